@@ -1,0 +1,56 @@
+# Fresh clone to first map: `make demo`. Fresh clone to green tests: `make test`. Both make what they need and say so.
+SHELL := bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PAGE := server/page
+DEMO_ARGS ?=
+PYTEST_ARGS ?= -n 2 --dist worksteal
+# One thread a process where several run: numeric libraries would otherwise take each other's cores.
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help demo test lint format setup browser lock clean
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@echo "== virtual environment and packages in $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(PAGE)/.ready: $(PAGE)/package-lock.json
+	@if command -v npm >/dev/null; then echo "== map library for the page"; \
+	  npm ci --prefix $(PAGE) --no-audit --no-fund --loglevel=error; \
+	  else echo "== no npm here: the page takes its map library from a CDN"; fi
+	@touch $@
+
+setup: $(VENV)/.ready $(PAGE)/.ready ## virtual environment, packages, map library
+
+browser: ## Chromium for the tests of the page (needs apt and its rights; the tests skip without)
+	@if command -v chromium >/dev/null; then :; \
+	  elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then echo "== Chromium for the browser tests"; \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	  else echo "== no chromium here and no right to install it: browser tests will be skipped"; fi
+
+demo: setup ## a generated landscape from sources to a served map
+	$(BIN)/floracube demo --out demo-out $(DEMO_ARGS)
+
+test: setup browser ## the whole test suite
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: setup ## ruff and mypy as CI runs them
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## pin what pyproject.toml asks for, from the packages now in $(VENV)
+	$(BIN)/python -m pip freeze --exclude-editable --exclude floracube | grep -v '^pip==' > requirements.lock
+
+clean: ## remove what make made
+	rm -rf $(VENV) $(PAGE)/node_modules $(PAGE)/.ready demo-out

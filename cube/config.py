@@ -1,0 +1,308 @@
+"""The configuration: one YAML file, checked whole before any work starts; every complaint names file, key and mend."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+
+from cube import layers
+from cube.errors import ConfigError
+from cube.grid import Region
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Window(_Strict):
+    """A window of whole kilometres in EPSG:3035."""
+
+    west_km: int
+    south_km: int
+    east_km: int
+    north_km: int
+
+
+class StacSearch(_Strict):
+    """Sentinel-2 scenes of a STAC catalogue (a path or URL of catalog.json, or an API)."""
+
+    catalog: str
+    collection: str = "sentinel-2-l2a"
+    start: str = Field(description="first day, YYYY-MM-DD")
+    end: str = Field(description="last day, YYYY-MM-DD")
+    months: tuple[int, ...] = tuple(range(1, 13))
+    assets: dict[str, str] = {"red": "red", "green": "green", "blue": "blue", "nir": "nir"}
+    scl: str = "scl"
+    max_cloud_cover: float = 80.0
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> str:
+        return str(value)  # YAML reads an unquoted day as a date
+
+
+class Source(_Strict):
+    """One input layer and where its values come from."""
+
+    layer: str
+    raster: str | dict[str, str] | None = None
+    bands: tuple[int, ...] | None = None
+    stac: StacSearch | None = None
+    stored: bool = Field(False, description="the raster holds the layer's stored values, not its units")
+    scale: float = 1.0
+    offset: float = 0.0
+    resampling: Literal["auto", "average", "bilinear", "nearest", "mode"] = "auto"
+    absent: float | None = Field(None, description="value of a band without data where another band has some")
+    derive: tuple[Literal["relief", "slope", "northness", "eastness"], ...] = ()
+    license: str = ""
+    attribution: str = ""
+    reference_years: str = ""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Source:
+        if (self.raster is None) == (self.stac is None):
+            raise ValueError("give either 'raster' or 'stac'")
+        if self.layer not in layers.INPUTS:
+            raise ValueError(f"'{self.layer}' is not an input layer; known are {', '.join(sorted(layers.INPUTS))}")
+        if self.stac is not None and self.layer != "sentinel2":
+            raise ValueError("'stac' is for the layer sentinel2")
+        if self.derive and self.layer != "elevation":
+            raise ValueError("'derive' belongs to the layer elevation")
+        return self
+
+
+class Columns(_Strict):
+    """Which column of a table holds what."""
+
+    survey: str
+    longitude: str | None = None
+    latitude: str | None = None
+    year: str | None = None
+    area_m2: str | None = None
+    place: str | None = None
+    habitat: str | None = None
+    species: str | None = Field(None, description="scientific name")
+    species_id: str | None = Field(None, description="number, named by species.table")
+    cover: str | None = None
+
+
+class Plots(_Strict):
+    """Surveys: one table with a row per survey and species, or two tables joined by the survey's id."""
+
+    table: str
+    occurrences: str | None = None
+    columns: Columns
+
+
+class SpeciesTable(_Strict):
+    """Names of numbered species (GeoPlant's ids)."""
+
+    table: str
+    id: str
+    name: str
+
+
+class Trait(_Strict):
+    """A table of traits: columns by our names, rows matched by exact scientific name; or a list that sets a flag."""
+
+    table: str
+    name: str
+    where: dict[str, str] = {}
+    columns: dict[str, str] = {}
+    flag: Literal["invasive", "protected", "endemic"] | None = None
+
+
+class SpeciesConfig(_Strict):
+    """Which species are modelled and what is known of them."""
+
+    min_records: int = 10
+    table: SpeciesTable | None = None
+    traits: tuple[Trait, ...] = ()
+
+
+class HabitatConfig(_Strict):
+    """Vegetation plots that teach Pl@ntBERT and the scheme of their classes."""
+
+    plots: Plots
+    scheme: str | None = Field(None, description="table code, name, level, parent, colour; absent: a flat scheme")
+    level: str = Field("level3", description="name of the finest level")
+    names: dict[str, str] = {}
+    min_plots: int = 10
+    exclude_surveys: dict[str, tuple[str, ...]] = Field({}, description="column -> values never trained on")
+    title: str = "Habitat"
+    options: dict[str, Any] = {}
+
+
+class EvaluateConfig(_Strict):
+    """Spatial cross-validation."""
+
+    block_km: int = 50
+    folds: int = 5
+    draws: int = 1
+    min_records: int = 100
+    truth: str | None = Field(None, description="folder with the true probabilities of a generated landscape")
+    options: dict[str, Any] = {}
+
+
+class PredictConfig(_Strict):
+    """What is predicted, where and for when."""
+
+    region: Window | None = None
+    year: int = 2020
+    area_m2: float = 100.0
+    block: int = Field(128, description="species computed and written at a time")
+
+
+class Config(_Strict):
+    """The whole configuration."""
+
+    title: str
+    cube: str
+    data: str = "."
+    model: str = "model"
+    reports: str = "reports"
+    region: Window
+    unit_km: int
+    note: str = Field("", description="one line under every map: effective resolution, limits")
+    license: str = ""
+    attribution: str = ""
+    sources: tuple[Source, ...]
+    surveys: Plots | None = None
+    species: SpeciesConfig = SpeciesConfig()
+    habitats: HabitatConfig | None = None
+    network: dict[str, Any] = {}
+    train: dict[str, Any] = {}
+    evaluate: EvaluateConfig = EvaluateConfig()
+    predict: PredictConfig = PredictConfig()
+    _path: Path = PrivateAttr(default=Path("configuration"))
+
+    @property
+    def path(self) -> Path:
+        """The file that this was read from."""
+        return self._path
+
+    def whole_region(self) -> Region:
+        """The region with its units."""
+        r = self.region
+        return Region(r.west_km, r.south_km, r.east_km, r.north_km, self.unit_km)
+
+    def predict_region(self) -> Region:
+        """The window that is predicted: `predict.region` or all."""
+        w = self.predict.region
+        whole = self.whole_region()
+        return whole if w is None else whole.crop(w.west_km, w.south_km, w.east_km, w.north_km)
+
+    def source_path(self, name: str) -> str:
+        """A path or URL of the `data` folder; absolute ones are left as they are."""
+        return _resolve(name, _resolve(self.data, str(self._path.parent)))
+
+    def own_path(self, name: str) -> str:
+        """A path or URL relative to the configuration file."""
+        return _resolve(name, str(self._path.parent))
+
+    @property
+    def cube_url(self) -> str:
+        """Where the cube lies."""
+        return self.own_path(self.cube)
+
+    @property
+    def model_path(self) -> Path:
+        """Folder of the trained models."""
+        return Path(self.own_path(self.model))
+
+    @property
+    def report_path(self) -> Path:
+        """Folder of the reports that stages write."""
+        return Path(self.own_path(self.reports))
+
+
+def _resolve(name: str, base: str) -> str:
+    if "://" in name or os.path.isabs(name):
+        return name
+    if "://" in base:
+        return f"{base.rstrip('/')}/{name}"
+    return os.path.normpath(os.path.join(base, name))
+
+
+def _expand(text: str, path: Path) -> str:
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in os.environ:
+            raise ConfigError(f"{path}: the environment variable {name} is not set; set it to the folder it stands for.")
+        return os.environ[name]
+
+    return re.sub(r"\$\{(\w+)\}", value, text)
+
+
+def _where(location: Sequence[int | str]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
+    return text
+
+
+def load_config(path: str | Path) -> Config:
+    """Read and check a configuration; raises `ConfigError` with one sentence that names the file and the key."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such configuration file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as text ({error}).") from None
+    # A variable in a comment is nobody's setting.
+    text = "\n".join(line if line.lstrip().startswith("#") else _expand(line, path) for line in text.splitlines())
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}:{line} is not YAML ({getattr(error, 'problem', error)}).") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: expected keys such as title, cube, region, sources; found {type(document).__name__}.")
+    try:
+        config = Config.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = _where(first["loc"])
+        if first["type"] == "extra_forbidden":
+            owner = _fields_at(first["loc"][:-1])
+            message = "is not a key that is known here" + (f"; known are {', '.join(owner)}" if owner else "")
+        elif first["type"] == "missing":
+            message = "is missing; add it"
+        else:
+            message = f"{first['msg'].removeprefix('Value error, ')} (found {str(first['input'])[:60]!r})"
+        raise ConfigError(f"{path}: {key or 'configuration'}: {message}.") from None
+    config._path = path.resolve()
+    config.predict_region()
+    return config
+
+
+def _fields_at(location: Sequence[int | str]) -> list[str]:
+    """Names of the keys that the model at `location` knows."""
+    model: Any = Config
+    for part in location:
+        if isinstance(part, int):
+            continue
+        found = model.model_fields.get(part) if hasattr(model, "model_fields") else None
+        if found is None:
+            return []
+        model = _model_in(found.annotation)
+    return sorted(model.model_fields) if hasattr(model, "model_fields") else []
+
+
+def _model_in(annotation: Any) -> Any:
+    """The pydantic model inside an annotation such as `tuple[Source, ...]` or `Window | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        model = _model_in(argument)
+        if model is not None:
+            return model
+    return None

@@ -1,0 +1,27 @@
+"""The one tree of exceptions that speak to the user: each message is a sentence that names the file, the field and the mend."""
+
+from __future__ import annotations
+
+
+class FloracubeError(Exception):
+    """A mistake that the user can mend; the command line prints it as one sentence and exits with 2."""
+
+
+class ConfigError(FloracubeError):
+    """A configuration file with a wrong, missing or contradictory key."""
+
+
+class SourceError(FloracubeError):
+    """A raster, a scene or a catalogue that cannot be read as what it is declared to be."""
+
+
+class TableError(FloracubeError):
+    """A table of surveys, records, species or traits without what is needed of it."""
+
+
+class CubeError(FloracubeError):
+    """A cube, a group or a layer that is absent, incomplete or of another format."""
+
+
+class ModelError(FloracubeError):
+    """A checkpoint that is absent, damaged or made for other inputs or species."""

@@ -1,0 +1,223 @@
+"""What every layer means: one table of names, dimensions, storage types, units and colours.
+
+A row here is the only place where a layer's dtype, scale, offset and fill are said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cube.errors import CubeError
+
+Kind = Literal["continuous", "class"]
+
+SENTINEL2_BANDS: Final = ("red", "green", "blue", "nir")
+LANDSAT_BANDS: Final = ("red", "green", "blue", "nir", "swir1", "swir2")
+QUARTERS: Final = tuple(f"{year}Q{quarter}" for year in range(2000, 2021) for quarter in range(1, 5))
+CLIMATE_VARIABLES: Final = ("pr", "tas", "tasmax", "tasmin")
+CLIMATE_MONTHS: Final = tuple(f"{year}-{month:02d}" for year in range(2000, 2019) for month in range(1, 13))
+BIOCLIM_VARIABLES: Final = tuple(f"bio{i}" for i in range(1, 20))
+SOIL_VARIABLES: Final = ("bdod", "cec", "cfvo", "clay", "sand", "silt", "nitrogen", "phh2o", "soc")
+TERRAIN_STATISTICS: Final = ("mean", "minimum", "maximum", "standard_deviation")
+MODIS_BANDS: Final = (
+    *(f"lc_type{i}" for i in range(1, 6)),
+    *(f"lc_prop{i}_assessment" for i in range(1, 4)),
+    *(f"lc_prop{i}" for i in range(1, 4)),
+    "qc",
+    "lw",
+)
+FOOTPRINT_VARIABLES: Final = ("hfp1993", "hfp2009")
+CORINE_CLASSES: Final = tuple(f"clc{i:02d}" for i in range(1, 46))
+BOUNDS: Final = ("estimate", "lower", "upper")
+RANKS: Final = 64
+NO_SPECIES: Final = 65535
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One array of the cube: where it lies, how it is stored, what it means.
+
+    A stored value v stands for `v * scale + offset` in `units`; `fill` stands for no data.
+    """
+
+    name: str
+    group: str
+    dtype: str
+    fill: int | float
+    long_name: str
+    units: str
+    dims: tuple[str, ...] = ()  # before (y, x)
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    scale: float = 1.0
+    offset: float = 0.0
+    valid_range: tuple[float, float] | None = None  # in units
+    kind: Kind = "continuous"
+    palette: str = "viridis"
+    flags: tuple[tuple[int, str, str], ...] = ()  # value, meaning, #rrggbb
+    references: str = ""
+
+    @property
+    def path(self) -> str:
+        """Group and name, such as `inputs/50m/slope`."""
+        return f"{self.group}/{self.name}"
+
+    @property
+    def resolution(self) -> str:
+        """`10m`, `50m` or `1km`: the last part of an input's group; products are 50 m."""
+        return self.group.rsplit("/", 1)[1] if self.group.startswith("inputs/") else "50m"
+
+    def encode(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values in `units` (NaN: no data) to stored values; out of range is clipped to what the type holds."""
+        if self.dtype.startswith("float"):
+            return np.asarray(values, self.dtype)
+        info = np.iinfo(self.dtype)
+        raw = (np.asarray(values, np.float64) - self.offset) / self.scale
+        low = info.min + (1 if self.fill == info.min else 0)
+        high = info.max - (1 if self.fill == info.max else 0)
+        stored = np.clip(np.rint(raw), low, high)
+        return np.where(np.isfinite(raw), stored, self.fill).astype(self.dtype)
+
+    def decode(self, stored: NDArray[Any]) -> NDArray[np.float32]:
+        """Stored values to values in `units`, float32, NaN where there is no data."""
+        if self.dtype.startswith("float"):
+            return np.asarray(stored, np.float32)
+        values = stored.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
+        values[stored == self.fill] = np.nan
+        return values
+
+    def attributes(self) -> dict[str, Any]:
+        """CF attributes of the array."""
+        attrs: dict[str, Any] = {"long_name": self.long_name, "units": self.units}
+        if self.scale != 1.0 or self.offset != 0.0:
+            attrs |= {"scale_factor": self.scale, "add_offset": self.offset}
+        if self.valid_range is not None:
+            low, high = ((v - self.offset) / self.scale for v in self.valid_range)
+            integral = not self.dtype.startswith("float")
+            # CF: valid_range is in the packed unit of the stored data.
+            attrs["valid_range"] = [round(low), round(high)] if integral else [low, high]
+        if self.flags:
+            attrs |= {
+                "flag_values": [v for v, _, _ in self.flags],
+                "flag_meanings": " ".join(m.replace(" ", "_") for _, m, _ in self.flags),
+                "flag_colors": " ".join(c for _, _, c in self.flags),
+            }
+        if self.references:
+            attrs["references"] = self.references
+        attrs["floracube_kind"] = self.kind
+        attrs["floracube_palette"] = self.palette
+        return attrs
+
+    def at(self, group: str) -> Layer:
+        """The same layer in another group (a version, a level)."""
+        return replace(self, group=group)
+
+
+SURFACE_FLAGS: Final = (
+    (0, "land", "#d9d7c5"),
+    (1, "permanent water", "#5b8fb9"),
+    (2, "sealed", "#8a8a8a"),
+)
+
+INPUTS: Final[Mapping[str, Layer]] = {
+    layer.name: layer
+    for layer in (
+        Layer(
+            "sentinel2", "inputs/10m", "uint16", 65535, "Sentinel-2 surface reflectance, cloud-free median",
+            "1", ("sentinel2_band",), {"sentinel2_band": SENTINEL2_BANDS}, 1e-4, 0.0, (0.0, 1.6), palette="gray",
+            references="Copernicus Sentinel-2 Level-2A",
+        ),
+        Layer(
+            "landsat", "inputs/50m", "uint8", 255, "Landsat quarterly surface reflectance 2000-2020",
+            "1", ("landsat_band", "quarter"), {"landsat_band": LANDSAT_BANDS, "quarter": QUARTERS},
+            1 / 254, 0.0, (0.0, 1.0), palette="gray", references="GeoPlant (Picek et al. 2024), EcoDataCube",
+        ),
+        Layer("surface", "inputs/50m", "uint8", 255, "Surface: what may carry plants", "1",
+              kind="class", palette="flags", flags=SURFACE_FLAGS),
+        Layer("elevation", "inputs/50m", "int16", -32768, "Elevation above sea level", "m",
+              scale=0.25, valid_range=(-500.0, 6000.0), palette="batlow"),
+        Layer("relief", "inputs/50m", "int16", -32768, "Elevation minus the mean of its 1 km square", "m",
+              scale=0.25, valid_range=(-2000.0, 2000.0), palette="vik"),
+        Layer("slope", "inputs/50m", "uint16", 65535, "Slope of the terrain", "degree",
+              scale=0.01, valid_range=(0.0, 90.0), palette="batlow"),
+        Layer("northness", "inputs/50m", "int16", -32768, "Cosine of aspect times sine of slope", "1",
+              scale=1e-4, valid_range=(-1.0, 1.0), palette="vik"),
+        Layer("eastness", "inputs/50m", "int16", -32768, "Sine of aspect times sine of slope", "1",
+              scale=1e-4, valid_range=(-1.0, 1.0), palette="vik"),
+        Layer("soil", "inputs/50m", "int16", -32768, "Soil properties at 5-15 cm, SoilGrids mapped units", "1",
+              ("soil_variable",), {"soil_variable": SOIL_VARIABLES}, references="SoilGrids 2.0 (Poggio et al. 2021)"),
+        Layer("landcover", "inputs/50m", "uint8", 255, "MODIS MCD12Q1 land cover", "1",
+              ("modis_band",), {"modis_band": MODIS_BANDS}, kind="class", palette="categories",
+              references="MCD12Q1 v6.1 (Friedl and Sulla-Menashe 2022)"),
+        Layer("footprint", "inputs/50m", "uint8", 255, "Human footprint", "1",
+              ("footprint_variable",), {"footprint_variable": FOOTPRINT_VARIABLES}, 0.25, 0.0, (0.0, 50.0),
+              references="Venter et al. 2016"),
+        Layer("climate", "inputs/1km", "uint16", 65535,
+              "Monthly climate 2000-2018: precipitation (mm/month), air temperatures (K)", "1",
+              ("climate_variable", "climate_month"),
+              {"climate_variable": CLIMATE_VARIABLES, "climate_month": CLIMATE_MONTHS}, 0.1,
+              references="CHELSA 2.1 (Karger et al. 2017)"),
+        Layer("bioclim", "inputs/1km", "float32", float("nan"),
+              "Bioclimatic variables (temperatures in degree Celsius, precipitation in mm)", "1",
+              ("bioclim_variable",), {"bioclim_variable": BIOCLIM_VARIABLES},
+              references="O'Donnell and Ignizio 2012"),
+        Layer("terrain", "inputs/1km", "float32", float("nan"), "Elevation statistics of coarse terrain", "m",
+              ("terrain_statistic",), {"terrain_statistic": TERRAIN_STATISTICS}, palette="batlow"),
+        Layer("srtm", "inputs/1km", "float32", float("nan"), "Mean elevation (SRTM)", "m", palette="batlow"),
+        Layer("corine", "inputs/1km", "float32", float("nan"), "Fraction of CORINE land cover classes", "1",
+              ("corine_class",), {"corine_class": CORINE_CLASSES}, valid_range=(0.0, 1.0),
+              references="CORINE Land Cover 2018"),
+    )
+}  # fmt: skip
+
+
+def input_layer(name: str) -> Layer:
+    """The row of the table for the input `name`; raises `CubeError` naming the known ones."""
+    try:
+        return INPUTS[name]
+    except KeyError:
+        raise CubeError(f"'{name}' is not an input layer; known are {', '.join(sorted(INPUTS))}.") from None
+
+
+def occurrence(group: str, reference_area_m2: float) -> Layer:
+    """Probability of each species in a plot: `occurrence * scale[species]`, uint8 in 250 steps, 255 no data."""
+    area = f"{reference_area_m2:g} m2"
+    return Layer("occurrence", group, "uint8", 255, f"Probability of occurrence in a plot of {area}", "1",
+                 ("species",), palette="species", valid_range=(0.0, 250.0))  # fmt: skip
+
+
+COMPOSITION: Final = (
+    Layer("species_id", "", "uint16", NO_SPECIES, "Species of the cell by descending probability (index into the species table)",
+          "1", ("rank",), {}, kind="class", palette="none"),
+    Layer("probability", "", "uint8", 255, "Probability of occurrence of the ranked species", "1",
+          ("rank",), {}, 1 / 250, valid_range=(0.0, 1.0)),
+    Layer("set_size", "", "uint16", 65535, "Species in the set that maximises expected F1", "1"),
+)  # fmt: skip
+
+
+def indicator(name: str, group: str, long_name: str, units: str, scale: float, top: float,
+              palette: str, references: str = "") -> Layer:  # fmt: skip
+    """A biodiversity indicator with its bounds, uint16 in steps of `scale`, values 0 to `top`."""
+    return Layer(name, group, "uint16", 65535, long_name, units, ("bound",), {"bound": BOUNDS},
+                 scale, valid_range=(0.0, top), palette=palette, references=references)  # fmt: skip
+
+
+def habitat_level(name: str, group: str, flags: tuple[tuple[int, str, str], ...], long_name: str) -> Layer:
+    """A map of habitat classes at one level of a scheme; values index the habitat table."""
+    return Layer(name, group, "uint16", 65535, long_name, "1", kind="class", palette="flags", flags=flags)
+
+
+def habitat_probability(group: str) -> Layer:
+    """Probability of the most probable class."""
+    return Layer("probability", group, "uint8", 255, "Probability of the most probable habitat", "1",
+                 scale=1 / 250, valid_range=(0.0, 1.0), palette="cividis")  # fmt: skip
+
+
+def habitat_entropy(group: str) -> Layer:
+    """Shannon entropy of the class probabilities divided by its maximum."""
+    return Layer("entropy", group, "uint8", 255, "Entropy of the habitat probabilities, 0 certain to 1 uniform", "1",
+                 scale=1 / 250, valid_range=(0.0, 1.0), palette="magma")  # fmt: skip

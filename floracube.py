@@ -1,0 +1,284 @@
+"""The front door: the command line, one function per command, and `floracube.open(url)`; no logic of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from cube.errors import FloracubeError
+from cube.view import Cube, open
+
+__version__ = "0.1.0"
+__all__ = ["Cube", "open"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Maps of plant species, biodiversity indicators and habitats at 50 m, in one Zarr cube.",
+)
+habitats_app = typer.Typer(no_args_is_help=True, help="Pl@ntBERT: habitats read from species lists.")
+app.add_typer(habitats_app, name="habitats")
+say = Console(stderr=True, soft_wrap=True)
+
+CONFIG = Annotated[Path, typer.Argument(help="Configuration (YAML).", metavar="CONFIG")]
+CUBE = Annotated[str, typer.Argument(help="Path or URL of a cube.", metavar="CUBE")]
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar with time left; a plain line now and then where the output is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+               TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("[dim]{task.fields[what]}"))  # fmt: skip
+    if say.is_terminal:
+        with Progress(*columns, console=say, transient=True) as progress:
+            task = progress.add_task(title, total=None, what="")
+            yield lambda done, total, what: progress.update(task, completed=done, total=total, what=what)
+        return
+    tenth = -1
+
+    def line(done: int, total: int, what: str) -> None:
+        nonlocal tenth
+        now = 10 * done // max(total, 1)
+        if now != tenth:
+            tenth = now
+            say.print(f"{title}: {done}/{total} {what}", highlight=False)
+
+    yield line
+
+
+def _print_reports(reports: list[dict[str, Any]]) -> None:
+    for report in reports:
+        kept = ", ".join(f"{n:,} {what}" for what, n in report["kept"].items())
+        say.print(f"{report['title']}: {kept}", highlight=False)
+        for reason, row in report["remarks"].items():
+            more = ", ..." if row["count"] > len(row["first"]) else ""
+            say.print(f"  {row['count']:,} {reason} ({', '.join(row['first'])}{more})", highlight=False, style="yellow")
+
+
+def _fail_if(failures: list[str], mend: str) -> None:
+    for failure in failures:
+        say.print(f"failed: {failure}", style="red", highlight=False)
+    if failures:
+        say.print(f"{len(failures)} units failed; everything else is done. {mend}", highlight=False)
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: `floracube demo --out demo-out --size-km 10 --no-serve`")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for sources, cube and models.")] = Path("demo-out"),
+    size_km: Annotated[int, typer.Option(help="Side of the landscape in km.", min=4)] = 20,
+    species: Annotated[int, typer.Option(help="Number of species.", min=10)] = 100,
+    seed: Annotated[int, typer.Option(help="Seed of the landscape.")] = 20,
+    port: Annotated[int, typer.Option(help="Port of the map.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
+    serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the map at the end.")] = True,
+) -> None:
+    """Make a landscape, build its cube, train, evaluate, predict and serve it: the whole story in minutes."""
+    from demo import journey
+
+    config = journey.prepare(out, size_km, species, seed, lambda text: say.print(f"landscape: {text}", highlight=False))
+    for step, title in (
+        (build, "sources -> inputs"),
+        (train, "surveys and plots -> models"),
+        (evaluate, "skill on held-out blocks and against the truth"),
+        (predict, "inputs -> species, indicators, habitats"),
+    ):
+        say.rule(f"[bold]{step.__name__}[/]: {title}")
+        step(config)
+    say.print(f"The cube is {out / 'cube.zarr'}, its configuration {config}.", highlight=False)
+    if serve:
+        _serve([str(out / "cube.zarr")], host, port, 1)
+
+
+@app.command(epilog="Example: `floracube build examples/moravia.yaml`")
+def build(config: CONFIG) -> None:
+    """Harmonise the sources of CONFIG into the inputs of its cube; run again, it goes on where it was."""
+    from cube.build import build as run
+    from cube.config import load_config
+
+    loaded = load_config(config)
+    with _bar("build") as progress:
+        failures = run(loaded, progress)
+    _fail_if(failures, f"Mend the sources and run `floracube build {config}` again.")
+    say.print(f"Inputs are complete in {loaded.cube_url}.", highlight=False)
+
+
+@app.command(epilog="Example: `floracube train examples/moravia.yaml`")
+def train(config: CONFIG) -> None:
+    """Train the deep-SDM on surveys, and Pl@ntBERT where CONFIG names vegetation plots."""
+    from cube.config import load_config
+    from inference.learn import learn
+
+    loaded = load_config(config)
+    with _bar("train") as progress:
+        result = learn(loaded, progress)
+    _print_reports(result["reports"])
+    for name, value in result["metrics"].items():
+        say.print(f"  {name}: {value}", highlight=False)
+    say.print(f"Models are in {loaded.model_path}.", highlight=False)
+
+
+@habitats_app.command("train", epilog="Example: `floracube habitats train examples/moravia.yaml`")
+def habitats_train(config: CONFIG) -> None:
+    """Train Pl@ntBERT alone on the vegetation plots of CONFIG."""
+    from cube.config import load_config
+    from inference.learn import learn_habitats
+
+    loaded = load_config(config)
+    with _bar("habitats") as progress:
+        result = learn_habitats(loaded, progress)
+    _print_reports(result["reports"])
+    for name, value in result["metrics"]["habitats"].items():
+        say.print(f"  {name}: {value}", highlight=False)
+
+
+@app.command(epilog="Example: `floracube evaluate examples/moravia.yaml --json`")
+def evaluate(config: CONFIG, as_json: JSON = False) -> None:
+    """Skill on held-out spatial blocks beside a random forest per species in the same run."""
+    from cube.config import load_config
+    from inference.assess import assess
+
+    loaded = load_config(config)
+    with _bar("evaluate") as progress:
+        result = assess(loaded, progress)
+    if as_json:
+        print(json.dumps(result.document(), indent=1))
+    else:
+        print(result.text())
+
+
+@app.command(epilog="Example: `floracube predict examples/moravia.yaml --workers 2`")
+def predict(
+    config: CONFIG,
+    workers: Annotated[int, typer.Option(help="dask worker processes; 1 runs in this process.", min=1)] = 1,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a running dask scheduler.")] = None,
+    version: Annotated[str | None, typer.Option(help="Version and release to write; default: the next vN.")] = None,
+    publish: Annotated[bool, typer.Option("--publish/--no-publish", help="Let readers follow the release.")] = True,
+) -> None:
+    """Predict species, indicators and habitats of every unit; killed and run again, it goes on where it was."""
+    from cube.config import load_config
+    from inference.predict import predict as run
+
+    loaded = load_config(config)
+    with _bar("predict") as bar:
+        outcome = run(loaded, workers, scheduler, version, publish,
+                      lambda done, total, cells, what: bar(done, total, f"{cells:,} cells {what}"))  # fmt: skip
+    _fail_if(outcome.failures, f"Run `floracube predict {config}` again when the cause is mended.")
+    clipped = f", {outcome.clipped:,} values above their species' ceiling" if outcome.clipped else ""
+    say.print(f"Release {outcome.release}: {outcome.units} units, {outcome.cells:,} cells now{clipped}.", highlight=False)
+
+
+@app.command(epilog="Example: `floracube publish demo-out/cube.zarr v2` or `--rollback`")
+def publish(
+    cube: CUBE,
+    release: Annotated[str | None, typer.Argument(help="Release to follow.")] = None,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the release before.")] = False,
+) -> None:
+    """Let readers follow a release of CUBE."""
+    from cube import releases
+    from cube.errors import CubeError
+    from cube.store import open_cube
+
+    if (release is None) == (not rollback):
+        raise CubeError("publish: give either the name of a release or --rollback.")
+    opened = open_cube(cube, writable=True)
+    if rollback:
+        release = releases.rollback(opened)
+    else:
+        assert release is not None
+        releases.publish(opened, release)
+    say.print(f"Readers of {cube} follow release {release}.", highlight=False)
+
+
+@app.command(epilog="Example: `floracube info demo-out/cube.zarr --json`")
+def info(cube: CUBE, as_json: JSON = False) -> None:
+    """What is in CUBE: region, inputs and their units, products, releases."""
+    from cube.info import describe, text
+
+    document = describe(cube)
+    print(json.dumps(document, indent=1) if as_json else text(document))
+
+
+@app.command(epilog="Example: `floracube export demo-out/cube.zarr indicators.richness richness.tif`")
+def export(
+    cube: CUBE,
+    layer: Annotated[str, typer.Argument(help="Layer id: `species.fagus_sylvatica`, `indicators.richness`, ...")],
+    out: Annotated[Path, typer.Argument(help="GeoTIFF to write.", metavar="OUT.tif")],
+) -> None:
+    """Write a layer of CUBE as a Cloud Optimized GeoTIFF."""
+    from cube.export import export as run
+
+    run(cube, layer, out)
+    say.print(f"{layer} is in {out}.", highlight=False)
+
+
+@app.command(epilog="Example: `floracube serve demo-out/cube.zarr --port 8000`")
+def serve(
+    cubes: Annotated[list[str], typer.Argument(help="Cubes, or configurations that name one.", metavar="CUBE...")],
+    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to serve on.")] = 8000,
+    workers: Annotated[int, typer.Option(help="Server processes.", min=1)] = 1,
+) -> None:
+    """Serve map tiles, point queries and the map page of CUBE."""
+    from cube.config import load_config
+
+    urls = [load_config(c).cube_url if c.endswith((".yaml", ".yml")) else c for c in cubes]
+    _serve(urls, host, port, workers)
+
+
+def _serve(urls: list[str], host: str, port: int, workers: int) -> None:
+    import uvicorn
+
+    from cube.store import open_cube
+
+    for url in urls:
+        open_cube(url)  # a wrong path is one sentence now, not a broken server
+    os.environ["FLORACUBE_CUBES"] = "\n".join(urls)
+    say.print(f"The map is at http://{host}:{port}/ (Ctrl-C ends).", highlight=False)
+    uvicorn.run("server.main:app_from_environment", factory=True, host=host, port=port, workers=workers,
+                log_level="warning")  # fmt: skip
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"floracube {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line: exit code 0 done, 1 some units failed, 2 a mistake that the user can mend, 130 interrupted."""
+    try:
+        app(standalone_mode=True)
+    except FloracubeError as error:
+        say.print(f"floracube: {error}", style="red", highlight=False, markup=False)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        extra = "server" if error.name in ("uvicorn", "titiler", "fastapi", "morecantile") else "inference"
+        say.print(f"floracube: '{error.name}' is not installed; run `pip install 'floracube[{extra}]'`.", style="red",
+                  markup=False)  # fmt: skip
+        sys.exit(2)
+    except KeyboardInterrupt:
+        say.print("Interrupted; run the same command again to go on where it was.", style="yellow")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

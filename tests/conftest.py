@@ -1,0 +1,19 @@
+"""What all tests share: the folder of real files, and threads that leave the cores to the other test processes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    folder = os.environ.get("FLORACUBE_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("FLORACUBE_DATA is not set to the folder of real files")
+    return Path(folder)
