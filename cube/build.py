@@ -96,8 +96,8 @@ def _read(task: Task, region: Region, unit: Unit) -> dict[str, NDArray[Any]]:
     layer, source = task.layer, task.source
     if source.stac is not None:
         scenes = sentinel2.find_scenes(source.stac, task.catalog, region)
-        values, _ = sentinel2.composite(scenes, source.stac, unit)
-        return {layer.name: values}
+        median, _ = sentinel2.composite(scenes, source.stac, unit)
+        return {layer.name: median}
     resolution = resolution_of(layer)
     pad = 1 if source.derive else 0
     west, _, _, north = unit.bounds
@@ -105,9 +105,7 @@ def _read(task: Task, region: Region, unit: Unit) -> dict[str, NDArray[Any]]:
     transform = type(transform)(resolution, 0, west - pad * resolution, 0, -resolution, north + pad * resolution)
     side = unit.km * 1000 // resolution + 2 * pad
     parts = [
-        read_raster(
-            path, task.where, transform, (side, side), bands, layer.kind == "class", source.resampling, source.absent
-        )
+        read_raster(path, task.where, transform, (side, side), bands, layer.kind == "class", source.resampling, source.absent)
         for path, bands in task.files
     ]
     values = np.concatenate(parts) * np.float32(source.scale) + np.float32(source.offset)

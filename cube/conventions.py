@@ -83,7 +83,7 @@ def grid_mapping_attributes(region: Region, resolution: int, level: int = 0) -> 
             "GeoTransform": " ".join(str(v) for v in (t.c, t.a, t.b, t.f, t.d, t.e))}  # fmt: skip
 
 
-def axis_attributes(axis: str) -> dict[str, str]:
+def axis_attributes(axis: str) -> dict[str, Any]:
     """CF attributes of the coordinate variable `x` or `y` (metres, cell centres)."""
     return {
         "standard_name": f"projection_{axis}_coordinate",

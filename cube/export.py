@@ -108,8 +108,8 @@ def _decoded(cube: CubeStore, path: str, index: tuple[int, ...], stored: NDArray
     if path.endswith("/occurrence"):
         steps = cube.array(path.replace("/occurrence", "/scale"))
         return values * np.float32(np.asarray(steps[index[0]]))
-    scale, offset = array.attrs.get("scale_factor", 1.0), array.attrs.get("add_offset", 0.0)
-    return values * np.float32(scale) + np.float32(offset)  # type: ignore[arg-type]
+    scale, offset = (float(str(array.attrs.get(k, d))) for k, d in (("scale_factor", 1.0), ("add_offset", 0.0)))
+    return np.asarray(values * scale + offset, np.float32)
 
 
 def _colour_table(attrs: dict[str, Any]) -> dict[int, tuple[int, int, int, int]]:

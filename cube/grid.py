@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from affine import Affine
@@ -57,9 +57,7 @@ def project(
     return np.asarray(x, float), np.asarray(y, float)
 
 
-def unproject(
-    x: NDArray[np.float64] | float, y: NDArray[np.float64] | float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def unproject(x: NDArray[np.float64] | float, y: NDArray[np.float64] | float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(x, y) in metres, EPSG:3035, to longitude and latitude in degrees (WGS 84)."""
     lon, lat = _to_lonlat().transform(np.asarray(x, float), np.asarray(y, float))
     return np.asarray(lon, float), np.asarray(lat, float)
@@ -161,9 +159,7 @@ class Region:
     def __post_init__(self) -> None:
         """Refuse what is not a window of the grid, naming the number that is wrong."""
         if self.unit_km not in UNIT_KM:
-            raise ConfigError(
-                f"unit_km is {self.unit_km}; a unit is a square of {', '.join(map(str, UNIT_KM))} km: choose one."
-            )
+            raise ConfigError(f"unit_km is {self.unit_km}; a unit is a square of {', '.join(map(str, UNIT_KM))} km: choose one.")
         for low, high, axis in (
             (self.west_km, self.east_km, "west_km and east_km"),
             (self.south_km, self.north_km, "south_km and north_km"),
@@ -226,13 +222,12 @@ class Region:
         size = resolution * 2**level
         return Affine(size, 0, west, 0, -size, north)
 
-    def coordinates(
-        self, resolution: int = CELL, level: int = 0
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def coordinates(self, resolution: int = CELL, level: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(y, x) of pixel centres in metres; y descends."""
         rows, cols = self.shape(resolution, level)
         t = self.transform(resolution, level)
-        return t.f + (np.arange(rows) + 0.5) * t.e, t.c + (np.arange(cols) + 0.5) * t.a
+        y, x = t.f + (np.arange(rows) + 0.5) * t.e, t.c + (np.arange(cols) + 0.5) * t.a
+        return np.asarray(y, np.float64), np.asarray(x, np.float64)
 
     def units(self, window: Region | None = None) -> Iterator[Unit]:
         """Units that touch the region (or the smaller `window`), row by row from the north-west."""
@@ -248,7 +243,7 @@ class Region:
         return Window((unit.row - row0) * pixels, (unit.col - col0) * pixels, pixels, pixels)
 
     def index(
-        self, x: NDArray[np.float64], y: NDArray[np.float64], resolution: int = CELL
+        self, x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], resolution: int = CELL
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(row, col) of the pixels that hold the points (x, y) metres; may lie outside the array."""
         west, _, _, north = self.grown_bounds
@@ -260,7 +255,7 @@ class Region:
             np.nan_to_num(col, nan=-1, posinf=big, neginf=-1).astype(np.int64),
         )
 
-    def contains(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def contains(self, x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
         """Which points (metres) lie in the region itself (west and south edges in, east and north out)."""
         west, south, east, north = self.bounds
         x, y = np.asarray(x, float), np.asarray(y, float)
@@ -278,12 +273,7 @@ class Region:
     def crop(self, west_km: int, south_km: int, east_km: int, north_km: int) -> Region:
         """A smaller window with the same units; must lie inside."""
         part = Region(west_km, south_km, east_km, north_km, self.unit_km)
-        if (
-            west_km < self.west_km
-            or south_km < self.south_km
-            or east_km > self.east_km
-            or north_km > self.north_km
-        ):
+        if west_km < self.west_km or south_km < self.south_km or east_km > self.east_km or north_km > self.north_km:
             raise ConfigError(
                 f"predict.region: E {west_km}-{east_km}, N {south_km}-{north_km} km is not inside the region"
                 f" E {self.west_km}-{self.east_km}, N {self.south_km}-{self.north_km} km."

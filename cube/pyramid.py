@@ -95,5 +95,3 @@ def build_level(cube: CubeStore, base: str, level: int, means: Sequence[str], cl
 def _fill(array: Any) -> int | float:
     value = array.fill_value
     return float(value) if np.issubdtype(array.dtype, np.floating) else int(value)
-
-

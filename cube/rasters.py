@@ -77,12 +77,15 @@ def _with_absent(
     dataset: DatasetReader, bands: Sequence[int], absent: float, transform: Affine, shape: tuple[int, int]
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """The source's pixels around the target with `absent` filled in, and what `reproject` must know of them."""
-    west, north = transform * (0, 0)
-    east, south = transform * (shape[1], shape[0])
+    west, north = transform.c, transform.f
+    east, south = west + transform.a * shape[1], north + transform.e * shape[0]
     bounds = transform_bounds(grid.EPSG, dataset.crs, west, south, east, north)
     window = rasterio.windows.from_bounds(*bounds, transform=dataset.transform)
     window = rasterio.windows.Window(
-        np.floor(window.col_off) - 2, np.floor(window.row_off) - 2, np.ceil(window.width) + 5, np.ceil(window.height) + 5
+        np.floor(window.col_off) - 2,
+        np.floor(window.row_off) - 2,
+        np.ceil(window.width) + 5,
+        np.ceil(window.height) + 5,
     )
     values = dataset.read(list(bands), window=window, boundless=True, masked=True).astype(np.float32).filled(np.nan)
     known = np.isfinite(values).any(axis=0)
@@ -109,7 +112,7 @@ def read_raster(
     where another of the bands has some (a land cover class that does not occur), before anything is resampled.
     """
     out = np.full((len(bands), *shape), np.nan, np.float32)
-    centre = transform * (shape[1] / 2, shape[0] / 2)
+    centre = (transform.c + transform.a * shape[1] / 2, transform.f + transform.e * shape[0] / 2)
     with open_raster(path, where) as dataset:
         if max(bands) > dataset.count:
             raise SourceError(f"{path}: has {dataset.count} bands, {where} asks for band {max(bands)}.")

@@ -126,9 +126,7 @@ def _stack(items: Sequence[pystac.Item], assets: list[str], unit: Unit) -> Any:
     )
 
 
-def composite(
-    items: Sequence[pystac.Item], search: StacSearch, unit: Unit
-) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+def composite(items: Sequence[pystac.Item], search: StacSearch, unit: Unit) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     """Median of the clear pixels of a unit's scenes.
 
     Returns (4 [red green blue nir], rows, columns) uint16 reflectance x 10,000 (65535 no data) and the count of

@@ -58,10 +58,8 @@ def zarr_store(url: str, read_only: bool) -> Store:
 def _shards(layer: Layer, sizes: Sequence[int], unit_pixels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """(inner chunk, shard) of an array whose unit is `unit_pixels` a side."""
     vector = any(d in VECTOR_DIMS for d in layer.dims)
-    if layer.resolution == "10m":
-        side = min(500, unit_pixels)
-    else:
-        side = min(CELL_CHUNK if vector else MAP_CHUNK, unit_pixels)
+    finest = 500 if layer.resolution == "10m" else CELL_CHUNK if vector else MAP_CHUNK
+    side = min(finest, unit_pixels)
     chunk, shard = [], []
     for dim, size in zip(layer.dims, sizes, strict=True):
         chunk.append(size if dim in VECTOR_DIMS else 1)

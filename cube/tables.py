@@ -132,9 +132,7 @@ def read_surveys(config: Config, plots: Plots, species: SpeciesTable | None, reg
     report = Report(title)
     if apart:
         assert plots.occurrences is not None
-        rows = read_table(
-            config.source_path(plots.occurrences), [c.survey, name_column, *([c.cover] if c.cover else [])]
-        )
+        rows = read_table(config.source_path(plots.occurrences), [c.survey, name_column, *([c.cover] if c.cover else [])])
     else:
         rows = table
     surveys = _surveys(table, path, plots, region, report)
@@ -225,7 +223,7 @@ def _occurrences(config: Config, rows: pd.DataFrame, plots: Plots, species: Spec
     out["survey"] = out["survey_id"].map(position)
     out = out[out["survey"].notna()].astype({"survey": np.int64})
     # A species may stand in several layers of one survey: once for presence, its covers summed.
-    return out.groupby(["survey", "name"], as_index=False, sort=True)["cover"].sum(min_count=1)
+    return out.groupby(["survey", "name"], sort=True)["cover"].sum(min_count=1).reset_index()
 
 
 def species_list(occurrences: pd.DataFrame, min_records: int) -> list[str]:
@@ -253,8 +251,7 @@ def read_traits(config: Config, traits: Sequence[Trait], names: Sequence[str]) -
         unknown = sorted(set(trait.columns) - set(columns))
         if unknown:
             raise TableError(
-                f"{config.path}: species.traits[{k}].columns: '{unknown[0]}' is not a trait; known are"
-                f" {', '.join(columns)}."
+                f"{config.path}: species.traits[{k}].columns: '{unknown[0]}' is not a trait; known are {', '.join(columns)}."
             )
         rows = table[trait.name].astype("string").map(normal_name, na_action="ignore").map(position)
         matched = table[rows.notna()].drop_duplicates(trait.name)

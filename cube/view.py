@@ -1,4 +1,4 @@
-"""The cube as a notebook sees it: `open(url)` with `.inputs`, `.species["Fagus sylvatica"]`, `.indicators`, `.habitats`, `.at()`."""
+"""The cube in a notebook: `open(url)` with `.inputs`, `.species["Fagus sylvatica"]`, `.indicators`, `.habitats`, `.at()`."""
 
 from __future__ import annotations
 
@@ -81,9 +81,7 @@ class Cube:
         release = releases.current(self.store)
         held = ", ".join(f"{p} {v}" for p, v in release["products"].items()) or "no products yet"
         r = self.region
-        return (
-            f"<floracube '{self.title}' {self.store.url}: E {r.west_km}-{r.east_km}, N {r.south_km}-{r.north_km} km, {held}>"
-        )
+        return f"<floracube '{self.title}' {self.store.url}: E {r.west_km}-{r.east_km}, N {r.south_km}-{r.north_km} km, {held}>"
 
     @cached_property
     def inputs(self) -> xr.Dataset:
@@ -98,9 +96,7 @@ class Cube:
         if not arrays:
             raise CubeError(f"{self.store.url}: there are no inputs yet; run `floracube build` first.")
         dataset = xr.Dataset(arrays)
-        return dataset.assign_coords(
-            {conventions.GRID_MAPPING: ((), 0, conventions.grid_mapping_attributes(self.region, CELL))}
-        )
+        return dataset.assign_coords({conventions.GRID_MAPPING: ((), 0, conventions.grid_mapping_attributes(self.region, CELL))})
 
     def product(self, name: str, version: str | None = None, level: int = 0) -> xr.Dataset:
         """A product's Dataset at a pyramid level (0: 50 m), of the current release or of `version`."""

@@ -1,0 +1,70 @@
+"""How well scores order and match presences: areas under the curve, correlations with a known truth, reliability."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+FEWEST = 5  # presences and absences below which an AUC says nothing
+
+
+def species_auc(score: NDArray[np.floating], presence: NDArray[np.bool_], fewest: int = FEWEST) -> NDArray[np.float64]:
+    """(S,) area under the ROC curve of each column of score (n, S); NaN with fewer presences or absences than `fewest`.
+
+    The Mann-Whitney form: ties count one half.
+    """
+    presences = presence.sum(0)
+    absences = len(presence) - presences
+    ranks = np.where(presence, rankdata(score, axis=0), 0).sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        auc = (ranks - presences * (presences + 1) / 2) / (presences * absences)
+    return np.where((presences >= fewest) & (absences >= fewest), auc, np.nan)
+
+
+def weighted_auc(score: NDArray[np.floating], presence: NDArray[np.bool_], weight: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(B,) AUC of one species, score and presence (n,), under B weightings of the surveys (B, n); may be NaN."""
+    order = np.argsort(score, kind="stable")
+    sorted_score, seen = score[order], presence[order]
+    w = weight[:, order]
+    absent, present = w * ~seen, w * seen
+    below = np.cumsum(absent, 1)
+    # of every run of ties: absences before it count whole, those within it half
+    first = np.searchsorted(sorted_score, sorted_score, side="left")
+    last = np.searchsorted(sorted_score, sorted_score, side="right") - 1
+    before = np.where(first > 0, below[:, first - 1], 0.0)
+    wins = (present * (before + below[:, last]) / 2).sum(1)
+    pairs = present.sum(1) * absent.sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(pairs > 0, wins / pairs, np.nan), np.float64)
+
+
+def species_correlation(predicted: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(S,) Pearson correlation over cells of predicted and true probability (n, S); NaN where one is constant."""
+    a = np.asarray(predicted, np.float64) - np.mean(predicted, 0, dtype=np.float64)
+    b = np.asarray(truth, np.float64) - np.mean(truth, 0, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((a * b).sum(0) / np.sqrt((a * a).sum(0) * (b * b).sum(0)), np.float64)
+
+
+def log_loss(p: NDArray[np.floating], presence: NDArray[np.bool_]) -> float:
+    """Mean over surveys and species of the negative log likelihood of presences under probabilities p (n, S)."""
+    q = np.clip(np.asarray(p, np.float64), 1e-7, 1 - 1e-7)
+    return float(-np.where(presence, np.log(q), np.log1p(-q)).mean())
+
+
+def reliability(
+    p: NDArray[np.floating],
+    presence: NDArray[np.bool_],
+    edges: tuple[float, ...] = (0.0, 0.02, 0.1, 0.3, 1.0),
+) -> list[tuple[float, float, int, float]]:
+    """Per bin of p: (lower edge, upper edge, pairs, observed / expected presences); NaN for an empty bin."""
+    rows = []
+    for lower, upper in pairwise(edges):
+        inside = (p >= lower) & ((p < upper) | (upper == edges[-1]))
+        expected = float(p[inside].sum())
+        ratio = float(presence[inside].sum()) / expected if expected > 0 else float("nan")
+        rows.append((lower, upper, int(inside.sum()), ratio))
+    return rows

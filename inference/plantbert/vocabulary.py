@@ -1,0 +1,122 @@
+"""The words of the language: a tokenizer in which every binomial is one token, and how species map to tokens.
+
+Two ways lead to one: from scratch (a closed vocabulary of binomials), or from a base BERT whose
+vocabulary is widened by binomials (`species` mode of Leblanc et al.).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from cube.errors import ModelError
+from inference.plantbert.text import binomial
+
+PAD, UNKNOWN, START, END, MASK, COMMA = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ","
+FIXED: Final = (PAD, UNKNOWN, START, END, MASK, COMMA)
+MAX_LENGTH: Final = 512
+
+
+def make_tokenizer(species: Sequence[str], max_length: int = MAX_LENGTH) -> PreTrainedTokenizerBase:
+    """Make a tokenizer from scratch: the six fixed tokens, then one token for each binomial in sorted order.
+
+    Names are normalised by `binomial`; names that hold none are left out. Anything between two commas
+    that is not in the vocabulary is one [UNK].
+    """
+    names = sorted({binomial(name) for name in species} - {""})
+    words = {word: i for i, word in enumerate((*FIXED, *names))}
+    engine = Tokenizer(models.WordLevel(words, unk_token=UNKNOWN))
+    engine.normalizer = normalizers.Sequence(
+        [
+            normalizers.NFKD(),
+            normalizers.StripAccents(),
+            normalizers.Lowercase(),
+            normalizers.Replace(Regex(r"\s*,\s*"), COMMA),
+            normalizers.Strip(),
+        ]
+    )
+    engine.pre_tokenizer = pre_tokenizers.Split(COMMA, "isolated")
+    engine.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A {END}",
+        pair=f"{START} $A {END} $B:1 {END}:1",
+        special_tokens=[(START, words[START]), (END, words[END])],
+    )
+    # transformers leaves this class untyped.
+    wrap = cast(Any, PreTrainedTokenizerFast)
+    made: PreTrainedTokenizerBase = wrap(
+        tokenizer_object=engine,
+        model_max_length=max_length,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        cls_token=START,
+        sep_token=END,
+        mask_token=MASK,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+    return made
+
+
+def widen_tokenizer(folder: Path, species: Sequence[str]) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a base model and add the binomials that it does not know, one token each."""
+    tokenizer = load_tokenizer(folder)
+    names = sorted({binomial(name) for name in species} - {""} - set(tokenizer.get_vocab()))
+    tokenizer.add_tokens(names)
+    return tokenizer
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Load a saved tokenizer; ModelError where the folder holds none or one without our fixed tokens."""
+    try:
+        tokenizer = cast(Any, AutoTokenizer).from_pretrained(str(folder), local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{folder}: no tokenizer of the transformers format was found here; name a folder that "
+            "`floracube habitats train` or save_pretrained wrote."
+        ) from error
+    missing = [word for word in FIXED if word not in tokenizer.get_vocab()]
+    if missing:
+        raise ModelError(f"{folder}: the tokenizer lacks {', '.join(missing)}; a BERT tokenizer is expected.")
+    return cast(PreTrainedTokenizerBase, tokenizer)
+
+
+def species_tokens(tokenizer: PreTrainedTokenizerBase, species: Sequence[str]) -> NDArray[np.int64]:
+    """Return the token id of each species, (S,); species outside the vocabulary get the id of [UNK]."""
+    words = tokenizer.get_vocab()
+    unknown = words[UNKNOWN]
+    return np.array([words.get(binomial(name), unknown) for name in species], dtype=np.int64)
+
+
+def write_tokens(
+    order: NDArray[np.integer[Any]],
+    size: NDArray[np.integer[Any]],
+    species_token: NDArray[np.integer[Any]],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int = MAX_LENGTH,
+) -> NDArray[np.int64]:
+    """Write assemblages as token rows `[CLS] a , b , c [SEP] [PAD]...`, without any string.
+
+    order (n, K): species indices by descending cover or probability, negative = unknown species;
+    size (n): how many of them belong to the assemblage, the rest is ignored; species_token (S).
+    Returns (n, L) with L = 2 max(size) + 1. What does not fit into max_length loses its last species.
+    """
+    words = tokenizer.get_vocab()
+    longest = (max_length - 1) // 2
+    kept = np.minimum(np.asarray(size, dtype=np.int64), longest)
+    width = int(kept.max(initial=0))
+    lookup = np.append(np.asarray(species_token, dtype=np.int64), words[UNKNOWN])
+    index = np.asarray(order)[:, :width].astype(np.int64)
+    rows = np.full((len(kept), 2 * width + 1), words[COMMA], dtype=np.int64)
+    rows[:, 0] = words[START]
+    rows[:, 1::2] = lookup[np.where(index < 0, len(lookup) - 1, index)]
+    end = np.maximum(2 * kept, 1)
+    position = np.arange(rows.shape[1])
+    rows[position >= end[:, None]] = words[PAD]
+    present = np.flatnonzero(kept > 0)
+    rows[present, end[present]] = words[END]
+    return rows

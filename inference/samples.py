@@ -1,0 +1,160 @@
+"""What training reads: predictors at places and the surveys made there, as plain arrays that know no cube."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cube.errors import TableError
+
+Floats = NDArray[np.float32]
+MODALITIES: Final = ("satellite", "landsat", "static", "climate", "coarse", "survey")
+
+
+@dataclass(frozen=True)
+class Predictors:
+    """Predictors at n places, physical units, float32, NaN = missing; a modality that is absent is None.
+
+    `corner` and `weight` name the four 1 km cells around each place (upper left, upper right, lower left,
+    lower right; indices into the m cells of `climate` and `coarse`) and their bilinear weights (sum 1).
+    """
+
+    satellite: Floats | None = None  # (n, 4, P, P) reflectance 0..1, P = 5 x receptive field in cells
+    landsat: Floats | None = None  # (n, 6, 84) 0..1
+    static: Floats | None = None  # (n, V) 50 m layers
+    climate: Floats | None = None  # (m, 4, 228)
+    coarse: Floats | None = None  # (m, W) other 1 km layers
+    corner: NDArray[np.int64] | None = None  # (n, 4)
+    weight: Floats | None = None  # (n, 4)
+    static_names: tuple[str, ...] = ()
+    coarse_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not belong together; the message says which.
+
+        Raises: TableError.
+        """
+        lengths = {name: len(a) for name, a in self._per_place().items()}
+        if not lengths:
+            raise TableError("Predictors hold no modality at all; give at least one array of values.")
+        if len(set(lengths.values())) > 1:
+            raise TableError(f"Predictors disagree on the number of places: {lengths}.")
+        for name, rank in (
+            ("satellite", 4),
+            ("landsat", 3),
+            ("static", 2),
+            ("climate", 3),
+            ("coarse", 2),
+        ):
+            values = getattr(self, name)
+            if values is not None and values.ndim != rank:
+                raise TableError(f"Predictors '{name}' have {values.ndim} axes, expected {rank}.")
+        if self.satellite is not None and self.satellite.shape[2] != self.satellite.shape[3]:
+            raise TableError(f"Satellite patches are not square: {self.satellite.shape[2:]} pixels.")
+        self._check_names()
+        self._check_corners()
+
+    def _per_place(self) -> dict[str, NDArray[np.generic]]:
+        names = ("satellite", "landsat", "static", "corner", "weight")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def _check_names(self) -> None:
+        for what, values, names in (
+            ("static", self.static, self.static_names),
+            ("coarse", self.coarse, self.coarse_names),
+        ):
+            if values is not None and values.shape[1] != len(names):
+                raise TableError(f"Predictors '{what}' have {values.shape[1]} columns but {len(names)} names are given.")
+
+    def _check_corners(self) -> None:
+        cells = {len(a) for a in (self.climate, self.coarse) if a is not None}
+        if len(cells) > 1:
+            raise TableError(f"Climate and coarse layers disagree on the number of 1 km cells: {cells}.")
+        if not cells:
+            return
+        if self.corner is None or self.weight is None:
+            raise TableError("Climate or coarse layers need 'corner' and 'weight' for every place.")
+        if self.corner.size and not 0 <= self.corner.min() <= self.corner.max() < min(cells):
+            raise TableError(f"'corner' points outside the {min(cells)} cells of the 1 km layers.")
+
+    def __len__(self) -> int:
+        """Number of places."""
+        return len(next(iter(self._per_place().values())))
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities present, in the order of `MODALITIES` (never `survey`)."""
+        return tuple(m for m in MODALITIES[:-1] if getattr(self, m) is not None)
+
+    def subset(self, index: NDArray[np.integer | np.bool_]) -> Predictors:
+        """The places of `index` (positions or a mask); 1 km cells are shared, not copied."""
+        return replace(self, **{name: values[index] for name, values in self._per_place().items()})
+
+    def without(self, *modalities: str) -> Predictors:
+        """The same places with some modalities left out."""
+        left_out: dict[str, Any] = dict.fromkeys(modalities)
+        return replace(self, **left_out)
+
+    def interpolated(self, name: str) -> Floats | None:
+        """`climate` or `coarse` at the places, (n, ...), bilinear over the 1 km cells that hold a value."""
+        values = getattr(self, name)
+        if values is None or self.corner is None or self.weight is None:
+            return None
+        flat = values.reshape(len(values), -1)
+        total = np.zeros((len(self), flat.shape[1]), np.float32)
+        seen = np.zeros_like(total)
+        for corner in range(4):
+            part = flat[self.corner[:, corner]]
+            weight = self.weight[:, corner, None] * np.isfinite(part)
+            total += weight * np.nan_to_num(part)
+            seen += weight
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = np.where(seen > 1e-6, total / seen, np.nan)
+        return np.asarray(mean, np.float32).reshape(len(self), *values.shape[1:])
+
+
+@dataclass(frozen=True)
+class Surveys:
+    """Presence-absence surveys, row for row with `Predictors`; surveys of one place share its number."""
+
+    presence: NDArray[np.bool_]  # (n, S)
+    area_m2: Floats  # (n,), NaN or not positive: unknown
+    year: Floats  # (n,)
+    place: NDArray[np.int64]  # (n,)
+    x: NDArray[np.float64]  # (n,) metres, EPSG:3035
+    y: NDArray[np.float64]
+    species: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Refuse columns of unequal length. Raises: TableError."""
+        n = len(self.presence)
+        for name in ("area_m2", "year", "place", "x", "y"):
+            if len(getattr(self, name)) != n:
+                raise TableError(f"Surveys: column '{name}' has {len(getattr(self, name))} rows, 'presence' has {n}.")
+        if self.presence.ndim != 2 or self.presence.shape[1] != len(self.species):
+            raise TableError(f"Surveys: 'presence' has shape {self.presence.shape} but {len(self.species)} species are named.")
+        if not (np.isfinite(self.x).all() and np.isfinite(self.y).all()):
+            raise TableError("Surveys: some coordinates are not finite; skip those rows when reading.")
+
+    def __len__(self) -> int:
+        """Number of surveys."""
+        return len(self.presence)
+
+    def subset(self, index: NDArray[np.integer | np.bool_]) -> Surveys:
+        """The surveys of `index` (positions or a mask)."""
+        names = ("presence", "area_m2", "year", "place", "x", "y")
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
+
+    def select_species(self, index: NDArray[np.integer | np.bool_]) -> Surveys:
+        """The same surveys with the species of `index` (positions or a mask) only."""
+        names = tuple(np.asarray(self.species, dtype=object)[index].tolist())
+        return replace(self, presence=self.presence[:, index], species=names)
+
+    @property
+    def place_weight(self) -> Floats:
+        """(n,) one over the number of surveys of the same place, so that every place weighs 1."""
+        _, inverse, count = np.unique(self.place, return_inverse=True, return_counts=True)
+        return np.asarray(1.0 / count[inverse], np.float32)

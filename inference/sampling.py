@@ -1,0 +1,197 @@
+"""Predictors out of a cube: at surveys for training, over a unit for prediction, by the same rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cube.errors import CubeError
+from cube.grid import CELL, COARSE, FINE, Region, Unit, Window
+from cube.layers import INPUTS, Layer
+from cube.store import CubeStore, resolution_of
+from inference.network import bilinear
+from inference.samples import Predictors
+
+IGBP: Final = tuple(range(1, 18))  # classes of MCD12Q1 LC_Type1, one column each
+OWN_ENCODER: Final = {"sentinel2": "satellite", "landsat": "landsat", "climate": "climate"}
+NOT_A_PREDICTOR: Final = ("surface",)
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which layers of a cube feed which modality, and the names of the columns that they give."""
+
+    modalities: tuple[str, ...]
+    static_layers: tuple[str, ...]
+    coarse_layers: tuple[str, ...]
+
+    @property
+    def static_names(self) -> tuple[str, ...]:
+        """Columns of the 50 m layers."""
+        return tuple(name for layer in self.static_layers for name in _columns(INPUTS[layer]))
+
+    @property
+    def coarse_names(self) -> tuple[str, ...]:
+        """Columns of the 1 km layers other than the climate series."""
+        return tuple(name for layer in self.coarse_layers for name in _columns(INPUTS[layer]))
+
+
+def _columns(layer: Layer) -> list[str]:
+    if layer.name == "landcover":
+        return [f"landcover.igbp{value}" for value in IGBP]
+    if not layer.dims:
+        return [layer.name]
+    return [f"{layer.name}.{label}" for label in layer.labels[layer.dims[0]]]
+
+
+def recipe(cube: CubeStore, wanted: tuple[str, ...] | None = None) -> Recipe:
+    """What the inputs of a cube offer; `wanted` keeps some modalities only. Raises `CubeError` if nothing is left."""
+    present = [layer for layer in INPUTS.values() if cube.has(layer.path) and layer.name not in NOT_A_PREDICTOR]
+    static = tuple(x.name for x in present if x.name not in OWN_ENCODER and resolution_of(x) == CELL)
+    coarse = tuple(x.name for x in present if x.name not in OWN_ENCODER and resolution_of(x) == COARSE)
+    modalities = [OWN_ENCODER[x.name] for x in present if x.name in OWN_ENCODER]
+    modalities += ["static"] if static else []
+    modalities += ["coarse"] if coarse else []
+    kept = tuple(m for m in modalities if wanted is None or m in wanted)
+    if not kept:
+        raise CubeError(
+            f"{cube.url}: has no inputs for the modalities {', '.join(wanted or ('any',))}; run `floracube build`"
+            " or change train.modalities."
+        )
+    return Recipe(kept, static if "static" in kept else (), coarse if "coarse" in kept else ())
+
+
+def _decode_columns(layer: Layer, stored: NDArray[Any]) -> Floats:
+    """Stored values to (columns, y, x) float32; the land cover becomes one column a class."""
+    if layer.name == "landcover":
+        kind = stored[0]
+        known = kind != layer.fill
+        out = np.stack([(kind == value) for value in IGBP]).astype(np.float32)
+        out[:, ~known] = np.nan
+        return out
+    values = layer.decode(stored)
+    return values if layer.dims else values[None]
+
+
+def _read(cube: CubeStore, name: str, window: Window) -> Floats:
+    layer = INPUTS[name]
+    stored = cube.read_window(layer.path, window)
+    if name in OWN_ENCODER:
+        return layer.decode(stored)
+    return _decode_columns(layer, stored)
+
+
+def read_window(cube: CubeStore, unit: Unit, what: Recipe, halo: int) -> dict[str, Floats]:
+    """Predictors of every cell of a unit, physical units, NaN where missing.
+
+    `satellite` (4, 5 (U + 2 halo), same), `landsat` (6, 84, U, U), `static` (V, U, U), `climate` (4, 228, k + 2, k + 2)
+    and `coarse` (W, k + 2, k + 2) with k = U / 20: one 1 km cell more on each side for the bilinear interpolation.
+    """
+    region = cube.region
+    out: dict[str, Floats] = {}
+    if "satellite" in what.modalities:
+        out["satellite"] = _read(cube, "sentinel2", _grown(region.square(unit, FINE), halo * CELL // FINE))
+    if "landsat" in what.modalities:
+        out["landsat"] = _read(cube, "landsat", region.square(unit))
+    if what.static_layers:
+        out["static"] = np.concatenate([_read(cube, n, region.square(unit)) for n in what.static_layers])
+    kilometres = _grown(region.square(unit, COARSE), 1)
+    if "climate" in what.modalities:
+        out["climate"] = _read_with_edge(cube, "climate", kilometres)
+    if what.coarse_layers:
+        out["coarse"] = np.concatenate([_read_with_edge(cube, n, kilometres) for n in what.coarse_layers])
+    return out
+
+
+def _grown(window: Window, pad: int) -> Window:
+    return Window(window.row - pad, window.col - pad, window.height + 2 * pad, window.width + 2 * pad)
+
+
+def _read_with_edge(cube: CubeStore, name: str, window: Window) -> Floats:
+    """A window that may reach one cell beyond the array: there its edge is repeated, as the lookup at surveys does."""
+    height, width = cube.array(INPUTS[name].path).shape[-2:]
+    row, col = max(window.row, 0), max(window.col, 0)
+    end_row, end_col = min(window.row + window.height, height), min(window.col + window.width, width)
+    values = _read(cube, name, Window(row, col, end_row - row, end_col - col))
+    pads = [(0, 0)] * (values.ndim - 2)
+    pads += [(row - window.row, window.row + window.height - end_row)]
+    pads += [(col - window.col, window.col + window.width - end_col)]
+    return np.pad(values, pads, mode="edge")
+
+
+def sample(
+    cube: CubeStore,
+    what: Recipe,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    receptive_field: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Predictors:
+    """Predictors of the 50 m cells that hold the points (x, y) metres, as `Predictors`.
+
+    Every value is that of the cell, not of the point inside it, so that training sees what prediction sees.
+    """
+    region = cube.region
+    row, col = region.index(x, y)
+    halo = (receptive_field - 1) // 2
+    side = region.unit_km * 1000 // CELL
+    satellite: Floats | None = None
+    if "satellite" in what.modalities:
+        patch = 5 * receptive_field
+        satellite = np.full((len(x), 4, patch, patch), np.nan, np.float32)
+    landsat = np.full((len(x), 6, 84), np.nan, np.float32) if "landsat" in what.modalities else None
+    static = np.full((len(x), len(what.static_names)), np.nan, np.float32) if what.static_layers else None
+    groups: dict[tuple[int, int], list[int]] = {}
+    for i, key in enumerate(zip(row // side, col // side, strict=True)):
+        groups.setdefault((int(key[0]), int(key[1])), []).append(i)
+    for done, ((unit_row, unit_col), members) in enumerate(sorted(groups.items())):
+        if progress:
+            progress(done, len(groups))
+        unit = _unit_at(region, unit_row, unit_col)
+        index = np.asarray(members)
+        r, c = row[index] - unit_row * side, col[index] - unit_col * side
+        if satellite is not None:
+            image = _read(cube, "sentinel2", _grown(region.square(unit, FINE), halo * CELL // FINE))
+            for i, rr, cc in zip(index, r, c, strict=True):
+                satellite[i] = image[:, rr * 5 : rr * 5 + 5 * receptive_field, cc * 5 : cc * 5 + 5 * receptive_field]
+        if landsat is not None:
+            landsat[index] = np.moveaxis(_read(cube, "landsat", region.square(unit))[:, :, r, c], -1, 0)
+        if static is not None:
+            parts = [_read(cube, n, region.square(unit))[:, r, c] for n in what.static_layers]
+            static[index] = np.concatenate(parts).T
+    climate, coarse, corner, weight = _sample_kilometres(cube, what, row, col)
+    return Predictors(
+        satellite=satellite, landsat=landsat, static=static, climate=climate, coarse=coarse, corner=corner,
+        weight=weight, static_names=what.static_names, coarse_names=what.coarse_names,
+    )  # fmt: skip
+
+
+def _unit_at(region: Region, row: int, col: int) -> Unit:
+    first = next(iter(region.units()))
+    return Unit(region.unit_km, first.row + row, first.col + col)
+
+
+def _sample_kilometres(
+    cube: CubeStore, what: Recipe, row: NDArray[np.int64], col: NDArray[np.int64]
+) -> tuple[Floats | None, Floats | None, NDArray[np.int64] | None, Floats | None]:
+    """The distinct 1 km cells around the 50 m cells (row, col), and each cell's four corners and weights among them."""
+    if "climate" not in what.modalities and not what.coarse_layers:
+        return None, None, None, None
+    factor = COARSE // CELL
+    shape = cube.region.shape(COARSE)
+    corner, weight = bilinear((row + 0.5) / factor - 0.5, (col + 0.5) / factor - 0.5, shape)
+    cells, inverse = np.unique(corner, return_inverse=True)
+    rows, cols = np.unravel_index(cells, shape)
+    window = Window(int(rows.min()), int(cols.min()), int(np.ptp(rows)) + 1, int(np.ptp(cols)) + 1)
+    at = (..., rows - window.row, cols - window.col)
+    climate = np.moveaxis(_read(cube, "climate", window)[at], -1, 0) if "climate" in what.modalities else None
+    coarse = None
+    if what.coarse_layers:
+        coarse = np.concatenate([_read(cube, n, window)[at] for n in what.coarse_layers]).T
+    return climate, coarse, inverse.reshape(corner.shape).astype(np.int64), weight

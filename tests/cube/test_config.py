@@ -1,0 +1,75 @@
+"""A configuration is checked whole, and every complaint is one sentence that names the file, the key and the mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cube.config import load_config
+from cube.errors import ConfigError
+
+GOOD: dict[str, Any] = {
+    "title": "test",
+    "cube": "cube.zarr",
+    "region": {"west_km": 4460, "south_km": 2820, "east_km": 4470, "north_km": 2830},
+    "unit_km": 10,
+    "sources": [{"layer": "elevation", "raster": "dem.tif", "derive": ["slope"]}],
+}
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump({**GOOD, **changes}))
+    return path
+
+
+def test_a_good_configuration_resolves_its_paths_from_its_own_folder(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, data="data"))
+    assert config.cube_url == str(tmp_path / "cube.zarr")
+    assert config.source_path("dem.tif") == str(tmp_path / "data" / "dem.tif")
+    assert config.source_path("s3://bucket/dem.tif") == "s3://bucket/dem.tif"
+    assert config.whole_region().unit_km == 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"titel": "x"}, ["titel", "not a key", "title"]),
+        ({"region": {"west_km": 1}}, ["region.south_km", "missing"]),
+        ({"unit_km": 15}, ["unit_km is 15", "10, 20, 40, 80"]),
+        ({"sources": [{"layer": "elevasion", "raster": "x.tif"}]}, ["sources[0]", "elevasion", "elevation"]),
+        ({"sources": [{"layer": "elevation"}]}, ["sources[0]", "raster", "stac"]),
+        ({"sources": [{"layer": "elevation", "raster": "x.tif", "rezolution": 1}]}, ["sources[0].rezolution"]),
+        (
+            {"predict": {"region": {"west_km": 1000, "south_km": 2820, "east_km": 4470, "north_km": 2830}}},
+            ["not inside"],
+        ),
+        ({"evaluate": {"folds": "many"}}, ["evaluate.folds", "many"]),
+        ({"data": "${FLORACUBE_NOWHERE}"}, ["FLORACUBE_NOWHERE", "not set"]),
+    ],
+)
+def test_a_wrong_key_or_value_is_one_sentence_with_its_place(tmp_path: Path, changes: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, **changes)).whole_region()
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_a_missing_file_and_a_file_that_is_not_yaml_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load_config(tmp_path / "nowhere.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("title: [unclosed\nregion: 1")
+    with pytest.raises(ConfigError, match="line"):
+        load_config(broken)
+
+
+def test_a_variable_in_a_comment_need_not_be_set(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.write_text("# set ${FLORACUBE_NOWHERE} first\n" + path.read_text())
+    assert load_config(path).title == "test"

@@ -1,0 +1,83 @@
+"""Curation of vegetation plots: order, counts and clear sentences for bad tables."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cube.errors import TableError
+from inference.plantbert.plots import Columns, make_plots, read_plots
+from inference.plantbert.text import sentence
+
+COLUMNS = Columns("plot", "species", "cover", "habitat")
+
+
+def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
+    plots = pd.DataFrame({"plot": [1, 2, 3, 4, 5], "habitat": ["A", "A", "~", None, "B"]})
+    rows = [
+        (1, "Poa annua", 5), (1, "Fagus sylvatica", 30), (1, "Fagus sylvatica_6", 20), (1, "Carex sp.", 1),
+        (2, "Poa annua agg.", 5), (2, "Fagus sylvatica", 5), (2, "Abies alba", 50),
+        (3, "Poa annua", 1), (3, "Fagus sylvatica", -1), (3, "Lilium martagon", 1),
+        (4, "Fagus sylvatica", 2), (5, "Poa annua", 0), (9, "Poa annua", 3),
+    ]  # fmt: skip
+    return plots, pd.DataFrame(rows, columns=["plot", "species", "cover"])
+
+
+def test_curation_orders_by_summed_cover_and_counts_what_it_drops() -> None:
+    made, report = make_plots(*tables(), COLUMNS, min_records=2, min_plots=2)
+    assert made.species == ("fagus sylvatica", "poa annua")
+    assert made.habitats == ("A",)
+    assert [made.sentence(i) for i in range(len(made))] == [
+        "fagus sylvatica, poa annua",
+        "[UNK], fagus sylvatica, poa annua",
+        "[UNK], poa annua",
+        "fagus sylvatica",
+    ]
+    assert made.sentence(0) == sentence({"poa annua": 5, "fagus sylvatica": 50})
+    assert made.label.tolist() == [0, 0, -1, -1]
+    assert made.presence().tolist() == [[1, 1], [1, 1], [0, 1], [1, 0]]
+    assert report["duplicates_summed"] == 1
+    assert report["records_without_cover"] == 2
+    assert report["records_of_no_plot"] == 1
+    assert report["records_without_binomial"] == 1
+    assert report["names_without_binomial"] == ["Carex sp."]
+    assert report["species_too_rare"] == 2
+    assert report["records_of_unknown_species"] == 2
+    assert report["plots_without_species"] == 1
+    assert report["plots_unlabelled"] == 2
+
+
+def test_rare_habitats_become_unlabelled_and_are_counted() -> None:
+    plots, covers = tables()
+    covers.loc[covers["plot"] == 5, "cover"] = 3.0
+    made, report = make_plots(plots, covers, COLUMNS, min_records=1, min_plots=2)
+    assert report["habitats_too_rare"] == {"B": 1}
+    assert made.label.tolist() == [0, 0, -1, -1, -1]
+
+
+@pytest.mark.parametrize("column", ["plot", "species", "cover"])
+def test_missing_column_names_file_and_column(tmp_path: Path, column: str) -> None:
+    plots, covers = tables()
+    plots.to_csv(tmp_path / "plots.csv", index=False)
+    covers.drop(columns=column).to_csv(tmp_path / "covers.csv", index=False)
+    with pytest.raises(TableError, match=rf"covers\.csv: column '{column}' is missing"):
+        read_plots(tmp_path / "plots.csv", tmp_path / "covers.csv", COLUMNS)
+
+
+def test_missing_file_repeated_plot_and_empty_result_are_told(tmp_path: Path) -> None:
+    plots, covers = tables()
+    with pytest.raises(TableError, match=r"none\.csv: this table does not exist"):
+        read_plots(tmp_path / "none.csv", tmp_path / "none.csv")
+    with pytest.raises(TableError, match="must be unique"):
+        make_plots(pd.concat([plots, plots]), covers, COLUMNS)
+    with pytest.raises(TableError, match="no species has 99 records"):
+        make_plots(plots, covers, COLUMNS, min_records=99)
+
+
+def test_latin1_and_bom_are_read(tmp_path: Path) -> None:
+    plots, covers = tables()
+    covers.loc[0, "species"] = "Isoëtes lacustris"
+    plots.to_csv(tmp_path / "plots.csv", index=False, encoding="utf-8-sig")
+    covers.to_csv(tmp_path / "covers.csv", index=False, encoding="latin-1")
+    made, _ = read_plots(tmp_path / "plots.csv", tmp_path / "covers.csv", COLUMNS, min_records=1, min_plots=1)
+    assert "isoetes lacustris" in made.species

@@ -1,0 +1,216 @@
+"""Masking, augmentation, training and the hub's format, on a small language with known meaning."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    BertTokenizerFast,
+)
+
+from cube.errors import ModelError, TableError
+from inference.plantbert.batches import Augmentation, augment, mask_tokens
+from inference.plantbert.classify import HabitatReader
+from inference.plantbert.evaluation import evaluate_reader, spatial_folds
+from inference.plantbert.plots import Plots
+from inference.plantbert.training import ReaderSpec, train_reader
+from inference.plantbert.vocabulary import make_tokenizer, species_tokens, write_tokens
+
+SPECIES = tuple(f"{genus} {epithet}" for genus in ("abies", "carex", "poa") for epithet in
+                ("alba", "flava", "filix-mas", "prima", "prima-vera", "quarta", "quinta"))  # fmt: skip
+SMALL = ReaderSpec(
+    hidden=16,
+    layers=2,
+    heads=2,
+    mask_epochs=1,
+    epochs=10,
+    learning_rate=1e-2,
+    label_smoothing=0.0,
+    augmentation=Augmentation(0.0, 0.0, 0.0),
+)
+BRIEF = replace(SMALL, epochs=1)
+
+
+def landscape(n: int = 240, seed: int = 0) -> Plots:
+    """Three habitats, each with seven species of its own and some strangers."""
+    draw = np.random.default_rng(seed)
+    label = draw.integers(0, 3, n)
+    size = draw.integers(1, 9, n)
+    order = np.full((n, 8), -1, dtype=np.int32)
+    for i in range(n):
+        weight = np.where(np.arange(21) // 7 == label[i], 10.0, 1.0)
+        order[i, : size[i]] = draw.choice(21, size[i], replace=False, p=weight / weight.sum())
+    label[::20] = -1
+    names = np.array([str(i) for i in range(n)])
+    return Plots(names, order, size.astype(np.int32), label.astype(np.int32), SPECIES, ("A", "B", "C"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("reader")
+    seen: list[tuple[str, int, int]] = []
+    train_reader(landscape(), path, SMALL, progress=lambda *step: seen.append(step))
+    assert {stage for stage, _, _ in seen} == {"fill-mask", "classification"}
+    assert seen[-1][1] == seen[-1][2]
+    return path
+
+
+def test_arrays_give_the_tokens_of_the_sentence() -> None:
+    tokenizer = make_tokenizer(SPECIES)
+    plots = landscape(30)
+    token = species_tokens(tokenizer, SPECIES)
+    rows = write_tokens(plots.order, plots.size, token, tokenizer)
+    texts = [plots.sentence(i) for i in range(len(plots))]
+    expected = tokenizer(texts, padding=True, return_tensors="np")["input_ids"]
+    np.testing.assert_array_equal(rows, expected)
+    assert len(tokenizer) == 6 + len(SPECIES)
+
+
+def test_unknown_binomial_is_one_unknown_token() -> None:
+    tokenizer = make_tokenizer(SPECIES)
+    words = tokenizer.convert_ids_to_tokens(tokenizer("abies alba, homo sapiens, Poa prima")["input_ids"])
+    assert words == ["[CLS]", "abies alba", ",", "[UNK]", ",", "poa prima", "[SEP]"]
+
+
+def test_text_above_the_limit_loses_its_last_species() -> None:
+    tokenizer = make_tokenizer(SPECIES)
+    order = np.tile(np.arange(20), (1, 20))
+    rows = write_tokens(order, np.array([400]), species_tokens(tokenizer, SPECIES), tokenizer, 512)
+    assert rows.shape == (1, 511)
+    assert rows[0, -1] == tokenizer.sep_token_id
+    assert (rows[0, 2:-1:2] == tokenizer.get_vocab()[","]).all()
+
+
+def test_masking_asks_fifteen_percent_of_species_and_never_commas_or_ends() -> None:
+    tokenizer = make_tokenizer(SPECIES)
+    words = tokenizer.get_vocab()
+    token = torch.from_numpy(species_tokens(tokenizer, SPECIES))
+    plots = landscape(2000)
+    rows = torch.from_numpy(write_tokens(plots.order, plots.size, token.numpy(), tokenizer))
+    inputs, labels = mask_tokens(rows, words, token, torch.Generator().manual_seed(1))
+    asked = labels != -100
+    is_species = torch.isin(rows, token)
+    assert not (asked & ~is_species).any()
+    assert torch.equal(inputs[~asked], rows[~asked])
+    assert torch.equal(labels[asked], rows[asked])
+    assert asked.sum() / is_species.sum() == pytest.approx(0.15, abs=0.015)
+    masked = (inputs[asked] == words["[MASK]"]).float().mean()
+    same = (inputs[asked] == rows[asked]).float().mean()
+    assert masked == pytest.approx(0.8, abs=0.04)
+    assert same == pytest.approx(0.1 + 0.1 / 21, abs=0.04)
+    assert torch.isin(inputs[asked & (inputs != words["[MASK]"])], token).all()
+
+
+def test_augmentation_keeps_at_least_one_species_and_invents_none() -> None:
+    plots = landscape(2000)
+    how = Augmentation(dropout=0.5, truncate=0.5, shuffle=0.5, shortest=2)
+    order, size = augment(plots.order, plots.size, how, np.random.default_rng(0))
+    assert size.min() == 1
+    assert (size <= plots.size).all()
+    for i in range(0, 2000, 37):
+        before = set(plots.order[i, : plots.size[i]].tolist())
+        after = order[i, : size[i]].tolist()
+        assert set(after) <= before
+        assert len(set(after)) == len(after)
+    same, all_ = augment(plots.order, plots.size, Augmentation(0, 0, 0), np.random.default_rng(0))
+    np.testing.assert_array_equal(all_, plots.size)
+    np.testing.assert_array_equal(same, plots.order)
+
+
+def test_reader_learns_and_equals_transformers_on_strings_one_at_a_time(folder: Path) -> None:
+    reader = HabitatReader.load(folder)
+    plots = landscape(200, seed=5)
+    plots.order[3, 0] = -1
+    token, unknown = reader.tokens_of(plots.species)
+    assert unknown == 0
+    probability = reader.classify(plots.order, plots.size, token)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        for i in range(30):
+            encoded = tokenizer(plots.sentence(i), truncation=True, return_tensors="pt")
+            expected = model(**encoded).logits.softmax(-1)[0].numpy()
+            np.testing.assert_allclose(probability[i], expected, atol=1e-5)
+    labelled = plots.label >= 0
+    assert (probability.argmax(1) == plots.label)[labelled].mean() > 0.75
+    assert [model.config.id2label[i] for i in range(3)] == ["A", "B", "C"]
+    assert "Pl@ntBERT" in (folder / "README.md").read_text()
+
+
+def test_probabilities_do_not_depend_on_the_batch(folder: Path) -> None:
+    reader = HabitatReader.load(folder)
+    plots = landscape(60, seed=6)
+    token, _ = reader.tokens_of(plots.species)
+    together = reader.classify(plots.order, plots.size, token)
+    alone = np.concatenate([reader.classify(plots.order[i : i + 1], plots.size[i : i + 1], token) for i in range(60)])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(together, reader.classify(plots.order, plots.size, token, deduplicate=True), atol=1e-5)
+
+
+def test_empty_cells_are_no_data_and_unknown_species_are_counted(folder: Path) -> None:
+    reader = HabitatReader.load(folder)
+    token, unknown = reader.tokens_of(["Abies alba Mill.", "Homo sapiens", "Poa prima agg."])
+    assert unknown == 1
+    order = np.array([[0, 1, 2], [0, 2, 1], [1, 0, 2]])
+    probability = reader.classify(order, np.array([0, 2, 3]), token)
+    assert np.isnan(probability[0]).all()
+    np.testing.assert_allclose(probability[1:].sum(1), 1.0, atol=1e-5)
+    assert reader.classify(order[:0], np.zeros(0, int), token).shape == (0, 3)
+
+
+def test_equal_seeds_give_equal_weights() -> None:
+    plots = landscape(40)
+    one, _, _ = train_reader(plots, None, BRIEF)
+    again, _, _ = train_reader(plots, None, BRIEF)
+    other, _, _ = train_reader(plots, None, replace(BRIEF, seed=1))
+    for name, weight in again.state_dict().items():
+        torch.testing.assert_close(weight, one.state_dict()[name], rtol=0, atol=1e-6)
+    assert not torch.equal(other.classifier.weight, one.classifier.weight)
+
+
+def test_base_model_is_widened_by_one_token_a_species(folder: Path, tmp_path: Path) -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ",", "abies", "alba", "##s", "a", "b"]
+    base = BertTokenizerFast(vocab={w: i for i, w in enumerate(words)})
+    base.save_pretrained(tmp_path)
+    BertForMaskedLM(
+        BertConfig(vocab_size=len(words), hidden_size=16, num_hidden_layers=1,
+                   num_attention_heads=2, intermediate_size=32)
+    ).save_pretrained(tmp_path)  # fmt: skip
+    spec = ReaderSpec(mask_epochs=1, epochs=1, base=tmp_path)
+    out = tmp_path / "out"
+    model, _, _ = train_reader(landscape(40), out, spec)
+    assert model.config.vocab_size == len(words) + len(SPECIES)
+    reader = HabitatReader.load(out)
+    plots = landscape(10, seed=2)
+    token, unknown = reader.tokens_of(plots.species)
+    assert unknown == 0
+    text = [plots.sentence(i) for i in range(10)]
+    rows = write_tokens(plots.order, plots.size, token, reader.tokenizer)
+    np.testing.assert_array_equal(rows, reader.tokenizer(text, padding=True, return_tensors="np")["input_ids"])
+
+
+def test_held_out_skill_beats_chance_beside_naive_bayes() -> None:
+    plots = landscape(200)
+    draw = np.random.default_rng(0)
+    fold = spatial_folds(draw.random(200) * 5e5, draw.random(200) * 5e5, folds=2)
+    withheld = np.zeros(200, dtype=bool)
+    withheld[:20] = True
+    skills, held = evaluate_reader(plots, fold, SMALL, withheld=withheld)
+    assert {s.method for s in skills} == {"plantbert", "naive_bayes"}
+    assert all(s.accuracy > 0.5 and s.top3 == 1.0 for s in skills)
+    assert np.isfinite(held["plantbert"][plots.label >= 0]).all()
+
+
+def test_absent_model_and_too_few_habitats_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no tokenizer"):
+        HabitatReader.load(tmp_path / "absent")
+    plots = landscape(40)
+    plots.label[:] = -1
+    with pytest.raises(TableError, match="fewer than two habitats"):
+        train_reader(plots, None, SMALL)
