@@ -1,0 +1,60 @@
+// The server's JSON, fetched; failures come back as one sentence a reader can act on.
+
+const root = new URL(".", document.baseURI);
+
+/** What went wrong, in a sentence, with the HTTP status (0: no answer at all). */
+export class ApiError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** The absolute URL of a path of this server, wherever a proxy has put it; {z} stays {z}. */
+export function urlOf(path) {
+  return new URL(path.replace(/^\//, ""), root).href.replaceAll("%7B", "{").replaceAll("%7D", "}");
+}
+
+async function get(path, signal) {
+  let response;
+  try {
+    response = await fetch(urlOf(path), { signal, headers: { accept: "application/json" } });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, "The server does not answer. Is it still running?");
+  }
+  const body = await response.json().catch(() => null);
+  if (response.ok && body !== null) return body;
+  const detail = typeof body?.detail === "string" ? body.detail : `The server answered ${response.status}.`;
+  throw new ApiError(response.status, detail);
+}
+
+const known = new Map(); // every layer seen so far, by id
+
+function remember(page) {
+  for (const layer of page.layers) known.set(layer.id, layer);
+  return page;
+}
+
+export const about = () => get("about.json");
+
+/** One page of the catalogue: {total, products, layers}. */
+export async function layers({ search = "", product = "", limit = 50, offset = 0, signal } = {}) {
+  const query = new URLSearchParams({ search, product, limit, offset });
+  for (const key of ["search", "product"]) if (!query.get(key)) query.delete(key);
+  return remember(await get(`layers?${query}`, signal));
+}
+
+/** One layer; asked of the server only when no page of the catalogue has held it yet. */
+export async function layer(id) {
+  if (!known.has(id)) known.set(id, await get(`layers/${encodeURIComponent(id)}`));
+  return known.get(id);
+}
+
+/** A layer if it has been seen, else undefined; never a request. */
+export const seen = (id) => known.get(id);
+
+export const legend = (layer) => get(layer.legend);
+
+/** Everything at a place, longitude and latitude in degrees. */
+export const point = ([lon, lat], signal) => get(`point/${lon.toFixed(6)},${lat.toFixed(6)}`, signal);

@@ -1,0 +1,46 @@
+// The legend: a gradient with its ends, or the list of classes; and the mark of "no data".
+
+import * as api from "./api.js";
+import { h } from "./dom.js";
+import { number, percent, quantity, unit } from "./format.js";
+
+const nodata = (word) => h("li", { class: "nodata" }, h("span", { class: "swatch hatch" }), word);
+
+function gradient(legend, layer) {
+  const [low, high] = legend.range;
+  const at = (value) => `${(((value - low) / (high - low)) * 100).toFixed(1)}%`;
+  const colours = legend.stops.map(([value, colour]) => `${colour} ${at(value)}`).join(", ");
+  const species = layer.product === "species";
+  const text = (value) => (species ? percent(value) : number(value));
+  const caption = species ? "Probability of occurrence" : unit(layer.units);
+  return h("div", { class: "gradient" },
+    h("div", { class: "caption" }, h("span", {}, caption), h("ul", {}, nodata("no data"))),
+    h("div", { class: "ramp", role: "img", "aria-label": `Colours from ${quantity(low, layer)} to ${quantity(high, layer)}`,
+      style: { background: `linear-gradient(to right, ${colours})` } }, h("span", { class: "needle", hidden: true })),
+    h("div", { class: "ticks", "aria-hidden": "true" }, h("span", {}, text(low)), h("span", {}, text((low + high) / 2)), h("span", {}, text(high))));
+}
+
+function classes(legend) {
+  return h("ul", { class: "classes" }, legend.classes.map((entry) => h("li", {},
+    h("span", { class: "swatch", style: { background: entry.colour } }),
+    h("span", {}, entry.label, entry.code && entry.code !== entry.label ? h("small", {}, entry.code) : null))), nodata("no data"));
+}
+
+/** The legend of a layer, as an element. */
+export async function legendOf(layer) {
+  const legend = await api.legend(layer);
+  const element = legend.kind === "class" ? classes(legend) : gradient(legend, layer);
+  if (legend.range) [element.dataset.low, element.dataset.high] = legend.range;
+  return element;
+}
+
+/** Point the needle of a gradient at a value, or hide it (null). */
+export function pointNeedle(element, value) {
+  const needle = element?.querySelector?.(".needle");
+  if (!needle) return;
+  needle.hidden = value === null || value === undefined;
+  if (needle.hidden) return;
+  const [low, high] = [Number(element.dataset.low), Number(element.dataset.high)];
+  const share = Math.min(1, Math.max(0, (value - low) / (high - low)));
+  needle.style.setProperty("--at", `${(share * 100).toFixed(2)}%`);
+}

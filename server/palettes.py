@@ -1,0 +1,70 @@
+"""Colours: 256-entry tables of perceptually uniform, colour-blind-safe palettes, and distinct colours for classes.
+
+viridis, cividis, magma and gray are rio-tiler's tables; batlow and vik are not among them.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import re
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rio_tiler.colormap import cmap
+
+# Every fifteenth-odd entry of Crameri's tables (Scientific colour maps 8, doi 10.5281/zenodo.1243862, MIT licence);
+# linear interpolation between them stays within 2 (batlow) and 6 (vik) of 255 of the full tables.
+_ANCHORS: Final = {
+    "batlow": "011959 0c2f5d 114160 154f62 1e5d62 2f675c 447052 5b7745 747e38 8f862d ad8c2d ca923c e39754 f59f74"
+    " fdaa97 fdb5b8 fcc0d8 faccfa",
+    "vik": "001261 022a70 03417f 08598f 2575a1 5194b6 80b2ca b0cfde dee6e9 eedbd0 e4bea8 d7a081 cc855d c06b3a"
+    " af4c18 8f2b06 731406 590008",
+}
+# What a layer may ask for by meaning rather than by name.
+_ALIASES: Final = {"species": "viridis", "gray": "gray", "grey": "gray", "none": "viridis"}
+_RIO_TILER: Final = frozenset({"viridis", "cividis", "magma", "inferno", "plasma", "gray"})
+NAMES: Final = tuple(sorted({*_ANCHORS, *_RIO_TILER, "species"}))
+
+
+def _bytes(colour: str) -> tuple[int, int, int]:
+    return int(colour[0:2], 16), int(colour[2:4], 16), int(colour[4:6], 16)
+
+
+@lru_cache(maxsize=64)
+def table(name: str) -> NDArray[np.uint8]:
+    """(256, 3) red, green, blue of the palette `name`; raises `KeyError` for an unknown one (see `NAMES`)."""
+    name = _ALIASES.get(name, name)
+    if name in _ANCHORS:
+        anchors = np.array([_bytes(c) for c in _ANCHORS[name].split()], float)
+        at = np.rint(np.linspace(0, 255, len(anchors)))
+        columns = [np.interp(np.arange(256), at, anchors[:, band]) for band in range(3)]
+        return np.asarray(np.rint(np.stack(columns, axis=1)), dtype=np.uint8)
+    if name not in _RIO_TILER:
+        raise KeyError(name)
+    colours = cmap.get(name)
+    rows: NDArray[np.uint8] = np.asarray([colours[i][:3] for i in range(256)], dtype=np.uint8)
+    return rows
+
+
+def class_colour(value: int) -> str:
+    """A distinct `#rrggbb` for a class without a colour of its own: hues a golden angle apart, two tones."""
+    hue = (value * 0.61803398875) % 1.0
+    red, green, blue = colorsys.hls_to_rgb(hue, 0.45 if value % 2 else 0.62, 0.5)
+    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
+
+
+def valid_colour(colour: str, value: int) -> str:
+    """`colour` if it reads `#rrggbb`, else the distinct colour of `value`."""
+    return colour.lower() if re.fullmatch(r"#[0-9a-fA-F]{6}", colour) else class_colour(value)
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Red, green, blue (0-255) of `#rrggbb`."""
+    return _bytes(colour.lstrip("#"))
+
+
+def hexadecimal(colour: NDArray[np.uint8]) -> str:
+    """`#rrggbb` of three bytes."""
+    return "#" + "".join(f"{int(v):02x}" for v in colour[:3])

@@ -1,0 +1,231 @@
+"""The map page in a real browser, over a live server on the synthetic cube, with nothing else to talk to."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import uvicorn
+
+from cube.store import CubeStore
+from server.main import create_app
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the page is tested with Playwright")
+
+PAGE = Path(__file__).parents[2] / "server" / "page"
+CHROMIUM = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (set CHROMIUM to one)"),
+    pytest.mark.skipif(not (PAGE / "node_modules/maplibre-gl").is_dir(), reason="run `npm ci` in server/page first"),
+]
+LAUNCH = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-gl=angle",  # WebGL without a graphics card
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
+]
+LAND = (16.77, 49.0)  # a place with values
+LAKE = (16.795, 48.995)  # a place without
+AWAY = (16.4, 49.0)  # a place outside the region
+WAIT_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def address(cube: CubeStore) -> Iterator[str]:
+    """A live server on a free port of the loopback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = uvicorn.Config(create_app([cube.url]), host="127.0.0.1", port=port, log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert server.started
+    yield f"http://127.0.0.1:{port}/"
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """One headless Chromium with software WebGL; its pages share a cache, as a reader's do."""
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=LAUNCH)
+        yield browser.new_context()
+        browser.close()
+
+
+class Visit:
+    """A page with what it asked for and what it complained about."""
+
+    def __init__(self, browser: Any, address: str, width: int = 1000, height: int = 640) -> None:
+        self.address = address
+        self.page = browser.new_page()
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.set_default_timeout(WAIT_MS)
+        self.requested: list[str] = []
+        self.answered: list[tuple[str, int]] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.requested.append(request.url))
+        self.page.on("response", lambda answer: self.answered.append((answer.url, answer.status)))
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _hear(self, message: Any) -> None:
+        if message.type == "error":
+            self.complaints.append(f"{message.text} {message.location}")
+
+    def open(self, hash_: str = "") -> Any:
+        """Load the page at a hash and wait until its map stands still."""
+        self.page.goto(self.address + hash_)
+        self.page.wait_for_selector("html[data-ready]")
+        self.settle()
+        return self.page
+
+    def settle(self) -> None:
+        """Wait for the tiles and for the address to follow the map."""
+        self.page.wait_for_selector("#stage[data-tiles=loaded]")
+        self.page.wait_for_timeout(250)
+        self.page.wait_for_selector("#stage[data-tiles=loaded]")
+
+    def tiles(self, layer: str) -> list[int]:
+        """Statuses of the tile requests of a layer so far."""
+        return [status for url, status in self.answered if f"/layers/{layer}/tiles/" in url]
+
+    def strangers(self) -> set[str]:
+        """Hosts asked for that are not this machine."""
+        parts = [urlsplit(url) for url in self.requested]
+        return {p.netloc for p in parts if p.scheme in ("http", "https") and p.hostname != "127.0.0.1"}
+
+
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Visit]:
+    """A fresh page; it must end without a console error and without a request to another machine."""
+    visit = Visit(browser, address)
+    yield visit
+    visit.page.close()
+    assert visit.strangers() == set()
+    assert visit.complaints == []
+
+
+def values(page: Any, selector: str) -> list[float]:
+    """The numbers of the <data> elements that a selector finds, in the page's order."""
+    return [float(v) for v in page.eval_on_selector_all(selector, "all => all.map(e => e.value)")]
+
+
+def test_first_view_is_richness_over_the_whole_region(visit: Visit) -> None:
+    page = visit.open()
+    assert page.inner_text("h1") == "Synthetic"
+    assert page.inner_text("#shown h2") == "Expected richness of vascular plants"
+    assert page.locator("#tabs [role=tab]").all_inner_texts() == ["Indicators", "Habitats", "Species", "Inputs"]
+    statuses = visit.tiles("indicators.richness")
+    assert 200 in statuses
+    assert set(statuses) <= {200, 204}
+
+
+def test_typing_a_name_and_enter_shows_the_species_map(visit: Visit) -> None:
+    page = visit.open()
+    search = page.locator("#search")
+    for typed, name, layer in [
+        ("fag", "Fagus sylvatica", "species.fagus_sylvatica"),
+        ("norway", "Picea abies", "species.picea_abies"),
+    ]:
+        page.keyboard.press("Escape")
+        search.blur()
+        page.keyboard.press("/")
+        page.keyboard.type(typed)
+        option = page.wait_for_selector("#search-results [role=option]")
+        assert name in option.inner_text()
+        assert search.get_attribute("aria-expanded") == "true"
+        assert search.get_attribute("aria-activedescendant") == option.get_attribute("id")
+        page.keyboard.press("Enter")
+        page.wait_for_function("name => document.querySelector('#shown h2').innerText === name", arg=name)
+        visit.settle()
+        assert search.get_attribute("aria-expanded") == "false"
+        assert f"layer={layer}" in page.url
+        assert 200 in visit.tiles(layer)
+        assert set(visit.tiles(layer)) <= {200, 204}
+        assert page.locator("#layers [aria-current=true]").get_attribute("data-id") == layer
+
+
+def test_a_click_reads_what_the_point_query_answers(visit: Visit) -> None:
+    page = visit.open("#layer=species.picea_abies")
+    box = page.locator("#map canvas").bounding_box()
+    page.mouse.click(box["x"] + 0.4 * box["width"], box["y"] + 0.45 * box["height"])
+    page.wait_for_selector("#point[data-state=ready]")
+    (asked,) = [url for url in visit.requested if "/point/" in url]
+    answer = page.request.get(asked).json()
+    assert values(page, "#point .species data") == [s["probability"] for s in answer["species"]]
+    assert page.locator("#point .species .latin").all_inner_texts() == [s["name"] for s in answer["species"]]
+    assert values(page, "#point .indicators data") == [i["estimate"] for i in answer["indicators"]]
+    assert values(page, "#point .best data") == [h["probability"] for h in answer["habitat_top3"]]
+    assert page.inner_text("#point .cell") == answer["cell"]
+    other = next(s["id"] for s in answer["species"] if s["id"] != "species.picea_abies")
+    page.click(f"#point .species button[data-id='{other}']")
+    page.wait_for_function("id => location.hash.includes(id)", arg=other)
+    visit.settle()
+    assert 200 in visit.tiles(other)
+
+
+def test_the_link_opens_the_same_view_in_a_new_page(visit: Visit, browser: Any) -> None:
+    page = visit.open("#layer=habitats.level3&map=12.50/49.01000/16.77000&opacity=65")
+    page.mouse.click(500, 330)
+    page.wait_for_selector("#point[data-state=ready]")
+    visit.settle()
+    second = Visit(browser, visit.address)
+    other = second.open(urlsplit(page.url).fragment.join(("#", "")))
+    other.wait_for_selector("#point[data-state=ready]")
+    assert other.url == page.url
+    for selector in ("#shown h2", "#shown output", "#point .coordinates", "#point .body", "#frame"):
+        assert other.inner_text(selector) == page.inner_text(selector)
+    assert re.search(r"layer=habitats\.level3&map=12\.50/.*&opacity=65&point=", other.url)
+    other.close()
+    assert second.complaints == []
+
+
+def test_water_and_places_outside_the_region_are_told_apart(visit: Visit) -> None:
+    page = visit.open(f"#point={LAKE[0]},{LAKE[1]}")
+    page.wait_for_selector("#point[data-state=ready]")
+    assert "Nothing is predicted here" in page.inner_text("#point")
+    page.evaluate("place => { location.hash = `#point=${place}` }", f"{AWAY[0]},{AWAY[1]}")
+    page.wait_for_selector("#point[data-state=outside]")
+    assert "outside the mapped region" in page.inner_text("#point")
+    # the browser itself reports the 404 that says "outside"; nothing else may be amiss
+    visit.complaints = [text for text in visit.complaints if "/point/" not in text]
+
+
+def test_a_phone_shows_map_search_and_layers_without_scrolling_sideways(browser: Any, address: str) -> None:
+    visit = Visit(browser, address, 360, 740)
+    page = visit.open(f"#point={LAND[0]},{LAND[1]}")
+    page.wait_for_selector("#point[data-state=ready]")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.click("#point .close")
+    page.click("#open-browse")
+    page.click("#tab-species")
+    page.click("#layers button[data-id='species.carex_alba']")
+    page.wait_for_function("document.querySelector('#shown h2').innerText === 'Carex alba'")
+    assert not page.is_visible("#layers")
+    page.close()
+    assert visit.complaints == []
+    assert visit.strangers() == set()
