@@ -60,6 +60,7 @@ class Layer:
     palette: str = "viridis"
     flags: tuple[tuple[int, str, str], ...] = ()  # value, meaning, #rrggbb
     references: str = ""
+    order: int = 99  # among the maps of its product; a map page lists the lowest first
 
     @property
     def path(self) -> str:
@@ -110,6 +111,7 @@ class Layer:
             attrs["references"] = self.references
         attrs["floracube_kind"] = self.kind
         attrs["floracube_palette"] = self.palette
+        attrs["floracube_order"] = self.order
         return attrs
 
     def at(self, group: str) -> Layer:
@@ -200,10 +202,10 @@ COMPOSITION: Final = (
 
 
 def indicator(name: str, group: str, long_name: str, units: str, scale: float, top: float,
-              palette: str, references: str = "") -> Layer:  # fmt: skip
+              palette: str, references: str = "", order: int = 99) -> Layer:  # fmt: skip
     """A biodiversity indicator with its bounds, uint16 in steps of `scale`, values 0 to `top`."""
     return Layer(name, group, "uint16", 65535, long_name, units, ("bound",), {"bound": BOUNDS},
-                 scale, valid_range=(0.0, top), palette=palette, references=references)  # fmt: skip
+                 scale, valid_range=(0.0, top), palette=palette, references=references, order=order)  # fmt: skip
 
 
 def habitat_level(name: str, group: str, flags: tuple[tuple[int, str, str], ...], long_name: str) -> Layer:

@@ -49,9 +49,8 @@ def add_species(sums: Sums, probability: Floats, traits: Traits) -> None:
     """
     p = probability
     sums["p"] += p.sum(axis=0, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(p)
-    sums["p_log_p"] += np.where(p > 0, p * logs, 0).sum(axis=0, dtype=np.float64)
+    # 0 ln 0 is 0: the smallest number stands in for it within the logarithm.
+    sums["p_log_p"] += (p * np.log(np.maximum(p, np.finfo(p.dtype).tiny))).sum(axis=0, dtype=np.float64)
     sums["p_squared"] += np.einsum("sc,sc->c", p, p)
     for name, weights in WEIGHTS.items():
         w = weights(traits)

@@ -86,7 +86,7 @@ def predict(
             progress(len(units), len(units), cells, "pyramids")
         levels = dict.fromkeys(model.habitats.levels, len(model.habitats.table["code"])) if model.habitats else {}
         products.build_pyramids(cube, versions, units, [i.name for i in applicable(model.traits)], levels)
-        releases.write_release(cube, name, versions, _provenance(config, model, inputs))
+        releases.write_release(cube, name, versions, _provenance(config, model, bounds, inputs))
         if publish:
             releases.publish(cube, name)
     return Outcome(name, len(todo), cells, clipped, failures)
@@ -180,12 +180,13 @@ def _make_products(cube: CubeStore, config: Config, model: Model, versions: dict
         products.make_habitats(cube, versions["habitats"], model.habitats.flags(), title, about)
 
 
-def _provenance(config: Config, model: Model, inputs: str) -> dict[str, Any]:
+def _provenance(config: Config, model: Model, bounds: tuple[int, ...], inputs: str) -> dict[str, Any]:
     return {
         "model": model.hash,
         "inputs": inputs,
         "code": _code_version(),
         "title": config.title,
+        "region_km": list(bounds),
         "reference_year": config.predict.year,
         "reference_area_m2": config.predict.area_m2,
     }

@@ -66,7 +66,10 @@ def make_composition(cube: CubeStore, version: str, about: dict[str, Any]) -> No
 
 def make_indicators(cube: CubeStore, version: str, chosen: Sequence[Indicator], about: dict[str, Any]) -> None:
     """One array an indicator, each with its bounds."""
-    layers = [indicator(i.name, "", i.long_name, i.units, i.scale, 65000 * i.scale, i.palette, i.references) for i in chosen]
+    layers = [
+        indicator(i.name, "", i.long_name, i.units, i.scale, 65000 * i.scale, i.palette, i.references, order)
+        for order, i in enumerate(chosen)
+    ]
     _pyramid_group(cube, "indicators", version, layers, (), {"bound": np.asarray(BOUNDS, object)}, about)
 
 

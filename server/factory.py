@@ -37,7 +37,7 @@ def zooms(snapshot: Snapshot, layer: MapLayer) -> tuple[int, int]:
     """(minzoom, maxzoom) in Web Mercator: from where the region spans 32 pixels to a few beyond the cells' own size."""
     _, south, _, north = snapshot.bounds
     ground = _EQUATOR_PIXEL * math.cos(math.radians((south + north) / 2))
-    edges = snapshot.reader.cube.region.bounds
+    edges = snapshot.region.bounds
     span = max(edges[2] - edges[0], edges[3] - edges[1])
     least = max(0, math.floor(math.log2(ground * 32 / span)))
     if len(layer.paths) == 1:
@@ -199,6 +199,7 @@ def cube_router(cube: ServedCube, root: str = "") -> APIRouter:
         document = {
             "title": cube.title,
             "bounds": list(snapshot.bounds),
+            "outline": snapshot.outline,
             "center": [round((west + east) / 2, 6), round((south + north) / 2, 6)],
             "zoom": _opening_zoom(snapshot),
             "release": snapshot.release,

@@ -17,6 +17,7 @@ from pyproj import Transformer
 
 from cube import grid, releases
 from cube.errors import CubeError
+from cube.grid import Region
 from cube.store import open_cube
 from server import catalogue
 from server.catalogue import Catalogue
@@ -38,14 +39,27 @@ class Snapshot:
     products: dict[str, str]
     catalogue: Catalogue
     reader: Reader
+    region: Region  # what the products cover
     _ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @cached_property
     def bounds(self) -> tuple[float, float, float, float]:
         """(west, south, east, north) of the region in degrees, WGS 84."""
         transformer = Transformer.from_crs(grid.EPSG, 4326, always_xy=True)
-        west, south, east, north = transformer.transform_bounds(*self.reader.cube.region.bounds, densify_pts=21)
+        west, south, east, north = transformer.transform_bounds(*self.region.bounds, densify_pts=21)
         return round(west, 6), round(south, 6), round(east, 6), round(north, 6)
+
+    @cached_property
+    def outline(self) -> list[list[float]]:
+        """The edge of the region as a closed ring of [longitude, latitude], straight in EPSG:3035 and so curved here."""
+        west, south, east, north = self.region.bounds
+        steps = np.linspace(0, 1, 21)[:-1]
+        x = np.concatenate([west + (east - west) * steps, np.full(20, east), east - (east - west) * steps, np.full(20, west)])
+        y = np.concatenate([np.full(20, south), south + (north - south) * steps, np.full(20, north),
+                            north - (north - south) * steps])  # fmt: skip
+        lon, lat = grid.unproject(x, y)
+        ring = [[round(float(a), 6), round(float(b), 6)] for a, b in zip(lon, lat, strict=True)]
+        return [*ring, ring[0]]
 
     def layer(self, layer_id: str) -> MapLayer:
         """The layer of that id; raises `NotFoundError`."""
@@ -126,4 +140,7 @@ class ServedCube:
         if held is not None and held.token == token:
             return held
         cube = open_cube(self.url)
-        return Snapshot(name, token, dict(release["products"]), catalogue.build(cube, release), Reader(cube, token, self._cache))
+        held_products = dict(release["products"])
+        window = release.get("region_km")  # a release may cover less than the cube: training often reaches further
+        region = cube.region.crop(*window) if window else cube.region
+        return Snapshot(name, token, held_products, catalogue.build(cube, release), Reader(cube, token, self._cache), region)
