@@ -62,8 +62,9 @@ def _print_reports(reports: list[dict[str, Any]]) -> None:
         kept = ", ".join(f"{n:,} {what}" for what, n in report["kept"].items())
         say.print(f"{report['title']}: {kept}", highlight=False)
         for reason, row in report["remarks"].items():
-            more = ", ..." if row["count"] > len(row["first"]) else ""
-            say.print(f"  {row['count']:,} {reason} ({', '.join(row['first'])}{more})", highlight=False, style="yellow")
+            names = ", ".join(row["first"]) + (", ..." if row["count"] > len(row["first"]) else "")
+            named = f" ({names})" if row["first"] else ""
+            say.print(f"  {row['count']:,} {reason}{named}", highlight=False, style="yellow")
 
 
 def _fail_if(failures: list[str], mend: str) -> None:
@@ -86,8 +87,10 @@ def demo(
 ) -> None:
     """Make a landscape, build its cube, train, evaluate, predict and serve it: the whole story in minutes."""
     from demo import journey
+    from demo.landscape import LandscapeSpec
 
-    config = journey.prepare(out, size_km, species, seed, lambda text: say.print(f"landscape: {text}", highlight=False))
+    spec = LandscapeSpec(size_km=size_km, n_species=species, seed=seed)
+    config = journey.prepare(out, spec, lambda text: say.print(f"landscape: {text}", highlight=False))
     for step, title in (
         (build, "sources -> inputs"),
         (train, "surveys and plots -> models"),
@@ -244,7 +247,7 @@ def _serve(urls: list[str], host: str, port: int, workers: int) -> None:
 
     for url in urls:
         open_cube(url)  # a wrong path is one sentence now, not a broken server
-    os.environ["FLORACUBE_CUBES"] = "\n".join(urls)
+    os.environ["FLORACUBE_CUBES"] = ",".join(urls)
     say.print(f"The map is at http://{host}:{port}/ (Ctrl-C ends).", highlight=False)
     uvicorn.run("server.main:app_from_environment", factory=True, host=host, port=port, workers=workers,
                 log_level="warning")  # fmt: skip

@@ -207,7 +207,7 @@ def _plain_surface(cube: CubeStore, region: Region, units: Sequence[Unit]) -> No
 
 def require_complete(cube: CubeStore, units: Sequence[Unit]) -> None:
     """Raise `SourceError` unless every input layer has a receipt for each of `units`."""
-    for stage in cube.groups_of_receipts("inputs"):
+    for stage in cube.stages("inputs"):
         held = set(cube.list_json(f"ledger/inputs/{stage}"))
         lacking = [unit.name for unit in units if unit.name not in held]
         if lacking:

@@ -5,18 +5,13 @@ Layout and metadata only; which layers exist is said in `cube.layers`, when they
 
 from __future__ import annotations
 
-import json
-import os
-import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-import fsspec
 import numpy as np
 import zarr
 import zarr.codecs
@@ -26,6 +21,7 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 
 from cube import conventions, grid
+from cube.documents import Documents
 from cube.errors import CubeError
 from cube.grid import CELL, Region, Unit, Window
 from cube.layers import Layer
@@ -68,69 +64,12 @@ def _shards(layer: Layer, sizes: Sequence[int], unit_pixels: int) -> tuple[tuple
 
 
 @dataclass(frozen=True)
-class CubeStore:
+class CubeStore(Documents):
     """An opened cube: its URL, its region and its Zarr root."""
 
-    url: str
     region: Region
     root: zarr.Group
     attributes: Mapping[str, Any]
-
-    @cached_property
-    def _files(self) -> tuple[fsspec.AbstractFileSystem, str]:
-        filesystem, path = fsspec.core.url_to_fs(self.url)
-        return filesystem, path.rstrip("/")
-
-    # Small JSON documents beside the arrays: receipts, releases, current.json.
-
-    def read_json(self, name: str) -> Any | None:
-        """The document `name`, or None where there is none; a truncated one counts as none."""
-        filesystem, base = self._files
-        try:
-            return json.loads(filesystem.cat_file(f"{base}/{name}"))
-        except (FileNotFoundError, ValueError):
-            return None
-
-    def write_json(self, name: str, document: Any) -> None:
-        """Write `name` whole or not at all: temporary file and rename locally, a single put elsewhere."""
-        filesystem, base = self._files
-        data = (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
-        if "file" in filesystem.protocol:
-            target = Path(base) / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        else:
-            filesystem.pipe_file(f"{base}/{name}", data)
-
-    def list_json(self, folder: str) -> list[str]:
-        """Names (without `.json`) of the documents in `folder`, sorted; empty where it does not exist."""
-        filesystem, base = self._files
-        try:
-            found = filesystem.ls(f"{base}/{folder}", detail=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        names = (str(path).rsplit("/", 1)[-1] for path in found)
-        return sorted(n.removesuffix(".json") for n in names if n.endswith(".json") and n[0] != ".")
-
-    def groups_of_receipts(self, folder: str) -> list[str]:
-        """Stages that have receipts below `ledger/<folder>`, sorted."""
-        filesystem, base = self._files
-        try:
-            found = filesystem.ls(f"{base}/ledger/{folder}", detail=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
-
-    def remove(self, name: str) -> None:
-        """Remove a document or a whole folder if it is there."""
-        filesystem, base = self._files
-        if filesystem.exists(f"{base}/{name}"):
-            filesystem.rm(f"{base}/{name}", recursive=True)
 
     # Groups and arrays.
 

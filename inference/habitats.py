@@ -47,7 +47,7 @@ def load_plots(config: Config, withhold: bool = True) -> tuple[Plots, pd.DataFra
         table, covers, Columns(c.survey, c.species, c.cover, c.habitat),
         min_records=10, min_plots=habitats.min_plots, names=(path, species_path),
     )  # fmt: skip
-    report = {"title": "vegetation plots", "kept": {"plots": len(plots), "species": len(plots.species),
+    report = {"title": "vegetation plots", "kept": {"plots": len(plots), "records": int(plots.size.sum()), "species": len(plots.species),
                                                     "habitats": len(plots.habitats)},
               "remarks": _remarks(report, int(left_out.sum()) if withhold else 0)}  # fmt: skip
     return plots, table.set_index(table[c.survey].astype(str)), report
@@ -55,7 +55,8 @@ def load_plots(config: Config, withhold: bool = True) -> tuple[Plots, pd.DataFra
 
 def _remarks(report: dict[str, Any], withheld: int) -> dict[str, Any]:
     """Counts of the plots' own report in the form that all tables share."""
-    counts = {str(k).replace("_", " "): v for k, v in report.items() if isinstance(v, int) and v}
+    told = {"plots", "plots_read", "species", "records_read"}  # among what is kept
+    counts = {str(k).replace("_", " "): v for k, v in report.items() if isinstance(v, int) and v and k not in told}
     if withheld:
         counts["plots withheld by exclude_surveys"] = withheld
     return {k: {"count": n, "first": []} for k, n in counts.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -132,7 +133,7 @@ def _attempt(job: Job, unit: Unit) -> tuple[Unit, dict[str, Any] | None, str | N
 def _input_hashes(cube: CubeStore) -> list[str]:
     """Hash of each input's receipts, so that rebuilt inputs make a new version."""
     out = []
-    for stage in cube.groups_of_receipts("inputs"):
+    for stage in cube.stages("inputs"):
         names = cube.list_json(f"ledger/inputs/{stage}")
         first = cube.read_json(f"ledger/inputs/{stage}/{names[0]}.json") if names else None
         out.append(f"{stage}:{(first or {}).get('inputs')}")
@@ -142,6 +143,8 @@ def _input_hashes(cube: CubeStore) -> list[str]:
 def _version(cube: CubeStore, wanted: str | None, inputs: str) -> str:
     """The version to write: the wanted one, or the first `vN` that is new or was begun from the same inputs."""
     held = {name: _made_from(cube, name) for name in cube.groups("products/species")}
+    if wanted is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", wanted):
+        raise ConfigError(f"--version is '{wanted}'; a version is made of letters, digits, '.', '_' and '-'.")
     if wanted is not None:
         if held.get(wanted, inputs) != inputs:
             raise CubeError(

@@ -76,7 +76,10 @@ class Snapshot:
             return self.range_of(self.catalogue.by_id[layer.range_of])
         found = self._ranges.get(layer.id)
         if found is None:
-            found = self._ranges[layer.id] = _display_range(self._sample(layer), layer.product)
+            found = _display_range(self._sample(layer), layer.product)
+            if layer.palette == "vik":  # its two arms meet at zero
+                found = (-max(map(abs, found)), max(map(abs, found)))
+            self._ranges[layer.id] = found
         return found
 
     def _sample(self, layer: MapLayer) -> NDArray[np.float64]:

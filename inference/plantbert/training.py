@@ -40,10 +40,10 @@ class ReaderSpec:
     layers: int = 2
     heads: int = 2
     intermediate: int = 128
-    mask_epochs: int = 20
-    epochs: int = 25
+    mask_epochs: int = 10
+    epochs: int = 30
     batch: int = 32
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 0.05
     dropout: float = 0.1
     label_smoothing: float = 0.1

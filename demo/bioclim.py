@@ -1,0 +1,51 @@
+"""The nineteen bioclimatic variables from monthly means, by their standard definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+
+def bioclim(pr: Array, tas: Array, tasmax: Array, tasmin: Array) -> NDArray[np.float32]:
+    """bio1..bio19 (19, ...) from monthly means (12, ...): mm a month and degC.
+
+    Definitions of O'Donnell and Ignizio (2012, USGS Data Series 691), with the monthly mean temperature
+    given. Temperatures in degC (bio4 in degC x 100), isothermality and rain seasonality in percent, rain in
+    mm; quarters are any three months in a row, around the turn of the year too.
+    """
+    three = [np.roll(pr, -i, axis=0) for i in range(3)]
+    rain = three[0] + three[1] + three[2]
+    warmth = np.mean([np.roll(tas, -i, axis=0) for i in range(3)], axis=0)
+
+    def of(values: Array, index: NDArray[np.intp]) -> Array:
+        return np.asarray(np.take_along_axis(values, index[None], axis=0)[0])
+
+    wettest, driest = rain.argmax(0), rain.argmin(0)
+    warmest, coldest = warmth.argmax(0), warmth.argmin(0)
+    diurnal = (tasmax - tasmin).mean(0)
+    highest, lowest = tasmax.max(0), tasmin.min(0)
+    spread = highest - lowest
+    layers = [
+        tas.mean(0),
+        diurnal,
+        100 * diurnal / spread,
+        100 * tas.std(0, ddof=1),
+        highest,
+        lowest,
+        spread,
+        of(warmth, wettest),
+        of(warmth, driest),
+        of(warmth, warmest),
+        of(warmth, coldest),
+        pr.sum(0),
+        pr.max(0),
+        pr.min(0),
+        100 * pr.std(0, ddof=1) / (1 + pr.mean(0)),
+        of(rain, wettest),
+        of(rain, driest),
+        of(rain, warmest),
+        of(rain, coldest),
+    ]
+    return np.stack(layers).astype(np.float32)

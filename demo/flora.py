@@ -1,0 +1,116 @@
+"""The species of a landscape: who they are, where they can live, how readily people report them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from demo.names import SPECIES
+from demo.noise import stream
+
+HOMES: Final = "FEGDAWPHRS"
+AXES: Final = ("light", "temperature", "moisture", "reaction", "nutrients")
+ENDINGS: Final = [
+    "alpina",
+    "montana",
+    "pratensis",
+    "sylvatica",
+    "minor",
+    "major",
+    "vulgaris",
+    "palustris",
+    "aurea",
+    "repens",
+]
+
+
+@dataclass(frozen=True)
+class Species:
+    """One species: its names, its traits, and the niche of which the rounded traits tell."""
+
+    species_id: int
+    name: str
+    vernacular: str
+    family: str
+    growth_form: str
+    ellenberg: tuple[int, int, int, int, int]  # light temperature moisture reaction nutrients, 1-9
+    homes: str
+    invasive: bool
+    protected: bool
+    endemic: bool
+    sensitive_km: int
+    optimum: NDArray[np.float64]  # (5 axes), the unrounded values
+    breadth: NDArray[np.float64]  # (2 sides: below, above; 5 axes)
+    plateau: NDArray[np.float64]  # (5 axes), exponent: 2 bell, 4 plateau
+
+
+def _invented(count: int, rng: np.random.Generator) -> list[str]:
+    """Further lines of the table for landscapes of more species than it names: unused binomials of known genera."""
+    rows = [line.split(";") for line in SPECIES.splitlines()]
+    known = {row[0] for row in rows}
+    lines: list[str] = []
+    number = 0
+    while len(lines) < count:
+        row = list(rows[int(rng.integers(len(rows)))])
+        genus = row[0].split()[0]
+        ending = ENDINGS[number % len(ENDINGS)] + ("" if number < 600 else "oides"[: number // 600])
+        number += 1
+        name = f"{genus} {ending}"
+        if name in known:
+            continue
+        known.add(name)
+        values = [str(int(np.clip(int(v) + rng.integers(-1, 2), 1, 9))) for v in row[4:9]]
+        lines.append(";".join([name, f"{row[1]} ({ending})", *row[2:4], *values, row[9], ""]))
+    return lines
+
+
+def make_flora(n_species: int, seed: int) -> list[Species]:
+    """`n_species` species in alphabetical order, with ids that tell nothing of their rank."""
+    rng = stream(seed, "flora")
+    table = SPECIES.splitlines()
+    if n_species <= len(table):
+        lines = [table[i] for i in rng.permutation(len(table))[:n_species]]
+    else:
+        lines = table + _invented(n_species - len(table), rng)
+    flora: list[Species] = []
+    ids = rng.choice(np.arange(100, 100 + 90 * n_species), n_species, replace=False)
+    for species_id, line in zip(np.sort(ids), sorted(lines), strict=True):
+        name, vernacular, family, growth, *values, homes, marks = line.split(";")
+        numbers = [int(v) for v in values]
+        ellenberg = (numbers[0], numbers[1], numbers[2], numbers[3], numbers[4])
+        middle = np.array([2.8, 1.5, 1.6, 1.85, 2.1]) * np.exp(rng.normal(0, 0.22, 5))
+        skew = np.exp(rng.choice([-1, 1], 5) * rng.uniform(0.15, 0.6, 5))
+        flora.append(
+            Species(
+                species_id=int(species_id),
+                name=name,
+                vernacular=vernacular,
+                family=family,
+                growth_form=growth,
+                ellenberg=ellenberg,
+                homes=homes,
+                invasive="i" in marks,
+                protected="p" in marks,
+                endemic="e" in marks,
+                sensitive_km=10 if "10" in marks else int("1" in marks),
+                optimum=np.array(ellenberg) + rng.uniform(-0.45, 0.45, 5),
+                breadth=np.stack([middle * skew, middle / skew]),
+                plateau=rng.choice([2.0, 4.0], 5),
+            )
+        )
+    return flora
+
+
+def reporting_rates(flora: list[Species], seed: int) -> NDArray[np.float64]:
+    """How readily each species is reported (n,), log-normal: log-sd 1, two thirds of it between families."""
+    rng = stream(seed, "reporting")
+    families = sorted({s.family for s in flora})
+    common = dict(zip(families, rng.normal(0, np.sqrt(0.5), len(families)), strict=True))
+    showy = np.array([s.growth_form in ("tree", "shrub") for s in flora]) * 0.2
+    log = np.array([common[s.family] for s in flora]) + rng.normal(0, np.sqrt(0.5), len(flora))
+    log += showy
+    log = (log - log.mean()) / max(float(log.std()), 1e-9)
+    return np.asarray(np.exp(log))

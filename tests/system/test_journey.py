@@ -1,0 +1,183 @@
+"""The whole way by the command line: sources to a published release, killed and resumed, alone and on dask."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import rioxarray  # noqa: F401  (the accessor)
+import xarray as xr
+import yaml
+from rio_cogeo.cogeo import cog_validate
+
+import floracube as front
+from cube import releases
+from cube.store import CubeStore, open_cube
+
+from tests.system.conftest import ROOT, floracube
+
+
+def values(cube: CubeStore, version: str) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    """Every array of a version, decoded from its shards."""
+    out = {}
+    for product in releases.PRODUCTS:
+        base = f"products/{product}/{version}"
+        groups = [f"{base}/{level}" for level in cube.groups(base)] or [base]
+        for group in groups:
+            for name, array in cube.group(group).arrays():
+                out[f"{group.replace(version, 'V')}/{name}"] = np.asarray(array[...])
+    return out
+
+
+def assert_same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:  # type: ignore[type-arg]
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def test_every_land_cell_has_species_indicators_and_habitats(predicted: Path) -> None:
+    cube = open_cube(str(predicted))
+    surface = np.asarray(cube.array("inputs/50m/surface")[:])
+    land = surface == 0
+    assert land.sum() > 4000
+    species = np.asarray(cube.array("products/species/v1/0/occurrence")[:])
+    assert ((species != 255).all(axis=0) == land).all()
+    richness = np.asarray(cube.array("products/indicators/v1/0/richness")[:])
+    assert ((richness[0] != 65535) == land).all()
+    assert (richness[1][land] <= richness[0][land]).all()
+    assert (richness[0][land] <= richness[2][land]).all()
+    habitats = np.asarray(cube.array("products/habitats/v1/0/level3")[:])
+    assert (habitats[~land] == 65535).all()
+    assert (habitats[land] != 65535).mean() > 0.99
+
+
+def test_richness_is_the_sum_of_the_probabilities_in_the_cube(predicted: Path) -> None:
+    opened = front.open(str(predicted))
+    total = sum(opened.species[name] for name in opened.species)
+    richness = opened.indicators["richness"].sel(bound="estimate")
+    difference = abs(total - richness).values  # type: ignore[union-attr]
+    steps = float(opened.species.data["scale"].sum()) / 2 + 0.01
+    sensitive_and_clipped = np.nanquantile(difference, 0.95)
+    assert sensitive_and_clipped < steps
+
+
+def test_the_composition_is_the_ranking_of_the_species_maps(predicted: Path) -> None:
+    cube = open_cube(str(predicted))
+    occurrence = np.asarray(cube.array("products/species/v1/0/occurrence")[:])
+    scale = np.asarray(cube.array("products/species/v1/0/scale")[:])
+    first = np.asarray(cube.array("products/composition/v1/species_id")[0])
+    land = first != 65535
+    best = np.take_along_axis(occurrence * scale[:, None, None], np.where(land, first, 0)[None].astype(int), axis=0)[0]
+    top = (occurrence * scale[:, None, None]).max(axis=0)
+    assert (best[land] >= top[land] - scale.max()).all()
+
+
+def test_levels_roll_up_to_their_parents(predicted: Path) -> None:
+    opened = front.open(str(predicted))
+    table = opened.table("habitats")
+    code = {i: str(c) for i, c in enumerate(table["code"])}
+    parent = {i: str(p) for i, p in enumerate(table["parent"])}
+    maps = opened.habitats
+    certain = (maps["probability"] > 0.55).values
+    fine, middle = maps["level3"].values[certain].astype(int), maps["level2"].values[certain].astype(int)
+    for f, m in set(zip(fine.tolist(), middle.tolist(), strict=True)):
+        assert parent[f] == code[m]
+
+
+def test_a_killed_prediction_goes_on_and_equals_the_undisturbed_one(predicted: Path, landscape: Path, tmp_path: Path) -> None:
+    truth = values(open_cube(str(predicted)), "v1")
+    folder = tmp_path / "killed"
+    shutil.copytree(landscape.parent, folder, ignore=shutil.ignore_patterns("sources", "truth", "products", "releases",
+                                                                            "current.json", "predict"))  # fmt: skip
+    config = folder / "config.yaml"
+    rng = random.Random(5)
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, str(ROOT / "floracube.py"), "predict", str(config)], cwd=ROOT,
+                                   stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+        time.sleep(rng.uniform(5, 15))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        cube = open_cube(str(folder / "cube.zarr"))
+        pointer = cube.read_json("current.json")
+        assert pointer is None or cube.read_json(f"releases/{pointer['release']}.json") is not None
+    floracube("predict", str(config))
+    assert_same(values(open_cube(str(folder / "cube.zarr")), "v1"), truth)
+
+
+def test_two_dask_workers_give_the_values_of_one_process(predicted: Path, landscape: Path, tmp_path: Path) -> None:
+    truth = values(open_cube(str(predicted)), "v1")
+    run = floracube("predict", str(landscape), "--workers", "2", "--version", "v1-again", "--no-publish")
+    assert "v1-again" in run.stderr
+    cube = open_cube(str(predicted))
+    assert releases.current(cube)["name"] == "v1"
+    assert_same(values(cube, "v1-again"), truth)
+
+
+def test_the_cube_opens_as_one_tree_with_coordinates_and_crs_in_every_leaf(predicted: Path) -> None:
+    tree = xr.open_datatree(str(predicted), engine="zarr", consolidated=False)
+    leaves = [node for node in tree.subtree if {"x", "y"} <= set(node.dataset.coords) and node.dataset.data_vars]
+    assert len(leaves) >= 8
+    for node in leaves:
+        for variable in node.dataset.data_vars.values():
+            if {"x", "y"} <= set(variable.dims):
+                assert variable.rio.crs.to_epsg() == 3035, node.path
+
+
+def test_a_layer_leaves_as_a_valid_cog_with_the_values_of_the_cube(predicted: Path, tmp_path: Path) -> None:
+    name = next(iter(front.open(str(predicted)).species))
+    layer = "species." + name.lower().replace(" ", "_").replace("-", "_")
+    out = tmp_path / "layer.tif"
+    floracube("export", str(predicted), layer, str(out))
+    assert cog_validate(str(out))[0]
+    expected = front.open(str(predicted)).species[name]
+    with rasterio.open(out) as source:
+        assert source.crs.to_epsg() == 3035
+        np.testing.assert_allclose(source.read(1), expected.values, rtol=1e-6)
+
+
+def test_info_tells_what_is_there_and_json_is_json(predicted: Path) -> None:
+    document = json.loads(floracube("info", str(predicted), "--json").stdout)
+    assert document["current"] == "v1"
+    assert all(row["complete"] for row in document["inputs"].values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["build", "nowhere.yaml"], ["nowhere.yaml", "no such"]),
+        (["predict", "{config}", "--version", "../x"], ["version"]),
+        (["serve", "nowhere.zarr"], ["nowhere.zarr", "no cube"]),
+        (["export", "{cube}", "species.nothing", "x.tif"], ["species.nothing"]),
+        (["publish", "{cube}", "v99"], ["v99"]),
+    ],
+)
+def test_mistakes_end_with_one_sentence_and_exit_code_2(
+    arguments: list[str], words: list[str], predicted: Path, landscape: Path
+) -> None:
+    filled = [a.format(config=landscape, cube=predicted) for a in arguments]
+    run = floracube(*filled, check=False)
+    assert run.returncode == 2, run.stderr
+    assert "Traceback" not in run.stderr
+    for word in words:
+        assert word in run.stderr
+
+
+def test_a_wrong_key_ends_before_any_work(landscape: Path, tmp_path: Path) -> None:
+    document = yaml.safe_load(landscape.read_text())
+    document["sources"][0]["stak"] = 1
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump(document))
+    run = floracube("build", str(path), check=False)
+    assert run.returncode == 2
+    assert "sources[0].stak" in run.stderr
+    assert not (tmp_path / "cube.zarr").exists()
