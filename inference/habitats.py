@@ -47,8 +47,9 @@ def load_plots(config: Config, withhold: bool = True) -> tuple[Plots, pd.DataFra
         table, covers, Columns(c.survey, c.species, c.cover, c.habitat),
         min_records=10, min_plots=habitats.min_plots, names=(path, species_path),
     )  # fmt: skip
-    report = {"title": "vegetation plots", "kept": {"plots": len(plots), "records": int(plots.size.sum()), "species": len(plots.species),
-                                                    "habitats": len(plots.habitats)},
+    kept = {"plots": len(plots), "records": int(plots.size.sum()), "species": len(plots.species),
+            "habitats": len(plots.habitats)}  # fmt: skip
+    report = {"title": "vegetation plots", "kept": kept,
               "remarks": _remarks(report, int(left_out.sum()) if withhold else 0)}  # fmt: skip
     return plots, table.set_index(table[c.survey].astype(str)), report
 

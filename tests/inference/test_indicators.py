@@ -52,8 +52,9 @@ def test_expected_richness_is_the_mean_of_drawn_richness() -> None:
     rng = np.random.default_rng(0)
     p = rng.uniform(0, 1, 40)
     drawn = (rng.random((20_000, 40)) < p).sum(1)
-    assert indicators_of(p[:, None], {**{k: np.zeros(40, bool) for k in ("invasive", "protected", "endemic")},
-                                      "iucn": np.full(40, "", object)})["richness"][0] == pytest.approx(drawn.mean(), abs=0.1)  # fmt: skip
+    none = {k: np.zeros(40, bool) for k in ("invasive", "protected", "endemic")}
+    seen = indicators_of(p[:, None], {**none, "iucn": np.full(40, "", object)})
+    assert seen["richness"][0] == pytest.approx(drawn.mean(), abs=0.1)
 
 
 def test_a_community_of_equals_has_the_diversity_of_its_number() -> None:

@@ -23,7 +23,6 @@ from rio_cogeo.cogeo import cog_validate
 import floracube as front
 from cube import releases
 from cube.store import CubeStore, open_cube
-
 from tests.system.conftest import ROOT, floracube
 
 
