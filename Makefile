@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PAGE := server/page
 DEMO_ARGS ?=
-PYTEST_ARGS ?= -n 2 --dist worksteal
+PYTEST_ARGS ?= -n 2 --dist loadfile
 # One thread a process where several run: numeric libraries would otherwise take each other's cores.
 export PYTHONUNBUFFERED := 1
 
@@ -16,13 +16,14 @@ help: ## this list
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@echo "== virtual environment and packages in $(VENV)"
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
 $(PAGE)/.ready: $(PAGE)/package-lock.json
 	@if command -v npm >/dev/null; then echo "== map library for the page"; \
-	  npm ci --prefix $(PAGE) --no-audit --no-fund --loglevel=error; \
+	  cd $(PAGE) && npm ci --no-audit --no-fund --loglevel=error; \
 	  else echo "== no npm here: the page takes its map library from a CDN"; fi
 	@touch $@
 

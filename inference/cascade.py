@@ -96,6 +96,7 @@ def run_unit(job: Job, unit: Unit) -> dict[str, Any]:
         del joint, tensors, window
         _species(cube, model, job, unit, cells, z)
         size = set_size(cells.top, cells.sums["p"])
+        _order_as_stored(cells)
         _composition(cube, job, unit, cells, size)
         _indicators(cube, model, job, unit, cells)
         _habitats(cube, model, job, unit, cells, size)
@@ -174,6 +175,19 @@ def _rank(cells: Cells, p: Floats, start: int) -> None:
     values, order = torch.topk(torch.from_numpy(merged), RANKS, dim=1, sorted=True)
     cells.top = values.numpy()
     cells.ranked = np.take_along_axis(ids, order.numpy(), axis=1)
+
+
+def _order_as_stored(cells: Cells) -> None:
+    """Rank by the probability as it is stored, equal ones by their place in the species table.
+
+    Habitats then read what a reader of the composition layer reads, so they can be run again from it alone; and
+    neighbouring cells often hold the very same assemblage, which is read once.
+    """
+    stored = COMPOSITION[1].encode(cells.top).astype(np.int64)
+    last = np.where(cells.ranked < 0, NO_SPECIES, cells.ranked)
+    order = np.argsort((255 - stored) * (NO_SPECIES + 1) + last, axis=1)
+    cells.ranked = np.take_along_axis(cells.ranked, order, axis=1)
+    cells.top = np.take_along_axis(cells.top, order, axis=1)
 
 
 def _composition(cube: CubeStore, job: Job, unit: Unit, cells: Cells, size: NDArray[np.uint16]) -> None:

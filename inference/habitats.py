@@ -173,7 +173,7 @@ class HabitatMapper:
 
     def classify(self, ranked: NDArray[np.int32], size: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """(n, C) probabilities of the finest classes from ranked species (n, K) and how many belong to each cell."""
-        return self.reader.classify(ranked, size, self.tokens)
+        return self.reader.classify(ranked, size, self.tokens, deduplicate=True)
 
     def level_maps(self, probability: NDArray[Any]) -> dict[str, NDArray[np.int64]]:
         """(n,) table row of the most probable class at each level; coarser levels sum the finest."""

@@ -1,0 +1,86 @@
+"""Time, memory and skill of the whole way, each stage a process of its own, as a table.
+
+    python benchmarks/first_map.py --out /tmp/demo              # the generated landscape
+    python benchmarks/first_map.py --config examples/moravia.yaml   # a configuration that exists
+    python benchmarks/first_map.py --config examples/moravia.yaml --table-only   # what its last evaluation printed
+
+Rows of skill are those of `floracube evaluate`: the peer (a random forest per species) stands beside us in the same run.
+Machines are shared and noisy: read the shares, not the seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+STAGES = ("build", "train", "evaluate", "predict")
+
+
+def timed(arguments: list[str]) -> tuple[float, float, float]:
+    """(wall seconds, CPU seconds, peak memory of its largest process in GB) of one command of ours."""
+    started = time.perf_counter()
+    pid = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, str(ROOT / "floracube.py"), *arguments])
+    _, status, usage = os.wait4(pid, 0)
+    if status:
+        raise SystemExit(f"floracube {' '.join(arguments)} failed")
+    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6
+
+
+def prepared(out: Path, size_km: int, species: int) -> tuple[Path, dict[str, Any]]:
+    """The configuration of a new landscape, and the row of making it."""
+    from demo.journey import prepare
+    from demo.landscape import LandscapeSpec
+
+    started = time.perf_counter()
+    config = prepare(out, LandscapeSpec(size_km=size_km, n_species=species), lambda text: None)
+    return config, {"stage": "landscape", "wall_s": time.perf_counter() - started}
+
+
+def show(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print rows as a table."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [[f"{v:.3f}" if isinstance(v := row.get(c, ""), float) else str(v) for c in columns] for row in rows]
+    widths = [max(len(c), *(len(r[i]) for r in cells)) for i, c in enumerate(columns)]
+    print(f"\n{title}")
+    for line in (columns, *cells):
+        print("  ".join(v.ljust(w) for v, w in zip(line, widths, strict=True)).rstrip())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, help="an existing configuration; default: a new landscape in --out")
+    parser.add_argument("--out", type=Path, default=Path("demo-out"))
+    parser.add_argument("--size-km", type=int, default=20)
+    parser.add_argument("--species", type=int, default=100)
+    parser.add_argument("--table-only", action="store_true", help="run nothing, print the last evaluation")
+    parser.add_argument("--json", type=Path, help="write the rows here as well")
+    options = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    config = options.config
+    if config is None:
+        config, row = prepared(options.out, options.size_km, options.species)
+        rows.append(row)
+    if not options.table_only:
+        for stage in STAGES:
+            wall, cpu, memory = timed([stage, str(config)])
+            rows.append({"stage": stage, "wall_s": wall, "cpu_s": cpu, "peak_GB": memory})
+        show("stages", rows)
+    from cube.config import load_config
+
+    report = load_config(config).report_path / "evaluation.json"
+    skill = json.loads(report.read_text(encoding="utf-8"))
+    for title in dict.fromkeys(row["table"] for row in skill):
+        show(title, [{k: v for k, v in row.items() if k != "table"} for row in skill if row["table"] == title])
+    if options.json:
+        options.json.write_text(json.dumps([*rows, *skill], indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
