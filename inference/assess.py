@@ -72,11 +72,16 @@ def assess(config: Config, progress: Progress) -> Assessment:
     tables: list[tuple[str, list[dict[str, Any]]]] = []
     if config.evaluate.folds > 1:
         tables.append(_folds(config, data, progress))
-    else:
-        tables.append(_held_out(config, data, load_model(config.model_path), progress))
-    if config.evaluate.truth is not None:
-        folder = Path(config.source_path(config.evaluate.truth))
-        tables.append(_against_truth(config, cube, data, load_model(config.model_path), folder, progress))
+    truth = _truth(config, cube)
+    if config.evaluate.folds == 1 or truth is not None:
+        model = load_model(config.model_path)
+        cells = None if truth is None else _predictors_of(cube, model, truth, config.predict.year)
+        progress(1, 2, "random forests")
+        held_out, forest_there, forest_cells = _peer(config, data, model, cells)
+        if config.evaluate.folds == 1:
+            tables.append(_held_out(data, model, held_out, forest_there))
+        if truth is not None and cells is not None:
+            tables.append(_against_truth(model, truth, cells, forest_cells))
     result = Assessment(tables)
     config.report_path.mkdir(parents=True, exist_ok=True)
     (config.report_path / "evaluation.json").write_text(json.dumps(result.document(), indent=1) + "\n", encoding="utf-8")
@@ -110,16 +115,71 @@ def _folds(config: Config, data: Dataset, progress: Progress) -> tuple[str, list
     return title, [row.record() for row in outcome.rows]
 
 
-def _held_out(config: Config, data: Dataset, model: Model, progress: Progress) -> tuple[str, list[dict[str, Any]]]:
+@dataclass(frozen=True)
+class Truth:
+    """True probabilities (cells, species) of a fixed random choice of land cells and where they lie (m, EPSG:3035)."""
+
+    species: list[str]
+    probability: NDArray[np.float32]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+
+
+def _truth(config: Config, cube: CubeStore) -> Truth | None:
+    """The truth of a generated landscape, where the configuration names it. Raises `TableError` if it cannot be read."""
+    if config.evaluate.truth is None:
+        return None
+    folder = Path(config.source_path(config.evaluate.truth))
+    try:
+        grid = json.loads((folder / "grid.json").read_text(encoding="utf-8"))
+        probability = np.load(folder / "probability.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise TableError(f"{folder}: the truth of the landscape cannot be read ({error}).") from None
+    w, s, e, n = cube.region.bounds
+    rng = np.random.default_rng(0)
+    x = w + (rng.integers(0, (e - w) // CELL, 3 * TRUTH_CELLS) + 0.5) * CELL
+    y = s + (rng.integers(0, (n - s) // CELL, 3 * TRUTH_CELLS) + 0.5) * CELL
+    surface = np.asarray(cube.array(INPUTS["surface"].path).vindex[cube.region.index(x, y)])
+    x, y = x[surface == 0][:TRUTH_CELLS], y[surface == 0][:TRUTH_CELLS]
+    row = np.floor((grid["north"] - y) / CELL).astype(int)
+    col = np.floor((x - grid["west"]) / CELL).astype(int)
+    return Truth(list(grid["species"]), np.asarray(probability[:, row, col], np.float32).T, x, y)
+
+
+def _predictors_of(cube: CubeStore, model: Model, truth: Truth, year: int) -> tuple[Predictors, Surveys]:
+    """The cells of the truth as if they were surveys of 100 m2 in `year` that found nothing."""
+    places = sample(cube, model.recipe, truth.x, truth.y, model.ensemble.spec.receptive_field)
+    m, species = len(truth.x), model.ensemble.species
+    surveys = Surveys(
+        np.zeros((m, len(species)), bool), np.full(m, 100.0, np.float32), np.full(m, year, np.float32),
+        np.arange(m), truth.x, truth.y, species,
+    )  # fmt: skip
+    return places, surveys
+
+
+def _peer(
+    config: Config, data: Dataset, model: Model, cells: tuple[Predictors, Surveys] | None
+) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
+    """Forests of the surveys that our model learned from: (which surveys are held out, scores there, scores at cells)."""
     surveys = data.surveys
     roles = roles_of(config, surveys, model.ensemble.spec, options_of(config).seed)
     test = roles == "test"
+    table = table_of(data.predictors, surveys, drop_constant=False)
+    if cells is not None:
+        table = np.concatenate([table, table_of(*cells, drop_constant=False)])
+    more = np.zeros(len(table) - len(surveys), bool)
+    presence = np.concatenate([surveys.presence, np.zeros((len(more), len(surveys.species)), bool)])
+    learned = np.r_[np.isin(roles, ("train", "stop", "calibrate")), more]
+    asked = np.r_[test, ~more]
+    score = forest_probability(table, presence, learned, asked, LEAF, threads=2)
+    return test, score[: test.sum()], score[test.sum() :]
+
+
+def _held_out(
+    data: Dataset, model: Model, test: NDArray[np.bool_], forest: NDArray[np.float32]
+) -> tuple[str, list[dict[str, Any]]]:
+    surveys = data.surveys
     eta = predict_surveys(model.ensemble, data.predictors.subset(test), surveys.year[test], surveys.area_m2[test])
-    progress(1, 2, "random forests")
-    forest = forest_probability(
-        table_of(data.predictors, surveys), surveys.presence, np.isin(roles, ("train", "stop", "calibrate")), test, LEAF,
-        threads=2,
-    )  # fmt: skip
     rows = []
     for name, score in (("floracube", eta), (f"random_forest (leaf {LEAF})", forest)):
         auc = species_auc(score, surveys.presence[test])
@@ -128,39 +188,16 @@ def _held_out(config: Config, data: Dataset, model: Model, progress: Progress) -
 
 
 def _against_truth(
-    config: Config, cube: CubeStore, data: Dataset, model: Model, folder: Path, progress: Progress
+    model: Model, truth: Truth, cells: tuple[Predictors, Surveys], forest: NDArray[np.float32]
 ) -> tuple[str, list[dict[str, Any]]]:
     """Correlation over cells between predicted and true probability, species by species."""
-    names, truth, x, y = _true_cells(folder, cube)
-    kept = [i for i, name in enumerate(model.ensemble.species) if name in names]
-    true = truth[:, [names.index(model.ensemble.species[i]) for i in kept]]
-    places = sample(cube, model.recipe, x, y, model.ensemble.spec.receptive_field)
-    year = np.full(len(x), config.predict.year, np.float32)
-    area = np.full(len(x), 100.0, np.float32)
-    ours = predict_surveys(model.ensemble, places, year, area)
-    p = cloglog_probability(torch.from_numpy(ours)).numpy()[:, kept]
-    progress(1, 2, "random forests on the truth")
-    both = _joined(data.predictors, places)
-    surveys = data.surveys
-    n, m = len(surveys), len(x)
-    everywhere = Surveys(
-        np.concatenate([surveys.presence, np.zeros((m, surveys.presence.shape[1]), bool)]),
-        np.concatenate([surveys.area_m2, area]), np.concatenate([surveys.year, year]),
-        np.concatenate([surveys.place, np.arange(m) + surveys.place.max() + 1]),
-        np.concatenate([surveys.x, x]), np.concatenate([surveys.y, y]), surveys.species,
-    )  # fmt: skip
-    roles = roles_of(config, surveys, model.ensemble.spec, options_of(config).seed)
-    train = np.r_[np.isin(roles, ("train", "stop", "calibrate")), np.zeros(m, bool)]
-    forest = forest_probability(
-        table_of(both, everywhere),
-        everywhere.presence,
-        train,
-        np.r_[np.zeros(n, bool), np.ones(m, bool)],
-        LEAF,
-        threads=2,
-    )[:, kept]
+    places, surveys = cells
+    kept = [i for i, name in enumerate(model.ensemble.species) if name in truth.species]
+    true = truth.probability[:, [truth.species.index(model.ensemble.species[i]) for i in kept]]
+    ours = predict_surveys(model.ensemble, places, surveys.year, surveys.area_m2)
+    p = cloglog_probability(torch.from_numpy(ours)).numpy()
     rows = []
-    for name, predicted in (("floracube", p), (f"random_forest (leaf {LEAF})", forest)):
+    for name, predicted in (("floracube", p[:, kept]), (f"random_forest (leaf {LEAF})", forest[:, kept])):
         r = species_correlation(predicted, true)
         rows.append(
             {
@@ -172,39 +209,4 @@ def _against_truth(
                 "species": int(np.isfinite(r).sum()),
             }
         )
-    return f"Correlation of predicted with true probability over {m:,} cells", rows
-
-
-def _true_cells(folder: Path, cube: CubeStore) -> tuple[list[str], NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-    """(species, true probability (cells, species), x, y) of a fixed random choice of land cells."""
-    try:
-        grid = json.loads((folder / "grid.json").read_text(encoding="utf-8"))
-        probability = np.load(folder / "probability.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise TableError(f"{folder}: the truth of the landscape cannot be read ({error}).") from None
-    region = cube.region
-    w, s, e, n = region.bounds
-    rng = np.random.default_rng(0)
-    x = w + (rng.integers(0, (e - w) // CELL, 3 * TRUTH_CELLS) + 0.5) * CELL
-    y = s + (rng.integers(0, (n - s) // CELL, 3 * TRUTH_CELLS) + 0.5) * CELL
-    surface = np.asarray(cube.array(INPUTS["surface"].path).vindex[region.index(x, y)])
-    x, y = x[surface == 0][:TRUTH_CELLS], y[surface == 0][:TRUTH_CELLS]
-    row = np.floor((grid["north"] - y) / CELL).astype(int)
-    col = np.floor((x - grid["west"]) / CELL).astype(int)
-    return list(grid["species"]), np.asarray(probability[:, row, col], np.float32).T, x, y
-
-
-def _joined(a: Predictors, b: Predictors) -> Predictors:
-    """Places of both, one after the other."""
-
-    def stack(name: str) -> Any:
-        first, second = getattr(a, name), getattr(b, name)
-        return None if first is None or second is None else np.concatenate([first, second])
-
-    shift = len(a.climate if a.climate is not None else a.coarse) if a.corner is not None else 0  # type: ignore[arg-type]
-    corner = None if a.corner is None or b.corner is None else np.concatenate([a.corner, b.corner + shift])
-    return Predictors(
-        satellite=stack("satellite"), landsat=stack("landsat"), static=stack("static"), climate=stack("climate"),
-        coarse=stack("coarse"), corner=corner, weight=stack("weight"), static_names=a.static_names,
-        coarse_names=a.coarse_names,
-    )  # fmt: skip
+    return f"Correlation of predicted with true probability over {len(truth.x):,} cells", rows

@@ -15,12 +15,12 @@ from inference.samples import Predictors, Surveys
 LEAVES: Final = (5, 20)  # min_samples_leaf tried; the better one stands for the forest
 
 
-def table_of(predictors: Predictors, surveys: Surveys | None = None) -> NDArray[np.float32]:
+def table_of(predictors: Predictors, surveys: Surveys | None = None, drop_constant: bool = True) -> NDArray[np.float32]:
     """(n, columns) of all that the network sees, flattened for a tabular model; NaN takes the column's mean.
 
     Satellite: mean and standard deviation per band of the patch, and mean of the cell; series: mean and standard
     deviation over years of every season or month; 1 km layers interpolated; the survey's log area and year. Constant
-    columns are dropped.
+    columns are dropped unless two tables must have the same ones.
     """
     columns: list[NDArray[np.floating]] = []
     with np.errstate(all="ignore"):
@@ -45,7 +45,8 @@ def table_of(predictors: Predictors, surveys: Surveys | None = None) -> NDArray[
     seen = np.isfinite(values)
     mean = np.where(seen, values, 0).sum(0) / np.maximum(seen.sum(0), 1)
     values = np.where(seen, values, mean)
-    return values[:, values.std(0) > 1e-9].astype(np.float32)
+    kept = values.std(0) > 1e-9 if drop_constant else slice(None)
+    return values[:, kept].astype(np.float32)
 
 
 def _mean(values: NDArray[np.floating], axes: tuple[int, ...]) -> NDArray[np.floating]:

@@ -180,3 +180,21 @@ def test_a_wrong_key_ends_before_any_work(landscape: Path, tmp_path: Path) -> No
     assert run.returncode == 2
     assert "sources[0].stak" in run.stderr
     assert not (tmp_path / "cube.zarr").exists()
+
+
+def test_evaluation_stands_beside_a_forest_and_the_truth(landscape: Path) -> None:
+    rows = json.loads(floracube("evaluate", str(landscape), "--json").stdout)
+    methods = {row["method"] for row in rows}
+    assert any(m.startswith("random_forest") for m in methods)
+    truth = {row["method"]: row for row in rows if "correlation" in row}
+    assert len(truth) == 2
+    assert -1 <= truth["floracube"]["correlation"] <= 1
+    assert 0.3 < truth["floracube"]["richness_ratio"] < 3
+    assert json.loads((landscape.parent / "reports" / "evaluation.json").read_text()) == rows
+
+
+def test_what_was_left_out_is_counted_in_the_report(landscape: Path) -> None:
+    reports = {r["title"]: r for r in json.loads((landscape.parent / "reports" / "tables.json").read_text())}
+    surveys = reports["surveys"]
+    assert surveys["kept"]["surveys"] > 200
+    assert any("usable area" in reason for reason in surveys["remarks"])
