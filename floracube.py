@@ -274,9 +274,11 @@ def main() -> None:
         say.print(f"floracube: {error}", style="red", highlight=False, markup=False)
         sys.exit(2)
     except ModuleNotFoundError as error:
-        extra = "server" if error.name in ("uvicorn", "titiler", "fastapi", "morecantile") else "inference"
-        say.print(f"floracube: '{error.name}' is not installed; run `pip install 'floracube[{extra}]'`.", style="red",
-                  markup=False)  # fmt: skip
+        extras = {"inference": ("torch", "transformers", "sklearn", "scipy", "safetensors", "distributed", "accelerate"),
+                  "server": ("uvicorn", "titiler", "fastapi", "morecantile", "rio_tiler", "starlette")}  # fmt: skip
+        named = [extra for extra, modules in extras.items() if str(error.name).split(".")[0] in modules]
+        mend = f"pip install 'floracube[{named[0]}]'" if named else "pip install --force-reinstall floracube"
+        say.print(f"floracube: '{error.name}' is not installed; run `{mend}`.", style="red", markup=False)
         sys.exit(2)
     except KeyboardInterrupt:
         say.print("Interrupted; run the same command again to go on where it was.", style="yellow")

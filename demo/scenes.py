@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import numpy as np
 import pystac
-import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
 from scipy.ndimage import gaussian_filter, shift, zoom
@@ -105,7 +104,7 @@ def _item(name: str, moment: datetime, target: Target, baseline: str, cloud: flo
     code = target.crs.to_epsg()
     item = pystac.Item(
         id=name,
-        geometry=shapely.geometry.mapping(shapely.Polygon(ring)),
+        geometry={"type": "Polygon", "coordinates": [[list(point) for point in ring]]},
         bbox=[min(lon), min(lat), max(lon), max(lat)],
         datetime=moment,
         properties={

@@ -10,7 +10,6 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
-from shapely.geometry import box, mapping
 
 from cube.config import StacSearch
 from cube.errors import SourceError
@@ -20,6 +19,7 @@ from cube.sentinel2 import added_offset, composite, find_scenes
 REGION = Region(4700, 2850, 4710, 2860, 10)
 SIDE = 1000
 SEARCH = StacSearch(catalog="catalog.json", start="2020-01-01", end="2021-12-31", months=(6, 7))
+FOOTPRINT = {"type": "Polygon", "coordinates": [[[14, 48], [17, 48], [17, 50], [14, 50], [14, 48]]]}
 DAYS = [
     (datetime.datetime(2020, 6, 1, tzinfo=datetime.UTC), "03.01"),
     (datetime.datetime(2020, 7, 1, tzinfo=datetime.UTC), "04.00"),
@@ -50,7 +50,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray[
     for i, (day, baseline) in enumerate(DAYS):
         item = pystac.Item(
             f"scene{i}",
-            mapping(box(14, 48, 17, 50)),
+            FOOTPRINT,
             [14.0, 48.0, 17.0, 50.0],
             day,
             {"s2:processing_baseline": baseline, "eo:cloud_cover": 30.0},
