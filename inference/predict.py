@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -108,7 +109,9 @@ def _run(
         client = Client(scheduler)
         cluster = None
     else:
-        cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, processes=True)
+        cluster = LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None, processes=True, silence_logs=logging.ERROR
+        )
         client = Client(cluster)
     try:
         # One thread a worker: workers would only take each other's cores.
