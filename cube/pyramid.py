@@ -18,11 +18,16 @@ from cube.store import SPECIES_PER_SHARD, CubeStore
 
 def mean_of_valid(values: NDArray[Any], fill: int | float) -> NDArray[Any]:
     """Mean of the valid cells of each 2 x 2 block of the last two (even) axes, rounded half up; fill where none is."""
-    *lead, rows, cols = values.shape
-    blocks = values.reshape(*lead, rows // 2, 2, cols // 2, 2)
-    valid = blocks != fill
-    count = valid.sum(axis=(-3, -1), dtype=np.uint32)
-    total = np.where(valid, blocks, 0).sum(axis=(-3, -1), dtype=np.uint32)
+    wide = np.uint16 if values.dtype.itemsize == 1 else np.uint32
+    shape = (*values.shape[:-2], values.shape[-2] // 2, values.shape[-1] // 2)
+    total, count = np.zeros(shape, wide), np.zeros(shape, wide)
+    # Four strided views instead of one 2 x 2 reshape: no array of four times the size is ever made.
+    for row in (0, 1):
+        for col in (0, 1):
+            part = values[..., row::2, col::2]
+            valid = part != fill
+            count += valid
+            np.add(total, part, out=total, where=valid)
     mean = (2 * total + count) // np.maximum(2 * count, 1)
     return np.where(count > 0, mean, fill).astype(values.dtype)
 

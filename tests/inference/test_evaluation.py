@@ -61,7 +61,9 @@ def test_table_shows_network_forest_gain_and_coordinates():
     assert gain.gain_upper >= gain.auc - 0.02
     assert all(len(values) == 2 for values in list(result.auc_by_draw.values())[:3])
     assert "floracube" in result.text()
-    assert len(lines) == 3 * (2 * 3 + 1)
+    folds = [line for line in lines if ": " in line and "fold " in line]
+    assert len(folds) == 3 * (2 * 3 + 1)
+    assert sum("random_forest" in line for line in lines) == 2  # the table so far, after each draw
     assert not any(math.isnan(row.auc) for row in result.rows)
 
 
