@@ -90,7 +90,7 @@ def configuration(spec: LandscapeSpec) -> dict[str, Any]:
                 "columns": {"survey": "PlotObservationID", "longitude": "Longitude", "latitude": "Latitude",
                             "habitat": "Habitat", "species": "Species", "cover": "Cover"},
             },
-            "options": {"mask_epochs": 2, "epochs": 8},
+            "options": {"mask_epochs": 2, "epochs": 5},
         },
         "train": {"members": 1},
         "evaluate": {"block_km": 5, "folds": 1, "truth": "truth"},
