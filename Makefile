@@ -6,7 +6,6 @@ BIN := $(VENV)/bin
 PAGE := server/page
 DEMO_ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
-# One thread a process where several run: numeric libraries would otherwise take each other's cores.
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help demo test lint format setup browser lock clean

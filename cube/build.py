@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pystac
 from numpy.typing import NDArray
 
 from cube import sentinel2, terrain
@@ -32,6 +33,7 @@ class Task:
     where: str
     files: tuple[tuple[str, tuple[int, ...]], ...]  # path, bands; in the order of the layer's leading axes
     catalog: str = ""
+    scenes: tuple[pystac.Item, ...] = ()
 
     @property
     def layers(self) -> list[Layer]:
@@ -51,8 +53,8 @@ def plan(config: Config, region: Region) -> list[Task]:
         lead = _lengths(layer)
         if source.stac is not None:
             catalog = config.source_path(source.stac.catalog)
-            sentinel2.find_scenes(source.stac, catalog, region)
-            tasks.append(Task(source, layer, where, (), catalog))
+            scenes = tuple(sentinel2.find_scenes(source.stac, catalog, region))
+            tasks.append(Task(source, layer, where, (), catalog, scenes))
             continue
         files: list[tuple[str, tuple[int, ...]]] = []
         if isinstance(source.raster, dict):
@@ -95,8 +97,7 @@ def _read(task: Task, region: Region, unit: Unit) -> dict[str, NDArray[Any]]:
     """Stored values of every layer of a task on one unit."""
     layer, source = task.layer, task.source
     if source.stac is not None:
-        scenes = sentinel2.find_scenes(source.stac, task.catalog, region)
-        median, _ = sentinel2.composite(scenes, source.stac, unit)
+        median, _ = sentinel2.composite(task.scenes, source.stac, unit)
         return {layer.name: median}
     resolution = resolution_of(layer)
     pad = 1 if source.derive else 0

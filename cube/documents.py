@@ -66,9 +66,3 @@ class Documents:
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
-
-    def remove(self, name: str) -> None:
-        """Remove a document or a whole folder if it is there."""
-        filesystem, base = self._files
-        if filesystem.exists(f"{base}/{name}"):
-            filesystem.rm(f"{base}/{name}", recursive=True)
