@@ -16,7 +16,7 @@ from rio_cogeo.profiles import cog_profiles
 
 from cube import grid, releases
 from cube.errors import CubeError
-from cube.layers import INPUTS
+from cube.inputs import INPUTS
 from cube.store import CubeStore, open_cube
 
 

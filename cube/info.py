@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cube import releases
-from cube.layers import INPUTS
+from cube.inputs import INPUTS
 from cube.store import CubeStore, open_cube
 
 

@@ -1,6 +1,6 @@
-"""What every layer means: one table of names, dimensions, storage types, units and colours.
+"""What a layer is: its name, dimensions, storage type, units and colours; and the layers of the products.
 
-A row here is the only place where a layer's dtype, scale, offset and fill are said.
+The inputs have a table of their own, `cube.inputs`.
 """
 
 from __future__ import annotations
@@ -12,27 +12,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cube.errors import CubeError
-
 Kind = Literal["continuous", "class"]
 
-SENTINEL2_BANDS: Final = ("red", "green", "blue", "nir")
-LANDSAT_BANDS: Final = ("red", "green", "blue", "nir", "swir1", "swir2")
-QUARTERS: Final = tuple(f"{year}Q{quarter}" for year in range(2000, 2021) for quarter in range(1, 5))
-CLIMATE_VARIABLES: Final = ("pr", "tas", "tasmax", "tasmin")
-CLIMATE_MONTHS: Final = tuple(f"{year}-{month:02d}" for year in range(2000, 2019) for month in range(1, 13))
-BIOCLIM_VARIABLES: Final = tuple(f"bio{i}" for i in range(1, 20))
-SOIL_VARIABLES: Final = ("bdod", "cec", "cfvo", "clay", "sand", "silt", "nitrogen", "phh2o", "soc")
-TERRAIN_STATISTICS: Final = ("mean", "minimum", "maximum", "standard_deviation")
-MODIS_BANDS: Final = (
-    *(f"lc_type{i}" for i in range(1, 6)),
-    *(f"lc_prop{i}_assessment" for i in range(1, 4)),
-    *(f"lc_prop{i}" for i in range(1, 4)),
-    "qc",
-    "lw",
-)
-FOOTPRINT_VARIABLES: Final = ("hfp1993", "hfp2009")
-CORINE_CLASSES: Final = tuple(f"clc{i:02d}" for i in range(1, 46))
 BOUNDS: Final = ("estimate", "lower", "upper")
 RANKS: Final = 64
 NO_SPECIES: Final = 65535
@@ -117,72 +98,6 @@ class Layer:
     def at(self, group: str) -> Layer:
         """The same layer in another group (a version, a level)."""
         return replace(self, group=group)
-
-
-SURFACE_FLAGS: Final = (
-    (0, "land", "#d9d7c5"),
-    (1, "permanent water", "#5b8fb9"),
-    (2, "sealed", "#8a8a8a"),
-)
-
-INPUTS: Final[Mapping[str, Layer]] = {
-    layer.name: layer
-    for layer in (
-        Layer(
-            "sentinel2", "inputs/10m", "uint16", 65535, "Sentinel-2 surface reflectance, cloud-free median",
-            "1", ("sentinel2_band",), {"sentinel2_band": SENTINEL2_BANDS}, 1e-4, 0.0, (0.0, 1.6), palette="gray",
-            references="Copernicus Sentinel-2 Level-2A",
-        ),
-        Layer(
-            "landsat", "inputs/50m", "uint8", 255, "Landsat quarterly surface reflectance 2000-2020",
-            "1", ("landsat_band", "quarter"), {"landsat_band": LANDSAT_BANDS, "quarter": QUARTERS},
-            1 / 254, 0.0, (0.0, 1.0), palette="gray", references="GeoPlant (Picek et al. 2024), EcoDataCube",
-        ),
-        Layer("surface", "inputs/50m", "uint8", 255, "Surface: what may carry plants", "1",
-              kind="class", palette="flags", flags=SURFACE_FLAGS),
-        Layer("elevation", "inputs/50m", "int16", -32768, "Elevation above sea level", "m",
-              scale=0.25, valid_range=(-500.0, 6000.0), palette="batlow"),
-        Layer("relief", "inputs/50m", "int16", -32768, "Elevation minus the mean of its 1 km square", "m",
-              scale=0.25, valid_range=(-2000.0, 2000.0), palette="vik"),
-        Layer("slope", "inputs/50m", "uint16", 65535, "Slope of the terrain", "degree",
-              scale=0.01, valid_range=(0.0, 90.0), palette="batlow"),
-        Layer("northness", "inputs/50m", "int16", -32768, "Cosine of aspect times sine of slope", "1",
-              scale=1e-4, valid_range=(-1.0, 1.0), palette="vik"),
-        Layer("eastness", "inputs/50m", "int16", -32768, "Sine of aspect times sine of slope", "1",
-              scale=1e-4, valid_range=(-1.0, 1.0), palette="vik"),
-        Layer("soil", "inputs/50m", "int16", -32768, "Soil properties at 5-15 cm, SoilGrids mapped units", "1",
-              ("soil_variable",), {"soil_variable": SOIL_VARIABLES}, references="SoilGrids 2.0 (Poggio et al. 2021)"),
-        Layer("landcover", "inputs/50m", "uint8", 255, "MODIS MCD12Q1 land cover", "1",
-              ("modis_band",), {"modis_band": MODIS_BANDS}, kind="class", palette="categories",
-              references="MCD12Q1 v6.1 (Friedl and Sulla-Menashe 2022)"),
-        Layer("footprint", "inputs/50m", "uint8", 255, "Human footprint", "1",
-              ("footprint_variable",), {"footprint_variable": FOOTPRINT_VARIABLES}, 0.25, 0.0, (0.0, 50.0),
-              references="Venter et al. 2016"),
-        Layer("climate", "inputs/1km", "uint16", 65535,
-              "Monthly climate 2000-2018: precipitation (mm/month), air temperatures (K)", "1",
-              ("climate_variable", "climate_month"),
-              {"climate_variable": CLIMATE_VARIABLES, "climate_month": CLIMATE_MONTHS}, 0.1,
-              references="CHELSA 2.1 (Karger et al. 2017)"),
-        Layer("bioclim", "inputs/1km", "float32", float("nan"),
-              "Bioclimatic variables (temperatures in degree Celsius, precipitation in mm)", "1",
-              ("bioclim_variable",), {"bioclim_variable": BIOCLIM_VARIABLES},
-              references="O'Donnell and Ignizio 2012"),
-        Layer("terrain", "inputs/1km", "float32", float("nan"), "Elevation statistics of coarse terrain", "m",
-              ("terrain_statistic",), {"terrain_statistic": TERRAIN_STATISTICS}, palette="batlow"),
-        Layer("srtm", "inputs/1km", "float32", float("nan"), "Mean elevation (SRTM)", "m", palette="batlow"),
-        Layer("corine", "inputs/1km", "float32", float("nan"), "Fraction of CORINE land cover classes", "1",
-              ("corine_class",), {"corine_class": CORINE_CLASSES}, valid_range=(0.0, 1.0),
-              references="CORINE Land Cover 2018"),
-    )
-}  # fmt: skip
-
-
-def input_layer(name: str) -> Layer:
-    """The row of the table for the input `name`; raises `CubeError` naming the known ones."""
-    try:
-        return INPUTS[name]
-    except KeyError:
-        raise CubeError(f"'{name}' is not an input layer; known are {', '.join(sorted(INPUTS))}.") from None
 
 
 def occurrence(group: str, reference_area_m2: float) -> Layer:

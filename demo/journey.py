@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from cube.layers import CLIMATE_VARIABLES, LANDSAT_BANDS, SOIL_VARIABLES
+from cube.inputs import CLIMATE_VARIABLES, LANDSAT_BANDS, SOIL_VARIABLES
 from demo.landscape import LandscapeSpec, make_landscape
 from demo.sources import write_sources, write_truth
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cube.config import Config
 from cube.errors import ConfigError, TableError
 from cube.grid import CELL
-from cube.layers import INPUTS
+from cube.inputs import INPUTS
 from cube.store import CubeStore, open_cube
 from inference.baselines import forest_probability, table_of
 from inference.batches import predict_surveys

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from cube.grid import CELL, COARSE, Region, Unit
-from cube.layers import COMPOSITION, INPUTS, NO_SPECIES, RANKS, habitat_entropy, habitat_probability
+from cube.inputs import INPUTS
+from cube.layers import COMPOSITION, NO_SPECIES, RANKS, habitat_entropy, habitat_probability
 from cube.ledger import Receipt, checksum
 from cube.releases import group_of
 from cube.store import CubeStore, open_cube

@@ -11,9 +11,11 @@ import pandas as pd
 
 from cube.config import Config
 from cube.errors import ConfigError, TableError
-from cube.layers import INPUTS
+from cube.inputs import INPUTS
+from cube.records.surveys import SurveyTable, read_surveys, species_list
+from cube.records.tables import Report
+from cube.records.traits import read_traits
 from cube.store import CubeStore
-from cube.tables import Report, SurveyTable, read_surveys, read_traits, species_list
 from inference.network import ModelSpec
 from inference.samples import Predictors, Surveys
 from inference.sampling import Recipe, recipe, sample

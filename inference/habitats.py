@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cube.config import Config, HabitatConfig
 from cube.errors import ConfigError, ModelError
-from cube.tables import read_table
+from cube.records.tables import read_table
 from inference.plantbert.classify import HabitatReader
 from inference.plantbert.plots import Columns, Plots, make_plots
 from inference.plantbert.scheme import Scheme, flat_scheme, make_scheme, read_scheme, roll_up

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cube.tables import THREATENED
+from cube.records.traits import THREATENED
 
 Floats = NDArray[np.floating[Any]]
 Sums = dict[str, NDArray[np.float64]]

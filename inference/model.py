@@ -18,7 +18,8 @@ import pandas as pd
 
 from cube.errors import ModelError
 from cube.ledger import digest
-from cube.tables import FLAG_TRAITS, NUMBER_TRAITS, TEXT_TRAITS, read_table
+from cube.records.tables import read_table
+from cube.records.traits import FLAG_TRAITS, NUMBER_TRAITS, TEXT_TRAITS
 from inference import checkpoint
 from inference.ensemble import Ensemble
 from inference.habitats import HabitatMapper

@@ -17,8 +17,8 @@ from cube.config import Config
 from cube.errors import ConfigError, CubeError
 from cube.grid import Unit
 from cube.ledger import Ledger, digest
+from cube.records.traits import traits_attributes
 from cube.store import CubeStore, open_cube
-from cube.tables import traits_attributes
 from inference import products
 from inference.cascade import Job, run_unit
 from inference.indicators import applicable

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from cube.errors import CubeError
 from cube.grid import CELL, COARSE, FINE, Region, Unit, Window
-from cube.layers import INPUTS, Layer
+from cube.inputs import INPUTS
+from cube.layers import Layer
 from cube.store import CubeStore, resolution_of
 from inference.network import bilinear
 from inference.samples import Predictors

@@ -65,16 +65,16 @@ def test_a_second_run_does_only_what_is_missing_and_a_changed_source_is_built_ag
     build(config)
     seen: list[tuple[int, int]] = []
     build(config, lambda done, total, what: seen.append((done, total)))
-    assert seen == [(2, 2)]
+    assert seen == [(4, 4)]
     receipt = tmp_path / "cube.zarr/ledger/inputs/bioclim/10kmE470N285.json"
     receipt.unlink()
     seen.clear()
     build(config, lambda done, total, what: seen.append((done, total)))
-    assert seen[0] == (1, 2)
+    assert seen[0] == (3, 4)
     raster(tmp_path / "bio.tif", 20)
     seen.clear()
     build(config, lambda done, total, what: seen.append((done, total)))
-    assert seen[0] == (0, 2)
+    assert seen[0] == (2, 4)
 
 
 def test_every_source_is_checked_before_any_work(tmp_path: Path) -> None:

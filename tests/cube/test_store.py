@@ -13,7 +13,8 @@ import xarray as xr
 from cube.conventions import MULTISCALES, PROJ, SPATIAL
 from cube.errors import CubeError
 from cube.grid import Region, Window
-from cube.layers import INPUTS, Layer, occurrence
+from cube.inputs import INPUTS
+from cube.layers import Layer, occurrence
 from cube.store import CubeStore, create_cube, open_cube, resolution_of
 
 REGION = Region(4455, 2663, 4468, 2680, 10)

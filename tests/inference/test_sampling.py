@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cube.grid import CELL, Region
-from cube.layers import INPUTS
+from cube.inputs import INPUTS
 from cube.store import CubeStore, create_cube, resolution_of
 from inference.batches import predict_surveys
 from inference.cascade import Cells, blur

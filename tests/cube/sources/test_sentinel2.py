@@ -14,7 +14,7 @@ import rasterio
 from cube.config import StacSearch
 from cube.errors import SourceError
 from cube.grid import Region
-from cube.sentinel2 import added_offset, composite, find_scenes
+from cube.sources.sentinel2 import added_offset, composite, find_scenes
 
 REGION = Region(4700, 2850, 4710, 2860, 10)
 SIDE = 1000

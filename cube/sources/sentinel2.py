@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -15,10 +16,12 @@ import stackstac
 from numpy.typing import NDArray
 
 from cube import grid
-from cube.config import StacSearch
+from cube.config import Config, Source, StacSearch
 from cube.errors import SourceError
 from cube.grid import FINE, Region, Unit
-from cube.layers import SENTINEL2_BANDS
+from cube.inputs import SENTINEL2_BANDS, input_layer
+from cube.layers import Layer
+from cube.sources.reader import file_states
 
 # Scene classification of Level-2A (Sen2Cor): what a median may use. Left out are 0 no data, 1 saturated,
 # 3 cloud shadow, 8 and 9 cloud, 10 thin cirrus.
@@ -165,3 +168,34 @@ def _median(values: NDArray[np.float32]) -> NDArray[np.float32]:
     a = np.take_along_axis(ordered, low[None], axis=0)[0]
     b = np.take_along_axis(ordered, high[None], axis=0)[0]
     return np.where(n > 0, (a + b) / 2, np.nan).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Sentinel2Reader:
+    """The layer sentinel2 out of the scenes of a catalogue."""
+
+    source: Source
+    search: StacSearch
+    catalog: str
+    scenes: tuple[pystac.Item, ...]
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """What a composite gives."""
+        return (input_layer("sentinel2"),)
+
+    def depends_on(self) -> tuple[Any, ...]:
+        """The configuration, the catalogue and its scenes."""
+        return (self.source.model_dump_json(), file_states([self.catalog]), [scene.id for scene in self.scenes])
+
+    def read(self, region: Region, unit: Unit) -> dict[str, NDArray[Any]]:
+        """Stored values of one unit."""
+        median, _ = composite(self.scenes, self.search, unit)
+        return {"sentinel2": median}
+
+
+def open_sentinel2(config: Config, source: Source, region: Region) -> Sentinel2Reader:
+    """Find the scenes of a source; raises `SourceError` where there is none."""
+    assert source.stac is not None
+    catalog = config.source_path(source.stac.catalog)
+    return Sentinel2Reader(source, source.stac, catalog, tuple(find_scenes(source.stac, catalog, region)))

@@ -14,7 +14,7 @@ from rasterio.vrt import WarpedVRT
 
 from cube.errors import SourceError
 from cube.grid import Region
-from cube.rasters import check_raster, read_raster
+from cube.sources.warp import check_raster, read_raster
 
 REGION = Region(4700, 2850, 4710, 2860, 10)
 

@@ -6,21 +6,19 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
-from cube import layers
+from cube.config.records import Plots, SpeciesConfig
+from cube.config.sources import Source
+from cube.config.strict import Strict
 from cube.errors import ConfigError
 from cube.grid import Region
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Window(_Strict):
+class Window(Strict):
     """A window of whole kilometres in EPSG:3035."""
 
     west_km: int
@@ -29,104 +27,7 @@ class Window(_Strict):
     north_km: int
 
 
-class StacSearch(_Strict):
-    """Sentinel-2 scenes of a STAC catalogue (a path or URL of catalog.json, or an API)."""
-
-    catalog: str
-    collection: str = "sentinel-2-l2a"
-    start: str = Field(description="first day, YYYY-MM-DD")
-    end: str = Field(description="last day, YYYY-MM-DD")
-    months: tuple[int, ...] = tuple(range(1, 13))
-    assets: dict[str, str] = {"red": "red", "green": "green", "blue": "blue", "nir": "nir"}
-    scl: str = "scl"
-    max_cloud_cover: float = 80.0
-
-    @field_validator("start", "end", mode="before")
-    @classmethod
-    def _as_text(cls, value: Any) -> str:
-        return str(value)  # YAML reads an unquoted day as a date
-
-
-class Source(_Strict):
-    """One input layer and where its values come from."""
-
-    layer: str
-    raster: str | dict[str, str] | None = None
-    bands: tuple[int, ...] | None = None
-    stac: StacSearch | None = None
-    stored: bool = Field(False, description="the raster holds the layer's stored values, not its units")
-    scale: float = 1.0
-    offset: float = 0.0
-    resampling: Literal["auto", "average", "bilinear", "nearest", "mode"] = "auto"
-    absent: float | None = Field(None, description="value of a band without data where another band has some")
-    derive: tuple[Literal["relief", "slope", "northness", "eastness"], ...] = ()
-    license: str = ""
-    attribution: str = ""
-    reference_years: str = ""
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Source:
-        if (self.raster is None) == (self.stac is None):
-            raise ValueError("give either 'raster' or 'stac'")
-        if self.layer not in layers.INPUTS:
-            raise ValueError(f"'{self.layer}' is not an input layer; known are {', '.join(sorted(layers.INPUTS))}")
-        if self.stac is not None and self.layer != "sentinel2":
-            raise ValueError("'stac' is for the layer sentinel2")
-        if self.derive and self.layer != "elevation":
-            raise ValueError("'derive' belongs to the layer elevation")
-        return self
-
-
-class Columns(_Strict):
-    """Which column of a table holds what."""
-
-    survey: str
-    longitude: str | None = None
-    latitude: str | None = None
-    year: str | None = None
-    area_m2: str | None = None
-    place: str | None = None
-    habitat: str | None = None
-    species: str | None = Field(None, description="scientific name")
-    species_id: str | None = Field(None, description="number, named by species.table")
-    cover: str | None = None
-
-
-class Plots(_Strict):
-    """Surveys: one table with a row per survey and species, or two tables joined by the survey's id."""
-
-    table: str
-    occurrences: str | None = None
-    columns: Columns
-
-
-class SpeciesTable(_Strict):
-    """Names of numbered species (GeoPlant's ids)."""
-
-    table: str
-    id: str
-    name: str
-
-
-class Trait(_Strict):
-    """A table of traits: columns by our names, rows matched by exact scientific name; or a list that sets a flag."""
-
-    table: str
-    name: str
-    where: dict[str, str] = {}
-    columns: dict[str, str] = {}
-    flag: Literal["invasive", "protected", "endemic"] | None = None
-
-
-class SpeciesConfig(_Strict):
-    """Which species are modelled and what is known of them."""
-
-    min_records: int = 10
-    table: SpeciesTable | None = None
-    traits: tuple[Trait, ...] = ()
-
-
-class HabitatConfig(_Strict):
+class HabitatConfig(Strict):
     """Vegetation plots that teach Pl@ntBERT and the scheme of their classes."""
 
     plots: Plots
@@ -139,7 +40,7 @@ class HabitatConfig(_Strict):
     options: dict[str, Any] = {}
 
 
-class EvaluateConfig(_Strict):
+class EvaluateConfig(Strict):
     """Spatial cross-validation."""
 
     block_km: int = 50
@@ -150,7 +51,7 @@ class EvaluateConfig(_Strict):
     options: dict[str, Any] = {}
 
 
-class PredictConfig(_Strict):
+class PredictConfig(Strict):
     """What is predicted, where and for when."""
 
     region: Window | None = None
@@ -159,7 +60,7 @@ class PredictConfig(_Strict):
     block: int = Field(128, description="species computed and written at a time")
 
 
-class Config(_Strict):
+class Config(Strict):
     """The whole configuration."""
 
     title: str

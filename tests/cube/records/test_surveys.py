@@ -11,7 +11,9 @@ import yaml
 
 from cube.config import Config, load_config
 from cube.errors import TableError
-from cube.tables import read_surveys, read_table, read_traits, species_list
+from cube.records.surveys import read_surveys, species_list
+from cube.records.tables import read_table
+from cube.records.traits import read_traits
 
 COLUMNS = {"survey": "id", "longitude": "lon", "latitude": "lat", "area_m2": "area", "year": "year", "species": "name",
            "cover": "cover"}  # fmt: skip
@@ -115,7 +117,7 @@ def test_traits_match_exactly_and_categories_are_reduced(tmp_path: Path) -> None
 
 def test_the_real_czech_surveys_lose_only_the_wrong_latitude(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLORACUBE_DATA", str(real_data))
-    config = load_config(Path(__file__).parents[2] / "examples" / "moravia.yaml")
+    config = load_config(Path(__file__).parents[3] / "examples" / "moravia.yaml")
     table = read(config)
     assert len(table.surveys) == 3906
     outside = next(v for k, v in table.report.remarks.items() if "outside the region" in k)

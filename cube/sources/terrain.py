@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.grid import CELL, COARSE
-from cube.layers import Layer, input_layer
+from cube.inputs import input_layer
+from cube.layers import Layer
 
 
 def gradient(elevation: NDArray[np.float32], cell: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -1,101 +1,17 @@
-"""Tables of surveys, species and traits: read as they are, checked, and what is skipped is counted and named."""
+"""Surveys of a region and what grew there, from tables with a column mapping; what cannot be used is left out and named."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
 
-import fsspec
 import numpy as np
 import pandas as pd
 
 from cube import grid
-from cube.config import Config, Plots, SpeciesTable, Trait
+from cube.config import Config, Plots, SpeciesTable
 from cube.errors import TableError
 from cube.grid import Region
-
-MISSING: Final = ["NA", "N/A", "", "nan", "NaN", "null"]
-NAMED: Final = 5  # how many skipped rows a report names
-IUCN: Final = ("EX", "RE", "CR", "EN", "VU", "NT", "LC", "DD", "NE")
-THREATENED: Final = ("CR", "EN", "VU")
-TEXT_TRAITS: Final = ("vernacular_name", "family", "iucn", "growth_form")
-FLAG_TRAITS: Final = ("invasive", "protected", "endemic")
-NUMBER_TRAITS: Final = (
-    "sensitive_km", "ellenberg_light", "ellenberg_temperature", "ellenberg_moisture", "ellenberg_reaction",
-    "ellenberg_nutrients",
-)  # fmt: skip
-
-
-@dataclass
-class Report:
-    """What a reader left out or filled in: a count and the first few rows, by reason."""
-
-    title: str
-    kept: dict[str, int] = field(default_factory=dict)
-    remarks: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
-
-    def note(self, reason: str, rows: Sequence[Any]) -> None:
-        """Count `rows` under `reason`; nothing is noted for none."""
-        if len(rows):
-            self.remarks[reason] = (len(rows), [str(r) for r in rows[:NAMED]])
-
-    def lines(self) -> list[str]:
-        """The report as sentences."""
-        out = [f"{self.title}: " + ", ".join(f"{n:,} {what}" for what, n in self.kept.items())]
-        for reason, (count, names) in self.remarks.items():
-            more = ", ..." if count > len(names) else ""
-            out.append(f"  {count:,} {reason} ({', '.join(names)}{more})")
-        return out
-
-    def document(self) -> dict[str, Any]:
-        """The report for JSON."""
-        return {"title": self.title, "kept": self.kept,
-                "remarks": {k: {"count": n, "first": names} for k, (n, names) in self.remarks.items()}}  # fmt: skip
-
-
-def read_table(path: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """A CSV (UTF-8 with or without BOM, or Latin-1; gzip too) or Parquet table.
-
-    Raises `TableError` naming the file, and the first of `columns` that it lacks.
-    """
-    try:
-        with fsspec.open(path, "rb", compression="infer") as file:
-            if path.endswith((".parquet", ".pq")):
-                table = pd.read_parquet(file)
-            else:
-                data = file.read()
-                try:
-                    text = data.decode("utf-8-sig")
-                except UnicodeDecodeError:
-                    text = data.decode("latin-1")
-                separator = "\t" if path.endswith((".tsv", ".tsv.gz")) else _separator(text)
-                from io import StringIO
-
-                table = pd.read_csv(StringIO(text), sep=separator, na_values=MISSING, keep_default_na=False,
-                                    low_memory=False)  # fmt: skip
-    except FileNotFoundError:
-        raise TableError(f"{path}: there is no such table; check the path in the configuration.") from None
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise TableError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]}).") from None
-    for column in columns or ():
-        if column not in table.columns:
-            raise TableError(
-                f"{path}: there is no column '{column}' (it has {', '.join(map(str, table.columns[:12]))}"
-                f"{', ...' if len(table.columns) > 12 else ''}); name the right one in the configuration."
-            )
-    return table
-
-
-def _separator(text: str) -> str:
-    head = text.split("\n", 1)[0]
-    return max(",;\t", key=head.count)
-
-
-def normal_name(name: str) -> str:
-    """A scientific name with single spaces and without the ends': what names are matched by, exactly."""
-    return re.sub(r"\s+", " ", str(name)).strip()
+from cube.records.tables import Report, normal_name, read_table
 
 
 @dataclass(frozen=True)
@@ -230,64 +146,3 @@ def species_list(occurrences: pd.DataFrame, min_records: int) -> list[str]:
     """Species in at least `min_records` surveys, by name."""
     counts = occurrences.groupby("name")["survey"].nunique()
     return sorted(str(name) for name in counts[counts >= min_records].index)
-
-
-def read_traits(config: Config, traits: Sequence[Trait], names: Sequence[str]) -> tuple[dict[str, Any], Report]:
-    """Columns of the species table for `names`, in their order, and a report of how many each source knew.
-
-    Text columns are '' and numbers NaN where nothing is known; flags are False. `iucn` is reduced to its category:
-    `CR(PE)` is CR, `LC(NA)` LC.
-    """
-    columns: dict[str, Any] = {t: np.full(len(names), "", object) for t in TEXT_TRAITS}
-    columns |= {t: np.zeros(len(names), bool) for t in FLAG_TRAITS}
-    columns |= {t: np.full(len(names), np.nan, np.float32) for t in NUMBER_TRAITS}
-    report = Report("traits", {"species": len(names)})
-    position = {normal_name(name): i for i, name in enumerate(names)}
-    for k, trait in enumerate(traits):
-        path = config.source_path(trait.table)
-        table = read_table(path, [trait.name, *trait.where, *trait.columns.values()])
-        for column, value in trait.where.items():
-            table = table[table[column].astype(str) == value]
-        unknown = sorted(set(trait.columns) - set(columns))
-        if unknown:
-            raise TableError(
-                f"{config.path}: species.traits[{k}].columns: '{unknown[0]}' is not a trait; known are {', '.join(columns)}."
-            )
-        rows = table[trait.name].astype("string").map(normal_name, na_action="ignore").map(position)
-        matched = table[rows.notna()].drop_duplicates(trait.name)
-        at = rows[matched.index].astype(int).to_numpy()
-        if trait.flag:
-            columns[trait.flag][at] = True
-        for ours, theirs in trait.columns.items():
-            columns[ours][at] = _trait_values(ours, matched[theirs])
-        missing = [name for i, name in enumerate(names) if i not in set(at.tolist())]
-        if not trait.flag:
-            report.note(f"species that {trait.table} does not know", missing)
-        report.kept[f"in {trait.table}"] = len(set(at.tolist()))
-    return columns, report
-
-
-def _trait_values(name: str, values: pd.Series) -> Any:
-    if name == "iucn":
-        return values.map(_category).to_numpy(object)
-    if name in FLAG_TRAITS:
-        return pd.to_numeric(values, errors="coerce").fillna(0).to_numpy() > 0
-    if name in NUMBER_TRAITS:
-        return pd.to_numeric(values, errors="coerce").to_numpy(np.float32)
-    return values.astype("string").fillna("").to_numpy(object)
-
-
-def _category(status: Any) -> str:
-    match = re.match(r"[A-Z]{2}", str(status))
-    return match[0] if match and match[0] in IUCN else ""
-
-
-def traits_attributes() -> Mapping[str, Mapping[str, Any]]:
-    """CF attributes of the columns of the species table."""
-    return {
-        "iucn": {"long_name": "Red List category", "references": "IUCN Red List Categories and Criteria 3.1"},
-        "invasive": {"long_name": "Invasive alien species of Union concern (Regulation (EU) 1143/2014)"},
-        "protected": {"long_name": "Listed by the Habitats Directive (92/43/EEC)"},
-        "endemic": {"long_name": "Endemic"},
-        "sensitive_km": {"long_name": "Published no finer than squares of this size", "units": "km"},
-    }

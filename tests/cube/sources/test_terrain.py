@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cube.layers import INPUTS
-from cube.terrain import derive
+from cube.inputs import INPUTS
+from cube.sources.terrain import derive
 
 NAMES = ("slope", "northness", "eastness", "relief")
 

@@ -1,0 +1,1 @@
+"""Botanists' records: surveys, occurrences and traits, from tables as they are found."""

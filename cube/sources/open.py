@@ -1,0 +1,31 @@
+"""From a configuration to readers: every source is opened and checked before any work starts."""
+
+from __future__ import annotations
+
+from cube.config import Config
+from cube.errors import ConfigError
+from cube.grid import Region
+from cube.sources.rasters import open_rasters
+from cube.sources.reader import Reader
+from cube.sources.sentinel2 import open_sentinel2
+from cube.sources.surface import SurfaceReader
+
+
+def open_sources(config: Config, region: Region) -> list[Reader]:
+    """A reader for each source, and one for the surface; raises `SourceError` or `ConfigError` for the first that fails."""
+    readers: list[Reader] = []
+    for i, source in enumerate(config.sources):
+        where = f"sources[{i}]"
+        reader: Reader
+        if source.stac is not None:
+            reader = open_sentinel2(config, source, region)
+        else:
+            reader = open_rasters(config, source, where, region)
+        readers.append(SurfaceReader(reader) if source.layer == "surface" else reader)
+    if not any(source.layer == "surface" for source in config.sources):
+        readers.append(SurfaceReader(None))
+    names = [layer.name for reader in readers for layer in reader.layers]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ConfigError(f"{config.path}: sources: the layer {min(twice)} is given twice; keep one.")
+    return readers
