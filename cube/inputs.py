@@ -49,7 +49,7 @@ INPUTS: Final[Mapping[str, Layer]] = {
             1 / 254, 0.0, (0.0, 1.0), palette="gray", references="GeoPlant (Picek et al. 2024), EcoDataCube",
         ),
         Layer("surface", "inputs/50m", "uint8", 255, "Surface: what may carry plants", "1",
-              kind="class", palette="flags", flags=SURFACE_FLAGS),
+              kind="class", palette="flags", flags=SURFACE_FLAGS, predictor=False),
         Layer("elevation", "inputs/50m", "int16", -32768, "Elevation above sea level", "m",
               scale=0.25, valid_range=(-500.0, 6000.0), palette="batlow"),
         Layer("relief", "inputs/50m", "int16", -32768, "Elevation minus the mean of its 1 km square", "m",

@@ -42,6 +42,7 @@ class Layer:
     flags: tuple[tuple[int, str, str], ...] = ()  # value, meaning, #rrggbb
     references: str = ""
     order: int = 99  # among the maps of its product; a map page lists the lowest first
+    predictor: bool = True  # of an input: whether models learn from it (masks, counts and directions tell them nothing)
 
     @property
     def path(self) -> str:
