@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.s3 import _s3_server, s3  # noqa: F401  the fixture is for every test
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
