@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from cube import legends
 from cube.errors import CubeError
 from cube.layers import Layer
 
@@ -27,13 +28,11 @@ MODIS_BANDS: Final = (
     "lw",
 )
 FOOTPRINT_VARIABLES: Final = ("hfp1993", "hfp2009")
-CORINE_CLASSES: Final = tuple(f"clc{i:02d}" for i in range(1, 46))
-
-SURFACE_FLAGS: Final = (
-    (0, "land", "#d9d7c5"),
-    (1, "permanent water", "#5b8fb9"),
-    (2, "sealed", "#8a8a8a"),
-)
+FOOTPRINT_PRESSURES: Final = (
+    "built1994", "built2009", "croplands1992", "croplands2005", "lights1994", "lights2009", "navwater1994", "navwater2009",
+    "pasture1993", "pasture2009", "popdensity1990", "popdensity2010", "railways", "roads",
+)  # fmt: skip
+CORINE_CLASSES: Final = tuple(f"clc{i:02d}" for i in range(1, 46))  # 1 to 44 as the raster's legend, 45 without class
 
 INPUTS: Final[Mapping[str, Layer]] = {
     layer.name: layer
@@ -49,7 +48,7 @@ INPUTS: Final[Mapping[str, Layer]] = {
             1 / 254, 0.0, (0.0, 1.0), palette="gray", references="GeoPlant (Picek et al. 2024), EcoDataCube",
         ),
         Layer("surface", "inputs/50m", "uint8", 255, "Surface: what may carry plants", "1",
-              kind="class", palette="flags", flags=SURFACE_FLAGS, predictor=False),
+              kind="class", palette="flags", flags=legends.SURFACE, predictor=False),
         Layer("elevation", "inputs/50m", "int16", -32768, "Elevation above sea level", "m",
               scale=0.25, valid_range=(-500.0, 6000.0), palette="batlow"),
         Layer("relief", "inputs/50m", "int16", -32768, "Elevation minus the mean of its 1 km square", "m",
@@ -60,14 +59,29 @@ INPUTS: Final[Mapping[str, Layer]] = {
               scale=1e-4, valid_range=(-1.0, 1.0), palette="vik"),
         Layer("eastness", "inputs/50m", "int16", -32768, "Sine of aspect times sine of slope", "1",
               scale=1e-4, valid_range=(-1.0, 1.0), palette="vik"),
+        Layer("aspect", "inputs/50m", "uint16", 65535, "Direction that the slope faces, clockwise from grid north", "degree",
+              scale=0.01, valid_range=(0.0, 360.0), palette="romaO", predictor=False,
+              references="Horn 1981, doi:10.1109/PROC.1981.11918"),
+        Layer("wetness", "inputs/50m", "int16", -32768, "Topographic wetness index ln(a / tan slope), a in m2 per m", "1",
+              scale=1e-3, valid_range=(-5.0, 20.0), palette="batlow",
+              references="Beven and Kirkby 1979, doi:10.1080/02626667909491834"),
         Layer("soil", "inputs/50m", "int16", -32768, "Soil properties at 5-15 cm, SoilGrids mapped units", "1",
               ("soil_variable",), {"soil_variable": SOIL_VARIABLES}, references="SoilGrids 2.0 (Poggio et al. 2021)"),
         Layer("landcover", "inputs/50m", "uint8", 255, "MODIS MCD12Q1 land cover", "1",
               ("modis_band",), {"modis_band": MODIS_BANDS}, kind="class", palette="categories",
               references="MCD12Q1 v6.1 (Friedl and Sulla-Menashe 2022)"),
+        Layer("igbp", "inputs/50m", "uint8", 255, "Land cover, IGBP classes (MCD12Q1 LC_Type1)", "1",
+              kind="class", palette="flags", flags=legends.IGBP, predictor=False,
+              references="MCD12Q1 v6.1, doi:10.5067/MODIS/MCD12Q1.061"),
+        Layer("corine_class", "inputs/50m", "uint8", 255, "CORINE land cover class of the cell", "1",
+              kind="class", palette="flags", flags=legends.CORINE_FLAGS, predictor=False,
+              references="CORINE Land Cover 2018, doi:10.2909/960998c1-1870-4e82-8051-6485205ebbac"),
         Layer("footprint", "inputs/50m", "uint8", 255, "Human footprint", "1",
               ("footprint_variable",), {"footprint_variable": FOOTPRINT_VARIABLES}, 0.25, 0.0, (0.0, 50.0),
               references="Venter et al. 2016"),
+        Layer("footprint_detail", "inputs/50m", "uint8", 255, "Pressure scores of the human footprint", "1",
+              ("footprint_pressure",), {"footprint_pressure": FOOTPRINT_PRESSURES}, 0.05, 0.0, (0.0, 10.0),
+              references="Venter et al. 2016, doi:10.1038/sdata.2016.67"),
         Layer("climate", "inputs/1km", "uint16", 65535,
               "Monthly climate 2000-2018: precipitation (mm/month), air temperatures (K)", "1",
               ("climate_variable", "climate_month"),
@@ -81,7 +95,7 @@ INPUTS: Final[Mapping[str, Layer]] = {
               ("terrain_statistic",), {"terrain_statistic": TERRAIN_STATISTICS}, palette="batlow"),
         Layer("srtm", "inputs/1km", "float32", float("nan"), "Mean elevation (SRTM)", "m", palette="batlow"),
         Layer("corine", "inputs/1km", "float32", float("nan"), "Fraction of CORINE land cover classes", "1",
-              ("corine_class",), {"corine_class": CORINE_CLASSES}, valid_range=(0.0, 1.0),
+              ("clc_class",), {"clc_class": CORINE_CLASSES}, valid_range=(0.0, 1.0),
               references="CORINE Land Cover 2018"),
     )
 }  # fmt: skip
