@@ -43,6 +43,10 @@ INPUTS: Final[Mapping[str, Layer]] = {
             references="Copernicus Sentinel-2 Level-2A",
         ),
         Layer(
+            "sentinel2_count", "inputs/10m", "uint8", 255, "Clear Sentinel-2 scenes behind the median", "1",
+            valid_range=(0.0, 254.0), palette="batlow", predictor=False, references="Copernicus Sentinel-2 Level-2A",
+        ),
+        Layer(
             "landsat", "inputs/50m", "uint8", 255, "Landsat quarterly surface reflectance 2000-2020",
             "1", ("landsat_band", "quarter"), {"landsat_band": LANDSAT_BANDS, "quarter": QUARTERS},
             1 / 254, 0.0, (0.0, 1.0), palette="gray", references="GeoPlant (Picek et al. 2024), EcoDataCube",
