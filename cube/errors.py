@@ -25,3 +25,7 @@ class CubeError(FloracubeError):
 
 class ModelError(FloracubeError):
     """A checkpoint that is absent, damaged or made for other inputs or species."""
+
+
+class WorkersError(FloracubeError):
+    """A run that cannot go on: no room in the store, or a scheduler that is not there."""
