@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cube import grid
@@ -11,23 +12,27 @@ from cube.grid import Region
 
 GRID_MAPPING: Final = "spatial_ref"
 
+# The identity of each convention as its one published release, v0.1, fixes it: a `zarr_conventions` entry with any
+# other value does not validate against that release's schema.
+_RAW: Final = "https://raw.githubusercontent.com/zarr-conventions"
+_WEB: Final = "https://github.com/zarr-conventions"
 PROJ: Final = {
-    "schema_url": "https://raw.githubusercontent.com/zarr-conventions/proj/refs/tags/v1/schema.json",
-    "spec_url": "https://github.com/zarr-conventions/proj/blob/v1/README.md",
+    "schema_url": f"{_RAW}/proj/refs/tags/v0.1/schema.json",
+    "spec_url": f"{_WEB}/proj/blob/v0.1/README.md",
     "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
-    "name": "proj:",
+    "name": "proj",
     "description": "Coordinate reference system information for geospatial data",
 }
 SPATIAL: Final = {
-    "schema_url": "https://raw.githubusercontent.com/zarr-conventions/spatial/refs/tags/v1/schema.json",
-    "spec_url": "https://github.com/zarr-conventions/spatial/blob/v1/README.md",
+    "schema_url": f"{_RAW}/spatial/refs/tags/v0.1/schema.json",
+    "spec_url": f"{_WEB}/spatial/blob/v0.1/README.md",
     "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
-    "name": "spatial:",
+    "name": "spatial",
     "description": "Spatial coordinate information",
 }
 MULTISCALES: Final = {
-    "schema_url": "https://raw.githubusercontent.com/zarr-conventions/multiscales/refs/tags/v1/schema.json",
-    "spec_url": "https://github.com/zarr-conventions/multiscales/blob/v1/README.md",
+    "schema_url": f"{_RAW}/multiscales/refs/tags/v0.1/schema.json",
+    "spec_url": f"{_WEB}/multiscales/blob/v0.1/README.md",
     "uuid": "d35379db-88df-4056-af3a-620245f8e347",
     "name": "multiscales",
     "description": "Multiscale layout of zarr datasets",
@@ -50,27 +55,37 @@ def spatial_attributes(region: Region, resolution: int, level: int = 0) -> dict[
     }
 
 
-def multiscale_attributes(region: Region, levels: int, method: str) -> dict[str, Any]:
-    """`multiscales` attributes of a pyramid whose groups are called 0 (50 m) to `levels` - 1, each half as fine."""
+def multiscale_attributes(region: Region, pyramids: Mapping[int, Sequence[str]], method: str) -> dict[str, Any]:
+    """`multiscales` attributes of a group that holds one or several pyramids of `region`, each level half as fine.
+
+    `pyramids` gives, for a resolution in metres, the paths of its levels 0, 1, 2, ... below the group: a product has
+    `{50: ["0", "1", "2"]}`, the group `inputs` has `{10: ["10m", "overviews/10m/1"], 50: ["50m", "overviews/50m/1"]}`.
+    `method` is GDAL's name of the resampling (`average`; layers of classes are `mode` whatever is said here).
+    """
     layout: list[dict[str, Any]] = []
-    for level in range(levels):
-        t = region.transform(grid.CELL, level)
-        entry: dict[str, Any] = {
-            "asset": str(level),
-            "spatial:shape": list(region.shape(grid.CELL, level)),
-            "spatial:transform": [t.a, t.b, t.c, t.d, t.e, t.f],
-        }
-        if level:
-            entry |= {
-                "derived_from": str(level - 1),
-                "transform": {"scale": [2.0, 2.0], "translation": [0.0, 0.0]},
+    for resolution, assets in pyramids.items():
+        for level, asset in enumerate(assets):
+            t = region.transform(resolution, level)
+            entry: dict[str, Any] = {
+                "asset": asset,
+                "spatial:shape": list(region.shape(resolution, level)),
+                "spatial:transform": [t.a, t.b, t.c, t.d, t.e, t.f],
             }
-        layout.append(entry)
+            if level:
+                entry |= {
+                    "derived_from": assets[level - 1],
+                    "transform": {"scale": [2.0, 2.0], "translation": [0.0, 0.0]},
+                }
+            layout.append(entry)
+    west, south, east, north = region.grown_bounds
     return {
         "zarr_conventions": [MULTISCALES, PROJ, SPATIAL],
         "multiscales": {"layout": layout, "resampling_method": method},
         "proj:code": f"EPSG:{grid.EPSG}",
+        "proj:wkt2": grid.crs().to_wkt("WKT2_2019"),
+        # The convention forbids a transform or shape here: each level says its own.
         "spatial:dimensions": ["y", "x"],
+        "spatial:bbox": [west, south, east, north],
     }
 
 
