@@ -24,7 +24,8 @@ _ANCHORS: Final = {
 }
 # What a layer may ask for by meaning rather than by name.
 _ALIASES: Final = {"species": "viridis", "gray": "gray", "grey": "gray", "none": "viridis"}
-_RIO_TILER: Final = frozenset({"viridis", "cividis", "magma", "inferno", "plasma", "gray"})
+# twilight is cyclic: 0 and 360 degrees look alike.
+_RIO_TILER: Final = frozenset({"viridis", "cividis", "magma", "inferno", "plasma", "gray", "twilight"})
 NAMES: Final = tuple(sorted({*_ANCHORS, *_RIO_TILER, "species"}))
 
 
