@@ -103,7 +103,7 @@ def square_name(size: int, east: int, north: int) -> str:
 
 def eea_corner(name: str) -> tuple[int, int, int]:
     """(size, x, y) in metres of the square called `name`: the inverse of `square_name`."""
-    match = re.fullmatch(r"(\d+)(km|m)E(\d+)N(\d+)", name)
+    match = re.fullmatch(r"(\d+)(km|m)E(-?\d+)N(-?\d+)", name)
     if match is None:
         raise ConfigError(f"'{name}' is not the name of an EEA grid square such as 10kmE452N271.")
     size = int(match[1]) * (1000 if match[2] == "km" else 1)

@@ -1,102 +1,285 @@
-"""Pyramids: each level half as fine as the one below, mean of the valid cells or true majority of level 0.
+"""Pyramids of any set of layers: their groups, and one square of a level built from what lies below.
 
-A square of level n spans 2^n x 2^n units and is made from the level below (means) or from level 0 (majorities,
-since a majority of majorities is not the majority).
+A pixel of level n is the mean of the *valid level 0 cells* under it (continuous layers; rounded once, to the nearest
+stored step) or their most frequent class (class layers). So no level carries the rounding of another, and a pixel at
+the coast weighs its cells and not its children. Means cost no more for it: every third level also keeps sums and counts
+(in `sums/<level>`, where a coarser level needs them), so that a square reads at most 8 x 8 squares of pixels. Classes
+stream level 0, since a majority of majorities is not the majority. Memory is bounded by one shard and one block of
+reading, whatever the level and the region. The tree of squares is `cube.squares`, its arithmetic `cube.coarsen`.
 """
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 
-from cube.grid import CELL, Unit, Window
+from cube import conventions
+from cube.coarsen import Votes, block_sums, rounded_mean, valid_cells, valid_sums
+from cube.grid import CELL, RESOLUTIONS, Window
+from cube.layers import Layer
+from cube.squares import Square
 from cube.store import SPECIES_PER_SHARD, CubeStore
 
+SPAN: Final = 3  # levels between two that keep sums: a square reads at most 2^3 x 2^3 squares of pixels
+BLOCK_BYTES: Final = 64 * 2**20  # stored bytes that are read at once
+VOTING: Final = 400  # level 0 cells a side whose votes are held at once (more where one pixel has more cells)
+OWN: Final = ("zarr_conventions", "_FillValue", "grid_mapping")  # attributes that each level writes for itself
 
-def mean_of_valid(values: NDArray[Any], fill: int | float) -> NDArray[Any]:
-    """Mean of the valid cells of each 2 x 2 block of the last two (even) axes, rounded half up; fill where none is."""
-    wide = np.uint16 if values.dtype.itemsize == 1 else np.uint32
-    shape = (*values.shape[:-2], values.shape[-2] // 2, values.shape[-1] // 2)
-    total, count = np.zeros(shape, wide), np.zeros(shape, wide)
-    # Four strided views instead of one 2 x 2 reshape: no array of four times the size is ever made.
-    for row in (0, 1):
-        for col in (0, 1):
-            part = values[..., row::2, col::2]
-            valid = part != fill
-            count += valid
-            np.add(total, part, out=total, where=valid)
-    mean = (2 * total + count) // np.maximum(2 * count, 1)
-    return np.where(count > 0, mean, fill).astype(values.dtype)
+Array = NDArray[Any]
 
 
-def majority(values: NDArray[Any], factor: int, fill: int, classes: int) -> NDArray[Any]:
-    """Most frequent class of each `factor` x `factor` block; of equals the lowest; fill where no cell is valid."""
-    rows, cols = values.shape
-    blocks = values.reshape(rows // factor, factor, cols // factor, factor)
-    best = np.zeros((rows // factor, cols // factor), np.int64)
-    out = np.full(best.shape, fill, values.dtype)
-    for value in range(classes):
-        count = (blocks == value).sum(axis=(1, 3))
-        better = count > best
-        best[better] = count[better]
-        out[better] = value
-    return out
+@dataclass(frozen=True)
+class Pyramid:
+    """Layers of one group and where their coarser levels lie: `<base>/<level>/<layer>`, level 0 in `source`."""
+
+    layers: tuple[Layer, ...]
+    source: str  # group of level 0
+    base: str
+    resolution: int = CELL  # metres, of level 0
+
+    @classmethod
+    def of_inputs(cls, resolution: str, layers: Sequence[Layer]) -> Pyramid:
+        """Overviews of input layers of `10m`, `50m` or `1km`: levels from 1 in `inputs/overviews/<resolution>`."""
+        return cls(tuple(layers), f"inputs/{resolution}", f"inputs/overviews/{resolution}", RESOLUTIONS[resolution])
+
+    @classmethod
+    def of_product(cls, product: str, version: str, layers: Sequence[Layer]) -> Pyramid:
+        """Levels of a version of a product: `products/<product>/<version>/<level>`."""
+        base = f"products/{product}/{version}"
+        return cls(tuple(layers), f"{base}/0", base)
+
+    def group(self, level: int) -> str:
+        """Path of the group of a level."""
+        return self.source if level == 0 else f"{self.base}/{level}"
+
+    @property
+    def owner(self) -> str:
+        """Path of the group whose `multiscales` attribute lists the levels: the nearest that holds them all."""
+        return "inputs" if self.base.startswith("inputs/") else self.base
+
+    def sums(self, level: int) -> str:
+        """Path of the group of the sums and counts that `level` keeps for coarser levels."""
+        return f"{self.base}/sums/{level}"
 
 
-def squares(shape: tuple[int, int], side: int) -> Iterator[Window]:
-    """The squares of a level's array, whole shards, clipped at the array's edge."""
-    for row in range(0, shape[0], side):
-        for col in range(0, shape[1], side):
-            yield Window(row, col, min(side, shape[0] - row), min(side, shape[1] - col))
+class Built(NamedTuple):
+    """What `build_square` leaves for the receipt of a square."""
+
+    counts: dict[str, int]  # `<layer> valid`: pixels that hold data
+    checksums: dict[str, int]  # layer: CRC-32 of its stored values in C order, as `cube.ledger.checksum`
 
 
-def _read_even(cube: CubeStore, path: str, window: Window, factor: int, lead: slice | None) -> NDArray[Any]:
-    """The cells below a square, padded with fill so that blocks are whole."""
-    array = cube.array(path)
-    rows = slice(window.row * factor, min((window.row + window.height) * factor, array.shape[-2]))
-    cols = slice(window.col * factor, min((window.col + window.width) * factor, array.shape[-1]))
-    values = np.asarray(array[(rows, cols) if lead is None else (lead, ..., rows, cols)])
-    pad_rows = window.height * factor - values.shape[-2]
-    pad_cols = window.width * factor - values.shape[-1]
-    if pad_rows or pad_cols:
-        widths = [(0, 0)] * (values.ndim - 2) + [(0, pad_rows), (0, pad_cols)]
-        values = np.pad(values, widths, constant_values=array.fill_value)
-    return values
+def make_levels(cube: CubeStore, pyramid: Pyramid) -> None:
+    """Make the groups of levels 1 to the coarsest, once level 0 exists; what is there is left as it is.
 
-
-def build_level(cube: CubeStore, base: str, level: int, means: Sequence[str], classes: dict[str, int],
-                units: Sequence[Unit]) -> None:  # fmt: skip
-    """Fill the arrays of `base/<level>` where they hold `units`.
-
-    `means` are averaged from the level below, `classes` (name -> count of classes) are majorities of level 0.
+    Labels, columns along other axes (a species' `scale`), licence and all other attributes are those of level 0.
     """
-    side = cube.region.unit_km * 1000 // CELL
-    shape = cube.region.shape(CELL, level)
-    offsets = [cube.region.square(unit) for unit in units]
-    touched = {((w.row // side) >> level, (w.col // side) >> level) for w in offsets}
-    for window in squares(shape, side):
-        if (window.row // side, window.col // side) not in touched:
-            continue
-        rows, cols = window.slices
-        for name in means:
-            target = cube.array(f"{base}/{level}/{name}")
-            source = f"{base}/{level - 1}/{name}"
-            if target.ndim == 2:
-                target[rows, cols] = mean_of_valid(_read_even(cube, source, window, 2, None), _fill(target))
-                continue
-            for start in range(0, target.shape[0], SPECIES_PER_SHARD):
-                lead = slice(start, min(start + SPECIES_PER_SHARD, target.shape[0]))
-                values = _read_even(cube, source, window, 2, lead)
-                target[lead, ..., rows, cols] = mean_of_valid(values, _fill(target))
-        for name, count in classes.items():
-            target = cube.array(f"{base}/{level}/{name}")
-            values = _read_even(cube, f"{base}/0/{name}", window, 2**level, None)
-            target[rows, cols] = majority(values, 2**level, int(_fill(target)), count)
+    # Consolidated metadata may be older than the attributes.
+    source = zarr.open_group(cube.root.store, path=pyramid.source, mode="r", use_consolidated=False)
+    arrays = {name: array for name, array in source.arrays() if _dims(array)}
+    needed = {dim for layer in pyramid.layers for dim in layer.dims}
+    labels = {dim: np.asarray(arrays[dim][:]) for dim in needed}
+    columns = [name for name, array in arrays.items() if name not in needed and set(_dims(array)) <= needed]
+    about = _carried(source)
+    for level in range(1, cube.region.levels() + 1):
+        group = cube.ensure_group(pyramid.group(level), [], pyramid.resolution, level, attributes=about, consolidate=False)
+        for layer in pyramid.layers:
+            said = {**_carried(arrays[layer.name]), "cell_methods": _cell_method(layer)}
+            cube.ensure_group(pyramid.group(level), [layer.at(pyramid.group(level))], pyramid.resolution, level, labels,
+                              layer_attributes=said, consolidate=False)  # fmt: skip
+        for name in columns:
+            if name not in group:
+                values = np.asarray(arrays[name][:])
+                group.create_array(name, data=values, chunks=values.shape, dimension_names=_dims(arrays[name]),
+                                   attributes=dict(arrays[name].attrs))  # fmt: skip
+        cube.ensure_group(pyramid.group(level), [], pyramid.resolution, level)
+        if level in _kept(cube):
+            kept = [part for layer in pyramid.layers if layer.kind == "continuous" for part in _sum_layers(layer, pyramid, level)]
+            cube.ensure_group(pyramid.sums(level), kept, pyramid.resolution, level, labels)
+    _list_levels(cube, pyramid)
 
 
-def _fill(array: Any) -> int | float:
-    value = array.fill_value
-    return float(value) if np.issubdtype(array.dtype, np.floating) else int(value)
+def _list_levels(cube: CubeStore, pyramid: Pyramid) -> None:
+    """The `multiscales` attribute of a product's version; of `inputs` for the overviews of all resolutions."""
+    levels = range(cube.region.levels() + 1)
+    if pyramid.owner == pyramid.base:
+        described = {pyramid.resolution: [str(level) for level in levels]}
+    else:
+        held = [Pyramid.of_inputs(name, ()) for name in RESOLUTIONS if cube.has(f"inputs/overviews/{name}/1")]
+        described = {p.resolution: [p.group(level).removeprefix("inputs/") for level in levels] for p in held}
+    if described:
+        cube.group(pyramid.owner).attrs.update(conventions.multiscale_attributes(cube.region, described, "average"))
+
+
+def _kept(cube: CubeStore) -> range:
+    """Levels that keep sums: every third, as long as a coarser one follows."""
+    return range(SPAN, cube.region.levels(), SPAN)
+
+
+def _dims(array: zarr.Array[Any]) -> tuple[str, ...]:
+    return tuple(str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ())
+
+
+def _carried(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:
+    """Attributes of level 0 that hold at every level."""
+    return {k: v for k, v in node.attrs.items() if k not in OWN and not k.startswith(("spatial:", "proj:"))}
+
+
+def _cell_method(layer: Layer) -> str:
+    return "area: mode" if layer.kind == "class" else "area: mean"
+
+
+def _sum_layers(layer: Layer, pyramid: Pyramid, level: int) -> tuple[Layer, Layer]:
+    """`<layer>_sum` and `<layer>_count` of stored level 0 values, in the smallest types that cannot overflow."""
+    cells = 4**level
+    dtype = np.dtype(layer.dtype)
+    wide, fill = "float64", float("nan")
+    if dtype.kind in "iu":
+        low, high = cells * np.iinfo(dtype).min, cells * np.iinfo(dtype).max
+        types = ("uint16", "uint32", "int32", "uint64", "int64")
+        wide = next(t for t in types if np.iinfo(t).min <= low and high < np.iinfo(t).max)
+        fill = int(np.iinfo(wide).max)
+    count = next(t for t in ("uint8", "uint16", "uint32") if cells < np.iinfo(t).max)
+    plain = replace(layer.at(pyramid.sums(level)), scale=1.0, offset=0.0, valid_range=None, palette="none", units="1")
+    return (
+        replace(plain, name=f"{layer.name}_sum", dtype=wide, fill=fill, long_name=f"{layer.long_name}: sum of the stored values"),
+        replace(plain, name=f"{layer.name}_count", dtype=count, fill=0, long_name=f"{layer.long_name}: number of valid cells"),
+    )
+
+
+def build_square(cube: CubeStore, pyramid: Pyramid, square: Square) -> Built:
+    """Fill one square of every layer of the pyramid: whole shards of its level, written once each.
+
+    Its children must be complete (`cube.squares.tree` gives the order); what they lack stays without data.
+    """
+    counts, checksums = {}, {}
+    for layer in pyramid.layers:
+        build = _majority_square if layer.kind == "class" else _mean_square
+        counts[f"{layer.name} valid"], checksums[layer.name] = build(cube, pyramid, layer, square)
+    return Built(counts, checksums)
+
+
+@dataclass(frozen=True)
+class _Below:
+    """What a square of means is made from: level 0 itself, or the sums and counts that an earlier level keeps."""
+
+    arrays: tuple[zarr.Array[Any], ...]  # (level 0,) or (sums, counts)
+    factor: int  # pixels of `arrays` along one pixel of the square
+    fill: int | float
+
+    def sums(self, lead: tuple[slice, ...], part: Window) -> tuple[Array, NDArray[np.int64]]:
+        """(sum, number) of the valid level 0 cells in each pixel of `part`, a window of the square's level."""
+        read = [_read(array, lead, part, self.factor) for array in self.arrays]
+        if len(read) == 1:
+            return valid_sums(read[0], self.fill, self.factor)
+        total, count = read
+        wide = np.float64 if total.dtype.kind == "f" else np.int64
+        known = np.where(count > 0, total, np.zeros((), total.dtype)).astype(wide)
+        return block_sums(known, self.factor), block_sums(count, self.factor)
+
+
+def _below(cube: CubeStore, pyramid: Pyramid, layer: Layer, level: int) -> _Below:
+    anchor = (level - 1) // SPAN * SPAN
+    paths = _sum_paths(pyramid, layer, anchor) if anchor else (f"{pyramid.source}/{layer.name}",)
+    return _Below(tuple(cube.array(path) for path in paths), 2 ** (level - anchor), layer.fill)
+
+
+def _sum_paths(pyramid: Pyramid, layer: Layer, level: int) -> tuple[str, str]:
+    return f"{pyramid.sums(level)}/{layer.name}_sum", f"{pyramid.sums(level)}/{layer.name}_count"
+
+
+def _mean_square(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square) -> tuple[int, int]:
+    level = square.level
+    below = _below(cube, pyramid, layer, level)
+    paths = [f"{pyramid.group(level)}/{layer.name}", *(_sum_paths(pyramid, layer, level) if level in _kept(cube) else ())]
+    targets = [cube.array(path) for path in paths]
+    window = square.window(pyramid.resolution)
+    valid, crc = 0, 0
+    for lead in _leads(targets[0], layer):
+        lengths = tuple(part.stop - part.start for part in lead)
+        shards = [np.empty((*lengths, window.height, window.width), target.dtype) for target in targets]
+        bytes_a_pixel = math.prod(lengths) * sum(array.dtype.itemsize for array in below.arrays)
+        reach = int((BLOCK_BYTES / bytes_a_pixel) ** 0.5)
+        for part in _parts(window, below.factor, below.arrays[0].chunks[-1], reach):
+            total, count = below.sums(lead, part)
+            where = (..., *_within(part, window))
+            shards[0][where] = rounded_mean(total, count, targets[0].dtype, layer.fill)
+            if len(shards) > 1:
+                shards[1][where] = np.where(count > 0, total, targets[1].fill_value)
+                shards[2][where] = count
+        for target, values in zip(targets, shards, strict=True):
+            target[(*lead, *window.slices)] = values
+        valid += int(valid_cells(shards[0], layer.fill).sum())
+        crc = zlib.crc32(shards[0].data, crc)
+    return valid, crc
+
+
+def _majority_square(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square) -> tuple[int, int]:
+    source, target = (cube.array(f"{group}/{layer.name}") for group in (pyramid.source, pyramid.group(square.level)))
+    window, factor, fill = square.window(pyramid.resolution), 2**square.level, int(layer.fill)
+    out = np.empty((*target.shape[:-2], window.height, window.width), target.dtype)
+    for index in np.ndindex(target.shape[:-2]):
+        lead = tuple(slice(i, i + 1) for i in index)
+        for part in _parts(window, factor, source.chunks[-1], VOTING):
+            votes = Votes(part.height * part.width)
+            # A part may span many chunks at high levels: they are read and counted one block after the other.
+            for row, col, values in _blocks(source, lead, part, factor):
+                rows = (row + np.arange(values.shape[0])) // factor
+                cols = (col + np.arange(values.shape[1])) // factor
+                votes.add(values.ravel(), (rows[:, None] * part.width + cols).ravel(), fill)
+            out[(*index, *_within(part, window))] = votes.winners(target.dtype, fill).reshape(part.height, part.width)
+    target[(..., *window.slices)] = out
+    return int(valid_cells(out, fill).sum()), zlib.crc32(out.data)
+
+
+def _leads(array: zarr.Array[Any], layer: Layer) -> Iterator[tuple[slice, ...]]:
+    """Slices of the axes before (y, x): whole shards, species in blocks."""
+    lengths = array.shape[:-2]
+    step = SPECIES_PER_SHARD if layer.dims[:1] == ("species",) else max(lengths[:1], default=1)
+    rest = tuple(slice(0, length) for length in lengths[1:])
+    if not lengths:
+        yield ()
+    for start in range(0, lengths[0] if lengths else 0, step):
+        yield (slice(start, min(start + step, lengths[0])), *rest)
+
+
+def _parts(window: Window, factor: int, chunk: int, reach: int) -> Iterator[Window]:
+    """Tiles of a square that stand on about `reach` pixels a side of the array below: whole chunks, none is read twice."""
+    aligned = math.lcm(chunk, factor)
+    side = aligned * max(1, reach // aligned) // factor
+    for row in range(0, window.height, side):
+        for col in range(0, window.width, side):
+            yield Window(window.row + row, window.col + col, min(side, window.height - row), min(side, window.width - col))
+
+
+def _within(part: Window, window: Window) -> tuple[slice, slice]:
+    return Window(part.row - window.row, part.col - window.col, part.height, part.width).slices
+
+
+def _read(array: zarr.Array[Any], lead: tuple[slice, ...], part: Window, factor: int) -> Array:
+    """The pixels of `array` under `part`, `factor` along each; fill beyond the array's edge."""
+    rows, cols = Window(part.row * factor, part.col * factor, part.height * factor, part.width * factor).slices
+    values = np.asarray(array[(*lead, rows, cols)])  # clipped at the edge
+    lacking = (rows.stop - rows.start - values.shape[-2], cols.stop - cols.start - values.shape[-1])
+    if not any(lacking):
+        return values
+    return np.pad(values, [*((0, 0) for _ in lead), (0, lacking[0]), (0, lacking[1])], constant_values=array.fill_value)
+
+
+def _blocks(array: zarr.Array[Any], lead: tuple[slice, ...], part: Window, factor: int) -> Iterator[tuple[int, int, Array]]:
+    """(row, column, values) of blocks of whole chunks that cover the cells under `part`, offsets from its corner."""
+    chunk = array.chunks[-1]
+    step = chunk * max(1, int((BLOCK_BYTES / array.dtype.itemsize) ** 0.5) // chunk)
+    top, left = part.row * factor, part.col * factor
+    bottom, right = min(top + part.height * factor, array.shape[-2]), min(left + part.width * factor, array.shape[-1])
+    for row in range(top, bottom, step):
+        for col in range(left, right, step):
+            block = np.asarray(array[(*lead, slice(row, min(row + step, bottom)), slice(col, min(col + step, right)))])
+            yield row - top, col - left, block.reshape(block.shape[-2:])

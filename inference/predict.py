@@ -86,8 +86,9 @@ def predict(
     if not failures:
         if progress:
             progress(len(units), len(units), cells, "pyramids")
-        levels = dict.fromkeys(model.habitats.levels, len(model.habitats.table["code"])) if model.habitats else {}
-        products.build_pyramids(cube, versions, units, [i.name for i in applicable(model.traits)], levels)
+        classes = model.habitats.flags() if model.habitats else {}
+        built = products.pyramids(versions, config.predict.area_m2, applicable(model.traits), classes)
+        products.build_pyramids(cube, built, units)
         releases.write_release(cube, name, versions, _provenance(config, model, bounds, inputs))
         if publish:
             releases.publish(cube, name)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cube import conventions, pyramid
 from cube.grid import CELL, Unit
 from cube.layers import (
     BOUNDS,
@@ -21,40 +20,52 @@ from cube.layers import (
     indicator,
     occurrence,
 )
+from cube.pyramid import Pyramid, build_square, make_levels
 from cube.releases import group_of
+from cube.squares import tree
 from cube.store import CubeStore
 from inference.indicators import Indicator
 
 TOP_HABITATS = 3
 
 
-def _pyramid_group(cube: CubeStore, product: str, version: str, layers: Sequence[Layer], top: Sequence[Layer],
-                   labels: dict[str, NDArray[Any]], about: dict[str, Any]) -> None:  # fmt: skip
-    """Make every level of a product; `top` are layers that level 0 alone has."""
-    levels = cube.region.levels() + 1
-    base = f"products/{product}/{version}"
-    cube.root.require_group(base).attrs.update({**conventions.multiscale_attributes(cube.region, levels, "average"), **about})
-    for level in range(levels):
-        group = group_of(product, version, level)
-        kept = [*layers, *(top if level == 0 else ())]
-        cube.ensure_group(group, [x.at(group) for x in kept], CELL, level, labels, about)
+Classes = Mapping[str, tuple[tuple[int, str, str], ...]]  # level of a habitat scheme: (value, meaning, colour) of its classes
+
+
+def indicator_layers(chosen: Sequence[Indicator]) -> list[Layer]:
+    """One layer an indicator, in the order of the registry."""
+    return [
+        indicator(i.name, "", i.long_name, i.units, i.scale, 65000 * i.scale, i.palette, i.references, order)
+        for order, i in enumerate(chosen)
+    ]
+
+
+def habitat_layers(classes: Classes, title: str) -> list[Layer]:
+    """One class map a level of the scheme, with the probability and entropy of the finest."""
+    levels = [habitat_level(name, "", flags, f"{title} ({name})") for name, flags in classes.items()]
+    return [*levels, habitat_probability(""), habitat_entropy("")]
+
+
+def _make(cube: CubeStore, pyramid: Pyramid, labels: dict[str, NDArray[Any]], about: dict[str, Any],
+          top: Sequence[Layer] = (), columns: Mapping[str, NDArray[Any]] | None = None) -> None:  # fmt: skip
+    """Make every level of a product; `top` are layers that level 0 alone has, `columns` lie along the species."""
+    cube.root.require_group(pyramid.base).attrs.update(about)
+    group = cube.ensure_group(pyramid.source, [x.at(pyramid.source) for x in (*pyramid.layers, *top)], CELL, 0, labels, about)
+    for name, values in (columns or {}).items():
+        if name not in group:
+            group.create_array(
+                name, data=values, chunks=values.shape, dimension_names=("species",),
+                attributes={"long_name": "Probability of one step of occurrence", "units": "1"},
+            )  # fmt: skip
+            cube.ensure_group(pyramid.source, [], CELL)
+    make_levels(cube, pyramid)
 
 
 def make_species(cube: CubeStore, version: str, names: Sequence[str], scale: NDArray[np.float32],
                  area_m2: float, about: dict[str, Any]) -> None:  # fmt: skip
     """`occurrence` at every level and the probability of one step, `scale`, beside it."""
-    labels = {"species": np.asarray(names, object)}
-    layer = occurrence("", area_m2)
-    _pyramid_group(cube, "species", version, [layer], (), labels, {**about, "reference_area_m2": area_m2})
-    for level in range(cube.region.levels() + 1):
-        path = group_of("species", version, level)
-        group = cube.group(path)
-        if "scale" not in group:
-            group.create_array(
-                "scale", data=scale.astype(np.float32), chunks=scale.shape, dimension_names=("species",),
-                attributes={"long_name": "Probability of one step of occurrence", "units": "1"},
-            )  # fmt: skip
-            cube.ensure_group(path, [], CELL, level)
+    _make(cube, Pyramid.of_product("species", version, [occurrence("", area_m2)]), {"species": np.asarray(names, object)},
+          {**about, "reference_area_m2": area_m2}, columns={"scale": scale.astype(np.float32)})  # fmt: skip
 
 
 def make_composition(cube: CubeStore, version: str, about: dict[str, Any]) -> None:
@@ -66,18 +77,11 @@ def make_composition(cube: CubeStore, version: str, about: dict[str, Any]) -> No
 
 def make_indicators(cube: CubeStore, version: str, chosen: Sequence[Indicator], about: dict[str, Any]) -> None:
     """One array an indicator, each with its bounds."""
-    layers = [
-        indicator(i.name, "", i.long_name, i.units, i.scale, 65000 * i.scale, i.palette, i.references, order)
-        for order, i in enumerate(chosen)
-    ]
-    _pyramid_group(cube, "indicators", version, layers, (), {"bound": np.asarray(BOUNDS, object)}, about)
+    _make(cube, Pyramid.of_product("indicators", version, indicator_layers(chosen)), {"bound": np.asarray(BOUNDS, object)}, about)
 
 
-def make_habitats(cube: CubeStore, version: str, levels: dict[str, tuple[tuple[int, str, str], ...]],
-                  title: str, about: dict[str, Any]) -> None:  # fmt: skip
-    """One class map a level of the scheme, with the probability and entropy of the finest."""
-    layers = [habitat_level(name, "", flags, f"{title} ({name})") for name, flags in levels.items()]
-    layers += [habitat_probability(""), habitat_entropy("")]
+def make_habitats(cube: CubeStore, version: str, classes: Classes, title: str, about: dict[str, Any]) -> None:
+    """The maps of a habitat scheme; level 0 also holds the most probable classes of each cell."""
     rank = ("habitat_rank",)
     top = [
         Layer("top3_class", "", "uint16", 65535, "Most probable habitats, best first", "1", rank, kind="class",
@@ -86,18 +90,21 @@ def make_habitats(cube: CubeStore, version: str, levels: dict[str, tuple[tuple[i
               valid_range=(0.0, 1.0)),
     ]  # fmt: skip
     labels = {"habitat_rank": np.arange(1, TOP_HABITATS + 1, dtype=np.int16)}
-    _pyramid_group(cube, "habitats", version, layers, top, labels, about)
+    _make(cube, Pyramid.of_product("habitats", version, habitat_layers(classes, title)), labels, about, top)
 
 
-def build_pyramids(cube: CubeStore, versions: dict[str, str], units: Sequence[Unit], indicators: Sequence[str],
-                   habitat_levels: dict[str, int]) -> None:  # fmt: skip
-    """Fill the coarser levels of every product that has them; `habitat_levels` gives the table's length by level."""
-    for level in range(1, cube.region.levels() + 1):
-        for product, version in versions.items():
-            base = f"products/{product}/{version}"
-            if product == "species":
-                pyramid.build_level(cube, base, level, ["occurrence"], {}, units)
-            elif product == "indicators":
-                pyramid.build_level(cube, base, level, indicators, {}, units)
-            elif product == "habitats":
-                pyramid.build_level(cube, base, level, ["probability", "entropy"], habitat_levels, units)
+def pyramids(versions: Mapping[str, str], area_m2: float, chosen: Sequence[Indicator], classes: Classes) -> dict[str, Pyramid]:
+    """The pyramid of each product of `versions` that has one (composition has none)."""
+    layers = {
+        "species": [occurrence("", area_m2)],
+        "indicators": indicator_layers(chosen),
+        "habitats": habitat_layers(classes, ""),
+    }
+    return {p: Pyramid.of_product(p, version, layers[p]) for p, version in versions.items() if p in layers}
+
+
+def build_pyramids(cube: CubeStore, built: Mapping[str, Pyramid], units: Sequence[Unit]) -> None:
+    """Fill the coarser levels of every product where they hold `units`."""
+    for square in tree(cube.region, units):
+        for pyramid in built.values():
+            build_square(cube, pyramid, square)
