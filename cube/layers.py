@@ -12,6 +12,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cube.grid import RESOLUTIONS
+
 Kind = Literal["continuous", "class"]
 
 BOUNDS: Final = ("estimate", "lower", "upper")
@@ -51,8 +53,9 @@ class Layer:
 
     @property
     def resolution(self) -> str:
-        """`10m`, `50m` or `1km`: the last part of an input's group; products are 50 m."""
-        return self.group.rsplit("/", 1)[1] if self.group.startswith("inputs/") else "50m"
+        """`10m`, `50m` or `1km`: the part of an input's group that says it, in its overviews too; products are 50 m."""
+        parts = self.group.split("/")
+        return next((part for part in parts if part in RESOLUTIONS), "50m") if parts[0] == "inputs" else "50m"
 
     def encode(self, values: NDArray[Any]) -> NDArray[Any]:
         """Values in `units` (NaN: no data) to stored values; out of range is clipped to what the type holds."""
