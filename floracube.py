@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,9 +34,12 @@ app = typer.Typer(
 habitats_app = typer.Typer(no_args_is_help=True, help="Pl@ntBERT: habitats read from species lists.")
 app.add_typer(habitats_app, name="habitats")
 say = Console(stderr=True, soft_wrap=True)
+LINE_EVERY = 60.0  # seconds between two lines of progress where the output is no terminal
 
 CONFIG = Annotated[Path, typer.Argument(help="Configuration (YAML).", metavar="CONFIG")]
 CUBE = Annotated[str, typer.Argument(help="Path or URL of a cube.", metavar="CUBE")]
+WORKERS = Annotated[int, typer.Option(help="dask worker processes; 1 runs in this process.", min=1)]
+SCHEDULER = Annotated[str | None, typer.Option(help="Address of a running dask scheduler.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -46,16 +51,29 @@ def _bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
     if say.is_terminal:
         with Progress(*columns, console=say, transient=True) as progress:
             task = progress.add_task(title, total=None, what="")
-            yield lambda done, total, what: progress.update(task, completed=done, total=total, what=what)
+
+            def move(done: int, total: int, what: str) -> None:
+                if progress.tasks[task].total is None:
+                    # What an earlier run did is no measure of this one's speed.
+                    progress.reset(task, completed=done, total=total, what=what)
+                progress.update(task, completed=done, total=total, what=what)
+
+            yield move
         return
-    tenth = -1
+    began: tuple[float, int] | None = None
+    said = (-1, 0.0)  # tenth and time of the last line
 
     def line(done: int, total: int, what: str) -> None:
-        nonlocal tenth
-        now = 10 * done // max(total, 1)
-        if now != tenth:
-            tenth = now
-            say.print(f"{title}: {done}/{total} {what}", highlight=False)
+        nonlocal began, said
+        now = time.monotonic()
+        began = began or (now, done)
+        tenth = 10 * done // max(total, 1)
+        if tenth == said[0] and now - said[1] < LINE_EVERY:
+            return
+        said = (tenth, now)
+        left = (now - began[0]) / max(done - began[1], 1) * (total - done)
+        ahead = f", {datetime.timedelta(seconds=round(left))} left" if began[1] < done < total else ""
+        say.print(f"{title}: {done}/{total} {what}{ahead}", highlight=False)
 
     yield line
 
@@ -74,7 +92,7 @@ def _fail_if(failures: list[str], mend: str) -> None:
     for failure in failures:
         say.print(f"failed: {failure}", style="red", highlight=False)
     if failures:
-        say.print(f"{len(failures)} units failed; everything else is done. {mend}", highlight=False)
+        say.print(f"{len(failures)} failed; everything else is done. {mend}", highlight=False)
         raise typer.Exit(1)
 
 
@@ -108,14 +126,20 @@ def demo(
 
 
 @app.command(epilog="Example: `floracube build examples/moravia.yaml`")
-def build(config: CONFIG) -> None:
+def build(
+    config: CONFIG,
+    workers: WORKERS = 1,
+    scheduler: SCHEDULER = None,
+    retries: Annotated[int, typer.Option(help="Tries after the first, for errors that pass by themselves.", min=0)] = 4,
+) -> None:
     """Harmonise the sources of CONFIG into the inputs of its cube; run again, it goes on where it was."""
     from cube.build import build as run
     from cube.config import load_config
+    from cube.workers import Workers
 
     loaded = load_config(config)
     with _bar("build") as progress:
-        failures = run(loaded, progress)
+        failures = run(loaded, progress, Workers(workers, scheduler, retries))
     _fail_if(failures, f"Mend the sources and run `floracube build {config}` again.")
     say.print(f"Inputs are complete in {loaded.cube_url}.", highlight=False)
 
@@ -167,8 +191,8 @@ def evaluate(config: CONFIG, as_json: JSON = False) -> None:
 @app.command(epilog="Example: `floracube predict examples/moravia.yaml --workers 2`")
 def predict(
     config: CONFIG,
-    workers: Annotated[int, typer.Option(help="dask worker processes; 1 runs in this process.", min=1)] = 1,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a running dask scheduler.")] = None,
+    workers: WORKERS = 1,
+    scheduler: SCHEDULER = None,
     version: Annotated[str | None, typer.Option(help="Version and release to write; default: the next vN.")] = None,
     publish: Annotated[bool, typer.Option("--publish/--no-publish", help="Let readers follow the release.")] = True,
 ) -> None:
@@ -277,15 +301,17 @@ def main() -> None:
         say.print(f"floracube: {error}", style="red", highlight=False, markup=False)
         sys.exit(2)
     except ModuleNotFoundError as error:
-        extras = {"inference": ("torch", "transformers", "sklearn", "scipy", "safetensors", "distributed", "accelerate"),
+        extras = {"build": ("distributed",),
+                  "inference": ("torch", "transformers", "sklearn", "scipy", "safetensors", "accelerate"),
                   "server": ("uvicorn", "titiler", "fastapi", "morecantile", "rio_tiler", "starlette")}  # fmt: skip
         named = [extra for extra, modules in extras.items() if str(error.name).split(".")[0] in modules]
         mend = f"pip install 'floracube[{named[0]}]'" if named else "pip install --force-reinstall floracube"
         say.print(f"floracube: '{error.name}' is not installed; run `{mend}`.", style="red", markup=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        say.print("Interrupted; run the same command again to go on where it was.", style="yellow")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # how typer ends on KeyboardInterrupt
+            say.print("Interrupted; run the same command again to go on where it was.", style="yellow")
+        raise
 
 
 if __name__ == "__main__":

@@ -1,25 +1,129 @@
-"""Sources to inputs, unit by unit: each unit is read, harmonised and written whole, and leaves a receipt."""
+"""Sources to inputs: every unit of every source read, harmonised and written whole, then the overviews above them.
+
+What a source is, is known to its reader (`cube.sources`), how work is spread to `cube.workers`; here is only what is to be
+done, in which order, and what became of it.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import rasterio
 
+from cube import lock
 from cube.config import Config
-from cube.errors import FloracubeError, SourceError
+from cube.errors import SourceError
 from cube.grid import Region, Unit
 from cube.layers import Layer
-from cube.ledger import Ledger, checksum, digest
+from cube.ledger import Ledger, Standing, checksum, digest, mark
+from cube.overviews import Overviews, build_overviews, count_squares
+from cube.pyramid import Pyramid, make_levels
+from cube.report import Report
 from cube.sources.open import open_sources
 from cube.sources.reader import Reader
-from cube.store import CubeStore, create_cube, resolution_of
+from cube.store import CubeStore, create_cube, open_cube, resolution_of
+from cube.workers import Workers, run
 
-Progress = Callable[[int, int, str], None]  # units done, units in all, what
+Progress = Callable[[int, int, str], None]  # tasks done, tasks in all, what
+GDAL_CACHE: int = 64 * 2**20  # bytes; GDAL's own 5 % of the machine, in every worker, would grow with the region
 
 
-def _make_groups(cube: CubeStore, readers: Sequence[Reader]) -> None:
+@dataclass(frozen=True)
+class Stage:
+    """One reader and the state of its units in the ledger."""
+
+    reader: Reader
+    inputs: str  # what a valid receipt carries
+    standing: Standing
+
+    @property
+    def name(self) -> str:
+        """The first layer, which names the stage."""
+        return self.reader.layers[0].name
+
+    @property
+    def path(self) -> str:
+        """The stage in the ledger."""
+        return f"inputs/{self.name}"
+
+
+@dataclass(frozen=True)
+class UnitTask:
+    """One unit of one reader, as it travels to a worker."""
+
+    cube_url: str
+    stage: str
+    inputs: str
+    reader: Reader
+    region: Region
+    unit: Unit
+    stale: bool  # an older receipt is there: what it vouches for is about to be overwritten
+
+
+def build(config: Config, progress: Progress | None = None, workers: Workers | None = None) -> list[str]:
+    """Build every input of the configuration; returns one sentence for each unit that failed (none: all is built).
+
+    Units with a valid receipt are left alone, so a killed build goes on where it was. What became of the run is written to
+    `build.json` in the folder of the reports, whatever ended it. Raises `SourceError` or `ConfigError` before any work
+    starts, `WorkersError` where another build is at work on this cube or going on is useless (a full disk).
+    """
+    workers = workers or Workers()
+    region = config.whole_region()
+    readers = open_sources(config, region)
+    cube = create_cube(config.cube_url, region, config.title)
+    with lock.held(cube, "inputs") as still_ours, Report(config.report_path, config.title, cube.url) as report:
+        cube.sweep("inputs")
+        cube.sweep("ledger/inputs")
+        cube.root.attrs.update({k: v for k, v in (("license", config.license), ("attribution", config.attribution),
+                                                  ("note", config.note)) if v})  # fmt: skip
+        make_groups(cube, readers)
+        stages = [_stage(cube, reader) for reader in readers]
+        units = tuple(region.units())
+        marks = {stage.path: {u.name: stage.standing.marks[u.name] for u in units if u.name in stage.standing.marks}
+                 for stage in stages}  # fmt: skip
+        above = [Overviews(stage.path, _pyramids(stage.reader.layers), units, marks[stage.path]) for stage in stages]
+        for stage in stages:
+            report.expect(stage.name, len(units), len(marks[stage.path]))
+        report.expect_squares(count_squares(region, above))
+
+        def tell(what: str) -> None:
+            still_ours()
+            if progress:
+                progress(report.done, report.total, f"{what}{report.speed()}")
+
+        tell("inputs")
+        with workers:
+            for outcome in run(build_unit, _tasks(cube.url, region, units, stages), workers):
+                task = outcome.task
+                if outcome.result is not None:
+                    marks[task.stage][task.unit.name] = outcome.result.mark
+                report.unit(task.reader.layers[0].name, task.unit, outcome)
+                tell(f"{task.reader.layers[0].name} {task.unit.name}")
+            for step in build_overviews(cube.url, region, above, workers):
+                report.square(step)
+                tell(f"overviews {step.square.name}")
+    return report.failures
+
+
+def _stage(cube: CubeStore, reader: Reader) -> Stage:
+    inputs = digest(reader.depends_on())
+    return Stage(reader, inputs, Ledger(cube, f"inputs/{reader.layers[0].name}", inputs).standing())
+
+
+def _tasks(url: str, region: Region, units: Sequence[Unit], stages: Sequence[Stage]) -> Iterator[UnitTask]:
+    """What is missing, unit by unit: all sources of a place together, so that time left can be judged from time spent."""
+    for unit in units:
+        for stage in stages:
+            if unit.name not in stage.standing.marks:
+                stale = unit.name in stage.standing.stale
+                yield UnitTask(url, stage.path, stage.inputs, stage.reader, region, unit, stale)
+
+
+def make_groups(cube: CubeStore, readers: Sequence[Reader]) -> None:
+    """Make the groups and arrays of every layer and of its overviews; what is there is left as it is."""
     groups: dict[str, list[Layer]] = {}
     for reader in readers:
         for layer in reader.layers:
@@ -35,52 +139,47 @@ def _make_groups(cube: CubeStore, readers: Sequence[Reader]) -> None:
             cube.array(layer.path).attrs.update({k: v for k, v in about.items() if v})
     for path, layers in groups.items():
         cube.ensure_group(path, [], resolution_of(layers[0]))
+        make_levels(cube, Pyramid.of_inputs(layers[0].resolution, layers))
 
 
-def build(config: Config, progress: Progress | None = None) -> list[str]:
-    """Build every input of the configuration; returns one sentence for each unit that failed (none: all is built).
+def _pyramids(layers: Sequence[Layer]) -> tuple[Pyramid, ...]:
+    """One pyramid for each resolution among the layers of a reader."""
+    by_resolution: dict[str, list[Layer]] = {}
+    for layer in layers:
+        by_resolution.setdefault(layer.resolution, []).append(layer)
+    return tuple(Pyramid.of_inputs(resolution, some) for resolution, some in by_resolution.items())
 
-    Units with a valid receipt are left alone, so a killed build goes on where it was.
+
+@dataclass(frozen=True)
+class BuiltUnit:
+    """What comes back of a unit: its mark in the ledger and the seconds it took."""
+
+    mark: str
+    seconds: float
+
+
+def build_unit(task: UnitTask) -> BuiltUnit:
+    """Read, write and sign one unit: the receipt is written when all of its shards are, and is taken away before.
+
+    Raises `SourceError` naming what cannot be read, and what the store raises.
     """
-    region = config.whole_region()
-    readers = open_sources(config, region)
-    cube = create_cube(config.cube_url, region, config.title)
-    cube.root.attrs.update({k: v for k, v in (("license", config.license), ("attribution", config.attribution),
-                                              ("note", config.note)) if v})  # fmt: skip
-    _make_groups(cube, readers)
-    units = list(region.units())
-    ledgers = [Ledger(cube, f"inputs/{r.layers[0].name}", digest(r.depends_on())) for r in readers]
-    todo = [(reader, ledger, unit) for reader, ledger in zip(readers, ledgers, strict=True) for unit in ledger.missing(units)]
-    failures: list[str] = []
-    total = len(units) * len(readers)
-    done = total - len(todo)
-    for reader, ledger, unit in todo:
-        name = reader.layers[0].name
-        if progress:
-            progress(done, total, f"{name} {unit.name}")
-        try:
-            _build_unit(cube, reader, ledger, region, unit)
-        except FloracubeError as error:
-            failures.append(f"{unit.name}: {error}")
-        except (OSError, RuntimeError) as error:
-            failures.append(f"{unit.name}: {name}: {error}")
-        done += 1
-    if progress:
-        progress(done, total, "inputs")
-    return failures
-
-
-def _build_unit(cube: CubeStore, reader: Reader, ledger: Ledger, region: Region, unit: Unit) -> None:
     started = time.perf_counter()
-    layers = {layer.name: layer for layer in reader.layers}
-    sums, counts = {}, {}
-    for name, values in reader.read(region, unit).items():
+    cube = open_cube(task.cube_url, writable=True)
+    ledger = Ledger(cube, task.stage, task.inputs)
+    if task.stale:
+        ledger.withdraw(task.unit.name)
+    layers = {layer.name: layer for layer in task.reader.layers}
+    checksums, counts = {}, {}
+    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
+        stored = task.reader.read(task.region, task.unit)
+    for name, values in stored.items():
         layer = layers[name]
-        cube.write_unit(layer.path, unit, values, resolution_of(layer))
-        sums[name] = checksum(values)
+        cube.write_unit(layer.path, task.unit, values, resolution_of(layer))
+        checksums[name] = checksum(values)
         empty = np.isnan(values) if layer.dtype.startswith("float") else values == layer.fill
         counts[f"{name} valid"] = int(values.size - empty.sum())
-    ledger.sign(unit, started, counts, sums)
+    receipt = ledger.sign(task.unit, started, counts, checksums)
+    return BuiltUnit(mark(vars(receipt)), receipt.seconds)
 
 
 def require_complete(cube: CubeStore, units: Sequence[Unit]) -> None:
