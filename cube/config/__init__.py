@@ -1,10 +1,10 @@
 """The configuration: `document` is the whole file, `sources` and `records` are its two large parts."""
 
 from cube.config.document import Config, EvaluateConfig, HabitatConfig, PredictConfig, Window, load_config
-from cube.config.records import Columns, Plots, SpeciesConfig, SpeciesTable, Trait
+from cube.config.records import Columns, Plots, RecordColumns, RecordConfig, SpeciesConfig, SpeciesTable, SurveyConfig, Trait
 from cube.config.sources import Source, StacSearch
 
 __all__ = [
-    "Columns", "Config", "EvaluateConfig", "HabitatConfig", "Plots", "PredictConfig", "Source", "SpeciesConfig", "SpeciesTable",
-    "StacSearch", "Trait", "Window", "load_config",
+    "Columns", "Config", "EvaluateConfig", "HabitatConfig", "Plots", "PredictConfig", "RecordColumns", "RecordConfig",
+    "Source", "SpeciesConfig", "SpeciesTable", "StacSearch", "SurveyConfig", "Trait", "Window", "load_config",
 ]  # fmt: skip

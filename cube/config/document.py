@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
-from cube.config.records import Plots, SpeciesConfig
+from cube.config.records import Plots, RecordConfig, SpeciesConfig, SurveyConfig
 from cube.config.sources import Source
 from cube.config.strict import Strict
 from cube.errors import ConfigError
@@ -74,7 +74,8 @@ class Config(Strict):
     license: str = ""
     attribution: str = ""
     sources: tuple[Source, ...]
-    surveys: Plots | None = None
+    surveys: SurveyConfig | None = None
+    records: RecordConfig | None = None
     species: SpeciesConfig = SpeciesConfig()
     habitats: HabitatConfig | None = None
     network: dict[str, Any] = {}

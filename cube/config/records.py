@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cube.config.strict import Strict
+
+Split = Literal["train", "val", "test", "test_iid", "test_ood", "test_glc25"]
 
 
 class Columns(Strict):
@@ -30,6 +32,75 @@ class Plots(Strict):
     table: str
     occurrences: str | None = None
     columns: Columns
+
+
+class _Origin(Strict):
+    """Where observations come from: a table, a GeoPlant folder or a Darwin Core archive; one of them."""
+
+    table: str | None = None
+    geoplant: str | None = Field(None, description="folder into which GeoPlant was unpacked, of any year")
+    splits: tuple[Split, ...] = Field(("train",), description="tables of GeoPlant that are read")
+    darwin_core: str | None = Field(None, description="a Darwin Core archive: a zip file or a folder")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> _Origin:
+        given = [name for name in ("table", "geoplant", "darwin_core") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("give one of 'table', 'geoplant' and 'darwin_core'")
+        mapped = getattr(self, "columns", None) is not None
+        if mapped != (given == ["table"]):
+            raise ValueError("'columns' belongs to 'table'" if mapped else "'table' needs 'columns'")
+        if "splits" in self.model_fields_set and given != ["geoplant"]:
+            raise ValueError("'splits' belongs to 'geoplant'")
+        return self
+
+
+class SurveyConfig(_Origin):
+    """Presence-absence surveys."""
+
+    occurrences: str | None = None
+    columns: Columns | None = None
+    predictors: Literal["cube", "files"] = Field("cube", description="files: those that GeoPlant gives beside its surveys")
+
+    @model_validator(mode="after")
+    def _of_its_origin(self) -> SurveyConfig:
+        if self.occurrences is not None and self.table is None:
+            raise ValueError("'occurrences' belongs to 'table'")
+        if self.predictors == "files" and self.geoplant is None:
+            raise ValueError("'predictors: files' belongs to 'geoplant'")
+        return self
+
+    @property
+    def plots(self) -> Plots | None:
+        """The tables, where surveys come from tables."""
+        if self.table is None or self.columns is None:
+            return None
+        return Plots(table=self.table, occurrences=self.occurrences, columns=self.columns)
+
+
+class RecordColumns(Strict):
+    """Which column of a table of presence-only records holds what."""
+
+    longitude: str
+    latitude: str
+    species: str | None = Field(None, description="scientific name")
+    species_id: str | None = Field(None, description="number, named by species.table")
+    record: str | None = Field(None, description="id of the record; absent: the row's number")
+    year: str | None = None
+    uncertainty_m: str | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> RecordColumns:
+        if (self.species is None) == (self.species_id is None):
+            raise ValueError("give 'species' (a name) or 'species_id' (a number)")
+        return self
+
+
+class RecordConfig(_Origin):
+    """Presence-only records: what somebody noted somewhere."""
+
+    columns: RecordColumns | None = None
+    max_uncertainty_m: float | None = Field(None, description="records of a less certain position are left out")
 
 
 class SpeciesTable(Strict):

@@ -1,4 +1,4 @@
-"""Surveys of a region and what grew there, from tables with a column mapping; what cannot be used is left out and named."""
+"""Surveys of a region and what grew there, from tables, GeoPlant or Darwin Core; what cannot be used is left out and named."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ import numpy as np
 import pandas as pd
 
 from cube import grid
-from cube.config import Config, Plots, SpeciesTable
+from cube.config import Config, Plots, SpeciesTable, SurveyConfig
 from cube.errors import TableError
 from cube.grid import Region
-from cube.records.tables import Report, normal_name, read_table
+from cube.records import darwincore
+from cube.records.geoplant.layout import find_layout
+from cube.records.geoplant.metadata import raw_surveys
+from cube.records.names import SpeciesNames
+from cube.records.raw import RawSurveys
+from cube.records.tables import Report, read_table
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,8 @@ class SurveyTable:
     """Surveys of a region and what grew there.
 
     `surveys`: index 0..n-1, columns survey, longitude, latitude (degrees), x, y (m, EPSG:3035), year, area_m2 (NaN:
-    unknown), place, habitat. `occurrences`: survey (index into surveys), name, cover (percent; NaN: not estimated).
+    unknown), place, habitat; of GeoPlant also patch_id and series_id. `occurrences`: survey (index into surveys), name,
+    cover (percent; NaN: not estimated).
     """
 
     surveys: pd.DataFrame
@@ -27,14 +33,32 @@ class SurveyTable:
     report: Report
 
 
-def read_surveys(config: Config, plots: Plots, species: SpeciesTable | None, region: Region | None,
+def read_surveys(config: Config, source: SurveyConfig, species: SpeciesTable | None, region: Region | None,
                  title: str, key: str) -> SurveyTable:  # fmt: skip
-    """Surveys and occurrences of `plots`; `key` is their place in the configuration, for messages.
+    """Surveys and occurrences of `source`; `key` is its place in the configuration, for messages.
 
     Left out, counted and named: surveys without a position, outside `region` (which is how a latitude of 58.14 in
     Moravia shows), species ids without a name, covers of zero or less. An area that is missing, infinite or not
     positive becomes NaN and is counted.
     """
+    report = Report(title)
+    if source.geoplant is not None:
+        raw = raw_surveys(find_layout(config.source_path(source.geoplant)), source.splits, report)
+    elif source.darwin_core is not None:
+        raw = darwincore.raw_surveys(config.source_path(source.darwin_core), report)
+    else:
+        assert source.plots is not None
+        raw = _from_tables(config, source.plots, key, report)
+    surveys = _surveys(raw, region, report)
+    occurrences = _occurrences(raw, SpeciesNames(config, species, source.geoplant is not None), surveys, report)
+    report.kept = {"surveys": len(surveys), "occurrences": len(occurrences),
+                   "species": int(occurrences["name"].nunique())}  # fmt: skip
+    if surveys.empty:
+        raise TableError(f"{raw.path}: no survey is left: " + "; ".join(report.lines()[1:]) + ".")
+    return SurveyTable(surveys.drop(columns="key"), occurrences, report)
+
+
+def _from_tables(config: Config, plots: Plots, key: str, report: Report) -> RawSurveys:
     c = plots.columns
     path = config.source_path(plots.table)
     name_column = c.species or c.species_id
@@ -42,49 +66,45 @@ def read_surveys(config: Config, plots: Plots, species: SpeciesTable | None, reg
         raise TableError(f"{config.path}: {key}.columns: give 'species' (a name) or 'species_id' (a number).")
     if c.longitude is None or c.latitude is None:
         raise TableError(f"{config.path}: {key}.columns: give 'longitude' and 'latitude' (degrees, WGS 84).")
+    ours = {"survey": c.survey, "longitude": c.longitude, "latitude": c.latitude, "year": c.year, "area_m2": c.area_m2,
+            "place": c.place, "habitat": c.habitat}  # fmt: skip
+    labels = {k: v for k, v in ours.items() if v is not None}
+    of_rows = {"survey": c.survey, ("name" if c.species else "species_id"): name_column}
+    of_rows |= {"cover": c.cover} if c.cover else {}
     apart = plots.occurrences is not None
-    header = [x for x in (c.survey, c.longitude, c.latitude, c.year, c.area_m2, c.place, c.habitat) if x]
-    table = read_table(path, header if apart else [*header, name_column, *([c.cover] if c.cover else [])])
-    report = Report(title)
-    if apart:
-        assert plots.occurrences is not None
-        rows = read_table(config.source_path(plots.occurrences), [c.survey, name_column, *([c.cover] if c.cover else [])])
-    else:
-        rows = table
-    surveys = _surveys(table, path, plots, region, report)
-    occurrences = _occurrences(config, rows, plots, species, surveys, report)
-    report.kept = {"surveys": len(surveys), "occurrences": len(occurrences),
-                   "species": int(occurrences["name"].nunique())}  # fmt: skip
-    if surveys.empty:
-        raise TableError(f"{path}: no survey is left: " + "; ".join(report.lines()[1:]) + ".")
-    return SurveyTable(surveys, occurrences, report)
+    table = read_table(path, [*labels.values()] if apart else [*labels.values(), *of_rows.values()])
+    rows = table
+    if plots.occurrences is not None:
+        rows = read_table(config.source_path(plots.occurrences), [*of_rows.values()])
+        twice = table.loc[table.duplicated(c.survey), c.survey]
+        report.note("surveys given twice, first kept", list(twice))
+    surveys = pd.DataFrame({k: table[v] for k, v in labels.items()})
+    occurrences = pd.DataFrame({k: rows[v] for k, v in of_rows.items()})
+    for frame in (surveys, occurrences):  # one table may say 1 where the other says "1"
+        frame["survey"] = frame["survey"].astype(str)
+    return RawSurveys(path, surveys, occurrences, labels, c.place is not None)
 
 
-def _number(table: pd.DataFrame, column: str | None, path: str, report: Report, survey: str) -> pd.Series:
-    if column is None:
+def _number(raw: RawSurveys, table: pd.DataFrame, name: str, report: Report) -> pd.Series:
+    if name not in table:
         return pd.Series(np.nan, index=table.index)
-    numbers = pd.to_numeric(table[column], errors="coerce")
-    bad = table[column].notna() & numbers.isna()
-    report.note(f"rows with a {column} that is not a number", list(table.loc[bad, survey]))
+    numbers = pd.to_numeric(table[name], errors="coerce")
+    bad = table[name].notna() & numbers.isna()
+    report.note(f"rows with a {raw.labels.get(name, name)} that is not a number", list(table.loc[bad, "survey"]))
     return numbers.astype(float)
 
 
-def _surveys(table: pd.DataFrame, path: str, plots: Plots, region: Region | None, report: Report) -> pd.DataFrame:
-    c = plots.columns
-    first = table.drop_duplicates(c.survey)
-    if plots.occurrences is not None and len(first) < len(table):
-        twice = table.loc[table.duplicated(c.survey), c.survey]
-        report.note("surveys given twice, first kept", list(twice))
-    out = pd.DataFrame({"survey": first[c.survey].astype(str)})
-    out["longitude"] = _number(first, c.longitude, path, report, c.survey)
-    out["latitude"] = _number(first, c.latitude, path, report, c.survey)
-    out["year"] = _number(first, c.year, path, report, c.survey)
-    area = _number(first, c.area_m2, path, report, c.survey)
+def _surveys(raw: RawSurveys, region: Region | None, report: Report) -> pd.DataFrame:
+    first = raw.surveys.drop_duplicates("survey")
+    out = pd.DataFrame({"key": first["survey"], "survey": first["survey"].astype(str)})
+    for name in ("longitude", "latitude", "year"):
+        out[name] = _number(raw, first, name, report)
+    area = _number(raw, first, "area_m2", report)
     usable = np.isfinite(area) & (area > 0)
-    if c.area_m2 is not None:
+    if "area_m2" in first:
         report.note("surveys without a usable area, taken as the median", list(out.loc[~usable, "survey"]))
     out["area_m2"] = area.where(usable)
-    out["habitat"] = first[c.habitat].astype("string") if c.habitat else pd.Series(pd.NA, index=first.index)
+    out["habitat"] = first["habitat"].astype("string") if "habitat" in first else pd.Series(pd.NA, index=first.index)
     sited = out["longitude"].between(-180, 180) & out["latitude"].between(-90, 90)
     report.note("surveys without a position in degrees, skipped", list(out.loc[~sited, "survey"]))
     out["x"], out["y"] = np.nan, np.nan
@@ -98,45 +118,33 @@ def _surveys(table: pd.DataFrame, path: str, plots: Plots, region: Region | None
             "surveys outside the region, skipped",
             [f"{r.survey} at {r.longitude:g} E {r.latitude:g} N" for r in outside.itertuples()],
         )
-    if c.place:
-        place = first[c.place].astype("string").fillna("survey " + out["survey"])
+    if raw.places:
+        place = first["place"].astype("string").fillna("survey " + out["survey"])
     else:
         # Without a column for it, surveys in one 50 m cell are of one place.
         cell = np.floor(out[["x", "y"]].fillna(0).to_numpy() / grid.CELL).astype(int)
         place = pd.Series([f"{a}/{b}" for a, b in cell], index=out.index)
     out["place"] = place
+    for name in ("patch_id", "series_id"):
+        if name in first:
+            out[name] = first[name]
     return out[inside].reset_index(drop=True)
 
 
-def _occurrences(config: Config, rows: pd.DataFrame, plots: Plots, species: SpeciesTable | None,
-                 surveys: pd.DataFrame, report: Report) -> pd.DataFrame:  # fmt: skip
-    c = plots.columns
-    out = pd.DataFrame({"survey_id": rows[c.survey].astype(str)})
-    if c.species is not None:
-        out["name"] = rows[c.species].astype("string").map(normal_name, na_action="ignore")
-    else:
-        assert c.species_id is not None
-        if species is None:
-            raise TableError(f"{config.path}: species.table is missing; it names the ids of column '{c.species_id}'.")
-        names = read_table(config.source_path(species.table), [species.id, species.name])
-        lookup = {int(i): normal_name(n) for i, n in zip(names[species.id], names[species.name], strict=True)}
-        # GeoPlant stores ids as floats.
-        ids = pd.to_numeric(rows[c.species_id], errors="coerce")
-        out["name"] = ids.map(lambda i: lookup.get(int(i)), na_action="ignore")
-        unknown = ids.notna() & out["name"].isna()
-        report.note("occurrences of a species id without a name, skipped",
-                    sorted({str(int(i)) for i in ids[unknown]}))  # fmt: skip
-    if c.cover is not None:
-        out["cover"] = pd.to_numeric(rows[c.cover], errors="coerce").astype(float)
+def _occurrences(raw: RawSurveys, names: SpeciesNames, surveys: pd.DataFrame, report: Report) -> pd.DataFrame:
+    rows = raw.occurrences
+    out = pd.DataFrame({"key": rows["survey"], "name": names.of(rows, report)})
+    if "cover" in rows:
+        out["cover"] = pd.to_numeric(rows["cover"], errors="coerce").astype(float)
         none = out["cover"] <= 0
         report.note("occurrences with a cover of zero or less, skipped",
-                    [f"{a}: {b}" for a, b in out.loc[none, ["survey_id", "name"]].itertuples(index=False)])  # fmt: skip
+                    [f"{a}: {b}" for a, b in out.loc[none, ["key", "name"]].itertuples(index=False)])  # fmt: skip
         out = out[~none]
     else:
         out["cover"] = np.nan
     out = out[out["name"].notna()]
-    position = pd.Series(surveys.index, index=surveys["survey"])
-    out["survey"] = out["survey_id"].map(position)
+    position = pd.Series(surveys.index, index=surveys["key"])
+    out = out.assign(survey=out["key"].map(position))
     out = out[out["survey"].notna()].astype({"survey": np.int64})
     # A species may stand in several layers of one survey: once for presence, its covers summed.
     return out.groupby(["survey", "name"], sort=True)["cover"].sum(min_count=1).reset_index()

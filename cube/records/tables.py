@@ -1,20 +1,24 @@
-"""Tables as they are: CSV and Parquet read whole, what is missing named, what is skipped counted."""
+"""Tables as they are: CSV and Parquet read whole or in pieces, what is missing named, what is skipped counted."""
 
 from __future__ import annotations
 
+import codecs
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any, Final
 
 import fsspec
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 
 from cube.errors import TableError
 
 MISSING: Final = ["NA", "N/A", "", "nan", "NaN", "null"]
 NAMED: Final = 5  # how many skipped rows a report names
+PIECE: Final = 65_536  # rows of a table in memory at a time, where it is read in pieces
 
 
 @dataclass
@@ -26,9 +30,14 @@ class Report:
     remarks: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
 
     def note(self, reason: str, rows: Sequence[Any]) -> None:
-        """Count `rows` under `reason`; nothing is noted for none."""
+        """Count `rows` under `reason`, on top of what is counted there already; nothing is noted for none."""
         if len(rows):
-            self.remarks[reason] = (len(rows), [str(r) for r in rows[:NAMED]])
+            count, names = self.remarks.get(reason, (0, []))
+            self.remarks[reason] = (count + len(rows), names + [str(r) for r in rows[: NAMED - len(names)]])
+
+    def keep(self, what: str, count: int) -> None:
+        """Add `count` to what was kept under the name `what`."""
+        self.kept[what] = self.kept.get(what, 0) + count
 
     def lines(self) -> list[str]:
         """The report as sentences."""
@@ -54,25 +63,94 @@ def read_table(path: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
             if path.endswith((".parquet", ".pq")):
                 table = pd.read_parquet(file)
             else:
-                data = file.read()
-                try:
-                    text = data.decode("utf-8-sig")
-                except UnicodeDecodeError:
-                    text = data.decode("latin-1")
-                separator = "\t" if path.endswith((".tsv", ".tsv.gz")) else _separator(text)
-                table = pd.read_csv(StringIO(text), sep=separator, na_values=MISSING, keep_default_na=False,
-                                    low_memory=False)  # fmt: skip
+                text = _decoded(file.read())
+                table = pd.read_csv(StringIO(text), sep=_separator_of(path, text), na_values=MISSING,
+                                    keep_default_na=False, low_memory=False)  # fmt: skip
     except FileNotFoundError:
-        raise TableError(f"{path}: there is no such table; check the path in the configuration.") from None
+        raise _no_table(path) from None
     except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise TableError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]}).") from None
-    for column in columns or ():
-        if column not in table.columns:
-            raise TableError(
-                f"{path}: there is no column '{column}' (it has {', '.join(map(str, table.columns[:12]))}"
-                f"{', ...' if len(table.columns) > 12 else ''}); name the right one in the configuration."
-            )
+        raise _unreadable(path, error) from None
+    require_columns(path, list(table.columns), columns or ())
     return table
+
+
+def _no_table(path: str) -> TableError:
+    return TableError(f"{path}: there is no such table; check the path in the configuration.")
+
+
+def _unreadable(path: str, error: Exception) -> TableError:
+    return TableError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]}).")
+
+
+def require_columns(path: str, present: Sequence[str], columns: Sequence[str]) -> None:
+    """Raise `TableError` naming the first of `columns` that the table at `path` lacks."""
+    for column in columns:
+        if column not in present:
+            raise TableError(
+                f"{path}: there is no column '{column}' (it has {', '.join(map(str, present[:12]))}"
+                f"{', ...' if len(present) > 12 else ''}); name the right one in the configuration."
+            )
+
+
+def header(path: str) -> list[str]:
+    """Names of the columns of a CSV or Parquet table. Raises `TableError` where there is none."""
+    try:
+        with fsspec.open(path, "rb", compression="infer") as file:
+            if path.endswith((".parquet", ".pq")):
+                return [str(n) for n in pyarrow.parquet.ParquetFile(file).schema_arrow.names]
+            line = file.readline()
+        text = _decoded(line)
+        return [str(c) for c in pd.read_csv(StringIO(text), sep=_separator_of(path, text), nrows=0).columns]
+    except FileNotFoundError:
+        raise _no_table(path) from None
+    except (OSError, ValueError, pyarrow.ArrowInvalid) as error:
+        raise _unreadable(path, error) from None
+
+
+def stream_table(path: str, columns: Sequence[str], piece: int = PIECE) -> Iterator[pd.DataFrame]:
+    """`columns` of a CSV or Parquet table, `piece` rows at a time; the rest of the table is never in memory.
+
+    Raises `TableError` as `read_table` does, before the first piece or where the file turns out to be damaged.
+    """
+    require_columns(path, header(path), columns)
+    try:
+        if path.endswith((".parquet", ".pq")):
+            with fsspec.open(path, "rb") as file:
+                for batch in pyarrow.parquet.ParquetFile(file).iter_batches(piece, columns=list(columns)):
+                    yield batch.to_pandas()
+            return
+        encoding = _encoding(path)
+        with fsspec.open(path, "rb", compression="infer") as file:
+            separator = _separator_of(path, _decoded(file.readline()))
+        with fsspec.open(path, "rb", compression="infer") as file:
+            yield from pd.read_csv(file, sep=separator, usecols=list(columns), na_values=MISSING, keep_default_na=False,
+                                   low_memory=False, chunksize=piece, encoding=encoding)  # fmt: skip
+    except (OSError, ValueError, pd.errors.ParserError, pyarrow.ArrowInvalid) as error:
+        raise _unreadable(path, error) from None
+
+
+def _encoding(path: str) -> str:
+    """UTF-8 (with or without BOM) or Latin-1: the table is read once for it, a megabyte at a time."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with fsspec.open(path, "rb", compression="infer") as file:
+        try:
+            while block := file.read(1 << 20):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return "latin-1"
+    return "utf-8-sig"
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _separator_of(path: str, text: str) -> str:
+    return "\t" if path.endswith((".tsv", ".tsv.gz")) else _separator(text)
 
 
 def _separator(text: str) -> str:

@@ -1,0 +1,136 @@
+"""Satellite patches as published, and what their numbers mean: JPEG and GeoTIFF to reflectance.
+
+Encoding of the JPEG patches (GeoPlant, Picek et al. 2024, section on Sentinel-2): reflectance x 10,000 clipped at
+10,000, divided by it, raised to 1 / 2.5, times 255. Eight bits and JPEG cost up to `JPEG_TOLERANCE`, see `decode_jpeg`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import rasterio
+import rasterio.errors
+from affine import Affine
+from numpy.typing import NDArray
+
+from cube.errors import SourceError
+
+GAMMA: Final = 2.5
+TIFF_NODATA: Final = -1
+REFLECTANCE_STEPS: Final = 10_000
+
+Floats = NDArray[np.float32]
+
+_DECODED: Final = ((np.arange(256) / 255.0) ** GAMMA).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One survey's image as published: red, green, blue, near infrared, uint8 (JPEG) or int16 (GeoTIFF).
+
+    `transform` maps pixels to metres of EPSG:3035 where the file says so, else it is None.
+    """
+
+    values: NDArray[Any]  # (4, H, W)
+    transform: Affine | None = None
+
+    def reflectance(self) -> Floats:
+        """(4, H, W) reflectance, 0 to 1 for JPEG patches; NaN where there is no data."""
+        if self.values.dtype == np.uint8:
+            return decode_jpeg(self.values)
+        out = np.asarray(self.values, np.float32) / np.float32(REFLECTANCE_STEPS)
+        out[self.values == TIFF_NODATA] = np.nan
+        return out
+
+
+def decode_jpeg(values: NDArray[np.uint8]) -> Floats:
+    """JPEG values 0..255 to reflectance (v / 255)^2.5, any shape."""
+    return np.asarray(_DECODED[values], np.float32)
+
+
+def encode_jpeg(reflectance: Floats) -> NDArray[np.uint8]:
+    """Reflectance to the values that a published JPEG holds, before compression; NaN becomes 0 as published."""
+    clipped = np.clip(np.nan_to_num(reflectance), 0.0, 1.0)
+    return np.asarray(np.rint(clipped ** (1 / GAMMA) * 255), np.uint8)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A raster opened without a look at its neighbours: a folder may hold a hundred patches, a drive five million."""
+    # A cut JPEG is grey below the cut, and only a warning: here it is an error.
+    with (
+        rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_PAM_ENABLED="NO", GDAL_ERROR_ON_LIBJPEG_WARNING="YES"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # no JPEG has a place
+        try:
+            with rasterio.open(path) as source:
+                yield source
+        except rasterio.errors.RasterioError as error:
+            cause = error.__cause__ or error
+            raise SourceError(f"{path}: is truncated or no image ({cause}); fetch the file again.") from None
+
+
+def _read(path: Path, bands: int, what: str) -> tuple[NDArray[Any], Affine | None]:
+    with opened(path) as source:
+        if source.count != bands:
+            raise SourceError(f"{path}: has {source.count} bands; {what} has {bands}.")
+        projected = source.crs is not None and source.crs.is_projected and _is_laea(source.crs)
+        return source.read(), source.transform if projected else None
+
+
+def _is_laea(crs: Any) -> bool:
+    """Whether a CRS is EPSG:3035 in all but name: patches of 2025 call its datum unknown."""
+    found = crs.to_dict()
+    wanted = {"proj": "laea", "lat_0": 52, "lon_0": 10, "x_0": 4_321_000, "y_0": 3_210_000}
+    return found.get("init") == "epsg:3035" or all(found.get(k) == v for k, v in wanted.items())
+
+
+def read_jpeg_patch(rgb: Path, nir: Path) -> Patch:
+    """A patch out of its RGB and its grey NIR file. Raises `SourceError` for damaged files and unequal sizes."""
+    colours, _ = _read(rgb, 3, "an RGB patch")
+    near, _ = _read(nir, 1, "an NIR patch")
+    if colours.shape[1:] != near.shape[1:]:
+        raise SourceError(f"{nir}: is of {near.shape[1:]} pixels, its RGB patch of {colours.shape[1:]}; fetch both again.")
+    values = np.concatenate([colours, near])
+    if values.dtype != np.uint8:
+        raise SourceError(f"{rgb}: holds {values.dtype}; a published JPEG patch holds uint8.")
+    return Patch(values)
+
+
+def read_tiff_patch(path: Path) -> Patch:
+    """A four-band int16 patch of 2025. Raises `SourceError` for a damaged file or other bands or numbers."""
+    values, transform = _read(path, 4, "a GeoTIFF patch")
+    if values.dtype != np.int16:
+        raise SourceError(f"{path}: holds {values.dtype}; a published GeoTIFF patch holds int16.")
+    return Patch(values, transform)
+
+
+def crop_to_cell(patch: Patch, x: float, y: float, pixels: int) -> Floats:
+    """(4, pixels, pixels) reflectance around the 50 m cell that holds the point (x, y) metres, EPSG:3035; NaN beyond.
+
+    `pixels` is an odd multiple of 5. A GeoTIFF says where its pixels lie. Of a JPEG it is known that the pixel of
+    the point is the one after the middle (64 of 0..127), on a 10 m grid that nests in ours; this may be a pixel off.
+    """
+    reflectance = patch.reflectance()
+    height, width = reflectance.shape[1:]
+    col, row = int(np.floor(x / 10)), -int(np.ceil(y / 10))  # pixels of 10 m, counted from the origin of EPSG:3035
+    if patch.transform is not None:
+        first_col, first_row = round(patch.transform.c / 10), -round(patch.transform.f / 10)
+    else:
+        first_col, first_row = col - width // 2, row - height // 2
+    # The grid's corner is a multiple of 50 m, so cells begin at multiples of five pixels.
+    half = (pixels - 5) // 2
+    left = col // 5 * 5 - half - first_col
+    top = row // 5 * 5 - half - first_row
+    out = np.full((4, pixels, pixels), np.nan, np.float32)
+    r0, r1, c0, c1 = max(top, 0), min(top + pixels, height), max(left, 0), min(left + pixels, width)
+    if r0 < r1 and c0 < c1:
+        out[:, r0 - top : r1 - top, c0 - left : c1 - left] = reflectance[:, r0:r1, c0:c1]
+    return out

@@ -1,0 +1,130 @@
+"""GeoPlant's tables of records, streamed: the columns of every year under our own names.
+
+2023 numbers rows (`glcID`), patches and series apart, separated by semicolons; from 2024 on one `surveyId` stands for all
+three. Ids and species are stored as floats in places, areas as -inf, and test tables have no species.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from cube.errors import TableError
+from cube.records.geoplant.layout import Found, Layout
+from cube.records.raw import RawSurveys
+from cube.records.tables import PIECE, Report, header, require_columns, stream_table
+
+# Ours <- the first of theirs that a table has.
+COLUMNS: Final = {
+    "survey": ("surveyId", "glcID"),
+    "patch_id": ("patchID", "surveyId", "glcID"),
+    "series_id": ("timeSerieID", "surveyId", "glcID"),
+    "longitude": ("lon",),
+    "latitude": ("lat",),
+    "year": ("year",),
+    "day_of_year": ("dayOfYear",),
+    "area_m2": ("areaInM2",),
+    "uncertainty_m": ("geoUncertaintyInM",),
+    "species_id": ("speciesId",),
+    "subset": ("subset",),
+}
+NEEDED: Final = ("lon", "lat")
+
+
+def metadata_tables(layout: Layout, observations: str, splits: Sequence[str] = ()) -> list[Found]:
+    """Tables of PA surveys or PO records that may hold rows of `splits` (all of them where none is given).
+
+    Raises `TableError` where the folder has none.
+    """
+    tables = [t for t in layout.table("metadata") if (t.observations or _observations(str(t.path))) == observations]
+    fitting = [t for t in tables if not splits or not t.split or _in_splits(t.split, splits)]
+    if not fitting:
+        kind = {"PA": "presence-absence surveys", "PO": "presence-only records"}[observations]
+        known = sorted({t.split for t in tables})
+        more = f" for {', '.join(splits)} (there are {', '.join(known)})" if known else ""
+        raise TableError(f"{layout.folder}: has no table of {kind}{more}; fetch it or change the configuration.")
+    return fitting
+
+
+def _observations(path: str) -> str:
+    """PA or PO of a table whose name does not say: only surveys have an area."""
+    return "PA" if "areaInM2" in header(path) else "PO"
+
+
+def _in_splits(split: str, splits: Sequence[str]) -> bool:
+    return any(split == s or split.startswith(f"{s}_") for s in splits)
+
+
+def stream_metadata(layout: Layout, observations: str, splits: Sequence[str] = (), report: Report | None = None,
+                    piece: int = PIECE) -> Iterator[pd.DataFrame]:  # fmt: skip
+    """Rows of the tables of `observations` (PA or PO), `piece` at a time, under the names of `COLUMNS`.
+
+    survey, patch_id and series_id are int64, all else float64 (NaN where a table lacks the column or a row the value).
+    Rows without an id are left out and noted in `report`.
+    """
+    for table in metadata_tables(layout, observations, splits):
+        path = str(table.path)
+        present = header(path)
+        require_columns(path, present, NEEDED)
+        names = {ours: next((t for t in theirs if t in present), None) for ours, theirs in COLUMNS.items()}
+        if names["survey"] is None:
+            raise TableError(f"{path}: has neither a column surveyId nor glcID; it is no table of GeoPlant.")
+        for rows in stream_table(path, sorted({t for t in names.values() if t}), piece):
+            out = pd.DataFrame({ours: _numbers(rows, theirs) for ours, theirs in names.items() if ours != "subset"})
+            kept = out["survey"].notna()
+            if report is not None:
+                report.note("rows without an id, skipped", [f"{table.path.name} row {i + 1}" for i in out.index[~kept]])
+            if names["subset"] and splits:
+                kept &= rows[names["subset"]].astype(str).isin(splits)
+            out = out[kept].reset_index(drop=True)
+            ids = ["survey", "patch_id", "series_id"]
+            out[ids] = out[ids].fillna(-1).astype(np.int64)
+            yield out
+
+
+def _numbers(rows: pd.DataFrame, column: str | None) -> pd.Series:
+    if column is None:
+        return pd.Series(np.nan, index=rows.index)
+    return pd.to_numeric(rows[column], errors="coerce").astype(float)
+
+
+def raw_surveys(layout: Layout, splits: Sequence[str], report: Report) -> RawSurveys:
+    """PA surveys of `splits` with their species. One row a survey is kept in memory, and two numbers an occurrence."""
+    heads, occurrences = [], []
+    for rows in stream_metadata(layout, "PA", splits, report):
+        if rows["day_of_year"].notna().any():
+            # 2023 numbers rows, not surveys: what was seen on one day in one patch is one survey.
+            day = rows[["patch_id", "year", "day_of_year"]].fillna(0).astype(np.int64).astype(str)
+            rows["survey"] = day["patch_id"] + "/" + day["year"] + "-" + day["day_of_year"]
+        seen = rows["species_id"].notna()
+        report.note("rows without a species, kept as surveys alone", list(rows.loc[~seen, "survey"]))
+        occurrences.append(rows.loc[seen, ["survey", "species_id"]].astype({"species_id": np.int32}))
+        heads.append(rows.drop_duplicates("survey").drop(columns=["day_of_year", "species_id"]))
+    surveys = pd.concat(heads, ignore_index=True)
+    first = surveys.drop_duplicates("survey", ignore_index=True)
+    _note_changed(surveys, first, report)
+    occurrences += list(_labels(layout, splits))
+    return RawSurveys(str(layout.folder), first, pd.concat(occurrences, ignore_index=True),
+                      {"area_m2": "areaInM2", "longitude": "lon", "latitude": "lat"})  # fmt: skip
+
+
+def _note_changed(surveys: pd.DataFrame, first: pd.DataFrame, report: Report) -> None:
+    """Note surveys that stand in several places of the tables under one id but at different positions."""
+    again = surveys[surveys.duplicated("survey")].merge(first, on="survey", suffixes=("", "_first"))
+    moved = (again["longitude"] != again["longitude_first"]) | (again["latitude"] != again["latitude_first"])
+    report.note("surveys given twice at different positions, first kept", list(again.loc[moved, "survey"].unique()))
+
+
+def _labels(layout: Layout, splits: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """Species of test surveys, where a later release gives them in tables of their own (`10 11 12` a survey)."""
+    for table in layout.table("labels"):
+        if splits and not _in_splits(table.split, splits):
+            continue
+        for rows in stream_table(str(table.path), ["surveyId", "speciesIds"]):
+            known = rows[rows["speciesIds"].notna()]
+            lists = known["speciesIds"].astype(str).str.split()
+            out = pd.DataFrame({"survey": known["surveyId"].astype(np.int64), "species_id": lists}).explode("species_id")
+            yield out.astype({"species_id": np.int32}).reset_index(drop=True)
