@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from cube import inputs
 from cube.config.strict import Strict
+
+
+STAC_LAYERS: Final = ("sentinel2", "landsat")
 
 
 class StacSearch(Strict):
@@ -32,27 +35,45 @@ class Source(Strict):
     """One input layer and where its values come from."""
 
     layer: str
-    raster: str | dict[str, str] | None = None
+    published: str | None = Field(None, description="row of cube.sources.published: scale, no data, licence come from there")
+    raster: str | dict[str, str] | tuple[str, ...] | None = Field(
+        None, description="a path, a template over labels or tiles, a folder (with published), a list of tiles, or label -> path"
+    )
     bands: tuple[int, ...] | None = None
     stac: StacSearch | None = None
+    coastline: str | None = Field(None, description="land polygons (GeoJSON or shapefile); surface is water outside of them")
     stored: bool = Field(False, description="the raster holds the layer's stored values, not its units")
     scale: float = 1.0
     offset: float = 0.0
+    nodata: tuple[float, ...] = Field((), description="raw numbers that mean no data, besides the file's own")
     resampling: Literal["auto", "average", "bilinear", "nearest", "mode"] = "auto"
     absent: float | None = Field(None, description="value of a band without data where another band has some")
-    derive: tuple[Literal["relief", "slope", "northness", "eastness"], ...] = ()
+    derive: tuple[Literal["relief", "slope", "northness", "eastness", "aspect", "wetness"], ...] = ()
     license: str = ""
     attribution: str = ""
+    references: str = ""
     reference_years: str = ""
+
+    @field_validator("raster", mode="after")
+    @classmethod
+    def _some_tile(cls, value: Any) -> Any:
+        if value is not None and not value:
+            raise ValueError("'raster' is empty; give a path, a template, or tiles")
+        return value
 
     @model_validator(mode="after")
     def _one_origin(self) -> Source:
-        if (self.raster is None) == (self.stac is None):
-            raise ValueError("give either 'raster' or 'stac'")
         if self.layer not in inputs.INPUTS:
             raise ValueError(f"'{self.layer}' is not an input layer; known are {', '.join(sorted(inputs.INPUTS))}")
-        if self.stac is not None and self.layer != "sentinel2":
-            raise ValueError("'stac' is for the layer sentinel2")
+        alone = self.layer == "surface" and self.coastline is not None and self.stac is None
+        if (self.raster is None) == (self.stac is None) and not alone:
+            raise ValueError("give either 'raster' or 'stac'")
+        if self.stac is not None and self.layer not in STAC_LAYERS:
+            raise ValueError(f"'stac' is for the layer {' or '.join(STAC_LAYERS)}")
+        if self.coastline is not None and self.layer != "surface":
+            raise ValueError("'coastline' belongs to the layer surface")
         if self.derive and self.layer != "elevation":
             raise ValueError("'derive' belongs to the layer elevation")
+        if self.published is not None and self.stored:
+            raise ValueError("'stored' is for rasters that hold the layer's own numbers, not for published ones")
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -93,6 +94,19 @@ def open_raster(path: str, where: str) -> Iterator[DatasetReader]:
 def is_absent(text: str) -> bool:
     """Whether GDAL's words say that a file is not there, which is not the same as that it cannot be reached now."""
     return any(words in text for words in ("No such file", "does not exist", "HTTP response code: 404", "NoSuchKey"))
+
+
+def is_there(path: str, where: str) -> bool:
+    """Whether a tile exists; raises `SourceError` where that cannot be found out, so that trouble is never a hole."""
+    if "://" not in path and not path.startswith("/vsi"):
+        return os.path.exists(path)
+    try:
+        rasterio.open(path).close()
+    except rasterio.errors.RasterioIOError as error:
+        if is_absent(str(error)):
+            return False
+        raise SourceError(f"{path}: cannot be read as a raster ({error}); check {where}.") from None
+    return True
 
 
 def check_raster(path: str, where: str, bands: int, bounds: tuple[int, int, int, int] | None) -> None:

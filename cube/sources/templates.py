@@ -1,0 +1,113 @@
+"""Names of files: one path, a list of tiles, or a template over the labels of a layer and over tiles of whole degrees.
+
+`{variable}` is our label on a layer's first axis, `{band}` the publisher's name of it, `{year}`, `{month:02d}` and
+`{quarter}` come from the second axis, `{north}` and `{east}` (N48, E015) name a tile by its lower left corner. What a
+template leaves out lies in one file as bands, in the order of the layer.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from cube import grid
+from cube.errors import ConfigError
+from cube.layers import Layer
+
+TILE_FIELDS: Final = frozenset({"north", "east"})
+EDGE: Final = 0.02  # degrees around a unit, so that the neighbours of its outermost cells are read as well
+
+
+@dataclass(frozen=True)
+class RasterFile:
+    """Some bands of a file, of the list of its tiles, or of a template over `tile` degrees."""
+
+    path: str | tuple[str, ...]
+    bands: tuple[int, ...]
+    tile: int | None = None
+
+    def paths(self, bounds: tuple[float, float, float, float]) -> list[str]:
+        """The files that may hold pixels within `bounds` (west, south, east, north; EPSG:3035, m)."""
+        if isinstance(self.path, tuple):
+            return list(self.path)
+        if self.tile is None:
+            return [self.path]
+        return [self.path.format(**names) for names in _tiles(bounds, self.tile)]
+
+
+def lonlat_bounds(bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """(west, south, east, north) in degrees of a square given in metres (EPSG:3035)."""
+    west, south, east, north = bounds
+    along = np.linspace(0, 1, 21)
+    x = west + (east - west) * np.concatenate([along, along, 0 * along, 0 * along + 1])
+    y = south + (north - south) * np.concatenate([0 * along, 0 * along + 1, along, along])
+    lon, lat = grid.unproject(x, y)
+    return float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())
+
+
+def _tiles(bounds: tuple[float, float, float, float], degrees: int) -> Iterator[dict[str, str]]:
+    west, south, east, north = lonlat_bounds(bounds)
+    for lat in range(_corner(south - EDGE, degrees), math.floor(north + EDGE) + 1, degrees):
+        for lon in range(_corner(west - EDGE, degrees), math.floor(east + EDGE) + 1, degrees):
+            yield {
+                "north": f"{'N' if lat >= 0 else 'S'}{abs(lat):02d}",
+                "east": f"{'E' if lon >= 0 else 'W'}{abs(lon):03d}",
+            }
+
+
+def _corner(value: float, degrees: int) -> int:
+    return math.floor(value / degrees) * degrees
+
+
+def fields(template: str) -> set[str]:
+    """Names of the placeholders of a template."""
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+
+
+def _labels(layer: Layer, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """What the placeholders stand for, for every band of the layer in its order."""
+    first = layer.labels[layer.dims[0]] if layer.dims else ("",)
+    rows: list[dict[str, Any]] = []
+    for label, band in zip(first, names[: len(first)] or first, strict=True):
+        own: dict[str, Any] = {"band": band, **({"variable": label} if layer.dims else {})}
+        if len(layer.dims) < 2:
+            rows.append(own)
+            continue
+        for when in layer.labels[layer.dims[1]]:
+            if match := re.fullmatch(r"(\d{4})-(\d{2})", when):
+                rows.append(own | {"year": int(match[1]), "month": int(match[2])})
+            elif match := re.fullmatch(r"(\d{4})Q(\d)", when):
+                rows.append(own | {"year": int(match[1]), "quarter": int(match[2])})
+    return rows
+
+
+def expand(template: str, layer: Layer, names: tuple[str, ...] = (), tile: int | None = None) -> list[RasterFile]:
+    """The files of a layer, its bands in order; `names` are the publisher's, `tile` the side of tiles in degrees.
+
+    Raises `ConfigError` (a sentence without its place) for a placeholder that is not known.
+    """
+    rows = _labels(layer, names)
+    asked = fields(template)
+    known = {*rows[0], *TILE_FIELDS}
+    if unknown := sorted(asked - known):
+        raise ConfigError(
+            f"'{template}' names {{{unknown[0]}}}; for the layer {layer.name} a file name may have"
+            f" {', '.join('{' + k + '}' for k in sorted(known))}"
+        )
+    tiled = bool(asked & TILE_FIELDS)
+    kept: Mapping[str, str] = {"north": "{north}", "east": "{east}"}
+    counts: dict[str, int] = {}
+    for row in rows:
+        try:
+            path = template.format(**row, **kept)
+        except (ValueError, IndexError, KeyError) as error:
+            raise ConfigError(f"'{template}' is not a file name template ({error}); write for example {{month:02d}}") from None
+        counts[path] = counts.get(path, 0) + 1
+    return [RasterFile(path, tuple(range(1, n + 1)), (tile or 1) if tiled else None) for path, n in counts.items()]
+
