@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 import time
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -27,6 +28,7 @@ from server.layers import MapLayer, nice_ceiling
 
 POLL_SECONDS: Final = 1.0
 _SAMPLE_CHUNKS: Final = 9
+_NAMED: Final = 4  # releases beside the current one that stay open
 log = logging.getLogger("floracube.server")
 
 
@@ -120,6 +122,7 @@ class ServedCube:
         self._lock = threading.Lock()
         self._checked = time.monotonic()
         self._snapshot = self._read()
+        self._named: OrderedDict[str, Snapshot] = OrderedDict()
 
     def snapshot(self) -> Snapshot:
         """The current release; looks for a new one at most once a second, and keeps the old one if that fails."""
@@ -134,9 +137,25 @@ class ServedCube:
                 self._lock.release()
         return self._snapshot
 
+    def named(self, name: str) -> Snapshot:
+        """The release `name`, whether readers follow it or not; raises `NotFoundError` where the cube has none of it."""
+        current = self.snapshot()
+        if name in (current.release, current.token):
+            return current
+        release = current.reader.cube.read_json(f"releases/{name}.json")
+        if release is None:
+            raise NotFoundError(f"There is no release '{name[:80]}' in this cube; the current one is {current.release}.")
+        found = self._build(dict(release), self._named.get(name))
+        self._named[name] = found
+        while len(self._named) > _NAMED:
+            self._named.popitem(last=False)
+        return found
+
     def _read(self, held: Snapshot | None = None) -> Snapshot:
         cube = open_cube(self.url) if held is None else held.reader.cube
-        release: dict[str, Any] = releases.current(cube)
+        return self._build(releases.current(cube), held)
+
+    def _build(self, release: dict[str, Any], held: Snapshot | None) -> Snapshot:
         document = json.dumps(release, sort_keys=True, default=str)
         name = str(release["name"] or "inputs")
         token = f"{name}-{hashlib.sha256(document.encode()).hexdigest()[:8]}"

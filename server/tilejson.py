@@ -1,0 +1,47 @@
+"""TileJSON 3.0 of a layer, for MapLibre, Leaflet and GDAL."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request, Response
+from titiler.core.models.mapbox import TileJSON
+
+from server.dependencies import LayerParameter, TmsParameter, tile_matrix_set
+from server.layers import MapLayer
+from server.links import absolute_answer, base_url
+from server.requested import release_of
+from server.snapshot import ServedCube, Snapshot
+from server.zooms import zooms
+
+
+def router(cube: ServedCube, root: str) -> APIRouter:
+    """`/layers/{id}/{tms}/tilejson.json` of one cube below `root`."""
+    routes = APIRouter(tags=["tiles"])
+    requested = Depends(release_of(cube))
+
+    @routes.get("/layers/{layer_id}/{tms}/tilejson.json", summary="TileJSON of a layer", response_model=TileJSON)
+    def tilejson(request: Request, layer_id: LayerParameter, tms: TmsParameter, snapshot: Snapshot = requested) -> Response:
+        """Where the tiles of a layer are, at which zooms, and what must be said beside them."""
+        document = describe(snapshot, snapshot.layer(layer_id), tms, base_url(request) + root)
+        return absolute_answer(snapshot, request, document.model_dump_json(exclude_none=True), "application/json")
+
+    return routes
+
+
+def describe(snapshot: Snapshot, layer: MapLayer, tms: str, base: str) -> TileJSON:
+    """The TileJSON of `layer` in the tile matrix set `tms`; URLs begin with `base`. Raises `NotFoundError`."""
+    matrix_set = tile_matrix_set(tms)
+    # Zooms of other sets count differently; all of them are served.
+    least, most = zooms(snapshot, layer) if tms == "WebMercatorQuad" else (0, matrix_set.maxzoom)
+    west, south, east, north = snapshot.bounds
+    own = f"{base}/layers/{layer.id}"
+    return TileJSON(
+        name=layer.title,
+        description=layer.note or layer.subtitle or None,
+        attribution=layer.attribution or None,
+        legend=f"{own}/legend.png",
+        tiles=[f"{own}/tiles/{tms}/{{z}}/{{x}}/{{y}}.png?v={snapshot.token}"],
+        minzoom=least,
+        maxzoom=most,
+        bounds=list(snapshot.bounds),
+        center=((west + east) / 2, (south + north) / 2, min(least + 2, most)),
+    )
