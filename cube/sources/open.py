@@ -8,7 +8,7 @@ from cube.grid import Region
 from cube.sources.rasters import open_rasters
 from cube.sources.reader import Reader
 from cube.sources.sentinel2 import open_sentinel2
-from cube.sources.surface import SurfaceReader
+from cube.sources.surface import SurfaceReader, open_surface
 
 
 def open_sources(config: Config, region: Region) -> list[Reader]:
@@ -19,9 +19,11 @@ def open_sources(config: Config, region: Region) -> list[Reader]:
         reader: Reader
         if source.stac is not None:
             reader = open_sentinel2(config, source, region)
+        elif source.layer == "surface":
+            reader = open_surface(config, source, where, region)
         else:
             reader = open_rasters(config, source, where, region)
-        readers.append(SurfaceReader(reader) if source.layer == "surface" else reader)
+        readers.append(reader)
     if not any(source.layer == "surface" for source in config.sources):
         readers.append(SurfaceReader(None))
     names = [layer.name for reader in readers for layer in reader.layers]
