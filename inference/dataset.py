@@ -12,13 +12,16 @@ import pandas as pd
 from cube.config import Config
 from cube.errors import ConfigError, TableError
 from cube.inputs import INPUTS
+from cube.records.geoplant.dataset import GeoPlant
+from cube.records.geoplant.source import FileSource
+from cube.records.places import places_of
 from cube.records.surveys import SurveyTable, read_surveys, species_list
 from cube.records.tables import Report
 from cube.records.traits import read_traits
 from cube.store import CubeStore
 from inference.network import ModelSpec
 from inference.samples import Predictors, Surveys
-from inference.sampling import Recipe, recipe, sample
+from inference.sampling import Recipe, recipe, sample, sample_source
 
 DEFAULT_DILATIONS = ModelSpec(("satellite",), 1).dilations
 
@@ -68,13 +71,19 @@ def load_dataset(config: Config, cube: CubeStore, progress: Callable[[int, int],
     table.report.kept[f"species with {config.species.min_records} records or more"] = len(names)
     traits, traits_report = read_traits(config, config.species.traits, names)
     wanted, options = split_network_options(config)
-    what = recipe(cube, wanted)
+    files = _files(config)
+    what = recipe(cube, wanted, files.layers if files is not None else None)
     field = 1
     if "satellite" in what.modalities:
         field = 1 + 2 * sum(options.get("dilations", DEFAULT_DILATIONS))
     s = table.surveys
     x, y = s["x"].to_numpy(float), s["y"].to_numpy(float)
-    predictors = sample(cube, what, x, y, field, progress)
+    reports = [table.report, traits_report]
+    if files is None:
+        predictors = sample(cube, what, x, y, field, progress)
+    else:
+        predictors = sample_source(files, what, places_of(s, "PA"), field, progress)
+        reports.append(files.report)
     presence = np.zeros((len(s), len(names)), bool)
     position = {name: i for i, name in enumerate(names)}
     rows = table.occurrences[table.occurrences["name"].isin(names)]
@@ -89,7 +98,15 @@ def load_dataset(config: Config, cube: CubeStore, progress: Callable[[int, int],
         y=y,
         species=tuple(names),
     )
-    return Dataset(what, predictors, surveys, table, traits, [table.report, traits_report])
+    return Dataset(what, predictors, surveys, table, traits, reports)
+
+
+def _files(config: Config) -> FileSource | None:
+    """The files that GeoPlant gives beside its surveys, where the configuration learns from them."""
+    s = config.surveys
+    if s is None or s.geoplant is None or s.predictors != "files":
+        return None
+    return FileSource(GeoPlant(config.source_path(s.geoplant)))
 
 
 def _on_land(cube: CubeStore, table: SurveyTable) -> SurveyTable:

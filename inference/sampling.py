@@ -1,8 +1,8 @@
-"""Predictors out of a cube: at surveys for training, over a unit for prediction, by the same rules."""
+"""Predictors out of a cube or of GeoPlant's files: at surveys for training, over a unit for prediction, by the same rules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.errors import CubeError
-from cube.grid import CELL, COARSE, FINE, Region, Unit, Window
+from cube.grid import CELL, COARSE, FINE, Unit, Window
 from cube.inputs import INPUTS
 from cube.layers import Layer
+from cube.records.cells import CubeSource
+from cube.records.places import Places, SampleSource
 from cube.store import CubeStore, resolution_of
 from inference.network import bilinear
 from inference.samples import Predictors
 
 IGBP: Final = tuple(range(1, 18))  # classes of MCD12Q1 LC_Type1, one column each
 OWN_ENCODER: Final = {"sentinel2": "satellite", "landsat": "landsat", "climate": "climate"}
-NOT_A_PREDICTOR: Final = ("surface",)
 
 Floats = NDArray[np.float32]
 
@@ -51,9 +52,14 @@ def _columns(layer: Layer) -> list[str]:
     return [f"{layer.name}.{label}" for label in layer.labels[layer.dims[0]]]
 
 
-def recipe(cube: CubeStore, wanted: tuple[str, ...] | None = None) -> Recipe:
-    """What the inputs of a cube offer; `wanted` keeps some modalities only. Raises `CubeError` if nothing is left."""
-    present = [layer for layer in INPUTS.values() if cube.has(layer.path) and layer.name not in NOT_A_PREDICTOR]
+def recipe(cube: CubeStore, wanted: tuple[str, ...] | None = None, offered: Collection[str] | None = None) -> Recipe:
+    """What the inputs of a cube offer; `wanted` keeps some modalities only. Raises `CubeError` if nothing is left.
+
+    `offered` are the layers of another source that a model is to learn from: it can use what both have.
+    """
+    present = [layer for layer in INPUTS.values() if layer.predictor and cube.has(layer.path)]
+    if offered is not None:
+        present = [layer for layer in present if layer.name in offered]
     static = tuple(x.name for x in present if x.name not in OWN_ENCODER and resolution_of(x) == CELL)
     coarse = tuple(x.name for x in present if x.name not in OWN_ENCODER and resolution_of(x) == COARSE)
     modalities = [OWN_ENCODER[x.name] for x in present if x.name in OWN_ENCODER]
@@ -68,24 +74,20 @@ def recipe(cube: CubeStore, wanted: tuple[str, ...] | None = None) -> Recipe:
     return Recipe(kept, static if "static" in kept else (), coarse if "coarse" in kept else ())
 
 
-def _decode_columns(layer: Layer, stored: NDArray[Any]) -> Floats:
-    """Stored values to (columns, y, x) float32; the land cover becomes one column a class."""
+def _as_columns(layer: Layer, values: Floats) -> Floats:
+    """Values (variables, ...) or (...) in units to (columns, ...); the land cover becomes one column a class."""
     if layer.name == "landcover":
-        kind = stored[0]
-        known = kind != layer.fill
+        kind = values[0]
         out = np.stack([(kind == value) for value in IGBP]).astype(np.float32)
-        out[:, ~known] = np.nan
+        out[:, np.isnan(kind)] = np.nan
         return out
-    values = layer.decode(stored)
     return values if layer.dims else values[None]
 
 
 def _read(cube: CubeStore, name: str, window: Window) -> Floats:
     layer = INPUTS[name]
-    stored = cube.read_window(layer.path, window)
-    if name in OWN_ENCODER:
-        return layer.decode(stored)
-    return _decode_columns(layer, stored)
+    values = layer.decode(cube.read_window(layer.path, window))
+    return values if name in OWN_ENCODER else _as_columns(layer, values)
 
 
 def read_window(cube: CubeStore, unit: Unit, what: Recipe, halo: int) -> dict[str, Floats]:
@@ -138,44 +140,50 @@ def sample(
 
     Every value is that of the cell, not of the point inside it, so that training sees what prediction sees.
     """
-    region = cube.region
-    row, col = region.index(x, y)
-    halo = (receptive_field - 1) // 2
-    side = region.unit_km * 1000 // CELL
-    satellite: Floats | None = None
-    if "satellite" in what.modalities:
-        patch = 5 * receptive_field
-        satellite = np.full((len(x), 4, patch, patch), np.nan, np.float32)
-    landsat = np.full((len(x), 6, 84), np.nan, np.float32) if "landsat" in what.modalities else None
-    static = np.full((len(x), len(what.static_names)), np.nan, np.float32) if what.static_layers else None
-    groups: dict[tuple[int, int], list[int]] = {}
-    for i, key in enumerate(zip(row // side, col // side, strict=True)):
-        groups.setdefault((int(key[0]), int(key[1])), []).append(i)
-    for done, ((unit_row, unit_col), members) in enumerate(sorted(groups.items())):
-        if progress:
-            progress(done, len(groups))
-        unit = _unit_at(region, unit_row, unit_col)
-        index = np.asarray(members)
-        r, c = row[index] - unit_row * side, col[index] - unit_col * side
-        if satellite is not None:
-            image = _read(cube, "sentinel2", _grown(region.square(unit, FINE), halo * CELL // FINE))
-            for i, rr, cc in zip(index, r, c, strict=True):
-                satellite[i] = image[:, rr * 5 : rr * 5 + 5 * receptive_field, cc * 5 : cc * 5 + 5 * receptive_field]
-        if landsat is not None:
-            landsat[index] = np.moveaxis(_read(cube, "landsat", region.square(unit))[:, :, r, c], -1, 0)
-        if static is not None:
-            parts = [_read(cube, n, region.square(unit))[:, r, c] for n in what.static_layers]
-            static[index] = np.concatenate(parts).T
-    climate, coarse, corner, weight = _sample_kilometres(cube, what, row, col)
+    own = _at_places(CubeSource(cube), what, Places.at(x, y), receptive_field, progress)
+    climate, coarse, corner, weight = _sample_kilometres(cube, what, *cube.region.index(x, y))
     return Predictors(
-        satellite=satellite, landsat=landsat, static=static, climate=climate, coarse=coarse, corner=corner,
-        weight=weight, static_names=what.static_names, coarse_names=what.coarse_names,
+        **own, climate=climate, coarse=coarse, corner=corner, weight=weight,
+        static_names=what.static_names, coarse_names=what.coarse_names,
     )  # fmt: skip
 
 
-def _unit_at(region: Region, row: int, col: int) -> Unit:
-    first = next(iter(region.units()))
-    return Unit(region.unit_km, first.row + row, first.col + col)
+def sample_source(source: SampleSource, what: Recipe, places: Places, receptive_field: int,
+                  progress: Callable[[int, int], None] | None = None) -> Predictors:  # fmt: skip
+    """Predictors at places out of any source, as `Predictors`.
+
+    Climate and other 1 km layers are those of the cell that holds a place: it is its own and only corner.
+    """
+    own = _at_places(source, what, places, receptive_field, progress)
+    n = len(places)
+    climate = source.sample(places, ["climate"])["climate"] if "climate" in what.modalities else None
+    coarse = _table(source, what.coarse_layers, places) if what.coarse_layers else None
+    corner, weight = None, None
+    if climate is not None or coarse is not None:
+        corner = np.repeat(np.arange(n, dtype=np.int64)[:, None], 4, axis=1)
+        weight = np.tile(np.array([1, 0, 0, 0], np.float32), (n, 1))
+    return Predictors(
+        **own, climate=climate, coarse=coarse, corner=corner, weight=weight,
+        static_names=what.static_names, coarse_names=what.coarse_names,
+    )  # fmt: skip
+
+
+def _at_places(source: SampleSource, what: Recipe, places: Places, receptive_field: int,
+               progress: Callable[[int, int], None] | None) -> dict[str, Any]:  # fmt: skip
+    """The modalities of 10 m and 50 m: satellite, landsat and static of `Predictors`."""
+    own = [name for name in ("sentinel2", "landsat") if OWN_ENCODER[name] in what.modalities]
+    values = source.sample(places, [*own, *what.static_layers], receptive_field, progress)
+    static = _joined(what.static_layers, values) if what.static_layers else None
+    return {"satellite": values.get("sentinel2"), "landsat": values.get("landsat"), "static": static}
+
+
+def _table(source: SampleSource, layers: tuple[str, ...], places: Places) -> Floats:
+    return _joined(layers, source.sample(places, layers))
+
+
+def _joined(layers: tuple[str, ...], values: dict[str, Floats]) -> Floats:
+    """(n, columns) of layers of (n,) or (n, variables)."""
+    return np.concatenate([_as_columns(INPUTS[name], values[name].T) for name in layers]).T
 
 
 def _sample_kilometres(

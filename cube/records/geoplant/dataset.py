@@ -1,0 +1,169 @@
+"""A GeoPlant folder by id: every modality of one survey or record as published, read when it is asked for.
+
+Nothing is kept but the layout, and an index on disk of the tables of values in use. What the numbers mean, and all
+places at once, is the business of `cube.records.geoplant.source`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cube.errors import SourceError
+from cube.inputs import CLIMATE_MONTHS, CLIMATE_VARIABLES, LANDSAT_BANDS, QUARTERS
+from cube.records.geoplant.images import Patch, opened, read_jpeg_patch, read_tiff_patch
+from cube.records.geoplant.layout import Found, Layout, candidates, find_layout
+from cube.records.geoplant.metadata import stream_metadata
+from cube.records.geoplant.rows import OpenTables
+from cube.records.geoplant.tensors import read_tensor
+from cube.records.tables import PIECE, Report
+
+LANDSAT_SHAPE: Final = (6, 4, 21)  # bands R G B NIR SWIR1 SWIR2, quarters, years 2000-2020
+CLIMATE_SHAPE: Final = (4, 19, 12)  # pr tas tasmax tasmin, years 2000-2018, months
+
+Floats = NDArray[np.float32]
+
+
+class AbsentError(SourceError):
+    """A record has no file or row of a modality."""
+
+
+class GeoPlant:
+    """A folder into which GeoPlant of any year was unpacked, or a part of it.
+
+    `observations` of the methods is PA or PO, whose ids are two countings; empty looks into both.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """Find what lies in `folder`. Raises `SourceError` if nothing of GeoPlant does."""
+        self.layout: Layout = find_layout(folder)
+        self._tables = OpenTables()
+
+    def metadata(self, observations: str, splits: Sequence[str] = (), report: Report | None = None,
+                 piece: int = PIECE) -> Iterator[pd.DataFrame]:  # fmt: skip
+        """Rows of the tables of PA or PO, `piece` at a time; see `stream_metadata`."""
+        return stream_metadata(self.layout, observations, splits, report, piece)
+
+    # One file an id.
+
+    def patch(self, number: int, observations: str = "") -> Patch:
+        """The satellite image of a patch id: (4, 128, 128) uint8 out of two JPEG, or (4, 64, 64) int16 of 2025.
+
+        Raises `AbsentError` where there is none, `SourceError` where it is damaged.
+        """
+        tried: list[Path] = []
+        for tiff in self.layout.folder_of("tiff", observations):
+            path = _existing(tiff, number, tried)
+            if path is not None:
+                return read_tiff_patch(path)
+        rgb = self._file("rgb", number, observations, tried)
+        nir = self._file("nir", number, observations, tried)
+        if rgb is None or nir is None:
+            raise self._absent("satellite patch", number, tried)
+        return read_jpeg_patch(rgb, nir)
+
+    def landsat(self, number: int, observations: str = "") -> Floats:
+        """The Landsat series of a series id as published: float32 (6, 4, 21), uint8 range, NaN where missing.
+
+        Out of its cube if there is one, else out of the six tables of bands.
+        """
+        tried: list[Path] = []
+        path = self._file("landsat", number, observations, tried)
+        if path is not None:
+            return _cube(path, LANDSAT_SHAPE, "Landsat")
+        values, known = self.landsat_rows(np.array([number]), observations)
+        if not known[0]:
+            raise self._absent("Landsat series", number, tried)
+        return values[0]
+
+    def climate(self, number: int, observations: str = "") -> Floats:
+        """The climate series of a survey as published: float32 (4, 19, 12), raw CHELSA 2.1 integers."""
+        tried: list[Path] = []
+        path = self._file("climate", number, observations, tried)
+        if path is not None:
+            return _cube(path, CLIMATE_SHAPE, "climate")
+        values, known = self.climate_rows(np.array([number]), observations)
+        if not known[0]:
+            raise self._absent("climate series", number, tried)
+        return values[0]
+
+    def _file(self, what: str, number: int, observations: str, tried: list[Path]) -> Path | None:
+        for found in self.layout.folder_of(what, observations):
+            path = _existing(found, number, tried)
+            if path is not None:
+                return path
+        return None
+
+    def _absent(self, what: str, number: int, tried: list[Path]) -> AbsentError:
+        where = f"expected {tried[0]}" if tried else "the folder has none"
+        return AbsentError(f"{self.layout.folder}: {number} has no {what} ({where}).")
+
+    # One row an id.
+
+    def landsat_rows(self, numbers: NDArray[np.int64], observations: str = "") -> tuple[Floats, NDArray[np.bool_]]:
+        """((n, 6, 4, 21), known): series out of the tables of bands, NaN past the end of a series (`eos`)."""
+        columns = [f"{q[:4]}_{q[5]}" for q in QUARTERS]  # 2000_1 is the first quarter of 2000
+        out = np.full((len(numbers), 6, len(QUARTERS)), np.nan, np.float32)
+        known = np.zeros(len(numbers), bool)
+        for band, name in enumerate(LANDSAT_BANDS):
+            tables = [t for t in self.layout.table("landsat", observations) if t.band == name]
+            out[:, band], seen = self._rows(tables, numbers, columns)
+            known |= seen
+        return np.swapaxes(out.reshape(-1, 6, 21, 4), 2, 3), known
+
+    def climate_rows(self, numbers: NDArray[np.int64], observations: str = "") -> tuple[Floats, NDArray[np.bool_]]:
+        """((n, 4, 19, 12), known): monthly series out of the tables of values, raw CHELSA integers."""
+        columns = [f"Bio-{v}_{m[5:]}_{m[:4]}" for v in CLIMATE_VARIABLES for m in CLIMATE_MONTHS]
+        values, known = self._rows(self.layout.table("climate", observations), numbers, columns)
+        return values.reshape(-1, *CLIMATE_SHAPE), known
+
+    def values(self, what: str, columns: Sequence[str], numbers: NDArray[np.int64],
+               observations: str = "") -> tuple[Floats, NDArray[np.bool_]]:  # fmt: skip
+        """((n, k) float32, known): `columns` of the tables of `what` (bioclim, soil, elevation, ...) as published."""
+        return self._rows(self.layout.table(what, observations), numbers, columns)
+
+    def _rows(self, tables: Sequence[Found], numbers: NDArray[np.int64],
+              columns: Sequence[str]) -> tuple[Floats, NDArray[np.bool_]]:  # fmt: skip
+        out = np.full((len(numbers), len(columns)), np.nan, np.float32)
+        known = np.zeros(len(numbers), bool)
+        for found in tables:
+            if found.path.suffix != ".csv" or known.all():
+                continue
+            table = self._tables[found.path]
+            if not set(columns) & set(table.columns):
+                continue  # another version of the variable, with other columns
+            left = np.flatnonzero(~known)
+            out[left], known[left] = table.read(numbers[left], columns)
+        return out, known
+
+    # Rasters.
+
+    def raster_values(self, path: Path, longitude: NDArray[np.float64], latitude: NDArray[np.float64]) -> Floats:
+        """(n, bands) raw numbers of the pixels of a raster of `layout.rasters` that hold the points; NaN for no data.
+
+        One pixel is read for each point: the raster is never in memory. The file is in degrees (WGS 84) as published.
+        """
+        with opened(path) as source:
+            points = zip(longitude, latitude, strict=True)
+            values = [np.ma.filled(v.astype(np.float32), np.nan) for v in source.sample(points, masked=True)]
+            return np.asarray(values, np.float32).reshape(-1, source.count)
+
+
+def _existing(found: Found, number: int, tried: list[Path]) -> Path | None:
+    for path in candidates(found, number):
+        if path.is_file():
+            return path
+        tried.append(path)
+    return None
+
+
+def _cube(path: Path, shape: tuple[int, ...], what: str) -> Floats:
+    values: NDArray[Any] = read_tensor(path)
+    if values.shape != shape:
+        raise SourceError(f"{path}: has the shape {values.shape}; a published {what} cube has {shape}.")
+    return np.asarray(values, np.float32)

@@ -1,0 +1,82 @@
+"""Records as places that can be sampled, and the one shape in which their predictors come, whatever they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cube import grid
+
+Floats = NDArray[np.float32]
+
+NO_ID: Final = -1
+
+
+@dataclass(frozen=True)
+class Places:
+    """Points (x, y) in metres, EPSG:3035, and the ids by which GeoPlant's files know them (-1: none).
+
+    `observations` says of which of GeoPlant's two kinds the ids are, PA or PO; empty: of either.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    survey: NDArray[np.int64]
+    patch_id: NDArray[np.int64]
+    series_id: NDArray[np.int64]
+    observations: str = ""
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @classmethod
+    def at(cls, x: NDArray[np.float64], y: NDArray[np.float64]) -> Places:
+        """Points that no file knows by an id."""
+        none = np.full(len(x), NO_ID, np.int64)
+        return cls(x, y, none, none, none)
+
+    @property
+    def lonlat(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Longitudes and latitudes in degrees, WGS 84."""
+        return grid.unproject(self.x, self.y)
+
+
+def places_of(rows: pd.DataFrame, observations: str = "") -> Places:
+    """Places of `rows` with x and y (m) or longitude and latitude (degrees); GeoPlant's ids where there are columns of them."""
+    if "x" in rows:
+        x, y = rows["x"].to_numpy(np.float64), rows["y"].to_numpy(np.float64)
+    else:
+        x, y = grid.project(rows["longitude"].to_numpy(np.float64), rows["latitude"].to_numpy(np.float64))
+    none = pd.Series(NO_ID, index=rows.index, dtype=np.int64)
+    patch, series = (np.asarray(rows.get(name, none), np.int64) for name in ("patch_id", "series_id"))
+    # A survey of 2023 is named by patch and day; values of that year are known by patch.
+    survey = pd.to_numeric(rows["survey"], errors="coerce") if "survey" in rows else none
+    numbers = np.where(survey.isna(), patch, survey.fillna(NO_ID)).astype(np.int64)
+    return Places(x, y, numbers, patch, series, observations)
+
+
+class SampleSource(Protocol):
+    """Where predictors at places come from: GeoPlant's files, or the cells of a cube.
+
+    Every source gives the same names, units, shapes and order: those of `cube.inputs`, decoded.
+    """
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the input layers that the source can give, in the order of `cube.inputs`."""
+        ...
+
+    def sample(self, places: Places, layers: Sequence[str], cells: int = 1,
+               progress: Callable[[int, int], None] | None = None) -> dict[str, Floats]:  # fmt: skip
+        """Values of `layers` at n places in their units, float32, NaN where there is no data.
+
+        (n,) for a layer of one variable; (n, bands) such as soil (n, 9), landcover (n, 13) and bioclim (n, 19);
+        (n, 6, 84) for landsat and (n, 4, 228) for climate; (n, 4, 5 cells, 5 cells) for sentinel2, an odd number of
+        `cells` of 50 m with the place's own in the middle. Each value is that of the cell or pixel that holds the place.
+        """
+        ...
