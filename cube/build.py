@@ -18,6 +18,7 @@ from cube.config import Config
 from cube.errors import SourceError
 from cube.grid import Region, Unit
 from cube.layers import Layer
+from cube.leaves import set_attributes
 from cube.ledger import Ledger, Standing, checksum, digest, mark
 from cube.overviews import Overviews, build_overviews, count_squares
 from cube.pyramid import Pyramid, make_levels
@@ -73,12 +74,11 @@ def build(config: Config, progress: Progress | None = None, workers: Workers | N
     workers = workers or Workers()
     region = config.whole_region()
     readers = open_sources(config, region)
-    cube = create_cube(config.cube_url, region, config.title)
+    about = {"license": config.license, "attribution": config.attribution, "note": config.note}
+    cube = create_cube(config.cube_url, region, config.title, about)
     with lock.held(cube, "inputs") as still_ours, Report(config.report_path, config.title, cube.url) as report:
         cube.sweep("inputs")
         cube.sweep("ledger/inputs")
-        cube.root.attrs.update({k: v for k, v in (("license", config.license), ("attribution", config.attribution),
-                                                  ("note", config.note)) if v})  # fmt: skip
         make_groups(cube, readers)
         stages = [_stage(cube, reader) for reader in readers]
         units = tuple(region.units())
@@ -136,7 +136,7 @@ def make_groups(cube: CubeStore, readers: Sequence[Reader]) -> None:
         about = {"license": reader.source.license, "attribution": reader.source.attribution,
                  "reference_years": reader.source.reference_years}  # fmt: skip
         for layer in reader.layers:
-            cube.array(layer.path).attrs.update({k: v for k, v in about.items() if v})
+            set_attributes(cube.array(layer.path), {k: v for k, v in about.items() if v})
     for path, layers in groups.items():
         cube.ensure_group(path, [], resolution_of(layers[0]))
         make_levels(cube, Pyramid.of_inputs(layers[0].resolution, layers))

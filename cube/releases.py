@@ -55,17 +55,20 @@ def publish(cube: CubeStore, name: str) -> None:
     for product, version in release["products"].items():
         if not cube.has(group_of(product, version)):
             raise CubeError(f"release {name}: version '{version}' of {product} is not in the cube.")
-    pointer = cube.read_json(CURRENT) or {}
-    before = pointer.get("release")
-    if before != name:
-        cube.write_json(CURRENT, {"release": name, "previous": before})
+
+    def follow(pointer: dict[str, Any] | None) -> dict[str, Any]:
+        before = (pointer or {}).get("release")
+        return pointer if pointer is not None and before == name else {"release": name, "previous": before}
+
+    cube.update_json(CURRENT, follow)
 
 
 def rollback(cube: CubeStore) -> str:
     """Make readers follow the release before the current one again; returns its name."""
-    pointer = cube.read_json(CURRENT) or {}
-    before = pointer.get("previous")
-    if not before:
-        raise CubeError(f"{cube.url}: there is no earlier release to go back to.")
-    cube.write_json(CURRENT, {"release": before, "previous": pointer["release"]})
-    return str(before)
+
+    def back(pointer: dict[str, Any] | None) -> dict[str, Any]:
+        if not pointer or not pointer.get("previous"):
+            raise CubeError(f"{cube.url}: there is no earlier release to go back to.")
+        return {"release": pointer["previous"], "previous": pointer["release"]}
+
+    return str(cube.update_json(CURRENT, back)["release"])

@@ -123,12 +123,3 @@ def test_a_newer_format_is_refused(cube: CubeStore) -> None:
     path.write_text(json.dumps(document))
     with pytest.raises(CubeError, match="newer than"):
         open_cube(cube.url)
-
-
-def test_documents_are_written_whole_and_a_truncated_one_counts_as_none(cube: CubeStore) -> None:
-    cube.write_json("ledger/x/a.json", {"a": 1})
-    assert cube.read_json("ledger/x/a.json") == {"a": 1}
-    (Path(cube.url) / "ledger/x/b.json").write_text('{"a": ')
-    assert cube.read_json("ledger/x/b.json") is None
-    assert cube.list_json("ledger/x") == ["a", "b"]
-    assert not list(Path(cube.url).rglob("*.partial"))

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import pytest
 
-Kind = Literal["status", "drop", "delay", "slow", "truncate"]
+Kind = Literal["status", "drop", "lost", "delay", "slow", "truncate"]
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "content-length"}
 
 
@@ -30,9 +30,9 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "conten
 class Fault:
     """What happens to requests whose method and path match, from the first one, `every` so many, at most `times`.
 
-    status: answered with `status` and never passed on. drop: the connection is closed without an answer. delay: passed
-    on after `seconds` (longer than the client's patience: a timeout). slow: the body trickles over `seconds`.
-    truncate: half of the body, then the connection is closed.
+    status: answered with `status` and never passed on. drop: the connection is closed, nothing passed on. lost: passed on,
+    but the connection is closed before the answer. delay: passed on after `seconds` (longer than the client's patience: a
+    timeout). slow: the body trickles over `seconds`. truncate: half of the body, then the connection is closed.
     """
 
     kind: Kind
@@ -111,6 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
         answer = upstream.getresponse()
         data = answer.read()
         upstream.close()
+        if kind == "lost":
+            return self._hang_up()
         headers = [(k, v) for k, v in answer.getheaders() if k.lower() not in HOP_BY_HOP]
         length = answer.getheader("Content-Length") if self.command == "HEAD" else None
         self._send(answer.status, headers, data, length, fault)

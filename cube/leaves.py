@@ -1,0 +1,172 @@
+"""How a leaf group comes to be: its coordinates, its CRS, its labels, its sharded arrays and their consolidated metadata.
+
+Everything here may be cut off at any moment and asked for again: what is whole is left as it is, what is not is made anew,
+and a group that is whole already is not written at all, so that whoever reads it meanwhile notices nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import zarr
+import zarr.codecs
+from numpy.typing import NDArray
+from zarr.abc.store import Store
+
+from cube import conventions
+from cube.errors import CubeError
+from cube.grid import Region
+from cube.layers import Layer
+
+SPECIES_PER_SHARD: Final = 128
+MAP_CHUNK: Final = 400  # pixels a side of an inner chunk that a map tile reads
+CELL_CHUNK: Final = 50  # pixels a side where one cell's whole vector is read at once
+FINE_CHUNK: Final = 500  # pixels of 10 m
+VECTOR_DIMS: Final = frozenset({"rank", "landsat_band", "quarter", "climate_variable", "climate_month"})
+
+
+def shards(layer: Layer, sizes: Sequence[int], unit_pixels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(inner chunk, shard) of an array with leading axes of `sizes` whose unit is `unit_pixels` a side."""
+    vector = any(d in VECTOR_DIMS for d in layer.dims)
+    finest = FINE_CHUNK if layer.resolution == "10m" else CELL_CHUNK if vector else MAP_CHUNK
+    side = min(finest, unit_pixels)
+    chunk, shard = [], []
+    for dim, size in zip(layer.dims, sizes, strict=True):
+        chunk.append(size if dim in VECTOR_DIMS else 1)
+        shard.append(SPECIES_PER_SHARD if dim == "species" else size)
+    return (*chunk, side, side), (*shard, unit_pixels, unit_pixels)
+
+
+def set_attributes(node: zarr.Group | zarr.Array[Any], attributes: Mapping[str, Any]) -> bool:
+    """Write those of `attributes` that a node does not have already; whether any was written."""
+    wanted = json.loads(json.dumps(dict(attributes)))  # as they come back: lists, not tuples
+    held = node.attrs.asdict()
+    changed = {k: v for k, v in wanted.items() if k not in held or held[k] != v}
+    if changed:
+        node.attrs.update(changed)
+    return bool(changed)
+
+
+def make_leaf(store: Store, region: Region, path: str, layers: Sequence[Layer], resolution: int, level: int,
+              labels: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any],
+              layer_attributes: Mapping[str, Any], consolidate: bool) -> zarr.Group:  # fmt: skip
+    """Make the leaf group `path` of a cube with `layers`; see `CubeStore.ensure_group`."""
+    # Without what was consolidated before: it does not know the arrays that are added now.
+    group = zarr.open_group(store, path=path, mode="r+", use_consolidated=False)
+    set_attributes(
+        group,
+        {
+            "Conventions": "CF-1.11",
+            # xarray then takes the grid mapping as a coordinate, which rioxarray looks for.
+            "coordinates": conventions.GRID_MAPPING,
+            **conventions.spatial_attributes(region, resolution, level),
+            **attributes,
+        },
+    )
+    _add_coordinates(group, region, resolution, level)
+    for layer in layers:
+        for dim in layer.dims:
+            values = np.asarray(layer.labels[dim], dtype=object) if dim in layer.labels else labels.get(dim)
+            if values is not None:
+                _ensure_labels(group, dim, values)
+        _add_layer(group, region, layer, resolution, level, layer_attributes)
+    if consolidate:
+        consolidate_if_changed(store, path)
+    return group
+
+
+def consolidate_if_changed(store: Store, path: str) -> None:
+    """Consolidate the metadata of the group `path`, unless what is consolidated there is what its members say."""
+    held = zarr.open_group(store, path=path, mode="r").metadata.consolidated_metadata
+    group = zarr.open_group(store, path=path, mode="r", use_consolidated=False)
+    now = {name: _told(node.metadata) for name, node in group.members(max_depth=None)}
+    if held is None or {name: _told(metadata) for name, metadata in held.flattened_metadata.items()} != now:
+        zarr.consolidate_metadata(store, path=path)
+
+
+def _told(metadata: Any) -> str:
+    """Metadata as text: fill values that are NaN equal themselves there, and a group's own consolidation is left out."""
+    document = metadata.to_dict()
+    document.pop("consolidated_metadata", None)
+    return json.dumps(document, sort_keys=True, default=str)
+
+
+def _add_coordinates(group: zarr.Group, region: Region, resolution: int, level: int) -> None:
+    if conventions.GRID_MAPPING in group:
+        return
+    # The grid mapping comes last: without it, axes that are there may have lost their values to a kill.
+    for axis, values in zip("yx", region.coordinates(resolution, level), strict=True):
+        group.create_array(
+            axis, data=values, chunks=values.shape, dimension_names=(axis,), overwrite=True,
+            attributes=conventions.axis_attributes(axis), compressors=zarr.codecs.ZstdCodec(level=3),
+        )  # fmt: skip
+    group.create_array(
+        conventions.GRID_MAPPING, data=np.asarray(0, np.int32), dimension_names=(), overwrite=True,
+        attributes=conventions.grid_mapping_attributes(region, resolution, level),
+    )  # fmt: skip
+
+
+def _ensure_labels(group: zarr.Group, dim: str, values: NDArray[Any]) -> None:
+    if dim in group:
+        array = group[dim]
+        assert isinstance(array, zarr.Array)
+        if array.shape == values.shape and (np.asarray(array[:]) == values).all():
+            return
+        for name, other in group.arrays():
+            # Labels are whole before the first layer is made, so these are other labels and not half of the same.
+            if name != dim and dim in (getattr(other.metadata, "dimension_names", None) or ()):
+                raise CubeError(
+                    f"{group.path}: '{name}' was made for other values of '{dim}' ({array.shape[0]} of them, now"
+                    f" {values.shape[0]}); write a new version, or remove the group from the cube."
+                )
+    add_labels(group, dim, values)
+
+
+def add_labels(group: zarr.Group, name: str, values: NDArray[Any], dim: str | None = None,
+               attributes: Mapping[str, Any] | None = None) -> None:  # fmt: skip
+    """Write a one-dimensional array `name` along `dim` (its own name), replacing what was there; text becomes `string`."""
+    text = values.dtype.kind in "OUT"
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype="string" if text else values.dtype,
+        chunks=(max(1, values.shape[0]),),
+        dimension_names=(dim or name,),
+        attributes=dict(attributes or {}),
+        compressors=zarr.codecs.ZstdCodec(level=3),
+        overwrite=True,
+    )
+    array[:] = values.astype(object) if text else values
+
+
+def _add_layer(group: zarr.Group, region: Region, layer: Layer, resolution: int, level: int, extra: Mapping[str, Any]) -> None:
+    if layer.name in group:
+        return
+    lead: list[int] = []
+    for dim in layer.dims:
+        coordinate = group[dim]
+        assert isinstance(coordinate, zarr.Array)
+        lead.append(coordinate.shape[0])
+    inner, outer = shards(layer, lead, region.unit_km * 1000 // resolution)
+    spatial = conventions.spatial_attributes(region, resolution, level)
+    spatial.pop("proj:wkt2")  # said once by the group
+    group.create_array(
+        layer.name,
+        shape=(*lead, *region.shape(resolution, level)),
+        dtype=layer.dtype,
+        chunks=inner,
+        shards=outer,
+        fill_value=layer.fill,
+        compressors=zarr.codecs.ZstdCodec(level=3),
+        dimension_names=(*layer.dims, "y", "x"),
+        attributes={
+            **layer.attributes(),
+            "grid_mapping": conventions.GRID_MAPPING,
+            "_FillValue": conventions.fill_attribute(layer.dtype, layer.fill),
+            **spatial,
+            **extra,
+        },
+    )
