@@ -21,6 +21,7 @@ from cube.inputs import LANDSAT_BANDS
 
 PROBED: Final = 2000  # entries of a folder that are looked at; a folder of cubes holds millions
 DEPTH: Final = 7
+TRIED: Final = 100  # folders of two digits; a folder has no more of them
 TABLES: Final = (".csv", ".parquet", ".csv.gz")
 VALUES: Final = {"elevation": "elevation", "footprint": "footprint", "landcover": "land-?cover", "soil": "soil-?grid"}
 IMAGES: Final = (".jpeg", ".jpg", ".tif", ".tiff")
@@ -127,7 +128,7 @@ def _observations(words: str) -> str:
 
 
 def _split(words: str) -> str:
-    hits = re.findall(r"-(train|val|test(?:-(?:iid|ood|glc25))?)(?=-)", words)
+    hits = re.findall(r"-(train|val|test(?:-(?:iid|ood|glc25))?)(?=-)", words.replace("-test-labels-", "-test-"))
     return hits[-1].replace("-", "_") if hits else ""
 
 
@@ -181,16 +182,16 @@ def _leaf(root: Path, path: Path, files: list[str]) -> Found | None:
     return Found(path, what, _observations(words), _split(words), pattern=pattern, nested=nested)
 
 
-def _first_below(path: Path) -> str | None:
-    """Name of one file two folders of digits down (one, for ids under three digits)."""
-    for _ in range(2):
-        with os.scandir(path) as entries:
-            inner = next((e.name for e in islice(entries, PROBED) if e.is_dir() and _is_digits(e.name)), None)
-        if inner is None:
-            return None
-        path = path / inner
-        with os.scandir(path) as entries:
+def _first_below(path: Path, depth: int = 2) -> str | None:
+    """Name of one file two folders of digits down (one, for ids under three digits); a few empty folders are passed over."""
+    if depth == 0:
+        return None
+    with os.scandir(path) as entries:
+        inner = [Path(e.path) for e in islice(entries, PROBED) if e.is_dir() and _is_digits(e.name)][:TRIED]
+    for folder in inner:
+        with os.scandir(folder) as entries:
             name = next((e.name for e in islice(entries, PROBED) if e.is_file() and e.name.endswith((".pt", *IMAGES))), None)
+        name = name or _first_below(folder, depth - 1)
         if name is not None:
             return name
     return None
