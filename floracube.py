@@ -240,17 +240,24 @@ def info(cube: CUBE, as_json: JSON = False) -> None:
     print(json.dumps(document, indent=1) if as_json else text(document))
 
 
-@app.command(epilog="Example: `floracube export demo-out/cube.zarr indicators.richness richness.tif`")
+@app.command(epilog="Example: `floracube export demo-out/cube.zarr indicators.richness richness.tif --level 1`")
 def export(
     cube: CUBE,
-    layer: Annotated[str, typer.Argument(help="Layer id: `species.fagus_sylvatica`, `indicators.richness`, ...")],
+    layer: Annotated[str, typer.Argument(help="Layer id: `species.fagus_sylvatica`, `indicators.richness`, `inputs.slope` ...")],
     out: Annotated[Path, typer.Argument(help="GeoTIFF to write.", metavar="OUT.tif")],
+    level: Annotated[int, typer.Option(help="Pyramid level: 0 is the finest, each other half as fine.", min=0)] = 0,
+    bbox: Annotated[str | None, typer.Option(help="A window in degrees.", metavar="W,S,E,N")] = None,
+    as_json: JSON = False,
 ) -> None:
-    """Write a layer of CUBE as a Cloud Optimized GeoTIFF."""
+    """Write a layer of CUBE as a Cloud Optimized GeoTIFF; without a band named, all of its bands."""
+    from cube.export import as_text, parse_bbox
     from cube.export import export as run
 
-    run(cube, layer, out)
-    say.print(f"{layer} is in {out}.", highlight=False)
+    document = run(cube, layer, out, level, parse_bbox(bbox))
+    if as_json:
+        print(json.dumps(document, indent=1))
+    else:
+        say.print(as_text(document), highlight=False)
 
 
 @app.command(epilog="Example: `floracube serve demo-out/cube.zarr --port 8000`")

@@ -1,120 +1,201 @@
-"""Any layer leaves the cube as a Cloud Optimized GeoTIFF, with values in units, colours for classes, and its attribution."""
+"""Any layer leaves the cube as a Cloud Optimized GeoTIFF: stored values with scale, units, names, legend and licence.
+
+The file is written block by block beside its place and moved there whole, so memory does not grow with the region and
+nobody finds half a file. Which array a layer id names is `cube.selection`.
+"""
 
 from __future__ import annotations
 
-import re
+import shutil
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from xml.etree import ElementTree
 
 import numpy as np
 import rasterio
-from numpy.typing import NDArray
+import rasterio.shutil
+from affine import Affine
+from pyproj import Transformer
 from rasterio.crs import CRS
-from rasterio.io import MemoryFile
-from rio_cogeo.cogeo import cog_translate
-from rio_cogeo.profiles import cog_profiles
+from rasterio.io import DatasetWriter
+from rasterio.windows import Window as RasterWindow
 
-from cube import grid, releases
+from cube import grid
 from cube.errors import CubeError
-from cube.inputs import INPUTS
+from cube.grid import Window
+from cube.selection import Selection, select
 from cube.store import CubeStore, open_cube
 
+BLOCK: Final = 512  # pixels a side of a block of the file
+READ_BYTES: Final = 64 * 2**20  # stored bytes read at once
+CACHE_BYTES: Final = 128 * 2**20  # of GDAL, whose own is a share of the machine
 
-def slug(text: str) -> str:
-    """A name as layer ids write it: `Fagus sylvatica L.` is `fagus_sylvatica_l`."""
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
-
-
-def locate(cube: CubeStore, layer_id: str) -> tuple[str, tuple[int, ...], str]:
-    """(path of the array, index of its leading axes, title) of a layer such as `species.fagus_sylvatica`.
-
-    Inputs with bands are named with one: `inputs.bioclim.bio1`. Indicators give their estimate unless a bound is named:
-    `indicators.richness.upper`. Raises `CubeError` for what is not there.
-    """
-    product, _, rest = layer_id.partition(".")
-    name, *bands = rest.split(".") if rest else [""]
-    if product == "inputs" and name in INPUTS:
-        path, known = INPUTS[name].path, INPUTS[name].dims
-    elif product in releases.PRODUCTS:
-        held = releases.current(cube)["products"]
-        if product not in held:
-            raise CubeError(f"{cube.url}: the current release has no {product}.")
-        group = releases.group_of(product, held[product])
-        if product == "species":
-            names = [str(n) for n in np.asarray(cube.array(f"{group}/species")[:])]
-            found = [i for i, n in enumerate(names) if slug(n) == name]
-            if not found:
-                raise CubeError(f"'{layer_id}' is not a layer: no species of the cube is called so.")
-            return f"{group}/occurrence", (found[0],), names[found[0]]
-        path, known = f"{group}/{name}", ("bound",) if product == "indicators" else ()
-    else:
-        raise CubeError(f"'{layer_id}' is not a layer id such as indicators.richness or species.fagus_sylvatica.")
-    array = cube.array(path)
-    title = str(array.attrs.get("long_name", name))
-    if product == "indicators" and not bands:
-        bands = ["estimate"]
-    if len(bands) != len(known):
-        raise CubeError(f"'{layer_id}': the layer {name} has the axes {', '.join(known) or 'none'}; name one of each.")
-    index = []
-    for dim, band in zip(known, bands, strict=True):
-        labels = [str(x) for x in np.asarray(cube.array(f"{path.rsplit('/', 1)[0]}/{dim}")[:])]
-        if band not in labels:
-            raise CubeError(f"'{layer_id}': {dim} '{band}' is not there; known are {', '.join(labels[:20])}.")
-        index.append(labels.index(band))
-    return path, tuple(index), " ".join([title, *bands])
+BBox = tuple[float, float, float, float]
 
 
-def export(url: str, layer_id: str, out: Path) -> None:
-    """Write a layer as a COG at 50 m (inputs: their own resolution): classes as bytes or uint16 with a colour table.
+def export(url: str, layer_id: str, out: Path, level: int = 0, bbox: BBox | None = None) -> dict[str, Any]:
+    """Write a layer (inputs: at their own resolution) as a COG and say what was written.
 
-    Continuous layers are float32 in units, NaN where there is no data. Raises `CubeError` for an unknown layer.
+    `level` is the pyramid level, `bbox` (west, south, east, north) in degrees cuts a window, grown outward to whole pixels.
+    Values are those of the cube: a stored value times the file's scale plus its offset is in units, and 'no data' is the
+    file's nodata. Classes come with colour table and names; up to 255 of them are bytes, more are uint16. Class names lie
+    in the file as CF flags and beside it in `<out>.aux.xml`, where GDAL and QGIS look for them.
+    Raises `CubeError` for an unknown layer, a window outside the cube, a place that cannot be written.
     """
     cube = open_cube(url)
-    path, index, title = locate(cube, layer_id)
-    array = cube.array(path)
-    attrs = dict(array.attrs)
-    stored = np.asarray(array[index])
-    classes = attrs.get("floracube_kind") == "class"
-    values, nodata = (stored, float(np.asarray(array.fill_value))) if classes else (_decoded(cube, path, index, stored), np.nan)
-    resolution = (cube.region.grown_bounds[2] - cube.region.grown_bounds[0]) // stored.shape[1]
+    chosen = select(cube, layer_id, level)
+    window = _window(cube, chosen, bbox, layer_id)
+    folder = out.parent / f".{out.name}.{uuid.uuid4().hex}.partial"
+    try:
+        folder.mkdir(parents=True)
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+            document = _write(cube, chosen, window, layer_id, folder)
+        legend = folder / "cog.tif.aux.xml"
+        if legend.exists():
+            legend.replace(out.with_name(f"{out.name}.aux.xml"))
+        (folder / "cog.tif").replace(out)
+    except (OSError, rasterio.errors.RasterioError) as error:
+        raise CubeError(f"{out}: cannot be written ({error}); check the folder, its rights and the space left.") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return {"layer": layer_id, "file": str(out), **document, "bytes": out.stat().st_size}
+
+
+def parse_bbox(text: str | None) -> BBox | None:
+    """`W,S,E,N` in degrees as numbers; raises `CubeError` for anything else."""
+    if text is None:
+        return None
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+    except ValueError:
+        raise CubeError(f"--bbox is '{text}'; write four numbers in degrees, W,S,E,N.") from None
+    return west, south, east, north
+
+
+def _window(cube: CubeStore, chosen: Selection, bbox: BBox | None, layer_id: str) -> Window:
+    height, width = chosen.array.shape[-2:]
+    if bbox is None:
+        return Window(0, 0, height, width)
+    west, south, east, north = bbox
+    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+        raise CubeError(f"--bbox is {west:g},{south:g},{east:g},{north:g}; it must be W,S,E,N in degrees with W < E and S < N.")
+    edges = Transformer.from_crs(4326, grid.EPSG, always_xy=True).transform_bounds(west, south, east, north, densify_pts=21)
+    inverse = ~cube.region.transform(chosen.resolution, chosen.level)
+    left, top = inverse * (edges[0], edges[3])
+    right, bottom = inverse * (edges[2], edges[1])
+    row, col = max(0, int(np.floor(top))), max(0, int(np.floor(left)))
+    row1, col1 = min(height, int(np.ceil(bottom))), min(width, int(np.ceil(right)))
+    if row >= row1 or col >= col1:
+        raise CubeError(
+            f"--bbox {west:g},{south:g},{east:g},{north:g} lies outside the cube {cube.url}; nothing of {layer_id} is there."
+        )
+    return Window(row, col, row1 - row, col1 - col)
+
+
+def _write(cube: CubeStore, chosen: Selection, window: Window, layer_id: str, folder: Path) -> dict[str, Any]:
+    """Blocks of the cube to a plain GeoTIFF, that one to `cog.tif`; both in `folder`."""
+    array, classes = chosen.array, chosen.classes
+    dtype, fill = np.dtype(array.dtype), np.asarray(array.fill_value).item()
+    if classes and max(value for value, _, _ in classes) < 255:
+        # A palette of bytes is what every tool draws and a 256th of the colour table that uint16 needs.
+        dtype, fill = np.dtype(np.uint8), 255
+    transform = cube.region.transform(chosen.resolution, chosen.level) * Affine.translation(window.col, window.row)
     profile: dict[str, Any] = {
-        "driver": "GTiff", "height": values.shape[0], "width": values.shape[1], "count": 1, "dtype": values.dtype,
-        "crs": CRS.from_epsg(grid.EPSG), "transform": cube.region.transform(resolution), "nodata": nodata,
+        "driver": "GTiff", "height": window.height, "width": window.width, "count": len(chosen.bands), "dtype": dtype,
+        "crs": CRS.from_epsg(grid.EPSG), "transform": transform, "nodata": fill, "tiled": True, "blockxsize": BLOCK,
+        "blockysize": BLOCK, "interleave": "band", "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer", "sparse_ok": True,
     }  # fmt: skip
-    with MemoryFile() as memory:
-        with memory.open(**profile) as target:
-            target.write(values, 1)
-            target.set_band_description(1, title)
-            target.update_tags(
-                **{k: str(attrs[k]) for k in ("units", "references") if k in attrs},
-                **{k: str(cube.root.attrs[k]) for k in ("title", "license", "attribution", "note") if k in cube.root.attrs},
-            )
-            if classes and values.dtype == np.uint8 and "flag_colors" in attrs:
-                target.write_colormap(1, _colour_table(attrs))
-        with memory.open() as source:
-            try:
-                cog_translate(source, out, cog_profiles.get("deflate"), in_memory=True, quiet=True,
-                              overview_resampling="mode" if classes else "average", forward_band_tags=True)  # fmt: skip
-            except (OSError, rasterio.errors.RasterioError) as error:
-                raise CubeError(f"{out}: cannot be written ({error}).") from None
-
-
-def _decoded(cube: CubeStore, path: str, index: tuple[int, ...], stored: NDArray[Any]) -> NDArray[np.float32]:
-    """Values in units; probabilities of a species are multiplied by its own step."""
-    array = cube.array(path)
-    values = stored.astype(np.float32)
-    if not np.issubdtype(stored.dtype, np.floating):
-        values[stored == array.fill_value] = np.nan
-    if path.endswith("/occurrence"):
-        steps = cube.array(path.replace("/occurrence", "/scale"))
-        return values * np.float32(np.asarray(steps[index[0]]))
-    scale, offset = (float(str(array.attrs.get(k, d))) for k, d in (("scale_factor", 1.0), ("add_offset", 0.0)))
-    return np.asarray(values * scale + offset, np.float32)
-
-
-def _colour_table(attrs: dict[str, Any]) -> dict[int, tuple[int, int, int, int]]:
-    colours = str(attrs["flag_colors"]).split()
+    plain, cog = folder / "plain.tif", folder / "cog.tif"
+    with rasterio.open(plain, "w", **profile) as target:
+        _describe(target, cube, chosen, layer_id)
+        for part in _parts(window, array.dtype.itemsize * len(chosen.bands)):
+            values = chosen.read(part)
+            if (values != array.fill_value).any():
+                stored = np.where(values == array.fill_value, fill, values).astype(dtype)
+                target.write(stored, window=RasterWindow(part.col - window.col, part.row - window.row, part.width, part.height))
+    options = {"COMPRESS": "DEFLATE", "BLOCKSIZE": str(BLOCK), "BIGTIFF": "IF_SAFER", "NUM_THREADS": "ALL_CPUS",
+               "OVERVIEW_RESAMPLING": "MODE" if chosen.categorical else "AVERAGE",
+               "PREDICTOR": "NO" if chosen.categorical else "YES"}  # fmt: skip
+    rasterio.shutil.copy(plain, cog, driver="COG", **options)
+    if classes:
+        (folder / "cog.tif.aux.xml").write_bytes(_legend(classes, len(chosen.bands)))
+    west, south, east, north = rasterio.transform.array_bounds(window.height, window.width, transform)
     return {
-        int(v): (int(c[1:3], 16), int(c[3:5], 16), int(c[5:7], 16), 255)
-        for v, c in zip(attrs["flag_values"], colours, strict=True)
-    }
+        "title": chosen.title, "level": chosen.level, "resolution_m": transform.a, "shape": [window.height, window.width],
+        "bands": list(chosen.bands), "dtype": str(dtype), "nodata": None if fill != fill else fill, "scale": chosen.step,
+        "offset": chosen.offset, "units": str(array.attrs.get("units", "1")), "classes": len(classes),
+        "bounds": [west, south, east, north], "crs": f"EPSG:{grid.EPSG}",
+    }  # fmt: skip
+
+
+def _parts(window: Window, bytes_a_pixel: int) -> Iterator[Window]:
+    """Tiles of whole blocks of the file, no more than READ_BYTES each (or one block)."""
+    side = BLOCK * max(1, int((READ_BYTES / bytes_a_pixel) ** 0.5) // BLOCK)
+    for row in range(window.row, window.row + window.height, side):
+        for col in range(window.col, window.col + window.width, side):
+            yield Window(row, col, min(side, window.row + window.height - row), min(side, window.col + window.width - col))
+
+
+def _describe(target: DatasetWriter, cube: CubeStore, chosen: Selection, layer_id: str) -> None:
+    """Names, units, scale, colours, and who made it under which licence: a layer's own before the cube's."""
+    attrs: Any = {**cube.root.attrs, **chosen.array.attrs}
+    said = (
+        "license",
+        "attribution",
+        "references",
+        "reference_years",
+        "reference_year",
+        "reference_area_m2",
+        "note",
+        "cell_methods",
+    )
+    tags = {key: str(attrs[key]) for key in said if key in attrs}
+    target.update_tags(TITLE=chosen.title, LAYER=layer_id, CUBE=str(cube.root.attrs.get("title", "")), **tags,
+                       **({"version": chosen.version} if chosen.version else {}))  # fmt: skip
+    count = len(chosen.bands)
+    target.descriptions = chosen.bands
+    target.units = (str(attrs.get("units", "1")),) * count
+    if (chosen.step, chosen.offset) != (1.0, 0.0):
+        target.scales, target.offsets = (chosen.step,) * count, (chosen.offset,) * count
+    if chosen.classes:
+        flags = {key: " ".join(map(str, attrs[key])) if key == "flag_values" else attrs[key]
+                 for key in ("flag_values", "flag_meanings", "flag_colors")}  # fmt: skip
+        for band in range(1, count + 1):
+            target.update_tags(band, **flags)
+        if count == 1:
+            target.write_colormap(1, {value: (*_rgb(colour), 255) for value, _, colour in chosen.classes})
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def _legend(classes: tuple[tuple[int, str, str], ...], bands: int) -> bytes:
+    """Class names as GDAL reads them: category names and a raster attribute table (usages of GDALRATFieldUsage)."""
+    root = ElementTree.Element("PAMDataset")
+    names = {value: name for value, name, _ in classes}
+    columns = (("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8), ("Alpha", 0, 9))
+    for band in range(1, bands + 1):
+        part = ElementTree.SubElement(root, "PAMRasterBand", band=str(band))
+        categories = ElementTree.SubElement(part, "CategoryNames")
+        for value in range(max(names) + 1):
+            ElementTree.SubElement(categories, "Category").text = names.get(value, "")
+        table = ElementTree.SubElement(part, "GDALRasterAttributeTable", tableType="thematic")
+        for i, (name, kind, usage) in enumerate(columns):
+            field = ElementTree.SubElement(table, "FieldDefn", index=str(i))
+            for tag, said in (("Name", name), ("Type", str(kind)), ("Usage", str(usage))):
+                ElementTree.SubElement(field, tag).text = said
+        for i, (value, name, colour) in enumerate(classes):
+            row = ElementTree.SubElement(table, "Row", index=str(i))
+            for cell in (value, name, *_rgb(colour), 255):
+                ElementTree.SubElement(row, "F").text = str(cell)
+    return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def as_text(document: dict[str, Any]) -> str:
+    """What was written, for a person."""
+    rows, cols = document["shape"]
+    bands = f", {len(document['bands'])} bands" if len(document["bands"]) > 1 else ""
+    return f"{document['layer']} is in {document['file']}: {rows} x {cols} pixels of {document['resolution_m']:g} m{bands}."

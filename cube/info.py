@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from cube import releases
+from cube import backends, releases, standing
+from cube.grid import RESOLUTIONS
 from cube.inputs import INPUTS
 from cube.store import CubeStore, open_cube
 
 
 def describe(url: str) -> dict[str, Any]:
-    """Region, inputs with their units done, products with their versions, releases. Raises `CubeError` without a cube."""
+    """Region, inputs with their units and overviews done, products with their versions, releases; as the receipts say.
+
+    `bytes` are those on the disk, None where the cube is no local folder (asking a bucket takes minutes). Raises
+    `CubeError` without a cube.
+    """
     cube = open_cube(url)
-    units = list(cube.region.units())
+    units, squares = standing.expected(cube, cube.region)
     return {
         "url": cube.url,
         "title": cube.attributes.get("title"),
@@ -21,22 +26,71 @@ def describe(url: str) -> dict[str, Any]:
         "unit_km": cube.region.unit_km,
         "shape": list(cube.region.shape()),
         "units": len(units),
-        "inputs": _inputs(cube, len(units)),
-        "products": {p: cube.groups(f"products/{p}") for p in releases.PRODUCTS if cube.has(f"products/{p}")},
+        "levels": cube.region.levels(),
+        "squares": len(squares),
+        "inputs": _inputs(cube, len(units), len(squares)),
+        "products": _products(cube),
         "releases": cube.list_json("releases"),
         "current": releases.current(cube)["name"],
     }
 
 
-def _inputs(cube: CubeStore, units: int) -> dict[str, dict[str, Any]]:
+def _state(stage: standing.Stage | None, units: int, squares: int) -> dict[str, Any]:
+    done = len(stage.done) if stage else 0
+    above = len(stage.squares_done) if stage else 0
+    return {"units_done": done, "complete": done >= units, "squares_done": above,
+            "overviews_complete": done >= units and above >= squares}  # fmt: skip
+
+
+def _inputs(cube: CubeStore, units: int, squares: int) -> dict[str, dict[str, Any]]:
+    stages = standing.stages_by_layer(cube)
     out = {}
-    for layer in INPUTS.values():
-        if cube.has(layer.path):
-            done = len(cube.list_json(f"ledger/inputs/{layer.name}"))
-            derived = done == 0 and layer.name in ("relief", "slope", "northness", "eastness")
-            done = len(cube.list_json("ledger/inputs/elevation")) if derived else done
-            out[layer.name] = {"resolution": layer.resolution, "units_done": done, "complete": done >= units}
+    for name in standing.held_inputs(cube):
+        layer = INPUTS[name]
+        stage = stages.get(name)
+        out[name] = {"resolution": layer.resolution, "stage": stage.path if stage else None,
+                     **_state(stage, units, squares), "bytes": _bytes(cube, layer.path)}  # fmt: skip
     return out
+
+
+def _products(cube: CubeStore) -> dict[str, dict[str, dict[str, Any]]]:
+    named = {
+        release: (cube.read_json(f"releases/{release}.json") or {}).get("products", {}) for release in cube.list_json("releases")
+    }
+    out: dict[str, dict[str, dict[str, Any]]] = {}
+    for product, names in standing.versions(cube).items():
+        for version in names:
+            units, squares = standing.expected(cube, standing.predicted_region(cube, version))
+            state = _state(standing.Stage(cube, f"predict/{version}"), len(units), len(squares))
+            if product == "composition":
+                state["overviews_complete"] = None  # has no levels
+            out.setdefault(product, {})[version] = {
+                "units": len(units), **state, "bytes": _bytes(cube, f"products/{product}/{version}"),
+                "releases": [release for release, held in named.items() if held.get(product) == version],
+            }  # fmt: skip
+    return out
+
+
+def _bytes(cube: CubeStore, path: str) -> int | None:
+    folder = backends.local_path(cube.url)
+    if folder is None:
+        return None
+    return sum(file.stat().st_size for file in (folder / path).rglob("*") if file.is_file())
+
+
+def _size(count: int | None) -> str:
+    if count is None:
+        return ""
+    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.3g} {units[0]}"
+
+
+def _progress(row: dict[str, Any], units: int) -> str:
+    if not row["complete"]:
+        return f"{row['units_done']} of {units} units"
+    return "complete" if row["overviews_complete"] is not False else "complete, overviews are not"
 
 
 def text(document: dict[str, Any]) -> str:
@@ -45,13 +99,16 @@ def text(document: dict[str, Any]) -> str:
     lines = [
         f"{document['title']}: {document['url']}",
         f"  E {w}-{e} km, N {s}-{n} km (EPSG:3035), {document['shape'][0]} x {document['shape'][1]} cells of 50 m,"
-        f" {document['units']} units of {document['unit_km']} km",
+        f" {document['units']} units of {document['unit_km']} km, {document['levels']} levels of overviews",
         "  inputs:",
     ]
-    for name, row in document["inputs"].items():
-        state = "complete" if row["complete"] else f"{row['units_done']} of {document['units']} units"
-        lines.append(f"    {name:<12} {row['resolution']:>4}  {state}")
-    lines.append("  products:")
-    lines += [f"    {name:<12} {', '.join(versions)}" for name, versions in document["products"].items()]
+    order = sorted(document["inputs"].items(), key=lambda item: list(RESOLUTIONS).index(item[1]["resolution"]))
+    for name, row in order:
+        lines.append(f"    {name:<16} {row['resolution']:>4}  {_size(row['bytes']):>8}  {_progress(row, document['units'])}")
+    lines.append("  products:" if document["products"] else "  products: none yet")
+    for product, versions in document["products"].items():
+        for version, row in versions.items():
+            used = f", in release {', '.join(row['releases'])}" if row["releases"] else ", in no release"
+            lines.append(f"    {product:<12} {version:<8} {_size(row['bytes']):>8}  {_progress(row, row['units'])}{used}")
     lines.append(f"  releases: {', '.join(document['releases']) or 'none'}; readers follow {document['current'] or 'none'}")
     return "\n".join(lines)

@@ -24,8 +24,9 @@ from cube import conventions
 from cube.coarsen import Votes, block_sums, rounded_mean, valid_cells, valid_sums
 from cube.grid import CELL, RESOLUTIONS, Window
 from cube.layers import Layer
+from cube.leaves import SPECIES_PER_SHARD
 from cube.squares import Square
-from cube.store import SPECIES_PER_SHARD, CubeStore
+from cube.store import CubeStore
 
 SPAN: Final = 3  # levels between two that keep sums: a square reads at most 2^3 x 2^3 squares of pixels
 BLOCK_BYTES: Final = 64 * 2**20  # stored bytes that are read at once
@@ -161,9 +162,26 @@ def build_square(cube: CubeStore, pyramid: Pyramid, square: Square) -> Built:
     """
     counts, checksums = {}, {}
     for layer in pyramid.layers:
-        build = _majority_square if layer.kind == "class" else _mean_square
-        counts[f"{layer.name} valid"], checksums[layer.name] = build(cube, pyramid, layer, square)
+        path, valid, crc = f"{pyramid.group(square.level)}/{layer.name}", 0, 0
+        for target, selection, values in square_values(cube, pyramid, layer, square):
+            cube.array(target)[selection] = values
+            if target == path:
+                valid += int(valid_cells(values, layer.fill).sum())
+                crc = zlib.crc32(values.data, crc)
+        counts[f"{layer.name} valid"], checksums[layer.name] = valid, crc
     return Built(counts, checksums)
+
+
+Piece = tuple[str, tuple[slice, ...], Array]  # path of an array, what of it, the stored values that belong there
+
+
+def square_values(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square) -> Iterator[Piece]:
+    """What belongs into a square of a layer, whole shards after one another, computed from what lies below and not written.
+
+    With its kept sums and counts, where the level has some.
+    """
+    pieces = _majorities if layer.kind == "class" else _means
+    return pieces(cube, pyramid, layer, square)
 
 
 @dataclass(frozen=True)
@@ -195,13 +213,12 @@ def _sum_paths(pyramid: Pyramid, layer: Layer, level: int) -> tuple[str, str]:
     return f"{pyramid.sums(level)}/{layer.name}_sum", f"{pyramid.sums(level)}/{layer.name}_count"
 
 
-def _mean_square(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square) -> tuple[int, int]:
+def _means(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square) -> Iterator[Piece]:
     level = square.level
     below = _below(cube, pyramid, layer, level)
     paths = [f"{pyramid.group(level)}/{layer.name}", *(_sum_paths(pyramid, layer, level) if level in _kept(cube) else ())]
     targets = [cube.array(path) for path in paths]
     window = square.window(pyramid.resolution)
-    valid, crc = 0, 0
     for lead in _leads(targets[0], layer):
         lengths = tuple(part.stop - part.start for part in lead)
         shards = [np.empty((*lengths, window.height, window.width), target.dtype) for target in targets]
@@ -214,15 +231,12 @@ def _mean_square(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square
             if len(shards) > 1:
                 shards[1][where] = np.where(count > 0, total, targets[1].fill_value)
                 shards[2][where] = count
-        for target, values in zip(targets, shards, strict=True):
-            target[(*lead, *window.slices)] = values
-        valid += int(valid_cells(shards[0], layer.fill).sum())
-        crc = zlib.crc32(shards[0].data, crc)
-    return valid, crc
+        yield from ((path, (*lead, *window.slices), values) for path, values in zip(paths, shards, strict=True))
 
 
-def _majority_square(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square) -> tuple[int, int]:
-    source, target = (cube.array(f"{group}/{layer.name}") for group in (pyramid.source, pyramid.group(square.level)))
+def _majorities(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square) -> Iterator[Piece]:
+    path = f"{pyramid.group(square.level)}/{layer.name}"
+    source, target = cube.array(f"{pyramid.source}/{layer.name}"), cube.array(path)
     window, factor, fill = square.window(pyramid.resolution), 2**square.level, int(layer.fill)
     out = np.empty((*target.shape[:-2], window.height, window.width), target.dtype)
     for index in np.ndindex(target.shape[:-2]):
@@ -235,8 +249,7 @@ def _majority_square(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Sq
                 cols = (col + np.arange(values.shape[1])) // factor
                 votes.add(values.ravel(), (rows[:, None] * part.width + cols).ravel(), fill)
             out[(*index, *_within(part, window))] = votes.winners(target.dtype, fill).reshape(part.height, part.width)
-    target[(..., *window.slices)] = out
-    return int(valid_cells(out, fill).sum()), zlib.crc32(out.data)
+    yield path, (*(slice(0, length) for length in target.shape[:-2]), *window.slices), out
 
 
 def _leads(array: zarr.Array[Any], layer: Layer) -> Iterator[tuple[slice, ...]]:

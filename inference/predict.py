@@ -17,8 +17,10 @@ from cube.config import Config
 from cube.errors import ConfigError, CubeError
 from cube.grid import Unit
 from cube.ledger import Ledger, digest
+from cube.overviews import Overviews, build_overviews
 from cube.records.traits import traits_attributes
 from cube.store import CubeStore, open_cube
+from cube.workers import Workers
 from inference import products
 from inference.cascade import Job, run_unit
 from inference.indicators import applicable
@@ -84,11 +86,15 @@ def predict(
         if progress:
             progress(done, len(units), cells, unit.name)
     if not failures:
-        if progress:
-            progress(len(units), len(units), cells, "pyramids")
         classes = model.habitats.flags() if model.habitats else {}
-        built = products.pyramids(versions, config.predict.area_m2, applicable(model.traits), classes)
-        products.build_pyramids(cube, built, units)
+        pyramids = products.pyramids(versions, config.predict.area_m2, applicable(model.traits), classes)
+        above = Overviews(ledger.stage, pyramids, tuple(units), ledger.standing().marks)
+        for step in build_overviews(cube.url, cube.region, [above], Workers(workers, scheduler)):
+            if step.error is not None:
+                failures.append(f"{step.square.name}: {step.error}")
+            if progress:
+                progress(len(units), len(units), cells, f"overviews {step.square.name}")
+    if not failures:
         releases.write_release(cube, name, versions, _provenance(config, model, bounds, inputs))
         if publish:
             releases.publish(cube, name)

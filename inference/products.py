@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cube.grid import CELL, Unit
+from cube.grid import CELL
 from cube.layers import (
     BOUNDS,
     COMPOSITION,
@@ -20,9 +20,8 @@ from cube.layers import (
     indicator,
     occurrence,
 )
-from cube.pyramid import Pyramid, build_square, make_levels
+from cube.pyramid import Pyramid, make_levels
 from cube.releases import group_of
-from cube.squares import tree
 from cube.store import CubeStore
 from inference.indicators import Indicator
 
@@ -93,18 +92,11 @@ def make_habitats(cube: CubeStore, version: str, classes: Classes, title: str, a
     _make(cube, Pyramid.of_product("habitats", version, habitat_layers(classes, title)), labels, about, top)
 
 
-def pyramids(versions: Mapping[str, str], area_m2: float, chosen: Sequence[Indicator], classes: Classes) -> dict[str, Pyramid]:
+def pyramids(versions: Mapping[str, str], area_m2: float, chosen: Sequence[Indicator], classes: Classes) -> tuple[Pyramid, ...]:
     """The pyramid of each product of `versions` that has one (composition has none)."""
     layers = {
         "species": [occurrence("", area_m2)],
         "indicators": indicator_layers(chosen),
         "habitats": habitat_layers(classes, ""),
     }
-    return {p: Pyramid.of_product(p, version, layers[p]) for p, version in versions.items() if p in layers}
-
-
-def build_pyramids(cube: CubeStore, built: Mapping[str, Pyramid], units: Sequence[Unit]) -> None:
-    """Fill the coarser levels of every product where they hold `units`."""
-    for square in tree(cube.region, units):
-        for pyramid in built.values():
-            build_square(cube, pyramid, square)
+    return tuple(Pyramid.of_product(p, version, layers[p]) for p, version in versions.items() if p in layers)
