@@ -67,7 +67,7 @@ INPUTS: Final[Mapping[str, Layer]] = {
               scale=0.01, valid_range=(0.0, 360.0), palette="twilight", predictor=False,
               references="Horn 1981, doi:10.1109/PROC.1981.11918"),
         Layer("wetness", "inputs/50m", "int16", -32768, "Topographic wetness index ln(a / tan slope), a in m2 per m", "1",
-              scale=1e-3, valid_range=(-5.0, 20.0), palette="batlow",
+              scale=1e-3, valid_range=(-5.0, 21.0), palette="batlow",
               references="Beven and Kirkby 1979, doi:10.1080/02626667909491834"),
         Layer("soil", "inputs/50m", "int16", -32768, "Soil properties at 5-15 cm, SoilGrids mapped units", "1",
               ("soil_variable",), {"soil_variable": SOIL_VARIABLES}, references="SoilGrids 2.0 (Poggio et al. 2021)"),

@@ -50,7 +50,12 @@ class Published:
         if layer == "surface":
             codes = {code: self.surface[value] for code, value in self.recode.items() if value in self.surface}
             return PixelRules(self.nodata, None, {**self.surface, **codes}, frozenset({*self.surface.values()}), raw=True)
-        known = frozenset(self.classes) if self.classes else frozenset[int]()
+        known = frozenset(self.classes)
+        if layer == "corine":  # what has no class is a share of its own
+            none = max(self.classes) + 1
+            unclassed = {code: none if value not in known else value for code, value in self.recode.items()}
+            unclassed |= {value: none for value in self.recode.values() if value not in known}
+            return PixelRules(self.nodata, self.valid, unclassed, known | {none}, raw=True)
         return PixelRules(self.nodata, self.valid, self.recode, known, raw=True)
 
 

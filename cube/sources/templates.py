@@ -74,7 +74,9 @@ def _labels(layer: Layer, names: tuple[str, ...]) -> list[dict[str, Any]]:
     """What the placeholders stand for, for every band of the layer in its order."""
     first = layer.labels[layer.dims[0]] if layer.dims else ("",)
     rows: list[dict[str, Any]] = []
-    for label, band in zip(first, names[: len(first)] or first, strict=True):
+    # A product of one band that fills a layer of many is one file, whatever it is called.
+    bands = names[: len(first)] if len(names) >= len(first) else names[:1] * len(first) or first
+    for label, band in zip(first, bands, strict=True):
         own: dict[str, Any] = {"band": band, **({"variable": label} if layer.dims else {})}
         if len(layer.dims) < 2:
             rows.append(own)

@@ -70,7 +70,9 @@ AS_FILED: Final = PixelRules()
 def open_raster(path: str, where: str) -> Iterator[DatasetReader]:
     """Open a raster for reading; `where` names the configuration key in the sentence of a `SourceError`."""
     try:
-        dataset = rasterio.open(path)
+        # A folder of a thousand months would be listed for each of them; sidecar files are still looked for by name.
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
+            dataset = rasterio.open(path)
     except rasterio.errors.RasterioIOError as error:
         text = str(error)
         reason = "there is no such file" if is_absent(text) else f"cannot be read as a raster ({text})"

@@ -1,12 +1,14 @@
 """The topographic wetness index: where water gathers, from the area that drains through a cell and how steep it leaves.
 
-ln(a / tan slope) of Beven and Kirkby (1979), a the upslope area per metre of contour. Depressions are filled by Wang and
-Liu (2006) and water follows the steepest of eight neighbours, both by pyflwdir.
+ln(a / tan slope) of Beven and Kirkby (1979), a the upslope area per metre of contour. Water divides among all lower
+neighbours by slope to the power 1.1 (Freeman 1991), which a single direction a cell cannot do without stripes, and the
+small pits of an elevation model are filled to their brim, with a faint fall towards it (Planchon and Darboux 2001).
 
-A unit sees only `HALO` around itself, so an area is counted up to `LARGEST` and no further: catchments of that size lie
-within the halo nearly always (3.3 km long by the law of Hack 1957), so neighbouring units agree at their seam, and
-whether a river drains 5 or 500 km2 says nothing about the wetness of its bank. Not modelled: divergent flow on convex
-slopes, which one direction a cell overestimates along single lines, and water that lakes hold back.
+Every step looks one cell further, and their number is fixed: a value depends on nothing beyond `HALO`, so units need not
+know each other and agree to the last bit where they overlap. The limits that follow: area is counted along `REACH` cells
+of flow and no further (a river of 5 or 500 km2 says the same of its bank), and a hollow wider than `BRIM`
+cells stays one and collects what runs into it. (The general solvers fill and route a whole raster at once: a cell's value then
+depends on where the raster ends, and pyflwdir's directions follow the lowest neighbour, not the steepest.)
 """
 
 from __future__ import annotations
@@ -16,35 +18,96 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-HALO: Final = 100  # cells of 50 m: 5 km, half as much again as a catchment of LARGEST is long
-LARGEST: Final = 5e6  # m2
+REACH: Final = 80  # cells of flow: 4 km, as long as catchments of 7 km2 are (Hack 1957)
+BRIM: Final = 10  # cells along which a way out of a pit is looked for: 500 m
+FILLING: Final = 2 * BRIM  # steps of lowering the water again: the way out may wind
+HALO: Final = REACH + BRIM + FILLING + BRIM + 2  # cells; one for the slopes between cells, one for that of the cell itself
+FALL: Final = np.float32(1e-3)  # m a cell across a filled pit
+SPREAD: Final = 1.1  # exponent of Freeman
 GENTLEST: Final = 1e-3  # rise per metre: flats would be infinitely wet; below it elevation models hold noise
-UNKNOWN: Final = -9999.0
+SEA: Final = np.float32(-20_000.0)  # m: what is unknown lies below everything and takes all water
+
+# The eight neighbours: rows down, columns across.
+AROUND: Final = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx)
+
+Floats = NDArray[np.float32]
 
 
-def wetness(padded: NDArray[np.float32], slope: NDArray[np.float32], cell: float) -> NDArray[np.float32]:
+def wetness(padded: Floats, slope: Floats, cell: float) -> Floats:
     """ln(m) of each cell, NaN where elevation is unknown.
 
     `padded` is (rows + 2 HALO, columns + 2 HALO) metres, NaN where unknown; `slope` (rows, columns) is the tangent; `cell`
     is in metres. The area of a cell is its own and all that drains through it.
     """
-    area = np.minimum(upslope_cells(padded)[HALO:-HALO, HALO:-HALO] * cell**2, LARGEST)
-    index = np.log(area / cell / np.maximum(slope, GENTLEST))
-    return np.where(np.isfinite(padded[HALO:-HALO, HALO:-HALO]), index, np.nan).astype(np.float32)
+    inner = (slice(HALO, -HALO), slice(HALO, -HALO))
+    index = np.log(upslope_cells(padded)[inner] * np.float32(cell) / np.maximum(slope, np.float32(GENTLEST)))
+    return np.where(np.isfinite(padded[inner]), index, np.float32(np.nan)).astype(np.float32)
 
 
-def upslope_cells(elevation: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Cells that drain through each cell, itself among them; 1 where elevation (metres) is NaN.
+def upslope_cells(elevation: Floats) -> Floats:
+    """Cells that drain through each cell within REACH steps, itself and parts of others among them.
 
-    Water leaves at the edge of what is known: of the array, or at a coast.
+    `elevation` is in metres, NaN where unknown: the sea, or beyond the source, where water leaves.
     """
-    # Compiling takes seconds once, and only terrain needs it.
-    from pyflwdir import FlwdirRaster, from_array
-    from pyflwdir.dem import fill_depressions
-
     known = np.isfinite(elevation)
-    if not known.any():
-        return np.ones(elevation.shape, np.int64)
-    _, directions = fill_depressions(np.where(known, elevation, np.float32(UNKNOWN)), nodata=UNKNOWN)
-    flow: FlwdirRaster = from_array(directions, ftype="d8")
-    return np.where(known, flow.upstream_area("cell"), 1).astype(np.int64)
+    shares = _shares(np.where(known, fill_pits(elevation), SEA), known)
+    area = np.ones(elevation.shape, np.float32)
+    for _ in range(REACH):
+        gathered = np.ones_like(area)
+        for (dy, dx), share in zip(AROUND, shares, strict=True):
+            into, out_of = _pair(area.shape, dy, dx)
+            gathered[into] += share[out_of] * area[out_of]
+        area = gathered
+    return area
+
+
+def fill_pits(elevation: Floats) -> Floats:
+    """Elevation (metres) with pits narrower than BRIM cells filled; NaN stays, and is lower than everything around it.
+
+    Water first stands as high as on the best of eight straight ways out, BRIM cells long: at the ground itself on every
+    slope and in every valley that runs straight, never below the brim in a pit. Then it falls, step by step, wherever
+    a neighbour's water stands lower, and flats are tilted towards their outlet.
+    """
+    ground = np.where(np.isfinite(elevation), elevation, SEA).astype(np.float32)
+    water = np.full_like(ground, np.inf)
+    for dy, dx in AROUND:
+        highest = ground.copy()
+        for steps in range(1, BRIM + 1):
+            there, at = _pair(ground.shape, steps * dy, steps * dx)
+            np.maximum(highest[at], ground[there], out=highest[at])
+        np.minimum(water, highest, out=water)
+    for _ in range(FILLING):
+        water = np.maximum(ground, np.minimum(water, _lowest_around(water)))
+    for _ in range(BRIM):  # what has no lower neighbour is lifted: a flat tilts towards its outlet, ring by ring
+        lowest = _lowest_around(water)
+        water = np.where((water <= lowest) & (ground != SEA), lowest + FALL, water)
+    return np.where(np.isfinite(elevation), water, np.float32(np.nan))
+
+
+def _lowest_around(values: Floats) -> Floats:
+    """The lowest of the eight neighbours of each cell."""
+    lowest = np.full_like(values, np.inf)
+    for dy, dx in AROUND:
+        there, at = _pair(values.shape, dy, dx)
+        np.minimum(lowest[at], values[there], out=lowest[at])
+    return lowest
+
+
+def _shares(surface: Floats, known: NDArray[np.bool_]) -> list[Floats]:
+    """The part of its water that each cell gives to each of `AROUND`; 0 where no neighbour lies lower, and at sea."""
+    parts = []
+    for dy, dx in AROUND:
+        there, at = _pair(surface.shape, dy, dx)
+        drop = np.zeros_like(surface)
+        drop[at] = np.maximum(surface[at] - surface[there], 0) / np.float32(np.hypot(dy, dx))
+        parts.append(drop ** np.float32(SPREAD))
+    total = np.sum(parts, axis=0)
+    return [np.divide(part, total, out=np.zeros_like(part), where=known & (total > 0)) for part in parts]
+
+
+def _pair(shape: tuple[int, ...], dy: int, dx: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Windows of one array over another, the first moved by (dy, dx) from the second: to a neighbour, from a cell."""
+    rows, cols = shape
+    first = (slice(max(dy, 0), rows + min(dy, 0)), slice(max(dx, 0), cols + min(dx, 0)))
+    second = (slice(max(-dy, 0), rows + min(-dy, 0)), slice(max(-dx, 0), cols + min(-dx, 0)))
+    return first, second
