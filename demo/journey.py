@@ -53,7 +53,8 @@ def configuration(spec: LandscapeSpec) -> dict[str, Any]:
         "unit_km": 10,
         "sources": [
             {"layer": "sentinel2", "stac": {"catalog": f"{s}/sentinel2/catalog.json", "start": "2019-01-01",
-                                            "end": "2024-12-31", "months": [5, 6, 7, 8, 9]}},
+                                            "end": "2024-12-31", "months": [5, 6, 7, 8, 9],
+                                            "gaps": "accept"}},
             {"layer": "landsat", "raster": {b: f"{s}/landsat/{b}.tif" for b in LANDSAT_BANDS}, "stored": True},
             {"layer": "elevation", "raster": f"{s}/elevation/dem.tif",
              "derive": ["relief", "slope", "northness", "eastness"]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -9,26 +10,35 @@ from pydantic import Field, field_validator, model_validator
 from cube import inputs
 from cube.config.strict import Strict
 
-
 STAC_LAYERS: Final = ("sentinel2", "landsat")
 
 
 class StacSearch(Strict):
-    """Sentinel-2 scenes of a STAC catalogue (a path or URL of catalog.json, or an API)."""
+    """Scenes of a STAC API, or of a catalogue: the path or URL of a catalog.json, a collection.json or an item collection."""
 
     catalog: str
-    collection: str = "sentinel-2-l2a"
-    start: str = Field(description="first day, YYYY-MM-DD")
-    end: str = Field(description="last day, YYYY-MM-DD")
+    collection: str | None = Field(None, description="None: sentinel-2-l2a for sentinel2, landsat-c2-l2 for landsat")
+    start: datetime.date = Field(description="first day, YYYY-MM-DD")
+    end: datetime.date = Field(description="last day, YYYY-MM-DD")
     months: tuple[int, ...] = tuple(range(1, 13))
-    assets: dict[str, str] = {"red": "red", "green": "green", "blue": "blue", "nir": "nir"}
-    scl: str = "scl"
-    max_cloud_cover: float = 80.0
+    assets: dict[str, str] = Field({}, description="band, or 'quality' for SCL or QA_PIXEL, to asset where its name is unusual")
+    max_cloud_cover: float = Field(80.0, description="percent of the scene")
+    gaps: Literal["report", "accept"] = Field(
+        "report", description="of a unit without a scene in one of the months: an error in the report, or no data"
+    )
 
-    @field_validator("start", "end", mode="before")
+    @field_validator("months")
     @classmethod
-    def _as_text(cls, value: Any) -> str:
-        return str(value)  # YAML reads an unquoted day as a date
+    def _are_months(cls, months: tuple[int, ...]) -> tuple[int, ...]:
+        if not months or any(month not in range(1, 13) for month in months):
+            raise ValueError("months are numbers from 1 to 12, at least one")
+        return months
+
+    @model_validator(mode="after")
+    def _in_order(self) -> StacSearch:
+        if self.start > self.end:
+            raise ValueError(f"start {self.start} lies after end {self.end}")
+        return self
 
 
 class Source(Strict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cube.config import Config
 from cube.errors import ConfigError
 from cube.grid import Region
+from cube.sources.landsat import open_landsat
 from cube.sources.rasters import open_rasters
 from cube.sources.reader import Reader
 from cube.sources.sentinel2 import open_sentinel2
@@ -18,7 +19,7 @@ def open_sources(config: Config, region: Region) -> list[Reader]:
         where = f"sources[{i}]"
         reader: Reader
         if source.stac is not None:
-            reader = open_sentinel2(config, source, region)
+            reader = (open_landsat if source.layer == "landsat" else open_sentinel2)(config, source, region)
         elif source.layer == "surface":
             reader = open_surface(config, source, where, region)
         else:

@@ -1,0 +1,150 @@
+"""The layer landsat: quarterly medians of Collection 2 Level-2 surface reflectance, 2000 to 2020, at 50 m.
+
+A pixel is masked in its own scene, the median is taken on the scenes' 30 m grid, and cells are the mean of its valid
+pixels by area. Quarter after quarter, so that 84 of them never meet in memory.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cube.config import Config, Source, StacSearch
+from cube.errors import SourceError
+from cube.grid import CELL, Region, Unit
+from cube.inputs import LANDSAT_BANDS, QUARTERS, input_layer
+from cube.layers import Layer
+from cube.sources import resample, stack
+from cube.sources.composite import BRIGHTEST, clear_median
+from cube.sources.reader import file_states
+from cube.sources.resample import Piece
+from cube.sources.stac import Bounds, Catalogue, Scene, Wanted, open_catalogue
+
+# Digital numbers to reflectance: USGS, Landsat Collection 2 Level-2 Science Product Guides (LSDS-1618, LSDS-1619).
+SCALE: Final = 2.75e-5
+OFFSET: Final = -0.2
+NO_DATA: Final = 0
+# QA_PIXEL: 0 fill, 1 dilated cloud, 2 cirrus (OLI alone), 3 cloud, 4 cloud shadow. Snow (bit 5) stays: it is what a
+# quarter's plants live under, and GeoPlant's own winters show it.
+UNCLEAR: Final = 0b11111
+FILLED: Final = 1  # QA_PIXEL where there is no scene
+
+# The seasons of EcoDataCube, from which GeoPlant took its series: a quarter begins on that day, the first one in the
+# year before (Witjes et al. 2023, doi:10.7717/peerj.15478; Zenodo 10.5281/zenodo.4725429).
+SEASONS: Final = ((12, 2), (3, 21), (6, 25), (9, 13))
+
+_COMMON: Final = {
+    "red": ("red",), "green": ("green",), "blue": ("blue",), "nir": ("nir08", "nir"), "swir1": ("swir16", "swir1"),
+    "swir2": ("swir22", "swir2"), "quality": ("qa_pixel", "QA_PIXEL"),
+}  # fmt: skip
+# The files' own names: the numbers of the bands moved by one from TM and ETM+ to OLI, which begins with coastal aerosol.
+_TM: Final = {"red": "SR_B3", "green": "SR_B2", "blue": "SR_B1", "nir": "SR_B4", "swir1": "SR_B5", "swir2": "SR_B7"}
+_OLI: Final = {"red": "SR_B4", "green": "SR_B3", "blue": "SR_B2", "nir": "SR_B5", "swir1": "SR_B6", "swir2": "SR_B7"}
+
+
+def asset_names(properties: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Names that the asset of each band may have, by the satellite: the common ones, then those of its files."""
+    satellite = str(properties.get("platform", "")).lower().replace("_", "-")
+    files = {"landsat-4": _TM, "landsat-5": _TM, "landsat-7": _TM, "landsat-8": _OLI, "landsat-9": _OLI}.get(satellite, {})
+    return {band: names + ((files[band],) if band in files else ()) for band, names in _COMMON.items()}
+
+
+def _first_tier(properties: Mapping[str, Any]) -> bool:
+    """Tier 2 may be off by more than a pixel."""
+    return properties.get("landsat:collection_category", "T1") == "T1"
+
+
+WANTED: Final = Wanted("landsat-c2-l2", asset_names, (), _first_tier)
+
+
+def quarter_of(moment: datetime.datetime) -> str:
+    """The quarter of a scene as EcoDataCube counts: 2 December 1999 to 20 March 2000 is `2000Q1`."""
+    day = (moment.month, moment.day)
+    if day >= SEASONS[0]:
+        return f"{moment.year + 1}Q1"
+    return f"{moment.year}Q{1 + sum(day >= first for first in SEASONS[1:])}"
+
+
+def quarter(scenes: Sequence[Scene], unit: Unit, pixels: stack.PixelGrid) -> NDArray[np.float32]:
+    """Surface reflectance of a unit in one quarter: (6 [red green blue nir swir1 swir2], rows, columns), NaN: none clear.
+
+    Each cell is the mean, by area, of the medians of its pixels. Raises `SourceError` naming the scene that cannot be read.
+    """
+    side = unit.km * 1000 // CELL
+    west, _, _, north = unit.bounds
+    out = np.empty((len(LANDSAT_BANDS), side, side), np.float32)
+    for tile in stack.tiles(unit, len(scenes), len(LANDSAT_BANDS) + 1, pixels):
+        rows = slice((north - tile[3]) // CELL, (north - tile[1]) // CELL)
+        columns = slice((tile[0] - west) // CELL, (tile[2] - west) // CELL)
+        out[:, rows, columns] = _tile(scenes, pixels, tile)
+    return out
+
+
+def _tile(scenes: Sequence[Scene], pixels: stack.PixelGrid, tile: Bounds) -> NDArray[np.float32]:
+    window = pixels.window(tile)
+    positions = pixels.positions(window, tile, CELL)
+    clear = (stack.read(scenes, ["quality"], pixels, window, FILLED)[:, 0] & UNCLEAR) == 0
+    useful = [i for i in range(len(scenes)) if clear[i].any()]
+    if not useful:
+        return np.full((len(LANDSAT_BANDS), *positions.shape), np.nan, np.float32)
+    clear = clear[useful]
+    values = stack.read([scenes[i] for i in useful], LANDSAT_BANDS, pixels, window)
+    for numbers, seen in zip(values, clear, strict=True):
+        seen &= (numbers != NO_DATA).all(axis=0)
+        np.minimum(numbers, BRIGHTEST, out=numbers)
+    median, _ = clear_median(values, clear, stack.threads())
+    return resample.average([Piece(median * np.float32(SCALE) + np.float32(OFFSET), positions)])
+
+
+@dataclass(frozen=True)
+class LandsatReader:
+    """The layer landsat out of the scenes of a catalogue."""
+
+    source: Source
+    search: StacSearch
+    catalogue: Catalogue
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The series."""
+        return (input_layer("landsat"),)
+
+    def depends_on(self) -> tuple[Any, ...]:
+        """The configuration, a catalogue file and its scenes; an archive behind an API is taken to stay as it is."""
+        scenes = [scene.id for scene in self.catalogue.scenes or ()]
+        return (self.source.model_dump_json(), file_states([self.catalogue.url]), scenes)
+
+    def read(self, region: Region, unit: Unit) -> dict[str, NDArray[Any]]:
+        """Stored values of one unit.
+
+        A quarter without a clear pixel is no data; raises `SourceError` where that is so of all of them, unless gaps
+        are accepted.
+        """
+        layer = input_layer("landsat")
+        side = unit.km * 1000 // CELL
+        out = np.full((len(LANDSAT_BANDS), len(QUARTERS), side, side), layer.fill, layer.dtype)
+        scenes = self.catalogue.touching(unit)
+        pixels = stack.common_grid(scenes, "red") if scenes else None
+        for n, name in enumerate(QUARTERS):
+            some = [scene for scene in scenes if quarter_of(scene.moment) == name]
+            if some and pixels is not None:
+                out[:, n] = layer.encode(quarter(some, unit, pixels))
+        if self.search.gaps == "report" and (out == layer.fill).all():
+            raise SourceError(
+                f"{self.catalogue.url}: none of the {len(scenes)} scenes of '{self.catalogue.collection}' that touch unit"
+                f" {unit.name} has a clear pixel in any quarter of {QUARTERS[0]} to {QUARTERS[-1]}; widen stac.start,"
+                " stac.end or stac.max_cloud_cover, or accept it by stac.gaps: accept."
+            )
+        return {"landsat": out}
+
+
+def open_landsat(config: Config, source: Source, region: Region) -> LandsatReader:
+    """Find the scenes of a source; raises `SourceError` where there is none."""
+    assert source.stac is not None
+    url = config.source_path(source.stac.catalog)
+    return LandsatReader(source, source.stac, open_catalogue(url, source.stac, WANTED, region))
