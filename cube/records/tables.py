@@ -123,8 +123,9 @@ def stream_table(path: str, columns: Sequence[str], piece: int = PIECE) -> Itera
         with fsspec.open(path, "rb", compression="infer") as file:
             separator = _separator_of(path, _decoded(file.readline()))
         with fsspec.open(path, "rb", compression="infer") as file:
+            # Rows that end in a separator have a cell more than the header: no reason to make the first one an index.
             yield from pd.read_csv(file, sep=separator, usecols=list(columns), na_values=MISSING, keep_default_na=False,
-                                   low_memory=False, chunksize=piece, encoding=encoding)  # fmt: skip
+                                   low_memory=False, chunksize=piece, encoding=encoding, index_col=False)  # fmt: skip
     except (OSError, ValueError, pd.errors.ParserError, pyarrow.ArrowInvalid) as error:
         raise _unreadable(path, error) from None
 

@@ -66,12 +66,12 @@ def file_of(root: Path, year: int, what: str, number: int, split: str = "train",
 
 
 def write_jpeg(root: Path, year: int, number: int, reflectance: NDArray[Any], split: str = "train", padded: bool = False) -> None:
-    """A patch (4, H, W) of reflectance as an RGB and a grey NIR JPEG of quality 95."""
+    """A patch (4, H, W) of reflectance as an RGB and a grey NIR JPEG: quality 90 and 4:2:0, the tables in the real files."""
     values = encode_jpeg(reflectance)
     for what, image in (("rgb", np.moveaxis(values[:3], 0, -1)), ("nir", values[3])):
         path = file_of(root, year, what, number, split, padded)
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(path, quality=95, subsampling=0)
+        Image.fromarray(image).save(path, quality=90, subsampling=2)
 
 
 def write_tiff(root: Path, year: int, number: int, reflectance: NDArray[Any], west: float, north: float,
