@@ -6,6 +6,7 @@ nobody finds half a file. Which array a layer id names is `cube.selection`.
 
 from __future__ import annotations
 
+import math
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -82,11 +83,9 @@ def _window(cube: CubeStore, chosen: Selection, bbox: BBox | None, layer_id: str
     if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
         raise CubeError(f"--bbox is {west:g},{south:g},{east:g},{north:g}; it must be W,S,E,N in degrees with W < E and S < N.")
     edges = Transformer.from_crs(4326, grid.EPSG, always_xy=True).transform_bounds(west, south, east, north, densify_pts=21)
-    inverse = ~cube.region.transform(chosen.resolution, chosen.level)
-    left, top = inverse * (edges[0], edges[3])
-    right, bottom = inverse * (edges[2], edges[1])
-    row, col = max(0, int(np.floor(top))), max(0, int(np.floor(left)))
-    row1, col1 = min(height, int(np.ceil(bottom))), min(width, int(np.ceil(right)))
+    t = cube.region.transform(chosen.resolution, chosen.level)
+    row, col = max(0, math.floor((edges[3] - t.f) / t.e)), max(0, math.floor((edges[0] - t.c) / t.a))
+    row1, col1 = min(height, math.ceil((edges[1] - t.f) / t.e)), min(width, math.ceil((edges[2] - t.c) / t.a))
     if row >= row1 or col >= col1:
         raise CubeError(
             f"--bbox {west:g},{south:g},{east:g},{north:g} lies outside the cube {cube.url}; nothing of {layer_id} is there."
@@ -101,7 +100,8 @@ def _write(cube: CubeStore, chosen: Selection, window: Window, layer_id: str, fo
     if classes and max(value for value, _, _ in classes) < 255:
         # A palette of bytes is what every tool draws and a 256th of the colour table that uint16 needs.
         dtype, fill = np.dtype(np.uint8), 255
-    transform = cube.region.transform(chosen.resolution, chosen.level) * Affine.translation(window.col, window.row)
+    t = cube.region.transform(chosen.resolution, chosen.level)
+    transform = Affine(t.a, 0, t.c + window.col * t.a, 0, t.e, t.f + window.row * t.e)
     profile: dict[str, Any] = {
         "driver": "GTiff", "height": window.height, "width": window.width, "count": len(chosen.bands), "dtype": dtype,
         "crs": CRS.from_epsg(grid.EPSG), "transform": transform, "nodata": fill, "tiled": True, "blockxsize": BLOCK,
@@ -191,7 +191,8 @@ def _legend(classes: tuple[tuple[int, str, str], ...], bands: int) -> bytes:
             row = ElementTree.SubElement(table, "Row", index=str(i))
             for cell in (value, name, *_rgb(colour), 255):
                 ElementTree.SubElement(row, "F").text = str(cell)
-    return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
+    # Without an XML declaration: GDAL takes the first node of the file for the root.
+    return ElementTree.tostring(root, encoding="unicode").encode()
 
 
 def as_text(document: dict[str, Any]) -> str:
