@@ -8,34 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from typing import Annotated, Any, Final
 
-import morecantile
 from fastapi import Path, Query, Request, Response
 
 from server import palettes
 from server.errors import NotFoundError, WrongRequestError
 from server.layers import MapLayer
-from server.snapshot import Snapshot
+from server.snapshot import ServedCube, Snapshot
 from server.tiles import MEDIA, Style, TileRequest, style_of
+from server.tms import NAMES as tms_names  # noqa: N811  a constant under the name that it has had here
+from server.tms import size_of, tile_matrix_set
 
 MAX_ZOOM: Final = 24
-TMS_NAMES: Final = tuple(sorted(morecantile.tms.list()))
-# A tile without a version may change with the next release: a minute, then ask again.
+TMS_NAMES: Final = tms_names
 _FOREVER: Final = "public, max-age=31536000, immutable"
-_BRIEFLY: Final = "public, max-age=60"
+# What does not name its release may change with the next one: a minute, then ask again.
+_BRIEFLY: Final = "public, max-age=60, must-revalidate"
 
 TmsParameter = Annotated[str, Path(description="Tile matrix set, such as WebMercatorQuad.")]
 LayerParameter = Annotated[str, Path(description="Layer id, `product.name`.", max_length=200)]
-
-
-def tile_matrix_set(tms: str) -> morecantile.TileMatrixSet:
-    """The tile matrix set of that name; raises `NotFoundError`."""
-    if tms not in TMS_NAMES:
-        raise NotFoundError(f"There is no tile matrix set '{tms[:80]}'; known are {', '.join(TMS_NAMES)}.")
-    return morecantile.tms.get(tms)
 
 
 def tile_request(tms: str, z: int, x: int, y: str) -> tuple[TileRequest, str]:
@@ -47,11 +40,9 @@ def tile_request(tms: str, z: int, x: int, y: str) -> tuple[TileRequest, str]:
     top = min(MAX_ZOOM, matrix_set.maxzoom)
     if not 0 <= z <= top:
         raise WrongRequestError(f"Zoom {z} is outside 0 to {top} of {tms}.")
-    matrix, row = matrix_set.matrix(z), int(match[1])
-    if not (0 <= x < matrix.matrixWidth and row < matrix.matrixHeight):
-        raise NotFoundError(
-            f"Tile {z}/{x}/{row} is not in {tms}, which has {matrix.matrixWidth} x {matrix.matrixHeight} tiles there."
-        )
+    (width, height), row = size_of(tms, z), int(match[1])
+    if not (0 <= x < width and row < height):
+        raise NotFoundError(f"Tile {z}/{x}/{row} is not in {tms}, which has {width} x {height} tiles there.")
     return TileRequest(tms, z, x, row, 512 if match[2] else 256), match[3]
 
 
@@ -66,24 +57,53 @@ class StyleParameters:
         """Names as in titiler: `colormap` for its colormap_name, `rescale`."""
         self.colormap, self.rescale = colormap, rescale
 
-    def style(self, snapshot: Snapshot, layer: MapLayer) -> Style | None:
-        """The style asked for, None for the layer's own; raises `WrongRequestError`."""
+    def check(self, layer: MapLayer) -> None:
+        """Raise `WrongRequestError` for a style that the layer cannot take; reads nothing."""
         if self.colormap is None and self.rescale is None:
-            return None
+            return
         if layer.kind == "class":
             raise WrongRequestError(f"Layer '{layer.id}' shows classes; it takes no palette and no range.")
         if self.colormap is not None and self.colormap not in palettes.NAMES:
             raise WrongRequestError(f"There is no palette '{self.colormap}'; known are {', '.join(palettes.NAMES)}.")
-        own = style_of(snapshot, layer)
-        low, high = own.low, own.high
         if self.rescale is not None:
-            try:
-                low, high = (float(part) for part in self.rescale.split(","))
-            except ValueError:
-                raise WrongRequestError("rescale takes two numbers, low,high.") from None
-            if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise WrongRequestError("rescale takes two finite numbers, the lower first.")
-        return Style(self.colormap or own.palette, low, high)
+            self._ends()
+
+    def _ends(self) -> tuple[float, float]:
+        try:
+            low, high = (float(part) for part in str(self.rescale).split(","))
+        except ValueError:
+            raise WrongRequestError("rescale takes two numbers, low,high.") from None
+        # Beyond this, single precision knows no steps between them.
+        if not (abs(low) < 1e30 and abs(high) < 1e30 and (high - low) > 1e-30):
+            raise WrongRequestError("rescale takes two finite numbers, the lower first.")
+        return low, high
+
+    def style(self, snapshot: Snapshot, layer: MapLayer) -> Style | None:
+        """The style asked for, None for the layer's own; `check` comes first."""
+        if self.colormap is None and self.rescale is None:
+            return None
+        if self.rescale is not None:
+            return Style(self.colormap or layer.palette, *self._ends())
+        own = style_of(snapshot, layer)
+        return Style(self.colormap or own.palette, own.low, own.high)
+
+
+class ReleaseParameters:
+    """Which release, version or time a tile is of."""
+
+    def __init__(
+        self,
+        v: Annotated[str | None, Query(max_length=140, description="A release, or its token: the answer never changes.")] = None,
+        version: Annotated[str | None, Query(max_length=100, description="A published version of the layer's product.")] = None,
+        time: Annotated[str | None, Query(max_length=20, description="Of a series of inputs: 2019Q3, 2018-07.")] = None,
+    ) -> None:
+        """All of them may be left out: the current release, the layer as its id says."""
+        self.v, self.version, self.time = v, version, time
+
+    def find(self, cube: ServedCube, layer_id: str) -> tuple[Snapshot, MapLayer]:
+        """The snapshot that is asked for and its layer; raises `NotFoundError`."""
+        snapshot = cube.asked(self.v, self.version, layer_id.partition(".")[0])
+        return snapshot, snapshot.layer(layer_id, self.time)
 
 
 def entity_tag(snapshot: Snapshot, request: Request) -> str:

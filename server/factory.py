@@ -14,6 +14,7 @@ from server import legend, tiles
 from server.catalogue import TITLES
 from server.dependencies import (
     LayerParameter,
+    ReleaseParameters,
     StyleParameters,
     TmsParameter,
     json_answer,
@@ -111,17 +112,15 @@ def cube_router(cube: ServedCube, root: str = "") -> APIRouter:
         x: int,
         y: str,
         parameters: Annotated[StyleParameters, Depends()],
+        release: Annotated[ReleaseParameters, Depends()],
     ) -> Response:
-        snapshot = cube.snapshot()
-        shown = snapshot.layer(layer_id)
+        snapshot, shown = release.find(cube, layer_id)
         wanted, form = tile_request(tms, z, x, y)
-        if form == "webp" and shown.kind == "class":
-            raise WrongRequestError("Classes are not served in a lossy format; ask for .png.")
-        style = parameters.style(snapshot, shown)
+        parameters.check(shown)
         headers = validators(snapshot, request)
         if (cached := unchanged(request, headers)) is not None:
             return cached
-        body = tiles.render(snapshot, shown, wanted, form, style)
+        body = tiles.render(snapshot, shown, wanted, form, parameters.style(snapshot, shown))
         if body is None:
             return Response(status_code=204, headers=headers)
         return Response(body, media_type=tiles.MEDIA[form], headers=headers)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server import palettes
+from server.resample import steps
 
 COLOURS = 255  # of a continuous layer; the palette's first entry is no data
 
@@ -67,6 +68,11 @@ class MapLayer:
     note: str = ""
     listed: bool = True  # in the catalogue; others are found by their id alone
 
+    @property
+    def series(self) -> str:
+        """The id that this layer shares with those of other times; its own where it has no time."""
+        return self.id.rpartition(".")[0] if len(self.lead) > 1 else self.id
+
     @cached_property
     def search_text(self) -> str:
         """What a search looks through, lower case."""
@@ -94,6 +100,4 @@ def continuous_colours(palette: str) -> NDArray[np.uint8]:
 
 def continuous_index(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
     """Values in units (NaN: no data) to rows of `continuous_colours`: `low` is 1, `high` 255, beyond is clipped."""
-    steps = (values - np.float32(low)) * np.float32((COLOURS - 1) / (high - low)) + np.float32(1.5)
-    np.clip(steps, 1, COLOURS, out=steps)
-    return np.asarray(np.nan_to_num(steps, nan=0.0), dtype=np.uint8)
+    return steps(values, low, high, COLOURS)

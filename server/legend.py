@@ -8,7 +8,7 @@ import numpy as np
 
 from server import palettes
 from server.layers import MapLayer
-from server.png import palette_png, rgba_image
+from server.png import image, palette_png
 from server.snapshot import Snapshot
 
 STOPS = 11
@@ -35,9 +35,7 @@ def legend_png(layer: MapLayer) -> bytes:
         _, colours = layer.class_lookup
         squares = np.arange(1, max(2, len(colours))).clip(max=len(colours) - 1)
         index = np.repeat(np.repeat(squares[:, None], 16, axis=0), 16, axis=1)
-        if len(colours) > 256:
-            return rgba_image(index, colours, "PNG")
-        return palette_png(index.astype(np.uint8), colours)
+        return image(index, colours, "png")
     table = palettes.table(layer.palette)
     opaque = np.concatenate([table, np.full((256, 1), 255, np.uint8)], axis=1)
     return palette_png(np.tile(np.arange(256, dtype=np.uint8), (16, 1)), opaque)

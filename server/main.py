@@ -1,57 +1,59 @@
-"""The application: the cubes it was started with, errors as one sentence, CORS, the page."""
+"""The application: the cubes it was started with, what stands around every request, the page."""
 
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI, Response
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
-from titiler.core.errors import add_exception_handlers
 
 from cube.errors import CubeError
-from server.errors import NotFoundError, TooLargeError, WrongRequestError
+from server import metrics, resample
+from server.access import AccessLog
+from server.compression import Compression
+from server.errors import ErrorGuard, add_handlers
 from server.factory import cube_router
 from server.io import ChunkCache
+from server.keys import Keys
 from server.layers import slug
+from server.limits import Limits
+from server.settings import Settings
 from server.snapshot import ServedCube
 
 ENVIRONMENT: Final = "FLORACUBE_CUBES"
 _PAGE: Final = Path(__file__).with_name("page")
-# Not titiler's own table: it knows datasets by URL, and its messages carry their paths.
-_STATUS: Final[dict[type[Exception], int]] = {NotFoundError: 404, WrongRequestError: 400, TooLargeError: 400}
 
 
-def create_app(urls: list[str]) -> FastAPI:
+def create_app(urls: list[str], settings: Settings | None = None) -> FastAPI:
     """The application that serves the cubes at `urls`, the first one at the root, every one at `/cubes/{slug}`.
 
-    Raises `CubeError` if a cube is not there or its release is damaged.
+    `settings`: those of the environment if left out. Raises `CubeError` if a cube is not there or its release is damaged.
     """
     if not urls:
         raise CubeError("No cube to serve was named; give at least one path or URL of a cube.")
-    cache = ChunkCache()
+    chosen = settings or Settings.from_environment()
+    cache = ChunkCache(chosen.cache_mb * 2**20)
     cubes: dict[str, ServedCube] = {}
     for url in urls:
         name = slug(url.rstrip("/").rsplit("/", 1)[-1].removesuffix(".zarr")) or "cube"
         while name in cubes:
             name += "_"
         cubes[name] = ServedCube(url, cache)
-    app = FastAPI(title="floracube", description="Plant species, biodiversity and habitat maps of one cube.")
-    add_exception_handlers(app, _STATUS)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(CubeError, _unavailable)
-    app.add_exception_handler(OSError, _unavailable)
-    app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD"], expose_headers=["ETag"])
+    app = FastAPI(title="floracube", description="Plant species, biodiversity and habitat maps of one cube.", lifespan=_lifespan)
+    add_handlers(app)
+    _surround(app, chosen)
     first = next(iter(cubes.values()))
     app.include_router(cube_router(first))
     for name, cube in cubes.items():
         app.include_router(cube_router(cube, f"/cubes/{name}"), include_in_schema=False)
     _add_operations(app, first, len(cubes))
-    _add_store(app, urls[0])
     _add_page(app)
     return app
 
@@ -61,28 +63,38 @@ def app_from_environment() -> FastAPI:
     return create_app([url.strip() for url in os.environ.get(ENVIRONMENT, "").split(",") if url.strip()])
 
 
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    found: dict[str, Any] = dict(error.errors()[0])
-    place = ".".join(str(part) for part in found.get("loc", ())[1:]) or "request"
-    return JSONResponse({"detail": f"Parameter '{place}': {found.get('msg', 'invalid')}."}, status_code=422)
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    # Loading compiled loops takes a moment, making them some seconds, once on a machine: the server is up meanwhile.
+    threading.Thread(target=resample.warm_up, name="floracube-warm-up", daemon=True).start()
+    yield
 
 
-async def _unavailable(request: Request, error: Exception) -> JSONResponse:
-    # The message may carry paths of this machine, which are nobody else's business.
-    return JSONResponse({"detail": "The cube cannot be read at the moment; try again."}, status_code=503)
+def _surround(app: FastAPI, settings: Settings) -> None:
+    """What every request passes through; the last one added is the outermost."""
+    app.add_middleware(ErrorGuard)
+    app.add_middleware(Keys, keys=settings.api_keys, header=settings.trusted_header)
+    app.add_middleware(Limits, at_once=settings.max_requests, seconds=settings.max_seconds)
+    app.add_middleware(Compression)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["GET", "HEAD", "POST"],
+        allow_headers=["Authorization", "Content-Type", "If-None-Match", "Range", "X-API-Key"],
+        expose_headers=["ETag", "Content-Range", "Accept-Ranges", "Retry-After"],
+        max_age=86_400,
+    )
+    app.add_middleware(AccessLog, lines=settings.access_log)
 
 
 def _add_operations(app: FastAPI, first: ServedCube, count: int) -> None:
     @app.get("/healthz", summary="Liveness", tags=["operations"])
-    def healthz() -> dict[str, str | int]:
-        return {"status": "ok", "cubes": count, "release": first.snapshot().release}
+    def healthz(response: Response) -> dict[str, Any]:
+        """Alive, and at which release; answers without the store."""
+        response.headers["Cache-Control"] = "no-store"
+        return {"status": "ok", "cubes": count, "release": first.held.release}
 
-
-def _add_store(app: FastAPI, url: str) -> None:
-    """The first cube's store, read-only with range requests, where it lies in a local folder."""
-    if "://" not in url:
-        app.mount("/cube", StaticFiles(directory=Path(url).resolve()), name="cube")
+    app.include_router(metrics.router())
 
 
 def _add_page(app: FastAPI) -> None:

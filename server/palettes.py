@@ -8,11 +8,12 @@ from __future__ import annotations
 import colorsys
 import re
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rio_tiler.colormap import cmap
 
 # Every fifteenth-odd entry of Crameri's tables (Scientific colour maps 8, doi 10.5281/zenodo.1243862, MIT licence);
 # linear interpolation between them stays within 2 (batlow) and 6 (vik) of 255 of the full tables.
@@ -44,9 +45,12 @@ def table(name: str) -> NDArray[np.uint8]:
         return np.asarray(np.rint(np.stack(columns, axis=1)), dtype=np.uint8)
     if name not in _RIO_TILER:
         raise KeyError(name)
-    colours = cmap.get(name)
-    rows: NDArray[np.uint8] = np.asarray([colours[i][:3] for i in range(256)], dtype=np.uint8)
-    return rows
+    # The table alone: importing rio-tiler to read it brings xarray and GDAL along, two seconds of every start.
+    package = find_spec("rio_tiler")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    colours: NDArray[np.uint8] = np.load(Path(package.submodule_search_locations[0]) / "cmap_data" / f"{name}.npy")
+    return np.ascontiguousarray(colours[:, :3])
 
 
 def class_colour(value: int) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -17,18 +19,20 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from cube import grid, releases
-from cube.errors import CubeError
 from cube.grid import Region
 from cube.store import open_cube
-from server import catalogue
+from server import catalogue, metrics
 from server.catalogue import Catalogue
 from server.errors import NotFoundError
 from server.io import ChunkCache, Reader, selection
-from server.layers import MapLayer, nice_ceiling
+from server.layers import MapLayer, nice_ceiling, slug
 
 POLL_SECONDS: Final = 1.0
 _SAMPLE_CHUNKS: Final = 9
-_NAMED: Final = 4  # releases beside the current one that stay open
+_LONG_AGO: Final = 10.0  # seconds; an idle server's first visitor waits for the release itself
+_NAMED: Final = 8  # releases beside the current one, or names of none, that are remembered
+_NAMED_SECONDS: Final = 10.0
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 log = logging.getLogger("floracube.server")
 
 
@@ -42,6 +46,7 @@ class Snapshot:
     catalogue: Catalogue
     reader: Reader
     region: Region  # what the products cover
+    created: str = ""  # ISO 8601, UTC
     _ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @cached_property
@@ -63,12 +68,20 @@ class Snapshot:
         ring = [[round(float(a), 6), round(float(b), 6)] for a, b in zip(lon, lat, strict=True)]
         return [*ring, ring[0]]
 
-    def layer(self, layer_id: str) -> MapLayer:
-        """The layer of that id; raises `NotFoundError`."""
-        try:
-            return self.catalogue.by_id[layer_id]
-        except KeyError:
-            raise NotFoundError(f"There is no layer '{layer_id[:80]}' in release {self.release}; see /layers.") from None
+    def layer(self, layer_id: str, time: str | None = None) -> MapLayer:
+        """The layer of that id, or the one of its series at `time` (`2019Q3`, `2018-07`); raises `NotFoundError`."""
+        found = self.catalogue.by_id.get(layer_id)
+        if time is not None:
+            label = slug(time).replace("_", "-")
+            series = layer_id if found is None else found.series
+            found = self.catalogue.by_id.get(f"{series}.{label}") if label else None
+            if found is None or len(found.lead) < 2:
+                raise NotFoundError(f"Layer '{layer_id[:80]}' has no time '{time[:20]}' in release {self.release}.")
+        elif found is None and layer_id.startswith("inputs."):
+            found = next((own for own in self.catalogue.layers if own.listed and own.series == layer_id), None)
+        if found is None:
+            raise NotFoundError(f"There is no layer '{layer_id[:80]}' in release {self.release}; see /layers.")
+        return found
 
     def range_of(self, layer: MapLayer) -> tuple[float, float]:
         """Display range of a continuous layer in its units: declared, or 2nd to 98th percentile of a sample."""
@@ -119,37 +132,88 @@ class ServedCube:
         """Open the cube; raises `CubeError` if there is none or its release is damaged."""
         self.url, self._cache = url, cache
         self.title = str(open_cube(url).attributes.get("title", "")) or "floracube"
-        self._lock = threading.Lock()
-        self._checked = time.monotonic()
+        self._looking = threading.Lock()
+        self._naming = threading.Lock()
+        self._named: OrderedDict[str, tuple[float, Snapshot | None]] = OrderedDict()
         self._snapshot = self._read()
-        self._named: OrderedDict[str, Snapshot] = OrderedDict()
+        self._checked = time.monotonic()
+
+    @property
+    def held(self) -> Snapshot:
+        """The release that was current when last looked, without looking again."""
+        return self._snapshot
 
     def snapshot(self) -> Snapshot:
-        """The current release; looks for a new one at most once a second, and keeps the old one if that fails."""
-        if time.monotonic() - self._checked > POLL_SECONDS and self._lock.acquire(blocking=False):
-            try:
-                self._snapshot = self._read(self._snapshot)
-            except (CubeError, OSError, KeyError, ValueError) as error:
-                log.warning("%s: the current release cannot be read, serving %s: %s", self.url, self._snapshot.release,
-                            error)  # fmt: skip
-            finally:
-                self._checked = time.monotonic()
-                self._lock.release()
+        """The current release; looks for a new one at most once a second, and keeps the old one if that fails.
+
+        A request never waits for a remote store to say that nothing is new, unless nobody has asked for long.
+        """
+        age = time.monotonic() - self._checked
+        if age > POLL_SECONDS and self._looking.acquire(blocking=False):
+            if "://" not in self.url or age > _LONG_AGO:
+                self._look()
+            else:
+                threading.Thread(target=self._look, name="floracube-release", daemon=True).start()
         return self._snapshot
+
+    def _look(self) -> None:
+        try:
+            self._snapshot = self._read(self._snapshot)
+        except Exception as error:  # each kind of store fails in its own way; whatever it is, the old release is still good
+            log.warning("%s: the current release cannot be read, serving %s: %s", self.url, self._snapshot.release, error)
+        finally:
+            self._checked = time.monotonic()
+            self._looking.release()
 
     def named(self, name: str) -> Snapshot:
         """The release `name`, whether readers follow it or not; raises `NotFoundError` where the cube has none of it."""
         current = self.snapshot()
         if name in (current.release, current.token):
             return current
-        release = current.reader.cube.read_json(f"releases/{name}.json")
-        if release is None:
+        found = self._remembered(name) if _NAME.fullmatch(name) else None
+        if found is None:
             raise NotFoundError(f"There is no release '{name[:80]}' in this cube; the current one is {current.release}.")
-        found = self._build(dict(release), self._named.get(name))
-        self._named[name] = found
-        while len(self._named) > _NAMED:
-            self._named.popitem(last=False)
         return found
+
+    def asked(self, token: str | None, version: str | None = None, product: str = "") -> Snapshot:
+        """The release that a tile's address is about: the one of `token` (`?v=`) if the cube still has it, else the current.
+
+        With `version`, the newest release that has this version of `product`; raises `NotFoundError` if none has.
+        """
+        if version is not None:
+            return self._with_version(product, version)
+        current = self.snapshot()
+        if token is None or token in (current.release, current.token) or _NAME.fullmatch(token) is None:
+            return current
+        for name in dict.fromkeys((token.rsplit("-", 1)[0], token)):
+            found = self._remembered(name)
+            if found is not None and token in (found.token, found.release):
+                return found
+        return current
+
+    def _with_version(self, product: str, version: str) -> Snapshot:
+        current = self.snapshot()
+        if current.products.get(product) == version:
+            return current
+        # Only versions that a release names: what is not published may be half written.
+        releases_here = [self._remembered(name) for name in current.reader.cube.list_json("releases") if _NAME.fullmatch(name)]
+        fitting = [s for s in releases_here if s is not None and s.products.get(product) == version]
+        if not fitting:
+            raise NotFoundError(f"No release of this cube has version '{version[:80]}' of {product or 'this layer'}.")
+        return max(fitting, key=lambda s: s.created)
+
+    def _remembered(self, name: str) -> Snapshot | None:
+        """The release `name`, None if there is none; what was found is believed for `_NAMED_SECONDS`."""
+        with self._naming:
+            then, held = self._named.get(name, (-math.inf, None))
+            if time.monotonic() - then > _NAMED_SECONDS:
+                release = self._snapshot.reader.cube.read_json(f"releases/{name}.json")
+                held = None if release is None else self._build(dict(release), held)
+                self._named[name] = (time.monotonic(), held)
+            self._named.move_to_end(name)
+            while len(self._named) > _NAMED:
+                self._named.popitem(last=False)
+            return held
 
     def _read(self, held: Snapshot | None = None) -> Snapshot:
         cube = open_cube(self.url) if held is None else held.reader.cube
@@ -162,7 +226,9 @@ class ServedCube:
         if held is not None and held.token == token:
             return held
         cube = open_cube(self.url)
-        held_products = dict(release["products"])
         window = release.get("region_km")  # a release may cover less than the cube: training often reaches further
         region = cube.region.crop(*window) if window else cube.region
-        return Snapshot(name, token, held_products, catalogue.build(cube, release), Reader(cube, token, self._cache), region)
+        reader = Reader(cube, token, self._cache)
+        metrics.RELEASES.inc()
+        return Snapshot(name, token, dict(release["products"]), catalogue.build(cube, release), reader, region,
+                        str(release.get("created", "")))  # fmt: skip

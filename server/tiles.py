@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
+import threading
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from server.layers import COLOURS, MapLayer, continuous_colours, continuous_index
-from server.png import palette_png, rgba_image
-from server.resample import bilinear, kernel_radius, nearest
+from server import png
+from server.layers import MapLayer, continuous_colours, continuous_index
+from server.resample import WIDEST, bilinear, kernel_radius, nearest
 from server.snapshot import Snapshot
-from server.warp import WarpGrid, interpolate, warp_grid
+from server.warp import is_outside, warp_grid
 
 MEDIA: Final = {"png": "image/png", "webp": "image/webp"}
-_WIDEST: Final = 4.0  # source pixels of kernel radius; beyond it only a layer without overviews could ask
+# No more tiles are drawn at once than there are processors: more would only take turns, and each would be late.
+_PROCESSORS: Final = threading.BoundedSemaphore(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +64,24 @@ def choose_level(layer: MapLayer, screen_pixel: float) -> Level:
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """A window of stored values and the positions of the tile's pixels in it (pixels from its upper left corner)."""
+    """A window of stored values and where the tile's control points lie in it (pixels from its upper left corner)."""
 
     stored: NDArray[np.generic]
-    rows: NDArray[np.float64]
+    rows: NDArray[np.float64]  # (n, n), evenly spaced from the first to the last pixel of the tile
     cols: NDArray[np.float64]
+    size: int  # pixels a side of the tile
     radius: tuple[float, float]
 
 
 def read_cells(snapshot: Snapshot, layer: MapLayer, request: TileRequest) -> Cells | None:
-    """The cells under a tile, or None where it lies outside the data."""
+    """The cells under a tile, or None where it lies outside the data; raises `StoreError`, `TooLargeError`."""
+    bounds = snapshot.reader.cube.region.grown_bounds
+    if is_outside(request.tms, request.z, request.x, request.y, bounds):
+        return None
     warp = warp_grid(request.tms, request.z, request.x, request.y, request.size)
     level = choose_level(layer, warp.pixel)
-    array = snapshot.reader.array(level.path)
-    height, width = (-(-n // level.step) for n in array.shape[-2:])
-    west, _, _, north = snapshot.reader.cube.region.grown_bounds
+    height, width = (-(-n // level.step) for n in snapshot.reader.source(level.path).shape[-2:])
+    west, _, _, north = bounds
     rows, cols = (north - warp.y) / level.pixel, (warp.x - west) / level.pixel
     spans = _span(rows), _span(cols)
     if spans[0][1] < 0 or spans[1][1] < 0 or spans[0][0] > height or spans[1][0] > width:
@@ -87,7 +93,7 @@ def read_cells(snapshot: Snapshot, layer: MapLayer, request: TileRequest) -> Cel
         for (low, high), size, margin in zip(spans, (height, width), margins, strict=True)
     ]
     stored = snapshot.reader.window(level.path, layer.lead, level.step, windows[0], windows[1])
-    return Cells(stored, _positions(rows, windows[0][0], warp), _positions(cols, windows[1][0], warp), radius)
+    return Cells(stored, rows - windows[0][0], cols - windows[1][0], request.size, radius)
 
 
 def _radii(spans: tuple[tuple[float, float], tuple[float, float]], pixels: int) -> tuple[float, float]:
@@ -96,43 +102,39 @@ def _radii(spans: tuple[tuple[float, float], tuple[float, float]], pixels: int) 
     GDAL's rule for a tile that lies inside its source: source pixels under the tile by pixels of the tile. At the
     edge of its source GDAL's own scale depends on how it cuts the work; ours stays the same, so tiles join unseen.
     """
-    rows, cols = (min(_WIDEST, kernel_radius((high - low) / (pixels - 1))) for low, high in spans)
+    rows, cols = (min(WIDEST, kernel_radius((high - low) / (pixels - 1))) for low, high in spans)
     return rows, cols
 
 
 def _span(positions: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = float(positions.min()), float(positions.max())
+    if math.isfinite(low) and math.isfinite(high):
+        return low, high
     finite = positions[np.isfinite(positions)]
     return (float(finite.min()), float(finite.max())) if finite.size else (math.inf, -math.inf)
 
 
-def _positions(control: NDArray[np.float64], first: int, warp: WarpGrid) -> NDArray[np.float64]:
-    # Where the projection is undefined the position is minus infinity, which clips to the border: no data.
-    control = np.where(np.isfinite(control), control - first, -1e9)
-    return interpolate(control, warp.size)
-
-
 def class_tile(layer: MapLayer, cells: Cells) -> NDArray[np.uint16]:
     """(size, size) rows of the layer's class colours; 0 where there is no data or no such class."""
-    values = nearest(cells.stored, cells.rows, cells.cols).astype(np.int64)
     index, _ = layer.class_lookup
     unknown = len(index) - 1  # the last entry is no class
-    values[(values < 0) | (values > unknown)] = unknown
-    return index.take(values)
+    values = nearest(cells.stored.astype(np.int32), cells.rows, cells.cols, cells.size, unknown)
+    # Seen without a sign, what is negative lies beyond the last class as well.
+    return index.take(np.minimum(values.view(np.uint32), np.uint32(unknown)))
 
 
 def value_tile(layer: MapLayer, cells: Cells) -> NDArray[np.float32]:
     """(size, size) values in the layer's units, NaN where there is no data."""
     stored = cells.stored
-    valid: NDArray[np.bool_] | None = np.isfinite(stored) if stored.dtype.kind == "f" else stored != layer.fill
-    assert valid is not None
-    if valid.all():
-        valid = None
-        plain = stored.astype(np.float32)
+    plain = stored.astype(np.float32)
+    if stored.dtype.kind == "f":
+        plain[~np.isfinite(plain)] = np.nan
     else:
-        plain = np.where(valid, stored, 0).astype(np.float32)
-    values = bilinear(plain, valid, cells.rows, cells.cols, cells.radius)
+        plain[stored == stored.dtype.type(layer.fill)] = np.nan
+    values = bilinear(plain, cells.rows, cells.cols, cells.size, cells.radius)
     if layer.scale != 1.0 or layer.offset != 0.0:
-        values = values * np.float32(layer.scale) + np.float32(layer.offset)
+        values *= np.float32(layer.scale)
+        values += np.float32(layer.offset)
     return values
 
 
@@ -147,16 +149,12 @@ def render(snapshot: Snapshot, layer: MapLayer, request: TileRequest, form: str,
     cells = read_cells(snapshot, layer, request)
     if cells is None:
         return None
-    index: NDArray[np.integer]
-    if layer.kind == "class":
-        index, colours = class_tile(layer, cells), layer.class_lookup[1]
-    else:
-        drawn = style or style_of(snapshot, layer)
-        index, colours = (
-            continuous_index(value_tile(layer, cells), drawn.low, drawn.high), continuous_colours(drawn.palette)
-        )  # fmt: skip
-    if not index.any():
-        return None
-    if form == "png" and len(colours) <= COLOURS + 1:
-        return palette_png(index.astype(np.uint8), colours)
-    return rgba_image(index, colours, form.upper())
+    drawn = style or (None if layer.kind == "class" else style_of(snapshot, layer))
+    with _PROCESSORS:
+        index: NDArray[np.integer]
+        if drawn is None:
+            index, colours = class_tile(layer, cells), layer.class_lookup[1]
+        else:
+            index = continuous_index(value_tile(layer, cells), drawn.low, drawn.high)
+            colours = continuous_colours(drawn.palette)
+        return png.image(index, colours, form) if index.any() else None

@@ -126,7 +126,6 @@ def test_any_origin_may_read(client: TestClient) -> None:
         (f"{RICHNESS}/tiles/WebMercatorQuad/11/1119/702.png?rescale=5,1", 400),
         (f"{RICHNESS}/tiles/WebMercatorQuad/11/1119/702.png?rescale=nan,1", 400),
         (f"{RICHNESS}/tiles/WebMercatorQuad/11/1119/702.png?colormap=neon", 400),
-        ("/layers/habitats.level3/tiles/WebMercatorQuad/11/1119/702.webp", 400),
         ("/layers?limit=0", 422),
         ("/layers?limit=100000", 422),
         ("/layers?product=birds", 400),

@@ -1,0 +1,68 @@
+"""Who may ask: anybody, or whoever carries a key, or whom a reverse proxy has let through."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.errors import error_answer
+
+_OPEN: Final = "/healthz"
+# A browser then asks its user: any name, the key as password. So do QGIS and GDAL.
+_CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="floracube", charset="UTF-8"'}
+
+
+def carried(scope: Scope) -> str:
+    """The key of a request: `X-API-Key`, `Authorization: Bearer` or `Basic` (as password), or `?api_key=`; empty if none."""
+    headers = Headers(scope=scope)
+    if "x-api-key" in headers:
+        return headers["x-api-key"]
+    kind, _, text = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return text.strip()
+    if kind.lower() == "basic":
+        try:
+            return base64.b64decode(text, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+    return parse_qs(scope["query_string"].decode("latin-1")).get("api_key", [""])[0]
+
+
+class Keys:
+    """Lets a request through that carries one of `keys`, or `header`, which the proxy in front sets and clients cannot."""
+
+    def __init__(self, app: ASGIApp, keys: Sequence[str], header: str = "") -> None:
+        """Around `app`; without keys and without a header everybody may ask."""
+        self._app, self._keys, self._header = app, [key.encode() for key in keys], header
+
+    def _allowed(self, scope: Scope) -> bool:
+        if self._header and Headers(scope=scope).get(self._header):
+            return True
+        key = carried(scope).encode()
+        # All keys are compared, each in constant time, so that the time taken tells nothing.
+        return sum(hmac.compare_digest(key, own) for own in self._keys) > 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 401."""
+        if scope["type"] != "http" or not (self._keys or self._header) or scope["path"] == _OPEN:
+            return await self._app(scope, receive, send)
+        if not self._allowed(scope):
+            answer = error_answer(401, "no_access", "This server answers only requests that carry its key.", _CHALLENGE)
+            return await answer(scope, receive, send)
+
+        async def kept_private(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=message["headers"])
+                # A shared cache would hand the answer to those who have no key.
+                if "public" in headers.get("cache-control", ""):
+                    headers["cache-control"] = headers["cache-control"].replace("public", "private")
+            await send(message)
+
+        await self._app(scope, receive, kept_private)
