@@ -31,7 +31,8 @@ _NAMES: Final = frozenset(
     {
         "HTTPClientError", "EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ClientConnectionError",
         "ClientPayloadError", "ProtocolError", "NewConnectionError", "IncompleteRead", "ChunkedEncodingError",
-        "ConnectTimeout", "ReadTimeout", "TransportError", "CommClosedError", "MaxRetryError", "RemoteDisconnected",
+        "ConnectTimeout", "ConnectionError", "ReadTimeout", "TransportError", "CommClosedError", "MaxRetryError",
+        "RemoteDisconnected",
     }
 )  # fmt: skip
 # S3 answers some of these with status 200 or 400 and says so only in the code.
@@ -48,7 +49,9 @@ _TEXT: Final = re.compile(
     r"error sending request",
     re.IGNORECASE,
 )
+_RUST: Final = re.compile(r"\(os error (\d+)\)")
 # A remote file of which GDAL tells only that a block could not be read: the network or the file, so it is asked again.
+# GDAL itself names the file without its folder; where it lies is known from the sentence that a reader made of it.
 _REMOTE: Final = re.compile(r"/vsi(?:curl|s3|gs|az|adls)|https?://|s3://|gs://|az://")
 _BLOCK: Final = re.compile(r"IReadBlock failed|TIFFRead\w+|Read failed|TIFFFillTile|TIFFFillStrip", re.IGNORECASE)
 
@@ -78,6 +81,14 @@ def _code(error: Any) -> str | None:
     return response.get("Error", {}).get("Code") if isinstance(response, dict) else None
 
 
+def _number(error: BaseException) -> int | None:
+    """The `errno` of an error; Rust libraries (zarrs, obstore) keep it in the text alone: `(os error 28)`."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    told = _RUST.search(str(error))
+    return int(told[1]) if told else None
+
+
 def _verdict(error: BaseException) -> bool | None:
     """Whether this error alone passes by itself; None where it does not say."""
     if isinstance(error, ConfigError | KeyboardInterrupt):
@@ -91,39 +102,39 @@ def _verdict(error: BaseException) -> bool | None:
         return True
     if any(base.__name__ in _NAMES for base in type(error).__mro__):
         return True
-    if isinstance(error, OSError) and error.errno in _ERRNO:
+    if _number(error) in _ERRNO:
         return True
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
         return False
-    if isinstance(error, OSError) and error.errno in _HOPELESS:
+    if _number(error) in _HOPELESS:
         return False
     text = str(error)
     told = [int(number) for number in _TEXT_STATUS.findall(text) if number[0] in "45"]
     if told:
         return any(number in _STATUS for number in told)
-    if _TEXT.search(text) or (_BLOCK.search(text) and _REMOTE.search(text)):
-        return True
-    return None
+    return True if _TEXT.search(text) else None
 
 
 def is_transient(error: BaseException) -> bool:
     """Whether another try may succeed: the first error of the chain that says so, from the one raised down to its causes.
 
     Transient are HTTP 408, 425, 429 and 5xx (as an attribute, an S3 code or in GDAL's text), time-outs, connections
-    refused, reset or closed, names that do not resolve, the `OSError`s of a busy or stale network file system, and a
-    block of a remote file that GDAL could not read without saying why. A missing file, a refused right, HTTP 4xx, a wrong
-    configuration and everything that says nothing are permanent.
+    refused, reset or closed, names that do not resolve, the `OSError`s of a busy or stale network file system, and a block
+    that GDAL could not read without saying why, if some sentence of the chain names a remote file. A missing file, a
+    refused right, HTTP 4xx, a wrong configuration and everything that says nothing are permanent.
     """
     for part in _chain(error):
         verdict = _verdict(part)
         if verdict is not None:
             return verdict
-    return False
+    told = " ".join(str(part) for part in _chain(error))
+    return bool(_BLOCK.search(told) and _REMOTE.search(told))
 
 
 def hopeless(error: BaseException) -> str | None:
     """Why no other task can succeed either (a full disk, a read-only store), as a sentence with the mend; else None."""
     for part in _chain(error):
-        if isinstance(part, OSError) and part.errno in _HOPELESS:
-            return f"{part.filename or 'the store'}: {_HOPELESS[part.errno]}"
+        number = _number(part)
+        if number in _HOPELESS:
+            return f"{getattr(part, 'filename', None) or 'the store'}: {_HOPELESS[number]}"
     return None
