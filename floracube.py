@@ -131,6 +131,9 @@ def build(
     workers: WORKERS = 1,
     scheduler: SCHEDULER = None,
     retries: Annotated[int, typer.Option(help="Tries after the first, for errors that pass by themselves.", min=0)] = 4,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what it will take, and open no file and no connection.")] = False,
+    land: Annotated[float, typer.Option(help="With --plan: the share of units that are not all sea.", min=0, max=1)] = 1.0,
+    as_json: JSON = False,
 ) -> None:
     """Harmonise the sources of CONFIG into the inputs of its cube; run again, it goes on where it was."""
     from cube.build import build as run
@@ -138,6 +141,12 @@ def build(
     from cube.workers import Workers
 
     loaded = load_config(config)
+    if plan:
+        from cube.plan import plan as planned
+
+        told = planned(loaded, workers, land)
+        print(json.dumps(told.document(), indent=1) if as_json else told.text())
+        return
     with _bar("build") as progress:
         failures = run(loaded, progress, Workers(workers, scheduler, retries))
     _fail_if(failures, f"Mend the sources and run `floracube build {config}` again.")
@@ -238,6 +247,22 @@ def info(cube: CUBE, as_json: JSON = False) -> None:
 
     document = describe(cube)
     print(json.dumps(document, indent=1) if as_json else text(document))
+
+
+@app.command(epilog="Example: `floracube check demo-out/cube.zarr --values`")
+def check(
+    cube: CUBE,
+    values: Annotated[bool, typer.Option("--values", help="Read all values too: checksums, pyramids, rankings.")] = False,
+    as_json: JSON = False,
+) -> None:
+    """Verify every promise of the data model on CUBE; exit code 1 if one is broken."""
+    from cube.check import check as run
+    from cube.check import text
+
+    document = run(cube, values)
+    print(json.dumps(document, indent=1) if as_json else text(document))
+    if not document["kept"]:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: `floracube export demo-out/cube.zarr indicators.richness richness.tif --level 1`")

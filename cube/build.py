@@ -134,7 +134,7 @@ def make_groups(cube: CubeStore, readers: Sequence[Reader]) -> None:
         if reader.source is None:
             continue
         about = {"license": reader.source.license, "attribution": reader.source.attribution,
-                 "reference_years": reader.source.reference_years}  # fmt: skip
+                 "references": reader.source.references, "reference_years": reader.source.reference_years}  # fmt: skip
         for layer in reader.layers:
             set_attributes(cube.array(layer.path), {k: v for k, v in about.items() if v})
     for path, layers in groups.items():

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -148,7 +149,7 @@ def _shapefile(path: str) -> tuple[list[list[Ring]], CRS]:
             starts = [*struct.unpack(f"<{parts}i", data[at + 52 : first]), points]
             xy = np.frombuffer(data, "<f8", 2 * points, first).reshape(-1, 2)
             # Outer rings and holes alike: filled by the even-odd rule, a hole is what lies within two of them.
-            polygons.append([xy[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)])
+            polygons.append([xy[a:b] for a, b in pairwise(starts)])
         elif kind != 0:
             raise ValueError(f"its shapes are of type {kind}, not polygons")
         at += 8 + 2 * words

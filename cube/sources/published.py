@@ -110,7 +110,8 @@ PUBLISHED: Final[Mapping[str, Published]] = {
     ),
     "aster-gdem-3": Published(
         "ASTER Global Digital Elevation Model v3", ("elevation",), ("dem",), ("m",), "ASTGTMV003_{north}{east}_dem.tif", 30, 1.5,
-        "No restriction on use or redistribution (NASA LP DAAC)", "NASA/METI/AIST/Japan Spacesystems and U.S./Japan ASTER Science Team",
+        "No restriction on use or redistribution (NASA LP DAAC)",
+        "NASA/METI/AIST/Japan Spacesystems and U.S./Japan ASTER Science Team",
         "doi:10.5067/ASTER/ASTGTM.003", "2000-2013",
         "ASTER GDEM user guide v3: int16 m above EGM96, -9999 no data, 0 at sea, 1 degree tiles",
         nodata=(-9999.0,), valid=(-500.0, 9000.0), tile=1,
@@ -133,7 +134,8 @@ PUBLISHED: Final[Mapping[str, Published]] = {
     "corine-2018": Published(
         "CORINE Land Cover 2018", ("corine", "corine_class", "surface"), ("CLC2018",), ("1",), "U2018_CLC2018_V2020_20u1.tif",
         100, 0.2, "Copernicus Land Monitoring Service: free, with attribution",
-        "European Union's Copernicus Land Monitoring Service information", "doi:10.2909/960998c1-1870-4e82-8051-6485205ebbac", "2018",
+        "European Union's Copernicus Land Monitoring Service information", "doi:10.2909/960998c1-1870-4e82-8051-6485205ebbac",
+        "2018",
         "legend of the raster download: 1-44, 48 no data, 49 and 50 unclassified land and water, -128 outside",
         nodata=(-128.0, 0.0, 128.0, 255.0), recode={**legends.CORINE_CODES, 990: 49, 995: 50, 999: 48},
         surface=legends.CORINE_SURFACE, classes=tuple(value for value, _, _ in legends.CORINE_FLAGS),
@@ -151,7 +153,8 @@ PUBLISHED: Final[Mapping[str, Published]] = {
     ),
     "esa-worldcover-2021": Published(
         "ESA WorldCover 10 m 2021 v200", ("surface",), ("Map",), ("1",), "ESA_WorldCover_10m_2021_v200_{north}{east}_Map.tif",
-        8, 0.1, "CC-BY-4.0", "© ESA WorldCover project / Contains modified Copernicus Sentinel data (2021) processed by ESA WorldCover consortium",
+        8, 0.1, "CC-BY-4.0",
+        "© ESA WorldCover project / Contains modified Copernicus Sentinel data (2021) processed by ESA WorldCover consortium",
         "Zanaga et al. 2022, doi:10.5281/zenodo.7254221", "2021", "worldcover2021.esa.int/download: 3 degree tiles, 0 no data",
         nodata=(0.0,), surface=legends.WORLDCOVER_SURFACE, tile=3,
     ),

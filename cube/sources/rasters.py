@@ -18,7 +18,7 @@ from cube.layers import Layer
 from cube.sources import terrain
 from cube.sources.published import Published, published
 from cube.sources.reader import file_states
-from cube.sources.templates import RasterFile, expand, fields
+from cube.sources.templates import RasterFile, expand
 from cube.sources.warp import PixelRules, check_raster, is_there, read_raster
 from cube.store import resolution_of
 
@@ -119,7 +119,8 @@ def open_rasters(config: Config, source: Source, where: str, region: Region) -> 
         raise ConfigError(f"{at}.bands names {found // len(files)} bands; the layer {layer.name} needs {count // len(files)}.")
     seen = _check(files, f"{where}.raster", region)
     rules = PixelRules(nodata=source.nodata)
-    scale, offset = (source.scale,), (source.offset,)
+    scale: tuple[float, ...] = (source.scale,)
+    offset: tuple[float, ...] = (source.offset,)
     if row is not None:
         rules = row.rules(layer.name)
         rules = PixelRules((*rules.nodata, *source.nodata), rules.valid, rules.recode, rules.known, rules.raw)
@@ -163,7 +164,7 @@ def files_of(config: Config, source: Source, layer: Layer, row: Published | None
         count = int(np.prod(_lengths(layer)))
         return [RasterFile(tuple(config.source_path(tile) for tile in raster), tuple(range(1, count + 1)))]
     path = config.source_path(raster)
-    if row is not None and not fields(raster) and (raster.endswith("/") or os.path.isdir(path)):
+    if row is not None and raster.endswith("/"):
         path = f"{path.rstrip('/')}/{row.file}"
     return expand(path, layer, names, tile)
 

@@ -48,8 +48,8 @@ class Positions:
         """(row, column) in source pixels, whole at a pixel's upper left corner, of the point (down, across) of each
         cell, both in 0..1.
         """
-        x = self.target.c + (np.arange(self.shape[1]) + across) * self.target.a
-        y = self.target.f + (np.arange(self.shape[0]) + down) * self.target.e
+        x: NDArray[np.float64] = self.target.c + (np.arange(self.shape[1], dtype=np.float64) + across) * self.target.a
+        y: NDArray[np.float64] = self.target.f + (np.arange(self.shape[0], dtype=np.float64) + down) * self.target.e
         if self.wkt is None:
             return self._pixels(*np.broadcast_arrays(x[None, :], y[:, None]))
         knots_x, weights_x = _knots(x)
@@ -152,7 +152,7 @@ def bilinear(pieces: Sequence[Piece]) -> Floats:
 
 def nearest(pieces: Sequence[Piece]) -> Floats:
     """The pixel that holds each cell's centre; of several pieces the first that knows one."""
-    out = np.float32(np.nan)
+    out: Any = np.float32(np.nan)
     for piece in pieces:
         found = _take(piece.values, np.nan)(*piece.positions.at(0.5, 0.5))
         out = np.where(np.isnan(out), found, out)

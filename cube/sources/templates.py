@@ -112,4 +112,3 @@ def expand(template: str, layer: Layer, names: tuple[str, ...] = (), tile: int |
             raise ConfigError(f"'{template}' is not a file name template ({error}); write for example {{month:02d}}") from None
         counts[path] = counts.get(path, 0) + 1
     return [RasterFile(path, tuple(range(1, n + 1)), (tile or 1) if tiled else None) for path, n in counts.items()]
-

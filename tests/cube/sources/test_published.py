@@ -194,12 +194,18 @@ def test_scale_of_the_row_may_be_overridden(tmp_path: Path) -> None:
     ("source", "words"),
     [
         ({"layer": "soil", "published": "soilgrid-2", "raster": "x.tif"}, ["sources[0]", "soilgrid-2", "soilgrids-2.0"]),
-        ({"layer": "soil", "published": "corine-2018", "raster": "x.tif"}, ["corine_class", "not the layer soil", "soilgrids-2.0"]),
+        (
+            {"layer": "soil", "published": "corine-2018", "raster": "x.tif"},
+            ["corine_class", "not the layer soil", "soilgrids-2.0"],
+        ),
         ({"layer": "soil", "raster": "{variabel}.tif"}, ["sources[0]", "{variabel}", "{variable}"]),
         ({"layer": "soil", "raster": "{variable}.tif"}, ["9 of 9 files", "bdod.tif", "cfvo.tif, ..."]),
         ({"layer": "soil", "raster": "one.tif"}, ["has 1 bands", "needs 9"]),
         ({"layer": "srtm", "raster": "bare.tif"}, ["no CRS", "gdal_edit.py"]),
-        ({"layer": "elevation", "published": "copernicus-dem-glo-30", "raster": "tiles/{north}{east}.tif"}, ["no such file", "N48E015"]),
+        (
+            {"layer": "elevation", "published": "copernicus-dem-glo-30", "raster": "tiles/{north}{east}.tif"},
+            ["no such file", "N48E015"],
+        ),
         ({"layer": "srtm", "raster": []}, ["sources[0].raster", "is empty"]),
         ({"layer": "srtm", "raster": "one.tif", "coastline": "x.shp"}, ["sources[0]", "belongs to the layer surface"]),
     ],

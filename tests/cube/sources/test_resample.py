@@ -23,7 +23,8 @@ REGION = Region(4700, 2850, 4710, 2860, 10)
 GRID = REGION.transform(50)
 
 
-def write(path: Path, values: np.ndarray[Any, Any], transform: Affine, crs: str = "EPSG:3035", nodata: float | None = None) -> str:
+def write(path: Path, values: np.ndarray[Any, Any], transform: Affine, crs: str = "EPSG:3035",
+          nodata: float | None = None) -> str:  # fmt: skip
     with rasterio.open(path, "w", driver="GTiff", height=values.shape[0], width=values.shape[1], count=1, dtype=values.dtype,
                        crs=crs, transform=transform, nodata=nodata) as target:  # fmt: skip
         target.write(values, 1)

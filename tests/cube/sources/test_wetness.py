@@ -82,7 +82,7 @@ def test_water_is_neither_lost_nor_made() -> None:
 
 
 def test_a_small_pit_is_filled_and_water_runs_on() -> None:
-    row, col = np.mgrid[:120, :60]
+    row, _ = np.mgrid[:120, :60]
     slope = (500 - 2.0 * row).astype(np.float32)
     pitted = slope.copy()
     pitted[60:63, 29:32] -= 50
