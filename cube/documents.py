@@ -182,9 +182,7 @@ class Documents:
             return []
         except Exception as error:
             if backends.scheme(self.url) in backends.WEB:
-                raise CubeError(
-                    f"{self.url}: this web server does not list '{folder}'; ask for it where the cube lies."
-                ) from error
+                raise CubeError(f"{self.url}: this web server lists no '{folder}'; ask where the cube itself lies.") from error
             if backends.is_absent(error):
                 return []
             raise backends.named(error, f"{self.url}/{folder}") from error

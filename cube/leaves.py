@@ -46,7 +46,8 @@ def set_attributes(node: zarr.Group | zarr.Array[Any], attributes: Mapping[str, 
     held = node.attrs.asdict()
     changed = {k: v for k, v in wanted.items() if k not in held or held[k] != v}
     if changed:
-        node.attrs.update(changed)
+        # Not `attrs.update`, which writes the whole document once for every key and can be cut off between two.
+        node.update_attributes(changed)
     return bool(changed)
 
 

@@ -24,7 +24,7 @@ from cube import conventions
 from cube.coarsen import Votes, block_sums, rounded_mean, valid_cells, valid_sums
 from cube.grid import CELL, RESOLUTIONS, Window
 from cube.layers import Layer
-from cube.leaves import SPECIES_PER_SHARD
+from cube.leaves import SPECIES_PER_SHARD, set_attributes
 from cube.squares import Square
 from cube.store import CubeStore
 
@@ -116,7 +116,7 @@ def _list_levels(cube: CubeStore, pyramid: Pyramid) -> None:
         held = [Pyramid.of_inputs(name, ()) for name in RESOLUTIONS if cube.has(f"inputs/overviews/{name}/1")]
         described = {p.resolution: [p.group(level).removeprefix("inputs/") for level in levels] for p in held}
     if described:
-        cube.group(pyramid.owner).attrs.update(conventions.multiscale_attributes(cube.region, described, "average"))
+        set_attributes(cube.group(pyramid.owner), conventions.multiscale_attributes(cube.region, described, "average"))
 
 
 def _kept(cube: CubeStore) -> range:

@@ -23,7 +23,6 @@ from cube.documents import Documents
 from cube.errors import CubeError
 from cube.grid import CELL, Region, Unit, Window
 from cube.layers import Layer
-from cube.leaves import SPECIES_PER_SHARD as SPECIES_PER_SHARD
 from cube.leaves import add_labels, make_leaf, set_attributes
 
 FORMAT: Final = 1
@@ -159,7 +158,7 @@ def create_cube(url: str, region: Region, title: str, about: Mapping[str, str | 
             if len(root.attrs):
                 raise CubeError(f"{url}: there is another Zarr store here already; choose another cube URL.")
             west, south, east, north = region.bounds
-            root.attrs.update(
+            root.update_attributes(  # all at once: a root that a kill left with some of them would pass for whole
                 {
                     "floracube": {
                         "format": FORMAT,

@@ -20,6 +20,7 @@ from cube.layers import (
     indicator,
     occurrence,
 )
+from cube.leaves import set_attributes
 from cube.pyramid import Pyramid, make_levels
 from cube.releases import group_of
 from cube.store import CubeStore
@@ -48,7 +49,7 @@ def habitat_layers(classes: Classes, title: str) -> list[Layer]:
 def _make(cube: CubeStore, pyramid: Pyramid, labels: dict[str, NDArray[Any]], about: dict[str, Any],
           top: Sequence[Layer] = (), columns: Mapping[str, NDArray[Any]] | None = None) -> None:  # fmt: skip
     """Make every level of a product; `top` are layers that level 0 alone has, `columns` lie along the species."""
-    cube.root.require_group(pyramid.base).attrs.update(about)
+    set_attributes(cube.root.require_group(pyramid.base), about)
     group = cube.ensure_group(pyramid.source, [x.at(pyramid.source) for x in (*pyramid.layers, *top)], CELL, 0, labels, about)
     for name, values in (columns or {}).items():
         if name not in group:
