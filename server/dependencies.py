@@ -11,12 +11,12 @@ import json
 import re
 from typing import Annotated, Any, Final
 
-from fastapi import Path, Query, Request, Response
+from fastapi import Path, Request, Response
 
 from server import palettes
 from server.errors import NotFoundError, WrongRequestError
 from server.layers import MapLayer
-from server.snapshot import ServedCube, Snapshot
+from server.snapshot import Snapshot
 from server.tiles import MEDIA, Style, TileRequest, style_of
 from server.tms import NAMES as tms_names  # noqa: N811  a constant under the name that it has had here
 from server.tms import size_of, tile_matrix_set
@@ -49,12 +49,8 @@ def tile_request(tms: str, z: int, x: int, y: str) -> tuple[TileRequest, str]:
 class StyleParameters:
     """Optional overrides of a continuous layer's palette and display range."""
 
-    def __init__(
-        self,
-        colormap: Annotated[str | None, Query(max_length=40, description="Another palette.")] = None,
-        rescale: Annotated[str | None, Query(max_length=60, description="`low,high` in the layer's units.")] = None,
-    ) -> None:
-        """Names as in titiler: `colormap` for its colormap_name, `rescale`."""
+    def __init__(self, colormap: str | None = None, rescale: str | None = None) -> None:
+        """Names as in titiler: `colormap` for its colormap_name, `rescale` as `low,high` in the layer's units."""
         self.colormap, self.rescale = colormap, rescale
 
     def check(self, layer: MapLayer) -> None:
@@ -86,24 +82,6 @@ class StyleParameters:
             return Style(self.colormap or layer.palette, *self._ends())
         own = style_of(snapshot, layer)
         return Style(self.colormap or own.palette, own.low, own.high)
-
-
-class ReleaseParameters:
-    """Which release, version or time a tile is of."""
-
-    def __init__(
-        self,
-        v: Annotated[str | None, Query(max_length=140, description="A release, or its token: the answer never changes.")] = None,
-        version: Annotated[str | None, Query(max_length=100, description="A published version of the layer's product.")] = None,
-        time: Annotated[str | None, Query(max_length=20, description="Of a series of inputs: 2019Q3, 2018-07.")] = None,
-    ) -> None:
-        """All of them may be left out: the current release, the layer as its id says."""
-        self.v, self.version, self.time = v, version, time
-
-    def find(self, cube: ServedCube, layer_id: str) -> tuple[Snapshot, MapLayer]:
-        """The snapshot that is asked for and its layer; raises `NotFoundError`."""
-        snapshot = cube.asked(self.v, self.version, layer_id.partition(".")[0])
-        return snapshot, snapshot.layer(layer_id, self.time)
 
 
 def entity_tag(snapshot: Snapshot, request: Request) -> str:

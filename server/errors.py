@@ -40,6 +40,13 @@ class WrongRequestError(RequestError):
     name = "wrong_request"
 
 
+class InvalidParameterError(RequestError):
+    """A parameter that does not read as what it is: a word for a number (422)."""
+
+    status = 422
+    name = "invalid_parameter"
+
+
 class TooLargeError(RequestError):
     """A request that would read more than one answer may cost (400)."""
 

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from server import legend, tiles
+from server import legend, tileroute
 from server.catalogue import TITLES
 from server.dependencies import (
     LayerParameter,
-    ReleaseParameters,
-    StyleParameters,
-    TmsParameter,
     json_answer,
-    tile_request,
     unchanged,
     validators,
 )
@@ -103,28 +99,6 @@ def cube_router(cube: ServedCube, root: str = "") -> APIRouter:
             legend.legend_png(snapshot.layer(layer_id)), media_type="image/png", headers=headers
         )
 
-    @router.get("/layers/{layer_id}/tiles/{tms}/{z}/{x}/{y}", summary="A map tile", tags=["tiles"])
-    def tile(
-        request: Request,
-        layer_id: LayerParameter,
-        tms: TmsParameter,
-        z: int,
-        x: int,
-        y: str,
-        parameters: Annotated[StyleParameters, Depends()],
-        release: Annotated[ReleaseParameters, Depends()],
-    ) -> Response:
-        snapshot, shown = release.find(cube, layer_id)
-        wanted, form = tile_request(tms, z, x, y)
-        parameters.check(shown)
-        headers = validators(snapshot, request)
-        if (cached := unchanged(request, headers)) is not None:
-            return cached
-        body = tiles.render(snapshot, shown, wanted, form, parameters.style(snapshot, shown))
-        if body is None:
-            return Response(status_code=204, headers=headers)
-        return Response(body, media_type=tiles.MEDIA[form], headers=headers)
-
     @router.get("/about.json", summary="The cube in a few words", tags=["catalogue"])
     def about(request: Request) -> Response:
         snapshot = cube.snapshot()
@@ -143,5 +117,6 @@ def cube_router(cube: ServedCube, root: str = "") -> APIRouter:
         }
         return json_answer(snapshot, request, document)
 
+    router.include_router(tileroute.router(cube))
     router.include_router(queries_router(cube, root))
     return router

@@ -25,7 +25,7 @@ CACHE_BYTES: Final = 256 * 2**20
 MAX_CHUNKS: Final = 400
 _AT_ONCE: Final = 36  # chunks read in one round: bounds what one request holds beside the cache
 _READERS: Final = 16  # rounds at once; with the store down, the other threads still answer from the cache
-_QUEUE_SECONDS: Final = 5.0
+_QUEUE_SECONDS: Final = 2.0
 NOTHING: Final[NDArray[Any]] = np.empty((0, 0), np.uint8)  # a chunk that holds only fill
 
 

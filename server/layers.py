@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -90,6 +90,7 @@ class MapLayer:
         return index, colours
 
 
+@lru_cache(maxsize=64)
 def continuous_colours(palette: str) -> NDArray[np.uint8]:
     """(256, 4) RGBA: transparent, then the palette in 255 equal steps of the display range."""
     out = np.zeros((COLOURS + 1, 4), np.uint8)

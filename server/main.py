@@ -49,6 +49,7 @@ def create_app(urls: list[str], settings: Settings | None = None) -> FastAPI:
     app = FastAPI(title="floracube", description="Plant species, biodiversity and habitat maps of one cube.", lifespan=_lifespan)
     add_handlers(app)
     _surround(app, chosen)
+    app.state.chunks = cache
     first = next(iter(cubes.values()))
     app.include_router(cube_router(first))
     for name, cube in cubes.items():

@@ -143,6 +143,14 @@ class ServedCube:
         """The release that was current when last looked, without looking again."""
         return self._snapshot
 
+    def ready(self, token: str | None, version: str | None, product: str) -> Snapshot | None:
+        """What `asked` would give, if that is known without a look at the store; None otherwise."""
+        held = self._snapshot
+        if time.monotonic() - self._checked > POLL_SECONDS:
+            return None
+        current = token is None or token in (held.release, held.token)
+        return held if current and version in (None, held.products.get(product)) else None
+
     def snapshot(self) -> Snapshot:
         """The current release; looks for a new one at most once a second, and keeps the old one if that fails.
 

@@ -1,0 +1,82 @@
+"""The cube that the tile benchmarks serve: one layer in uint8 with its pyramid, generated, and releases of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from cube import layers, releases  # noqa: E402
+from cube.grid import Region  # noqa: E402
+from cube.store import CubeStore, create_cube  # noqa: E402
+
+VARIABLE = "probability"
+
+
+def region_of(side_km: int, unit_km: int) -> Region:
+    """A square region in the middle of Europe whose sides are whole units."""
+    west, north = 4580 // unit_km * unit_km + 900 % unit_km, 3100 - (3100 - 5500) % unit_km
+    return Region(west, north - side_km, west + side_km, north, unit_km)
+
+
+def field(shape: tuple[int, int], seed: int) -> NDArray[np.uint8]:
+    """Stored values 0 to 250: hills of many sizes and fine noise, 255 in two round lakes."""
+    rng = np.random.default_rng(seed)
+    angle, phase = rng.uniform(0, 2 * np.pi, (2, 32))
+    wave = 2.0 ** rng.uniform(4, 11, 32)
+    y, x = np.arange(shape[0], dtype=np.float32)[:, None], np.arange(shape[1], dtype=np.float32)[:, None]
+    down, along = 2 * np.pi * y * np.sin(angle) / wave + phase, 2 * np.pi * x * np.cos(angle) / wave
+    weight = np.sqrt(wave)
+    hills = ((weight * np.sin(down)) @ np.cos(along).T + (weight * np.cos(down)) @ np.sin(along).T).astype(np.float32)
+    hills /= 4 * hills.std()
+    hills += 0.5 + 0.02 * rng.standard_normal(shape, dtype=np.float32)
+    stored = np.clip(np.rint(hills * 250), 0, 250).astype(np.uint8)
+    for at_y, at_x in ((0.3, 0.6), (0.7, 0.35)):
+        stored[(y - at_y * shape[0]) ** 2 + (x.T - at_x * shape[1]) ** 2 < (0.03 * shape[0]) ** 2] = 255
+    return stored
+
+
+def halved(stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The next level: mean of the valid ones of four, 255 where none is."""
+    padded = np.pad(stored, [(0, n % 2) for n in stored.shape], constant_values=255).astype(np.uint16)
+    four = [padded[i::2, k::2] for i in (0, 1) for k in (0, 1)]
+    count = sum((part != 255).astype(np.uint16) for part in four)
+    total = sum(np.where(part != 255, part, 0) for part in four)
+    return np.where(count > 0, (total + count // 2) // np.maximum(count, 1), 255).astype(np.uint8)
+
+
+def write_version(cube: CubeStore, version: str, stored: NDArray[np.uint8]) -> None:
+    """One version of the product habitats: its probability at every level."""
+    layer = layers.habitat_probability("")
+    for level in range(cube.region.levels() + 1):
+        group = releases.group_of("habitats", version, level)
+        cube.ensure_group(group, [layer.at(group)], level=level)
+        cube.array(f"{group}/{VARIABLE}")[...] = stored
+        stored = halved(stored)
+
+
+def make(url: str, side_km: int, unit_km: int) -> CubeStore:
+    """The cube at `url` with its release `first`; one that is there already with the same region is taken as it is."""
+    cube = create_cube(url, region_of(side_km, unit_km), "Tile benchmark")
+    if cube.read_json("current.json") is None:
+        write_version(cube, "v1", field(cube.region.shape(), 1))
+        release(cube, "first", "v1")
+    return cube
+
+
+def release(cube: CubeStore, name: str, version: str) -> None:
+    """Publish the release `name`, which has `version` of the habitats."""
+    releases.write_release(cube, name, {"habitats": version}, {})
+    releases.publish(cube, name)
+
+
+def constant(cube: CubeStore, version: str, value: int) -> None:
+    """A version with `value` in every cell, so that a picture tells which version it shows."""
+    stored: NDArray[Any] = np.full(cube.region.shape(), value, np.uint8)
+    write_version(cube, version, stored)

@@ -1,0 +1,71 @@
+"""The servers that the tile benchmarks ask, each as a factory that uvicorn starts in a process of its own.
+
+BENCH_CUBE is the URL of the cube. Every server runs with one worker and as its makers ship it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+GROUP = "products/habitats/v1"
+
+
+def floracube() -> Any:
+    """We, and one route more: what empties the cache of decoded chunks."""
+    from server.main import create_app
+
+    app = create_app([os.environ["BENCH_CUBE"]])
+
+    @app.post("/forget", include_in_schema=False)
+    def forget() -> dict[str, int]:
+        app.state.chunks.clear()
+        return {"held": app.state.chunks.held}
+
+    return app
+
+
+def titiler() -> Any:
+    """titiler.xarray's own application; for a store on S3 the same with its own fsspec reader, since the other asks Amazon."""
+    if "://" not in os.environ["BENCH_CUBE"]:
+        from titiler.xarray.main import app
+
+        return app
+    from fastapi import FastAPI
+    from titiler.xarray.factory import TilerFactory
+    from titiler.xarray.io import FsReader
+
+    app = FastAPI()
+    app.include_router(TilerFactory(reader=FsReader).router)
+    return app
+
+
+def xpublish() -> Any:
+    """xpublish-tiles on the finest level: it has no other, since it serves one Dataset."""
+    import xarray
+    import xpublish
+    from xpublish_tiles.xpublish.tiles.plugin import TilesPlugin
+
+    url = os.environ["BENCH_CUBE"]
+    data = xarray.open_zarr(f"{url}/{GROUP}/0", chunks=None, decode_coords="all", consolidated=True)
+    data.attrs["_xpublish_id"] = "bench"
+    return xpublish.SingleDatasetRest(data, plugins={"tiles": TilesPlugin()}).app
+
+
+def path(server: str, cube: str, z: int, x: int, y: int, level: int) -> str:
+    """The address of a tile on each server; `level` is the pyramid level that fits its zoom."""
+    if server == "floracube":
+        return f"/layers/habitats.probability/tiles/WebMercatorQuad/{z}/{x}/{y}.png?rescale=0,1"
+    if server == "xpublish-tiles":
+        return (
+            f"/tiles/WebMercatorQuad/{z}/{y}/{x}?variables=probability&style=raster/viridis&colorscalerange=0,1"
+            "&width=256&height=256&f=image/png"
+        )
+    group = f"{GROUP}/{level if server.endswith('picked group') else 0}"
+    return (
+        f"/tiles/WebMercatorQuad/{z}/{x}/{y}.png?url={cube}&group={group}&variable=probability&rescale=0,1&colormap_name=viridis"
+    )
