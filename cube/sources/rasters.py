@@ -19,7 +19,7 @@ from cube.sources import terrain
 from cube.sources.published import Published, published
 from cube.sources.reader import file_states
 from cube.sources.templates import RasterFile, expand
-from cube.sources.warp import PixelRules, check_raster, is_there, read_raster
+from cube.sources.warp import PixelRules, check_raster, is_remote, is_there, read_raster
 from cube.store import resolution_of
 
 NAMED: int = 3  # missing files that a sentence names
@@ -173,7 +173,7 @@ def _check(files: list[RasterFile], where: str, region: Region) -> tuple[str, ..
     """Refuse missing and unfit files; returns the local ones. Remote ones are opened only where there are few."""
     tiled = any(file.tile is not None for file in files)
     paths = list(dict.fromkeys(path for file in files for path in file.paths(region.grown_bounds)))
-    local = [path for path in paths if "://" not in path and not path.startswith("/vsi")]
+    local = [path for path in paths if not is_remote(path)]
     missing = [path for path in local if not os.path.exists(path)]
     there = tuple(path for path in local if path not in set(missing))
     if missing and not (tiled and there):

@@ -26,6 +26,18 @@ from cube.sources.resample import Piece, Positions
 BANDS_AT_ONCE: Final = 21  # bounds the memory of 84 or 228 bands
 BLOCK_KM: Final = 20  # and this that of a unit of 80 km out of 10 m pixels
 FINER: Final = 1.001  # pixels a cell: an equal grid is interpolated, which leaves it as it is
+GDAL: Final[Mapping[str, Any]] = {
+    # A folder of a thousand months would be listed for each of them; sidecar files are still looked for by name.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
+    # A server that is busy answers a moment later; what lasts longer is tried again with the whole unit.
+    "GDAL_HTTP_MAX_RETRY": 3,
+    "GDAL_HTTP_RETRY_DELAY": 0.5,
+    "GDAL_HTTP_RETRY_CODES": "408,429,500,502,503,504",  # GDAL's own list leaves out 500
+    "GDAL_HTTP_CONNECTTIMEOUT": 10,  # a connection that died silently must not hold its worker for ever
+    "GDAL_HTTP_LOW_SPEED_TIME": 30,
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
+}
+REMOTE: Final = "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/"
 MARGIN: Final = 2  # pixels around a window, for the neighbours of bilinear
 
 Floats = NDArray[np.float32]
@@ -66,13 +78,28 @@ class PixelRules:
 AS_FILED: Final = PixelRules()
 
 
+def is_remote(path: str) -> bool:
+    """Whether a path is an address."""
+    return "://" in path or path.startswith("/vsi")
+
+
+def _opened(path: str) -> DatasetReader:
+    try:
+        with rasterio.Env(**GDAL):
+            return rasterio.open(path)
+    except rasterio.errors.RasterioIOError as error:
+        if not is_remote(path) or is_absent(str(error)):
+            raise
+        # GDAL remembers that a file was not to be had, even for a passing 500: whoever tries again must ask anew.
+        with rasterio.Env(**GDAL, CPL_VSIL_CURL_NON_CACHED=REMOTE):
+            return rasterio.open(path)
+
+
 @contextmanager
 def open_raster(path: str, where: str) -> Iterator[DatasetReader]:
     """Open a raster for reading; `where` names the configuration key in the sentence of a `SourceError`."""
     try:
-        # A folder of a thousand months would be listed for each of them; sidecar files are still looked for by name.
-        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
-            dataset = rasterio.open(path)
+        dataset = _opened(path)
     except rasterio.errors.RasterioIOError as error:
         text = str(error)
         reason = "there is no such file" if is_absent(text) else f"cannot be read as a raster ({text})"
@@ -100,10 +127,10 @@ def is_absent(text: str) -> bool:
 
 def is_there(path: str, where: str) -> bool:
     """Whether a tile exists; raises `SourceError` where that cannot be found out, so that trouble is never a hole."""
-    if "://" not in path and not path.startswith("/vsi"):
+    if not is_remote(path):
         return os.path.exists(path)
     try:
-        rasterio.open(path).close()
+        _opened(path).close()
     except rasterio.errors.RasterioIOError as error:
         if is_absent(str(error)):
             return False
@@ -214,7 +241,8 @@ def _piece(dataset: DatasetReader, where: str, transform: Affine, shape: tuple[i
         return None
     window = rasterio.windows.Window(left, top, right - left, bottom - top)
     try:
-        values = dataset.read(bands, window=window, masked=True)
+        with rasterio.Env(**GDAL):
+            values = dataset.read(bands, window=window, masked=True)
     except rasterio.errors.RasterioError as error:
         raise SourceError(f"{dataset.name}: cannot be read ({error}); the file may be damaged ({where}).") from None
     numbers = rules.apply(np.ma.filled(values.astype(np.float32), np.nan))

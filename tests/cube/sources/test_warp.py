@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from rasterio.vrt import WarpedVRT
 
 from cube.errors import SourceError
 from cube.grid import Region
-from cube.sources.warp import check_raster, read_raster
+from cube.sources import warp
+from cube.sources.warp import check_raster, is_there, read_raster
 
 REGION = Region(4700, 2850, 4710, 2860, 10)
 
@@ -80,6 +83,61 @@ def test_band_scales_of_the_file_are_applied(tmp_path: Path) -> None:
     np.testing.assert_allclose(seen, 293.1, atol=1e-3)
 
 
+SERVER = """
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+data, asked = open(sys.argv[1], "rb").read(), {}
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        asked[self.path] = asked.get(self.path, 0) + 1
+        busy = "broken" in self.path or "mended" in self.path and asked[self.path] <= 12
+        bad = 404 if "gone" in self.path else 500 if busy else 0
+        if bad:
+            return self.send_error(bad)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
+    do_HEAD = do_GET
+    def log_message(self, *_):
+        pass
+
+server = HTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+def test_a_tile_that_is_not_there_is_a_hole_and_a_server_in_trouble_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And who asks a second time, after GDAL has given up, hears of a file that has come back."""
+    monkeypatch.setattr(warp, "GDAL", {**warp.GDAL, "GDAL_HTTP_MAX_RETRY": 1, "GDAL_HTTP_RETRY_DELAY": 0.01})
+    path = write(tmp_path / "a.tif", np.ones((30, 30), np.uint8), Affine(1000, 0, 4690_000, 0, -1000, 2870_000), "EPSG:3035")
+    server = subprocess.Popen([sys.executable, "-c", SERVER, path], stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        base = f"http://127.0.0.1:{int(server.stdout.readline())}"
+        assert is_there(f"{base}/a.tif", "x")
+        assert not is_there(f"{base}/gone.tif", "x")
+        with pytest.raises(SourceError, match=r"cannot be read as a raster .*500"):
+            is_there(f"{base}/broken.tif", "sources[0].raster")
+        with pytest.raises(SourceError, match="500"):
+            read_raster(f"{base}/mended.tif", "x", REGION.transform(1000), (10, 10), [1])
+        for _ in range(3):  # as the engine does
+            try:
+                seen = read_raster(f"{base}/mended.tif", "x", REGION.transform(1000), (10, 10), [1])
+                break
+            except SourceError:
+                continue
+        assert (seen == 1).all()
+    finally:
+        server.kill()
+        server.wait()
+
+
 def test_wrong_rasters_are_one_sentence_each(tmp_path: Path) -> None:
     t = Affine(1000, 0, 4690_000, 0, -1000, 2870_000)
     bounds = REGION.bounds
@@ -89,6 +147,8 @@ def test_wrong_rasters_are_one_sentence_each(tmp_path: Path) -> None:
         check_raster(write(tmp_path / "a.tif", np.zeros((30, 30), np.uint8), t, None), "sources[0].raster", 1, bounds)
     with pytest.raises(SourceError, match="has 1 bands"):
         check_raster(write(tmp_path / "b.tif", np.zeros((30, 30), np.uint8), t, "EPSG:3035"), "sources[0].raster", 4, bounds)
+    with pytest.raises(SourceError, match="has no georeferencing"):
+        check_raster(write(tmp_path / "e.tif", np.zeros((30, 30), np.uint8), Affine.identity(), "EPSG:3035"), "x", 1, bounds)
     far = Affine(1000, 0, 2690_000, 0, -1000, 2870_000)
     with pytest.raises(SourceError, match="does not touch the region"):
         check_raster(write(tmp_path / "c.tif", np.zeros((30, 30), np.uint8), far, "EPSG:3035"), "x", 1, bounds)
