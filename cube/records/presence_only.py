@@ -64,7 +64,9 @@ class RecordStream:
                 "uncertainty_m": c.uncertainty_m, "name": c.species, "species_id": c.species_id}  # fmt: skip
         named = {k: v for k, v in ours.items() if v is not None}
         start = 0
-        for rows in stream_table(self.config.source_path(self.source.table), list(dict.fromkeys(named.values())), self.piece):
+        path, columns = self.config.source_path(self.source.table), list(dict.fromkeys(named.values()))
+        numbers = [v for k, v in named.items() if k not in ("record", "name")]
+        for rows in stream_table(path, columns, numbers, self.piece, self.report):
             out = pd.DataFrame({k: rows[v] for k, v in named.items()}).reset_index(drop=True)
             if c.record is None:
                 out["record"] = np.arange(start + 1, start + 1 + len(out))

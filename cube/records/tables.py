@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import codecs
+import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import fsspec
 import pandas as pd
 import pyarrow
+import pyarrow.csv
 import pyarrow.parquet
 
 from cube.errors import TableError
 
 MISSING: Final = ["NA", "N/A", "", "nan", "NaN", "null"]
 NAMED: Final = 5  # how many skipped rows a report names
-PIECE: Final = 65_536  # rows of a table in memory at a time, where it is read in pieces
+PIECE: Final = 65_536  # most rows of a table in memory at a time, where it is read in pieces
+BLOCK: Final = 1 << 20  # bytes of a CSV table parsed at a time
 
 
 @dataclass
@@ -107,27 +110,59 @@ def header(path: str) -> list[str]:
         raise _unreadable(path, error) from None
 
 
-def stream_table(path: str, columns: Sequence[str], piece: int = PIECE) -> Iterator[pd.DataFrame]:
-    """`columns` of a CSV or Parquet table, `piece` rows at a time; the rest of the table is never in memory.
+def stream_table(path: str, columns: Sequence[str], numbers: Collection[str] = (), piece: int = PIECE,
+                 report: Report | None = None) -> Iterator[pd.DataFrame]:  # fmt: skip
+    """`columns` of a CSV or Parquet table, at most `piece` rows at a time; the rest of the table is never in memory.
 
-    Raises `TableError` as `read_table` does, before the first piece or where the file turns out to be damaged.
+    Columns of `numbers` are float64, NaN where a cell is no number; other cells of a CSV table are text, missing where
+    `MISSING` says so. Rows with more or fewer cells than the header are left out and noted in `report`; without one
+    they are an error. Raises `TableError` as `read_table` does, before the first piece or where the file is damaged.
     """
     require_columns(path, header(path), columns)
     try:
-        if path.endswith((".parquet", ".pq")):
-            with fsspec.open(path, "rb") as file:
-                for batch in pyarrow.parquet.ParquetFile(file).iter_batches(piece, columns=list(columns)):
-                    yield batch.to_pandas()
-            return
-        encoding = _encoding(path)
         with fsspec.open(path, "rb", compression="infer") as file:
-            separator = _separator_of(path, _decoded(file.readline()))
-        with fsspec.open(path, "rb", compression="infer") as file:
-            # Rows that end in a separator have a cell more than the header: no reason to make the first one an index.
-            yield from pd.read_csv(file, sep=separator, usecols=list(columns), na_values=MISSING, keep_default_na=False,
-                                   low_memory=False, chunksize=piece, encoding=encoding, index_col=False)  # fmt: skip
-    except (OSError, ValueError, pd.errors.ParserError, pyarrow.ArrowInvalid) as error:
+            if path.endswith((".parquet", ".pq")):
+                batches = pyarrow.parquet.ParquetFile(file).iter_batches(piece, columns=list(columns))
+            else:
+                batches = _csv_batches(path, file, columns, report)
+            for batch in batches:
+                for start in range(0, batch.num_rows, piece):
+                    part = batch.slice(start, piece)
+                    yield pd.DataFrame({c: _cells(part[c], c in numbers) for c in columns})
+    except (OSError, ValueError, pyarrow.ArrowInvalid) as error:
         raise _unreadable(path, error) from None
+
+
+def _cells(column: pyarrow.Array, number: bool) -> pd.Series:
+    if not number:
+        return column.to_pandas()
+    try:
+        return column.cast(pyarrow.float64()).to_pandas()
+    except pyarrow.ArrowInvalid:  # a word among them: slower, cell by cell
+        return pd.to_numeric(column.to_pandas(), errors="coerce").astype(float)
+
+
+def _csv_batches(path: str, file: IO[bytes], columns: Sequence[str], report: Report | None) -> Iterator[pyarrow.RecordBatch]:
+    def invalid(row: pyarrow.csv.InvalidRow) -> str:
+        if report is None:
+            return "error"
+        told = f"row {row.number - 1 if row.number else '?'} of {posixpath.basename(path)}"
+        report.note(f"rows with {row.actual_columns} cells where the header has {row.expected_columns}, skipped", [told])
+        return "skip"
+
+    with fsspec.open(path, "rb", compression="infer") as head:
+        separator = _separator_of(path, _decoded(head.readline()))
+    return pyarrow.csv.open_csv(
+        file,
+        # One thread, so that a row knows its number.
+        pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK, encoding=_encoding(path)),
+        pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=invalid),
+        # A column of numbers may hold a word in its last row: what is a number is decided by whoever needs one.
+        pyarrow.csv.ConvertOptions(
+            include_columns=list(columns), column_types=dict.fromkeys(columns, pyarrow.string()),
+            strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=MISSING,
+        ),
+    )  # fmt: skip
 
 
 def _encoding(path: str) -> str:
@@ -140,7 +175,7 @@ def _encoding(path: str) -> str:
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             return "latin-1"
-    return "utf-8-sig"
+    return "utf-8"
 
 
 def _decoded(data: bytes) -> str:

@@ -15,6 +15,9 @@ from rasterio.warp import transform_bounds
 from rio_cogeo.cogeo import cog_validate
 
 from cube.grid import project
+from cube.records.geoplant.dataset import GeoPlant
+from cube.records.geoplant.metadata import raw_surveys
+from cube.records.tables import Report
 from demo.bioclim import bioclim
 from demo.habitats import CODES
 from demo.landscape import LandscapeSpec, make_landscape
@@ -137,6 +140,23 @@ def test_clouds_are_bright_and_marked(folder: Path) -> None:
         if (scl == 3).any():
             assert np.median(blue[scl == 3]) < np.median(blue[scl == 4])
     assert seen >= {0, 3, 4, 5, 8, 9, 10}
+
+
+def test_tables_are_read_as_geoplant_of_2026(folder: Path) -> None:
+    geoplant = GeoPlant(folder / "sources/geoplant")
+    assert {(t.what, t.observations, t.split) for t in geoplant.layout.tables} == {
+        ("metadata", "PA", "train"), ("metadata", "PO", "train"),
+    }  # fmt: skip
+    report = Report("surveys")
+    raw = raw_surveys(geoplant.layout, ("train",), report)
+    table = pd.read_csv(folder / "sources/geoplant/PresenceAbsenceSurveys/PA_metadata_train.csv")
+    assert len(raw.surveys) == table["surveyId"].nunique()
+    assert len(raw.occurrences) == len(table)
+    assert np.isneginf(raw.surveys["area_m2"]).any() or raw.surveys["area_m2"].isna().any()
+    assert not report.remarks
+    records = pd.concat(geoplant.metadata("PO", ("train",)))
+    assert len(records) == SPEC.n_records
+    assert records["uncertainty_m"].between(0, 100).all()
 
 
 def test_tables_have_geoplant_columns_and_lie_in_the_region(folder: Path) -> None:

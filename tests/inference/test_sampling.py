@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from cube.grid import CELL, Region
 from cube.inputs import INPUTS
+from cube.records.cells import CubeSource
+from cube.records.geoplant.dataset import GeoPlant
+from cube.records.geoplant.source import FileSource
+from cube.records.places import Places, places_of
 from cube.store import CubeStore, create_cube, resolution_of
 from inference.batches import predict_surveys
 from inference.cascade import Cells, blur
 from inference.ensemble import Ensemble
 from inference.indicators import zero_sums
 from inference.network import ModelSpec
-from inference.sampling import read_window, recipe, sample
+from inference.sampling import read_window, recipe, sample, sample_source
+from tests.support.geoplant import write_cube, write_jpeg, write_table
 
 REGION = Region(4700, 2850, 4720, 2870, 10)
 
@@ -59,6 +67,67 @@ def test_dense_prediction_equals_prediction_at_sampled_places(cube: CubeStore) -
     eta = predict_surveys(ensemble, places, np.full(len(x), 2020.0), np.full(len(x), 100.0))
     seen = 1 - np.exp(-np.exp(eta))
     np.testing.assert_allclose(seen, dense[:, rows, cols].T, atol=1e-5)
+
+
+def test_predictors_are_the_same_from_a_cube_and_from_any_other_source(cube: CubeStore) -> None:
+    """The cube as a `SampleSource` gives what `sample` gives; only 1 km layers are of one cell instead of four."""
+    what = recipe(cube)
+    rng = np.random.default_rng(2)
+    x, y = 4_700_000 + rng.uniform(0, 20_000, 40), 2_850_000 + rng.uniform(0, 20_000, 40)
+    a = sample(cube, what, x, y, 5)
+    b = sample_source(CubeSource(cube), what, Places.at(x, y), 5)
+    for name in ("satellite", "landsat", "static"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    assert (a.static_names, a.coarse_names, a.modalities) == (b.static_names, b.coarse_names, b.modalities)
+    # Of the four 1 km cells around a place, the heaviest is the one that holds it.
+    assert a.corner is not None
+    assert a.weight is not None
+    nearest = a.corner[np.arange(40), a.weight.argmax(axis=1)]
+    for name in ("climate", "coarse"):
+        np.testing.assert_array_equal(getattr(a, name)[nearest], getattr(b, name))
+
+
+def test_a_recipe_is_what_a_cube_and_another_source_have_in_common(cube: CubeStore) -> None:
+    both = recipe(cube, None, ("landsat", "elevation", "footprint", "bioclim"))
+    assert both.modalities == ("landsat", "static", "coarse")
+    assert both.static_layers == ("elevation",)
+    assert both.coarse_layers == ("bioclim",)
+
+
+def test_layers_that_tell_nothing_are_no_predictors() -> None:
+    assert not any(INPUTS[name].predictor for name in ("surface", "aspect", "corine_class", "sentinel2_count"))
+
+
+def test_predictors_come_out_of_a_geoplant_folder(cube: CubeStore, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    rows = pd.DataFrame({"longitude": [10.05, 10.06], "latitude": [48.5, 48.51], "survey": [11, 3018575],
+                         "patch_id": [11, 3018575], "series_id": [11, 3018575]})  # fmt: skip
+    for number in rows["survey"]:
+        write_jpeg(tmp_path, 2024, int(number), rng.uniform(0, 0.3, (4, 128, 128)).astype(np.float32))
+        write_cube(tmp_path, 2024, "landsat", int(number), rng.integers(0, 200, (6, 4, 21)))
+        write_cube(tmp_path, 2024, "climate", int(number), rng.integers(2500, 2900, (4, 19, 12)))
+    values = tmp_path / "EnvironmentalValues"
+    write_table(values / "Elevation/PA-train-elevation.csv", {"surveyId": [3018575, 11], "Elevation": [300, 100]})
+    write_table(values / "LandCover/PA-train-landcover.csv", {"surveyId": [11, 3018575], "LandCover": [4, 10]})
+    write_table(values / "Climate/PA-train-bioclimatic.csv",
+                {"surveyId": [11, 3018575], **{f"Bio{i}": [2_800, 2_850] for i in range(1, 20)}})  # fmt: skip
+    files = FileSource(GeoPlant(tmp_path))
+    what = recipe(cube, None, files.layers)
+    got = sample_source(files, what, places_of(rows, "PA"), 9)
+    assert got.modalities == ("satellite", "landsat", "static", "climate", "coarse")
+    assert got.satellite is not None
+    assert got.satellite.shape == (2, 4, 45, 45)
+    assert np.isfinite(got.satellite).all()
+    assert got.static is not None
+    assert got.static[:, got.static_names.index("elevation")].tolist() == [100, 300]
+    assert got.static[:, got.static_names.index("landcover.igbp10")].tolist() == [0, 1]
+    climate, coarse = got.interpolated("climate"), got.interpolated("coarse")
+    assert climate is not None
+    assert climate.shape == (2, 4, 228)
+    assert 250 <= climate[:, 1].min() <= climate[:, 1].max() <= 290
+    assert coarse is not None
+    np.testing.assert_allclose(coarse[:, 0], [6.85, 11.85], atol=1e-3)
+    assert not files.report.remarks
 
 
 def test_the_land_cover_is_one_column_a_class(cube: CubeStore) -> None:

@@ -72,8 +72,9 @@ def stream_metadata(layout: Layout, observations: str, splits: Sequence[str] = (
         names = {ours: next((t for t in theirs if t in present), None) for ours, theirs in COLUMNS.items()}
         if names["survey"] is None:
             raise TableError(f"{path}: has neither a column surveyId nor glcID; it is no table of GeoPlant.")
-        for rows in stream_table(path, sorted({t for t in names.values() if t}), piece):
-            out = pd.DataFrame({ours: _numbers(rows, theirs) for ours, theirs in names.items() if ours != "subset"})
+        given = sorted({t for t in names.values() if t})
+        for rows in stream_table(path, given, [t for t in given if t != names["subset"]], piece, report):
+            out = pd.DataFrame({k: rows[t] if t else np.nan for k, t in names.items() if k != "subset"}, index=rows.index)
             kept = out["survey"].notna()
             if report is not None:
                 report.note("rows without an id, skipped", [f"{table.path.name} row {i + 1}" for i in out.index[~kept]])
@@ -83,12 +84,6 @@ def stream_metadata(layout: Layout, observations: str, splits: Sequence[str] = (
             ids = ["survey", "patch_id", "series_id"]
             out[ids] = out[ids].fillna(-1).astype(np.int64)
             yield out
-
-
-def _numbers(rows: pd.DataFrame, column: str | None) -> pd.Series:
-    if column is None:
-        return pd.Series(np.nan, index=rows.index)
-    return pd.to_numeric(rows[column], errors="coerce").astype(float)
 
 
 def raw_surveys(layout: Layout, splits: Sequence[str], report: Report) -> RawSurveys:
@@ -123,8 +118,8 @@ def _labels(layout: Layout, splits: Sequence[str]) -> Iterator[pd.DataFrame]:
     for table in layout.table("labels"):
         if splits and not _in_splits(table.split, splits):
             continue
-        for rows in stream_table(str(table.path), ["surveyId", "speciesIds"]):
-            known = rows[rows["speciesIds"].notna()]
+        for rows in stream_table(str(table.path), ["surveyId", "speciesIds"], ["surveyId"]):
+            known = rows[rows["speciesIds"].notna() & rows["surveyId"].notna()]
             lists = known["speciesIds"].astype(str).str.split()
             out = pd.DataFrame({"survey": known["surveyId"].astype(np.int64), "species_id": lists}).explode("species_id")
             yield out.astype({"species_id": np.int32}).reset_index(drop=True)

@@ -132,11 +132,23 @@ def test_a_table_without_a_column_or_damaged_is_one_sentence(tmp_path: Path) -> 
     write_table(tmp_path / "po.csv", {k: v for k, v in TABLE.items() if k != "taxon"})
     with pytest.raises(TableError, match=r"po\.csv: there is no column 'taxon'"):
         list(read_records(config))
-    (tmp_path / "po.csv").write_text("key,taxon,lon,lat,y,precision\na,b,1,2,3,4\na,b,1,2,3,4,5,6\n")
-    with pytest.raises(TableError, match=r"po\.csv: cannot be read as a table"):
-        list(read_records(config))
+    (tmp_path / "po.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(TableError, match=r"po\.parquet: cannot be read as a table"):
+        list(read_records(config_of(tmp_path, records={"table": "po.parquet", "columns": COLUMNS})))
     with pytest.raises(ConfigError, match="records is missing"):
         read_records(config_of(tmp_path))
+
+
+def test_rows_with_other_cells_than_the_header_are_skipped_and_named(tmp_path: Path) -> None:
+    rows = ["taxon,lon,lat", "Abies alba,16.6,49.2", "Abies alba, Mill.,16.6,49.2", "Abies alba,16.6", '"Abies\nalba",16.6,49.2']
+    (tmp_path / "po.csv").write_text("\n".join(rows) + "\n")
+    columns = {"longitude": "lon", "latitude": "lat", "species": "taxon"}
+    stream = read_records(config_of(tmp_path, records={"table": "po.csv", "columns": columns}))
+    assert list(pd.concat(stream)["name"]) == ["Abies alba", "Abies alba"]
+    assert stream.report.remarks == {
+        "rows with 4 cells where the header has 3, skipped": (1, ["row 2 of po.csv"]),
+        "rows with 2 cells where the header has 3, skipped": (1, ["row 3 of po.csv"]),
+    }
 
 
 def test_latin1_is_found_out_wherever_it_begins(tmp_path: Path) -> None:
