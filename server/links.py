@@ -34,7 +34,7 @@ def base_url(request: Request) -> str:
         host = _first(request, "x-forwarded-host") or host
         prefix = _first(request, "x-forwarded-prefix") or prefix
     if _HOST.fullmatch(host) is None:
-        host = str(server[0]) if server[1] is None else f"{server[0]}:{server[1]}"
+        host = str(server[0]) if server[1] in (None, 80, 443) else f"{server[0]}:{server[1]}"
     if _PREFIX.fullmatch(prefix) is None:
         prefix = ""
     return f"{'https' if scheme == 'https' else 'http'}://{host}{prefix.rstrip('/')}"

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from server import point, tilejson
+from server import area, point, qgis, regions, store, tilejson, wmts
 from server.snapshot import ServedCube
 
 
 def queries_router(cube: ServedCube, root: str) -> APIRouter:
     """Point, area, windows, the store, and what other programs read of a cube; `root` is `""` or `/cubes/{slug}`."""
     routes = APIRouter()
-    for part in (point.router(cube), tilejson.router(cube, root)):
+    named = regions.from_environment()
+    parts = (
+        point.router(cube),
+        area.router(cube, named),
+        regions.router(cube, named),
+        tilejson.router(cube, root),
+        wmts.router(cube, root),
+        qgis.router(cube, root),
+        store.router(cube),
+    )
+    for part in parts:
         routes.include_router(part)
     return routes

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+import zarr
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
 from cube import layers, releases
 from cube.grid import COARSE, FINE, Region
+from cube.inputs import INPUTS
 from cube.layers import Layer
 from cube.store import CubeStore, create_cube
-from server.main import create_app
+from server.main import ENVIRONMENT, create_app
 
 # 25 x 18 km, grown to 30 x 20 km: 3 x 2 units of 10 km, with an empty rim inside the arrays.
 REGION = Region(4803, 2892, 4828, 2910, 10)
@@ -102,6 +111,7 @@ def _write_species(cube: CubeStore, inside: Array, version: str) -> Array:
         at = cube.group(releases.group_of("species", version, level))
         scale = at.create_array("scale", shape=(len(SPECIES),), dtype="float32", dimension_names=("species",))
         scale[:] = np.array(SCALES, np.float32)
+        zarr.consolidate_metadata(cube.root.store, path=at.path)
     return stored
 
 
@@ -158,7 +168,7 @@ def _write_habitats(cube: CubeStore, inside: Array, version: str) -> None:
 
 
 def _write_inputs(cube: CubeStore, inside: Array) -> None:
-    fine = {name: layers.INPUTS[name] for name in ("elevation", "surface", "soil")}
+    fine = {name: INPUTS[name] for name in ("elevation", "surface", "soil")}
     cube.ensure_group("inputs/50m", list(fine.values()))
     shape = REGION.shape()
     elevation = 200 + 900 * smooth(90, shape, 150.0)
@@ -168,13 +178,13 @@ def _write_inputs(cube: CubeStore, inside: Array) -> None:
     cube.array("inputs/50m/surface")[...] = np.where(region, np.where(inside, 0, 1), 255)
     soil = np.stack([100 + 300 * smooth(100 + i, shape) for i in range(9)])
     cube.array("inputs/50m/soil")[...] = fine["soil"].encode(soil)
-    cube.ensure_group("inputs/1km", [layers.INPUTS["bioclim"]], resolution=COARSE)
+    cube.ensure_group("inputs/1km", [INPUTS["bioclim"]], resolution=COARSE)
     climate = np.stack([10 * smooth(200 + i, REGION.shape(COARSE), 10.0) for i in range(19)])
     climate[:, :2, :] = np.nan
     cube.array("inputs/1km/bioclim")[...] = climate
-    cube.ensure_group("inputs/10m", [layers.INPUTS["sentinel2"]], resolution=FINE)
+    cube.ensure_group("inputs/10m", [INPUTS["sentinel2"]], resolution=FINE)
     scene = np.stack([0.3 * smooth(300 + i, REGION.shape(FINE), 60.0) for i in range(4)])
-    cube.array("inputs/10m/sentinel2")[...] = layers.INPUTS["sentinel2"].encode(scene)
+    cube.array("inputs/10m/sentinel2")[...] = INPUTS["sentinel2"].encode(scene)
 
 
 def build_cube(path: Path) -> CubeStore:
@@ -226,3 +236,25 @@ def cube(tmp_path_factory: pytest.TempPathFactory) -> CubeStore:
 def client(cube: CubeStore) -> TestClient:
     """The server on the synthetic cube."""
     return TestClient(create_app([cube.url]))
+
+
+@pytest.fixture(scope="session")
+def address(cube: CubeStore) -> Iterator[str]:
+    """`http://127.0.0.1:port` of the server as it really runs, a process of its own, on the synthetic cube."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "server.main:app_from_environment", "--factory", "--port", str(port),
+               "--log-level", "warning"]  # fmt: skip
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], env={**os.environ, ENVIRONMENT: cube.url}) as process:
+        base, end = f"http://127.0.0.1:{port}", time.monotonic() + 60
+        while True:
+            try:
+                httpx.get(f"{base}/healthz", timeout=5).raise_for_status()
+                break
+            except httpx.TransportError:
+                assert process.poll() is None, "the server ended before it answered"
+                assert time.monotonic() < end, "the server did not start within a minute"
+                time.sleep(0.1)
+        yield base
+        process.terminate()

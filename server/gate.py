@@ -1,0 +1,48 @@
+"""Queries that cost seconds and tens of megabytes have two threads of their own: they neither fill memory nor delay tiles."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import ClassVar, Final, TypeVar
+
+from server.errors import RequestError
+
+RUNNING: Final = 2
+WAITING: Final = 16
+T = TypeVar("T")
+
+
+class BusyError(RequestError):
+    """More large queries at once than may wait (503)."""
+
+    status: ClassVar[int] = 503
+    name: ClassVar[str] = "busy"
+
+
+class Gate:
+    """At most `running` calls at once, at most `waiting` behind them; further ones are told so."""
+
+    def __init__(self, running: int = RUNNING, waiting: int = WAITING) -> None:
+        """Open; threads begin with the first call."""
+        self._pool = ThreadPoolExecutor(running, thread_name_prefix="floracube-query")
+        self._most, self._inside, self._lock = running + waiting, 0, threading.Lock()
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """The result of `call`; raises `BusyError` where too many wait already. A client that leaves gives up its place."""
+        with self._lock:
+            if self._inside >= self._most:
+                raise BusyError("The server is busy with other areas and windows; try again in a few seconds.")
+            self._inside += 1
+        future = self._pool.submit(call)
+        future.add_done_callback(self._ended)
+        return await asyncio.wrap_future(future)
+
+    def _ended(self, future: Future[T]) -> None:
+        with self._lock:
+            self._inside -= 1
+
+
+HEAVY: Final = Gate()

@@ -1,0 +1,148 @@
+"""An area as a client draws it: GeoJSON in longitude and latitude, checked, to a shape in metres of the cube's grid.
+
+Nothing here reads the cube; `server.tally` counts the cells in the shape.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import Geod
+
+from cube import grid
+from cube.grid import Region
+from server.errors import RequestError
+
+MAX_VERTICES: Final = 100_000
+MAX_RINGS: Final = 10_000
+# An edge is straight in degrees (RFC 7946, 3.1.1) and curved on our grid: cut into pieces of at most this, its pieces
+# stray from it by less than 5 m anywhere in Europe.
+STEP: Final = 0.1  # degrees
+_MAX_STEPS: Final = 500_000
+_MARGIN: Final = 0.5  # degrees around the cube that an outline is cut to before it is projected
+_GEOD: Final = Geod(ellps="WGS84")
+
+
+class OutlineError(RequestError):
+    """An outline that is no area (422)."""
+
+    status: ClassVar[int] = 422
+    name: ClassVar[str] = "invalid_area"
+
+
+def parse(document: Any) -> shapely.Geometry:
+    """A GeoJSON Polygon, MultiPolygon or Feature of one as a valid shape in degrees, WGS 84; raises `OutlineError`."""
+    if isinstance(document, Mapping) and document.get("type") == "Feature":
+        document = document.get("geometry")
+    if not isinstance(document, Mapping) or document.get("type") not in ("Polygon", "MultiPolygon"):
+        raise OutlineError("The area must be a GeoJSON Polygon, MultiPolygon or Feature, or name a region.")
+    held: Any = document.get("coordinates")
+    polygons: Any = [held] if document["type"] == "Polygon" else held
+    if not _is_list(polygons) or not all(_is_list(polygon) and len(polygon) for polygon in polygons):
+        raise OutlineError("The area is empty: coordinates must hold at least one ring of positions.")
+    if sum(map(len, polygons)) > MAX_RINGS:
+        raise OutlineError(f"The area has more than {MAX_RINGS} rings; simplify it.")
+    if sum(len(ring) for polygon in polygons for ring in polygon if _is_list(ring)) > MAX_VERTICES:
+        raise OutlineError(f"The area has more than {MAX_VERTICES} positions; simplify it.")
+    shapes = []
+    for polygon in polygons:
+        shell, *holes = [_ring(ring) for ring in polygon]
+        shapes.append(shapely.Polygon(shell, holes))
+    shape = shapes[0] if len(shapes) == 1 else shapely.MultiPolygon(shapes)
+    if not shapely.is_valid(shape):
+        raise OutlineError(f"The area is not a valid polygon: {_reason(shape)}.")
+    if shape.is_empty or shape.area <= 0:
+        raise OutlineError("The area is empty: its outline encloses nothing.")
+    return shape
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _reason(shape: shapely.Geometry) -> str:
+    # GEOS says `Self-intersection[16.7 49.02]`.
+    what, _, place = str(shapely.is_valid_reason(shape)).partition("[")
+    return f"{what.strip().lower()} at longitude and latitude {place.rstrip(']')}" if place else what.strip().lower()
+
+
+def _ring(ring: Any) -> NDArray[np.float64]:
+    """(n, 2) longitude and latitude of a closed ring."""
+    if not _is_list(ring) or len(ring) < 4:
+        raise OutlineError("A ring of the area has fewer than four positions; the last one repeats the first.")
+    try:
+        found = np.array(ring)
+    except (ValueError, TypeError, OverflowError):
+        found = np.empty(0)
+    if found.ndim != 2 or found.dtype.kind not in "if" or not 2 <= found.shape[1] <= 4:
+        raise OutlineError("A position of the area must be two numbers, longitude and latitude.")
+    found = found[:, :2].astype(np.float64)
+    if not np.isfinite(found).all():
+        raise OutlineError("A position of the area is not a finite number.")
+    if (np.abs(found) > (180.0, 90.0)).any():
+        raise OutlineError(
+            "Positions of the area must be degrees, WGS 84: longitude from -180 to 180 first, then latitude from -90 to 90."
+        )
+    if (found[0] != found[-1]).any():
+        raise OutlineError("A ring of the area is not closed; its last position must repeat the first.")
+    if (np.abs(np.diff(found[:, 0])) > 180).any():
+        raise OutlineError("The area crosses the antimeridian; cut it there into a MultiPolygon (RFC 7946, section 3.1.9).")
+    return found
+
+
+def square_kilometres(shape: shapely.Geometry) -> float:
+    """Area on the ellipsoid of a shape in degrees, km2."""
+    return abs(float(_GEOD.geometry_area_perimeter(shapely.orient_polygons(shape))[0])) / 1e6
+
+
+def on_grid(shape: shapely.Geometry, region: Region) -> shapely.Geometry:
+    """The part of a shape in degrees that lies in `region`, in metres of EPSG:3035; empty where none does.
+
+    Raises `OutlineError` for an outline too long to follow.
+    """
+    west, south, east, north = region.bounds
+    x = np.linspace(west, east, 33)
+    y = np.linspace(south, north, 33)
+    lon, lat = grid.unproject(*np.meshgrid(x, y))
+    window = shapely.box(lon.min() - _MARGIN, lat.min() - _MARGIN, lon.max() + _MARGIN, lat.max() + _MARGIN)
+    near = shapely.intersection(shape, window)
+    if near.is_empty:
+        return near
+    points = shapely.get_coordinates(near)
+    steps = np.hypot(*np.diff(points, axis=0).T) / STEP
+    if float(np.ceil(steps).sum()) > _MAX_STEPS:
+        raise OutlineError("The outline of the area is too long; simplify it.")
+
+    def project(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack(grid.project(positions[:, 0], positions[:, 1]), axis=1)
+
+    projected = shapely.transform(shapely.segmentize(near, STEP), project)
+    if not shapely.is_valid(projected):
+        projected = shapely.make_valid(projected)  # rounding may let two near edges touch
+    inside = shapely.intersection(projected, shapely.box(*region.bounds))
+    areas = [part for part in shapely.get_parts(inside) if part.area > 0]
+    return areas[0] if len(areas) == 1 else shapely.MultiPolygon([p for a in areas for p in shapely.get_parts(a)])
+
+
+def centres_within(shape: shapely.Geometry, transform: tuple[float, float, float], rows: int, cols: int) -> NDArray[np.bool_]:
+    """(rows, columns) which cells of a grid have their centre in `shape`; `transform` is (west, north, cell), metres."""
+    from rasterio.features import rasterize
+    from rasterio.transform import from_origin
+
+    west, north, cell = transform
+    burnt = rasterize([(shape, 1)], (rows, cols), transform=from_origin(west, north, cell, cell), dtype="uint8")
+    return np.asarray(burnt, bool)
+
+
+def cells_across(shape: shapely.Geometry, region: Region, cell: int) -> tuple[int, int, int, int]:
+    """(first row, first column, rows, columns) of the cells of `cell` metres that the shape's box touches, from the
+    corner of the region's arrays."""  # fmt: skip
+    west, south, east, north = shape.bounds
+    left, _, _, top = region.grown_bounds
+    row, col = math.floor((top - north) / cell), math.floor((west - left) / cell)
+    return row, col, math.ceil((top - south) / cell) - row, math.ceil((east - left) / cell) - col
