@@ -43,7 +43,7 @@ CLOUD = 0.4  # of each scene, in heaps: every scene has clear pixels, so that no
 
 
 def write_scenes(folder: Path, region: Region, scenes: int, seed: int = 0) -> str:
-    """Scenes that cover the region, 10 % smaller than a real tile's block layout allows but of its format; the catalogue."""
+    """Write scenes that cover the region, in the format of real ones, and return the path of their catalogue."""
     rng = np.random.default_rng(seed)
     west, south, east, north = transform_bounds(grid.EPSG, UTM, *region.grown_bounds)
     west, north = np.floor(west / 20) * 20 - 400, np.ceil(north / 20) * 20 + 400
@@ -122,17 +122,9 @@ def _ways(catalog: str, region: Region, threads: int, folder: Path) -> dict[str,
 
         def warp(item: pystac.Item) -> None:
             for band in bands:
-                target = [
-                    "-t_srs",
-                    f"EPSG:{grid.EPSG}",
-                    "-te",
-                    *map(str, (west, south, east, north)),
-                    "-tr",
-                    str(FINE),
-                    str(FINE),
-                ]
+                grid_of = f"-t_srs EPSG:{grid.EPSG} -tr {FINE} {FINE} -te".split() + [str(edge) for edge in unit.bounds]
                 files = [item.assets[band].href, str(folder / f"{item.id}-{band}.tif")]
-                subprocess.run([binary, "-q", "-overwrite", *target, "-r", "near", *files], check=True)
+                subprocess.run([binary, "-q", "-overwrite", *grid_of, "-r", "near", *files], check=True)
 
         def gdalwarp() -> Any:
             with ThreadPoolExecutor(threads) as pool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -19,10 +20,10 @@ from cube.errors import SourceError
 from cube.grid import CELL, Region, Unit
 from cube.inputs import LANDSAT_BANDS, QUARTERS, input_layer
 from cube.layers import Layer
-from cube.sources import resample, stack
+from cube.sources import stack
+from cube.sources.areas import Areas, shares
 from cube.sources.composite import BRIGHTEST, clear_median
 from cube.sources.reader import file_states
-from cube.sources.resample import Piece
 from cube.sources.stac import Bounds, Catalogue, Scene, Wanted, open_catalogue
 
 # Digital numbers to reflectance: USGS, Landsat Collection 2 Level-2 Science Product Guides (LSDS-1618, LSDS-1619).
@@ -87,18 +88,25 @@ def quarter(scenes: Sequence[Scene], unit: Unit, pixels: stack.PixelGrid) -> NDA
 
 def _tile(scenes: Sequence[Scene], pixels: stack.PixelGrid, tile: Bounds) -> NDArray[np.float32]:
     window = pixels.window(tile)
-    positions = pixels.positions(window, tile, CELL)
+    areas = _areas(pixels, tile)
     clear = (stack.read(scenes, ["quality"], pixels, window, FILLED)[:, 0] & UNCLEAR) == 0
     useful = [i for i in range(len(scenes)) if clear[i].any()]
     if not useful:
-        return np.full((len(LANDSAT_BANDS), *positions.shape), np.nan, np.float32)
+        return np.full((len(LANDSAT_BANDS), *areas.shape), np.nan, np.float32)
     clear = clear[useful]
     values = stack.read([scenes[i] for i in useful], LANDSAT_BANDS, pixels, window)
     for numbers, seen in zip(values, clear, strict=True):
         seen &= (numbers != NO_DATA).all(axis=0)
         np.minimum(numbers, BRIGHTEST, out=numbers)
     median, _ = clear_median(values, clear, stack.threads())
-    return resample.average([Piece(median * np.float32(SCALE) + np.float32(OFFSET), positions)])
+    return areas.mean(median * np.float32(SCALE) + np.float32(OFFSET))
+
+
+@lru_cache(maxsize=4)
+def _areas(pixels: stack.PixelGrid, tile: Bounds) -> Areas:
+    # The same for every quarter that is read in tiles of one size.
+    window = pixels.window(tile)
+    return shares(pixels.positions(window, tile, CELL), *pixels.shape(window))
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,10 @@ class PixelGrid:
             y + (np.ceil((north - y) / dy - 1e-6) + MARGIN) * dy,
         )
 
+    def shape(self, window: Bounds) -> tuple[int, int]:
+        """(rows, columns) of a window."""
+        return round((window[3] - window[1]) / self.size[1]), round((window[2] - window[0]) / self.size[0])
+
     def positions(self, window: Bounds, tile: Bounds, resolution: int) -> Positions:
         """Where the cells of a tile of EPSG:3035 lie in a window."""
         west, south, east, north = tile
@@ -101,7 +105,7 @@ def read(scenes: Sequence[Scene], bands: Sequence[str], pixels: PixelGrid, windo
 
     from cube.sources.lattice import LatticeReader
 
-    shape = (round((window[3] - window[1]) / pixels.size[1]), round((window[2] - window[0]) / pixels.size[0]))
+    shape = pixels.shape(window)
     out = np.empty((len(scenes), len(bands), *shape), np.uint16)
     stack = stackstac.stack(
         [_plain(scene, window, pixels.epsg) for scene in scenes],
