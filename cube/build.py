@@ -20,8 +20,9 @@ from cube.grid import Region, Unit
 from cube.layers import Layer
 from cube.leaves import set_attributes
 from cube.ledger import Ledger, Standing, checksum, digest, mark
+from cube.levels import make_levels
 from cube.overviews import Overviews, build_overviews, count_squares
-from cube.pyramid import Pyramid, make_levels
+from cube.pyramid import Pyramid
 from cube.report import Report
 from cube.sources.open import open_sources
 from cube.sources.reader import Reader

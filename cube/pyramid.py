@@ -1,11 +1,12 @@
-"""Pyramids of any set of layers: their groups, and one square of a level built from what lies below.
+"""Pyramids of any set of layers: where their levels lie, and one square of a level built from what lies below.
 
 A pixel of level n is the mean of the *valid level 0 cells* under it (continuous layers; rounded once, to the nearest
 stored step) or their most frequent class (class layers). So no level carries the rounding of another, and a pixel at
 the coast weighs its cells and not its children. Means cost no more for it: every third level also keeps sums and counts
 (in `sums/<level>`, where a coarser level needs them), so that a square reads at most 8 x 8 squares of pixels. Classes
 stream level 0, since a majority of majorities is not the majority. Memory is bounded by one shard and one block of
-reading, whatever the level and the region. The tree of squares is `cube.squares`, its arithmetic `cube.coarsen`.
+reading, whatever the level and the region. The tree of squares is `cube.squares`, its arithmetic `cube.coarsen`, its
+groups are made by `cube.levels`.
 """
 
 from __future__ import annotations
@@ -13,25 +14,24 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from cube import conventions
-from cube.coarsen import Votes, block_sums, rounded_mean, valid_cells, valid_sums
+from cube.coarsen import Votes, block_sums, modes, rounded_mean, valid_cells, valid_sums
 from cube.grid import CELL, RESOLUTIONS, Window
 from cube.layers import Layer
-from cube.leaves import SPECIES_PER_SHARD, set_attributes
+from cube.leaves import SPECIES_PER_SHARD
 from cube.squares import Square
 from cube.store import CubeStore
 
 SPAN: Final = 3  # levels between two that keep sums: a square reads at most 2^3 x 2^3 squares of pixels
 BLOCK_BYTES: Final = 64 * 2**20  # stored bytes that are read at once
+SMALL: Final = 4  # cells along a pixel up to which sorting them is cheaper than counting classes
 VOTING: Final = 400  # level 0 cells a side whose votes are held at once (more where one pixel has more cells)
-OWN: Final = ("zarr_conventions", "_FillValue", "grid_mapping")  # attributes that each level writes for itself
 
 Array = NDArray[Any]
 
@@ -77,82 +77,9 @@ class Built(NamedTuple):
     checksums: dict[str, int]  # layer: CRC-32 of its stored values in C order, as `cube.ledger.checksum`
 
 
-def make_levels(cube: CubeStore, pyramid: Pyramid) -> None:
-    """Make the groups of levels 1 to the coarsest, once level 0 exists; what is there is left as it is.
-
-    Labels, columns along other axes (a species' `scale`), licence and all other attributes are those of level 0.
-    """
-    # Consolidated metadata may be older than the attributes.
-    source = zarr.open_group(cube.root.store, path=pyramid.source, mode="r", use_consolidated=False)
-    arrays = {name: array for name, array in source.arrays() if _dims(array)}
-    needed = {dim for layer in pyramid.layers for dim in layer.dims}
-    labels = {dim: np.asarray(arrays[dim][:]) for dim in needed}
-    columns = [name for name, array in arrays.items() if name not in needed and set(_dims(array)) <= needed]
-    about = _carried(source)
-    for level in range(1, cube.region.levels() + 1):
-        group = cube.ensure_group(pyramid.group(level), [], pyramid.resolution, level, attributes=about, consolidate=False)
-        for layer in pyramid.layers:
-            said = {**_carried(arrays[layer.name]), "cell_methods": _cell_method(layer)}
-            cube.ensure_group(pyramid.group(level), [layer.at(pyramid.group(level))], pyramid.resolution, level, labels,
-                              layer_attributes=said, consolidate=False)  # fmt: skip
-        for name in columns:
-            if name not in group:
-                values = np.asarray(arrays[name][:])
-                group.create_array(name, data=values, chunks=values.shape, dimension_names=_dims(arrays[name]),
-                                   attributes=dict(arrays[name].attrs))  # fmt: skip
-        cube.ensure_group(pyramid.group(level), [], pyramid.resolution, level)
-        if level in _kept(cube):
-            kept = [part for layer in pyramid.layers if layer.kind == "continuous" for part in _sum_layers(layer, pyramid, level)]
-            cube.ensure_group(pyramid.sums(level), kept, pyramid.resolution, level, labels)
-    _list_levels(cube, pyramid)
-
-
-def _list_levels(cube: CubeStore, pyramid: Pyramid) -> None:
-    """The `multiscales` attribute of a product's version; of `inputs` for the overviews of all resolutions."""
-    levels = range(cube.region.levels() + 1)
-    if pyramid.owner == pyramid.base:
-        described = {pyramid.resolution: [str(level) for level in levels]}
-    else:
-        held = [Pyramid.of_inputs(name, ()) for name in RESOLUTIONS if cube.has(f"inputs/overviews/{name}/1")]
-        described = {p.resolution: [p.group(level).removeprefix("inputs/") for level in levels] for p in held}
-    if described:
-        set_attributes(cube.group(pyramid.owner), conventions.multiscale_attributes(cube.region, described, "average"))
-
-
-def _kept(cube: CubeStore) -> range:
+def kept_levels(cube: CubeStore) -> range:
     """Levels that keep sums: every third, as long as a coarser one follows."""
     return range(SPAN, cube.region.levels(), SPAN)
-
-
-def _dims(array: zarr.Array[Any]) -> tuple[str, ...]:
-    return tuple(str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ())
-
-
-def _carried(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:
-    """Attributes of level 0 that hold at every level."""
-    return {k: v for k, v in node.attrs.items() if k not in OWN and not k.startswith(("spatial:", "proj:"))}
-
-
-def _cell_method(layer: Layer) -> str:
-    return "area: mode" if layer.kind == "class" else "area: mean"
-
-
-def _sum_layers(layer: Layer, pyramid: Pyramid, level: int) -> tuple[Layer, Layer]:
-    """`<layer>_sum` and `<layer>_count` of stored level 0 values, in the smallest types that cannot overflow."""
-    cells = 4**level
-    dtype = np.dtype(layer.dtype)
-    wide, fill = "float64", float("nan")
-    if dtype.kind in "iu":
-        low, high = cells * np.iinfo(dtype).min, cells * np.iinfo(dtype).max
-        types = ("uint16", "uint32", "int32", "uint64", "int64")
-        wide = next(t for t in types if np.iinfo(t).min <= low and high < np.iinfo(t).max)
-        fill = int(np.iinfo(wide).max)
-    count = next(t for t in ("uint8", "uint16", "uint32") if cells < np.iinfo(t).max)
-    plain = replace(layer.at(pyramid.sums(level)), scale=1.0, offset=0.0, valid_range=None, palette="none", units="1")
-    return (
-        replace(plain, name=f"{layer.name}_sum", dtype=wide, fill=fill, long_name=f"{layer.long_name}: sum of the stored values"),
-        replace(plain, name=f"{layer.name}_count", dtype=count, fill=0, long_name=f"{layer.long_name}: number of valid cells"),
-    )
 
 
 def build_square(cube: CubeStore, pyramid: Pyramid, square: Square) -> Built:
@@ -192,7 +119,7 @@ class _Below:
     factor: int  # pixels of `arrays` along one pixel of the square
     fill: int | float
 
-    def sums(self, lead: tuple[slice, ...], part: Window) -> tuple[Array, NDArray[np.int64]]:
+    def sums(self, lead: tuple[slice, ...], part: Window) -> tuple[Array, NDArray[np.integer[Any]]]:
         """(sum, number) of the valid level 0 cells in each pixel of `part`, a window of the square's level."""
         read = [_read(array, lead, part, self.factor) for array in self.arrays]
         if len(read) == 1:
@@ -216,7 +143,7 @@ def _sum_paths(pyramid: Pyramid, layer: Layer, level: int) -> tuple[str, str]:
 def _means(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square) -> Iterator[Piece]:
     level = square.level
     below = _below(cube, pyramid, layer, level)
-    paths = [f"{pyramid.group(level)}/{layer.name}", *(_sum_paths(pyramid, layer, level) if level in _kept(cube) else ())]
+    paths = [f"{pyramid.group(level)}/{layer.name}", *(_sum_paths(pyramid, layer, level) if level in kept_levels(cube) else ())]
     targets = [cube.array(path) for path in paths]
     window = square.window(pyramid.resolution)
     for lead in _leads(targets[0], layer):
@@ -242,13 +169,18 @@ def _majorities(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square)
     for index in np.ndindex(target.shape[:-2]):
         lead = tuple(slice(i, i + 1) for i in index)
         for part in _parts(window, factor, source.chunks[-1], VOTING):
+            where = (*index, *_within(part, window))
+            if factor <= SMALL:
+                cells = _read(source, lead, part, factor)
+                out[where] = modes(cells.reshape(cells.shape[-2:]), factor, fill)
+                continue
             votes = Votes(part.height * part.width)
             # A part may span many chunks at high levels: they are read and counted one block after the other.
             for row, col, values in _blocks(source, lead, part, factor):
                 rows = (row + np.arange(values.shape[0])) // factor
                 cols = (col + np.arange(values.shape[1])) // factor
                 votes.add(values.ravel(), (rows[:, None] * part.width + cols).ravel(), fill)
-            out[(*index, *_within(part, window))] = votes.winners(target.dtype, fill).reshape(part.height, part.width)
+            out[where] = votes.winners(target.dtype, fill).reshape(part.height, part.width)
     yield path, (*(slice(0, length) for length in target.shape[:-2]), *window.slices), out
 
 

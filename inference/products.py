@@ -21,7 +21,8 @@ from cube.layers import (
     occurrence,
 )
 from cube.leaves import set_attributes
-from cube.pyramid import Pyramid, make_levels
+from cube.levels import make_levels
+from cube.pyramid import Pyramid
 from cube.releases import group_of
 from cube.store import CubeStore
 from inference.indicators import Indicator

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from cube.coarsen import Votes, rounded_mean, valid_sums
+from cube.coarsen import Votes, modes, rounded_mean, valid_sums
 
 FILLS = {"uint8": 255, "uint16": 65535, "int16": -32768, "float32": float("nan")}
 
@@ -49,6 +49,15 @@ def test_votes_do_not_depend_on_the_blocks_that_they_come_in(values: NDArray[np.
     for p, winner in enumerate(votes.winners(np.uint16, 65535)):
         cells = values[(pixel == p) & (values != 65535)]
         assert winner == (np.bincount(cells).argmax() if cells.size else 65535)
+
+
+@given(arrays(np.uint8, (8, 12), elements=st.sampled_from([0, 1, 2, 7, 255])), st.sampled_from([2, 4]))
+def test_the_mode_of_small_blocks_is_that_of_their_votes(values: NDArray[np.uint8], factor: int) -> None:
+    rows, cols = np.arange(8) // factor, np.arange(12) // factor
+    votes = Votes((8 // factor) * (12 // factor))
+    votes.add(values.ravel(), (rows[:, None] * (12 // factor) + cols).ravel(), 255)
+    expected = votes.winners(np.uint8, 255).reshape(8 // factor, 12 // factor)
+    np.testing.assert_array_equal(modes(values, factor, 255), expected)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])

@@ -1,0 +1,168 @@
+"""Promises on the values of the products: where there are any, rankings, sensitive species, levels of habitats.
+
+Of the roll-up of habitats only that is asked which stored values can answer: a coarser level is the class with the largest
+*sum* of probabilities, and sums are not stored, so it may differ from the parent of the finest class, unless
+that class alone holds more than half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cube import releases, standing
+from cube.check.completeness import PREDICT
+from cube.check.house import House, as_layer
+from cube.check.promise import Finding, promise_of_values
+from cube.check.reading import again, blocks, inside, read, read_map
+from cube.coarsen import valid_cells
+from cube.grid import CELL, Unit, Window
+from cube.inputs import INPUTS
+from cube.layers import NO_SPECIES
+
+Array = NDArray[Any]
+STEPS: Final = 250  # of a stored probability
+LAND: Final = 0
+STRIP: Final = 100  # rows
+
+
+@promise_of_values
+def only_land(house: House) -> Iterator[Finding]:
+    """Products hold values on land within the predicted region alone."""
+    if not house.cube.has(INPUTS["surface"].path):
+        return
+    for version in sorted({v for product in releases.PRODUCTS for v in house.versions(product)}):
+        region = standing.predicted_region(house.cube, version)
+        leaves = [leaf for product in releases.PRODUCTS if (leaf := house.leaf(releases.group_of(product, version)))]
+        for unit in house.cube.region.units():
+            land = (read(house, INPUTS["surface"].path, unit) == LAND) & inside(region, unit)
+            for leaf in leaves:
+                for name, _ in leaf.maps():
+                    fill, beyond = as_layer(leaf, name).fill, np.zeros(land.shape, bool)
+                    for values in blocks(house, leaf, name, unit):
+                        beyond |= valid_cells(values, fill).reshape(-1, *land.shape).any(axis=0) & ~land
+                    if beyond.any():
+                        found = f"{int(beyond.sum())} cells with values"
+                        yield Finding(
+                            f"{leaf.path}/{name} in unit {unit.name}", "no data off the land", found, _anew(version, unit)
+                        )
+
+
+def _anew(version: str, unit: Unit) -> str:
+    return again(PREDICT, f"predict/{version}", unit.name)
+
+
+@promise_of_values
+def composition_order(house: House) -> Iterator[Finding]:
+    """The composition lists each species once, by descending probability."""
+    for version in house.versions("composition"):
+        group = releases.group_of("composition", version)
+        for unit in house.cube.region.units():
+            wrong: dict[str, int] = {}
+            for window in _strips(house.cube.region.square(unit)):
+                for what, cells in _disorder(
+                    *(house.cube.read_window(f"{group}/{n}", window) for n in ("species_id", "probability"))
+                ):
+                    wrong[what] = wrong.get(what, 0) + cells
+            for what, cells in wrong.items():
+                if cells:
+                    yield Finding(
+                        f"{group} in unit {unit.name}", "a ranking", f"{cells} cells where {what}", _anew(version, unit)
+                    )
+
+
+def _strips(square: Window) -> Iterator[Window]:
+    """A unit in strips of rows: the ranking of a whole one takes a gigabyte as integers."""
+    for row in range(0, square.height, STRIP):
+        yield Window(square.row + row, square.col, min(STRIP, square.height - row), square.width)
+
+
+def _disorder(ids: Array, chance: Array) -> Iterator[tuple[str, int]]:
+    """(what is wrong, in how many cells) of (rank, rows, columns) species and stored probabilities."""
+    none = ids == NO_SPECIES
+    # Ranks without a species come last: they count as less than nothing.
+    falling = np.where(none, -1, chance.astype(np.int32))
+    yield "a less probable species comes first", int((np.diff(falling, axis=0) > 0).any(axis=0).sum())
+    ordered = np.sort(np.where(none, -1 - np.arange(len(ids), dtype=np.int32)[:, None, None], ids.astype(np.int32)), axis=0)
+    yield "a species comes twice", int((np.diff(ordered, axis=0) == 0).any(axis=0).sum())
+    yield "a species or its probability is missing", int((none != (chance == 255)).any(axis=0).sum())
+
+
+@promise_of_values
+def sensitive_species(house: House) -> Iterator[Finding]:
+    """A sensitive species has one value in each of its squares of 1 or 10 km, in its map and in the composition."""
+    if not house.cube.has("tables/species"):
+        return
+    table = house.cube.read_table("tables/species")
+    sides = np.nan_to_num(np.asarray(table.get("sensitive_km", np.zeros(0)), float)).astype(int)
+    kept = {str(name): int(km) for name, km in zip(table.get("scientific_name", []), sides, strict=False) if km > 0}
+    for version in house.versions("species"):
+        group, composition = releases.group_of("species", version), releases.group_of("composition", version)
+        names = [str(name) for name in np.asarray(house.cube.array(f"{group}/species")[:])]
+        some = [(index, name, kept[name]) for index, name in enumerate(names) if name in kept]
+        ranked = house.cube.has(composition)
+        for unit in house.cube.region.units() if some else ():
+            ids = read(house, f"{composition}/species_id", unit) if ranked else None
+            chance = read(house, f"{composition}/probability", unit) if ranked else None
+            for index, name, km in some:
+                values = read(house, f"{group}/occurrence", unit, slice(index, index + 1))[0]
+                seen = [(f"{group}/occurrence", values, values != 255)]
+                if ids is not None and chance is not None:
+                    at = ids == index
+                    seen.append((f"{composition}/probability", np.where(at, chance, 0).max(axis=0), at.any(axis=0)))
+                for path, one, held in seen:
+                    count = _leaks(one, held, km)
+                    if count:
+                        where, found = f"{path} of {name} in unit {unit.name}", f"{count} squares with several"
+                        yield Finding(where, f"one value a square of {km} km", found, f"do not publish; {_anew(version, unit)}")
+
+
+def _leaks(values: Array, held: NDArray[np.bool_], km: int) -> int:
+    """Squares of `km` kilometres whose `held` cells differ."""
+    step = km * 1000 // CELL
+    shape = (values.shape[0] // step, step, values.shape[1] // step, step)
+    blocks, there = values.astype(np.int64).reshape(shape), held.reshape(shape)
+    low = np.where(there, blocks, np.iinfo(np.int64).max).min(axis=(1, 3))
+    high = np.where(there, blocks, np.iinfo(np.int64).min).max(axis=(1, 3))
+    return int((high > low).sum())
+
+
+@promise_of_values
+def habitat_levels(house: House) -> Iterator[Finding]:
+    """Habitat classes belong to their level, and certain ones to their parents."""
+    if not house.cube.has("tables/habitats"):
+        return
+    table = {name: [str(value) for value in column] for name, column in house.cube.read_table("tables/habitats").items()}
+    row = {code: i for i, code in enumerate(table["code"])}
+    parent = np.array([row.get(code, -1) for code in table.get("parent", [""] * len(row))])
+    for version in house.versions("habitats"):
+        group = releases.group_of("habitats", version)
+        leaf = house.leaf(group)
+        if leaf is None:
+            continue
+        levels = [name for name in dict.fromkeys(table["level"]) if name in leaf.arrays]  # finest first, as in the table
+        for unit in house.cube.region.units():
+            maps = {name: read_map(house, leaf, name, unit).astype(np.int64) for name in levels}
+            mend = _anew(version, unit)
+            for name, values in maps.items():
+                strangers = ~np.isin(values, [i for i, level in enumerate(table["level"]) if level == name]) & (values != 65535)
+                if strangers.any():
+                    found = f"{int(strangers.sum())} cells of another level"
+                    yield Finding(f"{group}/{name} in unit {unit.name}", f"classes of {name}", found, mend)
+            sure = read_map(house, leaf, "probability", unit).astype(np.int64)
+            certain = (sure > STEPS // 2 + 1) & (sure != 255)
+            finest = maps[levels[0]]
+            known = np.where((finest != 65535) & (finest < len(parent)), finest, 0)
+            for name in levels[1:]:
+                known = np.maximum(parent[known], 0)
+                wrong = certain & (finest != 65535) & (maps[name] != known)
+                if wrong.any():
+                    expected = f"the parents of {levels[0]} where it has more than half of the probability"
+                    yield Finding(f"{group}/{name} in unit {unit.name}", expected, f"{int(wrong.sum())} cells of others", mend)
+            top = read_map(house, leaf, "top3_class", unit)[0].astype(np.int64)
+            if (top != finest).any():
+                found = f"{int((top != finest).sum())} cells of others"
+                yield Finding(f"{group}/top3_class in unit {unit.name}", f"the class of {levels[0]} first", found, mend)

@@ -1,0 +1,126 @@
+"""Promises on all values: checksums of receipts, pyramids, the surface, ranges and legends; read unit by unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cube import releases, standing
+from cube.check.completeness import BUILD, receipts_of, squares_with_receipts, stages
+from cube.check.house import House, as_layer
+from cube.check.promise import Finding, promise_of_values
+from cube.check.reading import again, blocks, inside, read
+from cube.coarsen import valid_cells
+from cube.inputs import INPUTS
+from cube.ledger import checksum
+from cube.pyramid import Pyramid, square_values
+
+
+@promise_of_values
+def checksums(house: House) -> Iterator[Finding]:
+    """Values are those that the receipts vouch for."""
+    for stage, region, mend in stages(house):
+        held = receipts_of(house, stage.path)
+        for unit in region.units():
+            for key, wanted in dict(held.get(unit.name, {}).get("checksums", {})).items():
+                for path, lead in _vouched(house, stage.path, key, held[unit.name]["checksums"]):
+                    found = checksum(read(house, path, unit, lead))
+                    if found != wanted:
+                        yield Finding(
+                            f"{path} in unit {unit.name}", f"checksum {wanted}", str(found), again(mend, stage.path, unit.name)
+                        )
+
+
+def _vouched(house: House, stage: str, key: str, all_keys: Any) -> Iterator[tuple[str, slice | None]]:
+    """(path, block of the first axis) of the values behind one checksum of a receipt."""
+    if stage.startswith("inputs/"):
+        if key in INPUTS:
+            yield INPUTS[key].path, None
+        return
+    product, _, name = key.partition(" ")
+    version = stage.removeprefix("predict/")
+    if product == "species":
+        # Species are written in blocks, each with its own checksum, named by its first species.
+        starts = sorted(int(k.split()[1]) for k in all_keys if k.startswith("species "))
+        following = [start for start in starts if start > int(name)]
+        yield f"{releases.group_of(product, version)}/occurrence", slice(int(name), following[0] if following else None)
+    elif product in releases.PRODUCTS:
+        yield f"{releases.group_of(product, version)}/{name}", None
+
+
+@promise_of_values
+def pyramids(house: House) -> Iterator[Finding]:
+    """Overviews are the means of the valid cells of level 0, and its majorities."""
+    for stage, region, mend in stages(house):
+        some = list(_pyramids(house, stage))
+        for square in squares_with_receipts(house, stage.path, region):
+            for pyramid in some:
+                for layer in pyramid.layers:
+                    for path, where, wanted in square_values(house.cube, pyramid, layer, square):
+                        found = np.asarray(house.cube.array(path)[where])
+                        differ = int(
+                            (~np.equal(found, wanted) & ~(np.not_equal(found, found) & np.not_equal(wanted, wanted))).sum()
+                        )
+                        if differ:
+                            anew = again(mend, f"{stage.path}/overviews", square.name)
+                            yield Finding(f"{path} in square {square.name}", "what level 0 gives",
+                                          f"{differ} of {found.size} pixels that differ", anew)  # fmt: skip
+
+
+def _pyramids(house: House, stage: standing.Stage) -> Iterator[Pyramid]:
+    """The pyramids that stand on a stage, as the cube holds them."""
+    if stage.path.startswith("inputs/"):
+        for leaf in house.leaves:
+            if leaf.product == "inputs" and leaf.level == 0:
+                layers = [as_layer(leaf, name) for name in stage.layers if name in leaf.arrays]
+                resolution = leaf.path.removeprefix("inputs/")
+                if layers and house.leaf(f"inputs/overviews/{resolution}/1"):
+                    yield Pyramid.of_inputs(resolution, layers)
+        return
+    version = stage.path.removeprefix("predict/")
+    for product in ("species", "indicators", "habitats"):
+        finest, coarser = house.leaf(f"products/{product}/{version}/0"), house.leaf(f"products/{product}/{version}/1")
+        if finest and coarser:
+            yield Pyramid.of_product(product, version, [as_layer(finest, name) for name, _ in coarser.maps()])
+
+
+@promise_of_values
+def surface(house: House) -> Iterator[Finding]:
+    """The surface says land, water or sealed within the region and nothing outside."""
+    if not house.cube.has(INPUTS["surface"].path):
+        return
+    for unit in house.cube.region.units():
+        values = read(house, INPUTS["surface"].path, unit)
+        within = inside(house.cube.region, unit)
+        for where, wrong, expected in (
+            (within, values == 255, "land, water or sealed"),
+            (~within, values != 255, "255 outside the region"),
+        ):
+            count = int((where & wrong).sum())
+            if count:
+                path = f"{INPUTS['surface'].path} in unit {unit.name}"
+                yield Finding(path, expected, f"{count} cells that are not", again(BUILD, "inputs/surface", unit.name))
+
+
+@promise_of_values
+def valid_values(house: House) -> Iterator[Finding]:
+    """Stored values lie in their valid range, and classes in their legend."""
+    for leaf in house.leaves:
+        if leaf.level:
+            continue
+        for name, array in leaf.maps():
+            attrs, layer = array.get("attributes", {}), as_layer(leaf, name)
+            known, limits = attrs.get("flag_values"), attrs.get("valid_range")
+            if not known and not limits:
+                continue
+            mend = "mend the source or the range, and write it again"
+            for unit in house.cube.region.units():
+                for values in blocks(house, leaf, name, unit):
+                    valid = values[valid_cells(values, layer.fill)]
+                    wrong = ~np.isin(valid, known) if known else (valid < limits[0]) | (valid > limits[1])
+                    if wrong.any():
+                        expected = "a class of its legend" if known else f"stored values {limits[0]} to {limits[1]}"
+                        found = f"{int(wrong.sum())} values such as {valid[wrong][0]}"
+                        yield Finding(f"{leaf.path}/{name} in unit {unit.name}", expected, found, mend)

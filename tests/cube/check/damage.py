@@ -1,0 +1,103 @@
+"""Ways to damage a cube that break one promise and no other; whatever else would be wrong is put in order again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from cube.grid import Unit
+from cube.inputs import INPUTS
+from cube.layers import Layer
+from cube.ledger import Ledger, checksum, mark
+from cube.overviews import Overviews, build_overviews
+from cube.pyramid import Pyramid
+from cube.store import CubeStore, resolution_of
+from cube.workers import Workers
+from inference import products
+from inference.indicators import INDICATORS
+from tests.support.good_cube import HABITATS, LAYERS, REGION
+
+Array = np.ndarray[Any, Any]
+UNIT, SECOND = list(REGION.units())
+SQUARE = "20kmE480N288"
+FLAGS = {
+    level: tuple((i, f"{c} {n}", colour) for i, (c, n, at, _, colour) in enumerate(HABITATS) if at == level)
+    for level in ("level3", "level2", "level1")
+}
+
+
+def document(cube: CubeStore, path: str, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a JSON document of the cube in place."""
+    file = Path(cube.url) / path
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+
+
+def metadata(cube: CubeStore, path: str, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the metadata of an array or group, and consolidate its group as if it had always been so."""
+    document(cube, f"{path}/zarr.json".lstrip("/"), change)
+    array = json.loads((Path(cube.url) / path / "zarr.json").read_text())["node_type"] == "array"
+    if array:
+        zarr.consolidate_metadata(cube.root.store, path=path.rsplit("/", 1)[0])
+
+
+def attribute(cube: CubeStore, path: str, name: str, value: Any) -> None:
+    """Set an attribute; None removes it."""
+
+    def change(content: dict[str, Any]) -> None:
+        attrs = content["attributes"]
+        attrs.pop(name, None)
+        if value is not None:
+            attrs[name] = value
+
+    metadata(cube, path, change)
+
+
+def values(cube: CubeStore, stage: str, key: str, path: str, change: Callable[[Array], object], unit: Unit = UNIT) -> None:
+    """Change stored values of a unit, sign its receipt for them, and build the overviews above it anew."""
+    name = path.rsplit("/", 1)[1]
+    resolution = resolution_of(INPUTS[name]) if path.startswith("inputs/") else 50
+    rows, cols = cube.region.square(unit, resolution).slices
+    array = cube.array(path)
+    held = np.asarray(array[..., rows, cols])
+    change(held)
+    array[..., rows, cols] = held
+    document(cube, f"ledger/{stage}/{unit.name}.json", lambda receipt: receipt["checksums"].update({key: checksum(held)}))
+    climb(cube, stage)
+
+
+def climb(cube: CubeStore, stage: str) -> None:
+    """Build what is stale of the overviews of a stage."""
+    receipts = dict(cube.read_folder(f"ledger/{stage}"))
+    marks = {name: mark(receipt) for name, receipt in receipts.items()}
+    above = Overviews(stage, pyramids(stage), tuple(REGION.units()), marks)
+    assert all(step.error is None for step in build_overviews(cube.url, REGION, [above], Workers()))
+
+
+def pyramids(stage: str) -> tuple[Pyramid, ...]:
+    """The pyramids of a stage of the good cube."""
+    if stage.startswith("predict/"):
+        versions = dict.fromkeys(("species", "indicators", "habitats"), "v1")
+        return products.pyramids(versions, 100.0, INDICATORS[:2], FLAGS)
+    names = next(names for names in LAYERS if stage == f"inputs/{names[0]}")
+    layers: list[Layer] = [INPUTS[name] for name in names]
+    return (Pyramid.of_inputs(layers[0].resolution, layers),)
+
+
+def remove(cube: CubeStore, path: str) -> None:
+    """Remove a file of the cube."""
+    (Path(cube.url) / path).unlink()
+
+
+def sign_all(cube: CubeStore, stage: str, inputs: str) -> None:
+    """Give every receipt of a stage the same `inputs`, and the overviews what follows."""
+    for name, _ in cube.read_folder(f"ledger/{stage}"):
+        document(cube, f"ledger/{stage}/{name}.json", lambda receipt: receipt.update(inputs=inputs))
+    climb(cube, stage)
+    assert Ledger(cube, stage, inputs).standing().stale == frozenset()
