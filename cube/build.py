@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -160,25 +161,33 @@ class BuiltUnit:
 
 
 def build_unit(task: UnitTask) -> BuiltUnit:
-    """Read, write and sign one unit: the receipt is written when all of its shards are, and is taken away before.
+    """Read, write and sign one unit: an old receipt goes before the first shard is written, the new one comes after the last.
 
+    What cannot be read leaves the unit as it was; what cannot be written whole is removed.
     Raises `SourceError` naming what cannot be read, and what the store raises.
     """
     started = time.perf_counter()
     cube = open_cube(task.cube_url, writable=True)
     ledger = Ledger(cube, task.stage, task.inputs)
-    if task.stale:
-        ledger.withdraw(task.unit.name)
     layers = {layer.name: layer for layer in task.reader.layers}
-    checksums, counts = {}, {}
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
         stored = task.reader.read(task.region, task.unit)
-    for name, values in stored.items():
-        layer = layers[name]
-        cube.write_unit(layer.path, task.unit, values, resolution_of(layer))
-        checksums[name] = checksum(values)
-        empty = np.isnan(values) if layer.dtype.startswith("float") else values == layer.fill
-        counts[f"{name} valid"] = int(values.size - empty.sum())
+    if task.stale:
+        ledger.withdraw(task.unit.name)
+    checksums, counts = {}, {}
+    try:
+        for name, values in stored.items():
+            layer = layers[name]
+            cube.write_unit(layer.path, task.unit, values, resolution_of(layer))
+            checksums[name] = checksum(values)
+            empty = np.isnan(values) if layer.dtype.startswith("float") else values == layer.fill
+            counts[f"{name} valid"] = int(values.size - empty.sum())
+    except Exception:
+        # The Rust codecs write in place: what a full disk cut off would lie there as a damaged shard.
+        with suppress(Exception):
+            for layer in task.reader.layers:
+                cube.clear(layer.path, task.region.square(task.unit, resolution_of(layer)))
+        raise
     receipt = ledger.sign(task.unit, started, counts, checksums)
     return BuiltUnit(mark(vars(receipt)), receipt.seconds)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cube.grid import Region, Unit
@@ -64,10 +65,17 @@ def _build(task: _Task) -> None:
         ledger.withdraw(task.square.name)
     counts: dict[str, int] = {}
     checksums: dict[str, int] = {}
-    for pyramid in task.pyramids:
-        built = build_square(cube, pyramid, task.square)
-        counts |= built.counts
-        checksums |= built.checksums
+    try:
+        for pyramid in task.pyramids:
+            built = build_square(cube, pyramid, task.square)
+            counts |= built.counts
+            checksums |= built.checksums
+    except Exception:
+        with suppress(Exception):  # as of a unit: no damaged shard is left behind
+            for pyramid in task.pyramids:
+                for layer in pyramid.layers:
+                    cube.clear(f"{pyramid.group(task.square.level)}/{layer.name}", task.square.window(pyramid.resolution))
+        raise
     ledger.sign(task.square, started, counts, checksums)
 
 

@@ -127,6 +127,12 @@ class CubeStore(Documents):
         selection = (..., rows, cols) if lead is None else (lead, ..., rows, cols)
         self.array(path)[selection] = values
 
+    def clear(self, path: str, window: Window) -> None:
+        """Remove the shards of a window of whole shards, whatever is in them: afterwards it reads as fill."""
+        node = self._node(path)
+        if isinstance(node, zarr.Array):
+            node[(..., *window.slices)] = node.fill_value
+
     def read_window(self, path: str, window: Window, fill: int | float | None = None) -> NDArray[Any]:
         """Stored values of a window of the last two axes; what lies outside the array is `fill` (its own fill)."""
         array = self.array(path)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,11 @@ from cube import releases
 from cube.build import require_complete
 from cube.config import Config
 from cube.errors import ConfigError, CubeError
-from cube.grid import Unit
 from cube.ledger import Ledger, digest
 from cube.overviews import Overviews, build_overviews
 from cube.records.traits import traits_attributes
 from cube.store import CubeStore, open_cube
-from cube.workers import Workers
+from cube.workers import Workers, run
 from inference import products
 from inference.cascade import Job, run_unit
 from inference.indicators import applicable
@@ -75,69 +74,31 @@ def predict(
     todo = ledger.missing(units)
     cells, clipped, failures = 0, 0, []
     done = len(units) - len(todo)
-    for unit, receipt, error in _run(job, todo, workers, scheduler):
-        if error is not None:
-            failures.append(f"{unit.name}: {error}")
-        elif receipt is not None:
-            cube.write_json(f"ledger/predict/{name}/{unit.name}.json", receipt)
-            cells += receipt["counts"]["cells"]
-            clipped += receipt["counts"]["clipped"]
-        done += 1
-        if progress:
-            progress(done, len(units), cells, unit.name)
-    if not failures:
-        classes = model.habitats.flags() if model.habitats else {}
-        pyramids = products.pyramids(versions, config.predict.area_m2, applicable(model.traits), classes)
-        above = Overviews(ledger.stage, pyramids, tuple(units), ledger.standing().marks)
-        for step in build_overviews(cube.url, cube.region, [above], Workers(workers, scheduler)):
-            if step.error is not None:
-                failures.append(f"{step.square.name}: {step.error}")
+    with Workers(workers, scheduler) as crew:
+        for end in run(partial(run_unit, replace(job, threads=crew.threads)), todo, crew):
+            if end.result is None:
+                failures.append(f"{end.task.name}: {end.error}")
+            else:
+                cube.write_json(f"ledger/predict/{name}/{end.task.name}.json", end.result)
+                cells += end.result["counts"]["cells"]
+                clipped += end.result["counts"]["clipped"]
+            done += 1
             if progress:
-                progress(len(units), len(units), cells, f"overviews {step.square.name}")
+                progress(done, len(units), cells, end.task.name)
+        if not failures:
+            classes = model.habitats.flags() if model.habitats else {}
+            pyramids = products.pyramids(versions, config.predict.area_m2, applicable(model.traits), classes)
+            above = Overviews(ledger.stage, pyramids, tuple(units), ledger.standing().marks)
+            for step in build_overviews(cube.url, cube.region, [above], crew):
+                if step.error is not None:
+                    failures.append(f"{step.square.name}: {step.error}")
+                if progress:
+                    progress(len(units), len(units), cells, f"overviews {step.square.name}")
     if not failures:
         releases.write_release(cube, name, versions, _provenance(config, model, bounds, inputs))
         if publish:
             releases.publish(cube, name)
     return Outcome(name, len(todo), cells, clipped, failures)
-
-
-def _run(
-    job: Job, units: Sequence[Unit], workers: int, scheduler: str | None
-) -> Iterator[tuple[Unit, dict[str, Any] | None, str | None]]:
-    """(unit, receipt, error) as units end; one of receipt and error is None."""
-    if scheduler is None and workers <= 1:
-        for unit in units:
-            yield _attempt(job, unit)
-        return
-    # Imported here: a single process needs neither a scheduler nor its start-up second.
-    from distributed import Client, LocalCluster, as_completed
-
-    if scheduler is not None:
-        client = Client(scheduler)
-        cluster = None
-    else:
-        cluster = LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None, processes=True, silence_logs=logging.ERROR
-        )
-        client = Client(cluster)
-    try:
-        # One thread a worker: workers would only take each other's cores.
-        futures = [client.submit(_attempt, replace(job, threads=1), unit, pure=False) for unit in units]
-        for future in as_completed(futures):
-            yield future.result()
-            future.release()
-    finally:
-        client.close()
-        if cluster is not None:
-            cluster.close()
-
-
-def _attempt(job: Job, unit: Unit) -> tuple[Unit, dict[str, Any] | None, str | None]:
-    """One unit; what goes wrong with it is named and does not stop the others."""
-    try:
-        return unit, run_unit(job, unit), None
-    except (OSError, ValueError, RuntimeError, CubeError) as error:
-        return unit, None, f"{type(error).__name__}: {error}"
 
 
 def _input_hashes(cube: CubeStore) -> list[str]:
