@@ -47,12 +47,12 @@ def export(url: str, layer_id: str, out: Path, level: int = 0, bbox: BBox | None
     """
     cube = open_cube(url)
     chosen = select(cube, layer_id, level)
-    window = _window(cube, chosen, bbox, layer_id)
+    window = window_of(cube, chosen, bbox, layer_id)
     folder = out.parent / f".{out.name}.{uuid.uuid4().hex}.partial"
     try:
         folder.mkdir(parents=True)
         with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
-            document = _write(cube, chosen, window, layer_id, folder)
+            document = write_cog(cube, chosen, window, layer_id, folder)
         legend = folder / "cog.tif.aux.xml"
         if legend.exists():
             legend.replace(out.with_name(f"{out.name}.aux.xml"))
@@ -75,7 +75,8 @@ def parse_bbox(text: str | None) -> BBox | None:
     return west, south, east, north
 
 
-def _window(cube: CubeStore, chosen: Selection, bbox: BBox | None, layer_id: str) -> Window:
+def window_of(cube: CubeStore, chosen: Selection, bbox: BBox | None, layer_id: str) -> Window:
+    """The pixels that a box in degrees touches (all of them without one); raises `CubeError` where it touches none."""
     height, width = chosen.array.shape[-2:]
     if bbox is None:
         return Window(0, 0, height, width)
@@ -93,8 +94,8 @@ def _window(cube: CubeStore, chosen: Selection, bbox: BBox | None, layer_id: str
     return Window(row, col, row1 - row, col1 - col)
 
 
-def _write(cube: CubeStore, chosen: Selection, window: Window, layer_id: str, folder: Path) -> dict[str, Any]:
-    """Blocks of the cube to a plain GeoTIFF, that one to `cog.tif`; both in `folder`."""
+def write_cog(cube: CubeStore, chosen: Selection, window: Window, layer_id: str, folder: Path) -> dict[str, Any]:
+    """Blocks of the cube to a plain GeoTIFF, that one to `cog.tif`; both in `folder`. Says what was written."""
     array, classes = chosen.array, chosen.classes
     dtype, fill = np.dtype(array.dtype), np.asarray(array.fill_value).item()
     if classes and max(value for value, _, _ in classes) < 255:

@@ -95,7 +95,7 @@ def router(cube: ServedCube, regions: Regions) -> APIRouter:
         """The same report at an address that can be linked and printed."""
         chosen = form or _accepted(request)
         headers = {**validators(snapshot, request), "Vary": "Accept", **_guarded(chosen)}
-        headers["ETag"] = f'{headers["ETag"][:-1]}-{chosen}"'
+        headers["ETag"] = f'{headers["ETag"][:-1]}-{chosen}-{regions.token}"'
         if (cached := unchanged(request, headers)) is not None:
             return cached
         document = {"region": region, **({} if kind is None else {"kind": kind})}

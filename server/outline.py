@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Geod
 
@@ -132,10 +133,9 @@ def on_grid(shape: shapely.Geometry, region: Region) -> shapely.Geometry:
 def centres_within(shape: shapely.Geometry, transform: tuple[float, float, float], rows: int, cols: int) -> NDArray[np.bool_]:
     """(rows, columns) which cells of a grid have their centre in `shape`; `transform` is (west, north, cell), metres."""
     from rasterio.features import rasterize
-    from rasterio.transform import from_origin
 
     west, north, cell = transform
-    burnt = rasterize([(shape, 1)], (rows, cols), transform=from_origin(west, north, cell, cell), dtype="uint8")
+    burnt = rasterize([(shape, 1)], (rows, cols), transform=Affine(cell, 0, west, 0, -cell, north), dtype="uint8")
     return np.asarray(burnt, bool)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from server import area, point, qgis, regions, store, tilejson, wmts
+from server import area, cog, point, qgis, regions, store, tilejson, wmts
 from server.snapshot import ServedCube
 
 
@@ -19,6 +19,7 @@ def queries_router(cube: ServedCube, root: str) -> APIRouter:
         tilejson.router(cube, root),
         wmts.router(cube, root),
         qgis.router(cube, root),
+        cog.router(cube),
         store.router(cube),
     )
     for part in parts:

@@ -7,10 +7,12 @@ Environment Agency's. `ogr2ogr -t_srs EPSG:4326 regions.geojson FILE` makes one 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +22,7 @@ from pydantic import BaseModel, Field
 
 from cube.errors import ConfigError
 from server import outline
-from server.dependencies import json_answer
+from server.dependencies import unchanged, validators
 from server.errors import NotFoundError
 from server.outline import OutlineError
 from server.snapshot import ServedCube
@@ -46,6 +48,12 @@ class Regions:
     """All named regions, in the order of their files."""
 
     held: tuple[Region, ...] = ()
+
+    @cached_property
+    def token(self) -> str:
+        """Changes with the regions: a part of the ETag of what they answer."""
+        told = [(r.name, r.kind, sorted(r.aliases), r.shape.wkb_hex) for r in self.held]
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
 
     def find(self, name: Any, kind: Any = None) -> tuple[str, shapely.Geometry]:
         """Name and shape (degrees) of the region called `name`, in any letters, or by its code.
@@ -162,6 +170,8 @@ def router(cube: ServedCube, regions: Regions) -> APIRouter:
             if r.shape.intersects(window)
         ]
         answer = RegionList(total=len(found), kinds=list(dict.fromkeys(r.kind for r in found)), regions=found)
-        return json_answer(snapshot, request, answer.model_dump())
+        headers = validators(snapshot, request)
+        headers["ETag"] = f'{headers["ETag"][:-1]}-{regions.token}"'
+        return unchanged(request, headers) or Response(answer.model_dump_json(), media_type="application/json", headers=headers)
 
     return routes
