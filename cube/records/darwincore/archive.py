@@ -67,8 +67,8 @@ class DataFile:
                 number += len(part)
                 columns = {}
                 for term, index, default in wanted:
-                    values = [r[index] for r in full] if index is not None else [""] * len(full)
-                    columns[term] = pd.Series([v.strip() or default for v in values], dtype=object)
+                    values = [default] * len(full) if index is None else [r[index].strip() or default for r in full]
+                    columns[term] = pd.Series(values, dtype=object)
                 yield pd.DataFrame(columns)
 
     def _rows(self, location: str) -> Iterator[list[str]]:

@@ -53,7 +53,8 @@ def _names(rows: pd.DataFrame) -> pd.Series:
     chosen = rows["species"]
     for other in (rows["acceptedNameUsage"], rows["acceptedScientificName"], parts, rows["scientificName"]):
         chosen = chosen.where(chosen.notna(), other)
-    return chosen.map(binomial, na_action="ignore")
+    # A piece of rows holds far fewer names than rows.
+    return chosen.map({name: binomial(name) for name in chosen.dropna().unique()})
 
 
 def _positions(rows: pd.DataFrame) -> pd.DataFrame:
