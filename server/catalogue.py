@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product as combinations
+from itertools import takewhile
 from typing import Any, Final
 
 import numpy as np
@@ -91,9 +92,9 @@ def build(cube: CubeStore, release: Mapping[str, Any]) -> Catalogue:
 def _levels(cube: CubeStore, product: str, version: str) -> list[str]:
     """Groups of the pyramid levels 0, 1, ... that are there without a gap."""
     base = releases.group_of(product, version, None)
-    held = set(cube.groups(base))
     levels: list[str] = []
-    while str(len(levels)) in held:
+    # Asked for one by one: a web server does not list what it has.
+    while cube.has(f"{base}/{len(levels)}"):
         levels.append(f"{base}/{len(levels)}")
     if not levels:
         raise CubeError(f"{cube.url}: {base} has no level 0; write the product again or roll the release back.")
@@ -260,17 +261,28 @@ def _shown(labels: Sequence[str]) -> set[str]:
     return {summer[-1] if summer else labels[-1]}
 
 
+def _overviews(cube: CubeStore, folder: str) -> list[tuple[str, set[str]]]:
+    """Group and layers of each overview level of the inputs in `folder`, from level 1."""
+    levels: list[tuple[str, set[str]]] = []
+    while cube.has(group := f"inputs/overviews/{folder}/{len(levels) + 1}"):
+        levels.append((group, {name for name, _ in cube.group(group).arrays()}))
+    return levels
+
+
 def _inputs(cube: CubeStore) -> Iterator[MapLayer]:
     for folder in ("50m", "1km", "10m"):
         group = f"inputs/{folder}"
         if not cube.has(group):
             continue
+        overviews = _overviews(cube, folder)
         for name, attrs, fill, dims in _maps(cube, group):
             labels = [[str(v) for v in np.asarray(cube.array(f"{group}/{dim}")[:])] for dim in dims]
             shown = [set(axis) if i == 0 else _shown(axis) for i, axis in enumerate(labels)]
             common = _common(cube, attrs)
             if folder == "1km":
                 common["note"] = common["note"] or "Effective resolution 1 km."
+            above = takewhile(lambda level: name in level[1], overviews)  # noqa: B023  used up in this turn of the loop
+            paths = (f"{group}/{name}", *(f"{level}/{name}" for level, _ in above))
             classes = _flags(attrs)
             if common["kind"] == "class" and not classes:
                 classes = tuple(HabitatClass(v, "", f"class {v}", palettes.class_colour(v)) for v in range(255))
@@ -283,7 +295,7 @@ def _inputs(cube: CubeStore) -> Iterator[MapLayer]:
                     title=f"{title}: {' '.join(parts)}" if parts else title,
                     subtitle=" ".join((name, *parts)),
                     palette=_palette(attrs),
-                    paths=(f"{group}/{name}",),
+                    paths=paths,
                     lead=lead,
                     resolution=grid.RESOLUTIONS[folder],
                     fill=fill,

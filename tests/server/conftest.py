@@ -178,13 +178,22 @@ def _write_inputs(cube: CubeStore, inside: Array) -> None:
     cube.array("inputs/50m/surface")[...] = np.where(region, np.where(inside, 0, 1), 255)
     soil = np.stack([100 + 300 * smooth(100 + i, shape) for i in range(9)])
     cube.array("inputs/50m/soil")[...] = fine["soil"].encode(soil)
-    cube.ensure_group("inputs/1km", [INPUTS["bioclim"]], resolution=COARSE)
+    cube.ensure_group("inputs/1km", [INPUTS["bioclim"], INPUTS["climate"]], resolution=COARSE)
+    # As many degrees as months have gone by, in each of four variables.
+    months = np.arange(228, dtype=np.float64)[:, None, None] * np.ones(REGION.shape(COARSE))
+    cube.array("inputs/1km/climate")[...] = INPUTS["climate"].encode(np.stack([months + 250] * 4))
     climate = np.stack([10 * smooth(200 + i, REGION.shape(COARSE), 10.0) for i in range(19)])
     climate[:, :2, :] = np.nan
     cube.array("inputs/1km/bioclim")[...] = climate
     cube.ensure_group("inputs/10m", [INPUTS["sentinel2"]], resolution=FINE)
     scene = np.stack([0.3 * smooth(300 + i, REGION.shape(FINE), 60.0) for i in range(4)])
-    cube.array("inputs/10m/sentinel2")[...] = INPUTS["sentinel2"].encode(scene)
+    stored = INPUTS["sentinel2"].encode(scene)
+    cube.array("inputs/10m/sentinel2")[...] = stored
+    for level in range(1, REGION.levels() + 1):
+        stored = halve_mean(stored, INPUTS["sentinel2"].fill)
+        layer = INPUTS["sentinel2"].at(f"inputs/overviews/10m/{level}")
+        cube.ensure_group(layer.group, [layer], resolution=FINE, level=level)
+        cube.array(layer.path)[...] = stored
 
 
 def build_cube(path: Path) -> CubeStore:
