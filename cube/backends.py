@@ -10,7 +10,8 @@ A read that fails is an error that names the object, never a hole: Zarr takes a 
 an object that the store itself says is not there may count as missing.
 
 `FLORACUBE_IO` chooses how chunks are read and written: `plain` (fsspec and Zarr's own codecs), `zarrs` (its Rust codecs),
-`obstore` (Rust object stores for s3, gs, az and https) or `obstore+zarrs`. Unset, a local cube takes `zarrs` where that
+`obstore` (Rust object stores for s3, gs, az and https; for an `AWS_ENDPOINT_URL` with plain http it wants
+`AWS_ALLOW_HTTP=true`) or `obstore+zarrs`. Unset, a local cube takes `zarrs` where that
 package is installed and everything else is `plain`: that is where `benchmarks/cube.py` shows a gain both ways.
 """
 
@@ -96,8 +97,8 @@ def way(url: str) -> str:
     if not asked:
         return "zarrs" if scheme(url) == "file" and importlib.util.find_spec("zarrs") else "plain"
     chosen = [p for p in asked.split("+") if p != "obstore" or scheme(url) in OBSTORE]
-    # The Rust codecs fetch by themselves and know these stores alone.
-    if "zarrs" in chosen and not (scheme(url) == "file" or "obstore" in chosen):
+    # The Rust codecs fetch by themselves, and know folders and clouds; of a web server they forget what it was opened with.
+    if "zarrs" in chosen and not (scheme(url) == "file" or ("obstore" in chosen and scheme(url) not in WEB)):
         chosen.remove("zarrs")
     return "+".join(chosen) or "plain"
 
@@ -133,9 +134,7 @@ def zarr_store(url: str, read_only: bool) -> Store:
 def _object_store(url: str, read_only: bool) -> Store:
     from obstore.store import from_url
 
-    options: dict[str, Any] = {}
-    if os.environ.get("AWS_ENDPOINT_URL", url).startswith("http://"):
-        options["client_options"] = {"allow_http": True}
+    options: dict[str, Any] = {"client_options": {"allow_http": True}} if scheme(url) == "http" else {}
     if scheme(url) == "s3" and "AWS_ACCESS_KEY_ID" not in os.environ and importlib.util.find_spec("boto3"):
         # By itself it knows the variables of the environment alone, not profiles or single sign-on.
         from obstore.auth.boto3 import Boto3CredentialProvider

@@ -23,6 +23,7 @@ from typing import Any, Literal
 import pytest
 
 Kind = Literal["status", "drop", "lost", "delay", "slow", "truncate"]
+ANYBODY = "AWS4-HMAC-SHA256 Credential=testing/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "content-length"}
 
 
@@ -107,7 +108,9 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "delay":
             time.sleep(fault.seconds)
         upstream = http.client.HTTPConnection(*self.server.upstream, timeout=60)
-        upstream.request(self.command, self.path, body, {k: v for k, v in self.headers.items() if k.lower() not in HOP_BY_HOP})
+        # Whoever asks without a name is let in, so that the bucket is a plain web server too.
+        headers = {"Authorization": ANYBODY, **self.headers}
+        upstream.request(self.command, self.path, body, {k: v for k, v in headers.items() if k.lower() not in HOP_BY_HOP})
         answer = upstream.getresponse()
         data = answer.read()
         upstream.close()
