@@ -70,6 +70,15 @@ def test_a_cell_centre_is_found_in_its_own_cell(region: Region, data: st.DataObj
     assert [int(v) for v in region.index(x[col], y[row])] == [row, col]
 
 
+@given(regions(), st.sampled_from(sorted(grid.RESOLUTIONS.values())), st.data())
+def test_the_name_of_a_cell_leads_back_to_the_cell(region: Region, resolution: int, data: st.DataObject) -> None:
+    y, x = region.coordinates(resolution)
+    row, col = data.draw(st.integers(0, len(y) - 1)), data.draw(st.integers(0, len(x) - 1))
+    size, west, south = eea_corner(eea_name(resolution, x[col], y[row]))
+    centre = np.array([west + size / 2]), np.array([south + size / 2])
+    assert [int(v[0]) for v in region.index(*centre, resolution)] == [row, col]
+
+
 @given(regions(), st.integers(0, 6))
 def test_levels_halve_and_the_coarsest_fits_into_one_unit(region: Region, level: int) -> None:
     rows, cols = region.shape()
