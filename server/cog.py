@@ -7,20 +7,15 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import numpy as np
-import rasterio
-import rasterio.shutil
 from affine import Affine
 from fastapi import APIRouter, Depends, Query, Request, Response
-from rasterio.enums import ColorInterp
 
 from cube import grid
 from cube.errors import CubeError
-from cube.export import CACHE_BYTES, window_of, write_cog
 from cube.grid import Window
-from cube.selection import Selection
 from server.dependencies import LayerParameter, StyleParameters, unchanged, validators
 from server.errors import NotFoundError, RequestError, WrongRequestError
 from server.gate import HEAVY
@@ -28,6 +23,9 @@ from server.layers import MapLayer, continuous_colours, continuous_index
 from server.requested import release_of
 from server.snapshot import ServedCube, Snapshot
 from server.tiles import Style, style_of
+
+if TYPE_CHECKING:
+    from cube.selection import Selection
 
 MAX_PIXELS: Final = 2048 * 2048  # of one window: 100 x 100 km at 50 m
 MEDIA: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -88,6 +86,12 @@ def cog(snapshot: Snapshot, layer: MapLayer, bbox: tuple[float, ...] | None, lev
 
     Raises `WrongRequestError` for a box that is none, `NotFoundError` outside the cube, `WindowTooLargeError`.
     """
+    # Imported with the first window: GDAL and what is around it cost the start more than all else of the server.
+    import rasterio
+
+    from cube.export import CACHE_BYTES, window_of, write_cog
+    from cube.selection import Selection
+
     if level >= len(layer.paths):
         raise NotFoundError(f"Layer '{layer.id}' has no pyramid level {level}; its coarsest is {len(layer.paths) - 1}.")
     if bbox is not None and not (-180 <= bbox[0] < bbox[2] <= 180 and -90 <= bbox[1] < bbox[3] <= 90):
@@ -118,6 +122,9 @@ def cog(snapshot: Snapshot, layer: MapLayer, bbox: tuple[float, ...] | None, lev
 
 def _picture(snapshot: Snapshot, layer: MapLayer, chosen: Selection, window: Window, style: Style, folder: Path) -> None:
     """Red, green, blue and alpha as `cog.tif` in `folder`."""
+    import rasterio.shutil
+    from rasterio.enums import ColorInterp
+
     (stored,) = chosen.read(window)
     if layer.kind == "class":
         lookup, colours = layer.class_lookup
