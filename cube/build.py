@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ import rasterio
 
 from cube import lock
 from cube.config import Config
-from cube.errors import SourceError
+from cube.errors import SourceError, WorkersError
 from cube.grid import Region, Unit
 from cube.layers import Layer
 from cube.leaves import set_attributes
@@ -26,9 +26,10 @@ from cube.overviews import Overviews, build_overviews, count_squares
 from cube.pyramid import Pyramid
 from cube.report import Report
 from cube.sources.open import open_sources
-from cube.sources.reader import Reader
+from cube.sources.reader import ManyScenes, Reader
 from cube.store import CubeStore, create_cube, open_cube, resolution_of
-from cube.workers import Workers, run
+from cube.transient import hopeless
+from cube.workers import Workers, run, sentence
 
 Progress = Callable[[int, int, str], None]  # tasks done, tasks in all, what
 GDAL_CACHE: int = 64 * 2**20  # bytes; GDAL's own 5 % of the machine, in every worker, would grow with the region
@@ -78,7 +79,7 @@ def build(config: Config, progress: Progress | None = None, workers: Workers | N
     readers = open_sources(config, region)
     about = {"license": config.license, "attribution": config.attribution, "note": config.note}
     cube = create_cube(config.cube_url, region, config.title, about)
-    with lock.held(cube, "inputs") as still_ours, Report(config.report_path, config.title, cube.url) as report:
+    with _told(cube), lock.held(cube, "inputs") as still_ours, Report(config.report_path, config.title, cube.url) as report:
         cube.sweep("inputs")
         cube.sweep("ledger/inputs")
         make_groups(cube, readers)
@@ -110,6 +111,16 @@ def build(config: Config, progress: Progress | None = None, workers: Workers | N
     return report.failures
 
 
+@contextmanager
+def _told(cube: CubeStore) -> Iterator[None]:
+    """What the store raises outside of units (they name their own troubles) becomes one sentence."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        why = hopeless(error) or f"the store failed ({sentence(error)}); check it and your rights"
+        raise WorkersError(f"{cube.url}: {why}, then run the same command again: what is built stays.") from error
+
+
 def _stage(cube: CubeStore, reader: Reader) -> Stage:
     inputs = digest(reader.depends_on())
     return Stage(reader, inputs, Ledger(cube, f"inputs/{reader.layers[0].name}", inputs).standing())
@@ -120,8 +131,8 @@ def _tasks(url: str, region: Region, units: Sequence[Unit], stages: Sequence[Sta
     for unit in units:
         for stage in stages:
             if unit.name not in stage.standing.marks:
-                stale = unit.name in stage.standing.stale
-                yield UnitTask(url, stage.path, stage.inputs, stage.reader, region, unit, stale)
+                reader = stage.reader.near(unit) if isinstance(stage.reader, ManyScenes) else stage.reader
+                yield UnitTask(url, stage.path, stage.inputs, reader, region, unit, unit.name in stage.standing.stale)
 
 
 def make_groups(cube: CubeStore, readers: Sequence[Reader]) -> None:

@@ -8,12 +8,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from cube.documents import Documents
-from cube.errors import WorkersError
+from cube.errors import CubeError, WorkersError
 
 BEAT: Final = 10.0  # seconds between two heartbeats
 DEAD_AFTER: Final = 60.0  # seconds without one, for a holder on another host (whose clock may differ by less than that)
@@ -44,7 +44,7 @@ def held(cube: Documents, stage: str) -> Iterator[Callable[[], None]]:
                     lost.set()
                     return
                 cube.write_json(name, {**mine, "beat": time.time()})
-            except OSError:
+            except (OSError, CubeError):
                 continue  # a store that fails for the moment: the next beat tries again
 
     def check() -> None:
@@ -61,8 +61,9 @@ def held(cube: Documents, stage: str) -> Iterator[Callable[[], None]]:
     finally:
         ended.set()
         heart.join()
-        if _is_mine(cube.read_json(name), mine):
-            cube.remove_json(name)
+        with suppress(OSError):  # the dead hold nothing, so neither does one that cannot say goodbye
+            if _is_mine(cube.read_json(name), mine):
+                cube.remove_json(name)
 
 
 def _is_mine(document: Any, mine: dict[str, Any]) -> bool:

@@ -85,13 +85,16 @@ class Workers:
 
     def _open(self) -> None:
         # Imported here: a single process needs neither a scheduler nor its start-up second.
+        import dask
         from distributed import Client, LocalCluster
 
         if self.scheduler is None:
-            self._cluster = LocalCluster(
-                n_workers=self.processes, threads_per_worker=1, processes=True, dashboard_address=None,
-                silence_logs=logging.CRITICAL,
-            )  # fmt: skip
+            # Dask's own three tries of a task whose worker died would kill four workers and prove nothing: see `_on_dask`.
+            with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+                self._cluster = LocalCluster(
+                    n_workers=self.processes, threads_per_worker=1, processes=True, dashboard_address=":0",
+                    silence_logs=logging.CRITICAL,
+                )  # fmt: skip
             self._client = Client(self._cluster)
             self._client.register_plugin(_interrupt_plugin())
             return

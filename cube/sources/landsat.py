@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -126,6 +126,10 @@ class LandsatReader:
         """The configuration, a catalogue file and its scenes; an archive behind an API is taken to stay as it is."""
         scenes = [scene.id for scene in self.catalogue.scenes or ()]
         return (self.source.model_dump_json(), file_states([self.catalogue.url]), scenes)
+
+    def near(self, unit: Unit) -> LandsatReader:
+        """The same with the scenes of one unit alone."""
+        return replace(self, catalogue=self.catalogue.near(unit))
 
     def read(self, region: Region, unit: Unit) -> dict[str, NDArray[Any]]:
         """Stored values of one unit.

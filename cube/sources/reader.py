@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -32,6 +32,14 @@ class Reader(Protocol):
 
         Raises `SourceError` naming what cannot be read.
         """
+
+
+@runtime_checkable
+class ManyScenes(Protocol):
+    """A reader that holds more than one unit needs, and can give up the rest before it travels to a worker."""
+
+    def near(self, unit: Unit) -> Reader:
+        """The same reader for `unit` alone."""
 
 
 def file_states(paths: Iterable[str]) -> list[tuple[str, int, int]]:

@@ -7,7 +7,7 @@ projection, and only the median is resampled, bilinearly over its valid pixels, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -124,6 +124,10 @@ class Sentinel2Reader:
         """The configuration, a catalogue file and its scenes; an archive behind an API is taken to stay as it is."""
         scenes = [scene.id for scene in self.catalogue.scenes or ()]
         return (self.source.model_dump_json(), file_states([self.catalogue.url]), scenes)
+
+    def near(self, unit: Unit) -> Sentinel2Reader:
+        """The same with the scenes of one unit alone."""
+        return replace(self, catalogue=self.catalogue.near(unit))
 
     def read(self, region: Region, unit: Unit) -> dict[str, NDArray[Any]]:
         """Stored values of one unit; raises `SourceError` naming months without a scene unless gaps are accepted."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -106,6 +106,12 @@ class Catalogue:
             if scene.flaw:
                 raise SourceError(scene.flaw)
         return sorted(found, key=lambda scene: (scene.moment, scene.id))
+
+    def near(self, unit: Unit) -> Catalogue:
+        """The same with the scenes of one unit alone, so that the others need not travel with it."""
+        if self.scenes is None:
+            return self
+        return replace(self, scenes=tuple(scene for scene in self.scenes if scene.touches(unit.bounds)))
 
     def _asked(self, unit: Unit) -> tuple[Scene, ...]:
         with _told(self.url):
