@@ -8,15 +8,18 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import metrics
-from server.errors import error_answer
+from server.errors import RequestError, error_answer
 
 MAX_BODY: Final = 2 * 2**20  # bytes; a region drawn by hand or a country's outline is far smaller
 MAX_ADDRESS: Final = 8192  # bytes of path and query
 _ALWAYS: Final = frozenset({"/healthz", "/metrics"})  # a server that is full must still say so
 
 
-class _TooMuchError(Exception):
-    """More body than may come."""
+class _TooMuchError(RequestError):
+    """More body than may come (413)."""
+
+    status = 413
+    name = "body_too_large"
 
 
 class Limits:
@@ -59,7 +62,7 @@ class Limits:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > MAX_BODY:
-                raise _TooMuchError
+                raise _TooMuchError(f"The body is larger than {MAX_BODY // 2**20} MiB.")
             return message
 
         try:
@@ -73,13 +76,8 @@ class Limits:
                     await send(message)
 
                 await self._app(scope, counted, watched)
-        except (TimeoutError, _TooMuchError) as error:
+        except TimeoutError:
             if begun:
                 raise
-            late = isinstance(error, TimeoutError)
-            answer = (
-                error_answer(503, "too_slow", f"There was no answer within {self._seconds:g} seconds; try again.")
-                if late
-                else error_answer(413, "body_too_large", f"The body is larger than {MAX_BODY // 2**20} MiB.")
-            )
-            await answer(scope, receive, send)
+            sentence = f"There was no answer within {self._seconds:g} seconds; try again."
+            await error_answer(503, "too_slow", sentence)(scope, receive, send)

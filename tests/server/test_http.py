@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import morecantile
 import numpy as np
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 from titiler.core.models.mapbox import TileJSON
 
@@ -236,6 +238,36 @@ def test_a_new_release_is_followed_without_a_restart(tmp_path: Path, monkeypatch
     # A pointer to a release that is not there is a mistake elsewhere; readers keep what they had.
     cube.write_json("current.json", {"release": "lost"})
     assert seen() == ("first", 10)
+
+
+def test_a_tile_may_be_asked_of_an_older_release_or_version(tmp_path: Path) -> None:
+    cube = create_cube(str(tmp_path / "small.zarr"), Region(4800, 2900, 4810, 2910, 10), "Small")
+    for version, value in (("v1", 10), ("v2", 20), ("v3", 30)):
+        _constant_indicator(cube, version, value)
+    releases.write_release(cube, "first", {"indicators": "v1"}, {})
+    releases.write_release(cube, "second", {"indicators": "v2"}, {})
+    releases.publish(cube, "second")
+    client = TestClient(create_app([cube.url]))
+    lon, lat = (float(v) for v in grid.unproject(4_805_025.0, 2_905_025.0))
+    tile, fixed = tile_url(place=(lon, lat)), {"rescale": "0,254"}
+
+    def shown(**parameters: str) -> tuple[list[int], bool]:
+        answer = client.get(tile, params={**fixed, **parameters})
+        assert answer.status_code == 200, answer.text
+        values = np.unique(np.asarray(Image.open(io.BytesIO(answer.content))))
+        return [int(v) - 1 for v in values if v], "immutable" in answer.headers["cache-control"]
+
+    assert shown() == ([20], False)
+    assert shown(v="first") == ([10], True)
+    assert shown(v="second") == ([20], True)
+    token = TestClient(create_app([cube.url])).get("/layers").json()["version"]
+    assert shown(v=token) == ([20], True)
+    assert shown(v="no-such-release") == ([20], False)
+    assert shown(v="../../secret") == ([20], False)
+    assert shown(version="v1") == ([10], False)
+    # v3 is in the cube, but no release has it: it may be half written.
+    for version in ("v3", "none", "../v1"):
+        assert client.get(tile, params={**fixed, "version": version}).status_code == 404
 
 
 def _constant_indicator(cube: CubeStore, version: str, value: float) -> None:

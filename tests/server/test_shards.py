@@ -36,8 +36,8 @@ def test_every_chunk_equals_what_zarr_reads(
     rng = np.random.default_rng(seed)
     chunk = (1, 7, 6)
     array = zarr.create_array(
-        zarr.storage.LocalStore(tmp_path_factory.mktemp("shards")), name="deep/layer", shape=(lead, *extent), dtype=dtype, chunks=chunk,
-        shards=tuple(c * n for c, n in zip(chunk, counts, strict=True)), fill_value=3,
+        zarr.storage.LocalStore(tmp_path_factory.mktemp("shards")), name="deep/layer", shape=(lead, *extent), dtype=dtype,
+        chunks=chunk, shards=tuple(c * n for c, n in zip(chunk, counts, strict=True)), fill_value=3,
         compressors=ZstdCodec(level=3) if compressed else None,
     )  # fmt: skip
     values = rng.integers(0, 9, array.shape).astype(dtype)
@@ -63,7 +63,9 @@ def test_another_layout_is_left_to_zarr(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["index", "chunk", "truncated"])
 def test_damage_is_an_error_and_not_a_hole(tmp_path: Path, damage: str) -> None:
-    array = zarr.create_array(zarr.storage.LocalStore(tmp_path), name="layer", shape=(8, 8), chunks=(4, 4), shards=(8, 8), dtype="u1")
+    array = zarr.create_array(
+        zarr.storage.LocalStore(tmp_path), name="layer", shape=(8, 8), chunks=(4, 4), shards=(8, 8), dtype="u1"
+    )
     array[...] = np.arange(64, dtype="u1").reshape(8, 8)
     file = tmp_path / "layer/c/0/0"
     data = bytearray(file.read_bytes())

@@ -22,7 +22,8 @@ from server.io import ChunkCache
 from server.layers import MapLayer
 from server.snapshot import ServedCube, Snapshot
 from server.tiles import TileRequest, choose_level, class_tile, read_cells, value_tile
-from server.warp import warp_grid
+from server.tms import tile_matrix_set
+from server.warp import is_outside, warp_grid
 
 CENTRE = (16.77, 49.02)  # degrees, near the middle of the synthetic region
 
@@ -207,3 +208,74 @@ def test_large_and_webp_tiles_have_their_size_and_format(client: TestClient) -> 
 def test_layers_without_overviews_are_drawn_at_low_zoom(client: TestClient) -> None:
     layer = client.get("/layers/inputs.elevation").json()
     assert (picture(client, "inputs.elevation", layer["minzoom"])[..., 3] == 255).any()
+
+
+def indices(png: bytes) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def test_tiles_of_our_own_grid_are_the_cells_themselves(client: TestClient, snapshot: Snapshot) -> None:
+    """At zoom 10 a pixel is a 50 m cell, at zoom 9 a cell of level 1; nothing is moved and nothing resampled."""
+    west, _, _, north = snapshot.reader.cube.region.grown_bounds
+    layer = snapshot.layer("habitats.level3")
+    lookup, _ = layer.class_lookup
+    for zoom in (10, 9):
+        pixel = 50 * 2 ** (10 - zoom)
+        x, y = (4_815_000 - 900_000) // (256 * pixel), (5_500_000 - 2_900_000) // (256 * pixel)
+        answer = client.get(f"/layers/{layer.id}/tiles/FloracubeGrid/{zoom}/{x}/{y}.png")
+        assert answer.status_code == 200
+        level = np.pad(np.asarray(snapshot.reader.array(layer.paths[10 - zoom])[:]), 256, constant_values=65535)
+        row = (north - 5_500_000) // pixel + y * 256 + 256
+        col = (900_000 - west) // pixel + x * 256 + 256
+        cells = level[row : row + 256, col : col + 256]
+        assert len(np.unique(cells)) > 2
+        np.testing.assert_array_equal(indices(answer.content), lookup[np.minimum(cells, len(lookup) - 1)])
+
+
+def test_webp_shows_the_very_pixels_of_the_png(client: TestClient) -> None:
+    for layer in ("habitats.level3", "indicators.richness"):
+        np.testing.assert_array_equal(picture(client, layer, 11, ".webp"), picture(client, layer, 11))
+
+
+def test_inputs_are_drawn_from_their_overviews(client: TestClient, snapshot: Snapshot) -> None:
+    layer = snapshot.layer("inputs.sentinel2.red")
+    assert [path.split("/")[-2] for path in layer.paths[1:]] == ["1", "2"]
+    zoom = client.get(f"/layers/{layer.id}").json()["minzoom"]
+    assert (picture(client, layer.id, zoom)[..., 3] == 255).any()
+
+
+def test_a_series_is_asked_for_by_time(client: TestClient, snapshot: Snapshot) -> None:
+    """The synthetic climate is as many degrees above 250 as months have gone by since January 2000."""
+    request = tile_over(CENTRE, 10)
+    address = f"tiles/WebMercatorQuad/10/{request.x}/{request.y}.png"
+
+    def shown(layer: str, **parameters: str) -> NDArray[np.uint8]:
+        answer = client.get(f"/layers/{layer}/{address}", params={"rescale": "250,504", **parameters})
+        assert answer.status_code == 200, answer.text
+        return np.setdiff1d(indices(answer.content), [0])
+
+    assert list(shown("inputs.climate.tas", time="2000-01")) == [1]
+    assert list(shown("inputs.climate.tas", time="2018-12")) == [228]
+    assert list(shown("inputs.climate.tas.2018-12", time="2001-03")) == [15]
+    assert list(shown("inputs.climate.tas")) == list(shown("inputs.climate.tas.2018-07"))
+    for layer, time in (("inputs.climate.tas", "1999-01"), ("inputs.elevation", "2000-01"), ("inputs.climate.tas", "../..")):
+        assert client.get(f"/layers/{layer}/{address}", params={"time": time}).status_code == 404
+
+
+def test_a_tile_far_outside_is_told_without_projecting_it(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.tiles.warp_grid", lambda *_: pytest.fail("projected"))
+    for place in ((-100.0, 40.0), (140.0, -30.0), (16.77, -49.0)):
+        assert read_cells(snapshot, snapshot.layer("indicators.richness"), tile_over(place, 9)) is None
+
+
+def test_no_tile_with_data_is_taken_for_one_outside(snapshot: Snapshot) -> None:
+    """Every tile of a zoom: what `is_outside` says no to has no pixel in the region."""
+    bounds = snapshot.reader.cube.region.grown_bounds
+    for tms in ("WebMercatorQuad", "EuropeanETRS89_LAEAQuad", "WorldCRS84Quad", "FloracubeGrid", "UTM31WGS84Quad"):
+        centre = tile_matrix_set(tms).tile(*CENTRE, 8)
+        for x in range(max(0, centre.x - 3), centre.x + 4):
+            for y in range(max(0, centre.y - 3), centre.y + 4):
+                if is_outside(tms, 8, x, y, bounds):
+                    grid_of = warp_grid(tms, 8, x, y, 256)
+                    inside = (grid_of.x > bounds[0]) & (grid_of.x < bounds[2]) & (grid_of.y > bounds[1]) & (grid_of.y < bounds[3])
+                    assert not inside.any()

@@ -1,0 +1,87 @@
+"""A small HTTP client for load: keep-alive connections that ask one after another, and what the answers took.
+
+It speaks no more HTTP than tile servers answer with; a general client would cost more than the servers do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, seconds, when it began (`time.monotonic`), headers (lower case) and body of one request."""
+
+    path: str
+    status: int
+    seconds: float
+    started: float
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+class Connection:
+    """One keep-alive connection."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def get(self, path: str) -> Answer:
+        """Ask for `path`; a connection that was closed counts as status 0 and is opened again."""
+        started = time.monotonic()
+        try:
+            if self._writer is None:
+                self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
+            status, headers, body = await asyncio.wait_for(self._exchange(path), 120)
+        except (OSError, EOFError, TimeoutError):
+            if self._writer is not None:
+                self._writer.close()
+            self._reader = self._writer = None
+            status, headers, body = 0, {}, b""
+            await asyncio.sleep(0.1)
+        return Answer(path, status, time.monotonic() - started, started, headers, body)
+
+    async def _exchange(self, path: str) -> tuple[int, dict[str, str], bytes]:
+        assert self._reader is not None
+        assert self._writer is not None
+        self._writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAccept: */*\r\n\r\n".encode())
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
+        if headers.get("transfer-encoding") == "chunked":
+            parts = []
+            while size := int((await self._reader.readline()).split(b";")[0], 16):
+                parts.append(await self._reader.readexactly(size))
+                await self._reader.readline()
+            await self._reader.readline()
+            return int(head[0].split()[1]), headers, b"".join(parts)
+        return int(head[0].split()[1]), headers, await self._reader.readexactly(int(headers.get("content-length", 0)))
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+async def load(port: int, paths: Sequence[str], connections: int, seconds: float,
+               note: Callable[[Answer], None]) -> None:  # fmt: skip
+    """Ask for random `paths` over `connections` for `seconds`, each as fast as its answers come; every answer goes to `note`."""
+    end = time.monotonic() + seconds
+
+    async def one(seed: int) -> None:
+        connection, rng = Connection(port), random.Random(seed)
+        while time.monotonic() < end:
+            note(await connection.get(rng.choice(paths)))
+        connection.close()
+
+    await asyncio.gather(*(one(seed) for seed in range(connections)))
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """The value below which `part` of the values lie."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]

@@ -1,0 +1,311 @@
+"""Tile servers side by side on one cube: milliseconds a tile by zoom, requests a second, bytes, memory; a picture of it.
+
+    python benchmarks/tiles.py                      # 8000 x 8000 cells, all servers that are installed
+    python benchmarks/tiles.py --s3                 # and once more from an S3 server on loopback, 20 ms away
+    python benchmarks/tiles.py --side-km 100 --unit-km 20 --repeats 2 --seconds 1 --servers floracube   # a short one
+
+Contenders are asked in turn, tile by tile, so that whatever else the machine does meets all of them: read the ratios.
+States: `warm`, after each tile was asked for once already; `cold`, that first time, and for us every time with an
+empty cache of decoded chunks. The peers come with `pip install 'floracube[bench]'`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.metadata
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import morecantile
+import tile_cube
+import tile_servers
+from tile_load import Answer, Connection, load, percentile
+
+HERE = Path(__file__).resolve().parent
+OURS = "floracube"
+PICKED = "titiler.xarray, picked group"
+# Server, what uvicorn starts, what must be installed.
+SERVERS = {
+    OURS: ("floracube", "morecantile"),
+    "titiler.xarray": ("titiler", "titiler.xarray"),
+    PICKED: ("titiler", "titiler.xarray"),
+    "xpublish-tiles": ("xpublish", "xpublish-tiles"),
+}
+Row = dict[str, Any]
+
+
+@dataclass
+class Running:
+    """A server process."""
+
+    name: str
+    port: int
+    process: subprocess.Popen[bytes]
+    started_in: float
+    idle_mb: float
+
+    def memory_mb(self) -> float:
+        return resident_mb(self.process.pid)
+
+
+def resident_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def version_of(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def start(name: str, cube: str, port: int, stack: ExitStack, environment: dict[str, str]) -> Running:
+    """Start a server and wait until it answers."""
+    factory, _ = SERVERS[name]
+    command = [sys.executable, "-m", "uvicorn", f"tile_servers:{factory}", "--factory", "--port", str(port)]
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [*command, "--log-level", "error"], cwd=HERE, env={**os.environ, **environment, "BENCH_CUBE": cube},
+        stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    stack.callback(process.wait)
+    stack.callback(process.terminate)
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).read()
+            break
+        except urllib.error.HTTPError:  # it has no such address, but it answers
+            break
+        except OSError:
+            if process.poll() is not None or time.perf_counter() - began > 120:
+                raise SystemExit(f"{name} did not start") from None
+            time.sleep(0.02)
+    took = time.perf_counter() - began
+    time.sleep(2.0)
+    return Running(name, port, process, took, resident_mb(process.pid))
+
+
+def spots(region: Any, zoom: int, count: int) -> list[tuple[int, int]]:
+    """Tiles of a zoom at random places of the inner part of the region."""
+    import random
+
+    from cube import grid
+
+    rng = random.Random(zoom)
+    west, south, east, north = region.bounds
+    found: list[tuple[int, int]] = []
+    for _ in range(count):
+        x, y = west + (east - west) * rng.uniform(0.2, 0.8), south + (north - south) * rng.uniform(0.2, 0.8)
+        lon, lat = grid.unproject(x, y)
+        tile = morecantile.tms.get("WebMercatorQuad").tile(float(lon), float(lat), zoom)
+        found.append((tile.x, tile.y))
+    return found
+
+
+def level_of(zoom: int, x: int, y: int, levels: int) -> int:
+    """The pyramid level that we read for a tile: what a careful person would pick by hand."""
+    import math
+
+    from server.warp import warp_grid
+
+    pixel = warp_grid("WebMercatorQuad", zoom, x, y, 256).pixel
+    return min(levels, max(0, math.floor(math.log2(pixel * 1.01 / 50))))
+
+
+async def by_zoom(running: dict[str, Running], cube: Any, url: str, zooms: list[int], repeats: int) -> list[Row]:
+    """Median milliseconds of each server at each zoom, cold and warm, tile after tile and server after server."""
+    connections = {name: Connection(server.port) for name, server in running.items()}
+    taken: dict[tuple[str, int, str], list[float]] = {}
+    sizes: dict[tuple[str, int], list[int]] = {}
+
+    async def ask(name: str, z: int, x: int, y: int, state: str) -> None:
+        level = level_of(z, x, y, cube.region.levels())
+        answer = await connections[name].get(tile_servers.path(name, url, z, x, y, level))
+        if answer.status != 200:
+            raise SystemExit(f"{name}: {answer.status} for {answer.path}: {answer.body[:300]!r}")
+        taken.setdefault((name, z, state), []).append(answer.seconds * 1e3)
+        sizes.setdefault((name, z), []).append(len(answer.body))
+
+    for name in running:  # imports, compilation and the first opening are no tile's
+        for z in (zooms[0], zooms[-1]):
+            await ask(name, z, *spots(cube.region, z, repeats + 1)[-1], "start")
+    for z in zooms:
+        places = spots(cube.region, z, repeats)
+        for x, y in places:
+            for name in running:
+                if name == OURS:
+                    await forget(running[name].port)
+                await ask(name, z, x, y, "cold")
+        for x, y in places:
+            if OURS in running:  # emptied before each cold tile: each is to be warm again
+                await ask(OURS, z, x, y, "again")
+        for x, y in places:
+            for name in running:
+                await ask(name, z, x, y, "warm")
+    for connection in connections.values():
+        connection.close()
+    return [
+        {"server": name, "zoom": z, "state": state, "ms": statistics.median(values), "bytes": statistics.mean(sizes[name, z])}
+        for (name, z, state), values in taken.items()
+        if state in ("cold", "warm")
+    ]
+
+
+async def forget(port: int) -> None:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/forget", method="POST")
+    await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=30).read())
+
+
+def under_load(server: Running, cube: Any, url: str, zooms: list[int], seconds: float) -> list[Row]:
+    """Requests a second and the spread of times at 1, 8 and 32 connections, over a mix of zooms."""
+    rows: list[Row] = []
+    levels = cube.region.levels()
+    paths = [
+        tile_servers.path(server.name, url, z, x, y, level_of(z, x, y, levels)) for z in zooms for x, y in spots(cube.region, z, 12)
+    ]
+    for connections in (1, 8, 32):
+        answers: list[Answer] = []
+        asyncio.run(load(server.port, paths, connections, seconds, answers.append))
+        wrong = [a for a in answers if a.status not in (200, 204)]
+        times = [a.seconds * 1e3 for a in answers if a.status in (200, 204)]
+        rows.append({
+            "server": server.name, "zoom": None, "state": f"{connections} connections", "ms": statistics.median(times),
+            "requests_per_second": len(times) / (max(a.started + a.seconds for a in answers) - min(a.started for a in answers)),
+            "p50_ms": percentile(times, 0.5), "p99_ms": percentile(times, 0.99), "failed": len(wrong),
+        })  # fmt: skip
+    return rows
+
+
+def show(title: str, columns: list[str], rows: list[list[str]]) -> str:
+    """A table as text."""
+    widths = [max(len(c), *(len(r[i]) for r in rows)) for i, c in enumerate(columns)]
+    lines = [title, *("  ".join(v.rjust(w) if i else v.ljust(w) for i, (v, w) in enumerate(zip(line, widths, strict=True))).rstrip()
+                      for line in (columns, *rows))]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def tables(rows: list[Row], store: str, zooms: list[int]) -> str:
+    """Milliseconds by zoom with our advantage, load, memory."""
+    own = [r for r in rows if r["store"] == store]
+    times = {(r["server"], r["zoom"], r["state"]): r for r in own if r["zoom"] is not None}
+    servers = list(dict.fromkeys(r["server"] for r in own))
+    text = ""
+    for state in ("warm", "cold"):
+        lines = []
+        for server in servers:
+            found = [times[server, z, state] for z in zooms]
+            lines.append([server, *(f"{r['ms']:.1f}" for r in found), f"{statistics.mean(r['bytes'] for r in found) / 1e3:.0f}"])
+            if server != OURS and OURS in servers:
+                for ours, label in ((state, "times ours"), *((("cold", "times ours, empty cache"),) if state == "warm" else ())):
+                    lines.append([f"  {label}", *(f"{times[server, z, state]['ms'] / times[OURS, z, ours]['ms']:.0f}" for z in zooms), ""])
+        columns = ["server", *(f"zoom {z}" for z in zooms), "kB a tile"]
+        text += show(f"\n{store}: median ms a tile, {state}", columns, lines)
+    lines = [
+        [r["server"], r["state"], f"{r['requests_per_second']:.1f}", f"{r['p50_ms']:.1f}", f"{r['p99_ms']:.1f}",
+         f"{r['p99_ms'] / r['p50_ms']:.1f}", str(r["failed"])]
+        for r in own if r.get("p50_ms")
+    ]  # fmt: skip
+    if lines:
+        text += show(f"\n{store}: under load, zooms mixed", ["server", "load", "requests/s", "p50 ms", "p99 ms", "p99/p50", "failed"], lines)
+    lines = [[r["server"], f"{r['start_s']:.1f}", f"{r['idle_mb']:.0f}", f"{r['loaded_mb']:.0f}"] for r in own if r.get("idle_mb")]
+    return text + show(f"\n{store}: process", ["server", "start s", "idle MB", "after load MB"], lines)
+
+
+def draw(rows: list[Row], zooms: list[int], path: Path) -> None:
+    """The picture: ms by zoom, warm, one line a server, on a logarithmic axis; ours with an empty cache as well."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4), dpi=100)
+    lines = [(s, "warm") for s in dict.fromkeys(r["server"] for r in rows)] + [(OURS, "cold")]
+    for server, state in lines:
+        found = [next(r["ms"] for r in rows if (r["server"], r["zoom"], r["state"]) == (server, z, state)) for z in zooms]
+        label = f"{server}, empty chunk cache" if state == "cold" else server
+        axes.plot(zooms, found, marker="o", label=label, linestyle=":" if state == "cold" else "-",
+                  color="tab:green" if server == OURS else None)  # fmt: skip
+    axes.set(yscale="log", xlabel="zoom (Web Mercator)", ylabel="ms a tile (median)", title="One tile of a Zarr cube in EPSG:3035")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def run(store: str, url: str, cube: Any, names: list[str], options: argparse.Namespace, environment: dict[str, str]) -> list[Row]:
+    """All measures of one store."""
+    with ExitStack() as stack:
+        running: dict[str, Running] = {}
+        for i, name in enumerate(names):
+            twin = running.get("titiler.xarray") if name == PICKED else None  # the same process, asked otherwise
+            running[name] = (
+                Running(name, twin.port, twin.process, twin.started_in, twin.idle_mb)
+                if twin else start(name, url, options.port + i, stack, environment)
+            )  # fmt: skip
+        rows = asyncio.run(by_zoom(running, cube, url, options.zooms, options.repeats))
+        if options.seconds > 0:
+            for server in running.values():
+                rows += under_load(server, cube, url, options.zooms, options.seconds)
+        rows += [
+            {"server": s.name, "zoom": None, "state": "process", "ms": None, "start_s": s.started_in, "idle_mb": s.idle_mb,
+             "loaded_mb": s.memory_mb()}
+            for s in running.values() if s.name != PICKED
+        ]  # fmt: skip
+    return [{"requests_per_second": 1000 / r["ms"] if r["ms"] else None, **r, "store": store} for r in rows]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side-km", type=int, default=400, help="20 cells of 50 m a km: 400 km are 8000 x 8000")
+    parser.add_argument("--unit-km", type=int, default=40)
+    parser.add_argument("--zooms", type=int, nargs="+", default=[11, 10, 9, 8, 7, 6, 5])
+    parser.add_argument("--repeats", type=int, default=5, help="tiles a zoom")
+    parser.add_argument("--seconds", type=float, default=6, help="of load, at each number of connections; 0: none")
+    parser.add_argument("--servers", nargs="+", default=list(SERVERS), choices=list(SERVERS))
+    parser.add_argument("--port", type=int, default=9400)
+    parser.add_argument("--s3", action="store_true", help="serve the cube from S3 on loopback as well, each answer 20 ms late")
+    parser.add_argument("--cube", type=Path, help="keep the cube here instead of in a temporary folder")
+    parser.add_argument("--json", type=Path, help="write the rows here as well")
+    parser.add_argument("--picture", type=Path, help="draw milliseconds by zoom here (PNG)")
+    options = parser.parse_args()
+    missing = [name for name in options.servers if version_of(SERVERS[name][1]) is None]
+    names = [name for name in options.servers if name not in missing]
+    for name in missing:
+        print(f"{name} is not installed here (pip install 'floracube[bench]'): left out.")
+    with ExitStack() as stack:
+        folder = options.cube or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "bench.zarr"
+        cube = tile_cube.make(str(folder), options.side_km, options.unit_km)
+        height, width = cube.region.shape()
+        print(f"{height} x {width} cells, uint8, shards of {options.unit_km * 20} cells, levels 0 to {cube.region.levels()}; "
+              + ", ".join(f"{n} {version_of(SERVERS[n][1])}" for n in names if n not in (OURS, PICKED)))  # fmt: skip
+        rows = run("local folder", str(folder), cube, names, options, {})
+        print(tables(rows, "local folder", options.zooms))
+        if options.picture:
+            draw(rows, options.zooms, options.picture)
+        if options.s3:
+            import tile_s3
+
+            url, environment = stack.enter_context(tile_s3.served(folder, 0.02))
+            options.repeats = min(options.repeats, 3)
+            options.zooms = [z for z in options.zooms if z in (11, 8, 6)] or options.zooms[:2]
+            options.seconds = 0
+            rows += run("S3, 20 ms away", url, cube, names, options, environment)
+            print(tables(rows, "S3, 20 ms away", options.zooms))
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
