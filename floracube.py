@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 # Machines are shared: a numeric thread that waits should sleep, not spin. Read when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from cube.console import bar, print_reports, say
 from cube.errors import FloracubeError
 from cube.view import Cube, open
 
@@ -33,59 +28,12 @@ app = typer.Typer(
 )
 habitats_app = typer.Typer(no_args_is_help=True, help="Pl@ntBERT: habitats read from species lists.")
 app.add_typer(habitats_app, name="habitats")
-say = Console(stderr=True, soft_wrap=True)
-LINE_EVERY = 60.0  # seconds between two lines of progress where the output is no terminal
 
 CONFIG = Annotated[Path, typer.Argument(help="Configuration (YAML).", metavar="CONFIG")]
 CUBE = Annotated[str, typer.Argument(help="Path or URL of a cube.", metavar="CUBE")]
 WORKERS = Annotated[int, typer.Option(help="dask worker processes; 1 runs in this process.", min=1)]
 SCHEDULER = Annotated[str | None, typer.Option(help="Address of a running dask scheduler.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-@contextmanager
-def _bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar with time left; a plain line now and then where the output is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-               TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("[dim]{task.fields[what]}"))  # fmt: skip
-    if say.is_terminal:
-        with Progress(*columns, console=say, transient=True) as progress:
-            task = progress.add_task(title, total=None, what="")
-
-            def move(done: int, total: int, what: str) -> None:
-                if progress.tasks[task].total is None:
-                    # What an earlier run did is no measure of this one's speed.
-                    progress.reset(task, completed=done, total=total, what=what)
-                progress.update(task, completed=done, total=total, what=what)
-
-            yield move
-        return
-    began: tuple[float, int] | None = None
-    said = (-1, 0.0)  # tenth and time of the last line
-
-    def line(done: int, total: int, what: str) -> None:
-        nonlocal began, said
-        now = time.monotonic()
-        began = began or (now, done)
-        tenth = 10 * done // max(total, 1)
-        if tenth == said[0] and now - said[1] < LINE_EVERY:
-            return
-        said = (tenth, now)
-        left = (now - began[0]) / max(done - began[1], 1) * (total - done)
-        ahead = f", {datetime.timedelta(seconds=round(left))} left" if began[1] < done < total else ""
-        say.print(f"{title}: {done}/{total} {what}{ahead}", highlight=False)
-
-    yield line
-
-
-def _print_reports(reports: list[dict[str, Any]]) -> None:
-    for report in reports:
-        kept = ", ".join(f"{n:,} {what}" for what, n in report["kept"].items())
-        say.print(f"{report['title']}: {kept}", highlight=False)
-        for reason, row in report["remarks"].items():
-            names = ", ".join(row["first"]) + (", ..." if row["count"] > len(row["first"]) else "")
-            named = f" ({names})" if row["first"] else ""
-            say.print(f"  {row['count']:,} {reason}{named}", highlight=False, style="yellow")
 
 
 def _fail_if(failures: list[str], mend: str) -> None:
@@ -147,7 +95,7 @@ def build(
         told = planned(loaded, workers, land)
         print(json.dumps(told.document(), indent=1) if as_json else told.text())
         return
-    with _bar("build") as progress:
+    with bar("build") as progress:
         failures = run(loaded, progress, Workers(workers, scheduler, retries))
     _fail_if(failures, f"Mend the sources and run `floracube build {config}` again.")
     say.print(f"Inputs are complete in {loaded.cube_url}.", highlight=False)
@@ -160,9 +108,9 @@ def train(config: CONFIG) -> None:
     from inference.learn import learn
 
     loaded = load_config(config)
-    with _bar("train") as progress:
+    with bar("train") as progress:
         result = learn(loaded, progress)
-    _print_reports(result["reports"])
+    print_reports(result["reports"])
     for name, value in result["metrics"].items():
         say.print(f"  {name}: {value}", highlight=False)
     say.print(f"Models are in {loaded.model_path}.", highlight=False)
@@ -175,9 +123,9 @@ def habitats_train(config: CONFIG) -> None:
     from inference.learn import learn_habitats
 
     loaded = load_config(config)
-    with _bar("habitats") as progress:
+    with bar("habitats") as progress:
         result = learn_habitats(loaded, progress)
-    _print_reports(result["reports"])
+    print_reports(result["reports"])
     for name, value in result["metrics"]["habitats"].items():
         say.print(f"  {name}: {value}", highlight=False)
 
@@ -189,7 +137,7 @@ def evaluate(config: CONFIG, as_json: JSON = False) -> None:
     from inference.assess import assess
 
     loaded = load_config(config)
-    with _bar("evaluate") as progress:
+    with bar("evaluate") as progress:
         result = assess(loaded, progress)
     if as_json:
         print(json.dumps(result.document(), indent=1))
@@ -210,9 +158,9 @@ def predict(
     from inference.predict import predict as run
 
     loaded = load_config(config)
-    with _bar("predict") as bar:
+    with bar("predict") as progress:
         outcome = run(loaded, workers, scheduler, version, publish,
-                      lambda done, total, cells, what: bar(done, total, f"{cells:,} cells {what}"))  # fmt: skip
+                      lambda done, total, cells, what: progress(done, total, f"{cells:,} cells {what}"))  # fmt: skip
     _fail_if(outcome.failures, f"Run `floracube predict {config}` again when the cause is mended.")
     clipped = f", {outcome.clipped:,} values above their species' ceiling" if outcome.clipped else ""
     say.print(f"Release {outcome.release}: {outcome.units} units, {outcome.cells:,} cells now{clipped}.", highlight=False)
