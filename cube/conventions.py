@@ -94,7 +94,7 @@ def grid_mapping_attributes(region: Region, resolution: int, level: int = 0) -> 
     t = region.transform(resolution, level)
     wkt = grid.crs().to_wkt()
     cf = {k: v for k, v in grid.crs().to_cf().items() if k != "crs_wkt"}
-    return {**cf, "crs_wkt": wkt, "spatial_ref": wkt,
+    return {"long_name": "Coordinate reference system", **cf, "crs_wkt": wkt, "spatial_ref": wkt,
             "GeoTransform": " ".join(str(v) for v in (t.c, t.a, t.b, t.f, t.d, t.e))}  # fmt: skip
 
 
