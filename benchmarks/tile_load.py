@@ -28,6 +28,7 @@ class Connection:
     """One keep-alive connection."""
 
     def __init__(self, port: int) -> None:
+        """To `port` on this machine, opened when first used."""
         self.port = port
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -63,6 +64,7 @@ class Connection:
         return int(head[0].split()[1]), headers, await self._reader.readexactly(int(headers.get("content-length", 0)))
 
     def close(self) -> None:
+        """Hang up."""
         if self._writer is not None:
             self._writer.close()
 

@@ -28,6 +28,7 @@ class Distance:
     """A TCP proxy whose answers arrive `seconds` late."""
 
     def __init__(self, upstream: int, seconds: float) -> None:
+        """In front of port `upstream`, in a thread of its own; `port` says where."""
         self.upstream, self.seconds, self.port = upstream, seconds, 0
         ready = threading.Event()
         threading.Thread(target=lambda: asyncio.run(self._serve(ready)), daemon=True).start()
@@ -106,4 +107,3 @@ def served(folder: Path, seconds: float) -> Iterator[tuple[str, dict[str, str]]]
             if path.is_file():
                 files.pipe_file(f"{BUCKET}/cube.zarr/{path.relative_to(folder)}", path.read_bytes())
         yield f"s3://{BUCKET}/cube.zarr", environment(Distance(port, seconds).port)
-

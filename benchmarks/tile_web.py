@@ -25,6 +25,7 @@ class WebFolder:
     """The server in this process."""
 
     def __init__(self, folder: Path, delay: float) -> None:
+        """Of `folder`, each answer `delay` seconds late."""
         self.folder, self.delay, self.down = folder, delay, False
 
     async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -23,7 +23,7 @@ import tempfile
 import time
 import urllib.request
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +52,24 @@ class Running:
     name: str
     port: int
     process: subprocess.Popen[bytes]
-    started_in: float
+    started_in: float  # s
+    started_cpu: float  # s of processors, however many others wanted them
     idle_mb: float
 
     def memory_mb(self) -> float:
+        """Resident at the moment."""
         return resident_mb(self.process.pid)
 
 
 def resident_mb(pid: int) -> float:
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of the process since it began."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def version_of(package: str) -> str | None:
@@ -92,9 +100,9 @@ def start(name: str, cube: str, port: int, stack: ExitStack, environment: dict[s
             if process.poll() is not None or time.perf_counter() - began > 120:
                 raise SystemExit(f"{name} did not start") from None
             time.sleep(0.02)
-    took = time.perf_counter() - began
-    time.sleep(2.0)
-    return Running(name, port, process, took, resident_mb(process.pid))
+    took, cpu = time.perf_counter() - began, cpu_seconds(process.pid)
+    time.sleep(5.0)
+    return Running(name, port, process, took, cpu, resident_mb(process.pid))
 
 
 def spots(region: Any, zoom: int, count: int) -> list[tuple[int, int]]:
@@ -173,7 +181,9 @@ def under_load(server: Running, cube: Any, url: str, zooms: list[int], seconds: 
     rows: list[Row] = []
     levels = cube.region.levels()
     paths = [
-        tile_servers.path(server.name, url, z, x, y, level_of(z, x, y, levels)) for z in zooms for x, y in spots(cube.region, z, 12)
+        tile_servers.path(server.name, url, z, x, y, level_of(z, x, y, levels))
+        for z in zooms
+        for x, y in spots(cube.region, z, 12)
     ]
     for connections in (1, 8, 32):
         answers: list[Answer] = []
@@ -191,9 +201,12 @@ def under_load(server: Running, cube: Any, url: str, zooms: list[int], seconds: 
 def show(title: str, columns: list[str], rows: list[list[str]]) -> str:
     """A table as text."""
     widths = [max(len(c), *(len(r[i]) for r in rows)) for i, c in enumerate(columns)]
-    lines = [title, *("  ".join(v.rjust(w) if i else v.ljust(w) for i, (v, w) in enumerate(zip(line, widths, strict=True))).rstrip()
-                      for line in (columns, *rows))]  # fmt: skip
-    return "\n".join(lines) + "\n"
+
+    def line(cells: list[str]) -> str:
+        padded = [v.rjust(w) if i else v.ljust(w) for i, (v, w) in enumerate(zip(cells, widths, strict=True))]
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([title, line(columns), *(line(row) for row in rows)]) + "\n"
 
 
 def tables(rows: list[Row], store: str, zooms: list[int]) -> str:
@@ -206,21 +219,30 @@ def tables(rows: list[Row], store: str, zooms: list[int]) -> str:
         lines = []
         for server in servers:
             found = [times[server, z, state] for z in zooms]
-            lines.append([server, *(f"{r['ms']:.1f}" for r in found), f"{statistics.mean(r['bytes'] for r in found) / 1e3:.0f}"])
-            if server != OURS and OURS in servers:
-                for ours, label in ((state, "times ours"), *((("cold", "times ours, empty cache"),) if state == "warm" else ())):
-                    lines.append([f"  {label}", *(f"{times[server, z, state]['ms'] / times[OURS, z, ours]['ms']:.0f}" for z in zooms), ""])
-        columns = ["server", *(f"zoom {z}" for z in zooms), "kB a tile"]
-        text += show(f"\n{store}: median ms a tile, {state}", columns, lines)
+            size = statistics.mean(r["bytes"] for r in found) / 1e3
+            lines.append([server, *(f"{r['ms']:.1f}" for r in found), f"{size:.0f}"])
+            if server == OURS or OURS not in servers:
+                continue
+            compared = (
+                [("warm", "times ours"), ("cold", "times ours, empty cache")] if state == "warm" else [("cold", "times ours")]
+            )
+            for own_state, label in compared:
+                ratios = [r["ms"] / times[OURS, z, own_state]["ms"] for r, z in zip(found, zooms, strict=True)]
+                lines.append([f"  {label}", *(f"{ratio:.0f}" for ratio in ratios), ""])
+        text += show(f"\n{store}: median ms a tile, {state}", ["server", *(f"zoom {z}" for z in zooms), "kB a tile"], lines)
     lines = [
         [r["server"], r["state"], f"{r['requests_per_second']:.1f}", f"{r['p50_ms']:.1f}", f"{r['p99_ms']:.1f}",
          f"{r['p99_ms'] / r['p50_ms']:.1f}", str(r["failed"])]
         for r in own if r.get("p50_ms")
     ]  # fmt: skip
     if lines:
-        text += show(f"\n{store}: under load, zooms mixed", ["server", "load", "requests/s", "p50 ms", "p99 ms", "p99/p50", "failed"], lines)
-    lines = [[r["server"], f"{r['start_s']:.1f}", f"{r['idle_mb']:.0f}", f"{r['loaded_mb']:.0f}"] for r in own if r.get("idle_mb")]
-    return text + show(f"\n{store}: process", ["server", "start s", "idle MB", "after load MB"], lines)
+        columns = ["server", "load", "requests/s", "p50 ms", "p99 ms", "p99/p50", "failed"]
+        text += show(f"\n{store}: under load, zooms mixed", columns, lines)
+    lines = [
+        [r["server"], f"{r['start_s']:.1f}", f"{r['start_cpu_s']:.1f}", f"{r['idle_mb']:.0f}", f"{r['loaded_mb']:.0f}"]
+        for r in own if r.get("idle_mb")
+    ]  # fmt: skip
+    return text + show(f"\n{store}: process", ["server", "start s", "of it CPU s", "idle MB", "after load MB"], lines)
 
 
 def draw(rows: list[Row], zooms: list[int], path: Path) -> None:
@@ -237,7 +259,9 @@ def draw(rows: list[Row], zooms: list[int], path: Path) -> None:
         label = f"{server}, empty chunk cache" if state == "cold" else server
         axes.plot(zooms, found, marker="o", label=label, linestyle=":" if state == "cold" else "-",
                   color="tab:green" if server == OURS else None)  # fmt: skip
-    axes.set(yscale="log", xlabel="zoom (Web Mercator)", ylabel="ms a tile (median)", title="One tile of a Zarr cube in EPSG:3035")
+    axes.set(
+        yscale="log", xlabel="zoom (Web Mercator)", ylabel="ms a tile (median)", title="One tile of a Zarr cube in EPSG:3035"
+    )
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize=8)
     figure.tight_layout()
@@ -251,7 +275,7 @@ def run(store: str, url: str, cube: Any, names: list[str], options: argparse.Nam
         for i, name in enumerate(names):
             twin = running.get("titiler.xarray") if name == PICKED else None  # the same process, asked otherwise
             running[name] = (
-                Running(name, twin.port, twin.process, twin.started_in, twin.idle_mb)
+                replace(twin, name=name)
                 if twin else start(name, url, options.port + i, stack, environment)
             )  # fmt: skip
         rows = asyncio.run(by_zoom(running, cube, url, options.zooms, options.repeats))
@@ -259,8 +283,8 @@ def run(store: str, url: str, cube: Any, names: list[str], options: argparse.Nam
             for server in running.values():
                 rows += under_load(server, cube, url, options.zooms, options.seconds)
         rows += [
-            {"server": s.name, "zoom": None, "state": "process", "ms": None, "start_s": s.started_in, "idle_mb": s.idle_mb,
-             "loaded_mb": s.memory_mb()}
+            {"server": s.name, "zoom": None, "state": "process", "ms": None, "start_s": s.started_in,
+             "start_cpu_s": s.started_cpu, "idle_mb": s.idle_mb, "loaded_mb": s.memory_mb()}
             for s in running.values() if s.name != PICKED
         ]  # fmt: skip
     return [{"requests_per_second": 1000 / r["ms"] if r["ms"] else None, **r, "store": store} for r in rows]

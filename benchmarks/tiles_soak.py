@@ -1,12 +1,13 @@
 """Full load while a new version is published and the store fails: what readers get, and that they get over it.
 
     python benchmarks/tiles_soak.py                                  # ten minutes, the store down for 30 s
-    python benchmarks/tiles_soak.py --minutes 0.33 --down 4          # as the test runs it
+    python benchmarks/tiles_soak.py --minutes 0.3 --down 4           # as the test runs it
 
 The cube has one value everywhere, another in the version that is published after a third of the time; so a tile with two
-colours mixes versions. It lies on a web server some milliseconds away, and the tile server's cache is too small for it. Ends with exit code 1 if a
-promise is broken: no mixed answer; equal ETags have equal bytes; errors only while the store is down, all of them 503 with
-Retry-After; the new version within seconds, and only it from then on; the store's return noticed without help; bounded memory.
+colours mixes versions. It lies on a web server some milliseconds away, and the tile server's cache is too small for it.
+Ends with exit code 1 if a promise is broken: no mixed answer; equal ETags have equal bytes; errors only while the store is
+down, all of them 503 with Retry-After; the new version within seconds, and only it from then on; the store's return noticed
+without help; bounded memory.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from tiles import resident_mb, show, spots
 
 HERE = Path(__file__).resolve().parent
 FIRST, SECOND = 50, 200  # stored values of both versions
-FOLLOWED_WITHIN = 5.0  # s from a publish to its first tile at the latest
-RECOVERED_WITHIN = 20.0  # s from the return of the store to the last error at the latest
+FOLLOWED_WITHIN = 5.0  # s from a publish to the last tile of the version before
+RECOVERED_WITHIN = 20.0  # s from the return of the store to the last error
 MOST_MB = 450
 
 
@@ -54,7 +55,9 @@ def colours(png: bytes) -> set[int]:
 class Judge:
     """Notes every answer of the soak and knows when what happened."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float) -> None:
+        """`patience` stretches what is promised in seconds."""
+        self.followed_within, self.recovered_within = FOLLOWED_WITHIN * patience, RECOVERED_WITHIN * patience
         self.published = self.down_from = self.down_to = float("inf")
         self.statuses: dict[int, int] = {}
         self.bodies: dict[str, int] = {}  # ETag -> hash of the body
@@ -65,6 +68,7 @@ class Judge:
         self.errors_while_down = 0
 
     def note(self, answer: Answer) -> None:
+        """Take an answer in."""
         now = answer.started + answer.seconds
         self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
         if answer.status not in (200, 204):
@@ -91,7 +95,7 @@ class Judge:
 
     def _error(self, answer: Answer, now: float) -> None:
         self.last_error = max(self.last_error, now)
-        during = self.down_from <= now and answer.started <= self.down_to + RECOVERED_WITHIN
+        during = self.down_from <= now and answer.started <= self.down_to + self.recovered_within
         self.errors_while_down += during
         if not during:
             self.wrong.append(f"{answer.path}: status {answer.status} while the store was well")
@@ -103,11 +107,13 @@ class Judge:
         wrong = list(dict.fromkeys(self.wrong))
         if not self.first_of_second:
             wrong.append("the second version was never served")
-        elif self.last_of_first > self.published + FOLLOWED_WITHIN:
-            wrong.append(f"the first version was served {self.last_of_first - self.published:.1f} s after the second was published")
+        elif self.last_of_first > self.published + self.followed_within:
+            wrong.append(
+                f"the first version was served {self.last_of_first - self.published:.1f} s after the second was published"
+            )
         if not self.errors_while_down:
             wrong.append("the store was down and nobody noticed: this soak tests nothing")
-        if self.last_error > self.down_to + RECOVERED_WITHIN:
+        if self.last_error > self.down_to + self.recovered_within:
             wrong.append(f"errors until {self.last_error - self.down_to:.0f} s after the store was back")
         if memory_mb > MOST_MB:
             wrong.append(f"{memory_mb:.0f} MB of memory in the end")
@@ -132,7 +138,7 @@ async def soak(port: int, paths: list[str], options: argparse.Namespace, cube: A
 
 
 async def start(url: str, port: int) -> asyncio.subprocess.Process:
-    code = "import uvicorn, tile_servers; uvicorn.run(tile_servers.floracube(), port=%d, log_level='error')" % port
+    code = f"import uvicorn, tile_servers; uvicorn.run(tile_servers.floracube(), port={port}, log_level='error')"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, cwd=HERE, env={**os.environ, "BENCH_CUBE": url, "FLORACUBE_CACHE_MB": "1"},
         stderr=asyncio.subprocess.DEVNULL,
@@ -157,7 +163,7 @@ async def run(options: argparse.Namespace) -> tuple[Judge, list[float]]:
             tile_servers.path("floracube", "", z, x, y, 0)
             for z in (7, 8, 9, 10, 11, 12) for x, y in spots(cube.region, z, 25)
         ]  # fmt: skip
-        judge = Judge()
+        judge = Judge(options.patience)
         memory = [resident_mb(process.pid)]
         try:
             await soak(options.port, paths, options, cube, store, judge)
@@ -187,18 +193,26 @@ def main() -> int:
     parser.add_argument("--delay", type=float, default=0.005, help="seconds to the store and back")
     parser.add_argument("--side-km", type=int, default=80)
     parser.add_argument("--unit-km", type=int, default=20)
+    parser.add_argument("--patience", type=float, default=1, help="stretches what may take seconds, on a busy machine")
     parser.add_argument("--port", type=int, default=9460)
     parser.add_argument("--json", type=Path, help="write the row here as well")
     options = parser.parse_args()
     judge, memory = asyncio.run(run(options))
     wrong = judge.verdict(memory[-1])
     row = {
-        "minutes": options.minutes, "requests": sum(judge.statuses.values()), "statuses": {str(k): v for k, v in judge.statuses.items()},
-        "p50_ms": percentile(judge.times, 0.5), "p99_ms": percentile(judge.times, 0.99),
-        "followed_after_s": judge.first_of_second - judge.published, "errors_while_down": judge.errors_while_down,
-        "last_error_after_return_s": judge.last_error - judge.down_to, "memory_mb": memory, "broken": wrong,
-    }  # fmt: skip
-    print(show("soak", ["what", "value"], [[k, f"{v:.1f}" if isinstance(v, float) else str(v)] for k, v in row.items() if k != "broken"]))
+        "minutes": options.minutes,
+        "requests": sum(judge.statuses.values()),
+        "statuses": {str(status): count for status, count in judge.statuses.items()},
+        "p50_ms": percentile(judge.times, 0.5),
+        "p99_ms": percentile(judge.times, 0.99),
+        "followed_after_s": judge.first_of_second - judge.published,
+        "errors_while_down": judge.errors_while_down,
+        "last_error_after_return_s": judge.last_error - judge.down_to,
+        "memory_mb": [round(mb) for mb in memory],
+        "broken": wrong,
+    }
+    lines = [[k, f"{v:.1f}" if isinstance(v, float) else str(v)] for k, v in row.items() if k != "broken"]
+    print(show("soak", ["what", "value"], lines))
     for sentence in wrong[:20]:
         print(f"BROKEN: {sentence}")
     print("all promises kept" if not wrong else f"{len(wrong)} promises broken")
