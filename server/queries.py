@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from server import area, cog, point, qgis, regions, store, tilejson, wmts
+from server import area, cog, point, qgis, regions, stac, store, tilejson, wmts
 from server.snapshot import ServedCube
 
 
@@ -20,6 +20,7 @@ def queries_router(cube: ServedCube, root: str) -> APIRouter:
         wmts.router(cube, root),
         qgis.router(cube, root),
         cog.router(cube),
+        stac.router(cube, root),
         store.router(cube),
     )
     for part in parts:
