@@ -53,9 +53,11 @@ def export(url: str, layer_id: str, out: Path, level: int = 0, bbox: BBox | None
         folder.mkdir(parents=True)
         with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
             document = write_cog(cube, chosen, window, layer_id, folder)
-        legend = folder / "cog.tif.aux.xml"
+        legend, beside = folder / "cog.tif.aux.xml", out.with_name(f"{out.name}.aux.xml")
         if legend.exists():
-            legend.replace(out.with_name(f"{out.name}.aux.xml"))
+            legend.replace(beside)
+        else:
+            beside.unlink(missing_ok=True)  # of a file that was here before: its legend is not this layer's
         (folder / "cog.tif").replace(out)
     except (OSError, rasterio.errors.RasterioError) as error:
         raise CubeError(f"{out}: cannot be written ({error}); check the folder, its rights and the space left.") from error

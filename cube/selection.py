@@ -39,10 +39,14 @@ class Selection:
     version: str | None = None  # of a product
 
     def read(self, window: Window) -> NDArray[Any]:
-        """(bands, rows, columns) stored values of a window of the array."""
+        """(bands, rows, columns) stored values of a window; raises `CubeError` where the store fails or a shard is damaged."""
         fixed = tuple(slice(i, i + 1) for i in self.index)
         whole = tuple(slice(0, length) for length in self.array.shape[len(self.index) : -2])
-        return np.asarray(self.array[(*fixed, *whole, *window.slices)]).reshape(-1, window.height, window.width)
+        try:
+            values = np.asarray(self.array[(*fixed, *whole, *window.slices)])
+        except (OSError, RuntimeError, ValueError) as error:  # the last two are how codecs refuse a damaged shard
+            raise CubeError(f"{self.array.path}: cannot be read ({error}); `floracube check --values` says where.") from error
+        return values.reshape(-1, window.height, window.width)
 
     @property
     def classes(self) -> tuple[tuple[int, str, str], ...]:

@@ -40,7 +40,7 @@ def shapes(house: House) -> Iterator[Finding]:
 
 @promise
 def coordinates(house: House) -> Iterator[Finding]:
-    """Y and x are the centres of the region's pixels, and every other axis has its labels."""
+    """The axes y and x are the centres of the region's pixels, and every other axis has its labels."""
     for leaf in house.leaves:
         for axis, wanted in zip("yx", house.cube.region.coordinates(leaf.resolution, leaf.level), strict=True):
             if axis not in leaf.arrays:
@@ -82,7 +82,7 @@ def table_of_layers(house: House) -> Iterator[Finding]:
 
 @promise
 def fill_values(house: House) -> Iterator[Finding]:
-    """Fill_value and _FillValue agree and are what the table of layers says."""
+    """What an array is filled with, its fill_value and its _FillValue agree and are what the table of layers says."""
     for leaf in house.leaves:
         for name, array in leaf.maps():
             layer = leaf.expected(name)

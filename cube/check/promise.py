@@ -92,7 +92,7 @@ def check(url: str, values: bool = False) -> dict[str, Any]:
 def _ask(one: Promise, house: House) -> Iterator[Finding]:
     try:
         yield from one.ask(house)
-    except (FloracubeError, OSError) as error:
+    except (FloracubeError, OSError, RuntimeError, ValueError) as error:  # the last two are how codecs refuse a damaged shard
         yield Finding(house.cube.url, "something that can be read", f"an error ({error})", "mend that first, then check again")
 
 

@@ -24,7 +24,7 @@ from cube.grid import Region, unproject
 from cube.inputs import INPUTS
 from cube.layers import habitat_level
 from cube.store import CubeStore, create_cube
-from tests.support.good_cube import HABITATS, SPECIES, STEPS
+from tests.support.good_cube import HABITATS, SPECIES, STEPS, copy_of
 
 GDALINFO = shutil.which("gdalinfo")
 
@@ -74,7 +74,7 @@ def test_bands_are_named_by_their_labels_and_an_axis_may_be_fixed(good_cube: Cub
         assert four.descriptions == ("red", "green", "blue", "nir")
         assert one.descriptions == ("nir",)
         np.testing.assert_array_equal(four.read(4), one.read(1))
-    export(good_cube.url, "inputs.landcover.lc-type1", tmp_path / "c.tif")
+    export(good_cube.url, "inputs.footprint.HFP2009", tmp_path / "c.tif")
     with pytest.raises(CubeError, match="sentinel2_band 'purple' is not there; known are red, green, blue, nir"):
         export(good_cube.url, "inputs.sentinel2.purple", tmp_path / "d.tif")
 
@@ -123,6 +123,23 @@ def test_classes_carry_their_colours_and_names(good_cube: CubeStore, tmp_path: P
         seen = source.read(1, masked=True)
     np.testing.assert_array_equal(seen.mask, values == 65535)
     np.testing.assert_array_equal(seen.compressed(), values[values != 65535])
+
+
+def test_the_legend_of_an_earlier_file_goes_with_it(good_cube: CubeStore, tmp_path: Path) -> None:
+    out = tmp_path / "out.tif"
+    export(good_cube.url, "habitats.level3", out)
+    assert (tmp_path / "out.tif.aux.xml").is_file()
+    export(good_cube.url, "inputs.slope", out)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.tif"]
+
+
+def test_a_damaged_shard_is_named_and_no_file_is_left(good_cube: CubeStore, tmp_path: Path) -> None:
+    cube = copy_of(good_cube, tmp_path)
+    shard = next(p for p in (tmp_path / "copy.zarr/inputs/50m/slope/c").rglob("*") if p.is_file())
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(CubeError, match="inputs/50m/slope: cannot be read"):
+        export(cube.url, "inputs.slope", tmp_path / "out.tif")
+    assert [p.name for p in tmp_path.iterdir()] == ["copy.zarr"]
 
 
 def test_hundreds_of_classes_stay_uint16_with_a_colour_table(tmp_path: Path) -> None:

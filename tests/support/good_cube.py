@@ -43,7 +43,7 @@ HABITATS = (  # code, name, level, parent, colour; a value of a map is the row
     ("R", "Grasslands", "level1", "", "#f2d16c"),
 )
 PARENT = {0: 3, 1: 3, 2: 4, 3: 5, 4: 6}
-LAYERS = (("surface",), ("elevation", "slope"), ("landcover",), ("bioclim",), ("sentinel2",))
+LAYERS = (("surface",), ("elevation", "slope"), ("footprint",), ("bioclim",), ("sentinel2",))
 VERSION = "v1"
 INPUTS_HASH = "0123456789abcdef"
 

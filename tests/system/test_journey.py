@@ -151,6 +151,11 @@ def test_info_tells_what_is_there_and_json_is_json(predicted: Path) -> None:
     assert all(row["complete"] for row in document["inputs"].values())
 
 
+def test_the_predicted_cube_keeps_every_promise(predicted: Path) -> None:
+    document = json.loads(floracube("check", str(predicted), "--values", "--json").stdout)
+    assert [row for row in document["promises"] if row["kept"] is not True] == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

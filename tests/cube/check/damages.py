@@ -144,10 +144,10 @@ def other_inputs(cube: CubeStore) -> None:
 def written_after(cube: CubeStore) -> None:
     """A unit built anew with other values, and nothing above it."""
     rows, cols = cube.region.square(UNIT).slices
-    array = cube.array("inputs/50m/landcover")
+    array = cube.array("inputs/50m/footprint")
     held = np.asarray(array[:, rows, cols])
     array[:, rows, cols] = held
-    document(cube, f"ledger/inputs/landcover/{UNIT.name}.json", lambda r: r["checksums"].update(further=0))
+    document(cube, f"ledger/inputs/footprint/{UNIT.name}.json", lambda r: r["checksums"].update(further=0))
 
 
 def cut_off(cube: CubeStore, path: str) -> None:
@@ -246,7 +246,7 @@ BROKEN: list[tuple[str, str, Damage, str]] = [
     ),
     ("receipts", "half of one", lambda c: cut_off(c, f"ledger/predict/v1/{UNIT.name}.json"), "half of one"),
     ("stale_receipts", "sources", other_inputs, "as most units of the stage"),
-    ("stale_receipts", "overviews", written_after, f"ledger/inputs/landcover/overviews/{SQUARE}.json"),
+    ("stale_receipts", "overviews", written_after, f"ledger/inputs/footprint/overviews/{SQUARE}.json"),
     ("overviews", "receipt", lambda c: remove(c, f"ledger/inputs/sentinel2/overviews/{SQUARE}.json"), "overviews"),
     ("leftovers", "partial", lambda c: (Path(c.url) / "inputs/50m/.x.partial").write_bytes(b""), "inputs/50m/.x.partial"),
     ("tables", "ids", lambda c: c.array("tables/species/species_id").__setitem__(0, 7), "0, 1, 2, ... in order"),

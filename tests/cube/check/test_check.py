@@ -13,7 +13,7 @@ import floracube
 from cube.check import check, text
 from cube.check.promise import registered
 from cube.store import CubeStore
-from tests.cube.check.damage import attribute
+from tests.cube.check.damage import SECOND, attribute
 from tests.cube.check.damages import BROKEN, BROKEN_VALUES, SLOPE, Damage
 from tests.support.good_cube import copy_of
 
@@ -54,6 +54,18 @@ def test_a_broken_promise_of_values_is_named_and_no_other(
     document = check(cube.url, values=True)
     assert list(broken(document)) == [name], broken(document)
     assert words in text(document)
+
+
+def test_a_shard_that_was_cut_off_is_found_and_ends_nothing(good_cube: CubeStore, tmp_path: Path) -> None:
+    cube = copy_of(good_cube, tmp_path)
+    shard = Path(cube.url) / SLOPE / "c/0/1"
+    shard.write_bytes(shard.read_bytes()[:100])
+    document = check(cube.url, values=True)
+    found = broken(document)
+    assert {"checksums", "pyramids"} <= set(found)
+    assert found["checksums"][0]["path"] == f"{SLOPE} in unit {SECOND.name}"
+    assert "cannot be decoded" in found["checksums"][0]["found"]
+    assert [row["kept"] for row in document["promises"]].count(None) == 0
 
 
 def test_the_command_ends_with_1_where_a_promise_is_broken(good_cube: CubeStore, tmp_path: Path) -> None:
