@@ -21,6 +21,7 @@ import asyncio
 import importlib.util
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -108,6 +109,8 @@ def quickened(array: zarr.Array[Any], url: str) -> zarr.Array[Any]:
     if "zarrs" in way(url):
         from zarrs import ZarrsCodecPipeline
 
+        # It opens a store of obstore once more for itself, which is no news to a user.
+        warnings.filterwarnings("ignore", message="Successfully reconstructed a store", category=RuntimeWarning)
         pipeline = ZarrsCodecPipeline.from_array_metadata_and_store(array.metadata, array.store)
         # Zarr's setting for this belongs to the whole process, threads and other people's arrays included.
         object.__setattr__(array._async_array, "codec_pipeline", pipeline)

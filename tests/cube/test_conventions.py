@@ -38,8 +38,9 @@ PRODUCT_LAYERS = (
 def cube(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("conventions") / "cube.zarr"
     cube = create_cube(str(folder), REGION, "test")
-    for layer in INPUTS.values():
-        cube.ensure_group(layer.group, [layer], resolution_of(layer))
+    for group in sorted({layer.group for layer in INPUTS.values()}):
+        layers = [layer for layer in INPUTS.values() if layer.group == group]
+        cube.ensure_group(group, layers, resolution_of(layers[0]))
     names = np.asarray(["Planta a", "Planta b"], object)
     for level in range(3):
         cube.ensure_group(f"products/species/v1/{level}", [occurrence("", 100)], CELL, level, {"species": names})

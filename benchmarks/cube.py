@@ -1,0 +1,59 @@
+"""What the cube costs: how fast it is built, how many bytes a cell takes, how fast chunks go in and out of its stores.
+
+    python benchmarks/cube.py                                  # everything; some minutes
+    python benchmarks/cube.py --only bytes --cube /data/cube.zarr
+    python benchmarks/cube.py --only throughput,stores --json cube.json
+
+Each part is a file of its own: `cube_throughput.py` (beside odc-stac, stackstac and gdalwarp on the same scenes) and
+`cube_storage.py`. Machines are shared and noisy: read the ratios, which compare ways within one run, before the rates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import cube_storage, cube_throughput
+
+PARTS = ("throughput", "bytes", "stores")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts, separated by commas: {', '.join(PARTS)}")
+    parser.add_argument("--cube", type=Path, help="a local cube whose bytes are counted instead of a generated one's")
+    parser.add_argument("--size-km", type=int, default=10, help="side of the generated landscape")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="write the table as a list of flat records")
+    given = parser.parse_args()
+    parts = given.only.split(",")
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"--only: '{min(unknown)}' is no part; parts are {', '.join(PARTS)}")
+    print(f"{os.cpu_count()} cores, {platform.machine()}, load {os.getloadavg()[0]:.1f} at the start\n")
+    rows: list[dict[str, Any]] = []
+    for part in parts:
+        print(f"[{part}]")
+        if part == "throughput":
+            found = [{"part": part, **row} for row in cube_throughput.records(repeats=given.repeats)]
+        elif part == "bytes":
+            with tempfile.TemporaryDirectory() as folder:
+                cube = given.cube or cube_storage.demo_cube(Path(folder), given.size_km)
+                found = cube_storage.bytes_records(cube)
+        else:
+            found = cube_storage.stores_records(given.repeats)
+        cube_storage.print_table(found)
+        rows += found
+    if given.json:
+        given.json.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""What a cube costs to keep and to move: bytes a cell and objects a unit by layer, and how fast chunks go in and out.
+
+`bytes` measures the layers of a cube as they lie on disk: of the generated landscape (built here, or `--cube` for any other
+local one). `stores` writes and reads maps of species of realistic texture by each way that `FLORACUBE_IO` offers, into a
+local folder and into moto's S3 on loopback, by turns in the same run; the ratio to `plain` is what to look at, since S3 on
+loopback is a Python program that shares this machine. `benchmarks/cube.py` prints both as parts of its table.
+
+    python benchmarks/cube_storage.py --only stores --json stores.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from cube.grid import CELL, Region
+from cube.layers import occurrence
+from cube.store import CubeStore, create_cube, open_cube
+
+Row = dict[str, Any]
+STORE_REGION = Region(4420, 2620, 4460, 2660, 40)  # one unit of 40 km, as Europe has them
+SPECIES = 128  # one shard
+TILES = 30
+WAYS = {"local": ("plain", "zarrs"), "s3": ("plain", "obstore", "obstore+zarrs")}
+
+
+# Bytes and objects.
+
+
+def demo_cube(folder: Path, size_km: int) -> Path:
+    """The inputs of a generated landscape, built by the pipeline itself."""
+    from cube.build import build
+    from cube.config import load_config
+    from demo.journey import prepare
+    from demo.landscape import LandscapeSpec
+
+    config = prepare(folder, LandscapeSpec(size_km=size_km), lambda text: None)
+    failures = build(load_config(config))
+    assert not failures, failures
+    return folder / "cube.zarr"
+
+
+def bytes_records(cube: Path) -> list[Row]:
+    """One row a layer: bytes stored for each cell of 50 m, share of the bytes of its type, shards a unit and their mean size.
+
+    Overviews are one row for all levels of a group (`inputs/overviews/50m`, `species/overviews`).
+    """
+    opened = open_cube(str(cube))
+    units = len(list(opened.region.units()))
+    cells = units * (opened.region.unit_km * 1000 // CELL) ** 2
+    found: dict[str, Row] = {}
+    for meta in sorted(cube.rglob("zarr.json")):
+        document = json.loads(meta.read_text())
+        shape = document.get("shape", [])
+        if len(shape) < 2 or document["dimension_names"][-2:] != ["y", "x"]:
+            continue
+        path = str(meta.parent.relative_to(cube))
+        shards = [p.stat().st_size for p in (meta.parent / "c").rglob("*") if p.is_file()]
+        array = opened.array(path)
+        row = found.setdefault(
+            _row_name(path), {"part": "bytes", "layer": _row_name(path), "dtype": str(array.dtype), "bands": 0, "stored": 0,
+                              "raw": 0, "shards": 0},
+        )  # fmt: skip
+        row["bands"] += int(np.prod(shape[:-2]))
+        row["stored"] += sum(shards)
+        row["raw"] += int(np.prod(shape)) * array.dtype.itemsize
+        row["shards"] += len(shards)
+    rows = []
+    for row in found.values():
+        stored, raw, shards = row.pop("stored"), row.pop("raw"), row.pop("shards")
+        row |= {"bytes_per_cell": round(stored / cells, 4), "share_of_raw": round(stored / raw, 3)}
+        rows.append(
+            row | {"objects_per_unit": round(shards / units, 2), "mean_object_kb": round(stored / max(shards, 1) / 1e3, 1)}
+        )
+    total = sum(row["bytes_per_cell"] for row in rows)
+    objects = sum(row["objects_per_unit"] for row in rows)
+    return [*rows, {"part": "bytes", "layer": "total", "dtype": "", "bands": sum(r["bands"] for r in rows),
+                    "bytes_per_cell": round(total, 4), "share_of_raw": None, "objects_per_unit": round(objects, 2),
+                    "mean_object_kb": round(total * cells / units / max(objects, 1e-9) / 1e3, 1)}]  # fmt: skip
+
+
+def _row_name(path: str) -> str:
+    parts = path.split("/")
+    if "overviews" in parts:
+        return "/".join(parts[: parts.index("overviews") + 2])
+    if parts[0] == "products":
+        level = next((p for p in parts[3:-1] if p.isdigit()), "0")
+        return f"{parts[1]}/{parts[-1]}" if level == "0" else f"{parts[1]}/overviews"
+    return "/".join(parts[1:])
+
+
+# Ways in and out.
+
+
+@contextmanager
+def s3_on_loopback() -> Iterator[str]:
+    """The URL of an empty bucket of moto's server, which runs as a process of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    endpoint = f"http://127.0.0.1:{port}"
+    os.environ |= {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark", "AWS_DEFAULT_REGION": "us-east-1",
+                   "AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"}  # fmt: skip
+    try:
+        for _ in range(150):
+            try:
+                urllib.request.urlopen(endpoint, timeout=1)
+                break
+            except OSError:
+                time.sleep(0.2)
+        import s3fs
+
+        s3fs.S3FileSystem().mkdir("benchmark")
+        yield "s3://benchmark"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def maps_of_species(seed: int = 0) -> np.ndarray:
+    """(species, y, x) uint8: smooth gradients shared by the species, a grain of their own, most of the land near zero."""
+    rng = np.random.default_rng(seed)
+    side = STORE_REGION.unit_km * 1000 // CELL
+    gradients = np.stack([gaussian_filter(rng.standard_normal((side, side)), s) * s for s in (3, 6, 12, 24, 48, 48)])
+    scores = np.einsum("sk,kyx->syx", rng.normal(size=(SPECIES, len(gradients))), gradients)
+    scores += 0.15 * rng.standard_normal(scores.shape) - rng.uniform(1, 4, (SPECIES, 1, 1))
+    return np.rint(250 / (1 + np.exp(-2 * scores))).astype(np.uint8)
+
+
+def stores_records(repeats: int = 3) -> list[Row]:
+    """One row a store and way: MB of stored values a second in and out, ms a tile, and their medians' ratios to `plain`."""
+    values = maps_of_species()
+    mb = values.nbytes / 1e6
+    names = np.asarray([f"Planta {i}" for i in range(SPECIES)], object)
+    before = os.environ.get("FLORACUBE_IO")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, s3_on_loopback() as bucket:
+        for store, ways in WAYS.items():
+            taken: dict[str, list[tuple[float, float, float]]] = {way: [] for way in ways}
+            for turn in range(repeats + 1):  # the first warms up and is forgotten
+                for way in ways:
+                    os.environ["FLORACUBE_IO"] = way
+                    url = f"{folder if store == 'local' else bucket}/{way.replace('+', '-')}-{turn}.zarr"
+                    cube = create_cube(url, STORE_REGION, "benchmark")
+                    cube.ensure_group("products/species/v1/0", [occurrence("", 100)], labels={"species": names})
+                    taken[way].append(_once(cube, values))
+            for way in ways:
+                write, read, tile = (statistics.median(column) for column in zip(*taken[way][1:], strict=True))
+                base = [statistics.median(column) for column in zip(*taken["plain"][1:], strict=True)]
+                rows.append({"part": "stores", "store": store, "way": way, "write_mb_s": round(mb / write, 1),
+                             "read_mb_s": round(mb / read, 1), "tile_ms": round(tile * 1000, 2),
+                             "write_ratio": round(base[0] / write, 2), "read_ratio": round(base[1] / read, 2),
+                             "tile_ratio": round(base[2] / tile, 2)})  # fmt: skip
+    os.environ.pop("FLORACUBE_IO") if before is None else os.environ.__setitem__("FLORACUBE_IO", before)
+    return rows
+
+
+def _once(cube: CubeStore, values: np.ndarray) -> tuple[float, float, float]:
+    """Seconds to write a unit, to read it whole, and to read one map tile (400 x 400 cells of one species)."""
+    path, unit = "products/species/v1/0/occurrence", next(STORE_REGION.units())
+    started = time.perf_counter()
+    cube.write_unit(path, unit, values)
+    wrote = time.perf_counter()
+    seen = cube.read_window(path, STORE_REGION.square(unit))
+    read = time.perf_counter()
+    assert (seen == values).all()
+    array = cube.array(path)
+    began = time.perf_counter()
+    for i in range(TILES):
+        assert array[i, 400:800, :400].shape == (400, 400)
+    return wrote - started, read - wrote, (time.perf_counter() - began) / TILES
+
+
+def print_table(rows: Sequence[Row]) -> None:
+    """The rows of one part, columns as wide as what is in them."""
+    columns = [c for c in rows[0] if c != "part"]
+    cells = [[("" if row[c] is None else str(row[c])) for c in columns] for row in rows]
+    widths = [max(len(c), *(len(line[i]) for line in cells)) for i, c in enumerate(columns)]
+    text = [isinstance(rows[0][c], str) for c in columns]
+    for line in ([*columns], *cells):
+        print("  ".join(v.ljust(w) if t else v.rjust(w) for v, w, t in zip(line, widths, text, strict=True)).rstrip())
+    print()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="bytes,stores")
+    parser.add_argument("--cube", type=Path, help="a local cube to measure instead of a generated one")
+    parser.add_argument("--size-km", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    rows: list[Row] = []
+    if "bytes" in given.only:
+        with tempfile.TemporaryDirectory() as folder:
+            rows += bytes_records(given.cube or demo_cube(Path(folder), given.size_km))
+        print_table(rows)
+    if "stores" in given.only:
+        stores = stores_records(given.repeats)
+        print_table(stores)
+        rows += stores
+    if given.json:
+        given.json.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
