@@ -51,6 +51,9 @@ def valid_sums(values: Array, fill: int | float, factor: int) -> tuple[Array, ND
     if valid.all():
         total = block_sums(values, factor)
         return total, np.full(total.shape, factor * factor, np.int64 if total.dtype.itemsize == 8 else np.int32)
+    if not valid.any():  # the sea: more than half of a continent's window
+        shape = (*values.shape[:-2], values.shape[-2] // factor, values.shape[-1] // factor)
+        return np.zeros(shape, np.float64 if values.dtype.kind == "f" else np.int32), np.zeros(shape, np.int32)
     return block_sums(np.where(valid, values, np.zeros((), values.dtype)), factor), block_sums(valid, factor)
 
 
