@@ -158,3 +158,22 @@ def test_a_build_with_two_workers_killed_with_them_is_the_undisturbed_one(folder
     ended = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     assert ended.returncode == 0, ended.stderr
     _assert_same(cube, undisturbed)
+
+
+def test_ctrl_c_ends_what_is_in_flight_and_says_how_to_go_on(folder: Path, undisturbed: Path) -> None:
+    config = _config(folder, "interrupted")
+    cube = folder / "interrupted.zarr"
+    command = [sys.executable, str(ROOT / "floracube.py"), "build", str(config.path)]
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True, cwd=folder) as run:
+        while not list(cube.glob("ledger/inputs/**/*.json")) and run.poll() is None:
+            time.sleep(0.005)
+        os.killpg(run.pid, signal.SIGINT)
+        said = run.communicate()[1]
+    assert run.returncode == 130, said
+    assert "Interrupted; run the same command again to go on where it was." in said
+    report = json.loads((folder / "interrupted-reports/build.json").read_text())
+    assert report["ended"] == "interrupted"
+    built = report["units"]["built"] + report["squares"]["built"]
+    assert 0 < built == len(list(cube.glob("ledger/inputs/**/*.json"))) < len(list(undisturbed.glob("ledger/inputs/**/*.json")))
+    assert build(config) == []
+    _assert_same(cube, undisturbed)
