@@ -11,9 +11,10 @@ import numpy as np
 import xarray as xr
 
 from cube import conventions, grid, releases
+from cube.backends import zarr_store
 from cube.errors import CubeError
 from cube.grid import CELL, COARSE, FINE
-from cube.store import CubeStore, open_cube, zarr_store
+from cube.store import CubeStore, open_cube
 
 
 def open_group(cube: CubeStore, path: str) -> xr.Dataset:
