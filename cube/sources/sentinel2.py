@@ -7,6 +7,7 @@ projection, and only the median is resampled, bilinearly over its valid pixels, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ CLEAR: Final = (2, 4, 5, 6, 7, 11)
 BOA_OFFSET: Final = 1000  # added to all reflectances from processing baseline 04.00 on (ESA, 25 January 2022)
 NO_DATA: Final = 0  # of the scenes
 FILL: Final = 65535  # of the layer
+STRIP: Final = 100  # rows resampled at once: what that takes on the way stays in the cache
 
 # Earth Search, the Planetary Computer and the Copernicus Data Space name the same files differently.
 ASSETS: Final = {
@@ -82,14 +84,14 @@ def composite(scenes: Sequence[Scene], unit: Unit) -> tuple[NDArray[np.uint16], 
 
 def _tile(scenes: Sequence[Scene], pixels: stack.PixelGrid, tile: Bounds) -> tuple[NDArray[Any], NDArray[Any]]:
     window = pixels.window(tile)
-    positions = pixels.positions(window, tile, FINE)
     is_clear = np.zeros(65536, bool)
     is_clear[list(CLEAR)] = True
     clear = is_clear[stack.read(scenes, ["quality"], pixels, window)[:, 0]]
     # What is under cloud everywhere here need not be read.
     useful = [i for i in range(len(scenes)) if clear[i].any()]
     if not useful:
-        return np.full((len(SENTINEL2_BANDS), *positions.shape), FILL, np.uint16), np.zeros(positions.shape, np.uint8)
+        shape = (round((tile[3] - tile[1]) / FINE), round((tile[2] - tile[0]) / FINE))
+        return np.full((len(SENTINEL2_BANDS), *shape), FILL, np.uint16), np.zeros(shape, np.uint8)
     clear, kept = clear[useful], [scenes[i] for i in useful]
     values = stack.read(kept, SENTINEL2_BANDS, pixels, window)
     for scene, numbers, seen in zip(kept, values, clear, strict=True):
@@ -98,13 +100,34 @@ def _tile(scenes: Sequence[Scene], pixels: stack.PixelGrid, tile: Bounds) -> tup
         # Below 1: a dark pixel after the offset; 0 would read as the scenes' no data elsewhere.
         np.clip(numbers, offset + 1, BRIGHTEST, out=numbers)
         numbers -= np.uint16(offset)
-    median, count = clear_median(values, clear, stack.threads())
-    number = resample.nearest([Piece(count[None].astype(np.float32), positions)])[0]
-    found = resample.bilinear([Piece(median, positions)])
-    # Bilinear reaches half a pixel over the edge of a cloud: a pixel is valid where its own is.
-    known = np.isfinite(found[0]) & (number > 0)
-    stored = np.where(known, np.rint(np.nan_to_num(found)), FILL).astype(np.uint16)
-    return stored, np.where(known, np.minimum(number, 254), 0).astype(np.uint8)
+    return _resampled(*clear_median(values, clear, stack.threads()), pixels, window, tile)
+
+
+def _resampled(
+    median: NDArray[np.float32], count: NDArray[np.uint16], pixels: stack.PixelGrid, window: Bounds, tile: Bounds
+) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+    """Median and count of a window of the scenes' pixels as the stored values of a tile of ours."""
+    west, south, east, north = tile
+    shape = (round((north - south) / FINE), round((east - west) / FINE))
+    stored, clear = np.empty((len(median), *shape), np.uint16), np.empty(shape, np.uint8)
+
+    def strip(top: int) -> None:
+        rows = slice(top, min(top + STRIP, shape[0]))
+        part = (west, north - rows.stop * FINE, east, north - top * FINE)
+        inner = pixels.window(part)
+        first = max(round((window[3] - inner[3]) / pixels.size[1]), 0)
+        own = slice(first, first + pixels.shape(inner)[0] + 1)
+        positions = pixels.positions((window[0], 0.0, 0.0, window[3] - first * pixels.size[1]), part, FINE)
+        number = resample.nearest([Piece(count[None, own].astype(np.float32), positions)])[0]
+        found = resample.bilinear([Piece(median[:, own], positions)])
+        # Bilinear reaches half a pixel over the edge of a cloud: a pixel is valid where its own is.
+        known = np.isfinite(found[0]) & (number > 0)
+        stored[:, rows] = np.where(known, np.rint(np.nan_to_num(found)), FILL)
+        clear[rows] = np.where(known, np.minimum(number, 254), 0)
+
+    with ThreadPoolExecutor(stack.threads()) as pool:
+        list(pool.map(strip, range(0, shape[0], STRIP)))
+    return stored, clear
 
 
 @dataclass(frozen=True)

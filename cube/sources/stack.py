@@ -19,9 +19,8 @@ import rasterio
 import rasterio.errors
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS
+from pyproj import CRS, Transformer
 from rasterio.enums import Resampling
-from rasterio.warp import transform_bounds
 
 from cube import grid
 from cube.errors import SourceError
@@ -30,7 +29,8 @@ from cube.sources.resample import Positions
 from cube.sources.stac import Bounds, Scene
 
 MARGIN: Final = 3  # pixels around a window, for the neighbours of bilinear and the curvature of its edges
-STACK_BYTES: Final = 512 * 2**20  # of the scenes held at once: more scenes make smaller tiles, not more memory
+STACK_BYTES: Final = 768 * 2**20  # held at once beside the unit itself: more scenes make smaller tiles, not more memory
+A_PIXEL: Final = 64  # bytes that a pixel takes beside those of its scenes: masks, median, what resampling needs
 SMALLEST_TILE: Final = 2_000  # m
 REMOTE: Final = re.compile(r"^(?:/vsi(?!file|mem)|(?!file://)[a-z0-9]+://)")
 
@@ -45,7 +45,7 @@ class PixelGrid:
 
     def window(self, bounds: Bounds) -> Bounds:
         """Whole pixels around a rectangle of EPSG:3035, with a margin: (west, south, east, north) in this projection."""
-        west, south, east, north = transform_bounds(grid.EPSG, self.epsg, *bounds)
+        west, south, east, north = _from_grid(self.epsg).transform_bounds(*bounds, densify_pts=21)
         (x, y), (dx, dy) = self.corner, self.size
         return (
             x + (np.floor((west - x) / dx + 1e-6) - MARGIN) * dx,
@@ -63,8 +63,18 @@ class PixelGrid:
         west, south, east, north = tile
         shape = (round((north - south) / resolution), round((east - west) / resolution))
         source = Affine(self.size[0], 0, window[0], 0, -self.size[1], window[3])
-        wkt = None if self.epsg == grid.EPSG else CRS.from_epsg(self.epsg).to_wkt()
+        wkt = None if self.epsg == grid.EPSG else _wkt(self.epsg)
         return Positions(Affine(resolution, 0, west, 0, -resolution, north), shape, source, wkt)
+
+
+@lru_cache(maxsize=16)
+def _wkt(epsg: int) -> str:
+    return str(CRS.from_epsg(epsg).to_wkt())
+
+
+@lru_cache(maxsize=16)
+def _from_grid(epsg: int) -> Transformer:
+    return Transformer.from_crs(grid.EPSG, epsg, always_xy=True)
 
 
 def common_grid(scenes: Sequence[Scene], band: str) -> PixelGrid:
@@ -84,11 +94,11 @@ def common_grid(scenes: Sequence[Scene], band: str) -> PixelGrid:
 
 
 def tiles(unit: Unit, scenes: int, bands: int, grid_: PixelGrid) -> Iterator[Bounds]:
-    """Squares of whole cells that cover the unit, each with a stack of at most about STACK_BYTES; metres of EPSG:3035."""
+    """Squares of whole cells that cover the unit, each of which takes about STACK_BYTES at most; metres of EPSG:3035."""
     west, south, east, north = unit.bounds
     window = grid_.window(unit.bounds)
     pixels = (window[2] - window[0]) / grid_.size[0] * (window[3] - window[1]) / grid_.size[1]
-    parts = int(np.ceil(np.sqrt(max(1.0, scenes * bands * 2 * pixels / STACK_BYTES))))
+    parts = int(np.ceil(np.sqrt(max(1.0, (scenes * (2 * bands + 1) + A_PIXEL) * pixels / STACK_BYTES))))
     side = max(SMALLEST_TILE, -(-(east - west) // parts // CELL) * CELL)
     for top in range(north, south, -side):
         for left in range(west, east, side):
@@ -125,8 +135,8 @@ def read(scenes: Sequence[Scene], bands: Sequence[str], pixels: PixelGrid, windo
         errors_as_nodata=(),
         properties=False,
         band_coords=False,
-        # A scene's band is one task and one file is opened once.
-        chunksize=max(shape),
+        # A scene is one task, in which each of its files is opened once.
+        chunksize=(1, len(bands), *shape),
         gdal_env=_gdal(),
         reader=LatticeReader,
     )
@@ -193,6 +203,9 @@ def _gdal() -> Any:
             "GDAL_HTTP_CONNECTTIMEOUT": 10,
             "GDAL_HTTP_LOW_SPEED_TIME": 30,
             "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
+            # GDAL would remember for the life of the process that a file could not be opened, and no later try would ask.
+            # It also forgets the headers that it read, which is one request a file and tile.
+            "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsicurl?:/vsis3/:/vsigs/:/vsiaz/",
             # The header of a COG fits into 32 kB; with the default of 16 kB it takes two requests.
             "GDAL_INGESTED_BYTES_AT_OPEN": 32768,
             # Of decoded blocks; the default, a twentieth of the machine, is held by every worker process beside others.
