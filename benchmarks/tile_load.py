@@ -34,18 +34,21 @@ class Connection:
         self._writer: asyncio.StreamWriter | None = None
 
     async def get(self, path: str) -> Answer:
-        """Ask for `path`; a connection that was closed counts as status 0 and is opened again."""
+        """Ask for `path`. A kept connection that the server has closed meanwhile is opened again, once; else it is status 0."""
         started = time.monotonic()
-        try:
-            if self._writer is None:
-                self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
-            status, headers, body = await asyncio.wait_for(self._exchange(path), 120)
-        except (OSError, EOFError, TimeoutError):
-            if self._writer is not None:
-                self._writer.close()
-            self._reader = self._writer = None
-            status, headers, body = 0, {}, b""
-            await asyncio.sleep(0.1)
+        for kept in (self._writer is not None, False):
+            try:
+                if self._writer is None:
+                    self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
+                status, headers, body = await asyncio.wait_for(self._exchange(path), 120)
+                break
+            except (OSError, EOFError, TimeoutError) as error:
+                self.close()
+                status, headers, body = 0, {}, b""
+                if not kept or isinstance(error, TimeoutError):
+                    await asyncio.sleep(0.1)
+                    break
+                started = time.monotonic()
         return Answer(path, status, time.monotonic() - started, started, headers, body)
 
     async def _exchange(self, path: str) -> tuple[int, dict[str, str], bytes]:
@@ -67,6 +70,7 @@ class Connection:
         """Hang up."""
         if self._writer is not None:
             self._writer.close()
+        self._reader = self._writer = None
 
 
 async def load(port: int, paths: Sequence[str], connections: int, seconds: float,

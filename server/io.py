@@ -99,6 +99,15 @@ class Reader:
                 out[block] = chunk[..., row % height, col % width][inside]
         return out
 
+    def chunks(self, path: str, lead: tuple[int, ...], places: Sequence[tuple[int, int]]) -> list[NDArray[Any]]:
+        """Whole chunks of the map `lead` at `places` (number by row, by column), read at once; empty ones hold only fill.
+
+        Beyond the edge of the array a chunk holds fill.
+        """
+        source = self.source(path)
+        parts = [tuple(_chunk_part(n, *axis) for n, axis in zip(place, _axes(source), strict=True)) for place in places]
+        return self._maps(source, path, lead, 1, [(y, x) for y, x in parts])
+
     def window(self, path: str, lead: tuple[int, ...], step: int, rows: tuple[int, int], cols: tuple[int, int]) -> NDArray[Any]:
         """Stored values of a window of the map `lead` of an array, thinned to every `step`-th cell.
 
@@ -186,6 +195,16 @@ class _Part:
     origin: int
     first: int
     end: int
+
+
+def _axes(source: Source) -> list[tuple[int, int]]:
+    """(cells of a chunk, cells of the array) along rows and columns."""
+    return list(zip(source.chunk[-2:], source.shape[-2:], strict=True))
+
+
+def _chunk_part(number: int, chunk: int, length: int) -> _Part:
+    start = number * chunk
+    return _Part(number, start, min(start + chunk, length), start, start, min(start + chunk, length))
 
 
 def _parts(first: int, end: int, step: int, chunk: int, length: int) -> list[_Part]:

@@ -24,13 +24,13 @@ from cube.store import open_cube
 from server import catalogue, metrics
 from server.catalogue import Catalogue
 from server.errors import NotFoundError
-from server.io import ChunkCache, Reader, selection
+from server.io import ChunkCache, Reader
 from server.layers import MapLayer, nice_ceiling, slug
 
 POLL_SECONDS: Final = 1.0
 _SAMPLE_CHUNKS: Final = 9
 _LONG_AGO: Final = 10.0  # seconds; an idle server's first visitor waits for the release itself
-_NAMED: Final = 8  # releases beside the current one, or names of none, that are remembered
+_NAMED: Final = 4  # releases beside the current one, or names of none, that are remembered
 _NAMED_SECONDS: Final = 10.0
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 log = logging.getLogger("floracube.server")
@@ -99,15 +99,12 @@ class Snapshot:
 
     def _sample(self, layer: MapLayer) -> NDArray[np.float64]:
         """Values in units of the coarsest level, at most a few chunks spread over it."""
-        array = self.reader.array(layer.paths[-1])
-        height, width = array.chunks[-2:]
-        spots = [(row, col) for row in range(0, array.shape[-2], height) for col in range(0, array.shape[-1], width)]
-        chosen = {int(i) for i in np.linspace(0, len(spots) - 1, min(_SAMPLE_CHUNKS, len(spots)))}
-        parts = [
-            np.asarray(array[selection(layer.lead, slice(r, r + height), slice(c, c + width))]).ravel()
-            for r, c in (spots[i] for i in sorted(chosen))
-        ]
-        stored = np.concatenate(parts)
+        source = self.reader.source(layer.paths[-1])
+        counts = [-(-n // chunk) for n, chunk in zip(source.shape[-2:], source.chunk[-2:], strict=True)]
+        total = counts[0] * counts[1]
+        chosen = sorted({int(i) for i in np.linspace(0, total - 1, min(_SAMPLE_CHUNKS, total))})
+        chunks = self.reader.chunks(layer.paths[-1], layer.lead, [divmod(i, counts[1]) for i in chosen])
+        stored = np.concatenate([chunk.ravel() for chunk in chunks])
         stored = stored[(stored != layer.fill) & np.isfinite(stored.astype(np.float64))]
         return np.asarray(stored.astype(np.float64) * layer.scale + layer.offset)
 

@@ -36,6 +36,15 @@ def test_window_equals_a_slice_of_the_array(reader: Reader, step: int, top: int,
     np.testing.assert_array_equal(found, padded[top + 400 : top + 400 + height, left + 400 : left + 400 + width])
 
 
+def test_whole_chunks_equal_slices_of_the_array_and_hold_fill_beyond_it(reader: Reader) -> None:
+    path = "products/indicators/v1/1/richness"  # 200 x 300 cells in chunks of 200
+    array = reader.array(path)
+    whole = np.full((200, 400), array.fill_value, array.dtype)
+    whole[:, :300] = array[2]
+    left, right = reader.chunks(path, (2,), [(0, 0), (0, 1)])
+    np.testing.assert_array_equal(np.concatenate([left, right], axis=1), whole)
+
+
 def test_cell_equals_the_array_at_that_cell(reader: Reader) -> None:
     array = reader.array("products/composition/v1/species_id")
     for row, col in ((0, 0), (57, 399), (399, 599), (200, 200)):
