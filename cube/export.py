@@ -22,6 +22,7 @@ from pyproj import Transformer
 from rasterio.crs import CRS
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window as RasterWindow
+from rio_cogeo.cogeo import cog_validate
 
 from cube import grid
 from cube.errors import CubeError
@@ -121,7 +122,13 @@ def write_cog(cube: CubeStore, chosen: Selection, window: Window, layer_id: str,
     options = {"COMPRESS": "DEFLATE", "BLOCKSIZE": str(BLOCK), "BIGTIFF": "IF_SAFER", "NUM_THREADS": "ALL_CPUS",
                "OVERVIEW_RESAMPLING": "MODE" if chosen.categorical else "AVERAGE",
                "PREDICTOR": "NO" if chosen.categorical else "YES"}  # fmt: skip
+    # GDAL's own driver, since rio-cogeo's translation loses the units of bands; its validator has the last word.
     rasterio.shutil.copy(plain, cog, driver="COG", **options)
+    valid, errors, _ = cog_validate(str(cog), strict=True, quiet=True)
+    if not valid:
+        raise CubeError(
+            f"{layer_id}: the file made is no valid COG ({'; '.join(errors)}); please report it with the layer's name."
+        )
     if classes:
         (folder / "cog.tif.aux.xml").write_bytes(_legend(classes, len(chosen.bands)))
     west, south, east, north = rasterio.transform.array_bounds(window.height, window.width, transform)
