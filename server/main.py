@@ -24,6 +24,7 @@ from server.io import ChunkCache
 from server.keys import Keys
 from server.layers import slug
 from server.limits import Limits
+from server.problem import COMMON
 from server.settings import Settings
 from server.snapshot import ServedCube
 
@@ -51,7 +52,7 @@ def create_app(urls: list[str], settings: Settings | None = None) -> FastAPI:
     _surround(app, chosen)
     app.state.chunks = cache
     first = next(iter(cubes.values()))
-    app.include_router(cube_router(first))
+    app.include_router(cube_router(first), responses=COMMON)
     for name, cube in cubes.items():
         app.include_router(cube_router(cube, f"/cubes/{name}"), include_in_schema=False)
     _add_operations(app, first, len(cubes))

@@ -24,7 +24,8 @@ MAX_RINGS: Final = 10_000
 # An edge is straight in degrees (RFC 7946, 3.1.1) and curved on our grid: cut into pieces of at most this, its pieces
 # stray from it by less than 5 m anywhere in Europe.
 STEP: Final = 0.1  # degrees
-_MAX_STEPS: Final = 500_000
+_MAX_STEPS: Final = 200_000
+_MAX_PAIRS: Final = 20_000_000  # of edges whose boxes may meet: what checking a polygon costs, here some two seconds
 _MARGIN: Final = 0.5  # degrees around the cube that an outline is cut to before it is projected
 _GEOD: Final = Geod(ellps="WGS84")
 
@@ -55,11 +56,25 @@ def parse(document: Any) -> shapely.Geometry:
         shell, *holes = [_ring(ring) for ring in polygon]
         shapes.append(shapely.Polygon(shell, holes))
     shape = shapes[0] if len(shapes) == 1 else shapely.MultiPolygon(shapes)
+    if _meetings(shape) > _MAX_PAIRS:
+        raise OutlineError("The outline of the area is too intricate: too many long edges lie beside each other; simplify it.")
     if not shapely.is_valid(shape):
         raise OutlineError(f"The area is not a valid polygon: {_reason(shape)}.")
     if shape.is_empty or shape.area <= 0:
         raise OutlineError("The area is empty: its outline encloses nothing.")
     return shape
+
+
+def _meetings(shape: shapely.Geometry) -> int:
+    """At most how many pairs of edges have boxes that meet: pairs that meet along x, or along y, whichever is less."""
+    points, rings = shapely.get_coordinates(shapely.get_rings(shape), return_index=True)
+    edges = rings[1:] == rings[:-1]
+    found = []
+    for axis in (0, 1):
+        ends = np.sort(np.stack([points[:-1, axis], points[1:, axis]])[:, edges], axis=0)
+        starts, stops = ends[:, np.argsort(ends[0])]
+        found.append(int((np.searchsorted(starts, stops, side="right") - np.arange(1, len(starts) + 1)).sum()))
+    return min(found)
 
 
 def _is_list(value: object) -> bool:
@@ -104,30 +119,54 @@ def square_kilometres(shape: shapely.Geometry) -> float:
 def on_grid(shape: shapely.Geometry, region: Region) -> shapely.Geometry:
     """The part of a shape in degrees that lies in `region`, in metres of EPSG:3035; empty where none does.
 
-    Raises `OutlineError` for an outline too long to follow.
+    Where the region cuts a bay off, the pieces hang together along the region's edge: right for areas and for cells,
+    but no valid geometry. Raises `OutlineError` for an outline too long to follow.
     """
     west, south, east, north = region.bounds
     x = np.linspace(west, east, 33)
     y = np.linspace(south, north, 33)
     lon, lat = grid.unproject(*np.meshgrid(x, y))
-    window = shapely.box(lon.min() - _MARGIN, lat.min() - _MARGIN, lon.max() + _MARGIN, lat.max() + _MARGIN)
-    near = shapely.intersection(shape, window)
+    near = _clip(shape, (lon.min() - _MARGIN, lat.min() - _MARGIN, lon.max() + _MARGIN, lat.max() + _MARGIN))
     if near.is_empty:
         return near
     points = shapely.get_coordinates(near)
-    steps = np.hypot(*np.diff(points, axis=0).T) / STEP
-    if float(np.ceil(steps).sum()) > _MAX_STEPS:
+    if float(np.ceil(np.hypot(*np.diff(points, axis=0).T) / STEP).sum()) > _MAX_STEPS:
         raise OutlineError("The outline of the area is too long; simplify it.")
 
     def project(positions: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.stack(grid.project(positions[:, 0], positions[:, 1]), axis=1)
 
-    projected = shapely.transform(shapely.segmentize(near, STEP), project)
-    if not shapely.is_valid(projected):
-        projected = shapely.make_valid(projected)  # rounding may let two near edges touch
-    inside = shapely.intersection(projected, shapely.box(*region.bounds))
-    areas = [part for part in shapely.get_parts(inside) if part.area > 0]
-    return areas[0] if len(areas) == 1 else shapely.MultiPolygon([p for a in areas for p in shapely.get_parts(a)])
+    return _clip(shapely.transform(shapely.segmentize(near, STEP), project), region.bounds)
+
+
+def _clip(shape: shapely.Geometry, box: tuple[float, float, float, float]) -> shapely.Geometry:
+    """Polygons cut by a box (west, south, east, north), ring by ring: Sutherland and Hodgman 1974, doi:10.1145/360767.360802.
+
+    GEOS cuts into valid pieces, and takes a minute for an outline that was made to be slow.
+    """
+    parts = []
+    for part in shapely.get_parts(shape):
+        shell, *holes = [_clip_ring(shapely.get_coordinates(ring)[:-1], box) for ring in shapely.get_rings(part)]
+        if len(shell) > 2:
+            polygon = shapely.Polygon(shell, [hole for hole in holes if len(hole) > 2])
+            if polygon.area > 0:
+                parts.append(polygon)
+    return shapely.MultiPolygon(parts)
+
+
+def _clip_ring(points: NDArray[np.float64], box: tuple[float, float, float, float]) -> NDArray[np.float64]:
+    for axis, edge, sign in ((0, box[0], 1.0), (1, box[1], 1.0), (0, box[2], -1.0), (1, box[3], -1.0)):
+        if len(points) == 0:
+            break
+        inside = sign * (points[:, axis] - edge)
+        following, further = np.roll(points, -1, axis=0), np.roll(inside, -1)
+        crosses = (inside >= 0) != (further >= 0)
+        share = np.where(crosses, inside / np.where(crosses, inside - further, 1.0), 0.0)
+        crossing = points + share[:, None] * (following - points)
+        crossing[:, axis] = edge
+        both = np.stack([points, crossing], axis=1).reshape(-1, 2)
+        points = both[np.stack([inside >= 0, crosses], axis=1).ravel()]
+    return points
 
 
 def centres_within(shape: shapely.Geometry, transform: tuple[float, float, float], rows: int, cols: int) -> NDArray[np.bool_]:

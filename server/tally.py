@@ -95,8 +95,8 @@ def find_cells(snapshot: Snapshot, shape: shapely.Geometry, most: int) -> Cells:
             mask = centres_within(shape, (left + col * cell, top - row * cell, cell), rows, cols)
             if mask.any():
                 return Cells(level, row, col, mask)
-            middle = shape.representative_point()
-            at = int((top - middle.y) // cell), int((middle.x - left) // cell)
+            middle = shape.centroid
+            at = int(np.clip((top - middle.y) // cell, 0, height - 1)), int(np.clip((middle.x - left) // cell, 0, width - 1))
             return Cells(level, at[0], at[1], np.ones((1, 1), bool), tiny=True)
     raise AreaTooLargeError(
         f"The area spans more than {most} cells even at the coarsest level of this cube; choose a smaller one."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import numpy as np
@@ -74,11 +75,42 @@ def test_a_world_is_cut_to_the_region_and_what_lies_elsewhere_is_empty() -> None
     assert outline.on_grid(outline.parse(polygon([[-60, -10], [-59, -10], [-59, -9], [-60, -10]])), REGION).is_empty
 
 
-def test_a_comb_of_endless_edges_is_refused_before_it_fills_memory() -> None:
+def test_what_is_made_to_be_slow_is_refused_before_it_is() -> None:
     comb = [[25.0 if i % 4 in (1, 2) else -10.0, float(lat)] for i, lat in enumerate(np.linspace(36, 70, 20_001))]
+    started = time.process_time()
     shape = outline.parse(polygon([*comb, [-11.0, 70.0], [-11.0, 36.0], comb[0]]))
     with pytest.raises(OutlineError, match="too long"):
         outline.on_grid(shape, Region(2600, 1400, 6000, 5000, 40))
+    # Slanted teeth: every edge's box meets every other's.
+    teeth = [[16 + i * 1e-8 + (0.5 if i % 4 in (1, 2) else 0.0), 49.0 + (i % 4 in (1, 2))] for i in range(50_000)]
+    with pytest.raises(OutlineError, match="too intricate"):
+        outline.parse(polygon([*teeth, [17.5, 48.5], [15.0, 48.5], teeth[0]]))
+    assert time.process_time() - started < 8  # seconds; GEOS alone takes minutes
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_cutting_keeps_the_area_and_the_cells_that_geos_finds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    angle = np.sort(rng.uniform(0, 2 * np.pi, 40))
+    reach = rng.uniform(0.5, 14.0, 40)
+    star = np.stack([16.75 + 0.02 * reach * np.cos(angle), 49.02 + 0.014 * reach * np.sin(angle)], axis=1)
+    hole = star[::2] * 0.15 + np.array([16.75, 49.02]) * 0.85
+    shape = shapely.Polygon(star, [hole])
+    if not shapely.is_valid(shape):
+        shape = shapely.Polygon(star)
+    found = outline.on_grid(shape, REGION)
+
+    def project(positions: Any) -> Any:
+        return np.stack(grid.project(positions[:, 0], positions[:, 1]), axis=1)
+
+    truth = shapely.intersection(shapely.transform(shapely.segmentize(shape, 0.1), project), shapely.box(*REGION.bounds))
+    assert found.area == pytest.approx(truth.area, rel=1e-9)
+    west, _, _, north = REGION.bounds
+    cells = outline.centres_within(found, (west, north, 50.0), 360, 500)
+    x, y = np.meshgrid(west + 25.0 + 50 * np.arange(500), north - 25.0 - 50 * np.arange(360))
+    near_edge = shapely.distance(truth.boundary, shapely.points(x, y)) < 1e-3
+    assert (cells == shapely.contains_xy(truth, x, y))[~near_edge].all()
+    assert cells.any()
 
 
 @settings(max_examples=40, deadline=None)

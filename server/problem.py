@@ -1,0 +1,29 @@
+"""What every route may answer instead, as the OpenAPI document tells it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydantic import BaseModel, Field
+
+
+class Problem(BaseModel):
+    """An answer that is none."""
+
+    detail: str = Field(description="One sentence for the person who asked.")
+    error: str = Field(description="A word for the program that asked.")
+    status: int
+
+
+_TOLD: Final = {
+    304: "The client holds the answer already.",
+    400: "A parameter outside what it may be.",
+    404: "What is asked for is not there.",
+    413: "More is asked for, or sent, than one answer may cost.",
+    414: "The address is too long.",
+    422: "A parameter that does not read as what it is.",
+    503: "The store does not answer, or too much is asked at once; try again after the seconds of Retry-After.",
+}
+COMMON: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"description": told, **({} if status == 304 else {"model": Problem})} for status, told in _TOLD.items()
+}
