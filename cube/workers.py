@@ -88,6 +88,8 @@ class Workers:
         import dask
         from distributed import Client, LocalCluster
 
+        # What dask has to say of a lost worker or scheduler comes to us as the end of a task; its log would say it again.
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
         if self.scheduler is None:
             # Dask's own three tries of a task whose worker died would kill four workers and prove nothing: see `_on_dask`.
             with dask.config.set({"distributed.scheduler.allowed-failures": 0}):

@@ -153,6 +153,15 @@ def test_a_scheduler_that_is_not_there_is_named() -> None:
         list(run(square, [1], Workers(scheduler="tcp://127.0.0.1:9")))
 
 
+def test_a_scheduler_that_goes_away_ends_the_run_with_one_sentence() -> None:
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0", protocol="tcp") as cluster:
+        ends = run(square, range(10_000), Workers(scheduler=cluster.scheduler_address))
+        next(ends)
+        cluster.close()
+        with pytest.raises(WorkersError, match="the dask scheduler went away; start it and run the same command again"):
+            list(ends)
+
+
 def slow(folder: str) -> None:
     (Path(folder) / "begun").touch()
     time.sleep(0.3)
