@@ -47,6 +47,19 @@ class ByteCache(Generic[T]):
                 self._values.move_to_end(key)
             return value
 
+    def held_of(self, keys: Sequence[Key]) -> list[T] | None:
+        """The values of all `keys`, or None if one of them is not here."""
+        with self._lock:
+            found = [self._values.get(key) for key in keys]
+            values = [value for value in found if value is not None]
+            if len(values) < len(found):
+                return None
+            for key in keys:
+                self._values.move_to_end(key)
+        if self._counted:
+            metrics.CACHE_HITS.inc(len(values))
+        return values
+
     def put(self, key: Key, value: T) -> None:
         """Keep the value and let the oldest go until the bytes fit."""
         with self._lock:

@@ -75,8 +75,8 @@ class StyleParameters:
         return low, high
 
     def style(self, snapshot: Snapshot, layer: MapLayer) -> Style | None:
-        """The style asked for, None for the layer's own; `check` comes first."""
-        if self.colormap is None and self.rescale is None:
+        """The layer's own style with what is asked for in its stead, None for classes; `check` comes first."""
+        if layer.kind == "class":
             return None
         if self.rescale is not None:
             return Style(self.colormap or layer.palette, *self._ends())

@@ -29,6 +29,10 @@ _QUEUE_SECONDS: Final = 2.0
 NOTHING: Final[NDArray[Any]] = np.empty((0, 0), np.uint8)  # a chunk that holds only fill
 
 
+class NotHeldError(Exception):
+    """What is asked for is not in memory, and nothing was to be read."""
+
+
 def selection(lead: tuple[int, ...], rows: slice, cols: slice) -> tuple[int | slice, ...]:
     """What indexes one window of one map of an array."""
     return (*lead, rows, cols)
@@ -78,6 +82,13 @@ class Reader:
             self._sources[path] = source
         return source
 
+    def shape(self, path: str, held_only: bool = False) -> tuple[int, int]:
+        """(rows, columns) of the array at `path`; with `held_only` raises `NotHeldError` if it is not open yet."""
+        if held_only and path not in self._sources:
+            raise NotHeldError(path)
+        height, width = self.source(path).shape[-2:]
+        return height, width
+
     def array(self, path: str) -> zarr.Array[Any]:
         """The open array at `path`; raises `CubeError` if there is none."""
         return self.source(path).array
@@ -108,11 +119,13 @@ class Reader:
         parts = [tuple(_chunk_part(n, *axis) for n, axis in zip(place, _axes(source), strict=True)) for place in places]
         return self._maps(source, path, lead, 1, [(y, x) for y, x in parts])
 
-    def window(self, path: str, lead: tuple[int, ...], step: int, rows: tuple[int, int], cols: tuple[int, int]) -> NDArray[Any]:
+    def window(self, path: str, lead: tuple[int, ...], step: int, rows: tuple[int, int], cols: tuple[int, int],
+               held_only: bool = False) -> NDArray[Any]:  # fmt: skip
         """Stored values of a window of the map `lead` of an array, thinned to every `step`-th cell.
 
         `rows` and `cols` are (first, end) in thinned pixels; what lies outside the array is fill.
-        Raises `TooLargeError` where more than `MAX_CHUNKS` chunks would have to be read, `StoreError` if reading fails.
+        Raises `TooLargeError` where more than `MAX_CHUNKS` chunks would have to be read, `StoreError` if reading fails,
+        and with `held_only` `NotHeldError` instead of reading anything.
         """
         source = self.source(path)
         sizes = [-(-n // step) for n in source.shape[-2:]]
@@ -126,7 +139,7 @@ class Reader:
         pairs = [(y, x) for y in parts[0] for x in parts[1]]
         for start in range(0, len(pairs), _AT_ONCE):
             batch = pairs[start : start + _AT_ONCE]
-            for (y, x), chunk in zip(batch, self._maps(source, path, lead, step, batch), strict=True):
+            for (y, x), chunk in zip(batch, self._maps(source, path, lead, step, batch, held_only), strict=True):
                 if chunk.size:
                     out[y.first - rows[0] : y.end - rows[0], x.first - cols[0] : x.end - cols[0]] = chunk[
                         y.first - y.origin : y.end - y.origin, x.first - x.origin : x.end - x.origin
@@ -134,10 +147,16 @@ class Reader:
         return out
 
     def _maps(
-        self, source: Source, path: str, lead: tuple[int, ...], step: int, pairs: Sequence[tuple[_Part, _Part]]
-    ) -> list[NDArray[Any]]:
+        self, source: Source, path: str, lead: tuple[int, ...], step: int, pairs: Sequence[tuple[_Part, _Part]],
+        held_only: bool = False,
+    ) -> list[NDArray[Any]]:  # fmt: skip
         """Thinned chunks (h, w) of one map."""
         keys = [(self.token, path, lead, step, y.number, x.number) for y, x in pairs]
+        held = self.cache.held_of(keys)
+        if held is not None:
+            return held
+        if held_only:
+            raise NotHeldError(path)
         numbers, place = source.within(lead)
 
         def read(missing: list[int]) -> list[NDArray[Any]]:

@@ -97,6 +97,10 @@ class Snapshot:
             self._ranges[layer.id] = found
         return found
 
+    def knows_range(self, layer: MapLayer) -> bool:
+        """Whether `range_of` reads nothing."""
+        return layer.range is not None or (layer.range_of or layer.id) in self._ranges
+
     def _sample(self, layer: MapLayer) -> NDArray[np.float64]:
         """Values in units of the coarsest level, at most a few chunks spread over it."""
         source = self.reader.source(layer.paths[-1])

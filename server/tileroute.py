@@ -7,6 +7,7 @@ What it would have written into the OpenAPI document stands in a table here inst
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +18,16 @@ from fastapi import APIRouter, Request, Response
 from server import palettes, tiles
 from server.dependencies import MAX_ZOOM, StyleParameters, tile_request, unchanged, validators
 from server.errors import InvalidParameterError
+from server.io import NotHeldError
+from server.layers import MapLayer
 from server.snapshot import ServedCube, Snapshot
 from server.tms import NAMES
 
 T = TypeVar("T")
-_THREADS: Final = ThreadPoolExecutor(32, "floracube-tile")
+# Tiles wait for a processor in the order in which they came: more threads would only take turns, and each would be late.
+_DRAWERS: Final = ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4, "floracube-draw")
+# Those that wait for the store wait elsewhere: while it is slow or down, what is in memory is drawn as ever.
+_READERS: Final = ThreadPoolExecutor(32, "floracube-read")
 _INTEGER: Final = re.compile(r"-?\d{1,9}")
 _LONGEST: Final = {"colormap": 40, "rescale": 60, "v": 140, "version": 100, "time": 20}
 
@@ -73,7 +79,7 @@ def router(cube: ServedCube) -> APIRouter:
         product = path["layer_id"].partition(".")[0]
         snapshot = cube.ready(query["v"], query["version"], product)
         if snapshot is None:  # the release itself has to be read
-            snapshot = await _in_thread(lambda: cube.asked(query["v"], query["version"], product))
+            snapshot = await _in(_READERS, lambda: cube.asked(query["v"], query["version"], product))
         layer = snapshot.layer(path["layer_id"], query["time"])
         wanted, form = tile_request(path["tms"], _integer(path, "z"), _integer(path, "x"), path["y"])
         style = StyleParameters(query["colormap"], query["rescale"])
@@ -81,8 +87,7 @@ def router(cube: ServedCube) -> APIRouter:
         headers = validators(snapshot, request)
         if (cached := unchanged(request, headers)) is not None:
             return cached
-        held: Snapshot = snapshot
-        body = await _in_thread(lambda: tiles.render(held, layer, wanted, form, style.style(held, layer)))
+        body = await _render(snapshot, layer, wanted, form, style)
         if body is None:
             return Response(status_code=204, headers=headers)
         return Response(body, media_type=tiles.MEDIA[form], headers=headers)
@@ -90,8 +95,29 @@ def router(cube: ServedCube) -> APIRouter:
     return routes
 
 
-async def _in_thread(work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(_THREADS, work)
+async def _render(
+    snapshot: Snapshot, layer: MapLayer, wanted: tiles.TileRequest, form: str, style: StyleParameters
+) -> bytes | None:
+    """The tile, drawn at once from what is in memory, or as soon as it has been read."""
+
+    def from_memory() -> bytes | None:
+        if layer.kind == "continuous" and not snapshot.knows_range(layer):
+            raise NotHeldError(layer.id)
+        cells = tiles.read_cells(snapshot, layer, wanted, held_only=True)
+        return None if cells is None else tiles.draw(layer, cells, form, style.style(snapshot, layer))
+
+    def read() -> tuple[tiles.Cells | None, tiles.Style | None]:
+        return tiles.read_cells(snapshot, layer, wanted), style.style(snapshot, layer)
+
+    try:
+        return await _in(_DRAWERS, from_memory)
+    except NotHeldError:
+        cells, drawn = await _in(_READERS, read)
+        return None if cells is None else await _in(_DRAWERS, lambda: tiles.draw(layer, cells, form, drawn))
+
+
+async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(pool, work)
 
 
 def _text(request: Request, name: str) -> str | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import threading
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,8 +16,6 @@ from server.snapshot import Snapshot
 from server.warp import is_outside, warp_grid
 
 MEDIA: Final = {"png": "image/png", "webp": "image/webp"}
-# No more tiles are drawn at once than there are processors: more would only take turns, and each would be late.
-_PROCESSORS: Final = threading.BoundedSemaphore(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +69,17 @@ class Cells:
     radius: tuple[float, float]
 
 
-def read_cells(snapshot: Snapshot, layer: MapLayer, request: TileRequest) -> Cells | None:
-    """The cells under a tile, or None where it lies outside the data; raises `StoreError`, `TooLargeError`."""
+def read_cells(snapshot: Snapshot, layer: MapLayer, request: TileRequest, held_only: bool = False) -> Cells | None:
+    """The cells under a tile, or None where it lies outside the data; raises `StoreError`, `TooLargeError`.
+
+    With `held_only` nothing is read: raises `NotHeldError` unless all of it is in memory.
+    """
     bounds = snapshot.reader.cube.region.grown_bounds
     if is_outside(request.tms, request.z, request.x, request.y, bounds):
         return None
     warp = warp_grid(request.tms, request.z, request.x, request.y, request.size)
     level = choose_level(layer, warp.pixel)
-    height, width = (-(-n // level.step) for n in snapshot.reader.source(level.path).shape[-2:])
+    height, width = (-(-n // level.step) for n in snapshot.reader.shape(level.path, held_only))
     west, _, _, north = bounds
     rows, cols = (north - warp.y) / level.pixel, (warp.x - west) / level.pixel
     spans = _span(rows), _span(cols)
@@ -92,7 +91,7 @@ def read_cells(snapshot: Snapshot, layer: MapLayer, request: TileRequest) -> Cel
         (max(math.floor(low) - margin, -margin), min(math.floor(high) + 1 + margin, size + margin))
         for (low, high), size, margin in zip(spans, (height, width), margins, strict=True)
     ]
-    stored = snapshot.reader.window(level.path, layer.lead, level.step, windows[0], windows[1])
+    stored = snapshot.reader.window(level.path, layer.lead, level.step, windows[0], windows[1], held_only)
     return Cells(stored, rows - windows[0][0], cols - windows[1][0], request.size, radius)
 
 
@@ -144,17 +143,12 @@ def style_of(snapshot: Snapshot, layer: MapLayer) -> Style:
     return Style(layer.palette, low, high)
 
 
-def render(snapshot: Snapshot, layer: MapLayer, request: TileRequest, form: str, style: Style | None) -> bytes | None:
-    """The tile as bytes of `form` (`png`, `webp`), or None where no pixel of it has data."""
-    cells = read_cells(snapshot, layer, request)
-    if cells is None:
-        return None
-    drawn = style or (None if layer.kind == "class" else style_of(snapshot, layer))
-    with _PROCESSORS:
-        index: NDArray[np.integer]
-        if drawn is None:
-            index, colours = class_tile(layer, cells), layer.class_lookup[1]
-        else:
-            index = continuous_index(value_tile(layer, cells), drawn.low, drawn.high)
-            colours = continuous_colours(drawn.palette)
-        return png.image(index, colours, form) if index.any() else None
+def draw(layer: MapLayer, cells: Cells, form: str, style: Style | None) -> bytes | None:
+    """The tile as bytes of `form` (`png`, `webp`), or None where no pixel of it has data; `style` of a continuous layer."""
+    index: NDArray[np.integer]
+    if style is None:
+        index, colours = class_tile(layer, cells), layer.class_lookup[1]
+    else:
+        index = continuous_index(value_tile(layer, cells), style.low, style.high)
+        colours = continuous_colours(style.palette)
+    return png.image(index, colours, form) if index.any() else None
