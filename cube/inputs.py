@@ -46,10 +46,15 @@ INPUTS: Final[Mapping[str, Layer]] = {
             "sentinel2_count", "inputs/10m", "uint8", 255, "Clear Sentinel-2 scenes behind the median", "1",
             valid_range=(0.0, 254.0), palette="batlow", predictor=False, references="Copernicus Sentinel-2 Level-2A",
         ),
+        # EcoDataCube, from which GeoPlant took its series, keeps GLAD ARD-2 reflectance (1 to 40,000) in 8 bits with 255 for
+        # no data, and does not state the step. GeoPlant's published numbers reach 254 (blue, over snow), so that is taken
+        # for reflectance 1; the global successor has 250 steps (Consoli et al. 2024, 0.004), which differs by 1.6 %.
+        # Quarters are EcoDataCube's seasons: `cube.sources.landsat`.
         Layer(
             "landsat", "inputs/50m", "uint8", 255, "Landsat quarterly surface reflectance 2000-2020",
             "1", ("landsat_band", "quarter"), {"landsat_band": LANDSAT_BANDS, "quarter": QUARTERS},
-            1 / 254, 0.0, (0.0, 1.0), palette="gray", references="GeoPlant (Picek et al. 2024), EcoDataCube",
+            1 / 254, 0.0, (0.0, 1.0), palette="gray",
+            references="GeoPlant (Picek et al. 2024); EcoDataCube (Witjes et al. 2023, doi:10.7717/peerj.15478)",
         ),
         Layer("surface", "inputs/50m", "uint8", 255, "Surface: what may carry plants", "1",
               kind="class", palette="flags", flags=legends.SURFACE, predictor=False),
