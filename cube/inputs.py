@@ -47,8 +47,8 @@ INPUTS: Final[Mapping[str, Layer]] = {
             valid_range=(0.0, 254.0), palette="batlow", predictor=False, references="Copernicus Sentinel-2 Level-2A",
         ),
         # EcoDataCube, from which GeoPlant took its series, keeps GLAD ARD-2 reflectance (1 to 40,000) in 8 bits with 255 for
-        # no data, and does not state the step. GeoPlant's published numbers reach 254 (blue, over snow), so that is taken
-        # for reflectance 1; the global successor has 250 steps (Consoli et al. 2024, 0.004), which differs by 1.6 %.
+        # no data; a statement of the step was not found. GeoPlant's published numbers reach 254 (blue, over snow), so that
+        # is taken for reflectance 1; the global successor has 250 steps (Consoli et al. 2024, 0.004), 1.6 % apart.
         # Quarters are EcoDataCube's seasons: `cube.sources.landsat`.
         Layer(
             "landsat", "inputs/50m", "uint8", 255, "Landsat quarterly surface reflectance 2000-2020",
