@@ -50,6 +50,15 @@ HEADERS: tuple[dict[str, str], ...] = (
 )  # fmt: skip
 
 
+KNOWN: dict[str, tuple[Any, ...]] = {
+    "layer_id": ("indicators.richness", "habitats.level3", "species.fagus_sylvatica", "inputs.elevation", "inputs.bioclim.bio1"),
+    "tms": ("WebMercatorQuad", "EuropeanETRS89_LAEAQuad", "WGS1984Quad", "UPSArcticWGS84Quad"),
+    "lon": (16.77, 16.6, 17.2), "lat": (49.02, 48.9), "z": (0, 7, 11), "x": (0, 1119), "y": ("0.png", "702.png", "702@2x.webp"),
+    "item_id": ("indicators.v1", "species.v1", "inputs.10m"),
+    "name": ("zarr.json", "products/species/v1/0/zarr.json", "products/species/v1/0/occurrence/c/0/0/0", "current.json"),
+}  # fmt: skip
+
+
 @dataclass
 class Watch:
     """What Python opens, lists, connects to and starts while `on`; a hook of the interpreter, which cannot be taken off again."""
@@ -77,17 +86,27 @@ class Tally:
     """What came back."""
 
     statuses: Counter[int] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
     slowest: float = 0.0
 
-    def add(self, what: str, status: int, seconds: float) -> None:
-        """Note one answer."""
+    def add(self, route: str, what: str, status: int, seconds: float) -> None:
+        """Note one answer of a route."""
         self.statuses[status] += 1
         self.slowest = max(self.slowest, seconds)
         if status >= 500:
-            self.failures.append(f"{status} {what}")
+            self.fail(f"{route}: status {status}", what)
         if seconds > SLOW:
-            self.failures.append(f"{seconds:.1f} s {what}")
+            self.fail(f"{route}: longer than {SLOW:g} s", what)
+
+    def fail(self, why: str, example: str) -> None:
+        """Note a failure, with the first request that showed it."""
+        self.failures[why] += 1
+        self.examples.setdefault(why, example)
+
+    def told(self) -> list[str]:
+        """Failures as lines."""
+        return [f"{n} times {why}, such as {self.examples[why]}" for why, n in self.failures.most_common()]
 
 
 def places_allowed(cube: str) -> tuple[str, ...]:
@@ -110,6 +129,7 @@ def drawn(app: Any, count: int, tally: Tally) -> int:
     import hypothesis
     import schemathesis
     from hypothesis import HealthCheck, Phase
+    from hypothesis import strategies as st
     from schemathesis import GenerationMode
     from schemathesis.core.failures import FailureGroup
 
@@ -126,18 +146,22 @@ def drawn(app: Any, count: int, tally: Tally) -> int:
 
             @hypothesis.settings(max_examples=most, database=None, deadline=None, phases=[Phase.generate], derandomize=True,
                                  suppress_health_check=list(HealthCheck))  # fmt: skip
-            @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
-            def send(case: Any) -> None:
+            @hypothesis.given(case=operation.as_strategy(generation_mode=mode), known=st.booleans(), data=st.data())
+            def send(case: Any, known: bool, data: Any) -> None:
                 nonlocal sent
+                if known:  # names drawn at random name nothing, and what lies behind them would never be reached
+                    for name in KNOWN.keys() & (case.path_parameters or {}).keys():
+                        case.path_parameters[name] = data.draw(st.sampled_from(KNOWN[name]))
                 started = time.perf_counter()
                 response = case.call()
                 sent += 1
                 what = f"{case.method} {case.formatted_path} {case.query} {str(case.body)[:200]}"
-                tally.add(what, response.status_code, time.perf_counter() - started)
+                tally.add(operation.label, what, response.status_code, time.perf_counter() - started)
                 try:
                     case.validate_response(response, checks=promises)
                 except FailureGroup as group:
-                    tally.failures += [f"{what}: {error.title} {error.message[:200]}" for error in group.exceptions]
+                    for error in group.exceptions:
+                        tally.fail(f"{operation.label}: {error.title} ({' '.join(error.message.split())[:160]})", what)
 
             try:
                 send()
@@ -219,7 +243,7 @@ def send(client: TestClient, app: Any, most: int, tally: Tally) -> int:
             if "httpx" not in type(error).__module__ and not isinstance(error, UnicodeError):
                 raise
             continue
-        tally.add(f"{method} {address[:200]} {str(more)[:200]}", status, time.perf_counter() - started)
+        tally.add("listed", f"{method} {address[:200]} {str(more)[:200]}", status, time.perf_counter() - started)
     return len(chosen)
 
 
@@ -242,9 +266,9 @@ def run(cube: str, count: int) -> tuple[list[dict[str, Any]], list[str]]:
             rows.append({
                 "kind": kind, "requests": sent, "seconds": round(time.perf_counter() - started, 1),
                 **{f"{n}xx": sum(v for k, v in tally.statuses.items() if k // 100 == n) for n in (2, 3, 4, 5)},
-                "slowest_s": round(tally.slowest, 2), "failures": len(tally.failures), "resident_mb": round(resident_mb(), 1),
+                "slowest_s": round(tally.slowest, 2), "failures": tally.failures.total(), "resident_mb": round(resident_mb(), 1),
             })  # fmt: skip
-            failures += tally.failures
+            failures += tally.told()
         watch.on = False
     failures += [f"touched {what} ({n} times)" for what, n in watch.seen.items()]
     rows.append({"kind": "before", "resident_mb": round(before, 1)})

@@ -91,7 +91,8 @@ def cube_router(cube: ServedCube, root: str = "") -> APIRouter:
         snapshot = cube.snapshot()
         return json_answer(snapshot, request, legend.legend(snapshot, snapshot.layer(layer_id)))
 
-    @router.get("/layers/{layer_id}/legend.png", summary="Legend of a layer as a picture", tags=["catalogue"])
+    @router.get("/layers/{layer_id}/legend.png", summary="Legend of a layer as a picture", tags=["catalogue"],
+                response_class=Response, responses={200: {"content": {"image/png": {}}}})  # fmt: skip
     def legend_png(request: Request, layer_id: LayerParameter) -> Response:
         snapshot = cube.snapshot()
         headers = validators(snapshot, request)

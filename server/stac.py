@@ -34,7 +34,10 @@ from server.stac_items import (
 
 MLM: Final = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 _JSON, _GEOJSON = "application/json", "application/geo+json"
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {404: {"description": "No such item."}}
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The item.", "content": {_GEOJSON: {"schema": {"type": "object"}}}},
+    404: {"description": "No such item."},
+}
 Document = dict[str, Any]
 
 
@@ -57,7 +60,7 @@ def router(cube: ServedCube, root: str) -> APIRouter:
         """Dimensions and variables of the whole cube, the model behind its products, and its items."""
         return answer(snapshot, request, _JSON, lambda base: collection(snapshot, cube.title, base))
 
-    @routes.get("/stac/items/{item_id}", summary="A version of a product, or inputs, as a STAC item", response_model=Document,
+    @routes.get("/stac/items/{item_id}", summary="A version of a product, or inputs, as a STAC item", response_class=Response,
                 responses=_ANSWERS)  # fmt: skip
     def of_item(
         request: Request,

@@ -128,7 +128,7 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
 def router(cube: ServedCube) -> APIRouter:
     """`/cube/...` of one cube."""
     routes, store = APIRouter(tags=["store"]), ServedStore(cube.url)
-    bytes_of = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    bytes_of = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}, "application/json": {}}
     answers: dict[int | str, dict[str, Any]] = {
         200: {"description": "The whole file.", "content": bytes_of},
         206: {"description": "The range of bytes asked for.", "content": bytes_of},

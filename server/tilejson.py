@@ -28,7 +28,7 @@ class TileJSON(BaseModel):
     minzoom: int
     maxzoom: int
     bounds: list[float]
-    center: tuple[float, float, int]
+    center: list[float]
 
 
 def router(cube: ServedCube, root: str) -> APIRouter:
@@ -61,5 +61,5 @@ def describe(snapshot: Snapshot, layer: MapLayer, tms: str, base: str) -> TileJS
         minzoom=least,
         maxzoom=most,
         bounds=list(snapshot.bounds),
-        center=((west + east) / 2, (south + north) / 2, min(least + 2, most)),
+        center=[(west + east) / 2, (south + north) / 2, min(least + 2, most)],
     )
