@@ -1,0 +1,86 @@
+"""What a server gets from those who mean harm: every parameter with each of a list of attacks, headers and areas that are none.
+
+`benchmarks/hostile.py` sends them.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+ATTACKS = (
+    "../../../../etc/passwd", "..%2f..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/%2e%2e/etc/passwd", "%252e%252e%252fetc%252fpasswd",
+    "....//....//etc/passwd", "..\\..\\windows\\win.ini", "/etc/passwd", "file:///etc/passwd", "http://127.0.0.1:9/secret",
+    "s3://bucket/secret", "//127.0.0.1/secret", "zarr.json%00.png", "%00", "%0d%0aSet-Cookie:%20a=b", "%ff%fe", "NaN", "-inf",
+    "1e400", "-1", "99", "9" * 400, "0x10", "1,2", "'\"><script>alert(1)</script>", "{{7*7}}", "${jndi:ldap://127.0.0.1/a}",
+    "; cat /etc/passwd", "%E2%80%AE", "a" * 3000, "",
+)  # fmt: skip
+HEADERS: tuple[dict[str, str], ...] = (
+    {"Host": "[::1"}, {"Host": 'evil"><script>'}, {"X-Forwarded-Host": "evil", "X-Forwarded-Proto": "javascript"},
+    {"Range": "bytes=0-"}, {"Range": "bytes=-0"}, {"Range": "bytes=99999999999999999999-"}, {"Range": "bytes=5-1"},
+    {"Range": "bytes=" + ",".join(f"{i}-{i}" for i in range(500))}, {"Range": "chunks=1-2"}, {"If-None-Match": "*" * 4000},
+    {"If-None-Match": '"' + "a" * 4000}, {"If-Range": "yesterday"}, {"Accept": "*/*;q=nan,text/html;q=\x7f"},
+    {"Accept-Encoding": "gzip;q=1e9, br, *"}, {"Content-Type": "text/html"}, {"Authorization": "Basic " + "A" * 4000},
+)  # fmt: skip
+
+
+def listed(base: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(method, address, headers and body) of every parameter of every route with every attack."""
+    valid = {"layer_id": "indicators.richness", "tms": "WebMercatorQuad", "z": "11", "x": "1119", "y": "702.png", "lon": "16.77",
+             "lat": "49.02", "item_id": "indicators.v1", "name": "zarr.json", "region": "Austria"}  # fmt: skip
+    paths = json.load(urllib.request.urlopen(f"{base}/openapi.json"))["paths"]
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            if method == "post":
+                continue
+            parameters = operation.get("parameters", [])
+            plain = path.format(**{p["name"]: valid[p["name"]] for p in parameters if p["in"] == "path"})
+            for parameter in parameters:
+                for attack in ATTACKS:
+                    if parameter["in"] == "path":
+                        own = {p["name"]: valid[p["name"]] for p in parameters if p["in"] == "path"}
+                        own[parameter["name"]] = attack.replace("?", "%3F").replace("#", "%23")
+                        yield method, path.format(**own), {}
+                    else:
+                        yield method, f"{plain}?{parameter['name']}={attack if '%' in attack else quote(attack)}", {}
+            for headers in HEADERS:
+                yield method, plain, {"headers": headers}
+    for body in bodies():
+        yield "post", "/area", {"body": body, "headers": {"Content-Type": "application/geo+json"}}
+    for headers in HEADERS:
+        yield "post", "/area", {"body": b'{"region": "Austria"}', "headers": headers}
+
+
+def bodies() -> Iterator[bytes | Iterator[bytes]]:
+    """Areas that are none, or too much."""
+
+    def polygon(*rings: Any) -> bytes:
+        return json.dumps({"type": "Polygon", "coordinates": rings}).encode()
+
+    yield b""
+    yield b"\x00" * 1000
+    yield b"[" * 1_000_000
+    yield b'{"a":' * 200_000
+    yield b'{"type":"Polygon","coordinates":[[[NaN,1],[1,2],[2,3],[NaN,1]]]}'
+    yield b'{"type":"Polygon","coordinates":[[[1e999,1],[1,2],[2,3],[1e999,1]]]}'
+    yield b'{"type":"Polygon","coordinates":[[[' + b"9" * 5000 + b",1],[1,2],[2,3],[1,1]]]}"
+    yield polygon([[16, 49], [17, 50], [17, 49], [16, 50], [16, 49]])
+    yield polygon([[179, 0], [-179, 0], [-179, 10], [179, 10], [179, 0]])
+    yield polygon([[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]])
+    yield polygon([[16, 49]] * 5)
+    yield polygon(*[[] for _ in range(1000)])
+    teeth = [[17.0 if i % 4 in (1, 2) else 16.0, 48.9 + i / 1e5] for i in range(20_000)]
+    yield polygon([*teeth, [15.9, 49.2], [15.9, 48.8], teeth[0]])
+    yield polygon([[16 + (i * 7919 % 1000) / 1e3, 49 + (i * 104729 % 1000) / 1e3] for i in range(30_000)] + [[16, 49]])
+    corners = [(16 + i % 70 / 70, 49 + i // 70 / 72) for i in range(5000)]
+    holes = [[[x, y], [x + 0.001, y], [x, y + 0.001], [x, y]] for x, y in corners]
+    yield polygon([[16, 49], [17, 49], [17, 50], [16, 50], [16, 49]], *holes)
+    yield b'{"type":"Polygon","coordinates":[' + b" " * 10_000_000 + b"]}"
+    yield json.dumps({"region": "../../etc/passwd"}).encode()
+    yield json.dumps({"region": "A" * 100_000}).encode()
+    yield json.dumps({"region": ["Austria"], "kind": {"a": 1}}).encode()
+    yield json.dumps({"type": "Feature", "geometry": {"type": "Point", "coordinates": [0, 0]}}).encode()
+    yield (b" " * 1_000_000 for _ in range(10))  # ten megabytes that do not say how many they are

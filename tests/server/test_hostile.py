@@ -1,0 +1,43 @@
+"""A few hundred of the hostile requests of `benchmarks/hostile.py`, which sends ten thousand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import hostile
+from cube.store import CubeStore
+
+
+def test_hostile_requests_get_no_server_error_touch_nothing_else_and_leave_no_memory(cube: CubeStore) -> None:
+    rows, failures = hostile.run(cube.url, 300)
+    assert failures == []
+    assert sum(row.get("requests", 0) for row in rows) > 250
+    assert all(row["2xx"] and row["4xx"] for row in rows if row["kind"] != "before")  # some are answered, some refused
+
+
+def test_the_watch_sees_what_lies_elsewhere(tmp_path: Path) -> None:
+    """The check above can fail: an open file and a connection beyond the cube are written down, those in it are not."""
+    out = tmp_path / "seen.txt"
+    watch = hostile.Watch((str(tmp_path / "cube"),), out)
+    watch("open", ("/etc/passwd", "r", 0))
+    assert out.read_text() == ""  # not told to look yet
+    watch._look()
+    for event, arguments in (("open", ("/etc/passwd", "r", 0)), ("open", (str(tmp_path / "cube" / "zarr.json"), "r", 0)),
+                             ("open", (str(tmp_path / "cube" / ".." / "secret"), "r", 0)),
+                             ("socket.connect", (None, ("127.0.0.1", 9))), ("compile", ("x", "y"))):  # fmt: skip
+        watch(event, arguments)
+    seen = out.read_text().splitlines()
+    assert len(seen) == 3
+    assert "passwd" in seen[0]
+    assert "secret" in seen[1]
+    assert "127.0.0.1" in seen[2]
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_server_error_is_a_failure(status: int) -> None:
+    tally = hostile.Tally()
+    tally.add("GET /x", "GET /x?y", status, 0.1)
+    tally.add("GET /x", "GET /x", 404, 0.1)
+    assert tally.told() == [f"1 times GET /x: status {status}, such as GET /x?y"]
