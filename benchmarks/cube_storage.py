@@ -30,7 +30,7 @@ from scipy.ndimage import gaussian_filter
 
 from cube.grid import CELL, Region
 from cube.layers import occurrence
-from cube.store import CubeStore, create_cube, open_cube
+from cube.storage.store import CubeStore, create_cube, open_cube
 
 Row = dict[str, Any]
 STORE_REGION = Region(4420, 2620, 4460, 2660, 40)  # one unit of 40 km, as Europe has them
@@ -44,8 +44,8 @@ WAYS = {"local": ("plain", "zarrs"), "s3": ("plain", "obstore", "obstore+zarrs")
 
 def demo_cube(folder: Path, size_km: int) -> Path:
     """The inputs of a generated landscape, built by the pipeline itself."""
-    from cube.build import build
     from cube.config import load_config
+    from cube.engine.build import build
     from demo.journey import prepare
     from demo.landscape import LandscapeSpec
 

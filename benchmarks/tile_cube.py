@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from cube import layers, releases  # noqa: E402
+from cube import layers  # noqa: E402
 from cube.grid import Region  # noqa: E402
-from cube.store import CubeStore, create_cube  # noqa: E402
+from cube.storage import releases  # noqa: E402
+from cube.storage.store import CubeStore, create_cube  # noqa: E402
 
 VARIABLE = "probability"
 

@@ -126,7 +126,7 @@ def level_of(zoom: int, x: int, y: int, levels: int) -> int:
     """The pyramid level that we read for a tile: what a careful person would pick by hand."""
     import math
 
-    from server.warp import warp_grid
+    from server.drawing.warp import warp_grid
 
     pixel = warp_grid("WebMercatorQuad", zoom, x, y, 256).pixel
     return min(levels, max(0, math.floor(math.log2(pixel * 1.01 / 50))))

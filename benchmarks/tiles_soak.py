@@ -176,7 +176,7 @@ async def run(options: argparse.Namespace) -> tuple[Judge, list[float]]:
 
 def prepared(folder: Path, options: argparse.Namespace) -> Any:
     """The cube with both versions, the first of them published."""
-    from cube.store import create_cube
+    from cube.storage.store import create_cube
 
     cube = create_cube(str(folder), tile_cube.region_of(options.side_km, options.unit_km), "Soak")
     tile_cube.constant(cube, "v1", FIRST)

@@ -28,7 +28,7 @@ from cube import grid
 from cube.errors import CubeError
 from cube.grid import Window
 from cube.selection import Selection, select
-from cube.store import CubeStore, open_cube
+from cube.storage.store import CubeStore, open_cube
 
 BLOCK: Final = 512  # pixels a side of a block of the file
 READ_BYTES: Final = 64 * 2**20  # stored bytes read at once

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from cube import backends, releases, standing
+from cube import standing
 from cube.grid import RESOLUTIONS
 from cube.inputs import INPUTS
-from cube.store import CubeStore, open_cube
+from cube.storage import backends, releases
+from cube.storage.store import CubeStore, open_cube
 
 
 def describe(url: str) -> dict[str, Any]:

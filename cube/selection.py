@@ -11,12 +11,13 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from cube import grid, releases
+from cube import grid
 from cube.errors import CubeError
 from cube.grid import Window
 from cube.inputs import INPUTS
-from cube.pyramid import Pyramid
-from cube.store import CubeStore
+from cube.pyramids.pyramid import Pyramid
+from cube.storage import releases
+from cube.storage.store import CubeStore
 
 
 def slug(text: str) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from cube import releases
 from cube.grid import Region, Unit
 from cube.inputs import INPUTS
-from cube.squares import tree
-from cube.store import CubeStore
+from cube.pyramids.squares import tree
+from cube.storage import releases
+from cube.storage.store import CubeStore
 
 
 @dataclass(frozen=True)

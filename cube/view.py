@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from cube import conventions, grid, releases
-from cube.backends import zarr_store
+from cube import conventions, grid
 from cube.errors import CubeError
 from cube.grid import CELL, COARSE, FINE
-from cube.store import CubeStore, open_cube
+from cube.storage import releases
+from cube.storage.backends import zarr_store
+from cube.storage.store import CubeStore, open_cube
 
 
 def open_group(cube: CubeStore, path: str) -> xr.Dataset:

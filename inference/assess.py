@@ -16,7 +16,7 @@ from cube.config import Config
 from cube.errors import ConfigError, TableError
 from cube.grid import CELL
 from cube.inputs import INPUTS
-from cube.store import CubeStore, open_cube
+from cube.storage.store import CubeStore, open_cube
 from inference.baselines import forest_probability, table_of
 from inference.batches import predict_surveys
 from inference.dataset import Dataset, load_dataset, split_network_options

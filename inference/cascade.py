@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from cube.grid import CELL, COARSE, Region, Unit
 from cube.inputs import INPUTS
 from cube.layers import COMPOSITION, NO_SPECIES, RANKS, habitat_entropy, habitat_probability
-from cube.ledger import Receipt, checksum
-from cube.releases import group_of
-from cube.store import CubeStore, open_cube
+from cube.storage.ledger import Receipt, checksum
+from cube.storage.releases import group_of
+from cube.storage.store import CubeStore, open_cube
 from inference.ensemble import STEPS
 from inference.indicators import Sums, add_species, applicable, zero_sums
 from inference.intervals import bounds, spread

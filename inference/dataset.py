@@ -18,7 +18,7 @@ from cube.records.places import places_of
 from cube.records.surveys import SurveyTable, read_surveys, species_list
 from cube.records.tables import Report
 from cube.records.traits import read_traits
-from cube.store import CubeStore
+from cube.storage.store import CubeStore
 from inference.network import ModelSpec
 from inference.samples import Predictors, Surveys
 from inference.sampling import Recipe, recipe, sample, sample_source

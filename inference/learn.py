@@ -16,8 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from cube.config import Config
 from cube.errors import ConfigError
 from cube.grid import CELL
-from cube.ledger import digest
-from cube.store import open_cube
+from cube.storage.ledger import digest
+from cube.storage.store import open_cube
 from inference import checkpoint
 from inference.batches import predict_surveys
 from inference.blocks import assign_roles, clear_of

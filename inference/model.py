@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from cube.errors import ModelError
-from cube.ledger import digest
 from cube.records.tables import read_table
 from cube.records.traits import FLAG_TRAITS, NUMBER_TRAITS, TEXT_TRAITS
+from cube.storage.ledger import digest
 from inference import checkpoint
 from inference.ensemble import Ensemble
 from inference.habitats import HabitatMapper

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from cube import releases
-from cube.build import require_complete
 from cube.config import Config
+from cube.engine.build import require_complete
+from cube.engine.workers import Workers, run
 from cube.errors import ConfigError, CubeError
-from cube.ledger import Ledger, digest
-from cube.overviews import Overviews, build_overviews
+from cube.pyramids.overviews import Overviews, build_overviews
 from cube.records.traits import traits_attributes
-from cube.store import CubeStore, open_cube
-from cube.workers import Workers, run
+from cube.storage import releases
+from cube.storage.ledger import Ledger, digest
+from cube.storage.store import CubeStore, open_cube
 from inference import products
 from inference.cascade import Job, run_unit
 from inference.indicators import applicable

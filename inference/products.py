@@ -20,11 +20,11 @@ from cube.layers import (
     indicator,
     occurrence,
 )
-from cube.leaves import set_attributes
-from cube.levels import make_levels
-from cube.pyramid import Pyramid
-from cube.releases import group_of
-from cube.store import CubeStore
+from cube.pyramids.levels import make_levels
+from cube.pyramids.pyramid import Pyramid
+from cube.storage.leaves import set_attributes
+from cube.storage.releases import group_of
+from cube.storage.store import CubeStore
 from inference.indicators import Indicator
 
 TOP_HABITATS = 3

@@ -15,7 +15,7 @@ from cube.inputs import INPUTS
 from cube.layers import Layer
 from cube.records.cells import CubeSource
 from cube.records.places import Places, SampleSource
-from cube.store import CubeStore, resolution_of
+from cube.storage.store import CubeStore, resolution_of
 from inference.network import bilinear
 from inference.samples import Predictors
 

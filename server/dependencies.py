@@ -13,13 +13,13 @@ from typing import Annotated, Any, Final
 
 from fastapi import Path, Request, Response
 
-from server import palettes
+from server.drawing import palettes
+from server.drawing.tiles import MEDIA, Style, TileRequest, style_of
+from server.drawing.tms import NAMES as tms_names  # noqa: N811  a constant under the name that it has had here
+from server.drawing.tms import size_of, tile_matrix_set
 from server.errors import NotFoundError, WrongRequestError
-from server.layers import MapLayer
-from server.snapshot import Snapshot
-from server.tiles import MEDIA, Style, TileRequest, style_of
-from server.tms import NAMES as tms_names  # noqa: N811  a constant under the name that it has had here
-from server.tms import size_of, tile_matrix_set
+from server.reading.layers import MapLayer
+from server.reading.snapshot import Snapshot
 
 MAX_ZOOM: Final = 24
 TMS_NAMES: Final = tms_names

@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cube.engine.transient import is_transient
 from cube.errors import CubeError
-from cube.transient import is_transient
 
 RETRY_SECONDS: Final = 5  # what Retry-After tells a client whose answer we could not give
 _UNAVAILABLE: Final = "The cube cannot be read at the moment; try again."

@@ -1,4 +1,4 @@
-"""The routes of one cube: catalogue, legends and tiles; what else it answers is put together in `server.queries`.
+"""The routes of one cube: catalogue, legends and tiles; what else it answers is put together in `server.asking.queries`.
 
 titiler's TilerFactory opens the dataset that a `url` parameter names; ours serves the cube it was given, no other.
 The shape of the paths, TileJSON's model and the errors are titiler's.
@@ -10,19 +10,20 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from server import legend, tileroute
-from server.catalogue import TITLES
+from server import tileroute
+from server.asking.queries import queries_router
 from server.dependencies import (
     LayerParameter,
     json_answer,
     unchanged,
     validators,
 )
+from server.drawing import legend
+from server.drawing.zooms import opening_zoom, zooms
 from server.errors import WrongRequestError
-from server.layers import MapLayer
-from server.queries import queries_router
-from server.snapshot import ServedCube, Snapshot
-from server.zooms import opening_zoom, zooms
+from server.reading.catalogue import TITLES
+from server.reading.layers import MapLayer
+from server.reading.snapshot import ServedCube, Snapshot
 
 
 def layer_document(snapshot: Snapshot, layer: MapLayer, root: str) -> dict[str, Any]:

@@ -15,18 +15,19 @@ from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 
 from cube.errors import CubeError
-from server import metrics, resample
-from server.access import AccessLog
-from server.compression import Compression
+from server.drawing import resample
 from server.errors import ErrorGuard, add_handlers
 from server.factory import cube_router
-from server.io import ChunkCache
-from server.keys import Keys
-from server.layers import slug
-from server.limits import Limits
+from server.operating import metrics
+from server.operating.access import AccessLog
+from server.operating.compression import Compression
+from server.operating.keys import Keys
+from server.operating.limits import Limits
+from server.operating.settings import Settings
 from server.problem import COMMON
-from server.settings import Settings
-from server.snapshot import ServedCube
+from server.reading.io import ChunkCache
+from server.reading.layers import slug
+from server.reading.snapshot import ServedCube
 
 ENVIRONMENT: Final = "FLORACUBE_CUBES"
 _PAGE: Final = Path(__file__).with_name("page")

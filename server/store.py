@@ -20,7 +20,7 @@ from fastapi import Path as PathParameter
 from fastapi.responses import StreamingResponse
 
 from server.errors import NotFoundError
-from server.snapshot import ServedCube
+from server.reading.snapshot import ServedCube
 
 BLOCK: Final = 4 * 2**20  # bytes held of one answer at a time
 _SEGMENT: Final = r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,119}"

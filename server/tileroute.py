@@ -15,13 +15,13 @@ from typing import Any, Final, TypeVar
 
 from fastapi import APIRouter, Request, Response
 
-from server import palettes, tiles
 from server.dependencies import MAX_ZOOM, StyleParameters, tile_request, unchanged, validators
+from server.drawing import palettes, tiles
+from server.drawing.tms import NAMES
 from server.errors import InvalidParameterError
-from server.io import NotHeldError
-from server.layers import MapLayer
-from server.snapshot import ServedCube, Snapshot
-from server.tms import NAMES
+from server.reading.io import NotHeldError
+from server.reading.layers import MapLayer
+from server.reading.snapshot import ServedCube, Snapshot
 
 T = TypeVar("T")
 # Tiles wait for a processor in the order in which they came: more threads would only take turns, and each would be late.

@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from cube import backends, releases, standing
+from cube import standing
 from cube.check.house import House
 from cube.check.promise import Finding, promise
 from cube.grid import RESOLUTIONS, Region
-from cube.ledger import digest, mark
-from cube.squares import Square, tree
+from cube.pyramids.squares import Square, tree
+from cube.storage import backends, releases
+from cube.storage.ledger import digest, mark
 
 BUILD: Final = "run `floracube build` until it ends well"
 PREDICT: Final = "run `floracube predict` again with that --version"

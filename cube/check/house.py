@@ -12,11 +12,11 @@ from typing import Any
 
 import zarr
 
-from cube import releases
 from cube.grid import CELL, RESOLUTIONS
 from cube.inputs import INPUTS
 from cube.layers import COMPOSITION, Layer, habitat_entropy, habitat_level, habitat_probability, indicator, occurrence
-from cube.store import CubeStore
+from cube.storage import releases
+from cube.storage.store import CubeStore
 
 Document = Mapping[str, Any]
 

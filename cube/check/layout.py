@@ -11,8 +11,8 @@ from cube import conventions
 from cube.check.house import Document, House, Leaf, dims
 from cube.check.promise import Finding, promise
 from cube.grid import CELL
-from cube.leaves import shards
-from cube.store import CubeStore
+from cube.storage.leaves import shards
+from cube.storage.store import CubeStore
 
 BUILD: Final = "remove the layer and build it again"
 CODE: Final = "it was written by other code than this; build the cube again with this version"

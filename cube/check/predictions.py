@@ -13,15 +13,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cube import releases, standing
+from cube import standing
 from cube.check.completeness import PREDICT
 from cube.check.house import House, as_layer
 from cube.check.promise import Finding, promise_of_values
 from cube.check.reading import again, blocks, inside, read, read_map
-from cube.coarsen import valid_cells
 from cube.grid import CELL, Unit, Window
 from cube.inputs import INPUTS
 from cube.layers import NO_SPECIES
+from cube.pyramids.coarsen import valid_cells
+from cube.storage import releases
 
 Array = NDArray[Any]
 STEPS: Final = 250  # of a stored probability

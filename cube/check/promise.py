@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from cube.check.house import House
 from cube.errors import FloracubeError
-from cube.store import open_cube
+from cube.storage.store import open_cube
 
 MOST: Final = 1000  # findings that are kept of one promise: a cube that is wrong everywhere is wrong in one way
 SHOWN: Final = 5  # of them for a person

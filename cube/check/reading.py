@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from cube.check.house import House, Leaf
 from cube.grid import CELL, Region, Unit
 from cube.inputs import INPUTS
-from cube.leaves import SPECIES_PER_SHARD
-from cube.store import resolution_of
+from cube.storage.leaves import SPECIES_PER_SHARD
+from cube.storage.store import resolution_of
 
 Array = NDArray[Any]
 

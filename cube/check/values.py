@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from cube import releases, standing
+from cube import standing
 from cube.check.completeness import BUILD, receipts_of, squares_with_receipts, stages
 from cube.check.house import House, as_layer
 from cube.check.promise import Finding, promise_of_values
 from cube.check.reading import again, blocks, inside, read
-from cube.coarsen import valid_cells
 from cube.inputs import INPUTS
-from cube.ledger import checksum
-from cube.pyramid import Pyramid, square_values
+from cube.pyramids.coarsen import valid_cells
+from cube.pyramids.pyramid import Pyramid, square_values
+from cube.storage import releases
+from cube.storage.ledger import checksum
 
 
 @promise_of_values

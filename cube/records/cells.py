@@ -12,7 +12,7 @@ from cube.grid import CELL, FINE, Region, Unit, Window
 from cube.inputs import INPUTS
 from cube.layers import Layer
 from cube.records.places import Floats, Places
-from cube.store import CubeStore, resolution_of
+from cube.storage.store import CubeStore, resolution_of
 
 PIXELS: int = CELL // FINE  # of 10 m, along a side of a cell
 

@@ -20,7 +20,7 @@ from cube.sources.published import Published, published
 from cube.sources.reader import file_states
 from cube.sources.templates import RasterFile, expand
 from cube.sources.warp import PixelRules, check_raster, is_remote, is_there, read_raster
-from cube.store import resolution_of
+from cube.storage.store import resolution_of
 
 NAMED: int = 3  # missing files that a sentence names
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cube.store import CubeStore
+from cube.storage.store import CubeStore
 from tests.support.good_cube import make_good_cube
 
 

@@ -15,12 +15,12 @@ import rasterio
 import zarr.storage
 from distributed import LocalCluster
 
-from cube import lock
-from cube.build import build
+from cube.engine.build import build
+from cube.engine.workers import Workers
 from cube.errors import WorkersError
 from cube.inputs import INPUTS
-from cube.store import open_cube, resolution_of
-from cube.workers import Workers
+from cube.storage import lock
+from cube.storage.store import open_cube, resolution_of
 from tests.support.builds import REGION, last_report, receipts_hold, stored, write_config, write_raster
 
 PATIENT = Workers(first_wait=0.0)

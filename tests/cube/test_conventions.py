@@ -19,8 +19,8 @@ from cube.conventions import multiscale_attributes
 from cube.grid import CELL, COARSE, FINE, Region
 from cube.inputs import INPUTS
 from cube.layers import COMPOSITION, Layer, habitat_entropy, habitat_level, indicator, occurrence
-from cube.leaves import set_attributes
-from cube.store import create_cube, resolution_of
+from cube.storage.leaves import set_attributes
+from cube.storage.store import create_cube, resolution_of
 
 REGION = Region(4455, 2663, 4498, 2680, 10)
 RULES = {

@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 
 import floracube
 from cube import export as module
-from cube import releases
 from cube.errors import CubeError
 from cube.export import export
 from cube.grid import Region, unproject
 from cube.inputs import INPUTS
 from cube.layers import habitat_level
-from cube.store import CubeStore, create_cube
+from cube.storage import releases
+from cube.storage.store import CubeStore, create_cube
 from tests.support.good_cube import HABITATS, SPECIES, STEPS, copy_of
 
 GDALINFO = shutil.which("gdalinfo")

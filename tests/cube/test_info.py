@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import floracube
 from cube.grid import Region
 from cube.info import describe, text
-from cube.store import CubeStore, create_cube
+from cube.storage.store import CubeStore, create_cube
 from tests.support.good_cube import LAYERS, copy_of
 
 

@@ -12,7 +12,7 @@ import floracube
 from cube.errors import CubeError
 from cube.grid import Region
 from cube.inputs import INPUTS
-from cube.store import CubeStore, create_cube, resolution_of
+from cube.storage.store import CubeStore, create_cube, resolution_of
 from tests.support.good_cube import LAYERS, SPECIES, STEPS
 
 

@@ -11,7 +11,7 @@ import yaml
 from cube.config import Config, load_config
 from cube.grid import Region, unproject
 from cube.inputs import INPUTS
-from cube.store import CubeStore, create_cube, resolution_of
+from cube.storage.store import CubeStore, create_cube, resolution_of
 from inference.dataset import load_dataset
 from tests.support.geoplant import write_cube, write_table
 

@@ -15,7 +15,7 @@ from cube.records.cells import CubeSource
 from cube.records.geoplant.dataset import GeoPlant
 from cube.records.geoplant.source import FileSource
 from cube.records.places import Places, places_of
-from cube.store import CubeStore, create_cube, resolution_of
+from cube.storage.store import CubeStore, create_cube, resolution_of
 from inference.batches import predict_surveys
 from inference.cascade import Cells, blur
 from inference.ensemble import Ensemble

@@ -18,11 +18,12 @@ import zarr
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from cube import layers, releases
+from cube import layers
 from cube.grid import COARSE, FINE, Region
 from cube.inputs import INPUTS
 from cube.layers import Layer
-from cube.store import CubeStore, create_cube
+from cube.storage import releases
+from cube.storage.store import CubeStore, create_cube
 from server.main import ENVIRONMENT, create_app
 
 # 25 x 18 km, grown to 30 x 20 km: 3 x 2 units of 10 km, with an empty rim inside the arrays.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import hostile
-from cube.store import CubeStore
+from cube.storage.store import CubeStore
 
 
 def test_hostile_requests_get_no_server_error_touch_nothing_else_and_leave_no_memory(cube: CubeStore) -> None:

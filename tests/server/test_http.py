@@ -15,11 +15,12 @@ from PIL import Image
 from starlette.testclient import TestClient
 from titiler.core.models.mapbox import TileJSON
 
-from cube import grid, releases
+from cube import grid
 from cube.grid import Region
-from cube.store import CubeStore, create_cube
-from server import snapshot as snapshots
+from cube.storage import releases
+from cube.storage.store import CubeStore, create_cube
 from server.main import ENVIRONMENT, app_from_environment, create_app
+from server.reading import snapshot as snapshots
 
 CENTRE = (16.77, 49.02)
 RICHNESS = "/layers/indicators.richness"

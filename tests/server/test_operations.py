@@ -19,12 +19,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from cube.errors import ConfigError
-from cube.store import CubeStore
-from server import limits
+from cube.storage.store import CubeStore
 from server.errors import ErrorGuard, StoreError
-from server.limits import Limits
 from server.main import create_app
-from server.settings import Settings
+from server.operating import limits
+from server.operating.limits import Limits
+from server.operating.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 TILE = "/layers/indicators.richness/tiles/WebMercatorQuad/11/1119/702.png"
@@ -63,7 +63,7 @@ def test_a_failing_store_is_503_with_retry_after_and_answers_again_when_it_is_ba
         raise StoreError("/secret/path: read failed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("server.shards.fetch", broken)
+        patch.setattr("server.reading.shards.fetch", broken)
         answer = client.get(TILE)
         assert (answer.status_code, answer.json()["error"]) == (503, "store_unavailable")
         assert "retry-after" in answer.headers

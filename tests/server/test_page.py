@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 
-from cube.store import CubeStore
+from cube.storage.store import CubeStore
 from server.main import create_app
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the page is tested with Playwright")

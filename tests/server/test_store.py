@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from cube.store import CubeStore
+from cube.storage.store import CubeStore
 from server.errors import NotFoundError
 from server.main import create_app
 from server.store import ServedStore, byte_range

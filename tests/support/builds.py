@@ -13,9 +13,9 @@ import yaml
 from cube.config import Config, load_config
 from cube.grid import Region, eea_corner
 from cube.inputs import INPUTS
-from cube.ledger import checksum
-from cube.squares import tree
-from cube.store import CubeStore, resolution_of
+from cube.pyramids.squares import tree
+from cube.storage.ledger import checksum
+from cube.storage.store import CubeStore, resolution_of
 
 REGION = Region(4700, 2850, 4720, 2870, 10)  # 2 x 2 units, one level of overviews
 SHARED = ({"layer": "bioclim", "raster": "bio.tif"}, {"layer": "srtm", "raster": "srtm.tif"})

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cube import releases
-from cube.build import UnitTask, build_unit, make_groups
+from cube.engine.build import UnitTask, build_unit, make_groups
+from cube.engine.workers import Workers
 from cube.grid import Region, Unit
 from cube.inputs import INPUTS
 from cube.layers import COMPOSITION, Layer
-from cube.ledger import Ledger, checksum, digest
-from cube.overviews import Overviews, build_overviews
-from cube.pyramid import Pyramid
-from cube.store import CubeStore, create_cube, open_cube, resolution_of
-from cube.workers import Workers
+from cube.pyramids.overviews import Overviews, build_overviews
+from cube.pyramids.pyramid import Pyramid
+from cube.storage import releases
+from cube.storage.ledger import Ledger, checksum, digest
+from cube.storage.store import CubeStore, create_cube, open_cube, resolution_of
 from inference import products
 from inference.indicators import INDICATORS
 

@@ -20,8 +20,8 @@ import rasterio
 import yaml
 import zarr
 
-from cube.build import build
 from cube.config import Config, load_config
+from cube.engine.build import build
 from cube.grid import Region
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +100,7 @@ def undisturbed(folder: Path) -> Path:
 def _start(config: Config) -> BaseProcess:
     # Forked from a server that has imported everything: a moment falls into the build and not into Python's start.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["cube.build"])
+    context.set_forkserver_preload(["cube.engine.build"])
     process = context.Process(target=build, args=(config,))
     process.start()
     return process

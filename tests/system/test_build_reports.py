@@ -11,10 +11,10 @@ import pytest
 import rasterio
 from affine import Affine
 
-from cube.build import build
+from cube.engine.build import build
+from cube.engine.workers import Workers
 from cube.grid import Region, Unit
-from cube.store import open_cube
-from cube.workers import Workers
+from cube.storage.store import open_cube
 from tests.support.builds import REGION, last_report, receipts_hold, write_config, write_raster
 from tests.support.s3 import FaultyS3
 from tests.support.scenes import Scenes

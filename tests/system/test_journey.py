@@ -21,8 +21,8 @@ import yaml
 from rio_cogeo.cogeo import cog_validate
 
 import floracube as front
-from cube import releases
-from cube.store import CubeStore, open_cube
+from cube.storage import releases
+from cube.storage.store import CubeStore, open_cube
 from tests.system.conftest import ROOT, floracube
 
 

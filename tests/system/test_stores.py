@@ -17,10 +17,10 @@ import yaml
 import zarr
 
 import floracube
-from cube.build import build
 from cube.config import load_config
+from cube.engine.build import build
 from cube.grid import Region
-from cube.store import open_cube
+from cube.storage.store import open_cube
 from tests.support.s3 import FaultyS3
 from tests.support.web import served
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import zarr
 
+from cube.engine.workers import Workers
 from cube.grid import Unit
 from cube.inputs import INPUTS
 from cube.layers import Layer
-from cube.ledger import Ledger, checksum, mark
-from cube.overviews import Overviews, build_overviews
-from cube.pyramid import Pyramid
-from cube.store import CubeStore, resolution_of
-from cube.workers import Workers
+from cube.pyramids.overviews import Overviews, build_overviews
+from cube.pyramids.pyramid import Pyramid
+from cube.storage.ledger import Ledger, checksum, mark
+from cube.storage.store import CubeStore, resolution_of
 from inference import products
 from inference.indicators import INDICATORS
 from tests.support.good_cube import HABITATS, LAYERS, REGION

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from cube.store import CubeStore
+from cube.storage.store import CubeStore
 from tests.cube.check.damage import SECOND, SQUARE, UNIT, attribute, climb, document, metadata, remove, values
 
 Damage = Callable[[CubeStore], object]

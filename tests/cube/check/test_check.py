@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import floracube
 from cube.check import check, text
 from cube.check.promise import registered
-from cube.store import CubeStore
+from cube.storage.store import CubeStore
 from tests.cube.check.damage import SECOND, attribute
 from tests.cube.check.damages import BROKEN, BROKEN_VALUES, SLOPE, Damage
 from tests.support.good_cube import copy_of

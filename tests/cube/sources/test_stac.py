@@ -18,12 +18,12 @@ import stackstac
 from affine import Affine
 
 from cube.config import StacSearch
+from cube.engine.transient import is_transient
 from cube.errors import ConfigError, SourceError
 from cube.grid import Region
 from cube.sources import stack
 from cube.sources.sentinel2 import WANTED, composite
 from cube.sources.stac import PLANETARY_COMPUTER, Scene, _address, _client
-from cube.transient import is_transient
 from tests.support.scenes import Scenes, opened
 
 REGION = Region(4700, 2850, 4720, 2860, 10)

@@ -16,7 +16,7 @@ from cube.records.geoplant.images import encode_jpeg
 from cube.records.geoplant.published import CLIMATE_SCALE, PUBLISHED, bioclim
 from cube.records.geoplant.source import FileSource
 from cube.records.places import Places, SampleSource, places_of
-from cube.store import CubeStore, create_cube, resolution_of
+from cube.storage.store import CubeStore, create_cube, resolution_of
 from tests.support.geoplant import file_of, write_cube, write_jpeg, write_table, write_tiff
 
 REGION = Region(4700, 2850, 4710, 2860, 10)

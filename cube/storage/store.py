@@ -1,0 +1,226 @@
+"""Where cells are stored: create and open a cube by URL, its groups and sharded arrays, and whole-unit reads and writes.
+
+Layout and metadata only; which layers exist is said in `cube.layers`, when they are complete in `cube.storage.ledger`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import zarr
+import zarr.codecs
+import zarr.errors
+from numpy.typing import NDArray
+
+from cube import conventions, grid
+from cube.errors import CubeError
+from cube.grid import CELL, Region, Unit, Window
+from cube.layers import Layer
+from cube.storage import backends
+from cube.storage.backends import zarr_store
+from cube.storage.documents import Documents
+from cube.storage.leaves import add_labels, make_leaf, set_attributes
+
+FORMAT: Final = 1
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # Zarr warns that consolidated metadata and strings are not yet in the v3 specification and that
+    # current.json is no Zarr node: all three are decisions of our format, not news to a user.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"zarr.*")
+        warnings.filterwarnings("ignore", message=".*Zarr.*", category=UserWarning)
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"zarr.*")
+        yield
+
+
+@dataclass(frozen=True)
+class CubeStore(Documents):
+    """An opened cube: its URL, its region and its Zarr root."""
+
+    region: Region
+    root: zarr.Group
+    attributes: Mapping[str, Any]
+
+    # Groups and arrays.
+
+    def _node(self, path: str) -> zarr.Group | zarr.Array[Any] | None:
+        with _quiet():
+            try:
+                return self.root[path] if path else self.root
+            except (KeyError, FileNotFoundError):
+                return None
+
+    def groups(self, path: str = "") -> list[str]:
+        """Names of the groups directly below `path`, sorted; empty where `path` does not exist."""
+        node = self._node(path)
+        with _quiet():
+            return sorted(name for name, _ in node.groups()) if isinstance(node, zarr.Group) else []
+
+    def group(self, path: str) -> zarr.Group:
+        """The group at `path`; raises `CubeError` if there is none."""
+        node = self._node(path)
+        if not isinstance(node, zarr.Group):
+            raise CubeError(f"{self.url}: there is no group '{path}'; run the stage that writes it first.")
+        return node
+
+    def has(self, path: str) -> bool:
+        """Whether a group or array exists at `path`."""
+        return self._node(path) is not None
+
+    def array(self, path: str) -> zarr.Array[Any]:
+        """The array at `path`; raises `CubeError` if there is none."""
+        node = self._node(path)
+        if not isinstance(node, zarr.Array):
+            raise CubeError(f"{self.url}: there is no layer '{path}'; run the stage that writes it first.")
+        return backends.quickened(node, self.url)
+
+    def ensure_group(
+        self,
+        path: str,
+        layers: Sequence[Layer],
+        resolution: int = CELL,
+        level: int = 0,
+        labels: Mapping[str, NDArray[Any]] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        layer_attributes: Mapping[str, Any] | None = None,
+        consolidate: bool = True,
+    ) -> zarr.Group:
+        """Make the leaf group `path` with `layers` of this cube's region, their coordinates and CRS.
+
+        `labels` gives coordinate values of dimensions that the layers do not label themselves.
+        What exists already is left as it is, so a resumed run may call this again. Raises `CubeError` if a layer is there
+        already with other labels than these.
+        """
+        with _quiet():
+            self.root.require_group(path)
+            return make_leaf(self.root.store, self.region, path, layers, resolution, level, labels or {}, attributes or {},
+                             layer_attributes or {}, consolidate)  # fmt: skip
+
+    def write_table(self, path: str, columns: Mapping[str, NDArray[Any]], dim: str,
+                    attributes: Mapping[str, Mapping[str, Any]] | None = None) -> None:  # fmt: skip
+        """Write a table as a group of one-dimensional arrays along `dim`, replacing what was there."""
+        with _quiet():
+            group = self.root.create_group(path, overwrite=True)
+            for name, values in columns.items():
+                add_labels(group, name, values, dim, (attributes or {}).get(name))
+            zarr.consolidate_metadata(self.root.store, path=path)
+
+    def read_table(self, path: str) -> dict[str, NDArray[Any]]:
+        """All columns of the table at `path`; raises `CubeError` if there is none."""
+        group = self.group(path)
+        with _quiet():
+            return {name: np.asarray(array[:]) for name, array in group.arrays()}
+
+    # Whole units and windows, stored values.
+
+    def write_unit(self, path: str, unit: Unit, values: NDArray[Any], resolution: int = CELL,
+                   lead: slice | None = None) -> None:  # fmt: skip
+        """Write one whole unit (or a block `lead` of its first axis that is whole shards), stored values."""
+        square = self.region.square(unit, resolution)
+        rows, cols = square.slices
+        selection = (..., rows, cols) if lead is None else (lead, ..., rows, cols)
+        self.array(path)[selection] = values
+
+    def clear(self, path: str, window: Window) -> None:
+        """Remove the shards of a window of whole shards, whatever is in them: afterwards it reads as fill."""
+        node = self._node(path)
+        if isinstance(node, zarr.Array):
+            node[(..., *window.slices)] = node.fill_value
+
+    def read_window(self, path: str, window: Window, fill: int | float | None = None) -> NDArray[Any]:
+        """Stored values of a window of the last two axes; what lies outside the array is `fill` (its own fill)."""
+        array = self.array(path)
+        height, width = array.shape[-2:]
+        r0, r1 = max(window.row, 0), min(window.row + window.height, height)
+        c0, c1 = max(window.col, 0), min(window.col + window.width, width)
+        if (r0, c0, r1 - r0, c1 - c0) == (window.row, window.col, window.height, window.width):
+            return np.asarray(array[..., r0:r1, c0:c1])
+        shape = (*array.shape[:-2], window.height, window.width)
+        out = np.full(shape, array.fill_value if fill is None else fill, array.dtype)
+        if r0 < r1 and c0 < c1:
+            inner = (..., slice(r0 - window.row, r1 - window.row), slice(c0 - window.col, c1 - window.col))
+            out[inner] = array[..., r0:r1, c0:c1]
+        return out
+
+
+def create_cube(url: str, region: Region, title: str, about: Mapping[str, str | None] | None = None) -> CubeStore:
+    """Create the cube at `url`, or open it for writing if it is there already with the same region.
+
+    `about` are attributes of the whole (`license`, `attribution`, `note`). They and the title are written when the cube is
+    made and later only where they changed: a root that nobody writes cannot undo what another process did.
+    Raises `CubeError` if another region or unit was used, if there is another Zarr store, or the store cannot be written.
+    """
+    if not backends.writable(url):
+        raise CubeError(f"{url}: a cube on a web server can only be read; write to the folder or bucket that it serves.")
+    with _reaching(url, "the cube cannot be created here"), _quiet():
+        root = zarr.open_group(zarr_store(url, read_only=False), mode="a", zarr_format=3)
+        if "floracube" not in root.attrs:
+            if len(root.attrs):
+                raise CubeError(f"{url}: there is another Zarr store here already; choose another cube URL.")
+            west, south, east, north = region.bounds
+            root.update_attributes(  # all at once: a root that a kill left with some of them would pass for whole
+                {
+                    "floracube": {
+                        "format": FORMAT,
+                        "title": title,
+                        "unit_km": region.unit_km,
+                        "region_km": [west // 1000, south // 1000, east // 1000, north // 1000],
+                    },
+                    "title": title,
+                    "Conventions": "CF-1.11",
+                    **conventions.spatial_attributes(region, CELL),
+                }
+            )
+    cube = open_cube(url, writable=True)
+    if cube.region != region:
+        raise CubeError(
+            f"{url}: the cube there has region {cube.attributes['region_km']} km and units of"
+            f" {cube.region.unit_km} km, the configuration asks for {[b // 1000 for b in region.bounds]} km and"
+            f" {region.unit_km} km; choose another cube URL or remove the old cube."
+        )
+    set_attributes(cube.root, {k: v for k, v in (about or {}).items() if v})
+    return cube
+
+
+@contextmanager
+def _reaching(url: str, what: str) -> Iterator[None]:
+    """Whatever a store answers when a cube is opened becomes one sentence; the libraries behind it have errors of their own."""
+    try:
+        yield
+    except CubeError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise CubeError(f"{url}: {what} ({text}); check the URL, the credentials and your rights.") from error
+
+
+def open_cube(url: str, writable: bool = False) -> CubeStore:
+    """Open the cube at `url`; raises `CubeError` if there is none or its format is newer than ours."""
+    url = str(url).rstrip("/")
+    if writable and not backends.writable(url):
+        raise CubeError(f"{url}: a cube on a web server can only be read; write to the folder or bucket that it serves.")
+    with _reaching(url, "the store cannot be opened"), _quiet():
+        try:
+            root = zarr.open_group(zarr_store(url, read_only=not writable), mode="r+" if writable else "r",
+                                   use_consolidated=False)  # fmt: skip
+        except (FileNotFoundError, zarr.errors.GroupNotFoundError, KeyError) as error:
+            raise CubeError(f"{url}: there is no cube here; run `floracube build` first or check the path.") from error
+    about = root.attrs.get("floracube")
+    if not isinstance(about, dict):
+        raise CubeError(f"{url}: this Zarr store is not a floracube cube (its root has no 'floracube' attribute).")
+    if int(str(about["format"])) > FORMAT:
+        raise CubeError(f"{url}: cube format {about['format']} is newer than {FORMAT}; upgrade floracube to read it.")
+    west, south, east, north = about["region_km"]
+    return CubeStore(url, Region(west, south, east, north, about["unit_km"]), root, about)
+
+
+def resolution_of(layer: Layer) -> int:
+    """Pixel size of a layer in metres."""
+    return grid.RESOLUTIONS[layer.resolution]

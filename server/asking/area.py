@@ -1,0 +1,276 @@
+"""The report of an area: species, counts by status, indicators and habitat shares of the cells in a polygon or a named region."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Annotated, Any, Final
+
+import shapely
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from server.asking import outline, tally
+from server.asking.area_models import (
+    REQUEST_SCHEMA,
+    AreaHabitats,
+    AreaIndicator,
+    AreaReport,
+    AreaSpecies,
+    Count,
+    Counts,
+    Format,
+    HabitatShare,
+)
+from server.asking.gate import HEAVY
+from server.asking.outline import OutlineError
+from server.asking.regions import Regions
+from server.asking.report import MEDIA, written
+from server.asking.requested import release_of
+from server.asking.tally import AreaTooLargeError, Cells
+from server.dependencies import unchanged, validators
+from server.errors import NotFoundError
+from server.reading.catalogue import species_status, text
+from server.reading.layers import MapLayer
+from server.reading.snapshot import ServedCube, Snapshot
+
+# The largest area of one report, square kilometres: a large country. FLORACUBE_AREA_KM2 says otherwise.
+LIMIT: Final = "FLORACUBE_AREA_KM2"
+MAX_KM2: Final = 1_000_000.0
+# Cells of the box around an area that are read at most; a larger box is read at a coarser level.
+CELLS: Final = "FLORACUBE_AREA_CELLS"
+MAX_CELLS: Final = 250_000.0
+THREATENED: Final = ("CR", "EN", "VU")
+_INTERVALS: Final = (
+    "An area's interval goes from the mean of its cells' lower bounds to the mean of their upper bounds. It holds the area's"
+    " mean wherever every cell's value lies within its own interval, as if all cells erred together; it is wider than a"
+    " confidence interval of the mean, for which one would have to know how errors of neighbouring cells go together."
+)
+_COVERAGE: Final = (
+    "coverage is the share of mapped cells in whose most likely list of species (the set that maximises expected F1) the"
+    " species is; mean_probability is the mean over the cells of the probability of occurrence in one plot, and"
+    " expected_cells their sum."
+)
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The report, as JSON, CSV or a printable page.",
+          "content": {"text/csv": {"schema": {"type": "string"}}, "text/html": {"schema": {"type": "string"}}}},
+    404: {"description": "A region that is not known, or an area outside the cube."},
+    413: {"description": "An area, an outline or a body that is too large."},
+    422: {"description": "What is no valid polygon."},
+}  # fmt: skip
+FormatParameter = Annotated[Format | None, Query(alias="format", description="Instead of the Accept header.")]
+ThresholdParameter = Annotated[float, Query(ge=0, le=1, description="Least probability in the best cell of a listed species.")]
+
+
+def router(cube: ServedCube, regions: Regions) -> APIRouter:
+    """`/area` of one cube, by POST of an outline or by GET of a region's name."""
+    routes = APIRouter(tags=["queries"])
+    requested = Depends(release_of(cube))
+
+    body = {"required": True, "content": {"application/json": {"schema": REQUEST_SCHEMA},
+                                          "application/geo+json": {"schema": REQUEST_SCHEMA}}}  # fmt: skip
+
+    @routes.post("/area", summary="Report of a polygon or a named region", response_model=AreaReport, responses=_ANSWERS,
+                 openapi_extra={"requestBody": body})  # fmt: skip
+    async def of_outline(
+        request: Request,
+        form: FormatParameter = None,
+        threshold: ThresholdParameter = 0.05,
+        snapshot: Snapshot = requested,
+    ) -> Response:
+        """GeoJSON in longitude and latitude, or `{"region": "Austria"}`. Large areas are read at a coarser level, see `level`."""
+        document = _document(await request.body())
+        chosen = form or _accepted(request)
+        answer = await HEAVY.run(lambda: written(_report(snapshot, regions, document, threshold), chosen))
+        return Response(answer, media_type=MEDIA[chosen], headers={"Cache-Control": "no-store", **_guarded(chosen)})
+
+    @routes.get("/area", summary="Report of a named region", response_model=AreaReport, responses=_ANSWERS)
+    async def of_region(
+        request: Request,
+        region: Annotated[str, Query(min_length=1, max_length=200, description="A name of /regions.")],
+        kind: Annotated[str | None, Query(max_length=100, description="Such as countries.")] = None,
+        form: FormatParameter = None,
+        threshold: ThresholdParameter = 0.05,
+        snapshot: Snapshot = requested,
+    ) -> Response:
+        """The same report at an address that can be linked and printed."""
+        chosen = form or _accepted(request)
+        headers = {**validators(snapshot, request), "Vary": "Accept", **_guarded(chosen)}
+        headers["ETag"] = f'{headers["ETag"][:-1]}-{chosen}-{regions.token}"'
+        if (cached := unchanged(request, headers)) is not None:
+            return cached
+        document = {"region": region, **({} if kind is None else {"kind": kind})}
+        answer = await HEAVY.run(lambda: written(_report(snapshot, regions, document, threshold), chosen))
+        return Response(answer, media_type=MEDIA[chosen], headers=headers)
+
+    return routes
+
+
+def _document(body: bytes) -> Any:
+    """The JSON of a request; raises `OutlineError`. NaN and infinity are not JSON, whatever Python says."""
+
+    def refuse(constant: str) -> float:
+        raise OutlineError(f"{constant} is not a number of JSON.")
+
+    try:
+        return json.loads(body, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        raise OutlineError("The body is not JSON; send a GeoJSON polygon or the name of a region.") from None
+
+
+def _accepted(request: Request) -> Format:
+    """The first of our formats that the Accept header names; JSON where it names none."""
+    for part in request.headers.get("accept", "").split(","):
+        for form, media in MEDIA.items():
+            if part.split(";")[0].strip().lower() == media:
+                return form
+    return "json"
+
+
+def _guarded(form: Format) -> dict[str, str]:
+    # The page needs nothing from anywhere, so nothing is allowed to come.
+    policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    return {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"} if form == "html" else {}
+
+
+def _report(snapshot: Snapshot, regions: Regions, document: Any, threshold: float) -> AreaReport:
+    if isinstance(document, dict) and "region" in document:
+        name, shape = regions.find(document["region"], document.get("kind"))
+    else:
+        name, shape = "Area", outline.parse(document)
+    return describe(snapshot, shape, name, threshold)
+
+
+def describe(snapshot: Snapshot, shape: shapely.Geometry, name: str, threshold: float) -> AreaReport:
+    """The report of a shape in degrees (WGS 84).
+
+    Raises `NotFoundError` outside the mapped region, `AreaTooLargeError` beyond the limit of area.
+    """
+    inside = outline.on_grid(shape, snapshot.region)
+    if inside.is_empty:
+        raise NotFoundError(f"{name} lies outside the mapped region.")
+    limit = _setting(LIMIT, MAX_KM2)
+    if inside.area / 1e6 > limit:
+        raise AreaTooLargeError(f"{name} has {inside.area / 1e6:,.0f} km2 inside the map; one report takes {limit:,.0f} km2.")
+    cells = tally.find_cells(snapshot, inside, int(_setting(CELLS, MAX_CELLS)))
+    species, mapped = _species(snapshot, cells, threshold)
+    cell_km2 = (cells.cell_m / 1000) ** 2
+    indicators, habitats = _indicators(snapshot, cells), _habitats(snapshot, cells, cell_km2)
+    mapped = mapped or max([*(i.cells for i in indicators), *(h.cells for h in habitats)], default=0)
+    return AreaReport(
+        name=name,
+        release=snapshot.release,
+        level=cells.level,
+        cell_m=cells.cell_m,
+        km2=_round(outline.square_kilometres(shape)),
+        inside_km2=_round(inside.area / 1e6),
+        cells=cells.count,
+        mapped_cells=mapped,
+        mapped_km2=_round(mapped * cell_km2),
+        threshold=threshold,
+        counts=_counts(species),
+        species=species,
+        indicators=indicators,
+        habitats=habitats,
+        notes=_notes(cells),
+    )
+
+
+def _setting(name: str, default: float) -> float:
+    try:
+        return float(os.environ.get(name, default))
+    except ValueError:
+        return default
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def _notes(cells: Cells) -> list[str]:
+    notes = ["A cell belongs to the area if its centre lies in it.", _COVERAGE, _INTERVALS]
+    if cells.tiny:
+        notes.insert(0, f"The area holds the centre of no cell; the cell of {cells.cell_m} m at its middle stands for it.")
+    if cells.level:
+        notes.insert(0, f"The area is large: its cells of {cells.cell_m} m (pyramid level {cells.level}) were read, means of the"
+                        " 50 m cells below them (habitats: the most frequent one).")  # fmt: skip
+    return notes
+
+
+def _species(snapshot: Snapshot, cells: Cells, threshold: float) -> tuple[list[AreaSpecies], int]:
+    """Listed species, the most probable first, and the number of mapped cells."""
+    maps = snapshot.catalogue.find(product="species")
+    if not maps:
+        return [], 0
+    sums, table = tally.species_sums(snapshot, maps[0], cells), snapshot.catalogue.species
+    rows = {str(name): row for row, name in enumerate(table.get("scientific_name", ()))}
+    mapped = int(sums.cells.max(initial=0))
+    found = []
+    for layer in maps:
+        (index,) = layer.lead
+        count, highest = int(sums.cells[index]), float(sums.most[index]) * layer.scale
+        if count and highest >= threshold:
+            row = rows.get(layer.title)
+            found.append(_one(layer, table, row, count, float(sums.steps[index]) * layer.scale, highest, sums.listed))
+    found.sort(key=lambda entry: (-entry.mean_probability, entry.name))
+    return found, mapped
+
+
+def _one(layer: MapLayer, table: Any, row: int | None, count: int, total: float, highest: float, listed: Any) -> AreaSpecies:
+    return AreaSpecies(
+        id=layer.id,
+        name=layer.title,
+        vernacular="" if row is None else text(table, "vernacular_name", row),
+        coverage=None if listed is None or row is None else _round(int(listed[row]) / count),
+        mean_probability=_round(total / count),
+        highest_probability=_round(highest),
+        expected_cells=_round(total),
+        **({} if row is None else species_status(table, row)),
+    )
+
+
+def _counts(species: list[AreaSpecies]) -> Counts:
+    def of(chosen: list[AreaSpecies]) -> Count:
+        return Count(species=len(chosen), expected_per_plot=_round(sum(s.mean_probability for s in chosen)))
+
+    return Counts(
+        listed=of(species),
+        threatened=of([s for s in species if s.iucn in THREATENED]),
+        protected=of([s for s in species if s.protected]),
+        invasive=of([s for s in species if s.invasive]),
+        endemic=of([s for s in species if s.endemic]),
+    )
+
+
+def _indicators(snapshot: Snapshot, cells: Cells) -> list[AreaIndicator]:
+    found = []
+    for layer in snapshot.catalogue.find(product="indicators"):
+        own = tally.value_sums(snapshot, layer, cells)
+        if own.cells:
+            bounds = [snapshot.catalogue.by_id.get(f"{layer.id}.{bound}") for bound in ("lower", "upper")]
+            lower, upper = (None if b is None else _round(tally.value_sums(snapshot, b, cells).mean) for b in bounds)
+            found.append(AreaIndicator(
+                id=layer.id, title=layer.title, units=layer.units, cells=own.cells, mean=_round(own.mean), lower=lower,
+                upper=upper, lowest=_round(own.lowest), highest=_round(own.highest),
+            ))  # fmt: skip
+    return found
+
+
+def _habitats(snapshot: Snapshot, cells: Cells, cell_km2: float) -> list[AreaHabitats]:
+    found = []
+    for layer in snapshot.catalogue.find(product="habitats"):
+        if layer.kind != "class":
+            continue
+        counts, known = tally.class_counts(snapshot, layer, cells), {entry.value: entry for entry in layer.classes}
+        total = sum(counts.values())
+        shares = [
+            HabitatShare(
+                value=known[value].code or value if value in known else value,
+                label=known[value].label if value in known else f"class {value}",
+                colour=known[value].colour if value in known else "#808080",
+                share=_round(number / total),
+                km2=_round(number * cell_km2),
+            )
+            for value, number in sorted(counts.items(), key=lambda pair: -pair[1])
+        ]
+        found.append(AreaHabitats(level=layer.id.removeprefix("habitats."), title=layer.title, cells=total, shares=shares))
+    return found

@@ -1,0 +1,149 @@
+"""A window of any layer as a Cloud Optimized GeoTIFF: its values with legend and scale, or the picture that the map shows.
+
+Values are written by `cube.export`; here are the limits, the picture, and the route.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+
+import numpy as np
+from affine import Affine
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from cube import grid
+from cube.errors import CubeError
+from cube.grid import Window
+from server.asking.gate import HEAVY
+from server.asking.requested import release_of
+from server.dependencies import LayerParameter, StyleParameters, unchanged, validators
+from server.drawing.tiles import Style, style_of
+from server.errors import NotFoundError, RequestError, WrongRequestError
+from server.reading.layers import MapLayer, continuous_colours, continuous_index
+from server.reading.snapshot import ServedCube, Snapshot
+
+if TYPE_CHECKING:
+    from cube.selection import Selection
+
+MAX_PIXELS: Final = 2048 * 2048  # of one window: 100 x 100 km at 50 m
+MEDIA: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
+_NUMBER: Final = r"-?\d{1,3}(\.\d{1,15})?"
+_BBOX: Final = rf"^{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}$"
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The file.", "content": {"image/tiff": {"schema": {"type": "string", "format": "binary"}}}},
+    404: {"description": "No such layer or level, or a window outside the cube."},
+    413: {"description": "More pixels than one file may hold."},
+}
+
+
+class WindowTooLargeError(RequestError):
+    """A window of more pixels than one answer may hold (413)."""
+
+    status: ClassVar[int] = 413
+    name: ClassVar[str] = "window_too_large"
+
+
+def router(cube: ServedCube) -> APIRouter:
+    """`/layers/{id}/cog` of one cube."""
+    routes = APIRouter(tags=["tiles"])
+    requested = Depends(release_of(cube))
+
+    @routes.get("/layers/{layer_id}/cog", summary="A window of a layer as a COG", responses=_ANSWERS, response_class=Response)
+    async def window(
+        request: Request,
+        layer_id: LayerParameter,
+        bbox: Annotated[str | None, Query(pattern=_BBOX, max_length=100, description="West,south,east,north in degrees.")] = None,
+        level: Annotated[
+            int, Query(ge=0, le=20, description="Pyramid level: 0 is the finest, each further one half as fine.")
+        ] = 0,
+        style: Annotated[Literal["values", "picture"], Query(description="Values with scale and legend, or colours.")] = "values",
+        colormap: Annotated[str | None, Query(max_length=40, description="Another palette, of a picture.")] = None,
+        rescale: Annotated[str | None, Query(max_length=60, description="Another range of a picture, `low,high`.")] = None,
+        snapshot: Snapshot = requested,
+    ) -> Response:
+        """The pixels of the cube that the box touches, neither turned nor resampled, in EPSG:3035."""
+        layer, drawn = snapshot.layer(layer_id), StyleParameters(colormap, rescale)
+        drawn.check(layer)
+        if style == "values" and (colormap or rescale):
+            raise WrongRequestError("colormap and rescale are of a picture; ask for style=picture.")
+        headers = validators(snapshot, request)
+        headers["Content-Disposition"] = f'attachment; filename="{layer.id}.{level}.tif"'
+        if (cached := unchanged(request, headers)) is not None:
+            return cached
+        box = None if bbox is None else tuple(float(part) for part in bbox.split(","))
+        own = drawn.style(snapshot, layer) if style == "picture" else None
+        body = await HEAVY.run(lambda: cog(snapshot, layer, box, level, style == "picture", own))
+        return Response(body, media_type=MEDIA, headers=headers)
+
+    return routes
+
+
+def cog(snapshot: Snapshot, layer: MapLayer, bbox: tuple[float, ...] | None, level: int, picture: bool = False,
+        style: Style | None = None) -> bytes:  # fmt: skip
+    """The file: values of the cube, or with `picture` the colours of the map (`style`: others than the layer's own).
+
+    Raises `WrongRequestError` for a box that is none, `NotFoundError` outside the cube, `WindowTooLargeError`.
+    """
+    # Imported with the first window: GDAL and what is around it cost the start more than all else of the server.
+    import rasterio
+
+    from cube.export import CACHE_BYTES, window_of, write_cog
+    from cube.selection import Selection
+
+    if level >= len(layer.paths):
+        raise NotFoundError(f"Layer '{layer.id}' has no pyramid level {level}; its coarsest is {len(layer.paths) - 1}.")
+    if bbox is not None and not (-180 <= bbox[0] < bbox[2] <= 180 and -90 <= bbox[1] < bbox[3] <= 90):
+        raise WrongRequestError("bbox must be west,south,east,north in degrees with west < east and south < north.")
+    cube = snapshot.reader.cube
+    array = snapshot.reader.array(layer.paths[level])
+    version = snapshot.products.get(layer.product)
+    chosen = Selection(
+        array, layer.lead, (layer.title,), layer.resolution, level, layer.title, layer.scale, layer.offset, version
+    )
+    try:
+        box = None if bbox is None else (bbox[0], bbox[1], bbox[2], bbox[3])
+        window = window_of(cube, chosen, box, layer.id)
+    except CubeError:
+        raise NotFoundError("The window lies outside the cube.") from None
+    pixels = window.height * window.width
+    if pixels > MAX_PIXELS:
+        coarser = next((n for n in range(level + 1, len(layer.paths)) if pixels / 4 ** (n - level) <= MAX_PIXELS), None)
+        hint = "choose a smaller bbox" + (f" or level={coarser}" if coarser is not None else "")
+        raise WindowTooLargeError(f"The window has {pixels:,} pixels; one file holds {MAX_PIXELS:,}: {hint}.")
+    with tempfile.TemporaryDirectory(prefix="floracube-cog-") as folder, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        if picture:
+            _picture(snapshot, layer, chosen, window, style or style_of(snapshot, layer), Path(folder))
+        else:
+            write_cog(cube, chosen, window, layer.id, Path(folder))
+        return (Path(folder) / "cog.tif").read_bytes()
+
+
+def _picture(snapshot: Snapshot, layer: MapLayer, chosen: Selection, window: Window, style: Style, folder: Path) -> None:
+    """Red, green, blue and alpha as `cog.tif` in `folder`."""
+    import rasterio.shutil
+    from rasterio.enums import ColorInterp
+
+    (stored,) = chosen.read(window)
+    if layer.kind == "class":
+        lookup, colours = layer.class_lookup
+        index = lookup[np.minimum(stored.astype(np.int64), len(lookup) - 1)]
+    else:
+        values = stored.astype(np.float32)
+        values[~np.isfinite(values) | (stored == stored.dtype.type(layer.fill))] = np.nan
+        values = values * np.float32(layer.scale) + np.float32(layer.offset)
+        index, colours = continuous_index(values, style.low, style.high), continuous_colours(style.palette)
+    transform = snapshot.reader.cube.region.transform(chosen.resolution, chosen.level) @ Affine.translation(
+        window.col, window.row
+    )
+    profile: dict[str, Any] = {"driver": "GTiff", "height": window.height, "width": window.width, "count": 4, "dtype": "uint8",
+                               "crs": rasterio.crs.CRS.from_epsg(grid.EPSG), "transform": transform, "tiled": True,
+                               "photometric": "RGB"}  # fmt: skip
+    plain = folder / "plain.tif"
+    with rasterio.open(plain, "w", **profile) as target:
+        target.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
+        target.write(np.moveaxis(colours[index], -1, 0))
+        target.update_tags(TITLE=layer.title, LAYER=layer.id, license=layer.license, attribution=layer.attribution)
+    resampling = "NEAREST" if layer.kind == "class" else "AVERAGE"
+    rasterio.shutil.copy(plain, folder / "cog.tif", driver="COG", COMPRESS="DEFLATE", OVERVIEW_RESAMPLING=resampling)

@@ -1,0 +1,177 @@
+"""Named regions: countries, biogeographic regions or others of GeoJSON files that the server was started with.
+
+The files are the operator's: Natural Earth's countries are in the public domain, the biogeographic regions are the European
+Environment Agency's. `ogr2ogr -t_srs EPSG:4326 regions.geojson FILE` makes one of any vector file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import shapely
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from cube.errors import ConfigError
+from server.asking import outline
+from server.asking.outline import OutlineError
+from server.dependencies import unchanged, validators
+from server.errors import NotFoundError
+from server.reading.snapshot import ServedCube
+
+# Files, comma-separated; `kind=path` names what a file's regions are, else its own name does.
+ENVIRONMENT: Final = "FLORACUBE_REGIONS"
+_NAMES: Final = ("name", "NAME", "Name", "NAME_EN", "name_en", "ADMIN", "label")
+_ALIASES: Final = ("NAME_LONG", "NAME_EN", "name_en", "ISO_A2", "ISO_A2_EH", "ISO_A3", "ADM0_A3", "code", "short_name")
+
+
+@dataclass(frozen=True)
+class Region:
+    """A region: its name, what it is, other names, and its shape in degrees, WGS 84."""
+
+    name: str
+    kind: str
+    aliases: frozenset[str]
+    shape: shapely.Geometry
+
+
+@dataclass(frozen=True)
+class Regions:
+    """All named regions, in the order of their files."""
+
+    held: tuple[Region, ...] = ()
+
+    @cached_property
+    def token(self) -> str:
+        """Changes with the regions: a part of the ETag of what they answer."""
+        told = [(r.name, r.kind, sorted(r.aliases), r.shape.wkb_hex) for r in self.held]
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
+
+    def find(self, name: Any, kind: Any = None) -> tuple[str, shapely.Geometry]:
+        """Name and shape (degrees) of the region called `name`, in any letters, or by its code.
+
+        Raises `OutlineError` for what is no name or an ambiguous one, `NotFoundError` with close names for an unknown one.
+        """
+        if not isinstance(name, str) or not 0 < len(name) <= 200 or not (kind is None or isinstance(kind, str)):
+            raise OutlineError("region and kind must be names of /regions.")
+        wanted = name.strip().casefold()
+        fitting = [r for r in self.held if kind is None or r.kind.casefold() == kind.casefold()]
+        found = [r for r in fitting if r.name.casefold() == wanted] or [r for r in fitting if wanted in r.aliases]
+        if len(found) == 1:
+            return found[0].name, found[0].shape
+        if found:
+            kinds = ", ".join(sorted({r.kind for r in found}))
+            raise OutlineError(f"Several regions are called '{name[:80]}'; say which kind: {kinds}.")
+        close = difflib.get_close_matches(wanted, [r.name.casefold() for r in fitting], 3, 0.6)
+        named = [r.name for r in fitting if r.name.casefold() in close]
+        hint = f"; close names are {', '.join(dict.fromkeys(named))}" if named else "; see /regions"
+        raise NotFoundError(f"There is no region '{name[:80]}'{hint if self.held else ': this server has no named regions'}.")
+
+
+def read(spec: str) -> Regions:
+    """The regions of a list of files such as `countries=/data/countries.geojson,/data/biogeography.geojson`.
+
+    Raises `ConfigError` that names the file and what is wrong in it.
+    """
+    held: list[Region] = []
+    for entry in (part.strip() for part in spec.split(",") if part.strip()):
+        kind, _, path = entry.rpartition("=")
+        held += _of_file(Path(path), kind or Path(path).stem)
+    return Regions(tuple(held))
+
+
+def from_environment() -> Regions:
+    """The regions of the files that FLORACUBE_REGIONS names; none where it is not set."""
+    return read(os.environ.get(ENVIRONMENT, ""))
+
+
+def _of_file(path: Path, kind: str) -> list[Region]:
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{ENVIRONMENT}: {path} cannot be read ({error.strerror}).") from None
+    except ValueError:
+        raise ConfigError(
+            f"{ENVIRONMENT}: {path} is not GeoJSON; make it with `ogr2ogr -t_srs EPSG:4326 x.geojson FILE`."
+        ) from None
+    features = document.get("features") if isinstance(document, Mapping) else None
+    if not isinstance(features, Sequence) or not features:
+        raise ConfigError(f"{ENVIRONMENT}: {path} has no features; it must be a GeoJSON FeatureCollection.")
+    parts: dict[str, tuple[set[str], list[shapely.Geometry]]] = {}
+    for number, feature in enumerate(features):
+        properties: Mapping[str, Any] = feature.get("properties") or {}
+        name = next((str(properties[key]).strip() for key in _NAMES if properties.get(key)), "")
+        if not name:
+            raise ConfigError(f"{ENVIRONMENT}: feature {number} of {path} has no name; known fields are {', '.join(_NAMES)}.")
+        if feature.get("geometry") is None:
+            continue
+        aliases, shapes = parts.setdefault(name, (set(), []))
+        aliases |= {str(properties[key]).casefold() for key in _ALIASES if properties.get(key) and str(properties[key]) != "-99"}
+        shapes.append(_shape(feature["geometry"], path, name))
+    return [Region(name, kind, frozenset(aliases), shapely.union_all(shapes)) for name, (aliases, shapes) in parts.items()]
+
+
+def _shape(geometry: Any, path: Path, name: str) -> shapely.Geometry:
+    try:
+        return outline.parse(geometry)
+    except OutlineError as error:
+        shape = _mended(geometry)
+        if shape is None:
+            raise ConfigError(f"{ENVIRONMENT}: '{name}' of {path}: {error}") from None
+        return shape
+
+
+def _mended(geometry: Any) -> shapely.Geometry | None:
+    """Published outlines touch themselves here and there: the same shape, valid; None where there is no mending."""
+    try:
+        shape = shapely.make_valid(shapely.from_geojson(json.dumps(geometry)))
+    except (shapely.errors.ShapelyError, ValueError):
+        return None
+    west, south, east, north = shape.bounds
+    return shape if shape.area > 0 and west >= -180 and east <= 180 and south >= -90 and north <= 90 else None
+
+
+class NamedRegion(BaseModel):
+    """One region of the list."""
+
+    name: str
+    kind: str
+    bounds: list[float] = Field(description="West, south, east, north in degrees.")
+
+
+class RegionList(BaseModel):
+    """Regions that `/area` knows by name."""
+
+    total: int
+    kinds: list[str]
+    regions: list[NamedRegion]
+
+
+def router(cube: ServedCube, regions: Regions) -> APIRouter:
+    """`/regions` of one cube: those that touch its map."""
+    routes = APIRouter(tags=["queries"])
+
+    @routes.get("/regions", summary="Regions that have a name", response_model=RegionList)
+    def listed(request: Request) -> Response:
+        """Named regions whose box touches the mapped region; `/area` takes their names."""
+        snapshot = cube.snapshot()
+        window = shapely.box(*snapshot.bounds)
+        found = [
+            NamedRegion(name=r.name, kind=r.kind, bounds=[round(v, 6) for v in r.shape.bounds])
+            for r in regions.held
+            if r.shape.intersects(window)
+        ]
+        answer = RegionList(total=len(found), kinds=list(dict.fromkeys(r.kind for r in found)), regions=found)
+        headers = validators(snapshot, request)
+        headers["ETag"] = f'{headers["ETag"][:-1]}-{regions.token}"'
+        return unchanged(request, headers) or Response(answer.model_dump_json(), media_type="application/json", headers=headers)
+
+    return routes

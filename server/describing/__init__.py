@@ -1,0 +1,1 @@
+"""How the cube describes itself to other programs: STAC, WMTS, TileJSON, QGIS."""

@@ -1,0 +1,154 @@
+"""One layer and one tile to an image: level, warp grid, cells, resampling, colours."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.drawing import png
+from server.drawing.resample import WIDEST, bilinear, kernel_radius, nearest
+from server.drawing.warp import is_outside, warp_grid
+from server.reading.layers import MapLayer, continuous_colours, continuous_index
+from server.reading.snapshot import Snapshot
+
+MEDIA: Final = {"png": "image/png", "webp": "image/webp"}
+
+
+@dataclass(frozen=True, slots=True)
+class TileRequest:
+    """A tile of a tile matrix set, `size` pixels a side (256, or 512 for @2x)."""
+
+    tms: str
+    z: int
+    x: int
+    y: int
+    size: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a continuous layer is drawn where the request overrides the layer's own palette and range (in units)."""
+
+    palette: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A pyramid level: its array, and for a layer without overviews the thinning that stands for one."""
+
+    path: str
+    step: int
+    pixel: float  # m
+
+
+def choose_level(layer: MapLayer, screen_pixel: float) -> Level:
+    """The coarsest level whose pixel is not coarser than a screen pixel (metres), or the finest there is."""
+    ratio = screen_pixel / layer.resolution
+    # A pixel coarser by a hair (the scale of a map projection varies) is still the right level.
+    wanted = max(0, math.floor(math.log2(ratio * 1.01))) if ratio > 0 and math.isfinite(ratio) else 0
+    level = min(wanted, len(layer.paths) - 1)
+    if len(layer.paths) > 1:
+        return Level(layer.paths[level], 1, layer.resolution * 2.0**level)
+    return Level(layer.paths[0], 2**wanted, layer.resolution * 2.0**wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A window of stored values and where the tile's control points lie in it (pixels from its upper left corner)."""
+
+    stored: NDArray[np.generic]
+    rows: NDArray[np.float64]  # (n, n), evenly spaced from the first to the last pixel of the tile
+    cols: NDArray[np.float64]
+    size: int  # pixels a side of the tile
+    radius: tuple[float, float]
+
+
+def read_cells(snapshot: Snapshot, layer: MapLayer, request: TileRequest, held_only: bool = False) -> Cells | None:
+    """The cells under a tile, or None where it lies outside the data; raises `StoreError`, `TooLargeError`.
+
+    With `held_only` nothing is read: raises `NotHeldError` unless all of it is in memory.
+    """
+    bounds = snapshot.reader.cube.region.grown_bounds
+    if is_outside(request.tms, request.z, request.x, request.y, bounds):
+        return None
+    warp = warp_grid(request.tms, request.z, request.x, request.y, request.size)
+    level = choose_level(layer, warp.pixel)
+    height, width = (-(-n // level.step) for n in snapshot.reader.shape(level.path, held_only))
+    west, _, _, north = bounds
+    rows, cols = (north - warp.y) / level.pixel, (warp.x - west) / level.pixel
+    spans = _span(rows), _span(cols)
+    if spans[0][1] < 0 or spans[1][1] < 0 or spans[0][0] > height or spans[1][0] > width:
+        return None
+    radius = _radii(spans, request.size) if layer.kind == "continuous" else (1.0, 1.0)
+    margins = [math.ceil(r) + 1 for r in radius]
+    windows = [
+        (max(math.floor(low) - margin, -margin), min(math.floor(high) + 1 + margin, size + margin))
+        for (low, high), size, margin in zip(spans, (height, width), margins, strict=True)
+    ]
+    stored = snapshot.reader.window(level.path, layer.lead, level.step, windows[0], windows[1], held_only)
+    return Cells(stored, rows - windows[0][0], cols - windows[1][0], request.size, radius)
+
+
+def _radii(spans: tuple[tuple[float, float], tuple[float, float]], pixels: int) -> tuple[float, float]:
+    """Kernel radius along rows and columns for a tile whose `pixels` a side cover the positions `spans`.
+
+    GDAL's rule for a tile that lies inside its source: source pixels under the tile by pixels of the tile. At the
+    edge of its source GDAL's own scale depends on how it cuts the work; ours stays the same, so tiles join unseen.
+    """
+    rows, cols = (min(WIDEST, kernel_radius((high - low) / (pixels - 1))) for low, high in spans)
+    return rows, cols
+
+
+def _span(positions: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = float(positions.min()), float(positions.max())
+    if math.isfinite(low) and math.isfinite(high):
+        return low, high
+    finite = positions[np.isfinite(positions)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (math.inf, -math.inf)
+
+
+def class_tile(layer: MapLayer, cells: Cells) -> NDArray[np.uint16]:
+    """(size, size) rows of the layer's class colours; 0 where there is no data or no such class."""
+    index, _ = layer.class_lookup
+    unknown = len(index) - 1  # the last entry is no class
+    values = nearest(cells.stored.astype(np.int32), cells.rows, cells.cols, cells.size, unknown)
+    # Seen without a sign, what is negative lies beyond the last class as well.
+    return index.take(np.minimum(values.view(np.uint32), np.uint32(unknown)))
+
+
+def value_tile(layer: MapLayer, cells: Cells) -> NDArray[np.float32]:
+    """(size, size) values in the layer's units, NaN where there is no data."""
+    stored = cells.stored
+    plain = stored.astype(np.float32)
+    if stored.dtype.kind == "f":
+        plain[~np.isfinite(plain)] = np.nan
+    else:
+        plain[stored == stored.dtype.type(layer.fill)] = np.nan
+    values = bilinear(plain, cells.rows, cells.cols, cells.size, cells.radius)
+    if layer.scale != 1.0 or layer.offset != 0.0:
+        values *= np.float32(layer.scale)
+        values += np.float32(layer.offset)
+    return values
+
+
+def style_of(snapshot: Snapshot, layer: MapLayer) -> Style:
+    """The layer's own palette and display range."""
+    low, high = snapshot.range_of(layer)
+    return Style(layer.palette, low, high)
+
+
+def draw(layer: MapLayer, cells: Cells, form: str, style: Style | None) -> bytes | None:
+    """The tile as bytes of `form` (`png`, `webp`), or None where no pixel of it has data; `style` of a continuous layer."""
+    index: NDArray[np.integer]
+    if style is None:
+        index, colours = class_tile(layer, cells), layer.class_lookup[1]
+    else:
+        index = continuous_index(value_tile(layer, cells), style.low, style.high)
+        colours = continuous_colours(style.palette)
+    return png.image(index, colours, form) if index.any() else None

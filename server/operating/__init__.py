@@ -1,0 +1,1 @@
+"""Running it: settings, limits, keys, figures and logs, workers."""

@@ -1,0 +1,121 @@
+"""A bounded memory of what is costly to make: least recently used, counted in bytes, each thing made by one thread."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Final, Generic, Protocol, TypeVar
+
+from server.operating import metrics
+
+_OVERHEAD: Final = 200  # bytes of an entry beside its values
+_WAIT_SECONDS: Final = 30.0  # for what another thread makes
+Key = tuple[object, ...]
+
+
+class _Sized(Protocol):
+    @property
+    def nbytes(self) -> int: ...
+
+
+T = TypeVar("T", bound=_Sized)
+
+
+class ByteCache(Generic[T]):
+    """Least recently used values, bounded in bytes; threads share it, and what is missing is made once."""
+
+    def __init__(self, limit: int, counted: bool = False) -> None:
+        """Keep at most `limit` bytes; `counted`: this is the cache that the metrics of chunks speak of."""
+        self.limit, self.held, self._counted = limit, 0, counted
+        self._values: OrderedDict[Key, T] = OrderedDict()
+        self._coming: dict[Key, Future[T]] = {}
+        self._lock = threading.Lock()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._values.clear()
+            self.held = 0
+
+    def get(self, key: Key) -> T | None:
+        """The value, or None; it becomes the most recently used."""
+        with self._lock:
+            value = self._values.get(key)
+            if value is not None:
+                self._values.move_to_end(key)
+            return value
+
+    def held_of(self, keys: Sequence[Key]) -> list[T] | None:
+        """The values of all `keys`, or None if one of them is not here."""
+        with self._lock:
+            found = [self._values.get(key) for key in keys]
+            values = [value for value in found if value is not None]
+            if len(values) < len(found):
+                return None
+            for key in keys:
+                self._values.move_to_end(key)
+        if self._counted:
+            metrics.CACHE_HITS.inc(len(values))
+        return values
+
+    def put(self, key: Key, value: T) -> None:
+        """Keep the value and let the oldest go until the bytes fit."""
+        with self._lock:
+            self._put(key, value)
+
+    def _put(self, key: Key, value: T) -> None:
+        old = self._values.pop(key, None)
+        self.held += value.nbytes + _OVERHEAD - (0 if old is None else old.nbytes + _OVERHEAD)
+        self._values[key] = value
+        while self.held > self.limit and self._values:
+            _, gone = self._values.popitem(last=False)
+            self.held -= gone.nbytes + _OVERHEAD
+
+    def gather(self, keys: Sequence[Key], make: Callable[[list[int]], Sequence[T]]) -> list[T]:
+        """The values of all `keys`; `make` gives those at the positions that are neither here nor being made already.
+
+        Raises what `make` raises, in every thread that waits for it.
+        """
+        found: dict[int, T] = {}
+        waiting: dict[int, Future[T]] = {}
+        mine: dict[int, Future[T]] = {}
+        with self._lock:
+            for i, key in enumerate(keys):
+                if (value := self._values.get(key)) is not None:
+                    self._values.move_to_end(key)
+                    found[i] = value
+                elif (coming := self._coming.get(key)) is not None:
+                    waiting[i] = coming
+                else:
+                    mine[i] = self._coming[key] = Future()
+        if self._counted:
+            metrics.CACHE_HITS.inc(len(found))
+            metrics.CACHE_MISSES.inc(len(waiting) + len(mine))
+        # What is ours comes first: two threads that wait for each other's would wait forever.
+        if mine:
+            found.update(self._make(keys, mine, make))
+        for i, future in waiting.items():
+            found[i] = future.result(timeout=_WAIT_SECONDS)
+        return [found[i] for i in range(len(keys))]
+
+    def _make(self, keys: Sequence[Key], mine: dict[int, Future[T]], make: Callable[[list[int]], Sequence[T]]) -> dict[int, T]:
+        try:
+            values = dict(zip(mine, make(list(mine)), strict=True))
+        except BaseException as error:
+            with self._lock:
+                for i in mine:
+                    del self._coming[keys[i]]
+            for future in mine.values():
+                future.set_exception(error)
+            raise
+        with self._lock:
+            for i, value in values.items():
+                self._put(keys[i], value)
+                del self._coming[keys[i]]
+        if self._counted:
+            metrics.CACHE_BYTES.set(self.held)
+        for i, future in mine.items():
+            future.set_result(values[i])
+        return values

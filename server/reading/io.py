@@ -1,0 +1,243 @@
+"""The typed reader: open arrays, a bounded cache of decoded chunks, and windows put together from them.
+
+It takes chunks instead of slices because a tile's neighbours need the same ones: after the first they cost no reading.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, Final
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from cube.storage.store import CubeStore
+from server.errors import StoreError, TooLargeError
+from server.reading.cache import ByteCache
+from server.reading.shards import Shards
+
+CACHE_BYTES: Final = 256 * 2**20
+# Chunks that one tile may take from a layer without a pyramid (about half a second of reading when cold).
+MAX_CHUNKS: Final = 400
+_AT_ONCE: Final = 36  # chunks read in one round: bounds what one request holds beside the cache
+_READERS: Final = 16  # rounds at once; with the store down, the other threads still answer from the cache
+_QUEUE_SECONDS: Final = 2.0
+NOTHING: Final[NDArray[Any]] = np.empty((0, 0), np.uint8)  # a chunk that holds only fill
+
+
+class NotHeldError(Exception):
+    """What is asked for is not in memory, and nothing was to be read."""
+
+
+def selection(lead: tuple[int, ...], rows: slice, cols: slice) -> tuple[int | slice, ...]:
+    """What indexes one window of one map of an array."""
+    return (*lead, rows, cols)
+
+
+class ChunkCache(ByteCache[NDArray[Any]]):
+    """Decoded chunks, shared by all layers, releases and cubes of this process."""
+
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
+        """Keep at most `limit` bytes."""
+        super().__init__(limit, counted=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An open array with what every tile asks of it, which Zarr would work out anew each time."""
+
+    array: zarr.Array[Any]
+    shape: tuple[int, ...]
+    chunk: tuple[int, ...]
+    fill: Any
+    shards: Shards | None  # None: read by Zarr
+
+    def within(self, lead: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """For a map of the array: numbers of the chunks that hold it along the leading axes, and its place in them."""
+        sizes = self.chunk[: len(lead)]
+        pairs = list(zip(lead, sizes, strict=True))
+        return tuple(i // n for i, n in pairs), tuple(i % n for i, n in pairs)
+
+
+@dataclass
+class Reader:
+    """Arrays of one cube at one release; `token` keeps its chunks apart from those of other releases."""
+
+    cube: CubeStore
+    token: str
+    cache: ChunkCache
+    _sources: dict[str, Source] = field(default_factory=dict)
+    _gate: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(_READERS))
+
+    def source(self, path: str) -> Source:
+        """The open array at `path` and its layout; raises `CubeError` if there is none."""
+        source = self._sources.get(path)
+        if source is None:
+            array = self.cube.array(path)
+            source = Source(array, tuple(array.shape), tuple(array.chunks), array.fill_value, Shards.of(array))
+            self._sources[path] = source
+        return source
+
+    def shape(self, path: str, held_only: bool = False) -> tuple[int, int]:
+        """(rows, columns) of the array at `path`; with `held_only` raises `NotHeldError` if it is not open yet."""
+        if held_only and path not in self._sources:
+            raise NotHeldError(path)
+        height, width = self.source(path).shape[-2:]
+        return height, width
+
+    def array(self, path: str) -> zarr.Array[Any]:
+        """The open array at `path`; raises `CubeError` if there is none."""
+        return self.source(path).array
+
+    def cell(self, path: str, row: int, col: int) -> NDArray[Any]:
+        """Stored values (leading axes) of one cell."""
+        source = self.source(path)
+        height, width = source.chunk[-2:]
+        sizes = list(zip(source.shape[:-2], source.chunk[:-2], strict=True))
+        leads = list(product(*(range(-(-n // size)) for n, size in sizes)))
+        place = row // height, col // width
+        keys = [(self.token, path, "whole", *lead, *place) for lead in leads]
+        chunks = self.cache.gather(keys, lambda missing: self._read(source, path, [(*leads[i], *place) for i in missing], ...))
+        out = np.full(source.shape[:-2], source.fill, source.array.dtype)
+        for lead, chunk in zip(leads, chunks, strict=True):
+            if chunk.size:
+                block = tuple(slice(i * size, min((i + 1) * size, n)) for i, (n, size) in zip(lead, sizes, strict=True))
+                inside = tuple(slice(0, part.stop - part.start) for part in block)
+                out[block] = chunk[..., row % height, col % width][inside]
+        return out
+
+    def chunks(self, path: str, lead: tuple[int, ...], places: Sequence[tuple[int, int]]) -> list[NDArray[Any]]:
+        """Whole chunks of the map `lead` at `places` (number by row, by column), read at once; empty ones hold only fill.
+
+        Beyond the edge of the array a chunk holds fill.
+        """
+        source = self.source(path)
+        parts = [tuple(_chunk_part(n, *axis) for n, axis in zip(place, _axes(source), strict=True)) for place in places]
+        return self._maps(source, path, lead, 1, [(y, x) for y, x in parts])
+
+    def window(self, path: str, lead: tuple[int, ...], step: int, rows: tuple[int, int], cols: tuple[int, int],
+               held_only: bool = False) -> NDArray[Any]:  # fmt: skip
+        """Stored values of a window of the map `lead` of an array, thinned to every `step`-th cell.
+
+        `rows` and `cols` are (first, end) in thinned pixels; what lies outside the array is fill.
+        Raises `TooLargeError` where more than `MAX_CHUNKS` chunks would have to be read, `StoreError` if reading fails,
+        and with `held_only` `NotHeldError` instead of reading anything.
+        """
+        source = self.source(path)
+        sizes = [-(-n // step) for n in source.shape[-2:]]
+        out = np.full((rows[1] - rows[0], cols[1] - cols[0]), source.fill, source.array.dtype)
+        parts = [
+            _parts(max(first, 0), min(end, size), step, chunk, length)
+            for (first, end), size, chunk, length in zip((rows, cols), sizes, source.chunk[-2:], source.shape[-2:], strict=True)
+        ]
+        if len(parts[0]) * len(parts[1]) > MAX_CHUNKS:
+            raise TooLargeError("This layer has no overviews and the tile spans too much of it; zoom in.")
+        pairs = [(y, x) for y in parts[0] for x in parts[1]]
+        for start in range(0, len(pairs), _AT_ONCE):
+            batch = pairs[start : start + _AT_ONCE]
+            for (y, x), chunk in zip(batch, self._maps(source, path, lead, step, batch, held_only), strict=True):
+                if chunk.size:
+                    out[y.first - rows[0] : y.end - rows[0], x.first - cols[0] : x.end - cols[0]] = chunk[
+                        y.first - y.origin : y.end - y.origin, x.first - x.origin : x.end - x.origin
+                    ]
+        return out
+
+    def _maps(
+        self, source: Source, path: str, lead: tuple[int, ...], step: int, pairs: Sequence[tuple[_Part, _Part]],
+        held_only: bool = False,
+    ) -> list[NDArray[Any]]:  # fmt: skip
+        """Thinned chunks (h, w) of one map."""
+        keys = [(self.token, path, lead, step, y.number, x.number) for y, x in pairs]
+        held = self.cache.held_of(keys)
+        if held is not None:
+            return held
+        if held_only:
+            raise NotHeldError(path)
+        numbers, place = source.within(lead)
+
+        def read(missing: list[int]) -> list[NDArray[Any]]:
+            chunks = self._read(source, path, [(*numbers, pairs[i][0].number, pairs[i][1].number) for i in missing], place)
+            thinned = []
+            for i, chunk in zip(missing, chunks, strict=True):
+                thin = chunk
+                if chunk.size and step > 1:
+                    thin = chunk[tuple(slice(p.origin * step + step // 2 - p.start, p.stop - p.start, step) for p in pairs[i])]
+                # A view would keep the whole chunk in memory behind the cache's back.
+                thinned.append(thin if thin is chunk else np.ascontiguousarray(thin))
+            return thinned
+
+        return self.cache.gather(keys, read)
+
+    def _read(
+        self, source: Source, path: str, chunks: Sequence[tuple[int, ...]], place: tuple[int, ...] | Any
+    ) -> list[NDArray[Any]]:
+        """The part `place` (of the leading axes; all of it for `...`) of whole chunks, given by their numbers."""
+        if not self._gate.acquire(timeout=_QUEUE_SECONDS):
+            raise StoreError(f"{path}: too many reads are waiting for the store.")
+        try:
+            if source.shards is None:
+                return [_by_zarr(source, chunk, place) for chunk in chunks]
+            return self._from_shards(source.shards, path, chunks, place)
+        finally:
+            self._gate.release()
+
+    def _from_shards(self, shards: Shards, path: str, chunks: Sequence[tuple[int, ...]], place: Any) -> list[NDArray[Any]]:
+        places = [shards.place(chunk) for chunk in chunks]
+        wanted = sorted({shard for shard, _ in places})
+        keys = [(self.token, path, "index", *shard) for shard in wanted]
+        read = self.cache.gather(keys, lambda missing: shards.indices([wanted[i] for i in missing]))
+        indices = dict(zip(wanted, read, strict=True))
+        found = shards.read([(shard, indices[shard], row) for shard, row in places], place)
+        return [NOTHING if chunk is None else chunk for chunk in found]
+
+
+def _by_zarr(source: Source, chunk: tuple[int, ...], place: Any) -> NDArray[Any]:
+    """The part `place` of one chunk of an array whose layout is not ours; cells beyond the array are left out."""
+    parts = tuple(slice(i * n, min((i + 1) * n, length)) for i, n, length in zip(chunk, source.chunk, source.shape, strict=True))
+    try:
+        return np.ascontiguousarray(np.asarray(source.array[parts])[place])
+    except (OSError, ValueError, RuntimeError) as error:
+        raise StoreError(f"{source.array.path}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One chunk along one axis: number, cells [start, stop), first thinned pixel, wanted pixels [first, end)."""
+
+    number: int
+    start: int
+    stop: int
+    origin: int
+    first: int
+    end: int
+
+
+def _axes(source: Source) -> list[tuple[int, int]]:
+    """(cells of a chunk, cells of the array) along rows and columns."""
+    return list(zip(source.chunk[-2:], source.shape[-2:], strict=True))
+
+
+def _chunk_part(number: int, chunk: int, length: int) -> _Part:
+    start = number * chunk
+    return _Part(number, start, min(start + chunk, length), start, start, min(start + chunk, length))
+
+
+def _parts(first: int, end: int, step: int, chunk: int, length: int) -> list[_Part]:
+    """Chunks that hold the thinned pixels [first, end) of an axis; thinned pixel p is cell `p * step + step // 2`."""
+    half = step // 2
+    # The last thinned pixel may have its middle beyond the array; it is then no pixel at all.
+    end = min(end, -(-(length - half) // step))
+    found = []
+    pixel = first
+    while pixel < end:
+        number = (pixel * step + half) // chunk
+        start, stop = number * chunk, min((number + 1) * chunk, length)
+        origin = max(0, -(-(start - half) // step))
+        last = min(end, -(-(stop - half) // step))
+        found.append(_Part(number, start, stop, origin, pixel, last))
+        pixel = last
+    return found

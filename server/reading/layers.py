@@ -1,0 +1,104 @@
+"""One layer as the map shows it: where its cells lie, how they become values, and how values become colours."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.drawing import palettes
+from server.drawing.resample import steps
+
+COLOURS = 255  # of a continuous layer; the palette's first entry is no data
+
+
+def slug(text: str) -> str:
+    """Lower case, everything but letters and digits as one underscore: `Fagus sylvatica L.` is `fagus_sylvatica_l`."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+
+
+def nice_ceiling(value: float) -> float:
+    """The smallest of 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10 times a power of ten that is not below `value` (> 0)."""
+    power = 10.0 ** math.floor(math.log10(value))
+    for step in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8):
+        if step * power >= value * (1 - 1e-6):
+            return round(step * power, 12)
+    return round(10 * power, 12)
+
+
+@dataclass(frozen=True, slots=True)
+class HabitatClass:
+    """One class of a map: stored value, code (may be empty), label and `#rrggbb`."""
+
+    value: int
+    code: str
+    label: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class MapLayer:
+    """One map of the catalogue. A stored value v stands for `v * scale + offset` in `units`; `fill` for no data."""
+
+    id: str
+    product: str
+    title: str
+    subtitle: str
+    units: str
+    kind: Literal["continuous", "class"]
+    palette: str
+    paths: tuple[str, ...]  # arrays of levels 0, 1, ...
+    lead: tuple[int, ...]  # index of the axes before (y, x)
+    resolution: int  # m, of level 0
+    scale: float = 1.0
+    offset: float = 0.0
+    fill: float = float("nan")
+    range: tuple[float, float] | None = None  # in units; None: found from the data when first asked for
+    range_of: str = ""  # id of the layer whose range is shared
+    classes: tuple[HabitatClass, ...] = ()
+    status: Mapping[str, Any] = field(default_factory=dict)
+    attribution: str = ""
+    license: str = ""
+    note: str = ""
+    listed: bool = True  # in the catalogue; others are found by their id alone
+
+    @property
+    def series(self) -> str:
+        """The id that this layer shares with those of other times; its own where it has no time."""
+        return self.id.rpartition(".")[0] if len(self.lead) > 1 else self.id
+
+    @cached_property
+    def search_text(self) -> str:
+        """What a search looks through, lower case."""
+        return f"{self.title} {self.subtitle} {self.id}".lower()
+
+    @cached_property
+    def class_lookup(self) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+        """For classes: stored value -> row of the colours (0: transparent), and (rows, 4) RGBA."""
+        size = max((c.value for c in self.classes), default=0) + 2
+        index = np.zeros(size, np.uint16)
+        colours = np.zeros((len(self.classes) + 1, 4), np.uint8)
+        for row, entry in enumerate(self.classes, start=1):
+            index[entry.value] = row
+            colours[row] = (*palettes.rgb(entry.colour), 255)
+        return index, colours
+
+
+@lru_cache(maxsize=64)
+def continuous_colours(palette: str) -> NDArray[np.uint8]:
+    """(256, 4) RGBA: transparent, then the palette in 255 equal steps of the display range."""
+    out = np.zeros((COLOURS + 1, 4), np.uint8)
+    out[1:, :3] = palettes.table(palette)[np.rint(np.linspace(0, 255, COLOURS)).astype(int)]
+    out[1:, 3] = 255
+    return out
+
+
+def continuous_index(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
+    """Values in units (NaN: no data) to rows of `continuous_colours`: `low` is 1, `high` 255, beyond is clipped."""
+    return steps(values, low, high, COLOURS)

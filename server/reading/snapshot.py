@@ -1,0 +1,245 @@
+"""A cube as one request sees it: one release, its catalogue and open arrays; a new release replaces it whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import re
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+from cube import grid
+from cube.grid import Region
+from cube.storage import releases
+from cube.storage.store import open_cube
+from server.errors import NotFoundError
+from server.operating import metrics
+from server.reading import catalogue
+from server.reading.catalogue import Catalogue
+from server.reading.io import ChunkCache, Reader
+from server.reading.layers import MapLayer, nice_ceiling, slug
+
+POLL_SECONDS: Final = 1.0
+_SAMPLE_CHUNKS: Final = 9
+_LONG_AGO: Final = 10.0  # seconds; an idle server's first visitor waits for the release itself
+_NAMED: Final = 4  # releases beside the current one, or names of none, that are remembered
+_NAMED_SECONDS: Final = 10.0
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+log = logging.getLogger("floracube.server")
+
+
+@dataclass
+class Snapshot:
+    """One release of one cube, immutable but for what it remembers of ranges."""
+
+    release: str
+    token: str  # changes whenever the release does, whatever its name
+    products: dict[str, str]
+    catalogue: Catalogue
+    reader: Reader
+    region: Region  # what the products cover
+    created: str = ""  # ISO 8601, UTC
+    _ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @cached_property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """(west, south, east, north) of the region in degrees, WGS 84."""
+        transformer = Transformer.from_crs(grid.EPSG, 4326, always_xy=True)
+        west, south, east, north = transformer.transform_bounds(*self.region.bounds, densify_pts=21)
+        return round(west, 6), round(south, 6), round(east, 6), round(north, 6)
+
+    @cached_property
+    def outline(self) -> list[list[float]]:
+        """The edge of the region as a closed ring of [longitude, latitude], straight in EPSG:3035 and so curved here."""
+        west, south, east, north = self.region.bounds
+        steps = np.linspace(0, 1, 21)[:-1]
+        x = np.concatenate([west + (east - west) * steps, np.full(20, east), east - (east - west) * steps, np.full(20, west)])
+        y = np.concatenate([np.full(20, south), south + (north - south) * steps, np.full(20, north),
+                            north - (north - south) * steps])  # fmt: skip
+        lon, lat = grid.unproject(x, y)
+        ring = [[round(float(a), 6), round(float(b), 6)] for a, b in zip(lon, lat, strict=True)]
+        return [*ring, ring[0]]
+
+    def layer(self, layer_id: str, time: str | None = None) -> MapLayer:
+        """The layer of that id, or the one of its series at `time` (`2019Q3`, `2018-07`); raises `NotFoundError`."""
+        found = self.catalogue.by_id.get(layer_id)
+        if time is not None:
+            label = slug(time).replace("_", "-")
+            series = layer_id if found is None else found.series
+            found = self.catalogue.by_id.get(f"{series}.{label}") if label else None
+            if found is None or len(found.lead) < 2:
+                raise NotFoundError(f"Layer '{layer_id[:80]}' has no time '{time[:20]}' in release {self.release}.")
+        elif found is None and layer_id.startswith("inputs."):
+            found = next((own for own in self.catalogue.layers if own.listed and own.series == layer_id), None)
+        if found is None:
+            raise NotFoundError(f"There is no layer '{layer_id[:80]}' in release {self.release}; see /layers.")
+        return found
+
+    def range_of(self, layer: MapLayer) -> tuple[float, float]:
+        """Display range of a continuous layer in its units: declared, or 2nd to 98th percentile of a sample."""
+        if layer.range is not None:
+            return layer.range
+        if layer.range_of and layer.range_of != layer.id:
+            return self.range_of(self.catalogue.by_id[layer.range_of])
+        found = self._ranges.get(layer.id)
+        if found is None:
+            found = _display_range(self._sample(layer), layer.product)
+            if layer.palette == "vik":  # its two arms meet at zero
+                found = (-max(map(abs, found)), max(map(abs, found)))
+            self._ranges[layer.id] = found
+        return found
+
+    def knows_range(self, layer: MapLayer) -> bool:
+        """Whether `range_of` reads nothing."""
+        return layer.range is not None or (layer.range_of or layer.id) in self._ranges
+
+    def _sample(self, layer: MapLayer) -> NDArray[np.float64]:
+        """Values in units of the coarsest level, at most a few chunks spread over it."""
+        source = self.reader.source(layer.paths[-1])
+        counts = [-(-n // chunk) for n, chunk in zip(source.shape[-2:], source.chunk[-2:], strict=True)]
+        total = counts[0] * counts[1]
+        chosen = sorted({int(i) for i in np.linspace(0, total - 1, min(_SAMPLE_CHUNKS, total))})
+        chunks = self.reader.chunks(layer.paths[-1], layer.lead, [divmod(i, counts[1]) for i in chosen])
+        stored = np.concatenate([chunk.ravel() for chunk in chunks])
+        stored = stored[(stored != layer.fill) & np.isfinite(stored.astype(np.float64))]
+        return np.asarray(stored.astype(np.float64) * layer.scale + layer.offset)
+
+
+def _display_range(values: NDArray[np.float64], product: str) -> tuple[float, float]:
+    """Round ends that hold the middle 96 % of `values`; indicators that reach near zero start at zero."""
+    if values.size == 0:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(values, (2, 98)))
+    if high <= low:
+        high = low + (abs(low) or 1.0)
+    if product == "indicators" and 0 <= low < high / 2:
+        return 0.0, nice_ceiling(high)
+    step = nice_ceiling((high - low) / 20)
+    return round(float(np.floor(low / step)) * step, 9), round(float(np.ceil(high / step)) * step, 9)
+
+
+class ServedCube:
+    """A cube that the server was started with, always at the release that its `current.json` names."""
+
+    def __init__(self, url: str, cache: ChunkCache) -> None:
+        """Open the cube; raises `CubeError` if there is none or its release is damaged."""
+        self.url, self._cache = url, cache
+        self.title = str(open_cube(url).attributes.get("title", "")) or "floracube"
+        self._looking = threading.Lock()
+        self._naming = threading.Lock()
+        self._named: OrderedDict[str, tuple[float, Snapshot | None]] = OrderedDict()
+        self._snapshot = self._read()
+        self._checked = time.monotonic()
+
+    @property
+    def held(self) -> Snapshot:
+        """The release that was current when last looked, without looking again."""
+        return self._snapshot
+
+    def ready(self, token: str | None, version: str | None, product: str) -> Snapshot | None:
+        """What `asked` would give, if that is known without a look at the store; None otherwise."""
+        held = self._snapshot
+        if time.monotonic() - self._checked > POLL_SECONDS:
+            return None
+        current = token is None or token in (held.release, held.token)
+        return held if current and version in (None, held.products.get(product)) else None
+
+    def snapshot(self) -> Snapshot:
+        """The current release; looks for a new one at most once a second, and keeps the old one if that fails.
+
+        A request never waits for a remote store to say that nothing is new, unless nobody has asked for long.
+        """
+        age = time.monotonic() - self._checked
+        if age > POLL_SECONDS and self._looking.acquire(blocking=False):
+            if "://" not in self.url or age > _LONG_AGO:
+                self._look()
+            else:
+                threading.Thread(target=self._look, name="floracube-release", daemon=True).start()
+        return self._snapshot
+
+    def _look(self) -> None:
+        try:
+            self._snapshot = self._read(self._snapshot)
+        except Exception as error:  # each kind of store fails in its own way; whatever it is, the old release is still good
+            log.warning("%s: the current release cannot be read, serving %s: %s", self.url, self._snapshot.release, error)
+        finally:
+            self._checked = time.monotonic()
+            self._looking.release()
+
+    def named(self, name: str) -> Snapshot:
+        """The release `name`, whether readers follow it or not; raises `NotFoundError` where the cube has none of it."""
+        current = self.snapshot()
+        if name in (current.release, current.token):
+            return current
+        found = self._remembered(name) if _NAME.fullmatch(name) else None
+        if found is None:
+            raise NotFoundError(f"There is no release '{name[:80]}' in this cube; the current one is {current.release}.")
+        return found
+
+    def asked(self, token: str | None, version: str | None = None, product: str = "") -> Snapshot:
+        """The release that a tile's address is about: the one of `token` (`?v=`) if the cube still has it, else the current.
+
+        With `version`, the newest release that has this version of `product`; raises `NotFoundError` if none has.
+        """
+        if version is not None:
+            return self._with_version(product, version)
+        current = self.snapshot()
+        if token is None or token in (current.release, current.token) or _NAME.fullmatch(token) is None:
+            return current
+        for name in dict.fromkeys((token.rsplit("-", 1)[0], token)):
+            found = self._remembered(name)
+            if found is not None and token in (found.token, found.release):
+                return found
+        return current
+
+    def _with_version(self, product: str, version: str) -> Snapshot:
+        current = self.snapshot()
+        if current.products.get(product) == version:
+            return current
+        # Only versions that a release names: what is not published may be half written.
+        releases_here = [self._remembered(name) for name in current.reader.cube.list_json("releases") if _NAME.fullmatch(name)]
+        fitting = [s for s in releases_here if s is not None and s.products.get(product) == version]
+        if not fitting:
+            raise NotFoundError(f"No release of this cube has version '{version[:80]}' of {product or 'this layer'}.")
+        return max(fitting, key=lambda s: s.created)
+
+    def _remembered(self, name: str) -> Snapshot | None:
+        """The release `name`, None if there is none; what was found is believed for `_NAMED_SECONDS`."""
+        with self._naming:
+            then, held = self._named.get(name, (-math.inf, None))
+            if time.monotonic() - then > _NAMED_SECONDS:
+                release = self._snapshot.reader.cube.read_json(f"releases/{name}.json")
+                held = None if release is None else self._build(dict(release), held)
+                self._named[name] = (time.monotonic(), held)
+            self._named.move_to_end(name)
+            while len(self._named) > _NAMED:
+                self._named.popitem(last=False)
+            return held
+
+    def _read(self, held: Snapshot | None = None) -> Snapshot:
+        cube = open_cube(self.url) if held is None else held.reader.cube
+        return self._build(releases.current(cube), held)
+
+    def _build(self, release: dict[str, Any], held: Snapshot | None) -> Snapshot:
+        document = json.dumps(release, sort_keys=True, default=str)
+        name = str(release["name"] or "inputs")
+        token = f"{name}-{hashlib.sha256(document.encode()).hexdigest()[:8]}"
+        if held is not None and held.token == token:
+            return held
+        cube = open_cube(self.url)
+        window = release.get("region_km")  # a release may cover less than the cube: training often reaches further
+        region = cube.region.crop(*window) if window else cube.region
+        reader = Reader(cube, token, self._cache)
+        metrics.RELEASES.inc()
+        return Snapshot(name, token, dict(release["products"]), catalogue.build(cube, release), reader, region,
+                        str(release.get("created", "")))  # fmt: skip

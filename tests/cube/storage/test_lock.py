@@ -1,0 +1,86 @@
+"""One writer at a time, and the dead hold nothing."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cube.errors import WorkersError
+from cube.storage import lock
+from cube.storage.documents import Documents
+
+
+@pytest.fixture(params=["folder", "memory"])
+def cube(request: pytest.FixtureRequest, tmp_path: Path) -> Documents:
+    return Documents(str(tmp_path) if request.param == "folder" else f"memory://{tmp_path.name}")
+
+
+def _holder(**other: Any) -> dict[str, Any]:
+    return {**lock._document(), **other}
+
+
+def test_a_second_writer_is_told_who_holds_it_and_the_next_one_may(cube: Documents) -> None:
+    with lock.held(cube, "inputs") as still_ours:
+        still_ours()
+        told = rf"process {os.getpid()} on {socket.gethostname()} is writing inputs here"
+        with pytest.raises(WorkersError, match=told), lock.held(cube, "inputs"):
+            pass
+        with lock.held(cube, "another stage"):
+            pass
+        still_ours()
+    assert cube.list_json("locks") == []
+    with lock.held(cube, "inputs"):
+        pass
+
+
+def test_a_writer_that_was_killed_is_followed_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from cube import lock; from cube.documents import Documents\n"
+        "with lock.held(Documents(sys.argv[1]), 'inputs'):\n"
+        "    print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True,
+                          cwd=Path(__file__).parents[3]) as other:  # fmt: skip
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(WorkersError, match=f"process {other.pid} on"), lock.held(Documents(str(tmp_path)), "inputs"):
+            pass
+        other.kill()
+    with lock.held(Documents(str(tmp_path)), "inputs"):
+        pass
+
+
+def test_the_number_of_a_dead_process_that_came_again_holds_nothing(cube: Documents) -> None:
+    cube.write_json("locks/inputs.json", _holder(born="an earlier boot 17"))
+    with lock.held(cube, "inputs"):
+        pass
+
+
+def test_a_holder_on_another_host_is_believed_for_a_minute(cube: Documents) -> None:
+    cube.write_json("locks/inputs.json", _holder(host="elsewhere", beat=time.time() - 30))
+    with pytest.raises(WorkersError, match="on elsewhere is writing"), lock.held(cube, "inputs"):
+        pass
+    cube.write_json("locks/inputs.json", _holder(host="elsewhere", beat=time.time() - 90))
+    with lock.held(cube, "inputs"):
+        pass
+
+
+def test_the_heart_beats_and_a_lock_that_is_taken_over_is_noticed(cube: Documents, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "BEAT", 0.02)
+    with lock.held(cube, "inputs") as still_ours:
+        first = cube.read_json("locks/inputs.json")
+        time.sleep(0.3)
+        assert cube.read_json("locks/inputs.json")["beat"] > first["beat"]
+        still_ours()
+        cube.write_json("locks/inputs.json", _holder())
+        time.sleep(0.3)
+        with pytest.raises(WorkersError, match="another process has taken over inputs"):
+            still_ours()
+    assert cube.list_json("locks") == ["inputs"]  # it is the other's now

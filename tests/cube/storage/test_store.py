@@ -1,0 +1,125 @@
+"""Cubes: what is written comes back, opens in plain xarray and rioxarray, and refuses what it cannot be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rioxarray  # noqa: F401  (the accessor)
+import xarray as xr
+
+from cube.conventions import MULTISCALES, PROJ, SPATIAL
+from cube.errors import CubeError
+from cube.grid import Region, Window
+from cube.inputs import INPUTS
+from cube.layers import Layer, occurrence
+from cube.storage.store import CubeStore, create_cube, open_cube, resolution_of
+
+REGION = Region(4455, 2663, 4468, 2680, 10)
+
+
+@pytest.fixture
+def cube(tmp_path: Path) -> CubeStore:
+    cube = create_cube(str(tmp_path / "cube.zarr"), REGION, "test")
+    for layer in INPUTS.values():
+        cube.ensure_group(layer.group, [layer], resolution_of(layer))
+    return cube
+
+
+def test_every_input_group_opens_in_plain_xarray_with_coordinates_and_crs(cube: CubeStore) -> None:
+    for group, size in (("10m", 10), ("50m", 50), ("1km", 1000)):
+        data = xr.open_zarr(f"{cube.url}/inputs/{group}")
+        assert data.sizes["y"] == REGION.shape(size)[0]
+        for variable in data.data_vars.values():
+            assert variable.rio.crs.to_epsg() == 3035
+            assert variable.rio.transform() == REGION.transform(size)
+
+
+def test_the_whole_cube_opens_as_one_datatree(cube: CubeStore) -> None:
+    tree = xr.open_datatree(cube.url, engine="zarr", consolidated=False)
+    assert {"/inputs/10m", "/inputs/50m", "/inputs/1km"} <= {node.path for node in tree.subtree}
+
+
+def test_a_unit_written_comes_back_decoded_by_xarray_at_its_coordinates(cube: CubeStore) -> None:
+    unit = list(REGION.units())[3]
+    layer = INPUTS["elevation"]
+    values = np.linspace(-10, 3000, unit.cells**2, dtype=np.float32).reshape(unit.cells, unit.cells)
+    values[0, 0] = np.nan
+    cube.write_unit(layer.path, unit, layer.encode(values))
+    data = xr.open_zarr(f"{cube.url}/inputs/50m").elevation
+    w, s, e, n = unit.bounds
+    seen = data.sel(x=slice(w, e), y=slice(n, s))
+    np.testing.assert_allclose(seen.values, values, atol=0.126)
+    assert np.isnan(data.sel(x=slice(None, w)).values).all()
+
+
+@pytest.mark.parametrize("layer", INPUTS.values(), ids=lambda layer: layer.name)
+def test_encoding_is_inverted_by_decoding_within_half_a_step(layer: Layer) -> None:
+    low, high = layer.valid_range or (0.0, 100.0)
+    values = np.linspace(low, high, 1001)
+    if not layer.dtype.startswith("float"):
+        info = np.iinfo(layer.dtype)
+        top = (info.max - (layer.fill == info.max)) * layer.scale + layer.offset
+        values = values[values <= top]
+    back = layer.decode(layer.encode(values))
+    np.testing.assert_allclose(back, values, atol=layer.scale / 2 * 1.001 + 1e-4)
+    assert np.isnan(layer.decode(layer.encode(np.array([np.nan]))))[0]
+
+
+def test_fill_value_and_its_attribute_agree(cube: CubeStore) -> None:
+    for layer in INPUTS.values():
+        document = json.loads((Path(cube.url) / layer.path / "zarr.json").read_text())
+        fill, attribute = document["fill_value"], document["attributes"]["_FillValue"]
+        if not layer.dtype.startswith("float"):
+            assert fill == attribute == layer.fill
+
+
+def test_conventions_are_named_by_their_uuids(cube: CubeStore) -> None:
+    attrs = json.loads((Path(cube.url) / "inputs/50m/zarr.json").read_text())["attributes"]
+    named = {c["uuid"] for c in attrs["zarr_conventions"]}
+    assert named == {PROJ["uuid"], SPATIAL["uuid"]}
+    assert PROJ["uuid"] == "f17cb550-5864-4468-aeb7-f3180cfb622f"
+    assert SPATIAL["uuid"] == "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4"
+    assert MULTISCALES["uuid"] == "d35379db-88df-4056-af3a-620245f8e347"
+    assert attrs["spatial:transform"] == [50, 0, 4450000, 0, -50, 2680000]
+
+
+def test_shards_are_units_and_chunks_are_what_a_tile_reads(cube: CubeStore) -> None:
+    names = np.asarray([f"Planta {i}" for i in range(300)], object)
+    cube.ensure_group("products/species/v1/0", [occurrence("", 100)], labels={"species": names})
+    array = cube.array("products/species/v1/0/occurrence")
+    assert array.shards == (128, 200, 200)
+    assert array.chunks == (1, 200, 200)
+    big = create_cube("memory://big.zarr", Region(4400, 2600, 4500, 2700, 40), "big")
+    big.ensure_group("products/species/v1/0", [occurrence("", 100)], labels={"species": names})
+    assert big.array("products/species/v1/0/occurrence").chunks == (1, 400, 400)
+
+
+def test_a_window_beyond_the_edge_is_fill(cube: CubeStore) -> None:
+    unit = next(REGION.units())
+    cube.write_unit("inputs/50m/surface", unit, np.ones((200, 200), np.uint8))
+    seen = cube.read_window("inputs/50m/surface", Window(-2, -3, 5, 6))
+    expected = np.full((5, 6), 255, np.uint8)
+    expected[2:, 3:] = 1
+    np.testing.assert_array_equal(seen, expected)
+
+
+def test_another_region_at_the_same_url_is_refused(cube: CubeStore) -> None:
+    with pytest.raises(CubeError, match="choose another cube URL"):
+        create_cube(cube.url, Region(4455, 2663, 4469, 2680, 10), "other")
+
+
+def test_what_is_no_cube_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(CubeError, match="there is no cube here"):
+        open_cube(str(tmp_path / "nothing.zarr"))
+
+
+def test_a_newer_format_is_refused(cube: CubeStore) -> None:
+    path = Path(cube.url) / "zarr.json"
+    document = json.loads(path.read_text())
+    document["attributes"]["floracube"]["format"] = 99
+    path.write_text(json.dumps(document))
+    with pytest.raises(CubeError, match="newer than"):
+        open_cube(cube.url)
