@@ -248,16 +248,13 @@ def serve(
 
 
 def _serve(urls: list[str], host: str, port: int, workers: int) -> None:
-    import uvicorn
-
     from cube.store import open_cube
+    from server import start
 
     for url in urls:
         open_cube(url)  # a wrong path is one sentence now, not a broken server
-    os.environ["FLORACUBE_CUBES"] = ",".join(urls)
     say.print(f"The map is at http://{host}:{port}/ (Ctrl-C ends).", highlight=False)
-    uvicorn.run("server.main:app_from_environment", factory=True, host=host, port=port, workers=workers,
-                log_level="warning")  # fmt: skip
+    start.serve(urls, host, port, workers)
 
 
 def _version(show: bool) -> None:
@@ -283,7 +280,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         extras = {"build": ("distributed",),
                   "inference": ("torch", "transformers", "sklearn", "scipy", "safetensors", "accelerate"),
-                  "server": ("uvicorn", "titiler", "fastapi", "morecantile", "rio_tiler", "starlette")}  # fmt: skip
+                  "server": ("uvicorn", "fastapi", "morecantile", "starlette", "numba", "deflate", "prometheus_client")}  # fmt: skip
         named = [extra for extra, modules in extras.items() if str(error.name).split(".")[0] in modules]
         mend = f"pip install 'floracube[{named[0]}]'" if named else "pip install --force-reinstall floracube"
         say.print(f"floracube: '{error.name}' is not installed; run `{mend}`.", style="red", markup=False)
