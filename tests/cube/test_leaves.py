@@ -22,7 +22,7 @@ REGION = Region(4460, 2660, 4470, 2680, 10)
 NAMES = np.asarray(["Planta a", "Planta b", "Planta c"], object)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Where a process ends, so that nothing behind it happens (a real signal would end the thread that Zarr runs in)."""
 
 
@@ -34,7 +34,7 @@ def writes(monkeypatch: pytest.MonkeyPatch, killed_at: int | None = None) -> Ite
 
     async def set_(self: Any, key: str, value: Any) -> None:
         if len(seen) == killed_at:
-            raise Killed
+            raise KilledError
         seen.append(key)
         await put(self, key, value)
 
@@ -60,7 +60,7 @@ def test_a_kill_at_any_write_leaves_what_the_next_run_makes_whole(tmp_path: Path
     assert len(keys) > 20
     for number in range(len(keys)):
         folder = tmp_path / str(number)
-        with writes(monkeypatch, killed_at=number), pytest.raises((Killed, CubeError)):
+        with writes(monkeypatch, killed_at=number), pytest.raises((KilledError, CubeError)):
             make(folder)
         make(folder)
         assert content(folder) == truth, keys[number]
