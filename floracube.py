@@ -84,13 +84,13 @@ def build(
     as_json: JSON = False,
 ) -> None:
     """Harmonise the sources of CONFIG into the inputs of its cube; run again, it goes on where it was."""
+    from cube.build import build as run
     from cube.config import load_config
-    from cube.engine.build import build as run
-    from cube.engine.workers import Workers
+    from cube.workers import Workers
 
     loaded = load_config(config)
     if plan:
-        from cube.engine.plan import plan as planned
+        from cube.plan import plan as planned
 
         told = planned(loaded, workers, land)
         print(json.dumps(told.document(), indent=1) if as_json else told.text())
@@ -173,9 +173,9 @@ def publish(
     rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the release before.")] = False,
 ) -> None:
     """Let readers follow a release of CUBE."""
+    from cube import releases
     from cube.errors import CubeError
-    from cube.storage import releases
-    from cube.storage.store import open_cube
+    from cube.store import open_cube
 
     if (release is None) == (not rollback):
         raise CubeError("publish: give either the name of a release or --rollback.")
@@ -248,16 +248,13 @@ def serve(
 
 
 def _serve(urls: list[str], host: str, port: int, workers: int) -> None:
-    import uvicorn
-
-    from cube.storage.store import open_cube
+    from cube.store import open_cube
+    from server import start
 
     for url in urls:
         open_cube(url)  # a wrong path is one sentence now, not a broken server
-    os.environ["FLORACUBE_CUBES"] = ",".join(urls)
     say.print(f"The map is at http://{host}:{port}/ (Ctrl-C ends).", highlight=False)
-    uvicorn.run("server.main:app_from_environment", factory=True, host=host, port=port, workers=workers,
-                log_level="warning")  # fmt: skip
+    start.serve(urls, host, port, workers)
 
 
 def _version(show: bool) -> None:
@@ -283,7 +280,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         extras = {"build": ("distributed",),
                   "inference": ("torch", "transformers", "sklearn", "scipy", "safetensors", "accelerate"),
-                  "server": ("uvicorn", "titiler", "fastapi", "morecantile", "rio_tiler", "starlette")}  # fmt: skip
+                  "server": ("uvicorn", "fastapi", "morecantile", "starlette", "deflate", "prometheus_client")}  # fmt: skip
         named = [extra for extra, modules in extras.items() if str(error.name).split(".")[0] in modules]
         mend = f"pip install 'floracube[{named[0]}]'" if named else "pip install --force-reinstall floracube"
         say.print(f"floracube: '{error.name}' is not installed; run `{mend}`.", style="red", markup=False)

@@ -267,7 +267,7 @@ def draw(rows: list[Row], zooms: list[int], path: Path) -> None:
         yscale="log", xlabel="zoom (Web Mercator)", ylabel="ms a tile (median)", title="One tile of a Zarr cube in EPSG:3035"
     )
     axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8, loc="center left")
+    axes.legend(fontsize=8, loc="center right")
     figure.tight_layout()
     figure.savefig(path)
 

@@ -1,6 +1,6 @@
 """Counting over an area: which pyramid level its cells are read at, and sums over them, block by block.
 
-Memory is bounded by one block of 128 species and one chunk's window, whatever the area and the number of species.
+Memory is bounded by one chunk of 128 species, whatever the area and the number of species.
 """
 
 from __future__ import annotations
@@ -15,17 +15,15 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from cube import grid
+from cube import grid, releases
 from cube.layers import NO_SPECIES
-from cube.storage import releases
-from server.asking.outline import cells_across, centres_within
 from server.errors import NotFoundError, RequestError
-from server.reading.io import selection
-from server.reading.layers import MapLayer
-from server.reading.snapshot import Snapshot
+from server.layers import MapLayer
+from server.outline import cells_across, centres_within
+from server.snapshot import Snapshot
 
-BLOCK: Final = 400  # cells a side of what is read at once: the chunk of a map, or whole chunks of a small unit
 SPECIES: Final = 128  # read at once: those of one shard
+COARSEST: Final = 4  # times as many cells are read where there is no coarser level
 
 
 class AreaTooLargeError(RequestError):
@@ -37,11 +35,16 @@ class AreaTooLargeError(RequestError):
 
 @dataclass(frozen=True)
 class Block:
-    """Cells of an area that lie in one chunk: slices of the arrays, and which cells of them."""
+    """Cells of an area that lie in one chunk: the chunk's number, the rows and columns in it, and which cells of those."""
 
+    number: tuple[int, int]
     rows: slice
     cols: slice
     mask: NDArray[np.bool_]
+
+    def of(self, chunk: NDArray[Any]) -> NDArray[Any]:
+        """(..., n) stored values of the cells in a decoded chunk."""
+        return chunk[..., self.rows, self.cols][..., self.mask]
 
 
 @dataclass(frozen=True)
@@ -64,34 +67,38 @@ class Cells:
         """How many cells."""
         return int(self.mask.sum())
 
-    def blocks(self) -> Iterator[Block]:
-        """The cells chunk by chunk; chunks without any are left out."""
+    def blocks(self, height: int, width: int) -> Iterator[Block]:
+        """The cells by chunks of `height` x `width`; chunks without any are left out."""
         rows, cols = self.mask.shape
-        for r0, r1 in _cuts(self.row, self.row + rows):
-            for c0, c1 in _cuts(self.col, self.col + cols):
+        for r0, r1 in _cuts(self.row, self.row + rows, height):
+            for c0, c1 in _cuts(self.col, self.col + cols, width):
                 part = self.mask[r0 - self.row : r1 - self.row, c0 - self.col : c1 - self.col]
                 if part.any():
-                    yield Block(slice(r0, r1), slice(c0, c1), part)
+                    top, left = r0 // height * height, c0 // width * width
+                    number = (r0 // height, c0 // width)
+                    yield Block(number, slice(r0 - top, r1 - top), slice(c0 - left, c1 - left), np.ascontiguousarray(part))
 
 
-def _cuts(first: int, end: int) -> list[tuple[int, int]]:
-    """[first, end) cut at multiples of a chunk's side."""
-    edges = [first, *range((first // BLOCK + 1) * BLOCK, end, BLOCK), end]
+def _cuts(first: int, end: int, step: int) -> list[tuple[int, int]]:
+    """[first, end) cut at multiples of `step`."""
+    edges = [first, *range((first // step + 1) * step, end, step), end]
     return list(itertools.pairwise(edges))
 
 
 def find_cells(snapshot: Snapshot, shape: shapely.Geometry, most: int) -> Cells:
-    """Cells of `shape` (metres, EPSG:3035) at the finest level at which its box has at most `most` cells.
+    """Cells of `shape` (metres, EPSG:3035) at the finest level at which its box has at most `most` cells (`COARSEST` times
+    as many at the coarsest level).
 
     Raises `AreaTooLargeError` where no level of the products is coarse enough.
     """
     region = snapshot.reader.cube.region
-    for level in range(_levels(snapshot)):
+    levels = _levels(snapshot)
+    for level in range(levels):
         cell = grid.CELL * 2**level
         row, col, rows, cols = cells_across(shape, region, cell)
         height, width = region.shape(level=level)
         row, col, rows, cols = _inside(row, rows, height, col, cols, width)
-        if rows * cols <= most:
+        if rows * cols <= (most if level < levels - 1 else COARSEST * most):
             left, _, _, top = region.grown_bounds
             mask = centres_within(shape, (left + col * cell, top - row * cell, cell), rows, cols)
             if mask.any():
@@ -129,18 +136,19 @@ class SpeciesSums:
 
 def species_sums(snapshot: Snapshot, layer: MapLayer, cells: Cells) -> SpeciesSums:
     """Sums over the cells of every species; `layer` is any layer of the species product."""
-    array = snapshot.reader.array(layer.paths[cells.level])
-    count, fill = array.shape[0], int(layer.fill)
-    present, total, most = (np.zeros(count, np.int64) for _ in range(3))
-    for block in cells.blocks():
+    from server.sums import add_up
+
+    reader, path = snapshot.reader, layer.paths[cells.level]
+    source = reader.source(path)
+    count, fill = source.shape[0], int(layer.fill)
+    sums = np.zeros((count, 3), np.int64)  # cells, steps, most
+    for block in cells.blocks(*source.chunk[-2:]):
         for first in range(0, count, SPECIES):
-            part = slice(first, min(first + SPECIES, count))
-            stored = np.asarray(array[part, block.rows, block.cols])[:, block.mask]
-            valid = stored != fill
-            present[part] += valid.sum(axis=1)
-            total[part] += np.where(valid, stored, 0).sum(axis=1, dtype=np.int64)
-            most[part] = np.maximum(most[part], np.where(valid, stored, 0).max(axis=1))
-    return SpeciesSums(present, total, most, _lists(snapshot, cells))
+            species = range(first, min(first + SPECIES, count))
+            for index, chunk in zip(species, reader.past_cache(path, [(s, *block.number) for s in species]), strict=True):
+                if chunk.size:
+                    add_up(chunk[0, block.rows, block.cols], block.mask, fill, sums[index])
+    return SpeciesSums(sums[:, 0], sums[:, 1], sums[:, 2], _lists(snapshot, cells))
 
 
 def _lists(snapshot: Snapshot, cells: Cells) -> NDArray[np.int64] | None:
@@ -148,13 +156,19 @@ def _lists(snapshot: Snapshot, cells: Cells) -> NDArray[np.int64] | None:
     version = snapshot.products.get("composition")
     if version is None or cells.level > 0:
         return None
-    base = releases.group_of("composition", version)
-    ids, sizes = snapshot.reader.array(f"{base}/species_id"), snapshot.reader.array(f"{base}/set_size")
+    base, reader = releases.group_of("composition", version), snapshot.reader
+    ids, sizes = reader.source(f"{base}/species_id"), reader.source(f"{base}/set_size")
+    height, width = ids.chunk[-2:]
     found = np.zeros(NO_SPECIES + 1, np.int64)
-    for block in cells.blocks():
-        listed = np.asarray(ids[:, block.rows, block.cols])[:, block.mask]
-        size = np.asarray(sizes[block.rows, block.cols])[block.mask]
-        size = np.where(size == sizes.fill_value, 0, size)
+    for block in cells.blocks(height, width):
+        (chunk,) = reader.past_cache(f"{base}/species_id", [(0, *block.number)])
+        if not chunk.size:
+            continue
+        listed = block.of(chunk)
+        rows, cols = ((n * side + part.start, n * side + part.stop)
+                      for n, side, part in zip(block.number, (height, width), (block.rows, block.cols), strict=True))  # fmt: skip
+        size = reader.window(f"{base}/set_size", (), 1, rows, cols)[block.mask]
+        size = np.where(size == sizes.fill, 0, size)
         in_list = (np.arange(len(listed))[:, None] < size) & (listed != NO_SPECIES)
         found += np.bincount(listed[in_list], minlength=NO_SPECIES + 1)
     return found
@@ -170,15 +184,24 @@ class ValueSums:
     highest: float
 
 
+def _stored(snapshot: Snapshot, layer: MapLayer, cells: Cells) -> Iterator[NDArray[Any]]:
+    """Stored values of a layer that are not fill, chunk by chunk."""
+    reader, path = snapshot.reader, layer.paths[cells.level]
+    source = reader.source(path)
+    numbers, place = source.within(layer.lead)
+    for block in cells.blocks(*source.chunk[-2:]):
+        (chunk,) = reader.past_cache(path, [(*numbers, *block.number)])
+        if chunk.size:
+            stored = block.of(chunk[place])
+            yield stored[stored != stored.dtype.type(layer.fill)] if stored.dtype.kind != "f" else stored[np.isfinite(stored)]
+
+
 def value_sums(snapshot: Snapshot, layer: MapLayer, cells: Cells) -> ValueSums:
     """Mean and range of a continuous layer over the cells."""
-    array = snapshot.reader.array(layer.paths[cells.level])
     count, total, low, high = 0, 0.0, np.inf, -np.inf
-    for block in cells.blocks():
-        stored: NDArray[Any] = np.asarray(array[selection(layer.lead, block.rows, block.cols)])[block.mask].astype(np.float64)
-        stored = stored[(stored != layer.fill) & np.isfinite(stored)]
+    for stored in _stored(snapshot, layer, cells):
         if stored.size:
-            count, total = count + stored.size, total + float(stored.sum())
+            count, total = count + stored.size, total + float(stored.sum(dtype=np.float64))
             low, high = min(low, float(stored.min())), max(high, float(stored.max()))
     if not count:
         return ValueSums(0, np.nan, np.nan, np.nan)
@@ -188,10 +211,8 @@ def value_sums(snapshot: Snapshot, layer: MapLayer, cells: Cells) -> ValueSums:
 
 def class_counts(snapshot: Snapshot, layer: MapLayer, cells: Cells) -> dict[int, int]:
     """How many cells each stored class of a layer has."""
-    array = snapshot.reader.array(layer.paths[cells.level])
     counts: dict[int, int] = {}
-    for block in cells.blocks():
-        stored = np.asarray(array[selection(layer.lead, block.rows, block.cols)])[block.mask]
-        for value, number in zip(*np.unique(stored[stored != layer.fill], return_counts=True), strict=True):
+    for stored in _stored(snapshot, layer, cells):
+        for value, number in zip(*np.unique(stored, return_counts=True), strict=True):
             counts[int(value)] = counts.get(int(value), 0) + int(number)
     return counts

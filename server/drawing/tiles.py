@@ -40,7 +40,7 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A pyramid level: its array, and for a layer without overviews the thinning that stands for one."""
+    """A pyramid level: its array, and where no level is coarse enough, the thinning that stands for one."""
 
     path: str
     step: int
@@ -48,14 +48,17 @@ class Level:
 
 
 def choose_level(layer: MapLayer, screen_pixel: float) -> Level:
-    """The coarsest level whose pixel is not coarser than a screen pixel (metres), or the finest there is."""
+    """The coarsest level whose pixel is not coarser than a screen pixel (metres), or the finest there is.
+
+    Below the coarsest one its cells are thinned until four at most lie side by side in a screen pixel: the kernel takes
+    in all of those (`resample.WIDEST`).
+    """
     ratio = screen_pixel / layer.resolution
     # A pixel coarser by a hair (the scale of a map projection varies) is still the right level.
     wanted = max(0, math.floor(math.log2(ratio * 1.01))) if ratio > 0 and math.isfinite(ratio) else 0
     level = min(wanted, len(layer.paths) - 1)
-    if len(layer.paths) > 1:
-        return Level(layer.paths[level], 1, layer.resolution * 2.0**level)
-    return Level(layer.paths[0], 2**wanted, layer.resolution * 2.0**wanted)
+    step = 2 ** max(0, wanted - level - 1)
+    return Level(layer.paths[level], step, layer.resolution * 2.0**level * step)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,13 @@ class Reader:
         """The open array at `path`; raises `CubeError` if there is none."""
         return self.source(path).array
 
+    def past_cache(self, path: str, numbers: Sequence[tuple[int, ...]]) -> list[NDArray[Any]]:
+        """Whole decoded chunks by their numbers, not kept: for queries that go over more than the cache should hold.
+
+        One that holds only fill is `NOTHING`. Raises `StoreError` if reading fails.
+        """
+        return self._read(self.source(path), path, numbers, ...)
+
     def cell(self, path: str, row: int, col: int) -> NDArray[Any]:
         """Stored values (leading axes) of one cell."""
         source = self.source(path)
@@ -110,7 +117,7 @@ class Reader:
                 out[block] = chunk[..., row % height, col % width][inside]
         return out
 
-    def chunks(self, path: str, lead: tuple[int, ...], places: Sequence[tuple[int, int]]) -> list[NDArray[Any]]:
+    def maps(self, path: str, lead: tuple[int, ...], places: Sequence[tuple[int, int]]) -> list[NDArray[Any]]:
         """Whole chunks of the map `lead` at `places` (number by row, by column), read at once; empty ones hold only fill.
 
         Beyond the edge of the array a chunk holds fill.

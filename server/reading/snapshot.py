@@ -109,7 +109,7 @@ class Snapshot:
         counts = [-(-n // chunk) for n, chunk in zip(source.shape[-2:], source.chunk[-2:], strict=True)]
         total = counts[0] * counts[1]
         chosen = sorted({int(i) for i in np.linspace(0, total - 1, min(_SAMPLE_CHUNKS, total))})
-        chunks = self.reader.chunks(layer.paths[-1], layer.lead, [divmod(i, counts[1]) for i in chosen])
+        chunks = self.reader.maps(layer.paths[-1], layer.lead, [divmod(i, counts[1]) for i in chosen])
         stored = np.concatenate([chunk.ravel() for chunk in chunks])
         stored = stored[(stored != layer.fill) & np.isfinite(stored.astype(np.float64))]
         return np.asarray(stored.astype(np.float64) * layer.scale + layer.offset)

@@ -41,7 +41,7 @@ def test_whole_chunks_equal_slices_of_the_array_and_hold_fill_beyond_it(reader: 
     array = reader.array(path)
     whole = np.full((200, 400), array.fill_value, array.dtype)
     whole[:, :300] = array[2]
-    left, right = reader.chunks(path, (2,), [(0, 0), (0, 1)])
+    left, right = reader.maps(path, (2,), [(0, 0), (0, 1)])
     np.testing.assert_array_equal(np.concatenate([left, right], axis=1), whole)
 
 
