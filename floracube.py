@@ -84,13 +84,13 @@ def build(
     as_json: JSON = False,
 ) -> None:
     """Harmonise the sources of CONFIG into the inputs of its cube; run again, it goes on where it was."""
-    from cube.build import build as run
     from cube.config import load_config
-    from cube.workers import Workers
+    from cube.engine.build import build as run
+    from cube.engine.workers import Workers
 
     loaded = load_config(config)
     if plan:
-        from cube.plan import plan as planned
+        from cube.engine.plan import plan as planned
 
         told = planned(loaded, workers, land)
         print(json.dumps(told.document(), indent=1) if as_json else told.text())
@@ -173,9 +173,9 @@ def publish(
     rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the release before.")] = False,
 ) -> None:
     """Let readers follow a release of CUBE."""
-    from cube import releases
     from cube.errors import CubeError
-    from cube.store import open_cube
+    from cube.storage import releases
+    from cube.storage.store import open_cube
 
     if (release is None) == (not rollback):
         raise CubeError("publish: give either the name of a release or --rollback.")
@@ -248,8 +248,8 @@ def serve(
 
 
 def _serve(urls: list[str], host: str, port: int, workers: int) -> None:
-    from cube.store import open_cube
-    from server import start
+    from cube.storage.store import open_cube
+    from server.operating import start
 
     for url in urls:
         open_cube(url)  # a wrong path is one sentence now, not a broken server

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from server import tileroute
 from server.asking.queries import queries_router
 from server.dependencies import (
     LayerParameter,
@@ -18,7 +17,7 @@ from server.dependencies import (
     unchanged,
     validators,
 )
-from server.drawing import legend
+from server.drawing import legend, tileroute
 from server.drawing.zooms import opening_zoom, zooms
 from server.errors import WrongRequestError
 from server.reading.catalogue import TITLES

@@ -15,6 +15,7 @@ from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 
 from cube.errors import CubeError
+from server.describing.problem import COMMON
 from server.drawing import resample
 from server.errors import ErrorGuard, add_handlers
 from server.factory import cube_router
@@ -24,7 +25,6 @@ from server.operating.compression import Compression
 from server.operating.keys import Keys
 from server.operating.limits import Limits
 from server.operating.settings import Settings
-from server.problem import COMMON
 from server.reading.io import ChunkCache
 from server.reading.layers import slug
 from server.reading.snapshot import ServedCube

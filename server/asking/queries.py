@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from server import store
-from server.asking import area, cog, point, regions
+from server.asking import area, cog, point, regions, store
 from server.describing import qgis, stac, tilejson, wmts
 from server.reading.snapshot import ServedCube
 

@@ -15,12 +15,13 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from cube import grid, releases
+from cube import grid
 from cube.layers import NO_SPECIES
+from cube.storage import releases
+from server.asking.outline import cells_across, centres_within
 from server.errors import NotFoundError, RequestError
-from server.layers import MapLayer
-from server.outline import cells_across, centres_within
-from server.snapshot import Snapshot
+from server.reading.layers import MapLayer
+from server.reading.snapshot import Snapshot
 
 SPECIES: Final = 128  # read at once: those of one shard
 COARSEST: Final = 4  # times as many cells are read where there is no coarser level
@@ -136,7 +137,7 @@ class SpeciesSums:
 
 def species_sums(snapshot: Snapshot, layer: MapLayer, cells: Cells) -> SpeciesSums:
     """Sums over the cells of every species; `layer` is any layer of the species product."""
-    from server.sums import add_up
+    from server.asking.sums import add_up
 
     reader, path = snapshot.reader, layer.paths[cells.level]
     source = reader.source(path)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from cube.storage.store import CubeStore
+from server.asking.store import ServedStore, byte_range
 from server.errors import NotFoundError
 from server.main import create_app
-from server.store import ServedStore, byte_range
 
 METADATA = "/cube/products/species/v1/0/zarr.json"
 CHUNK = "products/species/v1/0/occurrence/c/0/0/0"

@@ -1,8 +1,8 @@
-"""The compiled loop behind `server.tally`: one pass over the cells of one species, where NumPy needs six."""
+"""The compiled loop behind `server.asking.tally`: one pass over the cells of one species, where NumPy needs six."""
 
 from __future__ import annotations
 
-from server.kernels import _compiled
+from server.drawing.kernels import _compiled
 
 
 @_compiled()
