@@ -70,7 +70,7 @@ def demo(
         step(config)
     say.print(f"The cube is {out / 'cube.zarr'}, its configuration {config}.", highlight=False)
     if serve:
-        _serve([str(out / "cube.zarr")], host, port, 1)
+        _serve([str(out / "cube.zarr")], host, port, 1, [f"districts={out / 'regions.geojson'}"])
 
 
 @app.command(epilog="Example: `floracube build examples/moravia.yaml`")
@@ -239,22 +239,23 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to serve on.")] = 8000,
     workers: Annotated[int, typer.Option(help="Server processes.", min=1)] = 1,
+    regions: Annotated[list[str] | None, typer.Option(help="GeoJSON of named regions, FILE or KIND=FILE; may repeat.")] = None,
 ) -> None:
-    """Serve map tiles, point queries and the map page of CUBE."""
+    """Serve map tiles, queries, reports of areas and the map page of CUBE."""
     from cube.config import load_config
 
     urls = [load_config(c).cube_url if c.endswith((".yaml", ".yml")) else c for c in cubes]
-    _serve(urls, host, port, workers)
+    _serve(urls, host, port, workers, regions or [])
 
 
-def _serve(urls: list[str], host: str, port: int, workers: int) -> None:
+def _serve(urls: list[str], host: str, port: int, workers: int, regions: list[str]) -> None:
     from cube.storage.store import open_cube
     from server.operating import start
 
     for url in urls:
         open_cube(url)  # a wrong path is one sentence now, not a broken server
     say.print(f"The map is at http://{host}:{port}/ (Ctrl-C ends).", highlight=False)
-    start.serve(urls, host, port, workers)
+    start.serve(urls, host, port, workers, regions)
 
 
 def _version(show: bool) -> None:

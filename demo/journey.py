@@ -12,6 +12,7 @@ import yaml
 
 from cube.inputs import CLIMATE_VARIABLES, LANDSAT_BANDS, SOIL_VARIABLES
 from demo.landscape import LandscapeSpec, make_landscape
+from demo.regions import write_regions
 from demo.sources import write_sources, write_truth
 
 
@@ -30,6 +31,7 @@ def prepare(out: Path, spec: LandscapeSpec, say: Callable[[str], None]) -> Path:
         landscape = make_landscape(spec)
         write_sources(landscape, out, say)
         write_truth(landscape, out / "truth")
+        write_regions(landscape.domain, out)
         done.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
     config.write_text(yaml.safe_dump(configuration(spec), sort_keys=False, allow_unicode=True), encoding="utf-8")
     return config

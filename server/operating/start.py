@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from server.asking import regions as named
+
 CUBES = "FLORACUBE_CUBES"  # as `server.main` reads it, which is not imported here: each worker does it for itself
 FIGURES = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -27,9 +29,15 @@ def _shared_figures(workers: int) -> Iterator[None]:
             del os.environ[FIGURES]
 
 
-def serve(urls: Sequence[str], host: str, port: int, workers: int) -> None:
-    """Serve the cubes at `urls` until interrupted; settings come from the environment (see `server.operating.settings`)."""
+def serve(urls: Sequence[str], host: str, port: int, workers: int, regions: Sequence[str] = ()) -> None:
+    """Serve the cubes at `urls` until interrupted; settings come from the environment (see `server.operating.settings`).
+
+    `regions`: GeoJSON files of named regions, each `FILE` or `KIND=FILE`; raises `ConfigError` for one that is none.
+    """
     os.environ[CUBES] = ",".join(urls)
+    if regions:
+        os.environ[named.ENVIRONMENT] = ",".join(regions)
+    named.from_environment()  # a wrong file is one sentence now, not a broken server
     with _shared_figures(workers):
         uvicorn.run(
             "server.main:app_from_environment", factory=True, host=host, port=port, workers=workers, log_level="warning",
