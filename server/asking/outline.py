@@ -122,31 +122,16 @@ def on_grid(shape: shapely.Geometry, region: Region) -> shapely.Geometry:
     Where the region cuts a bay off, the pieces hang together along the region's edge: right for areas and for cells,
     but no valid geometry. Raises `OutlineError` for an outline too long to follow.
     """
-    west, south, east, north = region.bounds
-    x = np.linspace(west, east, 33)
-    y = np.linspace(south, north, 33)
-    lon, lat = grid.unproject(*np.meshgrid(x, y))
-    near = _clip(shape, (lon.min() - _MARGIN, lat.min() - _MARGIN, lon.max() + _MARGIN, lat.max() + _MARGIN))
-    if near.is_empty:
-        return near
-    points = shapely.get_coordinates(near)
-    if float(np.ceil(np.hypot(*np.diff(points, axis=0).T) / STEP).sum()) > _MAX_STEPS:
-        raise OutlineError("The outline of the area is too long; simplify it.")
-
-    def project(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack(grid.project(positions[:, 0], positions[:, 1]), axis=1)
-
-    return _clip(shapely.transform(shapely.segmentize(near, STEP), project), region.bounds)
-
-
-def _clip(shape: shapely.Geometry, box: tuple[float, float, float, float]) -> shapely.Geometry:
-    """Polygons cut by a box (west, south, east, north), ring by ring: Sutherland and Hodgman 1974, doi:10.1145/360767.360802.
-
-    GEOS cuts into valid pieces, and takes a minute for an outline that was made to be slow.
-    """
+    window, steps = _window(region), 0.0
     parts = []
     for part in shapely.get_parts(shape):
-        shell, *holes = [_clip_ring(shapely.get_coordinates(ring)[:-1], box) for ring in shapely.get_rings(part)]
+        rings = [_clip_ring(shapely.get_coordinates(ring)[:-1], window) for ring in shapely.get_rings(part)]
+        steps += sum(float(_steps(ring).sum()) for ring in rings)
+        if steps > _MAX_STEPS:
+            raise OutlineError("The outline of the area is too long; simplify it.")
+        if len(rings[0]) < 3:
+            continue
+        shell, *holes = [_clip_ring(np.stack(grid.project(*_densify(ring).T), axis=1), region.bounds) for ring in rings]
         if len(shell) > 2:
             polygon = shapely.Polygon(shell, [hole for hole in holes if len(hole) > 2])
             if polygon.area > 0:
@@ -154,7 +139,32 @@ def _clip(shape: shapely.Geometry, box: tuple[float, float, float, float]) -> sh
     return shapely.MultiPolygon(parts)
 
 
+def _window(region: Region) -> tuple[float, float, float, float]:
+    """A box in degrees (west, south, east, north) with room around `region`."""
+    west, south, east, north = region.bounds
+    lon, lat = grid.unproject(*np.meshgrid(np.linspace(west, east, 33), np.linspace(south, north, 33)))
+    return lon.min() - _MARGIN, lat.min() - _MARGIN, lon.max() + _MARGIN, lat.max() + _MARGIN
+
+
+def _steps(ring: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Into how many pieces each edge of an open ring (n, 2) in degrees is cut."""
+    edges = np.hypot(*(np.roll(ring, -1, axis=0) - ring).T)
+    return np.maximum(1, np.ceil(edges / STEP)).astype(np.int64)
+
+
+def _densify(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The open ring with edges no longer than `STEP`."""
+    steps = _steps(ring)
+    first = np.repeat(np.cumsum(steps) - steps, steps)
+    share = (np.arange(steps.sum()) - first) / np.repeat(steps, steps)
+    return np.repeat(ring, steps, axis=0) + share[:, None] * np.repeat(np.roll(ring, -1, axis=0) - ring, steps, axis=0)
+
+
 def _clip_ring(points: NDArray[np.float64], box: tuple[float, float, float, float]) -> NDArray[np.float64]:
+    """An open ring cut by a box (west, south, east, north): Sutherland and Hodgman 1974, doi:10.1145/360767.360802.
+
+    GEOS cuts into valid pieces, and takes a minute for an outline that was made to be slow.
+    """
     for axis, edge, sign in ((0, box[0], 1.0), (1, box[1], 1.0), (0, box[2], -1.0), (1, box[3], -1.0)):
         if len(points) == 0:
             break
