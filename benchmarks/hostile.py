@@ -184,8 +184,9 @@ def drawn(base: str, count: int, tally: Tally) -> int:
     schema = schemathesis.openapi.from_url(f"{base}/openapi.json")
     operations = [result.ok() for result in schema.get_all_operations()]
 
-    def exercise(operation: Any, mode: GenerationMode, most: int) -> None:
-        @hypothesis.settings(max_examples=most, database=None, deadline=None, phases=[Phase.generate], derandomize=True,
+    def exercise(operation: Any, mode: GenerationMode, most: int, seed: int) -> None:
+        @hypothesis.seed(seed)
+        @hypothesis.settings(max_examples=most, database=None, deadline=None, phases=[Phase.generate],
                              suppress_health_check=list(HealthCheck))  # fmt: skip
         @hypothesis.given(case=operation.as_strategy(generation_mode=mode), known=st.booleans(), data=st.data())
         def send(case: Any, known: bool, data: Any) -> None:
@@ -204,15 +205,17 @@ def drawn(base: str, count: int, tally: Tally) -> int:
 
         send()
 
-    before = tally.statuses.total()
-    for operation in operations:
-        modes = [GenerationMode.POSITIVE]
-        if list(operation.iter_parameters()) or operation.body:
-            modes.append(GenerationMode.NEGATIVE)
-        for mode in modes:
-            # A route whose parameters cannot be broken has no broken requests.
-            with suppress(hypothesis.errors.Unsatisfiable):
-                exercise(operation, mode, max(1, count // (2 * len(operations))))
+    before, end, seed = tally.statuses.total(), tally.statuses.total() + count, 0
+    while (left := end - tally.statuses.total()) > 0:
+        # A route without parameters has one request to draw, so a pass sends fewer than it may.
+        for operation in operations:
+            modes = [GenerationMode.POSITIVE]
+            if list(operation.iter_parameters()) or operation.body:
+                modes.append(GenerationMode.NEGATIVE)
+            for mode in modes:
+                with suppress(hypothesis.errors.Unsatisfiable):  # parameters that cannot be broken
+                    exercise(operation, mode, -(-left // (2 * len(operations))), seed)
+        seed += 1
     return tally.statuses.total() - before
 
 
