@@ -42,7 +42,7 @@ MAX_CELLS: Final = 250_000.0
 THREATENED: Final = ("CR", "EN", "VU")
 _INTERVALS: Final = (
     "An area's interval goes from the mean of its cells' lower bounds to the mean of their upper bounds. It holds the area's"
-    " mean wherever every cell's value lies within its own interval, as if all cells erred together; it is wider than a"
+    " mean wherever every cell's value lies within its own interval, as if all cells erred together; as a rule it is wider than a"
     " confidence interval of the mean, for which one would have to know how errors of neighbouring cells go together."
 )
 _COVERAGE: Final = (
@@ -172,6 +172,8 @@ def describe(snapshot: Snapshot, shape: shapely.Geometry, name: str, threshold: 
         indicators=indicators,
         habitats=habitats,
         notes=_notes(cells),
+        attribution=_said(snapshot, "attribution"),
+        license=_said(snapshot, "license"),
     )
 
 
@@ -184,6 +186,12 @@ def _setting(name: str, default: float) -> float:
 
 def _round(value: float) -> float:
     return float(f"{value:.6g}")
+
+
+def _said(snapshot: Snapshot, key: str) -> str:
+    """What the cube's root says of whom to name and under which licence, else what its first layer says."""
+    own = str(snapshot.reader.cube.root.attrs.get(key, ""))
+    return own or next((str(getattr(layer, key)) for layer in snapshot.catalogue.layers if getattr(layer, key)), "")
 
 
 def _notes(cells: Cells) -> list[str]:

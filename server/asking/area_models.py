@@ -124,3 +124,5 @@ class AreaReport(BaseModel):
     indicators: list[AreaIndicator]
     habitats: list[AreaHabitats]
     notes: list[str] = Field(description="How the numbers were made.")
+    attribution: str
+    license: str
