@@ -69,7 +69,7 @@ INPUTS: Final[Mapping[str, Layer]] = {
         Layer("eastness", "inputs/50m", "int16", -32768, "Sine of aspect times sine of slope", "1",
               scale=1e-4, valid_range=(-1.0, 1.0), palette="vik"),
         Layer("aspect", "inputs/50m", "uint16", 65535, "Direction that the slope faces, clockwise from grid north", "degree",
-              scale=0.01, valid_range=(0.0, 360.0), palette="twilight", predictor=False,
+              scale=0.01, valid_range=(0.0, 360.0), palette="twilight", predictor=False, circle=36_000.0,
               references="Horn 1981, doi:10.1109/PROC.1981.11918"),
         Layer("wetness", "inputs/50m", "int16", -32768, "Topographic wetness index ln(a / tan slope), a in m2 per m", "1",
               scale=1e-3, valid_range=(-5.0, 21.0), palette="batlow",

@@ -43,6 +43,7 @@ class Layer:
     palette: str = "viridis"
     flags: tuple[tuple[int, str, str], ...] = ()  # value, meaning, #rrggbb
     references: str = ""
+    circle: float | None = None  # a full turn in stored steps, where values are directions: their mean is that of unit vectors
     order: int = 99  # among the maps of its product; a map page lists the lowest first
     predictor: bool = True  # of an input: whether models learn from it (masks, counts and directions tell them nothing)
 

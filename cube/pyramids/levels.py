@@ -46,7 +46,12 @@ def make_levels(cube: CubeStore, pyramid: Pyramid) -> None:
                                    attributes=dict(arrays[name].attrs))  # fmt: skip
         cube.ensure_group(pyramid.group(level), [], pyramid.resolution, level)
         if level in kept_levels(cube):
-            kept = [part for layer in pyramid.layers if layer.kind == "continuous" for part in _sum_layers(layer, pyramid, level)]
+            kept = [
+                part
+                for layer in pyramid.layers
+                if layer.kind == "continuous" and layer.circle is None
+                for part in _sum_layers(layer, pyramid, level)
+            ]
             cube.ensure_group(pyramid.sums(level), kept, pyramid.resolution, level, labels)
     _list_levels(cube, pyramid)
 
@@ -73,6 +78,8 @@ def _carried(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:
 
 
 def _cell_method(layer: Layer) -> str:
+    if layer.circle is not None:
+        return "area: mean (direction of the mean unit vector of the level below)"
     return "area: mode" if layer.kind == "class" else "area: mean"
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from cube.grid import CELL, RESOLUTIONS, Window
 from cube.layers import Layer
-from cube.pyramids.coarsen import Votes, block_sums, modes, rounded_mean, valid_cells, valid_sums
+from cube.pyramids.coarsen import Votes, block_sums, mean_direction, modes, rounded_mean, valid_cells, valid_sums
 from cube.pyramids.squares import Square
 from cube.storage.leaves import SPECIES_PER_SHARD
 from cube.storage.store import CubeStore
@@ -107,7 +107,7 @@ def square_values(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Squar
 
     With its kept sums and counts, where the level has some.
     """
-    pieces = _majorities if layer.kind == "class" else _means
+    pieces = _majorities if layer.kind == "class" else _means if layer.circle is None else _directions
     return pieces(cube, pyramid, layer, square)
 
 
@@ -159,6 +159,15 @@ def _means(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square) -> I
                 shards[1][where] = np.where(count > 0, total, targets[1].fill_value)
                 shards[2][where] = count
         yield from ((path, (*lead, *window.slices), values) for path, values in zip(paths, shards, strict=True))
+
+
+def _directions(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square) -> Iterator[Piece]:
+    """Angles have no sum: each level is made from the one below, whose valid pixels weigh alike."""
+    assert layer.circle is not None
+    path, below = (f"{pyramid.group(level)}/{layer.name}" for level in (square.level, square.level - 1))
+    window = square.window(pyramid.resolution)
+    values = mean_direction(_read(cube.array(below), (), window, 2), layer.circle, layer.fill)
+    yield path, window.slices, values
 
 
 def _majorities(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square) -> Iterator[Piece]:
