@@ -88,7 +88,7 @@ def test_what_is_made_to_be_slow_is_refused_before_it_is() -> None:
     assert time.process_time() - started < 8  # seconds; GEOS alone takes minutes
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_cutting_keeps_the_area_and_the_cells_that_geos_finds(seed: int) -> None:
     rng = np.random.default_rng(seed)
     angle = np.sort(rng.uniform(0, 2 * np.pi, 40))
