@@ -50,7 +50,7 @@ format: setup ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 lock: ## pin what pyproject.toml asks for, from the packages now in $(VENV)
-	$(BIN)/python -m pip freeze --exclude-editable --exclude floracube | grep -vi '^pip==\|^floracube' > requirements.lock
+	$(BIN)/python -m pip freeze --exclude-editable --exclude floracube | grep -vi '^pip==\|^floracube' | sed 's,+cpu$$,,' > requirements.lock
 
 clean: ## remove what make made
 	rm -rf $(VENV) $(PAGE)/node_modules $(PAGE)/.ready demo-out
