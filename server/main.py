@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 from fastapi import FastAPI, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cube.errors import CubeError
+from server.asking.gate import BusyError
 from server.describing.problem import COMMON
 from server.drawing import resample
 from server.errors import ErrorGuard, add_handlers
@@ -31,6 +35,11 @@ from server.reading.snapshot import ServedCube
 
 ENVIRONMENT: Final = "FLORACUBE_CUBES"
 _PAGE: Final = Path(__file__).with_name("page")
+_TITILER_AT_ONCE: Final = 16
+_DESCRIPTION: Final = (
+    "Plant species, biodiversity and habitat maps of one cube. titiler's own routes (info, statistics, previews, features,"
+    " algorithms) over the same layers lie under /titiler, described at /titiler/docs."
+)
 
 
 def create_app(urls: list[str], settings: Settings | None = None) -> FastAPI:
@@ -48,7 +57,7 @@ def create_app(urls: list[str], settings: Settings | None = None) -> FastAPI:
         while name in cubes:
             name += "_"
         cubes[name] = ServedCube(url, cache)
-    app = FastAPI(title="floracube", description="Plant species, biodiversity and habitat maps of one cube.", lifespan=_lifespan)
+    app = FastAPI(title="floracube", description=_DESCRIPTION, lifespan=_lifespan)
     add_handlers(app)
     _surround(app, chosen)
     app.state.chunks = cache
@@ -56,6 +65,8 @@ def create_app(urls: list[str], settings: Settings | None = None) -> FastAPI:
     app.include_router(cube_router(first), responses=COMMON)
     for name, cube in cubes.items():
         app.include_router(cube_router(cube, f"/cubes/{name}"), include_in_schema=False)
+    for prefix, cube in (("", first), *((f"/cubes/{name}", cube) for name, cube in cubes.items())):
+        app.mount(f"{prefix}/titiler", _Titiler(cube, f"{prefix}/titiler"))
     _add_operations(app, first, len(cubes))
     _add_page(app)
     return app
@@ -64,6 +75,36 @@ def create_app(urls: list[str], settings: Settings | None = None) -> FastAPI:
 def app_from_environment() -> FastAPI:
     """The application for the cubes in FLORACUBE_CUBES, separated by commas: what each of several workers starts."""
     return create_app([url.strip() for url in os.environ.get(ENVIRONMENT, "").split(",") if url.strip()])
+
+
+class _Titiler:
+    """titiler's application over one cube, built with its first request: importing it costs two seconds and 140 MB."""
+
+    def __init__(self, cube: ServedCube, prefix: str) -> None:
+        self._cube, self._prefix, self._lock, self._running = cube, prefix, threading.Lock(), 0
+        self._app: ASGIApp | None = None
+
+    def _built(self) -> ASGIApp:
+        with self._lock:
+            if self._app is None:
+                from server.explore import build
+
+                self._app = build(self._cube, self._prefix)
+            return self._app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Its requests take threads that the other routes share, so they may not take all.
+        if self._running >= _TITILER_AT_ONCE:
+            raise BusyError("The server is busy with other requests to titiler; try again in a few seconds.")
+        self._running += 1
+        try:
+            # In a thread, so that tiles are drawn meanwhile.
+            app = self._app if self._app is not None else await asyncio.to_thread(self._built)
+            await app(scope, receive, send)
+        finally:
+            self._running -= 1
+            if "route" in scope:  # as it is counted: its routes have names of ours
+                scope["route"] = SimpleNamespace(path=self._prefix + getattr(scope["route"], "path", ""))
 
 
 @asynccontextmanager

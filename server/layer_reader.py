@@ -1,0 +1,237 @@
+"""rio-tiler's reader of one layer of the cube: titiler's door to `server.reading`; its routes are in `server.explore`."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import attr
+import numpy as np
+from morecantile import Tile, TileMatrixSet
+from rasterio import Affine
+from rasterio.crs import CRS
+from rasterio.features import bounds as feature_bounds
+from rasterio.io import MemoryFile
+from rasterio.warp import transform, transform_bounds
+from rio_tiler.constants import WEB_MERCATOR_TMS, WGS84_CRS
+from rio_tiler.errors import PointOutsideBounds, TileOutsideBounds
+from rio_tiler.io import BaseReader, Reader
+from rio_tiler.models import BandStatistics, ImageData, Info, PointData
+
+from cube import grid
+from server.drawing.tiles import choose_level
+from server.drawing.zooms import zooms
+from server.errors import NotFoundError, TooLargeError, WrongRequestError
+from server.reading.layers import MapLayer
+from server.reading.snapshot import Snapshot
+
+MAX_PIXELS: Final = 2048 * 2048  # of one image
+STATISTICS_PIXELS: Final = 2**19  # of one feature: titiler rasterises each of its pixels `cover_scale` times finer
+_REQUEST_CELLS: Final = 4 * MAX_PIXELS  # of all features of one request together
+_LEAST: Final = 100_000  # cells that a feature counts for at the least, since opening it has its cost
+_MARGIN: Final = 4  # cells read around a window: what the bilinear kernel and rounded bounds take in
+_CRS: Final = CRS.from_epsg(grid.EPSG)
+_AT_ONCE: Final = threading.BoundedSemaphore(4)  # images put together at once: bounds memory
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A layer of a release: what stands where titiler has the URL of a dataset."""
+
+    snapshot: Snapshot
+    layer: MapLayer
+
+
+@attr.s
+class LayerReader(BaseReader):
+    """rio-tiler's reader of one layer: values in its units (classes: as stored), masked where there is no data.
+
+    A window of the level that suits the pixels asked for becomes a small GDAL dataset; rio-tiler's own Reader does the rest.
+    """
+
+    input: Chosen = attr.ib()
+    tms: TileMatrixSet = attr.ib(default=WEB_MERCATOR_TMS)
+
+    def __attrs_post_init__(self) -> None:
+        """Extent and size of level 0."""
+        layer, snapshot = self.input.layer, self.input.snapshot
+        self.bounds, self.crs = snapshot.reader.cube.region.grown_bounds, _CRS
+        self.height, self.width = snapshot.reader.shape(layer.paths[0])
+        self.transform = Affine(layer.resolution, 0, self.bounds[0], 0, -layer.resolution, self.bounds[3])
+        self._left = _REQUEST_CELLS
+
+    @property
+    def minzoom(self) -> int:
+        """The lowest zoom that is worth a tile."""
+        return self._zooms()[0]
+
+    @property
+    def maxzoom(self) -> int:
+        """The highest zoom that is worth a tile."""
+        return self._zooms()[1]
+
+    def _zooms(self) -> tuple[int, int]:
+        if self.tms.id == "WebMercatorQuad":
+            return zooms(self.input.snapshot, self.input.layer)
+        return int(self._minzoom), int(self._maxzoom)
+
+    def info(self) -> Info:
+        """Extent, type, units and classes of the layer."""
+        layer = self.input.layer
+        classes = {c.value: f"{c.code} {c.label}".strip() for c in layer.classes}
+        about = {"units": layer.units, "release": self.input.snapshot.release, **({"classes": classes} if classes else {})}
+        return Info.model_validate({
+            "bounds": self.bounds, "crs": f"http://www.opengis.net/def/crs/EPSG/0/{grid.EPSG}", "band_metadata": [("b1", about)],
+            "band_descriptions": [("b1", layer.title)], "nodata_type": "Nodata",
+            "dtype": "float32" if layer.kind == "continuous" else str(self.input.snapshot.reader.array(layer.paths[0]).dtype),
+            "name": layer.id, "count": 1, "width": self.width, "height": self.height,
+            "overviews": [2**level for level in range(1, len(layer.paths))],
+        })  # fmt: skip
+
+    def statistics(self, **options: Any) -> dict[str, BandStatistics]:
+        """Statistics of a preview of the whole layer."""
+        found: dict[str, BandStatistics] = self.preview().statistics(**options)
+        return found
+
+    def tile(self, tile_x: int, tile_y: int, tile_z: int, tilesize: int | None = None, **options: Any) -> ImageData:
+        """A tile of `self.tms`; raises `TileOutsideBounds`."""
+        there = self.tms.minzoom <= tile_z <= self.tms.maxzoom
+        matrix = self.tms.matrix(tile_z if there else self.tms.minzoom)
+        there = there and 0 <= tile_x < matrix.matrixWidth and 0 <= tile_y < matrix.matrixHeight
+        if not (there and self.tile_exists(tile_x, tile_y, tile_z)):
+            raise TileOutsideBounds(f"Tile {tile_z}/{tile_x}/{tile_y} lies outside the cube.")
+        crs, box = self.tms.rasterio_crs, self.tms.xy_bounds(Tile(tile_x, tile_y, tile_z))
+        height, width = tilesize or matrix.tileHeight, tilesize or matrix.tileWidth
+        return self.part((box.left, box.bottom, box.right, box.top), crs, crs, height=height, width=width, **options)
+
+    def part(self, bbox: Box, dst_crs: CRS | None = None, bounds_crs: CRS | None = None, max_size: int | None = None,
+             height: int | None = None, width: int | None = None, **options: Any) -> ImageData:  # fmt: skip
+        """The image of a box; without a size at the cells' own, else at most `max_size` or exactly `height`, `width` pixels."""
+        given: CRS = bounds_crs or WGS84_CRS
+        size: dict[str, Any] = {"max_size": max_size, "height": height, "width": width}
+        with self._opened(bbox, given, dst_crs or given, MAX_PIXELS, size, options) as (source, methods):
+            return source.part(bbox, dst_crs=dst_crs or given, bounds_crs=given, **size, **{**options, **methods})
+
+    def feature(self, shape: dict[str, Any], dst_crs: CRS | None = None, shape_crs: CRS | None = None,
+                max_size: int | None = None, height: int | None = None, width: int | None = None,
+                **options: Any) -> ImageData:  # fmt: skip
+        """The image of the box around a GeoJSON geometry or feature, masked outside of it; size as in `part`."""
+        given: CRS = shape_crs or WGS84_CRS
+        size: dict[str, Any] = {"max_size": max_size, "height": height, "width": width}
+        # titiler asks for whole pixels where it goes on to count how much of each is covered.
+        limit = STATISTICS_PIXELS if options.get("align_bounds_with_dataset") else MAX_PIXELS
+        bbox = feature_bounds(shape.get("geometry", shape))
+        with self._opened(bbox, given, dst_crs or given, limit, size, options) as (source, methods):
+            return source.feature(shape, dst_crs=dst_crs or given, shape_crs=given, **size, **{**options, **methods})
+
+    def preview(self, max_size: int | None = 1024, height: int | None = None, width: int | None = None,
+                dst_crs: CRS | None = None, **options: Any) -> ImageData:  # fmt: skip
+        """The whole layer."""
+        return self.part(self.bounds, dst_crs or _CRS, _CRS, max_size, height, width, **options)
+
+    def point(self, lon: float, lat: float, coord_crs: CRS | None = None, **options: Any) -> PointData:
+        """The value of the cell of level 0 that holds a point; raises `PointOutsideBounds`."""
+        layer, (x, y) = self.input.layer, (axis[0] for axis in transform(coord_crs or WGS84_CRS, _CRS, [lon], [lat]))
+        west, south, east, north = self.bounds
+        if not (west <= x < east and south < y <= north):
+            raise PointOutsideBounds(f"The point {lon}, {lat} (longitude, latitude) lies outside the cube.")
+        row, col = int((north - y) // layer.resolution), int((x - west) // layer.resolution)
+        stored = self.input.snapshot.reader.window(layer.paths[0], layer.lead, 1, (row, row + 1), (col, col + 1))
+        values, nodata = _decoded(layer, stored)
+        masked = np.ma.MaskedArray(values[0], (stored[0] == nodata) | ~np.isfinite(values[0]))
+        return PointData(masked, band_names=["b1"], band_descriptions=[layer.title], coordinates=(lon, lat), nodata=nodata,
+                         crs=coord_crs or WGS84_CRS, pixel_location=(col, row), scales=[1.0], offsets=[0.0])  # fmt: skip
+
+    @contextmanager
+    def _opened(self, bbox: Box, given: CRS, wanted: CRS, limit: int, size: dict[str, Any],
+                options: dict[str, Any]) -> Iterator[tuple[Reader, dict[str, str]]]:  # fmt: skip
+        """A reader of the window under a box, and the resampling methods for it.
+
+        Raises `NotFoundError` outside the cube, `TooLargeError` beyond `limit` pixels, `WrongRequestError`.
+        """
+        layer, reader = self.input.layer, self.input.snapshot.reader
+        methods = _methods(layer, options)
+        west, south, east, north = transform_bounds(given, wanted, *bbox, densify_pts=21) if given != wanted else bbox
+        if not (west < east and south < north and all(map(math.isfinite, (west, south, east, north)))):
+            raise WrongRequestError("The box must be finite, with west < east and south < north.")
+        steps = _steps(east - west, north - south, size)
+        grown = float(options.get("buffer") or 0) + float(options.get("padding") or 0)
+        if steps:
+            if ((east - west) / steps[0] + 2 * grown) * ((north - south) / steps[1] + 2 * grown) > limit:
+                raise TooLargeError(f"One image has at most {limit:,} pixels here; ask for a smaller one.")
+            west, east = west - grown * steps[0], east + grown * steps[0]
+            south, north = south - grown * steps[1], north + grown * steps[1]
+        edges = self.get_geographic_bounds(wanted)
+        inside = max(west, edges[0]), max(south, edges[1]), min(east, edges[2]), min(north, edges[3])
+        if not (inside[0] < inside[2] and inside[1] < inside[3]):
+            raise NotFoundError("What is asked for lies outside the cube.")
+        level = choose_level(layer, _ground(wanted, inside, steps) if steps else layer.resolution)
+        left, bottom, right, top = transform_bounds(wanted, _CRS, *inside, densify_pts=21) if wanted != _CRS else inside
+        margin = _MARGIN + math.ceil(0 if steps else grown)
+        spans = []
+        for low, high, length in ((self.bounds[3] - top, self.bounds[3] - bottom, reader.shape(level.path)[0]),
+                                  (left - self.bounds[0], right - self.bounds[0], reader.shape(level.path)[1])):  # fmt: skip
+            first = max(0, math.floor(low / level.pixel) - margin)
+            spans.append((first, min(-(-length // level.step), math.ceil(high / level.pixel) + margin)))
+        (top_row, end_row), (left_col, end_col) = spans
+        cells = (end_row - top_row) * (end_col - left_col)
+        if cells <= 0 or end_row <= top_row:
+            raise NotFoundError("What is asked for lies outside the cube.")
+        self._left -= max(cells, _LEAST)
+        if cells > (4 * MAX_PIXELS if steps else limit) or self._left < 0:
+            raise TooLargeError(f"That is more cells than one answer may read; ask for a smaller area, or for max_size="
+                                f"{math.isqrt(limit)} at most.")  # fmt: skip
+        with _AT_ONCE:
+            stored = reader.window(level.path, layer.lead, level.step, spans[0], spans[1])
+            values, nodata = _decoded(layer, stored)
+            corner = self.bounds[0] + left_col * level.pixel, self.bounds[3] - top_row * level.pixel
+            place = Affine(level.pixel, 0, corner[0], 0, -level.pixel, corner[1])
+            with MemoryFile() as memory:
+                with memory.open(driver="GTiff", height=values.shape[0], width=values.shape[1], count=1, dtype=values.dtype,
+                                 crs=_CRS, transform=place, nodata=nodata) as file:  # fmt: skip
+                    file.write(values, 1)
+                    file.set_band_description(1, layer.title)
+                # No overviews are missed: the window is of the level that they would be.
+                with memory.open() as file, Reader(layer.id, dataset=file, tms=self.tms) as source:
+                    yield source, methods
+
+
+def _decoded(layer: MapLayer, stored: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], float]:
+    """Values and what stands for no data among them: classes as stored, others in units with NaN."""
+    if layer.kind == "class":
+        return stored, layer.fill
+    values = stored.astype(np.float32)
+    values[(stored == layer.fill) | ~np.isfinite(values)] = np.nan
+    return values * np.float32(layer.scale) + np.float32(layer.offset), math.nan
+
+
+def _methods(layer: MapLayer, options: dict[str, Any]) -> dict[str, str]:
+    """rio-tiler's two resampling methods: nearest for classes, bilinear for others, unless another is asked for."""
+    own = "nearest" if layer.kind == "class" else "bilinear"
+    chosen = {name: options.get(name) or own for name in ("resampling_method", "reproject_method")}
+    if layer.kind == "class" and not set(chosen.values()) <= {"nearest", "mode"}:
+        raise WrongRequestError(f"Layer '{layer.id}' shows classes; they are resampled by nearest or mode.")
+    return chosen
+
+
+def _steps(across: float, down: float, size: dict[str, Any]) -> tuple[float, float] | None:
+    """Width and height of a pixel of an image of the given size, in the image's own units; None: the cells' own size."""
+    width, height, most = size["width"], size["height"], size["max_size"]
+    if any(number is not None and number < 1 for number in size.values()):
+        raise WrongRequestError("width, height and max_size must be at least 1.")
+    if width or height:
+        x, y = across / width if width else None, down / height if height else None
+        return x or y or 1.0, y or x or 1.0
+    return (max(across, down) / most,) * 2 if most else None
+
+
+def _ground(crs: CRS, box: Box, steps: tuple[float, float]) -> float:
+    """Metres of a pixel on the ground in the middle of a box, along its finer side."""
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    (x0, x1, x2), (y0, y1, y2) = transform(crs, _CRS, [x, x + steps[0], x], [y, y, y + steps[1]])
+    return min(math.hypot(x1 - x0, y1 - y0), math.hypot(x2 - x0, y2 - y0))
