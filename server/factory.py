@@ -1,7 +1,7 @@
 """The routes of one cube: catalogue, legends and tiles; what else it answers is put together in `server.asking.queries`.
 
 titiler's TilerFactory opens the dataset that a `url` parameter names; ours serves the cube it was given, no other.
-The shape of the paths, TileJSON's model and the errors are titiler's.
+The shape of the paths is titiler's, whose own factory stands at `/titiler` over the same layers (`server.asking.explore`).
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class _Titiler:
     def _built(self) -> ASGIApp:
         with self._lock:
             if self._app is None:
-                from server.explore import build
+                from server.asking.explore import build
 
                 self._app = build(self._cube, self._prefix)
             return self._app

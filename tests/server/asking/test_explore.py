@@ -27,7 +27,7 @@ from server.operating.settings import Settings
 from server.reading.io import ChunkCache, Reader
 from server.reading.snapshot import ServedCube, Snapshot
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RICHNESS, LEVEL3 = {"layer": "indicators.richness"}, {"layer": "habitats.level3"}
 CENTRE = (16.77, 49.02)  # degrees, near the middle of the synthetic region
 CODE = "EPSG:3035"

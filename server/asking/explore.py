@@ -1,4 +1,4 @@
-"""titiler over the cube: the application that titiler.core's TilerFactory makes of `server.layer_reader`.
+"""titiler over the cube: the application that titiler.core's TilerFactory makes of `server.asking.layer_reader`.
 
 Imported with the first request to `/titiler` (`server.main`), since titiler brings GDAL and xarray along. Maps are drawn by
 `server.drawing`, at many times the speed; here are the routes that GIS programs and notebooks know from titiler: values of a
@@ -29,12 +29,12 @@ from titiler.core.dependencies import (
 from titiler.core.factory import TilerFactory
 
 from cube import grid
+from server.asking.layer_reader import Chosen, LayerReader
 from server.asking.requested import release_of
 from server.describing.links import base_url
 from server.drawing import palettes
 from server.drawing.tms import OWN, own_grid
 from server.errors import ErrorGuard, NotFoundError, WrongRequestError, add_handlers, error_answer
-from server.layer_reader import Chosen, LayerReader
 from server.reading.snapshot import ServedCube, Snapshot
 
 _MOST_BINS: Final = 1000

@@ -1,4 +1,4 @@
-"""rio-tiler's reader of one layer of the cube: titiler's door to `server.reading`; its routes are in `server.explore`."""
+"""rio-tiler's reader of one layer of the cube: titiler's door to `server.reading`; its routes are in `server.asking.explore`."""
 
 from __future__ import annotations
 
