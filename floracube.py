@@ -281,7 +281,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         extras = {"build": ("distributed",),
                   "inference": ("torch", "transformers", "sklearn", "scipy", "safetensors", "accelerate"),
-                  "server": ("uvicorn", "fastapi", "morecantile", "starlette", "deflate", "prometheus_client")}  # fmt: skip
+                  "server": ("uvicorn", "fastapi", "morecantile", "starlette", "deflate", "prometheus_client", "numba", "shapely",
+                             "jinja2", "rio_tiler", "titiler")}  # fmt: skip
         named = [extra for extra, modules in extras.items() if str(error.name).split(".")[0] in modules]
         mend = f"pip install 'floracube[{named[0]}]'" if named else "pip install --force-reinstall floracube"
         say.print(f"floracube: '{error.name}' is not installed; run `{mend}`.", style="red", markup=False)

@@ -109,7 +109,7 @@ def _peak(folder: Path, region: Region) -> float:
     config = write_config(folder, sources=[{"layer": "elevation", "raster": "elevation.tif"}], region=region)
     # Not `ru_maxrss`: that of a new process begins with what its parent held.
     code = (
-        "import sys; from cube.build import build; from cube.config import load_config\n"
+        "import sys; from cube.engine.build import build; from cube.config import load_config\n"
         "assert build(load_config(sys.argv[1])) == []\n"
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )

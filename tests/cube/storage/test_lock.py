@@ -42,7 +42,7 @@ def test_a_second_writer_is_told_who_holds_it_and_the_next_one_may(cube: Documen
 
 def test_a_writer_that_was_killed_is_followed_at_once(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from cube import lock; from cube.documents import Documents\n"
+        "import sys, time; from cube.storage import lock; from cube.storage.documents import Documents\n"
         "with lock.held(Documents(sys.argv[1]), 'inputs'):\n"
         "    print('held', flush=True); time.sleep(60)"
     )
