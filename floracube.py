@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 # Machines are shared: a numeric thread that waits should sleep, not spin. Read when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -15,10 +15,21 @@ import typer
 
 from cube.console import bar, print_reports, say
 from cube.errors import FloracubeError
-from cube.view import Cube, open
 
 __version__ = "0.1.0"
-__all__ = ["Cube", "open"]
+__all__ = ["open"]
+
+if TYPE_CHECKING:
+    from cube.view import Cube
+
+
+def open(url: str) -> Cube:
+    """Open the cube at a path or any fsspec URL for reading; raises `CubeError` if there is none."""
+    # Imported here: xarray is a second and 60 MB that the server and most commands need not pay.
+    from cube import view
+
+    return view.open(url)
+
 
 app = typer.Typer(
     no_args_is_help=True,
