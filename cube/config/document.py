@@ -182,7 +182,10 @@ def load_config(path: str | Path) -> Config:
             message = f"{first['msg'].removeprefix('Value error, ')} (found {str(first['input'])[:60]!r})"
         raise ConfigError(f"{path}: {key or 'configuration'}: {message}.") from None
     config._path = path.resolve()
-    config.predict_region()
+    try:
+        config.predict_region()
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
     return config
 
 

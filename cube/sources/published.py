@@ -73,13 +73,6 @@ _COPERNICUS_DEM = (
 )
 _VENTER = "Venter et al. 2016, doi:10.1038/sdata.2016.67; data doi:10.5061/dryad.052q5"
 
-# Divide the mapped units of SoilGrids by these for conventional units: kg dm-3, cmol(c) kg-1, cm3 (100 cm3)-1, g (100 g)-1
-# three times, g kg-1, pH, g kg-1 (docs.isric.org, SoilGrids FAQ; its 100 for cfvo contradicts its own units: per mille to
-# percent is 10).
-SOIL_CONVERSION: Final[Mapping[str, float]] = dict(
-    zip(_SOIL, (100.0, 10.0, 10.0, 10.0, 10.0, 10.0, 100.0, 10.0, 10.0), strict=True)
-)
-
 PUBLISHED: Final[Mapping[str, Published]] = {
     "chelsa-2.1-monthly": Published(
         "CHELSA 2.1 monthly time series", ("climate",), _PR_TAS, ("kg m-2 month-1", "K", "K", "K"),

@@ -73,3 +73,8 @@ def test_a_variable_in_a_comment_need_not_be_set(tmp_path: Path) -> None:
     path = write(tmp_path)
     path.write_text("# set ${FLORACUBE_NOWHERE} first\n" + path.read_text())
     assert load_config(path).title == "test"
+
+
+def test_a_region_that_is_none_names_the_file_too(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config\.yaml: unit_km is 15; a unit is a square of"):
+        load_config(write(tmp_path, unit_km=15))

@@ -17,7 +17,7 @@ from cube.errors import ConfigError, SourceError
 from cube.grid import Region, Unit
 from cube.inputs import INPUTS
 from cube.sources.open import open_sources
-from cube.sources.published import PUBLISHED, SOIL_CONVERSION
+from cube.sources.published import PUBLISHED
 from cube.sources.reader import Reader
 
 REGION = Region(4700, 2850, 4715, 2860, 10)
@@ -79,7 +79,7 @@ def test_soil_stays_in_mapped_units_and_its_no_data_is_out_before_it_is_interpol
     raster(tmp_path / "soil.tif", values, size=500, dtype="int16")
     seen = read(tmp_path, {"layer": "soil", "published": "soilgrids-2.0", "raster": "soil.tif"})
     assert np.nanmin(seen) == np.nanmax(seen) == 350
-    assert np.nanmean(seen[3]) / SOIL_CONVERSION["clay"] == 35  # percent
+    assert np.nanmean(seen[3]) / 10 == 35  # percent: SoilGrids maps g/kg
 
 
 def test_footprint_pressures_of_geoplant_lose_every_kind_of_no_data(tmp_path: Path) -> None:
