@@ -116,7 +116,7 @@ def build(
 def train(config: CONFIG) -> None:
     """Train the deep-SDM on surveys, and Pl@ntBERT where CONFIG names vegetation plots."""
     from cube.config import load_config
-    from inference.learn import learn
+    from inference.training.learn import learn
 
     loaded = load_config(config)
     with bar("train") as progress:
@@ -131,7 +131,7 @@ def train(config: CONFIG) -> None:
 def habitats_train(config: CONFIG) -> None:
     """Train Pl@ntBERT alone on the vegetation plots of CONFIG."""
     from cube.config import load_config
-    from inference.learn import learn_habitats
+    from inference.training.learn import learn_habitats
 
     loaded = load_config(config)
     with bar("habitats") as progress:
@@ -145,7 +145,7 @@ def habitats_train(config: CONFIG) -> None:
 def evaluate(config: CONFIG, as_json: JSON = False) -> None:
     """Skill on held-out spatial blocks beside a random forest per species in the same run."""
     from cube.config import load_config
-    from inference.assess import assess
+    from inference.evaluation.assess import assess
 
     loaded = load_config(config)
     with bar("evaluate") as progress:
@@ -166,7 +166,7 @@ def predict(
 ) -> None:
     """Predict species, indicators and habitats of every unit; killed and run again, it goes on where it was."""
     from cube.config import load_config
-    from inference.predict import predict as run
+    from inference.cascade.predict import predict as run
 
     loaded = load_config(config)
     with bar("predict") as progress:

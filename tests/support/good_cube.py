@@ -25,8 +25,8 @@ from cube.pyramids.pyramid import Pyramid
 from cube.storage import releases
 from cube.storage.ledger import Ledger, checksum, digest
 from cube.storage.store import CubeStore, create_cube, open_cube, resolution_of
-from inference import products
-from inference.indicators import INDICATORS
+from inference.cascade import products
+from inference.cascade.indicators import INDICATORS
 
 Array = NDArray[Any]
 REGION = Region(4803, 2894, 4815, 2900, 10)  # 12 x 6 km in 2 units, one level of overviews

@@ -33,7 +33,7 @@ def test_imports_run_one_way(room: str) -> None:
     ("statement", "forbidden"),
     [
         ("import server.main", ("torch", "transformers", "sklearn", "distributed")),
-        ("import inference.predict, inference.learn", ("titiler", "fastapi", "uvicorn", "morecantile")),
+        ("import inference.cascade.predict, inference.training.learn", ("titiler", "fastapi", "uvicorn", "morecantile")),
         ("import floracube", ("torch", "transformers", "titiler", "fastapi", "rasterio")),
     ],
 )

@@ -18,8 +18,8 @@ from cube.pyramids.overviews import Overviews, build_overviews
 from cube.pyramids.pyramid import Pyramid
 from cube.storage.ledger import Ledger, checksum, mark
 from cube.storage.store import CubeStore, resolution_of
-from inference import products
-from inference.indicators import INDICATORS
+from inference.cascade import products
+from inference.cascade.indicators import INDICATORS
 from tests.support.good_cube import HABITATS, LAYERS, REGION
 
 Array = np.ndarray[Any, Any]

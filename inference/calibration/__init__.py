@@ -1,0 +1,1 @@
+"""From scores to statements: calibrated probabilities, sets of species, intervals."""

@@ -1,0 +1,83 @@
+"""Everything that a prediction needs, as one folder: the deep-SDM, its species, its intervals and its habitats reader.
+
+<model>/sdm/          card.json and model.safetensors
+<model>/species.csv   the species table
+<model>/predict.json  recipe of the predictors, conformal quantiles
+<model>/habitats/     Pl@ntBERT in the hub's layout (absent where no plots were given)
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cube.errors import ModelError
+from cube.records.tables import read_table
+from cube.records.traits import FLAG_TRAITS, NUMBER_TRAITS, TEXT_TRAITS
+from cube.storage.ledger import digest
+from inference.cascade.habitats import HabitatMapper
+from inference.data.sampling import Recipe
+from inference.network import checkpoint
+from inference.network.ensemble import Ensemble
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model folder."""
+
+    ensemble: Ensemble
+    card: checkpoint.Card
+    recipe: Recipe
+    traits: dict[str, Any]  # columns of the species table, by species of the ensemble
+    quantiles: dict[str, float]  # conformal, by indicator
+    habitats: HabitatMapper | None
+    hash: str
+
+
+def save_traits(folder: Path, names: tuple[str, ...], traits: dict[str, Any]) -> None:
+    """Write the species table of a model."""
+    pd.DataFrame({"scientific_name": list(names), **traits}).to_csv(folder / "species.csv", index=False)
+
+
+def load_traits(folder: Path) -> tuple[list[str], dict[str, Any]]:
+    """Names and trait columns of a model's species table. Raises `TableError` for a missing column."""
+    columns = [*TEXT_TRAITS, *FLAG_TRAITS, *NUMBER_TRAITS]
+    table = read_table(str(folder / "species.csv"), ["scientific_name", *columns])
+    traits: dict[str, Any] = {name: table[name].fillna("").astype(str).to_numpy(object) for name in TEXT_TRAITS}
+    traits |= {name: table[name].astype(bool).to_numpy() for name in FLAG_TRAITS}
+    traits |= {name: table[name].to_numpy(np.float32) for name in NUMBER_TRAITS}
+    return [str(name) for name in table["scientific_name"]], traits
+
+
+def save_settings(folder: Path, what: Recipe, intervals: dict[str, Any]) -> None:
+    """Write what prediction must repeat of training."""
+    document = {"recipe": asdict(what), "intervals": intervals}
+    (folder / "predict.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def load_model(path: str | Path) -> Model:
+    """Load a model folder. Raises `ModelError` where a part is absent, damaged or of another species table."""
+    folder = Path(path)
+    settings = folder / "predict.json"
+    if not settings.is_file():
+        raise ModelError(f"{folder}: there is no trained model here; run `floracube train` first.")
+    try:
+        document = json.loads(settings.read_text(encoding="utf-8"))
+        what = Recipe(**{k: tuple(v) for k, v in document["recipe"].items()})
+        quantiles = {str(k): float(v) for k, v in document["intervals"]["quantiles"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{settings}: is damaged ({error}); run `floracube train` again.") from error
+    names, traits = load_traits(folder)
+    ensemble, card = checkpoint.load(folder / "sdm", species=tuple(names))
+    habitats = HabitatMapper.load(folder / "habitats", names) if (folder / "habitats").is_dir() else None
+    fingerprint = digest((card.weights_sha256, document, habitats.hash if habitats else None, _file_hash(folder)))
+    return Model(ensemble, card, what, traits, quantiles, habitats, fingerprint)
+
+
+def _file_hash(folder: Path) -> str:
+    return digest((folder / "species.csv").read_bytes())

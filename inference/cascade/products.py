@@ -1,0 +1,104 @@
+"""The groups that predictions are written into: arrays, coordinates, provenance and pyramids of every product."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cube.grid import CELL
+from cube.layers import (
+    BOUNDS,
+    COMPOSITION,
+    RANKS,
+    Layer,
+    habitat_entropy,
+    habitat_level,
+    habitat_probability,
+    indicator,
+    occurrence,
+)
+from cube.pyramids.levels import make_levels
+from cube.pyramids.pyramid import Pyramid
+from cube.storage.leaves import set_attributes
+from cube.storage.releases import group_of
+from cube.storage.store import CubeStore
+from inference.cascade.indicators import Indicator
+
+TOP_HABITATS = 3
+
+
+Classes = Mapping[str, tuple[tuple[int, str, str], ...]]  # level of a habitat scheme: (value, meaning, colour) of its classes
+
+
+def indicator_layers(chosen: Sequence[Indicator]) -> list[Layer]:
+    """One layer an indicator, in the order of the registry."""
+    return [
+        indicator(i.name, "", i.long_name, i.units, i.scale, 65000 * i.scale, i.palette, i.references, order)
+        for order, i in enumerate(chosen)
+    ]
+
+
+def habitat_layers(classes: Classes, title: str) -> list[Layer]:
+    """One class map a level of the scheme, with the probability and entropy of the finest."""
+    levels = [habitat_level(name, "", flags, f"{title} ({name})") for name, flags in classes.items()]
+    return [*levels, habitat_probability(""), habitat_entropy("")]
+
+
+def _make(cube: CubeStore, pyramid: Pyramid, labels: dict[str, NDArray[Any]], about: dict[str, Any],
+          top: Sequence[Layer] = (), columns: Mapping[str, NDArray[Any]] | None = None) -> None:  # fmt: skip
+    """Make every level of a product; `top` are layers that level 0 alone has, `columns` lie along the species."""
+    set_attributes(cube.root.require_group(pyramid.base), about)
+    group = cube.ensure_group(pyramid.source, [x.at(pyramid.source) for x in (*pyramid.layers, *top)], CELL, 0, labels, about)
+    for name, values in (columns or {}).items():
+        if name not in group:
+            group.create_array(
+                name, data=values, chunks=values.shape, dimension_names=("species",),
+                attributes={"long_name": "Probability of one step of occurrence", "units": "1"},
+            )  # fmt: skip
+            cube.ensure_group(pyramid.source, [], CELL)
+    make_levels(cube, pyramid)
+
+
+def make_species(cube: CubeStore, version: str, names: Sequence[str], scale: NDArray[np.float32],
+                 area_m2: float, about: dict[str, Any]) -> None:  # fmt: skip
+    """`occurrence` at every level and the probability of one step, `scale`, beside it."""
+    _make(cube, Pyramid.of_product("species", version, [occurrence("", area_m2)]), {"species": np.asarray(names, object)},
+          {**about, "reference_area_m2": area_m2}, columns={"scale": scale.astype(np.float32)})  # fmt: skip
+
+
+def make_composition(cube: CubeStore, version: str, about: dict[str, Any]) -> None:
+    """The ranked species of every cell."""
+    group = group_of("composition", version)
+    labels = {"rank": np.arange(1, RANKS + 1, dtype=np.int16)}
+    cube.ensure_group(group, [x.at(group) for x in COMPOSITION], labels=labels, attributes=about)
+
+
+def make_indicators(cube: CubeStore, version: str, chosen: Sequence[Indicator], about: dict[str, Any]) -> None:
+    """One array an indicator, each with its bounds."""
+    _make(cube, Pyramid.of_product("indicators", version, indicator_layers(chosen)), {"bound": np.asarray(BOUNDS, object)}, about)
+
+
+def make_habitats(cube: CubeStore, version: str, classes: Classes, title: str, about: dict[str, Any]) -> None:
+    """The maps of a habitat scheme; level 0 also holds the most probable classes of each cell."""
+    rank = ("habitat_rank",)
+    top = [
+        Layer("top3_class", "", "uint16", 65535, "Most probable habitats, best first", "1", rank, kind="class",
+              palette="none"),
+        Layer("top3_probability", "", "uint8", 255, "Probability of the most probable habitats", "1", rank, {}, 1 / 250,
+              valid_range=(0.0, 1.0)),
+    ]  # fmt: skip
+    labels = {"habitat_rank": np.arange(1, TOP_HABITATS + 1, dtype=np.int16)}
+    _make(cube, Pyramid.of_product("habitats", version, habitat_layers(classes, title)), labels, about, top)
+
+
+def pyramids(versions: Mapping[str, str], area_m2: float, chosen: Sequence[Indicator], classes: Classes) -> tuple[Pyramid, ...]:
+    """The pyramid of each product of `versions` that has one (composition has none)."""
+    layers = {
+        "species": [occurrence("", area_m2)],
+        "indicators": indicator_layers(chosen),
+        "habitats": habitat_layers(classes, ""),
+    }
+    return tuple(Pyramid.of_product(p, version, layers[p]) for p, version in versions.items() if p in layers)

@@ -1,0 +1,1 @@
+"""What models learn from: predictors at places, surveys and records, and the blocks that hold some of them out."""

@@ -1,0 +1,127 @@
+"""Surveys of a configuration joined to the predictors of its cube: what `train` and `evaluate` both begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cube.config import Config
+from cube.errors import ConfigError, TableError
+from cube.inputs import INPUTS
+from cube.records.geoplant.dataset import GeoPlant
+from cube.records.geoplant.source import FileSource
+from cube.records.places import places_of
+from cube.records.surveys import SurveyTable, read_surveys, species_list
+from cube.records.tables import Report
+from cube.records.traits import read_traits
+from cube.storage.store import CubeStore
+from inference.data.samples import Predictors, Surveys
+from inference.data.sampling import Recipe, recipe, sample, sample_source
+from inference.network.deep_sdm import ModelSpec
+
+DEFAULT_DILATIONS = ModelSpec(("satellite",), 1).dilations
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Predictors and surveys row for row, the traits of the modelled species, and what was left out."""
+
+    recipe: Recipe
+    predictors: Predictors
+    surveys: Surveys
+    table: SurveyTable
+    traits: dict[str, Any]
+    reports: list[Report]
+
+
+def split_network_options(config: Config) -> tuple[tuple[str, ...] | None, dict[str, Any]]:
+    """(modalities wanted, other fields of the model's spec) of the key `network`, tuples where lists were given."""
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in config.network.items()}
+    wanted = options.pop("modalities", None)
+    known = {"d", "hidden", "depth", "width", "dilations", "dropout"}
+    wrong = sorted(set(options) - known)
+    if wrong:
+        raise ConfigError(
+            f"{config.path}: network.{wrong[0]}: is not a key that is known here; known are modalities,"
+            f" {', '.join(sorted(known))}."
+        )
+    return wanted, options
+
+
+def load_dataset(config: Config, cube: CubeStore, progress: Callable[[int, int], None] | None = None) -> Dataset:
+    """Read, check and sample everything that training needs.
+
+    Raises `TableError` where no survey or no species is left, `ConfigError` for wrong keys.
+    """
+    if config.surveys is None:
+        raise ConfigError(f"{config.path}: surveys is missing; training needs presence-absence surveys.")
+    region = config.whole_region()
+    table = read_surveys(config, config.surveys, config.species.table, region, "surveys", "surveys")
+    table = _on_land(cube, table)
+    names = species_list(table.occurrences, config.species.min_records)
+    if not names:
+        raise TableError(
+            f"{config.path}: no species has {config.species.min_records} records within the region;"
+            " lower species.min_records or give more surveys."
+        )
+    table.report.kept[f"species with {config.species.min_records} records or more"] = len(names)
+    traits, traits_report = read_traits(config, config.species.traits, names)
+    wanted, options = split_network_options(config)
+    files = _files(config)
+    what = recipe(cube, wanted, files.layers if files is not None else None)
+    field = 1
+    if "satellite" in what.modalities:
+        field = 1 + 2 * sum(options.get("dilations", DEFAULT_DILATIONS))
+    s = table.surveys
+    x, y = s["x"].to_numpy(float), s["y"].to_numpy(float)
+    reports = [table.report, traits_report]
+    if files is None:
+        predictors = sample(cube, what, x, y, field, progress)
+    else:
+        predictors = sample_source(files, what, places_of(s, "PA"), field, progress)
+        reports.append(files.report)
+    presence = np.zeros((len(s), len(names)), bool)
+    position = {name: i for i, name in enumerate(names)}
+    rows = table.occurrences[table.occurrences["name"].isin(names)]
+    presence[rows["survey"].to_numpy(), rows["name"].map(position).to_numpy()] = True
+    year = s["year"].fillna(s["year"].median() if s["year"].notna().any() else config.predict.year)
+    surveys = Surveys(
+        presence=presence,
+        area_m2=s["area_m2"].to_numpy(np.float32),
+        year=year.to_numpy(np.float32),
+        place=pd.factorize(s["place"])[0].astype(np.int64),
+        x=x,
+        y=y,
+        species=tuple(names),
+    )
+    return Dataset(what, predictors, surveys, table, traits, reports)
+
+
+def _files(config: Config) -> FileSource | None:
+    """The files that GeoPlant gives beside its surveys, where the configuration learns from them."""
+    s = config.surveys
+    if s is None or s.geoplant is None or s.predictors != "files":
+        return None
+    return FileSource(GeoPlant(config.source_path(s.geoplant)))
+
+
+def _on_land(cube: CubeStore, table: SurveyTable) -> SurveyTable:
+    """Leave out surveys on cells that the surface layer calls water or leaves unknown, counted and named."""
+    s = table.surveys
+    row, col = cube.region.index(s["x"].to_numpy(float), s["y"].to_numpy(float))
+    surface = cube.array(INPUTS["surface"].path)
+    values = np.asarray(surface.vindex[row, col]) if len(s) else np.zeros(0, np.uint8)
+    wet = values == 1
+    if not wet.any():
+        return table
+    table.report.note("surveys on permanent water, skipped", list(s.loc[wet, "survey"]))
+    kept = s[~wet]
+    new = pd.Series(np.arange(len(kept)), index=kept.index)
+    occurrences = table.occurrences[table.occurrences["survey"].isin(kept.index)].copy()
+    occurrences["survey"] = occurrences["survey"].map(new)
+    table.report.kept["surveys"] = len(kept)
+    return SurveyTable(kept.reset_index(drop=True), occurrences.reset_index(drop=True), table.report)

@@ -1,0 +1,206 @@
+"""Predictors out of a cube or of GeoPlant's files: at surveys for training, over a unit for prediction, by the same rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cube.errors import CubeError
+from cube.grid import CELL, COARSE, FINE, Unit, Window
+from cube.inputs import INPUTS
+from cube.layers import Layer
+from cube.records.cells import CubeSource
+from cube.records.places import Places, SampleSource
+from cube.storage.store import CubeStore, resolution_of
+from inference.data.samples import Predictors
+from inference.network.deep_sdm import bilinear
+
+IGBP: Final = tuple(range(1, 18))  # classes of MCD12Q1 LC_Type1, one column each
+OWN_ENCODER: Final = {"sentinel2": "satellite", "landsat": "landsat", "climate": "climate"}
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which layers of a cube feed which modality, and the names of the columns that they give."""
+
+    modalities: tuple[str, ...]
+    static_layers: tuple[str, ...]
+    coarse_layers: tuple[str, ...]
+
+    @property
+    def static_names(self) -> tuple[str, ...]:
+        """Columns of the 50 m layers."""
+        return tuple(name for layer in self.static_layers for name in _columns(INPUTS[layer]))
+
+    @property
+    def coarse_names(self) -> tuple[str, ...]:
+        """Columns of the 1 km layers other than the climate series."""
+        return tuple(name for layer in self.coarse_layers for name in _columns(INPUTS[layer]))
+
+
+def _columns(layer: Layer) -> list[str]:
+    if layer.name == "landcover":
+        return [f"landcover.igbp{value}" for value in IGBP]
+    if not layer.dims:
+        return [layer.name]
+    return [f"{layer.name}.{label}" for label in layer.labels[layer.dims[0]]]
+
+
+def recipe(cube: CubeStore, wanted: tuple[str, ...] | None = None, offered: Collection[str] | None = None) -> Recipe:
+    """What the inputs of a cube offer; `wanted` keeps some modalities only. Raises `CubeError` if nothing is left.
+
+    `offered` are the layers of another source that a model is to learn from: it can use what both have.
+    """
+    present = [layer for layer in INPUTS.values() if layer.predictor and cube.has(layer.path)]
+    if offered is not None:
+        present = [layer for layer in present if layer.name in offered]
+    static = tuple(x.name for x in present if x.name not in OWN_ENCODER and resolution_of(x) == CELL)
+    coarse = tuple(x.name for x in present if x.name not in OWN_ENCODER and resolution_of(x) == COARSE)
+    modalities = [OWN_ENCODER[x.name] for x in present if x.name in OWN_ENCODER]
+    modalities += ["static"] if static else []
+    modalities += ["coarse"] if coarse else []
+    kept = tuple(m for m in modalities if wanted is None or m in wanted)
+    if not kept:
+        raise CubeError(
+            f"{cube.url}: has no inputs for the modalities {', '.join(wanted or ('any',))}; run `floracube build`"
+            " or change train.modalities."
+        )
+    return Recipe(kept, static if "static" in kept else (), coarse if "coarse" in kept else ())
+
+
+def _as_columns(layer: Layer, values: Floats) -> Floats:
+    """Values (variables, ...) or (...) in units to (columns, ...); the land cover becomes one column a class."""
+    if layer.name == "landcover":
+        kind = values[0]
+        out = np.stack([(kind == value) for value in IGBP]).astype(np.float32)
+        out[:, np.isnan(kind)] = np.nan
+        return out
+    return values if layer.dims else values[None]
+
+
+def _read(cube: CubeStore, name: str, window: Window) -> Floats:
+    layer = INPUTS[name]
+    values = layer.decode(cube.read_window(layer.path, window))
+    return values if name in OWN_ENCODER else _as_columns(layer, values)
+
+
+def read_window(cube: CubeStore, unit: Unit, what: Recipe, halo: int) -> dict[str, Floats]:
+    """Predictors of every cell of a unit, physical units, NaN where missing.
+
+    `satellite` (4, 5 (U + 2 halo), same), `landsat` (6, 84, U, U), `static` (V, U, U), `climate` (4, 228, k + 2, k + 2)
+    and `coarse` (W, k + 2, k + 2) with k = U / 20: one 1 km cell more on each side for the bilinear interpolation.
+    """
+    region = cube.region
+    out: dict[str, Floats] = {}
+    if "satellite" in what.modalities:
+        out["satellite"] = _read(cube, "sentinel2", _grown(region.square(unit, FINE), halo * CELL // FINE))
+    if "landsat" in what.modalities:
+        out["landsat"] = _read(cube, "landsat", region.square(unit))
+    if what.static_layers:
+        out["static"] = np.concatenate([_read(cube, n, region.square(unit)) for n in what.static_layers])
+    kilometres = _grown(region.square(unit, COARSE), 1)
+    if "climate" in what.modalities:
+        out["climate"] = _read_with_edge(cube, "climate", kilometres)
+    if what.coarse_layers:
+        out["coarse"] = np.concatenate([_read_with_edge(cube, n, kilometres) for n in what.coarse_layers])
+    return out
+
+
+def _grown(window: Window, pad: int) -> Window:
+    return Window(window.row - pad, window.col - pad, window.height + 2 * pad, window.width + 2 * pad)
+
+
+def _read_with_edge(cube: CubeStore, name: str, window: Window) -> Floats:
+    """A window that may reach one cell beyond the array: there its edge is repeated, as the lookup at surveys does."""
+    height, width = cube.array(INPUTS[name].path).shape[-2:]
+    row, col = max(window.row, 0), max(window.col, 0)
+    end_row, end_col = min(window.row + window.height, height), min(window.col + window.width, width)
+    values = _read(cube, name, Window(row, col, end_row - row, end_col - col))
+    pads = [(0, 0)] * (values.ndim - 2)
+    pads += [(row - window.row, window.row + window.height - end_row)]
+    pads += [(col - window.col, window.col + window.width - end_col)]
+    return np.pad(values, pads, mode="edge")
+
+
+def sample(
+    cube: CubeStore,
+    what: Recipe,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    receptive_field: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Predictors:
+    """Predictors of the 50 m cells that hold the points (x, y) metres, as `Predictors`.
+
+    Every value is that of the cell, not of the point inside it, so that training sees what prediction sees.
+    """
+    own = _at_places(CubeSource(cube), what, Places.at(x, y), receptive_field, progress)
+    climate, coarse, corner, weight = _sample_kilometres(cube, what, *cube.region.index(x, y))
+    return Predictors(
+        **own, climate=climate, coarse=coarse, corner=corner, weight=weight,
+        static_names=what.static_names, coarse_names=what.coarse_names,
+    )  # fmt: skip
+
+
+def sample_source(source: SampleSource, what: Recipe, places: Places, receptive_field: int,
+                  progress: Callable[[int, int], None] | None = None) -> Predictors:  # fmt: skip
+    """Predictors at places out of any source, as `Predictors`.
+
+    Climate and other 1 km layers are those of the cell that holds a place: it is its own and only corner.
+    """
+    own = _at_places(source, what, places, receptive_field, progress)
+    n = len(places)
+    climate = source.sample(places, ["climate"])["climate"] if "climate" in what.modalities else None
+    coarse = _table(source, what.coarse_layers, places) if what.coarse_layers else None
+    corner, weight = None, None
+    if climate is not None or coarse is not None:
+        corner = np.repeat(np.arange(n, dtype=np.int64)[:, None], 4, axis=1)
+        weight = np.tile(np.array([1, 0, 0, 0], np.float32), (n, 1))
+    return Predictors(
+        **own, climate=climate, coarse=coarse, corner=corner, weight=weight,
+        static_names=what.static_names, coarse_names=what.coarse_names,
+    )  # fmt: skip
+
+
+def _at_places(source: SampleSource, what: Recipe, places: Places, receptive_field: int,
+               progress: Callable[[int, int], None] | None) -> dict[str, Any]:  # fmt: skip
+    """The modalities of 10 m and 50 m: satellite, landsat and static of `Predictors`."""
+    own = [name for name in ("sentinel2", "landsat") if OWN_ENCODER[name] in what.modalities]
+    values = source.sample(places, [*own, *what.static_layers], receptive_field, progress)
+    static = _joined(what.static_layers, values) if what.static_layers else None
+    return {"satellite": values.get("sentinel2"), "landsat": values.get("landsat"), "static": static}
+
+
+def _table(source: SampleSource, layers: tuple[str, ...], places: Places) -> Floats:
+    return _joined(layers, source.sample(places, layers))
+
+
+def _joined(layers: tuple[str, ...], values: dict[str, Floats]) -> Floats:
+    """(n, columns) of layers of (n,) or (n, variables)."""
+    return np.concatenate([_as_columns(INPUTS[name], values[name].T) for name in layers]).T
+
+
+def _sample_kilometres(
+    cube: CubeStore, what: Recipe, row: NDArray[np.int64], col: NDArray[np.int64]
+) -> tuple[Floats | None, Floats | None, NDArray[np.int64] | None, Floats | None]:
+    """The distinct 1 km cells around the 50 m cells (row, col), and each cell's four corners and weights among them."""
+    if "climate" not in what.modalities and not what.coarse_layers:
+        return None, None, None, None
+    factor = COARSE // CELL
+    shape = cube.region.shape(COARSE)
+    corner, weight = bilinear((row + 0.5) / factor - 0.5, (col + 0.5) / factor - 0.5, shape)
+    cells, inverse = np.unique(corner, return_inverse=True)
+    rows, cols = np.unravel_index(cells, shape)
+    window = Window(int(rows.min()), int(cols.min()), int(np.ptp(rows)) + 1, int(np.ptp(cols)) + 1)
+    at = (..., rows - window.row, cols - window.col)
+    climate = np.moveaxis(_read(cube, "climate", window)[at], -1, 0) if "climate" in what.modalities else None
+    coarse = None
+    if what.coarse_layers:
+        coarse = np.concatenate([_read(cube, n, window)[at] for n in what.coarse_layers]).T
+    return climate, coarse, inverse.reshape(corner.shape).astype(np.int64), weight

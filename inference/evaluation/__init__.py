@@ -1,0 +1,1 @@
+"""Skill: metrics, held-out blocks, and the baselines in the same run."""

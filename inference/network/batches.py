@@ -1,0 +1,71 @@
+"""Plain arrays to the tensors that a network reads: one batch of places with the 1 km cells it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inference.data.samples import Predictors
+from inference.network.deep_sdm import KILOMETRE
+from inference.network.ensemble import Ensemble
+from inference.training.likelihood import clean_areas
+
+PLACES = ("satellite", "landsat", "static")
+
+
+def covariates_of(year: NDArray[np.floating], log_ratio: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(n, 2) the `survey` modality of surveys: year and log(area / 100 m2)."""
+    return np.stack([year, log_ratio], 1).astype(np.float32)
+
+
+def gather(
+    predictors: Predictors,
+    index: NDArray[np.int64],
+    modalities: Sequence[str],
+    covariates: NDArray[np.float32] | None = None,
+) -> dict[str, Tensor]:
+    """The batch of the places `index`, with each place's own four 1 km cells (4 b of them, in order)."""
+    batch: dict[str, Tensor] = {}
+    for name in PLACES:
+        values = getattr(predictors, name)
+        if name in modalities and values is not None:
+            batch[name] = torch.from_numpy(np.ascontiguousarray(values[index], np.float32))
+    for name in KILOMETRE:
+        values = getattr(predictors, name)
+        if name in modalities and values is not None:
+            assert predictors.corner is not None
+            assert predictors.weight is not None
+            cells = predictors.corner[index].ravel()
+            batch[name] = torch.from_numpy(np.ascontiguousarray(values[cells], np.float32))
+            batch["corner"] = torch.arange(len(cells)).reshape(-1, 4)
+            batch["weight"] = torch.from_numpy(predictors.weight[index].astype(np.float32))
+    if covariates is not None and "survey" in modalities:
+        batch["survey"] = torch.from_numpy(covariates[index])
+    return batch
+
+
+@torch.inference_mode()
+def predict_surveys(
+    ensemble: Ensemble,
+    predictors: Predictors,
+    year: NDArray[np.floating],
+    area_m2: NDArray[np.floating],
+    calibrated: bool = True,
+    batch: int = 2048,
+) -> NDArray[np.float32]:
+    """Scores eta (n, S) on the cloglog scale for surveys of their own year and area (unknown: training's median)."""
+    log_ratio = clean_areas(area_m2, ensemble.median_area_m2.item()).log_ratio
+    covariates = covariates_of(year, log_ratio)
+    device = ensemble.slope.device
+    parts = []
+    for start in range(0, len(predictors), batch):
+        index = np.arange(start, min(start + batch, len(predictors)))
+        inputs = gather(predictors, index, ensemble.spec.modalities, covariates)
+        z = ensemble.embed_places({name: values.to(device) for name, values in inputs.items()})
+        offset = torch.from_numpy(log_ratio[index])[:, None].to(device)
+        parts.append(ensemble.eta(z, offset, calibrated=calibrated).cpu().numpy())
+    return np.concatenate(parts)

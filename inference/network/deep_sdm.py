@@ -1,0 +1,247 @@
+"""The deep species distribution model: one module for single places and for whole windows of 50 m cells.
+
+Every modality is encoded once at its own resolution; 1 km embeddings reach a place through `interpolate` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cube.errors import ModelError
+from inference.data.samples import MODALITIES
+from inference.network.encoders import SatelliteEncoder, SeriesEncoder, TableEncoder
+
+SURVEY_COVARIATES: Final = ("year", "log_area")
+CELLS_PER_KM: Final = 20
+STRIP: Final = 16_384  # cells embedded at a time: bounds memory whatever the window
+KILOMETRE: Final = ("climate", "coarse")  # encoded at 1 km
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything that fixes the shape of a network; JSON-serialisable, kept in the checkpoint's card."""
+
+    modalities: tuple[str, ...]
+    species: int
+    static_names: tuple[str, ...] = ()
+    coarse_names: tuple[str, ...] = ()
+    d: int = 64
+    hidden: int = 128
+    depth: int = 2
+    width: int = 32
+    dilations: tuple[int, ...] = (1, 1, 2)
+    dropout: float = 0.3
+    satellite_bands: int = 4
+    landsat_shape: tuple[int, int] = (6, 84)
+    climate_shape: tuple[int, int] = (4, 228)
+
+    def __post_init__(self) -> None:
+        """Refuse unknown or empty modalities. Raises: ModelError."""
+        unknown = sorted(set(self.modalities) - set(MODALITIES))
+        if unknown or not set(self.modalities) - {"survey"}:
+            raise ModelError(
+                f"Model modalities {list(self.modalities)}: expected at least one of {list(MODALITIES[:-1])}, "
+                f"optionally with 'survey'{'; unknown: ' + ', '.join(unknown) if unknown else ''}."
+            )
+
+    @property
+    def receptive_field(self) -> int:
+        """R, side in 50 m cells of what one cell's prediction sees of the satellite image (1 without one)."""
+        return 1 + 2 * sum(self.dilations) if "satellite" in self.modalities else 1
+
+    @property
+    def halo(self) -> int:
+        """Cells of margin that a window of satellite pixels needs on each side."""
+        return (self.receptive_field - 1) // 2
+
+    @property
+    def patch(self) -> int:
+        """P, side in 10 m pixels of the patch of one place."""
+        return 5 * self.receptive_field
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of plain values; `from_json` gives the spec back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ModelSpec:
+        """The inverse of `to_json`. Raises: ModelError for fields of another version."""
+        try:
+            fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            return cls(**fields)
+        except TypeError as error:
+            raise ModelError(f"The model's spec is of another version of floracube: {error}.") from error
+
+
+def bilinear(
+    row: NDArray[np.floating], col: NDArray[np.floating], shape: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Four surrounding cells and their weights at fractional positions of a raster of `shape`.
+
+    `row`, `col`: (n,), in cells, a cell's centre at its integer index. Returns corner (n, 4), flat indices
+    (upper left, upper right, lower left, lower right), and weight (n, 4), sum 1. Outside, the edge is repeated.
+    """
+    height, width = shape
+    top, left = np.floor(row).astype(np.int64), np.floor(col).astype(np.int64)
+    down, right = row - top, col - left
+    rows = np.clip(np.stack([top, top, top + 1, top + 1], 1), 0, height - 1)
+    cols = np.clip(np.stack([left, left + 1, left, left + 1], 1), 0, width - 1)
+    weight = np.stack([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right], 1)
+    return rows * width + cols, weight.astype(np.float32)
+
+
+def interpolate(embedding: Tensor, corner: Tensor, weight: Tensor) -> Tensor:
+    """1 km embeddings (m, d) at places: (n, d), the weighted mean of the four cells `corner` (n, 4)."""
+    return torch.einsum("nkd,nk->nd", embedding[corner], weight)
+
+
+def _encoder(modality: str, spec: ModelSpec) -> nn.Module:
+    """The untrained encoder of one modality; the series have 4 quarters and 12 months a year."""
+    if modality == "satellite":
+        return SatelliteEncoder(spec.satellite_bands, spec.width, spec.dilations, spec.d, spec.dropout)
+    if modality in ("landsat", "climate"):
+        shape, period = (spec.landsat_shape, 4) if modality == "landsat" else (spec.climate_shape, 12)
+        return SeriesEncoder(*shape, period, spec.width, spec.d, spec.dropout)
+    names = {"static": spec.static_names, "coarse": spec.coarse_names, "survey": SURVEY_COVARIATES}
+    return TableEncoder(len(names[modality]), spec.hidden, spec.depth, spec.d, spec.dropout)
+
+
+class DeepSDM(nn.Module):
+    """Predictors of a cell to an embedding (d,), and embeddings to species' log intensities f_s per 100 m2."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        """A network of `spec` with random weights and neutral normalisation."""
+        super().__init__()
+        self.spec = spec
+        self.encoders = nn.ModuleDict({m: _encoder(m, spec) for m in MODALITIES if m in spec.modalities})
+        self.absent = nn.ParameterDict({m: nn.Parameter(torch.zeros(spec.d)) for m in self.encoders})
+        self.fusion = nn.Sequential(
+            nn.LayerNorm(spec.d),
+            nn.Linear(spec.d, spec.d),
+            nn.GELU(),
+            nn.Dropout(spec.dropout),
+            nn.Linear(spec.d, spec.d),
+        )
+        self.species_embedding = nn.Parameter(0.02 * torch.randn(spec.species, spec.d))
+        self.species_bias = nn.Parameter(torch.full((spec.species,), -3.0))
+        self.area_exponent = nn.Parameter(torch.tensor(0.2))
+
+    @property
+    def beta(self) -> Tensor:
+        """Coefficient of log(area / 100 m2), in [0, 1]."""
+        return self.area_exponent.clamp(0.0, 1.0)
+
+    def _encode(self, name: str, values: Tensor) -> Tensor:
+        """(n, d), the learned absent vector where a row holds no value at all."""
+        encoder = cast(Any, self.encoders[name])
+        embedding, present = encoder(values), encoder.present(values)
+        if name == "satellite":  # (n, d, h, w) to (n h w, d)
+            embedding = embedding.permute(0, 2, 3, 1).reshape(-1, self.spec.d)
+            present = present.reshape(-1)
+        return torch.where(present[:, None], embedding, self.absent[name])
+
+    def _fuse(self, parts: Mapping[str, Tensor], count: int, keep: Tensor | None) -> Tensor:
+        """Sum of the modalities' embeddings (n, d), absent vectors standing in, then a residual perceptron."""
+        total = torch.zeros(count, self.spec.d, device=self.species_bias.device)
+        for column, name in enumerate(self.encoders):
+            absent = self.absent[name]
+            part = parts.get(name, absent)
+            if keep is not None:
+                part = torch.where(keep[:, column, None], part, absent)
+            total = total + part
+        return total + torch.as_tensor(self.fusion(total))
+
+    def embed_places(self, batch: Mapping[str, Tensor], keep: Tensor | None = None) -> Tensor:
+        """Embeddings (n, d) of single places.
+
+        `batch` holds any of satellite (n, 4, P, P), landsat (n, 6, 84), static (n, V), survey (n, 2: year, log of
+        area / 100 m2), and climate (m, 4, 228), coarse (m, W) with corner (n, 4), weight (n, 4); NaN is missing.
+        `keep`: (n, modalities of the spec) bool, False where training drops a modality.
+        """
+        parts, count = {}, 0
+        for name in self.encoders:
+            if name not in batch:
+                continue
+            embedding = self._encode(name, batch[name])
+            if name in KILOMETRE:
+                embedding = interpolate(embedding, batch["corner"], batch["weight"])
+            parts[name], count = embedding, len(embedding)
+        if not parts:
+            raise ModelError(f"None of the model's modalities {list(self.encoders)} is given.")
+        return self._fuse(parts, count, keep)
+
+    def embed_window(self, window: Mapping[str, Tensor], survey: Tensor | None = None) -> Tensor:
+        """Embeddings (d, U, U) of a square window of U x U cells; equals `embed_places` cell by cell.
+
+        `window` holds any of satellite (4, 5(U+R-1), 5(U+R-1)), landsat (6, 84, U, U), static (V, U, U), climate
+        (4, 228, k+2, k+2), coarse (W, k+2, k+2) with one 1 km cell of halo, k = U / 20. `survey`: (2,) as in a batch.
+        """
+        known = {name: values for name, values in window.items() if name in self.encoders}
+        if not known:
+            raise ModelError(f"None of the model's modalities {list(self.encoders)} is in the window.")
+        cells = self.window_cells(known)
+        kilometre: dict[str, Tensor] = {}
+        for name in (n for n in KILOMETRE if n in known):
+            kilometre[name] = self._encode(name, known[name].flatten(-2).movedim(-1, 0))
+        rows = max(1, STRIP // cells)
+        strips = [
+            self._embed_strip(known, kilometre, survey, cells, top, min(top + rows, cells)) for top in range(0, cells, rows)
+        ]
+        return torch.cat(strips).T.reshape(self.spec.d, cells, cells)
+
+    def window_cells(self, window: Mapping[str, Tensor]) -> int:
+        """U, the side in cells of a window, from whichever modality it holds."""
+        for name, values in window.items():
+            side = values.shape[-1]
+            if name == "satellite":
+                return side // 5 - self.spec.receptive_field + 1
+            return (side - 2) * CELLS_PER_KM if name in KILOMETRE else side
+        raise ModelError("The window holds no modality.")
+
+    def _embed_strip(
+        self,
+        window: Mapping[str, Tensor],
+        kilometre: Mapping[str, Tensor],
+        survey: Tensor | None,
+        cells: int,
+        top: int,
+        bottom: int,
+    ) -> Tensor:
+        """Rows `top` to `bottom` of a window, (rows x U, d)."""
+        parts = {}
+        count = (bottom - top) * cells
+        if "satellite" in window:
+            margin = 2 * self.spec.halo
+            parts["satellite"] = self._encode("satellite", window["satellite"][None, :, 5 * top : 5 * (bottom + margin)])
+        if "landsat" in window:
+            series = window["landsat"][:, :, top:bottom].flatten(2).movedim(-1, 0)
+            parts["landsat"] = self._encode("landsat", series)
+        if "static" in window:
+            parts["static"] = self._encode("static", window["static"][:, top:bottom].flatten(1).T)
+        if kilometre:
+            side = cells // CELLS_PER_KM + 2
+            # the centre of cell 0 lies half a 50 m cell into the first 1 km cell behind the halo
+            at = (np.arange(cells) + 0.5) / CELLS_PER_KM + 0.5
+            row, col = np.meshgrid(at[top:bottom], at, indexing="ij")
+            corner, weight = bilinear(row.ravel(), col.ravel(), (side, side))
+            device = self.species_bias.device
+            where = torch.from_numpy(corner).to(device), torch.from_numpy(weight).to(device)
+            parts |= {name: interpolate(values, *where) for name, values in kilometre.items()}
+        if survey is not None and "survey" in self.encoders:
+            parts["survey"] = self._encode("survey", survey[None]).expand(count, -1)
+        return self._fuse(parts, count, None)
+
+    def head(self, z: Tensor, species: slice = slice(None)) -> Tensor:
+        """Log intensities f_s per 100 m2, (n, s), of embeddings z (n, d) for a slice of the species."""
+        return z @ self.species_embedding[species].T + self.species_bias[species]
+
+    def forward(self, batch: Mapping[str, Tensor], keep: Tensor | None = None) -> Tensor:
+        """(n, S) log intensities f_s at places."""
+        return self.head(self.embed_places(batch, keep))

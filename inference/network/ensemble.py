@@ -1,0 +1,113 @@
+"""A trained model as prediction sees it: networks whose log intensities are averaged, their calibration, their species.
+
+The embedding of an ensemble is the members' embeddings end to end and its head one matrix, so species by species it
+costs as little as one wider network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from inference.calibration.calibrate import Calibration
+from inference.network.deep_sdm import DeepSDM, ModelSpec
+from inference.training.likelihood import REFERENCE_AREA_M2, cloglog_probability
+
+STEPS: int = 250  # uint8 steps from 0 to a species' ceiling
+
+
+class Ensemble(nn.Module):
+    """Members of one spec; dimension of the joint embedding D = members x d."""
+
+    slope: Tensor
+    intercept: Tensor
+    ceiling: Tensor
+    median_area_m2: Tensor
+
+    def __init__(self, spec: ModelSpec, members: int | Sequence[DeepSDM], species: Sequence[str]) -> None:
+        """Uncalibrated; `species` names the columns of the head."""
+        super().__init__()
+        nets = [DeepSDM(spec) for _ in range(members)] if isinstance(members, int) else list(members)
+        self.spec = spec
+        self.species = tuple(species)
+        self.members = nn.ModuleList(nets)
+        self.register_buffer("slope", torch.ones(()))
+        self.register_buffer("intercept", torch.zeros(spec.species))
+        self.register_buffer("ceiling", torch.ones(spec.species))
+        self.register_buffer("median_area_m2", torch.tensor(REFERENCE_AREA_M2))
+        self.eval()
+
+    @property
+    def networks(self) -> list[DeepSDM]:
+        """The members, typed."""
+        return [cast(DeepSDM, member) for member in self.members]
+
+    @property
+    def dimension(self) -> int:
+        """D, length of the joint embedding."""
+        return self.spec.d * len(self.members)
+
+    @property
+    def beta(self) -> Tensor:
+        """Coefficient of log(area / 100 m2), mean of the members'."""
+        return torch.stack([net.beta for net in self.networks]).mean()
+
+    @property
+    def scale(self) -> NDArray[np.float32]:
+        """(S,) probability per stored step: the species' ceiling / 250."""
+        return (self.ceiling.cpu().numpy() / STEPS).astype(np.float32)
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """Take over a calibration; every probability from now on passes through it."""
+        self.slope.fill_(calibration.slope)
+        self.intercept.copy_(torch.from_numpy(calibration.intercept))
+
+    def embed_places(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """(n, D); see `DeepSDM.embed_places`."""
+        return torch.cat([net.embed_places(batch) for net in self.networks], 1)
+
+    @torch.inference_mode()
+    def embed_window(self, window: Mapping[str, Tensor], year: float, area_m2: float = REFERENCE_AREA_M2) -> Tensor:
+        """(D, U, U) of a window (see `DeepSDM.embed_window`) as surveys of `area_m2` in `year` would see it."""
+        covariates = survey_covariates(year, area_m2).to(self.slope.device)
+        return torch.cat([net.embed_window(window, covariates) for net in self.networks])
+
+    def head(self, z: Tensor, species: slice = slice(None)) -> Tensor:
+        """Uncalibrated log intensities f_s per 100 m2, (n, s), of joint embeddings z (n, D)."""
+        nets = self.networks
+        weight = torch.cat([net.species_embedding[species] for net in nets], 1) / len(nets)
+        bias = torch.stack([net.species_bias[species] for net in nets]).mean(0)
+        return torch.addmm(bias, z, weight.T)
+
+    def eta(
+        self,
+        z: Tensor,
+        log_area_ratio: Tensor | float = 0.0,
+        species: slice = slice(None),
+        calibrated: bool = True,
+    ) -> Tensor:
+        """Cloglog-scale scores (n, s): f_s + beta log(A / 100 m2), calibrated; the ratio is a number or (n, 1)."""
+        eta = self.head(z, species) + self.beta * log_area_ratio
+        return self.slope * eta + self.intercept[species] if calibrated else eta
+
+    @torch.inference_mode()
+    def probability(self, z: Tensor, area_m2: float = REFERENCE_AREA_M2, species: slice = slice(None)) -> Tensor:
+        """Calibrated occurrence probabilities in a plot of `area_m2`.
+
+        z (n, D) gives (n, s); a window z (D, U, U) gives (s, U, U).
+        """
+        log_ratio = float(np.log(area_m2 / REFERENCE_AREA_M2))
+        if z.ndim == 2:
+            return cloglog_probability(self.eta(z, log_ratio, species))
+        flat = self.eta(z.flatten(1).T, log_ratio, species).T
+        return cloglog_probability(flat).reshape(-1, *z.shape[1:])
+
+
+def survey_covariates(year: float, area_m2: float) -> Tensor:
+    """(2,) year and log(area / 100 m2), the `survey` input of a window."""
+    return torch.tensor([year, float(np.log(area_m2 / REFERENCE_AREA_M2))], dtype=torch.float32)

@@ -1,0 +1,46 @@
+"""Normalisation constants of a network, computed once from the training rows and kept with its weights."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cube.errors import ModelError
+from inference.data.samples import Predictors
+from inference.network.deep_sdm import KILOMETRE, DeepSDM
+
+
+def _moments(values: NDArray[np.floating], axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Mean and spread over `axes` without NaN; constants spread by 1, time steps by a twentieth of their channel's."""
+    with np.errstate(all="ignore"):
+        kept = np.asarray(values, np.float64)
+        seen = np.isfinite(kept)
+        count = np.maximum(seen.sum(axes, keepdims=True), 1)
+        mean = np.where(seen, kept, 0).sum(axes, keepdims=True) / count
+        std = np.sqrt(np.where(seen, (kept - mean) ** 2, 0).sum(axes, keepdims=True) / count)
+        if kept.ndim == 3:  # series: steps that hardly vary in space must not blow up noise
+            std = np.maximum(std, 0.05 * np.nanstd(kept, axis=(0, 2), keepdims=True))
+        std = np.where(np.isfinite(std) & (std > 1e-6 * (np.abs(mean) + 1e-6)), std, 1.0)
+    return torch.from_numpy(mean[0].astype(np.float32)), torch.from_numpy(std[0].astype(np.float32))
+
+
+def set_normalisation(net: DeepSDM, predictors: Predictors, rows: NDArray[np.int64], covariates: NDArray[np.float32]) -> None:
+    """Fill every encoder's constants from the training rows (1 km layers: from the cells around them)."""
+    for name, encoder in net.encoders.items():
+        if name == "survey":
+            values = covariates[rows]
+        elif (found := getattr(predictors, name)) is None:
+            raise ModelError(f"The model is to use '{name}' but the predictors hold none.")
+        elif name in KILOMETRE:
+            assert predictors.corner is not None
+            values = found[np.unique(predictors.corner[rows])]
+        else:
+            values = found[rows]
+        mean, std = _moments(values, (0, 2, 3) if name == "satellite" else (0,))
+        constants = cast(Any, encoder).normalisation
+        constants.mean.copy_(mean)
+        constants.std.copy_(std)

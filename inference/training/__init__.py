@@ -1,0 +1,1 @@
+"""From data to weights: the likelihoods, the optimiser's loop, and what a training leaves behind."""

@@ -1,0 +1,152 @@
+"""Surveys, records and plots to a model folder: the deep-SDM, its calibration and intervals, and the habitats reader."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from cube.config import Config
+from cube.errors import ConfigError
+from cube.grid import CELL
+from cube.storage.ledger import digest
+from cube.storage.store import open_cube
+from inference.calibration.intervals import as_json, conformal_quantiles
+from inference.cascade.habitats import train_habitats
+from inference.cascade.model import save_settings, save_traits
+from inference.data.blocks import assign_roles, clear_of
+from inference.data.dataset import Dataset, load_dataset, split_network_options
+from inference.data.samples import Surveys
+from inference.network import checkpoint
+from inference.network.batches import predict_surveys
+from inference.network.deep_sdm import ModelSpec
+from inference.training.fit import Trained, TrainOptions, spec_for, train
+from inference.training.likelihood import clean_areas, cloglog_probability
+
+Progress = Callable[[int, int, str], None]
+COVERAGE = 0.9
+
+
+def _nothing(done: int, total: int, text: str) -> None:
+    pass
+
+
+def options_of(config: Config) -> TrainOptions:
+    """`train` of the configuration as options; raises `ConfigError` for a wrong key or value."""
+    known = set(TrainOptions.__dataclass_fields__)
+    for key in config.train:
+        if key not in known:
+            raise ConfigError(
+                f"{config.path}: train.{key}: is not a key that is known here; known are {', '.join(sorted(known))}."
+            )
+    try:
+        return TypeAdapter(TrainOptions).validate_python(config.train)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"{config.path}: train.{first['loc'][0]}: {first['msg']}.") from None
+
+
+def learn(config: Config, progress: Progress = _nothing) -> dict[str, Any]:
+    """Train everything that the configuration asks for and write the model folder; returns the metrics and reports.
+
+    The folder is replaced as a whole when all parts are ready; until then the old one stays.
+    """
+    options = options_of(config)
+    cube = open_cube(config.cube_url)
+    data = load_dataset(config, cube, lambda done, total: progress(done, total, "sampling the cube"))
+    target = config.model_path
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        trained, quantiles = _train_sdm(config, data, options, progress)
+        metrics: dict[str, Any] = dict(trained.metrics)
+        reports = [r.document() for r in data.reports]
+        checkpoint.save(
+            partial / "sdm", trained.ensemble, metrics=trained.metrics,
+            data_hashes={"surveys": digest(data.surveys.presence.tobytes())},
+            training={"options": vars(options), "history": trained.history, "reports": reports},
+        )  # fmt: skip
+        save_traits(partial, trained.ensemble.species, data.traits)
+        save_settings(partial, data.recipe, as_json(quantiles, COVERAGE))
+        if config.habitats is not None:
+            metrics["habitats"], habitat_report = train_habitats(config, partial / "habitats", progress)
+            reports.append(habitat_report)
+        (partial / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+        _replace(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    _write_reports(config.report_path, reports)
+    return {"metrics": metrics, "reports": reports}
+
+
+def learn_habitats(config: Config, progress: Progress = _nothing) -> dict[str, Any]:
+    """Train the habitats reader alone and put it into an existing model folder (or a new one)."""
+    if config.habitats is None:
+        raise ConfigError(f"{config.path}: habitats is missing; it names the vegetation plots to learn from.")
+    target = config.model_path / "habitats"
+    partial = config.model_path / ".habitats.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        metrics, report = train_habitats(config, partial, progress)
+        _replace(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return {"metrics": {"habitats": metrics}, "reports": [report]}
+
+
+def _replace(partial: Path, target: Path) -> None:
+    """Put `partial` in the place of `target`; a kill in between leaves one of both whole."""
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        target.rename(old)
+    partial.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_reports(folder: Path, reports: list[dict[str, Any]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tables.json").write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
+
+
+def roles_of(config: Config, surveys: Surveys, spec: ModelSpec, seed: int) -> NDArray[np.str_]:
+    """(n,) role of each survey: train, stop, calibrate, test, or none for one whose patch shows a place of another role.
+
+    Blocks must be many for a few of them to be held out, so a small landscape takes smaller ones than
+    `evaluate.block_km`: at least 8 on its shorter side.
+    """
+    r = config.region
+    side = min(r.east_km - r.west_km, r.north_km - r.south_km)
+    roles = assign_roles(surveys, min(config.evaluate.block_km, side / 8), seed=seed)
+    near = ~clear_of(surveys, roles == "train", CELL * spec.receptive_field / 2)
+    roles[(roles == "train") & near] = "none"
+    return roles
+
+
+def _train_sdm(config: Config, data: Dataset, options: TrainOptions, progress: Progress) -> tuple[Trained, dict[str, float]]:
+    """The deep-SDM and the conformal quantiles of its indicators."""
+    _, shape = split_network_options(config)
+    spec = spec_for(data.predictors, data.surveys, **shape)
+    roles = roles_of(config, data.surveys, spec, options.seed)
+    trained = train(data.predictors, data.surveys, spec, options, roles,
+                    lambda done, total, text: progress(done, total, f"deep-SDM {text}"))  # fmt: skip
+    held = np.flatnonzero(roles == "calibrate")
+    if len(held) == 0:
+        raise ConfigError(
+            f"{config.path}: evaluate.block_km is {config.evaluate.block_km}:"
+            " no block is left to calibrate on; choose smaller blocks."
+        )
+    eta = predict_surveys(trained.ensemble, data.predictors, data.surveys.year, data.surveys.area_m2)
+    p = cloglog_probability(torch.from_numpy(eta[held])).numpy().T
+    quantiles = conformal_quantiles(p, data.surveys.presence[held].T, data.surveys.place_weight[held], data.traits, COVERAGE)
+    trained.metrics["median_area_m2"] = float(clean_areas(data.surveys.area_m2).median_m2)
+    return trained, quantiles

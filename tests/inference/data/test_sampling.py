@@ -1,0 +1,153 @@
+"""Training sees what prediction sees: predictors sampled at a cell are those of the cell in its unit's window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cube.grid import CELL, Region
+from cube.inputs import INPUTS
+from cube.records.cells import CubeSource
+from cube.records.geoplant.dataset import GeoPlant
+from cube.records.geoplant.source import FileSource
+from cube.records.places import Places, places_of
+from cube.storage.store import CubeStore, create_cube, resolution_of
+from inference.cascade.indicators import zero_sums
+from inference.cascade.unit import Cells, blur
+from inference.data.sampling import read_window, recipe, sample, sample_source
+from inference.network.batches import predict_surveys
+from inference.network.deep_sdm import ModelSpec
+from inference.network.ensemble import Ensemble
+from tests.support.geoplant import write_cube, write_jpeg, write_table
+
+REGION = Region(4700, 2850, 4720, 2870, 10)
+
+
+@pytest.fixture(scope="module")
+def cube(tmp_path_factory: pytest.TempPathFactory) -> CubeStore:
+    cube = create_cube(str(tmp_path_factory.mktemp("sampling") / "c.zarr"), REGION, "t")
+    rng = np.random.default_rng(0)
+    for name in ("sentinel2", "landsat", "elevation", "soil", "landcover", "climate", "bioclim"):
+        layer = INPUTS[name]
+        size = resolution_of(layer)
+        cube.ensure_group(layer.group, [layer], size)
+        array = cube.array(layer.path)
+        if layer.dtype == "float32":
+            values = rng.normal(0, 1, array.shape).astype(np.float32)
+        else:
+            values = rng.integers(1, 200, array.shape).astype(layer.dtype)
+        if name == "landcover":
+            values = rng.integers(1, 18, array.shape).astype(np.uint8)
+        values[..., : values.shape[-1] // 7] = layer.fill  # a part without data
+        array[:] = values
+    return cube
+
+
+def test_dense_prediction_equals_prediction_at_sampled_places(cube: CubeStore) -> None:
+    what = recipe(cube)
+    assert set(what.modalities) == {"satellite", "landsat", "static", "climate", "coarse"}
+    torch.manual_seed(0)
+    spec = ModelSpec(
+        (*what.modalities, "survey"), 5, what.static_names, what.coarse_names, d=8, hidden=16, width=8, dilations=(1, 2)
+    )
+    ensemble = Ensemble(spec, 2, [f"s{i}" for i in range(5)])
+    unit = list(REGION.units())[3]
+    window = {k: torch.from_numpy(v) for k, v in read_window(cube, unit, what, spec.halo).items()}
+    dense = ensemble.probability(ensemble.embed_window(window, 2020, 100.0)).numpy()
+    rng = np.random.default_rng(1)
+    rows = np.r_[rng.integers(0, 200, 40), 0, 0, 199, 199]
+    cols = np.r_[rng.integers(0, 200, 40), 0, 199, 0, 199]
+    x = unit.west + (cols + rng.uniform(0.01, 0.99, len(cols))) * CELL
+    y = unit.north - (rows + rng.uniform(0.01, 0.99, len(rows))) * CELL
+    places = sample(cube, what, x, y, spec.receptive_field)
+    eta = predict_surveys(ensemble, places, np.full(len(x), 2020.0), np.full(len(x), 100.0))
+    seen = 1 - np.exp(-np.exp(eta))
+    np.testing.assert_allclose(seen, dense[:, rows, cols].T, atol=1e-5)
+
+
+def test_predictors_are_the_same_from_a_cube_and_from_any_other_source(cube: CubeStore) -> None:
+    """The cube as a `SampleSource` gives what `sample` gives; only 1 km layers are of one cell instead of four."""
+    what = recipe(cube)
+    rng = np.random.default_rng(2)
+    x, y = 4_700_000 + rng.uniform(0, 20_000, 40), 2_850_000 + rng.uniform(0, 20_000, 40)
+    a = sample(cube, what, x, y, 5)
+    b = sample_source(CubeSource(cube), what, Places.at(x, y), 5)
+    for name in ("satellite", "landsat", "static"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    assert (a.static_names, a.coarse_names, a.modalities) == (b.static_names, b.coarse_names, b.modalities)
+    # Of the four 1 km cells around a place, the heaviest is the one that holds it.
+    assert a.corner is not None
+    assert a.weight is not None
+    nearest = a.corner[np.arange(40), a.weight.argmax(axis=1)]
+    for name in ("climate", "coarse"):
+        np.testing.assert_array_equal(getattr(a, name)[nearest], getattr(b, name))
+
+
+def test_a_recipe_is_what_a_cube_and_another_source_have_in_common(cube: CubeStore) -> None:
+    both = recipe(cube, None, ("landsat", "elevation", "footprint", "bioclim"))
+    assert both.modalities == ("landsat", "static", "coarse")
+    assert both.static_layers == ("elevation",)
+    assert both.coarse_layers == ("bioclim",)
+
+
+def test_layers_that_tell_nothing_are_no_predictors() -> None:
+    assert not any(INPUTS[name].predictor for name in ("surface", "aspect", "corine_class", "sentinel2_count"))
+
+
+def test_predictors_come_out_of_a_geoplant_folder(cube: CubeStore, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    rows = pd.DataFrame({"longitude": [10.05, 10.06], "latitude": [48.5, 48.51], "survey": [11, 3018575],
+                         "patch_id": [11, 3018575], "series_id": [11, 3018575]})  # fmt: skip
+    for number in rows["survey"]:
+        write_jpeg(tmp_path, 2024, int(number), rng.uniform(0, 0.3, (4, 128, 128)).astype(np.float32))
+        write_cube(tmp_path, 2024, "landsat", int(number), rng.integers(0, 200, (6, 4, 21)))
+        write_cube(tmp_path, 2024, "climate", int(number), rng.integers(2500, 2900, (4, 19, 12)))
+    values = tmp_path / "EnvironmentalValues"
+    write_table(values / "Elevation/PA-train-elevation.csv", {"surveyId": [3018575, 11], "Elevation": [300, 100]})
+    write_table(values / "LandCover/PA-train-landcover.csv", {"surveyId": [11, 3018575], "LandCover": [4, 10]})
+    write_table(values / "Climate/PA-train-bioclimatic.csv",
+                {"surveyId": [11, 3018575], **{f"Bio{i}": [2_800, 2_850] for i in range(1, 20)}})  # fmt: skip
+    files = FileSource(GeoPlant(tmp_path))
+    what = recipe(cube, None, files.layers)
+    got = sample_source(files, what, places_of(rows, "PA"), 9)
+    assert got.modalities == ("satellite", "landsat", "static", "climate", "coarse")
+    assert got.satellite is not None
+    assert got.satellite.shape == (2, 4, 45, 45)
+    assert np.isfinite(got.satellite).all()
+    assert got.static is not None
+    assert got.static[:, got.static_names.index("elevation")].tolist() == [100, 300]
+    assert got.static[:, got.static_names.index("landcover.igbp10")].tolist() == [0, 1]
+    climate, coarse = got.interpolated("climate"), got.interpolated("coarse")
+    assert climate is not None
+    assert climate.shape == (2, 4, 228)
+    assert 250 <= climate[:, 1].min() <= climate[:, 1].max() <= 290
+    assert coarse is not None
+    np.testing.assert_allclose(coarse[:, 0], [6.85, 11.85], atol=1e-3)
+    assert not files.report.remarks
+
+
+def test_the_land_cover_is_one_column_a_class(cube: CubeStore) -> None:
+    what = recipe(cube, ("static",))
+    places = sample(cube, what, np.array([4_715_025.0]), np.array([2_855_025.0]), 1)
+    columns = [i for i, n in enumerate(what.static_names) if n.startswith("landcover")]
+    assert places.static is not None
+    assert places.static[0, columns].sum() == 1
+    assert places.modalities == ("static",)
+
+
+def test_a_blurred_species_has_one_value_a_square_and_keeps_its_mean() -> None:
+    rng = np.random.default_rng(0)
+    index = np.sort(rng.choice(200 * 200, 30_000, replace=False))
+    cells = Cells(index, 200, zero_sums(len(index)), np.zeros((0, 0), np.float32), np.zeros((0, 0), np.int32))
+    p = rng.uniform(0, 1, len(index)).astype(np.float32)
+    seen = blur(p, cells, 1)
+    row, col = np.divmod(index, 200)
+    square = row // 20 * 10 + col // 20
+    for number in range(0, 100, 7):
+        inside = square == number
+        np.testing.assert_allclose(seen[inside], p[inside].mean(), rtol=1e-4)
+    assert len(np.unique(blur(p, cells, 10))) == 1

@@ -1,0 +1,59 @@
+"""Metrics against scikit-learn and analytic values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss as sk_log_loss
+from sklearn.metrics import roc_auc_score
+
+from inference.evaluation.metrics import log_loss, reliability, species_auc, species_correlation, weighted_auc
+
+
+@pytest.fixture
+def scored():
+    rng = np.random.default_rng(3)
+    score = rng.integers(0, 12, (90, 6)) / 10  # with ties
+    return score, rng.random((90, 6)) < [0.02, 0.1, 0.3, 0.5, 0.9, 0.99]
+
+
+def test_auc_equals_sklearn_where_enough_is_seen(scored):
+    score, presence = scored
+    auc = species_auc(score, presence)
+    for s in range(6):
+        seen = presence[:, s].sum()
+        if 5 <= seen <= 85:
+            assert auc[s] == pytest.approx(roc_auc_score(presence[:, s], score[:, s]))
+        else:
+            assert np.isnan(auc[s])
+
+
+def test_weighted_auc_equals_sklearn_with_sample_weights(scored):
+    score, presence = scored
+    weight = np.random.default_rng(0).integers(0, 4, (5, 90)).astype(float)
+    for b, value in enumerate(weighted_auc(score[:, 2], presence[:, 2], weight)):
+        expected = roc_auc_score(presence[:, 2], score[:, 2], sample_weight=weight[b])
+        assert value == pytest.approx(expected)
+
+
+def test_log_loss_equals_sklearn(scored):
+    _, presence = scored
+    p = np.random.default_rng(1).uniform(0.01, 0.99, presence.shape)
+    assert log_loss(p, presence) == pytest.approx(sk_log_loss(presence.ravel(), p.ravel()))
+
+
+def test_correlation_equals_numpy_and_is_nan_for_a_constant():
+    rng = np.random.default_rng(0)
+    a, b = rng.random((50, 3)), rng.random((50, 3))
+    b[:, 2] = 0.5
+    got = species_correlation(a, b)
+    assert got[0] == pytest.approx(np.corrcoef(a[:, 0], b[:, 0])[0, 1])
+    assert np.isnan(got[2])
+
+
+def test_reliability_is_one_for_true_probabilities():
+    rng = np.random.default_rng(0)
+    p = rng.beta(0.5, 3, (4000, 20))
+    for _, _, pairs, ratio in reliability(p, rng.random(p.shape) < p):
+        assert pairs > 0
+        assert ratio == pytest.approx(1, abs=0.1)

@@ -1,0 +1,146 @@
+"""Training learns what is there, repeats itself for a seed, and survives missing data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cube.errors import ModelError
+from inference.data.blocks import assign_roles
+from inference.data.samples import Predictors, Surveys
+from inference.evaluation.metrics import species_correlation
+from inference.network.batches import predict_surveys
+from inference.training.fit import TrainOptions, spec_for, train
+
+QUICK = TrainOptions(members=1, epochs=1, least_steps=30, batch=32, threads=1)
+
+
+def landscape(n: int = 500, species: int = 12, seed: int = 0):
+    """Places on a 40 km square, one driver in each of two modalities, and the true cloglog scores."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.uniform(0, 40_000, (2, n))
+    hidden = rng.normal(size=(n, 2)).astype(np.float32)
+    static = np.concatenate([hidden, rng.normal(size=(n, 2))], 1).astype(np.float32)
+    satellite = rng.normal(0.3, 0.05, (n, 4, 15, 15)).astype(np.float32)
+    predictors = Predictors(
+        satellite=satellite,
+        static=static,
+        static_names=("a", "b", "c", "d"),
+        coarse=rng.normal(size=(n, 3)).astype(np.float32),
+        coarse_names=("u", "v", "w"),
+        corner=np.repeat(np.arange(n)[:, None], 4, 1),
+        weight=np.full((n, 4), 0.25, np.float32),
+    )
+    slopes = rng.normal(0, 1.0, (2, species))
+    eta = hidden @ slopes - rng.uniform(1, 2.5, species)
+    presence = rng.random(eta.shape) < -np.expm1(-np.exp(np.clip(eta, -20, 3)))
+    names = tuple(f"species {i}" for i in range(species))
+    year = rng.integers(2000, 2020, n).astype(np.float32)
+    area = np.full(n, 100, np.float32)
+    return predictors, Surveys(presence, area, year, np.arange(n), x, y, names), eta
+
+
+def scores(trained, predictors, surveys):
+    return predict_surveys(trained.ensemble, predictors, surveys.year, surveys.area_m2)
+
+
+def test_same_seed_gives_the_same_weights_and_another_seed_others():
+    predictors, surveys, _ = landscape(120)
+    states = [train(predictors, surveys, options=replace(QUICK, seed=seed)).ensemble.state_dict() for seed in (4, 4, 5)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert not torch.equal(states[0]["members.0.species_embedding"], states[2]["members.0.species_embedding"])
+
+
+def test_training_leaves_the_callers_random_state_alone():
+    predictors, surveys, _ = landscape(60)
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    train(predictors, surveys, options=QUICK)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_learns_the_truth_of_a_simple_landscape():
+    predictors, surveys, eta = landscape(1200)
+    roles = assign_roles(surveys, 5)
+    options = TrainOptions(members=1, least_steps=300, batch=64, threads=1)
+    trained = train(predictors, surveys, options=options, roles=roles)
+    held = roles == "test"
+    found = species_correlation(scores(trained, predictors.subset(held), surveys.subset(held)), eta[held])
+    assert np.mean(found) > 0.8
+    assert trained.metrics["auc_test"] > 0.7
+    assert 0.6 < trained.metrics["calibration_slope"] < 1.7
+
+
+def test_early_stopping_keeps_the_best_state_on_the_stop_blocks():
+    predictors, surveys, _ = landscape(300)
+    roles = assign_roles(surveys, 5)
+    options = TrainOptions(members=1, least_steps=600, learning_rate=0.02, patience=3, modality_dropout=0.0, threads=1)
+    seen = []
+    trained = train(predictors, surveys, options=options, roles=roles, progress=lambda *a: seen.append(a))
+    losses = [row["stop_loss"] for row in trained.history]
+    assert len(losses) < 25  # an overfitted run of 25 evaluations was cut short
+    assert min(losses) < losses[-1]
+    assert all(0 < done <= total for done, total, _ in seen)
+
+
+def test_unknown_areas_are_counted_and_take_the_training_median():
+    predictors, surveys, _ = landscape(100)
+    area = np.where(np.arange(100) % 2, 25, 100).astype(np.float32)
+    area[:10] = [np.nan, -np.inf, np.inf, 0, -1, np.nan, np.nan, np.nan, np.nan, np.nan]
+    trained = train(predictors, replace(surveys, area_m2=area), options=QUICK)
+    assert trained.metrics["areas_filled"] == 10
+    filled = replace(surveys, area_m2=np.where(np.isfinite(area) & (area > 0), area, trained.ensemble.median_area_m2.item()))
+    unknown = replace(surveys, area_m2=area)
+    np.testing.assert_array_equal(scores(trained, predictors, unknown), scores(trained, predictors, filled))
+
+
+def test_missing_values_and_missing_modalities_train_and_predict():
+    predictors, surveys, _ = landscape(150)
+    static = predictors.static.copy()
+    static[::3, 0] = np.nan
+    static[1] = np.nan
+    satellite = predictors.satellite.copy()
+    satellite[::2] = np.nan
+    holes = replace(predictors, static=static, satellite=satellite)
+    trained = train(holes, surveys, options=QUICK)
+    for left in (holes, holes.without("satellite"), holes.without("static", "coarse")):
+        assert np.isfinite(scores(trained, left, surveys)).all()
+
+
+def test_several_surveys_of_a_place_weigh_as_one():
+    _, surveys, _ = landscape(10)
+    place = np.array([0, 0, 0, 0, 1, 2, 3, 4, 5, 5])
+    weight = replace(surveys, place=place).place_weight
+    np.testing.assert_allclose(np.bincount(place, weight), 1, rtol=1e-6)
+
+
+def test_ceilings_bound_the_probabilities_seen_in_training():
+    predictors, surveys, _ = landscape(200)
+    trained = train(predictors, surveys, options=QUICK)
+    p = -np.expm1(-np.exp(scores(trained, predictors, surveys)))
+    assert (p.max(0) <= trained.ensemble.ceiling.numpy() + 1e-6).all()
+    np.testing.assert_allclose(trained.ensemble.scale * 250, trained.ensemble.ceiling.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("patch", [5, 15, 25, 35, 45, 55])
+def test_receptive_field_follows_the_patch(patch):
+    predictors, surveys, _ = landscape(4)
+    image = np.zeros((4, 4, patch, patch), np.float32)
+    assert spec_for(replace(predictors, satellite=image), surveys).patch == patch
+
+
+def test_rows_that_do_not_match_are_refused():
+    predictors, surveys, _ = landscape(40)
+    with pytest.raises(ModelError, match="do not match"):
+        train(predictors.subset(np.arange(30)), surveys, options=QUICK)
+    with pytest.raises(ModelError, match="species"):
+        train(predictors, surveys, spec=spec_for(predictors, surveys.select_species(np.arange(3))), options=QUICK)
+    with pytest.raises(ModelError, match="role 'train'"):
+        train(predictors, surveys, options=QUICK, roles=np.full(40, "test"))
+    spec = spec_for(predictors, surveys, modalities=("static", "landsat"))
+    with pytest.raises(ModelError, match="'landsat'"):
+        train(predictors, surveys, spec=spec, options=QUICK)
