@@ -209,7 +209,7 @@ def evaluate(
     presence = surveys.presence[:, common]
     few = surveys.select_species(common)
     folds, scores = [], dict[str, list[Scores]]()
-    key = _fingerprint(predictors, surveys, options)
+    key, peers = _fingerprint(predictors, surveys, options), _fingerprint(predictors, surveys, _of_forest(options))
     block = np.zeros(len(surveys), np.int64)
     for draw in options.draws:
         fold, block = assign_folds(surveys, options.block_km, options.folds, draw)
@@ -219,7 +219,7 @@ def evaluate(
         scores.setdefault("floracube", []).append(ours[:, common])
         for leaf in LEAVES if options.forest else ():
             theirs = _remembered(
-                cache, f"{key}-{draw}-forest{leaf}", partial(forest_scores, predictors, few, fold, leaf, options, told)
+                cache, f"{peers}-{draw}-forest{leaf}", partial(forest_scores, predictors, few, fold, leaf, options, told)
             )
             scores.setdefault(f"random_forest (leaf {leaf})", []).append(theirs)
         report("\n" + _tabulate(scores, presence, folds, block, options).text())
@@ -229,6 +229,13 @@ def evaluate(
         known = _remembered(cache, f"{key}-coordinates", partial(network_scores, more, surveys, folds[0], options, told))
         scores["floracube_coordinates"] = [known[:, common]]
     return _tabulate(scores, presence, folds, block, options)
+
+
+def _of_forest(options: EvaluateOptions) -> EvaluateOptions:
+    """The options that a forest depends on: ours can be trained otherwise without fitting its peers again."""
+    return EvaluateOptions(
+        folds=options.folds, block_km=options.block_km, fewest_records=options.fewest_records, trees=options.trees
+    )
 
 
 def _fingerprint(predictors: Predictors, surveys: Surveys, options: EvaluateOptions) -> str:
