@@ -19,7 +19,8 @@ from inference.evaluation.baselines import LEAVES, forest_probability, table_of
 from inference.evaluation.metrics import species_auc, weighted_auc
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import CELLS_PER_KM
-from inference.training.fit import TrainOptions, spec_for, train
+from inference.training.fit import spec_for, train
+from inference.training.options import TrainOptions
 
 Report = Callable[[str], None]
 Scores = NDArray[np.float32]

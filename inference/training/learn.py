@@ -27,8 +27,9 @@ from inference.data.samples import Surveys
 from inference.network import checkpoint
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import ModelSpec
-from inference.training.fit import Trained, TrainOptions, spec_for, train
+from inference.training.fit import Trained, spec_for, train
 from inference.training.likelihood import clean_areas, cloglog_probability
+from inference.training.options import TrainOptions
 
 Progress = Callable[[int, int, str], None]
 COVERAGE = 0.9

@@ -17,7 +17,7 @@ from inference.evaluation.folds import (
     mean_over_species,
     within_fold_auc,
 )
-from inference.training.fit import TrainOptions
+from inference.training.options import TrainOptions
 
 
 def landscape(n: int = 400, species: int = 6, seed: int = 0):

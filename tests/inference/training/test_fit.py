@@ -13,7 +13,8 @@ from inference.data.blocks import assign_roles
 from inference.data.samples import Predictors, Surveys
 from inference.evaluation.metrics import species_correlation
 from inference.network.batches import predict_surveys
-from inference.training.fit import TrainOptions, spec_for, train
+from inference.training.fit import spec_for, train
+from inference.training.options import TrainOptions
 
 QUICK = TrainOptions(members=1, epochs=1, least_steps=30, batch=32, threads=1)
 

@@ -1,0 +1,200 @@
+"""What a member of the ensemble is trained on: which rows a step draws, what they cost, and when to stop.
+
+The optimiser's loop (`loop.py`) knows an `Objective` and nothing of surveys, records or likelihoods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cube.errors import ModelError
+from inference.data.samples import Predictors, Surveys
+from inference.network.batches import covariates_of, gather
+from inference.network.deep_sdm import DeepSDM, ModelSpec
+from inference.training.likelihood import clean_areas, survey_loss
+from inference.training.options import TrainOptions
+
+Batch = dict[str, Tensor]
+Roles = NDArray[np.str_]
+STOP_BATCH = 1024  # surveys of the stop blocks scored at a time
+
+
+@dataclass(frozen=True)
+class Draw:
+    """All that is random of one batch: row numbers and random numbers, no values of predictors yet."""
+
+    rows: NDArray[np.int64]  # (b,) surveys
+    turn: int  # 0..7: quarter turns of the satellite patches, and from 4 on a flip
+    noise: Tensor | None  # (b, 1, W) standard normal, for the coarse columns
+    keep: Tensor  # (b, modalities of the spec) bool, False where a modality is dropped
+
+
+class Objective(Protocol):
+    """What the loop asks of the thing that is minimised.
+
+    `draw` uses the generator and is quick; `load` reads values and touches neither network nor generator, so it may run
+    ahead in another thread; `loss` computes on the network's device. `state` holds all that a later `draw` depends on
+    beside the generator, as tensors that are replaced and never changed in place.
+    """
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Draws after which every training row was seen once."""
+
+    def draw(self, generator: torch.Generator) -> Draw:
+        """The rows and the random numbers of the next batch."""
+
+    def load(self, draw: Draw) -> Batch:
+        """The values of a draw, on the CPU."""
+
+    def loss(self, net: DeepSDM, batch: Batch) -> Tensor:
+        """The loss () of a batch that lies on the network's device."""
+
+    def stop_loss(self, net: DeepSDM) -> float | None:
+        """Mean loss on the stop blocks; None where there are none. Leaves `net` in evaluation mode."""
+
+    def parameter_groups(self, net: DeepSDM, options: TrainOptions) -> list[dict[str, Any]]:
+        """Groups of the optimiser: `params`, and optionally `lr` and `weight_decay` of their own."""
+
+    def state(self) -> dict[str, Tensor]:
+        """The order of rows that is still to be drawn from."""
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` gave."""
+
+
+class SurveyRows:
+    """Predictors, surveys and what is derived from them once for all members."""
+
+    def __init__(self, predictors: Predictors, surveys: Surveys, roles: Roles) -> None:
+        """Row for row. Raises: ModelError where lengths differ or nothing is left to train on."""
+        if len(predictors) != len(surveys) or len(roles) != len(surveys):
+            raise ModelError(f"{len(predictors)} places, {len(surveys)} surveys and {len(roles)} roles do not match row for row.")
+        self.predictors, self.surveys = predictors, surveys
+        self.train, self.stop, self.calibrate, self.test = (
+            np.flatnonzero(roles == role) for role in ("train", "stop", "calibrate", "test")
+        )
+        if not len(self.train):
+            raise ModelError("No survey has the role 'train'; use smaller blocks or another seed of roles.")
+        known = clean_areas(surveys.area_m2[self.train])
+        areas = clean_areas(surveys.area_m2, known.median_m2)
+        self.median_m2, self.filled, self.log_ratio = known.median_m2, areas.filled, areas.log_ratio
+        self.covariates = covariates_of(surveys.year, areas.log_ratio)
+        weight = surveys.place_weight
+        self.weight = weight / weight[self.train].mean()
+
+    def prevalence(self) -> NDArray[np.float64]:
+        """(S,) weighted share of training surveys with the species, kept away from 0 and 1."""
+        seen, weight = self.surveys.presence[self.train], self.weight[self.train]
+        total = weight.sum()
+        return np.asarray(np.clip((weight @ seen + 0.25) / (total + 1), 1e-6, 0.98), np.float64)
+
+
+class SurveyObjective:
+    """Surveys alone: the weighted mean over surveys of the mean over species of the negative log likelihood."""
+
+    def __init__(self, data: SurveyRows, spec: ModelSpec, options: TrainOptions) -> None:
+        """For one member: its order of rows begins here."""
+        self._data, self._spec, self._options = data, spec, options
+        self._size = min(options.batch, len(data.train))
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Draws after which every training survey was seen once (but for a last incomplete batch)."""
+        return len(self._data.train) // self._size
+
+    def draw(self, generator: torch.Generator) -> Draw:
+        """The next rows of a shuffled epoch, sorted so that reading them runs forward through a file."""
+        data, spec = self._data, self._spec
+        if len(self._order) < self._size:
+            self._order = torch.randperm(len(data.train), generator=generator)
+        picked, self._order = self._order[: self._size], self._order[self._size :]
+        rows = data.train[np.sort(picked.numpy())]
+        turn = 0
+        if "satellite" in spec.modalities and data.predictors.satellite is not None:
+            turn = int(torch.randint(8, (1,), generator=generator))
+        noise = None
+        if "coarse" in spec.modalities and data.predictors.coarse is not None and self._options.coarse_noise > 0:
+            noise = torch.randn(len(rows), 1, data.predictors.coarse.shape[1], generator=generator)
+        keep = torch.rand(len(rows), len(spec.modalities), generator=generator) >= self._options.modality_dropout
+        return Draw(rows, turn, noise, keep | ~keep.any(1, keepdim=True))
+
+    def load(self, draw: Draw) -> Batch:
+        """Predictors, truth and weights of a draw."""
+        batch = self._gather(draw.rows)
+        if "satellite" in batch:
+            batch["satellite"] = turned(batch["satellite"], draw.turn)
+        if draw.noise is not None:
+            batch["noise"] = draw.noise
+        return batch | {"keep": draw.keep}
+
+    def _gather(self, rows: NDArray[np.int64]) -> Batch:
+        data = self._data
+        batch = gather(data.predictors, rows, self._spec.modalities, data.covariates)
+        batch["presence"] = torch.from_numpy(data.surveys.presence[rows])
+        batch["row_weight"] = torch.from_numpy(data.weight[rows])
+        batch["log_ratio"] = torch.from_numpy(data.log_ratio[rows])
+        return batch
+
+    def loss(self, net: DeepSDM, batch: Batch) -> Tensor:
+        """Mean over species, weighted mean over surveys; batches without `noise` and `keep` are taken as they are."""
+        if "noise" in batch:
+            batch = batch | {"coarse": batch["coarse"] + coarse_noise(net, batch["noise"], self._options.coarse_noise)}
+        f = net(batch, batch.get("keep")).float()
+        eta = f + net.beta * batch["log_ratio"][:, None]
+        per_survey = survey_loss(eta, batch["presence"].to(f.dtype)).mean(1)
+        weight = batch["row_weight"]
+        return (per_survey * weight).sum() / weight.sum()
+
+    @torch.no_grad()
+    def stop_loss(self, net: DeepSDM) -> float | None:
+        """The loss on all surveys of the stop blocks, whole and unturned."""
+        stop = self._data.stop
+        if not len(stop):
+            return None
+        net.eval()
+        device = net.species_bias.device
+        total, weights = 0.0, 0.0
+        for start in range(0, len(stop), STOP_BATCH):
+            batch = self._gather(stop[start : start + STOP_BATCH])
+            weight = float(batch["row_weight"].sum())
+            total += float(self.loss(net, {name: values.to(device) for name, values in batch.items()})) * weight
+            weights += weight
+        return total / weights
+
+    def parameter_groups(self, net: DeepSDM, options: TrainOptions) -> list[dict[str, Any]]:
+        """One group: everything learns at the rate of the options."""
+        return [{"params": list(net.parameters())}]
+
+    def state(self) -> dict[str, Tensor]:
+        """Rows of the running epoch that are still to come."""
+        return {"order": self._order}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on within the epoch of `state`."""
+        self._order = state["order"]
+
+
+def turned(image: Tensor, turn: int) -> Tensor:
+    """Satellite patches (b, bands, P, P) in one of 8 orientations: plants do not know north from a picture."""
+    image = torch.rot90(image, turn % 4, (2, 3))
+    return image.flip(3) if turn >= 4 else image
+
+
+def coarse_noise(net: DeepSDM, normal: Tensor, strength: float) -> Tensor:
+    """Noise (4 b, W) for the coarse columns, the same at a place's four cells, from standard normals (b, 1, W).
+
+    Neighbouring surveys share their 1 km values, which without it become an address. Many columns say nearly the same,
+    so 50 of them bear `strength` standard deviations and fewer bear less.
+    """
+    columns = normal.shape[2]
+    sigma = strength * min(1.0, (columns / 50) ** 0.5)
+    std = cast(Any, net.encoders["coarse"]).normalisation.std
+    return (sigma * std * normal).expand(-1, 4, -1).reshape(-1, columns)
