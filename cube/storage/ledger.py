@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cube.errors import CubeError
 from cube.grid import Unit
 from cube.storage.store import CubeStore
 
@@ -44,6 +45,7 @@ class Receipt:
     seconds: float
     counts: Mapping[str, int] = field(default_factory=dict)
     checksums: Mapping[str, int] = field(default_factory=dict)
+    steps: Mapping[str, float] = field(default_factory=dict)  # seconds by step (read, encode satellite, head, write ...)
 
 
 def mark(receipt: Mapping[str, Any]) -> str:
@@ -95,5 +97,17 @@ class Ledger:
         receipt = Receipt(
             unit.name, self.stage, self.inputs, round(time.perf_counter() - started, 3), counts or {}, checksums or {}
         )
-        self.cube.write_json(f"ledger/{self.stage}/{unit.name}.json", {**vars(receipt)})
+        self.leave(unit.name, vars(receipt))
         return receipt
+
+    def leave(self, unit: str, receipt: Mapping[str, Any]) -> None:
+        """Write a receipt that is made already, the last thing that is written of a unit."""
+        self.cube.write_json(f"ledger/{self.stage}/{unit}.json", {**receipt})
+
+    def valid(self, unit: str) -> Mapping[str, Any] | None:
+        """The receipt of a unit, if it has a valid one."""
+        try:
+            receipt = self.cube.read_json(f"ledger/{self.stage}/{unit}.json")
+        except CubeError:  # damaged: that is none
+            return None
+        return receipt if receipt is not None and receipt.get("inputs") == self.inputs else None
