@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Pin what the images install, with hashes: from pyproject.toml to server.lock, worker-cpu.lock, worker-cuda.lock, build.lock.
+# Needs uv. TORCH_CPU names the folder or index where torch for CPUs lies, if pip does not find it by itself.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+torch=2.13.0
+pin() { # name, then what is pinned and how
+  local name=$1
+  shift
+  uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+    "$@" --output-file "deploy/images/$name.lock"
+}
+pin build <(echo hatchling)
+pin server --universal --extra server --extra fast pyproject.toml
+pin worker-cpu --extra inference --extra fast --extra kubernetes pyproject.toml --python-platform x86_64-manylinux_2_28 \
+  ${TORCH_CPU:+--find-links "$TORCH_CPU"} --constraint <(echo "torch==$torch+cpu")
+pin worker-cuda --extra inference --extra fast --extra cuda pyproject.toml --python-platform x86_64-manylinux_2_28 \
+  --constraint <(echo "torch==$torch")

@@ -1,0 +1,52 @@
+# syntax=docker/dockerfile:1
+# The tile server, without torch: about 0.7 GB, of which the packages of server.lock are most.
+#
+#   docker build -f deploy/images/server.Dockerfile -t floracube-server .
+#   docker run --read-only --tmpfs /tmp -p 8000:8000 -v "$PWD/demo-out:/data:ro" floracube-server serve /data/cube.zarr --host 0.0.0.0
+#
+# Layers, from the one that changes least to the one that changes most: system, packages (by the hashes of the lock),
+# our own wheel. A change of code rebuilds the last one, some megabytes.
+ARG BASE=python:3.11-slim-bookworm
+ARG NODE=node:22-bookworm-slim
+
+# The map library of the page, so that a browser needs no CDN.
+FROM ${NODE} AS page
+WORKDIR /page
+COPY server/page/package.json server/page/package-lock.json ./
+RUN npm ci --no-audit --no-fund --ignore-scripts
+
+FROM ${BASE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /source
+COPY deploy/images/server.lock deploy/images/build.lock ./
+RUN python3 -m venv /opt/floracube \
+ && /opt/floracube/bin/python -m pip install --require-hashes --only-binary :all: --requirement server.lock
+# What builds the wheel stays in this stage.
+RUN python3 -m venv /opt/build \
+ && /opt/build/bin/python -m pip install --require-hashes --only-binary :all: --requirement build.lock
+COPY . .
+COPY --from=page /page/node_modules server/page/node_modules
+RUN /opt/build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && /opt/floracube/bin/python -m pip install --no-deps --no-index /wheels/floracube-*.whl \
+ && /opt/floracube/bin/python -m pip uninstall --yes pip
+
+FROM ${BASE}
+LABEL org.opencontainers.image.title="floracube server" \
+      org.opencontainers.image.description="Tiles, queries and the map page of a floracube cube" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /opt/floracube /opt/floracube
+# Everything that is written goes to /tmp: compiled loops, the figures that workers share. So the root can be read-only.
+ENV PATH=/opt/floracube/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp \
+    NUMBA_CACHE_DIR=/tmp/numba \
+    FLORACUBE_ACCESS_LOG=1
+USER 10001:10001
+WORKDIR /tmp
+EXPOSE 8000
+# Liveness answers without the store: a store that is away for a minute must not restart the server.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+ENTRYPOINT ["floracube"]
+CMD ["serve", "--help"]

@@ -1,0 +1,150 @@
+"""nginx with our configuration before our server: what it keeps, what it never keeps, and what a stranger cannot reach."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cube.storage import releases
+from cube.storage.store import CubeStore, open_cube
+from tests.support.good_cube import VERSION, make_good_cube
+from tests.support.proxy import NGINX, free_port, proxied
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+
+
+@pytest.fixture(scope="module")
+def cube(tmp_path_factory: pytest.TempPathFactory) -> CubeStore:
+    made = make_good_cube(str(tmp_path_factory.mktemp("proxy") / "cube.zarr"))
+    return open_cube(made.url, writable=True)
+
+
+@pytest.fixture(scope="module")
+def behind(cube: CubeStore) -> Iterator[str]:
+    """host:port of the server itself, started as the image starts it."""
+    port = free_port()
+    command = [sys.executable, str(ROOT / "floracube.py"), "serve", cube.url, "--port", str(port)]
+    process = subprocess.Popen(command, env={**os.environ, "FLORACUBE_FORWARDED": "1"}, stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        with suppress(httpx.TransportError):
+            httpx.get(f"http://127.0.0.1:{port}/healthz")
+            break
+        time.sleep(0.1)
+    yield f"127.0.0.1:{port}"
+    process.terminate()
+    process.wait(20)
+
+
+@pytest.fixture
+def front(behind: str, tmp_path: Path) -> Iterator[httpx.Client]:
+    with proxied(behind, tmp_path / "nginx") as url, httpx.Client(base_url=url) as client:
+        yield client
+
+
+def tile_address(client: httpx.Client, layer: str = "indicators.richness") -> str:
+    """The address of a tile in the middle of the cube, as TileJSON gives it."""
+    document = client.get(f"/layers/{layer}/WebMercatorQuad/tilejson.json").raise_for_status().json()
+    west, south, east, north = document["bounds"]
+    import morecantile
+
+    tile = morecantile.tms.get("WebMercatorQuad").tile((west + east) / 2, (south + north) / 2, document["maxzoom"])
+    address = document["tiles"][0].format(z=tile.z, x=tile.x, y=tile.y)
+    assert address.startswith(str(client.base_url))
+    return address.removeprefix(str(client.base_url).rstrip("/"))
+
+
+def test_a_tile_is_asked_of_the_server_once_and_keeps_its_validators(front: httpx.Client, behind: str) -> None:
+    address = tile_address(front)
+    first, second = front.get(address), front.get(address)
+    assert [first.headers["x-cache"], second.headers["x-cache"]] == ["MISS", "HIT"]
+    direct = httpx.get(f"http://{behind}{address}")
+    assert first.content == second.content == direct.content
+    assert second.headers["etag"] == direct.headers["etag"]
+    held = front.get(address, headers={"If-None-Match": second.headers["etag"]})
+    assert held.status_code == 304
+    assert held.headers["x-cache"] == "HIT"
+
+
+def test_only_what_can_never_change_is_kept(front: httpx.Client) -> None:
+    named = tile_address(front)
+    bare = named.partition("?")[0]
+    assert {front.get(bare).headers["x-cache"] for _ in range(3)} == {"MISS"}
+    unknown = f"{bare}?v=not-a-release"
+    assert {front.get(unknown).headers["x-cache"] for _ in range(3)} == {"MISS"}
+    lists = [front.get("/layers").headers["x-cache"] for _ in range(2)]
+    assert lists == ["MISS", "MISS"]
+
+
+def test_compressed_and_plain_answers_are_told_apart(front: httpx.Client) -> None:
+    address = "/layers?v=" + tile_address(front).partition("?v=")[2]
+    packed = [front.get(address, headers={"Accept-Encoding": "gzip"}) for _ in range(2)]
+    plain = [front.get(address, headers={"Accept-Encoding": "identity"}) for _ in range(2)]
+    assert packed[0].json() == plain[0].json() == plain[1].json() == packed[1].json()
+    assert "content-encoding" not in plain[1].headers
+
+
+def test_a_published_release_is_seen_at_once_under_its_own_address(front: httpx.Client, behind: str, cube: CubeStore) -> None:
+    old = tile_address(front)
+    before = front.get(old)
+    document = cube.read_json("releases/first.json")
+    releases.write_release(cube, "second", dict.fromkeys(document["products"], VERSION), {})
+    try:
+        releases.publish(cube, "second")
+        for _ in range(100):
+            new = tile_address(front)
+            # The list of addresses is never one that the server itself would no longer give.
+            assert new == tile_address(httpx.Client(base_url=str(front.base_url))) or new == old
+            if new != old:
+                break
+            time.sleep(0.1)
+        assert new != old
+        assert front.get(new).headers["x-cache"] == "MISS"
+        assert front.get(new).headers["x-cache"] == "HIT"
+        # Who still has the address of the release before gets that release, kept from before.
+        assert front.get(old).content == before.content
+    finally:
+        releases.publish(cube, "first")
+
+
+def test_the_store_goes_straight_through_with_ranges(front: httpx.Client, cube: CubeStore) -> None:
+    whole = Path(cube.url, "zarr.json").read_bytes()
+    part = front.get("/cube/zarr.json", headers={"Range": "bytes=-20"})
+    assert part.status_code == 206
+    assert part.content == whole[-20:]
+
+
+def test_figures_are_for_those_inside_and_forged_addresses_are_overwritten(front: httpx.Client, behind: str) -> None:
+    assert front.get("/metrics").status_code == 404
+    assert httpx.get(f"http://{behind}/metrics").status_code == 200
+    forged = front.get("/layers/indicators.richness/WebMercatorQuad/tilejson.json",
+                       headers={"X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "/evil"})  # fmt: skip
+    assert forged.json()["tiles"][0].startswith(str(front.base_url))
+
+
+def test_kept_tiles_are_answered_while_the_server_is_away(cube: CubeStore, tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, str(ROOT / "floracube.py"), "serve", cube.url, "--port", str(port)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "FLORACUBE_FORWARDED": "1"})
+    try:
+        with proxied(f"127.0.0.1:{port}", tmp_path / "nginx") as url, httpx.Client(base_url=url) as client:
+            for _ in range(600):
+                if client.get("/healthz").status_code == 200:
+                    break
+                time.sleep(0.1)
+            address = tile_address(client)
+            kept = client.get(address)
+            process.terminate()
+            process.wait(20)
+            assert client.get(address).content == kept.content
+            assert client.get("/healthz").status_code == 502
+    finally:
+        process.kill()

@@ -1,0 +1,62 @@
+"""nginx with the configuration of deploy/proxy in front of a server on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from string import Template
+
+TEMPLATE = Path(__file__).parents[2] / "deploy/proxy/floracube.conf.template"
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on at this moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def configuration(upstream: str, port: int, folder: Path) -> str:
+    """A whole nginx.conf around the template, filled in as the official image does; everything it writes is in `folder`."""
+    # Only names of ours are filled in: nginx has variables of the same form.
+    own = {
+        "FLORACUBE_UPSTREAM": upstream, "PROXY_PORT": f"127.0.0.1:{port}",
+        "PROXY_CACHE_DIR": str(folder / "cache"), "PROXY_CACHE_SIZE": "200m",
+    }  # fmt: skip
+    site = Template(TEMPLATE.read_text(encoding="utf-8")).safe_substitute(own)
+    written = "\n".join(f"  {kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    # Its workers would become nobody, who may not enter the folder of a test.
+    user = "user root;" if os.getuid() == 0 else ""
+    return (
+        f"{user} daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;\n"
+        f"events {{ worker_connections 512; }}\nhttp {{\n  access_log off;\n{written}\n{site}\n}}\n"
+    )
+
+
+@contextmanager
+def proxied(upstream: str, folder: Path, port: int | None = None) -> Iterator[str]:
+    """The URL of nginx in front of `upstream` (host:port). Raises `RuntimeError` with its own words if it does not start."""
+    assert NGINX is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    port = port or free_port()
+    (folder / "nginx.conf").write_text(configuration(upstream, port, folder), encoding="utf-8")
+    process = subprocess.Popen([NGINX, "-c", str(folder / "nginx.conf"), "-p", str(folder)], stderr=subprocess.PIPE)
+    try:
+        for _ in range(200):
+            if process.poll() is not None:
+                assert process.stderr is not None
+                raise RuntimeError(process.stderr.read().decode())
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
