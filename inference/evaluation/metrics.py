@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 FEWEST = 5  # presences and absences below which an AUC says nothing
+SLICE = 1 << 24  # pairs of survey and species that are ranked at a time
 
 
 def species_auc(score: NDArray[np.floating], presence: NDArray[np.bool_], fewest: int = FEWEST) -> NDArray[np.float64]:
@@ -22,6 +23,29 @@ def species_auc(score: NDArray[np.floating], presence: NDArray[np.bool_], fewest
     with np.errstate(invalid="ignore", divide="ignore"):
         auc = (ranks - presences * (presences + 1) / 2) / (presences * absences)
     return np.where((presences >= fewest) & (absences >= fewest), auc, np.nan)
+
+
+def sample_auc(score: NDArray[np.floating], presence: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(n,) AUC of each survey over its species, score and presence (n, S); NaN where all or none are present.
+
+    Species are compared with each other, so scores must be on one scale. Goes by slices of surveys.
+    """
+    rows = max(1, SLICE // max(1, score.shape[1]))
+    parts = [species_auc(score[i : i + rows].T, presence[i : i + rows].T, 1) for i in range(0, len(score), rows)]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def macro_auc(score: NDArray[np.floating], presence: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(S,) AUC of each species that is neither absent nor present everywhere, NaN for the others; by slices of species.
+
+    The mean of what is not NaN is the benchmark's macro AUC (scikit-learn's `average="macro"` over such columns).
+    """
+    columns = max(1, SLICE // max(1, len(score)))
+    parts = [
+        species_auc(np.asarray(score[:, i : i + columns]), presence[:, i : i + columns], 1)
+        for i in range(0, score.shape[1], columns)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def weighted_auc(score: NDArray[np.floating], presence: NDArray[np.bool_], weight: NDArray[np.floating]) -> NDArray[np.float64]:

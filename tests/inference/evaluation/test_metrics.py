@@ -7,7 +7,15 @@ import pytest
 from sklearn.metrics import log_loss as sk_log_loss
 from sklearn.metrics import roc_auc_score
 
-from inference.evaluation.metrics import log_loss, reliability, species_auc, species_correlation, weighted_auc
+from inference.evaluation.metrics import (
+    log_loss,
+    macro_auc,
+    reliability,
+    sample_auc,
+    species_auc,
+    species_correlation,
+    weighted_auc,
+)
 
 
 @pytest.fixture
@@ -57,3 +65,18 @@ def test_reliability_is_one_for_true_probabilities():
     for _, _, pairs, ratio in reliability(p, rng.random(p.shape) < p):
         assert pairs > 0
         assert ratio == pytest.approx(1, abs=0.1)
+
+
+def test_sample_auc_and_macro_auc_equal_sklearn(scored):
+    score, presence = scored
+    presence[:, 0], presence[:, 5] = False, True  # no AUC for these two
+    presence[0, 1:5], presence[1, 1:5] = True, False  # nor for these two surveys
+    kept = slice(1, 5)
+    macro = macro_auc(score, presence)
+    assert np.isnan(macro[[0, 5]]).all()
+    assert np.nanmean(macro) == pytest.approx(roc_auc_score(presence[:, kept], score[:, kept], average="macro"))
+    samples = sample_auc(score[:, kept], presence[:, kept])
+    some = np.isfinite(samples)
+    assert not some[:2].any()
+    expected = roc_auc_score(presence[some, kept], score[some, kept], average="samples")
+    assert np.nanmean(samples) == pytest.approx(expected)

@@ -1,0 +1,44 @@
+"""Presence or absence of a species from its score: the threshold of best skill, and the true skill statistic under it.
+
+The threshold is chosen on other surveys than those that it is judged on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.evaluation.metrics import FEWEST
+
+
+def best_thresholds(score: NDArray[np.floating], presence: NDArray[np.bool_], fewest: int = FEWEST) -> NDArray[np.float64]:
+    """(S,) the score of each species at and above which sensitivity + specificity is highest on (n, S); ties: the highest.
+
+    NaN for species with fewer presences or absences than `fewest`: their threshold would be that of a few places.
+    """
+    out = np.full(score.shape[1], np.nan)
+    seen = presence.sum(0)
+    for s in np.flatnonzero((seen >= fewest) & (len(presence) - seen >= fewest)):
+        order = np.argsort(-score[:, s], kind="stable")
+        sorted_score, there = score[order, s], presence[order, s]
+        hits, alarms = np.cumsum(there), np.cumsum(~there)
+        last = np.r_[np.flatnonzero(np.diff(sorted_score)), len(order) - 1]  # a threshold takes all of a run of ties
+        skill = hits[last] / hits[-1] - alarms[last] / alarms[-1]
+        out[s] = sorted_score[last[int(skill.argmax())]]
+    return out
+
+
+def true_skill(
+    score: NDArray[np.floating], presence: NDArray[np.bool_], threshold: NDArray[np.floating], fewest: int = 1
+) -> NDArray[np.float64]:
+    """(S,) sensitivity + specificity - 1 (Allouche et al. 2006) of `score >= threshold`, in [-1, 1].
+
+    `threshold`: (S,). NaN where it is NaN or a species has fewer presences or absences than `fewest`.
+    """
+    predicted = score >= threshold
+    presences = presence.sum(0)
+    absences = len(presence) - presences
+    with np.errstate(invalid="ignore", divide="ignore"):
+        skill = (predicted & presence).sum(0) / presences - (predicted & ~presence).sum(0) / absences
+    judged = np.isfinite(threshold) & (presences >= fewest) & (absences >= fewest)
+    return np.where(judged, skill, np.nan)
