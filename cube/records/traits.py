@@ -17,10 +17,8 @@ IUCN: Final = ("EX", "RE", "CR", "EN", "VU", "NT", "LC", "DD", "NE")
 THREATENED: Final = ("CR", "EN", "VU")
 TEXT_TRAITS: Final = ("vernacular_name", "family", "iucn", "growth_form")
 FLAG_TRAITS: Final = ("invasive", "protected", "endemic")
-NUMBER_TRAITS: Final = (
-    "sensitive_km", "ellenberg_light", "ellenberg_temperature", "ellenberg_moisture", "ellenberg_reaction",
-    "ellenberg_nutrients",
-)  # fmt: skip
+INDICATOR_VALUES: Final = ("light", "temperature", "moisture", "reaction", "nutrients")
+NUMBER_TRAITS: Final = ("sensitive_km", *(f"ellenberg_{name}" for name in INDICATOR_VALUES))
 
 
 def read_traits(config: Config, traits: Sequence[Trait], names: Sequence[str]) -> tuple[dict[str, Any], Report]:

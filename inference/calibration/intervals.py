@@ -8,35 +8,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.cascade.indicators import Sums, Traits, add_species, applicable, indicators_of, zero_sums
-
-
-def spread(sums: Sums) -> NDArray[np.float64]:
-    """(cells,) scale of the residuals: 1 + the standard deviation of a sum of independent draws.
-
-    It only shapes the interval; its length is set by residuals, so no independence is assumed.
-    """
-    return 1.0 + np.sqrt(np.maximum(sums["p"] - sums["p_squared"], 0.0))
+from inference.cascade.indicators import Indicator, applicable
+from inference.cascade.sums import SumPlan, Sums
 
 
 def conformal_quantiles(
     probability: NDArray[np.floating[Any]], presence: NDArray[np.bool_], weight: NDArray[np.floating[Any]],
-    traits: Traits, coverage: float = 0.9,
+    plan: SumPlan, coverage: float = 0.9, of_lists: SumPlan | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """The factor of `spread` that reaches `coverage` on held-out surveys, for every indicator.
+    """The factor of its `spread` that reaches `coverage` on held-out surveys, for every indicator that has one.
 
     `probability` (species, surveys) as predicted for each survey's own area and year, `presence` (species, surveys),
     `weight` (surveys,) one over the surveys of the same place. Split conformal (Vovk et al. 2005; Lei et al. 2018)
-    with weights: the (1 - alpha)(1 + 1/n) quantile of |observed - predicted| / spread.
+    with weights: the (1 - alpha)(1 + 1/n) quantile of |observed - predicted| / spread. Observed is the same indicator of the
+    survey's list (presences for probabilities, by the sums of `of_lists`, whose reference is one of lists); a survey whose
+    list or prediction gives an indicator no value says nothing of it. Where no survey says anything, there is no quantile.
     """
-    sums = zero_sums(probability.shape[1])
-    add_species(sums, probability, traits)
-    scale = spread(sums)
-    observed = indicators_of(presence.astype(np.float64), traits)
+    predicted, observed = plan.of(probability), (of_lists or plan).of(presence.astype(np.float64))
     out: dict[str, float] = {}
-    for indicator in applicable(traits):
-        score = np.abs(observed[indicator.name] - indicator.function(sums)) / scale
-        out[indicator.name] = weighted_quantile(score, weight, coverage)
+    for indicator in applicable(plan.available):
+        if indicator.spread is None:
+            continue
+        score = np.abs(indicator.function(observed) - indicator.function(predicted)) / indicator.spread(predicted)
+        known = np.isfinite(score)
+        if known.any():
+            out[indicator.name] = weighted_quantile(score[known], weight[known], coverage)
     return out
 
 
@@ -50,10 +46,18 @@ def weighted_quantile(score: NDArray[np.floating[Any]], weight: NDArray[np.float
     return float(score[order][min(at, len(score) - 1)])
 
 
-def bounds(estimate: NDArray[np.float64], scale: NDArray[np.float64], quantile: float) -> NDArray[np.float64]:
-    """(3, cells) [estimate, lower, upper]; the lower bound is not below 0."""
-    half = quantile * scale
-    return np.stack([estimate, np.maximum(estimate - half, 0.0), estimate + half])
+def bounds(indicator: Indicator, sums: Sums, quantile: float | None) -> NDArray[np.float64]:
+    """(3, cells) [estimate, lower, upper] within what the indicator can be; NaN where it has no value.
+
+    Without a `quantile` there is no interval: lower and upper are NaN.
+    """
+    estimate = np.asarray(indicator.function(sums), np.float64)
+    if quantile is None or indicator.spread is None:
+        none = np.full_like(estimate, np.nan)
+        return np.stack([estimate, none, none])
+    half = quantile * indicator.spread(sums)
+    low, high = np.maximum(estimate - half, indicator.lowest), np.minimum(estimate + half, indicator.highest)
+    return np.stack([estimate, np.minimum(low, estimate), np.maximum(high, estimate)])
 
 
 def coverage_of(

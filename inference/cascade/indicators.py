@@ -1,69 +1,31 @@
-"""Biodiversity indicators: pure functions of probabilities and the species table, gathered in one registry.
+"""Biodiversity indicators: pure functions of a cell's running sums over species (`sums`), gathered in one registry.
 
-An indicator is finished from a few running sums over species, so that species can be computed block by block:
-adding one is one function and one line of `INDICATORS`. Interval bounds are split conformal (`intervals.py`).
+Adding one is one function and one line of `INDICATORS`, and a row of `sums.plan_sums` if it needs a sum that is not kept
+yet. An indicator may need any named cell value, such as a dissimilarity that is computed beside the sums; it is made where
+all that it needs is there. Interval bounds are split conformal (`inference.calibration.intervals`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cube.records.traits import THREATENED
+from inference.cascade.sums import SumPlan, Sums
 
-Floats = NDArray[np.floating[Any]]
-Sums = dict[str, NDArray[np.float64]]
-Traits = Mapping[str, NDArray[Any]]
-
-
-def _flag(name: str) -> Callable[[Traits], NDArray[np.float64]]:
-    return lambda traits: np.asarray(traits[name], np.float64)
+Floats = NDArray[np.float64]
+COVERED_LEAST: Final = 0.5  # share of the expected species whose value must be known for their mean to stand for all
 
 
-def _threatened(traits: Traits) -> NDArray[np.float64]:
-    return np.isin(traits["iucn"].astype(str), THREATENED).astype(np.float64)
-
-
-# Species weights of the linear sums; all other sums are functions of p alone.
-WEIGHTS: Final[Mapping[str, Callable[[Traits], NDArray[np.float64]]]] = {
-    "threatened": _threatened,
-    "invasive": _flag("invasive"),
-    "protected": _flag("protected"),
-    "endemic": _flag("endemic"),
-}
-
-
-def zero_sums(cells: int) -> Sums:
-    """Running sums over no species yet, each (cells,) float64."""
-    return {name: np.zeros(cells) for name in ("p", "p_log_p", "p_squared", *WEIGHTS)}
-
-
-def add_species(sums: Sums, probability: Floats, traits: Traits) -> None:
-    """Add a block of species to the running sums, in place.
-
-    `probability` is (species, cells) in 0..1, `traits` the columns of the species table for those species.
-    """
-    p = probability
-    sums["p"] += p.sum(axis=0, dtype=np.float64)
-    # 0 ln 0 is 0: the smallest number stands in for it within the logarithm.
-    sums["p_log_p"] += (p * np.log(np.maximum(p, np.finfo(p.dtype).tiny))).sum(axis=0, dtype=np.float64)
-    sums["p_squared"] += np.einsum("sc,sc->c", p, p)
-    for name, weights in WEIGHTS.items():
-        w = weights(traits)
-        if w.any():
-            sums[name] += w.astype(p.dtype) @ p
-
-
-def richness(sums: Sums) -> NDArray[np.float64]:
-    """Expected number of species in a plot: the sum of the probabilities (Hill number q = 0 in expectation)."""
+def richness(sums: Sums) -> Floats:
+    """Expected number of species in a plot: the sum of the probabilities (Hill number q = 0, in expectation)."""
     return sums["p"]
 
 
-def shannon(sums: Sums) -> NDArray[np.float64]:
+def shannon(sums: Sums) -> Floats:
     """Shannon entropy (nats) of the occurrence probabilities p / sum p; 0 where nothing is expected.
 
     H = -sum q ln q with q = p / P and P = sum p, which is ln P - (sum p ln p) / P (Shannon 1948).
@@ -74,57 +36,156 @@ def shannon(sums: Sums) -> NDArray[np.float64]:
     return np.where(total > 0, np.maximum(h, 0.0), 0.0)
 
 
-def simpson(sums: Sums) -> NDArray[np.float64]:
+def hill1(sums: Sums) -> Floats:
+    """Hill number q = 1 of the occurrence probabilities, exp of their entropy (Hill 1973); 0 where nothing is expected."""
+    return np.where(sums["p"] > 0, np.exp(shannon(sums)), 0.0)
+
+
+def hill2(sums: Sums) -> Floats:
     """Hill number q = 2 of the occurrence probabilities, (sum p)^2 / sum p^2 (Hill 1973); 0 where nothing is expected."""
     squared = sums["p_squared"]
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(squared > 0, sums["p"] ** 2 / squared, 0.0)
 
 
-def _sum_of(name: str) -> Callable[[Sums], NDArray[np.float64]]:
-    def expected(sums: Sums) -> NDArray[np.float64]:
+def simpson(sums: Sums) -> Floats:
+    """Simpson diversity of the occurrence probabilities, 1 - sum q^2 with q = p / sum p (Simpson 1949), in 0..1."""
+    number = hill2(sums)
+    with np.errstate(divide="ignore"):
+        return np.where(number > 0, np.maximum(1.0 - 1.0 / number, 0.0), 0.0)
+
+
+def lcbd(sums: Sums) -> Floats:
+    """Local contribution to beta diversity against the reference composition, in means of the reference's own places.
+
+    |y - m|^2 / BD_total with y = p / |p|, m and BD_total as `reference` keeps them: n times the LCBD_i = SS_i / SS_total of
+    Legendre and De Caceres 2013 (equation 10) for a place of the reference, so 1 is as distinct as its places are on
+    average. NaN where nothing is expected.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        likeness = sums["reference"] / np.sqrt(sums["p_squared"])
+        distance = np.maximum(1.0 - 2.0 * likeness + sums["reference_length"], 0.0)
+        return np.where(sums["p_squared"] > 0, distance / sums["reference_total"], np.nan)
+
+
+def values_covered(sums: Sums) -> Floats:
+    """Share of the expected species whose indicator values are all known; NaN where nothing is expected."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(sums["p"] > 0, sums["values_known"] / sums["p"], np.nan)
+
+
+def _mean_of(name: str) -> Callable[[Sums], Floats]:
+    def weighted_mean(sums: Sums) -> Floats:
+        known = sums[f"{name}_known"]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            enough = (known > 0) & (known >= COVERED_LEAST * sums["p"])
+            return np.where(enough, sums[f"{name}_sum"] / known, np.nan)
+
+    weighted_mean.__doc__ = (
+        f"Community mean of the Ellenberg-type value of {name}, sum p v / sum p over the species whose v is known (Garnier et"
+        " al. 2004, with probabilities for abundances); NaN where these are fewer than half of the expected species."
+    )
+    return weighted_mean
+
+
+def _sum_of(name: str) -> Callable[[Sums], Floats]:
+    def expected(sums: Sums) -> Floats:
         return sums[name]
 
-    expected.__doc__ = f"Expected number of {name} species in a plot."
+    expected.__doc__ = f"Expected number of {name} species in a plot: the sum of their probabilities."
     return expected
+
+
+def spread_of_count(sums: Sums) -> Floats:
+    """Scale of the residuals of richness: 1 + the standard deviation of a sum of independent draws (species)."""
+    return 1.0 + np.sqrt(np.maximum(sums["p"] - sums["p_squared"], 0.0))
+
+
+def spread_of_share(sums: Sums) -> Floats:
+    """Scale of the residuals of what depends on the number of species by its logarithm: that of richness, relative."""
+    return spread_of_count(sums) / (1.0 + sums["p"])
+
+
+def spread_of_mean(sums: Sums) -> Floats:
+    """Scale of the residuals of a mean over species: one over the root of their expected number, at most 1."""
+    return 1.0 / np.sqrt(np.maximum(sums["p"], 1.0))
+
+
+def _spread_of(name: str) -> Callable[[Sums], Floats]:
+    def scale(sums: Sums) -> Floats:
+        return 0.5 + np.sqrt(np.maximum(sums[name], 0.0))
+
+    scale.__doc__ = f"Scale of the residuals of the number of {name} species: 0.5 + that of a Poisson count."
+    return scale
 
 
 @dataclass(frozen=True)
 class Indicator:
-    """An indicator: its function of the running sums, and how its layer is stored."""
+    """An indicator: its function of the named cell values, and how its layer is stored.
+
+    `spread` shapes its conformal interval and sets none of its length; without one the layer has no interval, and its lower
+    and upper bounds are no data. Values and bounds are kept within `lowest` and `highest`.
+    """
 
     name: str
-    function: Callable[[Sums], NDArray[np.float64]]
+    function: Callable[[Sums], Floats]
+    needs: tuple[str, ...]  # named values without which there is no such layer
     long_name: str
     units: str
     scale: float  # step of the stored uint16
     palette: str
     references: str = ""
+    spread: Callable[[Sums], Floats] | None = spread_of_count
+    lowest: float = 0.0
+    highest: float = np.inf
 
 
+def _status(name: str, long_name: str, palette: str, references: str = "") -> Indicator:
+    return Indicator(name, _sum_of(name), (name,), long_name, "species", 0.001, palette, references, _spread_of(name))
+
+
+def _mean(name: str, meaning: str, highest: float) -> Indicator:
+    return Indicator(
+        f"cwm_{name}", _mean_of(name), (f"{name}_known", f"{name}_sum"), f"Community mean of the indicator value of {meaning}",
+        "1", 0.001, "viridis", "Ellenberg et al. 1991; Garnier et al. 2004", spread_of_mean, 0.0, highest,
+    )  # fmt: skip
+
+
+OF_PROBABILITIES: Final = ("p", "p_log_p", "p_squared")
 INDICATORS: Final = (
-    Indicator("richness", richness, "Expected species richness", "species", 0.01, "viridis"),
-    Indicator("shannon", shannon, "Shannon diversity of occurrence probabilities", "nat", 1e-4, "viridis",
-              "Shannon 1948"),
-    Indicator("hill2", simpson, "Hill number q = 2 of occurrence probabilities", "effective species", 0.01, "viridis",
-              "Hill 1973"),
-    Indicator("threatened", _sum_of("threatened"), "Expected threatened species (CR, EN, VU)", "species", 0.001,
-              "magma", "IUCN Red List Categories and Criteria 3.1"),
-    Indicator("protected", _sum_of("protected"), "Expected species of the Habitats Directive", "species", 0.001,
-              "cividis", "Directive 92/43/EEC"),
-    Indicator("invasive", _sum_of("invasive"), "Expected invasive alien species of Union concern", "species", 0.001,
-              "magma", "Regulation (EU) No 1143/2014"),
-    Indicator("endemic", _sum_of("endemic"), "Expected endemic species", "species", 0.001, "cividis"),
+    Indicator("richness", richness, ("p",), "Expected species richness", "species", 0.01, "viridis"),
+    Indicator("shannon", shannon, OF_PROBABILITIES, "Shannon diversity of occurrence probabilities", "nat", 1e-4, "viridis",
+              "Shannon 1948", spread_of_share),
+    Indicator("simpson", simpson, OF_PROBABILITIES, "Simpson diversity of occurrence probabilities", "1", 2e-5, "viridis",
+              "Simpson 1949", spread_of_share, highest=1.0),
+    Indicator("hill1", hill1, OF_PROBABILITIES, "Hill number q = 1 of occurrence probabilities", "effective species", 0.01,
+              "viridis", "Hill 1973"),
+    Indicator("hill2", hill2, OF_PROBABILITIES, "Hill number q = 2 of occurrence probabilities", "effective species", 0.01,
+              "viridis", "Hill 1973"),
+    _status("threatened", "Expected threatened species (CR, EN, VU)", "magma", "IUCN Red List Categories and Criteria 3.1"),
+    _status("protected", "Expected species of the Habitats Directive", "cividis", "Directive 92/43/EEC"),
+    _status("invasive", "Expected invasive alien species of Union concern", "magma", "Regulation (EU) No 1143/2014"),
+    _status("endemic", "Expected endemic species", "cividis"),
+    _mean("light", "light", 9.0),
+    _mean("temperature", "temperature", 9.0),
+    _mean("moisture", "moisture", 12.0),
+    _mean("reaction", "soil reaction", 9.0),
+    _mean("nutrients", "nutrients", 9.0),
+    Indicator("values_covered", values_covered, ("p", "values_known"),
+              "Share of the expected species whose indicator values are known", "1", 2e-5, "cividis", "", spread_of_mean,
+              highest=1.0),
+    Indicator("lcbd", lcbd, ("p_squared", "reference", "reference_length", "reference_total"),
+              "Local contribution to beta diversity (1: as distinct as the places of the training region)", "1", 0.001, "magma",
+              "Legendre and De Caceres 2013", spread_of_mean),
 )  # fmt: skip
 
 
-def applicable(traits: Traits) -> list[Indicator]:
-    """Indicators that mean something for a species table: a count of a status needs one species that has it."""
-    return [i for i in INDICATORS if i.name not in WEIGHTS or bool(WEIGHTS[i.name](traits).any())]
+def applicable(available: Collection[str]) -> list[Indicator]:
+    """The indicators that can be made of the named cell values there are (`SumPlan.available` and what is added to them)."""
+    return [i for i in INDICATORS if set(i.needs) <= set(available)]
 
 
-def indicators_of(probability: Floats, traits: Traits) -> dict[str, NDArray[np.float64]]:
+def indicators_of(probability: NDArray[np.floating[Any]], plan: SumPlan) -> dict[str, Floats]:
     """Every applicable indicator of (species, cells) probabilities at once: (cells,) by name."""
-    sums = zero_sums(probability.shape[1])
-    add_species(sums, probability, traits)
-    return {i.name: i.function(sums) for i in applicable(traits)}
+    sums = plan.of(probability)
+    return {i.name: i.function(sums) for i in applicable(plan.available)}

@@ -3,6 +3,7 @@
 <model>/sdm/          card.json and model.safetensors
 <model>/species.csv   the species table
 <model>/predict.json  recipe of the predictors, conformal quantiles
+<model>/reference.safetensors   the composition that distinctness is measured against (absent without surveys)
 <model>/habitats/     Pl@ntBERT in the hub's layout (absent where no plots were given)
 """
 
@@ -21,6 +22,8 @@ from cube.records.tables import read_table
 from cube.records.traits import FLAG_TRAITS, NUMBER_TRAITS, TEXT_TRAITS
 from cube.storage.ledger import digest
 from inference.cascade.habitats import HabitatMapper
+from inference.cascade.reference import FILE, load_reference
+from inference.cascade.sums import SumPlan, plan_sums
 from inference.data.sampling import Recipe
 from inference.network import checkpoint
 from inference.network.ensemble import Ensemble
@@ -36,6 +39,7 @@ class Model:
     traits: dict[str, Any]  # columns of the species table, by species of the ensemble
     quantiles: dict[str, float]  # conformal, by indicator
     habitats: HabitatMapper | None
+    plan: SumPlan  # the sums that indicators are made from
     hash: str
 
 
@@ -75,9 +79,11 @@ def load_model(path: str | Path) -> Model:
     names, traits = load_traits(folder)
     ensemble, card = checkpoint.load(folder / "sdm", species=tuple(names))
     habitats = HabitatMapper.load(folder / "habitats", names) if (folder / "habitats").is_dir() else None
+    plan = plan_sums(traits, load_reference(folder, len(names)))
     fingerprint = digest((card.weights_sha256, document, habitats.hash if habitats else None, _file_hash(folder)))
-    return Model(ensemble, card, what, traits, quantiles, habitats, fingerprint)
+    return Model(ensemble, card, what, traits, quantiles, habitats, plan, fingerprint)
 
 
 def _file_hash(folder: Path) -> str:
-    return digest((folder / "species.csv").read_bytes())
+    """Of what else a prediction depends on: the species table and the reference composition."""
+    return digest([path.read_bytes() for name in ("species.csv", FILE) if (path := folder / name).is_file()])

@@ -87,7 +87,7 @@ def predict(
                 progress(done, len(units), cells, end.task.name)
         if not failures:
             classes = model.habitats.flags() if model.habitats else {}
-            pyramids = products.pyramids(versions, config.predict.area_m2, applicable(model.traits), classes)
+            pyramids = products.pyramids(versions, config.predict.area_m2, applicable(model.plan.available), classes)
             above = Overviews(ledger.stage, pyramids, tuple(units), ledger.standing().marks)
             for step in build_overviews(cube.url, cube.region, [above], crew):
                 if step.error is not None:
@@ -147,7 +147,7 @@ def _make_products(cube: CubeStore, config: Config, model: Model, versions: dict
     )  # fmt: skip
     products.make_species(cube, versions["species"], names, model.ensemble.scale, config.predict.area_m2, about)
     products.make_composition(cube, versions["composition"], area)
-    products.make_indicators(cube, versions["indicators"], applicable(model.traits), area)
+    products.make_indicators(cube, versions["indicators"], applicable(model.plan.available), area)
     if model.habitats is not None:
         cube.write_table("tables/habitats", model.habitats.table, "habitat")
         title = config.habitats.title if config.habitats else "Habitat"

@@ -18,9 +18,9 @@ from cube.layers import COMPOSITION, NO_SPECIES, RANKS, habitat_entropy, habitat
 from cube.storage.ledger import Receipt, checksum
 from cube.storage.releases import group_of
 from cube.storage.store import CubeStore, open_cube
-from inference.calibration.intervals import bounds, spread
+from inference.calibration.intervals import bounds
 from inference.calibration.sets import set_size
-from inference.cascade.indicators import Sums, add_species, applicable, zero_sums
+from inference.cascade.indicators import applicable
 from inference.cascade.model import Model, load_model
 from inference.cascade.products import TOP_HABITATS
 from inference.data.sampling import read_window
@@ -56,7 +56,7 @@ class Cells:
 
     index: NDArray[np.int64]  # (n,) flat indices
     side: int
-    sums: Sums
+    sums: NDArray[np.float64]  # running, (rows of the model's plan, n)
     top: Floats  # (n, RANKS) probabilities, descending
     ranked: NDArray[np.int32]  # (n, RANKS) species, -1 none
     clipped: int = 0
@@ -87,7 +87,7 @@ def run_unit(job: Job, unit: Unit) -> dict[str, Any]:
     window = read_window(cube, unit, model.recipe, model.ensemble.spec.halo)
     index = np.flatnonzero(_predicted(cube, unit, job.region_km) & _known(window, unit.cells))
     cells = Cells(
-        index, unit.cells, zero_sums(len(index)),
+        index, unit.cells, model.plan.zero(len(index)),
         np.zeros((len(index), RANKS), np.float32), np.full((len(index), RANKS), -1, np.int32),
     )  # fmt: skip
     if len(index):
@@ -96,7 +96,7 @@ def run_unit(job: Job, unit: Unit) -> dict[str, Any]:
         z = joint.flatten(1).T[torch.from_numpy(index)].contiguous()
         del joint, tensors, window
         _species(cube, model, job, unit, cells, z)
-        size = set_size(cells.top, cells.sums["p"])
+        size = set_size(cells.top, model.plan.named(cells.sums)["p"])
         _order_as_stored(cells)
         _composition(cube, job, unit, cells, size)
         _indicators(cube, model, job, unit, cells)
@@ -152,7 +152,7 @@ def _species(cube: CubeStore, model: Model, job: Job, unit: Unit, cells: Cells, 
         p = model.ensemble.probability(z, job.area_m2, block).numpy().T.copy()
         for i in np.flatnonzero(sensitive[block]):
             p[i] = blur(p[i], cells, int(sensitive[start + i]))
-        add_species(cells.sums, p, {k: v[block] for k, v in model.traits.items()})
+        model.plan.add(cells.sums, p, block)
         _rank(cells, p, start)
         if path is None:
             continue
@@ -213,10 +213,10 @@ def _indicators(cube: CubeStore, model: Model, job: Job, unit: Unit, cells: Cell
     version = job.version.get("indicators")
     if version is None:
         return
-    scale = spread(cells.sums)
-    for indicator in applicable(model.traits):
-        three = bounds(indicator.function(cells.sums), scale, model.quantiles[indicator.name])
-        stored = np.clip(np.rint(three / indicator.scale), 0, 65534)
+    sums = model.plan.named(cells.sums)
+    for indicator in applicable(model.plan.available):
+        three = bounds(indicator, sums, model.quantiles.get(indicator.name)) / indicator.scale
+        stored = np.where(np.isfinite(three), np.clip(np.rint(three), 0, 65000), 65535)
         values = cells.spread_out(stored, 65535, np.uint16)
         cube.write_unit(f"{group_of('indicators', version)}/{indicator.name}", unit, values)
         cells.written[f"indicators {indicator.name}"] = checksum(values)

@@ -21,6 +21,8 @@ from cube.storage.store import open_cube
 from inference.calibration.intervals import as_json, conformal_quantiles
 from inference.cascade.habitats import train_habitats
 from inference.cascade.model import save_settings, save_traits
+from inference.cascade.reference import Reference, reference_of, save_reference
+from inference.cascade.sums import plan_sums
 from inference.data.blocks import assign_roles, clear_of
 from inference.data.dataset import Dataset, load_dataset, split_network_options
 from inference.data.samples import Surveys
@@ -33,6 +35,7 @@ from inference.training.options import TrainOptions
 
 Progress = Callable[[int, int, str], None]
 COVERAGE = 0.9
+REFERENCE_PLACES = 5000  # surveys whose mean composition distinctness is measured against: more would change nothing
 
 
 def _nothing(done: int, total: int, text: str) -> None:
@@ -67,7 +70,7 @@ def learn(config: Config, progress: Progress = _nothing) -> dict[str, Any]:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        trained, quantiles = _train_sdm(config, data, options, progress)
+        trained, quantiles, reference = _train_sdm(config, data, options, progress)
         metrics: dict[str, Any] = dict(trained.metrics)
         reports = [r.document() for r in data.reports]
         checkpoint.save(
@@ -76,6 +79,7 @@ def learn(config: Config, progress: Progress = _nothing) -> dict[str, Any]:
             training={"options": vars(options), "history": trained.history, "reports": reports},
         )  # fmt: skip
         save_traits(partial, trained.ensemble.species, data.traits)
+        save_reference(partial, reference)
         save_settings(partial, data.recipe, as_json(quantiles, COVERAGE))
         if config.habitats is not None:
             metrics["habitats"], habitat_report = train_habitats(config, partial / "habitats", progress)
@@ -133,8 +137,10 @@ def roles_of(config: Config, surveys: Surveys, spec: ModelSpec, seed: int) -> ND
     return roles
 
 
-def _train_sdm(config: Config, data: Dataset, options: TrainOptions, progress: Progress) -> tuple[Trained, dict[str, float]]:
-    """The deep-SDM and the conformal quantiles of its indicators."""
+def _train_sdm(
+    config: Config, data: Dataset, options: TrainOptions, progress: Progress
+) -> tuple[Trained, dict[str, float], Reference]:
+    """The deep-SDM, the conformal quantiles of its indicators and the reference composition of its training surveys."""
     _, shape = split_network_options(config)
     spec = spec_for(data.predictors, data.surveys, **shape)
     roles = roles_of(config, data.surveys, spec, options.seed)
@@ -148,6 +154,23 @@ def _train_sdm(config: Config, data: Dataset, options: TrainOptions, progress: P
         )
     eta = predict_surveys(trained.ensemble, data.predictors, data.surveys.year, data.surveys.area_m2)
     p = cloglog_probability(torch.from_numpy(eta[held])).numpy().T
-    quantiles = conformal_quantiles(p, data.surveys.presence[held].T, data.surveys.place_weight[held], data.traits, COVERAGE)
+    expected, listed = _references(config, data, trained, np.flatnonzero(roles == "train"), options.seed)
+    quantiles = conformal_quantiles(
+        p, data.surveys.presence[held].T, data.surveys.place_weight[held], plan_sums(data.traits, expected), COVERAGE,
+        plan_sums(data.traits, listed),
+    )  # fmt: skip
     trained.metrics["median_area_m2"] = float(clean_areas(data.surveys.area_m2).median_m2)
-    return trained, quantiles
+    return trained, quantiles, expected
+
+
+def _references(
+    config: Config, data: Dataset, trained: Trained, rows: NDArray[np.int64], seed: int
+) -> tuple[Reference, Reference]:
+    """The mean composition of the training surveys: as predicted for the area and year of the maps, and as listed."""
+    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:REFERENCE_PLACES])
+    year = np.full(len(rows), config.predict.year, np.float32)
+    area = np.full(len(rows), config.predict.area_m2, np.float32)
+    eta = predict_surveys(trained.ensemble, data.predictors.subset(rows), year, area)
+    weight = data.surveys.place_weight[rows]
+    expected = reference_of(cloglog_probability(torch.from_numpy(eta)).numpy().T, weight)
+    return expected, reference_of(data.surveys.presence[rows].T, weight)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.calibration.intervals import bounds, conformal_quantiles, coverage_of, spread, weighted_quantile
-from inference.cascade.indicators import add_species, indicators_of, zero_sums
+from inference.calibration.intervals import bounds, conformal_quantiles, coverage_of, weighted_quantile
+from inference.cascade.indicators import INDICATORS, indicators_of
+from inference.cascade.sums import plan_sums
 
 SPECIES = 60
 COMMONNESS = np.random.default_rng(1).beta(0.5, 2.0, (SPECIES, 1))
@@ -16,6 +17,8 @@ TRAITS: dict[str, Any] = {
     "iucn": np.where(np.arange(SPECIES) % 5 == 0, "VU", "LC").astype(object),
     **{k: np.zeros(SPECIES, bool) for k in ("invasive", "protected", "endemic")},
 }
+PLAN = plan_sums(TRAITS)
+BY_NAME = {i.name: i for i in INDICATORS}
 
 
 def plots(rng: np.random.Generator, n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -29,14 +32,12 @@ def plots(rng: np.random.Generator, n: int) -> tuple[np.ndarray[Any, Any], np.nd
 def test_coverage_is_that_promised_though_species_are_not_independent() -> None:
     rng = np.random.default_rng(3)
     p, seen = plots(rng, 1500)
-    quantiles = conformal_quantiles(p, seen, np.ones(1500), TRAITS, 0.9)
+    quantiles = conformal_quantiles(p, seen, np.ones(1500), PLAN, 0.9)
     p, seen = plots(rng, 4000)
-    sums = zero_sums(4000)
-    add_species(sums, p, TRAITS)
-    observed = indicators_of(seen.astype(float), TRAITS)
-    predicted = indicators_of(p, TRAITS)
+    sums = PLAN.of(p)
+    observed = indicators_of(seen.astype(float), PLAN)
     for name in ("richness", "shannon", "threatened"):
-        interval = bounds(predicted[name], spread(sums), quantiles[name])
+        interval = bounds(BY_NAME[name], sums, quantiles[name])
         covered = coverage_of(observed[name], interval, np.ones(4000))
         assert covered == pytest.approx(0.9, abs=0.03), name
 
@@ -46,6 +47,8 @@ def test_a_weighted_quantile_with_equal_weights_is_the_conformal_rank() -> None:
     assert weighted_quantile(scores[::-1], np.ones(99), 0.9) == 90.0
 
 
-def test_bounds_enclose_the_estimate_and_do_not_fall_below_zero() -> None:
-    three = bounds(np.array([0.5, 20.0]), np.array([2.0, 3.0]), 1.5)
-    np.testing.assert_allclose(three, [[0.5, 20.0], [0.0, 15.5], [3.5, 24.5]])
+def test_bounds_enclose_the_estimate_and_stay_within_what_can_be() -> None:
+    sums = {"p": np.array([0.5, 20.0]), "p_squared": np.array([0.25, 16.0])}  # spreads of richness 1.5 and 3
+    three = bounds(BY_NAME["richness"], sums, 1.5)
+    np.testing.assert_allclose(three, [[0.5, 20.0], [0.0, 15.5], [2.75, 24.5]])
+    assert np.isnan(bounds(BY_NAME["richness"], sums, None)[1:]).all()

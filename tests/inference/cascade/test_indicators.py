@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy
 
-from inference.cascade.indicators import INDICATORS, add_species, applicable, indicators_of, zero_sums
+from inference.cascade.indicators import INDICATORS, applicable, indicators_of
+from inference.cascade.reference import reference_of
+from inference.cascade.sums import plan_sums
 
 PROBABILITIES = arrays(np.float64, (7, 5), elements=st.floats(0.001, 1.0))
+LIGHT = np.array([7.0, np.nan, 3.0, 9.0, 1.0, 5.0, np.nan])
+ONES = reference_of(np.eye(7), np.ones(7))
 
 
 def traits(species: int) -> dict[str, Any]:
@@ -22,30 +26,57 @@ def traits(species: int) -> dict[str, Any]:
         "invasive": np.arange(species) == 1,
         "protected": np.arange(species) % 2 == 0,
         "endemic": np.zeros(species, bool),
+        "ellenberg_light": LIGHT[:species],
+        "ellenberg_moisture": np.full(species, 6.0),
     }
+
+
+PLAN = plan_sums(traits(7), ONES)
 
 
 @given(PROBABILITIES)
 def test_indicators_equal_their_textbook_formulas(p: np.ndarray[Any, Any]) -> None:
-    seen = indicators_of(p, traits(7))
+    seen = indicators_of(p, PLAN)
     np.testing.assert_allclose(seen["richness"], p.sum(0))
     np.testing.assert_allclose(seen["shannon"], entropy(p, axis=0), atol=1e-9)
     q = p / p.sum(0)
-    np.testing.assert_allclose(seen["hill2"], 1 / (q**2).sum(0))
+    np.testing.assert_allclose(seen["simpson"], 1 - (q**2).sum(0))
     np.testing.assert_allclose(seen["threatened"], p[[0, 2, 5]].sum(0))
     np.testing.assert_allclose(seen["invasive"], p[1])
     np.testing.assert_allclose(seen["protected"], p[::2].sum(0))
 
 
+@given(PROBABILITIES)
+def test_a_community_mean_leaves_out_species_without_a_value(p: np.ndarray[Any, Any]) -> None:
+    seen = indicators_of(p, PLAN)
+    known = np.isfinite(LIGHT)
+    covered = p[known].sum(0) / p.sum(0)
+    for cell in range(5):
+        if abs(covered[cell] - 0.5) < 1e-9:
+            continue
+        wanted = np.average(LIGHT[known], weights=p[known, cell]) if covered[cell] > 0.5 else np.nan
+        np.testing.assert_allclose(seen["cwm_light"][cell], wanted)
+    np.testing.assert_allclose(seen["values_covered"], covered, rtol=1e-6)
+    np.testing.assert_allclose(seen["cwm_moisture"], 6.0)
+
+
+def test_distinctness_averages_one_over_the_places_of_its_reference_and_is_legendres() -> None:
+    p = np.random.default_rng(4).beta(0.4, 2.0, (7, 60))
+    seen = indicators_of(p, plan_sums(traits(7), reference_of(p, np.ones(60))))["lcbd"]
+    assert seen.mean() == pytest.approx(1.0, abs=1e-6)
+    # Legendre and De Caceres 2013, equations 1 to 10, on the chord-transformed table.
+    y = (p / np.linalg.norm(p, axis=0)).T
+    squares = (y - y.mean(0)) ** 2
+    np.testing.assert_allclose(seen / 60, squares.sum(1) / squares.sum(), rtol=1e-5)
+
+
 @given(PROBABILITIES, st.integers(1, 6))
 def test_blocks_of_species_give_the_same_as_all_at_once(p: np.ndarray[Any, Any], cut: int) -> None:
-    whole, parts = zero_sums(5), zero_sums(5)
-    table = traits(7)
-    add_species(whole, p, table)
+    whole, parts = PLAN.zero(5), PLAN.zero(5)
+    PLAN.add(whole, p, slice(0, 7))
     for block in (slice(0, cut), slice(cut, 7)):
-        add_species(parts, p[block], {k: v[block] for k, v in table.items()})
-    for name in whole:
-        np.testing.assert_allclose(parts[name], whole[name])
+        PLAN.add(parts, p[block], block)
+    np.testing.assert_allclose(parts, whole)
 
 
 def test_expected_richness_is_the_mean_of_drawn_richness() -> None:
@@ -53,23 +84,26 @@ def test_expected_richness_is_the_mean_of_drawn_richness() -> None:
     p = rng.uniform(0, 1, 40)
     drawn = (rng.random((20_000, 40)) < p).sum(1)
     none = {k: np.zeros(40, bool) for k in ("invasive", "protected", "endemic")}
-    seen = indicators_of(p[:, None], {**none, "iucn": np.full(40, "", object)})
+    seen = indicators_of(p[:, None], plan_sums({**none, "iucn": np.full(40, "", object)}))
     assert seen["richness"][0] == pytest.approx(drawn.mean(), abs=0.1)
 
 
 def test_a_community_of_equals_has_the_diversity_of_its_number() -> None:
-    seen = indicators_of(np.full((7, 1), 0.3), traits(7))
+    seen = indicators_of(np.full((7, 1), 0.3), PLAN)
     assert seen["shannon"][0] == pytest.approx(np.log(7))
+    assert seen["hill1"][0] == pytest.approx(7)
     assert seen["hill2"][0] == pytest.approx(7)
 
 
-def test_nothing_expected_is_zero_and_not_nan() -> None:
-    for values in indicators_of(np.zeros((7, 2)), traits(7)).values():
-        np.testing.assert_array_equal(values, 0)
+def test_where_nothing_is_expected_counts_are_zero_and_means_have_no_value() -> None:
+    without = {"cwm_light", "cwm_moisture", "values_covered", "lcbd"}
+    for name, values in indicators_of(np.zeros((7, 2)), PLAN).items():
+        np.testing.assert_array_equal(values, np.nan if name in without else 0, err_msg=name)
 
 
-def test_a_status_that_no_species_has_makes_no_map() -> None:
-    names = {i.name for i in applicable(traits(7))}
-    assert "endemic" not in names
-    assert {"richness", "shannon", "threatened", "invasive", "protected"} <= names
+def test_what_no_species_has_makes_no_map() -> None:
+    names = {i.name for i in applicable(PLAN.available)}
+    assert not names & {"endemic", "cwm_nutrients"}
+    assert {"richness", "shannon", "threatened", "invasive", "protected", "cwm_light", "values_covered", "lcbd"} <= names
+    assert "lcbd" not in {i.name for i in applicable(plan_sums(traits(7)).available)}
     assert len({i.name for i in INDICATORS}) == len(INDICATORS)

@@ -16,7 +16,6 @@ from cube.records.geoplant.dataset import GeoPlant
 from cube.records.geoplant.source import FileSource
 from cube.records.places import Places, places_of
 from cube.storage.store import CubeStore, create_cube, resolution_of
-from inference.cascade.indicators import zero_sums
 from inference.cascade.unit import Cells, blur
 from inference.data.sampling import read_window, recipe, sample, sample_source
 from inference.network.batches import predict_surveys
@@ -142,7 +141,7 @@ def test_the_land_cover_is_one_column_a_class(cube: CubeStore) -> None:
 def test_a_blurred_species_has_one_value_a_square_and_keeps_its_mean() -> None:
     rng = np.random.default_rng(0)
     index = np.sort(rng.choice(200 * 200, 30_000, replace=False))
-    cells = Cells(index, 200, zero_sums(len(index)), np.zeros((0, 0), np.float32), np.zeros((0, 0), np.int32))
+    cells = Cells(index, 200, np.zeros((0, len(index))), np.zeros((0, 0), np.float32), np.zeros((0, 0), np.int32))
     p = rng.uniform(0, 1, len(index)).astype(np.float32)
     seen = blur(p, cells, 1)
     row, col = np.divmod(index, 200)
