@@ -1,18 +1,14 @@
-"""What the network must beat: a random forest per species on the same inputs, as a table."""
+"""Predictors as one table, which is how every baseline reads them. Models are beside this file, not in it."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
 
 from inference.data.samples import Predictors, Surveys
 from inference.training.likelihood import clean_areas
-
-LEAVES: Final = (5, 20)  # min_samples_leaf tried; the better one stands for the forest
 
 
 def table_of(predictors: Predictors, surveys: Surveys | None = None, drop_constant: bool = True) -> NDArray[np.float32]:
@@ -49,6 +45,45 @@ def table_of(predictors: Predictors, surveys: Surveys | None = None, drop_consta
     return values[:, kept].astype(np.float32)
 
 
+def filled(
+    table: NDArray[np.floating], asked: NDArray[np.floating], categorical: Sequence[int] = ()
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both tables (n, C), (m, C) without gaps: the mean of `table`'s column, of a categorical one its commonest level.
+
+    A level that `table` does not hold is a gap of `asked`.
+    """
+    known, unknown = np.array(table, np.float64), np.array(asked, np.float64)
+    for c in range(known.shape[1]):
+        seen = np.isfinite(known[:, c])
+        if c in categorical:
+            levels, counts = np.unique(known[seen, c], return_counts=True)
+            stand_in = levels[counts.argmax()] if len(levels) else 0.0
+            unknown[~np.isin(unknown[:, c], levels), c] = stand_in
+        else:
+            stand_in = known[seen, c].mean() if seen.any() else 0.0
+        known[~seen, c] = stand_in
+        unknown[~np.isfinite(unknown[:, c]), c] = stand_in
+    return known, unknown
+
+
+def one_hot(
+    table: NDArray[np.floating], asked: NDArray[np.floating], categorical: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both tables with a column of 0 and 1 per level of `table` in place of each categorical one.
+
+    Gaps and levels that `table` does not hold are 0 in all of them.
+    """
+    if not categorical:
+        return np.asarray(table, np.float64), np.asarray(asked, np.float64)
+    plain = [c for c in range(table.shape[1]) if c not in categorical]
+    columns = [(table[:, plain], asked[:, plain])]
+    for c in categorical:
+        levels = np.unique(table[np.isfinite(table[:, c]), c])
+        columns.append((table[:, [c]] == levels, asked[:, [c]] == levels))
+    known, unknown = zip(*columns, strict=True)
+    return np.concatenate(known, 1).astype(np.float64), np.concatenate(unknown, 1).astype(np.float64)
+
+
 def _mean(values: NDArray[np.floating], axes: tuple[int, ...]) -> NDArray[np.floating]:
     seen = np.isfinite(values)
     count = seen.sum(axes)
@@ -59,28 +94,3 @@ def _mean(values: NDArray[np.floating], axes: tuple[int, ...]) -> NDArray[np.flo
 def _std(values: NDArray[np.floating], axes: tuple[int, ...]) -> NDArray[np.floating]:
     mean, square = _mean(values, axes), _mean(np.square(values), axes)
     return np.asarray(np.sqrt(np.maximum(square - mean * mean, 0)))
-
-
-def forest_probability(
-    table: NDArray[np.float32],
-    presence: NDArray[np.bool_],
-    train: NDArray[np.bool_],
-    test: NDArray[np.bool_],
-    leaf: int,
-    trees: int = 100,
-    threads: int = 1,
-    seed: int = 0,
-) -> NDArray[np.float32]:
-    """(tests, S) probability of presence by one forest per species, sklearn's defaults but for `leaf` and `trees`."""
-    seen_table, asked = table[train], table[test]
-    truth = presence[train]
-
-    def one(species: int) -> NDArray[np.float32]:
-        target = truth[:, species]
-        if target.all() or not target.any():
-            return np.full(len(asked), float(target.any()), np.float32)
-        forest = RandomForestClassifier(trees, min_samples_leaf=leaf, n_jobs=1, random_state=seed)
-        return np.asarray(forest.fit(seen_table, target).predict_proba(asked)[:, 1], np.float32)
-
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        return np.stack(list(pool.map(one, range(presence.shape[1]))), 1)

@@ -1,0 +1,75 @@
+"""Random forests, one per species: sklearn's own for surveys, the down-sampled one for records against background."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.tree import DecisionTreeClassifier
+
+from inference.evaluation.baselines.scores import Flags, Scores, Table, survey_scores
+from inference.evaluation.baselines.table import filled, one_hot
+
+
+@dataclass(frozen=True)
+class Forest:
+    """sklearn's defaults but for the smallest leaf and the number of trees; scores are probabilities."""
+
+    leaf: int = 5
+    trees: int = 100
+
+    def __call__(self, table: Table, target: Flags, asked: Table, seed: int) -> Scores:
+        """See `scores.Fit`."""
+        forest = RandomForestClassifier(self.trees, min_samples_leaf=self.leaf, n_jobs=1, random_state=seed)
+        return np.asarray(forest.fit(table, target).predict_proba(asked)[:, 1], np.float32)
+
+
+@dataclass(frozen=True)
+class DownSampledForest:
+    """The forest for presence-only data of Valavi et al. 2021 (Ecography 44) and 2022 (Ecological Monographs 92).
+
+    Every tree is grown to the end on a bootstrap of the presences and as many draws from the background, since the few
+    presences among thousands of background sites otherwise leave the classes hopelessly mixed. As R's `randomForest`
+    with `ntree = 1000, sampsize = c(n, n), replace = TRUE` and its default of sqrt(columns) tried at a split; the
+    score is the share of trees. `categorical` columns are expanded to one of 0 and 1 per level.
+    """
+
+    trees: int = 1000
+    categorical: tuple[int, ...] = ()
+
+    def __call__(self, table: Table, target: Flags, asked: Table, seed: int) -> Scores:
+        """See `scores.Fit`."""
+        plain = tuple(c for c in range(table.shape[1]) if c not in self.categorical)
+        known, unknown = np.array(table, np.float64), np.array(asked, np.float64)
+        known[:, plain], unknown[:, plain] = filled(table[:, plain], asked[:, plain])
+        known, unknown = one_hot(known, unknown, self.categorical)
+        # trees are fed in the type that they work in: checks and copies would cost more than small trees do
+        learned = np.ascontiguousarray(known, np.float32)
+        places = np.ascontiguousarray(unknown, np.float32)
+        presences, rest = np.flatnonzero(target), np.flatnonzero(~target)
+        drawn = min(len(presences), len(rest))
+        label = np.repeat([1.0, 0.0], [len(presences), drawn])
+        rng = np.random.default_rng(seed)
+        votes = np.zeros(len(places))
+        for _ in range(self.trees):
+            rows = np.concatenate([rng.choice(presences, len(presences)), rng.choice(rest, drawn)])
+            tree = DecisionTreeClassifier(max_features="sqrt", random_state=int(rng.integers(2**31)))
+            tree.fit(learned[rows], label, check_input=False)
+            votes += tree.tree_.predict(places)[:, -1].ravel()
+        return (votes / self.trees).astype(np.float32)
+
+
+def forest_probability(
+    table: NDArray[np.float32],
+    presence: NDArray[np.bool_],
+    train: NDArray[np.bool_],
+    test: NDArray[np.bool_],
+    leaf: int,
+    trees: int = 100,
+    threads: int = 1,
+    seed: int = 0,
+) -> NDArray[np.float32]:
+    """(tests, S) probability of presence by one forest per species, sklearn's defaults but for `leaf` and `trees`."""
+    return survey_scores(Forest(leaf, trees), table, presence, train, test, threads, seed)

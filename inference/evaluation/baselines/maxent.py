@@ -1,0 +1,35 @@
+"""MaxEnt, one model per species, by elapid; imported with the first fit, since only benchmarks need it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cube.errors import ModelError
+from inference.evaluation.baselines.scores import Flags, Scores, Table
+from inference.evaluation.baselines.table import filled
+
+
+@dataclass(frozen=True)
+class Maxent:
+    """elapid's `MaxentModel` with its defaults: linear, product and hinge features, infinitely weighted regression, lasso.
+
+    Without the Fortran package glmnet, elapid solves the regression by sklearn's liblinear with one penalty for all
+    features. `tolerance` is where the solver stops (elapid: 2e-6). Levels of `categorical` columns that were never
+    learned take the commonest one, since elapid refuses them.
+    """
+
+    categorical: tuple[int, ...] = ()
+    tolerance: float = 2e-6
+
+    def __call__(self, table: Table, target: Flags, asked: Table, seed: int) -> Scores:
+        """See `scores.Fit`. Raises: ModelError if elapid is not installed."""
+        try:
+            import elapid
+        except ImportError as error:
+            raise ModelError(f"The baseline maxent needs elapid ({error}); install it: pip install elapid.") from error
+        known, unknown = filled(table, asked, self.categorical)
+        model = elapid.MaxentModel(convergence_tolerance=self.tolerance, n_cpus=1, random_state=seed)
+        model.fit(known, target.astype(np.int64), categorical=list(self.categorical) or None)
+        return np.asarray(model.predict(unknown), np.float32)
