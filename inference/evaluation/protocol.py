@@ -1,0 +1,156 @@
+"""The whole protocol for one set of test surveys: every method's probabilities to the tables and pictures of a report.
+
+Definitions are the benchmark's (GeoPlant, Picek et al. 2024): sample-averaged precision, recall and F1 of the 25 most
+probable species and of a predicted number of them, macro AUC over species that are found and not everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cube.errors import TableError
+from inference.evaluation.boyce import boyce_indices
+from inference.evaluation.metrics import macro_auc, sample_auc
+from inference.evaluation.pictures import classes_picture, reliability_picture, table_picture
+from inference.evaluation.reliability import Curve, calibration_record, reliability_curve
+from inference.evaluation.species_sets import TOP, best_size, best_threshold, score_sets, top_scores
+from inference.evaluation.tables import Record, Table
+from inference.evaluation.thresholds import best_thresholds, true_skill
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+CLASSES: Final = (1, 10, 30, 100, 300)  # presences in training at which a class begins
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What was found: the same for all methods.
+
+    `presence` (n, S) of the test surveys, `trained` (S,) presences among the training surveys and `surveys` their
+    number, `unseen` (n,) species found that no column stands for, `calibration` (m, S) presences of the calibration
+    blocks, on which thresholds are chosen.
+    """
+
+    presence: Bools
+    trained: NDArray[np.integer]
+    surveys: int
+    unseen: NDArray[np.integer] | None = None
+    calibration: Bools | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an empty test. Raises: TableError."""
+        if not self.presence.size or not self.presence.any():
+            raise TableError(
+                f"The test set has {len(self.presence)} surveys and no presence of a species that is modelled;"
+                " nothing can be measured on it. Use another split or more surveys."
+            )
+
+    @property
+    def prevalence(self) -> NDArray[np.float64]:
+        """(S,) share of training surveys with each species."""
+        return np.asarray(self.trained / max(1, self.surveys), np.float64)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Probabilities of one method: `p` (n, S) for the test surveys, `calibration` (m, S) for the calibration blocks."""
+
+    p: Floats
+    calibration: Floats | None = None
+
+
+@dataclass
+class Report:
+    """Tables and what the pictures draw."""
+
+    tables: list[Table] = field(default_factory=list)
+    curves: dict[str, Curve] = field(default_factory=dict)
+    classes: list[Record] = field(default_factory=list)
+
+    def pictures(self, folder: Path, name: str) -> list[Path]:
+        """Write the pictures into `folder`; returns their paths."""
+        paths = [table_picture(folder / f"{name}.png", self.tables)] if self.tables else []
+        if self.curves:
+            paths.append(reliability_picture(folder / f"{name}_reliability.png", self.curves, "Reliability on held-out surveys"))
+        if self.classes:
+            paths.append(classes_picture(folder / f"{name}_classes.png", self.classes, "AUC by how often a species was seen"))
+        return paths
+
+
+def judge(forecasts: Mapping[str, Forecast], truth: Truth, what: str) -> Report:
+    """All tables for methods by name; `what` says on which surveys, for the titles.
+
+    Raises `TableError` for an empty test or probabilities of another shape than the presences.
+    """
+    for name, forecast in forecasts.items():
+        if forecast.p.shape != truth.presence.shape:
+            raise TableError(f"'{name}' has probabilities of shape {forecast.p.shape}, the surveys {truth.presence.shape}.")
+    report = Report()
+    aucs = {name: macro_auc(f.p, truth.presence) for name, f in forecasts.items()}
+    report.tables.append(Table(f"Sets of species and ranking on {what}", [
+        {"method": name, **_skill(f, aucs[name], truth)} for name, f in forecasts.items()
+    ]))  # fmt: skip
+    report.tables.append(Table(f"Calibration on {what}", [
+        {"method": name, **calibration_record(f.p, truth.presence, truth.prevalence)} for name, f in forecasts.items()
+    ]))  # fmt: skip
+    report.classes = [row for name in forecasts for row in _by_class(name, aucs[name], truth)]
+    report.tables.append(Table(f"AUC by presences in training, {what}", report.classes))
+    report.curves = {name: reliability_curve(f.p, truth.presence) for name, f in forecasts.items()}
+    return report
+
+
+def _skill(forecast: Forecast, auc: NDArray[np.float64], truth: Truth) -> Record:
+    """One row: sets of 25 and of the predicted size, AUC, and where there are calibration blocks thresholds."""
+    p, presence = forecast.p, truth.presence
+    top, own = top_scores(p, presence, TOP, truth.unseen).means(), top_scores(p, presence, None, truth.unseen).means()
+    row: Record = {
+        f"F1@{TOP}": top["f1"], f"precision@{TOP}": top["precision"], f"recall@{TOP}": top["recall"],
+        "F1": own["f1"], "precision": own["precision"], "recall": own["recall"], "set size": own["size"],
+        "macro AUC": _mean(auc), "species": int(np.isfinite(auc).sum()), "sample AUC": _mean(sample_auc(p, presence)),
+    }  # fmt: skip
+    held, seen = forecast.calibration, truth.calibration
+    if held is not None and seen is not None and seen.any():
+        k, threshold = best_size(held, seen), best_threshold(held, seen)
+        row |= {"best K": k, "F1 best K": top_scores(p, presence, k, truth.unseen).means()["f1"]}
+        row["F1 best threshold"] = score_sets(p >= threshold, presence, truth.unseen).means()["f1"]
+        skill = true_skill(p, presence, best_thresholds(held, seen))
+        row |= {"TSS": _mean(skill), "TSS species": int(np.isfinite(skill).sum())}
+    return row
+
+
+def _by_class(name: str, auc: NDArray[np.float64], truth: Truth) -> list[Record]:
+    rows: list[Record] = []
+    for at, lower in enumerate(CLASSES):
+        upper = CLASSES[at + 1] if at + 1 < len(CLASSES) else None
+        inside = (truth.trained >= lower) & ((truth.trained < upper) if upper else True)
+        known = np.isfinite(auc) & inside
+        label = f"{lower}-{upper - 1}" if upper else f"{lower}+"
+        rows.append({"method": name, "class": label, "species": int(known.sum()),
+                     "auc": float(auc[known].mean()) if known.any() else None})  # fmt: skip
+    return rows
+
+
+def presence_only_table(scores: Mapping[str, tuple[Floats, Floats]], records: Bools, what: str, fewest: int = 5) -> Table:
+    """The continuous Boyce index where only presences are known.
+
+    `scores`: by method, (m, S) at the places of records and (n, S) at a background of places; `records` (m, S).
+    """
+    rows: list[Record] = []
+    for name, (there, background) in scores.items():
+        index = boyce_indices(there, records, background, fewest)
+        known = index[np.isfinite(index)]
+        rows.append({"method": name, "Boyce index": float(known.mean()) if len(known) else None,
+                     "median": float(np.median(known)) if len(known) else None, "species": len(known)})  # fmt: skip
+    return Table(f"Continuous Boyce index on {what}, species with {fewest} records or more", rows)
+
+
+def _mean(values: NDArray[np.floating]) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None

@@ -1,0 +1,52 @@
+"""What is written for Kaggle is read back as the same sets; ids beyond the label space are counted, never an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cube.errors import TableError
+from inference.evaluation.species_sets import predicted_size, top_set
+from inference.evaluation.submission import membership, read_submission, write_submission
+
+IDS = np.array([10111, 1, 2, 540, 11254])
+
+
+def test_file_has_the_form_of_the_competition(tmp_path: Path):
+    p = np.array([[0.9, 0.8, 0.7, 0.01, 0.01], [0.05, 0.05, 0.05, 0.05, 0.9]], np.float32)
+    path = write_submission(tmp_path / "submission.csv", [5000108, 642], IDS, p)
+    assert path.read_text() == "surveyId,predictions\n5000108,10111 1 2\n642,11254\n"
+
+
+def test_reading_gives_the_written_sets_back(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    p = rng.random((37, 5)) ** 3
+    surveys = rng.permutation(1000)[:37]
+    ids, member = read_submission(write_submission(tmp_path / "s.csv", surveys, IDS, p, rows=10), IDS)
+    np.testing.assert_array_equal(ids, surveys)
+    np.testing.assert_array_equal(member, top_set(p, predicted_size(p)))
+    _, top = read_submission(write_submission(tmp_path / "t.csv", surveys, IDS, p, size=2), IDS)
+    np.testing.assert_array_equal(top, top_set(p, 2))
+
+
+@given(st.lists(st.lists(st.integers(0, 20_000), max_size=6), min_size=1, max_size=5))
+def test_every_species_of_a_list_is_a_column_or_counted(lists):
+    presence, unseen = membership([np.array(x, np.int64) for x in lists], IDS)
+    for row, ids in enumerate(lists):
+        assert {int(i) for i in IDS[presence[row]]} == set(ids) & set(IDS.tolist())
+        assert unseen[row] == len(set(ids) - set(IDS.tolist()))
+
+
+def test_files_that_kaggle_would_refuse_are_told(tmp_path: Path):
+    p = np.full((2, 5), 0.5)
+    with pytest.raises(TableError, match="stands in it twice"):
+        write_submission(tmp_path / "s.csv", [7, 7], IDS, p)
+    with pytest.raises(TableError, match="for 2 surveys and 4 species"):
+        write_submission(tmp_path / "s.csv", [7, 8], IDS[:4], p)
+    (tmp_path / "other.csv").write_text("id,species\n1,2\n")
+    with pytest.raises(TableError, match="its columns are id, species"):
+        read_submission(tmp_path / "other.csv", IDS)
