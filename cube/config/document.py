@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
+from cube.config.cluster import ClusterConfig
 from cube.config.records import Plots, RecordConfig, SpeciesConfig, SurveyConfig
 from cube.config.sources import Source
 from cube.config.strict import Strict
@@ -82,6 +83,7 @@ class Config(Strict):
     train: dict[str, Any] = {}
     evaluate: EvaluateConfig = EvaluateConfig()
     predict: PredictConfig = PredictConfig()
+    cluster: ClusterConfig = ClusterConfig()
     _path: Path = PrivateAttr(default=Path("configuration"))
 
     @property

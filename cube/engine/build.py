@@ -15,9 +15,10 @@ import numpy as np
 import rasterio
 
 from cube.config import Config
+from cube.engine.attempt import sentence
 from cube.engine.report import Report
 from cube.engine.transient import hopeless
-from cube.engine.workers import Workers, run, sentence
+from cube.engine.workers import Workers, run
 from cube.errors import SourceError, WorkersError
 from cube.grid import Region, Unit
 from cube.layers import Layer

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cube.engine.workers import Outcome
+from cube.engine.attempt import Outcome
 from cube.grid import Unit
 from cube.pyramids.overviews import Step
 

@@ -7,66 +7,81 @@ and returns a receipt, never an array.
 from __future__ import annotations
 
 import logging
-import random
+import os
 import signal
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
-from cube.engine.transient import hopeless, is_transient
-from cube.errors import FloracubeError, WorkersError
+from cube.config.cluster import ClusterConfig
+from cube.engine.attempt import Ended, Outcome, attempt, sentence
+from cube.engine.cluster import open_cluster
+from cube.errors import WorkersError
 
 AHEAD: Final = 2  # tasks in flight for each slot: one that runs and one that waits beside it
-LONGEST_WAIT: Final = 60.0  # seconds between two tries
 SLOTS_KNOWN: Final = 5.0  # seconds for which the size of a foreign cluster is believed
-PATIENCE: Final = 60  # seconds that a scheduler may take to show its first worker
+TOGETHER: Final = 2  # tries of a task whose worker died beside the others, before it is tried alone
+LOOK: Final = 0.02  # seconds between two looks for a task that ended
+LONELY: Final = 30.0  # seconds without any worker after which that is said
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class Outcome(Generic[T, R]):
-    """How a task ended: its result, or the sentence that says what went wrong; never both, never neither."""
-
-    task: T
-    result: R | None
-    error: str | None = None
-    tries: int = 1
-    details: str = ""  # the traceback of an error that nobody foresaw
-
-
 @dataclass
 class Workers:
-    """Where tasks run: in this process (the default), in local processes of one thread each, or at a dask scheduler.
+    """Where tasks run: in this process (the default), in local processes of one thread each, or on a cluster.
 
     As a context manager it keeps its processes for several calls of `run`; otherwise each call starts and stops them.
+    `cluster` stands above `processes` and `scheduler`, which are the two short ways to say one.
     """
 
     processes: int = 1
     scheduler: str | None = None
     retries: int = 4  # tries after the first, for errors that pass by themselves
     first_wait: float = 1.0  # seconds before the second try; doubled for every other, with jitter
+    cluster: ClusterConfig | None = None
+    prepare: Callable[[], object] | None = None  # called once in every worker process, those that come later included
+    one_a_process: bool = False  # slots are worker processes, however many threads dask gave them
+    tell: Callable[[str], None] | None = None  # told what a person should know while nothing ends
     _client: Any = field(default=None, repr=False)
     _cluster: Any = field(default=None, repr=False)
     _depth: int = field(default=0, repr=False)
     _slots: tuple[int, float] = field(default=(1, -SLOTS_KNOWN), repr=False)
 
+    def __post_init__(self) -> None:
+        """Say `processes` and `scheduler` as a cluster."""
+        if self.cluster is None:
+            self.cluster = (
+                ClusterConfig(workers=self.processes)
+                if self.scheduler is None
+                else ClusterConfig(kind="address", address=self.scheduler)
+            )
+
+    @property
+    def _asked(self) -> ClusterConfig:
+        assert self.cluster is not None
+        return self.cluster
+
     @property
     def distributed(self) -> bool:
         """Whether tasks leave this process."""
-        return self.scheduler is not None or self.processes > 1
+        return self._asked.kind != "local" or (self._asked.workers or 1) > 1
 
     @property
     def threads(self) -> int | None:
         """Threads that the numeric libraries of one task may take; None: all, since no other task runs beside it."""
         return 1 if self.distributed else None
+
+    @property
+    def dashboard(self) -> str | None:
+        """Address of dask's dashboard, once the workers are open."""
+        return None if self._client is None else str(self._client.dashboard_link)
 
     def __enter__(self) -> Workers:
         if self._depth == 0 and self.distributed:
@@ -77,49 +92,53 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self._depth -= 1
         if self._depth == 0:
-            client, cluster = self._client, self._cluster
-            self._client = self._cluster = None
-            for one in (client, cluster):
-                if one is not None:
-                    one.close()
+            self._close()
+
+    def _close(self) -> None:
+        client, cluster = self._client, self._cluster
+        self._client = self._cluster = None
+        if client is not None and self.prepare is not None and self._asked.kind == "address":
+            with suppress(Exception):  # the scheduler stays, and its next workers need not know of us
+                client.unregister_worker_plugin(_name_of(self.prepare))
+        for one in (client, cluster):
+            if one is not None:
+                one.close()
 
     def _open(self) -> None:
-        # Imported here: a single process needs neither a scheduler nor its start-up second.
-        import dask
-        from distributed import Client, LocalCluster
-
         # What dask has to say of a lost worker or scheduler comes to us as the end of a task; its log would say it again.
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
-        if self.scheduler is None:
-            # Dask's own three tries of a task whose worker died would kill four workers and prove nothing: see `_on_dask`.
-            with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-                self._cluster = LocalCluster(
-                    n_workers=self.processes, threads_per_worker=1, processes=True, dashboard_address=":0",
-                    silence_logs=logging.CRITICAL,
-                )  # fmt: skip
-            self._client = Client(self._cluster)
-            self._client.register_plugin(_interrupt_plugin())
-            return
+        started = open_cluster(self._asked)
+        # Imported here: a single process needs neither a scheduler nor its start-up second.
+        from distributed import Client
+
+        self._cluster = None if isinstance(started, str) else started
+        where = self._asked.address or self._asked.kind
         try:
-            self._client = Client(self.scheduler)
-            self._client.wait_for_workers(1, timeout=PATIENCE)
+            self._client = Client(started)
+            if self._asked.kind in ("local", "dask-cuda"):
+                self._client.register_plugin(_interrupt_plugin())
+            if self.prepare is not None:
+                self._client.register_plugin(_prepare_plugin(self.prepare), name=_name_of(self.prepare))
+            self._client.wait_for_workers(1, timeout=self._asked.patience_s)
         except (OSError, TimeoutError, ValueError) as error:
-            if self._client is not None:
-                self._client.close()
-                self._client = None
-            raise WorkersError(
-                f"{self.scheduler}: no dask scheduler with workers answers here ({error}); check --scheduler."
-            ) from error
+            self._close()
+            mend = "check --scheduler" if self._asked.kind == "address" else "check it, or give it more cluster.patience_s"
+            raise WorkersError(f"{where}: no dask scheduler with workers answers here ({error}); {mend}.") from error
 
     def slots(self) -> int:
-        """Tasks that can run at this moment; a scheduler's workers may come and go, so it is asked again now and then."""
-        if self.scheduler is None:
-            return self.processes
+        """Tasks that can run at this moment; workers may come and go, so the scheduler is asked again now and then."""
+        if self._asked.kind == "local":
+            return self._asked.workers or 1
         count, asked = self._slots
         if time.monotonic() - asked > SLOTS_KNOWN:
-            count = max(1, sum(self._client.nthreads().values()))
+            threads = self._client.nthreads().values()
+            count = max(1, len(threads) if self.one_a_process else sum(threads))
             self._slots = (count, time.monotonic())
         return count
+
+    def alone(self) -> bool:
+        """Whether no worker is there at this moment."""
+        return not self._client.nthreads()
 
 
 def _interrupt_plugin() -> Any:
@@ -135,38 +154,22 @@ def _interrupt_plugin() -> Any:
     return IgnoreInterrupt()
 
 
-@dataclass(frozen=True)
-class _Ended:
-    """What comes back from where a task ran."""
-
-    result: Any
-    error: str | None
-    tries: int
-    details: str = ""
-    hopeless: str | None = None
+def _name_of(prepare: Callable[[], object]) -> str:
+    return f"floracube-{os.getpid()}-{id(prepare)}"
 
 
-def sentence(error: BaseException) -> str:
-    """An error as one line: our own speak for themselves, others need their name."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, FloracubeError) else f"{type(error).__name__}: {text}"
+def _prepare_plugin(prepare: Callable[[], object]) -> Any:
+    from distributed import WorkerPlugin
 
+    class Prepare(WorkerPlugin):  # type: ignore[misc]
+        """What every task of a worker needs, such as a model, is there before its first task."""
 
-def _attempt(function: Callable[[T], R], task: T, retries: int, first_wait: float) -> _Ended:
-    """Run one task where it is, with its tries; what goes wrong is named and stops no other task."""
-    for attempt in range(1, retries + 2):
-        try:
-            return _Ended(function(task), None, attempt)
-        except Exception as error:
-            if attempt <= retries and is_transient(error):
-                # Jitter, or all workers would come back to a struggling server in the same instant.
-                time.sleep(min(LONGEST_WAIT, first_wait * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))
-                continue
-            tried = f" (tried {attempt} times)" if attempt > 1 else ""
-            foreseen = isinstance(error, FloracubeError | OSError)
-            details = "" if foreseen else "".join(traceback.format_exception(error))
-            return _Ended(None, sentence(error) + tried, attempt, details, hopeless(error))
-    raise AssertionError("unreachable")
+        def setup(self, worker: Any) -> None:
+            # A worker that cannot prepare itself says why by its first task, as a sentence; here it would only not start.
+            with suppress(Exception):
+                prepare()
+
+    return Prepare()
 
 
 class _Stop:
@@ -218,45 +221,64 @@ def run(function: Callable[[T], R], tasks: Iterable[T], workers: Workers) -> Ite
             raise KeyboardInterrupt
 
 
-def _here(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, stop: _Stop) -> Iterator[tuple[T, _Ended]]:
+def _here(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, stop: _Stop) -> Iterator[tuple[T, Ended]]:
     for task in tasks:
-        yield task, _attempt(function, task, workers.retries, workers.first_wait)
+        yield task, attempt(function, task, workers.retries, workers.first_wait)
         if stop.asked:
             return
 
 
-def _on_dask(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, stop: _Stop) -> Iterator[tuple[T, _Ended]]:
+def _on_dask(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, stop: _Stop) -> Iterator[tuple[T, Ended]]:
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
     client = workers._client
-    flying: dict[str, tuple[T, bool]] = {}  # key of the future -> task, whether its worker died before
+    flying: dict[str, tuple[T, int]] = {}  # key of the future -> task, how often its worker died
+    again: deque[tuple[T, int]] = deque()
     suspects: deque[T] = deque()
     ending = as_completed(loop=client.loop)
 
     def launch() -> None:
-        room = 0 if stop.asked else AHEAD * workers.slots() - len(flying)
-        some = [(task, False) for task in islice(tasks, max(0, room))]
+        room = 0 if stop.asked else max(0, AHEAD * workers.slots() - len(flying))
+        some = [again.popleft() for _ in range(min(room, len(again)))]
+        some += [(task, 0) for task in islice(tasks, room - len(some))]
         if not some and not flying and suspects and not stop.asked:
-            some = [(suspects.popleft(), True)]
-        for task, again in some:
-            future = client.submit(_attempt, function, task, workers.retries, workers.first_wait, pure=False)
-            flying[future.key] = (task, again)
+            some = [(suspects.popleft(), TOGETHER)]
+        for task, deaths in some:
+            future = client.submit(attempt, function, task, workers.retries, workers.first_wait, pure=False)
+            flying[future.key] = (task, deaths)
             ending.add(future)
 
     launch()
-    for future in ending:
-        task, again = flying.pop(future.key)
+    while flying:
+        _until_one_ended(ending, workers)
+        future = next(ending)
+        task, deaths = flying.pop(future.key)
         if future.status in ("cancelled", "lost"):
             raise WorkersError("the dask scheduler went away; start it and run the same command again: what is built stays.")
         error = None if future.status == "finished" else future.exception()
-        ended = future.result() if error is None else _Ended(None, sentence(error), 1)
+        ended = future.result() if error is None else Ended(None, sentence(error), 1)
         future.release()
-        if isinstance(error, KilledWorker):
-            ended = _Ended(None, "its worker process died whenever it ran, alone as well; it may need more memory", 2)
-            if not again:
-                # Dask blames every task that was with the worker: alone at the end, the guilty one is known for sure.
+        died = isinstance(error, KilledWorker)
+        if died:
+            ended = Ended(None, "its worker process died whenever it ran, alone as well; it may need more memory", deaths + 1)
+            # Dask blames every task that was with the worker, and a machine may be taken away by no fault of any: tried once
+            # more beside the others, and alone at the end, the guilty one is known for sure.
+            if deaths + 1 < TOGETHER:
+                again.append((task, deaths + 1))
+            elif deaths < TOGETHER:
                 suspects.append(task)
         launch()
-        if again or not isinstance(error, KilledWorker):
+        if not died or deaths >= TOGETHER:
             yield task, ended
+
+
+def _until_one_ended(ending: Any, workers: Workers) -> None:
+    """Wait for the next end; a cluster that has lost all of its workers is waited for too, but not in silence."""
+    since, said = time.monotonic(), False
+    while not ending.has_ready():
+        time.sleep(LOOK)
+        if workers.tell and not said and time.monotonic() - since > LONELY:
+            said = True
+            if workers.alone():
+                workers.tell("no worker is there; waiting for one to come (Ctrl-C ends)")
