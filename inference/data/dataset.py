@@ -1,4 +1,4 @@
-"""Surveys of a configuration joined to the predictors of its cube: what `train` and `evaluate` both begin with."""
+"""Surveys and records of a configuration joined to the predictors of its cube: what `train` and `evaluate` both begin with."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ from cube.records.surveys import SurveyTable, read_surveys, species_list
 from cube.records.tables import Report
 from cube.records.traits import read_traits
 from cube.storage.store import CubeStore
+from inference.data.records import (
+    BACKGROUND,
+    NamedRecords,
+    Records,
+    cell_centres,
+    model_species,
+    place_records,
+    read_named_records,
+    uniform_cells,
+)
 from inference.data.samples import Predictors, Surveys
 from inference.data.sampling import Recipe, recipe, sample, sample_source
 from inference.network.deep_sdm import ModelSpec
@@ -28,7 +38,10 @@ DEFAULT_DILATIONS = ModelSpec(("satellite",), 1).dilations
 
 @dataclass(frozen=True)
 class Dataset:
-    """Predictors and surveys row for row, the traits of the modelled species, and what was left out."""
+    """Predictors and surveys row for row, the traits of the modelled species, and what was left out.
+
+    `records`, where the configuration names them and trains with them, read `record_predictors`, a row a distinct cell.
+    """
 
     recipe: Recipe
     predictors: Predictors
@@ -36,6 +49,8 @@ class Dataset:
     table: SurveyTable
     traits: dict[str, Any]
     reports: list[Report]
+    records: Records | None = None
+    record_predictors: Predictors | None = None
 
 
 def split_network_options(config: Config) -> tuple[tuple[str, ...] | None, dict[str, Any]]:
@@ -62,7 +77,9 @@ def load_dataset(config: Config, cube: CubeStore, progress: Callable[[int, int],
     region = config.whole_region()
     table = read_surveys(config, config.surveys, config.species.table, region, "surveys", "surveys")
     table = _on_land(cube, table)
-    names = species_list(table.occurrences, config.species.min_records)
+    files = _files(config)
+    named = _named_records(config, cube, files)
+    names = _species(table, named, config.species.min_records)
     if not names:
         raise TableError(
             f"{config.path}: no species has {config.species.min_records} records within the region;"
@@ -71,7 +88,6 @@ def load_dataset(config: Config, cube: CubeStore, progress: Callable[[int, int],
     table.report.kept[f"species with {config.species.min_records} records or more"] = len(names)
     traits, traits_report = read_traits(config, config.species.traits, names)
     wanted, options = split_network_options(config)
-    files = _files(config)
     what = recipe(cube, wanted, files.layers if files is not None else None)
     field = 1
     if "satellite" in what.modalities:
@@ -84,6 +100,10 @@ def load_dataset(config: Config, cube: CubeStore, progress: Callable[[int, int],
     else:
         predictors = sample_source(files, what, places_of(s, "PA"), field, progress)
         reports.append(files.report)
+    records, record_predictors = None, None
+    if named is not None:
+        records, record_predictors = _records(config, cube, named, names, what, field, files)
+        reports.insert(1, named.report)
     presence = np.zeros((len(s), len(names)), bool)
     position = {name: i for i, name in enumerate(names)}
     rows = table.occurrences[table.occurrences["name"].isin(names)]
@@ -98,7 +118,44 @@ def load_dataset(config: Config, cube: CubeStore, progress: Callable[[int, int],
         y=y,
         species=tuple(names),
     )
-    return Dataset(what, predictors, surveys, table, traits, reports)
+    return Dataset(what, predictors, surveys, table, traits, reports, records, record_predictors)
+
+
+def uses_records(config: Config) -> bool:
+    """Whether training reads the records that the configuration names: unless it says `likelihood: surveys_only`."""
+    return config.records is not None and config.train.get("likelihood") != "surveys_only"
+
+
+def _named_records(config: Config, cube: CubeStore, files: FileSource | None) -> NamedRecords | None:
+    if not uses_records(config):
+        return None
+    assert config.records is not None
+    if files is not None and config.records.geoplant is None:
+        raise ConfigError(
+            f"{config.path}: records: surveys.predictors is 'files', which only GeoPlant gives; name records.geoplant too,"
+            " or take the predictors from the cube."
+        )
+    return read_named_records(config, cube, with_ids=files is not None)
+
+
+def _species(table: SurveyTable, named: NamedRecords | None, least: int) -> list[str]:
+    if named is None:
+        return species_list(table.occurrences, least)
+    seen = table.occurrences.groupby("name")["survey"].nunique()
+    return model_species({str(name): int(n) for name, n in seen.items()}, named.counts(), least)
+
+
+def _records(config: Config, cube: CubeStore, named: NamedRecords, names: list[str], what: Recipe, field: int,
+             files: FileSource | None) -> tuple[Records, Predictors]:  # fmt: skip
+    """Records of the modelled species and the predictors of their distinct cells and of the background."""
+    if files is None:
+        records, cells, _ = place_records(named, names, uniform_cells(cube, BACKGROUND), cube.region)
+        return records, sample(cube, what, *cell_centres(cube.region, cells), field)
+    # GeoPlant has files at its records alone: there a quadrature would have nothing to read.
+    records, cells, first = place_records(named, names, np.zeros(0, np.int64), cube.region)
+    assert named.ids is not None
+    rows = named.ids.iloc[first].assign(x=named.x[first], y=named.y[first])
+    return records, sample_source(files, what, places_of(rows, "PO"), field)
 
 
 def _files(config: Config) -> FileSource | None:

@@ -1,7 +1,8 @@
-"""How surveys of known area see the intensity of species: the complementary log-log likelihood.
+"""How surveys and records see one intensity of species: log lambda_s(x) = f_s(x) per 100 m2 in, a loss per row out.
 
-log lambda_s(x) = f_s(x) per 100 m2; a survey of area A sees s with p = 1 - exp(-exp(f_s + beta log(A / 100 m2))).
-Likelihoods of other kinds of data (records: which species, given a record) belong here too: f_s in, a loss per row out.
+A survey of area A sees s with p = 1 - exp(-exp(f_s + beta log(A / 100 m2))). A record says which species was noted, given
+that one was: softmax over species of f_s + gamma_s. The other functions are the alternatives of the literature.
+What gamma is, and what else is learned of the reporting of species, is `reporting.py`.
 """
 
 from __future__ import annotations
@@ -66,3 +67,67 @@ def survey_loss(eta: Tensor, presence: Tensor) -> Tensor:
     loss = torch.where(presence > 0.5, -log_p, rate)
     beyond = eta - inside
     return loss + torch.where(presence > 0.5, (-beyond).clamp(min=0), beyond.clamp(min=0))
+
+
+def record_loss(eta: Tensor, species: Tensor) -> Tensor:
+    """Negative log probability (n,) that a record is of `species` (n,), given that something was noted there.
+
+    eta = f_s + gamma_s (n, S): lambda_s times how readily s is reported. Sampling effort, whatever drives it and however
+    hidden, multiplies all species of a place alike and cancels.
+    """
+    return torch.nn.functional.cross_entropy(eta, species, reduction="none")
+
+
+def poisson_loss(eta: Tensor, species: Tensor, thinning: Tensor, quadrature: Tensor) -> Tensor:
+    """Negative log likelihood (n,) of records as an inhomogeneous Poisson process thinned by effort (Fithian et al. 2015).
+
+    eta (n, S) = f_s + gamma_s at records, `thinning` (n,) = alpha_p + delta_p z of each record's data set p, `quadrature`
+    () = mean over uniform places of sum_s exp(f_s + gamma_s) sum_p exp(alpha_p + delta_p z): the records expected per
+    record seen, 1 at its best since the alpha are free.
+    """
+    own = eta.gather(1, species[:, None])[:, 0]
+    return quadrature - own - thinning
+
+
+def quadrature_of(eta: Tensor, thinning: Tensor) -> Tensor:
+    """The `quadrature` of `poisson_loss` from uniform places: eta (m, S), thinning (m, data sets)."""
+    top = float(HIGHEST) + 8.0  # keeps exp finite: three thousand times certain
+    total = torch.logsumexp(eta, 1) + torch.logsumexp(thinning, 1)
+    return torch.exp(total.clamp(max=top)).mean()
+
+
+def target_group_loss(eta: Tensor, species: Tensor) -> Tensor:
+    """Poisson process (n,) whose quadrature are the records of all species (target group, Phillips et al. 2009).
+
+    MaxEnt with a target-group background is this process (Renner and Warton 2013). eta (n, S) = f_s + gamma_s.
+    """
+    own = eta.gather(1, species[:, None])[:, 0]
+    return torch.exp(torch.logsumexp(eta, 1).clamp(max=HIGHEST + 8.0)).mean() - own
+
+
+def assume_negative_loss(eta: Tensor, species: Tensor, background: Tensor) -> Tensor:
+    """ "Full assume negative" (n,) of Cole et al. 2023: who is not recorded at a record or at a random place is absent.
+
+    eta (n, S) at records, `background` (n, S) at as many uniform places, both on the cloglog scale. A presence weighs as
+    much as the S absences beside it (the paper's 2,048 is for 47,375 species). Sum over species divided by S.
+    """
+    count = eta.shape[1]
+    own = torch.nn.functional.one_hot(species, count).to(eta.dtype)
+    absent = survey_loss(eta, torch.zeros_like(eta)) * (1 - own)
+    present = count * (survey_loss(eta, torch.ones_like(eta)) * own)
+    elsewhere = survey_loss(background, torch.zeros_like(background))
+    return (present + absent + elsewhere).sum(1) / count
+
+
+def full_weighting_loss(eta: Tensor, species: Tensor, background: Tensor, share: Tensor, target_group: float = 0.8) -> Tensor:
+    """ "Full weighted loss" (n,) of Zbinden et al. 2024, eq. 5, with its lambda_1 = 1 and lambda_2 = `target_group`.
+
+    `share` (S,) of the records of each species, in (0, 1): a presence weighs 1 / share, an absence at another's record
+    lambda_2 / (1 - share), an absence at a uniform place 1 - lambda_2. eta, `background`: as in `assume_negative_loss`.
+    """
+    count = eta.shape[1]
+    own = torch.nn.functional.one_hot(species, count).to(eta.dtype)
+    present = survey_loss(eta, torch.ones_like(eta)) * own / share
+    absent = target_group * survey_loss(eta, torch.zeros_like(eta)) * (1 - own) / (1 - share)
+    elsewhere = (1 - target_group) * survey_loss(background, torch.zeros_like(background))
+    return (present + absent + elsewhere).sum(1) / count

@@ -1,0 +1,194 @@
+"""Presence-only records in memory: which species was noted where, places as rows of predictors that are stored once a cell.
+
+Reading them out of a configuration is here too; what a record says of a species is `training.likelihood`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cube.config import Config
+from cube.errors import TableError
+from cube.grid import CELL, Region
+from cube.inputs import INPUTS
+from cube.records.presence_only import read_records
+from cube.records.tables import Report
+from cube.storage.store import CubeStore
+
+BACKGROUND: Final = 10_000  # uniform places; as many as MaxEnt takes by default (Phillips and Dudik 2008)
+WATER: Final = 1  # of inputs/50m/surface
+COLUMNS: Final = ("species", "row", "x", "y", "year", "dataset")
+
+
+@dataclass(frozen=True)
+class Records:
+    """n presence-only records; their predictors are those of distinct 50 m cells (m rows), shared by records of a cell.
+
+    `background` are rows of the same predictors drawn uniformly from the land: what likelihoods with a quadrature or
+    with pseudo-absences compare with. `dataset` numbers who published a record (0 where nobody says).
+    """
+
+    species: NDArray[np.int32]  # (n,) column of the species table
+    row: NDArray[np.int64]  # (n,) row of the record predictors
+    x: NDArray[np.float64]  # (n,) metres, EPSG:3035
+    y: NDArray[np.float64]
+    year: NDArray[np.float32]  # (n,) NaN: not said
+    dataset: NDArray[np.int16]  # (n,)
+    background: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    background_x: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    background_y: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        """Refuse columns of unequal length. Raises: TableError."""
+        for name in COLUMNS:
+            if len(getattr(self, name)) != len(self.species):
+                raise TableError(
+                    f"Records: column '{name}' has {len(getattr(self, name))} rows, 'species' has {len(self.species)}."
+                )
+        if not len(self.background) == len(self.background_x) == len(self.background_y):
+            raise TableError("Records: the background's rows and positions differ in number.")
+
+    def __len__(self) -> int:
+        """Number of records."""
+        return len(self.species)
+
+    def subset(self, index: NDArray[np.integer | np.bool_]) -> Records:
+        """The records of `index` (positions or a mask); the background stays."""
+        return replace(self, **{name: getattr(self, name)[index] for name in COLUMNS})
+
+    def without_background(self, mask: NDArray[np.bool_]) -> Records:
+        """The same records with the places of `mask` left out of the background."""
+        names = ("background", "background_x", "background_y")
+        return replace(self, **{name: getattr(self, name)[~mask] for name in names})
+
+    def counts(self, species: int) -> NDArray[np.int64]:
+        """(species,) number of records of each species."""
+        return np.bincount(self.species, minlength=species)[:species]
+
+    def check(self, species: int, places: int) -> None:
+        """Refuse numbers outside a label space of `species` and predictors of `places` rows. Raises: TableError."""
+        for what, values, limit in (
+            ("species", self.species, species), ("row", self.row, places), ("background", self.background, places),
+        ):  # fmt: skip
+            wrong = np.flatnonzero((values < 0) | (values >= limit))
+            if len(wrong):
+                raise TableError(
+                    f"Records: '{what}' of record {wrong[0]} is {values[wrong[0]]}, expected 0 to {limit - 1}"
+                    f" ({len(wrong):,} such records); number species and places as the model does."
+                )
+
+
+@dataclass(frozen=True)
+class NamedRecords:
+    """All records within the region, before it is known which species are modelled; `name` indexes `names`."""
+
+    names: tuple[str, ...]
+    name: NDArray[np.int32]
+    cell: NDArray[np.int64]  # flat index of the 50 m cell within the region
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    year: NDArray[np.float32]
+    dataset: NDArray[np.int16]
+    report: Report
+    ids: pd.DataFrame | None = None  # GeoPlant's survey, patch_id and series_id, where its files give the predictors
+
+    def counts(self) -> Mapping[str, int]:
+        """Number of records of each name."""
+        return dict(zip(self.names, np.bincount(self.name, minlength=len(self.names)).tolist(), strict=True))
+
+
+def read_named_records(config: Config, cube: CubeStore, with_ids: bool = False) -> NamedRecords:
+    """Stream the records of `config.records`; those on permanent water are skipped and counted."""
+    stream = read_records(config)
+    codes: dict[str, int] = {}
+    publishers: dict[str, int] = {}
+    parts: dict[str, list[NDArray[np.generic]]] = {k: [] for k in ("name", "cell", "x", "y", "year", "dataset")}
+    ids: list[pd.DataFrame] = []
+    wet = Report("records")
+    for chunk in stream:
+        x, y = chunk["x"].to_numpy(np.float64), chunk["y"].to_numpy(np.float64)
+        row, col = cube.region.index(x, y)
+        dry = np.asarray(cube.array(INPUTS["surface"].path).vindex[row, col]) != WATER
+        wet.note("records on permanent water, skipped", list(chunk["record"][~dry]))
+        found = {
+            "name": _coded(chunk["name"], codes, np.int32),
+            "cell": row.astype(np.int64) * cube.region.shape()[1] + col,
+            "x": x,
+            "y": y,
+            "year": chunk["year"].to_numpy(np.float32),
+            "dataset": _coded(chunk["publisher"].fillna(""), publishers, np.int16) if "publisher" in chunk
+                       else np.zeros(len(chunk), np.int16),
+        }  # fmt: skip
+        for key, values in found.items():
+            parts[key].append(values[dry])
+        if with_ids:
+            ids.append(chunk.loc[dry, [c for c in ("survey", "patch_id", "series_id") if c in chunk]])
+    report = stream.report
+    for reason, (count, rows) in wet.remarks.items():
+        report.remarks[reason] = (count, rows)
+        report.kept["records"] -= count
+    if not parts["name"] or not sum(map(len, parts["name"])):
+        raise TableError(f"{config.path}: records: no record is left: " + "; ".join(report.lines()[1:]) + ".")
+    joined = {key: np.concatenate(values) for key, values in parts.items()}
+    return NamedRecords(tuple(codes), report=report, ids=pd.concat(ids, ignore_index=True) if ids else None, **joined)
+
+
+def _coded(values: pd.Series, codes: dict[str, int], dtype: type[np.signedinteger]) -> NDArray[np.signedinteger]:
+    """Numbers of texts, new ones given the next number; words are hashed once a chunk, not once a row."""
+    local, words = pd.factorize(values)
+    table = np.array([codes.setdefault(str(word), len(codes)) for word in words], dtype)
+    return np.asarray(table[local])
+
+
+def model_species(presences: Mapping[str, int], records: Mapping[str, int], least: int) -> list[str]:
+    """Species with at least `least` presences and records together, by name: records alone can make a species known."""
+    return sorted(name for name in {*presences, *records} if presences.get(name, 0) + records.get(name, 0) >= least)
+
+
+def place_records(named: NamedRecords, species: Sequence[str], background: NDArray[np.int64], region: Region
+                  ) -> tuple[Records, NDArray[np.int64], NDArray[np.int64]]:  # fmt: skip
+    """(records of the modelled `species`, the distinct cells whose predictors they and the background read, and for each
+    cell the first record in it, -1 where there is none). `background`: flat cells.
+    """
+    position = {name: i for i, name in enumerate(species)}
+    column = np.array([position.get(name, -1) for name in named.names], np.int32)[named.name]
+    kept = np.flatnonzero(column >= 0)
+    named.report.note("records of species with too few of them, skipped",
+                      sorted({named.names[i] for i in np.unique(named.name[column < 0])}))  # fmt: skip
+    named.report.kept["records"] = len(kept)
+    named.report.kept["species"] = len(np.unique(column[kept]))
+    cells, row = np.unique(np.concatenate([named.cell[kept], background]), return_inverse=True)
+    first = np.full(len(cells), -1, np.int64)
+    first[row[: len(kept)][::-1]] = kept[::-1]
+    records = Records(column[kept], row[: len(kept)].astype(np.int64), named.x[kept], named.y[kept], named.year[kept],
+                      named.dataset[kept], row[len(kept) :].astype(np.int64), *cell_centres(region, background))  # fmt: skip
+    return records, cells, first
+
+
+def uniform_cells(cube: CubeStore, count: int, seed: int = 0) -> NDArray[np.int64]:
+    """Flat indices of up to `count` cells of land, drawn uniformly with replacement over the region."""
+    region = cube.region
+    height, width = region.shape()
+    rng = np.random.default_rng([seed, 7])
+    surface = cube.array(INPUTS["surface"].path)
+    kept: list[NDArray[np.int64]] = []
+    for _ in range(20):  # a region that is nearly all sea gives fewer
+        row, col = rng.integers(0, height, count), rng.integers(0, width, count)
+        land = np.asarray(surface.vindex[row, col]) == 0
+        kept.append(row[land] * width + col[land])
+        if sum(map(len, kept)) >= count:
+            break
+    return np.concatenate(kept)[:count]
+
+
+def cell_centres(region: Region, cells: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(x, y) metres, EPSG:3035, of the centres of flat cells of a region's 50 m arrays."""
+    row, col = np.divmod(cells, region.shape()[1])
+    transform = region.transform(CELL)
+    return np.asarray(transform.c + (col + 0.5) * CELL), np.asarray(transform.f - (row + 0.5) * CELL)
