@@ -74,11 +74,13 @@ def train(
     options: TrainOptions | None = None,
     roles: Roles | None = None,
     progress: Report = _quiet,
+    blocks: NDArray[np.int64] | None = None,
 ) -> Trained:
     """Train an ensemble on surveys (row for row with `predictors`).
 
     `spec`: `spec_for(predictors, surveys)` by default. `roles` (n,): of `blocks.assign_roles`; without it all rows
-    train, nothing stops early and nothing is calibrated. The same seed gives the same weights on a CPU.
+    train, nothing stops early and nothing is calibrated. `blocks` (n,): spatial block of each survey, which calibration
+    leaves out in turn. The same seed gives the same weights on a CPU.
     Raises: ModelError where rows, species or modalities do not match.
     """
     options = options or TrainOptions()
@@ -105,16 +107,16 @@ def train(
             nets.append(net.to("cpu"))
     ensemble = Ensemble(spec, nets, surveys.species)
     ensemble.median_area_m2.fill_(data.median_m2)
-    return Trained(ensemble, _finish(ensemble, data), options, history)
+    return Trained(ensemble, _finish(ensemble, data, blocks), options, history)
 
 
-def _finish(ensemble: Ensemble, data: SurveyRows) -> dict[str, float]:
+def _finish(ensemble: Ensemble, data: SurveyRows, blocks: NDArray[np.int64] | None) -> dict[str, float]:
     """Calibrate, fix the species' ceilings, and measure; returns the metrics."""
     surveys = data.surveys
     eta = predict_surveys(ensemble, data.predictors, surveys.year, surveys.area_m2, calibrated=False)
     weight = surveys.place_weight
     part = data.calibrate
-    calibration = fit_calibration(eta[part], surveys.presence[part], weight[part])
+    calibration = fit_calibration(eta[part], surveys.presence[part], weight[part], None if blocks is None else blocks[part])
     ensemble.calibrate(calibration)
     # at the reference area, from surveys' own places: half as much again leaves room for better places than any seen
     shift = ensemble.beta.item() * np.maximum(0, -data.log_ratio[:, None])
@@ -125,6 +127,7 @@ def _finish(ensemble: Ensemble, data: SurveyRows) -> dict[str, float]:
         "areas_filled": float(data.filled),
         "area_exponent": ensemble.beta.item(),
         "calibration_slope": calibration.slope,
+        "calibration_pooling": calibration.pooling,
         "calibration_surveys": float(calibration.surveys),
     }
     for role, rows in (("train", data.train), ("calibrate", part), ("test", data.test)):

@@ -23,7 +23,7 @@ from inference.cascade.habitats import train_habitats
 from inference.cascade.model import save_settings, save_traits
 from inference.cascade.reference import Reference, reference_of, save_reference
 from inference.cascade.sums import plan_sums
-from inference.data.blocks import assign_roles, clear_of
+from inference.data.blocks import assign_roles, block_index, clear_of
 from inference.data.dataset import Dataset, load_dataset, split_network_options
 from inference.data.samples import Surveys
 from inference.network import checkpoint
@@ -123,15 +123,24 @@ def _write_reports(folder: Path, reports: list[dict[str, Any]]) -> None:
     (folder / "tables.json").write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
 
 
-def roles_of(config: Config, surveys: Surveys, spec: ModelSpec, seed: int) -> NDArray[np.str_]:
-    """(n,) role of each survey: train, stop, calibrate, test, or none for one whose patch shows a place of another role.
+def block_km_of(config: Config) -> float:
+    """Side of the blocks that are held out, km.
 
     Blocks must be many for a few of them to be held out, so a small landscape takes smaller ones than
     `evaluate.block_km`: at least 8 on its shorter side.
     """
     r = config.region
-    side = min(r.east_km - r.west_km, r.north_km - r.south_km)
-    roles = assign_roles(surveys, min(config.evaluate.block_km, side / 8), seed=seed)
+    return min(config.evaluate.block_km, min(r.east_km - r.west_km, r.north_km - r.south_km) / 8)
+
+
+def blocks_of(config: Config, surveys: Surveys) -> NDArray[np.int64]:
+    """(n,) running number of the block of each survey."""
+    return np.unique(block_index(surveys, block_km_of(config)), axis=0, return_inverse=True)[1].ravel()
+
+
+def roles_of(config: Config, surveys: Surveys, spec: ModelSpec, seed: int) -> NDArray[np.str_]:
+    """(n,) role of each survey: train, stop, calibrate, test, or none for one whose patch shows a place of another role."""
+    roles = assign_roles(surveys, block_km_of(config), seed=seed)
     near = ~clear_of(surveys, roles == "train", CELL * spec.receptive_field / 2)
     roles[(roles == "train") & near] = "none"
     return roles
@@ -145,7 +154,8 @@ def _train_sdm(
     spec = spec_for(data.predictors, data.surveys, **shape)
     roles = roles_of(config, data.surveys, spec, options.seed)
     trained = train(data.predictors, data.surveys, spec, options, roles,
-                    lambda done, total, text: progress(done, total, f"deep-SDM {text}"))  # fmt: skip
+                    lambda done, total, text: progress(done, total, f"deep-SDM {text}"),
+                    blocks_of(config, data.surveys))  # fmt: skip
     held = np.flatnonzero(roles == "calibrate")
     if len(held) == 0:
         raise ConfigError(

@@ -1,12 +1,15 @@
-"""Calibration undoes a known distortion of true probabilities."""
+"""Calibration undoes a known distortion of true probabilities, and leaves alone what a few blocks cannot tell."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from scipy.optimize import minimize
 
-from inference.calibration.calibrate import Calibration, fit_calibration
+from inference.calibration.calibrate import SLOPE_SD, Calibration, _fit, fit_calibration
 from inference.evaluation.metrics import log_loss
+from inference.training.likelihood import survey_loss
 
 
 def probability(eta):
@@ -45,6 +48,34 @@ def test_intercepts_of_species_shrink_with_little_data(world):
     few = fit_calibration(distorted[:60], presence[:60]).intercept
     assert np.corrcoef(many, own)[0, 1] > 0.99
     assert np.ptp(few) < np.ptp(many)
+
+
+def test_what_differs_from_block_to_block_is_not_taken_for_a_property_of_species():
+    rng = np.random.default_rng(3)
+    block = np.repeat(np.arange(6), 60)
+    eta = rng.normal(-2, 1, (360, 50)).astype(np.float32)
+    of_block = rng.normal(0, 1.0, (6, 50))[block]
+    presence = rng.random(eta.shape) < probability(eta + of_block)
+    by_blocks, by_rows = (fit_calibration(eta, presence, block=b) for b in (block, None))
+    assert by_blocks.pooling < by_rows.pooling
+    assert np.ptp(by_blocks.intercept) < np.ptp(by_rows.intercept)
+
+
+def test_the_fit_is_the_minimum_that_another_optimiser_finds(world):
+    eta, presence = (x[:300, :5] for x in world)
+    weight = np.random.default_rng(1).uniform(0.2, 1, 300).astype(np.float32)
+    pooling = 0.3
+
+    def cost(theta):
+        slope, common, own = theta[0], theta[1], theta[2:]
+        moved = torch.from_numpy(slope * eta.astype(np.float64) + own)
+        data = (survey_loss(moved, torch.from_numpy(presence)).numpy() * weight[:, None]).sum()
+        return data + (slope - 1) ** 2 / (2 * SLOPE_SD**2) + ((own - common) ** 2).sum() / (2 * pooling**2)
+
+    found = minimize(cost, np.r_[1.0, np.zeros(6)], tol=1e-9).x
+    slope, intercept = _fit(eta, presence, weight, pooling)
+    assert slope == pytest.approx(found[0], abs=2e-3)
+    np.testing.assert_allclose(intercept, found[2:], atol=3e-3)
 
 
 def test_too_few_surveys_give_the_identity(world):

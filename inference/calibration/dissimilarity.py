@@ -1,0 +1,93 @@
+"""The dissimilarity index of Meyer and Pebesma (2021): how far a place lies from all that a model was trained on.
+
+Distances alone: in which space they are taken (inputs, embedding) is `applicability`. A few reference places stand for the
+training data, so that the nearest one is found by one matrix product for whole maps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+ROWS: Final = 16_384  # places whose distances to all references are in memory at a time: 64 MB with 1,000 references
+
+
+@dataclass(frozen=True)
+class Space:
+    """Reference places of a space in which Euclidean distance means dissimilarity.
+
+    `mean_distance`: mean over pairs of references, the unit of the index; 0 where all are the same. `threshold`: index up
+    to which a place counts as known; infinite where the references lie in one block, so that nothing is known of transfer.
+    """
+
+    points: NDArray[np.float32]  # (r, k)
+    mean_distance: float
+    threshold: float
+
+
+def pairwise(points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """(r, r) Euclidean distances between the rows of (r, k)."""
+    x = np.asarray(points, np.float64)
+    square = (x**2).sum(1)
+    return np.sqrt(np.maximum(square[:, None] + square[None, :] - 2 * x @ x.T, 0.0))
+
+
+def fit_space(points: NDArray[np.floating[Any]], block: NDArray[np.int64]) -> Space:
+    """The space of reference places (r, k), with the spatial block (r,) of each.
+
+    The threshold is the upper whisker of a box plot of the references' own indices, each taken to the nearest reference
+    of another block: the largest one not above the third quartile + 1.5 interquartile ranges (Meyer and Pebesma 2021,
+    section 2.3; `boxplot.stats` in their package CAST).
+    """
+    distance = pairwise(points)
+    r = len(distance)
+    mean = float(distance.sum() / max(r * (r - 1), 1))
+    other = np.where(block[:, None] == block[None, :], np.inf, distance).min(1)
+    if mean == 0 or not np.isfinite(other).all():
+        return Space(np.asarray(points, np.float32), mean, float("inf"))
+    return Space(np.asarray(points, np.float32), mean, whisker(other / mean))
+
+
+def whisker(values: NDArray[np.floating[Any]]) -> float:
+    """The largest value not above the third quartile + 1.5 interquartile ranges (Tukey 1977)."""
+    low, high = np.quantile(values, [0.25, 0.75])
+    return float(values[values <= high + 1.5 * (high - low)].max())
+
+
+def index_of(space: Space, values: Tensor) -> Tensor:
+    """(n,) dissimilarity index of places (n, k): distance to the nearest reference over the references' mean distance.
+
+    float32 on the device of `values`; by matrix products of `ROWS` places, so memory stays small. 0 where the space has
+    no extent.
+    """
+    if space.mean_distance == 0:
+        return torch.zeros(len(values), device=values.device)
+    # Centred: the expansion of |a - b|^2 loses digits where both lie far from the origin.
+    centre = torch.from_numpy(space.points.mean(0)).to(values.device)
+    points = torch.from_numpy(space.points).to(values.device) - centre
+    square = points.square().sum(1)
+    out = torch.empty(len(values), device=values.device)
+    for start in range(0, len(values), ROWS):
+        part = values[start : start + ROWS] - centre
+        nearest = torch.addmm(square, part, points.T, alpha=-2).amin(1)
+        out[start : start + ROWS] = (nearest + part.square().sum(1)).clamp_(min=0).sqrt_()
+    return out / space.mean_distance
+
+
+def choose_references(block: NDArray[np.int64], wanted: int, seed: int = 0) -> NDArray[np.int64]:
+    """Row numbers, ascending, of at most `wanted` places to stand for those in blocks (n,).
+
+    Blocks take turns, each giving its places in random order, so that a block that was surveyed more often is not told
+    more of and every block has a say.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(block))
+    _, inverse, count = np.unique(block[order], return_inverse=True, return_counts=True)
+    rank = np.empty(len(order), np.int64)  # within its block
+    rank[np.argsort(inverse, kind="stable")] = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
+    return np.sort(order[np.argsort(rank, kind="stable")[:wanted]])
