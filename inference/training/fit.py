@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from cube.errors import ModelError
 from inference.calibration.calibrate import fit_calibration
