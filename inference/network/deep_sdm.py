@@ -20,7 +20,7 @@ from inference.network.encoders import SatelliteEncoder, SeriesEncoder, TableEnc
 
 SURVEY_COVARIATES: Final = ("year", "log_area")
 CELLS_PER_KM: Final = 20
-STRIP: Final = 16_384  # cells embedded at a time: bounds memory whatever the window
+TILE: Final = 100  # cells a side embedded at a time: divides every unit, and what lies between two layers stays in the cache
 KILOMETRE: Final = ("climate", "coarse")  # encoded at 1 km
 
 
@@ -102,6 +102,51 @@ def interpolate(embedding: Tensor, corner: Tensor, weight: Tensor) -> Tensor:
     return torch.einsum("nkd,nk->nd", embedding[corner], weight)
 
 
+@dataclass(frozen=True)
+class Part:
+    """A rectangle of a window, in 50 m cells; corners lie on whole 1 km cells."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns in the window."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+    def of(self, window: Mapping[str, Tensor], halo: int) -> dict[str, Tensor]:
+        """The part of each 10 m and 50 m modality of a window, the satellite image with its `halo` of cells."""
+        rows, cols = self.slices
+        out = {name: window[name][..., rows, cols] for name in ("landsat", "static") if name in window}
+        if "satellite" in window:
+            rows, cols = (slice(5 * s.start, 5 * (s.stop + 2 * halo)) for s in (rows, cols))
+            out["satellite"] = window["satellite"][..., rows, cols]
+        return out
+
+
+def _interpolated(embedding: Tensor, part: Part) -> Tensor:
+    """What `interpolate` gives at every cell of a part, (height x width, d), from the 1 km embeddings (k + 2, k + 2, d).
+
+    Bilinear weights are a product of one along the rows and one along the columns, so two small matrix products do.
+    """
+    side = embedding.shape[0]
+    along = []
+    for first, count in ((part.top, part.height), (part.left, part.width)):
+        # the centre of cell 0 lies half a 50 m cell into the first 1 km cell behind the halo
+        at = (np.arange(first, first + count) + 0.5) / CELLS_PER_KM + 0.5
+        low = np.floor(at).astype(np.int64)
+        weight = np.zeros((count, side), np.float32)
+        weight[np.arange(count), low] = 1 - (at - low)
+        weight[np.arange(count), low + 1] = at - low
+        near = slice(int(low[0]), int(low[-1]) + 2)
+        along.append((near, torch.from_numpy(np.ascontiguousarray(weight[:, near])).to(embedding.device)))
+    (rows, down), (cols, right) = along
+    between = torch.tensordot(down, embedding[rows, cols], 1)  # (height, 1 km columns, d)
+    return torch.matmul(right, between).reshape(part.height * part.width, -1)
+
+
 def _encoder(modality: str, spec: ModelSpec) -> nn.Module:
     """The untrained encoder of one modality; the series have 4 quarters and 12 months a year."""
     if modality == "satellite":
@@ -165,17 +210,25 @@ class DeepSDM(nn.Module):
         area / 100 m2), and climate (m, 4, 228), coarse (m, W) with corner (n, 4), weight (n, 4); NaN is missing.
         `keep`: (n, modalities of the spec) bool, False where training drops a modality.
         """
-        parts, count = {}, 0
+        return self.fuse_places(self.encode_places(batch), keep)
+
+    def encode_places(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """(n, d) of each modality of the model that a batch holds; what `fuse_places` joins, whole or in part."""
+        parts = {}
         for name in self.encoders:
-            if name not in batch:
-                continue
-            embedding = self._encode(name, batch[name])
-            if name in KILOMETRE:
-                embedding = interpolate(embedding, batch["corner"], batch["weight"])
-            parts[name], count = embedding, len(embedding)
+            if name in batch:
+                embedding = self._encode(name, batch[name])
+                parts[name] = interpolate(embedding, batch["corner"], batch["weight"]) if name in KILOMETRE else embedding
+        return parts
+
+    def fuse_places(self, parts: Mapping[str, Tensor], keep: Tensor | None = None) -> Tensor:
+        """Embeddings (n, d) of places whose modalities are encoded; one that is not among `parts` counts as absent.
+
+        Raises: ModelError where none is.
+        """
         if not parts:
             raise ModelError(f"None of the model's modalities {list(self.encoders)} is given.")
-        return self._fuse(parts, count, keep)
+        return self._fuse(parts, len(next(iter(parts.values()))), keep)
 
     def embed_window(self, window: Mapping[str, Tensor], survey: Tensor | None = None) -> Tensor:
         """Embeddings (d, U, U) of a square window of U x U cells; equals `embed_places` cell by cell.
@@ -184,17 +237,15 @@ class DeepSDM(nn.Module):
         (4, 228, k+2, k+2), coarse (W, k+2, k+2) with one 1 km cell of halo, k = U / 20. `survey`: (2,) as in a batch.
         """
         known = {name: values for name, values in window.items() if name in self.encoders}
-        if not known:
-            raise ModelError(f"None of the model's modalities {list(self.encoders)} is in the window.")
         cells = self.window_cells(known)
-        kilometre: dict[str, Tensor] = {}
-        for name in (n for n in KILOMETRE if n in known):
-            kilometre[name] = self._encode(name, known[name].flatten(-2).movedim(-1, 0))
-        rows = max(1, STRIP // cells)
-        strips = [
-            self._embed_strip(known, kilometre, survey, cells, top, min(top + rows, cells)) for top in range(0, cells, rows)
-        ]
-        return torch.cat(strips).T.reshape(self.spec.d, cells, cells)
+        kilometre = self.encode_kilometres(known)
+        out = torch.empty(cells, cells, self.spec.d, device=self.species_bias.device)
+        for top in range(0, cells, TILE):
+            for left in range(0, cells, TILE):
+                part = Part(top, left, min(TILE, cells - top), min(TILE, cells - left))
+                z = self.embed_part(part.of(known, self.spec.halo), kilometre, part, survey)
+                out[part.slices] = z.reshape(part.height, part.width, -1)
+        return out.permute(2, 0, 1)
 
     def window_cells(self, window: Mapping[str, Tensor]) -> int:
         """U, the side in cells of a window, from whichever modality it holds."""
@@ -203,37 +254,34 @@ class DeepSDM(nn.Module):
             if name == "satellite":
                 return side // 5 - self.spec.receptive_field + 1
             return (side - 2) * CELLS_PER_KM if name in KILOMETRE else side
-        raise ModelError("The window holds no modality.")
+        raise ModelError(f"None of the model's modalities {list(self.encoders)} is in the window.")
 
-    def _embed_strip(
-        self,
-        window: Mapping[str, Tensor],
-        kilometre: Mapping[str, Tensor],
-        survey: Tensor | None,
-        cells: int,
-        top: int,
-        bottom: int,
+    def encode_kilometres(self, window: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """1 km embeddings (k + 2, k + 2, d) of those of climate and coarse that `window` holds."""
+        out = {}
+        for name in KILOMETRE:
+            if name in window and name in self.encoders:
+                values = window[name]
+                out[name] = self._encode(name, values.flatten(-2).movedim(-1, 0)).reshape(*values.shape[-2:], -1)
+        return out
+
+    def embed_part(
+        self, tile: Mapping[str, Tensor], kilometre: Mapping[str, Tensor], part: Part, survey: Tensor | None = None
     ) -> Tensor:
-        """Rows `top` to `bottom` of a window, (rows x U, d)."""
+        """Embeddings (height x width, d) of a part of a window, row by row.
+
+        `tile` holds the part's own satellite (4, 5(height + R - 1), 5(width + R - 1)), landsat (6, 84, height, width) and
+        static (V, height, width), as `Part.of` cuts them; `kilometre` is `encode_kilometres` of the whole window.
+        """
         parts = {}
-        count = (bottom - top) * cells
-        if "satellite" in window:
-            margin = 2 * self.spec.halo
-            parts["satellite"] = self._encode("satellite", window["satellite"][None, :, 5 * top : 5 * (bottom + margin)])
-        if "landsat" in window:
-            series = window["landsat"][:, :, top:bottom].flatten(2).movedim(-1, 0)
-            parts["landsat"] = self._encode("landsat", series)
-        if "static" in window:
-            parts["static"] = self._encode("static", window["static"][:, top:bottom].flatten(1).T)
-        if kilometre:
-            side = cells // CELLS_PER_KM + 2
-            # the centre of cell 0 lies half a 50 m cell into the first 1 km cell behind the halo
-            at = (np.arange(cells) + 0.5) / CELLS_PER_KM + 0.5
-            row, col = np.meshgrid(at[top:bottom], at, indexing="ij")
-            corner, weight = bilinear(row.ravel(), col.ravel(), (side, side))
-            device = self.species_bias.device
-            where = torch.from_numpy(corner).to(device), torch.from_numpy(weight).to(device)
-            parts |= {name: interpolate(values, *where) for name, values in kilometre.items()}
+        for name, values in tile.items():
+            if name == "satellite":
+                parts[name] = self._encode(name, values[None])
+            elif name in ("landsat", "static") and name in self.encoders:
+                parts[name] = self._encode(name, values.flatten(-2).movedim(-1, 0))
+        for name, embedding in kilometre.items():
+            parts[name] = _interpolated(embedding, part)
+        count = part.height * part.width
         if survey is not None and "survey" in self.encoders:
             parts["survey"] = self._encode("survey", survey[None]).expand(count, -1)
         return self._fuse(parts, count, None)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inference.calibration.calibrate import Calibration
-from inference.network.deep_sdm import DeepSDM, ModelSpec
+from inference.network.deep_sdm import DeepSDM, ModelSpec, Part
 from inference.training.likelihood import REFERENCE_AREA_M2, cloglog_probability
 
 STEPS: int = 250  # uint8 steps from 0 to a species' ceiling
@@ -76,6 +76,31 @@ class Ensemble(nn.Module):
         """(D, U, U) of a window (see `DeepSDM.embed_window`) as surveys of `area_m2` in `year` would see it."""
         covariates = survey_covariates(year, area_m2).to(self.slope.device)
         return torch.cat([net.embed_window(window, covariates) for net in self.networks])
+
+    @torch.inference_mode()
+    def encode_kilometres(self, window: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+        """Of each member; see `DeepSDM.encode_kilometres`."""
+        return [net.encode_kilometres(window) for net in self.networks]
+
+    @torch.inference_mode()
+    def embed_part(
+        self, tile: Mapping[str, Tensor], kilometre: Sequence[Mapping[str, Tensor]], part: Part, survey: Tensor
+    ) -> Tensor:
+        """(height x width, D) of a part of a window; see `DeepSDM.embed_part`."""
+        return torch.cat([net.embed_part(tile, km, part, survey) for net, km in zip(self.networks, kilometre, strict=True)], 1)
+
+    @torch.inference_mode()
+    def folded_head(self, area_m2: float = REFERENCE_AREA_M2) -> tuple[Tensor, Tensor]:
+        """(weight (S, D), bias (S,)): calibrated cloglog-scale scores in a plot of `area_m2` are z @ weight.T + bias.
+
+        Members, area and calibration in one matrix, made once, so that species cost one product each.
+        """
+        nets = self.networks
+        weight = torch.cat([net.species_embedding for net in nets], 1) / len(nets)
+        bias = torch.stack([net.species_bias for net in nets]).mean(0)
+        offset = self.beta * float(np.log(area_m2 / REFERENCE_AREA_M2))
+        slope = self.slope.reshape(-1, 1)  # one for all species, or one each
+        return (slope * weight).contiguous(), (self.slope * (bias + offset) + self.intercept).contiguous()
 
     def head(self, z: Tensor, species: slice = slice(None)) -> Tensor:
         """Uncalibrated log intensities f_s per 100 m2, (n, s), of joint embeddings z (n, D)."""

@@ -98,14 +98,14 @@ def test_dense_pass_equals_per_place_pass_at_every_cell(modalities, missing):
     torch.testing.assert_close(dense.flatten(1).T, single, atol=1e-5, rtol=0)
 
 
-def test_strips_of_a_window_leave_no_seam(monkeypatch):
+def test_parts_of_a_window_leave_no_seam(monkeypatch):
     spec = spec_of(*EVERY)
     net, window = network(spec), window_of(spec, 0.1)
     with torch.no_grad():
         whole = net.embed_window(window)
-        monkeypatch.setattr("inference.network.deep_sdm.STRIP", 7 * U)
-        strips = net.embed_window(window)
-    torch.testing.assert_close(whole, strips, atol=1e-5, rtol=0)
+        monkeypatch.setattr("inference.network.deep_sdm.TILE", 20)
+        parts = net.embed_window(window)
+    torch.testing.assert_close(whole, parts, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("left_out", EVERY)
