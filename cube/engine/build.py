@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import rasterio
 
 from cube.config import Config
-from cube.engine.attempt import sentence
+from cube.engine.attempt import store_named
 from cube.engine.report import Report
-from cube.engine.transient import hopeless
 from cube.engine.workers import Workers, run
-from cube.errors import SourceError, WorkersError
+from cube.errors import SourceError
 from cube.grid import Region, Unit
 from cube.layers import Layer
 from cube.pyramids.levels import make_levels
@@ -80,7 +79,8 @@ def build(config: Config, progress: Progress | None = None, workers: Workers | N
     readers = open_sources(config, region)
     about = {"license": config.license, "attribution": config.attribution, "note": config.note}
     cube = create_cube(config.cube_url, region, config.title, about)
-    with _told(cube), lock.held(cube, "inputs") as still_ours, Report(config.report_path, config.title, cube.url) as report:
+    report = Report(config.report_path, config.title, cube.url)
+    with store_named(cube.url), lock.held(cube, "inputs") as still_ours, report:
         cube.sweep("inputs")
         cube.sweep("ledger/inputs")
         make_groups(cube, readers)
@@ -90,7 +90,7 @@ def build(config: Config, progress: Progress | None = None, workers: Workers | N
                  for stage in stages}  # fmt: skip
         above = [Overviews(stage.path, _pyramids(stage.reader.layers), units, marks[stage.path]) for stage in stages]
         for stage in stages:
-            report.expect(stage.name, len(units), len(marks[stage.path]))
+            report.expect(stage.name, units, marks[stage.path])
         report.expect_squares(count_squares(region, above))
 
         def tell(what: str) -> None:
@@ -98,28 +98,21 @@ def build(config: Config, progress: Progress | None = None, workers: Workers | N
             if progress:
                 progress(report.done, report.total, f"{what}{report.speed()}")
 
-        tell("inputs")
         with workers:
+            report.begin(workers.where, workers.dashboard)
+            tell("inputs")
             for outcome in run(build_unit, _tasks(cube.url, region, units, stages), workers):
                 task = outcome.task
+                seconds = 0.0
                 if outcome.result is not None:
                     marks[task.stage][task.unit.name] = outcome.result.mark
-                report.unit(task.reader.layers[0].name, task.unit, outcome)
+                    seconds = outcome.result.seconds
+                report.unit(task.reader.layers[0].name, task.unit, outcome, seconds, task.unit.cells**2)
                 tell(f"{task.reader.layers[0].name} {task.unit.name}")
             for step in build_overviews(cube.url, region, above, workers):
                 report.square(step)
                 tell(f"overviews {step.square.name}")
     return report.failures
-
-
-@contextmanager
-def _told(cube: CubeStore) -> Iterator[None]:
-    """What the store raises outside of units (they name their own troubles) becomes one sentence."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        why = hopeless(error) or f"the store failed ({sentence(error)}); check it and your rights"
-        raise WorkersError(f"{cube.url}: {why}, then run the same command again: what is built stays.") from error
 
 
 def _stage(cube: CubeStore, reader: Reader) -> Stage:

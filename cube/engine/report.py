@@ -1,19 +1,28 @@
-"""What became of a build: counts, speed and failures, kept while it runs and written as `build.json` when it ends."""
+"""What became of a run: counts, speed and failures, kept while it runs and logged as they happen; written whole when it ends.
+
+Of the run NAME three files lie in the folder of the reports: `NAME.json`, `NAME.html` (for a person) and `NAME.jsonl` (the
+log, see `cube.engine.journal`).
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import time
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cube.engine.attempt import Outcome
+from cube.engine.journal import Journal
+from cube.engine.page import page
 from cube.grid import Unit
-from cube.pyramids.overviews import Step
+
+if TYPE_CHECKING:
+    from cube.pyramids.overviews import Step
 
 
 @dataclass
@@ -35,37 +44,73 @@ class Report:
     folder: Path
     title: str
     cube: str
+    name: str = "build"
     done: int = 0
     total: int = 0
-    cells: int = 0  # 50 m cells of the units built now, counted once for every source
+    cells: int = 0  # 50 m cells done now; of a build, counted once for every source
+    release: str | None = None
     failed: list[dict[str, Any]] = field(default_factory=list)
     ended: str = "complete"
+    steps: dict[str, float] = field(default_factory=dict)  # seconds of workers by step, of every receipt that tells
     _rows: dict[str, _Row] = field(default_factory=dict)
     _squares: dict[str, int] = field(default_factory=lambda: {"all": 0, "ready": 0, "built": 0, "failed": 0, "waiting": 0})
+    _map: dict[Unit, dict[str, str]] = field(default_factory=dict)  # state of each layer of a unit
+    _slow: dict[str, float] = field(default_factory=dict)  # seconds of the units done now
     _started: float = field(default_factory=time.time)
 
-    def expect(self, layer: str, units: int, ready: int) -> None:
-        """Announce the units of a layer, of which `ready` have a valid receipt."""
-        self._rows[layer] = _Row(units, ready)
-        self.total += units
-        self.done += ready
+    @property
+    def journal(self) -> Journal:
+        """The log of the run."""
+        return Journal(self.folder / f"{self.name}.jsonl")
+
+    def expect(self, layer: str, units: Sequence[Unit], ready: Collection[str]) -> None:
+        """Announce the units of a layer; those named in `ready` have a valid receipt."""
+        done = [unit.name in ready for unit in units]
+        self._rows[layer] = _Row(len(units), sum(done))
+        self.total += len(units)
+        self.done += sum(done)
+        for unit, is_ready in zip(units, done, strict=True):
+            self._map.setdefault(unit, {})[layer] = "ready" if is_ready else "missing"
 
     def expect_squares(self, count: int) -> None:
         """Announce the squares of all overviews."""
         self._squares["all"] = count
         self.total += count
 
-    def unit(self, layer: str, unit: Unit, outcome: Outcome[Any, Any]) -> None:
-        """Note how a unit ended."""
+    def begin(self, where: str = "this process", dashboard: str | None = None) -> None:
+        """Log that the work begins, once everything expected is announced."""
+        rows = self._rows.values()
+        self.journal.write(
+            "begin", title=self.title, cube=self.cube, units=sum(r.units for r in rows), ready=sum(r.ready for r in rows),
+            squares=self._squares["all"], where=where, dashboard=dashboard,
+        )  # fmt: skip
+
+    def add_steps(self, steps: Mapping[str, float]) -> None:
+        """Add the seconds by step that a receipt tells."""
+        for step, seconds in steps.items():
+            self.steps[step] = self.steps.get(step, 0.0) + seconds
+
+    def unit(self, layer: str, unit: Unit, outcome: Outcome[Any, Any], seconds: float = 0.0, cells: int = 0,
+             steps: Mapping[str, float] | None = None) -> None:  # fmt: skip
+        """Note how a unit ended; of one that was built the seconds of its worker (all, and by step) and its cells."""
         row = self._rows[layer]
         self.done += 1
-        if outcome.error is None and outcome.result is not None:
+        built = outcome.error is None
+        self._map.setdefault(unit, {})[layer] = "built" if built else "failed"
+        if built:
             row.built += 1
-            row.seconds += outcome.result.seconds
-            self.cells += unit.cells**2
+            row.seconds += seconds
+            self.cells += cells
+            self._slow[unit.name] = self._slow.get(unit.name, 0.0) + seconds
+            self.add_steps(steps or {})
         else:
             row.failed += 1
             self._fail(layer, unit.name, str(outcome.error), outcome.tries, outcome.details)
+        rounded = {step: round(value, 3) for step, value in (steps or {}).items()}
+        self.journal.write(
+            "unit", layer=layer, unit=unit.name, state="built" if built else "failed", tries=outcome.tries, error=outcome.error,
+            seconds=round(seconds, 3) if built else None, cells=cells if built else None, steps=rounded,
+        )  # fmt: skip
 
     def square(self, step: Step) -> None:
         """Note how a square of the overviews ended."""
@@ -73,10 +118,13 @@ class Report:
         self.done += 1
         if step.error is not None:
             self._fail(f"overviews of {layer}", step.square.name, step.error, 1, "")
-        if step.waits:
+        if step.waits and layer in self._rows:
             self._rows[layer].squares_waiting += 1
         state = "failed" if step.error else "waiting" if step.waits else "built" if step.built else "ready"
         self._squares[state] += 1
+        if state != "ready":
+            self.journal.write("square", layer=layer, square=step.square.name, level=step.square.level, state=state,
+                               error=step.error)  # fmt: skip
 
     def _fail(self, layer: str, name: str, error: str, tries: int, details: str) -> None:
         row = {"layer": layer, "unit": name, "error": error, "tries": tries}
@@ -93,9 +141,10 @@ class Report:
         ]
 
     def speed(self) -> str:
-        """Cells a second until now, as text behind what is being done; empty before the first unit."""
+        """Cells a second until now and failures, as text behind what is being done; empty before there is either."""
         seconds = time.time() - self._started
-        return f", {self.cells / seconds:,.0f} cells/s" if self.cells else ""
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return (f", {self.cells / seconds:,.0f} cells/s" if self.cells else "") + failed
 
     def document(self) -> dict[str, Any]:
         """The report as JSON takes it: counts, seconds, cells of 50 m, and every failure with its sentence."""
@@ -104,7 +153,9 @@ class Report:
         return {
             "title": self.title,
             "cube": self.cube,
+            "run": self.name,
             "ended": self.ended,
+            "release": self.release,
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._started)),
             "seconds": round(seconds, 3),
             "units": {
@@ -116,6 +167,7 @@ class Report:
             "squares": self._squares,
             "cells": self.cells,
             "cells_per_second": round(self.cells / seconds) if seconds else 0,
+            "steps": {step: round(value, 3) for step, value in self.steps.items()},
             "layers": {name: vars(row) | {"seconds": round(row.seconds, 3)} for name, row in self._rows.items()},
             "failures": self.failed,
         }
@@ -128,9 +180,17 @@ class Report:
             self.ended = "interrupted" if issubclass(kind, KeyboardInterrupt) else f"{error}"
         elif self.failures:
             self.ended = "with failures"
+        document = self.document()
+        self.journal.write("end", ended=self.ended, seconds=document["seconds"], cells=self.cells, failed=len(self.failed),
+                           release=self.release)  # fmt: skip
         # Where the run ends on a full disk, there may be no room for its report either: the first error is the news.
         with suppress(OSError) if kind is not None else nullcontext():
             self.folder.mkdir(parents=True, exist_ok=True)
-            partial = self.folder / ".build.json.partial"
-            partial.write_text(json.dumps(self.document(), indent=1) + "\n", encoding="utf-8")
-            os.replace(partial, self.folder / "build.json")
+            _replace(self.folder / f"{self.name}.json", json.dumps(document, indent=1) + "\n")
+            _replace(self.folder / f"{self.name}.html", page(document, self._map, self._slow))
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

@@ -79,6 +79,13 @@ class Workers:
         return 1 if self.distributed else None
 
     @property
+    def where(self) -> str:
+        """Where tasks run, for a log."""
+        if not self.distributed:
+            return "this process"
+        return self._asked.address or f"{self._asked.kind} cluster"
+
+    @property
     def dashboard(self) -> str | None:
         """Address of dask's dashboard, once the workers are open."""
         return None if self._client is None else str(self._client.dashboard_link)
