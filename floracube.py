@@ -182,21 +182,41 @@ def publish(
     cube: CUBE,
     release: Annotated[str | None, typer.Argument(help="Release to follow.")] = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the release before.")] = False,
+    values: Annotated[bool, typer.Option("--values", help="Read all values first, as `check --values` does.")] = False,
 ) -> None:
-    """Let readers follow a release of CUBE."""
+    """Let readers follow a release of CUBE if it keeps its promises; exit code 1, and nothing changed, if one is broken."""
+    from cube import publishing
     from cube.errors import CubeError
     from cube.storage import releases
     from cube.storage.store import open_cube
 
     if (release is None) == (not rollback):
         raise CubeError("publish: give either the name of a release or --rollback.")
-    opened = open_cube(cube, writable=True)
-    if rollback:
-        release = releases.rollback(opened)
+    if release is None:
+        release = releases.rollback(open_cube(cube, writable=True))
     else:
-        assert release is not None
-        releases.publish(opened, release)
+        followed, document = publishing.publish(cube, release, values)
+        for sentence in publishing.broken(document):
+            say.print(f"broken: {sentence}", style="red", highlight=False, markup=False)
+        if not followed:
+            say.print(f"Release {release} is not published; readers of {cube} follow what they followed.", highlight=False)
+            raise typer.Exit(1)
     say.print(f"Readers of {cube} follow release {release}.", highlight=False)
+
+
+@app.command(epilog="Example: `floracube gc demo-out/cube.zarr --dry-run`")
+def gc(
+    cube: CUBE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell, and remove nothing.")] = False,
+    keep: Annotated[list[str] | None, typer.Option(help="A version to keep though no release names it; may repeat.")] = None,
+    forget: Annotated[list[str] | None, typer.Option(help="First remove this release; may repeat.")] = None,
+) -> None:
+    """Remove versions and receipts of CUBE that no release names and no run holds, and what kills left."""
+    from cube import garbage
+    from cube.storage.store import open_cube
+
+    collected = garbage.collect(open_cube(cube, writable=True), dry_run, tuple(keep or ()), tuple(forget or ()))
+    print(collected.text() + ("\nA dry run: nothing was removed." if dry_run else ""))
 
 
 @app.command(epilog="Example: `floracube info demo-out/cube.zarr --json`")

@@ -32,6 +32,7 @@ def describe(url: str) -> dict[str, Any]:
         "inputs": _inputs(cube, len(units), len(squares)),
         "products": _products(cube),
         "releases": cube.list_json("releases"),
+        "made": {name: cube.read_json(f"releases/{name}.json") for name in cube.list_json("releases")},
         "current": releases.current(cube)["name"],
     }
 
@@ -79,7 +80,8 @@ def _bytes(cube: CubeStore, path: str) -> int | None:
     return sum(file.stat().st_size for file in (folder / path).rglob("*") if file.is_file())
 
 
-def _size(count: int | None) -> str:
+def size_text(count: int | None) -> str:
+    """Bytes with three figures and a unit, such as `1.25 GB`; nothing where they are not known."""
     if count is None:
         return ""
     size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
@@ -105,11 +107,14 @@ def text(document: dict[str, Any]) -> str:
     ]
     order = sorted(document["inputs"].items(), key=lambda item: list(RESOLUTIONS).index(item[1]["resolution"]))
     for name, row in order:
-        lines.append(f"    {name:<16} {row['resolution']:>4}  {_size(row['bytes']):>8}  {_progress(row, document['units'])}")
+        lines.append(f"    {name:<16} {row['resolution']:>4}  {size_text(row['bytes']):>8}  {_progress(row, document['units'])}")
     lines.append("  products:" if document["products"] else "  products: none yet")
     for product, versions in document["products"].items():
         for version, row in versions.items():
             used = f", in release {', '.join(row['releases'])}" if row["releases"] else ", in no release"
-            lines.append(f"    {product:<12} {version:<8} {_size(row['bytes']):>8}  {_progress(row, row['units'])}{used}")
+            lines.append(f"    {product:<12} {version:<8} {size_text(row['bytes']):>8}  {_progress(row, row['units'])}{used}")
+    for name, release in document["made"].items():
+        held = ", ".join(f"{product} {version}" for product, version in release.get("products", {}).items())
+        lines.append(f"    release {name}: {held} (made {release.get('created', 'at an unknown time')})")
     lines.append(f"  releases: {', '.join(document['releases']) or 'none'}; readers follow {document['current'] or 'none'}")
     return "\n".join(lines)

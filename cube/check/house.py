@@ -90,6 +90,23 @@ class House:
     """A cube with all of its leaf groups, read once."""
 
     cube: CubeStore
+    release: str | None = None  # ask of what this release names alone: other versions may be in the making
+
+    @cached_property
+    def products(self) -> dict[str, str]:
+        """Version by product of the release that is asked of, else of the one that readers follow."""
+        if self.release is None:
+            return dict(releases.current(self.cube)["products"]) if self.cube.read_json(releases.CURRENT) else {}
+        return dict((self.cube.read_json(f"releases/{self.release}.json") or {}).get("products", {}))
+
+    def table(self, product: str, version: str | None = None) -> dict[str, Any]:
+        """The table of species or habitats of a version, else of the release that is asked of, else that which readers use.
+
+        `{}` where there is none.
+        """
+        held = version or (self.products.get(product) if self.release else None)
+        path = releases.table_of(self.cube, product, held) if held else f"tables/{product}"
+        return self.cube.read_table(path) if self.cube.has(path) else {}
 
     @cached_property
     def leaves(self) -> list[Leaf]:
@@ -114,7 +131,8 @@ class House:
 
     def versions(self, product: str) -> list[str]:
         """Versions of a product that are there."""
-        return self.cube.groups(f"products/{product}")
+        held = self.cube.groups(f"products/{product}")
+        return held if self.release is None else [version for version in held if version == self.products.get(product)]
 
     def levels(self, base: str) -> list[int]:
         """Pyramid levels that are there below `base`."""

@@ -95,12 +95,10 @@ def _disorder(ids: Array, chance: Array) -> Iterator[tuple[str, int]]:
 @promise_of_values
 def sensitive_species(house: House) -> Iterator[Finding]:
     """A sensitive species has one value in each of its squares of 1 or 10 km, in its map and in the composition."""
-    if not house.cube.has("tables/species"):
-        return
-    table = house.cube.read_table("tables/species")
-    sides = np.nan_to_num(np.asarray(table.get("sensitive_km", np.zeros(0)), float)).astype(int)
-    kept = {str(name): int(km) for name, km in zip(table.get("scientific_name", []), sides, strict=False) if km > 0}
     for version in house.versions("species"):
+        table = house.table("species", version)
+        sides = np.nan_to_num(np.asarray(table.get("sensitive_km", np.zeros(0)), float)).astype(int)
+        kept = {str(name): int(km) for name, km in zip(table.get("scientific_name", []), sides, strict=False) if km > 0}
         group, composition = releases.group_of("species", version), releases.group_of("composition", version)
         names = [str(name) for name in np.asarray(house.cube.array(f"{group}/species")[:])]
         some = [(index, name, kept[name]) for index, name in enumerate(names) if name in kept]
@@ -134,12 +132,12 @@ def _leaks(values: Array, held: NDArray[np.bool_], km: int) -> int:
 @promise_of_values
 def habitat_levels(house: House) -> Iterator[Finding]:
     """Habitat classes belong to their level, and certain ones to their parents."""
-    if not house.cube.has("tables/habitats"):
-        return
-    table = {name: [str(value) for value in column] for name, column in house.cube.read_table("tables/habitats").items()}
-    row = {code: i for i, code in enumerate(table["code"])}
-    parent = np.array([row.get(code, -1) for code in table.get("parent", [""] * len(row))])
     for version in house.versions("habitats"):
+        table = {name: [str(value) for value in column] for name, column in house.table("habitats", version).items()}
+        if not table:
+            continue
+        row = {code: i for i, code in enumerate(table["code"])}
+        parent = np.array([row.get(code, -1) for code in table.get("parent", [""] * len(row))])
         group = releases.group_of("habitats", version)
         leaf = house.leaf(group)
         if leaf is None:

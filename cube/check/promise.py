@@ -73,13 +73,15 @@ def registered() -> dict[str, Promise]:
     return PROMISES
 
 
-def check(url: str, values: bool = False) -> dict[str, Any]:
+def check(url: str, values: bool = False, release: str | None = None) -> dict[str, Any]:
     """Ask every promise of the cube at `url`; those that read values only if `values`. Raises `CubeError` without a cube.
+
+    With a `release`, of the products only what it names is asked: other versions may be in the making.
 
     The answer is `{"cube", "kept", "promises": [{"name", "sentence", "kept", "findings"}]}`; `kept` of a promise is None
     where it was not asked.
     """
-    house = House(open_cube(url))
+    house = House(open_cube(url), release)
     rows = []
     for one in registered().values():
         asked = values or not one.reads_values

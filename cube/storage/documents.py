@@ -173,6 +173,29 @@ class Documents:
             orphan.unlink(missing_ok=True)
         return len(orphans)
 
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders directly in `folder`, sorted, whatever is in them; empty where it does not exist."""
+        filesystem, base = self._files
+        try:
+            found = filesystem.ls(f"{base}/{folder}", detail=True, refresh=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        names = (str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in found if entry["type"] == "directory")
+        return sorted(names)
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of every file or object below `folder`, by its path there; empty where it does not exist."""
+        filesystem, base = self._files
+        found = filesystem.find(f"{base}/{folder}", detail=True)
+        return {str(path).split(f"{folder}/", 1)[-1]: int(entry["size"]) for path, entry in found.items()}
+
+    def remove_tree(self, path: str) -> None:
+        """Remove a folder with all that is in it, or one file; nothing where it is not there."""
+        self._refuse_if_read_only()
+        filesystem, base = self._files
+        with suppress(FileNotFoundError):
+            filesystem.rm(f"{base}/{path}", recursive=True)
+
     def _list(self, folder: str) -> list[str]:
         """Names in `folder` as the store says them now; raises `CubeError` for a web server that lists no folders."""
         filesystem, base = self._files

@@ -66,6 +66,12 @@ def held(cube: Documents, stage: str) -> Iterator[Callable[[], None]]:
                 cube.remove_json(name)
 
 
+def holder(cube: Documents, stage: str) -> str | None:
+    """Who holds the lock of `stage` now, as `process 12 on host`; None where nobody living does."""
+    document = cube.read_json(f"locks/{stage}.json")
+    return f"process {document['pid']} on {document['host']}" if document is not None and _alive(document) else None
+
+
 def _is_mine(document: Any, mine: dict[str, Any]) -> bool:
     return document is not None and document.get("token") == mine["token"]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cube import publishing
 from cube.config import Config
 from cube.engine.build import require_complete
 from cube.engine.workers import Workers, run
@@ -96,8 +97,11 @@ def predict(
                     progress(len(units), len(units), cells, f"overviews {step.square.name}")
     if not failures:
         releases.write_release(cube, name, versions, _provenance(config, model, bounds, inputs))
+        if not cube.has("tables/species"):  # the first maps of a cube can be read before they are published
+            releases.adopt_tables(cube, versions)
         if publish:
-            releases.publish(cube, name)
+            _, document = publishing.publish(cube.url, name)
+            failures += [f"release {name} is not published: {sentence}" for sentence in publishing.broken(document)]
     return Outcome(name, len(todo), cells, clipped, failures)
 
 
@@ -141,17 +145,17 @@ def _make_products(cube: CubeStore, config: Config, model: Model, versions: dict
     area = {**about, "reference_area_m2": config.predict.area_m2}
     names = model.ensemble.species
     ids = np.arange(len(names), dtype=np.int32)
-    cube.write_table(
-        "tables/species", {"species_id": ids, "scientific_name": np.asarray(names, object), **model.traits}, "species",
-        traits_attributes(),
-    )  # fmt: skip
     products.make_species(cube, versions["species"], names, model.ensemble.scale, config.predict.area_m2, about)
+    columns = {"species_id": ids, "scientific_name": np.asarray(names, object), **model.traits}
+    own = f"products/species/{versions['species']}/{releases.TABLE}"
+    releases.ensure_table(cube, own, columns, releases.TABLED["species"], traits_attributes())
     products.make_composition(cube, versions["composition"], area)
     products.make_indicators(cube, versions["indicators"], applicable(model.plan.available), area)
     if model.habitats is not None:
-        cube.write_table("tables/habitats", model.habitats.table, "habitat")
         title = config.habitats.title if config.habitats else "Habitat"
         products.make_habitats(cube, versions["habitats"], model.habitats.flags(), title, about)
+        own = f"products/habitats/{versions['habitats']}/{releases.TABLE}"
+        releases.ensure_table(cube, own, model.habitats.table, releases.TABLED["habitats"])
 
 
 def _provenance(config: Config, model: Model, bounds: tuple[int, ...], inputs: str) -> dict[str, Any]:

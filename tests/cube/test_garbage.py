@@ -1,0 +1,132 @@
+"""Garbage collection removes what no release names and no run holds, and nothing that a release names, whatever there is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+import floracube
+from cube.errors import CubeError
+from cube.garbage import collect
+from cube.grid import Region
+from cube.storage import lock, releases
+from cube.storage.store import CubeStore, create_cube
+from tests.support.good_cube import copy_of
+
+REGION = Region(4450, 2650, 4460, 2660, 10)
+VERSIONS = ("v1", "v2", "v3")
+SOME = st.dictionaries(st.sampled_from(releases.PRODUCTS), st.sampled_from(VERSIONS), min_size=1)
+
+
+def files(cube: CubeStore) -> dict[str, Any]:
+    """Every file of a cube with its content."""
+    filesystem, base = cube._files
+    return {str(p).split(f"{base}/", 1)[-1]: filesystem.cat_file(p) for p in filesystem.find(base)}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(SOME, max_size=3),
+    st.sets(st.tuples(st.sampled_from(releases.PRODUCTS), st.sampled_from(VERSIONS))),
+    st.sets(st.sampled_from(VERSIONS)), st.sets(st.sampled_from(VERSIONS)), st.sets(st.sampled_from(VERSIONS)),
+)  # fmt: skip
+def test_what_a_release_names_or_a_run_holds_stays_and_the_rest_goes(
+    named: list[dict[str, str]], held: set[tuple[str, str]], ledgers: set[str], running: set[str], dead: set[str]
+) -> None:
+    cube = create_cube(f"memory://{uuid.uuid4().hex}.zarr", REGION, "t")
+    for product, version in held | {pair for release in named for pair in release.items()}:
+        for part in ("zarr.json", "0/occurrence/zarr.json", "0/occurrence/c/0/0/0"):
+            cube.write_json(f"products/{product}/{version}/{part}", [product, version])
+    for version in ledgers:
+        cube.write_json(f"ledger/predict/{version}/10kmE445N265.json", {"inputs": "x"})
+        cube.write_json(f"ledger/predict/{version}/overviews/20kmE444N264.json", {"inputs": "x"})
+    cube.write_json("ledger/inputs/elevation/10kmE445N265.json", {})
+    for number, release in enumerate(named):
+        cube.write_json(f"releases/r{number}.json", {"products": release})
+    for version in running | dead:
+        owner = lock._document()
+        cube.write_json(f"locks/predict/{version}.json", owner if version in running else {**owner, "born": "another boot 7"})
+    before = files(cube)
+
+    told = collect(cube, dry_run=True)
+    assert files(cube) == before
+    done = collect(cube)
+    after = files(cube)
+    assert [one.path for one in told.garbage] == [one.path for one in done.garbage]
+    pairs = {pair for release in named for pair in release.items()}
+
+    def stays(path: str) -> bool:
+        parts = path.split("/")
+        if parts[0] == "products" and len(parts) > 3:
+            return (parts[1], parts[2]) in pairs or parts[2] in running
+        if parts[:2] == ["ledger", "predict"]:
+            return parts[2] in {v for _, v in pairs} or parts[2] in running
+        return True
+
+    wanted = {path: content for path, content in before.items() if stays(path) and not path.startswith("locks/")}
+    assert {path: content for path, content in after.items() if not path.startswith("locks/")} == wanted
+    assert {p for p in before if p.startswith("locks/") and p.split("/")[-1][:2] in running} <= set(after)
+    assert done.size == sum(len(before[p]) for p in set(before) - set(wanted) if not p.startswith("locks/"))
+
+
+def test_a_damaged_release_lets_nothing_be_removed(tmp_path: Path) -> None:
+    cube = create_cube(str(tmp_path / "c.zarr"), REGION, "t")
+    cube.write_json("products/species/v1/zarr.json", {})
+    cube.write_json("releases/a.json", {})
+    (tmp_path / "c.zarr/releases/a.json").write_text('{"products": {"spec')
+    with pytest.raises(CubeError, match=r"a\.json: this is no whole JSON"):
+        collect(cube)
+    assert (tmp_path / "c.zarr/products/species/v1/zarr.json").exists()
+
+
+def test_what_kills_left_goes_and_the_good_cube_stays(good_cube: CubeStore, tmp_path: Path) -> None:
+    cube = copy_of(good_cube, tmp_path)
+    root = Path(cube.url)
+    before = files(cube)
+    assert collect(cube).garbage == []
+    old, fresh = root / "inputs/50m/.slope.partial", root / "products/species/v1/.x.partial"
+    for orphan in (old, fresh):
+        orphan.write_bytes(b"12345")
+    os.utime(old, (time.time() - 3600,) * 2)
+    # A unit that a kill cut off: no receipt, half a shard. Another has a receipt: that is damage, and not garbage.
+    half, damaged = root / "inputs/50m/elevation/c/0/1", root / "inputs/50m/footprint/c/0/0/1"
+    shutil.copy(half, tmp_path / "whole")
+    receipt = next((root / "ledger/inputs/elevation").glob("10kmE481*.json"))
+    receipt.unlink()
+    assert [one.path for one in collect(cube, dry_run=True).garbage] == ["inputs/50m/.slope.partial"]
+    for shard in (half, damaged):
+        shard.write_bytes(shard.read_bytes()[:-3])
+    with lock.held(cube, "inputs"):
+        assert collect(cube).garbage == []
+    done = collect(cube)
+    assert {one.path: one.size for one in done.garbage} == {
+        "inputs/50m/.slope.partial": 5, "inputs/50m/elevation/c/0/1": (tmp_path / "whole").stat().st_size - 3
+    }  # fmt: skip
+    gone = {"inputs/50m/elevation/c/0/1", str(receipt.relative_to(root))}
+    changed = {"inputs/50m/footprint/c/0/0/1", "products/species/v1/.x.partial"}
+    after = files(cube)
+    assert {p: c for p, c in after.items() if p not in changed} == {p: c for p, c in before.items() if p not in changed | gone}
+
+
+def test_a_release_is_forgotten_unless_readers_may_need_it(good_cube: CubeStore, tmp_path: Path) -> None:
+    cube = copy_of(good_cube, tmp_path)
+    shutil.copytree(Path(cube.url) / "products/indicators/v1", Path(cube.url) / "products/indicators/v2")
+    releases.write_release(cube, "second", {"indicators": "v2"}, {})
+    run = CliRunner().invoke(floracube.app, ["gc", cube.url, "--forget", "second", "--dry-run"])
+    assert run.exit_code == 0, run.output
+    assert "products/indicators/v2" in run.output
+    assert "dry run" in run.output
+    assert cube.list_json("releases") == ["first", "second"]
+    assert collect(cube, keep=("v2",), forget=("second",)).garbage == []
+    assert [one.path for one in collect(cube).garbage] == ["products/indicators/v2"]
+    with pytest.raises(CubeError, match="'first' is the release which readers follow"):
+        collect(cube, forget=("first",))
