@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from inference.data.records import Records
 from inference.data.samples import Surveys
 
 ROLES: Final = ("train", "stop", "calibrate", "test")
@@ -85,3 +86,61 @@ def clear_of(surveys: Surveys, keep: NDArray[np.bool_], distance_m: float) -> ND
     clear = keep.copy()
     clear[keep] = nearest > distance_m
     return clear
+
+
+def roles_at(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    surveys: Surveys,
+    roles: NDArray[np.str_],
+    block_km: float,
+    shares: Mapping[str, float] = SHARES,
+    seed: int = 0,
+) -> NDArray[np.str_]:
+    """(n,) role of the block that holds each point (x, y) metres, as `assign_roles` gave it to the surveys there.
+
+    `roles` are those of the surveys, by the same block size, shares and seed; blocks without a survey are hashed.
+    """
+    at = np.floor(np.stack([x, y], 1) / (block_km * 1000)).astype(np.int64)
+    blocks, inverse = np.unique(at, axis=0, return_inverse=True)
+    hashes = np.array([_hash(block, seed) for block in blocks])
+    edges = np.cumsum([shares.get(role, 0.0) for role in ROLES])
+    names = np.asarray(ROLES)[np.minimum(np.searchsorted(edges, hashes, side="right"), len(ROLES) - 1)]
+    where = {tuple(block): i for i, block in enumerate(blocks.tolist())}
+    for block, role in zip(block_index(surveys, block_km).tolist(), roles, strict=True):
+        if tuple(block) in where:
+            names[where[tuple(block)]] = role
+    return np.asarray(names[inverse.ravel()])
+
+
+def record_roles(
+    records: Records,
+    surveys: Surveys,
+    roles: NDArray[np.str_],
+    block_km: float,
+    reach_m: float,
+    shares: Mapping[str, float] = SHARES,
+    seed: int = 0,
+    po_allowed: bool = False,
+) -> tuple[NDArray[np.str_], Records]:
+    """(role of each record, the records with the background of training blocks alone).
+
+    Records of blocks that are held out are withheld with the surveys there: what lies in stop blocks helps to stop, what
+    lies in calibrate and test blocks is not used. A training record within `reach_m` of any place of another role becomes
+    "none". `po_allowed`: all records train, as in GeoPlant's benchmark.
+    """
+    if po_allowed:
+        return np.full(len(records), "train"), records
+    found = roles_at(records.x, records.y, surveys, roles, block_km, shares, seed)
+    train = found == "train"
+    if reach_m > 0 and train.any():
+        away, held = roles != "train", ~train
+        other = np.concatenate([np.stack([surveys.x, surveys.y], 1)[away], np.stack([records.x, records.y], 1)[held]])
+        if len(other):
+            nearest, _ = cKDTree(other).query(np.stack([records.x, records.y], 1)[train])
+            found[np.flatnonzero(train)[nearest <= reach_m]] = "none"
+    if len(records.background):
+        far = roles_at(records.background_x, records.background_y, surveys, roles, block_km, shares, seed) != "train"
+        if not far.all():
+            records = records.without_background(far)
+    return found, records

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from cube.errors import ModelError
 from inference.calibration.calibrate import fit_calibration
+from inference.data.records import Records
 from inference.data.samples import MODALITIES, Predictors, Surveys
 from inference.evaluation.metrics import species_auc
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import DeepSDM, ModelSpec
 from inference.network.ensemble import Ensemble
-from inference.network.normalisation import set_normalisation
-from inference.training.likelihood import cloglog
+from inference.training.assembly import Assembly
+from inference.training.joint import JointObjective, RecordRows
+from inference.training.likelihood import REFERENCE_AREA_M2
 from inference.training.loop import fit_member, steps_of
-from inference.training.objective import Roles, SurveyObjective, SurveyRows
+from inference.training.objective import Roles, SurveyRows
 from inference.training.options import TrainOptions
 
 Report = Callable[[int, int, str], None]  # steps done, steps in all, a line for the person who waits
@@ -34,6 +36,8 @@ class Trained:
     metrics: dict[str, float]
     options: TrainOptions
     history: list[dict[str, float]] = field(default_factory=list)
+    statement: str = "probability"  # or "relative intensity", where no survey says how common plants are
+    reporting: NDArray[np.float32] | None = None  # (S,) log reporting rates, mean 0
 
 
 def spec_for(predictors: Predictors, surveys: Surveys, **shape: Any) -> ModelSpec:
@@ -76,44 +80,71 @@ def train(
     roles: Roles | None = None,
     progress: Report = _quiet,
     blocks: NDArray[np.int64] | None = None,
+    *,
+    records: Records | None = None,
+    record_predictors: Predictors | None = None,
+    record_roles: Roles | None = None,
+    family: Sequence[str] | NDArray[np.str_] | None = None,
 ) -> Trained:
-    """Train an ensemble on surveys (row for row with `predictors`).
+    """Train an ensemble on surveys (row for row with `predictors`), on records, or on both as `options.likelihood` says.
 
     `spec`: `spec_for(predictors, surveys)` by default. `roles` (n,): of `blocks.assign_roles`; without it all rows
     train, nothing stops early and nothing is calibrated. `blocks` (n,): spatial block of each survey, which calibration
-    leaves out in turn. The same seed gives the same weights on a CPU.
+    leaves out in turn. `records` read rows of `record_predictors`; `record_roles` are of `blocks.record_roles`, and
+    `family` (S,) is what reporting rates are shrunk towards. Without surveys (no rows, or `records_only`) the model's numbers
+    are relative intensities and nothing is calibrated. The same seed gives the same weights on a CPU.
     Raises: ModelError where rows, species or modalities do not match.
     """
     options = options or TrainOptions()
-    spec = spec or spec_for(predictors, surveys)
+    spec = spec or spec_for(predictors if len(surveys) or record_predictors is None else record_predictors, surveys)
     if spec.species != len(surveys.species):
         raise ModelError(f"The model's spec has {spec.species} species, the surveys {len(surveys.species)}.")
     if options.threads:
         torch.set_num_threads(options.threads)
-    data = SurveyRows(predictors, surveys, np.full(len(surveys), "train") if roles is None else roles)
-    steps = steps_of(SurveyObjective(data, spec, options), options)
-    nets, history = [], []
+    data = Assembly(predictors, surveys, roles, spec, options, records, record_predictors, record_roles, family)
+    nets, history, gammas = [], [], []
     with torch.random.fork_rng(devices=[]):
         for member in range(options.members):
             seed = 1000 * options.seed + member
             torch.manual_seed(seed)
             net = DeepSDM(spec)
-            set_normalisation(net, predictors, data.train, data.covariates)
-            start = cloglog(data.prevalence()) - 0.2 * data.log_ratio[data.train].mean()
-            with torch.no_grad():
-                net.species_bias.copy_(torch.from_numpy(start.astype(np.float32)))
+            gamma = data.begin(net)
             net.to(options.device)
-            tell = _member_of(progress, member * steps, options.members * steps)
-            history += fit_member(net, SurveyObjective(data, spec, options), options, seed, tell)
+            phases = data.phases(gamma, options.device)
+            steps = [steps_of(objective, own) for objective, own in phases]
+            done = member * sum(steps)
+            for (objective, own), length in zip(phases, steps, strict=True):
+                tell = _member_of(progress, done, options.members * sum(steps))
+                history += fit_member(net, objective, own, seed, tell)
+                done += length
+                if isinstance(objective, JointObjective):
+                    gammas.append(objective.reporting.gamma.detach().cpu().numpy())
             nets.append(net.to("cpu"))
     ensemble = Ensemble(spec, nets, surveys.species)
-    ensemble.median_area_m2.fill_(data.median_m2)
-    return Trained(ensemble, _finish(ensemble, data, blocks), options, history)
+    metrics = _finish(ensemble, data.surveys, blocks) if data.surveys is not None and data.learns_from_surveys else {}
+    if data.surveys is None or not data.learns_from_surveys:
+        assert data.records is not None
+        _ceilings_of_records(ensemble, data.records)
+    if data.records is not None:
+        metrics |= {"records": float(len(data.records.records)), "records_train": float(len(data.records.train))}
+    rates = np.mean(gammas, 0).astype(np.float32) if gammas and data.learns_from_surveys else None
+    return Trained(ensemble, metrics, options, history, data.statement, rates)
+
+
+def _ceilings_of_records(ensemble: Ensemble, data: RecordRows) -> None:
+    """Ceilings of relative intensities from the places of the training records."""
+    rows = np.unique(data.records.row[data.train])
+    places = data.predictors.subset(np.sort(np.random.default_rng(0).permutation(rows)[:10_000]))
+    year, area = np.full(len(places), data.middle_year), np.full(len(places), REFERENCE_AREA_M2)
+    eta = predict_surveys(ensemble, places, year, area, calibrated=False)
+    top = 1 - np.exp(-np.exp(np.clip(eta, -25, 4)))
+    ensemble.ceiling.copy_(torch.from_numpy(np.clip(1.5 * top.max(0), 1e-3, 1.0).astype(np.float32)))
 
 
 def _finish(ensemble: Ensemble, data: SurveyRows, blocks: NDArray[np.int64] | None) -> dict[str, float]:
     """Calibrate, fix the species' ceilings, and measure; returns the metrics."""
     surveys = data.surveys
+    ensemble.median_area_m2.fill_(data.median_m2)
     eta = predict_surveys(ensemble, data.predictors, surveys.year, surveys.area_m2, calibrated=False)
     weight = surveys.place_weight
     part = data.calibrate

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Likelihood = Literal[
+    "joint", "thinned_poisson", "target_group", "assume_negative", "full_weighting", "pretrain", "surveys_only", "records_only"
+]
+Schedule = Literal["one_cycle", "cosine", "plateau"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -20,4 +27,16 @@ class TrainOptions:
     patience: int = 6  # evaluations on the stop blocks without gain
     seed: int = 0
     threads: int | None = None  # None: torch's own choice
-    device: str = "cpu"
+    device: str = "auto"  # auto (a GPU where there is one), cpu, cuda or cuda:1
+    schedule: Schedule = "one_cycle"
+    precision: Precision = "auto"  # of the forward pass: bfloat16 on a GPU that has it, else float32
+    accumulate: int = 1  # batches of one step: a large batch on a small GPU
+    loaders: int | None = None  # threads that read batches ahead; None: 4 for a GPU or samples on disk, else 0
+    checkpoint_seconds: float = 120.0  # between states that a killed training goes on from
+    memory_gb: float = 8.0  # samples that would not fit are cut once to disk
+    # where there are records (`joint.py`):
+    likelihood: Likelihood = "joint"
+    record_weight: float = 1.0  # of a record against what its likelihood says
+    reporting_rate: float = 0.03  # learning rate of reporting rates
+    thinning: tuple[str, ...] = ()  # columns that effort may follow, thinned_poisson only; (): those of joint.THINNING
+    po_allowed: bool = False  # records of held-out blocks train too, as GeoPlant does
