@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cube.errors import ModelError
 from cube.grid import CELL, COARSE, Region, Unit
 from cube.inputs import INPUTS
 from cube.layers import COMPOSITION, NO_SPECIES, RANKS, habitat_entropy, habitat_probability
@@ -42,6 +43,7 @@ class Job:
     area_m2: float
     block: int
     inputs: str
+    model_hash: str
     threads: int | None = None
 
     @property
@@ -70,9 +72,19 @@ class Cells:
 
 
 @lru_cache(maxsize=2)
-def _opened(cube_url: str, model_path: str) -> tuple[CubeStore, Model]:
-    # Once per worker process: the model is loaded when the first unit arrives.
-    return open_cube(cube_url, writable=True), load_model(model_path)
+def _loaded(cube_url: str, model_path: str, model_hash: str) -> tuple[CubeStore, Model]:
+    model = load_model(model_path)
+    if model.hash != model_hash:
+        raise ModelError(
+            f"{model_path}: the model that this worker sees is another one than the run began with; give all machines the same"
+            " folder, and do not train into it while it predicts."
+        )
+    return open_cube(cube_url, writable=True), model
+
+
+def opened(job: Job) -> tuple[CubeStore, Model]:
+    """The cube and the model of a job, once per worker process: a worker may live longer than one run and one model."""
+    return _loaded(job.cube_url, job.model_path, job.model_hash)
 
 
 def run_unit(job: Job, unit: Unit) -> dict[str, Any]:
@@ -83,7 +95,7 @@ def run_unit(job: Job, unit: Unit) -> dict[str, Any]:
     if job.threads:
         torch.set_num_threads(job.threads)
     started = time.perf_counter()
-    cube, model = _opened(job.cube_url, job.model_path)
+    cube, model = opened(job)
     window = read_window(cube, unit, model.recipe, model.ensemble.spec.halo)
     index = np.flatnonzero(_predicted(cube, unit, job.region_km) & _known(window, unit.cells))
     cells = Cells(
