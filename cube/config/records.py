@@ -111,14 +111,26 @@ class SpeciesTable(Strict):
     name: str
 
 
+class SynonymTable(Strict):
+    """Synonyms and the names that they stand for, a pair a row."""
+
+    table: str
+    name: str
+    accepted: str
+
+
 class Trait(Strict):
-    """A table of traits: columns by our names, rows matched by exact scientific name; or a list that sets a flag."""
+    """A table of traits: columns by our names, rows matched by scientific name; or a list that sets a flag.
+
+    Names match exactly after normalisation and synonyms; `close` also takes the nearest spelling, and says so.
+    """
 
     table: str
     name: str
     where: dict[str, str] = {}
     columns: dict[str, str] = {}
     flag: Literal["invasive", "protected", "endemic"] | None = None
+    close: bool = False
 
 
 class SpeciesConfig(Strict):
@@ -126,4 +138,5 @@ class SpeciesConfig(Strict):
 
     min_records: int = 10
     table: SpeciesTable | None = None
+    synonyms: SynonymTable | None = None
     traits: tuple[Trait, ...] = ()

@@ -6,7 +6,8 @@ import pandas as pd
 
 from cube.config import Config, SpeciesTable
 from cube.errors import TableError
-from cube.records.tables import Report, normal_name, read_table
+from cube.records.synonyms import Synonyms
+from cube.records.tables import Report, read_table
 
 
 class SpeciesNames:
@@ -16,14 +17,19 @@ class SpeciesNames:
         """Name numbers by `table`; without one they are an error, or named `species 6118` if `numbers_suffice`."""
         self._config, self._table, self._numbers_suffice = config, table, numbers_suffice
         self._lookup: dict[int, str] | None = None
+        self._synonyms = Synonyms.read(config)
 
     def of(self, rows: pd.DataFrame, report: Report) -> pd.Series:
-        """Names by `rows` (column name or species_id), missing where there is none; numbers without one are noted.
+        """Accepted names by `rows` (column name or species_id), missing where there is none; numbers without one are noted.
 
         Raises `TableError` where rows are numbered and no table names them.
         """
         if "name" in rows:
-            return rows["name"].astype("string").map(normal_name, na_action="ignore")
+            names = rows["name"].astype("string")
+            held = [str(name) for name in names.dropna().unique()]
+            self._synonyms.note(report, held)
+            accepted = {name: self._synonyms.resolve(name) for name in held}
+            return names.map(accepted.get, na_action="ignore")
         # GeoPlant stores ids as floats.
         ids = pd.to_numeric(rows["species_id"], errors="coerce")
         lookup = self._names()
@@ -42,5 +48,5 @@ class SpeciesNames:
                 raise TableError(f"{self._config.path}: species.table is missing; it names the species ids of the table.")
             t = self._table
             table = read_table(self._config.source_path(t.table), [t.id, t.name])
-            self._lookup = {int(i): normal_name(n) for i, n in zip(table[t.id], table[t.name], strict=True)}
+            self._lookup = {int(i): self._synonyms.resolve(n) for i, n in zip(table[t.id], table[t.name], strict=True)}
         return self._lookup

@@ -31,6 +31,7 @@ class Report:
     title: str
     kept: dict[str, int] = field(default_factory=dict)
     remarks: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
+    lists: dict[str, list[str]] = field(default_factory=dict)  # whole lists, for whoever mends a table by them
 
     def note(self, reason: str, rows: Sequence[Any]) -> None:
         """Count `rows` under `reason`, on top of what is counted there already; nothing is noted for none."""
@@ -53,7 +54,8 @@ class Report:
     def document(self) -> dict[str, Any]:
         """The report for JSON."""
         return {"title": self.title, "kept": self.kept,
-                "remarks": {k: {"count": n, "first": names} for k, (n, names) in self.remarks.items()}}  # fmt: skip
+                "remarks": {k: {"count": n, "first": names} for k, (n, names) in self.remarks.items()},
+                **({"lists": self.lists} if self.lists else {})}  # fmt: skip
 
 
 def read_table(path: str, columns: Sequence[str] | None = None) -> pd.DataFrame:

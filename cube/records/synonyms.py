@@ -1,0 +1,79 @@
+"""When two scientific names are the same: a documented normalisation, and a table of synonyms that the user gives.
+
+Nothing is guessed: names that differ in a letter are two names, and authors are part of a name that has them.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from cube.config import Config
+from cube.errors import TableError
+from cube.records.tables import Report, normal_name, read_table
+
+RANKS: Final = {"ssp.": "subsp.", "ssp": "subsp.", "subsp": "subsp.", "var": "var.", "f": "f."}
+
+
+def match_key(name: str) -> str:
+    """What names are compared by: Unicode NFKC, single spaces, any case, hybrids as `× `, `ssp.` as `subsp.`.
+
+    `Salix X fragilis`, `Salix x fragilis` and `Salix ×fragilis` are one name.
+    """
+    text = normal_name(unicodedata.normalize("NFKC", str(name))).casefold()
+    hybrid = re.sub(r"(^|\s)x(?=\s)", r"\1×", text)
+    first, *rest = re.sub(r"\s*×\s*", " × ", hybrid).strip().split(" ")
+    return " ".join([first, *(RANKS.get(word, word) for word in rest)])
+
+
+@dataclass(frozen=True)
+class Synonyms:
+    """Accepted names by the key of a synonym."""
+
+    accepted: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, config: Config) -> Synonyms:
+        """Those of `species.synonyms`; none where the configuration names no table.
+
+        Raises `TableError` for a name with two accepted ones, and for names that lead to one another.
+        """
+        wanted = config.species.synonyms
+        if wanted is None:
+            return cls()
+        path = config.source_path(wanted.table)
+        table = read_table(path, [wanted.name, wanted.accepted]).dropna(subset=[wanted.name, wanted.accepted])
+        direct: dict[str, str] = {}
+        for name, accepted in zip(table[wanted.name], table[wanted.accepted], strict=True):
+            if match_key(name) == match_key(accepted):
+                continue
+            before = direct.setdefault(match_key(name), normal_name(accepted))
+            if match_key(before) != match_key(accepted):
+                raise TableError(f"{path}: '{name}' is a synonym of both '{before}' and '{accepted}'; keep one of the rows.")
+        return cls({key: _followed(key, direct, path) for key in direct})
+
+    def resolve(self, name: str) -> str:
+        """The accepted name of a synonym; any other name as it is, with single spaces."""
+        return self.accepted.get(match_key(name), normal_name(name))
+
+    def key(self, name: str) -> str:
+        """What a name is matched by: the key of its accepted name."""
+        return match_key(self.resolve(name))
+
+    def note(self, report: Report, names: list[str]) -> None:
+        """Say in `report` which of `names` are synonyms."""
+        report.note("names resolved as synonyms", [f"{n} = {self.resolve(n)}" for n in names if match_key(n) in self.accepted])
+
+
+def _followed(key: str, direct: Mapping[str, str], path: str) -> str:
+    """The name at the end of a chain of synonyms."""
+    seen, name = [key], direct[key]
+    while (following := match_key(name)) in direct:
+        if following in seen:
+            raise TableError(f"{path}: '{name}' is a synonym of itself by way of {len(seen)} rows; remove one of them.")
+        seen.append(following)
+        name = direct[following]
+    return name

@@ -1,0 +1,124 @@
+"""Names match exactly after what is documented, synonyms as the user gives them, spellings only when asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cube.config import Config, load_config
+from cube.errors import TableError
+from cube.records.synonyms import Synonyms, match_key
+from cube.records.traits import read_traits
+
+EMPTY = Synonyms()
+
+
+def config_of(folder: Path, species: dict[str, object], **tables: str) -> Config:
+    for name, text in tables.items():
+        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+    document = {
+        "title": "t", "cube": "c.zarr", "region": {"west_km": 4450, "east_km": 4460, "south_km": 2650, "north_km": 2660},
+        "unit_km": 10, "sources": [{"layer": "elevation", "raster": "dem.tif"}], "species": species,
+    }  # fmt: skip
+    (folder / "c.yaml").write_text(yaml.safe_dump(document))
+    return load_config(folder / "c.yaml")
+
+
+SYNONYMS = {"table": "synonyms.csv", "name": "synonym", "accepted": "accepted"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Salix x fragilis", "Salix ×fragilis"), ("Salix  X fragilis", "Salix × fragilis"), ("carex ALBA", "Carex alba"),
+        ("Festuca ovina ssp. ovina", "Festuca ovina subsp. ovina"), ("Carex ho\u0308stii", "Carex h\u00f6stii"),
+    ],
+)  # fmt: skip
+def test_the_same_name_written_otherwise_is_one(one: str, other: str) -> None:
+    assert match_key(one) == match_key(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("Fagus silvatica", "Fagus sylvatica"), ("Carex alba", "Carex alba Scop.")])
+def test_other_letters_are_another_name(one: str, other: str) -> None:
+    assert match_key(one) != match_key(other)
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=20))
+def test_a_key_is_its_own_key(name: str) -> None:
+    assert match_key(match_key(name)) == match_key(name)
+
+
+def test_every_documented_column_is_read_and_an_annex_protects(tmp_path: Path) -> None:
+    red = """taxon,cat,annex,form,L
+Festuca tenuifolia,VU,,grass,7
+Adonis vernalis,EN,"II, IV",herb,NA
+Festuca filiformis,,,graminoid,8
+"""
+    config = config_of(
+        tmp_path,
+        {"synonyms": SYNONYMS, "traits": [{"table": "red.csv", "name": "taxon", "columns": {
+            "iucn": "cat", "habitats_directive": "annex", "growth_form": "form", "ellenberg_light": "L"}}]},
+        red=red, synonyms="synonym,accepted\nFestuca tenuifolia,Festuca  filiformis\n",
+    )  # fmt: skip
+    names = ["Adonis vernalis", "Festuca filiformis", "Carex alba"]
+    columns, report = read_traits(config, config.species.traits, names)
+    assert list(columns["iucn"]) == ["EN", "", ""]  # the row of the very name comes before that of a synonym
+    assert list(columns["growth_form"]) == ["herb", "graminoid", ""]
+    assert list(columns["protected"]) == [True, False, False]
+    assert list(columns["habitats_directive"]) == ["II, IV", "", ""]
+    np.testing.assert_array_equal(columns["ellenberg_light"], [np.nan, 8, np.nan])
+    assert report.lists["species that red.csv does not know"] == ["Carex alba"]
+
+
+def test_a_synonym_is_matched_and_told_and_a_later_table_keeps_what_it_does_not_know(tmp_path: Path) -> None:
+    config = config_of(
+        tmp_path,
+        {"synonyms": SYNONYMS, "traits": [
+            {"table": "a.csv", "name": "n", "columns": {"iucn": "cat"}},
+            {"table": "b.csv", "name": "n", "columns": {"iucn": "cat"}},
+        ]},
+        a="n,cat\nFestuca tenuifolia,VU\nCarex alba,LC\n", b="n,cat\nFestuca filiformis,NA\nCarex alba,NT\n",
+        synonyms="synonym,accepted\nFestuca tenuifolia,Festuca capillata\nFestuca capillata,Festuca filiformis\n",
+    )  # fmt: skip
+    columns, report = read_traits(config, config.species.traits, ["Festuca filiformis", "Carex alba"])
+    assert list(columns["iucn"]) == ["VU", "NT"]
+    count, first = report.remarks["names of a.csv matched by a synonym"]
+    assert (count, first) == (1, ["Festuca tenuifolia = Festuca filiformis"])
+
+
+def test_a_near_spelling_matches_only_when_asked(tmp_path: Path) -> None:
+    table = {"table": "a.csv", "name": "n", "columns": {"iucn": "cat"}}
+    text = "n,cat\nFagus silvatica,LC\nCarex albida,VU\nCarex alba,NT\n"
+    asked = config_of(tmp_path, {"traits": [{**table, "close": True}]}, a=text)
+    names = ["Fagus sylvatica", "Carex alba"]
+    columns, report = read_traits(asked, asked.species.traits, names)
+    assert list(columns["iucn"]) == ["LC", "NT"]
+    assert ["Fagus silvatica = Fagus sylvatica"] in [first for _, first in report.remarks.values()]
+    plain = config_of(tmp_path, {"traits": [table]}, a=text)
+    assert list(read_traits(plain, plain.species.traits, names)[0]["iucn"]) == ["", "NT"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [("A a,B b\nA a,C c\n", "'A a' is a synonym of both 'B b' and 'C c'"), ("A a,B b\nB b,A a\n", "a synonym of itself")],
+)
+def test_synonyms_that_contradict_one_another_are_told(tmp_path: Path, rows: str, words: str) -> None:
+    config = config_of(tmp_path, {"synonyms": SYNONYMS}, synonyms=f"synonym,accepted\n{rows}")
+    with pytest.raises(TableError, match=words):
+        Synonyms.read(config)
+
+
+def test_the_real_lists_of_policy_know_czech_plants(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLORACUBE_DATA", str(real_data))
+    config = load_config(Path(__file__).parents[3] / "examples" / "moravia.yaml")
+    names = ["Adenophora lilifolia", "Heracleum mantegazzianum", "Abies alba", "Acer campestre"]
+    columns, _ = read_traits(config, config.species.traits, names)
+    assert list(columns["protected"]) == [True, False, False, False]
+    assert list(columns["invasive"]) == [False, True, False, False]
+    assert columns["iucn"][2] == "LC"
+    assert columns["ellenberg_light"][2] == 3
