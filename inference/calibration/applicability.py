@@ -1,0 +1,216 @@
+"""The area of applicability (Meyer and Pebesma 2021): how unlike its training data a cell is, for what it has of the inputs.
+
+Two spaces, since each is blind to something: the inputs, scaled and weighed by their importance, know what is new even where
+the network ignores it; the embedding, in the metric of the species' responses, knows new combinations and pictures.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cube.errors import ModelError
+from inference.calibration.columns import column_names, place_columns
+from inference.calibration.dissimilarity import Space, choose_references, fit_space, index_of
+from inference.data.samples import Predictors
+from inference.network.batches import gather
+from inference.network.ensemble import Ensemble
+
+REFERENCES: Final = 1_000
+AXES: Final = 32  # of the embedding, those along which species' responses vary most
+FEWEST: Final = 20  # references that have all of a mask's modalities
+TENSORS: Final = "applicability.safetensors"
+CARD: Final = "applicability.json"
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Applicability:
+    """Reference places in two spaces, for every set of modalities that a cell may have.
+
+    A mask is the sum of 2^i over the modalities i that a cell has; a mask of which the training data tell nothing is absent.
+    """
+
+    modalities: tuple[str, ...]  # of the model, without the survey's own
+    column_modality: tuple[str, ...]  # (C,)
+    centre: Floats  # (C,) mean of the training places
+    scale: Floats  # (C,) importance over standard deviation
+    axes: Floats  # (D, k): distance along them is the root mean square difference of species' scores
+    inputs: Mapping[int, Space]
+    embedding: Mapping[int, Space]
+
+    def scaled(self, columns: Tensor) -> Tensor:
+        """(n, C) columns in the units of the input space; a single value that is missing counts as average."""
+        centre, scale = (torch.from_numpy(a).to(columns.device) for a in (self.centre, self.scale))
+        return ((columns - centre) * scale).nan_to_num(0.0)
+
+    def known_of(self, mask: int) -> NDArray[np.bool_]:
+        """(C,) columns of the modalities of a mask."""
+        held = {m for i, m in enumerate(self.modalities) if mask >> i & 1}
+        return np.array([m in held for m in self.column_modality], bool)
+
+    def ratio(self, columns: Tensor, z: Tensor, mask: Tensor) -> Tensor:
+        """(n,) dissimilarity over its threshold, the greater of both spaces: up to 1 a place is within the area.
+
+        `columns` (n, C) of `columns.window_columns`, `z` (n, D) embeddings, `mask` (n,) of `masks_of`. NaN where the
+        training data tell nothing of a place's modalities, or lie in one block.
+        """
+        out = torch.full((len(columns),), torch.nan, device=columns.device)
+        axes = torch.from_numpy(self.axes).to(z.device)
+        for value in mask.unique().tolist():
+            if value not in self.inputs:
+                continue
+            whole = bool((mask == value).all())
+            rows = slice(None) if whole else torch.nonzero(mask == value)[:, 0]
+            kept = torch.from_numpy(self.known_of(value)).to(columns.device)
+            inputs = index_of(self.inputs[value], self.scaled(columns[rows]) * kept) / self.inputs[value].threshold
+            embedding = index_of(self.embedding[value], z[rows] @ axes) / self.embedding[value].threshold
+            finite = np.isfinite([self.inputs[value].threshold, self.embedding[value].threshold]).all()
+            out[rows] = torch.maximum(inputs, embedding) if finite else torch.nan
+        return out
+
+
+def masks_of(modalities: tuple[str, ...], present: Mapping[str, Tensor | bool], count: int) -> Tensor:
+    """(count,) masks of places from which of them have each modality: (count,) bool, or one for all; absent: none has."""
+    mask = torch.zeros(count, dtype=torch.int64)
+    for i, modality in enumerate(modalities):
+        mask += torch.as_tensor(present.get(modality, False)).to("cpu", torch.int64) << i
+    return mask
+
+
+def present_in(modalities: tuple[str, ...], column_modality: tuple[str, ...], columns: Tensor) -> dict[str, Tensor]:
+    """(n,) of each modality: whether any of its columns holds a value."""
+    finite = torch.isfinite(columns)
+    kept = np.asarray(column_modality)
+    return {m: finite[:, torch.from_numpy(np.flatnonzero(kept == m))].any(1) for m in modalities}
+
+
+def fit_applicability(
+    ensemble: Ensemble,
+    predictors: Predictors,
+    covariates: Floats,
+    block: NDArray[np.int64],
+    importance: Floats,
+    references: int = REFERENCES,
+    seed: int = 0,
+) -> Applicability:
+    """The area of applicability of an ensemble from its training places.
+
+    `predictors` (n), `covariates` (n, 2) of `batches.covariates_of`, `block` (n,) spatial block of each; `importance` (C,)
+    of each column (`columns.column_names`), what is negative counts as none.
+    """
+    spec = ensemble.spec
+    modalities = tuple(m for m in spec.modalities if m != "survey")
+    of_column, _ = column_names(spec)
+    columns = place_columns(predictors, spec)
+    with np.errstate(invalid="ignore"):
+        centre, std = np.nanmean(columns, 0), np.nanstd(columns, 0)
+    weight = np.maximum(importance, 0.0)
+    weight = weight / weight.mean() if weight.any() else np.ones_like(weight)
+    scale = np.where(np.isfinite(std) & (std > 1e-9), weight / np.maximum(std, 1e-9), 0.0)
+    rows = choose_references(block, references, seed)
+    held = Applicability(
+        modalities, of_column, np.nan_to_num(centre).astype(np.float32), scale.astype(np.float32), _axes(ensemble), {}, {}
+    )
+    chosen = torch.from_numpy(columns[rows])
+    scaled, present = held.scaled(chosen).numpy(), present_in(modalities, of_column, chosen)
+    parts = _encoded(ensemble, predictors, covariates, rows)
+    inputs, embedding = {}, {}
+    for mask in _masks(len(modalities)):
+        names = [m for i, m in enumerate(modalities) if mask >> i & 1]
+        kept = np.flatnonzero(np.stack([present[m].numpy() for m in names]).all(0))
+        if len(kept) < FEWEST:
+            continue
+        inputs[mask] = fit_space(scaled[kept] * held.known_of(mask), block[rows[kept]])
+        embedding[mask] = fit_space(_fused(ensemble, parts, kept, names) @ held.axes, block[rows[kept]])
+    return Applicability(modalities, of_column, held.centre, held.scale, held.axes, inputs, embedding)
+
+
+def _masks(count: int) -> list[int]:
+    """Every set of modalities but the empty one."""
+    return [sum(1 << i for i in some) for k in range(1, count + 1) for some in combinations(range(count), k)]
+
+
+@torch.inference_mode()
+def _axes(ensemble: Ensemble) -> Floats:
+    """(D, k) leading axes of the head's metric W'W / S: |z A - z' A| is the root mean square difference of scores."""
+    weight = ensemble.head(torch.eye(ensemble.dimension)).T - ensemble.head(torch.zeros(1, ensemble.dimension)).T
+    metric = (weight.T @ weight).double() / len(weight)
+    values, vectors = torch.linalg.eigh(metric)
+    top = slice(-min(AXES, len(values)), None)
+    return (vectors[:, top] * values[top].clamp(min=0).sqrt()).float().numpy()
+
+
+@torch.inference_mode()
+def _encoded(
+    ensemble: Ensemble, predictors: Predictors, covariates: Floats, rows: NDArray[np.int64], batch: int = 256
+) -> list[dict[str, Tensor]]:
+    """Encoded modalities of some places, one dictionary a member: encoded once, fused for every mask."""
+    out: list[dict[str, list[Tensor]]] = [{} for _ in ensemble.networks]
+    for start in range(0, len(rows), batch):
+        values = gather(predictors, rows[start : start + batch], ensemble.spec.modalities, covariates)
+        for held, net in zip(out, ensemble.networks, strict=True):
+            for name, part in net.encode_places(values).items():
+                held.setdefault(name, []).append(part)
+    return [{name: torch.cat(some) for name, some in held.items()} for held in out]
+
+
+@torch.inference_mode()
+def _fused(ensemble: Ensemble, parts: list[dict[str, Tensor]], kept: NDArray[np.int64], names: list[str]) -> Floats:
+    """(r, D) joint embeddings of places with the modalities `names` and the survey's own alone."""
+    index = torch.from_numpy(kept)
+    some = [{n: p[index] for n, p in held.items() if n in (*names, "survey")} for held in parts]
+    return torch.cat([net.fuse_places(p) for net, p in zip(ensemble.networks, some, strict=True)], 1).numpy()
+
+
+def save_applicability(folder: Path, held: Applicability) -> None:
+    """Write `applicability.safetensors` and `applicability.json` into a model folder."""
+    from safetensors.numpy import save_file
+
+    tensors = {"centre": held.centre, "scale": held.scale, "axes": held.axes}
+    masks = []
+    for mask, space in held.inputs.items():
+        tensors |= {f"inputs.{mask}": space.points, f"embedding.{mask}": held.embedding[mask].points}
+        names = [m for i, m in enumerate(held.modalities) if mask >> i & 1]
+        masks.append({"mask": mask, "modalities": names,
+                      **{key: {"mean_distance": s.mean_distance, "threshold": s.threshold if np.isfinite(s.threshold) else None}
+                         for key, s in (("inputs", space), ("embedding", held.embedding[mask]))}})  # fmt: skip
+    save_file({name: np.ascontiguousarray(a) for name, a in tensors.items()}, folder / TENSORS)
+    document = {"method": "dissimilarity index of Meyer and Pebesma 2021, doi:10.1111/2041-210X.13650",
+                "modalities": held.modalities, "columns": held.column_modality, "masks": masks}  # fmt: skip
+    (folder / CARD).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def load_applicability(folder: Path) -> Applicability | None:
+    """The area of applicability of a model folder; None where it has none. Raises: ModelError for a damaged one."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not (folder / CARD).is_file():
+        return None
+    try:
+        document: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        tensors = load_file(folder / TENSORS)
+        spaces: dict[str, dict[int, Space]] = {"inputs": {}, "embedding": {}}
+        for row in document["masks"]:
+            for key, into in spaces.items():
+                threshold = row[key]["threshold"]
+                into[int(row["mask"])] = Space(
+                    tensors[f"{key}.{row['mask']}"], float(row[key]["mean_distance"]), np.inf if threshold is None else threshold
+                )
+        return Applicability(
+            tuple(document["modalities"]), tuple(document["columns"]), tensors["centre"], tensors["scale"], tensors["axes"],
+            spaces["inputs"], spaces["embedding"],
+        )  # fmt: skip
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder / CARD}: is damaged ({error}); run `floracube train` again.") from error

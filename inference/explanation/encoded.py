@@ -1,0 +1,80 @@
+"""Places encoded once: questions that change one modality encode that one anew and join it to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inference.data.samples import Predictors
+from inference.network.batches import covariates_of, gather
+from inference.network.deep_sdm import KILOMETRE
+from inference.network.ensemble import Ensemble
+from inference.training.likelihood import clean_areas, cloglog_probability
+
+BATCH = 256
+Parts = list[dict[str, Tensor]]  # encoded modalities (n, d), one dictionary a member
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An ensemble, some places with the year and area of their surveys, and their encoded modalities."""
+
+    ensemble: Ensemble
+    predictors: Predictors
+    covariates: NDArray[np.float32]  # (n, 2) year, log(area / 100 m2)
+    parts: Parts
+
+    @classmethod
+    def of(cls, ensemble: Ensemble, predictors: Predictors, year: NDArray[np.floating], area_m2: NDArray[np.floating]) -> Encoded:
+        """Encode every modality of the model at all places (n)."""
+        covariates = covariates_of(year, clean_areas(area_m2, ensemble.median_area_m2.item()).log_ratio)
+        held = cls(ensemble, predictors, covariates, [])
+        return cls(ensemble, predictors, covariates, held.encode(ensemble.spec.modalities))
+
+    def __len__(self) -> int:
+        """Number of places."""
+        return len(self.predictors)
+
+    def batches(self, modality: str) -> Iterator[dict[str, Tensor]]:
+        """The inputs of one modality, batch by batch; those at 1 km as (b, 4, ...) in `modality`, with corner and weight."""
+        for start in range(0, len(self), BATCH):
+            rows = np.arange(start, min(start + BATCH, len(self)))
+            batch = gather(self.predictors, rows, (modality,), self.covariates)
+            if modality in KILOMETRE:
+                batch[modality] = batch[modality].unflatten(0, (-1, 4))
+            yield batch
+
+    @torch.inference_mode()
+    def encode(self, modalities: tuple[str, ...], changed: Mapping[str, Tensor] | None = None) -> Parts:
+        """Encoded modalities of all places; the inputs of a modality of `changed` (n, ...) replace the places' own."""
+        out: Parts = [{} for _ in self.ensemble.networks]
+        for modality in modalities:
+            some: list[list[Tensor]] = [[] for _ in out]
+            at = 0
+            for batch in self.batches(modality):
+                values = batch[modality] if changed is None else changed[modality][at : at + len(batch[modality])]
+                at += len(values)
+                batch[modality] = values.flatten(0, 1) if modality in KILOMETRE else values
+                for held, net in zip(some, self.ensemble.networks, strict=True):
+                    held.append(net.encode_places(batch)[modality])
+            for part, held in zip(out, some, strict=True):
+                part[modality] = torch.cat(held)
+        return out
+
+    def values(self, modality: str) -> Tensor:
+        """(n, ...) inputs of one modality at all places, (n, 4, ...) of a 1 km one."""
+        return torch.cat([batch[modality] for batch in self.batches(modality)])
+
+    @torch.inference_mode()
+    def probability(self, changed: Parts | None = None, species: slice = slice(None)) -> NDArray[np.float32]:
+        """(n, s) calibrated probabilities, with the encoded modalities of `changed` in place of the places' own."""
+        nets = self.ensemble.networks
+        parts = self.parts if changed is None else [a | b for a, b in zip(self.parts, changed, strict=True)]
+        z = torch.cat([net.fuse_places(part) for net, part in zip(nets, parts, strict=True)], 1)
+        offset = torch.from_numpy(self.covariates[:, 1:])
+        return cloglog_probability(self.ensemble.eta(z, offset, species)).numpy()

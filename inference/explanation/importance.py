@@ -1,0 +1,114 @@
+"""Permutation importance: how much worse a model does on held-out blocks when some of its inputs are those of other places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inference.calibration.columns import CLIMATE, column_names
+from inference.evaluation.metrics import log_loss, species_auc
+from inference.explanation.encoded import Encoded
+from inference.network.deep_sdm import KILOMETRE, SURVEY_COVARIATES
+
+REPEATS: Final = 5
+
+
+@dataclass(frozen=True)
+class Importance:
+    """One row: log loss and mean AUC of species without permutation, and the mean loss of skill by it over repeats."""
+
+    modality: str
+    channel: str  # "" for the whole modality
+    log_loss: float
+    more_log_loss: float
+    more_log_loss_sd: float  # between repeats
+    auc: float
+    less_auc: float
+
+
+def permutation_importance(
+    places: Encoded,
+    presence: NDArray[np.bool_],
+    channels: bool = False,
+    modalities: Sequence[str] | None = None,
+    repeats: int = REPEATS,
+    seed: int = 0,
+) -> list[Importance]:
+    """Rows for each modality, or with `channels` for each column, band or variable of each modality (Breiman 2001).
+
+    `presence` (n, S) of the surveys at `places`, which the model was not trained on. Permuting a whole modality keeps what
+    its values have to do with each other; permuting a channel breaks that too (Strobl et al. 2008), so the sum of a
+    modality's channels need not be that of the modality.
+    """
+    rng = np.random.default_rng(seed)
+    base = places.probability()
+    loss, auc = log_loss(base, presence), _auc(base, presence)
+    rows = []
+    for modality in modalities or places.ensemble.spec.modalities:
+        values = places.values(modality)
+        names = channel_names(places, modality) if channels else [""]
+        for i, name in enumerate(names):
+            more, less = [], []
+            for _ in range(repeats):
+                order = torch.from_numpy(rng.permutation(len(places)))
+                changed = places.encode((modality,), {modality: permuted(values, modality, order, i if channels else None)})
+                p = places.probability(changed)
+                more.append(log_loss(p, presence) - loss)
+                less.append(auc - _auc(p, presence))
+            rows.append(Importance(modality, name, loss, float(np.mean(more)), float(np.std(more)), auc, float(np.mean(less))))
+    return rows
+
+
+def channel_names(places: Encoded, modality: str) -> list[str]:
+    """Names of the channels of a modality: bands, variables or columns, in the order of their axis."""
+    spec = places.ensemble.spec
+    tables = {"static": spec.static_names, "coarse": spec.coarse_names, "survey": SURVEY_COVARIATES}
+    if modality in tables:
+        return list(tables[modality])
+    count = {"satellite": spec.satellite_bands, "landsat": spec.landsat_shape[0], "climate": spec.climate_shape[0]}[modality]
+    return [f"{modality}.{i}" for i in range(count)]
+
+
+def permuted(values: Tensor, modality: str, order: Tensor, channel: int | None) -> Tensor:
+    """Inputs (n, ...) with those of place `order[i]` at place i, of one channel or of all."""
+    if channel is None:
+        return values[order]
+    at = (slice(None), slice(None), channel) if modality in KILOMETRE else (slice(None), channel)
+    out = values.clone()
+    out[at] = values[order][at]
+    return out
+
+
+def _auc(p: NDArray[np.float32], presence: NDArray[np.bool_]) -> float:
+    auc = species_auc(p, presence)
+    return float(np.nanmean(auc)) if np.isfinite(auc).any() else float("nan")
+
+
+def column_importance(places: Encoded, rows: Sequence[Importance]) -> NDArray[np.float32]:
+    """(C,) more log loss of each of `columns.column_names`, from rows of channels.
+
+    What a summary of a channel stands for is the whole channel; climate has two summaries, which share it.
+    """
+    by_name = {(r.modality, r.channel): r.more_log_loss for r in rows}
+    out = []
+    for modality, name in zip(*column_names(places.ensemble.spec), strict=True):
+        if modality == "climate":
+            out.append(by_name[modality, name.rpartition(".")[0]] / len(CLIMATE))
+        else:
+            out.append(by_name[modality, name])
+    return np.asarray(out, np.float32)
+
+
+def write_importance(folder: Path, rows: Sequence[Importance]) -> list[dict[str, Any]]:
+    """`importance.csv`, the greatest first; returns its rows."""
+    table = pd.DataFrame([asdict(r) for r in rows]).sort_values("more_log_loss", ascending=False)
+    table.to_csv(folder / "importance.csv", index=False)
+    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]

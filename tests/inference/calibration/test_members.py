@@ -1,0 +1,50 @@
+"""The spread between members is that of their own probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from inference.calibration.calibrate import Calibration
+from inference.calibration.members import member_spread, witnesses
+from inference.network.deep_sdm import DeepSDM, ModelSpec
+from inference.network.ensemble import Ensemble
+from inference.training.likelihood import cloglog_probability
+
+SPEC = ModelSpec(("static",), 6, ("a", "b"), d=8)
+
+
+def ensemble(members: int) -> Ensemble:
+    torch.manual_seed(0)
+    nets = [DeepSDM(SPEC) for _ in range(members)]
+    with torch.no_grad():
+        for net in nets:
+            net.species_bias.normal_(-1, 1)
+            net.species_embedding.normal_()
+    held = Ensemble(SPEC, nets, tuple("abcdef"))
+    held.calibrate(Calibration(0.8, np.linspace(-0.5, 0.5, 6).astype(np.float32)))
+    return held.eval()
+
+
+def test_spread_is_that_of_probabilities_member_by_member():
+    held = ensemble(3)
+    batch = {"static": torch.randn(40, 2)}
+    with torch.no_grad():
+        z = held.embed_places(batch)
+        eta = torch.stack([net(batch) + net.beta * np.log(4.0) for net in held.networks])
+    p = cloglog_probability(held.slope * eta + held.intercept)
+    wanted = p.std(0, correction=0).sum(1) / p.mean(0).sum(1)
+    torch.testing.assert_close(member_spread(held, z, torch.arange(6), 400.0), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_one_member_agrees_with_itself():
+    held = ensemble(1)
+    z = held.embed_places({"static": torch.randn(5, 2)})
+    assert member_spread(held, z, torch.arange(6)).abs().max() < 1e-3
+
+
+def test_witnesses_are_the_commonest_species():
+    held = ensemble(2)
+    found = witnesses(held, 2)
+    mean = (sum(net.species_bias.detach() for net in held.networks) / 2) * held.slope + held.intercept
+    assert set(found.tolist()) == set(mean.topk(2).indices.tolist())
