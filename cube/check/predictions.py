@@ -130,6 +130,28 @@ def _leaks(values: Array, held: NDArray[np.bool_], km: int) -> int:
 
 
 @promise_of_values
+def indicator_bounds(house: House) -> Iterator[Finding]:
+    """The estimate of an indicator lies within its bounds, and bounds come in pairs and with an estimate alone."""
+    for version in house.versions("indicators"):
+        leaf = house.leaf(releases.group_of("indicators", version))
+        for name, _ in leaf.maps() if leaf else ():
+            assert leaf is not None
+            fill = int(as_layer(leaf, name).fill)
+            for unit in house.cube.region.units():
+                three = read_map(house, leaf, name, unit).astype(np.int64)
+                known, lower, upper = three != fill
+                estimate, low, high = three
+                for what, wrong in (
+                    ("the estimate lies beyond its bounds", known & lower & upper & ((estimate < low) | (estimate > high))),
+                    ("there is one bound alone, or bounds of nothing", (lower != upper) | (lower & ~known)),
+                ):
+                    if wrong.any():
+                        found = f"{int(wrong.sum())} cells where {what}"
+                        yield Finding(f"{leaf.path}/{name} in unit {unit.name}", "lower <= estimate <= upper", found,
+                                      _anew(version, unit))  # fmt: skip
+
+
+@promise_of_values
 def habitat_levels(house: House) -> Iterator[Finding]:
     """Habitat classes belong to their level, and certain ones to their parents."""
     for version in house.versions("habitats"):

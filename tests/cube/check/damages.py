@@ -17,6 +17,7 @@ Array = np.ndarray[Any, Any]
 ELEVATION, SLOPE, SURFACE = "inputs/50m/elevation", "inputs/50m/slope", "inputs/50m/surface"
 LEVEL1 = "inputs/overviews/50m/1"
 SPECIES, COMPOSITION, HABITATS = "products/species/v1/0", "products/composition/v1", "products/habitats/v1/0"
+INDICATORS = "products/indicators/v1/0"
 
 
 def land(cube: CubeStore, unit: Any = UNIT) -> Array:
@@ -296,6 +297,18 @@ BROKEN_VALUES: list[tuple[str, str, Damage, str]] = [
     ("composition_order", "descending", swap_ranks, "1 cells where a less probable species comes first"),
     ("composition_order", "once", twice, "1 cells where a species comes twice"),
     ("sensitive_species", "map", in_two_squares, "of Adonis vernalis in unit"),
+    (
+        "indicator_bounds",
+        "order",
+        lambda c: at_land(c, f"{INDICATORS}/richness", "indicators richness", 350, 0),
+        "richness in unit 10kmE480N289: expected lower <= estimate <= upper, found 1 cells where the estimate lies beyond",
+    ),
+    (
+        "indicator_bounds",
+        "pair",
+        lambda c: at_land(c, f"{INDICATORS}/shannon", "indicators shannon", 65535, 1),
+        "1 cells where there is one bound alone",
+    ),
     ("habitat_levels", "parents", wrong_parent, "level1 in unit"),
     (
         "habitat_levels",
