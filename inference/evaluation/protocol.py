@@ -26,7 +26,7 @@ from inference.evaluation.thresholds import best_thresholds, true_skill
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
-CLASSES: Final = (1, 10, 30, 100, 300)  # presences in training at which a class begins
+CLASSES: Final = (0, 1, 10, 30, 100, 300)  # presences in training at which a class begins
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,9 @@ def _by_class(name: str, auc: NDArray[np.float64], truth: Truth) -> list[Record]
     rows: list[Record] = []
     for at, lower in enumerate(CLASSES):
         upper = CLASSES[at + 1] if at + 1 < len(CLASSES) else None
-        inside = (truth.trained >= lower) & ((truth.trained < upper) if upper else True)
+        inside = (truth.trained >= lower) & ((truth.trained < upper) if upper is not None else True)
         known = np.isfinite(auc) & inside
-        label = f"{lower}-{upper - 1}" if upper else f"{lower}+"
+        label = f"{lower}+" if upper is None else str(lower) if upper == lower + 1 else f"{lower}-{upper - 1}"
         rows.append({"method": name, "class": label, "species": int(known.sum()),
                      "auc": float(auc[known].mean()) if known.any() else None})  # fmt: skip
     return rows

@@ -1,0 +1,125 @@
+"""GeoPlant's published protocol: train on its surveys, score its tests, our row under the published table.
+
+    python benchmarks/geoplant.py --data /data/geoplant --out geoplant-out              # the real download
+    python benchmarks/geoplant.py --data DIR/glc24 --out out --baselines frequency,boosting,forest
+    python benchmarks/geoplant.py --data DIR --split blocks --block-km 50               # another split than the published
+    python benchmarks/geoplant.py --data DIR --limit 2000 --modalities landsat,climate  # a part of it
+
+DIR is a folder into which GeoPlant or a GeoLifeCLEF of 2023 to 2026 was unpacked, whole or in part; what is missing is
+missing. Predictors are sampled once into --scratch (a folder in --out) and mapped from there, so memory does not grow with
+them. Written to --out: tables as text, CSV and JSON, pictures, `submission.csv` for Kaggle.
+The published rows are of presence-absence training alone, as are ours; records serve the Boyce index (--records N).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder into which GeoPlant was unpacked")
+    parser.add_argument("--out", type=Path, default=Path("geoplant-out"), help="folder of the results")
+    parser.add_argument("--scratch", type=Path, help="folder of sampled predictors; default: OUT/scratch")
+    parser.add_argument("--split", choices=("published", "blocks", "random"), default="published")
+    parser.add_argument("--block-km", type=float, default=50.0)
+    parser.add_argument("--baselines", default="frequency", help="of frequency, boosting, forest; empty: none")
+    parser.add_argument("--modalities", help="of satellite, landsat, climate, static, coarse; default: all that are there")
+    parser.add_argument("--cells", type=int, default=9, help="side of what the network sees of an image, in 50 m cells")
+    parser.add_argument("--min-records", type=int, default=1, help="presences in training that make a species a column")
+    parser.add_argument("--limit", type=int, help="surveys kept of each split")
+    parser.add_argument("--records", type=int, default=20_000, help="PO records for the Boyce index; 0: none")
+    parser.add_argument("--members", type=int, default=4, help="networks in the ensemble")
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--least-steps", type=int, default=400)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--width", type=int, default=32, help="channels of the encoders")
+    parser.add_argument("--embedding", type=int, default=64, help="length of a member's embedding")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="of the baselines, side by side")
+    parser.add_argument("--json", type=Path, help="write the rows here as well")
+    return parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> None:
+    from inference.evaluation.benchmark import Plan, run_benchmark, submit
+    from inference.evaluation.geoplant import read_benchmark
+    from inference.evaluation.tables import records, write_tables
+    from inference.training.options import TrainOptions
+
+    started = time.perf_counter()
+    scratch = options.scratch or options.out / "scratch"
+    wanted = options.modalities.split(",") if options.modalities else None
+    bench = read_benchmark(options.data, scratch, options.cells, wanted, options.min_records, options.limit)
+    for report in bench.reports:
+        if report.kept or report.remarks:
+            print("\n".join(report.lines()))
+    plan = Plan(
+        options.split, options.block_km, options.seed, tuple(b for b in options.baselines.split(",") if b),
+        {"d": options.embedding, "width": options.width},
+        TrainOptions(members=options.members, epochs=options.epochs, least_steps=options.least_steps, batch=options.batch,
+                     seed=options.seed, device=options.device), options.threads,
+    )  # fmt: skip
+    outcome = run_benchmark(bench, plan, scratch, lambda text: print(f"\r{text[:100]:100}", end="", file=sys.stderr))
+    print(file=sys.stderr)
+    tables: list[Any] = [outcome.against_published(next(iter(outcome.reports)))]
+    for name, report in outcome.reports.items():
+        tables += report.tables
+        report.pictures(options.out, f"geoplant_{name.replace(' ', '_')}")
+    boyce = boyce_table(options, bench, outcome, scratch)
+    tables += [boyce] if boyce is not None else []
+    write_tables(options.out, "geoplant", tables)
+    written = submit(bench, outcome.ensemble, options.out / "submission.csv", scratch)
+    print("\n" + "\n\n".join(table.text() for table in tables))
+    print("\n" + "\n".join(f"NOTE {remark}" for remark in outcome.remarks))
+    print(f"Modalities: {', '.join(bench.recipe.modalities)}; {time.perf_counter() - started:.0f} s; written to {options.out}"
+          + (f", for Kaggle {written}" if written else ""))  # fmt: skip
+    if options.json:
+        import json
+
+        options.json.write_text(json.dumps(records(tables), indent=1) + "\n", encoding="utf-8")
+
+
+def boyce_table(options: argparse.Namespace, bench: Any, outcome: Any, scratch: Path) -> Any:
+    """The Boyce index on records outside the blocks of training surveys; None where the folder has no records."""
+    import numpy as np
+
+    from inference.data.samples import Surveys
+    from inference.evaluation.benchmark import probabilities
+    from inference.evaluation.geoplant import sample_records
+    from inference.evaluation.protocol import presence_only_table
+
+    if not options.records:
+        return None
+    found = sample_records(bench, options.data, scratch / "records", options.cells, options.records, options.seed)
+    if found is None:
+        return None
+    predictors, column, year = found
+    n = len(column)
+    noted = column[:, None] == np.arange(len(bench.species_ids))
+    at_records = Surveys(noted, np.full(n, np.nan, np.float32), year, np.arange(n), np.zeros(n), np.zeros(n),
+                         bench.surveys.species)  # fmt: skip
+    p = probabilities(outcome.ensemble, predictors, at_records, np.arange(n), scratch / "records.npy")
+    what = f"{n:,} presence-only records, all of them the background of each species"
+    return presence_only_table({"floracube": (p, p)}, noted, what)
+
+
+def main() -> None:
+    from cube.errors import FloracubeError
+
+    try:
+        run(arguments())
+    except FloracubeError as error:
+        sys.exit(f"geoplant: {error}")
+
+
+if __name__ == "__main__":
+    main()

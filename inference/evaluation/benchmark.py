@@ -1,0 +1,196 @@
+"""GeoPlant's protocol from surveys to rows: train on its training surveys, judge on its tests, beside what was published.
+
+Reading the folder is `inference.evaluation.geoplant`'s business, the metrics `inference.evaluation.protocol`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cube.errors import TableError
+from inference.data.blocks import block_index
+from inference.data.samples import Predictors, Surveys
+from inference.evaluation.baselines import table_of
+from inference.evaluation.baselines.boosting import Boosting
+from inference.evaluation.baselines.forest import Forest
+from inference.evaluation.baselines.frequency import Frequency
+from inference.evaluation.baselines.scores import Fit, survey_scores
+from inference.evaluation.geoplant import Benchmark, labelled_tests
+from inference.evaluation.protocol import Forecast, Report, Truth, judge
+from inference.evaluation.splits import Scheme, split_roles
+from inference.evaluation.submission import write_submission
+from inference.evaluation.tables import Record, Table
+from inference.network.batches import predict_surveys
+from inference.network.ensemble import Ensemble
+from inference.training.fit import spec_for, train
+from inference.training.likelihood import cloglog_probability
+from inference.training.options import TrainOptions
+
+Floats = NDArray[np.float32]
+Tell = Callable[[str], None]
+
+REGION_KM: Final = 100.0  # squares by which the frequency baseline counts
+ENOUGH_SURVEYS: Final = 1000  # test surveys below which no figure is worth comparing
+ENOUGH_SPECIES: Final = 100
+PUBLISHED_TEST: Final = 4716  # surveys in the published test
+SLICE: Final = 4096  # surveys predicted at a time
+FITS: Final[Mapping[str, Fit]] = {"frequency": Frequency(), "forest": Forest(5), "boosting": Boosting()}
+
+# Percent on the published PA test: Picek et al. 2024, tables 3 to 5, and https://plantnet.github.io/GeoPlant/baselines.
+PUBLISHED: Final[tuple[Record, ...]] = (
+    {"method": "top 25 by district (published)", "F1@25": 20.6},
+    {"method": "MaxEnt, 492 species (published)", "F1@25": 17.5},
+    {"method": "XGBoost location (published)", "F1@25": 28.2, "recall@25": 47.6, "macro AUC": 89.8},
+    {"method": "XGBoost location + climate + soil + land cover (published)", "F1@25": 28.7, "recall@25": 48.8, "macro AUC": 90.4},
+    {"method": "ResNet-6 Sentinel-2 (published)", "F1@25": 22.0, "recall@25": 32.1, "macro AUC": 87.3},
+    {"method": "ResNet-6 climate (published)", "F1@25": 26.2, "recall@25": 37.5, "macro AUC": 91.8},
+    {"method": "ResNet-6 Landsat (published)", "F1@25": 30.3, "recall@25": 44.8, "macro AUC": 92.1},
+    {"method": "ensemble climate + Landsat (published)", "F1@25": 33.8, "recall@25": 49.3, "macro AUC": 93.6},
+    {"method": "ensemble of all three (published)", "F1@25": 34.1, "recall@25": 49.7, "macro AUC": 94.0},
+    {"method": "ensemble of all three, estimated K (published)", "F1": 36.2, "macro AUC": 94.0},
+    {"method": "winner of GeoLifeCLEF 2024, private board", "F1": 40.9},
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to run the benchmark. `shape`: fields of ModelSpec; `baselines`: names of `FITS` fitted in the same run."""
+
+    scheme: Scheme = "published"
+    block_km: float = 50.0
+    seed: int = 0
+    baselines: tuple[str, ...] = ("frequency",)
+    shape: Mapping[str, Any] = field(default_factory=dict)
+    train: TrainOptions = field(default_factory=TrainOptions)
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The trained model, reports by test, and remarks for the reader."""
+
+    ensemble: Ensemble
+    reports: dict[str, Report]
+    roles: NDArray[np.str_]
+    remarks: list[str]
+
+    def against_published(self, test: str) -> Table:
+        """Our rows of one test, in percent, under the published ones."""
+        ours = self.reports[test].tables[0].rows
+        columns = ("F1@25", "recall@25", "F1", "set size", "macro AUC", "sample AUC", "species")
+        own = [{"method": row["method"], **{c: _percent(c, row.get(c)) for c in columns}} for row in ours]
+        return Table(f"GeoPlant, percent: published on the published test; this run on {test}", [*PUBLISHED, *own])
+
+
+def _percent(column: str, value: Any) -> Any:
+    return 100 * value if isinstance(value, float) and column != "set size" else value
+
+
+def run_benchmark(bench: Benchmark, plan: Plan, scratch: Path, tell: Tell = lambda text: None) -> Outcome:
+    """Train, predict, judge. `scratch`: folder for probabilities, which are mapped from disk.
+
+    The published split is kept where the folder tells the species of a test; where it does not, surveys for training
+    are split by blocks, and a remark says so. Raises `TableError` for an empty split.
+    """
+    remarks: list[str] = []
+    scheme = plan.scheme
+    if scheme == "published" and not labelled_tests(bench):
+        scheme = "blocks"
+        remarks.append(
+            f"No survey of a published test tells its species here: blocks of {plan.block_km:g} km of the training surveys"
+            " are held out instead, which is another test than the published one."
+        )
+    shown = bench.labelled | (scheme == "published")
+    roles = np.full(len(bench.surveys), "none", dtype="<U9")
+    spec = spec_for(bench.predictors, bench.surveys, **plan.shape)
+    reach = 50.0 * spec.receptive_field / 2 if spec.halo else 0.0
+    roles[shown] = split_roles(bench.surveys.subset(shown), scheme, plan.block_km, plan.seed, bench.split[shown], reach)
+    learned = roles == "train"
+    tell(f"{int(learned.sum()):,} surveys to train on, {len(bench.species_ids):,} species")
+    trained = train(bench.predictors, bench.surveys, spec, plan.train, roles, lambda done, total, text: tell(text))
+    test, held = np.flatnonzero(roles == "test"), np.flatnonzero(roles == "calibrate")
+    judged = test[bench.labelled[test]]
+    forecasts = {"floracube": Forecast(
+        probabilities(trained.ensemble, bench.predictors, bench.surveys, judged, scratch / "test.npy"),
+        probabilities(trained.ensemble, bench.predictors, bench.surveys, held, scratch / "calibrate.npy"),
+    )}  # fmt: skip
+    asked = np.r_[judged, held]
+    for name in plan.baselines:
+        tell(f"baseline {name}")
+        score = _baseline(name, bench, learned, asked, plan)
+        forecasts[name] = Forecast(score[: len(judged)], score[len(judged) :])
+    reports = {}
+    for test_name, rows in _tests(bench, judged, scheme).items():
+        there = np.isin(judged, rows)
+        truth = Truth(
+            bench.surveys.presence[judged][there], bench.surveys.presence[learned].sum(0), int(learned.sum()),
+            bench.unseen[judged][there], bench.surveys.presence[held],
+        )  # fmt: skip
+        some = {k: Forecast(f.p if there.all() else f.p[there], f.calibration) for k, f in forecasts.items()}
+        reports[test_name] = judge(some, truth, f"{test_name} ({int(there.sum()):,} surveys)")
+        remarks += _too_few(test_name, int(there.sum()), reports[test_name])
+    return Outcome(trained.ensemble, reports, roles, remarks)
+
+
+def _tests(bench: Benchmark, judged: NDArray[np.int64], scheme: Scheme) -> dict[str, NDArray[np.int64]]:
+    """Rows of every test that is judged, all of them together first where there are several."""
+    if scheme != "published":
+        return {"held-out blocks" if scheme == "blocks" else "random surveys": judged}
+    names = labelled_tests(bench)
+    tests = {name: judged[bench.split[judged] == name] for name in names}
+    return tests if len(names) == 1 else {"all tests": judged, **tests}
+
+
+def _too_few(name: str, surveys: int, report: Report) -> list[str]:
+    species = report.tables[0].rows[0]["species"]
+    if surveys >= ENOUGH_SURVEYS and species >= ENOUGH_SPECIES:
+        return []
+    return [
+        f"{name}: {surveys} surveys and {species} species with an AUC are too few for any of these figures to mean"
+        f" anything (the published test has {PUBLISHED_TEST:,} surveys); they show that the protocol runs."
+    ]
+
+
+def _baseline(name: str, bench: Benchmark, learned: NDArray[np.bool_], asked: NDArray[np.int64], plan: Plan) -> Floats:
+    """(asked, S) probabilities of one baseline, learned from the surveys that the network learned from."""
+    if name not in FITS:
+        raise TableError(f"'{name}' is no baseline; there are {', '.join(FITS)}.")
+    if name == "frequency":
+        _, square = np.unique(block_index(bench.surveys, REGION_KM), axis=0, return_inverse=True)
+        table = square.reshape(-1, 1).astype(np.float32)
+    else:
+        table = table_of(bench.predictors, bench.surveys)
+    rows = np.r_[np.flatnonzero(learned), asked]
+    train = np.arange(len(rows)) < learned.sum()
+    return survey_scores(FITS[name], table[rows], bench.surveys.presence[rows], train, ~train, plan.threads, plan.seed)
+
+
+def probabilities(
+    ensemble: Ensemble, predictors: Predictors, surveys: Surveys, rows: NDArray[np.int64], path: Path | None = None
+) -> Floats:
+    """(rows, S) calibrated probabilities for surveys of their own year and area; mapped from `path` where one is given."""
+    shape = (len(rows), len(surveys.species))
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    out = np.lib.format.open_memmap(path, "w+", np.float32, shape) if path is not None else np.empty(shape, np.float32)
+    for start in range(0, len(rows), SLICE):
+        part = rows[start : start + SLICE]
+        eta = predict_surveys(ensemble, predictors.subset(part), surveys.year[part], surveys.area_m2[part])
+        out[start : start + SLICE] = cloglog_probability(torch.from_numpy(eta)).numpy()
+    return out
+
+
+def submit(bench: Benchmark, ensemble: Ensemble, path: Path, scratch: Path) -> Path | None:
+    """Write a submission for all surveys of published tests, labelled or not; None where the folder has none."""
+    rows = np.flatnonzero(np.char.startswith(bench.split, "test"))
+    if not len(rows):
+        return None
+    p = probabilities(ensemble, bench.predictors, bench.surveys, rows, scratch / "submission.npy")
+    return write_submission(path, bench.survey_ids[rows], bench.species_ids, p)

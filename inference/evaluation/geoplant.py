@@ -1,0 +1,239 @@
+"""GeoPlant as a benchmark: surveys of the published splits, their species as numbers, and predictors kept on disk.
+
+Nothing is tuned or trained here. Memory holds the surveys' heads and presences; predictors are sampled piece by piece
+into arrays on disk that are mapped, so that 90,000 surveys with patches need no more memory than a hundred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cube.config import Config
+from cube.config.records import SurveyConfig
+from cube.errors import TableError
+from cube.grid import CELL, COARSE
+from cube.inputs import INPUTS
+from cube.records.geoplant.dataset import GeoPlant
+from cube.records.geoplant.source import FileSource
+from cube.records.places import Places, places_of
+from cube.records.presence_only import RecordStream
+from cube.records.surveys import SurveyTable, read_surveys
+from cube.records.tables import Report
+from cube.storage.store import resolution_of
+from inference.data.samples import Predictors, Surveys
+from inference.data.sampling import OWN_ENCODER, Recipe, sample_source
+from inference.evaluation.splits import TESTS
+from inference.evaluation.submission import membership
+
+SPLITS: Final = ("train", "val", "test_iid", "test_ood", "test_glc25", "test")  # the last one: what no other holds
+SPECIES: Final = 11_255  # label space of the benchmark: ids are 0 to 11,254
+PIECE: Final = 4096  # places sampled at a time
+# All of the benchmark's area, and nothing of it is built: reading surveys asks for a configuration.
+WHOLE: Final = {"title": "GeoPlant", "cube": "none", "unit_km": 40, "sources": [],
+                "region": {"west_km": 900, "south_km": 860, "east_km": 7460, "north_km": 5500}}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Surveys of all splits, row for row with their predictors; columns are the species seen in training.
+
+    `split` (n,) as published, `survey_ids` (n,) GeoPlant's numbers, `species_ids` (S,) GeoPlant's number of each column,
+    `unseen` (n,) species found that no column stands for, `labelled` (n,) whether the species of a survey are told.
+    """
+
+    surveys: Surveys
+    predictors: Predictors
+    split: NDArray[np.str_]
+    survey_ids: NDArray[np.int64]
+    species_ids: NDArray[np.int64]
+    unseen: NDArray[np.int64]
+    labelled: NDArray[np.bool_]
+    recipe: Recipe
+    source: FileSource
+    reports: list[Report]
+
+
+def read_benchmark(
+    folder: Path,
+    scratch: Path,
+    cells: int,
+    modalities: Sequence[str] | None = None,
+    min_records: int = 1,
+    limit: int | None = None,
+    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+) -> Benchmark:
+    """Everything of the PA surveys in `folder`, of whatever year it was published.
+
+    `scratch`: folder for the sampled predictors; `cells`: side of the satellite patch in 50 m cells; `modalities` keeps
+    some of the network's; `min_records`: presences in training that make a species a column; `limit`: surveys of each
+    split that are kept, evenly through its table. Raises `TableError` for a folder without surveys or species.
+    """
+    source = FileSource(GeoPlant(folder))
+    tables = _tables(folder, limit)
+    heads = pd.concat([t.surveys.assign(split=name) for name, t in tables.items()], ignore_index=True)
+    split = heads["split"].to_numpy(dtype="<U10")
+    lists = [species for table in tables.values() for species in _species_lists(table)]
+    labelled = np.array([len(species) > 0 for species in lists])
+    taught = [species for species, name in zip(lists, split, strict=True) if name in ("train", "val")]
+    ids, counts = np.unique(np.concatenate(taught) if taught else np.zeros(0, np.int64), return_counts=True)
+    ids = ids[counts >= min_records]
+    if not len(ids):
+        raise TableError(
+            f"{folder}: no species has {min_records} presences in the surveys for training; lower --min-records or fetch"
+            " the table of training surveys."
+        )
+    presence, unseen = membership(lists, ids)
+    beyond = Report("species")
+    beyond.note(f"species ids beyond the label space of {SPECIES:,}, in no published figure",
+                [str(i) for i in np.unique(np.concatenate(lists)) if not 0 <= i < SPECIES])  # fmt: skip
+    years = heads["year"].fillna(heads["year"].median() if heads["year"].notna().any() else 2020)
+    surveys = Surveys(
+        presence, heads["area_m2"].to_numpy(np.float32), years.to_numpy(np.float32),
+        pd.factorize(heads["place"])[0].astype(np.int64), heads["x"].to_numpy(float), heads["y"].to_numpy(float),
+        tuple(f"species {i}" for i in ids),
+    )  # fmt: skip
+    what = recipe_of(source, modalities)
+    places = places_of(heads, "PA")
+    predictors = sample_to_disk(source, what, places, cells, scratch, progress)
+    reports = [*(t.report for t in tables.values()), beyond, source.report]
+    return Benchmark(surveys, predictors, split, places.survey, ids.astype(np.int64), unseen, labelled, what, source, reports)
+
+
+def _tables(folder: Path, limit: int | None) -> dict[str, SurveyTable]:
+    """The surveys of every split that the folder has, none twice."""
+    config = Config.model_validate(WHOLE)
+    tables: dict[str, SurveyTable] = {}
+    told: list[TableError] = []
+    known: set[str] = set()
+    for name in SPLITS:
+        try:
+            table = read_surveys(config, SurveyConfig(geoplant=str(folder.resolve()), splits=(name,)), None, None,
+                                 f"surveys of {name}", "surveys")  # fmt: skip
+        except TableError as error:
+            told.append(error)
+            continue
+        fresh = ~table.surveys["survey"].isin(known).to_numpy()
+        known |= set(table.surveys["survey"])
+        rows = np.flatnonzero(fresh)
+        if limit is not None and len(rows) > limit:
+            rows = rows[np.linspace(0, len(rows) - 1, limit).astype(int)]
+        if len(rows):
+            tables[name] = _subset(table, rows)
+    if not tables:
+        raise told[0]
+    return tables
+
+
+def _subset(table: SurveyTable, rows: NDArray[np.int64]) -> SurveyTable:
+    position = np.full(len(table.surveys), -1, np.int64)
+    position[rows] = np.arange(len(rows))
+    at = position[table.occurrences["survey"].to_numpy()]
+    occurrences = table.occurrences[at >= 0].assign(survey=at[at >= 0])
+    return SurveyTable(table.surveys.iloc[rows].reset_index(drop=True), occurrences.reset_index(drop=True), table.report)
+
+
+def _species_lists(table: SurveyTable) -> list[NDArray[np.int64]]:
+    """Species ids of each survey, in the order of the surveys; empty where none is told."""
+    numbers = table.occurrences["name"].str.removeprefix("species ").astype(np.int64).to_numpy()
+    at = table.occurrences["survey"].to_numpy()
+    order = np.argsort(at, kind="stable")
+    edges = np.searchsorted(at[order], np.arange(1, len(table.surveys)))
+    return list(np.split(numbers[order], edges))
+
+
+def recipe_of(source: FileSource, wanted: Sequence[str] | None = None) -> Recipe:
+    """What the files of a folder offer the network; `wanted` keeps some modalities. Raises `TableError` if nothing is left."""
+    layers = [INPUTS[name] for name in source.layers if INPUTS[name].predictor]
+    own = [OWN_ENCODER[x.name] for x in layers if x.name in OWN_ENCODER]
+    static = tuple(x.name for x in layers if x.name not in OWN_ENCODER and resolution_of(x) == CELL)
+    coarse = tuple(x.name for x in layers if x.name not in OWN_ENCODER and resolution_of(x) == COARSE)
+    offered = [*own, *(["static"] if static else []), *(["coarse"] if coarse else [])]
+    kept = tuple(m for m in offered if wanted is None or m in wanted)
+    if not kept:
+        raise TableError(
+            f"{source.geoplant.layout.folder}: has no predictors for {', '.join(wanted or ('any modality',))}"
+            f" (it has {', '.join(offered) or 'none'}); fetch patches, series or tables of values."
+        )
+    return Recipe(kept, static if "static" in kept else (), coarse if "coarse" in kept else ())
+
+
+def sample_to_disk(
+    source: FileSource,
+    what: Recipe,
+    places: Places,
+    cells: int,
+    scratch: Path,
+    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    piece: int = PIECE,
+) -> Predictors:
+    """`sample_source` piece by piece into arrays below `scratch`, mapped: equal values, memory of one piece."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    n = len(places)
+    arrays: dict[str, Any] = {}
+    names: dict[str, Any] = {}
+    for start in range(0, n, piece):
+        progress(start, n, "reading predictors")
+        part = slice(start, min(start + piece, n))
+        some = Places(
+            places.x[part],
+            places.y[part],
+            places.survey[part],
+            places.patch_id[part],
+            places.series_id[part],
+            places.observations,
+        )
+        values = sample_source(source, what, some, cells)
+        names = {"static_names": values.static_names, "coarse_names": values.coarse_names}
+        for name in ("satellite", "landsat", "static", "climate", "coarse"):
+            found = getattr(values, name)
+            if found is None:
+                continue
+            if name not in arrays:
+                path = scratch / f"{name}.npy"
+                arrays[name] = np.lib.format.open_memmap(path, "w+", np.float32, (n, *found.shape[1:]))
+            arrays[name][part] = found
+    if "climate" in arrays or "coarse" in arrays:  # its own 1 km cell is a place's only corner, as in `sample_source`
+        arrays["corner"] = np.repeat(np.arange(n, dtype=np.int64)[:, None], 4, axis=1)
+        arrays["weight"] = np.tile(np.array([1, 0, 0, 0], np.float32), (n, 1))
+    return Predictors(**arrays, **names)
+
+
+def sample_records(
+    benchmark: Benchmark, folder: Path, scratch: Path, cells: int, count: int, seed: int = 0
+) -> tuple[Predictors, NDArray[np.int64], NDArray[np.float32]] | None:
+    """(predictors, column of the species, year) of a random choice of up to `count` PO records of known species.
+
+    None where the folder has no table of PO records. The table is streamed once: reservoir sampling (Vitter 1985).
+    """
+    from cube.config.records import RecordConfig
+
+    try:
+        config = RecordConfig(geoplant=str(folder.resolve()))
+        stream = RecordStream(Config.model_validate(WHOLE), config, None)
+        rng = np.random.default_rng(seed)
+        kept: pd.DataFrame | None = None
+        for chunk in stream:
+            chunk = chunk.assign(key=rng.random(len(chunk)), number=chunk["name"].str.removeprefix("species ").astype(np.int64))
+            chunk = chunk[chunk["number"].isin(benchmark.species_ids)]
+            kept = chunk if kept is None else pd.concat([kept, chunk])
+            kept = kept.nsmallest(count, "key")  # the `count` smallest random keys are a uniform choice
+    except TableError:
+        return None
+    if kept is None or not len(kept):
+        return None
+    predictors = sample_to_disk(benchmark.source, benchmark.recipe, places_of(kept, "PO"), cells, scratch)
+    column = np.searchsorted(benchmark.species_ids, kept["number"].to_numpy())
+    year = kept["year"].fillna(float(np.median(benchmark.surveys.year))).to_numpy(np.float32)
+    return predictors, column, year
+
+
+def labelled_tests(benchmark: Benchmark) -> list[str]:
+    """The published tests whose surveys tell their species, in the order of `TESTS`."""
+    return [name for name in TESTS if ((benchmark.split == name) & benchmark.labelled).any()]
