@@ -17,12 +17,18 @@ from numpy.typing import NDArray
 from inference.cascade.sums import SumPlan, Sums
 
 Floats = NDArray[np.float64]
+LONGEST: Final = 12.0  # the highest value of any indicator scale (Ellenberg's moisture)
 COVERED_LEAST: Final = 0.5  # share of the expected species whose value must be known for their mean to stand for all
 
 
 def richness(sums: Sums) -> Floats:
-    """Expected number of species in a plot: the sum of the probabilities (Hill number q = 0, in expectation)."""
-    return sums["p"]
+    """Expected number of species in a plot: the sum of the probabilities (Hill number q = 0, in expectation).
+
+    Where the sum has a calibration of its own (`inference.calibration.richness`), level x sum ^ exponent.
+    """
+    if "richness_level" not in sums:
+        return sums["p"]
+    return np.asarray(sums["richness_level"] * sums["p"] ** sums["richness_exponent"])
 
 
 def shannon(sums: Sums) -> Floats:
@@ -72,6 +78,16 @@ def values_covered(sums: Sums) -> Floats:
     """Share of the expected species whose indicator values are all known; NaN where nothing is expected."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(sums["p"] > 0, sums["values_known"] / sums["p"], np.nan)
+
+
+def applicability(sums: Sums) -> Floats:
+    """Dissimilarity from the training data over its threshold (Meyer and Pebesma 2021): up to 1 the model may be believed."""
+    return sums["dissimilarity"]
+
+
+def member_spread(sums: Sums) -> Floats:
+    """Relative spread of the species' probabilities between the members of the ensemble."""
+    return sums["member_spread"]
 
 
 def _mean_of(name: str) -> Callable[[Sums], Floats]:
@@ -144,10 +160,10 @@ def _status(name: str, long_name: str, palette: str, references: str = "") -> In
     return Indicator(name, _sum_of(name), (name,), long_name, "species", 0.001, palette, references, _spread_of(name))
 
 
-def _mean(name: str, meaning: str, highest: float) -> Indicator:
+def _mean(name: str, meaning: str) -> Indicator:
     return Indicator(
         f"cwm_{name}", _mean_of(name), (f"{name}_known", f"{name}_sum"), f"Community mean of the indicator value of {meaning}",
-        "1", 0.001, "viridis", "Ellenberg et al. 1991; Garnier et al. 2004", spread_of_mean, 0.0, highest,
+        "1", 0.001, "viridis", "Ellenberg et al. 1991; Garnier et al. 2004", spread_of_mean, highest=LONGEST,
     )  # fmt: skip
 
 
@@ -166,17 +182,22 @@ INDICATORS: Final = (
     _status("protected", "Expected species of the Habitats Directive", "cividis", "Directive 92/43/EEC"),
     _status("invasive", "Expected invasive alien species of Union concern", "magma", "Regulation (EU) No 1143/2014"),
     _status("endemic", "Expected endemic species", "cividis"),
-    _mean("light", "light", 9.0),
-    _mean("temperature", "temperature", 9.0),
-    _mean("moisture", "moisture", 12.0),
-    _mean("reaction", "soil reaction", 9.0),
-    _mean("nutrients", "nutrients", 9.0),
+    _mean("light", "light"),
+    _mean("temperature", "temperature"),
+    _mean("moisture", "moisture"),
+    _mean("reaction", "soil reaction"),
+    _mean("nutrients", "nutrients"),
     Indicator("values_covered", values_covered, ("p", "values_known"),
               "Share of the expected species whose indicator values are known", "1", 2e-5, "cividis", "", spread_of_mean,
               highest=1.0),
     Indicator("lcbd", lcbd, ("p_squared", "reference", "reference_length", "reference_total"),
               "Local contribution to beta diversity (1: as distinct as the places of the training region)", "1", 0.001, "magma",
               "Legendre and De Caceres 2013", spread_of_mean),
+    Indicator("applicability", applicability, ("dissimilarity",),
+              "Dissimilarity from the training data (1: edge of the area of applicability)", "1", 0.001, "inferno",
+              "Meyer and Pebesma 2021", None),
+    Indicator("spread", member_spread, ("member_spread",), "Relative spread of probabilities between ensemble members", "1",
+              1e-4, "inferno", "", None),
 )  # fmt: skip
 
 

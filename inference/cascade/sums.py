@@ -85,12 +85,12 @@ class SumPlan:
         return self.named(running)
 
 
-def plan_sums(traits: Traits, reference: Reference | None = None) -> SumPlan:
+def plan_sums(traits: Traits, reference: Reference | None = None, more: Mapping[str, float] | None = None) -> SumPlan:
     """The sums that a species table gives a meaning to, from its columns (species,) and the reference composition.
 
     Rows: `p` (ones); each status that a species has; for each indicator value v that a species has, `<v>_known` (1 where
     it is known) and `<v>_sum` (the value, 0 where unknown), and `values_known` (1 where all of them are); `reference`, the
-    mean composition, where one is given whose places differ.
+    mean composition, where one is given whose places differ. `more` are constants beside those of the reference.
     """
     species = len(next(iter(traits.values())))
     rows: dict[str, NDArray[np.float64]] = {"p": np.ones(species)}
@@ -108,8 +108,8 @@ def plan_sums(traits: Traits, reference: Reference | None = None) -> SumPlan:
             all_known &= known
     if any(row.endswith("_known") for row in rows):
         rows["values_known"] = all_known.astype(np.float64)
-    constants: dict[str, float] = {}
+    constants: dict[str, float] = dict(more or {})
     if reference is not None and reference.total > 0:
         rows["reference"] = reference.mean.astype(np.float64)
-        constants = {"reference_length": float(rows["reference"] @ rows["reference"]), "reference_total": reference.total}
+        constants |= {"reference_length": float(rows["reference"] @ rows["reference"]), "reference_total": reference.total}
     return SumPlan(tuple(rows), np.stack(list(rows.values())).astype(np.float32), constants)

@@ -101,6 +101,13 @@ def test_where_nothing_is_expected_counts_are_zero_and_means_have_no_value() -> 
         np.testing.assert_array_equal(values, np.nan if name in without else 0, err_msg=name)
 
 
+def test_richness_takes_the_calibration_of_its_sum_where_there_is_one() -> None:
+    p = np.full((7, 2), 0.5)
+    seen = indicators_of(p, plan_sums(traits(7), None, {"richness_level": 2.0, "richness_exponent": 0.5}))
+    np.testing.assert_allclose(seen["richness"], 2 * np.sqrt(3.5))
+    np.testing.assert_allclose(seen["hill2"], 7)  # shares do not change with their sum
+
+
 def test_what_no_species_has_makes_no_map() -> None:
     names = {i.name for i in applicable(PLAN.available)}
     assert not names & {"endemic", "cwm_nutrients"}
