@@ -1,0 +1,134 @@
+"""One region of the NCEAS benchmark (Elith et al. 2020) as tables: records, background, independent tests by group.
+
+File names are those of the R package disdat (its help pages `disData`, `NSW`, `AWT`), as CSV, gzipped or not:
+`NZtrain_po`, `NZtrain_bg`, `NZtest_env`, `NZtest_pa`; a region whose groups were surveyed apart has suffixes, as in
+`AWTtest_env_bird`; target-group backgrounds (Valavi et al. 2022) lie at `tgb/NSW/db/tgbsample.csv`. No model is in here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cube.errors import ConfigError, TableError
+
+REGIONS: Final = ("AWT", "CAN", "NSW", "NZ", "SA", "SWI")
+BACKGROUNDS: Final = ("random", "tgb")
+CATEGORICAL: Final = ("age", "calc", "ontveg", "toxicats", "vegsys")  # of all regions, as disdat's vignette lists them
+SITE: Final = ("group", "siteid", "spid", "x", "y", "occ")  # columns that are no predictor
+
+
+@dataclass(frozen=True)
+class Group:
+    """What is fitted together: species that the same surveys test, their records, and the sites they are set against.
+
+    Tables are (rows, predictors) float64, NaN where missing; `categorical` columns hold numbers of levels. Places are
+    (rows, 2) x and y in the units of the files (metres or degrees).
+    """
+
+    region: str
+    name: str
+    species: tuple[str, ...]
+    predictors: tuple[str, ...]
+    categorical: tuple[int, ...]
+    records: NDArray[np.float64]
+    record_species: NDArray[np.int64]  # (records,) position in `species`
+    record_places: NDArray[np.float64]
+    background: NDArray[np.float64]
+    background_places: NDArray[np.float64]
+    test: NDArray[np.float64]
+    test_places: NDArray[np.float64]
+    presence: NDArray[np.bool_]  # (test sites, species)
+
+
+def read_region(folder: Path, region: str, background: str) -> list[Group]:
+    """All groups of a region with the background asked for, `random` or `tgb`.
+
+    Raises: ConfigError for another background, TableError for files or columns that are absent or do not match.
+    """
+    if background not in BACKGROUNDS:
+        raise ConfigError(f"--background {background}: expected one of {', '.join(BACKGROUNDS)}.")
+    records = _read(folder, f"{region}train_po", ("spid", "x", "y", "group"))
+    random = _read(folder, f"{region}train_bg", ("x", "y")) if background == "random" else None
+    groups = []
+    for suffix in _suffixes(folder, region):
+        env = _read(folder, f"{region}test_env{suffix}", ("siteid", "x", "y"))
+        pa = _read(folder, f"{region}test_pa{suffix}", ("siteid", "x", "y"))
+        if len(env) != len(pa) or not (env["siteid"].to_numpy() == pa["siteid"].to_numpy()).all():
+            raise TableError(f"{folder}: {region}test_env{suffix} and {region}test_pa{suffix} do not list the same sites.")
+        own = records[records["group"] == suffix[1:]] if suffix else records
+        for name, known in own.groupby("group", sort=True):
+            species = tuple(s for s in dict.fromkeys(known["spid"]) if s in pa.columns)
+            if not species:
+                continue
+            known = known[known["spid"].isin(species)]
+            sites = random if random is not None else _target_group(folder, region, str(name))
+            names = [c for c in env.columns if c not in SITE]
+            groups.append(_group(region, str(name), species, names, known, sites, env, pa))
+    if not groups:
+        raise TableError(f"{folder}: no species of {region}train_po is a column of a table {region}test_pa.")
+    return groups
+
+
+def _group(
+    region: str,
+    name: str,
+    species: tuple[str, ...],
+    names: list[str],
+    records: pd.DataFrame,
+    background: pd.DataFrame,
+    env: pd.DataFrame,
+    pa: pd.DataFrame,
+) -> Group:
+    for what, table in (("train_po", records), ("background", background)):
+        if absent := [c for c in names if c not in table.columns]:
+            raise TableError(f"{region}, group {name}: {what} lacks the predictor '{absent[0]}' that the test sites have.")
+    position = {s: i for i, s in enumerate(species)}
+
+    def places(table: pd.DataFrame) -> NDArray[np.float64]:
+        return table[["x", "y"]].to_numpy(np.float64)
+
+    return Group(
+        region=region,
+        name=name,
+        species=species,
+        predictors=tuple(names),
+        categorical=tuple(i for i, c in enumerate(names) if c in CATEGORICAL),
+        records=records[names].to_numpy(np.float64),
+        record_species=records["spid"].map(position).to_numpy(np.int64),
+        record_places=places(records),
+        background=background[names].to_numpy(np.float64),
+        background_places=places(background),
+        test=env[names].to_numpy(np.float64),
+        test_places=places(env),
+        presence=pa[list(species)].to_numpy() > 0,
+    )
+
+
+def _suffixes(folder: Path, region: str) -> list[str]:
+    """`_bird`, `_plant`, ... of a region with several test tables; one empty suffix otherwise."""
+    stem = f"{region}test_pa"
+    found = sorted({path.name.split(".")[0][len(stem) :] for path in folder.glob(f"{stem}*.csv*")})
+    if not found:
+        raise TableError(f"{folder}: there is no table {stem}.csv or {stem}_GROUP.csv (gzipped or not).")
+    return found
+
+
+def _target_group(folder: Path, region: str, group: str) -> pd.DataFrame:
+    return _read(folder / "tgb" / region / group, "tgbsample", ("x", "y"))
+
+
+def _read(folder: Path, stem: str, needed: tuple[str, ...]) -> pd.DataFrame:
+    for ending in (".csv", ".csv.gz"):
+        path = folder / f"{stem}{ending}"
+        if path.is_file():
+            table = pd.read_csv(path, low_memory=False)
+            if absent := [c for c in needed if c not in table.columns]:
+                raise TableError(f"{path}: there is no column '{absent[0]}'; it has {', '.join(map(str, table.columns))}.")
+            return table
+    raise TableError(f"{folder / stem}.csv: there is no such table, gzipped or not.")

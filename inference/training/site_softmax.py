@@ -1,0 +1,171 @@
+"""Records against sites: where each species was noted, given the sites that could have been visited.
+
+The likelihood of MaxEnt (a Gibbs distribution over sites, Phillips et al. 2006), which is that of an inhomogeneous Poisson
+process with its total profiled out (Renner and Warton 2013), but for all species by one network. With a target-group
+background the sites carry the effort of the recorders, with a random one they do not. Surveys and other ways to read
+records are in `objective.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cube.errors import ModelError
+from inference.data.records import Records
+from inference.data.samples import Predictors
+from inference.network.batches import covariates_of, gather
+from inference.network.deep_sdm import DeepSDM, ModelSpec
+from inference.network.ensemble import Ensemble
+from inference.network.normalisation import set_normalisation
+from inference.training.hardware import device_of
+from inference.training.loop import fit_member
+from inference.training.objective import Batch, Draw, coarse_noise, turned
+from inference.training.options import TrainOptions
+
+SITES_PER_RECORD = 2  # sites drawn beside every record of a batch
+EXPONENT = 0.5  # a species' share of the loss is its number of records to this power
+CHUNK = 4096  # sites scored at a time
+
+
+def site_softmax_loss(of_records: Tensor, species: Tensor, of_sites: Tensor) -> Tensor:
+    """-log probability (r,) that a record fell on its own place and not on one of the sites.
+
+    `of_records` (r, S) and `of_sites` (m, S) are log intensities f, `species` (r,) says whose record it is. The record's
+    own place is one of the choices, so that 0 means certainty, and log(m + 1) that the place tells nothing. A constant
+    added to a species' f cancels: records alone say where a species is more likely, not how common it is.
+    """
+    own = of_records.gather(1, species[:, None])[:, 0]
+    return torch.logaddexp(torch.logsumexp(of_sites, 0)[species], own) - own
+
+
+class SiteSoftmaxObjective:
+    """Mean of `site_softmax_loss` over records drawn so that rare species weigh more than their numbers.
+
+    A step draws records with replacement, a species with probability n ** EXPONENT: in proportion to records the rare
+    ones would not be learned, in equal parts their few records would be learned by heart.
+    """
+
+    def __init__(self, predictors: Predictors, records: Records, spec: ModelSpec, options: TrainOptions) -> None:
+        """`predictors`: of the places that `records.row` and `records.background` name.
+
+        Raises: ModelError without a record or without background.
+        """
+        if not len(records) or not len(records.background):
+            raise ModelError(
+                f"site_softmax sets records against sites, but there are {len(records)} records and"
+                f" {len(records.background)} sites of background; give both."
+            )
+        records.check(spec.species, len(predictors))
+        self._predictors, self._records, self._spec, self._options = predictors, records, spec, options
+        self._size = min(options.batch, len(records))
+        self._sites = min(SITES_PER_RECORD * options.batch, len(records.background))
+        counts = np.bincount(records.species, minlength=spec.species)
+        share = np.power(counts, EXPONENT - 1.0, where=counts > 0, out=np.zeros(len(counts)))
+        self._weight = torch.from_numpy(np.cumsum(share[records.species]))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Draws after which as many records were seen as there are."""
+        return len(self._records) // self._size
+
+    def draw(self, generator: torch.Generator) -> Draw:
+        """Numbers of records, then positions in the background."""
+        at = torch.rand(self._size, generator=generator, dtype=torch.float64) * self._weight[-1]
+        picked = torch.searchsorted(self._weight, at, right=True).clamp(max=len(self._records) - 1)
+        sites = torch.randint(len(self._records.background), (self._sites,), generator=generator)
+        rows = torch.cat([picked, sites]).numpy()
+        modalities, coarse = self._spec.modalities, self._predictors.coarse
+        turn = int(torch.randint(8, (1,), generator=generator)) if "satellite" in modalities else 0
+        noise = None
+        if "coarse" in modalities and coarse is not None and self._options.coarse_noise > 0:
+            noise = torch.randn(len(rows), 1, coarse.shape[1], generator=generator)
+        keep = torch.rand(len(rows), len(modalities), generator=generator) >= self._options.modality_dropout
+        return Draw(rows, turn, noise, keep | ~keep.any(1, keepdim=True))
+
+    def load(self, draw: Draw) -> Batch:
+        """Predictors of both, and whose the records are."""
+        numbers, sites = draw.rows[: self._size], draw.rows[self._size :]
+        places = np.concatenate([self._records.row[numbers], self._records.background[sites]])
+        batch = gather(self._predictors, places, self._spec.modalities)
+        if "satellite" in batch:
+            batch["satellite"] = turned(batch["satellite"], draw.turn)
+        if draw.noise is not None:
+            batch["noise"] = draw.noise
+        return batch | {"keep": draw.keep, "species": torch.from_numpy(self._records.species[numbers].astype(np.int64))}
+
+    def loss(self, net: DeepSDM, batch: Batch) -> Tensor:
+        """Mean over the records of a batch."""
+        if "noise" in batch:
+            batch = batch | {"coarse": batch["coarse"] + coarse_noise(net, batch["noise"], self._options.coarse_noise)}
+        f = net(batch, batch.get("keep")).float()
+        records = len(batch["species"])
+        return site_softmax_loss(f[:records], batch["species"], f[records:]).mean()
+
+    def stop_loss(self, net: DeepSDM) -> float | None:
+        """None: records are too few per species to hold some back."""
+        net.eval()
+        return None
+
+    def parameter_groups(self, net: DeepSDM, options: TrainOptions) -> list[dict[str, Any]]:
+        """One group: everything learns at the rate of the options."""
+        return [{"params": list(net.parameters())}]
+
+    def state(self) -> dict[str, Tensor]:
+        """Nothing: every draw is anew."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Nothing is kept."""
+
+
+def train_on_sites(
+    predictors: Predictors, records: Records, species: tuple[str, ...], spec: ModelSpec, options: TrainOptions
+) -> Ensemble:
+    """An ensemble learned from records and background alone; its f are log relative intensities.
+
+    Every species' intensity has mean 1 over the background: without surveys nobody knows how common it is.
+    The same seed gives the same weights on a CPU. Raises: ModelError where records, species or places do not match.
+    """
+    if spec.species != len(species):
+        raise ModelError(f"The model's spec has {spec.species} species, the table {len(species)}.")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    none = covariates_of(np.zeros(len(predictors)), np.zeros(len(predictors)))
+    device = device_of(options)
+    nets = []
+    with torch.random.fork_rng(devices=[]):
+        for member in range(options.members):
+            seed = 1000 * options.seed + member
+            torch.manual_seed(seed)
+            net = DeepSDM(spec)
+            set_normalisation(net, predictors, records.background, none)
+            with torch.no_grad():
+                net.species_bias.zero_()
+            net.to(device)
+            fit_member(net, SiteSoftmaxObjective(predictors, records, spec, options), options, seed, _quiet)
+            nets.append(net.to("cpu"))
+    ensemble = Ensemble(spec, nets, species)
+    offset = torch.from_numpy(np.log(np.exp(relative_intensity(ensemble, predictors, records.background)).mean(0)))
+    with torch.no_grad():
+        for net in ensemble.networks:
+            net.species_bias.sub_(offset.to(net.species_bias.dtype))
+    return ensemble
+
+
+@torch.inference_mode()
+def relative_intensity(ensemble: Ensemble, predictors: Predictors, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(len(rows), S) log relative intensity f of places."""
+    parts = []
+    for start in range(0, len(rows), CHUNK):
+        batch = gather(predictors, rows[start : start + CHUNK], ensemble.spec.modalities)
+        parts.append(ensemble.head(ensemble.embed_places(batch)).numpy())
+    return np.concatenate(parts)
+
+
+def _quiet(step: int, text: str) -> None:
+    """Report to nobody."""

@@ -1,0 +1,89 @@
+"""Records against sites: the likelihood against its definition, and what a network learns by it against the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from cube.errors import ModelError
+from inference.data.records import Records
+from inference.data.samples import Predictors
+from inference.network.deep_sdm import ModelSpec
+from inference.training.options import TrainOptions
+from inference.training.site_softmax import SiteSoftmaxObjective, relative_intensity, site_softmax_loss, train_on_sites
+
+OPTIONS = TrainOptions(members=2, epochs=0, least_steps=150, batch=64, modality_dropout=0.0, threads=1)
+
+
+def records_of(species: np.ndarray, row: np.ndarray, background: np.ndarray) -> Records:
+    n, m = len(row), len(background)
+    return Records(
+        species.astype(np.int32), row, np.zeros(n), np.zeros(n), np.full(n, np.nan, np.float32), np.zeros(n, np.int16),
+        background, np.zeros(m), np.zeros(m),
+    )  # fmt: skip
+
+
+def landscape(seed: int = 0) -> tuple[Predictors, Records, np.ndarray]:
+    """Three species along one column of two: records drawn by exp(f), f known up to a constant."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-1, 1, (4000, 2)).astype(np.float32)
+    f = np.stack([2 * x[:, 0], -2 * x[:, 0], -3 * x[:, 0] ** 2], 1)
+    p = np.exp(f) / np.exp(f).sum(0)
+    row = np.concatenate([rng.choice(4000, k, p=p[:, s]) for s, k in enumerate((400, 60, 200))])
+    species = np.repeat([0, 1, 2], (400, 60, 200))
+    return Predictors(static=x, static_names=("a", "b")), records_of(species, row, np.arange(4000)), f
+
+
+def test_loss_is_the_softmax_over_a_records_own_place_and_the_sites():
+    generator = torch.Generator().manual_seed(0)
+    at, away = torch.randn(3, 2, generator=generator), torch.randn(5, 2, generator=generator)
+    species = torch.tensor([1, 0, 1])
+    for i, s in enumerate(species.tolist()):
+        choices = torch.cat([at[i, s : s + 1], away[:, s]])
+        expected = -torch.log_softmax(choices, 0)[0]
+        torch.testing.assert_close(site_softmax_loss(at, species, away)[i], expected)
+
+
+def test_a_constant_per_species_cancels():
+    generator = torch.Generator().manual_seed(1)
+    at, away = torch.randn(4, 3, generator=generator), torch.randn(6, 3, generator=generator)
+    species, constant = torch.tensor([0, 1, 2, 0]), torch.tensor([3.0, -7.0, 0.5])
+    torch.testing.assert_close(site_softmax_loss(at + constant, species, away + constant), site_softmax_loss(at, species, away))
+
+
+def test_network_recovers_intensities_up_to_a_constant():
+    places, records, truth = landscape()
+    spec = ModelSpec(("static",), 3, static_names=places.static_names, d=16, hidden=32, dropout=0.1)
+    ensemble = train_on_sites(places, records, ("a", "b", "c"), spec, OPTIONS)
+    f = relative_intensity(ensemble, places, np.arange(len(places)))
+    for s, least in enumerate((0.95, 0.9, 0.8)):
+        assert np.corrcoef(f[:, s], truth[:, s])[0, 1] > least
+    # the mean over members is taken of f: each member's mean intensity is near 1, that of the mean of both exactly
+    np.testing.assert_allclose(np.exp(f[records.background]).mean(0), 1, rtol=1e-3)
+
+
+def test_same_seed_same_weights():
+    places, records, _ = landscape()
+    spec = ModelSpec(("static",), 3, static_names=places.static_names, d=8, hidden=8)
+    quick = TrainOptions(members=1, epochs=0, least_steps=5, batch=32, threads=1)
+    first, again = (train_on_sites(places, records, ("a", "b", "c"), spec, quick) for _ in range(2))
+    for one, other in zip(first.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_rare_species_are_drawn_by_the_root_of_their_records():
+    places, records, _ = landscape()
+    spec = ModelSpec(("static",), 4, static_names=places.static_names)
+    objective = SiteSoftmaxObjective(places, records, spec, TrainOptions(batch=600))
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.cat([objective.load(objective.draw(generator))["species"] for _ in range(20)])
+    root = np.sqrt([400, 60, 200, 0])
+    np.testing.assert_allclose(np.bincount(drawn, minlength=4) / len(drawn), root / root.sum(), atol=0.02)
+
+
+def test_nothing_to_set_records_against_is_said():
+    places, records, _ = landscape()
+    spec = ModelSpec(("static",), 3, static_names=places.static_names)
+    with pytest.raises(ModelError, match="0 sites of background"):
+        SiteSoftmaxObjective(places, records_of(records.species, records.row, np.zeros(0, np.int64)), spec, OPTIONS)
