@@ -25,7 +25,7 @@ from inference.data.samples import Predictors
 from inference.network.batches import gather
 from inference.network.ensemble import Ensemble
 
-REFERENCES: Final = 1_000
+REFERENCES: Final = 500
 AXES: Final = 32  # of the embedding, those along which species' responses vary most
 FEWEST: Final = 20  # references that have all of a mask's modalities
 TENSORS: Final = "applicability.safetensors"

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-ROWS: Final = 16_384  # places whose distances to all references are in memory at a time: 64 MB with 1,000 references
+ROWS: Final = 2_048  # places whose distances to all references are in memory at a time: what stays in a core's cache
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from torch import Tensor
 from inference.network.ensemble import Ensemble
 from inference.training.likelihood import REFERENCE_AREA_M2, cloglog_probability
 
-WITNESSES: Final = 128  # species, the commonest: rarer ones hardly move the measure, and 10,000 of each member cost too much
-ROWS: Final = 16_384
+WITNESSES: Final = 64  # species, the commonest: rarer ones hardly move the measure, and 10,000 of each member cost too much
+ROWS: Final = 2_048
 
 
 def witnesses(ensemble: Ensemble, count: int = WITNESSES) -> Tensor:

@@ -16,9 +16,10 @@ from inference.calibration.applicability import (
     save_applicability,
 )
 from inference.calibration.columns import column_names, place_columns, window_columns
+from inference.calibration.dense import dissimilarity_of_part
 from inference.data.samples import Predictors
-from inference.network.batches import covariates_of
-from inference.network.deep_sdm import DeepSDM, ModelSpec, bilinear
+from inference.network.batches import covariates_of, gather
+from inference.network.deep_sdm import DeepSDM, ModelSpec, Part, bilinear
 from inference.network.ensemble import Ensemble
 
 EVERY = ("satellite", "landsat", "static", "climate", "coarse")
@@ -73,17 +74,24 @@ def window(missing: float) -> dict[str, torch.Tensor]:
     return out
 
 
-@pytest.mark.parametrize("missing", [0.0, 0.3])
-def test_columns_of_a_window_are_those_of_its_places(missing):
-    held = window(missing)
-    rows, cols = (a.ravel() for a in np.meshgrid(np.arange(0, U, 7), np.arange(0, U, 7), indexing="ij"))
+def places_in(held: dict[str, torch.Tensor], step: int = 7) -> tuple[np.ndarray, np.ndarray, Predictors]:
+    """Every `step`-th cell of a window as a place: (row, column, predictors)."""
+    rows, cols = (a.ravel() for a in np.meshgrid(np.arange(0, U, step), np.arange(0, U, step), indexing="ij"))
     corner, weight = bilinear((rows + 0.5) / 20 + 0.5, (cols + 0.5) / 20 + 0.5, (K + 2, K + 2))
-    patches = [held["satellite"][:, 5 * r : 5 * r + SPEC.patch, 5 * c : 5 * c + SPEC.patch] for r, c in zip(rows, cols, strict=True)]
+    image, p = held["satellite"], SPEC.patch
+    patches = [image[:, 5 * r : 5 * r + p, 5 * c : 5 * c + p] for r, c in zip(rows, cols, strict=True)]
     there = Predictors(
         torch.stack(patches).numpy(), held["landsat"][:, :, rows, cols].movedim(-1, 0).numpy(),
         held["static"][:, rows, cols].T.numpy(), held["climate"].flatten(2).movedim(-1, 0).numpy(),
         held["coarse"].flatten(1).T.numpy(), corner, weight, SPEC.static_names, SPEC.coarse_names,
     )  # fmt: skip
+    return rows, cols, there
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_columns_of_a_window_are_those_of_its_places(missing):
+    held = window(missing)
+    rows, cols, there = places_in(held)
     dense = window_columns(held, SPEC, U).reshape(U, U, -1)[rows, cols]
     np.testing.assert_allclose(dense.numpy(), place_columns(there, SPEC), atol=1e-5)
 
@@ -92,8 +100,6 @@ def ratio(held, ensemble, predictors, without: tuple[str, ...] = ()) -> np.ndarr
     n = len(predictors)
     columns = torch.from_numpy(place_columns(predictors, SPEC))
     columns[:, np.isin(held.column_modality, without)] = torch.nan
-    from inference.network.batches import gather
-
     kept = tuple(m for m in SPEC.modalities if m not in without)
     z = ensemble.embed_places(gather(predictors, np.arange(n), kept, covariates(n)))
     mask = masks_of(held.modalities, present_in(held.modalities, held.column_modality, columns), n)
@@ -107,6 +113,19 @@ def test_places_like_those_of_training_are_within_and_others_are_not(fitted, ens
     assert (inside <= 1).mean() > 0.8
     assert (outside > 1).all()
     assert np.median(outside) > 2 * np.median(inside)
+
+
+def test_a_part_of_a_window_says_of_its_cells_what_places_say(fitted, ensemble):
+    held = window(0.0)
+    held["landsat"][:, :, :25, :25] = torch.nan  # two sets of modalities in one part
+    rows, cols, there = places_in(held)
+    part = Part(20, 0, 20, 20)
+    z = ensemble.embed_window(held, 2010.0).permute(1, 2, 0)[part.slices].flatten(0, 1)
+    found = dissimilarity_of_part(fitted, ensemble, part.of(held, SPEC.halo), held, part, z, torch.arange(400)).reshape(20, 20)
+    wanted = ratio(fitted, ensemble, there)
+    inside = (rows >= 20) & (cols < 20)
+    assert np.isnan(place_columns(there, SPEC)[inside]).any()
+    np.testing.assert_allclose(found[rows[inside] - 20, cols[inside]].numpy(), wanted[inside], rtol=1e-3)
 
 
 def test_references_themselves_have_no_dissimilarity(fitted, ensemble):

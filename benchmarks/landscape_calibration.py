@@ -1,0 +1,233 @@
+"""What comes after the score, on generated landscapes of known truth: calibration, sets of species, intervals, disagreement.
+
+    python -m benchmarks.landscape_calibration --seeds 1,2 --modalities static,coarse,climate
+    python -m benchmarks.landscape_calibration --seeds 101,102,103,104,105 --json calibration.json
+
+A model of a landscape's surveys is trained on its training blocks and calibrated on its calibration blocks; all figures are
+of the blocks that are held out. About three minutes a seed on two cores, and two more where the landscape is not there yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.landscape_data import CACHE, LandscapeData, landscape_data
+from inference.calibration.calibrate import fit_calibration
+from inference.calibration.intervals import weighted_quantile
+from inference.calibration.members import member_spread, witnesses
+from inference.calibration.richness import fit_richness
+from inference.cascade.indicators import Indicator, applicable
+from inference.cascade.sums import plan_sums
+from inference.data.blocks import assign_roles, block_index
+from inference.evaluation.reliability import calibration_record
+from inference.evaluation.species_sets import best_size, best_threshold, score_sets, top_scores
+from inference.network.batches import gather, predict_surveys
+from inference.training.fit import spec_for, train
+from inference.training.likelihood import clean_areas, cloglog_probability
+from inference.training.options import TrainOptions
+
+BLOCK_KM = 2.5  # 8 on a side of the landscape, as `train` takes
+COVERAGE = 0.9
+SPLITS = 200  # of held-out surveys, for intervals of exchangeable plots
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Held-out probabilities and presences of one landscape; `calibrate` and `test` are rows."""
+
+    seed: int
+    probability: NDArray[np.float32]  # (n, S) calibrated, for each survey's own area and year
+    raw: NDArray[np.float32]  # (n, S) not calibrated
+    presence: NDArray[np.bool_]
+    weight: NDArray[np.float32]
+    block: NDArray[np.int64]
+    calibrate: NDArray[np.int64]
+    test: NDArray[np.int64]
+    prevalence: NDArray[np.float64]  # (S,) of the training surveys
+    pooling: float
+    slope: float
+    traits: dict[str, Any]
+    disagreement: NDArray[np.float32]  # (n,) spread between members
+
+
+def make_case(data: LandscapeData, members: int, modalities: tuple[str, ...] | None) -> Case:
+    """Train on one landscape and predict its surveys."""
+    surveys, predictors = data.surveys, data.predictors
+    if modalities is not None:
+        predictors = predictors.without(*(m for m in predictors.modalities if m not in modalities))
+    roles = assign_roles(surveys, BLOCK_KM, seed=data.seed)
+    block = np.unique(block_index(surveys, BLOCK_KM), axis=0, return_inverse=True)[1].ravel()
+    trained = train(predictors, surveys, spec_for(predictors, surveys), TrainOptions(members=members), roles, blocks=block)
+    ensemble = trained.ensemble
+    eta = predict_surveys(ensemble, predictors, surveys.year, surveys.area_m2, calibrated=False)
+    rows = {role: np.flatnonzero(roles == role) for role in ("train", "calibrate", "test")}
+    part = rows["calibrate"]
+    fit = fit_calibration(eta[part], surveys.presence[part], surveys.place_weight[part], block[part])
+    raw, calibrated = (
+        cloglog_probability(torch.from_numpy(e)).numpy() for e in (eta, (fit.slope * eta + fit.intercept).astype(np.float32))
+    )
+    z = [
+        ensemble.embed_places(gather(predictors, some, ensemble.spec.modalities,
+                                     np.stack([surveys.year[some], clean_areas(surveys.area_m2).log_ratio[some]], 1)))
+        for some in np.array_split(np.arange(len(surveys)), 12)
+    ]  # fmt: skip
+    return Case(
+        data.seed, calibrated, raw, surveys.presence, surveys.place_weight, block, part, rows["test"],
+        np.maximum(surveys.presence[rows["train"]].mean(0), 1e-4), fit.pooling, fit.slope, _traits(len(surveys.species)),
+        member_spread(ensemble, torch.cat(z).detach(), witnesses(ensemble)).numpy(),
+    )  # fmt: skip
+
+
+def _traits(species: int) -> dict[str, Any]:
+    """A species table for indicators: every fifth species threatened, values of light from a fixed draw."""
+    flags = {name: np.zeros(species, bool) for name in ("invasive", "protected", "endemic")}
+    light = np.random.default_rng(0).integers(1, 10, species).astype(np.float32)
+    return {"iucn": np.where(np.arange(species) % 5 == 0, "VU", "LC").astype(object), **flags, "ellenberg_light": light}
+
+
+def calibration_rows(case: Case) -> list[Row]:
+    """Reliability of raw and calibrated probabilities on the test blocks."""
+    rows = []
+    for name, p in (("raw", case.raw), ("calibrated", case.probability)):
+        record = calibration_record(p[case.test], case.presence[case.test], case.prevalence)
+        rows.append({"table": "calibration", "seed": case.seed, "probabilities": name, **record})
+    rows[1] |= {"pooling": case.pooling, "fitted slope": case.slope}
+    return rows
+
+
+def richness_rows(case: Case) -> list[Row]:
+    """Summed richness, as it is and calibrated: error, slope of the observed on the expected, O/E in thirds of the expected."""
+    total, seen = case.probability.sum(1, dtype=np.float64), case.presence.sum(1)
+    cal, test = case.calibrate, case.test
+    fit = fit_richness(total[cal], seen[cal], case.weight[cal], case.block[cal])
+    rows = []
+    for name, expected in (("summed", total[test]), ("calibrated", fit.of(total[test]))):
+        third = np.digitize(expected, np.quantile(expected, [1 / 3, 2 / 3]))
+        ratio = [float(seen[test][third == k].sum() / expected[third == k].sum()) for k in range(3)]
+        rows.append({
+            "table": "richness", "seed": case.seed, "richness": name, "O/E": float(seen[test].sum() / expected.sum()),
+            "slope": float(np.polyfit(expected, seen[test], 1)[0]), "O/E low": ratio[0], "O/E middle": ratio[1],
+            "O/E high": ratio[2], "mean error": float(np.abs(seen[test] - expected).mean()),
+        })  # fmt: skip
+    return rows
+
+
+def set_rows(case: Case) -> list[Row]:
+    """Mean F1 of sets on the test blocks; the best K and threshold are those of the calibration blocks."""
+    p, seen = case.probability[case.test], case.presence[case.test]
+    k = best_size(case.probability[case.calibrate], case.presence[case.calibrate])
+    t = best_threshold(case.probability[case.calibrate], case.presence[case.calibrate])
+    scores = {"expected F1": top_scores(p, seen), f"best K ({k})": top_scores(p, seen, k),
+              f"best threshold ({t:.2f})": score_sets(p >= t, seen), "top 25": top_scores(p, seen, 25)}  # fmt: skip
+    return [{"table": "sets", "seed": case.seed, "set": name, **s.means()} for name, s in scores.items()]
+
+
+def _scores(case: Case, indicator: Indicator, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(rows,) residuals of an indicator in units of its spread."""
+    plan = plan_sums(case.traits)
+    predicted, observed = plan.of(case.probability[rows].T), plan.of(case.presence[rows].T.astype(np.float64))
+    return np.abs(indicator.function(observed) - indicator.function(predicted)) / indicator.spread(predicted)  # type: ignore[misc]
+
+
+def interval_rows(case: Case) -> list[Row]:
+    """Coverage of 90 % intervals: exchangeable plots (random halves of the held-out surveys), and from block to block."""
+    both = np.r_[case.calibrate, case.test]
+    rng = np.random.default_rng(0)
+    rows = []
+    for indicator in applicable(plan_sums(case.traits).available):
+        if indicator.spread is None:
+            continue
+        score, weight, block = _scores(case, indicator, both), case.weight[both], case.block[both]
+        known = np.isfinite(score)
+        score, weight, block = score[known], weight[known], block[known]
+        exchangeable = []
+        for _ in range(SPLITS):
+            order = rng.permutation(len(score))
+            one, two = order[: len(order) // 2], order[len(order) // 2 :]
+            exchangeable.append(float((score[two] <= weighted_quantile(score[one], weight[one], COVERAGE)).mean()))
+        test = np.isin(block, np.unique(case.block[case.test]))
+        inside = score[test] <= weighted_quantile(score[~test], weight[~test], COVERAGE)
+        by_block = [float(inside[block[test] == b].mean()) for b in np.unique(block[test])]
+        rows.append({
+            "table": "intervals", "seed": case.seed, "indicator": indicator.name, "exchangeable": float(np.mean(exchangeable)),
+            "across blocks": float(np.mean(by_block)), "worst block": min(by_block), "blocks": len(by_block),
+        })  # fmt: skip
+    return rows
+
+
+def disagreement_rows(case: Case) -> list[Row]:
+    """Error where members agree and where they do not: mean Brier score of test surveys by thirds of the spread."""
+    spread, test = case.disagreement[case.test], case.test
+    brier = ((case.probability[test] - case.presence[test]) ** 2).mean(1)
+    relative = brier / (case.probability[test] * (1 - case.probability[test])).mean(1)
+    third = np.digitize(spread, np.quantile(spread, [1 / 3, 2 / 3]))
+    return [
+        {"table": "disagreement of members", "seed": case.seed, "third": name, "spread": float(spread[third == k].mean()),
+         "brier": float(brier[third == k].mean()), "brier / expected": float(relative[third == k].mean())}
+        for k, name in enumerate(("agree", "middle", "disagree"))
+    ]  # fmt: skip
+
+
+def over_seeds(rows: list[Row]) -> list[Row]:
+    """Means over seeds of each table's rows, named as their text columns name them."""
+    keys: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        label = tuple(str(v).split(" (")[0] for k, v in row.items() if isinstance(v, str))
+        keys.setdefault(label, []).append(row)
+    out = []
+    for label, some in keys.items():
+        numbers = [k for k, v in some[0].items() if isinstance(v, (int, float)) and k != "seed"]
+        mean = {k: float(np.mean([r[k] for r in some if r.get(k) is not None])) for k in numbers}
+        worst = {"worst block": min(r["worst block"] for r in some)} if "worst block" in some[0] else {}
+        out.append({"table": label[0], "seed": f"all {len(some)}", "what": " ".join(label[1:]), **mean, **worst})
+    return out
+
+
+def show(rows: list[Row]) -> str:
+    """The rows as tables for a person."""
+    lines: list[str] = []
+    for title in dict.fromkeys(r["table"] for r in rows):
+        some = [{k: v for k, v in r.items() if k != "table"} for r in rows if r["table"] == title]
+        columns = list(dict.fromkeys(k for r in some for k in r))
+        cells = [[f"{v:.3f}" if isinstance(v, float) else str("" if v is None else v) for v in (r.get(c) for c in columns)]
+                 for r in some]  # fmt: skip
+        widths = [max(len(c), *(len(line[i]) for line in cells)) for i, c in enumerate(columns)]
+        lines += ["", title, "  ".join(c.ljust(w) for c, w in zip(columns, widths, strict=True))]
+        lines += ["  ".join(v.ljust(w) for v, w in zip(line, widths, strict=True)) for line in cells]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", default="1,2,3,4,5", help="comma-separated; 1 to 40 are for development")
+    parser.add_argument("--members", type=int, default=3)
+    parser.add_argument("--modalities", default=None, help="comma-separated; default: all of the landscape")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="folder of generated landscapes")
+    parser.add_argument("--json", type=Path, default=None, help="write the rows as a list of flat records")
+    asked = parser.parse_args()
+    modalities = tuple(asked.modalities.split(",")) if asked.modalities else None
+    rows: list[Row] = []
+    for seed in (int(s) for s in asked.seeds.split(",")):
+        case = make_case(landscape_data(seed, asked.cache), asked.members, modalities)
+        for table in (calibration_rows, richness_rows, set_rows, interval_rows, disagreement_rows):
+            rows += table(case)
+        print(f"seed {seed} is done", flush=True)
+    print(show(rows))
+    summary = over_seeds(rows)
+    print("\nMeans over seeds (worst block: the worst of all)")
+    print(show(summary))
+    if asked.json:
+        asked.json.write_text(json.dumps(rows + summary, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""What a unit's tiles tell beside the species: how unlike the training data each cell is. Arrays in, arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from inference.calibration.applicability import Applicability, masks_of, present_in
+from inference.calibration.columns import window_columns
+from inference.network.deep_sdm import CELLS_PER_KM, KILOMETRE, Part
+from inference.network.ensemble import Ensemble
+
+
+@torch.inference_mode()
+def dissimilarity_of_part(
+    held: Applicability, ensemble: Ensemble, tile: Mapping[str, Tensor], kilometre: Mapping[str, Tensor], part: Part,
+    z: Tensor, chosen: Tensor,
+) -> Tensor:  # fmt: skip
+    """(m,) dissimilarity over its threshold (`Applicability.ratio`) of the `chosen` cells of a square part of a unit.
+
+    `tile`: the part's own satellite, landsat and static as `Part.of` cuts them; `kilometre`: climate (4, 228, k + 2, k + 2)
+    and coarse (W, k + 2, k + 2) of the whole unit, in physical units; `z` (m, D) embeddings and `chosen` (m,) flat indices
+    into the part. Corners and sides of a part lie on whole kilometres.
+    """
+    spec = ensemble.spec
+    window = {name: tile[name] for name in ("satellite", "landsat", "static") if name in tile}
+    top, left, side = part.top // CELLS_PER_KM, part.left // CELLS_PER_KM, part.height // CELLS_PER_KM + 2
+    for name in KILOMETRE:
+        if name in kilometre:
+            window[name] = kilometre[name][..., top : top + side, left : left + side]
+    columns = window_columns(window, spec, part.height)[chosen]
+    present = present_in(held.modalities, held.column_modality, columns)
+    if "satellite" in window and not bool(torch.isfinite(window["satellite"]).all()):
+        # a cell without pixels of its own is still seen by its neighbours', as far as the network looks
+        encoder = cast(Any, ensemble.networks[0].encoders["satellite"])
+        present["satellite"] = encoder.present(window["satellite"][None]).reshape(-1)[chosen]
+    return held.ratio(columns, z, masks_of(held.modalities, present, len(columns)))
