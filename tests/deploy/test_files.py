@@ -1,0 +1,161 @@
+"""deploy/ against the code: its commands parse, its paths exist, its variables are read by somebody, its images lint."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+import floracube
+from cube.config import load_config
+from cube.config.cluster import ClusterConfig
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+ROOMS = ("cube", "inference", "server", "demo")
+TEXTS = sorted(p for p in DEPLOY.rglob("*") if p.is_file() and p.suffix != ".lock")
+# What others read: the clouds' libraries, dask, numba, pip, nginx' image, SLURM, Python and the shells.
+FOREIGN = re.compile(r"AWS_|DASK_|NUMBA_|OMP_|PIP_|NGINX_|SLURM_|PYTHON|PATH$|HOME$|TMPDIR$|GOOGLE_|AZURE_|UV_")
+
+
+def code() -> str:
+    files = [ROOT / "floracube.py", *(p for room in ROOMS for p in (ROOT / room).rglob("*.py") if "node_modules" not in p.parts)]
+    return "\n".join(p.read_text(encoding="utf-8") for p in files)
+
+
+def test_every_variable_of_ours_is_read_by_the_code_or_where_it_is_set() -> None:
+    """A variable is read by the code, filled into a file of deploy/, or named by a configuration that is an example."""
+    readers = code() + "".join(p.read_text(encoding="utf-8") for p in (ROOT / "examples").glob("*.yaml"))
+    filled_in = set(re.findall(r"\$\{(FLORACUBE_[A-Z_]+)", _all_texts()))
+    named = set(re.findall(r"\b(FLORACUBE_[A-Z_]+[A-Z])\b", _all_texts()))
+    assert "FLORACUBE_FORWARDED" in named
+    assert not {name for name in named - filled_in if name not in readers}
+
+
+def _all_texts() -> str:
+    return "\n".join(p.read_text(encoding="utf-8") for p in TEXTS)
+
+
+def test_every_variable_of_the_compose_file_is_explained_in_its_example() -> None:
+    text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+    example = (DEPLOY / ".env.example").read_text(encoding="utf-8")
+    asked = set(re.findall(r"\$\{([A-Z_]+)", text))
+    assert asked == set(re.findall(r"^#? ?([A-Z_]+)=", example, re.M))
+
+
+def test_environment_of_the_services_is_known() -> None:
+    source = code()
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
+    proxy = (DEPLOY / "proxy/floracube.conf.template").read_text(encoding="utf-8")
+    for name, service in compose["services"].items():
+        for variable in service.get("environment", {}):
+            known = FOREIGN.match(variable) or f'"{variable}"' in source or f"${{{variable}}}" in proxy
+            examples = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "examples").glob("*.yaml"))
+            assert known or f"${{{variable}}}" in examples, f"{name}: nobody reads {variable}"
+
+
+def test_every_local_path_that_is_mounted_or_copied_exists() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
+    for service in compose["services"].values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert not source.startswith("./") or (DEPLOY / source).exists()
+        if "build" in service:
+            assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+    for secret in compose["secrets"].values():
+        assert (DEPLOY / f"{secret['file']}.example").is_file()
+    for dockerfile in DEPLOY.glob("images/*.Dockerfile"):
+        for line in re.findall(r"^COPY (?!--from)(.*)$", dockerfile.read_text(encoding="utf-8"), re.M):
+            for source in shlex.split(line.replace("${LOCK}", "worker-cpu.lock"))[:-1]:
+                assert (ROOT / source).exists(), f"{dockerfile.name}: {source}"
+
+
+def test_compose_is_valid_against_its_schema() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(DEPLOY / "compose.yaml")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["server", "worker"])
+def test_images_pass_the_linter(name: str) -> None:
+    linter = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([linter, DEPLOY / f"images/{name}.Dockerfile"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["server", "worker"])
+def test_images_run_as_nobody_in_particular_and_say_how_they_are(name: str) -> None:
+    text = (DEPLOY / f"images/{name}.Dockerfile").read_text(encoding="utf-8")
+    last = text.rpartition("\nFROM ")[2]
+    assert re.search(r"^USER (?!0|root)\d+:\d+$", last, re.M)
+    assert "HEALTHCHECK" in last
+    for line in re.findall(r"pip install.*", text):
+        assert "--require-hashes" in line or "--no-index" in line, line
+
+
+def test_commands_in_deploy_parse() -> None:
+    """Each `floracube ...` that a file of deploy/ runs or shows has options that the command line knows."""
+    commands = set(re.findall(r"floracube (build|train|predict|serve|publish|gc|check|info|evaluate)\b", _all_texts()))
+    assert {"build", "predict"} <= commands
+    flags: dict[str, set[str]] = {}
+    for command in commands | {"serve"}:
+        shown = CliRunner().invoke(floracube.app, [command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
+        flags[command] = set(re.findall(r"--[a-z][a-z-]+", re.sub(r"\x1b\[[0-9;]*m", "", shown)))
+    for line in _all_texts().splitlines():
+        for command, rest in re.findall(r"(?:floracube|args: \[floracube,) ?,? ?(build|predict|serve|train|gc|publish)\b([^`|\]]*)", line):
+            for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", rest.split("#")[0]):
+                assert flag in flags[command], f"floracube {command} has no {flag}: {line.strip()}"
+
+
+def test_reference_configurations_load(tmp_path: Path) -> None:
+    for path in sorted((DEPLOY / "europe").glob("*.yaml")):
+        if path.name != "kustomization.yaml":
+            config = load_config(path)
+            assert config.cube_url.startswith("s3://")
+            assert (config.region.east_km - config.region.west_km) * 20 == 131_200
+    cluster = yaml.safe_load((DEPLOY / "slurm/cluster.yaml").read_text(encoding="utf-8"))["cluster"]
+    assert ClusterConfig.model_validate(cluster).kind == "jobqueue"
+
+
+def test_the_slurm_script_runs_a_command_on_its_workers(tmp_path: Path) -> None:
+    """The script itself, where a shim stands for `srun` and another for floracube: scheduler, workers, address, exit code."""
+    if shutil.which("bash") is None:
+        pytest.skip("no bash here")
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    here = Path(sys.executable).parent
+    shims = {
+        "srun": '#!/bin/bash\n[ "$1" = --kill-on-bad-exit=0 ] && shift\nexec "$@"\n',
+        "dask": f'#!/bin/bash\nexec {here}/python -m dask "$@"\n',
+        "python3": f'#!/bin/bash\nexec {here}/python "$@"\n',
+        "floracube": f'#!/bin/bash\nshift 2\n{here}/python -c "import sys, distributed as d; c = d.Client(sys.argv[2], timeout=30);'
+                     " c.wait_for_workers(1, 60); print('sum', c.submit(sum, [1, 2, 39]).result(), sys.argv[3:])\" \"$@\"; exit 1\n",
+    }  # fmt: skip
+    for name, text in shims.items():
+        (bin_ / name).write_text(text, encoding="utf-8")
+        (bin_ / name).chmod(0o755)
+    (tmp_path / "region.yaml").write_text("title: x\n", encoding="utf-8")
+    done = subprocess.run(
+        ["bash", str(DEPLOY / "slurm/run.sbatch"), "predict", "--version", "v7"], capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PATH": f"{bin_}:{os.environ['PATH']}", "SLURM_JOB_ID": "1", "CONFIG": str(tmp_path / "region.yaml")},
+        check=False,
+    )  # fmt: skip
+    assert "sum 42 ['--version', 'v7']" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 1  # the command's own
+    assert not list(tmp_path.glob(".floracube-*"))
+
+
+def test_scripts_are_executable() -> None:
+    for path in DEPLOY.rglob("*.sh"):
+        assert path.stat().st_mode & stat.S_IXUSR
