@@ -113,7 +113,8 @@ def test_commands_in_deploy_parse() -> None:
         shown = CliRunner().invoke(floracube.app, [command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
         flags[command] = set(re.findall(r"--[a-z][a-z-]+", re.sub(r"\x1b\[[0-9;]*m", "", shown)))
     for line in _all_texts().splitlines():
-        for command, rest in re.findall(r"(?:floracube|args: \[floracube,) ?,? ?(build|predict|serve|train|gc|publish)\b([^`|\]]*)", line):
+        shown = r"(?:floracube|args: \[floracube,) ?,? ?(build|predict|serve|train|gc|publish)\b([^`|\]]*)"
+        for command, rest in re.findall(shown, line):
             for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", rest.split("#")[0]):
                 assert flag in flags[command], f"floracube {command} has no {flag}: {line.strip()}"
 
@@ -135,12 +136,15 @@ def test_the_slurm_script_runs_a_command_on_its_workers(tmp_path: Path) -> None:
     bin_ = tmp_path / "bin"
     bin_.mkdir()
     here = Path(sys.executable).parent
+    client = (
+        "import sys, distributed as d; c = d.Client(sys.argv[2], timeout=30); c.wait_for_workers(1, 60);"
+        " print('sum', c.submit(sum, [1, 2, 39]).result(), sys.argv[3:])"
+    )
     shims = {
         "srun": '#!/bin/bash\n[ "$1" = --kill-on-bad-exit=0 ] && shift\nexec "$@"\n',
         "dask": f'#!/bin/bash\nexec {here}/python -m dask "$@"\n',
         "python3": f'#!/bin/bash\nexec {here}/python "$@"\n',
-        "floracube": f'#!/bin/bash\nshift 2\n{here}/python -c "import sys, distributed as d; c = d.Client(sys.argv[2], timeout=30);'
-                     " c.wait_for_workers(1, 60); print('sum', c.submit(sum, [1, 2, 39]).result(), sys.argv[3:])\" \"$@\"; exit 1\n",
+        "floracube": f'#!/bin/bash\nshift 2\n{here}/python -c "{client}" "$@"; exit 1\n',
     }  # fmt: skip
     for name, text in shims.items():
         (bin_ / name).write_text(text, encoding="utf-8")
