@@ -135,13 +135,13 @@ def take_block(
 
 @njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def rank_block(p: NDArray[np.float32], first: int, keys: NDArray[np.uint64], least: NDArray[np.float32]) -> None:
-    """Enter the species `first`, `first` + 1, ... with probabilities `p` (s, n) into the ranking `keys` (n, ranks).
+    """Enter the species `first`, `first` + 1, ... with probabilities `p` (s, n or more) into the ranking `keys` (n, ranks).
 
     A key holds the bits of a probability above those of a species' place from the end of the table: the larger, the more
     probable, and of equals the earlier one. `keys` are kept descending; `least` (n,) is the probability of the last.
     """
-    species, cells = p.shape
-    ranks = keys.shape[1]
+    species = p.shape[0]
+    cells, ranks = keys.shape
     for s in range(species):
         low = np.uint64(np.uint32(0xFFFFFFFF) - np.uint32(first + s))
         for c0 in range(0, cells, CHUNK):
@@ -167,11 +167,11 @@ def rank_block(p: NDArray[np.float32], first: int, keys: NDArray[np.uint64], lea
 def store_block(
     p: NDArray[np.float32], scale: NDArray[np.float32], index: NDArray[np.int64], steps: int, out: NDArray[np.uint8]
 ) -> int:
-    """Probabilities `p` (s, n) in steps of `scale` (s,), rounded to even, into the columns `index` (n,) of `out` (s, cells).
+    """Probabilities `p` (s, n or more) in steps of `scale` (s,), rounded to even, into columns `index` (n,) of `out` (s, cells).
 
     What is above `steps` becomes `steps`; returns how many values that were, by more than rounding.
     """
-    species, cells = p.shape
+    species, cells = p.shape[0], index.shape[0]
     top = _f(steps)
     buffer = np.empty(ROW, np.uint8)
     clipped = 0

@@ -104,12 +104,23 @@ def read_window(cube: CubeStore, unit: Unit, what: Recipe, halo: int) -> dict[st
         out["landsat"] = _read(cube, "landsat", region.square(unit))
     if what.static_layers:
         out["static"] = np.concatenate([_read(cube, n, region.square(unit)) for n in what.static_layers])
-    kilometres = _grown(region.square(unit, COARSE), 1)
+    return out | read_kilometres(cube, unit, what)
+
+
+def read_kilometres(cube: CubeStore, unit: Unit, what: Recipe) -> dict[str, Floats]:
+    """The 1 km predictors of `read_window` alone."""
+    out: dict[str, Floats] = {}
+    kilometres = _grown(cube.region.square(unit, COARSE), 1)
     if "climate" in what.modalities:
         out["climate"] = _read_with_edge(cube, "climate", kilometres)
     if what.coarse_layers:
         out["coarse"] = np.concatenate([_read_with_edge(cube, n, kilometres) for n in what.coarse_layers])
     return out
+
+
+def columns(names: tuple[str, ...], values: dict[str, Floats]) -> Floats:
+    """(columns, y, x) of 50 m layers in physical units, as `static` of `read_window` has them."""
+    return np.concatenate([_as_columns(INPUTS[name], values[name]) for name in names])
 
 
 def _grown(window: Window, pad: int) -> Window:

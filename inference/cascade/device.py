@@ -1,0 +1,107 @@
+"""Where a model computes and how much at a time: the processor in float32, or a GPU in bfloat16 with batches that fit.
+
+A GPU's batch is halved when its memory is full, for the unit that met it and for all that follow in the process: the
+receipt says so, since sums in another order may move a stored value by one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from cube.errors import ModelError
+from inference.network.deep_sdm import CELLS_PER_KM, TILE
+from inference.network.encoders import SatelliteEncoder
+from inference.network.ensemble import Ensemble
+
+T = TypeVar("T")
+
+CELLS: Final = 2048  # cells of a tile of scores on the processor: with 128 species they stay in the cache
+CELLS_GPU: Final = 131_072
+
+
+@dataclass
+class Batch:
+    """How much is computed at a time; halved where it does not fit."""
+
+    side: int = TILE  # cells a side of an embedded tile
+    cells: int = CELLS  # cells of a tile of scores
+    halved: int = 0
+
+    def halve(self) -> bool:
+        """Half as many cells in both; False where they cannot become fewer: a tile's corners lie on 1 km cells."""
+        if self.side // 2 % CELLS_PER_KM and self.cells <= CELLS:
+            return False
+        if self.side % (2 * CELLS_PER_KM) == 0:
+            self.side //= 2
+        elif self.side > CELLS_PER_KM:
+            self.side = CELLS_PER_KM
+        self.cells = max(self.cells // 2, 128)
+        self.halved += 1
+        return True
+
+
+@dataclass
+class Device:
+    """A torch device with the batch that it holds."""
+
+    torch: torch.device
+    batch: Batch = field(default_factory=Batch)
+
+    @classmethod
+    def of(cls, name: str) -> Device:
+        """`cpu`, `cuda`, `cuda:1`, or `auto`: a GPU where torch finds one. Raises `ModelError` for one that is not there."""
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        if name.startswith("cuda") and not torch.cuda.is_available():
+            raise ModelError(f"the device '{name}' is asked for, but torch finds no GPU here; use 'cpu' or 'auto'.")
+        device = torch.device(name)
+        return cls(device, Batch(cells=CELLS if device.type == "cpu" else CELLS_GPU))
+
+    @property
+    def compiled(self) -> bool:
+        """Whether scores become stored values in compiled loops on the processor (`kernels`) or in torch on the device."""
+        return self.torch.type == "cpu"
+
+    def put(self, values: Tensor) -> Tensor:
+        """The tensor on the device."""
+        return values.to(self.torch, non_blocking=True)
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """bfloat16 for the encoders on a GPU; float32 on a processor, where it is exact and mostly as fast."""
+        return torch.autocast(self.torch.type, torch.bfloat16) if self.torch.type == "cuda" else nullcontext()
+
+    def prepare(self, ensemble: Ensemble) -> Ensemble:
+        """The ensemble on the device; on a GPU images are channels-last and the image encoders compiled for their one shape."""
+        ensemble = ensemble.to(self.torch)
+        if self.torch.type == "cuda":
+            for net in ensemble.networks:
+                for name, encoder in net.encoders.items():
+                    if isinstance(encoder, SatelliteEncoder):
+                        net.encoders[name] = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                        _compile(encoder)
+        return ensemble
+
+    def patiently(self, work: Callable[[], T]) -> T:
+        """The result of `work`, tried again with half the batch as often as the device's memory is full."""
+        while True:
+            try:
+                return work()
+            except torch.OutOfMemoryError:
+                if not self.batch.halve():
+                    raise
+            if self.torch.type == "cuda":
+                torch.cuda.empty_cache()  # outside the handler, which holds the frames and their tensors
+
+
+def _compile(encoder: nn.Module) -> None:
+    """Compile in place, where a compiler is: without one the encoder computes the same, slower."""
+    from importlib.util import find_spec
+
+    if find_spec("triton") is not None:
+        encoder.compile(dynamic=False)

@@ -1,0 +1,157 @@
+"""A unit's inputs to the embeddings of its predicted cells: read band by band ahead of the computing, embedded tile by tile.
+
+Every tile has the one shape `Batch.side` x `Batch.side`, so results depend neither on the unit, nor on the number of threads,
+each of which computes tiles of its own on one core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cube.grid import CELL, COARSE, FINE, Unit, Window
+from cube.inputs import INPUTS
+from cube.storage.store import CubeStore
+from inference.cascade.clock import Clock
+from inference.cascade.device import Device
+from inference.data.sampling import Recipe, columns, read_kilometres
+from inference.network.deep_sdm import Part
+from inference.network.ensemble import Ensemble, survey_covariates
+
+Stored = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the tiles of one unit share."""
+
+    ensemble: Ensemble
+    recipe: Recipe
+    kilometre: list[dict[str, Tensor]]  # embeddings of each member
+    known: NDArray[np.bool_]  # (k + 2, k + 2) 1 km cells with a value
+    survey: Tensor
+    wanted: NDArray[np.bool_]  # (U, U) cells to predict
+    device: Device
+    clock: Clock
+
+    def embed(self, band: Stored, top: int, part: Part) -> tuple[NDArray[np.int64], Tensor]:
+        """(flat indices (m,), embeddings (m, D)) of the wanted cells of `part` with any value; `band` begins at row `top`."""
+        side = self.wanted.shape[0]
+        wanted = self.wanted[part.slices]
+        if not wanted.any():
+            return np.zeros(0, np.int64), torch.zeros(0, self.ensemble.dimension)
+        with self.clock("read"):
+            local = Part(part.top - top, part.left, part.height, part.width)
+            tile = _decoded(band, local, self.recipe, self.ensemble.spec.halo)
+            known = _known(tile, self.ensemble.spec.halo) | _at_cells(self.known, part)
+            rows, cols = np.nonzero(wanted & known)
+        tensors = {name: self.device.put(torch.from_numpy(values)) for name, values in tile.items()}
+        with self.clock("embed"), self.device.precision():
+            z = self.ensemble.embed_part(tensors, self.kilometre, part, self.survey).float()
+        chosen = torch.from_numpy(rows * part.width + cols).to(z.device)
+        return (part.top + rows) * side + part.left + cols, z[chosen]
+
+
+def embed_unit(
+    cube: CubeStore, ensemble: Ensemble, recipe: Recipe, unit: Unit, wanted: NDArray[np.bool_], year: float, area_m2: float,
+    device: Device, threads: Executor, clock: Clock,
+) -> tuple[NDArray[np.int64], Tensor]:  # fmt: skip
+    """(flat indices (n,), embeddings (n, D) on the device) of the `wanted` (U, U) cells of a unit with any known predictor.
+
+    Cells are in the order of rows within bands of tiles. Predictors are those of `sampling.read_window`.
+    """
+    side = min(device.batch.side, unit.cells)
+    coarse = read_kilometres(cube, unit, recipe)
+    known = np.zeros((unit.cells * CELL // COARSE + 2,) * 2, bool)
+    for values in coarse.values():
+        known |= np.isfinite(values).reshape(-1, *known.shape).any(0)
+    kilometre = ensemble.encode_kilometres({name: device.put(torch.from_numpy(v)) for name, v in coarse.items()})
+    survey = device.put(survey_covariates(year, area_m2))
+    task = Task(ensemble, recipe, kilometre, known, survey, wanted, device, clock)
+    n = 0
+    index = np.empty(int(wanted.sum()), np.int64)
+    z = torch.empty(len(index), ensemble.dimension, device=device.torch)
+    for top, band in _bands(cube, recipe, unit, wanted, side, ensemble.spec.halo, clock):
+        parts = [Part(top, left, side, side) for left in range(0, unit.cells, side)]
+        found = list(threads.map(lambda part, b=band, t=top: task.embed(b, t, part), parts))
+        at = np.concatenate([i for i, _ in found])
+        order = np.argsort(at, kind="stable")  # by rows of the whole band: long runs are stored faster than short ones
+        index[n : n + len(at)] = at[order]
+        z[n : n + len(at)] = torch.cat([part.to(z.device) for _, part in found])[torch.from_numpy(order).to(z.device)]
+        n += len(at)
+    return index[:n], z[:n]
+
+
+def _bands(
+    cube: CubeStore, recipe: Recipe, unit: Unit, wanted: NDArray[np.bool_], side: int, halo: int, clock: Clock
+) -> Iterator[tuple[int, Stored]]:
+    """(first row, stored values) of each band of `side` rows that has a wanted cell; the next one is read meanwhile."""
+    tops = [top for top in range(0, unit.cells, side) if wanted[top : top + side].any()]
+
+    def read(top: int) -> Stored:
+        with clock("read"):
+            return _read_band(cube, recipe, unit, top, side, halo)
+
+    with ThreadPoolExecutor(1, "read") as reader:
+        coming: list[Future[Stored]] = [reader.submit(read, top) for top in tops[:1]]
+        for i, top in enumerate(tops):
+            band = coming.pop().result()
+            coming += [reader.submit(read, following) for following in tops[i + 1 : i + 2]]
+            yield top, band
+
+
+def _read_band(cube: CubeStore, recipe: Recipe, unit: Unit, top: int, side: int, halo: int) -> Stored:
+    """Stored values of rows `top` to `top + side` of each 10 m and 50 m layer, the satellite image with its halo."""
+    out: Stored = {}
+    square = cube.region.square(unit)
+    rows = Window(square.row + top, square.col, side, square.width)
+    if "satellite" in recipe.modalities:
+        fine, pad = cube.region.square(unit, FINE), halo * CELL // FINE
+        per_cell = CELL // FINE
+        grown = Window(fine.row + per_cell * top - pad, fine.col - pad, per_cell * side + 2 * pad, fine.width + 2 * pad)
+        out["sentinel2"] = cube.read_window(INPUTS["sentinel2"].path, grown)
+    for name in (*(["landsat"] if "landsat" in recipe.modalities else []), *recipe.static_layers):
+        out[name] = cube.read_window(INPUTS[name].path, rows)
+    return out
+
+
+def _decoded(band: Stored, part: Part, recipe: Recipe, halo: int) -> dict[str, NDArray[np.float32]]:
+    """Physical units, NaN where missing, of a part of a band: `satellite`, `landsat`, `static` as in `sampling.read_window`."""
+    rows, cols = part.slices
+    out = {}
+    if "sentinel2" in band:
+        fine = tuple(slice(5 * s.start, 5 * (s.stop + 2 * halo)) for s in (rows, cols))
+        out["satellite"] = INPUTS["sentinel2"].decode(band["sentinel2"][(..., *fine)])
+    if "landsat" in band:
+        out["landsat"] = INPUTS["landsat"].decode(band["landsat"][..., rows, cols])
+    if recipe.static_layers:
+        layers = {name: INPUTS[name].decode(band[name][..., rows, cols]) for name in recipe.static_layers}
+        out["static"] = columns(recipe.static_layers, layers)
+    return out
+
+
+def _known(tile: dict[str, NDArray[np.float32]], halo: int) -> NDArray[np.bool_]:
+    """(height, width) cells with a known value of their own among a tile's 10 m and 50 m layers."""
+    known: Any = False
+    for name, values in tile.items():
+        # one comparison and no copy: the largest of what is finite, and NaN only where nothing is
+        finite = np.isfinite(np.fmax.reduce(values, axis=tuple(range(values.ndim - 2))))
+        if name == "satellite":
+            inner = finite[5 * halo : len(finite) - 5 * halo, 5 * halo : finite.shape[1] - 5 * halo]
+            finite = inner.reshape(inner.shape[0] // 5, 5, -1, 5).any((1, 3))
+        known = known | finite
+    return np.asarray(known)
+
+
+def _at_cells(kilometre: NDArray[np.bool_], part: Part) -> NDArray[np.bool_]:
+    """(height, width) what 1 km cells (k + 2, k + 2) say of the 50 m cells of a part."""
+    factor = COARSE // CELL
+    rows, cols = (np.arange(s.start, s.stop) // factor + 1 for s in part.slices)
+    return kilometre[np.ix_(rows, cols)]

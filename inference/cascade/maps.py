@@ -1,0 +1,107 @@
+"""Sums and ranks of a unit's cells to the maps of composition, indicators and habitats, as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cube.grid import Unit
+from cube.layers import COMPOSITION, NO_SPECIES, RANKS, habitat_entropy, habitat_probability
+from cube.storage.releases import group_of
+from cube.storage.store import CubeStore
+from inference.calibration.intervals import bounds
+from inference.calibration.sets import set_size
+from inference.cascade.cells import Cells
+from inference.cascade.clock import Clock
+from inference.cascade.habitats import HabitatMapper
+from inference.cascade.indicators import applicable
+from inference.cascade.model import Model
+from inference.cascade.products import TOP_HABITATS
+
+PART: Final = 16_384  # cells finished at a time: what lies between takes little memory
+Put = Callable[[str, NDArray[Any]], None]  # name of a layer, its stored values (..., U, U)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Species of each of n cells by stored probability, best first; equal ones by their place in the species table.
+
+    Ranked as they are stored, so that habitats read what a reader of the composition layer reads and can be run again from
+    it alone; and neighbouring cells often hold the very same assemblage, which is read once.
+    """
+
+    species: NDArray[np.uint16]  # (n, RANKS), NO_SPECIES where there is none
+    probability: NDArray[np.uint8]  # (n, RANKS), 255 where there is none
+    size: NDArray[np.uint16]  # (n,) how many are in the cell's set
+
+
+def rank(cells: Cells, expected: NDArray[np.float64], threads: Executor, clock: Clock) -> Ranked:
+    """The ranked species of all cells and the size of their sets; `expected` (n,) is the sum of all probabilities."""
+    n = len(cells.index)
+    species, probability = np.empty((n, RANKS), np.uint16), np.empty((n, RANKS), np.uint8)
+    size = np.empty(n, np.uint16)
+
+    def finish(part: slice) -> None:
+        with clock("set"):
+            p, ids = cells.ranking(part)
+            size[part] = set_size(p, expected[part])
+            none = ids < 0
+            order = (255 - COMPOSITION[1].encode(p).astype(np.uint32)) << 16 | np.where(none, NO_SPECIES, ids).astype(np.uint32)
+            order.sort(axis=1)
+            species[part] = order & 0xFFFF
+            probability[part] = np.where(species[part] == NO_SPECIES, 255, 255 - (order >> 16))
+
+    list(threads.map(finish, [slice(start, min(start + PART, n)) for start in range(0, n, PART)]))
+    return Ranked(species, probability, size)
+
+
+def read_ranked(cube: CubeStore, version: str, unit: Unit) -> tuple[NDArray[np.int64], Ranked]:
+    """(flat indices (n,) of the predicted cells, their ranked species) of a unit of a composition layer."""
+    square, group = cube.region.square(unit), group_of("composition", version)
+    size = cube.read_window(f"{group}/set_size", square).ravel()
+    index = np.flatnonzero(size != 65535)
+    ids, chance = (cube.read_window(f"{group}/{x}", square).reshape(RANKS, -1)[:, index].T for x in ("species_id", "probability"))
+    return index, Ranked(np.ascontiguousarray(ids), np.ascontiguousarray(chance), size[index])
+
+
+def composition(cells: Cells, ranked: Ranked, put: Put) -> None:
+    """`species_id`, `probability` and `set_size`."""
+    put("species_id", cells.spread_out(ranked.species.T, NO_SPECIES, np.uint16))
+    put("probability", cells.spread_out(ranked.probability.T, 255, np.uint8))
+    put("set_size", cells.spread_out(ranked.size, 65535, np.uint16))
+
+
+def indicators(cells: Cells, model: Model, put: Put) -> None:
+    """One layer an indicator, (bound 3, U, U)."""
+    sums = {**model.plan.named(cells.sums), **cells.extra}
+    for indicator in applicable(sums.keys()):
+        three = bounds(indicator, sums, model.quantiles.get(indicator.name)) / indicator.scale
+        stored = np.where(np.isfinite(three), np.clip(np.rint(three), 0, 65000), 65535)
+        put(indicator.name, cells.spread_out(stored, 65535, np.uint16))
+
+
+def habitats(cells: Cells, ranked: Ranked, reader: HabitatMapper, put: Put) -> None:
+    """The most probable class at each level, its probability and the entropy of all, and the best three."""
+    ids = np.where(ranked.species == NO_SPECIES, -1, ranked.species.astype(np.int32)).astype(np.int32)
+    p = reader.classify(ids, ranked.size)  # (n, classes), NaN for an empty cell
+    empty: NDArray[np.bool_] = np.asarray(~np.isfinite(p).all(axis=1))
+    safe = np.where(empty[:, None], 1.0 / p.shape[1], p)
+    order = np.argsort(-safe, axis=1, kind="stable")[:, :TOP_HABITATS]
+    best = np.take_along_axis(safe, order, axis=1)
+    for level, classes in reader.level_maps(safe).items():
+        put(level, cells.spread_out(np.where(empty, 65535, classes), 65535, np.uint16))
+    entropy = -(safe * np.log(np.maximum(safe, 1e-12))).sum(1) / np.log(max(p.shape[1], 2))
+    share, spread = habitat_probability("").encode, habitat_entropy("").encode
+    put("probability", cells.spread_out(share(np.where(empty, np.nan, best[:, 0])), 255, np.uint8))
+    put("entropy", cells.spread_out(spread(np.where(empty, np.nan, entropy)), 255, np.uint8))
+    wanted = np.full((TOP_HABITATS, len(empty)), 65535, np.uint16)
+    wanted[: order.shape[1]] = np.where(empty[:, None], 65535, reader.rows[order]).T
+    chance = np.full((TOP_HABITATS, len(empty)), np.nan)
+    chance[: order.shape[1]] = np.where(empty[:, None], np.nan, best).T
+    put("top3_class", cells.spread_out(wanted, 65535, np.uint16))
+    put("top3_probability", cells.spread_out(share(chance), 255, np.uint8))

@@ -1,0 +1,213 @@
+"""Embeddings to species, block by block: probabilities summed, ranked, quantised and handed to the writer.
+
+Two ways with the same results: compiled loops over tiles of cells on the processor (`kernels`), torch on a GPU. Memory does not
+grow with the number of species: of a block there are its bytes, of a cell its sums and its best 64.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cube.layers import RANKS
+from cube.storage.leaves import SPECIES_PER_SHARD
+from inference.cascade.cells import Cells, blur
+from inference.cascade.clock import Clock
+from inference.cascade.device import Device
+from inference.cascade.kernels import rank_block, store_block, take_block
+from inference.cascade.sums import ELEMENTWISE, SumPlan
+from inference.cascade.writing import Buffers, Writer
+from inference.network.ensemble import STEPS, Ensemble
+from inference.training.likelihood import cloglog_probability
+
+Floats = NDArray[np.float32]
+AT_ONCE: Final = 128 * 2**20  # bytes of one block of species that is filled while others are written
+
+
+@dataclass(frozen=True)
+class Head:
+    """What turns embeddings into stored species: scores are z @ weight.T + bias, see `Ensemble.folded_head`."""
+
+    weight: Tensor  # (S, D)
+    bias: Tensor  # (S,)
+    scale: Floats  # (S,) probability of one stored step
+    sums: Tensor  # (rows, S) weights of the plan's linear sums
+    sensitive_km: NDArray[np.int64]  # (S,) resolution that a species is kept at; 0 none
+
+    @classmethod
+    def of(cls, ensemble: Ensemble, plan: SumPlan, sensitive_km: NDArray[np.floating[Any]], area_m2: float) -> Head:
+        """The head of a model for plots of `area_m2`, on the model's device."""
+        weight, bias = ensemble.folded_head(area_m2)
+        sums = torch.from_numpy(plan.weights).to(weight.device)
+        return cls(weight, bias, ensemble.scale, sums, np.nan_to_num(sensitive_km).astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+
+class Way(Protocol):
+    """How the probabilities of a block of species (at most 128) become sums, ranks and bytes."""
+
+    def probability(self, species: NDArray[np.int64]) -> Floats:
+        """(k, n) probabilities of some species."""
+
+    def block(self, block: slice, given: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None) -> None:
+        """Enter a block; `given` (k, n) are probabilities of the species i with `which[i]` = 0..k-1 (else -1), `out` (s, U^2)."""
+
+    def finish(self) -> None:
+        """Bring what is still on the device into the cells."""
+
+
+def predict_species(
+    head: Head, cells: Cells, z: Tensor, device: Device, block: int, threads: Executor, clock: Clock,
+    writer: Writer | None = None, path: str = "",
+) -> None:  # fmt: skip
+    """Meet all species: fills the sums and ranks of `cells`, and writes `occurrence` at `path` where a `writer` is given."""
+    way: Way = Compiled(head, cells, z, device, threads, clock) if device.compiled else OnDevice(head, cells, z, device)
+    # whole shards, as many at a time as asked for and as fit
+    side = cells.side
+    size = max(1, min(block, AT_ONCE // side**2) // SPECIES_PER_SHARD) * SPECIES_PER_SHARD
+    buffers = Buffers((min(size, len(head)), side * side), 255)
+    for start in range(0, len(head), size):
+        stop = min(start + size, len(head))
+        out = buffers.take() if writer is not None else None
+        for first in range(start, stop, SPECIES_PER_SHARD):
+            part = slice(first, min(first + SPECIES_PER_SHARD, stop))
+            given, which = _sensitive(head, cells, way, part)
+            way.block(part, given, which, None if out is None else out[first - start : part.stop - start])
+        if writer is not None and out is not None:
+            values = out[: stop - start].reshape(-1, side, side)
+            writer.put(f"species {start}", path, values, slice(start, stop), lambda out=out: buffers.give_back(out))  # type: ignore[misc]
+    way.finish()
+
+
+def _sensitive(head: Head, cells: Cells, way: Way, block: slice) -> tuple[Floats, NDArray[np.int64]]:
+    """Blurred probabilities (k, n) of the sensitive species of a block, and where each species finds its own (-1: nowhere)."""
+    km = head.sensitive_km[block]
+    which = np.full(len(km), -1, np.int64)
+    at = np.flatnonzero(km)
+    if not len(at):
+        return np.zeros((0, len(cells.index)), np.float32), which
+    which[at] = np.arange(len(at))
+    exact = way.probability(block.start + at)
+    return np.stack([blur(p, cells.index, cells.side, int(k)) for p, k in zip(exact, km[at], strict=True)]), which
+
+
+class Compiled:
+    """On the processor: tiles of `CELLS` cells, padded, each computed by one thread."""
+
+    def __init__(self, head: Head, cells: Cells, z: Tensor, device: Device, threads: Executor, clock: Clock) -> None:
+        """`z` (n, D) are the embeddings of the cells."""
+        self.head, self.cells, self.z, self.threads, self.clock = head, cells, z, threads, clock
+        self.bias = head.bias.numpy()
+        n, size = len(z), device.batch.cells
+        self.size = size
+        self.tiles = [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+    def _scores(self, weight: Tensor, tile: slice) -> Tensor:
+        """(s, CELLS) scores without bias; a tile that is not full is padded, so that every product has one shape."""
+        z = self.z[tile]
+        if len(z) < self.size:
+            z = torch.cat([z, z.new_zeros(self.size - len(z), z.shape[1])])
+        return weight @ z.T
+
+    def probability(self, species: NDArray[np.int64]) -> Floats:
+        """See `Way`."""
+        weight, bias = self.head.weight[torch.from_numpy(species)], self.bias[species]
+        none, which = np.zeros((0, self.size), np.float32), np.full(len(species), -1, np.int64)
+
+        def of(tile: slice) -> Floats:
+            scores = self._scores(weight, tile).numpy()
+            take_block(scores, bias, none, which, np.zeros((2, self.size)))
+            return scores[:, : tile.stop - tile.start]
+
+        return np.concatenate(list(self.threads.map(of, self.tiles)), 1)
+
+    def block(self, block: slice, given: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None) -> None:
+        """See `Way`."""
+        for clipped in self.threads.map(lambda tile: self._tile(block, tile, given, which, out), self.tiles):
+            self.cells.clipped += clipped
+
+    def _tile(self, block: slice, tile: slice, given: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None) -> int:
+        cells, clock = self.cells, self.clock
+        n = tile.stop - tile.start
+        with clock("head"):
+            scores = self._scores(self.head.weight[block], tile)
+        p = scores.numpy()
+        with clock("probabilities and indicator sums"):
+            own = np.zeros((len(given), self.size), np.float32)
+            own[:, :n] = given[:, tile]
+            elementwise = np.zeros((len(ELEMENTWISE), self.size))
+            take_block(p, self.bias[block], own, which, elementwise)
+            linear = self.head.sums[:, block] @ scores
+            cells.sums[: len(linear), tile] += linear.numpy()[:, :n]
+            cells.sums[len(linear) :, tile] += elementwise[:, :n]
+        with clock("rank"):
+            rank_block(p, block.start, cells.keys[tile], cells.least[tile])
+        if out is None:
+            return 0
+        with clock("quantise"):
+            return int(store_block(p, self.head.scale[block], cells.index[tile], STEPS, out))
+
+    def finish(self) -> None:
+        """Everything is in the cells already."""
+
+
+class OnDevice:
+    """In torch, wherever the embeddings are: only bytes leave the device, and at the end sums and ranks."""
+
+    def __init__(self, head: Head, cells: Cells, z: Tensor, device: Device) -> None:
+        """`z` (n, D) are the embeddings of the cells."""
+        self.head, self.cells, self.z = head, cells, z
+        n, size = len(z), device.batch.cells
+        self.tiles = [slice(start, min(start + size, n)) for start in range(0, n, size)]
+        self.index = torch.from_numpy(cells.index).to(z.device)
+        self.sums = torch.zeros(cells.sums.shape, dtype=torch.float64, device=z.device)
+        self.keys = torch.zeros(cells.keys.shape, dtype=torch.int64, device=z.device)
+        self.clipped = torch.zeros((), dtype=torch.int64, device=z.device)
+
+    def _probability(self, weight: Tensor, bias: Tensor, tile: slice) -> Tensor:
+        return cloglog_probability(torch.addmm(bias, self.z[tile], weight.T).T)
+
+    def probability(self, species: NDArray[np.int64]) -> Floats:
+        """See `Way`."""
+        at = torch.from_numpy(species).to(self.z.device)
+        parts = [self._probability(self.head.weight[at], self.head.bias[at], tile).cpu() for tile in self.tiles]
+        return np.asarray(torch.cat(parts, 1).numpy())
+
+    def block(self, block: slice, given: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None) -> None:
+        """See `Way`."""
+        device = self.z.device
+        scale = torch.from_numpy(self.head.scale[block]).to(device)[:, None]
+        stored = None if out is None else torch.full(out.shape, 255, dtype=torch.uint8, device=device)
+        low = (0xFFFFFFFF - torch.arange(block.start, block.stop, device=device))[:, None]
+        for tile in self.tiles:
+            p = self._probability(self.head.weight[block], self.head.bias[block], tile)
+            for i in np.flatnonzero(which >= 0):
+                p[i] = torch.from_numpy(given[which[i], tile]).to(device)
+            linear = self.head.sums[:, block] @ p
+            self.sums[: len(linear), tile] += linear
+            self.sums[len(linear), tile] += torch.xlogy(p, p).sum(0)
+            self.sums[len(linear) + 1, tile] += p.square().sum(0)
+            # the same keys as those of `kernels.rank_block`: positive floats are ordered as their bits are
+            keys = (p.contiguous().view(torch.int32).to(torch.int64) << 32) | low
+            merged = torch.cat([self.keys[tile], keys.T], 1)
+            self.keys[tile] = torch.topk(merged, RANKS, dim=1, sorted=True).values
+            if stored is not None:
+                steps = p / scale
+                self.clipped += (steps > STEPS + 0.5).sum()
+                stored[:, self.index[tile]] = steps.round().clamp(max=STEPS).to(torch.uint8)
+        if stored is not None and out is not None:
+            torch.from_numpy(out).copy_(stored)
+
+    def finish(self) -> None:
+        """Sums and ranks to the cells."""
+        self.cells.sums += self.sums.cpu().numpy()
+        self.cells.keys[:] = self.keys.cpu().numpy().view(np.uint64)
+        self.cells.clipped += int(self.clipped)

@@ -1,0 +1,86 @@
+"""Finished maps of a unit on their way into the cube, behind the computing: whole shards, each with its checksum."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cube.grid import Unit
+from cube.storage.ledger import checksum
+from cube.storage.store import CubeStore
+from inference.cascade.clock import Clock
+
+WAITING: Final = 2  # maps that may wait to be written: more would only take memory
+
+
+class Writer:
+    """Writes the maps of one unit on a thread of its own; the first error comes back at the next call.
+
+    As a context manager it leaves when everything is written. `written` then holds a checksum by name.
+    """
+
+    def __init__(self, cube: CubeStore, unit: Unit, clock: Clock) -> None:
+        """Nothing waits yet."""
+        self.cube, self.unit, self.clock = cube, unit, clock
+        self.written: dict[str, int] = {}
+        self._thread = ThreadPoolExecutor(1, "write")
+        self._waiting: list[Future[None]] = []
+
+    def put(self, name: str, path: str, values: NDArray[Any], lead: slice | None = None,
+            free: Callable[[], None] | None = None) -> None:  # fmt: skip
+        """Write `values` (..., U, U) at `path`, or a block `lead` of its first axis; waits while others wait.
+
+        `free` is called once they are written: until then the values must not be changed.
+        """
+        while len(self._waiting) >= WAITING:
+            self._waiting.pop(0).result()
+        self._waiting.append(self._thread.submit(self._write, name, path, values, lead, free))
+
+    def _write(self, name: str, path: str, values: NDArray[Any], lead: slice | None, free: Callable[[], None] | None) -> None:
+        started = time.perf_counter()
+        try:
+            self.cube.write_unit(path, self.unit, values, lead=lead)
+            self.written[name] = checksum(values)
+        finally:
+            if free is not None:
+                free()
+        self.clock.add("write, behind the computing", time.perf_counter() - started)
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if error is None:
+                for future in self._waiting:
+                    future.result()
+        finally:
+            self._thread.shutdown(wait=True, cancel_futures=error is not None)
+
+
+class Buffers:
+    """A few arrays of one shape that are filled, written and filled again: what no cell covers keeps its fill."""
+
+    def __init__(self, shape: tuple[int, ...], fill: int, count: int = WAITING + 1) -> None:
+        """`count` arrays (uint8) of `shape`, made when they are first asked for."""
+        import queue
+
+        self._free: queue.SimpleQueue[NDArray[np.uint8] | None] = queue.SimpleQueue()
+        self.shape, self.fill = shape, fill
+        for _ in range(count):
+            self._free.put(None)
+
+    def take(self) -> NDArray[np.uint8]:
+        """One that is free; waits for it."""
+        held = self._free.get()
+        return np.full(self.shape, self.fill, np.uint8) if held is None else held
+
+    def give_back(self, array: NDArray[np.uint8]) -> None:
+        """It may be filled again."""
+        self._free.put(array)

@@ -1,0 +1,232 @@
+"""One unit against a plain float reference, and the same whatever the threads, the block, the device's way or the products."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.cascade_case import VERSION, Case, make_case
+from cube.grid import Region
+from cube.layers import COMPOSITION, NO_SPECIES, RANKS
+from inference.calibration.intervals import bounds
+from inference.calibration.sets import set_size
+from inference.cascade import species as species_module
+from inference.cascade.cells import blur
+from inference.cascade.device import Device
+from inference.cascade.indicators import applicable
+from inference.cascade.model import load_model
+from inference.cascade.unit import _opened, run_unit
+from inference.data.sampling import read_window
+from inference.network.ensemble import STEPS
+
+SPECIES = 300
+SPEC = {"d": 16, "hidden": 16, "width": 8, "dilations": (1, 2)}
+LAYERS = ("surface", "sentinel2", "landsat", "elevation", "relief", "climate", "bioclim")
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """A unit of 10 km at the region's edge with gaps in every input, sea, and three sensitive species."""
+    region = Region(4800, 2890, 4808, 2899, 10)
+    return make_case(tmp_path_factory.mktemp("case"), region, SPECIES, SPEC, LAYERS, gaps=0.15, members=2, sensitive=3)
+
+
+@pytest.fixture(scope="module")
+def truth(case: Case) -> dict[str, np.ndarray]:
+    """Probabilities (S, n) in float32 of every predicted cell, by the plain way: whole window, all species, one matrix."""
+    model = load_model(case.model)
+    unit, cube = case.units[0], case.cube
+    window = read_window(cube, unit, model.recipe, model.ensemble.spec.halo)
+    z = model.ensemble.embed_window({k: torch.from_numpy(v) for k, v in window.items()}, 2020, 100.0)
+    land = (cube.read_window("inputs/50m/surface", cube.region.square(unit)) == 0) & _inside(case)
+    index = np.flatnonzero(land)
+    p = model.ensemble.probability(z.flatten(1).T[torch.from_numpy(index)]).numpy().T.copy()
+    for i in range(3):
+        p[i] = blur(p[i], index, unit.cells, 1)
+    return {"index": index, "p": p}
+
+
+def _inside(case: Case) -> np.ndarray:
+    west, south, east, north = case.cube.region.bounds
+    unit = case.units[0]
+    x = unit.west + 50 * (np.arange(unit.cells) + 0.5)
+    y = unit.north - 50 * (np.arange(unit.cells) + 0.5)
+    return ((y > south) & (y < north))[:, None] & ((x > west) & (x < east))[None]
+
+
+def stored(case: Case, version: str = VERSION) -> dict[str, np.ndarray]:
+    root = case.cube.root["products"]
+    out = {"occurrence": root[f"species/{version}/0/occurrence"][:]}
+    out |= {name: array[:] for name, array in root[f"composition/{version}"].arrays() if array.ndim >= 2}
+    return out | {name: array[:] for name, array in root[f"indicators/{version}/0"].arrays() if array.ndim == 3}
+
+
+@pytest.fixture(scope="module")
+def receipt(case: Case) -> dict:
+    return run_unit(case.job(threads=2), case.units[0])
+
+
+def test_stored_species_are_those_of_a_plain_float_reference_but_for_rounding_ties(case, truth, receipt):
+    got = case.cube.root[f"products/species/{VERSION}/0/occurrence"][:].reshape(SPECIES, -1)
+    model = load_model(case.model)
+    exact = truth["p"].astype(np.float64) / model.ensemble.scale[:, None]
+    steps = np.minimum(exact, STEPS)
+    seen = got[:, truth["index"]].astype(float)
+    tie = np.abs(steps - np.floor(steps) - 0.5) < 1e-3
+    np.testing.assert_array_equal(seen[~tie], np.rint(steps)[~tie])
+    assert np.abs(seen - steps).max() < 0.502
+    assert tie.mean() < 0.01
+    assert (np.delete(got, truth["index"], axis=1) == 255).all()
+    assert receipt["counts"]["cells"] == len(truth["index"])
+    assert receipt["counts"]["clipped"] == pytest.approx(int((exact > STEPS + 0.5).sum()), abs=3)
+
+
+def test_composition_and_set_are_those_of_the_reference(case, truth, receipt):
+    held = stored(case)
+    at = truth["index"]
+    ids = held["species_id"].reshape(RANKS, -1)[:, at].T
+    chance = held["probability"].reshape(RANKS, -1)[:, at].T
+    best = -np.sort(-truth["p"], axis=0)[:RANKS].T
+    np.testing.assert_allclose(chance * 0.004, best, atol=0.0021)
+    mine = np.take_along_axis(truth["p"].T, ids.astype(np.int64), 1)
+    np.testing.assert_allclose(chance * 0.004, mine, atol=0.0021)
+    assert (np.sort(ids, 1)[:, 1:] != np.sort(ids, 1)[:, :-1]).all()
+    order = (255 - chance.astype(np.int64)) * 65536 + ids
+    assert (np.diff(order, axis=1) > 0).all()
+    size = held["set_size"].ravel()[at]
+    assert (size == set_size(best, truth["p"].sum(0))).mean() > 0.999
+    assert (held["species_id"].reshape(RANKS, -1)[:, _others(case, at)] == NO_SPECIES).all()
+    assert COMPOSITION[1].scale == 0.004
+
+
+def _others(case: Case, index: np.ndarray) -> np.ndarray:
+    return np.setdiff1d(np.arange(case.units[0].cells ** 2), index)
+
+
+def test_indicators_are_those_of_all_probabilities_at_once(case, truth, receipt):
+    model = load_model(case.model)
+    sums = model.plan.of(truth["p"].astype(np.float64))
+    held = stored(case)
+    for indicator in applicable(model.plan.available):
+        exact = bounds(indicator, sums, model.quantiles[indicator.name]) / indicator.scale
+        seen = held[indicator.name].reshape(3, -1)[:, truth["index"]].astype(float)
+        np.testing.assert_allclose(seen, np.where(np.isfinite(exact), exact.clip(0, 65000), 65535), atol=0.51, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("threads", "block"), [(1, 128), (3, 1024)])
+def test_neither_threads_nor_blocks_change_a_single_byte(case, receipt, threads, block):
+    case.make("again")
+    again = run_unit(case.job("again", threads=threads, block=block), case.units[0])
+    for name, values in stored(case).items():
+        np.testing.assert_array_equal(values, stored(case, "again")[name], err_msg=name)
+    kept = {k: v for k, v in receipt["checksums"].items() if not k.startswith("species")}
+    assert {k: v for k, v in again["checksums"].items() if not k.startswith("species")} == kept
+
+
+def test_the_way_of_a_gpu_gives_the_same_within_a_rounding_tie(case, receipt, monkeypatch):
+    case.make("torch")
+    monkeypatch.setattr(Device, "compiled", property(lambda self: False))
+    run_unit(case.job("torch"), case.units[0])
+    here, there = stored(case), stored(case, "torch")
+    for name in here:
+        a, b = here[name].astype(int), there[name].astype(int)
+        if name == "species_id":  # neighbours in rank may have changed places
+            assert (np.sort(a, 0) == np.sort(b, 0)).mean() > 0.999
+        else:
+            assert np.abs(a - b).max() <= 1, name
+            assert (a != b).mean() < 0.01, name
+
+
+def test_a_full_memory_halves_the_batch_goes_on_and_is_told_in_the_receipt(case, receipt, monkeypatch):
+    _opened.cache_clear()
+    case.make("halved")
+    monkeypatch.setattr(Device, "compiled", property(lambda self: False))
+    exact = species_module.OnDevice._probability
+    refused = []
+
+    def small(self, weight, bias, tile):
+        if tile.stop - tile.start > 1024:
+            refused.append(tile)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return exact(self, weight, bias, tile)
+
+    monkeypatch.setattr(species_module.OnDevice, "_probability", small)
+    told = run_unit(case.job("halved"), case.units[0])
+    assert refused
+    assert told["counts"]["batch_halved"] == 1
+    here, there = stored(case), stored(case, "halved")
+    assert np.abs(here["occurrence"].astype(int) - there["occurrence"].astype(int)).max() <= 1
+    assert np.abs(here["richness"].astype(int) - there["richness"].astype(int)).max() <= 1
+    remembered = run_unit(case.job("halved"), case.units[0])
+    assert remembered["counts"]["batch_halved"] == 1
+    assert len(refused) == 1
+    _opened.cache_clear()
+
+
+def test_a_memory_that_is_always_full_is_an_error_at_last(case, monkeypatch):
+    _opened.cache_clear()
+    monkeypatch.setattr("inference.cascade.unit.embed_unit", _no_room)
+    with pytest.raises(torch.OutOfMemoryError):
+        run_unit(case.job(), case.units[0])
+    _opened.cache_clear()
+
+
+def _no_room(*_: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_one_product_alone_is_the_product_of_a_whole_run(case, receipt):
+    case.make("alone")
+    run_unit(case.job("alone", held=("indicators",)), case.units[0])
+    whole, alone = stored(case), stored(case, "alone")
+    np.testing.assert_array_equal(whole["richness"], alone["richness"])
+    assert (alone["occurrence"] == 255).all()
+    assert (alone["species_id"] == NO_SPECIES).all()
+
+
+def test_habitats_from_a_composition_layer_are_those_of_the_whole_cascade(case, receipt, monkeypatch):
+    seen = []
+
+    class Reader:
+        levels = ("habitat",)
+        rows = np.arange(2)
+
+        def classify(self, ranked, size):
+            seen.append((ranked.copy(), size.copy()))
+            first = (ranked[:, 0] % 2).astype(np.float32)
+            return np.stack([first, 1 - first], 1)
+
+        def level_maps(self, probability):
+            return {"habitat": probability.argmax(1)}
+
+    written = {}
+    monkeypatch.setattr(
+        "inference.cascade.writing.Writer.put",
+        lambda self, name, path, values, lead=None, free=None: written.update({name: values}),
+    )
+    _opened.cache_clear()
+    job = case.job(held=("habitats",))
+    held = _opened(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
+    object.__setattr__(held, "model", replace(held.model, habitats=Reader()))
+    run_unit(job, case.units[0])
+    whole = dict(written)
+    written.clear()
+    run_unit(replace(job, composition=VERSION), case.units[0])
+    _opened.cache_clear()
+    assert set(whole) == set(written)
+    for name, values in whole.items():
+        np.testing.assert_array_equal(values, written[name])
+    order = [np.lexsort(ranked.T) for ranked, _ in seen]
+    np.testing.assert_array_equal(seen[0][0][order[0]], seen[1][0][order[1]])
+
+
+def test_a_failed_write_is_an_error_of_the_unit(case, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cube.storage.store.CubeStore.write_unit", full)
+    with pytest.raises(OSError, match="No space left"):
+        run_unit(case.job(), case.units[0])
