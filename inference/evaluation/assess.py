@@ -71,7 +71,7 @@ def assess(config: Config, progress: Progress) -> Assessment:
     data = load_dataset(config, cube)
     tables: list[tuple[str, list[dict[str, Any]]]] = []
     if config.evaluate.folds > 1:
-        tables.append(_folds(config, data, progress))
+        tables += _folds(config, data, progress)
     truth = _truth(config, cube)
     if config.evaluate.folds == 1 or truth is not None:
         model = load_model(config.model_path)
@@ -88,7 +88,7 @@ def assess(config: Config, progress: Progress) -> Assessment:
     return result
 
 
-def _folds(config: Config, data: Dataset, progress: Progress) -> tuple[str, list[dict[str, Any]]]:
+def _folds(config: Config, data: Dataset, progress: Progress) -> list[tuple[str, list[dict[str, Any]]]]:
     e = config.evaluate
     known = {f.name for f in fields(EvaluateOptions)}
     for key in e.options:
@@ -96,9 +96,10 @@ def _folds(config: Config, data: Dataset, progress: Progress) -> tuple[str, list
             raise ConfigError(f"{config.path}: evaluate.options.{key}: is not a key that is known here; known are"
                               f" {', '.join(sorted(known))}.")  # fmt: skip
     _, shape = split_network_options(config)
+    own = {k: tuple(v) if isinstance(v, list) else v for k, v in e.options.items()}
     options = EvaluateOptions(**{
         "draws": tuple(range(e.draws)), "folds": e.folds, "block_km": float(e.block_km),
-        "fewest_records": e.min_records, "shape": shape, "train": options_of(config), **e.options,
+        "fewest_records": e.min_records, "shape": shape, "train": options_of(config), **own,
     })  # fmt: skip
     steps = 0
 
@@ -112,7 +113,10 @@ def _folds(config: Config, data: Dataset, progress: Progress) -> tuple[str, list
         f"AUC on held-out blocks of {e.block_km} km ({e.folds} folds, {e.draws} draws, {len(data.surveys):,} surveys,"
         f" species with {e.min_records} records or more); gain with its 95 % block bootstrap interval"
     )
-    return title, [row.record() for row in outcome.rows]
+    tables = [(title, [row.record() for row in outcome.rows])]
+    if outcome.sets:
+        tables.append((f"Sets of these species on held-out blocks of {e.block_km} km, sample-averaged, first draw", outcome.sets))
+    return tables
 
 
 @dataclass(frozen=True)

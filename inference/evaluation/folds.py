@@ -17,6 +17,7 @@ from inference.data.blocks import assign_folds, assign_roles, clear_of
 from inference.data.samples import Predictors, Surveys
 from inference.evaluation.baselines import LEAVES, forest_probability, table_of
 from inference.evaluation.metrics import species_auc, weighted_auc
+from inference.evaluation.peers import compared_sets, peer_scores
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import CELLS_PER_KM
 from inference.training.fit import spec_for, train
@@ -42,6 +43,8 @@ class EvaluateOptions:
     stop_share: float = 0.0  # of the training blocks, for early stopping
     shape: Mapping[str, Any] = field(default_factory=dict)  # fields of ModelSpec
     train: TrainOptions = field(default_factory=TrainOptions)
+    # of `peers.BASELINES`, whose sets of species are compared with ours for the first draw; no score depends on it
+    baselines: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Evaluation:
 
     rows: list[Row]
     auc_by_draw: dict[str, list[float]]
+    sets: list[dict[str, Any]] = field(default_factory=list)  # of `peers.set_rows`, first draw
 
     def text(self) -> str:
         """The table as lines of text."""
@@ -229,7 +233,13 @@ def evaluate(
         told = _prefix(report, "with coordinates: ")
         known = _remembered(cache, f"{key}-coordinates", partial(network_scores, more, surveys, folds[0], options, told))
         scores["floracube_coordinates"] = [known[:, common]]
-    return _tabulate(scores, presence, folds, block, options)
+    def peer(name: str) -> Scores:
+        compute = partial(peer_scores, name, predictors, few, folds[0], LEAVES[0], options.trees, options.threads, report)
+        return _remembered(cache, f"{peers}-{options.draws[0]}-{name}", compute)
+
+    first = {method: drawn[0] for method, drawn in scores.items() if method != "floracube_coordinates"}
+    sets = compared_sets(first, presence, folds[0], options.baselines, peer) if options.baselines else []
+    return replace(_tabulate(scores, presence, folds, block, options), sets=sets)
 
 
 def _of_forest(options: EvaluateOptions) -> EvaluateOptions:

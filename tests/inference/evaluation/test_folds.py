@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,3 +92,17 @@ def test_species_weigh_the_same_however_many_folds_they_fill():
     auc = np.array([[0.9, 0.5, np.nan], [0.7, np.nan, np.nan]])
     assert mean_over_species(auc) == pytest.approx((0.8 + 0.5) / 2)
     assert math.isnan(mean_over_species(np.full((2, 2), np.nan)))
+
+
+def test_sets_of_all_methods_stand_beside_ours_and_change_no_score(tmp_path):
+    predictors, surveys, _ = landscape()
+    few = replace(QUICK, draws=(0,), coordinates=False)
+    plain = evaluate(predictors, surveys, few, cache=tmp_path)
+    kept = set(tmp_path.iterdir())
+    asked = replace(few, baselines=("random_forest", "gradient_boosting", "frequency"))
+    more = evaluate(predictors, surveys, asked, cache=tmp_path)
+    assert more.rows == plain.rows
+    assert kept < set(tmp_path.iterdir()), "what was scored before is read again"
+    f1 = {row["method"]: row["F1"] for row in more.sets}
+    assert list(f1) == ["floracube", "random_forest (leaf 5)", "random_forest (leaf 20)", "gradient_boosting", "frequency"]
+    assert f1["floracube"] > f1["frequency"]
