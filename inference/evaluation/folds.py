@@ -233,6 +233,7 @@ def evaluate(
         told = _prefix(report, "with coordinates: ")
         known = _remembered(cache, f"{key}-coordinates", partial(network_scores, more, surveys, folds[0], options, told))
         scores["floracube_coordinates"] = [known[:, common]]
+
     def peer(name: str) -> Scores:
         compute = partial(peer_scores, name, predictors, few, folds[0], LEAVES[0], options.trees, options.threads, report)
         return _remembered(cache, f"{peers}-{options.draws[0]}-{name}", compute)
