@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 
-from cube.console import bar, print_reports, say
+from cube.console import PREDICT, bar, mend_of, print_reports, say
 from cube.errors import FloracubeError
 
 __version__ = "0.1.0"
@@ -42,8 +43,8 @@ app.add_typer(habitats_app, name="habitats")
 
 CONFIG = Annotated[Path, typer.Argument(help="Configuration (YAML).", metavar="CONFIG")]
 CUBE = Annotated[str, typer.Argument(help="Path or URL of a cube.", metavar="CUBE")]
-WORKERS = Annotated[int, typer.Option(help="dask worker processes; 1 runs in this process.", min=1)]
-SCHEDULER = Annotated[str | None, typer.Option(help="Address of a running dask scheduler.")]
+WORKERS = Annotated[int | None, typer.Option(help="Workers of the configured cluster; 1 local one is this process.", min=1)]
+SCHEDULER = Annotated[str | None, typer.Option(help="Address of a running dask scheduler, instead.", metavar="ADDRESS")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -87,7 +88,7 @@ def demo(
 @app.command(epilog="Example: `floracube build examples/moravia.yaml`")
 def build(
     config: CONFIG,
-    workers: WORKERS = 1,
+    workers: WORKERS = None,
     scheduler: SCHEDULER = None,
     retries: Annotated[int, typer.Option(help="Tries after the first, for errors that pass by themselves.", min=0)] = 4,
     plan: Annotated[bool, typer.Option("--plan", help="Say what it will take, and open no file and no connection.")] = False,
@@ -97,17 +98,18 @@ def build(
     """Harmonise the sources of CONFIG into the inputs of its cube; run again, it goes on where it was."""
     from cube.config import load_config
     from cube.engine.build import build as run
+    from cube.engine.cluster import chosen
     from cube.engine.workers import Workers
 
     loaded = load_config(config)
     if plan:
         from cube.engine.plan import plan as planned
 
-        told = planned(loaded, workers, land)
+        told = planned(loaded, workers or loaded.cluster.workers or 1, land)
         print(json.dumps(told.document(), indent=1) if as_json else told.text())
         return
     with bar("build") as progress:
-        failures = run(loaded, progress, Workers(workers, scheduler, retries))
+        failures = run(loaded, progress, Workers(retries=retries, cluster=chosen(loaded.cluster, workers, scheduler)))
     _fail_if(failures, f"Mend the sources and run `floracube build {config}` again.")
     say.print(f"Inputs are complete in {loaded.cube_url}.", highlight=False)
 
@@ -156,22 +158,23 @@ def evaluate(config: CONFIG, as_json: JSON = False) -> None:
         print(result.text())
 
 
-@app.command(epilog="Example: `floracube predict examples/moravia.yaml --workers 2`")
+@app.command(epilog=PREDICT)
 def predict(
     config: CONFIG,
-    workers: WORKERS = 1,
+    workers: WORKERS = None,
     scheduler: SCHEDULER = None,
     version: Annotated[str | None, typer.Option(help="Version and release to write; default: the next vN.")] = None,
+    products: Annotated[str | None, typer.Option(help="Some alone, beside the others of the release.", metavar="A,B")] = None,
     publish: Annotated[bool, typer.Option("--publish/--no-publish", help="Let readers follow the release.")] = True,
 ) -> None:
     """Predict species, indicators and habitats of every unit; killed and run again, it goes on where it was."""
     from cube.config import load_config
     from inference.cascade.predict import predict as run
 
-    loaded = load_config(config)
+    loaded, only = load_config(config), products.split(",") if products else None
     with bar("predict") as progress:
-        outcome = run(loaded, workers, scheduler, version, publish,
-                      lambda done, total, cells, what: progress(done, total, f"{cells:,} cells {what}"))  # fmt: skip
+        outcome = run(loaded, workers, scheduler, version, publish, progress, only, partial(say.print, highlight=False))
+    say.print(f"Report: {outcome.report}", highlight=False)
     _fail_if(outcome.failures, f"Run `floracube predict {config}` again when the cause is mended.")
     clipped = f", {outcome.clipped:,} values above their species' ceiling" if outcome.clipped else ""
     say.print(f"Release {outcome.release}: {outcome.units} units, {outcome.cells:,} cells now{clipped}.", highlight=False)
@@ -310,13 +313,7 @@ def main() -> None:
         say.print(f"floracube: {error}", style="red", highlight=False, markup=False)
         sys.exit(2)
     except ModuleNotFoundError as error:
-        extras = {"build": ("distributed",),
-                  "inference": ("torch", "transformers", "sklearn", "scipy", "safetensors", "accelerate"),
-                  "server": ("uvicorn", "fastapi", "morecantile", "starlette", "deflate", "prometheus_client", "numba", "shapely",
-                             "jinja2", "rio_tiler", "titiler")}  # fmt: skip
-        named = [extra for extra, modules in extras.items() if str(error.name).split(".")[0] in modules]
-        mend = f"pip install 'floracube[{named[0]}]'" if named else "pip install --force-reinstall floracube"
-        say.print(f"floracube: '{error.name}' is not installed; run `{mend}`.", style="red", markup=False)
+        say.print(f"floracube: '{error.name}' is not installed; run `{mend_of(str(error.name))}`.", style="red", markup=False)
         sys.exit(2)
     except SystemExit as end:
         if end.code == 130:  # how typer ends on KeyboardInterrupt

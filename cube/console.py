@@ -12,6 +12,24 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 say: Final = Console(stderr=True, soft_wrap=True)
+PREDICT: Final = """Examples:
+
+`floracube predict demo-out/config.yaml` in this process, the next version, published if it keeps its promises
+
+`floracube predict CONFIG --workers 4` in four local processes, or of the `cluster:` that CONFIG names
+
+`floracube predict CONFIG --scheduler tcp://head:8786 --version v3 --no-publish` on a dask cluster that runs already
+
+`floracube predict CONFIG --products species,indicators` these alone as a new version, beside the others of the release
+
+Killed or interrupted, run the same command again. `reports/predict-VERSION.html` tells how it went, `.jsonl` is the log."""
+# Modules of each extra that a command imports by itself; clusters name theirs (`cube.engine.cluster`).
+EXTRAS: Final = {
+    "build": ("distributed",),
+    "inference": ("torch", "transformers", "sklearn", "scipy", "safetensors", "accelerate"),
+    "server": ("uvicorn", "fastapi", "morecantile", "starlette", "deflate", "prometheus_client", "numba", "shapely", "jinja2",
+               "rio_tiler", "titiler"),
+}  # fmt: skip
 LINE_EVERY: Final = 60.0  # seconds between two lines of progress where the output is no terminal
 
 
@@ -59,3 +77,9 @@ def print_reports(reports: list[dict[str, Any]]) -> None:
             names = ", ".join(row["first"]) + (", ..." if row["count"] > len(row["first"]) else "")
             named = f" ({names})" if row["first"] else ""
             say.print(f"  {row['count']:,} {reason}{named}", highlight=False, style="yellow")
+
+
+def mend_of(module: str) -> str:
+    """The command that installs what a missing module belongs to."""
+    named = [extra for extra, modules in EXTRAS.items() if module.split(".")[0] in modules]
+    return f"pip install 'floracube[{named[0]}]'" if named else "pip install --force-reinstall floracube"

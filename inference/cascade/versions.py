@@ -1,0 +1,128 @@
+"""Which version a run writes, of which products, and what its release says of their origin."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cube.config import Config
+from cube.errors import ConfigError, CubeError
+from cube.storage import releases
+from cube.storage.store import CubeStore
+from inference.cascade.model import Model
+
+
+def wanted_products(only: Sequence[str] | None, model: Model) -> tuple[str, ...]:
+    """The products to write, in the order of the cascade: all that the model can make, or those of `only`.
+
+    Raises `ConfigError` for one that is not known, or that the model cannot make.
+    """
+    possible = [product for product in releases.PRODUCTS if product != "habitats" or model.habitats is not None]
+    for product in only or ():
+        if product not in releases.PRODUCTS:
+            raise ConfigError(f"--products names '{product}'; known are {', '.join(releases.PRODUCTS)}.")
+        if product not in possible:
+            raise ConfigError("--products names habitats, but the model has no Pl@ntBERT; run `floracube habitats train` first.")
+    return tuple(product for product in possible if only is None or product in only)
+
+
+def choose(cube: CubeStore, wanted: str | None, inputs: str, whole: bool) -> str:
+    """The version to write: the wanted one, or the first `vN` that is new or was begun from the same inputs.
+
+    A version name belongs to one run, whatever products it writes, since its receipts are those of all of them. Of some
+    products alone (not `whole`) a version that has a release already is finished: who asks again wants another.
+    Raises `ConfigError` for a name that is none, `CubeError` for a version that was made from something else.
+    """
+    held = _made_from(cube)
+    if wanted is not None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", wanted):
+            raise ConfigError(f"--version is '{wanted}'; a version is made of letters, digits, '.', '_' and '-'.")
+        if held.get(wanted, set()) - {inputs}:
+            raise CubeError(
+                f"{cube.url}: version '{wanted}' was made from another model, other inputs or of other products, and versions"
+                " are never changed; choose another --version."
+            )
+        return wanted
+    number = 1
+    while held.get(f"v{number}", set()) - {inputs} or (not whole and cube.read_json(f"releases/v{number}.json") is not None):
+        number += 1
+    return f"v{number}"
+
+
+def _made_from(cube: CubeStore) -> dict[str, set[str]]:
+    """What the groups of each version say that they were made from; a group that a kill left without a word says nothing."""
+    out: dict[str, set[str]] = {}
+    for product in releases.PRODUCTS:
+        for version in cube.groups(f"products/{product}"):
+            said = cube.group(f"products/{product}/{version}").attrs.get("floracube_inputs")
+            out.setdefault(version, set()).update({str(said)} if said is not None else set())
+    return out
+
+
+def beside(cube: CubeStore, products: Sequence[str], model: Model, region_km: Sequence[int]) -> dict[str, Any]:
+    """The release whose other products stand beside the new version of `products`: the one that readers follow.
+
+    Raises `CubeError` where its species or its region are others: one release speaks of one list of species in one place.
+    """
+    release = releases.current(cube)
+    others = {product: version for product, version in release["products"].items() if product not in products}
+    if not others:
+        return {}
+    if list(release.get("region_km", region_km)) != list(region_km):
+        raise CubeError(
+            f"{cube.url}: release '{release['name']}' is of the region {release['region_km']} km and this run of"
+            f" {list(region_km)} km; predict all products together, or set predict.region as it was."
+        )
+    version = release["products"].get("species")
+    if version is not None:
+        table = cube.read_table(releases.table_of(cube, "species", version))
+        if [str(name) for name in table["scientific_name"]] != list(model.ensemble.species):
+            raise CubeError(
+                f"{cube.url}: release '{release['name']}' is of other species than the model now; predict all products together."
+            )
+    return {**release, "products": others}
+
+
+def provenance(config: Config, model: Model, region_km: Sequence[int], inputs: str, products: Sequence[str],
+               base: Mapping[str, Any]) -> dict[str, Any]:  # fmt: skip
+    """What a release says of its origin; `made_from` says it product by product, since some may stand from an earlier run."""
+    code = _code_version()
+    ours = {"model": model.hash, "inputs": inputs, "code": code}
+    before = {name: base.get(name) for name in ours}
+    made_from = {product: base.get("made_from", {}).get(product, before) for product in base.get("products", {})}
+    return {
+        **ours,
+        "made_from": made_from | dict.fromkeys(products, ours),
+        "title": config.title,
+        "region_km": list(region_km),
+        "reference_year": config.predict.year,
+        "reference_area_m2": config.predict.area_m2,
+    }
+
+
+def input_hashes(cube: CubeStore) -> list[str]:
+    """Hash of each input's receipts, so that rebuilt inputs make a new version."""
+    out = []
+    for stage in cube.stages("inputs"):
+        names = cube.list_json(f"ledger/inputs/{stage}")
+        first = cube.read_json(f"ledger/inputs/{stage}/{names[0]}.json") if names else None
+        out.append(f"{stage}:{(first or {}).get('inputs')}")
+    return out
+
+
+def _code_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        number = version("floracube")
+    except PackageNotFoundError:
+        number = "unknown"
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=5, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return number
+    return f"{number} ({commit})"

@@ -1,0 +1,57 @@
+"""What a worker does of a prediction: the model loaded once, a unit claimed, predicted, and signed last.
+
+What a unit's values are is known to `unit`; how workers are had, to `cube.engine`.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from cube.grid import Unit
+from cube.storage import claims
+from cube.storage.ledger import Ledger, mark
+from cube.storage.store import CubeStore, open_cube
+from inference.cascade.unit import Job, opened, run_unit
+
+# A unit takes the memory and the threads that its process has; a worker of several threads computes one after another.
+_alone = threading.Lock()
+
+
+@lru_cache(maxsize=2)
+def _cube(url: str) -> CubeStore:
+    return open_cube(url, writable=True)
+
+
+def prepare(job: Job) -> None:
+    """Open the cube and load the model, before the first unit arrives."""
+    opened(job)
+
+
+def predict_unit(job: Job, stage: str, unit: Unit) -> dict[str, Any]:
+    """Predict one unit and leave its receipt in `stage`; returns the receipt with its `mark` instead of its checksums.
+
+    A unit that somebody else finished meanwhile is left alone, and one that somebody is writing is waited for: the
+    workers of a coordinator that was killed may still be at it. Raises what reading, the model and writing raise.
+    """
+    with _alone:
+        cube = _cube(job.cube_url)
+        ledger = Ledger(cube, stage, job.inputs)
+        with claims.claimed(cube, stage, unit.name):
+            receipt = ledger.valid(unit.name)
+            if receipt is None:
+                ledger.withdraw(unit.name)
+                receipt = {**run_unit(_with_threads(job), unit), "stage": stage}
+                ledger.leave(unit.name, receipt)
+    return {name: value for name, value in receipt.items() if name != "checksums"} | {"mark": mark(receipt)}
+
+
+def _with_threads(job: Job) -> Job:
+    """Under dask a unit takes as many numeric threads as dask gave the worker; by itself it takes what it finds."""
+    if job.threads is None:
+        return job
+    from distributed import get_worker
+
+    return replace(job, threads=get_worker().state.nthreads)
