@@ -19,9 +19,8 @@ from inference.network.deep_sdm import ModelSpec
 from inference.training.options import TrainOptions
 from inference.training.site_softmax import relative_intensity, train_on_sites
 
-OPTIONS = TrainOptions(members=8, epochs=0, least_steps=400, batch=256, threads=1, modality_dropout=0.0)
+OPTIONS = TrainOptions(members=6, epochs=1, least_steps=400, batch=128, threads=1, device="cpu", modality_dropout=0.0)
 SHAPE: dict[str, Any] = {"d": 64, "hidden": 128, "depth": 2, "dropout": 0.3}
-RANKS = True
 
 
 def static_columns(group: Group) -> list[NDArray[np.float32]]:
@@ -35,9 +34,7 @@ def static_columns(group: Group) -> list[NDArray[np.float32]]:
     levels = {c: np.unique(learned[np.isfinite(learned[:, c]), c]) for c in group.categorical}
     tables = []
     for table in (group.records, group.background, group.test):
-        columns = [table[:, plain]]
-        if RANKS:
-            columns.append(np.stack([_rank(group.background[:, c], table[:, c]) for c in plain], 1))
+        columns = [table[:, plain], np.stack([_rank(group.background[:, c], table[:, c]) for c in plain], 1)]
         for c in group.categorical:
             match = table[:, [c]] == levels[c]
             columns.append(np.where(match.any(1, keepdims=True), match, np.nan))

@@ -13,7 +13,7 @@ from inference.network.deep_sdm import ModelSpec
 from inference.training.options import TrainOptions
 from inference.training.site_softmax import SiteSoftmaxObjective, relative_intensity, site_softmax_loss, train_on_sites
 
-OPTIONS = TrainOptions(members=2, epochs=0, least_steps=150, batch=64, modality_dropout=0.0, threads=1)
+OPTIONS = TrainOptions(members=2, epochs=1, least_steps=150, batch=64, modality_dropout=0.0, threads=1)
 
 
 def records_of(species: np.ndarray, row: np.ndarray, background: np.ndarray) -> Records:
@@ -66,7 +66,7 @@ def test_network_recovers_intensities_up_to_a_constant():
 def test_same_seed_same_weights():
     places, records, _ = landscape()
     spec = ModelSpec(("static",), 3, static_names=places.static_names, d=8, hidden=8)
-    quick = TrainOptions(members=1, epochs=0, least_steps=5, batch=32, threads=1)
+    quick = TrainOptions(members=1, epochs=1, least_steps=5, batch=32, threads=1)
     first, again = (train_on_sites(places, records, ("a", "b", "c"), spec, quick) for _ in range(2))
     for one, other in zip(first.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
