@@ -23,8 +23,9 @@ from inference.cascade.habitats import train_habitats
 from inference.cascade.model import save_settings, save_traits
 from inference.cascade.reference import Reference, reference_of, save_reference
 from inference.cascade.sums import plan_sums
-from inference.data.blocks import assign_roles, block_index, clear_of
+from inference.data.blocks import assign_roles, block_index, clear_of, record_roles
 from inference.data.dataset import Dataset, load_dataset, split_network_options
+from inference.data.records import Records
 from inference.data.samples import Surveys
 from inference.network import checkpoint
 from inference.network.batches import predict_surveys
@@ -76,10 +77,12 @@ def learn(config: Config, progress: Progress = _nothing) -> dict[str, Any]:
         checkpoint.save(
             partial / "sdm", trained.ensemble, metrics=trained.metrics,
             data_hashes={"surveys": digest(data.surveys.presence.tobytes())},
-            training={"options": vars(options), "history": trained.history, "reports": reports},
+            training={"options": vars(options), "history": trained.history, "reports": reports,
+                      "statement": trained.statement, "reporting_rates": _rates(trained)},
         )  # fmt: skip
         save_traits(partial, trained.ensemble.species, data.traits)
-        save_reference(partial, reference)
+        if reference is not None:
+            save_reference(partial, reference)
         save_settings(partial, data.recipe, as_json(quantiles, COVERAGE))
         if config.habitats is not None:
             metrics["habitats"], habitat_report = train_habitats(config, partial / "habitats", progress)
@@ -148,14 +151,21 @@ def roles_of(config: Config, surveys: Surveys, spec: ModelSpec, seed: int) -> ND
 
 def _train_sdm(
     config: Config, data: Dataset, options: TrainOptions, progress: Progress
-) -> tuple[Trained, dict[str, float], Reference]:
-    """The deep-SDM, the conformal quantiles of its indicators and the reference composition of its training surveys."""
+) -> tuple[Trained, dict[str, float], Reference | None]:
+    """The deep-SDM, the conformal quantiles of its indicators and the reference composition of its training surveys.
+
+    A model of relative intensities has neither: no survey says how common plants are.
+    """
     _, shape = split_network_options(config)
     spec = spec_for(data.predictors, data.surveys, **shape)
     roles = roles_of(config, data.surveys, spec, options.seed)
+    records, record_role = _records(config, data, spec, options)
     trained = train(data.predictors, data.surveys, spec, options, roles,
                     lambda done, total, text: progress(done, total, f"deep-SDM {text}"),
-                    blocks_of(config, data.surveys))  # fmt: skip
+                    blocks_of(config, data.surveys), records=records, record_predictors=data.record_predictors,
+                    record_roles=record_role, family=data.traits["family"])  # fmt: skip
+    if trained.statement != "probability":
+        return trained, {}, None
     held = np.flatnonzero(roles == "calibrate")
     if len(held) == 0:
         raise ConfigError(
@@ -171,6 +181,27 @@ def _train_sdm(
     )  # fmt: skip
     trained.metrics["median_area_m2"] = float(clean_areas(data.surveys.area_m2).median_m2)
     return trained, quantiles, expected
+
+
+def _records(
+    config: Config, data: Dataset, spec: ModelSpec, options: TrainOptions
+) -> tuple[Records | None, NDArray[np.str_] | None]:
+    """Records and their roles: withheld where surveys are held out, and where a patch would show such a place."""
+    if data.records is None:
+        return None, None
+    block_km = block_km_of(config)
+    roles, records = record_roles(
+        data.records, data.surveys, assign_roles(data.surveys, block_km, seed=options.seed), block_km,
+        CELL * spec.receptive_field / 2, seed=options.seed, po_allowed=options.po_allowed,
+    )  # fmt: skip
+    return records, roles
+
+
+def _rates(trained: Trained) -> dict[str, float]:
+    """How readily species are reported, by name: the factor to the typical one."""
+    if trained.reporting is None:
+        return {}
+    return {name: round(float(np.exp(g)), 4) for name, g in zip(trained.ensemble.species, trained.reporting, strict=True)}
 
 
 def _references(
