@@ -21,6 +21,7 @@ from cube.grid import Region
 from cube.storage import lock, releases
 from cube.storage.store import CubeStore, create_cube
 from tests.support.good_cube import copy_of
+from tests.support.s3 import FaultyS3
 
 REGION = Region(4450, 2650, 4460, 2660, 10)
 VERSIONS = ("v1", "v2", "v3")
@@ -130,3 +131,18 @@ def test_a_release_is_forgotten_unless_readers_may_need_it(good_cube: CubeStore,
     assert [one.path for one in collect(cube).garbage] == ["products/indicators/v2"]
     with pytest.raises(CubeError, match="'first' is the release which readers follow"):
         collect(cube, forget=("first",))
+
+
+def test_garbage_of_a_bucket_is_collected_as_that_of_a_disk(s3: FaultyS3) -> None:
+    cube = create_cube(f"{s3.url}/c.zarr", REGION, "t")
+    for version in VERSIONS:
+        for path in (f"products/species/{version}/0/c/0", f"products/indicators/{version}/0/c/0", f"ledger/predict/{version}/u"):
+            cube.write_json(f"{path}.json", {"version": version})
+    cube.write_json("releases/a.json", {"products": {"species": "v1", "indicators": "v2"}})
+    before = set(files(cube))
+    with lock.held(cube, "predict/v3"):
+        done = collect(cube)
+    assert [one.path for one in done.garbage] == ["products/indicators/v1", "products/species/v2"]
+    assert ["v3" in sentence for sentence in done.held] == [True]
+    gone = {"products/indicators/v1/0/c/0.json", "products/species/v2/0/c/0.json"}
+    assert {p for p in files(cube) if not p.startswith("locks/")} == before - gone
