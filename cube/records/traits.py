@@ -80,7 +80,7 @@ def _matched(
     by_synonym = [f"{given[i]} = {names[at[i]]}" for i in first.index if not own[i]]
     how = "a synonym or, as asked, a near spelling" if trait.close else "a synonym"
     report.note(f"names of {trait.table} matched by {how}", by_synonym)
-    return rows.loc[first.index], first.to_numpy(np.int64)
+    return rows.loc[first.index], np.asarray(first, np.int64)
 
 
 def _spellings(keys: pd.Series, position: Mapping[str, int]) -> Callable[[str], str]:

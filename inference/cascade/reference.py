@@ -42,7 +42,7 @@ def reference_of(composition: NDArray[Any], weight: NDArray[np.floating[Any]]) -
         raise ModelError("a reference composition needs one place with a species at least; the training surveys have none.")
     mean = np.average(y[:, some] / length[some], axis=1, weights=weight[some])
     # The mean of |y - m|^2 over unit vectors y with mean m is 1 - |m|^2.
-    return Reference(mean.astype(np.float32), float(max(1.0 - mean @ mean, 0.0)))
+    return Reference(mean.astype(np.float32), max(1.0 - float(mean @ mean), 0.0))
 
 
 def save_reference(folder: Path, reference: Reference) -> None:
