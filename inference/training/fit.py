@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,20 @@ from cube.errors import ModelError
 from inference.calibration.calibrate import fit_calibration
 from inference.data.records import Records
 from inference.data.samples import MODALITIES, Predictors, Surveys
+from inference.data.shards import is_on_disk
 from inference.evaluation.metrics import species_auc
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import DeepSDM, ModelSpec
 from inference.network.ensemble import Ensemble
 from inference.training.assembly import Assembly
+from inference.training.curves import PICTURE, draw_curves, watching
+from inference.training.hardware import device_of
 from inference.training.joint import JointObjective, RecordRows
 from inference.training.likelihood import REFERENCE_AREA_M2
 from inference.training.loop import fit_member, steps_of
 from inference.training.objective import Roles, SurveyRows
 from inference.training.options import TrainOptions
+from inference.training.resume import Run, identity_of
 
 Report = Callable[[int, int, str], None]  # steps done, steps in all, a line for the person who waits
 
@@ -85,6 +90,7 @@ def train(
     record_predictors: Predictors | None = None,
     record_roles: Roles | None = None,
     family: Sequence[str] | NDArray[np.str_] | None = None,
+    run: Path | None = None,
 ) -> Trained:
     """Train an ensemble on surveys (row for row with `predictors`), on records, or on both as `options.likelihood` says.
 
@@ -93,7 +99,9 @@ def train(
     leaves out in turn. `records` read rows of `record_predictors`; `record_roles` are of `blocks.record_roles`, and
     `family` (S,) is what reporting rates are shrunk towards. Without surveys (no rows, or `records_only`) the model's numbers
     are relative intensities and nothing is calibrated. The same seed gives the same weights on a CPU.
-    Raises: ModelError where rows, species or modalities do not match.
+    `run`: a folder that keeps the state, loss curves and TensorBoard events; killed and called again with the same
+    arguments, training goes on from there and gives the weights of an undisturbed run.
+    Raises: ModelError where rows, species or modalities do not match, or `run` holds a training of another kind.
     """
     options = options or TrainOptions()
     spec = spec or spec_for(predictors if len(surveys) or record_predictors is None else record_predictors, surveys)
@@ -103,23 +111,33 @@ def train(
         torch.set_num_threads(options.threads)
     data = Assembly(predictors, surveys, roles, spec, options, records, record_predictors, record_roles, family)
     nets, history, gammas = [], [], []
-    with torch.random.fork_rng(devices=[]):
+    device = device_of(options)
+    on_disk = is_on_disk(predictors) or (record_predictors is not None and is_on_disk(record_predictors))
+    course = None
+    if run is not None:
+        identity = identity_of(options, device, spec, predictors, surveys, roles, records, record_predictors, record_roles)
+        course = Run(run, identity, options.checkpoint_seconds)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for member in range(options.members):
             seed = 1000 * options.seed + member
             torch.manual_seed(seed)
             net = DeepSDM(spec)
             gamma = data.begin(net)
-            net.to(options.device)
-            phases = data.phases(gamma, options.device)
+            net.to(device)
+            phases = data.phases(gamma, str(device))
             steps = [steps_of(objective, own) for objective, own in phases]
             done = member * sum(steps)
-            for (objective, own), length in zip(phases, steps, strict=True):
+            for phase, ((objective, own), length) in enumerate(zip(phases, steps, strict=True)):
                 tell = _member_of(progress, done, options.members * sum(steps))
-                history += fit_member(net, objective, own, seed, tell)
+                kept = None if course is None else course.checkpoint(member, phase)
+                with watching(run, member, phase) as watch:
+                    history += fit_member(net, objective, own, seed, tell, checkpoint=kept, watch=watch, on_disk=on_disk)
                 done += length
                 if isinstance(objective, JointObjective):
                     gammas.append(objective.reporting.gamma.detach().cpu().numpy())
             nets.append(net.to("cpu"))
+            if run is not None:
+                draw_curves(history, run / PICTURE)
     ensemble = Ensemble(spec, nets, surveys.species)
     metrics = _finish(ensemble, data.surveys, blocks) if data.surveys is not None and data.learns_from_surveys else {}
     if data.surveys is None or not data.learns_from_surveys:

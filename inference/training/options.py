@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from cube.errors import ModelError
 
 Likelihood = Literal[
-    "joint", "thinned_poisson", "target_group", "assume_negative", "full_weighting", "pretrain", "surveys_only", "records_only"
+    "joint", "thinned_poisson", "target_group", "site_softmax", "assume_negative", "full_weighting", "pretrain", "surveys_only",
+    "records_only",
 ]
 Schedule = Literal["one_cycle", "cosine", "plateau"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -40,3 +43,20 @@ class TrainOptions:
     reporting_rate: float = 0.03  # learning rate of reporting rates
     thinning: tuple[str, ...] = ()  # columns that effort may follow, thinned_poisson only; (): those of joint.THINNING
     po_allowed: bool = False  # records of held-out blocks train too, as GeoPlant does
+
+    def __post_init__(self) -> None:
+        """Refuse values that no training can be made with. Raises: ModelError."""
+        for name in ("members", "epochs", "batch", "patience", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ModelError(f"train.{name} is {getattr(self, name)}, expected 1 or more.")
+        for name in ("least_steps", "loaders", "weight_decay", "coarse_noise", "checkpoint_seconds", "memory_gb"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ModelError(f"train.{name} is {value}, expected 0 or more.")
+        if not self.learning_rate > 0:
+            raise ModelError(f"train.learning_rate is {self.learning_rate}, expected more than 0.")
+        if not 0 <= self.modality_dropout < 1:
+            raise ModelError(f"train.modality_dropout is {self.modality_dropout}, expected a share from 0 to below 1.")
+        for name, kind in (("schedule", Schedule), ("precision", Precision), ("likelihood", Likelihood)):
+            if getattr(self, name) not in get_args(kind):
+                raise ModelError(f"train.{name} is '{getattr(self, name)}', expected one of {', '.join(get_args(kind))}.")

@@ -1,0 +1,164 @@
+"""Samples on disk: predictors of more places than memory holds, cut once and read a batch at a time.
+
+One file of rows a modality, in the layer's own storage type (reflectance two bytes, Landsat one), so that five million
+satellite patches take 80 GB and not 160. Which layers there are and where they are read from is `sampling.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cube.errors import ModelError
+from cube.layers import Layer
+from inference.data.samples import Floats, Predictors
+
+PIECE: Final = 1 << 28  # bytes of float32 cut at a time
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A file of n equal rows that reads like an array of float32: `rows[index]` gives the values of some places.
+
+    Rows are read by position, not mapped: the memory of a training is then its batches, and reading holds no lock of the
+    interpreter.
+    """
+
+    path: Path
+    count: int
+    row: tuple[int, ...]  # shape of one row
+    layer: Layer | None = None  # whose encoding the file holds; None: float32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, ...) as of an array."""
+        return (self.count, *self.row)
+
+    @property
+    def ndim(self) -> int:
+        """Axes, places included."""
+        return 1 + len(self.row)
+
+    @property
+    def stored(self) -> np.dtype[Any]:
+        """Type on disk."""
+        return np.dtype("float32" if self.layer is None else self.layer.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on disk."""
+        return self.count * self.row_bytes
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row on disk."""
+        return int(np.prod(self.row)) * self.stored.itemsize
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: Any) -> Floats:
+        """Values of the places `index` (positions, a mask or a slice), decoded. Raises: ModelError for a truncated file."""
+        at = np.arange(self.count)[index] if isinstance(index, slice) or np.asarray(index).dtype == bool else np.asarray(index)
+        out = np.empty((at.size, *self.row), self.stored)
+        lines = out.reshape(at.size, -1).view(np.uint8)
+        size = self.row_bytes
+        file = os.open(self.path, os.O_RDONLY)
+        try:
+            for line, position in zip(lines, at.ravel().tolist(), strict=True):
+                if os.preadv(file, [line.data], (position % self.count) * size) != size:
+                    raise ModelError(f"{self.path} ends before row {position}; remove {self.path.parent} and train again.")
+        finally:
+            os.close(file)
+        values = out if self.layer is None else self.layer.decode(out)
+        return values.reshape(*at.shape, *self.row)
+
+
+def is_on_disk(predictors: Predictors) -> bool:
+    """Whether some modality is read from files."""
+    return any(isinstance(getattr(predictors, name), Rows) for name in ("satellite", "landsat", "static", "climate", "coarse"))
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A folder for samples that do not fit `memory_bytes`."""
+
+    folder: Path
+    memory_bytes: float
+
+    def holds(self, rows: Mapping[str, tuple[int, ...]], count: int) -> bool:
+        """Whether `count` places with rows of these shapes are to lie on disk."""
+        return 4 * count * sum(int(np.prod(shape)) for shape in rows.values()) > self.memory_bytes
+
+    def cut(
+        self,
+        name: str,
+        rows: Mapping[str, tuple[int, ...]],
+        layers: Mapping[str, Layer | None],
+        order: Index,
+        read: Callable[[Index], Mapping[str, Floats]],
+        identity: str,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Floats]:
+        """Fill one file per key of `rows` with the samples of all places, piece by piece in `order`, and give them as `Rows`.
+
+        `read(index)` gives the values of some places, (k, ...) each. A kill loses the piece at hand; what was cut for another
+        `identity` is cut anew. Returned as arrays, since they read like such.
+        """
+        folder = self.folder / name
+        made = {key: Rows(folder / f"{key}.rows", len(order), shape, layers[key]) for key, shape in rows.items()}
+        done = _begun(folder, identity, made)
+        piece = max(1, PIECE // (4 * sum(int(np.prod(shape)) for shape in rows.values())))
+        while done < len(order):
+            index = order[done : done + piece]
+            for key, values in read(index).items():
+                _write(made[key], index, values)
+            done += len(index)
+            _note(folder, identity, done)
+            if progress:
+                progress(done, len(order))
+        return cast(dict[str, Floats], made)
+
+
+def _begun(folder: Path, identity: str, made: Mapping[str, Rows]) -> int:
+    """Places that lie there already; files of full length are made where there are none."""
+    note = folder / "shelf.json"
+    try:
+        found = json.loads(note.read_text(encoding="utf-8"))
+        whole = all(rows.path.stat().st_size == rows.nbytes for rows in made.values())
+        if found["identity"] == identity and whole:
+            return int(found["done"])
+    except (OSError, ValueError, KeyError):
+        pass
+    folder.mkdir(parents=True, exist_ok=True)
+    note.unlink(missing_ok=True)
+    for rows in made.values():
+        with rows.path.open("wb") as file:
+            file.truncate(rows.nbytes)
+    return 0
+
+
+def _write(rows: Rows, index: Index, values: Floats) -> None:
+    stored = values.astype(np.float32) if rows.layer is None else rows.layer.encode(values)
+    lines = np.ascontiguousarray(stored).reshape(len(index), -1).view(np.uint8)
+    file = os.open(rows.path, os.O_WRONLY)
+    try:
+        for line, position in zip(lines, index.tolist(), strict=True):
+            os.pwrite(file, line.data, position * rows.row_bytes)
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _note(folder: Path, identity: str, done: int) -> None:
+    partial = folder / "shelf.partial"
+    partial.write_text(json.dumps({"identity": identity, "done": done}) + "\n", encoding="utf-8")
+    partial.replace(folder / "shelf.json")

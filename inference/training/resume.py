@@ -1,0 +1,151 @@
+"""The state of a training on disk: what a killed run goes on from, written whole or not at all, nothing pickled.
+
+A run is a folder: `run.json` says of which data and options it is, and every member has one safetensors file with its
+weights, optimiser, generators and order of rows, and its progress as JSON in the file's header.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cube.errors import ModelError
+from inference.data.records import Records
+from inference.data.samples import Predictors, Surveys
+from inference.network.checkpoint import species_hash
+from inference.network.deep_sdm import ModelSpec
+from inference.training.objective import Roles
+from inference.training.options import TrainOptions
+
+FORMAT: Final = 1
+INDIFFERENT: Final = ("device", "threads", "loaders", "checkpoint_seconds", "memory_gb")  # options that change no number
+ROWS: Final = 512  # of a large array that its fingerprint reads
+
+
+class Checkpoint:
+    """The file of one member (and phase)."""
+
+    def __init__(self, path: Path, every_seconds: float) -> None:
+        """Nothing is read or written yet."""
+        self.path, self._every, self._last = path, every_seconds, time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether the last save is `every_seconds` ago."""
+        return time.monotonic() - self._last >= self._every
+
+    def save(self, tensors: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:
+        """Replace the file. A kill at any moment leaves the one before or this one."""
+        partial = self.path.with_suffix(".partial")
+        kept = {name: values.detach().cpu().contiguous() for name, values in tensors.items()}
+        save_file(kept, partial, {"progress": json.dumps({"format": FORMAT, **progress})})
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(self.path)
+        self._last = time.monotonic()
+
+    def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """(tensors, progress), or None where nothing was saved. Raises: ModelError for a damaged file."""
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, "pt") as file:
+                progress = json.loads((file.metadata() or {})["progress"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            raise ModelError(
+                f"{self.path} is truncated or altered ({str(error).splitlines()[0]}); remove it and run again:"
+                " this member is then trained anew, the others are kept."
+            ) from error
+        if progress.get("format") != FORMAT:
+            raise ModelError(f"{self.path} is of another version of floracube; remove {self.path.parent} and train anew.")
+        return tensors, progress
+
+
+class Run:
+    """The folder of a training that is under way."""
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], every_seconds: float) -> None:
+        """Begin a run, or go on with the one in `folder`.
+
+        `identity`: plain values that must be the same for the numbers to be. Raises: ModelError where the folder holds a run
+        of another identity; nothing of it is changed.
+        """
+        self.folder, self._every = folder, every_seconds
+        path = folder / "run.json"
+        wanted = json.loads(json.dumps(identity))
+        if path.exists():
+            _compare(path, wanted)
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps({"format": FORMAT, "identity": wanted}, indent=1) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+    def checkpoint(self, member: int, phase: int) -> Checkpoint:
+        """The file of one member in one of its phases."""
+        return Checkpoint(self.folder / f"member{member}-phase{phase}.safetensors", self._every)
+
+
+def _compare(path: Path, wanted: Mapping[str, Any]) -> None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["identity"]
+        differing = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is damaged ({error}); remove {path.parent} to train anew.") from error
+    if differing:
+        told = "; ".join(f"{key}: {_short(found.get(key))} there, {_short(wanted.get(key))} now" for key in differing[:3])
+        raise ModelError(
+            f"{path.parent} holds a training that was stopped and is of another kind ({told}); run it again with what it was"
+            " begun with to finish it, or remove the folder to train anew."
+        )
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def fingerprint(**arrays: Any) -> str:
+    """16 hexadecimal digits of named arrays (None is left out): shape, and all values or ROWS rows evenly spaced.
+
+    So that samples of tens of gigabytes on disk are recognised without reading them.
+    """
+    total = hashlib.sha256()
+    for name, values in arrays.items():
+        if values is None:
+            continue
+        total.update(f"{name}{values.shape}".encode())
+        few = len(values) * int(np.prod(values.shape[1:])) <= 1 << 24
+        index = np.arange(len(values)) if few else np.unique(np.linspace(0, len(values) - 1, ROWS).astype(np.int64))
+        total.update(np.ascontiguousarray(values[index]).tobytes())
+    return total.hexdigest()[:16]
+
+
+def identity_of(options: TrainOptions, device: torch.device, spec: ModelSpec, predictors: Predictors, surveys: Surveys,
+                roles: Roles | None, records: Records | None, record_predictors: Predictors | None,
+                record_roles: Roles | None) -> dict[str, Any]:  # fmt: skip
+    """What must be the same for a run to be gone on with: options, kind of device, network, species and data."""
+    named = {f"train.{key}": value for key, value in asdict(options).items() if key not in INDIFFERENT}
+    named |= {f"network.{key}": value for key, value in spec.to_json().items()}
+    data = {f"survey {key}": getattr(surveys, key) for key in ("presence", "area_m2", "year", "place", "x", "y")}
+    data["survey roles"] = None if roles is None else np.asarray(roles).astype("S")
+    if records is not None:
+        data |= {f"record {key}": getattr(records, key) for key in ("species", "row", "year", "dataset", "background")}
+        data["record roles"] = None if record_roles is None else np.asarray(record_roles).astype("S")
+    for kind, held in (("survey", predictors), ("record", record_predictors)):
+        for key in ("satellite", "landsat", "static", "climate", "coarse", "corner", "weight"):
+            data[f"{kind} {key}"] = None if held is None else getattr(held, key)
+    return named | {"device": device.type, "species table": species_hash(surveys.species), "data": fingerprint(**data)}
