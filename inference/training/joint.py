@@ -23,7 +23,7 @@ from inference.training.objective import Batch, Draw, Roles, SurveyObjective, co
 from inference.training.options import TrainOptions
 from inference.training.reporting import Reporting
 
-NEEDS_BACKGROUND: Final = ("thinned_poisson", "assume_negative", "full_weighting")
+NEEDS_BACKGROUND: Final = ("thinned_poisson", "site_softmax", "assume_negative", "full_weighting")
 THINNING: Final = ("footprint.hfp2009", "elevation", "slope")  # covariates of effort, where a model has them
 STOP_RECORDS: Final = 2_048  # of the stop blocks, a fixed draw of them
 SIDE: Final = "record."  # before the names of what belongs to records in a batch
@@ -187,6 +187,8 @@ class JointObjective:
             return nll.poisson_loss(at, species, seen, nll.quadrature_of(away, thinning[count:])).mean()
         if kind == "target_group":
             return nll.target_group_loss(at + self.reporting.alpha[0], species).mean()
+        if kind == "site_softmax":
+            return nll.site_softmax_loss(at, species, away).mean()
         if kind == "assume_negative":
             level = self.reporting.alpha[0]
             return nll.assume_negative_loss(at + level, species, away + level).mean()

@@ -105,6 +105,18 @@ def target_group_loss(eta: Tensor, species: Tensor) -> Tensor:
     return torch.exp(torch.logsumexp(eta, 1).clamp(max=HIGHEST + 8.0)).mean() - own
 
 
+def site_softmax_loss(of_records: Tensor, species: Tensor, of_sites: Tensor) -> Tensor:
+    """Negative log probability (r,) that a record fell on its own place and not on one of the sites.
+
+    The likelihood of MaxEnt (Phillips et al. 2006): a Poisson process whose total is profiled out (Renner and Warton 2013).
+    `of_records` (r, S) and `of_sites` (m, S) are log intensities f, `species` (r,) says whose record it is. The record's
+    own place is one of the choices, so that 0 means certainty, and log(m + 1) that the place tells nothing. A constant
+    added to a species' f cancels: records alone say where a species is more likely, not how common it is.
+    """
+    own = of_records.gather(1, species[:, None])[:, 0]
+    return torch.logaddexp(torch.logsumexp(of_sites, 0)[species], own) - own
+
+
 def assume_negative_loss(eta: Tensor, species: Tensor, background: Tensor) -> Tensor:
     """ "Full assume negative" (n,) of Cole et al. 2023: who is not recorded at a record or at a random place is absent.
 

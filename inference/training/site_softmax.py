@@ -23,6 +23,7 @@ from inference.network.deep_sdm import DeepSDM, ModelSpec
 from inference.network.ensemble import Ensemble
 from inference.network.normalisation import set_normalisation
 from inference.training.hardware import device_of
+from inference.training.likelihood import site_softmax_loss
 from inference.training.loop import fit_member
 from inference.training.objective import Batch, Draw, coarse_noise, turned
 from inference.training.options import TrainOptions
@@ -30,17 +31,6 @@ from inference.training.options import TrainOptions
 SITES_PER_RECORD = 2  # sites drawn beside every record of a batch
 EXPONENT = 0.5  # a species' share of the loss is its number of records to this power
 CHUNK = 4096  # sites scored at a time
-
-
-def site_softmax_loss(of_records: Tensor, species: Tensor, of_sites: Tensor) -> Tensor:
-    """-log probability (r,) that a record fell on its own place and not on one of the sites.
-
-    `of_records` (r, S) and `of_sites` (m, S) are log intensities f, `species` (r,) says whose record it is. The record's
-    own place is one of the choices, so that 0 means certainty, and log(m + 1) that the place tells nothing. A constant
-    added to a species' f cancels: records alone say where a species is more likely, not how common it is.
-    """
-    own = of_records.gather(1, species[:, None])[:, 0]
-    return torch.logaddexp(torch.logsumexp(of_sites, 0)[species], own) - own
 
 
 class SiteSoftmaxObjective:

@@ -10,8 +10,9 @@ from cube.errors import ModelError
 from inference.data.records import Records
 from inference.data.samples import Predictors
 from inference.network.deep_sdm import ModelSpec
+from inference.training.likelihood import site_softmax_loss
 from inference.training.options import TrainOptions
-from inference.training.site_softmax import SiteSoftmaxObjective, relative_intensity, site_softmax_loss, train_on_sites
+from inference.training.site_softmax import SiteSoftmaxObjective, relative_intensity, train_on_sites
 
 OPTIONS = TrainOptions(members=2, epochs=1, least_steps=150, batch=64, modality_dropout=0.0, threads=1)
 
