@@ -26,9 +26,9 @@ from cube.pyramids.overviews import Overviews, build_overviews, count_squares
 from cube.pyramids.pyramid import Pyramid
 from cube.sources.open import open_sources
 from cube.sources.reader import ManyScenes, Reader
-from cube.storage import lock
+from cube.storage import claims, lock
 from cube.storage.leaves import set_attributes
-from cube.storage.ledger import Ledger, Standing, checksum, digest, mark
+from cube.storage.ledger import Ledger, Receipt, Standing, checksum, digest, mark
 from cube.storage.store import CubeStore, create_cube, open_cube, resolution_of
 
 Progress = Callable[[int, int, str], None]  # tasks done, tasks in all, what
@@ -83,6 +83,7 @@ def build(config: Config, progress: Progress | None = None, workers: Workers | N
     with store_named(cube.url), lock.held(cube, "inputs") as still_ours, report:
         cube.sweep("inputs")
         cube.sweep("ledger/inputs")
+        claims.sweep(cube, "inputs")
         make_groups(cube, readers)
         stages = [_stage(cube, reader) for reader in readers]
         units = tuple(region.units())
@@ -171,9 +172,17 @@ def build_unit(task: UnitTask) -> BuiltUnit:
     What cannot be read leaves the unit as it was; what cannot be written whole is removed.
     Raises `SourceError` naming what cannot be read, and what the store raises.
     """
-    started = time.perf_counter()
     cube = open_cube(task.cube_url, writable=True)
     ledger = Ledger(cube, task.stage, task.inputs)
+    # Whoever is at it still, a worker of a run that was killed, is waited for; what it finished need not be done again.
+    with claims.claimed(cube, task.stage, task.unit.name):
+        held = ledger.valid(task.unit.name)
+        receipt = held if held is not None else vars(_write(cube, ledger, task))
+    return BuiltUnit(mark(receipt), receipt["seconds"])
+
+
+def _write(cube: CubeStore, ledger: Ledger, task: UnitTask) -> Receipt:
+    started = time.perf_counter()
     layers = {layer.name: layer for layer in task.reader.layers}
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
         stored = task.reader.read(task.region, task.unit)
@@ -193,8 +202,7 @@ def build_unit(task: UnitTask) -> BuiltUnit:
             for layer in task.reader.layers:
                 cube.clear(layer.path, task.region.square(task.unit, resolution_of(layer)))
         raise
-    receipt = ledger.sign(task.unit, started, counts, checksums)
-    return BuiltUnit(mark(vars(receipt)), receipt.seconds)
+    return ledger.sign(task.unit, started, counts, checksums)
 
 
 def require_complete(cube: CubeStore, units: Sequence[Unit]) -> None:

@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from cube.engine.attempt import patiently
 from cube.engine.workers import Workers, run
 from cube.grid import Region, Unit
 from cube.pyramids.pyramid import Pyramid, build_square
 from cube.pyramids.squares import Square, tree
+from cube.storage import claims
 from cube.storage.ledger import Ledger, digest
-from cube.storage.store import open_cube
+from cube.storage.store import CubeStore, open_cube
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,16 @@ class _Task:
 
 def _build(task: _Task) -> None:
     """Build one square and leave its receipt, the last thing that is written."""
-    started = time.perf_counter()
     cube = open_cube(task.cube_url, writable=True)
     ledger = Ledger(cube, task.stage, task.inputs)
+    # Whoever is at it still, a worker of a run that was killed, is waited for; what it finished need not be done again.
+    with claims.claimed(cube, task.stage, task.square.name):
+        if ledger.valid(task.square.name) is None:
+            _write(cube, ledger, task)
+
+
+def _write(cube: CubeStore, ledger: Ledger, task: _Task) -> None:
+    started = time.perf_counter()
     if task.stale:
         ledger.withdraw(task.square.name)
     counts: dict[str, int] = {}
@@ -82,7 +91,7 @@ def _build(task: _Task) -> None:
 class _Climb:
     """One set of pyramids on its way up: the marks of what is complete, level by level."""
 
-    def __init__(self, cube_url: str, region: Region, overviews: Overviews) -> None:
+    def __init__(self, cube_url: str, region: Region, overviews: Overviews, workers: Workers) -> None:
         self.cube_url, self.overviews = cube_url, overviews
         self.marks = dict(overviews.marks)
         self.asked = {unit.name for unit in overviews.units}
@@ -90,7 +99,8 @@ class _Climb:
         self.asked |= {square.name for square in self.squares}
         cube = open_cube(cube_url)
         folder = f"ledger/{overviews.ledger_stage}"
-        self.held = {name: str(receipt.get("inputs")) for name, receipt in cube.read_folder(folder)}
+        receipts = patiently(lambda: list(cube.read_folder(folder)), workers.retries, workers.first_wait)
+        self.held = {name: str(receipt.get("inputs")) for name, receipt in receipts}
 
     def tasks(self, level: int, settled: list[Step]) -> Iterator[_Task]:
         """Squares of a level to be built; those that need not or cannot be go to `settled`."""
@@ -121,7 +131,7 @@ def build_overviews(cube_url: str, region: Region, overviews: list[Overviews], w
 
     A square over a unit without a valid receipt waits, and so do all above it. Raises what `cube.engine.workers.run` raises.
     """
-    climbs = [_Climb(cube_url, region, one) for one in overviews]
+    climbs = [_Climb(cube_url, region, one, workers) for one in overviews]
     by_stage = {climb.overviews.ledger_stage: climb for climb in climbs}
     for level in range(1, region.levels() + 1):
         settled: list[Step] = []
