@@ -114,7 +114,8 @@ def text(document: dict[str, Any]) -> str:
             used = f", in release {', '.join(row['releases'])}" if row["releases"] else ", in no release"
             lines.append(f"    {product:<12} {version:<8} {size_text(row['bytes']):>8}  {_progress(row, row['units'])}{used}")
     for name, release in document["made"].items():
-        held = ", ".join(f"{product} {version}" for product, version in release.get("products", {}).items())
+        names = release.get("products", {})
+        held = ", ".join(f"{product} {names[product]}" for product in releases.PRODUCTS if product in names)
         lines.append(f"    release {name}: {held} (made {release.get('created', 'at an unknown time')})")
     lines.append(f"  releases: {', '.join(document['releases']) or 'none'}; readers follow {document['current'] or 'none'}")
     return "\n".join(lines)

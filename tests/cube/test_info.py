@@ -26,6 +26,8 @@ def test_a_finished_cube_is_complete_in_every_part(good_cube: CubeStore) -> None
         assert versions["v1"]["overviews_complete"] is (None if product == "composition" else True)
         assert versions["v1"]["releases"] == ["first"]
     assert document["current"] == "first"
+    held = ", ".join(f"{product} v1" for product in ("species", "composition", "indicators", "habitats"))
+    assert f"release first: {held}" in text(document)
 
 
 def test_missing_receipts_are_told_unit_by_unit(good_cube: CubeStore, tmp_path: Path) -> None:
