@@ -29,7 +29,7 @@ from inference.cascade.sums import plan_sums
 from inference.data.blocks import assign_roles, block_index
 from inference.evaluation.reliability import calibration_record
 from inference.evaluation.species_sets import best_size, best_threshold, score_sets, top_scores
-from inference.network.batches import gather, predict_surveys
+from inference.network.batches import covariates_of, gather, predict_surveys
 from inference.training.fit import spec_for, train
 from inference.training.likelihood import clean_areas, cloglog_probability
 from inference.training.options import TrainOptions
@@ -75,15 +75,14 @@ def make_case(data: LandscapeData, members: int, modalities: tuple[str, ...] | N
     raw, calibrated = (
         cloglog_probability(torch.from_numpy(e)).numpy() for e in (eta, (fit.slope * eta + fit.intercept).astype(np.float32))
     )
-    z = [
-        ensemble.embed_places(gather(predictors, some, ensemble.spec.modalities,
-                                     np.stack([surveys.year[some], clean_areas(surveys.area_m2).log_ratio[some]], 1)))
-        for some in np.array_split(np.arange(len(surveys)), 12)
-    ]  # fmt: skip
+    covariates = covariates_of(surveys.year, clean_areas(surveys.area_m2, ensemble.median_area_m2.item()).log_ratio)
+    with torch.inference_mode():
+        z = [ensemble.embed_places(gather(predictors, some, ensemble.spec.modalities, covariates))
+             for some in np.array_split(np.arange(len(surveys)), 12)]  # fmt: skip
     return Case(
         data.seed, calibrated, raw, surveys.presence, surveys.place_weight, block, part, rows["test"],
         np.maximum(surveys.presence[rows["train"]].mean(0), 1e-4), fit.pooling, fit.slope, _traits(len(surveys.species)),
-        member_spread(ensemble, torch.cat(z).detach(), witnesses(ensemble)).numpy(),
+        member_spread(ensemble, torch.cat(z), witnesses(ensemble)).numpy(),
     )  # fmt: skip
 
 

@@ -19,6 +19,8 @@ from torch import Tensor
 from cube.grid import CELL, COARSE, FINE, Unit, Window
 from cube.inputs import INPUTS
 from cube.storage.store import CubeStore
+from inference.calibration.applicability import Applicability
+from inference.calibration.dense import dissimilarity_of_part
 from inference.cascade.clock import Clock
 from inference.cascade.device import Device
 from inference.data.sampling import Recipe, columns, read_kilometres
@@ -38,15 +40,20 @@ class Task:
     known: NDArray[np.bool_]  # (k + 2, k + 2) 1 km cells with a value
     survey: Tensor
     wanted: NDArray[np.bool_]  # (U, U) cells to predict
+    area: Applicability | None
+    coarse: dict[str, Tensor]  # 1 km inputs of the unit
     device: Device
     clock: Clock
 
-    def embed(self, band: Stored, top: int, part: Part) -> tuple[NDArray[np.int64], Tensor]:
-        """(flat indices (m,), embeddings (m, D)) of the wanted cells of `part` with any value; `band` begins at row `top`."""
+    def embed(self, band: Stored, top: int, part: Part) -> tuple[NDArray[np.int64], Tensor, Tensor]:
+        """(flat indices (m,), embeddings (m, D), dissimilarity (m,)) of the wanted cells of `part` with any known value.
+
+        `band` begins at row `top`. Without an area of applicability the dissimilarity is empty.
+        """
         side = self.wanted.shape[0]
         wanted = self.wanted[part.slices]
         if not wanted.any():
-            return np.zeros(0, np.int64), torch.zeros(0, self.ensemble.dimension)
+            return np.zeros(0, np.int64), torch.zeros(0, self.ensemble.dimension), torch.zeros(0)
         with self.clock("read"):
             local = Part(part.top - top, part.left, part.height, part.width)
             tile = _decoded(band, local, self.recipe, self.ensemble.spec.halo)
@@ -56,37 +63,45 @@ class Task:
         with self.clock("embed"), self.device.precision():
             z = self.ensemble.embed_part(tensors, self.kilometre, part, self.survey).float()
         chosen = torch.from_numpy(rows * part.width + cols).to(z.device)
-        return (part.top + rows) * side + part.left + cols, z[chosen]
+        unlike = torch.zeros(0)
+        if self.area is not None:
+            with self.clock("applicability"):
+                unlike = dissimilarity_of_part(self.area, self.ensemble, tensors, self.coarse, part, z[chosen], chosen)
+        return (part.top + rows) * side + part.left + cols, z[chosen], unlike
 
 
 def embed_unit(
     cube: CubeStore, ensemble: Ensemble, recipe: Recipe, unit: Unit, wanted: NDArray[np.bool_], year: float, area_m2: float,
-    device: Device, threads: Executor, clock: Clock,
-) -> tuple[NDArray[np.int64], Tensor]:  # fmt: skip
+    device: Device, threads: Executor, clock: Clock, area: Applicability | None = None,
+) -> tuple[NDArray[np.int64], Tensor, NDArray[np.float64] | None]:  # fmt: skip
     """(flat indices (n,), embeddings (n, D) on the device) of the `wanted` (U, U) cells of a unit with any known predictor.
 
-    Cells are in the order of rows within bands of tiles. Predictors are those of `sampling.read_window`.
+    The third is their dissimilarity (n,) over its threshold where an `area` of applicability is given. Cells are in the order of rows within bands of tiles. Predictors are those of `sampling.read_window`.
     """
     side = min(device.batch.side, unit.cells)
     coarse = read_kilometres(cube, unit, recipe)
     known = np.zeros((unit.cells * CELL // COARSE + 2,) * 2, bool)
     for values in coarse.values():
         known |= np.isfinite(values).reshape(-1, *known.shape).any(0)
-    kilometre = ensemble.encode_kilometres({name: device.put(torch.from_numpy(v)) for name, v in coarse.items()})
+    on_device = {name: device.put(torch.from_numpy(v)) for name, v in coarse.items()}
+    kilometre = ensemble.encode_kilometres(on_device)
     survey = device.put(survey_covariates(year, area_m2))
-    task = Task(ensemble, recipe, kilometre, known, survey, wanted, device, clock)
+    task = Task(ensemble, recipe, kilometre, known, survey, wanted, area, on_device, device, clock)
     n = 0
     index = np.empty(int(wanted.sum()), np.int64)
     z = torch.empty(len(index), ensemble.dimension, device=device.torch)
+    unlike = np.empty(len(index) if area is not None else 0)
     for top, band in _bands(cube, recipe, unit, wanted, side, ensemble.spec.halo, clock):
         parts = [Part(top, left, side, side) for left in range(0, unit.cells, side)]
         found = list(threads.map(lambda part, b=band, t=top: task.embed(b, t, part), parts))
-        at = np.concatenate([i for i, _ in found])
+        at = np.concatenate([i for i, _, _ in found])
         order = np.argsort(at, kind="stable")  # by rows of the whole band: long runs are stored faster than short ones
         index[n : n + len(at)] = at[order]
-        z[n : n + len(at)] = torch.cat([part.to(z.device) for _, part in found])[torch.from_numpy(order).to(z.device)]
+        z[n : n + len(at)] = torch.cat([part.to(z.device) for _, part, _ in found])[torch.from_numpy(order).to(z.device)]
+        if area is not None:
+            unlike[n : n + len(at)] = torch.cat([part.cpu() for _, _, part in found]).numpy()[order]
         n += len(at)
-    return index[:n], z[:n]
+    return index[:n], z[:n], unlike[:n] if area is not None else None
 
 
 def _bands(

@@ -90,6 +90,9 @@ def habitats(cells: Cells, ranked: Ranked, reader: HabitatMapper, put: Put) -> N
     ids = np.where(ranked.species == NO_SPECIES, -1, ranked.species.astype(np.int32)).astype(np.int32)
     p = reader.classify(ids, ranked.size)  # (n, classes), NaN for an empty cell
     empty: NDArray[np.bool_] = np.asarray(~np.isfinite(p).all(axis=1))
+    if "dissimilarity" in cells.extra:
+        # A vegetation reader knows what grows where plots were made; elsewhere its class would be a guess that looks like a map.
+        empty |= cells.extra["dissimilarity"] > 1
     safe = np.where(empty[:, None], 1.0 / p.shape[1], p)
     order = np.argsort(-safe, axis=1, kind="stable")[:, :TOP_HABITATS]
     best = np.take_along_axis(safe, order, axis=1)

@@ -5,6 +5,8 @@
 <model>/predict.json  recipe of the predictors, conformal quantiles
 <model>/reference.safetensors   the composition that distinctness is measured against (absent without surveys)
 <model>/habitats/     Pl@ntBERT in the hub's layout (absent where no plots were given)
+<model>/applicability.*  reference places of the area of applicability
+<model>/explanation/  importance of inputs, response curves; odmap.md and odmap.csv are the protocol
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from cube.errors import ModelError
 from cube.records.tables import read_table
 from cube.records.traits import FLAG_TRAITS, NUMBER_TRAITS, TEXT_TRAITS
 from cube.storage.ledger import digest
+from inference.calibration.applicability import CARD, TENSORS, Applicability, load_applicability
+from inference.calibration.richness import Richness
 from inference.cascade.habitats import HabitatMapper
 from inference.cascade.reference import FILE, load_reference
 from inference.cascade.sums import SumPlan, plan_sums
@@ -41,6 +45,18 @@ class Model:
     habitats: HabitatMapper | None
     plan: SumPlan  # the sums that indicators are made from
     hash: str
+    applicability: Applicability | None = None
+
+    @property
+    def members(self) -> int:
+        """Networks of the ensemble."""
+        return len(self.ensemble.members)
+
+    @property
+    def available(self) -> frozenset[str]:
+        """Named cell values that indicators can be made of: the sums, and what is computed beside them."""
+        beside = {"dissimilarity"} if self.applicability is not None else set()
+        return self.plan.available | beside | ({"member_spread"} if self.members > 1 else set())
 
 
 def save_traits(folder: Path, names: tuple[str, ...], traits: dict[str, Any]) -> None:
@@ -58,9 +74,9 @@ def load_traits(folder: Path) -> tuple[list[str], dict[str, Any]]:
     return [str(name) for name in table["scientific_name"]], traits
 
 
-def save_settings(folder: Path, what: Recipe, intervals: dict[str, Any]) -> None:
+def save_settings(folder: Path, what: Recipe, intervals: dict[str, Any], richness: Richness | None = None) -> None:
     """Write what prediction must repeat of training."""
-    document = {"recipe": asdict(what), "intervals": intervals}
+    document = {"recipe": asdict(what), "intervals": intervals, "richness": asdict(richness or Richness())}
     (folder / "predict.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
@@ -74,16 +90,18 @@ def load_model(path: str | Path) -> Model:
         document = json.loads(settings.read_text(encoding="utf-8"))
         what = Recipe(**{k: tuple(v) for k, v in document["recipe"].items()})
         quantiles = {str(k): float(v) for k, v in document["intervals"]["quantiles"].items()}
+        richness = Richness(**document.get("richness", {}))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{settings}: is damaged ({error}); run `floracube train` again.") from error
     names, traits = load_traits(folder)
     ensemble, card = checkpoint.load(folder / "sdm", species=tuple(names))
     habitats = HabitatMapper.load(folder / "habitats", names) if (folder / "habitats").is_dir() else None
-    plan = plan_sums(traits, load_reference(folder, len(names)))
+    plan = plan_sums(traits, load_reference(folder, len(names)), richness.constants)
     fingerprint = digest((card.weights_sha256, document, habitats.hash if habitats else None, _file_hash(folder)))
-    return Model(ensemble, card, what, traits, quantiles, habitats, plan, fingerprint)
+    return Model(ensemble, card, what, traits, quantiles, habitats, plan, fingerprint, load_applicability(folder))
 
 
 def _file_hash(folder: Path) -> str:
-    """Of what else a prediction depends on: the species table and the reference composition."""
-    return digest([path.read_bytes() for name in ("species.csv", FILE) if (path := folder / name).is_file()])
+    """Of what else a prediction depends on: the species table, the reference composition and the area of applicability."""
+    names = ("species.csv", FILE, TENSORS, CARD)
+    return digest([path.read_bytes() for name in names if (path := folder / name).is_file()])

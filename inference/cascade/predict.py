@@ -194,7 +194,7 @@ def _marks(this: _Run, report: Report) -> dict[str, str]:
 
 def _pyramids(this: _Run) -> tuple[Pyramid, ...]:
     classes = this.model.habitats.flags() if this.model.habitats else {}
-    return products.pyramids(this.products, this.job.area_m2, applicable(this.model.plan.available), classes)
+    return products.pyramids(this.products, this.job.area_m2, applicable(this.model.available), classes)
 
 
 def _make_products(this: _Run) -> None:
@@ -214,7 +214,7 @@ def _make_products(this: _Run) -> None:
     if "composition" in held:
         products.make_composition(cube, held["composition"], area)
     if "indicators" in held:
-        products.make_indicators(cube, held["indicators"], applicable(model.plan.available), area)
+        products.make_indicators(cube, held["indicators"], applicable(model.available), area)
     if "habitats" in held and model.habitats is not None:
         title = config.habitats.title if config.habitats else "Habitat"
         products.make_habitats(cube, held["habitats"], model.habitats.flags(), title, about)

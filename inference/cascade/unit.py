@@ -23,6 +23,7 @@ from cube.inputs import INPUTS
 from cube.storage.ledger import Receipt
 from cube.storage.releases import group_of
 from cube.storage.store import CubeStore, open_cube
+from inference.calibration.members import member_spread, witnesses
 from inference.cascade import maps
 from inference.cascade.cells import Cells, predicted
 from inference.cascade.clock import Clock
@@ -142,20 +143,33 @@ def _predict(held: Opened, job: Job, unit: Unit, pool: Executor, writer: Writer,
 def _meet(held: Opened, job: Job, unit: Unit, wanted: NDArray[np.bool_], pool: Executor, writer: Writer, clock: Clock) -> Cells:
     """Embed the wanted cells and let them meet all species; the embeddings are gone when this ends."""
     cube, model, device = held.cube, held.model, held.device
-    index, z = device.patiently(
-        lambda: embed_unit(cube, model.ensemble, model.recipe, unit, wanted, job.year, job.area_m2, device, pool, clock)
+    area = model.applicability if "indicators" in job.version or "habitats" in job.version else None
+    index, z, unlike = device.patiently(
+        lambda: embed_unit(cube, model.ensemble, model.recipe, unit, wanted, job.year, job.area_m2, device, pool, clock, area)
     )
     version = job.version.get("species")
     where = (writer, f"{group_of('species', version)}/occurrence") if version else (None, "")
 
     def meet() -> Cells:
         cells = Cells.of(index, unit.cells, model.plan.zero(len(index)))
-        # Layers of the embedding itself (how far it is from the training data, how far members disagree) go to `cells.extra`.
+        if unlike is not None:
+            cells.extra["dissimilarity"] = unlike
+        if model.members > 1 and "indicators" in job.version:
+            with clock("spread"):
+                cells.extra["member_spread"] = _spread(model, z, job.area_m2, pool)
         if len(index):
             predict_species(held.head, cells, z, device, job.block, pool, clock, *where)
         return cells
 
     return device.patiently(meet)
+
+
+def _spread(model: Model, z: torch.Tensor, area_m2: float, pool: Executor) -> NDArray[np.float64]:
+    """(n,) relative spread of probabilities between the members."""
+    species = witnesses(model.ensemble)
+    parts = [slice(start, start + maps.PART) for start in range(0, len(z), maps.PART)]
+    found = list(pool.map(lambda part: member_spread(model.ensemble, z[part], species, area_m2).cpu().numpy(), parts))
+    return np.concatenate(found).astype(np.float64) if found else np.zeros(0)
 
 
 def _habitats(model: Model, job: Job, cells: Cells, ranked: maps.Ranked, writer: Writer, clock: Clock) -> None:
