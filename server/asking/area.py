@@ -188,6 +188,11 @@ def _round(value: float) -> float:
     return float(f"{value:.6g}")
 
 
+def _mean(sums: tally.ValueSums) -> float | None:
+    """None without any cell: an indicator may have no interval, and its bounds then hold no data."""
+    return _round(sums.mean) if sums.cells else None
+
+
 def _said(snapshot: Snapshot, key: str) -> str:
     """What the cube's root says of whom to name and under which licence, else what its first layer says."""
     own = str(snapshot.reader.cube.root.attrs.get(key, ""))
@@ -255,7 +260,7 @@ def _indicators(snapshot: Snapshot, cells: Cells) -> list[AreaIndicator]:
         own = tally.value_sums(snapshot, layer, cells)
         if own.cells:
             bounds = [snapshot.catalogue.by_id.get(f"{layer.id}.{bound}") for bound in ("lower", "upper")]
-            lower, upper = (None if b is None else _round(tally.value_sums(snapshot, b, cells).mean) for b in bounds)
+            lower, upper = (None if b is None else _mean(tally.value_sums(snapshot, b, cells)) for b in bounds)
             found.append(AreaIndicator(
                 id=layer.id, title=layer.title, units=layer.units, cells=own.cells, mean=_round(own.mean), lower=lower,
                 upper=upper, lowest=_round(own.lowest), highest=_round(own.highest),

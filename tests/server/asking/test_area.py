@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 
 from cube import grid
 from cube.storage.store import CubeStore
+from server.asking import tally
 from server.asking.area import CELLS, LIMIT
 from server.asking.area_models import AreaReport
 from server.asking.report import COLUMNS, as_csv, as_html
@@ -191,3 +192,17 @@ def test_the_world_is_the_region(client: TestClient, cube: CubeStore) -> None:
     report = AreaReport(**client.post("/area", content=json.dumps({"type": "Polygon", "coordinates": [world]})).json())
     assert report.cells == 500 * 360
     assert report.inside_km2 == pytest.approx(25 * 18)
+
+
+def test_an_indicator_without_an_interval_has_no_bounds(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = tally.value_sums
+
+    def without(snapshot: Any, layer: Any, cells: Any) -> tally.ValueSums:
+        none = tally.ValueSums(0, float("nan"), float("nan"), float("nan"))
+        return none if layer.id.endswith((".lower", ".upper")) else whole(snapshot, layer, cells)
+
+    monkeypatch.setattr(tally, "value_sums", without)
+    answer = client.post("/area", json=polygon())
+    assert answer.status_code == 200
+    assert [(i["lower"], i["upper"]) for i in answer.json()["indicators"]] == [(None, None)] * len(answer.json()["indicators"])
+    assert all(i["mean"] >= 0 for i in answer.json()["indicators"])
