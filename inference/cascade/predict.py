@@ -201,6 +201,7 @@ def _make_products(this: _Run) -> None:
     """Make the groups of every product to be written; what is there is left as it is."""
     config, cube, model, held = this.config, this.cube, this.model, this.products
     about: dict[str, Any] = {"floracube_inputs": this.job.inputs, "reference_year": config.predict.year}
+    about[products.STATEMENT] = str(model.card.training.get("statement", products.PROBABILITY))
     about |= {k: v for k, v in (("license", config.license), ("attribution", config.attribution),
                                 ("note", config.note)) if v}  # fmt: skip
     area = {**about, "reference_area_m2": config.predict.area_m2}

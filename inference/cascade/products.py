@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +34,30 @@ TOP_HABITATS = 3
 Classes = Mapping[str, tuple[tuple[int, str, str], ...]]  # level of a habitat scheme: (value, meaning, colour) of its classes
 
 
-def indicator_layers(chosen: Sequence[Indicator]) -> list[Layer]:
+STATEMENT: Final = "floracube_statement"  # attribute of a product: what its numbers state
+PROBABILITY: Final = "probability"
+RELATIVE: Final = "relative intensity"  # of a model that no survey told how common plants are
+
+
+def indicator_layers(chosen: Sequence[Indicator], statement: str = PROBABILITY) -> list[Layer]:
     """One layer an indicator, in the order of the registry."""
     return [
-        indicator(i.name, "", i.long_name, i.units, i.scale, 65000 * i.scale, i.palette, i.references, order)
+        indicator(i.name, "", _said(i.long_name, statement), i.units, i.scale, 65000 * i.scale, i.palette, i.references, order)
         for order, i in enumerate(chosen)
     ]
+
+
+def _said(title: str, statement: str) -> str:
+    """A title that names relative intensities as what they are, so that nobody takes them for probabilities or counts."""
+    return title if statement == PROBABILITY else f"{title} (made of relative intensities: compare places, count nothing)"
+
+
+def _stated(layer: Layer, about: Mapping[str, Any]) -> Layer:
+    """A layer of probabilities, or of what stands for them in this product."""
+    statement = str(about.get(STATEMENT, PROBABILITY))
+    if statement == PROBABILITY:
+        return layer
+    return replace(layer, long_name=layer.long_name.replace("Probability of occurrence", statement.capitalize()))
 
 
 def habitat_layers(classes: Classes, title: str) -> list[Layer]:
@@ -65,7 +84,8 @@ def _make(cube: CubeStore, pyramid: Pyramid, labels: dict[str, NDArray[Any]], ab
 def make_species(cube: CubeStore, version: str, names: Sequence[str], scale: NDArray[np.float32],
                  area_m2: float, about: dict[str, Any]) -> None:  # fmt: skip
     """`occurrence` at every level and the probability of one step, `scale`, beside it."""
-    _make(cube, Pyramid.of_product("species", version, [occurrence("", area_m2)]), {"species": np.asarray(names, object)},
+    layer = _stated(occurrence("", area_m2), about)
+    _make(cube, Pyramid.of_product("species", version, [layer]), {"species": np.asarray(names, object)},
           {**about, "reference_area_m2": area_m2}, columns={"scale": scale.astype(np.float32)})  # fmt: skip
 
 
@@ -73,12 +93,13 @@ def make_composition(cube: CubeStore, version: str, about: dict[str, Any]) -> No
     """The ranked species of every cell."""
     group = group_of("composition", version)
     labels = {"rank": np.arange(1, RANKS + 1, dtype=np.int16)}
-    cube.ensure_group(group, [x.at(group) for x in COMPOSITION], labels=labels, attributes=about)
+    cube.ensure_group(group, [_stated(x, about).at(group) for x in COMPOSITION], labels=labels, attributes=about)
 
 
 def make_indicators(cube: CubeStore, version: str, chosen: Sequence[Indicator], about: dict[str, Any]) -> None:
     """One array an indicator, each with its bounds."""
-    _make(cube, Pyramid.of_product("indicators", version, indicator_layers(chosen)), {"bound": np.asarray(BOUNDS, object)}, about)
+    layers = indicator_layers(chosen, str(about.get(STATEMENT, PROBABILITY)))
+    _make(cube, Pyramid.of_product("indicators", version, layers), {"bound": np.asarray(BOUNDS, object)}, about)
 
 
 def make_habitats(cube: CubeStore, version: str, classes: Classes, title: str, about: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Coarser levels of indicators are means of the cells that have a value, of each bound by itself, and have receipts."""
+"""Groups of products: coarser levels are means of the cells with a value, titles say what the numbers state."""
 
 from __future__ import annotations
 
@@ -53,3 +53,18 @@ def test_a_coarser_cell_is_the_mean_of_the_valid_cells_below_it(tmp_path: Path) 
         np.testing.assert_allclose(seen[count > 0], np.floor(mean[count > 0] + 0.5))
         low, high = (0, 0) if name == "lcbd" else (1, 2)
         assert tuple(seen[[0, low, high], 0, 0]) == ((7, 7, 7) if name == "lcbd" else (7, 6, 9))
+
+
+def test_what_no_survey_has_told_is_called_a_relative_intensity_everywhere(tmp_path: Path) -> None:
+    cube = create_cube(str(tmp_path / "c.zarr"), Region(4800, 2890, 4820, 2900, 10), "t")
+    chosen = [i for i in INDICATORS if i.name in NAMES]
+    titles: dict[str, list[str]] = {}
+    for version, about in (("v1", {}), ("v2", {products.STATEMENT: products.RELATIVE})):
+        products.make_species(cube, version, ("Carex alba",), np.ones(1, np.float32), 100.0, about)
+        products.make_composition(cube, version, about)
+        products.make_indicators(cube, version, chosen, about)
+        for path in ("species/{}/0/occurrence", "species/{}/1/occurrence", "composition/{}/probability", "indicators/{}/1/lcbd"):
+            titles.setdefault(version, []).append(str(cube.array("products/" + path.format(version)).attrs["long_name"]))
+    assert titles["v1"][0] == "Probability of occurrence in a plot of 100 m2"
+    assert all("elative intensit" in title and "robability" not in title for title in titles["v2"]), titles
+    assert not any("elative" in title for title in titles["v1"])
