@@ -58,7 +58,7 @@ class Case:
         model = load_model(self.model)
         products.make_species(self.cube, version, model.ensemble.species, model.ensemble.scale, 100.0, {})
         products.make_composition(self.cube, version, {})
-        products.make_indicators(self.cube, version, applicable(model.plan.available), {})
+        products.make_indicators(self.cube, version, applicable(model.available), {})
 
 
 def make_cube(url: str, region: Region, layers: tuple[str, ...] = LAYERS, gaps: float = 0.0, seed: int = 0) -> CubeStore:

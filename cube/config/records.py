@@ -140,3 +140,4 @@ class SpeciesConfig(Strict):
     table: SpeciesTable | None = None
     synonyms: SynonymTable | None = None
     traits: tuple[Trait, ...] = ()
+    responses: tuple[str, ...] = Field((), description="species whose response curves `train` draws; none: the commonest")

@@ -76,7 +76,8 @@ def embed_unit(
 ) -> tuple[NDArray[np.int64], Tensor, NDArray[np.float64] | None]:  # fmt: skip
     """(flat indices (n,), embeddings (n, D) on the device) of the `wanted` (U, U) cells of a unit with any known predictor.
 
-    The third is their dissimilarity (n,) over its threshold where an `area` of applicability is given. Cells are in the order of rows within bands of tiles. Predictors are those of `sampling.read_window`.
+    The third is their dissimilarity (n,) over its threshold where an `area` of applicability is given. Cells are in the
+    order of rows within bands of tiles. Predictors are those of `sampling.read_window`.
     """
     side = min(device.batch.side, unit.cells)
     coarse = read_kilometres(cube, unit, recipe)

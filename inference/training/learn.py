@@ -19,6 +19,7 @@ from cube.grid import CELL
 from cube.storage.ledger import digest
 from cube.storage.store import open_cube
 from inference.calibration.intervals import as_json, conformal_quantiles
+from inference.calibration.richness import Richness, fit_richness
 from inference.cascade.habitats import train_habitats
 from inference.cascade.model import save_settings, save_traits
 from inference.cascade.reference import Reference, reference_of, save_reference
@@ -27,6 +28,7 @@ from inference.data.blocks import assign_roles, block_index, clear_of, record_ro
 from inference.data.dataset import Dataset, load_dataset, split_network_options
 from inference.data.records import Records
 from inference.data.samples import Surveys
+from inference.explanation.describe import describe_model
 from inference.network import checkpoint
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import ModelSpec
@@ -83,7 +85,10 @@ def learn(config: Config, progress: Progress = _nothing) -> dict[str, Any]:
         save_traits(partial, trained.ensemble.species, data.traits)
         if reference is not None:
             save_reference(partial, reference)
-        save_settings(partial, data.recipe, as_json(quantiles, COVERAGE))
+        richness = Richness(metrics.get("richness_level", 1.0), metrics.get("richness_exponent", 1.0))
+        save_settings(partial, data.recipe, as_json(quantiles, COVERAGE), richness)
+        roles = roles_of(config, data.surveys, trained.ensemble.spec, options.seed)
+        metrics |= describe_model(partial, config, data, trained, roles, blocks_of(config, data.surveys), progress)
         if config.habitats is not None:
             metrics["habitats"], habitat_report = train_habitats(config, partial / "habitats", progress)
             reports.append(habitat_report)
@@ -175,8 +180,11 @@ def _train_sdm(
     eta = predict_surveys(trained.ensemble, data.predictors, data.surveys.year, data.surveys.area_m2)
     p = cloglog_probability(torch.from_numpy(eta[held])).numpy().T
     expected, listed = _references(config, data, trained, np.flatnonzero(roles == "train"), options.seed)
+    weight, found = data.surveys.place_weight[held], data.surveys.presence[held]
+    richness = fit_richness(p.sum(0), found.sum(1), weight, blocks_of(config, data.surveys)[held]).constants
+    trained.metrics.update(richness)
     quantiles = conformal_quantiles(
-        p, data.surveys.presence[held].T, data.surveys.place_weight[held], plan_sums(data.traits, expected), COVERAGE,
+        p, found.T, weight, plan_sums(data.traits, expected, richness), COVERAGE,
         plan_sums(data.traits, listed),
     )  # fmt: skip
     trained.metrics["median_area_m2"] = float(clean_areas(data.surveys.area_m2).median_m2)

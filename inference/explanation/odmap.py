@@ -1,0 +1,253 @@
+"""The ODMAP protocol of a training (Zurell et al. 2020): Overview, Data, Model, Assessment, Prediction, from the run itself.
+
+Elements are those of the protocol's published dictionary, in its order. What only a person can say is left open and named.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cube.config import Config, Source
+from cube.grid import unproject
+from cube.inputs import INPUTS
+from inference.data.dataset import Dataset
+from inference.training.fit import Trained
+
+OPEN: Final = "(to be said by the authors)"
+KINDS: Final = {"climate": "climatic", "bioclim": "climatic", "soil": "edaphic", "landcover": "habitat", "corine": "habitat",
+                "elevation": "topographic", "terrain": "topographic", "srtm": "topographic", "footprint": "human pressure",
+                "sentinel2": "spectral", "landsat": "spectral"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that the protocol is filled from."""
+
+    config: Config
+    data: Dataset
+    trained: Trained
+    roles: NDArray[np.str_]  # (n,) of the surveys
+    importance: list[dict[str, Any]]
+    threshold: float  # of the area of applicability, inputs, all modalities
+
+
+@dataclass(frozen=True)
+class Element:
+    """One line of the protocol."""
+
+    section: str
+    subsection: str
+    element: str
+    value: str
+
+
+def protocol(run: Run) -> list[Element]:
+    """Every element of the protocol with its value."""
+    out = []
+    for section, subsections in _document(run).items():
+        for subsection, elements in subsections.items():
+            out += [Element(section, subsection, name, value or OPEN) for name, value in elements.items()]
+    return out
+
+
+def write_protocol(folder: Path, run: Run) -> None:
+    """`odmap.csv` (section, subsection, element, value) and `odmap.md`."""
+    elements = protocol(run)
+    pd.DataFrame([vars(e) for e in elements]).to_csv(folder / "odmap.csv", index=False)
+    about = "Zurell et al. 2020, doi:10.1111/ecog.04960. Written by `floracube train`."
+    lines = [f"# ODMAP protocol: {run.config.title}", "", about]
+    section = subsection = ""
+    for e in elements:
+        if e.section != section:
+            lines += ["", f"## {e.section}"]
+        if (e.section, e.subsection) != (section, subsection):
+            lines += ["", f"### {e.subsection}", ""]
+        section, subsection = e.section, e.subsection
+        lines.append(f"- **{e.element}**: {e.value}")
+    (folder / "odmap.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _document(run: Run) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+    return {"Overview": _overview(run), "Data": _data(run), "Model": _model(run), "Assessment": _assessment(run),
+            "Prediction": _prediction(run)}  # fmt: skip
+
+
+def _extent(run: Run) -> str:
+    w, s, e, n = run.config.whole_region().bounds
+    lon, lat = unproject(np.array([w, e, w, e]), np.array([s, s, n, n]))
+    return f"longitude {lon.min():.2f} to {lon.max():.2f}, latitude {lat.min():.2f} to {lat.max():.2f} degrees"
+
+
+def _years(run: Run) -> str:
+    year = run.data.surveys.year
+    return f"{int(year.min())} to {int(year.max())}" if len(year) else "none"
+
+
+def _predictors(run: Run) -> list[str]:
+    spec = run.trained.ensemble.spec
+    series = {"satellite": "Sentinel-2 image around the cell (4 bands)", "landsat": "Landsat quarterly series (6 bands)",
+              "climate": "monthly climate series (4 variables)", "survey": "year and area of the survey"}  # fmt: skip
+    return [*spec.static_names, *spec.coarse_names, *(series[m] for m in spec.modalities if m in series)]
+
+
+def _overview(run: Run) -> Mapping[str, Mapping[str, str]]:
+    config, options, spec = run.config, run.trained.options, run.trained.ensemble.spec
+    weights = sum(p.numel() for p in run.trained.ensemble.parameters())
+    kinds = dict.fromkeys(KINDS.get(s.layer, "") for s in config.sources)
+    records = f"; presence-only records, likelihood '{options.likelihood}'" if run.data.records is not None else ""
+    return {
+        "Authorship": {"Study title": config.title, "Author names": "", "Contact": "", "Study link": ""},
+        "Model objective": {"Model objective": "Prediction and mapping",
+                            "Target output": f"{run.trained.statement} of each species in a plot of"
+                                             f" {config.predict.area_m2:g} m2; indicators and habitats from them"},
+        "Focal Taxon": {"Focal Taxon": f"vascular plants, {len(run.trained.ensemble.species)} species"},
+        "Location": {"Location": config.title},
+        "Scale of Analysis": {"Spatial extent": _extent(run), "Spatial resolution": "0.05 km",
+                              "Temporal extent": _years(run), "Temporal resolution": "year",
+                              "Boundary": "rectangle"},
+        "Biodiversity data": {"Observation type": "field survey" + ("; citizen science" if records else ""),
+                              "Response data type": "presence/absence" + ("; presence-only" if records else "")},
+        "Predictors": {"Predictor types": ", ".join(k for k in kinds if k)},
+        "Hypotheses": {"Hypotheses": ""},
+        "Assumptions": {"Model assumptions": "species are at equilibrium with the predictors; surveys list all species that are"
+                                             " there; records tell which species was noted, given that one was"},
+        "Algorithms": {"Modelling techniques": "joint deep species distribution model, one network for all species"
+                                               f" ({', '.join(spec.modalities)}); complementary log-log likelihood of"
+                                               f" surveys{records}",
+                       "Model complexity": f"embedding of {spec.d}, {weights:,} weights; stopped early on spatial blocks of"
+                                           " their own",
+                       "Model averaging": f"mean of the scores of {options.members} networks"},
+        "Workflow": {"Model workflow": "harmonised inputs at 50 m; training; calibration, conformal intervals and area of"
+                                       " applicability on held-out spatial blocks; dense prediction"},
+        "Software": {"Software": f"floracube {_version('floracube')}, Python {platform.python_version()},"
+                                 f" torch {_version('torch')}",
+                     "Code availability": "", "Data availability": config.attribution},
+    }  # fmt: skip
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _remarks(run: Run) -> str:
+    told = [f"{name}: {remark['count']}" for report in run.data.reports for name, remark in report.document()["remarks"].items()]
+    return "; ".join(told) or "nothing was left out"
+
+
+def _source(source: Source) -> str:
+    about = [text for text in (source.attribution, source.references, source.reference_years, source.license) if text]
+    return f"{source.layer}: {', '.join(about) or INPUTS[source.layer].references or 'no source is named'}"
+
+
+def _data(run: Run) -> Mapping[str, Mapping[str, str]]:
+    config, surveys, roles = run.config, run.data.surveys, run.roles
+    seen = surveys.presence.sum(0)
+    count = {role: int((roles == role).sum()) for role in ("train", "stop", "calibrate", "test", "none")}
+    block = "spatial blocks, hashed once"
+    s = config.surveys
+    origin = next((str(v) for v in (s.table, s.geoplant, s.darwin_core) if v), "none") if s is not None else "none"
+    prevalence = "no survey"
+    if len(surveys):
+        prevalence = f"presences per species {seen.min()} to {seen.max()}, median {np.median(seen):g}"
+    per_year = f"; {len(run.data.records)} records" if run.data.records is not None else ""
+    area = surveys.area_m2[np.isfinite(surveys.area_m2) & (surveys.area_m2 > 0)]
+    areas = f"; plots of {area.min():g} to {area.max():g} m2, median {np.median(area):g}" if len(area) else ""
+    extent = {"Spatial extent": _extent(run)}
+    return {
+        "Biodiversity data": {
+            "Taxon names": "species.csv of the model folder", "Taxonomic reference system": "names as the tables give them",
+            "Ecological level": "species, communities", "Data sources": f"{origin}{per_year}",
+            "Sampling design": "",
+            "Sample size": f"{len(surveys)} surveys at {len(np.unique(surveys.place))} places; {prevalence}{areas}",
+            "Clipping": "region of the configuration; surveys on water left out", "Scaling": "a survey stands for its 50 m cell;"
+            " surveys of one place share the weight of one", "Cleaning": _remarks(run),
+            "Absence data": "species that a survey does not list" if len(surveys) else "none",
+            "Background data": "none: species given record, so that effort cancels" if per_year else "none",
+            "Errors and biases": "areas that are unknown take the median; reporting rates of species are estimated" if per_year
+            else "areas that are unknown take the median"},
+        "Data partitioning": {"Training data": f"{count['train']} surveys of {block}",
+                              "Validation data": f"{count['stop']} surveys to stop early, {count['calibrate']} to calibrate,"
+                                                 f" of blocks of their own; {count['none']} near other roles are not used",
+                              "Test data": f"{count['test']} surveys of blocks of their own"},
+        "Predictor variables": {"Predictor variables": "; ".join(_predictors(run)),
+                                "Data sources": "; ".join(_source(x) for x in config.sources), **extent,
+                                "Spatial resolution": ", ".join(dict.fromkeys(INPUTS[x.layer].resolution for x in config.sources))
+                                                      + f" as stored{'; ' + config.note if config.note else ''}",
+                                "Coordinate reference system": "EPSG:3035",
+                                "Temporal extent": "; ".join(y for x in config.sources if (y := x.reference_years)),
+                                "Temporal resolution": "climate by month, Landsat by quarter, others static",
+                                "Data processing": "exact averages down, bilinear up, majority for classes; scaled by mean and"
+                                                   " standard deviation of the training places, clipped at 4",
+                                "Errors and biases": "", "Dimension reduction": "by the network's own embedding"},
+        "Transfer data": {"Data sources": "as the predictors", **extent, "Spatial resolution": "0.05 km",
+                          "Temporal extent": str(config.predict.year), "Temporal resolution": "one year",
+                          "Models and scenarios": "none", "Data processing": "as the predictors",
+                          "Quantification of Novelty": "dissimilarity index (Meyer and Pebesma 2021), layer"
+                                                       " indicators.applicability"},
+    }  # fmt: skip
+
+
+def _model(run: Run) -> Mapping[str, Mapping[str, str]]:
+    options, metrics = run.trained.options, run.trained.metrics
+    matter = [f"{r['modality']} {r['more_log_loss']:+.4f}" for r in run.importance if not r["channel"]]
+    return {
+        "Variable pre-selection": {"Variable pre-selection": "all inputs that the cube holds and the configuration asks for"},
+        "Multicollinearity": {"Multicollinearity": "not removed; noise on coarse columns, weight decay and dropout regularise"},
+        "Model settings": {"Model settings (fitting)": ", ".join(f"{k}={v}" for k, v in vars(options).items()),
+                           "Model settings (extrapolation)": "inputs are clipped at 4 standard deviations of training places"},
+        "Model estimates": {"Coefficients": "not interpreted",
+                            "Parameter uncertainty": "spread between members, layer indicators.spread",
+                            "Variable importance": "more log loss on held-out blocks when permuted: " + ", ".join(matter)},
+        "Model selection - model averaging - ensembles": {
+            "Model selection": "the step with the lowest loss on the stop blocks",
+            "Model averaging": "equal weights", "Model ensembles": f"{options.members} members of different random starts"},
+        "Analysis and Correction of non-independence": {
+            "Spatial autocorrelation": "spatial blocks for stopping, calibration and test",
+            "Temporal autocorrelation": "the year is an input",
+            "Nested data": "surveys of one place weigh one over their number"},
+        "Threshold selection": {"Threshold selection": "a cell's set are the K most probable species of highest expected F1"},
+        "Calibration": {"Probabilities": f"slope {metrics.get('calibration_slope', 1.0):.3f}, pooling"
+                                         f" {metrics.get('calibration_pooling', 0.0):g} (0: left as they are), on"
+                                         f" {metrics.get('calibration_surveys', 0):g} surveys of the calibration blocks"},
+    }  # fmt: skip
+
+
+def _assessment(run: Run) -> Mapping[str, Mapping[str, str]]:
+    metrics = run.trained.metrics
+    auc = {role: f"mean AUC of species {metrics[f'auc_{role}']:.3f}" if f"auc_{role}" in metrics else "none"
+           for role in ("train", "calibrate", "test")}  # fmt: skip
+    return {
+        "Performance statistics": {"Performance on training data": auc["train"],
+                                   "Performance on validation data": auc["calibrate"],
+                                   "Performance on test data": f"{auc['test']}; see `floracube evaluate`"},
+        "Plausibility check": {"Response shapes": "explanation/response_*.png and responses.csv of the model folder",
+                               "Expert judgement": ""},
+    }  # fmt: skip
+
+
+def _prediction(run: Run) -> Mapping[str, Mapping[str, str]]:
+    config = run.config
+    novel = (f"threshold {run.threshold:.3f} of the dissimilarity index of inputs; habitats are masked beyond the area of"
+             " applicability" if np.isfinite(run.threshold) else "no threshold: one block of training places")  # fmt: skip
+    return {
+        "Prediction output": {"Prediction unit": f"{run.trained.statement} in a plot of {config.predict.area_m2:g} m2, year"
+                                                 f" {config.predict.year}, of each 50 m cell of land",
+                              "Post-processing": "sensitive species are averaged over 1 or 10 km"},
+        "Uncertainty quantification": {"Algorithmic uncertainty": "spread between members", "Input data uncertainty": "",
+                                       "Parameter uncertainty": "spread between members; conformal intervals of indicators",
+                                       "Scenario uncertainty": "none", "Novel environments": novel},
+    }  # fmt: skip

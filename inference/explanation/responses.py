@@ -1,0 +1,121 @@
+"""Response curves: the probability of a species along one input, all else as it is at the surveys (Friedman 2001).
+
+A band shows how places differ, a rug what the surveys know: where there is no rug, the curve is the network's guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inference.explanation.encoded import Encoded
+from inference.explanation.importance import channel_names
+from inference.network.deep_sdm import KILOMETRE
+
+POINTS: Final = 15  # along the input, from its 1st to its 99th percentile at the surveys
+BAND: Final = (0.1, 0.9)  # quantiles over places
+
+
+@dataclass(frozen=True)
+class Response:
+    """Curves of one input: `grid` (g,) its values, `mean`, `lower`, `upper` (g, s) of some species, `at_surveys` (n,) a rug."""
+
+    modality: str
+    channel: str
+    grid: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    lower: NDArray[np.float32]
+    upper: NDArray[np.float32]
+    at_surveys: NDArray[np.float32]
+
+
+def response(places: Encoded, modality: str, channel: str, species: NDArray[np.int64], points: int = POINTS) -> Response | None:
+    """Curves of some species (columns of the ensemble) along one channel of a modality; None where it does not vary.
+
+    A column of a table is set to each value of the grid at all places; a series or a picture is shifted as a whole, so that
+    its mean takes the value and its pattern stays.
+    """
+    values = places.values(modality)
+    index = channel_names(places, modality).index(channel)
+    own = level_of(values, modality, index)
+    finite = own[torch.isfinite(own)].numpy()
+    if not len(finite) or np.ptp(finite) == 0:
+        return None
+    low, high = (float(v) for v in np.quantile(finite, [0.01, 0.99]))
+    grid = np.linspace(low, high, points, dtype=np.float32)
+    curves = []
+    for value in grid:
+        changed = places.encode((modality,), {modality: at_level(values, modality, index, float(value))})
+        curves.append(places.probability(changed)[:, species])
+    p = np.stack(curves)  # (g, n, s)
+    lower, upper = np.quantile(p, BAND, axis=1)
+    return Response(modality, channel, grid, p.mean(1), lower, upper, finite)
+
+
+def level_of(values: Tensor, modality: str, channel: int) -> Tensor:
+    """(n,) level of one channel at places: its mean over pixels, steps and the four 1 km cells around, NaN left out."""
+    held = values[:, :, channel] if modality in KILOMETRE else values[:, channel]
+    return held.flatten(1).nanmean(1) if held.ndim > 1 else held
+
+
+def at_level(values: Tensor, modality: str, channel: int, level: float) -> Tensor:
+    """The inputs with the level of one channel moved to `level` at every place; what is missing in tables is filled by it."""
+    out = values.clone()
+    at = (slice(None), slice(None), channel) if modality in KILOMETRE else (slice(None), channel)
+    held = out[at]
+    if modality in ("satellite", "landsat", "climate"):
+        shift = level - level_of(values, modality, channel)
+        out[at] = held + shift.reshape(-1, *[1] * (held.ndim - 1))
+    else:
+        out[at] = level
+    return out
+
+
+def write_responses(folder: Path, responses: Sequence[Response], names: Sequence[str]) -> None:
+    """`responses.csv` and one picture a species, `response_<species>.png`; `names` (s,) are those of the curves' columns."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {"species": name, "modality": r.modality, "input": r.channel, "value": float(r.grid[g]),
+         "probability": float(r.mean[g, s]), "lower": float(r.lower[g, s]), "upper": float(r.upper[g, s])}
+        for s, name in enumerate(names) for r in responses for g in range(len(r.grid))
+    ]  # fmt: skip
+    columns = ["species", "modality", "input", "value", "probability", "lower", "upper"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "responses.csv", index=False)
+    for s, name in enumerate(names):
+        _picture(folder / f"response_{'_'.join(name.lower().split()).replace('/', '_')}.png", responses, s, name)
+
+
+def _picture(path: Path, responses: Sequence[Response], species: int, name: str) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if not responses:
+        return
+    across = min(3, len(responses))
+    down = -(-len(responses) // across)
+    figure = Figure(figsize=(3.4 * across, 2.6 * down), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(name, style="italic")
+    axes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
+    for panel in axes[len(responses) :]:
+        panel.set_visible(False)
+    for panel, r in zip(axes, responses, strict=False):
+        panel.fill_between(r.grid, r.lower[:, species], r.upper[:, species], alpha=0.25, linewidth=0)
+        panel.plot(r.grid, r.mean[:, species])
+        inside = r.at_surveys[(r.at_surveys >= r.grid[0]) & (r.at_surveys <= r.grid[-1])]
+        panel.plot(
+            inside, np.zeros(len(inside)), "|", color="black", alpha=0.15, markersize=9, transform=panel.get_xaxis_transform()
+        )
+        panel.set_xlabel(r.channel, fontsize=8)
+        panel.set_ylim(bottom=0)
+        panel.tick_params(labelsize=7)
+    axes[0].set_ylabel("probability (mean, 10-90 % of places)", fontsize=8)
+    figure.savefig(path, dpi=130)

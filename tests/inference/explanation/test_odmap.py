@@ -1,0 +1,83 @@
+"""The protocol has every element of ODMAP, filled from the run, and says what only its authors can say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from cube.config import load_config
+from cube.records.surveys import SurveyTable
+from cube.records.tables import Report
+from inference.data.dataset import Dataset
+from inference.data.samples import Predictors, Surveys
+from inference.data.sampling import Recipe
+from inference.explanation.odmap import OPEN, Run, protocol, write_protocol
+from inference.training.fit import spec_for, train
+from inference.training.options import TrainOptions
+
+CORE = {
+    "Overview": ("Target output", "Focal Taxon", "Spatial extent", "Temporal extent", "Modelling techniques", "Software"),
+    "Data": ("Sample size", "Absence data", "Training data", "Validation data", "Test data", "Predictor variables",
+             "Coordinate reference system", "Quantification of Novelty"),
+    "Model": ("Multicollinearity", "Model settings (fitting)", "Variable importance", "Spatial autocorrelation",
+              "Threshold selection"),
+    "Assessment": ("Performance on training data", "Performance on test data", "Response shapes"),
+    "Prediction": ("Prediction unit", "Novel environments"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    folder = tmp_path_factory.mktemp("odmap")
+    document = {
+        "title": "Small place", "cube": "cube.zarr", "unit_km": 10,
+        "region": {"west_km": 4100, "east_km": 4120, "south_km": 2600, "north_km": 2620},
+        "sources": [{"layer": "bioclim", "raster": "bio.tif", "attribution": "E-OBS", "reference_years": "1987-2017"}],
+        "surveys": {"table": "plots.csv", "columns": {"survey": "id"}},
+    }  # fmt: skip
+    (folder / "c.yaml").write_text(yaml.safe_dump(document))
+    rng = np.random.default_rng(0)
+    n = 60
+    surveys = Surveys(
+        rng.random((n, 3)) < 0.4, np.full(n, 25, np.float32), np.linspace(1990, 2010, n).astype(np.float32), np.arange(n),
+        rng.uniform(4.1e6, 4.12e6, n), rng.uniform(2.6e6, 2.62e6, n), ("A a", "B b", "C c"),
+    )  # fmt: skip
+    predictors = Predictors(static=rng.normal(size=(n, 2)).astype(np.float32), static_names=("elevation", "slope"))
+    report = Report("surveys")
+    report.note("surveys without a position, skipped", ["7", "9"])
+    table = SurveyTable(pd.DataFrame(), pd.DataFrame(), report)
+    data = Dataset(Recipe(("static",), ("elevation", "slope"), ()), predictors, surveys, table, {}, [report])
+    roles = np.where(np.arange(n) < 40, "train", "test")
+    options = TrainOptions(members=1, epochs=1, least_steps=5, device="cpu")
+    trained = train(predictors, surveys, spec_for(predictors, surveys, d=8, hidden=8), options, roles)
+    rows = [{"modality": "static", "channel": "", "more_log_loss": 0.125}]
+    return Run(load_config(folder / "c.yaml"), data, trained, roles, rows, 0.4321)
+
+
+def test_core_elements_are_filled_from_the_run(run):
+    found = {(e.section, e.element): e.value for e in protocol(run)}
+    for section, elements in CORE.items():
+        for element in elements:
+            assert found[section, element] not in ("", OPEN), element
+    assert "60 surveys at 60 places" in found["Data", "Sample size"]
+    assert found["Overview", "Temporal extent"] == "1990 to 2010"
+    assert "40 surveys" in found["Data", "Training data"]
+    assert "20 surveys" in found["Data", "Test data"]
+    assert "static +0.1250" in found["Model", "Variable importance"]
+    assert "surveys without a position, skipped: 2" in found["Data", "Cleaning"]
+    assert "0.432" in found["Prediction", "Novel environments"]
+    assert found["Overview", "Author names"] == OPEN
+
+
+def test_both_files_say_the_same(run, tmp_path: Path):
+    write_protocol(tmp_path, run)
+    table = pd.read_csv(tmp_path / "odmap.csv")
+    text = (tmp_path / "odmap.md").read_text()
+    assert list(table.columns) == ["section", "subsection", "element", "value"]
+    assert list(table["section"].unique()) == list(CORE)
+    for _, row in table.iterrows():
+        assert f"- **{row['element']}**: {row['value']}" in text
