@@ -72,7 +72,7 @@ def make_cube(url: str, region: Region, layers: tuple[str, ...] = LAYERS, gaps: 
         for unit in region.units():
             square = region.square(unit, resolution)
             sizes = [len(labels[d]) for d in layer.dims]
-            rng = np.random.default_rng((seed, len(name), square.row, square.col))
+            rng = np.random.default_rng((seed, *name.encode(), square.row, square.col))
             cube.write_unit(layer.path, unit, _values(layer, (*sizes, square.height, square.width), gaps, rng), resolution)
     return cube
 

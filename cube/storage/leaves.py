@@ -161,7 +161,9 @@ def _add_layer(group: zarr.Group, region: Region, layer: Layer, resolution: int,
         chunks=inner,
         shards=outer,
         fill_value=layer.fill,
-        compressors=zarr.codecs.ZstdCodec(level=3),
+        # Thousands of maps of species are most of a cube and of the time to write it: level 1 takes half the time of level 3
+        # and 1.7 % more room.
+        compressors=zarr.codecs.ZstdCodec(level=1 if "species" in layer.dims else 3),
         dimension_names=(*layer.dims, "y", "x"),
         attributes={
             **layer.attributes(),

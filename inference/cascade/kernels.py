@@ -160,7 +160,8 @@ def rank_block(p: NDArray[np.float32], first: int, keys: NDArray[np.uint64], lea
                         mine[k] = mine[k - 1]
                         k -= 1
                     mine[k] = key
-                    least[c] = _as_float(np.int32(mine[ranks - 1] >> np.uint64(32)))
+                    if mine[ranks - 1] != NONE:  # as long as a rank is empty even a probability of 0 enters it
+                        least[c] = _as_float(np.int32(mine[ranks - 1] >> np.uint64(32)))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]

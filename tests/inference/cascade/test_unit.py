@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -15,14 +16,17 @@ from inference.calibration.intervals import bounds
 from inference.calibration.sets import set_size
 from inference.cascade import species as species_module
 from inference.cascade.cells import blur
+from inference.cascade.clock import Clock
 from inference.cascade.device import Device
+from inference.cascade.embedding import embed_unit
 from inference.cascade.indicators import applicable
 from inference.cascade.model import load_model
 from inference.cascade.unit import _opened, run_unit
-from inference.data.sampling import read_window
-from inference.network.ensemble import STEPS
+from inference.data.sampling import read_window, sample
+from inference.network.batches import gather
+from inference.network.ensemble import STEPS, survey_covariates
 
-SPECIES = 300
+SPECIES = 200
 SPEC = {"d": 16, "hidden": 16, "width": 8, "dilations": (1, 2)}
 LAYERS = ("surface", "sentinel2", "landsat", "elevation", "relief", "climate", "bioclim")
 
@@ -30,7 +34,7 @@ LAYERS = ("surface", "sentinel2", "landsat", "elevation", "relief", "climate", "
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     """A unit of 10 km at the region's edge with gaps in every input, sea, and three sensitive species."""
-    region = Region(4800, 2890, 4808, 2899, 10)
+    region = Region(4800, 2890, 4805, 2896, 10)
     return make_case(tmp_path_factory.mktemp("case"), region, SPECIES, SPEC, LAYERS, gaps=0.15, members=2, sensitive=3)
 
 
@@ -100,6 +104,31 @@ def test_composition_and_set_are_those_of_the_reference(case, truth, receipt):
     assert (size == set_size(best, truth["p"].sum(0))).mean() > 0.999
     assert (held["species_id"].reshape(RANKS, -1)[:, _others(case, at)] == NO_SPECIES).all()
     assert COMPOSITION[1].scale == 0.004
+
+
+def test_a_unit_equals_single_patches_at_its_edges_and_beside_missing_data(case):
+    job = case.job()
+    _opened.cache_clear()
+    held = _opened(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
+    model, unit = held.model, case.units[0]
+    wanted = (case.cube.read_window("inputs/50m/surface", case.cube.region.square(unit)) == 0) & _inside(case)
+    with ThreadPoolExecutor(2) as pool:
+        index, z, _ = embed_unit(
+            case.cube, model.ensemble, model.recipe, unit, wanted, 2020, 100.0, held.device, pool, Clock()
+        )  # fmt: skip
+    assert set(index) == set(np.flatnonzero(wanted))
+    row, col = np.divmod(index, unit.cells)
+    edge = np.flatnonzero((row == row.max()) | (col == col.min()) | (col == col.max()) | (row == row.min()))
+    some = np.union1d(edge, np.arange(0, len(index), 41))
+    x, y = unit.west + 50 * (col[some] + 0.5), unit.north - 50 * (row[some] + 0.5)
+    predictors = sample(case.cube, model.recipe, x, y, model.ensemble.spec.receptive_field)
+    assert np.isnan(predictors.satellite).any()
+    assert np.isnan(predictors.landsat).all((1, 2)).any()
+    batch = gather(predictors, np.arange(len(some)), model.ensemble.spec.modalities)
+    batch["survey"] = survey_covariates(2020, 100.0).expand(len(some), 2)
+    with torch.no_grad():
+        single = model.ensemble.embed_places(batch)
+    torch.testing.assert_close(z[torch.from_numpy(some)], single, atol=1e-5, rtol=0)
 
 
 def _others(case: Case, index: np.ndarray) -> np.ndarray:

@@ -1,0 +1,213 @@
+"""How fast a unit becomes species, composition and indicators, step by step, beside the per-patch way and this machine's floor.
+
+A cube of generated inputs and a model of random weights (192 wide, embedding of 256, all modalities) of 100, 1,000 and 10,000
+species; habitats are measured by `benchmarks/habitats.py`. Two figures a row: `wall`, as a user waits, and `processor`, cells
+a second if all cores did nothing else, from the processor seconds that the process took: on a busy machine the second one
+is that of the code. `per_patch` cuts the patch around every cell and runs the same encoders on each.
+
+    python benchmarks/cascade.py                              1 to 2 minutes a size on two cores that are free
+    python benchmarks/cascade.py --species 1000 --workers 2   scaling with workers too (bar 1.7), each with a core of its own
+    python benchmarks/cascade.py --device cuda --json gpu.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+# benchmarks/cube.py would be found before our own package otherwise.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import torch
+
+from benchmarks.cascade_case import Case, make_case, make_cube, make_model
+from benchmarks.cascade_floor import floors, rates
+from benchmarks.cascade_projection import print_projection
+from cube.grid import Region
+from inference.cascade.clock import Clock
+from inference.cascade.unit import Job, opened, run_unit
+from inference.data.sampling import read_window
+from inference.network.ensemble import survey_covariates
+
+SPEC = {"d": 256, "width": 192, "hidden": 256, "dilations": (1, 1, 2)}
+PATCHES = 128  # cells that the per-patch way is timed on
+
+
+def timed(job: Job, case: Case, repeats: int) -> dict[str, Any]:
+    """Median of `repeats` units: seconds of wall and processor, cells, and processor seconds by step, encoders apart."""
+    encoders: defaultdict[str, float] = defaultdict(float)
+    here = threading.local()
+
+    def begin(*_: Any) -> None:
+        here.started = time.thread_time()
+
+    def add(step: str, *_: Any) -> None:
+        encoders[step] += time.thread_time() - here.started
+
+    hooks: list[Any] = []
+    for net in opened(job)[1].ensemble.networks:
+        for name, encoder in net.encoders.items():
+            end = partial(add, f"encode {name}")
+            hooks += [encoder.register_forward_pre_hook(begin), encoder.register_forward_hook(end)]
+    run_unit(job, case.units[0])  # compiles what is compiled
+    runs = []
+    for _ in range(repeats):
+        encoders.clear()
+        clock, wall, processor = Clock(), time.perf_counter(), time.process_time()
+        cells = run_unit(job, case.units[0], clock)["counts"]["cells"]
+        processor, wall = time.process_time() - processor, time.perf_counter() - wall
+        steps = {k: v for k, v in clock.seconds.items() if not k.startswith("write") and k != "embed"}
+        steps |= {k: v for k, v in encoders.items() if v > 0}
+        steps["fuse"] = clock.seconds["embed"] - sum(encoders.values())
+        # what compresses has threads of its own, which only the whole process knows of
+        steps["write"] = processor - sum(steps.values())
+        runs.append({"wall": wall, "processor": processor, "cells": cells, "steps": steps})
+    for hook in hooks:
+        hook.remove()
+    middle = sorted(runs, key=lambda r: r["processor"])[len(runs) // 2]
+    return middle | {"wall": statistics.median(r["wall"] for r in runs)}
+
+
+def per_patch(job: Job, case: Case) -> dict[str, Any]:
+    """Seconds of the encoders on single patches, a satellite patch and four 1 km cells for every place."""
+    model = opened(job)[1]
+    ensemble, spec = model.ensemble, model.ensemble.spec
+    window = read_window(case.cube, case.units[0], model.recipe, spec.halo)
+    rng = np.random.default_rng(0)
+    rows, cols = rng.integers(0, 200, (2, PATCHES))
+    batch: dict[str, torch.Tensor] = {
+        "landsat": torch.from_numpy(window["landsat"][:, :, rows, cols]).movedim(-1, 0),
+        "static": torch.from_numpy(window["static"][:, rows, cols]).T,
+        "survey": survey_covariates(job.year, job.area_m2).expand(PATCHES, 2),
+        "corner": torch.arange(4 * PATCHES).reshape(-1, 4),
+        "weight": torch.full((PATCHES, 4), 0.25),
+    }
+    patches = [window["satellite"][:, 5 * r : 5 * r + spec.patch, 5 * c : 5 * c + spec.patch]
+               for r, c in zip(rows, cols, strict=True)]  # fmt: skip
+    batch["satellite"] = torch.from_numpy(np.stack(patches))
+    for name, axes in (("climate", 2), ("coarse", 1)):
+        cells = window[name].reshape(*window[name].shape[:axes], -1)
+        batch[name] = torch.from_numpy(cells[..., rng.integers(0, cells.shape[-1], 4 * PATCHES)]).movedim(-1, 0)
+    runs = []
+    with torch.inference_mode():
+        for _ in range(3):
+            wall, processor = time.perf_counter(), time.process_time()
+            ensemble.probability(ensemble.embed_places(batch), job.area_m2)
+            runs.append((time.process_time() - processor, time.perf_counter() - wall))
+    processor, wall = min(runs)
+    return {"processor": processor, "wall": wall, "cells": PATCHES}
+
+
+def workers(folder: Path, case: Case, count: int) -> float:
+    """Seconds that `count` processes of one thread, each on a core of its own, take for four units."""
+    code = (
+        "import os, sys, pickle, time; sys.path.insert(0, sys.argv[1]); os.sched_setaffinity(0, {int(sys.argv[3])})\n"
+        "import torch; torch.set_num_threads(1)\n"
+        "from inference.cascade.unit import run_unit\n"
+        "job, warm, units = pickle.load(open(sys.argv[2], 'rb'))\n"
+        "run_unit(job, warm); print('ready', flush=True); sys.stdin.readline()\n"
+        "[run_unit(job, u) for u in units]; print('done', flush=True)\n"
+    )
+    import pickle
+
+    root, cores = str(Path(__file__).resolve().parents[1]), sorted(os.sched_getaffinity(0))
+    crew = []
+    for i in range(count):
+        told = folder / f"task{i}.pickle"
+        told.write_bytes(pickle.dumps((case.job(threads=1), case.units[i], case.units[i::count])))
+        crew.append(subprocess.Popen([sys.executable, "-c", code, root, str(told), str(cores[i % len(cores)])],
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))  # fmt: skip
+    for one in crew:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n", "a worker could not begin"
+    started = time.perf_counter()
+    for one in crew:
+        assert one.stdin is not None
+        one.stdin.write("\n")
+        one.stdin.flush()
+    for one in crew:
+        one.communicate()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--species", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=0, help="also time this many workers of one thread against one")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--json", type=Path, help="write the rows as flat records")
+    args = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="cascade"))
+    cores = len(os.sched_getaffinity(0))
+    records: list[dict[str, Any]] = []
+    measured: dict[int, dict[str, Any]] = {}
+    try:
+        cube = make_cube(str(folder / "cube.zarr"), Region(4800, 2890, 4810, 2900, 10))
+        for species in args.species:
+            path = make_model(folder / f"model{species}", cube, species, SPEC)
+            case = Case(cube, path, tuple(cube.region.units()))
+            case.make(f"v{species}")
+            job = case.job(f"v{species}", device=args.device)
+            dense = timed(job, case, args.repeats)
+            maps = np.asarray(cube.root[f"products/species/v{species}/0/occurrence"][:64])
+            rate = rates(maps)
+            floor = floors(opened(job)[1].ensemble.spec, species, rate)
+            stored = sum(f.stat().st_size for f in Path(cube.url, "products", "species", f"v{species}", "0").rglob("c/*/*/*"))
+            measured[species] = dense | {"bytes": stored / dense["cells"] / species, "floor": floor, "rate": rate}
+            records += show(species, dense, per_patch(job, case) if args.device == "cpu" else None, floor, rate, cores)
+        print(f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB")
+        if args.workers:
+            four = make_case(folder / "four", Region(4800, 2890, 4820, 2910, 10), 1000, SPEC)
+            seconds = {n: workers(folder, four, n) for n in (1, args.workers)}
+            gain = seconds[1] / seconds[args.workers]
+            print(
+                f"{args.workers} workers of one thread: {gain:.2f} times one ({seconds[1]:.1f} s, {seconds[args.workers]:.1f} s)"
+            )
+            records.append({"way": "workers", "species": 1000, "step": "gain", "cells_per_second": gain})
+        records += print_projection(measured[max(measured)], max(measured), cores, args.device)
+    finally:
+        shutil.rmtree(folder)
+    if args.json:
+        args.json.write_text(json.dumps(records, indent=1) + "\n")
+
+
+def show(species: int, dense: dict[str, Any], patch: dict[str, Any] | None, floor: dict[str, float], rate: dict[str, float],
+         cores: int) -> list[dict[str, Any]]:  # fmt: skip
+    """Print one size and return its records."""
+    cells, steps = dense["cells"], dense["steps"]
+    print(f"\n{species:,} species, {cells:,} cells; one core: memcpy {rate['memcpy'] / 1e9:.1f} GB/s,"
+          f" GEMM {rate['gemm'] / 1e9:.0f} GFLOP/s, zstd {rate['zstd'] / 1e6:.0f} MB/s")  # fmt: skip
+    print(f"{'step':34}{'us of a core':>14}{'share':>8}{'floor':>9}{'times':>7}")
+    records = []
+    for step, seconds in sorted(steps.items(), key=lambda s: -s[1]):
+        us, least = 1e6 * seconds / cells, floor.get(step)
+        beside = f"{1e6 * least:9.1f}{us / (1e6 * least):7.1f}" if least else ""
+        print(f"{step:34}{us:14.1f}{seconds / dense['processor']:8.1%}{beside}")
+        if seconds > 0:
+            records.append({"way": "dense", "species": species, "step": step, "cells_per_second": cores * cells / seconds})
+    for way, run in (("dense", dense), ("per_patch", patch)):
+        if run is None:
+            continue
+        processor, wall = cores * run["cells"] / run["processor"], run["cells"] / run["wall"]
+        print(f"{way} total: {processor:,.0f} cells/s of {cores} cores by processor time, {wall:,.0f} by wall")
+        records.append({"way": way, "species": species, "step": "total", "cells_per_second": processor, "wall": wall})
+    return records
+
+
+if __name__ == "__main__":
+    main()
