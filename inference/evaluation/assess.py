@@ -13,78 +13,85 @@ import torch
 from numpy.typing import NDArray
 
 from cube.config import Config
-from cube.errors import ConfigError, TableError
+from cube.errors import ConfigError, ModelError, TableError
 from cube.grid import CELL
 from cube.inputs import INPUTS
 from cube.storage.store import CubeStore, open_cube
 from inference.cascade.model import Model, load_model
+from inference.data.blocks import SHARES, assign_roles, block_index, roles_at
 from inference.data.dataset import Dataset, load_dataset, split_network_options
 from inference.data.samples import Predictors, Surveys
 from inference.data.sampling import sample
 from inference.evaluation.baselines import forest_probability, table_of
+from inference.evaluation.baselines.frequency import Frequency
+from inference.evaluation.baselines.scores import survey_scores
+from inference.evaluation.benchmark import REGION_KM, probabilities
 from inference.evaluation.folds import EvaluateOptions, evaluate
 from inference.evaluation.metrics import species_auc, species_correlation
+from inference.evaluation.protocol import Forecast, Observed, Report, judge, presence_only_table
+from inference.evaluation.tables import Table, records, write_tables
 from inference.network.batches import predict_surveys
-from inference.training.learn import options_of, roles_of
+from inference.training.learn import block_km_of, options_of, roles_of
 from inference.training.likelihood import cloglog_probability
 
 Progress = Callable[[int, int, str], None]
 TRUTH_CELLS = 4_000  # of the landscape that are compared with the truth
 LEAF = 5
+MOST_RECORDS = 20_000  # records, and places of the background, that the Boyce index is taken on
 
 
 @dataclass(frozen=True)
 class Assessment:
     """Tables with a title each: rows are flat records."""
 
-    tables: list[tuple[str, list[dict[str, Any]]]]
+    tables: list[Table]
 
     def document(self) -> list[dict[str, Any]]:
         """All rows as flat records, each with its table's title."""
-        return [{"table": title, **row} for title, rows in self.tables for row in rows]
+        return records(self.tables)
 
     def text(self) -> str:
         """The tables for a person."""
-        lines = []
-        for title, rows in self.tables:
-            columns = list(dict.fromkeys(key for row in rows for key in row))
-            cells = [[_show(row.get(c)) for c in columns] for row in rows]
-            widths = [max(len(c), *(len(r[i]) for r in cells)) for i, c in enumerate(columns)]
-            lines += ["", title, "  ".join(c.ljust(w) for c, w in zip(columns, widths, strict=True))]
-            lines += ["  ".join(v.ljust(w) for v, w in zip(r, widths, strict=True)) for r in cells]
-        return "\n".join(lines)
-
-
-def _show(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+        return "\n" + "\n\n".join(table.text() for table in self.tables)
 
 
 def assess(config: Config, progress: Progress) -> Assessment:
-    """Evaluate a configuration as its key `evaluate` says.
+    """Evaluate a configuration as its key `evaluate` says; tables and pictures lie in the reports folder as `evaluation.*`.
 
     `folds` of 2 or more cross-validates by blocks; `folds: 1` scores the trained model on the blocks that its own
-    training held out. `truth` adds the correlation with the true probabilities of a generated landscape.
+    training held out, by the whole protocol. `truth` adds the correlation with the true probabilities of a generated
+    landscape, records of held-out blocks the Boyce index.
     """
     cube = open_cube(config.cube_url)
     data = load_dataset(config, cube)
-    tables: list[tuple[str, list[dict[str, Any]]]] = []
+    tables: list[Table] = []
+    report = Report()
     if config.evaluate.folds > 1:
-        tables += _folds(config, data, progress)
+        tables.append(Table(*_folds(config, data, progress)))
     truth = _truth(config, cube)
     if config.evaluate.folds == 1 or truth is not None:
         model = load_model(config.model_path)
+        if model.ensemble.species != data.surveys.species:
+            raise ModelError(
+                f"{config.model_path}: was trained for {len(model.ensemble.species)} species, the configuration now gives"
+                f" {len(data.surveys.species)} (or others); run `floracube train` again."
+            )
         cells = None if truth is None else _predictors_of(cube, model, truth, config.predict.year)
-        progress(1, 2, "random forests")
-        held_out, forest_there, forest_cells = _peer(config, data, model, cells)
-        if config.evaluate.folds == 1:
-            tables.append(_held_out(data, model, held_out, forest_there))
-        if truth is not None and cells is not None:
-            tables.append(_against_truth(model, truth, cells, forest_cells))
+        if len(data.surveys):
+            progress(1, 2, "random forests")
+            roles = roles_of(config, data.surveys, model.ensemble.spec, options_of(config).seed)
+            held_out, forest_there, forest_cells = _peer(data, roles, cells)
+            if config.evaluate.folds == 1:
+                report = _held_out(data, model, roles, forest_there)
+                tables.append(Table(*_auc_table(data, model, held_out, forest_there)))
+                tables += report.tables
+            if truth is not None and cells is not None:
+                tables.append(Table(*_against_truth(model, truth, cells, forest_cells)))
+        if data.records is not None and config.evaluate.folds == 1:
+            tables += boyce_table(config, data, model)
     result = Assessment(tables)
-    config.report_path.mkdir(parents=True, exist_ok=True)
-    (config.report_path / "evaluation.json").write_text(json.dumps(result.document(), indent=1) + "\n", encoding="utf-8")
+    write_tables(config.report_path, "evaluation", tables)
+    Report(tables, report.curves, report.classes).pictures(config.report_path, "evaluation")
     return result
 
 
@@ -162,11 +169,10 @@ def _predictors_of(cube: CubeStore, model: Model, truth: Truth, year: int) -> tu
 
 
 def _peer(
-    config: Config, data: Dataset, model: Model, cells: tuple[Predictors, Surveys] | None
+    data: Dataset, roles: NDArray[np.str_], cells: tuple[Predictors, Surveys] | None
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
     """Forests of the surveys that our model learned from: (which surveys are held out, scores there, scores at cells)."""
     surveys = data.surveys
-    roles = roles_of(config, surveys, model.ensemble.spec, options_of(config).seed)
     test = roles == "test"
     table = table_of(data.predictors, surveys, drop_constant=False)
     if cells is not None:
@@ -179,7 +185,7 @@ def _peer(
     return test, score[: test.sum()], score[test.sum() :]
 
 
-def _held_out(
+def _auc_table(
     data: Dataset, model: Model, test: NDArray[np.bool_], forest: NDArray[np.float32]
 ) -> tuple[str, list[dict[str, Any]]]:
     surveys = data.surveys
@@ -187,8 +193,49 @@ def _held_out(
     rows = []
     for name, score in (("floracube", eta), (f"random_forest (leaf {LEAF})", forest)):
         auc = species_auc(score, surveys.presence[test])
-        rows.append({"method": name, "auc": float(np.nanmean(auc)), "species": int(np.isfinite(auc).sum())})
+        known = auc[np.isfinite(auc)]
+        rows.append({"method": name, "auc": float(known.mean()) if len(known) else None, "species": len(known)})
     return f"AUC on {int(test.sum())} surveys of held-out blocks", rows
+
+
+def _held_out(data: Dataset, model: Model, roles: NDArray[np.str_], forest: NDArray[np.float32]) -> Report:
+    """The whole protocol on the test blocks, thresholds from the calibration blocks. Raises `TableError` for an empty test.
+
+    The forest learned from the calibration blocks too, so no threshold of it can be chosen there.
+    """
+    surveys = data.surveys
+    learned, held, test = roles == "train", roles == "calibrate", roles == "test"
+    truth = Observed(surveys.presence[test], surveys.presence[learned].sum(0), int(learned.sum()), None, surveys.presence[held])
+    at = np.flatnonzero(test), np.flatnonzero(held)
+    ours = Forecast(*(probabilities(model.ensemble, data.predictors, surveys, rows) for rows in at))
+    square = block_index(surveys, REGION_KM)
+    region = np.unique(square, axis=0, return_inverse=True)[1].reshape(-1, 1).astype(np.float32)
+    often = [survey_scores(Frequency(), region, surveys.presence, learned, asked) for asked in (test, held)]
+    forecasts = {"floracube": ours, f"random_forest (leaf {LEAF})": Forecast(forest), "frequency": Forecast(*often)}
+    return judge(forecasts, truth, f"{int(test.sum())} surveys of held-out blocks")
+
+
+def boyce_table(config: Config, data: Dataset, model: Model, most: int = MOST_RECORDS) -> list[Table]:
+    """The continuous Boyce index on records of the test blocks against the uniform background; empty where none lie there."""
+    found, predictors = data.records, data.record_predictors
+    if found is None or predictors is None or not len(found.background):
+        return []
+    seed = options_of(config).seed
+    blocks = assign_roles(data.surveys, block_km_of(config), seed=seed)
+    where = roles_at(found.x, found.y, data.surveys, blocks, block_km_of(config), SHARES, seed)
+    test = np.flatnonzero(where == "test")
+    if not len(test):
+        return []
+    test = np.random.default_rng(seed).permutation(test)[:most]
+    rows = np.r_[found.row[test], found.background[:most]]
+    n = len(rows)
+    year = np.full(n, config.predict.year, np.float32)
+    noted = np.zeros((len(test), len(data.surveys.species)), bool)
+    noted[np.arange(len(test)), found.species[test]] = True
+    eta = predict_surveys(model.ensemble, predictors.subset(rows), year, np.full(n, np.nan, np.float32))
+    p = cloglog_probability(torch.from_numpy(eta)).numpy()
+    what = f"{len(test):,} records of held-out blocks against {n - len(test):,} places drawn uniformly"
+    return [presence_only_table({"floracube": (p[: len(test)], p[len(test) :])}, noted, what)]
 
 
 def _against_truth(

@@ -23,7 +23,7 @@ from inference.evaluation.baselines.forest import Forest
 from inference.evaluation.baselines.frequency import Frequency
 from inference.evaluation.baselines.scores import Fit, survey_scores
 from inference.evaluation.geoplant import Benchmark, labelled_tests
-from inference.evaluation.protocol import Forecast, Report, Truth, judge
+from inference.evaluation.protocol import Forecast, Observed, Report, judge
 from inference.evaluation.splits import Scheme, split_roles
 from inference.evaluation.submission import write_submission
 from inference.evaluation.tables import Record, Table
@@ -129,7 +129,7 @@ def run_benchmark(bench: Benchmark, plan: Plan, scratch: Path, tell: Tell = lamb
     reports = {}
     for test_name, rows in _tests(bench, judged, scheme).items():
         there = np.isin(judged, rows)
-        truth = Truth(
+        truth = Observed(
             bench.surveys.presence[judged][there], bench.surveys.presence[learned].sum(0), int(learned.sum()),
             bench.unseen[judged][there], bench.surveys.presence[held],
         )  # fmt: skip

@@ -30,7 +30,7 @@ CLASSES: Final = (0, 1, 10, 30, 100, 300)  # presences in training at which a cl
 
 
 @dataclass(frozen=True)
-class Truth:
+class Observed:
     """What was found: the same for all methods.
 
     `presence` (n, S) of the test surveys, `trained` (S,) presences among the training surveys and `surveys` their
@@ -84,7 +84,7 @@ class Report:
         return paths
 
 
-def judge(forecasts: Mapping[str, Forecast], truth: Truth, what: str) -> Report:
+def judge(forecasts: Mapping[str, Forecast], truth: Observed, what: str) -> Report:
     """All tables for methods by name; `what` says on which surveys, for the titles.
 
     Raises `TableError` for an empty test or probabilities of another shape than the presences.
@@ -106,7 +106,7 @@ def judge(forecasts: Mapping[str, Forecast], truth: Truth, what: str) -> Report:
     return report
 
 
-def _skill(forecast: Forecast, auc: NDArray[np.float64], truth: Truth) -> Record:
+def _skill(forecast: Forecast, auc: NDArray[np.float64], truth: Observed) -> Record:
     """One row: sets of 25 and of the predicted size, AUC, and where there are calibration blocks thresholds."""
     p, presence = forecast.p, truth.presence
     top, own = top_scores(p, presence, TOP, truth.unseen).means(), top_scores(p, presence, None, truth.unseen).means()
@@ -125,7 +125,7 @@ def _skill(forecast: Forecast, auc: NDArray[np.float64], truth: Truth) -> Record
     return row
 
 
-def _by_class(name: str, auc: NDArray[np.float64], truth: Truth) -> list[Record]:
+def _by_class(name: str, auc: NDArray[np.float64], truth: Observed) -> list[Record]:
     rows: list[Record] = []
     for at, lower in enumerate(CLASSES):
         upper = CLASSES[at + 1] if at + 1 < len(CLASSES) else None

@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from cube.errors import TableError
-from inference.evaluation.protocol import Forecast, Truth, judge, presence_only_table
+from inference.evaluation.protocol import Forecast, Observed, judge, presence_only_table
 from inference.evaluation.species_sets import top_set
 from inference.evaluation.tables import Table, as_csv, records, write_tables
 
@@ -24,7 +24,7 @@ def case():
     presence = rng.random(p.shape) < p
     test = np.arange(500) >= 300
     trained = presence[~test].sum(0)
-    truth = Truth(presence[test], trained, 300, None, presence[~test])
+    truth = Observed(presence[test], trained, 300, None, presence[~test])
     flat = np.broadcast_to((trained / 300).astype(np.float32), p.shape)
     return truth, {"ours": Forecast(p[test], p[~test]), "frequency": Forecast(flat[test], flat[~test])}
 
@@ -79,9 +79,9 @@ def test_report_is_written_as_text_csv_json_and_pictures(case, tmp_path: Path):
 
 def test_an_empty_test_set_is_told():
     with pytest.raises(TableError, match="test set has 0 surveys"):
-        Truth(np.zeros((0, 3), bool), np.ones(3, int), 10)
+        Observed(np.zeros((0, 3), bool), np.ones(3, int), 10)
     with pytest.raises(TableError, match="no presence of a species"):
-        Truth(np.zeros((5, 3), bool), np.ones(3, int), 10)
+        Observed(np.zeros((5, 3), bool), np.ones(3, int), 10)
 
 
 def test_probabilities_of_other_surveys_are_refused(case):
