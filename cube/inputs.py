@@ -100,6 +100,8 @@ INPUTS: Final[Mapping[str, Layer]] = {
               "Bioclimatic variables (temperatures in degree Celsius, precipitation in mm)", "1",
               ("bioclim_variable",), {"bioclim_variable": BIOCLIM_VARIABLES},
               references="O'Donnell and Ignizio 2012"),
+        Layer("effort", "inputs/1km", "float32", float("nan"), "Presence-only records per square kilometre, smoothed", "km-2",
+              palette="magma", predictor=False),
         Layer("terrain", "inputs/1km", "float32", float("nan"), "Elevation statistics of coarse terrain", "m",
               ("terrain_statistic",), {"terrain_statistic": TERRAIN_STATISTICS}, palette="batlow"),
         Layer("srtm", "inputs/1km", "float32", float("nan"), "Mean elevation (SRTM)", "m", palette="batlow"),

@@ -101,6 +101,7 @@ class RecordConfig(_Origin):
 
     columns: RecordColumns | None = None
     max_uncertainty_m: float | None = Field(None, description="records of a less certain position are left out")
+    effort_km: float | None = Field(2.0, gt=0, description="standard deviation of the smoothing of the layer effort; null: none")
 
 
 class SpeciesTable(Strict):

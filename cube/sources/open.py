@@ -5,6 +5,7 @@ from __future__ import annotations
 from cube.config import Config
 from cube.errors import ConfigError
 from cube.grid import Region
+from cube.sources.effort import open_effort
 from cube.sources.landsat import open_landsat
 from cube.sources.rasters import open_rasters
 from cube.sources.reader import Reader
@@ -27,6 +28,9 @@ def open_sources(config: Config, region: Region) -> list[Reader]:
         readers.append(reader)
     if not any(source.layer == "surface" for source in config.sources):
         readers.append(SurfaceReader(None))
+    effort = open_effort(config, region)
+    if effort is not None:
+        readers.append(effort)
     names = [layer.name for reader in readers for layer in reader.layers]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
