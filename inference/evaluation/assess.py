@@ -67,7 +67,7 @@ def assess(config: Config, progress: Progress) -> Assessment:
     tables: list[Table] = []
     report = Report()
     if config.evaluate.folds > 1:
-        tables.append(Table(*_folds(config, data, progress)))
+        tables += [Table(title, rows) for title, rows in _folds(config, data, progress)]
     truth = _truth(config, cube)
     if config.evaluate.folds == 1 or truth is not None:
         model = load_model(config.model_path)
