@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.disdat_data import BACKGROUNDS, Group, read_region
+from benchmarks.disdat_folds import cross_validated
 from benchmarks.disdat_model import floracube_scores
 from inference.evaluation.baselines.boosting import Boosting
 from inference.evaluation.baselines.forest import DownSampledForest
@@ -92,10 +93,15 @@ def kept(folder: Path | None, name: str, compute: Callable[[], Scores]) -> Score
     return np.load(path, allow_pickle=False)
 
 
-def region_auc(groups: list[Group], method: str, background: str, seed: int, keep: Path | None) -> NDArray[np.float64]:
-    """AUC of every species of a region, group after group."""
+def region_auc(
+    groups: list[Group], method: str, background: str, seed: int, keep: Path | None, validate: bool = False
+) -> NDArray[np.float64]:
+    """AUC of every species of a region, group after group; `validate`: on held-out records, surveys untouched."""
     parts = []
     for group in groups:
+        if validate:
+            parts.append(cross_validated(group, METHODS[method], seed))
+            continue
         data = hashlib.sha256(group.records.tobytes() + group.background.tobytes() + group.test.tobytes()).hexdigest()[:8]
         name = f"{group.region}-{group.name}-{background}-{method}-{seed}-{data}"
         score = kept(keep, name, lambda group=group: METHODS[method](group, seed))
@@ -112,7 +118,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
             for method in args.methods.split(","):
                 seeds = {"floracube": args.seeds, "random_forest": args.forest_seeds}.get(method, 1)
                 start = time.perf_counter()
-                auc = np.stack([region_auc(groups, method, background, seed, args.keep) for seed in range(seeds)])
+                auc = np.stack([region_auc(groups, method, background, seed, args.keep, args.validate) for seed in range(seeds)])
                 by_seed = np.nanmean(auc, 1)
                 row = {
                     "region": region, "background": background, "method": method, "auc": float(by_seed.mean()),
@@ -157,6 +163,7 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(METHODS), help=f"any of {', '.join(METHODS)}, by commas")
     parser.add_argument("--species", action="store_true", help="AUC of every species in the JSON")
     parser.add_argument("--keep", type=Path, help="folder for scores; delete it after a change of a method")
+    parser.add_argument("--validate", action="store_true", help="AUC of records held out in spatial blocks instead of surveys")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     for method in args.methods.split(","):

@@ -1,7 +1,7 @@
 """Our model on one group of the NCEAS benchmark: the network of `inference/`, learned from records and background alone.
 
 Everything here was chosen by the AUC of held-out records against held-out background in spatial blocks of SWI and NZ
-(`cross_validated`), the same for every region; no survey was looked at.
+(`disdat.py --validate`), the same for every region; no survey was looked at.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import disdat
 from benchmarks.disdat_data import read_region
+from benchmarks.disdat_folds import cross_validated, spatial_folds
 from benchmarks.disdat_model import static_columns
 from cube.errors import TableError
 
@@ -94,7 +95,7 @@ def test_every_method_finds_the_niches_and_the_table_is_written(folder: Path, tm
     methods = ("maxent", "random_forest", "gradient_boosting", "frequency")
     args = Namespace(
         data=folder, regions="NSW", background="tgb", methods=",".join(methods), seeds=1, forest_seeds=1, species=True,
-        keep=tmp_path / "kept",
+        keep=tmp_path / "kept", validate=False,
     )  # fmt: skip
     rows = disdat.measure(args)
     auc = {row["method"]: row["auc"] for row in rows if row["region"] == "NSW"}
@@ -105,6 +106,27 @@ def test_every_method_finds_the_niches_and_the_table_is_written(folder: Path, tm
     assert set(rows[0]["by_species"]) == {"nsw01", "nsw02", "nsw03"}
     json.dumps(rows)
     assert disdat.measure(args)[0]["auc"] == rows[0]["auc"], "kept scores give the same table"
+
+
+def test_validation_holds_out_blocks_and_never_sees_a_survey(folder: Path):
+    bird = read_region(folder, "NSW", "tgb")[0]
+    of_records, of_background = spatial_folds(bird, 3, seed=0)
+    assert (len(of_records), len(of_background)) == (len(bird.records), len(bird.background))
+    counts = np.bincount(np.concatenate([of_records, of_background]), minlength=3)
+    assert counts.min() > 0.8 * counts.max()
+    seen = []
+
+    def rain(part, seed):
+        seen.append(part)
+        return np.stack([part.test[:, 0], -part.test[:, 0]], 1).astype(np.float32)
+
+    # a perfect ranking loses half of the background that lies within the niche: 700 and 500 of 2,000 mm
+    np.testing.assert_allclose(cross_validated(bird, rain, 0), [1 - 0.35 / 2, 1 - 0.25 / 2], atol=0.06)
+    for k, part in enumerate(seen):
+        held = bird.records[of_records == k]
+        np.testing.assert_array_equal(part.test[: len(held)], held)
+        assert len(part.records) == (of_records != k).sum()
+        assert len(part.test) == (of_records == k).sum() + (of_background == k).sum()
 
 
 def test_what_is_absent_is_named(folder: Path, tmp_path: Path):
