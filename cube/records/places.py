@@ -40,6 +40,11 @@ class Places:
         none = np.full(len(x), NO_ID, np.int64)
         return cls(x, y, none, none, none)
 
+    def subset(self, index: NDArray[np.integer | np.bool_]) -> Places:
+        """The places of `index` (positions or a mask)."""
+        named = (getattr(self, name)[index] for name in ("x", "y", "survey", "patch_id", "series_id"))
+        return Places(*named, observations=self.observations)
+
     @property
     def lonlat(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Longitudes and latitudes in degrees, WGS 84."""

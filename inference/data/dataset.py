@@ -31,7 +31,9 @@ from inference.data.records import (
 )
 from inference.data.samples import Predictors, Surveys
 from inference.data.sampling import Recipe, recipe, sample, sample_source
+from inference.data.shards import Shelf
 from inference.network.deep_sdm import ModelSpec
+from inference.network.sizes import shape_of
 
 DEFAULT_DILATIONS = ModelSpec(("satellite",), 1).dilations
 
@@ -55,20 +57,16 @@ class Dataset:
 
 def split_network_options(config: Config) -> tuple[tuple[str, ...] | None, dict[str, Any]]:
     """(modalities wanted, other fields of the model's spec) of the key `network`, tuples where lists were given."""
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in config.network.items()}
-    wanted = options.pop("modalities", None)
-    known = {"d", "hidden", "depth", "width", "dilations", "dropout"}
-    wrong = sorted(set(options) - known)
-    if wrong:
-        raise ConfigError(
-            f"{config.path}: network.{wrong[0]}: is not a key that is known here; known are modalities,"
-            f" {', '.join(sorted(known))}."
-        )
+    modalities = config.network.get("modalities")
+    wanted = None if modalities is None else tuple(modalities)
+    options = shape_of(config.network, f"{config.path}: network")
     return wanted, options
 
 
-def load_dataset(config: Config, cube: CubeStore, progress: Callable[[int, int], None] | None = None) -> Dataset:
-    """Read, check and sample everything that training needs.
+def load_dataset(
+    config: Config, cube: CubeStore, progress: Callable[[int, int], None] | None = None, shelf: Shelf | None = None
+) -> Dataset:
+    """Read, check and sample everything that training needs; records whose samples `shelf` has no memory for lie there.
 
     Raises `TableError` where no survey or no species is left, `ConfigError` for wrong keys.
     """
@@ -102,7 +100,7 @@ def load_dataset(config: Config, cube: CubeStore, progress: Callable[[int, int],
         reports.append(files.report)
     records, record_predictors = None, None
     if named is not None:
-        records, record_predictors = _records(config, cube, named, names, what, field, files)
+        records, record_predictors = _records(config, cube, named, names, what, field, files, shelf, progress)
         reports.insert(1, named.report)
     presence = np.zeros((len(s), len(names)), bool)
     position = {name: i for i, name in enumerate(names)}
@@ -146,16 +144,17 @@ def _species(table: SurveyTable, named: NamedRecords | None, least: int) -> list
 
 
 def _records(config: Config, cube: CubeStore, named: NamedRecords, names: list[str], what: Recipe, field: int,
-             files: FileSource | None) -> tuple[Records, Predictors]:  # fmt: skip
+             files: FileSource | None, shelf: Shelf | None, progress: Callable[[int, int], None] | None
+             ) -> tuple[Records, Predictors]:  # fmt: skip
     """Records of the modelled species and the predictors of their distinct cells and of the background."""
     if files is None:
         records, cells, _ = place_records(named, names, uniform_cells(cube, BACKGROUND), cube.region)
-        return records, sample(cube, what, *cell_centres(cube.region, cells), field)
+        return records, sample(cube, what, *cell_centres(cube.region, cells), field, progress, shelf)
     # GeoPlant has files at its records alone: there a quadrature would have nothing to read.
     records, cells, first = place_records(named, names, np.zeros(0, np.int64), cube.region)
     assert named.ids is not None
     rows = named.ids.iloc[first].assign(x=named.x[first], y=named.y[first])
-    return records, sample_source(files, what, places_of(rows, "PO"), field)
+    return records, sample_source(files, what, places_of(rows, "PO"), field, progress, shelf)
 
 
 def _files(config: Config) -> FileSource | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,10 +18,12 @@ from cube.records.cells import CubeSource
 from cube.records.places import Places, SampleSource
 from cube.storage.store import CubeStore, resolution_of
 from inference.data.samples import Predictors
+from inference.data.shards import Shelf
 from inference.network.deep_sdm import bilinear
 
 IGBP: Final = tuple(range(1, 18))  # classes of MCD12Q1 LC_Type1, one column each
 OWN_ENCODER: Final = {"sentinel2": "satellite", "landsat": "landsat", "climate": "climate"}
+SWEEP_M: Final = 80_000  # side of the squares in which places are read together
 
 Floats = NDArray[np.float32]
 
@@ -146,46 +149,92 @@ def sample(
     y: NDArray[np.float64],
     receptive_field: int,
     progress: Callable[[int, int], None] | None = None,
+    shelf: Shelf | None = None,
 ) -> Predictors:
     """Predictors of the 50 m cells that hold the points (x, y) metres, as `Predictors`.
 
-    Every value is that of the cell, not of the point inside it, so that training sees what prediction sees.
+    Every value is that of the cell, not of the point inside it, so that training sees what prediction sees. What does not
+    fit the memory of `shelf` comes as rows of files there.
     """
-    own = _at_places(CubeSource(cube), what, Places.at(x, y), receptive_field, progress)
-    climate, coarse, corner, weight = _sample_kilometres(cube, what, *cube.region.index(x, y))
+    own = _at_places(CubeSource(cube), what, Places.at(x, y), receptive_field, progress, shelf)
+    kilometres, corner, weight = _sample_kilometres(cube, what, *cube.region.index(x, y), shelf)
     return Predictors(
-        **own, climate=climate, coarse=coarse, corner=corner, weight=weight,
+        **own, **kilometres, corner=corner, weight=weight,
         static_names=what.static_names, coarse_names=what.coarse_names,
     )  # fmt: skip
 
 
 def sample_source(source: SampleSource, what: Recipe, places: Places, receptive_field: int,
-                  progress: Callable[[int, int], None] | None = None) -> Predictors:  # fmt: skip
-    """Predictors at places out of any source, as `Predictors`.
+                  progress: Callable[[int, int], None] | None = None, shelf: Shelf | None = None) -> Predictors:  # fmt: skip
+    """Predictors at places out of any source, as `Predictors`; `shelf` as in `sample`.
 
     Climate and other 1 km layers are those of the cell that holds a place: it is its own and only corner.
     """
-    own = _at_places(source, what, places, receptive_field, progress)
+    own = _at_places(source, what, places, receptive_field, progress, shelf)
     n = len(places)
-    climate = source.sample(places, ["climate"])["climate"] if "climate" in what.modalities else None
-    coarse = _table(source, what.coarse_layers, places) if what.coarse_layers else None
+    rows: dict[str, tuple[int, ...]] = {}
+    if "climate" in what.modalities:
+        rows["climate"] = _row("climate")
+    if what.coarse_layers:
+        rows["coarse"] = (len(what.coarse_names),)
+
+    def read(index: NDArray[np.int64]) -> dict[str, Floats]:
+        part = places.subset(index)
+        out = {"climate": source.sample(part, ["climate"])["climate"]} if "climate" in rows else {}
+        return out | ({"coarse": _table(source, what.coarse_layers, part)} if "coarse" in rows else {})
+
+    kilometres = _kept(shelf, "kilometres", rows, np.stack([places.x, places.y]), read, None)
     corner, weight = None, None
-    if climate is not None or coarse is not None:
+    if kilometres:
         corner = np.repeat(np.arange(n, dtype=np.int64)[:, None], 4, axis=1)
         weight = np.tile(np.array([1, 0, 0, 0], np.float32), (n, 1))
     return Predictors(
-        **own, climate=climate, coarse=coarse, corner=corner, weight=weight,
+        **own, **kilometres, corner=corner, weight=weight,
         static_names=what.static_names, coarse_names=what.coarse_names,
     )  # fmt: skip
 
 
 def _at_places(source: SampleSource, what: Recipe, places: Places, receptive_field: int,
-               progress: Callable[[int, int], None] | None) -> dict[str, Any]:  # fmt: skip
+               progress: Callable[[int, int], None] | None, shelf: Shelf | None) -> dict[str, Any]:  # fmt: skip
     """The modalities of 10 m and 50 m: satellite, landsat and static of `Predictors`."""
     own = [name for name in ("sentinel2", "landsat") if OWN_ENCODER[name] in what.modalities]
-    values = source.sample(places, [*own, *what.static_layers], receptive_field, progress)
-    static = _joined(what.static_layers, values) if what.static_layers else None
-    return {"satellite": values.get("sentinel2"), "landsat": values.get("landsat"), "static": static}
+    rows = {OWN_ENCODER[name]: _row(name, receptive_field) for name in own}
+    if what.static_layers:
+        rows["static"] = (len(what.static_names),)
+
+    def read(index: NDArray[np.int64]) -> dict[str, Floats]:
+        some = places if len(index) == len(places) else places.subset(index)
+        values = source.sample(some, [*own, *what.static_layers], receptive_field, progress if some is places else None)
+        out = {OWN_ENCODER[name]: values[name] for name in own}
+        return out | ({"static": _joined(what.static_layers, values)} if what.static_layers else {})
+
+    return dict(_kept(shelf, "places", rows, np.stack([places.x, places.y]), read, progress))
+
+
+def _row(name: str, cells: int = 1) -> tuple[int, ...]:
+    """Shape of one place's values of a layer with an encoder of its own."""
+    layer = INPUTS[name]
+    lead = tuple(len(layer.labels[dim]) for dim in layer.dims)
+    side = CELL // FINE * cells
+    return (*lead, side, side) if resolution_of(layer) == FINE else lead
+
+
+def _kept(shelf: Shelf | None, name: str, rows: dict[str, tuple[int, ...]], at: NDArray[np.floating | np.integer],
+          read: Callable[[NDArray[np.int64]], dict[str, Floats]], progress: Callable[[int, int], None] | None
+          ) -> dict[str, Floats]:  # fmt: skip
+    """What `read` gives of all n places at `at` (2, n), in memory or, where that is too small, in files of the shelf.
+
+    Files are filled neighbours first, so that a source is read in one sweep.
+    """
+    n = at.shape[1]
+    if not rows:
+        return {}
+    if shelf is None or not shelf.holds(rows, n):
+        return read(np.arange(n))
+    squares = np.floor(at / (SWEEP_M if np.issubdtype(at.dtype, np.floating) else SWEEP_M // COARSE)).astype(np.int64)
+    layers = {modality: INPUTS[layer] for layer, modality in OWN_ENCODER.items()}
+    identity = hashlib.sha256(repr(sorted(rows.items())).encode() + np.ascontiguousarray(at).tobytes()).hexdigest()
+    return shelf.cut(name, rows, {key: layers.get(key) for key in rows}, np.lexsort(squares), read, identity, progress)
 
 
 def _table(source: SampleSource, layers: tuple[str, ...], places: Places) -> Floats:
@@ -198,20 +247,39 @@ def _joined(layers: tuple[str, ...], values: dict[str, Floats]) -> Floats:
 
 
 def _sample_kilometres(
-    cube: CubeStore, what: Recipe, row: NDArray[np.int64], col: NDArray[np.int64]
-) -> tuple[Floats | None, Floats | None, NDArray[np.int64] | None, Floats | None]:
-    """The distinct 1 km cells around the 50 m cells (row, col), and each cell's four corners and weights among them."""
-    if "climate" not in what.modalities and not what.coarse_layers:
-        return None, None, None, None
+    cube: CubeStore, what: Recipe, row: NDArray[np.int64], col: NDArray[np.int64], shelf: Shelf | None
+) -> tuple[dict[str, Floats], NDArray[np.int64] | None, Floats | None]:
+    """Values of the distinct 1 km cells around the 50 m cells (row, col); each cell's four corners among them, and weights."""
+    rows: dict[str, tuple[int, ...]] = {}
+    if "climate" in what.modalities:
+        rows["climate"] = _row("climate")
+    if what.coarse_layers:
+        rows["coarse"] = (len(what.coarse_names),)
+    if not rows:
+        return {}, None, None
     factor = COARSE // CELL
     shape = cube.region.shape(COARSE)
     corner, weight = bilinear((row + 0.5) / factor - 0.5, (col + 0.5) / factor - 0.5, shape)
     cells, inverse = np.unique(corner, return_inverse=True)
-    rows, cols = np.unravel_index(cells, shape)
-    window = Window(int(rows.min()), int(cols.min()), int(np.ptp(rows)) + 1, int(np.ptp(cols)) + 1)
-    at = (..., rows - window.row, cols - window.col)
-    climate = np.moveaxis(_read(cube, "climate", window)[at], -1, 0) if "climate" in what.modalities else None
-    coarse = None
-    if what.coarse_layers:
-        coarse = np.concatenate([_read(cube, n, window)[at] for n in what.coarse_layers]).T
-    return climate, coarse, inverse.reshape(corner.shape).astype(np.int64), weight
+    at = np.stack(np.unravel_index(cells, shape)).astype(np.int64)
+
+    def read(index: NDArray[np.int64]) -> dict[str, Floats]:
+        return _at_cells(cube, what, rows, at[:, index])
+
+    return _kept(shelf, "kilometres", rows, at, read, None), inverse.reshape(corner.shape).astype(np.int64), weight
+
+
+def _at_cells(cube: CubeStore, what: Recipe, rows: dict[str, tuple[int, ...]], at: NDArray[np.int64]) -> dict[str, Floats]:
+    """Values (n, ...) of the 1 km cells `at` (2, n), read square by square: a window around all of Europe is 100 GB."""
+    out = {name: np.empty((at.shape[1], *shape), np.float32) for name, shape in rows.items()}
+    squares, which = np.unique(at // (SWEEP_M // COARSE), axis=1, return_inverse=True)
+    for number in range(squares.shape[1]):
+        here = np.flatnonzero(which.ravel() == number)
+        (top, left), (bottom, right) = at[:, here].min(1), at[:, here].max(1)
+        window = Window(int(top), int(left), int(bottom - top) + 1, int(right - left) + 1)
+        inside = (..., at[0, here] - top, at[1, here] - left)
+        if "climate" in rows:
+            out["climate"][here] = np.moveaxis(_read(cube, "climate", window)[inside], -1, 0)
+        if "coarse" in rows:
+            out["coarse"][here] = np.concatenate([_read(cube, n, window)[inside] for n in what.coarse_layers]).T
+    return out

@@ -69,7 +69,7 @@ class Rows:
         """Values of the places `index` (positions, a mask or a slice), decoded. Raises: ModelError for a truncated file."""
         at = np.arange(self.count)[index] if isinstance(index, slice) or np.asarray(index).dtype == bool else np.asarray(index)
         out = np.empty((at.size, *self.row), self.stored)
-        lines = out.reshape(at.size, -1).view(np.uint8)
+        lines = out.reshape(at.size, int(np.prod(self.row))).view(np.uint8)
         size = self.row_bytes
         file = os.open(self.path, os.O_RDONLY)
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,14 @@ from torch import Tensor
 from cube.errors import ModelError
 from inference.data.samples import Predictors
 from inference.network.deep_sdm import KILOMETRE, DeepSDM
+
+MOST_VALUES: Final = 1 << 26  # of a modality that constants are taken from: half a gigabyte in float64
+
+
+def _some(rows: NDArray[np.int64], each: int) -> NDArray[np.int64]:
+    """All rows where their values are few, else as many evenly spaced ones as memory is spared for."""
+    most = max(MOST_VALUES // each, 1)
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
 
 def _moments(values: NDArray[np.floating], axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -37,9 +45,9 @@ def set_normalisation(net: DeepSDM, predictors: Predictors, rows: NDArray[np.int
             raise ModelError(f"The model is to use '{name}' but the predictors hold none.")
         elif name in KILOMETRE:
             assert predictors.corner is not None
-            values = found[np.unique(predictors.corner[rows])]
+            values = found[_some(np.unique(predictors.corner[rows]), int(np.prod(found.shape[1:])))]
         else:
-            values = found[rows]
+            values = found[_some(rows, int(np.prod(found.shape[1:])))]
         mean, std = _moments(values, (0, 2, 3) if name == "satellite" else (0,))
         constants = cast(Any, encoder).normalisation
         constants.mean.copy_(mean)

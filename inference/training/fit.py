@@ -170,8 +170,12 @@ def _finish(ensemble: Ensemble, data: SurveyRows, blocks: NDArray[np.int64] | No
     ensemble.calibrate(calibration)
     # at the reference area, from surveys' own places: half as much again leaves room for better places than any seen
     shift = ensemble.beta.item() * np.maximum(0, -data.log_ratio[:, None])
-    top = 1 - np.exp(-np.exp(np.clip(calibration.slope * (eta + shift) + calibration.intercept, -25, 4)))
-    ensemble.ceiling.copy_(torch.from_numpy(np.clip(1.5 * top.max(0), 1e-3, 1.0).astype(np.float32)))
+    highest = np.full(eta.shape[1], -np.inf)
+    for start in range(0, len(eta), 4096):  # of many species, all surveys at once would be the peak of memory
+        some = slice(start, start + 4096)
+        highest = np.maximum(highest, (calibration.slope * (eta[some] + shift[some]) + calibration.intercept).max(0))
+    top = 1 - np.exp(-np.exp(np.clip(highest, -25, 4)))
+    ensemble.ceiling.copy_(torch.from_numpy(np.clip(1.5 * top, 1e-3, 1.0).astype(np.float32)))
     metrics = {
         "surveys": float(len(surveys)),
         "areas_filled": float(data.filled),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from cube.config import Config
-from cube.errors import ConfigError
+from cube.errors import ConfigError, ModelError
 from cube.grid import CELL
 from cube.storage.ledger import digest
 from cube.storage.store import open_cube
@@ -28,10 +28,12 @@ from inference.data.blocks import assign_roles, block_index, clear_of, record_ro
 from inference.data.dataset import Dataset, load_dataset, split_network_options
 from inference.data.records import Records
 from inference.data.samples import Surveys
+from inference.data.shards import Shelf
 from inference.explanation.describe import describe_model
 from inference.network import checkpoint
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import ModelSpec
+from inference.training.curves import EVENTS, PICTURE
 from inference.training.fit import Trained, spec_for, train
 from inference.training.likelihood import clean_areas, cloglog_probability
 from inference.training.options import TrainOptions
@@ -58,22 +60,28 @@ def options_of(config: Config) -> TrainOptions:
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(f"{config.path}: train.{first['loc'][0]}: {first['msg']}.") from None
+    except ModelError as error:
+        raise ConfigError(f"{config.path}: {error}") from None
 
 
 def learn(config: Config, progress: Progress = _nothing) -> dict[str, Any]:
     """Train everything that the configuration asks for and write the model folder; returns the metrics and reports.
 
-    The folder is replaced as a whole when all parts are ready; until then the old one stays.
+    The folder is replaced as a whole when all parts are ready; until then the old one stays. Beside it a folder `NAME.run`
+    holds the state of the training: killed and started again, it goes on from there.
     """
     options = options_of(config)
     cube = open_cube(config.cube_url)
-    data = load_dataset(config, cube, lambda done, total: progress(done, total, "sampling the cube"))
     target = config.model_path
+    run = target.with_name(f"{target.name}.run")
+    data = load_dataset(config, cube, lambda done, total: progress(done, total, "sampling the cube"),
+                        Shelf(run / "samples", options.memory_gb * 1e9))  # fmt: skip
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        trained, quantiles, reference = _train_sdm(config, data, options, progress)
+        trained, quantiles, reference = _train_sdm(config, data, options, run, progress)
+        _keep_curves(run, partial / "training")
         metrics: dict[str, Any] = dict(trained.metrics)
         reports = [r.document() for r in data.reports]
         checkpoint.save(
@@ -94,6 +102,7 @@ def learn(config: Config, progress: Progress = _nothing) -> dict[str, Any]:
             reports.append(habitat_report)
         (partial / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
         _replace(partial, target)
+        shutil.rmtree(run, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     _write_reports(config.report_path, reports)
@@ -113,6 +122,15 @@ def learn_habitats(config: Config, progress: Progress = _nothing) -> dict[str, A
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return {"metrics": {"habitats": metrics}, "reports": [report]}
+
+
+def _keep_curves(run: Path, target: Path) -> None:
+    """Loss curves and events of a training into the model folder."""
+    target.mkdir(parents=True, exist_ok=True)
+    if (run / PICTURE).exists():
+        shutil.copy2(run / PICTURE, target / PICTURE)
+    if (run / EVENTS).exists():
+        shutil.copytree(run / EVENTS, target / EVENTS, dirs_exist_ok=True)
 
 
 def _replace(partial: Path, target: Path) -> None:
@@ -155,7 +173,7 @@ def roles_of(config: Config, surveys: Surveys, spec: ModelSpec, seed: int) -> ND
 
 
 def _train_sdm(
-    config: Config, data: Dataset, options: TrainOptions, progress: Progress
+    config: Config, data: Dataset, options: TrainOptions, run: Path, progress: Progress
 ) -> tuple[Trained, dict[str, float], Reference | None]:
     """The deep-SDM, the conformal quantiles of its indicators and the reference composition of its training surveys.
 
@@ -165,18 +183,18 @@ def _train_sdm(
     spec = spec_for(data.predictors, data.surveys, **shape)
     roles = roles_of(config, data.surveys, spec, options.seed)
     records, record_role = _records(config, data, spec, options)
-    trained = train(data.predictors, data.surveys, spec, options, roles,
-                    lambda done, total, text: progress(done, total, f"deep-SDM {text}"),
-                    blocks_of(config, data.surveys), records=records, record_predictors=data.record_predictors,
-                    record_roles=record_role, family=data.traits["family"])  # fmt: skip
-    if trained.statement != "probability":
-        return trained, {}, None
     held = np.flatnonzero(roles == "calibrate")
-    if len(held) == 0:
+    if len(data.surveys) and options.likelihood != "records_only" and not len(held):
         raise ConfigError(
             f"{config.path}: evaluate.block_km is {config.evaluate.block_km}:"
             " no block is left to calibrate on; choose smaller blocks."
         )
+    trained = train(data.predictors, data.surveys, spec, options, roles,
+                    lambda done, total, text: progress(done, total, f"deep-SDM {text}"),
+                    blocks_of(config, data.surveys), records=records, record_predictors=data.record_predictors,
+                    record_roles=record_role, family=data.traits["family"], run=run)  # fmt: skip
+    if trained.statement != "probability":
+        return trained, {}, None
     eta = predict_surveys(trained.ensemble, data.predictors, data.surveys.year, data.surveys.area_m2)
     p = cloglog_probability(torch.from_numpy(eta[held])).numpy().T
     expected, listed = _references(config, data, trained, np.flatnonzero(roles == "train"), options.seed)

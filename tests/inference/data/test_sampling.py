@@ -16,8 +16,9 @@ from cube.records.geoplant.dataset import GeoPlant
 from cube.records.geoplant.source import FileSource
 from cube.records.places import Places, places_of
 from cube.storage.store import CubeStore, create_cube, resolution_of
-from inference.cascade.unit import Cells, blur
+from inference.cascade.cells import blur
 from inference.data.sampling import read_window, recipe, sample, sample_source
+from inference.data.shards import Shelf, is_on_disk
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import ModelSpec
 from inference.network.ensemble import Ensemble
@@ -66,6 +67,24 @@ def test_dense_prediction_equals_prediction_at_sampled_places(cube: CubeStore) -
     eta = predict_surveys(ensemble, places, np.full(len(x), 2020.0), np.full(len(x), 100.0))
     seen = 1 - np.exp(-np.exp(eta))
     np.testing.assert_allclose(seen, dense[:, rows, cols].T, atol=1e-5)
+
+
+def test_samples_on_disk_equal_those_in_memory(cube: CubeStore, tmp_path: Path) -> None:
+    """Out of a cube, and out of any source, with all modalities on disk; places in no order."""
+    what = recipe(cube)
+    rng = np.random.default_rng(3)
+    x, y = 4_700_000 + rng.uniform(0, 20_000, 60), 2_850_000 + rng.uniform(0, 20_000, 60)
+    source, places = CubeSource(cube), Places.at(x, y)
+    for name, taken in (
+        ("cube", lambda shelf: sample(cube, what, x, y, 3, shelf=shelf)),
+        ("source", lambda shelf: sample_source(source, what, places, 3, shelf=shelf)),
+    ):
+        memory, disk = taken(None), taken(Shelf(tmp_path / name, 0))
+        assert is_on_disk(disk)
+        for modality in memory.modalities:
+            expected, found = getattr(memory, modality), getattr(disk, modality)
+            np.testing.assert_array_equal(found[np.arange(len(found))], expected)
+        np.testing.assert_array_equal(memory.corner, disk.corner)
 
 
 def test_predictors_are_the_same_from_a_cube_and_from_any_other_source(cube: CubeStore) -> None:
@@ -141,12 +160,11 @@ def test_the_land_cover_is_one_column_a_class(cube: CubeStore) -> None:
 def test_a_blurred_species_has_one_value_a_square_and_keeps_its_mean() -> None:
     rng = np.random.default_rng(0)
     index = np.sort(rng.choice(200 * 200, 30_000, replace=False))
-    cells = Cells(index, 200, np.zeros((0, len(index))), np.zeros((0, 0), np.float32), np.zeros((0, 0), np.int32))
     p = rng.uniform(0, 1, len(index)).astype(np.float32)
-    seen = blur(p, cells, 1)
+    seen = blur(p, index, 200, 1)
     row, col = np.divmod(index, 200)
     square = row // 20 * 10 + col // 20
     for number in range(0, 100, 7):
         inside = square == number
         np.testing.assert_allclose(seen[inside], p[inside].mean(), rtol=1e-4)
-    assert len(np.unique(blur(p, cells, 10))) == 1
+    assert len(np.unique(blur(p, index, 200, 10))) == 1

@@ -1,0 +1,162 @@
+"""Memory of a training at the size of GeoPlant: five million records, 11,255 species, the largest network.
+
+Tables, network, optimiser and steps are real: the loop, the joint likelihood and the loaders of `floracube train`. The files
+of samples are sparse, so they read as zeros: their bytes are not here, and how fast a disk gives them is not measured.
+A network on a GPU has its activations there; here they count too.
+
+    python -m benchmarks.training_memory
+    python -m benchmarks.training_memory --records 100000 --surveys 2000 --size small --batch 64 --json memory.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cube.inputs import INPUTS
+from inference.data.records import Records
+from inference.data.samples import Predictors, Surveys
+from inference.data.shards import Rows
+from inference.network.deep_sdm import DeepSDM, ModelSpec
+from inference.network.sizes import SIZES, shape_of
+from inference.training.assembly import Assembly
+from inference.training.loop import fit_member
+from inference.training.options import TrainOptions
+
+GB = 1e9
+BAR_GB = 24.0
+STATIC = 45  # columns: terrain, soil, land cover classes, footprint, bioclim
+KILOMETRES = 1_500_000  # distinct 1 km cells with a record: at most those of Europe's land that anybody visits
+
+
+def resident() -> float:
+    """Gigabytes of the process that are in memory now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / GB
+
+
+def peak() -> float:
+    """The most gigabytes that the process ever had in memory."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GB
+
+
+def sparse(folder: Path, name: str, count: int, row: tuple[int, ...], layer: str | None) -> Rows:
+    """A file of rows without contents."""
+    rows = Rows(folder / f"{name}.rows", count, row, None if layer is None else INPUTS[layer])
+    with rows.path.open("wb") as file:
+        file.truncate(rows.nbytes)
+    return rows
+
+
+def predictors_of(folder: Path, name: str, count: int, spec_shape: dict[str, Any], cells: int) -> Predictors:
+    """Samples of `count` places on disk, every modality, each place with four 1 km cells in memory."""
+    side = 5 * (1 + 2 * sum(spec_shape["dilations"]))
+    rng = np.random.default_rng(0)
+    return Predictors(
+        satellite=sparse(folder, f"{name}-satellite", count, (4, side, side), "sentinel2"),
+        landsat=sparse(folder, f"{name}-landsat", count, (6, 84), "landsat"),
+        static=sparse(folder, f"{name}-static", count, (STATIC,), None),
+        climate=sparse(folder, f"{name}-climate", cells, (4, 228), "climate"),
+        corner=rng.integers(0, cells, (count, 4)),
+        weight=np.full((count, 4), 0.25, np.float32),
+        static_names=tuple(f"s{i}" for i in range(STATIC)),
+    )
+
+
+def tables(records: int, surveys: int, species: int) -> tuple[Records, Surveys]:
+    """Records of a Zipf-like number a species, each at a cell of its own, and surveys of 20 species each."""
+    rng = np.random.default_rng(0)
+    share = 1 / np.arange(1, species + 1)
+    named = rng.choice(species, records, p=share / share.sum()).astype(np.int32)
+    x, y = rng.uniform(0, 5e6, (2, records))
+    year = rng.integers(1990, 2022, records).astype(np.float32)
+    publisher = rng.integers(0, 13, records).astype(np.int16)
+    told = Records(named, np.arange(records), x, y, year, publisher)
+    presence = np.zeros((surveys, species), bool)
+    presence[np.arange(surveys)[:, None], rng.integers(0, species, (surveys, 20))] = True
+    names = tuple(f"species {i}" for i in range(species))
+    at = rng.uniform(0, 5e6, (2, surveys))
+    area, when = np.full(surveys, 100, np.float32), np.full(surveys, 2019, np.float32)
+    return told, Surveys(presence, area, when, np.arange(surveys), at[0], at[1], names)
+
+
+class Few:
+    """An objective whose epochs have no steps, so that a member makes `least_steps` of them."""
+
+    steps_per_epoch = 0
+
+    def __init__(self, objective: Any) -> None:
+        """Everything else is that of `objective`."""
+        self._objective = objective
+
+    def __getattr__(self, name: str) -> Any:
+        """What the loop asks for."""
+        return getattr(self._objective, name)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=5_000_000)
+    parser.add_argument("--surveys", type=int, default=90_000)
+    parser.add_argument("--species", type=int, default=11_255)
+    parser.add_argument("--size", choices=list(SIZES), default="geoplant")
+    parser.add_argument("--batch", type=int, default=256, help="places of records, and as many surveys, in a step")
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--loaders", type=int, default=4)
+    parser.add_argument("--json", type=Path, help="write the table as flat records")
+    asked = parser.parse_args()
+    shape = shape_of({"size": asked.size})
+    rows: list[dict[str, Any]] = []
+
+    def row(part: str, expected: float | None) -> None:
+        rows.append({"part": part, "expected_gb": expected, "resident_gb": resident(), "peak_gb": peak()})
+        told = "" if expected is None else f"{expected:12.2f}"
+        print(f"{part:44} {told:>12} {rows[-1]['resident_gb']:12.2f} {rows[-1]['peak_gb']:9.2f}", flush=True)
+
+    print(
+        f"{asked.records:,} records, {asked.surveys:,} surveys, {asked.species:,} species, size {asked.size}, batch {asked.batch}"
+    )
+    print(f"{'part':44} {'expected GB':>12} {'resident GB':>12} {'peak GB':>9}")
+    row("python, torch", None)
+    with tempfile.TemporaryDirectory() as folder:
+        records, surveys = tables(asked.records, asked.surveys, asked.species)
+        row("records and surveys", (asked.records * 34 + asked.surveys * asked.species) / GB)
+        cells = min(KILOMETRES, asked.records)
+        own = predictors_of(Path(folder), "record", asked.records, shape, cells)
+        beside = predictors_of(Path(folder), "survey", asked.surveys, shape, min(cells, asked.surveys))
+        row("corners and weights of places", (asked.records + asked.surveys) * 48 / GB)
+        disk = sum(getattr(p, m).nbytes for p in (own, beside) for m in ("satellite", "landsat", "static", "climate")) / GB
+        options = TrainOptions(members=1, epochs=1, least_steps=asked.steps, batch=asked.batch, loaders=asked.loaders)
+        spec = ModelSpec(("satellite", "landsat", "static", "climate", "survey"), asked.species, own.static_names, **shape)
+        roles, po_roles = (np.full(n, "train", "<U9") for n in (asked.surveys, asked.records))
+        roles[: min(1_000, asked.surveys // 10)] = "stop"  # a batch of them is what they cost in memory
+        data = Assembly(beside, surveys, roles, spec, options, records, own, po_roles, None)
+        torch.manual_seed(0)
+        net = DeepSDM(spec)
+        gamma = data.begin(net)
+        objective = data.phases(gamma, "cpu")[0][0]
+        count = sum(p.numel() for p in net.parameters())
+        row(f"network ({count / 1e6:.1f} M parameters), normalisation", count * 4 / GB)
+        begun = time.perf_counter()
+        fit_member(net, Few(objective), replace(options, patience=asked.steps + 1), 0, lambda *told: None, on_disk=True)
+        row(f"{asked.steps} steps, AdamW, stop blocks", count * 4 * 5 / GB)
+        seconds = (time.perf_counter() - begun) / asked.steps
+    print(f"samples on disk: {disk:,.0f} GB (sparse here); {seconds:.0f} s a step and its evaluation on the stop blocks")
+    print(f"peak {peak():.1f} GB, bar {BAR_GB:.0f} GB: {'kept' if peak() < BAR_GB else 'BROKEN'}")
+    rows.append({"part": "peak", "expected_gb": BAR_GB, "resident_gb": resident(), "peak_gb": peak()})
+    if asked.json:
+        asked.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

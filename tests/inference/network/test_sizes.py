@@ -1,0 +1,63 @@
+"""Sizes are names for shapes of the network; wrong keys are told with those that are known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cube.errors import ConfigError
+from inference.network.deep_sdm import DeepSDM, ModelSpec
+from inference.network.sizes import SIZES, shape_of
+
+EVERYTHING = ("satellite", "landsat", "static", "climate", "survey")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_size_builds_and_predicts_from_every_modality(size):
+    spec = ModelSpec(EVERYTHING, 5, static_names=("slope",), **shape_of({"size": size}))
+    net = DeepSDM(spec).eval()
+    batch = {
+        "satellite": torch.rand(2, 4, spec.patch, spec.patch), "landsat": torch.rand(2, 6, 84), "static": torch.rand(2, 1),
+        "climate": torch.rand(8, 4, 228), "corner": torch.arange(8).reshape(2, 4), "weight": torch.full((2, 4), 0.25),
+        "survey": torch.rand(2, 2),
+    }  # fmt: skip
+    with torch.no_grad():
+        assert net(batch).shape == (2, 5)
+
+
+def test_sizes_rise_from_tiny_to_geoplant():
+    counts = []
+    for size in SIZES:
+        net = DeepSDM(ModelSpec(EVERYTHING, 100, static_names=("slope",), **shape_of({"size": size})))
+        counts.append(sum(p.numel() for p in net.parameters()))
+    assert next(iter(SIZES)) == "tiny"
+    assert list(SIZES)[-1] == "geoplant"
+    assert counts == sorted(counts)
+    assert counts[0] < 30_000
+    assert counts[-1] > 100 * counts[0]
+
+
+def test_the_default_is_small():
+    assert ModelSpec(EVERYTHING, 3, **shape_of({})) == ModelSpec(EVERYTHING, 3, **shape_of({"size": "small"}))
+
+
+def test_single_keys_override_a_size():
+    shape = shape_of({"size": "geoplant", "d": 8, "dilations": [1, 2], "modalities": ["static"]})
+    assert shape == {**SIZES["geoplant"], "d": 8, "dilations": (1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ({"size": "huge"}, r"a\.yaml: network\.size: 'huge'.*known are tiny, small, medium, geoplant"),
+        ({"layers": 3}, r"network\.layers: .*known are modalities, size, d, depth"),
+        ({"d": 0}, r"network\.d: is 0, expected a whole number"),
+        ({"d": True}, r"network\.d: is True"),
+        ({"dropout": 1.0}, r"network\.dropout: is 1\.0, expected a share"),
+        ({"dilations": [1, "2"]}, r"network\.dilations: .*expected a list"),
+        ({"dilations": 2}, r"network\.dilations: is 2"),
+    ],
+)
+def test_wrong_keys_and_values_are_told(network, message):
+    with pytest.raises(ConfigError, match=message):
+        shape_of(network, "a.yaml: network")
