@@ -1,0 +1,66 @@
+"""A unit's layer of applicability says of every cell what its place alone would say, and its spread is that of the members."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.cascade_case import VERSION, Case, make_case
+from cube.grid import Region
+from inference.calibration.applicability import fit_applicability, masks_of, present_in, save_applicability
+from inference.calibration.columns import column_names, place_columns
+from inference.calibration.members import member_spread, witnesses
+from inference.cascade.model import load_model
+from inference.cascade.unit import run_unit
+from inference.data.sampling import sample
+from inference.network.batches import covariates_of, gather
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    region = Region(4800, 2890, 4810, 2900, 10)
+    made = make_case(tmp_path_factory.mktemp("area"), region, 12, {"d": 8, "hidden": 8}, ("surface", "elevation", "bioclim"),
+                     gaps=0.1, members=2)  # fmt: skip
+    model, rng = load_model(made.model), np.random.default_rng(0)
+    # training places of the west alone: the east is where nobody has been
+    x, y = rng.uniform(4_800_000, 4_803_000, 200), rng.uniform(2_890_000, 2_900_000, 200)
+    places = sample(made.cube, model.recipe, x, y, 1)
+    count = len(column_names(model.ensemble.spec)[1])
+    area = fit_applicability(
+        model.ensemble, places, covariates_of(np.full(200, 2020.0), np.zeros(200)), (y // 1000).astype(np.int64),
+        np.ones(count, np.float32), 100,
+    )  # fmt: skip
+    save_applicability(made.model, area)
+    assert load_model(made.model).hash != model.hash
+    made.make("told")
+    run_unit(made.job("told"), made.units[0])
+    return made
+
+
+def test_layers_of_a_unit_are_those_of_its_places(case):
+    model = load_model(case.model)
+    held = case.cube.root["products/indicators/told/0"]
+    unlike, spread = held["applicability"][0].ravel(), held["spread"][0].ravel()
+    assert (held["applicability"][1:] == 65535).all()
+    at = np.flatnonzero(unlike != 65535)[::97]
+    row, col = np.divmod(at, case.units[0].cells)
+    x, y = case.units[0].west + 50 * (col + 0.5), case.units[0].north - 50 * (row + 0.5)
+    places = sample(case.cube, model.recipe, x, y, 1)
+    columns = torch.from_numpy(place_columns(places, model.ensemble.spec))
+    covariates = covariates_of(np.full(len(at), 2020.0), np.zeros(len(at)))
+    with torch.inference_mode():
+        z = model.ensemble.embed_places(gather(places, np.arange(len(at)), model.ensemble.spec.modalities, covariates))
+    area = model.applicability
+    assert area is not None
+    mask = masks_of(area.modalities, present_in(area.modalities, area.column_modality, columns), len(at))
+    wanted = area.ratio(columns, z, mask).numpy()
+    np.testing.assert_allclose(unlike[at] * 0.001, wanted, atol=0.002, rtol=1e-3)
+    assert wanted[x > 4_806_000].mean() > wanted[x < 4_803_000].mean()
+    np.testing.assert_allclose(
+        spread[at] * 1e-4, member_spread(model.ensemble, z, witnesses(model.ensemble)).numpy(), atol=2e-4, rtol=1e-3
+    )
+
+
+def test_a_model_without_an_area_has_no_such_layer(case):
+    assert "applicability" not in case.cube.root[f"products/indicators/{VERSION}/0"]
