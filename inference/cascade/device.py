@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from cube.errors import ModelError
-from inference.network.deep_sdm import CELLS_PER_KM, TILE
+from inference.network.deep_sdm import TILE
 from inference.network.encoders import SatelliteEncoder
 from inference.network.ensemble import Ensemble
 
@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 CELLS: Final = 2048  # cells of a tile of scores on the processor: with 128 species they stay in the cache
 CELLS_GPU: Final = 131_072
+SIDES: Final = (TILE, 40, 20)  # divide every unit, and their corners lie on 1 km cells
+FEWEST: Final = 128
 
 
 @dataclass
@@ -34,14 +36,12 @@ class Batch:
     halved: int = 0
 
     def halve(self) -> bool:
-        """Half as many cells in both; False where they cannot become fewer: a tile's corners lie on 1 km cells."""
-        if self.side // 2 % CELLS_PER_KM and self.cells <= CELLS:
+        """Half as many cells in both, or fewer; False where they are the fewest already."""
+        smaller = [side for side in SIDES if side**2 <= self.side**2 // 2]
+        if not smaller and self.cells <= FEWEST:
             return False
-        if self.side % (2 * CELLS_PER_KM) == 0:
-            self.side //= 2
-        elif self.side > CELLS_PER_KM:
-            self.side = CELLS_PER_KM
-        self.cells = max(self.cells // 2, 128)
+        self.side = smaller[0] if smaller else self.side
+        self.cells = max(self.cells // 2, FEWEST)
         self.halved += 1
         return True
 

@@ -143,8 +143,8 @@ def _decoded(band: Stored, part: Part, recipe: Recipe, halo: int) -> dict[str, N
     rows, cols = part.slices
     out = {}
     if "sentinel2" in band:
-        fine = tuple(slice(5 * s.start, 5 * (s.stop + 2 * halo)) for s in (rows, cols))
-        out["satellite"] = INPUTS["sentinel2"].decode(band["sentinel2"][(..., *fine)])
+        down, right = (slice(5 * s.start, 5 * (s.stop + 2 * halo)) for s in (rows, cols))
+        out["satellite"] = INPUTS["sentinel2"].decode(band["sentinel2"][..., down, right])
     if "landsat" in band:
         out["landsat"] = INPUTS["landsat"].decode(band["landsat"][..., rows, cols])
     if recipe.static_layers:

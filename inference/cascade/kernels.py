@@ -25,7 +25,7 @@ NONE: Final = np.uint64(0)  # key of an empty rank
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _as_int(context: Any, value: Any) -> Any:
+def _bits(context: Any, value: Any) -> Any:
     """Bits of a float32 as int32."""
 
     def code(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -35,7 +35,7 @@ def _as_int(context: Any, value: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _as_float(context: Any, value: Any) -> Any:
+def _number(context: Any, value: Any) -> Any:
     """Bits of an int32 as float32."""
 
     def code(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -43,6 +43,10 @@ def _as_float(context: Any, value: Any) -> Any:
 
     return types.float32(types.int32), code
 
+
+# numba gives an intrinsic its own first argument; to whoever reads it here they take one value
+_as_int: Any = _bits
+_as_float: Any = _number
 
 _f = np.float32
 _LOG2E, _LN2_HIGH, _LN2_LOW = _f(1.44269504088896341), _f(0.693359375), _f(-2.12194440e-4)
@@ -188,7 +192,7 @@ def store_block(
                 v = p[s, c0 + c] / unit
                 above += np.int32(v > top + _HALF)
                 row[c] = np.uint8(np.int32(min((v + _ROUND) - _ROUND, top)))
-            clipped += above
+            clipped += int(above)
             if not together:
                 for c in range(n):
                     out[s, index[c0 + c]] = buffer[c]
