@@ -95,8 +95,10 @@ def _thinning(predictors: Predictors, options: TrainOptions) -> NDArray[np.float
 class JointObjective:
     """Surveys and records, each as many nats as their likelihoods give, per survey and species.
 
-    The records' term weighs `record_weight` times their number over the number of surveyed places (and of species): at 1 the
-    sum is the log likelihood of all data together. Without surveys it is the mean over records.
+    The records' term weighs `record_weight` times their number over the number of surveyed places and of species, which makes
+    the sum the log likelihood of all data together, but no more than the surveys' mean per species: many records
+    are no independent draws, and their gradients would drown that of the surveys, who alone know how common plants
+    are. Without surveys it is the mean over records.
     """
 
     def __init__(self, surveys: SurveyObjective | None, places: float, data: RecordRows, reporting: Reporting, spec: ModelSpec,
@@ -107,7 +109,7 @@ class JointObjective:
         self._background = self._size if options.likelihood in NEEDS_BACKGROUND else 0
         self._order = torch.empty(0, dtype=torch.int64)
         nats = 1.0 / (places * spec.species) if surveys is not None else 1.0 / len(data.train)
-        self._weight = options.record_weight * len(data.train) * nats
+        self._weight = options.record_weight * min(len(data.train) * nats, 1.0)
         self._prior = nats
         share = (data.counts + 0.5) / (data.counts.sum() + 0.5 * spec.species)
         self._share = torch.from_numpy(share.astype(np.float32))
