@@ -9,10 +9,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 
+from cube.config import load_config
 from cube.errors import TableError
 from inference.data.samples import Predictors, Surveys
-from inference.evaluation.assess import Assessment, _auc_table, _held_out, _peer
+from inference.evaluation.assess import Assessment, _auc_table, _held_out, _peer, assess
 from inference.evaluation.tables import Table, write_tables
 from inference.evaluation.thresholds import best_thresholds, true_skill
 from inference.network.batches import predict_surveys
@@ -34,7 +36,7 @@ def case():
     roles = rng.permutation(np.repeat(["train", "calibrate", "test"], [160, 60, 80]))
     options = TrainOptions(members=1, epochs=1, least_steps=150, batch=64, learning_rate=0.01, threads=1)
     trained = train(predictors, surveys, None, options, roles)
-    data = SimpleNamespace(predictors=predictors, surveys=surveys)
+    data = SimpleNamespace(predictors=predictors, surveys=surveys, records=None)
     return data, SimpleNamespace(ensemble=trained.ensemble), roles
 
 
@@ -77,3 +79,23 @@ def test_no_held_out_survey_is_told(case):
     roles = np.full(len(data.surveys), "train")
     with pytest.raises(TableError, match="test set has 0 surveys"):
         _held_out(data, model, roles, np.zeros((0, 30), np.float32))
+
+
+def test_folds_and_their_sets_are_written_to_the_reports_folder(case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data, _, _ = case
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({
+        "title": "t", "cube": "c.zarr", "unit_km": 10, "sources": [],
+        "region": {"west_km": 4000, "south_km": 3000, "east_km": 4100, "north_km": 3100},
+        "train": {"members": 1, "epochs": 1, "least_steps": 40, "threads": 1},
+        "evaluate": {"folds": 2, "block_km": 20, "min_records": 60,
+                     "options": {"trees": 5, "bootstraps": 5, "coordinates": False, "baselines": ["frequency"]}},
+    }))  # fmt: skip
+    monkeypatch.setattr("inference.evaluation.assess.open_cube", lambda url: None)
+    monkeypatch.setattr("inference.evaluation.assess.load_dataset", lambda config, cube: data)
+    result = assess(load_config(tmp_path / "config.yaml"), lambda done, total, text: None)
+    auc, sets = result.tables
+    assert [row["method"] for row in auc.rows][::2] == ["floracube", "gain"]
+    assert sets.rows[0]["method"] == "floracube"
+    names = sorted(p.name for p in (tmp_path / "reports").iterdir() if p.is_file())
+    assert names == ["evaluation.csv", "evaluation.json", "evaluation.png", "evaluation.txt"]
+    assert json.loads((tmp_path / "reports/evaluation.json").read_text()) == result.document()
