@@ -66,7 +66,7 @@ def split_network_options(config: Config) -> tuple[tuple[str, ...] | None, dict[
 def load_dataset(
     config: Config, cube: CubeStore, progress: Callable[[int, int], None] | None = None, shelf: Shelf | None = None
 ) -> Dataset:
-    """Read, check and sample everything that training needs; records whose samples `shelf` has no memory for lie there.
+    """Read, check and sample everything that training needs; samples that `shelf` has no memory for lie there.
 
     Raises `TableError` where no survey or no species is left, `ConfigError` for wrong keys.
     """
@@ -93,10 +93,11 @@ def load_dataset(
     s = table.surveys
     x, y = s["x"].to_numpy(float), s["y"].to_numpy(float)
     reports = [table.report, traits_report]
+    own, shelf = (None, None) if shelf is None else (shelf.under("surveys"), shelf.under("records"))
     if files is None:
-        predictors = sample(cube, what, x, y, field, progress)
+        predictors = sample(cube, what, x, y, field, progress, own)
     else:
-        predictors = sample_source(files, what, places_of(s, "PA"), field, progress)
+        predictors = sample_source(files, what, places_of(s, "PA"), field, progress, own)
         reports.append(files.report)
     records, record_predictors = None, None
     if named is not None:

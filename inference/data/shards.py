@@ -94,6 +94,10 @@ class Shelf:
     folder: Path
     memory_bytes: float
 
+    def under(self, name: str) -> Shelf:
+        """A folder of its own for another set of places."""
+        return Shelf(self.folder / name, self.memory_bytes)
+
     def holds(self, rows: Mapping[str, tuple[int, ...]], count: int) -> bool:
         """Whether `count` places with rows of these shapes are to lie on disk."""
         return 4 * count * sum(int(np.prod(shape)) for shape in rows.values()) > self.memory_bytes
