@@ -58,7 +58,7 @@ class PredictConfig(Strict):
     region: Window | None = None
     year: int = 2020
     area_m2: float = 100.0
-    block: int = Field(128, description="species computed and written at a time")
+    block: int = Field(192, description="species computed and written at a time, a multiple of 192")
 
 
 class Config(Strict):

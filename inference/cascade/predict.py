@@ -23,6 +23,7 @@ from cube.pyramids.overviews import Overviews, build_overviews, count_squares
 from cube.pyramids.pyramid import Pyramid
 from cube.records.traits import traits_attributes
 from cube.storage import claims, lock, releases
+from cube.storage.leaves import SPECIES_PER_SHARD
 from cube.storage.ledger import digest, mark
 from cube.storage.store import CubeStore, open_cube
 from inference.cascade import products, versions
@@ -129,8 +130,8 @@ def _fixed(config: Config, cube: CubeStore, model: Model, version: str | None, o
     region = config.predict_region()
     units = tuple(region.units())
     require_complete(cube, units)
-    if config.predict.block % 128:
-        raise ConfigError(f"{config.path}: predict.block is {config.predict.block}; it must be a multiple of 128.")
+    if config.predict.block % SPECIES_PER_SHARD:
+        raise ConfigError(f"{config.path}: predict.block is {config.predict.block}; it must be a multiple of {SPECIES_PER_SHARD}.")
     wanted = versions.wanted_products(only, model)
     bounds = (region.west_km, region.south_km, region.east_km, region.north_km)
     base = versions.beside(cube, wanted, model, bounds) if only is not None else {}

@@ -52,7 +52,7 @@ class Head:
 
 
 class Way(Protocol):
-    """How the probabilities of a block of species (at most 128) become sums, ranks and bytes."""
+    """How the probabilities of a block of species (at most a shard's) become sums, ranks and bytes."""
 
     def probability(self, species: NDArray[np.int64]) -> Floats:
         """(k, n) probabilities of some species."""

@@ -46,7 +46,7 @@ class Job:
     region_km: tuple[int, int, int, int]
     year: int
     area_m2: float
-    block: int  # species at a time at most, a multiple of 128; results do not depend on it
+    block: int  # species at a time at most, a multiple of the species in a shard; results do not depend on it
     inputs: str
     model_hash: str  # a worker may live longer than one model in a folder: it refuses another than the run began with
     threads: int | None = None  # that compute; None: one for each core

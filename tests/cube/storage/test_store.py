@@ -90,7 +90,7 @@ def test_shards_are_units_and_chunks_are_what_a_tile_reads(cube: CubeStore) -> N
     names = np.asarray([f"Planta {i}" for i in range(300)], object)
     cube.ensure_group("products/species/v1/0", [occurrence("", 100)], labels={"species": names})
     array = cube.array("products/species/v1/0/occurrence")
-    assert array.shards == (128, 200, 200)
+    assert array.shards == (192, 200, 200)
     assert array.chunks == (1, 200, 200)
     big = create_cube("memory://big.zarr", Region(4400, 2600, 4500, 2700, 40), "big")
     big.ensure_group("products/species/v1/0", [occurrence("", 100)], labels={"species": names})

@@ -63,7 +63,7 @@ def test_steps_are_rounded_to_even_clipped_counted_and_put_where_the_cells_are(g
 
 def test_a_tile_of_one_species_reads_four_chunks_as_a_rule_and_nine_at_worst():
     chunk, shard = shards(occurrence("", 100.0), [10_000], 800)
-    assert (chunk, shard) == ((1, 400, 400), (128, 800, 800))
+    assert (chunk, shard) == ((1, 400, 400), (192, 800, 800))
     # Levels halve, so a tile of 256 pixels shows 256 to 512 cells a side; grids that are turned against each other by up to
     # 20 degrees make its window 1.28 times as wide.
     counts = []
