@@ -24,6 +24,7 @@ from inference.calibration.dissimilarity import Space, choose_references, fit_sp
 from inference.data.samples import Predictors
 from inference.network.batches import gather
 from inference.network.ensemble import Ensemble
+from inference.network.tensors import write_tensors
 
 REFERENCES: Final = 500
 AXES: Final = 32  # of the embedding, those along which species' responses vary most
@@ -175,8 +176,6 @@ def _fused(ensemble: Ensemble, parts: list[dict[str, Tensor]], kept: NDArray[np.
 
 def save_applicability(folder: Path, held: Applicability) -> None:
     """Write `applicability.safetensors` and `applicability.json` into a model folder."""
-    from safetensors.numpy import save_file
-
     tensors = {"centre": held.centre, "scale": held.scale, "axes": held.axes}
     masks = []
     for mask, space in held.inputs.items():
@@ -185,7 +184,7 @@ def save_applicability(folder: Path, held: Applicability) -> None:
         masks.append({"mask": mask, "modalities": names,
                       **{key: {"mean_distance": s.mean_distance, "threshold": s.threshold if np.isfinite(s.threshold) else None}
                          for key, s in (("inputs", space), ("embedding", held.embedding[mask]))}})  # fmt: skip
-    save_file({name: np.ascontiguousarray(a) for name, a in tensors.items()}, folder / TENSORS)
+    write_tensors(folder / TENSORS, {name: np.ascontiguousarray(a) for name, a in tensors.items()})
     document = {"method": "dissimilarity index of Meyer and Pebesma 2021, doi:10.1111/2041-210X.13650",
                 "modalities": held.modalities, "columns": held.column_modality, "masks": masks}  # fmt: skip
     (folder / CARD).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

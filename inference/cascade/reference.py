@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.errors import ModelError
+from inference.network.tensors import write_tensors
 
 FILE = "reference.safetensors"
 
@@ -47,9 +48,7 @@ def reference_of(composition: NDArray[Any], weight: NDArray[np.floating[Any]]) -
 
 def save_reference(folder: Path, reference: Reference) -> None:
     """Write `reference.safetensors` into a model folder."""
-    from safetensors.numpy import save_file
-
-    save_file({"mean": reference.mean, "total": np.array([reference.total], np.float64)}, folder / FILE)
+    write_tensors(folder / FILE, {"mean": reference.mean, "total": np.array([reference.total], np.float64)})
 
 
 def load_reference(folder: Path, species: int) -> Reference | None:

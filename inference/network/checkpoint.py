@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from cube.errors import ModelError
 from inference.network.deep_sdm import ModelSpec
 from inference.network.ensemble import Ensemble
+from inference.network.tensors import write_tensors
 
 FORMAT: Final = 1
 WEIGHTS: Final = "model.safetensors"
@@ -60,7 +61,7 @@ def save(
     target.mkdir(parents=True, exist_ok=True)
     (target / CARD).unlink(missing_ok=True)
     state = {name: values.detach().cpu().contiguous() for name, values in ensemble.state_dict().items()}
-    save_file(state, target / WEIGHTS)
+    write_tensors(target / WEIGHTS, state)
     spec = ensemble.spec
     card = Card(
         spec=spec,
