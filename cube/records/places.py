@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import numpy as np
@@ -42,8 +42,8 @@ class Places:
 
     def subset(self, index: NDArray[np.integer | np.bool_]) -> Places:
         """The places of `index` (positions or a mask)."""
-        named = (getattr(self, name)[index] for name in ("x", "y", "survey", "patch_id", "series_id"))
-        return Places(*named, observations=self.observations)
+        named = {name: getattr(self, name)[index] for name in ("x", "y", "survey", "patch_id", "series_id")}
+        return replace(self, **named)
 
     @property
     def lonlat(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -131,7 +131,8 @@ def _fixed(config: Config, cube: CubeStore, model: Model, version: str | None, o
     units = tuple(region.units())
     require_complete(cube, units)
     if config.predict.block % SPECIES_PER_SHARD:
-        raise ConfigError(f"{config.path}: predict.block is {config.predict.block}; it must be a multiple of {SPECIES_PER_SHARD}.")
+        wrong = f"{config.path}: predict.block is {config.predict.block}"
+        raise ConfigError(f"{wrong}; it must be a multiple of {SPECIES_PER_SHARD}, the species of a shard.")
     wanted = versions.wanted_products(only, model)
     bounds = (region.west_km, region.south_km, region.east_km, region.north_km)
     base = versions.beside(cube, wanted, model, bounds) if only is not None else {}

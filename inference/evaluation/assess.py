@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +103,12 @@ def _folds(config: Config, data: Dataset, progress: Progress) -> list[tuple[str,
             raise ConfigError(f"{config.path}: evaluate.options.{key}: is not a key that is known here; known are"
                               f" {', '.join(sorted(known))}.")  # fmt: skip
     _, shape = split_network_options(config)
-    own = {k: tuple(v) if isinstance(v, list) else v for k, v in e.options.items()}
-    options = EvaluateOptions(**{
-        "draws": tuple(range(e.draws)), "folds": e.folds, "block_km": float(e.block_km),
-        "fewest_records": e.min_records, "shape": shape, "train": options_of(config), **own,
-    })  # fmt: skip
+    own: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in e.options.items()}
+    usual = EvaluateOptions(
+        draws=tuple(range(e.draws)), folds=e.folds, block_km=float(e.block_km), fewest_records=e.min_records, shape=shape,
+        train=options_of(config),
+    )  # fmt: skip
+    options = replace(usual, **own)
     steps = 0
 
     def report(text: str) -> None:

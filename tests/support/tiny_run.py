@@ -42,7 +42,7 @@ def make(folder: Path, region: Region = REGION, species: int = SPECIES, seed: in
         "region": window, "unit_km": region.unit_km,
         "sources": [{"layer": "bioclim", "raster": "bio.tif"},
                     {"layer": "elevation", "raster": "elevation.tif", "derive": ["slope"]}],
-        "predict": {"year": 2020, "block": 128},
+        "predict": {"year": 2020, "block": 192},
     }  # fmt: skip
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(document))
