@@ -8,7 +8,7 @@ DEMO_ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test lint format setup browser lock clean
+.PHONY: help demo test lint audit format setup browser lock clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
@@ -28,11 +28,13 @@ $(PAGE)/.ready: $(PAGE)/package-lock.json
 
 setup: $(VENV)/.ready $(PAGE)/.ready ## virtual environment, packages, map library
 
-browser: ## Chromium for the tests of the page (needs apt and its rights; the tests skip without)
-	@if command -v chromium >/dev/null; then :; \
-	  elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then echo "== Chromium for the browser tests"; \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
-	  else echo "== no chromium here and no right to install it: browser tests will be skipped"; fi
+browser: ## Chromium for the tests of the page, nginx for those of the proxy (needs apt and its rights; the tests skip without)
+	@missing=""; command -v chromium >/dev/null || missing="chromium"; \
+	  { command -v nginx || [ -x /usr/sbin/nginx ]; } >/dev/null || missing="$$missing nginx-light"; \
+	  if [ -z "$$missing" ]; then :; \
+	  elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then echo "== $$missing for the tests"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	  else echo "== no $$missing here and no right to install it: its tests will be skipped"; fi
 
 demo: setup ## a generated landscape from sources to a served map
 	$(BIN)/floracube demo --out demo-out $(DEMO_ARGS)
@@ -40,10 +42,15 @@ demo: setup ## a generated landscape from sources to a served map
 test: setup browser ## the whole test suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: setup ## ruff and mypy as CI runs them
+lint: setup ## ruff, mypy and bandit as CI runs them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet -ll --recursive floracube.py cube inference server demo --exclude ./server/page/node_modules
+
+audit: setup ## known weaknesses of what is locked (asks the advisory service of the index; says so where there is none)
+	$(BIN)/python -m pip install --quiet pip-audit
+	@$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip || echo "== no audit: see above"
 
 format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
