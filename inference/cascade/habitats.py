@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from cube.config import Config, HabitatConfig
 from cube.errors import ConfigError, ModelError
 from cube.records.tables import read_table
-from inference.plantbert.classify import HabitatReader
 from inference.plantbert.plots import Columns, Plots, make_plots
 from inference.plantbert.scheme import Scheme, flat_scheme, make_scheme, read_scheme, roll_up
-from inference.plantbert.training import ReaderSpec, train_reader
+
+if TYPE_CHECKING:  # transformers takes seconds to import: a model without habitats does without it
+    from inference.plantbert.classify import HabitatReader
+    from inference.plantbert.training import ReaderSpec
 
 Progress = Callable[[int, int, str], None]
 SCHEME = "habitats.csv"
@@ -71,6 +73,8 @@ def _required(config: Config) -> HabitatConfig:
 
 def reader_spec(config: Config) -> ReaderSpec:
     """`habitats.options` as the reader's size and schedule. Raises `ConfigError` for a wrong key."""
+    from inference.plantbert.training import ReaderSpec
+
     options = _required(config).options
     known = {f.name for f in dataclasses.fields(ReaderSpec)} - {"augmentation"}
     for key in options:
@@ -84,6 +88,8 @@ def reader_spec(config: Config) -> ReaderSpec:
 
 def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train the reader on all plots of the configuration into `folder`; returns (metrics, report of the plots)."""
+    from inference.plantbert.training import train_reader
+
     habitats = _required(config)
     plots, _, report = load_plots(config)
     _, _, metrics = train_reader(
@@ -131,6 +137,8 @@ class HabitatMapper:
     @classmethod
     def load(cls, folder: Path, species: Sequence[str]) -> HabitatMapper:
         """Load from a model folder, for species named as the deep-SDM names them."""
+        from inference.plantbert.classify import HabitatReader
+
         reader = HabitatReader.load(folder)
         scheme = read_scheme(folder / SCHEME)
         if scheme.codes() != reader.habitats:

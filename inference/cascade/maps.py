@@ -19,11 +19,12 @@ from inference.calibration.sets import set_size
 from inference.cascade.cells import Cells
 from inference.cascade.clock import Clock
 from inference.cascade.habitats import HabitatMapper
-from inference.cascade.indicators import applicable
+from inference.cascade.indicators import INDICATORS, applicable
 from inference.cascade.model import Model
 from inference.cascade.products import TOP_HABITATS
 
 PART: Final = 16_384  # cells finished at a time: what lies between takes little memory
+APPLICABILITY: Final = next(i for i in INDICATORS if i.name == "applicability")
 Put = Callable[[str, NDArray[Any]], None]  # name of a layer, its stored values (..., U, U)
 
 
@@ -69,6 +70,18 @@ def read_ranked(cube: CubeStore, version: str, unit: Unit) -> tuple[NDArray[np.i
     return index, Ranked(np.ascontiguousarray(ids), np.ascontiguousarray(chance), size[index])
 
 
+def read_dissimilarity(cube: CubeStore, version: str, unit: Unit, index: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n,) dissimilarity of some cells of a unit, as the layer of applicability of a version of the indicators tells it."""
+    path = f"{group_of('indicators', version)}/{APPLICABILITY.name}"
+    stored = cube.read_window(path, cube.region.square(unit))[0].ravel()[index]
+    return np.where(stored == 65535, np.nan, stored * APPLICABILITY.scale)
+
+
+def is_beyond(dissimilarity: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """(n,) whether cells lie outside the area of applicability, judged by the stored step, so that its layer says the same."""
+    return np.asarray(np.rint(dissimilarity / APPLICABILITY.scale) > np.rint(1 / APPLICABILITY.scale))
+
+
 def composition(cells: Cells, ranked: Ranked, put: Put) -> None:
     """`species_id`, `probability` and `set_size`."""
     put("species_id", cells.spread_out(ranked.species.T, NO_SPECIES, np.uint16))
@@ -92,7 +105,7 @@ def habitats(cells: Cells, ranked: Ranked, reader: HabitatMapper, put: Put) -> N
     empty: NDArray[np.bool_] = np.asarray(~np.isfinite(p).all(axis=1))
     if "dissimilarity" in cells.extra:
         # A vegetation reader knows what grows where plots were made; elsewhere its class would be a guess that looks like a map.
-        empty |= cells.extra["dissimilarity"] > 1
+        empty |= is_beyond(cells.extra["dissimilarity"])
     safe = np.where(empty[:, None], 1.0 / p.shape[1], p)
     order = np.argsort(-safe, axis=1, kind="stable")[:, :TOP_HABITATS]
     best = np.take_along_axis(safe, order, axis=1)

@@ -137,16 +137,17 @@ def _fixed(config: Config, cube: CubeStore, model: Model, version: str | None, o
     bounds = (region.west_km, region.south_km, region.east_km, region.north_km)
     base = versions.beside(cube, wanted, model, bounds) if only is not None else {}
     # Habitats alone are read from the ranked species that are there already.
-    composition = base.get("products", {}).get("composition") if wanted == ("habitats",) else None
+    there = base.get("products", {}) if wanted == ("habitats",) else {}
+    composition, mask = there.get("composition"), versions.of_applicability(cube, there)
     what = (model.hash, bounds, config.predict.year, config.predict.area_m2)
-    inputs = digest((*what, versions.input_hashes(cube), wanted, composition))
+    inputs = digest((*what, versions.input_hashes(cube), wanted, composition, mask))
     name = versions.choose(cube, version, inputs, only is None)
     job = Job(
         cube.url, str(config.model_path), tuple(dict.fromkeys(wanted, name).items()), bounds, config.predict.year,
         config.predict.area_m2, config.predict.block, inputs, model_hash=model.hash,
     )  # fmt: skip
     if composition is not None:
-        job = replace(job, composition=composition)
+        job = replace(job, composition=composition, applicability=mask)
     return _Run(config, cube, model, units, name, job, base)
 
 

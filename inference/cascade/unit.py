@@ -23,6 +23,7 @@ from cube.inputs import INPUTS
 from cube.storage.ledger import Receipt
 from cube.storage.releases import group_of
 from cube.storage.store import CubeStore, open_cube
+from inference.calibration.applicability import Applicability
 from inference.calibration.members import member_spread, witnesses
 from inference.cascade import maps
 from inference.cascade.cells import Cells, predicted
@@ -52,6 +53,7 @@ class Job:
     threads: int | None = None  # that compute; None: one for each core
     device: str = "auto"  # see `Device.of`
     composition: str | None = None  # version of the composition that habitats are made from, where nothing else is written
+    applicability: str | None = None  # version of the indicators whose applicability then masks them; None: it is computed
 
     @property
     def version(self) -> dict[str, str]:
@@ -104,9 +106,7 @@ def run_unit(job: Job, unit: Unit, clock: Clock | None = None) -> dict[str, Any]
     with ThreadPoolExecutor(threads, "compute", initializer=torch.set_num_threads, initargs=(1,)) as pool, \
             Writer(held.cube, unit, clock) as writer:  # fmt: skip
         if job.composition is not None and not any(product in job.version for product in NEEDS_SPECIES):
-            index, ranked = maps.read_ranked(held.cube, job.composition, unit)
-            cells = Cells.of(index, unit.cells, np.zeros((0, len(index))))
-            _habitats(held.model, job, cells, ranked, writer, clock)
+            cells = _from_composition(held, job, job.composition, unit, pool, writer, clock)
         else:
             cells = _predict(held, job, unit, pool, writer, clock)
     counts = {"cells": len(cells.index), "clipped": cells.clipped}
@@ -120,6 +120,34 @@ def run_unit(job: Job, unit: Unit, clock: Clock | None = None) -> dict[str, Any]
 def _cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _from_composition(held: Opened, job: Job, version: str, unit: Unit, pool: Executor, writer: Writer, clock: Clock) -> Cells:
+    """Habitats alone, from the ranked species and the applicability that are there already."""
+    cube, model = held.cube, held.model
+    index, ranked = maps.read_ranked(cube, version, unit)
+    cells = Cells.of(index, unit.cells, np.zeros((0, len(index))))
+    if job.applicability is not None:
+        cells.extra["dissimilarity"] = maps.read_dissimilarity(cube, job.applicability, unit, index)
+    elif model.applicability is not None and len(index):
+        wanted = np.zeros(unit.cells**2, bool)
+        wanted[index] = True
+        at, _, unlike = _embedded(held, job, unit, wanted.reshape(unit.cells, -1), pool, clock, model.applicability)
+        of_cell = np.full(unit.cells**2, np.nan)
+        of_cell[at] = unlike
+        cells.extra["dissimilarity"] = of_cell[index]
+    _habitats(model, job, cells, ranked, writer, clock)
+    return cells
+
+
+def _embedded(
+    held: Opened, job: Job, unit: Unit, wanted: NDArray[np.bool_], pool: Executor, clock: Clock, area: Applicability | None
+) -> tuple[NDArray[np.int64], torch.Tensor, NDArray[np.float64] | None]:
+    """See `embed_unit`."""
+    cube, model, device = held.cube, held.model, held.device
+    return device.patiently(
+        lambda: embed_unit(cube, model.ensemble, model.recipe, unit, wanted, job.year, job.area_m2, device, pool, clock, area)
+    )
 
 
 def _predict(held: Opened, job: Job, unit: Unit, pool: Executor, writer: Writer, clock: Clock) -> Cells:
@@ -142,11 +170,9 @@ def _predict(held: Opened, job: Job, unit: Unit, pool: Executor, writer: Writer,
 
 def _meet(held: Opened, job: Job, unit: Unit, wanted: NDArray[np.bool_], pool: Executor, writer: Writer, clock: Clock) -> Cells:
     """Embed the wanted cells and let them meet all species; the embeddings are gone when this ends."""
-    cube, model, device = held.cube, held.model, held.device
+    model, device = held.model, held.device
     area = model.applicability if "indicators" in job.version or "habitats" in job.version else None
-    index, z, unlike = device.patiently(
-        lambda: embed_unit(cube, model.ensemble, model.recipe, unit, wanted, job.year, job.area_m2, device, pool, clock, area)
-    )
+    index, z, unlike = _embedded(held, job, unit, wanted, pool, clock, area)
     version = job.version.get("species")
     where = (writer, f"{group_of('species', version)}/occurrence") if version else (None, "")
 

@@ -85,6 +85,12 @@ def beside(cube: CubeStore, products: Sequence[str], model: Model, region_km: Se
     return {**release, "products": others}
 
 
+def of_applicability(cube: CubeStore, there: Mapping[str, str]) -> str | None:
+    """The version of the indicators among `there` (by product), if it has a layer of applicability."""
+    version = there.get("indicators")
+    return version if version is not None and cube.has(f"{releases.group_of('indicators', version)}/applicability") else None
+
+
 def provenance(config: Config, model: Model, region_km: Sequence[int], inputs: str, products: Sequence[str],
                base: Mapping[str, Any]) -> dict[str, Any]:  # fmt: skip
     """What a release says of its origin; `made_from` says it product by product, since some may stand from an earlier run."""

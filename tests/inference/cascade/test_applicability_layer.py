@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,24 +13,25 @@ from cube.grid import Region
 from inference.calibration.applicability import fit_applicability, masks_of, present_in, save_applicability
 from inference.calibration.columns import column_names, place_columns
 from inference.calibration.members import member_spread, witnesses
+from inference.cascade import maps, versions
 from inference.cascade.model import load_model
-from inference.cascade.unit import run_unit
+from inference.cascade.unit import _opened, run_unit
 from inference.data.sampling import sample
 from inference.network.batches import covariates_of, gather
 
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
-    region = Region(4800, 2890, 4810, 2900, 10)
+    region = Region(4800, 2890, 4810, 2891, 10)  # a strip: a row of cells is as good as a square
     made = make_case(tmp_path_factory.mktemp("area"), region, 12, {"d": 8, "hidden": 8}, ("surface", "elevation", "bioclim"),
                      gaps=0.1, members=2)  # fmt: skip
     model, rng = load_model(made.model), np.random.default_rng(0)
     # training places of the west alone: the east is where nobody has been
-    x, y = rng.uniform(4_800_000, 4_803_000, 200), rng.uniform(2_890_000, 2_900_000, 200)
+    x, y = rng.uniform(4_800_000, 4_803_000, 200), rng.uniform(2_890_000, 2_891_000, 200)
     places = sample(made.cube, model.recipe, x, y, 1)
     count = len(column_names(model.ensemble.spec)[1])
     area = fit_applicability(
-        model.ensemble, places, covariates_of(np.full(200, 2020.0), np.zeros(200)), (y // 1000).astype(np.int64),
+        model.ensemble, places, covariates_of(np.full(200, 2020.0), np.zeros(200)), (x // 500).astype(np.int64),
         np.ones(count, np.float32), 100,
     )  # fmt: skip
     save_applicability(made.model, area)
@@ -43,7 +46,7 @@ def test_layers_of_a_unit_are_those_of_its_places(case):
     held = case.cube.root["products/indicators/told/0"]
     unlike, spread = held["applicability"][0].ravel(), held["spread"][0].ravel()
     assert (held["applicability"][1:] == 65535).all()
-    at = np.flatnonzero(unlike != 65535)[::97]
+    at = np.flatnonzero(unlike != 65535)[::23]
     row, col = np.divmod(at, case.units[0].cells)
     x, y = case.units[0].west + 50 * (col + 0.5), case.units[0].north - 50 * (row + 0.5)
     places = sample(case.cube, model.recipe, x, y, 1)
@@ -64,3 +67,60 @@ def test_layers_of_a_unit_are_those_of_its_places(case):
 
 def test_a_model_without_an_area_has_no_such_layer(case):
     assert "applicability" not in case.cube.root[f"products/indicators/{VERSION}/0"]
+
+
+class Reader:
+    """Two habitats, told apart by the most probable species."""
+
+    rows = np.arange(2)
+
+    def classify(self, ranked, size):
+        first = (ranked[:, 0] % 2).astype(np.float32)
+        return np.stack([first, 1 - first], 1)
+
+    def level_maps(self, probability):
+        return {"habitat": probability.argmax(1)}
+
+
+def test_habitats_alone_are_masked_as_in_a_whole_run(case, monkeypatch):
+    """Read from the release, or computed where it has no such layer: the same cells are empty as in a run of everything."""
+    written: dict[str, np.ndarray] = {}
+    monkeypatch.setattr(
+        "inference.cascade.writing.Writer.put",
+        lambda self, name, path, values, lead=None, free=None: written.update({name: values}),
+    )
+    _opened.cache_clear()
+    whole = case.job("told", held=("indicators", "habitats"))
+    held = _opened(whole.cube_url, whole.model_path, whole.model_hash, whole.device, whole.area_m2)
+    object.__setattr__(held, "model", replace(held.model, habitats=Reader()))
+    runs = []
+    for job in (
+        whole,
+        replace(whole, versions=(("habitats", "told"),), composition="told", applicability="told"),
+        replace(whole, versions=(("habitats", "told"),), composition="told"),
+    ):
+        written.clear()
+        run_unit(job, case.units[0])
+        runs.append({name: values for name, values in written.items() if name.startswith("habitats")})
+    _opened.cache_clear()
+    unlike = case.cube.root["products/indicators/told/0/applicability"][0]
+    empty = runs[0]["habitats habitat"] == 65535
+    np.testing.assert_array_equal(empty, unlike > 1000)  # no data is greater still
+    assert empty[unlike != 65535].any()
+    assert not empty[unlike != 65535].all()
+    for other in runs[1:]:
+        assert other.keys() == runs[0].keys()
+        for name, values in runs[0].items():
+            np.testing.assert_array_equal(values, other[name], err_msg=name)
+
+
+def test_a_cell_at_the_edge_is_judged_by_what_its_layer_says():
+    unlike = np.array([0.9996, 1.0, 1.0004, 1.0006, np.nan])
+    np.testing.assert_array_equal(maps.is_beyond(unlike), [False, False, False, True, False])
+    np.testing.assert_array_equal(maps.is_beyond(np.arange(2000) * 0.001), np.arange(2000) > 1000)
+
+
+def test_the_release_tells_whether_it_holds_the_layer(case):
+    assert versions.of_applicability(case.cube, {"indicators": "told", "composition": "told"}) == "told"
+    assert versions.of_applicability(case.cube, {"indicators": VERSION}) is None
+    assert versions.of_applicability(case.cube, {"composition": "told"}) is None
