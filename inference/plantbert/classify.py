@@ -44,7 +44,7 @@ class HabitatReader:
         tokenizer = load_tokenizer(Path(folder))
         hub_logging.disable_progress_bar()  # a bar for a file of half a megabyte is of no use to anyone
         try:
-            model = AutoModelForSequenceClassification.from_pretrained(str(folder), local_files_only=True)  # nosec B615: a folder, never a download
+            model = AutoModelForSequenceClassification.from_pretrained(str(folder), local_files_only=True)  # nosec B615
         except (OSError, ValueError) as error:
             raise ModelError(
                 f"{folder}: no BERT classifier of the transformers format was found here; train "

@@ -102,7 +102,7 @@ def train_reader(
 def _start(plots: Plots, spec: ReaderSpec) -> tuple[PreTrainedTokenizerBase, BertForMaskedLM]:
     if spec.base is not None:
         tokenizer = widen_tokenizer(spec.base, plots.species)
-        model = BertForMaskedLM.from_pretrained(str(spec.base), local_files_only=True)  # nosec B615: a folder, no download
+        model = BertForMaskedLM.from_pretrained(str(spec.base), local_files_only=True)  # nosec B615
         model.resize_token_embeddings(len(tokenizer))
         return tokenizer, model
     tokenizer = make_tokenizer(plots.species)
