@@ -16,7 +16,8 @@ from inference.data.dataset import Dataset
 from inference.data.samples import Predictors, Surveys
 from inference.data.sampling import Recipe
 from inference.explanation.odmap import OPEN, Run, protocol, write_protocol
-from inference.training.fit import spec_for, train
+from inference.network.ensemble import Ensemble
+from inference.training.fit import Trained, spec_for
 from inference.training.options import TrainOptions
 
 CORE = {
@@ -53,7 +54,9 @@ def run(tmp_path_factory) -> Run:
     data = Dataset(Recipe(("static",), ("elevation", "slope"), ()), predictors, surveys, table, {}, [report])
     roles = np.where(np.arange(n) < 40, "train", "test")
     options = TrainOptions(members=1, epochs=1, least_steps=5, device="cpu")
-    trained = train(predictors, surveys, spec_for(predictors, surveys, d=8, hidden=8), options, roles)
+    ensemble = Ensemble(spec_for(predictors, surveys, d=8, hidden=8), 1, surveys.species)
+    metrics = {"auc_train": 0.875, "auc_test": 0.75, "calibration_slope": 0.9}
+    trained = Trained(ensemble, metrics, options)  # what is told of a run is the same whether its numbers were trained or not
     rows = [{"modality": "static", "channel": "", "more_log_loss": 0.125}]
     return Run(load_config(folder / "c.yaml"), data, trained, roles, rows, 0.4321)
 
@@ -69,6 +72,10 @@ def test_core_elements_are_filled_from_the_run(run):
     assert "20 surveys" in found["Data", "Test data"]
     assert "static +0.1250" in found["Model", "Variable importance"]
     assert "surveys without a position, skipped: 2" in found["Data", "Cleaning"]
+    assert "0.875" in found["Assessment", "Performance on training data"]
+    assert "0.750" in found["Assessment", "Performance on test data"]
+    assert found["Assessment", "Performance on validation data"] == "none"
+    assert "slope 0.900" in found["Model", "Probabilities"]
     assert "0.432" in found["Prediction", "Novel environments"]
     assert found["Overview", "Author names"] == OPEN
 
