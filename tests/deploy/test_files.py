@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 import floracube
 from cube.config import load_config
 from cube.config.cluster import ClusterConfig
+from inference.data.dataset import split_network_options
+from inference.training.learn import options_of
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -125,6 +127,8 @@ def test_reference_configurations_load(tmp_path: Path) -> None:
             config = load_config(path)
             assert config.cube_url.startswith("s3://")
             assert (config.region.east_km - config.region.west_km) * 20 == 131_200
+            assert options_of(config).members >= 2
+            assert split_network_options(config)[1]["width"] >= 128
     cluster = yaml.safe_load((DEPLOY / "slurm/cluster.yaml").read_text(encoding="utf-8"))["cluster"]
     assert ClusterConfig.model_validate(cluster).kind == "jobqueue"
 
