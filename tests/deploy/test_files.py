@@ -26,7 +26,7 @@ DEPLOY = ROOT / "deploy"
 ROOMS = ("cube", "inference", "server", "demo")
 TEXTS = sorted(p for p in DEPLOY.rglob("*") if p.is_file() and p.suffix != ".lock")
 # What others read: the clouds' libraries, dask, numba, pip, nginx' image, SLURM, Python and the shells.
-FOREIGN = re.compile(r"AWS_|DASK_|NUMBA_|OMP_|PIP_|NGINX_|SLURM_|PYTHON|PATH$|HOME$|TMPDIR$|GOOGLE_|AZURE_|UV_")
+FOREIGN = re.compile(r"AWS_|DASK_|MINIO_|NUMBA_|OMP_|PIP_|NGINX_|SLURM_|PYTHON|PATH$|HOME$|TMPDIR$|GOOGLE_|AZURE_|UV_")
 
 
 def code() -> str:
