@@ -1,0 +1,268 @@
+"""Predictions with a SIGKILL each to a random process at a random moment, resumed until done, beside the undisturbed one.
+
+A scheduler, two nannies with a worker each and the coordinator are processes of their own. In every run one of them is
+killed; whoever watches them (here this program, elsewhere Kubernetes or systemd) starts what is gone again, and the
+coordinator's command is given again until it exits with 0. Meanwhile a reader looks at every release that `current.json`
+names and at all of its values. Every product must be, value for value and receipt for receipt, the undisturbed one's.
+
+Examples: python benchmarks/kills.py               twenty runs on a tiny cube
+          python benchmarks/kills.py --runs 4 --json kills.json --seed 7
+          python benchmarks/kills.py --config CONFIG   of a cube that is built and a model that is trained
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from cube.config import Config, load_config  # noqa: E402
+from cube.storage import releases  # noqa: E402
+from cube.storage.ledger import checksum  # noqa: E402
+from cube.storage.store import open_cube  # noqa: E402
+from tests.support import tiny_run  # noqa: E402
+
+ROLES = ("worker", "nanny", "scheduler", "coordinator")
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+PATIENCE = 1800.0  # seconds for a run with its commands; longer is a hang, and a hang is a failure
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+@dataclass
+class Row:
+    """How one run went."""
+
+    run: int
+    killed: str
+    after_s: float  # of the command in which the kill fell
+    units_done: int  # receipts at the moment of the kill
+    commands: int  # until it was done
+    seconds: float
+    looks: int  # of the reader at whole releases
+    same: bool
+    torn: int  # looks that found something that was not whole
+
+
+@dataclass
+class Cluster:
+    """A scheduler and two nannies with one worker each, started again when they are gone."""
+
+    port: int
+    folder: Path
+    held: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """Where the scheduler listens."""
+        return f"tcp://127.0.0.1:{self.port}"
+
+    def mend(self) -> None:
+        """Start whatever is not there."""
+        scheduler = ["scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard", "--no-show"]
+        nanny = ["worker", self.address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard", "--local-directory",
+                 str(self.folder), "--death-timeout", "60"]  # fmt: skip
+        for name, arguments in (("scheduler", scheduler), ("nanny 1", nanny), ("nanny 2", nanny)):
+            process = self.held.get(name)
+            if process is None or process.poll() is not None:
+                self.held[name] = subprocess.Popen([sys.executable, "-m", "dask", *arguments], env=ENVIRONMENT, cwd=ROOT, **QUIET)
+
+    def victim(self, role: str, rng: random.Random) -> int | None:
+        """The process to be killed, None if there is none of the role at this moment."""
+        nanny = self.held[rng.choice(("nanny 1", "nanny 2"))]
+        if role == "scheduler":
+            return self.held["scheduler"].pid
+        if role == "nanny":
+            return nanny.pid
+        try:
+            born = [child.pid for child in psutil.Process(nanny.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+        except psutil.Error:
+            return None
+        return born[-1] if born else None
+
+    def stop(self) -> None:
+        """End all of them."""
+        for process in self.held.values():
+            process.terminate()
+        for process in self.held.values():
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+class Reader(threading.Thread):
+    """Follows `current.json`: whatever release it names has a receipt for each unit, and values as the receipts say."""
+
+    def __init__(self, config: Config) -> None:
+        """Begins with `start()`."""
+        super().__init__(daemon=True)
+        self.config, self.looks, self.torn, self.ended = config, 0, [], threading.Event()
+
+    def run(self) -> None:
+        """Look again and again until `ended`."""
+        while not self.ended.wait(0.05):
+            self.look()
+
+    def look(self) -> None:
+        """One look at all that a reader sees now; what is not whole is kept as a sentence."""
+        try:
+            cube = open_cube(self.config.cube_url)
+            held = releases.current(cube)["products"]
+            if not held:
+                return
+            for unit in self.config.predict_region().units():
+                for version in set(held.values()):
+                    receipt = cube.read_json(f"ledger/predict/{version}/{unit.name}.json")
+                    if receipt is None:
+                        raise ValueError(f"{version}: unit {unit.name} has no receipt")
+                    for key, crc in receipt["checksums"].items():
+                        product, _, name = key.partition(" ")
+                        if product == "species" or held.get(product) != version:
+                            continue  # read as maps below
+                        path = f"{releases.group_of(product, version)}/{name}"
+                        if checksum(cube.read_window(path, cube.region.square(unit))) != crc:
+                            raise ValueError(f"{path}: other values than its receipt says in {unit.name}")
+            species = cube.array(f"{releases.group_of('species', held['species'])}/occurrence")[0]
+            if not (species != 255).any():
+                raise ValueError("the map of the first species is empty")
+            self.looks += 1
+        except Exception as error:
+            self.torn.append(f"{type(error).__name__}: {error}")
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def command(config: Config, cluster: Cluster) -> subprocess.Popen[bytes]:
+    arguments = [sys.executable, str(ROOT / "floracube.py"), "predict", str(config.path), "--scheduler", cluster.address,
+                 "--version", "v1"]  # fmt: skip
+    return subprocess.Popen(arguments, cwd=ROOT, env=ENVIRONMENT, **QUIET)
+
+
+def disturbed(number: int, config: Config, cluster: Cluster, role: str, moment: float, rng: random.Random) -> tuple[Row, Reader]:
+    """One run: its first command is disturbed after `moment` (a share) of the units, the next ones are left to end."""
+    reader, cube, started = Reader(config), open_cube(config.cube_url), time.monotonic()
+    reader.start()
+    units = len(list(config.predict_region().units()))
+    process, commands = command(config, cluster), 1
+
+    def done() -> int:
+        return len(cube.list_json("ledger/predict/v1"))
+
+    # A share of the units and then a share of a second: a kill falls into the work, not into Python's start.
+    while process.poll() is None and done() < int(moment * units):
+        time.sleep(0.005)
+    time.sleep(rng.uniform(0, 1.0))
+    at, receipts = time.monotonic() - started, done()
+    pid = process.pid if role == "coordinator" else cluster.victim(role, rng)
+    if pid is not None:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pid = None
+    while True:
+        cluster.mend()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            if time.monotonic() - started > PATIENCE:
+                process.kill()
+                process.wait()
+                break
+            continue
+        if process.returncode == 0 or time.monotonic() - started > PATIENCE:
+            break
+        cluster.mend()
+        process, commands = command(config, cluster), commands + 1
+    seconds = time.monotonic() - started
+    reader.ended.set()
+    reader.join()
+    reader.look()  # and once at what is left
+    row = Row(number, role if pid is not None else f"{role} (none there)", round(at, 1), receipts, commands, round(seconds, 1),
+              reader.looks, process.returncode == 0, len(reader.torn))  # fmt: skip
+    return row, reader
+
+
+def kills(config: Config, folder: Path, runs: int, seed: int, roles: tuple[str, ...] = ROLES) -> tuple[list[Row], list[str]]:
+    """`runs` disturbed runs, the roles in turn; their rows, and a sentence for everything that was not as it should be."""
+    rng, wrong, rows = random.Random(seed), [], []
+    calm = tiny_run.copy(config, folder / "undisturbed")
+    ended = subprocess.run([sys.executable, str(ROOT / "floracube.py"), "predict", str(calm.path), "--version", "v1"], cwd=ROOT,
+                           env=ENVIRONMENT, capture_output=True, text=True)  # fmt: skip
+    if ended.returncode:
+        raise SystemExit(f"the undisturbed run failed: {ended.stderr[-2000:]}")
+    truth = tiny_run.digests(open_cube(calm.cube_url), "v1")
+    cluster = Cluster(free_port(), folder)
+    cluster.mend()
+    try:
+        for number in range(1, runs + 1):
+            own = tiny_run.copy(config, folder / f"run-{number}")
+            row, reader = disturbed(number, own, cluster, roles[(number - 1) % len(roles)], rng.uniform(0, 1), rng)
+            found = tiny_run.digests(open_cube(own.cube_url), "v1")
+            differ = sorted(name for name in truth.keys() | found.keys() if truth.get(name) != found.get(name))
+            row.same = row.same and not differ
+            wrong += [f"run {number}, {row.killed}: {name} differs" for name in differ[:3]]
+            wrong += [f"run {number}, {row.killed}: the reader saw {sentence}" for sentence in reader.torn[:3]]
+            rows.append(row)
+            print(_line(row), flush=True)
+            shutil.rmtree(folder / f"run-{number}")
+    finally:
+        cluster.stop()
+    return rows, wrong
+
+
+HEAD = f"{'run':>4} {'killed':<24}{'after s':>8}{'units':>7}{'commands':>10}{'seconds':>9}{'looks':>7}{'torn':>6}  same"
+
+
+def _line(row: Row) -> str:
+    return (f"{row.run:>4} {row.killed:<24}{row.after_s:>8.1f}{row.units_done:>7}{row.commands:>10}{row.seconds:>9.1f}"
+            f"{row.looks:>7}{row.torn:>6}  {'yes' if row.same else 'NO'}")  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of roles and moments; 0: another each time, printed")
+    parser.add_argument("--config", type=Path, help="a configuration with a built cube and a trained model; default: a tiny one")
+    parser.add_argument("--json", type=Path, help="write the table as records to this file")
+    asked = parser.parse_args()
+    seed = asked.seed or random.SystemRandom().randrange(1, 10**6)
+    with tempfile.TemporaryDirectory(prefix="floracube-kills-") as name:
+        folder = Path(name)
+        config = load_config(asked.config) if asked.config else tiny_run.make(folder)
+        print(f"seed {seed}, {len(list(config.predict_region().units()))} units\n{HEAD}", flush=True)
+        rows, wrong = kills(config, folder, asked.runs, seed)
+    records: list[dict[str, Any]] = [asdict(row) for row in rows]
+    if asked.json:
+        asked.json.write_text(json.dumps(records, indent=1) + "\n")
+    same, torn = sum(row.same for row in rows), sum(row.torn for row in rows)
+    looks = sum(row.looks for row in rows) + torn
+    print(f"{same} of {len(rows)} runs ended in the undisturbed products; {torn} of {looks} looks of the reader were not whole")
+    for sentence in wrong:
+        print(sentence)
+    return 1 if wrong or same < len(rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
