@@ -125,7 +125,7 @@ def _overview(run: Run) -> Mapping[str, Mapping[str, str]]:
                                                f" surveys{records}",
                        "Model complexity": f"embedding of {spec.d}, {weights:,} weights; stopped early on spatial blocks of"
                                            " their own",
-                       "Model averaging": f"mean of the scores of {options.members} networks"},
+                       "Model averaging": f"mean of the scores of {len(run.trained.ensemble.members)} networks"},
         "Workflow": {"Model workflow": "harmonised inputs at 50 m; training; calibration, conformal intervals and area of"
                                        " applicability on held-out spatial blocks; dense prediction"},
         "Software": {"Software": f"floracube {_version('floracube')}, Python {platform.python_version()},"
@@ -214,7 +214,8 @@ def _model(run: Run) -> Mapping[str, Mapping[str, str]]:
                             "Variable importance": "more log loss on held-out blocks when permuted: " + ", ".join(matter)},
         "Model selection - model averaging - ensembles": {
             "Model selection": "the step with the lowest loss on the stop blocks",
-            "Model averaging": "equal weights", "Model ensembles": f"{options.members} members of different random starts"},
+            "Model averaging": "equal weights", "Model ensembles": f"{options.members} trainings of different random starts"
+                                               f"{f', {options.snapshots} snapshots each' if options.snapshots > 1 else ''}"},
         "Analysis and Correction of non-independence": {
             "Spatial autocorrelation": "spatial blocks for stopping, calibration and test",
             "Temporal autocorrelation": "the year is an input",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,11 @@ from inference.training.curves import PICTURE, draw_curves, watching
 from inference.training.hardware import device_of
 from inference.training.joint import JointObjective, RecordRows
 from inference.training.likelihood import REFERENCE_AREA_M2
-from inference.training.loop import fit_member, steps_of
+from inference.training.loop import fit_member
 from inference.training.objective import Roles, SurveyRows
 from inference.training.options import TrainOptions
 from inference.training.resume import Run, identity_of
+from inference.training.snapshots import stretches_of
 
 Report = Callable[[int, int, str], None]  # steps done, steps in all, a line for the person who waits
 
@@ -124,18 +126,22 @@ def train(
             net = DeepSDM(spec)
             gamma = data.begin(net)
             net.to(device)
-            phases = data.phases(gamma, str(device))
-            steps = [steps_of(objective, own) for objective, own in phases]
-            done = member * sum(steps)
-            for phase, ((objective, own), length) in enumerate(zip(phases, steps, strict=True)):
-                tell = _member_of(progress, done, options.members * sum(steps))
+            stretches = stretches_of(data.phases(gamma, str(device)), options.snapshots, seed)
+            whole = sum(part.steps for part in stretches)
+            done = member * whole
+            for phase, part in enumerate(stretches):
+                tell = _member_of(progress, done, options.members * whole)
                 kept = None if course is None else course.checkpoint(member, phase)
+                part.begin()
                 with watching(run, member, phase) as watch:
-                    history += fit_member(net, objective, own, seed, tell, checkpoint=kept, watch=watch, on_disk=on_disk)
-                done += length
-                if isinstance(objective, JointObjective):
-                    gammas.append(objective.reporting.gamma.detach().cpu().numpy())
-            nets.append(net.to("cpu"))
+                    history += fit_member(
+                        net, part.objective, part.options, part.seed, tell, checkpoint=kept, watch=watch, on_disk=on_disk
+                    )
+                done += part.steps
+                if isinstance(part.objective, JointObjective):
+                    gammas.append(part.objective.reporting.gamma.detach().cpu().numpy())
+                if part.kept:
+                    nets.append(deepcopy(net).to("cpu"))
             if run is not None:
                 draw_curves(history, run / PICTURE)
     ensemble = Ensemble(spec, nets, surveys.species)

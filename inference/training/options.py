@@ -20,6 +20,7 @@ class TrainOptions:
     """How to train. Defaults were chosen on Czech surveys (other fold draws than reported) and on a landscape."""
 
     members: int = 4
+    snapshots: int = 1  # networks that each member's training leaves, one a cycle of the rate (`snapshots.py`)
     epochs: int = 15
     least_steps: int = 400  # small data get more epochs
     batch: int = 128
@@ -39,6 +40,7 @@ class TrainOptions:
     memory_gb: float = 8.0  # samples that would not fit are cut once to disk
     # where there are records (`joint.py`):
     likelihood: Likelihood = "joint"
+    record_batch: int = 512  # records a step: each says one name, a survey all names of a place
     record_weight: float = 1.0  # of a record against what its likelihood says
     reporting_rate: float = 0.03  # learning rate of reporting rates
     thinning: tuple[str, ...] = ()  # columns that effort may follow, thinned_poisson only; (): those of joint.THINNING
@@ -46,7 +48,7 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Refuse values that no training can be made with. Raises: ModelError."""
-        for name in ("members", "epochs", "batch", "patience", "accumulate"):
+        for name in ("members", "snapshots", "epochs", "batch", "patience", "accumulate", "record_batch"):
             if getattr(self, name) < 1:
                 raise ModelError(f"train.{name} is {getattr(self, name)}, expected 1 or more.")
         for name in ("least_steps", "loaders", "weight_decay", "coarse_noise", "checkpoint_seconds", "memory_gb"):
