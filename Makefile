@@ -56,8 +56,12 @@ format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: ## pin what pyproject.toml asks for, from the packages now in $(VENV)
-	$(BIN)/python -m pip freeze --exclude-editable --exclude floracube | grep -vi '^pip==\|^floracube' | sed 's,+cpu$$,,' > requirements.lock
+lock: ## pin anew what pyproject.toml asks for: tests in requirements.lock, images in deploy/images (needs uv; TORCH_CPU=FOLDER)
+	@sed 's,^torch==\([0-9.]*\)$$,torch==\1+cpu,' requirements.lock > requirements.lock.new
+	uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-header \
+	  --no-annotate --extra dev $(if $(TORCH_CPU),--find-links $(TORCH_CPU)) pyproject.toml --output-file requirements.lock.new
+	@sed 's,+cpu$$,,' requirements.lock.new > requirements.lock && rm requirements.lock.new
+	deploy/images/lock.sh
 
 clean: ## remove what make made
 	rm -rf $(VENV) $(PAGE)/node_modules $(PAGE)/.ready demo-out
