@@ -1,0 +1,157 @@
+"""Repeated tiles through nginx as deploy/proxy configures it, beside the server alone; and a release published meanwhile.
+
+    python benchmarks/proxy.py                      # rates and the publish, about a minute; needs nginx and wrk
+    python benchmarks/proxy.py --seconds 3 --json proxy.json
+
+The cube has one value everywhere, another in the release that is published under load, so a picture tells its release. Exit
+code 1 if a tile asked for by the address of a release is not that release's: no stale tile may ever come out of the cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import tile_cube
+from tile_load import Answer, load
+from tiles import show, spots
+from tiles_soak import FIRST, SECOND, colours
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from tests.support.proxy import NGINX, free_port, proxied  # noqa: E402
+
+ADDRESSES = 200
+
+
+def addresses(url: str, region: Any) -> list[str]:
+    """Paths of tiles as the catalogue of the moment hands them out, with their release."""
+    with urllib.request.urlopen(f"{url}/layers/habitats.probability/WebMercatorQuad/tilejson.json") as answer:
+        template = json.load(answer)["tiles"][0].removeprefix(url)
+    found = [(z, x, y) for z in (8, 9, 10, 11, 12) for x, y in spots(region, z, ADDRESSES // 5)]
+    return [template.format(z=z, x=x, y=y) for z, x, y in found]
+
+
+def rate(url: str, paths: list[str], seconds: float, folder: Path) -> float:
+    """Requests a second of wrk over the paths, one after another on 16 connections."""
+    script = folder / "paths.lua"
+    listed = ",".join(json.dumps(path) for path in paths)
+    script.write_text(
+        f"local paths = {{{listed}}}\nlocal n = 0\n"
+        "request = function() n = n % #paths + 1; return wrk.format('GET', paths[n]) end\n", encoding="utf-8"
+    )  # fmt: skip
+    done = subprocess.run(
+        ["wrk", "-t1", "-c16", f"-d{seconds}s", "-s", str(script), url], capture_output=True, text=True, check=True
+    )
+    if "Non-2xx" in done.stdout:
+        raise SystemExit(done.stdout)
+    found = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+    assert found is not None
+    return float(found[1])
+
+
+def publish_under_load(url: str, cube: Any, seconds: float) -> dict[str, Any]:
+    """Ask for tiles by the addresses of both releases while the second one is published; who shows another release is stale."""
+    old = addresses(url, cube.region)
+    shown = {round(1 + FIRST / 250 * 254): "first", round(1 + SECOND / 250 * 254): "second"}
+    release_of: dict[str, str] = dict.fromkeys(old, "first")
+    counts = {"requests": 0, "stale": 0, "failed": 0}
+    port = int(url.rpartition(":")[2])
+    paths = list(old)
+
+    def note(answer: Answer) -> None:
+        counts["requests"] += 1
+        if answer.status != 200:
+            counts["failed"] += answer.status != 204
+            return
+        found = {shown.get(colour) for colour in colours(answer.body)}
+        counts["stale"] += found != {release_of[answer.path]}
+
+    seen_after = 0.0
+
+    async def publish() -> None:
+        nonlocal seen_after
+        await asyncio.sleep(seconds / 3)
+        await asyncio.to_thread(tile_cube.release, cube, "second", "v2")
+        published = time.monotonic()
+        while True:
+            new = await asyncio.to_thread(addresses, url, cube.region)
+            if new[0] != old[0]:
+                break
+            await asyncio.sleep(0.05)
+        seen_after = time.monotonic() - published
+        release_of.update(dict.fromkeys(new, "second"))
+        paths.extend(new)
+
+    async def both() -> None:
+        await asyncio.gather(load(port, paths, 8, seconds, note), publish())
+
+    asyncio.run(both())
+    return {**counts, "new release handed out after s": seen_after}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=5, help="of each of the runs, three each way, alternated")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    if NGINX is None or shutil.which("wrk") is None:
+        raise SystemExit("this needs nginx and wrk (Debian: nginx-light, wrk)")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        cube = tile_cube.create_cube(str(folder / "cube.zarr"), tile_cube.region_of(80, 20), "Proxy")
+        tile_cube.constant(cube, "v1", FIRST)
+        tile_cube.constant(cube, "v2", SECOND)
+        tile_cube.release(cube, "first", "v1")
+        port = free_port()
+        server = subprocess.Popen(
+            [sys.executable, ROOT / "floracube.py", "serve", cube.url, "--port", str(port)], stderr=subprocess.DEVNULL,
+            env={**os.environ, "FLORACUBE_FORWARDED": "1"},
+        )  # fmt: skip
+        stack.callback(server.terminate)
+        direct = f"http://127.0.0.1:{port}"
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{direct}/healthz").read()
+                break
+            except OSError:
+                time.sleep(0.1)
+        front = stack.enter_context(proxied(f"127.0.0.1:{port}", folder / "nginx", rate="1000000r/s"))
+        paths = addresses(front, cube.region)
+        for path in paths:  # both caches are warm
+            urllib.request.urlopen(front + path).read()
+        rates: dict[str, list[float]] = {"server alone": [], "behind nginx": []}
+        for _ in range(3):
+            for name, url in (("server alone", direct), ("behind nginx", front)):
+                rates[name].append(rate(url, paths, options.seconds, folder))
+        ended = publish_under_load(front, cube, 3 * options.seconds)
+    alone, behind = (statistics.median(values) for values in rates.values())
+    rows = [["server alone", f"{alone:,.0f}", "1.0"], ["behind nginx", f"{behind:,.0f}", f"{behind / alone:.1f}"]]
+    print(show("repeated tiles, one worker of the server, one of nginx, 16 connections", ["way", "tiles/s", "times"], rows))
+    told = [f"{v:.1f}" if isinstance(v, float) else f"{v:,}" for v in ended.values()]
+    print(show("a release published under load, asked through nginx", list(ended), [told]))
+    if options.json:
+        record = [
+            {"way": "server", "tiles_per_second": alone},
+            {"way": "nginx", "tiles_per_second": behind},
+            {"way": "publish", **ended},
+        ]
+        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return int(ended["stale"] > 0 or ended["failed"] > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
