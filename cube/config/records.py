@@ -134,6 +134,13 @@ class Trait(Strict):
     close: bool = False
 
 
+class SpeciesRanges(Strict):
+    """Range maps: outside of its range a species' probability is 0; species without one are left as they are."""
+
+    geojson: str = Field(description="a FeatureCollection of polygons, one feature or more a species")
+    property: str = Field("species", description="the property of a feature that is the scientific name")
+
+
 class SpeciesConfig(Strict):
     """Which species are modelled and what is known of them."""
 
@@ -141,4 +148,5 @@ class SpeciesConfig(Strict):
     table: SpeciesTable | None = None
     synonyms: SynonymTable | None = None
     traits: tuple[Trait, ...] = ()
+    ranges: SpeciesRanges | None = None
     responses: tuple[str, ...] = Field((), description="species whose response curves `train` draws; none: the commonest")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -75,13 +75,18 @@ def open_coastline(path: str, where: str, state: str = "") -> Coastline:
         raise SourceError(f"{error.filename or path}: there is no such file; check {where}.") from None
     except (ValueError, KeyError, TypeError, struct.error, CRSError) as error:
         raise SourceError(f"{path}: cannot be read as land polygons ({error}); check {where}.") from None
-    to_grid = Transformer.from_crs(crs, grid.EPSG, always_xy=True)
-    longest = LONGEST if crs.is_geographic else MOST
-    polygons = [projected for polygon in rings if (projected := _project(polygon, to_grid, longest))]
+    polygons = project_polygons(rings, crs)
     if not polygons:
         raise SourceError(f"{path}: holds no polygon within Europe; {where} takes areas of land, not lines of the coast.")
     bounds = [[*np.concatenate(p).min(axis=0), *np.concatenate(p).max(axis=0)] for p in polygons]
-    return Coastline(path, tuple(polygons), np.asarray(bounds))
+    return Coastline(path, polygons, np.asarray(bounds))
+
+
+def project_polygons(polygons: Sequence[Sequence[Ring]], crs: CRS) -> tuple[tuple[Ring, ...], ...]:
+    """Polygons in EPSG:3035, long edges cut so that they bend as they should; without rings that lie nowhere on the grid."""
+    to_grid = Transformer.from_crs(crs, grid.EPSG, always_xy=True)
+    longest = LONGEST if crs.is_geographic else MOST
+    return tuple(projected for polygon in polygons if (projected := _project(polygon, to_grid, longest)))
 
 
 def _project(polygon: Sequence[Ring], to_grid: Transformer, longest: float) -> tuple[Ring, ...]:
@@ -107,9 +112,18 @@ def _cut(ring: Ring, longest: float) -> Ring:
 def _geojson(path: str) -> tuple[list[list[Ring]], CRS]:
     with fsspec.open(path, "rb") as file:
         document = json.load(file)
-    # RFC 7946 knows WGS 84 alone; files of before may name another.
+    return polygons_of(document), crs_of(document)
+
+
+def crs_of(document: Mapping[str, Any]) -> CRS:
+    """Coordinates of a GeoJSON document: RFC 7946 knows WGS 84 alone; files of before may name another."""
     named = (document.get("crs") or {}).get("properties", {}).get("name")
-    return [polygon for geometry in _geometries(document) for polygon in _polygons(geometry)], CRS(named or "OGC:CRS84")
+    return CRS(named or "OGC:CRS84")
+
+
+def polygons_of(document: dict[str, Any]) -> list[list[Ring]]:
+    """All polygons of a GeoJSON object, each a list of rings; other geometries are passed over."""
+    return [polygon for geometry in _geometries(document) for polygon in _polygons(geometry)]
 
 
 def _geometries(document: dict[str, Any]) -> Iterator[dict[str, Any]]:

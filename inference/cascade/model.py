@@ -4,6 +4,7 @@
 <model>/species.csv   the species table
 <model>/predict.json  recipe of the predictors, conformal quantiles
 <model>/reference.safetensors   the composition that distinctness is measured against (absent without surveys)
+<model>/ranges.geojson   ranges of species, where the configuration gave some
 <model>/habitats/     Pl@ntBERT in the hub's layout (absent where no plots were given)
 <model>/applicability.*  reference places of the area of applicability
 <model>/explanation/  importance of inputs, response curves; odmap.md and odmap.csv are the protocol
@@ -26,6 +27,8 @@ from cube.storage.ledger import digest
 from inference.calibration.applicability import CARD, TENSORS, Applicability, load_applicability
 from inference.calibration.richness import Richness
 from inference.cascade.habitats import HabitatMapper
+from inference.cascade.ranges import FILE as RANGES
+from inference.cascade.ranges import Ranges, load_ranges
 from inference.cascade.reference import FILE, load_reference
 from inference.cascade.sums import SumPlan, plan_sums
 from inference.data.sampling import Recipe
@@ -46,6 +49,7 @@ class Model:
     plan: SumPlan  # the sums that indicators are made from
     hash: str
     applicability: Applicability | None = None
+    ranges: Ranges | None = None
 
     @property
     def members(self) -> int:
@@ -98,10 +102,11 @@ def load_model(path: str | Path) -> Model:
     habitats = HabitatMapper.load(folder / "habitats", names) if (folder / "habitats").is_dir() else None
     plan = plan_sums(traits, load_reference(folder, len(names)), richness.constants)
     fingerprint = digest((card.weights_sha256, document, habitats.hash if habitats else None, _file_hash(folder)))
-    return Model(ensemble, card, what, traits, quantiles, habitats, plan, fingerprint, load_applicability(folder))
+    area, ranges = load_applicability(folder), load_ranges(folder, names)
+    return Model(ensemble, card, what, traits, quantiles, habitats, plan, fingerprint, area, ranges)
 
 
 def _file_hash(folder: Path) -> str:
-    """Of what else a prediction depends on: the species table, the reference composition and the area of applicability."""
-    names = ("species.csv", FILE, TENSORS, CARD)
+    """Of what else a prediction depends on: species table, reference composition, area of applicability and ranges."""
+    names = ("species.csv", FILE, TENSORS, CARD, RANGES)
     return digest([path.read_bytes() for name in names if (path := folder / name).is_file()])

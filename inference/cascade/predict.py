@@ -207,6 +207,8 @@ def _make_products(this: _Run) -> None:
     about[products.STATEMENT] = str(model.card.training.get("statement", products.PROBABILITY))
     about |= {k: v for k, v in (("license", config.license), ("attribution", config.attribution),
                                 ("note", config.note)) if v}  # fmt: skip
+    if model.ranges is not None:
+        about["floracube_ranges"] = f"probabilities of {len(model.ranges)} species are 0 outside of their range maps"
     area = {**about, "reference_area_m2": config.predict.area_m2}
     names = model.ensemble.species
     if "species" in held:

@@ -6,6 +6,7 @@ grow with the number of species: of a block there are its bytes, of a cell its s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -27,7 +28,12 @@ from inference.network.ensemble import STEPS, Ensemble
 from inference.training.likelihood import cloglog_probability
 
 Floats = NDArray[np.float32]
+Within = Callable[[int], NDArray[np.bool_] | None]  # species: (n,) cells where it may be; None: in all of them
 AT_ONCE: Final = 128 * 2**20  # bytes of one block of species that is filled while others are written
+
+
+def everywhere(species: int) -> None:
+    """No species has a range."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,12 @@ class Way(Protocol):
 
 def predict_species(
     head: Head, cells: Cells, z: Tensor, device: Device, block: int, threads: Executor, clock: Clock,
-    writer: Writer | None = None, path: str = "",
+    writer: Writer | None = None, path: str = "", within: Within = everywhere,
 ) -> None:  # fmt: skip
-    """Meet all species: fills the sums and ranks of `cells`, and writes `occurrence` at `path` where a `writer` is given."""
+    """Meet all species: fills the sums and ranks of `cells`, and writes `occurrence` at `path` where a `writer` is given.
+
+    `within` says where a species may be; elsewhere its probability is 0.
+    """
     way: Way = Compiled(head, cells, z, device, threads, clock) if device.compiled else OnDevice(head, cells, z, device)
     # whole shards, as many at a time as asked for and as fit
     side = cells.side
@@ -79,7 +88,7 @@ def predict_species(
         out = buffers.take() if writer is not None else None
         for first in range(start, stop, SPECIES_PER_SHARD):
             part = slice(first, min(first + SPECIES_PER_SHARD, stop))
-            given, which = _sensitive(head, cells, way, part)
+            given, which = _given(head, cells, way, part, within)
             way.block(part, given, which, None if out is None else out[first - start : part.stop - start])
         if writer is not None and out is not None:
             values = out[: stop - start].reshape(-1, side, side)
@@ -87,16 +96,25 @@ def predict_species(
     way.finish()
 
 
-def _sensitive(head: Head, cells: Cells, way: Way, block: slice) -> tuple[Floats, NDArray[np.int64]]:
-    """Blurred probabilities (k, n) of the sensitive species of a block, and where each species finds its own (-1: nowhere)."""
+def _given(head: Head, cells: Cells, way: Way, block: slice, within: Within) -> tuple[Floats, NDArray[np.int64]]:
+    """Probabilities (k, n) of the species of a block that are sensitive or end within the unit, and where each is (-1: nowhere).
+
+    First cut to the range, then blurred: a range cut after it would show within a square where the species is not.
+    """
     km = head.sensitive_km[block]
+    inside = {i: mask for i in range(len(km)) if (mask := within(block.start + i)) is not None}
     which = np.full(len(km), -1, np.int64)
-    at = np.flatnonzero(km)
+    at = np.union1d(np.flatnonzero(km), np.fromiter(inside, np.int64, len(inside)))
     if not len(at):
         return np.zeros((0, len(cells.index)), np.float32), which
     which[at] = np.arange(len(at))
-    exact = way.probability(block.start + at)
-    return np.stack([blur(p, cells.index, cells.side, int(k)) for p, k in zip(exact, km[at], strict=True)]), which
+    given = way.probability(block.start + at)
+    for p, i in zip(given, at.tolist(), strict=True):
+        if i in inside:
+            p *= inside[i]
+        if km[i]:
+            p[:] = blur(p, cells.index, cells.side, int(km[i]))
+    return given, which
 
 
 class Compiled:

@@ -31,7 +31,7 @@ from inference.cascade.clock import Clock
 from inference.cascade.device import Device
 from inference.cascade.embedding import embed_unit
 from inference.cascade.model import Model, load_model
-from inference.cascade.species import Head, predict_species
+from inference.cascade.species import Head, everywhere, predict_species
 from inference.cascade.writing import Writer
 
 NEEDS_SPECIES: Final = ("species", "composition", "indicators")  # what cannot be made from the composition layer
@@ -184,7 +184,8 @@ def _meet(held: Opened, job: Job, unit: Unit, wanted: NDArray[np.bool_], pool: E
             with clock("spread"):
                 cells.extra["member_spread"] = _spread(model, z, job.area_m2, pool)
         if len(index):
-            predict_species(held.head, cells, z, device, job.block, pool, clock, *where)
+            within = model.ranges.within(unit, index) if model.ranges is not None else everywhere
+            predict_species(held.head, cells, z, device, job.block, pool, clock, where[0], where[1], within)
         return cells
 
     return device.patiently(meet)

@@ -242,12 +242,13 @@ def _assessment(run: Run) -> Mapping[str, Mapping[str, str]]:
 
 def _prediction(run: Run) -> Mapping[str, Mapping[str, str]]:
     config = run.config
+    cut = "; species with a range map are 0 outside of it" if config.species.ranges is not None else ""
     novel = (f"threshold {run.threshold:.3f} of the dissimilarity index of inputs; habitats are masked beyond the area of"
              " applicability" if np.isfinite(run.threshold) else "no threshold: one block of training places")  # fmt: skip
     return {
         "Prediction output": {"Prediction unit": f"{run.trained.statement} in a plot of {config.predict.area_m2:g} m2, year"
                                                  f" {config.predict.year}, of each 50 m cell of land",
-                              "Post-processing": "sensitive species are averaged over 1 or 10 km"},
+                              "Post-processing": f"sensitive species are averaged over 1 or 10 km{cut}"},
         "Uncertainty quantification": {"Algorithmic uncertainty": "spread between members", "Input data uncertainty": "",
                                        "Parameter uncertainty": "spread between members; conformal intervals of indicators",
                                        "Scenario uncertainty": "none", "Novel environments": novel},

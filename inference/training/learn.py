@@ -22,6 +22,7 @@ from inference.calibration.intervals import as_json, conformal_quantiles
 from inference.calibration.richness import Richness, fit_richness
 from inference.cascade.habitats import train_habitats
 from inference.cascade.model import save_settings, save_traits
+from inference.cascade.ranges import read_ranges, save_ranges
 from inference.cascade.reference import Reference, reference_of, save_reference
 from inference.cascade.sums import plan_sums
 from inference.data.blocks import assign_roles, block_index, clear_of, record_roles
@@ -76,6 +77,7 @@ def learn(config: Config, progress: Progress = _nothing) -> dict[str, Any]:
     run = target.with_name(f"{target.name}.run")
     data = load_dataset(config, cube, lambda done, total: progress(done, total, "sampling the cube"),
                         Shelf(run / "samples", options.memory_gb * 1e9))  # fmt: skip
+    ranges = read_ranges(config, data.surveys.species)
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -91,6 +93,7 @@ def learn(config: Config, progress: Progress = _nothing) -> dict[str, Any]:
                       "statement": trained.statement, "reporting_rates": _rates(trained)},
         )  # fmt: skip
         save_traits(partial, trained.ensemble.species, data.traits)
+        save_ranges(partial, ranges)
         if reference is not None:
             save_reference(partial, reference)
         richness = Richness(metrics.get("richness_level", 1.0), metrics.get("richness_exponent", 1.0))

@@ -1,0 +1,145 @@
+"""Range maps of species: outside of its range a species' probability is 0, whatever its place looks like to the network.
+
+They come as one GeoJSON file, are kept in the model folder, and are drawn unit by unit. Off unless a configuration has
+`species.ranges`; a model cannot tell where a plant never got to, and neither can a range map where it grows today.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import fsspec
+import numpy as np
+from numpy.typing import NDArray
+
+from cube.config import Config
+from cube.errors import ConfigError, ModelError
+from cube.grid import CELL, Unit
+
+FILE: Final = "ranges.geojson"
+NAME: Final = "species"  # the property of our own file
+
+Polygon = tuple[NDArray[np.float64], ...]  # rings (points, 2), x and y in EPSG:3035, holes behind the outer one
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Polygons by species (column of the head)."""
+
+    polygons: Mapping[int, tuple[Polygon, ...]]
+
+    def __len__(self) -> int:
+        return len(self.polygons)
+
+    def mask(self, unit: Unit, species: int) -> NDArray[np.bool_]:
+        """(U, U) cells of a unit whose centre lies in the range of a species that has one."""
+        import rasterio.features
+        from affine import Affine
+
+        west, south, east, north = unit.bounds
+        near = []
+        for polygon in self.polygons[species]:
+            (left, low), (right, high) = polygon[0].min(axis=0), polygon[0].max(axis=0)
+            if left < east and right > west and low < north and high > south:
+                near.append({"type": "Polygon", "coordinates": [ring.tolist() for ring in polygon]})
+        if not near:
+            return np.zeros((unit.cells, unit.cells), bool)
+        drawn = rasterio.features.rasterize(
+            near, (unit.cells, unit.cells), transform=Affine(CELL, 0, west, 0, -CELL, north), dtype="uint8"
+        )
+        return np.asarray(drawn > 0)
+
+    def within(self, unit: Unit, index: NDArray[np.int64]) -> Callable[[int], NDArray[np.bool_] | None]:
+        """Of each species: (n,) which of the cells `index` of a unit lie in its range; None where all do, or it has none."""
+
+        def of(species: int) -> NDArray[np.bool_] | None:
+            if species not in self.polygons:
+                return None
+            inside = self.mask(unit, species).ravel()[index]
+            return None if inside.all() else inside
+
+        return of
+
+
+def read_ranges(config: Config, species: Sequence[str]) -> dict[str, Any] | None:
+    """The ranges of some species as the GeoJSON of a model folder; None where the configuration names no file.
+
+    Raises `ConfigError` for a file that is absent, of another kind, or has nothing of these species.
+    """
+    wanted = config.species.ranges
+    if wanted is None:
+        return None
+    path, key = config.source_path(wanted.geojson), wanted.property
+    try:
+        with fsspec.open(path, "rb") as file:
+            document = json.load(file)
+        features = [(feature["properties"] or {}, feature["geometry"]) for feature in document["features"]]
+    except FileNotFoundError:
+        raise ConfigError(f"{config.path}: species.ranges.geojson: there is no file {path}.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: is not a GeoJSON FeatureCollection ({error}); check species.ranges.geojson.") from None
+    if not any(key in properties for properties, _ in features):
+        found = ", ".join(sorted({name for properties, _ in features for name in properties})) or "none"
+        raise ConfigError(
+            f"{path}: no feature has the property '{key}'; set species.ranges.property to the one that is the scientific name"
+            f" (there are: {found})."
+        )
+    known = set(species)
+    kept = [
+        {"type": "Feature", "properties": {NAME: properties[key]}, "geometry": geometry}
+        for properties, geometry in features if properties.get(key) in known and geometry is not None
+    ]  # fmt: skip
+    if not kept:
+        raise ConfigError(f"{path}: has no range of any of the {len(species)} modelled species; check species.ranges.property.")
+    out = {"type": "FeatureCollection", "features": kept} | {k: document[k] for k in ("crs",) if k in document}
+    try:
+        _parsed(out, species)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}; mend it or leave that species out.") from None
+    return out
+
+
+def save_ranges(folder: Path, document: dict[str, Any] | None) -> None:
+    """Write what `read_ranges` gave into a model folder."""
+    if document is not None:
+        (folder / FILE).write_text(json.dumps(document) + "\n", encoding="utf-8")
+
+
+def load_ranges(folder: Path, species: Sequence[str]) -> Ranges | None:
+    """The ranges of a model folder; None where it has none. Raises `ModelError` for a damaged file."""
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        return _parsed(json.loads(path.read_text(encoding="utf-8")), species)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: is damaged ({error}); run `floracube train` again.") from error
+
+
+def _parsed(document: dict[str, Any], species: Sequence[str]) -> Ranges:
+    """Raises `ValueError` for a species whose range has no area on the grid."""
+    from pyproj.exceptions import CRSError
+
+    from cube.sources.coastline import crs_of, polygons_of, project_polygons
+
+    column = {name: i for i, name in enumerate(species)}
+    found: dict[int, tuple[Polygon, ...]] = {}
+    try:
+        crs = crs_of(document)
+    except CRSError as error:
+        raise ValueError(f"its 'crs' is not known ({error})") from None
+    for feature in document["features"]:
+        name = feature["properties"][NAME]
+        try:
+            polygons = project_polygons(polygons_of(feature), crs)
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"the range of '{name}' is not made of polygons ({error})") from None
+        found[column[name]] = found.get(column[name], ()) + polygons
+    for name, i in column.items():
+        if i in found and not found[i]:
+            raise ValueError(f"the range of '{name}' has no area within Europe, so that it would be nowhere")
+    return Ranges(found)
