@@ -136,7 +136,8 @@ def main() -> None:
         beside = predictors_of(Path(folder), "survey", asked.surveys, shape, min(cells, asked.surveys))
         row("corners and weights of places", (asked.records + asked.surveys) * 48 / GB)
         disk = sum(getattr(p, m).nbytes for p in (own, beside) for m in ("satellite", "landsat", "static", "climate")) / GB
-        options = TrainOptions(members=1, epochs=1, least_steps=asked.steps, batch=asked.batch, loaders=asked.loaders)
+        options = TrainOptions(members=1, epochs=1, least_steps=asked.steps, batch=asked.batch, record_batch=asked.batch,
+                               loaders=asked.loaders)  # fmt: skip
         spec = ModelSpec(("satellite", "landsat", "static", "climate", "survey"), asked.species, own.static_names, **shape)
         roles, po_roles = (np.full(n, "train", "<U9") for n in (asked.surveys, asked.records))
         roles[: min(1_000, asked.surveys // 10)] = "stop"  # a batch of them is what they cost in memory

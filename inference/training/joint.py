@@ -105,7 +105,7 @@ class JointObjective:
                  options: TrainOptions) -> None:  # fmt: skip
         """For one member; `places` is the number of surveyed places that train."""
         self._surveys, self._data, self.reporting, self._spec, self._options = surveys, data, reporting, spec, options
-        self._size = min(options.batch, len(data.train))
+        self._size = min(options.record_batch, len(data.train))
         self._background = self._size if options.likelihood in NEEDS_BACKGROUND else 0
         self._order = torch.empty(0, dtype=torch.int64)
         nats = 1.0 / (places * spec.species) if surveys is not None else 1.0 / len(data.train)

@@ -8,7 +8,14 @@ from typing import Literal, get_args
 from cube.errors import ModelError
 
 Likelihood = Literal[
-    "joint", "thinned_poisson", "target_group", "site_softmax", "assume_negative", "full_weighting", "pretrain", "surveys_only",
+    "joint",
+    "thinned_poisson",
+    "target_group",
+    "site_softmax",
+    "assume_negative",
+    "full_weighting",
+    "pretrain",
+    "surveys_only",
     "records_only",
 ]
 Schedule = Literal["one_cycle", "cosine", "plateau"]

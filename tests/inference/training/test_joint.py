@@ -18,7 +18,9 @@ from inference.training.fit import Trained, spec_for, train
 from inference.training.options import TrainOptions
 
 SPECIES, CELLS = 12, 1_500
-QUICK = TrainOptions(members=1, epochs=1, least_steps=160, batch=64, modality_dropout=0.0, threads=1, device="cpu")
+QUICK = TrainOptions(
+    members=1, epochs=1, least_steps=160, batch=64, record_batch=64, modality_dropout=0.0, threads=1, device="cpu"
+)
 NAMES = tuple(f"species {i}" for i in range(SPECIES))
 
 
@@ -97,6 +99,11 @@ def test_records_alone_give_relative_intensities(world: World) -> None:
     same = train(empty, none, options=replace(QUICK, likelihood="joint", least_steps=5), records=world.records,
                  record_predictors=world.places)  # fmt: skip
     assert same.statement == "relative intensity"
+
+
+def test_an_epoch_shows_every_record_once_in_batches_of_their_own_size(world: World) -> None:
+    trained = world.trained("joint", least_steps=0, record_batch=500)
+    assert trained.history[-1]["step"] == len(world.records) // 500
 
 
 def test_the_same_seed_gives_the_same_weights(world: World) -> None:
