@@ -170,7 +170,7 @@ def disturbed(number: int, config: Config, cluster: Cluster, role: str, moment: 
     def done() -> int:
         return len(cube.list_json("ledger/predict/v1"))
 
-    # A share of the units and then a share of a second: a kill falls into the work, not into Python's start.
+    # A share of the units and then of a second: kills fall into the beginning, into units and between them, into overviews.
     while process.poll() is None and done() < int(moment * units):
         time.sleep(0.005)
     time.sleep(rng.uniform(0, 1.0))

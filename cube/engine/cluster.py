@@ -30,11 +30,10 @@ def constructor(config: ClusterConfig) -> Any:
     name = JOBS[config.system] if config.kind == "jobqueue" else CLASS[config.kind]
     try:
         return getattr(importlib.import_module(MODULE[config.kind]), name)
-    except ModuleNotFoundError as error:
+    except ImportError as error:  # absent, or there without a part of its own, such as CUDA's bindings
         library = MODULE[config.kind].split(".")[0].replace("_", "-")
         raise ConfigError(
-            f"cluster.kind is {config.kind}, which needs {library} ('{error.name}' is not installed); run"
-            f" `pip install 'floracube[{EXTRA[config.kind]}]'`."
+            f"cluster.kind is {config.kind}, which needs {library} ({error}); run `pip install 'floracube[{EXTRA[config.kind]}]'`."
         ) from error
 
 
