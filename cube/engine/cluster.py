@@ -33,7 +33,8 @@ def constructor(config: ClusterConfig) -> Any:
     except ImportError as error:  # absent, or there without a part of its own, such as CUDA's bindings
         library = MODULE[config.kind].split(".")[0].replace("_", "-")
         raise ConfigError(
-            f"cluster.kind is {config.kind}, which needs {library} ({error}); run `pip install 'floracube[{EXTRA[config.kind]}]'`."
+            f"cluster.kind is {config.kind}, which needs {library} ({error}); run"
+            f" `pip install 'floracube[{EXTRA[config.kind]}]'`."
         ) from error
 
 
