@@ -141,7 +141,7 @@ def test_the_slurm_script_runs_a_command_on_its_workers(tmp_path: Path) -> None:
     bin_.mkdir()
     here = Path(sys.executable).parent
     client = (
-        "import sys, distributed as d; c = d.Client(sys.argv[2], timeout=30); c.wait_for_workers(1, 60);"
+        "import sys, distributed as d; c = d.Client(sys.argv[2], timeout=120); c.wait_for_workers(1, 120);"
         " print('sum', c.submit(sum, [1, 2, 39]).result(), sys.argv[3:])"
     )
     shims = {
@@ -155,7 +155,7 @@ def test_the_slurm_script_runs_a_command_on_its_workers(tmp_path: Path) -> None:
         (bin_ / name).chmod(0o755)
     (tmp_path / "region.yaml").write_text("title: x\n", encoding="utf-8")
     done = subprocess.run(
-        ["bash", str(DEPLOY / "slurm/run.sbatch"), "predict", "--version", "v7"], capture_output=True, text=True, timeout=120,
+        ["bash", str(DEPLOY / "slurm/run.sbatch"), "predict", "--version", "v7"], capture_output=True, text=True, timeout=400,
         env={**os.environ, "PATH": f"{bin_}:{os.environ['PATH']}", "SLURM_JOB_ID": "1", "CONFIG": str(tmp_path / "region.yaml")},
         check=False,
     )  # fmt: skip
