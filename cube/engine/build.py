@@ -81,6 +81,7 @@ def build(config: Config, progress: Progress | None = None, workers: Workers | N
     cube = create_cube(config.cube_url, region, config.title, about)
     report = Report(config.report_path, config.title, cube.url)
     with store_named(cube.url), lock.held(cube, "inputs") as still_ours, report:
+        cube.sweep("", deep=False)  # of the root's own metadata; below it are other stages, which may be running
         cube.sweep("inputs")
         cube.sweep("ledger/inputs")
         claims.sweep(cube, "inputs")

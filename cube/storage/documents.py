@@ -160,15 +160,15 @@ class Documents:
                 with suppress(ValueError):
                     yield paths[path], json.loads(data)
 
-    def sweep(self, folder: str) -> int:
-        """Remove the temporary files that a kill left below `folder` of a local cube; how many there were.
+    def sweep(self, folder: str, deep: bool = True) -> int:
+        """Remove the temporary files that a kill left below `folder` of a local cube, or only in it; how many there were.
 
         Object stores need none: an object appears whole or not at all.
         """
         here = self._local(folder)
         if here is None:
             return 0
-        orphans = list(here.rglob("*.partial"))
+        orphans = list(here.rglob("*.partial") if deep else here.glob("*.partial"))
         for orphan in orphans:
             orphan.unlink(missing_ok=True)
         return len(orphans)

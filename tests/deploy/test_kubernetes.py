@@ -36,10 +36,14 @@ def rendered(folder: str) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(made.stdout) if document]
 
 
+def _operator() -> Path:
+    package = pytest.importorskip("dask_kubernetes")
+    return Path(package.__file__).parent / "operator/customresources"
+
+
 def dask_schema(kind: str) -> dict[str, Any]:
     """The operator's own definition of a resource, as its package ships it."""
-    package = pytest.importorskip("dask_kubernetes")
-    definition = Path(package.__file__).parent / f"operator/customresources/{kind.lower()}.yaml"
+    definition = _operator() / f"{kind.lower()}.yaml"
     schema = yaml.safe_load(definition.read_text(encoding="utf-8"))["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return dict(_json_schema(schema))
 
@@ -52,8 +56,12 @@ def _json_schema(schema: Any) -> Any:
         return schema
     if schema.get("x-kubernetes-int-or-string"):
         return {"type": ["integer", "string"]}
-    if "$ref" in schema:  # a pod or a service of Kubernetes itself, which is looked at as such
-        return {"type": "object"}
+    if "$ref" in schema:
+        file, _, name = schema["$ref"].partition("#/definitions/")
+        if not file.endswith("customresources/templates.yaml"):
+            return {"type": "object"}  # a pod or a service of Kubernetes itself, which is looked at as such
+        templates = yaml.safe_load((_operator() / "templates.yaml").read_text(encoding="utf-8"))
+        return _json_schema(templates["definitions"][name])
     out = {k: _json_schema(v) for k, v in schema.items()}
     if isinstance(out.get("properties"), dict) and not schema.get("x-kubernetes-preserve-unknown-fields"):
         out.setdefault("additionalProperties", False)

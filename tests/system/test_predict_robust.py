@@ -155,6 +155,7 @@ def test_a_full_disk_ends_the_run_with_one_sentence_and_room_lets_it_go_on(
         room = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
         (disk / "others").write_bytes(bytes(room - 2**17))  # one unit takes more than what is left
     else:
+
         def full(*_: Any) -> None:
             raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
 
