@@ -33,6 +33,7 @@ from inference.evaluation.baselines.forest import DownSampledForest
 from inference.evaluation.baselines.frequency import Frequency
 from inference.evaluation.baselines.maxent import Maxent
 from inference.evaluation.baselines.scores import record_scores
+from inference.evaluation.kept import remembered
 from inference.evaluation.metrics import species_auc
 
 Scores = NDArray[np.float32]
@@ -76,21 +77,6 @@ METHODS: dict[str, Callable[[Group, int], Scores]] = {
     "gradient_boosting": _boosting,
     "frequency": _frequency,
 }
-SEEDED = ("floracube", "random_forest")
-
-
-def kept(folder: Path | None, name: str, compute: Callable[[], Scores]) -> Scores:
-    """What `compute` gave before under `name`, or gives now; written whole or not at all."""
-    if folder is None:
-        return compute()
-    path = folder / f"{name}.npy"
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            np.save(file, compute())
-        partial.replace(path)
-    return np.load(path, allow_pickle=False)
 
 
 def region_auc(
@@ -104,7 +90,7 @@ def region_auc(
             continue
         data = hashlib.sha256(group.records.tobytes() + group.background.tobytes() + group.test.tobytes()).hexdigest()[:8]
         name = f"{group.region}-{group.name}-{background}-{method}-{seed}-{data}"
-        score = kept(keep, name, lambda group=group: METHODS[method](group, seed))
+        score = remembered(keep, name, lambda group=group: METHODS[method](group, seed))
         parts.append(species_auc(score, group.presence, fewest=1))
     return np.concatenate(parts)
 

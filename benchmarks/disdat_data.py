@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from cube.errors import ConfigError, TableError
 
-REGIONS: Final = ("AWT", "CAN", "NSW", "NZ", "SA", "SWI")
 BACKGROUNDS: Final = ("random", "tgb")
 CATEGORICAL: Final = ("age", "calc", "ontveg", "toxicats", "vegsys")  # of all regions, as disdat's vignette lists them
 SITE: Final = ("group", "siteid", "spid", "x", "y", "occ")  # columns that are no predictor

@@ -1,7 +1,7 @@
 """GeoPlant's published protocol: train on its surveys, score its tests, our row under the published table.
 
     python benchmarks/geoplant.py --data /data/geoplant --out geoplant-out              # the real download
-    python benchmarks/geoplant.py --data DIR/glc24 --out out --baselines frequency,boosting,forest
+    python benchmarks/geoplant.py --data DIR/glc24 --out out --baselines frequency,gradient_boosting
     python benchmarks/geoplant.py --data DIR --split blocks --block-km 50               # another split than the published
     python benchmarks/geoplant.py --data DIR --limit 2000 --modalities landsat,climate  # a part of it
 
@@ -30,7 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--scratch", type=Path, help="folder of sampled predictors; default: OUT/scratch")
     parser.add_argument("--split", choices=("published", "blocks", "random"), default="published")
     parser.add_argument("--block-km", type=float, default=50.0)
-    parser.add_argument("--baselines", default="frequency", help="of frequency, boosting, forest; empty: none")
+    parser.add_argument("--baselines", default="frequency", help="of frequency, random_forest, gradient_boosting; empty: none")
     parser.add_argument("--modalities", help="of satellite, landsat, climate, static, coarse; default: all that are there")
     parser.add_argument("--cells", type=int, default=9, help="side of what the network sees of an image, in 50 m cells")
     parser.add_argument("--min-records", type=int, default=1, help="presences in training that make a species a column")

@@ -157,7 +157,9 @@ def _units(this: _Run, crew: Workers, report: Report, move: Callable[[str], None
     cube, clipped = this.cube, 0
     cube.sweep(f"ledger/{this.stage}")
     claims.sweep(cube, this.stage)
+    cube.sweep("products", deep=False)  # of the metadata above versions; other versions may be in the making
     for product, version in this.products.items():
+        cube.sweep(f"products/{product}", deep=False)
         cube.sweep(f"products/{product}/{version}")
     marks = patiently(partial(_marks, this, report), RETRIES)
     todo = [unit for unit in this.units if unit.name not in marks]

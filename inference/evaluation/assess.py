@@ -18,14 +18,14 @@ from cube.grid import CELL
 from cube.inputs import INPUTS
 from cube.storage.store import CubeStore, open_cube
 from inference.cascade.model import Model, load_model
-from inference.data.blocks import SHARES, assign_roles, block_index, roles_at
+from inference.data.blocks import SHARES, assign_roles, roles_at
 from inference.data.dataset import Dataset, load_dataset, split_network_options
 from inference.data.samples import Predictors, Surveys
 from inference.data.sampling import sample
 from inference.evaluation.baselines import forest_probability, table_of
-from inference.evaluation.baselines.frequency import Frequency
+from inference.evaluation.baselines.named import NAMES, named, table_for
 from inference.evaluation.baselines.scores import survey_scores
-from inference.evaluation.benchmark import REGION_KM, probabilities
+from inference.evaluation.benchmark import probabilities
 from inference.evaluation.folds import EvaluateOptions, evaluate
 from inference.evaluation.metrics import species_auc, species_correlation
 from inference.evaluation.protocol import Forecast, Observed, Report, judge, presence_only_table
@@ -109,6 +109,11 @@ def _folds(config: Config, data: Dataset, progress: Progress) -> list[tuple[str,
         train=options_of(config),
     )  # fmt: skip
     options = replace(usual, **own)
+    for name in options.baselines:
+        if name not in NAMES:
+            raise ConfigError(
+                f"{config.path}: evaluate.options.baselines: '{name}' is no baseline; there are {', '.join(NAMES)}."
+            )
     steps = 0
 
     def report(text: str) -> None:
@@ -209,9 +214,8 @@ def _held_out(data: Dataset, model: Model, roles: NDArray[np.str_], forest: NDAr
     truth = Observed(surveys.presence[test], surveys.presence[learned].sum(0), int(learned.sum()), None, surveys.presence[held])
     at = np.flatnonzero(test), np.flatnonzero(held)
     ours = Forecast(*(probabilities(model.ensemble, data.predictors, surveys, rows) for rows in at))
-    square = block_index(surveys, REGION_KM)
-    region = np.unique(square, axis=0, return_inverse=True)[1].reshape(-1, 1).astype(np.float32)
-    often = [survey_scores(Frequency(), region, surveys.presence, learned, asked) for asked in (test, held)]
+    region = table_for("frequency", data.predictors, surveys)
+    often = [survey_scores(named("frequency"), region, surveys.presence, learned, asked) for asked in (test, held)]
     forecasts = {"floracube": ours, f"random_forest (leaf {LEAF})": Forecast(forest), "frequency": Forecast(*often)}
     return judge(forecasts, truth, f"{int(test.sum())} surveys of held-out blocks")
 

@@ -14,14 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cube.errors import TableError
-from inference.data.blocks import block_index
 from inference.data.samples import Predictors, Surveys
-from inference.evaluation.baselines import table_of
-from inference.evaluation.baselines.boosting import Boosting
-from inference.evaluation.baselines.forest import Forest
-from inference.evaluation.baselines.frequency import Frequency
-from inference.evaluation.baselines.scores import Fit, survey_scores
+from inference.evaluation.baselines.named import named, table_for
+from inference.evaluation.baselines.scores import survey_scores
 from inference.evaluation.geoplant import Benchmark, labelled_tests
 from inference.evaluation.protocol import Forecast, Observed, Report, judge
 from inference.evaluation.splits import Scheme, split_roles
@@ -36,12 +31,10 @@ from inference.training.options import TrainOptions
 Floats = NDArray[np.float32]
 Tell = Callable[[str], None]
 
-REGION_KM: Final = 100.0  # squares by which the frequency baseline counts
 ENOUGH_SURVEYS: Final = 1000  # test surveys below which no figure is worth comparing
 ENOUGH_SPECIES: Final = 100
 PUBLISHED_TEST: Final = 4716  # surveys in the published test
 SLICE: Final = 4096  # surveys predicted at a time
-FITS: Final[Mapping[str, Fit]] = {"frequency": Frequency(), "forest": Forest(5), "boosting": Boosting()}
 
 # Percent on the published PA test: Picek et al. 2024, tables 3 to 5, and https://plantnet.github.io/GeoPlant/baselines.
 PUBLISHED: Final[tuple[Record, ...]] = (
@@ -61,7 +54,7 @@ PUBLISHED: Final[tuple[Record, ...]] = (
 
 @dataclass(frozen=True)
 class Plan:
-    """How to run the benchmark. `shape`: fields of ModelSpec; `baselines`: names of `FITS` fitted in the same run."""
+    """How to run the benchmark. `shape`: fields of ModelSpec; `baselines`: baselines.named.NAMES fitted in the same run."""
 
     scheme: Scheme = "published"
     block_km: float = 50.0
@@ -160,16 +153,10 @@ def _too_few(name: str, surveys: int, report: Report) -> list[str]:
 
 def _baseline(name: str, bench: Benchmark, learned: NDArray[np.bool_], asked: NDArray[np.int64], plan: Plan) -> Floats:
     """(asked, S) probabilities of one baseline, learned from the surveys that the network learned from."""
-    if name not in FITS:
-        raise TableError(f"'{name}' is no baseline; there are {', '.join(FITS)}.")
-    if name == "frequency":
-        _, square = np.unique(block_index(bench.surveys, REGION_KM), axis=0, return_inverse=True)
-        table = square.reshape(-1, 1).astype(np.float32)
-    else:
-        table = table_of(bench.predictors, bench.surveys)
+    fit, table = named(name), table_for(name, bench.predictors, bench.surveys)
     rows = np.r_[np.flatnonzero(learned), asked]
     train = np.arange(len(rows)) < learned.sum()
-    return survey_scores(FITS[name], table[rows], bench.surveys.presence[rows], train, ~train, plan.threads, plan.seed)
+    return survey_scores(fit, table[rows], bench.surveys.presence[rows], train, ~train, plan.threads, plan.seed)
 
 
 def probabilities(

@@ -16,6 +16,7 @@ from cube.errors import ModelError
 from inference.data.blocks import assign_folds, assign_roles, clear_of
 from inference.data.samples import Predictors, Surveys
 from inference.evaluation.baselines import LEAVES, forest_probability, table_of
+from inference.evaluation.kept import remembered
 from inference.evaluation.metrics import species_auc, weighted_auc
 from inference.evaluation.peers import compared_sets, peer_scores
 from inference.network.batches import predict_surveys
@@ -214,16 +215,18 @@ def evaluate(
     presence = surveys.presence[:, common]
     few = surveys.select_species(common)
     folds, scores = [], dict[str, list[Scores]]()
-    key, peers = _fingerprint(predictors, surveys, options), _fingerprint(predictors, surveys, _of_forest(options))
+    key = _fingerprint(predictors, surveys, repr(replace(options, draws=(), threads=1, bootstraps=0)))
+    # Peers depend on less: a network trained otherwise is compared with the forests that are there.
+    peers = _fingerprint(predictors, surveys, f"{options.folds} {options.block_km} {options.fewest_records} {options.trees}")
     block = np.zeros(len(surveys), np.int64)
     for draw in options.draws:
         fold, block = assign_folds(surveys, options.block_km, options.folds, draw)
         folds.append(fold)
         told = _prefix(report, f"draw {draw}: ")
-        ours = _remembered(cache, f"{key}-{draw}-floracube", partial(network_scores, predictors, surveys, fold, options, told))
+        ours = remembered(cache, f"{key}-{draw}-floracube", partial(network_scores, predictors, surveys, fold, options, told))
         scores.setdefault("floracube", []).append(ours[:, common])
         for leaf in LEAVES if options.forest else ():
-            theirs = _remembered(
+            theirs = remembered(
                 cache, f"{peers}-{draw}-forest{leaf}", partial(forest_scores, predictors, few, fold, leaf, options, told)
             )
             scores.setdefault(f"random_forest (leaf {leaf})", []).append(theirs)
@@ -231,48 +234,25 @@ def evaluate(
     if options.coordinates:
         more = _with_coordinates(predictors, surveys)
         told = _prefix(report, "with coordinates: ")
-        known = _remembered(cache, f"{key}-coordinates", partial(network_scores, more, surveys, folds[0], options, told))
+        known = remembered(cache, f"{key}-coordinates", partial(network_scores, more, surveys, folds[0], options, told))
         scores["floracube_coordinates"] = [known[:, common]]
 
     def peer(name: str) -> Scores:
         compute = partial(peer_scores, name, predictors, few, folds[0], LEAVES[0], options.trees, options.threads, report)
-        return _remembered(cache, f"{peers}-{options.draws[0]}-{name}", compute)
+        return remembered(cache, f"{peers}-{options.draws[0]}-{name}", compute)
 
     first = {method: drawn[0] for method, drawn in scores.items() if method != "floracube_coordinates"}
     sets = compared_sets(first, presence, folds[0], options.baselines, peer) if options.baselines else []
     return replace(_tabulate(scores, presence, folds, block, options), sets=sets)
 
 
-def _of_forest(options: EvaluateOptions) -> EvaluateOptions:
-    """The options that a forest depends on: ours can be trained otherwise without fitting its peers again."""
-    return EvaluateOptions(
-        folds=options.folds, block_km=options.block_km, fewest_records=options.fewest_records, trees=options.trees
-    )
-
-
-def _fingerprint(predictors: Predictors, surveys: Surveys, options: EvaluateOptions) -> str:
-    """Hash of all that the scores of a draw depend on."""
-    parts = hashlib.sha256(repr(replace(options, draws=(), threads=1, bootstraps=0)).encode())
-    for values in (surveys.presence, surveys.x, surveys.y, predictors.coarse, predictors.static, predictors.corner):
-        if values is not None:
-            parts.update(np.ascontiguousarray(values).tobytes())
+def _fingerprint(predictors: Predictors, surveys: Surveys, said: str) -> str:
+    """Hash of all that scores depend on: what was `said` of the fit, and every value that it reads."""
+    parts = hashlib.sha256(said.encode())
+    read = (*vars(surveys).values(), *vars(predictors).values())
+    for values in read:
+        parts.update(np.ascontiguousarray(values).tobytes() if isinstance(values, np.ndarray) else repr(values).encode())
     return parts.hexdigest()[:12]
-
-
-def _remembered(cache: Path | None, name: str, compute: Callable[[], Scores]) -> Scores:
-    """What `compute` gave before under `name`, or gives now; written whole or not at all."""
-    if cache is None:
-        return compute()
-    path = cache / f"{name}.npy"
-    if path.is_file():
-        return np.asarray(np.load(path, allow_pickle=False), np.float32)
-    values = compute()
-    cache.mkdir(parents=True, exist_ok=True)
-    partial_path = path.with_suffix(".partial")
-    with partial_path.open("wb") as file:
-        np.save(file, values)
-    partial_path.replace(path)
-    return values
 
 
 def _prefix(report: Report, prefix: str) -> Report:

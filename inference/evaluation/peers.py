@@ -6,24 +6,17 @@ Ranking within species (AUC, gains, intervals) is `folds.py`; one split with cal
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cube.errors import ModelError
-from inference.data.blocks import block_index
 from inference.data.samples import Predictors, Surveys
-from inference.evaluation.baselines.boosting import Boosting
-from inference.evaluation.baselines.forest import Forest
-from inference.evaluation.baselines.frequency import Frequency
-from inference.evaluation.baselines.scores import Fit, survey_scores
-from inference.evaluation.baselines.table import table_of
+from inference.evaluation.baselines.named import named, table_for
+from inference.evaluation.baselines.scores import survey_scores
 from inference.evaluation.species_sets import TOP, best_size, top_scores
 
 Scores = NDArray[np.float32]
-BASELINES: Final = ("random_forest", "gradient_boosting", "frequency")
-REGION_KM: Final = 100.0  # side of the squares whose frequencies are taken
 
 
 def peer_scores(
@@ -39,25 +32,13 @@ def peer_scores(
     """(n, S) probabilities of every survey by the baseline `name` learned without the survey's fold (n,).
 
     Same inputs as the network: its predictors as a table, log area, year. `leaf` and `trees` are the forest's.
-    Raises: ModelError for a name that is not in BASELINES.
+    Raises: ModelError for a name that is no baseline.
     """
-    fits: dict[str, Fit] = {
-        "random_forest": Forest(leaf, trees),
-        "gradient_boosting": Boosting(),
-        "frequency": Frequency(),
-    }
-    if name not in fits:
-        raise ModelError(f"evaluate.options.baselines: '{name}' is no baseline; there are {', '.join(BASELINES)}.")
-    table: NDArray[np.floating]
-    if name == "frequency":
-        _, square = np.unique(block_index(surveys, REGION_KM), axis=0, return_inverse=True)
-        table = square.reshape(-1, 1).astype(np.float64)
-    else:
-        table = table_of(predictors, surveys)
+    fit, table = named(name, leaf, trees), table_for(name, predictors, surveys)
     score = np.full(surveys.presence.shape, np.nan, np.float32)
     for k in np.unique(fold):
         held = fold == k
-        score[held] = survey_scores(fits[name], table, surveys.presence, ~held, held, threads)
+        score[held] = survey_scores(fit, table, surveys.presence, ~held, held, threads)
         report(f"{name}, fold {k + 1}")
     return score
 

@@ -77,8 +77,9 @@ class Assembly:
         rows = np.sort(rng.permutation(rows)[:NORMALISED_BY])
         seen = records.covariates(records.train, 0).numpy()
         if surveys is not None and self.learns_from_surveys:
-            seen = np.concatenate([seen[: len(seen) or 1], np.repeat(surveys.covariates[surveys.train],
-                                   max(1, len(seen) // len(surveys.train)), 0)])  # fmt: skip
+            # as many of surveys as of records: both kinds of places are read with these constants
+            shares = max(1, len(seen) // len(surveys.train))
+            seen = np.concatenate([seen, np.repeat(surveys.covariates[surveys.train], shares, 0)])
         covariates = np.zeros((len(records.predictors), 2), np.float32)
         covariates[rows] = seen[rng.integers(0, len(seen), len(rows))]
         set_normalisation(net, records.predictors, rows, covariates)

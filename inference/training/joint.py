@@ -19,7 +19,7 @@ from inference.data.samples import Predictors
 from inference.network.batches import gather
 from inference.network.deep_sdm import DeepSDM, ModelSpec
 from inference.training import likelihood as nll
-from inference.training.objective import Batch, Draw, Roles, SurveyObjective, coarse_noise, turned
+from inference.training.objective import Batch, Draw, Roles, SurveyObjective, augmented, randomness, with_noise
 from inference.training.options import TrainOptions
 from inference.training.reporting import Reporting
 
@@ -131,25 +131,14 @@ class JointObjective:
         if self._background:
             at = torch.randint(len(data.records.background), (self._background,), generator=generator)
             background = data.records.background[at.numpy()]
-        count = self._size + len(background)
-        turn, noise = 0, None
-        if "satellite" in spec.modalities and data.predictors.satellite is not None:
-            turn = int(torch.randint(8, (1,), generator=generator))
-        if "coarse" in spec.modalities and data.predictors.coarse is not None and self._options.coarse_noise > 0:
-            noise = torch.randn(count, 1, data.predictors.coarse.shape[1], generator=generator)
-        keep = torch.rand(count, len(spec.modalities), generator=generator) >= self._options.modality_dropout
+        chance = randomness(self._size + len(background), data.predictors, spec, self._options, generator)
         rows = data.train[np.sort(picked.numpy())]
-        return RecordDraw(rows, turn, noise, keep | ~keep.any(1, keepdim=True), background, surveys)
+        return RecordDraw(rows, *chance, background, surveys)
 
     def load(self, draw: Draw) -> Batch:
         """Predictors and species of a draw of records, and of its surveys."""
         assert isinstance(draw, RecordDraw)
-        batch = self._gather(draw.rows, draw.background)
-        if "satellite" in batch:
-            batch["satellite"] = turned(batch["satellite"], draw.turn)
-        if draw.noise is not None:
-            batch["noise"] = draw.noise
-        batch["keep"] = draw.keep
+        batch = augmented(self._gather(draw.rows, draw.background), draw)
         side = {SIDE + name: values for name, values in batch.items()}
         if self._surveys is None or draw.surveys is None:
             return side
@@ -177,8 +166,7 @@ class JointObjective:
 
     def _record_loss(self, net: DeepSDM, batch: Batch) -> Tensor:
         """Mean over records of the negative log likelihood asked for."""
-        if "noise" in batch:
-            batch = batch | {"coarse": batch["coarse"] + coarse_noise(net, batch["noise"], self._options.coarse_noise)}
+        batch = with_noise(net, batch, self._options.coarse_noise)
         count = len(batch["species"])
         eta = net(batch, batch.get("keep")).float() + self.reporting.gamma
         at, away, species = eta[:count], eta[count:], batch["species"]

@@ -117,23 +117,11 @@ class SurveyObjective:
             self._order = torch.randperm(len(data.train), generator=generator)
         picked, self._order = self._order[: self._size], self._order[self._size :]
         rows = data.train[np.sort(picked.numpy())]
-        turn = 0
-        if "satellite" in spec.modalities and data.predictors.satellite is not None:
-            turn = int(torch.randint(8, (1,), generator=generator))
-        noise = None
-        if "coarse" in spec.modalities and data.predictors.coarse is not None and self._options.coarse_noise > 0:
-            noise = torch.randn(len(rows), 1, data.predictors.coarse.shape[1], generator=generator)
-        keep = torch.rand(len(rows), len(spec.modalities), generator=generator) >= self._options.modality_dropout
-        return Draw(rows, turn, noise, keep | ~keep.any(1, keepdim=True))
+        return Draw(rows, *randomness(len(rows), data.predictors, spec, self._options, generator))
 
     def load(self, draw: Draw) -> Batch:
         """Predictors, truth and weights of a draw."""
-        batch = self._gather(draw.rows)
-        if "satellite" in batch:
-            batch["satellite"] = turned(batch["satellite"], draw.turn)
-        if draw.noise is not None:
-            batch["noise"] = draw.noise
-        return batch | {"keep": draw.keep}
+        return augmented(self._gather(draw.rows), draw)
 
     def _gather(self, rows: NDArray[np.int64]) -> Batch:
         data = self._data
@@ -145,8 +133,7 @@ class SurveyObjective:
 
     def loss(self, net: DeepSDM, batch: Batch) -> Tensor:
         """Mean over species, weighted mean over surveys; batches without `noise` and `keep` are taken as they are."""
-        if "noise" in batch:
-            batch = batch | {"coarse": batch["coarse"] + coarse_noise(net, batch["noise"], self._options.coarse_noise)}
+        batch = with_noise(net, batch, self._options.coarse_noise)
         f = net(batch, batch.get("keep")).float()
         eta = f + net.beta * batch["log_ratio"][:, None]
         per_survey = survey_loss(eta, batch["presence"].to(f.dtype)).mean(1)
@@ -180,6 +167,35 @@ class SurveyObjective:
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on within the epoch of `state`."""
         self._order = state["order"]
+
+
+def randomness(
+    count: int, predictors: Predictors, spec: ModelSpec, options: TrainOptions, generator: torch.Generator
+) -> tuple[int, Tensor | None, Tensor]:
+    """(turn, noise, keep) of a draw of `count` places, see `Draw`; a place never loses all of its modalities."""
+    turn, noise = 0, None
+    if "satellite" in spec.modalities and predictors.satellite is not None:
+        turn = int(torch.randint(8, (1,), generator=generator))
+    if "coarse" in spec.modalities and predictors.coarse is not None and options.coarse_noise > 0:
+        noise = torch.randn(count, 1, predictors.coarse.shape[1], generator=generator)
+    keep = torch.rand(count, len(spec.modalities), generator=generator) >= options.modality_dropout
+    return turn, noise, keep | ~keep.any(1, keepdim=True)
+
+
+def augmented(batch: Batch, draw: Draw) -> Batch:
+    """A batch with its patches turned, and the noise and the kept modalities of its draw beside it."""
+    if "satellite" in batch:
+        batch["satellite"] = turned(batch["satellite"], draw.turn)
+    if draw.noise is not None:
+        batch["noise"] = draw.noise
+    return batch | {"keep": draw.keep}
+
+
+def with_noise(net: DeepSDM, batch: Batch, strength: float) -> Batch:
+    """A batch whose coarse columns bear the noise of its draw; one without is taken as it is."""
+    if "noise" not in batch:
+        return batch
+    return batch | {"coarse": batch["coarse"] + coarse_noise(net, batch["noise"], strength)}
 
 
 def turned(image: Tensor, turn: int) -> Tensor:

@@ -25,7 +25,7 @@ from inference.network.normalisation import set_normalisation
 from inference.training.hardware import device_of
 from inference.training.likelihood import site_softmax_loss
 from inference.training.loop import fit_member
-from inference.training.objective import Batch, Draw, coarse_noise, turned
+from inference.training.objective import Batch, Draw, augmented, randomness, with_noise
 from inference.training.options import TrainOptions
 
 SITES_PER_RECORD = 2  # sites drawn beside every record of a batch
@@ -69,29 +69,18 @@ class SiteSoftmaxObjective:
         picked = torch.searchsorted(self._weight, at, right=True).clamp(max=len(self._records) - 1)
         sites = torch.randint(len(self._records.background), (self._sites,), generator=generator)
         rows = torch.cat([picked, sites]).numpy()
-        modalities, coarse = self._spec.modalities, self._predictors.coarse
-        turn = int(torch.randint(8, (1,), generator=generator)) if "satellite" in modalities else 0
-        noise = None
-        if "coarse" in modalities and coarse is not None and self._options.coarse_noise > 0:
-            noise = torch.randn(len(rows), 1, coarse.shape[1], generator=generator)
-        keep = torch.rand(len(rows), len(modalities), generator=generator) >= self._options.modality_dropout
-        return Draw(rows, turn, noise, keep | ~keep.any(1, keepdim=True))
+        return Draw(rows, *randomness(len(rows), self._predictors, self._spec, self._options, generator))
 
     def load(self, draw: Draw) -> Batch:
         """Predictors of both, and whose the records are."""
         numbers, sites = draw.rows[: self._size], draw.rows[self._size :]
         places = np.concatenate([self._records.row[numbers], self._records.background[sites]])
-        batch = gather(self._predictors, places, self._spec.modalities)
-        if "satellite" in batch:
-            batch["satellite"] = turned(batch["satellite"], draw.turn)
-        if draw.noise is not None:
-            batch["noise"] = draw.noise
-        return batch | {"keep": draw.keep, "species": torch.from_numpy(self._records.species[numbers].astype(np.int64))}
+        batch = augmented(gather(self._predictors, places, self._spec.modalities), draw)
+        return batch | {"species": torch.from_numpy(self._records.species[numbers].astype(np.int64))}
 
     def loss(self, net: DeepSDM, batch: Batch) -> Tensor:
         """Mean over the records of a batch."""
-        if "noise" in batch:
-            batch = batch | {"coarse": batch["coarse"] + coarse_noise(net, batch["noise"], self._options.coarse_noise)}
+        batch = with_noise(net, batch, self._options.coarse_noise)
         f = net(batch, batch.get("keep")).float()
         records = len(batch["species"])
         return site_softmax_loss(f[:records], batch["species"], f[records:]).mean()

@@ -114,11 +114,14 @@ def test_commands_in_deploy_parse() -> None:
     for command in commands | {"serve"}:
         shown = CliRunner().invoke(floracube.app, [command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
         flags[command] = set(re.findall(r"--[a-z][a-z-]+", re.sub(r"\x1b\[[0-9;]*m", "", shown)))
+    seen = set()
     for line in _all_texts().splitlines():
         shown = r"(?:floracube|args: \[floracube,) ?,? ?(build|predict|serve|train|gc|publish)\b([^`|\]]*)"
         for command, rest in re.findall(shown, line):
             for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", rest.split("#")[0]):
                 assert flag in flags[command], f"floracube {command} has no {flag}: {line.strip()}"
+                seen.add((command, flag))
+    assert {("build", "--scheduler"), ("predict", "--scheduler"), ("build", "--plan"), ("gc", "--dry-run")} <= seen
 
 
 def test_reference_configurations_load(tmp_path: Path) -> None:

@@ -88,8 +88,9 @@ def test_compressed_and_plain_answers_are_told_apart(front: httpx.Client) -> Non
     address = "/layers?v=" + tile_address(front).partition("?v=")[2]
     packed = [front.get(address, headers={"Accept-Encoding": "gzip"}) for _ in range(2)]
     plain = [front.get(address, headers={"Accept-Encoding": "identity"}) for _ in range(2)]
-    assert packed[0].json() == plain[0].json() == plain[1].json() == packed[1].json()
-    assert "content-encoding" not in plain[1].headers
+    assert [answer.headers["x-cache"] for answer in packed + plain] == ["MISS", "HIT", "MISS", "HIT"]
+    assert [answer.headers.get("content-encoding") for answer in packed + plain] == ["gzip", "gzip", None, None]
+    assert packed[1].json() == plain[1].json()
 
 
 def test_a_published_release_is_seen_at_once_under_its_own_address(front: httpx.Client, behind: str, cube: CubeStore) -> None:
@@ -101,8 +102,6 @@ def test_a_published_release_is_seen_at_once_under_its_own_address(front: httpx.
         releases.publish(cube, "second")
         for _ in range(100):
             new = tile_address(front)
-            # The list of addresses is never one that the server itself would no longer give.
-            assert new == tile_address(httpx.Client(base_url=str(front.base_url))) or new == old
             if new != old:
                 break
             time.sleep(0.1)

@@ -110,11 +110,15 @@ def test_a_run_on_several_hosts_survives_a_cut_cable_and_gives_the_values_of_one
     assert build.wait(400) == 0, told.read_text()
 
     predict = start("predict")
-    time.sleep(4)
+    said = tmp_path / "logs/predict.log"
+    while predict.poll() is None and "predict: 0/" not in said.read_text():  # units are on their way to the workers
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert predict.poll() is None, said.read_text()
     network["two"].cut(network["store"])
     time.sleep(5)
     network["two"].mend(network["store"])
-    assert predict.wait(400) == 0, (tmp_path / "logs/predict.log").read_text()
+    assert predict.wait(400) == 0, said.read_text()
 
     one_host = subprocess.run(
         [sys.executable, "-c", CHECKSUMS, str(predicted)], capture_output=True, text=True, check=True, cwd=ROOT

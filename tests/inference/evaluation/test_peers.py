@@ -7,7 +7,8 @@ import pytest
 
 from cube.errors import ModelError
 from inference.data.samples import Predictors, Surveys
-from inference.evaluation.peers import BASELINES, filled_by, peer_scores, set_rows
+from inference.evaluation.baselines.named import NAMES
+from inference.evaluation.peers import filled_by, peer_scores, set_rows
 
 RNG = np.random.default_rng(0)
 N = 240
@@ -20,7 +21,7 @@ SURVEYS = Surveys(
 FOLD = np.arange(N) % 3
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_fold_is_scored_without_its_own_surveys(name: str):
     score = peer_scores(name, PREDICTORS, SURVEYS, FOLD, trees=20)
     presence = SURVEYS.presence.copy()
