@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from benchmarks.ports import free_port
 from cube.grid import CELL, Region
 from cube.layers import occurrence
 from cube.storage.store import CubeStore, create_cube, open_cube
@@ -110,9 +110,7 @@ def _row_name(path: str) -> str:
 @contextmanager
 def s3_on_loopback() -> Iterator[str]:
     """The URL of an empty bucket of moto's server, which runs as a process of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     endpoint = f"http://127.0.0.1:{port}"

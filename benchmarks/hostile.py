@@ -16,7 +16,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,6 +31,7 @@ from typing import Any
 from urllib.parse import quote
 
 from benchmarks.hostile_list import listed
+from benchmarks.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 GROWTH_MB = 64  # of the server's memory, more than what moves around by itself
@@ -146,9 +146,7 @@ class Running:
 @contextmanager
 def served(cube: str, folder: Path) -> Iterator[Running]:
     """A server on `cube` with a small cache."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     seen = folder / "seen.txt"
     seen.touch()
     environment = {**os.environ, "FLORACUBE_CUBES": cube, "FLORACUBE_CACHE_MB": "16", SEEN: str(seen), "PYTHONWARNINGS": "ignore"}

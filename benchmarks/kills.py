@@ -18,7 +18,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -33,6 +32,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.ports import free_port  # noqa: E402
 from cube.config import Config, load_config  # noqa: E402
 from cube.storage import releases  # noqa: E402
 from cube.storage.ledger import checksum  # noqa: E402
@@ -146,12 +146,6 @@ class Reader(threading.Thread):
             self.looks += 1
         except Exception as error:
             self.torn.append(f"{type(error).__name__}: {error}")
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def command(config: Config, cluster: Cluster) -> subprocess.Popen[bytes]:

@@ -27,6 +27,7 @@ from typing import Any
 import tile_cube
 import tile_servers
 import tile_web
+from ports import free_port
 from tile_load import Answer, load, percentile
 from tiles import resident_mb, show, spots
 
@@ -157,8 +158,9 @@ async def run(options: argparse.Namespace) -> tuple[Judge, list[float]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         cube = await asyncio.to_thread(prepared, folder / "soak.zarr", options)
-        store = stack.enter_context(tile_web.served(folder, options.port + 1, options.delay))
-        process = await start(f"{store}/soak.zarr", options.port)
+        store = stack.enter_context(tile_web.served(folder, free_port(), options.delay))
+        port = free_port()
+        process = await start(f"{store}/soak.zarr", port)
         paths = [
             tile_servers.path("floracube", "", z, x, y, 0)
             for z in (7, 8, 9, 10, 11, 12) for x, y in spots(cube.region, z, 25)
@@ -166,7 +168,7 @@ async def run(options: argparse.Namespace) -> tuple[Judge, list[float]]:
         judge = Judge(options.patience)
         memory = [resident_mb(process.pid)]
         try:
-            await soak(options.port, paths, options, cube, store, judge)
+            await soak(port, paths, options, cube, store, judge)
             memory.append(resident_mb(process.pid))
         finally:
             process.terminate()
@@ -194,7 +196,6 @@ def main() -> int:
     parser.add_argument("--side-km", type=int, default=80)
     parser.add_argument("--unit-km", type=int, default=20)
     parser.add_argument("--patience", type=float, default=1, help="stretches what may take seconds, on a busy machine")
-    parser.add_argument("--port", type=int, default=9460)
     parser.add_argument("--json", type=Path, help="write the row here as well")
     options = parser.parse_args()
     judge, memory = asyncio.run(run(options))

@@ -15,7 +15,7 @@ from cube import conventions
 from cube.grid import RESOLUTIONS
 from cube.layers import Layer
 from cube.pyramids.pyramid import Pyramid, kept_levels
-from cube.storage.leaves import set_attributes
+from cube.storage.leaves import ensure_column, set_attributes
 from cube.storage.store import CubeStore
 
 OWN: Final = ("zarr_conventions", "_FillValue", "grid_mapping")  # attributes that each level writes for itself
@@ -40,10 +40,7 @@ def make_levels(cube: CubeStore, pyramid: Pyramid) -> None:
             cube.ensure_group(pyramid.group(level), [layer.at(pyramid.group(level))], pyramid.resolution, level, labels,
                               layer_attributes=said, consolidate=False)  # fmt: skip
         for name in columns:
-            if name not in group:
-                values = np.asarray(arrays[name][:])
-                group.create_array(name, data=values, chunks=values.shape, dimension_names=_dims(arrays[name]),
-                                   attributes=dict(arrays[name].attrs))  # fmt: skip
+            ensure_column(group, name, np.asarray(arrays[name][:]), _dims(arrays[name])[0], dict(arrays[name].attrs))
         cube.ensure_group(pyramid.group(level), [], pyramid.resolution, level)
         if level in kept_levels(cube):
             kept = [

@@ -127,6 +127,17 @@ def _ensure_labels(group: zarr.Group, dim: str, values: NDArray[Any]) -> None:
     add_labels(group, dim, values)
 
 
+def ensure_column(group: zarr.Group, name: str, values: NDArray[Any], dim: str, attributes: Mapping[str, Any]) -> bool:
+    """Write the array `name` along `dim` unless it holds these values: one that is there may have lost them to a full disk."""
+    if name in group:
+        held = group[name]
+        assert isinstance(held, zarr.Array)
+        if held.shape == values.shape and (np.asarray(held[:]) == values).all():
+            return False
+    add_labels(group, name, values, dim, attributes)
+    return True
+
+
 def add_labels(group: zarr.Group, name: str, values: NDArray[Any], dim: str | None = None,
                attributes: Mapping[str, Any] | None = None) -> None:  # fmt: skip
     """Write a one-dimensional array `name` along `dim` (its own name), replacing what was there; text becomes `string`."""

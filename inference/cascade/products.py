@@ -23,7 +23,7 @@ from cube.layers import (
 )
 from cube.pyramids.levels import make_levels
 from cube.pyramids.pyramid import Pyramid
-from cube.storage.leaves import set_attributes
+from cube.storage.leaves import ensure_column, set_attributes
 from cube.storage.releases import group_of
 from cube.storage.store import CubeStore
 from inference.cascade.indicators import Indicator
@@ -72,11 +72,8 @@ def _make(cube: CubeStore, pyramid: Pyramid, labels: dict[str, NDArray[Any]], ab
     set_attributes(cube.root.require_group(pyramid.base), about)
     group = cube.ensure_group(pyramid.source, [x.at(pyramid.source) for x in (*pyramid.layers, *top)], CELL, 0, labels, about)
     for name, values in (columns or {}).items():
-        if name not in group:
-            group.create_array(
-                name, data=values, chunks=values.shape, dimension_names=("species",),
-                attributes={"long_name": "Probability of one step of occurrence", "units": "1"},
-            )  # fmt: skip
+        said = {"long_name": "Probability of one step of occurrence", "units": "1"}
+        if ensure_column(group, name, values, "species", said):
             cube.ensure_group(pyramid.source, [], CELL)
     make_levels(cube, pyramid)
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.ports import free_port
 from cube.storage import releases
 from cube.storage.store import CubeStore, open_cube
 from tests.support.good_cube import VERSION, make_good_cube
-from tests.support.proxy import NGINX, free_port, proxied
+from tests.support.proxy import NGINX, proxied
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import zarr
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
+from benchmarks.ports import free_port
 from cube import layers
 from cube.grid import COARSE, FINE, Region
 from cube.inputs import INPUTS
@@ -251,9 +251,7 @@ def client(cube: CubeStore) -> TestClient:
 @pytest.fixture(scope="session")
 def address(cube: CubeStore) -> Iterator[str]:
     """`http://127.0.0.1:port` of the server as it really runs, a process of its own, on the synthetic cube."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "uvicorn", "server.main:app_from_environment", "--factory", "--port", str(port),
                "--log-level", "warning"]  # fmt: skip
     with subprocess.Popen(command, cwd=Path(__file__).parents[2], env={**os.environ, ENVIRONMENT: cube.url}) as process:

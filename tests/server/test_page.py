@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 
+from benchmarks.ports import free_port
 from cube.storage.store import CubeStore
 from server.main import create_app
 
@@ -51,9 +51,7 @@ WAIT_MS = 30_000
 @pytest.fixture(scope="module")
 def address(cube: CubeStore) -> Iterator[str]:
     """A live server on a free port of the loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = uvicorn.Config(create_app([cube.url]), host="127.0.0.1", port=port, log_level="error")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

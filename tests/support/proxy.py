@@ -12,15 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from string import Template
 
+from benchmarks.ports import free_port
+
 TEMPLATE = Path(__file__).parents[2] / "deploy/proxy/floracube.conf.template"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def configuration(upstream: str, port: int, folder: Path, rate: str = "1000r/s") -> str:

@@ -16,6 +16,7 @@ from cube.errors import CubeError
 from cube.grid import Region
 from cube.inputs import INPUTS
 from cube.layers import occurrence
+from cube.storage.leaves import ensure_column
 from cube.storage.store import create_cube
 
 REGION = Region(4460, 2660, 4470, 2680, 10)
@@ -46,7 +47,9 @@ def writes(monkeypatch: pytest.MonkeyPatch, killed_at: int | None = None) -> Ite
 def make(folder: Path) -> None:
     cube = create_cube(str(folder), REGION, "t", {"license": "CC0"})
     cube.ensure_group("inputs/1km", [INPUTS["bioclim"]], 1000)
-    cube.ensure_group("products/species/v1/0", [occurrence("", 100)], labels={"species": NAMES})
+    group = cube.ensure_group("products/species/v1/0", [occurrence("", 100)], labels={"species": NAMES})
+    if ensure_column(group, "scale", np.asarray([0.5, 0.25, 1], np.float32), "species", {"units": "1"}):
+        cube.ensure_group("products/species/v1/0", [])
 
 
 def content(folder: Path) -> dict[str, bytes]:

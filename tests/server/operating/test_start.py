@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
 
+from benchmarks.ports import free_port
 from cube.storage.store import CubeStore
 
 ROOT = Path(__file__).parents[3]
@@ -23,9 +23,7 @@ def get(url: str) -> str:
 
 
 def test_two_workers_answer_and_count_as_one(cube: CubeStore) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, str(ROOT / "floracube.py"), "serve", cube.url, "--port", str(port), "--workers", "2"]
     environment = {k: v for k, v in os.environ.items() if k != "PROMETHEUS_MULTIPROC_DIR"}
     server = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
