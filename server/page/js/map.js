@@ -24,6 +24,26 @@ let drawn = null; // id of the data source on the map
 let serial = 0;
 let least = 0; // the map zoom below which the layer has no tiles
 
+let clicks = null; // who takes the clicks on the map instead of the point panel
+let ready; // resolves with the map, once it can take layers
+const standing = new Promise((resolve) => { ready = resolve; });
+
+/**
+ * Call `callback(map, library)` as soon as the map can take sources and layers; never where there is no map.
+ * @param {(map: object, library: object) => void} callback the MapLibre map and the library's module
+ */
+export function withMap(callback) {
+  standing.then(() => callback(map, library));
+}
+
+/**
+ * Give the clicks on the map to `handler({ lngLat, point })` until `takeClicks(null)` gives them back to the point panel.
+ * @param {((event: object) => void) | null} handler
+ */
+export function takeClicks(handler) {
+  clicks = handler;
+}
+
 /** A word where the map is empty only because it is seen from too far away. */
 function hint() {
   byId("hint").hidden = map.getZoom() >= least - 0.5;
@@ -144,13 +164,17 @@ export async function startMap(about, onTileError) {
   map.on("dataloading", () => { stage.dataset.tiles = "loading"; });
   map.on("idle", () => { stage.dataset.tiles = "loaded"; });
   map.on("moveend", remember);
-  map.on("click", ({ lngLat }) => state.set({ point: [lngLat.lng, lngLat.lat] }));
+  map.on("click", (event) => {
+    if (clicks) clicks(event);
+    else state.set({ point: [event.lngLat.lng, event.lngLat.lat] });
+  });
   const canvas = map.getCanvas();
   canvas.setAttribute("aria-label", "Map. Arrow keys move it, plus and minus zoom, Enter reads the values at its centre.");
   canvas.addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
-    const { lng, lat } = map.getCenter();
-    state.set({ point: [lng, lat] });
+    const lngLat = map.getCenter();
+    if (clicks) clicks({ lngLat, point: map.project(lngLat) });
+    else state.set({ point: [lngLat.lng, lngLat.lat] });
   });
   await map.once("style.load");
   layPaper(map);
@@ -159,4 +183,5 @@ export async function startMap(about, onTileError) {
   showPoint(state.get().point);
   remember();
   state.listen(follow);
+  ready();
 }

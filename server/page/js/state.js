@@ -1,8 +1,9 @@
 // The view as one small record, and its spelling in the URL: a link shows the same view.
-// {layer, center: [lon, lat], zoom, opacity: 0..1, point: [lon, lat] | null, base: "plain" | "osm"}
+// {layer, center: [lon, lat], zoom, opacity: 0..1, point: [lon, lat] | null, base: "plain" | "osm",
+//  area: a polygon as text | null, sheet: id of the layer whose fact sheet is open | null}
 
 const listeners = new Set();
-let current = { layer: null, center: null, zoom: null, opacity: 1, point: null, base: "plain" };
+let current = { layer: null, center: null, zoom: null, opacity: 1, point: null, base: "plain", area: null, sheet: null };
 
 const pair = (text) => {
   const numbers = (text ?? "").split(",").map(Number);
@@ -23,6 +24,7 @@ export function parse(hash) {
   if (opacity >= 0 && opacity <= 100) view.opacity = opacity / 100;
   view.point = pair(fields.get("point"));
   view.base = fields.get("base") === "osm" ? "osm" : "plain";
+  for (const name of ["area", "sheet"]) view[name] = fields.get(name) || null;
   return view;
 }
 
@@ -36,6 +38,7 @@ export function format(view) {
   fields.push(`opacity=${Math.round(view.opacity * 100)}`);
   if (view.point) fields.push(`point=${view.point.map((x) => x.toFixed(5)).join(",")}`);
   if (view.base !== "plain") fields.push(`base=${view.base}`);
+  for (const name of ["area", "sheet"]) if (view[name]) fields.push(`${name}=${encodeURIComponent(view[name])}`);
   return `#${fields.join("&")}`;
 }
 
