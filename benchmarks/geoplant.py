@@ -2,6 +2,7 @@
 
     python benchmarks/geoplant.py --data /data/geoplant --out geoplant-out              # the real download
     python benchmarks/geoplant.py --data DIR/glc24 --out out --baselines frequency,gradient_boosting
+    python benchmarks/geoplant.py --data DIR --baselines multimodal --cells 25 --device cuda   # the published ensemble beside us
     python benchmarks/geoplant.py --data DIR --split blocks --block-km 50               # another split than the published
     python benchmarks/geoplant.py --data DIR --limit 2000 --modalities landsat,climate  # a part of it
 
@@ -30,7 +31,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--scratch", type=Path, help="folder of sampled predictors; default: OUT/scratch")
     parser.add_argument("--split", choices=("published", "blocks", "random"), default="published")
     parser.add_argument("--block-km", type=float, default=50.0)
-    parser.add_argument("--baselines", default="frequency", help="of frequency, random_forest, gradient_boosting; empty: none")
+    parser.add_argument(
+        "--baselines",
+        default="frequency",
+        help="of frequency, random_forest, gradient_boosting, multimodal (the published ensemble; needs a GPU); '': none",
+    )
+    parser.add_argument("--ensemble-epochs", type=int, default=20, help="at most, of each phase of the baseline multimodal")
     parser.add_argument("--modalities", help="of satellite, landsat, climate, static, coarse; default: all that are there")
     parser.add_argument("--cells", type=int, default=9, help="side of what the network sees of an image, in 50 m cells")
     parser.add_argument("--min-records", type=int, default=1, help="presences in training that make a species a column")
@@ -52,6 +58,7 @@ def arguments() -> argparse.Namespace:
 def run(options: argparse.Namespace) -> None:
     from inference.evaluation.benchmark import Plan, run_benchmark, submit
     from inference.evaluation.geoplant import read_benchmark
+    from inference.evaluation.multimodal import EnsembleOptions
     from inference.evaluation.tables import records, write_tables
     from inference.training.options import TrainOptions
 
@@ -67,6 +74,7 @@ def run(options: argparse.Namespace) -> None:
         {"d": options.embedding, "width": options.width},
         TrainOptions(members=options.members, epochs=options.epochs, least_steps=options.least_steps, batch=options.batch,
                      seed=options.seed, device=options.device), options.threads,
+        EnsembleOptions(epochs=options.ensemble_epochs, seed=options.seed, device=options.device),
     )  # fmt: skip
     outcome = run_benchmark(bench, plan, scratch, lambda text: print(f"\r{text[:100]:100}", end="", file=sys.stderr))
     print(file=sys.stderr)

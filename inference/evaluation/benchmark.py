@@ -15,9 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from inference.data.samples import Predictors, Surveys
+from inference.evaluation.baselines import multimodal
 from inference.evaluation.baselines.named import named, table_for
 from inference.evaluation.baselines.scores import survey_scores
 from inference.evaluation.geoplant import Benchmark, labelled_tests
+from inference.evaluation.multimodal import EnsembleOptions
 from inference.evaluation.protocol import Forecast, Observed, Report, judge
 from inference.evaluation.splits import Scheme, split_roles
 from inference.evaluation.submission import write_submission
@@ -54,7 +56,7 @@ PUBLISHED: Final[tuple[Record, ...]] = (
 
 @dataclass(frozen=True)
 class Plan:
-    """How to run the benchmark. `shape`: fields of ModelSpec; `baselines`: baselines.named.NAMES fitted in the same run."""
+    """How to run the benchmark. `shape`: fields of ModelSpec; `baselines`: of baselines.named.NAMES, or "multimodal"."""
 
     scheme: Scheme = "published"
     block_km: float = 50.0
@@ -63,6 +65,8 @@ class Plan:
     shape: Mapping[str, Any] = field(default_factory=dict)
     train: TrainOptions = field(default_factory=TrainOptions)
     threads: int = 1
+    ensemble: EnsembleOptions = field(default_factory=EnsembleOptions)  # of the baseline "multimodal"
+    ensemble_shape: Mapping[str, Any] = field(default_factory=dict)  # fields of EnsembleSpec; published by default
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,9 @@ def _too_few(name: str, surveys: int, report: Report) -> list[str]:
 
 def _baseline(name: str, bench: Benchmark, learned: NDArray[np.bool_], asked: NDArray[np.int64], plan: Plan) -> Floats:
     """(asked, S) probabilities of one baseline, learned from the surveys that the network learned from."""
+    if name == multimodal.NAME:
+        return multimodal.multimodal_scores(bench.predictors, bench.surveys.presence, np.flatnonzero(learned), asked,
+                                            plan.ensemble, **plan.ensemble_shape)  # fmt: skip
     fit, table = named(name), table_for(name, bench.predictors, bench.surveys)
     rows = np.r_[np.flatnonzero(learned), asked]
     train = np.arange(len(rows)) < learned.sum()

@@ -7,7 +7,7 @@ the joint layer with all of them. It is the peer that our dense network is timed
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, cast
@@ -146,13 +146,16 @@ class EnsembleOptions:
     device: str = "cpu"
 
 
+Gather = Callable[[Tensor], Mapping[str, Tensor]]  # rows of surveys (b,) to the inputs of those surveys
+
+
 def train_ensemble(
-    net: MultimodalEnsemble, batch: Mapping[str, Tensor], presence: Tensor, options: EnsembleOptions, joint_only: bool = False
+    net: MultimodalEnsemble, inputs: Gather, presence: Tensor, options: EnsembleOptions, joint_only: bool = False
 ) -> list[dict[str, float | str]]:
     """Train each branch apart with its own head, then all of them through the joint layer; the best weights are kept.
 
-    `batch` holds the inputs of all n surveys, `presence` (n, species) 0 or 1. Returns the history: phase, epoch, train
-    loss and stop loss. `joint_only` skips the branches. Raises `ModelError` with fewer than two surveys.
+    `inputs(rows)` gives those of some of the n surveys, `presence` (n, species) is 0 or 1. Returns the history: phase, epoch,
+    train loss and stop loss. `joint_only` skips the branches. Raises `ModelError` with fewer than two surveys.
     """
     n = len(presence)
     if n < 2:
@@ -164,11 +167,11 @@ def train_ensemble(
     net.to(options.device)
     history: list[dict[str, float | str]] = []
     for phase in ([] if joint_only else [*net.branches]) + ["joint"]:
-        history += _train_phase(net, phase, batch, presence, learned, stop, options, generator)
+        history += _train_phase(net, phase, inputs, presence, learned, stop, options, generator)
     return history
 
 
-def _train_phase(net: MultimodalEnsemble, phase: str, batch: Mapping[str, Tensor], presence: Tensor, learned: Tensor,
+def _train_phase(net: MultimodalEnsemble, phase: str, inputs: Gather, presence: Tensor, learned: Tensor,
                  stop: Tensor, options: EnsembleOptions, generator: torch.Generator) -> list[dict[str, float | str]]:  # fmt: skip
     parts = [net] if phase == "joint" else [net.branches[phase], net.heads[phase]]
     parameters = [p for part in parts for p in part.parameters()]
@@ -176,7 +179,7 @@ def _train_phase(net: MultimodalEnsemble, phase: str, batch: Mapping[str, Tensor
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, patience=PATIENCE, factor=0.9)
 
     def loss_of(rows: Tensor) -> Tensor:
-        some = {k: v[rows].to(options.device) for k, v in batch.items()}
+        some = {k: v.to(options.device) for k, v in inputs(rows).items()}
         seen = presence[rows].to(options.device, torch.float32)
         logits = net(some) if phase == "joint" else net.branch_logits(phase, some)
         weight = 1 + (options.positive_weight - 1) * seen

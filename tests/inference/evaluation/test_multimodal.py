@@ -65,7 +65,7 @@ def test_training_goes_branch_by_branch_then_jointly_and_learns():
     batch["landsat"][:, :3] += bright[:, None, None]
     presence = torch.stack([bright, ~bright, torch.ones(80, dtype=torch.bool)], 1)
     options = EnsembleOptions(learning_rate=0.01, epochs=4, batch=16, stop_share=0.2)
-    history = train_ensemble(net, batch, presence, options)
+    history = train_ensemble(net, lambda rows: {name: values[rows] for name, values in batch.items()}, presence, options)
     assert list(dict.fromkeys(row["phase"] for row in history)) == ["landsat", "climate", "satellite", "joint"]
     p = net.probability(batch)
     assert p[bright, 0].mean() > p[~bright, 0].mean() + 0.3
@@ -79,4 +79,4 @@ def test_wrong_inputs_are_told():
     with pytest.raises(ModelError, match=r"'satellite' has shape \(4, 64, 64\), expected \(4, 32, 32\)"):
         net({**inputs(1), "satellite": torch.rand(1, 4, 64, 64)})
     with pytest.raises(ModelError, match="1 surveys cannot train"):
-        train_ensemble(net, inputs(1), torch.ones(1, 3), EnsembleOptions())
+        train_ensemble(net, lambda rows: inputs(1), torch.ones(1, 3), EnsembleOptions())
