@@ -63,6 +63,21 @@ def unproject(x: NDArray[np.float64] | float, y: NDArray[np.float64] | float) ->
     return np.asarray(lon, float), np.asarray(lat, float)
 
 
+def window_km(west: float, south: float, east: float, north: float) -> tuple[int, int, int, int]:
+    """(west, south, east, north) in whole km, EPSG:3035, of the smallest window that holds a box in degrees (WGS 84).
+
+    Edges of the box are curves on the grid, so points along them are projected, not its corners alone. Raises `ConfigError`
+    for a box that reaches the other side of the Earth, where the projection ends.
+    """
+    along = np.linspace(0, 1, 101)
+    lon = west + (east - west) * np.concatenate([along, along, 0 * along, 0 * along + 1])
+    lat = south + (north - south) * np.concatenate([0 * along, 0 * along + 1, along, along])
+    x, y = (np.asarray(v) / 1000 for v in project(lon, lat))
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ConfigError(f"bbox [{west:g}, {south:g}, {east:g}, {north:g}] does not lie in Europe (degrees, longitude first).")
+    return int(np.floor(x.min())), int(np.floor(y.min())), int(np.ceil(x.max())), int(np.ceil(y.max()))
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """A rectangle of pixels of one resolution: offsets from an array's corner and a shape, all in pixels."""

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
+from cube import grid
 from cube.config.cluster import ClusterConfig
 from cube.config.records import Plots, RecordConfig, SpeciesConfig, SurveyConfig
 from cube.config.sources import Source
@@ -20,12 +21,29 @@ from cube.grid import Region
 
 
 class Window(Strict):
-    """A window of whole kilometres in EPSG:3035."""
+    """A window of whole kilometres in EPSG:3035, given as its four edges or as `bbox: [west, south, east, north]` in degrees.
+
+    A box in degrees (WGS 84) is grown outward to whole kilometres, so that the window holds all of it.
+    """
 
     west_km: int
     south_km: int
     east_km: int
     north_km: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_degrees(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "bbox" not in given:
+            return given
+        box = given["bbox"]
+        if len(given) > 1:
+            raise ValueError("give either 'bbox' or west_km, south_km, east_km, north_km")
+        if not (isinstance(box, list | tuple) and len(box) == 4 and all(isinstance(v, int | float) for v in box)):
+            raise ValueError("bbox is [west, south, east, north] in degrees")
+        if not (-180 <= box[0] < box[2] <= 180 and -90 < box[1] < box[3] < 90):
+            raise ValueError("bbox is [west, south, east, north] in degrees, west below east and south below north")
+        return dict(zip(("west_km", "south_km", "east_km", "north_km"), grid.window_km(*box), strict=True))
 
 
 class HabitatConfig(Strict):

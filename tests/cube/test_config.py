@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from pyproj import Transformer
 
 from cube.config import load_config
 from cube.errors import ConfigError
@@ -78,3 +80,34 @@ def test_a_variable_in_a_comment_need_not_be_set(tmp_path: Path) -> None:
 def test_a_region_that_is_none_names_the_file_too(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"config\.yaml: unit_km is 15; a unit is a square of"):
         load_config(write(tmp_path, unit_km=15))
+
+
+def test_a_box_in_degrees_is_the_smallest_window_of_kilometres_that_holds_it(tmp_path: Path) -> None:
+    west, south, east, north = box = (-3.4, 36.95, -3.2, 37.1)
+    region = load_config(write(tmp_path, region={"bbox": list(box)})).whole_region()
+    along = np.linspace(0, 1, 4001)
+    sides = [(west + (east - west) * along, np.full_like(along, lat)) for lat in (south, north)]
+    sides += [(np.full_like(along, lon), south + (north - south) * along) for lon in (west, east)]
+    transformer = Transformer.from_crs("OGC:CRS84", "EPSG:3035", always_xy=True)
+    x, y = np.concatenate([np.array(transformer.transform(*edge)) for edge in sides], axis=1)
+    left, bottom, right, top = region.bounds
+    assert 0 <= x.min() - left < 1000
+    assert 0 <= right - x.max() < 1000
+    assert 0 <= y.min() - bottom < 1000
+    assert 0 <= top - y.max() < 1000
+
+
+@pytest.mark.parametrize(
+    ("window", "words"),
+    [
+        ({"bbox": [8, 47, 7, 48]}, ["region", "west below east"]),
+        ({"bbox": [8, 47, 9]}, ["region", "[west, south, east, north]"]),
+        ({"bbox": [8, 47, 9, 48], "west_km": 4000}, ["region", "either 'bbox'"]),
+        ({"bbox": [100, 10, 101, 11]}, ["region", "leaves the grid"]),
+    ],
+)
+def test_a_wrong_box_in_degrees_is_one_sentence(window: dict[str, Any], words: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as told:
+        load_config(write(tmp_path, region=window)).whole_region()
+    for word in words:
+        assert word in str(told.value)
