@@ -108,6 +108,8 @@ def build(
         told = planned(loaded, workers or loaded.cluster.workers or 1, land)
         print(json.dumps(told.document(), indent=1) if as_json else told.text())
         return
+    if loaded.unsaid():
+        say.print(loaded.unsaid(), style="yellow", highlight=False, markup=False)
     with bar("build") as progress:
         failures = run(loaded, progress, Workers(retries=retries, cluster=chosen(loaded.cluster, workers, scheduler)))
     _fail_if(failures, f"Mend the sources and run `floracube build {config}` again.")

@@ -165,7 +165,9 @@ def tables(house: House) -> Iterator[Finding]:
             attrs = array.get("attributes", {})
             meanings = str(attrs.get("flag_meanings", "")).split()
             for value, meaning in zip(attrs.get("flag_values", []), meanings, strict=False):
-                if value >= len(codes) or meaning.split("_")[0] != codes[value].replace(" ", "_"):
+                code = codes[value].replace(" ", "_") if value < len(codes) else None
+                # A name may follow the code; a flat scheme's codes are names, with spaces of their own.
+                if code is None or not (meaning == code or meaning.startswith(f"{code}_")):
                     found = codes[value] if value < len(codes) else "nothing"
                     yield Finding(f"tables/habitats, row {value}", f"{meaning} as in {name}", found, PREDICT)
 

@@ -138,6 +138,20 @@ class Config(Strict):
         """Folder of the trained models."""
         return Path(self.own_path(self.model))
 
+    def unsaid(self) -> str:
+        """A sentence on what a release will need and the configuration does not say; empty if nothing is missing."""
+        missing = [name for name in ("license", "attribution") if not getattr(self, name)]
+        if not missing:
+            return ""
+        return (
+            f"{self._path.name}: {' and '.join(missing)} of the maps {'is' if len(missing) == 1 else 'are'} not said; a release is"
+            f" published only with {'it' if len(missing) == 1 else 'them'}: add a line such as"
+            + " and ".join(
+                {"license": " `license: CC-BY-4.0`", "attribution": " `attribution: Who made the data`"}[n] for n in missing
+            )
+            + "."
+        )
+
     @property
     def report_path(self) -> Path:
         """Folder of the reports that stages write."""

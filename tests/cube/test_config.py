@@ -111,3 +111,11 @@ def test_a_wrong_box_in_degrees_is_one_sentence(window: dict[str, Any], words: l
         load_config(write(tmp_path, region=window)).whole_region()
     for word in words:
         assert word in str(told.value)
+
+
+def test_what_a_release_will_need_is_said_before_any_work(tmp_path: Path) -> None:
+    assert "license and attribution of the maps are not said" in load_config(write(tmp_path)).unsaid()
+    only = load_config(write(tmp_path, license="CC0-1.0")).unsaid()
+    assert "attribution of the maps is not said" in only
+    assert "license:" not in only
+    assert load_config(write(tmp_path, license="CC0-1.0", attribution="Me")).unsaid() == ""
