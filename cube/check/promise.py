@@ -68,7 +68,7 @@ def promise_of_values(ask: Ask) -> Ask:
 def registered() -> dict[str, Promise]:
     """Every promise by name, in the order of asking."""
     # Imported here: each of these rooms registers its own.
-    from cube.check import completeness, layout, meaning, predictions, values  # noqa: F401
+    from cube.check import completeness, documents, layout, meaning, predictions, values  # noqa: F401
 
     return PROMISES
 

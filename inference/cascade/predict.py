@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from cube import publishing
+from cube import model_card, publishing
 from cube.config import Config
 from cube.engine.attempt import patiently, store_named
 from cube.engine.build import require_complete
@@ -27,6 +27,7 @@ from cube.storage.leaves import SPECIES_PER_SHARD
 from cube.storage.ledger import digest, mark
 from cube.storage.store import CubeStore, open_cube
 from inference.cascade import products, versions
+from inference.cascade.documents import model_documents
 from inference.cascade.indicators import applicable
 from inference.cascade.model import Model, load_model
 from inference.cascade.unit import Job
@@ -219,6 +220,8 @@ def _make_products(this: _Run) -> None:
         columns = {"species_id": ids, "scientific_name": np.asarray(names, object), **model.traits}
         own = f"products/species/{held['species']}/{releases.TABLE}"
         releases.ensure_table(cube, own, columns, releases.TABLED["species"], traits_attributes())
+        if (model_card.read_card(cube, held["species"]) or {}).get("model") != model.hash:
+            model_card.write_model(cube, held["species"], *model_documents(config.model_path, model))
     if "composition" in held:
         products.make_composition(cube, held["composition"], area)
     if "indicators" in held:

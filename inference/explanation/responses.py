@@ -5,8 +5,9 @@ A band shows how places differ, a rug what the surveys know: where there is no r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +20,11 @@ from torch import Tensor
 from inference.explanation.encoded import Encoded
 from inference.explanation.importance import channel_names
 from inference.network.deep_sdm import KILOMETRE
+from inference.network.tensors import write_tensors
 
 POINTS: Final = 15  # along the input, from its 1st to its 99th percentile at the surveys
 BAND: Final = (0.1, 0.9)  # quantiles over places
+TENSORS: Final = "responses.safetensors"  # the curves of every species, of which the table and the pictures show some
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class Response:
     lower: NDArray[np.float32]
     upper: NDArray[np.float32]
     at_surveys: NDArray[np.float32]
+
+    def of(self, species: NDArray[np.int64]) -> Response:
+        """The same with the curves of some species alone (columns of this one's)."""
+        return replace(self, mean=self.mean[:, species], lower=self.lower[:, species], upper=self.upper[:, species])
 
 
 def response(places: Encoded, modality: str, channel: str, species: NDArray[np.int64], points: int = POINTS) -> Response | None:
@@ -91,6 +98,37 @@ def write_responses(folder: Path, responses: Sequence[Response], names: Sequence
     pd.DataFrame(rows, columns=columns).to_csv(folder / "responses.csv", index=False)
     for s, name in enumerate(names):
         _picture(folder / f"response_{'_'.join(name.lower().split()).replace('/', '_')}.png", responses, s, name)
+
+
+def save_curves(folder: Path, responses: Sequence[Response]) -> None:
+    """Write `responses.safetensors`; its metadata say which modality and input each number `i` is.
+
+    Per input `i`: `grid.i` (g,), `curves.i` (3: mean, lower, upper; g; S) and `at_surveys.i` (n,).
+    """
+    arrays: dict[str, NDArray[np.float32]] = {}
+    for i, r in enumerate(responses):
+        arrays[f"grid.{i}"] = np.asarray(r.grid, np.float32)
+        arrays[f"curves.{i}"] = np.ascontiguousarray(np.stack([r.mean, r.lower, r.upper]), np.float32)
+        arrays[f"at_surveys.{i}"] = np.asarray(r.at_surveys, np.float32)
+    inputs = [{"modality": r.modality, "input": r.channel} for r in responses]
+    write_tensors(folder / TENSORS, arrays, {"inputs": json.dumps(inputs)})
+
+
+def load_curves(folder: Path) -> list[Response]:
+    """The curves of every species that a training left in its folder `explanation`; none where it left none.
+
+    Raises: OSError, or SafetensorError for a damaged file.
+    """
+    from safetensors import safe_open
+
+    path = folder / TENSORS
+    if not path.is_file():
+        return []
+    with safe_open(path, "numpy") as file:
+        inputs = json.loads((file.metadata() or {}).get("inputs", "[]"))
+        held = [[file.get_tensor(f"{name}.{i}") for name in ("grid", "curves", "at_surveys")] for i in range(len(inputs))]
+    return [Response(own["modality"], own["input"], grid, mean, lower, upper, rug)
+            for own, (grid, (mean, lower, upper), rug) in zip(inputs, held, strict=True)]  # fmt: skip
 
 
 def _picture(path: Path, responses: Sequence[Response], species: int, name: str) -> None:

@@ -45,6 +45,7 @@ class Trained:
     history: list[dict[str, float]] = field(default_factory=list)
     statement: str = "probability"  # or "relative intensity", where no survey says how common plants are
     reporting: NDArray[np.float32] | None = None  # (S,) log reporting rates, mean 0
+    learned_records: NDArray[np.int64] | None = None  # (S,) presence-only records of each species in training
 
 
 def spec_for(predictors: Predictors, surveys: Surveys, **shape: Any) -> ModelSpec:
@@ -152,7 +153,8 @@ def train(
     if data.records is not None:
         metrics |= {"records": float(len(data.records.records)), "records_train": float(len(data.records.train))}
     rates = np.mean(gammas, 0).astype(np.float32) if gammas and data.learns_from_surveys else None
-    return Trained(ensemble, metrics, options, history, data.statement, rates)
+    learned = None if data.records is None else data.records.counts
+    return Trained(ensemble, metrics, options, history, data.statement, rates, learned)
 
 
 def _ceilings_of_records(ensemble: Ensemble, data: RecordRows) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cube import model_card
 from cube.engine.build import UnitTask, build_unit, make_groups
 from cube.engine.workers import Workers
 from cube.grid import Region, Unit
@@ -122,6 +123,8 @@ def _products(cube: CubeStore, units: tuple[Unit, ...]) -> None:
     }
     chosen = INDICATORS[:2]
     products.make_species(cube, VERSION, SPECIES, STEPS, 100.0, about)
+    entries = [{"name": name, "surveys": 9, "records": 0, "held_out": None, "responses": None} for name in SPECIES]
+    model_card.write_model(cube, VERSION, {"model": "0123", "species": len(SPECIES), "responses": []}, entries)
     products.make_composition(cube, VERSION, area)
     products.make_indicators(cube, VERSION, chosen, area)
     products.make_habitats(cube, VERSION, flags, "EUNIS", about)

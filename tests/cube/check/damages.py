@@ -18,6 +18,7 @@ ELEVATION, SLOPE, SURFACE = "inputs/50m/elevation", "inputs/50m/slope", "inputs/
 LEVEL1 = "inputs/overviews/50m/1"
 SPECIES, COMPOSITION, HABITATS = "products/species/v1/0", "products/composition/v1", "products/habitats/v1/0"
 INDICATORS = "products/indicators/v1/0"
+MODEL = "products/species/v1/model"
 
 
 def land(cube: CubeStore, unit: Any = UNIT) -> Array:
@@ -274,6 +275,19 @@ BROKEN: list[tuple[str, str, Damage, str]] = [
         "release",
         lambda c: c.write_json("releases/lost.json", {"products": {"indicators": "v7"}}),
         "releases/lost.json",
+    ),
+    (
+        "model_documents",
+        "names",
+        lambda c: document(c, f"{MODEL}/species/0.json", lambda d: d["species"].reverse()),
+        f"{MODEL}/species/0.json: expected the species of products/species/v1/0 in their order, found others",
+    ),
+    ("model_documents", "missing", lambda c: c.remove_json(f"{MODEL}/species/0.json"), f"{MODEL}/species/0.json"),
+    (
+        "model_documents",
+        "card",
+        lambda c: document(c, f"{MODEL}/card.json", lambda d: d.update(species=5)),
+        "a card of 4 species",
     ),
 ]
 

@@ -1,0 +1,77 @@
+"""Species by species: what a model learned from, and how well it does on surveys of blocks that it never saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from inference.evaluation.metrics import FEWEST, species_auc
+
+FILE: Final = "species.csv"
+LOWEST: Final = 1e-7
+
+
+def species_skill(
+    names: tuple[str, ...],
+    presence: NDArray[np.bool_],
+    roles: NDArray[np.str_],
+    p: NDArray[np.floating],
+    records: NDArray[np.int64] | None = None,
+) -> pd.DataFrame:
+    """One row a species, in the order of `names` (S,).
+
+    `presence` (n, S) and `roles` (n,) of all surveys; `p` (t, S) calibrated probabilities of those with the role `test`, in
+    their order: surveys of blocks that were kept out of learning, of stopping and of calibration. `records` (S,): presence-only
+    records that were learned from.
+
+    Columns: `scientific_name`; `surveys` and `records` learned from; on the held-out surveys `present` (observed), `expected`
+    (sum of p), `auc` with its standard error `auc_se` (Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747, surveys
+    taken as independent), mean `log_loss` and that of telling every survey the share of learned surveys that have the
+    species, `log_loss_of_prevalence`. What cannot be said is NaN: an AUC of fewer than 5 presences or absences, everything
+    where no survey was held out.
+    """
+    learned, test = roles == "train", roles == "test"
+    seen, count = presence[test], int(test.sum())
+    told = {
+        "scientific_name": list(names),
+        "surveys": presence[learned].sum(0),
+        "records": np.zeros(len(names), np.int64) if records is None else records,
+    }
+    if not count:
+        unknown = ("present", "expected", "auc", "auc_se", "log_loss", "log_loss_of_prevalence")
+        return pd.DataFrame(told | dict.fromkeys(unknown, np.nan))
+    auc = species_auc(p, seen, FEWEST)
+    prevalence = (presence[learned].sum(0) + 0.5) / (int(learned.sum()) + 1.0)
+    return pd.DataFrame(
+        told
+        | {
+            "present": seen.sum(0),
+            "expected": np.sum(p, 0, dtype=np.float64),
+            "auc": auc,
+            "auc_se": auc_error(auc, seen.sum(0), count - seen.sum(0)),
+            "log_loss": _log_loss(np.asarray(p, np.float64), seen),
+            "log_loss_of_prevalence": _log_loss(np.broadcast_to(prevalence, seen.shape), seen),
+        }
+    )
+
+
+def auc_error(auc: NDArray[np.floating], present: NDArray[np.integer], absent: NDArray[np.integer]) -> NDArray[np.float64]:
+    """(S,) standard error of areas under the curve of as many presences and absences (Hanley and McNeil 1982, equation 2)."""
+    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = auc * (1 - auc) + (present - 1) * (q1 - auc**2) + (absent - 1) * (q2 - auc**2)
+        return np.asarray(np.sqrt(spread / (present * absent)), np.float64)
+
+
+def _log_loss(p: NDArray[np.floating], presence: NDArray[np.bool_]) -> NDArray[np.float64]:
+    q = np.clip(p, LOWEST, 1 - LOWEST)
+    return np.asarray(-np.where(presence, np.log(q), np.log1p(-q)).mean(0), np.float64)
+
+
+def write_skill(folder: Path, table: pd.DataFrame) -> None:
+    """`species.csv` in a folder that is there."""
+    table.to_csv(folder / FILE, index=False, float_format="%.6g")
