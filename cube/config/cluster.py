@@ -12,16 +12,18 @@ from cube.config.strict import Strict
 class Adapt(Strict):
     """A cluster that grows and shrinks with the work: bounds on its workers."""
 
-    minimum: int = Field(0, ge=0)
-    maximum: int = Field(ge=1)
+    minimum: int = Field(0, ge=0, description="workers that are always there")
+    maximum: int = Field(ge=1, description="most workers")
 
 
 class ClusterConfig(Strict):
     """Processes of this machine (the default), a running scheduler, or a cluster that one of dask's libraries starts."""
 
-    kind: Literal["local", "address", "dask-cuda", "kubernetes", "jobqueue"] = "local"
+    kind: Literal["local", "address", "dask-cuda", "kubernetes", "jobqueue"] = Field(
+        "local", description="local: processes of this machine"
+    )
     workers: int | None = Field(None, ge=1, description="processes, GPUs, pods or jobs; None: 1 local, every GPU, else the adapt")
-    adapt: Adapt | None = None
+    adapt: Adapt | None = Field(None, description="bounds on the number of workers, instead of workers")
     address: str | None = Field(None, description="of a running dask scheduler, for kind address")
     system: Literal["slurm", "pbs", "sge", "lsf", "htcondor", "oar", "moab", "local"] = Field("slurm", description="for jobqueue")
     patience_s: float = Field(60.0, gt=0, description="seconds that the first worker may take to come")

@@ -26,10 +26,10 @@ class Window(Strict):
     A box in degrees (WGS 84) is grown outward to whole kilometres, so that the window holds all of it.
     """
 
-    west_km: int
-    south_km: int
-    east_km: int
-    north_km: int
+    west_km: int = Field(description="left edge")
+    south_km: int = Field(description="lower edge")
+    east_km: int = Field(description="right edge")
+    north_km: int = Field(description="upper edge")
 
     @model_validator(mode="before")
     @classmethod
@@ -49,59 +49,66 @@ class Window(Strict):
 class HabitatConfig(Strict):
     """Vegetation plots that teach Pl@ntBERT and the scheme of their classes."""
 
-    plots: Plots
+    plots: Plots = Field(description="tables of vegetation plots with the habitat and the covers of each")
     scheme: str | None = Field(None, description="table code, name, level, parent, colour; absent: a flat scheme")
     level: str = Field("level3", description="name of the finest level")
-    names: dict[str, str] = {}
-    min_plots: int = 10
+    names: dict[str, str] = Field({}, description="code -> name that people read, for schemes of a single level")
+    min_plots: int = Field(10, description="habitats with fewer plots are not learned")
     exclude_surveys: dict[str, tuple[str, ...]] = Field({}, description="column -> values never trained on")
-    title: str = "Habitat"
-    options: dict[str, Any] = {}
+    title: str = Field("Habitat", description="name of the layer")
+    options: dict[str, Any] = Field({}, description="of the reader, see habitats.options below")
 
 
 class EvaluateConfig(Strict):
     """Spatial cross-validation."""
 
-    block_km: int = 50
-    folds: int = 5
-    draws: int = 1
-    min_records: int = 100
+    block_km: int = Field(
+        50,
+        description="side of the squares that are held out whole; at most an eighth of the region's shorter side is taken",
+    )
+    folds: int = Field(5, description="parts into which the squares are dealt; each is held out once (1: one part alone)")
+    draws: int = Field(1, description="how often the squares are dealt anew")
+    min_records: int = Field(100, description="only species with as many surveys are scored")
     truth: str | None = Field(None, description="folder with the true probabilities of a generated landscape")
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field({}, description="see evaluate.options below")
 
 
 class PredictConfig(Strict):
     """What is predicted, where and for when."""
 
-    region: Window | None = None
-    year: int = 2020
-    area_m2: float = 100.0
+    region: Window | None = Field(None, description="a part of the region; left out, all of it")
+    year: int = Field(2020, description="year that the maps are of")
+    area_m2: float = Field(100.0, description="size of the plot that probabilities and richness are of, square metres")
     block: int = Field(192, description="species computed and written at a time, a multiple of 192")
 
 
 class Config(Strict):
     """The whole configuration."""
 
-    title: str
-    cube: str
-    data: str = "."
-    model: str = "model"
-    reports: str = "reports"
-    region: Window
-    unit_km: int
+    title: str = Field(description="name of the cube, on the map and in every file that leaves it")
+    cube: str = Field(description="where the cube is written: a path or s3://, gs://, az://")
+    data: str = Field(".", description="folder or URL below which the files of sources, surveys, species and habitats are found")
+    model: str = Field("model", description="folder of the trained models")
+    reports: str = Field("reports", description="folder of what the commands report")
+    region: Window = Field(description="what the cube covers")
+    unit_km: int = Field(
+        description="side of the squares that work is cut into: 10, 20, 40 or 80; 10 for a district, 40 for a continent"
+    )
     note: str = Field("", description="one line under every map: effective resolution, limits")
-    license: str = ""
-    attribution: str = ""
-    sources: tuple[Source, ...]
-    surveys: SurveyConfig | None = None
-    records: RecordConfig | None = None
-    species: SpeciesConfig = SpeciesConfig()
-    habitats: HabitatConfig | None = None
-    network: dict[str, Any] = {}
-    train: dict[str, Any] = {}
-    evaluate: EvaluateConfig = EvaluateConfig()
-    predict: PredictConfig = PredictConfig()
-    cluster: ClusterConfig = ClusterConfig()
+    license: str = Field("", description="terms of the maps; no release is published without")
+    attribution: str = Field("", description="who is to be named beside the maps; no release is published without")
+    sources: tuple[Source, ...] = Field(description="the input layers, one entry each")
+    surveys: SurveyConfig | None = Field(None, description="presence-absence surveys: what the deep-SDM learns from")
+    records: RecordConfig | None = Field(None, description="presence-only records, learned from beside the surveys")
+    species: SpeciesConfig = Field(SpeciesConfig(), description="which species are modelled and what is known of them")
+    habitats: HabitatConfig | None = Field(
+        None, description="vegetation plots that teach Pl@ntBERT; left out, no habitats are mapped"
+    )
+    network: dict[str, Any] = Field({}, description="size of the deep-SDM, see network below")
+    train: dict[str, Any] = Field({}, description="how to train, see train below")
+    evaluate: EvaluateConfig = Field(EvaluateConfig(), description="spatial cross-validation")
+    predict: PredictConfig = Field(PredictConfig(), description="what is predicted, where and for when")
+    cluster: ClusterConfig = Field(ClusterConfig(), description="where units are computed")
     _path: Path = PrivateAttr(default=Path("configuration"))
 
     @property
@@ -140,16 +147,14 @@ class Config(Strict):
 
     def unsaid(self) -> str:
         """A sentence on what a release will need and the configuration does not say; empty if nothing is missing."""
-        missing = [name for name in ("license", "attribution") if not getattr(self, name)]
+        lines = {"license": "license: CC-BY-4.0", "attribution": "attribution: Who made the data"}
+        missing = [name for name in lines if not getattr(self, name)]
         if not missing:
             return ""
+        said = "is not said" if len(missing) == 1 else "are not said"
         return (
-            f"{self._path.name}: {' and '.join(missing)} of the maps {'is' if len(missing) == 1 else 'are'} not said; a release is"
-            f" published only with {'it' if len(missing) == 1 else 'them'}: add a line such as"
-            + " and ".join(
-                {"license": " `license: CC-BY-4.0`", "attribution": " `attribution: Who made the data`"}[n] for n in missing
-            )
-            + "."
+            f"{self._path.name}: {' and '.join(missing)} of the maps {said}, and no release is published without; add to the"
+            f" configuration {' and '.join(f'`{lines[name]}`' for name in missing)}."
         )
 
     @property

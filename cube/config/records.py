@@ -14,30 +14,32 @@ Split = Literal["train", "val", "test", "test_iid", "test_ood", "test_glc25"]
 class Columns(Strict):
     """Which column of a table holds what."""
 
-    survey: str
-    longitude: str | None = None
-    latitude: str | None = None
-    year: str | None = None
-    area_m2: str | None = None
-    place: str | None = None
-    habitat: str | None = None
+    survey: str = Field(description="id of the survey, which joins the two tables")
+    longitude: str | None = Field(None, description="degrees, WGS 84")
+    latitude: str | None = Field(None, description="degrees, WGS 84")
+    year: str | None = Field(None, description="year of the survey")
+    area_m2: str | None = Field(None, description="size of the plot in square metres; missing ones take the median")
+    place: str | None = Field(
+        None, description="id of a place that was surveyed again; left out, surveys of one 50 m cell are of one place"
+    )
+    habitat: str | None = Field(None, description="habitat of the plot, for Pl@ntBERT")
     species: str | None = Field(None, description="scientific name")
     species_id: str | None = Field(None, description="number, named by species.table")
-    cover: str | None = None
+    cover: str | None = Field(None, description="percent; rows of zero or less are left out")
 
 
 class Plots(Strict):
     """Surveys: one table with a row per survey and species, or two tables joined by the survey's id."""
 
-    table: str
-    occurrences: str | None = None
-    columns: Columns
+    table: str = Field(description="a row a survey, or a row a survey and species")
+    occurrences: str | None = Field(None, description="a row a survey and species, joined by the survey's id")
+    columns: Columns = Field(description="which column holds what")
 
 
 class _Origin(Strict):
     """Where observations come from: a table, a GeoPlant folder or a Darwin Core archive; one of them."""
 
-    table: str | None = None
+    table: str | None = Field(None, description="a CSV or Parquet table, with columns")
     geoplant: str | None = Field(None, description="folder into which GeoPlant was unpacked, of any year")
     splits: tuple[Split, ...] = Field(("train",), description="tables of GeoPlant that are read")
     darwin_core: str | None = Field(None, description="a Darwin Core archive: a zip file or a folder")
@@ -58,8 +60,8 @@ class _Origin(Strict):
 class SurveyConfig(_Origin):
     """Presence-absence surveys."""
 
-    occurrences: str | None = None
-    columns: Columns | None = None
+    occurrences: str | None = Field(None, description="a second table with a row a survey and species")
+    columns: Columns | None = Field(None, description="which column of the tables holds what")
     predictors: Literal["cube", "files"] = Field("cube", description="files: those that GeoPlant gives beside its surveys")
 
     @model_validator(mode="after")
@@ -81,13 +83,13 @@ class SurveyConfig(_Origin):
 class RecordColumns(Strict):
     """Which column of a table of presence-only records holds what."""
 
-    longitude: str
-    latitude: str
+    longitude: str = Field(description="degrees, WGS 84")
+    latitude: str = Field(description="degrees, WGS 84")
     species: str | None = Field(None, description="scientific name")
     species_id: str | None = Field(None, description="number, named by species.table")
     record: str | None = Field(None, description="id of the record; absent: the row's number")
-    year: str | None = None
-    uncertainty_m: str | None = None
+    year: str | None = Field(None, description="year of the record")
+    uncertainty_m: str | None = Field(None, description="how certain the position is, metres")
 
     @model_validator(mode="after")
     def _named(self) -> RecordColumns:
@@ -99,7 +101,7 @@ class RecordColumns(Strict):
 class RecordConfig(_Origin):
     """Presence-only records: what somebody noted somewhere."""
 
-    columns: RecordColumns | None = None
+    columns: RecordColumns | None = Field(None, description="which column of the table holds what")
     max_uncertainty_m: float | None = Field(None, description="records of a less certain position are left out")
     effort_km: float | None = Field(2.0, gt=0, description="standard deviation of the smoothing of the layer effort; null: none")
 
@@ -107,17 +109,17 @@ class RecordConfig(_Origin):
 class SpeciesTable(Strict):
     """Names of numbered species (GeoPlant's ids)."""
 
-    table: str
-    id: str
-    name: str
+    table: str = Field(description="path of the table")
+    id: str = Field(description="column of the number")
+    name: str = Field(description="column of the scientific name")
 
 
 class SynonymTable(Strict):
     """Synonyms and the names that they stand for, a pair a row."""
 
-    table: str
-    name: str
-    accepted: str
+    table: str = Field(description="path of the table")
+    name: str = Field(description="column of the synonym")
+    accepted: str = Field(description="column of the name it stands for")
 
 
 class Trait(Strict):
@@ -126,12 +128,12 @@ class Trait(Strict):
     Names match exactly after normalisation and synonyms; `close` also takes the nearest spelling, and says so.
     """
 
-    table: str
-    name: str
-    where: dict[str, str] = {}
-    columns: dict[str, str] = {}
-    flag: Literal["invasive", "protected", "endemic"] | None = None
-    close: bool = False
+    table: str = Field(description="path of the table")
+    name: str = Field(description="column of the scientific name")
+    where: dict[str, str] = Field({}, description="column -> value: only these rows")
+    columns: dict[str, str] = Field({}, description="our name of the trait -> the table's column")
+    flag: Literal["invasive", "protected", "endemic"] | None = Field(None, description="every species of the list gets this flag")
+    close: bool = Field(False, description="also take the nearest spelling")
 
 
 class SpeciesRanges(Strict):
@@ -144,9 +146,9 @@ class SpeciesRanges(Strict):
 class SpeciesConfig(Strict):
     """Which species are modelled and what is known of them."""
 
-    min_records: int = 10
-    table: SpeciesTable | None = None
-    synonyms: SynonymTable | None = None
-    traits: tuple[Trait, ...] = ()
-    ranges: SpeciesRanges | None = None
+    min_records: int = Field(10, description="species in fewer surveys are not modelled")
+    table: SpeciesTable | None = Field(None, description="names of numbered species")
+    synonyms: SynonymTable | None = Field(None, description="names that stand for others")
+    traits: tuple[Trait, ...] = Field((), description="statuses, indicator values, vernacular names, sensitivity")
+    ranges: SpeciesRanges | None = Field(None, description="range maps that cut the maps")
     responses: tuple[str, ...] = Field((), description="species whose response curves `train` draws; none: the commonest")

@@ -16,11 +16,11 @@ STAC_LAYERS: Final = ("sentinel2", "landsat")
 class StacSearch(Strict):
     """Scenes of a STAC API, or of a catalogue: the path or URL of a catalog.json, a collection.json or an item collection."""
 
-    catalog: str
+    catalog: str = Field(description="URL of a STAC API, or path or URL of a catalogue")
     collection: str | None = Field(None, description="None: sentinel-2-l2a for sentinel2, landsat-c2-l2 for landsat")
     start: datetime.date = Field(description="first day, YYYY-MM-DD")
     end: datetime.date = Field(description="last day, YYYY-MM-DD")
-    months: tuple[int, ...] = tuple(range(1, 13))
+    months: tuple[int, ...] = Field(tuple(range(1, 13)), description="months of every year that are read")
     assets: dict[str, str] = Field({}, description="band, or 'quality' for SCL or QA_PIXEL, to asset where its name is unusual")
     max_cloud_cover: float = Field(80.0, description="percent of the scene")
     gaps: Literal["report", "accept"] = Field(
@@ -44,25 +44,32 @@ class StacSearch(Strict):
 class Source(Strict):
     """One input layer and where its values come from."""
 
-    layer: str
+    layer: str = Field(description="name of the input layer, a row of the data model")
     published: str | None = Field(None, description="row of cube.sources.published: scale, no data, licence come from there")
     raster: str | dict[str, str] | tuple[str, ...] | None = Field(
         None, description="a path, a template over labels or tiles, a folder (with published), a list of tiles, or label -> path"
     )
-    bands: tuple[int, ...] | None = None
-    stac: StacSearch | None = None
+    bands: tuple[int, ...] | None = Field(
+        None, description="bands of the file, in the layer's order, counted from 1; left out, the first ones"
+    )
+    stac: StacSearch | None = Field(None, description="scenes, for the layers sentinel2 and landsat")
     coastline: str | None = Field(None, description="land polygons (GeoJSON or shapefile); surface is water outside of them")
     stored: bool = Field(False, description="the raster holds the layer's stored values, not its units")
-    scale: float = 1.0
-    offset: float = 0.0
+    scale: float = Field(1.0, description="the layer's units = number in the file x scale + offset")
+    offset: float = Field(0.0, description="see scale")
     nodata: tuple[float, ...] = Field((), description="raw numbers that mean no data, besides the file's own")
-    resampling: Literal["auto", "average", "bilinear", "nearest", "mode"] = "auto"
+    resampling: Literal["auto", "average", "bilinear", "nearest", "mode"] = Field(
+        "auto",
+        description="auto: exact mean where the file is finer than the grid, bilinear where it is coarser, majority for classes",
+    )
     absent: float | None = Field(None, description="value of a band without data where another band has some")
-    derive: tuple[Literal["relief", "slope", "northness", "eastness", "aspect", "wetness"], ...] = ()
-    license: str = ""
-    attribution: str = ""
-    references: str = ""
-    reference_years: str = ""
+    derive: tuple[Literal["relief", "slope", "northness", "eastness", "aspect", "wetness"], ...] = Field(
+        (), description="layers computed from an elevation"
+    )
+    license: str = Field("", description="terms of the file; a published row brings its own")
+    attribution: str = Field("", description="who is to be named")
+    references: str = Field("", description="where the data are described")
+    reference_years: str = Field("", description="the years that the data are of, such as 1981-2010")
 
     @field_validator("raster", mode="after")
     @classmethod

@@ -26,27 +26,27 @@ Precision = Literal["auto", "float32", "bfloat16"]
 class TrainOptions:
     """How to train. Defaults were chosen on Czech surveys (other fold draws than reported) and on a landscape."""
 
-    members: int = 4
+    members: int = 4  # networks of different random starts
     snapshots: int = 1  # networks that each member's training leaves, one a cycle of the rate (`snapshots.py`)
-    epochs: int = 15
+    epochs: int = 15  # passes over the surveys, at most
     least_steps: int = 400  # small data get more epochs
-    batch: int = 128
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.05
+    batch: int = 128  # surveys a step
+    learning_rate: float = 3e-3  # the highest of the schedule
+    weight_decay: float = 0.05  # of AdamW
     coarse_noise: float = 1.0  # standard deviations, see `objective.coarse_noise`
-    modality_dropout: float = 0.1
+    modality_dropout: float = 0.1  # chance that a modality is hidden from a survey in training
     patience: int = 6  # evaluations on the stop blocks without gain
-    seed: int = 0
+    seed: int = 0  # of the split into roles, the weights and the order of surveys
     threads: int | None = None  # None: torch's own choice
     device: str = "auto"  # auto (a GPU where there is one), cpu, cuda or cuda:1
-    schedule: Schedule = "one_cycle"
+    schedule: Schedule = "one_cycle"  # of the learning rate
     precision: Precision = "auto"  # of the forward pass: bfloat16 on a GPU that has it, else float32
     accumulate: int = 1  # batches of one step: a large batch on a small GPU
     loaders: int | None = None  # threads that read batches ahead; None: 4 for a GPU or samples on disk, else 0
     checkpoint_seconds: float = 120.0  # between states that a killed training goes on from
     memory_gb: float = 8.0  # samples that would not fit are cut once to disk
     # where there are records (`joint.py`):
-    likelihood: Likelihood = "joint"
+    likelihood: Likelihood = "joint"  # what a record says, see One likelihood for surveys and records
     record_batch: int = 512  # records a step: each says one name, a survey all names of a place
     record_weight: float = 1.0  # of a record against what its likelihood says
     reporting_rate: float = 0.03  # learning rate of reporting rates
