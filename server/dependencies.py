@@ -47,15 +47,18 @@ def tile_request(tms: str, z: int, x: int, y: str) -> tuple[TileRequest, str]:
 
 
 class StyleParameters:
-    """Optional overrides of a continuous layer's palette and display range."""
+    """Optional overrides of a continuous layer's palette and display range, or a hatch in their stead."""
 
-    def __init__(self, colormap: str | None = None, rescale: str | None = None) -> None:
-        """Names as in titiler: `colormap` for its colormap_name, `rescale` as `low,high` in the layer's units."""
-        self.colormap, self.rescale = colormap, rescale
+    def __init__(self, colormap: str | None = None, rescale: str | None = None, above: str | None = None) -> None:
+        """Names as in titiler: `colormap` for its colormap_name, `rescale` as `low,high` in the layer's units.
+
+        `above`: a number in these units, beyond which cells are hatched and all others left clear.
+        """
+        self.colormap, self.rescale, self.above = colormap, rescale, above
 
     def check(self, layer: MapLayer) -> None:
         """Raise `WrongRequestError` for a style that the layer cannot take; reads nothing."""
-        if self.colormap is None and self.rescale is None:
+        if self.colormap is None and self.rescale is None and self.above is None:
             return
         if layer.kind == "class":
             raise WrongRequestError(f"Layer '{layer.id}' shows classes; it takes no palette and no range.")
@@ -63,6 +66,17 @@ class StyleParameters:
             raise WrongRequestError(f"There is no palette '{self.colormap}'; known are {', '.join(palettes.NAMES)}.")
         if self.rescale is not None:
             self._ends()
+        if self.above is not None:
+            self._above()
+
+    def _above(self) -> float:
+        try:
+            above = float(str(self.above))
+        except ValueError:
+            raise WrongRequestError("above takes one number, in the layer's units.") from None
+        if not abs(above) < 1e30:  # single precision holds no more
+            raise WrongRequestError("above takes one finite number.")
+        return above
 
     def _ends(self) -> tuple[float, float]:
         try:
@@ -78,6 +92,8 @@ class StyleParameters:
         """The layer's own style with what is asked for in its stead, None for classes; `check` comes first."""
         if layer.kind == "class":
             return None
+        if self.above is not None:
+            return Style(layer.palette, 0.0, 1.0, self._above())
         if self.rescale is not None:
             return Style(self.colormap or layer.palette, *self._ends())
         own = style_of(snapshot, layer)

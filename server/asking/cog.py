@@ -92,6 +92,8 @@ def cog(snapshot: Snapshot, layer: MapLayer, bbox: tuple[float, ...] | None, lev
     from cube.export import CACHE_BYTES, window_of, write_cog
     from cube.selection import Selection
 
+    if layer.minus is not None:
+        raise WrongRequestError(f"Layer '{layer.id}' is drawn from two bounds and stored nowhere; ask for these.")
     if level >= len(layer.paths):
         raise NotFoundError(f"Layer '{layer.id}' has no pyramid level {level}; its coarsest is {len(layer.paths) - 1}.")
     if bbox is not None and not (-180 <= bbox[0] < bbox[2] <= 180 and -90 <= bbox[1] < bbox[3] <= 90):

@@ -141,7 +141,7 @@ class LayerReader(BaseReader):
         if not (west <= x < east and south < y <= north):
             raise PointOutsideBounds(f"The point {lon}, {lat} (longitude, latitude) lies outside the cube.")
         row, col = int((north - y) // layer.resolution), int((x - west) // layer.resolution)
-        stored = self.input.snapshot.reader.window(layer.paths[0], layer.lead, 1, (row, row + 1), (col, col + 1))
+        stored = self.input.snapshot.window(layer, layer.paths[0], 1, (row, row + 1), (col, col + 1))
         values, nodata = _decoded(layer, stored)
         masked = np.ma.MaskedArray(values[0], (stored[0] == nodata) | ~np.isfinite(values[0]))
         return PointData(masked, band_names=["b1"], band_descriptions=[layer.title], coordinates=(lon, lat), nodata=nodata,
@@ -187,7 +187,7 @@ class LayerReader(BaseReader):
             raise TooLargeError(f"That is more cells than one answer may read; ask for a smaller area, or for max_size="
                                 f"{math.isqrt(limit)} at most.")  # fmt: skip
         with _AT_ONCE:
-            stored = reader.window(level.path, layer.lead, level.step, spans[0], spans[1])
+            stored = self.input.snapshot.window(layer, level.path, level.step, spans[0], spans[1])
             values, nodata = _decoded(layer, stored)
             corner = self.bounds[0] + left_col * level.pixel, self.bounds[3] - top_row * level.pixel
             place = Affine(level.pixel, 0, corner[0], 0, -level.pixel, corner[1])

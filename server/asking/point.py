@@ -155,15 +155,6 @@ def traits_of(table: Table, row: int) -> dict[str, float | int | str | bool]:
     return found
 
 
-def _value(snapshot: Snapshot, layer: MapLayer, row: int, col: int) -> float | None:
-    """Value in units of a layer in one 50 m cell (the coarser cell that holds it), or None."""
-    factor = max(1, layer.resolution // grid.CELL)
-    stored = snapshot.reader.cell(layer.paths[0], row // factor, col // factor)[layer.lead]
-    if stored == layer.fill or not np.isfinite(float(stored)):
-        return None
-    return float(f"{float(stored) * layer.scale + layer.offset:.6g}")
-
-
 def _species(snapshot: Snapshot, row: int, col: int, threshold: float) -> dict[str, Any]:
     version = snapshot.products.get("composition")
     if version is None:
@@ -207,7 +198,7 @@ def _indicators(snapshot: Snapshot, row: int, col: int) -> list[Estimate]:
     for layer in snapshot.catalogue.find(product="indicators"):
         bounds = [snapshot.catalogue.by_id.get(f"{layer.id}{suffix}") for suffix in ("", ".lower", ".upper")]
         values = {
-            bound: None if own is None else _value(snapshot, own, row, col) for bound, own in zip(BOUNDS, bounds, strict=True)
+            bound: None if own is None else snapshot.value(own, row, col) for bound, own in zip(BOUNDS, bounds, strict=True)
         }
         if values["estimate"] is not None:
             found.append(Estimate(id=layer.id, title=layer.title, units=layer.units, **values))
@@ -218,7 +209,7 @@ def _habitats(snapshot: Snapshot, row: int, col: int) -> dict[str, Any]:
     answer: dict[str, Any] = {"habitats": [], "habitat_probability": None, "habitat_entropy": None}
     for layer in snapshot.catalogue.find(product="habitats"):
         level = layer.id.removeprefix("habitats.")
-        value = _value(snapshot, layer, row, col)
+        value = snapshot.value(layer, row, col)
         if layer.kind != "class":
             if level in ("probability", "entropy"):
                 answer[f"habitat_{level}"] = value
@@ -259,7 +250,7 @@ def _inputs(snapshot: Snapshot, row: int, col: int) -> dict[str, float]:
     found = {}
     for layer in snapshot.catalogue.find(product="inputs"):
         if not layer.lead and layer.resolution >= grid.CELL:
-            value = _value(snapshot, layer, row, col)
+            value = snapshot.value(layer, row, col)
             if value is not None:
                 found[layer.id.removeprefix("inputs.")] = value
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from server.asking import area, cog, point, regions, store
+from server.asking import area, cog, point, reading, regions, store
 from server.describing import qgis, stac, tilejson, wmts
 from server.reading.snapshot import ServedCube
 
@@ -15,6 +15,7 @@ def queries_router(cube: ServedCube, root: str) -> APIRouter:
     named = regions.from_environment()
     parts = (
         point.router(cube),
+        reading.router(cube),
         area.router(cube, named),
         regions.router(cube, named),
         tilejson.router(cube, root),

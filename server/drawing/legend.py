@@ -15,7 +15,7 @@ STOPS = 11
 
 
 def legend(snapshot: Snapshot, layer: MapLayer) -> dict[str, Any]:
-    """Title, units and either 11 stops of the display range or the classes with their colours."""
+    """Title, units and either 11 stops of the display range or the classes with their colours; `empty`: nothing is mapped."""
     head: dict[str, Any] = {"id": layer.id, "title": layer.title, "units": layer.units, "kind": layer.kind}
     if layer.kind == "class":
         classes = [{"value": c.value, "label": c.label, "code": c.code, "colour": c.colour} for c in layer.classes]
@@ -26,7 +26,7 @@ def legend(snapshot: Snapshot, layer: MapLayer) -> dict[str, Any]:
         [float(f"{low + (high - low) * part:.6g}"), palettes.hexadecimal(colours[round(part * 255)])]
         for part in np.linspace(0, 1, STOPS)
     ]
-    return {**head, "range": [low, high], "stops": stops, "nodata": "transparent"}
+    return {**head, "range": [low, high], "stops": stops, "nodata": "transparent", "empty": snapshot.is_empty(layer)}
 
 
 def legend_png(layer: MapLayer) -> bytes:

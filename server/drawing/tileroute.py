@@ -29,7 +29,7 @@ _DRAWERS: Final = ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os,
 # Those that wait for the store wait elsewhere: while it is slow or down, what is in memory is drawn as ever.
 _READERS: Final = ThreadPoolExecutor(32, "floracube-read")
 _INTEGER: Final = re.compile(r"-?\d{1,9}")
-_LONGEST: Final = {"colormap": 40, "rescale": 60, "v": 140, "version": 100, "time": 20}
+_LONGEST: Final = {"colormap": 40, "rescale": 60, "above": 30, "v": 140, "version": 100, "time": 20}
 
 
 def _parameter(name: str, place: str, description: str, **schema: Any) -> dict[str, Any]:
@@ -46,6 +46,7 @@ _PARAMETERS: Final = [
                pattern=r"^\d{1,9}(@2x)?\.(png|webp)$"),
     _parameter("colormap", "query", "Another palette, for continuous layers.", enum=list(palettes.NAMES)),
     _parameter("rescale", "query", "Another range, `low,high` in the layer's units.", maxLength=_LONGEST["rescale"]),
+    _parameter("above", "query", "Only what exceeds this value, hatched, to lie over others.", maxLength=_LONGEST["above"]),
     _parameter("v", "query", "A release, or its token: the answer then never changes.", maxLength=_LONGEST["v"]),
     _parameter("version", "query", "A published version of the layer's product.", maxLength=_LONGEST["version"]),
     _parameter("time", "query", "Of a series of inputs: 2019Q3, 2018-07.", maxLength=_LONGEST["time"]),
@@ -82,7 +83,7 @@ def router(cube: ServedCube) -> APIRouter:
             snapshot = await _in(_READERS, lambda: cube.asked(query["v"], query["version"], product))
         layer = snapshot.layer(path["layer_id"], query["time"])
         wanted, form = tile_request(path["tms"], _integer(path, "z"), _integer(path, "x"), path["y"])
-        style = StyleParameters(query["colormap"], query["rescale"])
+        style = StyleParameters(query["colormap"], query["rescale"], query["above"])
         style.check(layer)
         headers = validators(snapshot, request)
         if (cached := unchanged(request, headers)) is not None:

@@ -36,6 +36,13 @@ class Style:
     palette: str
     low: float
     high: float
+    above: float | None = None  # then only what is above it is drawn, hatched, to lie over another layer
+
+
+# Nothing, a veil of paper that leaves the layer beneath to be guessed, and a dark line across it: the other diagonal than
+# the page's mark of no data, so that "we know nothing" and "do not trust this" are told apart.
+HATCH: Final = np.array([(0, 0, 0, 0), (252, 251, 247, 140), (29, 38, 33, 190)], np.uint8)
+_LINES: Final = 32  # across a tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,7 @@ def read_cells(snapshot: Snapshot, layer: MapLayer, request: TileRequest, held_o
         (max(math.floor(low) - margin, -margin), min(math.floor(high) + 1 + margin, size + margin))
         for (low, high), size, margin in zip(spans, (height, width), margins, strict=True)
     ]
-    stored = snapshot.reader.window(level.path, layer.lead, level.step, windows[0], windows[1], held_only)
+    stored = snapshot.window(layer, level.path, level.step, windows[0], windows[1], held_only)
     return Cells(stored, rows - windows[0][0], cols - windows[1][0], request.size, radius)
 
 
@@ -140,6 +147,15 @@ def value_tile(layer: MapLayer, cells: Cells) -> NDArray[np.float32]:
     return values
 
 
+def hatched(values: NDArray[np.float32], above: float) -> NDArray[np.uint8]:
+    """Values of a square tile (NaN: no data) to rows of `HATCH`: 0 up to `above`, lines on a veil where a value exceeds it."""
+    size = values.shape[0]
+    period = size // _LINES
+    row, col = np.ogrid[:size, :size]
+    line = (col - row) % period < period // 4
+    return np.where(values > above, np.where(line, np.uint8(2), np.uint8(1)), np.uint8(0))
+
+
 def style_of(snapshot: Snapshot, layer: MapLayer) -> Style:
     """The layer's own palette and display range."""
     low, high = snapshot.range_of(layer)
@@ -152,6 +168,9 @@ def draw(layer: MapLayer, cells: Cells, form: str, style: Style | None) -> bytes
     if style is None:
         index, colours = class_tile(layer, cells), layer.class_lookup[1]
     else:
-        index = continuous_index(value_tile(layer, cells), style.low, style.high)
-        colours = continuous_colours(style.palette)
+        values = value_tile(layer, cells)
+        if style.above is None:
+            index, colours = continuous_index(values, style.low, style.high), continuous_colours(style.palette)
+        else:
+            index, colours = hatched(values, style.above), HATCH
     return png.image(index, colours, form) if index.any() else None

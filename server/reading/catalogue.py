@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product as combinations
 from itertools import takewhile
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cube import grid
 from cube.errors import CubeError
+from cube.layers import BOUNDS
 from cube.storage import releases
 from cube.storage.store import CubeStore
 from server.drawing import palettes
@@ -153,10 +154,11 @@ def _indicators(cube: CubeStore, version: str) -> Iterator[MapLayer]:
         title = str(attrs.get("long_name", name))
         bounds = ("", ".lower", ".upper") if dims == ("bound",) else ("",)
         for index, suffix in enumerate(bounds):
-            yield MapLayer(
+            shown = MapLayer(
                 id=f"indicators.{name}{suffix}",
                 product="indicators",
                 title=title + {".lower": ", lower bound", ".upper": ", upper bound"}.get(suffix, ""),
+                interval=bool(dims),
                 subtitle=name.replace("_", " "),
                 palette=_palette(attrs),
                 paths=tuple(f"{level}/{name}" for level in levels),
@@ -167,6 +169,16 @@ def _indicators(cube: CubeStore, version: str) -> Iterator[MapLayer]:
                 listed=not suffix,
                 **_common(cube, attrs),
             )
+            yield shown
+        if dims:
+            yield _width(shown, title)
+
+
+def _width(upper: MapLayer, title: str) -> MapLayer:
+    """Upper less lower bound of an indicator, in its units: how unsure the map is of it."""
+    # Another palette than the indicator's: where this one is bright the map is unsure, not the plants many.
+    return replace(upper, id=upper.id.replace(".upper", ".width"), title=f"{title}, width of the interval", palette="magma",
+                   minus=(BOUNDS.index("lower"),), offset=0.0, range_of="")  # fmt: skip
 
 
 def _habitats(cube: CubeStore, version: str, table: Table) -> Iterator[MapLayer]:

@@ -56,6 +56,7 @@ class MapLayer:
     paths: tuple[str, ...]  # arrays of levels 0, 1, ...
     lead: tuple[int, ...]  # index of the axes before (y, x)
     resolution: int  # m, of level 0
+    minus: tuple[int, ...] | None = None  # index of what is taken away from it: the layer is then a difference, such as a width
     scale: float = 1.0
     offset: float = 0.0
     fill: float = float("nan")
@@ -66,6 +67,7 @@ class MapLayer:
     attribution: str = ""
     license: str = ""
     note: str = ""
+    interval: bool = False  # whether it is a face of an indicator that has bounds
     listed: bool = True  # in the catalogue; others are found by their id alone
 
     @property

@@ -26,6 +26,7 @@ from server.errors import NotFoundError
 from server.operating import metrics
 from server.reading import catalogue
 from server.reading.catalogue import Catalogue
+from server.reading.difference import less
 from server.reading.io import ChunkCache, Reader
 from server.reading.layers import MapLayer, nice_ceiling, slug
 
@@ -50,6 +51,7 @@ class Snapshot:
     region: Region  # what the products cover
     created: str = ""  # ISO 8601, UTC
     _ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    _empty: set[str] = field(default_factory=set)  # ids of layers whose sample held nothing
 
     @cached_property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -93,15 +95,42 @@ class Snapshot:
             return self.range_of(self.catalogue.by_id[layer.range_of])
         found = self._ranges.get(layer.id)
         if found is None:
-            found = _display_range(self._sample(layer), layer.product)
+            sample = self._sample(layer)
+            if not sample.size:
+                self._empty.add(layer.id)
+            found = _display_range(sample, layer.product)
             if layer.palette == "vik":  # its two arms meet at zero
                 found = (-max(map(abs, found)), max(map(abs, found)))
             self._ranges[layer.id] = found
         return found
 
+    def is_empty(self, layer: MapLayer) -> bool:
+        """Whether a sample of a layer without a declared range holds no value, as bounds do where none were calibrated."""
+        self.range_of(layer)
+        return layer.id in self._empty
+
     def knows_range(self, layer: MapLayer) -> bool:
         """Whether `range_of` reads nothing."""
         return layer.range is not None or (layer.range_of or layer.id) in self._ranges
+
+    def window(self, layer: MapLayer, path: str, step: int, rows: tuple[int, int], cols: tuple[int, int],
+               held_only: bool = False) -> NDArray[Any]:  # fmt: skip
+        """Stored values of a window of a layer in its array `path`; see `Reader.window` for the rest."""
+        stored = self.reader.window(path, layer.lead, step, rows, cols, held_only)
+        if layer.minus is None:
+            return stored
+        return less(stored, self.reader.window(path, layer.minus, step, rows, cols, held_only), layer.fill)
+
+    def value(self, layer: MapLayer, row: int, col: int) -> float | None:
+        """Value in units of a layer (classes: as stored) in a 50 m cell, from its finest level, or None where it has none."""
+        factor = max(1, layer.resolution // grid.CELL)
+        cell = self.reader.cell(layer.paths[0], row // factor, col // factor)
+        stored = cell[layer.lead]
+        if layer.minus is not None:
+            stored = less(stored, cell[layer.minus], layer.fill)
+        if stored == layer.fill or not np.isfinite(float(stored)):
+            return None
+        return float(f"{float(stored) * layer.scale + layer.offset:.6g}")
 
     def _sample(self, layer: MapLayer) -> NDArray[np.float64]:
         """Values in units of the coarsest level, at most a few chunks spread over it."""
@@ -109,8 +138,11 @@ class Snapshot:
         counts = [-(-n // chunk) for n, chunk in zip(source.shape[-2:], source.chunk[-2:], strict=True)]
         total = counts[0] * counts[1]
         chosen = sorted({int(i) for i in np.linspace(0, total - 1, min(_SAMPLE_CHUNKS, total))})
-        chunks = self.reader.maps(layer.paths[-1], layer.lead, [divmod(i, counts[1]) for i in chosen])
-        stored = np.concatenate([chunk.ravel() for chunk in chunks])
+        places = [divmod(i, counts[1]) for i in chosen]
+        stored = np.concatenate([chunk.ravel() for chunk in self.reader.maps(layer.paths[-1], layer.lead, places)])
+        if layer.minus is not None:
+            taken = np.concatenate([chunk.ravel() for chunk in self.reader.maps(layer.paths[-1], layer.minus, places)])
+            stored = less(stored, taken, layer.fill) if stored.size == taken.size else stored[:0]
         stored = stored[(stored != layer.fill) & np.isfinite(stored.astype(np.float64))]
         return np.asarray(stored.astype(np.float64) * layer.scale + layer.offset)
 
