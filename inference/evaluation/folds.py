@@ -36,11 +36,11 @@ class EvaluateOptions:
     folds: int = 5
     block_km: float = 50.0
     fewest_records: int = 100  # species reported; all of them are trained on
-    trees: int = 100
+    trees: int = 100  # of a forest
     threads: int = 1  # forests fitted side by side
-    forest: bool = True
+    forest: bool = True  # a random forest per species beside us
     coordinates: bool = True  # also a row of the network with x and y, for the first draw
-    bootstraps: int = 200
+    bootstraps: int = 200  # of blocks, for the interval of the gain
     stop_share: float = 0.0  # of the training blocks, for early stopping
     shape: Mapping[str, Any] = field(default_factory=dict)  # fields of ModelSpec
     train: TrainOptions = field(default_factory=TrainOptions)
