@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -16,15 +17,22 @@ from numpy.typing import NDArray
 from cube.config import Config, HabitatConfig
 from cube.errors import ConfigError, ModelError
 from cube.records.tables import read_table
-from inference.plantbert.plots import Columns, Plots, make_plots
+from inference.plantbert.curation import Columns, make_plots
+from inference.plantbert.plots import Plots
 from inference.plantbert.scheme import Scheme, flat_scheme, make_scheme, read_scheme, roll_up
+from inference.plantbert.text import binomial
 
 if TYPE_CHECKING:  # transformers takes seconds to import: a model without habitats does without it
     from inference.plantbert.classify import HabitatReader
+    from inference.plantbert.quick import StudentReader
     from inference.plantbert.training import ReaderSpec
 
 Progress = Callable[[int, int, str], None]
-SCHEME = "habitats.csv"
+SCHEME: Final = "habitats.csv"
+READING: Final = "reading.txt"
+TAUGHT: Final = "student_species.txt"
+BESIDE: Final = ("folds", "reading")
+"""Keys of habitats.options that are not of the reader's own training; see `train_habitats`."""
 
 
 def load_plots(config: Config, withhold: bool = True) -> tuple[Plots, pd.DataFrame, dict[str, Any]]:
@@ -75,37 +83,96 @@ def reader_spec(config: Config) -> ReaderSpec:
     """`habitats.options` as the reader's size and schedule. Raises `ConfigError` for a wrong key."""
     from inference.plantbert.training import ReaderSpec
 
-    options = _required(config).options
+    options = {k: v for k, v in _required(config).options.items() if k not in BESIDE}
     known = {f.name for f in dataclasses.fields(ReaderSpec)} - {"augmentation"}
     for key in options:
         if key not in known:
-            raise ConfigError(
-                f"{config.path}: habitats.options.{key}: is not a key that is known here; known are {', '.join(sorted(known))}."
-            )
+            names = ", ".join(sorted(known | set(BESIDE)))
+            raise ConfigError(f"{config.path}: habitats.options.{key}: is not a key that is known here; known are {names}.")
     spec = ReaderSpec(**options)
     return dataclasses.replace(spec, base=Path(config.own_path(str(spec.base)))) if spec.base else spec
 
 
 def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Train the reader on all plots of the configuration into `folder`; returns (metrics, report of the plots)."""
+    """Train the reader on all plots of the configuration into `folder`; returns (metrics, report of the plots).
+
+    A killed training goes on where it was. Two keys of habitats.options stand beside those of `ReaderSpec`: `folds` (0 by
+    default) measures skill on that many folds of blocks of 0.1 degree first, for the metrics and the card; `reading` is
+    how maps are read: "float32" (the whole model), "int8" or "student" (approximations, see `plantbert.quick`).
+    """
+    from inference.plantbert.quick import READINGS
     from inference.plantbert.training import train_reader
 
-    habitats = _required(config)
-    plots, _, report = load_plots(config)
-    _, _, metrics = train_reader(
-        plots, folder, reader_spec(config), lambda stage, step, total: progress(step, total, f"Pl@ntBERT {stage}")
-    )
-    if habitats.scheme is not None:
-        scheme = restricted(read_scheme(Path(config.source_path(habitats.scheme))), plots.habitats)
-        if scheme.levels[0] != habitats.level:
-            raise ConfigError(
-                f"{config.path}: habitats.level is '{habitats.level}', the finest level of the scheme is '{scheme.levels[0]}'."
-            )
-    else:
-        scheme = flat_scheme(plots.habitats, habitats.names, habitats.level)
+    habitats, spec = _required(config), reader_spec(config)
+    reading = str(habitats.options.get("reading", READINGS[0]))
+    if reading not in READINGS:
+        raise ConfigError(f"{config.path}: habitats.options.reading: is '{reading}'; it may be {', '.join(READINGS)}.")
+    plots, table, report = load_plots(config)
+    scheme = _scheme(config, plots)
+    skill = _held_out(config, plots, table, scheme, progress)
+    model, tokenizer, metrics = train_reader(
+        plots, folder, spec, lambda stage, step, total: progress(step, total, f"Pl@ntBERT {stage}"),
+        run=config.model_path / ".habitats.run", skill=skill.values(),
+    )  # fmt: skip
+    metrics |= {f"held_out_{name}": line for name, line in skill.items()}
+    if reading == "student":
+        metrics["student_agreement"] = _teach(plots, model, tokenizer, folder, spec.seed)
+    (folder / READING).write_text(reading + "\n", encoding="utf-8")
     rows = [dataclasses.asdict(h) for level in scheme.levels for h in scheme.classes[level]]
     pd.DataFrame(rows).to_csv(folder / SCHEME, index=False)
     return metrics, report
+
+
+def _held_out(config: Config, plots: Plots, table: pd.DataFrame, scheme: Scheme, progress: Progress) -> dict[str, str]:
+    """A line of skill by method on held-out blocks, where the options ask for folds."""
+    from inference.plantbert.evaluation import evaluate_reader, spatial_folds
+
+    habitats = _required(config)
+    folds, columns = int(habitats.options.get("folds", 0)), habitats.plots.columns
+    if not folds:
+        return {}
+    if columns.longitude is None or columns.latitude is None:
+        raise ConfigError(f"{config.path}: habitats.options.folds: needs the columns longitude and latitude of the plots.")
+    placed = table.loc[list(plots.plot_id)]
+    lon, lat = placed[columns.longitude].to_numpy(float), placed[columns.latitude].to_numpy(float)
+    fold = spatial_folds(lon, lat, 0.1, folds)
+    done = iter(range(1, folds * 2 + 1))
+    skills, _ = evaluate_reader(plots, fold, reader_spec(config), scheme=scheme,
+                                progress=lambda _: progress(next(done), folds * 2, "Pl@ntBERT on held-out blocks"))  # fmt: skip
+    return {skill.method: skill.line() for skill in skills}
+
+
+def _teach(plots: Plots, model: Any, tokenizer: Any, folder: Path, seed: int) -> float:
+    """Teach a student on varied plots of nine tenths, save it, and return its agreement with the reader on the last tenth."""
+    from inference.plantbert.batches import Augmentation, augment
+    from inference.plantbert.classify import HabitatReader
+    from inference.plantbert.quick import agreement, teach
+
+    reader = HabitatReader(model, tokenizer)
+    tokens, _ = reader.tokens_of(plots.species)
+    draw = np.random.default_rng(seed)
+    kept = draw.random(len(plots)) < 0.9
+    rows = np.repeat(np.flatnonzero(kept), max(1, min(20, 40_000 // max(1, int(kept.sum())))))
+    order, size = augment(plots.order[rows], plots.size[rows], Augmentation(), draw)
+    said = reader.classify(order, size, tokens, deduplicate=True)
+    student = teach(order, size, said, len(plots.species), reader.habitats, seed=seed)
+    student.save(folder)
+    (folder / TAUGHT).write_text("\n".join(plots.species), encoding="utf-8")
+    asked = plots.take(~kept)
+    return agreement(reader.classify(asked.order, asked.size, tokens), student.classify(asked.order, asked.size))
+
+
+def _scheme(config: Config, plots: Plots) -> Scheme:
+    """The scheme of the configuration with the plots' habitats alone; told before any training where they do not fit."""
+    habitats = _required(config)
+    if habitats.scheme is None:
+        return flat_scheme(plots.habitats, habitats.names, habitats.level)
+    scheme = restricted(read_scheme(Path(config.source_path(habitats.scheme))), plots.habitats)
+    if scheme.levels[0] != habitats.level:
+        raise ConfigError(
+            f"{config.path}: habitats.level is '{habitats.level}', the finest level of the scheme is '{scheme.levels[0]}'."
+        )
+    return scheme
 
 
 def restricted(scheme: Scheme, codes: Sequence[str]) -> Scheme:
@@ -133,19 +200,36 @@ class HabitatMapper:
     tokens: NDArray[np.int64]  # of the deep-SDM's species
     unknown: int  # of them the reader has never seen
     hash: str
+    student: StudentReader | None = None  # reads in the reader's place, where training was told so
+    taught: NDArray[np.int64] | None = None  # index of each of the deep-SDM's species among the student's, -1 = unknown
 
     @classmethod
     def load(cls, folder: Path, species: Sequence[str]) -> HabitatMapper:
         """Load from a model folder, for species named as the deep-SDM names them."""
         from inference.plantbert.classify import HabitatReader
+        from inference.plantbert.quick import READINGS, STUDENT, StudentReader, as_int8
 
         reader = HabitatReader.load(folder)
         scheme = read_scheme(folder / SCHEME)
         if scheme.codes() != reader.habitats:
             raise ModelError(f"{folder}: {SCHEME} has other classes than the model; run `floracube habitats train`.")
         tokens, unknown = reader.tokens_of(species)
-        content = b"".join((folder / name).read_bytes() for name in ("model.safetensors", SCHEME))
-        return cls(reader, scheme, tokens, unknown, hashlib.sha256(content).hexdigest()[:16])
+        files = ["model.safetensors", SCHEME]
+        note = folder / READING
+        reading = note.read_text(encoding="utf-8").strip() if note.is_file() else READINGS[0]
+        student, index = None, None
+        if reading not in READINGS:
+            raise ModelError(f"{note}: the reading '{reading}' is not known; it may be {', '.join(READINGS)}.")
+        if reading == "int8":
+            reader = as_int8(reader)
+        if reading == "student":
+            taught = (folder / TAUGHT).read_text(encoding="utf-8").splitlines() if (folder / TAUGHT).is_file() else []
+            student = StudentReader.load(folder, reader.habitats, len(taught))
+            place = {name: i for i, name in enumerate(taught)}
+            index = np.array([place.get(binomial(name), -1) for name in species], np.int64)
+            files.append(STUDENT)
+        content = b"".join((folder / name).read_bytes() for name in files) + reading.encode() * (reading != READINGS[0])
+        return cls(reader, scheme, tokens, unknown, hashlib.sha256(content).hexdigest()[:16], student, index)
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -179,9 +263,13 @@ class HabitatMapper:
             for level in self.levels
         }
 
-    def classify(self, ranked: NDArray[np.int32], size: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    def classify(
+        self, ranked: NDArray[np.int32], size: NDArray[np.integer[Any]], threads: Executor | None = None
+    ) -> NDArray[np.float32]:
         """(n, C) probabilities of the finest classes from ranked species (n, K) and how many belong to each cell."""
-        return self.reader.classify(ranked, size, self.tokens, deduplicate=True)
+        if self.student is not None and self.taught is not None:
+            return self.student.classify(np.where(ranked < 0, -1, self.taught[ranked]), size, threads=threads)
+        return self.reader.classify(ranked, size, self.tokens, deduplicate=True, threads=threads)
 
     def level_maps(self, probability: NDArray[Any]) -> dict[str, NDArray[np.int64]]:
         """(n,) table row of the most probable class at each level; coarser levels sum the finest."""

@@ -98,10 +98,10 @@ def indicators(cells: Cells, model: Model, put: Put) -> None:
         put(indicator.name, cells.spread_out(stored, 65535, np.uint16))
 
 
-def habitats(cells: Cells, ranked: Ranked, reader: HabitatMapper, put: Put) -> None:
+def habitats(cells: Cells, ranked: Ranked, reader: HabitatMapper, put: Put, threads: Executor | None = None) -> None:
     """The most probable class at each level, its probability and the entropy of all, and the best three."""
     ids = np.where(ranked.species == NO_SPECIES, -1, ranked.species.astype(np.int32)).astype(np.int32)
-    p = reader.classify(ids, ranked.size)  # (n, classes), NaN for an empty cell
+    p = reader.classify(ids, ranked.size, threads)  # (n, classes), NaN for an empty cell
     empty: NDArray[np.bool_] = np.asarray(~np.isfinite(p).all(axis=1))
     if "dissimilarity" in cells.extra:
         # A vegetation reader knows what grows where plots were made; elsewhere its class would be a guess that looks like a map.

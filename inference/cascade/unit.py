@@ -136,7 +136,7 @@ def _from_composition(held: Opened, job: Job, version: str, unit: Unit, pool: Ex
         of_cell = np.full(unit.cells**2, np.nan)
         of_cell[at] = unlike
         cells.extra["dissimilarity"] = of_cell[index]
-    _habitats(model, job, cells, ranked, writer, clock)
+    _habitats(model, job, cells, ranked, pool, writer, clock)
     return cells
 
 
@@ -164,7 +164,7 @@ def _predict(held: Opened, job: Job, unit: Unit, pool: Executor, writer: Writer,
     if "indicators" in job.version:
         with clock("indicators"):
             maps.indicators(cells, model, _put(job, "indicators", writer))
-    _habitats(model, job, cells, ranked, writer, clock)
+    _habitats(model, job, cells, ranked, pool, writer, clock)
     return cells
 
 
@@ -199,10 +199,10 @@ def _spread(model: Model, z: torch.Tensor, area_m2: float, pool: Executor) -> ND
     return np.concatenate(found).astype(np.float64) if found else np.zeros(0)
 
 
-def _habitats(model: Model, job: Job, cells: Cells, ranked: maps.Ranked, writer: Writer, clock: Clock) -> None:
+def _habitats(model: Model, job: Job, cells: Cells, ranked: maps.Ranked, pool: Executor, writer: Writer, clock: Clock) -> None:
     if "habitats" in job.version and model.habitats is not None and len(cells.index):
         with clock("habitats"):
-            maps.habitats(cells, ranked, model.habitats, _put(job, "habitats", writer))
+            maps.habitats(cells, ranked, model.habitats, _put(job, "habitats", writer), pool)
 
 
 def _put(job: Job, product: str, writer: Writer) -> maps.Put:

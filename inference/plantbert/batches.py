@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedTokenizerBase
 
 from inference.plantbert.plots import Plots
@@ -44,18 +45,98 @@ class PlotIndex(Dataset[int]):
         return row
 
 
+class ByLength(Sampler[int]):
+    """Every plot once an epoch, plots of like length together: a batch is then padded by little.
+
+    The order follows from seed and epoch alone. Plots are drawn into pools of `POOL` batches, and sorted within a pool.
+    """
+
+    POOL = 25
+
+    def __init__(self, size: NDArray[np.integer[Any]], batch: int, seed: int) -> None:
+        """size (n): species of each plot; batch: plots in a batch."""
+        self.size, self.batch, self.seed, self.epoch = size, batch, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the number of plots."""
+        return len(self.size)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield plot numbers; the batches of a pool come in random order, the one that is not full at the very end."""
+        draw = np.random.default_rng([self.seed, self.epoch])
+        rows = draw.permutation(len(self.size))
+        full = len(rows) // self.batch * self.batch
+        batches: list[NDArray[np.int64]] = []
+        for start in range(0, full, self.POOL * self.batch):
+            pool = rows[start : min(start + self.POOL * self.batch, full)]
+            batches += list(pool[np.argsort(self.size[pool], kind="stable")].reshape(-1, self.batch))
+        for i in draw.permutation(len(batches)):
+            yield from batches[i].tolist()
+        yield from rows[full:].tolist()
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """How training sentences are varied, so that predicted assemblages are no surprise to the reader.
 
     dropout: share of species left out; truncate: share of plots cut to a random top K >= `shortest`;
-    shuffle: share of plots whose order is lost (a probability order is not a cover order).
+    shuffle: share of plots whose order is lost (a probability order is not a cover order); crossover:
+    share of labelled plots that are mixed with up to `parents` - 1 others of their habitat, see `cross`.
     """
 
     dropout: float = 0.25
     truncate: float = 0.2
     shuffle: float = 0.25
     shortest: int = 5
+    crossover: float = 0.0
+    parents: int = 4
+
+
+def cross(
+    plots: Plots,
+    rows: NDArray[np.integer[Any]],
+    members: Sequence[NDArray[np.integer[Any]]],
+    how: Augmentation,
+    draw: np.random.Generator,
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return order (n, K) and size (n) of the plots `rows`, a share of them mixed with plots of their own habitat.
+
+    A mixed plot has 2 to `how.parents` parents, each species of a parent is kept with a probability of one
+    in the number of parents, and all stand by their relative rank; so the expected length stays. Which species of a
+    habitat go together is lost, which ones are its own stays: the independence that makes naive Bayes strong where plots
+    are few, taught by data instead of built in. members: plots (of `plots`) of each habitat.
+    """
+    width, n = plots.order.shape[1], len(rows)
+    parent = np.empty((n, how.parents), np.int64)
+    parent[:, 0] = rows
+    for habitat in np.unique(plots.label[rows]):
+        mine = np.flatnonzero(plots.label[rows] == habitat)
+        parent[mine, 1:] = draw.choice(members[habitat], (len(mine), how.parents - 1))
+    count = np.where(draw.random(n) < how.crossover, draw.integers(2, how.parents + 1, n), 1)
+    species, size = plots.order[parent], plots.size[parent]
+    place = np.arange(width)
+    keep = (place < size[..., None]) & (np.arange(how.parents) < count[:, None])[..., None]
+    keep &= draw.random(keep.shape) < 1.0 / count[:, None, None]
+    key = (place + draw.random((n, how.parents, 1))) / np.maximum(size[..., None], 1)
+    flat = np.argsort(np.where(keep, key, 2.0).reshape(n, -1), axis=1, kind="stable")
+    species = np.take_along_axis(species.reshape(n, -1), flat, axis=1)
+    keep = np.take_along_axis(keep.reshape(n, -1), flat, axis=1)
+    # A species of several parents stands where it comes first; unknown ones are not known to be the same.
+    by_name = np.argsort(np.where(keep & (species >= 0), species, np.iinfo(np.int32).max), axis=1, kind="stable")
+    named = np.take_along_axis(species, by_name, axis=1)
+    again = np.zeros_like(keep)
+    np.put_along_axis(again, by_name[:, 1:], (named[:, 1:] == named[:, :-1]) & (named[:, 1:] >= 0), axis=1)
+    keep &= ~again
+    front = np.argsort(~keep, axis=1, kind="stable")[:, :width]
+    order = np.where(np.take_along_axis(keep, front, axis=1), np.take_along_axis(species, front, axis=1), -1)
+    left = np.minimum(keep.sum(axis=1), width)
+    alone = (count == 1) | (left == 0)
+    return (np.where(alone[:, None], plots.order[rows], order).astype(np.int32),
+            np.where(alone, plots.size[rows], left).astype(np.int32))  # fmt: skip
 
 
 def augment(
@@ -102,7 +183,11 @@ def mask_tokens(
 
 
 class PlotBatches:
-    """Collates plot numbers into a batch, drawing its augmentation and masks from its own seed."""
+    """Collates plot numbers into a batch.
+
+    Augmentation and masks are drawn from the seed and the numbers of the batch alone, not from what came before, so a
+    training that goes on after a kill sees the very batches of an undisturbed one.
+    """
 
     def __init__(
         self,
@@ -116,21 +201,25 @@ class PlotBatches:
     ) -> None:
         """Prepare batches of `plots`, for fill-mask if `mask`, for classification otherwise."""
         self.plots, self.tokenizer, self.how, self.mask = plots, tokenizer, how, mask
-        self.max_length = max_length
+        self.max_length, self.seed = max_length, seed
         self.words = tokenizer.get_vocab()
         self.token = species_tokens(tokenizer, plots.species)
-        self.draw = np.random.default_rng(seed)
-        self.torch_draw = torch.Generator().manual_seed(seed)
+        self.members = [np.flatnonzero(plots.label == i) for i in range(len(plots.habitats))]
 
     def __call__(self, numbers: Sequence[int]) -> dict[str, Tensor]:
         """Return input_ids, attention_mask and labels of the plots `numbers`."""
-        chosen = self.plots.take(np.asarray(numbers))
-        order, size = augment(chosen.order, chosen.size, self.how, self.draw)
-        rows = torch.from_numpy(write_tokens(order, size, self.token, self.tokenizer, self.max_length))
-        attention = (rows != self.words[PAD]).long()
+        rows = np.asarray(numbers, dtype=np.int64)
+        draw = np.random.default_rng([self.seed, int(self.mask), *rows])
+        if self.how.crossover > 0 and not self.mask:
+            order, size = cross(self.plots, rows, self.members, self.how, draw)
+        else:  # what grows together is what fill-mask learns
+            order, size = self.plots.order[rows], self.plots.size[rows]
+        order, size = augment(order, size, self.how, draw)
+        tokens = torch.from_numpy(write_tokens(order, size, self.token, self.tokenizer, self.max_length))
+        attention = (tokens != self.words[PAD]).long()
         if self.mask:
-            species = torch.from_numpy(self.token)
-            rows, labels = mask_tokens(rows, self.words, species, self.torch_draw)
+            generator = torch.Generator().manual_seed(int(draw.integers(2**62)))
+            tokens, labels = mask_tokens(tokens, self.words, torch.from_numpy(self.token), generator)
         else:
-            labels = torch.from_numpy(chosen.label.astype(np.int64))
-        return {"input_ids": rows, "attention_mask": attention, "labels": labels}
+            labels = torch.from_numpy(self.plots.label[rows].astype(np.int64))
+        return {"input_ids": tokens, "attention_mask": attention, "labels": labels}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from inference.plantbert.encoder import PackedBert
 from inference.plantbert.vocabulary import (
     UNKNOWN,
     load_tokenizer,
+    most_species,
     species_tokens,
     write_tokens,
 )
@@ -36,11 +38,11 @@ class HabitatReader:
         self.max_length = int(model.config.max_position_embeddings)
         self.unknown_token = int(tokenizer.get_vocab()[UNKNOWN])
         self.device = torch.device(device)
-        self.network = PackedBert(model.to(self.device).float().eval())
+        self.network: torch.nn.Module = PackedBert(model.to(self.device).float().eval())
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> HabitatReader:
-        """Load a folder written by `train_reader` or `save_pretrained`; ModelError if it is none."""
+        """Load a folder written by `train_reader` or `save_pretrained`, such as Pl@ntBERT's own; ModelError if it is none."""
         tokenizer = load_tokenizer(Path(folder))
         hub_logging.disable_progress_bar()  # a bar for a file of half a megabyte is of no use to anyone
         try:
@@ -52,12 +54,27 @@ class HabitatReader:
             ) from error
         if model.config.model_type != "bert":
             raise ModelError(f"{folder}: the model is of type {model.config.model_type!r}, but 'bert' is expected.")
+        if model.config.vocab_size < len(tokenizer):
+            raise ModelError(
+                f"{folder}: the tokenizer has {len(tokenizer)} words, the model {model.config.vocab_size};"
+                " take both from one checkpoint."
+            )
+        labels = model.config.id2label
+        if all(str(name) == f"LABEL_{i}" for i, name in labels.items()):
+            raise ModelError(
+                f"{folder}: the {len(labels)} classes of the model have no names (id2label in config.json);"
+                " a fill-mask model is no classifier, take the text-classification one."
+            )
         return cls(model, tokenizer, device)
 
     def tokens_of(self, species: Sequence[str]) -> tuple[NDArray[np.int64], int]:
-        """Return the token of each species name, (S,), and how many of them the model does not know."""
+        """Return the tokens of each species name, (S,) or (S, 2), and how many of them the model does not know."""
         tokens = species_tokens(self.tokenizer, species)
-        return tokens, int((tokens == self.unknown_token).sum())
+        return tokens, int((tokens == self.unknown_token).reshape(len(tokens), -1).any(axis=1).sum())
+
+    def too_long(self, size: NDArray[np.integer[Any]], species_token: NDArray[np.integer[Any]]) -> int:
+        """How many assemblages of `size` (n) species lose their last species, as their text is too long for the model."""
+        return int((size > most_species(self.max_length, _each(species_token))).sum())
 
     def classify(
         self,
@@ -66,38 +83,55 @@ class HabitatReader:
         species_token: NDArray[np.integer[Any]],
         *,
         deduplicate: bool = False,
+        threads: Executor | None = None,
     ) -> NDArray[np.float32]:
         """Return class probabilities (n, C), rows of NaN for empty cells.
 
         order (n, K): species indices by descending probability, negative = unknown; size (n): how many
-        of them belong to the cell; species_token (S): from `tokens_of`. Cells are grouped by length, so
+        of them belong to the cell; species_token: from `tokens_of`. Cells are grouped by length, so
         that no batch holds padding and a result depends on its own cell alone. `deduplicate` reads
-        equal assemblages once.
+        equal assemblages once; `threads` share the batches, which do not depend on them.
         """
         if order.ndim != 2 or size.shape != order.shape[:1]:
             raise ValueError(f"order {order.shape} and size {size.shape} must be (n, K) and (n,)")
-        longest = min(order.shape[1], (self.max_length - 1) // 2)
+        longest = min(order.shape[1], most_species(self.max_length, _each(species_token)))
         kept = np.minimum(size, longest).astype(np.int64)
         result = np.full((len(size), len(self.habitats)), np.nan, dtype=np.float32)
         by_size = np.argsort(kept, kind="stable")
         starts = np.searchsorted(kept[by_size], np.arange(1, longest + 2))
+        work: list[tuple[NDArray[np.int64], int]] = []
+        back: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         for length in range(1, longest + 1):
             cells = by_size[starts[length - 1] : starts[length]]
             if not len(cells):
                 continue
-            rows = write_tokens(order[cells, :length], kept[cells], species_token, self.tokenizer, self.max_length)
             if deduplicate:
-                rows, back = np.unique(rows, axis=0, return_inverse=True)
-                result[cells] = self._read(rows)[back.reshape(-1)]
-            else:
-                result[cells] = self._read(rows)
+                first, which = distinct(order[cells, :length])
+                back.append((cells, cells[first][which]))
+                cells = cells[first]
+            step = max(1, TOKENS_PER_BATCH // ((_each(species_token) + 1) * length + 1))
+            work += [(cells[start : start + step], length) for start in range(0, len(cells), step)]
+
+        def read(task: tuple[NDArray[np.int64], int]) -> None:
+            cells, length = task
+            rows = write_tokens(order[cells, :length], kept[cells], species_token, self.tokenizer, self.max_length)
+            with torch.inference_mode():
+                tokens = torch.from_numpy(rows).to(self.device)
+                result[cells] = self.network(tokens).softmax(dim=-1).cpu().numpy()
+
+        list((threads.map if threads is not None else map)(read, work))
+        for cells, source in back:
+            result[cells] = result[source]
         return result
 
-    def _read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        step = max(1, TOKENS_PER_BATCH // rows.shape[1])
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(rows), step):
-                tokens = torch.from_numpy(rows[start : start + step]).to(self.device)
-                parts.append(self.network(tokens).softmax(dim=-1).cpu().numpy())
-        return cast(NDArray[np.float32], np.concatenate(parts))
+
+def distinct(order: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(first row of each distinct row of order (n, K), which of them each row equals (n))."""
+    packed = np.ascontiguousarray(order)
+    whole = packed.view(np.dtype((np.void, packed.dtype.itemsize * packed.shape[1])))[:, 0]
+    _, first, back = np.unique(whole, return_index=True, return_inverse=True)
+    return first.astype(np.int64), back.reshape(-1).astype(np.int64)
+
+
+def _each(species_token: NDArray[np.integer[Any]]) -> int:
+    return 1 if species_token.ndim == 1 else int(species_token.shape[1])

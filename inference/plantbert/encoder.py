@@ -12,6 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional as f
 
 
+def _joined(*linears: Any) -> nn.Linear:
+    """One linear layer that gives the outputs of several, side by side."""
+    weight = torch.cat([one.weight for one in linears]).detach()
+    made = nn.Linear(weight.shape[1], weight.shape[0])
+    made.weight = nn.Parameter(weight, requires_grad=False)
+    made.bias = nn.Parameter(torch.cat([one.bias for one in linears]).detach(), requires_grad=False)
+    return made
+
+
 class PackedBert(nn.Module):
     """Holds the weights of a BertForSequenceClassification with queries, keys and values fused."""
 
@@ -24,9 +33,10 @@ class PackedBert(nn.Module):
         self.classifier = model.classifier
         self.heads = int(model.config.num_attention_heads)
         selves = [block.attention.self for block in self.blocks]
-        parts = [(s.query, s.key, s.value) for s in selves]
-        self.weight = [torch.cat([p.weight for p in three]).detach() for three in parts]
-        self.bias = [torch.cat([p.bias for p in three]).detach() for three in parts]
+        self.query_key_value = nn.ModuleList(_joined(s.query, s.key, s.value) for s in selves[:-1])
+        # The classifier reads [CLS] alone, so the last layer asks one question instead of L.
+        self.last_query = _joined(selves[-1].query)
+        self.last_key_value = _joined(selves[-1].key, selves[-1].value)
         self.eval()
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -34,14 +44,15 @@ class PackedBert(nn.Module):
         x = self.embeddings(input_ids=tokens)
         n, _, width = x.shape
         shape = (n, -1, self.heads, width // self.heads)
-        last = len(self.blocks) - 1
         for i, block in enumerate(self.blocks):
-            weight, bias = self.weight[i], self.bias[i]
-            # The classifier reads [CLS] alone, so the last layer asks one question instead of L.
-            head = x[:, :1] if i == last else x
-            q = f.linear(head, weight[:width], bias[:width]).view(shape).transpose(1, 2)
-            k, v = f.linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)
-            k, v = k.view(shape).transpose(1, 2), v.view(shape).transpose(1, 2)
+            if i < len(self.query_key_value):
+                head = x
+                q, k, v = self.query_key_value[i](x).chunk(3, dim=-1)
+            else:
+                head = x[:, :1]
+                q = self.last_query(head)
+                k, v = self.last_key_value(x).chunk(2, dim=-1)
+            q, k, v = (part.reshape(shape).transpose(1, 2) for part in (q, k, v))
             context = f.scaled_dot_product_attention(q, k, v)
             context = context.transpose(1, 2).reshape(n, -1, width)
             attended = block.attention.output(context, head)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -22,19 +24,29 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.utils import logging as hub_logging
 
-from cube.errors import TableError
-from inference.plantbert.batches import Augmentation, PlotBatches, PlotIndex
+from cube.errors import ModelError, TableError
+from inference.plantbert.batches import Augmentation, ByLength, PlotBatches, PlotIndex
+from inference.plantbert.card import card
 from inference.plantbert.plots import Plots
 from inference.plantbert.vocabulary import FIXED, MAX_LENGTH, PAD, make_tokenizer, widen_tokenizer
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage ("fill-mask", "classification"), the step done and the number of steps."""
 
+FILL_MASK: Final = "fill_mask"
+"""Folder beside the classifier that holds the fill-mask model, in the hub's format too."""
+
 
 @dataclass(frozen=True)
 class ReaderSpec:
-    """Size and schedule of the reader; `base` names the folder of a BERT to start from instead of scratch."""
+    """Size and schedule of the reader.
+
+    base: folder of a BERT to start from instead of scratch; tokens: "species" for a token a binomial, "term" for a token
+    a word (both as published; from scratch there are species alone); complete_only: train on the plots alone that lost
+    little to curation, as published (`Plots.complete`).
+    """
 
     hidden: int = 64
     layers: int = 2
@@ -50,6 +62,8 @@ class ReaderSpec:
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
     base: Path | None = None
+    tokens: str = "species"
+    complete_only: bool = True
 
 
 def train_reader(
@@ -57,52 +71,104 @@ def train_reader(
     folder: Path | None,
     spec: ReaderSpec | None = None,
     progress: Progress | None = None,
+    *,
+    run: Path | None = None,
+    skill: Iterable[str] = (),
 ) -> tuple[BertForSequenceClassification, PreTrainedTokenizerBase, dict[str, Any]]:
     """Train on `plots` and save model, tokenizer and card into `folder` (None: do not save).
 
     All plots serve fill-mask, the labelled ones classification. Returns the model (evaluation mode),
     its tokenizer and a report of losses and seconds. Equal seeds give equal weights on one machine
-    with the same number of threads. Raises TableError where fewer than two habitats are labelled.
+    with the same number of threads, also where a training was killed and goes on from what it left in the
+    folder `run` (None: it begins anew). skill: lines about held-out skill for the card.
+    Raises TableError where fewer than two habitats are labelled, ModelError for an impossible spec or base.
     """
     spec = spec or ReaderSpec()
+    if spec.complete_only:
+        plots = plots.take(plots.complete())
     labelled = np.flatnonzero(plots.label >= 0)
     if len(plots.habitats) < 2 or not len(labelled):
         raise TableError(
             "the vegetation plots hold fewer than two habitats with enough plots; lower min_plots or give more labelled plots."
         )
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    hub_logging.disable_progress_bar()
     set_seed(spec.seed)
     start = time.monotonic()
-    tokenizer, masked = _start(plots, spec)
-    report: dict[str, Any] = {"plots": len(plots), "plots_labelled": len(labelled)}
-    if spec.mask_epochs:
-        report["fill_mask_loss"] = _fit(masked, plots, tokenizer, spec, spec.mask_epochs, True, progress)
-    config = BertConfig(
-        **{
-            **masked.config.to_dict(),
-            "id2label": dict(enumerate(plots.habitats)),
-            "label2id": {name: i for i, name in enumerate(plots.habitats)},
-            "architectures": ["BertForSequenceClassification"],
-        }
-    )
-    model = BertForSequenceClassification(config)
-    model.bert.load_state_dict(masked.bert.state_dict(), strict=False)
-    report["classification_loss"] = _fit(model, plots.take(labelled), tokenizer, spec, spec.epochs, False, progress)
+    with tempfile.TemporaryDirectory() as scratch:
+        kept = _run_folder(run, plots, spec) if run is not None else Path(scratch)
+        masked, tokenizer, report = _masked(plots, spec, kept, progress)
+        report |= {"plots": len(plots), "plots_labelled": len(labelled)}
+        config = BertConfig(
+            **{
+                **masked.config.to_dict(),
+                "id2label": dict(enumerate(plots.habitats)),
+                "label2id": {name: i for i, name in enumerate(plots.habitats)},
+                "architectures": ["BertForSequenceClassification"],
+            }
+        )
+        set_seed(spec.seed)  # whether fill-mask was trained or read again, what follows is the same
+        model = BertForSequenceClassification(config)
+        model.bert.load_state_dict(masked.bert.state_dict(), strict=False)
+        report["classification_loss"] = _fit(
+            model, plots.take(labelled), tokenizer, spec, spec.epochs, False, progress, kept / "classification"
+        )
     model.train(False)
     report["parameters"] = int(sum(p.numel() for p in model.parameters()))
     report["seconds"] = round(time.monotonic() - start, 1)
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        model.save_pretrained(str(folder))
-        tokenizer.save_pretrained(str(folder))
-        (folder / "README.md").write_text(_card(plots, spec, report), encoding="utf-8")
+        _save(model, tokenizer, folder)
+        _save(masked.train(False), tokenizer, folder / FILL_MASK)
+        (folder / "README.md").write_text(card(plots, spec, report, skill), encoding="utf-8")
+    if run is not None:
+        shutil.rmtree(run, ignore_errors=True)
+    return model, tokenizer, report
+
+
+def _save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(str(folder))
+    tokenizer.save_pretrained(str(folder))
+
+
+def _run_folder(run: Path, plots: Plots, spec: ReaderSpec) -> Path:
+    """The folder of a training that may go on, emptied where it was one of other plots or another spec."""
+    parts = [repr(spec).encode(), repr(plots.species).encode(), repr(plots.habitats).encode()]
+    parts += [np.ascontiguousarray(a).tobytes() for a in (plots.order, plots.size, plots.label)]
+    wanted, note = hashlib.sha256(b"".join(parts)).hexdigest(), run / "training.sha256"
+    if not note.is_file() or note.read_text() != wanted:
+        shutil.rmtree(run, ignore_errors=True)
+        run.mkdir(parents=True)
+        note.write_text(wanted)
+    return run
+
+
+def _masked(
+    plots: Plots, spec: ReaderSpec, kept: Path, progress: Progress | None
+) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase, dict[str, Any]]:
+    """The fill-mask model, trained, or read again from a training that had got so far."""
+    tokenizer, model = _start(plots, spec)
+    done, stage = kept / FILL_MASK, kept / "fill_mask_steps"
+    report: dict[str, Any] = {}
+    if done.is_dir():
+        return BertForMaskedLM.from_pretrained(str(done), local_files_only=True), tokenizer, report  # nosec B615
+    if spec.mask_epochs:
+        report["fill_mask_loss"] = _fit(model, plots, tokenizer, spec, spec.mask_epochs, True, progress, stage)
+    partial = kept / ".fill_mask"
+    model.save_pretrained(str(partial))
+    partial.rename(done)
     return model, tokenizer, report
 
 
 def _start(plots: Plots, spec: ReaderSpec) -> tuple[PreTrainedTokenizerBase, BertForMaskedLM]:
+    if spec.tokens not in ("species", "term") or (spec.tokens == "term" and spec.base is None):
+        raise ModelError(f"tokens is {spec.tokens!r}; it may be 'species', or 'term' where a base model is named.")
     if spec.base is not None:
-        tokenizer = widen_tokenizer(spec.base, plots.species)
-        model = BertForMaskedLM.from_pretrained(str(spec.base), local_files_only=True)  # nosec B615
+        tokenizer = widen_tokenizer(spec.base, plots.species, spec.tokens)
+        try:
+            model = BertForMaskedLM.from_pretrained(str(spec.base), local_files_only=True)  # nosec B615
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{spec.base}: no BERT of the transformers format was found here; mend 'base'.") from error
         model.resize_token_embeddings(len(tokenizer))
         return tokenizer, model
     tokenizer = make_tokenizer(plots.species)
@@ -130,6 +196,14 @@ class _Steps(TrainerCallback):
         self.progress(self.stage, int(state.global_step), int(state.max_steps))
 
 
+class _Trainer(Trainer):
+    """A Trainer whose batches hold plots of like length."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> ByLength:
+        size = cast(PlotBatches, self.data_collator).plots.size
+        return ByLength(size, self.args.per_device_train_batch_size, self.args.seed)
+
+
 def _fit(
     model: Any,
     plots: Plots,
@@ -138,64 +212,53 @@ def _fit(
     epochs: int,
     mask: bool,
     progress: Progress | None,
+    kept: Path,
 ) -> float:
+    """Train `model` in place, from the last whole checkpoint in `kept` if there is one; returns the mean loss."""
     stage = "fill-mask" if mask else "classification"
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = Trainer(
-            model=model,
-            args=TrainingArguments(
-                output_dir=scratch,
-                num_train_epochs=epochs,
-                per_device_train_batch_size=spec.batch,
-                learning_rate=spec.learning_rate,
-                weight_decay=spec.weight_decay,
-                lr_scheduler_type="cosine",
-                warmup_steps=20,
-                label_smoothing_factor=0.0 if mask else spec.label_smoothing,
-                seed=spec.seed,
-                data_seed=spec.seed,
-                save_strategy="no",
-                logging_strategy="no",
-                eval_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-                remove_unused_columns=False,
-                dataloader_num_workers=0,
-                dataloader_pin_memory=False,
-                use_cpu=not torch.cuda.is_available(),
-            ),
-            train_dataset=PlotIndex(len(plots)),
-            data_collator=PlotBatches(
-                plots, tokenizer, spec.augmentation, spec.seed, mask=mask,
-                max_length=int(model.config.max_position_embeddings),
-            ),
-            callbacks=[_Steps(stage, progress)] if progress else None,
-        )  # fmt: skip
-        # The Trainer otherwise prints its summary dictionary to the terminal.
-        trainer.pop_callback(_printer())
-        return float(trainer.train().training_loss)
+    trainer = _Trainer(
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(kept),
+            num_train_epochs=epochs,
+            per_device_train_batch_size=spec.batch,
+            learning_rate=spec.learning_rate,
+            weight_decay=spec.weight_decay,
+            lr_scheduler_type="cosine",
+            warmup_steps=20,
+            label_smoothing_factor=0.0 if mask else spec.label_smoothing,
+            seed=spec.seed,
+            data_seed=spec.seed,
+            save_strategy="epoch",
+            save_total_limit=2,
+            logging_strategy="no",
+            eval_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            dataloader_num_workers=0,
+            dataloader_pin_memory=False,
+            use_cpu=not torch.cuda.is_available(),
+        ),
+        train_dataset=PlotIndex(len(plots)),
+        data_collator=PlotBatches(
+            plots, tokenizer, spec.augmentation, spec.seed, mask=mask,
+            max_length=int(model.config.max_position_embeddings),
+        ),
+        callbacks=[_Steps(stage, progress)] if progress else None,
+    )  # fmt: skip
+    # The Trainer otherwise prints its summary dictionary to the terminal.
+    trainer.pop_callback(_printer())
+    return float(trainer.train(resume_from_checkpoint=_last(kept)).training_loss)
+
+
+def _last(kept: Path) -> str | None:
+    """The last whole checkpoint: the Trainer writes its state last, so one without it was cut off."""
+    whole = [p.parent for p in kept.glob("checkpoint-*/trainer_state.json") if p.stat().st_size]
+    return str(max(whole, key=lambda p: int(p.name.split("-")[1]))) if whole else None
 
 
 def _printer() -> type[TrainerCallback]:
     from transformers.trainer_callback import PrinterCallback
 
     return PrinterCallback
-
-
-def _card(plots: Plots, spec: ReaderSpec, report: dict[str, Any]) -> str:
-    lines = [
-        "---",
-        "library_name: transformers",
-        "pipeline_tag: text-classification",
-        "---",
-        "# Habitats from species read as a sentence",
-        "",
-        "A BERT in the text format of Pl@ntBERT (Leblanc et al.): lower-case two-word binomials by",
-        'descending cover, joined by ", ", each one token. Fill-mask first, then classification.',
-        "",
-        f"* plots: {report['plots']}, labelled: {report['plots_labelled']}; species: {len(plots.species)}",
-        f"* habitats: {', '.join(plots.habitats)}",
-        f"* parameters: {report['parameters']}",
-        *(f"* {k}: {v}" for k, v in asdict(spec).items()),
-    ]
-    return "\n".join(lines) + "\n"

@@ -62,11 +62,12 @@ def make_tokenizer(species: Sequence[str], max_length: int = MAX_LENGTH) -> PreT
     return made
 
 
-def widen_tokenizer(folder: Path, species: Sequence[str]) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a base model and add the binomials that it does not know, one token each."""
+def widen_tokenizer(folder: Path, species: Sequence[str], mode: str = "species") -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a base model and add what it does not know: a token a binomial, or, in mode "term", a word."""
     tokenizer = load_tokenizer(folder)
-    names = sorted({binomial(name) for name in species} - {""} - set(tokenizer.get_vocab()))
-    tokenizer.add_tokens(names)
+    names = {binomial(name) for name in species} - {""}
+    words = names if mode == "species" else {word for name in names for word in name.split(" ")}
+    tokenizer.add_tokens(sorted(words - set(tokenizer.get_vocab())))
     return tokenizer
 
 
@@ -85,11 +86,31 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return cast(PreTrainedTokenizerBase, tokenizer)
 
 
+def reads_terms(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the words added to a base vocabulary are single ones (mode "term"), not binomials (mode "species")."""
+    special = set(tokenizer.all_special_tokens)
+    added = [word for word in tokenizer.get_added_vocab() if word not in special]
+    return bool(added) and not any(" " in word for word in added)
+
+
 def species_tokens(tokenizer: PreTrainedTokenizerBase, species: Sequence[str]) -> NDArray[np.int64]:
-    """Return the token id of each species, (S,); species outside the vocabulary get the id of [UNK]."""
+    """Return the tokens of each species: (S,) where a binomial is one token, (S, 2) where its two words are.
+
+    What is outside the vocabulary gets the id of [UNK] and is never cut into pieces: BERT's own pieces of a Latin name
+    tell it nothing that it has learned about plants.
+    """
     words = tokenizer.get_vocab()
     unknown = words[UNKNOWN]
-    return np.array([words.get(binomial(name), unknown) for name in species], dtype=np.int64)
+    names = [binomial(name) for name in species]
+    if reads_terms(tokenizer):
+        pairs = [(name.split(" ") if name else [UNKNOWN, UNKNOWN]) for name in names]
+        return np.array([[words.get(word, unknown) for word in pair] for pair in pairs], dtype=np.int64).reshape(-1, 2)
+    return np.array([words.get(name, unknown) for name in names], dtype=np.int64)
+
+
+def most_species(max_length: int, tokens_a_species: int = 1) -> int:
+    """How many species a text of `max_length` tokens holds: each with its comma, [CLS] and [SEP] (in place of the last)."""
+    return (max_length - 1) // (tokens_a_species + 1)
 
 
 def write_tokens(
@@ -102,19 +123,21 @@ def write_tokens(
     """Write assemblages as token rows `[CLS] a , b , c [SEP] [PAD]...`, without any string.
 
     order (n, K): species indices by descending cover or probability, negative = unknown species;
-    size (n): how many of them belong to the assemblage, the rest is ignored; species_token (S).
-    Returns (n, L) with L = 2 max(size) + 1. What does not fit into max_length loses its last species.
+    size (n): how many of them belong to the assemblage, the rest is ignored; species_token (S) or (S, T).
+    Returns (n, L) with L = (T + 1) max(size) + 1. What does not fit into max_length loses its last species.
     """
     words = tokenizer.get_vocab()
-    longest = (max_length - 1) // 2
-    kept = np.minimum(np.asarray(size, dtype=np.int64), longest)
+    table = np.asarray(species_token, dtype=np.int64).reshape(len(species_token), -1)
+    each = table.shape[1]
+    kept = np.minimum(np.asarray(size, dtype=np.int64), most_species(max_length, each))
     width = int(kept.max(initial=0))
-    lookup = np.append(np.asarray(species_token, dtype=np.int64), words[UNKNOWN])
+    lookup = np.concatenate([table, np.full((1, each), words[UNKNOWN])])
     index = np.asarray(order)[:, :width].astype(np.int64)
-    rows = np.full((len(kept), 2 * width + 1), words[COMMA], dtype=np.int64)
+    rows = np.full((len(kept), (each + 1) * width + 1), words[COMMA], dtype=np.int64)
     rows[:, 0] = words[START]
-    rows[:, 1::2] = lookup[np.where(index < 0, len(lookup) - 1, index)]
-    end = np.maximum(2 * kept, 1)
+    for part in range(each):
+        rows[:, 1 + part :: each + 1] = lookup[np.where(index < 0, len(table), index), part][:, :width]
+    end = np.maximum((each + 1) * kept, 1)
     position = np.arange(rows.shape[1])
     rows[position >= end[:, None]] = words[PAD]
     present = np.flatnonzero(kept > 0)

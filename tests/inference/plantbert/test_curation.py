@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from cube.errors import TableError
-from inference.plantbert.plots import Columns, make_plots, read_plots
+from inference.plantbert.curation import Columns, make_plots, read_plots
 from inference.plantbert.text import sentence
 
 COLUMNS = Columns("plot", "species", "cover", "habitat")

@@ -1,0 +1,52 @@
+"""The model card that stands beside a saved reader: what it read, how it was trained, how well it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from inference.plantbert.plots import Plots
+
+if TYPE_CHECKING:
+    from inference.plantbert.training import ReaderSpec
+
+
+def card(plots: Plots, spec: ReaderSpec, report: dict[str, Any], skill: Iterable[str] = ()) -> str:
+    """The card in Markdown with the hub's front matter; `skill`: a line a method about held-out plots, if any were."""
+    measured = list(skill)
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: text-classification",
+        "tags: [biodiversity, habitats, vegetation]",
+        "---",
+        "# Habitats from species read as a sentence",
+        "",
+        "A BERT in the text format of Pl@ntBERT (Leblanc et al. 2025, Learning the syntax of plant assemblages):",
+        'lower-case two-word binomials by descending cover, joined by ", ". Fill-mask first, then classification.',
+        "The classifier lies in this folder, the fill-mask model in `fill_mask`; `from_pretrained` opens both.",
+        "",
+        "## Read",
+        "",
+        f"* plots: {report['plots']}, labelled: {report['plots_labelled']}; species: {len(plots.species)}",
+        f"* habitats: {', '.join(plots.habitats)}",
+        "",
+        "## Skill on held-out blocks",
+        "",
+        *(
+            measured
+            or ["Not measured in this training; set `folds` in the options of habitats, or run `benchmarks/habitats.py`."]
+        ),
+        "",
+        "## Limits",
+        "",
+        "It knows the habitats above and no others, and reads any list as one of them: mask where they cannot be.",
+        "Species that it never read are [UNK]; text above the model's length loses its last species.",
+        "",
+        "## Trained with",
+        "",
+        f"* parameters: {report['parameters']}",
+        *(f"* {k}: {v}" for k, v in asdict(spec).items()),
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,169 @@
+"""From a table of plots and a table of covers to `Plots`: the curation of Leblanc et al., step by step.
+
+Whatever is set aside is counted in a report. Names are read by the rules of `text.binomial`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cube.errors import TableError
+from inference.plantbert.plots import Plots
+from inference.plantbert.text import binomial
+
+UNLABELLED: Final = frozenset({"", "~", "nan", "na", "none", "?"})
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The column names of the two tables."""
+
+    plot: str = "PlotObservationID"
+    species: str = "species_name"
+    cover: str = "cover_perc"
+    habitat: str = "veg_type0"
+
+
+def read_plots(
+    plots: Path,
+    covers: Path,
+    columns: Columns = Columns(),
+    *,
+    min_records: int = 10,
+    min_plots: int = 10,
+) -> tuple[Plots, dict[str, Any]]:
+    """Read both tables from CSV (UTF-8 with or without BOM, or Latin-1) and curate them; see `make_plots`."""
+    return make_plots(
+        _read_csv(plots),
+        _read_csv(covers),
+        columns,
+        min_records=min_records,
+        min_plots=min_plots,
+        names=(str(plots), str(covers)),
+    )
+
+
+def make_plots(
+    plots: pd.DataFrame,
+    covers: pd.DataFrame,
+    columns: Columns = Columns(),
+    *,
+    min_records: int = 10,
+    min_plots: int = 10,
+    names: tuple[str, str] = ("plots", "covers"),
+) -> tuple[Plots, dict[str, Any]]:
+    """Curate vegetation plots into ordered assemblages and a report of what was set aside.
+
+    Covers that are missing or <= 0 and names without a binomial are dropped; several records of a
+    species in a plot are summed; species with fewer than `min_records` plots become unknown; labels
+    of habitats with fewer than `min_plots` plots, and `~` or empty labels, become unlabelled (such
+    plots serve fill-mask alone); plots without any species are dropped. Rows keep the order of the
+    table of plots. Which plots lost too much to train on tells `Plots.complete`.
+    Raises TableError for a missing column, a repeated plot or an empty result.
+    """
+    _require(plots, [columns.plot, columns.habitat], names[0])
+    _require(covers, [columns.plot, columns.species, columns.cover], names[1])
+    plot_id = plots[columns.plot].astype(str)
+    if plot_id.duplicated().any():
+        raise TableError(
+            f"{names[0]}: column {columns.plot!r} must be unique, but "
+            f"{plot_id[plot_id.duplicated()].iloc[0]!r} stands there more than once."
+        )
+    report: dict[str, Any] = {"plots_read": len(plots), "records_read": len(covers)}
+    summed = _summed(covers, set(plot_id), columns, report)
+    species, index = _known(summed, min_records, report)
+    if not species:
+        raise TableError(
+            f"{names[1]}: no species has {min_records} records with a cover above 0 in plots of "
+            f"{names[0]}; check column {columns.plot!r} in both, or lower min_records."
+        )
+    present = plot_id.isin(set(summed["plot"])).to_numpy()
+    report["plots_without_species"] = int((~present).sum())
+    plot_id, plots = plot_id[present], plots[present]
+    order, size = _ordered(summed, index, plot_id)
+    habitats, label = _labelled(plots[columns.habitat], min_plots, report)
+    made = Plots(np.asarray(plot_id, dtype=np.str_), order, size, label, species, habitats)
+    report["plots_incomplete"] = int((~made.complete()).sum())
+    return made, report
+
+
+def _summed(covers: pd.DataFrame, plots: set[str], columns: Columns, report: dict[str, Any]) -> pd.DataFrame:
+    """Records as (plot, name, cover), one a plot and binomial, by plot and descending cover, equal ones by name."""
+    records = pd.DataFrame(
+        {
+            "plot": covers[columns.plot].astype(str).to_numpy(),
+            "name": covers[columns.species].astype(str).to_numpy(),
+            "cover": pd.to_numeric(covers[columns.cover], errors="coerce").to_numpy(float),
+        }
+    )
+    spelling = {name: binomial(name) for name in records["name"].unique()}
+    records["name"] = records["name"].map(spelling)
+    orphan = ~records["plot"].isin(plots)
+    no_cover = ~(records["cover"] > 0) | ~np.isfinite(records["cover"])
+    nameless = records["name"] == ""
+    report["records_of_no_plot"] = int(orphan.sum())
+    report["records_without_cover"] = int((no_cover & ~orphan).sum())
+    report["records_without_binomial"] = int((nameless & ~no_cover & ~orphan).sum())
+    report["names_without_binomial"] = sorted(n for n, b in spelling.items() if not b)[:20]
+    records = records[~orphan & ~no_cover & ~nameless]
+    summed = records.groupby(["plot", "name"], as_index=False)["cover"].sum()
+    report["duplicates_summed"] = len(records) - len(summed)
+    return summed.sort_values(["plot", "cover", "name"], ascending=[True, False, True])
+
+
+def _known(summed: pd.DataFrame, min_records: int, report: dict[str, Any]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """Species with enough records, in alphabetical order, and the species of each record, -1 = unknown."""
+    per_species = summed["name"].value_counts()
+    kept = sorted(per_species.index[per_species >= min_records])
+    index = summed["name"].map({name: i for i, name in enumerate(kept)}).fillna(-1).to_numpy(np.int32)
+    report["species"] = len(kept)
+    report["species_too_rare"] = int((per_species < min_records).sum())
+    report["records_of_unknown_species"] = int((index < 0).sum())
+    return tuple(kept), index
+
+
+def _ordered(
+    summed: pd.DataFrame, index: NDArray[np.int32], plot_id: pd.Series[str]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """(order (n, K), size (n)) of the plots `plot_id` from records that are sorted within each plot."""
+    row = summed["plot"].map({p: i for i, p in enumerate(plot_id)}).to_numpy(int)
+    rank = summed.groupby("plot").cumcount().to_numpy(int)
+    size = np.bincount(row, minlength=len(plot_id)).astype(np.int32)
+    order = np.full((len(plot_id), int(size.max())), -1, dtype=np.int32)
+    order[row, rank] = index
+    return order, size
+
+
+def _labelled(given: pd.Series[Any], min_plots: int, report: dict[str, Any]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """Habitats with enough plots, in alphabetical order, and the habitat of each plot, -1 = unlabelled."""
+    text = given.fillna("").astype(str).str.strip()
+    text = text.where(~text.str.lower().isin(UNLABELLED), "")
+    per_habitat = text[text != ""].value_counts()
+    habitats = sorted(per_habitat.index[per_habitat >= min_plots])
+    label = text.map({h: i for i, h in enumerate(habitats)}).fillna(-1).to_numpy(np.int32)
+    report["habitats"] = {h: int(per_habitat[h]) for h in habitats}
+    report["habitats_too_rare"] = {str(k): int(v) for k, v in per_habitat[per_habitat < min_plots].items()}
+    report["plots"] = len(label)
+    report["plots_unlabelled"] = int((label < 0).sum())
+    return tuple(habitats), label
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise TableError(f"{path}: this table does not exist; mend the path.")
+    try:
+        return pd.read_csv(path, encoding="utf-8-sig", low_memory=False)
+    except UnicodeDecodeError:
+        return pd.read_csv(path, encoding="latin-1", low_memory=False)
+
+
+def _require(table: pd.DataFrame, columns: list[str], name: str) -> None:
+    missing = [c for c in columns if c not in table.columns]
+    if missing:
+        raise TableError(f"{name}: column {missing[0]!r} is missing; the table has {', '.join(map(str, table.columns[:12]))}.")
