@@ -31,7 +31,7 @@ from benchmarks.disdat_model import floracube_scores
 from inference.evaluation.baselines.boosting import Boosting
 from inference.evaluation.baselines.forest import DownSampledForest
 from inference.evaluation.baselines.frequency import Frequency
-from inference.evaluation.baselines.maxent import Maxent
+from inference.evaluation.baselines.maxent import Maxent, solver
 from inference.evaluation.baselines.scores import record_scores
 from inference.evaluation.kept import remembered
 from inference.evaluation.metrics import species_auc
@@ -157,6 +157,8 @@ def main() -> None:
             parser.error(f"--methods {method}: expected any of {', '.join(METHODS)}.")
     print(HEAD)
     rows = measure(args)
+    if "maxent" in args.methods.split(","):
+        print(f"maxent: elapid, solved by {solver()}")
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n")
 
