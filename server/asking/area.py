@@ -148,10 +148,10 @@ def describe(snapshot: Snapshot, shape: shapely.Geometry, name: str, threshold: 
     inside = outline.on_grid(shape, snapshot.region)
     if inside.is_empty:
         raise NotFoundError(f"{name} lies outside the mapped region.")
-    limit = _setting(LIMIT, MAX_KM2)
+    limit = setting(LIMIT, MAX_KM2)
     if inside.area / 1e6 > limit:
         raise AreaTooLargeError(f"{name} has {inside.area / 1e6:,.0f} km2 inside the map; one report takes {limit:,.0f} km2.")
-    cells = tally.find_cells(snapshot, inside, int(_setting(CELLS, MAX_CELLS)))
+    cells = tally.find_cells(snapshot, inside, int(setting(CELLS, MAX_CELLS)))
     species, mapped = _species(snapshot, cells, threshold)
     cell_km2 = (cells.cell_m / 1000) ** 2
     indicators, habitats = _indicators(snapshot, cells), _habitats(snapshot, cells, cell_km2)
@@ -161,39 +161,41 @@ def describe(snapshot: Snapshot, shape: shapely.Geometry, name: str, threshold: 
         release=snapshot.release,
         level=cells.level,
         cell_m=cells.cell_m,
-        km2=_round(outline.square_kilometres(shape)),
-        inside_km2=_round(inside.area / 1e6),
+        km2=rounded(outline.square_kilometres(shape)),
+        inside_km2=rounded(inside.area / 1e6),
         cells=cells.count,
         mapped_cells=mapped,
-        mapped_km2=_round(mapped * cell_km2),
+        mapped_km2=rounded(mapped * cell_km2),
         threshold=threshold,
         counts=_counts(species),
         species=species,
         indicators=indicators,
         habitats=habitats,
         notes=_notes(cells),
-        attribution=_said(snapshot, "attribution"),
-        license=_said(snapshot, "license"),
+        attribution=said(snapshot, "attribution"),
+        license=said(snapshot, "license"),
     )
 
 
-def _setting(name: str, default: float) -> float:
+def setting(name: str, default: float) -> float:
+    """A number of the environment, `default` where it is not set or none."""
     try:
         return float(os.environ.get(name, default))
     except ValueError:
         return default
 
 
-def _round(value: float) -> float:
+def rounded(value: float) -> float:
+    """Six figures."""
     return float(f"{value:.6g}")
 
 
 def _mean(sums: tally.ValueSums) -> float | None:
     """None without any cell: an indicator may have no interval, and its bounds then hold no data."""
-    return _round(sums.mean) if sums.cells else None
+    return rounded(sums.mean) if sums.cells else None
 
 
-def _said(snapshot: Snapshot, key: str) -> str:
+def said(snapshot: Snapshot, key: str) -> str:
     """What the cube's root says of whom to name and under which licence, else what its first layer says."""
     own = str(snapshot.reader.cube.root.attrs.get(key, ""))
     return own or next((str(getattr(layer, key)) for layer in snapshot.catalogue.layers if getattr(layer, key)), "")
@@ -233,17 +235,17 @@ def _one(layer: MapLayer, table: Any, row: int | None, count: int, total: float,
         id=layer.id,
         name=layer.title,
         vernacular="" if row is None else text(table, "vernacular_name", row),
-        coverage=None if listed is None or row is None else _round(int(listed[row]) / count),
-        mean_probability=_round(total / count),
-        highest_probability=_round(highest),
-        expected_cells=_round(total),
+        coverage=None if listed is None or row is None else rounded(int(listed[row]) / count),
+        mean_probability=rounded(total / count),
+        highest_probability=rounded(highest),
+        expected_cells=rounded(total),
         **({} if row is None else species_status(table, row)),
     )
 
 
 def _counts(species: list[AreaSpecies]) -> Counts:
     def of(chosen: list[AreaSpecies]) -> Count:
-        return Count(species=len(chosen), expected_per_plot=_round(sum(s.mean_probability for s in chosen)))
+        return Count(species=len(chosen), expected_per_plot=rounded(sum(s.mean_probability for s in chosen)))
 
     return Counts(
         listed=of(species),
@@ -262,8 +264,8 @@ def _indicators(snapshot: Snapshot, cells: Cells) -> list[AreaIndicator]:
             bounds = [snapshot.catalogue.by_id.get(f"{layer.id}.{bound}") for bound in ("lower", "upper")]
             lower, upper = (None if b is None else _mean(tally.value_sums(snapshot, b, cells)) for b in bounds)
             found.append(AreaIndicator(
-                id=layer.id, title=layer.title, units=layer.units, cells=own.cells, mean=_round(own.mean), lower=lower,
-                upper=upper, lowest=_round(own.lowest), highest=_round(own.highest),
+                id=layer.id, title=layer.title, units=layer.units, cells=own.cells, mean=rounded(own.mean), lower=lower,
+                upper=upper, lowest=rounded(own.lowest), highest=rounded(own.highest),
             ))  # fmt: skip
     return found
 
@@ -280,8 +282,8 @@ def _habitats(snapshot: Snapshot, cells: Cells, cell_km2: float) -> list[AreaHab
                 value=known[value].code or value if value in known else value,
                 label=known[value].label if value in known else f"class {value}",
                 colour=known[value].colour if value in known else "#808080",
-                share=_round(number / total),
-                km2=_round(number * cell_km2),
+                share=rounded(number / total),
+                km2=rounded(number * cell_km2),
             )
             for value, number in sorted(counts.items(), key=lambda pair: -pair[1])
         ]

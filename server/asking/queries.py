@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from server.asking import area, cog, point, reading, regions, store
+from server.asking import area, cog, habitat_sheet, point, reading, regions, species_sheet, store
 from server.describing import qgis, stac, tilejson, wmts
 from server.reading.snapshot import ServedCube
 
@@ -18,6 +18,8 @@ def queries_router(cube: ServedCube, root: str) -> APIRouter:
         reading.router(cube),
         area.router(cube, named),
         regions.router(cube, named),
+        species_sheet.router(cube),
+        habitat_sheet.router(cube),
         tilejson.router(cube, root),
         wmts.router(cube, root),
         qgis.router(cube, root),

@@ -14,10 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import numpy as np
 import shapely
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
+from fastapi import Path as PathParameter
 from pydantic import BaseModel, Field
 
 from cube.errors import ConfigError
@@ -173,5 +175,21 @@ def router(cube: ServedCube, regions: Regions) -> APIRouter:
         headers = validators(snapshot, request)
         headers["ETag"] = f'{headers["ETag"][:-1]}-{regions.token}"'
         return unchanged(request, headers) or Response(answer.model_dump_json(), media_type="application/json", headers=headers)
+
+    @routes.get("/regions/{name}", summary="Outline of a named region", response_model=dict[str, Any])
+    def outlined(
+        request: Request,
+        name: Annotated[str, PathParameter(max_length=200, description="A name of /regions.")],
+        kind: Annotated[str | None, Query(max_length=100, description="Such as countries.")] = None,
+    ) -> Response:
+        """A GeoJSON Feature in longitude and latitude, with five decimals: a metre."""
+        headers = validators(cube.snapshot(), request)
+        headers["ETag"] = f'{headers["ETag"][:-1]}-{regions.token}"'
+        if (cached := unchanged(request, headers)) is not None:
+            return cached
+        title, shape = regions.find(name, kind)
+        geometry = json.loads(shapely.to_geojson(shapely.transform(shape, lambda xy: np.round(xy, 5))))
+        feature = {"type": "Feature", "properties": {"name": title, "kind": kind}, "geometry": geometry}
+        return Response(json.dumps(feature, separators=(",", ":")), media_type="application/geo+json", headers=headers)
 
     return routes

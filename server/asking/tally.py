@@ -149,10 +149,10 @@ def species_sums(snapshot: Snapshot, layer: MapLayer, cells: Cells) -> SpeciesSu
             for index, chunk in zip(species, reader.past_cache(path, [(s, *block.number) for s in species]), strict=True):
                 if chunk.size:
                     add_up(chunk[0, block.rows, block.cols], block.mask, fill, sums[index])
-    return SpeciesSums(sums[:, 0], sums[:, 1], sums[:, 2], _lists(snapshot, cells))
+    return SpeciesSums(sums[:, 0], sums[:, 1], sums[:, 2], lists(snapshot, cells))
 
 
-def _lists(snapshot: Snapshot, cells: Cells) -> NDArray[np.int64] | None:
+def lists(snapshot: Snapshot, cells: Cells) -> NDArray[np.int64] | None:
     """In how many cells' most likely lists each species is, by its row in the species table."""
     version = snapshot.products.get("composition")
     if version is None or cells.level > 0:

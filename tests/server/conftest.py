@@ -34,11 +34,11 @@ SPECIES = (
 VERNACULAR = ("European beech", "Norway spruce", "Pedunculate oak", "White sedge", "Pheasant's eye", "Common ragweed")
 SCALES = (0.83 / 250, 0.61 / 250, 0.4 / 250, 0.12 / 250, 0.0009 / 250, 0.02 / 250)
 HABITATS = (
-    ("T17", "Beech forest", "level3", -1, "#2b8a3e"),
-    ("T31", "Spruce forest", "level3", -1, "#1b4f72"),
-    ("R22", "Hay meadow", "level3", -1, "#e9c46a"),
-    ("T", "Forests", "level1", -1, "#2f6b3a"),
-    ("R", "Grasslands", "level1", -1, "#f2d16b"),
+    ("T17", "Beech forest", "level3", "T", "#2b8a3e"),
+    ("T31", "Spruce forest", "level3", "T", "#1b4f72"),
+    ("R22", "Hay meadow", "level3", "R", "#e9c46a"),
+    ("T", "Forests", "level1", "", "#2f6b3a"),
+    ("R", "Grasslands", "level1", "", "#f2d16b"),
 )
 Array = NDArray[Any]
 
@@ -226,7 +226,7 @@ def build_cube(path: Path) -> CubeStore:
             "code": np.array(columns[0], dtype=object),
             "name": np.array(columns[1], dtype=object),
             "level": np.array(columns[2], dtype=object),
-            "parent": np.array(columns[3], dtype=np.int32),
+            "parent": np.array(columns[3], dtype=object),
             "colour": np.array(columns[4], dtype=object),
         },
         "habitat",

@@ -111,3 +111,15 @@ def test_natural_earth_is_read_as_it_is_published(real_data: Path, tmp_path: Pat
     assert name == "Austria"
     assert outline.square_kilometres(austria) == pytest.approx(83_879, rel=0.01)  # Statistics Austria
     assert outline.square_kilometres(held.find("Czechia")[1]) == pytest.approx(78_871, rel=0.01)  # Czech Statistical Office
+
+
+def test_the_outline_of_a_region_is_given_as_it_was_read(cube: CubeStore, files: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENVIRONMENT, files)
+    client = TestClient(create_app([cube.url]))
+    answer = client.get("/regions/lowland", params={"kind": "countries"})
+    assert answer.headers["content-type"] == "application/geo+json"
+    assert answer.json() == {**feature(16.7, 49.0), "properties": {"name": "Lowland", "kind": "countries"}} | {
+        "geometry": answer.json()["geometry"]
+    }
+    assert outline.parse(answer.json()).equals(outline.parse(feature(16.7, 49.0)))
+    assert client.get("/regions/Nowhere").status_code == 404

@@ -1,0 +1,187 @@
+"""The fact sheet of a species: what the tables, the maps and the documents of the model in the cube know of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import numpy as np
+from fastapi import APIRouter, Depends, Path, Request, Response
+
+from cube import model_card
+from cube.grid import CELL
+from cube.storage import releases
+from server.asking import tally, whole_map
+from server.asking.area import rounded, said
+from server.asking.gate import HEAVY
+from server.asking.point import traits_of
+from server.asking.requested import release_of
+from server.asking.sheet_models import Importance, Learned, ModelSaid, ResponseCurve, Share, Skill, SpeciesOnMap, SpeciesSheet
+from server.dependencies import json_answer, unchanged, validators
+from server.errors import NotFoundError
+from server.reading.catalogue import species_status, text
+from server.reading.layers import MapLayer, slug
+from server.reading.snapshot import ServedCube, Snapshot
+
+LEAST: Final = (0.01, 0.05, 0.1, 0.25, 0.5)
+CHANNELS: Final = 8  # single inputs whose importance is told, beside all modalities
+APPLICABILITY: Final = "indicators.applicability"
+_PROBABILITY: Final = (
+    "A probability is that of finding the species in one plot of the reference area; the mean over the map is the share of"
+    " such plots that are expected to hold it, not the share of the land that it covers."
+)
+_SKILL: Final = (
+    "Skill was measured by training itself, with the model that made these maps, on surveys of spatial blocks that were kept"
+    " out of learning, stopping and calibration."
+)
+_CURVES: Final = (
+    "A response curve is the model's mean probability at surveyed places along one input, everything else as it is there; it says"
+    " what the model uses, not what causes the species to grow."
+)
+_IMPORTANCE: Final = (
+    "Importance is that for all species together: how much the log loss on held-out blocks grows with an input taken from other"
+    " places."
+)
+
+
+def router(cube: ServedCube) -> APIRouter:
+    """`/species/{name}` of one cube."""
+    routes = APIRouter(tags=["sheets"])
+    requested = Depends(release_of(cube))
+
+    @routes.get("/species/{name}", summary="Fact sheet of a species", response_model=SpeciesSheet)
+    async def sheet(
+        request: Request,
+        name: Annotated[
+            str, Path(max_length=200, description="A scientific name, or a layer id such as `species.fagus_sylvatica`.")
+        ],
+        snapshot: Snapshot = requested,
+    ) -> Response:
+        """Status, distribution, skill on held-out blocks, response curves and importance; null where nothing was measured."""
+        layer = find(snapshot, name)
+        if (cached := unchanged(request, validators(snapshot, request))) is not None:
+            return cached
+        answer = await HEAVY.run(lambda: describe(snapshot, layer))
+        return json_answer(snapshot, request, answer.model_dump())
+
+    return routes
+
+
+def find(snapshot: Snapshot, name: str) -> MapLayer:
+    """The map of a species by its scientific name or the id of its layer; raises `NotFoundError`."""
+    key = slug(name.removeprefix("species."))
+    layer = snapshot.catalogue.species_by_name.get(name) or snapshot.catalogue.by_id.get(f"species.{key}")
+    if layer is None:
+        raise NotFoundError(
+            f"There is no species '{name[:80]}' in release {snapshot.release}; see /layers?product=species&search=."
+        )
+    return layer
+
+
+def describe(snapshot: Snapshot, layer: MapLayer) -> SpeciesSheet:
+    """The sheet of the species that a layer shows."""
+    version, table = snapshot.products["species"], snapshot.catalogue.species
+    rows = {str(name): row for row, name in enumerate(table.get("scientific_name", ()))}
+    row = rows.get(layer.title)
+    cube = snapshot.reader.cube
+    card = model_card.read_card(cube, version)
+    own = None if card is None else model_card.read_species(cube, version, layer.lead[0])
+    about = dict(cube.group(releases.group_of("species", version)).attrs)
+    responses, importance = _responses(card, own), _importance(card)
+    skill = _skill(card, own)
+    notes = [
+        _PROBABILITY,
+        *([_SKILL] if skill else []),
+        *([_CURVES] if responses else []),
+        *([_IMPORTANCE] if importance else []),
+    ]
+    if row is not None and float(table["sensitive_km"][row] if "sensitive_km" in table else 0) > 0:
+        notes.insert(0, f"A sensitive species: its probabilities are means over squares of {table['sensitive_km'][row]:g} km.")
+    return SpeciesSheet(
+        id=layer.id,
+        name=layer.title,
+        vernacular="" if row is None else text(table, "vernacular_name", row),
+        traits={} if row is None else traits_of(table, row),
+        **({} if row is None else species_status(table, row)),
+        release=snapshot.release,
+        version=version,
+        reference_area_m2=_number(about.get("reference_area_m2")),
+        reference_year=None if (year := _number(about.get("reference_year"))) is None else int(year),
+        region=whole_map.once(snapshot, f"sheet {layer.id}", lambda: _on_map(snapshot, layer)),
+        learned=None if own is None else Learned(surveys=own.get("surveys"), records=own.get("records")),
+        skill=skill,
+        responses=responses,
+        importance=importance,
+        model=None if card is None else ModelSaid(
+            model=str(card["model"]), statement=str(card["statement"]), members=int(card["members"]),
+            modalities=[str(m["title"]) for m in card["modalities"]], metrics=card["metrics"],
+        ),
+        notes=[*notes, *([layer.note] if layer.note else [])],
+        attribution=layer.attribution or said(snapshot, "attribution"),
+        license=layer.license or said(snapshot, "license"),
+    )  # fmt: skip
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _on_map(snapshot: Snapshot, layer: MapLayer) -> SpeciesOnMap | None:
+    """The species over the whole map; None where nothing is mapped."""
+    cells = whole_map.cells_of(snapshot)
+    p = whole_map.values(snapshot, layer, cells)
+    known = np.isfinite(p)
+    count = int(known.sum())
+    if not count:
+        return None
+    total, km2 = float(p[known].sum()), (CELL * 2**cells.level / 1000) ** 2
+    applicable = occurrences = None
+    area = snapshot.catalogue.by_id.get(APPLICABILITY)
+    if area is not None:
+        within = whole_map.values(snapshot, area, cells) <= 1.0  # NaN, no answer, is not within
+        applicable = rounded(float((within & known).sum()) / count)
+        occurrences = rounded(float(p[within & known].sum()) / total) if total > 0 else None
+    return SpeciesOnMap(
+        level=cells.level,
+        cell_m=cells.cell_m,
+        cells=count,
+        km2=rounded(count * km2),
+        mean_probability=rounded(total / count),
+        highest_probability=rounded(float(p[known].max())),
+        listed=_listed(snapshot, layer, cells, count),
+        shares=[Share(least=least, share=rounded(float((p[known] >= least).sum()) / count)) for least in LEAST],
+        applicable=applicable,
+        applicable_occurrences=occurrences,
+    )
+
+
+def _listed(snapshot: Snapshot, layer: MapLayer, cells: tally.Cells, count: int) -> float | None:
+    """In what share of the cells the species is in the most likely list; None at coarser levels: they have no lists."""
+    if cells.level or "composition" not in snapshot.products:
+        return None
+    names = [str(name) for name in snapshot.catalogue.species.get("scientific_name", ())]
+    found = whole_map.once(snapshot, "lists", lambda: tally.lists(snapshot, cells))
+    return None if found is None or layer.title not in names else rounded(int(found[names.index(layer.title)]) / count)
+
+
+def _skill(card: dict[str, Any] | None, own: dict[str, Any] | None) -> Skill | None:
+    held = None if own is None else own.get("held_out")
+    if card is None or held is None or held.get("present") is None:
+        return None
+    metrics = card.get("metrics", {})
+    return Skill(surveys=metrics["held_out_surveys"], blocks=metrics.get("held_out_blocks"), **held)
+
+
+def _responses(card: dict[str, Any] | None, own: dict[str, Any] | None) -> list[ResponseCurve]:
+    lines = None if own is None else own.get("responses")
+    if card is None or lines is None:
+        return []
+    return [
+        ResponseCurve(**about, **dict(zip(model_card.CURVE, three, strict=True)))
+        for about, three in zip(card["responses"], lines, strict=True)
+    ]
+
+
+def _importance(card: dict[str, Any] | None) -> list[Importance]:
+    """All modalities, then the inputs of the greatest importance."""
+    rows = [Importance(**row) for row in (card or {}).get("importance") or ()]
+    return [*(r for r in rows if not r.channel), *[r for r in rows if r.channel][:CHANNELS]]
