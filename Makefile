@@ -8,7 +8,7 @@ DEMO_ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test lint audit format setup browser lock clean
+.PHONY: help demo test docs lint audit format setup browser lock clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
@@ -41,6 +41,9 @@ demo: setup ## a generated landscape from sources to a served map
 
 test: setup browser ## the whole test suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+docs: setup ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: setup ## ruff, mypy and bandit as CI runs them
 	$(BIN)/ruff check .

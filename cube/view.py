@@ -50,6 +50,14 @@ class Species(Mapping[str, xr.DataArray]):
         self.data = data
         self._names = [str(name) for name in data["species"].values]
 
+    @property
+    def probability(self) -> xr.DataArray:
+        """All maps as one lazy array (species, y, x); choose by `sel(species=[...])`."""
+        return (self.data["occurrence"] * self.data["scale"]).rename("probability").assign_attrs(self._attributes())
+
+    def _attributes(self) -> dict[str, Any]:
+        return {**self.data["occurrence"].attrs, "units": "1"}
+
     def __getitem__(self, name: str) -> xr.DataArray:
         """The map of one species; raises `CubeError` for a name that is not in the cube."""
         if name not in self._names:
@@ -58,7 +66,7 @@ class Species(Mapping[str, xr.DataArray]):
             raise CubeError(f"'{name}' is not a species of this cube{hint}.")
         index = self._names.index(name)
         map_ = (self.data["occurrence"][index] * self.data["scale"][index]).rename(name)
-        return map_.assign_attrs({**self.data["occurrence"].attrs, "units": "1"})
+        return map_.assign_attrs(self._attributes())
 
     def __iter__(self) -> Iterator[str]:
         """Scientific names in the order of the cube."""
@@ -109,6 +117,11 @@ class Cube:
             version = str(held[name])
         return open_group(self.store, releases.group_of(name, version, level))
 
+    @property
+    def release(self) -> dict[str, Any]:
+        """The release that readers follow: its name, the version of each product, and from what it was made."""
+        return releases.current(self.store)
+
     @cached_property
     def species(self) -> Species:
         """Maps by scientific name."""
@@ -129,15 +142,23 @@ class Cube:
         return self.store.read_table(f"tables/{name}")
 
     def at(self, lon: float, lat: float) -> xr.Dataset:
-        """Every input and product of the 50 m cell that holds a point (degrees, WGS 84)."""
+        """Everything known of the 50 m cell that holds a point (degrees, WGS 84), lazy; `load()` reads it.
+
+        Variables are `inputs.<layer>`, `species.probability` (species), `composition.<layer>`, `indicators.<name>` (bound) and
+        `habitats.<layer>`, as the release that readers follow has them; `x` and `y` are the cell's centre. Raises `CubeError`
+        for a point outside of the cube.
+        """
         x, y = grid.project(lon, lat)
         row, col = (int(v) for v in self.region.index(x, y))
         rows, cols = self.region.shape()
         if not (0 <= row < rows and 0 <= col < cols):
             raise CubeError(f"the point {lon}, {lat} (longitude, latitude) lies outside the cube.")
+        groups = {name: self.product(name) for name in releases.current(self.store)["products"]}
+        if "species" in groups:
+            groups["species"] = xr.Dataset({"probability": self.species.probability})
         parts: dict[str, xr.DataArray] = {}
-        for name in releases.current(self.store)["products"]:
-            cell = self.product(name).isel(y=row, x=col)
+        for name, group in {"inputs": self.inputs, **groups}.items():
+            cell = group.isel(y=row, x=col).reset_coords(drop=True) if name == "inputs" else group.isel(y=row, x=col)
             parts |= {f"{name}.{key}": value for key, value in cell.data_vars.items()}
         return xr.Dataset(parts)
 

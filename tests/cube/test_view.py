@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import floracube
+from cube import grid
 from cube.errors import CubeError
 from cube.grid import Region
 from cube.inputs import INPUTS
@@ -80,3 +81,32 @@ def test_species_are_multiplied_by_their_own_step_at_every_level(good_cube: Cube
     assert level1.scale.values == pytest.approx(STEPS)
     with pytest.raises(CubeError, match="close names are Picea abies"):
         opened.species["Picea"]
+
+
+def test_at_tells_every_input_and_product_of_the_cell_that_holds_the_point(good_cube: CubeStore) -> None:
+    opened = floracube.open(good_cube.url)
+    land = np.argwhere(opened.inputs["surface"].values == 0)
+    row, col = (int(v) for v in land[len(land) // 2])
+    y, x = (float(axis[i]) for axis, i in zip(good_cube.region.coordinates(), (row, col), strict=True))
+    lon, lat = (float(v) for v in grid.unproject(x + 20, y - 20))
+    cell = opened.at(lon, lat).load()
+    assert (float(cell["x"]), float(cell["y"])) == (x, y)
+    for name, data in opened.inputs.data_vars.items():
+        np.testing.assert_array_equal(cell[f"inputs.{name}"].values, data.isel(y=row, x=col).values)
+    np.testing.assert_array_equal(cell["species.probability"].values, [opened.species[s].values[row, col] for s in SPECIES])
+    for product, held in (("indicators", opened.indicators), ("habitats", opened.habitats)):
+        for name, data in held.data_vars.items():
+            np.testing.assert_array_equal(cell[f"{product}.{name}"].values, data.isel(y=row, x=col).values)
+    ranked = opened.product("composition")["species_id"].values[:, row, col]
+    np.testing.assert_array_equal(cell["composition.species_id"].values, ranked)
+    with pytest.raises(CubeError, match="outside the cube"):
+        opened.at(0.0, 0.0)
+
+
+def test_all_species_are_one_array_and_the_release_says_what_is_read(good_cube: CubeStore) -> None:
+    opened = floracube.open(good_cube.url)
+    both = opened.species.probability.sel(species=["Picea abies", "Carex alba"])
+    for name in ("Picea abies", "Carex alba"):
+        np.testing.assert_array_equal(both.sel(species=name).values, opened.species[name].values)
+    assert opened.release["name"] == "first"
+    assert opened.species.probability.attrs["units"] == "1"

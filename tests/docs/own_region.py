@@ -26,7 +26,7 @@ SPECIES: Final = {  # name: (optimum in m, breadth in m, most probable)
     "Arenaria imbricata": (2400, 300, 0.6), "Plantago nivalis": (2700, 250, 0.7), HIGH: (2800, 250, 0.9),
     "Lavandula latifolia": (1200, 300, 0.6), "Thymus serpylloides": (2300, 300, 0.8), "Erinacea anthyllis": (1900, 300, 0.7),
 }  # fmt: skip
-HABITATS: Final = ((1550, "Holm oak forest"), (2350, "Broom and juniper scrub"), (9999, "High mountain grassland"))
+HABITATS: Final = ((1600, "Holm oak forest"), (2350, "Broom and juniper scrub"), (9999, "High mountain grassland"))
 
 
 def elevation(lon: Floats, lat: Floats) -> Floats:
@@ -48,7 +48,14 @@ def _write_dem(folder: Path) -> None:
     rows, cols = int((north - south) / 25), int((east - west) / 25)
     x, y = np.meshgrid(west + 25 * (np.arange(cols) + 0.5), north - 25 * (np.arange(rows) + 0.5))
     lon, lat = Transformer.from_crs(UTM, "OGC:CRS84", always_xy=True).transform(x, y)
-    about = {"driver": "GTiff", "height": rows, "width": cols, "count": 1, "crs": UTM, "transform": from_origin(west, north, 25, 25)}
+    about = {
+        "driver": "GTiff",
+        "height": rows,
+        "width": cols,
+        "count": 1,
+        "crs": UTM,
+        "transform": from_origin(west, north, 25, 25),
+    }
     with rasterio.open(folder / "dem.tif", "w", dtype="float32", nodata=-9999, **about) as target:
         target.write(elevation(lon, lat).astype(np.float32), 1)
     lake = np.hypot(lon + 3.31, (lat - 37.05) * 1.25) < 0.006

@@ -1,0 +1,177 @@
+"""Maps of somebody else's model as indicators of a cube: unit by unit, with receipts, overviews and a release of their own.
+
+So they keep every promise that the cube's own products keep: `check`, the server and QGIS make no difference.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from cube import standing, view
+from cube.engine.workers import Workers
+from cube.errors import CubeError
+from cube.grid import CELL, Region, Unit
+from cube.inputs import INPUTS
+from cube.layers import BOUNDS, Layer, indicator
+from cube.pyramids.levels import make_levels
+from cube.pyramids.overviews import Overviews, build_overviews
+from cube.pyramids.pyramid import Pyramid
+from cube.sources.surface import inside
+from cube.storage import lock, releases
+from cube.storage.leaves import set_attributes
+from cube.storage.ledger import Ledger, checksum, digest
+from cube.storage.store import CubeStore, open_cube
+
+Maps = Mapping[str, NDArray[Any] | xr.DataArray]
+Model = Callable[[xr.Dataset], Maps]
+STEPS: Final = 65_000  # of a stored indicator: the largest value is `top`
+LAND: Final = 0
+
+
+@dataclass(frozen=True)
+class OwnIndicator:
+    """A map that a model of yours makes: `name` (lower case, `_`), title, units, values from 0 to `top`, palette."""
+
+    name: str
+    long_name: str
+    units: str
+    top: float
+    palette: str = "viridis"
+    references: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what no address of a layer could be made of, and a range without values."""
+        if not (self.name.isidentifier() and self.name.islower()):
+            raise CubeError(f"'{self.name}' is no name of a layer: lower-case letters, digits and '_', such as 'deadwood'.")
+        if not self.top > 0:
+            raise CubeError(f"{self.name}: top is {self.top}; it is the largest value of the map and above 0.")
+
+    def layer(self, order: int) -> Layer:
+        """The row of the table of layers."""
+        return indicator(
+            self.name, "", self.long_name, self.units, self.top / STEPS, self.top, self.palette, self.references, order
+        )
+
+
+def write_indicators(url: str, version: str, layers: Sequence[OwnIndicator], model: Model, made_by: str,
+                     progress: Callable[[int, int], None] | None = None) -> list[str]:  # fmt: skip
+    """Write version `version` of the indicators: those of the release that readers follow, and maps of `model` beside them.
+
+    `model` gets the inputs of one unit, a lazy Dataset of (y, x) on the 50 m grid, and gives for each name of `layers` an
+    array (y, x) in its units, or (3, y, x): estimate, lower and upper bound; NaN where it says nothing. Cells that are no land
+    stay empty whatever it gives, values are clipped to 0 and `top`. `made_by` names the model and its state (a version, a hash
+    of its weights): it stands in the release, and the same words let a run that was cut off go on where it was. Writes the
+    release `version`, which nobody follows before `floracube publish URL VERSION`; returns the names of the units written now.
+    Raises `CubeError` for a version or a name that is taken, an array of another shape, or a name that is missing.
+    """
+    cube = open_cube(url, writable=True)
+    opened = view.Cube(cube)
+    stage, hashed = f"predict/{version}", digest((made_by, [vars(layer) for layer in layers]))
+    base = releases.current(cube)
+    _refuse(cube, version, hashed, base)
+    with lock.held(cube, stage):
+        carried = _carried(cube, base)
+        mine = [layer.layer(len(carried) + i) for i, layer in enumerate(layers)]
+        if taken := {layer.name for layer in carried} & {layer.name for layer in mine}:
+            raise CubeError(f"{url}: there is an indicator '{min(taken)}' already; choose another name.")
+        pyramid = Pyramid.of_product("indicators", version, [*carried, *mine])
+        _make(cube, pyramid, hashed, base)
+        region = standing.predicted_region(cube, base["products"].get("species", version))
+        units, ledger = tuple(region.units()), Ledger(cube, stage, hashed)
+        missing = ledger.missing(units)
+        for done, unit in enumerate(missing):
+            started = time.perf_counter()
+            stored = _unit(opened, base, unit, region, carried, mine, model)
+            for name, values in stored.items():
+                cube.write_unit(f"{pyramid.source}/{name}", unit, values)
+            ledger.sign(unit, started, {"cells": unit.cells**2}, {f"indicators {n}": checksum(v) for n, v in stored.items()})
+            if progress:
+                progress(done + 1, len(missing))
+        above = Overviews(stage, (pyramid,), units, ledger.standing().marks)
+        for step in build_overviews(cube.url, cube.region, [above], Workers()):
+            if step.error:
+                raise CubeError(f"{url}: overview {step.square.name} cannot be built ({step.error}); run this again.")
+        own = {k: v for k, v in base.items() if k not in ("name", "products", "parents", "created", "made_from")}
+        origin = {"region_km": [edge // 1000 for edge in region.bounds], **own, "inputs": hashed,
+                  "made_from": {**base.get("made_from", {}), "indicators": {"model": made_by, "inputs": hashed}}}  # fmt: skip
+        releases.write_release(cube, version, {**base["products"], "indicators": version}, origin)
+    return [unit.name for unit in missing]
+
+
+def _refuse(cube: CubeStore, version: str, hashed: str, base: Mapping[str, Any]) -> None:
+    """Raise `CubeError` where `version` is another's: its groups would be written over."""
+    if not version.replace("-", "").replace("_", "").replace(".", "").isalnum() or version.startswith("."):
+        raise CubeError(f"'{version}' is no name of a version: letters, digits, '-', '_' and '.', such as 'deadwood-1'.")
+    held = [p for p in releases.PRODUCTS if cube.has(f"products/{p}/{version}")]
+    if held and (held != ["indicators"] or cube.group(f"products/indicators/{version}").attrs.get("floracube_inputs") != hashed):
+        raise CubeError(f"{cube.url}: there is a version '{version}' of {', '.join(held)} already; choose another name.")
+
+
+def _carried(cube: CubeStore, base: Mapping[str, Any]) -> list[Layer]:
+    """The indicators that readers see now, as they say of themselves; none before a first release."""
+    version = base["products"].get("indicators")
+    if version is None:
+        return []
+    out = []
+    for name, array in cube.group(releases.group_of("indicators", version)).arrays():
+        said = dict(array.attrs)
+        if array.ndim == 3 and "floracube_palette" in said:
+            step = float(said.get("scale_factor", 1.0))
+            title, palette, order = str(said["long_name"]), str(said["floracube_palette"]), int(said.get("floracube_order", 99))
+            units, references = str(said["units"]), str(said.get("references", ""))
+            out.append(indicator(name, "", title, units, step, STEPS * step, palette, references, order))
+    return sorted(out, key=lambda layer: (layer.order, layer.name))
+
+
+def _make(cube: CubeStore, pyramid: Pyramid, hashed: str, base: Mapping[str, Any]) -> None:
+    """The groups of all levels; terms, year and area of the plot are those of the indicators that are there."""
+    about: dict[str, Any] = {"floracube_inputs": hashed, "reference_area_m2": base.get("reference_area_m2", 100.0)}
+    about |= {"reference_year": base["reference_year"]} if "reference_year" in base else {}
+    about |= {key: cube.root.attrs[key] for key in ("license", "attribution", "note") if key in cube.root.attrs}
+    set_attributes(cube.root.require_group(pyramid.base), about)
+    layers = [layer.at(pyramid.source) for layer in pyramid.layers]
+    cube.ensure_group(pyramid.source, layers, CELL, 0, {"bound": np.asarray(BOUNDS, object)}, about)
+    make_levels(cube, pyramid)
+
+
+def _unit(opened: view.Cube, base: Mapping[str, Any], unit: Unit, region: Region, carried: Sequence[Layer],
+          mine: Sequence[Layer], model: Model) -> dict[str, NDArray[Any]]:  # fmt: skip
+    """Stored values (3, rows, columns) of every layer of one unit."""
+    cube = opened.store
+    window = cube.region.square(unit)
+    rows, cols = window.slices
+    stored = {}
+    for layer in carried:
+        path = releases.group_of("indicators", base["products"]["indicators"])
+        stored[layer.name] = cube.read_window(f"{path}/{layer.name}", window)
+    land = (cube.read_window(INPUTS["surface"].path, window) == LAND) & inside(region, unit)
+    maps = model(opened.inputs.isel(y=rows, x=cols)) if land.any() else {}
+    for layer in mine:
+        values = np.full((3, *land.shape), np.nan, np.float32)
+        if land.any():
+            if layer.name not in maps:
+                raise CubeError(
+                    f"the model gave {', '.join(map(str, maps)) or 'nothing'} for unit {unit.name}, not '{layer.name}'."
+                )
+            given = np.asarray(maps[layer.name], np.float32)
+            if given.shape not in (land.shape, values.shape):
+                raise CubeError(
+                    f"the model gave '{layer.name}' of the shape {given.shape} for unit {unit.name}; expected {land.shape}, or"
+                    f" {values.shape} with the bounds."
+                )
+            values[: 1 if given.ndim == 2 else 3] = given
+        top = STEPS * layer.scale
+        known = land & np.isfinite(values[0])
+        bounded = known & np.isfinite(values[1:]).all(axis=0)
+        values = np.where(np.stack([known, bounded, bounded]), np.clip(values, 0, top), np.nan)
+        values[1], values[2] = np.fmin(values[1], values[0]), np.fmax(values[2], values[0])
+        values[1:, ~bounded] = np.nan
+        stored[layer.name] = layer.encode(values)
+    return stored

@@ -1,0 +1,172 @@
+"""The page of the configuration, out of the classes that check it: every key, its type, its default, what it means.
+
+A pydantic field tells its meaning by its description; a field of a dataclass by the comment on its line, which is read
+from the source: torch is not imported for a page of words.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from cube.config import Config
+from inference.network.sizes import FIELDS, SIZES
+
+# Keys whose values are checked where they are used, by these classes.
+ROOT = Path(__file__).parents[2]
+OPEN = {  # key: file and class of the dataclass
+    "train": ("inference/training/options.py", "TrainOptions"),
+    "habitats.options": ("inference/plantbert/training.py", "ReaderSpec"),
+    "evaluate.options": ("inference/evaluation/folds.py", "EvaluateOptions"),
+}
+ELSEWHERE = {"evaluate.options": {"draws", "folds", "block_km", "fewest_records", "shape", "train"}}  # have keys of their own
+WORDS = {"str": "text", "int": "whole number", "float": "number", "bool": "true, false", "Path": "path",
+         "tuple[str, ...]": "list of text"}  # fmt: skip
+SHOWN = {"None": "", "''": "", "()": "", "True": "true", "False": "false"}
+HEAD = """# Every key of a configuration
+
+One YAML file says everything; it is checked whole before any work starts, and a wrong key is one sentence that names
+those that are known. `${NAME}` in it stands for an environment variable. Paths of `sources`, `surveys`, `records`,
+`species` and `habitats` are found below `data`, the others beside the file; each may be a URL.
+
+This page is made from the classes that check a configuration.
+"""
+
+
+def page() -> str:
+    """Markdown of the whole page."""
+    parts = [HEAD]
+    for path, model in [("", Config), *_models(Config, "")]:
+        parts.append(f"## {path}" if path else "## The file")
+        parts.append(_cleaned(model.__doc__))
+        parts.append(_table([_field(name, field) for name, field in model.model_fields.items()]))
+    for path, place in OPEN.items():
+        doc, options = _dataclass(*place)
+        rows = [tuple(option) for option in options if option.name not in ELSEWHERE.get(path, ())]
+        parts += [f"## {path}", _cleaned(doc), _table(rows)]
+    parts += ["## network", _network()]
+    return "\n\n".join(parts) + "\n"
+
+
+def keys() -> Iterator[str]:
+    """Every key that a configuration may have, as a path: `sources.layer`, `train.members`."""
+    for path, model in [("", Config), *_models(Config, "")]:
+        yield from (f"{path}.{name}".lstrip(".") for name in model.model_fields)
+    for path, options in OPEN.items():
+        yield from (f"{path}.{option.name}" for option in _dataclass(*options)[1])
+    yield from (f"network.{name}" for name in ("size", "modalities", *FIELDS))
+
+
+def _models(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    for name, field in model.model_fields.items():
+        for below in _models_in(field.annotation):
+            here = f"{path}.{name}".lstrip(".")
+            yield here, below
+            yield from _models(below, here)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+def _field(name: str, field: Any) -> tuple[str, str, str, str]:
+    if field.is_required():
+        default = "needed"
+    elif field.default is None or field.default is PydanticUndefined or isinstance(field.default, BaseModel):
+        default = ""
+    else:
+        default = _shown(field.default)
+    return name, _type(field.annotation), default, field.description or ""
+
+
+class _Option(NamedTuple):
+    """A field of a dataclass."""
+
+    name: str
+    kind: str
+    default: str
+    meaning: str
+
+
+def _dataclass(file: str, name: str) -> tuple[str, list[_Option]]:
+    """(docstring, fields) of a dataclass, as its source says."""
+    source = (ROOT / file).read_text(encoding="utf-8")
+    lines = source.splitlines()
+    choices = {  # `Schedule = Literal["one_cycle", ...]`
+        node.targets[0].id: ", ".join(f"`{ast.literal_eval(e)}`" for e in getattr(node.value.slice, "elts", []))
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript) and isinstance(node.targets[0], ast.Name)
+        and ast.unparse(node.value.value) == "Literal"
+    }  # fmt: skip
+    body = next(node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name)
+    out = []
+    for node in body.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.end_lineno:
+            said = re.search(r"  # (.*)$", lines[node.end_lineno - 1]) or re.match(r"\s*# (.*)$", lines[node.lineno - 2])
+            default = ast.unparse(node.value) if isinstance(node.value, ast.Constant | ast.Tuple | ast.UnaryOp) else ""
+            default = (
+                "" if default in ("None", "''", "()") else default.lower() if default in ("True", "False") else default.strip("'")
+            )
+            kind = ast.unparse(node.annotation).removesuffix(" | None")
+            out.append(
+                _Option(
+                    node.target.id, (WORDS | choices).get(kind, kind), f"`{default}`" if default else "", said[1] if said else ""
+                )
+            )
+    return ast.get_docstring(body) or "", out
+
+
+def _network() -> str:
+    sizes = [(name, *(_shown(row[key]) for key in FIELDS)) for name, row in SIZES.items()]
+    names = ", ".join(f"`{name}`" for name in SIZES)
+    head = f"`size` is one of {names}; single keys override it. `modalities` lists those to use.\n\n"
+    table = [("size", *(f"`{key}`" for key in FIELDS)), ("---",) * (len(FIELDS) + 1), *sizes]
+    return head + "\n".join("| " + " | ".join(row) + " |" for row in table)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        value = list(value)
+    if value == "" or value == [] or value == {}:
+        return ""
+    if isinstance(value, bool):
+        value = str(value).lower()
+    return f"`{value}`"
+
+
+def _type(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_type(argument) for argument in arguments if argument is not type(None))
+    if origin in (tuple, list):
+        return "list of " + _type(arguments[0])
+    if origin is dict:
+        return "keys and values"
+    if annotation is Any:
+        return "anything"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "keys below"
+    return WORDS.get(getattr(annotation, "__name__", ""), getattr(annotation, "__name__", str(annotation)))
+
+
+def _cleaned(doc: str | None) -> str:
+    return inspect.cleandoc(doc or "")
+
+
+def _table(rows: list[tuple[str, str, str, str]]) -> str:
+    lines = ["| key | value | by default | meaning |", "|---|---|---|---|"]
+    for name, kind, default, meaning in rows:
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (f"`{name}`", kind, default, meaning)) + " |")
+    return "\n".join(lines)

@@ -1,0 +1,32 @@
+"""The page of input layers and published products, out of the tables of the code."""
+
+from __future__ import annotations
+
+from cube.inputs import INPUTS
+from cube.sources.published import PUBLISHED
+
+HEAD = """# Input layers
+
+Every layer that a source can fill. A stored number v stands for `v x scale + offset` in the units. Bands are named as in a
+template's `{variable}` or in the mapping of files. Models learn from a layer unless it is marked as no predictor.
+"""
+
+
+def page() -> str:
+    """Markdown of the whole page."""
+    rows = ["| layer | what it is | units | stored as | bands | source |", "|---|---|---|---|---|---|"]
+    for layer in INPUTS.values():
+        scale = f", scale {layer.scale:g}" if layer.scale != 1 else ""
+        bands = "; ".join(f"`{dim}` {_labels(layer.labels[dim])}" for dim in layer.dims)
+        name = layer.long_name + ("" if layer.predictor else " (no predictor)")
+        stored = f"{layer.resolution}, {layer.dtype}, fill {layer.fill}{scale}"
+        rows.append(f"| `{layer.name}` | {name} | {layer.units} | {stored} | {bands} | {layer.references} |")
+    products = ["| `published:` | what it is | fills | years | licence | where its numbers were looked up |", "|" + "---|" * 6]
+    for name, row in PUBLISHED.items():
+        layers = ", ".join(f"`{layer}`" for layer in row.layers)
+        products.append(f"| `{name}` | {row.title} | {layers} | {row.reference_years} | {row.license} | {row.lookup} |")
+    return "\n\n".join([HEAD, "\n".join(rows), "## Published products", "\n".join(products)]) + "\n"
+
+
+def _labels(labels: tuple[str, ...]) -> str:
+    return ", ".join(labels) if len(labels) <= 14 else f"{labels[0]} to {labels[-1]} ({len(labels)})"

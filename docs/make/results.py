@@ -1,0 +1,42 @@
+"""The page of measured results: what the commands of benchmarks/ printed last, as they printed it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[2] / "benchmarks/results"
+TITLES = {  # file: (title, command), in the order of the page; files that are not named come after these
+    "first_map": ("The first map", "benchmarks/first_map.py"),
+    "moravia": ("Species of Moravia", "floracube evaluate examples/moravia.yaml"),
+    "landscape_skill": ("Records beside surveys, on landscapes of known truth", "benchmarks/landscape_skill.py"),
+    "landscape_calibration": ("Calibration, intervals and sets", "benchmarks/landscape_calibration.py"),
+    "indicators": ("Coverage of the intervals of indicators", "benchmarks/indicators.py"),
+    "disdat": ("Presence-only records: the NCEAS benchmark", "benchmarks/disdat.py"),
+    "geoplant": ("GeoPlant's protocol", "benchmarks/geoplant.py"),
+    "habitats": ("Habitats by Pl@ntBERT", "benchmarks/habitats.py"),
+    "cascade": ("Speed of the cascade", "benchmarks/cascade.py"),
+    "per_patch": ("Dense against per patch", "benchmarks/per_patch.py"),
+    "training_memory": ("Memory of a training with five million records", "benchmarks/training_memory.py"),
+    "cube": ("Building the cube", "benchmarks/cube.py"),
+    "kills": ("Runs with a kill each", "benchmarks/kills.py"),
+    "tiles": ("Tiles", "benchmarks/tiles.py"),
+    "tiles_soak": ("Tiles at full load", "benchmarks/tiles_soak.py"),
+    "proxy": ("Tiles through nginx", "benchmarks/proxy.py"),
+    "hostile": ("Hostile requests", "benchmarks/hostile.py"),
+}
+HEAD = """# Measured results
+
+Each table is what the command above it printed last, kept in `benchmarks/results/` of the repository and put here when this
+site was built; nothing is typed in by hand. Machines were shared and small unless a table says otherwise: compare what
+stands in one table, not seconds of two. What a figure means is told in [How skill is measured](../explanation/evaluation.md).
+"""
+
+
+def page() -> str:
+    """Markdown of the whole page."""
+    held = {path.stem: path for path in sorted(FOLDER.glob("*.txt"))}
+    parts = [HEAD]
+    for stem in [*(s for s in TITLES if s in held), *(s for s in held if s not in TITLES)]:
+        title, command = TITLES.get(stem, (stem.replace("_", " ").capitalize(), f"benchmarks/results/{stem}.txt"))
+        parts += [f"## {title}", f"`{command}`", f"```text\n{held[stem].read_text(encoding='utf-8').strip()}\n```"]
+    return "\n\n".join(parts) + "\n"

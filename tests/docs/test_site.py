@@ -1,0 +1,94 @@
+"""The site builds without a warning, asks nobody for anything, and its reference is that of the code."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cube.config import Config
+from tests.docs.pages import ROOT
+
+FETCHED = re.compile(r"url\(\s*['\"]?((?:https?:)?//[^)'\"]+)|@import\s+['\"]?((?:https?:)?//[^'\";]+)")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("site")
+    run = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)],
+        cwd=ROOT, capture_output=True, text=True, timeout=900, env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "NO_COLOR": "1"},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "WARNING" not in run.stdout + run.stderr, run.stdout + run.stderr
+    return out
+
+
+class _Loaded(HTMLParser):
+    """Addresses that a browser fetches by itself, which a link to click is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag in ("script", "img", "iframe", "source", "video", "audio", "embed"):
+            self.found.append(given.get("src") or "")
+        if tag == "link" and given.get("rel") != "canonical":
+            self.found.append(given.get("href") or "")
+
+
+def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 25
+    for page in pages:
+        loaded = _Loaded()
+        loaded.feed(page.read_text(encoding="utf-8"))
+        outside = [url for url in loaded.found if re.match(r"(https?:)?//", url)]
+        assert not outside, f"{page.relative_to(site)}: {outside}"
+    for sheet in site.rglob("*.css"):
+        fetched = re.findall(
+            r"url\(\s*['\"]?((?:https?:)?//[^)'\"]+)|@import\s+['\"]?((?:https?:)?//[^'\";]+)", sheet.read_text("utf-8")
+        )
+        assert not fetched, f"{sheet.name}: {fetched}"
+
+
+def test_every_page_of_the_navigation_is_built(site: Path) -> None:
+    named = re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    assert len(named) > 25
+    for name in named:
+        assert (site / name.replace(".md", ".html")).is_file(), name
+
+
+def test_the_reference_is_that_of_the_code(site: Path) -> None:
+    keys = (site / "reference/configuration.html").read_text(encoding="utf-8")
+    for name in Config.model_fields:
+        assert f"<code>{name}</code>" in keys
+    http = (site / "reference/http.html").read_text(encoding="utf-8")
+    for path in ("/layers", "/area", "/point/{lon},{lat}", "/stac", "/cube/{name}"):
+        assert f"GET {path}" in http
+    python = (site / "reference/python.html").read_text(encoding="utf-8")
+    for name in ("floracube.open", "cube.view.Cube.at", "cube.own.write_indicators", "cube.grid.Region"):
+        assert f'id="{name}"' in python
+    results = (site / "reference/results.html").read_text(encoding="utf-8")
+    printed = (ROOT / "benchmarks/results/moravia.txt").read_text(encoding="utf-8").splitlines()[2]
+    assert printed in results
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (ROOT / target).exists(), target
+
+
+def test_mkdocs_keeps_its_doors_shut() -> None:
+    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    assert settings["theme"]["font"] is False
+    assert "repo_url" not in settings, "material asks the host of a repository for stars and versions"
