@@ -1,7 +1,7 @@
 """Any layer leaves the cube as a Cloud Optimized GeoTIFF: stored values with scale, units, names, legend and licence.
 
 The file is written block by block beside its place and moved there whole, so memory does not grow with the region and
-nobody finds half a file. Which array a layer id names is `cube.selection`.
+nobody finds half a file. Which array a layer id names is `cube.selection`; how QGIS draws it, `cube.export_style`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from cube import grid
 from cube.errors import CubeError
+from cube.export_style import put_style, style_of
 from cube.grid import Window
 from cube.selection import Selection, select
 from cube.storage.store import CubeStore, open_cube
@@ -43,7 +44,8 @@ def export(url: str, layer_id: str, out: Path, level: int = 0, bbox: BBox | None
     `level` is the pyramid level, `bbox` (west, south, east, north) in degrees cuts a window, grown outward to whole pixels.
     Values are those of the cube: a stored value times the file's scale plus its offset is in units, and 'no data' is the
     file's nodata. Classes come with colour table and names; up to 255 of them are bytes, more are uint16. Class names lie
-    in the file as CF flags and beside it in `<out>.aux.xml`, where GDAL and QGIS look for them.
+    in the file as CF flags and beside it in `<out>.aux.xml`, where GDAL and QGIS look for them. The colours of the map page
+    lie in `<out without .tif>.qml`, which QGIS takes unasked; a style that somebody saved there from QGIS is kept.
     Raises `CubeError` for an unknown layer, a window outside the cube, a place that cannot be written.
     """
     cube = open_cube(url)
@@ -60,11 +62,13 @@ def export(url: str, layer_id: str, out: Path, level: int = 0, bbox: BBox | None
         else:
             beside.unlink(missing_ok=True)  # of a file that was here before: its legend is not this layer's
         (folder / "cog.tif").replace(out)
+        style = put_style(style_of(cube, chosen, layer_id), out)
     except (OSError, rasterio.errors.RasterioError) as error:
-        raise CubeError(f"{out}: cannot be written ({error}); check the folder, its rights and the space left.") from error
+        said = getattr(error, "strerror", None) or error  # not the name of our own file beside it
+        raise CubeError(f"{out}: cannot be written ({said}); check the folder, its rights and the space left.") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return {"layer": layer_id, "file": str(out), **document, "bytes": out.stat().st_size}
+    return {"layer": layer_id, "file": str(out), **document, "bytes": out.stat().st_size, "style": style}
 
 
 def parse_bbox(text: str | None) -> BBox | None:
@@ -209,4 +213,7 @@ def as_text(document: dict[str, Any]) -> str:
     """What was written, for a person."""
     rows, cols = document["shape"]
     bands = f", {len(document['bands'])} bands" if len(document["bands"]) > 1 else ""
-    return f"{document['layer']} is in {document['file']}: {rows} x {cols} pixels of {document['resolution_m']:g} m{bands}."
+    drawn = f" QGIS draws it as {document['style']} says." if document["style"] else ""
+    return (
+        f"{document['layer']} is in {document['file']}: {rows} x {cols} pixels of {document['resolution_m']:g} m{bands}.{drawn}"
+    )

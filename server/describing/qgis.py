@@ -1,4 +1,4 @@
-"""A file that QGIS imports: every indicator and habitat, and the species asked for, as XYZ tile connections."""
+"""What QGIS imports: a file of XYZ tile connections, and the style by which it draws a layer's GeoTIFF as the map does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
+from cube import qgis
 from server.asking.requested import release_of
+from server.dependencies import LayerParameter, unchanged, validators
 from server.describing.links import absolute_answer, base_url
 from server.describing.wmts import MAX_LAYERS
 from server.drawing.zooms import zooms
@@ -47,5 +49,20 @@ def router(cube: ServedCube, root: str) -> APIRouter:
         body = b"<!DOCTYPE connections>\n" + tostring(top, encoding="utf-8") + b"\n"
         disposition = {"Content-Disposition": f'attachment; filename="{FILE_NAME}"'}
         return absolute_answer(snapshot, request, body, "application/xml", disposition)
+
+    @routes.get("/layers/{layer_id}/style.qml", summary="QGIS style of a layer", response_class=Response,
+                responses={200: {"content": {"application/xml": {"schema": {"type": "string"}}},
+                                 "description": "Lies beside a GeoTIFF of the layer by its name, .qml for .tif."}})  # fmt: skip
+    def style(request: Request, layer_id: LayerParameter, snapshot: Snapshot = requested) -> Response:
+        """Colours and range of the map, for a window from `/layers/{id}/cog`; `floracube export` writes it by itself."""
+        layer, headers = snapshot.layer(layer_id), validators(snapshot, request)
+        headers["Content-Disposition"] = f'attachment; filename="{layer.id}.0.qml"'
+        if (cached := unchanged(request, headers)) is not None:
+            return cached
+        if layer.kind == "class":
+            body = qgis.classes((entry.value, entry.label, entry.colour) for entry in layer.classes)
+        else:
+            body = qgis.continuous(layer.palette, snapshot.range_of(layer), layer.units)
+        return Response(body, media_type="application/xml", headers=headers)
 
     return routes

@@ -61,9 +61,12 @@ def router(cube: ServedCube, root: str) -> APIRouter:
         operation: Annotated[str, Query(alias="request", max_length=40, description="GetCapabilities.")] = "GetCapabilities",
         snapshot: Snapshot = requested,
     ) -> Response:
-        """One document; keys may be written in any letters, as OGC clients do (`?SERVICE=WMTS&REQUEST=GetCapabilities`)."""
+        """One document; keys may be written in any letters, as OGC clients do (`?SERVICE=WMTS&REQUEST=GetCapabilities`).
+
+        QGIS asks every plain address for the capabilities of a WMS and reads what comes, so that question is answered too.
+        """
         asked = {key.lower(): value for key, value in request.query_params.items()}
-        if asked.get("service", service).upper() != "WMTS":
+        if asked.get("service", service).upper() not in ("WMTS", "WMS"):
             raise WrongRequestError("This is a WMTS: service must be WMTS.")
         if asked.get("request", operation).lower() != "getcapabilities":
             raise WrongRequestError("Only GetCapabilities is answered by query; tiles have the addresses that it names.")

@@ -8,6 +8,7 @@ import subprocess
 import tracemalloc
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -129,8 +130,44 @@ def test_the_legend_of_an_earlier_file_goes_with_it(good_cube: CubeStore, tmp_pa
     out = tmp_path / "out.tif"
     export(good_cube.url, "habitats.level3", out)
     assert (tmp_path / "out.tif.aux.xml").is_file()
+    assert b'label="T17 Beech forest"' in (tmp_path / "out.qml").read_bytes()
     export(good_cube.url, "inputs.slope", out)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.qml", "out.tif"]
+    assert b"Beech" not in (tmp_path / "out.qml").read_bytes()
+    export(good_cube.url, "composition.species_id", out)  # numbers of species, which have no colours
     assert [p.name for p in tmp_path.iterdir()] == ["out.tif"]
+
+
+def test_a_style_that_somebody_saved_is_kept(good_cube: CubeStore, tmp_path: Path) -> None:
+    out, style = tmp_path / "out.tif", tmp_path / "out.qml"
+    style.write_text("<!DOCTYPE qgis><qgis>mine</qgis>")
+    assert export(good_cube.url, "inputs.slope", out)["style"] == str(style)
+    assert "mine" in style.read_text()
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind", "low", "high"),
+    [
+        ("species.fagus_sylvatica", "singlebandpseudocolor", 0.0, 0.8),
+        ("habitats.probability", "singlebandpseudocolor", 0.0, 1.0),
+        ("inputs.sentinel2", "multibandcolor", None, None),
+        ("inputs.bioclim", "singlebandpseudocolor", None, None),
+    ],
+)
+def test_the_style_has_the_range_of_the_map_in_units(
+    good_cube: CubeStore, tmp_path: Path, layer: str, kind: str, low: float | None, high: float | None
+) -> None:
+    export(good_cube.url, layer, tmp_path / "out.tif")
+    (renderer,) = ElementTree.parse(tmp_path / "out.qml").iter("rasterrenderer")
+    assert renderer.get("type") == kind
+    first, last = renderer.get("classificationMin"), renderer.get("classificationMax")
+    if kind == "multibandcolor":
+        assert [renderer.get(f"{colour}Band") for colour in ("red", "green", "blue")] == ["1", "2", "3"]
+        first, last = (renderer.findtext(f"redContrastEnhancement/{end}Value") for end in ("min", "max"))
+    with rasterio.open(tmp_path / "out.tif") as source:
+        shown = source.read(1, masked=True).compressed() * source.scales[0] + source.offsets[0]
+    span = (float(first or "nan"), float(last or "nan"))
+    assert span == (pytest.approx(low), pytest.approx(high)) if low is not None else span[0] < np.median(shown) < span[1]
 
 
 def test_a_damaged_shard_is_named_and_no_file_is_left(good_cube: CubeStore, tmp_path: Path) -> None:

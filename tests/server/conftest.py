@@ -254,15 +254,18 @@ def address(cube: CubeStore) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "server.main:app_from_environment", "--factory", "--port", str(port),
                "--log-level", "warning"]  # fmt: skip
-    with subprocess.Popen(command, cwd=Path(__file__).parents[2], env={**os.environ, ENVIRONMENT: cube.url}) as process:
-        base, end = f"http://127.0.0.1:{port}", time.monotonic() + 60
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], env={**os.environ, ENVIRONMENT: cube.url})
+    base, end = f"http://127.0.0.1:{port}", time.monotonic() + 300
+    try:
         while True:
             try:
                 httpx.get(f"{base}/healthz", timeout=5).raise_for_status()
                 break
             except httpx.TransportError:
                 assert process.poll() is None, "the server ended before it answered"
-                assert time.monotonic() < end, "the server did not start within a minute"
+                assert time.monotonic() < end, "the server did not start within five minutes"
                 time.sleep(0.1)
         yield base
+    finally:
         process.terminate()
+        process.wait(60)

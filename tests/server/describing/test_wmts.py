@@ -60,7 +60,9 @@ def test_one_document_holds_indicators_and_habitats_and_species_on_request(clien
     assert titles(some.content) == ["species.fagus_sylvatica"]
     assert some.headers["content-type"] == "application/xml"
     assert client.get("/wmts?REQUEST=GetTile").status_code == 400
-    assert client.get("/wmts?SERVICE=WMS").status_code == 400
+    assert client.get("/wmts?SERVICE=WFS").status_code == 400
+    # What QGIS asks of an address that does not say WMTS.
+    assert titles(client.get("/wmts?SERVICE=WMS&REQUEST=GetCapabilities").content) == whole
     assert client.get("/wmts?layers=species.nobody").status_code == 404
     assert client.get("/wmts?layers=" + ",".join(f"a{i}" for i in range(200))).status_code == 413
 
