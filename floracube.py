@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 
-from cube.console import PREDICT, bar, mend_of, print_reports, say
-from cube.errors import FloracubeError
+from cube.console import ENDS, EXPORT, PREDICT, bar, fail_if, print_result, run, say
 
 __version__ = "0.1.0"
 __all__ = ["open"]
@@ -37,6 +36,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Maps of plant species, biodiversity indicators and habitats at 50 m, in one Zarr cube.",
+    epilog=ENDS,
 )
 habitats_app = typer.Typer(no_args_is_help=True, help="Pl@ntBERT: habitats read from species lists.")
 app.add_typer(habitats_app, name="habitats")
@@ -45,15 +45,9 @@ CONFIG = Annotated[Path, typer.Argument(help="Configuration (YAML).", metavar="C
 CUBE = Annotated[str, typer.Argument(help="Path or URL of a cube.", metavar="CUBE")]
 WORKERS = Annotated[int | None, typer.Option(help="Workers of the configured cluster; 1 local one is this process.", min=1)]
 SCHEDULER = Annotated[str | None, typer.Option(help="Address of a running dask scheduler, instead.", metavar="ADDRESS")]
-JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def _fail_if(failures: list[str], mend: str) -> None:
-    for failure in failures:
-        say.print(f"failed: {failure}", style="red", highlight=False)
-    if failures:
-        say.print(f"{len(failures)} failed; everything else is done. {mend}", highlight=False)
-        raise typer.Exit(1)
+JSON = Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")]
+HOST = Annotated[str, typer.Option(help="Address to serve on.")]
+PORT = Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)]
 
 
 @app.command(epilog="Example: `floracube demo --out demo-out --size-km 10 --no-serve`")
@@ -62,8 +56,8 @@ def demo(
     size_km: Annotated[int, typer.Option(help="Side of the landscape in km.", min=4)] = 20,
     species: Annotated[int, typer.Option(help="Number of species.", min=10)] = 100,
     seed: Annotated[int, typer.Option(help="Seed of the landscape.")] = 20,
-    port: Annotated[int, typer.Option(help="Port of the map.")] = 8000,
-    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
+    port: PORT = 8000,
+    host: HOST = "127.0.0.1",
     serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the map at the end.")] = True,
 ) -> None:
     """Make a landscape, build its cube, train, evaluate, predict and serve it: the whole story in minutes."""
@@ -97,7 +91,7 @@ def build(
 ) -> None:
     """Harmonise the sources of CONFIG into the inputs of its cube; run again, it goes on where it was."""
     from cube.config import load_config
-    from cube.engine.build import build as run
+    from cube.engine.build import build as build_inputs
     from cube.engine.cluster import chosen
     from cube.engine.workers import Workers
 
@@ -111,13 +105,15 @@ def build(
     if loaded.unsaid():
         say.print(loaded.unsaid(), style="yellow", highlight=False, markup=False)
     with bar("build") as progress:
-        failures = run(loaded, progress, Workers(retries=retries, cluster=chosen(loaded.cluster, workers, scheduler)))
-    _fail_if(failures, f"Mend the sources and run `floracube build {config}` again.")
+        failures = build_inputs(loaded, progress, Workers(retries=retries, cluster=chosen(loaded.cluster, workers, scheduler)))
+    if as_json:
+        print(json.dumps({"cube": loaded.cube_url, "complete": not failures, "failures": failures}, indent=1))
+    fail_if(failures, f"Mend the sources and run `floracube build {config}` again.")
     say.print(f"Inputs are complete in {loaded.cube_url}.", highlight=False)
 
 
 @app.command(epilog="Example: `floracube train examples/moravia.yaml`")
-def train(config: CONFIG) -> None:
+def train(config: CONFIG, as_json: JSON = False) -> None:
     """Train the deep-SDM on surveys, and Pl@ntBERT where CONFIG names vegetation plots."""
     from cube.config import load_config
     from inference.training.learn import learn
@@ -125,14 +121,12 @@ def train(config: CONFIG) -> None:
     loaded = load_config(config)
     with bar("train") as progress:
         result = learn(loaded, progress)
-    print_reports(result["reports"])
-    for name, value in result["metrics"].items():
-        say.print(f"  {name}: {value}", highlight=False)
+    print_result(result, as_json)
     say.print(f"Models are in {loaded.model_path}.", highlight=False)
 
 
 @habitats_app.command("train", epilog="Example: `floracube habitats train examples/moravia.yaml`")
-def habitats_train(config: CONFIG) -> None:
+def habitats_train(config: CONFIG, as_json: JSON = False) -> None:
     """Train Pl@ntBERT alone on the vegetation plots of CONFIG."""
     from cube.config import load_config
     from inference.training.learn import learn_habitats
@@ -140,9 +134,8 @@ def habitats_train(config: CONFIG) -> None:
     loaded = load_config(config)
     with bar("habitats") as progress:
         result = learn_habitats(loaded, progress)
-    print_reports(result["reports"])
-    for name, value in result["metrics"]["habitats"].items():
-        say.print(f"  {name}: {value}", highlight=False)
+    print_result(result, as_json)
+    say.print(f"The model is in {loaded.model_path / 'habitats'}.", highlight=False)
 
 
 @app.command(epilog="Example: `floracube evaluate examples/moravia.yaml --json`")
@@ -168,16 +161,19 @@ def predict(
     version: Annotated[str | None, typer.Option(help="Version and release to write; default: the next vN.")] = None,
     products: Annotated[str | None, typer.Option(help="Some alone, beside the others of the release.", metavar="A,B")] = None,
     publish: Annotated[bool, typer.Option("--publish/--no-publish", help="Let readers follow the release.")] = True,
+    as_json: JSON = False,
 ) -> None:
     """Predict species, indicators and habitats of every unit; killed and run again, it goes on where it was."""
     from cube.config import load_config
-    from inference.cascade.predict import predict as run
+    from inference.cascade.predict import predict as predict_units
 
     loaded, only = load_config(config), products.split(",") if products else None
     with bar("predict") as progress:
-        outcome = run(loaded, workers, scheduler, version, publish, progress, only, partial(say.print, highlight=False))
+        outcome = predict_units(loaded, workers, scheduler, version, publish, progress, only, partial(say.print, highlight=False))
+    if as_json:
+        print(json.dumps(asdict(outcome), indent=1, default=str))
     say.print(f"Report: {outcome.report}", highlight=False)
-    _fail_if(outcome.failures, f"Run `floracube predict {config}` again when the cause is mended.")
+    fail_if(outcome.failures, f"Run `floracube predict {config}` again when the cause is mended.")
     clipped = f", {outcome.clipped:,} values above their species' ceiling" if outcome.clipped else ""
     say.print(f"Release {outcome.release}: {outcome.units} units, {outcome.cells:,} cells now{clipped}.", highlight=False)
 
@@ -188,6 +184,7 @@ def publish(
     release: Annotated[str | None, typer.Argument(help="Release to follow.")] = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the release before.")] = False,
     values: Annotated[bool, typer.Option("--values", help="Read all values first, as `check --values` does.")] = False,
+    as_json: JSON = False,
 ) -> None:
     """Let readers follow a release of CUBE if it keeps its promises; exit code 1, and nothing changed, if one is broken."""
     from cube import publishing
@@ -197,15 +194,19 @@ def publish(
 
     if (release is None) == (not rollback):
         raise CubeError("publish: give either the name of a release or --rollback.")
+    followed, broken = True, list[str]()
     if release is None:
         release = releases.rollback(open_cube(cube, writable=True))
     else:
         followed, document = publishing.publish(cube, release, values)
-        for sentence in publishing.broken(document):
-            say.print(f"broken: {sentence}", style="red", highlight=False, markup=False)
-        if not followed:
-            say.print(f"Release {release} is not published; readers of {cube} follow what they followed.", highlight=False)
-            raise typer.Exit(1)
+        broken = publishing.broken(document)
+    if as_json:
+        print(json.dumps({"cube": cube, "release": release, "followed": followed, "broken": broken}, indent=1))
+    for sentence in broken:
+        say.print(f"broken: {sentence}", style="red", highlight=False, markup=False)
+    if not followed:
+        say.print(f"Release {release} is not published; readers of {cube} follow what they followed.", highlight=False)
+        raise typer.Exit(1)
     say.print(f"Readers of {cube} follow release {release}.", highlight=False)
 
 
@@ -215,13 +216,17 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell, and remove nothing.")] = False,
     keep: Annotated[list[str] | None, typer.Option(help="A version to keep though no release names it; may repeat.")] = None,
     forget: Annotated[list[str] | None, typer.Option(help="First remove this release; may repeat.")] = None,
+    as_json: JSON = False,
 ) -> None:
     """Remove versions and receipts of CUBE that no release names and no run holds, and what kills left."""
     from cube import garbage
     from cube.storage.store import open_cube
 
     collected = garbage.collect(open_cube(cube, writable=True), dry_run, tuple(keep or ()), tuple(forget or ()))
-    print(collected.text() + ("\nA dry run: nothing was removed." if dry_run else ""))
+    if as_json:
+        print(json.dumps({"dry_run": dry_run, **asdict(collected)}, indent=1))
+    else:
+        print(collected.text() + ("\nA dry run: nothing was removed." if dry_run else ""))
 
 
 @app.command(epilog="Example: `floracube info demo-out/cube.zarr --json`")
@@ -240,19 +245,19 @@ def check(
     as_json: JSON = False,
 ) -> None:
     """Verify every promise of the data model on CUBE; exit code 1 if one is broken."""
-    from cube.check import check as run
+    from cube.check import check as verify
     from cube.check import text
 
-    document = run(cube, values)
+    document = verify(cube, values)
     print(json.dumps(document, indent=1) if as_json else text(document))
     if not document["kept"]:
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: `floracube export demo-out/cube.zarr indicators.richness richness.tif --level 1`")
+@app.command(epilog=EXPORT)
 def export(
     cube: CUBE,
-    layer: Annotated[str, typer.Argument(help="Layer id: `species.fagus_sylvatica`, `indicators.richness`, `inputs.slope` ...")],
+    layer: Annotated[str, typer.Argument(help="Such as `species.fagus_sylvatica` or `inputs.slope`.", metavar="LAYER")],
     out: Annotated[Path, typer.Argument(help="GeoTIFF to write.", metavar="OUT.tif")],
     level: Annotated[int, typer.Option(help="Pyramid level: 0 is the finest, each other half as fine.", min=0)] = 0,
     bbox: Annotated[str | None, typer.Option(help="A window in degrees.", metavar="W,S,E,N")] = None,
@@ -260,9 +265,9 @@ def export(
 ) -> None:
     """Write a layer of CUBE as a Cloud Optimized GeoTIFF; without a band named, all of its bands."""
     from cube.export import as_text, parse_bbox
-    from cube.export import export as run
+    from cube.export import export as write
 
-    document = run(cube, layer, out, level, parse_bbox(bbox))
+    document = write(cube, layer, out, level, parse_bbox(bbox))
     if as_json:
         print(json.dumps(document, indent=1))
     else:
@@ -272,8 +277,8 @@ def export(
 @app.command(epilog="Example: `floracube serve demo-out/cube.zarr --port 8000`")
 def serve(
     cubes: Annotated[list[str], typer.Argument(help="Cubes, or configurations that name one.", metavar="CUBE...")],
-    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to serve on.")] = 8000,
+    host: HOST = "127.0.0.1",
+    port: PORT = 8000,
     workers: Annotated[int, typer.Option(help="Server processes.", min=1)] = 1,
     regions: Annotated[list[str] | None, typer.Option(help="GeoJSON of named regions, FILE or KIND=FILE; may repeat.")] = None,
 ) -> None:
@@ -290,8 +295,9 @@ def _serve(urls: list[str], host: str, port: int, workers: int, regions: list[st
 
     for url in urls:
         open_cube(url)  # a wrong path is one sentence now, not a broken server
+    start.prepare(urls, host, port, regions)
     say.print(f"The map is at http://{host}:{port}/ (Ctrl-C ends).", highlight=False)
-    start.serve(urls, host, port, workers, regions)
+    start.serve(host, port, workers)
 
 
 def _version(show: bool) -> None:
@@ -309,18 +315,7 @@ def _options(
 
 def main() -> None:
     """Run the command line: exit code 0 done, 1 some units failed, 2 a mistake that the user can mend, 130 interrupted."""
-    try:
-        app(standalone_mode=True)
-    except FloracubeError as error:
-        say.print(f"floracube: {error}", style="red", highlight=False, markup=False)
-        sys.exit(2)
-    except ModuleNotFoundError as error:
-        say.print(f"floracube: '{error.name}' is not installed; run `{mend_of(str(error.name))}`.", style="red", markup=False)
-        sys.exit(2)
-    except SystemExit as end:
-        if end.code == 130:  # how typer ends on KeyboardInterrupt
-            say.print("Interrupted; run the same command again to go on where it was.", style="yellow")
-        raise
+    run(app)
 
 
 if __name__ == "__main__":

@@ -29,3 +29,7 @@ class ModelError(FloracubeError):
 
 class WorkersError(FloracubeError):
     """A run that cannot go on: no room in the store, or a scheduler that is not there."""
+
+
+class ServerError(FloracubeError):
+    """A server that cannot start as it was asked to: an address that is not this machine's, a port that is taken."""

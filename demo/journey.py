@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from cube.errors import ConfigError
 from cube.inputs import CLIMATE_VARIABLES, LANDSAT_BANDS, SOIL_VARIABLES
 from demo.landscape import LandscapeSpec, make_landscape
 from demo.regions import write_regions
@@ -19,8 +20,13 @@ from demo.sources import write_sources, write_truth
 def prepare(out: Path, spec: LandscapeSpec, say: Callable[[str], None]) -> Path:
     """Write `out`/sources, `out`/truth and `out`/config.yaml; returns the path of the configuration.
 
-    A landscape of the same sizes and seed that is there already is left as it is.
+    A landscape of the same sizes and seed that is there already is left as it is. Raises `ConfigError` for a place that
+    cannot be written.
     """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{out}: the demo cannot be written there ({error.strerror}); choose another --out.") from None
     done, wanted = out / "landscape.json", asdict(spec)
     config = out / "config.yaml"
     if done.is_file() and json.loads(done.read_text(encoding="utf-8")) == wanted:

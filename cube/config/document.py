@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Sequence
@@ -181,6 +182,9 @@ def _expand(text: str, path: Path) -> str:
     return re.sub(r"\$\{(\w+)\}", value, text)
 
 
+_KINDS = {str: "a line of text", list: "a list", type(None): "nothing", int: "a number", float: "a number"}
+
+
 def _where(location: Sequence[int | str]) -> str:
     text = ""
     for part in location:
@@ -194,7 +198,12 @@ def load_config(path: str | Path) -> Config:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such configuration file.") from None
+        raise ConfigError(
+            f"{path}: there is no such configuration file; check the path, or begin with one of examples/."
+        ) from None
+    except IsADirectoryError:
+        held = ", ".join(sorted(p.name for p in path.iterdir() if p.suffix in (".yaml", ".yml"))[:5])
+        raise ConfigError(f"{path}: is a folder; name a configuration file{f', in it are {held}' if held else ''}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as text ({error}).") from None
     # A variable in a comment is nobody's setting.
@@ -206,20 +215,26 @@ def load_config(path: str | Path) -> Config:
         line = f" line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}:{line} is not YAML ({getattr(error, 'problem', error)}).") from None
     if not isinstance(document, dict):
-        raise ConfigError(f"{path}: expected keys such as title, cube, region, sources; found {type(document).__name__}.")
+        found = _KINDS.get(type(document), type(document).__name__)
+        raise ConfigError(f"{path}: expected keys such as title, cube, region, sources; found {found}.")
     try:
         config = Config.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
+        wrong = error.errors()
+        # A key in a typo is told before the one that is missing because of it.
+        first = next((one for one in wrong if one["type"] == "extra_forbidden"), wrong[0])
         key = _where(first["loc"])
         if first["type"] == "extra_forbidden":
             owner = _fields_at(first["loc"][:-1])
-            message = "is not a key that is known here" + (f"; known are {', '.join(owner)}" if owner else "")
+            near = difflib.get_close_matches(str(first["loc"][-1]), owner, 1)
+            known = f"; known are {', '.join(owner)}" if owner else ""
+            message = f"is not a key that is known here{known}{f'; did you mean {near[0]}?' if near else ''}"
         elif first["type"] == "missing":
             message = "is missing; add it"
         else:
             message = f"{first['msg'].removeprefix('Value error, ')} (found {str(first['input'])[:60]!r})"
-        raise ConfigError(f"{path}: {key or 'configuration'}: {message}.") from None
+        end = "" if message.endswith("?") else "."
+        raise ConfigError(f"{path}: {key or 'configuration'}: {message}{end}") from None
     config._path = path.resolve()
     try:
         config.predict_region()

@@ -206,6 +206,9 @@ def open_cube(url: str, writable: bool = False) -> CubeStore:
     url = str(url).rstrip("/")
     if writable and not backends.writable(url):
         raise CubeError(f"{url}: a cube on a web server can only be read; write to the folder or bucket that it serves.")
+    folder = backends.local_path(url)
+    if folder is not None and folder.is_file():
+        raise CubeError(f"{url}: is a file; a cube is a folder or the URL of one, as `floracube build` makes it.")
     with _reaching(url, "the store cannot be opened"), _quiet():
         try:
             root = zarr.open_group(zarr_store(url, read_only=not writable), mode="r+" if writable else "r",

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Final
 
 import uvicorn
 
+from cube.errors import ServerError
 from server.asking import regions as named
 
 CUBES = "FLORACUBE_CUBES"  # as `server.main` reads it, which is not imported here: each worker does it for itself
 FIGURES = "PROMETHEUS_MULTIPROC_DIR"
+_LOCAL = "127.0.0.1 is this machine alone, 0.0.0.0 all its addresses"
+_MENDS: Final = {
+    errno.EADDRINUSE: "the port is taken; choose another with --port, or stop the server that is there",
+    errno.EACCES: "ports below 1024 are not for everybody; choose another with --port",
+    errno.EADDRNOTAVAIL: f"this machine has no such address; choose another with --host ({_LOCAL})",
+    socket.EAI_NONAME: f"there is no such host; choose another with --host ({_LOCAL})",
+}
 
 
 @contextmanager
@@ -29,16 +40,34 @@ def _shared_figures(workers: int) -> Iterator[None]:
             del os.environ[FIGURES]
 
 
-def serve(urls: Sequence[str], host: str, port: int, workers: int, regions: Sequence[str] = ()) -> None:
-    """Serve the cubes at `urls` until interrupted; settings come from the environment (see `server.operating.settings`).
+def require_free(host: str, port: int) -> None:
+    """Raise `ServerError` unless a server may listen at this address: a busy port is one sentence, not a broken server."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: a port just left is free
+            probe.bind(address)
+    except OSError as error:  # gaierror is one, with numbers of its own
+        raise ServerError(f"http://{host}:{port} cannot be served on: {_MENDS.get(error.errno or 0, error.strerror)}.") from None
 
-    `regions`: GeoJSON files of named regions, each `FILE` or `KIND=FILE`; raises `ConfigError` for one that is none.
+
+def prepare(urls: Sequence[str], host: str, port: int, regions: Sequence[str] = ()) -> None:
+    """Put what the workers need into the environment; what is wrong is one sentence now, not a broken server.
+
+    `regions`: GeoJSON files of named regions, each `FILE` or `KIND=FILE`. Raises `ConfigError` for one that is none,
+    `ServerError` where the address cannot be served on.
     """
     os.environ[CUBES] = ",".join(urls)
     if regions:
         os.environ[named.ENVIRONMENT] = ",".join(regions)
-    named.from_environment()  # a wrong file is one sentence now, not a broken server
-    with _shared_figures(workers):
+    named.from_environment()
+    require_free(host, port)
+
+
+def serve(host: str, port: int, workers: int) -> None:
+    """Serve what is prepared until interrupted; settings come from the environment (see `server.operating.settings`)."""
+    # Ctrl-C is how a server ends: uvicorn raises it again once all answers are given, and nobody needs to hear of it.
+    with _shared_figures(workers), suppress(KeyboardInterrupt):
         uvicorn.run(
             "server.main:app_from_environment", factory=True, host=host, port=port, workers=workers, log_level="warning",
             access_log=False,  # ours is JSON and knows the route

@@ -39,7 +39,7 @@ def test_a_good_configuration_resolves_its_paths_from_its_own_folder(tmp_path: P
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"titel": "x"}, ["titel", "not a key", "title"]),
+        ({"titel": "x"}, ["titel", "not a key", "did you mean title?"]),
         ({"region": {"west_km": 1}}, ["region.south_km", "missing"]),
         ({"unit_km": 15}, ["unit_km is 15", "10, 20, 40, 80"]),
         ({"sources": [{"layer": "elevasion", "raster": "x.tif"}]}, ["sources[0]", "elevasion", "elevation"]),
@@ -117,5 +117,5 @@ def test_what_a_release_will_need_is_said_before_any_work(tmp_path: Path) -> Non
     assert "license and attribution of the maps are not said" in load_config(write(tmp_path)).unsaid()
     only = load_config(write(tmp_path, license="CC0-1.0")).unsaid()
     assert "attribution of the maps is not said" in only
-    assert "license:" not in only
+    assert "`license:" not in only
     assert load_config(write(tmp_path, license="CC0-1.0", attribution="Me")).unsaid() == ""
