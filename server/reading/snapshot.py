@@ -139,10 +139,13 @@ class Snapshot:
         total = counts[0] * counts[1]
         chosen = sorted({int(i) for i in np.linspace(0, total - 1, min(_SAMPLE_CHUNKS, total))})
         places = [divmod(i, counts[1]) for i in chosen]
-        stored = np.concatenate([chunk.ravel() for chunk in self.reader.maps(layer.paths[-1], layer.lead, places)])
+        maps = self.reader.maps(layer.paths[-1], layer.lead, places)
         if layer.minus is not None:
-            taken = np.concatenate([chunk.ravel() for chunk in self.reader.maps(layer.paths[-1], layer.minus, places)])
-            stored = less(stored, taken, layer.fill) if stored.size == taken.size else stored[:0]
+            others = self.reader.maps(layer.paths[-1], layer.minus, places)
+            pairs = zip(maps, others, strict=True)
+            # A chunk without a value comes as nothing at all, and so does what is taken from it.
+            maps = [less(one, two, layer.fill) if one.size and two.size else one[:0] for one, two in pairs]
+        stored = np.concatenate([chunk.ravel() for chunk in maps])
         stored = stored[(stored != layer.fill) & np.isfinite(stored.astype(np.float64))]
         return np.asarray(stored.astype(np.float64) * layer.scale + layer.offset)
 

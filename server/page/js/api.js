@@ -56,5 +56,13 @@ export const seen = (id) => known.get(id);
 
 export const legend = (layer) => get(layer.legend);
 
+/**
+ * One layer's value in the cell that holds a place, from its finest level.
+ * @param {string} id
+ * @param {[number, number]} place longitude and latitude in degrees
+ * @returns {Promise<{inside: boolean, value: number | null, label: string | null}>} `label` is the name of a class
+ */
+export const value = (id, [lon, lat], signal) => get(`layers/${encodeURIComponent(id)}/point/${lon.toFixed(6)},${lat.toFixed(6)}`, signal);
+
 /** Everything at a place, longitude and latitude in degrees. */
 export const point = ([lon, lat], signal) => get(`point/${lon.toFixed(6)},${lat.toFixed(6)}`, signal);

@@ -1,11 +1,13 @@
 // The page: it starts the parts and passes the view between them.
 
 import * as api from "./api.js";
+import { startArea } from "./area.js";
 import { markShown, openProduct, startBrowse } from "./browse.js";
 import { byId } from "./dom.js";
 import { goHome, showLayer, startMap, uncover } from "./map.js";
 import { mark, showPoint } from "./point.js";
 import { startSearch } from "./search.js";
+import { startSheet } from "./sheet.js";
 import { readHere, showCard } from "./shown.js";
 import * as state from "./state.js";
 
@@ -34,6 +36,7 @@ function browsePanel() {
   return () => open(false);
 }
 
+/** Put a layer on the map; one that the cube has not gives way to `fallback`. */
 async function showById(id, fallback) {
   try {
     const layer = await api.layer(id);
@@ -41,9 +44,6 @@ async function showById(id, fallback) {
     say(missing);
     missing = null;
     showLayer(layer);
-    document.title = `${layer.title} · ${byId("title").textContent}`;
-    mark(id);
-    await Promise.all([showCard(layer), markShown(layer)]);
   } catch (error) {
     if (error.status !== 404) { say(error.message); return; }
     missing = `This cube holds no layer “${id}”; another is shown in its place.`;
@@ -51,9 +51,18 @@ async function showById(id, fallback) {
   }
 }
 
+/** Card, list and title tell of the layer that is being read about: the right one of two, or the only one. */
+async function tellOf(id) {
+  const layer = await api.layer(id).catch(() => null); // who shows it says what is wrong with it
+  if (!layer || state.active() !== id) return;
+  document.title = `${layer.title} · ${byId("title").textContent}`;
+  mark(id);
+  await Promise.all([showCard(layer), markShown(layer)]);
+}
+
 async function start() {
   const close = browsePanel();
-  const choose = (id) => { close(); state.set({ layer: id }); };
+  const choose = (id) => { close(); state.choose(id); };
   const [about, first] = await Promise.all([api.about(), api.layers({ product: "", limit: 60 })]);
   byId("title").textContent = about.title;
   byId("release").textContent = about.note || [about.attribution, about.release && `release ${about.release}`].filter(Boolean).join(" · ");
@@ -70,7 +79,7 @@ async function start() {
   state.set({ ...wish, layer: wish.layer ?? fallback });
   const listed = openProduct(state.get().layer.split(".")[0]);
   // without a map (no WebGL, no library) the lists, the search and the legend still serve
-  const map = startMap(about, () => say("Some tiles did not arrive. Move the map to ask again.", true)).catch((error) => {
+  const map = startMap(about, { failed: () => say("Some tiles did not arrive. Move the map to ask again.", true), say }).catch((error) => {
     byId("map").textContent = /WebGL/i.test(error.message) ? "This browser shows no WebGL maps." : error.message;
     byId("map").classList.add("broken");
   });
@@ -84,11 +93,15 @@ async function start() {
   };
   state.listen((view, changed) => {
     if (changed.has("layer")) showById(view.layer, fallback);
+    if (["layer", "compare", "side"].some((field) => changed.has(field))) tellOf(state.active());
     if (changed.has("point")) showPlace(view.point, !changed.has("center"));
   });
   addEventListener("keydown", (event) => { if (event.key === "Escape") state.set({ point: null }); });
   await showById(state.get().layer, fallback);
+  await tellOf(state.active());
   await showPlace(state.get().point, false);
+  startArea(choose);
+  startSheet(choose);
   document.documentElement.dataset.ready = "true";
 }
 

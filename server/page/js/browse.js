@@ -13,7 +13,7 @@ let choose = () => {};
 
 /** The estimate of an indicator stands for its lower and upper bound too: one row for the three. */
 export function baseOf(id) {
-  return id.replace(/^(indicators\..+)\.(lower|upper)$/, "$1");
+  return id.replace(/^(indicators\..+)\.(lower|upper|width)$/, "$1");
 }
 
 function mark(id) {

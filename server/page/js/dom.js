@@ -29,7 +29,7 @@ export function nameOf(layer) {
 export function subtitleOf(layer) {
   const tail = layer.id.slice(layer.product.length + 1).replace(/[._]/g, " ");
   const words = layer.subtitle?.replace(/[._]/g, " ") ?? "";
-  return [layer.title, tail, tail.replace(/ (lower|upper)$/, ""), ""].includes(words) ? null : layer.subtitle;
+  return [layer.title, tail, tail.replace(/ (lower|upper|width)$/, ""), ""].includes(words) ? null : layer.subtitle;
 }
 
 const IUCN = {

@@ -26,12 +26,39 @@ function classes(legend) {
     h("span", {}, entry.label, entry.code && entry.code !== entry.label ? h("small", {}, entry.code) : null))), nodata("no data"));
 }
 
-/** The legend of a layer, as an element. */
+/**
+ * The legend of a layer, as an element.
+ * @param {object} layer as the catalogue describes it
+ * @returns {Promise<HTMLElement>}
+ */
 export async function legendOf(layer) {
   const legend = await api.legend(layer);
   const element = legend.kind === "class" ? classes(legend) : gradient(legend, layer);
   if (legend.range) [element.dataset.low, element.dataset.high] = legend.range;
   return element;
+}
+
+/** The stops of a gradient as rows: from the value of one to the value of the next. */
+function stopRows(legend, layer) {
+  const last = legend.stops.length - 1;
+  return legend.stops.map(([value, colour], i) => {
+    const end = i === 0 ? " or less" : i === last ? " or more" : "";
+    return [colour, colour, quantity(value, layer) + end];
+  });
+}
+
+/**
+ * The legend of a layer as a table, for those who read rather than see: colour and what it stands for.
+ * @param {object} layer as the catalogue describes it
+ * @returns {Promise<HTMLElement>}
+ */
+export async function tableOf(layer) {
+  const legend = await api.legend(layer);
+  const rows = legend.kind === "class" ? legend.classes.map(({ colour, code, label }) => [colour, colour, code && code !== label ? `${code} ${label}` : label]) : stopRows(legend, layer);
+  return h("table", { class: "colours" }, h("caption", { class: "unseen" }, `Colours of ${layer.title}`),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Colour"), h("th", { scope: "col" }, legend.kind === "class" ? "Class" : unit(layer.units) || "Value"))),
+    h("tbody", {}, rows.map(([colour, name, text]) => h("tr", {}, h("td", {}, h("span", { class: "swatch", style: { background: colour } }), h("code", {}, name)), h("td", {}, text))),
+      h("tr", {}, h("td", {}, h("span", { class: "swatch hatch" }), "hatched"), h("td", {}, "no data, which is not zero"))));
 }
 
 /** Point the needle of a gradient at a value, or hide it (null). */

@@ -1,31 +1,28 @@
-// The map itself: the paper, the layer shown, the point asked for, and the controls.
+// The map itself: the layer shown, the point asked for, the controls, and who may draw on it.
 
-import * as api from "./api.js";
 import { byId, h } from "./dom.js";
+import { startCrosshair } from "./crosshair.js";
+import { drawer } from "./drawn.js";
 import { graticule, labelFrame } from "./graticule.js";
+import { layGround, style } from "./ground.js";
 import { loadLibrary } from "./library.js";
-import { layPaper, style } from "./paper.js";
 import * as state from "./state.js";
+import { startSwipe } from "./swipe.js";
 
 const EDGE_PX = 28; // a place nearer to the edge than this is moved into view
-const SWAP_MS = 4000; // the old layer leaves at the latest after this
-const OSM = {
-  type: "raster", tiles: ["https://tile.openstreetmap.org/{z}/{x}/{y}.png"], tileSize: 256, maxzoom: 19,
-  attribution: "© <a href=\"https://www.openstreetmap.org/copyright\" target=\"_blank\" rel=\"noopener\">OpenStreetMap</a> contributors",
-};
 
 const loading = loadLibrary(); // at once, while the catalogue is still being asked for
 loading.catch(() => {}); // told where it is awaited
 const stage = byId("stage");
+const busy = new Set(); // maps that wait for tiles
 let map = null;
 let library = null;
 let marker = null;
-let drawn = null; // id of the data source on the map
-let serial = 0;
+let ground = null;
+let tiles = null;
 let least = 0; // the map zoom below which the layer has no tiles
-
 let clicks = null; // who takes the clicks on the map instead of the point panel
-let ready; // resolves with the map, once it can take layers
+let ready; // resolves once the map can take layers
 const standing = new Promise((resolve) => { ready = resolve; });
 
 /**
@@ -44,53 +41,26 @@ export function takeClicks(handler) {
   clicks = handler;
 }
 
+function press(event) {
+  if (clicks) clicks(event);
+  else state.set({ point: [event.lngLat.lng, event.lngLat.lat] });
+}
+
 /** A word where the map is empty only because it is seen from too far away. */
 function hint() {
   byId("hint").hidden = map.getZoom() >= least - 0.5;
 }
 
-/** A tile address for this screen: twice the pixels where the screen has them. */
-function tilesOf(layer) {
-  const url = api.urlOf(layer.tiles);
-  return devicePixelRatio >= 1.5 ? url.replace("{y}.png", "{y}@2x.png") : url;
-}
-
-function drop(id) {
-  if (!map.getLayer(id)) return;
-  map.removeLayer(id);
-  map.removeSource(id);
-}
-
-/** Show a layer in place of the one before, which leaves when the new tiles are there. */
+/**
+ * Show a layer in place of the one before.
+ * @param {object} layer as the catalogue describes it
+ */
 export function showLayer(layer) {
   if (!map) return;
-  const before = drawn;
-  const id = `data-${++serial}`;
-  drawn = id;
   stage.dataset.tiles = "loading";
-  map.addSource(id, { type: "raster", tiles: [tilesOf(layer)], tileSize: 256, bounds: layer.bounds, minzoom: layer.minzoom, maxzoom: layer.maxzoom });
-  map.addLayer({
-    id, type: "raster", source: id,
-    paint: { "raster-opacity": state.get().opacity, "raster-resampling": "nearest", "raster-fade-duration": 120 },
-  }, "graticule");
+  tiles.show(layer);
   least = layer.minzoom - 1; // a tile of 256 pixels belongs to one map zoom less
   hint();
-  if (!before) return;
-  const leave = () => { clearTimeout(timer); map.off("idle", leave); drop(before); };
-  const timer = setTimeout(leave, SWAP_MS);
-  map.on("idle", leave);
-}
-
-function showBase(base) {
-  const there = Boolean(map.getLayer("osm"));
-  if (base === "osm" && !there) {
-    map.addSource("osm", OSM);
-    map.addLayer({ id: "osm", type: "raster", source: "osm", paint: { "raster-saturation": -0.6, "raster-contrast": -0.1 } }, "paper");
-  } else if (base !== "osm" && there) {
-    map.removeLayer("osm");
-    map.removeSource("osm");
-  }
-  map.setPaintProperty("paper", "fill-opacity", base === "osm" ? 0 : 1);
 }
 
 function showPoint(point) {
@@ -98,7 +68,10 @@ function showPoint(point) {
   marker = point && new library.Marker({ element: h("div", { class: "here" }) }).setLngLat(point).addTo(map);
 }
 
-/** Bring the asked place out from under the panel that tells about it. */
+/**
+ * Bring the asked place out from under the panel that tells about it.
+ * @param {[number, number]} point longitude and latitude
+ */
 export function uncover(point) {
   if (!map || byId("point").hidden) return;
   map.resize(); // on a phone the open panel takes its place from the map
@@ -135,8 +108,9 @@ function drawLines() {
 }
 
 function follow(view, changed) {
-  if (changed.has("opacity") && drawn) map.setPaintProperty(drawn, "raster-opacity", view.opacity);
-  if (changed.has("base")) showBase(view.base);
+  if (changed.has("opacity")) tiles.fade(view.opacity);
+  if (changed.has("hatch")) tiles.hatch(view.hatch);
+  if (changed.has("base")) ground.show(view.base);
   if (changed.has("point")) showPoint(view.point);
   if (changed.has("center") || changed.has("zoom")) {
     const { lng, lat } = map.getCenter();
@@ -145,8 +119,19 @@ function follow(view, changed) {
   }
 }
 
-/** Make the map over the region of `about`; `onTileError(text)` hears of tiles that fail. */
-export async function startMap(about, onTileError) {
+/** Tell the page whether a map still waits for tiles: `data-tiles` of the stage is `loading` or `loaded`. */
+function watch(one) {
+  const told = () => { stage.dataset.tiles = busy.size ? "loading" : "loaded"; };
+  one.on("dataloading", ({ sourceId }) => { if (/^(data-|beyond|osm)/.test(sourceId ?? "")) { busy.add(one); told(); } }); // not the coastlines
+  for (const event of ["idle", "remove"]) one.on(event, () => { busy.delete(one); told(); });
+}
+
+/**
+ * Make the map over the region of `about`.
+ * @param {object} about answer of /about.json
+ * @param {{failed: () => void, say: (text: string) => void}} hear told when tiles fail, and what else goes wrong
+ */
+export async function startMap(about, { failed, say }) {
   library = await loading;
   const view = state.get();
   const placed = view.center ? { center: view.center, zoom: view.zoom } : { bounds: about.bounds, fitBoundsOptions: { padding: 28 } };
@@ -160,28 +145,21 @@ export async function startMap(about, onTileError) {
   map.addControl(home(about), "top-left");
   map.addControl(new library.ScaleControl({ maxWidth: 110 }), "bottom-left");
   map.addControl(new library.AttributionControl({ compact: false }), "bottom-right");
-  map.on("error", ({ error }) => onTileError(error?.message ?? "Something could not be drawn."));
-  map.on("dataloading", () => { stage.dataset.tiles = "loading"; });
-  map.on("idle", () => { stage.dataset.tiles = "loaded"; });
+  map.on("error", failed);
   map.on("moveend", remember);
-  map.on("click", (event) => {
-    if (clicks) clicks(event);
-    else state.set({ point: [event.lngLat.lng, event.lngLat.lat] });
-  });
-  const canvas = map.getCanvas();
-  canvas.setAttribute("aria-label", "Map. Arrow keys move it, plus and minus zoom, Enter reads the values at its centre.");
-  canvas.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter") return;
-    const lngLat = map.getCenter();
-    if (clicks) clicks({ lngLat, point: map.project(lngLat) });
-    else state.set({ point: [lngLat.lng, lngLat.lat] });
-  });
+  map.on("click", press);
+  watch(map);
+  startCrosshair(map, press);
   await map.once("style.load");
-  layPaper(map);
+  ground = layGround(map);
+  tiles = drawer(map);
+  tiles.fade(view.opacity);
   drawLines();
-  showBase(view.base);
+  ground.show(view.base);
   showPoint(state.get().point);
   remember();
   state.listen(follow);
+  tiles.hatch(state.get().hatch);
+  startSwipe(map, library, about, watch, say);
   ready();
 }

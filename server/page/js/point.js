@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { announce, byId, h, statusChips } from "./dom.js";
 import { number, percent, place, unit } from "./format.js";
+import { sheetButton } from "./sheet.js";
 import * as state from "./state.js";
 
 const panel = byId("point");
@@ -29,7 +30,7 @@ function habitats(answer) {
   const best = answer.habitat_top3 ?? [];
   return section("Habitat",
     h("p", { class: "habitat" }, h("span", { class: "swatch", style: { background: main.colour } }),
-      h("strong", {}, main.label), main.value !== main.label ? h("small", {}, main.value) : null),
+      sheetButton(`habitat.${main.value}`, h("strong", {}, main.label), { title: "Fact sheet" }), main.value !== main.label ? h("small", {}, main.value) : null),
     others.length ? h("p", { class: "within" }, "within ", others.map((level) => level.label).join(", ")) : null,
     best.length ? h("ol", { class: "best" }, best.map((entry) => h("li", {},
       h("span", { class: "label" }, entry.label, entry.code !== entry.label ? h("small", {}, entry.code) : null),
@@ -96,7 +97,7 @@ function fill(point, answer, choose) {
   }
   panel.replaceChildren(head(point, answer.cell), h("div", { class: "body" }, ...body));
   announce([answer.habitats?.[0]?.label, `${answer.species?.length ?? 0} species`].filter(Boolean).join(", "));
-  mark(state.get().layer);
+  mark(state.active());
 }
 
 function failed(point, error, retry, goHome) {
