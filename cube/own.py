@@ -75,7 +75,7 @@ def write_indicators(url: str, version: str, layers: Sequence[OwnIndicator], mod
     opened = view.Cube(cube)
     stage, hashed = f"predict/{version}", digest((made_by, [vars(layer) for layer in layers]))
     base = releases.current(cube)
-    _refuse(cube, version, hashed, base)
+    _refuse(cube, version, hashed)
     with lock.held(cube, stage):
         carried = _carried(cube, base)
         mine = [layer.layer(len(carried) + i) for i, layer in enumerate(layers)]
@@ -105,7 +105,7 @@ def write_indicators(url: str, version: str, layers: Sequence[OwnIndicator], mod
     return [unit.name for unit in missing]
 
 
-def _refuse(cube: CubeStore, version: str, hashed: str, base: Mapping[str, Any]) -> None:
+def _refuse(cube: CubeStore, version: str, hashed: str) -> None:
     """Raise `CubeError` where `version` is another's: its groups would be written over."""
     if not version.replace("-", "").replace("_", "").replace(".", "").isalnum() or version.startswith("."):
         raise CubeError(f"'{version}' is no name of a version: letters, digits, '-', '_' and '.', such as 'deadwood-1'.")
@@ -121,7 +121,7 @@ def _carried(cube: CubeStore, base: Mapping[str, Any]) -> list[Layer]:
         return []
     out = []
     for name, array in cube.group(releases.group_of("indicators", version)).arrays():
-        said = dict(array.attrs)
+        said: dict[str, Any] = dict(array.attrs)
         if array.ndim == 3 and "floracube_palette" in said:
             step = float(said.get("scale_factor", 1.0))
             title, palette, order = str(said["long_name"]), str(said["floracube_palette"]), int(said.get("floracube_order", 99))
@@ -149,7 +149,7 @@ def _unit(opened: view.Cube, base: Mapping[str, Any], unit: Unit, region: Region
     rows, cols = window.slices
     stored = {}
     for layer in carried:
-        path = releases.group_of("indicators", base["products"]["indicators"])
+        path = releases.group_of("indicators", str(base["products"]["indicators"]))
         stored[layer.name] = cube.read_window(f"{path}/{layer.name}", window)
     land = (cube.read_window(INPUTS["surface"].path, window) == LAND) & inside(region, unit)
     maps = model(opened.inputs.isel(y=rows, x=cols)) if land.any() else {}

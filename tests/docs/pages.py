@@ -10,7 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[a-z]*)(?: title=\"(?P<title>[^\"]*)\")?\n(?P<body>.*?)^ *```$", re.M | re.S)
-INLINE = re.compile(r"(?<!`)`((?:floracube|python (?:-m )?(?:benchmarks|docs)[./]\S+|make) [^`\n]+)`")
+OURS = re.compile(r"(floracube|make) |python (-m )?(benchmarks|docs)[./]")
+INLINE = re.compile(r"(?<!`)`((?:floracube [a-z-]|python (?:-m )?(?:benchmarks|docs)[./]|make [a-z])[^`\n]*)`")
 
 
 @dataclass(frozen=True)
@@ -43,19 +44,14 @@ def blocks(page: Path) -> Iterator[Block]:
         yield Block(str(page.relative_to(ROOT)), found["language"], found["title"] or "", body)
 
 
-def commands() -> list[tuple[str, list[str]]]:
-    """(page, words) of every command of ours in a shell block, a block without a language, or a table of results."""
-    out = []
+def commands() -> set[tuple[str, tuple[str, ...], bool]]:
+    """(page, words, whether it stands in a sentence) of every command of ours: in shell blocks, in plain ones, in text."""
+    out = set()
     for page in pages():
+        name = str(page.relative_to(ROOT))
         for block in blocks(page):
             if block.language in ("bash", "sh", "console", ""):
-                out += [(block.page, shlex.split(command)) for command in block.commands() if _is_ours(command)]
-        for inline in re.findall(
-            r"(?<!`)`((?:floracube|python (?:-m )?(?:benchmarks|docs)[./]\S+|make) [^`\n]+)`", page.read_text()
-        ):
-            out.append((str(page.relative_to(ROOT)), shlex.split(inline)))
+                out |= {(name, tuple(shlex.split(command)), False) for command in block.commands() if OURS.match(command)}
+        inline = INLINE.findall(page.read_text(encoding="utf-8"))
+        out |= {(name, tuple(shlex.split(command)), True) for command in inline}
     return out
-
-
-def _is_ours(command: str) -> bool:
-    return bool(re.match(r"(floracube|make|python (-m )?(benchmarks|docs)[./])\b", command))

@@ -19,31 +19,38 @@ from docs.make import configuration
 from tests.docs.pages import ROOT, blocks, commands, pages
 
 OURS = dict(commands_page.commands())
-COMMANDS = sorted({(page, tuple(words)) for page, words in commands()})
+COMMANDS = sorted(commands())
+
+
+def of(program: str) -> list[tuple[str, tuple[str, ...], bool]]:
+    return [command for command in COMMANDS if command[1][0] == program]
 
 
 def test_there_are_commands_to_test() -> None:
-    assert len({words for _, words in COMMANDS}) > 30
+    assert len({words for _, words, _ in COMMANDS}) > 30
 
 
-@pytest.mark.parametrize(("page", "words"), [c for c in COMMANDS if c[1][0] == "floracube"])
-def test_a_command_of_the_documentation_parses(page: str, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("page", "words", "inline"), of("floracube"))
+def test_a_command_of_the_documentation_parses(page: str, words: tuple[str, ...], inline: bool) -> None:
     group: Any = typer.main.get_command(floracube.app)
     rest = list(words[1:])
     while hasattr(group, "commands") and rest and rest[0] in group.commands:
         group = group.commands[rest.pop(0)]
-    if hasattr(group, "commands"):
+    if hasattr(group, "commands"):  # `floracube --help`
         known = {flag for parameter in group.params for flag in parameter.opts} | {"--help", "COMMAND"}
         assert all(word in known for word in rest), f"{page}: {' '.join(words)}"
         return
     if "--help" in rest:
         return
     # Words such as CONFIG stand for something; a number does where one is asked for.
-    group.make_context(group.name, ["1" if word == "N" else word for word in rest])
+    filled = ["1" if word == "N" else word for word in rest]
+    if inline:  # a sentence may name a command without what it needs
+        filled += ["X"] * (sum(p.required for p in group.params) - sum(not word.startswith("-") for word in rest))
+    group.make_context(group.name, filled)
 
 
-@pytest.mark.parametrize(("page", "words"), [c for c in COMMANDS if c[1][0] == "python"])
-def test_a_script_of_the_documentation_is_there_and_knows_its_options(page: str, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("page", "words", "inline"), of("python"))
+def test_a_script_of_the_documentation_is_there_and_knows_its_options(page: str, words: tuple[str, ...], inline: bool) -> None:
     path = f"{words[2].replace('.', '/')}.py" if words[1] == "-m" else words[1]
     assert (ROOT / path).is_file(), f"{page}: {path}"
     known = _options(ROOT / path)
@@ -67,8 +74,8 @@ def _options(path: Path, depth: int = 0) -> set[str]:
     return out
 
 
-@pytest.mark.parametrize(("page", "words"), [c for c in COMMANDS if c[1][0] == "make"])
-def test_a_target_of_make_is_there(page: str, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("page", "words", "inline"), of("make"))
+def test_a_target_of_make_is_there(page: str, words: tuple[str, ...], inline: bool) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
     assert words[1] in targets, f"{page}: make {words[1]}"
 
@@ -123,7 +130,7 @@ def test_the_page_of_commands_names_every_command_and_option() -> None:
 
 def test_the_plan_of_europe_runs_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    words = next(words for _, words in COMMANDS if words[:3] == ("floracube", "build", "examples/europe.yaml"))
+    words = next(words for _, words, _ in COMMANDS if words[:3] == ("floracube", "build", "examples/europe.yaml"))
     run = CliRunner().invoke(floracube.app, list(words[1:]))
     assert run.exit_code == 0, run.output
     assert "Europe: " in run.output

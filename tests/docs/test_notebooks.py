@@ -8,7 +8,6 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
 import floracube
@@ -29,26 +28,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def kernel(folder: Path) -> Iterator[KernelManager]:
+def client(folder: Path) -> Iterator[NotebookClient]:
     """One kernel for all notebooks: what they import is loaded once, what they name is forgotten in between."""
-    manager = KernelManager()
-    manager.start_kernel(cwd=str(folder), extra_arguments=["--quiet"], env=_environment())
-    yield manager
-    manager.shutdown_kernel(now=True)
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    empty = nbformat.v4.new_notebook()
+    # Machines are shared: how long a cell takes says nothing.
+    shared = NotebookClient(empty, timeout=1500, startup_timeout=600, resources={"metadata": {"path": str(folder)}})
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in {"MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}.items():
+            environment.setenv(name, value)
+        with shared.setup_kernel():
+            yield shared
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_top_to_bottom(path: Path, folder: Path, kernel: KernelManager) -> None:
-    notebook = nbformat.read(path, as_version=4)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
-    client = NotebookClient(notebook, km=kernel, timeout=300)
-    client.execute(reset_kc=True)  # raises with the cell and its error
+def test_a_notebook_runs_top_to_bottom(path: Path, folder: Path, client: NotebookClient) -> None:
+    client.nb = nbformat.read(path, as_version=4)
+    client.nb.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
+    client.reset_execution_trackers()
+    for index, cell in enumerate(client.nb.cells):
+        client.execute_cell(cell, index)  # raises with the cell and its error
     if path.stem == "your-own-model":
         url = str(folder / "own/cube.zarr")
         assert check(url, values=True)["kept"]
