@@ -8,6 +8,7 @@ import { reportOf } from "./report.js";
 import * as state from "./state.js";
 
 const panel = byId("area");
+const placed = /[#&]map=/.test(location.hash); // a link that says where the map stands is not moved to its area
 const FILES = ".geojson,.json,application/geo+json,application/json";
 let asked = null; // { body, geometry | null, name } that the panel is about
 let pending = null;
@@ -140,7 +141,7 @@ function actions(wanted) {
     button("Print", asking(async () => print(await ask("area", { body: wanted.body, accept: "text/html" }))), { id: "area-print" }),
     button("CSV", asking(async () => save(`${file}.csv`, await ask("area", { body: wanted.body, accept: "text/csv" }), "text/csv")), { title: "Download the report as a table" }),
     button("GeoJSON", asking(async () => { if (wanted.geometry) save(`${file}.geojson`, feature(), "application/geo+json"); }), { title: "Download the outline" }),
-    button("Another area", () => begin()), told);
+    button("New area", () => begin()), told);
 }
 
 async function report(wanted) {
@@ -163,7 +164,7 @@ async function report(wanted) {
   } catch (error) {
     if (error.name === "AbortError") return;
     show("error", wanted.name, h("p", { class: "problem", role: "alert" }, error.message),
-      h("div", { class: "row" }, error.status === 0 || error.status >= 500 ? button("Try again", () => report(wanted), { class: "primary" }) : null, button("Another area", () => begin())));
+      h("div", { class: "row" }, error.status === 0 || error.status >= 500 ? button("Try again", () => report(wanted), { class: "primary" }) : null, button("New area", () => begin())));
     enter();
   }
 }
@@ -198,4 +199,5 @@ export function startArea(onChoose) {
   });
   state.listen((view, changed) => { if (changed.has("area")) follow(view.area); });
   follow(state.get().area);
+  if (asked?.geometry && !placed) draw.fit(outline.boundsOf(asked.geometry));
 }

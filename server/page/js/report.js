@@ -59,7 +59,7 @@ function speciesRow(entry, key, choose, sheet) {
       h("span", { class: "names" }, h("i", { class: "latin", lang: "la" }, entry.name), entry.vernacular ? h("small", {}, entry.vernacular) : null),
       h("span", { class: "chips" }, ...statusChips(entry)), h("data", { value: value ?? "" }, key === "coverage" ? share(value) : percent(value)),
       h("span", { class: "bar", "aria-hidden": "true" }, h("span", { style: { width: `${((value ?? 0) * 100).toFixed(1)}%` } }))),
-    h("button", { type: "button", class: "to-sheet", "aria-label": `Fact sheet of ${entry.name}`, title: "Fact sheet", onclick: () => sheet(entry.id) }, "ⓘ"));
+    h("button", { type: "button", class: "to-sheet", "aria-label": `Fact sheet of ${entry.name}`, title: "Fact sheet", onclick: () => sheet(entry.id) }, h("span", { "aria-hidden": "true" }, "i")));
 }
 
 function species(report, choose, sheet) {
