@@ -1,9 +1,9 @@
 """Records against sites: where each species was noted, given the sites that could have been visited.
 
 The likelihood of MaxEnt (a Gibbs distribution over sites, Phillips et al. 2006), which is that of an inhomogeneous Poisson
-process with its total profiled out (Renner and Warton 2013), but for all species by one network. With a target-group
-background the sites carry the effort of the recorders, with a random one they do not. Surveys and other ways to read
-records are in `objective.py`.
+process with its total profiled out (Renner and Warton 2013), but for all species by one network. A random background carries
+no effort of the recorders; a target group does (Phillips et al. 2009), and so do the places of all records, from which a share
+of the sites may be drawn. Surveys and other ways to read records are in `objective.py`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ class SiteSoftmaxObjective:
     ones would not be learned, in equal parts their few records would be learned by heart.
     """
 
-    def __init__(self, predictors: Predictors, records: Records, spec: ModelSpec, options: TrainOptions) -> None:
-        """`predictors`: of the places that `records.row` and `records.background` name.
+    def __init__(self, predictors: Predictors, records: Records, spec: ModelSpec, options: TrainOptions,
+                 recorded: float = 0.0) -> None:  # fmt: skip
+        """`predictors`: of the places that `records.row` and `records.background` name; `recorded`: see `train_on_sites`.
 
         Raises: ModelError without a record or without background.
         """
@@ -53,7 +54,9 @@ class SiteSoftmaxObjective:
         records.check(spec.species, len(predictors))
         self._predictors, self._records, self._spec, self._options = predictors, records, spec, options
         self._size = min(options.batch, len(records))
-        self._sites = min(SITES_PER_RECORD * options.batch, len(records.background))
+        sites = min(SITES_PER_RECORD * options.batch, len(records.background))
+        self._recorded = round(recorded * sites)
+        self._sites = sites - self._recorded
         counts = np.bincount(records.species, minlength=spec.species)
         share = np.power(counts, EXPONENT - 1.0, where=counts > 0, out=np.zeros(len(counts)))
         self._weight = torch.from_numpy(np.cumsum(share[records.species]))
@@ -64,17 +67,19 @@ class SiteSoftmaxObjective:
         return len(self._records) // self._size
 
     def draw(self, generator: torch.Generator) -> Draw:
-        """Numbers of records, then positions in the background."""
+        """Numbers of records, then positions in the background, then numbers of the records whose places are sites."""
         at = torch.rand(self._size, generator=generator, dtype=torch.float64) * self._weight[-1]
         picked = torch.searchsorted(self._weight, at, right=True).clamp(max=len(self._records) - 1)
         sites = torch.randint(len(self._records.background), (self._sites,), generator=generator)
-        rows = torch.cat([picked, sites]).numpy()
+        recorded = torch.randint(len(self._records), (self._recorded,), generator=generator)
+        rows = torch.cat([picked, sites, recorded]).numpy()
         return Draw(rows, *randomness(len(rows), self._predictors, self._spec, self._options, generator))
 
     def load(self, draw: Draw) -> Batch:
         """Predictors of both, and whose the records are."""
-        numbers, sites = draw.rows[: self._size], draw.rows[self._size :]
-        places = np.concatenate([self._records.row[numbers], self._records.background[sites]])
+        numbers, sites, recorded = np.split(draw.rows, [self._size, self._size + self._sites])
+        row = self._records.row
+        places = np.concatenate([row[numbers], self._records.background[sites], row[recorded]])
         batch = augmented(gather(self._predictors, places, self._spec.modalities), draw)
         return batch | {"species": torch.from_numpy(self._records.species[numbers].astype(np.int64))}
 
@@ -103,11 +108,14 @@ class SiteSoftmaxObjective:
 
 
 def train_on_sites(
-    predictors: Predictors, records: Records, species: tuple[str, ...], spec: ModelSpec, options: TrainOptions
-) -> Ensemble:
+    predictors: Predictors, records: Records, species: tuple[str, ...], spec: ModelSpec, options: TrainOptions,
+    recorded: float = 0.0,
+) -> Ensemble:  # fmt: skip
     """An ensemble learned from records and background alone; its f are log relative intensities.
 
-    Every species' intensity has mean 1 over the background: without surveys nobody knows how common it is.
+    Every species' intensity has mean 1 over the background: without surveys nobody knows how common it is. `recorded` in
+    [0, 1] is the share of sites that are places of records, of whatever species: intensities are then relative to a mixture of
+    the background and of what is recorded, and the effort of recorders cancels by as much. 0 is the likelihood of MaxEnt.
     The same seed gives the same weights on a CPU. Raises: ModelError where records, species or places do not match.
     """
     if spec.species != len(species):
@@ -126,7 +134,7 @@ def train_on_sites(
             with torch.no_grad():
                 net.species_bias.zero_()
             net.to(device)
-            fit_member(net, SiteSoftmaxObjective(predictors, records, spec, options), options, seed, _quiet)
+            fit_member(net, SiteSoftmaxObjective(predictors, records, spec, options, recorded), options, seed, _quiet)
             nets.append(net.to("cpu"))
     ensemble = Ensemble(spec, nets, species)
     offset = torch.from_numpy(np.log(np.exp(relative_intensity(ensemble, predictors, records.background)).mean(0)))

@@ -88,3 +88,25 @@ def test_nothing_to_set_records_against_is_said():
     spec = ModelSpec(("static",), 3, static_names=places.static_names)
     with pytest.raises(ModelError, match="0 sites of background"):
         SiteSoftmaxObjective(places, records_of(records.species, records.row, np.zeros(0, np.int64)), spec, OPTIONS)
+
+
+def test_effort_cancels_by_the_share_of_recorded_sites():
+    """Nobody goes where x1 is low: against random sites that is learned, against what is recorded it is not."""
+    places, records, f = landscape()
+    assert places.static is not None
+    rng = np.random.default_rng(1)
+    effort = np.exp(2 * places.static[:, 1])
+    rows, species = [], []
+    for s, k in enumerate((400, 300, 200)):
+        p = np.exp(f[:, s]) * effort
+        rows.append(rng.choice(4000, k, p=p / p.sum()))
+        species.append(np.full(k, s))
+    seen = records_of(np.concatenate(species), np.concatenate(rows), records.background)
+    spec = ModelSpec(("static",), 3, static_names=places.static_names, d=16, hidden=32, dropout=0.1)
+    slope = {}
+    for share in (0.0, 1.0):
+        ensemble = train_on_sites(places, seen, ("a", "b", "c"), spec, OPTIONS, share)
+        learned = relative_intensity(ensemble, places, np.arange(len(places)))
+        slope[share] = float(np.polyfit(places.static[:, 1], learned.mean(1), 1)[0])
+    assert slope[0.0] > 1.5
+    assert abs(slope[1.0]) < 0.4
