@@ -41,7 +41,7 @@ EXPORT: Final = """Examples:
 
 `floracube export demo-out/cube.zarr species.fagus_sylvatica beech.tif --level 1` pixels of 100 m
 
-`floracube export demo-out/cube.zarr inputs.sentinel2.nir nir.tif --bbox 7.0,46.5,7.1,46.6` one band of a window
+`floracube export demo-out/cube.zarr inputs.sentinel2.nir nir.tif --bbox 7.0,46.6,7.1,46.65` one band of a window
 
 QGIS opens the file in the colours of the map, by the style `richness.qml` beside it."""
 # Modules of each extra that a command imports by itself; clusters name theirs (`cube.engine.cluster`).
