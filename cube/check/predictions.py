@@ -1,8 +1,8 @@
 """Promises on the values of the products: where there are any, rankings, sensitive species, levels of habitats.
 
-Of the roll-up of habitats only that is asked which stored values can answer: a coarser level is the class with the largest
-*sum* of probabilities, and sums are not stored, so it may differ from the parent of the finest class, unless
-that class alone holds more than half.
+Of the roll-up of habitats that is asked which stored values can answer: a coarser level is the class with the largest *sum*
+of probabilities. Sums are not stored, the best three classes are: what these give one class must not exceed what they and
+all that they leave could give the stored one. Of up to three classes this is the whole truth.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def indicator_bounds(house: House) -> Iterator[Finding]:
 
 @promise_of_values
 def habitat_levels(house: House) -> Iterator[Finding]:
-    """Habitat classes belong to their level, and certain ones to their parents."""
+    """Habitat classes belong to their level; a coarser class has the largest sum of probabilities, as far as stored ones tell."""
     for version in house.versions("habitats"):
         table = {name: [str(value) for value in column] for name, column in house.table("habitats", version).items()}
         if not table:
@@ -173,17 +173,29 @@ def habitat_levels(house: House) -> Iterator[Finding]:
                 if strangers.any():
                     found = f"{int(strangers.sum())} cells of another level"
                     yield Finding(f"{group}/{name} in unit {unit.name}", f"classes of {name}", found, mend)
-            sure = read_map(house, leaf, "probability", unit).astype(np.int64)
-            certain = (sure > STEPS // 2 + 1) & (sure != 255)
-            finest = maps[levels[0]]
-            known = np.where((finest != 65535) & (finest < len(parent)), finest, 0)
+            best = read_map(house, leaf, "top3_class", unit).astype(np.int64)
+            chance = read_map(house, leaf, "top3_probability", unit).astype(np.int64)
+            above = np.where((best != 65535) & (best < len(parent)), best, -1)
             for name in levels[1:]:
-                known = np.maximum(parent[known], 0)
-                wrong = certain & (finest != 65535) & (maps[name] != known)
+                above = np.where(above >= 0, parent[above], -1)
+                wrong = (maps[levels[0]] != 65535) & _outweighed(maps[name], above, np.where(chance == 255, 0, chance))
                 if wrong.any():
-                    expected = f"the parents of {levels[0]} where it has more than half of the probability"
-                    yield Finding(f"{group}/{name} in unit {unit.name}", expected, f"{int(wrong.sum())} cells of others", mend)
-            top = read_map(house, leaf, "top3_class", unit)[0].astype(np.int64)
-            if (top != finest).any():
-                found = f"{int((top != finest).sum())} cells of others"
+                    expected = "the class with the largest sum of probabilities"
+                    found = f"{int(wrong.sum())} cells where the best three classes alone give another one more"
+                    yield Finding(f"{group}/{name} in unit {unit.name}", expected, found, mend)
+            other = best[0] != maps[levels[0]]
+            if other.any():
+                found = f"{int(other.sum())} cells of others"
                 yield Finding(f"{group}/top3_class in unit {unit.name}", f"the class of {levels[0]} first", found, mend)
+
+
+def _outweighed(stored: Array, above: Array, chance: Array) -> NDArray[np.bool_]:
+    """Cells (y, x) whose `stored` class another one outweighs whatever the classes beyond the best three are.
+
+    above (3, y, x): row of each of the best three at this level, -1 = none; chance (3, y, x): their probabilities in steps.
+    """
+    # Each stored probability is off by half a step at most, and so is what they leave.
+    rest = np.maximum(STEPS - chance.sum(axis=0), 0) + 2 * len(chance)
+    own = np.where(above == stored, chance, 0).sum(axis=0)
+    largest = np.stack([np.where((above == row) & (row >= 0), chance, 0).sum(axis=0) for row in above]).max(axis=0)
+    return np.asarray(largest > own + rest)

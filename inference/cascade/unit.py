@@ -87,6 +87,8 @@ def _opened(cube_url: str, model_path: str, model_hash: str, device: str, area_m
         )
     where = Device.of(device)
     ensemble = where.prepare(model.ensemble)
+    if model.habitats is not None:
+        model.habitats.to(where.torch)
     head = Head.of(ensemble, model.plan, model.traits["sensitive_km"], area_m2)
     return Opened(open_cube(cube_url, writable=True), model, where, head)
 

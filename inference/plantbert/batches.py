@@ -20,6 +20,7 @@ from inference.plantbert.vocabulary import (
     MASK,
     PAD,
     START,
+    UNKNOWN,
     species_tokens,
     write_tokens,
 )
@@ -92,7 +93,7 @@ class Augmentation:
     truncate: float = 0.2
     shuffle: float = 0.25
     shortest: int = 5
-    crossover: float = 0.0
+    crossover: float = 0.6
     parents: int = 4
 
 
@@ -169,9 +170,9 @@ def mask_tokens(
     """Mask token rows (n, L) for fill-mask; returns inputs and labels, -100 where nothing is asked.
 
     15 % of the species are asked for: 80 % of them become [MASK], 10 % another species drawn from
-    `species`, 10 % stay. Commas, [CLS], [SEP] and [PAD] are never asked for (Leblanc et al.).
+    `species`, 10 % stay. Commas, [CLS], [SEP] and [PAD] are never asked for (Leblanc et al.), nor is what is unknown.
     """
-    fixed = torch.tensor([words[w] for w in (PAD, START, END, COMMA)])
+    fixed = torch.tensor([words[w] for w in (PAD, UNKNOWN, START, END, COMMA)])
     asked = torch.rand(rows.shape, generator=draw) < share
     asked &= ~torch.isin(rows, fixed)
     labels = torch.where(asked, rows, IGNORED)
@@ -219,7 +220,7 @@ class PlotBatches:
         attention = (tokens != self.words[PAD]).long()
         if self.mask:
             generator = torch.Generator().manual_seed(int(draw.integers(2**62)))
-            tokens, labels = mask_tokens(tokens, self.words, torch.from_numpy(self.token), generator)
+            tokens, labels = mask_tokens(tokens, self.words, torch.from_numpy(self.token.reshape(-1)), generator)
         else:
             labels = torch.from_numpy(self.plots.label[rows].astype(np.int64))
         return {"input_ids": tokens, "attention_mask": attention, "labels": labels}

@@ -25,6 +25,8 @@ from inference.plantbert.vocabulary import (
 
 TOKENS_PER_BATCH = 8192
 """Keeps the activations of a tiny model within a core's cache; larger was slower on the CPUs measured."""
+TOKENS_PER_BATCH_GPU = 131_072
+"""Fills a GPU; the widest activations of a base-sized model then take less than 1 GB in bfloat16."""
 
 
 class HabitatReader:
@@ -38,7 +40,14 @@ class HabitatReader:
         self.max_length = int(model.config.max_position_embeddings)
         self.unknown_token = int(tokenizer.get_vocab()[UNKNOWN])
         self.device = torch.device(device)
-        self.network: torch.nn.Module = PackedBert(model.to(self.device).float().eval())
+        self.network: torch.nn.Module = PackedBert(model.float().eval())
+        self.to(self.device)
+
+    def to(self, device: torch.device) -> None:
+        """Read on a device: on a GPU in bfloat16, as the deep-SDM does there, on the processor in float32."""
+        self.device = device
+        self.network.to(device)
+        self.precision = torch.bfloat16 if device.type == "cuda" else torch.float32
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> HabitatReader:
@@ -109,17 +118,20 @@ class HabitatReader:
                 first, which = distinct(order[cells, :length])
                 back.append((cells, cells[first][which]))
                 cells = cells[first]
-            step = max(1, TOKENS_PER_BATCH // ((_each(species_token) + 1) * length + 1))
+            most = TOKENS_PER_BATCH_GPU if self.device.type == "cuda" else TOKENS_PER_BATCH
+            step = max(1, most // ((_each(species_token) + 1) * length + 1))
             work += [(cells[start : start + step], length) for start in range(0, len(cells), step)]
 
         def read(task: tuple[NDArray[np.int64], int]) -> None:
             cells, length = task
             rows = write_tokens(order[cells, :length], kept[cells], species_token, self.tokenizer, self.max_length)
-            with torch.inference_mode():
+            low = self.precision != torch.float32
+            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=low):
                 tokens = torch.from_numpy(rows).to(self.device)
-                result[cells] = self.network(tokens).softmax(dim=-1).cpu().numpy()
+                result[cells] = self.network(tokens).float().softmax(dim=-1).cpu().numpy()
 
-        list((threads.map if threads is not None else map)(read, work))
+        together = threads is not None and self.device.type == "cpu"
+        list((threads.map if threads is not None and together else map)(read, work))
         for cells, source in back:
             result[cells] = result[source]
         return result

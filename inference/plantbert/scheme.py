@@ -5,7 +5,6 @@ Probabilities are given at the finest level; coarser levels are sums over childr
 
 from __future__ import annotations
 
-import colorsys
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cube.errors import ModelError, TableError
+from inference.plantbert import eunis
+from inference.plantbert.colours import family, top_colours
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
-OKABE_ITO: Final = (
-    "#009E73", "#E69F00", "#56B4E9", "#D55E00", "#0072B2", "#CC79A7", "#F0E442", "#8A8A8A", "#3B2F2F",
-)  # fmt: skip
-"""Hues told apart by colour-blind readers (Okabe and Ito 2008), a dark brown in place of black."""
+SPREAD: Final = {1: 30.0, 2: 26.0}
+"""Range of L* over which siblings are spread, by how many levels they stand below the top; deeper ones as the last."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +105,14 @@ def make_scheme(habitats: Sequence[Mapping[str, Any]], source: str = "habitats",
 
 
 def read_scheme(path: Path) -> Scheme:
-    """Read a habitats.csv with the column code and, if wanted, name, level, parent, colour."""
+    """Read a table with the column code and, if wanted, name, level, parent, colour; or EUNIS's own table of all versions."""
     if not path.is_file():
         raise TableError(f"{path}: this table does not exist; mend the path.")
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if "code" not in table.columns:
         raise TableError(f"{path}: column 'code' is missing; the table has {', '.join(table.columns)}.")
+    if eunis.is_published(table):
+        return make_scheme(eunis.published_rows(table), str(path))
     rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
     return make_scheme(rows, str(path))
 
@@ -123,21 +124,8 @@ def flat_scheme(codes: Sequence[str], names: Mapping[str, str] | None = None, le
 
 
 def eunis_scheme(codes: Sequence[str], names: Mapping[str, str] | None = None) -> Scheme:
-    """Make a three-level EUNIS scheme from level-3 codes (`T17`, `MA221`): parents are shorter codes.
-
-    Marine codes carry one letter more: `MA221` -> `MA22` -> `MA2` as levels 3, 2, 1 (the published
-    rule: a level up is one character less).
-    """
-    rows: dict[str, dict[str, str]] = {}
-    for code in codes:
-        for depth, (own, parent) in enumerate(((code, code[:-1]), (code[:-1], code[:-2]), (code[:-2], ""))):
-            rows[own] = {
-                "code": own,
-                "name": (names or {}).get(own, own),
-                "level": f"level{3 - depth}",
-                "parent": parent,
-            }
-    return make_scheme(list(rows.values()), "EUNIS")
+    """Make a three-level EUNIS scheme from level-3 codes (`T17`, `MA221`); see `eunis.eunis_rows`."""
+    return make_scheme(eunis.eunis_rows(codes, dict(names or {})), "EUNIS")
 
 
 def roll_up(probability: NDArray[Any], scheme: Scheme) -> dict[str, NDArray[np.float32]]:
@@ -210,23 +198,21 @@ def _chain(names: set[str], up: Mapping[str, str], source: str) -> tuple[str, ..
 
 
 def _colour(rows: list[dict[str, str]], levels: Sequence[str]) -> None:
-    """Give top classes the palette's hues in turn, children their parent's hue at spread lightness."""
-    for level in reversed(levels):
+    """Complete the colours: hues for the top classes, shades of the parent's for the others; given ones stay."""
+    by_code = {r["code"]: r for r in rows}
+    for depth, level in enumerate(reversed(levels)):
         mine = sorted((r for r in rows if r["level"] == level), key=lambda r: r["code"])
-        by_code = {r["code"]: r for r in rows}
         taken = {r["colour"].upper() for r in mine}
-        if level == levels[-1]:
-            for i, r in enumerate(mine):
-                shade = 1.0 - 0.3 * (i // len(OKABE_ITO) % 3)
-                r["colour"] = r["colour"] or _free(_shade(OKABE_ITO[i % len(OKABE_ITO)], shade, 0.0), taken)
-            continue
-        for parent in sorted({r["parent"] for r in mine}):
-            family = [r for r in mine if r["parent"] == parent]
-            for i, r in enumerate(family):
-                # Lightness separates siblings for every kind of vision; a small turn of the hue helps the rest.
-                step = (i + 0.5) / len(family) - 0.5
-                shaded = _shade(by_code[parent]["colour"], 1.0 + 0.7 * step, 0.06 * step)
-                r["colour"] = r["colour"] or _free(shaded, taken)
+        if depth == 0:
+            made = dict(zip((r["code"] for r in mine), top_colours([r["code"] for r in mine]), strict=True))
+        else:
+            made = {}
+            for parent in sorted({r["parent"] for r in mine}):
+                children = [r["code"] for r in mine if r["parent"] == parent]
+                shades = family(by_code[parent]["colour"], len(children), SPREAD[min(depth, 2)], 0.5 if depth == 1 else 0.15)
+                made |= dict(zip(children, shades, strict=True))
+        for r in mine:
+            r["colour"] = r["colour"] or _free(made[r["code"]], taken)
 
 
 def _free(colour: str, taken: set[str]) -> str:
@@ -236,10 +222,3 @@ def _free(colour: str, taken: set[str]) -> str:
         value = (value + 8) % 0x1000000
     taken.add(f"#{value:06X}")
     return f"#{value:06X}"
-
-
-def _shade(colour: str, lightness: float, turn: float) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    h, light, s = colorsys.rgb_to_hls(red, green, blue)
-    rgb = colorsys.hls_to_rgb((h + turn) % 1.0, min(max(light * lightness, 0.08), 0.92), s)
-    return "#" + "".join(f"{round(255 * c):02X}" for c in rgb)

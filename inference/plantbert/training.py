@@ -52,10 +52,10 @@ class ReaderSpec:
     layers: int = 2
     heads: int = 2
     intermediate: int = 128
-    mask_epochs: int = 10
-    epochs: int = 30
-    batch: int = 32
-    learning_rate: float = 2e-3
+    mask_epochs: int = 8
+    epochs: int = 20
+    batch: int = 64
+    learning_rate: float = 4e-3
     weight_decay: float = 0.05
     dropout: float = 0.1
     label_smoothing: float = 0.1
@@ -95,24 +95,21 @@ def train_reader(
     hub_logging.disable_progress_bar()
     set_seed(spec.seed)
     start = time.monotonic()
-    with tempfile.TemporaryDirectory() as scratch:
-        kept = _run_folder(run, plots, spec) if run is not None else Path(scratch)
-        masked, tokenizer, report = _masked(plots, spec, kept, progress)
-        report |= {"plots": len(plots), "plots_labelled": len(labelled)}
-        config = BertConfig(
-            **{
-                **masked.config.to_dict(),
-                "id2label": dict(enumerate(plots.habitats)),
-                "label2id": {name: i for i, name in enumerate(plots.habitats)},
-                "architectures": ["BertForSequenceClassification"],
-            }
-        )
-        set_seed(spec.seed)  # whether fill-mask was trained or read again, what follows is the same
-        model = BertForSequenceClassification(config)
-        model.bert.load_state_dict(masked.bert.state_dict(), strict=False)
-        report["classification_loss"] = _fit(
-            model, plots.take(labelled), tokenizer, spec, spec.epochs, False, progress, kept / "classification"
-        )
+    kept = _run_folder(run, plots, spec) if run is not None else None
+    masked, tokenizer, report = _masked(plots, spec, kept, progress)
+    report |= {"plots": len(plots), "plots_labelled": len(labelled)}
+    config = BertConfig(
+        **{
+            **masked.config.to_dict(),
+            "id2label": dict(enumerate(plots.habitats)),
+            "label2id": {name: i for i, name in enumerate(plots.habitats)},
+            "architectures": ["BertForSequenceClassification"],
+        }
+    )
+    set_seed(spec.seed)  # whether fill-mask was trained or read again, what follows is the same
+    model = BertForSequenceClassification(config)
+    model.bert.load_state_dict(masked.bert.state_dict(), strict=False)
+    report["classification_loss"] = _fit(model, plots.take(labelled), tokenizer, spec, False, progress, kept)
     model.train(False)
     report["parameters"] = int(sum(p.numel() for p in model.parameters()))
     report["seconds"] = round(time.monotonic() - start, 1)
@@ -144,19 +141,19 @@ def _run_folder(run: Path, plots: Plots, spec: ReaderSpec) -> Path:
 
 
 def _masked(
-    plots: Plots, spec: ReaderSpec, kept: Path, progress: Progress | None
+    plots: Plots, spec: ReaderSpec, kept: Path | None, progress: Progress | None
 ) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase, dict[str, Any]]:
     """The fill-mask model, trained, or read again from a training that had got so far."""
     tokenizer, model = _start(plots, spec)
-    done, stage = kept / FILL_MASK, kept / "fill_mask_steps"
     report: dict[str, Any] = {}
-    if done.is_dir():
-        return BertForMaskedLM.from_pretrained(str(done), local_files_only=True), tokenizer, report  # nosec B615
+    if kept is not None and (kept / FILL_MASK).is_dir():
+        return BertForMaskedLM.from_pretrained(str(kept / FILL_MASK), local_files_only=True), tokenizer, report  # nosec B615
     if spec.mask_epochs:
-        report["fill_mask_loss"] = _fit(model, plots, tokenizer, spec, spec.mask_epochs, True, progress, stage)
-    partial = kept / ".fill_mask"
-    model.save_pretrained(str(partial))
-    partial.rename(done)
+        report["fill_mask_loss"] = _fit(model, plots, tokenizer, spec, True, progress, kept)
+    if kept is not None:
+        partial = kept / ".fill_mask"
+        model.save_pretrained(str(partial))
+        partial.rename(kept / FILL_MASK)
     return model, tokenizer, report
 
 
@@ -209,51 +206,54 @@ def _fit(
     plots: Plots,
     tokenizer: PreTrainedTokenizerBase,
     spec: ReaderSpec,
-    epochs: int,
     mask: bool,
     progress: Progress | None,
-    kept: Path,
+    run: Path | None,
 ) -> float:
-    """Train `model` in place, from the last whole checkpoint in `kept` if there is one; returns the mean loss."""
+    """Train `model` in place, from the last whole checkpoint that `run` holds if there is one; returns the mean loss."""
     stage = "fill-mask" if mask else "classification"
-    trainer = _Trainer(
-        model=model,
-        args=TrainingArguments(
-            output_dir=str(kept),
-            num_train_epochs=epochs,
-            per_device_train_batch_size=spec.batch,
-            learning_rate=spec.learning_rate,
-            weight_decay=spec.weight_decay,
-            lr_scheduler_type="cosine",
-            warmup_steps=20,
-            label_smoothing_factor=0.0 if mask else spec.label_smoothing,
-            seed=spec.seed,
-            data_seed=spec.seed,
-            save_strategy="epoch",
-            save_total_limit=2,
-            logging_strategy="no",
-            eval_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            remove_unused_columns=False,
-            dataloader_num_workers=0,
-            dataloader_pin_memory=False,
-            use_cpu=not torch.cuda.is_available(),
-        ),
-        train_dataset=PlotIndex(len(plots)),
-        data_collator=PlotBatches(
-            plots, tokenizer, spec.augmentation, spec.seed, mask=mask,
-            max_length=int(model.config.max_position_embeddings),
-        ),
-        callbacks=[_Steps(stage, progress)] if progress else None,
-    )  # fmt: skip
-    # The Trainer otherwise prints its summary dictionary to the terminal.
-    trainer.pop_callback(_printer())
-    return float(trainer.train(resume_from_checkpoint=_last(kept)).training_loss)
+    kept = None if run is None else run / f"steps {stage}"
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = _Trainer(
+            model=model,
+            args=TrainingArguments(
+                output_dir=str(kept or scratch),
+                num_train_epochs=spec.mask_epochs if mask else spec.epochs,
+                per_device_train_batch_size=spec.batch,
+                learning_rate=spec.learning_rate,
+                weight_decay=spec.weight_decay,
+                lr_scheduler_type="cosine",
+                warmup_steps=20,
+                label_smoothing_factor=0.0 if mask else spec.label_smoothing,
+                seed=spec.seed,
+                data_seed=spec.seed,
+                save_strategy="no" if kept is None else "epoch",
+                save_total_limit=2,
+                logging_strategy="no",
+                eval_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                remove_unused_columns=False,
+                dataloader_num_workers=0,
+                dataloader_pin_memory=False,
+                use_cpu=not torch.cuda.is_available(),
+            ),
+            train_dataset=PlotIndex(len(plots)),
+            data_collator=PlotBatches(
+                plots, tokenizer, spec.augmentation, spec.seed, mask=mask,
+                max_length=int(model.config.max_position_embeddings),
+            ),
+            callbacks=[_Steps(stage, progress)] if progress else None,
+        )  # fmt: skip
+        # The Trainer otherwise prints its summary dictionary to the terminal.
+        trainer.pop_callback(_printer())
+        return float(trainer.train(resume_from_checkpoint=_last(kept)).training_loss)
 
 
-def _last(kept: Path) -> str | None:
+def _last(kept: Path | None) -> str | None:
     """The last whole checkpoint: the Trainer writes its state last, so one without it was cut off."""
+    if kept is None:
+        return None
     whole = [p.parent for p in kept.glob("checkpoint-*/trainer_state.json") if p.stat().st_size]
     return str(max(whole, key=lambda p: int(p.name.split("-")[1]))) if whole else None
 

@@ -20,7 +20,6 @@ from cube.storage.ledger import digest
 from cube.storage.store import open_cube
 from inference.calibration.intervals import as_json, conformal_quantiles
 from inference.calibration.richness import Richness, fit_richness
-from inference.cascade.habitats import train_habitats
 from inference.cascade.model import save_settings, save_traits
 from inference.cascade.ranges import read_ranges, save_ranges
 from inference.cascade.reference import Reference, reference_of, save_reference
@@ -36,6 +35,7 @@ from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import ModelSpec
 from inference.training.curves import EVENTS, PICTURE
 from inference.training.fit import Trained, spec_for, train
+from inference.training.habitats import train_habitats
 from inference.training.likelihood import clean_areas, cloglog_probability
 from inference.training.options import TrainOptions
 

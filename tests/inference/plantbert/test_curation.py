@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from cube.errors import TableError
 from inference.plantbert.curation import Columns, make_plots, read_plots
-from inference.plantbert.text import sentence
+from inference.plantbert.plots import Plots
+from inference.plantbert.scheme import eunis_scheme
+from inference.plantbert.text import binomial, sentence
+from inference.plantbert.vocabulary import make_tokenizer, species_tokens, write_tokens
 
 COLUMNS = Columns("plot", "species", "cover", "habitat")
 
@@ -81,3 +85,44 @@ def test_latin1_and_bom_are_read(tmp_path: Path) -> None:
     covers.to_csv(tmp_path / "covers.csv", index=False, encoding="latin-1")
     made, _ = read_plots(tmp_path / "plots.csv", tmp_path / "covers.csv", COLUMNS, min_records=1, min_plots=1)
     assert "isoetes lacustris" in made.species
+
+
+def test_the_eunis_plots_are_read_and_written_as_tokens_with_their_labels(real_data: Path) -> None:
+    given = pd.read_csv(real_data / "czechia" / "eunis_labelled_plots.csv", dtype={"PlotObservationID": str})
+    covers = pd.read_csv(real_data / "czechia" / "plot_species.csv", dtype={"PlotObservationID": str})
+    covers = covers[covers["PlotObservationID"].isin(given["PlotObservationID"])]
+    columns = Columns("PlotObservationID", "species_name", "cover_perc", "eunis")
+    plots, report = make_plots(given, covers, columns, min_records=1, min_plots=1)
+    assert len(plots) == 61
+    assert report["plots_unlabelled"] == 0
+    assert [plots.habitats[i] for i in plots.label] == given["eunis"].tolist()
+    assert eunis_scheme(plots.habitats).codes() == plots.habitats
+    tokenizer = make_tokenizer(plots.species)
+    rows = write_tokens(plots.order, plots.size, species_tokens(tokenizer, plots.species), tokenizer)
+    listed = given["species_by_cover"].str.split(", ")
+    for i, names in enumerate(listed):
+        wanted = [binomial(name) for name in names]
+        assert sorted(plots.sentence(i).split(", ")) == sorted({name for name in wanted if name})
+        np.testing.assert_array_equal(rows[i][rows[i] != tokenizer.pad_token_id], tokenizer(plots.sentence(i))["input_ids"])
+    # The published order descends by cover as ours does: the first species of every list is one of the largest cover.
+    largest = covers.groupby("PlotObservationID")["cover_perc"].max()
+    cover = covers.assign(name=covers["species_name"].map(binomial)).groupby(["PlotObservationID", "name"])["cover_perc"].sum()
+    for plot, row in zip(plots.plot_id, range(61), strict=True):
+        assert cover[str(plot), plots.sentence(row).split(", ")[0]] >= largest[str(plot)]
+
+
+def test_incomplete_plots_are_those_that_lost_a_quarter_or_their_dominant_species() -> None:
+    order = np.array([[0, 1, 2, 3], [-1, 0, 1, 2], [0, -1, 1, 2], [0, -1, -1, 1], [0, -1, -1, -1]], np.int32)
+    size = np.array([4, 4, 4, 4, 1], np.int32)
+    plots = Plots(np.array(list("abcde")), order, size, np.zeros(5, np.int32), tuple("pqrs"), ("H",))
+    assert plots.complete().tolist() == [True, False, True, False, True]
+
+
+def test_names_of_one_species_written_in_many_ways_are_one() -> None:
+    plots = pd.DataFrame({"plot": [1], "habitat": ["A"]})
+    noisy = ["Festuca ovina agg.", "Festuca ovina (L.) Hack.", "Festuca ovina subsp. guestfalica", "Festuca ovina_6",
+             "Festuca_ovina_7", "FESTUCA OVINA s.lat.", "Festuca cf. ovina"]  # fmt: skip
+    covers = pd.DataFrame({"plot": 1, "species": noisy, "cover": 1.0})
+    made, report = make_plots(plots, covers, COLUMNS, min_records=1, min_plots=1)
+    assert made.species == ("festuca ovina",)
+    assert report["duplicates_summed"] == len(noisy) - 1

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cube.errors import ModelError, TableError
@@ -93,3 +94,16 @@ def test_entropy_and_top3_agree_with_their_definition() -> None:
     np.testing.assert_allclose(value[3], [0.4, 0.3, 0.2])
     assert best[2].tolist() == [-1, -1, -1]
     assert top3(p[3:, :2])[0].tolist() == [[1, 0, -1]]
+
+
+def test_the_published_table_of_eunis_is_a_scheme_of_three_levels(real_data: Path) -> None:
+    scheme = read_scheme(real_data / "eunis" / "eunis_habitats.csv.gz")
+    assert scheme.levels == ("level3", "level2", "level1")
+    name = {h.code: h.name for level in scheme.levels for h in scheme.classes[level]}
+    assert name["T17"] == "Fagus forest on non-acid soils"
+    assert name["MA221"] == "Atlantic saltmarsh driftlines"
+    assert all(name[code] != code for code in name)
+    assert set(scheme.codes("level1")) == {"MA2", "N", "Q", "R", "S", "T", "U"}  # the table has no man-made habitats
+    assert len(scheme.codes()) == 257
+    used = pd.read_csv(real_data / "czechia" / "eunis_labelled_plots.csv")["eunis"]
+    assert set(used) <= set(scheme.codes())

@@ -18,37 +18,22 @@ from cube.errors import ModelError, TableError
 from inference.plantbert.batches import Augmentation, augment, mask_tokens
 from inference.plantbert.classify import HabitatReader
 from inference.plantbert.evaluation import evaluate_reader, spatial_folds
-from inference.plantbert.plots import Plots
 from inference.plantbert.training import ReaderSpec, train_reader
 from inference.plantbert.vocabulary import make_tokenizer, species_tokens, write_tokens
+from tests.support.plots import SPECIES, landscape
 
-SPECIES = tuple(f"{genus} {epithet}" for genus in ("abies", "carex", "poa") for epithet in
-                ("alba", "flava", "filix-mas", "prima", "prima-vera", "quarta", "quinta"))  # fmt: skip
 SMALL = ReaderSpec(
     hidden=16,
     layers=2,
     heads=2,
     mask_epochs=1,
     epochs=10,
+    batch=32,
     learning_rate=1e-2,
     label_smoothing=0.0,
-    augmentation=Augmentation(0.0, 0.0, 0.0),
+    augmentation=Augmentation(0.0, 0.0, 0.0, crossover=0.0),
 )
 BRIEF = replace(SMALL, epochs=1)
-
-
-def landscape(n: int = 240, seed: int = 0) -> Plots:
-    """Three habitats, each with seven species of its own and some strangers."""
-    draw = np.random.default_rng(seed)
-    label = draw.integers(0, 3, n)
-    size = draw.integers(1, 9, n)
-    order = np.full((n, 8), -1, dtype=np.int32)
-    for i in range(n):
-        weight = np.where(np.arange(21) // 7 == label[i], 10.0, 1.0)
-        order[i, : size[i]] = draw.choice(21, size[i], replace=False, p=weight / weight.sum())
-    label[::20] = -1
-    names = np.array([str(i) for i in range(n)])
-    return Plots(names, order, size.astype(np.int32), label.astype(np.int32), SPECIES, ("A", "B", "C"))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +103,7 @@ def test_augmentation_keeps_at_least_one_species_and_invents_none() -> None:
         after = order[i, : size[i]].tolist()
         assert set(after) <= before
         assert len(set(after)) == len(after)
-    same, all_ = augment(plots.order, plots.size, Augmentation(0, 0, 0), np.random.default_rng(0))
+    same, all_ = augment(plots.order, plots.size, Augmentation(0, 0, 0, crossover=0), np.random.default_rng(0))
     np.testing.assert_array_equal(all_, plots.size)
     np.testing.assert_array_equal(same, plots.order)
 
@@ -172,6 +157,43 @@ def test_equal_seeds_give_equal_weights() -> None:
     for name, weight in again.state_dict().items():
         torch.testing.assert_close(weight, one.state_dict()[name], rtol=0, atol=1e-6)
     assert not torch.equal(other.classifier.weight, one.classifier.weight)
+
+
+class KilledError(Exception):
+    """What a kill does to the process, here to the training."""
+
+
+@pytest.mark.parametrize("stage", ["fill-mask", "classification"])
+def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(tmp_path: Path, stage: str) -> None:
+    plots, spec = landscape(60), replace(SMALL, mask_epochs=2, epochs=3, batch=16)
+    whole, _, _ = train_reader(plots, None, spec)
+
+    def kill(at: str, step: int, _: int) -> None:
+        if at == stage and step == 6:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train_reader(plots, None, spec, kill, run=tmp_path / "run")
+    steps: list[str] = []
+    on, _, _ = train_reader(plots, None, spec, lambda at, *_: steps.append(at), run=tmp_path / "run")
+    assert steps.count(stage) < 12  # it went on, it did not begin anew
+    for name, weight in whole.state_dict().items():
+        torch.testing.assert_close(on.state_dict()[name], weight, rtol=0, atol=1e-6)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_killed_training_left_is_not_used_for_other_plots(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+
+    def kill(at: str, step: int, _: int) -> None:
+        if at == "classification":
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train_reader(landscape(40), None, replace(BRIEF, batch=16), kill, run=run)
+    stages: list[str] = []
+    train_reader(landscape(40, seed=9), None, replace(BRIEF, batch=16), lambda at, *_: stages.append(at), run=run)
+    assert "fill-mask" in stages
 
 
 def test_base_model_is_widened_by_one_token_a_species(folder: Path, tmp_path: Path) -> None:

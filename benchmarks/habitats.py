@@ -1,0 +1,75 @@
+"""Pl@ntBERT beside its baselines: skill on real and generated plots, the whole cascade, and cells a second.
+
+    python benchmarks/habitats.py formations --data FOLDER    nine Czech formations (FLORACUBE_DATA); 30 minutes on one free core
+    python benchmarks/habitats.py landscape                   12,000 plots of a generated landscape, EUNIS levels 3, 2, 1
+    python benchmarks/habitats.py cascade --demo DIR          habitats of a demo's cells from predicted lists, from true ones,
+                                                              and direct; the ranking reweighed by the fill-mask model
+    python benchmarks/habitats.py cells --demo DIR            cells a second, approximations, hours for Europe
+    --seeds 0,1,2   --baselines naive_bayes,gradient_boosting   --json FILE
+
+DIR is what `floracube demo --out DIR --no-serve` made. Methods: `plantbert`, `naive_bayes` and `gradient_boosting` on the
+vector of species, `direct` from image and environment without species, `naive_loop` one cell at a time by `transformers`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+# benchmarks/cube.py would be found before our own package otherwise.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.habitats_cascade import cascade
+from benchmarks.habitats_skill import formations, landscape
+from benchmarks.habitats_speed import speed
+from inference.plantbert.training import ReaderSpec
+
+CASES = ("formations", "landscape", "cascade", "cells")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="+", choices=CASES)
+    parser.add_argument("--data", type=Path, default=os.environ.get("FLORACUBE_DATA"), help="folder of the real files")
+    parser.add_argument("--demo", type=Path, help="folder that `floracube demo --no-serve` wrote")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--baselines", default="naive_bayes,gradient_boosting")
+    parser.add_argument("--plots", type=int, default=12_000, help="of the landscape")
+    parser.add_argument("--labelled", type=int, default=300, help="plots with a habitat in the cascade")
+    parser.add_argument("--spec", default="{}", help='of the reader, as JSON: {"hidden": 128}')
+    parser.add_argument("--json", type=Path, help="write the rows as flat records")
+    args = parser.parse_args()
+    given = json.loads(args.spec)
+    known = {f.name for f in fields(ReaderSpec)} - {"augmentation", "base"}
+    if set(given) - known:
+        parser.error(f"--spec: {sorted(set(given) - known)[0]!r} is not known; known are {', '.join(sorted(known))}")
+    if "formations" in args.cases and args.data is None:
+        parser.error("formations needs --data or FLORACUBE_DATA")
+    if {"cascade", "cells"} & set(args.cases) and args.demo is None:
+        parser.error("cascade and cells need --demo")
+    spec, seeds = ReaderSpec(**given), [int(s) for s in args.seeds.split(",")]
+    baselines = [b for b in args.baselines.split(",") if b]
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    records: list[dict[str, Any]] = []
+    if "formations" in args.cases:
+        records += formations(args.data, seeds, spec, baselines, say)
+    if "landscape" in args.cases:
+        records += landscape(args.plots, seeds, spec, baselines, say)
+    if "cascade" in args.cases:
+        records += cascade(args.demo, args.labelled, spec, say)
+    if "cells" in args.cases:
+        records += speed(args.demo, say)
+    if args.json:
+        args.json.write_text(json.dumps(records, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

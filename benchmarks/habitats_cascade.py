@@ -1,0 +1,133 @@
+"""Habitats of a demo's cells: read from predicted lists, from true lists, and told directly from image and environment.
+
+Few plots have a habitat, many surveys have none: those teach the deep-SDM and the language, but not a direct classifier.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+
+import floracube
+from benchmarks.habitats_ranking import ranking
+from benchmarks.habitats_skill import scheme_of, scored
+from benchmarks.habitats_speed import Assemblages, unit_of
+from cube.grid import CELL, project
+from cube.storage.store import open_cube
+from inference.plantbert.classify import HabitatReader
+from inference.plantbert.completion import MaskReader
+from inference.plantbert.curation import Columns, make_plots
+from inference.plantbert.plots import Plots
+from inference.plantbert.training import FILL_MASK, ReaderSpec, train_reader
+
+SCORED = 4000  # cells
+Array = NDArray[Any]
+
+
+def predictors(demo: Path, row: Array, col: Array) -> Array:
+    """(n, V) of cells: Sentinel-2 as mean and spread of 25 pixels and mean of 150 m around, and all layers of 50 m and 1 km."""
+    cube = floracube.open(str(demo / "cube.zarr"))
+    at = {"y": xr.DataArray(row, dims="cell"), "x": xr.DataArray(col, dims="cell")}
+    columns = []
+    for name, layer in cube.inputs.data_vars.items():
+        if name in ("surface", "landsat", "sentinel2", "climate") or not {"y", "x"} <= set(layer.dims):
+            continue
+        columns.append(layer.isel(at).transpose("cell", ...).values.reshape(len(row), -1).astype(np.float32))
+    store = open_cube(str(demo / "cube.zarr"))
+    image = np.asarray(store.array("inputs/10m/sentinel2")[:]).astype(np.float32)
+    image[image == 65535] = np.nan
+    bands, height, width = image.shape
+    pixels = image.reshape(bands, height // 5, 5, width // 5, 5)
+    with np.errstate(all="ignore"):
+        mean, spread = np.nanmean(pixels, axis=(2, 4)), np.nanstd(pixels, axis=(2, 4))
+    padded = np.pad(mean, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    around = np.stack([padded[:, i : i + mean.shape[1], j : j + mean.shape[2]] for i in range(3) for j in range(3)]).mean(0)
+    columns += [maps[:, row, col].T for maps in (mean, spread, around)]
+    return np.nan_to_num(np.concatenate(columns, axis=1), nan=-1.0)
+
+
+def few_plots(demo: Path, labelled: int) -> tuple[Plots, pd.DataFrame]:
+    """`labelled` plots with covers and habitat, all surveys as lists without either; and the table of the former."""
+    sources = demo / "sources"
+    table = pd.read_csv(sources / "vegetation" / "plots.csv").sample(labelled, random_state=0)
+    covers = pd.read_csv(sources / "vegetation" / "plot_species.csv")
+    covers = covers[covers["PlotObservationID"].isin(table["PlotObservationID"])]
+    names = pd.read_csv(sources / "species.csv").set_index("speciesId")["scientificName"]
+    surveys = pd.read_csv(sources / "geoplant" / "PresenceAbsenceSurveys" / "PA_metadata_train.csv")
+    listed = pd.DataFrame({"PlotObservationID": "s" + surveys["surveyId"].astype(str), "Cover": 1.0,
+                           "Species": surveys["speciesId"].astype(int).map(names)}).dropna()  # fmt: skip
+    more = pd.DataFrame({"PlotObservationID": listed["PlotObservationID"].unique(), "Habitat": "~"})
+    plots, _ = make_plots(pd.concat([table, more]), pd.concat([covers, listed]),
+                          Columns("PlotObservationID", "Species", "Cover", "Habitat"), min_plots=2)  # fmt: skip
+    return plots, table
+
+
+def cells_of(demo: Path) -> tuple[Assemblages, Array, Array, dict[str, Any]]:
+    """Predicted lists of `SCORED` cells of the first unit, their row and column in the region, and the truth's facts."""
+    facts = json.loads((demo / "truth" / "grid.json").read_text())
+    cube = open_cube(str(demo / "cube.zarr"))
+    unit = next(iter(cube.region.units()))
+    square = cube.region.square(unit)
+    size = cube.read_window("products/composition/v1/set_size", square)
+    row, col = np.nonzero((size > 0) & (size != 65535))
+    some = np.sort(np.random.default_rng(0).permutation(len(row))[:SCORED])
+    return unit_of(demo, 0).take(some), row[some] + square.row, col[some] + square.col, facts
+
+
+def true_lists(demo: Path, row: Array, col: Array, names: list[str], facts: dict[str, Any]) -> Assemblages:
+    """The species that grow on 100 m2 of each cell, drawn once from their true probabilities, the likeliest first."""
+    probability = np.load(demo / "truth" / "probability.npy", mmap_mode="r")
+    place = {name: i for i, name in enumerate(names)}
+    index = np.array([place.get(name, -1) for name in facts["species"]])
+    p = np.stack([probability[:, r, c] for r, c in zip(row, col, strict=True)]).astype(np.float64)
+    there = np.random.default_rng(1).random(p.shape) < p
+    order = np.argsort(-np.where(there, p, -1.0), axis=1, kind="stable")
+    return Assemblages(index[order].astype(np.int32), there.sum(axis=1).astype(np.int64), names)
+
+
+def cascade(demo: Path, labelled: int, spec: ReaderSpec, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Train on `labelled` plots, score on cells; returns flat records."""
+    plots, table = few_plots(demo, labelled)
+    lists, row, col, facts = cells_of(demo)
+    codes = np.array(facts["habitats"])
+    habitat = np.load(demo / "truth" / "habitat.npy")[row, col]
+    known = np.isin(codes[np.minimum(habitat, len(codes) - 1)], plots.habitats) & (habitat != 255)
+    label = np.array([plots.habitats.index(c) if k else -1 for c, k in zip(codes[habitat * known], known, strict=True)])
+    row, col, label, lists = row[known], col[known], label[known], lists.take(np.flatnonzero(known))
+    scheme = scheme_of(plots.habitats)
+    say(f"\ncascade: {labelled} plots with a habitat, {len(plots) - int((plots.label >= 0).sum()):,} lists without;"
+        f" {len(label):,} cells, {len(plots.habitats)} habitats")  # fmt: skip
+    few = replace(spec, batch=16, epochs=spec.epochs * 2)  # a batch of 64 would leave five steps an epoch
+    with tempfile.TemporaryDirectory() as scratch:
+        model, tokenizer, _ = train_reader(plots, Path(scratch), few)
+        masked = MaskReader.load(Path(scratch) / FILL_MASK, lists.names)
+    reader = HabitatReader(model, tokenizer)
+    records = []
+    true = true_lists(demo, row, col, lists.names, facts)
+    for method, cells in (("plantbert, true lists", true), ("plantbert", lists)):
+        tokens, _ = reader.tokens_of(cells.names)
+        p = reader.classify(cells.order, cells.size, tokens)
+        read = np.isfinite(p).all(axis=1)
+        records.append(scored("cascade", method, p[read], label[read], scheme, say))
+    x, y = project(table["Longitude"].to_numpy(), table["Latitude"].to_numpy())
+    at = ((facts["north"] - y) // CELL).astype(int), ((x - facts["west"]) // CELL).astype(int)
+    taught, asked = predictors(demo, *at), predictors(demo, row, col)
+    kept = table["Habitat"].isin(plots.habitats).to_numpy()
+    named = np.array([plots.habitats.index(h) for h in table["Habitat"][kept]])
+    for name, tree in (("trees", ExtraTreesClassifier(400, random_state=0)),
+                       ("boosted", HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, random_state=0))):  # fmt: skip
+        tree.fit(taught[kept], named)
+        p = np.zeros((len(label), len(plots.habitats)), np.float32)
+        p[:, tree.classes_] = tree.predict_proba(asked)
+        records.append(scored("cascade", "direct" if name == "trees" else f"direct, {name}", p, label, scheme, say))
+    return records + ranking(demo, masked, lists, true, row, col, say)

@@ -1,0 +1,64 @@
+"""Skill as it is defined, at every level, and the interval of a gain."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, log_loss, top_k_accuracy_score
+
+from inference.plantbert.baselines import BASELINES
+from inference.plantbert.completion import reweigh
+from inference.plantbert.evaluation import gain, skill_of
+from inference.plantbert.scheme import eunis_scheme
+from tests.support.plots import landscape
+
+
+def test_skill_is_that_of_scikit_learn_and_coarse_levels_take_the_largest_sum() -> None:
+    scheme = eunis_scheme(["R21", "R22", "R35", "T17"])
+    draw = np.random.default_rng(0)
+    p = draw.dirichlet(np.ones(4), 300).astype(np.float32)
+    label = draw.integers(0, 4, 300)
+    skill = skill_of("any", p, label, scheme)
+    assert skill.accuracy == pytest.approx((p.argmax(axis=1) == label).mean())
+    assert skill.top3 == pytest.approx(top_k_accuracy_score(label, p, k=3))
+    assert skill.macro_f1 == pytest.approx(f1_score(label, p.argmax(axis=1), average="macro"))
+    assert skill.log_loss == pytest.approx(log_loss(label, p.astype(np.float64) / p.sum(axis=1, keepdims=True)), rel=1e-4)
+    levels = dict(skill.levels)
+    assert levels["level1"] == pytest.approx(((p[:, :3].sum(axis=1) > p[:, 3]) == (label < 3)).mean())
+    two = np.stack([p[:, :2].sum(axis=1), p[:, 2], p[:, 3]], axis=1)
+    assert levels["level2"] == pytest.approx((two.argmax(axis=1) == np.array([0, 0, 1, 2])[label]).mean())
+    assert "level1" in skill.line()
+
+
+def test_the_interval_of_a_gain_covers_the_true_one_and_is_wider_where_blocks_agree_within() -> None:
+    draw = np.random.default_rng(1)
+    covered = []
+    for i in range(200):
+        block = np.repeat(np.arange(40), 10)
+        shift = np.repeat(draw.normal(0.1, 0.1, 40), 10)
+        right, beside = draw.random(400) < 0.5 + shift, draw.random(400) < 0.5
+        middle, low, high = gain(right, beside, block, draws=200, seed=i)
+        assert low <= middle <= high
+        covered.append(low <= 0.1 <= high)
+    assert 0.87 < np.mean(covered) < 0.99
+    right = np.repeat(draw.random(40) < 0.6, 10)
+    _, low, high = gain(right, np.zeros(400, bool), np.repeat(np.arange(40), 10))
+    _, single_low, single_high = gain(right, np.zeros(400, bool), np.arange(400))
+    assert high - low > 2 * (single_high - single_low)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_baselines_learn_and_give_classes_without_plots_no_probability(name: str) -> None:
+    plots = landscape(400)
+    known = plots.take((plots.label >= 0) & (plots.label != 1))
+    p = BASELINES[name](known.presence(), known.label, plots.presence(), 3)
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
+    assert (p[:, 1] == 0).all()
+    asked = np.isin(plots.label, [0, 2])
+    assert (p.argmax(axis=1) == plots.label)[asked].mean() > 0.8
+
+
+def test_reweighing_lifts_what_is_expected_here_more_than_elsewhere_and_spares_what_is_unknown() -> None:
+    p = np.full((2, 3), 0.5)
+    q = np.array([[0.4, 0.1, 0.0], [0.1, 0.1, 0.0]])
+    made = reweigh(p, q, 1.0)
+    np.testing.assert_allclose(made, [[1.0, 0.5, 0.5], [0.25, 0.5, 0.5]])  # sqrt(4) up and down
+    np.testing.assert_array_equal(reweigh(p, q, 0.0), p)
