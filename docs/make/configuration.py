@@ -27,7 +27,16 @@ OPEN = {  # key: file and class of the dataclass
     "habitats.options": ("inference/plantbert/training.py", "ReaderSpec"),
     "evaluate.options": ("inference/evaluation/folds.py", "EvaluateOptions"),
 }
-ELSEWHERE = {"evaluate.options": {"draws", "folds", "block_km", "fewest_records", "shape", "train"}}  # have keys of their own
+ELSEWHERE = {  # fields that are no keys, or have one of their own
+    "evaluate.options": {"draws", "folds", "block_km", "fewest_records", "shape", "train"},
+    "habitats.options": {"augmentation"},
+}
+BESIDE = {  # keys that are no field
+    "habitats.options": [
+        ("folds", "whole number", "`0`", "skill on as many folds of blocks of 0.1 degrees is measured first, beside naive Bayes"),
+        ("reading", "`float32`, `int8`, `student`", "`float32`", "how cells are read: the whole model, or a faster one near it"),
+    ]
+}
 WORDS = {"str": "text", "int": "whole number", "float": "number", "bool": "true, false", "Path": "path",
          "tuple[str, ...]": "list of text"}  # fmt: skip
 SHOWN = {"None": "", "''": "", "()": "", "True": "true", "False": "false"}
@@ -51,7 +60,7 @@ def page() -> str:
     for path, place in OPEN.items():
         doc, options = _dataclass(*place)
         rows = [tuple(option) for option in options if option.name not in ELSEWHERE.get(path, ())]
-        parts += [f"## {path}", _cleaned(doc), _table(rows)]
+        parts += [f"## {path}", _cleaned(doc), _table([*rows, *BESIDE.get(path, [])])]
     parts += ["## network", _network()]
     return "\n\n".join(parts) + "\n"
 
@@ -61,7 +70,8 @@ def keys() -> Iterator[str]:
     for path, model in [("", Config), *_models(Config, "")]:
         yield from (f"{path}.{name}".lstrip(".") for name in model.model_fields)
     for path, options in OPEN.items():
-        yield from (f"{path}.{option.name}" for option in _dataclass(*options)[1])
+        fields = [option.name for option in _dataclass(*options)[1] if option.name not in ELSEWHERE.get(path, ())]
+        yield from (f"{path}.{name}" for name in (*fields, *(row[0] for row in BESIDE.get(path, []))))
     yield from (f"network.{name}" for name in ("size", "modalities", *FIELDS))
 
 

@@ -48,22 +48,22 @@ class ReaderSpec:
     little to curation, as published (`Plots.complete`).
     """
 
-    hidden: int = 64
-    layers: int = 2
-    heads: int = 2
-    intermediate: int = 128
-    mask_epochs: int = 8
-    epochs: int = 20
-    batch: int = 64
-    learning_rate: float = 4e-3
-    weight_decay: float = 0.05
-    dropout: float = 0.1
-    label_smoothing: float = 0.1
+    hidden: int = 64  # width of the model, a multiple of heads
+    layers: int = 2  # of the transformer
+    heads: int = 2  # of attention, a layer
+    intermediate: int = 128  # width within a layer
+    mask_epochs: int = 8  # passes over all plots, filling gaps
+    epochs: int = 20  # passes over the labelled plots, naming habitats
+    batch: int = 64  # plots a step
+    learning_rate: float = 4e-3  # the highest of the schedule
+    weight_decay: float = 0.05  # of AdamW
+    dropout: float = 0.1  # of hidden values and attention
+    label_smoothing: float = 0.1  # share of the label spread over all habitats
     augmentation: Augmentation = field(default_factory=Augmentation)
-    seed: int = 0
-    base: Path | None = None
-    tokens: str = "species"
-    complete_only: bool = True
+    seed: int = 0  # of weights, order and masks
+    base: Path | None = None  # folder of a BERT to start from instead of scratch
+    tokens: str = "species"  # species: a token a binomial; term: a token a word
+    complete_only: bool = True  # leave out plots that lost much to curation, as published
 
 
 def train_reader(
