@@ -37,7 +37,7 @@ def router(cube: ServedCube) -> APIRouter:
     routes = APIRouter(tags=["sheets"])
     requested = Depends(release_of(cube))
 
-    @routes.get("/habitats/{code}", summary="Fact sheet of a habitat", response_model=HabitatSheet)
+    @routes.get("/habitats/{code:path}", summary="Fact sheet of a habitat", response_model=HabitatSheet)
     async def sheet(
         request: Request,
         code: Annotated[
@@ -168,7 +168,7 @@ def _species(snapshot: Snapshot, layer: MapLayer, entry: HabitatClass) -> list[T
     if not maps:
         return []
     told = whole_map.once(
-        snapshot, f"fidelity {layer.id}", lambda: fidelity(snapshot, layer, maps[0], whole_map.cells_of(snapshot))
+        snapshot, f"fidelity {layer.id}", lambda: fidelity(snapshot, layer, maps[0], whole_map.cells_of(snapshot, len(maps)))
     )
     row = int(np.flatnonzero(told.classes == entry.value)[0])
     phi, inside, outside = told.phi(row), told.inside(row), told.outside(row)

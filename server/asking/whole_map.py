@@ -18,6 +18,7 @@ from server.reading.layers import MapLayer
 from server.reading.snapshot import Snapshot
 
 KEPT: Final = 64  # results of some ten thousand numbers
+MAX_SUMS: Final = 4e8  # cells times species that one answer adds up: a few seconds
 T = TypeVar("T")
 _held: OrderedDict[Hashable, object] = OrderedDict()
 _lock = threading.Lock()
@@ -38,9 +39,10 @@ def once(snapshot: Snapshot, what: str, make: Callable[[], T]) -> T:
     return made
 
 
-def cells_of(snapshot: Snapshot) -> Cells:
-    """The cells of the whole mapped region at the finest level that is not too many for one answer."""
-    return tally.find_cells(snapshot, shapely.box(*snapshot.region.bounds), int(setting(CELLS, MAX_CELLS)))
+def cells_of(snapshot: Snapshot, species: int = 1) -> Cells:
+    """The cells of the whole mapped region at the finest level that is not too many for one answer about so many species."""
+    most = min(setting(CELLS, MAX_CELLS), MAX_SUMS / max(1, species))
+    return tally.find_cells(snapshot, shapely.box(*snapshot.region.bounds), int(most))
 
 
 def stored(snapshot: Snapshot, layer: MapLayer, cells: Cells) -> NDArray[np.generic]:

@@ -140,7 +140,10 @@ function actions(wanted) {
   return h("div", { class: "actions" },
     button("Print", asking(async () => print(await ask("area", { body: wanted.body, accept: "text/html" }))), { id: "area-print" }),
     button("CSV", asking(async () => save(`${file}.csv`, await ask("area", { body: wanted.body, accept: "text/csv" }), "text/csv")), { title: "Download the report as a table" }),
-    button("GeoJSON", asking(async () => { if (wanted.geometry) save(`${file}.geojson`, feature(), "application/geo+json"); }), { title: "Download the outline" }),
+    button("GeoJSON", asking(async () => {
+      if (!wanted.geometry) throw new Error("The outline has not arrived yet; try again in a moment.");
+      save(`${file}.geojson`, feature(), "application/geo+json");
+    }), { title: "Download the outline" }),
     button("New area", () => begin()), told);
 }
 
