@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import typer
 import yaml
-from typer.testing import CliRunner
 
 import floracube
 from cube.config import Config
@@ -131,11 +130,3 @@ def test_the_page_of_commands_names_every_command_and_option() -> None:
             if parameter.name != "help":
                 words = parameter.opts if parameter.param_type_name == "option" else [parameter.metavar or parameter.name.upper()]
                 assert all(word in section for word in words), f"{path}: {parameter.name}"
-
-
-def test_the_plan_of_europe_runs_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    words = next(words for _, words, _ in COMMANDS if words[:3] == ("floracube", "build", "examples/europe.yaml"))
-    run = CliRunner().invoke(floracube.app, list(words[1:]))
-    assert run.exit_code == 0, run.output
-    assert "Europe: " in run.output
