@@ -99,7 +99,7 @@ def configuration(spec: LandscapeSpec) -> dict[str, Any]:
                 "columns": {"survey": "PlotObservationID", "longitude": "Longitude", "latitude": "Latitude",
                             "habitat": "Habitat", "species": "Species", "cover": "Cover"},
             },
-            "options": {"mask_epochs": 2, "epochs": 5},
+            "options": {"mask_epochs": 2, "epochs": 5, "batch": 32, "learning_rate": 2e-3},
         },
         "train": {"members": 1},
         "evaluate": {"block_km": 5, "folds": 1, "truth": "truth"},
