@@ -101,8 +101,9 @@ class Assembly:
         """Objectives that a member goes through, one after the other, and the options of each."""
         if self.records is None:
             return [(self._survey_objective(), self._options)]
-        reporting = Reporting(gamma, self._family, self.records.datasets,
-                              0 if self.records.thinning is None else self.records.thinning.shape[1])  # fmt: skip
+        poisson = self._options.likelihood in ("thinned_poisson", "target_group")
+        thinning = 0 if self.records.thinning is None else self.records.thinning.shape[1]
+        reporting = Reporting(gamma, self._family, self.records.datasets, thinning, self._start()[0] if poisson else None)
         alone = not self.learns_from_surveys or self._options.likelihood == "pretrain"
         if not self.learns_from_surveys:  # nothing tells rates and prevalences apart
             reporting.own.requires_grad_(False)

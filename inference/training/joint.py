@@ -66,8 +66,11 @@ class RecordRows:
         self.thinning = _thinning(predictors, options) if options.likelihood == "thinned_poisson" else None
 
     def covariates(self, rows: NDArray[np.int64], background: int) -> Tensor:
-        """(b + background, 2) the `survey` input: a record's year, and the reference area, on which f_s is defined."""
-        year = np.concatenate([self.year[rows], np.full(background, self.middle_year, np.float32)])
+        """(b + background, 2) the `survey` input: a record's year, and the reference area, on which f_s is defined.
+
+        Background places take the years of the records in turn: by a year of their own they would be told from records.
+        """
+        year = np.concatenate([self.year[rows], np.resize(self.year[rows], background)])
         return torch.from_numpy(np.stack([year, np.zeros_like(year)], 1))
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 REFERENCE_AREA_M2: Final = 100.0
 LOWEST: Final = -25.0  # exp(-25): a hundred billionth
 HIGHEST: Final = 4.0  # exp(-exp(4)): certain in float32
+MANY: Final = 6.0  # exp(6): 400 times the records of a mean place
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,16 @@ def poisson_loss(eta: Tensor, species: Tensor, thinning: Tensor, quadrature: Ten
 
 def quadrature_of(eta: Tensor, thinning: Tensor) -> Tensor:
     """The `quadrature` of `poisson_loss` from uniform places: eta (m, S), thinning (m, data sets)."""
-    top = float(HIGHEST) + 8.0  # keeps exp finite: three thousand times certain
-    total = torch.logsumexp(eta, 1) + torch.logsumexp(thinning, 1)
-    return torch.exp(total.clamp(max=top)).mean()
+    return _expected(torch.logsumexp(eta, 1) + torch.logsumexp(thinning, 1)).mean()
+
+
+def _expected(log_records: Tensor) -> Tensor:
+    """Records expected at a place, relative to a mean place: exp, and linear past MANY so that one place is never all there is.
+
+    The slope past it stays: were it cut to 0, an intensity that once ran away would not come back.
+    """
+    inside = log_records.clamp(max=MANY)
+    return torch.exp(inside) * (1 + log_records - inside)
 
 
 def target_group_loss(eta: Tensor, species: Tensor) -> Tensor:
@@ -102,7 +110,7 @@ def target_group_loss(eta: Tensor, species: Tensor) -> Tensor:
     MaxEnt with a target-group background is this process (Renner and Warton 2013). eta (n, S) = f_s + gamma_s.
     """
     own = eta.gather(1, species[:, None])[:, 0]
-    return torch.exp(torch.logsumexp(eta, 1).clamp(max=HIGHEST + 8.0)).mean() - own
+    return _expected(torch.logsumexp(eta, 1)).mean() - own
 
 
 def site_softmax_loss(of_records: Tensor, species: Tensor, of_sites: Tensor) -> Tensor:

@@ -65,8 +65,12 @@ class Reporting(nn.Module):
 
     family: Tensor
 
-    def __init__(self, gamma: NDArray[np.floating], family: NDArray[np.int64], datasets: int = 1, covariates: int = 0) -> None:
-        """Start at `gamma` (S,); `covariates` is the number of thinning covariates."""
+    def __init__(self, gamma: NDArray[np.floating], family: NDArray[np.int64], datasets: int = 1, covariates: int = 0,
+                 log_intensity: NDArray[np.floating] | None = None) -> None:  # fmt: skip
+        """Start at `gamma` (S,), and with `log_intensity` f (S,) at the effort with which they expect the records seen.
+
+        `covariates` is the number of thinning covariates.
+        """
         super().__init__()
         start = torch.from_numpy(np.asarray(gamma, np.float32))
         self.register_buffer("family", torch.from_numpy(family))
@@ -75,7 +79,9 @@ class Reporting(nn.Module):
         start = start - start.mean()
         self.of_family = nn.Parameter(torch.zeros(count).index_add(0, self.family, start) / size)
         self.own = nn.Parameter(start - self.of_family.detach()[self.family])
-        self.alpha = nn.Parameter(torch.zeros(datasets))
+        # Far from it the first steps would move the network, not the effort: exp(f + gamma) is summed over all species.
+        level = 0.0 if log_intensity is None else float(np.logaddexp.reduce(log_intensity + gamma - np.mean(gamma)))
+        self.alpha = nn.Parameter(torch.full((datasets,), -level - np.log(datasets)))
         self.common = nn.Parameter(torch.zeros(covariates))
         self.delta = nn.Parameter(torch.zeros(datasets, covariates))
 
