@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 __all__ = ["open"]
 
 if TYPE_CHECKING:
+    from cube.config import Config
     from cube.view import Cube
 
 
@@ -112,13 +113,19 @@ def build(
     say.print(f"Inputs are complete in {loaded.cube_url}.", highlight=False)
 
 
+def _read(config: Path) -> Config:
+    """The configuration, before torch is imported: a mistake in it need not wait for that."""
+    from cube.config import load_config
+
+    return load_config(config)
+
+
 @app.command(epilog="Example: `floracube train examples/moravia.yaml`")
 def train(config: CONFIG, as_json: JSON = False) -> None:
     """Train the deep-SDM on surveys, and Pl@ntBERT where CONFIG names vegetation plots."""
-    from cube.config import load_config
+    loaded = _read(config)
     from inference.training.learn import learn
 
-    loaded = load_config(config)
     with bar("train") as progress:
         result = learn(loaded, progress)
     print_result(result, as_json)
@@ -128,10 +135,9 @@ def train(config: CONFIG, as_json: JSON = False) -> None:
 @habitats_app.command("train", epilog="Example: `floracube habitats train examples/moravia.yaml`")
 def habitats_train(config: CONFIG, as_json: JSON = False) -> None:
     """Train Pl@ntBERT alone on the vegetation plots of CONFIG."""
-    from cube.config import load_config
+    loaded = _read(config)
     from inference.training.learn import learn_habitats
 
-    loaded = load_config(config)
     with bar("habitats") as progress:
         result = learn_habitats(loaded, progress)
     print_result(result, as_json)
@@ -141,10 +147,9 @@ def habitats_train(config: CONFIG, as_json: JSON = False) -> None:
 @app.command(epilog="Example: `floracube evaluate examples/moravia.yaml --json`")
 def evaluate(config: CONFIG, as_json: JSON = False) -> None:
     """Skill on held-out spatial blocks beside a random forest per species in the same run."""
-    from cube.config import load_config
+    loaded = _read(config)
     from inference.evaluation.assess import assess
 
-    loaded = load_config(config)
     with bar("evaluate") as progress:
         result = assess(loaded, progress)
     if as_json:
@@ -164,10 +169,9 @@ def predict(
     as_json: JSON = False,
 ) -> None:
     """Predict species, indicators and habitats of every unit; killed and run again, it goes on where it was."""
-    from cube.config import load_config
+    loaded, only = _read(config), products.split(",") if products else None
     from inference.cascade.predict import predict as predict_units
 
-    loaded, only = load_config(config), products.split(",") if products else None
     with bar("predict") as progress:
         outcome = predict_units(loaded, workers, scheduler, version, publish, progress, only, partial(say.print, highlight=False))
     if as_json:
