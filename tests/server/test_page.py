@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,9 +49,9 @@ AWAY = (16.4, 49.0)  # a place outside the region
 WAIT_MS = 30_000
 
 
-@pytest.fixture(scope="module")
-def address(cube: CubeStore) -> Iterator[str]:
-    """A live server on a free port of the loopback."""
+@contextmanager
+def live(cube: CubeStore) -> Iterator[str]:
+    """The address of a live server of a cube, on a free port of the loopback."""
     port = free_port()
     config = uvicorn.Config(create_app([cube.url]), host="127.0.0.1", port=port, log_level="error")
     server = uvicorn.Server(config)
@@ -63,6 +64,12 @@ def address(cube: CubeStore) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}/"
     server.should_exit = True
     thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def address(cube: CubeStore) -> Iterator[str]:
+    with live(cube) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -95,6 +95,10 @@ function fill(point, answer, choose) {
   if (!(answer.species?.length || answer.indicators?.length || answer.habitats?.length)) {
     body.unshift(h("p", { class: "state" }, "Nothing is predicted here: open water, sealed ground, or land without enough data."));
   }
+  const unlike = answer.indicators?.find((entry) => entry.id === "indicators.applicability");
+  if (unlike?.estimate > 1) {
+    body.unshift(h("p", { class: "beyond" }, "Outside the area of applicability: conditions here are unlike those that the model learned from, so believe what follows less."));
+  }
   panel.replaceChildren(head(point, answer.cell), h("div", { class: "body" }, ...body));
   announce([answer.habitats?.[0]?.label, `${answer.species?.length ?? 0} species`].filter(Boolean).join(", "));
   mark(state.active());

@@ -9,6 +9,7 @@ import { legendOf } from "./legend.js";
 import * as state from "./state.js";
 
 const STEP = 0.02; // an arrow key; five times as much with Shift or a page key
+const ROOM_PX = 160; // a side narrower than this has no room for its name
 const stage = byId("stage");
 
 /** What stands on either side of the boundary: the name of the layer and its colours. */
@@ -37,6 +38,8 @@ export function startSwipe(map, library, about, watch, say) {
 
   const place = (share) => {
     stage.style.setProperty("--swipe", `${(share * 100).toFixed(2)}%`);
+    tags.classList.toggle("no-left", share * stage.clientWidth < ROOM_PX);
+    tags.classList.toggle("no-right", (1 - share) * stage.clientWidth < ROOM_PX);
     bar.setAttribute("aria-valuenow", Math.round(share * 100));
     bar.setAttribute("aria-valuetext", `${Math.round(share * 100)} % of the map shows the left layer`);
   };

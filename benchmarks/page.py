@@ -1,0 +1,147 @@
+"""The map page: how soon the first tiles are seen, and what the page weighs on the way.
+
+    python -m benchmarks.page demo-out/cube.zarr
+    python -m benchmarks.page demo-out/cube.zarr --visits 9 --json page.json
+
+Chromium draws without a graphics card, each visit with an empty cache, from a server of its own on loopback. The page is
+there when the last of its scripts and styles, the map library among them, has arrived; the tiles are seen when the map
+says that all of the view are drawn. Weights are bytes as sent (gzip), of every file that a visit asks for, coastlines
+among them, which come after the tiles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchmarks.ports import free_port
+
+ROOT = Path(__file__).resolve().parents[1]
+BAR_MS, BAR_KB = 1000, 500
+LIBRARY = "/maplibre-gl/"
+LAUNCH = [
+    "--headless=new", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
+]  # fmt: skip
+# When the map first says that its tiles are drawn, having asked for some.
+WATCH = """
+new MutationObserver((changes, watcher) => {
+  const stage = document.getElementById("stage");
+  const asked = performance.getEntriesByType("resource").some((entry) => entry.name.includes("/tiles/"));
+  if (stage?.dataset.tiles !== "loaded" || !asked) return;
+  window.seen = performance.now();
+  watcher.disconnect();
+}).observe(document, { subtree: true, attributes: true, attributeFilter: ["data-tiles"] });
+"""
+ENTRIES = """performance.getEntriesByType("resource").map(({ name, responseEnd, encodedBodySize, initiatorType }) =>
+  ({ name, responseEnd, size: encodedBodySize, kind: initiatorType }))"""
+
+
+@contextmanager
+def served(cube: str) -> Iterator[str]:
+    """The address of a server of `cube`, while it runs."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "server.main:app_from_environment", "--factory", "--port", str(port),
+               "--log-level", "warning"]  # fmt: skip
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "FLORACUBE_CUBES": cube}) as process:
+        url = f"http://127.0.0.1:{port}/"
+        for _ in range(600):
+            with suppress(OSError):
+                urllib.request.urlopen(f"{url}healthz", timeout=5).read()
+                break
+            time.sleep(0.2)
+        try:
+            yield url
+        finally:
+            process.terminate()
+
+
+def visit(browser: Any, url: str) -> tuple[dict[str, float], dict[str, int]]:
+    """(milliseconds since the visit began: `page`, `tile`, `seen`; bytes as sent by path) of one visit with an empty cache."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.add_init_script(WATCH)
+    page.goto(url)
+    page.wait_for_function("window.seen", timeout=120_000)
+    seen = page.evaluate("window.seen")
+    entries = page.evaluate(ENTRIES)
+    page.wait_for_selector("html[data-ready]", timeout=120_000)
+    page.wait_for_timeout(3000)  # what comes after the tiles
+    document = page.evaluate("performance.getEntriesByType('navigation')[0].encodedBodySize")
+    weights = {"/": int(document)}
+    for entry in page.evaluate(ENTRIES):
+        weights[urlsplit(entry["name"]).path] = int(entry["size"])
+    context.close()
+    own = [e["responseEnd"] for e in entries if "/page/" in e["name"] and not e["name"].endswith(".json")]
+    tiles = [e["responseEnd"] for e in entries if "/tiles/" in e["name"]]
+    return {"page": max(t for t in own if t < seen), "tile": min(tiles), "seen": seen}, weights
+
+
+def main() -> int:
+    """Print both tables; the exit status is 1 where a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("cube", help="path or URL of a cube")
+    parser.add_argument("--visits", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the tables as flat records too")
+    arguments = parser.parse_args()
+    from playwright.sync_api import sync_playwright
+
+    executable = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+    with served(arguments.cube) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=LAUNCH)
+        visit(browser, url)  # the first one warms the server, as any before it would have
+        visits = [visit(browser, url) for _ in range(arguments.visits)]
+        browser.close()
+    times = [found for found, _ in visits]
+    records: list[dict[str, Any]] = []
+    print(f"first tiles, median (least to most) of {len(times)} visits, load of the machine {os.getloadavg()[0]:.1f}")
+    for name, of in (
+        ("page's own files have arrived", [t["page"] for t in times]),
+        ("first tile has arrived", [t["tile"] for t in times]),
+        ("tiles of the view are drawn", [t["seen"] for t in times]),
+        ("drawn after the page's own files", [t["seen"] - t["page"] for t in times]),
+    ):
+        middle = statistics.median(of)
+        records.append({"what": name, "ms": round(middle), "least": round(min(of)), "most": round(max(of))})
+        print(f"  {name:36}{middle:7.0f} ms  ({min(of):.0f} to {max(of):.0f})")
+    soon = records[-1]["ms"] <= BAR_MS
+    weights = visits[-1][1]
+    own = [n for path, n in weights.items() if path == "/" or ("/page/" in path and "node_modules" not in path)]
+    kinds = {
+        "page (HTML, styles, scripts)": own,
+        "coastlines and what reads them": [n for p, n in weights.items() if "/world-atlas/" in p or "/topojson-client/" in p],
+    }
+    print("\nweight as sent")
+    for name, sizes in kinds.items():
+        records.append({"what": name, "kilobytes": round(sum(sizes) / 1000, 1), "files": len(sizes)})
+        print(f"  {name:36}{sum(sizes) / 1000:7.1f} kB  in {len(sizes)} files")
+    total = sum(sum(sizes) for sizes in kinds.values()) / 1000
+    library = sum(n for p, n in weights.items() if LIBRARY in p) / 1000
+    records.append({"what": "together, without the map library", "kilobytes": round(total, 1)})
+    print(f"  {'together, without the map library':36}{total:7.1f} kB\n  {'map library':36}{library:7.1f} kB\n\nby file")
+    for path, size in sorted(weights.items(), key=lambda item: -item[1]):
+        if path == "/" or "/page/" in path:
+            print(f"  {size / 1000:8.1f} kB  {path}")
+    light = total <= BAR_KB
+    words = {True: "yes", False: "NO"}
+    print(f"\nunder {BAR_MS} ms after the page's own files: {words[soon]}; under {BAR_KB} kB: {words[light]}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(records, indent=1))
+    return 0 if soon and light else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
