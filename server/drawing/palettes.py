@@ -15,14 +15,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-# Every fifteenth-odd entry of Crameri's tables (Scientific colour maps 8, doi 10.5281/zenodo.1243862, MIT licence);
-# linear interpolation between them stays within 2 (batlow) and 6 (vik) of 255 of the full tables.
-_ANCHORS: Final = {
-    "batlow": "011959 0c2f5d 114160 154f62 1e5d62 2f675c 447052 5b7745 747e38 8f862d ad8c2d ca923c e39754 f59f74"
-    " fdaa97 fdb5b8 fcc0d8 faccfa",
-    "vik": "001261 022a70 03417f 08598f 2575a1 5194b6 80b2ca b0cfde dee6e9 eedbd0 e4bea8 d7a081 cc855d c06b3a"
-    " af4c18 8f2b06 731406 590008",
-}
+from cube.display import ANCHORS
+
+# Linear interpolation between the anchors stays within 2 (batlow) and 6 (vik) of 255 of Crameri's full tables.
+_ANCHORS: Final = {name: ANCHORS[name] for name in ("batlow", "vik")}
 # What a layer may ask for by meaning rather than by name.
 _ALIASES: Final = {"species": "viridis", "gray": "gray", "grey": "gray", "none": "viridis"}
 # twilight is cyclic: 0 and 360 degrees look alike.

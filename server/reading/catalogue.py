@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube import grid
+from cube.display import species_range
 from cube.errors import CubeError
 from cube.layers import BOUNDS
 from cube.storage import releases
 from cube.storage.store import CubeStore
 from server.drawing import palettes
-from server.reading.layers import HabitatClass, MapLayer, nice_ceiling, slug
+from server.reading.layers import HabitatClass, MapLayer, slug
 
 TITLES: Final = {
     "indicators": "Biodiversity indicators",
@@ -262,7 +263,7 @@ def _species(cube: CubeStore, version: str, table: Table) -> Iterator[MapLayer]:
             lead=(index,),
             resolution=grid.CELL,
             fill=255,
-            range=(0.0, min(1.0, nice_ceiling(top)) if top > 0 else 1.0),
+            range=species_range(top),
             status=species_status(table, row) if row is not None else species_status({}, 0),
             **{**common, "scale": float(scales[index]), "offset": 0.0},
         )

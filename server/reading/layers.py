@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,15 +20,6 @@ COLOURS = 255  # of a continuous layer; the palette's first entry is no data
 def slug(text: str) -> str:
     """Lower case, everything but letters and digits as one underscore: `Fagus sylvatica L.` is `fagus_sylvatica_l`."""
     return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
-
-
-def nice_ceiling(value: float) -> float:
-    """The smallest of 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10 times a power of ten that is not below `value` (> 0)."""
-    power = 10.0 ** math.floor(math.log10(value))
-    for step in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8):
-        if step * power >= value * (1 - 1e-6):
-            return round(step * power, 12)
-    return round(10 * power, 12)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from cube import grid
+from cube.display import display_range, sample_chunks
 from cube.grid import Region
 from cube.storage import releases
 from cube.storage.store import open_cube
@@ -28,10 +29,9 @@ from server.reading import catalogue
 from server.reading.catalogue import Catalogue
 from server.reading.difference import less
 from server.reading.io import ChunkCache, Reader
-from server.reading.layers import MapLayer, nice_ceiling, slug
+from server.reading.layers import MapLayer, slug
 
 POLL_SECONDS: Final = 1.0
-_SAMPLE_CHUNKS: Final = 9
 _LONG_AGO: Final = 10.0  # seconds; an idle server's first visitor waits for the release itself
 _NAMED: Final = 4  # releases beside the current one, or names of none, that are remembered
 _NAMED_SECONDS: Final = 10.0
@@ -98,9 +98,7 @@ class Snapshot:
             sample = self._sample(layer)
             if not sample.size:
                 self._empty.add(layer.id)
-            found = _display_range(sample, layer.product)
-            if layer.palette == "vik":  # its two arms meet at zero
-                found = (-max(map(abs, found)), max(map(abs, found)))
+            found = display_range(sample, layer.product, layer.palette)
             self._ranges[layer.id] = found
         return found
 
@@ -135,10 +133,7 @@ class Snapshot:
     def _sample(self, layer: MapLayer) -> NDArray[np.float64]:
         """Values in units of the coarsest level, at most a few chunks spread over it."""
         source = self.reader.source(layer.paths[-1])
-        counts = [-(-n // chunk) for n, chunk in zip(source.shape[-2:], source.chunk[-2:], strict=True)]
-        total = counts[0] * counts[1]
-        chosen = sorted({int(i) for i in np.linspace(0, total - 1, min(_SAMPLE_CHUNKS, total))})
-        places = [divmod(i, counts[1]) for i in chosen]
+        places = sample_chunks(source.shape, source.chunk)
         maps = self.reader.maps(layer.paths[-1], layer.lead, places)
         if layer.minus is not None:
             others = self.reader.maps(layer.paths[-1], layer.minus, places)
@@ -148,19 +143,6 @@ class Snapshot:
         stored = np.concatenate([chunk.ravel() for chunk in maps])
         stored = stored[(stored != layer.fill) & np.isfinite(stored.astype(np.float64))]
         return np.asarray(stored.astype(np.float64) * layer.scale + layer.offset)
-
-
-def _display_range(values: NDArray[np.float64], product: str) -> tuple[float, float]:
-    """Round ends that hold the middle 96 % of `values`; indicators that reach near zero start at zero."""
-    if values.size == 0:
-        return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(values, (2, 98)))
-    if high <= low:
-        high = low + (abs(low) or 1.0)
-    if product == "indicators" and 0 <= low < high / 2:
-        return 0.0, nice_ceiling(high)
-    step = nice_ceiling((high - low) / 20)
-    return round(float(np.floor(low / step)) * step, 9), round(float(np.ceil(high / step)) * step, 9)
 
 
 class ServedCube:
