@@ -60,7 +60,7 @@ def router(cube: ServedCube, root: str) -> APIRouter:
         if (cached := unchanged(request, headers)) is not None:
             return cached
         if layer.kind == "class":
-            body = qgis.classes((entry.value, entry.label, entry.colour) for entry in layer.classes)
+            body = qgis.classes((entry.value, f"{entry.code} {entry.label}".strip(), entry.colour) for entry in layer.classes)
         else:
             body = qgis.continuous(layer.palette, snapshot.range_of(layer), layer.units)
         return Response(body, media_type="application/xml", headers=headers)

@@ -145,6 +145,23 @@ def test_qgis_file_names_every_map_by_an_address_that_answers(client: TestClient
             assert client.get(entry.get("url", "").format(z=zoom, x=tile.x, y=tile.y)).status_code == 200
 
 
+def test_the_qgis_style_of_a_layer_has_the_classes_and_the_range_of_its_map(client: TestClient) -> None:
+    answer = client.get("/layers/habitats.level3/style.qml")
+    assert answer.headers["content-type"] == "application/xml"
+    assert 'filename="habitats.level3.0.qml"' in answer.headers["content-disposition"]  # the name of the file of /cog
+    entries = ElementTree.fromstring(answer.content).iter("paletteEntry")
+    legend = client.get("/layers/habitats.level3/legend.json").json()["classes"]
+    assert [(int(e.get("value", "")), e.get("color")) for e in entries] == [(c["value"], c["colour"]) for c in legend]
+    style = ElementTree.fromstring(client.get("/layers/inputs.elevation/style.qml").content)
+    items = list(style.iter("item"))
+    low, high = client.get("/layers/inputs.elevation").json()["range"]
+    assert (float(items[0].get("value", "")), float(items[-1].get("value", ""))) == (low, high)
+    assert items[-1].get("label") == f"{high:g} m"
+    assert client.get("/layers/inputs.nothing/style.qml").status_code == 404
+    again = client.get("/layers/habitats.level3/style.qml", headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+
+
 def test_addresses_are_those_by_which_the_client_reached_us(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     path = "/layers/indicators.richness/WebMercatorQuad/tilejson.json"
     proxied = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "maps.example.org", "X-Forwarded-Prefix": "/flora/"}
