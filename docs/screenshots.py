@@ -2,7 +2,8 @@
 
     python docs/screenshots.py http://127.0.0.1:8000 docs/img \\
         richness="#layer=indicators.richness" phone:beech="#layer=species.fagus_sylvatica" \\
-        dark:habitats="#layer=habitats.level3&point=16.9,49.1"
+        dark:habitats="#layer=habitats.level3&point=16.9,49.1" \\
+        compare="#layer=indicators.richness&compare=indicators.richness.width&hatch=1"
 
 A view is `[phone:][dark:]name=#hash`, the hash copied from the page's address; without views the
 page's own first view is taken.
@@ -69,7 +70,7 @@ def take(browser: Browser, url: str, view: View, folder: Path) -> Path:
     page.goto(url + view.hash)
     page.wait_for_selector("html[data-ready]", timeout=60_000)
     page.wait_for_selector("#stage[data-tiles=loaded]", timeout=60_000)
-    page.wait_for_timeout(600)  # the last fade
+    page.wait_for_timeout(4000)  # coastlines come after the tiles, and the last fade
     path = folder / f"{view.name}.png"
     page.screenshot(path=path)
     page.close()

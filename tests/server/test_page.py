@@ -15,8 +15,11 @@ from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
+import xarray as xr
+from pyproj import Transformer
 
 from benchmarks.ports import free_port
+from cube import grid
 from cube.storage.store import CubeStore
 from server.main import create_app
 
@@ -191,6 +194,22 @@ def test_a_click_reads_what_the_point_query_answers(visit: Visit) -> None:
     page.wait_for_function("id => location.hash.includes(id)", arg=other)
     visit.settle()
     assert 200 in visit.tiles(other)
+
+
+def test_a_click_reads_the_values_that_xarray_reads_of_the_cell(visit: Visit, cube: CubeStore) -> None:
+    page = visit.open("#layer=indicators.richness&map=12.00/49.01/16.75")
+    page.mouse.click(700, 300)
+    page.wait_for_selector("#point[data-state=ready]")
+    (asked,) = [url for url in visit.requested if "/point/" in url]
+    lon, lat = (float(part) for part in asked.rsplit("/", 1)[1].split(","))
+    x, y = Transformer.from_crs(4326, grid.EPSG, always_xy=True).transform(lon, lat)
+    here = {"x": x, "y": y, "method": "nearest"}
+    richness = xr.open_zarr(cube.url, group="products/indicators/v1/0", consolidated=False)["richness"].sel(**here)
+    assert values(page, "#point .indicators data") == [pytest.approx(float(richness.sel(bound="estimate")), abs=1e-4)]
+    ranked = xr.open_zarr(cube.url, group="products/composition/v1", consolidated=False)["probability"].sel(**here)
+    likely = [float(p) for p in ranked if p >= 0.05]
+    assert values(page, "#point .species data") == pytest.approx(likely, abs=1e-4)
+    assert likely
 
 
 def test_the_link_opens_the_same_view_in_a_new_page(visit: Visit, browser: Any) -> None:

@@ -83,7 +83,7 @@ async function start() {
     byId("map").textContent = /WebGL/i.test(error.message) ? "This browser shows no WebGL maps." : error.message;
     byId("map").classList.add("broken");
   });
-  await Promise.all([listed, map]);
+  await map;
 
   const home = () => { goHome(about); state.set({ point: null }); };
   const showPlace = async (point, move) => {
@@ -98,7 +98,7 @@ async function start() {
   });
   addEventListener("keydown", (event) => { if (event.key === "Escape") state.set({ point: null }); });
   await showById(state.get().layer, fallback);
-  await tellOf(state.active());
+  await Promise.all([tellOf(state.active()), listed]);
   await showPlace(state.get().point, false);
   startArea(choose);
   startSheet(choose);

@@ -75,10 +75,10 @@ def under(array: xr.DataArray, tile: morecantile.Tile) -> np.ndarray:
 
 
 def test_only_what_exceeds_the_value_is_hatched(client: TestClient, richness: xr.DataArray) -> None:
-    tile = morecantile.tms.get("WebMercatorQuad").tile(16.77, 49.0, 13)
+    tile = morecantile.tms.get("WebMercatorQuad").tile(16.77, 49.0, 12)
     alpha = pixels(client, "indicators.richness", tile, "?above=20")[..., 3]
     values = under(richness.sel(bound="estimate"), tile)
-    assert 0.2 < np.nanmean(values > 20) < 0.8  # the tile has both
+    assert 0.1 < np.nanmean(values > 20) < 0.9  # the tile has both
     # between two cells the tile interpolates, so cells near the value may fall either way
     assert (alpha[values > 22] > 0).all()
     assert (alpha[values < 18] == 0).all()
