@@ -21,12 +21,15 @@ from typer.testing import CliRunner
 
 import floracube as front
 from benchmarks import kills
+from cube import model_card
 from cube.config import Config, load_config
 from cube.errors import ConfigError, CubeError, WorkersError
+from cube.garbage import collect
 from cube.grid import Region
 from cube.storage import lock, releases
 from cube.storage.store import CubeStore, open_cube
 from inference.cascade import worker
+from inference.cascade.model import load_model
 from inference.cascade.predict import predict
 from tests.support import tiny_run
 from tests.support.s3 import FaultyS3
@@ -69,6 +72,22 @@ def test_two_runs_with_a_kill_each_end_in_the_undisturbed_products(tiny: Config,
     rows, wrong = kills.kills(tiny, tmp_path, 2, seed, roles)
     assert wrong == []
     assert all(row.same and row.torn == 0 and row.looks > 0 for row in rows), rows
+
+
+def test_what_is_known_of_the_model_travels_with_its_version_and_leaves_with_it(calm: Config, tmp_path: Path) -> None:
+    cube = open_cube(tiny_run.copy(calm, tmp_path / "left").cube_url, writable=True)
+    card = model_card.read_card(cube, "v1")
+    assert card is not None
+    assert (card["model"], card["species"]) == (load_model(calm.model_path).hash, tiny_run.SPECIES)
+    for index in (0, model_card.BLOCK, tiny_run.SPECIES - 1):
+        one = model_card.read_species(cube, "v1", index)
+        assert one is not None
+        assert one["name"] == f"Planta numero-{index}"
+        assert one["held_out"] is None  # weights that nobody trained were judged by nobody
+    cube.remove_json("releases/v1.json")
+    cube.remove_json("current.json")
+    collect(cube)
+    assert model_card.read_card(cube, "v1") is None
 
 
 def test_two_workers_give_the_values_of_one_process(tiny: Config, truth: dict[str, str], tmp_path: Path) -> None:
