@@ -99,6 +99,8 @@ class Snapshot:
             if not sample.size:
                 self._empty.add(layer.id)
             found = display_range(sample, layer.product, layer.palette)
+            if layer.minus is not None:  # from nothing: a width that hardly varies must not look as if it did
+                found = (0.0, found[1])
             self._ranges[layer.id] = found
         return found
 
