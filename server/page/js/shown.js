@@ -35,7 +35,7 @@ function table(layer) {
     tableOpen = event.target.open;
     if (tableOpen && !body.children.length) body.replaceChildren(await tableOf(layer).catch((error) => h("p", { class: "empty" }, error.message)));
   };
-  return h("details", { class: "as-table", open: tableOpen, ontoggle: fill }, h("summary", {}, "Legend as a table"), body);
+  return h("details", { class: "as-table", id: "legend-table", open: tableOpen, ontoggle: fill }, h("summary", {}, "Legend as a table"), body);
 }
 
 /** Start a comparison, or say which of the two layers the lists and this card are about, and end it. */
