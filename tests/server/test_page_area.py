@@ -88,7 +88,7 @@ def test_an_area_drawn_by_clicks_is_reported_as_xarray_counts_it_and_a_link_show
     page.click("#report")
     page.click("#area-draw")
     frame = page.locator("#map").bounding_box()
-    places = ((0.3, 0.35), (0.55, 0.3), (0.5, 0.6), (0.32, 0.65))
+    places = ((0.15, 0.4), (0.38, 0.35), (0.36, 0.65), (0.17, 0.7))  # left of the panel
     for (x, y), told in zip(places, ("One corner", "Two corners", "3 corners", "4 corners"), strict=True):
         page.mouse.click(frame["x"] + frame["width"] * x, frame["y"] + frame["height"] * y)
         page.wait_for_selector(f"#area [role=status]:has-text('{told}')")
@@ -125,8 +125,9 @@ def test_an_area_is_drawn_by_keyboard_alone(visit: Visit, cube: CubeStore) -> No
     page.wait_for_selector("#area [role=status]:has-text('3 corners')")
     page.keyboard.press("Enter")
     page.keyboard.press("Enter")  # a second corner at the last one ends the outline
-    assert_as_xarray(page, cube)
+    page.wait_for_selector("#area[data-state=ready]")
     assert page.evaluate("document.activeElement.textContent") == "Area"
+    assert_as_xarray(page, cube)
 
 
 def test_escape_leaves_drawing_and_then_the_panel(visit: Visit) -> None:
