@@ -199,7 +199,7 @@ def test_an_area_outside_the_map_and_a_damaged_link_are_told(browser: Any, addre
     assert page.locator("#area .problem").inner_text()
     page.goto(f"{address}#area=broken")
     page.wait_for_selector("#area[data-state=choose] .problem")
-    assert "cannot be read" in page.inner_text("#area .problem")
+    assert "is not one that can be read" in page.inner_text("#area .problem")
     page.close()
     # the browser itself tells of the answer 404 or 422; nothing else may go wrong
     assert all("Failed to load resource" in text for text in visit.complaints)
