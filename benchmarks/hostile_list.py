@@ -30,20 +30,22 @@ HEADERS: tuple[dict[str, str], ...] = (
 def listed(base: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(method, address, headers and body) of every parameter of every route with every attack."""
     valid = {"layer_id": "indicators.richness", "tms": "WebMercatorQuad", "z": "11", "x": "1119", "y": "702.png", "lon": "16.77",
-             "lat": "49.02", "item_id": "indicators.v1", "name": "zarr.json", "region": "Austria"}  # fmt: skip
+             "lat": "49.02", "item_id": "indicators.v1", "name": "zarr.json", "region": "Austria", "code": "T1"}  # fmt: skip
+    named = {"/species/{name}": "Fagus sylvatica", "/regions/{name}": "Austria"}
     paths = json.load(urllib.request.urlopen(f"{base}/openapi.json"))["paths"]
     for path, methods in paths.items():
         for method, operation in methods.items():
             if method == "post":
                 continue
             parameters = operation.get("parameters", [])
-            plain = path.format(**{p["name"]: valid[p["name"]] for p in parameters if p["in"] == "path"})
+            given = valid | ({"name": named[path]} if path in named else {})
+            given = {p["name"]: given[p["name"]] for p in parameters if p["in"] == "path"}
+            plain = path.format(**given)
             for parameter in parameters:
                 for attack in ATTACKS:
                     if parameter["in"] == "path":
-                        own = {p["name"]: valid[p["name"]] for p in parameters if p["in"] == "path"}
-                        own[parameter["name"]] = attack.replace("?", "%3F").replace("#", "%23")
-                        yield method, path.format(**own), {}
+                        attacked = {parameter["name"]: attack.replace("?", "%3F").replace("#", "%23")}
+                        yield method, path.format(**given | attacked), {}
                     else:
                         yield method, f"{plain}?{parameter['name']}={attack if '%' in attack else quote(attack)}", {}
             for headers in HEADERS:

@@ -30,8 +30,8 @@ HABITATS: Final = ((1600, "Holm oak forest"), (2350, "Broom and juniper scrub"),
 
 
 def elevation(lon: Floats, lat: Floats) -> Floats:
-    """Metres: a ridge from west to east with side valleys."""
-    return 3000 - 1900 * np.abs(lat - 37.06) / 0.045 + 150 * np.sin((lon + 3.33) * 160)
+    """Metres: a ridge from west to east with side valleys, out of a plain of 200 m."""
+    return np.maximum(200, 3000 - 1900 * np.abs(lat - 37.06) / 0.045 + 150 * np.sin((lon + 3.33) * 160))
 
 
 def write(folder: Path) -> None:

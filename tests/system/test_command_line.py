@@ -254,6 +254,11 @@ def test_figures_are_read_and_not_dumped(capsys: pytest.CaptureFixture[str]) -> 
     ]
 
 
+def hears_interrupts() -> None:
+    """What a shell runs in the background ignores SIGINT, and so does all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("long", [["demo", "--no-serve", "--size-km", "10", "--out"], ["export", "CUBE", "inputs.slope"]])
 def test_an_interrupt_is_exit_code_130_and_no_traceback(cube: Path, tmp_path: Path, long: list[str]) -> None:
     # The export of so small a cube is over before anybody could interrupt it.
@@ -263,7 +268,7 @@ cube.export.export = lambda *a: (print("on", flush=True), time.sleep(60))
 floracube.main()"""
     arguments = [*(a.replace("CUBE", str(cube)) for a in long), str(tmp_path / "out")]
     with subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True) as run:  # fmt: skip
+                          text=True, preexec_fn=hears_interrupts) as run:  # fmt: skip
         assert run.stdout is not None
         assert run.stderr is not None
         first = (run.stdout if long[0] == "export" else run.stderr).readline()
@@ -280,7 +285,8 @@ def test_a_server_ends_by_ctrl_c_without_a_word(cube: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, str(ROOT / "floracube.py"), "serve", str(cube), "--port", str(port)]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                          preexec_fn=hears_interrupts) as run:  # fmt: skip
         assert run.stderr is not None
         assert run.stderr.readline() == f"The map is at http://127.0.0.1:{port}/ (Ctrl-C ends).\n"
         end = time.monotonic() + 120

@@ -223,7 +223,7 @@ def test_habitats_from_a_composition_layer_are_those_of_the_whole_cascade(case, 
         levels = ("habitat",)
         rows = np.arange(2)
 
-        def classify(self, ranked, size):
+        def classify(self, ranked, size, threads):
             seen.append((ranked.copy(), size.copy()))
             first = (ranked[:, 0] % 2).astype(np.float32)
             return np.stack([first, 1 - first], 1)
