@@ -261,7 +261,11 @@ def _on_dask(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, s
         _until_one_ended(ending, workers)
         future = next(ending)
         task, deaths = flying.pop(future.key)
-        if future.status in ("cancelled", "lost"):
+        if future.status == "lost":  # ended, but its worker died before anybody asked: the scheduler has it done again
+            flying[future.key] = (task, deaths)
+            ending.add(future)
+            continue
+        if future.status == "cancelled":
             raise WorkersError("the dask scheduler went away; start it and run the same command again: what is built stays.")
         error = None if future.status == "finished" else future.exception()
         ended = future.result() if error is None else Ended(None, sentence(error), 1)
