@@ -126,6 +126,13 @@ function watch(one) {
   for (const event of ["idle", "remove"]) one.on(event, () => { busy.delete(one); told(); });
 }
 
+/** A mark on the browser's time line when the first tile of a layer is drawn: what `benchmarks/page.py` reads. */
+function markFirst(event) {
+  if (!event.tile || !event.sourceId?.startsWith("data-")) return;
+  map.off("data", markFirst);
+  map.once("render", () => requestAnimationFrame(() => performance.mark("first-tile")));
+}
+
 /**
  * Make the map over the region of `about`.
  * @param {object} about answer of /about.json
@@ -146,6 +153,7 @@ export async function startMap(about, { failed, say }) {
   map.addControl(new library.ScaleControl({ maxWidth: 110 }), "bottom-left");
   map.addControl(new library.AttributionControl({ compact: false }), "bottom-right");
   map.on("error", failed);
+  map.on("data", markFirst);
   map.on("moveend", remember);
   map.on("click", press);
   watch(map);
