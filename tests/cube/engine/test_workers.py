@@ -47,6 +47,17 @@ def deadly(number: int) -> int:
     return os.getpid()
 
 
+def short_lived(task: tuple[int, str]) -> int:
+    """Its first end is the last but half a second of its worker, which takes the result with it."""
+    number, folder = task
+    try:
+        (Path(folder) / str(number)).touch(exist_ok=False)
+    except FileExistsError:
+        return number
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    return number
+
+
 def full(number: int) -> int:
     if number == 2:
         raise OSError(errno.ENOSPC, "No space left on device", "/cube/c/0")
@@ -135,6 +146,17 @@ def test_a_task_that_kills_its_worker_is_named_and_its_neighbours_are_done() -> 
         assert "its worker process died" in str(ends[0].error)
         assert all(ends[n].error is None for n in range(1, 12))
         assert os.getpid() not in {ends[n].result for n in range(1, 12)}
+
+
+def test_a_result_that_died_with_its_worker_is_made_again(tmp_path: Path) -> None:
+    with Workers(2) as crew:
+        ends = []
+        for end in run(short_lived, [(n, str(tmp_path)) for n in range(3)], crew):
+            ends.append(end)
+            if len(ends) == 1:
+                time.sleep(2)  # the others have ended by now, and their workers too
+    assert sorted(end.result for end in ends) == [0, 1, 2]
+    assert {end.error for end in ends} == {None}
 
 
 def test_a_full_disk_ends_the_run_with_one_sentence(workers: Workers) -> None:
