@@ -15,9 +15,9 @@ help: ## this list
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@echo "== virtual environment and packages in $(VENV)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install -qq --upgrade pip
+	$(BIN)/python -m pip install -qq --requirement requirements.lock
+	$(BIN)/python -m pip install -qq --no-deps --editable .
 	@touch $@
 
 $(PAGE)/.ready: $(PAGE)/package-lock.json

@@ -66,7 +66,6 @@ class Plan:
     train: TrainOptions = field(default_factory=TrainOptions)
     threads: int = 1
     ensemble: EnsembleOptions = field(default_factory=EnsembleOptions)  # of the baseline "multimodal"
-    ensemble_shape: Mapping[str, Any] = field(default_factory=dict)  # fields of EnsembleSpec; published by default
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,14 @@ def run_benchmark(bench: Benchmark, plan: Plan, scratch: Path, tell: Tell = lamb
     """Train, predict, judge. `scratch`: folder for probabilities, which are mapped from disk.
 
     The published split is kept where the folder tells the species of a test; where it does not, surveys for training
-    are split by blocks, and a remark says so. Raises `TableError` for an empty split.
+    are split by blocks, and a remark says so. Raises `TableError` for an empty split, `ModelError` for a baseline that
+    there is not or that lacks its inputs, before anything is trained.
     """
+    for name in plan.baselines:
+        if name == multimodal.NAME:
+            multimodal.need_patches(bench.predictors)
+        else:
+            named(name)
     remarks: list[str] = []
     scheme = plan.scheme
     if scheme == "published" and not labelled_tests(bench):
@@ -159,7 +164,7 @@ def _baseline(name: str, bench: Benchmark, learned: NDArray[np.bool_], asked: ND
     """(asked, S) probabilities of one baseline, learned from the surveys that the network learned from."""
     if name == multimodal.NAME:
         return multimodal.multimodal_scores(bench.predictors, bench.surveys.presence, np.flatnonzero(learned), asked,
-                                            plan.ensemble, **plan.ensemble_shape)  # fmt: skip
+                                            plan.ensemble)  # fmt: skip
     fit, table = named(name), table_for(name, bench.predictors, bench.surveys)
     rows = np.r_[np.flatnonzero(learned), asked]
     train = np.arange(len(rows)) < learned.sum()

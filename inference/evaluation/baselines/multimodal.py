@@ -32,6 +32,16 @@ def patches(predictors: Predictors, rows: NDArray[np.int64]) -> dict[str, Tensor
     return {name: batch[name] for name in NEEDED if name in batch}
 
 
+def need_patches(predictors: Predictors) -> None:
+    """Raises: ModelError where a modality of the ensemble is missing."""
+    missing = [name for name in NEEDED if getattr(predictors, name) is None]
+    if missing:
+        raise ModelError(
+            f"The baseline '{NAME}' needs satellite, Landsat and climate patches of every survey; missing: {', '.join(missing)}."
+            " Fetch them, or leave the baseline out."
+        )
+
+
 def multimodal_scores(
     predictors: Predictors, presence: Flags, learned: NDArray[np.int64], asked: NDArray[np.int64], options: EnsembleOptions,
     **shape: object,
@@ -41,12 +51,8 @@ def multimodal_scores(
     `shape` overrides fields of EnsembleSpec (tests do); the image is as large as the predictors' patches. Raises: ModelError
     where a modality is missing, or with fewer than two surveys.
     """
-    missing = [name for name in NEEDED if getattr(predictors, name) is None]
-    if missing or predictors.satellite is None:
-        raise ModelError(
-            f"The baseline '{NAME}' needs satellite, Landsat and climate patches of every survey; missing: {', '.join(missing)}."
-            " Fetch them, or leave the baseline out."
-        )
+    need_patches(predictors)
+    assert predictors.satellite is not None
     torch.manual_seed(options.seed)
     image = tuple(int(size) for size in predictors.satellite.shape[1:])
     net = MultimodalEnsemble(EnsembleSpec(**{"species": presence.shape[1], "image": image, **shape}))  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cube.errors import TableError
+from cube.errors import ModelError, TableError
 from cube.records.geoplant.dataset import GeoPlant
 from cube.records.geoplant.source import FileSource
 from cube.records.places import places_of
@@ -88,6 +88,16 @@ def test_without_labelled_tests_blocks_are_held_out_and_told(bench, tmp_path: Pa
     assert list(outcome.reports) == ["held-out blocks"]
     assert "another test than the published one" in outcome.remarks[0]
     assert not np.isin(outcome.roles[bench.split != "train"], ("train", "stop", "calibrate", "test")).any()
+
+
+@pytest.mark.parametrize(
+    ("baseline", "told"), [("multimodal", "missing: climate, satellite"), ("forest", "'forest' is no baseline")]
+)
+def test_a_baseline_that_cannot_be_is_told_before_anything_is_trained(bench, tmp_path: Path, baseline: str, told: str):
+    said: list[str] = []
+    with pytest.raises(ModelError, match=told):
+        run_benchmark(bench, Plan(train=QUICK, baselines=("frequency", baseline)), tmp_path, said.append)
+    assert said == []
 
 
 def test_predictors_from_disk_equal_those_in_memory_whatever_the_piece(tmp_path: Path):
