@@ -29,6 +29,8 @@ _BRIEFLY: Final = "public, max-age=60, must-revalidate"
 
 TmsParameter = Annotated[str, Path(description="Tile matrix set, such as WebMercatorQuad.")]
 LayerParameter = Annotated[str, Path(description="Layer id, `product.name`.", max_length=200)]
+LonParameter = Annotated[float, Path(description="Longitude in degrees, WGS 84.")]
+LatParameter = Annotated[float, Path(description="Latitude in degrees, WGS 84.")]
 
 
 def tile_request(tms: str, z: int, x: int, y: str) -> tuple[TileRequest, str]:

@@ -134,10 +134,9 @@ def _guarded(form: Format) -> dict[str, str]:
 
 def _report(snapshot: Snapshot, regions: Regions, document: Any, threshold: float) -> AreaReport:
     if isinstance(document, dict) and "region" in document:
-        name, shape = regions.find(document["region"], document.get("kind"))
-    else:
-        name, shape = "Area", outline.parse(document)
-    return describe(snapshot, shape, name, threshold)
+        region = regions.find(document["region"], document.get("kind"))
+        return describe(snapshot, region.shape, region.name, threshold)
+    return describe(snapshot, outline.parse(document), "Area", threshold)
 
 
 def describe(snapshot: Snapshot, shape: shapely.Geometry, name: str, threshold: float) -> AreaReport:

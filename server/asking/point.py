@@ -6,14 +6,14 @@ import math
 from typing import Annotated, Any, Final
 
 import numpy as np
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from cube import grid
 from cube.layers import BOUNDS, NO_SPECIES
 from cube.storage import releases
 from server.asking.requested import release_of
-from server.dependencies import json_answer
+from server.dependencies import LatParameter, LonParameter, json_answer
 from server.errors import NotFoundError, WrongRequestError
 from server.reading.catalogue import Table, species_status, text
 from server.reading.layers import MapLayer
@@ -100,8 +100,8 @@ def router(cube: ServedCube) -> APIRouter:
     @routes.get("/point/{lon},{lat}", summary="Everything known of a cell", response_model=PointReport)
     def at_point(
         request: Request,
-        lon: Annotated[float, Path(description="Longitude in degrees, WGS 84.")],
-        lat: Annotated[float, Path(description="Latitude in degrees, WGS 84.")],
+        lon: LonParameter,
+        lat: LatParameter,
         snapshot: Snapshot = requested,
         threshold: Annotated[float, Query(ge=0, le=1, description="Least probability of a listed species.")] = 0.05,
     ) -> Response:

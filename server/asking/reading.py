@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from server.asking.point import cell_of
 from server.asking.requested import release_of
-from server.dependencies import LayerParameter, json_answer
+from server.dependencies import LatParameter, LayerParameter, LonParameter, json_answer
 from server.errors import NotFoundError
 from server.reading.snapshot import ServedCube, Snapshot
 
@@ -34,8 +32,8 @@ def router(cube: ServedCube) -> APIRouter:
     def at_point(
         request: Request,
         layer_id: LayerParameter,
-        lon: Annotated[float, Path(description="Longitude in degrees, WGS 84.")],
-        lat: Annotated[float, Path(description="Latitude in degrees, WGS 84.")],
+        lon: LonParameter,
+        lat: LatParameter,
         snapshot: Snapshot = requested,
     ) -> Response:
         """The value of the cell that holds the point; outside the region the answer says so, since it is no mistake to ask."""

@@ -27,7 +27,7 @@ from server.asking import outline
 from server.asking.outline import OutlineError
 from server.dependencies import unchanged, validators
 from server.errors import NotFoundError
-from server.reading.snapshot import ServedCube
+from server.reading.snapshot import ServedCube, Snapshot
 
 # Files, comma-separated; `kind=path` names what a file's regions are, else its own name does.
 ENVIRONMENT: Final = "FLORACUBE_REGIONS"
@@ -57,8 +57,8 @@ class Regions:
         told = [(r.name, r.kind, sorted(r.aliases), r.shape.wkb_hex) for r in self.held]
         return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
 
-    def find(self, name: Any, kind: Any = None) -> tuple[str, shapely.Geometry]:
-        """Name and shape (degrees) of the region called `name`, in any letters, or by its code.
+    def find(self, name: Any, kind: Any = None) -> Region:
+        """The region called `name`, in any letters, or by its code.
 
         Raises `OutlineError` for what is no name or an ambiguous one, `NotFoundError` with close names for an unknown one.
         """
@@ -68,7 +68,7 @@ class Regions:
         fitting = [r for r in self.held if kind is None or r.kind.casefold() == kind.casefold()]
         found = [r for r in fitting if r.name.casefold() == wanted] or [r for r in fitting if wanted in r.aliases]
         if len(found) == 1:
-            return found[0].name, found[0].shape
+            return found[0]
         if found:
             kinds = ", ".join(sorted({r.kind for r in found}))
             raise OutlineError(f"Several regions are called '{name[:80]}'; say which kind: {kinds}.")
@@ -78,15 +78,18 @@ class Regions:
         raise NotFoundError(f"There is no region '{name[:80]}'{hint if self.held else ': this server has no named regions'}.")
 
 
-def read(spec: str) -> Regions:
+def read(spec: str, said_by: str = ENVIRONMENT) -> Regions:
     """The regions of a list of files such as `countries=/data/countries.geojson,/data/biogeography.geojson`.
 
-    Raises `ConfigError` that names the file and what is wrong in it.
+    Raises `ConfigError` that names the setting or option `said_by`, the file and what is wrong in it.
     """
     held: list[Region] = []
     for entry in (part.strip() for part in spec.split(",") if part.strip()):
         kind, _, path = entry.rpartition("=")
-        held += _of_file(Path(path), kind or Path(path).stem)
+        try:
+            held += _of_file(Path(path), kind or Path(path).stem)
+        except ConfigError as error:
+            raise ConfigError(f"{said_by}: {error}") from None
     return Regions(tuple(held))
 
 
@@ -99,20 +102,18 @@ def _of_file(path: Path, kind: str) -> list[Region]:
     try:
         document = json.loads(path.read_bytes())
     except OSError as error:
-        raise ConfigError(f"{ENVIRONMENT}: {path} cannot be read ({error.strerror}).") from None
+        raise ConfigError(f"{path} cannot be read ({error.strerror}).") from None
     except ValueError:
-        raise ConfigError(
-            f"{ENVIRONMENT}: {path} is not GeoJSON; make it with `ogr2ogr -t_srs EPSG:4326 x.geojson FILE`."
-        ) from None
+        raise ConfigError(f"{path} is not GeoJSON; make it with `ogr2ogr -t_srs EPSG:4326 x.geojson FILE`.") from None
     features = document.get("features") if isinstance(document, Mapping) else None
     if not isinstance(features, Sequence) or not features:
-        raise ConfigError(f"{ENVIRONMENT}: {path} has no features; it must be a GeoJSON FeatureCollection.")
+        raise ConfigError(f"{path} has no features; it must be a GeoJSON FeatureCollection.")
     parts: dict[str, tuple[set[str], list[shapely.Geometry]]] = {}
     for number, feature in enumerate(features):
         properties: Mapping[str, Any] = feature.get("properties") or {}
         name = next((str(properties[key]).strip() for key in _NAMES if properties.get(key)), "")
         if not name:
-            raise ConfigError(f"{ENVIRONMENT}: feature {number} of {path} has no name; known fields are {', '.join(_NAMES)}.")
+            raise ConfigError(f"feature {number} of {path} has no name; known fields are {', '.join(_NAMES)}.")
         if feature.get("geometry") is None:
             continue
         aliases, shapes = parts.setdefault(name, (set(), []))
@@ -127,7 +128,7 @@ def _shape(geometry: Any, path: Path, name: str) -> shapely.Geometry:
     except OutlineError as error:
         shape = _mended(geometry)
         if shape is None:
-            raise ConfigError(f"{ENVIRONMENT}: '{name}' of {path}: {error}") from None
+            raise ConfigError(f"'{name}' of {path}: {error}") from None
         return shape
 
 
@@ -161,6 +162,11 @@ def router(cube: ServedCube, regions: Regions) -> APIRouter:
     """`/regions` of one cube: those that touch its map."""
     routes = APIRouter(tags=["queries"])
 
+    def tagged(snapshot: Snapshot, request: Request) -> dict[str, str]:
+        """Validators that change with the regions too."""
+        headers = validators(snapshot, request)
+        return headers | {"ETag": f'{headers["ETag"][:-1]}-{regions.token}"'}
+
     @routes.get("/regions", summary="Regions that have a name", response_model=RegionList)
     def listed(request: Request) -> Response:
         """Named regions whose box touches the mapped region; `/area` takes their names."""
@@ -172,8 +178,7 @@ def router(cube: ServedCube, regions: Regions) -> APIRouter:
             if r.shape.intersects(window)
         ]
         answer = RegionList(total=len(found), kinds=list(dict.fromkeys(r.kind for r in found)), regions=found)
-        headers = validators(snapshot, request)
-        headers["ETag"] = f'{headers["ETag"][:-1]}-{regions.token}"'
+        headers = tagged(snapshot, request)
         return unchanged(request, headers) or Response(answer.model_dump_json(), media_type="application/json", headers=headers)
 
     @routes.get("/regions/{name}", summary="Outline of a named region", response_model=dict[str, Any])
@@ -183,13 +188,11 @@ def router(cube: ServedCube, regions: Regions) -> APIRouter:
         kind: Annotated[str | None, Query(max_length=100, description="Such as countries.")] = None,
     ) -> Response:
         """A GeoJSON Feature in longitude and latitude, with five decimals: a metre."""
-        headers = validators(cube.snapshot(), request)
-        headers["ETag"] = f'{headers["ETag"][:-1]}-{regions.token}"'
+        found, headers = regions.find(name, kind), tagged(cube.snapshot(), request)
         if (cached := unchanged(request, headers)) is not None:
             return cached
-        title, shape = regions.find(name, kind)
-        geometry = json.loads(shapely.to_geojson(shapely.transform(shape, lambda xy: np.round(xy, 5))))
-        feature = {"type": "Feature", "properties": {"name": title, "kind": kind}, "geometry": geometry}
+        geometry = json.loads(shapely.to_geojson(shapely.transform(found.shape, lambda xy: np.round(xy, 5))))
+        feature = {"type": "Feature", "properties": {"name": found.name, "kind": found.kind}, "geometry": geometry}
         return Response(json.dumps(feature, separators=(",", ":")), media_type="application/geo+json", headers=headers)
 
     return routes

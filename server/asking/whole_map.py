@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 import shapely
@@ -45,18 +45,15 @@ def cells_of(snapshot: Snapshot, species: int = 1) -> Cells:
     return tally.find_cells(snapshot, shapely.box(*snapshot.region.bounds), int(most))
 
 
-def stored(snapshot: Snapshot, layer: MapLayer, cells: Cells) -> NDArray[np.generic]:
+def stored(snapshot: Snapshot, layer: MapLayer, cells: Cells) -> NDArray[Any]:
     """(rows, columns) stored values of a layer in the box of the cells, at their level."""
     rows, cols = cells.mask.shape
-    window = snapshot.reader.window(
-        layer.paths[cells.level], layer.lead, 1, (cells.row, cells.row + rows), (cells.col, cells.col + cols)
-    )
-    return np.asarray(window)
+    span = (cells.row, cells.row + rows), (cells.col, cells.col + cols)
+    return snapshot.window(layer, layer.paths[cells.level], 1, *span)
 
 
 def values(snapshot: Snapshot, layer: MapLayer, cells: Cells) -> NDArray[np.float64]:
     """(n,) values of a layer in its units in the cells, NaN where it has none."""
-    held = stored(snapshot, layer, cells)[cells.mask]
-    number = held.astype(np.float64)
-    known = np.isfinite(number) if held.dtype.kind == "f" else held != held.dtype.type(layer.fill)
-    return np.where(known, number * layer.scale + layer.offset, np.nan)
+    held = stored(snapshot, layer, cells)[cells.mask].astype(np.float64)
+    known = (held != layer.fill) & np.isfinite(held)
+    return np.where(known, held * layer.scale + layer.offset, np.nan)

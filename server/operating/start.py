@@ -60,7 +60,9 @@ def prepare(urls: Sequence[str], host: str, port: int, regions: Sequence[str] = 
     os.environ[CUBES] = ",".join(urls)
     if regions:
         os.environ[named.ENVIRONMENT] = ",".join(regions)
-    named.from_environment()
+        named.read(os.environ[named.ENVIRONMENT], "--regions")
+    else:
+        named.from_environment()
     require_free(host, port)
 
 

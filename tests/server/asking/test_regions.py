@@ -18,6 +18,7 @@ from server.asking.outline import OutlineError
 from server.asking.regions import ENVIRONMENT
 from server.errors import NotFoundError
 from server.main import create_app
+from server.operating.start import CUBES, prepare
 
 
 def feature(west: float, south: float, side: float = 0.1, **properties: Any) -> dict[str, Any]:
@@ -43,9 +44,9 @@ def files(tmp_path: Path) -> str:
 def test_names_are_found_in_any_letters_by_code_and_by_kind(files: str) -> None:
     held = regions.read(files)
     assert [r.kind for r in held.held] == ["countries"] * 3 + ["biogeography"] * 2
-    assert held.find("hIGHLAND")[0] == "Highland"
-    assert held.find("ll", "countries")[0] == "Lowland"
-    assert held.find("Pannonian")[1].area == pytest.approx(0.02)  # two features, one region
+    assert held.find("hIGHLAND").name == "Highland"
+    assert held.find("ll", "countries").name == "Lowland"
+    assert held.find("Pannonian").shape.area == pytest.approx(0.02)  # two features, one region
     with pytest.raises(OutlineError, match="which kind: biogeography, countries"):
         held.find("Lowland")
     with pytest.raises(NotFoundError, match="close names are Highland"):
@@ -69,15 +70,23 @@ def test_a_wrong_file_is_named_with_what_is_wrong_in_it(tmp_path: Path, content:
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=rf"some\.geojson.*{told}|{told}"):
         regions.read(str(path))
-    with pytest.raises(ConfigError, match="cannot be read"):
-        regions.read(str(tmp_path / "absent.geojson"))
+
+
+def test_a_file_that_cannot_be_read_is_blamed_on_what_named_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = str(tmp_path / "absent.geojson")
+    monkeypatch.setenv(CUBES, "")
+    monkeypatch.setenv(ENVIRONMENT, absent)
+    with pytest.raises(ConfigError, match=rf"^FLORACUBE_REGIONS: {absent} cannot be read"):
+        prepare([], "127.0.0.1", 0)
+    with pytest.raises(ConfigError, match=rf"^--regions: {absent} cannot be read"):
+        prepare([], "127.0.0.1", 0, [f"countries={absent}"])
 
 
 def test_an_outline_that_touches_itself_is_mended(tmp_path: Path) -> None:
     bow = feature(16.7, 49.0, name="Bow")
     bow["geometry"]["coordinates"] = [[[0, 0], [2, 2], [2, 0], [0, 2], [0, 0]]]
     held = regions.read(str(write(tmp_path / "bow.geojson", bow)))
-    assert held.find("Bow")[1].area == pytest.approx(2.0)
+    assert held.find("Bow").shape.area == pytest.approx(2.0)
 
 
 def test_the_server_lists_them_and_reports_by_name(cube: CubeStore, files: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,19 +116,19 @@ def test_natural_earth_is_read_as_it_is_published(real_data: Path, tmp_path: Pat
     subprocess.run(["ogr2ogr", "-t_srs", "EPSG:4326", str(target), str(source)], check=True, capture_output=True)
     held = regions.read(f"countries={target}")
     assert len(held.held) > 200
-    name, austria = held.find("AUT")
-    assert name == "Austria"
-    assert outline.square_kilometres(austria) == pytest.approx(83_879, rel=0.01)  # Statistics Austria
-    assert outline.square_kilometres(held.find("Czechia")[1]) == pytest.approx(78_871, rel=0.01)  # Czech Statistical Office
+    austria = held.find("AUT")
+    assert austria.name == "Austria"
+    assert outline.square_kilometres(austria.shape) == pytest.approx(83_879, rel=0.01)  # Statistics Austria
+    assert outline.square_kilometres(held.find("Czechia").shape) == pytest.approx(78_871, rel=0.01)  # Czech Statistical Office
 
 
 def test_the_outline_of_a_region_is_given_as_it_was_read(cube: CubeStore, files: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENVIRONMENT, files)
     client = TestClient(create_app([cube.url]))
-    answer = client.get("/regions/lowland", params={"kind": "countries"})
+    answer = client.get("/regions/highland")
     assert answer.headers["content-type"] == "application/geo+json"
-    assert answer.json() == {**feature(16.7, 49.0), "properties": {"name": "Lowland", "kind": "countries"}} | {
-        "geometry": answer.json()["geometry"]
-    }
-    assert outline.parse(answer.json()).equals(outline.parse(feature(16.7, 49.0)))
-    assert client.get("/regions/Nowhere").status_code == 404
+    assert (answer.json()["type"], answer.json()["properties"]) == ("Feature", {"name": "Highland", "kind": "countries"})
+    assert outline.parse(answer.json()).equals_exact(outline.parse(feature(16.8, 49.0)), 1e-5, normalize=True)
+    assert client.get("/regions/lowland", params={"kind": "biogeography"}).json()["properties"]["kind"] == "biogeography"
+    assert client.get("/regions/lowland").status_code == 422  # of two kinds
+    assert client.get("/regions/Nowhere", headers={"If-None-Match": "*"}).status_code == 404
