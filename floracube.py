@@ -43,12 +43,24 @@ habitats_app = typer.Typer(no_args_is_help=True, help="Pl@ntBERT: habitats read 
 app.add_typer(habitats_app, name="habitats")
 
 CONFIG = Annotated[Path, typer.Argument(help="Configuration (YAML).", metavar="CONFIG")]
-CUBE = Annotated[str, typer.Argument(help="Path or URL of a cube.", metavar="CUBE")]
+CUBE = Annotated[str, typer.Argument(help="Path or URL of a cube, or a configuration that names one.", metavar="CUBE")]
 WORKERS = Annotated[int | None, typer.Option(help="Workers of the configured cluster; 1 local one is this process.", min=1)]
 SCHEDULER = Annotated[str | None, typer.Option(help="Address of a running dask scheduler, instead.", metavar="ADDRESS")]
 JSON = Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")]
 HOST = Annotated[str, typer.Option(help="Address to serve on.")]
 PORT = Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)]
+
+
+def _read(config: str | Path) -> Config:
+    """The configuration, before torch is imported: a mistake in it need not wait for that."""
+    from cube.config import load_config
+
+    return load_config(config)
+
+
+def _url(cube: str) -> str:
+    """The path or URL of a cube, where a configuration is given of the one that it names."""
+    return _read(cube).cube_url if cube.endswith((".yaml", ".yml")) else cube
 
 
 @app.command(epilog="Example: `floracube demo --out demo-out --size-km 10 --no-serve`")
@@ -91,12 +103,11 @@ def build(
     as_json: JSON = False,
 ) -> None:
     """Harmonise the sources of CONFIG into the inputs of its cube; run again, it goes on where it was."""
-    from cube.config import load_config
     from cube.engine.build import build as build_inputs
     from cube.engine.cluster import chosen
     from cube.engine.workers import Workers
 
-    loaded = load_config(config)
+    loaded = _read(config)
     if plan:
         from cube.engine.plan import plan as planned
 
@@ -111,13 +122,6 @@ def build(
         print(json.dumps({"cube": loaded.cube_url, "complete": not failures, "failures": failures}, indent=1))
     fail_if(failures, f"Mend the sources and run `floracube build {config}` again.")
     say.print(f"Inputs are complete in {loaded.cube_url}.", highlight=False)
-
-
-def _read(config: Path) -> Config:
-    """The configuration, before torch is imported: a mistake in it need not wait for that."""
-    from cube.config import load_config
-
-    return load_config(config)
 
 
 @app.command(epilog="Example: `floracube train examples/moravia.yaml`")
@@ -198,7 +202,7 @@ def publish(
 
     if (release is None) == (not rollback):
         raise CubeError("publish: give either the name of a release or --rollback.")
-    followed, broken = True, list[str]()
+    cube, followed, broken = _url(cube), True, list[str]()
     if release is None:
         release = releases.rollback(open_cube(cube, writable=True))
     else:
@@ -226,7 +230,7 @@ def gc(
     from cube import garbage
     from cube.storage.store import open_cube
 
-    collected = garbage.collect(open_cube(cube, writable=True), dry_run, tuple(keep or ()), tuple(forget or ()))
+    collected = garbage.collect(open_cube(_url(cube), writable=True), dry_run, tuple(keep or ()), tuple(forget or ()))
     if as_json:
         print(json.dumps({"dry_run": dry_run, **asdict(collected)}, indent=1))
     else:
@@ -238,7 +242,7 @@ def info(cube: CUBE, as_json: JSON = False) -> None:
     """What is in CUBE: region, inputs and their units, products, releases."""
     from cube.info import describe, text
 
-    document = describe(cube)
+    document = describe(_url(cube))
     print(json.dumps(document, indent=1) if as_json else text(document))
 
 
@@ -252,7 +256,7 @@ def check(
     from cube.check import check as verify
     from cube.check import text
 
-    document = verify(cube, values)
+    document = verify(_url(cube), values)
     print(json.dumps(document, indent=1) if as_json else text(document))
     if not document["kept"]:
         raise typer.Exit(1)
@@ -271,7 +275,7 @@ def export(
     from cube.export import as_text, parse_bbox
     from cube.export import export as write
 
-    document = write(cube, layer, out, level, parse_bbox(bbox))
+    document = write(_url(cube), layer, out, level, parse_bbox(bbox))
     if as_json:
         print(json.dumps(document, indent=1))
     else:
@@ -287,10 +291,7 @@ def serve(
     regions: Annotated[list[str] | None, typer.Option(help="GeoJSON of named regions, FILE or KIND=FILE; may repeat.")] = None,
 ) -> None:
     """Serve map tiles, queries, reports of areas and the map page of CUBE."""
-    from cube.config import load_config
-
-    urls = [load_config(c).cube_url if c.endswith((".yaml", ".yml")) else c for c in cubes]
-    _serve(urls, host, port, workers, regions or [])
+    _serve([_url(cube) for cube in cubes], host, port, workers, regions or [])
 
 
 def _serve(urls: list[str], host: str, port: int, workers: int, regions: list[str]) -> None:

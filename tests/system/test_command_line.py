@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +18,17 @@ import pytest
 import typer
 
 import floracube
+from benchmarks.ports import free_port
 from cube import console
 from cube.errors import CubeError
+from docs.make.commands import commands
 from tests.support.good_cube import make_good_cube
 
 ROOT = Path(__file__).parents[2]
 TRUNK = typer.main.get_command(floracube.app)
 
 
-def commands(trunk: Any = TRUNK, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """(words, command) of every command, those of groups too."""
-    for name, command in trunk.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, (*path, name))
-        else:
-            yield (*path, name), command
-
-
-COMMANDS = dict(commands())
+COMMANDS = {tuple(path.split()[1:]): command for path, command in commands()}  # words after `floracube`
 WITHOUT_RESULTS = {("demo",), ("serve",)}
 EXAMPLES = [
     (words, line) for words, command in COMMANDS.items() for line in re.findall(r"`(floracube [^`]+)`", command.epilog or "")
@@ -128,6 +120,23 @@ def test_json_is_all_that_standard_output_holds(
     assert keys <= set(json.loads(told.out))
 
 
+def named(cube: object) -> str:
+    """A configuration that names a cube."""
+    return f"{{title: t, cube: {cube}, region: {{bbox: [8, 47, 9, 48]}}, unit_km: 10, sources: []}}"
+
+
+OF_A_CUBE = [words for words, command in COMMANDS.items() if any(part.name == "cube" for part in command.params)]
+
+
+@pytest.mark.parametrize("words", OF_A_CUBE, ids=" ".join)
+def test_a_configuration_stands_for_the_cube_that_it_names(say: Any, cube: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    rest = {"publish": ["first"], "gc": ["--dry-run"], "export": ["inputs.slope", str(tmp_path / "slope.tif")]}.get(words[0], [])
+    (tmp_path / "c.yaml").write_text(named(cube))
+    direct, by_name = (say(*words, str(place), *rest, "--json") for place in (cube, tmp_path / "c.yaml"))
+    assert (direct.code, by_name.code) == (0, 0), by_name.err
+    assert json.loads(by_name.out) == json.loads(direct.out)
+
+
 WRONG: list[tuple[list[str], str]] = [
     (["build", "nothing.yaml"], r"nothing.yaml: there is no such configuration file; check the path"),
     (["train", "folder"], r"folder: is a folder; name a configuration file, in it are here.yaml"),
@@ -137,9 +146,10 @@ WRONG: list[tuple[list[str], str]] = [
     (["build", "typo.yaml"], r"typo.yaml: regoin: is not a key that is known here; .*did you mean region\?"),
     (["info", "nothing.zarr"], r"nothing.zarr: there is no cube here"),
     (["info", "empty"], r"empty: there is no cube here"),
-    (["check", "text.yaml"], r"text.yaml: is a file; a cube is a folder"),
-    (["gc", "text.yaml"], r"text.yaml: is a file; a cube is a folder"),
-    (["publish", "text.yaml", "r1"], r"text.yaml: is a file; a cube is a folder"),
+    (["check", "text.txt"], r"text.txt: is a file; a cube is a folder"),
+    (["gc", "text.txt"], r"text.txt: is a file; a cube is a folder"),
+    (["publish", "text.txt", "r1"], r"text.txt: is a file; a cube is a folder"),
+    (["gc", "text.yaml"], r"text.yaml: expected keys such as title, cube, region, sources; found a line of text"),
     (["publish", "CUBE"], r"publish: give either the name of a release or --rollback"),
     (["publish", "CUBE", "v9"], r"there is no release 'v9' to publish \(releases here: first\)"),
     (["export", "CUBE", "slope", "o.tif"], r"'slope' is not a layer id such as"),
@@ -147,6 +157,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["export", "CUBE", "inputs.slope", "text.yaml/o.tif"], r"o.tif: cannot be written .* check the folder, its rights"),
     (["export", "CUBE", "inputs.slope", "o.tif", "--bbox", "1,2"], r"--bbox is '1,2'; write four numbers in degrees, W,S,E,N"),
     (["serve", "empty"], r"empty: there is no cube here"),
+    (["serve", "unbuilt.yaml"], r"unbuilt.zarr: there is no cube here; run `floracube build` first"),
     (["serve", "CUBE", "--port", "BUSY"], r"cannot be served on: the port is taken; choose another with --port"),
     (["serve", "CUBE", "--host", "192.0.2.1"], r"this machine has no such address; choose another with --host"),
     (["demo", "--out", "text.yaml", "--no-serve"], r"text.yaml: .* choose another --out"),
@@ -159,8 +170,9 @@ def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     good = (ROOT / "examples/europe.yaml").read_text()
-    for name, text in {"text.yaml": "hello", "empty.yaml": "", "broken.yaml": "a: [1", "folder/here.yaml": "",
-                       "typo.yaml": re.sub(r"(?m)^region:", "regoin:", good)}.items():  # fmt: skip
+    texts = {"text.yaml": "hello", "text.txt": "hello", "empty.yaml": "", "broken.yaml": "a: [1", "folder/here.yaml": "",
+             "unbuilt.yaml": named("unbuilt.zarr"), "typo.yaml": re.sub(r"(?m)^region:", "regoin:", good)}  # fmt: skip
+    for name, text in texts.items():
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text(text)
     monkeypatch.setenv("FLORACUBE_DATA", str(tmp_path))
@@ -281,9 +293,7 @@ floracube.main()"""
 
 
 def test_a_server_ends_by_ctrl_c_without_a_word(cube: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, str(ROOT / "floracube.py"), "serve", str(cube), "--port", str(port)]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                           preexec_fn=hears_interrupts) as run:  # fmt: skip
