@@ -19,6 +19,7 @@ Kind = Literal["continuous", "class"]
 BOUNDS: Final = ("estimate", "lower", "upper")
 RANKS: Final = 64
 NO_SPECIES: Final = 65535
+INDICATOR_STEPS: Final = 65_000  # of a stored indicator, from 0 to the largest value of its map
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,7 +19,8 @@ from cube.engine.workers import Workers
 from cube.errors import CubeError
 from cube.grid import CELL, Region, Unit
 from cube.inputs import INPUTS
-from cube.layers import BOUNDS, Layer, indicator
+from cube.layers import BOUNDS, INDICATOR_STEPS, Layer, indicator
+from cube.legends import LAND
 from cube.pyramids.levels import make_levels
 from cube.pyramids.overviews import Overviews, build_overviews
 from cube.pyramids.pyramid import Pyramid
@@ -31,8 +32,6 @@ from cube.storage.store import CubeStore, open_cube
 
 Maps = Mapping[str, NDArray[Any] | xr.DataArray]
 Model = Callable[[xr.Dataset], Maps]
-STEPS: Final = 65_000  # of a stored indicator: the largest value is `top`
-LAND: Final = 0
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class OwnIndicator:
     def layer(self, order: int) -> Layer:
         """The row of the table of layers."""
         return indicator(
-            self.name, "", self.long_name, self.units, self.top / STEPS, self.top, self.palette, self.references, order
+            self.name, "", self.long_name, self.units, self.top / INDICATOR_STEPS, self.top, self.palette, self.references, order
         )
 
 
@@ -126,7 +125,7 @@ def _carried(cube: CubeStore, base: Mapping[str, Any]) -> list[Layer]:
             step = float(said.get("scale_factor", 1.0))
             title, palette, order = str(said["long_name"]), str(said["floracube_palette"]), int(said.get("floracube_order", 99))
             units, references = str(said["units"]), str(said.get("references", ""))
-            out.append(indicator(name, "", title, units, step, STEPS * step, palette, references, order))
+            out.append(indicator(name, "", title, units, step, INDICATOR_STEPS * step, palette, references, order))
     return sorted(out, key=lambda layer: (layer.order, layer.name))
 
 
@@ -167,7 +166,7 @@ def _unit(opened: view.Cube, base: Mapping[str, Any], unit: Unit, region: Region
                     f" {values.shape} with the bounds."
                 )
             values[: 1 if given.ndim == 2 else 3] = given
-        top = STEPS * layer.scale
+        top = INDICATOR_STEPS * layer.scale
         known = land & np.isfinite(values[0])
         bounded = known & np.isfinite(values[1:]).all(axis=0)
         values = np.where(np.stack([known, bounded, bounded]), np.clip(values, 0, top), np.nan)

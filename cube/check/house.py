@@ -14,7 +14,16 @@ import zarr
 
 from cube.grid import CELL, RESOLUTIONS
 from cube.inputs import INPUTS
-from cube.layers import COMPOSITION, Layer, habitat_entropy, habitat_level, habitat_probability, indicator, occurrence
+from cube.layers import (
+    COMPOSITION,
+    INDICATOR_STEPS,
+    Layer,
+    habitat_entropy,
+    habitat_level,
+    habitat_probability,
+    indicator,
+    occurrence,
+)
 from cube.storage import releases
 from cube.storage.store import CubeStore
 
@@ -59,7 +68,8 @@ class Leaf:
             return next((layer.at(self.path) for layer in COMPOSITION if layer.name == name), None)
         if self.product == "indicators":
             step = float(attrs.get("scale_factor", 1.0))
-            return indicator(name, self.path, str(attrs.get("long_name")), str(attrs.get("units")), step, 65000 * step, "viridis")
+            title, units = str(attrs.get("long_name")), str(attrs.get("units"))
+            return indicator(name, self.path, title, units, step, INDICATOR_STEPS * step, "viridis")
         known = {"probability": habitat_probability(self.path), "entropy": habitat_entropy(self.path)}
         if name in known:
             return known[name]

@@ -21,12 +21,12 @@ from cube.check.reading import again, blocks, inside, read, read_map
 from cube.grid import CELL, Unit, Window
 from cube.inputs import INPUTS
 from cube.layers import NO_SPECIES
+from cube.legends import LAND
 from cube.pyramids.coarsen import valid_cells
 from cube.storage import releases
 
 Array = NDArray[Any]
 STEPS: Final = 250  # of a stored probability
-LAND: Final = 0
 STRIP: Final = 100  # rows
 
 
