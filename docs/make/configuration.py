@@ -20,8 +20,8 @@ from pydantic_core import PydanticUndefined
 from cube.config import Config
 from inference.network.sizes import FIELDS, SIZES
 
-# Keys whose values are checked where they are used, by these classes.
 ROOT = Path(__file__).parents[2]
+# Keys whose values are checked where they are used, by these classes.
 OPEN = {  # key: file and class of the dataclass
     "train": ("inference/training/options.py", "TrainOptions"),
     "habitats.options": ("inference/plantbert/training.py", "ReaderSpec"),
@@ -124,15 +124,10 @@ def _dataclass(file: str, name: str) -> tuple[str, list[_Option]]:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.end_lineno:
             said = re.search(r"  # (.*)$", lines[node.end_lineno - 1]) or re.match(r"\s*# (.*)$", lines[node.lineno - 2])
             default = ast.unparse(node.value) if isinstance(node.value, ast.Constant | ast.Tuple | ast.UnaryOp) else ""
-            default = (
-                "" if default in ("None", "''", "()") else default.lower() if default in ("True", "False") else default.strip("'")
-            )
+            default = SHOWN.get(default, default.strip("'"))
             kind = ast.unparse(node.annotation).removesuffix(" | None")
-            out.append(
-                _Option(
-                    node.target.id, (WORDS | choices).get(kind, kind), f"`{default}`" if default else "", said[1] if said else ""
-                )
-            )
+            kind = (WORDS | choices).get(kind, kind)
+            out.append(_Option(node.target.id, kind, f"`{default}`" if default else "", said[1] if said else ""))
     return ast.get_docstring(body) or "", out
 
 

@@ -22,6 +22,7 @@ TITLES = {  # file: (title, command), in the order of the page; files that are n
     "tiles": ("Tiles", "benchmarks/tiles.py"),
     "tiles_soak": ("Tiles at full load", "benchmarks/tiles_soak.py"),
     "proxy": ("Tiles through nginx", "benchmarks/proxy.py"),
+    "page": ("The first tiles of the map page", "benchmarks/page.py"),
     "hostile": ("Hostile requests", "benchmarks/hostile.py"),
 }
 HEAD = """# Measured results
