@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
 from cube.storage.store import CubeStore
+from server.asking import species_sheet
 from server.asking.area import CELLS
 from server.asking.sheet_models import HabitatSheet, SpeciesSheet
 from server.main import create_app
@@ -55,6 +56,22 @@ def test_figures_of_a_species_equal_xarrays_over_the_whole_map(
     ids, size = lists["species_id"].values, lists["set_size"].values
     within = ((ids == SPECIES.index("Carex alba")) & (np.arange(len(ids))[:, None, None] < np.nan_to_num(size))).any(0)
     assert sheet.region.listed == pytest.approx(within[np.isfinite(size)].mean(), abs=1e-6)
+
+
+def test_what_is_applicable_is_told_by_cells_and_by_expected_occurrences(
+    client: TestClient, cube: CubeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(species_sheet, "APPLICABILITY", "indicators.richness")  # the synthetic cube maps no dissimilarity
+    monkeypatch.setenv(CELLS, "240000")  # figures kept from before are of another limit
+    sheet = SpeciesSheet(**client.get("/species/Carex alba").json())
+    data = opened(cube, "species")
+    p = data["occurrence"].values[SPECIES.index("Carex alba")] * float(data["scale"][SPECIES.index("Carex alba")])
+    known = np.isfinite(p)
+    within = known & (opened(cube, "indicators")["richness"].sel(bound="estimate").values <= 1)
+    assert sheet.region is not None
+    assert 0 < within.sum() < known.sum()
+    assert sheet.region.applicable == pytest.approx(within.sum() / known.sum(), rel=1e-5)
+    assert sheet.region.applicable_occurrences == pytest.approx(p[within].sum() / p[known].sum(), rel=1e-4)
 
 
 def test_a_version_that_says_nothing_of_its_model_is_not_evaluated(client: TestClient) -> None:
