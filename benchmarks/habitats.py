@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.habitats_cascade import cascade
 from benchmarks.habitats_skill import formations, landscape
 from benchmarks.habitats_speed import speed
+from inference.plantbert.baselines import BASELINES
 from inference.plantbert.training import ReaderSpec
 
 CASES = ("formations", "landscape", "cascade", "cells")
@@ -53,7 +54,9 @@ def main() -> None:
     if {"cascade", "cells"} & set(args.cases) and args.demo is None:
         parser.error("cascade and cells need --demo")
     spec, seeds = ReaderSpec(**given), [int(s) for s in args.seeds.split(",")]
-    baselines = [b for b in args.baselines.split(",") if b]
+    baselines = args.baselines.split(",")
+    if set(baselines) - set(BASELINES):
+        parser.error(f"--baselines {args.baselines}: expected any of {', '.join(BASELINES)}")
 
     def say(line: str) -> None:
         print(line, flush=True)

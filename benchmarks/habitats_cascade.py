@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,8 @@ def predictors(demo: Path, row: Array, col: Array) -> Array:
     image[image == 65535] = np.nan
     bands, height, width = image.shape
     pixels = image.reshape(bands, height // 5, 5, width // 5, 5)
-    with np.errstate(all="ignore"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of cells whose pixels are all missing
         mean, spread = np.nanmean(pixels, axis=(2, 4)), np.nanstd(pixels, axis=(2, 4))
     padded = np.pad(mean, ((0, 0), (1, 1), (1, 1)), mode="edge")
     around = np.stack([padded[:, i : i + mean.shape[1], j : j + mean.shape[2]] for i in range(3) for j in range(3)]).mean(0)
@@ -121,7 +123,7 @@ def cascade(demo: Path, labelled: int, spec: ReaderSpec, say: Callable[[str], No
         records.append(scored("cascade", method, p[read], label[read], scheme, say))
     x, y = project(table["Longitude"].to_numpy(), table["Latitude"].to_numpy())
     at = ((facts["north"] - y) // CELL).astype(int), ((x - facts["west"]) // CELL).astype(int)
-    taught, asked = predictors(demo, *at), predictors(demo, row, col)
+    taught, asked = np.split(predictors(demo, np.append(at[0], row), np.append(at[1], col)), [len(table)])
     kept = table["Habitat"].isin(plots.habitats).to_numpy()
     named = np.array([plots.habitats.index(h) for h in table["Habitat"][kept]])
     for name, tree in (("trees", ExtraTreesClassifier(400, random_state=0)),

@@ -20,6 +20,7 @@ from inference.plantbert.evaluation import Skill, evaluate_reader, gain, skill_o
 from inference.plantbert.plots import Plots
 from inference.plantbert.scheme import Scheme, make_scheme
 from inference.plantbert.training import ReaderSpec
+from inference.training.habitats import restricted
 
 WITHHELD = "CZ_0019_042"  # labelled with EUNIS classes elsewhere: kept for testing, never trained on
 BLOCK_DEGREES = 0.1  # as published
@@ -50,7 +51,7 @@ def landscape_plots(count: int, seed: int) -> tuple[Plots, NDArray[np.float64], 
     """Vegetation plots of a generated landscape of 20 km and 100 species, x and y (m) of each, and their EUNIS classes."""
     made = make_landscape(LandscapeSpec(n_plots=count, seed=seed))
     table, covers = vegetation_plots(made)
-    plots, _ = make_plots(table, covers, Columns("PlotObservationID", "Species", "Cover", "Habitat"), names=("plots", "covers"))
+    plots, _ = make_plots(table, covers, Columns("PlotObservationID", "Species", "Cover", "Habitat"))
     kept = table.set_index(table["PlotObservationID"].astype(str)).loc[plots.plot_id]
     x, y = project(kept["Longitude"].to_numpy(), kept["Latitude"].to_numpy())
     return plots, np.asarray(x), np.asarray(y), scheme_of(plots.habitats)
@@ -58,10 +59,9 @@ def landscape_plots(count: int, seed: int) -> tuple[Plots, NDArray[np.float64], 
 
 def scheme_of(codes: Sequence[str]) -> Scheme:
     """The landscape's scheme with the level 3 classes `codes` and their parents alone."""
-    used = {code[:cut] for code in codes for cut in (1, 2, 3)}
     rows = [{"code": c, "name": n, "level": "level3", "parent": c[:2], "colour": colour} for c, n, colour in LEVEL3]
     rows += [{"code": c, "name": n, "level": f"level{len(c)}", "parent": p, "colour": colour} for c, n, p, colour in PARENTS]
-    return make_scheme([row for row in rows if row["code"] in used], "landscape")
+    return restricted(make_scheme(rows, "landscape"), codes)
 
 
 def landscape(count: int, seeds: Sequence[int], spec: ReaderSpec, baselines: Sequence[str], say: Say) -> list[dict[str, Any]]:

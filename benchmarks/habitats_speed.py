@@ -30,6 +30,10 @@ from inference.plantbert.vocabulary import FIXED, PAD, make_tokenizer
 
 CLOSE: Final = 1e-4  # two best probabilities nearer than this may change places
 BASE: Final = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+# Cells of the naive pipeline and of the reader: enough for a steady rate of each, by the size of the model.
+TINY_CELLS: Final = (150, 4000)
+BASE_CELLS: Final = (6, 24)
+APPROXIMATED: Final = 4000
 Say = Callable[[str], None]
 Array = NDArray[Any]
 
@@ -148,7 +152,7 @@ def approximations(model: Any, tokenizer: Any, cells: Assemblages, lesson: Assem
     return records
 
 
-def speed(demo: Path, say: Say, cells: int = 4000, naive_cells: int = 150, base_cells: int = 24) -> list[dict[str, Any]]:
+def speed(demo: Path, say: Say) -> list[dict[str, Any]]:
     """All of it, for the demo's own reader and for a base-sized one of random weights."""
     warnings.filterwarnings("ignore", message=".*sequentially on GPU.*")
     torch.set_num_threads(1)
@@ -156,9 +160,9 @@ def speed(demo: Path, say: Say, cells: int = 4000, naive_cells: int = 150, base_
     reader = HabitatReader.load(demo / "model" / "habitats")
     model = BertForSequenceClassification.from_pretrained(str(demo / "model" / "habitats"), local_files_only=True).eval()
     say(f"\ncells: a unit of {len(here.size):,} cells, lists of {here.size.mean():.1f} species, one thread, by processor time")
-    records = compare("tiny", model, reader.tokenizer, here, (naive_cells, cells), 2, say)
+    records = compare("tiny", model, reader.tokenizer, here, TINY_CELLS, 2, say)
     base, tokenizer = random_reader(here.names, len(reader.habitats), BASE)
-    records += compare("base", base, tokenizer, here, (max(4, base_cells // 4), base_cells), 8, say)
-    part = here.take(np.random.default_rng(1).permutation(len(here.size))[:cells])
-    lesson = there.take(np.random.default_rng(2).permutation(len(there.size))[: 2 * cells])
+    records += compare("base", base, tokenizer, here, BASE_CELLS, 8, say)
+    part = here.take(np.random.default_rng(1).permutation(len(here.size))[:APPROXIMATED])
+    lesson = there.take(np.random.default_rng(2).permutation(len(there.size))[: 2 * APPROXIMATED])
     return records + approximations(model, reader.tokenizer, part, lesson, records[0]["cells_per_second"], say)

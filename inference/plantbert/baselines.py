@@ -10,16 +10,13 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.naive_bayes import MultinomialNB
 
-Classifier = Callable[[NDArray[np.float32], NDArray[np.integer[Any]], NDArray[np.float32], int], NDArray[np.float32]]
+Floats = NDArray[np.float32]
+Labels = NDArray[np.integer[Any]]
+Classifier = Callable[[Floats, Labels, Floats, int], Floats]
 """(presence (n, S), label (n), presence (m, S) to classify, number of classes C) -> probabilities (m, C)."""
 
 
-def naive_bayes(
-    presence: NDArray[np.float32],
-    label: NDArray[np.integer[Any]],
-    test: NDArray[np.float32],
-    classes: int,
-) -> NDArray[np.float32]:
+def naive_bayes(presence: Floats, label: Labels, test: Floats, classes: int) -> Floats:
     """Return multinomial naive Bayes probabilities (m, C) of species vectors (m, S).
 
     The strongest of four variants on the Czech surveys: Bernoulli and multinomial, smoothing 1 and 0.1.
@@ -28,12 +25,7 @@ def naive_bayes(
     return _all_classes(model, test, classes)
 
 
-def gradient_boosting(
-    presence: NDArray[np.float32],
-    label: NDArray[np.integer[Any]],
-    test: NDArray[np.float32],
-    classes: int,
-) -> NDArray[np.float32]:
+def gradient_boosting(presence: Floats, label: Labels, test: Floats, classes: int) -> Floats:
     """Return probabilities (m, C) of gradient boosted trees (60 rounds of 8 leaves, rate 0.15) on species vectors (m, S).
 
     A place for each class is left where the training rows lack one: its probability is 0.
@@ -43,7 +35,7 @@ def gradient_boosting(
     return _all_classes(model.fit(presence[:, used], label), test[:, used], classes)
 
 
-def _all_classes(model: Any, test: NDArray[np.float32], classes: int) -> NDArray[np.float32]:
+def _all_classes(model: Any, test: Floats, classes: int) -> Floats:
     result = np.zeros((len(test), classes), dtype=np.float32)
     result[:, model.classes_] = model.predict_proba(test)
     return result

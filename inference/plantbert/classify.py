@@ -81,10 +81,6 @@ class HabitatReader:
         tokens = species_tokens(self.tokenizer, species)
         return tokens, int((tokens == self.unknown_token).reshape(len(tokens), -1).any(axis=1).sum())
 
-    def too_long(self, size: NDArray[np.integer[Any]], species_token: NDArray[np.integer[Any]]) -> int:
-        """How many assemblages of `size` (n) species lose their last species, as their text is too long for the model."""
-        return int((size > most_species(self.max_length, _each(species_token))).sum())
-
     def classify(
         self,
         order: NDArray[np.integer[Any]],
@@ -130,8 +126,8 @@ class HabitatReader:
                 tokens = torch.from_numpy(rows).to(self.device)
                 result[cells] = self.network(tokens).float().softmax(dim=-1).cpu().numpy()
 
-        together = threads is not None and self.device.type == "cpu"
-        list((threads.map if threads is not None and together else map)(read, work))
+        share = threads if self.device.type == "cpu" else None
+        list((share.map if share is not None else map)(read, work))
         for cells, source in back:
             result[cells] = result[source]
         return result

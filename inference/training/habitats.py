@@ -26,8 +26,8 @@ BESIDE: Final = ("folds", "reading")
 """Keys of habitats.options that are not of the reader's own training; see `train_habitats`."""
 
 
-def load_plots(config: Config, withhold: bool = True) -> tuple[Plots, pd.DataFrame, dict[str, Any]]:
-    """Curated plots, their rows in the table of plots (by plot id), and a report; `withhold` leaves the excluded out.
+def load_plots(config: Config) -> tuple[Plots, pd.DataFrame, dict[str, Any]]:
+    """Curated plots, their rows in the table of plots (by plot id), and a report; what `exclude_surveys` names is left out.
 
     Raises `TableError` or `ConfigError` for what the configuration names wrongly.
     """
@@ -41,8 +41,7 @@ def load_plots(config: Config, withhold: bool = True) -> tuple[Plots, pd.DataFra
     left_out = pd.Series(False, index=table.index)
     for column, values in habitats.exclude_surveys.items():
         left_out |= table[column].astype(str).isin(values)
-    if withhold:
-        table = table[~left_out]
+    table = table[~left_out]
     covers = covers[covers[c.survey].isin(table[c.survey])]
     plots, report = make_plots(
         table, covers, Columns(c.survey, c.species, c.cover, c.habitat),
@@ -50,8 +49,7 @@ def load_plots(config: Config, withhold: bool = True) -> tuple[Plots, pd.DataFra
     )  # fmt: skip
     kept = {"plots": len(plots), "records": int(plots.size.sum()), "species": len(plots.species),
             "habitats": len(plots.habitats)}  # fmt: skip
-    report = {"title": "vegetation plots", "kept": kept,
-              "remarks": _remarks(report, int(left_out.sum()) if withhold else 0)}  # fmt: skip
+    report = {"title": "vegetation plots", "kept": kept, "remarks": _remarks(report, int(left_out.sum()))}
     return plots, table.set_index(table[c.survey].astype(str)), report
 
 
@@ -100,7 +98,7 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
         raise ConfigError(f"{config.path}: habitats.options.reading: is '{reading}'; it may be {', '.join(READINGS)}.")
     plots, table, report = load_plots(config)
     scheme = _scheme(config, plots)
-    skill = _held_out(config, plots, table, scheme, progress)
+    skill = _held_out(config, spec, plots, table, scheme, progress)
     model, tokenizer, metrics = train_reader(
         plots, folder, spec, lambda stage, step, total: progress(step, total, f"Pl@ntBERT {stage}"),
         run=config.model_path.with_name(f"{config.model_path.name}.run") / "habitats", skill=skill.values(),
@@ -114,7 +112,9 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
     return metrics, report
 
 
-def _held_out(config: Config, plots: Plots, table: pd.DataFrame, scheme: Scheme, progress: Progress) -> dict[str, str]:
+def _held_out(
+    config: Config, spec: ReaderSpec, plots: Plots, table: pd.DataFrame, scheme: Scheme, progress: Progress
+) -> dict[str, str]:
     """A line of skill by method on held-out blocks, where the options ask for folds."""
     from inference.plantbert.evaluation import evaluate_reader, spatial_folds
 
@@ -128,7 +128,7 @@ def _held_out(config: Config, plots: Plots, table: pd.DataFrame, scheme: Scheme,
     lon, lat = placed[columns.longitude].to_numpy(float), placed[columns.latitude].to_numpy(float)
     fold = spatial_folds(lon, lat, 0.1, folds)
     done = iter(range(1, folds * 2 + 1))
-    skills, _ = evaluate_reader(plots, fold, reader_spec(config), scheme=scheme,
+    skills, _ = evaluate_reader(plots, fold, spec, scheme=scheme,
                                 progress=lambda _: progress(next(done), folds * 2, "Pl@ntBERT on held-out blocks"))  # fmt: skip
     return {skill.method: skill.line() for skill in skills}
 
