@@ -66,14 +66,16 @@ def write_indicators(url: str, version: str, layers: Sequence[OwnIndicator], mod
     `model` gets the inputs of one unit, a lazy Dataset of (y, x) on the 50 m grid, and gives for each name of `layers` an
     array (y, x) in its units, or (3, y, x): estimate, lower and upper bound; NaN where it says nothing. Cells that are no land
     stay empty whatever it gives, values are clipped to 0 and `top`. `made_by` names the model and its state (a version, a hash
-    of its weights): it stands in the release, and the same words let a run that was cut off go on where it was. Writes the
-    release `version`, which nobody follows before `floracube publish URL VERSION`; returns the names of the units written now.
+    of its weights): it stands in the release, and the same words let a run that was cut off go on where it was, as long as
+    readers follow the same products. Writes the release `version`, which nobody follows before `floracube publish URL VERSION`;
+    returns the names of the units written now.
     Raises `CubeError` for a version or a name that is taken, an array of another shape, or a name that is missing.
     """
     cube = open_cube(url, writable=True)
     opened = view.Cube(cube)
-    stage, hashed = f"predict/{version}", digest((made_by, [vars(layer) for layer in layers]))
     base = releases.current(cube)
+    # With the products beside it: units made before and after readers went to another release would not fit together.
+    stage, hashed = f"predict/{version}", digest((made_by, [vars(layer) for layer in layers], sorted(base["products"].items())))
     _refuse(cube, version, hashed)
     with lock.held(cube, stage):
         carried = _carried(cube, base)

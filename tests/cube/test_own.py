@@ -47,6 +47,27 @@ def test_own_maps_are_those_of_the_model_on_land_and_break_no_promise(good_cube:
     assert after.release["products"] == {**before.release["products"], "indicators": "mine"}
 
 
+def test_a_run_that_was_cut_off_goes_on_beside_the_same_products_alone(good_cube: CubeStore, tmp_path: Path) -> None:
+    cube = copy_of(good_cube, tmp_path)
+    asked: list[int] = []
+
+    def dies(inputs: xr.Dataset) -> dict[str, Any]:
+        asked.append(1)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return warm(inputs)
+
+    with pytest.raises(KeyboardInterrupt):
+        write_indicators(cube.url, "mine", [WARMTH], dies, "m")
+    first = releases.current(cube)
+    releases.write_release(cube, "second", {k: v for k, v in first["products"].items() if k != "indicators"}, {})
+    releases.publish(cube, "second")
+    with pytest.raises(CubeError, match="there is a version 'mine' of indicators already"):
+        write_indicators(cube.url, "mine", [WARMTH], warm, "m")
+    releases.publish(cube, first["name"])
+    assert len(write_indicators(cube.url, "mine", [WARMTH], warm, "m")) == 1
+
+
 @pytest.mark.parametrize(
     ("version", "name", "model", "words"),
     [
