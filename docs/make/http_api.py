@@ -17,8 +17,8 @@ What `floracube serve` answers, as the server describes itself at `/openapi.json
 (`?v=`) may be kept for ever. titiler's own API over the same layers lies under `/titiler`.
 """
 TITLES = {
-    "catalogue": "The catalogue", "tiles": "Tiles and maps", "queries": "Questions", "stac": "STAC", "store": "The Zarr store",
-    "operations": "For who watches the server",
+    "catalogue": "The catalogue", "tiles": "Tiles and maps", "queries": "Questions", "sheets": "Fact sheets",
+    "stac": "STAC", "store": "The Zarr store", "operations": "For who watches the server",
 }  # fmt: skip
 
 
