@@ -59,8 +59,7 @@ class OwnIndicator:
         )
 
 
-def write_indicators(url: str, version: str, layers: Sequence[OwnIndicator], model: Model, made_by: str,
-                     progress: Callable[[int, int], None] | None = None) -> list[str]:  # fmt: skip
+def write_indicators(url: str, version: str, layers: Sequence[OwnIndicator], model: Model, made_by: str) -> list[str]:
     """Write version `version` of the indicators: those of the release that readers follow, and maps of `model` beside them.
 
     `model` gets the inputs of one unit, a lazy Dataset of (y, x) on the 50 m grid, and gives for each name of `layers` an
@@ -87,14 +86,12 @@ def write_indicators(url: str, version: str, layers: Sequence[OwnIndicator], mod
         region = standing.predicted_region(cube, base["products"].get("species", version))
         units, ledger = tuple(region.units()), Ledger(cube, stage, hashed)
         missing = ledger.missing(units)
-        for done, unit in enumerate(missing):
+        for unit in missing:
             started = time.perf_counter()
             stored = _unit(opened, base, unit, region, carried, mine, model)
             for name, values in stored.items():
                 cube.write_unit(f"{pyramid.source}/{name}", unit, values)
             ledger.sign(unit, started, {"cells": unit.cells**2}, {f"indicators {n}": checksum(v) for n, v in stored.items()})
-            if progress:
-                progress(done + 1, len(missing))
         above = Overviews(stage, (pyramid,), units, ledger.standing().marks)
         for step in build_overviews(cube.url, cube.region, [above], Workers()):
             if step.error:
