@@ -15,7 +15,7 @@ function s(tag, attributes, ...children) {
 }
 
 /** Round values from `low` to `high`, about `count` of them. */
-export function ticks(low, high, count) {
+function ticks(low, high, count) {
   const rough = (high - low) / count || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((value) => value >= rough * 0.999);

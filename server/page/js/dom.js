@@ -13,6 +13,12 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** A part of a report or a sheet, with its heading. */
+export const section = (title, ...body) => h("section", {}, h("h3", {}, title), ...body);
+
+/** Pairs of a name and what is said of it; those of which nothing is said are left out. */
+export const facts = (pairs) => h("dl", { class: "facts" }, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+
 export const byId = (id) => document.getElementById(id);
 
 /** Tell screen readers, and nobody else. */

@@ -1,7 +1,7 @@
 // The side panel: everything the cube knows of one place, and what to say when it knows nothing.
 
 import * as api from "./api.js";
-import { announce, byId, h, statusChips } from "./dom.js";
+import { announce, byId, h, section, statusChips } from "./dom.js";
 import { number, percent, place, unit } from "./format.js";
 import { sheetButton } from "./sheet.js";
 import * as state from "./state.js";
@@ -9,8 +9,6 @@ import * as state from "./state.js";
 const panel = byId("point");
 const FIRST = 12; // species shown before "all"
 let pending = null;
-
-const section = (title, ...body) => h("section", {}, h("h3", {}, title), ...body);
 
 function bar(share) {
   return h("span", { class: "bar", "aria-hidden": "true" },

@@ -1,6 +1,6 @@
 // The report of an area as elements: species by status, indicators with intervals, habitats, and the list of species.
 
-import { h, statusChips } from "./dom.js";
+import { h, section, statusChips } from "./dom.js";
 import { number, percent, unit } from "./format.js";
 
 const FIRST = 15; // species shown before "all"
@@ -8,8 +8,6 @@ const ORDERS = {
   mean_probability: "by mean probability", coverage: "by share of cells", highest_probability: "by the best cell", name: "by name",
 };
 const COUNTS = { listed: "Listed", threatened: "Threatened", protected: "Protected", invasive: "Invasive alien", endemic: "Endemic" };
-
-const section = (title, ...body) => h("section", {}, h("h3", {}, title), ...body);
 
 /** A share as per cent with one decimal below ten. */
 function share(value) {

@@ -1,11 +1,9 @@
 // What a habitat's fact sheet says: its place in the scheme, its share of the map, the species that tell it.
 
 import { percentExactly } from "./curves.js";
-import { h } from "./dom.js";
+import { facts, h, section } from "./dom.js";
 import { number } from "./format.js";
 import { foot } from "./sheet-species.js";
-
-const section = (title, ...body) => h("section", {}, h("h3", {}, title), ...body);
 
 function classes(entries, open) {
   return h("ul", { class: "classes" }, entries.map((entry) => h("li", {}, h("span", { class: "swatch", style: { background: entry.colour } }),
@@ -26,7 +24,7 @@ function area({ region }) {
     ["Mean probability where it is mapped", region.mean_probability === null ? null : h("data", { value: region.mean_probability, "data-figure": "mean_probability" }, percentExactly(region.mean_probability))],
     ["Among the three best in", region.among_three === null ? null : `${percentExactly(region.among_three)} of the cells`],
   ];
-  return section("On this map", h("dl", { class: "facts" }, pairs.filter(([, value]) => value !== null).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
+  return section("On this map", facts(pairs),
     h("p", { class: "quiet" }, `${number(region.cells)} classified cells of ${region.cell_m} m.`));
 }
 
@@ -44,7 +42,7 @@ const TOLD = { plots_labelled: "Plots learned from", accuracy: "Accuracy on held
 function reader({ metrics }) {
   const known = Object.entries(TOLD).filter(([key]) => Number.isFinite(metrics?.[key]));
   const judged = known.some(([key]) => key !== "plots_labelled");
-  return section("The model that reads habitats", known.length ? h("dl", { class: "facts" }, known.flatMap(([key, title]) => [h("dt", {}, title), h("dd", {}, number(metrics[key]))])) : null,
+  return section("The model that reads habitats", known.length ? facts(known.map(([key, title]) => [title, number(metrics[key])])) : null,
     judged ? null : h("p", { class: "state" }, "Not evaluated: this version of the maps carries no measurement on held-out plots."));
 }
 

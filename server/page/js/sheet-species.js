@@ -1,7 +1,7 @@
 // What a species' fact sheet says, section by section; what was not measured is told as such.
 
 import { curveOf, percentExactly } from "./curves.js";
-import { h, statusChips } from "./dom.js";
+import { facts, h, section, statusChips } from "./dom.js";
 import { number } from "./format.js";
 
 const IUCN = {
@@ -9,8 +9,6 @@ const IUCN = {
   RE: "regionally extinct", EX: "extinct", DD: "data deficient", NE: "not evaluated",
 };
 const ELLENBERG = { light: 9, temperature: 9, moisture: 12, reaction: 9, nutrients: 9 }; // the highest value of each scale
-const section = (title, ...body) => h("section", {}, h("h3", {}, title), ...body);
-const facts = (pairs) => h("dl", { class: "facts" }, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 const data = (value, text, name) => h("data", { value, "data-figure": name }, text);
 
 function status(sheet) {

@@ -58,7 +58,7 @@ function valueHere(layer) {
   const bound = layer.id.match(/\.(lower|upper)$/)?.[1] ?? "estimate";
   const species = reading.species?.find((entry) => entry.id === layer.id);
   const indicator = reading.indicators?.find((entry) => entry.id === baseOf(layer.id));
-  if (indicator && layer.id.endsWith(".width")) return indicator.upper - indicator.lower;
+  if (indicator && layer.id.endsWith(".width")) return [indicator.lower, indicator.upper].includes(null) ? null : indicator.upper - indicator.lower;
   const name = layer.id.replace(/^inputs\./, "");
   return species?.probability ?? indicator?.[bound] ?? (layer.product === "inputs" ? reading.inputs?.[name] : null) ?? null;
 }
