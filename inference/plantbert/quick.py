@@ -31,7 +31,9 @@ def as_int8(reader: HabitatReader) -> HabitatReader:
     """The same reader with the weights of its linear layers in 8 bits and activations scaled as they come, on the CPU."""
     made = deepcopy(reader)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # its successor is a package of its own; this one needs none
+        # Its successor is a package of its own; this one needs none.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", "torch.quantize_per_tensor", UserWarning)
         quantised = torch.ao.quantization.quantize_dynamic(made.network.float().cpu(), {nn.Linear}, dtype=torch.qint8)
     made.network = quantised
     return made
