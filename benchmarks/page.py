@@ -21,7 +21,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,13 +57,16 @@ def served(cube: str) -> Iterator[str]:
     command = [sys.executable, "-m", "uvicorn", "server.main:app_from_environment", "--factory", "--port", str(port),
                "--log-level", "warning"]  # fmt: skip
     with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "FLORACUBE_CUBES": cube}) as process:
-        url = f"http://127.0.0.1:{port}/"
-        for _ in range(600):
-            with suppress(OSError):
-                urllib.request.urlopen(f"{url}healthz", timeout=5).read()
-                break
-            time.sleep(0.2)
+        url, end = f"http://127.0.0.1:{port}/", time.monotonic() + 300
         try:
+            while True:
+                try:
+                    urllib.request.urlopen(f"{url}healthz", timeout=5).read()
+                    break
+                except OSError:
+                    if process.poll() is not None or time.monotonic() > end:
+                        raise RuntimeError("the server did not start") from None
+                    time.sleep(0.1)
             yield url
         finally:
             process.terminate()

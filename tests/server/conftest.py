@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import zarr
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from benchmarks.ports import free_port
+from benchmarks.page import LAUNCH, served
 from cube import layers
 from cube.grid import COARSE, FINE, Region
 from cube.inputs import INPUTS
 from cube.layers import Layer
 from cube.storage import releases
 from cube.storage.store import CubeStore, create_cube
-from server.main import ENVIRONMENT, create_app
+from server.main import create_app
+from tests.server.page_visit import CHROMIUM, Visit
 
 # 25 x 18 km, grown to 30 x 20 km: 3 x 2 units of 10 km, with an empty rim inside the arrays.
 REGION = Region(4803, 2892, 4828, 2910, 10)
@@ -251,21 +247,26 @@ def client(cube: CubeStore) -> TestClient:
 @pytest.fixture(scope="session")
 def address(cube: CubeStore) -> Iterator[str]:
     """`http://127.0.0.1:port` of the server as it really runs, a process of its own, on the synthetic cube."""
-    port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "server.main:app_from_environment", "--factory", "--port", str(port),
-               "--log-level", "warning"]  # fmt: skip
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], env={**os.environ, ENVIRONMENT: cube.url})
-    base, end = f"http://127.0.0.1:{port}", time.monotonic() + 300
-    try:
-        while True:
-            try:
-                httpx.get(f"{base}/healthz", timeout=5).raise_for_status()
-                break
-            except httpx.TransportError:
-                assert process.poll() is None, "the server ended before it answered"
-                assert time.monotonic() < end, "the server did not start within five minutes"
-                time.sleep(0.1)
-        yield base
-    finally:
-        process.terminate()
-        process.wait(60)
+    with served(cube.url) as url:
+        yield url.removesuffix("/")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """One headless Chromium with software WebGL; its pages share a cache, as a reader's do."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=LAUNCH)
+        yield browser.new_context()
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Visit]:
+    """A fresh page of the module's server; it must end without a console error and without a request to another machine."""
+    visit = Visit(browser, address)
+    yield visit
+    visit.page.close()
+    assert visit.strangers() == set()
+    assert visit.complaints == []

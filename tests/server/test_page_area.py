@@ -18,8 +18,9 @@ from cube import grid
 from cube.storage.store import CubeStore
 from server.asking import outline
 from server.asking.regions import ENVIRONMENT
-from tests.server.test_page import Visit, browser, live, pytestmark, values  # noqa: F401  fixtures and marks of the page's tests
+from tests.server.page_visit import NEEDED, Visit, live, values
 
+pytestmark = NEEDED
 BOX = [[16.74, 48.97], [16.80, 48.97], [16.80, 49.02], [16.74, 49.02], [16.74, 48.97]]
 
 
@@ -34,15 +35,6 @@ def address(cube: CubeStore, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         patch.setenv(ENVIRONMENT, f"parks={regions}")
         with live(cube) as url:
             yield url
-
-
-@pytest.fixture
-def visit(browser: Any, address: str) -> Iterator[Visit]:  # noqa: F811
-    visit = Visit(browser, address)
-    yield visit
-    visit.page.close()
-    assert visit.strangers() == set()
-    assert visit.complaints == []
 
 
 def outlined(page: Any) -> shapely.Geometry:
@@ -80,7 +72,7 @@ def assert_as_xarray(page: Any, cube: CubeStore) -> None:
 
 def test_an_area_drawn_by_clicks_is_reported_as_xarray_counts_it_and_a_link_shows_it_again(
     visit: Visit,
-    browser: Any,  # noqa: F811
+    browser: Any,
     address: str,
     cube: CubeStore,
 ) -> None:
@@ -192,14 +184,14 @@ def test_a_file_that_is_no_outline_is_told_in_a_sentence(visit: Visit, tmp_path:
         assert "area=" not in page.url
 
 
-def test_an_area_outside_the_map_and_a_damaged_link_are_told(browser: Any, address: str) -> None:  # noqa: F811
+def test_an_area_outside_the_map_and_a_damaged_link_are_told(browser: Any, address: str) -> None:
     visit = Visit(browser, address)
-    page = visit.open("#area=pCCCCCC")  # a speck in the Gulf of Guinea
+    page = visit.open("#area=pCCeAAe")  # a triangle in the Gulf of Guinea
     page.wait_for_selector("#area .problem")
-    assert page.locator("#area .problem").inner_text()
+    assert page.inner_text("#area .problem") == "Area lies outside the mapped region."
     page.goto(f"{address}#area=broken")
     page.wait_for_selector("#area[data-state=choose] .problem")
     assert "is not one that can be read" in page.inner_text("#area .problem")
     page.close()
-    # the browser itself tells of the answer 404 or 422; nothing else may go wrong
+    # the browser itself tells of the answer 404; nothing else may go wrong
     assert all("Failed to load resource" in text for text in visit.complaints)

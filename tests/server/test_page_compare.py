@@ -15,10 +15,11 @@ from pyproj import Transformer
 from cube import grid, layers
 from cube.storage.store import CubeStore
 from tests.server import conftest as synthetic
-from tests.server.test_page import Visit, browser, live, pytestmark  # noqa: F401  fixtures and marks of the page's tests
+from tests.server.page_visit import NEEDED, Visit, live
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="accessibility is tested with axe-core")
 
+pytestmark = NEEDED
 PLACE = (16.77, 49.01)
 SERIOUS = ("serious", "critical")
 WCAG = {
@@ -55,16 +56,7 @@ def address(applicable_cube: CubeStore) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def visit(browser: Any, address: str) -> Iterator[Visit]:  # noqa: F811  a fixture taken over
-    visit = Visit(browser, address)
-    yield visit
-    visit.page.close()
-    assert visit.strangers() == set()
-    assert visit.complaints == []
-
-
-def test_two_layers_are_compared_by_keyboard_and_the_link_shows_both(visit: Visit, browser: Any) -> None:  # noqa: F811
+def test_two_layers_are_compared_by_keyboard_and_the_link_shows_both(visit: Visit, browser: Any) -> None:
     page = visit.open("#layer=indicators.richness")
     page.click("#compare")
     page.wait_for_selector("#swipe:not([hidden])")
@@ -160,7 +152,7 @@ def found(page: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1000), ("dark", 360)])
-def test_axe_finds_nothing_serious(browser: Any, address: str, scheme: str, width: int) -> None:  # noqa: F811
+def test_axe_finds_nothing_serious(browser: Any, address: str, scheme: str, width: int) -> None:
     visit = Visit(browser, address, width, 740)
     visit.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page = visit.open(f"#layer=indicators.richness&compare=species.picea_abies&hatch=1&point={PLACE[0]},{PLACE[1]}")
@@ -196,7 +188,7 @@ def test_the_legend_as_a_table_says_every_stop(visit: Visit) -> None:
     ]
 
 
-def test_without_the_atlas_the_map_still_works(browser: Any, address: str) -> None:  # noqa: F811
+def test_without_the_atlas_the_map_still_works(browser: Any, address: str) -> None:
     visit = Visit(browser, address)
     visit.page.route("**/world-atlas/**", lambda route: route.fulfill(status=404))
     page = visit.open("")

@@ -11,9 +11,10 @@ import xarray as xr
 
 from cube.storage.store import CubeStore
 from tests.server.conftest import SPECIES
-from tests.server.test_page import Visit, browser, live, pytestmark, values  # noqa: F401  fixtures and marks of the page's tests
+from tests.server.page_visit import NEEDED, Visit, live, values
 from tests.support import told_model
 
+pytestmark = NEEDED
 AREA = "pgxlmDwu8qJg3LAv7Fw4J"  # a triangle on the map, as the page spells it
 
 
@@ -28,15 +29,6 @@ def address(told: CubeStore) -> Iterator[str]:
     """A live server on it."""
     with live(told) as url:
         yield url
-
-
-@pytest.fixture
-def visit(browser: Any, address: str) -> Iterator[Visit]:  # noqa: F811
-    visit = Visit(browser, address)
-    yield visit
-    visit.page.close()
-    assert visit.strangers() == set()
-    assert visit.complaints == []
 
 
 def figure(page: Any, name: str) -> float:
@@ -109,7 +101,7 @@ def test_a_habitat_sheet_leads_to_its_parent_and_to_its_species(visit: Visit, to
     assert page.inner_text("#shown h2") == name
 
 
-def test_a_sheet_that_is_not_there_is_told(browser: Any, address: str) -> None:  # noqa: F811
+def test_a_sheet_that_is_not_there_is_told(browser: Any, address: str) -> None:
     visit = Visit(browser, address)
     page = visit.open("#sheet=species.nusquam")
     page.wait_for_selector("#sheet .problem")
@@ -127,7 +119,7 @@ def test_a_sheet_fits_a_phone(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1000), ("dark", 360)])
-def test_axe_finds_nothing_serious_in_sheets_and_areas(browser: Any, address: str, scheme: str, width: int) -> None:  # noqa: F811
+def test_axe_finds_nothing_serious_in_sheets_and_areas(browser: Any, address: str, scheme: str, width: int) -> None:
     from tests.server.test_page_compare import found
 
     visit = Visit(browser, address, width, 740)
