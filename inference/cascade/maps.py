@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.grid import Unit
-from cube.layers import COMPOSITION, NO_SPECIES, RANKS, habitat_entropy, habitat_probability
+from cube.layers import COMPOSITION, INDICATOR_STEPS, NO_SPECIES, RANKS, habitat_entropy, habitat_probability
 from cube.storage.releases import group_of
 from cube.storage.store import CubeStore
 from inference.calibration.intervals import bounds
@@ -94,7 +94,7 @@ def indicators(cells: Cells, model: Model, put: Put) -> None:
     sums = {**model.plan.named(cells.sums), **cells.extra}
     for indicator in applicable(sums.keys()):
         three = bounds(indicator, sums, model.quantiles.get(indicator.name)) / indicator.scale
-        stored = np.where(np.isfinite(three), np.clip(np.rint(three), 0, 65000), 65535)
+        stored = np.where(np.isfinite(three), np.clip(np.rint(three), 0, INDICATOR_STEPS), 65535)
         put(indicator.name, cells.spread_out(stored, 65535, np.uint16))
 
 

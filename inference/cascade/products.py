@@ -13,6 +13,7 @@ from cube.grid import CELL
 from cube.layers import (
     BOUNDS,
     COMPOSITION,
+    INDICATOR_STEPS,
     RANKS,
     Layer,
     habitat_entropy,
@@ -42,7 +43,7 @@ RELATIVE: Final = "relative intensity"  # of a model that no survey told how com
 def indicator_layers(chosen: Sequence[Indicator], statement: str = PROBABILITY) -> list[Layer]:
     """One layer an indicator, in the order of the registry."""
     return [
-        indicator(i.name, "", _said(i.long_name, statement), i.units, i.scale, 65000 * i.scale, i.palette, i.references, order)
+        indicator(i.name, "", _said(i.long_name, statement), i.units, i.scale, INDICATOR_STEPS * i.scale, i.palette, i.references, order)
         for order, i in enumerate(chosen)
     ]
 
