@@ -94,6 +94,11 @@ def _values(layer: Layer, shape: tuple[int, ...], gaps: float, rng: np.random.Ge
     return out.reshape(shape)
 
 
+def species_names(count: int) -> tuple[str, ...]:
+    """Binomials with a number in letters, since a name with digits is none."""
+    return tuple("Genus planta" + "".join("abcdefghij"[int(d)] for d in f"{i:05d}") for i in range(count))
+
+
 def make_model(folder: Path, cube: CubeStore, species: int, spec: dict[str, Any], members: int = 1, sensitive: int = 0,
                seed: int = 0) -> Path:  # fmt: skip
     """A model folder for the inputs of `cube`; `spec` are sizes of `ModelSpec`, the first `sensitive` species kept at 1 km."""
@@ -104,7 +109,7 @@ def make_model(folder: Path, cube: CubeStore, species: int, spec: dict[str, Any]
     whole = ModelSpec((*what.modalities, "survey"), species, what.static_names, what.coarse_names, **spec)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    names = tuple(f"Genus species{i:05d}" for i in range(species))
+    names = species_names(species)
     ensemble = Ensemble(whole, [DeepSDM(whole).eval() for _ in range(members)], names)
     _plausible(ensemble, cube, rng)
     traits: dict[str, Any] = {name: np.full(species, "", object) for name in TEXT_TRAITS}

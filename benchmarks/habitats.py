@@ -67,7 +67,7 @@ def main() -> None:
     if "landscape" in args.cases:
         records += landscape(args.plots, seeds, spec, baselines, say)
     if "cascade" in args.cases:
-        records += cascade(args.demo, args.labelled, spec, say)
+        records += cascade(args.demo, args.labelled, seeds, spec, say)
     if "cells" in args.cases:
         records += speed(args.demo, say)
     if args.json:

@@ -34,6 +34,8 @@ BASE: Final = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads
 TINY_CELLS: Final = (150, 4000)
 BASE_CELLS: Final = (6, 24)
 APPROXIMATED: Final = 4000
+LESSON: Final = 24_000  # cells of other units that a student is taught on
+BOUND: Final = (4096, 2.0)  # rows and seconds of the matrix product that tells what the processor can do at most
 Say = Callable[[str], None]
 Array = NDArray[Any]
 
@@ -55,14 +57,19 @@ class Assemblages:
         return ", ".join(binomial(self.names[i]) for i in self.order[row, : self.size[row]])
 
 
-def unit_of(demo: Path, number: int = 0) -> Assemblages:
-    """The predicted cells of one unit of a demo cube."""
+def units_of(demo: Path, numbers: slice) -> Assemblages:
+    """The predicted cells of some units of a demo cube, one unit after the other."""
     cube = open_cube(str(demo / "cube.zarr"))
     names, _ = load_traits(demo / "model")
-    _, ranked = read_ranked(cube, "v1", list(cube.region.units())[number])
-    ids = np.where(ranked.species == NO_SPECIES, -1, ranked.species.astype(np.int32)).astype(np.int32)
-    some = ranked.size > 0
-    return Assemblages(ids[some], ranked.size[some].astype(np.int64), names)
+    read = [read_ranked(cube, "v1", unit)[1] for unit in list(cube.region.units())[numbers]]
+    species, size = np.concatenate([r.species for r in read]), np.concatenate([r.size for r in read])
+    ids = np.where(species == NO_SPECIES, -1, species.astype(np.int32)).astype(np.int32)
+    return Assemblages(ids[size > 0], size[size > 0].astype(np.int64), names)
+
+
+def unit_of(demo: Path, number: int = 0) -> Assemblages:
+    """The predicted cells of one unit of a demo cube."""
+    return units_of(demo, slice(number, number + 1))
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -102,6 +109,17 @@ def flops(size: int, config: Any) -> float:
     return float((config.num_hidden_layers - 1) * whole + last)
 
 
+def products_per_second(inner: int = 768, outer: int = 3072) -> float:
+    """Multiplications and additions a second of the largest matrix product of a base-sized layer: the most that there is."""
+    rows, weight = torch.randn(BOUND[0], inner), torch.randn(outer, inner)
+    torch.nn.functional.linear(rows, weight)
+    done, started = 0, time.process_time()
+    while time.process_time() - started < BOUND[1]:
+        torch.nn.functional.linear(rows, weight)
+        done += 1
+    return done * 2.0 * BOUND[0] * inner * outer / (time.process_time() - started)
+
+
 def compare(what: str, model: Any, tokenizer: Any, cells: Assemblages, sizes: tuple[int, int], bar: float, say: Say
             ) -> list[dict[str, Any]]:  # fmt: skip
     """The naive pipeline on `sizes[0]` cells and the reader on `sizes[1]`, the labels of the former by both."""
@@ -124,13 +142,27 @@ def compare(what: str, model: Any, tokenizer: Any, cells: Assemblages, sizes: tu
     gpu = np.mean([flops(int(n), model.config) for n in many.size]) / ASSUMED["gemm"] * CELLS / 3600
     say(f"    {CELLS / 1e9:.1f} billion cells: {CELLS / fast / 3600:,.0f} core hours at this measured rate; assumed:"
         f" {gpu:.1f} h on one GPU, {gpu / 8:.2f} h on eight, at {ASSUMED['gemm'] / 1e12:.0f} TFLOP/s each")  # fmt: skip
+    most = products_per_second() / np.mean([flops(int(n), model.config) for n in many.size])
+    say(f"    this processor's own matrix products allow {most:,.1f} cells/s in float32: at most {most / slow:.1f} times")
     records = [{"method": "naive_loop", "cells_per_second": slow}, {"method": "plantbert", "cells_per_second": fast}]
     return [{"case": f"cells {what}", "times": fast / slow, "labels_that_differ": other, **r} for r in records]
 
 
+def base_int8(model: Any, tokenizer: Any, cells: Assemblages, slow: float, say: Say) -> dict[str, Any]:
+    """Cells a second of a base-sized reader with weights in 8 bits; random weights say nothing of how faithful it is."""
+    reader = as_int8(HabitatReader(model, tokenizer))
+    tokens, _ = reader.tokens_of(cells.names)
+    many = cells.take(np.random.default_rng(0).permutation(len(cells.size))[: BASE_CELLS[1]])
+    reader.classify(many.order[:4], many.size[:4], tokens)
+    _, seconds = timed(lambda: reader.classify(many.order, many.size, tokens))
+    rate = len(many.size) / seconds
+    say(f"    base in int8, an approximation: {rate:,.1f} cells/s, {rate / slow:.1f} times naive")
+    return {"case": "cells base", "method": "int8", "cells_per_second": rate}
+
+
 def approximations(model: Any, tokenizer: Any, cells: Assemblages, lesson: Assemblages, slow: float, say: Say
                    ) -> list[dict[str, Any]]:  # fmt: skip
-    """int8 and a student taught on the cells of another unit: how often they agree with the reader, how fast they are."""
+    """int8 and a student taught on cells of other units: how often they agree with the reader, how fast they are."""
     reader = HabitatReader(model, tokenizer)
     tokens, _ = reader.tokens_of(cells.names)
     whole, seconds = timed(lambda: reader.classify(cells.order, cells.size, tokens))
@@ -156,13 +188,14 @@ def speed(demo: Path, say: Say) -> list[dict[str, Any]]:
     """All of it, for the demo's own reader and for a base-sized one of random weights."""
     warnings.filterwarnings("ignore", message=".*sequentially on GPU.*")
     torch.set_num_threads(1)
-    here, there = unit_of(demo, 0), unit_of(demo, 1)
+    here, there = unit_of(demo, 0), units_of(demo, slice(1, None))
     reader = HabitatReader.load(demo / "model" / "habitats")
     model = BertForSequenceClassification.from_pretrained(str(demo / "model" / "habitats"), local_files_only=True).eval()
     say(f"\ncells: a unit of {len(here.size):,} cells, lists of {here.size.mean():.1f} species, one thread, by processor time")
     records = compare("tiny", model, reader.tokenizer, here, TINY_CELLS, 2, say)
     base, tokenizer = random_reader(here.names, len(reader.habitats), BASE)
     records += compare("base", base, tokenizer, here, BASE_CELLS, 8, say)
+    records.append(base_int8(base, tokenizer, here, records[-2]["cells_per_second"], say))
     part = here.take(np.random.default_rng(1).permutation(len(here.size))[:APPROXIMATED])
-    lesson = there.take(np.random.default_rng(2).permutation(len(there.size))[: 2 * APPROXIMATED])
+    lesson = there.take(np.random.default_rng(2).permutation(len(there.size))[:LESSON])
     return records + approximations(model, reader.tokenizer, part, lesson, records[0]["cells_per_second"], say)

@@ -34,6 +34,7 @@ ELSEWHERE = {  # fields that are no keys, or have one of their own
 BESIDE = {  # keys that are no field
     "habitats.options": [
         ("folds", "whole number", "`0`", "skill on as many folds of blocks of 0.1 degrees is measured first, beside naive Bayes"),
+        ("predicted", "true, false", "`true`", "the lists predicted for labelled plots teach the reader too"),
         ("reading", "`float32`, `int8`, `student`", "`float32`", "how cells are read: the whole model, or a faster one near it"),
     ]
 }

@@ -43,9 +43,12 @@ RELATIVE: Final = "relative intensity"  # of a model that no survey told how com
 def indicator_layers(chosen: Sequence[Indicator], statement: str = PROBABILITY) -> list[Layer]:
     """One layer an indicator, in the order of the registry."""
     return [
-        indicator(i.name, "", _said(i.long_name, statement), i.units, i.scale, INDICATOR_STEPS * i.scale, i.palette, i.references, order)
+        indicator(
+            i.name, "", _said(i.long_name, statement), i.units, i.scale, INDICATOR_STEPS * i.scale,
+            i.palette, i.references, order,
+        )
         for order, i in enumerate(chosen)
-    ]
+    ]  # fmt: skip
 
 
 def _said(title: str, statement: str) -> str:

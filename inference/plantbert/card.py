@@ -30,6 +30,7 @@ def card(plots: Plots, spec: ReaderSpec, report: dict[str, Any], skill: Iterable
         "## Read",
         "",
         f"* plots: {report['plots']}, labelled: {report['plots_labelled']}; species: {len(plots.species)}",
+        *([f"* predicted lists of labelled places: {report['lists_predicted']}"] if report["lists_predicted"] else []),
         f"* habitats: {', '.join(plots.habitats)}",
         "",
         "## Skill on held-out blocks",

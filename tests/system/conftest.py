@@ -38,7 +38,7 @@ def landscape(tmp_path_factory: pytest.TempPathFactory) -> Path:
     document = yaml.safe_load(path.read_text())
     document["network"] = {"d": 16, "hidden": 32, "width": 8, "dilations": [1, 1]}
     document["train"] = {"members": 1, "least_steps": 60, "epochs": 2, "threads": 1}
-    document["habitats"]["options"] = {"mask_epochs": 1, "epochs": 3, "hidden": 32, "layers": 1, "heads": 2}
+    document["habitats"]["options"] = {"mask_epochs": 1, "epochs": 3, "least_steps": 0, "hidden": 32, "layers": 1, "heads": 2}
     document["habitats"]["min_plots"] = 5
     document["evaluate"]["block_km"] = 1
     path.write_text(yaml.safe_dump(document, sort_keys=False))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.cascade_case import VERSION, Case, make_case
+from benchmarks.cascade_case import VERSION, Case, make_case, species_names
 from cube.config import load_config
 from cube.errors import ConfigError, ModelError
 from cube.grid import Region, unproject
@@ -21,7 +21,7 @@ from inference.cascade.unit import _opened, run_unit
 
 SPECIES, SIDE = 12, 200
 WEST, SENSITIVE, FAR, EVERYWHERE = 3, 0, 5, 7  # species by their range
-NAMES = tuple(f"Genus species{i:05d}" for i in range(SPECIES))
+NAMES = species_names(SPECIES)
 
 
 def square(west: float, south: float, east: float, north: float) -> dict:
@@ -140,7 +140,7 @@ def test_the_way_of_a_gpu_cuts_the_same(case, monkeypatch):
         ({"type": "Polygon"}, "binomial", "is not a GeoJSON FeatureCollection"),
         (RANGES, "name", r"no feature has the property 'name'.*there are: binomial"),
         (collection(Other=square(1, 1, 2, 2)), "binomial", "no range of any of the 12 modelled species"),
-        (collection(**{NAMES[1]: {"type": "Polygon", "coordinates": [[[1], [2]]]}}), "binomial", "species00001' is not made"),
+        (collection(**{NAMES[1]: {"type": "Polygon", "coordinates": [[[1], [2]]]}}), "binomial", "plantaaaaab' is not made"),
         (collection(**{NAMES[1]: {"type": "Point", "coordinates": [15, 49]}}), "binomial", f"range of '{NAMES[1]}' has no area"),
         (RANGES | {"crs": {"properties": {"name": "nonsense"}}}, "binomial", "'crs' is not known"),
     ],

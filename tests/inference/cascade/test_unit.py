@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.cascade_case import VERSION, Case, make_case
-from cube.grid import Region
+from cube.grid import Region, unproject
 from cube.layers import COMPOSITION, NO_SPECIES, RANKS
 from inference.calibration.intervals import bounds
 from inference.calibration.sets import set_size
@@ -25,6 +25,8 @@ from inference.cascade.unit import _opened, run_unit
 from inference.data.sampling import read_window, sample
 from inference.network.batches import gather
 from inference.network.ensemble import STEPS, survey_covariates
+from inference.plantbert.plots import Plots
+from inference.training.predicted import predicted_plots
 
 SPECIES = 200
 SPEC = {"d": 16, "hidden": 16, "width": 8, "dilations": (1, 2)}
@@ -250,6 +252,32 @@ def test_habitats_from_a_composition_layer_are_those_of_the_whole_cascade(case, 
         np.testing.assert_array_equal(values, written[name])
     order = [np.lexsort(ranked.T) for ranked, _ in seen]
     np.testing.assert_array_equal(seen[0][0][order[0]], seen[1][0][order[1]])
+
+
+def test_lists_that_teach_the_reader_are_those_of_the_composition_layer(case, truth, receipt):
+    held, at, unit = stored(case), truth["index"], case.units[0]
+    some = np.random.default_rng(0).choice(np.arange(len(at)), 300, replace=False)
+    row, col = np.divmod(at[some], unit.cells)
+    lon, lat = unproject(unit.west + 50 * (col + 0.5), unit.north - 50 * (row + 0.5))
+    names = load_model(case.model).ensemble.species
+    label = np.arange(302, dtype=np.int32) % 2
+    label[7] = -1
+    known = tuple(name.lower() for name in names[:100])  # of the other half the plots know nothing
+    plots = Plots(np.array([f"p{i}" for i in range(302)]), np.zeros((302, 1), np.int32), np.ones(302, np.int32), label, known,
+                  ("A", "B"))  # fmt: skip
+    lon, lat = np.append(lon, [0.0, np.nan]), np.append(lat, [50.0, 50.0])  # far away, and nowhere
+    made = predicted_plots(case.cube, case.model, plots, lon, lat, 2020, 100.0)
+    assert list(made.plot_id) == [f"p{i}" for i in range(300) if i != 7]  # unlabelled plots teach nothing
+    np.testing.assert_array_equal(made.label, np.delete(label[:300], 7))
+    cells = np.delete(at[some], 7)
+    ids = held["species_id"].reshape(RANKS, -1)[:, cells].T.astype(np.int64)
+    size = held["set_size"].ravel()[cells]
+    assert (np.abs(made.size - size.astype(int)) <= 1).all()
+    as_listed = [np.where(e[:n] < 100, e[:n], -1) for e, n in zip(ids, size, strict=True)]
+    plain = [(e[:n] >= 3).all() for e, n in zip(ids, size, strict=True)]  # the first three are spread over squares in the layer
+    alike = [np.array_equal(o[:n], e) for o, n, e in zip(made.order, made.size, as_listed, strict=True)]
+    assert sum(plain) > 100
+    assert np.mean(np.array(alike)[plain]) > 0.9  # the sum that sizes follow from differs by those, and stored steps have edges
 
 
 def test_a_failed_write_is_an_error_of_the_unit(case, monkeypatch):

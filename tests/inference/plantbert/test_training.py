@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -18,7 +20,7 @@ from cube.errors import ModelError, TableError
 from inference.plantbert.batches import Augmentation, augment, mask_tokens
 from inference.plantbert.classify import HabitatReader
 from inference.plantbert.evaluation import evaluate_reader, spatial_folds
-from inference.plantbert.training import ReaderSpec, train_reader
+from inference.plantbert.training import SMALLEST_BATCH, ReaderSpec, for_few, train_reader
 from inference.plantbert.vocabulary import make_tokenizer, species_tokens, write_tokens
 from tests.support.plots import SPECIES, landscape
 
@@ -28,6 +30,7 @@ SMALL = ReaderSpec(
     heads=2,
     mask_epochs=1,
     epochs=10,
+    least_steps=0,
     batch=32,
     learning_rate=1e-2,
     label_smoothing=0.0,
@@ -44,6 +47,41 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert {stage for stage, _, _ in seen} == {"fill-mask", "classification"}
     assert seen[-1][1] == seen[-1][2]
     return path
+
+
+@given(labelled=st.integers(1, 20_000), epochs=st.integers(1, 40), batch=st.integers(1, 256), least=st.integers(0, 2_000))
+def test_few_plots_get_smaller_batches_at_a_lower_rate_then_more_passes(
+    labelled: int, epochs: int, batch: int, least: int
+) -> None:
+    spec = ReaderSpec(epochs=epochs, batch=batch, least_steps=least)
+    made = for_few(spec, labelled)
+    if labelled * epochs >= least * batch:
+        assert made == spec
+        return
+    assert min(SMALLEST_BATCH, batch) <= made.batch <= batch
+    assert made.learning_rate == pytest.approx(spec.learning_rate * made.batch / batch)
+    assert epochs <= made.epochs <= 3 * epochs
+    steps = labelled * made.epochs / made.batch
+    assert steps >= least or made.epochs == 3 * epochs
+    if made.epochs > epochs:
+        assert made.batch == min(SMALLEST_BATCH, batch)
+
+
+def test_predicted_lists_teach_habitats_beside_the_plots_own_and_not_the_language(tmp_path: Path) -> None:
+    plots = landscape(60)
+    longer = landscape(60, seed=9)
+    order = np.concatenate([longer.order, np.full((60, 3), -1, np.int32)], axis=1)
+    order[:, 8] = 20
+    told = replace(plots, order=order, size=np.full(60, 9, np.int32)).take(plots.label >= 0)
+    _, _, first = train_reader(plots, None, BRIEF)
+    _, _, again = train_reader(plots, tmp_path, BRIEF, predicted=told)
+    assert first["lists_predicted"] == 0
+    assert again["lists_predicted"] == len(told) == again["plots_labelled"] == 57
+    assert again["fill_mask_loss"] == first["fill_mask_loss"]
+    assert again["classification_loss"] != first["classification_loss"]
+    assert "predicted lists of labelled places: 57" in (tmp_path / "README.md").read_text()
+    with pytest.raises(ValueError, match="other species or habitats"):
+        plots.joined(replace(told, habitats=("A", "B", "D")))
 
 
 def test_arrays_give_the_tokens_of_the_sentence() -> None:

@@ -15,7 +15,7 @@ from inference.training.habitats import train_habitats
 from tests.support.plots import SPECIES, landscape
 
 CODES = {"A": "R21", "B": "R22", "C": "T17"}
-TINY = {"hidden": 16, "mask_epochs": 1, "epochs": 8, "batch": 16, "learning_rate": 1e-2}
+TINY = {"hidden": 16, "mask_epochs": 1, "epochs": 8, "least_steps": 0, "batch": 16, "learning_rate": 1e-2}
 
 
 def configured(folder: Path, **options: Any) -> Config:
@@ -76,6 +76,7 @@ def test_skill_on_held_out_blocks_stands_in_metrics_and_card_and_a_student_reads
     ("options", "message"),
     [
         ({"reading": "fast"}, "habitats.options.reading: is 'fast'; it may be float32, int8, student"),
+        ({"predicted": "yes"}, "habitats.options.predicted: is 'yes'; it may be true or false"),
         ({"epoch": 3}, "habitats.options.epoch: is not a key"),
     ],
 )

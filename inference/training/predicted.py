@@ -1,0 +1,84 @@
+"""The species lists that the deep-SDM predicts where vegetation plots lie: what the reader will be given in the maps.
+
+A predicted list is longer, surer of the common species and ordered by probability instead of cover. A reader that has seen
+the lists of its labelled plots in both forms reads maps better, and plots no worse; `benchmarks/habitats.py cascade`
+measures it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from cube.grid import project
+from cube.inputs import INPUTS
+from cube.layers import COMPOSITION, RANKS
+from cube.legends import LAND
+from cube.storage.store import CubeStore
+from inference.calibration.sets import set_size
+from inference.data.sampling import Recipe, sample
+from inference.network import checkpoint
+from inference.network.batches import predict_surveys
+from inference.plantbert.plots import Plots
+from inference.plantbert.text import binomial
+from inference.training.likelihood import cloglog_probability
+
+MOST: Final = 20_000  # labelled plots that are predicted for: enough to learn what predicted lists are like
+PART: Final = 1_000  # plots sampled at a time, for the sake of memory
+
+
+def predicted_plots(
+    cube: CubeStore,
+    model: Path,
+    plots: Plots,
+    longitude: Sequence[Any] | pd.Series,
+    latitude: Sequence[Any] | pd.Series,
+    year: int,
+    area_m2: float,
+    seed: int = 0,
+) -> Plots:
+    """The labelled ones of `plots` with the lists that the deep-SDM in the folder `model` predicts for their cells.
+
+    longitude, latitude (n): degrees of each plot. Lists are those of the composition layer of maps for `year` and `area_m2`
+    (but that sensitive species are not spread over their squares): species by stored probability, as many as maximise
+    expected F1; a species that the plots do not know is -1. Plots outside the region, on water, or where nothing is
+    predicted are left out; of very many, `MOST` are drawn.
+    """
+    lon, lat = (np.asarray(pd.to_numeric(degrees, errors="coerce"), float) for degrees in (longitude, latitude))
+    rows = np.flatnonzero((plots.label >= 0) & np.isfinite(lon) & np.isfinite(lat))
+    x, y = (np.asarray(v, float) for v in project(lon[rows], lat[rows]))
+    inside = cube.region.contains(x, y)
+    rows, x, y = rows[inside], x[inside], y[inside]
+    row, col = cube.region.index(x, y)
+    land = np.asarray(cube.array(INPUTS["surface"].path).vindex[row, col]) == LAND if len(rows) else np.zeros(0, bool)
+    kept = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(land))[:MOST])
+    rows, x, y = rows[kept], x[kept], y[kept]
+    ensemble, _ = checkpoint.load(model / "sdm")
+    recipe = Recipe(**{k: tuple(v) for k, v in json.loads((model / "predict.json").read_text())["recipe"].items()})
+    place = {name: i for i, name in enumerate(plots.species)}
+    known = np.array([place.get(binomial(name), -1) for name in ensemble.species], np.int32)
+    order, size = np.full((len(rows), min(RANKS, len(known))), -1, np.int32), np.zeros(len(rows), np.int32)
+    for start in range(0, len(rows), PART):
+        part = slice(start, start + PART)
+        predictors = sample(cube, recipe, x[part], y[part], ensemble.spec.receptive_field)
+        same = np.ones(len(x[part]), np.float32)
+        eta = predict_surveys(ensemble, predictors, same * year, same * area_m2)
+        ranked, size[part] = ranked_lists(cloglog_probability(torch.from_numpy(eta)).numpy())
+        order[part] = known[ranked]
+    some = size > 0
+    return replace(plots.take(rows[some]), order=order[some], size=size[some])
+
+
+def ranked_lists(p: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
+    """(species (n, RANKS or all) by stored probability, equal ones by their number; how many are in the set (n)) of p (n, S)."""
+    stored = COMPOSITION[1].encode(p).astype(np.int64)
+    ranked = np.argsort(-stored, axis=1, kind="stable")[:, :RANKS]
+    return ranked, set_size(np.take_along_axis(p, ranked, axis=1), p.sum(axis=1, dtype=np.float64))
