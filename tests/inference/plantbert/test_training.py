@@ -20,7 +20,7 @@ from cube.errors import ModelError, TableError
 from inference.plantbert.batches import Augmentation, augment, mask_tokens
 from inference.plantbert.classify import HabitatReader
 from inference.plantbert.evaluation import evaluate_reader, spatial_folds
-from inference.plantbert.training import SMALLEST_BATCH, ReaderSpec, for_few, train_reader
+from inference.plantbert.training import ENOUGH, SMALLEST_BATCH, ReaderSpec, fitted_to, train_reader
 from inference.plantbert.vocabulary import make_tokenizer, species_tokens, write_tokens
 from tests.support.plots import SPECIES, landscape
 
@@ -50,13 +50,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(labelled=st.integers(1, 20_000), epochs=st.integers(1, 40), batch=st.integers(1, 256), least=st.integers(0, 2_000))
-def test_few_plots_get_smaller_batches_at_a_lower_rate_then_more_passes(
+def test_few_plots_get_smaller_batches_then_more_passes_and_many_plots_few_mixtures(
     labelled: int, epochs: int, batch: int, least: int
 ) -> None:
     spec = ReaderSpec(epochs=epochs, batch=batch, least_steps=least)
-    made = for_few(spec, labelled)
+    made = fitted_to(labelled, spec)
+    mixed = made.augmentation.crossover
+    assert mixed == pytest.approx(spec.augmentation.crossover * min(1.0, (ENOUGH / labelled) ** 2))
     if labelled * epochs >= least * batch:
-        assert made == spec
+        assert made == replace(spec, augmentation=made.augmentation)
         return
     assert min(SMALLEST_BATCH, batch) <= made.batch <= batch
     assert made.learning_rate == pytest.approx(spec.learning_rate * made.batch / batch)
