@@ -141,7 +141,7 @@ def compare(what: str, model: Any, tokenizer: Any, cells: Assemblages, sizes: tu
         f" {other}; largest difference of a probability {np.abs(made - expected).max():.1e}")  # fmt: skip
     gpu = np.mean([flops(int(n), model.config) for n in many.size]) / ASSUMED["gemm"] * CELLS / 3600
     say(f"    {CELLS / 1e9:.1f} billion cells: {CELLS / fast / 3600:,.0f} core hours at this measured rate; assumed:"
-        f" {gpu:.1f} h on one GPU, {gpu / 8:.2f} h on eight, at {ASSUMED['gemm'] / 1e12:.0f} TFLOP/s each")  # fmt: skip
+        f" {gpu:.2g} h on one GPU, {gpu / 8:.2g} h on eight, at {ASSUMED['gemm'] / 1e12:.0f} TFLOP/s each")  # fmt: skip
     most = products_per_second() / np.mean([flops(int(n), model.config) for n in many.size])
     say(f"    this processor's own matrix products allow {most:,.1f} cells/s in float32: at most {most / slow:.1f} times")
     records = [{"method": "naive_loop", "cells_per_second": slow}, {"method": "plantbert", "cells_per_second": fast}]
