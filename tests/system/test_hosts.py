@@ -125,7 +125,11 @@ def test_a_run_on_several_hosts_survives_a_cut_cable_and_gives_the_values_of_one
     )
     several = network["desk"].run(sys.executable, "-c", CHECKSUMS, document["cube"], **environment)
     assert several.returncode == 0, several.stderr
-    wanted, found = json.loads(one_host.stdout), json.loads(several.stdout)
+    found = json.loads(several.stdout)
+    # Other journeys add releases to the cube that all share: here it is the first one that was made again.
+    wanted = {
+        path: value for path, value in json.loads(one_host.stdout).items() if not path.startswith("products") or "/v1/" in path
+    }
     assert len(wanted) > 30
     assert found == wanted
 
