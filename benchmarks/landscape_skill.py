@@ -83,15 +83,16 @@ def scores(p: NDArray[np.floating], truth: NDArray[np.float32], scored: NDArray[
     }
 
 
-def of_records(data: LandscapeData, members: int, epochs: int, ways: Sequence[str], done: Callable[[Row], None]) -> None:
-    """300 surveys and all records, one row a way to use them."""
+def of_records(data: LandscapeData, members: int, epochs: int, ways: Sequence[str], done: Callable[[Row], None],
+               shape: dict[str, Any] | None = None) -> None:  # fmt: skip
+    """300 surveys and all records, one row a way to use them; `shape`: sizes of the network other than the defaults."""
     surveys = data.surveys.subset(np.arange(SURVEYS["records"]))
     places = _cropped(data.predictors.subset(np.arange(len(surveys))), FIELD)
     of_record, cells, asked = _cropped(data.record_predictors, FIELD), _cropped(data.cells, FIELD), data.cell_surveys()
     seen, noted = surveys.presence.sum(0), data.records.counts(len(surveys.species))
     roles = assign_roles(surveys, BLOCK_KM, SHARES)
     role, records = record_roles(data.records, surveys, roles, BLOCK_KM, 0.0, SHARES)
-    spec = spec_for(places, surveys)
+    spec = spec_for(places, surveys, **(shape or {}))
     for way in ways:
         begun = time.perf_counter()
         options = TrainOptions(members=members, epochs=epochs, batch=64, likelihood=way, threads=1, device="cpu")  # type: ignore[arg-type]
@@ -190,14 +191,20 @@ def main() -> None:
     parser.add_argument("--ways", default=",".join(WAYS), help="of the case `records`")
     parser.add_argument("--members", type=int, default=1, help="networks in an ensemble")
     parser.add_argument("--epochs", type=int, default=5, help="passes over the records")
+    parser.add_argument(
+        "--shape", type=json.loads, default={}, help='of the network in case `records`, as JSON: {"d": 32, "hidden": 64}'
+    )
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of landscapes; 600 MB each")
     parser.add_argument("--json", type=Path, help="rows as flat records; rows that it holds already are kept")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[Row] = json.loads(asked.json.read_text()) if asked.json and asked.json.is_file() else []
 
+    if any(row.get("shape", {}) != asked.shape for row in rows):
+        parser.error(f"--json {asked.json}: holds rows of a network of another --shape; name another file")
+
     def done(row: Row) -> None:
-        rows.append(row)
+        rows.append(row | {"shape": asked.shape})
         print(f"  {row['case']} {row['seed']} {row['method']:18} correlation {row['correlation']:.3f}", flush=True)
         if asked.json:
             asked.json.write_text(json.dumps(rows, indent=1) + "\n")
@@ -208,7 +215,7 @@ def main() -> None:
         ways = [w for w in asked.ways.split(",") if ("records", w) not in have]
         data = landscape_data(seed, asked.cache)
         if "records" in cases and ways:
-            of_records(data, asked.members, asked.epochs, ways, done)
+            of_records(data, asked.members, asked.epochs, ways, done, asked.shape)
         if "surveys" in cases and ("surveys", "oracle forest (leaf 20)") not in have:
             rows[:] = [r for r in rows if (r["case"], r["seed"]) != ("surveys", seed)]
             of_surveys(data, asked.members, done)

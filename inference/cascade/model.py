@@ -84,9 +84,8 @@ def save_settings(folder: Path, what: Recipe, intervals: dict[str, Any], richnes
     (folder / "predict.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def load_model(path: str | Path) -> Model:
-    """Load a model folder. Raises `ModelError` where a part is absent, damaged or of another species table."""
-    folder = Path(path)
+def load_settings(folder: Path) -> tuple[Recipe, dict[str, float], Richness, dict[str, Any]]:
+    """What `save_settings` wrote: recipe, conformal quantiles by indicator, richness, and the document. Raises `ModelError`."""
     settings = folder / "predict.json"
     if not settings.is_file():
         raise ModelError(f"{folder}: there is no trained model here; run `floracube train` first.")
@@ -94,9 +93,15 @@ def load_model(path: str | Path) -> Model:
         document = json.loads(settings.read_text(encoding="utf-8"))
         what = Recipe(**{k: tuple(v) for k, v in document["recipe"].items()})
         quantiles = {str(k): float(v) for k, v in document["intervals"]["quantiles"].items()}
-        richness = Richness(**document.get("richness", {}))
+        return what, quantiles, Richness(**document.get("richness", {})), document
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{settings}: is damaged ({error}); run `floracube train` again.") from error
+
+
+def load_model(path: str | Path) -> Model:
+    """Load a model folder. Raises `ModelError` where a part is absent, damaged or of another species table."""
+    folder = Path(path)
+    what, quantiles, richness, document = load_settings(folder)
     names, traits = load_traits(folder)
     ensemble, card = checkpoint.load(folder / "sdm", species=tuple(names))
     habitats = HabitatMapper.load(folder / "habitats", names) if (folder / "habitats").is_dir() else None

@@ -122,9 +122,13 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
 
 
 def _predicted(config: Config, model: Path, plots: Plots, table: pd.DataFrame, seed: int, progress: Progress) -> Plots | None:
-    """The lists that the deep-SDM of the folder `model` tells for the labelled plots; None without one or without places."""
+    """The lists that the deep-SDM of the folder `model` tells for the labelled plots; None without one or without places.
+
+    None too where it learned from files beside its surveys: the cube need not hold what it reads.
+    """
     columns = _required(config).plots.columns
-    if columns.longitude is None or columns.latitude is None or not (model / "sdm").is_dir():
+    from_files = config.surveys is not None and config.surveys.predictors == "files"
+    if columns.longitude is None or columns.latitude is None or from_files or not (model / "sdm").is_dir():
         return None
     progress(0, 1, "Pl@ntBERT predicted lists")
     cube = open_cube(config.cube_url)

@@ -7,7 +7,6 @@ measures it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,8 @@ from cube.layers import COMPOSITION, RANKS
 from cube.legends import LAND
 from cube.storage.store import CubeStore
 from inference.calibration.sets import set_size
-from inference.data.sampling import Recipe, sample
+from inference.cascade.model import load_settings
+from inference.data.sampling import sample
 from inference.network import checkpoint
 from inference.network.batches import predict_surveys
 from inference.plantbert.plots import Plots
@@ -62,7 +62,7 @@ def predicted_plots(
     kept = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(land))[:MOST])
     rows, x, y = rows[kept], x[kept], y[kept]
     ensemble, _ = checkpoint.load(model / "sdm")
-    recipe = Recipe(**{k: tuple(v) for k, v in json.loads((model / "predict.json").read_text())["recipe"].items()})
+    recipe = load_settings(model)[0]
     place = {name: i for i, name in enumerate(plots.species)}
     known = np.array([place.get(binomial(name), -1) for name in ensemble.species], np.int32)
     order, size = np.full((len(rows), min(RANKS, len(known))), -1, np.int32), np.zeros(len(rows), np.int32)

@@ -44,6 +44,11 @@ def assert_same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:  # 
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
+def test_the_habitat_reader_learned_from_the_lists_predicted_for_its_plots_too(landscape: Path) -> None:
+    learned = json.loads((landscape.parent / "model/metrics.json").read_text())["habitats"]
+    assert 0.8 * learned["plots_labelled"] < learned["lists_predicted"] <= 300  # also of plots that curation found incomplete
+
+
 def test_every_land_cell_has_species_indicators_and_habitats(predicted: Path) -> None:
     cube = open_cube(str(predicted))
     surface = np.asarray(cube.array("inputs/50m/surface")[:])

@@ -47,6 +47,7 @@ def test_skill_on_held_out_blocks_stands_in_metrics_and_card_and_a_student_reads
     config, out = configured(tmp_path, folds=2, reading="student"), tmp_path / "habitats"
     metrics, report = train_habitats(config, out, lambda *_: None)
     assert report["kept"]["plots"] == 160
+    assert metrics["lists_predicted"] == 0  # no deep-SDM stands beside it
     line = metrics["held_out_plantbert"]
     assert float(line.split("accuracy ")[1].split(",")[0]) > 0.5
     assert "level1" in line
