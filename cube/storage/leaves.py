@@ -117,7 +117,8 @@ def _ensure_labels(group: zarr.Group, dim: str, values: NDArray[Any]) -> None:
         assert isinstance(array, zarr.Array)
         if array.shape == values.shape and (np.asarray(array[:]) == values).all():
             return
-        for name, other in group.arrays():
+        # A store lists its members in any order: the layer is named rather than a column beside it.
+        for name, other in sorted(group.arrays(), key=lambda member: (-member[1].ndim, member[0])):
             # Labels are whole before the first layer is made, so these are other labels and not half of the same.
             if name != dim and dim in (getattr(other.metadata, "dimension_names", None) or ()):
                 raise CubeError(
