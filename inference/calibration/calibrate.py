@@ -1,7 +1,9 @@
-"""Calibration on held-out blocks: one slope and intercept for all species, and intercepts of their own, pooled.
+"""Calibration on held-out blocks: one slope around each species' own level, and pooled shifts of these levels.
 
-How far species may leave the common intercept, and whether calibration helps at all, is decided by leaving blocks out:
-a few blocks differ from each other by more than the sampling of their surveys, and what fits them may not fit the next.
+A network is too sure of *where* a species is long before it is wrong about how common it is. So the slope draws scores
+towards the species' level and not towards one level for all, which would make rare species common. How far species may
+leave the common shift, and whether calibration helps at all, is decided by leaving blocks out: a few blocks differ from each
+other by more than the sampling of their surveys, and what fits them may not fit the next.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference.training.likelihood import HIGHEST, LOWEST, survey_loss
+from inference.training.likelihood import HIGHEST, LOWEST, cloglog, survey_loss
 
-POOLING: Final = (0.02, 0.1, 0.2, 0.4, 0.8)  # prior standard deviations of a species' own intercept, cloglog scale
+POOLING: Final = (0.02, 0.1, 0.2, 0.4, 0.8)  # prior standard deviations of a species' own shift, cloglog scale
 FEWEST: Final = 20  # surveys below which calibration would only learn noise
 FOLDS: Final = 5
 PAIRS_TRIED: Final = 1_000_000  # surveys x species at most on which a pooling is chosen
@@ -24,13 +26,16 @@ SLICE: Final = 4_000_000  # surveys x species in memory at a time, in float64
 STEPS: Final = 40
 SLOPE_SD: Final = 0.5
 LEAST_SLOPE: Final = 0.05
+RAREST: Final = 1e-6  # mean probabilities from which a level is taken: the others have no cloglog that tells
+COMMONEST: Final = 0.98
 
 
 @dataclass(frozen=True)
 class Calibration:
     """eta' = slope x eta + intercept_s on the cloglog scale, where eta includes the survey's area.
 
-    `pooling`: the prior standard deviation of species' own intercepts that was chosen; 0 for the identity.
+    `intercept`: (1 - slope) x the level of a species plus its shift. `pooling`: the prior standard deviation of species' own
+    shifts that was chosen; 0 for the identity.
     """
 
     slope: float
@@ -61,16 +66,28 @@ def fit_calibration(
     if n < FEWEST:
         return Calibration.identity(species)
     w = np.ones(n, np.float32) if weight is None else np.asarray(weight, np.float32)
-    chosen = _choose(eta, presence, w, np.arange(n) if block is None else block, pooling)
+    level = levels(eta, w)
+    chosen = _choose(eta, presence, w, level, np.arange(n) if block is None else block, pooling)
     if chosen is None:
         return Calibration.identity(species, n)
-    slope, intercept = _fit(eta, presence, w, chosen)
-    return Calibration(slope, intercept, n, chosen)
+    slope, shift = _fit(eta, presence, w, level, chosen)
+    return Calibration(slope, ((1 - slope) * level + shift).astype(np.float32), n, chosen)
+
+
+def levels(eta: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(S,) level of each species: the cloglog of its mean probability over surveys of scores eta (n, S), by weight (n,)."""
+    n, species = eta.shape
+    rows = max(1, SLICE // species)
+    total = np.zeros(species)
+    for start in range(0, n, rows):
+        part = slice(start, start + rows)
+        total += weight[part] @ -np.expm1(-np.exp(np.clip(eta[part], LOWEST, HIGHEST)))
+    return cloglog(np.clip(total / weight.sum(), RAREST, COMMONEST)).astype(np.float32)
 
 
 def _choose(
-    eta: NDArray[np.float32], presence: NDArray[np.bool_], weight: NDArray[np.float32], block: NDArray[np.int64],
-    pooling: Sequence[float],
+    eta: NDArray[np.float32], presence: NDArray[np.bool_], weight: NDArray[np.float32], level: NDArray[np.float32],
+    block: NDArray[np.int64], pooling: Sequence[float],
 ) -> float | None:  # fmt: skip
     """The degree of pooling with the lowest loss on blocks left out; None: none beats leaving the scores alone."""
     names, inverse = np.unique(block, return_inverse=True)
@@ -79,13 +96,13 @@ def _choose(
         return min(pooling)
     fold = np.random.default_rng(0).permutation(np.arange(len(names)) % folds)[inverse]
     species = slice(None, None, max(1, -(-eta.size // PAIRS_TRIED)))
-    e, seen = np.ascontiguousarray(eta[:, species]), np.ascontiguousarray(presence[:, species])
+    e, seen, level = np.ascontiguousarray(eta[:, species]), np.ascontiguousarray(presence[:, species]), level[species]
     losses = dict.fromkeys((0.0, *pooling), 0.0)
     for k in range(folds):
         inside, out = fold != k, fold == k
         for p in losses:
-            slope, intercept = (1.0, np.float32(0)) if p == 0 else _fit(e[inside], seen[inside], weight[inside], p)
-            losses[p] += _loss(slope * e[out] + intercept, seen[out], weight[out])
+            slope, shift = (1.0, np.float32(0)) if p == 0 else _fit(e[inside], seen[inside], weight[inside], level, p)
+            losses[p] += _loss(slope * (e[out] - level) + level + shift, seen[out], weight[out])
     best = min(losses, key=lambda p: losses[p])
     return best if best > 0 else None
 
@@ -107,23 +124,24 @@ def _curvature(eta: NDArray[np.float64], presence: NDArray[np.bool_]) -> tuple[N
 
 
 def _fit(
-    eta: NDArray[np.float32], presence: NDArray[np.bool_], weight: NDArray[np.float32], pooling: float
+    eta: NDArray[np.float32], presence: NDArray[np.bool_], weight: NDArray[np.float32], level: NDArray[np.float32], pooling: float
 ) -> tuple[float, NDArray[np.float32]]:
-    """Maximum a posteriori slope and intercepts (S,): slope ~ N(1, 0.5), intercept_s ~ N(common, pooling), common free.
+    """Maximum a posteriori slope and shifts (S,) in eta' = slope x (eta - level_s) + level_s + shift_s.
 
-    Newton's method: the Hessian is an arrow, intercepts against slope and common, so a step costs one pass over the data.
+    slope ~ N(1, 0.5), shift_s ~ N(common, pooling), common free. Newton's method: the Hessian is an arrow, shifts against
+    slope and common, so a step costs one pass over the data.
     """
     n, species = eta.shape
     rows = max(1, SLICE // species)
-    slope, common, intercept = 1.0, 0.0, np.zeros(species)
+    slope, common, shift = 1.0, 0.0, np.zeros(species)
     tight = 1 / pooling**2
     for _ in range(STEPS):
         g_slope, h_slope = (slope - 1) / SLOPE_SD**2, 1 / SLOPE_SD**2
-        g_own, h_own, h_cross = (intercept - common) * tight, np.full(species, tight), np.zeros(species)
+        g_own, h_own, h_cross = (shift - common) * tight, np.full(species, tight), np.zeros(species)
         for start in range(0, n, rows):
             part = slice(start, start + rows)
-            e, w = eta[part].astype(np.float64), weight[part, None]
-            first, second = (w * d for d in _curvature(slope * e + intercept, presence[part]))
+            e, w = eta[part].astype(np.float64) - level, weight[part, None]
+            first, second = (w * d for d in _curvature(slope * e + level + shift, presence[part]))
             g_slope += float((first * e).sum())
             h_slope += float((second * e * e).sum())
             g_own += first.sum(0)
@@ -131,14 +149,14 @@ def _fit(
             h_cross += (second * e).sum(0)
         # rows and columns of the arrow's head: slope, common
         head = np.array([[h_slope, 0.0], [0.0, species * tight]])
-        gradient = np.array([g_slope, float((common - intercept).sum()) * tight])
+        gradient = np.array([g_slope, float((common - shift).sum()) * tight])
         arms = np.stack([h_cross, np.full(species, -tight)])
         moved = np.linalg.solve(head - (arms / h_own) @ arms.T, gradient - (arms / h_own) @ g_own)
         step = (g_own - moved @ arms) / h_own
         damp = min(1.0, 1.0 / max(float(np.abs(step).max()), abs(moved[0]) * 2, 1e-12))
         slope = max(slope - damp * float(moved[0]), LEAST_SLOPE)
         common -= damp * float(moved[1])
-        intercept -= damp * step
+        shift -= damp * step
         if max(float(np.abs(step).max()), abs(float(moved[0]))) < 1e-5:
             break
-    return slope, intercept.astype(np.float32)
+    return slope, shift.astype(np.float32)

@@ -18,7 +18,7 @@ from inference.data.samples import Predictors, Surveys
 from inference.evaluation.baselines import LEAVES, forest_probability, table_of
 from inference.evaluation.kept import remembered
 from inference.evaluation.metrics import species_auc, weighted_auc
-from inference.evaluation.peers import compared_sets, peer_scores
+from inference.evaluation.peers import compared_sets, mean_rows, peer_scores
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import CELLS_PER_KM
 from inference.training.fit import spec_for, train
@@ -44,7 +44,7 @@ class EvaluateOptions:
     stop_share: float = 0.0  # of the training blocks, for early stopping
     shape: Mapping[str, Any] = field(default_factory=dict)  # fields of ModelSpec
     train: TrainOptions = field(default_factory=TrainOptions)
-    # of `peers.BASELINES`, whose sets of species are compared with ours for the first draw; no score depends on it
+    # of `peers.BASELINES`, whose sets of species are compared with ours; no score depends on it
     baselines: tuple[str, ...] = field(default=(), repr=False)
 
 
@@ -71,7 +71,7 @@ class Evaluation:
 
     rows: list[Row]
     auc_by_draw: dict[str, list[float]]
-    sets: list[dict[str, Any]] = field(default_factory=list)  # of `peers.set_rows`, first draw
+    sets: list[dict[str, Any]] = field(default_factory=list)  # of `peers.set_rows`, means over the draws
 
     def text(self) -> str:
         """The table as lines of text."""
@@ -237,13 +237,19 @@ def evaluate(
         known = remembered(cache, f"{key}-coordinates", partial(network_scores, more, surveys, folds[0], options, told))
         scores["floracube_coordinates"] = [known[:, common]]
 
-    def peer(name: str) -> Scores:
-        compute = partial(peer_scores, name, predictors, few, folds[0], LEAVES[0], options.trees, options.threads, report)
-        return remembered(cache, f"{peers}-{options.draws[0]}-{name}", compute)
+    def sets(at: int) -> list[dict[str, Any]]:
+        """Rows of the draw that is number `at` of those asked for; baselines are fitted where they are not there yet."""
 
-    first = {method: drawn[0] for method, drawn in scores.items() if method != "floracube_coordinates"}
-    sets = compared_sets(first, presence, folds[0], options.baselines, peer) if options.baselines else []
-    return replace(_tabulate(scores, presence, folds, block, options), sets=sets)
+        def peer(name: str) -> Scores:
+            told = _prefix(report, f"draw {options.draws[at]}: ")
+            compute = partial(peer_scores, name, predictors, few, folds[at], LEAVES[0], options.trees, options.threads, told)
+            return remembered(cache, f"{peers}-{options.draws[at]}-{name}", compute)
+
+        drawn = {method: scored[at] for method, scored in scores.items() if method != "floracube_coordinates"}
+        return compared_sets(drawn, few, folds[at], block, options.baselines, peer)
+
+    compared = mean_rows([sets(at) for at in range(len(folds))]) if options.baselines else []
+    return replace(_tabulate(scores, presence, folds, block, options), sets=compared)
 
 
 def _fingerprint(predictors: Predictors, surveys: Surveys, said: str) -> str:

@@ -6,17 +6,21 @@ Ranking within species (AUC, gains, intervals) is `folds.py`; one split with cal
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from inference.calibration.calibrate import fit_calibration
 from inference.data.samples import Predictors, Surveys
 from inference.evaluation.baselines.named import named, table_for
 from inference.evaluation.baselines.scores import survey_scores
 from inference.evaluation.species_sets import TOP, best_size, top_scores
+from inference.training.likelihood import cloglog, cloglog_probability
 
 Scores = NDArray[np.float32]
+SUREST: Final = (1e-4, 0.999)  # of a baseline's probabilities before they are calibrated: a forest says 0, which nothing mends
 
 
 def peer_scores(
@@ -43,42 +47,76 @@ def peer_scores(
     return score
 
 
-def set_rows(p: Mapping[str, Scores], presence: NDArray[np.bool_], fold: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """A row per method: sample-averaged F1 of three sets of species of each survey, on surveys that a fold held out.
+def cross_calibrated(
+    eta: Scores, presence: NDArray[np.bool_], fold: NDArray[np.int64], weight: NDArray[np.float32], block: NDArray[np.int64]
+) -> Scores:
+    """(n, S) probabilities of scores `eta` (n, S) on the cloglog scale, each fold's calibrated on all others' surveys.
 
-    `p`: by method, probabilities (n, S), each from the model that did not see the fold. The sets: the K that maximises
-    the expected F1 under the method's own probabilities; the one K that was best on the other folds; the 25 most probable.
+    `weight` and `block` (n,) as in `fit_calibration`. Whatever the method was, this is what its own calibration blocks would do.
+    """
+    p = np.empty_like(eta)
+    for k in np.unique(fold):
+        held = fold == k
+        fit = fit_calibration(eta[~held], presence[~held], weight[~held], block[~held])
+        p[held] = cloglog_probability(torch.from_numpy(np.asarray(fit.slope * eta[held] + fit.intercept, np.float32))).numpy()
+    return p
+
+
+def set_rows(
+    p: Mapping[str, Scores], presence: NDArray[np.bool_], fold: NDArray[np.int64], calibrated: Mapping[str, Scores]
+) -> list[dict[str, Any]]:
+    """A row per method: sample-averaged F1 of four sets of species of each survey, on surveys that a fold held out.
+
+    `p`: by method, probabilities (n, S), each from the model that did not see the fold; `calibrated`: the same after
+    `cross_calibrated`. The sets: the K that maximises the expected F1 under calibrated probabilities (with precision, recall and
+    size) and under the method's own (`F1 raw`); the one K that was best on the other folds; the 25 most probable.
     """
     rows = []
     for method, probability in p.items():
         best = np.zeros(len(fold), np.int64)
         for k in np.unique(fold):
             best[fold == k] = best_size(probability[fold != k], presence[fold != k])
-        own, common, top = (top_scores(probability, presence, size).means() for size in (None, best, TOP))
+        sets = top_scores(calibrated[method], presence).means()
+        raw, common, top = (top_scores(probability, presence, size).means() for size in (None, best, TOP))
         rows.append({
-            "method": method, "F1": own["f1"], "precision": own["precision"], "recall": own["recall"], "set size": own["size"],
-            "F1 best K": common["f1"], f"F1@{TOP}": top["f1"],
+            "method": method, "F1": sets["f1"], "precision": sets["precision"], "recall": sets["recall"],
+            "set size": sets["size"], "F1 raw": raw["f1"], "F1 best K": common["f1"], f"F1@{TOP}": top["f1"],
         })  # fmt: skip
     return rows
 
 
 def compared_sets(
     scores: Mapping[str, Scores],
-    presence: NDArray[np.bool_],
+    surveys: Surveys,
     fold: NDArray[np.int64],
+    block: NDArray[np.int64],
     baselines: Sequence[str],
     peer: Callable[[str], Scores],
 ) -> list[dict[str, Any]]:
     """`set_rows` of our network and of `baselines`, forests included where `scores` (by method) has them already.
 
-    The network's scores are eta of the cloglog scale. A forest's species that are too rare in a fold to be fitted there take
-    frequencies. `peer` fits what is not there yet.
+    `surveys` of the species compared; `fold` and `block` (n,). The network's scores are eta of the cloglog scale. A forest's
+    species that are too rare in a fold to be fitted there take frequencies. `peer` fits what is not there yet.
     """
-    p: dict[str, Scores] = {"floracube": -np.expm1(-np.exp(np.clip(scores["floracube"], -25, 4)))}
+    p: dict[str, Scores] = {}
     for name in baselines:
         fitted = [method for method in scores if method.startswith(name)]
         p |= {method: filled_by(scores[method], peer("frequency")) for method in fitted} if fitted else {name: peer(name)}
-    return set_rows(p, presence, fold)
+    eta = {"floracube": scores["floracube"]}
+    eta |= {method: cloglog(np.clip(probability, *SUREST)).astype(np.float32) for method, probability in p.items()}
+    p = {"floracube": cloglog_probability(torch.from_numpy(scores["floracube"])).numpy()} | p
+    presence, weight = surveys.presence, surveys.place_weight
+    calibrated = {method: cross_calibrated(e, presence, fold, weight, block) for method, e in eta.items()}
+    return set_rows(p, presence, fold, calibrated)
+
+
+def mean_rows(drawn: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Rows of several draws, the same methods in the same order, as one: means of what are numbers, and how many draws."""
+    return [
+        {"method": rows[0]["method"], "draws": len(rows)}
+        | {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name != "method"}
+        for rows in zip(*drawn, strict=True)
+    ]
 
 
 def filled_by(score: Scores, other: Scores) -> Scores:

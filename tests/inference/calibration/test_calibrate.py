@@ -64,18 +64,31 @@ def test_what_differs_from_block_to_block_is_not_taken_for_a_property_of_species
 def test_the_fit_is_the_minimum_that_another_optimiser_finds(world):
     eta, presence = (x[:300, :5] for x in world)
     weight = np.random.default_rng(1).uniform(0.2, 1, 300).astype(np.float32)
-    pooling = 0.3
+    pooling, level = 0.3, np.linspace(-4, -1, 5).astype(np.float32)
 
     def cost(theta):
         slope, common, own = theta[0], theta[1], theta[2:]
-        moved = torch.from_numpy(slope * eta.astype(np.float64) + own)
+        moved = torch.from_numpy(slope * (eta.astype(np.float64) - level) + level + own)
         data = (survey_loss(moved, torch.from_numpy(presence)).numpy() * weight[:, None]).sum()
         return data + (slope - 1) ** 2 / (2 * SLOPE_SD**2) + ((own - common) ** 2).sum() / (2 * pooling**2)
 
     found = minimize(cost, np.r_[1.0, np.zeros(6)], tol=1e-9).x
-    slope, intercept = _fit(eta, presence, weight, pooling)
+    slope, shift = _fit(eta, presence, weight, level, pooling)
     assert slope == pytest.approx(found[0], abs=2e-3)
-    np.testing.assert_allclose(intercept, found[2:], atol=3e-3)
+    np.testing.assert_allclose(shift, found[2:], atol=3e-3)
+
+
+def test_scores_too_sure_of_places_keep_what_they_know_of_how_common_species_are():
+    rng = np.random.default_rng(1)
+    common, where = np.linspace(-6, -0.5, 60), rng.normal(0, 0.8, (2000, 60))
+    true = probability(common + where)
+    presence = rng.random(where.shape) < true
+    sure = common + 2.5 * where
+    sure = (sure + np.log(true.mean(0) / probability(sure).mean(0))).astype(np.float32)  # as common as in training, on the whole
+    fit = fit_calibration(sure[:300], presence[:300])
+    assert fit.slope == pytest.approx(0.4, abs=0.06)
+    # drawn by 0.6 of their distance to one level for all, the rarest species would become several times as common
+    assert np.abs(np.log(probability(fit.slope * sure + fit.intercept).mean(0) / true.mean(0))).max() < np.log(2)
 
 
 def test_too_few_surveys_give_the_identity(world):

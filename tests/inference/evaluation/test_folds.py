@@ -96,7 +96,7 @@ def test_species_weigh_the_same_however_many_folds_they_fill():
 
 def test_sets_of_all_methods_stand_beside_ours_and_change_no_score(tmp_path):
     predictors, surveys, _ = landscape()
-    few = replace(QUICK, draws=(0,), coordinates=False)
+    few = replace(QUICK, coordinates=False)
     plain = evaluate(predictors, surveys, few, cache=tmp_path)
     kept = set(tmp_path.iterdir())
     asked = replace(few, baselines=("random_forest", "gradient_boosting", "frequency"))
@@ -106,3 +106,4 @@ def test_sets_of_all_methods_stand_beside_ours_and_change_no_score(tmp_path):
     f1 = {row["method"]: row["F1"] for row in more.sets}
     assert list(f1) == ["floracube", "random_forest (leaf 5)", "random_forest (leaf 20)", "gradient_boosting", "frequency"]
     assert f1["floracube"] > f1["frequency"]
+    assert {row["draws"] for row in more.sets} == {len(QUICK.draws)}
