@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cube import display, qgis
 from cube.errors import CubeError
 from cube.grid import Window
+from cube.layers import PROBABILITY_STEPS
 from cube.selection import Selection, select
 from cube.storage.store import CubeStore
 
@@ -49,7 +50,7 @@ def _range(cube: CubeStore, chosen: Selection, layer_id: str, bands: list[int]) 
     product = layer_id.partition(".")[0]
     palette = str(chosen.array.attrs.get("floracube_palette", "viridis"))
     if product == "species":
-        return display.species_range(chosen.step * 250)
+        return display.species_range(chosen.step * PROBABILITY_STEPS)
     if product == "habitats":
         return 0.0, 1.0
     if product == "indicators" and layer_id.count(".") > 1:

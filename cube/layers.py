@@ -19,6 +19,7 @@ Kind = Literal["continuous", "class"]
 BOUNDS: Final = ("estimate", "lower", "upper")
 RANKS: Final = 64
 NO_SPECIES: Final = 65535
+PROBABILITY_STEPS: Final = 250  # of a stored probability, from 0 to 1 or to a species' own ceiling
 INDICATOR_STEPS: Final = 65_000  # of a stored indicator, from 0 to the largest value of its map
 
 
@@ -110,14 +111,14 @@ def occurrence(group: str, reference_area_m2: float) -> Layer:
     """Probability of each species in a plot: `occurrence * scale[species]`, uint8 in 250 steps, 255 no data."""
     area = f"{reference_area_m2:g} m2"
     return Layer("occurrence", group, "uint8", 255, f"Probability of occurrence in a plot of {area}", "1",
-                 ("species",), palette="species", valid_range=(0.0, 250.0))  # fmt: skip
+                 ("species",), palette="species", valid_range=(0.0, float(PROBABILITY_STEPS)))  # fmt: skip
 
 
 COMPOSITION: Final = (
     Layer("species_id", "", "uint16", NO_SPECIES, "Species of the cell by descending probability (index into the species table)",
           "1", ("rank",), {}, kind="class", palette="none"),
     Layer("probability", "", "uint8", 255, "Probability of occurrence of the ranked species", "1",
-          ("rank",), {}, 1 / 250, valid_range=(0.0, 1.0)),
+          ("rank",), {}, 1 / PROBABILITY_STEPS, valid_range=(0.0, 1.0)),
     Layer("set_size", "", "uint16", 65535, "Species in the set that maximises expected F1", "1"),
 )  # fmt: skip
 
@@ -137,10 +138,10 @@ def habitat_level(name: str, group: str, flags: tuple[tuple[int, str, str], ...]
 def habitat_probability(group: str) -> Layer:
     """Probability of the most probable class."""
     return Layer("probability", group, "uint8", 255, "Probability of the most probable habitat", "1",
-                 scale=1 / 250, valid_range=(0.0, 1.0), palette="cividis")  # fmt: skip
+                 scale=1 / PROBABILITY_STEPS, valid_range=(0.0, 1.0), palette="cividis")  # fmt: skip
 
 
 def habitat_entropy(group: str) -> Layer:
     """Shannon entropy of the class probabilities divided by its maximum."""
     return Layer("entropy", group, "uint8", 255, "Entropy of the habitat probabilities, 0 certain to 1 uniform", "1",
-                 scale=1 / 250, valid_range=(0.0, 1.0), palette="magma")  # fmt: skip
+                 scale=1 / PROBABILITY_STEPS, valid_range=(0.0, 1.0), palette="magma")  # fmt: skip

@@ -1,7 +1,7 @@
 """Is what would be released whole? Builds wheel and sdist and uses them alone, the way the images install them.
 
-    python deploy/try_release.py                 # everything, some ten minutes
-    python deploy/try_release.py --only build    # the wheel and the sdist, twice, byte for byte
+    python -m deploy.try_release                 # everything, some ten minutes
+    python -m deploy.try_release --only build    # the wheel and the sdist, twice, byte for byte
 
 Clean virtual environments, a folder away from the checkout: the server's by the steps of server.Dockerfile (no torch),
 the worker's by those of worker.Dockerfile (no titiler), and one with every extra. Then `floracube demo` with all extras,
@@ -14,10 +14,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +26,8 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from benchmarks.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "deploy/images"
@@ -96,9 +98,7 @@ def installed_with_all(wheel: Path, work: Path) -> Path:
 
 def served(place: Path, cube: Path, work: Path) -> None:
     """Serve the cube and read the page, the catalogue and a tile."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [place / "bin/floracube", "serve", str(cube), "--port", str(port)], cwd=work, stderr=subprocess.DEVNULL
     )
@@ -112,8 +112,6 @@ def served(place: Path, cube: Path, work: Path) -> None:
         page = urllib.request.urlopen(f"{url}/").read().decode()
         layer = json.load(urllib.request.urlopen(f"{url}/layers/indicators.richness/WebMercatorQuad/tilejson.json"))
         lon, lat, zoom = layer["center"]
-        import math
-
         n = 2 ** int(zoom)
         x, y = int((lon + 180) / 360 * n), int((1 - math.asinh(math.tan(math.radians(lat))) / math.pi) / 2 * n)
         with urllib.request.urlopen(layer["tiles"][0].format(z=int(zoom), x=x, y=y)) as answer:

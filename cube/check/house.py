@@ -17,6 +17,7 @@ from cube.inputs import INPUTS
 from cube.layers import (
     COMPOSITION,
     INDICATOR_STEPS,
+    PROBABILITY_STEPS,
     Layer,
     habitat_entropy,
     habitat_level,
@@ -76,7 +77,7 @@ class Leaf:
         if name == "top3_class":
             return Layer(name, self.path, "uint16", 65535, "", "1", ("habitat_rank",), kind="class")
         if name == "top3_probability":
-            return Layer(name, self.path, "uint8", 255, "", "1", ("habitat_rank",), {}, 1 / 250)
+            return Layer(name, self.path, "uint8", 255, "", "1", ("habitat_rank",), {}, 1 / PROBABILITY_STEPS)
         return habitat_level(name, self.path, (), "")
 
 

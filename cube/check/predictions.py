@@ -20,13 +20,12 @@ from cube.check.promise import Finding, promise_of_values
 from cube.check.reading import again, blocks, inside, read, read_map
 from cube.grid import CELL, Unit, Window
 from cube.inputs import INPUTS
-from cube.layers import NO_SPECIES
+from cube.layers import NO_SPECIES, PROBABILITY_STEPS
 from cube.legends import LAND
 from cube.pyramids.coarsen import valid_cells
 from cube.storage import releases
 
 Array = NDArray[Any]
-STEPS: Final = 250  # of a stored probability
 STRIP: Final = 100  # rows
 
 
@@ -195,7 +194,7 @@ def _outweighed(stored: Array, above: Array, chance: Array) -> NDArray[np.bool_]
     above (3, y, x): row of each of the best three at this level, -1 = none; chance (3, y, x): their probabilities in steps.
     """
     # Each stored probability is off by half a step at most, and so is what they leave.
-    rest = np.maximum(STEPS - chance.sum(axis=0), 0) + 2 * len(chance)
+    rest = np.maximum(PROBABILITY_STEPS - chance.sum(axis=0), 0) + 2 * len(chance)
     own = np.where(above == stored, chance, 0).sum(axis=0)
     largest = np.stack([np.where((above == row) & (row >= 0), chance, 0).sum(axis=0) for row in above]).max(axis=0)
     return np.asarray(largest > own + rest)

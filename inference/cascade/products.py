@@ -14,6 +14,7 @@ from cube.layers import (
     BOUNDS,
     COMPOSITION,
     INDICATOR_STEPS,
+    PROBABILITY_STEPS,
     RANKS,
     Layer,
     habitat_entropy,
@@ -109,8 +110,8 @@ def make_habitats(cube: CubeStore, version: str, classes: Classes, title: str, a
     top = [
         Layer("top3_class", "", "uint16", 65535, "Most probable habitats, best first", "1", rank, kind="class",
               palette="none"),
-        Layer("top3_probability", "", "uint8", 255, "Probability of the most probable habitats", "1", rank, {}, 1 / 250,
-              valid_range=(0.0, 1.0)),
+        Layer("top3_probability", "", "uint8", 255, "Probability of the most probable habitats", "1", rank, {},
+              1 / PROBABILITY_STEPS, valid_range=(0.0, 1.0)),
     ]  # fmt: skip
     labels = {"habitat_rank": np.arange(1, TOP_HABITATS + 1, dtype=np.int16)}
     _make(cube, Pyramid.of_product("habitats", version, habitat_layers(classes, title)), labels, about, top)

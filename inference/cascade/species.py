@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cube.layers import RANKS
+from cube.layers import PROBABILITY_STEPS, RANKS
 from cube.storage.leaves import SPECIES_PER_SHARD
 from inference.cascade.cells import Cells, blur
 from inference.cascade.clock import Clock
@@ -24,7 +24,7 @@ from inference.cascade.device import Device
 from inference.cascade.kernels import rank_block, store_block, take_block
 from inference.cascade.sums import ELEMENTWISE, SumPlan
 from inference.cascade.writing import Buffers, Writer
-from inference.network.ensemble import STEPS, Ensemble
+from inference.network.ensemble import Ensemble
 from inference.training.likelihood import cloglog_probability
 
 Floats = NDArray[np.float32]
@@ -171,7 +171,7 @@ class Compiled:
         if out is None:
             return 0
         with clock("quantise"):
-            return int(store_block(p, self.head.scale[block], cells.index[tile], STEPS, out))
+            return int(store_block(p, self.head.scale[block], cells.index[tile], PROBABILITY_STEPS, out))
 
     def finish(self) -> None:
         """Everything is in the cells already."""
@@ -219,8 +219,8 @@ class OnDevice:
             self.keys[tile] = torch.topk(merged, RANKS, dim=1, sorted=True).values
             if stored is not None:
                 steps = p / scale
-                self.clipped += (steps > STEPS + 0.5).sum()
-                stored[:, self.index[tile]] = steps.round().clamp(max=STEPS).to(torch.uint8)
+                self.clipped += (steps > PROBABILITY_STEPS + 0.5).sum()
+                stored[:, self.index[tile]] = steps.round().clamp(max=PROBABILITY_STEPS).to(torch.uint8)
         if stored is not None and out is not None:
             torch.from_numpy(out).copy_(stored)
 

@@ -14,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cube.layers import PROBABILITY_STEPS
 from inference.calibration.calibrate import Calibration
 from inference.network.deep_sdm import DeepSDM, ModelSpec, Part
 from inference.training.likelihood import REFERENCE_AREA_M2, cloglog_probability
-
-STEPS: int = 250  # uint8 steps from 0 to a species' ceiling
 
 
 class Ensemble(nn.Module):
@@ -59,8 +58,8 @@ class Ensemble(nn.Module):
 
     @property
     def scale(self) -> NDArray[np.float32]:
-        """(S,) probability per stored step: the species' ceiling / 250."""
-        return (self.ceiling.cpu().numpy() / STEPS).astype(np.float32)
+        """(S,) probability per stored step: the species' ceiling / PROBABILITY_STEPS."""
+        return (self.ceiling.cpu().numpy() / PROBABILITY_STEPS).astype(np.float32)
 
     def calibrate(self, calibration: Calibration) -> None:
         """Take over a calibration; every probability from now on passes through it."""

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from cube import grid
-from cube.layers import BOUNDS, NO_SPECIES
+from cube.layers import BOUNDS, NO_SPECIES, PROBABILITY_STEPS
 from cube.storage import releases
 from server.asking.requested import release_of
 from server.dependencies import LatParameter, LonParameter, json_answer
@@ -163,7 +163,7 @@ def _species(snapshot: Snapshot, row: int, col: int, threshold: float) -> dict[s
     reader, catalogue = snapshot.reader, snapshot.catalogue
     ids = reader.cell(f"{base}/species_id", row, col)
     stored = reader.cell(f"{base}/probability", row, col)
-    step = float(reader.array(f"{base}/probability").attrs.get("scale_factor", 1 / 250))  # type: ignore[arg-type]
+    step = float(reader.array(f"{base}/probability").attrs.get("scale_factor", 1 / PROBABILITY_STEPS))  # type: ignore[arg-type]
     size = int(reader.cell(f"{base}/set_size", row, col))
     size = 0 if size == NO_SPECIES else size
     found: list[PointSpecies] = []
@@ -229,7 +229,7 @@ def _top3(snapshot: Snapshot, row: int, col: int) -> list[RankedHabitat]:
     reader, table = snapshot.reader, snapshot.catalogue.habitats
     classes = reader.array(f"{base}/top3_class")
     shares = reader.array(f"{base}/top3_probability")
-    step = float(shares.attrs.get("scale_factor", 1 / 250))  # type: ignore[arg-type]
+    step = float(shares.attrs.get("scale_factor", 1 / PROBABILITY_STEPS))  # type: ignore[arg-type]
     rows = len(table.get("name", ()))
     return [
         RankedHabitat(

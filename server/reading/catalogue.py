@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cube import grid
 from cube.display import species_range
 from cube.errors import CubeError
-from cube.layers import BOUNDS
+from cube.layers import BOUNDS, PROBABILITY_STEPS
 from cube.storage import releases
 from cube.storage.store import CubeStore
 from server.drawing import palettes
@@ -252,7 +252,7 @@ def _species(cube: CubeStore, version: str, table: Table) -> Iterator[MapLayer]:
         # Two names may differ in their punctuation only; the later one is told apart by its number.
         key = f"{key}_{index}" if key in taken else key
         taken.add(key)
-        top = float(scales[index]) * 250
+        top = float(scales[index]) * PROBABILITY_STEPS
         yield MapLayer(
             id=f"species.{key}",
             product="species",

@@ -1,4 +1,4 @@
-// The server's JSON, fetched; failures come back as one sentence a reader can act on.
+// The server's answers, fetched; failures come back as one sentence a reader can act on.
 
 const root = new URL(".", document.baseURI);
 
@@ -15,19 +15,41 @@ export function urlOf(path) {
   return new URL(path.replace(/^\//, ""), root).href.replaceAll("%7B", "{").replaceAll("%7D", "}");
 }
 
-async function get(path, signal) {
+/**
+ * The answer to a question, as text.
+ * @param {string} path
+ * @param {{body?: object, accept?: string, signal?: AbortSignal}} how `body` makes it a POST of JSON
+ * @returns {Promise<string>}
+ * @throws {ApiError} with one sentence for the reader
+ */
+export async function ask(path, { body, accept = "application/json", signal } = {}) {
   let response;
   try {
-    response = await fetch(urlOf(path), { signal, headers: { accept: "application/json" } });
+    const sent = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
+    const headers = { accept, ...(body === undefined ? {} : { "content-type": "application/json" }) };
+    response = await fetch(urlOf(path), { ...sent, headers, signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "The server does not answer. Is it still running?");
   }
-  const body = await response.json().catch(() => null);
-  if (response.ok && body !== null) return body;
-  const detail = typeof body?.detail === "string" ? body.detail : `The server answered ${response.status}.`;
-  throw new ApiError(response.status, detail);
+  const text = await response.text();
+  if (response.ok) return text;
+  let detail = null;
+  try { detail = JSON.parse(text).detail; } catch { /* told by its status */ }
+  throw new ApiError(response.status, typeof detail === "string" ? detail : `The server answered ${response.status}.`);
 }
+
+/** The same as JSON. */
+export async function askJson(path, how) {
+  const text = await ask(path, how);
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new ApiError(0, "The answer is not the server's. Is something between it and this page?");
+  }
+}
+
+const get = (path, signal) => askJson(path, { signal });
 
 const known = new Map(); // every layer seen so far, by id
 

@@ -1,8 +1,9 @@
 // The panel of an area: drawn on the map, read from a file or chosen by name; its report, printed or taken away as a file.
 
-import { ask, askJson, print, save } from "./asking.js";
+import { ask, askJson } from "./api.js";
 import * as draw from "./draw.js";
 import { announce, byId, h } from "./dom.js";
+import { print, save } from "./handing.js";
 import * as outline from "./outline.js";
 import { reportOf } from "./report.js";
 import * as state from "./state.js";

@@ -1,7 +1,6 @@
 // The fact sheet of a species or of a habitat, in a dialog of its own over the map; it prints.
 
 import * as api from "./api.js";
-import { askJson } from "./asking.js";
 import { announce, byId, h } from "./dom.js";
 import { habitatSheet } from "./sheet-habitat.js";
 import { speciesSheet } from "./sheet-species.js";
@@ -61,7 +60,7 @@ async function open(id) {
   const habitat = id.startsWith(HABITAT);
   const name = habitat ? id.slice(HABITAT.length) : id;
   try {
-    const answer = await askJson(`${habitat ? "habitats" : "species"}/${encodeURIComponent(name)}`, { signal: mine.signal });
+    const answer = await api.askJson(`${habitat ? "habitats" : "species"}/${encodeURIComponent(name)}`, { signal: mine.signal });
     const print = h("button", { type: "button", class: "plain", onclick: () => window.print() }, "Print");
     const map = h("button", { type: "button", class: "plain", onclick: () => { close(); choose(answer.id); } }, "Show its map");
     const made = habitat ? habitatSheet(answer, (code) => state.set({ sheet: code })) : speciesSheet(answer);

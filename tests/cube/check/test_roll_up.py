@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from cube.check.predictions import STEPS, _outweighed
+from cube.check.predictions import _outweighed
+from cube.layers import PROBABILITY_STEPS
 
 PARENT = np.array([0, 0, 0, 1, 1, 2, 2])
 
@@ -12,7 +13,7 @@ def stored(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     """(best parent by sums, parents of the best three, their stored probabilities) of (n, 7) probabilities."""
     sums = np.stack([probability[:, k == PARENT].sum(axis=1) for k in range(3)], axis=1)
     best = np.argsort(-probability, axis=1, kind="stable")[:, :3]
-    chance = np.rint(np.take_along_axis(probability, best, axis=1) * STEPS).astype(np.int64)
+    chance = np.rint(np.take_along_axis(probability, best, axis=1) * PROBABILITY_STEPS).astype(np.int64)
     return sums, PARENT[best].T[..., None], chance.T[..., None]
 
 
