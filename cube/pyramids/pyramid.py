@@ -91,7 +91,7 @@ def build_square(cube: CubeStore, pyramid: Pyramid, square: Square) -> Built:
     for layer in pyramid.layers:
         path, valid, crc = f"{pyramid.group(square.level)}/{layer.name}", 0, 0
         for target, selection, values in square_values(cube, pyramid, layer, square):
-            cube.array(target)[selection] = values
+            cube.write(target, selection, values)
             if target == path:
                 valid += int(valid_cells(values, layer.fill).sum())
                 crc = zlib.crc32(values.data, crc)

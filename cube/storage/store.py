@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Final
 
 import numpy as np
@@ -125,14 +126,38 @@ class CubeStore(Documents):
         """Write one whole unit (or a block `lead` of its first axis that is whole shards), stored values."""
         square = self.region.square(unit, resolution)
         rows, cols = square.slices
-        selection = (..., rows, cols) if lead is None else (lead, ..., rows, cols)
-        self.array(path)[selection] = values
+        self.write(path, (..., rows, cols) if lead is None else (lead, ..., rows, cols), values)
+
+    def write(self, path: str, selection: tuple[Any, ...], values: NDArray[Any]) -> None:
+        """Write `values` over a selection of whole shards, whatever is in them."""
+        array = self.array(path)
+        try:
+            array[selection] = values
+        except RuntimeError:
+            # On a disk the Rust codecs write in place, and where a shard reaches beyond its array they look into the one that is
+            # there first: what a killed process cut off is no shard. A fault of another kind comes again.
+            self._remove(array, path, selection)
+            array[selection] = values
 
     def clear(self, path: str, window: Window) -> None:
         """Remove the shards of a window of whole shards, whatever is in them: afterwards it reads as fill."""
         node = self._node(path)
         if isinstance(node, zarr.Array):
-            node[(..., *window.slices)] = node.fill_value
+            self._remove(node, path, (..., *window.slices))
+
+    def _remove(self, array: zarr.Array[Any], path: str, selection: tuple[Any, ...]) -> None:
+        folder = backends.local_path(self.url)
+        if folder is None:  # an object is whole or is not there: the codecs can take it
+            array[selection] = array.fill_value
+            return
+        lead = array.ndim - (len(selection) - selection.count(...))
+        whole = [part for item in selection for part in ([slice(None)] * lead if item is ... else [item])]
+        reach = []
+        for part, length, side in zip(whole, array.shape, array.shards or array.chunks, strict=True):
+            start, stop, _ = part.indices(length)
+            reach.append(range(start // side, -(-stop // side)))
+        for index in product(*reach):
+            (folder / path / array.metadata.encode_chunk_key(index)).unlink(missing_ok=True)
 
     def read_window(self, path: str, window: Window, fill: int | float | None = None) -> NDArray[Any]:
         """Stored values of a window of the last two axes; what lies outside the array is `fill` (its own fill)."""

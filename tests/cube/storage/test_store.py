@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rioxarray  # noqa: F401  (the accessor)
 import xarray as xr
+import zarr
 
 from cube.conventions import MULTISCALES, PROJ, SPATIAL
 from cube.errors import CubeError
@@ -66,6 +67,19 @@ def test_encoding_is_inverted_by_decoding_within_half_a_step(layer: Layer) -> No
     back = layer.decode(layer.encode(values))
     np.testing.assert_allclose(back, values, atol=layer.scale / 2 * 1.001 + 1e-4)
     assert np.isnan(layer.decode(layer.encode(np.array([np.nan]))))[0]
+
+
+@pytest.mark.parametrize("left", [0, 3, 500])
+def test_a_shard_at_the_edge_of_an_array_is_written_over_what_a_kill_cut_off(cube: CubeStore, left: int) -> None:
+    values = np.arange(75 * 90, dtype=np.float32).reshape(75, 90)
+    group = zarr.open_group(cube.url, path="inputs/50m", mode="r+")
+    group.create_array("edge", shape=values.shape, dtype="f4", chunks=(50, 50), shards=(100, 100), fill_value=-1)
+    everything = (slice(0, 75), slice(0, 90))
+    cube.write("inputs/50m/edge", everything, values)
+    shard = Path(cube.url, "inputs/50m/edge/c/0/0")
+    shard.write_bytes(shard.read_bytes()[:left])
+    cube.write("inputs/50m/edge", everything, values)
+    np.testing.assert_array_equal(cube.array("inputs/50m/edge")[:], values)
 
 
 def test_fill_value_and_its_attribute_agree(cube: CubeStore) -> None:

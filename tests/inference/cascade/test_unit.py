@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.cascade_case import VERSION, Case, make_case
 from cube.grid import Region, unproject
-from cube.layers import COMPOSITION, NO_SPECIES, RANKS
+from cube.layers import COMPOSITION, NO_SPECIES, PROBABILITY_STEPS, RANKS
 from inference.calibration.intervals import bounds
 from inference.calibration.sets import set_size
 from inference.cascade import species as species_module
@@ -24,7 +24,7 @@ from inference.cascade.model import load_model
 from inference.cascade.unit import _opened, run_unit
 from inference.data.sampling import read_window, sample
 from inference.network.batches import gather
-from inference.network.ensemble import STEPS, survey_covariates
+from inference.network.ensemble import survey_covariates
 from inference.plantbert.plots import Plots
 from inference.training.predicted import predicted_plots
 
@@ -79,7 +79,7 @@ def test_stored_species_are_those_of_a_plain_float_reference_but_for_rounding_ti
     got = case.cube.root[f"products/species/{VERSION}/0/occurrence"][:].reshape(SPECIES, -1)
     model = load_model(case.model)
     exact = truth["p"].astype(np.float64) / model.ensemble.scale[:, None]
-    steps = np.minimum(exact, STEPS)
+    steps = np.minimum(exact, PROBABILITY_STEPS)
     seen = got[:, truth["index"]].astype(float)
     tie = np.abs(steps - np.floor(steps) - 0.5) < 1e-3
     np.testing.assert_array_equal(seen[~tie], np.rint(steps)[~tie])
@@ -87,7 +87,7 @@ def test_stored_species_are_those_of_a_plain_float_reference_but_for_rounding_ti
     assert tie.mean() < 0.01
     assert (np.delete(got, truth["index"], axis=1) == 255).all()
     assert receipt["counts"]["cells"] == len(truth["index"])
-    assert receipt["counts"]["clipped"] == pytest.approx(int((exact > STEPS + 0.5).sum()), abs=3)
+    assert receipt["counts"]["clipped"] == pytest.approx(int((exact > PROBABILITY_STEPS + 0.5).sum()), abs=3)
 
 
 def test_composition_and_set_are_those_of_the_reference(case, truth, receipt):
