@@ -44,7 +44,7 @@ class EvaluateOptions:
     stop_share: float = 0.0  # of the training blocks, for early stopping
     shape: Mapping[str, Any] = field(default_factory=dict)  # fields of ModelSpec
     train: TrainOptions = field(default_factory=TrainOptions)
-    # of `peers.BASELINES`, whose sets of species are compared with ours; no score depends on it
+    # of `baselines.named.NAMES`, whose sets of species are compared with ours; no score depends on it
     baselines: tuple[str, ...] = field(default=(), repr=False)
 
 

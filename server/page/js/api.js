@@ -23,16 +23,16 @@ export function urlOf(path) {
  * @throws {ApiError} with one sentence for the reader
  */
 export async function ask(path, { body, accept = "application/json", signal } = {}) {
-  let response;
+  let response, text;
   try {
     const sent = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
     const headers = { accept, ...(body === undefined ? {} : { "content-type": "application/json" }) };
     response = await fetch(urlOf(path), { ...sent, headers, signal });
+    text = await response.text();
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "The server does not answer. Is it still running?");
   }
-  const text = await response.text();
   if (response.ok) return text;
   let detail = null;
   try { detail = JSON.parse(text).detail; } catch { /* told by its status */ }

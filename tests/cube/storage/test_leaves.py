@@ -94,8 +94,11 @@ def test_a_layer_that_is_added_later_is_consolidated_too(tmp_path: Path) -> None
     assert {"bioclim", "climate"} <= set(xr.open_zarr(tmp_path / "inputs/1km", consolidated=True).data_vars)
 
 
-def test_other_labels_under_the_same_layer_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("last_first", [False, True])
+def test_other_labels_under_the_same_layer_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last_first: bool) -> None:
     make(tmp_path)
+    arrays = zarr.Group.arrays  # a folder lists its members in any order
+    monkeypatch.setattr(zarr.Group, "arrays", lambda self: sorted(arrays(self), key=lambda member: member[0], reverse=last_first))
     cube = create_cube(str(tmp_path), REGION, "t")
     with pytest.raises(CubeError, match="'occurrence' was made for other values of 'species'"):
         cube.ensure_group("products/species/v1/0", [occurrence("", 100)], labels={"species": NAMES[::-1]})
