@@ -14,22 +14,25 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 
-from cube.console import ENDS, EXPORT, PREDICT, bar, fail_if, print_result, run, say
+from cube.console import ENDS, EXPORT, PREDICT, bar, fail_if, print_built, print_plan, print_result, run, say
 
 __version__ = "0.1.0"
 __all__ = ["open"]
 
 if TYPE_CHECKING:
     from cube.config import Config
-    from cube.view import Cube
+    from cube.reader import Cube
 
 
-def open(url: str) -> Cube:
-    """Open the cube at a path or any fsspec URL for reading; raises `CubeError` if there is none."""
+def open(url: str, release: str | None = None) -> Cube:
+    """Open the cube at a path or any fsspec URL for reading, at `release` or the one that readers follow now.
+
+    Raises `CubeError` if there is no cube, `UnknownNameError` (a `KeyError`, too) if it has no such release.
+    """
     # Imported here: xarray is a second and 60 MB that the server and most commands need not pay.
-    from cube import view
+    from cube import reader
 
-    return view.open(url)
+    return reader.open(url, release)
 
 
 app = typer.Typer(
@@ -42,6 +45,7 @@ app = typer.Typer(
 habitats_app = typer.Typer(no_args_is_help=True, help="Pl@ntBERT: habitats read from species lists.")
 app.add_typer(habitats_app, name="habitats")
 
+LOCKED = Annotated[bool, typer.Option("--locked", help="Read the locked third of the blocks, for a published table.")]
 CONFIG = Annotated[Path, typer.Argument(help="Configuration (YAML).", metavar="CONFIG")]
 CUBE = Annotated[str, typer.Argument(help="Path or URL of a cube, or a configuration that names one.", metavar="CUBE")]
 WORKERS = Annotated[int | None, typer.Option(help="Workers of the configured cluster; 1 local one is this process.", min=1)]
@@ -92,13 +96,34 @@ def demo(
         _serve([str(out / "cube.zarr")], host, port, 1, [f"districts={out / 'regions.geojson'}"])
 
 
+@app.command("try", epilog="Example: `floracube try --port 8000`")
+def try_demo(
+    url: Annotated[
+        str | None, typer.Option(help="Zip archive of a finished cube to download instead.", envvar="FLORACUBE_TRY_URL")
+    ] = None,
+    port: PORT = 8000,
+    host: HOST = "127.0.0.1",
+    serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the map at the end.")] = True,
+) -> None:
+    """Serve a finished small cube: the demo of 10 km, downloaded or made once, then cached."""
+    from demo import finished
+
+    def make(out: Path) -> None:
+        demo(out=out, size_km=finished.SIZE_KM, species=100, seed=20, serve=False)
+
+    folder = finished.finished_demo(finished.cache_folder(__version__), url, make, partial(say.print, highlight=False))
+    say.print(f"The cube is {folder / finished.CUBE}.", highlight=False)
+    if serve:
+        _serve([str(folder / finished.CUBE)], host, port, 1, [f"districts={folder / finished.REGIONS}"])
+
+
 @app.command(epilog="Example: `floracube build examples/moravia.yaml`")
 def build(
     config: CONFIG,
     workers: WORKERS = None,
     scheduler: SCHEDULER = None,
     retries: Annotated[int, typer.Option(help="Tries after the first, for errors that pass by themselves.", min=0)] = 4,
-    plan: Annotated[bool, typer.Option("--plan", help="Say what it will take, and open no file and no connection.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what it will take, what is missing and what is built.")] = False,
     land: Annotated[float, typer.Option(help="With --plan: the share of units that are not all sea.", min=0, max=1)] = 1.0,
     as_json: JSON = False,
 ) -> None:
@@ -109,17 +134,14 @@ def build(
 
     loaded = _read(config)
     if plan:
-        from cube.engine.plan import plan as planned
+        from cube.engine import plan as planning
 
-        told = planned(loaded, workers or loaded.cluster.workers or 1, land)
-        print(json.dumps(told.document(), indent=1) if as_json else told.text())
-        return
+        return print_plan(planning.plan(loaded, land), *planning.problems(loaded), as_json)
     if loaded.unsaid():
         say.print(loaded.unsaid(), style="yellow", highlight=False, markup=False)
     with bar("build") as progress:
         failures = build_inputs(loaded, progress, Workers(retries=retries, cluster=chosen(loaded.cluster, workers, scheduler)))
-    if as_json:
-        print(json.dumps({"cube": loaded.cube_url, "complete": not failures, "failures": failures}, indent=1))
+    print_built(loaded.report_path / "build.json", loaded.cube_url, failures, as_json)
     fail_if(failures, f"Mend the sources and run `floracube build {config}` again.")
     say.print(f"Inputs are complete in {loaded.cube_url}.", highlight=False)
 
@@ -138,8 +160,10 @@ def train(config: CONFIG, as_json: JSON = False) -> None:
 
 @habitats_app.command("train", epilog="Example: `floracube habitats train examples/moravia.yaml`")
 def habitats_train(config: CONFIG, as_json: JSON = False) -> None:
-    """Train Pl@ntBERT alone on the vegetation plots of CONFIG."""
-    loaded = _read(config)
+    """Train the reader of habitats alone on the vegetation plots of CONFIG, beside naive Bayes and logistic regression."""
+    from cube.config import load_config
+
+    loaded = load_config(config, habitats_alone=True)
     from inference.training.learn import learn_habitats
 
     with bar("habitats") as progress:
@@ -149,13 +173,13 @@ def habitats_train(config: CONFIG, as_json: JSON = False) -> None:
 
 
 @app.command(epilog="Example: `floracube evaluate examples/moravia.yaml --json`")
-def evaluate(config: CONFIG, as_json: JSON = False) -> None:
-    """Skill on held-out spatial blocks beside a random forest per species in the same run."""
+def evaluate(config: CONFIG, locked: LOCKED = False, as_json: JSON = False) -> None:
+    """Compare the skill that `train` has printed with peers on the same folds; our network is not trained again."""
     loaded = _read(config)
     from inference.evaluation.assess import assess
 
     with bar("evaluate") as progress:
-        result = assess(loaded, progress)
+        result = assess(loaded, progress, locked)
     if as_json:
         print(json.dumps(result.document(), indent=1))
     else:
@@ -170,20 +194,27 @@ def predict(
     version: Annotated[str | None, typer.Option(help="Version and release to write; default: the next vN.")] = None,
     products: Annotated[str | None, typer.Option(help="Some alone, beside the others of the release.", metavar="A,B")] = None,
     publish: Annotated[bool, typer.Option("--publish/--no-publish", help="Let readers follow the release.")] = True,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what it will take; nothing is written.")] = False,
     as_json: JSON = False,
 ) -> None:
     """Predict species, indicators and habitats of every unit; killed and run again, it goes on where it was."""
     loaded, only = _read(config), products.split(",") if products else None
+    from cube.check.cut_values import warning_of
     from inference.cascade.predict import predict as predict_units
 
+    if plan:
+        from inference.cascade.plan import plan as planned
+
+        return print_plan(planned(loaded, version, only), [], [], as_json)
     with bar("predict") as progress:
         outcome = predict_units(loaded, workers, scheduler, version, publish, progress, only, partial(say.print, highlight=False))
     if as_json:
         print(json.dumps(asdict(outcome), indent=1, default=str))
     say.print(f"Report: {outcome.report}", highlight=False)
     fail_if(outcome.failures, f"Run `floracube predict {config}` again when the cause is mended.")
-    clipped = f", {outcome.clipped:,} values above their species' ceiling" if outcome.clipped else ""
-    say.print(f"Release {outcome.release}: {outcome.units} units, {outcome.cells:,} cells now{clipped}.", highlight=False)
+    if warning := warning_of(outcome.cut):
+        say.print(warning, style="yellow", highlight=False)
+    say.print(f"Release {outcome.release}: {outcome.units} units, {outcome.cells:,} cells now.", highlight=False)
 
 
 @app.command(epilog="Example: `floracube publish demo-out/cube.zarr v2` or `--rollback`")
@@ -195,7 +226,7 @@ def publish(
     as_json: JSON = False,
 ) -> None:
     """Let readers follow a release of CUBE if it keeps its promises; exit code 1, and nothing changed, if one is broken."""
-    from cube import publishing
+    from cube.check import publishing
     from cube.errors import CubeError
     from cube.storage import releases
     from cube.storage.store import open_cube
@@ -227,7 +258,7 @@ def gc(
     as_json: JSON = False,
 ) -> None:
     """Remove versions and receipts of CUBE that no release names and no run holds, and what kills left."""
-    from cube import garbage
+    from cube.check import garbage
     from cube.storage.store import open_cube
 
     collected = garbage.collect(open_cube(_url(cube), writable=True), dry_run, tuple(keep or ()), tuple(forget or ()))
@@ -240,7 +271,7 @@ def gc(
 @app.command(epilog="Example: `floracube info demo-out/cube.zarr --json`")
 def info(cube: CUBE, as_json: JSON = False) -> None:
     """What is in CUBE: region, inputs and their units, products, releases."""
-    from cube.info import describe, text
+    from cube.check.info import describe, text
 
     document = describe(_url(cube))
     print(json.dumps(document, indent=1) if as_json else text(document))
@@ -265,15 +296,17 @@ def check(
 @app.command(epilog=EXPORT)
 def export(
     cube: CUBE,
-    layer: Annotated[str, typer.Argument(help="Such as `species.fagus_sylvatica` or `inputs.slope`.", metavar="LAYER")],
+    layer: Annotated[
+        str, typer.Argument(help="An id or a name: `inputs.slope`, `Fagus sylvatica`; `species` is all of them.", metavar="LAYER")
+    ],
     out: Annotated[Path, typer.Argument(help="GeoTIFF to write.", metavar="OUT.tif")],
     level: Annotated[int, typer.Option(help="Pyramid level: 0 is the finest, each other half as fine.", min=0)] = 0,
     bbox: Annotated[str | None, typer.Option(help="A window in degrees.", metavar="W,S,E,N")] = None,
     as_json: JSON = False,
 ) -> None:
-    """Write a layer of CUBE as a Cloud Optimized GeoTIFF; without a band named, all of its bands."""
-    from cube.export import as_text, parse_bbox
-    from cube.export import export as write
+    """Write a layer of CUBE, cut to its region, as a Cloud Optimized GeoTIFF; without a band named, all of its bands."""
+    from cube.export.cog import as_text, parse_bbox
+    from cube.export.cog import export as write
 
     document = write(_url(cube), layer, out, level, parse_bbox(bbox))
     if as_json:

@@ -92,7 +92,7 @@ def per_patch(job: Job, case: Case) -> dict[str, Any]:
     batch: dict[str, torch.Tensor] = {
         "landsat": torch.from_numpy(window["landsat"][:, :, rows, cols]).movedim(-1, 0),
         "static": torch.from_numpy(window["static"][:, rows, cols]).T,
-        "survey": survey_covariates(job.year, job.area_m2).expand(PATCHES, 2),
+        "survey": survey_covariates(job.year).expand(PATCHES, 1),
         "corner": torch.arange(4 * PATCHES).reshape(-1, 4),
         "weight": torch.full((PATCHES, 4), 0.25),
     }

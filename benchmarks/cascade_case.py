@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
 from cube.grid import Region, Unit
-from cube.inputs import INPUTS
 from cube.layers import Layer
+from cube.layers.inputs import INPUTS
 from cube.records.traits import FLAG_TRAITS, NUMBER_TRAITS, TEXT_TRAITS
 from cube.storage.store import CubeStore, create_cube, resolution_of
 from inference.cascade import products
@@ -136,8 +136,8 @@ def _plausible(ensemble: Ensemble, cube: CubeStore, rng: np.random.Generator) ->
         for name, encoder in net.encoders.items():
             constants: Any = encoder.normalisation
             if name == "survey":
-                constants.mean.copy_(torch.tensor([2010.0, 0.0]))
-                constants.std.copy_(torch.tensor([10.0, 1.0]))
+                constants.mean.fill_(2010.0)
+                constants.std.fill_(10.0)
                 continue
             lead = constants.mean.shape[: 1 if name == "satellite" else None]
             values = window[name].reshape(*lead, -1)[..., :: 7 if values_are_many(window[name]) else 1]
@@ -146,7 +146,7 @@ def _plausible(ensemble: Ensemble, cube: CubeStore, rng: np.random.Generator) ->
     part = Part(0, 0, side, side)
     with torch.inference_mode():
         kilometre = ensemble.encode_kilometres(tensors)
-        z = ensemble.embed_part(part.of(tensors, ensemble.spec.halo), kilometre, part, survey_covariates(2020, 100.0))[::5]
+        z = ensemble.embed_part(part.of(tensors, ensemble.spec.halo), kilometre, part, survey_covariates(2020))[::5]
         species, d = ensemble.spec.species, ensemble.spec.d
         wanted = torch.from_numpy(np.log(np.exp(rng.normal(np.log(0.03), 1.3, species)))).float().clamp(max=-1.0)
         for i, net in enumerate(ensemble.networks):

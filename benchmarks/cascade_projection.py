@@ -1,4 +1,4 @@
-"""From a unit to Europe: hours, terabytes and objects, from what was measured and, of GPUs not at hand, from what is assumed.
+"""From a unit to Europe: hours, terabytes and objects, from what was measured.
 
 Land cells and squares with land are those of Natural Earth's countries of Europe without Russia (1:50 m, EPSG:3035, any land
 in a square of 40 km and in each square of the pyramid above it): 2.34 billion cells in 4,408 units.
@@ -14,10 +14,8 @@ from cube.storage.leaves import SPECIES_PER_SHARD
 CELLS: Final = 2.3e9
 UNITS: Final = 4408
 ABOVE: Final = (1253, 376, 124, 42, 16, 6, 2, 1)  # squares of levels 1, 2, ... that hold land
-INDICATORS: Final = 18  # with every trait known
+INDICATORS: Final = 15  # with every trait known
 HABITAT_MAPS: Final = (5, 2)  # at every level; at level 0 alone
-# Of one GPU that was not measured: an A100 or better in bfloat16, and the processor cores beside it that compress.
-ASSUMED: Final = {"gemm": 100e12, "memory": 1.0e12, "cores": 8}
 
 
 def objects(species: int) -> dict[str, int]:
@@ -38,19 +36,11 @@ def print_projection(dense: dict[str, Any], species: int, cores: int, device: st
     print(f"\nEurope, {CELLS / 1e9:.1f} billion land cells, {species:,} species (habitats apart):")
     print(f"  {CELLS * each / 3600:,.0f} core hours of this processor: {CELLS * each / 3600 / 64:,.0f} h on 64 cores")
     if device == "cuda":
-        seconds, how = dense["wall"] / dense["cells"], "measured"
-    else:
-        floor = dense["floor"]
-        flop = sum(v for k, v in floor.items() if k == "head" or k.startswith("encode")) * dense["rate"]["gemm"]
-        # a score is written and read a dozen times by torch's own passes
-        passes = 12 * 4 * species / ASSUMED["memory"]
-        seconds = max(flop / ASSUMED["gemm"] + passes, floor["write"] / ASSUMED["cores"])
-        how = (f"assumed, not measured: {ASSUMED['gemm'] / 1e12:.0f} TFLOP/s, {ASSUMED['memory'] / 1e12:.0f} TB/s,"
-               f" {ASSUMED['cores']} cores beside it that compress")  # fmt: skip
-    for count in (1, 8, 64):
-        hours = CELLS * seconds / 3600 / count
-        print(f"  {hours:,.1f} h on {count} GPU ({how})")
-        records.append({"way": "projection", "species": species, "step": f"{count} GPU", "cells_per_second": count / seconds})
+        seconds = dense["wall"] / dense["cells"]
+        for count in (1, 8, 64):
+            print(f"  {CELLS * seconds / 3600 / count:,.1f} h on {count} GPU")
+            rate = count / seconds
+            records.append({"way": "projection", "species": species, "step": f"{count} GPU", "cells_per_second": rate})
     stored = CELLS * dense["bytes"] * species * (1 + sum(0.25**n for n in range(1, len(ABOVE) + 1)))
     print(f"  {stored / 1e12:.1f} TB of species with overviews, at {dense['bytes']:.2f} bytes a value of these noisy maps")
     held = objects(species)

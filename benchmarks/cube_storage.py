@@ -3,7 +3,8 @@
 `bytes` measures the layers of a cube as they lie on disk: of the generated landscape (built here, or `--cube` for any other
 local one). `stores` writes and reads maps of species of realistic texture by each way that `FLORACUBE_IO` offers, into a
 local folder and into moto's S3 on loopback, by turns in the same run; the ratio to `plain` is what to look at, since S3 on
-loopback is a Python program that shares this machine. `benchmarks/cube.py` prints both as parts of its table.
+loopback is a Python program that shares this machine. `checksums` writes and reads the same maps with and without the CRC-32C
+of each chunk, by turns. `benchmarks/cube.py` prints the first two as parts of its table.
 
     python benchmarks/cube_storage.py --only stores --json stores.json
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -186,6 +188,51 @@ def _once(cube: CubeStore, values: np.ndarray) -> tuple[float, float, float]:
     return wrote - started, read - wrote, (time.perf_counter() - began) / TILES
 
 
+# Checksums.
+
+
+def checksums_records(repeats: int = 5) -> list[Row]:
+    """One row a way: bytes and medians of seconds to write and read a unit with a CRC-32C a chunk, and what that adds in %."""
+    values = maps_of_species()
+    names = np.asarray([f"Planta {i}" for i in range(SPECIES)], object)
+    before = os.environ.get("FLORACUBE_IO")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for way in WAYS["local"]:
+            os.environ["FLORACUBE_IO"] = way
+            taken: dict[bool, list[tuple[float, float, float]]] = {True: [], False: []}
+            size: dict[bool, int] = {}
+            for turn in range(repeats + 1):  # the first warms up and is forgotten
+                for checked in taken:
+                    url = f"{folder}/{way}-{checked}-{turn}.zarr"
+                    cube = create_cube(url, STORE_REGION, "benchmark")
+                    cube.ensure_group("products/species/v1/0", [occurrence("", 100)], labels={"species": names})
+                    if not checked:
+                        _without_checksums(cube, "products/species/v1/0/occurrence")
+                    taken[checked].append(_once(cube, values))
+                    size[checked] = sum(cube.sizes("products/species/v1/0/occurrence/c").values())
+                    shutil.rmtree(url)
+            (write, read, tile), plain = (
+                [statistics.median(column) for column in zip(*taken[checked][1:], strict=True)] for checked in (True, False)
+            )
+            rows.append({"part": "checksums", "way": way, "mb": round(size[True] / 1e6, 2), "write_s": round(write, 3),
+                         "read_s": round(read, 3), "tile_ms": round(tile * 1000, 2),
+                         "more_bytes_percent": round(100 * (size[True] / size[False] - 1), 4),
+                         "more_write_percent": round(100 * (write / plain[0] - 1), 1),
+                         "more_read_percent": round(100 * (read / plain[1] - 1), 1),
+                         "more_tile_percent": round(100 * (tile / plain[2] - 1), 1)})  # fmt: skip
+    os.environ.pop("FLORACUBE_IO") if before is None else os.environ.__setitem__("FLORACUBE_IO", before)
+    return rows
+
+
+def _without_checksums(cube: CubeStore, path: str) -> None:
+    """Let an empty array be as cubes of earlier versions have it."""
+    document = cube.read_json(f"{path}/zarr.json")
+    settings = document["codecs"][0]["configuration"]
+    settings["codecs"] = [codec for codec in settings["codecs"] if codec["name"] != "crc32c"]
+    cube.write_json(f"{path}/zarr.json", document)
+
+
 def print_table(rows: Sequence[Row]) -> None:
     """The rows of one part, columns as wide as what is in them."""
     columns = [c for c in rows[0] if c != "part"]
@@ -199,7 +246,7 @@ def print_table(rows: Sequence[Row]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="bytes,stores")
+    parser.add_argument("--only", default="bytes,stores,checksums")
     parser.add_argument("--cube", type=Path, help="a local cube to measure instead of a generated one")
     parser.add_argument("--size-km", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=3)
@@ -214,6 +261,10 @@ def main() -> None:
         stores = stores_records(given.repeats)
         print_table(stores)
         rows += stores
+    if "checksums" in given.only:
+        checksums = checksums_records(given.repeats)
+        print_table(checksums)
+        rows += checksums
     if given.json:
         given.json.write_text(json.dumps(rows, indent=1))
 

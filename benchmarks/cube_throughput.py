@@ -43,9 +43,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from cube import grid
 from cube.config import StacSearch
 from cube.grid import FINE, Region
-from cube.inputs import SENTINEL2_BANDS
+from cube.layers.inputs import SENTINEL2_BANDS
 from cube.sources import sentinel2
 from cube.sources.composite import clear_median
+from cube.sources.processing import BOA_OFFSET
+from cube.sources.raster_grid import RasterGrid
 from cube.sources.stac import open_catalogue
 
 UTM = 32633
@@ -92,8 +94,8 @@ def write_scenes(folder: Path, region: Region, scenes: int, seed: int = 0) -> st
 def _clear_median(values: np.ndarray, scl: np.ndarray, threads: int) -> tuple[np.ndarray, np.ndarray]:
     """What our own composite does with a stack, for one that others have read: (scene, band, y, x) and (scene, y, x)."""
     clear = np.isin(scl, sentinel2.CLEAR) & (values != 0).all(axis=1)
-    np.clip(values, sentinel2.BOA_OFFSET + 1, 65534, out=values)
-    values -= np.uint16(sentinel2.BOA_OFFSET)
+    np.clip(values, BOA_OFFSET + 1, 65534, out=values)
+    values -= np.uint16(BOA_OFFSET)
     return clear_median(values, clear, threads)
 
 
@@ -130,8 +132,9 @@ def _ways(catalog: str, region: Region, threads: int, folder: Path) -> dict[str,
 
     # The same window of the scenes' own pixels that ours reads, and the same way from there to the grid.
     pixels = sentinel2.stack.common_grid(scenes, "red")
-    window = pixels.window(unit.bounds)
-    own = GeoBox.from_bbox(window, crs=f"EPSG:{UTM}", resolution=FINE)
+    cells = RasterGrid.over(unit.bounds, FINE)
+    window = pixels.around(cells, sentinel2.stack.MARGIN)
+    own = GeoBox.from_bbox(window.bounds, crs=f"EPSG:{UTM}", resolution=FINE)
     plainly = {
         "assets": bands, "resolution": FINE, "resampling": Resampling.nearest, "dtype": np.dtype("uint16"),
         "fill_value": np.uint16(0), "rescale": False, "xy_coords": "center", "errors_as_nodata": (), "properties": False,
@@ -139,14 +142,14 @@ def _ways(catalog: str, region: Region, threads: int, folder: Path) -> dict[str,
     }  # fmt: skip
 
     def laid(values: np.ndarray, scl: np.ndarray) -> Any:
-        return sentinel2._resampled(*_clear_median(values, scl, threads), pixels, window, unit.bounds)[0]
+        return sentinel2._resampled(*_clear_median(values, scl, threads), window, cells)[0]
 
     def odc_in_utm() -> Any:
         data = odc.stac.load(items, bands, geobox=own, groupby="id", resampling="nearest", pool=threads, dtype="uint16", nodata=0)
         return laid(np.stack([data[b].values for b in SENTINEL2_BANDS], 1), data["scl"].values)
 
     def stackstac_in_utm() -> Any:
-        stack = stackstac.stack(items, epsg=UTM, bounds=window, **plainly)
+        stack = stackstac.stack(items, epsg=UTM, bounds=window.bounds, **plainly)
         values = stack.compute(scheduler="threads", num_workers=threads).values
         return laid(np.ascontiguousarray(values[:, :-1]), values[:, -1])
 

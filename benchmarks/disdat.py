@@ -33,7 +33,7 @@ from inference.evaluation.baselines.forest import DownSampledForest
 from inference.evaluation.baselines.frequency import Frequency
 from inference.evaluation.baselines.maxent import Maxent, solver
 from inference.evaluation.baselines.scores import record_scores
-from inference.evaluation.kept import remembered
+from inference.evaluation.folds import remembered
 from inference.evaluation.metrics import species_auc
 
 Scores = NDArray[np.float32]

@@ -3,7 +3,6 @@
     python benchmarks/geoplant.py --data /data/geoplant --out geoplant-out              # the real download
     python benchmarks/geoplant.py --data DIR/glc24 --out out --baselines frequency,gradient_boosting
     python benchmarks/geoplant.py --data DIR --baselines multimodal --cells 25 --device cuda   # the published ensemble beside us
-    python benchmarks/geoplant.py --data DIR --split blocks --block-km 50               # another split than the published
     python benchmarks/geoplant.py --data DIR --limit 2000 --modalities landsat,climate  # a part of it
 
 DIR is a folder into which GeoPlant or a GeoLifeCLEF of 2023 to 2026 was unpacked, whole or in part; what is missing is
@@ -29,7 +28,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder into which GeoPlant was unpacked")
     parser.add_argument("--out", type=Path, default=Path("geoplant-out"), help="folder of the results")
     parser.add_argument("--scratch", type=Path, help="folder of sampled predictors; default: OUT/scratch")
-    parser.add_argument("--split", choices=("published", "blocks", "random"), default="published")
     parser.add_argument("--block-km", type=float, default=50.0)
     parser.add_argument(
         "--baselines",
@@ -42,7 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--min-records", type=int, default=1, help="presences in training that make a species a column")
     parser.add_argument("--limit", type=int, help="surveys kept of each split")
     parser.add_argument("--records", type=int, default=20_000, help="PO records for the Boyce index; 0: none")
-    parser.add_argument("--members", type=int, default=4, help="networks in the ensemble")
+    parser.add_argument("--members", type=int, default=5, help="networks in the ensemble, each without one fold of the blocks")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--least-steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=128)
@@ -70,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
         if report.kept or report.remarks:
             print("\n".join(report.lines()))
     plan = Plan(
-        options.split, options.block_km, options.seed, tuple(b for b in options.baselines.split(",") if b),
+        options.block_km, options.seed, tuple(b for b in options.baselines.split(",") if b),
         {"d": options.embedding, "width": options.width},
         TrainOptions(members=options.members, epochs=options.epochs, least_steps=options.least_steps, batch=options.batch,
                      seed=options.seed, device=options.device), options.threads,

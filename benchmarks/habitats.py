@@ -3,8 +3,8 @@
     python benchmarks/habitats.py formations --data FOLDER    nine Czech formations (FLORACUBE_DATA); 30 minutes on one free core
     python benchmarks/habitats.py landscape                   12,000 plots of a generated landscape, EUNIS levels 3, 2, 1
     python benchmarks/habitats.py cascade --demo DIR          habitats of a demo's cells from predicted lists, from true ones,
-                                                              and direct; the ranking reweighed by the fill-mask model
-    python benchmarks/habitats.py cells --demo DIR            cells a second, approximations, hours for Europe
+                                                              and direct
+    python benchmarks/habitats.py cells --demo DIR            cells a second, hours for Europe
     --seeds 0,1,2   --baselines naive_bayes,gradient_boosting   --json FILE
 
 DIR is what `floracube demo --out DIR --no-serve` made. Methods: `plantbert`, `naive_bayes` and `gradient_boosting` on the

@@ -101,7 +101,8 @@ def compare(case: str, plots: Plots, folds: Callable[[int], NDArray[np.int64]], 
     blocks = np.concatenate(where)
     middle, low, high = gain(np.concatenate(right["plantbert"]), np.concatenate(right[best]), blocks)
     means = {m: float(np.concatenate(r).mean()) for m, r in right.items()}
-    say("  mean of the seeds: " + ", ".join(f"{m} {v:.3f}" for m, v in means.items()))
+    f1 = {m: float(np.mean([r["macro_f1"] for r in records if r["method"] == m])) for m in means}
+    say("  mean of the seeds, accuracy (macro F1): " + ", ".join(f"{m} {v:.3f} ({f1[m]:.3f})" for m, v in means.items()))
     say(f"  plantbert over {best}, the better baseline: {middle:+.3f}, 95 % of block draws {low:+.3f} to {high:+.3f}")
     records.append({"case": case, "method": f"plantbert - {best}", "accuracy": middle, "low": low, "high": high})
     return records

@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import json
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -27,12 +30,31 @@ HEADERS: tuple[dict[str, str], ...] = (
 )  # fmt: skip
 
 
+@cache
+def document(base: str) -> dict[str, Any]:
+    """The OpenAPI document of a server, asked for once: before the attack.
+
+    The first to ask waits until titiler is loaded, which on a busy machine takes longer than an answer may (503).
+    """
+    end = time.monotonic() + 600
+    while True:
+        try:
+            with urllib.request.urlopen(f"{base}/openapi.json") as answer:
+                return dict(json.load(answer))
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or time.monotonic() > end:
+                raise
+            time.sleep(1)
+
+
 def listed(base: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(method, address, headers and body) of every parameter of every route with every attack."""
-    valid = {"layer_id": "indicators.richness", "tms": "WebMercatorQuad", "z": "11", "x": "1119", "y": "702.png", "lon": "16.77",
-             "lat": "49.02", "item_id": "indicators.v1", "name": "zarr.json", "region": "Austria", "code": "T1"}  # fmt: skip
+    valid = {"layer_id": "indicators.richness", "tms": "WebMercatorQuad", "tileMatrixSetId": "WebMercatorQuad", "z": "11",
+             "x": "1119", "y": "702", "format": "png", "lon": "16.77", "lat": "49.02", "minx": "16.7", "miny": "49.0",
+             "maxx": "16.8", "maxy": "49.05", "width": "60", "height": "40", "algorithmId": "hillshade", "colorMapId": "magma",
+             "item_id": "indicators.v1", "name": "zarr.json", "region": "Austria", "code": "T1"}  # fmt: skip
     named = {"/species/{name}": "Fagus sylvatica", "/regions/{name}": "Austria"}
-    paths = json.load(urllib.request.urlopen(f"{base}/openapi.json"))["paths"]
+    paths = document(base)["paths"]
     for path, methods in paths.items():
         for method, operation in methods.items():
             if method == "post":

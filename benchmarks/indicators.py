@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from cube.grid import CELL
 from demo.flora import AXES
 from demo.landscape import Landscape, LandscapeSpec, make_landscape
-from inference.calibration.intervals import bounds, conformal_quantiles
+from inference.calibration.intervals import bounds, quantiles_of, residual_scores
 from inference.cascade.indicators import applicable
 from inference.cascade.reference import reference_of
 from inference.cascade.sums import plan_sums
@@ -95,11 +95,11 @@ def rows_of(
     one = np.ones(len(p))
     plan = plan_sums(traits, reference_of(p[learn].T, one[learn]))
     of_lists = plan_sums(traits, reference_of(lists[learn].T, one[learn]))
-    quantiles = conformal_quantiles(p[calibrate].T, lists[calibrate].T, one[calibrate], plan, COVERAGE, of_lists)
+    quantiles = quantiles_of(residual_scores(p[calibrate].T, lists[calibrate].T, plan, of_lists), one[calibrate], COVERAGE)
     # Of the true probabilities, distinctness is against their own reference.
     of_truth = plan_sums(traits, reference_of(true[learn].T, one[learn]))
     sums, seen, truth = plan.of(p[ask].T), of_lists.of(lists[ask].T.astype(float)), of_truth.of(true[ask].T)
-    for indicator in applicable(plan.available):
+    for indicator in (i for i in applicable(plan.available) if i.spread is not None):
         three = bounds(indicator, sums, quantiles.get(indicator.name))
         listed, expected = indicator.function(seen), indicator.function(truth)
         known = np.isfinite(listed) & np.isfinite(three).all(axis=0)

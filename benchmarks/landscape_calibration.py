@@ -3,8 +3,9 @@
     python -m benchmarks.landscape_calibration --seeds 1,2 --modalities static,coarse,climate
     python -m benchmarks.landscape_calibration --seeds 101,102,103,104,105 --json calibration.json
 
-A model of a landscape's surveys is trained on its training blocks and calibrated on its calibration blocks; all figures are
-of the blocks that are held out. About three minutes a seed on two cores, and two more where the landscape is not there yet.
+Members of an ensemble leave out one fold of the landscape's blocks each; every survey is judged by the member that did not
+learn from it, calibrated on the other folds. About three minutes a seed on two cores, and two more where the landscape is not
+there yet.
 """
 
 from __future__ import annotations
@@ -20,18 +21,17 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.landscape_data import CACHE, LandscapeData, landscape_data
-from inference.calibration.calibrate import fit_calibration
-from inference.calibration.intervals import weighted_quantile
+from inference.calibration.intervals import residual_scores, weighted_quantile
 from inference.calibration.members import member_spread, witnesses
 from inference.calibration.richness import fit_richness
-from inference.cascade.indicators import Indicator, applicable
 from inference.cascade.sums import plan_sums
-from inference.data.blocks import assign_roles, block_index
+from inference.data.blocks import make_folds
+from inference.evaluation.out_of_fold import cross_calibrated
 from inference.evaluation.reliability import calibration_record
 from inference.evaluation.species_sets import best_size, best_threshold, score_sets, top_scores
-from inference.network.batches import covariates_of, gather, predict_surveys
+from inference.network.batches import covariates_of, gather
 from inference.training.fit import spec_for, train
-from inference.training.likelihood import clean_areas, cloglog_probability
+from inference.training.likelihood import cloglog_probability
 from inference.training.options import TrainOptions
 
 BLOCK_KM = 2.5  # 8 on a side of the landscape, as `train` takes
@@ -42,17 +42,15 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """Held-out probabilities and presences of one landscape; `calibrate` and `test` are rows."""
+    """Out-of-fold probabilities of one landscape, each by the member without the survey's fold, and presences."""
 
     seed: int
-    probability: NDArray[np.float32]  # (n, S) calibrated, for each survey's own area and year
+    probability: NDArray[np.float32]  # (n, S) calibrated on the other folds, for each survey's own area and year
     raw: NDArray[np.float32]  # (n, S) not calibrated
     presence: NDArray[np.bool_]
     weight: NDArray[np.float32]
     block: NDArray[np.int64]
-    calibrate: NDArray[np.int64]
-    test: NDArray[np.int64]
-    prevalence: NDArray[np.float64]  # (S,) of the training surveys
+    fold: NDArray[np.int64]
     pooling: float
     slope: float
     traits: dict[str, Any]
@@ -60,28 +58,22 @@ class Case:
 
 
 def make_case(data: LandscapeData, members: int, modalities: tuple[str, ...] | None) -> Case:
-    """Train on one landscape and predict its surveys."""
+    """Train on one landscape; every survey is predicted by the member that did not learn from its fold."""
     surveys, predictors = data.surveys, data.predictors
     if modalities is not None:
         predictors = predictors.without(*(m for m in predictors.modalities if m not in modalities))
-    roles = assign_roles(surveys, BLOCK_KM, seed=data.seed)
-    block = np.unique(block_index(surveys, BLOCK_KM), axis=0, return_inverse=True)[1].ravel()
-    trained = train(predictors, surveys, spec_for(predictors, surveys), TrainOptions(members=members), roles, blocks=block)
-    ensemble = trained.ensemble
-    eta = predict_surveys(ensemble, predictors, surveys.year, surveys.area_m2, calibrated=False)
-    rows = {role: np.flatnonzero(roles == role) for role in ("train", "calibrate", "test")}
-    part = rows["calibrate"]
-    fit = fit_calibration(eta[part], surveys.presence[part], surveys.place_weight[part], block[part])
-    raw, calibrated = (
-        cloglog_probability(torch.from_numpy(e)).numpy() for e in (eta, (fit.slope * eta + fit.intercept).astype(np.float32))
-    )
-    covariates = covariates_of(surveys.year, clean_areas(surveys.area_m2, ensemble.median_area_m2.item()).log_ratio)
+    folds = make_folds(surveys, BLOCK_KM, members, data.seed)
+    trained = train(predictors, surveys, spec_for(predictors, surveys), TrainOptions(members=members), folds)
+    ensemble, eta = trained.ensemble, trained.out_of_fold
+    assert eta is not None
+    covariates = covariates_of(surveys.year)
     with torch.inference_mode():
         z = [ensemble.embed_places(gather(predictors, some, ensemble.spec.modalities, covariates))
              for some in np.array_split(np.arange(len(surveys)), 12)]  # fmt: skip
     return Case(
-        data.seed, calibrated, raw, surveys.presence, surveys.place_weight, block, part, rows["test"],
-        np.maximum(surveys.presence[rows["train"]].mean(0), 1e-4), fit.pooling, fit.slope, _traits(len(surveys.species)),
+        data.seed, cross_calibrated(eta, surveys, folds), cloglog_probability(torch.from_numpy(eta)).numpy(), surveys.presence,
+        surveys.place_weight, folds.block, folds.fold, trained.metrics["calibration_pooling"],
+        trained.metrics["calibration_slope"], _traits(len(surveys.species)),
         member_spread(ensemble, torch.cat(z), witnesses(ensemble)).numpy(),
     )  # fmt: skip
 
@@ -94,10 +86,10 @@ def _traits(species: int) -> dict[str, Any]:
 
 
 def calibration_rows(case: Case) -> list[Row]:
-    """Reliability of raw and calibrated probabilities on the test blocks."""
+    """Reliability of raw and calibrated probabilities."""
     rows = []
     for name, p in (("raw", case.raw), ("calibrated", case.probability)):
-        record = calibration_record(p[case.test], case.presence[case.test], case.prevalence)
+        record = calibration_record(p, case.presence, np.maximum(case.presence.mean(0), 1e-4))
         rows.append({"table": "calibration", "seed": case.seed, "probabilities": name, **record})
     rows[1] |= {"pooling": case.pooling, "fitted slope": case.slope}
     return rows
@@ -106,68 +98,64 @@ def calibration_rows(case: Case) -> list[Row]:
 def richness_rows(case: Case) -> list[Row]:
     """Summed richness, as it is and calibrated: error, slope of the observed on the expected, O/E in thirds of the expected."""
     total, seen = case.probability.sum(1, dtype=np.float64), case.presence.sum(1)
-    cal, test = case.calibrate, case.test
-    fit = fit_richness(total[cal], seen[cal], case.weight[cal], case.block[cal])
+    calibrated = np.empty_like(total)
+    for k in np.unique(case.fold):
+        others = case.fold != k
+        fit = fit_richness(total[others], seen[others], case.weight[others], case.block[others])
+        calibrated[~others] = fit.of(total[~others])
     rows = []
-    for name, expected in (("summed", total[test]), ("calibrated", fit.of(total[test]))):
+    for name, expected in (("summed", total), ("calibrated", calibrated)):
         third = np.digitize(expected, np.quantile(expected, [1 / 3, 2 / 3]))
-        ratio = [float(seen[test][third == k].sum() / expected[third == k].sum()) for k in range(3)]
+        ratio = [float(seen[third == k].sum() / expected[third == k].sum()) for k in range(3)]
         rows.append({
-            "table": "richness", "seed": case.seed, "richness": name, "O/E": float(seen[test].sum() / expected.sum()),
-            "slope": float(np.polyfit(expected, seen[test], 1)[0]), "O/E low": ratio[0], "O/E middle": ratio[1],
-            "O/E high": ratio[2], "mean error": float(np.abs(seen[test] - expected).mean()),
+            "table": "richness", "seed": case.seed, "richness": name, "O/E": float(seen.sum() / expected.sum()),
+            "slope": float(np.polyfit(expected, seen, 1)[0]), "O/E low": ratio[0], "O/E middle": ratio[1],
+            "O/E high": ratio[2], "mean error": float(np.abs(seen - expected).mean()),
         })  # fmt: skip
     return rows
 
 
 def set_rows(case: Case) -> list[Row]:
-    """Mean F1 of sets on the test blocks; the best K and threshold are those of the calibration blocks."""
-    p, seen = case.probability[case.test], case.presence[case.test]
-    k = best_size(case.probability[case.calibrate], case.presence[case.calibrate])
-    t = best_threshold(case.probability[case.calibrate], case.presence[case.calibrate])
-    scores = {"expected F1": top_scores(p, seen), f"best K ({k})": top_scores(p, seen, k),
-              f"best threshold ({t:.2f})": score_sets(p >= t, seen), "top 25": top_scores(p, seen, 25)}  # fmt: skip
+    """Mean F1 of sets; the best K and threshold of a fold are those of the others."""
+    p, seen = case.probability, case.presence
+    size, member = np.zeros(len(p), np.int64), np.zeros(p.shape, bool)
+    for k in np.unique(case.fold):
+        others = case.fold != k
+        size[~others] = best_size(p[others], seen[others])
+        member[~others] = p[~others] >= best_threshold(p[others], seen[others])
+    scores = {"expected F1": top_scores(p, seen), "best K": top_scores(p, seen, size),
+              "best threshold": score_sets(member, seen), "top 25": top_scores(p, seen, 25)}  # fmt: skip
     return [{"table": "sets", "seed": case.seed, "set": name, **s.means()} for name, s in scores.items()]
 
 
-def _scores(case: Case, indicator: Indicator, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(rows,) residuals of an indicator in units of its spread."""
-    plan = plan_sums(case.traits)
-    predicted, observed = plan.of(case.probability[rows].T), plan.of(case.presence[rows].T.astype(np.float64))
-    return np.abs(indicator.function(observed) - indicator.function(predicted)) / indicator.spread(predicted)  # type: ignore[misc]
-
-
 def interval_rows(case: Case) -> list[Row]:
-    """Coverage of 90 % intervals: exchangeable plots (random halves of the held-out surveys), and from block to block."""
-    both = np.r_[case.calibrate, case.test]
+    """Coverage of 90 % intervals: across folds of blocks, the worst block, and of exchangeable plots (random halves)."""
     rng = np.random.default_rng(0)
     rows = []
-    for indicator in applicable(plan_sums(case.traits).available):
-        if indicator.spread is None:
-            continue
-        score, weight, block = _scores(case, indicator, both), case.weight[both], case.block[both]
-        known = np.isfinite(score)
-        score, weight, block = score[known], weight[known], block[known]
+    for name, scores in residual_scores(case.probability.T, case.presence.T, plan_sums(case.traits)).items():
+        known = np.isfinite(scores)
+        score, weight, fold, block = scores[known], case.weight[known], case.fold[known], case.block[known]
+        inside = np.zeros(len(score), bool)
+        for k in np.unique(fold):
+            inside[fold == k] = score[fold == k] <= weighted_quantile(score[fold != k], weight[fold != k], COVERAGE)
+        by_block = [float(inside[block == b].mean()) for b in np.unique(block)]
         exchangeable = []
         for _ in range(SPLITS):
             order = rng.permutation(len(score))
             one, two = order[: len(order) // 2], order[len(order) // 2 :]
             exchangeable.append(float((score[two] <= weighted_quantile(score[one], weight[one], COVERAGE)).mean()))
-        test = np.isin(block, np.unique(case.block[case.test]))
-        inside = score[test] <= weighted_quantile(score[~test], weight[~test], COVERAGE)
-        by_block = [float(inside[block[test] == b].mean()) for b in np.unique(block[test])]
         rows.append({
-            "table": "intervals", "seed": case.seed, "indicator": indicator.name, "exchangeable": float(np.mean(exchangeable)),
-            "across blocks": float(np.mean(by_block)), "worst block": min(by_block), "blocks": len(by_block),
+            "table": "intervals", "seed": case.seed, "indicator": name, "across blocks": float(inside.mean()),
+            "worst block": min(by_block), "blocks": len(by_block), "exchangeable": float(np.mean(exchangeable)),
         })  # fmt: skip
     return rows
 
 
 def disagreement_rows(case: Case) -> list[Row]:
-    """Error where members agree and where they do not: mean Brier score of test surveys by thirds of the spread."""
-    spread, test = case.disagreement[case.test], case.test
-    brier = ((case.probability[test] - case.presence[test]) ** 2).mean(1)
-    relative = brier / (case.probability[test] * (1 - case.probability[test])).mean(1)
+    """Error where members agree and where they do not: mean Brier score by thirds of the spread."""
+    spread = case.disagreement
+    brier = ((case.probability - case.presence) ** 2).mean(1)
+    relative = brier / (case.probability * (1 - case.probability)).mean(1)
     third = np.digitize(spread, np.quantile(spread, [1 / 3, 2 / 3]))
     return [
         {"table": "disagreement of members", "seed": case.seed, "third": name, "spread": float(spread[third == k].mean()),

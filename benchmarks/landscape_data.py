@@ -69,7 +69,7 @@ class LandscapeData:
         )  # fmt: skip
 
 
-def landscape_data(seed: int, cache: Path = CACHE, say: Callable[[str], None] = print, **sizes: int) -> LandscapeData:
+def landscape_data(seed: int, cache: Path = CACHE, say: Callable[[str], None] = print, **sizes: Any) -> LandscapeData:
     """The landscape of a seed with the demo's sizes (or `sizes` of LandscapeSpec), from `cache` where it is there.
 
     Making one takes about two minutes of one core and 1.5 GB; the file is 600 MB.
@@ -97,7 +97,7 @@ def _make(spec: LandscapeSpec, folder: Path, say: Callable[[str], None]) -> dict
     (folder / "skill.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
     config = load_config(folder / "skill.yaml")
     say(f"landscape {spec.seed}: cube")
-    failures = build(config, lambda *_: None, Workers(1, None, 0))
+    failures = build(config, lambda *_: None, Workers(retries=0))
     if failures:
         raise RuntimeError(f"landscape {spec.seed}: the cube is not complete: {failures}")
     cube = open_cube(config.cube_url)
@@ -122,12 +122,15 @@ def _samples(landscape: Landscape, cube: CubeStore, data: Dataset) -> dict[str, 
         if f.name != "species":
             out[f"surveys_{f.name}"] = getattr(data.surveys, f.name)
     for f in fields(Records):
-        out[f"records_{f.name}"] = getattr(data.records, f.name)
+        if getattr(data.records, f.name) is not None:
+            out[f"records_{f.name}"] = getattr(data.records, f.name)
     for name, px, py in (("_at_surveys", data.surveys.x, data.surveys.y), ("", x, y)):
         row, col = _index(landscape, px, py)
         out[f"truth{name}"] = landscape.probability[:, row, col][columns].T.astype(np.float32)
         out[f"drivers{name}"] = _drivers(landscape, row, col)
-    out["rates"] = reporting_rates(landscape.flora, landscape.spec.seed)[columns].astype(np.float32)
+    how = landscape.spec.observed
+    rates = reporting_rates(landscape.flora, landscape.spec.seed, how.rate_sd, how.family_share)
+    out["rates"] = rates[columns].astype(np.float32)
     out["family"] = np.array([landscape.flora[i].family for i in columns])
     return out
 
@@ -191,7 +194,7 @@ def _from_arrays(seed: int, a: Mapping[str, Any]) -> LandscapeData:
         surveys=Surveys(**{f.name: a[f"surveys_{f.name}"] for f in fields(Surveys) if f.name != "species"}, species=species),
         truth_at_surveys=a["truth_at_surveys"],
         drivers=a["drivers_at_surveys"],
-        records=Records(**{f.name: a[f"records_{f.name}"] for f in fields(Records)}),
+        records=Records(**{f.name: a[f"records_{f.name}"] for f in fields(Records) if f"records_{f.name}" in a}),
         record_predictors=_to_predictors("r", a),
         cells=_to_predictors("c", a),
         cell_x=a["cell_x"],

@@ -3,12 +3,15 @@
 Case `surveys`: 1,000 surveys; our network on the layers of the cube, a forest per species on the same layers, and an oracle,
 the better of network and forest on the drivers that plants really answer to. Case `records`: 300 surveys and 20,000
 records whose effort falls with elevation and is half hidden, of species that are reported at very different rates; the
-joint likelihood beside either kind of data alone and the alternatives of the literature, all with one network.
+joint likelihood beside either kind of data alone, all with one network. What records are worth, the gain of the joint
+likelihood over surveys alone, is printed where its own assumptions hold and under each way of observing of `demo.observation`
+that breaks one of them, with a bootstrap over species.
 
     python -m benchmarks.landscape_skill --case records --seeds 1,2
-    python -m benchmarks.landscape_skill --case surveys,records --seeds 101,102,103,104,105 --json skill.json
+    python -m benchmarks.landscape_skill --case records --seeds 1 --observations assumed,experts,all
+    python -m benchmarks.landscape_skill --case surveys,records --seeds 201,202,203,204,205 --observations every --json skill.json
 
-Seeds 1 to 40 are for development, 101 to 105 for the printed figures. A seed takes about 10 minutes of one core for
+Seeds 1 to 40 are for development, 201 to 205 for the printed figures. A seed takes about 10 minutes of one core for
 `records` and 4 for `surveys`, and 2 to make the landscape; a finished row of `--json` is not computed again.
 """
 
@@ -27,7 +30,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.landscape_data import CACHE, LandscapeData, landscape_data
-from inference.data.blocks import assign_roles, record_roles
+from demo.observation import ASSUMED, OBSERVATIONS
+from inference.data.blocks import make_folds
 from inference.data.samples import Predictors, Surveys
 from inference.evaluation.baselines import forest_probability, table_of
 from inference.evaluation.metrics import species_correlation
@@ -36,13 +40,11 @@ from inference.training.fit import Trained, spec_for, train
 from inference.training.options import TrainOptions
 
 BLOCK_KM: Final = 2.5  # of 20 km: 64 blocks, as the demo takes
-SHARES: Final = {"train": 0.8, "stop": 0.1, "calibrate": 0.1, "test": 0.0}  # the test is the truth itself
 FIELD: Final = 5  # cells of 50 m seen of the satellite image: 250 m
 LEAST: Final = 5  # presences and records of a species that is scored
 SURVEYS: Final = {"surveys": 1_000, "records": 300}
-WAYS: Final = (
-    "joint", "surveys_only", "records_only", "pretrain", "thinned_poisson", "target_group", "assume_negative", "full_weighting",
-)  # fmt: skip
+WAYS: Final = ("joint", "surveys_only", "records_only")
+BOOTSTRAPS: Final = 2_000  # of species
 Row = dict[str, Any]
 
 
@@ -80,28 +82,29 @@ def scores(p: NDArray[np.floating], truth: NDArray[np.float32], scored: NDArray[
         "richness_bias": float(rich.mean() / true.mean() - 1),
         "richness_error": float(np.abs(rich - true).mean() / true.mean()),
         "species": int(scored.sum()),
+        "by_species": [None if not ok or np.isnan(v) else float(v) for v, ok in zip(r, scored, strict=True)],
     }
 
 
 def of_records(data: LandscapeData, members: int, epochs: int, ways: Sequence[str], done: Callable[[Row], None],
-               shape: dict[str, Any] | None = None) -> None:  # fmt: skip
+               shape: dict[str, Any] | None = None, observation: str = ASSUMED) -> None:  # fmt: skip
     """300 surveys and all records, one row a way to use them; `shape`: sizes of the network other than the defaults."""
     surveys = data.surveys.subset(np.arange(SURVEYS["records"]))
     places = _cropped(data.predictors.subset(np.arange(len(surveys))), FIELD)
     of_record, cells, asked = _cropped(data.record_predictors, FIELD), _cropped(data.cells, FIELD), data.cell_surveys()
     seen, noted = surveys.presence.sum(0), data.records.counts(len(surveys.species))
-    roles = assign_roles(surveys, BLOCK_KM, SHARES)
-    role, records = record_roles(data.records, surveys, roles, BLOCK_KM, 0.0, SHARES)
-    spec = spec_for(places, surveys, **(shape or {}))
     for way in ways:
         begun = time.perf_counter()
         options = TrainOptions(members=members, epochs=epochs, batch=64, likelihood=way, threads=1, device="cpu")  # type: ignore[arg-type]
-        given = {} if way == "surveys_only" else {"records": records, "record_predictors": of_record, "record_roles": role}
-        trained = train(places, surveys, spec, options, roles, family=data.family, **given)
+        given = {} if way == "surveys_only" else {"records": data.records, "record_predictors": of_record}
+        learned = surveys.subset(np.zeros(0, np.int64)) if way == "records_only" else surveys
+        spec = spec_for(places, learned, **(shape or {}))
+        trained = train(places, surveys, spec, options, make_folds(surveys, BLOCK_KM, members), family=data.family, **given)
         row = scores(_probability(trained, cells, asked), data.truth, seen + noted >= LEAST, seen >= LEAST)
         if trained.reporting is not None:
             row["rates_correlation"] = float(np.corrcoef(trained.reporting, np.log(data.rates))[0, 1])
-        done({"case": "records", "seed": data.seed, "method": way, **row, "minutes": (time.perf_counter() - begun) / 60})
+        minutes = (time.perf_counter() - begun) / 60
+        done({"case": "records", "seed": data.seed, "method": way, "observation": observation, **row, "minutes": minutes})
 
 
 def of_surveys(data: LandscapeData, members: int, done: Callable[[Row], None]) -> None:
@@ -109,13 +112,13 @@ def of_surveys(data: LandscapeData, members: int, done: Callable[[Row], None]) -
     surveys = data.surveys.subset(np.arange(SURVEYS["surveys"]))
     asked = data.cell_surveys()
     places, cells = _cropped(data.predictors.subset(np.arange(len(surveys))), FIELD), _cropped(data.cells, FIELD)
-    roles = assign_roles(surveys, BLOCK_KM, SHARES)
+    folds = make_folds(surveys, BLOCK_KM, members)
     scored = surveys.presence.sum(0) >= LEAST
     options = TrainOptions(members=members, batch=64, threads=1, device="cpu")
     drivers, cell_drivers = _table_predictors(data.drivers[: len(surveys)]), _table_predictors(data.cell_drivers)
     for name, at, to in (("floracube", places, cells), ("oracle network", drivers, cell_drivers)):
         begun = time.perf_counter()
-        row = scores(_probability(train(at, surveys, options=options, roles=roles), to, asked), data.truth, scored, scored)
+        row = scores(_probability(train(at, surveys, options=options, folds=folds), to, asked), data.truth, scored, scored)
         done({"case": "surveys", "seed": data.seed, "method": name, **row, "minutes": (time.perf_counter() - begun) / 60})
     for name, at, to in (("forest", places, cells), ("oracle forest", drivers, cell_drivers)):
         for leaf in (5, 20):
@@ -129,18 +132,38 @@ def of_surveys(data: LandscapeData, members: int, done: Callable[[Row], None]) -
             done({"case": "surveys", "seed": data.seed, "method": f"{name} (leaf {leaf})", **row, "minutes": minutes})
 
 
-def _by_method(rows: Sequence[Row], case: str) -> dict[str, dict[int, Row]]:
+def _by_method(rows: Sequence[Row], case: str, observation: str = ASSUMED) -> dict[str, dict[int, Row]]:
     out: dict[str, dict[int, Row]] = {}
     for row in rows:
-        if row["case"] == case:
+        if row["case"] == case and row.get("observation", ASSUMED) == observation:
             out.setdefault(row["method"], {})[row["seed"]] = row
     return out
 
 
-def table(rows: Sequence[Row], case: str) -> list[str]:
+def gains(rows: Sequence[Row]) -> list[str]:
+    """What records are worth under each way of observing: correlation of `joint` less that of `surveys_only`."""
+    lines = []
+    for observation in dict.fromkeys(row["observation"] for row in rows if row["case"] == "records"):
+        found = _by_method(rows, "records", observation)
+        both = sorted(set(found.get("joint", {})) & set(found.get("surveys_only", {})))
+        pairs = [(found["joint"][seed]["by_species"], found["surveys_only"][seed]["by_species"]) for seed in both]
+        gain = [np.array([a - b for a, b in zip(*pair, strict=True) if a is not None and b is not None]) for pair in pairs]
+        if not gain:
+            continue
+        draw = np.random.default_rng(0)
+        drawn = [np.mean([g[draw.integers(0, len(g), len(g))].mean() for g in gain]) for _ in range(BOOTSTRAPS)]
+        low, high = np.quantile(drawn, (0.025, 0.975))
+        mean, worst = np.mean([g.mean() for g in gain]), min(g.mean() for g in gain)
+        lines.append(f"{observation:16}{mean:+8.3f}  95 % of species drawn {low:+.3f} to {high:+.3f}; worst seed {worst:+.3f}")
+    return ["worth of records beside 300 surveys, in correlation with the truth", *lines] if lines else []
+
+
+def table(rows: Sequence[Row], case: str, observation: str = ASSUMED) -> list[str]:
     """Means over seeds of each method, with the spread of its correlation over seeds."""
-    found = _by_method(rows, case)
-    lines = [f"{case}: {SURVEYS[case]:,} surveys, means over seeds {sorted({r['seed'] for r in rows if r['case'] == case})}"]
+    found = _by_method(rows, case, observation)
+    seeds_there = sorted({seed for seeds in found.values() for seed in seeds})
+    said = f", observation '{observation}'" if case == "records" else ""
+    lines = [f"{case}: {SURVEYS[case]:,} surveys{said}, means over seeds {seeds_there}"]
     heads = zip(("correlation", "spread", "known", "prevalence x", "richness bias", "error", "minutes"),
                 (12, 8, 8, 14, 15, 8, 9), strict=True)  # fmt: skip
     lines.append(f"{'method':24}" + "".join(head.rjust(width) for head, width in heads))
@@ -189,10 +212,16 @@ def main() -> None:
     parser.add_argument("--case", default="surveys,records")
     parser.add_argument("--seeds", default="1", help="comma-separated seeds of landscapes")
     parser.add_argument("--ways", default=",".join(WAYS), help="of the case `records`")
-    parser.add_argument("--members", type=int, default=1, help="networks in an ensemble")
+    parser.add_argument(
+        "--observations", default=ASSUMED, help=f"of the case `records`: any of {', '.join(OBSERVATIONS)}; or every"
+    )
+    parser.add_argument("--members", type=int, default=3, help="networks in an ensemble, each without one fold of the blocks")
     parser.add_argument("--epochs", type=int, default=5, help="passes over the records")
     parser.add_argument(
         "--shape", type=json.loads, default={}, help='of the network in case `records`, as JSON: {"d": 32, "hidden": 64}'
+    )
+    parser.add_argument(
+        "--sizes", type=json.loads, default={}, help='of LandscapeSpec, as JSON: {"size_km": 10, "n_records": 4000}'
     )
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of landscapes; 600 MB each")
     parser.add_argument("--json", type=Path, help="rows as flat records; rows that it holds already are kept")
@@ -200,27 +229,35 @@ def main() -> None:
     torch.set_num_threads(1)
     rows: list[Row] = json.loads(asked.json.read_text()) if asked.json and asked.json.is_file() else []
 
-    if any(row.get("shape", {}) != asked.shape for row in rows):
-        parser.error(f"--json {asked.json}: holds rows of a network of another --shape; name another file")
+    made_with = {"shape": asked.shape, "sizes": asked.sizes}
+    if any({key: row.get(key, {}) for key in made_with} != made_with for row in rows):
+        parser.error(f"--json {asked.json}: holds rows of another --shape or other --sizes; name another file")
 
     def done(row: Row) -> None:
-        rows.append(row | {"shape": asked.shape})
-        print(f"  {row['case']} {row['seed']} {row['method']:18} correlation {row['correlation']:.3f}", flush=True)
+        rows.append(row | made_with)
+        told = f"{row['case']} {row.get('observation', '')} {row['seed']} {row['method']:18}"
+        print(f"  {told} correlation {row['correlation']:.3f}", flush=True)
         if asked.json:
             asked.json.write_text(json.dumps(rows, indent=1) + "\n")
 
     cases = asked.case.split(",")
+    observations = list(OBSERVATIONS) if asked.observations == "every" else asked.observations.split(",")
+    if set(observations) - set(OBSERVATIONS):
+        parser.error(f"--observations {asked.observations}: expected any of {', '.join(OBSERVATIONS)}, or every")
     for seed in (int(s) for s in asked.seeds.split(",")):
-        have = {(r["case"], r["method"]) for r in rows if r["seed"] == seed}
-        ways = [w for w in asked.ways.split(",") if ("records", w) not in have]
-        data = landscape_data(seed, asked.cache)
-        if "records" in cases and ways:
-            of_records(data, asked.members, asked.epochs, ways, done, asked.shape)
-        if "surveys" in cases and ("surveys", "oracle forest (leaf 20)") not in have:
+        have = {(r["case"], r.get("observation", ASSUMED), r["method"]) for r in rows if r["seed"] == seed}
+        for observation in observations if "records" in cases else []:
+            ways = [w for w in asked.ways.split(",") if ("records", observation, w) not in have]
+            if ways:
+                data = landscape_data(seed, asked.cache, observation=observation, **asked.sizes)
+                of_records(data, asked.members, asked.epochs, ways, done, asked.shape, observation)
+        if "surveys" in cases and ("surveys", ASSUMED, "oracle forest (leaf 20)") not in have:
             rows[:] = [r for r in rows if (r["case"], r["seed"]) != ("surveys", seed)]
-            of_surveys(data, asked.members, done)
+            of_surveys(landscape_data(seed, asked.cache, **asked.sizes), asked.members, done)
     for case in cases:
-        print("\n" + "\n".join(table(rows, case)))
+        for observation in observations if case == "records" else [ASSUMED]:
+            print("\n" + "\n".join(table(rows, case, observation)))
+    print("\n" + "\n".join(gains(rows)))
     print("\n" + "\n".join(verdicts(rows)))
 
 

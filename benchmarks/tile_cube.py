@@ -14,6 +14,8 @@ sys.path.insert(0, str(ROOT))
 
 from cube import layers  # noqa: E402
 from cube.grid import Region  # noqa: E402
+from cube.pyramids.levels import make_levels  # noqa: E402
+from cube.pyramids.pyramid import Pyramid  # noqa: E402
 from cube.storage import releases  # noqa: E402
 from cube.storage.store import CubeStore, create_cube  # noqa: E402
 
@@ -53,13 +55,16 @@ def halved(stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def write_version(cube: CubeStore, version: str, stored: NDArray[np.uint8]) -> None:
-    """One version of the product habitats: its probability at every level."""
+    """One version of the product habitats: its probability at every level, listed by the multiscales convention."""
     layer = layers.habitat_probability("")
+    pyramid = Pyramid.of_product("habitats", version, [layer])
+    cube.ensure_group(pyramid.source, [layer.at(pyramid.source)])
+    make_levels(cube, pyramid)
     for level in range(cube.region.levels() + 1):
-        group = releases.group_of("habitats", version, level)
-        cube.ensure_group(group, [layer.at(group)], level=level)
-        cube.array(f"{group}/{VARIABLE}")[...] = stored
+        cube.array(f"{pyramid.group(level)}/{VARIABLE}")[...] = stored
         stored = halved(stored)
+    classes = {name: np.asarray([text], object) for name, text in (("code", "A"), ("name", "Any"), ("level", "level1"))}
+    releases.ensure_table(cube, "habitats", version, classes)
 
 
 def make(url: str, side_km: int, unit_km: int) -> CubeStore:

@@ -61,16 +61,43 @@ def xpublish() -> Any:
     return xpublish.SingleDatasetRest(data, plugins={"tiles": TilesPlugin()}).app
 
 
+def group_reader() -> Any:
+    """rio-tiler's reader of GeoZarr on a store that is opened once: the multiscales convention tells it the level."""
+    import zarr
+    from fastapi import FastAPI, Response
+    from rio_tiler.colormap import cmap
+    from rio_tiler.experimental.zarr import GroupReader
+
+    store: Any = f"{os.environ['BENCH_CUBE']}/{GROUP}"
+    if "://" in store:
+        import obstore
+        from zarr.storage import ObjectStore
+
+        store = ObjectStore(obstore.store.from_url(store, client_options={"allow_http": True}), read_only=True)
+    reader = GroupReader(input=zarr.open_group(store, mode="r"))
+    app, palette = FastAPI(), cmap.get("viridis")
+
+    @app.get("/tiles/{z}/{x}/{y}.png")
+    def tile(z: int, x: int, y: int) -> Response:
+        image = reader.tile(x, y, z, variables="probability", tilesize=256, nodata=255)
+        image.rescale(in_range=((0, 250),))
+        return Response(image.render(img_format="PNG", colormap=palette), media_type="image/png")
+
+    return app
+
+
 def path(server: str, cube: str, z: int, x: int, y: int, level: int) -> str:
     """The address of a tile on each server; `level` is the pyramid level that fits its zoom."""
     if server == "floracube":
         return f"/layers/habitats.probability/tiles/WebMercatorQuad/{z}/{x}/{y}.png?rescale=0,1"
-    if server == "xpublish-tiles":
+    if server.startswith("rio-tiler"):
+        return f"/tiles/{z}/{x}/{y}.png"
+    if server.startswith("xpublish-tiles"):
         return (
             f"/tiles/WebMercatorQuad/{z}/{y}/{x}?variables=probability&style=raster/viridis&colorscalerange=0,1"
             "&width=256&height=256&f=image/png"
         )
-    group = f"{GROUP}/{level if server.endswith('picked group') else 0}"
+    group = f"{GROUP}/{level if server.endswith('by hand') else 0}"
     return (
         f"/tiles/WebMercatorQuad/{z}/{x}/{y}.png?url={cube}&group={group}&variable=probability&rescale=0,1&colormap_name=viridis"
     )

@@ -2,7 +2,10 @@
 
     python tile_web.py FOLDER PORT DELAY_SECONDS
 
-GET and HEAD of files with ranges, 404 for what is not there; after `/__down__` everything is 503, until `/__up__`.
+GET and HEAD of files with ranges, 404 for what is not there, and listings as S3 gives them, so that `FOLDER/cubes/a.zarr` is
+also `s3://cubes/a.zarr` of this endpoint, read-only. After `/__down__` everything is 503, after `/__away__` nothing is there
+(404, as where a disk is not mounted), after `/__flaky__` of every seven requests one is 503 and one breaks off; `/__up__` ends
+all that.
 """
 
 from __future__ import annotations
@@ -16,9 +19,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
+from xml.sax.saxutils import escape
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_STATES = ("up", "down", "away", "flaky")
 
 
 class WebFolder:
@@ -26,7 +31,7 @@ class WebFolder:
 
     def __init__(self, folder: Path, delay: float) -> None:
         """Of `folder`, each answer `delay` seconds late."""
-        self.folder, self.delay, self.down = folder, delay, False
+        self.folder, self.delay, self.state, self.count = folder, delay, "up", 0
 
     async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one keep-alive connection."""
@@ -36,29 +41,59 @@ class WebFolder:
                 method, path, _ = lines[0].split()
                 headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:] if line)}
                 await asyncio.sleep(self.delay)
-                status, extra, body = self.answer(unquote(path.partition("?")[0]), headers.get("range", ""))
+                name, _, query = path.partition("?")
+                status, extra, body = self.answer(unquote(name), query, headers.get("range", ""))
                 head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nAccept-Ranges: bytes\r\n{extra}\r\n".encode()
+                if self.state == "flaky" and self.count % 7 == 5 and method == "GET":
+                    writer.write(head + body[: len(body) // 2])
+                    break
                 writer.write(head if method == "HEAD" else head + body)
                 await writer.drain()
         writer.close()
 
-    def answer(self, path: str, asked: str) -> tuple[int, str, bytes]:
+    def answer(self, path: str, query: str, asked: str) -> tuple[int, str, bytes]:
         """Status, further header lines and body."""
-        if path in ("/__down__", "/__up__"):
-            self.down = path == "/__down__"
+        if path.strip("/_") in _STATES:
+            self.state = path.strip("/_")
             return 200, "", b""
-        if self.down:
+        self.count += 1
+        if self.state == "down" or (self.state == "flaky" and self.count % 7 == 2):
             return 503, "", b"down for the benchmark"
+        if "list-type=2" in query:
+            return 200, "Content-Type: application/xml\r\n", self.listing(path.strip("/"), parse_qs(query))
         file = self.folder / path.lstrip("/")
-        if not file.is_file():
-            return 404, "", b""
+        if self.state == "away" or not file.is_file():
+            return 404, "", b"<Error><Code>NoSuchKey</Code></Error>"
         data = file.read_bytes()
         match = _RANGE.fullmatch(asked)
         if match is None:
             return 200, "", data
+        if match[1] and int(match[1]) >= len(data):
+            return 416, "", b"<Error><Code>InvalidRange</Code></Error>"
         start = int(match[1]) if match[1] else max(0, len(data) - int(match[2]))
         end = min(int(match[2]) + 1, len(data)) if match[1] and match[2] else len(data)
         return 206, f"Content-Range: bytes {start}-{end - 1}/{len(data)}\r\n", data[start:end]
+
+    def listing(self, bucket: str, query: dict[str, list[str]]) -> bytes:
+        """What S3's ListObjectsV2 says of a prefix that ends in `/` (or is empty), with or without the delimiter `/`."""
+        prefix = query.get("prefix", [""])[0]
+        root = self.folder / bucket
+        place = root / prefix.rstrip("/")
+        found = (
+            []
+            if self.state == "away" or not place.is_dir()
+            else sorted(place.iterdir() if "delimiter" in query else place.rglob("*"))
+        )
+        parts = []
+        for entry in found:
+            key = escape(entry.relative_to(root).as_posix())
+            if entry.is_file():
+                parts.append(f"<Contents><Key>{key}</Key><Size>{entry.stat().st_size}</Size>"
+                             "<LastModified>2025-01-06T00:00:00.000Z</LastModified></Contents>")  # fmt: skip
+            elif "delimiter" in query:
+                parts.append(f"<CommonPrefixes><Prefix>{key}/</Prefix></CommonPrefixes>")
+        head = f"<Name>{bucket}</Name><Prefix>{escape(prefix)}</Prefix><IsTruncated>false</IsTruncated>"
+        return f"<ListBucketResult>{head}<KeyCount>{len(parts)}</KeyCount>{''.join(parts)}</ListBucketResult>".encode()
 
 
 @contextmanager
@@ -69,7 +104,7 @@ def served(folder: Path, port: int, delay: float) -> Iterator[str]:
     try:
         for _ in range(600):
             with suppress(OSError):
-                switch(url, down=False)
+                switch(url, "up")
                 break
             time.sleep(0.05)
         yield url
@@ -78,9 +113,9 @@ def served(folder: Path, port: int, delay: float) -> Iterator[str]:
         process.wait()
 
 
-def switch(url: str, down: bool) -> None:
-    """Break the server at `url`, or mend it."""
-    urllib.request.urlopen(f"{url}/__{'down' if down else 'up'}__", timeout=10).read()
+def switch(url: str, state: str) -> None:
+    """Make the server at `url` one of `up`, `down`, `away`, `flaky`."""
+    urllib.request.urlopen(f"{url}/__{state}__", timeout=10).read()
 
 
 async def _main(folder: Path, port: int, delay: float) -> None:

@@ -5,8 +5,10 @@
     python benchmarks/tiles.py --side-km 100 --unit-km 20 --repeats 2 --seconds 1 --servers floracube   # a short one
 
 Contenders are asked in turn, tile by tile, so that whatever else the machine does meets all of them: read the ratios.
-States: `warm`, after each tile was asked for once already; `cold`, that first time, and for us every time with an
-empty cache of decoded chunks. The peers come with `pip install 'floracube[bench]'`.
+Only one peer finds the level that fits a zoom as we do, by the multiscales convention: that ratio comes first and is the one to
+read. Those that read level 0 at every zoom say so in their name. States: `warm`, after each tile was asked for once already;
+`cold`, that first time, and for us every time with an empty cache of decoded chunks. The peers come with
+`pip install 'floracube[bench]'`, rio-tiler with the server.
 """
 
 from __future__ import annotations
@@ -34,13 +36,15 @@ from tile_load import Answer, Connection, load, percentile
 
 HERE = Path(__file__).resolve().parent
 OURS = "floracube"
-PICKED = "titiler.xarray, picked group"
-# Server, what uvicorn starts, what must be installed.
+PICKED = "titiler.xarray, level by hand"
+UNPICKED = "titiler.xarray, level 0"
+# Server and which level it reads, what uvicorn starts, what must be installed. The one that finds levels by itself comes first.
 SERVERS = {
     OURS: ("floracube", "morecantile"),
-    "titiler.xarray": ("titiler", "titiler.xarray"),
+    "rio-tiler GroupReader, multiscales": ("group_reader", "rio-tiler"),
     PICKED: ("titiler", "titiler.xarray"),
-    "xpublish-tiles": ("xpublish", "xpublish-tiles"),
+    UNPICKED: ("titiler", "titiler.xarray"),
+    "xpublish-tiles, level 0": ("xpublish", "xpublish-tiles"),
 }
 Row = dict[str, Any]
 
@@ -277,7 +281,7 @@ def run(store: str, url: str, cube: Any, names: list[str], options: argparse.Nam
     with ExitStack() as stack:
         running: dict[str, Running] = {}
         for i, name in enumerate(names):
-            twin = running.get("titiler.xarray") if name == PICKED else None  # the same process, asked otherwise
+            twin = running.get(PICKED) if name == UNPICKED else None  # the same process, asked otherwise
             running[name] = (
                 replace(twin, name=name)
                 if twin else start(name, url, options.port + i, stack, environment)
@@ -289,7 +293,7 @@ def run(store: str, url: str, cube: Any, names: list[str], options: argparse.Nam
         rows += [
             {"server": s.name, "zoom": None, "state": "process", "ms": None, "start_s": s.started_in,
              "start_cpu_s": s.started_cpu, "idle_mb": s.idle_mb, "loaded_mb": s.memory_mb()}
-            for s in running.values() if s.name != PICKED
+            for s in running.values() if s.name != UNPICKED
         ]  # fmt: skip
     return [{"requests_per_second": 1000 / r["ms"] if r["ms"] else None, **r, "store": store} for r in rows]
 

@@ -1,13 +1,14 @@
-"""Full load while a new version is published and the store fails: what readers get, and that they get over it.
+"""Full load while releases change and the store fails: what readers get, compared with what their release says.
 
-    python benchmarks/tiles_soak.py                                  # ten minutes, the store down for 30 s
-    python benchmarks/tiles_soak.py --minutes 0.3 --down 4           # as the test runs it
+    python -m benchmarks.tiles_soak                                  # ten minutes, the store away and down for 30 s each
+    python -m benchmarks.tiles_soak --minutes 0.5 --down 5           # as the test runs it
 
-The cube has one value everywhere, another in the version that is published after a third of the time; so a tile with two
-colours mixes versions. It lies on a web server some milliseconds away, and the tile server's cache is too small for it.
-Ends with exit code 1 if a promise is broken: no mixed answer; equal ETags have equal bytes; errors only while the store is
-down, all of them 503 with Retry-After; the new version within seconds, and only it from then on; the store's return noticed
-without help; bounded memory.
+The cube has 2,000 species; it lies on a store of S3's kind some milliseconds away, and the server's cache is too small for it.
+Before it begins, a server beside the files gives every tile of both releases: each answer must be one of these, byte for byte,
+and of the release that readers followed then; a hole where they have data is a wrong answer. Meanwhile a release is published
+and rolled back, shards are written anew in another order, the store finds nothing for a while and later answers 503. Ends with
+exit code 1 if a promise is broken: no wrong answer; equal ETags have equal bytes; errors only while the store fails, all of
+them 503 with Retry-After; a release followed within seconds; the store's return noticed without help; bounded memory.
 """
 
 from __future__ import annotations
@@ -19,53 +20,44 @@ import os
 import sys
 import tempfile
 import time
-import zlib
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import tile_cube
-import tile_servers
-import tile_web
-from ports import free_port
-from tile_load import Answer, load, percentile
-from tiles import resident_mb, show, spots
+import google_crc32c
+import numpy as np
 
-HERE = Path(__file__).resolve().parent
-FIRST, SECOND = 50, 200  # stored values of both versions
-FOLLOWED_WITHIN = 5.0  # s from a publish to the last tile of the version before
+from benchmarks.ports import free_port
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from tile_load import Answer, Connection, load, percentile  # noqa: E402
+from tiles import resident_mb, show, spots  # noqa: E402
+
+FIRST, SECOND = "r12", "r11"  # releases of the cube; readers follow the first at the start
+LAYERS = ("indicators.richness", "indicators.shannon", "habitats.level3", "species.salix_fragilis",
+          *(f"species.carex_planta_{number:04d}" for number in range(10, 210, 10)))  # fmt: skip
+FOLLOWED_WITHIN = 5.0  # s from a publish to the last tile of the release before
 RECOVERED_WITHIN = 20.0  # s from the return of the store to the last error
 MOST_MB = 450
-
-
-def colours(png: bytes) -> set[int]:
-    """Palette entries in a tile, but for 0, no data."""
-    at, data = 8, b""
-    while at < len(png):
-        length = int.from_bytes(png[at : at + 4], "big")
-        if png[at + 4 : at + 8] == b"IDAT":
-            data += png[at + 8 : at + 8 + length]
-        at += 12 + length
-    lines = zlib.decompress(data)
-    found: set[int] = set()
-    for start in range(0, len(lines), 257):
-        found.update(lines[start + 1 : start + 257])
-    return found - {0}
 
 
 class Judge:
     """Notes every answer of the soak and knows when what happened."""
 
-    def __init__(self, patience: float) -> None:
-        """`patience` stretches what is promised in seconds."""
+    def __init__(self, truth: dict[str, dict[str, bytes]], patience: float) -> None:
+        """`truth`: of each path the body by release; `patience` stretches what is promised in seconds."""
+        self.truth = truth
         self.followed_within, self.recovered_within = FOLLOWED_WITHIN * patience, RECOVERED_WITHIN * patience
-        self.published = self.down_from = self.down_to = float("inf")
+        self.followed: list[tuple[float, str]] = [(0.0, FIRST)]  # from when readers followed which release
+        self.failing: list[list[float]] = []  # from when to when the store did
         self.statuses: dict[int, int] = {}
+        self.by_release: dict[str, int] = {}
         self.bodies: dict[str, int] = {}  # ETag -> hash of the body
-        self.seen: dict[str, set[int]] = {}  # ETag -> colours
         self.times: list[float] = []
         self.wrong: list[str] = []
-        self.first_of_second = self.last_of_first = self.last_error = 0.0
+        self.last_error = 0.0
         self.errors_while_down = 0
 
     def note(self, answer: Answer) -> None:
@@ -76,27 +68,25 @@ class Judge:
             self._error(answer, now)
             return
         self.times.append(answer.seconds * 1e3)
-        if answer.status == 204:
-            return
         tag = answer.headers["etag"]
         if self.bodies.setdefault(tag, hash(answer.body)) != hash(answer.body):
             self.wrong.append(f"{answer.path}: one ETag, two bodies")
-        if tag not in self.seen:
-            self.seen[tag] = colours(answer.body)
-        found = self.seen[tag]
-        if len(found) != 1:
-            self.wrong.append(f"{answer.path}: {len(found)} colours in one tile")
-        new = found != {round(1 + FIRST / 250 * 254)}
-        if new and answer.started < self.published - 1:
-            self.wrong.append(f"{answer.path}: the second version before it was published")
-        if new:
-            self.first_of_second = self.first_of_second or now
-        else:
-            self.last_of_first = max(self.last_of_first, answer.started)
+        bodies = self.truth[answer.path]
+        allowed = [r for r in self._followed_in(answer.started - self.followed_within, now) if bodies[r] == answer.body]
+        if not allowed:
+            of = next((release for release, body in bodies.items() if body == answer.body), "no release")
+            self.wrong.append(f"{answer.path}: status {answer.status} with {len(answer.body)} bytes of {of}")
+        elif len(set(bodies.values())) > 1:
+            self.by_release[allowed[0]] = self.by_release.get(allowed[0], 0) + 1
+
+    def _followed_in(self, start: float, end: float) -> set[str]:
+        """Releases that readers followed at some time between."""
+        ends = [time for time, _ in self.followed[1:]] + [float("inf")]
+        return {release for (begun, release), over in zip(self.followed, ends, strict=True) if begun <= end and over >= start}
 
     def _error(self, answer: Answer, now: float) -> None:
         self.last_error = max(self.last_error, now)
-        during = self.down_from <= now and answer.started <= self.down_to + self.recovered_within
+        during = any(begun <= now and answer.started <= over + self.recovered_within for begun, over in self.failing)
         self.errors_while_down += during
         if not during:
             self.wrong.append(f"{answer.path}: status {answer.status} while the store was well")
@@ -106,66 +96,115 @@ class Judge:
     def verdict(self, memory_mb: float) -> list[str]:
         """What was promised and not kept."""
         wrong = list(dict.fromkeys(self.wrong))
-        if not self.first_of_second:
-            wrong.append("the second version was never served")
-        elif self.last_of_first > self.published + self.followed_within:
-            wrong.append(
-                f"the first version was served {self.last_of_first - self.published:.1f} s after the second was published"
-            )
+        if set(self.by_release) != {FIRST, SECOND}:
+            wrong.append(f"tiles that tell releases apart were of {sorted(self.by_release)} alone: this soak tests nothing")
         if not self.errors_while_down:
-            wrong.append("the store was down and nobody noticed: this soak tests nothing")
-        if self.last_error > self.down_to + self.recovered_within:
-            wrong.append(f"errors until {self.last_error - self.down_to:.0f} s after the store was back")
+            wrong.append("the store failed and nobody noticed: this soak tests nothing")
         if memory_mb > MOST_MB:
             wrong.append(f"{memory_mb:.0f} MB of memory in the end")
         return wrong
 
 
-async def soak(port: int, paths: list[str], options: argparse.Namespace, cube: Any, store: str, judge: Judge) -> None:
+def rewrite_shards(folder: Path, path: str, chunks: int) -> None:
+    """Write the shards of an array anew, in the first block of species: the same chunks in reverse order, so at other offsets."""
+    for file in sorted((folder / path / "c/0").rglob("*")):
+        if not file.is_file():
+            continue
+        data = file.read_bytes()
+        index = np.frombuffer(data[-(16 * chunks + 4) : -4], "<u8").reshape(-1, 2).copy()
+        parts, at = [], 0
+        for row in reversed([i for i in range(chunks) if index[i, 1] != 2**64 - 1]):
+            offset, length = int(index[row, 0]), int(index[row, 1])
+            parts.append(data[offset : offset + length])
+            index[row, 0], at = at, at + length
+        tail = index.tobytes()
+        new = file.with_name(f"{file.name}.new")
+        new.write_bytes(b"".join(parts) + tail + google_crc32c.value(tail).to_bytes(4, "little"))
+        new.replace(file)
+
+
+async def soak(port: int, paths: list[str], options: argparse.Namespace, cube: Any, store: Any, judge: Judge) -> None:
     seconds = options.minutes * 60
 
-    async def events() -> None:
-        await asyncio.sleep(seconds / 3)
-        judge.published = time.monotonic()
-        await asyncio.to_thread(tile_cube.release, cube, "second", "v2")
-        await asyncio.sleep(seconds / 4)
-        judge.down_from = time.monotonic()
-        await asyncio.to_thread(tile_web.switch, store, True)
+    async def fail(state: str) -> None:
+        judge.failing.append([time.monotonic(), float("inf")])
+        await asyncio.to_thread(store.switch, state)
         await asyncio.sleep(options.down)
-        await asyncio.to_thread(tile_web.switch, store, False)
-        judge.down_to = time.monotonic()
+        await asyncio.to_thread(store.switch, "up")
+        judge.failing[-1][1] = time.monotonic()
 
-    await asyncio.gather(load(port, paths, options.connections, seconds, judge.note), events())
+    async def events() -> None:
+        from cube.storage import releases
+
+        pause = (seconds - 2 * options.down) / 6
+        await asyncio.sleep(pause)
+        judge.followed.append((time.monotonic(), SECOND))
+        await asyncio.to_thread(releases.publish, cube, SECOND)
+        # The store shall fail under the new release, not while a busy machine still opens it.
+        while SECOND not in judge.by_release and time.monotonic() < judge.followed[-1][0] + judge.followed_within:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(pause)
+        await fail("away")
+        await asyncio.sleep(pause)
+        judge.followed.append((time.monotonic(), FIRST))
+        await asyncio.to_thread(releases.rollback, cube)
+        await asyncio.sleep(pause)
+        await asyncio.to_thread(rewrite_shards, Path(cube.url), "products/species/v1/0/occurrence", 192)
+        await asyncio.sleep(pause)
+        await fail("down")
+        await asyncio.sleep(pause)
+
+    async with asyncio.TaskGroup() as tasks:
+        loading = tasks.create_task(load(port, paths, options.connections, float("inf"), judge.note))
+        await events()
+        loading.cancel()
 
 
-async def start(url: str, port: int) -> asyncio.subprocess.Process:
-    code = f"import uvicorn, tile_servers; uvicorn.run(tile_servers.floracube(), port={port}, log_level='error')"
+async def start(url: str, port: int, environment: dict[str, str]) -> asyncio.subprocess.Process:
+    command = [sys.executable, "-m", "uvicorn", "server.main:app_from_environment", "--factory", "--port", str(port),
+               "--log-level", "critical"]  # fmt: skip
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, cwd=HERE, env={**os.environ, "BENCH_CUBE": url, "FLORACUBE_CACHE_MB": "1"},
+        *command, cwd=ROOT, env={**os.environ, **environment, "FLORACUBE_CUBES": url, "FLORACUBE_CACHE_MB": "1"},
         stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
-    for _ in range(600):
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.close()
+    for _ in range(1200):
+        if (await Connection(port).get("/readyz")).status == 200:
             return process
-        except OSError:
-            await asyncio.sleep(0.1)
     raise SystemExit("the server did not start")
 
 
+async def truth_of(url: str, paths: list[str]) -> dict[str, dict[str, bytes]]:
+    """The body of each path in both releases, from a server beside the files that nothing disturbs."""
+    port = free_port()
+    process = await start(url, port, {})
+    connection, out = Connection(port), {}
+    try:
+        for release in (FIRST, SECOND):
+            for path in paths:
+                answer = await connection.get(f"{path}?v={release}")
+                assert answer.status in (200, 204), answer
+                out.setdefault(path, {})[release] = answer.body
+    finally:
+        connection.close()
+        process.terminate()
+        await process.wait()
+    return out
+
+
 async def run(options: argparse.Namespace) -> tuple[Judge, list[float]]:
+    from tests.support import folder_s3, large_cube
+
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        cube = await asyncio.to_thread(prepared, folder / "soak.zarr", options)
-        store = stack.enter_context(tile_web.served(folder, free_port(), options.delay))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "soak"
+        folder.mkdir()
+        made = options.cube or large_cube.make_large_cube(str(folder / "made.zarr")).url
+        cube = large_cube.linked_copy(large_cube.open_cube(str(made)), folder)
+        store = stack.enter_context(folder_s3.served(cube, options.delay))
+        tiles = [(z, x, y) for z in (8, 9, 10, 11, 12) for x, y in spots(cube.region, z, 8)]
+        paths = sorted({f"/layers/{layer}/tiles/WebMercatorQuad/{z}/{x}/{y}.png" for layer in LAYERS for z, x, y in tiles})
+        judge = Judge(await truth_of(cube.url, paths), options.patience)
         port = free_port()
-        process = await start(f"{store}/soak.zarr", port)
-        paths = [
-            tile_servers.path("floracube", "", z, x, y, 0)
-            for z in (7, 8, 9, 10, 11, 12) for x, y in spots(cube.region, z, 25)
-        ]  # fmt: skip
-        judge = Judge(options.patience)
+        process = await start(store.url, port, store.environment)
         memory = [resident_mb(process.pid)]
         try:
             await soak(port, paths, options, cube, store, judge)
@@ -176,25 +215,13 @@ async def run(options: argparse.Namespace) -> tuple[Judge, list[float]]:
         return judge, memory
 
 
-def prepared(folder: Path, options: argparse.Namespace) -> Any:
-    """The cube with both versions, the first of them published."""
-    from cube.storage.store import create_cube
-
-    cube = create_cube(str(folder), tile_cube.region_of(options.side_km, options.unit_km), "Soak")
-    tile_cube.constant(cube, "v1", FIRST)
-    tile_cube.constant(cube, "v2", SECOND)
-    tile_cube.release(cube, "first", "v1")
-    return cube
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--down", type=float, default=30, help="seconds that the store fails")
+    parser.add_argument("--down", type=float, default=30, help="seconds that the store fails, twice")
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--delay", type=float, default=0.005, help="seconds to the store and back")
-    parser.add_argument("--side-km", type=int, default=80)
-    parser.add_argument("--unit-km", type=int, default=20)
+    parser.add_argument("--cube", type=Path, help="a cube of tests/support/large_cube.py; one is made if left out")
     parser.add_argument("--patience", type=float, default=1, help="stretches what may take seconds, on a busy machine")
     parser.add_argument("--json", type=Path, help="write the row here as well")
     options = parser.parse_args()
@@ -206,9 +233,9 @@ def main() -> int:
         "statuses": {str(status): count for status, count in judge.statuses.items()},
         "p50_ms": percentile(judge.times, 0.5),
         "p99_ms": percentile(judge.times, 0.99),
-        "followed_after_s": judge.first_of_second - judge.published,
+        "tiles_by_release": judge.by_release,
         "errors_while_down": judge.errors_while_down,
-        "last_error_after_return_s": judge.last_error - judge.down_to,
+        "last_error_after_return_s": judge.last_error - judge.failing[-1][1],
         "memory_mb": [round(mb) for mb in memory],
         "broken": wrong,
     }

@@ -15,14 +15,13 @@ import json
 import resource
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from cube.inputs import INPUTS
+from cube.layers.inputs import INPUTS
 from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
 from inference.data.shards import Rows
@@ -139,20 +138,18 @@ def main() -> None:
         options = TrainOptions(members=1, epochs=1, least_steps=asked.steps, batch=asked.batch, record_batch=asked.batch,
                                loaders=asked.loaders)  # fmt: skip
         spec = ModelSpec(("satellite", "landsat", "static", "climate", "survey"), asked.species, own.static_names, **shape)
-        roles, po_roles = (np.full(n, "train", "<U9") for n in (asked.surveys, asked.records))
-        roles[: min(1_000, asked.surveys // 10)] = "stop"  # a batch of them is what they cost in memory
-        data = Assembly(beside, surveys, roles, spec, options, records, own, po_roles, None)
+        data = Assembly(beside, surveys, spec, options, None, records, own)
         torch.manual_seed(0)
         net = DeepSDM(spec)
         gamma = data.begin(net)
-        objective = data.phases(gamma, "cpu")[0][0]
+        objective = data.objective(gamma, "cpu")
         count = sum(p.numel() for p in net.parameters())
         row(f"network ({count / 1e6:.1f} M parameters), normalisation", count * 4 / GB)
         begun = time.perf_counter()
-        fit_member(net, Few(objective), replace(options, patience=asked.steps + 1), 0, lambda *told: None, on_disk=True)
-        row(f"{asked.steps} steps, AdamW, stop blocks", count * 4 * 5 / GB)
+        fit_member(net, Few(objective), options, 0, lambda *told: None, on_disk=True)
+        row(f"{asked.steps} steps, AdamW", count * 4 * 5 / GB)
         seconds = (time.perf_counter() - begun) / asked.steps
-    print(f"samples on disk: {disk:,.0f} GB (sparse here); {seconds:.0f} s a step and its evaluation on the stop blocks")
+    print(f"samples on disk: {disk:,.0f} GB (sparse here); {seconds:.0f} s a step")
     print(f"peak {peak():.1f} GB, bar {BAR_GB:.0f} GB: {'kept' if peak() < BAR_GB else 'BROKEN'}")
     rows.append({"part": "peak", "expected_gb": BAR_GB, "resident_gb": resident(), "peak_gb": peak()})
     if asked.json:

@@ -11,13 +11,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from cube.errors import FloracubeError
+
+if TYPE_CHECKING:
+    from cube.engine.plan import Plan
 
 say: Final = Console(stderr=True, soft_wrap=True)
 ENDS: Final = """Every command says more with `--help`; `--json` prints what it has found for other programs.
@@ -34,21 +39,23 @@ PREDICT: Final = """Examples:
 
 `floracube predict CONFIG --products species,indicators` these alone as a new version, beside the others of the release
 
-Killed or interrupted, run the same command again. `reports/predict-VERSION.html` tells how it went, `.jsonl` is the log."""
+Killed or interrupted, run the same command again. `reports/predict-VERSION.json` tells how it went, `.jsonl` is the log."""
 EXPORT: Final = """Examples:
 
 `floracube export demo-out/cube.zarr indicators.richness richness.tif`
 
-`floracube export demo-out/cube.zarr species.fagus_sylvatica beech.tif --level 1` pixels of 100 m
+`floracube export demo-out/cube.zarr "Fagus sylvatica" beech.tif --level 1` pixels of 100 m
+
+`floracube export demo-out/cube.zarr species species.tif` all species, a band each
 
 `floracube export demo-out/cube.zarr inputs.sentinel2.nir nir.tif --bbox 7.0,46.6,7.1,46.65` one band of a window
 
 QGIS opens the file in the colours of the map, by the style `richness.qml` beside it."""
 # Modules of each extra that a command imports by itself; clusters name theirs (`cube.engine.cluster`).
 EXTRAS: Final = {
-    "build": ("distributed",),
+    "build": ("distributed", "stackstac"),
     "inference": ("torch", "transformers", "sklearn", "scipy", "safetensors", "accelerate"),
-    "server": ("uvicorn", "fastapi", "morecantile", "starlette", "deflate", "prometheus_client", "numba", "shapely", "jinja2",
+    "server": ("uvicorn", "fastapi", "morecantile", "starlette", "deflate", "prometheus_client", "numba", "jinja2",
                "rio_tiler", "titiler"),
 }  # fmt: skip
 LINE_EVERY: Final = 60.0  # seconds between two lines of progress where the output is no terminal
@@ -57,47 +64,96 @@ SETTLED: Final = 0.05  # share of a stage after which its speed says something o
 Move = Callable[[int, int, str], None]
 
 
+class Pace:
+    """How fast a stage goes: the time left, where that can be told. Another sum, or fewer steps done, is another stage."""
+
+    def __init__(self) -> None:
+        """No stage yet."""
+        self.total, self.done, self._first, self._began, self._last = -1, 0, 0, 0.0, 0.0
+
+    def note(self, done: int, total: int, now: float) -> bool:
+        """Take over steps done, steps in all (0: unknown) and the time in seconds; True where a stage begins."""
+        new = total != self.total or done < self.done
+        if new:
+            self.total, self._first, self._began, self._last = total, done, now, now
+        elif done > self.done:
+            self._last = now
+        self.done = done
+        return new
+
+    def left(self, now: float) -> float | None:
+        """Seconds left at `now`; None before the pace has settled, without a sum, and once the estimate is overdue.
+
+        The pace is that of the finished steps, so the estimate runs down while a step takes its time and never stays at 0.
+        """
+        finished = self.done - self._first
+        if not 0 < self.done < self.total or finished <= SETTLED * (self.total - self._first):
+            return None
+        left = (self._last - self._began) / finished * (self.total - self.done) - (now - self._last)
+        return left if left >= 1 else None
+
+    def text(self, now: float) -> str:
+        """` 0:01:30 left` for a person; empty where that cannot be told."""
+        left = self.left(now)
+        return "" if left is None else f"{datetime.timedelta(seconds=round(left))} left"
+
+    def steps(self) -> str:
+        """`3/10 steps`; steps alone where their sum is unknown."""
+        return f"{self.done}/{self.total} steps" if self.total > 0 else f"{self.done} steps" if self.done else ""
+
+
+class _OfPace(ProgressColumn):
+    """A column of a `Pace`."""
+
+    def __init__(self, show: Callable[[float], str]) -> None:
+        super().__init__()
+        self._show = show
+
+    def render(self, task: Task) -> Text:
+        """The column's text now."""
+        return Text(self._show(time.monotonic()))
+
+
 @contextmanager
 def bar(title: str) -> Iterator[Move]:
     """A progress bar with steps and time left; a plain line now and then where the output is no terminal.
 
-    What is called back takes steps done, steps in all, and what they are. Another sum is another stage, with a speed of its own.
+    What is called back takes steps done, steps in all (0: unknown), and what they are. Another sum is another stage, with a speed
+    of its own.
     """
     if not say.is_terminal:
         yield _lines(title)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} steps"),
-               TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("[dim]{task.fields[what]}"))  # fmt: skip
+    pace = Pace()
+    columns = (TextColumn("{task.description}"), BarColumn(), _OfPace(lambda now: pace.steps()), TimeElapsedColumn(),
+               _OfPace(pace.text), TextColumn("[dim]{task.fields[what]}"))  # fmt: skip
     with Progress(*columns, console=say, transient=True) as progress:
         task = progress.add_task(title, total=None, what="")
 
         def move(done: int, total: int, what: str) -> None:
-            if progress.tasks[task].total != total:
+            whole = total if total > 0 else None
+            if pace.note(done, total, time.monotonic()):
                 # What an earlier run or stage did is no measure of this one's speed.
-                progress.reset(task, completed=done, total=total, what=what)
-            progress.update(task, completed=done, total=total, what=what)
+                progress.reset(task, completed=done, total=whole, what=what)
+            progress.update(task, completed=done, total=whole, what=what)
 
         yield move
 
 
 def _lines(title: str) -> Move:
-    stage: tuple[int, float, int] | None = None  # steps in all, when it began, and at which step
-    said = (-1, 0.0)  # tenth and time of the last line
+    pace = Pace()
+    last = (-1, 0.0)  # tenth (or step, where their sum is unknown) and time of the last line
 
     def line(done: int, total: int, what: str) -> None:
-        nonlocal stage, said
+        nonlocal last
         now = time.monotonic()
-        if stage is None or stage[0] != total or done < stage[2]:
-            stage, said = (total, now, done), (-1, 0.0)
-        tenth = 10 * done // max(total, 1)
-        if tenth == said[0] and now - said[1] < LINE_EVERY:
+        new = pace.note(done, total, now)
+        tenth = 10 * done // total if total > 0 else done
+        if not new and tenth == last[0] and now - last[1] < LINE_EVERY:
             return
-        said = (tenth, now)
-        _, began, first = stage
-        ahead = ""
-        if done < total and done - first > SETTLED * (total - first):
-            ahead = f", {datetime.timedelta(seconds=round((now - began) / (done - first) * (total - done)))} left"
-        say.print(f"{title}: {done}/{total} steps, {what}{ahead}", highlight=False, markup=False)
+        last = (tenth, now)
+        parts = [part for part in (pace.steps(), what, pace.text(now)) if part]
+        say.print(f"{title}: {', '.join(parts)}", highlight=False, markup=False)
 
     return line
 
@@ -120,7 +176,7 @@ def print_metrics(metrics: Mapping[str, Any], before: str = "") -> None:
             print_metrics(value, f"{before}{name}: ")
         else:
             shown = value if not isinstance(value, int | float) or isinstance(value, bool) else _figure(value)
-            say.print(f"  {before}{name}: {shown}", highlight=False, markup=False)
+            say.print(f"  {before}{name}: {shown}", highlight=False, markup=False, style="yellow" if name == "warning" else None)
 
 
 def _figure(value: float) -> str:
@@ -128,12 +184,41 @@ def _figure(value: float) -> str:
 
 
 def print_result(result: dict[str, Any], as_json: bool) -> None:
-    """What a training has found: its metrics and the reports of its tables."""
+    """What a training has found: its metrics, the reports of its tables, and its skill on the blocks left out."""
     if as_json:
         print(json.dumps({"metrics": result["metrics"], "reports": result["reports"]}, indent=1, default=float))
         return
     print_reports(result["reports"])
     print_metrics(result["metrics"])
+    for table in result["tables"]:
+        print(f"\n{table}")
+
+
+def print_plan(plan: Plan, problems: list[str], notes: list[str], as_json: bool) -> None:
+    """Print a plan, what is missing or built already, and what is wrong with its files; exit code 2 where something is."""
+    print(json.dumps({**plan.document(), "problems": problems, "notes": notes}, indent=1) if as_json else plan.text())
+    for note in notes:
+        say.print(note, style="yellow", highlight=False, markup=False)
+    for problem in problems:
+        say.print(problem, style="red", highlight=False, markup=False)
+    if problems:
+        raise typer.Exit(2)
+
+
+def print_built(report: Path, cube: str, failures: list[str], as_json: bool) -> None:
+    """Print how much of the region each input has values for, and what was refused, as the `report` of a build says it."""
+    from cube.sources.coverage import FEW  # here: what lists commands needs no arrays
+
+    document = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
+    about = {key: document.get(key, []) for key in ("coverage", "warnings")}
+    if as_json:
+        print(json.dumps({"cube": cube, "complete": not failures, "failures": failures, **about}, indent=1))
+        return
+    for row in about["coverage"]:
+        say.print(row["line"], style=None if row["least_share"] > FEW else "yellow", highlight=False, markup=False)
+    for warning in about["warnings"]:
+        times = f" ({warning['times']} units)" if warning["times"] > 1 else ""
+        say.print(f"warning: {warning['text']}{times}", style="yellow", highlight=False, markup=False)
 
 
 def fail_if(failures: list[str], mend: str) -> None:

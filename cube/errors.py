@@ -23,6 +23,12 @@ class CubeError(FloracubeError):
     """A cube, a group or a layer that is absent, incomplete or of another format."""
 
 
+class UnknownNameError(CubeError, KeyError):
+    """A release, product, layer or species that a cube does not have; a `KeyError` too, as mappings raise it."""
+
+    __str__ = Exception.__str__  # that of `KeyError` puts the sentence into quotes
+
+
 class ModelError(FloracubeError):
     """A checkpoint that is absent, damaged or made for other inputs or species."""
 

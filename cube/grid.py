@@ -5,6 +5,7 @@ Nothing here reads or writes; a `Region` and a `unit_km` are the whole truth, ev
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ COARSE: Final = 1_000  # m, 20 x 20 cells in one
 RESOLUTIONS: Final = {"10m": FINE, "50m": CELL, "1km": COARSE}
 UNIT_KM: Final = (10, 20, 40, 80)
 
+Bounds = tuple[float, float, float, float]  # west, south, east, north
+EDGE_POINTS: Final = 99  # projected along each edge of a box: within 30 m of the curve for a box of 40 degrees
+
 EAST: Final = WEST + WIDTH * CELL
 SOUTH: Final = NORTH - HEIGHT * CELL
 
@@ -39,43 +43,44 @@ def crs() -> CRS:
     return CRS.from_epsg(EPSG)
 
 
-@lru_cache(maxsize=1)
-def _from_lonlat() -> Transformer:
-    return Transformer.from_crs(4326, EPSG, always_xy=True)
-
-
-@lru_cache(maxsize=1)
-def _to_lonlat() -> Transformer:
-    return Transformer.from_crs(EPSG, 4326, always_xy=True)
-
-
 def project(
     lon: NDArray[np.float64] | float, lat: NDArray[np.float64] | float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Longitude and latitude (degrees, WGS 84) to (x, y) in metres, EPSG:3035; `inf` where undefined."""
-    x, y = _from_lonlat().transform(np.asarray(lon, float), np.asarray(lat, float))
+    x, y = transformer(4326, EPSG).transform(np.asarray(lon, float), np.asarray(lat, float))
     return np.asarray(x, float), np.asarray(y, float)
 
 
 def unproject(x: NDArray[np.float64] | float, y: NDArray[np.float64] | float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(x, y) in metres, EPSG:3035, to longitude and latitude in degrees (WGS 84)."""
-    lon, lat = _to_lonlat().transform(np.asarray(x, float), np.asarray(y, float))
+    lon, lat = transformer(EPSG, 4326).transform(np.asarray(x, float), np.asarray(y, float))
     return np.asarray(lon, float), np.asarray(lat, float)
 
 
-def window_km(west: float, south: float, east: float, north: float) -> tuple[int, int, int, int]:
-    """(west, south, east, north) in whole km, EPSG:3035, of the smallest window that holds a box in degrees (WGS 84).
+def bounds_in(crs: Any, bounds: Bounds, of: Any = EPSG) -> Bounds:
+    """(west, south, east, north) in `crs` of the smallest box around a box of the CRS `of`; infinite where undefined.
 
-    Edges of the box are curves on the grid, so points along them are projected, not its corners alone. Raises `ConfigError`
-    for a box that reaches the other side of the Earth, where the projection ends.
+    Edges of one projection are curves in another, so points along them are projected, not the corners alone.
     """
-    along = np.linspace(0, 1, 101)
-    lon = west + (east - west) * np.concatenate([along, along, 0 * along, 0 * along + 1])
-    lat = south + (north - south) * np.concatenate([0 * along, 0 * along + 1, along, along])
-    x, y = (np.asarray(v) / 1000 for v in project(lon, lat))
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ConfigError(f"bbox [{west:g}, {south:g}, {east:g}, {north:g}] does not lie in Europe (degrees, longitude first).")
-    return int(np.floor(x.min())), int(np.floor(y.min())), int(np.ceil(x.max())), int(np.ceil(y.max()))
+    west, south, east, north = transformer(of, crs).transform_bounds(*bounds, densify_pts=EDGE_POINTS)
+    return west, south, east, north
+
+
+@lru_cache(maxsize=32)
+def transformer(one: Any, other: Any) -> Transformer:
+    """Coordinates (x or longitude first) of one CRS to those of another."""
+    return Transformer.from_crs(one, other, always_xy=True)
+
+
+def window_km(west: float, south: float, east: float, north: float) -> tuple[int, int, int, int]:
+    """(west, south, east, north) in whole km, EPSG:3035, of the smallest window that holds a box in degrees (WGS 84)."""
+    box = [edge / 1000 for edge in bounds_in(EPSG, (west, south, east, north), 4326)]
+    return math.floor(box[0]), math.floor(box[1]), math.ceil(box[2]), math.ceil(box[3])
+
+
+def in_grid(west_km: int, south_km: int, east_km: int, north_km: int) -> bool:
+    """Whether a window lies within the grid."""
+    return west_km * 1000 >= WEST and east_km * 1000 <= EAST and south_km * 1000 >= SOUTH and north_km * 1000 <= NORTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,7 @@ def eea_corner(name: str) -> tuple[int, int, int]:
     """(size, x, y) in metres of the square called `name`: the inverse of `square_name`."""
     match = re.fullmatch(r"(\d+)(km|m)E(-?\d+)N(-?\d+)", name)
     if match is None:
-        raise ConfigError(f"'{name}' is not the name of an EEA grid square such as 10kmE452N271.")
+        raise ConfigError(f"'{name}' is not the name of an EEA grid square; write size, E and N, such as 10kmE452N271.")
     size = int(match[1]) * (1000 if match[2] == "km" else 1)
     power = 10 ** (len(str(size)) - len(str(size).rstrip("0")))
     return size, int(match[3]) * power, int(match[4]) * power
@@ -181,16 +186,10 @@ class Region:
         ):
             if low >= high:
                 raise ConfigError(f"region: {axis} are {low} and {high}; the first must be the smaller one.")
-        inside = (
-            self.west_km * 1000 >= WEST
-            and self.east_km * 1000 <= EAST
-            and self.south_km * 1000 >= SOUTH
-            and self.north_km * 1000 <= NORTH
-        )
-        if not inside:
+        if not in_grid(self.west_km, self.south_km, self.east_km, self.north_km):
             raise ConfigError(
                 f"region: E {self.west_km}-{self.east_km}, N {self.south_km}-{self.north_km} km leaves the grid"
-                f" (E {WEST // 1000}-{EAST // 1000}, N {SOUTH // 1000}-{NORTH // 1000} km, EPSG:3035)."
+                f" (E {WEST // 1000}-{EAST // 1000}, N {SOUTH // 1000}-{NORTH // 1000} km, EPSG:3035); choose one within it."
             )
 
     @property
@@ -244,12 +243,18 @@ class Region:
         y, x = t.f + (np.arange(rows) + 0.5) * t.e, t.c + (np.arange(cols) + 0.5) * t.a
         return np.asarray(y, np.float64), np.asarray(x, np.float64)
 
-    def units(self, window: Region | None = None) -> Iterator[Unit]:
-        """Units that touch the region (or the smaller `window`), row by row from the north-west."""
-        row0, col0, row1, col1 = (window or self)._unit_span
+    def units(self) -> Iterator[Unit]:
+        """Units that touch the region, row by row from the north-west."""
+        row0, col0, row1, col1 = self._unit_span
         for row in range(row0, row1):
             for col in range(col0, col1):
                 yield Unit(self.unit_km, row, col)
+
+    def units_at(self, x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> list[Unit]:
+        """Units of the region that hold one of the points (x, y) in metres, row by row."""
+        side = self.unit_km * 1000
+        places = {(int(row), int(col)) for row, col in zip((NORTH - y) // side, (x - WEST) // side, strict=True)}
+        return [unit for unit in self.units() if (unit.row, unit.col) in places]
 
     def square(self, unit: Unit, resolution: int = CELL) -> Window:
         """Where `unit` lies in an array of this region at `resolution` metres."""
@@ -257,13 +262,11 @@ class Region:
         pixels = unit.km * 1000 // resolution
         return Window((unit.row - row0) * pixels, (unit.col - col0) * pixels, pixels, pixels)
 
-    def index(
-        self, x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], resolution: int = CELL
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(row, col) of the pixels that hold the points (x, y) metres; may lie outside the array."""
+    def index(self, x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(row, col) of the 50 m cells that hold the points (x, y) metres; may lie outside the array."""
         west, _, _, north = self.grown_bounds
-        row = np.floor((north - np.asarray(y, float)) / resolution)
-        col = np.floor((np.asarray(x, float) - west) / resolution)
+        row = np.floor((north - np.asarray(y, float)) / CELL)
+        col = np.floor((np.asarray(x, float) - west) / CELL)
         big = np.iinfo(np.int32).max
         return (
             np.nan_to_num(row, nan=-1, posinf=big, neginf=-1).astype(np.int64),
@@ -291,6 +294,6 @@ class Region:
         if west_km < self.west_km or south_km < self.south_km or east_km > self.east_km or north_km > self.north_km:
             raise ConfigError(
                 f"predict.region: E {west_km}-{east_km}, N {south_km}-{north_km} km is not inside the region"
-                f" E {self.west_km}-{self.east_km}, N {self.south_km}-{self.north_km} km."
+                f" E {self.west_km}-{self.east_km}, N {self.south_km}-{self.north_km} km; choose a part of it."
             )
         return part

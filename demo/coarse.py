@@ -14,7 +14,7 @@ from demo.bioclim import bioclim
 from demo.climate import monthly_series, normals
 from demo.landscape import Landscape
 from demo.noise import Field, fractal, smoothstep, stream
-from demo.rasters import covering, nearest, positions, sampled, utm, write
+from demo.rasters import covering, nearest, positions, sampled, side_by_side, utm, write
 from demo.reflectance import BANDS, greenness, reflectance
 from demo.scenes import view_on
 
@@ -170,7 +170,8 @@ def write_landsat(landscape: Landscape, folder: Path) -> None:
         field = fractal((shape[0] // 8 + 1, shape[1] // 8 + 1), 40, rng, 3.0)
         hole = np.kron(field > np.quantile(field, 1 - share), np.ones((8, 8), bool))
         gaps.append(hole[: shape[0], : shape[1]] | ~within)
-    for band in BANDS:
+
+    def write_band(band: str) -> None:
         leafless, leafy = (reflectance(view, band, np.full(shape, g, np.float32)) for g in (0, 1))
         stack = np.empty((QUARTERS, *shape), np.uint8)
         for quarter in range(QUARTERS):
@@ -182,3 +183,5 @@ def write_landsat(landscape: Landscape, folder: Path) -> None:
             stack[quarter] = _quantised(seen + np.float32(0.0007) * shifted)
             stack[quarter][gaps[quarter]] = 255
         write(folder / f"{band}.tif", target, stack, 255, interleave="band", tiled=True)
+
+    side_by_side(write_band, BANDS)

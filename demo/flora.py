@@ -104,13 +104,16 @@ def make_flora(n_species: int, seed: int) -> list[Species]:
     return flora
 
 
-def reporting_rates(flora: list[Species], seed: int) -> NDArray[np.float64]:
-    """How readily each species is reported (n,), log-normal: log-sd 1, two thirds of it between families."""
+def reporting_rates(flora: list[Species], seed: int, sd: float = 1.0, family_share: float = 0.5) -> NDArray[np.float64]:
+    """How readily each species is reported (n,): log-normal of log-sd `sd`, trees and shrubs a little more readily.
+
+    `family_share` of the variance of the logarithm is drawn between families.
+    """
     rng = stream(seed, "reporting")
     families = sorted({s.family for s in flora})
-    common = dict(zip(families, rng.normal(0, np.sqrt(0.5), len(families)), strict=True))
+    common = dict(zip(families, rng.normal(0, np.sqrt(family_share), len(families)), strict=True))
     showy = np.array([s.growth_form in ("tree", "shrub") for s in flora]) * 0.2
-    log = np.array([common[s.family] for s in flora]) + rng.normal(0, np.sqrt(0.5), len(flora))
+    log = np.array([common[s.family] for s in flora]) + rng.normal(0, np.sqrt(1 - family_share), len(flora))
     log += showy
     log = (log - log.mean()) / max(float(log.std()), 1e-9)
-    return np.asarray(np.exp(log))
+    return np.asarray(np.exp(sd * log))

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from cube.errors import ConfigError
-from cube.inputs import CLIMATE_VARIABLES, LANDSAT_BANDS, SOIL_VARIABLES
+from cube.layers.inputs import CLIMATE_VARIABLES, LANDSAT_BANDS, SOIL_VARIABLES
 from demo.landscape import LandscapeSpec, make_landscape
 from demo.regions import write_regions
 from demo.sources import write_sources, write_truth
@@ -99,9 +99,9 @@ def configuration(spec: LandscapeSpec) -> dict[str, Any]:
                 "columns": {"survey": "PlotObservationID", "longitude": "Longitude", "latitude": "Latitude",
                             "habitat": "Habitat", "species": "Species", "cover": "Cover"},
             },
-            "options": {"mask_epochs": 2, "epochs": 5, "batch": 32, "learning_rate": 2e-3},
+            "options": {"mask_epochs": 2, "epochs": 5, "batch": 32, "learning_rate": 2e-3, "folds": 0},
         },
-        "train": {"members": 1},
-        "evaluate": {"block_km": 5, "folds": 1, "truth": "truth"},
+        "train": {"members": 3, "least_steps": 150, "epochs": 1},
+        "evaluate": {"truth": "truth", "options": {"threads": 2}},
         "predict": {"year": 2020, "area_m2": 100.0},
     }  # fmt: skip

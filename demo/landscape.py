@@ -14,6 +14,7 @@ from demo.domain import Domain
 from demo.flora import Species, make_flora
 from demo.habitats import make_habitats
 from demo.landuse import LandUse, make_landuse
+from demo.observation import ASSUMED, OBSERVATIONS, Observation
 from demo.soil import Soil, make_soil
 from demo.terrain import Terrain, make_terrain
 from demo.vegetation import Site, make_site, probabilities
@@ -33,6 +34,7 @@ class LandscapeSpec:
     n_records: int = 20_000
     n_plots: int = 2_500
     n_scenes: int = 6
+    observation: str = ASSUMED  # one of `observation.OBSERVATIONS`
 
     def __post_init__(self) -> None:
         """Refuse sizes of which no landscape can be made."""
@@ -40,8 +42,15 @@ class LandscapeSpec:
         for field, low in {**least, "n_records": 1, "n_scenes": 2}.items():
             if getattr(self, field) < low:
                 raise ConfigError(f"demo: {field} is {getattr(self, field)}; a landscape needs at least {low}.")
+        if self.observation not in OBSERVATIONS:
+            raise ConfigError(f"demo: observation is '{self.observation}'; expected one of {', '.join(OBSERVATIONS)}.")
         east, north = self.west_km + self.size_km, self.south_km + self.size_km
         Region(self.west_km, self.south_km, east, north, 10)
+
+    @property
+    def observed(self) -> Observation:
+        """How plants come to be written down."""
+        return OBSERVATIONS[self.observation]
 
     @property
     def domain(self) -> Domain:

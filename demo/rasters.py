@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import rasterio
@@ -19,6 +21,7 @@ from cube.grid import CELL
 from demo.domain import Domain
 from demo.noise import Field
 
+SIDE_BY_SIDE: Final = 2  # rasters made at a time: each takes a few hundred MB, and computing lets go of the interpreter
 KNOT = 40  # pixels between exact projections; between them positions are linear to a few centimetres
 
 
@@ -125,3 +128,9 @@ def write(
             dst.scales = (scale,) * layers.shape[0]
         for k, text in enumerate(descriptions, 1):
             dst.set_band_description(k, text)
+
+
+def side_by_side(make: Callable[[str], None], names: Iterable[str]) -> None:
+    """`make` of each name, some at a time; they must not draw from one random stream."""
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        list(pool.map(make, names))

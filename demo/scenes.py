@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +17,7 @@ from scipy.ndimage import gaussian_filter, shift, zoom
 from demo import landuse as lu
 from demo.landscape import Landscape
 from demo.noise import Field, fractal, stream
-from demo.rasters import Target, covering, inside, nearest, positions, sampled, utm, write
+from demo.rasters import Target, covering, inside, nearest, positions, sampled, side_by_side, utm, write
 from demo.reflectance import View, greenness, reflectance
 
 PIXEL: Final = 10.0
@@ -91,6 +93,29 @@ def classify(view: View, green: Field, depth: Field, shadow: NDArray[np.bool_]) 
     scl[depth > 0.6] = 9
     scl[view.cover == lu.OUTSIDE] = 0
     return scl
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A scene before it is written: arrays of one shape, at 10 m."""
+
+    view: View
+    texture: Field
+    green: Field
+    depth: Field
+    shadow: NDArray[np.bool_]
+    added: int  # counts, by the processing baseline
+
+    def write(self, place: Path, target: Target, band: str) -> None:
+        """Write a band as counts, 0 outside, into the folder `place`."""
+        seen = reflectance(self.view, band, self.green) * np.where(self.shadow, np.float32(0.42), np.float32(1))
+        bright = np.float32(0.62 if band != "nir" else 0.66)
+        seen += self.depth * (bright * (1 + 0.3 * self.texture) - seen)
+        stored = np.clip(seen, 0.0002, 1.4) * 10_000 + self.added
+        # Steps of 8 counts, finer than the sensor's noise, so that the files stay small.
+        counts = (stored * 0.125).astype(np.uint16) * np.uint16(8)
+        counts[self.view.cover == lu.OUTSIDE] = 0
+        write(place / f"{band}.tif", target, counts, 0, cog=True, resampling="average")
 
 
 def _item(name: str, moment: datetime, target: Target, baseline: str, cloud: float, offset: float) -> pystac.Item:
@@ -188,21 +213,12 @@ def write_scenes(landscape: Landscape, folder: Path) -> None:
         green = greenness(lit, day, moment.year, spec.seed)
         depth, shadow = _clouds(target.shape, share, rng)
         scl = classify(view, green, depth, shadow)
-        outside = view.cover == lu.OUTSIDE
         name = f"S2A_{utm(landscape.domain)[-2:]}T_{moment:%Y%m%d}_{k}_L2A"
         place = folder / COLLECTION / name
-        dim = np.where(shadow, np.float32(0.42), np.float32(1))
-        for band in ASSETS:
-            seen = reflectance(lit, band, green) * dim
-            bright = np.float32(0.62 if band != "nir" else 0.66)
-            seen += depth * (bright * (1 + 0.3 * texture) - seen)
-            stored = np.clip(seen, 0.0002, 1.4) * 10_000 + (0 if old else 1_000)
-            # Steps of 8 counts, finer than the sensor's noise, so that the files stay small.
-            digital = (stored * 0.125).astype(np.uint16) * np.uint16(8)
-            digital[outside] = 0
-            write(place / f"{band}.tif", target, digital, 0, cog=True, resampling="average")
+        scene = _Seen(lit, texture, green, depth, shadow, 0 if old else 1_000)
+        side_by_side(partial(scene.write, place, target), ASSETS)
         write(place / "scl.tif", half, scl[::2, ::2], 0, cog=True, resampling="nearest")
-        cloudy = np.isin(scl, (8, 9, 10)).mean() / max(float((~outside).mean()), 1e-9)
+        cloudy = np.isin(scl, (8, 9, 10)).mean() / max(float((view.cover != lu.OUTSIDE).mean()), 1e-9)
         items.append(_item(name, moment, target, baseline, 100 * float(cloudy), offset))
     boxes = np.array([item.bbox for item in items])
     box = [*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist()]

@@ -17,6 +17,9 @@ from demo.landscape import Landscape
 from demo.noise import Field, patches, standardise, stream
 
 AREA_EXPONENT: Final = 0.2  # sightings scale with (area / 100 m2) to this power, on the cloglog
+HOME_RANGE_M: Final = 4_000.0  # standard deviation of where an observer goes
+KNOWN: Final = 0.5  # share of the flora that an observer knows
+LOGARITHMIC_M2: Final = 10.0
 AREAS: Final = (1.0, 4.0, 10.0, 16.0, 25.0, 50.0, 100.0, 200.0, 400.0)
 AREA_WEIGHTS: Final = (0.04, 0.08, 0.1, 0.13, 0.15, 0.14, 0.18, 0.1, 0.08)
 REPEATED: Final = 0.12  # share of surveys made at the place of an earlier one
@@ -50,9 +53,14 @@ def _open_ground(landscape: Landscape) -> NDArray[np.bool_]:
     return mask & landscape.site.land
 
 
-def sighting(probability: NDArray[np.floating], area: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Probability of a species on `area` m2, given that on 100 m2 (cloglog, AREA_EXPONENT)."""
+def sighting(probability: NDArray[np.floating], area: NDArray[np.floating], logarithmic: bool = False) -> NDArray[np.float64]:
+    """Probability of a species on `area` m2, given that on 100 m2.
+
+    The rate (cloglog) grows with the area to the power AREA_EXPONENT, or with log(1 + area / LOGARITHMIC_M2).
+    """
     rate = -np.log1p(-np.minimum(probability.astype(np.float64), 0.9995))
+    if logarithmic:
+        return np.asarray(-np.expm1(-rate * np.log1p(area / LOGARITHMIC_M2) / np.log1p(100.0 / LOGARITHMIC_M2)))
     return np.asarray(-np.expm1(-rate * (area / 100.0) ** AREA_EXPONENT))
 
 
@@ -82,7 +90,7 @@ def presence_absence(landscape: Landscape) -> pd.DataFrame:
     area = rng.choice(AREAS, spec.n_surveys, p=AREA_WEIGHTS)
     row, col = np.unravel_index(cells, landscape.domain.shape)
     p = landscape.probability[:, row, col]
-    present = rng.random(p.shape) < sighting(p, area)
+    present = rng.random(p.shape) < sighting(p, area, spec.observed.logarithmic_area)
     lon, lat = grid.unproject(x, y)
     written = area.astype(float)
     lost = rng.random(spec.n_surveys)
@@ -122,20 +130,98 @@ def effort(landscape: Landscape) -> Field:
     return np.where(part, np.exp(1.1 * log), 0).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Recorders:
+    """People of one kind: where they go, what they write down of what grows there, and how many of the records are theirs."""
+
+    effort: NDArray[np.float64]  # (cells)
+    rate: NDArray[np.float64]  # (S,)
+    share: float
+
+
+def _recorders(landscape: Landscape, effort: NDArray[np.float64], cells: NDArray[np.int64], rarity: NDArray[np.float64],
+               commonness: NDArray[np.float64]) -> list[Recorders]:  # fmt: skip
+    """Who writes records: everybody alike, or experts beside them, each of them split into observers.
+
+    `rarity` (cells): how much of what is rare grows at a cell, mean 1; `commonness` (S,): mean intensity of each species.
+    """
+    spec, how = landscape.spec, landscape.spec.observed
+    rate = reporting_rates(landscape.flora, spec.seed, how.rate_sd, how.family_share)
+    kinds = [Recorders(effort, rate, 1 - how.experts)]
+    if how.experts:
+        kinds.append(Recorders(effort**0.3 * rarity, rate / np.sqrt(np.maximum(commonness, 1e-6)), how.experts))
+    if not how.observers:
+        return kinds
+    rng = stream(spec.seed, "observers")
+    row, col = np.unravel_index(cells, landscape.domain.shape)
+    out = []
+    for kind in kinds:
+        for home in rng.choice(len(cells), how.observers, p=kind.effort / kind.effort.sum()):
+            far = np.hypot(row - row[home], col - col[home]) * CELL / HOME_RANGE_M
+            known = rng.random(len(rate)) < KNOWN
+            known[rng.integers(len(rate))] = True
+            out.append(Recorders(kind.effort * np.exp(-0.5 * far**2), kind.rate * known, kind.share / how.observers))
+    return out
+
+
+def recorded(landscape: Landscape, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(cell (n,) of each record, species (n,)): who goes where, and what they write down there (`observation`)."""
+    spec, how = landscape.spec, landscape.spec.observed
+    weight = effort(landscape).ravel().astype(np.float64)
+    open_cells = np.flatnonzero(weight)
+    p = landscape.probability.reshape(len(landscape.flora), -1)[:, open_cells].astype(np.float32)
+    rates = -np.log1p(-np.minimum(p, np.float32(0.9995)))
+    commonness = rates.mean(1, dtype=np.float64)
+    rare = (rates / np.maximum(commonness, 1e-6)[:, None].astype(np.float32)).mean(0, dtype=np.float64)
+    people = _recorders(landscape, weight[open_cells], open_cells, rare / rare.mean(), commonness)
+    counts = np.diff(np.rint(np.cumsum([0.0, *(kind.share for kind in people)]) * spec.n_records).astype(int))
+    cells, species = [], []
+    for kind, count in zip(people, counts, strict=True):
+        intensity = rates * kind.rate[:, None].astype(np.float32)
+        total = intensity.sum(0, dtype=np.float64) * kind.effort
+        if how.checklist > 1:
+            at, which = _checklists(intensity, total, int(count), how.checklist, rng)
+        else:
+            at = rng.choice(open_cells.size, count, p=total / total.sum())
+            share = np.cumsum(intensity[:, at], axis=0, dtype=np.float64)
+            which = (share < rng.random(count) * share[-1]).sum(0).clip(0, len(rates) - 1)
+        cells.append(open_cells[at])
+        species.append(which)
+    return np.concatenate(cells), _misnamed(landscape, np.concatenate(species))
+
+
+def _checklists(intensity: NDArray[np.float32], total: NDArray[np.float64], count: int, mean: float, rng: np.random.Generator
+                ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # fmt: skip
+    """(positions (n,), species (n,)) of `count` records, in visits of about `mean` different species each."""
+    at, which, left = [], [], count
+    while left > 0:
+        visit = int(rng.choice(len(total), p=total / total.sum()))
+        seen = intensity[:, visit].astype(np.float64)
+        size = min(1 + int(rng.poisson(mean - 1)), left, int((seen > 0).sum()))
+        drawn = rng.choice(len(seen), size, replace=False, p=seen / seen.sum())
+        at.append(np.full(size, visit))
+        which.append(drawn)
+        left -= size
+    return (np.concatenate(at), np.concatenate(which)) if at else (np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def _misnamed(landscape: Landscape, species: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The species (n,) as written: some as another of their family (of all, where a family has one species)."""
+    rng = stream(landscape.spec.seed, "names")
+    family = np.array([s.family for s in landscape.flora])
+    written = species.copy()
+    for i in np.flatnonzero(rng.random(len(species)) < landscape.spec.observed.misidentified):
+        others = np.flatnonzero((family == family[species[i]]) & (np.arange(len(family)) != species[i]))
+        written[i] = rng.choice(others if len(others) else len(family))
+    return written
+
+
 def presence_only(landscape: Landscape) -> pd.DataFrame:
     """GeoPlant-shaped PO table: where people go, and what they find worth reporting."""
     spec = landscape.spec
     rng = stream(spec.seed, "records")
-    weight = effort(landscape).ravel().astype(np.float64)
-    open_cells = np.flatnonzero(weight)
-    rate = reporting_rates(landscape.flora, spec.seed)
-    p = landscape.probability.reshape(len(landscape.flora), -1)[:, open_cells].astype(np.float32)
-    intensity = -np.log1p(-np.minimum(p, np.float32(0.9995))) * rate[:, None].astype(np.float32)
-    total = intensity.sum(0, dtype=np.float64) * weight[open_cells]
-    chosen = rng.choice(open_cells.size, spec.n_records, p=total / total.sum())
-    share = np.cumsum(intensity[:, chosen], axis=0, dtype=np.float64)
-    which = (share < rng.random(spec.n_records) * share[-1]).sum(0).clip(0, len(rate) - 1)
-    places = _places(landscape, open_cells[chosen], rng)
+    cells, which = recorded(landscape, rng)
+    places = _places(landscape, cells, rng)
     fuzzy = np.minimum(np.exp(rng.normal(2.6, 1.0, spec.n_records)), 100.0)
     turn = rng.uniform(0, 2 * np.pi, spec.n_records)
     blur = np.where(fuzzy > 25, 0.4 * fuzzy, 0.0)
@@ -180,7 +266,7 @@ def vegetation_plots(landscape: Landscape) -> tuple[pd.DataFrame, pd.DataFrame]:
         raise AssertionError("a plot fell on ground without a habitat")
     area = rng.choice([10.0, 16.0, 25.0, 100.0, 200.0], spec.n_plots)
     p = landscape.probability[:, places.row, places.col].astype(np.float64)
-    present = rng.random(p.shape) < sighting(p, area)
+    present = rng.random(p.shape) < sighting(p, area, spec.observed.logarithmic_area)
     usual = np.array([GREGARIOUS.get(s.growth_form, 5.0) for s in landscape.flora])
     vigour = np.log(usual)[:, None] + 0.9 * np.log(p + 0.02) + rng.normal(0, 0.8, p.shape) + 0.5
     cover = np.clip(np.exp(vigour), 0.1, 95)

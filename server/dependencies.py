@@ -1,58 +1,81 @@
-"""What requests carry, checked: tiles, styles, and the HTTP validators of an answer.
-
-titiler.core's own dependencies take dataset URLs, bands and expressions; here no parameter may name a file or a host,
-so only morecantile's tile matrix sets are shared with it.
-"""
+"""What requests carry, checked: the cube, tiles, styles, and the HTTP validators of an answer."""
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
+from collections.abc import Collection
+from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any, Final
 
-from fastapi import Path, Request, Response
+from fastapi import Depends, Request, Response
+from fastapi import Path as PathParameter
+from fastapi.dependencies.models import Dependant
 
 from server.drawing import palettes
 from server.drawing.tiles import MEDIA, Style, TileRequest, style_of
-from server.drawing.tms import NAMES as tms_names  # noqa: N811  a constant under the name that it has had here
-from server.drawing.tms import size_of, tile_matrix_set
-from server.errors import NotFoundError, WrongRequestError
+from server.drawing.tms import size_of
+from server.drawing.zooms import zooms_of
+from server.errors import InvalidParameterError, NotFoundError, WrongRequestError
+from server.operating.keys import KEY
 from server.reading.layers import MapLayer
-from server.reading.snapshot import Snapshot
+from server.reading.snapshot import ServedCube, Snapshot
 
-MAX_ZOOM: Final = 24
-TMS_NAMES: Final = tms_names
+OTHER_CUBE: Final = "/cubes/{cube}"  # before the paths of a cube that is not the first
+EVERYWHERE: Final = frozenset({KEY, "v"})  # query parameters of every address
 _FOREVER: Final = "public, max-age=31536000, immutable"
 # What does not name its release may change with the next one: a minute, then ask again.
 _BRIEFLY: Final = "public, max-age=60, must-revalidate"
 
-TmsParameter = Annotated[str, Path(description="Tile matrix set, such as WebMercatorQuad.")]
-LayerParameter = Annotated[str, Path(description="Layer id, `product.name`.", max_length=200)]
-LonParameter = Annotated[float, Path(description="Longitude in degrees, WGS 84.")]
-LatParameter = Annotated[float, Path(description="Latitude in degrees, WGS 84.")]
+TmsParameter = Annotated[str, PathParameter(description="Tile matrix set, such as WebMercatorQuad.")]
+LayerParameter = Annotated[str, PathParameter(description="Layer id, `product.name`.", max_length=200)]
+LonParameter = Annotated[float, PathParameter(description="Longitude in degrees, WGS 84.")]
+LatParameter = Annotated[float, PathParameter(description="Latitude in degrees, WGS 84.")]
 
 
-def tile_request(tms: str, z: int, x: int, y: str) -> tuple[TileRequest, str]:
-    """The tile and the image format of `y` = row, optional `@2x`, `.png` or `.webp`; raises for a tile that is not."""
-    match = re.fullmatch(r"(\d{1,9})(@2x)?\.([a-z]+)", y)
-    if match is None or match[3] not in MEDIA:
-        raise NotFoundError("A tile is named {z}/{x}/{y}.png, {y}@2x.png or {y}.webp.")
-    matrix_set = tile_matrix_set(tms)
-    top = min(MAX_ZOOM, matrix_set.maxzoom)
-    if not 0 <= z <= top:
-        raise WrongRequestError(f"Zoom {z} is outside 0 to {top} of {tms}.")
-    (width, height), row = size_of(tms, z), int(match[1])
+def cube_of(request: Request) -> ServedCube:
+    """The cube that an address is about: the first one, or the one below `/cubes/`; raises `NotFoundError`."""
+    cubes: dict[str, ServedCube] = request.app.state.cubes
+    name = request.path_params.get("cube", next(iter(cubes)))
+    if name not in cubes:
+        raise NotFoundError(f"There is no cube '{name[:80]}'; this server has {', '.join(cubes)}.")
+    return cubes[name]
+
+
+CubeOfAddress = Annotated[ServedCube, Depends(cube_of)]
+
+
+def root_of(request: Request) -> str:
+    """What the paths of the cube of an address begin with: nothing, or `/cubes/{name}`."""
+    return OTHER_CUBE.format(**request.path_params) if "cube" in request.path_params else ""
+
+
+def tile_request(tms: str, z: int, x: int, y: str, size: int | None = None) -> tuple[TileRequest, str]:
+    """The tile and the image format of `y` = row, optional `@2x`, `.png` or `.webp`; raises for a tile that is not.
+
+    `size`: pixels a side, those of the tile matrix set if left out.
+    """
+    match = re.fullmatch(r"(\d{1,9})(@2x)?(?:\.([a-z]+))?", y)
+    form = "png" if match is None else match[3] or "png"
+    if match is None or form not in MEDIA:
+        raise NotFoundError("There is no such tile; name it {z}/{x}/{y}.png, {y}@2x.png or {y}.webp.")
+    least, most = zooms_of(tms)
+    if not least <= z <= most:
+        raise WrongRequestError(f"Zoom {z} is outside {least} to {most} of {tms}; choose one of these.")
+    (width, height, pixels), row = size_of(tms, z), int(match[1])
     if not (0 <= x < width and row < height):
-        raise NotFoundError(f"Tile {z}/{x}/{row} is not in {tms}, which has {width} x {height} tiles there.")
-    return TileRequest(tms, z, x, row, 512 if match[2] else 256), match[3]
+        raise NotFoundError(f"Tile {z}/{x}/{row} is not in {tms}, which has {width} x {height} tiles there; count from 0.")
+    return TileRequest(tms, z, x, row, 512 if match[2] else size or pixels), form
 
 
 class StyleParameters:
     """Optional overrides of a continuous layer's palette and display range, or a hatch in their stead."""
 
     def __init__(self, colormap: str | None = None, rescale: str | None = None, above: str | None = None) -> None:
-        """Names as in titiler: `colormap` for its colormap_name, `rescale` as `low,high` in the layer's units.
+        """Names as in titiler: `colormap` is its `colormap_name`, `rescale` is `low,high` in the layer's units.
 
         `above`: a number in these units, beyond which cells are hatched and all others left clear.
         """
@@ -65,7 +88,7 @@ class StyleParameters:
         if layer.kind == "class":
             raise WrongRequestError(f"Layer '{layer.id}' shows classes; it takes no palette and no range.")
         if self.colormap is not None and self.colormap not in palettes.NAMES:
-            raise WrongRequestError(f"There is no palette '{self.colormap}'; known are {', '.join(palettes.NAMES)}.")
+            raise WrongRequestError(f"There is no palette '{self.colormap}'; /colorMaps lists them.")
         if self.rescale is not None:
             self._ends()
         if self.above is not None:
@@ -102,15 +125,52 @@ class StyleParameters:
         return Style(self.colormap or own.palette, own.low, own.high)
 
 
+@lru_cache(maxsize=1)
+def rendering_revision() -> str:
+    """A hash of the code of this server: what was drawn by other code may differ for the same release and request."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        if "page" not in file.parts:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def _query_names(dependant: Dependant) -> set[str]:
+    return {field.alias for field in dependant.query_params}.union(*map(_query_names, dependant.dependencies))
+
+
+async def refuse_unknown(request: Request) -> None:
+    """Raise `InvalidParameterError` for a query parameter that the route does not have: a misspelt one must not pass."""
+    names = request.query_params.keys() - EVERYWHERE
+    if names and not request.url.path.endswith("/wmts"):  # OGC 06-121r9, 11.5.1: a service ignores those it does not know
+        refuse_other_than(names, _query_names(request.scope["route"].dependant))
+
+
+def refuse_other_than(names: Collection[str], known: Collection[str]) -> None:
+    """Raise `InvalidParameterError` unless all `names` are among `known`."""
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(sorted(known)) or 'none'}."
+            raise InvalidParameterError(f"This address has no parameter '{name[:40]}'; {hint}")
+
+
 def entity_tag(snapshot: Snapshot, request: Request) -> str:
-    """Strong ETag of an answer: equal for equal release and request."""
-    asked = f"{snapshot.token} {request.url.path}?{request.url.query}"
-    return f'"{hashlib.sha256(asked.encode()).hexdigest()[:24]}"'
+    """Strong ETag of an answer: equal for equal release, request and code."""
+    # Keys tell who asks, not what; the order of parameters means nothing.
+    parameters = sorted((name, value) for name, value in request.query_params.multi_items() if name != KEY)
+    path = request.url.path
+    token = snapshot.reader.token_of("inputs/") if "/inputs." in path else snapshot.token
+    text = json.dumps([rendering_revision(), token, path, parameters])
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'
 
 
 def validators(snapshot: Snapshot, request: Request) -> dict[str, str]:
-    """ETag and Cache-Control; immutable where the request names the release that answers it (`?v=`)."""
-    named = request.query_params.get("v") in (snapshot.token, snapshot.release)
+    """ETag and Cache-Control; immutable where the request names the token of the release that answers it (`?v=`).
+
+    Inputs belong to no release: they change when a unit is built again.
+    """
+    named = request.query_params.get("v") == snapshot.token and "/inputs." not in request.url.path
     return {"ETag": entity_tag(snapshot, request), "Cache-Control": _FOREVER if named else _BRIEFLY}
 
 

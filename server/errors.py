@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cube.engine.transient import is_transient
 from cube.errors import CubeError
+from cube.storage.transient import is_transient
 
 RETRY_SECONDS: Final = 5  # what Retry-After tells a client whose answer we could not give
 _UNAVAILABLE: Final = "The cube cannot be read at the moment; try again."
@@ -59,6 +59,17 @@ class StoreError(RequestError):
 
     status = 503
     name = "store_unavailable"
+
+
+class DamagedError(StoreError):
+    """Bytes that are no shard or chunk (503): damaged, or those of a shard that was written anew since its index was read."""
+
+
+class BusyError(RequestError):
+    """More requests of one kind at once than may wait (503)."""
+
+    status = 503
+    name = "busy"
 
 
 def error_answer(status: int, name: str, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import FastAPI, Response
-from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import FileResponse, PlainTextResponse
-from fastapi.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Receive, Scope, Send
+from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 
 from cube.errors import CubeError
-from server.asking.gate import BusyError
+from cube.layers.ids import slug
+from server.asking import queries, regions
+from server.dependencies import OTHER_CUBE, refuse_unknown
+from server.describing import ogc
 from server.describing.problem import COMMON
 from server.drawing import resample
-from server.errors import ErrorGuard, add_handlers
-from server.factory import cube_router
+from server.drawing.tileroute import TileRoute
+from server.errors import RETRY_SECONDS, ErrorGuard, add_handlers
+from server.front import Front
 from server.operating import metrics
 from server.operating.access import AccessLog
+from server.operating.answers import Answers
 from server.operating.compression import Compression
+from server.operating.cors import AnyOrigin
 from server.operating.keys import Keys
 from server.operating.limits import Limits
+from server.operating.page import FOLDER, add_files, index_of
 from server.operating.settings import Settings
 from server.reading.io import ChunkCache
-from server.reading.layers import slug
 from server.reading.snapshot import ServedCube
 
 ENVIRONMENT: Final = "FLORACUBE_CUBES"
-_PAGE: Final = Path(__file__).with_name("page")
-_TITILER_AT_ONCE: Final = 16
 _DESCRIPTION: Final = (
-    "Plant species, biodiversity and habitat maps of one cube. titiler's own routes (info, statistics, previews, features,"
-    " algorithms) over the same layers lie under /titiler, described at /titiler/docs."
+    "Plant species, biodiversity and habitat maps of one cube. Below each layer are titiler's routes: tiles, TileJSON, info,"
+    " statistics, points, previews, boxes, features. Tiles and tile sets follow OGC API Tiles."
 )
 
 
@@ -57,18 +55,20 @@ def create_app(urls: list[str], settings: Settings | None = None) -> FastAPI:
         while name in cubes:
             name += "_"
         cubes[name] = ServedCube(url, cache)
-    app = FastAPI(title="floracube", description=_DESCRIPTION, lifespan=_lifespan)
+    # The document of all routes is titiler's application's to give: it knows the parameters of its own.
+    app = FastAPI(lifespan=_lifespan, openapi_url=None, routes=[TileRoute(""), TileRoute(OTHER_CUBE)])
     add_handlers(app)
     _surround(app, chosen)
-    app.state.chunks = cache
-    first = next(iter(cubes.values()))
-    app.include_router(cube_router(first), responses=COMMON)
-    for name, cube in cubes.items():
-        app.include_router(cube_router(cube, f"/cubes/{name}"), include_in_schema=False)
-    for prefix, cube in (("", first), *((f"/cubes/{name}", cube) for name, cube in cubes.items())):
-        app.mount(f"{prefix}/titiler", _Titiler(cube, f"{prefix}/titiler"))
-    _add_operations(app, first, len(cubes))
+    app.state.chunks, app.state.cubes, app.state.ready = cache, cubes, threading.Event()
+    app.state.regions = regions.from_environment()
+    known = [Depends(refuse_unknown)]
+    app.include_router(queries.router, responses=COMMON, dependencies=known)
+    app.include_router(queries.router, prefix=OTHER_CUBE, include_in_schema=False, dependencies=known)
+    _add_operations(app, next(iter(cubes.values())), len(cubes))
     _add_page(app)
+    front = Front(cubes, _DESCRIPTION, app.routes)
+    app.router.routes.append(front)
+    app.openapi = lambda: front.built().openapi()  # type: ignore[method-assign]
     return app
 
 
@@ -77,40 +77,14 @@ def app_from_environment() -> FastAPI:
     return create_app([url.strip() for url in os.environ.get(ENVIRONMENT, "").split(",") if url.strip()])
 
 
-class _Titiler:
-    """titiler's application over one cube, built with its first request: importing it costs two seconds and 140 MB."""
-
-    def __init__(self, cube: ServedCube, prefix: str) -> None:
-        self._cube, self._prefix, self._lock, self._running = cube, prefix, threading.Lock(), 0
-        self._app: ASGIApp | None = None
-
-    def _built(self) -> ASGIApp:
-        with self._lock:
-            if self._app is None:
-                from server.asking.explore import build
-
-                self._app = build(self._cube, self._prefix)
-            return self._app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Its requests take threads that the other routes share, so they may not take all.
-        if self._running >= _TITILER_AT_ONCE:
-            raise BusyError("The server is busy with other requests to titiler; try again in a few seconds.")
-        self._running += 1
-        try:
-            # In a thread, so that tiles are drawn meanwhile.
-            app = self._app if self._app is not None else await asyncio.to_thread(self._built)
-            await app(scope, receive, send)
-        finally:
-            self._running -= 1
-            if "route" in scope:  # as it is counted: its routes have names of ours
-                scope["route"] = SimpleNamespace(path=self._prefix + getattr(scope["route"], "path", ""))
-
-
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    def warm_up() -> None:
+        resample.warm_up()
+        app.state.ready.set()
+
     # Loading compiled loops takes a moment, making them some seconds, once on a machine: the server is up meanwhile.
-    threading.Thread(target=resample.warm_up, name="floracube-warm-up", daemon=True).start()
+    threading.Thread(target=warm_up, name="floracube-warm-up", daemon=True).start()
     yield
 
 
@@ -120,14 +94,8 @@ def _surround(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(Keys, keys=settings.api_keys, header=settings.trusted_header)
     app.add_middleware(Limits, at_once=settings.max_requests, seconds=settings.max_seconds)
     app.add_middleware(Compression)
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=["*"],
-        allow_methods=["GET", "HEAD", "POST"],
-        allow_headers=["Authorization", "Content-Type", "If-None-Match", "Range", "X-API-Key"],
-        expose_headers=["ETag", "Content-Range", "Accept-Ranges", "Retry-After"],
-        max_age=86_400,
-    )
+    app.add_middleware(Answers, frame_ancestors=settings.frame_ancestors)
+    app.add_middleware(AnyOrigin)
     app.add_middleware(AccessLog, lines=settings.access_log)
 
 
@@ -138,15 +106,32 @@ def _add_operations(app: FastAPI, first: ServedCube, count: int) -> None:
         response.headers["Cache-Control"] = "no-store"
         return {"status": "ok", "cubes": count, "release": first.held.release}
 
+    @app.get("/readyz", summary="Readiness", tags=["operations"],
+             responses={503: {"description": "Alive, but its first tiles would wait for seconds."}})  # fmt: skip
+    def readyz(response: Response) -> dict[str, str]:
+        """Whether tiles are drawn at once; a store that is away later does not change that, since much is in memory."""
+        response.headers["Cache-Control"] = "no-store"
+        if app.state.ready.is_set():
+            return {"status": "ready"}
+        response.status_code, response.headers["Retry-After"] = 503, str(RETRY_SECONDS)
+        return {"status": "starting"}
+
     app.include_router(metrics.router())
 
 
 def _add_page(app: FastAPI) -> None:
-    index = _PAGE / "index.html"
-    app.mount("/page", StaticFiles(directory=_PAGE, check_dir=False), name="page")
+    index = index_of(FOLDER)
+    add_files(app)
+    app.include_router(ogc.router, responses=COMMON)
 
-    @app.get("/", include_in_schema=False)
-    def page() -> Response:
+    @app.get("/", summary="The map page, or what the server has", tags=["operations"], response_class=Response, responses=COMMON)
+    def page(
+        request: Request, f: Annotated[Literal["html", "json"] | None, Query(description="Else as Accept says.")] = None
+    ) -> Response:
+        """The page; with `f=json` or `Accept: application/json` the landing page of OGC API Common."""
+        accepted = request.headers.get("accept", "")
+        if f == "json" or (f is None and "json" in accepted and "html" not in accepted):
+            return JSONResponse(ogc.landing_page(request), headers={"Vary": "Accept"})
         if index.is_file():
-            return FileResponse(index, headers={"Cache-Control": "no-cache"})
+            return FileResponse(index, headers={"Cache-Control": "no-cache", "Vary": "Accept"})
         return PlainTextResponse("floracube serves tiles here: see /layers for the catalogue and /docs for the API.\n")

@@ -1,11 +1,11 @@
-"""Does a cube keep its promises? `check` asks each of them; one small function a promise, all in one registry.
+"""Does a cube keep the rules of the data model? `check` asks each of them; one small function a rule, all in one registry.
 
-The promises are those of the data model: how maps lie and are stored (`layout`), what they say of themselves (`meaning`),
-that nothing is missing (`completeness`), and what can be seen in the values (`values`, of the products `predictions`).
+How maps lie and are stored is `metadata`, what they say of themselves `meaning`, that nothing is missing `completeness`, what
+can be seen in the values `values`, of the products `predictions`.
 """
 
 from __future__ import annotations
 
-from cube.check.promise import Finding, check, text
+from cube.check.rules import Finding, check, text
 
 __all__ = ["Finding", "check", "text"]

@@ -2,51 +2,52 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
 
-from cube import standing
-from cube.check.house import House
-from cube.check.promise import Finding, promise
-from cube.grid import RESOLUTIONS, Region
-from cube.pyramids.squares import Square, tree
-from cube.storage import backends, releases
-from cube.storage.ledger import digest, mark
+from cube.check.inspection import Inspection
+from cube.check.reading import write_again
+from cube.check.rules import Finding, rule
+from cube.grid import RESOLUTIONS
+from cube.layers.inputs import INPUTS
+from cube.storage import backends, ledger, model_card, releases
+from cube.storage.progress import MADE_FROM, Stage
 
 BUILD: Final = "run `floracube build` until it ends well"
+NO_SOURCE: Final = "name it in `sources` (or `derive`) of the configuration and run `floracube build`, or remove the array"
 PREDICT: Final = "run `floracube predict` again with that --version"
 
 
-def stages(house: House) -> Iterator[tuple[standing.Stage, Region, str]]:
-    """(stage, region that it covers, what to run) of every stage of inputs and of every version of the products."""
-    for stage in standing.input_stages(house.cube):
-        yield stage, house.cube.region, BUILD
-    for version in sorted({v for product in releases.PRODUCTS for v in house.versions(product)}):
-        yield standing.Stage(house.cube, f"predict/{version}"), standing.predicted_region(house.cube, version), PREDICT
+def mend_of(stage: Stage) -> str:
+    """What to run so that a stage becomes complete."""
+    if stage.inputs is None and stage.path.startswith("inputs/"):
+        return NO_SOURCE
+    return BUILD if stage.path.startswith("inputs/") else PREDICT
 
 
-def receipts_of(house: House, path: str) -> dict[str, Mapping[str, Any]]:
-    """Whole receipts of a stage by unit or square; a truncated one is none."""
-    return dict(house.cube.read_folder(f"ledger/{path}"))
+def is_there(stage: Stage, path: str) -> bool:
+    """Whether the product of a version that `path` lies in is there: `gc` takes those that no release names, and no receipt."""
+    return not path.startswith("products/") or path.split("/")[1] in stage.layers
 
 
-@promise
-def consolidated(house: House) -> Iterator[Finding]:
+@rule
+def consolidated(inspection: Inspection) -> Iterator[Finding]:
     """Leaf groups are consolidated, and what is consolidated is what their arrays say."""
     mend = "run the command that writes the group again, or `zarr.consolidate_metadata`"
-    for leaf in house.leaves:
-        held = (leaf.document.get("consolidated_metadata") or {}).get("metadata")
-        if held is None:
+    for leaf in inspection.leaves:
+        listed = (leaf.document.get("consolidated_metadata") or {}).get("metadata")
+        if listed is None:
             yield Finding(leaf.path, "consolidated metadata", "none", mend)
             continue
-        for name in sorted(set(held) ^ set(leaf.arrays)):
+        # The table and the facts of a composition lie below its maps; whether they are listed with them does not matter.
+        listed = {name: document for name, document in listed.items() if name.partition("/")[0] not in ("table", "facts")}
+        for name in sorted(set(listed) ^ set(leaf.arrays)):
             found = "it is not listed" if name in leaf.arrays else "it is listed and not there"
             yield Finding(f"{leaf.path}/{name}", "listed in the consolidated metadata of its group as it is there", found, mend)
-        for name in sorted(set(held) & set(leaf.arrays)):
-            if _same(held[name]) != _same(leaf.arrays[name]):
+        for name in sorted(set(listed) & set(leaf.arrays)):
+            if _same(listed[name]) != _same(leaf.arrays[name]):
                 yield Finding(f"{leaf.path}/{name}", "the same metadata as consolidated", "another", mend)
 
 
@@ -54,143 +55,178 @@ def _same(document: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key != "consolidated_metadata" and value not in (None, [], {})}
 
 
-@promise
-def receipts(house: House) -> Iterator[Finding]:
-    """Every layer and every version has a receipt for each of its units."""
-    by_layer = standing.stages_by_layer(house.cube)
-    for name in standing.held_inputs(house.cube):
-        if name not in by_layer:
-            yield Finding(f"ledger/inputs (layer {name})", "receipts of a stage that writes it", "none", BUILD)
-    for stage, region, mend in stages(house):
-        held = receipts_of(house, stage.path)
-        for unit in region.units():
-            if unit.name not in held:
-                yield Finding(f"ledger/{stage.path}/{unit.name}.json", "a receipt", "none, or half of one", mend)
-
-
-@promise
-def stale_receipts(house: House) -> Iterator[Finding]:
-    """All units of a stage were made from the same sources and settings, and overviews from the units as they are now."""
-    for stage, region, mend in stages(house):
-        held = receipts_of(house, stage.path)
-        hashes = Counter(str(receipt.get("inputs")) for receipt in held.values())
-        if not hashes:
+@rule
+def receipts(inspection: Inspection) -> Iterator[Finding]:
+    """Every layer belongs to a stage, and every unit of every stage has a receipt."""
+    for progress in inspection.progress:
+        stage = progress.stage
+        if stage.inputs is None:
+            where = INPUTS[stage.layers[0]].path if stage.path.startswith("inputs/") else stage.path
+            yield Finding(f"{where}, {MADE_FROM}", "what its values are made from", "nothing", mend_of(stage))
             continue
-        common = hashes.most_common(1)[0][0]
-        for name, receipt in held.items():
-            if receipt.get("inputs") != common:
-                found = str(receipt.get("inputs"))
-                yield Finding(f"ledger/{stage.path}/{name}.json", f"inputs {common} as most units of the stage", found, mend)
-        yield from _stale_squares(house, stage.path, region, {name: mark(receipt) for name, receipt in held.items()}, mend)
+        for unit in progress.missing:
+            if unit not in progress.index.stale:
+                yield Finding(f"ledger/{stage.path}/{unit}.json", "a receipt", "none, or half of one", mend_of(stage))
 
 
-def _stale_squares(house: House, path: str, region: Region, marks: dict[str, str], mend: str) -> Iterator[Finding]:
-    squares = receipts_of(house, f"{path}/overviews")
-    units = list(region.units())
-    asked = {unit.name for unit in units} | {square.name for square in tree(house.cube.region, units)}
-    for square in tree(house.cube.region, units):
-        children = [name for name in square.children() if name in asked]
-        if square.name not in squares or any(name not in marks for name in children):
-            continue  # missing: that is another promise
-        wanted = digest([(name, marks[name]) for name in children])
-        found = str(squares[square.name].get("inputs"))
-        # What stands above is judged by what this one says, or one stale square would be told at every level.
-        marks[square.name] = found
-        if found != wanted:
-            expected = "to be made from the units and squares below as they are"
-            yield Finding(f"ledger/{path}/overviews/{square.name}.json", expected, "others", mend)
+@rule
+def stored_shards(inspection: Inspection) -> Iterator[Finding]:
+    """Every shard that a receipt lists, of a product that is there, is stored with the size that it was written with."""
+    if backends.scheme(inspection.cube.url) in backends.WEB:
+        return  # a web server lists no sizes
+    stored: dict[str, dict[str, int]] = {}  # bytes by key, of each array
+    for stage in inspection.stages:
+        for path in (stage.path, f"{stage.path}/overviews"):
+            for name, receipt in ledger.receipts(inspection.cube, path):
+                for key, size in receipt.get("sizes", {}).items():
+                    array, _, index = key.rpartition("/c/")
+                    if not is_there(stage, array):
+                        continue
+                    if array not in stored:
+                        stored[array] = inspection.cube.sizes(f"{array}/c")
+                    found = stored[array].get(index, 0)
+                    if found != size:
+                        expected = f"{size} bytes" if size else "no file, since it holds only fill"
+                        again = write_again(mend_of(stage), path, name)
+                        yield Finding(key, expected, f"{found} bytes" if found else "no file", again)
 
 
-@promise
-def overviews(house: House) -> Iterator[Finding]:
+@rule
+def stale_receipts(inspection: Inspection) -> Iterator[Finding]:
+    """All units of a stage were made from what it is to be made from now, and overviews from the units as they are."""
+    for progress in inspection.progress:
+        stage = progress.stage
+        for unit in sorted(progress.index.stale) if stage.inputs is not None else ():
+            yield Finding(f"ledger/{stage.path}/{unit}.json", f"inputs {stage.inputs}", "others", mend_of(stage))
+        for square, state in progress.squares.items():
+            if state == "stale":
+                expected = "to be made from the units and squares below as they are"
+                yield Finding(f"ledger/{stage.path}/overviews/{square}.json", expected, "others", mend_of(stage))
+
+
+@rule
+def overviews(inspection: Inspection) -> Iterator[Finding]:
     """Every layer has all its overviews, and every square of them a receipt."""
-    levels = range(1, house.cube.region.levels() + 1)
+    levels = range(1, inspection.cube.region.levels() + 1)
     for name in RESOLUTIONS:
-        yield from _levels(house, f"inputs/{name}", f"inputs/overviews/{name}", levels, BUILD)
+        yield from _levels(inspection, f"inputs/{name}", f"inputs/overviews/{name}", levels, BUILD)
     for product in ("species", "indicators", "habitats"):
-        for version in house.versions(product):
+        for version in inspection.versions(product):
             base = f"products/{product}/{version}"
-            yield from _levels(house, f"{base}/0", base, levels, PREDICT)
-    for stage, region, mend in stages(house):
-        held = receipts_of(house, f"{stage.path}/overviews")
-        for square in tree(house.cube.region, region.units()):
-            if square.name not in held:
-                yield Finding(f"ledger/{stage.path}/overviews/{square.name}.json", "a receipt", "none, or half of one", mend)
+            yield from _levels(inspection, f"{base}/0", base, levels, PREDICT)
+    for progress in inspection.progress:
+        for square, state in progress.squares.items() if progress.stage.inputs is not None else ():
+            if state == "missing":
+                path = f"ledger/{progress.stage.path}/overviews/{square}.json"
+                yield Finding(path, "a receipt", "none, or half of one", mend_of(progress.stage))
 
 
-def _levels(house: House, source: str, base: str, levels: range, mend: str) -> Iterator[Finding]:
-    finest = house.leaf(source)
+def _levels(inspection: Inspection, source: str, base: str, levels: range, mend: str) -> Iterator[Finding]:
+    finest = inspection.leaf(source)
     if finest is None:
         return
     for level in levels:
-        leaf = house.leaf(f"{base}/{level}")
-        held = set(leaf.arrays) if leaf else set()
+        leaf = inspection.leaf(f"{base}/{level}")
+        names = set(leaf.arrays) if leaf else set()
         for name, _ in finest.maps():
-            if name not in held and not name.startswith("top3_"):
+            if name not in names and not name.startswith("top3_"):
                 yield Finding(f"{base}/{level}/{name}", "the overview of a layer", "nothing", mend)
 
 
-@promise
-def leftovers(house: House) -> Iterator[Finding]:
+@rule
+def leftovers(inspection: Inspection) -> Iterator[Finding]:
     """Nothing half written is left over."""
-    folder = backends.local_path(house.cube.url)
+    folder = backends.local_path(inspection.cube.url)
     if folder is None:
         return  # an object appears whole or not at all
     # What is not of the release that is asked of may be written right now.
-    named = ["inputs", *(f"products/{product}/{version}" for product, version in house.products.items())]
-    for orphan in (file for part in ([""] if house.release is None else named) for file in (folder / part).rglob("*.partial")):
+    named = ["inputs", *(f"products/{product}/{version}" for product, version in inspection.products.items())]
+    for orphan in (
+        file for part in ([""] if inspection.release is None else named) for file in (folder / part).rglob("*.partial")
+    ):
         yield Finding(str(orphan.relative_to(folder)), "nothing", "a file of a write that was cut off", "remove it")
 
 
-@promise
-def tables(house: House) -> Iterator[Finding]:
-    """The species table numbers and names the species of the maps, and the habitat table their classes."""
-    held = house.products
-    if "species" in held:
-        leaf = house.leaf(releases.group_of("species", held["species"]))
-        table = house.table("species")
-        ids = np.asarray(table.get("species_id", []))
-        if not np.array_equal(ids, np.arange(len(ids))):
-            yield Finding("tables/species/species_id", "0, 1, 2, ... in order", str(ids[:6])[:60], PREDICT)
-        if leaf is not None:
-            names = [str(name) for name in np.asarray(house.cube.array(f"{leaf.path}/species")[:])]
-            if names != [str(name) for name in table.get("scientific_name", [])]:
-                expected = f"the {len(names)} species of {leaf.path} in their order"
-                yield Finding("tables/species/scientific_name", expected, f"{len(ids)} others", PREDICT)
-    if "habitats" in held:
-        leaf = house.leaf(releases.group_of("habitats", held["habitats"]))
-        table = house.table("habitats")
-        codes = [str(code) for code in table.get("code", [])]
-        for name, array in leaf.maps() if leaf else ():
-            attrs = array.get("attributes", {})
-            meanings = str(attrs.get("flag_meanings", "")).split()
-            for value, meaning in zip(attrs.get("flag_values", []), meanings, strict=False):
-                code = codes[value].replace(" ", "_") if value < len(codes) else None
-                # A name may follow the code; a flat scheme's codes are names, with spaces of their own.
-                if code is None or not (meaning == code or meaning.startswith(f"{code}_")):
-                    found = codes[value] if value < len(codes) else "nothing"
-                    yield Finding(f"tables/habitats, row {value}", f"{meaning} as in {name}", found, PREDICT)
+@rule
+def tables(inspection: Inspection) -> Iterator[Finding]:
+    """Every version of species, composition and habitats has its table, which numbers and names what its maps show."""
+    for product in releases.TABLE_ROWS:
+        for version in inspection.versions(product):
+            path, table = releases.table_path(product, version), inspection.table(product, version)
+            if not table:
+                yield Finding(path, f"the table of this version of {product}", "none", PREDICT)
+            elif product == "habitats":
+                yield from _habitat_table(inspection, path, version, table)
+            else:
+                beside = inspection.products.get("species") if version == inspection.products.get(product) else None
+                yield from _species_table(inspection, path, version if product == "species" else beside, table)
 
 
-@promise
-def releases_and_current(house: House) -> Iterator[Finding]:
-    """Releases name versions that are there, and readers follow a release that is there."""
-    names = house.cube.list_json("releases")
-    for name in names if house.release is None else [house.release]:
-        release = house.cube.read_json(f"releases/{name}.json") or {}
+def _species_table(inspection: Inspection, path: str, maps: str | None, table: Mapping[str, Any]) -> Iterator[Finding]:
+    """Ids that count from 0 and the names of the species of version `maps`, in their order."""
+    ids = np.asarray(table.get("species_id", []))
+    if not np.array_equal(ids, np.arange(len(ids))):
+        yield Finding(f"{path}/species_id", "0, 1, 2, ... in order", str(ids[:6])[:60], PREDICT)
+    leaf = inspection.leaf(releases.group_of("species", maps)) if maps else None
+    if leaf is not None:
+        names = [str(name) for name in np.asarray(inspection.cube.array(f"{leaf.path}/species")[:])]
+        if names != [str(name) for name in table.get("scientific_name", [])]:
+            expected = f"the {len(names)} species of {leaf.path} in their order"
+            yield Finding(f"{path}/scientific_name", expected, f"{len(ids)} others", PREDICT)
+
+
+def _habitat_table(inspection: Inspection, path: str, version: str, table: Mapping[str, Any]) -> Iterator[Finding]:
+    """A row for each class of the maps, at its number and of its code."""
+    leaf = inspection.leaf(releases.group_of("habitats", version))
+    codes = [str(code) for code in table.get("code", [])]
+    for name, array in leaf.maps() if leaf else ():
+        attrs = array.get("attributes", {})
+        meanings = str(attrs.get("flag_meanings", "")).split()
+        for value, meaning in zip(attrs.get("flag_values", []), meanings, strict=False):
+            code = codes[value].replace(" ", "_") if value < len(codes) else None
+            # A name may follow the code; a flat scheme's codes are names, with spaces of their own.
+            if code is None or not (meaning == code or meaning.startswith(f"{code}_")):
+                row = codes[value] if value < len(codes) else "nothing"
+                yield Finding(f"{path}, row {value}", f"{meaning} as in {name}", row, PREDICT)
+
+
+@rule
+def releases_and_current(inspection: Inspection) -> Iterator[Finding]:
+    """Releases name versions that are there, and readers follow, and may go back to, a release that is there."""
+    names = inspection.cube.list_json("releases")
+    for name in names if inspection.release is None else [inspection.release]:
+        release = inspection.cube.read_json(f"releases/{name}.json") or {}
         for product, version in release.get("products", {}).items():
-            if not house.cube.has(releases.group_of(product, version)):
+            if not inspection.cube.has(releases.group_of(product, version)):
                 mend = "write that version again, or remove the release"
                 yield Finding(f"releases/{name}.json", f"products/{product}/{version}", "nothing there", mend)
-    pointer = house.cube.read_json(releases.CURRENT)
-    if pointer is not None and pointer.get("release") not in names:
-        found = f"'{pointer.get('release')}'"
-        yield Finding(
-            releases.CURRENT, f"one of {', '.join(names) or 'no releases'}", found, "`floracube publish` a release that is there"
-        )
+    pointer = inspection.cube.read_json(releases.CURRENT) or {}
+    for role in ("release", "previous"):
+        followed = pointer.get(role)
+        if followed is not None and followed not in names:
+            expected = f"one of {', '.join(names) or 'no releases'}"
+            mend = "`floracube publish` a release that is there"
+            yield Finding(f"{releases.CURRENT}, {role}", expected, f"'{followed}'", mend)
+        elif role == "release" and pointer.get("content", {}) not in ({}, inspection.cube.read_json(f"releases/{followed}.json")):
+            expected = f"what releases/{followed}.json says"
+            yield Finding(f"{releases.CURRENT}, content", expected, "something else", f"`floracube publish` {followed} again")
 
 
-def squares_with_receipts(house: House, path: str, region: Region) -> list[Square]:
-    """The squares of a stage that claim to be complete."""
-    held = receipts_of(house, f"{path}/overviews")
-    return [square for square in tree(house.cube.region, region.units()) if square.name in held]
+@rule
+def model_documents(inspection: Inspection) -> Iterator[Finding]:
+    """Where a version of the species says what model made it, it says so of every species of its maps, in their order."""
+    for version in inspection.versions("species"):
+        card = model_card.read_card(inspection.cube, version)
+        leaf = inspection.leaf(releases.group_of("species", version))
+        if card is None or leaf is None:
+            continue  # made before there were such documents
+        names = [str(name) for name in np.asarray(inspection.cube.array(f"{leaf.path}/species")[:])]
+        if card.get("species") != len(names):
+            yield Finding(model_card.card_path(version), f"a card of {len(names)} species", f"of {card.get('species')}", PREDICT)
+        for first in range(0, len(names), model_card.BLOCK):
+            path, wanted = model_card.block_path(version, first), names[first : first + model_card.BLOCK]
+            document = inspection.cube.read_json(path)
+            if document is None:
+                yield Finding(path, f"the documents of {len(wanted)} species", "nothing", PREDICT)
+            elif [entry.get("name") for entry in document.get("species", [])] != wanted:
+                yield Finding(path, f"the species of {leaf.path} in their order", "others", PREDICT)

@@ -13,36 +13,37 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cube import standing
 from cube.check.completeness import PREDICT
-from cube.check.house import House, as_layer
-from cube.check.promise import Finding, promise_of_values
-from cube.check.reading import again, blocks, inside, read, read_map
+from cube.check.inspection import Inspection, as_layer
+from cube.check.reading import blocks, read, read_map, write_again
+from cube.check.rules import Finding, rule_of_values
 from cube.grid import CELL, Unit, Window
-from cube.inputs import INPUTS
 from cube.layers import NO_SPECIES, PROBABILITY_STEPS
-from cube.legends import LAND
+from cube.layers.inputs import INPUTS
+from cube.layers.legends import LAND
 from cube.pyramids.coarsen import valid_cells
+from cube.sources.coverage import inside
 from cube.storage import releases
+from cube.storage.progress import version_stage
 
 Array = NDArray[Any]
 STRIP: Final = 100  # rows
 
 
-@promise_of_values
-def only_land(house: House) -> Iterator[Finding]:
+@rule_of_values
+def only_land(inspection: Inspection) -> Iterator[Finding]:
     """Products hold values on land within the predicted region alone."""
-    if not house.cube.has(INPUTS["surface"].path):
+    if not inspection.cube.has(INPUTS["surface"].path):
         return
-    for version in sorted({v for product in releases.PRODUCTS for v in house.versions(product)}):
-        region = standing.predicted_region(house.cube, version)
-        leaves = [leaf for product in releases.PRODUCTS if (leaf := house.leaf(releases.group_of(product, version)))]
-        for unit in house.cube.region.units():
-            land = (read(house, INPUTS["surface"].path, unit) == LAND) & inside(region, unit)
+    for version in sorted({v for product in releases.PRODUCTS for v in inspection.versions(product)}):
+        region = version_stage(inspection.cube, version).region
+        leaves = [leaf for product in releases.PRODUCTS if (leaf := inspection.leaf(releases.group_of(product, version)))]
+        for unit in inspection.cube.region.units():
+            land = (read(inspection, INPUTS["surface"].path, unit) == LAND) & inside(region, unit, CELL)
             for leaf in leaves:
                 for name, _ in leaf.maps():
                     fill, beyond = as_layer(leaf, name).fill, np.zeros(land.shape, bool)
-                    for values in blocks(house, leaf, name, unit):
+                    for values in blocks(inspection, leaf, name, unit):
                         beyond |= valid_cells(values, fill).reshape(-1, *land.shape).any(axis=0) & ~land
                     if beyond.any():
                         found = f"{int(beyond.sum())} cells with values"
@@ -52,19 +53,19 @@ def only_land(house: House) -> Iterator[Finding]:
 
 
 def _anew(version: str, unit: Unit) -> str:
-    return again(PREDICT, f"predict/{version}", unit.name)
+    return write_again(PREDICT, f"predict/{version}", unit.name)
 
 
-@promise_of_values
-def composition_order(house: House) -> Iterator[Finding]:
+@rule_of_values
+def composition_order(inspection: Inspection) -> Iterator[Finding]:
     """The composition lists each species once, by descending probability."""
-    for version in house.versions("composition"):
+    for version in inspection.versions("composition"):
         group = releases.group_of("composition", version)
-        for unit in house.cube.region.units():
+        for unit in inspection.cube.region.units():
             wrong: dict[str, int] = {}
-            for window in _strips(house.cube.region.square(unit)):
+            for window in _strips(inspection.cube.region.square(unit)):
                 for what, cells in _disorder(
-                    *(house.cube.read_window(f"{group}/{n}", window) for n in ("species_id", "probability"))
+                    *(inspection.cube.read_window(f"{group}/{n}", window) for n in ("species_id", "probability"))
                 ):
                     wrong[what] = wrong.get(what, 0) + cells
             for what, cells in wrong.items():
@@ -91,22 +92,22 @@ def _disorder(ids: Array, chance: Array) -> Iterator[tuple[str, int]]:
     yield "a species or its probability is missing", int((none != (chance == 255)).any(axis=0).sum())
 
 
-@promise_of_values
-def sensitive_species(house: House) -> Iterator[Finding]:
+@rule_of_values
+def sensitive_species(inspection: Inspection) -> Iterator[Finding]:
     """A sensitive species has one value in each of its squares of 1 or 10 km, in its map and in the composition."""
-    for version in house.versions("species"):
-        table = house.table("species", version)
+    for version in inspection.versions("species"):
+        table = inspection.table("species", version)
         sides = np.nan_to_num(np.asarray(table.get("sensitive_km", np.zeros(0)), float)).astype(int)
         kept = {str(name): int(km) for name, km in zip(table.get("scientific_name", []), sides, strict=False) if km > 0}
         group, composition = releases.group_of("species", version), releases.group_of("composition", version)
-        names = [str(name) for name in np.asarray(house.cube.array(f"{group}/species")[:])]
+        names = [str(name) for name in np.asarray(inspection.cube.array(f"{group}/species")[:])]
         some = [(index, name, kept[name]) for index, name in enumerate(names) if name in kept]
-        ranked = house.cube.has(composition)
-        for unit in house.cube.region.units() if some else ():
-            ids = read(house, f"{composition}/species_id", unit) if ranked else None
-            chance = read(house, f"{composition}/probability", unit) if ranked else None
+        ranked = inspection.cube.has(composition)
+        for unit in inspection.cube.region.units() if some else ():
+            ids = read(inspection, f"{composition}/species_id", unit) if ranked else None
+            chance = read(inspection, f"{composition}/probability", unit) if ranked else None
             for index, name, km in some:
-                values = read(house, f"{group}/occurrence", unit, slice(index, index + 1))[0]
+                values = read(inspection, f"{group}/occurrence", unit, slice(index, index + 1))[0]
                 seen = [(f"{group}/occurrence", values, values != 255)]
                 if ids is not None and chance is not None:
                     at = ids == index
@@ -128,16 +129,16 @@ def _leaks(values: Array, held: NDArray[np.bool_], km: int) -> int:
     return int((high > low).sum())
 
 
-@promise_of_values
-def indicator_bounds(house: House) -> Iterator[Finding]:
+@rule_of_values
+def indicator_bounds(inspection: Inspection) -> Iterator[Finding]:
     """The estimate of an indicator lies within its bounds, and bounds come in pairs and with an estimate alone."""
-    for version in house.versions("indicators"):
-        leaf = house.leaf(releases.group_of("indicators", version))
+    for version in inspection.versions("indicators"):
+        leaf = inspection.leaf(releases.group_of("indicators", version))
         for name, _ in leaf.maps() if leaf else ():
             assert leaf is not None
             fill = int(as_layer(leaf, name).fill)
-            for unit in house.cube.region.units():
-                three = read_map(house, leaf, name, unit).astype(np.int64)
+            for unit in inspection.cube.region.units():
+                three = read_map(inspection, leaf, name, unit).astype(np.int64)
                 known, lower, upper = three != fill
                 estimate, low, high = three
                 for what, wrong in (
@@ -150,30 +151,30 @@ def indicator_bounds(house: House) -> Iterator[Finding]:
                                       _anew(version, unit))  # fmt: skip
 
 
-@promise_of_values
-def habitat_levels(house: House) -> Iterator[Finding]:
+@rule_of_values
+def habitat_levels(inspection: Inspection) -> Iterator[Finding]:
     """Habitat classes belong to their level; a coarser class has the largest sum of probabilities, as far as stored ones tell."""
-    for version in house.versions("habitats"):
-        table = {name: [str(value) for value in column] for name, column in house.table("habitats", version).items()}
+    for version in inspection.versions("habitats"):
+        table = {name: [str(value) for value in column] for name, column in inspection.table("habitats", version).items()}
         if not table:
             continue
         row = {code: i for i, code in enumerate(table["code"])}
         parent = np.array([row.get(code, -1) for code in table.get("parent", [""] * len(row))])
         group = releases.group_of("habitats", version)
-        leaf = house.leaf(group)
+        leaf = inspection.leaf(group)
         if leaf is None:
             continue
         levels = [name for name in dict.fromkeys(table["level"]) if name in leaf.arrays]  # finest first, as in the table
-        for unit in house.cube.region.units():
-            maps = {name: read_map(house, leaf, name, unit).astype(np.int64) for name in levels}
+        for unit in inspection.cube.region.units():
+            maps = {name: read_map(inspection, leaf, name, unit).astype(np.int64) for name in levels}
             mend = _anew(version, unit)
             for name, values in maps.items():
                 strangers = ~np.isin(values, [i for i, level in enumerate(table["level"]) if level == name]) & (values != 65535)
                 if strangers.any():
                     found = f"{int(strangers.sum())} cells of another level"
                     yield Finding(f"{group}/{name} in unit {unit.name}", f"classes of {name}", found, mend)
-            best = read_map(house, leaf, "top3_class", unit).astype(np.int64)
-            chance = read_map(house, leaf, "top3_probability", unit).astype(np.int64)
+            best = read_map(inspection, leaf, "top3_class", unit).astype(np.int64)
+            chance = read_map(inspection, leaf, "top3_probability", unit).astype(np.int64)
             above = np.where((best != 65535) & (best < len(parent)), best, -1)
             for name in levels[1:]:
                 above = np.where(above >= 0, parent[above], -1)

@@ -8,34 +8,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cube.check.house import House, Leaf
-from cube.grid import CELL, Region, Unit
-from cube.inputs import INPUTS
+from cube.check.inspection import Inspection, Leaf
+from cube.grid import CELL, Unit
+from cube.layers.inputs import INPUTS
 from cube.storage.leaves import SPECIES_PER_SHARD
 from cube.storage.store import resolution_of
 
 Array = NDArray[Any]
 
 
-def read(house: House, path: str, unit: Unit, lead: slice | None = None) -> Array:
+def read(inspection: Inspection, path: str, unit: Unit, lead: slice | None = None) -> Array:
     """Stored values of one unit, at the resolution of the array."""
     name = path.rsplit("/", 1)[1]
     resolution = resolution_of(INPUTS[name]) if path.startswith("inputs/") else CELL
-    rows, cols = house.cube.region.square(unit, resolution).slices
-    array = house.cube.array(path)
+    rows, cols = inspection.cube.region.square(unit, resolution).slices
+    array = inspection.cube.array(path)
     return np.asarray(array[..., rows, cols] if lead is None else array[lead, ..., rows, cols])
 
 
-def read_map(house: House, leaf: Leaf, name: str, unit: Unit) -> Array:
+def read_map(inspection: Inspection, leaf: Leaf, name: str, unit: Unit) -> Array:
     """Stored values of one unit of a map."""
-    rows, cols = house.cube.region.square(unit, leaf.resolution).slices
-    return np.asarray(house.cube.array(f"{leaf.path}/{name}")[..., rows, cols])
+    rows, cols = inspection.cube.region.square(unit, leaf.resolution).slices
+    return np.asarray(inspection.cube.array(f"{leaf.path}/{name}")[..., rows, cols])
 
 
-def blocks(house: House, leaf: Leaf, name: str, unit: Unit) -> Iterator[Array]:
+def blocks(inspection: Inspection, leaf: Leaf, name: str, unit: Unit) -> Iterator[Array]:
     """Stored values of a unit in blocks of its first axis: ten thousand species at once would fill any memory."""
-    rows, cols = house.cube.region.square(unit, leaf.resolution).slices
-    array = house.cube.array(f"{leaf.path}/{name}")
+    rows, cols = inspection.cube.region.square(unit, leaf.resolution).slices
+    array = inspection.cube.array(f"{leaf.path}/{name}")
     if array.ndim == 2:
         yield np.asarray(array[rows, cols])
         return
@@ -43,13 +43,6 @@ def blocks(house: House, leaf: Leaf, name: str, unit: Unit) -> Iterator[Array]:
         yield np.asarray(array[start : start + SPECIES_PER_SHARD, ..., rows, cols])
 
 
-def inside(region: Region, unit: Unit) -> NDArray[np.bool_]:
-    """(U, U) cells of a unit that lie in the region."""
-    x = unit.west + (np.arange(unit.cells) + 0.5) * CELL
-    y = unit.north - (np.arange(unit.cells) + 0.5) * CELL
-    return region.contains(x[None, :], y[:, None])
-
-
-def again(mend: str, stage: str, unit: str) -> str:
-    """How to have one unit or square written anew."""
-    return f"remove ledger/{stage}/{unit}.json and {mend}"
+def write_again(mend: str, stage: str, unit: str) -> str:
+    """How to have one unit or square written anew: a file of its own stands above what a block of receipts says."""
+    return f"write {{}} to ledger/{stage}/{unit}.json and {mend}"

@@ -7,37 +7,45 @@ from typing import Any
 
 import numpy as np
 
-from cube import standing
-from cube.check.completeness import BUILD, receipts_of, squares_with_receipts, stages
-from cube.check.house import House, as_layer
-from cube.check.promise import Finding, promise_of_values
-from cube.check.reading import again, blocks, inside, read
-from cube.inputs import INPUTS
+from cube.check.completeness import BUILD, is_there, mend_of
+from cube.check.inspection import Inspection, as_layer
+from cube.check.reading import blocks, read, write_again
+from cube.check.rules import Finding, rule_of_values
+from cube.grid import CELL
+from cube.layers.inputs import INPUTS
 from cube.pyramids.coarsen import valid_cells
 from cube.pyramids.pyramid import Pyramid, square_values
+from cube.pyramids.squares import tree
+from cube.sources.coverage import inside
 from cube.storage import releases
-from cube.storage.ledger import checksum
+from cube.storage.ledger import checksum, receipts
+from cube.storage.progress import Stage
 
 
-@promise_of_values
-def checksums(house: House) -> Iterator[Finding]:
-    """Values are those that the receipts vouch for."""
-    for stage, region, mend in stages(house):
-        held = receipts_of(house, stage.path)
-        for unit in region.units():
-            for key, wanted in dict(held.get(unit.name, {}).get("checksums", {})).items():
-                for path, lead in _vouched(house, stage.path, key, held[unit.name]["checksums"]):
+@rule_of_values
+def checksums(inspection: Inspection) -> Iterator[Finding]:
+    """Values are those that the receipts vouch for, of the products that are there."""
+    for stage in inspection.stages:
+        units = {unit.name: unit for unit in stage.region.units()}
+        for unit, receipt in ((units[name], receipt) for name, receipt in receipts(inspection.cube, stage.path) if name in units):
+            for key, wanted in receipt.get("checksums", {}).items():
+                for path, lead in _vouched(stage.path, key, receipt["checksums"]):
+                    if not is_there(stage, path):
+                        continue
                     try:
-                        found = str(checksum(read(house, path, unit, lead)))
+                        found = str(checksum(read(inspection, path, unit, lead)))
                     except (RuntimeError, ValueError) as error:  # how codecs refuse a damaged shard
                         found = f"a shard that cannot be decoded ({error})"
                     if found != str(wanted):
                         yield Finding(
-                            f"{path} in unit {unit.name}", f"checksum {wanted}", found, again(mend, stage.path, unit.name)
+                            f"{path} in unit {unit.name}",
+                            f"checksum {wanted}",
+                            found,
+                            write_again(mend_of(stage), stage.path, unit.name),
                         )
 
 
-def _vouched(house: House, stage: str, key: str, all_keys: Any) -> Iterator[tuple[str, slice | None]]:
+def _vouched(stage: str, key: str, all_keys: Any) -> Iterator[tuple[str, slice | None]]:
     """(path, block of the first axis) of the values behind one checksum of a receipt."""
     if stage.startswith("inputs/"):
         if key in INPUTS:
@@ -54,50 +62,52 @@ def _vouched(house: House, stage: str, key: str, all_keys: Any) -> Iterator[tupl
         yield f"{releases.group_of(product, version)}/{name}", None
 
 
-@promise_of_values
-def pyramids(house: House) -> Iterator[Finding]:
+@rule_of_values
+def pyramids(inspection: Inspection) -> Iterator[Finding]:
     """Overviews are the means of the valid cells of level 0, and its majorities."""
-    for stage, region, mend in stages(house):
-        some = list(_pyramids(house, stage))
-        for square in squares_with_receipts(house, stage.path, region):
+    for progress in inspection.progress:
+        stage, some = progress.stage, list(_pyramids(inspection, progress.stage))
+        for square in tree(inspection.cube.region, progress.units):
+            if progress.squares[square.name] == "missing":
+                continue
             for pyramid in some:
                 for layer in pyramid.layers:
-                    for path, where, wanted in square_values(house.cube, pyramid, layer, square):
-                        found = np.asarray(house.cube.array(path)[where])
+                    for path, where, wanted in square_values(inspection.cube, pyramid, layer, square):
+                        found = np.asarray(inspection.cube.array(path)[where])
                         differ = int(
                             (~np.equal(found, wanted) & ~(np.not_equal(found, found) & np.not_equal(wanted, wanted))).sum()
                         )
                         if differ:
-                            anew = again(mend, f"{stage.path}/overviews", square.name)
+                            anew = write_again(mend_of(stage), f"{stage.path}/overviews", square.name)
                             yield Finding(f"{path} in square {square.name}", "what level 0 gives",
                                           f"{differ} of {found.size} pixels that differ", anew)  # fmt: skip
 
 
-def _pyramids(house: House, stage: standing.Stage) -> Iterator[Pyramid]:
+def _pyramids(inspection: Inspection, stage: Stage) -> Iterator[Pyramid]:
     """The pyramids that stand on a stage, as the cube holds them."""
     if stage.path.startswith("inputs/"):
-        for leaf in house.leaves:
+        for leaf in inspection.leaves:
             if leaf.product == "inputs" and leaf.level == 0:
                 layers = [as_layer(leaf, name) for name in stage.layers if name in leaf.arrays]
                 resolution = leaf.path.removeprefix("inputs/")
-                if layers and house.leaf(f"inputs/overviews/{resolution}/1"):
+                if layers and inspection.leaf(f"inputs/overviews/{resolution}/1"):
                     yield Pyramid.of_inputs(resolution, layers)
         return
     version = stage.path.removeprefix("predict/")
     for product in ("species", "indicators", "habitats"):
-        finest, coarser = house.leaf(f"products/{product}/{version}/0"), house.leaf(f"products/{product}/{version}/1")
+        finest, coarser = inspection.leaf(f"products/{product}/{version}/0"), inspection.leaf(f"products/{product}/{version}/1")
         if finest and coarser:
             yield Pyramid.of_product(product, version, [as_layer(finest, name) for name, _ in coarser.maps()])
 
 
-@promise_of_values
-def surface(house: House) -> Iterator[Finding]:
+@rule_of_values
+def surface(inspection: Inspection) -> Iterator[Finding]:
     """The surface says land, water or sealed within the region and nothing outside."""
-    if not house.cube.has(INPUTS["surface"].path):
+    if not inspection.cube.has(INPUTS["surface"].path):
         return
-    for unit in house.cube.region.units():
-        values = read(house, INPUTS["surface"].path, unit)
-        within = inside(house.cube.region, unit)
+    for unit in inspection.cube.region.units():
+        values = read(inspection, INPUTS["surface"].path, unit)
+        within = inside(inspection.cube.region, unit, CELL)
         for where, wrong, expected in (
             (within, values == 255, "land, water or sealed"),
             (~within, values != 255, "255 outside the region"),
@@ -105,13 +115,13 @@ def surface(house: House) -> Iterator[Finding]:
             count = int((where & wrong).sum())
             if count:
                 path = f"{INPUTS['surface'].path} in unit {unit.name}"
-                yield Finding(path, expected, f"{count} cells that are not", again(BUILD, "inputs/surface", unit.name))
+                yield Finding(path, expected, f"{count} cells that are not", write_again(BUILD, "inputs/surface", unit.name))
 
 
-@promise_of_values
-def valid_values(house: House) -> Iterator[Finding]:
+@rule_of_values
+def valid_values(inspection: Inspection) -> Iterator[Finding]:
     """Stored values lie in their valid range, and classes in their legend."""
-    for leaf in house.leaves:
+    for leaf in inspection.leaves:
         if leaf.level:
             continue
         for name, array in leaf.maps():
@@ -120,8 +130,8 @@ def valid_values(house: House) -> Iterator[Finding]:
             if not known and not limits:
                 continue
             mend = "mend the source or the range, and write it again"
-            for unit in house.cube.region.units():
-                for values in blocks(house, leaf, name, unit):
+            for unit in inspection.cube.region.units():
+                for values in blocks(inspection, leaf, name, unit):
                     valid = values[valid_cells(values, layer.fill)]
                     wrong = ~np.isin(valid, known) if known else (valid < limits[0]) | (valid > limits[1])
                     if wrong.any():

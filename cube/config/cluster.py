@@ -27,6 +27,9 @@ class ClusterConfig(Strict):
     address: str | None = Field(None, description="of a running dask scheduler, for kind address")
     system: Literal["slurm", "pbs", "sge", "lsf", "htcondor", "oar", "moab", "local"] = Field("slurm", description="for jobqueue")
     patience_s: float = Field(60.0, gt=0, description="seconds that the first worker may take to come")
+    memory_gb: float | None = Field(
+        None, gt=0, description="that one task may take; None: of local, this machine's divided by workers; else not checked"
+    )
     options: dict[str, Any] = Field({}, description="passed to the library's own constructor, every name checked against it")
 
     @model_validator(mode="after")

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, Self
 
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from cube import grid
 from cube.config.cluster import ClusterConfig
+from cube.config.learning import EvaluateDetails, NetworkConfig, ReaderOptions, TrainOptions
 from cube.config.records import Plots, RecordConfig, SpeciesConfig, SurveyConfig
 from cube.config.sources import Source
 from cube.config.strict import Strict
-from cube.errors import ConfigError
+from cube.errors import ConfigError, FloracubeError
 from cube.grid import Region
 
 
@@ -44,34 +46,59 @@ class Window(Strict):
             raise ValueError("bbox is [west, south, east, north] in degrees")
         if not (-180 <= box[0] < box[2] <= 180 and -90 < box[1] < box[3] < 90):
             raise ValueError("bbox is [west, south, east, north] in degrees, west below east and south below north")
-        return dict(zip(("west_km", "south_km", "east_km", "north_km"), grid.window_km(*box), strict=True))
+        window = grid.window_km(*box)
+        exchanged = [box[1], box[0], box[3], box[2]]
+        if not grid.in_grid(*window) and abs(exchanged[3]) < 90 and grid.in_grid(*grid.window_km(*exchanged)):
+            raise ValueError(f"bbox is [west, south, east, north], and its degrees seem exchanged: write {exchanged}")
+        return dict(zip(("west_km", "south_km", "east_km", "north_km"), window, strict=True))
 
 
 class HabitatConfig(Strict):
     """Vegetation plots that teach Pl@ntBERT and the scheme of their classes."""
 
-    plots: Plots = Field(description="tables of vegetation plots with the habitat and the covers of each")
+    plots: Plots = Field(
+        description="two tables: vegetation plots with their habitat, species and covers in them; or one of `layout: wide`"
+    )
     scheme: str | None = Field(None, description="table code, name, level, parent, colour; absent: a flat scheme")
     level: str = Field("level3", description="name of the finest level")
     names: dict[str, str] = Field({}, description="code -> name that people read, for schemes of a single level")
     min_plots: int = Field(10, description="habitats with fewer plots are not learned")
     exclude_surveys: dict[str, tuple[str, ...]] = Field({}, description="column -> values never trained on")
+    reader: Literal["plantbert", "linear"] = Field(
+        "plantbert", description="what reads habitats: Pl@ntBERT, or logistic regression, which takes seconds"
+    )
     title: str = Field("Habitat", description="name of the layer")
-    options: dict[str, Any] = Field({}, description="of the reader, see habitats.options below")
+    options: ReaderOptions = Field(ReaderOptions(), description="of the reader")
+
+    @model_validator(mode="after")
+    def _plots_of_two_tables(self) -> Self:
+        c = self.plots.columns
+        long = None not in (c.species, c.cover, self.plots.occurrences)
+        if c.habitat is None or not (long or self.plots.layout == "wide"):
+            raise ValueError(
+                "plots takes two tables, 'table' of plots and 'occurrences' of their species, with the columns species, cover and"
+                " habitat; or one with 'layout: wide' and the column habitat"
+            )
+        return self
 
 
 class EvaluateConfig(Strict):
-    """Spatial cross-validation."""
+    """The folds of a training, and what is scored on them."""
 
-    block_km: int = Field(
-        50,
-        description="side of the squares that are held out whole; at most an eighth of the region's shorter side is taken",
+    block_km: float | None = Field(
+        None,
+        gt=0,
+        description="side of the squares that members leave out; left out, 50 or an eighth of the region's shorter side, or less",
     )
-    folds: int = Field(5, description="parts into which the squares are dealt; each is held out once (1: one part alone)")
-    draws: int = Field(1, description="how often the squares are dealt anew")
-    min_records: int = Field(100, description="only species with as many surveys are scored")
+    groups: str | None = Field(
+        None,
+        description="column of the surveys' table: whole groups, such as countries, are left out in place of squares",
+    )
+    min_records: int | None = Field(
+        None, ge=1, description="only species with as many surveys are scored; left out, 25 to 100 by the number of surveys"
+    )
     truth: str | None = Field(None, description="folder with the true probabilities of a generated landscape")
-    options: dict[str, Any] = Field({}, description="see evaluate.options below")
+    options: EvaluateDetails = Field(EvaluateDetails(), description="what is compared")
 
 
 class PredictConfig(Strict):
@@ -79,7 +106,10 @@ class PredictConfig(Strict):
 
     region: Window | None = Field(None, description="a part of the region; left out, all of it")
     year: int = Field(2020, description="year that the maps are of")
-    area_m2: float = Field(100.0, description="size of the plot that probabilities and richness are of, square metres")
+    area_m2: float = Field(100.0, gt=0, description="size of the plot that probabilities and richness are of, square metres")
+    extrapolate_area: bool = Field(
+        False, description="map an `area_m2` more than 10 times outside the areas of the surveys; every layer then states it"
+    )
     block: int = Field(192, description="species computed and written at a time, a multiple of 192")
 
 
@@ -105,8 +135,8 @@ class Config(Strict):
     habitats: HabitatConfig | None = Field(
         None, description="vegetation plots that teach Pl@ntBERT; left out, no habitats are mapped"
     )
-    network: dict[str, Any] = Field({}, description="size of the deep-SDM, see network below")
-    train: dict[str, Any] = Field({}, description="how to train, see train below")
+    network: NetworkConfig = Field(NetworkConfig(), description="size of the deep-SDM")
+    train: TrainOptions = Field(TrainOptions(), description="how to train, see train below")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="spatial cross-validation")
     predict: PredictConfig = Field(PredictConfig(), description="what is predicted, where and for when")
     cluster: ClusterConfig = Field(ClusterConfig(), description="where units are computed")
@@ -182,6 +212,7 @@ def _expand(text: str, path: Path) -> str:
     return re.sub(r"\$\{(\w+)\}", value, text)
 
 
+UNKNOWN_KEY: Final = ("extra_forbidden", "unexpected_keyword_argument")  # of a model and of a dataclass
 _KINDS = {str: "a line of text", list: "a list", type(None): "nothing", int: "a number", float: "a number"}
 
 
@@ -192,8 +223,21 @@ def _where(location: Sequence[int | str]) -> str:
     return text
 
 
-def load_config(path: str | Path) -> Config:
-    """Read and check a configuration; raises `ConfigError` with one sentence that names the file and the key."""
+HABITATS_ALONE: Final[dict[str, Any]] = {
+    "title": "habitats",
+    "cube": "",
+    "region": {"west_km": 900, "south_km": 860, "east_km": 901, "north_km": 861},
+    "unit_km": 10,
+    "sources": [],
+}
+"""What stands in for the keys of a cube that `habitats train` does not need."""
+
+
+def load_config(path: str | Path, habitats_alone: bool = False) -> Config:
+    """Read and check a configuration; raises `ConfigError` with one sentence that names the file and the key.
+
+    `habitats_alone`: the keys of a cube (title, cube, region, unit_km, sources) may be missing.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -205,7 +249,7 @@ def load_config(path: str | Path) -> Config:
         held = ", ".join(sorted(p.name for p in path.iterdir() if p.suffix in (".yaml", ".yml"))[:5])
         raise ConfigError(f"{path}: is a folder; name a configuration file{f', in it are {held}' if held else ''}.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as text ({error}).") from None
+        raise ConfigError(f"{path}: cannot be read as text ({error}); save it as UTF-8 text that you may read.") from None
     # A variable in a comment is nobody's setting.
     text = "\n".join(line if line.lstrip().startswith("#") else _expand(line, path) for line in text.splitlines())
     try:
@@ -213,18 +257,20 @@ def load_config(path: str | Path) -> Config:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}:{line} is not YAML ({getattr(error, 'problem', error)}).") from None
+        raise ConfigError(f"{path}:{line} is not YAML ({getattr(error, 'problem', error)}); correct that line.") from None
     if not isinstance(document, dict):
         found = _KINDS.get(type(document), type(document).__name__)
         raise ConfigError(f"{path}: expected keys such as title, cube, region, sources; found {found}.")
+    if habitats_alone:
+        document = {**HABITATS_ALONE, **document}
     try:
         config = Config.model_validate(document)
     except ValidationError as error:
         wrong = error.errors()
         # A key in a typo is told before the one that is missing because of it.
-        first = next((one for one in wrong if one["type"] == "extra_forbidden"), wrong[0])
+        first = next((one for one in wrong if one["type"] in UNKNOWN_KEY), wrong[0])
         key = _where(first["loc"])
-        if first["type"] == "extra_forbidden":
+        if first["type"] in UNKNOWN_KEY:
             owner = _fields_at(first["loc"][:-1])
             near = difflib.get_close_matches(str(first["loc"][-1]), owner, 1)
             known = f"; known are {', '.join(owner)}" if owner else ""
@@ -235,12 +281,26 @@ def load_config(path: str | Path) -> Config:
             message = f"{first['msg'].removeprefix('Value error, ')} (found {str(first['input'])[:60]!r})"
         end = "" if message.endswith("?") else "."
         raise ConfigError(f"{path}: {key or 'configuration'}: {message}{end}") from None
+    except FloracubeError as error:  # a value that its own class refuses, such as one of `train`
+        raise ConfigError(f"{path}: {error}") from None
     config._path = path.resolve()
     try:
         config.predict_region()
+        _check_blocks(config)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return config
+
+
+def _check_blocks(config: Config) -> None:
+    """Refuse blocks larger than the region: all surveys would lie in one."""
+    r, block_km = config.region, config.evaluate.block_km
+    shorter = min(r.east_km - r.west_km, r.north_km - r.south_km)
+    if block_km is not None and block_km > shorter:
+        raise ConfigError(
+            f"evaluate.block_km is {block_km:g}, more than the region's shorter side of {shorter} km; set it to {shorter / 8:g}"
+            " or leave it out."
+        )
 
 
 def _fields_at(location: Sequence[int | str]) -> list[str]:
@@ -253,12 +313,14 @@ def _fields_at(location: Sequence[int | str]) -> list[str]:
         if found is None:
             return []
         model = _model_in(found.annotation)
+    if dataclasses.is_dataclass(model):
+        return sorted(field.name for field in dataclasses.fields(model))
     return sorted(model.model_fields) if hasattr(model, "model_fields") else []
 
 
 def _model_in(annotation: Any) -> Any:
-    """The pydantic model inside an annotation such as `tuple[Source, ...]` or `Window | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    """The pydantic model or the dataclass inside an annotation such as `tuple[Source, ...]` or `Window | None`."""
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)):
         return annotation
     for argument in getattr(annotation, "__args__", ()):
         model = _model_in(argument)

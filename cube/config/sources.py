@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import math
 from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from cube import inputs
 from cube.config.strict import Strict
+from cube.layers import inputs
 
 STAC_LAYERS: Final = ("sentinel2", "landsat")
 
@@ -23,6 +24,9 @@ class StacSearch(Strict):
     months: tuple[int, ...] = Field(tuple(range(1, 13)), description="months of every year that are read")
     assets: dict[str, str] = Field({}, description="band, or 'quality' for SCL or QA_PIXEL, to asset where its name is unusual")
     max_cloud_cover: float = Field(80.0, description="percent of the scene")
+    offset: int | None = Field(
+        None, description="added to the digital numbers of Sentinel-2 scenes that do not say it: 0 or 1000; None: refuse them"
+    )
     gaps: Literal["report", "accept"] = Field(
         "report", description="of a unit without a scene in one of the months: an error in the report, or no data"
     )
@@ -50,10 +54,15 @@ class Source(Strict):
         None, description="a path, a template over labels or tiles, a folder (with published), a list of tiles, or label -> path"
     )
     bands: tuple[int, ...] | None = Field(
-        None, description="bands of the file, in the layer's order, counted from 1; left out, the first ones"
+        None, description="bands of the file, in the layer's order, counted from 1; left out, their names decide"
+    )
+    classes: dict[int, int | str | None] = Field(
+        {}, description="of a class layer: number in the file -> number or name of the layer's class, null for no data"
     )
     stac: StacSearch | None = Field(None, description="scenes, for the layers sentinel2 and landsat")
-    coastline: str | None = Field(None, description="land polygons (GeoJSON or shapefile); surface is water outside of them")
+    coastline: str | None = Field(
+        None, description="land polygons (GeoJSON, shapefile, GeoPackage); surface is water outside of them"
+    )
     stored: bool = Field(False, description="the raster holds the layer's stored values, not its units")
     scale: float = Field(1.0, description="the layer's units = number in the file x scale + offset")
     offset: float = Field(0.0, description="see scale")
@@ -62,14 +71,27 @@ class Source(Strict):
         "auto",
         description="auto: exact mean where the file is finer than the grid, bilinear where it is coarser, majority for classes",
     )
+    min_coverage: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share of the region that each band must have values in, or the build ends with 1; None: any value at all",
+    )
     absent: float | None = Field(None, description="value of a band without data where another band has some")
-    derive: tuple[Literal["relief", "slope", "northness", "eastness", "aspect", "wetness"], ...] = Field(
+    derive: tuple[Literal["relief", "slope", "northness", "eastness", "wetness"], ...] = Field(
         (), description="layers computed from an elevation"
     )
     license: str = Field("", description="terms of the file; a published row brings its own")
     attribution: str = Field("", description="who is to be named")
     references: str = Field("", description="where the data are described")
     reference_years: str = Field("", description="the years that the data are of, such as 1981-2010")
+
+    @field_validator("bands")
+    @classmethod
+    def _are_bands(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and (not value or min(value) < 1 or len(set(value)) < len(value)):
+            raise ValueError("'bands' are numbers counted from 1, each of them once, in the layer's order")
+        return value
 
     @field_validator("raster", mode="after")
     @classmethod
@@ -91,6 +113,25 @@ class Source(Strict):
             raise ValueError("'coastline' belongs to the layer surface")
         if self.derive and self.layer != "elevation":
             raise ValueError("'derive' belongs to the layer elevation")
+        layer = inputs.INPUTS[self.layer]
+        if self.classes and not layer.flags:
+            legends = ", ".join(name for name, row in inputs.INPUTS.items() if row.flags)
+            raise ValueError(f"'classes' belongs to the layers with a legend: {legends}")
+        known = {number for number, _, _ in layer.flags} | {name for _, name, _ in layer.flags} | {None}
+        if strange := [meaning for meaning in self.classes.values() if meaning not in known]:
+            legend = ", ".join(f"{number} {name}" for number, name, _ in layer.flags)
+            raise ValueError(f"'classes' gives {strange[0]!r}, which is no class of {self.layer}; its classes are {legend}")
+        if layer.kind == "class" and self.resampling in ("average", "bilinear"):
+            raise ValueError(f"'resampling: {self.resampling}' would invent classes; {self.layer} takes mode or nearest")
+        if layer.kind == "class" and (self.scale != 1 or self.offset != 0):
+            raise ValueError(
+                f"'scale' and 'offset' would change the classes of {self.layer}; say what its numbers mean by 'classes'"
+            )
+        if self.scale == 0 or not math.isfinite(self.scale) or not math.isfinite(self.offset):
+            raise ValueError(
+                f"'scale' is {self.scale:g} and 'offset' {self.offset:g}; give the factor that turns the file's numbers"
+                " into the layer's units"
+            )
         if self.published is not None and self.stored:
             raise ValueError("'stored' is for rasters that hold the layer's own numbers, not for published ones")
         return self

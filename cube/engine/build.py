@@ -7,29 +7,31 @@ done, in which order, and what became of it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
-import numpy as np
 import rasterio
 
 from cube.config import Config
 from cube.engine.attempt import store_named
+from cube.engine.memory import check_memory, peak_bytes, projected_bytes
+from cube.engine.plan import StagePlan, make_groups
 from cube.engine.report import Report
 from cube.engine.workers import Workers, run
-from cube.errors import SourceError
 from cube.grid import Region, Unit
-from cube.layers import Layer
-from cube.pyramids.levels import make_levels
+from cube.layers.inputs import INPUTS
 from cube.pyramids.overviews import Overviews, build_overviews, count_squares
-from cube.pyramids.pyramid import Pyramid
+from cube.sources.coverage import counts_of, coverage_of
 from cube.sources.open import open_sources
-from cube.sources.reader import ManyScenes, Reader
+from cube.sources.reader import Loadable, ManyScenes, Reader, UnitValues
 from cube.storage import claims, lock
 from cube.storage.leaves import set_attributes
-from cube.storage.ledger import Ledger, Receipt, Standing, checksum, digest, mark
+from cube.storage.ledger import Ledger, OpenBlocks, Receipt, ReceiptIndex, add_counts, checksum, fingerprint
+from cube.storage.progress import LAYERS, input_stages
 from cube.storage.store import CubeStore, create_cube, open_cube, resolution_of
+from cube.storage.transient import retry_transient
 
 Progress = Callable[[int, int, str], None]  # tasks done, tasks in all, what
 GDAL_CACHE: int = 64 * 2**20  # bytes; GDAL's own 5 % of the machine, in every worker, would grow with the region
@@ -37,21 +39,16 @@ GDAL_CACHE: int = 64 * 2**20  # bytes; GDAL's own 5 % of the machine, in every w
 
 @dataclass(frozen=True)
 class Stage:
-    """One reader and the state of its units in the ledger."""
+    """A stage of the plan with its reader, and the state of its units in the ledger."""
 
+    plan: StagePlan
     reader: Reader
-    inputs: str  # what a valid receipt carries
-    standing: Standing
+    index: ReceiptIndex
 
-    @property
-    def name(self) -> str:
-        """The first layer, which names the stage."""
-        return self.reader.layers[0].name
-
-    @property
-    def path(self) -> str:
-        """The stage in the ledger."""
-        return f"inputs/{self.name}"
+    def open_blocks(self, cube: CubeStore, units: Sequence[Unit]) -> OpenBlocks:
+        """The blocks of receipts that the missing ones of `units` belong to."""
+        todo = [unit.name for unit in units if unit.name not in self.index.fingerprints]
+        return OpenBlocks(Ledger(cube, self.plan.path, self.plan.inputs), units, todo)
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class UnitTask:
 
     cube_url: str
     stage: str
-    inputs: str
+    inputs: str | None
     reader: Reader
     region: Region
     unit: Unit
@@ -69,6 +66,8 @@ class UnitTask:
 
 def build(config: Config, progress: Progress | None = None, workers: Workers | None = None) -> list[str]:
     """Build every input of the configuration; returns one sentence for each unit that failed (none: all is built).
+
+    A layer that has too few values in the region (`min_coverage`, or a band without any) is a failure, too.
 
     Units with a valid receipt are left alone, so a killed build goes on where it was. What became of the run is written to
     `build.json` in the folder of the reports, whatever ended it. Raises `SourceError` or `ConfigError` before any work
@@ -85,14 +84,19 @@ def build(config: Config, progress: Progress | None = None, workers: Workers | N
         cube.sweep("inputs")
         cube.sweep("ledger/inputs")
         claims.sweep(cube, "inputs")
-        make_groups(cube, readers)
-        stages = [_stage(cube, reader) for reader in readers]
+        plans = [StagePlan.of_reader(reader) for reader in readers]
+        _forget_former_makers(cube, plans)
+        make_groups(cube, plans)
+        stages = [_stage(cube, plan, reader) for plan, reader in zip(plans, readers, strict=True)]
         units = tuple(region.units())
-        marks = {stage.path: {u.name: stage.standing.marks[u.name] for u in units if u.name in stage.standing.marks}
-                 for stage in stages}  # fmt: skip
-        above = [Overviews(stage.path, _pyramids(stage.reader.layers), units, marks[stage.path]) for stage in stages]
-        for stage in stages:
-            report.expect(stage.name, units, marks[stage.path])
+        missing = [stage.reader for stage in stages if not stage.index.fingerprints.keys() >= {unit.name for unit in units}]
+        check_memory(missing, units[0], workers.cluster)
+        fingerprints = {stage.plan.path: dict(stage.index.fingerprints) for stage in stages}
+        counts = {stage.plan.path: dict(stage.index.counts) for stage in stages}
+        blocks = {stage.plan.path: stage.open_blocks(cube, units) for stage in stages}
+        above = [Overviews(plan.path, plan.pyramids(), units, fingerprints[plan.path]) for plan in plans]
+        for plan in plans:
+            report.expect(plan.name, units, fingerprints[plan.path])
         report.expect_squares(count_squares(region, above))
 
         def tell(what: str) -> None:
@@ -107,64 +111,64 @@ def build(config: Config, progress: Progress | None = None, workers: Workers | N
                 task = outcome.task
                 seconds = 0.0
                 if outcome.result is not None:
-                    marks[task.stage][task.unit.name] = outcome.result.mark
+                    fingerprints[task.stage][task.unit.name] = outcome.result.fingerprint
+                    add_counts(counts[task.stage], outcome.result.counts)
+                    report.warn(outcome.result.warnings)
                     seconds = outcome.result.seconds
                 report.unit(task.reader.layers[0].name, task.unit, outcome, seconds, task.unit.cells**2)
+                retry_transient(partial(blocks[task.stage].ended, task.unit.name), workers.retries, workers.first_wait)
                 tell(f"{task.reader.layers[0].name} {task.unit.name}")
             for step in build_overviews(cube.url, region, above, workers):
                 report.square(step)
                 tell(f"overviews {step.square.name}")
+        for plan in plans:
+            complete = all(unit.name in fingerprints[plan.path] for unit in units)
+            report.cover(plan.name, coverage_of(counts[plan.path]), plan.min_coverage if complete else 0.0)
     return report.failures
 
 
-def _stage(cube: CubeStore, reader: Reader) -> Stage:
-    inputs = digest(reader.depends_on())
-    return Stage(reader, inputs, Ledger(cube, f"inputs/{reader.layers[0].name}", inputs).standing())
+def _forget_former_makers(cube: CubeStore, plans: Sequence[StagePlan]) -> None:
+    """Remove all receipts of a stage one of whose layers another stage makes now: its values are about to be written over.
+
+    A slope of its own raster, then derived from an elevation, then of its raster again, would else pass for built.
+    """
+    makers = {layer.name: plan.path for plan in plans for layer in plan.layers}
+    for stage in input_stages(cube):
+        others = [name for name in stage.layers if makers.get(name, stage.path) != stage.path]
+        if others and stage.inputs is not None:
+            cube.remove_tree(f"ledger/{stage.path}")
+            if stage.layers[0] not in makers:
+                rest = " ".join(name for name in stage.layers if name not in others)
+                set_attributes(cube.array(INPUTS[stage.layers[0]].path), {LAYERS: rest})
+
+
+def _stage(cube: CubeStore, plan: StagePlan, reader: Reader) -> Stage:
+    ledger = Ledger(cube, plan.path, plan.inputs)
+    ledger.compact()  # what a run that was killed left
+    index = ledger.index()
+    if isinstance(reader, Loadable) and any(unit.name not in index.fingerprints for unit in cube.region.units()):
+        reader = reader.loaded(cube.region)
+    return Stage(plan, reader, index)
 
 
 def _tasks(url: str, region: Region, units: Sequence[Unit], stages: Sequence[Stage]) -> Iterator[UnitTask]:
     """What is missing, unit by unit: all sources of a place together, so that time left can be judged from time spent."""
     for unit in units:
         for stage in stages:
-            if unit.name not in stage.standing.marks:
+            if unit.name not in stage.index.fingerprints:
                 reader = stage.reader.near(unit) if isinstance(stage.reader, ManyScenes) else stage.reader
-                yield UnitTask(url, stage.path, stage.inputs, reader, region, unit, unit.name in stage.standing.stale)
-
-
-def make_groups(cube: CubeStore, readers: Sequence[Reader]) -> None:
-    """Make the groups and arrays of every layer and of its overviews; what is there is left as it is."""
-    groups: dict[str, list[Layer]] = {}
-    for reader in readers:
-        for layer in reader.layers:
-            groups.setdefault(layer.group, []).append(layer)
-    for path, layers in groups.items():
-        cube.ensure_group(path, layers, resolution_of(layers[0]), consolidate=False)
-    for reader in readers:
-        if reader.source is None:
-            continue
-        about = {"license": reader.source.license, "attribution": reader.source.attribution,
-                 "references": reader.source.references, "reference_years": reader.source.reference_years}  # fmt: skip
-        for layer in reader.layers:
-            set_attributes(cube.array(layer.path), {k: v for k, v in about.items() if v})
-    for path, layers in groups.items():
-        cube.ensure_group(path, [], resolution_of(layers[0]))
-        make_levels(cube, Pyramid.of_inputs(layers[0].resolution, layers))
-
-
-def _pyramids(layers: Sequence[Layer]) -> tuple[Pyramid, ...]:
-    """One pyramid for each resolution among the layers of a reader."""
-    by_resolution: dict[str, list[Layer]] = {}
-    for layer in layers:
-        by_resolution.setdefault(layer.resolution, []).append(layer)
-    return tuple(Pyramid.of_inputs(resolution, some) for resolution, some in by_resolution.items())
+                stale = unit.name in stage.index.stale
+                yield UnitTask(url, stage.plan.path, stage.plan.inputs, reader, region, unit, stale)
 
 
 @dataclass(frozen=True)
 class BuiltUnit:
-    """What comes back of a unit: its mark in the ledger and the seconds it took."""
+    """What comes back of a unit: the fingerprint of its values, the seconds it took, its counts and what a person should know."""
 
-    mark: str
+    fingerprint: str
     seconds: float
+    counts: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def build_unit(task: UnitTask) -> BuiltUnit:
@@ -177,42 +181,36 @@ def build_unit(task: UnitTask) -> BuiltUnit:
     ledger = Ledger(cube, task.stage, task.inputs)
     # Whoever is at it still, a worker of a run that was killed, is waited for; what it finished need not be done again.
     with claims.claimed(cube, task.stage, task.unit.name):
-        held = ledger.valid(task.unit.name)
-        receipt = held if held is not None else vars(_write(cube, ledger, task))
-    return BuiltUnit(mark(receipt), receipt["seconds"])
+        receipt = ledger.valid(task.unit.name)
+        warnings: tuple[str, ...] = ()
+        if receipt is None:
+            signed, warnings = _write(cube, ledger, task)
+            receipt = vars(signed)
+    return BuiltUnit(fingerprint(receipt), receipt["seconds"], receipt["counts"], warnings)
 
 
-def _write(cube: CubeStore, ledger: Ledger, task: UnitTask) -> Receipt:
+def _write(cube: CubeStore, ledger: Ledger, task: UnitTask) -> tuple[Receipt, tuple[str, ...]]:
     started = time.perf_counter()
     layers = {layer.name: layer for layer in task.reader.layers}
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
         stored = task.reader.read(task.region, task.unit)
+    noted = stored if isinstance(stored, UnitValues) else UnitValues(stored)
     if task.stale:
         ledger.withdraw(task.unit.name)
-    checksums, counts = {}, {}
+    checksums: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     try:
         for name, values in stored.items():
             layer = layers[name]
-            cube.write_unit(layer.path, task.unit, values, resolution_of(layer))
+            sizes |= cube.write_unit(layer.path, task.unit, values, resolution_of(layer))
             checksums[name] = checksum(values)
-            empty = np.isnan(values) if layer.dtype.startswith("float") else values == layer.fill
-            counts[f"{name} valid"] = int(values.size - empty.sum())
+            counts |= counts_of(layer, values, task.region, task.unit, noted.refused.get(name), noted.clipped.get(name))
     except Exception:
         # The Rust codecs write in place: what a full disk cut off would lie there as a damaged shard.
         with suppress(Exception):
             for layer in task.reader.layers:
                 cube.clear(layer.path, task.region.square(task.unit, resolution_of(layer)))
         raise
-    return ledger.sign(task.unit, started, counts, checksums)
-
-
-def require_complete(cube: CubeStore, units: Sequence[Unit]) -> None:
-    """Raise `SourceError` unless every input layer has a receipt for each of `units`."""
-    for stage in cube.stages("inputs"):
-        held = set(cube.list_json(f"ledger/inputs/{stage}"))
-        lacking = [unit.name for unit in units if unit.name not in held]
-        if lacking:
-            raise SourceError(
-                f"{cube.url}: the input {stage} lacks {len(lacking)} units ({', '.join(lacking[:3])}...);"
-                " run `floracube build` until it ends well."
-            )
+    memory = {"projected": projected_bytes(task.reader, task.unit), "peak": peak_bytes()}
+    return ledger.sign(task.unit, started, counts, checksums, sizes, memory), noted.warnings

@@ -127,10 +127,11 @@ def _scale(cluster: Any, config: ClusterConfig) -> None:
 def chosen(config: ClusterConfig, workers: int | None, scheduler: str | None) -> ClusterConfig:
     """The cluster of a configuration under the flags of a command: an address stands above it, a number is its workers."""
     if scheduler is not None:
-        return ClusterConfig(kind="address", address=scheduler, patience_s=config.patience_s)
+        return ClusterConfig(kind="address", address=scheduler, patience_s=config.patience_s, memory_gb=config.memory_gb)
     if workers is None:
         return config
     if config.kind == "address":
-        return ClusterConfig(workers=workers)  # whoever names a number here wants processes of this machine
+        # Whoever names a number here wants processes of this machine.
+        return ClusterConfig(workers=workers, memory_gb=config.memory_gb)
     said: Mapping[str, Any] = config.model_dump() | {"workers": workers, "adapt": None}
     return ClusterConfig(**said)

@@ -1,8 +1,9 @@
-"""What a build will take: units, bytes read, bytes written, objects and hours, by layer, from the configuration alone.
+"""What is to be made: the stages of a build with their layers, their groups, and what they will take in bytes and objects.
 
-Nothing is opened, neither file nor network: a product is known by its published row, a series of scenes by its orbit, the
-layout of the cube by making its empty groups in memory. Where a number is an assumption it is a named constant here that
-says where it comes from.
+`build` executes the stages of a plan; `plan` and `problems` tell what they take. `plan` opens neither file nor network: a
+product is known by its published row, a series of scenes by its orbit, the layout of the cube by making its empty groups in
+memory. `problems` reads the headers of local files and the receipts of the cube. Where a number is an assumption it is a named
+constant here that says where it comes from.
 """
 
 from __future__ import annotations
@@ -10,26 +11,32 @@ from __future__ import annotations
 import json
 import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import fsspec
 import numpy as np
+from rich.filesize import decimal
 
 from cube.config import Config, Source
-from cube.engine.build import make_groups
-from cube.errors import ConfigError
+from cube.errors import ConfigError, CubeError
 from cube.grid import Region
-from cube.inputs import INPUTS, input_layer
 from cube.layers import Layer
+from cube.layers.inputs import INPUTS, input_layer
+from cube.pyramids.levels import make_levels
+from cube.pyramids.pyramid import Pyramid
 from cube.pyramids.squares import tree
 from cube.sources import terrain
+from cube.sources.coverage import MINIMUM
 from cube.sources.published import published
-from cube.sources.rasters import files_of
-from cube.sources.reader import Reader
-from cube.storage.store import create_cube, resolution_of
+from cube.sources.raster_files import files_of, local_problems
+from cube.sources.reader import Reader, inputs_of
+from cube.storage.leaves import TERMS, layer_attributes, set_attributes
+from cube.storage.ledger import Ledger
+from cube.storage.progress import LAYERS, MADE_FROM, input_stages
+from cube.storage.store import CubeStore, create_cube, open_cube, resolution_of
 
 # Scenes. Two Sentinel-2 satellites pass every 5 days (ESA mission guide), two Landsats for most of 2000-2020 every 8 days
 # (USGS); overlaps of orbits and tiles show central Europe half as often again. As many scenes in each tenth of cloud cover.
@@ -44,83 +51,129 @@ FILLS: Final = {"sentinel2": ("sentinel2", "sentinel2_count"), "landsat": ("land
 # Bytes as stored over bytes of the type: measured on the generated landscape of `floracube demo --size-km 10`, zstd level 3.
 PACKED: Final[Mapping[str, float]] = {
     "sentinel2": 0.64, "sentinel2_count": 0.06, "landsat": 0.52, "surface": 0.04, "elevation": 0.74, "relief": 0.68,
-    "slope": 0.81, "northness": 0.86, "eastness": 0.87, "aspect": 0.95, "wetness": 0.86, "soil": 0.42, "landcover": 0.04,
+    "slope": 0.81, "northness": 0.86, "eastness": 0.87, "wetness": 0.86, "soil": 0.42, "landcover": 0.04,
     "igbp": 0.04, "corine_class": 0.04, "footprint": 0.25, "footprint_detail": 0.25, "climate": 0.53, "corine": 0.1,
 }  # fmt: skip
 PACKED_ELSE: Final = 1.0  # float32 as it is
 
-# A worker is one core. Rates of work were measured on one core of a 2-core machine with the same landscape: seven scenes of
-# a unit of 10 km in 3.1 s, its 504 Landsat bands of 30 m in 7.0 s; and wetness of a unit of 40 km and its halo in 2.6 s.
-SCENE_RATE: Final = {"sentinel2": 2e6, "landsat": 2e6}  # pixels of scenes a second
-RASTER_RATE: Final = 2.5e6  # cells and bands a second
-WETNESS_RATE: Final = 4e5  # cells a second, those of the halo included
-OPENING: Final = 0.01  # s a file and unit, local or kept open; a first request to a bucket takes ten times as long
-# Assumed: what one connection to object storage of the same region carries.
-READ_RATE: Final = 40e6  # bytes a second and worker
-WRITE_RATE: Final = 40e6
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage: the layers that one source fills, and what they are made from."""
+
+    source: Source | None  # None where nothing was asked for
+    layers: tuple[Layer, ...]  # the first one names the stage
+    inputs: str | None = None  # hash of what the values depend on; None while no file is opened
+
+    @classmethod
+    def of_reader(cls, reader: Reader) -> StagePlan:
+        """That of a source whose files are open."""
+        return cls(reader.source, reader.layers, inputs_of(reader))
+
+    @classmethod
+    def of_source(cls, source: Source) -> StagePlan:
+        """That of a source as far as its name tells."""
+        names = FILLS[source.layer] if source.stac else (source.layer, *source.derive)
+        return cls(source, tuple(input_layer(name) for name in names))
+
+    @property
+    def name(self) -> str:
+        """The first layer."""
+        return self.layers[0].name
+
+    @property
+    def path(self) -> str:
+        """The stage in the ledger."""
+        return f"inputs/{self.name}"
+
+    @property
+    def min_coverage(self) -> float | None:
+        """Share of the region that each band must have values in; None: any value at all."""
+        return self.source.min_coverage if self.source is not None else None
+
+    def pyramids(self) -> tuple[Pyramid, ...]:
+        """One pyramid for each resolution among the layers."""
+        by_resolution: dict[str, list[Layer]] = {}
+        for layer in self.layers:
+            by_resolution.setdefault(layer.resolution, []).append(layer)
+        return tuple(Pyramid.of_inputs(resolution, layers) for resolution, layers in by_resolution.items())
+
+
+def make_groups(cube: CubeStore, stages: Sequence[StagePlan]) -> None:
+    """Make the groups and arrays of every layer and of its overviews; the values of arrays that are there are left as they are.
+
+    Attributes become those of the layer, of its source and, on the first layer of a stage, what it is to be made from now,
+    which `cube.storage.progress` reads: whatever another configuration or an older version left there goes.
+    """
+    groups: dict[str, list[Layer]] = {}
+    for stage in stages:
+        for layer in stage.layers:
+            groups.setdefault(layer.group, []).append(layer)
+    for path, layers in groups.items():
+        cube.ensure_group(path, layers, resolution_of(layers[0]), consolidate=False)
+    for stage in stages:
+        for layer in stage.layers:
+            about = layer_attributes(cube.region, layer, resolution_of(layer)) | _terms(stage.source, layer)
+            about |= {MADE_FROM: None, LAYERS: None, MINIMUM: None}
+            if layer is stage.layers[0]:
+                # What `check` is to ask for later; of what is derived nothing is asked.
+                about[MINIMUM] = stage.min_coverage
+                if stage.inputs is not None:
+                    about |= {MADE_FROM: stage.inputs, LAYERS: " ".join(layer.name for layer in stage.layers)}
+            set_attributes(cube.array(layer.path), about)
+    for path, layers in groups.items():
+        cube.ensure_group(path, [], resolution_of(layers[0]))
+        make_levels(cube, Pyramid.of_inputs(layers[0].resolution, layers))
+
+
+def _terms(source: Source | None, layer: Layer) -> dict[str, str | None]:
+    """What a source says of its licence and origin, None for what it does not say; references may be the layer's."""
+    terms = {key: getattr(source, key, None) or None for key in TERMS}
+    return terms | {"references": terms["references"] or layer.references or None}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One layer (of `units` with work to do), or the total; `objects` are files or keys of the store, `hours` by the clock."""
+    """One layer (of `units` with work to do), or the total; `objects` are files or keys of the store."""
 
     layer: str
     units: int
     bytes_in: float
     bytes_out: float
     objects: int
-    hours: float
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a build will take. Units wholly at sea, as far as a share of land says, have a receipt and a surface, no more."""
+    """What a run will take. Units wholly at sea, as far as a share of land says, have a receipt and a surface, no more."""
 
     title: str
     units: int
     sea_units: int
-    workers: int
     rows: tuple[Row, ...]
-    total: Row
+
+    @property
+    def total(self) -> Row:
+        """The sums over the rows."""
+        sums = {name: sum(getattr(row, name) for row in self.rows) for name in ("bytes_in", "bytes_out", "objects")}
+        return Row("total", self.units, **sums)
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
-        return asdict(self)
+        return {**asdict(self), "total": asdict(self.total)}
 
     def text(self) -> str:
         """As a table."""
         lines = [f"{self.title}: {self.units:,} units" + (f", {self.sea_units:,} of them at sea" if self.sea_units else "")]
-        lines.append(f"{'layer':18}{'units':>9}{'read':>11}{'written':>11}{'objects':>11}{'hours':>11}")
+        lines.append(f"{'layer':18}{'units':>9}{'read':>11}{'written':>11}{'objects':>11}")
         for row in (*self.rows, self.total):
-            lines.append(f"{row.layer:18}{row.units:>9,}{_size(row.bytes_in):>11}{_size(row.bytes_out):>11}{row.objects:>11,}"
-                         f"{row.hours:>11,.2f}")  # fmt: skip
-        lines.append(f"hours by the clock with {self.workers} worker{'s' if self.workers > 1 else ''} of one core each")
+            sizes = f"{decimal(round(row.bytes_in)):>11}{decimal(round(row.bytes_out)):>11}{row.objects:>11,}"
+            lines.append(f"{row.layer:18}{row.units:>9,}{sizes}")
         return "\n".join(lines)
 
 
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 1000 or unit == "TB":
-            return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
-        count /= 1000
-    raise AssertionError
-
-
-@dataclass(frozen=True)
-class _Planned:
-    """A source as far as its name tells: the reader's place in making the groups."""
-
-    source: Source | None
-    layers: tuple[Layer, ...]
-
-
-def _planned(source: Source) -> _Planned:
-    names = FILLS[source.layer] if source.stac else (source.layer, *source.derive)
-    return _Planned(source, tuple(input_layer(name) for name in names))
-
-
-def plan(config: Config, workers: int = 1, land: float = 1.0) -> Plan:
-    """What building `config` takes with `workers` processes, where a share `land` (0 to 1) of the units is not all sea.
+def plan(config: Config, land: float = 1.0) -> Plan:
+    """What building `config` takes, where a share `land` (0 to 1) of the units is not all sea.
 
     Raises `ConfigError` for a source whose names do not fit, as the build would. Counts every shard of a unit with land:
     a real build writes none for a layer that has no data anywhere in a unit.
@@ -129,41 +182,79 @@ def plan(config: Config, workers: int = 1, land: float = 1.0) -> Plan:
         raise ConfigError(f"{config.path}: the share of land is {land:g}; give a number above 0 and at most 1.")
     region = config.whole_region()
     units = len(list(region.units()))
-    wet = units - max(1, round(units * land))
-    planned = [_planned(source) for source in config.sources]
+    sea = units - max(1, round(units * land))
+    stages = [StagePlan.of_source(source) for source in config.sources]
     if not any(source.layer == "surface" for source in config.sources):
-        planned.append(_Planned(None, (INPUTS["surface"],)))
-    layout = _Layout.of(region, planned)
+        stages.append(StagePlan(None, (INPUTS["surface"],)))
+    names = {layer.name for stage in stages for layer in stage.layers}
+
+    def layer_of(path: str, document: Mapping[str, Any]) -> str | None:
+        name = path.split("/")[-2]
+        layer = name if name in names else name.removesuffix("_sum").removesuffix("_count")
+        is_map = document.get("node_type") == "array" and document.get("dimension_names") != [name]
+        return layer if is_map and layer in names else None
+
+    layout = Layout.of(region, lambda cube: make_groups(cube, stages), layer_of)
     rows = []
-    for i, one in enumerate(planned):
-        everywhere = one.layers[0].name == "surface"
-        share = 1.0 if everywhere else (units - wet) / units
-        read, seconds = _reading(config, one.source, f"sources[{i}]", region)
-        stage_objects = units + layout.squares
-        for layer in one.layers:
-            first = layer is one.layers[0]
-            written = layout.bytes_of(layer) * share
-            objects = layout.metadata(layer) + round(layout.shards(layer) * share) + (stage_objects if first else 0)
-            work = ((seconds + read / READ_RATE) * share if first else 0) + written / WRITE_RATE
-            rows.append(Row(layer.name, units if everywhere else units - wet, read * share if first else 0.0, written, objects,
-                            work / 3600 / workers))  # fmt: skip
-    rows.append(Row("(groups, axes)", 0, 0.0, float(layout.other_bytes), layout.other_objects, 0.0))
-    sums = {name: sum(getattr(row, name) for row in rows) for name in ("bytes_in", "bytes_out", "objects", "hours")}
-    return Plan(config.title, units, wet, workers, tuple(rows), Row("total", units, **sums))
+    for i, stage in enumerate(stages):
+        worked = units if stage.name == "surface" else units - sea
+        read = _bytes_read(config, stage.source, f"sources[{i}]", region)
+        for layer in stage.layers:
+            objects = layout.metadata(layer.name) + round(layout.shards(layer.name) * worked / units)
+            written = layout.raw_bytes(layer.name) * PACKED.get(layer.name, PACKED_ELSE)
+            first = layer is stage.layers[0]
+            receipts = units + layout.squares if first else 0
+            share = worked / units
+            rows.append(Row(layer.name, worked, read * share if first else 0.0, written * share, objects + receipts))
+    rows.append(Row("(groups, axes)", 0, 0.0, float(layout.other_bytes), layout.other_objects))
+    return Plan(config.title, units, sea, tuple(rows))
 
 
-def _reading(config: Config, source: Source | None, where: str, region: Region) -> tuple[float, float]:
-    """(bytes, seconds of one core besides waiting) to read a source for the whole region."""
+def problems(config: Config) -> tuple[list[str], list[str]]:
+    """(what is wrong with the files of a configuration, what a build finds missing or built already), sentences.
+
+    Of files on this machine headers are read, of a cube receipts.
+    """
+    region = config.whole_region()
+    wrong, notes = [], []
+    for i, source in enumerate(config.sources):
+        if source.raster is not None:
+            of_source, absent = local_problems(config, source, f"sources[{i}].raster", region)
+            wrong += of_source
+            notes += absent
+    return wrong, [*notes, *_built(config, region)]
+
+
+def _built(config: Config, region: Region) -> Iterator[str]:
+    """How many units of each stage the cube has, or why that cannot be told."""
+    try:
+        cube = open_cube(config.cube_url)
+    except CubeError as error:
+        yield f"All units are counted as to be built: {error}"
+        return
+    stages = {stage.path: stage for stage in input_stages(cube)}
+    for path in (StagePlan.of_source(source).path for source in config.sources):
+        if path in stages:
+            ready = Ledger(cube, path, stages[path].inputs).index().fingerprints
+            names = [unit.name for unit in region.units()]
+            left = sum(name not in ready for name in names)
+            yield (
+                f"{path}: {len(names) - left:,} of {len(names):,} units are in the cube, {left:,} would be built (all of them if"
+                " the source has changed)."
+            )
+
+
+def _bytes_read(config: Config, source: Source | None, where: str, region: Region) -> float:
+    """Bytes that are read of a source for the whole region."""
     if source is None:
-        return 0.0, 0.0
+        return 0.0
     west, south, east, north = region.grown_bounds
     area = float((east - west) * (north - south))
     if source.stac is not None:
-        pixels = area / PIXEL[source.layer] ** 2 * scenes_of_a_place(source)
-        return pixels * SCENE_BYTES[source.layer], pixels / SCENE_RATE[source.layer]
-    layer = input_layer(source.layer)
+        return area / PIXEL[source.layer] ** 2 * scenes_of_a_place(source) * SCENE_BYTES[source.layer]
     if source.raster is None:  # a coastline alone
-        return 0.0, area / resolution_of(layer) ** 2 / RASTER_RATE
+        return 0.0
+    layer = input_layer(source.layer)
     try:
         row = published(source.published, layer.name) if source.published else None
         files = files_of(config, source, layer, row)
@@ -176,11 +267,7 @@ def _reading(config: Config, source: Source | None, where: str, region: Region) 
     halo = terrain.halo(source.derive) if source.derive else 0
     side = region.unit_km * 1000 / resolution_of(layer)
     widened = ((side + 2 * halo) / side) ** 2
-    cells = area / resolution_of(layer) ** 2 * widened
-    seconds = cells * bands / RASTER_RATE + len(files) * OPENING * len(list(region.units()))
-    if "wetness" in source.derive:
-        seconds += cells / WETNESS_RATE
-    return area / pixel**2 * widened * bands * size, seconds
+    return area / pixel**2 * widened * bands * size
 
 
 def scenes_of_a_place(source: Source) -> float:
@@ -192,54 +279,49 @@ def scenes_of_a_place(source: Source) -> float:
     return days / DAYS[source.layer] * OVERLAP * min(1.0, search.max_cloud_cover / 100)
 
 
-class _Layout:
+class Layout:
     """The objects and arrays of an empty cube: made in memory, so that they are counted as they are written."""
 
     def __init__(self, squares: int, arrays: Mapping[str, list[dict[str, Any]]], other: list[int]) -> None:
+        """See `of`."""
         self.squares = squares  # receipts of overviews, of one stage
-        self._arrays = arrays  # by layer: level 0, overviews, kept sums
+        self._arrays = arrays  # by row: level 0, overviews, sums for the levels above
         self.other_objects, self.other_bytes = len(other), sum(other)
 
     @classmethod
-    def of(cls, region: Region, planned: Sequence[_Planned]) -> _Layout:
-        """Make the cube's groups in memory and look at what is there."""
+    def of(
+        cls, region: Region, make: Callable[[CubeStore], None], row_of: Callable[[str, Mapping[str, Any]], str | None]
+    ) -> Layout:
+        """Make groups in memory and look at what is there; `row_of` says of an array (path, metadata) to which row it belongs."""
         url = f"memory://floracube-plan-{uuid.uuid4().hex}"
+        store, root = fsspec.core.url_to_fs(url)
         try:
-            make_groups(create_cube(url, region, "plan"), cast("Sequence[Reader]", planned))
-            store, root = fsspec.core.url_to_fs(url)
+            make(create_cube(url, region, "plan"))
             arrays: dict[str, list[dict[str, Any]]] = {}
             other: list[int] = []
-            names = {layer.name for one in planned for layer in one.layers}
             for path in store.find(root):
-                said = json.loads(store.cat_file(path)) if path.endswith("zarr.json") else {}
-                name = path.split("/")[-2]
-                layer = name if name in names else name.removesuffix("_sum").removesuffix("_count")
-                if said.get("node_type") == "array" and layer in names and not _is_axis(said, name):
-                    arrays.setdefault(layer, []).append(said)
-                else:
+                document = json.loads(store.cat_file(path)) if path.endswith("zarr.json") else {}
+                row = row_of(path, document)
+                if row is None:
                     other.append(store.size(path))
+                else:
+                    arrays.setdefault(row, []).append(document)
         finally:
-            memory, root = fsspec.core.url_to_fs(url)
-            if memory.exists(root):
-                memory.rm(root, recursive=True)
+            if store.exists(root):
+                store.rm(root, recursive=True)
         return cls(len(tree(region, tuple(region.units()))), arrays, other)
 
-    def metadata(self, layer: Layer) -> int:
-        """Documents that describe the arrays of a layer."""
-        return len(self._arrays[layer.name])
+    def metadata(self, row: str) -> int:
+        """Documents that describe the arrays of a row."""
+        return len(self._arrays[row])
 
-    def shards(self, layer: Layer) -> int:
-        """Shards of a layer, its overviews and kept sums, if all hold data."""
+    def shards(self, row: str) -> int:
+        """Shards of a row, its overviews and sums, if all hold data."""
         return sum(
             math.prod(-(-n // side) for n, side in zip(a["shape"], a["chunk_grid"]["configuration"]["chunk_shape"], strict=True))
-            for a in self._arrays[layer.name]
+            for a in self._arrays[row]
         )
 
-    def bytes_of(self, layer: Layer) -> float:
-        """Bytes of a layer, its overviews and kept sums, packed."""
-        raw = sum(math.prod(a["shape"]) * np.dtype(a["data_type"]).itemsize for a in self._arrays[layer.name])
-        return raw * PACKED.get(layer.name, PACKED_ELSE)
-
-
-def _is_axis(said: Mapping[str, Any], name: str) -> bool:
-    return said.get("dimension_names") == [name]
+    def raw_bytes(self, row: str) -> float:
+        """Bytes of a row, its overviews and sums, before they are packed."""
+        return float(sum(math.prod(a["shape"]) * np.dtype(a["data_type"]).itemsize for a in self._arrays[row]))

@@ -1,7 +1,6 @@
 """What became of a run: counts, speed and failures, kept while it runs and logged as they happen; written whole when it ends.
 
-Of the run NAME three files lie in the folder of the reports: `NAME.json`, `NAME.html` (for a person) and `NAME.jsonl` (the
-log, see `cube.engine.journal`).
+Of the run NAME two files lie in the folder of the reports: `NAME.json` and `NAME.jsonl` (the log, see `cube.engine.journal`).
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from cube.engine.attempt import Outcome
 from cube.engine.journal import Journal
-from cube.engine.page import page
 from cube.grid import Unit
+from cube.sources.coverage import Coverage
 
 if TYPE_CHECKING:
     from cube.pyramids.overviews import Step
@@ -52,11 +51,17 @@ class Report:
     failed: list[dict[str, Any]] = field(default_factory=list)
     ended: str = "complete"
     steps: dict[str, float] = field(default_factory=dict)  # seconds of workers by step, of every receipt that tells
+    coverage: list[dict[str, Any]] = field(default_factory=list)  # of the inputs, one document a layer
+    warnings: dict[str, int] = field(default_factory=dict)  # sentence -> units that it is about
+    _shortfalls: list[str] = field(default_factory=list)
     _rows: dict[str, _Row] = field(default_factory=dict)
     _squares: dict[str, int] = field(default_factory=lambda: {"all": 0, "ready": 0, "built": 0, "failed": 0, "waiting": 0})
-    _map: dict[Unit, dict[str, str]] = field(default_factory=dict)  # state of each layer of a unit
-    _slow: dict[str, float] = field(default_factory=dict)  # seconds of the units done now
     _started: float = field(default_factory=time.time)
+
+    @property
+    def path(self) -> Path:
+        """Where the report is written."""
+        return self.folder / f"{self.name}.json"
 
     @property
     def journal(self) -> Journal:
@@ -69,8 +74,6 @@ class Report:
         self._rows[layer] = _Row(len(units), sum(done))
         self.total += len(units)
         self.done += sum(done)
-        for unit, is_ready in zip(units, done, strict=True):
-            self._map.setdefault(unit, {})[layer] = "ready" if is_ready else "missing"
 
     def expect_squares(self, count: int) -> None:
         """Announce the squares of all overviews."""
@@ -96,12 +99,10 @@ class Report:
         row = self._rows[layer]
         self.done += 1
         built = outcome.error is None
-        self._map.setdefault(unit, {})[layer] = "built" if built else "failed"
         if built:
             row.built += 1
             row.seconds += seconds
             self.cells += cells
-            self._slow[unit.name] = self._slow.get(unit.name, 0.0) + seconds
             self.add_steps(steps or {})
         else:
             row.failed += 1
@@ -126,14 +127,32 @@ class Report:
             self.journal.write("square", layer=layer, square=step.square.name, level=step.square.level, state=state,
                                error=step.error)  # fmt: skip
 
+    def warn(self, warnings: Sequence[str]) -> None:
+        """Note what a person should know of a unit that was built."""
+        for text in warnings:
+            self.warnings[text] = self.warnings.get(text, 0) + 1
+            self.journal.write("note", text=text)
+
+    def cover(self, layer: str, rows: Sequence[Coverage], minimum: float | None) -> None:
+        """Note how much of the region the layers of a stage have values for.
+
+        Less than the share `minimum` of `layer` (None: nothing at all) is a failure; 0 asks for nothing, for where units are
+        missing still.
+        """
+        for row in rows:
+            self.coverage.append(row.document() | {"line": row.line()})
+            shortfall = row.shortfall(minimum) if row.layer == layer else None
+            if shortfall is not None:
+                self._shortfalls.append(shortfall)
+
     def _fail(self, layer: str, name: str, error: str, tries: int, details: str) -> None:
         row = {"layer": layer, "unit": name, "error": error, "tries": tries}
         self.failed.append(row | ({"details": details} if details else {}))
 
     @property
     def failures(self) -> list[str]:
-        """One sentence for every unit and square that failed, and one for each layer whose overviews wait for them."""
-        out = [f"{f['unit']}: {f['layer']}: {f['error']}" for f in self.failed]
+        """A sentence for each unit and square that failed, each layer with too few values or whose overviews wait for units."""
+        out = [f"{f['unit']}: {f['layer']}: {f['error']}" for f in self.failed] + self._shortfalls
         return out + [
             f"overviews of {layer}: {row.squares_waiting} squares wait for the units below them"
             for layer, row in self._rows.items()
@@ -170,6 +189,9 @@ class Report:
             "steps": {step: round(value, 3) for step, value in self.steps.items()},
             "layers": {name: vars(row) | {"seconds": round(row.seconds, 3)} for name, row in self._rows.items()},
             "failures": self.failed,
+            "coverage": self.coverage,
+            "too_few_values": self._shortfalls,
+            "warnings": [{"text": text, "times": times} for text, times in self.warnings.items()],
         }
 
     def __enter__(self) -> Report:
@@ -186,8 +208,7 @@ class Report:
         # Where the run ends on a full disk, there may be no room for its report either: the first error is the news.
         with suppress(OSError) if kind is not None else nullcontext():
             self.folder.mkdir(parents=True, exist_ok=True)
-            _replace(self.folder / f"{self.name}.json", json.dumps(document, indent=1) + "\n")
-            _replace(self.folder / f"{self.name}.html", page(document, self._map, self._slow))
+            _replace(self.path, json.dumps(document, indent=1) + "\n")
 
 
 def _replace(path: Path, text: str) -> None:

@@ -38,14 +38,11 @@ class Workers:
     """Where tasks run: in this process (the default), in local processes of one thread each, or on a cluster.
 
     As a context manager it keeps its processes for several calls of `run`; otherwise each call starts and stops them.
-    `cluster` stands above `processes` and `scheduler`, which are the two short ways to say one.
     """
 
-    processes: int = 1
-    scheduler: str | None = None
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
     retries: int = 4  # tries after the first, for errors that pass by themselves
     first_wait: float = 1.0  # seconds before the second try; doubled for every other, with jitter
-    cluster: ClusterConfig | None = None
     prepare: Callable[[], object] | None = None  # called once in every worker process, those that come later included
     one_a_process: bool = False  # slots are worker processes, however many threads dask gave them
     tell: Callable[[str], None] | None = None  # told what a person should know while nothing ends
@@ -54,24 +51,10 @@ class Workers:
     _depth: int = field(default=0, repr=False)
     _slots: tuple[int, float] = field(default=(1, -SLOTS_KNOWN), repr=False)
 
-    def __post_init__(self) -> None:
-        """Say `processes` and `scheduler` as a cluster."""
-        if self.cluster is None:
-            self.cluster = (
-                ClusterConfig(workers=self.processes)
-                if self.scheduler is None
-                else ClusterConfig(kind="address", address=self.scheduler)
-            )
-
-    @property
-    def _asked(self) -> ClusterConfig:
-        assert self.cluster is not None
-        return self.cluster
-
     @property
     def distributed(self) -> bool:
         """Whether tasks leave this process."""
-        return self._asked.kind != "local" or (self._asked.workers or 1) > 1
+        return self.cluster.kind != "local" or (self.cluster.workers or 1) > 1
 
     @property
     def threads(self) -> int | None:
@@ -83,7 +66,7 @@ class Workers:
         """Where tasks run, for a log."""
         if not self.distributed:
             return "this process"
-        return self._asked.address or f"{self._asked.kind} cluster"
+        return self.cluster.address or f"{self.cluster.kind} cluster"
 
     @property
     def dashboard(self) -> str | None:
@@ -104,7 +87,7 @@ class Workers:
     def _close(self) -> None:
         client, cluster = self._client, self._cluster
         self._client = self._cluster = None
-        if client is not None and self.prepare is not None and self._asked.kind == "address":
+        if client is not None and self.prepare is not None and self.cluster.kind == "address":
             with suppress(Exception):  # the scheduler stays, and its next workers need not know of us
                 client.unregister_worker_plugin(_name_of(self.prepare))
         for one in (client, cluster):
@@ -114,28 +97,28 @@ class Workers:
     def _open(self) -> None:
         # What dask has to say of a lost worker or scheduler comes to us as the end of a task; its log would say it again.
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
-        started = open_cluster(self._asked)
+        started = open_cluster(self.cluster)
         # Imported here: a single process needs neither a scheduler nor its start-up second.
         from distributed import Client
 
         self._cluster = None if isinstance(started, str) else started
-        where = self._asked.address or self._asked.kind
+        where = self.cluster.address or self.cluster.kind
         try:
             self._client = Client(started)
-            if self._asked.kind in ("local", "dask-cuda"):
+            if self.cluster.kind in ("local", "dask-cuda"):
                 self._client.register_plugin(_interrupt_plugin())
             if self.prepare is not None:
                 self._client.register_plugin(_prepare_plugin(self.prepare), name=_name_of(self.prepare))
-            self._client.wait_for_workers(1, timeout=self._asked.patience_s)
+            self._client.wait_for_workers(1, timeout=self.cluster.patience_s)
         except (OSError, TimeoutError, ValueError) as error:
             self._close()
-            mend = "check --scheduler" if self._asked.kind == "address" else "check it, or give it more cluster.patience_s"
+            mend = "check --scheduler" if self.cluster.kind == "address" else "check it, or give it more cluster.patience_s"
             raise WorkersError(f"{where}: no dask scheduler with workers answers here ({error}); {mend}.") from error
 
     def slots(self) -> int:
         """Tasks that can run at this moment; workers may come and go, so the scheduler is asked again now and then."""
-        if self._asked.kind == "local":
-            return self._asked.workers or 1
+        if self.cluster.kind == "local":
+            return self.cluster.workers or 1
         count, asked = self._slots
         if time.monotonic() - asked > SLOTS_KNOWN:
             threads = self._client.nthreads().values()
@@ -209,7 +192,7 @@ def run(function: Callable[[T], R], tasks: Iterable[T], workers: Workers) -> Ite
     """Run `function` on every task and yield outcomes as they end, in any order; each task has exactly one.
 
     `tasks` is read as it is needed: no more than a few per worker are ever in flight. Errors that pass by themselves
-    (`cube.engine.transient.is_transient`) are tried again where the task runs, with growing waits; a task whose worker died is
+    (`cube.storage.transient.is_transient`) are tried again where the task runs, with growing waits; a task whose worker died is
     tried again alone. `function` must be importable by the workers, tasks and results small and picklable.
 
     Ctrl-C ends what is in flight and then raises `KeyboardInterrupt`. Raises `WorkersError` where going on is useless:

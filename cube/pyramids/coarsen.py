@@ -65,19 +65,6 @@ def rounded_mean(total: Array, count: NDArray[np.integer[Any]], dtype: Any, fill
     return np.where(count > 0, (2 * total + safe) // (2 * safe), fill).astype(dtype)
 
 
-def mean_direction(values: Array, circle: float, fill: int | float) -> Array:
-    """Direction of the mean unit vector of the valid cells of each 2 x 2 block; `circle` stored steps are a full turn.
-
-    `fill` where no cell is valid, or where opposite directions leave none (a mean vector shorter than a thousandth).
-    """
-    valid = valid_cells(values, fill)
-    angle = np.where(valid, values, 0) * (2 * np.pi / circle)
-    east, north = (block_sums(np.where(valid, part(angle), 0.0), 2) for part in (np.sin, np.cos))
-    known = np.hypot(east, north) > 1e-3 * np.maximum(block_sums(valid, 2), 1)
-    steps = np.rint(np.arctan2(east, north) * (circle / (2 * np.pi))) % circle
-    return np.where(known, steps, fill).astype(values.dtype)
-
-
 def modes(values: Array, factor: int, fill: int) -> Array:
     """Most frequent class of each block of (rows, columns) unsigned classes; of equals the lowest; `fill` has no vote.
 

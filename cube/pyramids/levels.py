@@ -11,44 +11,44 @@ from typing import Any, Final
 import numpy as np
 import zarr
 
-from cube import conventions
 from cube.grid import RESOLUTIONS
-from cube.layers import Layer
+from cube.layers import Layer, conventions
 from cube.pyramids.pyramid import Pyramid, kept_levels
-from cube.storage.leaves import ensure_column, set_attributes
+from cube.storage.leaves import ensure_column, layer_attributes, set_attributes
+from cube.storage.progress import LAYERS, MADE_FROM
 from cube.storage.store import CubeStore
 
 OWN: Final = ("zarr_conventions", "_FillValue", "grid_mapping")  # attributes that each level writes for itself
 
 
 def make_levels(cube: CubeStore, pyramid: Pyramid) -> None:
-    """Make the groups of levels 1 to the coarsest, once level 0 exists; what is there is left as it is.
+    """Make the groups of levels 1 to the coarsest, once level 0 exists; values that are there are left as they are.
 
     Labels, columns along other axes (a species' `scale`), licence and all other attributes are those of level 0.
     """
     # Consolidated metadata may be older than the attributes.
-    source = zarr.open_group(cube.root.store, path=pyramid.source, mode="r", use_consolidated=False)
+    source = zarr.open_group(cube.root.store, path=pyramid.source, mode="r", zarr_format=3, use_consolidated=False)
     arrays = {name: array for name, array in source.arrays() if _dims(array)}
     needed = {dim for layer in pyramid.layers for dim in layer.dims}
     labels = {dim: np.asarray(arrays[dim][:]) for dim in needed}
     columns = [name for name, array in arrays.items() if name not in needed and set(_dims(array)) <= needed]
-    about = _carried(source)
+    about = _inherited(source)
     for level in range(1, cube.region.levels() + 1):
         group = cube.ensure_group(pyramid.group(level), [], pyramid.resolution, level, attributes=about, consolidate=False)
         for layer in pyramid.layers:
-            said = {**_carried(arrays[layer.name]), "cell_methods": _cell_method(layer)}
+            inherited = {k: v for k, v in _inherited(arrays[layer.name]).items() if k not in (MADE_FROM, LAYERS)}
+            inherited["cell_methods"] = _cell_method(layer)
             cube.ensure_group(pyramid.group(level), [layer.at(pyramid.group(level))], pyramid.resolution, level, labels,
-                              layer_attributes=said, consolidate=False)  # fmt: skip
+                              layer_attributes=inherited, consolidate=False)  # fmt: skip
+            # One that was there already may have what level 0 had before.
+            array = cube.array(f"{pyramid.group(level)}/{layer.name}")
+            attributes = layer_attributes(cube.region, layer, pyramid.resolution, level) | inherited
+            set_attributes(array, {**dict.fromkeys(array.attrs), **attributes})
         for name in columns:
             ensure_column(group, name, np.asarray(arrays[name][:]), _dims(arrays[name])[0], dict(arrays[name].attrs))
         cube.ensure_group(pyramid.group(level), [], pyramid.resolution, level)
         if level in kept_levels(cube):
-            kept = [
-                part
-                for layer in pyramid.layers
-                if layer.kind == "continuous" and layer.circle is None
-                for part in _sum_layers(layer, pyramid, level)
-            ]
+            kept = [part for layer in pyramid.layers if layer.kind == "continuous" for part in _sum_layers(layer, pyramid, level)]
             cube.ensure_group(pyramid.sums(level), kept, pyramid.resolution, level, labels)
     _list_levels(cube, pyramid)
 
@@ -62,21 +62,19 @@ def _list_levels(cube: CubeStore, pyramid: Pyramid) -> None:
         held = [Pyramid.of_inputs(name, ()) for name in RESOLUTIONS if cube.has(f"inputs/overviews/{name}/1")]
         described = {p.resolution: [p.group(level).removeprefix("inputs/") for level in levels] for p in held}
     if described:
-        set_attributes(cube.group(pyramid.owner), conventions.multiscale_attributes(cube.region, described, "average"))
+        set_attributes(cube.group(pyramid.owner), conventions.multiscale_attributes(cube.region, described))
 
 
 def _dims(array: zarr.Array[Any]) -> tuple[str, ...]:
     return tuple(str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ())
 
 
-def _carried(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:
+def _inherited(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:
     """Attributes of level 0 that hold at every level."""
     return {k: v for k, v in node.attrs.items() if k not in OWN and not k.startswith(("spatial:", "proj:"))}
 
 
 def _cell_method(layer: Layer) -> str:
-    if layer.circle is not None:
-        return "area: mean (direction of the mean unit vector of the level below)"
     return "area: mode" if layer.kind == "class" else "area: mean"
 
 
@@ -91,7 +89,8 @@ def _sum_layers(layer: Layer, pyramid: Pyramid, level: int) -> tuple[Layer, Laye
         wide = next(t for t in types if np.iinfo(t).min <= low and high < np.iinfo(t).max)
         fill = int(np.iinfo(wide).max)
     count = next(t for t in ("uint8", "uint16", "uint32") if cells < np.iinfo(t).max)
-    plain = replace(layer.at(pyramid.sums(level)), scale=1.0, offset=0.0, valid_range=None, palette="none", units="1")
+    plain = replace(layer.at(pyramid.sums(level)), scale=1.0, offset=0.0, valid_range=None, palette="none", units="1",
+                    standard_name="", bands=())  # fmt: skip
     return (
         replace(plain, name=f"{layer.name}_sum", dtype=wide, fill=fill, long_name=f"{layer.long_name}: sum of the stored values"),
         replace(plain, name=f"{layer.name}_count", dtype=count, fill=0, long_name=f"{layer.long_name}: number of valid cells"),

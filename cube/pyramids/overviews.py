@@ -9,15 +9,18 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-from cube.engine.attempt import patiently
 from cube.engine.workers import Workers, run
 from cube.grid import Region, Unit
+from cube.pyramids.facts import Facts, position, write_square
 from cube.pyramids.pyramid import Pyramid, build_square
 from cube.pyramids.squares import Square, tree
 from cube.storage import claims
-from cube.storage.ledger import Ledger, digest
+from cube.storage.ledger import Ledger, receipts
+from cube.storage.progress import square_inputs
 from cube.storage.store import CubeStore, open_cube
+from cube.storage.transient import retry_transient
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Overviews:
     stage: str  # of the units, such as `inputs/sentinel2`; that of the squares ends in `/overviews`
     pyramids: tuple[Pyramid, ...]
     units: tuple[Unit, ...]  # those that the pyramids cover
-    marks: Mapping[str, str]  # of the units with a valid receipt (`Standing.marks`)
+    fingerprints: Mapping[str, str]  # of the units with a valid receipt (`ReceiptIndex.fingerprints`)
+    facts: tuple[Facts, ...] = ()  # what is known of units and squares beside the pyramids
 
     @property
     def ledger_stage(self) -> str:
@@ -54,6 +58,7 @@ class _Task:
     stage: str
     inputs: str
     pyramids: tuple[Pyramid, ...]
+    facts: tuple[Facts, ...]
     square: Square
     stale: bool
 
@@ -74,33 +79,46 @@ def _write(cube: CubeStore, ledger: Ledger, task: _Task) -> None:
         ledger.withdraw(task.square.name)
     counts: dict[str, int] = {}
     checksums: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     try:
         for pyramid in task.pyramids:
             built = build_square(cube, pyramid, task.square)
             counts |= built.counts
             checksums |= built.checksums
+            sizes |= built.sizes
+        checks, more = write_square(cube, task.facts, task.square)
+        checksums |= checks
+        sizes |= more
     except Exception:
         with suppress(Exception):  # as of a unit: no damaged shard is left behind
             for pyramid in task.pyramids:
                 for layer in pyramid.layers:
                     cube.clear(f"{pyramid.group(task.square.level)}/{layer.name}", task.square.window(pyramid.resolution))
+            for facts in task.facts:
+                cube.clear(facts.array(task.square.level), position(cube, task.square)[1])
         raise
-    ledger.sign(task.square, started, counts, checksums)
+    ledger.sign(task.square, started, counts, checksums, sizes)
 
 
 class _Climb:
-    """One set of pyramids on its way up: the marks of what is complete, level by level."""
+    """One set of pyramids on its way up: the fingerprints of what is complete, level by level."""
 
     def __init__(self, cube_url: str, region: Region, overviews: Overviews, workers: Workers) -> None:
         self.cube_url, self.overviews = cube_url, overviews
-        self.marks = dict(overviews.marks)
-        self.asked = {unit.name for unit in overviews.units}
+        self.workers = workers
+        self.fingerprints = dict(overviews.fingerprints)
         self.squares = tree(region, overviews.units)
-        self.asked |= {square.name for square in self.squares}
-        cube = open_cube(cube_url)
-        folder = f"ledger/{overviews.ledger_stage}"
-        receipts = patiently(lambda: list(cube.read_folder(folder)), workers.retries, workers.first_wait)
-        self.held = {name: str(receipt.get("inputs")) for name, receipt in receipts}
+        self.covered = {unit.name for unit in overviews.units} | {square.name for square in self.squares}
+        self.ledger = Ledger(open_cube(cube_url, writable=True), overviews.ledger_stage, None)
+        read = retry_transient(self._receipts, workers.retries, workers.first_wait)
+        self.made_from = {name: str(receipt["inputs"]) for name, receipt in read}
+
+    def _receipts(self) -> list[tuple[str, Mapping[str, Any]]]:
+        return list(receipts(self.ledger.cube, self.ledger.stage))
+
+    def compact(self) -> None:
+        """Move the receipts of whole blocks of squares together; no square of the stage may be in the making."""
+        retry_transient(self.ledger.compact, self.workers.retries, self.workers.first_wait)
 
     def tasks(self, level: int, settled: list[Step]) -> Iterator[_Task]:
         """Squares of a level to be built; those that need not or cannot be go to `settled`."""
@@ -108,17 +126,15 @@ class _Climb:
         for square in self.squares:
             if square.level != level:
                 continue
-            children = [name for name in square.children() if name in self.asked]
-            if any(name not in self.marks for name in children):
+            inputs = square_inputs(square, self.covered, self.fingerprints)
+            if inputs is None:
                 settled.append(Step(self.overviews.stage, square, waits=True))
-                continue
-            # The marks of the children hold those of all units below: a changed unit makes every square above it anew.
-            inputs = digest([(name, self.marks[name]) for name in children])
-            if self.held.get(square.name) == inputs:
-                self.marks[square.name] = inputs
+            elif self.made_from.get(square.name) == inputs:
+                self.fingerprints[square.name] = inputs
                 settled.append(Step(self.overviews.stage, square))
             else:
-                yield _Task(self.cube_url, stage, inputs, self.overviews.pyramids, square, square.name in self.held)
+                one, stale = self.overviews, square.name in self.made_from
+                yield _Task(self.cube_url, stage, inputs, one.pyramids, one.facts, square, stale)
 
 
 def count_squares(region: Region, overviews: list[Overviews]) -> int:
@@ -139,6 +155,8 @@ def build_overviews(cube_url: str, region: Region, overviews: list[Overviews], w
         for outcome in run(_build, tasks, workers):
             climb = by_stage[outcome.task.stage]
             if outcome.error is None:
-                climb.marks[outcome.task.square.name] = outcome.task.inputs
+                climb.fingerprints[outcome.task.square.name] = outcome.task.inputs
             yield Step(climb.overviews.stage, outcome.task.square, outcome.error is None, outcome.error)
         yield from settled
+        for climb in climbs:
+            climb.compact()

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from cube.grid import CELL, RESOLUTIONS, Window
 from cube.layers import Layer
-from cube.pyramids.coarsen import Votes, block_sums, mean_direction, modes, rounded_mean, valid_cells, valid_sums
+from cube.pyramids.coarsen import Votes, block_sums, modes, rounded_mean, valid_cells, valid_sums
 from cube.pyramids.squares import Square
 from cube.storage.leaves import SPECIES_PER_SHARD
 from cube.storage.store import CubeStore
@@ -75,6 +75,7 @@ class Built(NamedTuple):
 
     counts: dict[str, int]  # `<layer> valid`: pixels that hold data
     checksums: dict[str, int]  # layer: CRC-32 of its stored values in C order, as `cube.storage.ledger.checksum`
+    sizes: dict[str, int]  # bytes of each shard by its key in the cube, those of kept sums included
 
 
 def kept_levels(cube: CubeStore) -> range:
@@ -87,16 +88,16 @@ def build_square(cube: CubeStore, pyramid: Pyramid, square: Square) -> Built:
 
     Its children must be complete (`cube.pyramids.squares.tree` gives the order); what they lack stays without data.
     """
-    counts, checksums = {}, {}
+    counts, checksums, sizes = {}, {}, dict[str, int]()
     for layer in pyramid.layers:
         path, valid, crc = f"{pyramid.group(square.level)}/{layer.name}", 0, 0
         for target, selection, values in square_values(cube, pyramid, layer, square):
-            cube.write(target, selection, values)
+            sizes |= cube.write(target, selection, values)
             if target == path:
                 valid += int(valid_cells(values, layer.fill).sum())
                 crc = zlib.crc32(values.data, crc)
         counts[f"{layer.name} valid"], checksums[layer.name] = valid, crc
-    return Built(counts, checksums)
+    return Built(counts, checksums, sizes)
 
 
 Piece = tuple[str, tuple[slice, ...], Array]  # path of an array, what of it, the stored values that belong there
@@ -107,7 +108,7 @@ def square_values(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Squar
 
     With its kept sums and counts, where the level has some.
     """
-    pieces = _majorities if layer.kind == "class" else _means if layer.circle is None else _directions
+    pieces = _majorities if layer.kind == "class" else _means
     return pieces(cube, pyramid, layer, square)
 
 
@@ -159,15 +160,6 @@ def _means(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square) -> I
                 shards[1][where] = np.where(count > 0, total, targets[1].fill_value)
                 shards[2][where] = count
         yield from ((path, (*lead, *window.slices), values) for path, values in zip(paths, shards, strict=True))
-
-
-def _directions(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square) -> Iterator[Piece]:
-    """Angles have no sum: each level is made from the one below, whose valid pixels weigh alike."""
-    assert layer.circle is not None
-    path, below = (f"{pyramid.group(level)}/{layer.name}" for level in (square.level, square.level - 1))
-    window = square.window(pyramid.resolution)
-    values = mean_direction(_read(cube.array(below), (), window, 2), layer.circle, layer.fill)
-    yield path, window.slices, values
 
 
 def _majorities(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square) -> Iterator[Piece]:

@@ -50,7 +50,7 @@ class Square:
         """The up to four squares of the level below (level 1: none, it stands on `units`), row by row."""
         if self.level == 1:
             return []
-        rows, cols = _extent(self.region, self.level - 1)
+        rows, cols = extent(self.region, self.level - 1)
         return [
             Square(self.region, self.level - 1, row, col)
             for row in range(2 * self.row, min(2 * self.row + 2, rows))
@@ -60,7 +60,7 @@ class Square:
     def units(self) -> Iterator[Unit]:
         """The units of the region's arrays that it spans, row by row."""
         first = next(self.region.units())
-        rows, cols = _extent(self.region, 0)
+        rows, cols = extent(self.region, 0)
         side = 2**self.level
         for row in range(self.row * side, min((self.row + 1) * side, rows)):
             for col in range(self.col * side, min((self.col + 1) * side, cols)):
@@ -71,7 +71,7 @@ class Square:
         return [unit.name for unit in self.units()] if self.level == 1 else [square.name for square in self.below()]
 
 
-def _extent(region: Region, level: int) -> tuple[int, int]:
+def extent(region: Region, level: int) -> tuple[int, int]:
     """(rows, columns) of squares of `level`; level 0: of units."""
     west, south, east, north = region.grown_bounds
     side = region.unit_km * 1000 * 2**level

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.grid import CELL, FINE, Region, Unit, Window
-from cube.inputs import INPUTS
 from cube.layers import Layer
+from cube.layers.inputs import INPUTS
 from cube.records.places import Floats, Places
 from cube.storage.store import CubeStore, resolution_of
 
@@ -25,7 +25,7 @@ class CubeSource:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Input layers that the cube has, in the order of `cube.inputs`."""
+        """Input layers that the cube has, in the order of `cube.layers.inputs`."""
         return tuple(layer.name for layer in INPUTS.values() if self.cube.has(layer.path))
 
     def sample(self, places: Places, layers: Sequence[str], cells: int = 1,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from cube.config import Config, SpeciesTable
 from cube.errors import TableError
+from cube.records.report import Report
+from cube.records.scientific import scientific_name
 from cube.records.synonyms import Synonyms
-from cube.records.tables import Report, read_table
+from cube.records.tables import read_table
 
 
 class SpeciesNames:
@@ -18,6 +21,7 @@ class SpeciesNames:
         self._config, self._table, self._numbers_suffice = config, table, numbers_suffice
         self._lookup: dict[int, str] | None = None
         self._synonyms = Synonyms.read(config)
+        self._names_of: dict[str, str | None] = {}  # by the name as it is written; records come in many pieces
 
     def of(self, rows: pd.DataFrame, report: Report) -> pd.Series:
         """Accepted names by `rows` (column name or species_id), missing where there is none; numbers without one are noted.
@@ -25,11 +29,7 @@ class SpeciesNames:
         Raises `TableError` where rows are numbered and no table names them.
         """
         if "name" in rows:
-            names = rows["name"].astype("string")
-            held = [str(name) for name in names.dropna().unique()]
-            self._synonyms.note(report, held)
-            accepted = {name: self._synonyms.resolve(name) for name in held}
-            return names.map(accepted.get, na_action="ignore")
+            return self._of_names(rows["name"], report)
         # GeoPlant stores ids as floats.
         ids = pd.to_numeric(rows["species_id"], errors="coerce")
         lookup = self._names()
@@ -40,6 +40,30 @@ class SpeciesNames:
         report.note("occurrences of a species id without a name, skipped", sorted(set(unknown.astype(str))))
         return names
 
+    def _of_names(self, names: pd.Series, report: Report) -> pd.Series:
+        codes, different = pd.factorize(names)
+        written = [str(name) for name in different]
+        accepted: list[str | None] = []
+        rewritten, nameless = [], []
+        for name in written:
+            if name not in self._names_of:
+                resolved = self._synonyms.resolve(name)
+                self._names_of[name] = resolved if scientific_name(resolved).names_a_taxon else None
+            accepted.append(self._names_of[name])
+            if accepted[-1] is None:
+                nameless.append(name)
+            elif accepted[-1] != " ".join(name.split()) and not self._synonyms.knows(name):
+                rewritten.append(f"{name} = {accepted[-1]}")
+        self._synonyms.note(report, written)
+        report.note("names written in another way than here", rewritten)
+        none = np.array([name is None for name in accepted] + [False])
+        report.note(
+            "rows of a name that is of no species (a genus, a family, sp., cf.; species.synonyms may name it)",
+            nameless,
+            int(none[codes].sum()),
+        )
+        return pd.Series(np.array([*accepted, None], object)[codes], index=names.index)
+
     def _names(self) -> dict[int, str] | None:
         if self._lookup is None:
             if self._table is None:
@@ -47,6 +71,7 @@ class SpeciesNames:
                     return None
                 raise TableError(f"{self._config.path}: species.table is missing; it names the species ids of the table.")
             t = self._table
-            table = read_table(self._config.source_path(t.table), [t.id, t.name])
-            self._lookup = {int(i): self._synonyms.resolve(n) for i, n in zip(table[t.id], table[t.name], strict=True)}
+            table = read_table(self._config.source_path(t.table), [t.id, t.name], [t.id], encoding=t.encoding).dropna()
+            resolved = ((int(i), self._synonyms.resolve(n)) for i, n in zip(table[t.id], table[t.name], strict=True))
+            self._lookup = {i: name for i, name in resolved if scientific_name(name).names_a_taxon}
         return self._lookup

@@ -68,12 +68,12 @@ def places_of(rows: pd.DataFrame, observations: str = "") -> Places:
 class SampleSource(Protocol):
     """Where predictors at places come from: GeoPlant's files, or the cells of a cube.
 
-    Every source gives the same names, units, shapes and order: those of `cube.inputs`, decoded.
+    Every source gives the same names, units, shapes and order: those of `cube.layers.inputs`, decoded.
     """
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names of the input layers that the source can give, in the order of `cube.inputs`."""
+        """Names of the input layers that the source can give, in the order of `cube.layers.inputs`."""
         ...
 
     def sample(self, places: Places, layers: Sequence[str], cells: int = 1,

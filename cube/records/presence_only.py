@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from cube import grid
 from cube.config import Config, RecordConfig
+from cube.config.records import Corner, RecordColumns
 from cube.errors import ConfigError
 from cube.grid import Region
 from cube.records import darwincore
+from cube.records.coordinates import positions
+from cube.records.darwincore.observations import RECORDS as ACCOUNT
+from cube.records.darwincore.vocabulary import STATUS_TERMS, not_a_presence, word
+from cube.records.filters import keep_where
 from cube.records.geoplant.layout import find_layout
 from cube.records.geoplant.metadata import stream_metadata
 from cube.records.names import SpeciesNames
-from cube.records.tables import PIECE, Report, stream_table
+from cube.records.numbers import parse_numbers
+from cube.records.report import Report
+from cube.records.squares import COLUMNS as SQUARE_COLUMNS
+from cube.records.squares import LARGEST_M, Squares
+from cube.records.tables import PIECE, header, stream_table
+from cube.records.uncertainties import EARTH_M, uncertainties
+from cube.records.years import years
+
+COUNTS: Final = ("abundance", "count", "quantity", "occurrences")  # columns, by `word`, in which a zero is an absence
+STATUSES: Final = ("presence", "present", "presenceabsence", "presabs", "pa", "detected", "detection")  # and FALSE, too
 
 
 @dataclass
@@ -24,8 +39,9 @@ class RecordStream:
     """Presence-only records, `piece` rows of the source at a time; every pass reads the source anew.
 
     A chunk has the columns record (text), name, longitude, latitude (degrees), x, y (m, EPSG:3035), year, uncertainty_m
-    (NaN: not said), and of GeoPlant survey, patch_id and series_id. `report` tells what the latest pass left out, and
-    is complete when the pass is.
+    (NaN: not stated), of GeoPlant survey, patch_id and series_id, and of records in cells the columns of `Squares`, whose
+    centres are then the positions. `report` counts what the latest pass read, used and left out, and is complete when the
+    pass is.
     """
 
     config: Config
@@ -33,6 +49,7 @@ class RecordStream:
     region: Region | None
     piece: int = PIECE
     report: Report = field(default_factory=lambda: Report("records"))
+    _header: list[str] | None = None
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """Chunks of records, never empty. Raises `TableError` as the readers of the source do."""
@@ -41,63 +58,134 @@ class RecordStream:
         self.report.keep("records", 0)
         for rows in self._rows():
             kept = self._kept(rows, names)
+            self.report.use(ACCOUNT, len(kept))
             if len(kept):
                 self.report.keep("records", len(kept))
                 yield kept
+        self.report.check()
 
     def _rows(self) -> Iterator[pd.DataFrame]:
         s = self.source
         if s.geoplant is not None:
             layout = find_layout(self.config.source_path(s.geoplant))
             for rows in stream_metadata(layout, "PO", s.splits, self.report, self.piece):
+                self.report.count(ACCOUNT, len(rows))
                 yield rows.drop(columns=["day_of_year", "area_m2"]).assign(record=rows["survey"])
         elif s.darwin_core is not None:
-            yield from darwincore.stream_records(self.config.source_path(s.darwin_core), self.report, self.piece)
+            path = self.config.source_path(s.darwin_core)
+            labels = ("decimalLongitude", "decimalLatitude")
+            for rows in darwincore.stream_records(path, self.report, self.piece, s.where_texts):
+                rows[["longitude", "latitude"]] = positions(rows, path, self.report, None, self.region, labels)
+                yield rows
         else:
             yield from self._of_table()
 
     def _of_table(self) -> Iterator[pd.DataFrame]:
-        c = self.source.columns
+        s, c = self.source, self.source.columns
         assert c is not None
-        assert self.source.table is not None
+        assert s.table is not None
+        path = self.config.source_path(s.table)
         ours = {"record": c.record, "longitude": c.longitude, "latitude": c.latitude, "year": c.year,
                 "uncertainty_m": c.uncertainty_m, "name": c.species, "species_id": c.species_id}  # fmt: skip
         named = {k: v for k, v in ours.items() if v is not None}
+        if self._header is None:
+            self._header = header(path, s.encoding)
+        present = {word(name): name for name in reversed(self._header)}
+        status = {term: present[word(term)] for term in STATUS_TERMS if word(term) in present}
+        counts, said = ([present[name] for name in names if name in present] for names in (COUNTS, STATUSES))
+        wanted = [*named.values(), *status.values(), *counts, *said, *s.where, *_cell_columns(c)]
+        numbers = [c.species_id] if c.species_id is not None else []
+        degrees = (c.longitude or "longitude", c.latitude or "latitude")
         start = 0
-        path, columns = self.config.source_path(self.source.table), list(dict.fromkeys(named.values()))
-        numbers = [v for k, v in named.items() if k not in ("record", "name")]
-        for rows in stream_table(path, columns, numbers, self.piece, self.report):
-            out = pd.DataFrame({k: rows[v] for k, v in named.items()}).reset_index(drop=True)
-            if c.record is None:
-                out["record"] = np.arange(start + 1, start + 1 + len(out))
-            start += len(out)
-            yield out
+        columns = list(dict.fromkeys(wanted))
+        for rows in stream_table(path, columns, numbers, self.piece, self.report, ACCOUNT, s.encoding, degrees):
+            record = pd.Series(np.arange(start + 1, start + 1 + len(rows))) if c.record is None else rows[c.record]
+            start += len(rows)
+            kept = keep_where(rows, s.where_texts, record, self.report, ACCOUNT)
+            terms = status | {column: column for column in (*counts, *said)}
+            words = pd.DataFrame({term: kept[column] for term, column in terms.items()}, index=kept.index)
+            reasons = not_a_presence(words, counts, said)
+            for reason in dict.fromkeys(reasons[reasons != ""]):
+                self._leave_out(reason, record[reasons.index[reasons == reason]])
+            kept = kept[reasons == ""]
+            out = pd.DataFrame({k: kept[v] for k, v in named.items()}).assign(record=record.loc[kept.index])
+            if c.cells is not None:
+                out = out.assign(**_squares(kept, c.cells, c.crs).columns())
+            else:
+                out[["longitude", "latitude"]] = positions(out, path, self.report, c.crs, self.region, degrees)
+            yield out.reset_index(drop=True)
 
     def _kept(self, rows: pd.DataFrame, names: SpeciesNames) -> pd.DataFrame:
-        """The usable part of some rows; the rest is noted by reason."""
+        """The usable part of some rows; the rest is left out by reason."""
         out = pd.DataFrame({"record": rows["record"].astype(str), "name": names.of(rows, self.report)})
-        for column in ("longitude", "latitude", "year", "uncertainty_m"):
-            out[column] = pd.to_numeric(rows[column], errors="coerce").astype(float) if column in rows else np.nan
-        for column in ("survey", "patch_id", "series_id"):
+        for column in ("survey", "patch_id", "series_id", *SQUARE_COLUMNS):
             if column in rows:
                 out[column] = rows[column]
-        note, record = self.report.note, out["record"]
-        sited = out["longitude"].between(-180, 180) & out["latitude"].between(-90, 90)
-        note("records without a position in degrees, skipped", list(record[~sited]))
+        if SQUARE_COLUMNS[0] in rows:
+            out["x"], out["y"] = Squares.of_rows(out).at(0.5, 0.5)
+            out["longitude"], out["latitude"] = grid.unproject(out["x"].to_numpy(), out["y"].to_numpy())
+            sited = out["x"].notna()
+            self._leave_out("records whose cell is no EEA or MGRS code and no square of up to 100 km", out.loc[~sited, "record"])
+        else:
+            for column in ("longitude", "latitude"):
+                out[column] = pd.to_numeric(rows[column], errors="coerce").astype(float)
+            sited = out["longitude"].between(-180, 180) & out["latitude"].between(-90, 90)
+            self._leave_out("records without a position in degrees", out.loc[~sited, "record"])
         named = out["name"].notna()
-        note("records without a species, skipped", list(record[sited & ~named]))
-        out = out[sited & named]
-        if self.source.max_uncertainty_m is not None:
-            vague = out["uncertainty_m"] > self.source.max_uncertainty_m
-            note(f"records less certain than {self.source.max_uncertainty_m:g} m, skipped", list(out.loc[vague, "record"]))
-            out = out[~vague]
-        x, y = grid.project(out["longitude"].to_numpy(), out["latitude"].to_numpy())
-        out = out.assign(x=x, y=y)
+        self._leave_out("records without a species", out.loc[sited & ~named, "record"])
+        out = self._certain(out[sited & named], rows)
+        if "x" not in out:
+            out["x"], out["y"] = grid.project(out["longitude"].to_numpy(), out["latitude"].to_numpy())
         if self.region is not None:
-            inside = self.region.contains(x, y)
-            note("records outside the region, skipped", list(out.loc[~inside, "record"]))
+            inside = self.region.contains(out["x"].to_numpy(), out["y"].to_numpy())
+            self._leave_out("records outside the region", out.loc[~inside, "record"])
             out = out[inside]
-        return out.reset_index(drop=True)
+        year = rows.loc[out.index, "year"] if "year" in rows else pd.Series(np.nan, out.index)
+        return out.assign(year=years(year, out["record"], self.report)).reset_index(drop=True)
+
+    def _certain(self, out: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+        """`out` with its uncertainties, and without the records that are less certain than the configuration asks."""
+        s, note = self.source, self.report.note
+        if "uncertainty_m" not in rows:
+            return out.assign(uncertainty_m=np.nan)
+        stated = uncertainties(rows.loc[out.index, "uncertainty_m"], out["record"], self.report)
+        silent = out.loc[stated.isna(), "record"]
+        if s.assumed_uncertainty_m is not None:
+            note(f"records without a stated uncertainty, taken as {s.assumed_uncertainty_m:g} m", list(silent))
+            stated = stated.fillna(s.assumed_uncertainty_m)
+        else:
+            note("records without a stated uncertainty, used", list(silent))
+        out = out.assign(uncertainty_m=stated)
+        impossible = stated > EARTH_M
+        self._leave_out("records less certain than the Earth is large", out.loc[impossible, "record"])
+        if s.max_uncertainty_m is None:
+            return out[~impossible]
+        vague = stated > s.max_uncertainty_m
+        self._leave_out(f"records less certain than {s.max_uncertainty_m:g} m", out.loc[vague & ~impossible, "record"])
+        return out[~vague & ~impossible]
+
+    def _leave_out(self, reason: str, records: pd.Series) -> None:
+        self.report.leave_out(ACCOUNT, reason, list(records))
+
+
+def _cell_columns(columns: RecordColumns) -> list[str]:
+    cells = columns.cells
+    if isinstance(cells, Corner):
+        return [cells.west, cells.south, *([cells.size_m] if isinstance(cells.size_m, str) else [])]
+    return [] if cells is None else [cells]
+
+
+def _squares(rows: pd.DataFrame, cells: str | Corner, crs: str | None) -> Squares:
+    """The squares of a table's rows, by their codes or by corners in `crs`; NaN where a row has none."""
+    if not isinstance(cells, Corner):
+        return Squares.of_codes(rows[cells])
+    corner = [parse_numbers(rows[name], name) for name in (cells.west, cells.south)]
+    given = cells.size_m
+    size = parse_numbers(rows[given], given) if isinstance(given, str) else pd.Series(float(given), rows.index)
+    size = size.where((size > 0) & (size <= LARGEST_M))
+    systems = np.full(len(rows), crs or f"EPSG:{grid.EPSG}", object)
+    west, south, side = (np.asarray(values, np.float64) for values in (*corner, size))
+    return Squares(systems, west, south, side)
 
 
 def read_records(config: Config, piece: int = PIECE) -> RecordStream:

@@ -14,7 +14,7 @@ class RawSurveys:
 
     `surveys`, a row or several a survey: survey, longitude, latitude, year, area_m2, place, habitat, and whatever else
     a source knows (GeoPlant: patch_id, series_id); columns may be absent. `occurrences`: survey (of the same type), name
-    or species_id, cover. `labels` are the source's own words for our columns, for messages.
+    or species_id, cover in percent. `labels` are the source's own words for our columns, for messages.
     """
 
     path: str
@@ -22,3 +22,6 @@ class RawSurveys:
     occurrences: pd.DataFrame
     labels: Mapping[str, str] = field(default_factory=dict)
     places: bool = False  # whether the source knows which surveys were made at one place
+    crs: str | None = None  # of longitude and latitude; None: degrees, WGS 84
+    max_unmatched: float = 1.0  # share of occurrences that may match no survey
+    key: str = "max_unmatched"  # the configuration's key of it

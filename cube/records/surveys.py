@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from cube import grid
-from cube.config import Config, Plots, SpeciesTable, SurveyConfig
+from cube.config import Config, SpeciesTable, SurveyConfig
 from cube.errors import TableError
 from cube.grid import Region
 from cube.records import darwincore
+from cube.records.causes import where_they_lie
+from cube.records.coordinates import positions
 from cube.records.geoplant.layout import find_layout
 from cube.records.geoplant.metadata import raw_surveys
 from cube.records.names import SpeciesNames
+from cube.records.numbers import parse_numbers
+from cube.records.plots import read_plots
 from cube.records.raw import RawSurveys
-from cube.records.tables import Report, read_table
+from cube.records.report import Report
+from cube.records.years import years
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,9 @@ class SurveyTable:
     report: Report
 
 
-def read_surveys(config: Config, source: SurveyConfig, species: SpeciesTable | None, region: Region | None,
-                 title: str, key: str) -> SurveyTable:  # fmt: skip
+def read_surveys(
+    config: Config, source: SurveyConfig, species: SpeciesTable | None, region: Region | None, title: str, key: str
+) -> SurveyTable:
     """Surveys and occurrences of `source`; `key` is its place in the configuration, for messages.
 
     Left out, counted and named: surveys without a position, outside `region` (which is how a latitude of 58.14 in
@@ -48,65 +56,67 @@ def read_surveys(config: Config, source: SurveyConfig, species: SpeciesTable | N
         raw = darwincore.raw_surveys(config.source_path(source.darwin_core), report)
     else:
         assert source.plots is not None
-        raw = _from_tables(config, source.plots, key, report)
+        raw = read_plots(config, source.plots, key, report)
     surveys = _surveys(raw, region, report)
-    occurrences = _occurrences(raw, SpeciesNames(config, species, source.geoplant is not None), surveys, report)
-    report.kept = {"surveys": len(surveys), "occurrences": len(occurrences),
-                   "species": int(occurrences["name"].nunique())}  # fmt: skip
     if surveys.empty:
-        raise TableError(f"{raw.path}: no survey is left: " + "; ".join(report.lines()[1:]) + ".")
+        if raw.surveys.empty:
+            raise TableError(f"{raw.path}: no survey is left: the table has no rows.")
+        cause = ""
+        if region is not None:
+            places = positions(raw.surveys, raw.path, Report(""), raw.crs)
+            cause = f"; {where_they_lie(places['longitude'], places['latitude'], region)}"
+        raise TableError(f"{raw.path}: no survey is left: {'; '.join(report.reasons())}{cause}.")
+    occurrences = _occurrences(raw, SpeciesNames(config, species, source.geoplant is not None), surveys, report)
+    report.check()
+    report.kept = {"surveys": len(surveys), "occurrences": len(occurrences), "species": int(occurrences["name"].nunique())}
     return SurveyTable(surveys.drop(columns="key"), occurrences, report)
-
-
-def _from_tables(config: Config, plots: Plots, key: str, report: Report) -> RawSurveys:
-    c = plots.columns
-    path = config.source_path(plots.table)
-    name_column = c.species or c.species_id
-    if name_column is None:
-        raise TableError(f"{config.path}: {key}.columns: give 'species' (a name) or 'species_id' (a number).")
-    if c.longitude is None or c.latitude is None:
-        raise TableError(f"{config.path}: {key}.columns: give 'longitude' and 'latitude' (degrees, WGS 84).")
-    ours = {"survey": c.survey, "longitude": c.longitude, "latitude": c.latitude, "year": c.year, "area_m2": c.area_m2,
-            "place": c.place, "habitat": c.habitat}  # fmt: skip
-    labels = {k: v for k, v in ours.items() if v is not None}
-    of_rows = {"survey": c.survey, ("name" if c.species else "species_id"): name_column}
-    of_rows |= {"cover": c.cover} if c.cover else {}
-    apart = plots.occurrences is not None
-    table = read_table(path, [*labels.values()] if apart else [*labels.values(), *of_rows.values()])
-    rows = table
-    if plots.occurrences is not None:
-        rows = read_table(config.source_path(plots.occurrences), [*of_rows.values()])
-        twice = table.loc[table.duplicated(c.survey), c.survey]
-        report.note("surveys given twice, first kept", list(twice))
-    surveys = pd.DataFrame({k: table[v] for k, v in labels.items()})
-    occurrences = pd.DataFrame({k: rows[v] for k, v in of_rows.items()})
-    for frame in (surveys, occurrences):  # one table may say 1 where the other says "1"
-        frame["survey"] = frame["survey"].astype(str)
-    return RawSurveys(path, surveys, occurrences, labels, c.place is not None)
 
 
 def _number(raw: RawSurveys, table: pd.DataFrame, name: str, report: Report) -> pd.Series:
     if name not in table:
         return pd.Series(np.nan, index=table.index)
-    numbers = pd.to_numeric(table[name], errors="coerce")
+    label = raw.labels.get(name, name)
+    numbers = parse_numbers(table[name], f"{raw.path}: column '{label}'", report, label)
+    _note_no_number(raw, table, name, numbers, report)
+    return numbers
+
+
+def _note_no_number(raw: RawSurveys, table: pd.DataFrame, name: str, numbers: pd.Series, report: Report) -> None:
     bad = table[name].notna() & numbers.isna()
     report.note(f"rows with a {raw.labels.get(name, name)} that is not a number", list(table.loc[bad, "survey"]))
-    return numbers.astype(float)
+
+
+def _refuse_hectares(raw: RawSurveys, first: pd.DataFrame, area: pd.Series) -> None:
+    """Refuse sizes of plots that are hectares by their column's name or their cells, or no numbers at all."""
+    given = first["area_m2"].dropna() if "area_m2" in first else pd.Series(dtype=object)
+    label = raw.labels.get("area_m2", "area_m2")
+    hectares = re.search(r"(^|[\W_])(ha|hectares?)($|[\W_])", label, re.IGNORECASE) is not None
+    if len(given) and (hectares or area[given.index].isna().all()):
+        cause = "holds hectares by its name" if hectares else f"holds no number (the first cell is '{given.iloc[0]}')"
+        raise TableError(
+            f"{raw.path}: column '{label}' {cause}; area_m2 takes square metres as numbers, 10,000 to a hectare: convert it, or"
+            " remove area_m2 from the columns."
+        )
 
 
 def _surveys(raw: RawSurveys, region: Region | None, report: Report) -> pd.DataFrame:
     first = raw.surveys.drop_duplicates("survey")
+    report.count("surveys", len(first))
     out = pd.DataFrame({"key": first["survey"], "survey": first["survey"].astype(str)})
-    for name in ("longitude", "latitude", "year"):
-        out[name] = _number(raw, first, name, report)
+    labels = (raw.labels.get("longitude", "longitude"), raw.labels.get("latitude", "latitude"))
+    out[["longitude", "latitude"]] = positions(first, raw.path, report, raw.crs, region, labels)
+    for name in ("longitude", "latitude"):
+        _note_no_number(raw, first, name, out[name], report)
+    out["year"] = years(first["year"], out["survey"], report) if "year" in first else np.nan
     area = _number(raw, first, "area_m2", report)
+    _refuse_hectares(raw, first, area)
     usable = np.isfinite(area) & (area > 0)
     if "area_m2" in first:
         report.note("surveys without a usable area, taken as the median", list(out.loc[~usable, "survey"]))
     out["area_m2"] = area.where(usable)
     out["habitat"] = first["habitat"].astype("string") if "habitat" in first else pd.Series(pd.NA, index=first.index)
     sited = out["longitude"].between(-180, 180) & out["latitude"].between(-90, 90)
-    report.note("surveys without a position in degrees, skipped", list(out.loc[~sited, "survey"]))
+    report.leave_out("surveys", "surveys without a position in degrees", list(out.loc[~sited, "survey"]))
     out["x"], out["y"] = np.nan, np.nan
     x, y = grid.project(out.loc[sited, "longitude"].to_numpy(), out.loc[sited, "latitude"].to_numpy())
     out.loc[sited, "x"], out.loc[sited, "y"] = x, y
@@ -114,8 +124,9 @@ def _surveys(raw: RawSurveys, region: Region | None, report: Report) -> pd.DataF
     if region is not None:
         inside &= pd.Series(region.contains(out["x"].to_numpy(), out["y"].to_numpy()), index=out.index)
         outside = out[sited & ~inside]
-        report.note(
-            "surveys outside the region, skipped",
+        report.leave_out(
+            "surveys",
+            "surveys outside the region",
             [f"{r.survey} at {r.longitude:g} E {r.latitude:g} N" for r in outside.itertuples()],
         )
     if raw.places:
@@ -128,26 +139,67 @@ def _surveys(raw: RawSurveys, region: Region | None, report: Report) -> pd.DataF
     for name in ("patch_id", "series_id"):
         if name in first:
             out[name] = first[name]
+    report.use("surveys", int(inside.sum()))
     return out[inside].reset_index(drop=True)
 
 
 def _occurrences(raw: RawSurveys, names: SpeciesNames, surveys: pd.DataFrame, report: Report) -> pd.DataFrame:
-    rows = raw.occurrences
+    rows, account = raw.occurrences, "rows of occurrences"
+    if account not in report.tallies:
+        report.count(account, len(rows))
     out = pd.DataFrame({"key": rows["survey"], "name": names.of(rows, report)})
-    if "cover" in rows:
-        out["cover"] = pd.to_numeric(rows["cover"], errors="coerce").astype(float)
-        none = out["cover"] <= 0
-        report.note("occurrences with a cover of zero or less, skipped",
-                    [f"{a}: {b}" for a, b in out.loc[none, ["key", "name"]].itertuples(index=False)])  # fmt: skip
-        out = out[~none]
-    else:
-        out["cover"] = np.nan
-    out = out[out["name"].notna()]
+    out["cover"] = rows["cover"].astype(float) if "cover" in rows else np.nan
+    orphan = ~out["key"].isin(set(raw.surveys["survey"]))
+    _refuse_unmatched(raw, out.loc[orphan, "key"], len(out))
+    report.leave_out(
+        account, "occurrences that match no survey", list(out.loc[orphan, "key"].drop_duplicates()), int(orphan.sum())
+    )
+    out = out[~orphan]
+    none = out["cover"] <= 0
+    report.leave_out(
+        account,
+        "occurrences with a cover of zero or less",
+        [f"{a}: {b}" for a, b in out.loc[none, ["key", "name"]].itertuples(index=False)],
+    )
+    out = out[~none]
+    nameless = out["name"].isna()
+    report.leave_out(account, "occurrences without the name of a species", [], int(nameless.sum()))
+    out = out[~nameless]
     position = pd.Series(surveys.index, index=surveys["key"])
     out = out.assign(survey=out["key"].map(position))
-    out = out[out["survey"].notna()].astype({"survey": np.int64})
+    elsewhere = out["survey"].isna()
+    report.leave_out(account, "occurrences of surveys that are left out", [], int(elsewhere.sum()))
+    out = out[~elsewhere].astype({"survey": np.int64})
+    report.use(account, len(out))
+    again = out.duplicated(["survey", "name"])
+    report.note("rows of a species that its survey has already, covers summed", [], int(again.sum()))
     # A species may stand in several layers of one survey: once for presence, its covers summed.
     return out.groupby(["survey", "name"], sort=True)["cover"].sum(min_count=1).reset_index()
+
+
+def _refuse_unmatched(raw: RawSurveys, orphans: pd.Series, rows: int) -> None:
+    """Refuse occurrences too many of which match no survey, with the likely cause."""
+    if len(orphans) <= raw.max_unmatched * rows:
+        return
+    ids = set(raw.surveys["survey"].astype(str))
+    one, other = str(orphans.iloc[0]), str(next(iter(raw.surveys["survey"]), ""))
+
+    def alike(change: Callable[[str], str]) -> bool:
+        changed = {change(i) for i in ids}
+        return sum(change(str(i)) in changed for i in orphans) > 0.5 * len(orphans)
+
+    if alike(lambda i: i.lstrip("0")):
+        cause = "they differ in leading zeros; write the ids alike in both tables"
+    elif alike(lambda i: i.removesuffix(".0")):
+        cause = "some were saved as decimals; write the ids alike in both tables"
+    elif alike(str.casefold):
+        cause = "they differ in capitals; write the ids alike in both tables"
+    else:
+        cause = f"check the column of ids (columns.survey) in both tables, or allow more ({raw.key})"
+    raise TableError(
+        f"{raw.path}: {len(orphans):,} of {rows:,} occurrences match no survey (such as '{one}', where surveys are such as"
+        f" '{other}'): {cause}."
+    )
 
 
 def species_list(occurrences: pd.DataFrame, min_records: int) -> list[str]:

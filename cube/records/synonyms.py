@@ -1,32 +1,18 @@
-"""When two scientific names are the same: a documented normalisation, and a table of synonyms that the user gives.
+"""When two scientific names are the same: one spelling of each (see `scientific`), and a table of synonyms that the user gives.
 
-Nothing is guessed: names that differ in a letter are two names, and authors are part of a name that has them.
+Nothing is guessed: names that differ in a letter are two names.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from cube.config import Config
 from cube.errors import TableError
-from cube.records.tables import Report, normal_name, read_table
-
-RANKS: Final = {"ssp.": "subsp.", "ssp": "subsp.", "subsp": "subsp.", "var": "var.", "f": "f."}
-
-
-def match_key(name: str) -> str:
-    """What names are compared by: Unicode NFKC, single spaces, any case, hybrids as `× `, `ssp.` as `subsp.`.
-
-    `Salix X fragilis`, `Salix x fragilis` and `Salix ×fragilis` are one name.
-    """
-    text = normal_name(unicodedata.normalize("NFKC", str(name))).casefold()
-    hybrid = re.sub(r"(^|\s)x(?=\s)", r"\1×", text)
-    first, *rest = re.sub(r"\s*×\s*", " × ", hybrid).strip().split(" ")
-    return " ".join([first, *(RANKS.get(word, word) for word in rest)])
+from cube.records.report import Report
+from cube.records.scientific import match_key, scientific_name
+from cube.records.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -45,19 +31,23 @@ class Synonyms:
         if wanted is None:
             return cls()
         path = config.source_path(wanted.table)
-        table = read_table(path, [wanted.name, wanted.accepted]).dropna(subset=[wanted.name, wanted.accepted])
+        table = read_table(path, [wanted.name, wanted.accepted], encoding=wanted.encoding).dropna()
         direct: dict[str, str] = {}
         for name, accepted in zip(table[wanted.name], table[wanted.accepted], strict=True):
             if match_key(name) == match_key(accepted):
                 continue
-            before = direct.setdefault(match_key(name), normal_name(accepted))
+            before = direct.setdefault(match_key(name), scientific_name(accepted).canonical)
             if match_key(before) != match_key(accepted):
                 raise TableError(f"{path}: '{name}' is a synonym of both '{before}' and '{accepted}'; keep one of the rows.")
         return cls({key: _followed(key, direct, path) for key in direct})
 
+    def knows(self, name: str) -> bool:
+        """Whether `name` is a synonym."""
+        return match_key(name) in self.accepted
+
     def resolve(self, name: str) -> str:
-        """The accepted name of a synonym; any other name as it is, with single spaces."""
-        return self.accepted.get(match_key(name), normal_name(name))
+        """The accepted name of a synonym; any other name in its one spelling."""
+        return self.accepted.get(match_key(name)) or scientific_name(name).canonical
 
     def key(self, name: str) -> str:
         """What a name is matched by: the key of its accepted name."""
@@ -65,7 +55,7 @@ class Synonyms:
 
     def note(self, report: Report, names: list[str]) -> None:
         """Say in `report` which of `names` are synonyms."""
-        report.note("names resolved as synonyms", [f"{n} = {self.resolve(n)}" for n in names if match_key(n) in self.accepted])
+        report.note("names resolved as synonyms", [f"{n} = {self.resolve(n)}" for n in names if self.knows(n)])
 
 
 def _followed(key: str, direct: Mapping[str, str], path: str) -> str:

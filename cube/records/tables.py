@@ -1,201 +1,201 @@
-"""Tables as they are: CSV and Parquet read whole or in pieces, what is missing named, what is skipped counted."""
+"""Tables as they are: text or other formats, whole or in pieces; what is missing is named, what is left out counted."""
 
 from __future__ import annotations
 
-import codecs
 import posixpath
-import re
+import zlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
-from io import StringIO
-from typing import IO, Any, Final
+from typing import Final
 
 import fsspec
+import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
+import shapely.errors
 
 from cube.errors import TableError
+from cube.records import formats
+from cube.records.decoding import Dialect, dialect_of
+from cube.records.numbers import parse_numbers
+from cube.records.report import Report
 
 MISSING: Final = ["NA", "N/A", "", "nan", "NaN", "null"]
-NAMED: Final = 5  # how many skipped rows a report names
 PIECE: Final = 65_536  # most rows of a table in memory at a time, where it is read in pieces
-BLOCK: Final = 1 << 20  # bytes of a CSV table parsed at a time
+DAMAGED: Final = (
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    pyarrow.ArrowInvalid,
+    shapely.errors.ShapelyError,
+)  # what a damaged file raises
+BLOCK: Final = 1 << 22  # bytes of a text table parsed at a time
 
 
-@dataclass
-class Report:
-    """What a reader left out or filled in: a count and the first few rows, by reason."""
-
-    title: str
-    kept: dict[str, int] = field(default_factory=dict)
-    remarks: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
-    lists: dict[str, list[str]] = field(default_factory=dict)  # whole lists, for whoever mends a table by them
-
-    def note(self, reason: str, rows: Sequence[Any]) -> None:
-        """Count `rows` under `reason`, on top of what is counted there already; nothing is noted for none."""
-        if len(rows):
-            count, names = self.remarks.get(reason, (0, []))
-            self.remarks[reason] = (count + len(rows), names + [str(r) for r in rows[: NAMED - len(names)]])
-
-    def keep(self, what: str, count: int) -> None:
-        """Add `count` to what was kept under the name `what`."""
-        self.kept[what] = self.kept.get(what, 0) + count
-
-    def lines(self) -> list[str]:
-        """The report as sentences."""
-        out = [f"{self.title}: " + ", ".join(f"{n:,} {what}" for what, n in self.kept.items())]
-        for reason, (count, names) in self.remarks.items():
-            more = ", ..." if count > len(names) else ""
-            out.append(f"  {count:,} {reason} ({', '.join(names)}{more})")
-        return out
-
-    def document(self) -> dict[str, Any]:
-        """The report for JSON."""
-        return {"title": self.title, "kept": self.kept,
-                "remarks": {k: {"count": n, "first": names} for k, (n, names) in self.remarks.items()},
-                **({"lists": self.lists} if self.lists else {})}  # fmt: skip
-
-
-def read_table(path: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """A CSV (UTF-8 with or without BOM, or Latin-1; gzip too) or Parquet table.
+def read_table(
+    path: str,
+    columns: Sequence[str] | None = None,
+    numbers: Collection[str] = (),
+    *,
+    encoding: str | None = None,
+    report: Report | None = None,
+    account: str | None = None,
+) -> pd.DataFrame:
+    """The table at `path`, `columns` first; as `stream_table`, whole. Without `columns`, all of them.
 
     Raises `TableError` naming the file, and the first of `columns` that it lacks.
     """
-    try:
-        with fsspec.open(path, "rb", compression="infer") as file:
-            if path.endswith((".parquet", ".pq")):
-                table = pd.read_parquet(file)
-            else:
-                text = _decoded(file.read())
-                table = pd.read_csv(StringIO(text), sep=_separator_of(path, text), na_values=MISSING,
-                                    keep_default_na=False, low_memory=False)  # fmt: skip
-    except FileNotFoundError:
-        raise _no_table(path) from None
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise _unreadable(path, error) from None
-    require_columns(path, list(table.columns), columns or ())
-    return table
+    wanted = list(dict.fromkeys(columns)) if columns is not None else None
+    parts = list(stream_table(path, wanted, numbers, report=report, account=account, encoding=encoding))
+    if parts:
+        # Column by column, so that no more than one is there twice.
+        return pd.DataFrame({name: _joined([part.pop(name) for part in parts]) for name in [*map(str, parts[0])]})
+    return pd.DataFrame(columns=wanted if wanted is not None else header(path, encoding), dtype=object)
 
 
-def _no_table(path: str) -> TableError:
-    return TableError(f"{path}: there is no such table; check the path in the configuration.")
+def _joined(columns: Sequence[pd.Series]) -> pd.Series:
+    return pd.concat(columns, ignore_index=True)
 
 
-def _unreadable(path: str, error: Exception) -> TableError:
-    return TableError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]}).")
+def header(path: str, encoding: str | None = None) -> list[str]:
+    """Names of the columns of a table. Raises `TableError` where there is none."""
+    return [n for n in _opened(path, encoding)[1] if n]
 
 
 def require_columns(path: str, present: Sequence[str], columns: Sequence[str]) -> None:
     """Raise `TableError` naming the first of `columns` that the table at `path` lacks."""
     for column in columns:
         if column not in present:
+            from cube.records.causes import near_column  # it needs the reports of this module
+
             raise TableError(
-                f"{path}: there is no column '{column}' (it has {', '.join(map(str, present[:12]))}"
+                f"{path}: there is no column '{column}'{near_column(column, present)} (it has {', '.join(map(str, present[:12]))}"
                 f"{', ...' if len(present) > 12 else ''}); name the right one in the configuration."
             )
 
 
-def header(path: str) -> list[str]:
-    """Names of the columns of a CSV or Parquet table. Raises `TableError` where there is none."""
-    try:
-        with fsspec.open(path, "rb", compression="infer") as file:
-            if path.endswith((".parquet", ".pq")):
-                return [str(n) for n in pyarrow.parquet.ParquetFile(file).schema_arrow.names]
-            line = file.readline()
-        text = _decoded(line)
-        return [str(c) for c in pd.read_csv(StringIO(text), sep=_separator_of(path, text), nrows=0).columns]
-    except FileNotFoundError:
-        raise _no_table(path) from None
-    except (OSError, ValueError, pyarrow.ArrowInvalid) as error:
-        raise _unreadable(path, error) from None
+def stream_table(
+    path: str,
+    columns: Sequence[str] | None,
+    numbers: Collection[str] = (),
+    piece: int = PIECE,
+    report: Report | None = None,
+    account: str | None = None,
+    encoding: str | None = None,
+    degrees: Collection[str] = (),
+) -> Iterator[pd.DataFrame]:
+    """`columns` of a table (all: None), at most `piece` rows at a time; the rest of a CSV or Parquet table is not in memory.
 
-
-def stream_table(path: str, columns: Sequence[str], numbers: Collection[str] = (), piece: int = PIECE,
-                 report: Report | None = None) -> Iterator[pd.DataFrame]:  # fmt: skip
-    """`columns` of a CSV or Parquet table, at most `piece` rows at a time; the rest of the table is never in memory.
-
-    Columns of `numbers` are float64, NaN where a cell is no number; other cells of a CSV table are text, missing where
-    `MISSING` says so. Rows with more or fewer cells than the header are left out and noted in `report`; without one
-    they are an error. Raises `TableError` as `read_table` does, before the first piece or where the file is damaged.
+    Formats: text (comma, semicolon, tab or bar; UTF-8, UTF-16 or what `encoding` says; also compressed), Parquet and
+    GeoParquet, Excel, GeoPackage, FlatGeobuf and what else `formats` names. Columns of `numbers` are float64 (see
+    `parse_numbers`), NaN where a cell is no number; so are those of `degrees` where all cells of a piece are numbers. All
+    other cells are text (a whole number without decimals), missing where `MISSING` says so. Rows of text with more or fewer
+    cells than the header are left out, and counted in `report` under `account` with all rows read; without a report they
+    are an error.
+    Raises `TableError` before the first piece, or where the file is damaged.
     """
-    require_columns(path, header(path), columns)
+    dialect, present = _opened(path, encoding)
+    wanted = list(columns) if columns is not None else [n for n in present if n]
+    require_columns(path, present, columns or ())
+    if twice := next((c for c in columns or () if dialect is not None and c in dialect.twice), None):
+        raise TableError(f"{path}: the column '{twice}' stands twice; rename one of them.")
+    if dialect is not None and report is not None:
+        report.note("remarks on the form of a table", [f"{posixpath.basename(path)}: {remark}" for remark in dialect.remarks])
+    account = account or f"rows of {posixpath.basename(path)}"
     try:
-        with fsspec.open(path, "rb", compression="infer") as file:
-            if path.endswith((".parquet", ".pq")):
-                batches = pyarrow.parquet.ParquetFile(file).iter_batches(piece, columns=list(columns))
-            else:
-                batches = _csv_batches(path, file, columns, report)
-            for batch in batches:
-                for start in range(0, batch.num_rows, piece):
-                    part = batch.slice(start, piece)
-                    yield pd.DataFrame({c: _cells(part[c], c in numbers) for c in columns})
-    except (OSError, ValueError, pyarrow.ArrowInvalid) as error:
+        rows = formats.batches(path, wanted, piece) if dialect is None else _text(path, dialect, wanted, report, account)
+        for batch in rows:
+            for start in range(0, batch.num_rows, piece):
+                part = batch.slice(start, piece)
+                if report is not None:
+                    report.count(account, part.num_rows)
+                yield pd.DataFrame({c: _cells(path, c, part[c], c in numbers, c in degrees, report) for c in wanted})
+    except DAMAGED as error:
         raise _unreadable(path, error) from None
 
 
-def _cells(column: pyarrow.Array, number: bool) -> pd.Series:
-    if not number:
-        return column.to_pandas()
+def _opened(path: str, encoding: str | None) -> tuple[Dialect | None, list[str]]:
+    """(how a text table is written, None for other formats; names of its columns)."""
+    try:
+        if formats.is_text(path):
+            dialect = dialect_of(path, encoding)
+            return dialect, list(dialect.header)
+        return None, formats.names(path)
+    except FileNotFoundError:
+        raise TableError(f"{path}: there is no such table; check the path in the configuration.") from None
+    except DAMAGED as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: str, error: Exception) -> TableError:
+    return TableError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]}); export or fetch it again.")
+
+
+def _cells(path: str, name: str, column: pyarrow.Array, number: bool, degrees: bool, report: Report | None) -> pd.Series:
+    if not (number or degrees):
+        return _as_text(path, name, column).to_pandas()
     try:
         return column.cast(pyarrow.float64()).to_pandas()
-    except pyarrow.ArrowInvalid:  # a word among them: slower, cell by cell
-        return pd.to_numeric(column.to_pandas(), errors="coerce").astype(float)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):  # a word among them: slower, cell by cell
+        if degrees:
+            return _as_text(path, name, column).to_pandas()
+        return parse_numbers(column.to_pandas(), f"{path}: column '{name}'", report, name)
 
 
-def _csv_batches(path: str, file: IO[bytes], columns: Sequence[str], report: Report | None) -> Iterator[pyarrow.RecordBatch]:
+def _as_text(path: str, name: str, column: pyarrow.Array) -> pyarrow.Array:
+    """Cells as text: a whole number stored as decimals is written without them."""
+    kind = column.type
+    if pyarrow.types.is_dictionary(kind):
+        return _as_text(path, name, column.dictionary_decode())
+    if pyarrow.types.is_floating(kind):
+        numbers = column.dictionary_encode()  # a column has far fewer numbers than rows
+        values = numbers.dictionary.to_numpy(zero_copy_only=False)
+        if np.any(np.abs(values[np.isfinite(values)]) >= 2**53):
+            raise TableError(
+                f"{path}: column '{name}': holds numbers above 2^53 stored as decimals, whose last digits are lost; store them"
+                " as text or whole numbers."
+            )
+        texts = [None if np.isnan(v) else f"{v:.0f}" if v == np.floor(v) else repr(float(v)) for v in values]
+        return pyarrow.array(texts, pyarrow.string()).take(numbers.indices)
+    return column if pyarrow.types.is_string(kind) else column.cast(pyarrow.string())
+
+
+def _text(
+    path: str, dialect: Dialect, columns: Sequence[str], report: Report | None, account: str
+) -> Iterator[pyarrow.RecordBatch]:
     def invalid(row: pyarrow.csv.InvalidRow) -> str:
         if report is None:
             return "error"
-        told = f"row {row.number - 1 if row.number else '?'} of {posixpath.basename(path)}"
-        report.note(f"rows with {row.actual_columns} cells where the header has {row.expected_columns}, skipped", [told])
+        name = f"row {row.number - dialect.skip if row.number else '?'} of {posixpath.basename(path)}"
+        report.count(account, 1)
+        report.leave_out(account, f"rows with {row.actual_columns} cells where the header has {row.expected_columns}", [name])
         return "skip"
 
-    with fsspec.open(path, "rb", compression="infer") as head:
-        separator = _separator_of(path, _decoded(head.readline()))
-    return pyarrow.csv.open_csv(
-        file,
-        # One thread, so that a row knows its number.
-        pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK, encoding=_encoding(path)),
-        pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=invalid),
-        # A column of numbers may hold a word in its last row: what is a number is decided by whoever needs one.
-        pyarrow.csv.ConvertOptions(
-            include_columns=list(columns), column_types=dict.fromkeys(columns, pyarrow.string()),
-            strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=MISSING,
-        ),
-    )  # fmt: skip
-
-
-def _encoding(path: str) -> str:
-    """UTF-8 (with or without BOM) or Latin-1: the table is read once for it, a megabyte at a time."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
     with fsspec.open(path, "rb", compression="infer") as file:
-        try:
-            while block := file.read(1 << 20):
-                decoder.decode(block)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return "latin-1"
-    return "utf-8"
-
-
-def _decoded(data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-
-def _separator_of(path: str, text: str) -> str:
-    return "\t" if path.endswith((".tsv", ".tsv.gz")) else _separator(text)
-
-
-def _separator(text: str) -> str:
-    head = text.split("\n", 1)[0]
-    return max(",;\t", key=head.count)
-
-
-def normal_name(name: str) -> str:
-    """A scientific name with single spaces and without the ends': what names are matched by, exactly."""
-    return re.sub(r"\s+", " ", str(name)).strip()
+        yield from pyarrow.csv.open_csv(
+            file,
+            # One thread, so that a row knows its number.
+            pyarrow.csv.ReadOptions(
+                use_threads=False,
+                block_size=BLOCK,
+                encoding="utf-8" if dialect.encoding == "utf-8-sig" else dialect.encoding,
+                skip_rows=dialect.skip,
+                column_names=dialect.header,
+            ),
+            pyarrow.csv.ParseOptions(
+                delimiter=dialect.separator,
+                quote_char='"' if dialect.quoted else False,
+                newlines_in_values=dialect.quoted,
+                invalid_row_handler=invalid,
+            ),
+            # Cells are text until somebody needs a number: an id stays as it is written.
+            pyarrow.csv.ConvertOptions(
+                include_columns=list(columns),
+                column_types=dict.fromkeys(columns, pyarrow.string()),
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=True,
+                null_values=MISSING,
+            ),
+        )

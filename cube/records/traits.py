@@ -13,10 +13,26 @@ from numpy.typing import NDArray
 
 from cube.config import Config, Trait
 from cube.errors import TableError
-from cube.records.synonyms import Synonyms, match_key
-from cube.records.tables import Report, read_table
+from cube.records.filters import keep_where
+from cube.records.numbers import parse_numbers
+from cube.records.presence import parse_presence
+from cube.records.report import Report
+from cube.records.scientific import match_key
+from cube.records.synonyms import Synonyms
+from cube.records.tables import read_table
 
 IUCN: Final = ("EX", "RE", "CR", "EN", "VU", "NT", "LC", "DD", "NE")
+IUCN_NAMES: Final = {
+    "REGIONALLY EXTINCT": "RE",
+    "EXTINCT(?! IN THE WILD)": "EX",
+    "CRITICALLY ENDANGERED": "CR",
+    "ENDANGERED": "EN",
+    "VULNERABLE": "VU",
+    "NEAR THREATENED": "NT",
+    "LEAST CONCERN": "LC",
+    "DATA DEFICIENT": "DD",
+    "NOT EVALUATED": "NE",
+}
 THREATENED: Final = ("CR", "EN", "VU")
 TEXT_TRAITS: Final = ("vernacular_name", "family", "iucn", "growth_form", "habitats_directive")
 FLAG_TRAITS: Final = ("invasive", "protected", "endemic")
@@ -28,9 +44,10 @@ def read_traits(config: Config, traits: Sequence[Trait], names: Sequence[str]) -
     """Columns of the species table for `names`, in their order, and a report of how many each source knew.
 
     Text columns are '' and numbers NaN where nothing is known; flags are False. `iucn` is reduced to its category:
-    `CR(PE)` is CR, `LC(NA)` LC. A species with an annex of the Habitats Directive is `protected`. A later table replaces
-    what an earlier one knew, and leaves what it does not know. Names match as `synonyms` says; the report lists all that
-    a table does not know, and what was matched otherwise than by the very name.
+    `CR(PE)` and `critically endangered` are CR, `LC(NA)` LC. A species with an annex of the Habitats Directive is
+    `protected`. A later table replaces what an earlier one knew, and leaves what it does not know; of several rows of a
+    species the first that says something counts. Names match as `synonyms` says; the report lists all that a table does
+    not know, what was matched otherwise than by the very name, and what could not be read.
     """
     columns: dict[str, Any] = {t: np.full(len(names), "", object) for t in TEXT_TRAITS}
     columns |= {t: np.zeros(len(names), bool) for t in FLAG_TRAITS}
@@ -40,9 +57,17 @@ def read_traits(config: Config, traits: Sequence[Trait], names: Sequence[str]) -
     position = {synonyms.key(name): i for i, name in enumerate(names)}
     for k, trait in enumerate(traits):
         path = config.source_path(trait.table)
-        table = read_table(path, [trait.name, *trait.where, *trait.columns.values()])
-        for column, value in trait.where.items():
-            table = table[table[column].astype(str) == value]
+        table = read_table(path, [trait.name, *trait.where, *trait.columns.values()], encoding=trait.encoding)
+        if trait.where and len(table):
+            account, rows = f"rows of {trait.table}", len(table)
+            report.count(account, rows)
+            given = table[trait.name].fillna("")
+            table = keep_where(table, {k: (v,) for k, v in trait.where.items()}, given, report, account)
+            report.use(account, len(table))
+            if table.empty:
+                raise TableError(
+                    f"{path}: none of its {rows:,} rows has what species.traits[{k}].where asks for; correct the value."
+                )
         unknown = sorted(set(trait.columns) - set(columns))
         if unknown:
             raise TableError(
@@ -52,13 +77,20 @@ def read_traits(config: Config, traits: Sequence[Trait], names: Sequence[str]) -
         if trait.flag:
             columns[trait.flag][at] = True
         for ours, theirs in trait.columns.items():
-            values, known = _trait_values(ours, matched[theirs])
-            columns[ours][at[known]] = values[known]
-        missing = [name for i, name in enumerate(names) if i not in set(at.tolist())]
+            values, known = _trait_values(ours, matched[theirs], matched[trait.name], f"{path}: column '{theirs}'", report)
+            several = pd.Series(values[known]).groupby(at[known]).nunique()
+            report.note(
+                f"species with several values of {ours} in {trait.table}, first used",
+                [names[i] for i in several[several > 1].index],
+            )
+            columns[ours][at[known][::-1]] = values[known][::-1]  # the first row comes last, and stays
+        present = np.zeros(len(names), bool)
+        present[at] = True
+        missing = [name for name, there in zip(names, present, strict=True) if not there]
         if not trait.flag:
             report.note(f"species that {trait.table} does not know", missing)
             report.lists[f"species that {trait.table} does not know"] = missing
-        report.kept[f"in {trait.table}"] = len(at)
+        report.kept[f"in {trait.table}"] = int(present.sum())
     columns["protected"] |= columns["habitats_directive"] != ""
     return columns, report
 
@@ -66,49 +98,80 @@ def read_traits(config: Config, traits: Sequence[Trait], names: Sequence[str]) -
 def _matched(
     table: pd.DataFrame, trait: Trait, names: Sequence[str], position: Mapping[str, int], synonyms: Synonyms, report: Report
 ) -> tuple[pd.DataFrame, NDArray[np.int64]]:
-    """One row of the table for each species that it knows, and which species that is; a row of the very name comes first."""
-    given = table[trait.name].astype("string")
-    keys = given.map(synonyms.key, na_action="ignore")
+    """(n,) rows of the species that the table knows, and which species each is of; rows of the very name replace synonyms."""
+    keys = table[trait.name].map(synonyms.key, na_action="ignore")
     if trait.close:
         keys = keys.map(_spellings(keys, position), na_action="ignore")
-    at = keys.map(position)
-    rows = table[at.notna()]
-    at = at[at.notna()].astype(int)
-    own = pd.Series([match_key(given[i]) == match_key(names[at[i]]) for i in rows.index], index=rows.index, dtype=bool)
-    order = own.sort_values(ascending=False, kind="stable").index
-    first = at[order].drop_duplicates()
-    by_synonym = [f"{given[i]} = {names[at[i]]}" for i in first.index if not own[i]]
+    found = keys.map(position)
+    table, at = table[found.notna()], np.asarray(found.dropna(), np.int64)
+    given = [str(name) for name in table[trait.name]]
+    same = np.array([match_key(name) == match_key(names[i]) for name, i in zip(given, at, strict=True)], bool)
+    order = np.argsort(~same, kind="stable")
+    by_name = np.zeros(len(names), bool)
+    by_name[at[same]] = True
+    order = order[same[order] | ~by_name[at[order]]]
+    first = order[np.sort(np.unique(at[order], return_index=True)[1])]
+    by_synonym = [f"{given[row]} = {names[at[row]]}" for row in first if not same[row]]
     how = "a synonym or, as asked, a near spelling" if trait.close else "a synonym"
     report.note(f"names of {trait.table} matched by {how}", by_synonym)
-    return rows.loc[first.index], np.asarray(first, np.int64)
+    return table.iloc[order], at[order]
 
 
 def _spellings(keys: pd.Series, position: Mapping[str, int]) -> Callable[[str], str]:
     """Keys by the nearest one (`difflib`, 0.92 or more alike) of a species that the table does not know by itself."""
-    held = set(keys.dropna())
+    written = set(keys.dropna())
+    candidates: dict[str, list[str]] = {}  # by the letter that they begin with
+    for key in sorted(written - set(position)):
+        candidates.setdefault(key[:1], []).append(key)
     near = {}
-    for key in sorted(set(position) - held):
-        found = difflib.get_close_matches(key, [k for k in held if k[:1] == key[:1] and k not in position], 1, 0.92)
+    for key in sorted(set(position) - written):
+        found = difflib.get_close_matches(key, candidates.get(key[:1], []), 1, 0.92)
         if found:
             near[found[0]] = key
     return lambda key: near.get(key, key)
 
 
-def _trait_values(name: str, values: pd.Series) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """The values of a trait as they are stored, and where they are known."""
-    known = values.notna().to_numpy(bool)
+def _trait_values(
+    name: str, values: pd.Series, species: pd.Series, where: str, report: Report
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The values of a trait as they are stored, and where they are known; what cannot be read is noted by its species.
+
+    Raises `TableError` for a size of squares that is none: it protects places of sensitive species.
+    """
+    given = values.notna().to_numpy(bool)
+    out: NDArray[Any]
     if name in FLAG_TRAITS:
-        return pd.to_numeric(values, errors="coerce").fillna(0).to_numpy() > 0, known
-    if name in NUMBER_TRAITS:
-        numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float32)
-        return numbers, np.isfinite(numbers)
-    texts = (values.map(_category) if name == "iucn" else values.astype("string").fillna("").str.strip()).to_numpy(object)
-    return texts, known & (texts != "")
+        numbers = parse_presence(values, where).to_numpy(np.float64)
+        out, known, expected = numbers > 0, np.isfinite(numbers), "neither yes nor no"
+    elif name in NUMBER_TRAITS:
+        out = parse_numbers(values, where).to_numpy(np.float32)
+        known, expected = np.isfinite(out), "no number"
+        strange = values[given & ~((out >= 0) & (out % 1 == 0))]
+        if name == "sensitive_km" and len(strange):
+            raise TableError(
+                f"{where}: '{strange.iloc[0]}' is no size of squares (sensitive_km); write 1 or 10 (km), or 0 for none."
+            )
+    elif name == "iucn":
+        out = values.map(_category).to_numpy(object)
+        known, expected = out != "", f"none of the categories {', '.join(IUCN)}"
+    else:
+        out = values.astype("string").fillna("").str.strip().to_numpy(object)
+        known, expected = out != "", ""
+    unread = given & ~known
+    if expected:
+        examples = [f"{a}: {b}" for a, b in zip(species[unread], values[unread], strict=True)]
+        report.note(f"values of {name} that are {expected}, taken as unknown", examples)
+    return out, known & given
 
 
 def _category(status: Any) -> str:
-    match = re.match(r"[A-Z]{2}", str(status))
-    return match[0] if match and match[0] in IUCN else ""
+    """The category of a code (`CR(PE)`, `vu`, `LR/nt`) or of its name; "" for none."""
+    text = re.sub(r"[\W_]+", " ", str(status)).strip().upper()
+    for name, code in IUCN_NAMES.items():
+        if re.match(rf"{name}\b", text):
+            return code
+    word = text.removeprefix("LR ").split(" ")[0]
+    return word if word in IUCN else ""
 
 
 def traits_attributes() -> Mapping[str, Mapping[str, Any]]:

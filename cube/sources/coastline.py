@@ -1,26 +1,22 @@
-"""Land polygons out of GeoJSON or an ESRI shapefile, in EPSG:3035, and the share of land in each cell.
-
-Two formats need two short readers and no further dependency; anything else is converted with ogr2ogr.
-"""
+"""Land polygons out of a file that GDAL reads (GeoJSON, shapefile, GeoPackage, ...), in EPSG:3035, and which cells are land."""
 
 from __future__ import annotations
 
-import json
-import struct
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import fsspec
 import numpy as np
 import rasterio.features
+import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError
 
 from cube import grid
 from cube.errors import SourceError
@@ -28,143 +24,103 @@ from cube.grid import CELL, FINE, Unit
 
 LONGEST: Final = 0.05  # degrees; a longer edge is cut, since a straight line there is bent here (by 0.3 m at this length)
 MOST: Final = 1_000.0  # m: the same for edges in projected coordinates
-POLYGONS: Final = (5, 15, 25)  # shapefile polygons, plain, with Z, with M (ESRI shapefile technical description 1998)
+SHAPEFILE: Final = (".shp", ".shx", ".dbf", ".prj", ".cpg")  # the files of one
 
-Ring = NDArray[np.float64]  # (points, 2) x, y
+Polygons = NDArray[np.object_]  # shapely polygons, x and y in EPSG:3035
 
 
 @dataclass(frozen=True)
 class Coastline:
-    """Land as polygons; every polygon is a list of rings, holes among them, with its bounds (EPSG:3035, m)."""
+    """Land as polygons with their holes."""
 
     path: str
-    polygons: tuple[tuple[Ring, ...], ...]
-    bounds: NDArray[np.float64]  # (polygons, 4) west, south, east, north
+    polygons: Polygons
+
+    @cached_property
+    def _tree(self) -> shapely.STRtree:
+        return shapely.STRtree(self.polygons)
 
     def land(self, unit: Unit) -> NDArray[np.bool_]:
         """(rows, columns) of a unit's 50 m cells: whether most of the cell, by its 25 pixels of 10 m, lies on land."""
-        west, south, east, north = unit.bounds
-        b = self.bounds
-        near = np.flatnonzero((b[:, 0] < east) & (b[:, 2] > west) & (b[:, 1] < north) & (b[:, 3] > south))
-        side = unit.km * 1000 // FINE
-        shapes = [{"type": "Polygon", "coordinates": [ring.tolist() for ring in self.polygons[i]]} for i in near]
-        if not shapes:
-            return np.zeros((unit.cells, unit.cells), bool)
-        transform = Affine(FINE, 0, west, 0, -FINE, north)
-        fine = rasterio.features.rasterize(shapes, (side, side), transform=transform, dtype="uint8")
+        fine = rasterize(self.polygons[self._tree.query(shapely.box(*unit.bounds))], unit, FINE)
         n = CELL // FINE
         inside: NDArray[np.int64] = fine.reshape(unit.cells, n, unit.cells, n).sum(axis=(1, 3), dtype=np.int64)
         return inside > n * n // 2
 
 
+def rasterize(polygons: Polygons, unit: Unit, resolution: int) -> NDArray[np.uint8]:
+    """(rows, columns) of a unit's pixels of `resolution` metres: 1 where the centre lies in one of the polygons, else 0."""
+    side = unit.km * 1000 // resolution
+    if not len(polygons):
+        return np.zeros((side, side), np.uint8)
+    west, _, _, north = unit.bounds
+    transform = Affine(resolution, 0, west, 0, -resolution, north)
+    return np.asarray(rasterio.features.rasterize(polygons, (side, side), transform=transform, dtype="uint8"))
+
+
 @lru_cache(maxsize=2)
 def open_coastline(path: str, where: str, state: str = "") -> Coastline:
-    """Read the land polygons; raises `SourceError` for a file that is absent, of another kind, or without polygons.
+    """Read the land polygons; raises `SourceError` for a file that is absent, unreadable, or without polygons.
 
-    Kept, so that a worker reads them once and not for every unit; `state` tells a changed file from the one that is kept.
+    Cached, so that a worker reads them once and not for every unit; `state` tells a changed file from the cached one.
     """
     try:
-        suffix = Path(path).suffix.lower()
-        if suffix in (".geojson", ".json"):
-            rings, crs = _geojson(path)
-        elif suffix == ".shp":
-            rings, crs = _shapefile(path)
-        else:
-            raise SourceError(f"{path}: land polygons are read from .geojson or .shp; convert it with ogr2ogr ({where}).")
-    except FileNotFoundError as error:
-        raise SourceError(f"{error.filename or path}: there is no such file; check {where}.") from None
-    except (ValueError, KeyError, TypeError, struct.error, CRSError) as error:
-        raise SourceError(f"{path}: cannot be read as land polygons ({error}); check {where}.") from None
-    polygons = project_polygons(rings, crs)
-    if not polygons:
+        import pyogrio  # type: ignore[import-untyped]
+    except ImportError:
+        raise SourceError(f"{path}: reading polygons needs pyogrio; `pip install pyogrio` ({where}).") from None
+    try:
+        with _local(path) as file:
+            meta, _, wkb, _ = pyogrio.raw.read(file, columns=[])
+    except FileNotFoundError:
+        raise SourceError(f"{path}: there is no such file; check {where}.") from None
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise SourceError(f"{path}: cannot be read as land polygons ({str(error).split(';')[0]}); check {where}.") from None
+    if meta["crs"] is None:
+        raise SourceError(f"{path}: declares no coordinate reference system; assign one with ogr2ogr -a_srs ({where}).")
+    polygons = on_grid(shapely.from_wkb(np.asarray([] if wkb is None else wkb, object)), CRS(meta["crs"]))
+    if not len(polygons):
         raise SourceError(f"{path}: holds no polygon within Europe; {where} takes areas of land, not lines of the coast.")
-    bounds = [[*np.concatenate(p).min(axis=0), *np.concatenate(p).max(axis=0)] for p in polygons]
-    return Coastline(path, polygons, np.asarray(bounds))
+    return Coastline(path, polygons)
 
 
-def project_polygons(polygons: Sequence[Sequence[Ring]], crs: CRS) -> tuple[tuple[Ring, ...], ...]:
-    """Polygons in EPSG:3035, long edges cut so that they bend as they should; without rings that lie nowhere on the grid."""
+@contextmanager
+def _local(path: str) -> Iterator[Path]:
+    """The file at a path or URL on this disk; a remote shapefile with the files beside it. Raises `FileNotFoundError`."""
+    if "://" not in path:
+        if not Path(path).is_file():
+            raise FileNotFoundError(path)
+        yield Path(path)
+        return
+    system, inside = fsspec.core.url_to_fs(path)
+    stem, suffix = str(Path(inside).with_suffix("")), Path(inside).suffix
+    with tempfile.TemporaryDirectory(prefix="floracube-") as folder:
+        for ending in SHAPEFILE if suffix == ".shp" else (suffix,):
+            if ending == suffix or system.exists(stem + ending):
+                system.get_file(stem + ending, f"{folder}/land{ending}")
+        yield Path(folder, f"land{suffix}")
+
+
+def on_grid(geometries: NDArray[Any], crs: CRS) -> Polygons:
+    """The polygons of some geometries, one by one, in EPSG:3035, without those that lie nowhere on the grid.
+
+    Long edges are cut, so that they bend as they should; geometries of other kinds are left out.
+    """
+    parts = shapely.get_parts(shapely.get_parts(geometries[~shapely.is_missing(geometries)]))
+    parts = shapely.force_2d(parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON])
+    rings, of = shapely.get_rings(parts, return_index=True)
+    for i in np.unique(of[shapely.length(rings) == 0]):  # rings that are one point, which GEOS does not cut
+        parts[i] = _repaired(parts[i])
     to_grid = Transformer.from_crs(crs, grid.EPSG, always_xy=True)
-    longest = LONGEST if crs.is_geographic else MOST
-    return tuple(projected for polygon in polygons if (projected := _project(polygon, to_grid, longest)))
+    cut = shapely.segmentize(parts, LONGEST if crs.is_geographic else MOST)
+    projected = shapely.transform(cut, lambda points: np.stack(to_grid.transform(*points.T), axis=1))
+    out = [polygon if np.isfinite(polygon.bounds).all() else _repaired(polygon) for polygon in projected]
+    return np.asarray([polygon for polygon in out if not polygon.is_empty], object)
 
 
-def _project(polygon: Sequence[Ring], to_grid: Transformer, longest: float) -> tuple[Ring, ...]:
-    out = []
-    for ring in polygon:
-        x, y = to_grid.transform(*_cut(ring, longest).T)
-        points = np.stack([np.asarray(x), np.asarray(y)], axis=1)
-        points = points[np.isfinite(points).all(axis=1)]
-        if len(points) >= 3:
-            out.append(points)
-    return tuple(out)
-
-
-def _cut(ring: Ring, longest: float) -> Ring:
-    """The ring with points added on edges longer than `longest`."""
-    steps = np.maximum(1, np.ceil(np.abs(np.diff(ring, axis=0)).max(axis=1) / longest)).astype(int)
-    starts = np.repeat(np.arange(len(steps)), steps)
-    part = (np.arange(len(starts)) - np.repeat(np.cumsum(steps) - steps, steps)) / steps[starts]
-    cut = ring[starts] + part[:, None] * (ring[starts + 1] - ring[starts])
-    return np.concatenate([cut, ring[-1:]])
-
-
-def _geojson(path: str) -> tuple[list[list[Ring]], CRS]:
-    with fsspec.open(path, "rb") as file:
-        document = json.load(file)
-    return polygons_of(document), crs_of(document)
-
-
-def crs_of(document: Mapping[str, Any]) -> CRS:
-    """Coordinates of a GeoJSON document: RFC 7946 knows WGS 84 alone; files of before may name another."""
-    named = (document.get("crs") or {}).get("properties", {}).get("name")
-    return CRS(named or "OGC:CRS84")
-
-
-def polygons_of(document: dict[str, Any]) -> list[list[Ring]]:
-    """All polygons of a GeoJSON object, each a list of rings; other geometries are passed over."""
-    return [polygon for geometry in _geometries(document) for polygon in _polygons(geometry)]
-
-
-def _geometries(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    kind = document["type"]
-    if kind == "FeatureCollection":
-        for feature in document["features"]:
-            yield from _geometries(feature)
-    elif kind == "Feature":
-        if document["geometry"] is not None:
-            yield from _geometries(document["geometry"])
-    elif kind == "GeometryCollection":
-        for geometry in document["geometries"]:
-            yield from _geometries(geometry)
-    else:
-        yield document
-
-
-def _polygons(geometry: dict[str, Any]) -> list[list[Ring]]:
-    parts = {"Polygon": [geometry["coordinates"]], "MultiPolygon": geometry["coordinates"]}.get(geometry["type"], [])
-    return [[np.asarray([point[:2] for point in ring], float) for ring in part] for part in parts]
-
-
-def _shapefile(path: str) -> tuple[list[list[Ring]], CRS]:
-    with fsspec.open(path, "rb") as file:
-        data = file.read()
-    with fsspec.open(str(Path(path).with_suffix(".prj")) if "://" not in path else path[:-4] + ".prj", "rt") as file:
-        crs = CRS(file.read())
-    if struct.unpack(">i", data[:4])[0] != 9994:
-        raise ValueError("its file code is not 9994")
-    polygons, at = [], 100
-    while at + 12 <= len(data):
-        words = struct.unpack(">i", data[at + 4 : at + 8])[0]
-        (kind,) = struct.unpack("<i", data[at + 8 : at + 12])
-        if kind in POLYGONS:
-            parts, points = struct.unpack("<2i", data[at + 44 : at + 52])
-            first = at + 52 + 4 * parts
-            starts = [*struct.unpack(f"<{parts}i", data[at + 52 : first]), points]
-            xy = np.frombuffer(data, "<f8", 2 * points, first).reshape(-1, 2)
-            # Outer rings and holes alike: filled by the even-odd rule, a hole is what lies within two of them.
-            polygons.append([xy[a:b] for a, b in pairwise(starts)])
-        elif kind != 0:
-            raise ValueError(f"its shapes are of type {kind}, not polygons")
-        at += 8 + 2 * words
-    return polygons, crs
+def _repaired(polygon: shapely.Polygon) -> shapely.Polygon:
+    """A polygon without points that lie nowhere on the grid, and without rings of fewer than two different points."""
+    rings = [shapely.get_coordinates(ring) for ring in shapely.get_rings(polygon)]
+    rings = [ring[np.isfinite(ring).all(axis=1)] for ring in rings]
+    usable = [len(ring) >= 3 and bool(np.ptp(ring, axis=0).any()) for ring in rings]
+    holes = [ring for ring, use in zip(rings[1:], usable[1:], strict=True) if use]
+    return shapely.Polygon(rings[0], holes) if rings and usable[0] else shapely.Polygon()

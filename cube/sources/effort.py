@@ -5,19 +5,23 @@ Sensitive species are left out: a lone record of one would show its place.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cube.config import Config, Source
+from cube.config.records import Trait
 from cube.grid import COARSE, Region, Unit
-from cube.inputs import INPUTS
 from cube.layers import Layer
+from cube.layers.inputs import INPUTS
+from cube.records.geoplant.layout import find_layout
+from cube.records.geoplant.metadata import metadata_tables
 from cube.records.presence_only import read_records
 from cube.records.traits import read_traits
-from cube.storage.ledger import digest
+from cube.storage.identity import file_identity
 
 REACH: Final = 4  # standard deviations at which the kernel ends
 
@@ -26,11 +30,14 @@ REACH: Final = 4  # standard deviations at which the kernel ends
 class EffortReader:
     """Counts of records in 1 km cells of a rectangle that begins at (row, col) of the region's array."""
 
-    counts: NDArray[np.int32] = field(repr=False, compare=False)
+    ALGORITHM: ClassVar[int] = 1
+
     sigma_km: float
+    identity: Mapping[str, Any] = field(default_factory=dict)  # of the records
+    counts: NDArray[np.int32] | None = field(default=None, repr=False, compare=False)  # None: nobody has counted yet
     row: int = 0
     col: int = 0
-    fingerprint: str = ""
+    config: Config | None = field(default=None, repr=False, compare=False)
 
     @property
     def source(self) -> Source | None:
@@ -42,21 +49,35 @@ class EffortReader:
         """The layer `effort`."""
         return (INPUTS["effort"],)
 
-    def depends_on(self) -> tuple[Any, ...]:
-        """The counts and the kernel."""
-        return ("effort", self.fingerprint, self.sigma_km)
+    def depends_on(self) -> Mapping[str, Any]:
+        """The tables, how they are read, and the kernel."""
+        return {"records": self.identity, "sigma_km": self.sigma_km}
+
+    def loaded(self, region: Region) -> EffortReader:
+        """The same with the counts, for which every record is read once. Raises as the readers of records do."""
+        if self.counts is not None or self.config is None:
+            return self
+        first = next(iter(region.units()))
+        counts = count_records(self.config, region)
+        return replace(self, counts=counts, row=first.row * first.km, col=first.col * first.km, config=None)
 
     def near(self, unit: Unit) -> EffortReader:
         """The counts within reach of one unit."""
         pad = int(np.ceil(REACH * self.sigma_km))
+        assert self.counts is not None
         # units are counted from the corner of the grid, and so are rows of 1 km of the whole of Europe
         row, col = unit.row * unit.km - self.row, unit.col * unit.km - self.col
         top, left = max(row - pad, 0), max(col - pad, 0)
         part = self.counts[top : row + unit.km + pad, left : col + unit.km + pad].copy()
         return replace(self, counts=part, row=self.row + top, col=self.col + left)
 
+    def memory(self, unit: Unit) -> int:
+        """A handful of arrays of float64 around the unit."""
+        return 80 * (unit.km + 2 * int(np.ceil(REACH * self.sigma_km))) ** 2
+
     def read(self, region: Region, unit: Unit) -> dict[str, NDArray[Any]]:
         """Records per square kilometre (km, km) of a unit, a Gaussian mean over the known area; NaN outside the region."""
+        assert self.counts is not None
         pad = int(np.ceil(REACH * self.sigma_km))
         row, col = unit.row * unit.km - pad, unit.col * unit.km - pad
         rows, cols = np.arange(unit.km + 2 * pad) + row - self.row, np.arange(unit.km + 2 * pad) + col - self.col
@@ -81,26 +102,56 @@ def smoothed(values: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
 
 
 def open_effort(config: Config, region: Region) -> EffortReader | None:
-    """Count the records of the configuration; None where it has none or wants no such layer (`records.effort_km: null`).
-
-    Cells that the region does not reach, in units at its edge, count -1. Raises as the readers of records do.
-    """
+    """The reader of the configuration's records; None where it has none or wants no such layer (`records.effort_km: null`)."""
     if config.records is None or config.records.effort_km is None:
         return None
-    first = next(iter(region.units()))
-    top, left = first.row * first.km, first.col * first.km
+    return EffortReader(config.records.effort_km, _identity(config), config=config)
+
+
+def _identity(config: Config) -> dict[str, Any]:
+    """The tables of records and of names and sensitivity by their content, and how the configuration has them read."""
+    records, species = config.records, config.species
+    assert records is not None
+    places = {"table": records.table, "darwin_core": records.darwin_core}
+    places |= {name: part.table for name, part in (("species", species.table), ("synonyms", species.synonyms)) if part}
+    places |= {f"traits {n}": trait.table for n, trait in enumerate(_sensitivity(config))}
+    files = {name: file_identity(config.source_path(place)) for name, place in places.items() if place is not None}
+    if records.geoplant is not None:
+        tables = metadata_tables(find_layout(config.source_path(records.geoplant)), "PO", records.splits)
+        files["geoplant"] = [file_identity(str(table.path)) for table in tables]
+    unread = {"table", "geoplant", "darwin_core", "effort_km"}
+    return {
+        "files": files,
+        "records": records.model_dump(mode="json", exclude=unread),
+        "species": {
+            "table": species.table.model_dump(exclude={"table"}) if species.table else None,
+            "synonyms": species.synonyms.model_dump(exclude={"table"}) if species.synonyms else None,
+            "traits": [trait.model_dump(exclude={"table"}) for trait in _sensitivity(config)],
+        },
+    }
+
+
+def _sensitivity(config: Config) -> list[Trait]:
+    """The tables that say which species are sensitive."""
+    return [trait for trait in config.species.traits if "sensitive_km" in trait.columns]
+
+
+def count_records(config: Config, region: Region) -> NDArray[np.int32]:
+    """Records in each 1 km cell (rows, columns) of the region's array; -1 in cells that the region does not reach."""
     counts = np.zeros(region.shape(COARSE), np.int32)
     west, _, _, north = region.grown_bounds
     sensitive: dict[str, bool] = {}
     for chunk in read_records(config):
         unknown = [name for name in chunk["name"].unique() if name not in sensitive]
         if unknown:
-            kept = read_traits(config, config.species.traits, unknown)[0]["sensitive_km"]
+            kept = read_traits(config, _sensitivity(config), unknown)[0]["sensitive_km"]
             sensitive |= {name: bool(km > 0) for name, km in zip(unknown, kept, strict=True)}
         rows = chunk[~chunk["name"].map(sensitive).astype(bool)]
+        if "square_m" in rows:  # a larger square does not say in which kilometre somebody looked
+            rows = rows[rows["square_m"] <= COARSE]
         row = ((north - rows["y"].to_numpy()) // COARSE).astype(np.int64)
         col = ((rows["x"].to_numpy() - west) // COARSE).astype(np.int64)
         np.add.at(counts, (row, col), 1)
     y, x = region.coordinates(COARSE)
     counts[~region.contains(x[None, :], y[:, None])] = -1
-    return EffortReader(counts, config.records.effort_km, top, left, digest(counts.tobytes()))
+    return counts

@@ -8,36 +8,35 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cube.config import Config, Source, StacSearch
+from cube.config import StacSearch
 from cube.errors import SourceError
 from cube.grid import CELL, Region, Unit
-from cube.inputs import LANDSAT_BANDS, QUARTERS, input_layer
 from cube.layers import Layer
-from cube.sources import stack
-from cube.sources.areas import Areas, shares
+from cube.layers.inputs import LANDSAT_BANDS, QUARTERS, input_layer
+from cube.layers.periods import SEASONS
+from cube.sources import areas, stack
 from cube.sources.composite import BRIGHTEST, clear_median
-from cube.sources.reader import file_states
-from cube.sources.stac import Bounds, Catalogue, Scene, Wanted, open_catalogue
+from cube.sources.processing import calibration_differs
+from cube.sources.raster_grid import RasterGrid
+from cube.sources.reader import UnitValues
+from cube.sources.resample import Piece
+from cube.sources.stac import Described, Scene, SceneReader, Wanted
 
 # Digital numbers to reflectance: USGS, Landsat Collection 2 Level-2 Science Product Guides (LSDS-1618, LSDS-1619).
 SCALE: Final = 2.75e-5
 OFFSET: Final = -0.2
 NO_DATA: Final = 0
+PIXEL: Final = 30  # m
 # QA_PIXEL: 0 fill, 1 dilated cloud, 2 cirrus (OLI alone), 3 cloud, 4 cloud shadow. Snow (bit 5) stays: it is what a
 # quarter's plants live under, and GeoPlant's own winters show it.
 UNCLEAR: Final = 0b11111
 FILLED: Final = 1  # QA_PIXEL where there is no scene
-
-# The seasons of EcoDataCube, from which GeoPlant took its series: a quarter begins on that day, the first one in the
-# year before (Witjes et al. 2023, doi:10.7717/peerj.15478; Zenodo 10.5281/zenodo.4725429).
-SEASONS: Final = ((12, 2), (3, 21), (6, 25), (9, 13))
 
 _COMMON: Final = {
     "red": ("red",), "green": ("green",), "blue": ("blue",), "nir": ("nir08", "nir"), "swir1": ("swir16", "swir1"),
@@ -60,7 +59,14 @@ def _first_tier(properties: Mapping[str, Any]) -> bool:
     return properties.get("landsat:collection_category", "T1") == "T1"
 
 
-WANTED: Final = Wanted("landsat-c2-l2", asset_names, (), _first_tier)
+def _added(item: Described, search: StacSearch) -> int:
+    differs = calibration_differs(item.bands, SCALE, OFFSET)
+    if differs:
+        raise ValueError(differs)
+    return 0
+
+
+WANTED: Final = Wanted("landsat-c2-l2", asset_names, _added, _first_tier)
 
 
 def quarter_of(moment: datetime.datetime) -> str:
@@ -71,65 +77,55 @@ def quarter_of(moment: datetime.datetime) -> str:
     return f"{moment.year}Q{1 + sum(day >= first for first in SEASONS[1:])}"
 
 
-def quarter(scenes: Sequence[Scene], unit: Unit, pixels: stack.PixelGrid) -> NDArray[np.float32]:
+def quarter(scenes: Sequence[Scene], unit: Unit, pixels: RasterGrid) -> NDArray[np.float32]:
     """Surface reflectance of a unit in one quarter: (6 [red green blue nir swir1 swir2], rows, columns), NaN: none clear.
 
     Each cell is the mean, by area, of the medians of its pixels. Raises `SourceError` naming the scene that cannot be read.
     """
-    side = unit.km * 1000 // CELL
-    west, _, _, north = unit.bounds
-    out = np.empty((len(LANDSAT_BANDS), side, side), np.float32)
-    for tile in stack.tiles(unit, len(scenes), len(LANDSAT_BANDS) + 1, pixels):
-        rows = slice((north - tile[3]) // CELL, (north - tile[1]) // CELL)
-        columns = slice((tile[0] - west) // CELL, (tile[2] - west) // CELL)
-        out[:, rows, columns] = _tile(scenes, pixels, tile)
+    cells = RasterGrid.over(unit.bounds, CELL)
+    out = np.empty((len(LANDSAT_BANDS), *cells.shape), np.float32)
+    for where, tile in stack.tiles(cells, len(scenes), len(LANDSAT_BANDS) + 1, pixels):
+        out[:, *where] = _tile(scenes, pixels, tile)
     return out
 
 
-def _tile(scenes: Sequence[Scene], pixels: stack.PixelGrid, tile: Bounds) -> NDArray[np.float32]:
-    window = pixels.window(tile)
-    areas = _areas(pixels, tile)
-    clear = (stack.read(scenes, ["quality"], pixels, window, FILLED)[:, 0] & UNCLEAR) == 0
+def _tile(scenes: Sequence[Scene], pixels: RasterGrid, cells: RasterGrid) -> NDArray[np.float32]:
+    window = pixels.around(cells, stack.MARGIN)
+    clear = (stack.read(scenes, ["quality"], window, FILLED)[:, 0] & UNCLEAR) == 0
     useful = [i for i in range(len(scenes)) if clear[i].any()]
     if not useful:
-        return np.full((len(LANDSAT_BANDS), *areas.shape), np.nan, np.float32)
+        return np.full((len(LANDSAT_BANDS), *cells.shape), np.nan, np.float32)
     clear = clear[useful]
-    values = stack.read([scenes[i] for i in useful], LANDSAT_BANDS, pixels, window)
-    for numbers, seen in zip(values, clear, strict=True):
-        seen &= (numbers != NO_DATA).all(axis=0)
+    values = stack.read([scenes[i] for i in useful], LANDSAT_BANDS, window)
+    for numbers, clear_pixels in zip(values, clear, strict=True):
+        clear_pixels &= (numbers != NO_DATA).all(axis=0)
         np.minimum(numbers, BRIGHTEST, out=numbers)
     median, _ = clear_median(values, clear, stack.threads())
-    return areas.mean(median * np.float32(SCALE) + np.float32(OFFSET))
-
-
-@lru_cache(maxsize=4)
-def _areas(pixels: stack.PixelGrid, tile: Bounds) -> Areas:
-    # The same for every quarter that is read in tiles of one size.
-    window = pixels.window(tile)
-    return shares(pixels.positions(window, tile, CELL), *pixels.shape(window))
+    median *= np.float32(SCALE)
+    median += np.float32(OFFSET)
+    return areas.mean(cells, [Piece(median, window)])
 
 
 @dataclass(frozen=True)
-class LandsatReader:
+class LandsatReader(SceneReader):
     """The layer landsat out of the scenes of a catalogue."""
 
-    source: Source
-    search: StacSearch
-    catalogue: Catalogue
+    ALGORITHM: ClassVar[int] = 2
+    WANTED: ClassVar[Wanted] = WANTED
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The series."""
         return (input_layer("landsat"),)
 
-    def depends_on(self) -> tuple[Any, ...]:
-        """The configuration, a catalogue file and its scenes; an archive behind an API is taken to stay as it is."""
-        scenes = [scene.id for scene in self.catalogue.scenes or ()]
-        return (self.source.model_dump_json(), file_states([self.catalogue.url]), scenes)
-
-    def near(self, unit: Unit) -> LandsatReader:
-        """The same with the scenes of one unit alone."""
-        return replace(self, catalogue=self.catalogue.near(unit))
+    def memory(self, unit: Unit) -> int:
+        """Memory that reading a unit takes, however many scenes there are."""
+        cells = unit.cells**2
+        bands = len(LANDSAT_BANDS)
+        # Of each quarter what is stored and a mask; of one quarter its values and what compares them.
+        result = cells * bands * (2 * len(QUARTERS) + 8)
+        overlap = 2 * areas.overlap_bytes(cells, (CELL / PIXEL) ** 2)
+        return result + overlap + stack.memory(unit, PIXEL, self.catalogue.scenes, bands + 1)
 
     def read(self, region: Region, unit: Unit) -> dict[str, NDArray[Any]]:
         """Stored values of one unit.
@@ -140,23 +136,21 @@ class LandsatReader:
         layer = input_layer("landsat")
         side = unit.km * 1000 // CELL
         out = np.full((len(LANDSAT_BANDS), len(QUARTERS), side, side), layer.fill, layer.dtype)
+        clipped = np.zeros(out.shape, np.bool_)
         scenes = self.catalogue.touching(unit)
         pixels = stack.common_grid(scenes, "red") if scenes else None
         for n, name in enumerate(QUARTERS):
-            some = [scene for scene in scenes if quarter_of(scene.moment) == name]
-            if some and pixels is not None:
-                out[:, n] = layer.encode(quarter(some, unit, pixels))
+            of_quarter = [scene for scene in scenes if quarter_of(scene.moment) == name]
+            if of_quarter and pixels is not None:
+                values = quarter(of_quarter, unit, pixels)
+                out[:, n] = layer.encode(values)
+                clipped[:, n] = layer.clipped(values)
         if self.search.gaps == "report" and (out == layer.fill).all():
             raise SourceError(
                 f"{self.catalogue.url}: none of the {len(scenes)} scenes of '{self.catalogue.collection}' that touch unit"
                 f" {unit.name} has a clear pixel in any quarter of {QUARTERS[0]} to {QUARTERS[-1]}; widen stac.start,"
                 " stac.end or stac.max_cloud_cover, or accept it by stac.gaps: accept."
             )
-        return {"landsat": out}
-
-
-def open_landsat(config: Config, source: Source, region: Region) -> LandsatReader:
-    """Find the scenes of a source; raises `SourceError` where there is none."""
-    assert source.stac is not None
-    url = config.source_path(source.stac.catalog)
-    return LandsatReader(source, source.stac, open_catalogue(url, source.stac, WANTED, region))
+        read = UnitValues({"landsat": out})
+        read.clipped["landsat"] = clipped
+        return read

@@ -6,11 +6,22 @@ from cube.config import Config
 from cube.errors import ConfigError
 from cube.grid import Region
 from cube.sources.effort import open_effort
-from cube.sources.landsat import open_landsat
+from cube.sources.landsat import LandsatReader
 from cube.sources.rasters import open_rasters
 from cube.sources.reader import Reader
-from cube.sources.sentinel2 import open_sentinel2
+from cube.sources.sentinel2 import Sentinel2Reader
 from cube.sources.surface import SurfaceReader, open_surface
+
+
+def _require_stackstac(key: str) -> None:
+    """Raise `ConfigError` for a configuration's key that needs stackstac where that is not installed."""
+    try:
+        import stackstac  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{key}: scenes need {error.name}, which is not installed; install floracube[build]"
+            " (`pip install 'floracube[build]'`)."
+        ) from error
 
 
 def open_sources(config: Config, region: Region) -> list[Reader]:
@@ -20,7 +31,8 @@ def open_sources(config: Config, region: Region) -> list[Reader]:
         where = f"sources[{i}]"
         reader: Reader
         if source.stac is not None:
-            reader = (open_landsat if source.layer == "landsat" else open_sentinel2)(config, source, region)
+            _require_stackstac(f"{config.path}: {where}.stac")
+            reader = (LandsatReader if source.layer == "landsat" else Sentinel2Reader).open(config, source, region)
         elif source.layer == "surface":
             reader = open_surface(config, source, where, region)
         else:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 
 from cube.config import Config, Source
 from cube.errors import ConfigError, SourceError
-from cube.grid import CELL, Region, Unit
-from cube.inputs import input_layer
+from cube.grid import CELL, FINE, Region, Unit
 from cube.layers import Layer
+from cube.layers.inputs import input_layer
+from cube.layers.plausible import Range, plausible_ranges
 from cube.sources import terrain
+from cube.sources.opening import files_behind, is_remote, is_there, open_raster
+from cube.sources.pixels import MOST_REFUSED, Account, Bools, Floats, Judgement, PixelRules, file_ranges
 from cube.sources.published import Published, published
-from cube.sources.reader import file_states
-from cube.sources.templates import RasterFile, expand
-from cube.sources.warp import PixelRules, check_raster, is_remote, is_there, read_raster
+from cube.sources.raster_files import check_files, files_of, lengths_of, shares_of
+from cube.sources.raster_grid import RasterGrid
+from cube.sources.reader import UnitValues
+from cube.sources.templates import RasterFile
+from cube.sources.warp import ResampleSpec, area_of_cell, look_at, read_raster, working_bytes
+from cube.storage.identity import file_identities
 from cube.storage.store import resolution_of
 
-NAMED: int = 3  # missing files that a sentence names
+LOOKED_AT: int = 32  # local files of a source whose pixels are looked at before work starts
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,8 @@ class RasterReader:
 
     A number v of the files stands for `v * scale + offset` in the layer's units, for each label of its first axis.
     """
+
+    ALGORITHM: ClassVar[int] = 2
 
     source: Source
     where: str
@@ -51,54 +60,137 @@ class RasterReader:
         """The layer itself and what is derived from it."""
         return (self.layer, *(input_layer(name) for name in self.source.derive))
 
-    def depends_on(self) -> tuple[Any, ...]:
-        """The configuration, the published numbers and the state of local files."""
-        numbers = (self.scale, self.offset, self.shares, repr(self.rules))
-        return (self.source.model_dump_json(), numbers, file_states(self.seen))
+    def depends_on(self) -> Mapping[str, Any]:
+        """How numbers become values, and for each file its bands, plausible ranges and content."""
+        contents = file_identities(files_behind(self.seen, self.where))
+        parent = os.path.commonpath([os.path.dirname(path) for path in self.seen]) if self.seen else ""
+        files = []
+        for file, spec, _ in self.specs():
+            of_file: dict[str, Any] = {"bands": spec.bands, "ranges": spec.ranges, "tile": file.tile}
+            if file.tile is None:
+                paths = (file.path,) if isinstance(file.path, str) else file.path
+                of_file["content"] = [contents.get(path, path) for path in paths]
+            else:  # the name of a tile says where it lies
+                path = str(file.path)
+                of_file["name"] = path if is_remote(path) else os.path.relpath(path, parent)
+            files.append(of_file)
+        tiles = self.seen if any(file.tile is not None for file in self.files) else ()
+        return {
+            "files": files,
+            "tiles": {os.path.relpath(path, parent): contents[path] for path in tiles},
+            "behind": [content for path, content in contents.items() if path not in self.seen],
+            "numbers": [numbers.tolist() for numbers in self.units_of_numbers],
+            "shares": self.shares,
+            "rules": asdict(self.rules),
+            "resampling": self.source.resampling,
+            "absent": self.source.absent,
+            "derive": self.source.derive,
+        }
 
-    def values(self, unit: Unit, halo: int = 0) -> NDArray[np.float32]:
-        """(bands, rows, columns) in the layer's units, NaN without data, of a unit with `halo` pixels around it."""
+    @property
+    def units_of_numbers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(scale, offset) of every band: units of the layer = number (times the file's own scale) x scale + offset."""
+        layer, count = self.layer, self._bands
+        scale, offset = _along(self.scale, count), _along(self.offset, count)
+        if self.source.stored:
+            scale, offset = scale * layer.scale, offset * layer.scale + layer.offset
+        return scale, offset
+
+    @property
+    def _bands(self) -> int:
+        return len(self.shares) if self.shares else sum(len(file.bands) for file in self.files)
+
+    def specs(self) -> list[tuple[RasterFile, ResampleSpec, Judgement]]:
+        """How each file is read, and how the account of its pixels is judged."""
         layer, source = self.layer, self.source
-        size = resolution_of(layer)
-        west, south, east, north = unit.bounds
-        transform = Affine(size, 0, west - halo * size, 0, -size, north + halo * size)
-        side = unit.km * 1000 // size + 2 * halo
-        around = (west - halo * size, south - halo * size, east + halo * size, north + halo * size)
-        parts = []
+        scale, offset = self.units_of_numbers
+        given: list[Range] = []
+        if not self.rules.classes:
+            ranges = plausible_ranges(layer)
+            given = [ranges[n * len(ranges) // len(scale)] for n in range(len(scale))]
+        filed = file_ranges(given, scale.tolist(), offset.tolist()) if given else ()
+        out, first = [], 0
         for file in self.files:
-            paths = file.paths(around)
+            some = slice(first, first + len(file.bands))
+            first = some.stop
+            spec = ResampleSpec(self.where, file.bands, layer.kind == "class", source.resampling, source.absent, self.rules,
+                                self.shares, filed[some])  # fmt: skip
+            units = dict(zip(file.bands, zip(scale[some].tolist(), offset[some].tolist(), strict=True), strict=False))
+            most = 0.0 if self.rules.classes or layer.kind == "class" else MOST_REFUSED
+            limits = dict(zip(file.bands, given[some], strict=False))
+            out.append((file, spec, Judgement(layer, self.where, limits, units, most)))
+        return out
+
+    def _cells(self, unit: Unit) -> tuple[RasterGrid, int]:
+        """(cells of a unit, how many more on every side what is derived needs)."""
+        halo = terrain.halo(self.source.derive) if self.source.derive else 0
+        return RasterGrid.over(unit.bounds, resolution_of(self.layer)), halo
+
+    def memory(self, unit: Unit) -> int:
+        """Memory that reading a unit takes; the pixels of files far away are taken to be of 10 m."""
+        cells, halo = self._cells(unit)
+        target = cells.window(-halo, -halo, cells.shape[0] + 2 * halo, cells.shape[1] + 2 * halo)
+        spec = max((spec for _, spec, _ in self.specs()), key=lambda spec: spec.layers)
+        area = (resolution_of(self.layer) / FINE) ** 2
+        local = [path for path in self.seen if not is_remote(path)]
+        if local:
+            with open_raster(local[0], self.where) as dataset:
+                area = area_of_cell(dataset, target)
+        # Of all bands what is stored and two masks; of the bands of a file their values, two masks and what compares them.
+        result = self._bands * cells.pixels * (np.dtype(self.layer.dtype).itemsize + 2)
+        values = spec.layers * target.pixels * 8
+        return result + values + terrain.memory(self.source.derive, target.pixels) + working_bytes(target, area, spec)
+
+    def _files(self, target: RasterGrid) -> Iterator[tuple[Floats, Bools | None, tuple[str, ...]]]:
+        """(values in units, which are missing because pixels were refused or None, warnings), file by file."""
+        scale, offset = (numbers.astype(np.float32)[:, None, None] for numbers in self.units_of_numbers)
+        first = 0
+        for file, spec, judgement in self.specs():
+            paths = file.paths(target.bounds)
             if file.tile is not None:
                 paths = [path for path in paths if is_there(path, self.where)]
+            account = Account()
             if paths:
-                parts.append(read_raster(paths, self.where, transform, (side, side), file.bands, layer.kind == "class",
-                                         source.resampling, source.absent, self.rules, self.shares))  # fmt: skip
+                values = read_raster(paths, target, spec, account)
             else:  # the open sea has no tiles
-                parts.append(np.full((len(self.shares or file.bands), side, side), np.nan, np.float32))
-        values = np.concatenate(parts)
-        scale, offset = (_along(numbers, len(values)) for numbers in (self.scale, self.offset))
-        if (scale != 1).any() or (offset != 0).any():
-            values = values * scale[:, None, None] + offset[:, None, None]
-        if source.stored:
-            values = values * np.float32(layer.scale) + np.float32(layer.offset)
-        return values
+                values = np.full((spec.layers, *target.shape), np.nan, np.float32)
+            bands = slice(first, first + len(values))
+            first = bands.stop
+            if (scale[bands] != 1).any() or (offset[bands] != 0).any():
+                values *= scale[bands]
+                values += offset[bands]
+            yield values, account.cells, judgement.check(account)
 
-    def read(self, region: Region, unit: Unit) -> dict[str, NDArray[Any]]:
-        """Stored values of one unit."""
-        layer = self.layer
-        if self.source.derive:
-            halo = terrain.halo(self.source.derive)
-            return terrain.derive(layer, self.values(unit, halo)[0], CELL, self.source.derive)
-        values = self.values(unit)
-        return {layer.name: layer.encode(values).reshape(*_lengths(layer), *values.shape[1:])}
+    def read(self, region: Region, unit: Unit) -> UnitValues:
+        """Stored values of one unit; raises `SourceError` for a file whose numbers the layer cannot have."""
+        layer, derived = self.layer, self.source.derive
+        cells, halo = self._cells(unit)
+        side, inner = cells.shape[0], (..., slice(halo, halo + cells.shape[0]), slice(halo, halo + cells.shape[1]))
+        out = UnitValues({layer.name: np.empty((self._bands, side, side), layer.dtype)})
+        marks = (out.refused, out.clipped)
+        first = 0
+        for values, refused, warnings in self._files(cells.window(-halo, -halo, side + 2 * halo, side + 2 * halo)):
+            bands = slice(first, first + len(values))
+            first = bands.stop
+            out.warnings += warnings
+            if derived:
+                out |= terrain.derive(layer, values[0], CELL, derived)
+            else:
+                out[layer.name][bands] = layer.encode(values)
+            for marked, where in zip(marks, (refused, layer.clipped(values)), strict=True):
+                if where is not None and where[inner].any():
+                    everywhere = marked.setdefault(layer.name, np.zeros((self._bands, side, side), np.bool_))
+                    everywhere[bands] = where[inner]
+        shape = (*lengths_of(layer), side, side)
+        for values_of in (out, *marks):
+            if layer.name in values_of:
+                values_of[layer.name] = values_of[layer.name].reshape(shape)
+        return out
 
 
-def _lengths(layer: Layer) -> tuple[int, ...]:
-    return tuple(len(layer.labels[d]) for d in layer.dims)
-
-
-def _along(numbers: tuple[float, ...], count: int) -> NDArray[np.float32]:
+def _along(numbers: tuple[float, ...], count: int) -> NDArray[np.float64]:
     """One number, or one for each label of the first axis, repeated for every band."""
-    return np.repeat(np.asarray(numbers, np.float32), count // len(numbers))
+    return np.repeat(np.asarray(numbers, np.float64), count // len(numbers))
 
 
 def open_rasters(config: Config, source: Source, where: str, region: Region) -> RasterReader:
@@ -110,82 +202,59 @@ def open_rasters(config: Config, source: Source, where: str, region: Region) -> 
         files = files_of(config, source, layer, row)
     except ConfigError as error:
         raise ConfigError(f"{at}: {error}.") from None
-    shares = _shares(layer, row)
-    count = 1 if shares else int(np.prod(_lengths(layer)))
+    shares = shares_of(layer, row)
+    count = 1 if shares else int(np.prod(lengths_of(layer)))
     if source.bands is not None:
-        files = [RasterFile(file.path, source.bands, file.tile) for file in files]
+        files = [replace(file, bands=source.bands) for file in files]
     found = sum(len(file.bands) for file in files)
     if found != count:
         raise ConfigError(f"{at}.bands names {found // len(files)} bands; the layer {layer.name} needs {count // len(files)}.")
-    seen = _check(files, f"{where}.raster", region)
-    rules = PixelRules(nodata=source.nodata)
+    files, seen = check_files(files, f"{where}.raster", region, layer, source, row)
+    rules = PixelRules()
     scale: tuple[float, ...] = (source.scale,)
     offset: tuple[float, ...] = (source.offset,)
     if row is not None:
         rules = row.rules(layer.name)
-        rules = PixelRules((*rules.nodata, *source.nodata), rules.valid, rules.recode, rules.known, rules.raw)
         scale = scale if "scale" in source.model_fields_set else row.scale
         offset = offset if "offset" in source.model_fields_set else row.offset
         source = credited(source, row)
-    return RasterReader(source, f"{where}.raster", tuple(files), rules, scale, offset, shares, seen)
+    nodata = (*rules.nodata, *source.nodata, *((float(layer.fill),) if source.stored else ()))
+    # A class is its number: a scale of the file says nothing of it.
+    rules = replace(rules, nodata=nodata, classes=_classes(layer, source, rules), raw=rules.raw or layer.kind == "class",
+                    zeros=layer.name == "sentinel2")  # fmt: skip
+    reader = RasterReader(source, f"{where}.raster", tuple(files), rules, scale, offset, shares, seen)
+    _look(reader, region)
+    return reader
+
+
+def _classes(layer: Layer, source: Source, rules: PixelRules) -> dict[int, int | None]:
+    """What each number of a file means for a class layer: the published meanings or the layer's legend, then `classes`.
+
+    Once `classes` gives one of these numbers another meaning, the file has a legend of its own: then only what is listed
+    has a meaning, and nothing is believed to be a class because its number happens to be one.
+    """
+    before: dict[int, int | None] = dict(rules.classes) or {number: number for number, _, _ in layer.flags}
+    names = {name: number for number, name, _ in layer.flags}
+    given = {number: names[meaning] if isinstance(meaning, str) else meaning for number, meaning in source.classes.items()}
+    if any(number in before and meaning not in (before[number], None) for number, meaning in given.items()):
+        return given
+    return before | given
+
+
+def _look(reader: RasterReader, region: Region) -> None:
+    """Judge the pixels of the first local files before any work starts; units judge all of theirs when they are read."""
+    local = [path for path in reader.seen[:LOOKED_AT] if not is_remote(path)]
+    for file, spec, judgement in reader.specs():
+        for path in file.paths(region.grown_bounds):
+            if path in local:
+                account = Account()
+                # What cannot be read fails the units that it is about, and no other.
+                with suppress(SourceError), open_raster(path, reader.where) as dataset:
+                    look_at(dataset, region.grown_bounds, spec, account)
+                judgement.check(account)
 
 
 def credited(source: Source, row: Published) -> Source:
     """The source with the licence, attribution, references and years of its row, where it names none itself."""
     names = ("license", "attribution", "references", "reference_years")
     return source.model_copy(update={name: getattr(source, name) or getattr(row, name) for name in names})
-
-
-def _shares(layer: Layer, row: Published | None) -> tuple[int, ...] | None:
-    """Classes whose shares fill the layer: the row's own and, where the layer has one more label, what has no class."""
-    if layer.name != "corine" or row is None:
-        return None
-    return (*row.classes, len(row.classes) + 1)
-
-
-def files_of(config: Config, source: Source, layer: Layer, row: Published | None) -> list[RasterFile]:
-    """The files of a source by name alone; raises `ConfigError` (without its place) for a name that does not fit."""
-    names = row.bands if row else ()
-    tile = row.tile if row else None
-    if _shares(layer, row):
-        layer = input_layer("corine_class")  # one band of classes, whatever becomes of it
-    raster = source.raster
-    assert raster is not None
-    if isinstance(raster, dict):
-        labels = layer.labels[layer.dims[0]] if layer.dims else ()
-        if set(raster) != set(labels):
-            raise ConfigError(
-                f"raster: the layer {layer.name} needs one file for each of {', '.join(labels) or 'no name: give one path'};"
-                f" found {', '.join(raster)}"
-            )
-        rest = int(np.prod(_lengths(layer)[1:]))
-        return [RasterFile(config.source_path(raster[label]), tuple(range(1, rest + 1))) for label in labels]
-    if isinstance(raster, tuple):
-        count = int(np.prod(_lengths(layer)))
-        return [RasterFile(tuple(config.source_path(tile) for tile in raster), tuple(range(1, count + 1)))]
-    path = config.source_path(raster)
-    if row is not None and raster.endswith("/"):
-        path = f"{path.rstrip('/')}/{row.file}"
-    return expand(path, layer, names, tile)
-
-
-def _check(files: list[RasterFile], where: str, region: Region) -> tuple[str, ...]:
-    """Refuse missing and unfit files; returns the local ones. Remote ones are opened only where there are few."""
-    tiled = any(file.tile is not None for file in files)
-    paths = list(dict.fromkeys(path for file in files for path in file.paths(region.grown_bounds)))
-    local = [path for path in paths if not is_remote(path)]
-    missing = [path for path in local if not os.path.exists(path)]
-    there = tuple(path for path in local if path not in set(missing))
-    if missing and not (tiled and there):
-        if len(paths) == 1:
-            raise SourceError(f"{missing[0]}: there is no such file; check {where}.")
-        named = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
-        raise SourceError(f"{len(missing)} of {len(paths)} files of {where} are missing: {named}; fetch them or check the name.")
-    whole = not tiled and not any(isinstance(file.path, tuple) for file in files)
-    remote = [path for path in paths if path not in set(local)]
-    for file in files:
-        for path in file.paths(region.grown_bounds):
-            # A thousand remote files are not worth a thousand requests before work starts; the first speaks for them.
-            if path in there or (not tiled and path == remote[0]):
-                check_raster(path, where, max(file.bands), region.bounds if whole else None)
-    return there

@@ -7,10 +7,11 @@ What the layers make of them is said in `cube.sources.sentinel2` and `cube.sourc
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self
 from urllib.parse import urlsplit
 
 import fsspec
@@ -19,23 +20,31 @@ import pystac
 import pystac.stac_io
 import pystac.utils
 import pystac_client
-import rasterio.errors
-import rasterio.features
-import rasterio.warp
-from affine import Affine
+import shapely
+import shapely.geometry
 
 from cube import grid
-from cube.config import StacSearch
+from cube.config import Config, Source, StacSearch
 from cube.errors import ConfigError, SourceError
-from cube.grid import Region, Unit
+from cube.grid import Bounds, Region, Unit
+from cube.sources.acquisitions import one_per_acquisition
+from cube.sources.opening import is_remote
+from cube.sources.processing import newness, tile_of
+from cube.storage.identity import file_identities
 
-LONLAT: Final = "EPSG:4326"
 SLACK: Final = 1_000  # m around a unit: footprints are drawn with straight edges, scenes are not
-LATTICE: Final = 16  # squares a side in which a footprint and a unit are compared
 PLANETARY_COMPUTER: Final = "planetarycomputer.microsoft.com"
 _TROUBLES: Final = (OSError, pystac.STACError, pystac_client.exceptions.APIError, ValueError, KeyError)
 
-Bounds = tuple[float, float, float, float]
+
+@dataclass(frozen=True)
+class Described:
+    """What a catalogue says of a scene: `bands` are the fields of the assets that are read, but for clouds."""
+
+    id: str
+    moment: datetime.datetime
+    properties: Mapping[str, Any]
+    bands: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -43,12 +52,13 @@ class Wanted:
     """What a layer takes out of a catalogue.
 
     `assets` gives, for the properties of an item, the names that each band's asset may have, `quality` being the band
-    that tells clouds; `kept` are the properties that a reader asks for later.
+    that tells clouds; `added` what was added to the digital numbers of an item whose bands' assets have those fields, and
+    raises ValueError where that is not said.
     """
 
     collection: str
     assets: Callable[[Mapping[str, Any]], Mapping[str, tuple[str, ...]]]
-    kept: tuple[str, ...] = ()
+    added: Callable[[Described, StacSearch], int]
     accepts: Callable[[Mapping[str, Any]], bool] | None = None
 
 
@@ -56,32 +66,26 @@ class Wanted:
 class Scene:
     """A scene as a worker needs it: small, and picklable without the catalogue that it hung in.
 
-    `assets` maps bands to addresses; `outline` is its footprint as GeoJSON in EPSG:3035; `flaw` is the sentence that
-    whoever wants to read it must hear.
+    `assets` maps bands to addresses; `outline` is its footprint in EPSG:3035; `added` is what is to be taken
+    from its digital numbers; `flaw` is the sentence that whoever wants to read it must hear. Scenes of one `frame` (the
+    satellite and its tile) and moment are processings of one acquisition, of which the highest `newness` counts.
     """
 
     id: str
     moment: datetime.datetime
     assets: Mapping[str, str]
-    outline: Mapping[str, Any] | None
+    outline: shapely.Geometry | None
     epsg: int | None
-    properties: Mapping[str, Any]
+    added: int = 0
     flaw: str = ""
+    frame: tuple[str, str] = ("", "")
+    newness: tuple[Any, ...] = ()
 
     def touches(self, bounds: Bounds) -> bool:
         """Whether the footprint, which may be slanted, reaches into (west, south, east, north), metres of EPSG:3035."""
-        if self.outline is None:
-            return True
         west, south, east, north = bounds
-        west, south, east, north = west - SLACK, south - SLACK, east + SLACK, north + SLACK
-        left, bottom, right, top = rasterio.features.bounds(self.outline)
-        if left > east or right < west or bottom > north or top < south:
-            return False
-        squares = Affine((east - west) / LATTICE, 0, west, 0, (south - north) / LATTICE, north)
-        met = rasterio.features.rasterize(
-            [(self.outline, 1)], (LATTICE, LATTICE), transform=squares, all_touched=True, dtype="uint8"
-        )
-        return bool(met.any())
+        reach = shapely.box(west - SLACK, south - SLACK, east + SLACK, north + SLACK)
+        return self.outline is None or bool(self.outline.intersects(reach))
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,18 @@ class Catalogue:
                 raise SourceError(scene.flaw)
         return sorted(found, key=lambda scene: (scene.moment, scene.id))
 
+    def depends_on(self) -> dict[str, Any]:
+        """The search and its scenes with their local files; what is behind an address is taken to stay as it is."""
+        asked = self.search.model_dump(mode="json", exclude={"catalog", "gaps"})
+        if self.scenes is None:
+            return {"search": asked, "catalogue": self.url}
+        local = (path for scene in self.scenes for path in scene.assets.values() if not is_remote(path))
+        contents = file_identities(local)
+        scenes = [
+            [scene.id, scene.added, {band: contents.get(path) for band, path in scene.assets.items()}] for scene in self.scenes
+        ]
+        return {"search": asked, "scenes": scenes}
+
     def near(self, unit: Unit) -> Catalogue:
         """The same with the scenes of one unit alone, so that the others need not travel with it."""
         if self.scenes is None:
@@ -115,22 +131,17 @@ class Catalogue:
 
     def _asked(self, unit: Unit) -> tuple[Scene, ...]:
         with _told(self.url):
-            items = list(_search(self.url, self.search, self.collection, _lonlat_bounds(unit.bounds)))
-        return _scenes(items, self.url, self.search, self.wanted, _lonlat_bounds(unit.bounds))
+            items = list(_search(self.url, self.search, self.collection, grid.bounds_in(4326, unit.bounds)))
+        return _scenes(items, self.url, self.search, self.wanted, grid.bounds_in(4326, unit.bounds))
 
 
-class _told:  # noqa: N801  a context manager reads as a word
+@contextmanager
+def _told(url: str) -> Iterator[None]:
     """Turns what goes wrong with a catalogue into a sentence, the cause kept: whether it passes by itself is told by that."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, _TROUBLES):
-            raise SourceError(f"{self.url}: cannot be read as a STAC catalogue ({error}); check stac.catalog.") from error
+    try:
+        yield
+    except _TROUBLES as error:
+        raise SourceError(f"{url}: cannot be read as a STAC catalogue ({error}); check stac.catalog.") from error
 
 
 class _AnyStore(pystac.stac_io.DefaultStacIO):
@@ -154,7 +165,7 @@ def open_catalogue(url: str, search: StacSearch, wanted: Wanted, region: Region)
         raise ConfigError(
             f"stac.assets: there is no band '{min(strange)}' in this layer; its bands are {', '.join(wanted.assets({}))}."
         )
-    bounds = _lonlat_bounds(region.grown_bounds)
+    bounds = grid.bounds_in(4326, region.grown_bounds)
     collection = search.collection or wanted.collection
     with _told(url):
         static = _static_items(url)
@@ -209,28 +220,26 @@ def _scenes(items: Iterable[pystac.Item], url: str, search: StacSearch, wanted: 
     first = datetime.datetime.combine(search.start, datetime.time(), datetime.UTC)
     after = datetime.datetime.combine(search.end, datetime.time(), datetime.UTC) + datetime.timedelta(days=1)
     collection = search.collection or wanted.collection
-    west, south, east, north = bounds
     found = []
     for item in items:
         moment = item.datetime or item.common_metadata.start_datetime
         if moment is None or item.collection_id not in (None, collection):
             continue
         moment = moment.replace(tzinfo=datetime.UTC) if moment.tzinfo is None else moment.astimezone(datetime.UTC)
-        box = item.bbox
         if (
             first <= moment < after
             and moment.month in search.months
             and float(item.properties.get("eo:cloud_cover") or 0.0) <= search.max_cloud_cover
             and (wanted.accepts is None or wanted.accepts(item.properties))
-            and (box is None or (box[0] <= east and box[-3 if len(box) == 6 else 2] >= west
-                                 and box[1] <= north and box[4 if len(box) == 6 else 3] >= south))
-        ):  # fmt: skip
+            and (item.bbox is None or shapely.box(*_flat(item.bbox)).intersects(shapely.box(*bounds)))
+        ):
             found.append(_scene(item, moment, url, search, wanted))
-    return tuple(found)
+    return one_per_acquisition(found)
 
 
 def _scene(item: pystac.Item, moment: datetime.datetime, url: str, search: StacSearch, wanted: Wanted) -> Scene:
     assets, flaw = {}, ""
+    fields = []
     for band, names in wanted.assets(item.properties).items():
         names = (search.assets[band],) if band in search.assets else names
         name = next((name for name in names if name in item.assets), None)
@@ -241,22 +250,38 @@ def _scene(item: pystac.Item, moment: datetime.datetime, url: str, search: StacS
             )
         else:
             assets[band] = _address(item.assets[name].href, url, item.collection_id)
-    outline = item.geometry or _box(item.bbox)
+            if band != "quality":
+                fields.append(item.assets[name].extra_fields)
+    said = Described(item.id, moment, item.properties, tuple(fields))
+    added = 0
     try:
-        outline = outline and rasterio.warp.transform_geom(LONLAT, f"EPSG:{grid.EPSG}", outline)
-    except rasterio.errors.RasterioError:
-        outline = None  # a footprint that our projection does not know is not judged: the pixels will tell
-    properties = {name: item.properties[name] for name in wanted.kept if name in item.properties}
-    return Scene(item.id, moment, assets, outline, _epsg(item.properties), properties, flaw)
+        added = wanted.added(said, search)
+    except ValueError as error:
+        flaw = flaw or f"{url}: scene {item.id}: {error}."
+    frame = (str(item.properties.get("platform", "")).lower().replace("_", "-"), tile_of(item.properties, item.id))
+    return Scene(
+        item.id, moment, assets, _outline(item), _epsg(item.properties), added, flaw, frame, newness(item.properties, item.id)
+    )
 
 
-def _box(bbox: list[float] | None) -> dict[str, Any] | None:
-    if bbox is None:
+def _outline(item: pystac.Item) -> shapely.Geometry | None:
+    """The footprint of a scene in EPSG:3035; None where it has none that can be drawn there: then its pixels will tell."""
+    if not (item.geometry or item.bbox):
         return None
+    try:
+        drawn = shapely.geometry.shape(item.geometry) if item.geometry else shapely.box(*_flat(item.bbox or ()))
+    except (ValueError, TypeError, LookupError, AttributeError):  # no GeoJSON
+        return None
+    to_grid = grid.transformer(4326, grid.EPSG)
+    projected = shapely.transform(shapely.force_2d(drawn), lambda points: np.stack(to_grid.transform(*points.T), axis=1))
+    undefined = drawn.is_empty or not np.isfinite(shapely.get_coordinates(projected)).all()
+    return None if undefined else shapely.make_valid(projected)
+
+
+def _flat(bbox: Sequence[float]) -> tuple[float, float, float, float]:
+    """(west, south, east, north) of a bounding box of two or three dimensions."""
     half = len(bbox) // 2
-    (west, south), (east, north) = bbox[:2], bbox[half : half + 2]
-    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    return {"type": "Polygon", "coordinates": [ring]}
+    return bbox[0], bbox[1], bbox[half], bbox[half + 1]
 
 
 def _epsg(properties: Mapping[str, Any]) -> int | None:
@@ -273,11 +298,27 @@ def _address(href: str, catalog: str, collection: str | None) -> str:
     return href
 
 
-def _lonlat_bounds(bounds: Bounds) -> Bounds:
-    """(west, south, east, north) degrees around a rectangle of EPSG:3035, metres."""
-    west, south, east, north = bounds
-    along = np.linspace(0, 1, 11)
-    x = np.concatenate([west + along * (east - west)] * 2 + [np.full(11, west), np.full(11, east)])
-    y = np.concatenate([np.full(11, south), np.full(11, north)] + [south + along * (north - south)] * 2)
-    lon, lat = grid.unproject(x, y)
-    return float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())
+@dataclass(frozen=True)
+class SceneReader:
+    """What the readers of scenes have in common: where the scenes are from, and which of them a unit needs."""
+
+    WANTED: ClassVar[Wanted]
+
+    source: Source
+    search: StacSearch
+    catalogue: Catalogue
+
+    @classmethod
+    def open(cls, config: Config, source: Source, region: Region) -> Self:
+        """Find the scenes of a source; raises `SourceError` where there is none."""
+        assert source.stac is not None
+        url = config.source_path(source.stac.catalog)
+        return cls(source, source.stac, open_catalogue(url, source.stac, cls.WANTED, region))
+
+    def depends_on(self) -> Mapping[str, Any]:
+        """The search and the scenes that it found."""
+        return self.catalogue.depends_on()
+
+    def near(self, unit: Unit) -> Self:
+        """The same with the scenes of one unit alone."""
+        return replace(self, catalogue=self.catalogue.near(unit))

@@ -10,7 +10,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -19,66 +18,24 @@ import rasterio
 import rasterio.errors
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
 from rasterio.enums import Resampling
 
 from cube import grid
 from cube.errors import SourceError
-from cube.grid import CELL, Unit
-from cube.sources.resample import Positions
-from cube.sources.stac import Bounds, Scene
+from cube.grid import CELL, Bounds, Unit
+from cube.sources.raster_grid import RasterGrid
+from cube.sources.stac import Scene
 
 MARGIN: Final = 3  # pixels around a window, for the neighbours of bilinear and the curvature of its edges
 STACK_BYTES: Final = 768 * 2**20  # held at once beside the unit itself: more scenes make smaller tiles, not more memory
 A_PIXEL: Final = 64  # bytes that a pixel takes beside those of its scenes: masks, median, what resampling needs
+TURNED: Final = 1.2  # a rectangle around a unit in UTM is so much longer, where Europe's grid is turned most against it
 SMALLEST_TILE: Final = 2_000  # m
 REMOTE: Final = re.compile(r"^(?:/vsi(?!file|mem)|(?!file://)[a-z0-9]+://)")
 
 
-@dataclass(frozen=True)
-class PixelGrid:
-    """Pixels of the projection `epsg`, all of one size and counted from one corner; metres, or degrees, of that projection."""
-
-    epsg: int
-    corner: tuple[float, float]  # (x, y) of some pixel's upper left corner
-    size: tuple[float, float]  # (x, y), positive
-
-    def window(self, bounds: Bounds) -> Bounds:
-        """Whole pixels around a rectangle of EPSG:3035, with a margin: (west, south, east, north) in this projection."""
-        west, south, east, north = _from_grid(self.epsg).transform_bounds(*bounds, densify_pts=21)
-        (x, y), (dx, dy) = self.corner, self.size
-        return (
-            x + (np.floor((west - x) / dx + 1e-6) - MARGIN) * dx,
-            y + (np.floor((south - y) / dy + 1e-6) - MARGIN) * dy,
-            x + (np.ceil((east - x) / dx - 1e-6) + MARGIN) * dx,
-            y + (np.ceil((north - y) / dy - 1e-6) + MARGIN) * dy,
-        )
-
-    def shape(self, window: Bounds) -> tuple[int, int]:
-        """(rows, columns) of a window."""
-        return round((window[3] - window[1]) / self.size[1]), round((window[2] - window[0]) / self.size[0])
-
-    def positions(self, window: Bounds, tile: Bounds, resolution: int) -> Positions:
-        """Where the cells of a tile of EPSG:3035 lie in a window."""
-        west, south, east, north = tile
-        shape = (round((north - south) / resolution), round((east - west) / resolution))
-        source = Affine(self.size[0], 0, window[0], 0, -self.size[1], window[3])
-        wkt = None if self.epsg == grid.EPSG else _wkt(self.epsg)
-        return Positions(Affine(resolution, 0, west, 0, -resolution, north), shape, source, wkt)
-
-
-@lru_cache(maxsize=16)
-def _wkt(epsg: int) -> str:
-    return str(CRS.from_epsg(epsg).to_wkt())
-
-
-@lru_cache(maxsize=16)
-def _from_grid(epsg: int) -> Transformer:
-    return Transformer.from_crs(grid.EPSG, epsg, always_xy=True)
-
-
-def common_grid(scenes: Sequence[Scene], band: str) -> PixelGrid:
-    """The pixel grid of most of the scenes; the others will be brought to it by nearest neighbour.
+def common_grid(scenes: Sequence[Scene], band: str) -> RasterGrid:
+    """The pixels, north-up, of one of most of the scenes; the others will be brought to it by nearest neighbour.
 
     Sentinel-2 and Landsat scenes of a UTM zone all lie on one lattice. Raises `SourceError` for a scene whose header
     must be read and cannot.
@@ -86,26 +43,38 @@ def common_grid(scenes: Sequence[Scene], band: str) -> PixelGrid:
     codes = [scene.epsg or _header(scene, band)[0] for scene in scenes]
     counted = Counter(code for code in codes if code)
     if not counted:  # a projection without a code is nothing that stackstac could stack in
-        return PixelGrid(grid.EPSG, (grid.WEST, grid.NORTH), (grid.FINE, grid.FINE))
+        return RasterGrid.over((grid.WEST, grid.SOUTH, grid.EAST, grid.NORTH), grid.FINE)
     # The lowest code of equals, or the order of a search would decide.
     epsg = min(counted, key=lambda code: (-counted[code], code))
-    _, transform = _header(scenes[codes.index(epsg)], band)
-    return PixelGrid(epsg, (transform.c, transform.f), (abs(transform.a), abs(transform.e)))
+    t = _header(scenes[codes.index(epsg)], band)[1]
+    return RasterGrid(Affine(abs(t.a), 0, t.c, 0, -abs(t.e), t.f), (1, 1), f"EPSG:{epsg}")
 
 
-def tiles(unit: Unit, scenes: int, bands: int, grid_: PixelGrid) -> Iterator[Bounds]:
-    """Squares of whole cells that cover the unit, each of which takes about STACK_BYTES at most; metres of EPSG:3035."""
-    west, south, east, north = unit.bounds
-    window = grid_.window(unit.bounds)
-    pixels = (window[2] - window[0]) / grid_.size[0] * (window[3] - window[1]) / grid_.size[1]
-    parts = int(np.ceil(np.sqrt(max(1.0, (scenes * (2 * bands + 1) + A_PIXEL) * pixels / STACK_BYTES))))
-    side = max(SMALLEST_TILE, -(-(east - west) // parts // CELL) * CELL)
-    for top in range(north, south, -side):
-        for left in range(west, east, side):
-            yield left, max(top - side, south), min(left + side, east), top
+def tiles(cells: RasterGrid, scenes: int, bands: int, lattice: RasterGrid) -> Iterator[tuple[tuple[slice, slice], RasterGrid]]:
+    """(rows and columns, cells) of squares that cover the `cells` of a unit, each of which takes about STACK_BYTES at most."""
+    pixels = lattice.around(cells, MARGIN).pixels
+    parts = int(np.ceil(np.sqrt(max(1.0, _bytes_a_pixel(scenes, bands) * pixels / STACK_BYTES))))
+    size, (rows, cols) = round(cells.transform.a), cells.shape
+    side = max(SMALLEST_TILE, -(-rows * size // parts // CELL) * CELL) // size  # whole cells of 50 m
+    for top in range(0, rows, side):
+        for left in range(0, cols, side):
+            tile = cells.window(top, left, min(side, rows - top), min(side, cols - left))
+            yield (slice(top, top + tile.shape[0]), slice(left, left + tile.shape[1])), tile
 
 
-def read(scenes: Sequence[Scene], bands: Sequence[str], pixels: PixelGrid, window: Bounds, fill: int = 0) -> NDArray[np.uint16]:
+def memory(unit: Unit, pixel: int, scenes: Sequence[Scene] | None, bands: int) -> int:
+    """Memory that stacking scenes (None: any number) and resampling them takes at most; `pixel` is their size in metres."""
+    if scenes is None:
+        return STACK_BYTES
+    pixels = (unit.km * 1000 / pixel * TURNED) ** 2
+    return min(STACK_BYTES, round(_bytes_a_pixel(len(scenes), bands) * pixels))
+
+
+def _bytes_a_pixel(scenes: int, bands: int) -> int:
+    return scenes * (2 * bands + 1) + A_PIXEL
+
+
+def read(scenes: Sequence[Scene], bands: Sequence[str], window: RasterGrid, fill: int = 0) -> NDArray[np.uint16]:
     """Digital numbers of scenes as they are stored: (scene, band, y, x) uint16 on whole pixels, `fill` for no data.
 
     Raises `SourceError` naming the scene and the file that cannot be read; its cause is GDAL's own error.
@@ -115,14 +84,14 @@ def read(scenes: Sequence[Scene], bands: Sequence[str], pixels: PixelGrid, windo
 
     from cube.sources.lattice import LatticeReader
 
-    shape = pixels.shape(window)
+    epsg, shape, t = int(window.crs.removeprefix("EPSG:")), window.shape, window.transform
     out = np.empty((len(scenes), len(bands), *shape), np.uint16)
     stack = stackstac.stack(
-        [_plain(scene, window, pixels.epsg) for scene in scenes],
+        [_plain(scene, window.bounds, epsg) for scene in scenes],
         assets=list(bands),
-        epsg=pixels.epsg,
-        resolution=pixels.size,
-        bounds=window,
+        epsg=epsg,
+        resolution=(t.a, -t.e),
+        bounds=window.bounds,
         # The window lies on whole pixels already; snapped to multiples of their size it would lie between them.
         snap_bounds=False,
         # Nearest: pixels of the common lattice come through as they are, and a class has no mean.

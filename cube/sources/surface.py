@@ -1,24 +1,26 @@
 """What may carry plants: land, permanent water, sealed ground; and nothing outside the region.
 
-Land cover says which, by the mapping of its published row (`cube.legends`); a coastline says where the sea begins.
+Land cover says which, by the mapping of its published row (`cube.layers.legends`); a coastline says where the sea begins.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cube import legends
 from cube.config import Config, Source
 from cube.grid import CELL, Region, Unit
-from cube.inputs import INPUTS
-from cube.layers import Layer
+from cube.layers import Layer, legends
+from cube.layers.inputs import INPUTS
 from cube.sources.coastline import open_coastline
+from cube.sources.coverage import inside
 from cube.sources.rasters import open_rasters
-from cube.sources.reader import Reader, file_states
+from cube.sources.reader import Reader
+from cube.storage.identity import canonical, file_identity
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class SurfaceReader:
 
     Land that the raster does not know stays without data, unless a coastline vouches for it.
     """
+
+    ALGORITHM: ClassVar[int] = 1
 
     inner: Reader | None
     coastline: str | None = None  # its path: polygons are read by each worker, not sent with each unit
@@ -43,22 +47,25 @@ class SurfaceReader:
         """The layer `surface`."""
         return (INPUTS["surface"],)
 
-    def depends_on(self) -> tuple[Any, ...]:
-        """What the raster and the coastline depend on."""
-        behind = self.inner.depends_on() if self.inner else ("all land",)
-        return (*behind, self.coastline, file_states([self.coastline])) if self.coastline else behind
+    def depends_on(self) -> Mapping[str, Any]:
+        """What the raster depends on (None: all is land), and the coastline."""
+        raster = {"algorithm": self.inner.ALGORITHM, **self.inner.depends_on()} if self.inner else None
+        return {"raster": raster, "coastline": file_identity(self.coastline) if self.coastline else None}
 
-    def read(self, region: Region, unit: Unit) -> dict[str, NDArray[Any]]:
+    def memory(self, unit: Unit) -> int:
+        """That of the raster, and some masks."""
+        return (self.inner.memory(unit) if self.inner else 0) + 8 * unit.cells**2
+
+    def read(self, region: Region, unit: Unit) -> Mapping[str, NDArray[Any]]:
         """Units reach further than the region, predictions do not: outside of it there is no surface."""
         layer = INPUTS["surface"]
-        values = np.full((unit.cells, unit.cells), legends.LAND, np.uint8)
-        if self.inner:
-            values = np.array(self.inner.read(region, unit)["surface"])
+        inner = self.inner.read(region, unit) if self.inner else {}
+        values = np.array(inner["surface"]) if inner else np.full((unit.cells, unit.cells), legends.LAND, np.uint8)
         if self.coastline:
-            land = open_coastline(self.coastline, self.where, repr(file_states([self.coastline]))).land(unit)
+            land = open_coastline(self.coastline, self.where, canonical(file_identity(self.coastline))).land(unit)
             values[land & (values == layer.fill)] = legends.LAND
             values[~land] = legends.WATER
-        values[~inside(region, unit)] = layer.fill
+        values[~inside(region, unit, CELL)] = layer.fill
         return {"surface": values}
 
 
@@ -68,13 +75,5 @@ def open_surface(config: Config, source: Source, where: str, region: Region) -> 
     if source.coastline is None:
         return SurfaceReader(inner)
     path, key = config.source_path(source.coastline), f"{where}.coastline"
-    open_coastline(path, key, repr(file_states([path])))
+    open_coastline(path, key, canonical(file_identity(path)))
     return SurfaceReader(inner, path, key, source)
-
-
-def inside(region: Region, unit: Unit) -> NDArray[np.bool_]:
-    """(rows, columns) of a unit's 50 m cells: which of them lie in the region itself."""
-    w, s, e, n = region.bounds
-    y = unit.north - (np.arange(unit.cells) + 0.5) * CELL
-    x = unit.west + (np.arange(unit.cells) + 0.5) * CELL
-    return np.asarray(((y > s) & (y < n))[:, None] & ((x > w) & (x < e))[None, :])

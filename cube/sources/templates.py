@@ -8,17 +8,14 @@ template leaves out lies in one file as bands, in the order of the layer.
 from __future__ import annotations
 
 import math
-import re
 import string
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
-
-import numpy as np
 
 from cube import grid
 from cube.errors import ConfigError
-from cube.layers import Layer
+from cube.layers import Layer, periods
 
 TILE_FIELDS: Final = frozenset({"north", "east"})
 EDGE: Final = 0.02  # degrees around a unit, so that the neighbours of its outermost cells are read as well
@@ -26,11 +23,15 @@ EDGE: Final = 0.02  # degrees around a unit, so that the neighbours of its outer
 
 @dataclass(frozen=True)
 class RasterFile:
-    """Some bands of a file, of the list of its tiles, or of a template over `tile` degrees."""
+    """Some bands of a file, of the list of its tiles, or of a template over `tile` degrees.
+
+    `labels` are what the bands are, of the layer's only axis; empty where there is none, or a second axis of dates.
+    """
 
     path: str | tuple[str, ...]
     bands: tuple[int, ...]
     tile: int | None = None
+    labels: tuple[str, ...] = field(default=(), compare=False)
 
     def paths(self, bounds: tuple[float, float, float, float]) -> list[str]:
         """The files that may hold pixels within `bounds` (west, south, east, north; EPSG:3035, m)."""
@@ -41,18 +42,8 @@ class RasterFile:
         return [self.path.format(**names) for names in _tiles(bounds, self.tile)]
 
 
-def lonlat_bounds(bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    """(west, south, east, north) in degrees of a square given in metres (EPSG:3035)."""
-    west, south, east, north = bounds
-    along = np.linspace(0, 1, 21)
-    x = west + (east - west) * np.concatenate([along, along, 0 * along, 0 * along + 1])
-    y = south + (north - south) * np.concatenate([0 * along, 0 * along + 1, along, along])
-    lon, lat = grid.unproject(x, y)
-    return float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())
-
-
 def _tiles(bounds: tuple[float, float, float, float], degrees: int) -> Iterator[dict[str, str]]:
-    west, south, east, north = lonlat_bounds(bounds)
+    west, south, east, north = grid.bounds_in(4326, bounds)
     for lat in range(_corner(south - EDGE, degrees), math.floor(north + EDGE) + 1, degrees):
         for lon in range(_corner(west - EDGE, degrees), math.floor(east + EDGE) + 1, degrees):
             yield {
@@ -82,10 +73,8 @@ def _labels(layer: Layer, names: tuple[str, ...]) -> list[dict[str, Any]]:
             rows.append(own)
             continue
         for when in layer.labels[layer.dims[1]]:
-            if match := re.fullmatch(r"(\d{4})-(\d{2})", when):
-                rows.append(own | {"year": int(match[1]), "month": int(match[2])})
-            elif match := re.fullmatch(r"(\d{4})Q(\d)", when):
-                rows.append(own | {"year": int(match[1]), "quarter": int(match[2])})
+            year, kind, number = periods.parts(when)
+            rows.append(own | {"year": year, kind: number})
     return rows
 
 
@@ -104,11 +93,13 @@ def expand(template: str, layer: Layer, names: tuple[str, ...] = (), tile: int |
         )
     tiled = bool(asked & TILE_FIELDS)
     kept: Mapping[str, str] = {"north": "{north}", "east": "{east}"}
-    counts: dict[str, int] = {}
+    labels: dict[str, list[str]] = {}
     for row in rows:
         try:
             path = template.format(**row, **kept)
         except (ValueError, IndexError, KeyError) as error:
             raise ConfigError(f"'{template}' is not a file name template ({error}); write for example {{month:02d}}") from None
-        counts[path] = counts.get(path, 0) + 1
-    return [RasterFile(path, tuple(range(1, n + 1)), (tile or 1) if tiled else None) for path, n in counts.items()]
+        labels.setdefault(path, []).append(str(row.get("variable", "")))
+    side = (tile or 1) if tiled else None
+    named = len(layer.dims) == 1
+    return [RasterFile(path, tuple(range(1, len(some) + 1)), side, tuple(some) if named else ()) for path, some in labels.items()]

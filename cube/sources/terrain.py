@@ -1,4 +1,4 @@
-"""What follows from elevation cell by cell: slope, aspect and its two sides, and height above the 1 km mean.
+"""What follows from elevation cell by cell: slope, its north and east components, and height above the 1 km mean.
 
 Wetness, which follows from a whole catchment, is in `cube.sources.wetness`.
 """
@@ -6,22 +6,25 @@ Wetness, which follows from a whole catchment, is in `cube.sources.wetness`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cube.grid import CELL, COARSE
-from cube.inputs import input_layer
 from cube.layers import Layer
+from cube.layers.inputs import input_layer
 from cube.sources import wetness
-
-FLAT: Final = 1e-4  # rise per metre below which a slope faces nowhere: half a centimetre in a cell
 
 
 def halo(names: Sequence[str]) -> int:
     """Cells around a unit that the layers `names` need."""
     return wetness.HALO if "wetness" in names else 1
+
+
+def memory(names: Sequence[str], cells: int) -> int:
+    """Memory that deriving the layers `names` takes on `cells`, halo included: arrays of float32 in the busiest moment."""
+    return cells * 4 * (28 if "wetness" in names else 16 if names else 0)
 
 
 def gradient(elevation: NDArray[np.float32], cell: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -33,13 +36,6 @@ def gradient(elevation: NDArray[np.float32], cell: float) -> tuple[NDArray[np.fl
     east = (z[:-2, 2:] + 2 * z[1:-1, 2:] + z[2:, 2:] - z[:-2, :-2] - 2 * z[1:-1, :-2] - z[2:, :-2]) / (8 * cell)
     north = (z[:-2, :-2] + 2 * z[:-2, 1:-1] + z[:-2, 2:] - z[2:, :-2] - 2 * z[2:, 1:-1] - z[2:, 2:]) / (8 * cell)
     return east, north
-
-
-def aspect(east: NDArray[np.float32], north: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Direction that the slope faces, degrees clockwise from grid north in [0, 360), NaN where it is flat (`FLAT`)."""
-    # Modulo twice: in float32 a tiny negative angle becomes 360 itself.
-    degrees = np.degrees(np.arctan2(-east, -north)) % np.float32(360) % np.float32(360)
-    return np.where(np.hypot(east, north) < FLAT, np.float32(np.nan), degrees)
 
 
 def _relief(elevation: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -56,7 +52,7 @@ def derive(layer: Layer, padded: NDArray[np.float32], cell: float, names: Sequen
     """Stored values of elevation and of the layers `names` that follow from it.
 
     `padded` is metres, NaN where unknown, with `halo(names)` cells on every side; rows and columns inside of it cover
-    whole square kilometres. Slope and aspect are in degrees; northness and eastness are the north and east components
+    whole square kilometres. Slope is in degrees; northness and eastness are the north and east components
     of the unit normal of the surface, positive where the slope looks north or east.
     """
     wide = halo(names)
@@ -72,7 +68,6 @@ def derive(layer: Layer, padded: NDArray[np.float32], cell: float, names: Sequen
         "slope": np.degrees(np.arctan(np.hypot(east, north))),
         "northness": -north / norm,
         "eastness": -east / norm,
-        "aspect": aspect(east, north),
         "relief": _relief(elevation),
     }
     if "wetness" in names:

@@ -1,262 +1,287 @@
-"""Rasters of any CRS onto the grid: their no-data rules first, then exact averaging downwards, bilinear upwards, majority."""
+"""Rasters of any CRS onto the grid: their no-data rules first, then means and majorities by area downwards, bilinear upwards.
+
+What a pixel means is in `cube.sources.pixels`, where a raster lies in `cube.sources.georeference`.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import rasterio
 import rasterio.errors
-import rasterio.warp
 import rasterio.windows
-from affine import Affine
-from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
-from rasterio.warp import transform_bounds
 
-from cube import grid
 from cube.errors import SourceError
-from cube.sources import resample
-from cube.sources.resample import Piece, Positions
+from cube.grid import COARSE, Bounds
+from cube.layers.plausible import Range
+from cube.sources import areas, georeference, opening, resample
+from cube.sources.opening import open_raster
+from cube.sources.pixels import AS_FILED, Account, Bools, Floats, PixelRules, numbers_of
+from cube.sources.raster_grid import RasterGrid
+from cube.sources.resample import Piece
 
 BANDS_AT_ONCE: Final = 21  # bounds the memory of 84 or 228 bands
-BLOCK_KM: Final = 20  # and this that of a unit of 80 km out of 10 m pixels
+BLOCK_PIXELS: Final = 2**21  # of a block and band, and this that of a unit of 80 km out of 10 m pixels: see `working_bytes`
+BLOCK_VALUES: Final = 2**24  # of all its bands together; a cell counts as CELL_VALUES
+CELL_VALUES: Final = 4  # a cell's sums in float64 take so many times as much as a pixel
+VALUE_BYTES: Final = 16  # of a pixel and band: as filed with its mask, as a number, and what the rules copy
 FINER: Final = 1.001  # pixels a cell: an equal grid is interpolated, which leaves it as it is
-GDAL: Final[Mapping[str, Any]] = {
-    # A folder of a thousand months would be listed for each of them; sidecar files are still looked for by name.
-    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
-    # A server that is busy answers a moment later; what lasts longer is tried again with the whole unit.
-    "GDAL_HTTP_MAX_RETRY": 3,
-    "GDAL_HTTP_RETRY_DELAY": 0.5,
-    "GDAL_HTTP_RETRY_CODES": "408,429,500,502,503,504",  # GDAL's own list leaves out 500
-    "GDAL_HTTP_CONNECTTIMEOUT": 10,  # a connection that died silently must not hold its worker for ever
-    "GDAL_HTTP_LOW_SPEED_TIME": 30,
-    "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
+ONE_SIZE: Final = 1.5  # tiles whose pixels differ by less are of one raster, and join by one method without a seam
+Method = Callable[[RasterGrid, Sequence[Piece]], Floats]
+METHODS: Final[dict[str, Method]] = {
+    "average": areas.mean,
+    "bilinear": resample.bilinear,
+    "mode": areas.majority,
+    "nearest": resample.nearest,
 }
-REMOTE: Final = "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/"
 MARGIN: Final = 2  # pixels around a window, for the neighbours of bilinear
+SAMPLES, SAMPLE = 4, 256  # squares a side, pixels a side of each: what is looked at of a large raster before work starts
 
-Floats = NDArray[np.float32]
+
+def check_raster(path: str, where: str, bands: int, bounds: Bounds | None, region: Bounds | None = None) -> None:
+    """Refuse, before any work, a raster with fewer than `bands` bands or that lies outside `bounds` (EPSG:3035, m).
+
+    `region` is where a tile may lie: it helps to say which CRS it has.
+    """
+    with open_raster(path, where, bounds or region) as dataset:
+        if dataset.count < bands:
+            raise SourceError(
+                f"{path}: has {dataset.count} bands, {where} needs {bands}; give a file with all of them, or one for each label."
+            )
+        if bounds is not None and not georeference.touches(dataset, bounds):
+            raise SourceError(
+                f"{path}: does not touch the region ({georeference.place(dataset, bounds)}); check {where}, the CRS of the"
+                " file and the region's kilometres."
+            )
+
+
+def check_numbers(dataset: DatasetReader, where: str, bands: Sequence[int], raw: bool = False) -> None:
+    """Refuse bands of complex numbers and, unless they stay unused (`raw`), a scale or offset that leaves no value."""
+    for band in bands:
+        if dataset.dtypes[band - 1].startswith("complex"):
+            raise SourceError(f"{dataset.name}: band {band} holds complex numbers; write the real ones into a file ({where}).")
+        scale, offset = dataset.scales[band - 1], dataset.offsets[band - 1]
+        if not raw and (scale == 0 or not np.isfinite(scale) or not np.isfinite(offset)):
+            raise SourceError(
+                f"{dataset.name}: says that band {band} has the scale {scale:g} and the offset {offset:g}, which leave no value;"
+                f" write the right ones, for example with `gdal_edit.py -scale 1 -offset 0 {dataset.name}` ({where})."
+            )
 
 
 @dataclass(frozen=True)
-class PixelRules:
-    """What a pixel's number means before anything is resampled.
+class ResampleSpec:
+    """Which bands of a raster become what, and how: `where` names the configuration's key that asks for it.
 
-    `nodata` are numbers that mean no data besides the file's own, `valid` the range outside of which there is none
-    either, `recode` turns some numbers into others, `known` keeps those numbers alone; `raw` leaves the file's own
-    scale and offset unused.
+    `bands` count from 1, `classes` have a majority and no mean. `absent` stands for a band without data where another of
+    the bands has some (a land cover class that does not occur). With `shares` the one band's classes become the share of
+    each. `ranges` bound the numbers of each band (times the file's own scale); what lies outside of them becomes no data
+    and is counted.
     """
 
-    nodata: tuple[float, ...] = ()
-    valid: tuple[float, float] | None = None
-    recode: Mapping[int, int] = field(default_factory=dict)
-    known: frozenset[int] = frozenset()
-    raw: bool = False
+    where: str
+    bands: Sequence[int]
+    classes: bool = False
+    resampling: str = "auto"
+    absent: float | None = None
+    rules: PixelRules = AS_FILED
+    shares: Sequence[int] | None = None
+    ranges: Sequence[Range] = ()
 
-    def apply(self, values: Floats) -> Floats:
-        """Raw numbers (NaN: the file's own no data) to numbers that mean something, NaN where there is no data."""
-        for number in self.nodata:
-            values = np.where(values == np.float32(number), np.float32(np.nan), values)
-        if self.valid is not None:
-            with np.errstate(invalid="ignore"):
-                values = np.where((values < self.valid[0]) | (values > self.valid[1]), np.float32(np.nan), values)
-        if self.recode:
-            before = values
-            values = values.copy()
-            for number, meaning in self.recode.items():
-                values[before == number] = meaning
-        if self.known:
-            values = np.where(np.isin(values, list(self.known)), values, np.float32(np.nan))
-        return values
+    @property
+    def layers(self) -> int:
+        """How many bands come out."""
+        return len(self.shares or self.bands)
 
+    def parts(self) -> Iterator[ResampleSpec]:
+        """The same for a few bands at a time; what fills one band from the others must see them together."""
+        step = len(self.bands) if self.absent is not None else BANDS_AT_ONCE
+        for first in range(0, len(self.bands), step):
+            part = slice(first, first + step)
+            yield replace(self, bands=self.bands[part], ranges=self.ranges[part])
 
-AS_FILED: Final = PixelRules()
-
-
-def is_remote(path: str) -> bool:
-    """Whether a path is an address."""
-    return "://" in path or path.startswith("/vsi")
+    def method(self, finer: bool) -> Method:
+        """How pixels that are `finer` than the cells, or not, become cells."""
+        if self.resampling != "auto":
+            return METHODS[self.resampling]
+        return METHODS[("mode" if finer else "nearest") if self.classes else ("average" if finer else "bilinear")]
 
 
-def _opened(path: str) -> DatasetReader:
-    try:
-        with rasterio.Env(**GDAL):
-            return rasterio.open(path)
-    except rasterio.errors.RasterioIOError as error:
-        if not is_remote(path) or is_absent(str(error)):
-            raise
-        # GDAL remembers that a file was not to be had, even for a passing 500: whoever tries again must ask anew.
-        with rasterio.Env(**GDAL, CPL_VSIL_CURL_NON_CACHED=REMOTE):
-            return rasterio.open(path)
-
-
-@contextmanager
-def open_raster(path: str, where: str) -> Iterator[DatasetReader]:
-    """Open a raster for reading; `where` names the configuration key in the sentence of a `SourceError`."""
-    try:
-        dataset = _opened(path)
-    except rasterio.errors.RasterioIOError as error:
-        text = str(error)
-        reason = "there is no such file" if is_absent(text) else f"cannot be read as a raster ({text})"
-        raise SourceError(f"{path}: {reason}; check {where}.") from None
-    try:
-        if dataset.crs is None:
-            raise SourceError(
-                f"{path}: the raster has no CRS; write it into the file, for example with"
-                f" `gdal_edit.py -a_srs EPSG:4326 {path}` ({where})."
-            )
-        if dataset.transform.determinant == 0 or dataset.transform.is_identity:
-            raise SourceError(
-                f"{path}: the raster has no georeferencing (gcps or rpcs alone are not read); warp it to a grid first,"
-                f" for example with `gdalwarp {path} warped.tif` ({where})."
-            )
-        yield dataset
-    finally:
-        dataset.close()
-
-
-def is_absent(text: str) -> bool:
-    """Whether GDAL's words say that a file is not there, which is not the same as that it cannot be reached now."""
-    return any(words in text for words in ("No such file", "does not exist", "HTTP response code: 404", "NoSuchKey"))
-
-
-def is_there(path: str, where: str) -> bool:
-    """Whether a tile exists; raises `SourceError` where that cannot be found out, so that trouble is never a hole."""
-    if not is_remote(path):
-        return os.path.exists(path)
-    try:
-        _opened(path).close()
-    except rasterio.errors.RasterioIOError as error:
-        if is_absent(str(error)):
-            return False
-        raise SourceError(f"{path}: cannot be read as a raster ({error}); check {where}.") from None
-    return True
-
-
-def check_raster(path: str, where: str, bands: int, bounds: tuple[int, int, int, int] | None) -> None:
-    """Refuse, before any work, a raster with fewer than `bands` bands or that lies outside `bounds` (EPSG:3035, m)."""
-    with open_raster(path, where) as dataset:
-        if dataset.count < bands:
-            raise SourceError(f"{path}: has {dataset.count} bands, {where} needs {bands}.")
-        if bounds is None:
-            return
-        left, bottom, right, top = transform_bounds(grid.EPSG, dataset.crs, *bounds)
-        corners = [moved(dataset.transform, row, col) for row in (0, dataset.height) for col in (0, dataset.width)]
-        x, y = [corner.c for corner in corners], [corner.f for corner in corners]
-        if left > max(x) or right < min(x) or bottom > max(y) or top < min(y):
-            raise SourceError(f"{path}: does not touch the region; check {where} and the region's kilometres.")
-
-
-def moved(transform: Affine, row: float, col: float) -> Affine:
-    """The transform of the window that begins at pixel (row, col)."""
-    t = transform
-    return Affine(t.a, t.b, t.c + t.a * col + t.b * row, t.d, t.e, t.f + t.d * col + t.e * row)
-
-
-def _method(name: str, finer: bool, classes: bool) -> str:
-    if name != "auto":
-        return name
-    if classes:
-        return "mode" if finer else "nearest"
-    return "average" if finer else "bilinear"
-
-
-def read_raster(
-    path: str | Sequence[str],
-    where: str,
-    transform: Affine,
-    shape: tuple[int, int],
-    bands: Sequence[int],
-    classes: bool = False,
-    resampling: str = "auto",
-    absent: float | None = None,
-    rules: PixelRules = AS_FILED,
-    shares: Sequence[int] | None = None,
-) -> Floats:
-    """Bands of a raster, or of the tiles of one, on the grid given by `transform` (EPSG:3035) and `shape`.
+def read_raster(path: str | Sequence[str], target: RasterGrid, spec: ResampleSpec, account: Account | None = None) -> Floats:
+    """Bands of a raster, or of the tiles of one, on the cells of `target` (EPSG:3035, north-up).
 
     Returns (bands, rows, columns) float32 in the raster's own numbers times its band scale (unless `rules.raw`), NaN
     where it has none. A continuous source finer than the target is averaged over the area of its valid pixels, a
-    coarser one is interpolated bilinearly; classes are taken by majority or nearest. `absent` stands for a band
-    without data where another of the bands has some (a land cover class that does not occur). With `shares` the one
-    band's classes become (classes, rows, columns), the share of each. `rules` and `absent` come before everything.
+    coarser one is interpolated bilinearly; classes are taken by majority or nearest. Rules, ranges and `absent` come
+    before everything; `account` gets what was refused. Longitudes may count from 0 to 360.
     """
     paths = [path] if isinstance(path, str) else list(path)
-    out = np.full((len(shares) if shares else len(bands), *shape), np.nan, np.float32)
-    rows = max(1, BLOCK_KM * 1000 // round(abs(transform.e)))
+    account = Account() if account is None else account
+    out = np.full((spec.layers, *target.shape), np.nan, np.float32)
     with ExitStack() as stack:
-        datasets = [stack.enter_context(open_raster(p, where)) for p in paths]
+        datasets = [stack.enter_context(open_raster(p, spec.where)) for p in paths]
         for dataset in datasets:
-            if max(bands) > dataset.count:
-                raise SourceError(f"{dataset.name}: has {dataset.count} bands, {where} asks for band {max(bands)}.")
-        for top in range(0, shape[0], rows):
-            for left in range(0, shape[1], rows):
-                part = (min(rows, shape[0] - top), min(rows, shape[1] - left))
-                block = moved(transform, top, left)
-                target = (slice(None), slice(top, top + part[0]), slice(left, left + part[1]))
-                out[target] = _block(datasets, where, block, part, list(bands), classes, resampling, absent, rules, shares)
+            if max(spec.bands) > dataset.count:
+                raise SourceError(f"{dataset.name}: has {dataset.count} bands, {spec.where} asks for band {max(spec.bands)}.")
+        for top, left, block in _blocks(target, datasets, max(len(part.bands) for part in spec.parts())):
+            values, refused = _block(datasets, block, spec, account)
+            out[:, top : top + block.shape[0], left : left + block.shape[1]] = values
+            if refused is not None:
+                account.refuse(top, left, refused, target.shape)
     return out
 
 
-def _block(datasets: Sequence[DatasetReader], where: str, transform: Affine, shape: tuple[int, int], bands: list[int],
-           classes: bool, resampling: str, absent: float | None, rules: PixelRules,
-           shares: Sequence[int] | None) -> Floats:  # fmt: skip
-    # What fills one band from the others must see them together.
-    step = len(bands) if absent is not None else BANDS_AT_ONCE
-    parts = []
-    for first in range(0, len(bands), step):
-        some = bands[first : first + step]
-        read = [_piece(dataset, where, transform, shape, some, absent, rules) for dataset in datasets]
-        pieces = [piece for piece in read if piece is not None]
+def area_of_cell(dataset: DatasetReader, target: RasterGrid) -> float:
+    """Pixels of a raster in the middle cell of a target."""
+    down, across = georeference.grid_of(dataset).pixels_a_cell(target)
+    return down * across
+
+
+def _block_side(area: float, bands: int) -> int:
+    """Cells along a block whose cells have an `area` in pixels."""
+    return max(1, math.isqrt(int(min(BLOCK_PIXELS / max(area, 1.0), BLOCK_VALUES / (bands * (area + CELL_VALUES))))))
+
+
+def working_bytes(target: RasterGrid, area: float, spec: ResampleSpec) -> int:
+    """Memory that reading takes at most beside its result, where a cell of the target has an `area` in pixels."""
+    bands = max(len(part.bands) for part in spec.parts())
+    side = _block_side(area, bands)
+    cells = min(side**2, target.pixels)
+    pixels = (math.sqrt(cells * area) + 2 * MARGIN + 2) ** 2
+    values = bands * (pixels + CELL_VALUES * cells) * VALUE_BYTES
+    blocks = min(-(-target.shape[0] // side) * -(-target.shape[1] // side), areas.CACHED)
+    classes = areas.SUMS_AT_ONCE * 8 if spec.classes or spec.shares else 0
+    return round(values + blocks * areas.overlap_bytes(cells, area) + classes)
+
+
+def _blocks(target: RasterGrid, datasets: Sequence[DatasetReader], bands: int) -> Iterator[tuple[int, int, RasterGrid]]:
+    """(first row, first column, block) over the target, none larger than memory is planned for."""
+    side = _block_side(max(area_of_cell(dataset, target) for dataset in datasets), bands)
+    for top in range(0, target.shape[0], side):
+        for left in range(0, target.shape[1], side):
+            shape = min(side, target.shape[0] - top), min(side, target.shape[1] - left)
+            yield top, left, target.window(top, left, *shape)
+
+
+def look_at(dataset: DatasetReader, bounds: Bounds, spec: ResampleSpec, account: Account) -> None:
+    """Account for the pixels of a raster in `bounds` (EPSG:3035, m), or for a sample of them where they are many."""
+    for copy in georeference.copies(dataset):
+        window = _window(copy, RasterGrid.over(bounds, COARSE))
+        if window is None:
+            continue
+        for sample in _samples(window):
+            for part in spec.parts():
+                _numbers(dataset, sample, part, account)
+
+
+def _samples(window: rasterio.windows.Window) -> Iterator[rasterio.windows.Window]:
+    if window.width * window.height <= SAMPLE**2 * SAMPLES**2:
+        yield window
+        return
+    for i in range(SAMPLES):
+        for j in range(SAMPLES):
+            top = window.row_off + round(i * max(0, window.height - SAMPLE) / (SAMPLES - 1))
+            left = window.col_off + round(j * max(0, window.width - SAMPLE) / (SAMPLES - 1))
+            yield rasterio.windows.Window(left, top, min(SAMPLE, window.width), min(SAMPLE, window.height))
+
+
+def _block(
+    datasets: Sequence[DatasetReader], target: RasterGrid, spec: ResampleSpec, account: Account
+) -> tuple[Floats, Bools | None]:
+    """Values of a block of the target, and which of them are missing because a pixel was refused (None: no pixel was)."""
+    parts, missing, any_refused = [], [], False
+    for part in spec.parts():
+        pieces, refused = _pieces(datasets, target, part, account)
         if not pieces:
-            return np.full((len(shares) if shares else len(bands), *shape), np.nan, np.float32)
-        method = _method(resampling, max(pieces[0].positions.pixels_a_cell()) > FINER, classes)
-        if shares:
-            parts.append(resample.shares(pieces, shares))
-        elif method == "average":
-            parts.append(resample.average(pieces))
-        elif method == "mode":
-            parts.append(resample.majority(pieces))
-        else:
-            parts.append(resample.bilinear(pieces) if method == "bilinear" else resample.nearest(pieces))
-    return np.concatenate(parts)
+            return np.full((spec.layers, *target.shape), np.nan, np.float32), None
+        parts.append(_resampled(target, pieces, part))
+        missing.append(np.zeros(parts[-1].shape, np.bool_))
+        if any(bad.any() for bad in refused):
+            any_refused = True
+            # What the cells would be if the refused pixels counted: where only then there is a value, it was refused.
+            counted = [Piece(np.where(bad, np.float32(1), piece.values), piece.grid)
+                       for piece, bad in zip(pieces, refused, strict=True)]  # fmt: skip
+            missing[-1] = np.isnan(parts[-1]) & ~np.isnan(_resampled(target, counted, part))
+    return np.concatenate(parts), np.concatenate(missing) if any_refused else None
 
 
-def _piece(dataset: DatasetReader, where: str, transform: Affine, shape: tuple[int, int], bands: list[int],
-           absent: float | None, rules: PixelRules) -> Piece | None:  # fmt: skip
-    """The pixels of `dataset` around the target, by `rules`; None where it has none there."""
-    wkt = None if dataset.crs.to_epsg() == grid.EPSG else dataset.crs.to_wkt()
-    whole = Positions(transform, shape, dataset.transform, wkt)
-    found = [whole.at(down, across) for down in (0.0, 1.0) for across in (0.0, 1.0)]
-    row, col = (np.stack([pair[axis] for pair in found]) for axis in (0, 1))
-    top, left = (max(int(np.floor(p.min())) - MARGIN, 0) for p in (row, col))
-    bottom = min(int(np.ceil(row.max())) + MARGIN, dataset.height)
-    right = min(int(np.ceil(col.max())) + MARGIN, dataset.width)
+def _resampled(target: RasterGrid, pieces: Sequence[Piece], spec: ResampleSpec) -> Floats:
+    """Values of the target; of tiles with pixels of several sizes each by its own method, the finer ones first."""
+    if spec.shares:
+        return areas.shares(target, pieces, spec.shares)
+    spans = [max(piece.grid.pixels_a_cell(target)) for piece in pieces]
+    if max(spans) < ONE_SIZE * min(spans):
+        spans = [spans[0]] * len(spans)
+    out: Floats | None = None
+    for finer in (True, False):
+        alike = [piece for piece, span in zip(pieces, spans, strict=True) if (span > FINER) == finer]
+        if alike:
+            values = spec.method(finer)(target, alike)
+            out = values if out is None else np.where(np.isnan(out), values, out)
+    assert out is not None
+    return out
+
+
+def _pieces(
+    datasets: Sequence[DatasetReader], target: RasterGrid, spec: ResampleSpec, account: Account
+) -> tuple[list[Piece], list[Bools]]:
+    """The pixels of each dataset around the target, by rules, and which of them were refused; none where there are none."""
+    pieces, refused = [], []
+    for dataset in datasets:
+        for copy in georeference.copies(dataset):
+            window = _window(copy, target)
+            if window is None:
+                continue
+            numbers, bad = _numbers(dataset, window, spec, account)
+            if spec.absent is not None:
+                any_band = np.isfinite(numbers).any(axis=0)
+                numbers = np.where(np.isnan(numbers) & any_band & ~bad, np.float32(spec.absent), numbers)
+            pixels = copy.window(window.row_off, window.col_off, window.height, window.width)
+            pieces.append(Piece(numbers, pixels))
+            refused.append(bad)
+    return pieces, refused
+
+
+def _window(source: RasterGrid, target: RasterGrid) -> rasterio.windows.Window | None:
+    """The pixels of a raster around a target; None where it has none there."""
+    top, left, bottom, right = source.span(target, MARGIN)
+    top, left, bottom, right = max(top, 0), max(left, 0), min(bottom, source.shape[0]), min(right, source.shape[1])
     if top >= bottom or left >= right:
         return None
-    window = rasterio.windows.Window(left, top, right - left, bottom - top)
+    return rasterio.windows.Window(left, top, right - left, bottom - top)
+
+
+def _numbers(
+    dataset: DatasetReader, window: rasterio.windows.Window, spec: ResampleSpec, account: Account
+) -> tuple[Floats, Bools]:
+    bands = list(spec.bands)
+    check_numbers(dataset, spec.where, bands, spec.rules.raw)
     try:
-        with rasterio.Env(**GDAL):
-            values = dataset.read(bands, window=window, masked=True)
+        with rasterio.Env(**opening.GDAL):
+            values = _masked(dataset, bands, window)
     except rasterio.errors.RasterioError as error:
-        raise SourceError(f"{dataset.name}: cannot be read ({error}); the file may be damaged ({where}).") from None
-    numbers = rules.apply(np.ma.filled(values.astype(np.float32), np.nan))
-    if not rules.raw:
-        numbers = _scaled(numbers, [dataset.scales[b - 1] for b in bands], [dataset.offsets[b - 1] for b in bands])
-    if absent is not None:
-        known = np.isfinite(numbers).any(axis=0)
-        numbers = np.where(np.isnan(numbers) & known, np.float32(absent), numbers)
-    corner = moved(dataset.transform, top, left)
-    return Piece(numbers, Positions(transform, shape, corner, wkt))
+        reason = str(error.__cause__ or error).splitlines()[0]  # of a VRT it names the file behind it
+        raise SourceError(f"{dataset.name}: cannot be read ({reason}); the file may be damaged ({spec.where}).") from None
+    scales, offsets = ([numbers[band - 1] for band in bands] for numbers in (dataset.scales, dataset.offsets))
+    return numbers_of(values, dataset.name, bands, spec.rules, scales, offsets, spec.ranges, account)
 
 
-def _scaled(values: Floats, scales: Sequence[Any], offsets: Sequence[Any]) -> Floats:
-    if all(s == 1.0 for s in scales) and all(o == 0.0 for o in offsets):
+def _masked(dataset: DatasetReader, bands: list[int], window: rasterio.windows.Window) -> np.ma.MaskedArray[Any, Any]:
+    """Bands of a window; masked is what any of no-data value, mask and alpha band says, of which GDAL heeds one alone."""
+    values = dataset.read(bands, window=window, masked=True)
+    declared = [dataset.nodatavals[band - 1] for band in bands]
+    if all(number is None for number in declared):
         return values
-    scaled = values * np.asarray(scales, np.float32)[:, None, None] + np.asarray(offsets, np.float32)[:, None, None]
-    return np.asarray(scaled, np.float32)
+    missing = np.ma.getmaskarray(values)
+    for n, number in enumerate(declared):
+        if number is not None:
+            missing[n] |= values.data[n] == number
+    if ColorInterp.alpha in dataset.colorinterp:
+        missing |= dataset.read(dataset.colorinterp.index(ColorInterp.alpha) + 1, window=window) == 0
+    return np.ma.masked_array(values.data, missing)

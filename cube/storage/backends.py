@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -31,8 +30,8 @@ import zarr
 import zarr.storage
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 
-from cube.engine.transient import is_transient
 from cube.errors import CubeError
+from cube.storage.transient import delay, retry_transient
 
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
@@ -41,8 +40,10 @@ T = TypeVar("T")
 
 PACKAGES: Final = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "https": "aiohttp", "http": "aiohttp"}
 WEB: Final = frozenset({"http", "https"})
+PUT_BY_OBSTORE: Final = frozenset({"gs", "az"})  # conditional writes, see `cube.storage.conditional`
+NO_STORE: Final = "no-store"  # of documents, for whoever puts a web cache before the bucket
 OBSTORE: Final = frozenset({"s3", "gs", "az", "http", "https"})
-WAYS: Final = ("plain", "zarrs", "obstore", "obstore+zarrs")
+IO_BACKENDS: Final = ("plain", "zarrs", "obstore", "obstore+zarrs")
 TRIES: Final = 5  # of a request to a web server; the clouds' own libraries count theirs
 FIRST_WAIT: Final = 0.2  # seconds before the second try, doubled for each other
 
@@ -87,26 +88,29 @@ def filesystem(url: str, asynchronous: bool = False) -> tuple[Any, str]:
     return found, path.rstrip("/")
 
 
-def way(url: str) -> str:
-    """One of `WAYS` for `url`, by `FLORACUBE_IO`; raises `CubeError` if that says something else or needs what is not here."""
-    asked = os.environ.get("FLORACUBE_IO", "")
-    if asked and asked not in WAYS:
-        raise CubeError(f"FLORACUBE_IO is '{asked}'; it may be {', '.join(WAYS)} or unset.")
+def io_backend(url: str) -> str:
+    """One of `IO_BACKENDS` for `url`, by `FLORACUBE_IO`.
+
+    Raises `CubeError` where that says something else or needs a package that is not installed.
+    """
+    wanted = os.environ.get("FLORACUBE_IO", "")
+    if wanted and wanted not in IO_BACKENDS:
+        raise CubeError(f"FLORACUBE_IO is '{wanted}'; it may be {', '.join(IO_BACKENDS)} or unset.")
     for package in ("zarrs", "obstore"):
-        if package in asked and importlib.util.find_spec(package) is None:
-            raise CubeError(f"FLORACUBE_IO is '{asked}', but {package} is not installed; `pip install {package}` or unset it.")
-    if not asked:
+        if package in wanted and importlib.util.find_spec(package) is None:
+            raise CubeError(f"FLORACUBE_IO is '{wanted}', but {package} is not installed; `pip install {package}` or unset it.")
+    if not wanted:
         return "zarrs" if scheme(url) == "file" and importlib.util.find_spec("zarrs") else "plain"
-    chosen = [p for p in asked.split("+") if p != "obstore" or scheme(url) in OBSTORE]
+    chosen = [p for p in wanted.split("+") if p != "obstore" or scheme(url) in OBSTORE]
     # The Rust codecs fetch by themselves, and know folders and clouds; of a web server they forget what it was opened with.
     if "zarrs" in chosen and not (scheme(url) == "file" or ("obstore" in chosen and scheme(url) not in WEB)):
         chosen.remove("zarrs")
     return "+".join(chosen) or "plain"
 
 
-def quickened(array: zarr.Array[Any], url: str) -> zarr.Array[Any]:
-    """The same array with the Rust codecs, where `way(url)` says so; they hand what they cannot do back to Zarr's own."""
-    if "zarrs" in way(url):
+def with_rust_codecs(array: zarr.Array[Any], url: str) -> zarr.Array[Any]:
+    """The same array with the Rust codecs, where `io_backend(url)` says so; they hand what they cannot do back to Zarr's own."""
+    if "zarrs" in io_backend(url):
         from zarrs import ZarrsCodecPipeline
 
         # It opens a store of obstore once more for itself, which is no news to a user.
@@ -124,8 +128,8 @@ def zarr_store(url: str, read_only: bool) -> Store:
         return zarr.storage.LocalStore(folder, read_only=read_only)
     if not read_only and not writable(url):
         raise CubeError(f"{url}: a cube on a web server can only be read; write to the folder or bucket that it serves.")
-    if "obstore" in way(url):
-        return _object_store(url, read_only)
+    if "obstore" in io_backend(url):
+        return zarr.storage.ObjectStore(object_store(url), read_only=read_only)
     found, path = filesystem(url, asynchronous=True)
     if not found.async_impl:
         from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
@@ -134,16 +138,29 @@ def zarr_store(url: str, read_only: bool) -> Store:
     return RemoteStore(found, read_only=read_only, path=path)
 
 
-def _object_store(url: str, read_only: bool) -> Store:
-    from obstore.store import from_url
-
+def object_store(url: str) -> Any:
+    """The store of obstore behind a URL. Raises `CubeError` where that package is missing."""
+    try:
+        from obstore.store import from_url
+    except ImportError as error:
+        raise CubeError(f"{url}: writing to {scheme(url)}:// needs the package obstore; `pip install obstore`.") from error
     options: dict[str, Any] = {"client_options": {"allow_http": True}} if scheme(url) == "http" else {}
     if scheme(url) == "s3" and "AWS_ACCESS_KEY_ID" not in os.environ and importlib.util.find_spec("boto3"):
         # By itself it knows the variables of the environment alone, not profiles or single sign-on.
         from obstore.auth.boto3 import Boto3CredentialProvider
 
         options["credential_provider"] = Boto3CredentialProvider()
-    return zarr.storage.ObjectStore(from_url(url, **options), read_only=read_only)
+    if scheme(url) == "az":
+        options |= _azure_account()
+    return from_url(url, **options)
+
+
+def _azure_account() -> dict[str, str]:
+    """What obstore, which knows other variables, needs of `AZURE_STORAGE_CONNECTION_STRING`; empty without it."""
+    pairs = (pair.partition("=") for pair in os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "").split(";"))
+    parts = {key.strip(): value for key, _, value in pairs}
+    names = {"AccountName": "account_name", "AccountKey": "account_key", "BlobEndpoint": "endpoint"}
+    return {option: parts[key] for key, option in names.items() if key in parts}
 
 
 def is_absent(error: BaseException) -> bool:
@@ -161,16 +178,9 @@ def named(error: Exception, what: str) -> OSError:
     return kind(number, text) if number is not None else kind(text)
 
 
-def patiently(request: Callable[[], T], url: str) -> T:
+def retry_web(request: Callable[[], T], url: str) -> T:
     """The answer to a request; a web server that fails for the moment is asked again, since no library does that for us."""
-    for attempt in range(TRIES if scheme(url) in WEB else 1):
-        try:
-            return request()
-        except Exception as error:
-            if attempt == TRIES - 1 or scheme(url) not in WEB or not is_transient(error):
-                raise
-            time.sleep(FIRST_WAIT * 2**attempt)
-    raise AssertionError("unreachable")
+    return retry_transient(request, TRIES - 1 if scheme(url) in WEB else 0, FIRST_WAIT)
 
 
 class RemoteStore(zarr.storage.FsspecStore):
@@ -187,6 +197,8 @@ class RemoteStore(zarr.storage.FsspecStore):
             start = byte_range.offset
         elif isinstance(byte_range, SuffixByteRequest):
             start = -byte_range.suffix
+        elif byte_range is not None:
+            raise ValueError(f"Unexpected byte_range, got {byte_range}.")
         data = await self._fetch(path, start, end)
         if data is None:
             return None
@@ -196,8 +208,10 @@ class RemoteStore(zarr.storage.FsspecStore):
         return prototype.buffer.from_bytes(data)
 
     async def _fetch(self, path: str, start: int | None, end: int | None) -> bytes | None:
-        web = "http" in self.fs.protocol
-        for attempt in range(TRIES if web else 1):
+        retries = TRIES - 1 if "http" in self.fs.protocol else 0
+        tried = 0
+        while True:
+            tried += 1
             try:
                 return bytes(await self.fs._cat_file(path, start=start, end=end))
             except (IsADirectoryError, NotADirectoryError):
@@ -205,10 +219,10 @@ class RemoteStore(zarr.storage.FsspecStore):
             except Exception as error:
                 if is_absent(error):
                     return None
-                if not web or attempt == TRIES - 1 or not is_transient(error):
+                wait = delay(error, tried, retries, FIRST_WAIT)
+                if wait is None:
                     raise named(error, path) from error
-            await asyncio.sleep(FIRST_WAIT * 2**attempt)
-        raise AssertionError("unreachable")
+            await asyncio.sleep(wait)
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
@@ -226,5 +240,7 @@ class RemoteStore(zarr.storage.FsspecStore):
         """Put an object whole."""
         try:
             await super().set(key, value, byte_range)
+        except (TypeError, ValueError):  # what is no buffer, and a store that is open for reading alone
+            raise
         except Exception as error:
             raise named(error, f"{self.path.rstrip('/')}/{key}") from error

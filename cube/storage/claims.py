@@ -8,19 +8,15 @@ disk the Rust codecs write in place, and a late writer would open a hole in what
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Final
 
 from cube.storage import backends
 from cube.storage.documents import Documents
+from cube.storage.local_files import file_lock, remove_free_lock
 
 SUFFIX: Final = ".claim"
-# A filesystem that keeps no locks (some network mounts): then the lock of the stage has to do.
-_WITHOUT: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
 @contextmanager
@@ -33,54 +29,11 @@ def claimed(cube: Documents, stage: str, unit: str) -> Iterator[None]:
     if folder is None:
         yield
         return
-    path = folder / "ledger" / stage / f".{unit}{SUFFIX}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _locked(path)
-    try:
+    with file_lock(folder / "ledger" / stage / f".{unit}{SUFFIX}"):
         yield
-    finally:
-        with suppress(FileNotFoundError):
-            path.unlink()
-        os.close(descriptor)
-
-
-def _locked(path: Path) -> int:
-    """An open descriptor of `path` that holds its lock, and under whose name no newer file lies."""
-    import fcntl
-
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # Whoever held it before has removed the file: then this lock is one that nobody else will ask for.
-            if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                return descriptor
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            if error.errno in _WITHOUT:
-                return descriptor
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
 
 
 def sweep(cube: Documents, stage: str) -> int:
     """Remove the files that killed processes left of their claims; those that are held stay. How many were removed."""
-    import fcntl
-
     folder = backends.local_path(cube.url)
-    if folder is None:
-        return 0
-    removed = 0
-    for path in (folder / "ledger" / stage).rglob(f".*{SUFFIX}"):
-        with suppress(OSError):
-            descriptor = os.open(path, os.O_RDWR)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                    path.unlink()
-                    removed += 1
-            finally:
-                os.close(descriptor)
-    return removed
+    return sum(map(remove_free_lock, (folder / "ledger" / stage).rglob(f".*{SUFFIX}"))) if folder is not None else 0

@@ -14,19 +14,41 @@ import numpy as np
 import zarr
 import zarr.codecs
 from numpy.typing import NDArray
+from zarr.abc.codec import BytesBytesCodec
 from zarr.abc.store import Store
 
-from cube import conventions
 from cube.errors import CubeError
 from cube.grid import Region
-from cube.layers import Layer
+from cube.layers import Layer, conventions, periods
 
 # With 128 the products of Europe with 10,000 species would be 657,000 objects, with 192 they are fewer than 500,000.
 SPECIES_PER_SHARD: Final = 192
 MAP_CHUNK: Final = 400  # pixels a side of an inner chunk that a map tile reads
 CELL_CHUNK: Final = 50  # pixels a side where one cell's whole vector is read at once
 FINE_CHUNK: Final = 500  # pixels of 10 m
+DESCRIPTIVE: Final = (  # attributes that a layer has or has not
+    "units",
+    "standard_name",
+    "bands",
+    "scale_factor",
+    "add_offset",
+    "valid_range",
+    "flag_values",
+    "flag_meanings",
+    "flag_colors",
+    "references",
+    "coordinates",
+)
+TERMS: Final = ("license", "attribution", "references", "reference_years")  # what a source says of its files
 VECTOR_DIMS: Final = frozenset({"rank", "landsat_band", "quarter", "climate_variable", "climate_month"})
+
+
+def compressors(level: int = 3) -> tuple[BytesBytesCodec, ...]:
+    """zstd at a level and a CRC-32C of its bytes: a flipped byte is an error of whoever reads, whatever reads it.
+
+    Four bytes a chunk; what it costs is in `benchmarks/cube_storage.py --only checksums`.
+    """
+    return zarr.codecs.ZstdCodec(level=level), zarr.codecs.Crc32cCodec()
 
 
 def shards(layer: Layer, sizes: Sequence[int], unit_pixels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -42,14 +64,15 @@ def shards(layer: Layer, sizes: Sequence[int], unit_pixels: int) -> tuple[tuple[
 
 
 def set_attributes(node: zarr.Group | zarr.Array[Any], attributes: Mapping[str, Any]) -> bool:
-    """Write those of `attributes` that a node does not have already; whether any was written."""
+    """Write those of `attributes` that a node does not have already, remove those that are None; whether any was written."""
     wanted = json.loads(json.dumps(dict(attributes)))  # as they come back: lists, not tuples
-    held = node.attrs.asdict()
-    changed = {k: v for k, v in wanted.items() if k not in held or held[k] != v}
-    if changed:
-        # Not `attrs.update`, which writes the whole document once for every key and can be cut off between two.
-        node.update_attributes(changed)
-    return bool(changed)
+    before = node.attrs.asdict()
+    after = {key: value for key, value in {**before, **wanted}.items() if value is not None or key not in wanted}
+    if after == before:
+        return False
+    # Not `attrs.update`, which writes the whole document once for every key and can be cut off between two.
+    node.attrs.put(after)
+    return True
 
 
 def make_leaf(store: Store, region: Region, path: str, layers: Sequence[Layer], resolution: int, level: int,
@@ -57,7 +80,7 @@ def make_leaf(store: Store, region: Region, path: str, layers: Sequence[Layer], 
               layer_attributes: Mapping[str, Any], consolidate: bool) -> zarr.Group:  # fmt: skip
     """Make the leaf group `path` of a cube with `layers`; see `CubeStore.ensure_group`."""
     # Without what was consolidated before: it does not know the arrays that are added now.
-    group = zarr.open_group(store, path=path, mode="r+", use_consolidated=False)
+    group = zarr.open_group(store, path=path, mode="r+", zarr_format=3, use_consolidated=False)
     set_attributes(
         group,
         {
@@ -74,6 +97,8 @@ def make_leaf(store: Store, region: Region, path: str, layers: Sequence[Layer], 
             values = np.asarray(layer.labels[dim], dtype=object) if dim in layer.labels else labels.get(dim)
             if values is not None:
                 _ensure_labels(group, dim, values)
+            if dim in periods.SERIES and dim in layer.labels and periods.time_name(dim) not in group:
+                _add_times(group, dim, layer.labels[dim])
         _add_layer(group, region, layer, resolution, level, layer_attributes)
     if consolidate:
         consolidate_if_changed(store, path)
@@ -82,14 +107,14 @@ def make_leaf(store: Store, region: Region, path: str, layers: Sequence[Layer], 
 
 def consolidate_if_changed(store: Store, path: str) -> None:
     """Consolidate the metadata of the group `path`, unless what is consolidated there is what its members say."""
-    held = zarr.open_group(store, path=path, mode="r").metadata.consolidated_metadata
-    group = zarr.open_group(store, path=path, mode="r", use_consolidated=False)
-    now = {name: _told(node.metadata) for name, node in group.members(max_depth=None)}
-    if held is None or {name: _told(metadata) for name, metadata in held.flattened_metadata.items()} != now:
+    held = zarr.open_group(store, path=path, mode="r", zarr_format=3).metadata.consolidated_metadata
+    group = zarr.open_group(store, path=path, mode="r", zarr_format=3, use_consolidated=False)
+    now = {name: _as_text(node.metadata) for name, node in group.members(max_depth=None)}
+    if held is None or {name: _as_text(metadata) for name, metadata in held.flattened_metadata.items()} != now:
         zarr.consolidate_metadata(store, path=path)
 
 
-def _told(metadata: Any) -> str:
+def _as_text(metadata: Any) -> str:
     """Metadata as text: fill values that are NaN equal themselves there, and a group's own consolidation is left out."""
     document = metadata.to_dict()
     document.pop("consolidated_metadata", None)
@@ -103,7 +128,7 @@ def _add_coordinates(group: zarr.Group, region: Region, resolution: int, level: 
     for axis, values in zip("yx", region.coordinates(resolution, level), strict=True):
         group.create_array(
             axis, data=values, chunks=values.shape, dimension_names=(axis,), overwrite=True,
-            attributes=conventions.axis_attributes(axis), compressors=zarr.codecs.ZstdCodec(level=3),
+            attributes=conventions.axis_attributes(axis), compressors=compressors(),
         )  # fmt: skip
     group.create_array(
         conventions.GRID_MAPPING, data=np.asarray(0, np.int32), dimension_names=(), overwrite=True,
@@ -150,23 +175,45 @@ def add_labels(group: zarr.Group, name: str, values: NDArray[Any], dim: str | No
         chunks=(max(1, values.shape[0]),),
         dimension_names=(dim or name,),
         attributes=dict(attributes or {}),
-        compressors=zarr.codecs.ZstdCodec(level=3),
+        compressors=compressors(),
         overwrite=True,
     )
     array[:] = values.astype(object) if text else values
 
 
+def _add_times(group: zarr.Group, dim: str, labels: Sequence[str]) -> None:
+    days = periods.days(labels)
+    # The bounds first: a time that is there may have lost its bounds to a kill.
+    group.create_array(
+        periods.bounds_name(dim), data=days, chunks=days.shape, dimension_names=(dim, "end"), compressors=compressors(),
+        overwrite=True,
+    )  # fmt: skip
+    add_labels(group, periods.time_name(dim), days[:, 0], dim, periods.time_attributes(dim))
+
+
+def layer_attributes(region: Region, layer: Layer, resolution: int, level: int = 0) -> dict[str, Any]:
+    """All attributes that the array of a layer has by itself; None for those that another layer may have and it has not."""
+    times = [periods.time_name(dim) for dim in layer.dims if dim in periods.SERIES]
+    return {
+        **dict.fromkeys(DESCRIPTIVE),
+        **layer.attributes(),
+        "grid_mapping": conventions.GRID_MAPPING,
+        **({"coordinates": " ".join(times)} if times else {}),
+        "_FillValue": conventions.fill_attribute(layer.dtype, layer.fill),
+        **conventions.spatial_attributes(region, resolution, level),
+    }
+
+
 def _add_layer(group: zarr.Group, region: Region, layer: Layer, resolution: int, level: int, extra: Mapping[str, Any]) -> None:
     if layer.name in group:
         return
+    attributes = {**layer_attributes(region, layer, resolution, level), **extra}
     lead: list[int] = []
     for dim in layer.dims:
         coordinate = group[dim]
         assert isinstance(coordinate, zarr.Array)
         lead.append(coordinate.shape[0])
     inner, outer = shards(layer, lead, region.unit_km * 1000 // resolution)
-    spatial = conventions.spatial_attributes(region, resolution, level)
-    spatial.pop("proj:wkt2")  # said once by the group
     group.create_array(
         layer.name,
         shape=(*lead, *region.shape(resolution, level)),
@@ -176,13 +223,7 @@ def _add_layer(group: zarr.Group, region: Region, layer: Layer, resolution: int,
         fill_value=layer.fill,
         # Thousands of maps of species are most of a cube and of the time to write it: level 1 takes half the time of level 3
         # and 1.7 % more room.
-        compressors=zarr.codecs.ZstdCodec(level=1 if "species" in layer.dims else 3),
+        compressors=compressors(1 if "species" in layer.dims else 3),
         dimension_names=(*layer.dims, "y", "x"),
-        attributes={
-            **layer.attributes(),
-            "grid_mapping": conventions.GRID_MAPPING,
-            "_FillValue": conventions.fill_attribute(layer.dtype, layer.fill),
-            **spatial,
-            **extra,
-        },
+        attributes={key: value for key, value in attributes.items() if value is not None},
     )

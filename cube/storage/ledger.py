@@ -1,25 +1,31 @@
-"""Receipts: one small document per unit and stage, written after all its shards; resume is what has no valid receipt."""
+"""Receipts: one small document per unit and stage, written after all its shards; resume is what has no valid receipt.
+
+A receipt begins as a file of its own, `ledger/<stage>/<unit>.json`. Once the units of a block of 16 x 16 have ended, theirs
+are moved into one document, `ledger/<stage>/blocks/<block>.json`: a continent is then read by some hundred requests. A file of
+its own stands above what a block says of the unit; `{}` there says that the unit has no receipt.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cube.errors import CubeError
-from cube.grid import Unit
-from cube.storage.store import CubeStore
+from cube.errors import ConfigError, CubeError
+from cube.grid import Unit, eea_corner
+from cube.storage import claims
+from cube.storage.documents import Documents
+from cube.storage.identity import digest
 
-
-def digest(document: Any) -> str:
-    """Short hash of anything whose `repr` is stable (configuration parts, file names with sizes and times)."""
-    return hashlib.sha256(repr(document).encode()).hexdigest()[:16]
+BLOCK: Final = 16  # units a side of a block: its document is some 200 kB
+COMPACT_FROM: Final = 16  # receipts; fewer of a block stay files of their own, which a person finds by name
 
 
 def checksum(values: NDArray[Any]) -> int:
@@ -46,56 +52,112 @@ class Receipt:
     counts: Mapping[str, int] = field(default_factory=dict)
     checksums: Mapping[str, int] = field(default_factory=dict)
     steps: Mapping[str, float] = field(default_factory=dict)  # seconds by step (read, encode satellite, head, write ...)
+    sizes: Mapping[str, int] = field(default_factory=dict)  # bytes of each shard by its key in the cube, 0: only fill
+    memory: Mapping[str, int] = field(default_factory=dict)  # bytes: projected, and the peak of the process until then
 
 
-def mark(receipt: Mapping[str, Any]) -> str:
+def fingerprint(receipt: Mapping[str, Any]) -> str:
     """What a unit's values are, in short: whatever is made from them depends on this and on nothing else of it."""
-    return digest((receipt["inputs"], sorted(receipt["checksums"].items())))
+    return digest([receipt["inputs"], receipt["checksums"]])
+
+
+def add_counts(counts: dict[str, int], more: Mapping[str, int]) -> None:
+    """Add the counts of one receipt to the sums of others."""
+    for name, number in more.items():
+        counts[name] = counts.get(name, 0) + number
+
+
+def block_of(name: str) -> str:
+    """The block of a unit or square: `40kmE3N8` is the 4th to the east and the 9th to the north of the CRS's origin."""
+    size, x, y = eea_corner(name)
+    return f"{size // 1000}kmE{x // (BLOCK * size)}N{y // (BLOCK * size)}"
+
+
+def is_receipt(document: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether a document is a receipt; `{}`, which withdraws one, is none, and neither is anything damaged."""
+    if not isinstance(document, Mapping) or not isinstance(document.get("inputs"), str):
+        return False
+    return "checksums" in document and all(isinstance(document.get(key, {}), Mapping) for key in ("checksums", "counts", "sizes"))
+
+
+def _receipts_of(block: Any) -> dict[str, Any]:
+    return {name: receipt for name, receipt in block.items() if is_receipt(receipt)} if isinstance(block, Mapping) else {}
+
+
+def receipts(cube: Documents, stage: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(unit, receipt) of all receipts of a stage, each unit once; a unit whose receipt is damaged or withdrawn has none."""
+    folder = f"ledger/{stage}"
+    # Single ones before blocks: one that is moved meanwhile is met in its block.
+    listed, single = set(cube.list_json(folder)), set()
+    for name, receipt in cube.read_documents(folder, sorted(listed)):
+        single.add(name)
+        if is_receipt(receipt):
+            yield name, receipt
+    if single != listed:
+        single |= listed & set(cube.list_json(folder))  # damaged
+    for _, block in cube.read_folder(f"{folder}/blocks"):
+        for name, receipt in _receipts_of(block).items():
+            if name not in single:
+                yield name, receipt
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What the receipts of a stage say: a mark for each unit that is valid, and which units have a receipt that is not."""
+class ReceiptIndex:
+    """What the receipts of a stage say: a fingerprint of each unit with a valid one, and the units with another one.
 
-    marks: Mapping[str, str]
+    `counts` are the sums of those of the valid receipts.
+    """
+
+    fingerprints: Mapping[str, str]
     stale: frozenset[str]
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 class Ledger:
     """The receipts of one stage, in `ledger/<stage>/` of the cube; `inputs` is the hash a valid receipt carries."""
 
-    def __init__(self, cube: CubeStore, stage: str, inputs: str) -> None:
+    def __init__(self, cube: Documents, stage: str, inputs: str | None) -> None:
         """`stage` is a path such as `inputs/sentinel2` or `species/v1`."""
         self.cube, self.stage, self.inputs = cube, stage, inputs
 
-    def done(self) -> set[str]:
-        """Names of the units with a valid receipt."""
-        return set(self.standing().marks)
-
-    def standing(self) -> Standing:
-        """Every receipt looked at once; kept of each is its mark alone, since a continent has many."""
-        marks, stale = {}, set()
-        for name, receipt in self.cube.read_folder(f"ledger/{self.stage}"):
-            if receipt.get("inputs") == self.inputs:
-                marks[name] = mark(receipt)
+    def index(self) -> ReceiptIndex:
+        """Every receipt read once; of each its fingerprint alone stays in memory, since a continent has many."""
+        fingerprints, stale = {}, set()
+        counts: dict[str, int] = {}
+        for name, receipt in receipts(self.cube, self.stage):
+            if receipt["inputs"] == self.inputs:
+                fingerprints[name] = fingerprint(receipt)
+                add_counts(counts, receipt.get("counts", {}))
             else:
                 stale.add(name)
-        return Standing(marks, frozenset(stale))
-
-    def withdraw(self, unit: str) -> None:
-        """Take the receipt of a unit (or square) away, before its shards are written anew."""
-        self.cube.remove_json(f"ledger/{self.stage}/{unit}.json")
+        return ReceiptIndex(fingerprints, frozenset(stale), counts)
 
     def missing(self, units: Iterable[Unit]) -> list[Unit]:
         """Units without a valid receipt, in order."""
-        done = self.done()
-        return [unit for unit in units if unit.name not in done]
+        valid = self.index().fingerprints
+        return [unit for unit in units if unit.name not in valid]
 
-    def sign(self, unit: Named, started: float, counts: Mapping[str, int] | None = None,
-             checksums: Mapping[str, int] | None = None) -> Receipt:  # fmt: skip
+    def withdraw(self, unit: str) -> None:
+        """Take the receipt of a unit (or square) away, before its shards are written anew."""
+        if unit in self._block(block_of(unit)):
+            self.leave(unit, {})
+        else:
+            self.cube.remove_json(f"ledger/{self.stage}/{unit}.json")
+
+    def sign(
+        self,
+        unit: Named,
+        started: float,
+        counts: Mapping[str, int] | None = None,
+        checksums: Mapping[str, int] | None = None,
+        sizes: Mapping[str, int] | None = None,
+        memory: Mapping[str, int] | None = None,
+    ) -> Receipt:
         """Leave the receipt of a unit or square; `started` is `time.perf_counter()` of its beginning."""
+        assert self.inputs is not None
+        seconds = round(time.perf_counter() - started, 3)
         receipt = Receipt(
-            unit.name, self.stage, self.inputs, round(time.perf_counter() - started, 3), counts or {}, checksums or {}
+            unit.name, self.stage, self.inputs, seconds, counts or {}, checksums or {}, sizes=sizes or {}, memory=memory or {}
         )
         self.leave(unit.name, vars(receipt))
         return receipt
@@ -106,8 +168,67 @@ class Ledger:
 
     def valid(self, unit: str) -> Mapping[str, Any] | None:
         """The receipt of a unit, if it has a valid one."""
+        receipt = self.any(unit)
+        return receipt if receipt is not None and receipt.get("inputs") == self.inputs else None
+
+    def any(self, unit: str) -> Mapping[str, Any] | None:
+        """The receipt of a unit or square, whatever it was made from."""
         try:
             receipt = self.cube.read_json(f"ledger/{self.stage}/{unit}.json")
         except CubeError:  # damaged: that is none
             return None
-        return receipt if receipt is not None and receipt.get("inputs") == self.inputs else None
+        if receipt is None:
+            receipt = self._block(block_of(unit)).get(unit)
+        return receipt if is_receipt(receipt) else None  # `{}`: withdrawn
+
+    def _block(self, block: str) -> dict[str, Any]:
+        try:
+            return _receipts_of(self.cube.read_json(f"ledger/{self.stage}/blocks/{block}.json"))
+        except CubeError:  # damaged: its units have no receipts
+            return {}
+
+    def compact(self) -> None:
+        """Move the receipts of every block that has enough of them into its document; nobody may be writing units of it."""
+        blocks: dict[str, list[str]] = {}
+        for name in self.cube.list_json(f"ledger/{self.stage}"):
+            with suppress(ConfigError):  # a file of somebody else has no name of a square
+                blocks.setdefault(block_of(name), []).append(name)
+        for block, names in blocks.items():
+            self.compact_block(block, names)
+
+    def compact_block(self, block: str, names: Iterable[str]) -> None:
+        """Move those receipts of `names`, units of `block`, that are files of their own into the block's document.
+
+        A kill between any two writes loses none: the files go once the block is written.
+        """
+        folder, names = f"ledger/{self.stage}", sorted(names)
+        if len(names) < COMPACT_FROM:
+            return
+        with ExitStack() as stack:
+            for name in names:  # a worker of a run that was killed may be at one of them still
+                stack.enter_context(claims.claimed(self.cube, self.stage, name))
+            single = dict(self.cube.read_documents(folder, names))
+            if len(single) < COMPACT_FROM:
+                return
+            merged = {name: receipt for name, receipt in (self._block(block) | single).items() if is_receipt(receipt)}
+            self.cube.write_json(f"{folder}/blocks/{block}.json", merged)
+            self.cube.remove_documents(folder, sorted(single))
+
+
+class OpenBlocks:
+    """The blocks of units that a run is to write: each is compacted when the last of its units has ended, well or not."""
+
+    def __init__(self, ledger: Ledger, units: Iterable[Unit], todo: Iterable[str]) -> None:
+        """`units` are all of the stage, `todo` the names of those that this run writes."""
+        self._ledger = ledger
+        self._left = Counter(map(block_of, todo))
+        self._names: dict[str, list[str]] = {}
+        for unit in units:
+            self._names.setdefault(block_of(unit.name), []).append(unit.name)
+
+    def ended(self, name: str) -> None:
+        """Note that a unit has ended."""
+        block = block_of(name)
+        self._left[block] -= 1
+        if not self._left[block]:
+            self._ledger.compact_block(block, self._names[block])

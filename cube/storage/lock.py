@@ -1,4 +1,7 @@
-"""One writer at a time: a document that says who holds a cube's stage, with a heartbeat, so that the dead hold nothing."""
+"""One writer at a time: a document that says who holds a cube's stage, with a heartbeat, so that the dead hold nothing.
+
+`locks/<stage>.json` changes by conditional writes alone: of those that find it free, or its holder dead, one gets it.
+"""
 
 from __future__ import annotations
 
@@ -16,34 +19,47 @@ from cube.errors import CubeError, WorkersError
 from cube.storage.documents import Documents
 
 BEAT: Final = 10.0  # seconds between two heartbeats
-DEAD_AFTER: Final = 60.0  # seconds without one, for a holder on another host (whose clock may differ by less than that)
+DEAD_AFTER: Final = 60.0  # seconds without one, for a holder elsewhere (whose clock may differ by less than that)
+
+
+class _LostError(Exception):
+    """The lock is somebody else's now."""
 
 
 @contextmanager
 def held(cube: Documents, stage: str) -> Iterator[Callable[[], None]]:
     """Hold the lock of `stage` (`locks/<stage>.json`); yields a check that raises once somebody else has taken it.
 
-    Raises `WorkersError` naming the holder if a living process has it. A holder on this host is alive if its process is,
-    so a killed run is followed at once; one on another host if its last heartbeat is younger than a minute.
+    Raises `WorkersError` naming the holder if a living process has it. A holder whose processes we see is alive if its
+    process is, so a killed run is followed at once; one elsewhere if its last heartbeat is younger than a minute.
     """
     name, mine = f"locks/{stage}.json", _document()
-    if not cube.create_json(name, mine):
-        holder = cube.read_json(name)
+
+    def take(holder: Any | None) -> Any:
         if holder is not None and _alive(holder):
             raise WorkersError(
                 f"{cube.url}: process {holder['pid']} on {holder['host']} is writing {stage} here, and two writers would only"
                 f" do the same work twice; wait for it, or end it and run the same command again."
             )
-        cube.write_json(name, mine)
+        return mine
+
+    def renew(holder: Any | None) -> Any:
+        _require_mine(holder, mine)
+        return {**mine, "beat": time.time()}
+
+    def release(holder: Any | None) -> None:
+        _require_mine(holder, mine)
+
+    cube.update_json(name, take)
     lost, ended = threading.Event(), threading.Event()
 
     def beat() -> None:
         while not ended.wait(BEAT):
             try:
-                if not _is_mine(cube.read_json(name), mine):
-                    lost.set()
-                    return
-                cube.write_json(name, {**mine, "beat": time.time()})
+                cube.update_json(name, renew)
+            except _LostError:
+                lost.set()
+                return
             except (OSError, CubeError):
                 continue  # a store that fails for the moment: the next beat tries again
 
@@ -61,9 +77,8 @@ def held(cube: Documents, stage: str) -> Iterator[Callable[[], None]]:
     finally:
         ended.set()
         heart.join()
-        with suppress(OSError):  # the dead hold nothing, so neither does one that cannot say goodbye
-            if _is_mine(cube.read_json(name), mine):
-                cube.remove_json(name)
+        with suppress(OSError, CubeError, _LostError):  # the dead hold nothing, so neither does one that cannot say goodbye
+            cube.update_json(name, release)
 
 
 def holder(cube: Documents, stage: str) -> str | None:
@@ -72,38 +87,50 @@ def holder(cube: Documents, stage: str) -> str | None:
     return f"process {document['pid']} on {document['host']}" if document is not None and _alive(document) else None
 
 
-def _is_mine(document: Any, mine: dict[str, Any]) -> bool:
-    return document is not None and document.get("token") == mine["token"]
+def _require_mine(holder: Any | None, mine: dict[str, Any]) -> None:
+    if holder is None or holder.get("token") != mine["token"]:
+        raise _LostError
 
 
 def _document() -> dict[str, Any]:
     pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "born": _born(pid), "beat": time.time(), "token": uuid.uuid4().hex}
+    return {
+        "host": socket.gethostname(),
+        "machine": _machine(),
+        "pid": pid,
+        "born": _born(pid),
+        "beat": time.time(),
+        "token": uuid.uuid4().hex,
+    }
 
 
 def _alive(holder: dict[str, Any]) -> bool:
     """Whether the process that wrote a lock still lives."""
-    if holder["host"] != socket.gethostname():
+    if holder.get("machine") is None or holder["machine"] != _machine():
         return time.time() - float(holder["beat"]) < DEAD_AFTER
-    if Path("/proc/self/stat").exists():
-        # Numbers of processes come again, in containers above all: born at the same tick is the same process.
-        return holder["born"] is not None and _born(int(holder["pid"])) == holder["born"]
+    # Numbers of processes come again, in containers above all: born at the same tick is the same process.
+    return holder["born"] is not None and _born(int(holder["pid"])) == holder["born"]
+
+
+def _machine() -> str | None:
+    """What tells those apart who do not see each other's processes, whatever their hosts are called.
+
+    It is the boot of a kernel and a namespace of processes (that of a container); None where the system has no /proc, and so
+    no holder is ever seen.
+    """
     try:
-        os.kill(int(holder["pid"]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return None
 
 
 def _born(pid: int) -> str | None:
-    """Boot and tick at which a process began; None if there is none, or where the system has no /proc."""
+    """The tick of this machine at which a living process began; None if there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return None
     # The name in brackets may hold anything; behind it come the state (Z and X are dead) and, as 22nd field, the tick.
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else f"{boot} {fields[19]}"
+    return None if fields[0] in "ZX" else fields[19]

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cube.errors import CubeError
-from cube.storage.ledger import digest
+from cube.errors import CubeError, UnknownNameError
+from cube.storage.identity import digest
 from cube.storage.store import CubeStore
 
 CURRENT: Final = "current.json"
-TABLE: Final = "table"  # of a version: the species or the habitats that it was made with
-TABLED: Final = {"species": "species", "habitats": "habitat"}  # products with a table, and the axis of its rows
+# Products whose versions have a table of the species or habitats that they were made with, and the axis of its rows.
+TABLE_ROWS: Final = {"species": "species", "composition": "species", "habitats": "habitat"}
 PRODUCTS: Final = ("species", "composition", "indicators", "habitats")
+_NOTHING: Final[dict[str, Any]] = {"release": None, "previous": None}  # the pointer before the first publication
 
 
 def group_of(product: str, version: str, level: int | None = 0) -> str:
@@ -28,39 +30,41 @@ def group_of(product: str, version: str, level: int | None = 0) -> str:
 def current(cube: CubeStore) -> dict[str, Any]:
     """The release that readers follow, `{"name", "products": {product: version}, ...}`; empty products before the first."""
     pointer = cube.read_json(CURRENT)
-    if pointer is None:
-        return {"name": None, "products": {}}
-    release = cube.read_json(f"releases/{pointer['release']}.json")
-    if release is None:
-        raise CubeError(f"{cube.url}: {CURRENT} names the release '{pointer['release']}', which is not there.")
-    return dict(release)
+    while pointer is not None and pointer.get("release") is not None:
+        # The pointer holds what the release says, for one request less; one that an older floracube wrote has the name alone.
+        release = pointer.get("content") or cube.read_json(f"releases/{pointer['release']}.json")
+        if release is not None:
+            return dict(release)
+        before, pointer = pointer, cube.read_json(CURRENT)
+        if pointer == before:  # and not one that was replaced and removed since the pointer was read
+            raise CubeError(
+                f"{cube.url}: {CURRENT} names the release '{pointer['release']}', which is not there; publish another."
+            )
+    return {"name": None, "products": {}}
 
 
 def write_release(cube: CubeStore, name: str, products: Mapping[str, str], provenance: Mapping[str, Any]) -> None:
-    """Write `releases/<name>.json`: which version of each product, and from what they were made.
+    """Create `releases/<name>.json`: which version of each product, and from what they were made.
 
-    `parents` are the release that readers followed meanwhile, with a hash of what it named. A release is never changed:
-    the same one once more is left as it is, another one of its name is a `CubeError`.
+    `parents` are the release that readers followed meanwhile, with a hash of what it named. Of several writers at once
+    one creates it. The same versions of the same inputs once more leave it as it is, others of its name are a `CubeError`.
     """
-    held = cube.read_json(f"releases/{name}.json")
-    if held is not None:
-        if held["products"] == dict(products) and held.get("inputs") == provenance.get("inputs"):
-            return
-        raise CubeError(f"{cube.url}: there is another release '{name}' already, and none is ever changed; choose another name.")
     before = current(cube)
     unknown = set(products) - set(PRODUCTS)
     if unknown:
         raise CubeError(f"release {name}: '{min(unknown)}' is not a product; known are {', '.join(PRODUCTS)}.")
-    cube.write_json(
-        f"releases/{name}.json",
-        {
-            "name": name,
-            "products": dict(products),
-            "parents": {before["name"]: digest(sorted(before["products"].items()))} if before["name"] else {},
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            **provenance,
-        },
-    )
+    document = {
+        "name": name,
+        "products": dict(products),
+        "parents": {before["name"]: digest(sorted(before["products"].items()))} if before["name"] else {},
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        **provenance,
+    }
+    if cube.create_json(f"releases/{name}.json", document):
+        return
+    existing = read(cube, name)
+    if existing["products"] != dict(products) or existing.get("inputs") != provenance.get("inputs"):
+        raise CubeError(f"{cube.url}: Release '{name}' already exists. Releases are immutable; choose another name.")
 
 
 def named(cube: CubeStore, but: Collection[str] = ()) -> dict[str, set[str]]:
@@ -75,40 +79,53 @@ def named(cube: CubeStore, but: Collection[str] = ()) -> dict[str, set[str]]:
 def forget(cube: CubeStore, name: str, dry_run: bool = False) -> None:
     """Remove the release `name`, so that what it alone names becomes garbage; not one that readers follow or may go back to.
 
-    Raises `CubeError` where it is not there, is the current one or the one before it.
+    The pointer says so first and ever after, so that nobody who has read it before publishes that release. Raises
+    `CubeError` where it is not there, is the current one or the one before it.
     """
-    pointer = cube.read_json(CURRENT) or {}
-    if cube.read_json(f"releases/{name}.json") is None:
-        raise CubeError(f"{cube.url}: there is no release '{name}' (releases here: {', '.join(cube.list_json('releases'))}).")
-    for role, held in (("which readers follow", "release"), ("to which they may go back", "previous")):
-        if pointer.get(held) == name:
-            raise CubeError(f"{cube.url}: '{name}' is the release {role}; publish another first.")
-    if not dry_run:
-        cube.remove_json(f"releases/{name}.json")
+    removed = {name: digest(read(cube, name))}
+
+    def mark(pointer: dict[str, Any] | None) -> dict[str, Any]:
+        pointer = pointer or _NOTHING
+        for role, key in (("which readers follow", "release"), ("to which they may go back", "previous")):
+            if pointer.get(key) == name:
+                raise CubeError(f"{cube.url}: '{name}' is the release {role}; publish another first.")
+        return {**pointer, "removed": {**pointer.get("removed", {}), **removed}}
+
+    if dry_run:
+        mark(cube.read_json(CURRENT))
+        return
+    cube.update_json(CURRENT, mark)
+    cube.remove_json(f"releases/{name}.json")
 
 
-def table_of(cube: CubeStore, product: str, version: str) -> str:
-    """Path of the table of a version: its own where it has one, else the cube's `tables/<product>`."""
-    own = f"products/{product}/{version}/{TABLE}"
-    return own if cube.has(own) else f"tables/{product}"
+def table_path(product: str, version: str) -> str:
+    """Path of the table of a version of `species`, `composition` (its species) or `habitats`."""
+    return f"products/{product}/{version}/table"
 
 
-def adopt_tables(cube: CubeStore, products: Mapping[str, str]) -> None:
-    """Make `tables/species` and `tables/habitats`, which readers use, those of the versions; what is equal is not written."""
-    for product, version in products.items():
-        path = table_of(cube, product, version)
-        if product not in TABLED or not cube.has(path) or path == f"tables/{product}":
-            continue
-        said = {name: dict(array.attrs) for name, array in cube.group(path).arrays()}
-        ensure_table(cube, f"tables/{product}", cube.read_table(path), TABLED[product], said)
+def species_table(products: Mapping[str, str]) -> str | None:
+    """Path of the table that names the species of a release (version by product); None where it has none."""
+    return next((table_path(p, products[p]) for p in ("species", "composition") if p in products), None)
 
 
-def ensure_table(cube: CubeStore, path: str, columns: Mapping[str, NDArray[Any]], dim: str,
-                 attributes: Mapping[str, Mapping[str, Any]] | None = None) -> None:  # fmt: skip
-    """Write the table `path` unless it holds these columns already, so that whoever reads it meanwhile notices nothing."""
-    held = cube.read_table(path) if cube.has(path) else {}
-    if set(held) != set(columns) or any(not _equal(held[name], values) for name, values in columns.items()):
-        cube.write_table(path, columns, dim, attributes)
+def ensure_table(
+    cube: CubeStore,
+    product: str,
+    version: str,
+    columns: Mapping[str, NDArray[Any]],
+    attributes: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
+    """Write the table of a version, a column by name, unless it holds these columns already.
+
+    A run that resumes a version leaves a whole table as it is and replaces one that a kill cut off.
+    """
+    path = table_path(product, version)
+    try:
+        before = cube.read_table(path) if cube.has(path) else {}
+    except CubeError:
+        before = {}
+    if set(before) != set(columns) or any(not _equal(before[name], values) for name, values in columns.items()):
+        cube.write_table(path, columns, TABLE_ROWS[product], attributes)
 
 
 def _equal(a: NDArray[Any], b: NDArray[Any]) -> bool:
@@ -117,28 +134,44 @@ def _equal(a: NDArray[Any], b: NDArray[Any]) -> bool:
     return bool(np.all((a == b) | ((a != a) & (b != b))))  # NaN equals NaN
 
 
+def read(cube: CubeStore, name: str) -> dict[str, Any]:
+    """The release `name`; raises `UnknownNameError` where the cube has none of that name."""
+    release = cube.read_json(f"releases/{name}.json") if "/" not in name else None
+    if release is None:
+        names: list[str] = []
+        with suppress(CubeError):  # a web server lists nothing
+            names = cube.list_json("releases")
+        raise UnknownNameError(f"{cube.url}: Unknown release '{name}'. Choose one of: {', '.join(names) or 'none are listed'}.")
+    return dict(release)
+
+
 def require(cube: CubeStore, name: str) -> dict[str, Any]:
     """The release `name`; raises `CubeError` where it, or a version that it names, is not there."""
-    release = cube.read_json(f"releases/{name}.json")
-    if release is None:
-        known = ", ".join(cube.list_json("releases")) or "none"
-        raise CubeError(f"{cube.url}: there is no release '{name}' to publish (releases here: {known}).")
+    release = read(cube, name)
     for product, version in release["products"].items():
-        if not cube.has(group_of(product, version)):
-            raise CubeError(f"release {name}: version '{version}' of {product} is not in the cube.")
-    return dict(release)
+        parts = [group_of(product, version), *([table_path(product, version)] if product in TABLE_ROWS else [])]
+        if missing := [part for part in parts if not cube.has(part)]:
+            raise CubeError(
+                f"{cube.url}: release '{name}' names version '{version}' of {product}, which has no {missing[0]}; run"
+                f" `floracube predict` again with --version {version}, or publish another release."
+            )
+    return release
 
 
 def publish(cube: CubeStore, name: str) -> None:
     """Make readers follow the release `name`, whatever it holds; what they followed before is `previous` for a rollback.
 
-    `cube.publishing` asks first whether it keeps its promises. Raises `CubeError` where a part of it is not there.
+    `cube.check.publishing` asks first whether it keeps its promises. Raises `CubeError` where a part of it is not there.
     """
-    adopt_tables(cube, require(cube, name)["products"])
+    require(cube, name)
 
     def follow(pointer: dict[str, Any] | None) -> dict[str, Any]:
-        before = (pointer or {}).get("release")
-        return pointer if pointer is not None and before == name else {"release": name, "previous": before}
+        pointer = pointer or _NOTHING
+        release = read(cube, name)
+        if pointer.get("removed", {}).get(name) == digest(release):
+            raise CubeError(f"{cube.url}: Release '{name}' is being removed. Publish another one.")
+        before = pointer.get("release")
+        return {**pointer, "release": name, "previous": pointer.get("previous") if before == name else before, "content": release}
 
     cube.update_json(CURRENT, follow)
 
@@ -148,9 +181,8 @@ def rollback(cube: CubeStore) -> str:
 
     def back(pointer: dict[str, Any] | None) -> dict[str, Any]:
         if not pointer or not pointer.get("previous"):
-            raise CubeError(f"{cube.url}: there is no earlier release to go back to.")
-        return {"release": pointer["previous"], "previous": pointer["release"]}
+            raise CubeError(f"{cube.url}: there is no earlier release to go back to; publish one by its name.")
+        before = str(pointer["previous"])
+        return {**pointer, "release": before, "previous": pointer.get("release"), "content": read(cube, before)}
 
-    name = str(back(cube.read_json(CURRENT))["release"])
-    adopt_tables(cube, (cube.read_json(f"releases/{name}.json") or {}).get("products", {}))
     return str(cube.update_json(CURRENT, back)["release"])

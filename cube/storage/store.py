@@ -5,6 +5,7 @@ Layout and metadata only; which layers exist is said in `cube.layers`, when they
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,21 +18,22 @@ import zarr
 import zarr.codecs
 import zarr.errors
 from numpy.typing import NDArray
+from zarr.core.sync import sync
 
-from cube import conventions, grid
+from cube import grid
 from cube.errors import CubeError
 from cube.grid import CELL, Region, Unit, Window
-from cube.layers import Layer
+from cube.layers import Layer, conventions
 from cube.storage import backends
 from cube.storage.backends import zarr_store
 from cube.storage.documents import Documents
 from cube.storage.leaves import add_labels, make_leaf, set_attributes
 
-FORMAT: Final = 1
+FORMAT: Final = 2  # 2: tables lie in their versions, identities of values are plain JSON, bands are described
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _without_zarr_warnings() -> Iterator[None]:
     # Zarr warns that consolidated metadata and strings are not yet in the v3 specification and that
     # current.json is no Zarr node: all three are decisions of our format, not news to a user.
     with warnings.catch_warnings():
@@ -52,17 +54,35 @@ class CubeStore(Documents):
     # Groups and arrays.
 
     def _node(self, path: str) -> zarr.Group | zarr.Array[Any] | None:
-        with _quiet():
-            try:
+        try:
+            with _without_zarr_warnings():
                 return self.root[path] if path else self.root
-            except (KeyError, FileNotFoundError):
+        except (KeyError, FileNotFoundError) as error:
+            # Zarr raises the same for a node that is absent and for metadata that lack a key.
+            if self._read(f"{path}/zarr.json".lstrip("/")) is None:
                 return None
+            raise self.unreadable(path, error) from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise self.unreadable(path, error) from error
+
+    def unreadable(self, path: str, error: Exception) -> CubeError:
+        """What to raise for metadata of a group or array that cannot be read."""
+        where = f"{self.url}/{path}".rstrip("/")
+        return CubeError(
+            f"{where}/zarr.json: is no metadata of a Zarr array or group ({' '.join(repr(error).split())}); restore this file, or"
+            " remove the layer and run the command that writes it again."
+        )
 
     def groups(self, path: str = "") -> list[str]:
         """Names of the groups directly below `path`, sorted; empty where `path` does not exist."""
         node = self._node(path)
-        with _quiet():
-            return sorted(name for name, _ in node.groups()) if isinstance(node, zarr.Group) else []
+        if not isinstance(node, zarr.Group):
+            return []
+        try:
+            with _without_zarr_warnings():
+                return sorted(name for name, _ in node.groups())
+        except (ValueError, TypeError, AttributeError) as error:
+            raise self.unreadable(f"{path}/*".lstrip("/"), error) from error
 
     def group(self, path: str) -> zarr.Group:
         """The group at `path`; raises `CubeError` if there is none."""
@@ -80,7 +100,14 @@ class CubeStore(Documents):
         node = self._node(path)
         if not isinstance(node, zarr.Array):
             raise CubeError(f"{self.url}: there is no layer '{path}'; run the stage that writes it first.")
-        return backends.quickened(node, self.url)
+        try:
+            return backends.with_rust_codecs(node, self.url)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise self.unreadable(path, error) from error
+
+    def layer(self, path: str) -> Layer:
+        """What the array at `path` says of itself; raises `CubeError` if there is none."""
+        return layer_of(self.array(path))
 
     def ensure_group(
         self,
@@ -99,7 +126,7 @@ class CubeStore(Documents):
         What exists already is left as it is, so a resumed run may call this again. Raises `CubeError` if a layer is there
         already with other labels than these.
         """
-        with _quiet():
+        with _without_zarr_warnings():
             self.root.require_group(path)
             return make_leaf(self.root.store, self.region, path, layers, resolution, level, labels or {}, attributes or {},
                              layer_attributes or {}, consolidate)  # fmt: skip
@@ -107,29 +134,43 @@ class CubeStore(Documents):
     def write_table(self, path: str, columns: Mapping[str, NDArray[Any]], dim: str,
                     attributes: Mapping[str, Mapping[str, Any]] | None = None) -> None:  # fmt: skip
         """Write a table as a group of one-dimensional arrays along `dim`, replacing what was there."""
-        with _quiet():
+        with _without_zarr_warnings():
             group = self.root.create_group(path, overwrite=True)
             for name, values in columns.items():
                 add_labels(group, name, values, dim, (attributes or {}).get(name))
             zarr.consolidate_metadata(self.root.store, path=path)
 
     def read_table(self, path: str) -> dict[str, NDArray[Any]]:
-        """All columns of the table at `path`; raises `CubeError` if there is none."""
-        group = self.group(path)
-        with _quiet():
-            return {name: np.asarray(array[:]) for name, array in group.arrays()}
+        """All columns of the table of a version at `path`; raises `CubeError` if there is none."""
+        if not self.has(path):
+            raise CubeError(
+                f"{self.url}/{path}: there is no table here, so this version was cut off or an older floracube made it;"
+                " run `floracube predict` with another --version."
+            )
+        try:
+            with _without_zarr_warnings():
+                return {name: np.asarray(array[:]) for name, array in self.group(path).arrays()}
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise CubeError(
+                f"{self.url}/{path}: this table is damaged ({' '.join(str(error).split())});"
+                " restore it, or run the command that writes it again."
+            ) from error
 
     # Whole units and windows, stored values.
 
-    def write_unit(self, path: str, unit: Unit, values: NDArray[Any], resolution: int = CELL,
-                   lead: slice | None = None) -> None:  # fmt: skip
-        """Write one whole unit (or a block `lead` of its first axis that is whole shards), stored values."""
+    def write_unit(
+        self, path: str, unit: Unit, values: NDArray[Any], resolution: int = CELL, lead: slice | None = None
+    ) -> dict[str, int]:
+        """Write one whole unit (or a block `lead` of its first axis that is whole shards), stored values; see `write`."""
         square = self.region.square(unit, resolution)
         rows, cols = square.slices
-        self.write(path, (..., rows, cols) if lead is None else (lead, ..., rows, cols), values)
+        return self.write(path, (..., rows, cols) if lead is None else (lead, ..., rows, cols), values)
 
-    def write(self, path: str, selection: tuple[Any, ...], values: NDArray[Any]) -> None:
-        """Write `values` over a selection of whole shards, whatever is in them."""
+    def write(self, path: str, selection: tuple[Any, ...], values: NDArray[Any]) -> dict[str, int]:
+        """Write `values` over a selection of whole shards, whatever is in them.
+
+        Returns the bytes of each shard by its key in the cube, 0 for one that holds only fill and is not stored.
+        """
         array = self.array(path)
         try:
             array[selection] = values
@@ -140,6 +181,25 @@ class CubeStore(Documents):
             # there first: what a killed process cut off is no shard. A fault of another kind comes again.
             self._remove(array, path, selection)
             array[selection] = values
+        return self._stored_bytes([f"{path}/{key}" for key in _shard_keys(array, selection)])
+
+    def _stored_bytes(self, keys: Sequence[str]) -> dict[str, int]:
+        """Bytes of some objects by their keys, 0 where there is none."""
+        folder, store = backends.local_path(self.url), self.root.store
+        if folder is not None:
+            files = {key: folder / key for key in keys}
+            return {key: file.stat().st_size if file.is_file() else 0 for key, file in files.items()}
+
+        async def size(key: str) -> int:
+            try:
+                return await store.getsize(key)
+            except FileNotFoundError:
+                return 0
+
+        async def sizes() -> list[int]:
+            return list(await asyncio.gather(*map(size, keys)))
+
+        return dict(zip(keys, sync(sizes()), strict=True))
 
     def clear(self, path: str, window: Window) -> None:
         """Remove the shards of a window of whole shards, whatever is in them: afterwards it reads as fill."""
@@ -152,14 +212,8 @@ class CubeStore(Documents):
         if folder is None:  # an object is whole or is not there: the codecs can take it
             array[selection] = array.fill_value
             return
-        lead = array.ndim - (len(selection) - selection.count(...))
-        whole = [part for item in selection for part in ([slice(None)] * lead if item is ... else [item])]
-        reach = []
-        for part, length, side in zip(whole, array.shape, array.shards or array.chunks, strict=True):
-            start, stop, _ = part.indices(length)
-            reach.append(range(start // side, -(-stop // side)))
-        for index in product(*reach):
-            (folder / path / array.metadata.encode_chunk_key(index)).unlink(missing_ok=True)
+        for key in _shard_keys(array, selection):
+            (folder / path / key).unlink(missing_ok=True)
 
     def read_window(self, path: str, window: Window, fill: int | float | None = None) -> NDArray[Any]:
         """Stored values of a window of the last two axes; what lies outside the array is `fill` (its own fill)."""
@@ -177,16 +231,27 @@ class CubeStore(Documents):
         return out
 
 
+def _shard_keys(array: zarr.Array[Any], selection: tuple[Any, ...]) -> Iterator[str]:
+    """Keys below an array of the shards that a selection of slices and `...` touches."""
+    lead = array.ndim - (len(selection) - selection.count(...))
+    whole = [part for item in selection for part in ([slice(None)] * lead if item is ... else [item])]
+    reach = []
+    for part, length, side in zip(whole, array.shape, array.shards or array.chunks, strict=True):
+        start, stop, _ = part.indices(length)
+        reach.append(range(start // side, -(-stop // side)))
+    for index in product(*reach):
+        yield array.metadata.encode_chunk_key(index)
+
+
 def create_cube(url: str, region: Region, title: str, about: Mapping[str, str | None] | None = None) -> CubeStore:
     """Create the cube at `url`, or open it for writing if it is there already with the same region.
 
-    `about` are attributes of the whole (`license`, `attribution`, `note`). They and the title are written when the cube is
-    made and later only where they changed: a root that nobody writes cannot undo what another process did.
+    `about` are attributes of the whole (`license`, `attribution`, `note`). They and the title are written where they changed.
     Raises `CubeError` if another region or unit was used, if there is another Zarr store, or the store cannot be written.
     """
     if not backends.writable(url):
         raise CubeError(f"{url}: a cube on a web server can only be read; write to the folder or bucket that it serves.")
-    with _reaching(url, "the cube cannot be created here"), _quiet():
+    with _one_sentence(url, "the cube cannot be created here"), _without_zarr_warnings():
         root = zarr.open_group(zarr_store(url, read_only=False), mode="a", zarr_format=3)
         if "floracube" not in root.attrs:
             if len(root.attrs):
@@ -212,20 +277,21 @@ def create_cube(url: str, region: Region, title: str, about: Mapping[str, str | 
             f" {cube.region.unit_km} km, the configuration asks for {[b // 1000 for b in region.bounds]} km and"
             f" {region.unit_km} km; choose another cube URL or remove the old cube."
         )
-    set_attributes(cube.root, {k: v for k, v in (about or {}).items() if v})
+    terms = {key: value or None for key, value in (about or {}).items()}
+    set_attributes(cube.root, {"title": title, "floracube": {**cube.attributes, "title": title, "format": FORMAT}, **terms})
     return cube
 
 
 @contextmanager
-def _reaching(url: str, what: str) -> Iterator[None]:
-    """Whatever a store answers when a cube is opened becomes one sentence; the libraries behind it have errors of their own."""
+def _one_sentence(url: str, what: str) -> Iterator[None]:
+    """Make one sentence of whatever a store answers when a cube is opened: each library behind it has errors of its own."""
     try:
         yield
     except CubeError:
         raise
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
-        raise CubeError(f"{url}: {what} ({text}); check the URL, the credentials and your rights.") from error
+        raise CubeError(f"{url}: {what} ({text}); check the URL, the credentials and your permissions.") from error
 
 
 def open_cube(url: str, writable: bool = False) -> CubeStore:
@@ -236,19 +302,27 @@ def open_cube(url: str, writable: bool = False) -> CubeStore:
     folder = backends.local_path(url)
     if folder is not None and folder.is_file():
         raise CubeError(f"{url}: is a file; a cube is a folder or the URL of one, as `floracube build` makes it.")
-    with _reaching(url, "the store cannot be opened"), _quiet():
+    with _one_sentence(url, "the store cannot be opened"), _without_zarr_warnings():
         try:
-            root = zarr.open_group(zarr_store(url, read_only=not writable), mode="r+" if writable else "r",
+            root = zarr.open_group(zarr_store(url, read_only=not writable), mode="r+" if writable else "r", zarr_format=3,
                                    use_consolidated=False)  # fmt: skip
         except (FileNotFoundError, zarr.errors.GroupNotFoundError, KeyError) as error:
             raise CubeError(f"{url}: there is no cube here; run `floracube build` first or check the path.") from error
     about = root.attrs.get("floracube")
     if not isinstance(about, dict):
-        raise CubeError(f"{url}: this Zarr store is not a floracube cube (its root has no 'floracube' attribute).")
+        raise CubeError(
+            f"{url}: this Zarr store is not a floracube cube (its root has no 'floracube' attribute); check the path."
+        )
     if int(str(about["format"])) > FORMAT:
         raise CubeError(f"{url}: cube format {about['format']} is newer than {FORMAT}; upgrade floracube to read it.")
     west, south, east, north = about["region_km"]
     return CubeStore(url, Region(west, south, east, north, about["unit_km"]), root, about)
+
+
+def layer_of(array: zarr.Array[Any]) -> Layer:
+    """What an array of a cube says of itself."""
+    dims = [str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ()]
+    return Layer.from_metadata(array.path, str(array.dtype), array.fill_value, dims, array.attrs)
 
 
 def resolution_of(layer: Layer) -> int:

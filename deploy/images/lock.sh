@@ -12,7 +12,7 @@ pin() { # name, then what is pinned and how
 }
 pin build <(echo hatchling)
 pin server --universal --extra server --extra fast pyproject.toml
-pin worker-cpu --extra inference --extra fast --extra kubernetes pyproject.toml --python-platform x86_64-manylinux_2_28 \
+pin worker-cpu --extra build --extra inference --extra fast --extra kubernetes pyproject.toml --python-platform x86_64-manylinux_2_28 \
   ${TORCH_CPU:+--find-links "$TORCH_CPU"} --constraint <(echo "torch==$torch+cpu")
-pin worker-cuda --extra inference --extra fast --extra cuda pyproject.toml --python-platform x86_64-manylinux_2_28 \
+pin worker-cuda --extra build --extra inference --extra fast --extra cuda pyproject.toml --python-platform x86_64-manylinux_2_28 \
   --constraint <(echo "torch==$torch")

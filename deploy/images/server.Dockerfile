@@ -9,11 +9,13 @@
 ARG BASE=python:3.11-slim-bookworm
 ARG NODE=node:22-bookworm-slim
 
-# The map library of the page, so that a browser needs no CDN.
+# The map library of the page, so that a browser needs no CDN, and its scripts in one file.
 FROM ${NODE} AS page
 WORKDIR /page
 COPY server/page/package.json server/page/package-lock.json ./
 RUN npm ci --no-audit --no-fund --ignore-scripts
+COPY server/page ./
+RUN npm run build
 
 FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
@@ -26,6 +28,7 @@ RUN python3 -m venv /opt/build \
  && /opt/build/bin/python -m pip install --require-hashes --only-binary :all: --requirement build.lock
 COPY . .
 COPY --from=page /page/node_modules server/page/node_modules
+COPY --from=page /page/dist server/page/dist
 RUN /opt/build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
  && /opt/floracube/bin/python -m pip install --no-deps --no-index /wheels/floracube-*.whl \
  && /opt/floracube/bin/python -m pip uninstall --yes pip

@@ -2,6 +2,8 @@
 
 A pydantic field tells its meaning by its description; a field of a dataclass by the comment on its line, which is read
 from the source: torch is not imported for a page of words.
+
+    python -m docs.make.configuration    writes the page anew
 """
 
 from __future__ import annotations
@@ -11,32 +13,22 @@ import inspect
 import re
 import types
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from cube.config import Config
 from inference.network.sizes import FIELDS, SIZES
+from server.operating.settings import Settings, variable
 
 ROOT = Path(__file__).parents[2]
-# Keys whose values are checked where they are used, by these classes.
+PAGE = ROOT / "docs" / "reference" / "configuration.md"
+# Keys whose fields are those of a dataclass.
 OPEN = {  # key: file and class of the dataclass
-    "train": ("inference/training/options.py", "TrainOptions"),
-    "habitats.options": ("inference/plantbert/training.py", "ReaderSpec"),
-    "evaluate.options": ("inference/evaluation/folds.py", "EvaluateOptions"),
-}
-ELSEWHERE = {  # fields that are no keys, or have one of their own
-    "evaluate.options": {"draws", "folds", "block_km", "fewest_records", "shape", "train"},
-    "habitats.options": {"augmentation"},
-}
-BESIDE = {  # keys that are no field
-    "habitats.options": [
-        ("folds", "whole number", "`0`", "skill on as many folds of blocks of 0.1 degrees is measured first, beside naive Bayes"),
-        ("predicted", "true, false", "`true`", "the lists predicted for labelled plots teach the reader too"),
-        ("reading", "`float32`, `int8`, `student`", "`float32`", "how cells are read: the whole model, or a faster one near it"),
-    ]
+    "train": ("cube/config/learning.py", "TrainOptions"),
 }
 WORDS = {"str": "text", "int": "whole number", "float": "number", "bool": "true, false", "Path": "path",
          "tuple[str, ...]": "list of text"}  # fmt: skip
@@ -47,7 +39,7 @@ One YAML file says everything; it is checked whole before any work starts, and a
 those that are known. `${NAME}` in it stands for an environment variable. Paths of `sources`, `surveys`, `records`,
 `species` and `habitats` are found below `data`, the others beside the file; each may be a URL.
 
-This page is made from the classes that check a configuration.
+This page is made from the classes that check a configuration, by `python -m docs.make.configuration`.
 """
 
 
@@ -60,9 +52,10 @@ def page() -> str:
         parts.append(_table([_field(name, field) for name, field in model.model_fields.items()]))
     for path, place in OPEN.items():
         doc, options = _dataclass(*place)
-        rows = [tuple(option) for option in options if option.name not in ELSEWHERE.get(path, ())]
-        parts += [f"## {path}", _cleaned(doc), _table([*rows, *BESIDE.get(path, [])])]
-    parts += ["## network", _network()]
+        parts += [f"## {path}", _cleaned(doc), _table([tuple(option) for option in options])]
+    parts += ["## Sizes of the network", _network()]
+    served = [_field(variable(name), field) for name, field in Settings.model_fields.items()]
+    parts += ["## The server", _cleaned(Settings.__doc__), _table(served)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -71,9 +64,7 @@ def keys() -> Iterator[str]:
     for path, model in [("", Config), *_models(Config, "")]:
         yield from (f"{path}.{name}".lstrip(".") for name in model.model_fields)
     for path, options in OPEN.items():
-        fields = [option.name for option in _dataclass(*options)[1] if option.name not in ELSEWHERE.get(path, ())]
-        yield from (f"{path}.{name}" for name in (*fields, *(row[0] for row in BESIDE.get(path, []))))
-    yield from (f"network.{name}" for name in ("size", "modalities", *FIELDS))
+        yield from (f"{path}.{option.name}" for option in _dataclass(*options)[1])
 
 
 def _models(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
@@ -93,7 +84,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 def _field(name: str, field: Any) -> tuple[str, str, str, str]:
     if field.is_required():
         default = "needed"
-    elif field.default is None or field.default is PydanticUndefined or isinstance(field.default, BaseModel):
+    elif field.default in (None, PydanticUndefined) or isinstance(field.default, BaseModel) or is_dataclass(field.default):
         default = ""
     else:
         default = _shown(field.default)
@@ -123,6 +114,8 @@ def _dataclass(file: str, name: str) -> tuple[str, list[_Option]]:
     out = []
     for node in body.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.end_lineno:
+            if "ClassVar" in ast.unparse(node.annotation):
+                continue
             said = re.search(r"  # (.*)$", lines[node.end_lineno - 1]) or re.match(r"\s*# (.*)$", lines[node.lineno - 2])
             default = ast.unparse(node.value) if isinstance(node.value, ast.Constant | ast.Tuple | ast.UnaryOp) else ""
             default = SHOWN.get(default, default.strip("'"))
@@ -134,8 +127,7 @@ def _dataclass(file: str, name: str) -> tuple[str, list[_Option]]:
 
 def _network() -> str:
     sizes = [(name, *(_shown(row[key]) for key in FIELDS)) for name, row in SIZES.items()]
-    names = ", ".join(f"`{name}`" for name in SIZES)
-    head = f"`size` is one of {names}; single keys override it. `modalities` lists those to use.\n\n"
+    head = "What each `network.size` stands for; single keys override it.\n\n"
     table = [("size", *(f"`{key}`" for key in FIELDS)), ("---",) * (len(FIELDS) + 1), *sizes]
     return head + "\n".join("| " + " | ".join(row) + " |" for row in table)
 
@@ -162,7 +154,9 @@ def _type(annotation: Any) -> str:
         return "keys and values"
     if annotation is Any:
         return "anything"
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if origin is Annotated:
+        return _type(arguments[0])
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation)):
         return "keys below"
     return WORDS.get(getattr(annotation, "__name__", ""), getattr(annotation, "__name__", str(annotation)))
 
@@ -176,3 +170,12 @@ def _table(rows: list[tuple[str, str, str, str]]) -> str:
     for name, kind, default, meaning in rows:
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (f"`{name}`", kind, default, meaning)) + " |")
     return "\n".join(lines)
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,8 @@
 """What mkdocs calls while it builds the site: pages that are made from the program itself, so that they cannot lie.
 
-The reference of commands, of the configuration and of the HTTP API, the measured results, and the notebooks.
+The reference of commands and of the HTTP API, the measured results, and the notebooks. The reference of the configuration and the
+messages are made by commands and committed (`python -m docs.make.configuration`, `python -m docs.make.messages`), so that a
+clone has them without a build.
 """
 
 from __future__ import annotations
@@ -14,11 +16,10 @@ from mkdocs.structure.files import File, Files
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from docs.make import commands, configuration, http_api, layers, notebooks, results
+from docs.make import commands, http_api, layers, notebooks, results
 
 PAGES: dict[str, Callable[[], str]] = {
     "reference/commands.md": commands.page,
-    "reference/configuration.md": configuration.page,
     "reference/http.md": http_api.page,
     "reference/layers.md": layers.page,
     "reference/results.md": results.page,

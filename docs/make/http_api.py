@@ -14,10 +14,12 @@ HEAD = """# HTTP API
 What `floracube serve` answers, as the server describes itself at `/openapi.json` (to be tried out at `/docs`). A layer id is
 `product.name`: `species.fagus_sylvatica`, `indicators.richness`, `habitats.level3`. Several cubes are served at once below
 `/cubes/NAME`, with the same paths. An error is JSON with one sentence (`detail`); addresses that name their release
-(`?v=`) may be kept for ever. titiler's own API over the same layers lies under `/titiler`.
+(`?v=`) may be kept for ever. Below each layer are titiler's routes, with its parameters:
+[Coming from titiler](../how-to/coming-from-titiler.md) says what differs.
 """
 TITLES = {
     "catalogue": "The catalogue", "tiles": "Tiles and maps", "queries": "Questions", "sheets": "Fact sheets",
+    "layers, as titiler": "A layer, as titiler answers", "tile matrix sets, palettes, algorithms": "What layers have in common",
     "stac": "STAC", "store": "The Zarr store", "operations": "For who watches the server",
 }  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cube.inputs import INPUTS
+from cube.layers import Layer
+from cube.layers.inputs import INPUTS
 from cube.sources.published import PUBLISHED
 
 HEAD = """# Input layers
@@ -11,16 +12,18 @@ Every layer that a source can fill. A stored number v stands for `v x scale + of
 template's `{variable}` or in the mapping of files. Models learn from a layer unless it is marked as no predictor.
 """
 
+BY_BAND = "of each band"
+
 
 def page() -> str:
     """Markdown of the whole page."""
     rows = ["| layer | what it is | units | stored as | bands | source |", "|---|---|---|---|---|---|"]
     for layer in INPUTS.values():
         scale = f", scale {layer.scale:g}" if layer.scale != 1 else ""
-        bands = "; ".join(f"`{dim}` {_labels(layer.labels[dim])}" for dim in layer.dims)
+        bands = "; ".join(f"`{dim}` {_labels(layer, dim)}" for dim in layer.dims)
         name = layer.long_name + ("" if layer.predictor else " (no predictor)")
         stored = f"{layer.resolution}, {layer.dtype}, fill {layer.fill}{scale}"
-        rows.append(f"| `{layer.name}` | {name} | {layer.units} | {stored} | {bands} | {layer.references} |")
+        rows.append(f"| `{layer.name}` | {name} | {layer.units or 'of each band'} | {stored} | {bands} | {layer.references} |")
     products = ["| `published:` | what it is | fills | years | licence | where its numbers were looked up |", "|" + "---|" * 6]
     for name, row in PUBLISHED.items():
         layers = ", ".join(f"`{layer}`" for layer in row.layers)
@@ -28,5 +31,8 @@ def page() -> str:
     return "\n\n".join([HEAD, "\n".join(rows), "## Published products", "\n".join(products)]) + "\n"
 
 
-def _labels(labels: tuple[str, ...]) -> str:
+def _labels(layer: Layer, dim: str) -> str:
+    if dim == layer.dims[0] and layer.bands:
+        return ", ".join(f"{band.name} ({band.long_name}, {band.units})" for band in layer.bands)
+    labels = layer.labels[dim]
     return ", ".join(labels) if len(labels) <= 14 else f"{labels[0]} to {labels[-1]} ({len(labels)})"

@@ -50,15 +50,17 @@ class Applicability:
     inputs: Mapping[int, Space]
     embedding: Mapping[int, Space]
 
-    def scaled(self, columns: Tensor) -> Tensor:
-        """(n, C) columns in the units of the input space; a single value that is missing counts as average."""
-        centre, scale = (torch.from_numpy(a).to(columns.device) for a in (self.centre, self.scale))
-        return ((columns - centre) * scale).nan_to_num(0.0)
+    def scaled(self, columns: Tensor, mask: int | None = None) -> Tensor:
+        """(n, C) columns in the units of the input space, NaN where missing; 0 outside the modalities of `mask` (all).
 
-    def known_of(self, mask: int) -> NDArray[np.bool_]:
-        """(C,) columns of the modalities of a mask."""
-        held = {m for i, m in enumerate(self.modalities) if mask >> i & 1}
-        return np.array([m in held for m in self.column_modality], bool)
+        A column without importance is 0 whatever it holds: nothing is missed without it.
+        """
+        centre, scale = (torch.from_numpy(a).to(columns.device) for a in (self.centre, self.scale))
+        counts = self.scale > 0
+        if mask is not None:
+            present = {m for i, m in enumerate(self.modalities) if mask >> i & 1}
+            counts = counts & np.array([m in present for m in self.column_modality], bool)
+        return torch.where(torch.from_numpy(counts).to(columns.device), (columns - centre) * scale, 0.0)
 
     def ratio(self, columns: Tensor, z: Tensor, mask: Tensor) -> Tensor:
         """(n,) dissimilarity over its threshold, the greater of both spaces: up to 1 a place is within the area.
@@ -73,8 +75,7 @@ class Applicability:
                 continue
             whole = bool((mask == value).all())
             rows = slice(None) if whole else torch.nonzero(mask == value)[:, 0]
-            kept = torch.from_numpy(self.known_of(value)).to(columns.device)
-            inputs = index_of(self.inputs[value], self.scaled(columns[rows]) * kept) / self.inputs[value].threshold
+            inputs = index_of(self.inputs[value], self.scaled(columns[rows], value)) / self.inputs[value].threshold
             embedding = index_of(self.embedding[value], z[rows] @ axes) / self.embedding[value].threshold
             finite = np.isfinite([self.inputs[value].threshold, self.embedding[value].threshold]).all()
             out[rows] = torch.maximum(inputs, embedding) if finite else torch.nan
@@ -104,18 +105,21 @@ def fit_applicability(
     importance: Floats,
     references: int = REFERENCES,
     seed: int = 0,
+    fold: NDArray[np.int64] | None = None,
 ) -> Applicability:
     """The area of applicability of an ensemble from its training places.
 
-    `predictors` (n), `covariates` (n, 2) of `batches.covariates_of`, `block` (n,) spatial block of each; `importance` (C,)
-    of each column (`columns.column_names`), what is negative counts as none.
+    `predictors` (n), `covariates` (n, 1) of `batches.covariates_of`, `block` (n,) spatial block of each; `importance` (C,)
+    of each column (`columns.column_names`), what is negative counts as none. `fold` (n,): that members of the ensemble left out;
+    the threshold is of distances to the nearest reference of another fold (without folds, of another block).
     """
+    fold = block if fold is None else fold
     spec = ensemble.spec
     modalities = tuple(m for m in spec.modalities if m != "survey")
     of_column, _ = column_names(spec)
     columns = place_columns(predictors, spec)
-    with np.errstate(invalid="ignore"):
-        centre, std = np.nanmean(columns, 0), np.nanstd(columns, 0)
+    finite = np.ma.masked_invalid(columns)
+    centre, std = finite.mean(0).filled(np.nan), finite.std(0).filled(np.nan)
     weight = np.maximum(importance, 0.0)
     weight = weight / weight.mean() if weight.any() else np.ones_like(weight)
     scale = np.where(np.isfinite(std) & (std > 1e-9), weight / np.maximum(std, 1e-9), 0.0)
@@ -124,7 +128,7 @@ def fit_applicability(
         modalities, of_column, np.nan_to_num(centre).astype(np.float32), scale.astype(np.float32), _axes(ensemble), {}, {}
     )
     chosen = torch.from_numpy(columns[rows])
-    scaled, present = held.scaled(chosen).numpy(), present_in(modalities, of_column, chosen)
+    present = present_in(modalities, of_column, chosen)
     parts = _encoded(ensemble, predictors, covariates, rows)
     inputs, embedding = {}, {}
     for mask in _masks(len(modalities)):
@@ -132,8 +136,8 @@ def fit_applicability(
         kept = np.flatnonzero(np.stack([present[m].numpy() for m in names]).all(0))
         if len(kept) < FEWEST:
             continue
-        inputs[mask] = fit_space(scaled[kept] * held.known_of(mask), block[rows[kept]])
-        embedding[mask] = fit_space(_fused(ensemble, parts, kept, names) @ held.axes, block[rows[kept]])
+        inputs[mask] = fit_space(held.scaled(chosen[kept], mask).numpy(), fold[rows[kept]])
+        embedding[mask] = fit_space(_fused(ensemble, parts, kept, names) @ held.axes, fold[rows[kept]])
     return Applicability(modalities, of_column, held.centre, held.scale, held.axes, inputs, embedding)
 
 
@@ -144,8 +148,8 @@ def _masks(count: int) -> list[int]:
 
 @torch.inference_mode()
 def _axes(ensemble: Ensemble) -> Floats:
-    """(D, k) leading axes of the head's metric W'W / S: |z A - z' A| is the root mean square difference of scores."""
-    weight = ensemble.head(torch.eye(ensemble.dimension)).T - ensemble.head(torch.zeros(1, ensemble.dimension)).T
+    """(D, k) leading axes of the heads' metric W'W / S: |z A - z' A| is the root mean square difference of mean scores."""
+    weight = torch.cat([net.species_embedding for net in ensemble.networks], 1) / len(ensemble.networks)
     metric = (weight.T @ weight).double() / len(weight)
     values, vectors = torch.linalg.eigh(metric)
     top = slice(-min(AXES, len(values)), None)

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inference.data.kilometres import CELLS_PER_KM, known_mean, weights_along
 from inference.data.samples import Predictors
-from inference.network.deep_sdm import CELLS_PER_KM, ModelSpec
+from inference.network.deep_sdm import ModelSpec
 
 FINE: Final = 5  # 10 m pixels along a side of a cell
 CLIMATE: Final = ("mean", "spread")
@@ -41,7 +42,6 @@ def column_names(spec: ModelSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def place_columns(predictors: Predictors, spec: ModelSpec) -> NDArray[np.float32]:
     """(n, C) columns of places."""
     parts: list[Tensor] = []
-    near = _corners(predictors)
     for modality in spec.modalities:
         values = getattr(predictors, modality, None)
         if modality == "survey":
@@ -58,14 +58,11 @@ def place_columns(predictors: Predictors, spec: ModelSpec) -> NDArray[np.float32
         elif modality == "static":
             parts.append(held)
         else:
-            parts.append(_interpolated(_kilometre(modality, held), *near))
+            assert predictors.corner is not None
+            assert predictors.weight is not None
+            columns = known_mean(_kilometre(modality, held).numpy(), predictors.corner, predictors.weight)
+            parts.append(torch.from_numpy(columns))
     return torch.cat(parts, 1).numpy()
-
-
-def _corners(predictors: Predictors) -> tuple[Tensor, Tensor]:
-    if predictors.corner is None or predictors.weight is None:
-        return torch.zeros(0, 4, dtype=torch.int64), torch.zeros(0, 4)
-    return torch.from_numpy(predictors.corner), torch.from_numpy(predictors.weight)
 
 
 def _kilometre(modality: str, values: Tensor) -> Tensor:
@@ -75,14 +72,6 @@ def _kilometre(modality: str, values: Tensor) -> Tensor:
     mean = values.nanmean(2)
     spread = (values - mean[:, :, None]).square().nanmean(2).sqrt()
     return torch.cat([mean, spread], 1)
-
-
-def _interpolated(values: Tensor, corner: Tensor, weight: Tensor) -> Tensor:
-    """(n, columns) bilinear from 1 km cells (m, columns), over those that hold a value."""
-    known = torch.isfinite(values)
-    total = torch.einsum("nkc,nk->nc", values.nan_to_num(0.0)[corner], weight)
-    seen = torch.einsum("nkc,nk->nc", known.to(values.dtype)[corner], weight)
-    return torch.where(seen > 1e-6, total / seen, torch.nan)
 
 
 def window_columns(window: Mapping[str, Tensor], spec: ModelSpec, side: int) -> Tensor:
@@ -122,13 +111,7 @@ def _mean(values: Tensor, dim: int) -> Tensor:
 def _spread_over_cells(values: Tensor, side: int) -> Tensor:
     """(side x side, columns) bilinear from 1 km cells ((k + 2)^2, columns) with one cell of halo, over known ones."""
     k = side // CELLS_PER_KM + 2
-    # the centre of cell 0 lies half a 50 m cell into the first 1 km cell behind the halo
-    at = (np.arange(side) + 0.5) / CELLS_PER_KM + 0.5
-    low = np.floor(at).astype(np.int64)
-    weight = np.zeros((side, k), np.float32)
-    weight[np.arange(side), low] = 1 - (at - low)
-    weight[np.arange(side), low + 1] = at - low
-    along = torch.from_numpy(weight).to(values.device)
+    along = torch.from_numpy(weights_along(0, side, k)).to(values.device)
     known = torch.isfinite(values)
     square = values.nan_to_num(0.0).reshape(k, k, -1)
     total = torch.einsum("yi,ijc,xj->yxc", along, square, along).reshape(side * side, -1)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from inference.calibration.applicability import Applicability, masks_of, present_in
 from inference.calibration.columns import window_columns
-from inference.network.deep_sdm import CELLS_PER_KM, KILOMETRE, Part
+from inference.data.kilometres import CELLS_PER_KM
+from inference.network.deep_sdm import KILOMETRE, Part
 from inference.network.ensemble import Ensemble
 
 

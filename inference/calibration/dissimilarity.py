@@ -21,8 +21,9 @@ ROWS: Final = 2_048  # places whose distances to all references are in memory at
 class Space:
     """Reference places of a space in which Euclidean distance means dissimilarity.
 
-    `mean_distance`: mean over pairs of references, the unit of the index; 0 where all are the same. `threshold`: index up
-    to which a place counts as known; infinite where the references lie in one block, so that nothing is known of transfer.
+    A value that a reference lacks is NaN. `mean_distance`: mean over pairs of references, the unit of the index; 0 where all
+    are the same. `threshold`: index up to which a place counts as known; infinite where the references lie in one block, so
+    that nothing is known of transfer.
     """
 
     points: NDArray[np.float32]  # (r, k)
@@ -30,11 +31,23 @@ class Space:
     threshold: float
 
 
-def pairwise(points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """(r, r) Euclidean distances between the rows of (r, k)."""
-    x = np.asarray(points, np.float64)
-    square = (x**2).sum(1)
-    return np.sqrt(np.maximum(square[:, None] + square[None, :] - 2 * x @ x.T, 0.0))
+def squared_distances(values: Tensor, points: Tensor) -> Tensor:
+    """(n, r) squared Euclidean distances between rows of (n, k) and of references (r, k), NaN where a value is missing.
+
+    A column that either lacks is left out, and the others weigh more in its place, by how much columns vary among the
+    references (Gower 1971). Infinite where a place and a reference share no column that varies.
+    """
+    known, seen = torch.isfinite(values), torch.isfinite(points)
+    if bool(known.all()) and bool(seen.all()):
+        square = torch.addmm(points.square().sum(1), values, points.T, alpha=-2) + values.square().sum(1)[:, None]
+        return square.clamp_(min=0)
+    x, y = torch.where(known, values, 0.0), torch.where(seen, points, 0.0)
+    has, had = known.to(x.dtype), seen.to(x.dtype)
+    square = torch.addmm(has @ y.square().T + x.square() @ had.T, x, y.T, alpha=-2).clamp_(min=0)
+    count = had.sum(0).clamp(min=1)
+    variance = ((y - had * (y.sum(0) / count)) ** 2).sum(0) / count
+    shared = (has * variance) @ had.T / variance.sum()
+    return torch.where(shared > 1e-6, square / shared.clamp(min=1e-6), torch.inf)
 
 
 def fit_space(points: NDArray[np.floating[Any]], block: NDArray[np.int64]) -> Space:
@@ -44,11 +57,14 @@ def fit_space(points: NDArray[np.floating[Any]], block: NDArray[np.int64]) -> Sp
     of another block: the largest one not above the third quartile + 1.5 interquartile ranges (Meyer and Pebesma 2021,
     section 2.3; `boxplot.stats` in their package CAST).
     """
-    distance = pairwise(points)
+    exact = torch.from_numpy(np.asarray(points, np.float64))
+    distance = squared_distances(exact, exact).sqrt().numpy()
+    np.fill_diagonal(distance, 0.0)
     r = len(distance)
-    mean = float(distance.sum() / max(r * (r - 1), 1))
+    mean = float(distance[np.isfinite(distance)].sum() / max(np.isfinite(distance).sum() - r, 1))
     other = np.where(block[:, None] == block[None, :], np.inf, distance).min(1)
-    if mean == 0 or not np.isfinite(other).all():
+    other = other[np.isfinite(other)]
+    if mean == 0 or not len(other):
         return Space(np.asarray(points, np.float32), mean, float("inf"))
     return Space(np.asarray(points, np.float32), mean, whisker(other / mean))
 
@@ -68,14 +84,12 @@ def index_of(space: Space, values: Tensor) -> Tensor:
     if space.mean_distance == 0:
         return torch.zeros(len(values), device=values.device)
     # Centred: the expansion of |a - b|^2 loses digits where both lie far from the origin.
-    centre = torch.from_numpy(space.points.mean(0)).to(values.device)
-    points = torch.from_numpy(space.points).to(values.device) - centre
-    square = points.square().sum(1)
+    points = torch.from_numpy(space.points).to(values.device)
+    centre = points.nanmean(0).nan_to_num(0.0)
+    points = points - centre
     out = torch.empty(len(values), device=values.device)
     for start in range(0, len(values), ROWS):
-        part = values[start : start + ROWS] - centre
-        nearest = torch.addmm(square, part, points.T, alpha=-2).amin(1)
-        out[start : start + ROWS] = (nearest + part.square().sum(1)).clamp_(min=0).sqrt_()
+        out[start : start + ROWS] = squared_distances(values[start : start + ROWS] - centre, points).amin(1).sqrt_()
     return out / space.mean_distance
 
 

@@ -1,4 +1,4 @@
-"""Split conformal intervals of the indicators: each from its own residuals on the surveys of held-out blocks."""
+"""Intervals of the indicators: each from its own out-of-fold residuals."""
 
 from __future__ import annotations
 
@@ -12,28 +12,58 @@ from inference.cascade.indicators import Indicator, applicable
 from inference.cascade.sums import SumPlan, Sums
 
 
-def conformal_quantiles(
-    probability: NDArray[np.floating[Any]], presence: NDArray[np.bool_], weight: NDArray[np.floating[Any]],
-    plan: SumPlan, coverage: float = 0.9, of_lists: SumPlan | None = None,
-) -> dict[str, float]:  # fmt: skip
-    """The factor of its `spread` that reaches `coverage` on held-out surveys, for every indicator that has one.
+def residual_scores(
+    probability: NDArray[np.floating[Any]], presence: NDArray[np.bool_], plan: SumPlan, of_lists: SumPlan | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """(surveys,) |observed - predicted| / spread of every indicator that has a spread; NaN where a survey says nothing of it.
 
-    `probability` (species, surveys) as predicted for each survey's own area and year, `presence` (species, surveys),
-    `weight` (surveys,) one over the surveys of the same place. Split conformal (Vovk et al. 2005; Lei et al. 2018)
-    with weights: the (1 - alpha)(1 + 1/n) quantile of |observed - predicted| / spread. Observed is the same indicator of the
-    survey's list (presences for probabilities, by the sums of `of_lists`, whose reference is one of lists); a survey whose
-    list or prediction gives an indicator no value says nothing of it. Where no survey says anything, there is no quantile.
+    `probability` (species, surveys) as predicted for each survey's own area and year by members that did not learn from it,
+    `presence` (species, surveys). Observed is the same indicator of the survey's list (presences for probabilities, by the sums
+    of `of_lists`, whose reference is one of lists).
     """
     predicted, observed = plan.of(probability), (of_lists or plan).of(presence.astype(np.float64))
-    out: dict[str, float] = {}
-    for indicator in applicable(plan.available):
-        if indicator.spread is None:
-            continue
-        score = np.abs(indicator.function(observed) - indicator.function(predicted)) / indicator.spread(predicted)
+    return {
+        indicator.name: np.abs(indicator.function(observed) - indicator.function(predicted)) / indicator.spread(predicted)
+        for indicator in applicable(plan.available)
+        if indicator.spread is not None
+    }
+
+
+def quantiles_of(
+    scores: Mapping[str, NDArray[np.floating[Any]]], weight: NDArray[np.floating[Any]], coverage: float = 0.9
+) -> dict[str, float]:
+    """The factor of its `spread` that reaches `coverage`, for every indicator that some survey says something of.
+
+    `weight` (surveys,): one over the surveys of the same place. The intervals of K-fold cross-validation (Barber et al. 2021,
+    doi:10.1214/20-AOS1965, section 1.3): the (1 - alpha)(1 + 1/n) quantile of the out-of-fold residuals, with weights, around the
+    prediction of the ensemble.
+    """
+    out = {}
+    for name, score in scores.items():
         known = np.isfinite(score)
         if known.any():
-            out[indicator.name] = weighted_quantile(score[known], weight[known], coverage)
+            out[name] = weighted_quantile(score[known], weight[known], coverage)
     return out
+
+
+def coverage_by_fold(
+    scores: Mapping[str, NDArray[np.floating[Any]]], weight: NDArray[np.floating[Any]], fold: NDArray[np.int64],
+    coverage: float = 0.9,
+) -> dict[str, tuple[float, float]]:  # fmt: skip
+    """(share of surveys inside, share in the worst fold) of every indicator, each fold by the quantiles of the others."""
+    inside: dict[str, list[tuple[float, float]]] = {}
+    for k in np.unique(fold):
+        others = quantiles_of({name: score[fold != k] for name, score in scores.items()}, weight[fold != k], coverage)
+        for name, quantile in others.items():
+            own, w = scores[name][fold == k], weight[fold == k]
+            known = np.isfinite(own)
+            if known.any():
+                share = float(np.average(own[known] <= quantile, weights=w[known]))
+                inside.setdefault(name, []).append((share, float(w[known].sum())))
+    return {
+        name: (float(np.average([s for s, _ in parts], weights=[w for _, w in parts])), min(s for s, _ in parts))
+        for name, parts in inside.items()
+    }
 
 
 def weighted_quantile(score: NDArray[np.floating[Any]], weight: NDArray[np.floating[Any]], coverage: float) -> float:
@@ -60,14 +90,6 @@ def bounds(indicator: Indicator, sums: Sums, quantile: float | None) -> NDArray[
     return np.stack([estimate, np.minimum(low, estimate), np.maximum(high, estimate)])
 
 
-def coverage_of(
-    observed: NDArray[np.floating[Any]], interval: NDArray[np.floating[Any]], weight: NDArray[np.floating[Any]]
-) -> float:
-    """Weighted share of `observed` (n,) within `interval` (3, n)."""
-    inside = (observed >= interval[1]) & (observed <= interval[2])
-    return float(np.average(inside, weights=weight))
-
-
 def as_json(quantiles: Mapping[str, float], coverage: float) -> dict[str, Any]:
     """What the model folder keeps."""
-    return {"coverage": coverage, "method": "split conformal", "quantiles": dict(quantiles)}
+    return {"coverage": coverage, "method": "K-fold cross-validation (Barber et al. 2021)", "quantiles": dict(quantiles)}

@@ -1,6 +1,6 @@
 """How far the members of an ensemble disagree: the part of a prediction's uncertainty that more data would remove.
 
-Members differ by their random start and the order of their data, or are snapshots of one training (Huang et al. 2017).
+Members differ by their random start, the order of their data and the fold that they left out.
 """
 
 from __future__ import annotations

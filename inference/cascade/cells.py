@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ class Cells:
     keys: NDArray[np.uint64]  # (n, RANKS) ranking so far, see `kernels.rank_block`
     least: Floats  # (n,) probability of the last rank
     extra: dict[str, NDArray[np.float64]] = field(default_factory=dict)  # (n,) values from the embedding, by name
-    clipped: int = 0
+    cut: Counter[int] = field(default_factory=Counter)  # values above the largest stored probability, by species
 
     @classmethod
     def of(cls, index: NDArray[np.int64], side: int, sums: NDArray[np.float64]) -> Cells:
@@ -37,6 +38,10 @@ class Cells:
     def ranking(self, part: slice = slice(None)) -> tuple[Floats, NDArray[np.int32]]:
         """(probabilities, species) of a part of the cells, each (m, RANKS), best first; -1 is no species."""
         return unpack(self.keys[part])
+
+    def note_cut(self, first: int, counts: NDArray[np.integer[Any]]) -> None:
+        """Add the values cut (s,) of the species `first`, `first` + 1, ..."""
+        self.cut.update({first + int(i): int(counts[i]) for i in np.flatnonzero(counts)})
 
     def spread_out(self, values: NDArray[Any], fill: Any, dtype: Any) -> NDArray[Any]:
         """(..., n) values to (..., U, U), `fill` where no cell is predicted."""

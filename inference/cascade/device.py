@@ -87,7 +87,7 @@ class Device:
                         _compile(encoder)
         return ensemble
 
-    def patiently(self, work: Callable[[], T]) -> T:
+    def with_smaller_batches_on_oom(self, work: Callable[[], T]) -> T:
         """The result of `work`, tried again with half the batch as often as the device's memory is full."""
         while True:
             try:

@@ -1,4 +1,4 @@
-"""What the model folder tells of a model, as the documents that travel with its species maps (`cube.model_card`)."""
+"""What the model folder tells of a model, as the documents that travel with its species maps (`cube.storage.model_card`)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from cube.channels import MODALITIES, channel_title
 from cube.errors import ModelError
-from cube.model_card import SKILL
+from cube.layers.channels import MODALITIES, channel_title
+from cube.storage.model_card import SKILL
 from inference.cascade.model import Model
 from inference.explanation import responses, skill
 from inference.explanation.responses import Response
@@ -23,7 +23,7 @@ DIGITS = 4  # of every number: a curve is read by eye
 
 
 def model_documents(folder: Path, model: Model) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """(card, one entry a species) of a model folder, as `cube.model_card.write_model` takes them; what was not measured is None.
+    """(card, one entry a species) of a model folder, as `write_model` takes them; what was not measured is None.
 
     Raises: ModelError for a file of the folder `explanation` that is damaged or speaks of other species.
     """
@@ -44,6 +44,7 @@ def model_documents(folder: Path, model: Model) -> tuple[dict[str, Any], list[di
         "model": model.hash,
         "statement": str(model.card.training.get("statement", "probability")),
         "members": model.members,
+        "survey_areas": None if model.areas is None else model.areas.to_json(),
         "modalities": [{"name": m, "title": MODALITIES.get(m, m)} for m in model.ensemble.spec.modalities],
         "species": len(names),
         "metrics": _scalars(metrics),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cube.grid import CELL, COARSE, FINE, Unit, Window
-from cube.inputs import INPUTS
+from cube.layers.inputs import INPUTS
 from cube.storage.store import CubeStore
 from inference.calibration.applicability import Applicability
 from inference.calibration.dense import dissimilarity_of_part
@@ -71,7 +71,7 @@ class Task:
 
 
 def embed_unit(
-    cube: CubeStore, ensemble: Ensemble, recipe: Recipe, unit: Unit, wanted: NDArray[np.bool_], year: float, area_m2: float,
+    cube: CubeStore, ensemble: Ensemble, recipe: Recipe, unit: Unit, wanted: NDArray[np.bool_], year: float,
     device: Device, threads: Executor, clock: Clock, area: Applicability | None = None,
 ) -> tuple[NDArray[np.int64], Tensor, NDArray[np.float64] | None]:  # fmt: skip
     """(flat indices (n,), embeddings (n, D) on the device) of the `wanted` (U, U) cells of a unit with any known predictor.
@@ -86,7 +86,7 @@ def embed_unit(
         known |= np.isfinite(values).reshape(-1, *known.shape).any(0)
     on_device = {name: device.put(torch.from_numpy(v)) for name, v in coarse.items()}
     kilometre = ensemble.encode_kilometres(on_device)
-    survey = device.put(survey_covariates(year, area_m2))
+    survey = device.put(survey_covariates(year))
     task = Task(ensemble, recipe, kilometre, known, survey, wanted, area, on_device, device, clock)
     n = 0
     index = np.empty(int(wanted.sum()), np.int64)

@@ -13,65 +13,52 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.errors import ModelError
+from inference.network.checksums import verify_checksums
 from inference.plantbert.scheme import Scheme, read_scheme, roll_up
-from inference.plantbert.text import binomial
 
 if TYPE_CHECKING:  # transformers takes seconds to import: a model without habitats does without it
     import torch
 
     from inference.plantbert.classify import HabitatReader
-    from inference.plantbert.quick import StudentReader
+    from inference.plantbert.linear import LinearReader
 
 SCHEME: Final = "habitats.csv"
-READING: Final = "reading.txt"
-TAUGHT: Final = "student_species.txt"
+WEIGHTS: Final = "model.safetensors"
 
 
 @dataclass(frozen=True)
 class HabitatMapper:
     """A trained reader and the table whose rows its maps store."""
 
-    reader: HabitatReader
+    reader: HabitatReader | LinearReader
     scheme: Scheme
     tokens: NDArray[np.int64]  # of the deep-SDM's species
     unknown: int  # of them the reader has never seen
     hash: str
-    quick: str = "float32"  # how it reads, one of `plantbert.quick.READINGS`
-    student: StudentReader | None = None  # reads in the reader's place, where training was told so
-    taught: NDArray[np.int64] | None = None  # index of each of the deep-SDM's species among the student's, -1 = unknown
 
     @classmethod
     def load(cls, folder: Path, species: Sequence[str]) -> HabitatMapper:
         """Load from a model folder, for species named as the deep-SDM names them."""
-        from inference.plantbert.classify import HabitatReader
-        from inference.plantbert.quick import READINGS, STUDENT, StudentReader, as_int8
+        from inference.plantbert import linear
 
-        reader = HabitatReader.load(folder)
+        verify_checksums(folder, (linear.CARD, WEIGHTS))
+        reader: HabitatReader | LinearReader
+        if (folder / linear.CARD).is_file():
+            reader, files = linear.LinearReader.load(folder), [linear.TENSORS, linear.CARD]
+        else:
+            from inference.plantbert.classify import HabitatReader
+
+            reader, files = HabitatReader.load(folder), [WEIGHTS]
         scheme = read_scheme(folder / SCHEME)
         if scheme.codes() != reader.habitats:
             raise ModelError(f"{folder}: {SCHEME} has other classes than the model; run `floracube habitats train`.")
         tokens, unknown = reader.tokens_of(species)
-        files = ["model.safetensors", SCHEME]
-        note = folder / READING
-        reading = note.read_text(encoding="utf-8").strip() if note.is_file() else READINGS[0]
-        student, index = None, None
-        if reading not in READINGS:
-            raise ModelError(f"{note}: the reading '{reading}' is not known; it may be {', '.join(READINGS)}.")
-        if reading == "int8":
-            reader = as_int8(reader)
-        if reading == "student":
-            taught = (folder / TAUGHT).read_text(encoding="utf-8").splitlines() if (folder / TAUGHT).is_file() else []
-            student = StudentReader.load(folder, reader.habitats, len(taught))
-            place = {name: i for i, name in enumerate(taught)}
-            index = np.array([place.get(binomial(name), -1) for name in species], np.int64)
-            files.append(STUDENT)
-        content = b"".join((folder / name).read_bytes() for name in files) + reading.encode() * (reading != READINGS[0])
-        return cls(reader, scheme, tokens, unknown, hashlib.sha256(content).hexdigest()[:16], reading, student, index)
+        content = b"".join((folder / name).read_bytes() for name in (*files, SCHEME))
+        return cls(reader, scheme, tokens, unknown, hashlib.sha256(content).hexdigest()[:16])
 
     def to(self, device: torch.device) -> None:
-        """Read on a device; the approximations stay on the processor."""
-        if self.quick == "float32":
-            self.reader.to(device)
+        """Read on a device; a linear reader stays on the processor."""
+        self.reader.to(device)
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -109,9 +96,7 @@ class HabitatMapper:
         self, ranked: NDArray[np.int32], size: NDArray[np.integer[Any]], threads: Executor | None = None
     ) -> NDArray[np.float32]:
         """(n, C) probabilities of the finest classes from ranked species (n, K) and how many belong to each cell."""
-        if self.student is not None and self.taught is not None:
-            return self.student.classify(np.where(ranked < 0, -1, self.taught[ranked]), size, threads=threads)
-        return self.reader.classify(ranked, size, self.tokens, deduplicate=True, threads=threads)
+        return self.reader.classify(ranked, size, self.tokens, threads=threads)
 
     def level_maps(self, probability: NDArray[Any]) -> dict[str, NDArray[np.int64]]:
         """(n,) table row of the most probable class at each level; coarser levels sum the finest."""

@@ -2,7 +2,8 @@
 
 Adding one is one function and one line of `INDICATORS`, and a row of `sums.plan_sums` if it needs a sum that is not kept
 yet. An indicator may need any named cell value, such as a dissimilarity that is computed beside the sums; it is made where
-all that it needs is there. Interval bounds are split conformal (`inference.calibration.intervals`).
+all that it needs is there. Intervals are those of K-fold cross-validation
+(`inference.calibration.intervals`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ COVERED_LEAST: Final = 0.5  # share of the expected species whose value must be 
 
 
 def richness(sums: Sums) -> Floats:
-    """Expected number of species in a plot: the sum of the probabilities (Hill number q = 0, in expectation).
+    """Expected number of species in a plot: the sum of the probabilities.
 
     Where the sum has a calibration of its own (`inference.calibration.richness`), level x sum ^ exponent.
     """
@@ -34,31 +35,13 @@ def richness(sums: Sums) -> Floats:
 def shannon(sums: Sums) -> Floats:
     """Shannon entropy (nats) of the occurrence probabilities p / sum p; 0 where nothing is expected.
 
-    H = -sum q ln q with q = p / P and P = sum p, which is ln P - (sum p ln p) / P (Shannon 1948).
+    H = -sum q ln q with q = p / P and P = sum p, which is ln P - (sum p ln p) / P (Shannon 1948). It is no diversity of a
+    plot's list, and its exponential may exceed the richness: many unlikely species share a small expectation.
     """
     total = sums["p"]
     with np.errstate(divide="ignore", invalid="ignore"):
         h = np.log(total) - sums["p_log_p"] / total
     return np.where(total > 0, np.maximum(h, 0.0), 0.0)
-
-
-def hill1(sums: Sums) -> Floats:
-    """Hill number q = 1 of the occurrence probabilities, exp of their entropy (Hill 1973); 0 where nothing is expected."""
-    return np.where(sums["p"] > 0, np.exp(shannon(sums)), 0.0)
-
-
-def hill2(sums: Sums) -> Floats:
-    """Hill number q = 2 of the occurrence probabilities, (sum p)^2 / sum p^2 (Hill 1973); 0 where nothing is expected."""
-    squared = sums["p_squared"]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(squared > 0, sums["p"] ** 2 / squared, 0.0)
-
-
-def simpson(sums: Sums) -> Floats:
-    """Simpson diversity of the occurrence probabilities, 1 - sum q^2 with q = p / sum p (Simpson 1949), in 0..1."""
-    number = hill2(sums)
-    with np.errstate(divide="ignore"):
-        return np.where(number > 0, np.maximum(1.0 - 1.0 / number, 0.0), 0.0)
 
 
 def lcbd(sums: Sums) -> Floats:
@@ -117,11 +100,6 @@ def spread_of_count(sums: Sums) -> Floats:
     return 1.0 + np.sqrt(np.maximum(sums["p"] - sums["p_squared"], 0.0))
 
 
-def spread_of_share(sums: Sums) -> Floats:
-    """Scale of the residuals of what depends on the number of species by its logarithm: that of richness, relative."""
-    return spread_of_count(sums) / (1.0 + sums["p"])
-
-
 def spread_of_mean(sums: Sums) -> Floats:
     """Scale of the residuals of a mean over species: one over the root of their expected number, at most 1."""
     return 1.0 / np.sqrt(np.maximum(sums["p"], 1.0))
@@ -139,7 +117,7 @@ def _spread_of(name: str) -> Callable[[Sums], Floats]:
 class Indicator:
     """An indicator: its function of the named cell values, and how its layer is stored.
 
-    `spread` shapes its conformal interval and sets none of its length; without one the layer has no interval, and its lower
+    `spread` shapes its interval and sets none of its length; without one the layer has no interval, and its lower
     and upper bounds are no data. Values and bounds are kept within `lowest` and `highest`.
     """
 
@@ -167,17 +145,10 @@ def _mean(name: str, meaning: str) -> Indicator:
     )  # fmt: skip
 
 
-OF_PROBABILITIES: Final = ("p", "p_log_p", "p_squared")
 INDICATORS: Final = (
     Indicator("richness", richness, ("p",), "Expected species richness", "species", 0.01, "viridis"),
-    Indicator("shannon", shannon, OF_PROBABILITIES, "Shannon diversity of occurrence probabilities", "nat", 1e-4, "viridis",
-              "Shannon 1948", spread_of_share),
-    Indicator("simpson", simpson, OF_PROBABILITIES, "Simpson diversity of occurrence probabilities", "1", 2e-5, "viridis",
-              "Simpson 1949", spread_of_share, highest=1.0),
-    Indicator("hill1", hill1, OF_PROBABILITIES, "Hill number q = 1 of occurrence probabilities", "effective species", 0.01,
-              "viridis", "Hill 1973"),
-    Indicator("hill2", hill2, OF_PROBABILITIES, "Hill number q = 2 of occurrence probabilities", "effective species", 0.01,
-              "viridis", "Hill 1973"),
+    Indicator("shannon", shannon, ("p", "p_log_p"), "Shannon entropy of occurrence probabilities", "nat", 1e-4, "viridis",
+              "Shannon 1948", None),
     _status("threatened", "Expected threatened species (CR, EN, VU)", "magma", "IUCN Red List Categories and Criteria 3.1"),
     _status("protected", "Expected species of the Habitats Directive", "cividis", "Directive 92/43/EEC"),
     _status("invasive", "Expected invasive alien species of Union concern", "magma", "Regulation (EU) No 1143/2014"),

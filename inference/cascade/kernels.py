@@ -61,6 +61,7 @@ _L0, _L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8 = _L
 _ROUND = _f(12582912.0)  # 1.5 x 2^23: adding and taking it away rounds to even
 _ONE, _HALF, _ZERO = _f(1), _f(0.5), _f(0)
 _LOW, _HIGH = _f(LOWEST), _f(HIGHEST)
+_WIDE = _f(60.0)
 _TINY = _f(np.finfo(np.float32).tiny)
 _SQRT_HALF = _f(0.70710678118654752)
 
@@ -73,6 +74,13 @@ def _expm1(x: Any) -> Any:
     q = ((((_E0 * r + _E1) * r + _E2) * r + _E3) * r + _E4) * r + _E5
     power = _as_float((np.int32(k) + np.int32(127)) << np.int32(23))
     return power, q * (r * r) + r
+
+
+@njit(inline="always")  # type: ignore[untyped-decorator]
+def _rate(eta: Any) -> Any:
+    """exp(eta), with `eta` kept where neither it nor a sum of a few is beyond float32."""
+    power, rest = _expm1(min(max(eta, -_WIDE), _WIDE))
+    return power * rest + power
 
 
 @njit(inline="always")  # type: ignore[untyped-decorator]
@@ -103,31 +111,45 @@ def _log(p: Any) -> Any:
 
 @njit(nogil=True, cache=True, fastmath={"contract", "nnan", "nsz"}, error_model="numpy")  # type: ignore[untyped-decorator]
 def take_block(
-    eta: NDArray[np.float32],
+    scores: NDArray[np.float32],
     bias: NDArray[np.float32],
+    slope: NDArray[np.float32],
+    intercept: NDArray[np.float32],
     given: NDArray[np.float32],
     which: NDArray[np.int64],
     elementwise: NDArray[np.float64],
 ) -> None:
-    """Scores to probabilities in place, and their sums of p ln p and p^2.
+    """Scores of members to probabilities in place, and their sums of p ln p and p^2.
 
-    `eta` (s, n): scores without their `bias` (s,); afterwards probabilities. Row `which[i]` of `given` (k, n), where that is
-    not negative, is the probability of species i instead. `elementwise` (2, n) is added to, 128 species in float32 at a time.
+    `scores` (members, s, n): without their `bias` (members, s); afterwards `scores[0]` holds probabilities: those of the members'
+    mean intensity, calibrated by `slope` and `intercept` (s,). Row `which[i]` of `given` (k, n), where that is not negative, is
+    the probability of species i instead. `elementwise` (2, n) is added to, 128 species in float32 at a time.
     """
-    species, cells = eta.shape
+    members, species, cells = scores.shape
+    share = _f(1.0 / members)
     part = np.empty((2, ROW), np.float32)
     for c0 in range(0, cells, ROW):
         n = min(ROW, cells - c0)
         for s0 in range(0, species, 128):
             part[:] = _ZERO
             for s in range(s0, min(s0 + 128, species)):
-                row = eta[s, c0 : c0 + n]
+                row = scores[0, s, c0 : c0 + n]
                 if which[s] >= 0:
                     row[:] = given[which[s], c0 : c0 + n]
                 else:
-                    b = bias[s]
-                    for c in range(n):
-                        row[c] = _probability(row[c] + b)
+                    a, b, first = slope[s], intercept[s], bias[0, s]
+                    if members > 1:
+                        for c in range(n):
+                            row[c] = _rate(row[c] + first)
+                        for k in range(1, members):
+                            more, own = scores[k, s, c0 : c0 + n], bias[k, s]
+                            for c in range(n):
+                                row[c] += _rate(more[c] + own)
+                        for c in range(n):
+                            row[c] = _probability(a * _log(row[c] * share) + b)
+                    else:
+                        for c in range(n):
+                            row[c] = _probability(a * (row[c] + first) + b)
                 for c in range(n):
                     p = row[c]
                     part[0, c] += p * _log(max(p, _TINY))
@@ -171,15 +193,15 @@ def rank_block(p: NDArray[np.float32], first: int, keys: NDArray[np.uint64], lea
 @njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def store_block(
     p: NDArray[np.float32], scale: NDArray[np.float32], index: NDArray[np.int64], steps: int, out: NDArray[np.uint8]
-) -> int:
+) -> NDArray[np.int64]:
     """Probabilities `p` (s, n or more) in steps of `scale` (s,), rounded to even, into columns `index` (n,) of `out` (s, cells).
 
-    What is above `steps` becomes `steps`; returns how many values that were, by more than rounding.
+    What is above `steps` becomes `steps`; returns how many values of each species (s,) that were, by more than rounding.
     """
     species, cells = p.shape[0], index.shape[0]
     top = _f(steps)
     buffer = np.empty(ROW, np.uint8)
-    clipped = 0
+    cut = np.zeros(species, np.int64)
     for c0 in range(0, cells, ROW):
         n = min(ROW, cells - c0)
         together = index[c0 + n - 1] - index[c0] == n - 1
@@ -192,11 +214,11 @@ def store_block(
                 v = p[s, c0 + c] / unit
                 above += np.int32(v > top + _HALF)
                 row[c] = np.uint8(np.int32(min((v + _ROUND) - _ROUND, top)))
-            clipped += int(above)
+            cut[s] += above
             if not together:
                 for c in range(n):
                     out[s, index[c0 + c]] = buffer[c]
-    return clipped
+    return cut
 
 
 def unpack(keys: NDArray[np.uint64]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:

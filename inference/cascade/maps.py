@@ -30,10 +30,10 @@ Put = Callable[[str, NDArray[Any]], None]  # name of a layer, its stored values 
 
 @dataclass(frozen=True)
 class Ranked:
-    """Species of each of n cells by stored probability, best first; equal ones by their place in the species table.
+    """Species of each of n cells by probability, best first, as the composition layer stores them.
 
-    Ranked as they are stored, so that habitats read what a reader of the composition layer reads and can be run again from
-    it alone; and neighbouring cells often hold the very same assemblage, which is read once.
+    Their order is that of the probabilities before they were rounded to steps: among species of one step it would otherwise
+    be that of the table, and a reader of habitats would read the alphabet.
     """
 
     species: NDArray[np.uint16]  # (n, RANKS), NO_SPECIES where there is none
@@ -52,10 +52,8 @@ def rank(cells: Cells, expected: NDArray[np.float64], threads: Executor, clock: 
             p, ids = cells.ranking(part)
             size[part] = set_size(p, expected[part])
             none = ids < 0
-            order = (255 - COMPOSITION[1].encode(p).astype(np.uint32)) << 16 | np.where(none, NO_SPECIES, ids).astype(np.uint32)
-            order.sort(axis=1)
-            species[part] = order & 0xFFFF
-            probability[part] = np.where(species[part] == NO_SPECIES, 255, 255 - (order >> 16))
+            species[part] = np.where(none, NO_SPECIES, ids)
+            probability[part] = np.where(none, 255, COMPOSITION[1].encode(p))
 
     list(threads.map(finish, [slice(start, min(start + PART, n)) for start in range(0, n, PART)]))
     return Ranked(species, probability, size)

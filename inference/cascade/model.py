@@ -2,12 +2,13 @@
 
 <model>/sdm/          card.json and model.safetensors
 <model>/species.csv   the species table
-<model>/predict.json  recipe of the predictors, conformal quantiles
+<model>/predict.json  recipe of the predictors, quantiles of the indicators' intervals
 <model>/reference.safetensors   the composition that distinctness is measured against (absent without surveys)
 <model>/ranges.geojson   ranges of species, where the configuration gave some
 <model>/habitats/     Pl@ntBERT in the hub's layout (absent where no plots were given)
 <model>/applicability.*  reference places of the area of applicability
 <model>/explanation/  importance of inputs, response curves; odmap.md and odmap.csv are the protocol
+<model>/checksums.json   size and SHA-256 of every file, compared whenever the model is loaded (habitats/ has one of its own)
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
 from cube.errors import ModelError
+from cube.records.presence import parse_presence
 from cube.records.tables import read_table
 from cube.records.traits import FLAG_TRAITS, NUMBER_TRAITS, TEXT_TRAITS
-from cube.storage.ledger import digest
+from cube.storage.identity import digest
 from inference.calibration.applicability import CARD, TENSORS, Applicability, load_applicability
 from inference.calibration.richness import Richness
+from inference.cascade.areas import SurveyAreas
 from inference.cascade.habitats import HabitatMapper
 from inference.cascade.ranges import FILE as RANGES
 from inference.cascade.ranges import Ranges, load_ranges
@@ -33,7 +36,11 @@ from inference.cascade.reference import FILE, load_reference
 from inference.cascade.sums import SumPlan, plan_sums
 from inference.data.sampling import Recipe
 from inference.network import checkpoint
+from inference.network.checksums import verify_checksums
 from inference.network.ensemble import Ensemble
+
+READ: Final = ("species.csv", FILE, TENSORS, CARD, RANGES)
+"""Files beside the networks that a prediction depends on; all but the first may be absent."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +51,13 @@ class Model:
     card: checkpoint.Card
     recipe: Recipe
     traits: dict[str, Any]  # columns of the species table, by species of the ensemble
-    quantiles: dict[str, float]  # conformal, by indicator
+    quantiles: dict[str, float]  # of the intervals, by indicator
     habitats: HabitatMapper | None
     plan: SumPlan  # the sums that indicators are made from
     hash: str
     applicability: Applicability | None = None
     ranges: Ranges | None = None
+    areas: SurveyAreas | None = None  # of the surveys; None without surveys, and of models of before they were kept
 
     @property
     def members(self) -> int:
@@ -71,21 +79,28 @@ def save_traits(folder: Path, names: tuple[str, ...], traits: dict[str, Any]) ->
 def load_traits(folder: Path) -> tuple[list[str], dict[str, Any]]:
     """Names and trait columns of a model's species table. Raises `TableError` for a missing column."""
     columns = [*TEXT_TRAITS, *FLAG_TRAITS, *NUMBER_TRAITS]
-    table = read_table(str(folder / "species.csv"), ["scientific_name", *columns])
+    table = read_table(str(folder / "species.csv"), ["scientific_name", *columns], NUMBER_TRAITS)
     traits: dict[str, Any] = {name: table[name].fillna("").astype(str).to_numpy(object) for name in TEXT_TRAITS}
-    traits |= {name: table[name].astype(bool).to_numpy() for name in FLAG_TRAITS}
+    traits |= {name: (parse_presence(table[name]) > 0).to_numpy() for name in FLAG_TRAITS}
     traits |= {name: table[name].to_numpy(np.float32) for name in NUMBER_TRAITS}
     return [str(name) for name in table["scientific_name"]], traits
 
 
-def save_settings(folder: Path, what: Recipe, intervals: dict[str, Any], richness: Richness | None = None) -> None:
+def save_settings(
+    folder: Path,
+    what: Recipe,
+    intervals: dict[str, Any],
+    richness: Richness | None = None,
+    areas: SurveyAreas | None = None,
+) -> None:
     """Write what prediction must repeat of training."""
     document = {"recipe": asdict(what), "intervals": intervals, "richness": asdict(richness or Richness())}
+    document |= {} if areas is None else {"areas": areas.to_json()}
     (folder / "predict.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def load_settings(folder: Path) -> tuple[Recipe, dict[str, float], Richness, dict[str, Any]]:
-    """What `save_settings` wrote: recipe, conformal quantiles by indicator, richness, and the document. Raises `ModelError`."""
+    """What `save_settings` wrote: recipe, quantiles by indicator, richness, and the document. Raises `ModelError`."""
     settings = folder / "predict.json"
     if not settings.is_file():
         raise ModelError(f"{folder}: there is no trained model here; run `floracube train` first.")
@@ -101,6 +116,7 @@ def load_settings(folder: Path) -> tuple[Recipe, dict[str, float], Richness, dic
 def load_model(path: str | Path) -> Model:
     """Load a model folder. Raises `ModelError` where a part is absent, damaged or of another species table."""
     folder = Path(path)
+    verify_checksums(folder, READ)
     what, quantiles, richness, document = load_settings(folder)
     names, traits = load_traits(folder)
     ensemble, card = checkpoint.load(folder / "sdm", species=tuple(names))
@@ -108,10 +124,10 @@ def load_model(path: str | Path) -> Model:
     plan = plan_sums(traits, load_reference(folder, len(names)), richness.constants)
     fingerprint = digest((card.weights_sha256, document, habitats.hash if habitats else None, _file_hash(folder)))
     area, ranges = load_applicability(folder), load_ranges(folder, names)
-    return Model(ensemble, card, what, traits, quantiles, habitats, plan, fingerprint, area, ranges)
+    areas = SurveyAreas.from_json(document.get("areas"))
+    return Model(ensemble, card, what, traits, quantiles, habitats, plan, fingerprint, area, ranges, areas)
 
 
 def _file_hash(folder: Path) -> str:
     """Of what else a prediction depends on: species table, reference composition, area of applicability and ranges."""
-    names = ("species.csv", FILE, TENSORS, CARD, RANGES)
-    return digest([path.read_bytes() for name in names if (path := folder / name).is_file()])
+    return digest([path.read_bytes() for name in READ if (path := folder / name).is_file()])

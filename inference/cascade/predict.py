@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cube import model_card, publishing
+from cube.check import publishing
+from cube.check.cut_values import cut_shares
 from cube.config import Config
-from cube.engine.attempt import patiently, store_named
-from cube.engine.build import require_complete
+from cube.engine.attempt import store_named
 from cube.engine.cluster import chosen
 from cube.engine.report import Report
 from cube.engine.workers import Workers, run
 from cube.errors import ConfigError, WorkersError
-from cube.grid import Unit
+from cube.grid import Region, Unit
+from cube.pyramids.facts import all_facts, make_facts
 from cube.pyramids.overviews import Overviews, build_overviews, count_squares
 from cube.pyramids.pyramid import Pyramid
 from cube.records.traits import traits_attributes
-from cube.storage import claims, lock, releases
+from cube.storage import claims, lock, model_card, releases
+from cube.storage.identity import digest
 from cube.storage.leaves import SPECIES_PER_SHARD
-from cube.storage.ledger import digest, mark
+from cube.storage.ledger import Ledger, OpenBlocks, fingerprint, receipts
+from cube.storage.progress import MADE_FROM, REGION_KM, require_complete
 from cube.storage.store import CubeStore, open_cube
+from cube.storage.transient import retry_transient
 from inference.cascade import products, versions
+from inference.cascade.areas import extrapolated_area
+from inference.cascade.ceilings import map_scale, stored_scale
 from inference.cascade.documents import model_documents
+from inference.cascade.fidelity import remove_documents, write_documents
 from inference.cascade.indicators import applicable
 from inference.cascade.model import Model, load_model
 from inference.cascade.unit import Job
@@ -39,7 +47,10 @@ RETRIES: Final = 7  # after the first try: a store may be away for more than a m
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did: the release, units computed now, cells predicted now, clipped values, units that failed, its report."""
+    """What a run did: the release, units and cells predicted now, values cut now, units that failed, its report.
+
+    `cut`: by species, the share of the cells of the whole version in which its map is cut at its largest stored probability.
+    """
 
     release: str
     units: int
@@ -47,10 +58,11 @@ class Outcome:
     clipped: int
     failures: list[str]
     report: Path
+    cut: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
     """What a run is to do, fixed before any work."""
 
     config: Config
@@ -60,13 +72,16 @@ class _Run:
     version: str
     job: Job
     base: dict[str, Any]  # the release whose other products stay beside these
+    made_from: list[str]  # hashes of the inputs
 
     @property
     def stage(self) -> str:
+        """The stage in the ledger."""
         return f"predict/{self.version}"
 
     @property
     def products(self) -> dict[str, str]:
+        """Version by product to be written."""
         return self.job.version
 
 
@@ -91,7 +106,7 @@ def predict(
     version, or going on is useless (a full disk, a scheduler that went away).
     """
     cube = open_cube(config.cube_url, writable=True)
-    fix = partial(_fixed, config, cube, load_model(config.model_path), version, only)
+    fix = partial(fix_run, config, cube, load_model(config.model_path), version, only)
     this = fix()
     report = Report(config.report_path, config.title, cube.url, f"predict-{this.version}")
     told = _told(report, tell)
@@ -101,7 +116,9 @@ def predict(
     with store_named(cube.url), lock.held(cube, this.stage) as still_ours, report, store_named(cube.url), crew:
         if fix().version != this.version:
             raise WorkersError(f"{cube.url}: another run has taken version '{this.version}' just now; run the command again.")
-        patiently(partial(_make_products, this), RETRIES)
+        if progress:
+            progress(0, 0, "fixing the species' steps from cells of the region")
+        retry_transient(partial(make_products, this), RETRIES)
 
         def move(what: str) -> None:
             still_ours()
@@ -110,11 +127,19 @@ def predict(
 
         clipped, todo = _units(this, crew, report, move, told)
         if not report.failures:
+            if retry_transient(partial(_made_from, cube, this.model, this.units), RETRIES) != this.made_from:
+                raise WorkersError(f"{cube.url}: inputs were built anew during this run; run `floracube predict` again.")
             report.release = this.version
-            refused = patiently(partial(_release, this, publish), RETRIES)
+            refused = retry_transient(partial(_release, this, publish), RETRIES)
         else:
             refused = []
-    return Outcome(this.version, todo, report.cells, clipped, report.failures + refused, report.folder / f"{report.name}.html")
+        cut = retry_transient(partial(_cut, this), RETRIES)
+    return Outcome(this.version, todo, report.cells, clipped, report.failures + refused, report.path, cut)
+
+
+def _cut(this: Run) -> dict[str, float]:
+    """See `Outcome.cut`."""
+    return cut_shares(receipt for _, receipt in receipts(this.cube, this.stage) if receipt["inputs"] == this.job.inputs)
 
 
 def _told(report: Report, tell: Callable[[str], None] | None) -> Callable[[str], None]:
@@ -126,11 +151,13 @@ def _told(report: Report, tell: Callable[[str], None] | None) -> Callable[[str],
     return told
 
 
-def _fixed(config: Config, cube: CubeStore, model: Model, version: str | None, only: Sequence[str] | None) -> _Run:
+def fix_run(config: Config, cube: CubeStore, model: Model, version: str | None, only: Sequence[str] | None) -> Run:
     """Everything checked and decided. Raises `CubeError` or `ConfigError`."""
     region = config.predict_region()
     units = tuple(region.units())
-    require_complete(cube, units)
+    _require_region(config, cube, region)
+    extrapolated_area(config, model.areas)
+    versions.require_layers(config, cube, model)
     if config.predict.block % SPECIES_PER_SHARD:
         wrong = f"{config.path}: predict.block is {config.predict.block}"
         raise ConfigError(f"{wrong}; it must be a multiple of {SPECIES_PER_SHARD}, the species of a shard.")
@@ -141,7 +168,8 @@ def _fixed(config: Config, cube: CubeStore, model: Model, version: str | None, o
     there = base.get("products", {}) if wanted == ("habitats",) else {}
     composition, mask = there.get("composition"), versions.of_applicability(cube, there)
     what = (model.hash, bounds, config.predict.year, config.predict.area_m2)
-    inputs = digest((*what, versions.input_hashes(cube), wanted, composition, mask))
+    made_from = _made_from(cube, model, units)
+    inputs = digest([*what, made_from, wanted, composition, mask])
     name = versions.choose(cube, version, inputs, only is None)
     job = Job(
         cube.url, str(config.model_path), tuple(dict.fromkeys(wanted, name).items()), bounds, config.predict.year,
@@ -149,10 +177,26 @@ def _fixed(config: Config, cube: CubeStore, model: Model, version: str | None, o
     )  # fmt: skip
     if composition is not None:
         job = replace(job, composition=composition, applicability=mask)
-    return _Run(config, cube, model, units, name, job, base)
+    return Run(config, cube, model, units, name, job, base, made_from)
 
 
-def _units(this: _Run, crew: Workers, report: Report, move: Callable[[str], None],
+def _made_from(cube: CubeStore, model: Model, units: Sequence[Unit]) -> list[str]:
+    """Hashes of the inputs that a prediction reads; raises `SourceError` unless they are complete."""
+    return require_complete(cube, {"surface", *model.recipe.layers}, units)
+
+
+def _require_region(config: Config, cube: CubeStore, region: Region) -> None:
+    """Raises `ConfigError` unless `region` is a part of the cube, cut into the same units."""
+    there, here = ((*(edge // 1000 for edge in r.bounds), r.unit_km) for r in (cube.region, region))
+    inside = there[0] <= here[0] and there[1] <= here[1] and here[2] <= there[2] and here[3] <= there[3]
+    if not inside or cube.region.unit_km != region.unit_km:
+        raise ConfigError(
+            f"{config.path}: region {list(here[:4])} km in units of {here[4]} km is no part of {cube.url}, which was built for"
+            f" {list(there[:4])} km in units of {there[4]} km; choose a region within it, or build another cube."
+        )
+
+
+def _units(this: Run, crew: Workers, report: Report, move: Callable[[str], None],
            told: Callable[[str], None]) -> tuple[int, int]:  # fmt: skip
     """Predict what has no valid receipt and build what stands above; (values clipped, units that were to do)."""
     cube, clipped = this.cube, 0
@@ -162,86 +206,111 @@ def _units(this: _Run, crew: Workers, report: Report, move: Callable[[str], None
     for product, version in this.products.items():
         cube.sweep(f"products/{product}", deep=False)
         cube.sweep(f"products/{product}/{version}")
-    marks = patiently(partial(_marks, this, report), RETRIES)
-    todo = [unit for unit in this.units if unit.name not in marks]
-    above = Overviews(this.stage, _pyramids(this), this.units, marks)
-    report.expect(this.version, this.units, marks)
+    ledger = Ledger(cube, this.stage, this.job.inputs)
+    retry_transient(ledger.compact, RETRIES)  # what a run that was killed left
+    fingerprints = retry_transient(partial(_fingerprints, this, report), RETRIES)
+    todo = [unit for unit in this.units if unit.name not in fingerprints]
+    if todo:
+        retry_transient(partial(remove_documents, cube, this.base.get("products", {}), this.products), RETRIES)
+    blocks = OpenBlocks(ledger, this.units, [unit.name for unit in todo])
+    facts = retry_transient(partial(all_facts, cube, this.products), RETRIES)
+    above = Overviews(this.stage, _pyramids(this), this.units, fingerprints, facts)
+    report.expect(this.version, this.units, fingerprints)
     report.expect_squares(count_squares(cube.region, [above]))
     report.begin(crew.where, crew.dashboard)
     if crew.dashboard:
         told(f"dask dashboard: {crew.dashboard}")
     move("units")
-    task: Callable[[Unit], dict[str, Any]] = partial(predict_unit, replace(this.job, threads=crew.threads), this.stage)
+    job = replace(this.job, threads=crew.threads, facts=facts)
+    task: Callable[[Unit], dict[str, Any]] = partial(predict_unit, job, this.stage)
     for end in run(task, todo, crew):
         if end.result is None:
             report.unit(this.version, end.task, end)
         else:
-            marks[end.task.name] = end.result["mark"]
+            fingerprints[end.task.name] = end.result["fingerprint"]
             counts = end.result["counts"]
             clipped += counts["clipped"]
             report.unit(this.version, end.task, end, end.result["seconds"], counts["cells"], end.result.get("steps"))
+        retry_transient(partial(blocks.ended, end.task.name), RETRIES)
         move(end.task.name)
-    for step in build_overviews(cube.url, cube.region, [replace(above, marks=marks)], crew):
+    for step in build_overviews(cube.url, cube.region, [replace(above, fingerprints=fingerprints)], crew):
         report.square(step)
         move(f"overviews {step.square.name}")
     return clipped, len(todo)
 
 
-def _marks(this: _Run, report: Report) -> dict[str, str]:
-    """The mark of every unit with a valid receipt; the seconds that those tell go to the report."""
-    asked, marks = {unit.name for unit in this.units}, {}
-    receipts: Iterable[tuple[str, Any]] = this.cube.read_folder(f"ledger/{this.stage}")
-    held = [(name, receipt) for name, receipt in receipts if receipt.get("inputs") == this.job.inputs and name in asked]
-    for name, receipt in held:
-        marks[name] = mark(receipt)
+def _fingerprints(this: Run, report: Report) -> dict[str, str]:
+    """The fingerprint of every unit with a valid receipt; the seconds that those tell go to the report."""
+    asked = {unit.name for unit in this.units}
+    valid = [
+        (name, receipt)
+        for name, receipt in receipts(this.cube, this.stage)
+        if receipt["inputs"] == this.job.inputs and name in asked
+    ]
+    for _, receipt in valid:
         report.add_steps(receipt.get("steps", {}))
-    return marks
+    return {name: fingerprint(receipt) for name, receipt in valid}
 
 
-def _pyramids(this: _Run) -> tuple[Pyramid, ...]:
+def _pyramids(this: Run) -> tuple[Pyramid, ...]:
     classes = this.model.habitats.flags() if this.model.habitats else {}
     return products.pyramids(this.products, this.job.area_m2, applicable(this.model.available), classes)
 
 
-def _make_products(this: _Run) -> None:
-    """Make the groups of every product to be written; what is there is left as it is."""
-    config, cube, model, held = this.config, this.cube, this.model, this.products
-    about: dict[str, Any] = {"floracube_inputs": this.job.inputs, "reference_year": config.predict.year}
+def make_products(this: Run, steps: NDArray[np.float32] | None = None) -> None:
+    """Make the groups of every product to be written; what is there is left as it is.
+
+    `steps` (species): the probability of one stored step of each; None: fixed from cells of the region, which takes a while.
+    """
+    config, cube, model, to_write = this.config, this.cube, this.model, this.products
+    about: dict[str, Any] = {MADE_FROM: this.job.inputs, REGION_KM: list(this.job.region_km)}
+    about["reference_year"] = config.predict.year
     about[products.STATEMENT] = str(model.card.training.get("statement", products.PROBABILITY))
     about |= {k: v for k, v in (("license", config.license), ("attribution", config.attribution),
                                 ("note", config.note)) if v}  # fmt: skip
+    extrapolated = extrapolated_area(config, model.areas)
+    about |= products.stated(config.note, str(about[products.STATEMENT]), extrapolated)
     if model.ranges is not None:
         about["floracube_ranges"] = f"probabilities of {len(model.ranges)} species are 0 outside of their range maps"
     area = {**about, "reference_area_m2": config.predict.area_m2}
     names = model.ensemble.species
-    if "species" in held:
-        products.make_species(cube, held["species"], names, model.ensemble.scale, config.predict.area_m2, about)
-        ids = np.arange(len(names), dtype=np.int32)
-        columns = {"species_id": ids, "scientific_name": np.asarray(names, object), **model.traits}
-        own = f"products/species/{held['species']}/{releases.TABLE}"
-        releases.ensure_table(cube, own, columns, releases.TABLED["species"], traits_attributes())
-        if (model_card.read_card(cube, held["species"]) or {}).get("model") != model.hash:
-            model_card.write_model(cube, held["species"], *model_documents(config.model_path, model))
-    if "composition" in held:
-        products.make_composition(cube, held["composition"], area)
-    if "indicators" in held:
-        products.make_indicators(cube, held["indicators"], applicable(model.available), area)
-    if "habitats" in held and model.habitats is not None:
+    species = {
+        "species_id": np.arange(len(names), dtype=np.int32),
+        "scientific_name": np.asarray(names, object),
+        **model.traits,
+    }
+    if "species" in to_write:
+        scale = stored_scale(cube, to_write["species"]) if steps is None else steps
+        if scale is None:  # a run that goes on has fixed its steps already
+            region = config.predict_region()
+            scale = map_scale(cube, model, this.units, region, config.predict.year, config.predict.area_m2)
+        releases.ensure_table(cube, "species", to_write["species"], species, traits_attributes())
+        products.make_species(cube, to_write["species"], names, scale, config.predict.area_m2, about)
+        if (model_card.read_card(cube, to_write["species"]) or {}).get("model") != model.hash:
+            card, rows = model_documents(config.model_path, model)
+            card["extrapolated_area"] = extrapolated or None
+            model_card.write_model(cube, to_write["species"], card, rows)
+    if "composition" in to_write:
+        releases.ensure_table(cube, "composition", to_write["composition"], species, traits_attributes())
+        products.make_composition(cube, to_write["composition"], area)
+    if "indicators" in to_write:
+        products.make_indicators(cube, to_write["indicators"], applicable(model.available), area)
+    if "habitats" in to_write and model.habitats is not None:
         title = config.habitats.title if config.habitats else "Habitat"
-        products.make_habitats(cube, held["habitats"], model.habitats.flags(), title, about)
-        own = f"products/habitats/{held['habitats']}/{releases.TABLE}"
-        releases.ensure_table(cube, own, model.habitats.table, releases.TABLED["habitats"])
+        releases.ensure_table(cube, "habitats", to_write["habitats"], model.habitats.table)
+        products.make_habitats(cube, to_write["habitats"], model.habitats.flags(), title, about)
+    make_facts(cube, this.stage, to_write)
 
 
-def _release(this: _Run, publish: bool) -> list[str]:
+def _release(this: Run, publish: bool) -> list[str]:
     """Write the release, and let readers follow it if it keeps its promises; a sentence for each that it does not keep."""
-    cube, held = this.cube, this.products
+    cube, to_write = this.cube, this.products
     origin = versions.provenance(
-        this.config, this.model, this.job.region_km, this.job.inputs, tuple(held), this.base
+        this.config, this.model, this.job.region_km, this.job.inputs, tuple(to_write), this.base
     )  # fmt: skip
-    releases.write_release(cube, this.version, {**this.base.get("products", {}), **held}, origin)
-    if not cube.has("tables/species"):  # the first maps of a cube can be read before they are published
-        releases.adopt_tables(cube, held)
+    shown = {**this.base.get("products", {}), **to_write}
+    write_documents(cube, shown)
+    releases.write_release(cube, this.version, shown, origin)
     if not publish:
         return []
     _, document = publishing.publish(cube.url, this.version)

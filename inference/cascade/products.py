@@ -38,31 +38,44 @@ Classes = Mapping[str, tuple[tuple[int, str, str], ...]]  # level of a habitat s
 
 STATEMENT: Final = "floracube_statement"  # attribute of a product: what its numbers state
 PROBABILITY: Final = "probability"
+EXTRAPOLATED: Final = "floracube_extrapolated_area"  # attribute of a product whose plots are far from the surveys' areas
 RELATIVE: Final = "relative intensity"  # of a model that no survey told how common plants are
 
 
-def indicator_layers(chosen: Sequence[Indicator], statement: str = PROBABILITY) -> list[Layer]:
-    """One layer an indicator, in the order of the registry."""
+def indicator_layers(chosen: Sequence[Indicator], about: Mapping[str, Any] | None = None) -> list[Layer]:
+    """One layer an indicator, in the order of the registry; `about` the product, whose titles say what it is made of."""
     return [
         indicator(
-            i.name, "", _said(i.long_name, statement), i.units, i.scale, INDICATOR_STEPS * i.scale,
+            i.name, "", _said(i.long_name, about or {}), i.units, i.scale, INDICATOR_STEPS * i.scale,
             i.palette, i.references, order,
         )
         for order, i in enumerate(chosen)
     ]  # fmt: skip
 
 
-def _said(title: str, statement: str) -> str:
-    """A title that names relative intensities as what they are, so that nobody takes them for probabilities or counts."""
-    return title if statement == PROBABILITY else f"{title} (made of relative intensities: compare places, count nothing)"
+def _said(title: str, about: Mapping[str, Any]) -> str:
+    """A title that names relative intensities, and plots far from the surveys' areas, as what they are: legends show it."""
+    if about.get(STATEMENT, PROBABILITY) != PROBABILITY:
+        title = f"{title} (made of relative intensities: compare places, count nothing)"
+    return f"{title} ({about[EXTRAPOLATED]})" if EXTRAPOLATED in about else title
+
+
+def stated(note: str, statement: str, extrapolated: str) -> dict[str, str]:
+    """Attributes that say what numbers state and how far their plots are from the surveys'; the note stands under every map."""
+    told = [note] if note else []
+    if statement != PROBABILITY:
+        told.append("Relative intensity, not probability: compare places of one species, count nothing.")
+    if extrapolated:
+        told.append(f"{extrapolated.capitalize()}.")
+    return ({"note": " ".join(told)} if told else {}) | ({EXTRAPOLATED: extrapolated} if extrapolated else {})
 
 
 def _stated(layer: Layer, about: Mapping[str, Any]) -> Layer:
     """A layer of probabilities, or of what stands for them in this product."""
-    statement = str(about.get(STATEMENT, PROBABILITY))
-    if statement == PROBABILITY:
-        return layer
-    return replace(layer, long_name=layer.long_name.replace("Probability of occurrence", statement.capitalize()))
+    statement, title = str(about.get(STATEMENT, PROBABILITY)), layer.long_name
+    if statement != PROBABILITY:
+        title = title.replace("Probability of occurrence", statement.capitalize())
+    return replace(layer, long_name=f"{title} ({about[EXTRAPOLATED]})" if EXTRAPOLATED in about else title)
 
 
 def habitat_layers(classes: Classes, title: str) -> list[Layer]:
@@ -100,7 +113,7 @@ def make_composition(cube: CubeStore, version: str, about: dict[str, Any]) -> No
 
 def make_indicators(cube: CubeStore, version: str, chosen: Sequence[Indicator], about: dict[str, Any]) -> None:
     """One array an indicator, each with its bounds."""
-    layers = indicator_layers(chosen, str(about.get(STATEMENT, PROBABILITY)))
+    layers = indicator_layers(chosen, about)
     _make(cube, Pyramid.of_product("indicators", version, layers), {"bound": np.asarray(BOUNDS, object)}, about)
 
 
@@ -114,7 +127,8 @@ def make_habitats(cube: CubeStore, version: str, classes: Classes, title: str, a
               1 / PROBABILITY_STEPS, valid_range=(0.0, 1.0)),
     ]  # fmt: skip
     labels = {"habitat_rank": np.arange(1, TOP_HABITATS + 1, dtype=np.int16)}
-    _make(cube, Pyramid.of_product("habitats", version, habitat_layers(classes, title)), labels, about, top)
+    layers = [_stated(layer, about) for layer in habitat_layers(classes, title)]
+    _make(cube, Pyramid.of_product("habitats", version, layers), labels, about, [_stated(layer, about) for layer in top])
 
 
 def pyramids(versions: Mapping[str, str], area_m2: float, chosen: Sequence[Indicator], classes: Classes) -> tuple[Pyramid, ...]:

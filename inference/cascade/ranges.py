@@ -14,6 +14,9 @@ from typing import Any, Final
 
 import fsspec
 import numpy as np
+import shapely
+import shapely.errors
+import shapely.geometry
 from numpy.typing import NDArray
 
 from cube.config import Config
@@ -23,35 +26,22 @@ from cube.grid import CELL, Unit
 FILE: Final = "ranges.geojson"
 NAME: Final = "species"  # the property of our own file
 
-Polygon = tuple[NDArray[np.float64], ...]  # rings (points, 2), x and y in EPSG:3035, holes behind the outer one
-
 
 @dataclass(frozen=True)
 class Ranges:
-    """Polygons by species (column of the head)."""
+    """Shapely polygons in EPSG:3035 by species (column of the head)."""
 
-    polygons: Mapping[int, tuple[Polygon, ...]]
+    polygons: Mapping[int, NDArray[np.object_]]
 
     def __len__(self) -> int:
         return len(self.polygons)
 
     def mask(self, unit: Unit, species: int) -> NDArray[np.bool_]:
         """(U, U) cells of a unit whose centre lies in the range of a species that has one."""
-        import rasterio.features
-        from affine import Affine
+        from cube.sources.coastline import rasterize
 
-        west, south, east, north = unit.bounds
-        near = []
-        for polygon in self.polygons[species]:
-            (left, low), (right, high) = polygon[0].min(axis=0), polygon[0].max(axis=0)
-            if left < east and right > west and low < north and high > south:
-                near.append({"type": "Polygon", "coordinates": [ring.tolist() for ring in polygon]})
-        if not near:
-            return np.zeros((unit.cells, unit.cells), bool)
-        drawn = rasterio.features.rasterize(
-            near, (unit.cells, unit.cells), transform=Affine(CELL, 0, west, 0, -CELL, north), dtype="uint8"
-        )
-        return np.asarray(drawn > 0)
+        polygons = self.polygons[species]
+        return rasterize(polygons[shapely.intersects(shapely.envelope(polygons), shapely.box(*unit.bounds))], unit, CELL) > 0
 
     def within(self, unit: Unit, index: NDArray[np.int64]) -> Callable[[int], NDArray[np.bool_] | None]:
         """Of each species: (n,) which of the cells `index` of a unit lie in its range; None where all do, or it has none."""
@@ -79,7 +69,7 @@ def read_ranges(config: Config, species: Sequence[str]) -> dict[str, Any] | None
             document = json.load(file)
         features = [(feature["properties"] or {}, feature["geometry"]) for feature in document["features"]]
     except FileNotFoundError:
-        raise ConfigError(f"{config.path}: species.ranges.geojson: there is no file {path}.") from None
+        raise ConfigError(f"{config.path}: species.ranges.geojson: there is no file {path}; check the path.") from None
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: is not a GeoJSON FeatureCollection ({error}); check species.ranges.geojson.") from None
     if not any(key in properties for properties, _ in features):
@@ -122,24 +112,26 @@ def load_ranges(folder: Path, species: Sequence[str]) -> Ranges | None:
 
 def _parsed(document: dict[str, Any], species: Sequence[str]) -> Ranges:
     """Raises `ValueError` for a species whose range has no area on the grid."""
+    from pyproj import CRS
     from pyproj.exceptions import CRSError
 
-    from cube.sources.coastline import crs_of, polygons_of, project_polygons
+    from cube.sources.coastline import on_grid
 
     column = {name: i for i, name in enumerate(species)}
-    found: dict[int, tuple[Polygon, ...]] = {}
+    geometries: dict[str, list[Any]] = {}
     try:
-        crs = crs_of(document)
+        # RFC 7946 knows WGS 84 alone; files of before may name another.
+        crs = CRS((document.get("crs") or {}).get("properties", {}).get("name") or "OGC:CRS84")
     except CRSError as error:
         raise ValueError(f"its 'crs' is not known ({error})") from None
     for feature in document["features"]:
         name = feature["properties"][NAME]
         try:
-            polygons = project_polygons(polygons_of(feature), crs)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+            geometries.setdefault(name, []).append(shapely.geometry.shape(feature["geometry"]))
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, shapely.errors.ShapelyError) as error:
             raise ValueError(f"the range of '{name}' is not made of polygons ({error})") from None
-        found[column[name]] = found.get(column[name], ()) + polygons
+    found = {column[name]: on_grid(np.asarray(shapes, object), crs) for name, shapes in geometries.items()}
     for name, i in column.items():
-        if i in found and not found[i]:
+        if i in found and not len(found[i]):
             raise ValueError(f"the range of '{name}' has no area within Europe, so that it would be nowhere")
     return Ranges(found)

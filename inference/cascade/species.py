@@ -24,7 +24,7 @@ from inference.cascade.device import Device
 from inference.cascade.kernels import rank_block, store_block, take_block
 from inference.cascade.sums import ELEMENTWISE, SumPlan
 from inference.cascade.writing import Buffers, Writer
-from inference.network.ensemble import Ensemble
+from inference.network.ensemble import Ensemble, log_mean_intensity
 from inference.training.likelihood import cloglog_probability
 
 Floats = NDArray[np.float32]
@@ -38,10 +38,12 @@ def everywhere(species: int) -> None:
 
 @dataclass(frozen=True)
 class Head:
-    """What turns embeddings into stored species: scores are z @ weight.T + bias, see `Ensemble.folded_head`."""
+    """What turns embeddings into stored species, see `Ensemble.member_heads` and `Ensemble.eta`."""
 
-    weight: Tensor  # (S, D)
-    bias: Tensor  # (S,)
+    weight: Tensor  # (members, S, d)
+    bias: Tensor  # (members, S)
+    slope: Tensor  # (S,) of the calibration
+    intercept: Tensor  # (S,)
     scale: Floats  # (S,) probability of one stored step
     sums: Tensor  # (rows, S) weights of the plan's linear sums
     sensitive_km: NDArray[np.int64]  # (S,) resolution that a species is kept at; 0 none
@@ -49,12 +51,13 @@ class Head:
     @classmethod
     def of(cls, ensemble: Ensemble, plan: SumPlan, sensitive_km: NDArray[np.floating[Any]], area_m2: float) -> Head:
         """The head of a model for plots of `area_m2`, on the model's device."""
-        weight, bias = ensemble.folded_head(area_m2)
+        weight, bias = ensemble.member_heads(area_m2)
         sums = torch.from_numpy(plan.weights).to(weight.device)
-        return cls(weight, bias, ensemble.scale, sums, np.nan_to_num(sensitive_km).astype(np.int64))
+        slope = ensemble.slope.expand(len(ensemble.intercept)).contiguous()  # one for all species, or one each
+        return cls(weight, bias, slope, ensemble.intercept, ensemble.scale, sums, np.nan_to_num(sensitive_km).astype(np.int64))
 
     def __len__(self) -> int:
-        return len(self.weight)
+        return len(self.intercept)
 
 
 class Way(Protocol):
@@ -123,55 +126,64 @@ class Compiled:
     def __init__(self, head: Head, cells: Cells, z: Tensor, device: Device, threads: Executor, clock: Clock) -> None:
         """`z` (n, D) are the embeddings of the cells."""
         self.head, self.cells, self.z, self.threads, self.clock = head, cells, z, threads, clock
-        self.bias = head.bias.numpy()
+        self.constants = tuple(part.numpy() for part in (head.bias, head.slope, head.intercept))
         n, size = len(z), device.batch.cells
         self.size = size
         self.tiles = [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
     def _scores(self, weight: Tensor, tile: slice) -> Tensor:
-        """(s, CELLS) scores without bias; a tile that is not full is padded, so that every product has one shape."""
+        """(members, s, CELLS) scores without bias; a tile that is not full is padded, so that every product has one shape."""
         z = self.z[tile]
         if len(z) < self.size:
             z = torch.cat([z, z.new_zeros(self.size - len(z), z.shape[1])])
-        return weight @ z.T
+        scores = torch.empty(*weight.shape[:2], self.size)
+        for own, of_member, part in zip(scores, weight, z.split(weight.shape[2], 1), strict=True):
+            torch.mm(of_member, part.T, out=own)
+        return scores
 
     def probability(self, species: NDArray[np.int64]) -> Floats:
         """See `Way`."""
-        weight, bias = self.head.weight[torch.from_numpy(species)], self.bias[species]
+        weight = self.head.weight[:, torch.from_numpy(species)]
+        bias, slope, intercept = (np.ascontiguousarray(values[..., species]) for values in self.constants)
         none, which = np.zeros((0, self.size), np.float32), np.full(len(species), -1, np.int64)
 
         def of(tile: slice) -> Floats:
             scores = self._scores(weight, tile).numpy()
-            take_block(scores, bias, none, which, np.zeros((2, self.size)))
-            return scores[:, : tile.stop - tile.start]
+            take_block(scores, bias, slope, intercept, none, which, np.zeros((2, self.size)))
+            return scores[0, :, : tile.stop - tile.start]
 
         return np.concatenate(list(self.threads.map(of, self.tiles)), 1)
 
     def block(self, block: slice, given: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None) -> None:
         """See `Way`."""
-        for clipped in self.threads.map(lambda tile: self._tile(block, tile, given, which, out), self.tiles):
-            self.cells.clipped += clipped
+        for cut in self.threads.map(lambda tile: self._tile(block, tile, given, which, out), self.tiles):
+            if cut is not None:
+                self.cells.note_cut(block.start, cut)
 
-    def _tile(self, block: slice, tile: slice, given: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None) -> int:
+    def _tile(
+        self, block: slice, tile: slice, given: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None
+    ) -> NDArray[np.int64] | None:
         cells, clock = self.cells, self.clock
         n = tile.stop - tile.start
         with clock("head"):
-            scores = self._scores(self.head.weight[block], tile)
-        p = scores.numpy()
+            scores = self._scores(self.head.weight[:, block], tile)
+        p = scores[0].numpy()
         with clock("probabilities and indicator sums"):
             own = np.zeros((len(given), self.size), np.float32)
             own[:, :n] = given[:, tile]
             elementwise = np.zeros((len(ELEMENTWISE), self.size))
-            take_block(p, self.bias[block], own, which, elementwise)
-            linear = self.head.sums[:, block] @ scores
+            bias, slope, intercept = (np.ascontiguousarray(values[..., block]) for values in self.constants)
+            take_block(scores.numpy(), bias, slope, intercept, own, which, elementwise)
+            linear = self.head.sums[:, block] @ scores[0]
             cells.sums[: len(linear), tile] += linear.numpy()[:, :n]
             cells.sums[len(linear) :, tile] += elementwise[:, :n]
         with clock("rank"):
             rank_block(p, block.start, cells.keys[tile], cells.least[tile])
         if out is None:
-            return 0
+            return None
         with clock("quantise"):
-            return int(store_block(p, self.head.scale[block], cells.index[tile], PROBABILITY_STEPS, out))
+            cut: NDArray[np.int64] = store_block(p, self.head.scale[block], cells.index[tile], PROBABILITY_STEPS, out)
+            return cut
 
     def finish(self) -> None:
         """Everything is in the cells already."""
@@ -188,15 +200,20 @@ class OnDevice:
         self.index = torch.from_numpy(cells.index).to(z.device)
         self.sums = torch.zeros(cells.sums.shape, dtype=torch.float64, device=z.device)
         self.keys = torch.zeros(cells.keys.shape, dtype=torch.int64, device=z.device)
-        self.clipped = torch.zeros((), dtype=torch.int64, device=z.device)
+        self.cut = torch.zeros(len(head), dtype=torch.int64, device=z.device)
 
-    def _probability(self, weight: Tensor, bias: Tensor, tile: slice) -> Tensor:
-        return cloglog_probability(torch.addmm(bias, self.z[tile], weight.T).T)
+    def _probability(self, species: slice | Tensor, tile: slice) -> Tensor:
+        """(s, cells) probabilities."""
+        head, z = self.head, self.z[tile]
+        parts = z.split(head.weight.shape[2], 1)
+        weights, biases = head.weight[:, species], head.bias[:, species]
+        f = log_mean_intensity([torch.addmm(b, part, w.T) for w, b, part in zip(weights, biases, parts, strict=True)])
+        return cloglog_probability((head.slope[species] * f + head.intercept[species]).T)
 
     def probability(self, species: NDArray[np.int64]) -> Floats:
         """See `Way`."""
         at = torch.from_numpy(species).to(self.z.device)
-        parts = [self._probability(self.head.weight[at], self.head.bias[at], tile).cpu() for tile in self.tiles]
+        parts = [self._probability(at, tile).cpu() for tile in self.tiles]
         return np.asarray(torch.cat(parts, 1).numpy())
 
     def block(self, block: slice, given: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None) -> None:
@@ -206,7 +223,7 @@ class OnDevice:
         stored = None if out is None else torch.full(out.shape, 255, dtype=torch.uint8, device=device)
         low = (0xFFFFFFFF - torch.arange(block.start, block.stop, device=device))[:, None]
         for tile in self.tiles:
-            p = self._probability(self.head.weight[block], self.head.bias[block], tile)
+            p = self._probability(block, tile)
             for i in np.flatnonzero(which >= 0):
                 p[i] = torch.from_numpy(given[which[i], tile]).to(device)
             linear = self.head.sums[:, block] @ p
@@ -219,7 +236,7 @@ class OnDevice:
             self.keys[tile] = torch.topk(merged, RANKS, dim=1, sorted=True).values
             if stored is not None:
                 steps = p / scale
-                self.clipped += (steps > PROBABILITY_STEPS + 0.5).sum()
+                self.cut[block] += (steps > PROBABILITY_STEPS + 0.5).sum(1)
                 stored[:, self.index[tile]] = steps.round().clamp(max=PROBABILITY_STEPS).to(torch.uint8)
         if stored is not None and out is not None:
             torch.from_numpy(out).copy_(stored)
@@ -228,4 +245,4 @@ class OnDevice:
         """Sums and ranks to the cells."""
         self.cells.sums += self.sums.cpu().numpy()
         self.cells.keys[:] = self.keys.cpu().numpy().view(np.uint64)
-        self.cells.clipped += int(self.clipped)
+        self.cells.note_cut(0, self.cut.cpu().numpy())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -17,15 +17,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cube.errors import ModelError
+from cube.errors import CubeError, ModelError
 from cube.grid import Region, Unit
-from cube.inputs import INPUTS
+from cube.layers.inputs import INPUTS
+from cube.pyramids.facts import Facts
 from cube.storage.ledger import Receipt
 from cube.storage.releases import group_of
 from cube.storage.store import CubeStore, open_cube
 from inference.calibration.applicability import Applicability
 from inference.calibration.members import member_spread, witnesses
 from inference.cascade import maps
+from inference.cascade.ceilings import stored_scale
 from inference.cascade.cells import Cells, predicted
 from inference.cascade.clock import Clock
 from inference.cascade.device import Device
@@ -53,6 +55,7 @@ class Job:
     threads: int | None = None  # that compute; None: one for each core
     device: str = "auto"  # see `Device.of`
     composition: str | None = None  # version of the composition that habitats are made from, where nothing else is written
+    facts: tuple[Facts, ...] = ()  # of the versions that are written
     applicability: str | None = None  # version of the indicators whose applicability then masks them; None: it is computed
 
     @property
@@ -106,17 +109,19 @@ def run_unit(job: Job, unit: Unit, clock: Clock | None = None) -> dict[str, Any]
     # Libraries compute on the thread that calls them: it is tiles that are spread over the threads.
     torch.set_num_threads(1)
     with ThreadPoolExecutor(threads, "compute", initializer=torch.set_num_threads, initargs=(1,)) as pool, \
-            Writer(held.cube, unit, clock) as writer:  # fmt: skip
+            Writer(held.cube, unit, clock, job.facts) as writer:  # fmt: skip
         if job.composition is not None and not any(product in job.version for product in NEEDS_SPECIES):
             cells = _from_composition(held, job, job.composition, unit, pool, writer, clock)
         else:
             cells = _predict(held, job, unit, pool, writer, clock)
-    counts = {"cells": len(cells.index), "clipped": cells.clipped}
+    counts = {"cells": len(cells.index), "clipped": cells.cut.total()}
     if held.device.batch.halved:
         counts["batch_halved"] = held.device.batch.halved
     steps = {step: round(seconds, 3) for step, seconds in clock.seconds.items()}
-    receipt = Receipt(unit.name, "predict", job.inputs, round(time.perf_counter() - started, 3), counts, writer.written, steps)
-    return dict(vars(receipt))
+    seconds = round(time.perf_counter() - started, 3)
+    receipt = Receipt(unit.name, "predict", job.inputs, seconds, counts, writer.written, steps, writer.sizes)
+    names = held.model.ensemble.species
+    return {**vars(receipt), "cut_cells": {names[species]: cells.cut[species] for species in sorted(cells.cut)}}
 
 
 def _cores() -> int:
@@ -147,8 +152,8 @@ def _embedded(
 ) -> tuple[NDArray[np.int64], torch.Tensor, NDArray[np.float64] | None]:
     """See `embed_unit`."""
     cube, model, device = held.cube, held.model, held.device
-    return device.patiently(
-        lambda: embed_unit(cube, model.ensemble, model.recipe, unit, wanted, job.year, job.area_m2, device, pool, clock, area)
+    return device.with_smaller_batches_on_oom(
+        lambda: embed_unit(cube, model.ensemble, model.recipe, unit, wanted, job.year, device, pool, clock, area)
     )
 
 
@@ -177,20 +182,31 @@ def _meet(held: Opened, job: Job, unit: Unit, wanted: NDArray[np.bool_], pool: E
     index, z, unlike = _embedded(held, job, unit, wanted, pool, clock, area)
     version = job.version.get("species")
     where = (writer, f"{group_of('species', version)}/occurrence") if version else (None, "")
+    # The version's own steps, fixed before its first unit: see `ceilings`.
+    head = held.head
+    if version is not None:
+        scale = stored_scale(held.cube, version)
+        if scale is None:
+            raise CubeError(
+                f"{held.cube.url}: version '{version}' of the species has no array 'scale'; run `floracube predict` again."
+            )
+        head = replace(head, scale=scale)
 
     def meet() -> Cells:
         cells = Cells.of(index, unit.cells, model.plan.zero(len(index)))
         if unlike is not None:
             cells.extra["dissimilarity"] = unlike
+            within = np.isfinite(unlike) & ~maps.is_beyond(unlike)
+            writer.facts.set_applicable(cells.spread_out(within, False, bool).ravel())
         if model.members > 1 and "indicators" in job.version:
             with clock("spread"):
                 cells.extra["member_spread"] = _spread(model, z, job.area_m2, pool)
         if len(index):
-            within = model.ranges.within(unit, index) if model.ranges is not None else everywhere
-            predict_species(held.head, cells, z, device, job.block, pool, clock, where[0], where[1], within)
+            ranges = model.ranges.within(unit, index) if model.ranges is not None else everywhere
+            predict_species(head, cells, z, device, job.block, pool, clock, where[0], where[1], ranges)
         return cells
 
-    return device.patiently(meet)
+    return device.with_smaller_batches_on_oom(meet)
 
 
 def _spread(model: Model, z: torch.Tensor, area_m2: float, pool: Executor) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cube.config import Config
 from cube.errors import ConfigError, CubeError
+from cube.layers.inputs import INPUTS
 from cube.storage import releases
 from cube.storage.store import CubeStore
 from inference.cascade.model import Model
@@ -75,9 +76,9 @@ def beside(cube: CubeStore, products: Sequence[str], model: Model, region_km: Se
             f"{cube.url}: release '{release['name']}' is of the region {release['region_km']} km and this run of"
             f" {list(region_km)} km; predict all products together, or set predict.region as it was."
         )
-    version = release["products"].get("species")
-    if version is not None:
-        table = cube.read_table(releases.table_of(cube, "species", version))
+    path = releases.species_table(release["products"])
+    if path is not None:
+        table = cube.read_table(path)
         if [str(name) for name in table["scientific_name"]] != list(model.ensemble.species):
             raise CubeError(
                 f"{cube.url}: release '{release['name']}' is of other species than the model now; predict all products together."
@@ -89,6 +90,16 @@ def of_applicability(cube: CubeStore, there: Mapping[str, str]) -> str | None:
     """The version of the indicators among `there` (by product), if it has a layer of applicability."""
     version = there.get("indicators")
     return version if version is not None and cube.has(f"{releases.group_of('indicators', version)}/applicability") else None
+
+
+def require_layers(config: Config, cube: CubeStore, model: Model) -> None:
+    """A model may predict on any cube that has what it learned from. Raises `CubeError` naming the layers that are missing."""
+    missing = [name for name in model.recipe.layers if not cube.has(INPUTS[name].path)]
+    if missing:
+        raise CubeError(
+            f"{cube.url}: has no {', '.join(missing)}, from which the model in {config.model_path} learned; add"
+            f" {'them' if len(missing) > 1 else 'it'} to `sources` and run `floracube build {config.path.name}`, or train."
+        )
 
 
 def provenance(config: Config, model: Model, region_km: Sequence[int], inputs: str, products: Sequence[str],
@@ -106,16 +117,6 @@ def provenance(config: Config, model: Model, region_km: Sequence[int], inputs: s
         "reference_year": config.predict.year,
         "reference_area_m2": config.predict.area_m2,
     }
-
-
-def input_hashes(cube: CubeStore) -> list[str]:
-    """Hash of each input's receipts, so that rebuilt inputs make a new version."""
-    out = []
-    for stage in cube.stages("inputs"):
-        names = cube.list_json(f"ledger/inputs/{stage}")
-        first = cube.read_json(f"ledger/inputs/{stage}/{names[0]}.json") if names else None
-        out.append(f"{stage}:{(first or {}).get('inputs')}")
-    return out
 
 
 def _code_version() -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from cube.grid import Unit
 from cube.storage import claims
-from cube.storage.ledger import Ledger, mark
+from cube.storage.ledger import Ledger, fingerprint
 from cube.storage.store import CubeStore, open_cube
 from inference.cascade.unit import Job, opened, run_unit
 
@@ -31,7 +31,7 @@ def prepare(job: Job) -> None:
 
 
 def predict_unit(job: Job, stage: str, unit: Unit) -> dict[str, Any]:
-    """Predict one unit and leave its receipt in `stage`; returns the receipt with its `mark` instead of its checksums.
+    """Predict one unit and leave its receipt in `stage`; returns it with its fingerprint, without checksums and sizes.
 
     A unit that somebody else finished meanwhile is left alone, and one that somebody is writing is waited for: the
     workers of a coordinator that was killed may still be at it. Raises what reading, the model and writing raise.
@@ -45,7 +45,8 @@ def predict_unit(job: Job, stage: str, unit: Unit) -> dict[str, Any]:
                 ledger.withdraw(unit.name)
                 receipt = {**run_unit(_with_threads(job), unit), "stage": stage}
                 ledger.leave(unit.name, receipt)
-    return {name: value for name, value in receipt.items() if name != "checksums"} | {"mark": mark(receipt)}
+    small = {name: value for name, value in receipt.items() if name not in ("checksums", "sizes")}
+    return small | {"fingerprint": fingerprint(receipt)}
 
 
 def _with_threads(job: Job) -> Job:

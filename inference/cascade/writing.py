@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Final
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.grid import Unit
+from cube.pyramids.facts import Facts, UnitFacts
 from cube.storage.ledger import checksum
 from cube.storage.store import CubeStore
 from inference.cascade.clock import Clock
@@ -22,13 +23,16 @@ WAITING: Final = 2  # maps that may wait to be written: more would only take mem
 class Writer:
     """Writes the maps of one unit on a thread of its own; the first error comes back at the next call.
 
-    As a context manager it leaves when everything is written. `written` then holds a checksum by name.
+    As a context manager it leaves when everything is written, the unit's facts last. `written` then holds a checksum by name,
+    `sizes` the bytes of each shard by its key.
     """
 
-    def __init__(self, cube: CubeStore, unit: Unit, clock: Clock) -> None:
-        """Nothing waits yet."""
+    def __init__(self, cube: CubeStore, unit: Unit, clock: Clock, facts: Sequence[Facts] = ()) -> None:
+        """Nothing waits yet; `facts` are those of the versions that are written."""
         self.cube, self.unit, self.clock = cube, unit, clock
+        self.facts = UnitFacts(cube, facts, unit)
         self.written: dict[str, int] = {}
+        self.sizes: dict[str, int] = {}
         self._thread = ThreadPoolExecutor(1, "write")
         self._waiting: list[Future[None]] = []
 
@@ -45,8 +49,9 @@ class Writer:
     def _write(self, name: str, path: str, values: NDArray[Any], lead: slice | None, free: Callable[[], None] | None) -> None:
         started = time.perf_counter()
         try:
-            self.cube.write_unit(path, self.unit, values, lead=lead)
+            self.sizes |= self.cube.write_unit(path, self.unit, values, lead=lead)
             self.written[name] = checksum(values)
+            self.facts.see(path, values, lead)
         finally:
             if free is not None:
                 free()
@@ -60,6 +65,9 @@ class Writer:
             if error is None:
                 for future in self._waiting:
                     future.result()
+                checksums, sizes = self.facts.write()
+                self.written |= checksums
+                self.sizes |= sizes
         finally:
             self._thread.shutdown(wait=True, cancel_futures=error is not None)
 

@@ -1,13 +1,13 @@
-"""Spatial blocks: which surveys train, stop, calibrate and test, and the folds of a cross-validation.
+"""Spatial blocks: the folds that members of an ensemble leave out in turn, and the third of the blocks that is locked.
 
-A block is a square of the grid and is hashed to its role once, whatever data lie in it. All surveys of one place share
-the block of the place's mean position.
+A block is a square of the grid. All surveys of one place share the block of the place's mean position.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -17,11 +17,16 @@ from scipy.spatial import cKDTree
 from inference.data.records import Records
 from inference.data.samples import Surveys
 
-ROLES: Final = ("train", "stop", "calibrate", "test")
-SHARES: Final = {"train": 0.7, "stop": 0.1, "calibrate": 0.1, "test": 0.1}
+UNEVEN: Final = 1.5  # largest over smallest fold from which blocks are dealt anew, the largest first
+LOCKED: Final = 1 / 3  # share of the blocks that are read for published tables alone
+LOCK: Final = "lock"  # what blocks are hashed with for it: never another, or nothing was locked
+
+Flags = NDArray[np.bool_]
+Numbers = NDArray[np.int64]
+Metres = NDArray[np.float64]
 
 
-def block_index(surveys: Surveys, block_km: float) -> NDArray[np.int64]:
+def block_index(surveys: Surveys, block_km: float) -> Numbers:
     """(n, 2) column and row of the block of each survey's place: floor of EPSG:3035 metres / block size."""
     _, place = np.unique(surveys.place, return_inverse=True)
     count = np.bincount(place)
@@ -30,117 +35,136 @@ def block_index(surveys: Surveys, block_km: float) -> NDArray[np.int64]:
     return np.floor(mean / size).astype(np.int64)[place]
 
 
-def _hash(block: NDArray[np.int64], seed: int) -> float:
+def _hash(block: NDArray[np.int64], seed: int | str) -> float:
     """A number in [0, 1) that depends on the block and the seed alone."""
     digest = hashlib.blake2b(f"{seed}:{block[0]}:{block[1]}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
-def assign_roles(surveys: Surveys, block_km: float, shares: Mapping[str, float] = SHARES, seed: int = 0) -> NDArray[np.str_]:
-    """(n,) role of each survey, one of ROLES, by the hash of its block; `shares` sum to 1.
+@dataclass(frozen=True)
+class Folds:
+    """The fold of every survey (n,), and what a member that leaves one out may learn from."""
 
-    With few blocks a role of positive share can come out empty: it then takes the block with the nearest hash from
-    the role that has most blocks.
+    fold: Numbers  # (n,) 0..count-1
+    block: Numbers  # (n,) running number of the block
+    locked: Flags  # (n,)
+    count: int
+    block_km: float
+    reach_m: float = 0.0  # `ModelSpec.reach_m`: a training place so near to a place left out would show it
+    seed: int = 0
+    of_block: Mapping[tuple[int, int], int] = field(default_factory=dict, repr=False)  # empty: whole groups were dealt
+
+    def subset(self, index: NDArray[np.integer] | Flags) -> Folds:
+        """The folds of the surveys of `index` (positions or a mask)."""
+        return replace(self, fold=self.fold[index], block=self.block[index], locked=self.locked[index])
+
+    def at(self, x: Metres, y: Metres) -> Numbers:
+        """(m,) fold of the block of each point, metres; blocks that were not dealt are hashed to one."""
+        where = np.floor(np.stack([x, y], 1) / (self.block_km * 1000)).astype(np.int64)
+        blocks, inverse = np.unique(where, axis=0, return_inverse=True)
+        folds = [self.of_block.get(tuple(b), int(_hash(b, self.seed) * self.count)) for b in blocks.tolist()]
+        return np.asarray(folds, np.int64)[inverse.ravel()]
+
+    def locked_at(self, x: Metres, y: Metres) -> Flags:
+        """(m,) whether the block of each point is locked."""
+        where = np.floor(np.stack([x, y], 1) / (self.block_km * 1000)).astype(np.int64)
+        blocks, inverse = np.unique(where, axis=0, return_inverse=True)
+        return _locked(blocks)[inverse.ravel()]
+
+    def learned(self, fold: int, surveys: Surveys) -> Flags:
+        """(n,) surveys that a member without `fold` learns from: those of the other folds, clear of it by `reach_m`."""
+        return clear_of(surveys, self.fold != fold, self.reach_m)
+
+    def records_of(self, fold: int, surveys: Surveys, records: Records, allowed: bool = False) -> Records:
+        """The records that a member without `fold` learns from.
+
+        Those in blocks of the fold and within `reach_m` of its surveys or records are withheld, and so is the background in its
+        blocks. Where whole groups are left out, a record belongs to the group of the nearest survey. `allowed`: all records, as
+        in GeoPlant's benchmark.
+        """
+        if allowed:
+            return records
+        away = self._left_out(fold, surveys, records.x, records.y)
+        others = [np.stack([surveys.x, surveys.y], 1)[self.fold == fold], np.stack([records.x, records.y], 1)[away]]
+        near = within(np.stack([records.x, records.y], 1), np.concatenate(others), self.reach_m)
+        kept = records.subset(np.flatnonzero(~away & ~near))
+        if not len(records.background):
+            return kept
+        return kept.without_background(self._left_out(fold, surveys, records.background_x, records.background_y))
+
+    def _left_out(self, fold: int, surveys: Surveys, x: Metres, y: Metres) -> Flags:
+        """(m,) whether each point lies where `fold` does: in its blocks, or nearest to a survey of its groups."""
+        if self.of_block or not len(surveys):
+            return self.at(x, y) == fold
+        nearest = cKDTree(np.stack([surveys.x, surveys.y], 1)).query(np.stack([x, y], 1))[1]
+        return np.asarray(self.fold[nearest] == fold)
+
+
+def make_folds(
+    surveys: Surveys,
+    block_km: float,
+    count: int = 5,
+    draw: int = 0,
+    reach_m: float = 0.0,
+    group: NDArray[np.generic] | None = None,
+) -> Folds:
+    """Deal the blocks of surveys to `count` folds by the number `draw`, and lock a third of the blocks.
+
+    `group` (n,): values of a column; whole groups are dealt in place of blocks, one a fold where there are as many folds.
     """
-    blocks, inverse = np.unique(block_index(surveys, block_km), axis=0, return_inverse=True)
-    inverse = inverse.ravel()
-    hashes = np.array([_hash(block, seed) for block in blocks])
-    edges = np.cumsum([shares.get(role, 0.0) for role in ROLES])
-    role = np.minimum(np.searchsorted(edges, hashes, side="right"), len(ROLES) - 1)
-    for wanted, name in enumerate(ROLES):
-        if shares.get(name, 0.0) <= 0 or (role == wanted).any():
-            continue
-        counts = np.bincount(role, minlength=len(ROLES))
-        donors = np.flatnonzero(role == counts.argmax())
-        if len(donors) > 1:
-            middle = edges[wanted] - shares[name] / 2
-            role[donors[np.abs(hashes[donors] - middle).argmin()]] = wanted
-    return np.asarray(ROLES)[role][inverse]
+    index = block_index(surveys, block_km)
+    blocks, inverse = np.unique(index, axis=0, return_inverse=True)
+    unit = inverse.ravel() if group is None else np.unique(np.asarray(group, str), return_inverse=True)[1]
+    of_unit = _dealt(np.bincount(unit), count, draw)
+    fold = of_unit[unit]
+    locked = _locked(blocks)[inverse.ravel()]
+    of_block = {} if group is not None else {tuple(b): int(f) for b, f in zip(index.tolist(), fold, strict=True)}
+    return Folds(fold, inverse.ravel(), locked, count, block_km, reach_m, draw, of_block)
 
 
-def assign_folds(surveys: Surveys, block_km: float, folds: int = 5, draw: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(fold (n,) in 0..folds-1, block (n,) as a running number).
+def _locked(blocks: Numbers) -> Flags:
+    """(b,) whether each block is locked; of few blocks at least one is, and one is not."""
+    hashes = np.array([_hash(block, LOCK) for block in blocks])
+    locked = hashes < LOCKED
+    if len(blocks) > 1 and locked.all() | ~locked.any():
+        locked = hashes <= np.partition(hashes, 0)[0]
+    return locked & (len(blocks) > 1)
 
-    Blocks are shuffled by `draw` and dealt one by one to the fold that holds the fewest surveys so far.
+
+def _dealt(sizes: Numbers, folds: int, draw: int) -> Numbers:
+    """(b,) fold of blocks of `sizes` surveys, shuffled by `draw` and dealt one by one to the fold with the fewest surveys.
+
+    Where that leaves folds uneven, since a large block came late, the largest blocks are dealt first, those of about a size in
+    the order of the shuffle.
     """
-    blocks, inverse = np.unique(block_index(surveys, block_km), axis=0, return_inverse=True)
-    inverse = inverse.ravel()
-    sizes = np.bincount(inverse, minlength=len(blocks))
+    order = np.random.default_rng(draw).permutation(len(sizes))
+    fold, load = _deal(order, sizes, folds)
+    if load.max() > UNEVEN * load.min():
+        octave = np.floor(np.log2(np.maximum(sizes[order], 1)))
+        again = _deal(order[np.argsort(-octave, kind="stable")], sizes, folds)
+        fold, load = min((fold, load), again, key=lambda dealt: int(np.ptp(dealt[1])))
+    return fold
+
+
+def _deal(order: Numbers, sizes: Numbers, folds: int) -> tuple[Numbers, Numbers]:
+    """(fold of each block, surveys of each fold) of blocks dealt in `order` to the fold with the fewest surveys."""
     load = np.zeros(folds, np.int64)
-    fold = np.zeros(len(blocks), np.int64)
-    for block in np.random.default_rng(draw).permutation(len(blocks)):
+    fold = np.zeros(len(sizes), np.int64)
+    for block in order:
         fold[block] = load.argmin()
         load[fold[block]] += sizes[block]
-    return fold[inverse], inverse
+    return fold, load
 
 
-def clear_of(surveys: Surveys, keep: NDArray[np.bool_], distance_m: float) -> NDArray[np.bool_]:
-    """`keep` (n,) without the surveys that lie within `distance_m` of one outside it.
-
-    So no training patch shows a place of another role.
-    """
-    if distance_m <= 0 or keep.all() or not keep.any():
-        return keep
+def clear_of(surveys: Surveys, keep: Flags, distance_m: float) -> Flags:
+    """`keep` (n,) without the surveys whose patch, `distance_m` to each side, shows a survey outside it."""
     points = np.stack([surveys.x, surveys.y], 1)
-    nearest, _ = cKDTree(points[~keep]).query(points[keep])
-    clear = keep.copy()
-    clear[keep] = nearest > distance_m
-    return clear
+    return keep & ~within(points, points[~keep], distance_m)
 
 
-def roles_at(
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    surveys: Surveys,
-    roles: NDArray[np.str_],
-    block_km: float,
-    shares: Mapping[str, float] = SHARES,
-    seed: int = 0,
-) -> NDArray[np.str_]:
-    """(n,) role of the block that holds each point (x, y) metres, as `assign_roles` gave it to the surveys there.
-
-    `roles` are those of the surveys, by the same block size, shares and seed; blocks without a survey are hashed.
-    """
-    at = np.floor(np.stack([x, y], 1) / (block_km * 1000)).astype(np.int64)
-    blocks, inverse = np.unique(at, axis=0, return_inverse=True)
-    hashes = np.array([_hash(block, seed) for block in blocks])
-    edges = np.cumsum([shares.get(role, 0.0) for role in ROLES])
-    names = np.asarray(ROLES)[np.minimum(np.searchsorted(edges, hashes, side="right"), len(ROLES) - 1)]
-    where = {tuple(block): i for i, block in enumerate(blocks.tolist())}
-    for block, role in zip(block_index(surveys, block_km).tolist(), roles, strict=True):
-        if tuple(block) in where:
-            names[where[tuple(block)]] = role
-    return np.asarray(names[inverse.ravel()])
-
-
-def record_roles(
-    records: Records,
-    surveys: Surveys,
-    roles: NDArray[np.str_],
-    block_km: float,
-    reach_m: float,
-    shares: Mapping[str, float] = SHARES,
-    seed: int = 0,
-    po_allowed: bool = False,
-) -> tuple[NDArray[np.str_], Records]:
-    """(role of each record, the records with the background of training blocks alone).
-
-    Records of blocks that are held out are withheld with the surveys there: what lies in stop blocks helps to stop, what
-    lies in calibrate and test blocks is not used. A training record within `reach_m` of any place of another role becomes
-    "none". `po_allowed`: all records train, as in GeoPlant's benchmark.
-    """
-    if po_allowed:
-        return np.full(len(records), "train"), records
-    found = roles_at(records.x, records.y, surveys, roles, block_km, shares, seed)
-    train = found == "train"
-    if reach_m > 0 and train.any():
-        away, held = roles != "train", ~train
-        other = np.concatenate([np.stack([surveys.x, surveys.y], 1)[away], np.stack([records.x, records.y], 1)[held]])
-        if len(other):
-            nearest, _ = cKDTree(other).query(np.stack([records.x, records.y], 1)[train])
-            found[np.flatnonzero(train)[nearest <= reach_m]] = "none"
-    if len(records.background):
-        far = roles_at(records.background_x, records.background_y, surveys, roles, block_km, shares, seed) != "train"
-        if not far.all():
-            records = records.without_background(far)
-    return found, records
+def within(points: Metres, others: Metres, distance_m: float) -> Flags:
+    """(n,) whether one of `others` (m, 2) lies within `distance_m` of each of `points` (n, 2) along both axes."""
+    if distance_m <= 0 or not len(others) or not len(points):
+        return np.zeros(len(points), bool)
+    nearest, _ = cKDTree(others).query(points, p=np.inf)
+    return np.asarray(nearest <= distance_m)

@@ -8,16 +8,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from cube.config import Config
 from cube.errors import ConfigError, TableError
-from cube.inputs import INPUTS
+from cube.grid import CELL
+from cube.layers.inputs import INPUTS
 from cube.records.geoplant.dataset import GeoPlant
+from cube.records.geoplant.layout import find_layout
+from cube.records.geoplant.metadata import COLUMNS, metadata_tables
 from cube.records.geoplant.source import FileSource
 from cube.records.places import places_of
+from cube.records.plots import survey_ids
+from cube.records.report import Report
 from cube.records.surveys import SurveyTable, read_surveys, species_list
-from cube.records.tables import Report
+from cube.records.tables import header, read_table
 from cube.records.traits import read_traits
+from cube.storage.progress import require_complete
 from cube.storage.store import CubeStore
 from inference.data.records import (
     BACKGROUND,
@@ -35,6 +42,8 @@ from inference.data.shards import Shelf
 from inference.network.deep_sdm import ModelSpec
 from inference.network.sizes import shape_of
 
+SURVEYS = ("survey", "longitude", "latitude", "x", "y", "year", "area_m2", "place", "habitat")
+OCCURRENCES = ("survey", "name", "cover")
 DEFAULT_DILATIONS = ModelSpec(("satellite",), 1).dilations
 
 
@@ -53,14 +62,13 @@ class Dataset:
     reports: list[Report]
     records: Records | None = None
     record_predictors: Predictors | None = None
+    groups: NDArray[np.str_] | None = None  # (n,) values of the column `evaluate.groups` of the surveys
 
 
 def split_network_options(config: Config) -> tuple[tuple[str, ...] | None, dict[str, Any]]:
     """(modalities wanted, other fields of the model's spec) of the key `network`, tuples where lists were given."""
-    modalities = config.network.get("modalities")
-    wanted = None if modalities is None else tuple(modalities)
-    options = shape_of(config.network, f"{config.path}: network")
-    return wanted, options
+    given = config.network.model_dump(exclude_none=True)
+    return config.network.modalities, shape_of(given, f"{config.path}: network")
 
 
 def load_dataset(
@@ -68,21 +76,23 @@ def load_dataset(
 ) -> Dataset:
     """Read, check and sample everything that training needs; samples that `shelf` has no memory for lie there.
 
-    Raises `TableError` where no survey or no species is left, `ConfigError` for wrong keys.
+    A configuration with records and no surveys gives a dataset whose surveys have no rows.
+
+    Raises `TableError` where no survey or no species is left, `ConfigError` for wrong keys, `SourceError` where an input is not
+    complete in a unit with surveys.
     """
-    if config.surveys is None:
-        raise ConfigError(f"{config.path}: surveys is missing; training needs presence-absence surveys.")
+    if config.surveys is None and not uses_records(config):
+        raise ConfigError(f"{config.path}: there are neither surveys nor records to learn from; name `surveys` or `records`.")
     region = config.whole_region()
-    table = read_surveys(config, config.surveys, config.species.table, region, "surveys", "surveys")
-    table = _on_land(cube, table)
+    table = SurveyTable(pd.DataFrame(columns=list(SURVEYS)), pd.DataFrame(columns=list(OCCURRENCES)), Report("surveys"))
+    if config.surveys is not None:
+        table = read_surveys(config, config.surveys, config.species.table, region, "surveys", "surveys")
+        table = _on_land(cube, table)
     files = _files(config)
     named = _named_records(config, cube, files)
     names = _species(table, named, config.species.min_records)
     if not names:
-        raise TableError(
-            f"{config.path}: no species has {config.species.min_records} records within the region;"
-            " lower species.min_records or give more surveys."
-        )
+        raise _no_species(config, table, named)
     table.report.kept[f"species with {config.species.min_records} records or more"] = len(names)
     traits, traits_report = read_traits(config, config.species.traits, names)
     wanted, options = split_network_options(config)
@@ -95,7 +105,9 @@ def load_dataset(
     reports = [table.report, traits_report]
     own, shelf = (None, None) if shelf is None else (shelf.under("surveys"), shelf.under("records"))
     if files is None:
-        predictors = sample(cube, what, x, y, field, progress, own)
+        require_complete(cube, what.layers, cube.region.units_at(x, y))
+        side = _side_m(table)
+        predictors = sample(cube, what, x, y, field, progress, own, side)
     else:
         predictors = sample_source(files, what, places_of(s, "PA"), field, progress, own)
         reports.append(files.report)
@@ -106,8 +118,9 @@ def load_dataset(
     presence = np.zeros((len(s), len(names)), bool)
     position = {name: i for i, name in enumerate(names)}
     rows = table.occurrences[table.occurrences["name"].isin(names)]
-    presence[rows["survey"].to_numpy(), rows["name"].map(position).to_numpy()] = True
+    presence[rows["survey"].to_numpy(np.int64), rows["name"].map(position).to_numpy(np.int64)] = True
     year = s["year"].fillna(s["year"].median() if s["year"].notna().any() else config.predict.year)
+    _note_extremes(table, presence, names)
     surveys = Surveys(
         presence=presence,
         area_m2=s["area_m2"].to_numpy(np.float32),
@@ -117,12 +130,76 @@ def load_dataset(
         y=y,
         species=tuple(names),
     )
-    return Dataset(what, predictors, surveys, table, traits, reports, records, record_predictors)
+    return Dataset(what, predictors, surveys, table, traits, reports, records, record_predictors, _groups(config, table))
+
+
+def _groups(config: Config, table: SurveyTable) -> NDArray[np.str_] | None:
+    """(n,) values of the column `evaluate.groups` of the surveys, '' where there is none; None where no column is named."""
+    column, source = config.evaluate.groups, config.surveys
+    if column is None or source is None:
+        return None
+    plots = source.plots
+    if plots is not None:
+        assert plots.columns.survey is not None
+        found = [(config.source_path(plots.table), plots.columns.survey, plots.encoding)]
+    elif source.geoplant is not None:
+        tables = metadata_tables(find_layout(config.source_path(source.geoplant)), "PA", source.splits)
+        names = [(str(t.path), next((c for c in COLUMNS["survey"] if c in header(str(t.path))), "surveyId")) for t in tables]
+        found = [(path, name, None) for path, name in names]
+    else:
+        raise ConfigError(f"{config.path}: evaluate.groups names a column of surveys.table; Darwin Core has no such table.")
+    values: dict[str, str] = {}
+    for path, survey, encoding in found:
+        rows = read_table(path, [survey, column], encoding=encoding)
+        keys = survey_ids(rows[survey])
+        keys = keys if plots is not None else keys.str.removesuffix(".0")
+        values |= dict(zip(keys, rows[column].fillna("").astype(str), strict=True))
+    return np.array([values.get(str(key), "") for key in table.surveys["survey"]], str)
+
+
+def _side_m(table: SurveyTable) -> NDArray[np.float64]:
+    """(n,) side of each survey's plot as a square, metres, NaN where its area is unknown; plots above a cell are reported."""
+    side = np.sqrt(table.surveys["area_m2"].to_numpy(np.float64))
+    large = side > CELL
+    table.report.note("surveys larger than a cell of 50 m: their predictors are the mean of their square",
+                      list(table.surveys.loc[large, "survey"]))  # fmt: skip
+    return side
+
+
+def _no_species(config: Config, table: SurveyTable, named: NamedRecords | None) -> TableError:
+    """No species is left to model: the sentence says how many records the commonest has."""
+    counts = table.occurrences.groupby("name")["survey"].nunique().to_dict()
+    for name, count in (named.counts() if named is not None else {}).items():
+        counts[name] = counts.get(name, 0) + count
+    least = config.species.min_records
+    if not counts:
+        return TableError(
+            f"{config.path}: surveys: no species was found at the {len(table.surveys):,} surveys of the region; the ids of"
+            f" surveys in the two tables may differ, such as '{table.surveys['survey'].iloc[0]}' written otherwise."
+        )
+    commonest = max(counts, key=lambda name: counts[name])
+    return TableError(
+        f"{config.path}: no species has {least} records within the region, the commonest ({commonest}) has"
+        f" {counts[commonest]}; set species.min_records to {counts[commonest]} or less, or give more surveys."
+    )
+
+
+def _note_extremes(table: SurveyTable, presence: NDArray[np.bool_], names: list[str]) -> None:
+    """Report by name what teaches little: species in every survey, and surveys without a species that is modelled."""
+    report, listed = table.report, table.surveys.index.isin(table.occurrences["survey"])
+    if len(presence):
+        everywhere = np.flatnonzero(presence.all(0))
+        report.note("species in every survey: where they are absent is not learned, their maps are near 1",
+                    [names[i] for i in everywhere])  # fmt: skip
+    empty = ~presence.any(1)
+    report.note("surveys without any species: they count as absences of all", list(table.surveys.loc[~listed, "survey"]))
+    report.note("surveys whose species are all too rare to be modelled: they count as absences of the others",
+                list(table.surveys.loc[empty & listed, "survey"]))  # fmt: skip
 
 
 def uses_records(config: Config) -> bool:
     """Whether training reads the records that the configuration names: unless it says `likelihood: surveys_only`."""
-    return config.records is not None and config.train.get("likelihood") != "surveys_only"
+    return config.records is not None and config.train.likelihood != "surveys_only"
 
 
 def _named_records(config: Config, cube: CubeStore, files: FileSource | None) -> NamedRecords | None:
@@ -150,7 +227,9 @@ def _records(config: Config, cube: CubeStore, named: NamedRecords, names: list[s
     """Records of the modelled species and the predictors of their distinct cells and of the background."""
     if files is None:
         records, cells, _ = place_records(named, names, uniform_cells(cube, BACKGROUND), cube.region)
-        return records, sample(cube, what, *cell_centres(cube.region, cells), field, progress, shelf)
+        x, y = cell_centres(cube.region, cells)
+        require_complete(cube, what.layers, cube.region.units_at(x, y))
+        return records, sample(cube, what, x, y, field, progress, shelf)
     # GeoPlant has files at its records alone: there a quadrature would have nothing to read.
     records, cells, first = place_records(named, names, np.zeros(0, np.int64), cube.region)
     assert named.ids is not None
@@ -167,18 +246,24 @@ def _files(config: Config) -> FileSource | None:
 
 
 def _on_land(cube: CubeStore, table: SurveyTable) -> SurveyTable:
-    """Leave out surveys on cells that the surface layer calls water or leaves unknown, counted and named."""
+    """Leave out surveys on cells that the surface layer calls water, counted and named."""
     s = table.surveys
     row, col = cube.region.index(s["x"].to_numpy(float), s["y"].to_numpy(float))
     surface = cube.array(INPUTS["surface"].path)
     values = np.asarray(surface.vindex[row, col]) if len(s) else np.zeros(0, np.uint8)
-    wet = values == 1
+    # A square of an atlas whose centre lies in a lake has land all the same.
+    wet = (values == 1) & ~(s["area_m2"].to_numpy(float) > CELL**2)
     if not wet.any():
         return table
-    table.report.note("surveys on permanent water, skipped", list(s.loc[wet, "survey"]))
+    table.report.withdraw("surveys", "surveys on permanent water", list(s.loc[wet, "survey"]))
     kept = s[~wet]
     new = pd.Series(np.arange(len(kept)), index=kept.index)
     occurrences = table.occurrences[table.occurrences["survey"].isin(kept.index)].copy()
     occurrences["survey"] = occurrences["survey"].map(new)
     table.report.kept["surveys"] = len(kept)
+    if kept.empty:
+        raise TableError(
+            f"surveys: no survey is left: {'; '.join(table.report.reasons())}; check that longitude and latitude are not rounded,"
+            " and the source of the layer surface."
+        )
     return SurveyTable(kept.reset_index(drop=True), occurrences.reset_index(drop=True), table.report)

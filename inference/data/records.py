@@ -16,14 +16,19 @@ from numpy.typing import NDArray
 from cube.config import Config
 from cube.errors import TableError
 from cube.grid import CELL, Region
-from cube.inputs import INPUTS
+from cube.layers.inputs import INPUTS
+from cube.records.darwincore.observations import RECORDS as ACCOUNT
 from cube.records.presence_only import read_records
-from cube.records.tables import Report
+from cube.records.report import Report
+from cube.records.squares import COLUMNS as SQUARE_COLUMNS
+from cube.records.squares import Squares
 from cube.storage.store import CubeStore
 
 BACKGROUND: Final = 10_000  # uniform places; as many as MaxEnt takes by default (Phillips and Dudik 2008)
 WATER: Final = 1  # of inputs/50m/surface
 COLUMNS: Final = ("species", "row", "x", "y", "year", "dataset")
+DRAWS: Final = 8  # places that stand for a record of a square
+FULL_WEIGHT_M: Final = 1_000.0  # side of a square up to which a record weighs as much as one of a point
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class Records:
     """n presence-only records; their predictors are those of distinct 50 m cells (m rows), shared by records of a cell.
 
     `background` are rows of the same predictors drawn uniformly from the land: what likelihoods with a quadrature or
-    with pseudo-absences compare with. `dataset` numbers who published a record (0 where nobody says).
+    with pseudo-absences compare with. `dataset` numbers who published a record (0 where nobody says). A record of a square
+    stands here as several rows, at places within it, whose `weight` is a part of its own (None: every row is a record).
     """
 
     species: NDArray[np.int32]  # (n,) column of the species table
@@ -43,10 +49,11 @@ class Records:
     background: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     background_x: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     background_y: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    weight: NDArray[np.float32] | None = None  # (n,) above 0, up to 1
 
     def __post_init__(self) -> None:
         """Refuse columns of unequal length. Raises: TableError."""
-        for name in COLUMNS:
+        for name in (*COLUMNS, *(() if self.weight is None else ("weight",))):
             if len(getattr(self, name)) != len(self.species):
                 raise TableError(
                     f"Records: column '{name}' has {len(getattr(self, name))} rows, 'species' has {len(self.species)}."
@@ -60,7 +67,8 @@ class Records:
 
     def subset(self, index: NDArray[np.integer | np.bool_]) -> Records:
         """The records of `index` (positions or a mask); the background stays."""
-        return replace(self, **{name: getattr(self, name)[index] for name in COLUMNS})
+        weight = None if self.weight is None else self.weight[index]
+        return replace(self, **{name: getattr(self, name)[index] for name in COLUMNS}, weight=weight)
 
     def without_background(self, mask: NDArray[np.bool_]) -> Records:
         """The same records with the places of `mask` left out of the background."""
@@ -86,7 +94,11 @@ class Records:
 
 @dataclass(frozen=True)
 class NamedRecords:
-    """All records within the region, before it is known which species are modelled; `name` indexes `names`."""
+    """All records within the region, before it is known which species are modelled; `name` indexes `names`.
+
+    A record of a square has several rows, at places drawn within it: `share` is one over their number, `weight` that times
+    what the record weighs for its uncertainty.
+    """
 
     names: tuple[str, ...]
     name: NDArray[np.int32]
@@ -97,46 +109,107 @@ class NamedRecords:
     dataset: NDArray[np.int16]
     report: Report
     ids: pd.DataFrame | None = None  # GeoPlant's survey, patch_id and series_id, where its files give the predictors
+    share: NDArray[np.float32] | None = None  # None: every row is a record
+    weight: NDArray[np.float32] | None = None
 
-    def counts(self) -> Mapping[str, int]:
-        """Number of records of each name."""
-        return dict(zip(self.names, np.bincount(self.name, minlength=len(self.names)).tolist(), strict=True))
+    def counts(self, rows: NDArray[np.bool_] | None = None) -> Mapping[str, int]:
+        """Number of records of each name, of the rows of a mask."""
+        chosen = slice(None) if rows is None else rows
+        share = None if self.share is None else self.share[chosen]
+        counts = np.bincount(self.name[chosen], share, minlength=len(self.names))
+        return dict(zip(self.names, np.rint(counts).astype(int).tolist(), strict=True))
 
 
 def read_named_records(config: Config, cube: CubeStore, with_ids: bool = False) -> NamedRecords:
-    """Stream the records of `config.records`; those on permanent water are skipped and counted."""
+    """Stream the records of `config.records`; those on permanent water are left out and counted.
+
+    A record of a square becomes up to `DRAWS` rows at places drawn uniformly within it, on land within the region; it is left
+    out where there are none.
+    """
     stream = read_records(config)
     codes: dict[str, int] = {}
     publishers: dict[str, int] = {}
     parts: dict[str, list[NDArray[np.generic]]] = {k: [] for k in ("name", "cell", "x", "y", "year", "dataset")}
+    shares: list[NDArray[np.float32]] = []
+    weights: list[NDArray[np.float32]] = []
     ids: list[pd.DataFrame] = []
-    wet = Report("records")
+    wet: list[tuple[str, list[str]]] = []
+    rng = np.random.default_rng(11)
     for chunk in stream:
-        x, y = chunk["x"].to_numpy(np.float64), chunk["y"].to_numpy(np.float64)
+        if SQUARE_COLUMNS[0] in chunk:
+            chosen, x, y, share = _places_within(chunk, cube, rng)
+            shares.append(share)
+            weights.append(share * np.minimum(1, FULL_WEIGHT_M / chunk["square_m"].to_numpy(np.float32)[chosen]))
+            lost = np.setdiff1d(np.arange(len(chunk)), chosen)
+            wet.append(("records whose cell has no land in the region", list(chunk["record"].iloc[lost])))
+        else:
+            x, y = chunk["x"].to_numpy(np.float64), chunk["y"].to_numpy(np.float64)
+            dry = _on_land(cube, x, y)
+            wet.append(("records on permanent water", list(chunk["record"][~dry])))
+            chosen, x, y = np.flatnonzero(dry), x[dry], y[dry]
         row, col = cube.region.index(x, y)
-        dry = np.asarray(cube.array(INPUTS["surface"].path).vindex[row, col]) != WATER
-        wet.note("records on permanent water, skipped", list(chunk["record"][~dry]))
+        publisher = chunk["publisher"].fillna("") if "publisher" in chunk else None
         found = {
-            "name": _coded(chunk["name"], codes, np.int32),
+            "name": _coded(chunk["name"], codes, np.int32)[chosen],
             "cell": row.astype(np.int64) * cube.region.shape()[1] + col,
             "x": x,
             "y": y,
-            "year": chunk["year"].to_numpy(np.float32),
-            "dataset": _coded(chunk["publisher"].fillna(""), publishers, np.int16) if "publisher" in chunk
-                       else np.zeros(len(chunk), np.int16),
-        }  # fmt: skip
+            "year": chunk["year"].to_numpy(np.float32)[chosen],
+            "dataset": np.zeros(len(chosen), np.int16) if publisher is None else _coded(publisher, publishers, np.int16)[chosen],
+        }
         for key, values in found.items():
-            parts[key].append(values[dry])
+            parts[key].append(values)
         if with_ids:
-            ids.append(chunk.loc[dry, [c for c in ("survey", "patch_id", "series_id") if c in chunk]])
+            ids.append(chunk.iloc[chosen][[c for c in ("survey", "patch_id", "series_id") if c in chunk]])
     report = stream.report
-    for reason, (count, rows) in wet.remarks.items():
-        report.remarks[reason] = (count, rows)
-        report.kept["records"] -= count
+    for reason, rows in wet:
+        _withdraw(report, reason, rows, len(rows))
     if not parts["name"] or not sum(map(len, parts["name"])):
-        raise TableError(f"{config.path}: records: no record is left: " + "; ".join(report.lines()[1:]) + ".")
+        raise TableError(f"{config.path}: records: no record is left: " + "; ".join(report.reasons()) + ".")
     joined = {key: np.concatenate(values) for key, values in parts.items()}
-    return NamedRecords(tuple(codes), report=report, ids=pd.concat(ids, ignore_index=True) if ids else None, **joined)
+    return NamedRecords(
+        tuple(codes),
+        report=report,
+        ids=pd.concat(ids, ignore_index=True) if ids else None,
+        share=np.concatenate(shares) if shares else None,
+        weight=np.concatenate(weights).astype(np.float32) if weights else None,
+        **joined,
+    )
+
+
+def _withdraw(report: Report, reason: str, rows: Sequence[str], count: int) -> None:
+    """Leave out records that their reader counted as used."""
+    report.withdraw(ACCOUNT, reason, rows, count)
+    report.keep("records", -count)
+
+
+def _on_land(cube: CubeStore, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+    row, col = cube.region.index(x, y)
+    return np.asarray(cube.array(INPUTS["surface"].path).vindex[row, col]) != WATER
+
+
+def _places_within(
+    chunk: pd.DataFrame, cube: CubeStore, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
+    """(row of the chunk, x, y, share) of the places drawn for records of squares, those on land within the region.
+
+    Where none of a square's first draws is, four times as many are drawn: a coast may leave it little land.
+    """
+    rows, xs, ys = [], [], []
+    wanted = np.arange(len(chunk))
+    for draws in (DRAWS, 4 * DRAWS):
+        chosen = np.repeat(wanted, draws)
+        squares = Squares.of_rows(chunk.iloc[chosen])
+        x, y = squares.at(rng.uniform(size=len(chosen)), rng.uniform(size=len(chosen)))
+        inside = np.flatnonzero(cube.region.contains(x, y))
+        kept = inside[_on_land(cube, x[inside], y[inside])]
+        rows.append(chosen[kept])
+        xs.append(x[kept])
+        ys.append(y[kept])
+        wanted = np.setdiff1d(wanted, chosen[kept])
+    row = np.concatenate(rows)
+    count = np.bincount(row, minlength=len(chunk))
+    return row, np.concatenate(xs), np.concatenate(ys), (1 / count[row]).astype(np.float32)
 
 
 def _coded(values: pd.Series, codes: dict[str, int], dtype: type[np.signedinteger]) -> NDArray[np.signedinteger]:
@@ -159,15 +232,15 @@ def place_records(named: NamedRecords, species: Sequence[str], background: NDArr
     position = {name: i for i, name in enumerate(species)}
     column = np.array([position.get(name, -1) for name in named.names], np.int32)[named.name]
     kept = np.flatnonzero(column >= 0)
-    named.report.note("records of species with too few of them, skipped",
-                      sorted({named.names[i] for i in np.unique(named.name[column < 0])}))  # fmt: skip
-    named.report.kept["records"] = len(kept)
+    rare = {name: n for name, n in named.counts(column < 0).items() if n}
+    _withdraw(named.report, "records of species with too few of them", sorted(rare), sum(rare.values()))
     named.report.kept["species"] = len(np.unique(column[kept]))
     cells, row = np.unique(np.concatenate([named.cell[kept], background]), return_inverse=True)
     first = np.full(len(cells), -1, np.int64)
     first[row[: len(kept)][::-1]] = kept[::-1]
     records = Records(column[kept], row[: len(kept)].astype(np.int64), named.x[kept], named.y[kept], named.year[kept],
-                      named.dataset[kept], row[len(kept) :].astype(np.int64), *cell_centres(region, background))  # fmt: skip
+                      named.dataset[kept], row[len(kept) :].astype(np.int64), *cell_centres(region, background),
+                      weight=None if named.weight is None else named.weight[kept])  # fmt: skip
     return records, cells, first
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.errors import TableError
+from inference.data.kilometres import known_mean
 
 Floats = NDArray[np.float32]
 MODALITIES: Final = ("satellite", "landsat", "static", "climate", "coarse", "survey")
@@ -103,17 +104,8 @@ class Predictors:
         values = getattr(self, name)
         if values is None or self.corner is None or self.weight is None:
             return None
-        flat = values.reshape(len(values), -1)
-        total = np.zeros((len(self), flat.shape[1]), np.float32)
-        seen = np.zeros_like(total)
-        for corner in range(4):
-            part = flat[self.corner[:, corner]]
-            weight = self.weight[:, corner, None] * np.isfinite(part)
-            total += weight * np.nan_to_num(part)
-            seen += weight
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = np.where(seen > 1e-6, total / seen, np.nan)
-        return np.asarray(mean, np.float32).reshape(len(self), *values.shape[1:])
+        mean = known_mean(values.reshape(len(values), -1), self.corner, self.weight)
+        return mean.reshape(len(self), *values.shape[1:])
 
 
 @dataclass(frozen=True)
@@ -138,6 +130,12 @@ class Surveys:
             raise TableError(f"Surveys: 'presence' has shape {self.presence.shape} but {len(self.species)} species are named.")
         if not (np.isfinite(self.x).all() and np.isfinite(self.y).all()):
             raise TableError("Surveys: some coordinates are not finite; skip those rows when reading.")
+
+    @classmethod
+    def none(cls, species: tuple[str, ...]) -> Surveys:
+        """No survey of these species."""
+        empty, metres = np.zeros(0, np.float32), np.zeros(0)
+        return cls(np.zeros((0, len(species)), bool), empty, empty, np.zeros(0, np.int64), metres, metres, species)
 
     def __len__(self) -> int:
         """Number of surveys."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -12,14 +13,15 @@ from numpy.typing import NDArray
 
 from cube.errors import CubeError
 from cube.grid import CELL, COARSE, FINE, Unit, Window
-from cube.inputs import INPUTS
 from cube.layers import Layer
+from cube.layers.inputs import INPUTS
 from cube.records.cells import CubeSource
 from cube.records.places import Places, SampleSource
 from cube.storage.store import CubeStore, resolution_of
+from inference.data.kilometres import bilinear
 from inference.data.samples import Predictors
 from inference.data.shards import Shelf
-from inference.network.deep_sdm import bilinear
+from inference.data.squares import Squares
 
 IGBP: Final = tuple(range(1, 18))  # classes of MCD12Q1 LC_Type1, one column each
 OWN_ENCODER: Final = {"sentinel2": "satellite", "landsat": "landsat", "climate": "climate"}
@@ -35,6 +37,12 @@ class Recipe:
     modalities: tuple[str, ...]
     static_layers: tuple[str, ...]
     coarse_layers: tuple[str, ...]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every input layer that is read."""
+        own = tuple(name for name, modality in OWN_ENCODER.items() if modality in self.modalities)
+        return (*own, *self.static_layers, *self.coarse_layers)
 
     @property
     def static_names(self) -> tuple[str, ...]:
@@ -72,7 +80,7 @@ def recipe(cube: CubeStore, wanted: tuple[str, ...] | None = None, offered: Coll
     if not kept:
         raise CubeError(
             f"{cube.url}: has no inputs for the modalities {', '.join(wanted or ('any',))}; run `floracube build`"
-            " or change train.modalities."
+            " or change network.modalities."
         )
     return Recipe(kept, static if "static" in kept else (), coarse if "coarse" in kept else ())
 
@@ -150,14 +158,17 @@ def sample(
     receptive_field: int,
     progress: Callable[[int, int], None] | None = None,
     shelf: Shelf | None = None,
+    side_m: NDArray[np.floating] | None = None,
 ) -> Predictors:
     """Predictors of the 50 m cells that hold the points (x, y) metres, as `Predictors`.
 
     Every value is that of the cell, not of the point inside it, so that training sees what prediction sees. What does not
-    fit the memory of `shelf` comes as rows of files there.
+    fit the memory of `shelf` comes as rows of files there. Places whose `side_m` (n,) is longer than a cell are squares
+    around their point: their values are the means of the square.
     """
-    own = _at_places(CubeSource(cube), what, Places.at(x, y), receptive_field, progress, shelf)
-    kilometres, corner, weight = _sample_kilometres(cube, what, *cube.region.index(x, y), shelf)
+    squares = Squares.of(cube.region, x, y, np.zeros(len(x)) if side_m is None else side_m)
+    own = _at_places(CubeSource(cube), what, Places.at(x, y), receptive_field, progress, shelf, (cube, squares))
+    kilometres, corner, weight = _sample_kilometres(cube, what, *cube.region.index(x, y), shelf, squares)
     return Predictors(
         **own, **kilometres, corner=corner, weight=weight,
         static_names=what.static_names, coarse_names=what.coarse_names,
@@ -194,8 +205,15 @@ def sample_source(source: SampleSource, what: Recipe, places: Places, receptive_
     )  # fmt: skip
 
 
-def _at_places(source: SampleSource, what: Recipe, places: Places, receptive_field: int,
-               progress: Callable[[int, int], None] | None, shelf: Shelf | None) -> dict[str, Any]:  # fmt: skip
+def _at_places(
+    source: SampleSource,
+    what: Recipe,
+    places: Places,
+    receptive_field: int,
+    progress: Callable[[int, int], None] | None,
+    shelf: Shelf | None,
+    averaged: tuple[CubeStore, Squares] | None = None,
+) -> dict[str, Any]:
     """The modalities of 10 m and 50 m: satellite, landsat and static of `Predictors`."""
     own = [name for name in ("sentinel2", "landsat") if OWN_ENCODER[name] in what.modalities]
     rows = {OWN_ENCODER[name]: _row(name, receptive_field) for name in own}
@@ -206,9 +224,13 @@ def _at_places(source: SampleSource, what: Recipe, places: Places, receptive_fie
         some = places if len(index) == len(places) else places.subset(index)
         values = source.sample(some, [*own, *what.static_layers], receptive_field, progress if some is places else None)
         out = {OWN_ENCODER[name]: values[name] for name in own}
-        return out | ({"static": _joined(what.static_layers, values)} if what.static_layers else {})
+        out |= {"static": _joined(what.static_layers, values)} if what.static_layers else {}
+        if averaged is not None:
+            averaged[1].put_means(partial(_read, averaged[0]), index, what.static_layers, out)
+        return out
 
-    return dict(_kept(shelf, "places", rows, np.stack([places.x, places.y]), read, progress))
+    salt = b"" if averaged is None or not len(averaged[1]) else averaged[1].identity()
+    return dict(_kept(shelf, "places", rows, np.stack([places.x, places.y]), read, progress, salt))
 
 
 def _row(name: str, cells: int = 1) -> tuple[int, ...]:
@@ -220,11 +242,11 @@ def _row(name: str, cells: int = 1) -> tuple[int, ...]:
 
 
 def _kept(shelf: Shelf | None, name: str, rows: dict[str, tuple[int, ...]], at: NDArray[np.floating | np.integer],
-          read: Callable[[NDArray[np.int64]], dict[str, Floats]], progress: Callable[[int, int], None] | None
-          ) -> dict[str, Floats]:  # fmt: skip
+          read: Callable[[NDArray[np.int64]], dict[str, Floats]], progress: Callable[[int, int], None] | None,
+          salt: bytes = b"") -> dict[str, Floats]:  # fmt: skip
     """What `read` gives of all n places at `at` (2, n), in memory or, where that is too small, in files of the shelf.
 
-    Files are filled neighbours first, so that a source is read in one sweep.
+    Files are filled neighbours first, so that a source is read in one sweep; `salt` is what else values depend on.
     """
     n = at.shape[1]
     if not rows:
@@ -233,7 +255,7 @@ def _kept(shelf: Shelf | None, name: str, rows: dict[str, tuple[int, ...]], at: 
         return read(np.arange(n))
     squares = np.floor(at / (SWEEP_M if np.issubdtype(at.dtype, np.floating) else SWEEP_M // COARSE)).astype(np.int64)
     layers = {modality: INPUTS[layer] for layer, modality in OWN_ENCODER.items()}
-    identity = hashlib.sha256(repr(sorted(rows.items())).encode() + np.ascontiguousarray(at).tobytes()).hexdigest()
+    identity = hashlib.sha256(repr(sorted(rows.items())).encode() + np.ascontiguousarray(at).tobytes() + salt).hexdigest()
     return shelf.cut(name, rows, {key: layers.get(key) for key in rows}, np.lexsort(squares), read, identity, progress)
 
 
@@ -247,9 +269,12 @@ def _joined(layers: tuple[str, ...], values: dict[str, Floats]) -> Floats:
 
 
 def _sample_kilometres(
-    cube: CubeStore, what: Recipe, row: NDArray[np.int64], col: NDArray[np.int64], shelf: Shelf | None
+    cube: CubeStore, what: Recipe, row: NDArray[np.int64], col: NDArray[np.int64], shelf: Shelf | None, squares: Squares
 ) -> tuple[dict[str, Floats], NDArray[np.int64] | None, Floats | None]:
-    """Values of the distinct 1 km cells around the 50 m cells (row, col); each cell's four corners among them, and weights."""
+    """Values of the distinct 1 km cells around the 50 m cells (row, col); each cell's four corners among them, and weights.
+
+    Behind the cells stand the means of `squares`, each its own and only corner.
+    """
     rows: dict[str, tuple[int, ...]] = {}
     if "climate" in what.modalities:
         rows["climate"] = _row("climate")
@@ -262,11 +287,23 @@ def _sample_kilometres(
     corner, weight = bilinear((row + 0.5) / factor - 0.5, (col + 0.5) / factor - 0.5, shape)
     cells, inverse = np.unique(corner, return_inverse=True)
     at = np.stack(np.unravel_index(cells, shape)).astype(np.int64)
+    at = np.concatenate([at, np.stack([row[squares.rows], col[squares.rows]]) // factor], 1)
+    which = inverse.reshape(corner.shape).astype(np.int64)
+    which[squares.rows] = len(cells) + np.arange(len(squares))[:, None]
+    weight[squares.rows] = np.array([1, 0, 0, 0], np.float32)
 
     def read(index: NDArray[np.int64]) -> dict[str, Floats]:
-        return _at_cells(cube, what, rows, at[:, index])
+        out = _at_cells(cube, what, rows, at[:, index])
+        for place in np.flatnonzero(index >= len(cells)):
+            number = int(index[place]) - len(cells)
+            if "climate" in out:
+                out["climate"][place] = squares.mean(partial(_read, cube), "climate", number, COARSE)
+            if "coarse" in out:
+                out["coarse"][place] = squares.table(partial(_read, cube), what.coarse_layers, number, COARSE)
+        return out
 
-    return _kept(shelf, "kilometres", rows, at, read, None), inverse.reshape(corner.shape).astype(np.int64), weight
+    salt = squares.identity() if len(squares) else b""
+    return _kept(shelf, "kilometres", rows, at, read, None, salt), which, weight
 
 
 def _at_cells(cube: CubeStore, what: Recipe, rows: dict[str, tuple[int, ...]], at: NDArray[np.int64]) -> dict[str, Floats]:

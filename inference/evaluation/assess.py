@@ -1,43 +1,48 @@
-"""Skill of a configuration's model: spatial folds beside a random forest, or held-out blocks, and the truth where it is known."""
+"""`floracube evaluate`: peers on the folds of the training, records, and the truth where a landscape was generated."""
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from cube.config import Config
-from cube.errors import ConfigError, ModelError, TableError
+from cube.errors import ModelError, TableError
 from cube.grid import CELL
-from cube.inputs import INPUTS
+from cube.layers.inputs import INPUTS
+from cube.storage.identity import digest
 from cube.storage.store import CubeStore, open_cube
 from inference.cascade.model import Model, load_model
-from inference.data.blocks import SHARES, assign_roles, roles_at
+from inference.data.blocks import Folds
 from inference.data.dataset import Dataset, load_dataset, split_network_options
+from inference.data.holdout import plan_folds, shown_km
+from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
 from inference.data.sampling import sample
-from inference.evaluation.baselines import forest_probability, table_of
-from inference.evaluation.baselines.named import NAMES, named, table_for
-from inference.evaluation.baselines.scores import survey_scores
-from inference.evaluation.benchmark import probabilities
-from inference.evaluation.folds import EvaluateOptions, evaluate
-from inference.evaluation.metrics import species_auc, species_correlation
-from inference.evaluation.protocol import Forecast, Observed, Report, judge, presence_only_table
-from inference.evaluation.tables import Table, records, write_tables
+from inference.evaluation.baselines import LEAVES, forest_probability, table_of
+from inference.evaluation.folds import OURS, peer_scores, peers_key, remembered, skill_report
+from inference.evaluation.metrics import species_correlation
+from inference.evaluation.out_of_fold import OutOfFold, as_eta, load_out_of_fold, where
+from inference.evaluation.protocol import Report
+from inference.evaluation.record_folds import JudgedPlaces, forest_of_records, load_judged, record_table
+from inference.evaluation.tables import Table, write_tables
+from inference.evaluation.tables import records as records_of
 from inference.network.batches import predict_surveys
-from inference.training.learn import block_km_of, options_of, roles_of
+from inference.training.fit import spec_for, train
 from inference.training.likelihood import cloglog_probability
+from inference.training.options import options_document
 
 Progress = Callable[[int, int, str], None]
-TRUTH_CELLS = 4_000  # of the landscape that are compared with the truth
-LEAF = 5
-MOST_RECORDS = 20_000  # records, and places of the background, that the Boyce index is taken on
+TRUTH_CELLS: Final = 4_000  # of the landscape that are compared with the truth
+NAMES: Final = {"random_forest": LEAVES, "gradient_boosting": (0,), "frequency": (0,)}  # peers and the leaves of each
 
 
 @dataclass(frozen=True)
@@ -48,91 +53,94 @@ class Assessment:
 
     def document(self) -> list[dict[str, Any]]:
         """All rows as flat records, each with its table's title."""
-        return records(self.tables)
+        return records_of(self.tables)
 
     def text(self) -> str:
         """The tables for a person."""
         return "\n" + "\n\n".join(table.text() for table in self.tables)
 
 
-def assess(config: Config, progress: Progress) -> Assessment:
-    """Evaluate a configuration as its key `evaluate` says; tables and pictures lie in the reports folder as `evaluation.*`.
+def assess(config: Config, progress: Progress, locked: bool = False) -> Assessment:
+    """Compare the out-of-fold scores of the trained model with peers on the same folds, as the key `evaluate` says.
 
-    `folds` of 2 or more cross-validates by blocks; `folds: 1` scores the trained model on the blocks that its own
-    training held out, by the whole protocol. `truth` adds the correlation with the true probabilities of a generated
-    landscape, records of held-out blocks the Boyce index.
+    Tables and pictures lie in the reports folder as `evaluation.*`. The open blocks are judged, or with `locked` the third that
+    is kept for published tables. `truth` adds the correlation with the true probabilities of a generated landscape.
     """
     cube = open_cube(config.cube_url)
     data = load_dataset(config, cube)
-    tables: list[Table] = []
+    model = load_model(config.model_path)
+    if model.ensemble.species != data.surveys.species:
+        raise ModelError(
+            f"{config.model_path}: was trained for {len(model.ensemble.species)} species, the configuration now gives"
+            f" {len(data.surveys.species)} (or others); run `floracube train` again."
+        )
     report = Report()
-    if config.evaluate.folds > 1:
-        tables += [Table(title, rows) for title, rows in _folds(config, data, progress)]
-    truth = _truth(config, cube)
-    if config.evaluate.folds == 1 or truth is not None:
-        model = load_model(config.model_path)
-        if model.ensemble.species != data.surveys.species:
-            raise ModelError(
-                f"{config.model_path}: was trained for {len(model.ensemble.species)} species, the configuration now gives"
-                f" {len(data.surveys.species)} (or others); run `floracube train` again."
-            )
-        cells = None if truth is None else _predictors_of(cube, model, truth, config.predict.year)
-        if len(data.surveys):
-            progress(1, 2, "random forests")
-            roles = roles_of(config, data.surveys, model.ensemble.spec, options_of(config).seed)
-            held_out, forest_there, forest_cells = _peer(data, roles, cells)
-            if config.evaluate.folds == 1:
-                report = _held_out(data, model, roles, forest_there)
-                tables.append(Table(*_auc_table(data, model, held_out, forest_there)))
-                tables += report.tables
-            if truth is not None and cells is not None:
-                tables.append(Table(*_against_truth(model, truth, cells, forest_cells)))
-        if data.records is not None and config.evaluate.folds == 1:
-            tables += boyce_table(config, data, model)
-    result = Assessment(tables)
-    write_tables(config.report_path, "evaluation", tables)
-    Report(tables, report.curves, report.classes).pictures(config.report_path, "evaluation")
-    return result
+    if len(data.surveys) and config.train.likelihood != "records_only":
+        scores = load_out_of_fold(config.model_path).of(data.surveys)
+        report = _with_peers(config, data, scores, progress, locked)
+    elif data.records is not None and data.record_predictors is not None:
+        report.tables.append(_of_records(config, model, data.records, data.record_predictors, locked))
+    truth, options = _truth(config, cube), config.evaluate.options
+    if truth is not None:
+        cells = _predictors_of(cube, model, truth, config.predict.year)
+        report.tables.append(_against_truth(model, truth, cells, data, options.trees, options.threads))
+    name = "evaluation_locked" if locked else "evaluation"
+    write_tables(config.report_path, name, report.tables)
+    report.pictures(config.report_path, name)
+    return Assessment(report.tables)
 
 
-def _folds(config: Config, data: Dataset, progress: Progress) -> list[tuple[str, list[dict[str, Any]]]]:
-    e = config.evaluate
-    known = {f.name for f in fields(EvaluateOptions)}
-    for key in e.options:
-        if key not in known:
-            raise ConfigError(f"{config.path}: evaluate.options.{key}: is not a key that is known here; known are"
-                              f" {', '.join(sorted(known))}.")  # fmt: skip
+def _with_peers(config: Config, data: Dataset, scores: OutOfFold, progress: Progress, locked: bool) -> Report:
+    """Tables of our scores and of peers; of species that are too rare to fit one, peers take the frequency."""
+    options, folds, surveys = config.evaluate.options, scores.folds, data.surveys
+    least = config.evaluate.min_records or scores.min_records
+    methods = [("frequency", 0), *((name, leaf) for name in options.baselines if name != "frequency" for leaf in NAMES[name])]
+    key = peers_key(data.predictors, surveys, folds, f"{options.trees}")
+    cache, done, total = config.report_path / "folds", 0, len(methods) * folds.count + 1
+
+    def tell(text: str) -> None:
+        nonlocal done
+        done += 1
+        progress(min(done, total), total, text)
+
+    eta = {OURS: scores.eta}
+    for name, leaf in methods:
+        compute = partial(peer_scores, name, data.predictors, surveys, folds, leaf, options.trees, options.threads, tell)
+        p = remembered(cache, f"{key}-{name}{leaf}", compute)
+        eta[f"{name} (leaf {leaf})" if leaf else name] = np.where(np.isfinite(p), as_eta(p), eta.get("frequency", p))
+    if options.records_allowed and data.records is not None:
+        told = f"{key}-allowed-{digest((options_document(config.train), config.network.model_dump(), len(data.records)))}"
+        eta[f"{OURS}, records allowed"] = remembered(cache, told, lambda: _with_all_records(config, data, folds))
+    rows, what = folds.locked == locked, where(scores, locked)
+    if data.records is not None:
+        what += f"; {OURS} learned from {len(data.records):,} records too, which its peers cannot read"
+    return skill_report(eta, surveys, folds, least, rows, what, options.bootstraps)
+
+
+def _with_all_records(config: Config, data: Dataset, folds: Folds) -> NDArray[np.float32]:
+    """(n, S) out-of-fold scores of members that learned from the records of the blocks they left out, too."""
     _, shape = split_network_options(config)
-    own: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in e.options.items()}
-    usual = EvaluateOptions(
-        draws=tuple(range(e.draws)), folds=e.folds, block_km=float(e.block_km), fewest_records=e.min_records, shape=shape,
-        train=options_of(config),
-    )  # fmt: skip
-    options = replace(usual, **own)
-    for name in options.baselines:
-        if name not in NAMES:
-            raise ConfigError(
-                f"{config.path}: evaluate.options.baselines: '{name}' is no baseline; there are {', '.join(NAMES)}."
-            )
-    steps = 0
+    options = replace(config.train, po_allowed=True)
+    trained = train(data.predictors, data.surveys, spec_for(data.predictors, data.surveys, **shape), options, folds,
+                    records=data.records, record_predictors=data.record_predictors, family=data.traits["family"])  # fmt: skip
+    assert trained.out_of_fold is not None
+    return trained.out_of_fold
 
-    def report(text: str) -> None:
-        nonlocal steps
-        steps += 1
-        progress(steps, 0, text)
 
-    outcome = evaluate(data.predictors, data.surveys, options, report, config.report_path / "folds")
-    title = (
-        f"AUC on held-out blocks of {e.block_km} km ({e.folds} folds, {e.draws} draws, {len(data.surveys):,} surveys,"
-        f" species with {e.min_records} records or more); gain with its 95 % block bootstrap interval"
-    )
-    tables = [(title, [row.record() for row in outcome.rows])]
-    if outcome.sets:
-        tables.append((
-            f"Sets of these species on held-out blocks of {e.block_km} km, sample-averaged; F1 of all methods calibrated on the"
-            " scores of the other folds", outcome.sets,
-        ))  # fmt: skip
-    return tables
+def _of_records(config: Config, model: Model, records: Records, predictors: Predictors, locked: bool) -> Table:
+    """Our out-of-fold scores of records and background, beside a forest on the same folds."""
+    places, eta = load_judged(config.model_path)
+    plan = plan_folds(config, Surveys.none(()), model.ensemble.spec.reach_m, records=records)
+    expected = JudgedPlaces.of(records, plan.folds)
+    if not np.array_equal(expected.fold, places.fold) or not np.array_equal(expected.row, places.row):
+        raise ModelError(
+            "The records of the configuration are not those that the model was trained on; run `floracube train` again."
+        )
+    forest = forest_of_records(records, predictors, places, plan.folds, len(model.ensemble.species),
+                               threads=config.evaluate.options.threads)  # fmt: skip
+    kind = f"locked blocks, read on {datetime.date.today().isoformat()}" if locked else "open blocks"
+    scores = {OURS: eta, "random_forest (down-sampled)": forest}
+    return record_table(scores, places, locked, f"{kind} of {shown_km(plan.folds.block_km)} km ({plan.why})")
 
 
 @dataclass(frozen=True)
@@ -177,86 +185,23 @@ def _predictors_of(cube: CubeStore, model: Model, truth: Truth, year: int) -> tu
     return places, surveys
 
 
-def _peer(
-    data: Dataset, roles: NDArray[np.str_], cells: tuple[Predictors, Surveys] | None
-) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
-    """Forests of the surveys that our model learned from: (which surveys are held out, scores there, scores at cells)."""
-    surveys = data.surveys
-    test = roles == "test"
-    table = table_of(data.predictors, surveys, drop_constant=False)
-    if cells is not None:
-        table = np.concatenate([table, table_of(*cells, drop_constant=False)])
-    more = np.zeros(len(table) - len(surveys), bool)
-    presence = np.concatenate([surveys.presence, np.zeros((len(more), len(surveys.species)), bool)])
-    learned = np.r_[np.isin(roles, ("train", "stop", "calibrate")), more]
-    asked = np.r_[test, ~more]
-    score = forest_probability(table, presence, learned, asked, LEAF, threads=2)
-    return test, score[: test.sum()], score[test.sum() :]
-
-
-def _auc_table(
-    data: Dataset, model: Model, test: NDArray[np.bool_], forest: NDArray[np.float32]
-) -> tuple[str, list[dict[str, Any]]]:
-    surveys = data.surveys
-    eta = predict_surveys(model.ensemble, data.predictors.subset(test), surveys.year[test], surveys.area_m2[test])
-    rows = []
-    for name, score in (("floracube", eta), (f"random_forest (leaf {LEAF})", forest)):
-        auc = species_auc(score, surveys.presence[test])
-        known = auc[np.isfinite(auc)]
-        rows.append({"method": name, "auc": float(known.mean()) if len(known) else None, "species": len(known)})
-    return f"AUC on {int(test.sum())} surveys of held-out blocks", rows
-
-
-def _held_out(data: Dataset, model: Model, roles: NDArray[np.str_], forest: NDArray[np.float32]) -> Report:
-    """The whole protocol on the test blocks, thresholds from the calibration blocks. Raises `TableError` for an empty test.
-
-    The forest learned from the calibration blocks too, so no threshold of it can be chosen there.
-    """
-    surveys = data.surveys
-    learned, held, test = roles == "train", roles == "calibrate", roles == "test"
-    truth = Observed(surveys.presence[test], surveys.presence[learned].sum(0), int(learned.sum()), None, surveys.presence[held])
-    at = np.flatnonzero(test), np.flatnonzero(held)
-    ours = Forecast(*(probabilities(model.ensemble, data.predictors, surveys, rows) for rows in at))
-    region = table_for("frequency", data.predictors, surveys)
-    often = [survey_scores(named("frequency"), region, surveys.presence, learned, asked) for asked in (test, held)]
-    forecasts = {"floracube": ours, f"random_forest (leaf {LEAF})": Forecast(forest), "frequency": Forecast(*often)}
-    return judge(forecasts, truth, f"{int(test.sum())} surveys of held-out blocks")
-
-
-def boyce_table(config: Config, data: Dataset, model: Model, most: int = MOST_RECORDS) -> list[Table]:
-    """The continuous Boyce index on records of the test blocks against the uniform background; empty where none lie there."""
-    found, predictors = data.records, data.record_predictors
-    if found is None or predictors is None or not len(found.background):
-        return []
-    seed = options_of(config).seed
-    blocks = assign_roles(data.surveys, block_km_of(config), seed=seed)
-    where = roles_at(found.x, found.y, data.surveys, blocks, block_km_of(config), SHARES, seed)
-    test = np.flatnonzero(where == "test")
-    if not len(test):
-        return []
-    test = np.random.default_rng(seed).permutation(test)[:most]
-    rows = np.r_[found.row[test], found.background[:most]]
-    n = len(rows)
-    year = np.full(n, config.predict.year, np.float32)
-    noted = np.zeros((len(test), len(data.surveys.species)), bool)
-    noted[np.arange(len(test)), found.species[test]] = True
-    eta = predict_surveys(model.ensemble, predictors.subset(rows), year, np.full(n, np.nan, np.float32))
-    p = cloglog_probability(torch.from_numpy(eta)).numpy()
-    what = f"{len(test):,} records of held-out blocks against {n - len(test):,} places drawn uniformly"
-    return [presence_only_table({"floracube": (p[: len(test)], p[len(test) :])}, noted, what)]
-
-
 def _against_truth(
-    model: Model, truth: Truth, cells: tuple[Predictors, Surveys], forest: NDArray[np.float32]
-) -> tuple[str, list[dict[str, Any]]]:
-    """Correlation over cells between predicted and true probability, species by species."""
+    model: Model, truth: Truth, cells: tuple[Predictors, Surveys], data: Dataset, trees: int, threads: int
+) -> Table:
+    """Correlation over cells between predicted and true probability, species by species, beside a forest of all surveys."""
     places, surveys = cells
     kept = [i for i, name in enumerate(model.ensemble.species) if name in truth.species]
     true = truth.probability[:, [truth.species.index(model.ensemble.species[i]) for i in kept]]
-    ours = predict_surveys(model.ensemble, places, surveys.year, surveys.area_m2)
-    p = cloglog_probability(torch.from_numpy(ours)).numpy()
+    eta = predict_surveys(model.ensemble, places, surveys.year, surveys.area_m2)
+    predictions = {OURS: cloglog_probability(torch.from_numpy(eta)).numpy()[:, kept]}
+    if len(data.surveys):
+        tables = (table_of(data.predictors, data.surveys, drop_constant=False), table_of(*cells, drop_constant=False))
+        presence = np.concatenate([data.surveys.presence, surveys.presence])[:, kept]
+        learned = np.arange(len(presence)) < len(data.surveys)
+        forest = forest_probability(np.concatenate(tables), presence, learned, ~learned, LEAVES[0], trees, threads)
+        predictions[f"random_forest (leaf {LEAVES[0]})"] = forest
     rows = []
-    for name, predicted in (("floracube", p[:, kept]), (f"random_forest (leaf {LEAF})", forest[:, kept])):
+    for name, predicted in predictions.items():
         r = species_correlation(predicted, true)
         rows.append(
             {
@@ -268,4 +213,4 @@ def _against_truth(
                 "species": int(np.isfinite(r).sum()),
             }
         )
-    return f"Correlation of predicted with true probability over {len(truth.x):,} cells", rows
+    return Table(f"Correlation of predicted with true probability over {len(truth.x):,} cells", rows)

@@ -14,14 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cube.errors import TableError
+from inference.data.blocks import clear_of, make_folds
 from inference.data.samples import Predictors, Surveys
 from inference.evaluation.baselines import multimodal
 from inference.evaluation.baselines.named import named, table_for
 from inference.evaluation.baselines.scores import survey_scores
-from inference.evaluation.geoplant import Benchmark, labelled_tests
+from inference.evaluation.geoplant import TESTS, Benchmark, labelled_tests
 from inference.evaluation.multimodal import EnsembleOptions
+from inference.evaluation.out_of_fold import cross_calibrated
 from inference.evaluation.protocol import Forecast, Observed, Report, judge
-from inference.evaluation.splits import Scheme, split_roles
 from inference.evaluation.submission import write_submission
 from inference.evaluation.tables import Record, Table
 from inference.network.batches import predict_surveys
@@ -58,7 +60,6 @@ PUBLISHED: Final[tuple[Record, ...]] = (
 class Plan:
     """How to run the benchmark. `shape`: fields of ModelSpec; `baselines`: of baselines.named.NAMES, or "multimodal"."""
 
-    scheme: Scheme = "published"
     block_km: float = 50.0
     seed: int = 0
     baselines: tuple[str, ...] = ("frequency",)
@@ -74,7 +75,7 @@ class Outcome:
 
     ensemble: Ensemble
     reports: dict[str, Report]
-    roles: NDArray[np.str_]
+    learned: NDArray[np.int64]  # rows of the surveys that were learned from
     remarks: list[str]
 
     def against_published(self, test: str) -> Table:
@@ -92,9 +93,10 @@ def _percent(column: str, value: Any) -> Any:
 def run_benchmark(bench: Benchmark, plan: Plan, scratch: Path, tell: Tell = lambda text: None) -> Outcome:
     """Train, predict, judge. `scratch`: folder for probabilities, which are mapped from disk.
 
-    The published split is kept where the folder tells the species of a test; where it does not, surveys for training
-    are split by blocks, and a remark says so. Raises `TableError` for an empty split, `ModelError` for a baseline that
-    there is not or that lacks its inputs, before anything is trained.
+    The published split is kept where the folder tells the species of a test; where it does not, the locked third of the blocks of
+    the training surveys is the test, and a remark says so. Members of the ensemble leave out folds of the training surveys, whose
+    out-of-fold scores calibrate it and choose thresholds. Raises `TableError` for an empty split, `ModelError` for a baseline
+    that there is not or that lacks its inputs, before anything is trained.
     """
     for name in plan.baselines:
         if name == multimodal.NAME:
@@ -102,52 +104,44 @@ def run_benchmark(bench: Benchmark, plan: Plan, scratch: Path, tell: Tell = lamb
         else:
             named(name)
     remarks: list[str] = []
-    scheme = plan.scheme
-    if scheme == "published" and not labelled_tests(bench):
-        scheme = "blocks"
-        remarks.append(
-            f"No survey of a published test tells its species here: blocks of {plan.block_km:g} km of the training surveys"
-            " are held out instead, which is another test than the published one."
-        )
-    shown = bench.labelled | (scheme == "published")
-    roles = np.full(len(bench.surveys), "none", dtype="<U9")
     spec = spec_for(bench.predictors, bench.surveys, **plan.shape)
-    reach = 50.0 * spec.receptive_field / 2 if spec.halo else 0.0
-    roles[shown] = split_roles(bench.surveys.subset(shown), scheme, plan.block_km, plan.seed, bench.split[shown], reach)
-    learned = roles == "train"
-    tell(f"{int(learned.sum()):,} surveys to train on, {len(bench.species_ids):,} species")
-    trained = train(bench.predictors, bench.surveys, spec, plan.train, roles, lambda done, total, text: tell(text))
-    test, held = np.flatnonzero(roles == "test"), np.flatnonzero(roles == "calibrate")
-    judged = test[bench.labelled[test]]
+    learned, judged = np.flatnonzero(~np.isin(bench.split, TESTS)), np.flatnonzero(np.isin(bench.split, TESTS) & bench.labelled)
+    if not len(learned):
+        raise TableError("The split 'train' is empty: no survey of it has a place and a species; fetch its table.")
+    tests = {name: np.flatnonzero((bench.split == name) & bench.labelled) for name in labelled_tests(bench)}
+    if not tests:
+        remarks.append(
+            f"No survey of a published test tells its species here: a third of the blocks of {plan.block_km:g} km of the training"
+            " surveys is held out instead, which is another test than the published one."
+        )
+        locked = make_folds(bench.surveys.subset(learned), plan.block_km).locked
+        judged, inside = learned[locked], bench.surveys.subset(learned)
+        learned = learned[clear_of(inside, ~locked, spec.reach_m)]
+        tests = {"held-out blocks": judged}
+    if len(tests) > 1:
+        tests = {"all tests": judged, **tests}
+    tell(f"{len(learned):,} surveys to train on, {len(bench.species_ids):,} species")
+    known = bench.surveys.subset(learned)
+    folds = make_folds(known, plan.block_km, plan.train.members, plan.seed, spec.reach_m)
+    trained = train(bench.predictors.subset(learned), known, spec, plan.train, folds, lambda done, total, text: tell(text))
+    assert trained.out_of_fold is not None
     forecasts = {"floracube": Forecast(
         probabilities(trained.ensemble, bench.predictors, bench.surveys, judged, scratch / "test.npy"),
-        probabilities(trained.ensemble, bench.predictors, bench.surveys, held, scratch / "calibrate.npy"),
+        cross_calibrated(trained.out_of_fold, known, folds),
     )}  # fmt: skip
-    asked = np.r_[judged, held]
     for name in plan.baselines:
         tell(f"baseline {name}")
-        score = _baseline(name, bench, learned, asked, plan)
-        forecasts[name] = Forecast(score[: len(judged)], score[len(judged) :])
+        forecasts[name] = Forecast(_baseline(name, bench, learned, judged, plan))
     reports = {}
-    for test_name, rows in _tests(bench, judged, scheme).items():
-        there = np.isin(judged, rows)
+    for test_name, rows in tests.items():
+        at = np.isin(judged, rows)
         truth = Observed(
-            bench.surveys.presence[judged][there], bench.surveys.presence[learned].sum(0), int(learned.sum()),
-            bench.unseen[judged][there], bench.surveys.presence[held],
-        )  # fmt: skip
-        some = {k: Forecast(f.p if there.all() else f.p[there], f.calibration) for k, f in forecasts.items()}
-        reports[test_name] = judge(some, truth, f"{test_name} ({int(there.sum()):,} surveys)")
-        remarks += _too_few(test_name, int(there.sum()), reports[test_name])
-    return Outcome(trained.ensemble, reports, roles, remarks)
-
-
-def _tests(bench: Benchmark, judged: NDArray[np.int64], scheme: Scheme) -> dict[str, NDArray[np.int64]]:
-    """Rows of every test that is judged, all of them together first where there are several."""
-    if scheme != "published":
-        return {"held-out blocks" if scheme == "blocks" else "random surveys": judged}
-    names = labelled_tests(bench)
-    tests = {name: judged[bench.split[judged] == name] for name in names}
-    return tests if len(names) == 1 else {"all tests": judged, **tests}
+            bench.surveys.presence[judged][at], known.presence.sum(0), len(learned), bench.unseen[judged][at], known.presence
+        )
+        some = {k: Forecast(f.p if at.all() else f.p[at], f.calibration) for k, f in forecasts.items()}
+        reports[test_name] = judge(some, truth, f"{test_name} ({int(at.sum()):,} surveys)")
+        remarks += _too_few(test_name, int(at.sum()), reports[test_name])
+    return Outcome(trained.ensemble, reports, learned, remarks)
 
 
 def _too_few(name: str, surveys: int, report: Report) -> list[str]:
@@ -160,14 +154,13 @@ def _too_few(name: str, surveys: int, report: Report) -> list[str]:
     ]
 
 
-def _baseline(name: str, bench: Benchmark, learned: NDArray[np.bool_], asked: NDArray[np.int64], plan: Plan) -> Floats:
+def _baseline(name: str, bench: Benchmark, learned: NDArray[np.int64], asked: NDArray[np.int64], plan: Plan) -> Floats:
     """(asked, S) probabilities of one baseline, learned from the surveys that the network learned from."""
     if name == multimodal.NAME:
-        return multimodal.multimodal_scores(bench.predictors, bench.surveys.presence, np.flatnonzero(learned), asked,
-                                            plan.ensemble)  # fmt: skip
+        return multimodal.multimodal_scores(bench.predictors, bench.surveys.presence, learned, asked, plan.ensemble)
     fit, table = named(name), table_for(name, bench.predictors, bench.surveys)
-    rows = np.r_[np.flatnonzero(learned), asked]
-    train = np.arange(len(rows)) < learned.sum()
+    rows = np.r_[learned, asked]
+    train = np.arange(len(rows)) < len(learned)
     return survey_scores(fit, table[rows], bench.surveys.presence[rows], train, ~train, plan.threads, plan.seed)
 
 

@@ -19,20 +19,20 @@ from cube.config import Config
 from cube.config.records import SurveyConfig
 from cube.errors import TableError
 from cube.grid import CELL, COARSE
-from cube.inputs import INPUTS
+from cube.layers.inputs import INPUTS
 from cube.records.geoplant.dataset import GeoPlant
 from cube.records.geoplant.source import FileSource
 from cube.records.places import Places, places_of
 from cube.records.presence_only import RecordStream
+from cube.records.report import Report
 from cube.records.surveys import SurveyTable, read_surveys
-from cube.records.tables import Report
 from cube.storage.store import resolution_of
 from inference.data.samples import Predictors, Surveys
 from inference.data.sampling import OWN_ENCODER, Recipe, sample_source
-from inference.evaluation.splits import TESTS
 from inference.evaluation.submission import membership
 
 SPLITS: Final = ("train", "val", "test_iid", "test_ood", "test_glc25", "test")  # the last one: what no other holds
+TESTS: Final = SPLITS[2:]
 SPECIES: Final = 11_255  # label space of the benchmark: ids are 0 to 11,254
 PIECE: Final = 4096  # places sampled at a time
 # All of the benchmark's area, and nothing of it is built: reading surveys asks for a configuration.

@@ -8,44 +8,41 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+COLUMNS = 64  # of scores copied at a time: whole cache lines, and little memory
 FEWEST = 5  # presences and absences below which an AUC says nothing
-SLICE = 1 << 24  # pairs of survey and species that are ranked at a time
 
 
 def species_auc(score: NDArray[np.floating], presence: NDArray[np.bool_], fewest: int = FEWEST) -> NDArray[np.float64]:
     """(S,) area under the ROC curve of each column of score (n, S); NaN with fewer presences or absences than `fewest`.
 
-    The Mann-Whitney form: ties count one half.
+    The Mann-Whitney form: ties count one half. Goes by COLUMNS: beside what is given it needs memory for these.
     """
     presences = presence.sum(0)
     absences = len(presence) - presences
-    ranks = np.where(presence, rankdata(score, axis=0), 0).sum(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        auc = (ranks - presences * (presences + 1) / 2) / (presences * absences)
-    return np.where((presences >= fewest) & (absences >= fewest), auc, np.nan)
+    auc = np.full(score.shape[1], np.nan)
+    for start in range(0, len(auc), COLUMNS):
+        values, seen = (np.ascontiguousarray(table[:, start : start + COLUMNS].T) for table in (score, presence))
+        for s in range(start, start + len(values)):
+            if min(presences[s], absences[s]) >= fewest:
+                ranks = rankdata(values[s - start])[seen[s - start]].sum()
+                auc[s] = (ranks - presences[s] * (presences[s] + 1) / 2) / (presences[s] * absences[s])
+    return auc
 
 
 def sample_auc(score: NDArray[np.floating], presence: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(n,) AUC of each survey over its species, score and presence (n, S); NaN where all or none are present.
 
-    Species are compared with each other, so scores must be on one scale. Goes by slices of surveys.
+    Species are compared with each other, so scores must be on one scale.
     """
-    rows = max(1, SLICE // max(1, score.shape[1]))
-    parts = [species_auc(score[i : i + rows].T, presence[i : i + rows].T, 1) for i in range(0, len(score), rows)]
-    return np.concatenate(parts) if parts else np.zeros(0)
+    return species_auc(score.T, presence.T, 1)
 
 
 def macro_auc(score: NDArray[np.floating], presence: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(S,) AUC of each species that is neither absent nor present everywhere, NaN for the others; by slices of species.
+    """(S,) AUC of each species that is neither absent nor present everywhere, NaN for the others.
 
     The mean of what is not NaN is the benchmark's macro AUC (scikit-learn's `average="macro"` over such columns).
     """
-    columns = max(1, SLICE // max(1, len(score)))
-    parts = [
-        species_auc(np.asarray(score[:, i : i + columns]), presence[:, i : i + columns], 1)
-        for i in range(0, score.shape[1], columns)
-    ]
-    return np.concatenate(parts) if parts else np.zeros(0)
+    return species_auc(score, presence, 1)
 
 
 def weighted_auc(score: NDArray[np.floating], presence: NDArray[np.bool_], weight: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -26,6 +26,7 @@ from inference.evaluation.thresholds import best_thresholds, true_skill
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
+MOST_CHOOSING: Final = 2_000  # surveys that the one probability is chosen on
 CLASSES: Final = (0, 1, 10, 30, 100, 300)  # presences in training at which a class begins
 
 
@@ -34,8 +35,8 @@ class Observed:
     """What was found: the same for all methods.
 
     `presence` (n, S) of the test surveys, `trained` (S,) presences among the training surveys and `surveys` their
-    number, `unseen` (n,) species found that no column stands for, `calibration` (m, S) presences of the calibration
-    blocks, on which thresholds are chosen.
+    number, `unseen` (n,) species found that no column stands for. Thresholds are chosen on other surveys: on those of
+    `calibration` (m, S), or, where `fold` (n,) says which fold each survey lies in, on the other folds.
     """
 
     presence: Bools
@@ -43,6 +44,7 @@ class Observed:
     surveys: int
     unseen: NDArray[np.integer] | None = None
     calibration: Bools | None = None
+    fold: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         """Refuse an empty test. Raises: TableError."""
@@ -60,7 +62,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Probabilities of one method: `p` (n, S) for the test surveys, `calibration` (m, S) for the calibration blocks."""
+    """Probabilities of one method: `p` (n, S) for the test surveys, `calibration` (m, S) for those that choose thresholds."""
 
     p: Floats
     calibration: Floats | None = None
@@ -107,7 +109,7 @@ def judge(forecasts: Mapping[str, Forecast], truth: Observed, what: str) -> Repo
 
 
 def _skill(forecast: Forecast, auc: NDArray[np.float64], truth: Observed) -> Record:
-    """One row: sets of 25 and of the predicted size, AUC, and where there are calibration blocks thresholds."""
+    """One row: sets of 25 and of the predicted size, AUC, and where other surveys can choose them thresholds."""
     p, presence = forecast.p, truth.presence
     top, own = top_scores(p, presence, TOP, truth.unseen).means(), top_scores(p, presence, None, truth.unseen).means()
     row: Record = {
@@ -115,14 +117,32 @@ def _skill(forecast: Forecast, auc: NDArray[np.float64], truth: Observed) -> Rec
         "F1": own["f1"], "precision": own["precision"], "recall": own["recall"], "set size": own["size"],
         "macro AUC": _mean(auc), "species": int(np.isfinite(auc).sum()), "sample AUC": _mean(sample_auc(p, presence)),
     }  # fmt: skip
-    held, seen = forecast.calibration, truth.calibration
-    if held is not None and seen is not None and seen.any():
-        k, threshold = best_size(held, seen), best_threshold(held, seen)
-        row |= {"best K": k, "F1 best K": top_scores(p, presence, k, truth.unseen).means()["f1"]}
-        row["F1 best threshold"] = score_sets(p >= threshold, presence, truth.unseen).means()["f1"]
-        skill = true_skill(p, presence, best_thresholds(held, seen))
-        row |= {"TSS": _mean(skill), "TSS species": int(np.isfinite(skill).sum())}
-    return row
+    return row | _chosen(forecast, truth)
+
+
+def _chosen(forecast: Forecast, truth: Observed) -> Record:
+    """Skill of one K, one probability and one threshold a species, each chosen on other surveys than it is judged on."""
+    p, presence = forecast.p, truth.presence
+    parts: list[tuple[Bools, Floats, Bools]] = []  # surveys that are judged, and probabilities and presences of the others
+    if truth.fold is not None:
+        parts = [(truth.fold == k, p[truth.fold != k], presence[truth.fold != k]) for k in np.unique(truth.fold)]
+    elif forecast.calibration is not None and truth.calibration is not None:
+        parts = [(np.ones(len(p), bool), forecast.calibration, truth.calibration)]
+    if not parts or not all(seen.any() for _, _, seen in parts):
+        return {}
+    size, member, over = np.zeros(len(p), np.int64), np.zeros(p.shape, bool), np.zeros(p.shape, np.float32)
+    for rows, others, seen in parts:
+        size[rows] = best_size(others, seen)
+        some = np.linspace(0, len(others) - 1, min(len(others), MOST_CHOOSING)).astype(np.int64)
+        member[rows] = p[rows] >= best_threshold(others[some], seen[some])
+        over[rows] = p[rows] - best_thresholds(others, seen)
+    known = np.isfinite(over).all(0)
+    skill = true_skill(over, presence, np.where(known, 0.0, np.nan))
+    return {
+        "best K": float(size.mean()), "F1 best K": top_scores(p, presence, size, truth.unseen).means()["f1"],
+        "F1 best threshold": score_sets(member, presence, truth.unseen).means()["f1"],
+        "TSS": _mean(skill), "TSS species": int(np.isfinite(skill).sum()),
+    }  # fmt: skip
 
 
 def _by_class(name: str, auc: NDArray[np.float64], truth: Observed) -> list[Record]:

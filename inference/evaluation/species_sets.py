@@ -90,7 +90,7 @@ def predicted_size(p: NDArray[np.floating]) -> NDArray[np.int64]:
 
 
 def best_size(p: NDArray[np.floating], presence: NDArray[np.bool_], largest: int = 100) -> int:
-    """The one K, the same for all surveys, with the highest mean F1; to be chosen on calibration blocks."""
+    """The one K, the same for all surveys, with the highest mean F1; to be chosen on other surveys."""
     largest = min(largest, p.shape[1])
     total = np.zeros(largest)
     rows = max(1, PAIRS // p.shape[1])

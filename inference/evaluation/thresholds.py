@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_curve
 
 from inference.evaluation.metrics import FEWEST
 
@@ -19,12 +20,8 @@ def best_thresholds(score: NDArray[np.floating], presence: NDArray[np.bool_], fe
     out = np.full(score.shape[1], np.nan)
     seen = presence.sum(0)
     for s in np.flatnonzero((seen >= fewest) & (len(presence) - seen >= fewest)):
-        order = np.argsort(-score[:, s], kind="stable")
-        sorted_score, there = score[order, s], presence[order, s]
-        hits, alarms = np.cumsum(there), np.cumsum(~there)
-        last = np.r_[np.flatnonzero(np.diff(sorted_score)), len(order) - 1]  # a threshold takes all of a run of ties
-        skill = hits[last] / hits[-1] - alarms[last] / alarms[-1]
-        out[s] = sorted_score[last[int(skill.argmax())]]
+        alarms, hits, thresholds = roc_curve(presence[:, s], score[:, s], drop_intermediate=False)
+        out[s] = thresholds[1:][int((hits - alarms)[1:].argmax())]  # the first one is above all scores
     return out
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,15 +26,16 @@ class Encoded:
 
     ensemble: Ensemble
     predictors: Predictors
-    covariates: NDArray[np.float32]  # (n, 2) year, log(area / 100 m2)
+    covariates: NDArray[np.float32]  # (n, 1) of `covariates_of`
+    log_ratio: NDArray[np.float32]  # (n,) log(area / 100 m2)
     parts: Parts
 
     @classmethod
     def of(cls, ensemble: Ensemble, predictors: Predictors, year: NDArray[np.floating], area_m2: NDArray[np.floating]) -> Encoded:
         """Encode every modality of the model at all places (n)."""
-        covariates = covariates_of(year, clean_areas(area_m2, ensemble.median_area_m2.item()).log_ratio)
-        held = cls(ensemble, predictors, covariates, [])
-        return cls(ensemble, predictors, covariates, held.encode(ensemble.spec.modalities))
+        log_ratio = clean_areas(area_m2, ensemble.median_area_m2.item()).log_ratio
+        places = cls(ensemble, predictors, covariates_of(year), log_ratio, [])
+        return replace(places, parts=places.encode(ensemble.spec.modalities))
 
     def __len__(self) -> int:
         """Number of places."""
@@ -76,5 +77,5 @@ class Encoded:
         nets = self.ensemble.networks
         parts = self.parts if changed is None else [a | b for a, b in zip(self.parts, changed, strict=True)]
         z = torch.cat([net.fuse_places(part) for net, part in zip(nets, parts, strict=True)], 1)
-        offset = torch.from_numpy(self.covariates[:, 1:])
+        offset = torch.from_numpy(self.log_ratio)[:, None]
         return cloglog_probability(self.ensemble.eta(z, offset, species)).numpy()

@@ -16,7 +16,7 @@ from torch import Tensor
 from inference.calibration.columns import CLIMATE, column_names
 from inference.evaluation.metrics import log_loss, species_auc
 from inference.explanation.encoded import Encoded
-from inference.network.deep_sdm import KILOMETRE, SURVEY_COVARIATES
+from inference.network.deep_sdm import KILOMETRE, SURVEY_COVARIATES, ModelSpec
 
 REPEATS: Final = 5
 
@@ -67,6 +67,18 @@ def permutation_importance(
     return rows
 
 
+def mean_importance(parts: Sequence[Sequence[Importance]], weight: Sequence[int]) -> list[Importance]:
+    """The same rows of several groups of surveys as one: means by the number of surveys, of figures that are known."""
+    out = []
+    for rows in zip(*parts, strict=True):
+        values = np.array([[r.log_loss, r.more_log_loss, r.more_log_loss_sd, r.auc, r.less_auc] for r in rows])
+        known = np.isfinite(values) * np.asarray(weight, float)[:, None]
+        with np.errstate(invalid="ignore"):
+            mean = (np.nan_to_num(values) * known).sum(0) / known.sum(0)
+        out.append(Importance(rows[0].modality, rows[0].channel, *mean.tolist()))
+    return out
+
+
 def channel_names(places: Encoded, modality: str) -> list[str]:
     """Names of the channels of a modality: bands, variables or columns, in the order of their axis."""
     spec = places.ensemble.spec
@@ -92,14 +104,14 @@ def _auc(p: NDArray[np.float32], presence: NDArray[np.bool_]) -> float:
     return float(np.nanmean(auc)) if np.isfinite(auc).any() else float("nan")
 
 
-def column_importance(places: Encoded, rows: Sequence[Importance]) -> NDArray[np.float32]:
+def column_importance(spec: ModelSpec, rows: Sequence[Importance]) -> NDArray[np.float32]:
     """(C,) more log loss of each of `columns.column_names`, from rows of channels.
 
     What a summary of a channel stands for is the whole channel; climate has two summaries, which share it.
     """
     by_name = {(r.modality, r.channel): r.more_log_loss for r in rows}
     out = []
-    for modality, name in zip(*column_names(places.ensemble.spec), strict=True):
+    for modality, name in zip(*column_names(spec), strict=True):
         if modality == "climate":
             out.append(by_name[modality, name.rpartition(".")[0]] / len(CLIMATE))
         else:

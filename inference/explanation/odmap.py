@@ -14,12 +14,12 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from cube.config import Config, Source
 from cube.grid import unproject
-from cube.inputs import INPUTS
+from cube.layers.inputs import INPUTS
 from inference.data.dataset import Dataset
+from inference.training.assembly import RELATIVE
 from inference.training.fit import Trained
 
 OPEN: Final = "(to be said by the authors)"
@@ -35,7 +35,6 @@ class Run:
     config: Config
     data: Dataset
     trained: Trained
-    roles: NDArray[np.str_]  # (n,) of the surveys
     importance: list[dict[str, Any]]
     threshold: float  # of the area of applicability, inputs, all modalities
 
@@ -95,7 +94,7 @@ def _years(run: Run) -> str:
 def _predictors(run: Run) -> list[str]:
     spec = run.trained.ensemble.spec
     series = {"satellite": "Sentinel-2 image around the cell (4 bands)", "landsat": "Landsat quarterly series (6 bands)",
-              "climate": "monthly climate series (4 variables)", "survey": "year and area of the survey"}  # fmt: skip
+              "climate": "monthly climate series (4 variables)", "survey": "year of the survey"}  # fmt: skip
     return [*spec.static_names, *spec.coarse_names, *(series[m] for m in spec.modalities if m in series)]
 
 
@@ -121,17 +120,23 @@ def _overview(run: Run) -> Mapping[str, Mapping[str, str]]:
         "Assumptions": {"Model assumptions": "species are at equilibrium with the predictors; surveys list all species that are"
                                              " there; records tell which species was noted, given that one was"},
         "Algorithms": {"Modelling techniques": "joint deep species distribution model, one network for all species"
-                                               f" ({', '.join(spec.modalities)}); complementary log-log likelihood of"
-                                               f" surveys{records}",
-                       "Model complexity": f"embedding of {spec.d}, {weights:,} weights; stopped early on spatial blocks of"
-                                           " their own",
-                       "Model averaging": f"mean of the scores of {len(run.trained.ensemble.members)} networks"},
-        "Workflow": {"Model workflow": "harmonised inputs at 50 m; training; calibration, conformal intervals and area of"
-                                       " applicability on held-out spatial blocks; dense prediction"},
+                                               f" ({', '.join(spec.modalities)})"
+                                               f"{'' if _alone(run) else '; complementary log-log likelihood of surveys'}"
+                                               f"{records}",
+                       "Model complexity": f"embedding of {spec.d}, {weights:,} weights; a fixed number of steps",
+                       "Model averaging": f"mean of {len(run.trained.ensemble.members)} networks"},
+        "Workflow": {"Model workflow": "harmonised inputs at 50 m; training of networks that each leave out one fold of spatial"
+                                       " blocks; calibration, intervals, area of applicability and skill by the blocks left out;"
+                                       " dense prediction"},
         "Software": {"Software": f"floracube {_version('floracube')}, Python {platform.python_version()},"
                                  f" torch {_version('torch')}",
                      "Code availability": "", "Data availability": config.attribution},
     }  # fmt: skip
+
+
+def _alone(run: Run) -> bool:
+    """Whether the model learned from records alone."""
+    return run.trained.statement == RELATIVE
 
 
 def _version(package: str) -> str:
@@ -154,10 +159,10 @@ def _source(source: Source) -> str:
 
 
 def _data(run: Run) -> Mapping[str, Mapping[str, str]]:
-    config, surveys, roles = run.config, run.data.surveys, run.roles
+    config, surveys, folds = run.config, run.data.surveys, run.trained.folds
     seen = surveys.presence.sum(0)
-    count = {role: int((roles == role).sum()) for role in ("train", "stop", "calibrate", "test", "none")}
-    block = "spatial blocks, hashed once"
+    parts = "none" if folds is None else f"{folds.count} folds of spatial blocks of {folds.block_km:g} km"
+    locked = f"{int(folds.locked.sum())} of them, " if folds is not None and len(folds.locked) else ""
     s = config.surveys
     origin = next((str(v) for v in (s.table, s.geoplant, s.darwin_core) if v), "none") if s is not None else "none"
     prevalence = "no survey"
@@ -167,6 +172,12 @@ def _data(run: Run) -> Mapping[str, Mapping[str, str]]:
     area = surveys.area_m2[np.isfinite(surveys.area_m2) & (surveys.area_m2 > 0)]
     areas = f"; plots of {area.min():g} to {area.max():g} m2, median {np.median(area):g}" if len(area) else ""
     extent = {"Spatial extent": _extent(run)}
+    background, data = "none", f"{len(surveys)} surveys"
+    if _alone(run) and run.data.records is not None:
+        share, data = run.trained.options.recorded_sites, f"{len(run.data.records)} records"
+        background = f"sites of which {share:.0%} are places of records of any species, the others drawn uniformly from the land"
+    elif per_year:
+        background = "none: species given record, so that effort cancels"
     return {
         "Biodiversity data": {
             "Taxon names": "species.csv of the model folder", "Taxonomic reference system": "names as the tables give them",
@@ -176,13 +187,12 @@ def _data(run: Run) -> Mapping[str, Mapping[str, str]]:
             "Clipping": "region of the configuration; surveys on water left out", "Scaling": "a survey stands for its 50 m cell;"
             " surveys of one place share the weight of one", "Cleaning": _remarks(run),
             "Absence data": "species that a survey does not list" if len(surveys) else "none",
-            "Background data": "none: species given record, so that effort cancels" if per_year else "none",
+            "Background data": background,
             "Errors and biases": "areas that are unknown take the median; reporting rates of species are estimated" if per_year
             else "areas that are unknown take the median"},
-        "Data partitioning": {"Training data": f"{count['train']} surveys of {block}",
-                              "Validation data": f"{count['stop']} surveys to stop early, {count['calibrate']} to calibrate,"
-                                                 f" of blocks of their own; {count['none']} near other roles are not used",
-                              "Test data": f"{count['test']} surveys of blocks of their own"},
+        "Data partitioning": {"Training data": f"all {data}, {parts}; a member leaves one fold out",
+                              "Validation data": f"{data}, each by the member that did not learn from its fold",
+                              "Test data": f"{locked}those in locked blocks, by `evaluate --locked`"},
         "Predictor variables": {"Predictor variables": "; ".join(_predictors(run)),
                                 "Data sources": "; ".join(_source(x) for x in config.sources), **extent,
                                 "Spatial resolution": ", ".join(dict.fromkeys(INPUTS[x.layer].resolution for x in config.sources))
@@ -203,6 +213,11 @@ def _data(run: Run) -> Mapping[str, Mapping[str, str]]:
 
 def _model(run: Run) -> Mapping[str, Mapping[str, str]]:
     options, metrics = run.trained.options, run.trained.metrics
+    chosen = f"size of the network, {1 + len(options.search)} candidates by log loss on open blocks; " if options.search else ""
+    calibration = "none: intensities are relative"
+    if not _alone(run):
+        slope, pooling = metrics.get("calibration_slope", 1.0), metrics.get("calibration_pooling", 0.0)
+        calibration = f"slope {slope:.3f}, pooling {pooling:g} (0: left as they are), by the out-of-fold scores"
     matter = [f"{r['modality']} {r['more_log_loss']:+.4f}" for r in run.importance if not r["channel"]]
     return {
         "Variable pre-selection": {"Variable pre-selection": "all inputs that the cube holds and the configuration asks for"},
@@ -211,30 +226,28 @@ def _model(run: Run) -> Mapping[str, Mapping[str, str]]:
                            "Model settings (extrapolation)": "inputs are clipped at 4 standard deviations of training places"},
         "Model estimates": {"Coefficients": "not interpreted",
                             "Parameter uncertainty": "spread between members, layer indicators.spread",
-                            "Variable importance": "more log loss on held-out blocks when permuted: " + ", ".join(matter)},
+                            "Variable importance": "more log loss on blocks left out when permuted: " + ", ".join(matter)},
         "Model selection - model averaging - ensembles": {
-            "Model selection": "the step with the lowest loss on the stop blocks",
-            "Model averaging": "equal weights", "Model ensembles": f"{options.members} trainings of different random starts"
-                                               f"{f', {options.snapshots} snapshots each' if options.snapshots > 1 else ''}"},
+            "Model selection": chosen + "the number of steps is fixed",
+            "Model averaging": "equal weights", "Model ensembles": f"{len(run.trained.ensemble.members)} trainings, each without"
+                                                                   " one fold of the blocks"},
         "Analysis and Correction of non-independence": {
-            "Spatial autocorrelation": "spatial blocks for stopping, calibration and test",
+            "Spatial autocorrelation": "folds of spatial blocks for calibration, intervals and skill",
             "Temporal autocorrelation": "the year is an input",
             "Nested data": "surveys of one place weigh one over their number"},
         "Threshold selection": {"Threshold selection": "a cell's set are the K most probable species of highest expected F1"},
-        "Calibration": {"Probabilities": f"slope {metrics.get('calibration_slope', 1.0):.3f}, pooling"
-                                         f" {metrics.get('calibration_pooling', 0.0):g} (0: left as they are), on"
-                                         f" {metrics.get('calibration_surveys', 0):g} surveys of the calibration blocks"},
+        "Calibration": {"Probabilities": calibration},
     }  # fmt: skip
 
 
 def _assessment(run: Run) -> Mapping[str, Mapping[str, str]]:
     metrics = run.trained.metrics
-    auc = {role: f"mean AUC of species {metrics[f'auc_{role}']:.3f}" if f"auc_{role}" in metrics else "none"
-           for role in ("train", "calibrate", "test")}  # fmt: skip
+    named = {"auc": "mean AUC of species within folds", "auc_against_background": "mean AUC of records against background"}
+    auc = next((f"{words} {metrics[name]:.3f}" for name, words in named.items() if name in metrics), "none")
     return {
-        "Performance statistics": {"Performance on training data": auc["train"],
-                                   "Performance on validation data": auc["calibrate"],
-                                   "Performance on test data": f"{auc['test']}; see `floracube evaluate`"},
+        "Performance statistics": {"Performance on training data": "not reported",
+                                   "Performance on validation data": f"{auc}, on open blocks, by the members without the fold",
+                                   "Performance on test data": "see `floracube evaluate --locked`"},
         "Plausibility check": {"Response shapes": "explanation/response_*.png and responses.csv of the model folder",
                                "Expert judgement": ""},
     }  # fmt: skip
@@ -250,6 +263,6 @@ def _prediction(run: Run) -> Mapping[str, Mapping[str, str]]:
                                                  f" {config.predict.year}, of each 50 m cell of land",
                               "Post-processing": f"sensitive species are averaged over 1 or 10 km{cut}"},
         "Uncertainty quantification": {"Algorithmic uncertainty": "spread between members", "Input data uncertainty": "",
-                                       "Parameter uncertainty": "spread between members; conformal intervals of indicators",
+                                       "Parameter uncertainty": "spread between members; intervals of indicators, out of fold",
                                        "Scenario uncertainty": "none", "Novel environments": novel},
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Species by species: what a model learned from, and how well it does on surveys of blocks that it never saw."""
+"""Species by species: what a model learned from, and how well it does on surveys that its members left out in turn."""
 
 from __future__ import annotations
 
@@ -18,34 +18,32 @@ LOWEST: Final = 1e-7
 def species_skill(
     names: tuple[str, ...],
     presence: NDArray[np.bool_],
-    roles: NDArray[np.str_],
+    judged: NDArray[np.bool_],
     p: NDArray[np.floating],
     records: NDArray[np.int64] | None = None,
 ) -> pd.DataFrame:
     """One row a species, in the order of `names` (S,).
 
-    `presence` (n, S) and `roles` (n,) of all surveys; `p` (t, S) calibrated probabilities of those with the role `test`, in
-    their order: surveys of blocks that were kept out of learning, of stopping and of calibration. `records` (S,): presence-only
-    records that were learned from.
+    `presence` (n, S) of all surveys and `judged` (n,) those that count here; `p` (judged, S) their probabilities by the members
+    that did not learn from their fold, calibrated on other folds. `records` (S,): presence-only records that were learned from.
 
-    Columns: `scientific_name`; `surveys` and `records` learned from; on the held-out surveys `present` (observed), `expected`
+    Columns: `scientific_name`; `surveys` and `records` learned from; on the surveys judged `present` (observed), `expected`
     (sum of p), `auc` with its standard error `auc_se` (Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747, surveys
-    taken as independent), mean `log_loss` and that of telling every survey the share of learned surveys that have the
-    species, `log_loss_of_prevalence`. What cannot be said is NaN: an AUC of fewer than 5 presences or absences, everything
-    where no survey was held out.
+    taken as independent), mean `log_loss` and that of telling every survey the share of surveys that have the species,
+    `log_loss_of_prevalence`. What cannot be said is NaN: an AUC of fewer than 5 presences or absences, everything where no
+    survey is judged.
     """
-    learned, test = roles == "train", roles == "test"
-    seen, count = presence[test], int(test.sum())
+    seen, count = presence[judged], int(judged.sum())
     told = {
         "scientific_name": list(names),
-        "surveys": presence[learned].sum(0),
+        "surveys": presence.sum(0),
         "records": np.zeros(len(names), np.int64) if records is None else records,
     }
     if not count:
         unknown = ("present", "expected", "auc", "auc_se", "log_loss", "log_loss_of_prevalence")
         return pd.DataFrame(told | dict.fromkeys(unknown, np.nan))
     auc = species_auc(p, seen, FEWEST)
-    prevalence = (presence[learned].sum(0) + 0.5) / (int(learned.sum()) + 1.0)
+    prevalence = (presence.sum(0) + 0.5) / (len(presence) + 1.0)
     return pd.DataFrame(
         told
         | {

@@ -17,9 +17,9 @@ from inference.training.likelihood import clean_areas
 PLACES = ("satellite", "landsat", "static")
 
 
-def covariates_of(year: NDArray[np.floating], log_ratio: NDArray[np.floating]) -> NDArray[np.float32]:
-    """(n, 2) the `survey` modality of surveys: year and log(area / 100 m2)."""
-    return np.stack([year, log_ratio], 1).astype(np.float32)
+def covariates_of(year: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(n, 1) the `survey` modality of surveys: the year. Their area is in the likelihood alone."""
+    return np.asarray(year, np.float32)[:, None]
 
 
 def gather(
@@ -59,7 +59,7 @@ def predict_surveys(
 ) -> NDArray[np.float32]:
     """Scores eta (n, S) on the cloglog scale for surveys of their own year and area (unknown: training's median)."""
     log_ratio = clean_areas(area_m2, ensemble.median_area_m2.item()).log_ratio
-    covariates = covariates_of(year, log_ratio)
+    covariates = covariates_of(year)
     device = ensemble.slope.device
     parts = []
     for start in range(0, len(predictors), batch):

@@ -17,7 +17,7 @@ from inference.network.deep_sdm import ModelSpec
 from inference.network.ensemble import Ensemble
 from inference.network.tensors import write_tensors
 
-FORMAT: Final = 1
+FORMAT: Final = 2  # 2: the area is no predictor, and members' intensities are averaged
 WEIGHTS: Final = "model.safetensors"
 CARD: Final = "card.json"
 
@@ -118,7 +118,7 @@ def read_card(folder: str | Path) -> Card:
     except KeyError as error:
         raise ModelError(f"{path} lacks the field {error}; copy the model anew.") from error
     if card.species_hash != declared or card.spec.species != len(card.species):
-        raise ModelError(f"{path}: the species table is not the one that the model was trained on.")
+        raise ModelError(f"{path}: the species table is not the one that the model was trained on; copy the model again.")
     return card
 
 

@@ -11,15 +11,15 @@ from typing import Any, Final, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cube.errors import ModelError
+from cube.grid import CELL
+from inference.data.kilometres import CELLS_PER_KM, weights_along
 from inference.data.samples import MODALITIES
 from inference.network.encoders import SatelliteEncoder, SeriesEncoder, TableEncoder
 
-SURVEY_COVARIATES: Final = ("year", "log_area")
-CELLS_PER_KM: Final = 20
+SURVEY_COVARIATES: Final = ("year",)  # the area of a survey is in the likelihood alone
 TILE: Final = 100  # cells a side embedded at a time: divides every unit, and what lies between two layers stays in the cache
 KILOMETRE: Final = ("climate", "coarse")  # encoded at 1 km
 
@@ -62,6 +62,14 @@ class ModelSpec:
         return (self.receptive_field - 1) // 2
 
     @property
+    def reach_m(self) -> float:
+        """How far in x or y, in metres, the image of a place may show another place; 0 without images.
+
+        Half the side of the square that a cell's prediction sees, and half a cell, since a place lies anywhere in its cell.
+        """
+        return CELL * (self.receptive_field + 1) / 2 if self.halo else 0.0
+
+    @property
     def patch(self) -> int:
         """P, side in 10 m pixels of the patch of one place."""
         return 5 * self.receptive_field
@@ -77,24 +85,7 @@ class ModelSpec:
             fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
             return cls(**fields)
         except TypeError as error:
-            raise ModelError(f"The model's spec is of another version of floracube: {error}.") from error
-
-
-def bilinear(
-    row: NDArray[np.floating], col: NDArray[np.floating], shape: tuple[int, int]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Four surrounding cells and their weights at fractional positions of a raster of `shape`.
-
-    `row`, `col`: (n,), in cells, a cell's centre at its integer index. Returns corner (n, 4), flat indices
-    (upper left, upper right, lower left, lower right), and weight (n, 4), sum 1. Outside, the edge is repeated.
-    """
-    height, width = shape
-    top, left = np.floor(row).astype(np.int64), np.floor(col).astype(np.int64)
-    down, right = row - top, col - left
-    rows = np.clip(np.stack([top, top, top + 1, top + 1], 1), 0, height - 1)
-    cols = np.clip(np.stack([left, left + 1, left, left + 1], 1), 0, width - 1)
-    weight = np.stack([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right], 1)
-    return rows * width + cols, weight.astype(np.float32)
+            raise ModelError(f"The model's spec is of another version of floracube ({error}); train again.") from error
 
 
 def interpolate(embedding: Tensor, corner: Tensor, weight: Tensor) -> Tensor:
@@ -127,20 +118,12 @@ class Part:
 
 
 def _interpolated(embedding: Tensor, part: Part) -> Tensor:
-    """What `interpolate` gives at every cell of a part, (height x width, d), from the 1 km embeddings (k + 2, k + 2, d).
-
-    Bilinear weights are a product of one along the rows and one along the columns, so two small matrix products do.
-    """
-    side = embedding.shape[0]
+    """What `interpolate` gives at every cell of a part, (height x width, d), from the 1 km embeddings (k + 2, k + 2, d)."""
     along = []
     for first, count in ((part.top, part.height), (part.left, part.width)):
-        # the centre of cell 0 lies half a 50 m cell into the first 1 km cell behind the halo
-        at = (np.arange(first, first + count) + 0.5) / CELLS_PER_KM + 0.5
-        low = np.floor(at).astype(np.int64)
-        weight = np.zeros((count, side), np.float32)
-        weight[np.arange(count), low] = 1 - (at - low)
-        weight[np.arange(count), low + 1] = at - low
-        near = slice(int(low[0]), int(low[-1]) + 2)
+        weight = weights_along(first, count, embedding.shape[0])
+        used = np.flatnonzero(weight.any(0))
+        near = slice(int(used[0]), int(used[-1]) + 1)
         along.append((near, torch.from_numpy(np.ascontiguousarray(weight[:, near])).to(embedding.device)))
     (rows, down), (cols, right) = along
     between = torch.tensordot(down, embedding[rows, cols], 1)  # (height, 1 km columns, d)
@@ -206,8 +189,8 @@ class DeepSDM(nn.Module):
     def embed_places(self, batch: Mapping[str, Tensor], keep: Tensor | None = None) -> Tensor:
         """Embeddings (n, d) of single places.
 
-        `batch` holds any of satellite (n, 4, P, P), landsat (n, 6, 84), static (n, V), survey (n, 2: year, log of
-        area / 100 m2), and climate (m, 4, 228), coarse (m, W) with corner (n, 4), weight (n, 4); NaN is missing.
+        `batch` holds any of satellite (n, 4, P, P), landsat (n, 6, 84), static (n, V), survey (n, 1: year),
+        and climate (m, 4, 228), coarse (m, W) with corner (n, 4), weight (n, 4); NaN is missing.
         `keep`: (n, modalities of the spec) bool, False where training drops a modality.
         """
         return self.fuse_places(self.encode_places(batch), keep)
@@ -234,7 +217,7 @@ class DeepSDM(nn.Module):
         """Embeddings (d, U, U) of a square window of U x U cells; equals `embed_places` cell by cell.
 
         `window` holds any of satellite (4, 5(U+R-1), 5(U+R-1)), landsat (6, 84, U, U), static (V, U, U), climate
-        (4, 228, k+2, k+2), coarse (W, k+2, k+2) with one 1 km cell of halo, k = U / 20. `survey`: (2,) as in a batch.
+        (4, 228, k+2, k+2), coarse (W, k+2, k+2) with one 1 km cell of halo, k = U / 20. `survey`: (1,) as in a batch.
         """
         known = {name: values for name, values in window.items() if name in self.encoders}
         cells = self.window_cells(known)

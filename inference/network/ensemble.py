@@ -1,11 +1,11 @@
-"""A trained model as prediction sees it: networks whose log intensities are averaged, their calibration, their species.
+"""A trained model as prediction sees it: networks whose intensities are averaged, their calibration, their species.
 
-The embedding of an ensemble is the members' embeddings end to end and its head one matrix, so species by species it
-costs as little as one wider network.
+The embedding of an ensemble is the members' embeddings end to end; each member's head reads its own part.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -71,9 +71,9 @@ class Ensemble(nn.Module):
         return torch.cat([net.embed_places(batch) for net in self.networks], 1)
 
     @torch.inference_mode()
-    def embed_window(self, window: Mapping[str, Tensor], year: float, area_m2: float = REFERENCE_AREA_M2) -> Tensor:
-        """(D, U, U) of a window (see `DeepSDM.embed_window`) as surveys of `area_m2` in `year` would see it."""
-        covariates = survey_covariates(year, area_m2).to(self.slope.device)
+    def embed_window(self, window: Mapping[str, Tensor], year: float) -> Tensor:
+        """(D, U, U) of a window (see `DeepSDM.embed_window`) as surveys in `year` would see it."""
+        covariates = survey_covariates(year).to(self.slope.device)
         return torch.cat([net.embed_window(window, covariates) for net in self.networks])
 
     @torch.inference_mode()
@@ -89,24 +89,26 @@ class Ensemble(nn.Module):
         return torch.cat([net.embed_part(tile, km, part, survey) for net, km in zip(self.networks, kilometre, strict=True)], 1)
 
     @torch.inference_mode()
-    def folded_head(self, area_m2: float = REFERENCE_AREA_M2) -> tuple[Tensor, Tensor]:
-        """(weight (S, D), bias (S,)): calibrated cloglog-scale scores in a plot of `area_m2` are z @ weight.T + bias.
+    def member_heads(self, area_m2: float = REFERENCE_AREA_M2) -> tuple[Tensor, Tensor]:
+        """(weight (members, S, d), bias (members, S)): a member's scores in a plot of `area_m2` are z @ weight.T + bias.
 
-        Members, area and calibration in one matrix, made once, so that species cost one product each.
+        Uncalibrated, and still to be joined to log intensities by `log_mean_intensity`.
         """
         nets = self.networks
-        weight = torch.cat([net.species_embedding for net in nets], 1) / len(nets)
-        bias = torch.stack([net.species_bias for net in nets]).mean(0)
-        offset = self.beta * float(np.log(area_m2 / REFERENCE_AREA_M2))
-        slope = self.slope.reshape(-1, 1)  # one for all species, or one each
-        return (slope * weight).contiguous(), (self.slope * (bias + offset) + self.intercept).contiguous()
+        offset = float(np.log(area_m2 / REFERENCE_AREA_M2))
+        weight = torch.stack([net.species_embedding for net in nets])
+        return weight, torch.stack([net.species_bias + net.beta * offset for net in nets])
 
-    def head(self, z: Tensor, species: slice = slice(None)) -> Tensor:
-        """Uncalibrated log intensities f_s per 100 m2, (n, s), of joint embeddings z (n, D)."""
-        nets = self.networks
-        weight = torch.cat([net.species_embedding[species] for net in nets], 1) / len(nets)
-        bias = torch.stack([net.species_bias[species] for net in nets]).mean(0)
-        return torch.addmm(bias, z, weight.T)
+    def head(self, z: Tensor, species: slice = slice(None), log_area_ratio: Tensor | float = 0.0) -> Tensor:
+        """Uncalibrated log intensities (n, s) of joint embeddings z (n, D): the log of the mean of the members' intensities.
+
+        Per 100 m2, or with log(A / 100 m2), a number or (n, 1), in plots of A.
+        """
+        scores = [
+            torch.addmm(net.species_bias[species], part, net.species_embedding[species].T) + net.beta * log_area_ratio
+            for net, part in zip(self.networks, z.split(self.spec.d, 1), strict=True)
+        ]
+        return log_mean_intensity(scores)
 
     def eta(
         self,
@@ -116,7 +118,7 @@ class Ensemble(nn.Module):
         calibrated: bool = True,
     ) -> Tensor:
         """Cloglog-scale scores (n, s): f_s + beta log(A / 100 m2), calibrated; the ratio is a number or (n, 1)."""
-        eta = self.head(z, species) + self.beta * log_area_ratio
+        eta = self.head(z, species, log_area_ratio)
         return self.slope * eta + self.intercept[species] if calibrated else eta
 
     @torch.inference_mode()
@@ -132,6 +134,17 @@ class Ensemble(nn.Module):
         return cloglog_probability(flat).reshape(-1, *z.shape[1:])
 
 
-def survey_covariates(year: float, area_m2: float) -> Tensor:
-    """(2,) year and log(area / 100 m2), the `survey` input of a window."""
-    return torch.tensor([year, float(np.log(area_m2 / REFERENCE_AREA_M2))], dtype=torch.float32)
+def log_mean_intensity(scores: Sequence[Tensor]) -> Tensor:
+    """log of the mean of exp(scores) over members, each of any one shape.
+
+    The mean of the logarithms would be lower wherever members disagree (Jensen), most for rare species.
+    """
+    total = scores[0]
+    for more in scores[1:]:
+        total = torch.logaddexp(total, more)
+    return total - math.log(len(scores))
+
+
+def survey_covariates(year: float) -> Tensor:
+    """(1,) the year, the `survey` input of a window."""
+    return torch.tensor([year], dtype=torch.float32)

@@ -31,7 +31,7 @@ def _moments(values: NDArray[np.floating], axes: tuple[int, ...]) -> tuple[Tenso
         mean = np.where(seen, kept, 0).sum(axes, keepdims=True) / count
         std = np.sqrt(np.where(seen, (kept - mean) ** 2, 0).sum(axes, keepdims=True) / count)
         if kept.ndim == 3:  # series: steps that hardly vary in space must not blow up noise
-            std = np.maximum(std, 0.05 * np.nanstd(kept, axis=(0, 2), keepdims=True))
+            std = np.maximum(std, 0.05 * np.ma.masked_invalid(kept).std((0, 2), keepdims=True).filled(0))
         std = np.where(np.isfinite(std) & (std > 1e-6 * (np.abs(mean) + 1e-6)), std, 1.0)
     return torch.from_numpy(mean[0].astype(np.float32)), torch.from_numpy(std[0].astype(np.float32))
 

@@ -35,10 +35,7 @@ def card(plots: Plots, spec: ReaderSpec, report: dict[str, Any], skill: Iterable
         "",
         "## Skill on held-out blocks",
         "",
-        *(
-            measured
-            or ["Not measured in this training; set `folds` in the options of habitats, or run `benchmarks/habitats.py`."]
-        ),
+        *(measured or ["Not measured in this training; run `floracube habitats train`, which measures it."]),
         "",
         "## Limits",
         "",
@@ -49,5 +46,32 @@ def card(plots: Plots, spec: ReaderSpec, report: dict[str, Any], skill: Iterable
         "",
         f"* parameters: {report['parameters']}",
         *(f"* {k}: {v}" for k, v in asdict(spec).items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def linear_card(plots: Plots, report: dict[str, Any], skill: Iterable[str]) -> str:
+    """The card of a linear reader in Markdown; `skill`: lines about held-out plots."""
+    lines = [
+        "# Habitats from species by a linear reader",
+        "",
+        "Multinomial logistic regression (scikit-learn, L2, C = 1) on the species of a list. A species counts by its place in",
+        "the list: the mean log cover of that place in the plots, so that plots and predicted lists are read alike.",
+        "`linear.safetensors` holds the weights, `linear.json` the species and the habitats, `habitats.csv` the scheme.",
+        "",
+        "## Read",
+        "",
+        f"* plots: {report['plots']}, labelled: {report['plots_labelled']}; species: {len(plots.species)}",
+        *([f"* predicted lists of labelled places: {report['lists_predicted']}"] if report["lists_predicted"] else []),
+        f"* habitats: {', '.join(plots.habitats)}",
+        "",
+        "## Skill on held-out plots",
+        "",
+        *skill,
+        "",
+        "## Limits",
+        "",
+        "It knows the habitats above and no others, and reads any list as one of them: mask where they cannot be.",
+        "Species that it never read are left out.",
     ]
     return "\n".join(lines) + "\n"

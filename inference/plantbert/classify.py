@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
 from transformers.utils import logging as hub_logging
 
@@ -56,6 +57,8 @@ class HabitatReader:
         hub_logging.disable_progress_bar()  # a bar for a file of half a megabyte is of no use to anyone
         try:
             model = AutoModelForSequenceClassification.from_pretrained(str(folder), local_files_only=True)  # nosec B615
+        except SafetensorError as error:
+            raise ModelError(f"{folder}: the weights of the model are damaged ({error}); copy the folder again.") from error
         except (OSError, ValueError) as error:
             raise ModelError(
                 f"{folder}: no BERT classifier of the transformers format was found here; train "
@@ -87,15 +90,14 @@ class HabitatReader:
         size: NDArray[np.integer[Any]],
         species_token: NDArray[np.integer[Any]],
         *,
-        deduplicate: bool = False,
         threads: Executor | None = None,
     ) -> NDArray[np.float32]:
         """Return class probabilities (n, C), rows of NaN for empty cells.
 
         order (n, K): species indices by descending probability, negative = unknown; size (n): how many
         of them belong to the cell; species_token: from `tokens_of`. Cells are grouped by length, so
-        that no batch holds padding and a result depends on its own cell alone. `deduplicate` reads
-        equal assemblages once; `threads` share the batches, which do not depend on them.
+        that no batch holds padding and a result depends on its own cell alone; `threads` share the
+        batches, which do not depend on them.
         """
         if order.ndim != 2 or size.shape != order.shape[:1]:
             raise ValueError(f"order {order.shape} and size {size.shape} must be (n, K) and (n,)")
@@ -105,15 +107,10 @@ class HabitatReader:
         by_size = np.argsort(kept, kind="stable")
         starts = np.searchsorted(kept[by_size], np.arange(1, longest + 2))
         work: list[tuple[NDArray[np.int64], int]] = []
-        back: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         for length in range(1, longest + 1):
             cells = by_size[starts[length - 1] : starts[length]]
             if not len(cells):
                 continue
-            if deduplicate:
-                first, which = distinct(order[cells, :length])
-                back.append((cells, cells[first][which]))
-                cells = cells[first]
             most = TOKENS_PER_BATCH_GPU if self.device.type == "cuda" else TOKENS_PER_BATCH
             step = max(1, most // ((_each(species_token) + 1) * length + 1))
             work += [(cells[start : start + step], length) for start in range(0, len(cells), step)]
@@ -128,17 +125,7 @@ class HabitatReader:
 
         share = threads if self.device.type == "cpu" else None
         list((share.map if share is not None else map)(read, work))
-        for cells, source in back:
-            result[cells] = result[source]
         return result
-
-
-def distinct(order: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(first row of each distinct row of order (n, K), which of them each row equals (n))."""
-    packed = np.ascontiguousarray(order)
-    whole = packed.view(np.dtype((np.void, packed.dtype.itemsize * packed.shape[1])))[:, 0]
-    _, first, back = np.unique(whole, return_index=True, return_inverse=True)
-    return first.astype(np.int64), back.reshape(-1).astype(np.int64)
 
 
 def _each(species_token: NDArray[np.integer[Any]]) -> int:

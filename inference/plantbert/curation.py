@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cube.errors import TableError
+from cube.records.tables import read_table
 from inference.plantbert.plots import Plots
 from inference.plantbert.text import binomial
 
@@ -38,10 +39,10 @@ def read_plots(
     min_records: int = 10,
     min_plots: int = 10,
 ) -> tuple[Plots, dict[str, Any]]:
-    """Read both tables from CSV (UTF-8 with or without BOM, or Latin-1) and curate them; see `make_plots`."""
+    """Read both tables (see `cube.records.tables`) and curate them; see `make_plots`."""
     return make_plots(
-        _read_csv(plots),
-        _read_csv(covers),
+        read_table(str(plots)),
+        read_table(str(covers)),
         columns,
         min_records=min_records,
         min_plots=min_plots,
@@ -86,9 +87,9 @@ def make_plots(
     present = plot_id.isin(set(summed["plot"])).to_numpy()
     report["plots_without_species"] = int((~present).sum())
     plot_id, plots = plot_id[present], plots[present]
-    order, size = _ordered(summed, index, plot_id)
+    order, size, cover = _ordered(summed, index, plot_id)
     habitats, label = _labelled(plots[columns.habitat], min_plots, report)
-    made = Plots(np.asarray(plot_id, dtype=np.str_), order, size, label, species, habitats)
+    made = Plots(np.asarray(plot_id, dtype=np.str_), order, size, label, species, habitats, cover)
     report["plots_incomplete"] = int((~made.complete()).sum())
     return made, report
 
@@ -130,14 +131,16 @@ def _known(summed: pd.DataFrame, min_records: int, report: dict[str, Any]) -> tu
 
 def _ordered(
     summed: pd.DataFrame, index: NDArray[np.int32], plot_id: pd.Series[str]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """(order (n, K), size (n)) of the plots `plot_id` from records that are sorted within each plot."""
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+    """(order (n, K), size (n), cover (n, K)) of the plots `plot_id` from records that are sorted within each plot."""
     row = summed["plot"].map({p: i for i, p in enumerate(plot_id)}).to_numpy(int)
     rank = summed.groupby("plot").cumcount().to_numpy(int)
     size = np.bincount(row, minlength=len(plot_id)).astype(np.int32)
     order = np.full((len(plot_id), int(size.max())), -1, dtype=np.int32)
     order[row, rank] = index
-    return order, size
+    cover = np.zeros(order.shape, np.float32)
+    cover[row, rank] = summed["cover"].to_numpy(np.float32)
+    return order, size, cover
 
 
 def _labelled(given: pd.Series[Any], min_plots: int, report: dict[str, Any]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
@@ -152,15 +155,6 @@ def _labelled(given: pd.Series[Any], min_plots: int, report: dict[str, Any]) -> 
     report["plots"] = len(label)
     report["plots_unlabelled"] = int((label < 0).sum())
     return tuple(habitats), label
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise TableError(f"{path}: this table does not exist; mend the path.")
-    try:
-        return pd.read_csv(path, encoding="utf-8-sig", low_memory=False)
-    except UnicodeDecodeError:
-        return pd.read_csv(path, encoding="latin-1", low_memory=False)
 
 
 def _require(table: pd.DataFrame, columns: list[str], name: str) -> None:

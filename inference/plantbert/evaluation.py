@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from inference.plantbert.baselines import BASELINES
-from inference.plantbert.classify import HabitatReader
+from inference.plantbert.linear import LinearReader
 from inference.plantbert.plots import Plots
 from inference.plantbert.scheme import Scheme, roll_up
-from inference.plantbert.training import ReaderSpec, train_reader
+
+if TYPE_CHECKING:  # transformers takes seconds to import: a linear reader does without it
+    from inference.plantbert.classify import HabitatReader
+    from inference.plantbert.training import ReaderSpec
+
+
+BLOCK_DEGREES: Final = 0.1  # side of the blocks that are held out, as published
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,31 @@ def spatial_folds(
     return np.asarray(drawn[member.reshape(-1)], dtype=np.int64)
 
 
+def reader_folds(
+    plots: Plots, lon: NDArray[np.float64] | None, lat: NDArray[np.float64] | None, folds: int, seed: int = 0
+) -> tuple[NDArray[np.int64], str]:
+    """(fold (n) of each plot, what the folds are): blocks of 0.1 degree where plots have places, else random plots.
+
+    A plot without a place beside others that have one is in fold -1: it trains and is never scored. Folds are random where
+    blocks are too few for a labelled plot in each; habitats are then dealt evenly.
+    """
+    labelled = plots.label >= 0
+    if lon is not None and lat is not None:
+        placed = np.isfinite(lon) & np.isfinite(lat)
+        fold = np.full(len(plots), -1, np.int64)
+        if placed.any():
+            fold[placed] = spatial_folds(lon[placed], lat[placed], BLOCK_DEGREES, folds, seed)
+        counts = np.bincount(fold[labelled & placed], minlength=folds)
+        if counts.min() > 0:
+            return fold, f"blocks of {BLOCK_DEGREES} degree"
+    # Dealt by habitat: a class of two plots is then in two folds.
+    draw = np.random.default_rng(seed).permutation(len(plots))
+    by_label = draw[np.argsort(plots.label[draw], kind="stable")]
+    fold = np.empty(len(plots), np.int64)
+    fold[by_label] = np.arange(len(plots)) % folds
+    return fold, "random plots, since there are too few places for blocks: neighbours help, so that skill is overestimated"
+
+
 def evaluate_reader(
     plots: Plots,
     fold: NDArray[np.integer[Any]],
@@ -65,20 +96,24 @@ def evaluate_reader(
     baselines: Sequence[str] = ("naive_bayes",),
     scheme: Scheme | None = None,
     progress: Callable[[str], None] | None = None,
+    readers: Sequence[str] = ("plantbert",),
+    predicted: Plots | None = None,
 ) -> tuple[list[Skill], dict[str, NDArray[np.float32]]]:
     """Train on all folds but one, score the one left out, in turn.
 
-    fold (n); score (n): plots that count (all by default); withheld (n): plots that never train.
-    Unlabelled plots of the training folds serve fill-mask. baselines: names of `BASELINES`; scheme: one whose
-    finest classes are the plots' habitats, for skill at its coarser levels. Returns a Skill per method and the
+    readers: `plantbert`, `linear`, both or none; fold (n); score (n): plots that count (all by default); withheld (n): plots
+    that never train.
+    Unlabelled plots of the training folds serve fill-mask, and the `predicted` lists of their labelled plots teach the
+    readers, as they teach the one that is shipped. baselines: names of `BASELINES`; scheme: one whose finest classes
+    are the plots' habitats, for skill at its coarser levels. Returns a Skill per method and the
     held-out probabilities {method: (n, C)}, NaN where a plot was not scored.
     """
     labelled = plots.label >= 0
     score = labelled if score is None else score & labelled
     usable = np.ones(len(plots), bool) if withheld is None else ~withheld
     shape = (len(plots), len(plots.habitats))
-    held = {m: np.full(shape, np.nan, np.float32) for m in ("plantbert", *baselines)}
-    presence = plots.presence()
+    held = {m: np.full(shape, np.nan, np.float32) for m in (*readers, *baselines)}
+    values = {True: plots.log_cover(), False: plots.presence()}
     for k in np.unique(fold):
         train = np.flatnonzero((fold != k) & usable)
         test = np.flatnonzero((fold == k) & score)
@@ -86,15 +121,51 @@ def evaluate_reader(
             continue
         known = train[labelled[train]]
         for name in baselines:
-            held[name][test] = BASELINES[name](presence[known], plots.label[known], presence[test], shape[1])
-        model, tokenizer, _ = train_reader(plots.take(train), None, spec)
-        reader = HabitatReader(model, tokenizer)
-        token, _ = reader.tokens_of(plots.species)
-        held["plantbert"][test] = reader.classify(plots.order[test], plots.size[test], token)
+            x = values[name.endswith("_cover")]
+            p = BASELINES[name](x[known], plots.label[known], x[test], shape[1])
+            held[name][test] = _with_unseen(p, plots.label[known])
+        for name in readers:
+            part = plots.take(train)
+            lists = None if predicted is None else predicted.take(np.isin(predicted.plot_id, part.plot_id[part.label >= 0]))
+            reader: LinearReader | HabitatReader
+            reader = LinearReader.fit(part, lists) if name == "linear" else _plantbert(part, spec, lists)
+            token, _ = reader.tokens_of(plots.species)
+            p = reader.classify(plots.order[test], plots.size[test], token)
+            held[name][test] = _with_unseen(p, plots.label[known]) if name == "linear" else p
         if progress:
             for method, p in held.items():
                 progress(f"fold {k}: {skill_of(method, p[test], plots.label[test], scheme).line()}")
     return [skill_of(m, p[score], plots.label[score], scheme) for m, p in held.items()], held
+
+
+def _plantbert(plots: Plots, spec: ReaderSpec | None, predicted: Plots | None) -> HabitatReader:
+    from inference.plantbert.classify import HabitatReader
+    from inference.plantbert.training import train_reader
+
+    model, tokenizer, _ = train_reader(plots, None, spec, predicted=predicted)
+    return HabitatReader(model, tokenizer)
+
+
+def _with_unseen(probability: NDArray[np.float32], label: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    """Probabilities (n, C) in which each class that `label` lacks has that of one plot more: a network gives it some, too."""
+    seen = np.isin(np.arange(probability.shape[1]), label)
+    share = 1.0 / (len(label) + probability.shape[1])
+    return np.where(seen, probability * (1 - share * (~seen).sum()), share).astype(np.float32)
+
+
+def better_baselines(skills: Sequence[Skill], reader: str) -> str:
+    """A sentence on what the best baseline does better than the reader on the same plots; empty where it does nothing."""
+    own = next((skill for skill in skills if skill.method == reader), None)
+    others = [skill for skill in skills if skill.method != reader]
+    if own is None or not others:
+        return ""
+    worse = []
+    for name, figure, sign in (("accuracy", "accuracy", 1), ("macro F1", "macro_f1", 1), ("top 3", "top3", 1),
+                               ("log loss", "log_loss", -1)):  # fmt: skip
+        best = max(others, key=lambda skill: sign * getattr(skill, figure))
+        if sign * getattr(best, figure) > sign * getattr(own, figure):
+            worse.append(f"{name} {getattr(own, figure):.3f}, {getattr(best, figure):.3f} of {best.method.replace('_', ' ')}")
+    return f"The reader {reader} is worse than a baseline on the same {own.plots} plots ({'; '.join(worse)})" if worse else ""
 
 
 def skill_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ class Plots:
     """Ordered assemblages of n plots over S species and C habitats.
 
     order (n, K): species indices by descending cover, -1 = unknown species, filler beyond `size`;
-    size (n): species in the plot; label (n): habitat index, -1 = unlabelled; plot_id (n): strings.
+    size (n): species in the plot; label (n): habitat index, -1 = unlabelled; plot_id (n): strings;
+    cover (n, K): percent of each species of `order`, None where lists have no covers (predicted ones).
     """
 
     plot_id: NDArray[np.str_]
@@ -25,6 +26,7 @@ class Plots:
     label: NDArray[np.int32]
     species: tuple[str, ...]
     habitats: tuple[str, ...]
+    cover: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         """Return the number of plots."""
@@ -32,12 +34,12 @@ class Plots:
 
     def take(self, index: NDArray[Any]) -> Plots:
         """Return the plots at `index` (integers or a mask); species and habitats stay."""
-        per_plot = ("plot_id", "order", "size", "label")
-        names = [f.name for f in fields(self) if f.name in per_plot]
-        return replace(self, **{name: getattr(self, name)[index] for name in names})
+        cover = None if self.cover is None else self.cover[index]
+        names = ("plot_id", "order", "size", "label")
+        return replace(self, cover=cover, **{name: getattr(self, name)[index] for name in names})
 
     def joined(self, more: Plots) -> Plots:
-        """These plots and then those of `more`, which have the same species and habitats; longer lists widen `order`."""
+        """These plots and then those of `more`, of the same species and habitats; longer lists widen `order`, covers are lost."""
         if (more.species, more.habitats) != (self.species, self.habitats):
             raise ValueError("plots of other species or habitats cannot be joined")
         width = max(self.order.shape[1], more.order.shape[1])
@@ -45,7 +47,7 @@ class Plots:
         rest: dict[str, Any] = {
             name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in ("plot_id", "size", "label")
         }
-        return replace(self, order=np.concatenate(wide), **rest)
+        return replace(self, order=np.concatenate(wide), cover=None, **rest)
 
     def sentence(self, row: int) -> str:
         """Write plot `row` as text; unknown species are written [UNK]."""
@@ -54,10 +56,16 @@ class Plots:
 
     def presence(self) -> NDArray[np.float32]:
         """Return the species vector of each plot, (n, S), 1 = present."""
+        return self._table(np.ones(self.order.shape, np.float32))
+
+    def log_cover(self) -> NDArray[np.float32]:
+        """Return log(1 + cover in percent) of each species in each plot, (n, S), 0 = absent; presence without covers."""
+        return self.presence() if self.cover is None else self._table(np.log1p(np.nan_to_num(self.cover)))
+
+    def _table(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         table = np.zeros((len(self), len(self.species)), dtype=np.float32)
-        row, rank = np.nonzero(np.arange(self.order.shape[1]) < self.size[:, None])
-        index = self.order[row, rank]
-        table[row[index >= 0], index[index >= 0]] = 1.0
+        row, rank = np.nonzero((np.arange(self.order.shape[1]) < self.size[:, None]) & (self.order >= 0))
+        table[row, self.order[row, rank]] = values[row, rank]
         return table
 
     def complete(self, most_lost: float = 0.25) -> NDArray[np.bool_]:

@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Final
 
+from cube.records.scientific import transcribe
+
 SEPARATOR: Final = ", "
 
 _LAYER = re.compile(r"_\d+$")
@@ -28,7 +30,8 @@ def binomial(name: str) -> str:
 
     Rules, in this order:
 
-    1. accents and case are dropped, a layer suffix (`_6`, `_7`) and anything in brackets or quotes too;
+    1. letters are transcribed as the Code says (`ö` is `oe`), other accents and case are dropped, a layer suffix (`_6`,
+       `_7`) and anything in brackets or quotes too;
     2. a hybrid sign before the genus or before the epithet is dropped (`Populus × canadensis`);
     3. a section, series or subgenus is read as an epithet (`Taraxacum sect. Palustria`), signs of
        doubt (`cf.`, `aff.`) are skipped;
@@ -37,7 +40,7 @@ def binomial(name: str) -> str:
     5. a genus alone (`Cymbella species`, `Carex sp.`), an unknown plant and a hybrid formula
        (`Primula elatior x veris`, two parents) name no species: "".
     """
-    plain = unicodedata.normalize("NFKD", name.replace("×", " x "))
+    plain = unicodedata.normalize("NFKD", transcribe(name).replace("×", " x "))
     plain = "".join(c for c in plain if not unicodedata.combining(c)).lower().strip()
     plain = _BRACKETS.sub(" ", _LAYER.sub("", plain)).replace("_", " ").replace(",", " ")
     words = [w for w in plain.split() if w not in _DOUBT]

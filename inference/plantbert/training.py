@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -189,8 +190,10 @@ def _start(plots: Plots, spec: ReaderSpec) -> tuple[PreTrainedTokenizerBase, Ber
         tokenizer = widen_tokenizer(spec.base, plots.species, spec.tokens)
         try:
             model = BertForMaskedLM.from_pretrained(str(spec.base), local_files_only=True)  # nosec B615
+        except SafetensorError as error:
+            raise ModelError(f"{spec.base}: the weights of the model are damaged ({error}); copy the folder again.") from error
         except (OSError, ValueError) as error:
-            raise ModelError(f"{spec.base}: no BERT of the transformers format was found here; mend 'base'.") from error
+            raise ModelError(f"{spec.base}: no BERT of the transformers format was found here; correct 'base'.") from error
         model.resize_token_embeddings(len(tokenizer))
         return tokenizer, model
     tokenizer = make_tokenizer(plots.species)

@@ -75,7 +75,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Load a saved tokenizer; ModelError where the folder holds none or one without our fixed tokens."""
     try:
         tokenizer = cast(Any, AutoTokenizer).from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged tokenizer.json is a bare Exception of its Rust library
         raise ModelError(
             f"{folder}: no tokenizer of the transformers format was found here; name a folder that "
             "`floracube habitats train` or save_pretrained wrote."

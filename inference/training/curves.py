@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -11,13 +12,13 @@ from inference.training.loop import Watch
 
 PICTURE: Final = "curves.png"
 EVENTS: Final = "events"
-SCALARS: Final = ("loss", "stop_loss", "rate")
+SCALARS: Final = ("loss", "rate")
 
 Row = dict[str, float]
 
 
 @contextmanager
-def watching(folder: Path | None, member: int, phase: int) -> Iterator[Watch]:
+def watching(folder: Path | None, member: int) -> Iterator[Watch]:
     """What a member's rows are shown to: TensorBoard events below `folder` (None: nobody), a run of its own each.
 
     A resumed training writes a further file, whose first step tells TensorBoard to forget what an earlier one wrote of it
@@ -33,8 +34,7 @@ def watching(folder: Path | None, member: int, phase: int) -> Iterator[Watch]:
     def show(row: Row) -> None:
         step = int(row["step"])
         if not writers:  # a member that was finished before shows nothing and gets no file
-            at = folder / EVENTS / (f"member{member}" if phase == 0 else f"member{member}-phase{phase}")
-            writers.append(SummaryWriter(str(at), purge_step=step, flush_secs=5))
+            writers.append(SummaryWriter(str(folder / EVENTS / f"member{member}"), purge_step=step, flush_secs=5))
         for name in SCALARS:
             if name in row:
                 writers[0].add_scalar(name, row[name], step)
@@ -48,10 +48,9 @@ def watching(folder: Path | None, member: int, phase: int) -> Iterator[Watch]:
 
 
 def draw_curves(history: Sequence[Row], path: Path) -> None:
-    """A PNG of the losses of all members over their steps: training dashed, stop blocks solid, the best step marked.
+    """A PNG of the losses of all members over their steps.
 
-    `history`: rows of `fit_member`, members one after the other (a step that does not rise begins the next). Nothing is
-    drawn of no rows.
+    `history`: rows of `fit_member`, members one after the other. Nothing is drawn of no rows.
     """
     if not history:
         return
@@ -61,31 +60,15 @@ def draw_curves(history: Sequence[Row], path: Path) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for number, rows in enumerate(runs_of(history)):
-        colour = f"C{number % 10}"
+    for number, (_, member) in enumerate(groupby(history, lambda row: row["seed"])):
+        rows = list(member)
         steps = [row["step"] for row in rows]
-        axes.plot(steps, [row["loss"] for row in rows], "--", color=colour, linewidth=0.8, label=f"run {number + 1}, training")
-        stop = [row for row in rows if "stop_loss" in row]
-        if stop:
-            at, losses = [row["step"] for row in stop], [row["stop_loss"] for row in stop]
-            axes.plot(at, losses, color=colour, label=f"run {number + 1}, stop blocks")
-            best = min(stop, key=lambda row: row["stop_loss"])
-            axes.plot(best["step"], best["stop_loss"], "o", color=colour, markersize=5)
+        axes.plot(steps, [row["loss"] for row in rows], color=f"C{number % 10}", linewidth=0.8, label=f"member {number + 1}")
     axes.set_xlabel("step")
     axes.set_ylabel("negative log likelihood")
-    axes.set_title("Training: the marked step of each run was kept")
+    axes.set_title("Training")
     if len(axes.lines) <= 24:
         axes.legend(fontsize="x-small", frameon=False)
     partial = path.with_suffix(".partial")
     figure.savefig(partial, format="png", dpi=120, metadata={"Software": None})
     partial.replace(path)
-
-
-def runs_of(history: Sequence[Row]) -> list[list[Row]]:
-    """The history cut where a member or phase begins."""
-    runs: list[list[Row]] = []
-    for row in history:
-        if not runs or row["step"] <= runs[-1][-1]["step"] or row["seed"] != runs[-1][-1]["seed"]:
-            runs.append([])
-        runs[-1].append(row)
-    return runs

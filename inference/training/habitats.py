@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from cube.config import Config, HabitatConfig
-from cube.errors import ConfigError, ModelError
+from cube.errors import ConfigError, ModelError, TableError
+from cube.records.coordinates import positions
+from cube.records.plots import read_occurrences, survey_ids
+from cube.records.report import Report
 from cube.records.tables import read_table
 from cube.storage.store import open_cube
-from inference.cascade.habitats import READING, SCHEME, TAUGHT
+from inference.cascade.habitats import SCHEME
+from inference.evaluation.out_of_fold import CARD as OUT_OF_FOLD
+from inference.evaluation.out_of_fold import load_out_of_fold
+from inference.network.checksums import write_checksums
+from inference.plantbert.baselines import ALWAYS
+from inference.plantbert.card import linear_card
 from inference.plantbert.curation import Columns, make_plots
+from inference.plantbert.evaluation import Skill, better_baselines, evaluate_reader, reader_folds
+from inference.plantbert.linear import LinearReader
 from inference.plantbert.plots import Plots
 from inference.plantbert.scheme import Scheme, flat_scheme, make_scheme, read_scheme
 from inference.training.predicted import predicted_plots
@@ -24,45 +37,66 @@ if TYPE_CHECKING:  # transformers takes seconds to import: a model without habit
     from inference.plantbert.training import ReaderSpec
 
 Progress = Callable[[int, int, str], None]
-BESIDE: Final = ("folds", "predicted", "reading")
+BESIDE: Final = ("folds", "predicted")
 """Keys of habitats.options that are not of the reader's own training; see `train_habitats`."""
+FOLDS: Final = 5  # parts into which plots are dealt
+SKILL: Final = "skill.json"  # a record for each method, beside the reader
 
 
 def load_plots(config: Config) -> tuple[Plots, pd.DataFrame, dict[str, Any]]:
-    """Curated plots, their rows in the table of plots (by plot id), and a report; what `exclude_surveys` names is left out.
+    """Curated plots, their rows in the table of plots (by plot id; positions in degrees), and a report.
 
-    Raises `TableError` or `ConfigError` for what the configuration names wrongly.
+    What `exclude_surveys` names is left out. Raises `TableError` or `ConfigError` for what the configuration names wrongly.
     """
     habitats = _required(config)
     c = habitats.plots.columns
-    if c.species is None or c.cover is None or c.habitat is None or habitats.plots.occurrences is None:
-        raise ConfigError(f"{config.path}: habitats.plots: needs 'occurrences' and the columns species, cover and habitat.")
-    path, species_path = config.source_path(habitats.plots.table), config.source_path(habitats.plots.occurrences)
-    placed = [column for column in (c.longitude, c.latitude) if column is not None]
-    table = read_table(path, [c.survey, c.habitat, *placed, *habitats.exclude_surveys])
-    covers = read_table(species_path, [c.survey, c.species, c.cover])
+    assert c.habitat is not None
+    path = config.source_path(habitats.plots.table)
+    species_path = config.source_path(habitats.plots.occurrences or habitats.plots.table)
+    placed = (c.longitude, c.latitude) if c.longitude is not None and c.latitude is not None else ()
+    others = [c.survey, c.habitat, *placed, *habitats.exclude_surveys]
+    rows = Report("vegetation plots")
+    table = read_table(path, others, encoding=habitats.plots.encoding, report=rows, account="rows of plots")
+    if placed:
+        given = pd.DataFrame({"longitude": table[placed[0]], "latitude": table[placed[1]]})
+        table[list(placed)] = positions(given, path, rows, c.crs, None, placed).to_numpy()
+    covers = read_occurrences(config, habitats.plots, others, "habitats.plots", rows)
+    if "cover" not in covers:
+        raise ConfigError(f"{config.path}: habitats.plots.cells: say 'cover'; presences do not teach habitats.")
+    table[c.survey] = survey_ids(table[c.survey])
+    named = table[c.survey].notna()
+    rows.leave_out("rows of plots", "rows without a survey id", [f"row {i + 1}" for i in table.index[~named]])
     left_out = pd.Series(False, index=table.index)
     for column, values in habitats.exclude_surveys.items():
         left_out |= table[column].astype(str).isin(values)
-    table = table[~left_out]
-    covers = covers[covers[c.survey].isin(table[c.survey])]
+    rows.leave_out("rows of plots", "plots withheld by exclude_surveys", [], int((left_out & named).sum()))
+    table = table[named & ~left_out]
+    rows.use("rows of plots", len(table))
+    of_plots = covers["survey"].isin(table[c.survey])
+    rows.leave_out("rows of occurrences", "occurrences of no plot, or of one withheld", [], int((~of_plots).sum()))
+    rows.use("rows of occurrences", int(of_plots.sum()))
+    rows.check()
     plots, report = make_plots(
-        table, covers, Columns(c.survey, c.species, c.cover, c.habitat),
+        table, covers[of_plots].rename(columns={"survey": c.survey}), Columns(c.survey, "name", "cover", c.habitat),
         min_records=10, min_plots=habitats.min_plots, names=(path, species_path),
     )  # fmt: skip
     kept = {"plots": len(plots), "records": int(plots.size.sum()), "species": len(plots.species),
             "habitats": len(plots.habitats)}  # fmt: skip
-    report = {"title": "vegetation plots", "kept": kept, "remarks": _remarks(report, int(left_out.sum()))}
+    remarks = {**rows.document()["remarks"], **_remarks(report)}
+    report = {"title": "vegetation plots", "kept": kept, "rows": rows.document()["rows"], "remarks": remarks}
     return plots, table.set_index(table[c.survey].astype(str)), report
 
 
-def _remarks(report: dict[str, Any], withheld: int) -> dict[str, Any]:
+def _remarks(report: dict[str, Any]) -> dict[str, Any]:
     """Counts of the plots' own report in the form that all tables share."""
     told = {"plots", "plots_read", "species", "records_read"}  # among what is kept
     counts = {str(k).replace("_", " "): v for k, v in report.items() if isinstance(v, int) and v and k not in told}
-    if withheld:
-        counts["plots withheld by exclude_surveys"] = withheld
-    return {k: {"count": n, "first": []} for k, n in counts.items()}
+    remarks: dict[str, Any] = {k: {"count": n, "first": []} for k, n in counts.items()}
+    rare: dict[str, int] = report.get("habitats_too_rare", {})
+    if rare:
+        named = [f"{habitat} with {plots} plots" for habitat, plots in sorted(rare.items(), key=lambda item: -item[1])]
+        remarks["habitats with fewer than habitats.min_plots, not learned"] = {"count": len(rare), "first": named[:5]}
+    return remarks
 
 
 def _required(config: Config) -> HabitatConfig:
@@ -72,63 +106,95 @@ def _required(config: Config) -> HabitatConfig:
 
 
 def reader_spec(config: Config) -> ReaderSpec:
-    """`habitats.options` as the reader's size and schedule. Raises `ConfigError` for a wrong key."""
+    """`habitats.options` as the reader's size and schedule."""
     from inference.plantbert.training import ReaderSpec
 
-    options = {k: v for k, v in _required(config).options.items() if k not in BESIDE}
-    known = {f.name for f in dataclasses.fields(ReaderSpec)} - {"augmentation"}
-    for key in options:
-        if key not in known:
-            names = ", ".join(sorted(known | set(BESIDE)))
-            raise ConfigError(f"{config.path}: habitats.options.{key}: is not a key that is known here; known are {names}.")
-    spec = ReaderSpec(**options)
+    spec = ReaderSpec(**_required(config).options.model_dump(exclude_unset=True, exclude=set(BESIDE)))
     return dataclasses.replace(spec, base=Path(config.own_path(str(spec.base)))) if spec.base else spec
 
 
 def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train the reader on all plots of the configuration into `folder`; returns (metrics, report of the plots).
 
-    A killed training goes on where it was. Three keys of habitats.options stand beside those of `ReaderSpec`: `folds` (0 by
-    default) measures skill on that many folds of blocks of 0.1 degree first, for the metrics and the card; `predicted`
-    (true by default) lets the reader learn from predicted lists too, where the plots have coordinates and a deep-SDM stands
-    beside `folder`; `reading` is how maps are read: "float32" (the whole model), "int8" or "student" (approximations, see
-    `plantbert.quick`).
+    `habitats.reader` says which: `plantbert` (a killed training goes on where it was) or `linear`. Its skill on held-out
+    plots stands beside that of naive Bayes and logistic regression on the same ones, in the metrics, the card and
+    `skill.json`. Two keys of habitats.options stand beside those of `ReaderSpec`: `folds` (1 by default for `plantbert`: a
+    fifth of the plots is held out once; 5 for `linear`; 0: only the baselines are measured); `predicted` (true by default)
+    lets the reader learn from predicted lists too, where the plots have coordinates and a deep-SDM stands beside `folder`.
     """
-    from inference.plantbert.quick import READINGS
-    from inference.plantbert.training import train_reader
-
-    habitats, spec = _required(config), reader_spec(config)
-    reading = str(habitats.options.get("reading", READINGS[0]))
-    if reading not in READINGS:
-        raise ConfigError(f"{config.path}: habitats.options.reading: is '{reading}'; it may be {', '.join(READINGS)}.")
-    wanted = habitats.options.get("predicted", True)
-    if not isinstance(wanted, bool):
-        raise ConfigError(f"{config.path}: habitats.options.predicted: is {wanted!r}; it may be true or false.")
+    habitats = _required(config)
+    options = habitats.options
+    folds = options.folds if options.folds is not None else 1 if habitats.reader == "plantbert" else FOLDS
+    spec = reader_spec(config) if habitats.reader == "plantbert" else None
     plots, table, report = load_plots(config)
     scheme = _scheme(config, plots)
-    skill = _held_out(config, spec, plots, table, scheme, progress)
-    predicted = _predicted(config, folder.parent, plots, table, spec.seed, progress) if wanted else None
-    model, tokenizer, metrics = train_reader(
-        plots, folder, spec, lambda stage, step, total: progress(step, total, f"Pl@ntBERT {stage}"),
-        run=config.model_path.with_name(f"{config.model_path.name}.run") / "habitats", skill=skill.values(), predicted=predicted,
-    )  # fmt: skip
-    metrics |= {f"held_out_{name}": line for name, line in skill.items()}
-    if reading == "student":
-        metrics["student_agreement"] = _teach(plots, model, tokenizer, folder, spec.seed)
-    (folder / READING).write_text(reading + "\n", encoding="utf-8")
+    predicted = _predicted(config, folder.parent, plots, table, options.seed, progress) if options.predicted else None
+    skills, how = _held_out(config, spec, plots, predicted, table, scheme, folds, options.seed, progress)
+    lines = [f"On held-out {how}:", *(skill.line() for skill in skills)]
+    if spec is None:
+        metrics = _train_linear(plots, folder, predicted, lines)
+    else:
+        metrics = _train_plantbert(config, plots, folder, spec, predicted, lines, progress)
+    metrics |= {"held_out": how} | {f"held_out_{skill.method}": skill.line() for skill in skills}
+    warning = better_baselines(skills, habitats.reader)
+    if warning:
+        other = "`habitats.reader: linear` maps with logistic regression" if habitats.reader == "plantbert" else (
+            "`habitats.reader: plantbert` may do better where plots are many"
+        )  # fmt: skip
+        metrics["warning"] = f"{warning}; {other}."
+    (folder / SKILL).write_text(json.dumps([dataclasses.asdict(s) for s in skills], indent=1) + "\n", encoding="utf-8")
     rows = [dataclasses.asdict(h) for level in scheme.levels for h in scheme.classes[level]]
     pd.DataFrame(rows).to_csv(folder / SCHEME, index=False)
+    write_checksums(folder)
     return metrics, report
+
+
+def _train_linear(plots: Plots, folder: Path, predicted: Plots | None, skill: Sequence[str]) -> dict[str, Any]:
+    """Fit a linear reader and save it with its card; returns its figures."""
+    named = plots.take(plots.label >= 0)
+    if len(plots.habitats) < 2 or not len(named):
+        raise TableError(
+            "the vegetation plots hold fewer than two habitats with enough plots; lower habitats.min_plots or give more labelled"
+            " plots."
+        )
+    started = time.monotonic()
+    reader = LinearReader.fit(plots, predicted)
+    report = {"plots": len(plots), "plots_labelled": len(named), "lists_predicted": 0 if predicted is None else len(predicted),
+              "parameters": reader.weight.size + reader.bias.size, "seconds": round(time.monotonic() - started, 1)}  # fmt: skip
+    reader.save(folder)
+    (folder / "README.md").write_text(linear_card(plots, report, skill), encoding="utf-8")
+    return report
+
+
+def _train_plantbert(
+    config: Config,
+    plots: Plots,
+    folder: Path,
+    spec: ReaderSpec,
+    predicted: Plots | None,
+    skill: Sequence[str],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Train Pl@ntBERT into a folder; returns its figures."""
+    from inference.plantbert.training import train_reader
+
+    return train_reader(
+        plots, folder, spec, lambda stage, step, total: progress(step, total, f"Pl@ntBERT {stage}"),
+        run=config.model_path.with_name(f"{config.model_path.name}.run") / "habitats", skill=skill, predicted=predicted,
+    )[2]  # fmt: skip
 
 
 def _predicted(config: Config, model: Path, plots: Plots, table: pd.DataFrame, seed: int, progress: Progress) -> Plots | None:
     """The lists that the deep-SDM of the folder `model` tells for the labelled plots; None without one or without places.
 
-    None too where it learned from files beside its surveys: the cube need not hold what it reads.
+    None too where it learned from files beside its surveys: the cube need not hold what it reads; and where it has no scores
+    out of fold, or whole groups in place of blocks were its folds: its lists would be of places that it knows.
     """
     columns = _required(config).plots.columns
     from_files = config.surveys is not None and config.surveys.predictors == "files"
-    if columns.longitude is None or columns.latitude is None or from_files or not (model / "sdm").is_dir():
+    if columns.longitude is None or columns.latitude is None or from_files or not (model / "sdm").is_dir() or not config.cube:
+        return None
+    if not (model / OUT_OF_FOLD).is_file() or not load_out_of_fold(model).folds.of_block:
         return None
     progress(0, 1, "Pl@ntBERT predicted lists")
     cube = open_cube(config.cube_url)
@@ -142,44 +208,39 @@ def _predicted(config: Config, model: Path, plots: Plots, table: pd.DataFrame, s
 
 
 def _held_out(
-    config: Config, spec: ReaderSpec, plots: Plots, table: pd.DataFrame, scheme: Scheme, progress: Progress
-) -> dict[str, str]:
-    """A line of skill by method on held-out blocks, where the options ask for folds."""
-    from inference.plantbert.evaluation import evaluate_reader, spatial_folds
-
-    habitats = _required(config)
-    folds, columns = int(habitats.options.get("folds", 0)), habitats.plots.columns
-    if not folds:
-        return {}
-    if columns.longitude is None or columns.latitude is None:
-        raise ConfigError(f"{config.path}: habitats.options.folds: needs the columns longitude and latitude of the plots.")
-    placed = table.loc[list(plots.plot_id)]
-    lon, lat = placed[columns.longitude].to_numpy(float), placed[columns.latitude].to_numpy(float)
-    fold = spatial_folds(lon, lat, 0.1, folds)
-    done = iter(range(1, folds * 2 + 1))
-    skills, _ = evaluate_reader(plots, fold, spec, scheme=scheme,
-                                progress=lambda _: progress(next(done), folds * 2, "Pl@ntBERT on held-out blocks"))  # fmt: skip
-    return {skill.method: skill.line() for skill in skills}
-
-
-def _teach(plots: Plots, model: Any, tokenizer: Any, folder: Path, seed: int) -> float:
-    """Teach a student on varied plots of nine tenths, save it, and return its agreement with the reader on the last tenth."""
-    from inference.plantbert.batches import Augmentation, augment
-    from inference.plantbert.classify import HabitatReader
-    from inference.plantbert.quick import agreement, teach
-
-    reader = HabitatReader(model, tokenizer)
-    tokens, _ = reader.tokens_of(plots.species)
-    draw = np.random.default_rng(seed)
-    kept = draw.random(len(plots)) < 0.9
-    rows = np.repeat(np.flatnonzero(kept), max(1, min(20, 40_000 // max(1, int(kept.sum())))))
-    order, size = augment(plots.order[rows], plots.size[rows], Augmentation(), draw)
-    said = reader.classify(order, size, tokens, deduplicate=True)
-    student = teach(order, size, said, len(plots.species), reader.habitats, seed=seed)
-    student.save(folder)
-    (folder / TAUGHT).write_text("\n".join(plots.species), encoding="utf-8")
-    asked = plots.take(~kept)
-    return agreement(reader.classify(asked.order, asked.size, tokens), student.classify(asked.order, asked.size))
+    config: Config,
+    spec: ReaderSpec | None,
+    plots: Plots,
+    predicted: Plots | None,
+    table: pd.DataFrame,
+    scheme: Scheme,
+    folds: int,
+    seed: int,
+    progress: Progress,
+) -> tuple[list[Skill], str]:
+    """(skill by method on the same held-out plots, which plots these are); the reader's is missing where `folds` is 0."""
+    columns = _required(config).plots.columns
+    place: dict[str, NDArray[np.float64] | None] = {"lon": None, "lat": None}
+    if columns.longitude is not None and columns.latitude is not None:
+        placed = table.loc[list(plots.plot_id)]
+        for name, column in (("lon", columns.longitude), ("lat", columns.latitude)):
+            place[name] = pd.to_numeric(placed[column], errors="coerce").to_numpy(float)
+    parts = folds if folds > 1 else FOLDS
+    fold, how = reader_folds(plots, place["lon"], place["lat"], parts, seed)
+    score = (fold >= 0) & (plots.label >= 0)
+    if folds == 1:
+        counts = np.bincount(fold[score], minlength=parts)
+        one = int(np.abs(counts - counts.sum() / parts).argmin())
+        score, how = score & (fold == one), f"{how}, one part of {parts}"
+    else:
+        how = f"{how}, {parts} parts in turn"
+    readers = ("plantbert" if spec is not None else "linear",) if folds else ()
+    done, total = iter(range(1, 10**6)), (1 if folds == 1 else parts) * (len(readers) + len(ALWAYS))
+    progress(0, total, "habitats on held-out plots")
+    skills, _ = evaluate_reader(plots, fold, spec, score=score, baselines=ALWAYS, scheme=scheme, readers=readers,
+                                predicted=predicted,
+                                progress=lambda _: progress(next(done), total, "habitats on held-out plots"))  # fmt: skip
+    return skills, how
 
 
 def _scheme(config: Config, plots: Plots) -> Scheme:
@@ -190,7 +251,8 @@ def _scheme(config: Config, plots: Plots) -> Scheme:
     scheme = restricted(read_scheme(Path(config.source_path(habitats.scheme))), plots.habitats)
     if scheme.levels[0] != habitats.level:
         raise ConfigError(
-            f"{config.path}: habitats.level is '{habitats.level}', the finest level of the scheme is '{scheme.levels[0]}'."
+            f"{config.path}: habitats.level is '{habitats.level}', the finest level of the scheme is '{scheme.levels[0]}';"
+            " set habitats.level to that."
         )
     return scheme
 

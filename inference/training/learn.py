@@ -11,33 +11,36 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 
 from cube.config import Config
-from cube.errors import ConfigError, ModelError
-from cube.grid import CELL
-from cube.storage.ledger import digest
+from cube.errors import ConfigError
+from cube.storage.identity import digest
 from cube.storage.store import open_cube
-from inference.calibration.intervals import as_json, conformal_quantiles
+from inference.calibration.intervals import as_json, coverage_by_fold, quantiles_of, residual_scores
 from inference.calibration.richness import Richness, fit_richness
+from inference.cascade.areas import SurveyAreas, extrapolated_area
 from inference.cascade.model import save_settings, save_traits
 from inference.cascade.ranges import read_ranges, save_ranges
 from inference.cascade.reference import Reference, reference_of, save_reference
 from inference.cascade.sums import plan_sums
-from inference.data.blocks import assign_roles, block_index, clear_of, record_roles
 from inference.data.dataset import Dataset, load_dataset, split_network_options
-from inference.data.records import Records
-from inference.data.samples import Surveys
+from inference.data.holdout import Holdout, plan_folds, shown_km
 from inference.data.shards import Shelf
+from inference.evaluation.folds import OURS, skill_report
+from inference.evaluation.out_of_fold import OutOfFold, cross_calibrated, fingerprint, save_out_of_fold, where
+from inference.evaluation.record_folds import record_table, save_judged
+from inference.evaluation.tables import Table
+from inference.evaluation.tables import records as records_of
 from inference.explanation.describe import describe_model
 from inference.network import checkpoint
 from inference.network.batches import predict_surveys
-from inference.network.deep_sdm import ModelSpec
+from inference.network.checksums import write_checksums
 from inference.training.curves import EVENTS, PICTURE
 from inference.training.fit import Trained, spec_for, train
 from inference.training.habitats import train_habitats
-from inference.training.likelihood import clean_areas, cloglog_probability
-from inference.training.options import TrainOptions
+from inference.training.likelihood import cloglog_probability
+from inference.training.options import TrainOptions, options_document
+from inference.training.search import search
 
 Progress = Callable[[int, int, str], None]
 COVERAGE = 0.9
@@ -48,48 +51,40 @@ def _nothing(done: int, total: int, text: str) -> None:
     pass
 
 
-def options_of(config: Config) -> TrainOptions:
-    """`train` of the configuration as options; raises `ConfigError` for a wrong key or value."""
-    known = set(TrainOptions.__dataclass_fields__)
-    for key in config.train:
-        if key not in known:
-            raise ConfigError(
-                f"{config.path}: train.{key}: is not a key that is known here; known are {', '.join(sorted(known))}."
-            )
-    try:
-        return TypeAdapter(TrainOptions).validate_python(config.train)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"{config.path}: train.{first['loc'][0]}: {first['msg']}.") from None
-    except ModelError as error:
-        raise ConfigError(f"{config.path}: {error}") from None
-
-
 def learn(config: Config, progress: Progress = _nothing) -> dict[str, Any]:
     """Train everything that the configuration asks for and write the model folder; returns the metrics and reports.
 
     The folder is replaced as a whole when all parts are ready; until then the old one stays. Beside it a folder `NAME.run`
     holds the state of the training: killed and started again, it goes on from there.
     """
-    options = options_of(config)
+    options = config.train
     cube = open_cube(config.cube_url)
     target = config.model_path
     run = target.with_name(f"{target.name}.run")
     data = load_dataset(config, cube, lambda done, total: progress(done, total, "sampling the cube"),
                         Shelf(run / "samples", options.memory_gb * 1e9))  # fmt: skip
+    if len(data.surveys) and options.likelihood != "records_only":
+        extrapolated_area(config, _areas(data, 1.0))  # refused before hours of training
     ranges = read_ranges(config, data.surveys.species)
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        trained, quantiles, reference = _train_sdm(config, data, options, run, progress)
+        trained, plan, tables = _train_sdm(config, data, options, run, progress)
+        quantiles: dict[str, float] = {}
+        reference = None
+        if trained.judged is not None:
+            tables.append(_judge_records(trained, plan, partial))
+        elif trained.out_of_fold is not None:
+            quantiles, reference, skill = _judge(config, data, trained, plan, partial, progress)
+            tables += skill
         _keep_curves(run, partial / "training")
         metrics: dict[str, Any] = dict(trained.metrics)
         reports = [r.document() for r in data.reports]
         checkpoint.save(
             partial / "sdm", trained.ensemble, metrics=trained.metrics,
             data_hashes={"surveys": digest(data.surveys.presence.tobytes())},
-            training={"options": vars(options), "history": trained.history, "reports": reports,
+            training={"options": options_document(options), "history": trained.history, "reports": reports,
                       "statement": trained.statement, "reporting_rates": _rates(trained)},
         )  # fmt: skip
         save_traits(partial, trained.ensemble.species, data.traits)
@@ -97,19 +92,20 @@ def learn(config: Config, progress: Progress = _nothing) -> dict[str, Any]:
         if reference is not None:
             save_reference(partial, reference)
         richness = Richness(metrics.get("richness_level", 1.0), metrics.get("richness_exponent", 1.0))
-        save_settings(partial, data.recipe, as_json(quantiles, COVERAGE), richness)
-        roles = roles_of(config, data.surveys, trained.ensemble.spec, options.seed)
-        metrics |= describe_model(partial, config, data, trained, roles, blocks_of(config, data.surveys), progress)
+        areas = _areas(data, trained.metrics["area_exponent_learned"]) if trained.statement == "probability" else None
+        save_settings(partial, data.recipe, as_json(quantiles, COVERAGE), richness, areas)
+        metrics |= trained.metrics | describe_model(partial, config, data, trained, progress)
         if config.habitats is not None:
             metrics["habitats"], habitat_report = train_habitats(config, partial / "habitats", progress)
             reports.append(habitat_report)
         (partial / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+        write_checksums(partial)
         _replace(partial, target)
         shutil.rmtree(run, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     _write_reports(config.report_path, reports)
-    return {"metrics": metrics, "reports": reports}
+    return {"metrics": metrics, "reports": reports, "tables": [table.text() for table in tables]}
 
 
 def learn_habitats(config: Config, progress: Progress = _nothing) -> dict[str, Any]:
@@ -124,7 +120,7 @@ def learn_habitats(config: Config, progress: Progress = _nothing) -> dict[str, A
         _replace(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return {"metrics": {"habitats": metrics}, "reports": [report]}
+    return {"metrics": {"habitats": metrics}, "reports": [report], "tables": []}
 
 
 def _keep_curves(run: Path, target: Path) -> None:
@@ -152,78 +148,91 @@ def _write_reports(folder: Path, reports: list[dict[str, Any]]) -> None:
     (folder / "tables.json").write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
 
 
-def block_km_of(config: Config) -> float:
-    """Side of the blocks that are held out, km.
-
-    Blocks must be many for a few of them to be held out, so a small landscape takes smaller ones than
-    `evaluate.block_km`: at least 8 on its shorter side.
-    """
-    r = config.region
-    return min(config.evaluate.block_km, min(r.east_km - r.west_km, r.north_km - r.south_km) / 8)
-
-
-def blocks_of(config: Config, surveys: Surveys) -> NDArray[np.int64]:
-    """(n,) running number of the block of each survey."""
-    return np.unique(block_index(surveys, block_km_of(config)), axis=0, return_inverse=True)[1].ravel()
-
-
-def roles_of(config: Config, surveys: Surveys, spec: ModelSpec, seed: int) -> NDArray[np.str_]:
-    """(n,) role of each survey: train, stop, calibrate, test, or none for one whose patch shows a place of another role."""
-    roles = assign_roles(surveys, block_km_of(config), seed=seed)
-    near = ~clear_of(surveys, roles == "train", CELL * spec.receptive_field / 2)
-    roles[(roles == "train") & near] = "none"
-    return roles
+def _areas(data: Dataset, learned: float) -> SurveyAreas:
+    return SurveyAreas.of(data.surveys.area_m2, bool(learned))
 
 
 def _train_sdm(
     config: Config, data: Dataset, options: TrainOptions, run: Path, progress: Progress
-) -> tuple[Trained, dict[str, float], Reference | None]:
-    """The deep-SDM, the conformal quantiles of its indicators and the reference composition of its training surveys.
-
-    A model of relative intensities has neither: no survey says how common plants are.
-    """
+) -> tuple[Trained, Holdout, list[Table]]:
+    """The deep-SDM, each member without one fold of the blocks, and the plan of the folds."""
     _, shape = split_network_options(config)
-    spec = spec_for(data.predictors, data.surveys, **shape)
-    roles = roles_of(config, data.surveys, spec, options.seed)
-    records, record_role = _records(config, data, spec, options)
-    held = np.flatnonzero(roles == "calibrate")
-    if len(data.surveys) and options.likelihood != "records_only" and not len(held):
+    records = options.likelihood == "records_only" or not len(data.surveys)
+    spec = spec_for(data.predictors if data.record_predictors is None else data.record_predictors,
+                    data.surveys.subset(np.zeros(0, np.int64)) if records else data.surveys, **shape)  # fmt: skip
+    surveys = data.surveys.subset(np.zeros(0, np.int64)) if records else data.surveys
+    plan = plan_folds(config, surveys, spec.reach_m, data.groups, data.records)
+    tables = []
+    if options.search and records:
         raise ConfigError(
-            f"{config.path}: evaluate.block_km is {config.evaluate.block_km}:"
-            " no block is left to calibrate on; choose smaller blocks."
+            f"{config.path}: train.search compares candidates by their skill on surveys, and the model learns from records alone;"
+            " leave it out."
         )
-    trained = train(data.predictors, data.surveys, spec, options, roles,
-                    lambda done, total, text: progress(done, total, f"deep-SDM {text}"),
-                    blocks_of(config, data.surveys), records=records, record_predictors=data.record_predictors,
-                    record_roles=record_role, family=data.traits["family"], run=run)  # fmt: skip
-    if trained.statement != "probability":
-        return trained, {}, None
-    eta = predict_surveys(trained.ensemble, data.predictors, data.surveys.year, data.surveys.area_m2)
-    p = cloglog_probability(torch.from_numpy(eta[held])).numpy().T
-    expected, listed = _references(config, data, trained, np.flatnonzero(roles == "train"), options.seed)
-    weight, found = data.surveys.place_weight[held], data.surveys.presence[held]
-    richness = fit_richness(p.sum(0), found.sum(1), weight, blocks_of(config, data.surveys)[held]).constants
-    trained.metrics.update(richness)
-    quantiles = conformal_quantiles(
-        p, found.T, weight, plan_sums(data.traits, expected, richness), COVERAGE,
-        plan_sums(data.traits, listed),
-    )  # fmt: skip
-    trained.metrics["median_area_m2"] = float(clean_areas(data.surveys.area_m2).median_m2)
-    return trained, quantiles, expected
+    if options.search:
+        shape, table = search(config, data, plan, progress)
+        spec = spec_for(data.predictors, surveys, **shape)
+        tables.append(table)
+    trained = train(data.predictors, data.surveys, spec, options, plan.folds,
+                    lambda done, total, text: progress(done, total, f"deep-SDM {text}"), records=data.records,
+                    record_predictors=data.record_predictors, family=data.traits["family"], run=run)  # fmt: skip
+    trained.metrics["block_km"] = plan.folds.block_km
+    if "area_exponent_learned" in trained.metrics and not trained.metrics["area_exponent_learned"]:
+        median = trained.ensemble.median_area_m2.item()
+        data.table.report.note(
+            f"surveys are all of one area ({median:g} m2): what a larger plot would add is not learned, its exponent is fixed at"
+            f" {trained.ensemble.beta.item():g}",
+            list(data.table.surveys["survey"]),
+        )
+    return trained, plan, tables
 
 
-def _records(
-    config: Config, data: Dataset, spec: ModelSpec, options: TrainOptions
-) -> tuple[Records | None, NDArray[np.str_] | None]:
-    """Records and their roles: withheld where surveys are held out, and where a patch would show such a place."""
-    if data.records is None:
-        return None, None
-    block_km = block_km_of(config)
-    roles, records = record_roles(
-        data.records, data.surveys, assign_roles(data.surveys, block_km, seed=options.seed), block_km,
-        CELL * spec.receptive_field / 2, seed=options.seed, po_allowed=options.po_allowed,
-    )  # fmt: skip
-    return records, roles
+def _judge(
+    config: Config, data: Dataset, trained: Trained, plan: Holdout, folder: Path, progress: Progress
+) -> tuple[dict[str, float], Reference, list[Table]]:
+    """Quantiles of the intervals, the reference composition and the tables of skill, all by the out-of-fold scores.
+
+    The scores are written into the model folder, and the tables beside them.
+    """
+    assert trained.out_of_fold is not None
+    progress(0, 2, "skill on the blocks left out")
+    surveys, folds, weight = data.surveys, plan.folds, data.surveys.place_weight
+    scores = OutOfFold(trained.out_of_fold, folds, plan.min_records, plan.why, fingerprint(surveys))
+    p = cross_calibrated(trained.out_of_fold, surveys, folds)
+    total, found = p.sum(1), surveys.presence.sum(1)
+    expected, listed = _references(config, data, trained, trained.options.seed)
+    parts, lists = dict[str, NDArray[np.float64]](), plan_sums(data.traits, listed)
+    for k in range(folds.count):
+        rows, others = folds.fold == k, folds.fold != k
+        richness = fit_richness(total[others], found[others], weight[others], folds.block[others]).constants
+        own = residual_scores(p[rows].T, surveys.presence[rows].T, plan_sums(data.traits, expected, richness), lists)
+        for name, values in own.items():
+            parts.setdefault(name, np.full(len(surveys), np.nan))[rows] = values
+    trained.metrics.update(fit_richness(total, found, weight, folds.block).constants)
+    for name, (share, worst) in coverage_by_fold(parts, weight, folds.fold, COVERAGE).items():
+        trained.metrics.update({f"coverage_{name}": share, f"coverage_{name}_worst_fold": worst})
+    trained.metrics["median_area_m2"] = trained.ensemble.median_area_m2.item()
+    progress(1, 2, "skill on the blocks left out")
+    tables = skill_report({OURS: trained.out_of_fold}, surveys, folds, plan.min_records, ~folds.locked, where(scores)).tables
+    save_out_of_fold(folder, scores, records_of(tables))
+    _note(trained, "auc", tables[0].rows[0]["AUC in folds"])
+    return quantiles_of(parts, weight, COVERAGE), expected, tables
+
+
+def _judge_records(trained: Trained, plan: Holdout, folder: Path) -> Table:
+    """The skill of a model without surveys, by the scores of records and background that its members left out."""
+    places, scores, km = trained.judged, trained.out_of_fold, shown_km(plan.folds.block_km)
+    assert places is not None
+    assert scores is not None
+    table = record_table({OURS: scores}, places, False, f"open blocks of {km} km ({plan.why}), {plan.folds.count} members")
+    save_judged(folder, places, scores, plan.folds, records_of([table]))
+    _note(trained, "auc_against_background", table.rows[0]["AUC against background"])
+    return table
+
+
+def _note(trained: Trained, name: str, value: float | None) -> None:
+    """A metric, where it could be measured."""
+    if value is not None and np.isfinite(value):
+        trained.metrics[name] = value
 
 
 def _rates(trained: Trained) -> dict[str, float]:
@@ -233,11 +242,9 @@ def _rates(trained: Trained) -> dict[str, float]:
     return {name: round(float(np.exp(g)), 4) for name, g in zip(trained.ensemble.species, trained.reporting, strict=True)}
 
 
-def _references(
-    config: Config, data: Dataset, trained: Trained, rows: NDArray[np.int64], seed: int
-) -> tuple[Reference, Reference]:
-    """The mean composition of the training surveys: as predicted for the area and year of the maps, and as listed."""
-    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:REFERENCE_PLACES])
+def _references(config: Config, data: Dataset, trained: Trained, seed: int) -> tuple[Reference, Reference]:
+    """The mean composition of the surveys: as predicted for the area and year of the maps, and as listed."""
+    rows = np.sort(np.random.default_rng(seed).permutation(len(data.surveys))[:REFERENCE_PLACES])
     year = np.full(len(rows), config.predict.year, np.float32)
     area = np.full(len(rows), config.predict.area_m2, np.float32)
     eta = predict_surveys(trained.ensemble, data.predictors.subset(rows), year, area)

@@ -1,8 +1,7 @@
 """How surveys and records see one intensity of species: log lambda_s(x) = f_s(x) per 100 m2 in, a loss per row out.
 
 A survey of area A sees s with p = 1 - exp(-exp(f_s + beta log(A / 100 m2))). A record says which species was noted, given
-that one was: softmax over species of f_s + gamma_s. The other functions are the alternatives of the literature.
-What gamma is, and what else is learned of the reporting of species, is `reporting.py`.
+that one was: softmax over species of f_s + gamma_s; without surveys, softmax over sites of f_s. What gamma is, is `reporting.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from torch import Tensor
 REFERENCE_AREA_M2: Final = 100.0
 LOWEST: Final = -25.0  # exp(-25): a hundred billionth
 HIGHEST: Final = 4.0  # exp(-exp(4)): certain in float32
-MANY: Final = 6.0  # exp(6): 400 times the records of a mean place
 
 
 @dataclass(frozen=True)
@@ -79,40 +77,6 @@ def record_loss(eta: Tensor, species: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(eta, species, reduction="none")
 
 
-def poisson_loss(eta: Tensor, species: Tensor, thinning: Tensor, quadrature: Tensor) -> Tensor:
-    """Negative log likelihood (n,) of records as an inhomogeneous Poisson process thinned by effort (Fithian et al. 2015).
-
-    eta (n, S) = f_s + gamma_s at records, `thinning` (n,) = alpha_p + delta_p z of each record's data set p, `quadrature`
-    () = mean over uniform places of sum_s exp(f_s + gamma_s) sum_p exp(alpha_p + delta_p z): the records expected per
-    record seen, 1 at its best since the alpha are free.
-    """
-    own = eta.gather(1, species[:, None])[:, 0]
-    return quadrature - own - thinning
-
-
-def quadrature_of(eta: Tensor, thinning: Tensor) -> Tensor:
-    """The `quadrature` of `poisson_loss` from uniform places: eta (m, S), thinning (m, data sets)."""
-    return _expected(torch.logsumexp(eta, 1) + torch.logsumexp(thinning, 1)).mean()
-
-
-def _expected(log_records: Tensor) -> Tensor:
-    """Records expected at a place, relative to a mean place: exp, and linear past MANY so that one place is never all there is.
-
-    The slope past it stays: were it cut to 0, an intensity that once ran away would not come back.
-    """
-    inside = log_records.clamp(max=MANY)
-    return torch.exp(inside) * (1 + log_records - inside)
-
-
-def target_group_loss(eta: Tensor, species: Tensor) -> Tensor:
-    """Poisson process (n,) whose quadrature are the records of all species (target group, Phillips et al. 2009).
-
-    MaxEnt with a target-group background is this process (Renner and Warton 2013). eta (n, S) = f_s + gamma_s.
-    """
-    own = eta.gather(1, species[:, None])[:, 0]
-    return _expected(torch.logsumexp(eta, 1)).mean() - own
-
-
 def site_softmax_loss(of_records: Tensor, species: Tensor, of_sites: Tensor) -> Tensor:
     """Negative log probability (r,) that a record fell on its own place and not on one of the sites.
 
@@ -123,31 +87,3 @@ def site_softmax_loss(of_records: Tensor, species: Tensor, of_sites: Tensor) -> 
     """
     own = of_records.gather(1, species[:, None])[:, 0]
     return torch.logaddexp(torch.logsumexp(of_sites, 0)[species], own) - own
-
-
-def assume_negative_loss(eta: Tensor, species: Tensor, background: Tensor) -> Tensor:
-    """ "Full assume negative" (n,) of Cole et al. 2023: who is not recorded at a record or at a random place is absent.
-
-    eta (n, S) at records, `background` (n, S) at as many uniform places, both on the cloglog scale. A presence weighs as
-    much as the S absences beside it (the paper's 2,048 is for 47,375 species). Sum over species divided by S.
-    """
-    count = eta.shape[1]
-    own = torch.nn.functional.one_hot(species, count).to(eta.dtype)
-    absent = survey_loss(eta, torch.zeros_like(eta)) * (1 - own)
-    present = count * (survey_loss(eta, torch.ones_like(eta)) * own)
-    elsewhere = survey_loss(background, torch.zeros_like(background))
-    return (present + absent + elsewhere).sum(1) / count
-
-
-def full_weighting_loss(eta: Tensor, species: Tensor, background: Tensor, share: Tensor, target_group: float = 0.8) -> Tensor:
-    """ "Full weighted loss" (n,) of Zbinden et al. 2024, eq. 5, with its lambda_1 = 1 and lambda_2 = `target_group`.
-
-    `share` (S,) of the records of each species, in (0, 1): a presence weighs 1 / share, an absence at another's record
-    lambda_2 / (1 - share), an absence at a uniform place 1 - lambda_2. eta, `background`: as in `assume_negative_loss`.
-    """
-    count = eta.shape[1]
-    own = torch.nn.functional.one_hot(species, count).to(eta.dtype)
-    present = survey_loss(eta, torch.ones_like(eta)) * own / share
-    absent = target_group * survey_loss(eta, torch.zeros_like(eta)) * (1 - own) / (1 - share)
-    elsewhere = (1 - target_group) * survey_loss(background, torch.zeros_like(background))
-    return (present + absent + elsewhere).sum(1) / count

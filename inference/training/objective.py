@@ -1,4 +1,4 @@
-"""What a member of the ensemble is trained on: which rows a step draws, what they cost, and when to stop.
+"""What a member of the ensemble is trained on: which rows a step draws, and what they cost.
 
 The optimiser's loop (`loop.py`) knows an `Objective` and nothing of surveys, records or likelihoods.
 """
@@ -21,8 +21,8 @@ from inference.training.likelihood import clean_areas, survey_loss
 from inference.training.options import TrainOptions
 
 Batch = dict[str, Tensor]
-Roles = NDArray[np.str_]
-STOP_BATCH = 1024  # surveys of the stop blocks scored at a time
+Flags = NDArray[np.bool_]
+LEAST_SPREAD = 0.1  # standard deviation of log areas: surveys that are all of one area do not teach what an area changes
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,8 @@ class Objective(Protocol):
     def loss(self, net: DeepSDM, batch: Batch) -> Tensor:
         """The loss () of a batch that lies on the network's device."""
 
-    def stop_loss(self, net: DeepSDM) -> float | None:
-        """Mean loss on the stop blocks; None where there are none. Leaves `net` in evaluation mode."""
-
-    def parameter_groups(self, net: DeepSDM, options: TrainOptions) -> list[dict[str, Any]]:
-        """Groups of the optimiser: `params`, and optionally `lr` and `weight_decay` of their own."""
+    def own_groups(self, options: TrainOptions) -> list[dict[str, Any]]:
+        """Groups of the optimiser for what is learned beside the network: `params`, with `lr` and `weight_decay`."""
 
     def state(self) -> dict[str, Tensor]:
         """The order of rows that is still to be drawn from."""
@@ -72,20 +69,21 @@ class Objective(Protocol):
 class SurveyRows:
     """Predictors, surveys and what is derived from them once for all members."""
 
-    def __init__(self, predictors: Predictors, surveys: Surveys, roles: Roles) -> None:
-        """Row for row. Raises: ModelError where lengths differ or nothing is left to train on."""
-        if len(predictors) != len(surveys) or len(roles) != len(surveys):
-            raise ModelError(f"{len(predictors)} places, {len(surveys)} surveys and {len(roles)} roles do not match row for row.")
+    def __init__(self, predictors: Predictors, surveys: Surveys, train: Flags | None = None) -> None:
+        """Row for row; `train` (n,): the surveys that are learned from, all by default.
+
+        Raises: ModelError where lengths differ or nothing is left to train on.
+        """
+        if len(predictors) != len(surveys) or (train is not None and len(train) != len(surveys)):
+            raise ModelError(f"{len(predictors)} places and {len(surveys)} surveys do not match row for row.")
         self.predictors, self.surveys = predictors, surveys
-        self.train, self.stop, self.calibrate, self.test = (
-            np.flatnonzero(roles == role) for role in ("train", "stop", "calibrate", "test")
-        )
+        self.train = np.arange(len(surveys)) if train is None else np.flatnonzero(train)
         if not len(self.train):
-            raise ModelError("No survey has the role 'train'; use smaller blocks or another seed of roles.")
-        known = clean_areas(surveys.area_m2[self.train])
-        areas = clean_areas(surveys.area_m2, known.median_m2)
-        self.median_m2, self.filled, self.log_ratio = known.median_m2, areas.filled, areas.log_ratio
-        self.covariates = covariates_of(surveys.year, areas.log_ratio)
+            raise ModelError("No survey is left to train on; use smaller blocks or give more surveys.")
+        areas = clean_areas(surveys.area_m2)
+        self.median_m2, self.filled, self.log_ratio = areas.median_m2, areas.filled, areas.log_ratio
+        self.teaches_area = float(areas.log_ratio.std()) >= LEAST_SPREAD
+        self.covariates = covariates_of(surveys.year)
         weight = surveys.place_weight
         self.weight = weight / weight[self.train].mean()
 
@@ -140,25 +138,9 @@ class SurveyObjective:
         weight = batch["row_weight"]
         return (per_survey * weight).sum() / weight.sum()
 
-    @torch.no_grad()
-    def stop_loss(self, net: DeepSDM) -> float | None:
-        """The loss on all surveys of the stop blocks, whole and unturned."""
-        stop = self._data.stop
-        if not len(stop):
-            return None
-        net.eval()
-        device = net.species_bias.device
-        total, weights = 0.0, 0.0
-        for start in range(0, len(stop), STOP_BATCH):
-            batch = self._gather(stop[start : start + STOP_BATCH])
-            weight = float(batch["row_weight"].sum())
-            total += float(self.loss(net, {name: values.to(device) for name, values in batch.items()})) * weight
-            weights += weight
-        return total / weights
-
-    def parameter_groups(self, net: DeepSDM, options: TrainOptions) -> list[dict[str, Any]]:
-        """One group: everything learns at the rate of the options."""
-        return [{"params": list(net.parameters())}]
+    def own_groups(self, options: TrainOptions) -> list[dict[str, Any]]:
+        """None: the network is all that is learned."""
+        return []
 
     def state(self) -> dict[str, Tensor]:
         """Rows of the running epoch that are still to come."""

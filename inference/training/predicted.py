@@ -18,17 +18,20 @@ import torch
 from numpy.typing import NDArray
 
 from cube.grid import project
-from cube.inputs import INPUTS
-from cube.layers import COMPOSITION, RANKS
-from cube.legends import LAND
+from cube.layers import RANKS
+from cube.layers.inputs import INPUTS
+from cube.layers.legends import LAND
 from cube.storage.store import CubeStore
 from inference.calibration.sets import set_size
 from inference.cascade.model import load_settings
 from inference.data.sampling import sample
+from inference.evaluation.out_of_fold import load_out_of_fold
 from inference.network import checkpoint
 from inference.network.batches import predict_surveys
+from inference.network.checksums import verify_checksums
 from inference.plantbert.plots import Plots
 from inference.plantbert.text import binomial
+from inference.training.fit import without_fold
 from inference.training.likelihood import cloglog_probability
 
 MOST: Final = 20_000  # labelled plots that are predicted for: enough to learn what predicted lists are like
@@ -45,12 +48,15 @@ def predicted_plots(
     area_m2: float,
     seed: int = 0,
 ) -> Plots:
-    """The labelled ones of `plots` with the lists that the deep-SDM in the folder `model` predicts for their cells.
+    """The labelled ones of `plots` with the lists that the deep-SDM in the folder `model` predicts for their cells out of fold.
+
+    Each list is that of the members that learned nothing in the plot's block: where the network knows the surveys, its lists are
+    surer than those of the maps, and the reader would learn to trust them.
 
     longitude, latitude (n): degrees of each plot. Lists are those of the composition layer of maps for `year` and `area_m2`
-    (but that sensitive species are not spread over their squares): species by stored probability, as many as maximise
+    (but that sensitive species are not spread over their squares): species by probability, as many as maximise
     expected F1; a species that the plots do not know is -1. Plots outside the region, on water, or where nothing is
-    predicted are left out; of very many, `MOST` are drawn.
+    predicted are left out; of very many, `MOST` are drawn. Raises: ModelError where the model has no out-of-fold scores.
     """
     lon, lat = (np.asarray(pd.to_numeric(degrees, errors="coerce"), float) for degrees in (longitude, latitude))
     rows = np.flatnonzero((plots.label >= 0) & np.isfinite(lon) & np.isfinite(lat))
@@ -61,7 +67,10 @@ def predicted_plots(
     land = np.asarray(cube.array(INPUTS["surface"].path).vindex[row, col]) == LAND if len(rows) else np.zeros(0, bool)
     kept = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(land))[:MOST])
     rows, x, y = rows[kept], x[kept], y[kept]
+    verify_checksums(model)
     ensemble, _ = checkpoint.load(model / "sdm")
+    folds = load_out_of_fold(model).folds
+    fold, repeats = folds.at(x, y), len(ensemble.networks) // folds.count
     recipe = load_settings(model)[0]
     place = {name: i for i, name in enumerate(plots.species)}
     known = np.array([place.get(binomial(name), -1) for name in ensemble.species], np.int32)
@@ -70,15 +79,17 @@ def predicted_plots(
         part = slice(start, start + PART)
         predictors = sample(cube, recipe, x[part], y[part], ensemble.spec.receptive_field)
         same = np.ones(len(x[part]), np.float32)
-        eta = predict_surveys(ensemble, predictors, same * year, same * area_m2)
-        ranked, size[part] = ranked_lists(cloglog_probability(torch.from_numpy(eta)).numpy())
-        order[part] = known[ranked]
+        for k in np.unique(fold[part]):
+            own = np.flatnonzero(fold[part] == k)
+            members = without_fold(ensemble, int(k), repeats)
+            eta = predict_surveys(members, predictors.subset(own), same[own] * year, same[own] * area_m2)
+            ranked, size[start + own] = ranked_lists(cloglog_probability(torch.from_numpy(eta)).numpy())
+            order[start + own] = known[ranked]
     some = size > 0
     return replace(plots.take(rows[some]), order=order[some], size=size[some])
 
 
 def ranked_lists(p: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
-    """(species (n, RANKS or all) by stored probability, equal ones by their number; how many are in the set (n)) of p (n, S)."""
-    stored = COMPOSITION[1].encode(p).astype(np.int64)
-    ranked = np.argsort(-stored, axis=1, kind="stable")[:, :RANKS]
+    """(species (n, RANKS or all) by probability, best first; how many are in the set (n)) of p (n, S)."""
+    ranked = np.argsort(-p, axis=1, kind="stable")[:, :RANKS]
     return ranked, set_size(np.take_along_axis(p, ranked, axis=1), p.sum(axis=1, dtype=np.float64))

@@ -1,4 +1,4 @@
-"""How readily species are reported, and how effort thins what is there: what records need beside the intensity f_s.
+"""How readily species are reported: what records need beside the intensity f_s.
 
 gamma_s starts from counts, is shrunk towards the species' family, and is pinned down where surveys know the species too.
 """
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 WITHIN: Final = 0.7  # prior standard deviation of log reporting rates within a family
 BETWEEN: Final = 1.0  # and of families
-COMMON: Final = 0.3  # of a data set's answer to a thinning covariate around the common one
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,10 @@ def families(names: Sequence[str] | NDArray[np.generic] | None, species: int) ->
 
 
 def start_from_counts(
-    log_intensity: NDArray[np.float64], presences: NDArray[np.float64], records: NDArray[np.int64], family: NDArray[np.int64]
+    log_intensity: NDArray[np.float64],
+    presences: NDArray[np.float64],
+    records: NDArray[np.int64 | np.float64],
+    family: NDArray[np.int64],
 ) -> Start:
     """f and gamma from the log intensity of each species in surveys (S,), its presences there, and its number of records.
 
@@ -57,7 +59,7 @@ def start_from_counts(
 
 
 class Reporting(nn.Module):
-    """gamma_s, and for a thinned Poisson process alpha_p and delta_p; parameters of the training, not of the model.
+    """gamma_s; parameters of the training, not of the model.
 
     The softmax does not feel a constant added to all gamma: their mean is kept at 0, so that surveys alone say how
     common plants are.
@@ -65,12 +67,8 @@ class Reporting(nn.Module):
 
     family: Tensor
 
-    def __init__(self, gamma: NDArray[np.floating], family: NDArray[np.int64], datasets: int = 1, covariates: int = 0,
-                 log_intensity: NDArray[np.floating] | None = None) -> None:  # fmt: skip
-        """Start at `gamma` (S,), and with `log_intensity` f (S,) at the effort with which they expect the records seen.
-
-        `covariates` is the number of thinning covariates.
-        """
+    def __init__(self, gamma: NDArray[np.floating], family: NDArray[np.int64]) -> None:
+        """Start at `gamma` (S,)."""
         super().__init__()
         start = torch.from_numpy(np.asarray(gamma, np.float32))
         self.register_buffer("family", torch.from_numpy(family))
@@ -79,11 +77,6 @@ class Reporting(nn.Module):
         start = start - start.mean()
         self.of_family = nn.Parameter(torch.zeros(count).index_add(0, self.family, start) / size)
         self.own = nn.Parameter(start - self.of_family.detach()[self.family])
-        # Far from it the first steps would move the network, not the effort: exp(f + gamma) is summed over all species.
-        level = 0.0 if log_intensity is None else float(np.logaddexp.reduce(log_intensity + gamma - np.mean(gamma)))
-        self.alpha = nn.Parameter(torch.full((datasets,), -level - np.log(datasets)))
-        self.common = nn.Parameter(torch.zeros(covariates))
-        self.delta = nn.Parameter(torch.zeros(datasets, covariates))
 
     @property
     def gamma(self) -> Tensor:
@@ -91,16 +84,7 @@ class Reporting(nn.Module):
         gamma = self.of_family[self.family] + self.own
         return gamma - gamma.mean()
 
-    def thinning(self, z: Tensor) -> Tensor:
-        """(n, data sets) alpha_p + delta_p z of covariates z (n, covariates)."""
-        return self.alpha + z @ (self.common + self.delta).T
-
     def penalty(self) -> Tensor:
-        """Minus the log prior (), nats: rates around their family's, families around 0, delta_p around the common delta."""
+        """Minus the log prior (), nats: rates around their family's, families around 0."""
         families = self.of_family - self.of_family.mean()
-        return (
-            self.own.square().sum() / (2 * WITHIN**2)
-            + families.square().sum() / (2 * BETWEEN**2)
-            + self.delta.square().sum() / (2 * COMMON**2)
-            + self.common.square().sum() / 2
-        )
+        return self.own.square().sum() / (2 * WITHIN**2) + families.square().sum() / (2 * BETWEEN**2)

@@ -22,20 +22,27 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cube.errors import ModelError
+from inference.data.blocks import Folds
 from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
 from inference.network.checkpoint import species_hash
 from inference.network.deep_sdm import ModelSpec
-from inference.training.objective import Roles
 from inference.training.options import TrainOptions
 
 FORMAT: Final = 1
-INDIFFERENT: Final = ("device", "threads", "loaders", "checkpoint_seconds", "memory_gb")  # options that change no number
+INDIFFERENT: Final = (
+    "search",
+    "device",
+    "threads",
+    "loaders",
+    "checkpoint_seconds",
+    "memory_gb",
+)  # options that change no number
 ROWS: Final = 512  # of a large array that its fingerprint reads
 
 
 class Checkpoint:
-    """The file of one member (and phase)."""
+    """The file of one member."""
 
     def __init__(self, path: Path, every_seconds: float) -> None:
         """Nothing is read or written yet."""
@@ -50,7 +57,8 @@ class Checkpoint:
         """Replace the file. A kill at any moment leaves the one before or this one."""
         partial = self.path.with_suffix(".partial")
         kept = {name: values.detach().cpu().contiguous() for name, values in tensors.items()}
-        save_file(kept, partial, {"progress": json.dumps({"format": FORMAT, **progress})})
+        text = json.dumps({"format": FORMAT, **progress})
+        save_file(kept, partial, {"progress": text, "sha256": _sha256(kept, text)})
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(self.path)
@@ -62,8 +70,11 @@ class Checkpoint:
             return None
         try:
             with safe_open(self.path, "pt") as file:
-                progress = json.loads((file.metadata() or {})["progress"])
+                metadata = file.metadata() or {}
+                progress = json.loads(metadata["progress"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+                if "sha256" in metadata and metadata["sha256"] != _sha256(tensors, metadata["progress"]):
+                    raise ValueError("its checksum is another")
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise ModelError(
                 f"{self.path} is truncated or altered ({str(error).splitlines()[0]}); remove it and run again:"
@@ -72,6 +83,15 @@ class Checkpoint:
         if progress.get("format") != FORMAT:
             raise ModelError(f"{self.path} is of another version of floracube; remove {self.path.parent} and train anew.")
         return tensors, progress
+
+
+def _sha256(tensors: Mapping[str, Tensor], progress: str) -> str:
+    """Of the values of a checkpoint and its progress: safetensors itself checks lengths alone."""
+    total = hashlib.sha256(progress.encode())
+    for name, values in sorted(tensors.items()):
+        total.update(name.encode())
+        total.update(values.contiguous().flatten().view(torch.uint8).numpy().data if values.numel() else b"")
+    return total.hexdigest()
 
 
 class Run:
@@ -94,9 +114,9 @@ class Run:
         partial.write_text(json.dumps({"format": FORMAT, "identity": wanted}, indent=1) + "\n", encoding="utf-8")
         partial.replace(path)
 
-    def checkpoint(self, member: int, phase: int) -> Checkpoint:
-        """The file of one member in one of its phases."""
-        return Checkpoint(self.folder / f"member{member}-phase{phase}.safetensors", self._every)
+    def checkpoint(self, member: int) -> Checkpoint:
+        """The file of one member."""
+        return Checkpoint(self.folder / f"member{member}.safetensors", self._every)
 
 
 def _compare(path: Path, wanted: Mapping[str, Any]) -> None:
@@ -135,16 +155,18 @@ def fingerprint(**arrays: Any) -> str:
 
 
 def identity_of(options: TrainOptions, device: torch.device, spec: ModelSpec, predictors: Predictors, surveys: Surveys,
-                roles: Roles | None, records: Records | None, record_predictors: Predictors | None,
-                record_roles: Roles | None) -> dict[str, Any]:  # fmt: skip
-    """What must be the same for a run to be gone on with: options, kind of device, network, species and data."""
+                folds: Folds | None, records: Records | None, record_predictors: Predictors | None
+                ) -> dict[str, Any]:  # fmt: skip
+    """What must be the same for a run to be gone on with: options, kind of device, network, species, folds and data."""
     named = {f"train.{key}": value for key, value in asdict(options).items() if key not in INDIFFERENT}
     named |= {f"network.{key}": value for key, value in spec.to_json().items()}
     data = {f"survey {key}": getattr(surveys, key) for key in ("presence", "area_m2", "year", "place", "x", "y")}
-    data["survey roles"] = None if roles is None else np.asarray(roles).astype("S")
+    if folds is not None:
+        named |= {"folds": folds.count, "reach_m": folds.reach_m, "block_km": folds.block_km}
+        data["survey folds"] = folds.fold
     if records is not None:
-        data |= {f"record {key}": getattr(records, key) for key in ("species", "row", "year", "dataset", "background")}
-        data["record roles"] = None if record_roles is None else np.asarray(record_roles).astype("S")
+        data |= {f"record {key}": getattr(records, key) for key in ("species", "row", "year", "dataset", "background", "x", "y")}
+        data["record certainty"] = records.weight
     for kind, held in (("survey", predictors), ("record", record_predictors)):
         for key in ("satellite", "landsat", "static", "climate", "coarse", "corner", "weight"):
             data[f"{kind} {key}"] = None if held is None else getattr(held, key)

@@ -18,13 +18,10 @@ from torch import Tensor
 from cube.errors import ModelError
 from inference.data.records import Records
 from inference.data.samples import Predictors
-from inference.network.batches import covariates_of, gather
+from inference.network.batches import gather
 from inference.network.deep_sdm import DeepSDM, ModelSpec
 from inference.network.ensemble import Ensemble
-from inference.network.normalisation import set_normalisation
-from inference.training.hardware import device_of
 from inference.training.likelihood import site_softmax_loss
-from inference.training.loop import fit_member
 from inference.training.objective import Batch, Draw, augmented, randomness, with_noise
 from inference.training.options import TrainOptions
 
@@ -40,9 +37,12 @@ class SiteSoftmaxObjective:
     ones would not be learned, in equal parts their few records would be learned by heart.
     """
 
-    def __init__(self, predictors: Predictors, records: Records, spec: ModelSpec, options: TrainOptions,
-                 recorded: float = 0.0) -> None:  # fmt: skip
-        """`predictors`: of the places that `records.row` and `records.background` name; `recorded`: see `train_on_sites`.
+    def __init__(self, predictors: Predictors, records: Records, spec: ModelSpec, options: TrainOptions) -> None:
+        """`predictors`: of the places that `records.row` and `records.background` name.
+
+        `options.recorded_sites` in [0, 1] is the share of sites that are places of records, of whatever species: intensities are
+        then relative to a mixture of the background and of what is recorded, and the effort of recorders cancels by as much. 0 is
+        the likelihood of MaxEnt.
 
         Raises: ModelError without a record or without background.
         """
@@ -55,11 +55,11 @@ class SiteSoftmaxObjective:
         self._predictors, self._records, self._spec, self._options = predictors, records, spec, options
         self._size = min(options.batch, len(records))
         sites = min(SITES_PER_RECORD * options.batch, len(records.background))
-        self._recorded = round(recorded * sites)
+        self._recorded = round(options.recorded_sites * sites)
         self._sites = sites - self._recorded
         counts = np.bincount(records.species, minlength=spec.species)
-        share = np.power(counts, EXPONENT - 1.0, where=counts > 0, out=np.zeros(len(counts)))
-        self._weight = torch.from_numpy(np.cumsum(share[records.species]))
+        share = np.power(counts, EXPONENT - 1.0, where=counts > 0, out=np.zeros(len(counts)))[records.species]
+        self._weight = torch.from_numpy(np.cumsum(share if records.weight is None else share * records.weight))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -90,14 +90,9 @@ class SiteSoftmaxObjective:
         records = len(batch["species"])
         return site_softmax_loss(f[:records], batch["species"], f[records:]).mean()
 
-    def stop_loss(self, net: DeepSDM) -> float | None:
-        """None: records are too few per species to hold some back."""
-        net.eval()
-        return None
-
-    def parameter_groups(self, net: DeepSDM, options: TrainOptions) -> list[dict[str, Any]]:
-        """One group: everything learns at the rate of the options."""
-        return [{"params": list(net.parameters())}]
+    def own_groups(self, options: TrainOptions) -> list[dict[str, Any]]:
+        """None: the network is all that is learned."""
+        return []
 
     def state(self) -> dict[str, Tensor]:
         """Nothing: every draw is anew."""
@@ -107,52 +102,19 @@ class SiteSoftmaxObjective:
         """Nothing is kept."""
 
 
-def train_on_sites(
-    predictors: Predictors, records: Records, species: tuple[str, ...], spec: ModelSpec, options: TrainOptions,
-    recorded: float = 0.0,
-) -> Ensemble:  # fmt: skip
-    """An ensemble learned from records and background alone; its f are log relative intensities.
-
-    Every species' intensity has mean 1 over the background: without surveys nobody knows how common it is. `recorded` in
-    [0, 1] is the share of sites that are places of records, of whatever species: intensities are then relative to a mixture of
-    the background and of what is recorded, and the effort of recorders cancels by as much. 0 is the likelihood of MaxEnt.
-    The same seed gives the same weights on a CPU. Raises: ModelError where records, species or places do not match.
-    """
-    if spec.species != len(species):
-        raise ModelError(f"The model's spec has {spec.species} species, the table {len(species)}.")
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    none = covariates_of(np.zeros(len(predictors)), np.zeros(len(predictors)))
-    device = device_of(options)
-    nets = []
-    with torch.random.fork_rng(devices=[]):
-        for member in range(options.members):
-            seed = 1000 * options.seed + member
-            torch.manual_seed(seed)
-            net = DeepSDM(spec)
-            set_normalisation(net, predictors, records.background, none)
-            with torch.no_grad():
-                net.species_bias.zero_()
-            net.to(device)
-            fit_member(net, SiteSoftmaxObjective(predictors, records, spec, options, recorded), options, seed, _quiet)
-            nets.append(net.to("cpu"))
-    ensemble = Ensemble(spec, nets, species)
-    offset = torch.from_numpy(np.log(np.exp(relative_intensity(ensemble, predictors, records.background)).mean(0)))
-    with torch.no_grad():
-        for net in ensemble.networks:
-            net.species_bias.sub_(offset.to(net.species_bias.dtype))
-    return ensemble
-
-
 @torch.inference_mode()
-def relative_intensity(ensemble: Ensemble, predictors: Predictors, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(len(rows), S) log relative intensity f of places."""
+def set_level(ensemble: Ensemble, predictors: Predictors, background: NDArray[np.int64]) -> None:
+    """Shift the species of an ensemble so that an intensity of 1 is that of a typical place of their records.
+
+    The scale of MaxEnt's cloglog output (Phillips et al. 2017, doi:10.1111/ecog.03049): intensities over the `background` (rows
+    of `predictors`) are shares that sum to 1, and are multiplied by the exponential of their entropy.
+    """
     parts = []
-    for start in range(0, len(rows), CHUNK):
-        batch = gather(predictors, rows[start : start + CHUNK], ensemble.spec.modalities)
-        parts.append(ensemble.head(ensemble.embed_places(batch)).numpy())
-    return np.concatenate(parts)
-
-
-def _quiet(step: int, text: str) -> None:
-    """Report to nobody."""
+    for start in range(0, len(background), CHUNK):
+        batch = gather(predictors, background[start : start + CHUNK], ensemble.spec.modalities)
+        parts.append(ensemble.head(ensemble.embed_places(batch)))
+    f = torch.cat(parts).double()
+    total = torch.logsumexp(f, 0)
+    level = total + ((f - total).exp() * (f - total)).sum(0)  # log of the sum, less the entropy of the shares
+    for net in ensemble.networks:
+        net.species_bias.sub_(level.to(net.species_bias.dtype))

@@ -6,9 +6,12 @@ import json
 import os
 from typing import Annotated, Any, Final
 
+import numpy as np
 import shapely
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
+from cube.grid import CELL
+from cube.layers import BOUNDS
 from server.asking import outline, tally
 from server.asking.area_models import (
     REQUEST_SCHEMA,
@@ -23,22 +26,20 @@ from server.asking.area_models import (
 )
 from server.asking.gate import HEAVY
 from server.asking.outline import OutlineError
-from server.asking.regions import Regions
+from server.asking.regions import NamedRegions, Regions
 from server.asking.report import MEDIA, written
-from server.asking.requested import release_of
-from server.asking.tally import AreaTooLargeError, Cells
+from server.asking.requested import RequestedSnapshot
+from server.asking.tally import AreaTooLargeError, Tally
 from server.dependencies import unchanged, validators
 from server.errors import NotFoundError
 from server.reading.catalogue import species_status, text
 from server.reading.layers import MapLayer
-from server.reading.snapshot import ServedCube, Snapshot
+from server.reading.snapshot import Snapshot
 
 # The largest area of one report, square kilometres: a large country. FLORACUBE_AREA_KM2 says otherwise.
 LIMIT: Final = "FLORACUBE_AREA_KM2"
 MAX_KM2: Final = 1_000_000.0
-# Cells of the box around an area that are read at most; a larger box is read at a coarser level.
-CELLS: Final = "FLORACUBE_AREA_CELLS"
-MAX_CELLS: Final = 250_000.0
+CELL_KM2: Final = (CELL / 1000) ** 2
 THREATENED: Final = ("CR", "EN", "VU")
 _INTERVALS: Final = (
     "An area's interval goes from the mean of its cells' lower bounds to the mean of their upper bounds. It holds the area's"
@@ -61,55 +62,52 @@ FormatParameter = Annotated[Format | None, Query(alias="format", description="In
 ThresholdParameter = Annotated[float, Query(ge=0, le=1, description="Least probability in the best cell of a listed species.")]
 
 
-def router(cube: ServedCube, regions: Regions) -> APIRouter:
-    """`/area` of one cube, by POST of an outline or by GET of a region's name."""
-    routes = APIRouter(tags=["queries"])
-    requested = Depends(release_of(cube))
+_OUTLINES: Final = {media: {"schema": REQUEST_SCHEMA} for media in ("application/json", "application/geo+json")}
+router: Final = APIRouter(tags=["queries"])
 
-    body = {"required": True, "content": {"application/json": {"schema": REQUEST_SCHEMA},
-                                          "application/geo+json": {"schema": REQUEST_SCHEMA}}}  # fmt: skip
 
-    @routes.post("/area", summary="Report of a polygon or a named region", response_model=AreaReport, responses=_ANSWERS,
-                 openapi_extra={"requestBody": body})  # fmt: skip
-    async def of_outline(
-        request: Request,
-        form: FormatParameter = None,
-        threshold: ThresholdParameter = 0.05,
-        snapshot: Snapshot = requested,
-    ) -> Response:
-        """GeoJSON in longitude and latitude, or `{"region": "Austria"}`. Large areas are read at a coarser level, see `level`."""
-        document = _document(await request.body())
-        chosen = form or _accepted(request)
-        answer = await HEAVY.run(lambda: written(_report(snapshot, regions, document, threshold), chosen))
-        return Response(answer, media_type=MEDIA[chosen], headers={"Cache-Control": "no-store", **_guarded(chosen)})
+@router.post("/area", summary="Report of a polygon or a named region", response_model=AreaReport, responses=_ANSWERS,
+             openapi_extra={"requestBody": {"required": True, "content": _OUTLINES}})  # fmt: skip
+async def of_outline(
+    request: Request,
+    snapshot: RequestedSnapshot,
+    regions: NamedRegions,
+    form: FormatParameter = None,
+    threshold: ThresholdParameter = 0.05,
+) -> Response:
+    """GeoJSON in longitude and latitude, or `{"region": "Austria"}`. The edge of large areas is read at a coarser `level`."""
+    body, chosen = await request.body(), form or _accepted(request)
+    # Megabytes of JSON are parsed where they keep nobody waiting.
+    answer = await HEAVY.run(lambda: written(_report(snapshot, regions, _document(body), threshold), chosen))
+    return Response(answer, media_type=MEDIA[chosen], headers={"Cache-Control": "no-store", **_guarded(chosen)})
 
-    @routes.get("/area", summary="Report of a named region", response_model=AreaReport, responses=_ANSWERS)
-    async def of_region(
-        request: Request,
-        region: Annotated[str, Query(min_length=1, max_length=200, description="A name of /regions.")],
-        kind: Annotated[str | None, Query(max_length=100, description="Such as countries.")] = None,
-        form: FormatParameter = None,
-        threshold: ThresholdParameter = 0.05,
-        snapshot: Snapshot = requested,
-    ) -> Response:
-        """The same report at an address that can be linked and printed."""
-        chosen = form or _accepted(request)
-        headers = {**validators(snapshot, request), "Vary": "Accept", **_guarded(chosen)}
-        headers["ETag"] = f'{headers["ETag"][:-1]}-{chosen}-{regions.token}"'
-        if (cached := unchanged(request, headers)) is not None:
-            return cached
-        document = {"region": region, **({} if kind is None else {"kind": kind})}
-        answer = await HEAVY.run(lambda: written(_report(snapshot, regions, document, threshold), chosen))
-        return Response(answer, media_type=MEDIA[chosen], headers=headers)
 
-    return routes
+@router.get("/area", summary="Report of a named region", response_model=AreaReport, responses=_ANSWERS)
+async def of_region(
+    request: Request,
+    snapshot: RequestedSnapshot,
+    regions: NamedRegions,
+    region: Annotated[str, Query(min_length=1, max_length=200, description="A name of /regions.")],
+    kind: Annotated[str | None, Query(max_length=100, description="Such as countries.")] = None,
+    form: FormatParameter = None,
+    threshold: ThresholdParameter = 0.05,
+) -> Response:
+    """The same report at an address that can be linked and printed."""
+    chosen = form or _accepted(request)
+    headers = {**validators(snapshot, request), "Vary": "Accept", **_guarded(chosen)}
+    headers["ETag"] = f'{headers["ETag"][:-1]}-{chosen}-{regions.token}"'
+    if (cached := unchanged(request, headers)) is not None:
+        return cached
+    document = {"region": region, **({} if kind is None else {"kind": kind})}
+    answer = await HEAVY.run(lambda: written(_report(snapshot, regions, document, threshold), chosen))
+    return Response(answer, media_type=MEDIA[chosen], headers=headers)
 
 
 def _document(body: bytes) -> Any:
     """The JSON of a request; raises `OutlineError`. NaN and infinity are not JSON, whatever Python says."""
 
     def refuse(constant: str) -> float:
-        raise OutlineError(f"{constant} is not a number of JSON.")
+        raise OutlineError(f"{constant} is not a number of JSON; write finite numbers.")
 
     try:
         return json.loads(body, parse_constant=refuse)
@@ -128,7 +126,7 @@ def _accepted(request: Request) -> Format:
 
 def _guarded(form: Format) -> dict[str, str]:
     # The page needs nothing from anywhere, so nothing is allowed to come.
-    policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; sandbox allow-modals"
     return {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"} if form == "html" else {}
 
 
@@ -146,31 +144,30 @@ def describe(snapshot: Snapshot, shape: shapely.Geometry, name: str, threshold: 
     """
     inside = outline.on_grid(shape, snapshot.region)
     if inside.is_empty:
-        raise NotFoundError(f"{name} lies outside the mapped region.")
+        raise NotFoundError(f"{name} lies outside the mapped region; choose a place on the map.")
     limit = setting(LIMIT, MAX_KM2)
     if inside.area / 1e6 > limit:
         raise AreaTooLargeError(f"{name} has {inside.area / 1e6:,.0f} km2 inside the map; one report takes {limit:,.0f} km2.")
-    cells = tally.find_cells(snapshot, inside, int(setting(CELLS, MAX_CELLS)))
-    species, mapped = _species(snapshot, cells, threshold)
-    cell_km2 = (cells.cell_m / 1000) ** 2
-    indicators, habitats = _indicators(snapshot, cells), _habitats(snapshot, cells, cell_km2)
+    found = tally.tally(snapshot, inside, threshold)
+    species, mapped = _species(snapshot, found, threshold)
+    indicators, habitats = _indicators(snapshot, found), _habitats(snapshot, found)
     mapped = mapped or max([*(i.cells for i in indicators), *(h.cells for h in habitats)], default=0)
     return AreaReport(
         name=name,
         release=snapshot.release,
-        level=cells.level,
-        cell_m=cells.cell_m,
+        level=found.edge.level,
+        cell_m=CELL * 2**found.edge.level,
         km2=rounded(outline.square_kilometres(shape)),
         inside_km2=rounded(inside.area / 1e6),
-        cells=cells.count,
+        cells=found.cells,
         mapped_cells=mapped,
-        mapped_km2=rounded(mapped * cell_km2),
+        mapped_km2=rounded(mapped * CELL_KM2),
         threshold=threshold,
         counts=_counts(species),
         species=species,
         indicators=indicators,
         habitats=habitats,
-        notes=_notes(cells),
+        notes=_notes(found),
         attribution=said(snapshot, "attribution"),
         license=said(snapshot, "license"),
     )
@@ -189,44 +186,43 @@ def rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _mean(sums: tally.ValueSums) -> float | None:
-    """None without any cell: an indicator may have no interval, and its bounds then hold no data."""
-    return rounded(sums.mean) if sums.cells else None
-
-
 def said(snapshot: Snapshot, key: str) -> str:
     """What the cube's root says of whom to name and under which licence, else what its first layer says."""
     own = str(snapshot.reader.cube.root.attrs.get(key, ""))
     return own or next((str(getattr(layer, key)) for layer in snapshot.catalogue.layers if getattr(layer, key)), "")
 
 
-def _notes(cells: Cells) -> list[str]:
+def _notes(found: Tally) -> list[str]:
     notes = ["A cell belongs to the area if its centre lies in it.", _COVERAGE, _INTERVALS]
-    if cells.tiny:
-        notes.insert(0, f"The area holds the centre of no cell; the cell of {cells.cell_m} m at its middle stands for it.")
-    if cells.level:
-        notes.insert(0, f"The area is large: its cells of {cells.cell_m} m (pyramid level {cells.level}) were read, means of the"
-                        " 50 m cells below them (habitats: the most frequent one).")  # fmt: skip
+    if found.edge.tiny:
+        notes.insert(0, f"The area holds the centre of no cell; the cell of {CELL} m at its middle stands for it.")
+    if not found.exact:
+        level, cell_m = found.edge.level, CELL * 2**found.edge.level
+        notes.insert(
+            0,
+            f"The area is large: at its edge, cells of {cell_m} m (pyramid level {level}) stand for those below them,"
+            " of which they are means (habitats: the most frequent one).",
+        )
     return notes
 
 
-def _species(snapshot: Snapshot, cells: Cells, threshold: float) -> tuple[list[AreaSpecies], int]:
+def _species(snapshot: Snapshot, found: Tally, threshold: float) -> tuple[list[AreaSpecies], int]:
     """Listed species, the most probable first, and the number of mapped cells."""
-    maps = snapshot.catalogue.find(product="species")
-    if not maps:
+    figures = found.figures.get("species")
+    if figures is None:
         return [], 0
-    sums, table = tally.species_sums(snapshot, maps[0], cells), snapshot.catalogue.species
+    table = snapshot.catalogue.species
     rows = {str(name): row for row, name in enumerate(table.get("scientific_name", ()))}
-    mapped = int(sums.cells.max(initial=0))
-    found = []
-    for layer in maps:
+    listed = found.figures["composition"]["listed"] if found.exact and "composition" in found.figures else None
+    out = []
+    for layer in snapshot.catalogue.find(product="species"):
         (index,) = layer.lead
-        count, highest = int(sums.cells[index]), float(sums.most[index]) * layer.scale
+        count, highest = int(figures["cells"][index]), float(figures["highest"][index]) * layer.scale
         if count and highest >= threshold:
-            row = rows.get(layer.title)
-            found.append(_one(layer, table, row, count, float(sums.steps[index]) * layer.scale, highest, sums.listed))
-    found.sort(key=lambda entry: (-entry.mean_probability, entry.name))
-    return found, mapped
+            total, row = float(figures["steps"][index]) * layer.scale, rows.get(layer.title)
+            out.append(_one(layer, table, row, count, total, highest, listed))
+    out.sort(key=lambda entry: (-entry.mean_probability, entry.name))
+    return out, int(figures["cells"].max(initial=0))
 
 
 def _one(layer: MapLayer, table: Any, row: int | None, count: int, total: float, highest: float, listed: Any) -> AreaSpecies:
@@ -255,36 +251,46 @@ def _counts(species: list[AreaSpecies]) -> Counts:
     )
 
 
-def _indicators(snapshot: Snapshot, cells: Cells) -> list[AreaIndicator]:
-    found = []
+def _indicators(snapshot: Snapshot, found: Tally) -> list[AreaIndicator]:
+    out = []
     for layer in snapshot.catalogue.find(product="indicators"):
-        own = tally.value_sums(snapshot, layer, cells)
-        if own.cells:
-            bounds = [snapshot.catalogue.by_id.get(f"{layer.id}.{bound}") for bound in ("lower", "upper")]
-            lower, upper = (None if b is None else _mean(tally.value_sums(snapshot, b, cells)) for b in bounds)
-            found.append(AreaIndicator(
-                id=layer.id, title=layer.title, units=layer.units, cells=own.cells, mean=rounded(own.mean), lower=lower,
-                upper=upper, lowest=rounded(own.lowest), highest=rounded(own.highest),
+        name, figures = layer.id.removeprefix("indicators."), found.figures["indicators"]
+        if f"{name}.{BOUNDS[0]}" not in found.names:
+            continue
+        at = {bound: found.names.index(f"{name}.{bound}") for bound in BOUNDS}
+        cells = {bound: int(figures["cells"][i]) for bound, i in at.items()}
+        if cells["estimate"]:
+            # An indicator may have no interval, and its bounds then hold no data.
+            means = {b: _value(layer, figures["steps"][i] / cells[b]) if cells[b] else None for b, i in at.items()}
+            lowest, highest = (_value(layer, figures[end][at["estimate"]]) for end in ("lowest", "highest"))
+            out.append(AreaIndicator(
+                id=layer.id, title=layer.title, units=layer.units, cells=cells["estimate"], mean=means["estimate"] or 0.0,
+                lower=means["lower"], upper=means["upper"], lowest=lowest, highest=highest,
             ))  # fmt: skip
-    return found
+    return out
 
 
-def _habitats(snapshot: Snapshot, cells: Cells, cell_km2: float) -> list[AreaHabitats]:
-    found = []
+def _value(layer: MapLayer, stored: float) -> float:
+    return rounded(float(stored) * layer.scale + layer.offset)
+
+
+def _habitats(snapshot: Snapshot, found: Tally) -> list[AreaHabitats]:
+    out = []
     for layer in snapshot.catalogue.find(product="habitats"):
         if layer.kind != "class":
             continue
-        counts, known = tally.class_counts(snapshot, layer, cells), {entry.value: entry for entry in layer.classes}
-        total = sum(counts.values())
+        level = layer.id.removeprefix("habitats.")
+        counts, classes = found.figures["habitats"][level], {entry.value: entry for entry in layer.classes}
+        total = int(counts.sum())
         shares = [
             HabitatShare(
-                value=known[value].code or value if value in known else value,
-                label=known[value].label if value in known else f"class {value}",
-                colour=known[value].colour if value in known else "#808080",
-                share=rounded(number / total),
-                km2=rounded(number * cell_km2),
+                value=classes[value].code or value if value in classes else value,
+                label=classes[value].label if value in classes else f"class {value}",
+                colour=classes[value].colour if value in classes else "#808080",
+                share=rounded(counts[value] / total),
+                km2=rounded(counts[value] * CELL_KM2),
             )
-            for value, number in sorted(counts.items(), key=lambda pair: -pair[1])
+            for value in sorted(np.flatnonzero(counts).tolist(), key=lambda value: -counts[value])
         ]
-        found.append(AreaHabitats(level=layer.id.removeprefix("habitats."), title=layer.title, cells=total, shares=shares))
-    return found
+        out.append(AreaHabitats(level=level, title=layer.title, cells=total, shares=shares))
+    return out

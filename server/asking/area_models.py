@@ -24,13 +24,23 @@ _MULTIPOLYGON: Final = {
                    "coordinates": {"type": "array", "minItems": 1, "items": {"type": "array", "minItems": 1, "items": _RING}}},
 }  # fmt: skip
 # In words of OpenAPI, since the body is read by hand: checked before it becomes a million small objects.
+_FEATURE: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["type", "geometry"],
+    "title": "Feature",
+    "properties": {
+        "type": {"const": "Feature"},
+        "geometry": {"oneOf": [_POLYGON, _MULTIPOLYGON]},
+        "properties": {"type": ["object", "null"]},
+    },
+}
 REQUEST_SCHEMA: Final[dict[str, Any]] = {
     "oneOf": [
         _POLYGON,
         _MULTIPOLYGON,
-        {"type": "object", "required": ["type", "geometry"], "title": "Feature",
-         "properties": {"type": {"const": "Feature"}, "geometry": {"oneOf": [_POLYGON, _MULTIPOLYGON]},
-                        "properties": {"type": ["object", "null"]}}},
+        _FEATURE,
+        {"type": "object", "required": ["type", "features"], "title": "FeatureCollection",
+         "properties": {"type": {"const": "FeatureCollection"}, "features": {"type": "array", "minItems": 1, "items": _FEATURE}}},
         {"type": "object", "required": ["region"], "title": "Region", "additionalProperties": False,
          "properties": {"region": {"type": "string", "minLength": 1, "maxLength": 200, "description": "A name of /regions."},
                         "kind": {"type": "string", "maxLength": 100, "description": "Such as countries."}}},
@@ -66,7 +76,7 @@ class AreaSpecies(Status):
     name: str
     vernacular: str
     coverage: float | None = Field(
-        description="Share of the mapped cells in whose most likely list the species is; null at coarser levels: no lists."
+        description="Share of the mapped cells in whose most likely list the species is; null with a coarser edge: no lists."
     )
     mean_probability: float = Field(description="Mean over the mapped cells of the probability of occurrence in a plot.")
     highest_probability: float = Field(description="In the best cell.")
@@ -111,11 +121,13 @@ class AreaReport(BaseModel):
 
     name: str
     release: str
-    level: int = Field(description="Pyramid level that was read: 0 is 50 m, each further one twice as coarse.")
-    cell_m: int = Field(description="Side of the cells that were read, metres.")
+    level: int = Field(
+        description="Pyramid level of the cells at the edge of a large area: 0 is 50 m, each further one twice as coarse."
+    )
+    cell_m: int = Field(description="Side of the cells at the edge, metres.")
     km2: float = Field(description="Of the outline, on the ellipsoid.")
     inside_km2: float = Field(description="Of the outline's part inside the mapped region.")
-    cells: int = Field(description="Cells whose centre lies in the area.")
+    cells: int = Field(description="Cells of 50 m whose centre lies in the area; a coarser one stands for those below it.")
     mapped_cells: int = Field(description="Those that carry predictions: land, not sealed, inside the region.")
     mapped_km2: float
     threshold: float = Field(description="A species is listed where its best cell reaches this probability.")

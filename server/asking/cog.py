@@ -1,31 +1,33 @@
 """A window of any layer as a Cloud Optimized GeoTIFF: its values with legend and scale, or the picture that the map shows.
 
-Values are written by `cube.export`; here are the limits, the picture, and the route.
+Values are written by `cube.export.cog`; here are the limits, the picture, and the route.
 """
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import numpy as np
 from affine import Affine
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from cube import grid
 from cube.errors import CubeError
 from cube.grid import Window
 from server.asking.gate import HEAVY
-from server.asking.requested import release_of
+from server.asking.ranges import file_answer
+from server.asking.requested import RequestedSnapshot
 from server.dependencies import LayerParameter, StyleParameters, unchanged, validators
 from server.drawing.tiles import Style, style_of
 from server.errors import NotFoundError, RequestError, WrongRequestError
 from server.reading.layers import MapLayer, continuous_colours, continuous_index
-from server.reading.snapshot import ServedCube, Snapshot
+from server.reading.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from cube.selection import Selection
+    from cube.export.selection import Selection
 
 MAX_PIXELS: Final = 2048 * 2048  # of one window: 100 x 100 km at 50 m
 MEDIA: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -33,6 +35,7 @@ _NUMBER: Final = r"-?\d{1,3}(\.\d{1,15})?"
 _BBOX: Final = rf"^{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}$"
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "The file.", "content": {"image/tiff": {"schema": {"type": "string", "format": "binary"}}}},
+    206: {"description": "The range of bytes asked for."},
     404: {"description": "No such layer or level, or a window outside the cube."},
     413: {"description": "More pixels than one file may hold."},
 }
@@ -45,39 +48,37 @@ class WindowTooLargeError(RequestError):
     name: ClassVar[str] = "window_too_large"
 
 
-def router(cube: ServedCube) -> APIRouter:
-    """`/layers/{id}/cog` of one cube."""
-    routes = APIRouter(tags=["tiles"])
-    requested = Depends(release_of(cube))
+router: Final = APIRouter(tags=["tiles"])
 
-    @routes.get("/layers/{layer_id}/cog", summary="A window of a layer as a COG", responses=_ANSWERS, response_class=Response)
-    async def window(
-        request: Request,
-        layer_id: LayerParameter,
-        bbox: Annotated[str | None, Query(pattern=_BBOX, max_length=100, description="West,south,east,north in degrees.")] = None,
-        level: Annotated[
-            int, Query(ge=0, le=20, description="Pyramid level: 0 is the finest, each further one half as fine.")
-        ] = 0,
-        style: Annotated[Literal["values", "picture"], Query(description="Values with scale and legend, or colours.")] = "values",
-        colormap: Annotated[str | None, Query(max_length=40, description="Another palette, of a picture.")] = None,
-        rescale: Annotated[str | None, Query(max_length=60, description="Another range of a picture, `low,high`.")] = None,
-        snapshot: Snapshot = requested,
-    ) -> Response:
-        """The pixels of the cube that the box touches, neither turned nor resampled, in EPSG:3035."""
-        layer, drawn = snapshot.layer(layer_id), StyleParameters(colormap, rescale)
-        drawn.check(layer)
-        if style == "values" and (colormap or rescale):
-            raise WrongRequestError("colormap and rescale are of a picture; ask for style=picture.")
-        headers = validators(snapshot, request)
-        headers["Content-Disposition"] = f'attachment; filename="{layer.id}.{level}.tif"'
-        if (cached := unchanged(request, headers)) is not None:
-            return cached
-        box = None if bbox is None else tuple(float(part) for part in bbox.split(","))
-        own = drawn.style(snapshot, layer) if style == "picture" else None
-        body = await HEAVY.run(lambda: cog(snapshot, layer, box, level, style == "picture", own))
-        return Response(body, media_type=MEDIA, headers=headers)
 
-    return routes
+@router.get("/layers/{layer_id}/cog", summary="A window of a layer as a COG", responses=_ANSWERS, response_class=Response)
+async def window(
+    request: Request,
+    snapshot: RequestedSnapshot,
+    layer_id: LayerParameter,
+    bbox: Annotated[str | None, Query(pattern=_BBOX, max_length=100, description="West,south,east,north in degrees.")] = None,
+    level: Annotated[int, Query(ge=0, le=20, description="Pyramid level: 0 is the finest, each further one half as fine.")] = 0,
+    style: Annotated[Literal["values", "picture"], Query(description="Values with scale and legend, or colours.")] = "values",
+    colormap_name: Annotated[str | None, Query(max_length=40, description="Another palette, of a picture.")] = None,
+    rescale: Annotated[str | None, Query(max_length=60, description="Another range of a picture, `low,high`.")] = None,
+) -> Response:
+    """The pixels of the cube that the box touches, neither turned nor resampled, in EPSG:3035."""
+    layer, drawn = snapshot.layer(layer_id), StyleParameters(colormap_name, rescale)
+    drawn.check(layer)
+    if style == "values" and (colormap_name or rescale):
+        raise WrongRequestError("colormap_name and rescale are of a picture; ask for style=picture.")
+    headers = validators(snapshot, request)
+    headers["Content-Disposition"] = f'attachment; filename="{layer.id}.{level}.tif"'
+    if (cached := unchanged(request, headers)) is not None:
+        return cached
+    box = None if bbox is None else tuple(float(part) for part in bbox.split(","))
+
+    def made() -> bytes:  # a display range may have to be read first
+        picture = style == "picture"
+        return cog(snapshot, layer, box, level, picture, drawn.style(snapshot, layer) if picture else None)
+
+    body = await HEAVY.run(made)
+    return file_answer(request, body, MEDIA, headers)
 
 
 def cog(snapshot: Snapshot, layer: MapLayer, bbox: tuple[float, ...] | None, level: int, picture: bool = False,
@@ -89,8 +90,9 @@ def cog(snapshot: Snapshot, layer: MapLayer, bbox: tuple[float, ...] | None, lev
     # Imported with the first window: GDAL and what is around it cost the start more than all else of the server.
     import rasterio
 
-    from cube.export import CACHE_BYTES, window_of, write_cog
-    from cube.selection import Selection
+    from cube.export.cog import CACHE_BYTES, window_of, write_cog
+    from cube.export.selection import Selection
+    from cube.storage.store import layer_of
 
     if layer.minus is not None:
         raise WrongRequestError(f"Layer '{layer.id}' is drawn from two bounds and stored nowhere; ask for these.")
@@ -101,19 +103,20 @@ def cog(snapshot: Snapshot, layer: MapLayer, bbox: tuple[float, ...] | None, lev
     cube = snapshot.reader.cube
     array = snapshot.reader.array(layer.paths[level])
     version = snapshot.products.get(layer.product)
-    chosen = Selection(
-        array, layer.lead, (layer.title,), layer.resolution, level, layer.title, layer.scale, layer.offset, version
-    )
+    described = replace(layer_of(array), long_name=layer.title, scale=layer.scale, offset=layer.offset)
+    chosen = Selection(array, layer.lead, (layer.title,), (layer.units,), layer.resolution, level, described, version)
     try:
         box = None if bbox is None else (bbox[0], bbox[1], bbox[2], bbox[3])
-        window = window_of(cube, chosen, box, layer.id)
+        window = window_of(cube, snapshot.region if version else cube.region, chosen, box, layer.id)
     except CubeError:
-        raise NotFoundError("The window lies outside the cube.") from None
+        raise NotFoundError("The window lies outside the map; /layers gives its bounds.") from None
     pixels = window.height * window.width
     if pixels > MAX_PIXELS:
         coarser = next((n for n in range(level + 1, len(layer.paths)) if pixels / 4 ** (n - level) <= MAX_PIXELS), None)
         hint = "choose a smaller bbox" + (f" or level={coarser}" if coarser is not None else "")
         raise WindowTooLargeError(f"The window has {pixels:,} pixels; one file holds {MAX_PIXELS:,}: {hint}.")
+    # Zarr would take what the store does not find for no data; the reader asks the receipts.
+    snapshot.reader.require_written(layer.paths[level], layer.lead, *window.slices)
     with tempfile.TemporaryDirectory(prefix="floracube-cog-") as folder, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         if picture:
             _picture(snapshot, layer, chosen, window, style or style_of(snapshot, layer), Path(folder))

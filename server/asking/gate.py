@@ -1,4 +1,4 @@
-"""Queries that cost seconds and tens of megabytes have two threads of their own: they neither fill memory nor delay tiles."""
+"""Queries that cost seconds and tens of megabytes have threads of their own: they neither fill memory nor delay tiles."""
 
 from __future__ import annotations
 
@@ -6,20 +6,13 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ClassVar, Final, TypeVar
+from typing import Final, TypeVar
 
-from server.errors import RequestError
+from server.errors import BusyError
 
 RUNNING: Final = 2
 WAITING: Final = 16
 T = TypeVar("T")
-
-
-class BusyError(RequestError):
-    """More large queries at once than may wait (503)."""
-
-    status: ClassVar[int] = 503
-    name: ClassVar[str] = "busy"
 
 
 class Gate:
@@ -34,7 +27,7 @@ class Gate:
         """The result of `call`; raises `BusyError` where too many wait already. A client that leaves gives up its place."""
         with self._lock:
             if self._inside >= self._most:
-                raise BusyError("The server is busy with other areas and windows; try again in a few seconds.")
+                raise BusyError("The server is busy with other requests of this kind; try again in a few seconds.")
             self._inside += 1
         future = self._pool.submit(call)
         future.add_done_callback(self._ended)

@@ -2,57 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import numpy as np
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
-from cube import model_card
-from cube.grid import CELL
-from cube.storage import releases
-from server.asking import whole_map
-from server.asking.area import rounded, said
-from server.asking.fidelity import fidelity
+from cube.layers.ids import slug
+from cube.storage import model_card
+from server.asking.area import CELL_KM2, rounded, said
 from server.asking.gate import HEAVY
-from server.asking.requested import release_of
+from server.asking.requested import RequestedSnapshot
 from server.asking.sheet_models import HabitatName, HabitatOnMap, HabitatSheet, TellingSpecies
-from server.asking.tally import Cells
+from server.asking.species_sheet import about_cells
+from server.asking.tally import tally
 from server.dependencies import json_answer, unchanged, validators
 from server.errors import NotFoundError
 from server.reading.catalogue import Table, text
-from server.reading.layers import HabitatClass, MapLayer, slug
-from server.reading.snapshot import ServedCube, Snapshot
+from server.reading.layers import HabitatClass, MapLayer
+from server.reading.snapshot import Snapshot
 
-TELLING: Final = 25  # species of a sheet
 _SHARE: Final = "The share is that of classified cells in which this is the most probable habitat of its level."
 _SPECIES: Final = (
     "Species are ranked by their fidelity to the habitat on this map (phi of expected occurrences, Chytry et al. 2002): the map's"
     " own account, not that of vegetation plots."
 )
+_OLDER: Final = (
+    "This release was made without the species that tell its habitats; run `floracube predict` for a new version that has them."
+)
 _PARENTS: Final = "The levels above are sums of this scheme's finest level."
 
 
-def router(cube: ServedCube) -> APIRouter:
-    """`/habitats/{code}` of one cube."""
-    routes = APIRouter(tags=["sheets"])
-    requested = Depends(release_of(cube))
+router: Final = APIRouter(tags=["sheets"])
 
-    @routes.get("/habitats/{code:path}", summary="Fact sheet of a habitat", response_model=HabitatSheet)
-    async def sheet(
-        request: Request,
-        code: Annotated[
-            str, Path(max_length=200, description="The code of a class, or its name where it has none, such as `R22`.")
-        ],
-        snapshot: Snapshot = requested,
-    ) -> Response:
-        """Name, parents, share of the map, mean probability and the species that most say it."""
-        layer, entry = find(snapshot, code)
-        if (cached := unchanged(request, validators(snapshot, request))) is not None:
-            return cached
-        answer = await HEAVY.run(lambda: describe(snapshot, layer, entry))
-        return json_answer(snapshot, request, answer.model_dump())
 
-    return routes
+@router.get("/habitats/{code:path}", summary="Fact sheet of a habitat", response_model=HabitatSheet)
+async def sheet(
+    request: Request,
+    snapshot: RequestedSnapshot,
+    code: Annotated[str, Path(max_length=200, description="The code of a class, or its name where it has none, such as `R22`.")],
+) -> Response:
+    """Name, parents, share of the map, mean probability and the species that most say it."""
+    layer, entry = find(snapshot, code)
+    if (cached := unchanged(request, validators(snapshot, request))) is not None:
+        return cached
+    answer = await HEAVY.run(lambda: describe(snapshot, layer, entry))
+    return json_answer(snapshot, request, answer.model_dump())
 
 
 def code_of(entry: HabitatClass) -> str:
@@ -78,11 +71,11 @@ def describe(snapshot: Snapshot, layer: MapLayer, entry: HabitatClass) -> Habita
     """The sheet of one class of one level."""
     table, level = snapshot.catalogue.habitats, layer.id.removeprefix("habitats.")
     code = code_of(entry)
-    region = whole_map.once(snapshot, f"sheet {layer.id} {entry.value}", lambda: _on_map(snapshot, layer, entry))
+    region = _on_map(snapshot, layer, entry)
     version = snapshot.products.get("species")
     card = None if version is None else model_card.read_card(snapshot.reader.cube, version)
     parents = _parents(table, code)
-    species = _species(snapshot, layer, entry) if region is not None and region.share > 0 else []
+    species = _species(snapshot, entry)
     return HabitatSheet(
         code=code,
         label=entry.label,
@@ -97,7 +90,13 @@ def describe(snapshot: Snapshot, layer: MapLayer, entry: HabitatClass) -> Habita
         region=region,
         species=species,
         metrics=None if card is None else card.get("habitats"),
-        notes=[_SHARE, *([_PARENTS] if parents else []), *([_SPECIES] if species else []), *([layer.note] if layer.note else [])],
+        notes=[
+            _SHARE,
+            *([_PARENTS] if parents else []),
+            *([_SPECIES] if species else []),
+            *([_OLDER] if snapshot.facts.telling_species is None and "species" in snapshot.products else []),
+            *([layer.note] if layer.note else []),
+        ],
         attribution=layer.attribution or said(snapshot, "attribution"),
         license=layer.license or said(snapshot, "license"),
     )
@@ -122,63 +121,30 @@ def _parents(table: Table, code: str) -> list[HabitatName]:
 
 def _on_map(snapshot: Snapshot, layer: MapLayer, entry: HabitatClass) -> HabitatOnMap | None:
     """The class over the whole map; None where nothing is classified."""
-    cells = whole_map.cells_of(snapshot)
-    held = whole_map.stored(snapshot, layer, cells)[cells.mask].astype(np.int64)
-    known, here = held != int(layer.fill), held == entry.value
-    count, own = int(known.sum()), int(here.sum())
+    found = tally(snapshot, None, products=("habitats",))
+    figures, level = found.figures["habitats"], layer.id.removeprefix("habitats.")
+    count, here = int(figures[level].sum()), int(figures[level][entry.value])
     if not count:
         return None
-    km2 = (CELL * 2**cells.level / 1000) ** 2
-    mean = None
-    finest = next(level for level in snapshot.catalogue.find(product="habitats") if level.kind == "class")
-    probability = snapshot.catalogue.by_id.get("habitats.probability")
-    if probability is not None and layer is finest and own:  # it is that of the finest level's class
-        p = whole_map.values(snapshot, probability, cells)[here]
-        mean = rounded(float(p[np.isfinite(p)].mean())) if np.isfinite(p).any() else None
+    finest = level == snapshot.facts.layouts["habitats"].levels[0]
+    certain = int(figures["probability_cells"][entry.value])  # of the finest level's class
+    step = snapshot.catalogue.by_id["habitats.probability"].scale if "habitats.probability" in snapshot.catalogue.by_id else 0.0
     return HabitatOnMap(
-        level=cells.level,
-        cell_m=cells.cell_m,
-        cells=count,
-        km2=rounded(count * km2),
-        share=rounded(own / count),
-        habitat_km2=rounded(own * km2),
-        mean_probability=mean,
-        among_three=_among_three(snapshot, entry, cells, count) if layer is finest else None,
+        **about_cells(found, count),
+        share=rounded(here / count),
+        habitat_km2=rounded(here * CELL_KM2),
+        mean_probability=rounded(figures["probability_steps"][entry.value] * step / certain) if finest and certain else None,
+        among_three=rounded(figures["among_three"][entry.value] / count) if finest and found.exact else None,
     )
 
 
-def _among_three(snapshot: Snapshot, entry: HabitatClass, cells: Cells, count: int) -> float | None:
-    """Share of the classified cells that have the class among their three best; None at coarser levels."""
-    base = releases.group_of("habitats", snapshot.products["habitats"])
-    if cells.level or not snapshot.reader.cube.has(f"{base}/top3_class"):
-        return None
-    rows, cols = cells.mask.shape
-    found = np.zeros(cells.count, bool)
-    for rank in range(snapshot.reader.source(f"{base}/top3_class").shape[0]):
-        window: Any = snapshot.reader.window(
-            f"{base}/top3_class", (rank,), 1, (cells.row, cells.row + rows), (cells.col, cells.col + cols)
-        )
-        found |= window[cells.mask] == entry.value
-    return rounded(float(found.sum()) / count)
-
-
-def _species(snapshot: Snapshot, layer: MapLayer, entry: HabitatClass) -> list[TellingSpecies]:
-    """The species of the greatest fidelity to the class, none that is as common elsewhere."""
-    maps = snapshot.catalogue.find(product="species")
-    if not maps:
-        return []
-    told = whole_map.once(
-        snapshot, f"fidelity {layer.id}", lambda: fidelity(snapshot, layer, maps[0], whole_map.cells_of(snapshot, len(maps)))
-    )
-    row = int(np.flatnonzero(told.classes == entry.value)[0])
-    phi, inside, outside = told.phi(row), told.inside(row), told.outside(row)
-    by_index = {own.lead[0]: own for own in maps}
-    found = []
-    for index in np.argsort(-phi, kind="stable")[:TELLING].tolist():
-        own = by_index.get(index)
-        if own is not None and phi[index] > 0:
-            found.append(TellingSpecies(
-                id=own.id, name=own.title, vernacular=own.subtitle, inside=rounded(inside[index]),
-                outside=rounded(outside[index]), fidelity=rounded(phi[index]),
-            ))  # fmt: skip
-    return found
+def _species(snapshot: Snapshot, entry: HabitatClass) -> list[TellingSpecies]:
+    """The species of the greatest fidelity to the class, as the release was made with them."""
+    by_index = {own.lead[0]: own for own in snapshot.catalogue.find(product="species")}
+    out = []
+    for index, inside, outside, phi in (snapshot.facts.telling_species or {}).get(str(entry.value), ()):
+        own = by_index[int(index)]
+        out.append(TellingSpecies(
+            id=own.id, name=own.title, vernacular=own.subtitle, inside=inside, outside=outside, fidelity=phi,
+        ))  # fmt: skip
+    return out

@@ -1,12 +1,14 @@
-"""rio-tiler's reader of one layer of the cube: titiler's door to `server.reading`; its routes are in `server.asking.explore`."""
+"""rio-tiler's reader of one layer of the cube, by which titiler's routes read (`server.asking.layer_tiler`)."""
 
 from __future__ import annotations
 
+import ast
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import attr
@@ -19,6 +21,7 @@ from rasterio.io import MemoryFile
 from rasterio.warp import transform, transform_bounds
 from rio_tiler.constants import WEB_MERCATOR_TMS, WGS84_CRS
 from rio_tiler.errors import PointOutsideBounds, TileOutsideBounds
+from rio_tiler.expression import get_expression_blocks, parse_expression
 from rio_tiler.io import BaseReader, Reader
 from rio_tiler.models import BandStatistics, ImageData, Info, PointData
 
@@ -45,6 +48,23 @@ class Chosen:
 
     snapshot: Snapshot
     layer: MapLayer
+
+    @cached_property
+    def bands(self) -> tuple[MapLayer, ...]:
+        """The layers b1, b2, ...: those of the same array, such as an indicator and its bounds; a species stands alone."""
+        own = self.layer
+        if own.product == "species" or own.minus is not None or not own.lead:
+            return (own,)
+        others = (one for one in self.snapshot.catalogue.layers if one.paths == own.paths and one.minus is None)
+        return tuple(sorted((one for one in others if one.lead[1:] == own.lead[1:]), key=lambda one: one.lead))
+
+    def numbers(self, indexes: Sequence[int] | None, expression: str | None) -> tuple[int, ...]:
+        """The bands that a request asks for, from 1; the layer itself where it names none. Raises `WrongRequestError`."""
+        asked = _bands_of(expression) if expression else tuple(indexes or (self.bands.index(self.layer) + 1,))
+        for number in asked:
+            if not 1 <= number <= len(self.bands):
+                raise WrongRequestError(f"Layer '{self.layer.id}' has no band {number}; its bands are 1 to {len(self.bands)}.")
+        return asked
 
 
 @attr.s
@@ -81,17 +101,24 @@ class LayerReader(BaseReader):
         return int(self._minzoom), int(self._maxzoom)
 
     def info(self) -> Info:
-        """Extent, type, units and classes of the layer."""
-        layer = self.input.layer
-        classes = {c.value: f"{c.code} {c.label}".strip() for c in layer.classes}
-        about = {"units": layer.units, "release": self.input.snapshot.release, **({"classes": classes} if classes else {})}
+        """Extent, type, and of each band title, units and classes."""
+        layer, bands, release = self.input.layer, self.input.bands, self.input.snapshot.release
+        about = []
+        for number, band in enumerate(bands, start=1):
+            classes = {c.value: f"{c.code} {c.label}".strip() for c in band.classes}
+            described = {"layer": band.id, "units": band.units, "release": release, **({"classes": classes} if classes else {})}
+            about.append((f"b{number}", described))
         return Info.model_validate({
-            "bounds": self.bounds, "crs": f"http://www.opengis.net/def/crs/EPSG/0/{grid.EPSG}", "band_metadata": [("b1", about)],
-            "band_descriptions": [("b1", layer.title)], "nodata_type": "Nodata",
-            "dtype": "float32" if layer.kind == "continuous" else str(self.input.snapshot.reader.array(layer.paths[0]).dtype),
-            "name": layer.id, "count": 1, "width": self.width, "height": self.height,
+            "bounds": self.bounds, "crs": f"http://www.opengis.net/def/crs/EPSG/0/{grid.EPSG}", "band_metadata": about,
+            "band_descriptions": [(f"b{number}", band.title) for number, band in enumerate(bands, start=1)],
+            "nodata_type": "Nodata", "dtype": self._type(),
+            "name": layer.id, "count": len(bands), "width": self.width, "height": self.height,
             "overviews": [2**level for level in range(1, len(layer.paths))],
         })  # fmt: skip
+
+    def _type(self) -> str:
+        layer = self.input.layer
+        return "float32" if layer.kind == "continuous" else str(self.input.snapshot.reader.array(layer.paths[0]).dtype)
 
     def statistics(self, **options: Any) -> dict[str, BandStatistics]:
         """Statistics of a preview of the whole layer."""
@@ -114,8 +141,8 @@ class LayerReader(BaseReader):
         """The image of a box; without a size at the cells' own, else at most `max_size` or exactly `height`, `width` pixels."""
         given: CRS = bounds_crs or WGS84_CRS
         size: dict[str, Any] = {"max_size": max_size, "height": height, "width": width}
-        with self._opened(bbox, given, dst_crs or given, MAX_PIXELS, size, options) as (source, methods):
-            return source.part(bbox, dst_crs=dst_crs or given, bounds_crs=given, **size, **{**options, **methods})
+        with self._opened(bbox, given, dst_crs or given, MAX_PIXELS, size, options) as (source, settled):
+            return source.part(bbox, dst_crs=dst_crs or given, bounds_crs=given, **size, **settled)
 
     def feature(self, shape: dict[str, Any], dst_crs: CRS | None = None, shape_crs: CRS | None = None,
                 max_size: int | None = None, height: int | None = None, width: int | None = None,
@@ -126,36 +153,63 @@ class LayerReader(BaseReader):
         # titiler asks for whole pixels where it goes on to count how much of each is covered.
         limit = STATISTICS_PIXELS if options.get("align_bounds_with_dataset") else MAX_PIXELS
         bbox = feature_bounds(shape.get("geometry", shape))
-        with self._opened(bbox, given, dst_crs or given, limit, size, options) as (source, methods):
-            return source.feature(shape, dst_crs=dst_crs or given, shape_crs=given, **size, **{**options, **methods})
+        with self._opened(bbox, given, dst_crs or given, limit, size, options) as (source, settled):
+            return source.feature(shape, dst_crs=dst_crs or given, shape_crs=given, **size, **settled)
 
     def preview(self, max_size: int | None = 1024, height: int | None = None, width: int | None = None,
                 dst_crs: CRS | None = None, **options: Any) -> ImageData:  # fmt: skip
         """The whole layer."""
         return self.part(self.bounds, dst_crs or _CRS, _CRS, max_size, height, width, **options)
 
-    def point(self, lon: float, lat: float, coord_crs: CRS | None = None, **options: Any) -> PointData:
-        """The value of the cell of level 0 that holds a point; raises `PointOutsideBounds`."""
+    def point(self, lon: float, lat: float, coord_crs: CRS | None = None, indexes: Sequence[int] | None = None,
+              expression: str | None = None, nodata: float | None = None, **options: Any) -> PointData:  # fmt: skip
+        """The values of the cell of level 0 that holds a point; raises `PointOutsideBounds`."""
         layer, (x, y) = self.input.layer, (axis[0] for axis in transform(coord_crs or WGS84_CRS, _CRS, [lon], [lat]))
+        numbers = self.input.numbers(indexes, expression)
         west, south, east, north = self.bounds
         if not (west <= x < east and south < y <= north):
             raise PointOutsideBounds(f"The point {lon}, {lat} (longitude, latitude) lies outside the cube.")
         row, col = int((north - y) // layer.resolution), int((x - west) // layer.resolution)
-        stored = self.input.snapshot.window(layer, layer.paths[0], 1, (row, row + 1), (col, col + 1))
-        values, nodata = _decoded(layer, stored)
-        masked = np.ma.MaskedArray(values[0], (stored[0] == nodata) | ~np.isfinite(values[0]))
-        return PointData(masked, band_names=["b1"], band_descriptions=[layer.title], coordinates=(lon, lat), nodata=nodata,
-                         crs=coord_crs or WGS84_CRS, pixel_location=(col, row), scales=[1.0], offsets=[0.0])  # fmt: skip
+        values = [self._values(number, layer.paths[0], 1, (row, row + 1), (col, col + 1), nodata) for number in numbers]
+        array = np.concatenate([one[0] for one in values])
+        missing = math.nan if layer.kind == "continuous" else layer.fill
+        masked = np.ma.MaskedArray(array, (array == missing) | ~np.isfinite(array))
+        found = PointData(masked, band_names=[f"b{number}" for number in numbers], coordinates=(lon, lat), nodata=missing,
+                          band_descriptions=[self.input.bands[number - 1].title for number in numbers],
+                          crs=coord_crs or WGS84_CRS, pixel_location=(col, row), scales=[1.0] * len(numbers),
+                          offsets=[0.0] * len(numbers))  # fmt: skip
+        return found.apply_expression(expression) if expression else found
+
+    def _values(self, number: int, path: str, step: int, rows: tuple[int, int], cols: tuple[int, int],
+                nodata: float | None) -> np.ndarray[Any, Any]:  # fmt: skip
+        """A window of a band: classes as stored, others in units with NaN for no data, which `nodata` stands for as well."""
+        band = self.input.bands[number - 1]
+        stored = self.input.snapshot.window(band, path, step, rows, cols)
+        if band.kind == "class":
+            return stored if nodata is None else np.where(stored == nodata, stored.dtype.type(band.fill), stored)
+        values = stored.astype(np.float32)
+        values[(stored == band.fill) | ~np.isfinite(values)] = np.nan
+        values = values * np.float32(band.scale) + np.float32(band.offset)
+        if nodata is not None:
+            values[values == np.float32(nodata)] = np.nan
+        return values
 
     @contextmanager
     def _opened(self, bbox: Box, given: CRS, wanted: CRS, limit: int, size: dict[str, Any],
-                options: dict[str, Any]) -> Iterator[tuple[Reader, dict[str, str]]]:  # fmt: skip
-        """A reader of the window under a box, and the resampling methods for it.
+                options: dict[str, Any]) -> Iterator[tuple[Reader, dict[str, Any]]]:  # fmt: skip
+        """A reader of the window under a box, and the options for it: the bands, and the resampling methods.
 
         Raises `NotFoundError` outside the cube, `TooLargeError` beyond `limit` pixels, `WrongRequestError`.
         """
         layer, reader = self.input.layer, self.input.snapshot.reader
-        methods = _methods(layer, options)
+        settled, nodata = {**options, **_methods(layer, options)}, options.get("nodata")
+        numbers = self.input.numbers(options.get("indexes"), options.get("expression"))
+        if options.get("expression"):
+            settled.pop("indexes", None)
+        else:
+            settled["indexes"] = numbers
+        for name in ("nodata", "unscale"):  # values are in units, and what is missing is so already
+            settled.pop(name, None)
         west, south, east, north = transform_bounds(given, wanted, *bbox, densify_pts=21) if given != wanted else bbox
         if not (west < east and south < north and all(map(math.isfinite, (west, south, east, north)))):
             raise WrongRequestError("The box must be finite, with west < east and south < north.")
@@ -169,7 +223,7 @@ class LayerReader(BaseReader):
         edges = self.get_geographic_bounds(wanted)
         inside = max(west, edges[0]), max(south, edges[1]), min(east, edges[2]), min(north, edges[3])
         if not (inside[0] < inside[2] and inside[1] < inside[3]):
-            raise NotFoundError("What is asked for lies outside the cube.")
+            raise NotFoundError("What is asked for lies outside the cube; /layers gives its bounds.")
         level = choose_level(layer, _ground(wanted, inside, steps) if steps else layer.resolution)
         left, bottom, right, top = transform_bounds(wanted, _CRS, *inside, densify_pts=21) if wanted != _CRS else inside
         margin = _MARGIN + math.ceil(0 if steps else grown)
@@ -179,35 +233,48 @@ class LayerReader(BaseReader):
             first = max(0, math.floor(low / level.pixel) - margin)
             spans.append((first, min(-(-length // level.step), math.ceil(high / level.pixel) + margin)))
         (top_row, end_row), (left_col, end_col) = spans
-        cells = (end_row - top_row) * (end_col - left_col)
+        cells = (end_row - top_row) * (end_col - left_col) * len(numbers)
         if cells <= 0 or end_row <= top_row:
-            raise NotFoundError("What is asked for lies outside the cube.")
+            raise NotFoundError("What is asked for lies outside the cube; /layers gives its bounds.")
         self._left -= max(cells, _LEAST)
         if cells > (4 * MAX_PIXELS if steps else limit) or self._left < 0:
             raise TooLargeError(f"That is more cells than one answer may read; ask for a smaller area, or for max_size="
                                 f"{math.isqrt(limit)} at most.")  # fmt: skip
         with _AT_ONCE:
-            stored = self.input.snapshot.window(layer, level.path, level.step, spans[0], spans[1])
-            values, nodata = _decoded(layer, stored)
             corner = self.bounds[0] + left_col * level.pixel, self.bounds[3] - top_row * level.pixel
             place = Affine(level.pixel, 0, corner[0], 0, -level.pixel, corner[1])
+            missing = math.nan if layer.kind == "continuous" else layer.fill
             with MemoryFile() as memory:
-                with memory.open(driver="GTiff", height=values.shape[0], width=values.shape[1], count=1, dtype=values.dtype,
-                                 crs=_CRS, transform=place, nodata=nodata) as file:  # fmt: skip
-                    file.write(values, 1)
-                    file.set_band_description(1, layer.title)
+                # Sparse: bands that nobody asks for are there by number and take no memory.
+                with memory.open(driver="GTiff", height=end_row - top_row, width=end_col - left_col,
+                                 count=len(self.input.bands), dtype=self._type(), crs=_CRS, transform=place,
+                                 nodata=missing, interleave="band", sparse_ok=True) as file:  # fmt: skip
+                    for number in numbers:
+                        file.write(self._values(number, level.path, level.step, spans[0], spans[1], nodata), number)
+                        file.set_band_description(number, self.input.bands[number - 1].title)
                 # No overviews are missed: the window is of the level that they would be.
                 with memory.open() as file, Reader(layer.id, dataset=file, tms=self.tms) as source:
-                    yield source, methods
+                    yield source, settled
 
 
-def _decoded(layer: MapLayer, stored: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], float]:
-    """Values and what stands for no data among them: classes as stored, others in units with NaN."""
-    if layer.kind == "class":
-        return stored, layer.fill
-    values = stored.astype(np.float32)
-    values[(stored == layer.fill) | ~np.isfinite(values)] = np.nan
-    return values * np.float32(layer.scale) + np.float32(layer.offset), math.nan
+def _bands_of(expression: str) -> tuple[int, ...]:
+    """The bands of an expression, from 1; raises `WrongRequestError` for one that costs time or memory without limit.
+
+    What holds no band, Python computes in whole numbers of any length (`9**9**9`) and texts (`'a' * 10**9`), all threads waiting.
+    """
+    try:
+        found: tuple[int, ...] = parse_expression(expression)
+        nodes = [node for block in get_expression_blocks(expression) for node in ast.walk(ast.parse(block, mode="eval"))]
+    except (RecursionError, MemoryError):
+        raise WrongRequestError("The expression is nested too deeply; write a shorter one.") from None
+    functions = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    for node in nodes:
+        if isinstance(node, ast.Constant) and not isinstance(node.value, int | float):
+            raise WrongRequestError("An expression takes bands and real numbers, no texts and no imaginary numbers.")
+        within = ast.walk(node) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) else None
+        if within is not None and not any(isinstance(one, ast.Name) and id(one) not in functions for one in within):
+            raise WrongRequestError("A power in an expression must have a band in it; write a power of numbers as its value.")
+    return found
 
 
 def _methods(layer: MapLayer, options: dict[str, Any]) -> dict[str, str]:

@@ -38,11 +38,16 @@ class OutlineError(RequestError):
 
 
 def parse(document: Any) -> shapely.Geometry:
-    """A GeoJSON Polygon, MultiPolygon or Feature of one as a valid shape in degrees, WGS 84; raises `OutlineError`."""
+    """A GeoJSON Polygon, MultiPolygon, Feature or FeatureCollection as a valid shape in degrees, WGS 84.
+
+    Of a FeatureCollection the shape is the union of its features. Raises `OutlineError`.
+    """
+    if isinstance(document, Mapping) and document.get("type") == "FeatureCollection":
+        return _united(document.get("features"))
     if isinstance(document, Mapping) and document.get("type") == "Feature":
         document = document.get("geometry")
     if not isinstance(document, Mapping) or document.get("type") not in ("Polygon", "MultiPolygon"):
-        raise OutlineError("The area must be a GeoJSON Polygon, MultiPolygon or Feature, or name a region.")
+        raise OutlineError("The area must be a GeoJSON Polygon, MultiPolygon, Feature or FeatureCollection, or name a region.")
     held: Any = document.get("coordinates")
     polygons: Any = [held] if document["type"] == "Polygon" else held
     if not _is_list(polygons) or not all(_is_list(polygon) and len(polygon) for polygon in polygons):
@@ -59,10 +64,26 @@ def parse(document: Any) -> shapely.Geometry:
     if _meetings(shape) > _MAX_PAIRS:
         raise OutlineError("The outline of the area is too intricate: too many long edges lie beside each other; simplify it.")
     if not shapely.is_valid(shape):
-        raise OutlineError(f"The area is not a valid polygon: {_reason(shape)}.")
+        raise OutlineError(f"The area is not a valid polygon ({_reason(shape)}); correct its outline.")
     if shape.is_empty or shape.area <= 0:
         raise OutlineError("The area is empty: its outline encloses nothing.")
     return shape
+
+
+def _united(features: Any) -> shapely.Geometry:
+    """The union of the features of a collection, which may overlap; the limits are those of one outline."""
+    if not _is_list(features) or not len(features):
+        raise OutlineError("The area is empty: the FeatureCollection has no features.")
+    if len(features) > MAX_RINGS:
+        raise OutlineError(f"The area has more than {MAX_RINGS} features; simplify it.")
+    shapes = [
+        parse(feature if isinstance(feature, Mapping) and feature.get("type") == "Feature" else None) for feature in features
+    ]
+    if shapely.get_num_coordinates(shapes).sum() > MAX_VERTICES:
+        raise OutlineError(f"The area has more than {MAX_VERTICES} positions; simplify it.")
+    if _meetings(shapely.MultiPolygon([part for shape in shapes for part in shapely.get_parts(shape)])) > _MAX_PAIRS:
+        raise OutlineError("The outline of the area is too intricate: too many long edges lie beside each other; simplify it.")
+    return shapely.union_all(shapes)
 
 
 def _meetings(shape: shapely.Geometry) -> int:
@@ -99,7 +120,7 @@ def _ring(ring: Any) -> NDArray[np.float64]:
         raise OutlineError("A position of the area must be two numbers, longitude and latitude.")
     found = found[:, :2].astype(np.float64)
     if not np.isfinite(found).all():
-        raise OutlineError("A position of the area is not a finite number.")
+        raise OutlineError("A position of the area is not a finite number; write degrees.")
     if (np.abs(found) > (180.0, 90.0)).any():
         raise OutlineError(
             "Positions of the area must be degrees, WGS 84: longitude from -180 to 180 first, then latitude from -90 to 90."

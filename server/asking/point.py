@@ -1,4 +1,4 @@
-"""Everything known of one 50 m cell: one read per array, thanks to the composition layer that ranks its species."""
+"""Everything known of one 50 m cell: a chunk of each array, read together; the composition layer ranks its species."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ import math
 from typing import Annotated, Any, Final
 
 import numpy as np
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from cube import grid
 from cube.layers import BOUNDS, NO_SPECIES, PROBABILITY_STEPS
 from cube.storage import releases
-from server.asking.requested import release_of
+from server.asking.requested import RequestedSnapshot
 from server.dependencies import LatParameter, LonParameter, json_answer
 from server.errors import NotFoundError, WrongRequestError
 from server.reading.catalogue import Table, species_status, text
 from server.reading.layers import MapLayer
-from server.reading.snapshot import ServedCube, Snapshot
+from server.reading.snapshot import Snapshot
+from server.reading.together import Cell, remember_cells
 
 # Columns of the species table that an answer shows by another name, or that say nothing of the plant.
 _NO_TRAITS: Final = frozenset({
     "species_id", "scientific_name", "vernacular_name", "iucn", "invasive", "protected", "endemic", "sensitive", "species",
 })  # fmt: skip
+TOP3: Final = ("top3_class", "top3_probability")
 
 
 class Status(BaseModel):
@@ -92,23 +94,19 @@ class PointReport(BaseModel):
     inputs: dict[str, float]
 
 
-def router(cube: ServedCube) -> APIRouter:
-    """`/point/{lon},{lat}` of one cube."""
-    routes = APIRouter(tags=["queries"])
-    requested = Depends(release_of(cube))
+router: Final = APIRouter(tags=["queries"])
 
-    @routes.get("/point/{lon},{lat}", summary="Everything known of a cell", response_model=PointReport)
-    def at_point(
-        request: Request,
-        lon: LonParameter,
-        lat: LatParameter,
-        snapshot: Snapshot = requested,
-        threshold: Annotated[float, Query(ge=0, le=1, description="Least probability of a listed species.")] = 0.05,
-    ) -> Response:
-        """Species above the threshold, indicators with intervals, habitats with the three best, and the inputs behind them."""
-        return json_answer(snapshot, request, describe(snapshot, lon, lat, threshold).model_dump())
 
-    return routes
+@router.get("/point/{lon},{lat}", summary="Everything known of a cell", response_model=PointReport)
+def at_point(
+    request: Request,
+    snapshot: RequestedSnapshot,
+    lon: LonParameter,
+    lat: LatParameter,
+    threshold: Annotated[float, Query(ge=0, le=1, description="Least probability of a listed species.")] = 0.05,
+) -> Response:
+    """Species above the threshold, indicators with intervals, habitats with the three best, and the inputs behind them."""
+    return json_answer(snapshot, request, describe(snapshot, lon, lat, threshold).model_dump())
 
 
 def cell_of(snapshot: Snapshot, lon: float, lat: float) -> tuple[int, int, str]:
@@ -123,7 +121,7 @@ def cell_of(snapshot: Snapshot, lon: float, lat: float) -> tuple[int, int, str]:
     region = snapshot.reader.cube.region
     x, y = grid.project(lon, lat)
     if not region.contains(x, y):
-        raise NotFoundError(f"The point {lon}, {lat} (longitude, latitude) lies outside the cube.")
+        raise NotFoundError(f"The point {lon}, {lat} (longitude, latitude) lies outside the cube; longitude comes first.")
     row, col = region.index(x, y)
     return int(row), int(col), grid.eea_name(grid.CELL, float(x), float(y))
 
@@ -131,6 +129,7 @@ def cell_of(snapshot: Snapshot, lon: float, lat: float) -> tuple[int, int, str]:
 def describe(snapshot: Snapshot, lon: float, lat: float, threshold: float) -> PointReport:
     """Species above `threshold` (probability), indicators with bounds, habitats and scalar inputs of the cell."""
     row, col, name = cell_of(snapshot, lon, lat)
+    remember_cells(snapshot.reader, _wanted(snapshot, row, col))
     return PointReport(
         lon=lon,
         lat=lat,
@@ -142,6 +141,23 @@ def describe(snapshot: Snapshot, lon: float, lat: float, threshold: float) -> Po
         **_habitats(snapshot, row, col),
         inputs=_inputs(snapshot, row, col),
     )
+
+
+def _wanted(snapshot: Snapshot, row: int, col: int) -> list[Cell]:
+    """All that is told of a cell, to be read at once."""
+    out: list[Cell] = []
+    for product, names in (("composition", ("species_id", "probability", "set_size")), ("habitats", TOP3)):
+        base = releases.group_of(product, snapshot.products[product]) if product in snapshot.products else ""
+        out += [(f"{base}/{name}", None, row, col) for name in names if base and snapshot.reader.has(f"{base}/{name}")]
+    for layer in snapshot.catalogue.layers:
+        if (layer.product in ("indicators", "habitats") and layer.minus is None) or _is_scalar_input(layer):
+            factor = max(1, layer.resolution // grid.CELL)
+            out.append((layer.paths[0], layer.lead, row // factor, col // factor))
+    return out
+
+
+def _is_scalar_input(layer: MapLayer) -> bool:
+    return layer.product == "inputs" and layer.listed and not layer.lead and layer.resolution >= grid.CELL
 
 
 def traits_of(table: Table, row: int) -> dict[str, float | int | str | bool]:
@@ -224,7 +240,7 @@ def _habitats(snapshot: Snapshot, row: int, col: int) -> dict[str, Any]:
 def _top3(snapshot: Snapshot, row: int, col: int) -> list[RankedHabitat]:
     version = snapshot.products.get("habitats")
     base = "" if version is None else releases.group_of("habitats", version)
-    if not base or not snapshot.reader.cube.has(f"{base}/top3_class"):
+    if not base or not snapshot.reader.has(f"{base}/top3_class"):
         return []
     reader, table = snapshot.reader, snapshot.catalogue.habitats
     classes = reader.array(f"{base}/top3_class")
@@ -249,7 +265,7 @@ def _top3(snapshot: Snapshot, row: int, col: int) -> list[RankedHabitat]:
 def _inputs(snapshot: Snapshot, row: int, col: int) -> dict[str, float]:
     found = {}
     for layer in snapshot.catalogue.find(product="inputs"):
-        if not layer.lead and layer.resolution >= grid.CELL:
+        if _is_scalar_input(layer):
             value = snapshot.value(layer, row, col)
             if value is not None:
                 found[layer.id.removeprefix("inputs.")] = value

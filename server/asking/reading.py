@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Request, Response
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from server.asking.point import cell_of
-from server.asking.requested import release_of
+from server.asking.requested import RequestedSnapshot
 from server.dependencies import LatParameter, LayerParameter, LonParameter, json_answer
 from server.errors import NotFoundError
-from server.reading.snapshot import ServedCube, Snapshot
+from server.reading.snapshot import Snapshot
 
 
 class Reading(BaseModel):
@@ -23,23 +25,19 @@ class Reading(BaseModel):
     label: str | None = Field(description="Of classes, the name.")
 
 
-def router(cube: ServedCube) -> APIRouter:
-    """`/layers/{id}/point/{lon},{lat}` of one cube."""
-    routes = APIRouter(tags=["queries"])
-    requested = Depends(release_of(cube))
+router: Final = APIRouter(tags=["queries"])
 
-    @routes.get("/layers/{layer_id}/point/{lon},{lat}", summary="One layer's value in a cell", response_model=Reading)
-    def at_point(
-        request: Request,
-        layer_id: LayerParameter,
-        lon: LonParameter,
-        lat: LatParameter,
-        snapshot: Snapshot = requested,
-    ) -> Response:
-        """The value of the cell that holds the point; outside the region the answer says so, since it is no mistake to ask."""
-        return json_answer(snapshot, request, read(snapshot, layer_id, lon, lat).model_dump())
 
-    return routes
+@router.get("/layers/{layer_id}/cell/{lon},{lat}", summary="One layer's value in a cell", response_model=Reading)
+def at_point(
+    request: Request,
+    snapshot: RequestedSnapshot,
+    layer_id: LayerParameter,
+    lon: LonParameter,
+    lat: LatParameter,
+) -> Response:
+    """The value of the cell that holds the point; outside the region the answer says so, since it is no mistake to ask."""
+    return json_answer(snapshot, request, read(snapshot, layer_id, lon, lat).model_dump())
 
 
 def read(snapshot: Snapshot, layer_id: str, lon: float, lat: float) -> Reading:

@@ -18,16 +18,15 @@ from typing import Annotated, Any, Final
 
 import numpy as np
 import shapely
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
 from pydantic import BaseModel, Field
 
 from cube.errors import ConfigError
 from server.asking import outline
 from server.asking.outline import OutlineError
-from server.dependencies import unchanged, validators
+from server.dependencies import cube_of, unchanged, validators
 from server.errors import NotFoundError
-from server.reading.snapshot import ServedCube, Snapshot
 
 # Files, comma-separated; `kind=path` names what a file's regions are, else its own name does.
 ENVIRONMENT: Final = "FLORACUBE_REGIONS"
@@ -102,7 +101,7 @@ def _of_file(path: Path, kind: str) -> list[Region]:
     try:
         document = json.loads(path.read_bytes())
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}).") from None
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); check the path.") from None
     except ValueError:
         raise ConfigError(f"{path} is not GeoJSON; make it with `ogr2ogr -t_srs EPSG:4326 x.geojson FILE`.") from None
     features = document.get("features") if isinstance(document, Mapping) else None
@@ -158,41 +157,49 @@ class RegionList(BaseModel):
     regions: list[NamedRegion]
 
 
-def router(cube: ServedCube, regions: Regions) -> APIRouter:
-    """`/regions` of one cube: those that touch its map."""
-    routes = APIRouter(tags=["queries"])
+router: Final = APIRouter(tags=["queries"])
 
-    def tagged(snapshot: Snapshot, request: Request) -> dict[str, str]:
-        """Validators that change with the regions too."""
-        headers = validators(snapshot, request)
-        return headers | {"ETag": f'{headers["ETag"][:-1]}-{regions.token}"'}
 
-    @routes.get("/regions", summary="Regions that have a name", response_model=RegionList)
-    def listed(request: Request) -> Response:
-        """Named regions whose box touches the mapped region; `/area` takes their names."""
-        snapshot = cube.snapshot()
-        window = shapely.box(*snapshot.bounds)
-        found = [
-            NamedRegion(name=r.name, kind=r.kind, bounds=[round(v, 6) for v in r.shape.bounds])
-            for r in regions.held
-            if r.shape.intersects(window)
-        ]
-        answer = RegionList(total=len(found), kinds=list(dict.fromkeys(r.kind for r in found)), regions=found)
-        headers = tagged(snapshot, request)
-        return unchanged(request, headers) or Response(answer.model_dump_json(), media_type="application/json", headers=headers)
+def named(request: Request) -> Regions:
+    """The regions that the server was started with."""
+    regions: Regions = request.app.state.regions
+    return regions
 
-    @routes.get("/regions/{name}", summary="Outline of a named region", response_model=dict[str, Any])
-    def outlined(
-        request: Request,
-        name: Annotated[str, PathParameter(max_length=200, description="A name of /regions.")],
-        kind: Annotated[str | None, Query(max_length=100, description="Such as countries.")] = None,
-    ) -> Response:
-        """A GeoJSON Feature in longitude and latitude, with five decimals: a metre."""
-        found, headers = regions.find(name, kind), tagged(cube.snapshot(), request)
-        if (cached := unchanged(request, headers)) is not None:
-            return cached
-        geometry = json.loads(shapely.to_geojson(shapely.transform(found.shape, lambda xy: np.round(xy, 5))))
-        feature = {"type": "Feature", "properties": {"name": found.name, "kind": found.kind}, "geometry": geometry}
-        return Response(json.dumps(feature, separators=(",", ":")), media_type="application/geo+json", headers=headers)
 
-    return routes
+NamedRegions = Annotated[Regions, Depends(named)]
+
+
+def _tagged(regions: Regions, request: Request) -> dict[str, str]:
+    """Validators that change with the regions too."""
+    headers = validators(cube_of(request).snapshot(), request)
+    return headers | {"ETag": f'{headers["ETag"][:-1]}-{regions.token}"'}
+
+
+@router.get("/regions", summary="Regions that have a name", response_model=RegionList)
+def listed(request: Request, regions: NamedRegions) -> Response:
+    """Named regions whose box touches the mapped region; `/area` takes their names."""
+    window = shapely.box(*cube_of(request).snapshot().bounds)
+    found = [
+        NamedRegion(name=r.name, kind=r.kind, bounds=[round(v, 6) for v in r.shape.bounds])
+        for r in regions.held
+        if r.shape.intersects(window)
+    ]
+    answer = RegionList(total=len(found), kinds=list(dict.fromkeys(r.kind for r in found)), regions=found)
+    headers = _tagged(regions, request)
+    return unchanged(request, headers) or Response(answer.model_dump_json(), media_type="application/json", headers=headers)
+
+
+@router.get("/regions/{name}", summary="Outline of a named region", response_model=dict[str, Any])
+def outlined(
+    request: Request,
+    regions: NamedRegions,
+    name: Annotated[str, PathParameter(max_length=200, description="A name of /regions.")],
+    kind: Annotated[str | None, Query(max_length=100, description="Such as countries.")] = None,
+) -> Response:
+    """A GeoJSON Feature in longitude and latitude, with five decimals: a metre."""
+    found, headers = regions.find(name, kind), _tagged(regions, request)
+    if (cached := unchanged(request, headers)) is not None:
+        return cached
+    geometry = json.loads(shapely.to_geojson(shapely.transform(found.shape, lambda xy: np.round(xy, 5))))
+    feature = {"type": "Feature", "properties": {"name": found.name, "kind": found.kind}, "geometry": geometry}
+    return Response(json.dumps(feature, separators=(",", ":")), media_type="application/geo+json", headers=headers)

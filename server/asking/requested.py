@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Final
 
-from fastapi import Query
+from fastapi import Depends, Query, Request
 
-from server.reading.snapshot import ServedCube, Snapshot
+from server.dependencies import cube_of
+from server.reading.snapshot import Snapshot
 
 RELEASE_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 ReleaseParameter = Annotated[
@@ -16,10 +16,10 @@ ReleaseParameter = Annotated[
 ]
 
 
-def release_of(cube: ServedCube) -> Callable[[str | None], Snapshot]:
-    """A dependency that gives the snapshot of `?release=`; raises `NotFoundError` for a release that is not in the cube."""
+def requested(request: Request, release: ReleaseParameter = None) -> Snapshot:
+    """The snapshot of `?release=` of the cube of an address; raises `NotFoundError` for what is not there."""
+    cube = cube_of(request)
+    return cube.snapshot() if release is None else cube.named(release)
 
-    def requested(release: ReleaseParameter = None) -> Snapshot:
-        return cube.snapshot() if release is None else cube.named(release)
 
-    return requested
+RequestedSnapshot = Annotated[Snapshot, Depends(requested)]

@@ -12,7 +12,7 @@ class Read(BaseModel):
 
     level: int = Field(description="Pyramid level: 0 is 50 m, each further one twice as coarse.")
     cell_m: int = Field(description="Side of the cells, metres.")
-    cells: int = Field(description="Cells with a value.")
+    cells: int = Field(description="Cells of 50 m with a value; a coarser one stands for those below it.")
     km2: float
 
 

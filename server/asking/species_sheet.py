@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-import numpy as np
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
-from cube import model_card
 from cube.grid import CELL
-from cube.storage import releases
-from server.asking import tally, whole_map
-from server.asking.area import rounded, said
+from cube.layers.ids import slug
+from cube.pyramids.figures import LEAST
+from cube.storage import model_card, releases
+from server.asking.area import CELL_KM2, rounded, said
 from server.asking.gate import HEAVY
 from server.asking.point import traits_of
-from server.asking.requested import release_of
+from server.asking.requested import RequestedSnapshot
 from server.asking.sheet_models import Importance, Learned, ModelSaid, ResponseCurve, Share, Skill, SpeciesOnMap, SpeciesSheet
+from server.asking.tally import Tally, tally
 from server.dependencies import json_answer, unchanged, validators
 from server.errors import NotFoundError
 from server.reading.catalogue import species_status, text
-from server.reading.layers import MapLayer, slug
-from server.reading.snapshot import ServedCube, Snapshot
+from server.reading.layers import MapLayer
+from server.reading.snapshot import Snapshot
 
-LEAST: Final = (0.01, 0.05, 0.1, 0.25, 0.5)
 CHANNELS: Final = 8  # single inputs whose importance is told, beside all modalities
-APPLICABILITY: Final = "indicators.applicability"
 _PROBABILITY: Final = (
     "A probability is that of finding the species in one plot of the reference area; the mean over the map is the share of"
     " such plots that are expected to hold it, not the share of the land that it covers."
@@ -43,27 +41,21 @@ _IMPORTANCE: Final = (
 )
 
 
-def router(cube: ServedCube) -> APIRouter:
-    """`/species/{name}` of one cube."""
-    routes = APIRouter(tags=["sheets"])
-    requested = Depends(release_of(cube))
+router: Final = APIRouter(tags=["sheets"])
 
-    @routes.get("/species/{name}", summary="Fact sheet of a species", response_model=SpeciesSheet)
-    async def sheet(
-        request: Request,
-        name: Annotated[
-            str, Path(max_length=200, description="A scientific name, or a layer id such as `species.fagus_sylvatica`.")
-        ],
-        snapshot: Snapshot = requested,
-    ) -> Response:
-        """Status, distribution, skill on held-out blocks, response curves and importance; null where nothing was measured."""
-        layer = find(snapshot, name)
-        if (cached := unchanged(request, validators(snapshot, request))) is not None:
-            return cached
-        answer = await HEAVY.run(lambda: describe(snapshot, layer))
-        return json_answer(snapshot, request, answer.model_dump())
 
-    return routes
+@router.get("/species/{name}", summary="Fact sheet of a species", response_model=SpeciesSheet)
+async def sheet(
+    request: Request,
+    snapshot: RequestedSnapshot,
+    name: Annotated[str, Path(max_length=200, description="A scientific name, or a layer id such as `species.fagus_sylvatica`.")],
+) -> Response:
+    """Status, distribution, skill on held-out blocks, response curves and importance; null where nothing was measured."""
+    layer = find(snapshot, name)
+    if (cached := unchanged(request, validators(snapshot, request))) is not None:
+        return cached
+    answer = await HEAVY.run(lambda: describe(snapshot, layer))
+    return json_answer(snapshot, request, answer.model_dump())
 
 
 def find(snapshot: Snapshot, name: str) -> MapLayer:
@@ -106,7 +98,7 @@ def describe(snapshot: Snapshot, layer: MapLayer) -> SpeciesSheet:
         version=version,
         reference_area_m2=_number(about.get("reference_area_m2")),
         reference_year=None if (year := _number(about.get("reference_year"))) is None else int(year),
-        region=whole_map.once(snapshot, f"sheet {layer.id}", lambda: _on_map(snapshot, layer)),
+        region=_on_map(snapshot, layer),
         learned=None if own is None else Learned(surveys=own.get("surveys"), records=own.get("records")),
         skill=skill,
         responses=responses,
@@ -127,40 +119,29 @@ def _number(value: Any) -> float | None:
 
 def _on_map(snapshot: Snapshot, layer: MapLayer) -> SpeciesOnMap | None:
     """The species over the whole map; None where nothing is mapped."""
-    cells = whole_map.cells_of(snapshot)
-    p = whole_map.values(snapshot, layer, cells)
-    known = np.isfinite(p)
-    count = int(known.sum())
+    found, (index,) = tally(snapshot, None, species=layer.lead, products=("species", "composition")), layer.lead
+    own = {name: int(values[index]) for name, values in found.figures["species"].items()}
+    count = own["cells"]
     if not count:
         return None
-    total, km2 = float(p[known].sum()), (CELL * 2**cells.level / 1000) ** 2
-    applicable = occurrences = None
-    area = snapshot.catalogue.by_id.get(APPLICABILITY)
-    if area is not None:
-        within = whole_map.values(snapshot, area, cells) <= 1.0  # NaN, no answer, is not within
-        applicable = rounded(float((within & known).sum()) / count)
-        occurrences = rounded(float(p[within & known].sum()) / total) if total > 0 else None
+    names = [str(name) for name in snapshot.catalogue.species.get("scientific_name", ())]
+    lists = found.figures.get("composition", {}).get("listed")
+    known = found.exact and "applicable_cells" in own
     return SpeciesOnMap(
-        level=cells.level,
-        cell_m=cells.cell_m,
-        cells=count,
-        km2=rounded(count * km2),
-        mean_probability=rounded(total / count),
-        highest_probability=rounded(float(p[known].max())),
-        listed=_listed(snapshot, layer, cells, count),
-        shares=[Share(least=least, share=rounded(float((p[known] >= least).sum()) / count)) for least in LEAST],
-        applicable=applicable,
-        applicable_occurrences=occurrences,
+        **about_cells(found, count),
+        mean_probability=rounded(own["steps"] * layer.scale / count),
+        highest_probability=rounded(own["highest"] * layer.scale),
+        listed=None if lists is None or not found.exact else rounded(int(lists[names.index(layer.title)]) / count),
+        shares=[Share(least=least, share=rounded(own[f"at_least_{least}"] / count)) for least in LEAST],
+        applicable=rounded(own["applicable_cells"] / count) if known else None,
+        applicable_occurrences=rounded(own["applicable_steps"] / own["steps"]) if known and own["steps"] else None,
     )
 
 
-def _listed(snapshot: Snapshot, layer: MapLayer, cells: tally.Cells, count: int) -> float | None:
-    """In what share of the cells the species is in the most likely list; None at coarser levels: they have no lists."""
-    if cells.level or "composition" not in snapshot.products:
-        return None
-    names = [str(name) for name in snapshot.catalogue.species.get("scientific_name", ())]
-    found = whole_map.once(snapshot, "lists", lambda: tally.lists(snapshot, cells))
-    return None if found is None or layer.title not in names else rounded(int(found[names.index(layer.title)]) / count)
+def about_cells(found: Tally, count: int) -> dict[str, Any]:
+    """What cells the figures of a whole map are of, for `Read`."""
+    level = found.edge.level
+    return {"level": level, "cell_m": CELL * 2**level, "cells": count, "km2": rounded(count * CELL_KM2)}
 
 
 def _skill(card: dict[str, Any] | None, own: dict[str, Any] | None) -> Skill | None:

@@ -6,11 +6,13 @@ nothing lists a folder. A name is made of plain segments, so it cannot leave the
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -19,16 +21,23 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import StreamingResponse
 
-from server.errors import NotFoundError
+from server.asking.gate import Gate
+from server.asking.ranges import requested_range
+from server.dependencies import CubeOfAddress
+from server.errors import NotFoundError, StoreError
+from server.operating.answers import HEAD
 from server.reading.snapshot import ServedCube
 
-BLOCK: Final = 4 * 2**20  # bytes held of one answer at a time
+BLOCK: Final = 2**20  # bytes held of one answer at a time
+# Files of the store wait for each other, not tiles for them.
+_GATE: Final = Gate(16, 48)
+_READERS: Final = ThreadPoolExecutor(16, "floracube-store")
+_NO_FILE: Final = "There is no such file in this cube; begin with zarr.json."
 _SEGMENT: Final = r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,119}"
 _NAME: Final = re.compile(
     rf"zarr\.json|current\.json|releases/{_SEGMENT}\.json"
     rf"|(?:{_SEGMENT}/){{1,8}}(?:zarr\.json|c(?:/\d{{1,9}}){{0,8}})"
 )
-_RANGE: Final = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
 
 
 @dataclass(frozen=True)
@@ -57,29 +66,36 @@ class ServedStore:
         return None if "://" in self._url else Path(self._url).resolve()
 
     def find(self, name: str) -> StoreFile:
-        """The file called `name` (`products/species/v1/0/zarr.json`); raises `NotFoundError` for all that is none."""
+        """The file called `name` (`products/species/v1/0/zarr.json`).
+
+        Raises `NotFoundError` for all that is none, `StoreError` where the cube itself is not found either.
+        """
         if _NAME.fullmatch(name) is None:
-            raise NotFoundError("There is no such file in this cube.")
+            raise NotFoundError(_NO_FILE)
+        file = self._found(name)
+        if file is None and self._found("zarr.json") is None:
+            raise StoreError(f"{self._url}: zarr.json is not there any more; see whether the store is mounted.")
+        if file is None:
+            raise NotFoundError(_NO_FILE)
+        return file
+
+    def _found(self, name: str) -> StoreFile | None:
         if self._root is not None:
-            return self._find_local(name)
+            path = self._root / name
+            # A link inside the cube could lead out of it.
+            if not path.is_file() or not path.resolve().is_relative_to(self._root):
+                return None
+            status = path.stat()
+            return StoreFile(str(path), status.st_size, _tag(name, status.st_size, status.st_mtime_ns))
         filesystem, base = self._files
         try:
             info: dict[str, Any] = filesystem.info(f"{base}/{name}")
         except FileNotFoundError:
-            info = {"type": "none"}
+            return None
         if info.get("type") != "file" or info.get("size") is None:
-            raise NotFoundError("There is no such file in this cube.")
+            return None
         stamp = next((info[k] for k in ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime") if info.get(k)), "")
         return StoreFile(f"{base}/{name}", int(info["size"]), _tag(name, info["size"], stamp))
-
-    def _find_local(self, name: str) -> StoreFile:
-        assert self._root is not None
-        path = self._root / name
-        # A link inside the cube could lead out of it.
-        if not path.is_file() or not path.resolve().is_relative_to(self._root):
-            raise NotFoundError("There is no such file in this cube.")
-        status = path.stat()
-        return StoreFile(str(path), status.st_size, _tag(name, status.st_size, status.st_mtime_ns))
 
     def read(self, file: StoreFile, first: int, end: int) -> Iterator[bytes]:
         """Bytes [first, end) of a file, a block at a time."""
@@ -99,80 +115,71 @@ class ServedStore:
             yield block
 
 
+async def _blocks(blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """What a blocking iterator gives, read in threads of its own."""
+    loop = asyncio.get_running_loop()
+    while (block := await loop.run_in_executor(_READERS, next, blocks, None)) is not None:
+        yield block
+
+
 def _tag(*parts: object) -> str:
     return f'"{hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()[:24]}"'
 
 
-def byte_range(header: str, size: int) -> tuple[int, int] | None:
-    """[first, end) that a Range header asks for of a file of `size` bytes; None where it asks for the whole.
-
-    RFC 9110: one range, `first-last`, `first-` or `-length`; what is not understood, and several ranges, count as
-    none. Raises `ValueError` for a range that begins beyond the file.
-    """
-    match = _RANGE.fullmatch(header.strip())
-    if match is None:
-        return None
-    start, last, suffix = match.groups()
-    if suffix is not None:
-        if int(suffix) == 0 or size == 0:
-            raise ValueError(header)
-        return max(0, size - int(suffix)), size
-    first, end = int(start), size if last == "" else min(int(last) + 1, size)
-    if last and int(last) < first:
-        return None  # not a valid range: to be ignored
-    if first >= size:
-        raise ValueError(header)
-    return first, end
+router: Final = APIRouter(tags=["store"])
+_BYTES: Final[dict[str, Any]] = {
+    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    "application/json": {},
+}
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The whole file.", "content": _BYTES},
+    206: {"description": "The range of bytes asked for.", "content": _BYTES},
+    304: {"description": "The client holds the file already."},
+    404: {"description": "No such metadata or chunk: readers of Zarr take the fill value."},
+    416: {"description": "The range begins beyond the file."},
+}
+_store: Final = lru_cache(maxsize=64)(ServedStore)
 
 
-def router(cube: ServedCube) -> APIRouter:
-    """`/cube/...` of one cube."""
-    routes, store = APIRouter(tags=["store"]), ServedStore(cube.url)
-    bytes_of = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}, "application/json": {}}
-    answers: dict[int | str, dict[str, Any]] = {
-        200: {"description": "The whole file.", "content": bytes_of},
-        206: {"description": "The range of bytes asked for.", "content": bytes_of},
-        304: {"description": "The client holds the file already."},
-        404: {"description": "No such metadata or chunk: readers of Zarr take the fill value."},
-        416: {"description": "The range begins beyond the file."},
+def _find(cube: ServedCube, name: str) -> StoreFile:
+    try:
+        return _store(cube.url).find(name)
+    except NotFoundError:
+        array, _, numbers = name.rpartition("/c/")
+        if array:  # a reader of Zarr takes what is not found for no data: only where that is so
+            cube.held.reader.require_empty(array, [tuple(int(number) for number in numbers.split("/"))])
+        raise
+
+
+@router.get("/cube/{name:path}", summary="A file of the Zarr store", responses=_ANSWERS, response_class=Response)
+async def file_of_store(
+    request: Request,
+    cube: CubeOfAddress,
+    name: Annotated[str, PathParameter(max_length=1000, description="Such as products/species/v1/0/zarr.json.")],
+) -> Response:
+    """Metadata or a chunk, whole or by `Range`; `xarray.open_zarr("http://host/cube/products/species/v1/0")` reads it."""
+    file = await _GATE.run(lambda: _find(cube, name))
+    document = name.endswith(".json")
+    headers = {
+        "ETag": file.tag,
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "no-cache" if name == "current.json" else "public, max-age=60",
+        # Ranges count the bytes as they are stored: no compression on the way.
+        "Content-Encoding": "identity",
     }
-
-    @routes.head(
-        "/cube/{name:path}", summary="Size and tag of a file of the Zarr store", responses=answers, response_class=Response
-    )
-    @routes.get("/cube/{name:path}", summary="A file of the Zarr store", responses=answers, response_class=Response)
-    def file_of_store(
-        request: Request,
-        name: Annotated[str, PathParameter(max_length=1000, description="Such as products/species/v1/0/zarr.json.")],
-    ) -> Response:
-        """Metadata or a chunk, whole or by `Range`; `xarray.open_zarr("http://host/cube/products/species/v1/0")` reads it."""
-        file = store.find(name)
-        document = name.endswith(".json")
-        headers = {
-            "ETag": file.tag,
-            "Accept-Ranges": "bytes",
-            "Cache-Control": "no-cache" if name == "current.json" else "public, max-age=60",
-            # Ranges count the bytes as they are stored: no compression on the way.
-            "Content-Encoding": "identity",
-        }
-        held = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-        if file.tag in held or "*" in held:
-            return Response(status_code=304, headers=headers)
-        asked = request.headers.get("range", "")
-        if request.headers.get("if-range", file.tag) != file.tag:
-            asked = ""  # the file has changed since: send it whole
-        try:
-            part = byte_range(asked, file.size)
-        except ValueError:
-            return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{file.size}"})
-        first, end = part or (0, file.size)
-        headers["Content-Length"] = str(end - first)
-        if part is not None:
-            headers["Content-Range"] = f"bytes {first}-{end - 1}/{file.size}"
-        media = "application/json" if document else "application/octet-stream"
-        status = 200 if part is None else 206
-        if request.method == "HEAD":
-            return Response(status_code=status, headers=headers, media_type=media)
-        return StreamingResponse(store.read(file, first, end), status, headers, media)
-
-    return routes
+    held = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    if file.tag in held or "*" in held:
+        return Response(status_code=304, headers=headers)
+    try:
+        part = requested_range(request, file.size, file.tag)
+    except ValueError:
+        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{file.size}"})
+    first, end = part or (0, file.size)
+    headers["Content-Length"] = str(end - first)
+    if part is not None:
+        headers["Content-Range"] = f"bytes {first}-{end - 1}/{file.size}"
+    media = "application/json" if document else "application/octet-stream"
+    status = 200 if part is None else 206
+    if HEAD in request.scope:
+        return Response(status_code=status, headers=headers, media_type=media)
+    return StreamingResponse(_blocks(_store(cube.url).read(file, first, end)), status, headers, media)

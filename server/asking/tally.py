@@ -1,30 +1,40 @@
-"""Counting over an area: which pyramid level its cells are read at, and sums over them, block by block.
+"""Counting over an area: the facts of its whole units and squares, and the cells of its edge at a level that can be afforded.
 
-Memory is bounded by one chunk of 128 species, whatever the area and the number of species.
+A cube of before there were facts has no whole units: all of an area is then its edge. Memory is bounded by a few batches of
+chunks, whatever the area and the number of species.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 
 from cube import grid
-from cube.layers import NO_SPECIES
+from cube.pyramids import figures
+from cube.pyramids.facts import Facts
+from cube.pyramids.figures import Figures
+from cube.pyramids.squares import extent
 from cube.storage import releases
+from cube.storage.leaves import MAP_CHUNK
+from server.asking.edge import Bools, Cells, measured, none
 from server.asking.outline import cells_across, centres_within
 from server.errors import NotFoundError, RequestError
-from server.reading.layers import MapLayer
 from server.reading.snapshot import Snapshot
+from server.reading.together import read_together
 
-SPECIES: Final = 128  # read at once: those of one shard
-COARSEST: Final = 4  # times as many cells are read where there is no coarser level
+CHUNKS: Final = 4000  # of the edge that one answer reads: a few seconds
+SQUARES: Final = 2  # of the edge that are read at least at a level, however many the species
+MASK: Final = 2**24  # cells of the box around an area at the level of its edge
+PLACES: Final = 16  # units and squares whose facts are read at once
+THREADS: Final = 4
+Place = tuple[int, int, int]  # level (0: units), row, column
 
 
 class AreaTooLargeError(RequestError):
@@ -35,84 +45,144 @@ class AreaTooLargeError(RequestError):
 
 
 @dataclass(frozen=True)
-class Block:
-    """Cells of an area that lie in one chunk: the chunk's number, the rows and columns in it, and which cells of those."""
+class Tally:
+    """The figures of an area by product and statistic, (items,) of 50 m cells and their stored values."""
 
-    number: tuple[int, int]
-    rows: slice
-    cols: slice
-    mask: NDArray[np.bool_]
-
-    def of(self, chunk: NDArray[Any]) -> NDArray[Any]:
-        """(..., n) stored values of the cells in a decoded chunk."""
-        return chunk[..., self.rows, self.cols][..., self.mask]
-
-
-@dataclass(frozen=True)
-class Cells:
-    """The cells of an area at one pyramid level."""
-
-    level: int
-    row: int
-    col: int
-    mask: NDArray[np.bool_]  # (rows, columns) from (row, col) of the arrays
-    tiny: bool = False  # no centre lies in the area: its middle's cell stands for it
+    cells: int  # of 50 m whose centre lies in the area
+    edge: Cells
+    figures: Mapping[str, Mapping[str, NDArray[np.int64]]]
+    names: tuple[str, ...] = ()  # of the items of indicators: `<name>.<bound>`
 
     @property
-    def cell_m(self) -> int:
-        """Side of a cell, metres."""
-        return grid.CELL * 2**self.level
-
-    @cached_property
-    def count(self) -> int:
-        """How many cells."""
-        return int(self.mask.sum())
-
-    def blocks(self, height: int, width: int) -> Iterator[Block]:
-        """The cells by chunks of `height` x `width`; chunks without any are left out."""
-        rows, cols = self.mask.shape
-        for r0, r1 in _cuts(self.row, self.row + rows, height):
-            for c0, c1 in _cuts(self.col, self.col + cols, width):
-                part = self.mask[r0 - self.row : r1 - self.row, c0 - self.col : c1 - self.col]
-                if part.any():
-                    top, left = r0 // height * height, c0 // width * width
-                    number = (r0 // height, c0 // width)
-                    yield Block(number, slice(r0 - top, r1 - top), slice(c0 - left, c1 - left), np.ascontiguousarray(part))
+    def exact(self) -> bool:
+        """Whether every cell of 50 m was counted by itself."""
+        return self.edge.level == 0 or not self.edge.count
 
 
-def _cuts(first: int, end: int, step: int) -> list[tuple[int, int]]:
-    """[first, end) cut at multiples of `step`."""
-    edges = [first, *range((first // step + 1) * step, end, step), end]
-    return list(itertools.pairwise(edges))
+def tally(snapshot: Snapshot, shape: shapely.Geometry | None, least: float = 0.0, species: Sequence[int] | None = None,
+          products: Sequence[str] = releases.PRODUCTS) -> Tally:  # fmt: skip
+    """The figures of `products` in a shape (metres of the grid), or the whole map for None.
 
-
-def find_cells(snapshot: Snapshot, shape: shapely.Geometry, most: int) -> Cells:
-    """Cells of `shape` (metres, EPSG:3035) at the finest level at which its box has at most `most` cells (`COARSEST` times
-    as many at the coarsest level).
-
-    Raises `AreaTooLargeError` where no level of the products is coarse enough.
+    Of `species` (their indices; all for None) those count that reach the probability `least` in some unit that the shape
+    touches, as far as facts tell: the others cannot reach it in the shape. Raises `AreaTooLargeError`, `NotFoundError`.
     """
-    region = snapshot.reader.cube.region
+    layouts = {product: facts for product, facts in snapshot.facts.layouts.items() if product in products}
     levels = _levels(snapshot)
-    for level in range(levels):
-        cell = grid.CELL * 2**level
-        row, col, rows, cols = cells_across(shape, region, cell)
-        height, width = region.shape(level=level)
-        row, col, rows, cols = _inside(row, rows, height, col, cols, width)
-        if rows * cols <= (most if level < levels - 1 else COARSEST * most):
-            left, _, _, top = region.grown_bounds
-            mask = centres_within(shape, (left + col * cell, top - row * cell, cell), rows, cols)
-            if mask.any():
-                return Cells(level, row, col, mask)
-            middle = shape.centroid
-            at = int(np.clip((top - middle.y) // cell, 0, height - 1)), int(np.clip((middle.x - left) // cell, 0, width - 1))
-            return Cells(level, at[0], at[1], np.ones((1, 1), bool), tiny=True)
-    raise AreaTooLargeError(
-        f"The area spans more than {most} cells even at the coarsest level of this cube; choose a smaller one."
+    whole, edge = _units(snapshot, shape)
+    with ThreadPoolExecutor(THREADS) as pool:
+        known = {p: _of_places(snapshot, facts, _places(snapshot, whole, shape is None), pool) for p, facts in layouts.items()}
+        chosen = _chosen(snapshot, known, edge, least, species, pool) if "species" in layouts else []
+        others = sum(len(facts.names) or len(facts.levels) for p, facts in layouts.items() if p in ("indicators", "habitats"))
+        cells = _edge(snapshot, shape, (whole, edge), len(chosen) + others, levels)
+        parts = {product: [part for part in (known[product],) if part is not None] for product in layouts}
+        if cells.mask.any():
+            for product, part in measured(snapshot, layouts, cells, chosen, pool).items():
+                parts[product].append(_weighted(layouts[product].statistics, part, 4**cells.level))
+    merged = {p: figures.merged(facts.statistics, parts[p] or [none(facts)]) for p, facts in layouts.items()}
+    side = snapshot.reader.cube.region.unit_km * 1000 // grid.CELL
+    return Tally(
+        int(whole.sum()) * side**2 + cells.count,
+        cells,
+        {p: dict(zip(facts.statistics, merged[p], strict=True)) for p, facts in layouts.items()},
+        layouts["indicators"].names if "indicators" in layouts else (),
     )
 
 
-def _inside(row: int, rows: int, height: int, col: int, cols: int, width: int) -> tuple[int, int, int, int]:
+def _weighted(statistics: Sequence[str], part: Figures, weight: int) -> Figures:
+    """Figures of coarser cells as those of the cells that they stand for."""
+    return part * np.array([1 if name in ("lowest", "highest") else weight for name in statistics])[:, None]
+
+
+def _units(snapshot: Snapshot, shape: shapely.Geometry | None) -> tuple[Bools, Bools]:
+    """(rows, columns) which units lie in the shape as a whole and have facts, and which of the others it touches."""
+    from rasterio.features import rasterize
+
+    region = snapshot.reader.cube.region
+    size, side = extent(region, 0), region.unit_km * 1000
+    if shape is None:
+        every = np.ones(size, bool)
+        return (every, ~every) if snapshot.facts.present else (~every, every)
+    transform = Affine(side, 0, region.grown_bounds[0], 0, -side, region.grown_bounds[3])
+
+    def burnt(geometry: shapely.Geometry, touched: bool) -> Bools:
+        return rasterize([(geometry, 1)], size, transform=transform, all_touched=touched, dtype="uint8") > 0
+
+    # Where no edge of the shape passes through a unit, its centre speaks for all of it.
+    cut, inside = burnt(shape.boundary, True), burnt(shape, False)
+    whole = inside & ~cut if snapshot.facts.present else np.zeros(size, bool)
+    return whole, (inside | cut) & ~whole
+
+
+def _places(snapshot: Snapshot, whole: Bools, everything: bool) -> list[Place]:
+    """(level, row, column) of the largest squares, and units (level 0), that hold the whole units and nothing else."""
+    levels: list[Bools] = [whole]
+    for _ in range(snapshot.reader.cube.region.levels()):
+        rows, cols = levels[-1].shape
+        # What lies beyond the arrays holds nothing.
+        padded = np.pad(levels[-1], ((0, rows % 2), (0, cols % 2)), constant_values=True)
+        levels.append(np.asarray(padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2).all(axis=(1, 3))))
+    found = []
+    for level, here in enumerate(levels):
+        above = levels[level + 1] if level + 1 < len(levels) else np.zeros((1, 1), bool)
+        found += [(level, int(r), int(c)) for r, c in np.argwhere(here) if not above[r // 2, c // 2]]
+    return found
+
+
+def _of_places(snapshot: Snapshot, facts: Facts, places: Sequence[Place], pool: ThreadPoolExecutor) -> Figures | None:
+    """The figures of some units and squares together; None of none."""
+
+    def of(some: Sequence[Place]) -> Figures:
+        read = read_together(snapshot.reader, [(facts.array(level), (0, 0, row, col)) for level, row, col in some])
+        return figures.merged(facts.statistics, [none(facts), *(chunk[..., 0, 0] for chunk in read if chunk.size)])
+
+    parts = list(pool.map(of, [places[first : first + PLACES] for first in range(0, len(places), PLACES)]))
+    return figures.merged(facts.statistics, parts) if parts else None
+
+
+def _chosen(snapshot: Snapshot, known: Mapping[str, Figures | None], edge: Bools, least: float, species: Sequence[int] | None,
+            pool: ThreadPoolExecutor) -> list[int]:  # fmt: skip
+    """Species that can reach `least` at the edge or do so within; one at least, which tells the mapped cells."""
+    facts = snapshot.facts.layouts["species"]
+    some = list(range(facts.items)) if species is None else list(species)
+    if not snapshot.facts.present or least <= 0 or not edge.any():
+        return some
+    touched = _of_places(snapshot, facts, [(0, int(r), int(c)) for r, c in np.argwhere(edge)], pool)
+    within = known["species"]
+    row = facts.statistics.index("highest")
+    highest = np.maximum(0 if touched is None else touched[row], 0 if within is None else within[row])
+    reach = highest * snapshot.catalogue.species_scales >= least
+    return [s for s in some if reach[s]] or some[:1]
+
+
+def _edge(snapshot: Snapshot, shape: shapely.Geometry | None, units: tuple[Bools, Bools], layers: int, levels: int) -> Cells:
+    """The cells outside of whole units, at the finest of `levels` at which at most `CHUNKS` chunks of `layers` hold them."""
+    whole, edge = units
+    region = snapshot.reader.cube.region
+    shape = shapely.box(*snapshot.region.bounds) if shape is None else shape
+    side = region.unit_km * 1000 // grid.CELL
+    if not edge.any():
+        return Cells(0, 0, 0, np.zeros((0, 0), bool))
+    for level in range(levels):
+        cell = grid.CELL * 2**level
+        height, width = region.shape(level=level)
+        row, col, rows, cols = _inside(*cells_across(shape, region, cell), height, width)
+        squares = len(np.unique(np.argwhere(edge) >> level, axis=0)) * (-(-side // MAP_CHUNK)) ** 2
+        if rows * cols <= MASK and (squares <= max(SQUARES, CHUNKS / max(1, layers)) or level == levels - 1):
+            break
+    else:
+        raise AreaTooLargeError("The area spans too many cells even at the coarsest level of this cube; choose a smaller one.")
+    left, _, _, top = region.grown_bounds
+    mask = centres_within(shape, (left + col * cell, top - row * cell, cell), rows, cols)
+    if not mask.any() and not whole.any():
+        middle = shape.centroid
+        at = int(np.clip((top - middle.y) // cell, 0, height - 1)), int(np.clip((middle.x - left) // cell, 0, width - 1))
+        return Cells(level, at[0], at[1], np.ones((1, 1), bool), tiny=True)
+    unit_of = [(first + np.arange(count)) * 2**level + 2**level // 2 for first, count in ((row, rows), (col, cols))]
+    at_unit = [np.minimum(cells // side, count - 1) for cells, count in zip(unit_of, whole.shape, strict=True)]
+    return Cells(level, row, col, mask & ~whole[np.ix_(*at_unit)])
+
+
+def _inside(row: int, col: int, rows: int, cols: int, height: int, width: int) -> tuple[int, int, int, int]:
     first_row, first_col = max(row, 0), max(col, 0)
     return first_row, first_col, max(1, min(row + rows, height) - first_row), max(1, min(col + cols, width) - first_col)
 
@@ -121,99 +191,7 @@ def _levels(snapshot: Snapshot) -> int:
     """Pyramid levels that all products have."""
     maps = [layer for layer in snapshot.catalogue.layers if layer.product != "inputs"]
     if not maps:
-        raise NotFoundError("This release maps no products yet, so there is nothing to report of an area.")
+        raise NotFoundError(
+            "This release maps no products yet, so there is nothing to report of an area; run `floracube predict`."
+        )
     return min(len(layer.paths) for layer in maps)
-
-
-@dataclass(frozen=True)
-class SpeciesSums:
-    """Of each species by its index: cells with a value, sum and maximum of stored steps, and cells in whose list it is."""
-
-    cells: NDArray[np.int64]
-    steps: NDArray[np.int64]
-    most: NDArray[np.int64]
-    listed: NDArray[np.int64] | None  # by row of the species table; level 0 only
-
-
-def species_sums(snapshot: Snapshot, layer: MapLayer, cells: Cells) -> SpeciesSums:
-    """Sums over the cells of every species; `layer` is any layer of the species product."""
-    from server.asking.sums import add_up
-
-    reader, path = snapshot.reader, layer.paths[cells.level]
-    source = reader.source(path)
-    count, fill = source.shape[0], int(layer.fill)
-    sums = np.zeros((count, 3), np.int64)  # cells, steps, most
-    for block in cells.blocks(*source.chunk[-2:]):
-        for first in range(0, count, SPECIES):
-            species = range(first, min(first + SPECIES, count))
-            for index, chunk in zip(species, reader.past_cache(path, [(s, *block.number) for s in species]), strict=True):
-                if chunk.size:
-                    add_up(chunk[0, block.rows, block.cols], block.mask, fill, sums[index])
-    return SpeciesSums(sums[:, 0], sums[:, 1], sums[:, 2], lists(snapshot, cells))
-
-
-def lists(snapshot: Snapshot, cells: Cells) -> NDArray[np.int64] | None:
-    """In how many cells' most likely lists each species is, by its row in the species table."""
-    version = snapshot.products.get("composition")
-    if version is None or cells.level > 0:
-        return None
-    base, reader = releases.group_of("composition", version), snapshot.reader
-    ids, sizes = reader.source(f"{base}/species_id"), reader.source(f"{base}/set_size")
-    height, width = ids.chunk[-2:]
-    found = np.zeros(NO_SPECIES + 1, np.int64)
-    for block in cells.blocks(height, width):
-        (chunk,) = reader.past_cache(f"{base}/species_id", [(0, *block.number)])
-        if not chunk.size:
-            continue
-        listed = block.of(chunk)
-        rows, cols = ((n * side + part.start, n * side + part.stop)
-                      for n, side, part in zip(block.number, (height, width), (block.rows, block.cols), strict=True))  # fmt: skip
-        size = reader.window(f"{base}/set_size", (), 1, rows, cols)[block.mask]
-        size = np.where(size == sizes.fill, 0, size)
-        in_list = (np.arange(len(listed))[:, None] < size) & (listed != NO_SPECIES)
-        found += np.bincount(listed[in_list], minlength=NO_SPECIES + 1)
-    return found
-
-
-@dataclass(frozen=True)
-class ValueSums:
-    """Of a quantity in its units: cells with a value, mean, smallest and largest; NaN without any."""
-
-    cells: int
-    mean: float
-    lowest: float
-    highest: float
-
-
-def _stored(snapshot: Snapshot, layer: MapLayer, cells: Cells) -> Iterator[NDArray[Any]]:
-    """Stored values of a layer that are not fill, chunk by chunk."""
-    reader, path = snapshot.reader, layer.paths[cells.level]
-    source = reader.source(path)
-    numbers, place = source.within(layer.lead)
-    for block in cells.blocks(*source.chunk[-2:]):
-        (chunk,) = reader.past_cache(path, [(*numbers, *block.number)])
-        if chunk.size:
-            stored = block.of(chunk[place])
-            yield stored[stored != stored.dtype.type(layer.fill)] if stored.dtype.kind != "f" else stored[np.isfinite(stored)]
-
-
-def value_sums(snapshot: Snapshot, layer: MapLayer, cells: Cells) -> ValueSums:
-    """Mean and range of a continuous layer over the cells."""
-    count, total, low, high = 0, 0.0, np.inf, -np.inf
-    for stored in _stored(snapshot, layer, cells):
-        if stored.size:
-            count, total = count + stored.size, total + float(stored.sum(dtype=np.float64))
-            low, high = min(low, float(stored.min())), max(high, float(stored.max()))
-    if not count:
-        return ValueSums(0, np.nan, np.nan, np.nan)
-    mean, low, high = (value * layer.scale + layer.offset for value in (total / count, low, high))
-    return ValueSums(count, mean, low, high)
-
-
-def class_counts(snapshot: Snapshot, layer: MapLayer, cells: Cells) -> dict[int, int]:
-    """How many cells each stored class of a layer has."""
-    counts: dict[int, int] = {}
-    for stored in _stored(snapshot, layer, cells):
-        for value, number in zip(*np.unique(stored, return_counts=True), strict=True):
-            counts[int(value)] = counts.get(int(value), 0) + int(number)
-    return counts

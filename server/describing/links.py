@@ -45,10 +45,15 @@ def _first(request: Request, header: str) -> str:
     return request.headers.get(header, "").split(",")[0].strip()
 
 
+def absolute_validators(snapshot: Snapshot, request: Request) -> dict[str, str]:
+    """Validators of an answer that holds absolute URLs: its ETag differs by the address under which it was asked for."""
+    headers = validators(snapshot, request)
+    asked = f"{headers['ETag']} {base_url(request)}"
+    return {**headers, "ETag": f'"{hashlib.sha256(asked.encode()).hexdigest()[:24]}"'}
+
+
 def absolute_answer(snapshot: Snapshot, request: Request, body: bytes | str, media_type: str,
                     extra: dict[str, str] | None = None) -> Response:  # fmt: skip
-    """An answer that holds absolute URLs; its ETag differs by the address under which it was asked for."""
-    headers = {**validators(snapshot, request), **(extra or {})}
-    asked = f"{headers['ETag']} {base_url(request)}"
-    headers["ETag"] = f'"{hashlib.sha256(asked.encode()).hexdigest()[:24]}"'
+    """An answer that holds absolute URLs."""
+    headers = {**absolute_validators(snapshot, request), **(extra or {})}
     return unchanged(request, headers) or Response(body, media_type=media_type, headers=headers)

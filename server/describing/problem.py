@@ -24,6 +24,8 @@ _TOLD: Final = {
     422: "A parameter that does not read as what it is.",
     503: "The store does not answer, or too much is asked at once; try again after the seconds of Retry-After.",
 }
+# In JSON, whatever the answer itself would be.
+_BODY: Final = {"model": Problem, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 COMMON: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"description": told, **({} if status == 304 else {"model": Problem})} for status, told in _TOLD.items()
+    status: {"description": told, **({} if status == 304 else _BODY)} for status, told in _TOLD.items()
 }

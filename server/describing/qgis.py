@@ -5,64 +5,61 @@ from __future__ import annotations
 from typing import Annotated, Final
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 
-from cube import qgis
-from server.asking.requested import release_of
-from server.dependencies import LayerParameter, unchanged, validators
+from cube.export import qgis
+from server.asking.requested import RequestedSnapshot
+from server.dependencies import LayerParameter, cube_of, root_of, unchanged, validators
 from server.describing.links import absolute_answer, base_url
 from server.describing.wmts import MAX_LAYERS
 from server.drawing.zooms import zooms
-from server.reading.snapshot import ServedCube, Snapshot
 
 FILE_NAME: Final = "floracube-qgis.xml"
 
 
-def router(cube: ServedCube, root: str) -> APIRouter:
-    """`/qgis` of one cube below `root`."""
-    routes = APIRouter(tags=["tiles"])
-    requested = Depends(release_of(cube))
+router: Final = APIRouter(tags=["tiles"])
 
-    @routes.get("/qgis", summary="XYZ connections for QGIS", response_class=Response,
-                responses={200: {"content": {"application/xml": {"schema": {"type": "string"}}},
-                                 "description": "A file for Browser, XYZ Tiles, Load Connections."}})  # fmt: skip
-    def connections(
-        request: Request,
-        layers: Annotated[str, Query(max_length=4000, description="Layer ids to add, comma-separated.")] = "",
-        snapshot: Snapshot = requested,
-    ) -> Response:
-        """Layers follow the current release: their addresses name no version, so a saved project stays up to date."""
-        names = [name.strip() for name in layers.split(",") if name.strip()]
-        if len(names) > MAX_LAYERS:
-            raise HTTPException(413, f"{len(names)} layers are named; one file holds at most {MAX_LAYERS}.")
-        own = [layer for product in ("indicators", "habitats") for layer in snapshot.catalogue.find(product=product)]
-        shown = [*own, *(snapshot.layer(name) for name in dict.fromkeys(names) if name not in {layer.id for layer in own})]
-        top = Element("qgsXYZTilesConnections", {"version": "1.0"})
-        for layer in shown:
-            least, most = zooms(snapshot, layer)
-            url = f"{base_url(request)}{root}/layers/{layer.id}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png"
-            SubElement(top, "xyztiles", {
-                "name": f"{cube.title}: {layer.title}", "url": url, "zmin": str(least), "zmax": str(most), "tilePixelRatio": "1",
-                "authcfg": "", "username": "", "password": "", "referer": "",
-            })  # fmt: skip
-        indent(top)
-        body = b"<!DOCTYPE connections>\n" + tostring(top, encoding="utf-8") + b"\n"
-        disposition = {"Content-Disposition": f'attachment; filename="{FILE_NAME}"'}
-        return absolute_answer(snapshot, request, body, "application/xml", disposition)
 
-    @routes.get("/layers/{layer_id}/style.qml", summary="QGIS style of a layer", response_class=Response,
-                responses={200: {"content": {"application/xml": {"schema": {"type": "string"}}},
-                                 "description": "Lies beside a GeoTIFF of the layer by its name, .qml for .tif."}})  # fmt: skip
-    def style(request: Request, layer_id: LayerParameter, snapshot: Snapshot = requested) -> Response:
-        """Colours and range of the map, for a window from `/layers/{id}/cog`; `floracube export` writes it by itself."""
-        layer, headers = snapshot.layer(layer_id), validators(snapshot, request)
-        headers["Content-Disposition"] = f'attachment; filename="{layer.id}.0.qml"'
-        if (cached := unchanged(request, headers)) is not None:
-            return cached
-        if layer.kind == "class":
-            body = qgis.classes((entry.value, f"{entry.code} {entry.label}".strip(), entry.colour) for entry in layer.classes)
-        else:
-            body = qgis.continuous(layer.palette, snapshot.range_of(layer), layer.units)
-        return Response(body, media_type="application/xml", headers=headers)
+@router.get("/qgis", summary="XYZ connections for QGIS", response_class=Response,
+            responses={200: {"content": {"application/xml": {"schema": {"type": "string"}}},
+                             "description": "A file for Browser, XYZ Tiles, Load Connections."}})  # fmt: skip
+def connections(
+    request: Request,
+    snapshot: RequestedSnapshot,
+    layers: Annotated[str, Query(max_length=4000, description="Layer ids to add, comma-separated.")] = "",
+) -> Response:
+    """Layers follow the current release: their addresses name no version, so a saved project stays up to date."""
+    names = [name.strip() for name in layers.split(",") if name.strip()]
+    if len(names) > MAX_LAYERS:
+        raise HTTPException(413, f"{len(names)} layers are named; one file holds at most {MAX_LAYERS}.")
+    own = [layer for product in ("indicators", "habitats") for layer in snapshot.catalogue.find(product=product)]
+    shown = [*own, *(snapshot.layer(name) for name in dict.fromkeys(names) if name not in {layer.id for layer in own})]
+    title, base = cube_of(request).title, base_url(request) + root_of(request)
+    top = Element("qgsXYZTilesConnections", {"version": "1.0"})
+    for layer in shown:
+        least, most = zooms(snapshot, layer)
+        url = f"{base}/layers/{layer.id}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png"
+        SubElement(top, "xyztiles", {
+            "name": f"{title}: {layer.title}", "url": url, "zmin": str(least), "zmax": str(most), "tilePixelRatio": "1",
+            "authcfg": "", "username": "", "password": "", "referer": "",
+        })  # fmt: skip
+    indent(top)
+    body = b"<!DOCTYPE connections>\n" + tostring(top, encoding="utf-8") + b"\n"
+    disposition = {"Content-Disposition": f'attachment; filename="{FILE_NAME}"'}
+    return absolute_answer(snapshot, request, body, "application/xml", disposition)
 
-    return routes
+
+@router.get("/layers/{layer_id}/style.qml", summary="QGIS style of a layer", response_class=Response,
+            responses={200: {"content": {"application/xml": {"schema": {"type": "string"}}},
+                             "description": "Lies beside a GeoTIFF of the layer by its name, .qml for .tif."}})  # fmt: skip
+def style(request: Request, snapshot: RequestedSnapshot, layer_id: LayerParameter) -> Response:
+    """Colours and range of the map, for a window from `/layers/{id}/cog`; `floracube export` writes it by itself."""
+    layer, headers = snapshot.layer(layer_id), validators(snapshot, request)
+    headers["Content-Disposition"] = f'attachment; filename="{layer.id}.0.qml"'
+    if (cached := unchanged(request, headers)) is not None:
+        return cached
+    if layer.kind == "class":
+        body = qgis.classes((entry.value, f"{entry.code} {entry.label}".strip(), entry.colour) for entry in layer.classes)
+    else:
+        body = qgis.continuous(layer.palette, snapshot.range_of(layer), layer.units)
+    return Response(body, media_type="application/xml", headers=headers)

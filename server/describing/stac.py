@@ -10,9 +10,11 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
-from server.asking.requested import release_of
+from cube.layers.ids import slug
+from server.asking.requested import RequestedSnapshot
+from server.dependencies import cube_of, root_of
 from server.describing.links import absolute_answer, base_url
 from server.describing.stac_items import (
     DATACUBE,
@@ -29,8 +31,7 @@ from server.describing.stac_items import (
     title_of,
 )
 from server.errors import NotFoundError
-from server.reading.layers import slug
-from server.reading.snapshot import ServedCube, Snapshot
+from server.reading.snapshot import Snapshot
 
 MLM: Final = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 _JSON, _GEOJSON = "application/json", "application/geo+json"
@@ -41,38 +42,37 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 Document = dict[str, Any]
 
 
-def router(cube: ServedCube, root: str) -> APIRouter:
-    """`/stac` of one cube below `root`."""
-    routes = APIRouter(tags=["stac"])
-    requested = Depends(release_of(cube))
+router: Final = APIRouter(tags=["stac"])
 
-    def answer(snapshot: Snapshot, request: Request, media: str, make: Callable[[str], Document]) -> Response:
-        body = json.dumps(make(base_url(request) + root), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-        return absolute_answer(snapshot, request, body.encode(), media)
 
-    @routes.get("/stac", summary="The cube as a STAC catalogue", response_model=Document)
-    def of_cube(request: Request, snapshot: Snapshot = requested) -> Response:
-        """Its one child is the collection of the cube."""
-        return answer(snapshot, request, _JSON, lambda base: catalog(snapshot, cube.title, base))
+def _answer(snapshot: Snapshot, request: Request, media: str, make: Callable[[str], Document]) -> Response:
+    body = json.dumps(make(base_url(request) + root_of(request)), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return absolute_answer(snapshot, request, body.encode(), media)
 
-    @routes.get("/stac/collection", summary="The cube as a STAC collection", response_model=Document)
-    def of_collection(request: Request, snapshot: Snapshot = requested) -> Response:
-        """Dimensions and variables of the whole cube, the model behind its products, and its items."""
-        return answer(snapshot, request, _JSON, lambda base: collection(snapshot, cube.title, base))
 
-    @routes.get("/stac/items/{item_id}", summary="A version of a product, or inputs, as a STAC item", response_class=Response,
-                responses=_ANSWERS)  # fmt: skip
-    def of_item(
-        request: Request,
-        item_id: Annotated[str, Path(max_length=200, description="Such as indicators.v1 or inputs.50m.")],
-        snapshot: Snapshot = requested,
-    ) -> Response:
-        """Assets are the Zarr groups of the store; links lead to tiles, TileJSON and WMTS of its layers."""
-        if item_id not in groups_of(snapshot):
-            raise NotFoundError(f"There is no item '{item_id[:80]}'; see /stac/collection.")
-        return answer(snapshot, request, _GEOJSON, lambda base: item(snapshot, item_id, identifier(cube.title), base))
+@router.get("/stac", summary="The cube as a STAC catalogue", response_model=Document)
+def of_cube(request: Request, snapshot: RequestedSnapshot) -> Response:
+    """Its one child is the collection of the cube."""
+    return _answer(snapshot, request, _JSON, lambda base: catalog(snapshot, cube_of(request).title, base))
 
-    return routes
+
+@router.get("/stac/collection", summary="The cube as a STAC collection", response_model=Document)
+def of_collection(request: Request, snapshot: RequestedSnapshot) -> Response:
+    """Dimensions and variables of the whole cube, the model behind its products, and its items."""
+    return _answer(snapshot, request, _JSON, lambda base: collection(snapshot, cube_of(request).title, base))
+
+
+@router.get("/stac/items/{item_id}", summary="A version of a product, or inputs, as a STAC item", response_class=Response,
+            responses=_ANSWERS)  # fmt: skip
+def of_item(
+    request: Request,
+    snapshot: RequestedSnapshot,
+    item_id: Annotated[str, Path(max_length=200, description="Such as indicators.v1 or inputs.50m.")],
+) -> Response:
+    """Assets are the Zarr groups of the store; links lead to tiles, TileJSON and WMTS of its layers."""
+    if item_id not in groups_of(snapshot):
+        raise NotFoundError(f"There is no item '{item_id[:80]}'; see /stac/collection.")
+    return _answer(snapshot, request, _GEOJSON, lambda base: item(snapshot, item_id, identifier(cube_of(request).title), base))
 
 
 def identifier(title: str) -> str:

@@ -159,7 +159,7 @@ def datacube(snapshot: Snapshot, group: str, resolution: int) -> Document:
             "dimensions": dims,
             "type": "data" if dims[-2:] == ["y", "x"] else "auxiliary",
             "description": str(array.attrs.get("long_name", name)),
-            "unit": str(array.attrs.get("units", "1")),
+            **({"unit": array.attrs["units"]} if "units" in array.attrs else {}),
         }
         for dim in dims:
             dimensions.setdefault(dim, _dimension(node, dim, array.shape[dims.index(dim)], region, resolution))

@@ -1,192 +1,175 @@
-"""WMTS 1.0.0 capabilities, by which QGIS, GDAL and other programs find the tiles of layers.
+"""WMTS 1.0.0 (OGC 07-057r7): the capabilities by which QGIS, GDAL and other programs find tiles, and tiles by query.
 
-The tiles themselves are the XYZ tiles of `server.factory`, named by a resource template; there is no GetTile by query.
+The document is the template `wmts.xml`. Its tiles have the addresses of `server.drawing.tileroute`, which answers queries, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any, Final
-from xml.etree.ElementTree import Element, SubElement, register_namespace, tostring
 
+import jinja2
 import morecantile
-import numpy as np
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from morecantile.utils import meters_per_unit
-from numpy.typing import NDArray
-from pyproj import Transformer
 
-from server.asking.requested import release_of
-from server.dependencies import MAX_ZOOM, LayerParameter, TmsParameter
+from server.asking.requested import RequestedSnapshot
+from server.dependencies import LayerParameter, TmsParameter, root_of
 from server.describing.links import absolute_answer, base_url
+from server.drawing import tileroute
+from server.drawing.tiles import MEDIA
 from server.drawing.tms import OWN, tile_matrix_set
-from server.drawing.zooms import zooms
-from server.errors import WrongRequestError
+from server.drawing.zooms import limits_of, zooms_in
+from server.errors import RequestError, StoreError
 from server.reading.layers import MapLayer
-from server.reading.snapshot import ServedCube, Snapshot
+from server.reading.snapshot import Snapshot
 
 SETS: Final = ("WebMercatorQuad", "EuropeanETRS89_LAEAQuad", OWN)
 MAX_LAYERS: Final = 100  # that one request may name
 _MEDIA: Final = "application/xml"
-_WMTS, _OWS, _XLINK = "http://www.opengis.net/wmts/1.0", "http://www.opengis.net/ows/1.1", "http://www.w3.org/1999/xlink"
-for _prefix, _space in (("", _WMTS), ("ows", _OWS), ("xlink", _XLINK)):
-    register_namespace(_prefix, _space)
 _PIXEL: Final = 0.00028  # m, of OGC's standardised rendering
+_OF_A_TILE: Final = ("LAYER", "STYLE", "FORMAT", "TILEMATRIXSET", "TILEMATRIX", "TILEROW", "TILECOL")
+# What the tile's own sentences begin with.
+_REFUSED: Final = {
+    "Tile ": ("TileOutOfRange", "TILEROW"),
+    "Zoom ": ("InvalidParameterValue", "TILEMATRIX"),
+    "There is no tile matrix set": ("InvalidParameterValue", "TILEMATRIXSET"),
+    "There": ("InvalidParameterValue", "LAYER"),
+}
 _ANSWER: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {_MEDIA: {"schema": {"type": "string"}}}, "description": "WMTS 1.0.0 capabilities."}
 }
+_REPORT: Final = {"content": {_MEDIA: {"schema": {"type": "string"}}}, "description": "An ExceptionReport."}
+_OF_QUERIES: Final = {**_ANSWER, 400: _REPORT}
 
 
-def router(cube: ServedCube, root: str) -> APIRouter:
-    """`/wmts` and the capabilities of single layers of one cube below `root`."""
-    routes = APIRouter(tags=["tiles"])
-    requested = Depends(release_of(cube))
+class ServiceError(Exception):
+    """What a query of a WMTS is refused with (400): a code of the standard, the parameter meant, one sentence."""
 
-    @routes.get("/layers/{layer_id}/{tms}/WMTSCapabilities.xml", summary="WMTS of one layer", responses=_ANSWER,
-                response_class=Response)  # fmt: skip
-    def of_layer(request: Request, layer_id: LayerParameter, tms: TmsParameter, snapshot: Snapshot = requested) -> Response:
-        """Capabilities with one layer in one tile matrix set."""
-        tile_matrix_set(tms)
-        return _answer(snapshot, request, [snapshot.layer(layer_id)], [tms], root, request.scope["path"])
-
-    @routes.get("/wmts", summary="WMTS of indicators and habitats, or of the layers named", responses=_ANSWER,
-                response_class=Response)  # fmt: skip
-    def of_cube(
-        request: Request,
-        layers: Annotated[
-            str, Query(max_length=4000, description="Layer ids, comma-separated, such as species.fagus_sylvatica.")
-        ] = "",
-        service: Annotated[str, Query(max_length=20, description="WMTS, in any letters.")] = "WMTS",
-        operation: Annotated[str, Query(alias="request", max_length=40, description="GetCapabilities.")] = "GetCapabilities",
-        snapshot: Snapshot = requested,
-    ) -> Response:
-        """One document; keys may be written in any letters, as OGC clients do (`?SERVICE=WMTS&REQUEST=GetCapabilities`).
-
-        QGIS asks every plain address for the capabilities of a WMS and reads what comes, so that question is answered too.
-        """
-        asked = {key.lower(): value for key, value in request.query_params.items()}
-        if asked.get("service", service).upper() not in ("WMTS", "WMS"):
-            raise WrongRequestError("This is a WMTS: service must be WMTS.")
-        if asked.get("request", operation).lower() != "getcapabilities":
-            raise WrongRequestError("Only GetCapabilities is answered by query; tiles have the addresses that it names.")
-        names = [name.strip() for name in asked.get("layers", layers).split(",") if name.strip()]
-        if len(names) > MAX_LAYERS:
-            raise HTTPException(413, f"{len(names)} layers are named; one document holds at most {MAX_LAYERS}.")
-        found = [snapshot.layer(name) for name in dict.fromkeys(names)] or [
-            layer for product in ("indicators", "habitats") for layer in snapshot.catalogue.find(product=product)
-        ]
-        return _answer(snapshot, request, found, SETS, root, request.scope["path"])
-
-    return routes
+    def __init__(self, code: str, locator: str, text: str) -> None:
+        """See the table of exceptions of the operation in OGC 07-057r7, 7."""
+        super().__init__(text)
+        self.code, self.locator = code, locator
 
 
-def _answer(snapshot: Snapshot, request: Request, layers: Sequence[MapLayer], sets: Sequence[str], root: str,
-            path: str) -> Response:  # fmt: skip
+router: Final = APIRouter(tags=["tiles"])
+
+
+@router.get("/layers/{layer_id}/WMTSCapabilities.xml", summary="WMTS of one layer", responses=_ANSWER,
+            response_class=Response)  # fmt: skip
+def of_layer(request: Request, snapshot: RequestedSnapshot, layer_id: LayerParameter) -> Response:
+    """Capabilities with one layer in the tile matrix sets of the whole service."""
+    return _answer(snapshot, request, [snapshot.layer(layer_id)], SETS)
+
+
+@router.get("/layers/{layer_id}/{tms}/WMTSCapabilities.xml", summary="WMTS of one layer in one tile matrix set",
+            responses=_ANSWER, response_class=Response)  # fmt: skip
+def of_layer_in(request: Request, snapshot: RequestedSnapshot, layer_id: LayerParameter, tms: TmsParameter) -> Response:
+    """Capabilities with one layer in one tile matrix set."""
+    tile_matrix_set(tms)
+    return _answer(snapshot, request, [snapshot.layer(layer_id)], [tms])
+
+
+@router.get("/wmts", summary="WMTS of indicators and habitats, or of the layers named", responses=_OF_QUERIES,
+            response_class=Response)  # fmt: skip
+async def of_cube(
+    request: Request,
+    snapshot: RequestedSnapshot,
+    layers: Annotated[
+        str, Query(max_length=4000, description="Layer ids, comma-separated, such as species.fagus_sylvatica.")
+    ] = "",
+    service: Annotated[str, Query(max_length=20, description="WMTS, in any letters.")] = "WMTS",
+    operation: Annotated[
+        str, Query(alias="request", max_length=40, description="GetCapabilities or GetTile.")
+    ] = "GetCapabilities",
+) -> Response:
+    """Keys may be written in any letters, as OGC clients do (`?SERVICE=WMTS&REQUEST=GetCapabilities`).
+
+    `REQUEST=GetTile` takes LAYER, STYLE=default, FORMAT, TILEMATRIXSET, TILEMATRIX, TILEROW and TILECOL, and refuses with
+    an ExceptionReport. QGIS asks every plain address for the capabilities of a WMS and reads what comes, so that question
+    is answered too.
+    """
+    asked = {key.upper(): value for key, value in request.query_params.items()}
+    try:
+        if asked.get("SERVICE", service).upper() not in ("WMTS", "WMS"):
+            raise ServiceError("InvalidParameterValue", "SERVICE", "This is a WMTS: service must be WMTS.")
+        wanted = asked.get("REQUEST", operation).lower()
+        if wanted == "gettile":
+            return await _tile(request, asked)
+        if wanted != "getcapabilities":
+            raise ServiceError("OperationNotSupported", "REQUEST", "request is GetCapabilities or GetTile here.")
+    except ServiceError as error:
+        body = _template().get_template("exception.xml").render(error=error)
+        return Response(body, 400, {"Cache-Control": "no-store"}, _MEDIA)
+    names = [name.strip() for name in asked.get("LAYERS", layers).split(",") if name.strip()]
+    if len(names) > MAX_LAYERS:
+        raise HTTPException(413, f"{len(names)} layers are named; one document holds at most {MAX_LAYERS}.")
+    found = [snapshot.layer(name) for name in dict.fromkeys(names)] or [
+        layer for product in ("indicators", "habitats") for layer in snapshot.catalogue.find(product=product)
+    ]
+    return await asyncio.to_thread(_answer, snapshot, request, found, SETS)
+
+
+async def _tile(request: Request, asked: dict[str, str]) -> Response:
+    """A tile by query; raises `ServiceError`."""
+    for name in _OF_A_TILE:
+        if not asked.get(name):
+            raise ServiceError("MissingParameterValue", name, f"GetTile takes {', '.join(_OF_A_TILE)}; {name} is missing.")
+    if asked["STYLE"] != "default":
+        raise ServiceError("InvalidParameterValue", "STYLE", "There is one style, default.")
+    form = next((form for form, media in MEDIA.items() if media == asked["FORMAT"]), None)
+    if form is None:
+        raise ServiceError("InvalidParameterValue", "FORMAT", f"FORMAT is {' or '.join(MEDIA.values())}.")
+    place = (asked[name] for name in ("LAYER", "TILEMATRIXSET", "TILEMATRIX", "TILECOL"))
+    layer_id, tms, zoom, col = place
+    # VERSION is of the standard here, not of the layer's product.
+    query = {name: asked[name.upper()] for name in tileroute.LONGEST if name.upper() in asked and name != "version"}
+    try:
+        return await tileroute.answer(request, layer_id, tms, zoom, col, f"{asked['TILEROW']}.{form}", query)
+    except StoreError:
+        raise
+    except RequestError as error:
+        refused = next((entry for start, entry in _REFUSED.items() if str(error).startswith(start)), _REFUSED["There"])
+        raise ServiceError(*refused, str(error)) from None
+
+
+def _answer(snapshot: Snapshot, request: Request, layers: Sequence[MapLayer], sets: Sequence[str]) -> Response:
     base = base_url(request)
-    document = capabilities(snapshot, layers, sets, base + root, base + path)
+    document = capabilities(snapshot, layers, sets, base + root_of(request), base + request.scope["path"])
     return absolute_answer(snapshot, request, document, _MEDIA)
 
 
-def _add(parent: Element, name: str, text: str | None = None, space: str = _WMTS, **attributes: str) -> Element:
-    child = SubElement(parent, f"{{{space}}}{name}", attributes)
-    child.text = text
-    return child
+@lru_cache(maxsize=1)
+def _template() -> jinja2.Environment:
+    folder = Path(__file__).parent / "templates"
+    return jinja2.Environment(autoescape=True, loader=jinja2.FileSystemLoader(folder), trim_blocks=True, lstrip_blocks=True)
 
 
-def capabilities(snapshot: Snapshot, layers: Sequence[MapLayer], sets: Sequence[str], base: str, own: str) -> bytes:
-    """The XML document; tile URLs begin with `base`, the document itself lies at `own`. OGC 07-057r7."""
-    top = Element(f"{{{_WMTS}}}Capabilities", {"version": "1.0.0"})
-    service = _add(top, "ServiceIdentification", space=_OWS)
-    _add(service, "Title", str(snapshot.reader.cube.attributes.get("title") or "floracube"), _OWS)
-    _add(service, "ServiceType", "OGC WMTS", _OWS)
-    _add(service, "ServiceTypeVersion", "1.0.0", _OWS)
-    _add(service, "Fees", "none", _OWS)
-    _add(service, "AccessConstraints", next((layer.license for layer in layers if layer.license), "none"), _OWS)
-    contents = _add(top, "Contents")
-    boxes = {name: _limits(snapshot, tile_matrix_set(name)) for name in sets}
-    for layer in layers:
-        _layer(contents, snapshot, layer, boxes, base)
-    for name in sets:
-        _matrix_set(contents, name, tile_matrix_set(name))
-    _add(top, "ServiceMetadataURL").set(f"{{{_XLINK}}}href", own)
-    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(top, encoding="utf-8")
+def capabilities(snapshot: Snapshot, layers: Sequence[MapLayer], sets: Sequence[str], base: str, own: str) -> str:
+    """The XML document; tile URLs begin with `base`, the document itself lies at `own`."""
+    title = str(snapshot.reader.cube.attributes.get("title") or "floracube")
+    limits = {name: limits_of(snapshot, name) for name in sets}
+    reached = {layer.id: {name: zooms_in(snapshot, layer, name) for name in sets} for layer in layers}
+    return _template().get_template("wmts.xml").render(
+        title=title, layers=layers, limits=limits, reached=reached, base=base, own=own, bounds=snapshot.bounds,
+        token=snapshot.token, license=next((layer.license for layer in layers if layer.license), "none"), formats=MEDIA,
+        sets={name: (_urn(tile_matrix_set(name)), _matrices(tile_matrix_set(name), limits[name])) for name in sets},
+    )  # fmt: skip
 
 
-Limits = dict[int, tuple[int, int, int, int]]  # zoom -> first and last row, first and last column
-
-
-def _limits(snapshot: Snapshot, tms: morecantile.TileMatrixSet) -> Limits:
-    """The tiles that the region touches at each zoom, so that no client asks for the others."""
-    x, y = _transformer(tms.crs.to_wkt()).transform(*np.array(snapshot.outline).T)
-    found: Limits = {}
-    for zoom in _zooms(tms):
-        matrix, first = tms.matrix(zoom), tms.xy_bounds(morecantile.Tile(0, 0, zoom))
-        rows = _span((first.top - y) / (first.top - first.bottom), matrix.matrixHeight - 1)
-        cols = _span((x - first.left) / (first.right - first.left), matrix.matrixWidth - 1)
-        found[zoom] = (*rows, *cols)
-    return found
-
-
-@lru_cache(maxsize=16)
-def _transformer(crs: str) -> Transformer:
-    return Transformer.from_crs(4326, crs, always_xy=True)
-
-
-def _span(at: NDArray[np.float64], last: int) -> tuple[int, int]:
-    """First and last of the tiles that hold the positions; all of them where a projection has no such place."""
-    if not np.isfinite(at).all():
-        return 0, last
-    return int(np.clip(at.min(), 0, last)), int(np.clip(at.max(), 0, last))
-
-
-def _zooms(tms: morecantile.TileMatrixSet) -> range:
-    return range(tms.minzoom, min(tms.maxzoom, MAX_ZOOM) + 1)
-
-
-def _layer(parent: Element, snapshot: Snapshot, layer: MapLayer, boxes: dict[str, Limits], base: str) -> None:
-    west, south, east, north = snapshot.bounds
-    own = f"{base}/layers/{layer.id}"
-    element = _add(parent, "Layer")
-    _add(element, "Title", layer.title, _OWS)
-    _add(element, "Abstract", " ".join(part for part in (layer.subtitle, layer.note, layer.attribution) if part), _OWS)
-    box = _add(element, "WGS84BoundingBox", space=_OWS)
-    _add(box, "LowerCorner", f"{west} {south}", _OWS)
-    _add(box, "UpperCorner", f"{east} {north}", _OWS)
-    _add(element, "Identifier", layer.id, _OWS)
-    style = _add(element, "Style", isDefault="true")
-    _add(style, "Identifier", "default", _OWS)
-    _add(style, "LegendURL", format="image/png").set(f"{{{_XLINK}}}href", f"{own}/legend.png")
-    _add(element, "Format", "image/png")
-    for name, limits in boxes.items():
-        least, most = zooms(snapshot, layer) if name == "WebMercatorQuad" else (min(limits), max(limits))
-        link = _add(element, "TileMatrixSetLink")
-        _add(link, "TileMatrixSet", name)
-        bounds = _add(link, "TileMatrixSetLimits")
-        for zoom, (row0, row1, col0, col1) in limits.items():
-            if least <= zoom <= most:
-                limit = _add(bounds, "TileMatrixLimits")
-                for key, value in (("TileMatrix", zoom), ("MinTileRow", row0), ("MaxTileRow", row1), ("MinTileCol", col0),
-                                   ("MaxTileCol", col1)):  # fmt: skip
-                    _add(limit, key, str(value))
-    template = f"{own}/tiles/{{TileMatrixSet}}/{{TileMatrix}}/{{TileCol}}/{{TileRow}}.png?v={snapshot.token}"
-    _add(element, "ResourceURL", format="image/png", resourceType="tile", template=template)
-
-
-def _matrix_set(parent: Element, name: str, tms: morecantile.TileMatrixSet) -> None:
-    element = _add(parent, "TileMatrixSet")
-    _add(element, "Identifier", name, _OWS)
-    _add(element, "SupportedCRS", _urn(tms), _OWS)
-    for zoom in _zooms(tms):
+def _matrices(tms: morecantile.TileMatrixSet, zooms: Iterable[int]) -> list[tuple[int, str, str, morecantile.models.TileMatrix]]:
+    """Zoom, scale denominator, top left corner and the rest of each tile matrix."""
+    # From the cell size, since rounded denominators shift far tiles by metres.
+    unit = meters_per_unit(tms.crs._pyproj_crs) / _PIXEL
+    found = []
+    for zoom in zooms:
         matrix = tms.matrix(zoom)
-        entry = _add(element, "TileMatrix")
-        _add(entry, "Identifier", str(zoom), _OWS)
-        # From the cell size, since rounded denominators shift far tiles by metres.
-        _add(entry, "ScaleDenominator", repr(matrix.cellSize * meters_per_unit(tms.crs._pyproj_crs) / _PIXEL))
-        _add(entry, "TopLeftCorner", " ".join(repr(float(v)) for v in matrix.pointOfOrigin))
-        for key, value in (("TileWidth", matrix.tileWidth), ("TileHeight", matrix.tileHeight),
-                           ("MatrixWidth", matrix.matrixWidth), ("MatrixHeight", matrix.matrixHeight)):  # fmt: skip
-            _add(entry, key, str(value))
+        corner = " ".join(repr(float(v)) for v in matrix.pointOfOrigin)
+        found.append((zoom, repr(matrix.cellSize * unit), corner, matrix))
+    return found
 
 
 def _urn(tms: morecantile.TileMatrixSet) -> str:

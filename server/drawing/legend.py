@@ -26,6 +26,8 @@ def legend(snapshot: Snapshot, layer: MapLayer) -> dict[str, Any]:
         [float(f"{low + (high - low) * part:.6g}"), palettes.hexadecimal(colours[round(part * 255)])]
         for part in np.linspace(0, 1, STOPS)
     ]
+    if layer.product == "species" and layer.note:
+        head["note"] = layer.note
     return {**head, "range": [low, high], "stops": stops, "nodata": "transparent", "empty": snapshot.is_empty(layer)}
 
 

@@ -1,6 +1,6 @@
-"""Colours: 256-entry tables of perceptually uniform, colour-blind-safe palettes, and distinct colours for classes.
+"""Colours: 256-entry tables of palettes, and distinct colours for classes.
 
-viridis, cividis, magma and gray are rio-tiler's tables; batlow and vik are not among them.
+The palettes are titiler's, whose tables rio-tiler carries, and batlow and vik, which are not among those.
 """
 
 from __future__ import annotations
@@ -15,15 +15,26 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cube.display import ANCHORS
+from cube.layers.display import ANCHORS
 
 # Linear interpolation between the anchors stays within 2 (batlow) and 6 (vik) of 255 of Crameri's full tables.
 _ANCHORS: Final = {name: ANCHORS[name] for name in ("batlow", "vik")}
 # What a layer may ask for by meaning rather than by name.
 _ALIASES: Final = {"species": "viridis", "gray": "gray", "grey": "gray", "none": "viridis"}
-# twilight is cyclic: 0 and 360 degrees look alike.
-_RIO_TILER: Final = frozenset({"viridis", "cividis", "magma", "inferno", "plasma", "gray", "twilight"})
-NAMES: Final = tuple(sorted({*_ANCHORS, *_RIO_TILER, "species"}))
+
+
+def _tables() -> dict[str, Path]:
+    # The files alone: importing rio-tiler to read them brings xarray and GDAL along, two seconds of every start.
+    package = find_spec("rio_tiler")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    folder = Path(package.submodule_search_locations[0]) / "cmap_data"
+    return {file.stem: file for file in sorted(folder.glob("*.npy"))}
+
+
+_TABLES: Final = _tables()
+NAMES: Final = tuple(sorted({*_ANCHORS, *_TABLES, "species"}))
+OF_LAYERS: Final = (*ANCHORS, "species")  # what a layer may name: QGIS and printed legends have these, too
 
 
 def _bytes(colour: str) -> tuple[int, int, int]:
@@ -39,14 +50,7 @@ def table(name: str) -> NDArray[np.uint8]:
         at = np.rint(np.linspace(0, 255, len(anchors)))
         columns = [np.interp(np.arange(256), at, anchors[:, band]) for band in range(3)]
         return np.asarray(np.rint(np.stack(columns, axis=1)), dtype=np.uint8)
-    if name not in _RIO_TILER:
-        raise KeyError(name)
-    # The table alone: importing rio-tiler to read it brings xarray and GDAL along, two seconds of every start.
-    package = find_spec("rio_tiler")
-    assert package is not None
-    assert package.submodule_search_locations is not None
-    colours: NDArray[np.uint8] = np.load(Path(package.submodule_search_locations[0]) / "cmap_data" / f"{name}.npy")
-    return np.ascontiguousarray(colours[:, :3])
+    return np.ascontiguousarray(np.load(_TABLES[name])[:, :3])
 
 
 def class_colour(value: int) -> str:

@@ -38,7 +38,7 @@ def tile_matrix_set(name: str) -> morecantile.TileMatrixSet:
 
 
 @lru_cache(maxsize=512)
-def size_of(name: str, z: int) -> tuple[int, int]:
-    """Tiles (across, down) of one zoom of the set `name`."""
+def size_of(name: str, z: int) -> tuple[int, int, int]:
+    """Tiles across and down of one zoom of the set `name`, and pixels a side of a tile."""
     matrix = tile_matrix_set(name).matrix(z)
-    return int(matrix.matrixWidth), int(matrix.matrixHeight)
+    return int(matrix.matrixWidth), int(matrix.matrixHeight), int(matrix.tileWidth)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Final
 
+import morecantile
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+from server.drawing.tms import tile_matrix_set
 from server.reading.io import MAX_CHUNKS
 from server.reading.layers import MapLayer
 from server.reading.snapshot import Snapshot
 
+MAX_ZOOM: Final = 24
 EQUATOR_PIXEL: Final = 156_543.0339  # m, Web Mercator pixel of 256-pixel tiles at zoom 0
 _OVERZOOM: Final = 3  # zooms beyond the native one that are worth a tile of their own: cell edges stay sharp
 
@@ -24,6 +32,45 @@ def zooms(snapshot: Snapshot, layer: MapLayer) -> tuple[int, int]:
         least = max(least, _readable(snapshot, layer, ground))
     native = math.ceil(math.log2(ground / layer.resolution))
     return least, max(least, native + _OVERZOOM)
+
+
+def zooms_in(snapshot: Snapshot, layer: MapLayer, tms: str) -> tuple[int, int]:
+    """(minzoom, maxzoom) in the tile matrix set `tms`: all it has where it is not Web Mercator, whose zooms count differently."""
+    return zooms(snapshot, layer) if tms == "WebMercatorQuad" else zooms_of(tms)
+
+
+def zooms_of(tms: str) -> tuple[int, int]:
+    """First and last zoom of a tile matrix set that is served."""
+    matrix_set = tile_matrix_set(tms)
+    return max(0, matrix_set.minzoom), min(matrix_set.maxzoom, MAX_ZOOM)
+
+
+Limits = dict[int, tuple[int, int, int, int]]  # zoom -> first and last row, first and last column
+
+
+def limits_of(snapshot: Snapshot, tms: str) -> Limits:
+    """The tiles that the region touches at each zoom, so that no client asks for the others."""
+    matrix_set, (least, most) = tile_matrix_set(tms), zooms_of(tms)
+    x, y = _transformer(matrix_set.crs.to_wkt()).transform(*np.array(snapshot.outline).T)
+    found: Limits = {}
+    for zoom in range(least, most + 1):
+        matrix, first = matrix_set.matrix(zoom), matrix_set.xy_bounds(morecantile.Tile(0, 0, zoom))
+        rows = _span((first.top - y) / (first.top - first.bottom), matrix.matrixHeight - 1)
+        cols = _span((x - first.left) / (first.right - first.left), matrix.matrixWidth - 1)
+        found[zoom] = (*rows, *cols)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _transformer(crs: str) -> Transformer:
+    return Transformer.from_crs(4326, crs, always_xy=True)
+
+
+def _span(at: NDArray[np.float64], last: int) -> tuple[int, int]:
+    """First and last of the tiles that hold the positions; all of them where a projection has no such place."""
+    if not np.isfinite(at).all():
+        return 0, last
+    return int(np.clip(at.min(), 0, last)), int(np.clip(at.max(), 0, last))
 
 
 def opening_zoom(snapshot: Snapshot) -> int:

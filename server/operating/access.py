@@ -7,10 +7,12 @@ import json
 import sys
 import time
 from typing import Any
+from urllib.parse import unquote_plus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.operating import metrics
+from server.operating.keys import KEY
 
 
 def route_of(scope: Scope) -> str:
@@ -54,6 +56,11 @@ class AccessLog:
                 _write(scope, route, status, sent, seconds)
 
 
+def _is_key(part: str) -> bool:
+    """Whether a part of a query names a key, however its letters are written."""
+    return unquote_plus(part.partition("=")[0]).strip().lower() == KEY
+
+
 def _write(scope: Scope, route: str, status: int, sent: int, seconds: float) -> None:
     headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"user-agent", b"referer")}
     query = scope["query_string"].decode("latin-1")
@@ -62,7 +69,7 @@ def _write(scope: Scope, route: str, status: int, sent: int, seconds: float) -> 
         "method": scope["method"],
         "path": scope["path"],
         # A key in an address must not stay in a log.
-        "query": "&".join(part for part in query.split("&") if part and not part.lower().startswith("api_key")),
+        "query": "&".join(part for part in query.split("&") if part and not _is_key(part)),
         "route": route,
         "status": status,
         "bytes": sent,

@@ -10,17 +10,20 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.errors import error_answer
 
-_OPEN: Final = "/healthz"
+KEY: Final = "api_key"  # of a query
+_COOKIE: Final = "floracube_key"  # of a browser that came with a key in its address: what the page asks for carries none
+_OPEN: Final = frozenset({"/healthz", "/readyz"})  # what asks them has no key
 # A browser then asks its user: any name, the key as password. So do QGIS and GDAL.
 _CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="floracube", charset="UTF-8"'}
 
 
 def carried(scope: Scope) -> str:
-    """The key of a request: `X-API-Key`, `Authorization: Bearer` or `Basic` (as password), or `?api_key=`; empty if none."""
+    """The key of a request: `X-API-Key`, `Authorization: Bearer` or `Basic` (as password), `?api_key=`, a cookie; or empty."""
     headers = Headers(scope=scope)
     if "x-api-key" in headers:
         return headers["x-api-key"]
@@ -28,11 +31,27 @@ def carried(scope: Scope) -> str:
     if kind.lower() == "bearer":
         return text.strip()
     if kind.lower() == "basic":
-        try:
-            return base64.b64decode(text, validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
-            return ""
-    return parse_qs(scope["query_string"].decode("latin-1")).get("api_key", [""])[0]
+        return _decoded(text).partition(":")[2]
+    return _of_address(scope) or _decoded(cookie_parser(headers.get("cookie", "")).get(_COOKIE, ""))
+
+
+def _decoded(text: str) -> str:
+    """What Base64 says; empty where it is none."""
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _of_address(scope: Scope) -> str:
+    return parse_qs(scope["query_string"].decode("latin-1")).get(KEY, [""])[0]
+
+
+def _cookie(scope: Scope) -> str:
+    """What makes a browser send the key of this address again, to us alone and out of reach of scripts."""
+    value = base64.b64encode(_of_address(scope).encode()).decode()
+    secure = "; Secure" if scope.get("scheme") == "https" else ""
+    return f"{_COOKIE}={value}; Path={scope.get('root_path') or '/'}; HttpOnly; SameSite=Strict{secure}"
 
 
 class Keys:
@@ -51,10 +70,12 @@ class Keys:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401."""
-        if scope["type"] != "http" or not (self._keys or self._header) or scope["path"] == _OPEN:
+        if scope["type"] != "http" or not (self._keys or self._header) or scope["path"] in _OPEN:
             return await self._app(scope, receive, send)
         if not self._allowed(scope):
-            answer = error_answer(401, "no_access", "This server answers only requests that carry its key.", _CHALLENGE)
+            answer = error_answer(
+                401, "no_access", "This server answers only requests that carry its key; ask its operator for one.", _CHALLENGE
+            )
             return await answer(scope, receive, send)
 
         async def kept_private(message: Message) -> None:
@@ -63,6 +84,8 @@ class Keys:
                 # A shared cache would hand the answer to those who have no key.
                 if "public" in headers.get("cache-control", ""):
                     headers["cache-control"] = headers["cache-control"].replace("public", "private")
+                if _of_address(scope) and headers.get("content-type", "").startswith("text/html"):
+                    headers.append("set-cookie", _cookie(scope))
             await send(message)
 
         await self._app(scope, receive, kept_private)

@@ -1,4 +1,8 @@
-"""What one request may cost: how many at once, how long until an answer begins, how large an address and a body."""
+"""What one request may cost: how many at once, how long until an answer begins, how large an address and a body.
+
+A client that is slow takes no place of those that are quick: a body is received before its request is counted, an answer
+is counted until it begins, and both are given up where they stop moving.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +11,32 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.errors import RequestError, error_answer
+from server.errors import error_answer
 from server.operating import metrics
 
 MAX_BODY: Final = 2 * 2**20  # bytes; a region drawn by hand or a country's outline is far smaller
+MAX_BODIES: Final = 64 * 2**20  # bytes of all bodies that are being received
+BODY_SECONDS: Final = 20.0  # until a body has arrived
 MAX_ADDRESS: Final = 8192  # bytes of path and query
-_ALWAYS: Final = frozenset({"/healthz", "/metrics"})  # a server that is full must still say so
+MAX_SENDING: Final = 1024  # answers on their way to clients at once
+# 256 KiB a minute is the least rate of a download: 4 kB/s, a tenth of the slowest telephone connections.
+PIECE: Final = 256 * 2**10
+PIECE_SECONDS: Final = 60.0
+_ALWAYS: Final = frozenset({"/healthz", "/readyz", "/metrics"})  # a server that is full must still say so
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
-class _TooMuchError(RequestError):
-    """More body than may come (413)."""
-
-    status = 413
-    name = "body_too_large"
+class _BodyError(Exception):
+    """A body that is not received; its arguments are those of `error_answer`."""
 
 
 class Limits:
-    """Refuses with a JSON sentence what is too large (413, 414) or too much at the moment (503)."""
+    """Refuses with a JSON sentence what is too large (413, 414), too slow (408) or too much at the moment (503)."""
 
     def __init__(self, app: ASGIApp, at_once: int, seconds: float) -> None:
         """At most `at_once` requests in `app`, each with `seconds` until its answer begins."""
-        self._app, self._at_once, self._seconds, self._running = app, at_once, seconds, 0
+        self._app, self._at_once, self._seconds = app, at_once, seconds
+        self._running, self._sending, self._receiving_bytes = 0, 0, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
@@ -36,35 +45,61 @@ class Limits:
         refusal = self._refusal(scope)
         if refusal is not None:
             return await error_answer(*refusal)(scope, receive, send)
-        self._running += 1
-        metrics.IN_FLIGHT.inc()
-        try:
-            await self._limited(scope, receive, send)
-        finally:
-            self._running -= 1
-            metrics.IN_FLIGHT.dec()
+        if scope["method"] in _WITH_BODY:
+            try:
+                receive = _already_received(await self._body(receive), receive)
+            except _BodyError as error:
+                return await error_answer(*error.args)(scope, receive, send)
+            refusal = self._full(scope)  # others may have come meanwhile
+            if refusal is not None:
+                return await error_answer(*refusal)(scope, receive, send)
+        await self._answer(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
-        if self._running >= self._at_once and scope["path"] not in _ALWAYS:
-            return 503, "busy", f"The server is answering {self._at_once} requests already; try again."
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_ADDRESS:
             return 414, "address_too_long", f"The address is longer than {MAX_ADDRESS} bytes."
         length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if not length.isdigit() or int(length) > MAX_BODY:
-            return 413, "body_too_large", f"The body is larger than {MAX_BODY // 2**20} MiB."
+            return _too_large()
+        return self._full(scope)
+
+    def _full(self, scope: Scope) -> tuple[int, str, str] | None:
+        if scope["path"] in _ALWAYS:
+            return None
+        if self._running >= self._at_once:
+            return 503, "busy", f"The server is answering {self._at_once} requests already; try again."
+        if self._sending >= MAX_SENDING:
+            return 503, "busy", f"The server is sending {MAX_SENDING} answers already; try again."
         return None
 
-    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun, taken = False, 0
+    async def _body(self, receive: Receive) -> bytes:
+        """The whole body of a request; raises `_BodyError` for one that is too large or does not arrive."""
+        parts: list[bytes] = []
+        size, more = 0, True
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _BodyError(400, "body_incomplete", "The connection ended before the body was complete.")
+                    part, more = message.get("body", b""), message.get("more_body", False)
+                    parts.append(part)
+                    size += len(part)
+                    self._receiving_bytes += len(part)
+                    if size > MAX_BODY:
+                        raise _BodyError(*_too_large())
+                    if self._receiving_bytes > MAX_BODIES:
+                        raise _BodyError(503, "busy", "The server is receiving too many bodies already; try again.")
+        except TimeoutError:
+            raise _BodyError(408, "body_too_slow", f"The body did not arrive within {BODY_SECONDS:g} seconds.") from None
+        finally:
+            self._receiving_bytes -= size
+        return b"".join(parts)
 
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > MAX_BODY:
-                raise _TooMuchError(f"The body is larger than {MAX_BODY // 2**20} MiB.")
-            return message
-
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+        self._running += 1
+        metrics.IN_FLIGHT.inc()
         try:
             async with asyncio.timeout(self._seconds) as clock:
 
@@ -72,12 +107,50 @@ class Limits:
                     nonlocal begun
                     if not begun:
                         begun = True
-                        clock.reschedule(None)  # a long download is the client's own affair
-                    await send(message)
+                        clock.reschedule(None)  # from here on the rate counts
+                        self._running -= 1
+                        self._sending += 1
+                        metrics.IN_FLIGHT.dec()
+                    await _send_in_pieces(message, send)
 
-                await self._app(scope, counted, watched)
+                await self._app(scope, receive, watched)
         except TimeoutError:
             if begun:
                 raise
             sentence = f"There was no answer within {self._seconds:g} seconds; try again."
             await error_answer(503, "too_slow", sentence)(scope, receive, send)
+        finally:
+            if begun:
+                self._sending -= 1
+            else:
+                self._running -= 1
+                metrics.IN_FLIGHT.dec()
+
+
+def _too_large() -> tuple[int, str, str]:
+    return 413, "body_too_large", f"The body is larger than {MAX_BODY // 2**20} MiB; simplify the outline."
+
+
+def _already_received(body: bytes, receive: Receive) -> Receive:
+    """What gives `body` as one message and then what `receive` gives (that the client has left)."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replay
+
+
+async def _send_in_pieces(message: Message, send: Send) -> None:
+    """Send a message; raises `TimeoutError`, which closes the connection, where a client takes longer than `PIECE_SECONDS`
+    for `PIECE` bytes.
+    """
+    body = message.get("body", b"")
+    starts = range(0, max(len(body), 1), PIECE)
+    for start in starts:
+        last = start + PIECE >= len(body)
+        piece = message
+        if len(starts) > 1:
+            piece = {**message, "body": body[start : start + PIECE], "more_body": message.get("more_body", False) or not last}
+        async with asyncio.timeout(PIECE_SECONDS):
+            await send(piece)

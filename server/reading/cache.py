@@ -39,6 +39,14 @@ class ByteCache(Generic[T]):
             self._values.clear()
             self.held = 0
 
+    def drop(self, keys: Sequence[Key]) -> None:
+        """Forget some."""
+        with self._lock:
+            for key in keys:
+                value = self._values.pop(key, None)
+                if value is not None:
+                    self.held -= value.nbytes + _OVERHEAD
+
     def get(self, key: Key) -> T | None:
         """The value, or None; it becomes the most recently used."""
         with self._lock:

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube import grid
-from cube.display import species_range
 from cube.errors import CubeError
-from cube.layers import BOUNDS, PROBABILITY_STEPS
+from cube.layers import BOUNDS, PROBABILITY_STEPS, Layer
+from cube.layers.display import species_range
+from cube.layers.ids import input_id, species_ids
 from cube.storage import releases
-from cube.storage.store import CubeStore
+from cube.storage.store import CubeStore, layer_of
 from server.drawing import palettes
-from server.reading.layers import HabitatClass, MapLayer, slug
+from server.reading.layers import HabitatClass, MapLayer
 
 TITLES: Final = {
     "indicators": "Biodiversity indicators",
@@ -49,6 +50,12 @@ class Catalogue:
         """Species layers by scientific name."""
         return {layer.title: layer for layer in self.layers if layer.product == "species"}
 
+    @cached_property
+    def species_scales(self) -> NDArray[np.float64]:
+        """(species,) probability of one stored step, by the species' index in the maps."""
+        species = sorted((layer for layer in self.layers if layer.product == "species"), key=lambda layer: layer.lead)
+        return np.array([layer.scale for layer in species])
+
     def find(self, search: str = "", product: str = "") -> list[MapLayer]:
         """Listed layers of `product` (all if empty) whose names hold every word of `search`; name starts first."""
         words = search.lower().split()
@@ -69,18 +76,15 @@ def text(table: Table, column: str, row: int) -> str:
     return "" if values is None else str(values[row])
 
 
-def read_table(cube: CubeStore, name: str) -> Table:
-    """The table `name`, or an empty one where the cube has none."""
-    try:
-        return cube.read_table(f"tables/{name}")
-    except CubeError:
-        return {}
-
-
 def build(cube: CubeStore, release: Mapping[str, Any]) -> Catalogue:
-    """The catalogue of `release`; a product that cannot be read is an error, one that is not named is left out."""
-    species, habitats = read_table(cube, "species"), read_table(cube, "habitats")
+    """The catalogue of `release`, with the tables of its own versions; a product that it does not name is left out.
+
+    Raises `CubeError` for a product or a table that cannot be read.
+    """
     versions: Mapping[str, str] = release["products"]
+    path = releases.species_table(versions)
+    species = cube.read_table(path) if path else {}
+    habitats = cube.read_table(releases.table_path("habitats", versions["habitats"])) if "habitats" in versions else {}
     layers: list[MapLayer] = []
     if "indicators" in versions:
         layers += _indicators(cube, versions["indicators"])
@@ -104,74 +108,69 @@ def _levels(cube: CubeStore, product: str, version: str) -> list[str]:
     return levels
 
 
-def _maps(cube: CubeStore, group: str) -> Iterator[tuple[str, Mapping[str, Any], float, tuple[str, ...]]]:
-    """Name, attributes, fill and leading dimensions of each map array of a group, by name."""
-    for name, array in sorted(cube.group(group).arrays()):
-        dims = tuple(str(d) for d in array.metadata.dimension_names or ())  # type: ignore[union-attr]
-        if dims[-2:] == ("y", "x"):
-            yield name, dict(array.attrs), float(array.fill_value), dims[:-2]
-
-
-def _common(cube: CubeStore, attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that come from a layer's CF attributes."""
+def _maps(cube: CubeStore, group: str) -> Iterator[tuple[Layer, dict[str, Any]]]:
+    """Each map of a group, in the order that it has for people (else by name), as it describes itself; and what all that is
+    shown of it has in common.
+    """
     root = cube.root.attrs
-    return {
-        "units": str(attrs.get("units", "1")),
-        "kind": "class" if attrs.get("floracube_kind") == "class" else "continuous",
-        "scale": float(attrs.get("scale_factor", 1.0)),
-        "offset": float(attrs.get("add_offset", 0.0)),
-        "attribution": str(attrs.get("attribution") or attrs.get("references") or root.get("attribution", "")),
-        "license": str(attrs.get("license") or root.get("license", "")),
-        "note": str(attrs.get("note", "")),
-    }
-
-
-def _palette(attrs: Mapping[str, Any], default: str = "viridis") -> str:
-    """The layer's palette if we have it; classes without colours of their own say `flags` or `categories`."""
-    name = str(attrs.get("floracube_palette", default))
-    known = ("flags", "categories") if attrs.get("floracube_kind") == "class" else palettes.NAMES
-    return name if name in known else default
-
-
-def _flags(attrs: Mapping[str, Any]) -> tuple[HabitatClass, ...]:
-    """Classes from the CF flag attributes; empty where there are none."""
-    values: Sequence[int] = attrs.get("flag_values", ())
-    names = str(attrs.get("flag_meanings", "")).split()
-    colours = str(attrs.get("flag_colors", "")).split()
-    return tuple(
-        HabitatClass(
-            int(value),
-            "",
-            (names[i] if i < len(names) else f"class {value}").replace("_", " "),
-            palettes.valid_colour(colours[i] if i < len(colours) else "", int(value)),
+    arrays = [array for _, array in cube.group(group).arrays()]
+    maps = [(layer_of(array), array.attrs) for array in arrays if _dims(array)[-2:] == ("y", "x")]
+    for layer, attrs in sorted(maps, key=lambda found: (found[0].order, found[0].name)):
+        yield (
+            layer,
+            {
+                "units": layer.units or "1",
+                "kind": layer.kind,
+                "scale": layer.scale,
+                "offset": layer.offset,
+                "fill": float(layer.fill),
+                "attribution": str(attrs.get("attribution") or layer.references or root.get("attribution", "")),
+                "license": str(attrs.get("license") or root.get("license", "")),
+                "note": str(attrs.get("note", "")),
+            },
         )
-        for i, value in enumerate(values)
+
+
+def _dims(array: Any) -> tuple[str, ...]:
+    return tuple(array.metadata.dimension_names or ())
+
+
+def _palette(layer: Layer) -> str:
+    """The layer's palette if we have it; classes without colours of their own say `flags` or `categories`."""
+    known = ("flags", "categories") if layer.kind == "class" else palettes.OF_LAYERS
+    return layer.palette if layer.palette in known else "viridis"
+
+
+def _classes(layer: Layer) -> tuple[HabitatClass, ...]:
+    """Classes of the layer's legend; empty where it has none."""
+    return tuple(
+        HabitatClass(value, "", meaning or f"class {value}", palettes.valid_colour(colour, value))
+        for value, meaning, colour in layer.flags
     )
 
 
 def _indicators(cube: CubeStore, version: str) -> Iterator[MapLayer]:
     levels = _levels(cube, "indicators", version)
-    for name, attrs, fill, dims in _maps(cube, levels[0]):
-        title = str(attrs.get("long_name", name))
-        bounds = ("", ".lower", ".upper") if dims == ("bound",) else ("",)
+    for layer, common in _maps(cube, levels[0]):
+        name, title = layer.name, layer.long_name
+        bounds = ("", ".lower", ".upper") if layer.dims == ("bound",) else ("",)
         for index, suffix in enumerate(bounds):
             shown = MapLayer(
                 id=f"indicators.{name}{suffix}",
                 product="indicators",
                 title=title + {".lower": ", lower bound", ".upper": ", upper bound"}.get(suffix, ""),
-                interval=bool(dims),
+                interval=bool(layer.dims),
                 subtitle=name.replace("_", " "),
-                palette=_palette(attrs),
+                palette=_palette(layer),
                 paths=tuple(f"{level}/{name}" for level in levels),
-                lead=(index,) if dims else (),
+                lead=(index,) if layer.dims else (),
                 resolution=grid.CELL,
-                fill=fill,
                 range_of=f"indicators.{name}",
                 listed=not suffix,
-                **_common(cube, attrs),
+                **common,
             )
             yield shown
-        if dims:
+        if layer.dims:
             yield _width(shown, title)
 
 
@@ -184,33 +183,31 @@ def _width(upper: MapLayer, title: str) -> MapLayer:
 
 def _habitats(cube: CubeStore, version: str, table: Table) -> Iterator[MapLayer]:
     levels = _levels(cube, "habitats", version)
-    maps = [m for m in _maps(cube, levels[0]) if not m[3]]
+    maps = [(layer, common) for layer, common in _maps(cube, levels[0]) if not layer.dims]
     # The most detailed level first (level3 before level2), then classes before probability and entropy.
-    maps.sort(key=lambda m: m[0], reverse=True)
-    maps.sort(key=lambda m: m[1].get("floracube_kind") != "class")
-    for name, attrs, fill, _ in maps:
-        common = _common(cube, attrs)
-        classes = _habitat_classes(table, name, attrs) if common["kind"] == "class" else ()
+    maps.sort(key=lambda m: m[0].name, reverse=True)
+    maps.sort(key=lambda m: m[0].kind != "class")
+    for layer, common in maps:
+        name, classes = layer.name, _habitat_classes(table, layer) if layer.kind == "class" else ()
         yield MapLayer(
             id=f"habitats.{name}",
             product="habitats",
-            title=str(attrs.get("long_name", name)),
+            title=layer.long_name,
             subtitle=name,
-            palette="flags" if classes else _palette(attrs),
+            palette="flags" if classes else _palette(layer),
             paths=tuple(f"{level}/{name}" for level in levels),
             lead=(),
             resolution=grid.CELL,
-            fill=fill,
             range=None if classes else (0.0, 1.0),
             classes=classes,
             **common,
         )
 
 
-def _habitat_classes(table: Table, level: str, attrs: Mapping[str, Any]) -> tuple[HabitatClass, ...]:
+def _habitat_classes(table: Table, layer: Layer) -> tuple[HabitatClass, ...]:
     """Classes of one level: from the habitat table (row = stored value), else from the flags of the array."""
-    rows = [i for i, own in enumerate(table.get("level", ())) if str(own) == level]
-    flags = _flags(attrs)
+    rows = [i for i, own in enumerate(table.get("level", ())) if str(own) == layer.name]
+    flags = _classes(layer)
     if not rows:
         return flags
     flagged = {entry.value: entry.colour for entry in flags}
@@ -238,23 +235,22 @@ def species_status(table: Table, row: int) -> dict[str, Any]:
 
 def _species(cube: CubeStore, version: str, table: Table) -> Iterator[MapLayer]:
     levels = _levels(cube, "species", version)
-    group = cube.group(levels[0])
     names = [str(n) for n in np.asarray(cube.array(f"{levels[0]}/species")[:])]
     scales = np.asarray(cube.array(f"{levels[0]}/scale")[:], float)
-    attrs = dict(group["occurrence"].attrs)
+    if not all(names) or not scales.all():  # Zarr takes what the store does not find for empty names and zeros
+        raise CubeError(f"{cube.url}: {levels[0]} has species without a name or a scale; see whether the store is mounted.")
+    common = next(common for layer, common in _maps(cube, levels[0]) if layer.name == "occurrence")
+    product = cube.group(f"products/species/{version}").attrs
+    if product.get("floracube_statement", "probability") != "probability":  # no survey told how common plants are
+        common["note"] = str(product.get("note", "Relative intensity, not probability."))
     rows = {str(n): i for i, n in enumerate(table.get("scientific_name", ()))}
     paths = tuple(f"{level}/occurrence" for level in levels)
-    common = {**_common(cube, attrs), "kind": "continuous", "units": "1"}
-    taken: set[str] = set()
+    ids = species_ids(names)
     for index in sorted(range(len(names)), key=lambda i: names[i].lower()):
         name, row = names[index], rows.get(names[index])
-        key = slug(name)
-        # Two names may differ in their punctuation only; the later one is told apart by its number.
-        key = f"{key}_{index}" if key in taken else key
-        taken.add(key)
         top = float(scales[index]) * PROBABILITY_STEPS
         yield MapLayer(
-            id=f"species.{key}",
+            id=ids[index],
             product="species",
             title=name,
             subtitle="" if row is None else text(table, "vernacular_name", row),
@@ -262,7 +258,6 @@ def _species(cube: CubeStore, version: str, table: Table) -> Iterator[MapLayer]:
             paths=paths,
             lead=(index,),
             resolution=grid.CELL,
-            fill=255,
             range=species_range(top),
             status=species_status(table, row) if row is not None else species_status({}, 0),
             **{**common, "scale": float(scales[index]), "offset": 0.0},
@@ -289,31 +284,31 @@ def _inputs(cube: CubeStore) -> Iterator[MapLayer]:
         if not cube.has(group):
             continue
         overviews = _overviews(cube, folder)
-        for name, attrs, fill, dims in _maps(cube, group):
+        for layer, common in _maps(cube, group):
+            name, dims = layer.name, layer.dims
             labels = [[str(v) for v in np.asarray(cube.array(f"{group}/{dim}")[:])] for dim in dims]
             shown = [set(axis) if i == 0 else _shown(axis) for i, axis in enumerate(labels)]
-            common = _common(cube, attrs)
             if folder == "1km":
                 common["note"] = common["note"] or "Effective resolution 1 km."
             above = takewhile(lambda level: name in level[1], overviews)  # noqa: B023  used up in this turn of the loop
             paths = (f"{group}/{name}", *(f"{level}/{name}" for level, _ in above))
-            classes = _flags(attrs)
-            if common["kind"] == "class" and not classes:
+            classes = _classes(layer)
+            if layer.kind == "class" and not classes:
                 classes = tuple(HabitatClass(v, "", f"class {v}", palettes.class_colour(v)) for v in range(255))
             for lead in combinations(*(range(len(axis)) for axis in labels)):
                 parts = [axis[i] for axis, i in zip(labels, lead, strict=True)]
-                title = str(attrs.get("long_name", name))
+                title = layer.long_name
+                about = {**common, "units": layer.band(parts[0]).units} if parts else common
                 yield MapLayer(
-                    id=".".join(("inputs", name, *(slug(p).replace("_", "-") for p in parts))),
+                    id=input_id(name, parts),
                     product="inputs",
                     title=f"{title}: {' '.join(parts)}" if parts else title,
                     subtitle=" ".join((name, *parts)),
-                    palette=_palette(attrs),
+                    palette=_palette(layer),
                     paths=paths,
                     lead=lead,
                     resolution=grid.RESOLUTIONS[folder],
-                    fill=fill,
-                    classes=classes if common["kind"] == "class" else (),
+                    classes=classes if layer.kind == "class" else (),
                     listed=all(part in axis for part, axis in zip(parts, shown, strict=True)),
-                    **common,
+                    **about,
                 )

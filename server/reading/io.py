@@ -6,7 +6,9 @@ It takes chunks instead of slices because a tile's neighbours need the same ones
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Final
@@ -15,10 +17,12 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from cube.storage import backends
 from cube.storage.store import CubeStore
-from server.errors import StoreError, TooLargeError
+from server.errors import DamagedError, StoreError, TooLargeError
 from server.reading.cache import ByteCache
 from server.reading.shards import Shards
+from server.reading.written import WrittenShards
 
 CACHE_BYTES: Final = 256 * 2**20
 # Chunks that one tile may take from a layer without a pyramid (about half a second of reading when cold).
@@ -26,7 +30,13 @@ MAX_CHUNKS: Final = 400
 _AT_ONCE: Final = 36  # chunks read in one round: bounds what one request holds beside the cache
 _READERS: Final = 16  # rounds at once; with the store down, the other threads still answer from the cache
 _QUEUE_SECONDS: Final = 2.0
+INPUT_SECONDS: Final = 60.0
 NOTHING: Final[NDArray[Any]] = np.empty((0, 0), np.uint8)  # a chunk that holds only fill
+
+
+def input_period() -> int:
+    """A number that is another one every `INPUT_SECONDS`."""
+    return int(time.time() // INPUT_SECONDS)
 
 
 class NotHeldError(Exception):
@@ -71,13 +81,47 @@ class Reader:
     token: str
     cache: ChunkCache
     _sources: dict[str, Source] = field(default_factory=dict)
+    _groups: dict[str, zarr.Group] = field(default_factory=dict)
+    _written: WrittenShards = field(init=False)
     _gate: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(_READERS))
+
+    def __post_init__(self) -> None:
+        """Ask the cube's own receipts of what its store does not find."""
+        self._written = WrittenShards(self.cube)
+
+    def token_of(self, path: str) -> str:
+        """What chunks of `path` are remembered under: inputs belong to no release and are read anew every minute."""
+        return f"{self.token} {input_period()}" if path.startswith("inputs/") else self.token
+
+    def whole_key(self, path: str, chunk: tuple[int, ...]) -> tuple[object, ...]:
+        """What a whole chunk is remembered under."""
+        return (self.token_of(path), path, "whole", *chunk)
+
+    def map_key(self, path: str, lead: tuple[int, ...], step: int, place: tuple[int, int]) -> tuple[object, ...]:
+        """What a chunk of one map, thinned to every `step`-th cell, is remembered under."""
+        return (self.token_of(path), path, lead, step, *place)
+
+    def require_empty(self, path: str, shards: Sequence[tuple[int, ...]]) -> None:
+        """Raise `StoreError` if one of `shards`, which the store does not find, should be there."""
+        self._written.require_empty(path, shards)
+
+    def has(self, path: str) -> bool:
+        """Whether there is an array at `path`."""
+        return self._member(path) is not None or self.cube.has(path)
+
+    def _member(self, path: str) -> zarr.Group | zarr.Array[Any] | None:
+        """The array at `path` by the consolidated metadata of its group: one request for all of the group's arrays."""
+        group, _, name = path.rpartition("/")
+        if (found := self._groups.get(group)) is None:
+            found = self._groups[group] = self.cube.group(group)
+        return found.get(name) if found.metadata.consolidated_metadata else None
 
     def source(self, path: str) -> Source:
         """The open array at `path` and its layout; raises `CubeError` if there is none."""
         source = self._sources.get(path)
         if source is None:
-            array = self.cube.array(path)
+            node = self._member(path)
+            array = backends.with_rust_codecs(node, self.cube.url) if isinstance(node, zarr.Array) else self.cube.array(path)
             source = Source(array, tuple(array.shape), tuple(array.chunks), array.fill_value, Shards.of(array))
             self._sources[path] = source
         return source
@@ -107,7 +151,7 @@ class Reader:
         sizes = list(zip(source.shape[:-2], source.chunk[:-2], strict=True))
         leads = list(product(*(range(-(-n // size)) for n, size in sizes)))
         place = row // height, col // width
-        keys = [(self.token, path, "whole", *lead, *place) for lead in leads]
+        keys = [self.whole_key(path, (*lead, *place)) for lead in leads]
         chunks = self.cache.gather(keys, lambda missing: self._read(source, path, [(*leads[i], *place) for i in missing], ...))
         out = np.full(source.shape[:-2], source.fill, source.array.dtype)
         for lead, chunk in zip(leads, chunks, strict=True):
@@ -158,7 +202,7 @@ class Reader:
         held_only: bool = False,
     ) -> list[NDArray[Any]]:  # fmt: skip
         """Thinned chunks (h, w) of one map."""
-        keys = [(self.token, path, lead, step, y.number, x.number) for y, x in pairs]
+        keys = [self.map_key(path, lead, step, (y.number, x.number)) for y, x in pairs]
         held = self.cache.held_of(keys)
         if held is not None:
             return held
@@ -183,23 +227,59 @@ class Reader:
         self, source: Source, path: str, chunks: Sequence[tuple[int, ...]], place: tuple[int, ...] | Any
     ) -> list[NDArray[Any]]:
         """The part `place` (of the leading axes; all of it for `...`) of whole chunks, given by their numbers."""
-        if not self._gate.acquire(timeout=_QUEUE_SECONDS):
-            raise StoreError(f"{path}: too many reads are waiting for the store.")
-        try:
+        with self.turn(path):
             if source.shards is None:
                 return [_by_zarr(source, chunk, place) for chunk in chunks]
             return self._from_shards(source.shards, path, chunks, place)
+
+    @contextmanager
+    def turn(self, path: str) -> Iterator[None]:
+        """A place among those that read; raises `StoreError` where none becomes free."""
+        if not self._gate.acquire(timeout=_QUEUE_SECONDS):
+            raise StoreError(f"{path}: too many reads are waiting for the store; try again.")
+        try:
+            yield
         finally:
             self._gate.release()
+
+    def require_written(self, path: str, lead: tuple[int, ...], rows: slice, cols: slice) -> None:
+        """Raise `StoreError` if a shard of a window of the map `lead` is not there though its receipt counts it.
+
+        Reads indices of shards alone, for those who read the window by Zarr, which takes what is not there for no data.
+        """
+        source = self.source(path)
+        if source.shards is None:
+            return
+        numbers, _ = source.within(lead)
+        spans = [range(part.start // n, -(-part.stop // n)) for part, n in zip((rows, cols), source.chunk[-2:], strict=True)]
+        wanted = {source.shards.place((*numbers, *place))[0] for place in product(*spans)}
+        self._indices(source.shards, path, sorted(wanted))
 
     def _from_shards(self, shards: Shards, path: str, chunks: Sequence[tuple[int, ...]], place: Any) -> list[NDArray[Any]]:
         places = [shards.place(chunk) for chunk in chunks]
         wanted = sorted({shard for shard, _ in places})
-        keys = [(self.token, path, "index", *shard) for shard in wanted]
-        read = self.cache.gather(keys, lambda missing: shards.indices([wanted[i] for i in missing]))
-        indices = dict(zip(wanted, read, strict=True))
-        found = shards.read([(shard, indices[shard], row) for shard, row in places], place)
+
+        def read() -> list[NDArray[Any] | None]:
+            indices = self._indices(shards, path, wanted)
+            return shards.read([(shard, indices[shard], row) for shard, row in places], place)
+
+        try:
+            found = read()
+        except DamagedError:  # a shard that was written anew has other offsets: its index is read once more
+            self.cache.drop([self.index_key(path, shard) for shard in wanted])
+            found = read()
         return [NOTHING if chunk is None else chunk for chunk in found]
+
+    def _indices(self, shards: Shards, path: str, wanted: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], NDArray[np.uint64]]:
+        def read(missing: list[int]) -> list[NDArray[np.uint64]]:
+            return shards.indices([wanted[i] for i in missing], lambda absent: self.require_empty(path, absent))
+
+        keys = [self.index_key(path, shard) for shard in wanted]
+        return dict(zip(wanted, self.cache.gather(keys, read), strict=True))
+
+    def index_key(self, path: str, shard: tuple[int, ...]) -> tuple[object, ...]:
+        """What the index of a shard is remembered under."""
+        return (self.token_of(path), path, "index", *shard)
 
 
 def _by_zarr(source: Source, chunk: tuple[int, ...], place: Any) -> NDArray[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -15,11 +14,6 @@ from server.drawing import palettes
 from server.drawing.resample import steps
 
 COLOURS = 255  # of a continuous layer; the palette's first entry is no data
-
-
-def slug(text: str) -> str:
-    """Lower case, everything but letters and digits as one underscore: `Fagus sylvatica L.` is `fagus_sylvatica_l`."""
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
 
 
 @dataclass(frozen=True, slots=True)

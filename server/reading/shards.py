@@ -1,14 +1,15 @@
 """Inner chunks of a sharded array, read straight from the store: the index of a shard once, then ranges of bytes.
 
 Zarr's own way asks for the index with every read and takes some milliseconds of Python around it; a tile has no more.
-Only the layout that cubes are written in is known here (bytes, then zstd, index at the end); any other is read by Zarr.
+Only the layout that cubes are written in is read here (bytes, then zstd and, since checksums came, its CRC-32C; index at the
+end); any other is read by Zarr.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
@@ -18,13 +19,14 @@ import numpy as np
 import zarr
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
+from zarr.abc.metadata import Metadata
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest, SupportsGetSync
 from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.core.sync import sync
 
-from server.errors import StoreError
+from server.errors import DamagedError, StoreError
 from server.operating import metrics
 
 READ_SECONDS: Final = 15.0  # for the reads of one request together; a store that answers later counts as failing
@@ -61,6 +63,12 @@ def fetch(store: Store, wanted: Sequence[tuple[str, ByteRequest]]) -> list[bytes
     return found
 
 
+def _option(part: Metadata, name: str, default: str) -> Any:
+    """An option of a codec or key encoding as zarr.json spells it; the attribute is an enumeration before Zarr 3.4."""
+    configuration: Any = part.to_dict().get("configuration", {})
+    return configuration.get(name, default)
+
+
 @dataclass(frozen=True)
 class Shards:
     """What must be known of an array to read its inner chunks."""
@@ -71,6 +79,7 @@ class Shards:
     chunk: tuple[int, ...]  # cells of an inner chunk by axis
     chunks: tuple[int, ...]  # inner chunks of a shard by axis
     compressed: bool
+    checked: bool  # a CRC-32C follows each chunk; cubes of earlier versions have none
 
     @classmethod
     def of(cls, array: zarr.Array[Any]) -> Shards | None:
@@ -79,22 +88,26 @@ class Shards:
         if not isinstance(metadata, ArrayV3Metadata) or len(metadata.codecs) != 1:
             return None
         codec = metadata.codecs[0]
-        if not isinstance(codec, ShardingCodec) or array.shards is None or str(codec.index_location.value) != "end":
+        if not isinstance(codec, ShardingCodec) or array.shards is None or _option(codec, "index_location", "end") != "end":
             return None
         inner, index = list(codec.codecs), list(codec.index_codecs)
         if [type(c) for c in index] != [BytesCodec, Crc32cCodec] or [type(c) for c in inner[:1]] != [BytesCodec]:
             return None
-        if [type(c) for c in inner[1:]] not in ([], [ZstdCodec]) or metadata.chunk_key_encoding.name != "default":
+        packing = [type(c) for c in inner[1:]]
+        if (
+            packing not in ([], [ZstdCodec], [Crc32cCodec], [ZstdCodec, Crc32cCodec])
+            or metadata.chunk_key_encoding.name != "default"
+        ):
             return None
-        if metadata.chunk_key_encoding.to_dict().get("configuration", {}).get("separator", "/") != "/":  # type: ignore[union-attr]
+        if _option(metadata.chunk_key_encoding, "separator", "/") != "/":
             return None
-        big = any(getattr(c.endian, "value", "little") == "big" for c in (inner[0], index[0]) if isinstance(c, BytesCodec))
+        big = any(_option(c, "endian", "little") == "big" for c in (inner[0], index[0]))
         dtype = np.dtype(array.dtype)
         if big or dtype.hasobject:
             return None
         counts = tuple(s // c for s, c in zip(array.shards, array.chunks, strict=True))
         prefix = f"{array.path}/c" if array.path else "c"
-        return cls(array.store, prefix, dtype, tuple(array.chunks), counts, len(inner) > 1)
+        return cls(array.store, prefix, dtype, tuple(array.chunks), counts, ZstdCodec in packing, Crc32cCodec in packing)
 
     def place(self, chunk: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
         """The shard of an inner chunk (both as numbers by axis), and the row of the chunk in its index."""
@@ -107,41 +120,61 @@ class Shards:
     def _key(self, shard: tuple[int, ...]) -> str:
         return "/".join((self.prefix, *map(str, shard)))
 
-    def indices(self, shards: Sequence[tuple[int, ...]]) -> list[Index]:
-        """(chunks, 2) offset and length of the inner chunks of each shard; all absent where there is no shard."""
+    def indices(
+        self, shards: Sequence[tuple[int, ...]], absent: Callable[[Sequence[tuple[int, ...]]], None] = lambda _: None
+    ) -> list[Index]:
+        """(chunks, 2) offset and length of the inner chunks of each shard.
+
+        `absent` is told of the shards that the store does not find and may raise; else all their chunks are absent.
+        """
+        tails = fetch(self.store, [self.index_request(shard) for shard in shards])
+        lost = [shard for shard, tail in zip(shards, tails, strict=True) if tail is None]
+        if lost:
+            absent(lost)
+        return [self.index_of(shard, tail) for shard, tail in zip(shards, tails, strict=True)]
+
+    def index_request(self, shard: tuple[int, ...]) -> tuple[str, ByteRequest]:
+        """What to ask the store for the index of a shard."""
+        return self._key(shard), SuffixByteRequest(prod(self.chunks) * 16 + _CHECKSUM_BYTES)
+
+    def index_of(self, shard: tuple[int, ...], tail: bytes | None) -> Index:
+        """(chunks, 2) of the answer to `index_request`; of a shard that is not there all chunks are absent."""
         count = prod(self.chunks)
-        size = count * 16 + _CHECKSUM_BYTES
-        tails = fetch(self.store, [(self._key(shard), SuffixByteRequest(size)) for shard in shards])
-        found = []
-        for shard, tail in zip(shards, tails, strict=True):
-            if tail is None:
-                found.append(np.full((count, 2), _ABSENT, np.uint64))
-                continue
-            index, checksum = tail[:-_CHECKSUM_BYTES], tail[-_CHECKSUM_BYTES:]
-            if len(tail) != size or google_crc32c.value(index) != int.from_bytes(checksum, "little"):
-                raise StoreError(f"{self._key(shard)}: the index of this shard is damaged.")
-            found.append(np.frombuffer(index, "<u8").reshape(count, 2))
-        return found
+        if tail is None:
+            return np.full((count, 2), _ABSENT, np.uint64)
+        index, checksum = tail[:-_CHECKSUM_BYTES], tail[-_CHECKSUM_BYTES:]
+        if len(index) != count * 16 or google_crc32c.value(index) != int.from_bytes(checksum, "little"):
+            raise DamagedError(
+                f"{self._key(shard)}: the index of this shard is damaged; `floracube check` tells how to write it again."
+            )
+        return np.frombuffer(index, "<u8").reshape(count, 2)
+
+    def chunk_request(self, shard: tuple[int, ...], index: Index, row: int) -> tuple[str, RangeByteRequest] | None:
+        """What to ask the store for the inner chunk in a row of the index; None for one that holds only fill."""
+        offset, length = int(index[row, 0]), int(index[row, 1])
+        return None if length == _ABSENT else (self._key(shard), RangeByteRequest(offset, offset + length))
 
     def read(self, places: Sequence[tuple[tuple[int, ...], Index, int]], part: Any = ...) -> list[NDArray[Any] | None]:
         """`part` of the decoded inner chunks at (shard, its index, row in it); None for those that hold only fill."""
-        present = [i for i, (_, index, row) in enumerate(places) if int(index[row, 1]) != _ABSENT]
-        wanted: list[tuple[str, ByteRequest]] = []
-        for i in present:
-            shard, index, row = places[i]
-            offset, length = int(index[row, 0]), int(index[row, 1])
-            wanted.append((self._key(shard), RangeByteRequest(offset, offset + length)))
+        requests = [self.chunk_request(*place) for place in places]
+        present, wanted = [i for i, one in enumerate(requests) if one], [one for one in requests if one]
         found: list[NDArray[Any] | None] = [None] * len(places)
         for i, data, (key, _) in zip(present, fetch(self.store, wanted), wanted, strict=True):
-            chunk = self._decode(data, key)[part]
+            chunk = self.decode(data, key)[part]
             # Of a long chunk only what is asked for is kept: a copy, or the rest would stay behind it.
             found[i] = chunk if chunk.size * 2 > prod(self.chunk) else chunk.copy()
         return found
 
-    def _decode(self, data: bytes | None, key: str) -> NDArray[Any]:
-        """A chunk of `self.chunk`; raises `StoreError` for bytes that are none."""
+    def decode(self, data: bytes | None, key: str) -> NDArray[Any]:
+        """A chunk of `self.chunk`; raises `DamagedError` for bytes that are none."""
+        if self.checked and data is not None:
+            data, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+            if google_crc32c.value(data) != int.from_bytes(checksum, "little"):
+                raise DamagedError(
+                    f"{key}: a chunk of this shard is damaged (its checksum is another); see `floracube check --values`."
+                )
         try:
             plain: Any = Zstd().decode(data) if self.compressed else data
             return np.frombuffer(plain, self.dtype).reshape(self.chunk)
         except (ValueError, RuntimeError, TypeError) as error:
-            raise StoreError(f"{key}: a chunk of this shard is damaged ({error}).") from error
+            raise DamagedError(f"{key}: a chunk of this shard is damaged ({error}); see `floracube check --values`.") from error

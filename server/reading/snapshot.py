@@ -10,31 +10,36 @@ import re
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import Transformer
 
 from cube import grid
-from cube.display import display_range, sample_chunks
+from cube.errors import CubeError
 from cube.grid import Region
+from cube.layers.display import display_range, sample_chunks
+from cube.layers.ids import slug
 from cube.storage import releases
 from cube.storage.store import open_cube
-from server.errors import NotFoundError
+from server.errors import BusyError, NotFoundError
 from server.operating import metrics
 from server.reading import catalogue
 from server.reading.catalogue import Catalogue
 from server.reading.difference import less
+from server.reading.facts import ReleaseFacts
 from server.reading.io import ChunkCache, Reader
-from server.reading.layers import MapLayer, slug
+from server.reading.layers import MapLayer
 
 POLL_SECONDS: Final = 1.0
 _LONG_AGO: Final = 10.0  # seconds; an idle server's first visitor waits for the release itself
-_NAMED: Final = 4  # releases beside the current one, or names of none, that are remembered
-_NAMED_SECONDS: Final = 10.0
+_SNAPSHOTS: Final = 4  # releases beside the current one that are kept open
+_DOCUMENTS: Final = 256  # releases, or names of none, whose documents are remembered
+_DOCUMENT_SECONDS: Final = 10.0
+_OPENING: Final = 8  # requests that may wait for older releases to be opened: all others keep their threads
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 log = logging.getLogger("floracube.server")
 
@@ -49,6 +54,7 @@ class Snapshot:
     catalogue: Catalogue
     reader: Reader
     region: Region  # what the products cover
+    facts: ReleaseFacts
     created: str = ""  # ISO 8601, UTC
     _ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     _empty: set[str] = field(default_factory=set)  # ids of layers whose sample held nothing
@@ -56,8 +62,7 @@ class Snapshot:
     @cached_property
     def bounds(self) -> tuple[float, float, float, float]:
         """(west, south, east, north) of the region in degrees, WGS 84."""
-        transformer = Transformer.from_crs(grid.EPSG, 4326, always_xy=True)
-        west, south, east, north = transformer.transform_bounds(*self.region.bounds, densify_pts=21)
+        west, south, east, north = grid.bounds_in(4326, self.region.bounds)
         return round(west, 6), round(south, 6), round(east, 6), round(north, 6)
 
     @cached_property
@@ -80,7 +85,9 @@ class Snapshot:
             series = layer_id if found is None else found.series
             found = self.catalogue.by_id.get(f"{series}.{label}") if label else None
             if found is None or len(found.lead) < 2:
-                raise NotFoundError(f"Layer '{layer_id[:80]}' has no time '{time[:20]}' in release {self.release}.")
+                raise NotFoundError(
+                    f"Layer '{layer_id[:80]}' has no time '{time[:20]}' in release {self.release}; /layers lists its times."
+                )
         elif found is None and layer_id.startswith("inputs."):
             found = next((own for own in self.catalogue.layers if own.listed and own.series == layer_id), None)
         if found is None:
@@ -124,10 +131,8 @@ class Snapshot:
     def value(self, layer: MapLayer, row: int, col: int) -> float | None:
         """Value in units of a layer (classes: as stored) in a 50 m cell, from its finest level, or None where it has none."""
         factor = max(1, layer.resolution // grid.CELL)
-        cell = self.reader.cell(layer.paths[0], row // factor, col // factor)
-        stored = cell[layer.lead]
-        if layer.minus is not None:
-            stored = less(stored, cell[layer.minus], layer.fill)
+        place = (row // factor, row // factor + 1), (col // factor, col // factor + 1)
+        stored = self.window(layer, layer.paths[0], 1, *place)[0, 0]
         if stored == layer.fill or not np.isfinite(float(stored)):
             return None
         return float(f"{float(stored) * layer.scale + layer.offset:.6g}")
@@ -147,6 +152,12 @@ class Snapshot:
         return np.asarray(stored.astype(np.float64) * layer.scale + layer.offset)
 
 
+def token_of(release: Mapping[str, Any]) -> str:
+    """Name of a release and a hash of its document: what an address names, so that its answer never changes."""
+    document = json.dumps(release, sort_keys=True, default=str)
+    return f"{release['name'] or 'inputs'}-{hashlib.sha256(document.encode()).hexdigest()[:8]}"
+
+
 class ServedCube:
     """A cube that the server was started with, always at the release that its `current.json` names."""
 
@@ -155,8 +166,11 @@ class ServedCube:
         self.url, self._cache = url, cache
         self.title = str(open_cube(url).attributes.get("title", "")) or "floracube"
         self._looking = threading.Lock()
-        self._naming = threading.Lock()
-        self._named: OrderedDict[str, tuple[float, Snapshot | None]] = OrderedDict()
+        self._lock = threading.Lock()  # of the two dictionaries; never held while the store is read
+        self._documents: OrderedDict[str, tuple[float, dict[str, Any] | None]] = OrderedDict()
+        self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
+        self._names: tuple[float, list[str]] = (-math.inf, [])
+        self._opening, self._waiting = threading.Lock(), threading.BoundedSemaphore(_OPENING)
         self._snapshot = self._read()
         self._checked = time.monotonic()
 
@@ -200,13 +214,13 @@ class ServedCube:
         current = self.snapshot()
         if name in (current.release, current.token):
             return current
-        found = self._remembered(name) if _NAME.fullmatch(name) else None
-        if found is None:
+        document = self._document(name) if _NAME.fullmatch(name) else None
+        if document is None:
             raise NotFoundError(f"There is no release '{name[:80]}' in this cube; the current one is {current.release}.")
-        return found
+        return self._opened(document)
 
     def asked(self, token: str | None, version: str | None = None, product: str = "") -> Snapshot:
-        """The release that a tile's address is about: the one of `token` (`?v=`) if the cube still has it, else the current.
+        """The release that a tile's address is about: the one that `token` (`?v=`) names if the cube has it, else the current.
 
         With `version`, the newest release that has this version of `product`; raises `NotFoundError` if none has.
         """
@@ -215,10 +229,13 @@ class ServedCube:
         current = self.snapshot()
         if token is None or token in (current.release, current.token) or _NAME.fullmatch(token) is None:
             return current
+        # A token may be of older code or of a release written anew: its name still says which one is meant.
         for name in dict.fromkeys((token.rsplit("-", 1)[0], token)):
-            found = self._remembered(name)
-            if found is not None and token in (found.token, found.release):
-                return found
+            if name == current.release:
+                return current
+            document = self._document(name)
+            if document is not None:
+                return self._opened(document)
         return current
 
     def _with_version(self, product: str, version: str) -> Snapshot:
@@ -226,33 +243,78 @@ class ServedCube:
         if current.products.get(product) == version:
             return current
         # Only versions that a release names: what is not published may be half written.
-        releases_here = [self._remembered(name) for name in current.reader.cube.list_json("releases") if _NAME.fullmatch(name)]
-        fitting = [s for s in releases_here if s is not None and s.products.get(product) == version]
+        documents = [self._document(name) for name in self._release_names() if _NAME.fullmatch(name)]
+        fitting = [found for found in documents if found is not None and found["products"].get(product) == version]
         if not fitting:
-            raise NotFoundError(f"No release of this cube has version '{version[:80]}' of {product or 'this layer'}.")
-        return max(fitting, key=lambda s: s.created)
+            raise NotFoundError(
+                f"No release of this cube has version '{version[:80]}' of {product or 'this layer'}; leave out the version."
+            )
+        return self._opened(max(fitting, key=lambda found: str(found.get("created", ""))))
 
-    def _remembered(self, name: str) -> Snapshot | None:
-        """The release `name`, None if there is none; what was found is believed for `_NAMED_SECONDS`."""
-        with self._naming:
-            then, held = self._named.get(name, (-math.inf, None))
-            if time.monotonic() - then > _NAMED_SECONDS:
-                release = self._snapshot.reader.cube.read_json(f"releases/{name}.json")
-                held = None if release is None else self._build(dict(release), held)
-                self._named[name] = (time.monotonic(), held)
-            self._named.move_to_end(name)
-            while len(self._named) > _NAMED:
-                self._named.popitem(last=False)
-            return held
+    def _release_names(self) -> list[str]:
+        """Names of all releases, listed at most every `_DOCUMENT_SECONDS`."""
+        then, names = self._names
+        if time.monotonic() - then > _DOCUMENT_SECONDS:
+            names = self._snapshot.reader.cube.list_json("releases")
+            self._names = (time.monotonic(), names)
+        return names
+
+    def _document(self, name: str) -> dict[str, Any] | None:
+        """The document of the release `name`, None if there is none; it is believed for `_DOCUMENT_SECONDS`."""
+        with self._lock:
+            then, document = self._documents.get(name, (-math.inf, None))
+        if time.monotonic() - then <= _DOCUMENT_SECONDS:
+            return document
+        read = self._snapshot.reader.cube.read_json(f"releases/{name}.json")
+        document = None if read is None else dict(read)
+        with self._lock:
+            self._documents[name] = (time.monotonic(), document)
+            self._documents.move_to_end(name)
+            while len(self._documents) > _DOCUMENTS:
+                self._documents.popitem(last=False)
+        return document
+
+    def _opened(self, document: dict[str, Any]) -> Snapshot:
+        """The snapshot of a release that is not the current one: opening takes seconds, so one is opened at a time.
+
+        Raises `BusyError` where too many requests wait for that already.
+        """
+        token = token_of(document)
+        snapshot = self._open_snapshot(token)
+        if snapshot is not None:
+            return snapshot
+        if not self._waiting.acquire(blocking=False):
+            raise BusyError("The server is opening other releases; try again in a few seconds.")
+        try:
+            with self._opening:
+                snapshot = self._open_snapshot(token)  # another request may have opened it meanwhile
+                if snapshot is None:
+                    snapshot = self._build(document, None)
+                    with self._lock:
+                        self._snapshots[token] = snapshot
+                        while len(self._snapshots) > _SNAPSHOTS:
+                            self._snapshots.popitem(last=False)
+            return snapshot
+        finally:
+            self._waiting.release()
+
+    def _open_snapshot(self, token: str) -> Snapshot | None:
+        with self._lock:
+            snapshot = self._snapshots.get(token)
+            if snapshot is not None:
+                self._snapshots.move_to_end(token)
+            return snapshot
 
     def _read(self, held: Snapshot | None = None) -> Snapshot:
         cube = open_cube(self.url) if held is None else held.reader.cube
-        return self._build(releases.current(cube), held)
+        release = releases.current(cube)
+        # A store that finds nothing for a moment looks like a cube before its first release, and none goes back to that.
+        if release["name"] is None and held is not None and held.products:
+            raise CubeError(f"{self.url}: {releases.CURRENT} is not there any more; see whether the store is mounted.")
+        return self._build(release, held)
 
     def _build(self, release: dict[str, Any], held: Snapshot | None) -> Snapshot:
-        document = json.dumps(release, sort_keys=True, default=str)
-        name = str(release["name"] or "inputs")
-        token = f"{name}-{hashlib.sha256(document.encode()).hexdigest()[:8]}"
+        name, token = str(release["name"] or "inputs"), token_of(release)
         if held is not None and held.token == token:
             return held
         cube = open_cube(self.url)
@@ -260,5 +322,9 @@ class ServedCube:
         region = cube.region.crop(*window) if window else cube.region
         reader = Reader(cube, token, self._cache)
         metrics.RELEASES.inc()
-        return Snapshot(name, token, dict(release["products"]), catalogue.build(cube, release), reader, region,
-                        str(release.get("created", "")))  # fmt: skip
+        products, facts = dict(release["products"]), ReleaseFacts(cube, dict(release["products"]))
+        built = Snapshot(name, token, products, catalogue.build(cube, release), reader, region, facts,
+                         str(release.get("created", "")), facts.ranges(), facts.without_values())  # fmt: skip
+        if cube.read_json("zarr.json") is None:  # what was not found was not found because the store went away
+            raise CubeError(f"{self.url}: zarr.json is not there any more; see whether the store is mounted.")
+        return built

@@ -91,6 +91,7 @@ def test_a_level_never_learned_is_missing_to_the_network(folder: Path):
     assert np.isfinite(background).all()
 
 
+@pytest.mark.slow
 def test_every_method_finds_the_niches_and_the_table_is_written(folder: Path, tmp_path: Path):
     methods = ("maxent", "random_forest", "gradient_boosting", "frequency")
     args = Namespace(

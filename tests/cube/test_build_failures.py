@@ -15,10 +15,11 @@ import rasterio
 import zarr.storage
 from distributed import LocalCluster
 
+from cube.config.cluster import ClusterConfig
 from cube.engine.build import build
 from cube.engine.workers import Workers
 from cube.errors import WorkersError
-from cube.inputs import INPUTS
+from cube.layers.inputs import INPUTS
 from cube.storage import lock
 from cube.storage.store import open_cube, resolution_of
 from tests.support.builds import REGION, last_report, receipts_hold, stored, write_config, write_raster
@@ -57,6 +58,7 @@ def disturb(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str, str], N
     return through
 
 
+@pytest.mark.slow
 def test_a_store_that_fails_anywhere_never_leaves_a_receipt_without_its_data(
     folder: Path, disturb: Callable[[Callable[[str, str], None]], None]
 ) -> None:
@@ -128,7 +130,7 @@ def test_a_store_without_room_ends_the_run_with_one_sentence_and_nothing_half_wr
     assert told in last_report(folder)["ended"]
     cube = open_cube(config.cube_url)
     assert 0 < receipts_hold(cube) < 15
-    for stage, names in ((s, set(cube.list_json(f"ledger/inputs/{s}"))) for s in cube.stages("inputs")):
+    for stage, names in ((s, set(cube.list_json(f"ledger/inputs/{s}"))) for s in cube.folders("ledger/inputs")):
         for unit in REGION.units():
             if unit.name not in names:
                 layer = INPUTS[stage]
@@ -223,7 +225,7 @@ def test_a_build_on_dask_is_the_one_of_a_single_process(folder: Path) -> None:
     alone, spread = write_config(folder, "alone.zarr"), write_config(folder, "spread.zarr")
     assert build(alone) == []
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster:
-        assert build(spread, workers=Workers(scheduler=cluster.scheduler_address)) == []
+        assert build(spread, workers=Workers(ClusterConfig(kind="address", address=cluster.scheduler_address))) == []
     cubes = [open_cube(config.cube_url) for config in (alone, spread)]
     for name, values in stored(cubes[0]).items():
         np.testing.assert_array_equal(values, cubes[1].array(name)[:], err_msg=name)

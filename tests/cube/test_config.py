@@ -43,13 +43,22 @@ def test_a_good_configuration_resolves_its_paths_from_its_own_folder(tmp_path: P
         ({"region": {"west_km": 1}}, ["region.south_km", "missing"]),
         ({"unit_km": 15}, ["unit_km is 15", "10, 20, 40, 80"]),
         ({"sources": [{"layer": "elevasion", "raster": "x.tif"}]}, ["sources[0]", "elevasion", "elevation"]),
+        ({"sources": [{"layer": "elevation", "raster": "x.tif", "derive": ["aspect"]}]}, ["derive", "aspect", "northness"]),
         ({"sources": [{"layer": "elevation"}]}, ["sources[0]", "raster", "stac"]),
         ({"sources": [{"layer": "elevation", "raster": "x.tif", "rezolution": 1}]}, ["sources[0].rezolution"]),
         (
             {"predict": {"region": {"west_km": 1000, "south_km": 2820, "east_km": 4470, "north_km": 2830}}},
             ["not inside"],
         ),
-        ({"evaluate": {"folds": "many"}}, ["evaluate.folds", "many"]),
+        ({"evaluate": {"min_records": "many"}}, ["evaluate.min_records", "many"]),
+        (
+            {
+                "habitats": {
+                    "plots": {"table": "t.csv", "columns": {"survey": "id", "species": "name", "cover": "c", "habitat": "h"}}
+                }
+            },
+            ["habitats", "two tables", "occurrences"],
+        ),
         ({"data": "${FLORACUBE_NOWHERE}"}, ["FLORACUBE_NOWHERE", "not set"]),
     ],
 )
@@ -104,6 +113,7 @@ def test_a_box_in_degrees_is_the_smallest_window_of_kilometres_that_holds_it(tmp
         ({"bbox": [8, 47, 9]}, ["region", "[west, south, east, north]"]),
         ({"bbox": [8, 47, 9, 48], "west_km": 4000}, ["region", "either 'bbox'"]),
         ({"bbox": [100, 10, 101, 11]}, ["region", "leaves the grid"]),
+        ({"bbox": [48.8, 16.5, 49.2, 17.1]}, ["region", "seem exchanged: write [16.5, 48.8, 17.1, 49.2]"]),
     ],
 )
 def test_a_wrong_box_in_degrees_is_one_sentence(window: dict[str, Any], words: list[str], tmp_path: Path) -> None:

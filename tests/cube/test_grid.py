@@ -75,8 +75,8 @@ def test_the_name_of_a_cell_leads_back_to_the_cell(region: Region, resolution: i
     y, x = region.coordinates(resolution)
     row, col = data.draw(st.integers(0, len(y) - 1)), data.draw(st.integers(0, len(x) - 1))
     size, west, south = eea_corner(eea_name(resolution, x[col], y[row]))
-    centre = np.array([west + size / 2]), np.array([south + size / 2])
-    assert [int(v[0]) for v in region.index(*centre, resolution)] == [row, col]
+    across, down = ~region.transform(resolution) * (west + size / 2, south + size / 2)
+    assert (int(down), int(across)) == (row, col)
 
 
 @given(regions(), st.integers(0, 6))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
@@ -11,7 +14,8 @@ from cube.grid import project
 from demo import landuse as lu
 from demo.flora import reporting_rates
 from demo.landscape import Landscape, LandscapeSpec, make_landscape
-from demo.surveys import _open_ground, effort, presence_absence, presence_only, sighting
+from demo.observation import OBSERVATIONS
+from demo.surveys import _open_ground, effort, presence_absence, presence_only, recorded, sighting
 from demo.vegetation import logits
 
 SMALL = LandscapeSpec(size_km=4, n_species=12, margin_km=2, n_surveys=60, n_records=200, n_plots=50, n_scenes=2)
@@ -30,6 +34,7 @@ def explained(driver: NDArray[np.floating], p: NDArray[np.floating], bins: int =
     return float(np.corrcoef(mean[rank], p)[0, 1])
 
 
+@pytest.mark.slow
 def test_same_seed_gives_same_landscape_and_another_seed_another() -> None:
     one, two = make_landscape(SMALL), make_landscape(SMALL)
     assert np.array_equal(one.probability, two.probability)
@@ -40,6 +45,7 @@ def test_same_seed_gives_same_landscape_and_another_seed_another() -> None:
     assert not np.array_equal(one.terrain.elevation, other.terrain.elevation)
 
 
+@pytest.mark.slow
 def test_prevalences_and_richness_are_those_of_real_vegetation(landscape: Landscape) -> None:
     land = landscape.site.land
     prevalence = np.array([p[land].mean(dtype=np.float64) for p in landscape.probability])
@@ -48,6 +54,7 @@ def test_prevalences_and_richness_are_those_of_real_vegetation(landscape: Landsc
     assert 15 <= prevalence.sum() <= 30
 
 
+@pytest.mark.slow
 def test_unseen_field_carries_thirty_percent_and_an_oracle_stays_below_certainty(
     landscape: Landscape,
 ) -> None:
@@ -145,8 +152,63 @@ def test_sightings_scale_with_area() -> None:
     assert double == pytest.approx(1 - (1 - p) ** 4**0.2)
 
 
+@pytest.fixture(scope="module")
+def small() -> Landscape:
+    return make_landscape(replace(SMALL, n_species=40, n_records=2_000))
+
+
+def observed(small: Landscape, observation: str) -> pd.DataFrame:
+    return presence_only(replace(small, spec=replace(small.spec, observation=observation)))
+
+
+def test_experts_write_down_rarer_species(small: Landscape) -> None:
+    common = {s.species_id: float(p.mean(dtype=np.float64)) for s, p in zip(small.flora, small.probability, strict=True)}
+    usual, expert = (np.mean([np.log(common[i]) for i in observed(small, name).speciesId]) for name in ("assumed", "experts"))
+    assert expert < usual - 0.1
+
+
+def test_observers_have_places_and_species_of_their_own(small: Landscape) -> None:
+    def variation(table: pd.DataFrame) -> float:
+        """How much the share of each species among the records varies between quarters of the region."""
+        quarter = 2 * (table.lon > table.lon.median()) + (table.lat > table.lat.median())
+        counts = pd.crosstab(quarter, table.speciesId, normalize="index")
+        return float(counts.std().sum())
+
+    assert variation(observed(small, "observers")) > 1.2 * variation(observed(small, "assumed"))
+
+
+def test_a_checklist_leaves_several_records_of_different_species_at_one_place(small: Landscape) -> None:
+    rows, species = recorded(replace(small, spec=replace(small.spec, observation="checklists")), np.random.default_rng(0))
+    assert len(rows) == small.spec.n_records
+    change = np.flatnonzero(np.diff(rows)) + 1
+    visits = np.split(species, change)
+    assert 7 < np.mean([len(v) for v in visits]) < 13
+    assert sum(len(set(v)) == len(v) for v in visits) > 0.97 * len(visits)  # but for a place that was visited twice in a row
+
+
+def test_a_tenth_of_the_records_names_another_species_of_the_family(small: Landscape) -> None:
+    right, written = observed(small, "assumed").speciesId.to_numpy(), observed(small, "misidentified").speciesId.to_numpy()
+    wrong = right != written
+    assert wrong.mean() == pytest.approx(0.1, abs=0.03)
+    family = {s.species_id: s.family for s in small.flora}
+    sizes = pd.Series(family).value_counts()
+    several = np.array([sizes[family[i]] > 1 for i in right])
+    assert all(family[a] == family[b] for a, b in zip(right[wrong & several], written[wrong & several], strict=True))
+
+
+def test_area_and_families_may_follow_another_law_than_the_models(small: Landscape) -> None:
+    p = np.array([0.1])
+    assert sighting(p, np.array([100.0]), logarithmic=True) == pytest.approx(p)
+    power, logarithmic = (-np.log1p(-sighting(p, np.array([1.0]), law)) / -np.log1p(-p) for law in (False, True))
+    assert logarithmic < 0.2 * power
+    how = OBSERVATIONS["families"]
+    assert np.log(reporting_rates(small.flora, 20, how.rate_sd, how.family_share)).std() == pytest.approx(2.0, abs=0.01)
+
+
 def test_a_wrong_size_is_named() -> None:
     with pytest.raises(ConfigError, match="n_scenes"):
         LandscapeSpec(n_scenes=1)
+    with pytest.raises(ConfigError, match="observation is 'guesses'; expected one of assumed, experts"):
+        LandscapeSpec(observation="guesses")
     with pytest.raises(ConfigError, match="leaves the grid"):
         LandscapeSpec(west_km=7455)

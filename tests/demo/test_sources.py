@@ -16,8 +16,8 @@ from rio_cogeo.cogeo import cog_validate
 
 from cube.grid import project
 from cube.records.geoplant.dataset import GeoPlant
-from cube.records.geoplant.metadata import raw_surveys
-from cube.records.tables import Report
+from cube.records.geoplant.metadata import raw_surveys, stream_metadata
+from cube.records.report import Report
 from demo.bioclim import bioclim
 from demo.habitats import CODES
 from demo.landscape import LandscapeSpec, make_landscape
@@ -45,6 +45,7 @@ def items(folder: Path) -> list[pystac.Item]:
     return sorted(catalog.get_items(recursive=True), key=lambda item: item.id[4:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "crs", "dtype", "nodata", "bands"),
     [
@@ -154,7 +155,7 @@ def test_tables_are_read_as_geoplant_of_2026(folder: Path) -> None:
     assert len(raw.occurrences) == len(table)
     assert np.isneginf(raw.surveys["area_m2"]).any() or raw.surveys["area_m2"].isna().any()
     assert not report.remarks
-    records = pd.concat(geoplant.metadata("PO", ("train",)))
+    records = pd.concat(stream_metadata(geoplant.layout, "PO", ("train",)))
     assert len(records) == SPEC.n_records
     assert records["uncertainty_m"].between(0, 100).all()
 
@@ -229,6 +230,7 @@ def test_truth_covers_the_region_and_no_source_names_it(folder: Path) -> None:
     assert not [p for p in (folder / "sources").rglob("*") if "truth" in p.name]
 
 
+@pytest.mark.slow
 def test_written_sources_are_the_same_by_seed(folder: Path, tmp_path: Path) -> None:
     write_sources(make_landscape(SPEC), tmp_path)
 

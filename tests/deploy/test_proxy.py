@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -15,8 +19,8 @@ import pytest
 
 from benchmarks.ports import free_port
 from cube.storage import releases
-from cube.storage.store import CubeStore, open_cube
-from tests.support.good_cube import VERSION, make_good_cube
+from cube.storage.store import CubeStore
+from tests.support.good_cube import VERSION, copy_of
 from tests.support.proxy import NGINX, proxied
 
 ROOT = Path(__file__).parents[2]
@@ -24,9 +28,8 @@ pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 
 
 @pytest.fixture(scope="module")
-def cube(tmp_path_factory: pytest.TempPathFactory) -> CubeStore:
-    made = make_good_cube(str(tmp_path_factory.mktemp("proxy") / "cube.zarr"))
-    return open_cube(made.url, writable=True)
+def cube(good_cube: CubeStore, tmp_path_factory: pytest.TempPathFactory) -> CubeStore:
+    return copy_of(good_cube, tmp_path_factory.mktemp("proxy"))
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +50,35 @@ def behind(cube: CubeStore) -> Iterator[str]:
 
 @pytest.fixture
 def front(behind: str, tmp_path: Path) -> Iterator[httpx.Client]:
-    with proxied(behind, tmp_path / "nginx") as url, httpx.Client(base_url=url) as client:
+    with proxied(behind, tmp_path / "nginx") as url, httpx.Client(base_url=url, timeout=60) as client:
         yield client
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with the names of the headers that it was sent."""
+
+    def do_GET(self) -> None:
+        body = json.dumps([name.lower() for name in self.headers]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_client_cannot_say_who_it_is(tmp_path: Path) -> None:
+    names = {"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Auth-Request-User", "X-Remote-User", "Remote-User"}
+    documented = re.findall(r"FLORACUBE_TRUSTED_HEADER=([A-Za-z-]+)", (ROOT / "docs/how-to/serve.md").read_text())
+    assert documented
+    assert names.issuperset(documented)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with proxied(f"127.0.0.1:{server.server_port}", tmp_path / "nginx") as url:
+            received = httpx.get(f"{url}/layers", headers=dict.fromkeys(names, "root")).json()
+        server.shutdown()
+    assert not {name.lower() for name in names} & set(received)
 
 
 def tile_address(client: httpx.Client, layer: str = "indicators.richness") -> str:
@@ -63,6 +93,7 @@ def tile_address(client: httpx.Client, layer: str = "indicators.richness") -> st
     return address.removeprefix(str(client.base_url).rstrip("/"))
 
 
+@pytest.mark.slow
 def test_a_tile_is_asked_of_the_server_once_and_keeps_its_validators(front: httpx.Client, behind: str) -> None:
     address = tile_address(front)
     first, second = front.get(address), front.get(address)
@@ -130,12 +161,13 @@ def test_figures_are_for_those_inside_and_forged_addresses_are_overwritten(front
     assert forged.json()["tiles"][0].startswith(str(front.base_url))
 
 
+@pytest.mark.slow
 def test_kept_tiles_are_answered_while_the_server_is_away(cube: CubeStore, tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, str(ROOT / "floracube.py"), "serve", cube.url, "--port", str(port)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "FLORACUBE_FORWARDED": "1"})
     try:
-        with proxied(f"127.0.0.1:{port}", tmp_path / "nginx") as url, httpx.Client(base_url=url) as client:
+        with proxied(f"127.0.0.1:{port}", tmp_path / "nginx") as url, httpx.Client(base_url=url, timeout=60) as client:
             for _ in range(600):
                 if client.get("/healthz").status_code == 200:
                     break

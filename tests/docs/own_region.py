@@ -63,6 +63,9 @@ def _write_dem(folder: Path) -> None:
         target.write(lake.astype(np.uint8), 1)
 
 
+SEASONS = {3: 38, 4: 640}  # bio3 in percent, bio4 as standard deviation x 100
+
+
 def _write_climate(folder: Path) -> None:
     west, south, east, north = BOX
     step = 1 / 120
@@ -72,6 +75,8 @@ def _write_climate(folder: Path) -> None:
     for number in range(1, 20):
         rain = number >= 12
         values = (400 + height * 0.15) / (1 if number == 12 else 6) if rain else 22 - height * 0.0065 + number
+        if number in SEASONS:
+            values = SEASONS[number] + height * 0.001
         with rasterio.open(folder / f"bio{number}.tif", "w", driver="GTiff", height=rows, width=cols, count=1, dtype="float32",
                            crs="EPSG:4326", transform=from_origin(west, north, step, step), nodata=-9999) as target:  # fmt: skip
             target.write(values.astype(np.float32), 1)

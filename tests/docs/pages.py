@@ -33,8 +33,8 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """Every page of the documentation, and the README."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "deploy").glob("*.md"))]
+    """Every page of the documentation, and those at the top."""
+    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "deploy").glob("*.md"))]
 
 
 def blocks(page: Path) -> Iterator[Block]:

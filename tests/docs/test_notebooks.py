@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,18 +13,20 @@ from nbclient import NotebookClient
 
 import floracube
 from cube.check import check
+from cube.storage.store import CubeStore
 from docs.make.notebooks import FOLDER, pages
 from tests.docs.pages import ROOT
-from tests.support.good_cube import make_good_cube
+
+pytestmark = pytest.mark.slow
 
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(good_cube: CubeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder with `demo-out/cube.zarr`."""
     out = tmp_path_factory.mktemp("notebooks")
-    make_good_cube(str(out / "demo-out/cube.zarr"))
+    shutil.copytree(good_cube.url, out / "demo-out/cube.zarr")
     return out
 
 

@@ -24,6 +24,8 @@ from cube import grid
 from tests.docs import own_region
 from tests.docs.pages import ROOT, Block, blocks
 
+pytestmark = pytest.mark.slow
+
 PAGE = list(blocks(ROOT / "docs/tutorial/own-region.md"))
 # Beside what is shown once or for keeps: the same commands again, at full length.
 RUN = [block for block in PAGE if block.language == "bash" and not block.title]

@@ -15,6 +15,8 @@ import yaml
 from cube.config import Config
 from tests.docs.pages import ROOT
 
+pytestmark = pytest.mark.slow
+
 FETCHED = re.compile(r"url\(\s*['\"]?((?:https?:)?//[^)'\"]+)|@import\s+['\"]?((?:https?:)?//[^'\";]+)")
 
 
@@ -73,17 +75,24 @@ def test_the_reference_is_that_of_the_code(site: Path) -> None:
     for path in ("/layers", "/area", "/point/{lon},{lat}", "/stac", "/cube/{name}"):
         assert f"GET {path}" in http
     python = (site / "reference/python.html").read_text(encoding="utf-8")
-    for name in ("floracube.open", "cube.view.Cube.at", "cube.own.write_indicators", "cube.grid.Region"):
+    for name in ("floracube.open", "cube.reader.Cube.at", "cube.engine.external_indicators.write_indicators", "cube.grid.Region"):
         assert f'id="{name}"' in python
     results = (site / "reference/results.html").read_text(encoding="utf-8")
     printed = (ROOT / "benchmarks/results/moravia.txt").read_text(encoding="utf-8").splitlines()[2]
     assert printed in results
 
 
-def test_links_of_the_readme_lead_somewhere() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_links_and_files_of_the_pages_at_the_top_are_there(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert (ROOT / target).exists(), target
+    for target in re.findall(r"`((?:cube|inference|server|demo|tests|docs|benchmarks|deploy)/[\w/.]*)`", text):
+        assert (ROOT / target).exists() or "/x/" in target, target
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 80
 
 
 def test_mkdocs_keeps_its_doors_shut() -> None:

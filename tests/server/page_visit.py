@@ -29,7 +29,7 @@ NEEDED = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (set CHROMIUM to one)"),
     pytest.mark.skipif(not (PAGE / "node_modules/maplibre-gl").is_dir(), reason="run `npm ci` in server/page first"),
 ]
-WAIT_MS = 30_000
+WAIT_MS = 120_000  # a first page waits for imports and kernels, longer where other tests run beside it
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from cube.grid import Region
 from cube.storage import releases
 from cube.storage.store import CubeStore, create_cube
 from server.main import ENVIRONMENT, app_from_environment, create_app
+from server.operating.settings import Settings
 from server.reading import snapshot as snapshots
 
 CENTRE = (16.77, 49.02)
@@ -98,8 +99,80 @@ def test_tile_is_not_sent_again_and_is_immutable_only_under_its_version(client: 
     assert again.status_code == 304
     assert again.content == b""
     assert client.get(tile_url("/layers/habitats.level3")).headers["etag"] != tag
-    assert "immutable" in client.get(tile_url() + "?v=r1").headers["cache-control"]
-    assert "immutable" not in client.get(tile_url() + "?v=r0").headers["cache-control"]
+    token = client.get("/layers").json()["version"]
+    assert "immutable" in client.get(f"{tile_url()}?v={token}").headers["cache-control"]
+    for other in ("r1", "r0", f"{token[:-1]}x"):  # a name says nothing of the code that draws
+        assert "immutable" not in client.get(f"{tile_url()}?v={other}").headers["cache-control"]
+    slope = tile_url("/layers/inputs.elevation")  # inputs change without a release
+    assert "immutable" not in client.get(f"{slope}?v={token}").headers["cache-control"]
+
+
+def test_tags_differ_with_the_code_and_not_with_keys_or_the_order_of_parameters(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tag(query: str) -> str:
+        return client.get(f"{tile_url()}?{query}").headers["etag"]
+
+    one = tag("colormap_name=magma&rescale=0,100")
+    assert tag("rescale=0,100&colormap_name=magma&api_key=abc") == one
+    assert tag("rescale=0,200&colormap_name=magma") != one
+    monkeypatch.setattr("server.dependencies.rendering_revision", lambda: "another")
+    assert tag("colormap_name=magma&rescale=0,100") != one
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        (f"{tile_url()}?colourmap_name=magma", "did you mean colormap_name?"),
+        ("/layers?serach=fagus", "did you mean search?"),
+        ("/point/16.77,49.02?treshold=0.2", "did you mean threshold?"),
+        (f"{RICHNESS}?bidx=1", "it takes none."),
+        (f"{RICHNESS}/cog?levle=1", "did you mean level?"),
+        ("/stac?limit=3", ""),
+    ],
+)
+def test_an_unknown_parameter_is_refused_with_what_was_meant(client: TestClient, path: str, hint: str) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.json()["error"]) == (422, "invalid_parameter")
+    assert hint in answer.json()["detail"]
+
+
+def test_parameters_that_a_wmts_does_not_know_are_ignored_as_the_standard_says(client: TestClient) -> None:
+    assert client.get("/wmts?SERVICE=WMTS&REQUEST=GetCapabilities&AcceptVersions=1.0.0&_=17").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/layers",
+        RICHNESS,
+        tile_url(),
+        "/point/16.77,49.02",
+        "/stac",
+        "/about.json",
+        "/healthz",
+        f"{RICHNESS}/legend.png",
+        "/wmts",
+        "/cube/zarr.json",
+        f"{RICHNESS}/cog?level=2",
+    ],
+)
+def test_head_is_get_without_a_body(client: TestClient, path: str) -> None:
+    whole, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("content-type", "etag", "cache-control"):
+        assert head.headers.get(name) == whole.headers.get(name)
+
+
+def test_pages_say_what_they_may_load_and_who_may_frame_them(client: TestClient, cube: CubeStore) -> None:
+    page = client.get("/")
+    assert "frame-ancestors 'self'" in page.headers["content-security-policy"]
+    assert "object-src 'none'" in page.headers["content-security-policy"]
+    assert client.get("/page/js/app.js").headers["cache-control"] == "no-cache"
+    assert {client.get(path).headers["x-content-type-options"] for path in ("/", "/layers", tile_url())} == {"nosniff"}
+    framed = TestClient(create_app([cube.url], Settings(frame_ancestors="https://example.org")))
+    assert "frame-ancestors https://example.org" in framed.get("/").headers["content-security-policy"]
 
 
 def test_outside_the_data_there_is_no_content(client: TestClient) -> None:
@@ -128,7 +201,7 @@ def test_any_origin_may_read(client: TestClient) -> None:
         (f"{RICHNESS}/tiles/WebMercatorQuad/a/1/0.png", 422),
         (f"{RICHNESS}/tiles/WebMercatorQuad/11/1119/702.png?rescale=5,1", 400),
         (f"{RICHNESS}/tiles/WebMercatorQuad/11/1119/702.png?rescale=nan,1", 400),
-        (f"{RICHNESS}/tiles/WebMercatorQuad/11/1119/702.png?colormap=neon", 400),
+        (f"{RICHNESS}/tiles/WebMercatorQuad/11/1119/702.png?colormap_name=neon", 400),
         ("/layers?limit=0", 422),
         ("/layers?limit=100000", 422),
         ("/layers?product=birds", 400),
@@ -208,7 +281,7 @@ def test_health_page_and_about_answer(client: TestClient) -> None:
 
 def test_palette_and_range_can_be_asked_for(client: TestClient) -> None:
     own = client.get(tile_url()).content
-    other = client.get(tile_url() + "?colormap=magma&rescale=0,10")
+    other = client.get(tile_url() + "?colormap_name=magma&rescale=0,10")
     assert other.status_code == 200
     assert other.content != own
 
@@ -259,8 +332,8 @@ def test_a_tile_may_be_asked_of_an_older_release_or_version(tmp_path: Path) -> N
         return [int(v) - 1 for v in values if v], "immutable" in answer.headers["cache-control"]
 
     assert shown() == ([20], False)
-    assert shown(v="first") == ([10], True)
-    assert shown(v="second") == ([20], True)
+    assert shown(v="first") == ([10], False)
+    assert shown(v="second") == ([20], False)
     token = TestClient(create_app([cube.url])).get("/layers").json()["version"]
     assert shown(v=token) == ([20], True)
     assert shown(v="no-such-release") == ([20], False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
@@ -149,6 +150,46 @@ def test_with_a_key_only_its_holders_are_answered_and_shared_caches_are_told(cub
     assert preflight.status_code == 200
 
 
+def test_figures_and_what_a_page_asks_for_come_to_those_who_came_with_a_key(cube: CubeStore) -> None:
+    client = with_settings(cube, api_keys=("s3c/ret+ä",))
+    assert client.get("/metrics").status_code == 401
+    assert client.get("/metrics", headers={"Authorization": b"Bearer s3c/ret+\xc3\xa4"}).status_code == 401  # not latin-1
+    basic = base64.b64encode("prometheus:s3c/ret+ä".encode()).decode()
+    assert client.get("/metrics", headers={"Authorization": f"Basic {basic}"}).status_code == 200
+    assert client.get("/page/js/app.js").status_code == 401
+    wrong = client.get("/", params={"api_key": "other"})
+    assert "set-cookie" not in wrong.headers
+    page = client.get("/", params={"api_key": "s3c/ret+ä"})
+    cookie = page.headers["set-cookie"].lower()
+    assert all(part in cookie for part in ("httponly", "samesite=strict", "path=/"))
+    assert "s3c" not in cookie
+    for path in ("/page/js/app.js", "/openapi.json", TILE, "/area?region=x"):
+        assert client.get(path).status_code != 401, path  # by the cookie that the client has now
+    client.cookies.clear()
+    assert client.get(TILE, headers={"Cookie": "floracube_key=%%%; a"}).status_code == 401
+    assert "set-cookie" not in client.get(TILE, params={"api_key": "s3c/ret+ä"}).headers  # pages alone give one
+
+
+def test_readiness_says_when_tiles_are_drawn_at_once(cube: CubeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    warm = threading.Event()
+    monkeypatch.setattr("server.drawing.resample.warm_up", lambda: warm.wait(20))
+    with with_settings(cube, api_keys=("s3cret",)) as client:
+        cold = client.get("/readyz")
+        assert (cold.status_code, cold.json()) == (503, {"status": "starting"})
+        assert "retry-after" in cold.headers
+        assert client.get("/healthz").status_code == 200
+        warm.set()
+        client.app.state.ready.wait(20)  # type: ignore[attr-defined]
+        assert (client.get("/readyz").status_code, client.get("/readyz").json()) == (200, {"status": "ready"})
+
+
+def test_answers_do_not_vary_by_origin(client: TestClient) -> None:
+    for headers in ({}, {"Origin": "https://example.org"}, {"Origin": "https://example.org", "Cookie": "a=b"}):
+        answer = client.get("/layers", headers=headers)
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert "origin" not in answer.headers.get("vary", "").lower()
+
+
 def test_a_reverse_proxy_may_vouch_for_its_users(cube: CubeStore) -> None:
     client = with_settings(cube, trusted_header="x-forwarded-user")
     assert client.get(TILE).status_code == 401
@@ -180,7 +221,7 @@ def figures(client: TestClient) -> dict[tuple[str, str], float]:
 
 def test_figures_count_requests_chunks_and_bytes(cube: CubeStore) -> None:
     client = with_settings(cube)
-    route = "/layers/{layer_id}/tiles/{tms}/{z}/{x}/{y}"
+    route = "/layers/{layer_id}/tiles/{tileMatrixSetId}/{z}/{x}/{y}"
     before = figures(client)
     for _ in range(3):
         sent = len(client.get(TILE).content)
@@ -207,11 +248,16 @@ def test_addresses_do_not_become_labels(client: TestClient) -> None:
 
 def test_access_log_is_a_line_of_json_a_request_and_keeps_no_key(cube: CubeStore, capsys: pytest.CaptureFixture[str]) -> None:
     client = with_settings(cube, access_log=True, api_keys=("s3cret",))
-    client.get(TILE, params={"api_key": "s3cret", "colormap": "magma"}, headers={"User-Agent": b"a\nb"})
+    client.get(TILE, params={"api_key": "s3cret", "colormap_name": "magma"}, headers={"User-Agent": b"a\nb"})
     line = json.loads(capsys.readouterr().out)
-    assert (line["method"], line["path"], line["status"], line["query"]) == ("GET", TILE, 200, "colormap=magma")
-    assert line["route"] == "/layers/{layer_id}/tiles/{tms}/{z}/{x}/{y}"
+    assert (line["method"], line["path"], line["status"], line["query"]) == ("GET", TILE, 200, "colormap_name=magma")
+    assert line["route"] == "/layers/{layer_id}/tiles/{tileMatrixSetId}/{z}/{x}/{y}"
     assert line["bytes"] > 100
+    for spelt in ("API_KEY=s3cret", "%61pi%5Fkey=s3cret", "api_key%20=s3cret", "api_key=s3cret"):
+        client.get(f"{TILE}?colormap_name=magma&{spelt}", headers={"X-API-Key": "s3cret"})
+    lines = capsys.readouterr().out
+    assert lines.count("\n") == 4
+    assert "s3cret" not in lines
     assert line["ms"] > 0
 
 
@@ -240,6 +286,7 @@ def test_start_imports_nothing_heavy_and_idles_small(cube: CubeStore) -> None:
     assert memory < 300
 
 
+@pytest.mark.slow
 def test_workers_add_their_figures_up(cube: CubeStore, tmp_path: Path) -> None:
     """Two processes count into one folder; either tells the sum."""
     code = (
@@ -255,3 +302,101 @@ def test_workers_add_their_figures_up(cube: CubeStore, tmp_path: Path) -> None:
     ]  # fmt: skip
     counts = [re.search(r'floracube_requests_total\{route="/healthz",status="200"\} (\d+)', text) for text in texts]
     assert [int(float(c[1])) for c in counts if c] == [3, 7]
+
+
+def request_of(app: Any, method: str, path: str, messages: list[dict[str, Any]], send: Any = None) -> Any:
+    """(coroutine of an ASGI request, what it sends unless to `send`): `messages` are received, then nothing comes any more."""
+    sent: list[dict[str, Any]] = []
+    scope = {
+        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "headers": [],
+        "http_version": "1.1", "scheme": "http", "server": ("test", 80), "client": ("test", 1), "root_path": "",
+    }  # fmt: skip
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop(0)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def note(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    return app(scope, receive, send or note), sent
+
+
+def test_bodies_that_do_not_arrive_take_no_place_and_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.5)
+    app = FastAPI()
+    app.add_middleware(Limits, at_once=4, seconds=30)
+
+    @app.post("/area")
+    async def area() -> str:
+        return "done"
+
+    @app.get("/tile")
+    async def tile() -> str:
+        return "tile"
+
+    async def attack() -> None:
+        half = [request_of(app, "POST", "/area", [{"type": "http.request", "body": b"{", "more_body": True}]) for _ in range(300)]
+        tasks = [asyncio.create_task(call) for call, _ in half]
+        await asyncio.sleep(0)  # each task has run up to where it waits for the rest of its body
+        call, sent = request_of(app, "GET", "/tile", [])
+        await call
+        assert sent[0]["status"] == 200
+        whole, sent = request_of(app, "POST", "/area", [{"type": "http.request", "body": b"{}", "more_body": False}])
+        await whole
+        assert sent[0]["status"] == 200
+        await asyncio.gather(*tasks)
+        assert {answers[0]["status"] for _, answers in half} == {408}
+
+    asyncio.run(attack())
+
+
+def test_bodies_on_their_way_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_BODIES", 2**20)
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.5)
+    app = FastAPI()
+    app.add_middleware(Limits, at_once=4, seconds=30)
+
+    async def attack() -> None:
+        part = b"x" * (300 * 2**10)
+        calls = [request_of(app, "POST", "/", [{"type": "http.request", "body": part, "more_body": True}]) for _ in range(5)]
+        await asyncio.gather(*(call for call, _ in calls))
+        statuses = sorted(sent[0]["status"] for _, sent in calls)
+        assert statuses == [408, 408, 408, 503, 503]
+
+    asyncio.run(attack())
+
+
+def test_a_client_that_does_not_take_its_answer_keeps_nobody_out_and_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PIECE_SECONDS", 0.5)
+    app = FastAPI()
+    app.add_middleware(Limits, at_once=1, seconds=30)
+
+    @app.get("/large")
+    async def large() -> Response:
+        return Response(b"x" * (3 * limits.PIECE + 5))
+
+    async def slow_reader() -> None:
+        call, sent = request_of(app, "GET", "/large", [])
+        await call
+        bodies = [message["body"] for message in sent[1:]]
+        assert [len(body) for body in bodies] == [limits.PIECE] * 3 + [5]
+        assert [message["more_body"] for message in sent[1:]] == [True, True, True, False]
+        begun = asyncio.Event()
+
+        async def stuck(message: dict[str, Any]) -> None:
+            begun.set()
+            if message["type"] == "http.response.body":
+                await asyncio.Event().wait()
+
+        waiting = asyncio.create_task(request_of(app, "GET", "/large", [], stuck)[0])
+        await begun.wait()
+        call, sent = request_of(app, "GET", "/large", [])
+        await call
+        assert sent[0]["status"] == 200
+        with pytest.raises(TimeoutError):
+            await waiting
+
+    asyncio.run(slow_reader())

@@ -13,7 +13,8 @@ from pyproj import Transformer
 
 from cube import grid
 from cube.storage.store import CubeStore
-from tests.server.page_visit import NEEDED, Visit, live, values
+from inference.cascade.indicators import INDICATORS
+from tests.server.page_visit import NEEDED, PAGE, Visit, live, values
 
 pytestmark = NEEDED
 LAND = (16.77, 49.0)  # a place with values
@@ -37,6 +38,35 @@ def test_first_view_is_richness_over_the_whole_region(visit: Visit) -> None:
     assert set(statuses) <= {200, 204}
 
 
+def test_indicators_stand_in_the_order_of_the_registry_and_at_least_six_are_in_sight(browser: Any, large_cube: CubeStore) -> None:
+    with live(large_cube) as url:
+        visit = Visit(browser, url)
+        page = visit.open()
+        names = page.eval_on_selector_all("#layers [data-id]", "all => all.map(e => e.dataset.id.split('.')[1])")
+        assert names == [entry.name for entry in INDICATORS]
+        inside = "(all) => { const box = document.querySelector('#layers').getBoundingClientRect();" \
+                 " return all.filter(e => e.getBoundingClientRect().bottom <= box.bottom + 1).length; }"  # fmt: skip
+        assert 6 <= page.eval_on_selector_all("#layers [data-id]", inside) < len(INDICATORS)
+        assert page.evaluate("document.querySelector('#shown').getBoundingClientRect().bottom") <= 640
+        page.close()
+
+
+@pytest.mark.skipif(not (PAGE / "node_modules/swagger-ui-dist").is_dir(), reason="run `npm ci` in server/page first")
+def test_the_api_is_tried_out_without_another_machine_and_behind_a_prefix(browser: Any, address: str) -> None:
+    visit = Visit(browser, address)
+    page = visit.page
+    # The same server one folder down, as a proxy may put it: the page must not ask for anything beside that folder.
+    page.route("**/maps/**", lambda route: route.continue_(url=route.request.url.replace("/maps/", "/")))
+    page.goto(f"{address}maps/docs")
+    page.wait_for_selector("#api .opblock")
+    assert page.locator("#api .opblock").count() > 10
+    assert page.input_value("#api .servers select") == f"{address}maps/"
+    assert all(url.startswith((f"{address}maps/", "data:")) for url in visit.requested)
+    assert visit.complaints == []
+    page.close()
+
+
+@pytest.mark.slow
 def test_typing_a_name_and_enter_shows_the_species_map(visit: Visit) -> None:
     page = visit.open()
     search = page.locator("#search")
@@ -62,6 +92,7 @@ def test_typing_a_name_and_enter_shows_the_species_map(visit: Visit) -> None:
         assert page.locator("#layers [aria-current=true]").get_attribute("data-id") == layer
 
 
+@pytest.mark.slow
 def test_a_click_reads_what_the_point_query_answers(visit: Visit) -> None:
     page = visit.open("#layer=species.picea_abies")
     box = page.locator("#map canvas").bounding_box()
@@ -97,6 +128,20 @@ def test_a_click_reads_the_values_that_xarray_reads_of_the_cell(visit: Visit, cu
     assert likely
 
 
+def test_the_policy_of_the_page_allows_all_that_it_does(browser: Any, address: str) -> None:
+    context = browser.browser.new_context()
+    visit = Visit(context, address)
+    page = visit.open("#layer=indicators.richness&map=12.00/49.01/16.75")
+    page.mouse.click(700, 300)
+    page.wait_for_selector("#point[data-state=ready]")
+    page.goto(address + "#layer=species.carex_alba&sheet=species.carex_alba")
+    page.wait_for_selector("#sheet[data-state=ready]")
+    context.close()
+    assert visit.complaints == []
+    assert visit.strangers() == set()
+
+
+@pytest.mark.slow
 def test_the_link_opens_the_same_view_in_a_new_page(visit: Visit, browser: Any) -> None:
     page = visit.open("#layer=habitats.level3&map=12.50/49.01000/16.77000&opacity=65")
     page.mouse.click(500, 330)
@@ -113,6 +158,7 @@ def test_the_link_opens_the_same_view_in_a_new_page(visit: Visit, browser: Any) 
     assert second.complaints == []
 
 
+@pytest.mark.slow
 def test_water_and_places_outside_the_region_are_told_apart(visit: Visit) -> None:
     page = visit.open(f"#point={LAKE[0]},{LAKE[1]}")
     page.wait_for_selector("#point[data-state=ready]")
@@ -124,6 +170,7 @@ def test_water_and_places_outside_the_region_are_told_apart(visit: Visit) -> Non
     visit.complaints = [text for text in visit.complaints if "/point/" not in text]
 
 
+@pytest.mark.slow
 def test_a_phone_shows_map_search_and_layers_without_scrolling_sideways(browser: Any, address: str) -> None:
     visit = Visit(browser, address, 360, 740)
     page = visit.open(f"#point={LAND[0]},{LAND[1]}")

@@ -20,7 +20,7 @@ from server.asking import outline
 from server.asking.regions import ENVIRONMENT
 from tests.server.page_visit import NEEDED, Visit, live, values
 
-pytestmark = NEEDED
+pytestmark = [pytest.mark.slow, *NEEDED]
 BOX = [[16.74, 48.97], [16.80, 48.97], [16.80, 49.02], [16.74, 49.02], [16.74, 48.97]]
 
 
@@ -188,7 +188,7 @@ def test_an_area_outside_the_map_and_a_damaged_link_are_told(browser: Any, addre
     visit = Visit(browser, address)
     page = visit.open("#area=pCCeAAe")  # a triangle in the Gulf of Guinea
     page.wait_for_selector("#area .problem")
-    assert page.inner_text("#area .problem") == "Area lies outside the mapped region."
+    assert page.inner_text("#area .problem") == "Area lies outside the mapped region; choose a place on the map."
     page.goto(f"{address}#area=broken")
     page.wait_for_selector("#area[data-state=choose] .problem")
     assert "is not one that can be read" in page.inner_text("#area .problem")

@@ -19,7 +19,7 @@ from tests.server.page_visit import NEEDED, Visit, live
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="accessibility is tested with axe-core")
 
-pytestmark = NEEDED
+pytestmark = [pytest.mark.slow, *NEEDED]
 PLACE = (16.77, 49.01)
 SERIOUS = ("serious", "critical")
 WCAG = {

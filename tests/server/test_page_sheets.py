@@ -14,7 +14,7 @@ from tests.server.conftest import SPECIES
 from tests.server.page_visit import NEEDED, Visit, live, values
 from tests.support import told_model
 
-pytestmark = NEEDED
+pytestmark = [pytest.mark.slow, *NEEDED]
 AREA = "pgxlmDwu8qJg3LAv7Fw4J"  # a triangle on the map, as the page spells it
 
 

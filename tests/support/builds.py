@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 import yaml
 
 from cube.config import Config, load_config
 from cube.grid import Region, eea_corner
-from cube.inputs import INPUTS
+from cube.layers.inputs import INPUTS
 from cube.pyramids.squares import tree
 from cube.storage.ledger import checksum
 from cube.storage.store import CubeStore, resolution_of
+from tests.support.rasters import write_layer
 
 REGION = Region(4700, 2850, 4720, 2870, 10)  # 2 x 2 units, one level of overviews
 SHARED = ({"layer": "bioclim", "raster": "bio.tif"}, {"layer": "srtm", "raster": "srtm.tif"})
@@ -23,12 +23,7 @@ SHARED = ({"layer": "bioclim", "raster": "bio.tif"}, {"layer": "srtm", "raster":
 
 def write_raster(path: Path, bands: int, size: int, region: Region = REGION) -> None:
     """Write `bands` of noise, `size` metres a pixel, over the whole of a region."""
-    rows, cols = region.shape(size)
-    rng = np.random.default_rng(bands)
-    with rasterio.open(path, "w", driver="GTiff", height=rows, width=cols, count=bands, dtype="float32", crs="EPSG:3035",
-                       transform=region.transform(size), nodata=-9999, tiled=True) as target:  # fmt: skip
-        for band in range(1, bands + 1):
-            target.write(rng.uniform(1, 900, (rows, cols)).astype(np.float32), band)
+    write_layer(path, {1: "srtm", 13: "landcover", 19: "bioclim"}[bands], size, region)
 
 
 def write_config(folder: Path, cube: str = "cube.zarr", sources: list[dict[str, Any]] | None = None,
@@ -55,7 +50,7 @@ def stored(cube: CubeStore) -> dict[str, np.ndarray[Any, Any]]:
 def receipts_hold(cube: CubeStore, region: Region = REGION) -> int:
     """Assert that what every receipt vouches for is there, value for value; how many there are."""
     count = 0
-    for stage in cube.stages("inputs"):
+    for stage in cube.folders("ledger/inputs"):
         for name, receipt in cube.read_folder(f"ledger/inputs/{stage}"):
             size, west, south = eea_corner(name)
             unit = next(u for u in region.units() if u.bounds[:2] == (west, south))

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import rasterio
-import torch
 from affine import Affine
 from numpy.typing import NDArray
 from PIL import Image
 
-from cube.records.geoplant.images import encode_jpeg
+from cube.records.geoplant.images import GAMMA
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,12 @@ def file_of(root: Path, year: int, what: str, number: int, split: str = "train",
     return root / text / digits[-2:] / digits[-4:-2] / f"{number}.{'tiff' if what == 'tiff' else 'jpeg'}"
 
 
+def encode_jpeg(reflectance: NDArray[Any]) -> NDArray[np.uint8]:
+    """Reflectance to the values that a published JPEG holds, before compression; NaN becomes 0 as published."""
+    clipped = np.clip(np.nan_to_num(reflectance), 0.0, 1.0)
+    return np.asarray(np.rint(clipped ** (1 / GAMMA) * 255), np.uint8)
+
+
 def write_jpeg(root: Path, year: int, number: int, reflectance: NDArray[Any], split: str = "train", padded: bool = False) -> None:
     """A patch (4, H, W) of reflectance as an RGB and a grey NIR JPEG: quality 90 and 4:2:0, the tables in the real files."""
     values = encode_jpeg(reflectance)
@@ -91,6 +97,7 @@ def write_cube(root: Path, year: int, what: str, number: int, values: NDArray[An
     """A cube of landsat or climate as torch saves it, strides and all."""
     path = file_of(root, year, what, number, split)
     path.parent.mkdir(parents=True, exist_ok=True)
+    torch = pytest.importorskip("torch", reason="torch writes the cubes")
     tensor = torch.from_numpy(np.ascontiguousarray(np.moveaxis(values, 0, -1), np.float32)).permute(2, 0, 1)
     torch.save(tensor, path)
     return path

@@ -10,21 +10,22 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cube import model_card
-from cube.engine.build import UnitTask, build_unit, make_groups
+from cube.engine.build import UnitTask, build_unit
+from cube.engine.plan import StagePlan, make_groups
 from cube.engine.workers import Workers
 from cube.grid import Region, Unit
-from cube.inputs import INPUTS
 from cube.layers import COMPOSITION, Layer
+from cube.layers.inputs import INPUTS
+from cube.pyramids.facts import Facts, all_facts, make_facts, measured
 from cube.pyramids.overviews import Overviews, build_overviews
 from cube.pyramids.pyramid import Pyramid
-from cube.storage import releases
-from cube.storage.ledger import Ledger, checksum, digest
+from cube.storage import model_card, releases
+from cube.storage.ledger import Ledger, checksum
 from cube.storage.store import CubeStore, create_cube, open_cube, resolution_of
 from inference.cascade import products
 from inference.cascade.indicators import INDICATORS
@@ -53,11 +54,16 @@ INPUTS_HASH = "0123456789abcdef"
 class Invented:
     """A reader of random values: `surface` follows the region, everything else has gaps."""
 
+    ALGORITHM: ClassVar[int] = 1
+
     layers: tuple[Layer, ...]
     source: None = None
 
-    def depends_on(self) -> tuple[Any, ...]:
-        return ("invented", self.layers[0].name)
+    def depends_on(self) -> Mapping[str, Any]:
+        return {"invented": self.layers[0].name}
+
+    def memory(self, unit: Unit) -> int:
+        return 8 * unit.cells**2
 
     def read(self, region: Region, unit: Unit) -> Mapping[str, Array]:
         out: dict[str, Array] = {}
@@ -83,24 +89,20 @@ def make_good_cube(url: str) -> CubeStore:
     cube = create_cube(url, REGION, "A cube that keeps its promises")
     cube.root.attrs.update({"license": "CC-BY-4.0", "attribution": "Nobody", "note": "Invented."})
     readers = [Invented(tuple(INPUTS[name] for name in names)) for names in LAYERS]
-    make_groups(cube, readers)  # type: ignore[arg-type]
+    plans = [StagePlan.of_reader(reader) for reader in readers]
+    make_groups(cube, plans)
     units = tuple(REGION.units())
-    for reader in readers:
-        stage = f"inputs/{reader.layers[0].name}"
-        inputs = digest(reader.depends_on())
+    for plan, reader in zip(plans, readers, strict=True):
         for unit in units:
-            build_unit(UnitTask(cube.url, stage, inputs, reader, REGION, unit, False))  # type: ignore[arg-type]
-        pyramids: dict[str, list[Layer]] = {}
-        for layer in reader.layers:
-            pyramids.setdefault(layer.resolution, []).append(layer)
-        _climb(cube, stage, tuple(Pyramid.of_inputs(r, some) for r, some in pyramids.items()), inputs)
+            build_unit(UnitTask(cube.url, plan.path, plan.inputs, reader, REGION, unit, False))
+        _climb(cube, plan.path, plan.pyramids(), plan.inputs)
     _products(cube, units)
     return cube
 
 
-def _climb(cube: CubeStore, stage: str, pyramids: tuple[Pyramid, ...], inputs: str) -> None:
-    marks = Ledger(cube, stage, inputs).standing().marks
-    above = Overviews(stage, pyramids, tuple(REGION.units()), marks)
+def _climb(cube: CubeStore, stage: str, pyramids: tuple[Pyramid, ...], inputs: str | None, facts: tuple[Facts, ...] = ()) -> None:
+    fingerprints = Ledger(cube, stage, inputs).index().fingerprints
+    above = Overviews(stage, pyramids, tuple(REGION.units()), fingerprints, facts)
     steps = list(build_overviews(cube.url, REGION, [above], Workers()))
     assert steps
     assert all(step.built for step in steps)
@@ -113,10 +115,11 @@ def _products(cube: CubeStore, units: tuple[Unit, ...]) -> None:
         "species_id": np.arange(4, dtype=np.int32), "scientific_name": np.asarray(SPECIES, object),
         "sensitive_km": np.asarray(SENSITIVE_KM, np.float32),
     }  # fmt: skip
-    cube.write_table("tables/species", columns, "species")
+    for product in ("species", "composition"):
+        releases.ensure_table(cube, product, VERSION, columns)
     table = zip(*HABITATS, strict=True)
     names = ("code", "name", "level", "parent", "colour")
-    cube.write_table("tables/habitats", {n: np.asarray(v, object) for n, v in zip(names, table, strict=True)}, "habitat")
+    releases.ensure_table(cube, "habitats", VERSION, {n: np.asarray(v, object) for n, v in zip(names, table, strict=True)})
     flags = {
         level: tuple((i, f"{c} {n}", colour) for i, (c, n, at, _, colour) in enumerate(HABITATS) if at == level)
         for level in ("level3", "level2", "level1")
@@ -128,21 +131,24 @@ def _products(cube: CubeStore, units: tuple[Unit, ...]) -> None:
     products.make_composition(cube, VERSION, area)
     products.make_indicators(cube, VERSION, chosen, area)
     products.make_habitats(cube, VERSION, flags, "EUNIS", about)
-    stage = f"predict/{VERSION}"
+    stage, versions = f"predict/{VERSION}", dict.fromkeys(releases.PRODUCTS, VERSION)
+    make_facts(cube, stage, versions)
+    facts = all_facts(cube, versions)
     ledger = Ledger(cube, stage, INPUTS_HASH)
     for unit in units:
         started = time.perf_counter()
-        written = _predict(cube, unit, [i.name for i in chosen])
-        ledger.sign(unit, started, {"cells": 1, "clipped": 0}, written)
-    versions = dict.fromkeys(releases.PRODUCTS, VERSION)
-    _climb(cube, stage, products.pyramids(versions, 100.0, chosen, flags), INPUTS_HASH)
+        written, sizes = _predict(cube, unit, [i.name for i in chosen])
+        checksums, more = measured(cube, facts, unit).write()
+        written, sizes = written | checksums, sizes | more
+        ledger.sign(unit, started, {"cells": 1, "clipped": 0}, written, sizes)
+    _climb(cube, stage, products.pyramids(versions, 100.0, chosen, flags), INPUTS_HASH, facts)
     bounds = [edge // 1000 for edge in REGION.bounds]
     releases.write_release(cube, "first", versions, {"region_km": bounds, "reference_area_m2": 100.0})
     releases.publish(cube, "first")
 
 
-def _predict(cube: CubeStore, unit: Unit, indicators: list[str]) -> dict[str, int]:
-    """Write every product of one unit, consistent among themselves; its checksums."""
+def _predict(cube: CubeStore, unit: Unit, indicators: list[str]) -> tuple[dict[str, int], dict[str, int]]:
+    """Write every product of one unit, consistent among themselves; its checksums, and the bytes of its shards."""
     rng = np.random.default_rng([unit.row, unit.col])
     rows, cols = cube.region.square(unit).slices
     land = np.asarray(cube.array("inputs/50m/surface")[rows, cols]) == 0
@@ -152,9 +158,10 @@ def _predict(cube: CubeStore, unit: Unit, indicators: list[str]) -> dict[str, in
     stored[2] = squares  # the sensitive species: one value a square of 1 km
     stored[:, ~land] = 255
     written: dict[str, int] = {}
+    sizes: dict[str, int] = {}
 
     def write(path: str, key: str, values: Array) -> None:
-        cube.write_unit(path, unit, values)
+        sizes.update(cube.write_unit(path, unit, values))
         written[key] = checksum(values)
 
     write(f"products/species/{VERSION}/0/occurrence", "species 0", stored)
@@ -184,7 +191,7 @@ def _predict(cube: CubeStore, unit: Unit, indicators: list[str]) -> dict[str, in
         ("top3_class", top, 65535, np.uint16), ("top3_probability", three_p, 255, np.uint8),
     ):  # fmt: skip
         write(f"products/habitats/{VERSION}/0/{name}", f"habitats {name}", np.where(land, values, fill).astype(dtype))
-    return written
+    return written, sizes
 
 
 def copy_of(cube: CubeStore, folder: Path) -> CubeStore:

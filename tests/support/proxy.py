@@ -26,11 +26,11 @@ def configuration(upstream: str, port: int, folder: Path, rate: str = "1000r/s")
         "PROXY_CACHE_DIR": str(folder / "cache"), "PROXY_CACHE_SIZE": "200m", "PROXY_RATE": rate,
     }  # fmt: skip
     site = Template(TEMPLATE.read_text(encoding="utf-8")).safe_substitute(own)
-    written = "\n".join(f"  {kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    written = "\n".join(f'  {kind}_temp_path "{folder}/{kind}";' for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     # Its workers would become nobody, who may not enter the folder of a test.
     user = "user root;" if os.getuid() == 0 else ""
     return (
-        f"{user} daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;\n"
+        f'{user} daemon off; worker_processes 1; pid "{folder}/nginx.pid"; error_log "{folder}/error.log" warn;\n'
         f"events {{ worker_connections 512; }}\nhttp {{\n  access_log off;\n{written}\n{site}\n}}\n"
     )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pystac
+import pytest
 import rasterio
 from affine import Affine
 from rasterio.warp import transform_bounds, transform_geom
@@ -18,6 +20,7 @@ from cube.grid import Region
 from cube.sources.stac import Catalogue, Wanted, open_catalogue
 
 Array = np.ndarray[Any, Any]
+needs_stackstac = pytest.mark.skipif(find_spec("stackstac") is None, reason="scenes are stacked by stackstac")
 
 
 class Scenes:
@@ -25,6 +28,8 @@ class Scenes:
 
     def __init__(self, folder: Path, collection: str) -> None:
         self.folder = folder
+        # What every item says that says nothing else.
+        self.said: dict[str, Any] = {"s2:processing_baseline": "03.01"} if collection == "sentinel-2-l2a" else {}
         extent = pystac.Extent(pystac.SpatialExtent([[-20, 30, 60, 75]]), pystac.TemporalExtent([[None, None]]))
         self.root = pystac.Catalog("test", "test")
         self.collection = pystac.Collection(collection, "test", extent)
@@ -51,7 +56,8 @@ class Scenes:
         moment = datetime.datetime.fromisoformat(day).replace(tzinfo=datetime.UTC)
         item = pystac.Item(
             name, transform_geom(crs, "EPSG:4326", {"type": "Polygon", "coordinates": [ring]}),
-            list(transform_bounds(crs, "EPSG:4326", west, south, east, north)), moment, {"proj:code": crs, **properties},
+            list(transform_bounds(crs, "EPSG:4326", west, south, east, north)), moment,
+            self.said | {"proj:code": crs, **properties},
         )  # fmt: skip
         for asset in assets:
             item.add_asset(asset, pystac.Asset(str(self.folder / f"{name}-{asset}.tif")))

@@ -78,7 +78,10 @@ def copy(config: Config, folder: Path, cluster: dict[str, Any] | None = None) ->
 
 
 def digests(cube: CubeStore, version: str) -> dict[str, str]:
-    """A hash of the decoded values of every array of a version, and of what each receipt says but its times."""
+    """A hash of the decoded values of every array of a version, and of what each receipt says but its times and sizes.
+
+    Bytes of shards differ between codecs, which a store chooses.
+    """
     out: dict[str, str] = {}
     for product in releases.PRODUCTS:
         base = f"products/{product}/{version}"
@@ -91,6 +94,6 @@ def digests(cube: CubeStore, version: str) -> dict[str, str]:
                 out[f"{product}/{name}"] = hashlib.sha256(data).hexdigest()[:16]
     for folder in (f"ledger/predict/{version}", f"ledger/predict/{version}/overviews"):
         for name, receipt in cube.read_folder(folder):
-            kept = {key: value for key, value in receipt.items() if key not in ("seconds", "steps")}
+            kept = {key: value for key, value in receipt.items() if key not in ("seconds", "steps", "sizes")}
             out[f"{folder}/{name}"] = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
     return out

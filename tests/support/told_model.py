@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cube import model_card
+from cube.storage import model_card
 from cube.storage.store import CubeStore, open_cube
 from tests.support.good_cube import copy_of
 

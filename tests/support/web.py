@@ -13,8 +13,11 @@ from urllib.parse import unquote, urlsplit
 
 
 @contextmanager
-def served(folder: Path, ranges: bool = True) -> Iterator[str]:
-    """The URL of `folder` while it is served: GET and HEAD of files, 404 for everything else (folders are not listed)."""
+def served(folder: Path, ranges: bool = True, log: list[str] | None = None) -> Iterator[str]:
+    """The URL of `folder` while it is served: GET and HEAD of files, 404 for everything else (folders are not listed).
+
+    `log` takes a line a request, such as `404 /cube.zarr/.zgroup`.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -33,6 +36,8 @@ def served(folder: Path, ranges: bool = True) -> Iterator[str]:
                 end = min(int(asked[2]), size - 1) if asked[1] and asked[2] else size - 1
                 status, data = (206, data[start : end + 1]) if start < size else (416, b"")
                 extra = {"Content-Range": f"bytes {start}-{end}/{size}"}
+            if log is not None:
+                log.append(f"{status} {urlsplit(self.path).path}")
             self.send_response(status)
             for name, value in {"Content-Length": str(len(data)), **extra}.items():
                 self.send_header(name, value)

@@ -16,34 +16,35 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rasterio
 import yaml
 import zarr
 
 from cube.config import Config, load_config
 from cube.engine.build import build
 from cube.grid import Region
+from tests.support.rasters import layer_values, names_of, write_bands
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 REGION = Region(4700, 2850, 4715, 2885, 10)  # 2 x 4 units of 10 km, two levels of overviews
 KILLS = 10
+UNREPEATED = ("seconds", "memory")  # of a receipt: how long a unit took, and the peak of its process
 
 
-def _raster(path: Path, bands: int, size: int) -> None:
+def _raster(folder: Path, layer: str, size: int) -> None:
     rows, cols = REGION.shape(size)
-    values = np.random.default_rng(bands).uniform(-5, 900, (bands, rows, cols)).astype(np.float32)
+    values = layer_values(layer, rows, cols)
     values[:, : rows // 3, : cols // 3] = -9999  # units without data leave no shard, which is no sign of a missing unit
-    with rasterio.open(path, "w", driver="GTiff", height=rows, width=cols, count=bands, dtype="float32", crs="EPSG:3035",
-                       transform=REGION.transform(size), nodata=-9999) as target:  # fmt: skip
-        target.write(values)
+    write_bands(folder / f"{layer}.tif", values, REGION.transform(size), names_of(layer), -9999)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("kills")
-    _raster(out / "bioclim.tif", 19, 1000)
-    _raster(out / "elevation.tif", 1, 50)
-    _raster(out / "srtm.tif", 1, 1000)
+    _raster(out, "bioclim", 1000)
+    _raster(out, "elevation", 50)
+    _raster(out, "srtm", 1000)
     return out
 
 
@@ -67,7 +68,7 @@ def _config(folder: Path, name: str) -> Config:
 
 
 def _contents(cube: Path) -> dict[str, Any]:
-    """Everything that a reader can see: metadata documents, decoded values, and receipts without their seconds."""
+    """Everything that a reader can see: metadata documents, decoded values, and receipts but for what no run repeats."""
     out: dict[str, Any] = {}
     for path in sorted(cube.rglob("zarr.json")):
         out[str(path.relative_to(cube))] = json.loads(path.read_text())
@@ -75,7 +76,7 @@ def _contents(cube: Path) -> dict[str, Any]:
         if isinstance(node, zarr.Array):
             out[name] = np.asarray(node[...])
     for path in sorted(cube.glob("ledger/**/*.json")):
-        out[str(path.relative_to(cube))] = {k: v for k, v in json.loads(path.read_text()).items() if k != "seconds"}
+        out[str(path.relative_to(cube))] = {k: v for k, v in json.loads(path.read_text()).items() if k not in UNREPEATED}
     return out
 
 

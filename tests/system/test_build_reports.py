@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ from cube.storage.store import open_cube
 from tests.support.builds import REGION, last_report, receipts_hold, write_config, write_raster
 from tests.support.s3 import FaultyS3
 from tests.support.scenes import Scenes
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,7 +116,10 @@ def _peak(folder: Path, region: Region) -> float:
         "assert build(load_config(sys.argv[1])) == []\n"
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
-    run = subprocess.run([sys.executable, "-c", code, str(config.path)], capture_output=True, text=True, cwd=ROOT, check=True)
+    # One arena: how many the C library opens for threads, and how full each gets, differs from machine to machine.
+    command = [sys.executable, "-c", code, str(config.path)]
+    env = os.environ | {"MALLOC_ARENA_MAX": "1"}
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True, env=env)
     return int(run.stdout) / 1024
 
 
@@ -121,5 +127,5 @@ def _peak(folder: Path, region: Region) -> float:
 def test_memory_does_not_grow_with_the_region(tmp_path: Path) -> None:
     small = _peak(tmp_path / "small", Region(4700, 2850, 4720, 2870, 10))
     large = _peak(tmp_path / "large", Region(4700, 2850, 4770, 2920, 10))
-    # Twelve times the units: a source of 31 MB instead of 3, of which GDAL may keep what it likes up to a limit of ours.
-    assert large - small < 16, (small, large)
+    # Twelve times the units. A build that kept its source would need 28 MB more (31 instead of 3).
+    assert large - small < 24, (small, large)

@@ -21,18 +21,20 @@ from typer.testing import CliRunner
 
 import floracube as front
 from benchmarks import kills
-from cube import model_card
+from cube.check.garbage import collect
 from cube.config import Config, load_config
-from cube.errors import ConfigError, CubeError, WorkersError
-from cube.garbage import collect
+from cube.errors import ConfigError, CubeError, SourceError, WorkersError
 from cube.grid import Region
-from cube.storage import lock, releases
+from cube.storage import lock, model_card, progress, releases
+from cube.storage.leaves import set_attributes
 from cube.storage.store import CubeStore, open_cube
 from inference.cascade import worker
 from inference.cascade.model import load_model
 from inference.cascade.predict import predict
 from tests.support import tiny_run
 from tests.support.s3 import FaultyS3
+
+pytestmark = pytest.mark.slow
 
 REGION = Region(4700, 2850, 4720, 2860, 10)  # 2 units, one level of overviews
 
@@ -98,6 +100,23 @@ def test_two_workers_give_the_values_of_one_process(tiny: Config, truth: dict[st
     same(config, truth)
 
 
+def test_inputs_that_are_built_anew_during_a_run_make_no_release(tiny: Config, tmp_path: Path) -> None:
+    config = tiny_run.copy(tiny, tmp_path / "run")
+
+    def rebuild(done: int, total: int, what: str) -> None:
+        if what.startswith("units"):
+            bioclim = open_cube(config.cube_url, writable=True).array("inputs/1km/bioclim")
+            set_attributes(bioclim, {progress.MADE_FROM: "another"})
+
+    with pytest.raises(SourceError, match="the input bioclim lacks"):
+        predict(config, progress=rebuild)
+    cube = open_cube(config.cube_url)
+    assert cube.list_json("releases") == []
+    assert cube.read_json("current.json") is None
+    with pytest.raises(SourceError, match=r"the input bioclim lacks 2 of 2 units \(.*; run `floracube build`"):
+        predict(config)
+
+
 def test_ctrl_c_ends_the_unit_in_flight_and_the_next_run_goes_on(tiny: Config, truth: dict[str, str], tmp_path: Path) -> None:
     config = tiny_run.copy(tiny, tmp_path / "run")
 
@@ -105,7 +124,7 @@ def test_ctrl_c_ends_the_unit_in_flight_and_the_next_run_goes_on(tiny: Config, t
 
     def count(done: int, total: int, what: str) -> None:
         ran.append(what)
-        if len(ran) == 2:  # "units", then the first unit
+        if len(ran) == 3:  # the steps of the species, "units", then the first unit
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
@@ -115,9 +134,6 @@ def test_ctrl_c_ends_the_unit_in_flight_and_the_next_run_goes_on(tiny: Config, t
     assert cube.read_json("current.json") is None
     report = json.loads((config.report_path / "predict-v1.json").read_text())
     assert (report["ended"], report["units"]["built"]) == ("interrupted", 1)
-    page = (config.report_path / "predict-v1.html").read_text()
-    assert page.count("<rect ") == 2
-    assert "not done" in page
     assert predict(config).units == 1
     same(config, truth)
     events = log_of(config)
@@ -147,7 +163,6 @@ def test_a_poisoned_unit_is_named_and_skipped_and_the_exit_code_says_so(
     report = json.loads((config.report_path / "predict-v1.json").read_text())
     assert [row["unit"] for row in report["failures"]] == ["10kmE471N285"]
     assert report["ended"] == "with failures"
-    assert "10kmE471N285: failed" in (config.report_path / "predict-v1.html").read_text()
     mend()
     assert CliRunner().invoke(front.app, ["predict", str(config.path)]).exit_code == 0
     same(config, truth)

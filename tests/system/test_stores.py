@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rasterio
 import s3fs
 import yaml
 import zarr
@@ -21,8 +20,11 @@ from cube.config import load_config
 from cube.engine.build import build
 from cube.grid import Region
 from cube.storage.store import open_cube
+from tests.support.rasters import write_layer
 from tests.support.s3 import FaultyS3
 from tests.support.web import served
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 REGION = Region(4700, 2850, 4710, 2870, 10)
@@ -31,12 +33,8 @@ REGION = Region(4700, 2850, 4710, 2870, 10)
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stores")
-    for name, bands, size in (("bioclim", 19, 1000), ("elevation", 1, 50)):
-        rows, cols = REGION.shape(size)
-        values = np.random.default_rng(bands).uniform(1, 900, (bands, rows, cols)).astype(np.float32)
-        with rasterio.open(folder / f"{name}.tif", "w", driver="GTiff", height=rows, width=cols, count=bands, dtype="float32",
-                           crs="EPSG:3035", transform=REGION.transform(size), nodata=-9999) as target:  # fmt: skip
-            target.write(values)
+    for name, size in (("bioclim", 1000), ("elevation", 50)):
+        write_layer(folder / f"{name}.tif", name, size, REGION)
     return folder
 
 
@@ -130,7 +128,7 @@ def test_a_store_without_rights_ends_with_one_sentence(s3: FaultyS3, sources: Pa
         env={**os.environ, **s3.environment()}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert run.returncode == 2
-    assert "check the URL, the credentials and your rights" in " ".join(run.stderr.split())
+    assert "check the URL, the credentials and your permissions" in " ".join(run.stderr.split())
     assert "Traceback" not in run.stderr
 
 

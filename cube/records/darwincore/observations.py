@@ -1,4 +1,4 @@
-"""Darwin Core terms in our words: positions, years, plot areas and species of events and occurrences.
+"""Darwin Core terms in our words: names, positions, years and covers of events and occurrences.
 
 Units and vocabularies: Darwin Core quick reference guide, https://dwc.tdwg.org/terms/
 """
@@ -6,48 +6,44 @@ Units and vocabularies: Darwin Core quick reference guide, https://dwc.tdwg.org/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from cube.errors import TableError
-from cube.records.darwincore.archive import KEY, UNDECODABLE, DataFile, open_archive
-from cube.records.raw import RawSurveys
-from cube.records.tables import PIECE, Report
+from cube.records.covers import SCALES, read_percent
+from cube.records.darwincore.source import Source, accepted_names, open_source
+from cube.records.darwincore.table import KEY, UNDECODABLE
+from cube.records.darwincore.vocabulary import STATUS_TERMS, is_percent, not_a_presence, square_metres, word
+from cube.records.filters import keep_where
+from cube.records.numbers import parse_numbers
+from cube.records.report import Report
+from cube.records.scientific import binomial
+from cube.records.tables import PIECE
+from cube.records.uncertainties import uncertainties
+from cube.records.years import years
 
-SQUARE_METRES: Final = {
-    **dict.fromkeys(("m2", "m²", "m^2", "sqm", "square metre", "square metres", "square meter", "square meters"), 1.0),
-    **dict.fromkeys(("ha", "hectare", "hectares"), 10_000.0),
-    **dict.fromkeys(("a", "are", "ares"), 100.0),
-    **dict.fromkeys(("km2", "km²", "km^2", "square kilometre", "square kilometres", "square kilometer"), 1e6),
-    **dict.fromkeys(("cm2", "cm²", "cm^2", "square centimetre", "square centimetres", "square centimeter"), 1e-4),
-}
-NOT_OF_NATURE: Final = ("fossilspecimen", "livingspecimen")  # dead long ago, or planted in a garden
-PLACE_TERMS: Final = ("decimalLongitude", "decimalLatitude", "coordinateUncertaintyInMeters", "year", "eventDate")
+PLACE_TERMS: Final = (
+    "decimalLongitude",
+    "decimalLatitude",
+    "coordinateUncertaintyInMeters",
+    "year",
+    "eventDate",
+    "geodeticDatum",
+)
 NAME_TERMS: Final = ("species", "acceptedNameUsage", "acceptedScientificName", "genus", "specificEpithet", "scientificName")
-STATUS_TERMS: Final = ("occurrenceStatus", "basisOfRecord")
-PLOT_TERMS: Final = ("sampleSizeValue", "sampleSizeUnit", "locationID", "habitat")
+PLOT_TERMS: Final = ("sampleSizeValue", "sampleSizeUnit", "locationID", "habitat", "eventID", "parentEventID")
 COVER_TERMS: Final = ("organismQuantity", "organismQuantityType")
+RECORDS: Final = "records"  # the account of a report that records are counted under
 
-_BINOMIAL: Final = re.compile(r"(×?\s?[A-ZÀ-Þ][\w-]+)\s+(×\s?)?([a-zß-ÿ][a-zß-ÿ-]+)(?![\w.])")
-
-
-def binomial(name: str) -> str | None:
-    """Genus and epithet of a scientific name, without authors and ranks below species; None above species.
-
-    `binomial("Fagus sylvatica L.") == "Fagus sylvatica"`, `binomial("Mentha × piperita L.") == "Mentha × piperita"`,
-    `binomial("Fagus L.") is None`, `binomial("Carex sp.") is None`.
-    """
-    match = _BINOMIAL.match(name.strip())
-    if match is None:
-        return None
-    cross = "× " if match[2] else ""
-    return f"{match[1]} {cross}{match[3]}"
+_WGS84: Final = re.compile(
+    r"wgs ?_?(19)?84|epsg:? ?(4326|4258|4979)|etrs ?(19)?89|crs:?84|world geodetic system 1984|unknown|not recorded",
+    re.IGNORECASE,
+)
 
 
-def _names(rows: pd.DataFrame) -> pd.Series:
+def species_names(rows: pd.DataFrame) -> pd.Series:
     """Binomials: of what GBIF or the publisher accepts, else of genus and epithet, else of the name as it was written."""
     parts = rows["genus"] + " " + rows["specificEpithet"]
     chosen = rows["species"]
@@ -57,119 +53,135 @@ def _names(rows: pd.DataFrame) -> pd.Series:
     return chosen.map({name: binomial(name) for name in chosen.dropna().unique()})
 
 
-def _positions(rows: pd.DataFrame) -> pd.DataFrame:
-    """longitude, latitude (degrees), uncertainty_m, year; NaN where not given or no number."""
+def positions(rows: pd.DataFrame, report: Report) -> pd.DataFrame:
+    """longitude, latitude (degrees), uncertainty_m, year; NaN where not given or unusable. `rows`: `PLACE_TERMS`, key."""
     out = pd.DataFrame(index=rows.index)
-    for ours, theirs in (("longitude", "decimalLongitude"), ("latitude", "decimalLatitude"),
-                         ("uncertainty_m", "coordinateUncertaintyInMeters"), ("year", "year")):  # fmt: skip
-        out[ours] = pd.to_numeric(rows[theirs], errors="coerce").astype(float)
-    # ISO 8601: a day, a month, a year or an interval of them; the year that it began in.
-    dated = rows["eventDate"].astype("string").str.extract(r"^\s*(\d{4})(?!\d)")[0]
-    out["year"] = out["year"].fillna(pd.to_numeric(dated, errors="coerce").astype(float))
+    for ours, theirs in (("longitude", "decimalLongitude"), ("latitude", "decimalLatitude")):
+        out[ours] = parse_numbers(rows[theirs], theirs, report, theirs, small=True)
+    out["uncertainty_m"] = uncertainties(rows["coordinateUncertaintyInMeters"], rows[KEY], report)
+    out["year"] = years(rows["year"], rows[KEY], report)
+    unknown = out["year"].isna()
+    out.loc[unknown, "year"] = years(rows.loc[unknown, "eventDate"], rows.loc[unknown, KEY], report)
+    different = rows["geodeticDatum"].dropna().unique()
+    other = [
+        datum for datum in different if not _WGS84.search(str(datum)) and str(datum).lower() not in ("unknown", "not recorded")
+    ]
+    of_other = rows["geodeticDatum"].isin(other) & out["longitude"].notna()
+    report.note("positions in another geodetic datum, taken as WGS 84", list(rows.loc[of_other, "geodeticDatum"]))
     return out
 
 
-def _seen(rows: pd.DataFrame, report: Report) -> pd.Series:
-    """Which rows are a plant that grew there; the others are noted."""
-    status = rows["occurrenceStatus"].astype("string").str.lower().str.strip()
-    basis = rows["basisOfRecord"].astype("string").str.lower().str.replace(r"[^a-z]", "", regex=True)
-    absent, kept_elsewhere = (status == "absent").fillna(False), basis.isin(NOT_OF_NATURE).fillna(False)
-    report.note("occurrences that say absent, skipped", list(rows.loc[absent, KEY]))
-    report.note("fossils and living collections, skipped", list(rows.loc[kept_elsewhere & ~absent, KEY]))
-    return ~(absent | kept_elsewhere).astype(bool)
+def use_presences(rows: pd.DataFrame, report: Report, account: str) -> pd.DataFrame:
+    """The rows that are a plant that grew there; the others are left out of `account`, with their reason."""
+    reasons = not_a_presence(rows)
+    for reason in dict.fromkeys(reasons[reasons != ""]):
+        report.leave_out(account, reason, list(rows.loc[reasons == reason, KEY]))
+    return rows[reasons == ""]
 
 
-def _named(rows: pd.DataFrame, report: Report) -> pd.Series:
-    names = _names(rows)
+def use_named(rows: pd.DataFrame, report: Report, account: str) -> pd.DataFrame:
+    """The rows with the name of a species, in a column `name`; the others are left out of `account`."""
+    names = species_names(rows)
     unnamed = rows[names.isna()]
-    told = unnamed["scientificName"].fillna("")
-    report.note("occurrences without the name of a species, skipped",
-                [f"{k} {n}".strip() for k, n in zip(unnamed[KEY], told, strict=True)])  # fmt: skip
+    written = unnamed["scientificName"].fillna("")
+    report.leave_out(account, "occurrences without the name of a species",
+                     [f"{k} {n}".strip() for k, n in zip(unnamed[KEY], written, strict=True)])  # fmt: skip
     broken = names.astype("string").str.contains(UNDECODABLE).fillna(False)
     report.note("names with letters that the archive's encoding does not know", list(names[broken]))
-    return names
+    return rows.assign(name=names)[names.notna()]
 
 
-def _areas(rows: pd.DataFrame, report: Report) -> pd.Series:
+def areas(rows: pd.DataFrame, report: Report) -> pd.Series:
     """Plot areas in square metres, NaN where the unit is no area."""
-    size = pd.to_numeric(rows["sampleSizeValue"], errors="coerce").astype(float)
-    unit = rows["sampleSizeUnit"].astype("string").str.lower().str.strip()
-    factor = unit.map(SQUARE_METRES).astype(float)
+    size = parse_numbers(rows["sampleSizeValue"], "sampleSizeValue", report, "sampleSizeValue")
+    unit = rows["sampleSizeUnit"]
+    factor = unit.map({u: square_metres(u) for u in unit.dropna().unique()}).astype(float)
     report.note("sample sizes in a unit that is no area", list(unit[size.notna() & unit.notna() & factor.isna()]))
+    report.note("sample sizes without a unit, area taken as unknown", list(rows.loc[size.notna() & unit.isna(), KEY]))
     return size * factor
 
 
-def _core_and_occurrences(path: str) -> tuple[DataFile, DataFile, bool]:
-    """(core, occurrences, whether the core is one of events)."""
-    core, extensions = open_archive(path).files()
-    if core.kind == "Occurrence":
-        return core, core, False
-    occurrences = next((e for e in extensions if e.kind == "Occurrence"), None)
-    if core.kind != "Event" or occurrences is None:
-        kinds = ", ".join([core.kind, *(e.kind for e in extensions)])
-        raise TableError(f"{path}: holds {kinds}; expected a core of Occurrence, or of Event with an extension of Occurrence.")
-    return core, occurrences, True
+def covers(rows: pd.DataFrame, report: Report) -> pd.Series:
+    """Covers in percent, of percents and of codes of a scale that the type names; NaN for other quantities, which are noted."""
+    kind, quantity = rows["organismQuantityType"].fillna("no type"), rows["organismQuantity"]
+    out = pd.Series(np.nan, index=rows.index)
+    for name in kind[quantity.notna()].unique():
+        chosen = quantity[quantity.notna() & (kind == name)]
+        scale = next((SCALES[s] for s in SCALES if word(s) in word(name)), None)
+        if scale is not None:
+            out[chosen.index] = chosen.str.lower().map(scale).astype(float)
+        elif is_percent(name):
+            numbers = parse_numbers(chosen, "organismQuantity", report, "organismQuantity", small=True)
+            written = {text: read_percent(text) for text in chosen[numbers.isna()].unique()}
+            out[chosen.index] = numbers.where(numbers.notna(), chosen.map(written).astype(float))
+        unread = int(out[chosen.index].isna().sum())
+        report.note(f"quantities of {name}, which are no percent: cover taken as unknown", [], unread)
+    return out
 
 
-def _require(file: DataFile, path: str, terms: Sequence[str]) -> None:
-    for term in terms:
-        if term not in file.terms:
-            raise TableError(f"{path}: its {file.kind} data have no {term}; export the archive with it.")
+def with_names(part: pd.DataFrame, names: pd.Series | None) -> pd.DataFrame:
+    """Occurrences with the scientific name of their identification, where they have none and a package keeps names apart."""
+    if names is None:
+        return part
+    name = part["scientificName"]
+    return part.assign(scientificName=name.where(name.notna(), part["occurrenceID"].map(names)))
 
 
-def raw_surveys(path: str, report: Report) -> RawSurveys:
-    """Events as surveys, with what was seen in them; occurrences of a plain archive are joined by their eventID.
-
-    Raises `TableError` for an archive without positions, or whose occurrences name no event.
-    """
-    core, occurrences, of_events = _core_and_occurrences(path)
-    _require(core, path, ("decimalLongitude", "decimalLatitude"))
-    if not of_events:
-        _require(core, path, ("eventID",))
-    heads, rows = [], []
-    for part in core.stream((*PLACE_TERMS, *PLOT_TERMS, "eventID"), report):
-        surveys = _positions(part)
-        surveys["survey"] = part[KEY] if of_events else part["eventID"]
-        surveys["area_m2"] = _areas(part, report)
-        surveys["place"], surveys["habitat"] = part["locationID"], part["habitat"]
-        nameless = surveys["survey"].isna()
-        report.note("rows without an event, skipped", list(part.loc[nameless, KEY]))
-        heads.append(surveys[~nameless].drop_duplicates("survey"))
-    for part in occurrences.stream((*NAME_TERMS, *STATUS_TERMS, *COVER_TERMS, "eventID"), report):
-        part = part[_seen(part, report)]
-        kind = part["organismQuantityType"].astype("string").str.lower()
-        percent = kind.str.contains("%|percent|cover").fillna(False)
-        cover = pd.to_numeric(part["organismQuantity"], errors="coerce").where(percent).astype(float)
-        survey = part[KEY] if of_events else part["eventID"]
-        rows.append(pd.DataFrame({"survey": survey, "name": _named(part, report), "cover": cover}).dropna(subset="survey"))
-    surveys = pd.concat(heads, ignore_index=True).drop_duplicates("survey", ignore_index=True)
-    labels = {"longitude": "decimalLongitude", "latitude": "decimalLatitude", "area_m2": "sampleSizeValue"}
-    return RawSurveys(path, surveys, pd.concat(rows, ignore_index=True), labels, bool(surveys["place"].notna().any()))
-
-
-def stream_records(path: str, report: Report, piece: int = PIECE) -> Iterator[pd.DataFrame]:
+def stream_records(
+    path: str, report: Report, piece: int = PIECE, where: Mapping[str, tuple[str, ...]] | None = None
+) -> Iterator[pd.DataFrame]:
     """Presence-only records: record, name, longitude, latitude, year, uncertainty_m, `piece` rows at a time.
 
-    Events, where occurrences have their position from them, are kept in memory; occurrences never are.
+    `where` keeps the rows whose terms have one of the values. Rows are counted and left out under the account `RECORDS` of
+    `report`; those of a chunk are still to be used or left out. Events, where occurrences have their position from them,
+    are kept in memory; occurrences never are.
     """
-    core, occurrences, of_events = _core_and_occurrences(path)
-    _require(core, path, ("decimalLongitude", "decimalLatitude"))
-    events: pd.DataFrame | None = None
-    if of_events:
-        parts = [_positions(part).set_index(part[KEY]) for part in core.stream(PLACE_TERMS, report, piece)]
-        events = pd.concat(parts)
-        events = events[~events.index.duplicated()]
-    for part in occurrences.stream((*NAME_TERMS, *STATUS_TERMS, *PLACE_TERMS, "occurrenceID"), report, piece):
-        part = part[_seen(part, report)]
-        out = _positions(part)
-        if events is not None:
+    where = where or {}
+    source = open_source(path)
+    source.require(source.places, ("decimalLongitude", "decimalLatitude"))
+    source.require(source.occurrences, tuple(where))
+    names = accepted_names(source, report)
+    places = None if source.events is None else event_places(source, report, piece)
+    terms = dict.fromkeys((*NAME_TERMS, *STATUS_TERMS, *PLACE_TERMS, "occurrenceID", *where))
+    for part in source.occurrences.stream(tuple(terms), report, RECORDS, piece):
+        part = keep_where(with_names(part, names), where, part[KEY], report, RECORDS)
+        part = use_named(use_presences(part, report, RECORDS), report, RECORDS)
+        out = positions(part, report)
+        if places is not None:
             # An occurrence may say better than its event where it was.
             own = out[["longitude", "latitude"]].notna().all(axis=1)
-            of_event = events.reindex(part[KEY]).set_axis(out.index)
-            out[["longitude", "latitude", "uncertainty_m"]] = out[["longitude", "latitude", "uncertainty_m"]].where(
-                own, of_event[["longitude", "latitude", "uncertainty_m"]], axis=0
-            )
+            of_event = places.reindex(part[KEY]).set_axis(out.index)
+            measured = ["longitude", "latitude", "uncertainty_m"]
+            out[measured] = out[measured].where(own, of_event[measured], axis=0)
             out["year"] = out["year"].fillna(of_event["year"])
         out["record"] = part["occurrenceID"].where(part["occurrenceID"].notna(), part[KEY])
-        out["name"] = _named(part, report)
-        yield out[out["name"].notna()].replace({np.inf: np.nan, -np.inf: np.nan}).reset_index(drop=True)
+        out["name"] = part["name"]
+        yield out.replace({np.inf: np.nan, -np.inf: np.nan}).reset_index(drop=True)
+
+
+def event_places(source: Source, report: Report, piece: int = PIECE) -> pd.DataFrame:
+    """longitude, latitude, uncertainty_m and year by event; what an event does not say is that of the nearest above it."""
+    assert source.events is not None
+    parts = []
+    for part in source.events.stream((*PLACE_TERMS, "parentEventID"), report, None, piece):
+        parts.append(positions(part, report).assign(event=part[KEY], parent=part["parentEventID"]))
+    events = pd.concat(parts).dropna(subset="event").drop_duplicates("event").set_index("event")
+    return from_above(events, events["parent"])
+
+
+def from_above(events: pd.DataFrame, parent: pd.Series) -> pd.DataFrame:
+    """`events` (by event) with positions, years and what else is missing filled from their parents, and theirs in turn."""
+    out = events
+    above = parent
+    for _ in range(20):  # deep enough for any nesting, and an end where events are their own ancestors
+        above = above.where(above.isin(events.index))
+        if above.isna().all():
+            break
+        inherited = events.reindex(above).set_axis(out.index)
+        sited = out[["longitude", "latitude"]].notna().all(axis=1)
+        together = ["longitude", "latitude", "uncertainty_m"]
+        filled = out.fillna(inherited)
+        filled[together] = out[together].where(sited, inherited[together], axis=0)
+        out = filled
+        above = above.map(parent)
+    return out

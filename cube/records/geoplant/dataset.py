@@ -1,27 +1,24 @@
 """A GeoPlant folder by id: every modality of one survey or record as published, read when it is asked for.
 
-Nothing is kept but the layout, and an index on disk of the tables of values in use. What the numbers mean, and all
-places at once, is the business of `cube.records.geoplant.source`.
+Nothing is kept but the layout. What the numbers mean, and all places at once, is the business of
+`cube.records.geoplant.source`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from cube.errors import SourceError
-from cube.inputs import CLIMATE_MONTHS, CLIMATE_VARIABLES, LANDSAT_BANDS, QUARTERS
+from cube.layers.inputs import CLIMATE_MONTHS, CLIMATE_VARIABLES, LANDSAT_BANDS, QUARTERS
 from cube.records.geoplant.images import Patch, opened, read_jpeg_patch, read_tiff_patch
 from cube.records.geoplant.layout import Found, Layout, candidates, find_layout
-from cube.records.geoplant.metadata import stream_metadata
-from cube.records.geoplant.rows import OpenTables
+from cube.records.geoplant.rows import read_rows
 from cube.records.geoplant.tensors import read_tensor
-from cube.records.tables import PIECE, Report
 
 LANDSAT_SHAPE: Final = (6, 4, 21)  # bands R G B NIR SWIR1 SWIR2, quarters, years 2000-2020
 CLIMATE_SHAPE: Final = (4, 19, 12)  # pr tas tasmax tasmin, years 2000-2018, months
@@ -42,12 +39,6 @@ class GeoPlant:
     def __init__(self, folder: str | Path) -> None:
         """Find what lies in `folder`. Raises `SourceError` if nothing of GeoPlant does."""
         self.layout: Layout = find_layout(folder)
-        self._tables = OpenTables()
-
-    def metadata(self, observations: str, splits: Sequence[str] = (), report: Report | None = None,
-                 piece: int = PIECE) -> Iterator[pd.DataFrame]:  # fmt: skip
-        """Rows of the tables of PA or PO, `piece` at a time; see `stream_metadata`."""
-        return stream_metadata(self.layout, observations, splits, report, piece)
 
     # One file an id.
 
@@ -68,29 +59,22 @@ class GeoPlant:
         return read_jpeg_patch(rgb, nir)
 
     def landsat(self, number: int, observations: str = "") -> Floats:
-        """The Landsat series of a series id as published: float32 (6, 4, 21), uint8 range, NaN where missing.
-
-        Out of its cube if there is one, else out of the six tables of bands.
-        """
-        tried: list[Path] = []
-        path = self._file("landsat", number, observations, tried)
-        if path is not None:
-            return _cube(path, LANDSAT_SHAPE, "Landsat")
-        values, known = self.landsat_rows(np.array([number]), observations)
-        if not known[0]:
-            raise self._absent("Landsat series", number, tried)
-        return values[0]
+        """The Landsat cube of a series id as published: float32 (6, 4, 21), uint8 range, NaN where missing."""
+        return self._cube("landsat", "Landsat", LANDSAT_SHAPE, number, observations)
 
     def climate(self, number: int, observations: str = "") -> Floats:
-        """The climate series of a survey as published: float32 (4, 19, 12), raw CHELSA 2.1 integers."""
+        """The climate cube of a survey as published: float32 (4, 19, 12), raw CHELSA 2.1 integers."""
+        return self._cube("climate", "climate", CLIMATE_SHAPE, number, observations)
+
+    def _cube(self, what: str, title: str, shape: tuple[int, ...], number: int, observations: str) -> Floats:
         tried: list[Path] = []
-        path = self._file("climate", number, observations, tried)
-        if path is not None:
-            return _cube(path, CLIMATE_SHAPE, "climate")
-        values, known = self.climate_rows(np.array([number]), observations)
-        if not known[0]:
-            raise self._absent("climate series", number, tried)
-        return values[0]
+        path = self._file(what, number, observations, tried)
+        if path is None:
+            raise self._absent(f"{title} series", number, tried)
+        values: NDArray[Any] = read_tensor(path)
+        if values.shape != shape:
+            raise SourceError(f"{path}: has the shape {values.shape}; a published {title} cube has {shape}.")
+        return np.asarray(values, np.float32)
 
     def _file(self, what: str, number: int, observations: str, tried: list[Path]) -> Path | None:
         for found in self.layout.folder_of(what, observations):
@@ -101,7 +85,7 @@ class GeoPlant:
 
     def _absent(self, what: str, number: int, tried: list[Path]) -> AbsentError:
         where = f"expected {tried[0]}" if tried else "the folder has none"
-        return AbsentError(f"{self.layout.folder}: {number} has no {what} ({where}).")
+        return AbsentError(f"{self.layout.folder}: {number} has no {what} ({where}); unpack it whole.")
 
     # One row an id.
 
@@ -132,13 +116,9 @@ class GeoPlant:
         out = np.full((len(numbers), len(columns)), np.nan, np.float32)
         known = np.zeros(len(numbers), bool)
         for found in tables:
-            if found.path.suffix != ".csv" or known.all():
-                continue
-            table = self._tables[found.path]
-            if not set(columns) & set(table.columns):
-                continue  # another version of the variable, with other columns
-            left = np.flatnonzero(~known)
-            out[left], known[left] = table.read(numbers[left], columns)
+            if found.path.suffix == ".csv" and not known.all():
+                left = np.flatnonzero(~known)
+                out[left], known[left] = read_rows(found.path, numbers[left], columns)
         return out, known
 
     # Rasters.
@@ -160,10 +140,3 @@ def _existing(found: Found, number: int, tried: list[Path]) -> Path | None:
             return path
         tried.append(path)
     return None
-
-
-def _cube(path: Path, shape: tuple[int, ...], what: str) -> Floats:
-    values: NDArray[Any] = read_tensor(path)
-    if values.shape != shape:
-        raise SourceError(f"{path}: has the shape {values.shape}; a published {what} cube has {shape}.")
-    return np.asarray(values, np.float32)

@@ -54,12 +54,6 @@ def decode_jpeg(values: NDArray[np.uint8]) -> Floats:
     return np.asarray(_DECODED[values], np.float32)
 
 
-def encode_jpeg(reflectance: Floats) -> NDArray[np.uint8]:
-    """Reflectance to the values that a published JPEG holds, before compression; NaN becomes 0 as published."""
-    clipped = np.clip(np.nan_to_num(reflectance), 0.0, 1.0)
-    return np.asarray(np.rint(clipped ** (1 / GAMMA) * 255), np.uint8)
-
-
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """A raster opened without a look at its neighbours: a folder may hold a hundred patches, a drive five million."""

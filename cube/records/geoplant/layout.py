@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from cube.errors import SourceError
-from cube.inputs import LANDSAT_BANDS
+from cube.layers.inputs import LANDSAT_BANDS
 
 PROBED: Final = 2000  # entries of a folder that are looked at; a folder of cubes holds millions
 DEPTH: Final = 7

@@ -15,7 +15,8 @@ import pandas as pd
 from cube.errors import TableError
 from cube.records.geoplant.layout import Found, Layout
 from cube.records.raw import RawSurveys
-from cube.records.tables import PIECE, Report, header, require_columns, stream_table
+from cube.records.report import Report
+from cube.records.tables import PIECE, header, require_columns, stream_table
 
 # Ours <- the first of theirs that a table has.
 COLUMNS: Final = {
@@ -76,11 +77,15 @@ def stream_metadata(layout: Layout, observations: str, splits: Sequence[str] = (
         for rows in stream_table(path, given, [t for t in given if t != names["subset"]], piece, report):
             out = pd.DataFrame({k: rows[t] if t else np.nan for k, t in names.items() if k != "subset"}, index=rows.index)
             kept = out["survey"].notna()
+            chosen = rows[names["subset"]].astype(str).isin(splits) if names["subset"] and splits else kept | True
             if report is not None:
-                report.note("rows without an id, skipped", [f"{table.path.name} row {i + 1}" for i in out.index[~kept]])
-            if names["subset"] and splits:
-                kept &= rows[names["subset"]].astype(str).isin(splits)
-            out = out[kept].reset_index(drop=True)
+                account = f"rows of {table.path.name}"
+                nameless = [f"{table.path.name} row {i + 1}" for i in out.index[~kept]]
+                report.leave_out(account, "rows without an id", nameless)
+                others = int((kept & ~chosen).sum())
+                report.leave_out(account, f"rows of other splits than {', '.join(splits)}", [], others)
+                report.use(account, int((kept & chosen).sum()))
+            out = out[kept & chosen].reset_index(drop=True)
             ids = ["survey", "patch_id", "series_id"]
             out[ids] = out[ids].fillna(-1).astype(np.int64)
             yield out

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cube.inputs import FOOTPRINT_PRESSURES, INPUTS, SOIL_VARIABLES
+from cube.layers.inputs import FOOTPRINT_PRESSURES, INPUTS, SOIL_VARIABLES
 
 Floats = NDArray[np.float32]
 

@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.errors import SourceError
-from cube.inputs import INPUTS
+from cube.layers.inputs import INPUTS
 from cube.records.geoplant import published
 from cube.records.geoplant.dataset import CLIMATE_SHAPE, LANDSAT_SHAPE, AbsentError, GeoPlant
 from cube.records.geoplant.images import crop_to_cell
 from cube.records.geoplant.published import ALIASES, PUBLISHED, Published
 from cube.records.places import NO_ID, Floats, Places
-from cube.records.tables import Report
+from cube.records.report import Report
 
 MEMORY: Final = 1 << 28  # bytes of series in memory while they are decoded
 
-
 T = TypeVar("T")
+Rows = Callable[[NDArray[np.int64], str], tuple[Floats, NDArray[np.bool_]]]  # ids, kind of observations -> series, known
 
 
 class FileSource:
@@ -39,7 +39,7 @@ class FileSource:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Input layers that the folder has, in the order of `cube.inputs`."""
+        """Input layers that the folder has, in the order of `cube.layers.inputs`."""
         layout = self.geoplant.layout
         has = {
             "sentinel2": bool(layout.folder_of("tiff") or (layout.folder_of("rgb") and layout.folder_of("nir"))),
@@ -60,10 +60,10 @@ class FileSource:
                 out[name] = self._patches(places, cells)
             elif name == "landsat":
                 out[name] = self._series(places, places.series_id, LANDSAT_SHAPE, "Landsat series", self.geoplant.landsat,
-                                         published.landsat)  # fmt: skip
+                                         self.geoplant.landsat_rows, published.landsat)  # fmt: skip
             elif name == "climate":
                 out[name] = self._series(places, places.survey, CLIMATE_SHAPE, "climate series", self.geoplant.climate,
-                                         published.climate)  # fmt: skip
+                                         self.geoplant.climate_rows, published.climate)  # fmt: skip
             elif name in PUBLISHED:
                 out[name] = self._values(places, PUBLISHED[name])
             else:
@@ -74,35 +74,43 @@ class FileSource:
 
     def _patches(self, places: Places, cells: int) -> Floats:
         out = np.full((len(places), 4, 5 * cells, 5 * cells), np.nan, np.float32)
-        for i in range(len(places)):
-            patch = self._tried("satellite patch", int(places.patch_id[i]), self.geoplant.patch, places.observations)
+        what, absent = "satellite patch", list[int]()
+        for i, number in enumerate(places.patch_id.tolist()):
+            patch = self._tried(what, i, number, self.geoplant.patch, places.observations, absent)
             if patch is not None:
                 out[i] = crop_to_cell(patch, float(places.x[i]), float(places.y[i]), 5 * cells)
+        self.report.note(f"places without a {what}", places.patch_id[absent].tolist())
         return out
 
     def _series(self, places: Places, ids: NDArray[np.int64], shape: tuple[int, ...], what: str,
-                read: Callable[[int, str], Floats], decode: Callable[[Floats], Floats]) -> Floats:  # fmt: skip
-        size = int(np.prod(shape))
-        piece = max(1, MEMORY // (4 * size))
+                read: Callable[[int, str], Floats], rows: Rows, decode: Callable[[Floats], Floats]) -> Floats:  # fmt: skip
+        """Series out of the files of cubes, and of ids without one out of the tables, which are read through once for many."""
+        piece = max(1, MEMORY // (4 * int(np.prod(shape))))
         parts = []
         for start in range(0, max(len(ids), 1), piece):
-            cubes = np.full((len(ids[start : start + piece]), *shape), np.nan, np.float32)
-            for k, number in enumerate(ids[start : start + piece]):
-                values = self._tried(what, int(number), read, places.observations)
+            numbers = ids[start : start + piece]
+            cubes = np.full((len(numbers), *shape), np.nan, np.float32)
+            without_file: list[int] = []
+            for k, number in enumerate(numbers.tolist()):
+                values = self._tried(what, k, number, read, places.observations, without_file)
                 if values is not None:
                     cubes[k] = values
+            left = np.array(without_file, np.int64)
+            cubes[left], known = rows(numbers[left], places.observations)
+            self.report.note(f"places without a {what}", numbers[left[~known]].tolist())
             parts.append(decode(cubes))
         return np.concatenate(parts)
 
-    def _tried(self, what: str, number: int, read: Callable[[int, str], T], observations: str) -> T | None:
-        """What is read of one id; absence and damage are noted."""
+    def _tried(self, what: str, k: int, number: int, read: Callable[[int, str], T], observations: str,
+               absent: list[int]) -> T | None:  # fmt: skip
+        """What is read of one id; `absent` gets `k` where it has no file, damage is noted."""
         if number == NO_ID:
             self.report.note(f"places without the id of a {what}", [number])
             return None
         try:
             return read(number, observations)
         except AbsentError:
-            self.report.note(f"places without a {what}", [number])
+            absent.append(k)
         except SourceError as error:
             self.report.note(f"places whose {what} cannot be read, taken as missing", [str(error)])
         return None

@@ -1,18 +1,18 @@
-"""Plain tensors out of `.pt` files, without torch and without running anything that a pickle may ask for.
+"""Plain tensors out of `.pt` files, without torch and without unpickling anything.
 
-A `.pt` file is a zip of one pickle (which tensor, of which shape) and raw numbers. The pickle is read by an unpickler
-that knows seven harmless names and refuses every other; torch's own `weights_only=True` allows more than this.
+A `.pt` file is a zip of one pickle (which tensor, of which shape) and raw numbers. The operations of the pickle are read as
+data: they become tuples, texts and whole numbers, and those are compared with the one form that a plain tensor has. Nothing
+is imported, called or changed by what a file says, and each number is taken by an index that numpy checks.
 The room of the cube stays free of torch, and a worker that only reads is spared its seconds and memory.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
+import math
+import pickletools
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,55 +25,37 @@ STORAGE_BYTES: Final = 1 << 26
 LINK_BYTES: Final = 1024  # longest text that may be the target of a symbolic link
 
 STORAGES: Final = {
-    "FloatStorage": "f4", "DoubleStorage": "f8", "HalfStorage": "f2", "LongStorage": "i8", "IntStorage": "i4",
-    "ShortStorage": "i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?",
+    "torch FloatStorage": "f4", "torch DoubleStorage": "f8", "torch HalfStorage": "f2", "torch LongStorage": "i8",
+    "torch IntStorage": "i4", "torch ShortStorage": "i2", "torch CharStorage": "i1", "torch ByteStorage": "u1",
+    "torch BoolStorage": "?",
 }  # fmt: skip
+REBUILD: Final = "torch._utils _rebuild_tensor_v2"
+HOOKS: Final = "collections OrderedDict"  # the tensor's empty list of hooks
+VALUES: Final = frozenset({"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNICODE"})
+TUPLES: Final = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
-@dataclass(frozen=True)
-class _Storage:
-    """Numbers of one type in the file's entry `data/<key>`."""
+class _Global(NamedTuple):
+    """A name that a pickle would import."""
 
-    dtype: str
-    key: str
+    name: str  # module, blank, attribute
 
 
-@dataclass(frozen=True)
-class _View:
-    """A tensor: strides over a storage, counted in numbers."""
+class _Call(NamedTuple):
+    """What a pickle would call; never called."""
 
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
+    function: Any
+    arguments: Any
+
+
+class _Persistent(NamedTuple):
+    """A reference to numbers beside the pickle."""
+
+    key: Any
 
 
 class _RefusedError(Exception):
     """The pickle asks for something that a plain tensor does not need."""
-
-
-def _rebuild(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _View:
-    numbers = [offset, *shape, *strides]
-    if not isinstance(storage, _Storage) or not all(isinstance(n, int) and n >= 0 for n in numbers):
-        raise _RefusedError("a tensor without a storage")
-    return _View(storage, offset, tuple(shape), tuple(strides))
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild
-        if module == "torch" and name in STORAGES:
-            return STORAGES[name]
-        if (module, name) == ("collections", "OrderedDict"):  # the tensor's empty list of hooks
-            return dict
-        raise _RefusedError(f"{module}.{name}")
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        match pid:
-            case ("storage", str(dtype), str(key), str(), int()) if dtype in STORAGES.values():
-                return _Storage(dtype, key)
-        raise _RefusedError("an unknown kind of storage")
 
 
 def read_tensor(path: str | Path) -> NDArray[Any]:
@@ -87,16 +69,18 @@ def read_tensor(path: str | Path) -> NDArray[Any]:
         with zipfile.ZipFile(path) as archive:
             return _tensor_of(archive)
     except FileNotFoundError:
-        raise SourceError(f"{path}: there is no such file.") from None
+        raise SourceError(f"{path}: there is no such file; unpack the archive of its predictors anew.") from None
     except _RefusedError as refused:
         raise SourceError(
-            f"{path}: is not a plain tensor (its pickle asks for {refused}); it is refused, because reading it could run code."
+            f"{path}: is not a plain tensor (its pickle asks for {refused}); it is refused, fetch the published file again."
         ) from None
     except (zipfile.BadZipFile, OSError) as error:
         raise SourceError(f"{path}: {_unreadable(path, error)}; fetch the file again.") from None
     # A damaged pickle may fail in any way that its bytes can spell.
     except Exception as error:
-        raise SourceError(f"{path}: is not a tensor that torch saved ({type(error).__name__}: {error}).") from None
+        raise SourceError(
+            f"{path}: is not a tensor that torch saved ({type(error).__name__}: {error}); unpack it anew."
+        ) from None
 
 
 def _unreadable(path: Path, error: Exception) -> str:
@@ -112,25 +96,73 @@ def _tensor_of(archive: zipfile.ZipFile) -> NDArray[Any]:
     if len(pickles) != 1:
         raise zipfile.BadZipFile("no data.pkl inside")
     root = pickles[0].removesuffix("data.pkl")
-    view = _PlainUnpickler(io.BytesIO(_entry(archive, pickles[0], PICKLE_BYTES))).load()
-    if not isinstance(view, _View):
-        raise _RefusedError(f"a {type(view).__name__} instead of a tensor")
+    match _parsed(_entry(archive, pickles[0], PICKLE_BYTES)):
+        case _Call(
+            _Global(name="torch._utils _rebuild_tensor_v2"),
+            (
+                _Persistent(("storage", _Global(name=storage), str(key), str(), int())),
+                int(offset), tuple(shape), tuple(strides), bool(), _Call(_Global(name="collections OrderedDict"), ()),
+            ),
+        ) if storage in STORAGES:  # fmt: skip
+            dtype = np.dtype(STORAGES[storage])
+        case _:
+            raise _RefusedError("something else than one tensor")
+    numbers = [offset, *shape, *strides]
+    if len(shape) != len(strides) or not all(type(n) is int and 0 <= n <= STORAGE_BYTES for n in numbers):
+        raise _RefusedError(f"the shape {shape} in steps of {strides} from {offset}")
+    if math.prod(shape) * dtype.itemsize > STORAGE_BYTES:
+        raise _RefusedError(f"the shape {shape}, more than {STORAGE_BYTES:,} bytes")
     big = f"{root}byteorder" in names and _entry(archive, f"{root}byteorder", 16).strip() == b"big"
-    data = _entry(archive, f"{root}data/{view.storage.key}", STORAGE_BYTES)
-    dtype = np.dtype(view.storage.dtype)
-    numbers = np.frombuffer(data, dtype.newbyteorder(">" if big else "<"))
-    last = view.offset + sum((n - 1) * s for n, s in zip(view.shape, view.strides, strict=True))
-    if 0 in view.shape:
-        return np.zeros(view.shape, dtype)
-    if last >= numbers.size:
-        raise zipfile.BadZipFile("fewer numbers than its shape needs")
-    if np.prod(view.shape, dtype=np.float64) * dtype.itemsize > STORAGE_BYTES:
-        raise _RefusedError("more numbers than it holds")
-    step = dtype.itemsize
-    strided = np.lib.stride_tricks.as_strided(
-        numbers[view.offset :], view.shape, [s * step for s in view.strides], writeable=False
-    )
-    return np.array(strided, dtype, order="C")
+    data = _entry(archive, f"{root}data/{key}", STORAGE_BYTES)
+    values = np.frombuffer(data, dtype.newbyteorder(">" if big else "<"))
+    index = np.asarray(offset, np.int64)
+    for length, step in zip(shape, strides, strict=True):
+        index = index[..., None] + np.arange(length, dtype=np.int64) * step
+    try:
+        return values[index].astype(dtype, order="C")
+    except IndexError:
+        raise zipfile.BadZipFile("fewer numbers than its shape needs") from None
+
+
+def _parsed(pickle: bytes) -> Any:
+    """What a pickle describes, as tuples, texts and whole numbers; raises `_RefusedError` for any other operation."""
+    stack: list[Any] = []
+    memo: dict[Any, Any] = {}
+    marks: list[int] = []
+    for operation, argument, _ in pickletools.genops(pickle):
+        match operation.name:
+            case "PROTO" | "FRAME":
+                pass
+            case name if name in VALUES:
+                stack.append(argument)
+            case "NEWTRUE" | "NEWFALSE":
+                stack.append(operation.name == "NEWTRUE")
+            case "BINPUT":
+                memo[argument] = stack[-1]
+            case "BINGET":
+                stack.append(memo[argument])
+            case "MARK":
+                marks.append(len(stack))
+            case "TUPLE":
+                start = marks.pop()
+                stack[start:] = [tuple(stack[start:])]
+            case name if name in TUPLES:
+                start = len(stack) - TUPLES[name]
+                stack[start:] = [tuple(stack[start:])]
+            case "GLOBAL" if argument in (REBUILD, HOOKS, *STORAGES):
+                stack.append(_Global(argument))
+            case "GLOBAL":
+                raise _RefusedError(str(argument).replace(" ", "."))
+            case "BINPERSID":
+                stack.append(_Persistent(stack.pop()))
+            case "REDUCE":
+                arguments = stack.pop()
+                stack.append(_Call(stack.pop(), arguments))
+            case "STOP":
+                return stack.pop()
+            case name:
+                raise _RefusedError(f"the operation {name}")
+    raise _RefusedError("no end")
 
 
 def _entry(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:

@@ -84,7 +84,7 @@ export const legend = (layer) => get(layer.legend);
  * @param {[number, number]} place longitude and latitude in degrees
  * @returns {Promise<{inside: boolean, value: number | null, label: string | null}>} `label` is the name of a class
  */
-export const value = (id, [lon, lat], signal) => get(`layers/${encodeURIComponent(id)}/point/${lon.toFixed(6)},${lat.toFixed(6)}`, signal);
+export const value = (id, [lon, lat], signal) => get(`layers/${encodeURIComponent(id)}/cell/${lon.toFixed(6)},${lat.toFixed(6)}`, signal);
 
 /** Everything at a place, longitude and latitude in degrees. */
 export const point = ([lon, lat], signal) => get(`point/${lon.toFixed(6)},${lat.toFixed(6)}`, signal);

@@ -23,6 +23,7 @@ export function print(html) {
   document.getElementById("printed")?.remove();
   // no display: none, or some browsers print an empty sheet
   const frame = Object.assign(document.createElement("iframe"), { id: "printed", title: "Report to print", tabIndex: -1, srcdoc: html });
+  frame.sandbox = "allow-same-origin allow-modals"; // we may print it; nothing in it runs
   frame.addEventListener("load", () => frame.contentWindow.print());
   document.body.append(frame);
 }

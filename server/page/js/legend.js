@@ -12,7 +12,8 @@ function gradient(legend, layer) {
   const colours = legend.stops.map(([value, colour]) => `${colour} ${at(value)}`).join(", ");
   const species = layer.product === "species";
   const text = (value) => (species ? percent(value) : number(value));
-  const caption = species ? "Probability of occurrence" : unit(layer.units);
+  const relative = layer.note && layer.note.includes("Relative intensity");
+  const caption = species ? (relative ? "Relative intensity" : "Probability of occurrence") : unit(layer.units);
   return h("div", { class: "gradient" },
     h("div", { class: "caption" }, h("span", {}, caption), h("ul", {}, nodata("no data"))),
     h("div", { class: "ramp", role: "img", "aria-label": `Colours from ${quantity(low, layer)} to ${quantity(high, layer)}`,

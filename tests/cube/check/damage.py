@@ -12,11 +12,13 @@ import zarr
 
 from cube.engine.workers import Workers
 from cube.grid import Unit
-from cube.inputs import INPUTS
 from cube.layers import Layer
+from cube.layers.inputs import INPUTS
+from cube.pyramids.facts import Facts, all_facts, measured
 from cube.pyramids.overviews import Overviews, build_overviews
 from cube.pyramids.pyramid import Pyramid
-from cube.storage.ledger import Ledger, checksum, mark
+from cube.storage import releases
+from cube.storage.ledger import checksum, fingerprint, receipts
 from cube.storage.store import CubeStore, resolution_of
 from inference.cascade import products
 from inference.cascade.indicators import INDICATORS
@@ -68,15 +70,21 @@ def values(cube: CubeStore, stage: str, key: str, path: str, change: Callable[[A
     held = np.asarray(array[..., rows, cols])
     change(held)
     array[..., rows, cols] = held
-    document(cube, f"ledger/{stage}/{unit.name}.json", lambda receipt: receipt["checksums"].update({key: checksum(held)}))
+    facts, _ = measured(cube, facts_of(cube, stage), unit).write()
+    signed = {key: checksum(held), **facts}
+    document(cube, f"ledger/{stage}/{unit.name}.json", lambda receipt: receipt["checksums"].update(signed))
     climb(cube, stage)
+
+
+def facts_of(cube: CubeStore, stage: str) -> tuple[Facts, ...]:
+    """The facts that are written with a stage of the good cube."""
+    return all_facts(cube, dict.fromkeys(releases.PRODUCTS, "v1")) if stage.startswith("predict/") else ()
 
 
 def climb(cube: CubeStore, stage: str) -> None:
     """Build what is stale of the overviews of a stage."""
-    receipts = dict(cube.read_folder(f"ledger/{stage}"))
-    marks = {name: mark(receipt) for name, receipt in receipts.items()}
-    above = Overviews(stage, pyramids(stage), tuple(REGION.units()), marks)
+    fingerprints = {name: fingerprint(receipt) for name, receipt in receipts(cube, stage)}
+    above = Overviews(stage, pyramids(stage), tuple(REGION.units()), fingerprints, facts_of(cube, stage))
     assert all(step.error is None for step in build_overviews(cube.url, REGION, [above], Workers()))
 
 
@@ -90,14 +98,15 @@ def pyramids(stage: str) -> tuple[Pyramid, ...]:
     return (Pyramid.of_inputs(layers[0].resolution, layers),)
 
 
+def measure(cube: CubeStore) -> None:
+    """Let the receipts list the shards as they are now: other values may take another size."""
+    for file in (Path(cube.url) / "ledger").rglob("*.json"):
+        receipt = json.loads(file.read_text())
+        shards = {key: Path(cube.url) / key for key in receipt.get("sizes", {})}
+        receipt["sizes"] = {key: shard.stat().st_size if shard.exists() else 0 for key, shard in shards.items()}
+        file.write_text(json.dumps(receipt))
+
+
 def remove(cube: CubeStore, path: str) -> None:
     """Remove a file of the cube."""
     (Path(cube.url) / path).unlink()
-
-
-def sign_all(cube: CubeStore, stage: str, inputs: str) -> None:
-    """Give every receipt of a stage the same `inputs`, and the overviews what follows."""
-    for name, _ in cube.read_folder(f"ledger/{stage}"):
-        document(cube, f"ledger/{stage}/{name}.json", lambda receipt: receipt.update(inputs=inputs))
-    climb(cube, stage)
-    assert Ledger(cube, stage, inputs).standing().stale == frozenset()

@@ -94,6 +94,18 @@ def unsharded(content: dict[str, Any]) -> None:
     content["chunk_grid"]["configuration"]["chunk_shape"] = [400, 400]
 
 
+def without_crc(content: dict[str, Any]) -> None:
+    """Chunks whose flipped bytes nobody would notice."""
+    inner = content["codecs"][0]["configuration"]["codecs"]
+    content["codecs"][0]["configuration"]["codecs"] = [codec for codec in inner if codec["name"] != "crc32c"]
+
+
+def doubled_steps(cube: CubeStore) -> None:
+    """A coarser level whose probabilities are twice those of level 0."""
+    scale = cube.array("products/species/v1/1/scale")
+    scale[:] = np.asarray(scale[:]) * 2
+
+
 def renamed_labels(cube: CubeStore) -> None:
     cube.array("inputs/10m/sentinel2_band")[:] = np.asarray(["blue", "green", "red", "nir"], object)
 
@@ -157,56 +169,75 @@ def cut_off(cube: CubeStore, path: str) -> None:
     file.write_text(file.read_text()[:20])
 
 
+def truncate(cube: CubeStore, path: str) -> None:
+    file = Path(cube.url) / path
+    file.write_bytes(file.read_bytes()[:-1])
+
+
 BROKEN: list[tuple[str, str, Damage, str]] = [
+    (
+        "coverage",
+        "counts",
+        lambda c: document(
+            c, f"ledger/inputs/footprint/{UNIT.name}.json", lambda r: r["counts"].update({"footprint no data": 7})
+        ),
+        "expected counts of footprint that add up to",
+    ),
+    (
+        "coverage",
+        "too few values",
+        lambda c: attribute(c, "inputs/50m/footprint", "floracube_min_coverage", 1.0),
+        "of the region, its source asks for 100 %",
+    ),
     ("region", "root attribute", lambda c: attribute(c, "", "spatial:shape", [1, 2]), "spatial:shape"),
     (
-        "shapes",
+        "metadata",
         "shape",
         lambda c: metadata(c, SLOPE, lambda d: d.update(shape=[200, 399])),
-        "expected 200 x 400 pixels, found 200 x 399",
+        "shape: expected [200, 400], found [200, 399]",
     ),
-    ("coordinates", "y", lambda c: moved(c, "y"), "inputs/50m/y"),
-    ("coordinates", "x", lambda c: moved(c, "x"), "inputs/50m/x"),
+    ("metadata", "y", lambda c: moved(c, "y"), "inputs/50m/y"),
+    ("metadata", "x", lambda c: moved(c, "x"), "inputs/50m/x"),
     (
-        "table_of_layers",
+        "metadata",
         "scale",
         lambda c: attribute(c, SLOPE, "scale_factor", 0.1),
         "inputs/50m/slope, scale_factor: expected 0.01, found 0.1",
     ),
-    ("table_of_layers", "offset", lambda c: attribute(c, SLOPE, "add_offset", 3.0), "add_offset"),
-    ("table_of_layers", "units", lambda c: attribute(c, SLOPE, "units", "percent"), "expected degree, found percent"),
-    ("table_of_layers", "kind", lambda c: attribute(c, f"{HABITATS}/level3", "floracube_kind", "continuous"), "floracube_kind"),
+    ("metadata", "offset", lambda c: attribute(c, SLOPE, "add_offset", 3.0), "add_offset"),
+    ("metadata", "units", lambda c: attribute(c, SLOPE, "units", "percent"), "expected degree, found percent"),
+    ("metadata", "kind", lambda c: attribute(c, f"{HABITATS}/level3", "floracube_kind", "continuous"), "floracube_kind"),
     (
-        "fill_values",
+        "metadata",
         "attribute",
         lambda c: attribute(c, SLOPE, "_FillValue", 0),
-        "_FillValue: expected the fill_value, 65535, found 0",
+        "_FillValue: expected 65535, found 0",
     ),
-    ("fill_values", "float", lambda c: attribute(c, "inputs/1km/bioclim", "_FillValue", None), "inputs/1km/bioclim"),
+    ("metadata", "float", lambda c: attribute(c, "inputs/1km/bioclim", "_FillValue", None), "inputs/1km/bioclim"),
     (
-        "shards_and_chunks",
+        "metadata",
         "shard",
         lambda c: metadata(c, f"{COMPOSITION}/set_size", unsharded),
-        "expected chunks (200, 200) in shards (200, 200)",
+        "chunks: expected ([200, 200], [200, 200]), found",
     ),
-    ("labels", "order", renamed_labels, "expected red, green, blue, nir, found blue, green, red, nir"),
-    ("labels", "type", numbered_labels, "expected data type string, found int64"),
-    ("grid_mapping", "name", lambda c: attribute(c, SLOPE, "grid_mapping", "crs"), "inputs/50m/slope, grid_mapping"),
+    ("metadata", "order", renamed_labels, "expected red, green, blue, nir, found blue, green, red, nir"),
+    ("metadata", "type", numbered_labels, "expected data type string, found int64"),
+    ("metadata", "grid mapping", lambda c: attribute(c, SLOPE, "grid_mapping", "crs"), "inputs/50m/slope, grid_mapping"),
     ("grid_mapping", "crs", lambda c: attribute(c, "inputs/50m/spatial_ref", "crs_wkt", "LOCAL"), "EPSG:3035, found EPSG:None"),
     (
-        "grid_mapping",
+        "metadata",
         "transform",
         lambda c: attribute(c, f"{LEVEL1}/spatial_ref", "GeoTransform", "0 1 0 0 0 -1"),
         "GeoTransform",
     ),
     (
-        "proj_and_spatial",
+        "metadata",
         "array",
         lambda c: attribute(c, SLOPE, "spatial:transform", [1, 0, 0, 0, -1, 0]),
         "slope, spatial:transform",
     ),
     (
-        "proj_and_spatial",
+        "metadata",
         "group",
         lambda c: attribute(c, f"{SPECIES}", "proj:code", "EPSG:4326"),
         "proj:code: expected EPSG:3035",
@@ -227,6 +258,25 @@ BROKEN: list[tuple[str, str, Damage, str]] = [
     ),
     ("documented", "name", lambda c: attribute(c, SLOPE, "long_name", ""), "inputs/50m/slope, long_name"),
     ("documented", "licence", lambda c: attribute(c, "", "license", None), "license: expected a text, found nothing"),
+    ("metadata", "valid range", lambda c: attribute(c, SLOPE, "valid_range", [0, 65_000]), "slope, valid_range"),
+    ("metadata", "no checksum of chunks", lambda c: metadata(c, SLOPE, without_crc), "slope, codecs: expected"),
+    ("metadata", "axis", lambda c: attribute(c, "inputs/50m/x", "units", "degrees_east"), "inputs/50m/x, units: expected"),
+    ("steps", "zero", lambda c: c.array(f"{SPECIES}/scale").__setitem__(slice(None), 0.0), "found 0 of species 0"),
+    ("steps", "of a level", doubled_steps, "products/species/v1/1/scale: expected the steps of level 0, found others"),
+    (
+        "releases_and_current",
+        "previous",
+        lambda c: document(c, "current.json", lambda d: d.update(previous="lost")),
+        "current.json, previous: expected one of first, found 'lost'",
+    ),
+    (
+        "releases_and_current",
+        "pointer",
+        lambda c: document(c, "current.json", lambda d: d["content"]["products"].update(habitats="v0")),
+        "current.json, content: expected what releases/first.json says",
+    ),
+    ("stale_receipts", "configuration", lambda c: attribute(c, SURFACE, "floracube_inputs", "another"), "inputs another"),
+    ("receipts", "unknown", lambda c: attribute(c, SURFACE, "floracube_layers", None), "floracube_inputs: expected what its"),
     ("reference_area", "group", lambda c: attribute(c, COMPOSITION, "reference_area_m2", None), "square metres, found None"),
     (
         "consolidated",
@@ -247,22 +297,35 @@ BROKEN: list[tuple[str, str, Damage, str]] = [
         f"ledger/inputs/bioclim/{UNIT.name}.json",
     ),
     ("receipts", "half of one", lambda c: cut_off(c, f"ledger/predict/v1/{UNIT.name}.json"), "half of one"),
-    ("stale_receipts", "sources", other_inputs, "as most units of the stage"),
+    (
+        "stored_shards",
+        "deleted",
+        lambda c: remove(c, f"{SLOPE}/c/0/1"),
+        f"found no file; write {{}} to ledger/inputs/elevation/{SECOND.name}.json and run `floracube build`",
+    ),
+    (
+        "stored_shards",
+        "overview",
+        lambda c: remove(c, f"{LEVEL1}/elevation/c/0/0"),
+        f"found no file; write {{}} to ledger/inputs/elevation/overviews/{SQUARE}.json and run `floracube build`",
+    ),
+    ("stored_shards", "truncated", lambda c: truncate(c, f"{SPECIES}/occurrence/c/0/0/0"), f"{SPECIES}/occurrence/c/0/0/0: exp"),
+    ("stale_receipts", "sources", other_inputs, f"ledger/inputs/elevation/{UNIT.name}.json: expected inputs"),
     ("stale_receipts", "overviews", written_after, f"ledger/inputs/footprint/overviews/{SQUARE}.json"),
     ("overviews", "receipt", lambda c: remove(c, f"ledger/inputs/sentinel2/overviews/{SQUARE}.json"), "overviews"),
     ("leftovers", "partial", lambda c: (Path(c.url) / "inputs/50m/.x.partial").write_bytes(b""), "inputs/50m/.x.partial"),
-    ("tables", "ids", lambda c: c.array("tables/species/species_id").__setitem__(0, 7), "0, 1, 2, ... in order"),
+    ("tables", "ids", lambda c: c.array("products/species/v1/table/species_id").__setitem__(0, 7), "0, 1, 2, ... in order"),
     (
         "tables",
         "names",
-        lambda c: c.array("tables/species/scientific_name").__setitem__(slice(3, 4), np.asarray(["X y"], object)),
+        lambda c: c.array("products/species/v1/table/scientific_name").__setitem__(slice(3, 4), np.asarray(["X y"], object)),
         "species of",
     ),
     (
         "tables",
         "habitats",
-        lambda c: c.array("tables/habitats/code").__setitem__(slice(0, 1), np.asarray(["Z9"], object)),
-        "tables/habitats, row 0",
+        lambda c: c.array("products/habitats/v1/table/code").__setitem__(slice(0, 1), np.asarray(["Z9"], object)),
+        "products/habitats/v1/table, row 0",
     ),
     (
         "releases_and_current",
@@ -299,6 +362,12 @@ BROKEN_VALUES: list[tuple[str, str, Damage, str]] = [
         "checksum",
     ),
     ("pyramids", "mean", overview, f"{LEVEL1}/elevation in square {SQUARE}: expected what level 0 gives, found 1 of 20000"),
+    (
+        "facts",
+        "figure",
+        lambda c: c.array("products/species/v1/facts/0").__setitem__((1, 2, 0, 0), 7),
+        f"products/species/v1/facts of {UNIT.name}: expected what the maps give, found 1 figures that differ",
+    ),
     ("surface", "hole", other_surface, "land, water or sealed, found 1 cells"),
     ("surface", "outside", beyond_the_region, "255 outside the region, found 1 cells"),
     (
@@ -320,7 +389,7 @@ BROKEN_VALUES: list[tuple[str, str, Damage, str]] = [
     (
         "indicator_bounds",
         "pair",
-        lambda c: at_land(c, f"{INDICATORS}/shannon", "indicators shannon", 65535, 1),
+        lambda c: at_land(c, f"{INDICATORS}/richness", "indicators richness", 65535, 1),
         "1 cells where there is one bound alone",
     ),
     ("habitat_levels", "parents", wrong_parent, "level1 in unit"),

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 import floracube
 from cube.check import check, text
-from cube.check.promise import registered
+from cube.check.rules import registered
 from cube.storage.store import CubeStore
-from tests.cube.check.damage import SECOND, attribute
+from tests.cube.check.damage import SECOND, attribute, measure
 from tests.cube.check.damages import BROKEN, BROKEN_VALUES, SLOPE, Damage
 from tests.support.good_cube import copy_of
 
@@ -33,6 +33,7 @@ def test_every_promise_is_tested_by_a_damage() -> None:
     assert {name for name, *_ in BROKEN + BROKEN_VALUES} == set(registered())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "what", "break_it", "words"), BROKEN, ids=[f"{n}-{w}" for n, w, *_ in BROKEN])
 def test_a_broken_promise_is_named_and_no_other(
     good_cube: CubeStore, tmp_path: Path, name: str, what: str, break_it: Damage, words: str
@@ -45,12 +46,14 @@ def test_a_broken_promise_is_named_and_no_other(
     assert not document["kept"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "what", "break_it", "words"), BROKEN_VALUES, ids=[f"{n}-{w}" for n, w, *_ in BROKEN_VALUES])
 def test_a_broken_promise_of_values_is_named_and_no_other(
     good_cube: CubeStore, tmp_path: Path, name: str, what: str, break_it: Damage, words: str
 ) -> None:
     cube = copy_of(good_cube, tmp_path)
     break_it(cube)
+    measure(cube)
     document = check(cube.url, values=True)
     assert list(broken(document)) == [name], broken(document)
     assert words in text(document)
@@ -77,7 +80,7 @@ def test_the_command_ends_with_1_where_a_promise_is_broken(good_cube: CubeStore,
     bad = CliRunner().invoke(floracube.app, ["check", cube.url, "--json"])
     assert bad.exit_code == 1
     rows = {row["name"]: row for row in json.loads(bad.stdout)["promises"]}
-    finding = rows["table_of_layers"]["findings"][0]
+    finding = rows["metadata"]["findings"][0]
     assert finding["path"] == "inputs/50m/slope, units"
     assert (finding["expected"], finding["found"]) == ("degree", "percent")
     assert finding["mend"]

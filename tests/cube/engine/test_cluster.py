@@ -144,6 +144,7 @@ def _program(path: Path, text: str) -> None:
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
+@pytest.mark.slow
 def test_tasks_run_in_slurm_jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A queue of one machine: what SLURM's own commands do for a job is to start its script and to end it."""
     script = f"{tmp_path}/$$.sh"  # a queue keeps a copy

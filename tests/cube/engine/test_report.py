@@ -1,17 +1,14 @@
-"""Reports: the log tells what happened so far whatever comes, the page says it all and believes nothing it is told."""
+"""Reports: the log tells what happened so far whatever comes."""
 
 from __future__ import annotations
 
-import errno
 import json
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 
-from cube.engine.attempt import Outcome, patiently, store_named
+from cube.engine.attempt import Outcome, store_named
 from cube.engine.journal import Journal
-from cube.engine.page import state_of
 from cube.engine.report import Report
 from cube.errors import WorkersError
 from cube.grid import Region
@@ -44,24 +41,6 @@ def test_an_interrupted_run_has_told_everything(tmp_path: Path) -> None:
     assert document["steps"] == {"head": 3.0, "write": 0.5}
 
 
-def test_the_page_draws_each_unit_once_and_escapes_what_it_quotes(tmp_path: Path) -> None:
-    _run(tmp_path)
-    page = (tmp_path / "predict-v1.html").read_text()
-    drawing = ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
-    drawn = {str(rect[0].text).split(":")[0]: (rect.get("x"), rect.get("y")) for rect in drawing}
-    assert set(drawn) == {unit.name for unit in UNITS}
-    assert len(set(drawn.values())) == 6
-    assert [str(rect[0].text).endswith("not done") for rect in drawing].count(True) == 3
-    assert "<script>" not in page
-    assert "A &amp; B" in page
-
-
-def test_a_unit_shows_the_worst_of_its_layers() -> None:
-    assert state_of({"a": "ready", "b": "failed", "c": "built"}) == "failed"
-    assert state_of({"a": "ready", "b": "missing"}) == "missing"
-    assert state_of({"a": "ready", "b": "built"}) == "built"
-
-
 def test_a_line_that_a_kill_cut_off_spoils_no_other(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "log.jsonl")
     journal.write("begin", title="t")
@@ -71,22 +50,6 @@ def test_a_line_that_a_kill_cut_off_spoils_no_other(tmp_path: Path) -> None:
     first, broken, last = journal.path.read_text().splitlines()
     assert (json.loads(first)["event"], json.loads(last)["ended"]) == ("begin", "complete")
     assert broken == '{"event": "un'
-
-
-def test_a_coordinator_asks_again_what_passes_and_not_what_stays() -> None:
-    asked: list[int] = []
-
-    def moody(error: OSError, times: int) -> str:
-        asked.append(1)
-        if len(asked) <= times:
-            raise error
-        return "there"
-
-    assert patiently(lambda: moody(OSError(errno.EBUSY, "busy"), 3), 3, 0.001) == "there"
-    asked.clear()
-    with pytest.raises(OSError, match="denied"):
-        patiently(lambda: moody(PermissionError(errno.EACCES, "denied"), 3), 3, 0.001)
-    assert len(asked) == 1
 
 
 def test_a_store_that_fails_outside_of_tasks_is_one_sentence() -> None:

@@ -15,6 +15,7 @@ import dask
 import pytest
 from distributed import LocalCluster
 
+from cube.config.cluster import ClusterConfig
 from cube.engine.workers import AHEAD, Workers, run
 from cube.errors import SourceError, WorkersError
 
@@ -75,7 +76,7 @@ def scheduler() -> Iterator[str]:
 def workers(request: pytest.FixtureRequest) -> Workers:
     if request.param == "here":
         return Workers(first_wait=0.01)
-    return Workers(scheduler=request.getfixturevalue("scheduler"), first_wait=0.01)
+    return Workers(ClusterConfig(kind="address", address=request.getfixturevalue("scheduler")), first_wait=0.01)
 
 
 def test_every_task_has_one_outcome(workers: Workers) -> None:
@@ -120,7 +121,7 @@ def test_no_more_than_a_few_tasks_a_worker_are_ever_in_flight(scheduler: str) ->
             taken += 1
             yield number
 
-    ends = run(square, tasks(), Workers(scheduler=scheduler))
+    ends = run(square, tasks(), Workers(ClusterConfig(kind="address", address=scheduler)))
     for ended in range(1, 20):
         next(ends)
         assert taken - ended <= AHEAD * 2
@@ -129,7 +130,7 @@ def test_no_more_than_a_few_tasks_a_worker_are_ever_in_flight(scheduler: str) ->
 
 
 def test_no_result_stays_with_the_scheduler(scheduler: str) -> None:
-    with Workers(scheduler=scheduler) as crew:
+    with Workers(ClusterConfig(kind="address", address=scheduler)) as crew:
         for _ in range(2):  # one start serves several runs
             assert len(list(run(square, range(50), crew))) == 50
         deadline = time.monotonic() + 10
@@ -140,16 +141,18 @@ def test_no_result_stays_with_the_scheduler(scheduler: str) -> None:
         assert held == 0
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_its_worker_is_named_and_its_neighbours_are_done() -> None:
-    with Workers(2) as crew:
+    with Workers(ClusterConfig(workers=2)) as crew:
         ends = {end.task: end for end in run(deadly, range(12), crew)}
         assert "its worker process died" in str(ends[0].error)
         assert all(ends[n].error is None for n in range(1, 12))
         assert os.getpid() not in {ends[n].result for n in range(1, 12)}
 
 
+@pytest.mark.slow
 def test_a_result_that_died_with_its_worker_is_made_again(tmp_path: Path) -> None:
-    with Workers(2) as crew:
+    with Workers(ClusterConfig(workers=2)) as crew:
         ends = []
         for end in run(short_lived, [(n, str(tmp_path)) for n in range(3)], crew):
             ends.append(end)
@@ -172,12 +175,12 @@ def test_a_scheduler_that_is_not_there_is_named() -> None:
         dask.config.set({"distributed.comm.timeouts.connect": "300ms"}),
         pytest.raises(WorkersError, match=r"tcp://127\.0\.0\.1:9: no dask scheduler.*check --scheduler"),
     ):
-        list(run(square, [1], Workers(scheduler="tcp://127.0.0.1:9")))
+        list(run(square, [1], Workers(ClusterConfig(kind="address", address="tcp://127.0.0.1:9"))))
 
 
 def test_a_scheduler_that_goes_away_ends_the_run_with_one_sentence() -> None:
     with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0", protocol="tcp") as cluster:
-        ends = run(square, range(10_000), Workers(scheduler=cluster.scheduler_address))
+        ends = run(square, range(10_000), Workers(ClusterConfig(kind="address", address=cluster.scheduler_address)))
         next(ends)
         cluster.close()
         with pytest.raises(WorkersError, match="the dask scheduler went away; start it and run the same command again"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from cube.pyramids.coarsen import Votes, mean_direction, modes, rounded_mean, valid_sums
+from cube.pyramids.coarsen import Votes, modes, rounded_mean, valid_sums
 
 FILLS = {"uint8": 255, "uint16": 65535, "int16": -32768, "float32": float("nan")}
 
@@ -68,16 +68,3 @@ def test_the_largest_and_smallest_values_do_not_overflow(dtype: str) -> None:
         total, count = valid_sums(values, fill, 256)
         assert int(total[0, 0]) == 65536 * int(extreme)
         assert rounded_mean(total, count, np.dtype(dtype), fill)[0, 0] == extreme
-
-
-def test_the_mean_of_north_by_east_and_north_by_west_is_north() -> None:
-    degrees = np.array([[350, 10, 80, 100], [340, 20, 90, 65535], [0, 180, 65535, 65535], [180, 0, 65535, 65535]])
-    stored = np.where(degrees == 65535, 65535, degrees * 100).astype(np.uint16)
-    assert mean_direction(stored, 36_000.0, 65535).tolist() == [[0, 9000], [65535, 65535]]  # opposite ones have no mean
-
-
-@given(arrays(np.uint16, (4, 6), elements=st.integers(0, 8_999)), st.integers(0, 35_999))
-def test_turning_all_directions_turns_their_mean(values: NDArray[Any], turn: int) -> None:
-    seen = mean_direction(((values.astype(int) + turn) % 36_000).astype(np.uint16), 36_000.0, 65535).astype(int)
-    expected = mean_direction(values, 36_000.0, 65535).astype(int) + turn
-    assert (np.abs((seen - expected + 18_000) % 36_000 - 18_000) <= 1).all()  # both are rounded

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cube.grid import Region
-from cube.inputs import INPUTS
 from cube.layers import Layer, occurrence
+from cube.layers.inputs import INPUTS
 from cube.pyramids import pyramid
 from cube.pyramids.levels import make_levels
 from cube.pyramids.pyramid import Pyramid, build_square
@@ -103,18 +103,6 @@ def test_any_shape_of_region_and_any_gaps_give_the_levels_of_numpy(
     assert_equals_plain(cube, built(cube, "1km", ("srtm",)))
 
 
-def test_a_level_of_directions_is_that_of_the_unit_vectors_of_the_level_below(tmp_path: Path) -> None:
-    cube = create_cube(str(tmp_path / "c.zarr"), Region(4450, 2650, 4480, 2670, 10), "t")
-    layer = INPUTS["aspect"]
-    cube.ensure_group(layer.group, [layer], 50)
-    shape = cube.array(layer.path).shape
-    west_of_north = np.where(np.arange(shape[1]) % 2 == 0, 35_900, 300)  # 359 and 3 degrees side by side: 1 degree
-    cube.array(layer.path)[:] = np.broadcast_to(west_of_north, shape).astype(np.uint16)
-    made = built(cube, "50m", ("aspect",))
-    for level in range(1, cube.region.levels() + 1):
-        assert (np.asarray(cube.array(f"{made.group(level)}/aspect")[:]) == 100).all()
-
-
 def test_means_stay_exact_when_they_are_made_from_kept_sums(tmp_path: Path) -> None:
     region = Region(4450, 2650, 4580, 2660, 10)  # 13 units: levels 1 to 4, level 4 from the sums of level 3
     cube = create_cube(str(tmp_path / "c.zarr"), region, "t")
@@ -180,6 +168,7 @@ def test_levels_carry_labels_columns_licence_and_coordinates_and_open_in_plain_x
     assert all(cube.has(f"inputs/{entry['asset']}") for entry in layout["layout"])
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pyramid, "BLOCK_BYTES", 2**18)
     region = Region(4400, 2600, 4500, 2700, 10)

@@ -71,6 +71,23 @@ def test_surveys_that_cannot_be_used_are_counted_and_named(tmp_path: Path) -> No
     assert next(v for k, v in remarks.items() if "not a number" in k) == (1, ["6"])
 
 
+def test_areas_in_hectares_are_refused(tmp_path: Path) -> None:
+    table = "id,lon,lat,area_ha,year\n1,16.6,49.2,0.04,2001\n2,16.7,49.2,0.01,2001\n"
+    with pytest.raises(TableError, match="column 'area_ha' holds hectares by its name; area_m2 takes square metres as numbers"):
+        read(config_of(tmp_path, table, area_m2="area_ha"))
+    with pytest.raises(TableError, match=r"column 'area' holds no number \(the first cell is '0\.04 ha'\); area_m2 takes"):
+        read(config_of(tmp_path, table.replace("_ha", "").replace("0.04", "0.04 ha").replace("0.01", "100 m2")))
+
+
+def test_years_of_surveys_are_read_by_the_rule_of_records(tmp_path: Path) -> None:
+    values = ["2015-06-01", "1990/2000", "15", "0000-00-00", "1.6.2015", "9999"]
+    plots = "id,lon,lat,area,year\n" + "".join(f"{i},16.6,49.2,16,{value}\n" for i, value in enumerate(values))
+    table = read(config_of(tmp_path, plots=plots, species="id,name,cover\n0,Abies alba,1\n"))
+    np.testing.assert_array_equal(table.surveys["year"], [2015, 1995, np.nan, np.nan, 2015, np.nan])
+    assert next(v for k, v in table.report.remarks.items() if "years outside 1700" in k) == (3, ["2", "3", "5"])
+    assert next(v for k, v in table.report.remarks.items() if "dated to their middle" in k) == (1, ["1"])
+
+
 def test_occurrences_are_joined_summed_and_cleaned(tmp_path: Path) -> None:
     table = read(config_of(tmp_path))
     rows = {(int(r.survey), r.name): r.cover for r in table.occurrences.itertuples(index=False)}
@@ -123,4 +140,4 @@ def test_the_real_czech_surveys_lose_only_the_wrong_latitude(real_data: Path, mo
     outside = next(v for k, v in table.report.remarks.items() if "outside the region" in k)
     assert outside[0] == 3
     assert all("58.14" in row for row in outside[1])
-    assert len(species_list(table.occurrences, 100)) == 254
+    assert len(species_list(table.occurrences, 100)) == 252  # without 'Crataegus species' and such

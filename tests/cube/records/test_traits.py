@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ from hypothesis import strategies as st
 
 from cube.config import Config, load_config
 from cube.errors import TableError
-from cube.records.synonyms import Synonyms, match_key
+from cube.records import traits
+from cube.records.scientific import match_key
+from cube.records.synonyms import Synonyms
 from cube.records.traits import read_traits
 
 EMPTY = Synonyms()
@@ -43,7 +47,7 @@ def test_the_same_name_written_otherwise_is_one(one: str, other: str) -> None:
     assert match_key(one) == match_key(other)
 
 
-@pytest.mark.parametrize(("one", "other"), [("Fagus silvatica", "Fagus sylvatica"), ("Carex alba", "Carex alba Scop.")])
+@pytest.mark.parametrize(("one", "other"), [("Fagus silvatica", "Fagus sylvatica"), ("Carex alba", "Carex alba agg.")])
 def test_other_letters_are_another_name(one: str, other: str) -> None:
     assert match_key(one) != match_key(other)
 
@@ -103,6 +107,48 @@ def test_a_near_spelling_matches_only_when_asked(tmp_path: Path) -> None:
     assert list(read_traits(plain, plain.species.traits, names)[0]["iucn"]) == ["", "NT"]
 
 
+def test_categories_are_read_as_lists_write_them_and_what_is_none_is_noted(tmp_path: Path) -> None:
+    cells = ["CR(PE)", "Critically Endangered", "vu", "LR/nt", "Least Concern (LC)", "EN B1ab(iii)", "C1t", "Extinct in the wild"]
+    names = [f"Carex species{'abcdefgh'[i]}" for i in range(len(cells))]
+    text = "n,cat\n" + "".join(f"{name},{cell}\n" for name, cell in zip(names, cells, strict=True))
+    config = config_of(tmp_path, {"traits": [{"table": "a.csv", "name": "n", "columns": {"iucn": "cat"}}]}, a=text)
+    columns, report = read_traits(config, config.species.traits, names)
+    assert list(columns["iucn"]) == ["CR", "CR", "VU", "NT", "LC", "EN", "", ""]
+    noted = next(rows for reason, rows in report.remarks.items() if "none of the categories" in reason)
+    assert noted == (2, ["Carex speciesg: C1t", "Carex speciesh: Extinct in the wild"])
+
+
+def test_the_first_row_that_says_something_counts_and_others_are_noted(tmp_path: Path) -> None:
+    text = "n,cat,wild,L\nAbies alba,,maybe,x\nAbies alba,VU,yes,3\nAbies alba,LC,no,5\n"
+    columns = {"iucn": "cat", "invasive": "wild", "ellenberg_light": "L"}
+    config = config_of(tmp_path, {"traits": [{"table": "a.csv", "name": "n", "columns": columns}]}, a=text)
+    found, report = read_traits(config, config.species.traits, ["Abies alba"])
+    assert (found["iucn"][0], found["invasive"][0], found["ellenberg_light"][0]) == ("VU", True, 3)
+    assert report.remarks["species with several values of iucn in a.csv, first used"] == (1, ["Abies alba"])
+    assert report.remarks["values of invasive that are neither yes nor no, taken as unknown"] == (1, ["Abies alba: maybe"])
+    assert report.remarks["values of ellenberg_light that are no number, taken as unknown"] == (1, ["Abies alba: x"])
+    assert report.kept["in a.csv"] == 1
+
+
+@pytest.mark.parametrize("cell", ["coarse", "0.5", "-1"])
+def test_a_size_that_would_not_protect_a_sensitive_species_is_refused(tmp_path: Path, cell: str) -> None:
+    text = f"n,km\nAbies alba,{cell}\n"
+    config = config_of(tmp_path, {"traits": [{"table": "a.csv", "name": "n", "columns": {"sensitive_km": "km"}}]}, a=text)
+    with pytest.raises(TableError, match=rf"column 'km': '{cell}' is no size of squares \(sensitive_km\); write 1 or 10"):
+        read_traits(config, config.species.traits, ["Abies alba"])
+
+
+def test_where_of_traits_compares_as_records_do_and_is_refused_where_nothing_fits(tmp_path: Path) -> None:
+    trait = {"table": "a.csv", "name": "n", "where": {"land": "cz"}, "columns": {"iucn": "cat"}}
+    config = config_of(tmp_path, {"traits": [trait]}, a="n,cat,land\nAbies alba,VU,CZ\nAbies alba,LC,DE\n")
+    columns, report = read_traits(config, config.species.traits, ["Abies alba"])
+    assert list(columns["iucn"]) == ["VU"]
+    assert report.tallies["rows of a.csv"].line() == "2 read = 1 used + 1 records where land is not cz"
+    config = config_of(tmp_path, {"traits": [trait]}, a="n,cat,land\nAbies alba,LC,DE\n")
+    with pytest.raises(TableError, match=r"none of its 1 rows has what species.traits\[0\].where asks for"):
+        read_traits(config, config.species.traits, ["Abies alba"])
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [("A a,B b\nA a,C c\n", "'A a' is a synonym of both 'B b' and 'C c'"), ("A a,B b\nB b,A a\n", "a synonym of itself")],
@@ -122,3 +168,40 @@ def test_the_real_lists_of_policy_know_czech_plants(real_data: Path, monkeypatch
     assert list(columns["invasive"]) == [False, True, False, False]
     assert columns["iucn"][2] == "LC"
     assert columns["ellenberg_light"][2] == 3
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_the_work_for_a_table_grows_with_it_and_not_with_its_square(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, close: bool
+) -> None:
+    """Elements put into sets and pairs of spellings compared, of 400 and of 1600 species that a table does not have."""
+
+    def work(count: int) -> int:
+        done = 0
+
+        def counting_set(values: Iterable[Any] = ()) -> set[Any]:
+            nonlocal done
+            made = set(values)
+            done += len(made)
+            return made
+
+        def close_matches(word: str, possibilities: list[str], *rest: Any) -> list[str]:
+            nonlocal done
+            done += len(possibilities)
+            return []
+
+        monkeypatch.setattr(traits, "set", counting_set, raising=False)
+        monkeypatch.setattr(traits.difflib, "get_close_matches", close_matches)
+        letters = "abcdefghijklmnopqrst"
+        epithet = ["".join(letters[n // 20**k % 20] for k in range(3)) for n in range(2 * count)]
+        names = [f"{letters[n % 20].upper()}lanta {e}us" for n, e in enumerate(epithet)]
+        rows = "".join(f"{name},LC\n" for name in names[count:])
+        table = {"table": "t.csv", "name": "name", "columns": {"iucn": "cat"}, "close": close}
+        config = config_of(tmp_path, {"traits": [table]}, t=f"name,cat\n{rows}")
+        columns, _ = read_traits(config, config.species.traits, names[: count + 1])
+        assert [i for i, value in enumerate(columns["iucn"]) if value] == [count]
+        return done
+
+    # Without spellings each name counts a few times; with them a name meets those of its letter that are as long.
+    assert work(1600) <= (20 * 1600 if not close else 1600 * 1600 / 15)
+    assert close or work(1600) <= 5 * work(400) + 100

@@ -1,19 +1,21 @@
-"""Land polygons: the share of a cell that is land, holes, both formats alike, and the real coast of Natural Earth."""
+"""Land polygons: the share of a cell that is land, holes, all formats alike, and the real coast of Natural Earth."""
 
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 
+import fsspec
 import numpy as np
+import pyogrio  # type: ignore[import-untyped]
 import pytest
+import shapely
 from pyproj import CRS
 
 from cube import grid
 from cube.errors import SourceError
 from cube.grid import Unit
-from cube.sources.coastline import open_coastline
+from cube.sources.coastline import on_grid, open_coastline
 
 UNIT = Unit(10, 265, 380)
 WEST, SOUTH, EAST, NORTH = UNIT.bounds
@@ -35,22 +37,17 @@ def geojson(path: Path, rings: list[list[tuple[float, float]]]) -> str:
     return str(path)
 
 
-def shapefile(path: Path, rings: list[list[tuple[float, float]]]) -> str:
-    """A polygon file by the ESRI description of 1998, in the grid's own projection."""
-    points = [p for r in rings for p in r]
-    starts = np.cumsum([0, *[len(r) for r in rings[:-1]]])
-    body = struct.pack("<i4d2i", 5, 0, 0, 0, 0, len(rings), len(points)) + struct.pack(f"<{len(rings)}i", *starts)
-    body += b"".join(struct.pack("<2d", *p) for p in points)
-    record = struct.pack(">2i", 1, len(body) // 2) + body
-    header = struct.pack(">7i", 9994, 0, 0, 0, 0, 0, (100 + len(record)) // 2) + struct.pack("<2i8d", 1000, 5, *[0.0] * 8)
-    path.write_bytes(header + record)
-    path.with_suffix(".prj").write_text(CRS.from_epsg(3035).to_wkt("WKT1_ESRI"))
+def vector(path: Path, rings: list[list[tuple[float, float]]]) -> str:
+    """A file by GDAL, in the grid's own projection, with a feature without geometry."""
+    land = shapely.Polygon(rings[0], rings[1:])
+    pyogrio.raw.write(path, shapely.to_wkb(np.array([land, None], object)), [np.arange(2)], ["id"],
+                      geometry_type="Polygon", crs="EPSG:3035")  # fmt: skip
     return str(path)
 
 
-@pytest.mark.parametrize("kind", ["geojson", "shp"])
+@pytest.mark.parametrize("kind", ["geojson", "shp", "gpkg"])
 def test_a_cell_is_land_where_most_of_it_is_and_a_hole_is_water(tmp_path: Path, kind: str) -> None:
-    write = geojson if kind == "geojson" else shapefile
+    write = geojson if kind == "geojson" else vector
     land = open_coastline(write(tmp_path / f"land.{kind}", [LAND, LAKE]), "x").land(UNIT)
     expected = np.zeros((200, 200), bool)
     expected[:, :100] = True  # column 100 is land on 20 of its 50 m: water
@@ -94,5 +91,27 @@ def test_what_is_no_land_is_one_sentence(tmp_path: Path) -> None:
     lines.write_text("{")
     with pytest.raises(SourceError, match="cannot be read as land polygons"):
         open_coastline(str(lines), "y")
-    with pytest.raises(SourceError, match=r"from \.geojson or \.shp"):
+    (tmp_path / "land.gpkg").write_text("no geopackage")
+    with pytest.raises(SourceError, match=r"land\.gpkg: cannot be read as land polygons"):
         open_coastline(str(tmp_path / "land.gpkg"), "x")
+    Path(vector(tmp_path / "bare.shp", [LAND])).with_suffix(".prj").unlink()
+    with pytest.raises(SourceError, match=r"bare\.shp: declares no coordinate reference system; assign one"):
+        open_coastline(str(tmp_path / "bare.shp"), "x")
+
+
+def test_a_shapefile_of_an_object_store_comes_with_the_files_beside_it(tmp_path: Path) -> None:
+    vector(tmp_path / "land.shp", [LAND])
+    memory = fsspec.filesystem("memory")
+    for file in tmp_path.iterdir():
+        memory.pipe_file(f"/coast/{file.name}", file.read_bytes())
+    assert open_coastline("memory://coast/land.shp", "x").land(UNIT)[:, :100].all()
+    with pytest.raises(SourceError, match="there is no such file"):
+        open_coastline("memory://coast/other.shp", "x")
+
+
+def test_points_beyond_the_projection_leave_the_polygon_and_take_no_hole_for_land() -> None:
+    """The antipode of the grid's centre has no place on it: a shell around it is nowhere, its holes are no land."""
+    antipode = shapely.box(-170.5, -52.5, -169.5, -51.5)
+    shape = shapely.Polygon([(-170.0, -52.0)] * 4, [ring(9.0, 51.0, 10.0, 52.0)])
+    assert not len(on_grid(np.array([shape], object), CRS("OGC:CRS84")))
+    assert all(np.isfinite(p.bounds).all() for p in on_grid(np.array([antipode], object), CRS("OGC:CRS84")))

@@ -9,9 +9,13 @@ from scipy.ndimage import gaussian_filter
 
 from cube import grid
 from cube.config import load_config
+from cube.engine.build import build
 from cube.grid import Region
+from cube.records.presence_only import read_records
+from cube.sources import effort
 from cube.sources.effort import EffortReader, open_effort, smoothed
 from cube.sources.open import open_sources
+from cube.sources.reader import inputs_of
 
 REGION = Region(4100, 2600, 4130, 2617, 10)  # its units reach further south than it does
 
@@ -45,7 +49,7 @@ def whole(reader: EffortReader) -> np.ndarray:
 
 
 def test_units_join_to_the_smoothed_counts_of_the_region(config):
-    reader = open_effort(load_config(config), REGION)
+    reader = open_effort(load_config(config), REGION).loaded(REGION)
     found = whole(reader)
     inside = reader.counts >= 0
     assert reader.counts[inside].sum() == 300  # the sensitive species' 100 records are not counted
@@ -74,3 +78,23 @@ def test_other_records_are_another_layer(config):
     text = (config.parent / "records.csv").read_text()
     (config.parent / "records.csv").write_text(text + text.splitlines()[1] + "\n")
     assert open_effort(load_config(config), REGION).depends_on() != before
+
+
+def test_records_are_read_only_by_a_build_that_misses_units(config, monkeypatch):
+    passes = []
+    monkeypatch.setattr(effort, "read_records", lambda c: passes.append(1) or read_records(c))
+    assert build(load_config(config)) == []
+    assert passes == [1]
+    assert build(load_config(config)) == []
+    assert passes == [1]
+
+
+def test_a_vernacular_name_changes_nothing_and_a_sensitivity_does(config):
+    before = inputs_of(open_effort(load_config(config), REGION))
+    document = yaml.safe_load(config.read_text())
+    (config.parent / "names.csv").write_text("name,text\nAa bb,ah\n")
+    document["species"]["traits"].append({"table": "names.csv", "name": "name", "columns": {"vernacular_en": "text"}})
+    config.write_text(yaml.safe_dump(document))
+    assert inputs_of(open_effort(load_config(config), REGION)) == before
+    (config.parent / "traits.csv").write_text("name,km\nAa bb,1\nCc dd,10\n")
+    assert inputs_of(open_effort(load_config(config), REGION)) != before

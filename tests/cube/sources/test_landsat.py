@@ -13,9 +13,9 @@ from rasterio.warp import transform
 from cube.config import Source
 from cube.errors import SourceError
 from cube.grid import Region
-from cube.inputs import INPUTS, LANDSAT_BANDS, QUARTERS
+from cube.layers.inputs import INPUTS, LANDSAT_BANDS, QUARTERS
 from cube.sources.landsat import WANTED, LandsatReader, asset_names, quarter_of
-from tests.support.scenes import Array, Scenes, opened
+from tests.support.scenes import Array, Scenes, needs_stackstac, opened
 
 REGION = Region(4700, 2850, 4710, 2860, 10)
 UNIT = next(REGION.units())
@@ -58,6 +58,7 @@ def test_bands_of_tm_and_oli_files_are_moved_by_one() -> None:
     assert "SR_B5" not in asset_names({})["nir"]
 
 
+@needs_stackstac
 def test_a_quarter_is_the_median_of_what_is_clear(tmp_path: Path) -> None:
     scenes = Scenes(tmp_path, "landsat-c2-l2")
     flat = np.ones((SIDE, SIDE))
@@ -82,6 +83,7 @@ def test_a_quarter_is_the_median_of_what_is_clear(tmp_path: Path) -> None:
     assert (np.delete(stored, summer, axis=1) == layer.fill).all()
 
 
+@needs_stackstac
 def test_names_of_files_are_found_by_satellite(tmp_path: Path) -> None:
     scenes = Scenes(tmp_path, "landsat-c2-l2")
     flat = np.ones((SIDE, SIDE))
@@ -95,6 +97,7 @@ def test_names_of_files_are_found_by_satellite(tmp_path: Path) -> None:
         np.testing.assert_allclose(seen, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], atol=0.002)
 
 
+@needs_stackstac
 def test_a_layer_without_any_clear_pixel_is_an_error_and_says_so(tmp_path: Path) -> None:
     scenes = Scenes(tmp_path, "landsat-c2-l2")
     flat = np.ones((SIDE, SIDE))
@@ -107,6 +110,7 @@ def test_a_layer_without_any_clear_pixel_is_an_error_and_says_so(tmp_path: Path)
     assert (reader(path, gaps="accept").read(REGION, UNIT)["landsat"] == 255).all()
 
 
+@needs_stackstac
 def test_a_cell_is_the_mean_of_its_clear_pixels_by_area(tmp_path: Path) -> None:
     """Where a scene lies in EPSG:3035 itself the mean can be worked out: 50 m cells over pixels of 25 m are four each."""
     rng = np.random.default_rng(0)

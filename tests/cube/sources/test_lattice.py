@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-import stackstac
 from affine import Affine
 from rasterio.enums import Resampling
-from stackstac.rio_reader import AutoParallelRioReader
 
-from cube.sources.lattice import LatticeReader
+stackstac = pytest.importorskip("stackstac", reason="scenes are stacked by stackstac")
+from stackstac.rio_reader import AutoParallelRioReader  # noqa: E402
+
+from cube.sources.lattice import LatticeReader  # noqa: E402
 
 EDGE = (500_000.0, 5_000_000.0)
 

@@ -20,10 +20,11 @@ from rasterio.warp import transform_bounds
 
 from cube.config import Source
 from cube.grid import Region, Unit
-from cube.inputs import INPUTS, QUARTERS
+from cube.layers.inputs import INPUTS, QUARTERS
 from cube.sources import landsat, sentinel2, stack
-from tests.support.scenes import Array, Scenes, opened
+from tests.support.scenes import Array, Scenes, needs_stackstac, opened
 
+pytestmark = needs_stackstac
 BANDS = ("red", "green", "blue", "nir")
 DAYS = ("2015-07-11", "2015-07-31", "2015-08-20", "2015-08-30", "2015-09-09")
 CLOUDY = ("2015-07-31", "2015-08-20")
@@ -157,6 +158,7 @@ def belgium(real_data: Path) -> tuple[Mapping[str, Array], list[datetime.date], 
     return bands, days, transform
 
 
+@pytest.mark.slow
 def test_twelve_belgian_months_become_quarters(belgium: Any, tmp_path: Path) -> None:
     bands, days, transform = belgium
     assert (days[0], days[-1]) == (datetime.date(2020, 11, 1), datetime.date(2021, 10, 1))

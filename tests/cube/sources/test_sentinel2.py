@@ -15,9 +15,10 @@ from cube.config import Source
 from cube.errors import SourceError
 from cube.grid import Region
 from cube.sources import stack
-from cube.sources.sentinel2 import WANTED, Sentinel2Reader, added_offset, composite
+from cube.sources.raster_grid import RasterGrid
+from cube.sources.sentinel2 import WANTED, Sentinel2Reader, composite
 from cube.sources.stac import Catalogue
-from tests.support.scenes import Array, Scenes, opened
+from tests.support.scenes import Array, Scenes, needs_stackstac, opened
 
 REGION = Region(4700, 2850, 4710, 2860, 10)
 UNIT = next(REGION.units())
@@ -52,6 +53,7 @@ def expected(truth: Array, scl: Array) -> tuple[Array, Array]:
     return np.ma.filled(np.ma.median(masked, axis=0), 65535), clear.sum(axis=0)
 
 
+@needs_stackstac
 def test_the_composite_is_the_median_of_the_clear_pixels_without_offset(made: tuple[str, Array, Array]) -> None:
     path, truth, scl = made
     catalogue = opened(path, WANTED, REGION, **SEARCH)
@@ -66,15 +68,18 @@ def test_the_composite_is_the_median_of_the_clear_pixels_without_offset(made: tu
     assert np.abs(seen.astype(float) - median)[known].max() <= 0.5
 
 
+@pytest.mark.slow
+@needs_stackstac
 def test_a_unit_in_tiles_is_the_unit_at_once(made: tuple[str, Array, Array], monkeypatch: pytest.MonkeyPatch) -> None:
     scenes = opened(made[0], WANTED, REGION, **SEARCH).touching(UNIT)
     whole = composite(scenes, UNIT)
     monkeypatch.setattr(stack, "STACK_BYTES", 2**20)
-    assert len(list(stack.tiles(UNIT, 3, 5, stack.common_grid(scenes, "red")))) == 25
+    assert len(list(stack.tiles(RasterGrid.over(UNIT.bounds, 10), 3, 5, stack.common_grid(scenes, "red")))) == 25
     for at_once, in_parts in zip(whole, composite(scenes, UNIT), strict=True):
         np.testing.assert_array_equal(at_once, in_parts)
 
 
+@needs_stackstac
 def test_months_without_a_scene_are_named_and_only_accepted_when_asked(made: tuple[str, Array, Array]) -> None:
     search = {**SEARCH, "months": (6, 7, 8, 9)}
     with pytest.raises(SourceError, match=r"10kmE470N285 in month 8, 9 of any year.*gaps: accept"):
@@ -87,6 +92,8 @@ def test_months_without_a_scene_are_named_and_only_accepted_when_asked(made: tup
     assert (layers["sentinel2_count"] == 0).all()
 
 
+@pytest.mark.slow
+@needs_stackstac
 def test_a_scene_in_another_projection_just_works(tmp_path: Path) -> None:
     scenes = Scenes(tmp_path, "sentinel-2-l2a")
     middle = 4705000.0, 2855000.0
@@ -101,7 +108,7 @@ def test_a_scene_in_another_projection_just_works(tmp_path: Path) -> None:
         scenes.add(f"s{i}", f"2020-06-0{i + 1}", crs, transform, dict.fromkeys(BANDS, plane), ("scl", np.full((550, 550), 4), 0),
                    coarser=2)  # fmt: skip
     found = opened(scenes.save(), WANTED, REGION).touching(UNIT)
-    assert stack.common_grid(found, "red").epsg == 32633
+    assert stack.common_grid(found, "red").crs == "EPSG:32633"
     median, count = composite(found, UNIT)
     y, x = REGION.coordinates(10)
     truth = 2000 + (x[None, :] - middle[0]) * 0.1 + (y[:, None] - middle[1]) * 0.05
@@ -111,6 +118,7 @@ def test_a_scene_in_another_projection_just_works(tmp_path: Path) -> None:
     assert np.abs(median[0][inner] - truth[inner]).max() < 1.1
 
 
+@needs_stackstac
 def test_what_lies_under_a_cloud_never_reaches_a_neighbour(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     (x,), (y,) = rasterio.warp.transform("EPSG:3035", "EPSG:32633", [4705000], [2855000])
@@ -127,18 +135,3 @@ def test_what_lies_under_a_cloud_never_reaches_a_neighbour(tmp_path: Path) -> No
     for dark, bright in zip(*found, strict=True):
         np.testing.assert_array_equal(dark, bright)
     assert set(np.unique(found[0][0])) == {2000, 65535}
-
-
-@pytest.mark.parametrize(
-    ("properties", "offset"),
-    [
-        ({"s2:processing_baseline": "02.14"}, 0),
-        ({"s2:processing_baseline": "04.00"}, 1000),
-        ({"s2:processing_baseline": "05.09"}, 1000),
-        ({"s2:processing_baseline": "05.09", "earthsearch:boa_offset_applied": True}, 0),
-        ({"processing:version": "05.11"}, 1000),
-        ({}, 0),
-    ],
-)
-def test_the_offset_follows_the_processing_baseline(properties: dict[str, Any], offset: int) -> None:
-    assert added_offset(properties) == offset

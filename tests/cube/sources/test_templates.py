@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cube.errors import ConfigError
-from cube.inputs import CLIMATE_MONTHS, INPUTS
+from cube.layers.inputs import CLIMATE_MONTHS, INPUTS
 from cube.sources.published import PUBLISHED
 from cube.sources.templates import RasterFile, expand
 
@@ -37,7 +37,7 @@ def test_every_row_names_a_file_for_every_layer_that_it_fills_and_a_band_for_eve
             assert expand(row.file, layer, row.bands, row.tile), name
             if layer.dims and name != "corine-2018":
                 assert len(row.bands) == len(layer.labels[layer.dims[0]]), name
-        assert {len(row.scale), len(row.offset), len(row.units)} <= {1, len(row.bands)}, name
+        assert {len(row.scale), len(row.offset)} <= {1, len(row.bands)}, name
         assert all((row.license, row.attribution, row.references, row.reference_years, row.lookup)), name
 
 

@@ -1,11 +1,11 @@
-"""Slope and aspect against a tilted plane, whose answer is known."""
+"""Slope and its components against a tilted plane, whose answer is known."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from cube.inputs import INPUTS
+from cube.layers.inputs import INPUTS
 from cube.sources.terrain import derive
 
 NAMES = ("slope", "northness", "eastness", "relief")

@@ -16,8 +16,10 @@ from rasterio.vrt import WarpedVRT
 
 from cube.errors import SourceError
 from cube.grid import Region
-from cube.sources import warp
-from cube.sources.warp import check_raster, is_there, read_raster
+from cube.sources import opening
+from cube.sources.opening import is_there
+from cube.sources.raster_grid import RasterGrid
+from cube.sources.warp import ResampleSpec, check_raster, read_raster
 
 REGION = Region(4700, 2850, 4710, 2860, 10)
 
@@ -35,7 +37,7 @@ def test_25_fine_pixels_become_their_exact_mean_and_missing_ones_do_not_count(tm
     values = rng.uniform(0, 100, (1000, 1000)).astype(np.float32)
     values[rng.random(values.shape) < 0.1] = np.nan
     path = write(tmp_path / "a.tif", values, REGION.transform(10), "EPSG:3035", np.nan)
-    seen = read_raster(path, "x", REGION.transform(50), (200, 200), [1])[0]
+    seen = read_raster(path, RasterGrid(REGION.transform(50), (200, 200)), ResampleSpec("x", [1]))[0]
     expected = np.nanmean(values.reshape(200, 5, 200, 5), axis=(1, 3))
     np.testing.assert_allclose(seen, expected, rtol=1e-5)
 
@@ -44,7 +46,7 @@ def test_a_warp_from_degrees_equals_gdals_own(tmp_path: Path) -> None:
     row, col = np.mgrid[:400, :400]
     values = (50 + 40 * np.sin(row / 20) * np.cos(col / 15)).astype(np.float32)
     path = write(tmp_path / "a.tif", values, Affine(0.001, 0, 15.0, 0, -0.001, 48.75), "EPSG:4326", -1.0)
-    seen = read_raster(path, "x", REGION.transform(50), (200, 200), [1])[0]
+    seen = read_raster(path, RasterGrid(REGION.transform(50), (200, 200)), ResampleSpec("x", [1]))[0]
     with rasterio.open(path) as source, WarpedVRT(
         source, crs="EPSG:3035", transform=REGION.transform(50), width=200, height=200, resampling=Resampling.bilinear,
         nodata=np.nan,
@@ -60,7 +62,7 @@ def test_classes_are_the_majority_of_their_cell(tmp_path: Path) -> None:
     values[:5, :5].flat[:13] = 7
     values[:5, 5:10].flat[:12] = 7
     path = write(tmp_path / "a.tif", values, REGION.transform(10), "EPSG:3035", 255)
-    seen = read_raster(path, "x", REGION.transform(50), (200, 200), [1], classes=True)[0]
+    seen = read_raster(path, RasterGrid(REGION.transform(50), (200, 200)), ResampleSpec("x", [1], classes=True))[0]
     assert list(seen[0, :3]) == [7, 0, 0]
 
 
@@ -69,7 +71,7 @@ def test_an_absent_class_is_filled_before_it_is_interpolated(tmp_path: Path) -> 
     values[0, :, :20] = 1.0
     values[1, :, 20:] = 1.0
     path = write(tmp_path / "a.tif", values, Affine(1000, 0, 4690_000, 0, -1000, 2870_000), "EPSG:3035", np.nan)
-    seen = read_raster(path, "x", REGION.transform(50), (200, 200), [1, 2], absent=0.0)
+    seen = read_raster(path, RasterGrid(REGION.transform(50), (200, 200)), ResampleSpec("x", [1, 2], absent=0.0))
     assert np.isfinite(seen).all()
     np.testing.assert_allclose(seen.sum(axis=0), 1.0, atol=1e-5)
 
@@ -79,7 +81,7 @@ def test_band_scales_of_the_file_are_applied(tmp_path: Path) -> None:
                  "EPSG:3035", 65535)  # fmt: skip
     with rasterio.open(path, "r+") as target:
         target.scales = (0.1,)
-    seen = read_raster(path, "x", REGION.transform(1000), (10, 10), [1])
+    seen = read_raster(path, RasterGrid(REGION.transform(1000), (10, 10)), ResampleSpec("x", [1]))
     np.testing.assert_allclose(seen, 293.1, atol=1e-3)
 
 
@@ -114,7 +116,7 @@ def test_a_tile_that_is_not_there_is_a_hole_and_a_server_in_trouble_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And who asks a second time, after GDAL has given up, hears of a file that has come back."""
-    monkeypatch.setattr(warp, "GDAL", {**warp.GDAL, "GDAL_HTTP_MAX_RETRY": 1, "GDAL_HTTP_RETRY_DELAY": 0.01})
+    monkeypatch.setattr(opening, "GDAL", {**opening.GDAL, "GDAL_HTTP_MAX_RETRY": 1, "GDAL_HTTP_RETRY_DELAY": 0.01})
     path = write(tmp_path / "a.tif", np.ones((30, 30), np.uint8), Affine(1000, 0, 4690_000, 0, -1000, 2870_000), "EPSG:3035")
     server = subprocess.Popen([sys.executable, "-c", SERVER, path], stdout=subprocess.PIPE, text=True)
     try:
@@ -125,10 +127,10 @@ def test_a_tile_that_is_not_there_is_a_hole_and_a_server_in_trouble_is_not(
         with pytest.raises(SourceError, match=r"cannot be read as a raster .*500"):
             is_there(f"{base}/broken.tif", "sources[0].raster")
         with pytest.raises(SourceError, match="500"):
-            read_raster(f"{base}/mended.tif", "x", REGION.transform(1000), (10, 10), [1])
+            read_raster(f"{base}/mended.tif", RasterGrid(REGION.transform(1000), (10, 10)), ResampleSpec("x", [1]))
         for _ in range(3):  # as the engine does
             try:
-                seen = read_raster(f"{base}/mended.tif", "x", REGION.transform(1000), (10, 10), [1])
+                seen = read_raster(f"{base}/mended.tif", RasterGrid(REGION.transform(1000), (10, 10)), ResampleSpec("x", [1]))
                 break
             except SourceError:
                 continue
@@ -138,6 +140,7 @@ def test_a_tile_that_is_not_there_is_a_hole_and_a_server_in_trouble_is_not(
         server.wait()
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_wrong_rasters_are_one_sentence_each(tmp_path: Path) -> None:
     t = Affine(1000, 0, 4690_000, 0, -1000, 2870_000)
     bounds = REGION.bounds

@@ -1,4 +1,4 @@
-"""Wetness and aspect against surfaces whose answer is known, and neighbouring units against each other."""
+"""Wetness against surfaces whose answer is known, and neighbouring units against each other."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cube.grid import CELL
-from cube.inputs import INPUTS
-from cube.sources.terrain import aspect, derive, gradient
+from cube.layers.inputs import INPUTS
+from cube.sources.terrain import derive, gradient
 from cube.sources.wetness import GENTLEST, HALO, REACH, fill_pits, upslope_cells, wetness
 
 SIDE = 40
@@ -112,32 +112,12 @@ def test_neighbouring_units_agree_to_the_last_bit_where_they_overlap() -> None:
     assert np.isfinite(one).mean() > 0.9
 
 
-@pytest.mark.parametrize(
-    ("east", "north", "degrees"),
-    [(0.0, -0.2, 0), (-0.2, 0.0, 90), (0.0, 0.2, 180), (0.2, 0.0, 270), (-0.1, -0.1, 45), (0.1, -0.1, 315)],
-)
-def test_aspect_is_where_the_slope_faces_clockwise_from_north(east: float, north: float, degrees: float) -> None:
-    """The ground rises by `east` to the east and `north` to the north: it faces the other way."""
-    row, col = np.mgrid[:22, :22]
-    z = (1000 + 50 * (east * col - north * row)).astype(np.float32)
-    stored = derive(INPUTS["elevation"], z, CELL, ("aspect",))
-    seen = INPUTS["aspect"].decode(stored["aspect"])
-    np.testing.assert_allclose((seen - degrees + 180) % 360, 180, atol=0.01)
-    assert seen.max() < 360
-
-
-def test_flat_ground_faces_nowhere() -> None:
-    flat = np.zeros((2, 2), np.float32)
-    assert np.isnan(aspect(flat, flat)).all()
-    assert (aspect(flat, flat - np.float32(1e-3)) == 0).all()
-
-
 def test_wetness_comes_with_the_other_layers_of_a_unit() -> None:
     row, col = np.mgrid[: 20 + 2 * HALO, : 20 + 2 * HALO]
     z = (500 - 3.0 * row + 0.5 * col).astype(np.float32)
-    names = ("slope", "wetness", "aspect", "relief")
+    names = ("slope", "wetness", "eastness", "relief")
     wide = derive(INPUTS["elevation"], z, CELL, names)
-    near = derive(INPUTS["elevation"], z[HALO - 1 : -HALO + 1, HALO - 1 : -HALO + 1], CELL, ("slope", "aspect", "relief"))
+    near = derive(INPUTS["elevation"], z[HALO - 1 : -HALO + 1, HALO - 1 : -HALO + 1], CELL, ("slope", "eastness", "relief"))
     assert set(wide) == {"elevation", *names}
     for name in near:
         np.testing.assert_array_equal(wide[name], near[name])

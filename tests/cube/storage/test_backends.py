@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from cube.errors import CubeError
 from cube.grid import Region
-from cube.inputs import INPUTS
 from cube.layers import Layer
+from cube.layers.inputs import INPUTS
 from cube.storage import backends
 from cube.storage.store import CubeStore, create_cube, open_cube
 from tests.support.s3 import FaultyS3
@@ -38,6 +38,7 @@ def expected() -> np.ndarray:
     return out
 
 
+@pytest.mark.slow
 def test_a_chunk_that_cannot_be_read_is_an_error_that_names_it_and_not_a_hole(
     s3: FaultyS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,6 +60,7 @@ def test_a_chunk_that_cannot_be_read_is_an_error_that_names_it_and_not_a_hole(
             array[:200]
 
 
+@pytest.mark.slow
 def test_passing_failures_of_every_kind_end_in_the_right_values(s3: FaultyS3) -> None:
     url = f"{s3.url}/cube.zarr"
     faults = [
@@ -73,6 +75,7 @@ def test_passing_failures_of_every_kind_end_in_the_right_values(s3: FaultyS3) ->
     assert all(fault.struck for fault in faults)
 
 
+@pytest.mark.slow
 def test_two_openings_see_each_others_groups(s3: FaultyS3) -> None:
     url = f"{s3.url}/cube.zarr"
     writer = filled(url)
@@ -88,7 +91,7 @@ def test_a_store_that_cannot_be_reached_is_one_sentence(s3: FaultyS3, monkeypatc
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     s3.inject("status", status=403)
     for attempt in (lambda: open_cube(f"{s3.url}/cube.zarr"), lambda: create_cube(f"{s3.url}/other.zarr", REGION, "t")):
-        with pytest.raises(CubeError, match="check the URL, the credentials and your rights"):
+        with pytest.raises(CubeError, match="check the URL, the credentials and your permissions"):
             attempt()
 
 
@@ -128,6 +131,7 @@ def test_a_web_server_without_part_requests_is_named(tmp_path: Path) -> None:
         open_cube(f"{url}/cube.zarr").array("inputs/1km/bioclim")[3, 4, 4]
 
 
+@pytest.mark.slow
 def test_a_web_server_that_fails_for_the_moment_is_asked_again_and_one_that_fails_for_good_is_no_hole(s3: FaultyS3) -> None:
     filled(f"{s3.url}/cube.zarr").write_json("current.json", {"release": "v1"})
     cube = open_cube(f"{s3.endpoint}/{s3.bucket}/cube.zarr")
@@ -154,16 +158,17 @@ def test_a_missing_package_and_an_unknown_protocol_are_named(url: str, words: st
 
 def test_the_way_is_chosen_by_one_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FLORACUBE_IO", raising=False)
-    assert [backends.way(u) for u in ("/a", "s3://a/b", "https://a/b", "memory://a")] == ["zarrs", "plain", "plain", "plain"]
+    urls = ("/a", "s3://a/b", "https://a/b", "memory://a")
+    assert [backends.io_backend(url) for url in urls] == ["zarrs", "plain", "plain", "plain"]
     monkeypatch.setenv("FLORACUBE_IO", "obstore+zarrs")
-    assert [backends.way(u) for u in ("/a", "s3://a/b", "https://a/b", "memory://a")] == [
+    assert [backends.io_backend(u) for u in ("/a", "s3://a/b", "https://a/b", "memory://a")] == [
         "zarrs", "obstore+zarrs", "obstore", "plain",
     ]  # fmt: skip
     monkeypatch.setenv("FLORACUBE_IO", "plain")
-    assert backends.way("/a") == "plain"
+    assert backends.io_backend("/a") == "plain"
     monkeypatch.setenv("FLORACUBE_IO", "fast")
     with pytest.raises(CubeError, match="FLORACUBE_IO is 'fast'"):
-        backends.way("/a")
+        backends.io_backend("/a")
 
 
 DTYPES = {"uint8": 255, "uint16": 65535, "int16": -32768, "float32": float("nan")}

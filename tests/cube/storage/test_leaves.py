@@ -14,8 +14,8 @@ import zarr.storage
 
 from cube.errors import CubeError
 from cube.grid import Region
-from cube.inputs import INPUTS
 from cube.layers import occurrence
+from cube.layers.inputs import INPUTS
 from cube.storage.leaves import ensure_column
 from cube.storage.store import create_cube
 
@@ -56,6 +56,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_write_leaves_what_the_next_run_makes_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with writes(monkeypatch) as keys:
         make(tmp_path / "whole")

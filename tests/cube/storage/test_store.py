@@ -11,11 +11,11 @@ import rioxarray  # noqa: F401  (the accessor)
 import xarray as xr
 import zarr
 
-from cube.conventions import MULTISCALES, PROJ, SPATIAL
 from cube.errors import CubeError
 from cube.grid import Region, Window
-from cube.inputs import INPUTS
 from cube.layers import Layer, occurrence
+from cube.layers.conventions import MULTISCALES, PROJ, SPATIAL
+from cube.layers.inputs import INPUTS
 from cube.storage.store import CubeStore, create_cube, open_cube, resolution_of
 
 REGION = Region(4455, 2663, 4468, 2680, 10)

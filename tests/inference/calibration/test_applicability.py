@@ -17,9 +17,10 @@ from inference.calibration.applicability import (
 )
 from inference.calibration.columns import column_names, place_columns, window_columns
 from inference.calibration.dense import dissimilarity_of_part
+from inference.data.kilometres import bilinear
 from inference.data.samples import Predictors
 from inference.network.batches import covariates_of, gather
-from inference.network.deep_sdm import DeepSDM, ModelSpec, Part, bilinear
+from inference.network.deep_sdm import DeepSDM, ModelSpec, Part
 from inference.network.ensemble import Ensemble
 
 EVERY = ("satellite", "landsat", "static", "climate", "coarse")
@@ -50,7 +51,7 @@ def places(n: int, seed: int = 0, shift: float = 0.0) -> Predictors:
 
 
 def covariates(n: int) -> np.ndarray:
-    return covariates_of(np.full(n, 2010.0), np.zeros(n))
+    return covariates_of(np.full(n, 2010.0))
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,19 @@ def test_index_is_the_distance_to_the_nearest_reference_even_far_from_the_origin
     np.testing.assert_allclose(index_of(space, torch.from_numpy(values)).numpy(), wanted, rtol=1e-3, atol=1e-3)
 
 
+def test_a_missing_value_is_left_out_and_not_taken_for_average():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(200, 4)).astype(np.float32) * np.array([1, 1, 1, 3], np.float32)
+    far = np.array([[6, 0, 0, 0], [6, 0, 0, np.nan]], np.float32)
+    whole, gap = index_of(Space(points, 1.0, 1.0), torch.from_numpy(far)).tolist()
+    three = index_of(Space(points[:, :3], 1.0, 1.0), torch.from_numpy(far[:1, :3])).item()
+    variance = points.var(0)
+    assert np.isclose(gap, three * np.sqrt(variance.sum() / variance[:3].sum()), rtol=1e-3)
+    assert gap > whole  # as far in what is known, with the rest no better
+    nothing = torch.full((1, 4), torch.nan)
+    assert torch.isinf(index_of(Space(points, 1.0, 1.0), nothing)).all()
+
+
 def test_every_block_gives_references_and_none_gives_all():
     block = np.repeat(np.arange(20), [500] + [5] * 19)
     chosen = choose_references(block, 60)

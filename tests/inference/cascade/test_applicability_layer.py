@@ -10,6 +10,8 @@ import torch
 
 from benchmarks.cascade_case import VERSION, Case, make_case
 from cube.grid import Region
+from cube.pyramids.facts import all_facts, make_facts, measured, stored_figures
+from cube.storage.releases import ensure_table
 from inference.calibration.applicability import fit_applicability, masks_of, present_in, save_applicability
 from inference.calibration.columns import column_names, place_columns
 from inference.calibration.members import member_spread, witnesses
@@ -31,7 +33,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     places = sample(made.cube, model.recipe, x, y, 1)
     count = len(column_names(model.ensemble.spec)[1])
     area = fit_applicability(
-        model.ensemble, places, covariates_of(np.full(200, 2020.0), np.zeros(200)), (x // 500).astype(np.int64),
+        model.ensemble, places, covariates_of(np.full(200, 2020.0)), (x // 500).astype(np.int64),
         np.ones(count, np.float32), 100,
     )  # fmt: skip
     save_applicability(made.model, area)
@@ -51,7 +53,7 @@ def test_layers_of_a_unit_are_those_of_its_places(case):
     x, y = case.units[0].west + 50 * (col + 0.5), case.units[0].north - 50 * (row + 0.5)
     places = sample(case.cube, model.recipe, x, y, 1)
     columns = torch.from_numpy(place_columns(places, model.ensemble.spec))
-    covariates = covariates_of(np.full(len(at), 2020.0), np.zeros(len(at)))
+    covariates = covariates_of(np.full(len(at), 2020.0))
     with torch.inference_mode():
         z = model.ensemble.embed_places(gather(places, np.arange(len(at)), model.ensemble.spec.modalities, covariates))
     area = model.applicability
@@ -63,6 +65,26 @@ def test_layers_of_a_unit_are_those_of_its_places(case):
     np.testing.assert_allclose(
         spread[at] * 1e-4, member_spread(model.ensemble, z, witnesses(model.ensemble)).numpy(), atol=2e-4, rtol=1e-3
     )
+
+
+def test_facts_of_a_unit_are_those_of_its_stored_maps(case):
+    model, cube, unit = load_model(case.model), case.cube, case.units[0]
+    case.make("counted")
+    versions = dict.fromkeys(("species", "composition", "indicators"), "counted")
+    names = np.asarray(model.ensemble.species, object)
+    ensure_table(cube, "composition", "counted", {"species_id": np.arange(len(names), dtype=np.int32), "scientific_name": names})
+    make_facts(cube, "predict/counted", versions)
+    every = all_facts(cube, versions)
+    receipt = run_unit(replace(case.job("counted"), facts=every), unit)
+    given = measured(cube, every, unit).figures()
+    assert {facts.product for facts in every} == set(versions)
+    for facts in every:
+        np.testing.assert_array_equal(stored_figures(cube, facts, unit), given[facts.product])
+        assert receipt["sizes"][f"{facts.array(0)}/c/0/0/0/0"] > 0
+        assert f"facts {facts.product}" in receipt["checksums"]
+    species = dict(zip(every[0].statistics, given["species"], strict=True))
+    unlike = cube.root["products/indicators/counted/0/applicability"][0]
+    assert 0 < (unlike <= 1000).sum() == species["applicable_cells"][0] < species["cells"][0]
 
 
 def test_a_model_without_an_area_has_no_such_layer(case):

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import torch
 
-from cube import model_card
-from cube.channels import channel_title
 from cube.errors import ModelError
 from cube.grid import Region
+from cube.layers.channels import channel_title
 from cube.records.traits import FLAG_TRAITS, NUMBER_TRAITS, TEXT_TRAITS
+from cube.storage import model_card
 from cube.storage.store import create_cube
 from inference.cascade.documents import model_documents
 from inference.cascade.model import Model, load_model, save_settings, save_traits
@@ -53,10 +53,10 @@ def told(folder: Path) -> tuple[pd.DataFrame, Response]:
     rng = np.random.default_rng(1)
     there = folder / "explanation"
     there.mkdir(exist_ok=True)
-    roles = np.array(["train"] * 60 + ["test"] * 40)
+    judged = np.arange(100) >= 60
     presence = rng.random((100, COUNT)) < 0.2
     presence[60:, 1] = False
-    table = species_skill(NAMES, presence, roles, rng.random((40, COUNT)), rng.integers(0, 9, COUNT))
+    table = species_skill(NAMES, presence, judged, rng.random((40, COUNT)), rng.integers(0, 9, COUNT))
     write_skill(there, table)
     lines = rng.random((3, 15, COUNT)).astype(np.float32)
     curve = Response("static", "elevation", np.linspace(100, 900, 15, dtype=np.float32), *lines, np.float32([300, 200]))

@@ -20,17 +20,31 @@ def test_probabilities_and_sums_are_those_of_double_precision():
     bias = np.linspace(-1, 1, 130, dtype=np.float32)
     x = (eta + bias[:, None]).astype(np.float64).clip(LOWEST, HIGHEST)
     exact = -np.expm1(-np.exp(x))
-    p, sums = eta.copy(), np.zeros((2, 2100))
-    take_block(p, bias, np.zeros((0, 2100), np.float32), np.full(130, -1), sums)
+    scores, sums = eta[None].copy(), np.zeros((2, 2100))
+    ones, nothing = np.ones(130, np.float32), np.zeros(130, np.float32)
+    take_block(scores, bias[None], ones, nothing, np.zeros((0, 2100), np.float32), np.full(130, -1), sums)
+    p = scores[0]
     np.testing.assert_allclose(p, exact, rtol=4e-7)
     assert p.max() <= 1
     np.testing.assert_allclose(sums[0], (exact * np.log(exact)).sum(0), rtol=3e-6)
     np.testing.assert_allclose(sums[1], (exact**2).sum(0), rtol=3e-6)
 
 
+def test_members_are_averaged_as_intensities_before_calibration():
+    rng = np.random.default_rng(0)
+    scores, bias = rng.normal(-4, 3, (3, 20, 300)).astype(np.float32), rng.normal(size=(3, 20)).astype(np.float32)
+    slope, intercept = rng.uniform(0.5, 1.5, 20).astype(np.float32), rng.normal(size=20).astype(np.float32)
+    mean = np.exp(scores.astype(np.float64) + bias[:, :, None]).mean(0)
+    eta = np.clip(slope[:, None] * np.log(mean) + intercept[:, None], LOWEST, HIGHEST)
+    take_block(scores, bias, slope, intercept, np.zeros((0, 300), np.float32), np.full(20, -1), np.zeros((2, 300)))
+    np.testing.assert_allclose(scores[0], -np.expm1(-np.exp(eta)), rtol=1e-5)
+
+
 def test_a_given_probability_replaces_the_computed_one():
-    p, given_ = np.zeros((3, 5), np.float32), np.full((1, 5), 0.25, np.float32)
-    take_block(p, np.zeros(3, np.float32), given_, np.array([-1, 0, -1]), np.zeros((2, 5)))
+    scores, given_ = np.zeros((1, 3, 5), np.float32), np.full((1, 5), 0.25, np.float32)
+    nothing = np.zeros(3, np.float32)
+    take_block(scores, nothing[None], np.ones(3, np.float32), nothing, given_, np.array([-1, 0, -1]), np.zeros((2, 5)))
+    p = scores[0]
     np.testing.assert_array_equal(p[1], 0.25)
     np.testing.assert_allclose(p[[0, 2]], 1 - np.exp(-1), rtol=1e-6)
 
@@ -54,8 +68,8 @@ def test_ranks_are_those_of_a_stable_sort_whatever_the_blocks(seed, species, cel
 def test_steps_are_rounded_to_even_clipped_counted_and_put_where_the_cells_are(gap):
     p = np.array([[0.0, 0.5, 1.5, 2.5, 249.5, 250.4, 300.0, 1e9]], np.float32)
     out = np.full((1, 8 * gap), 255, np.uint8)
-    clipped = store_block(p, np.ones(1, np.float32), np.arange(8) * gap, 250, out)
-    assert clipped == 2
+    cut = store_block(p, np.ones(1, np.float32), np.arange(8) * gap, 250, out)
+    assert cut.tolist() == [2]
     np.testing.assert_array_equal(out[0, ::gap], [0, 0, 2, 2, 250, 250, 250, 250])
     if gap > 1:
         assert (out[0, 1::gap] == 255).all()

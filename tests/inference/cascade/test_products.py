@@ -38,7 +38,9 @@ def test_a_coarser_cell_is_the_mean_of_the_valid_cells_below_it(tmp_path: Path) 
             stored.setdefault(name, {})[unit.name] = values
         ledger.sign(unit, 0.0)
     units = tuple(region.units())
-    above = Overviews("predict/v1", products.pyramids({"indicators": "v1"}, 100.0, chosen, {}), units, ledger.standing().marks)
+    above = Overviews(
+        "predict/v1", products.pyramids({"indicators": "v1"}, 100.0, chosen, {}), units, ledger.index().fingerprints
+    )
     steps = list(build_overviews(cube.url, region, [above], Workers()))
     assert all(step.built for step in steps)
     assert cube.list_json("ledger/predict/v1/overviews") == sorted(square.name for square in tree(region, units))

@@ -78,6 +78,7 @@ def maps(case: Case, version: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return occurrence[:, at].astype(int), root[f"indicators/{version}/0/richness"][0].ravel()[at].astype(int), at
 
 
+@pytest.mark.slow
 def test_probabilities_end_at_the_range_and_sums_with_them(case):
     whole, richness, at = maps(case, VERSION)
     cut, less, _ = maps(case, "cut")

@@ -22,11 +22,14 @@ from inference.cascade.embedding import embed_unit
 from inference.cascade.indicators import applicable
 from inference.cascade.model import load_model
 from inference.cascade.unit import _opened, run_unit
+from inference.data.blocks import Folds
 from inference.data.sampling import read_window, sample
-from inference.network.batches import gather
+from inference.evaluation.out_of_fold import OutOfFold, save_out_of_fold
+from inference.network.batches import gather, predict_surveys
 from inference.network.ensemble import survey_covariates
 from inference.plantbert.plots import Plots
-from inference.training.predicted import predicted_plots
+from inference.training.fit import without_fold
+from inference.training.predicted import predicted_plots, ranked_lists
 
 SPECIES = 200
 SPEC = {"d": 16, "hidden": 16, "width": 8, "dilations": (1, 2)}
@@ -46,7 +49,7 @@ def truth(case: Case) -> dict[str, np.ndarray]:
     model = load_model(case.model)
     unit, cube = case.units[0], case.cube
     window = read_window(cube, unit, model.recipe, model.ensemble.spec.halo)
-    z = model.ensemble.embed_window({k: torch.from_numpy(v) for k, v in window.items()}, 2020, 100.0)
+    z = model.ensemble.embed_window({k: torch.from_numpy(v) for k, v in window.items()}, 2020)
     land = (cube.read_window("inputs/50m/surface", cube.region.square(unit)) == 0) & _inside(case)
     index = np.flatnonzero(land)
     p = model.ensemble.probability(z.flatten(1).T[torch.from_numpy(index)]).numpy().T.copy()
@@ -100,8 +103,8 @@ def test_composition_and_set_are_those_of_the_reference(case, truth, receipt):
     mine = np.take_along_axis(truth["p"].T, ids.astype(np.int64), 1)
     np.testing.assert_allclose(chance * 0.004, mine, atol=0.0021)
     assert (np.sort(ids, 1)[:, 1:] != np.sort(ids, 1)[:, :-1]).all()
-    order = (255 - chance.astype(np.int64)) * 65536 + ids
-    assert (np.diff(order, axis=1) > 0).all()
+    assert (np.diff(chance.astype(int), axis=1) <= 0).all()
+    assert np.diff(mine, axis=1).max() < 1e-6  # by probability also within a step: the alphabet says nothing
     size = held["set_size"].ravel()[at]
     assert (size == set_size(best, truth["p"].sum(0))).mean() > 0.999
     assert (held["species_id"].reshape(RANKS, -1)[:, _others(case, at)] == NO_SPECIES).all()
@@ -116,7 +119,7 @@ def test_a_unit_equals_single_patches_at_its_edges_and_beside_missing_data(case)
     wanted = (case.cube.read_window("inputs/50m/surface", case.cube.region.square(unit)) == 0) & _inside(case)
     with ThreadPoolExecutor(2) as pool:
         index, z, _ = embed_unit(
-            case.cube, model.ensemble, model.recipe, unit, wanted, 2020, 100.0, held.device, pool, Clock()
+            case.cube, model.ensemble, model.recipe, unit, wanted, 2020, held.device, pool, Clock()
         )  # fmt: skip
     assert set(index) == set(np.flatnonzero(wanted))
     row, col = np.divmod(index, unit.cells)
@@ -127,7 +130,7 @@ def test_a_unit_equals_single_patches_at_its_edges_and_beside_missing_data(case)
     assert np.isnan(predictors.satellite).any()
     assert np.isnan(predictors.landsat).all((1, 2)).any()
     batch = gather(predictors, np.arange(len(some)), model.ensemble.spec.modalities)
-    batch["survey"] = survey_covariates(2020, 100.0).expand(len(some), 2)
+    batch["survey"] = survey_covariates(2020).expand(len(some), 1)
     with torch.no_grad():
         single = model.ensemble.embed_places(batch)
     torch.testing.assert_close(z[torch.from_numpy(some)], single, atol=1e-5, rtol=0)
@@ -147,6 +150,7 @@ def test_indicators_are_those_of_all_probabilities_at_once(case, truth, receipt)
         np.testing.assert_allclose(seen, np.where(np.isfinite(exact), exact.clip(0, 65000), 65535), atol=0.51, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("threads", "block"), [(1, 128), (3, 1024)])
 def test_neither_threads_nor_blocks_change_a_single_byte(case, receipt, threads, block):
     case.make("again")
@@ -157,6 +161,7 @@ def test_neither_threads_nor_blocks_change_a_single_byte(case, receipt, threads,
     assert {k: v for k, v in again["checksums"].items() if not k.startswith("species")} == kept
 
 
+@pytest.mark.slow
 def test_the_way_of_a_gpu_gives_the_same_within_a_rounding_tie(case, receipt, monkeypatch):
     case.make("torch")
     monkeypatch.setattr(Device, "compiled", property(lambda self: False))
@@ -171,6 +176,7 @@ def test_the_way_of_a_gpu_gives_the_same_within_a_rounding_tie(case, receipt, mo
             assert (a != b).mean() < 0.01, name
 
 
+@pytest.mark.slow
 def test_a_full_memory_halves_the_batch_goes_on_and_is_told_in_the_receipt(case, receipt, monkeypatch):
     _opened.cache_clear()
     case.make("halved")
@@ -178,11 +184,12 @@ def test_a_full_memory_halves_the_batch_goes_on_and_is_told_in_the_receipt(case,
     exact = species_module.OnDevice._probability
     refused = []
 
-    def small(self, weight, bias, tile):
+    def small(self, weight, *rest):
+        tile = rest[-1]
         if tile.stop - tile.start > 1024:
             refused.append(tile)
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return exact(self, weight, bias, tile)
+        return exact(self, weight, *rest)
 
     monkeypatch.setattr(species_module.OnDevice, "_probability", small)
     told = run_unit(case.job("halved"), case.units[0])
@@ -254,7 +261,38 @@ def test_habitats_from_a_composition_layer_are_those_of_the_whole_cascade(case, 
     np.testing.assert_array_equal(seen[0][0][order[0]], seen[1][0][order[1]])
 
 
+def cross_fitted(case: Case, count: int) -> Folds:
+    """Leave out-of-fold scores of `count` folds of 1 km blocks beside the case's model."""
+    one = np.zeros(1, np.int64)
+    folds = Folds(one, one, one > 0, count, 1.0)
+    eta = np.zeros((1, SPECIES), np.float32)
+    save_out_of_fold(case.model, OutOfFold(eta, folds, 1, "", ""), [])
+    return folds
+
+
+def test_lists_that_teach_the_reader_are_those_of_members_that_learned_nothing_near(case, receipt):
+    folds, unit, model = cross_fitted(case, 2), case.units[0], load_model(case.model)
+    at = np.flatnonzero(stored(case)["set_size"].ravel() != 65535)[::97]
+    row, col = np.divmod(at, unit.cells)
+    x, y = unit.west + 50 * (col + 0.5), unit.north - 50 * (row + 0.5)
+    n, known = len(at), tuple(name.lower() for name in model.ensemble.species)
+    plots = Plots(np.array([f"p{i}" for i in range(n)]), np.zeros((n, 1), np.int32), np.ones(n, np.int32), np.zeros(n, np.int32),
+                  known, ("A", "B"))  # fmt: skip
+    made = predicted_plots(case.cube, case.model, plots, *unproject(x, y), 2020, 100.0)
+    fold = folds.at(x, y)
+    assert len(made) == n
+    assert set(fold) == {0, 1}
+    for k in (0, 1):
+        places = sample(case.cube, model.recipe, x[fold == k], y[fold == k], model.ensemble.spec.receptive_field)
+        year = np.full(len(places), 2020.0)
+        eta = predict_surveys(without_fold(model.ensemble, k), places, year, np.full(len(places), 100.0))
+        ranked, size = ranked_lists(-np.expm1(-np.exp(eta)))
+        assert (made.size[fold == k] == size).mean() > 0.95
+        assert (made.order[fold == k][:, :5] == ranked[:, :5]).mean() > 0.95
+
+
 def test_lists_that_teach_the_reader_are_those_of_the_composition_layer(case, truth, receipt):
+    cross_fitted(case, 1)  # of one fold, which the whole ensemble leaves out
     held, at, unit = stored(case), truth["index"], case.units[0]
     some = np.random.default_rng(0).choice(np.arange(len(at)), 300, replace=False)
     row, col = np.divmod(at[some], unit.cells)
@@ -272,9 +310,11 @@ def test_lists_that_teach_the_reader_are_those_of_the_composition_layer(case, tr
     cells = np.delete(at[some], 7)
     ids = held["species_id"].reshape(RANKS, -1)[:, cells].T.astype(np.int64)
     size = held["set_size"].ravel()[cells]
-    assert (np.abs(made.size - size.astype(int)) <= 1).all()
+    apart = np.abs(made.size - size.astype(int))  # by the three that are spread over squares in the layer
+    assert apart.max() <= 3
+    assert (apart <= 1).mean() > 0.95
     as_listed = [np.where(e[:n] < 100, e[:n], -1) for e, n in zip(ids, size, strict=True)]
-    plain = [(e[:n] >= 3).all() for e, n in zip(ids, size, strict=True)]  # the first three are spread over squares in the layer
+    plain = [(e[:n] >= 3).all() for e, n in zip(ids, size, strict=True)]
     alike = [np.array_equal(o[:n], e) for o, n, e in zip(made.order, made.size, as_listed, strict=True)]
     assert sum(plain) > 100
     assert np.mean(np.array(alike)[plain]) > 0.9  # the sum that sizes follow from differs by those, and stored steps have edges

@@ -9,8 +9,12 @@ import pytest
 import yaml
 
 from cube.config import Config, load_config
+from cube.errors import ConfigError, SourceError, TableError
 from cube.grid import Region, unproject
-from cube.inputs import INPUTS
+from cube.layers.inputs import INPUTS
+from cube.storage.leaves import set_attributes
+from cube.storage.ledger import Ledger
+from cube.storage.progress import LAYERS, MADE_FROM
 from cube.storage.store import CubeStore, create_cube, resolution_of
 from inference.data.dataset import load_dataset
 from tests.support.geoplant import write_cube, write_table
@@ -28,14 +32,28 @@ def cube(tmp_path: Path) -> CubeStore:
         cube.ensure_group(layer.group, [layer], resolution_of(layer))
         array = cube.array(layer.path)
         array[:] = np.full(array.shape, 40 if name != "surface" else 0, layer.dtype)
+        set_attributes(array, {MADE_FROM: "sources", LAYERS: name})
+        Ledger(cube, f"inputs/{name}", "sources").sign(next(REGION.units()), 0.0)
     cube.array("inputs/50m/surface")[:, 150:] = 1
     return cube
+
+
+@pytest.mark.parametrize("wrong", ["never built", "built from another configuration"])
+def test_inputs_that_are_incomplete_where_surveys_stand_are_refused(tmp_path: Path, cube: CubeStore, wrong: str) -> None:
+    unit = next(REGION.units())
+    if wrong == "never built":
+        Ledger(cube, "inputs/landsat", "sources").withdraw(unit.name)
+    else:
+        Ledger(cube, "inputs/landsat", "other sources").sign(unit, 0.0)
+    with pytest.raises(SourceError, match=f"the input landsat lacks 1 of 1 units .{unit.name}.*floracube build"):
+        load_dataset(config_of(tmp_path), cube)
 
 
 def config_of(folder: Path, **surveys: str) -> Config:
     lon, lat = unproject(4_700_000 + np.array([1_000.0, 2_000, 3_000, 8_000]), np.full(4, 2_855_000.0))
     columns = {"surveyId": np.repeat(IDS, 2), "lon": np.repeat(lon, 2), "lat": np.repeat(lat, 2), "year": 2018,
-               "areaInM2": 100.0, "speciesId": [1.0, 2.0] * 4}  # fmt: skip
+               "areaInM2": 100.0, "speciesId": [1.0, 2.0] * 4,
+               "country": np.repeat(["A", "B", "A", "B"], 2)}  # fmt: skip
     write_table(folder / "gp/PresenceAbsenceSurveys/PA_metadata_train.csv", columns)
     write_table(folder / "gp/EnvironmentalValues/Elevation/PA-train-elevation.csv", {"surveyId": IDS, "Elevation": IDS % 1000})
     for number in IDS[:2]:
@@ -69,3 +87,86 @@ def test_surveys_of_geoplant_learn_from_its_files_and_what_they_lack_is_told(tmp
     np.testing.assert_allclose(data.predictors.landsat[:2], 0.5)
     assert np.isnan(data.predictors.landsat[2]).all()
     assert data.reports[-1].remarks == {"places without a Landsat series": (1, ["3018575"])}
+
+
+def test_groups_are_read_from_the_column_that_is_named(tmp_path: Path, cube: CubeStore) -> None:
+    given = config_of(tmp_path)
+    asked = given.model_copy(update={"evaluate": given.evaluate.model_copy(update={"groups": "country"})})
+    of_geoplant = load_dataset(asked, cube)
+    country = dict(zip(map(str, IDS), "ABAB", strict=True))
+    assert list(of_geoplant.groups) == [country[s] for s in of_geoplant.table.surveys["survey"]]
+    columns = {"survey": "id", "longitude": "lon", "latitude": "lat", "species": "name"}
+    given = _tables(tmp_path, ["Poa annua"] * 4, columns)
+    head, *lines = (tmp_path / "plots.csv").read_text().splitlines()
+    (tmp_path / "plots.csv").write_text("\n".join([f"{head},land", *(f"{line}," for line in lines)]) + "\n")
+    asked = given.model_copy(update={"evaluate": given.evaluate.model_copy(update={"groups": "land"})})
+    assert list(load_dataset(asked, cube).groups) == ["", "", "", ""]
+    wrong = given.model_copy(update={"evaluate": given.evaluate.model_copy(update={"groups": "nation"})})
+    with pytest.raises(TableError, match="there is no column 'nation'"):
+        load_dataset(wrong, cube)
+
+
+def test_records_alone_give_a_dataset_whose_surveys_have_no_rows(tmp_path: Path, cube: CubeStore) -> None:
+    given = _tables(tmp_path, ["Poa annua"] * 4, {"survey": "id", "longitude": "lon", "latitude": "lat", "species": "name"})
+    lines = (tmp_path / "plots.csv").read_text().splitlines()[1:]
+    (tmp_path / "records.csv").write_text("lon,lat,name\n" + "".join(f"{line.split(',', 1)[1]},Poa annua\n" for line in lines))
+    document = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    del document["surveys"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(ConfigError, match="neither surveys nor records"):
+        load_dataset(load_config(tmp_path / "config.yaml"), cube)
+    document["records"] = {"table": "records.csv", "columns": {"longitude": "lon", "latitude": "lat", "species": "name"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(document))
+    data = load_dataset(load_config(tmp_path / "config.yaml"), cube)
+    assert data.surveys.presence.shape == (0, 1)
+    assert len(data.records) == 4
+    assert len(data.records.background) > 100
+    assert given.surveys is not None
+
+
+def test_a_species_in_every_survey_and_a_survey_without_species_are_named(tmp_path: Path, cube: CubeStore) -> None:
+    columns = {"survey": "id", "longitude": "lon", "latitude": "lat", "species": "name"}
+    config = _tables(tmp_path, ["Poa annua", "Poa annua", "Poa annua", "Poa annua"], columns)
+    report = load_dataset(config, cube).table.report
+    assert report.remarks["species in every survey: where they are absent is not learned, their maps are near 1"] == (
+        1, ["Poa annua"],
+    )  # fmt: skip
+    config = _tables(tmp_path, ["Poa annua", "Poa annua", "", "Carex alba"], columns)
+    report = load_dataset(config, cube).table.report
+    assert report.remarks["surveys without any species: they count as absences of all"] == (1, ["s2"])
+    rare = "surveys whose species are all too rare to be modelled: they count as absences of the others"
+    assert report.remarks[rare] == (1, ["s3"])
+    assert not any("every survey" in reason for reason in report.remarks)
+
+
+def test_too_few_records_name_the_commonest_species(tmp_path: Path, cube: CubeStore) -> None:
+    columns = {"survey": "id", "longitude": "lon", "latitude": "lat", "species": "name"}
+    config = _tables(tmp_path, ["Poa annua", "Carex alba", "", "Bromus erectus"], columns)
+    with pytest.raises(TableError, match=r"the commonest \(.*\) has 1; set species\.min_records to 1 or less"):
+        load_dataset(config, cube)
+    config = _tables(tmp_path, ["", "", "", ""], columns)
+    with pytest.raises(TableError, match=r"no species was found at the 4 surveys of the region; the ids of surveys"):
+        load_dataset(config, cube)
+
+
+def test_surveys_that_all_lie_on_water_say_so(tmp_path: Path, cube: CubeStore) -> None:
+    cube.array("inputs/50m/surface")[:] = 1
+    columns = {"survey": "id", "longitude": "lon", "latitude": "lat", "species": "name"}
+    with pytest.raises(TableError, match=r"no survey is left: 4 surveys on permanent water, skipped \(s0"):
+        load_dataset(_tables(tmp_path, ["Poa annua"] * 4, columns), cube)
+
+
+def _tables(folder: Path, names: list[str], columns: dict[str, str]) -> Config:
+    """Four surveys, each with the species of `names` at its place ("": none)."""
+    x = 4_700_000 + np.array([1_000.0, 2_000, 3_000, 4_000])
+    lon, lat = unproject(x, np.full(4, 2_855_000.0))
+    plots = "".join(f"s{i},{a:.5f},{b:.5f}\n" for i, (a, b) in enumerate(zip(lon, lat, strict=True)))
+    (folder / "plots.csv").write_text("id,lon,lat\n" + plots)
+    (folder / "species.csv").write_text("id,name\n" + "".join(f"s{i},{name}\n" for i, name in enumerate(names) if name))
+    document = {
+        "title": "t", "cube": "c.zarr", "unit_km": 10, "sources": [], "species": {"min_records": 2},
+        "region": {"west_km": 4700, "south_km": 2850, "east_km": 4710, "north_km": 2860},
+        "surveys": {"table": "plots.csv", "occurrences": "species.csv", "columns": columns},
+    }  # fmt: skip
+    (folder / "config.yaml").write_text(yaml.safe_dump(document))
+    return load_config(folder / "config.yaml")

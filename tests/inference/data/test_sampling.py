@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cube.grid import CELL, Region
-from cube.inputs import INPUTS
+from cube.layers.inputs import INPUTS
 from cube.records.cells import CubeSource
 from cube.records.geoplant.dataset import GeoPlant
 from cube.records.geoplant.source import FileSource
@@ -57,7 +57,7 @@ def test_dense_prediction_equals_prediction_at_sampled_places(cube: CubeStore) -
     ensemble = Ensemble(spec, 2, [f"s{i}" for i in range(5)])
     unit = list(REGION.units())[3]
     window = {k: torch.from_numpy(v) for k, v in read_window(cube, unit, what, spec.halo).items()}
-    dense = ensemble.probability(ensemble.embed_window(window, 2020, 100.0)).numpy()
+    dense = ensemble.probability(ensemble.embed_window(window, 2020)).numpy()
     rng = np.random.default_rng(1)
     rows = np.r_[rng.integers(0, 200, 40), 0, 0, 199, 199]
     cols = np.r_[rng.integers(0, 200, 40), 0, 199, 0, 199]
@@ -69,6 +69,7 @@ def test_dense_prediction_equals_prediction_at_sampled_places(cube: CubeStore) -
     np.testing.assert_allclose(seen, dense[:, rows, cols].T, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_samples_on_disk_equal_those_in_memory(cube: CubeStore, tmp_path: Path) -> None:
     """Out of a cube, and out of any source, with all modalities on disk; places in no order."""
     what = recipe(cube)
@@ -113,7 +114,7 @@ def test_a_recipe_is_what_a_cube_and_another_source_have_in_common(cube: CubeSto
 
 
 def test_layers_that_tell_nothing_are_no_predictors() -> None:
-    assert not any(INPUTS[name].predictor for name in ("surface", "aspect", "corine_class", "sentinel2_count"))
+    assert not any(INPUTS[name].predictor for name in ("surface", "corine_class", "sentinel2_count"))
 
 
 def test_predictors_come_out_of_a_geoplant_folder(cube: CubeStore, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cube.errors import ModelError
-from cube.inputs import INPUTS
+from cube.layers.inputs import INPUTS
 from inference.data import shards
 from inference.data.samples import Predictors
 from inference.data.shards import Rows, Shelf, is_on_disk

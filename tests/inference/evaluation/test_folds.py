@@ -1,24 +1,43 @@
-"""Evaluation tells a real gain from none and holds out whole blocks."""
+"""Our out-of-fold scores and peers on the same folds: no peer sees its fold, a real gain is told from none, locked is apart."""
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 
+from cube.config import load_config
 from cube.errors import ModelError
-from inference.data.blocks import assign_folds
+from inference.data.blocks import make_folds
 from inference.data.samples import Predictors, Surveys
+from inference.evaluation.assess import assess
+from inference.evaluation.baselines.named import NAMES
 from inference.evaluation.folds import (
-    EvaluateOptions,
+    OURS,
     bootstrap_gain,
-    evaluate,
     mean_over_species,
+    peer_scores,
+    skill_report,
     within_fold_auc,
 )
-from inference.training.options import TrainOptions
+from inference.evaluation.out_of_fold import (
+    OutOfFold,
+    as_eta,
+    cross_calibrated,
+    fingerprint,
+    load_out_of_fold,
+    save_out_of_fold,
+    where,
+)
+from inference.evaluation.thresholds import best_thresholds, true_skill
+from inference.training.fit import spec_for, train
+from tests.inference.training.test_joint import World
 
 
 def landscape(n: int = 400, species: int = 6, seed: int = 0):
@@ -28,64 +47,76 @@ def landscape(n: int = 400, species: int = 6, seed: int = 0):
     eta = driver @ rng.normal(0, 1.2, (2, species)) - 1
     presence = rng.random(eta.shape) < -np.expm1(-np.exp(np.clip(eta, -20, 3)))
     predictors = Predictors(
-        static=np.concatenate([driver, rng.normal(size=(n, 6))], 1).astype(np.float32),
-        static_names=tuple("abcdefgh"),
+        static=np.concatenate([driver, rng.normal(size=(n, 6))], 1).astype(np.float32), static_names=tuple("abcdefgh")
     )
     names = tuple(f"species {i}" for i in range(species))
     constant = np.full(n, 100, np.float32)
-    return predictors, Surveys(presence, constant, constant + 1900, np.arange(n), x, y, names), eta
+    return predictors, Surveys(presence, constant, constant + 1900, np.arange(n), x, y, names), eta.astype(np.float32)
 
 
-QUICK = EvaluateOptions(
-    draws=(0, 1),
-    folds=3,
-    fewest_records=30,
-    trees=10,
-    bootstraps=50,
-    shape={"d": 16, "hidden": 32},
-    train=TrainOptions(members=1, least_steps=60, epochs=1, batch=64, learning_rate=0.01, threads=1),
-)
+@pytest.fixture(scope="module")
+def case():
+    predictors, surveys, eta = landscape()
+    return predictors, surveys, eta, make_folds(surveys, 50, 3)
 
 
-def test_table_shows_network_forest_gain_and_coordinates():
-    predictors, surveys, _ = landscape()
-    lines: list[str] = []
-    result = evaluate(predictors, surveys, QUICK, lines.append)
-    methods = [row.method for row in result.rows]
-    assert methods[0] == "floracube"
-    assert methods[1].startswith("random_forest")
-    assert methods[2:] == ["gain", "floracube_coordinates"]
-    ours, forest, gain, _ = result.rows
-    assert ours.auc > 0.7
-    assert gain.auc == pytest.approx(ours.auc - forest.auc)
-    assert gain.gain_lower <= gain.auc + 0.02
-    assert gain.gain_upper >= gain.auc - 0.02
-    assert all(len(values) == 2 for values in list(result.auc_by_draw.values())[:3])
-    assert "floracube" in result.text()
-    folds = [line for line in lines if ": " in line and "fold " in line]
-    assert len(folds) == 3 * (2 * 3 + 1)
-    assert sum("random_forest" in line for line in lines) == 2  # the table so far, after each draw
-    assert not any(math.isnan(row.auc) for row in result.rows)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_peer_is_scored_without_the_surveys_of_its_fold(case, name: str):
+    predictors, surveys, _, folds = case
+    score = peer_scores(name, predictors, surveys, folds, trees=5)
+    presence = surveys.presence.copy()
+    presence[folds.fold == 1] ^= True
+    again = peer_scores(name, predictors, replace(surveys, presence=presence), folds, trees=5)
+    np.testing.assert_array_equal(score[folds.fold == 1], again[folds.fold == 1])
+    assert (score[folds.fold == 0] != again[folds.fold == 0]).any()
 
 
-def test_no_common_species_is_told():
-    predictors, surveys, _ = landscape(50)
-    with pytest.raises(ModelError, match="fewest_records"):
-        evaluate(predictors, surveys, EvaluateOptions(fewest_records=1000))
+def test_no_fold_is_calibrated_by_its_own_surveys(case):
+    _, surveys, eta, folds = case
+    p = cross_calibrated(2 * eta, surveys, folds)
+    presence = surveys.presence.copy()
+    presence[folds.fold == 1] ^= True
+    again = cross_calibrated(2 * eta, replace(surveys, presence=presence), folds)
+    np.testing.assert_array_equal(p[folds.fold == 1], again[folds.fold == 1])
+    assert (p[folds.fold != 1] != again[folds.fold != 1]).any()
+    assert abs(float(p.sum() / surveys.presence.sum()) - 1) < 0.1
+
+
+def test_every_table_has_every_method_and_gains_their_interval(case):
+    _, surveys, eta, folds = case
+    rng = np.random.default_rng(1)
+    scores = {OURS: eta, "worse": (eta + rng.normal(0, 2, eta.shape)).astype(np.float32)}
+    report = skill_report(scores, surveys, folds, 30, np.ones(len(surveys), bool), "all surveys", 50)
+    ranked, sets, calibration, classes = report.tables
+    ours, worse, gain = ranked.rows
+    assert gain["method"] == "gain over worse"
+    assert gain["AUC in folds"] == pytest.approx(ours["AUC in folds"] - worse["AUC in folds"])
+    assert 0 < gain["lower"] <= gain["AUC in folds"] <= gain["upper"]
+    for table in (sets, calibration, classes):
+        assert list(dict.fromkeys(row["method"] for row in table.rows)) == [OURS, "worse"]
+    assert sets.rows[0]["F1"] > sets.rows[1]["F1"]
+
+
+def test_thresholds_of_a_fold_come_from_the_other_folds(case):
+    _, surveys, eta, folds = case
+    report = skill_report({OURS: eta}, surveys, folds, 30, np.ones(len(surveys), bool), "all surveys")
+    p, over = cross_calibrated(eta, surveys, folds), np.zeros(eta.shape)
+    for k in range(3):
+        others = folds.fold != k
+        over[~others] = p[~others] - best_thresholds(p[others], surveys.presence[others])
+    skill = true_skill(over, surveys.presence, np.zeros(eta.shape[1]))
+    assert report.tables[1].rows[0]["TSS"] == pytest.approx(np.nanmean(skill), abs=1e-3)
 
 
 def test_bootstrap_interval_covers_the_gain_and_is_above_zero_for_a_real_one():
     _, surveys, eta = landscape(800)
     rng = np.random.default_rng(1)
-    fold, block = assign_folds(surveys, 50, 5, 0)
+    folds = make_folds(surveys, 50, 5)
     good, bad = (eta + rng.normal(0, s, eta.shape) for s in (0.1, 2.0))
-    lower, upper = bootstrap_gain([good], [bad], surveys.presence, [fold], block, 100)
-    gain = mean_over_species(within_fold_auc(good, surveys.presence, fold)) - mean_over_species(
-        within_fold_auc(bad, surveys.presence, fold)
-    )
-    assert 0 < lower < gain < upper
-    same = bootstrap_gain([good], [good], surveys.presence, [fold], block, 20)
-    assert same == (0.0, 0.0)
+    lower, upper = bootstrap_gain(good, bad, surveys.presence, folds.fold, folds.block, 100)
+    auc = [mean_over_species(within_fold_auc(score, surveys.presence, folds.fold)) for score in (good, bad)]
+    assert 0 < lower < auc[0] - auc[1] < upper
+    assert bootstrap_gain(good, good, surveys.presence, folds.fold, folds.block, 20) == (0.0, 0.0)
 
 
 def test_species_weigh_the_same_however_many_folds_they_fill():
@@ -94,16 +125,87 @@ def test_species_weigh_the_same_however_many_folds_they_fill():
     assert math.isnan(mean_over_species(np.full((2, 2), np.nan)))
 
 
-def test_sets_of_all_methods_stand_beside_ours_and_change_no_score(tmp_path):
-    predictors, surveys, _ = landscape()
-    few = replace(QUICK, coordinates=False)
-    plain = evaluate(predictors, surveys, few, cache=tmp_path)
-    kept = set(tmp_path.iterdir())
-    asked = replace(few, baselines=("random_forest", "gradient_boosting", "frequency"))
-    more = evaluate(predictors, surveys, asked, cache=tmp_path)
-    assert more.rows == plain.rows
-    assert kept < set(tmp_path.iterdir()), "what was scored before is read again"
-    f1 = {row["method"]: row["F1"] for row in more.sets}
-    assert list(f1) == ["floracube", "random_forest (leaf 5)", "random_forest (leaf 20)", "gradient_boosting", "frequency"]
-    assert f1["floracube"] > f1["frequency"]
-    assert {row["draws"] for row in more.sets} == {len(QUICK.draws)}
+def scores_of(case) -> OutOfFold:
+    _, surveys, eta, folds = case
+    return OutOfFold(eta, folds, 30, "the default", fingerprint(surveys))
+
+
+def test_scores_come_back_as_they_were_and_other_surveys_are_refused(case, tmp_path: Path):
+    _, surveys, eta, folds = case
+    save_out_of_fold(tmp_path, scores_of(case), [{"method": OURS, "AUC in folds": 0.7}])
+    back = load_out_of_fold(tmp_path).of(surveys)
+    for name in ("fold", "block", "locked"):
+        np.testing.assert_array_equal(getattr(back.folds, name), getattr(folds, name))
+    np.testing.assert_array_equal(back.eta, eta)
+    assert json.loads((tmp_path / "out_of_fold.json").read_text())["skill"][0]["AUC in folds"] == 0.7
+    with pytest.raises(ModelError, match="are not those that the model was trained on; run `floracube train` again"):
+        back.of(surveys.subset(np.arange(399)))
+    (tmp_path / "out_of_fold.json").write_text("{}")
+    with pytest.raises(ModelError, match="is damaged"):
+        load_out_of_fold(tmp_path)
+    with pytest.raises(ModelError, match=r"has no out-of-fold scores: .* run `floracube train` again"):
+        load_out_of_fold(tmp_path / "nothing")
+
+
+def test_evaluate_adds_peers_to_the_saved_scores_and_reads_locked_blocks_only_when_asked(
+    case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    predictors, surveys, eta, folds = case
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({
+        "title": "t", "cube": "c.zarr", "unit_km": 10, "sources": [],
+        "region": {"west_km": 4000, "south_km": 3000, "east_km": 4100, "north_km": 3100},
+        "evaluate": {"options": {"trees": 5, "bootstraps": 5}},
+    }))  # fmt: skip
+    save_out_of_fold(tmp_path / "model", scores_of(case), [])
+    model = SimpleNamespace(ensemble=SimpleNamespace(species=surveys.species))
+    monkeypatch.setattr("inference.evaluation.assess.open_cube", lambda url: None)
+    monkeypatch.setattr("inference.evaluation.assess.load_model", lambda path: model)
+    monkeypatch.setattr("inference.evaluation.assess.load_dataset", lambda config, cube: SimpleNamespace(
+        predictors=predictors, surveys=surveys, records=None))  # fmt: skip
+    config = load_config(tmp_path / "config.yaml")
+    found = {locked: assess(config, lambda done, total, text: None, locked) for locked in (False, True)}
+    for locked, result in found.items():
+        methods = [row["method"] for row in result.tables[0].rows]
+        assert methods[:4] == [OURS, "frequency", "random_forest (leaf 5)", "random_forest (leaf 20)"]
+        expected = skill_report({OURS: eta}, surveys, folds, 30, folds.locked == locked, "")
+        assert result.document()[0]["AUC in folds"] == expected.tables[0].rows[0]["AUC in folds"]
+        name = "evaluation_locked.json" if locked else "evaluation.json"
+        assert json.loads((tmp_path / "reports" / name).read_text()) == result.document()
+    assert "locked blocks, read on 20" in found[True].tables[0].title
+    assert "open blocks" in found[False].tables[0].title
+    assert where(scores_of(case)).startswith(f"{int((~folds.locked).sum())} of 400 surveys")
+
+
+def test_probabilities_of_a_peer_that_is_sure_stay_finite():
+    assert np.isfinite(as_eta(np.array([0.0, 0.5, 1.0], np.float32))).all()
+
+
+def test_a_second_row_lets_members_learn_from_records_of_the_blocks_they_leave_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    world = World(80, 600)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({
+        "title": "t", "cube": "c.zarr", "unit_km": 10, "sources": [],
+        "region": {"west_km": 4000, "south_km": 3000, "east_km": 4100, "north_km": 3100},
+        "train": {"members": 2, "epochs": 1, "least_steps": 5, "batch": 32, "record_batch": 32, "threads": 1},
+        "network": {"d": 8, "hidden": 8},
+        "evaluate": {"min_records": 5, "options": {"bootstraps": 5, "baselines": [], "records_allowed": True}},
+    }))  # fmt: skip
+    config = load_config(tmp_path / "config.yaml")
+    data = SimpleNamespace(
+        predictors=world.places.subset(world.at), surveys=world.surveys, records=world.records, record_predictors=world.places,
+        traits={"family": np.full(len(world.surveys.species), "")},
+    )  # fmt: skip
+    folds = make_folds(world.surveys, 5, 2)
+    spec = spec_for(data.predictors, data.surveys, d=8, hidden=8)
+    withheld = train(data.predictors, data.surveys, spec, config.train, folds, records=data.records,
+                     record_predictors=data.record_predictors, family=data.traits["family"])  # fmt: skip
+    scores = OutOfFold(withheld.out_of_fold, folds, 5, "the default", fingerprint(world.surveys))
+    save_out_of_fold(tmp_path / "model", scores, [])
+    model = SimpleNamespace(ensemble=SimpleNamespace(species=world.surveys.species))
+    monkeypatch.setattr("inference.evaluation.assess.open_cube", lambda url: None)
+    monkeypatch.setattr("inference.evaluation.assess.load_model", lambda path: model)
+    monkeypatch.setattr("inference.evaluation.assess.load_dataset", lambda config, cube: data)
+    rows = assess(config, lambda done, total, text: None).tables[0].rows
+    assert [row["method"] for row in rows[:3]] == [OURS, "frequency", f"{OURS}, records allowed"]
+    assert rows[0]["AUC in folds"] != rows[2]["AUC in folds"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss as sk_log_loss
@@ -34,6 +36,20 @@ def test_auc_equals_sklearn_where_enough_is_seen(scored):
             assert auc[s] == pytest.approx(roc_auc_score(presence[:, s], score[:, s]))
         else:
             assert np.isnan(auc[s])
+
+
+def test_auc_of_a_matrix_needs_memory_for_a_column_alone():
+    rng = np.random.default_rng(0)
+    score = rng.random((2000, 1500)).astype(np.float32)
+    presence = rng.random(score.shape) < 0.1
+    species_auc(score[:, :1], presence[:, :1])
+    tracemalloc.start()
+    try:
+        species_auc(score, presence)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < score.nbytes / 4
 
 
 def test_weighted_auc_equals_sklearn_with_sample_weights(scored):

@@ -1,4 +1,4 @@
-"""One report of all figures: those of scikit-learn, thresholds from calibration blocks, and files and pictures as written."""
+"""One report of all figures: those of scikit-learn, thresholds from other surveys, and files and pictures as written."""
 
 from __future__ import annotations
 

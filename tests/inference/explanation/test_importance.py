@@ -37,7 +37,7 @@ def places() -> Encoded:
     area, year = np.full(N, 100.0), np.full(N, 2010.0)
     net: DeepSDM = held.networks[0]
     wanted = torch.from_numpy(np.stack([2 * predictors.static[:, 0], 2 * predictors.coarse[:, 0], np.zeros(N)], 1) - 1).float()
-    batch = gather(predictors, np.arange(N), SPEC.modalities, covariates_of(year - 2010, np.zeros(N)))
+    batch = gather(predictors, np.arange(N), SPEC.modalities, covariates_of(year - 2010))
     optimiser = torch.optim.Adam(net.parameters(), 0.02)
     for _ in range(150):
         optimiser.zero_grad()
@@ -64,7 +64,7 @@ def test_modalities_and_channels_that_matter_come_first(places, presence):
     rows = permutation_importance(places, presence, channels=True, modalities=("static", "coarse", "climate"))
     channel = {r.channel: r.more_log_loss for r in rows}
     assert min(channel["a"], channel["c"]) > 5 * max(abs(channel["b"]), abs(channel["d"]), 1e-3)
-    weights = dict(zip(column_names(SPEC)[1], column_importance(places, rows), strict=True))
+    weights = dict(zip(column_names(SPEC)[1], column_importance(SPEC, rows), strict=True))
     assert weights["a"] == pytest.approx(channel["a"])
     assert weights["climate.0.mean"] == pytest.approx(channel["climate.0"] / 2)
 

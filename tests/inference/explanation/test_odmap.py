@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 import yaml
 
 from cube.config import load_config
+from cube.config.learning import NetworkConfig
+from cube.records.report import Report
 from cube.records.surveys import SurveyTable
-from cube.records.tables import Report
+from inference.data.blocks import make_folds
 from inference.data.dataset import Dataset
+from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
 from inference.data.sampling import Recipe
 from inference.explanation.odmap import OPEN, Run, protocol, write_protocol
@@ -52,13 +56,15 @@ def run(tmp_path_factory) -> Run:
     report.note("surveys without a position, skipped", ["7", "9"])
     table = SurveyTable(pd.DataFrame(), pd.DataFrame(), report)
     data = Dataset(Recipe(("static",), ("elevation", "slope"), ()), predictors, surveys, table, {}, [report])
-    roles = np.where(np.arange(n) < 40, "train", "test")
-    options = TrainOptions(members=1, epochs=1, least_steps=5, device="cpu")
+    folds = make_folds(surveys, 5, 2)
+    options = TrainOptions(members=2, epochs=1, least_steps=5, device="cpu")
     ensemble = Ensemble(spec_for(predictors, surveys, d=8, hidden=8), 1, surveys.species)
-    metrics = {"auc_train": 0.875, "auc_test": 0.75, "calibration_slope": 0.9}
-    trained = Trained(ensemble, metrics, options)  # what is told of a run is the same whether its numbers were trained or not
+    metrics = {"auc": 0.75, "calibration_slope": 0.9}
+    trained = Trained(
+        ensemble, metrics, options, folds=folds
+    )  # what is told of a run is the same whether its numbers were trained or not
     rows = [{"modality": "static", "channel": "", "more_log_loss": 0.125}]
-    return Run(load_config(folder / "c.yaml"), data, trained, roles, rows, 0.4321)
+    return Run(load_config(folder / "c.yaml"), data, trained, rows, 0.4321)
 
 
 def test_core_elements_are_filled_from_the_run(run):
@@ -68,16 +74,33 @@ def test_core_elements_are_filled_from_the_run(run):
             assert found[section, element] not in ("", OPEN), element
     assert "60 surveys at 60 places" in found["Data", "Sample size"]
     assert found["Overview", "Temporal extent"] == "1990 to 2010"
-    assert "40 surveys" in found["Data", "Training data"]
-    assert "20 surveys" in found["Data", "Test data"]
+    assert found["Data", "Training data"].startswith("all 60 surveys, 2 folds of spatial blocks of 5 km")
+    assert f"{int(run.trained.folds.locked.sum())} of them, those in locked blocks" in found["Data", "Test data"]
     assert "static +0.1250" in found["Model", "Variable importance"]
     assert "surveys without a position, skipped: 2" in found["Data", "Cleaning"]
-    assert "0.875" in found["Assessment", "Performance on training data"]
-    assert "0.750" in found["Assessment", "Performance on test data"]
-    assert found["Assessment", "Performance on validation data"] == "none"
+    assert "0.750" in found["Assessment", "Performance on validation data"]
     assert "slope 0.900" in found["Model", "Probabilities"]
     assert "0.432" in found["Prediction", "Novel environments"]
     assert found["Overview", "Author names"] == OPEN
+
+
+def test_a_model_of_records_alone_claims_no_surveys_and_a_search_is_told(run):
+    none = run.data.surveys.subset(np.zeros(0, np.int64))
+    n = 40
+    one = np.zeros(n, np.int32)
+    records = Records(one, np.arange(n), *np.zeros((2, n)), np.full(n, 2000, np.float32), one.astype(np.int16))
+    options = replace(run.trained.options, recorded_sites=0.25, search=(NetworkConfig(d=32),))
+    trained = replace(run.trained, statement="relative intensity", options=options, metrics={"auc_against_background": 0.8},
+                      folds=run.trained.folds.subset(np.zeros(0, np.int64)))  # fmt: skip
+    alone = replace(run, data=replace(run.data, surveys=none, records=records), trained=trained)
+    found = {e.element: e.value for e in protocol(alone)}
+    assert "likelihood of surveys" not in found["Modelling techniques"]
+    assert found["Background data"].startswith("sites of which 25% are places of records")
+    assert found["Training data"].startswith("all 40 records, 2 folds")
+    assert found["Test data"] == "those in locked blocks, by `evaluate --locked`"
+    assert found["Performance on validation data"].startswith("mean AUC of records against background 0.800")
+    assert found["Probabilities"] == "none: intensities are relative"
+    assert found["Model selection"].startswith("size of the network, 2 candidates")
 
 
 def test_both_files_say_the_same(run, tmp_path: Path):

@@ -10,27 +10,27 @@ from inference.explanation.responses import Response, load_curves, save_curves
 from inference.explanation.skill import auc_error, species_skill
 
 NAMES = ("Alpha", "Beta", "Gamma")
-ROLES = np.array(["train"] * 300 + ["calibrate"] * 50 + ["test"] * 200)
+JUDGED = np.arange(550) >= 350
 
 
 @pytest.fixture(scope="module")
 def surveys() -> tuple[np.ndarray, np.ndarray]:
     """Presences (n, 3) drawn from probabilities, and the probabilities of the held-out ones; Gamma is never present there."""
     rng = np.random.default_rng(3)
-    p = rng.beta(1, 3, (len(ROLES), 3))
+    p = rng.beta(1, 3, (len(JUDGED), 3))
     presence = rng.random(p.shape) < p
-    presence[ROLES == "test", 2] = False
-    return presence, p[ROLES == "test"]
+    presence[JUDGED, 2] = False
+    return presence, p[JUDGED]
 
 
 def test_held_out_surveys_alone_are_judged_as_scikit_learn_judges_them(surveys) -> None:
     presence, p = surveys
-    table = species_skill(NAMES, presence, ROLES, p, np.array([7, 0, 1])).set_index("scientific_name")
-    seen = presence[ROLES == "test"]
+    table = species_skill(NAMES, presence, JUDGED, p, np.array([7, 0, 1])).set_index("scientific_name")
+    seen = presence[JUDGED]
     for s, name in enumerate(NAMES[:2]):
         assert table.auc[name] == pytest.approx(roc_auc_score(seen[:, s], p[:, s]))
         assert table.log_loss[name] == pytest.approx(log_loss(seen[:, s], p[:, s]))
-    assert list(table.surveys) == presence[:300].sum(0).tolist()
+    assert list(table.surveys) == presence.sum(0).tolist()
     assert list(table.records) == [7, 0, 1]
     assert list(table.present) == seen.sum(0).tolist()
     np.testing.assert_allclose(table.expected, p.sum(0))
@@ -40,7 +40,7 @@ def test_held_out_surveys_alone_are_judged_as_scikit_learn_judges_them(surveys) 
 
 def test_nothing_is_told_of_skill_where_no_survey_was_held_out(surveys) -> None:
     presence, _ = surveys
-    table = species_skill(NAMES, presence[:300], ROLES[:300], np.zeros((0, 3)))
+    table = species_skill(NAMES, presence[:300], JUDGED[:300], np.zeros((0, 3)))
     assert list(table.surveys) == presence[:300].sum(0).tolist()
     assert table[["present", "expected", "auc", "log_loss"]].isna().all().all()
 

@@ -36,7 +36,7 @@ def folder(ensemble, tmp_path):
 def test_round_trip_predicts_the_same_and_keeps_the_card(ensemble, folder):
     again, card = checkpoint.load(folder, SPECIES)
     window = {"static": torch.randn(2, 6, 6)}
-    p = [e.probability(e.embed_window(window, 2015, 50.0), 50.0) for e in (ensemble, again)]
+    p = [e.probability(e.embed_window(window, 2015), 50.0) for e in (ensemble, again)]
     assert torch.equal(*p)
     assert p[0].shape == (3, 6, 6)
     assert (again.scale == ensemble.scale).all()
@@ -61,10 +61,10 @@ def test_a_block_of_species_equals_the_whole(ensemble):
     torch.testing.assert_close(ensemble.probability(z, 20.0, slice(1, 3)), whole[:, 1:3])
 
 
-def test_the_mean_of_members_is_one_matrix(ensemble):
+def test_intensities_of_members_are_averaged_not_their_logarithms(ensemble):
     z = torch.randn(5, ensemble.dimension)
     each = [net.head(part) for net, part in zip(ensemble.networks, z.split(8, 1), strict=True)]
-    torch.testing.assert_close(ensemble.head(z), torch.stack(each).mean(0))
+    torch.testing.assert_close(ensemble.head(z), torch.stack(each).exp().mean(0).log())
 
 
 def test_missing_model_is_told(tmp_path, folder):
@@ -91,7 +91,7 @@ def test_another_species_table_is_refused(folder):
     ("damage", "message"),
     [
         (lambda d: d | {"species": ["Poa annua"]}, "species table"),
-        (lambda d: d | {"format": 99}, "format 1"),
+        (lambda d: d | {"format": 99}, "format 2"),
         (lambda d: {k: v for k, v in d.items() if k != "members"}, "lacks the field 'members'"),
         (lambda d: d | {"members": 3}, "does not fit its card"),
         (lambda d: d | {"spec": d["spec"] | {"later": 1}}, "another version"),

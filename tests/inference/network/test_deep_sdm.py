@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cube.errors import ModelError
+from inference.data.kilometres import bilinear
 from inference.data.samples import MODALITIES
-from inference.network.deep_sdm import DeepSDM, ModelSpec, bilinear
+from inference.network.deep_sdm import DeepSDM, ModelSpec
 
 U, K = 40, 2
 EVERY = ("satellite", "landsat", "static", "climate", "coarse")
@@ -88,9 +89,9 @@ def test_dense_pass_equals_per_place_pass_at_every_cell(modalities, missing):
     net, window = network(spec), window_of(spec, missing)
     rows, cols = (a.ravel() for a in np.meshgrid(np.arange(U), np.arange(U), indexing="ij"))
     batch = places_of(spec, window, rows, cols)
-    survey = torch.tensor([1.3, -0.4]) if "survey" in modalities else None
+    survey = torch.tensor([1.3]) if "survey" in modalities else None
     if survey is not None:
-        batch["survey"] = survey.expand(len(rows), 2)
+        batch["survey"] = survey.expand(len(rows), 1)
     with torch.no_grad():
         dense = net.embed_window(window, survey)
         single = net.embed_places(batch)
@@ -113,8 +114,8 @@ def test_leaving_out_any_modality_still_predicts_and_matters(left_out):
     spec = spec_of(*EVERY, "survey")
     net, window = network(spec), window_of(spec, 0.0)
     with torch.no_grad():
-        whole = net.embed_window(window, torch.zeros(2))
-        less = net.embed_window({k: v for k, v in window.items() if k != left_out}, torch.zeros(2))
+        whole = net.embed_window(window, torch.zeros(1))
+        less = net.embed_window({k: v for k, v in window.items() if k != left_out}, torch.zeros(1))
     assert torch.isfinite(less).all()
     assert not torch.allclose(whole, less)
 

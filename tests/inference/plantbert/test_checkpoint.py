@@ -11,7 +11,6 @@ from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassificat
 
 from cube.errors import ModelError
 from inference.plantbert.classify import HabitatReader
-from inference.plantbert.completion import MaskReader
 from inference.plantbert.scheme import eunis_scheme, roll_up
 
 BINOMIALS = ["abies alba", "fagus sylvatica", "galium odoratum", "oxalis acetosella", "poa annua", "carex flava"]
@@ -111,44 +110,3 @@ def test_what_is_no_classifier_is_told(published: tuple[Path, Path], tmp_path: P
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="21 words, the model 8"):
         HabitatReader.load(tmp_path)
-
-
-def as_published(fill: Any, names: list[str], count: int) -> list[str]:
-    """The loop of the published inference: every place in turn, the best species of all that is not yet there."""
-    here, added = list(names), []
-    for _ in range(count):
-        best = ("", 0.0, 0)
-        for i in range(len(here) + 1):
-            for said in fill(", ".join([*here[:i], "[MASK]", *here[i:]])):
-                if said["token_str"] in BINOMIALS and said["token_str"] not in here:
-                    if said["score"] > best[1]:
-                        best = (said["token_str"], said["score"], i)
-                    break
-        added.append(best[0])
-        here.insert(best[2], best[0])
-    return added
-
-
-def test_missing_species_are_those_of_the_published_loop(published: tuple[Path, Path]) -> None:
-    reader = MaskReader.load(published[0], ["Abies alba", *BINOMIALS[1:]])
-    fill = pipeline("fill-mask", str(published[0]), top_k=len(PIECES) + len(BINOMIALS), device="cpu")
-    for names in (["poa annua", "carex flava"], ["fagus sylvatica"], BINOMIALS[1:5]):
-        found = reader.complete(names, 2)
-        assert [name for name, _, _ in found] == as_published(fill, names, 2)[: len(found)]
-        assert all(0 < p < 1 for _, p, _ in found)
-    assert reader.complete(BINOMIALS, 2) == []
-    assert len(reader.complete([], 1)) == 1
-
-
-def test_probability_beside_the_others_is_that_of_a_gap_in_the_text(published: tuple[Path, Path]) -> None:
-    reader = MaskReader.load(published[0], [*BINOMIALS, "Homo sapiens"])
-    q = reader.beside(np.array([4, 1, 0]), 2)
-    fill = pipeline("fill-mask", str(published[0]), top_k=len(PIECES) + len(BINOMIALS), device="cpu")
-
-    def expected(text: str, name: str) -> float:
-        return float(next(one["score"] for one in fill(text) if one["token_str"] == name))
-
-    assert q[4] == pytest.approx(expected("[MASK], fagus sylvatica", "poa annua"), abs=1e-6)
-    assert q[1] == pytest.approx(expected("poa annua, [MASK]", "fagus sylvatica"), abs=1e-6)
-    assert q[0] == pytest.approx(expected("poa annua, fagus sylvatica, [MASK]", "abies alba"), abs=1e-6)
-    assert q[6] == 0

@@ -70,7 +70,7 @@ def test_missing_column_names_file_and_column(tmp_path: Path, column: str) -> No
 
 def test_missing_file_repeated_plot_and_empty_result_are_told(tmp_path: Path) -> None:
     plots, covers = tables()
-    with pytest.raises(TableError, match=r"none\.csv: this table does not exist"):
+    with pytest.raises(TableError, match=r"none\.csv: there is no such table"):
         read_plots(tmp_path / "none.csv", tmp_path / "none.csv")
     with pytest.raises(TableError, match="must be unique"):
         make_plots(pd.concat([plots, plots]), covers, COLUMNS)

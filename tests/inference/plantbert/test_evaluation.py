@@ -5,7 +5,6 @@ import pytest
 from sklearn.metrics import f1_score, log_loss, top_k_accuracy_score
 
 from inference.plantbert.baselines import BASELINES
-from inference.plantbert.completion import reweigh
 from inference.plantbert.evaluation import gain, skill_of
 from inference.plantbert.scheme import eunis_scheme
 from tests.support.plots import landscape
@@ -20,7 +19,9 @@ def test_skill_is_that_of_scikit_learn_and_coarse_levels_take_the_largest_sum() 
     assert skill.accuracy == pytest.approx((p.argmax(axis=1) == label).mean())
     assert skill.top3 == pytest.approx(top_k_accuracy_score(label, p, k=3))
     assert skill.macro_f1 == pytest.approx(f1_score(label, p.argmax(axis=1), average="macro"))
-    assert skill.log_loss == pytest.approx(log_loss(label, p.astype(np.float64) / p.sum(axis=1, keepdims=True)), rel=1e-4)
+    assert skill.log_loss == pytest.approx(
+        log_loss(label, p.astype(np.float64) / p.astype(np.float64).sum(axis=1, keepdims=True)), rel=1e-4
+    )
     levels = dict(skill.levels)
     assert levels["level1"] == pytest.approx(((p[:, :3].sum(axis=1) > p[:, 3]) == (label < 3)).mean())
     two = np.stack([p[:, :2].sum(axis=1), p[:, 2], p[:, 3]], axis=1)
@@ -54,11 +55,3 @@ def test_baselines_learn_and_give_classes_without_plots_no_probability(name: str
     assert (p[:, 1] == 0).all()
     asked = np.isin(plots.label, [0, 2])
     assert (p.argmax(axis=1) == plots.label)[asked].mean() > 0.8
-
-
-def test_reweighing_lifts_what_is_expected_here_more_than_elsewhere_and_spares_what_is_unknown() -> None:
-    p = np.full((2, 3), 0.5)
-    q = np.array([[0.4, 0.1, 0.0], [0.1, 0.1, 0.0]])
-    made = reweigh(p, q, 1.0)
-    np.testing.assert_allclose(made, [[1.0, 0.5, 0.5], [0.25, 0.5, 0.5]])  # sqrt(4) up and down
-    np.testing.assert_array_equal(reweigh(p, q, 0.0), p)

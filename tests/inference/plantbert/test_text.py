@@ -45,3 +45,7 @@ def test_sentence_descends_by_cover_and_breaks_ties_by_name() -> None:
     weight = {"poa annua": 1.0, "abies alba": 1.0, "fagus sylvatica": 50.0, "carex flava": 0.0}
     assert sentence(weight) == "fagus sylvatica, abies alba, poa annua"
     assert sentence(dict(reversed(weight.items()))) == sentence(weight)
+
+
+def test_letters_are_transcribed_as_in_the_tables_of_species() -> None:
+    assert binomial("Carex höstii") == binomial("Carex ho\u0308stii") == binomial("Carex hoestii") == "carex hoestii"

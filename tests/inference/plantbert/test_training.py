@@ -1,5 +1,6 @@
 """Masking, augmentation, training and the hub's format, on a small language with known meaning."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def test_few_plots_get_smaller_batches_then_more_passes_and_many_plots_few_mixtu
         assert made.batch == min(SMALLEST_BATCH, batch)
 
 
+@pytest.mark.slow
 def test_predicted_lists_teach_habitats_beside_the_plots_own_and_not_the_language(tmp_path: Path) -> None:
     plots = landscape(60)
     longer = landscape(60, seed=9)
@@ -148,6 +150,7 @@ def test_augmentation_keeps_at_least_one_species_and_invents_none() -> None:
     np.testing.assert_array_equal(same, plots.order)
 
 
+@pytest.mark.slow
 def test_reader_learns_and_equals_transformers_on_strings_one_at_a_time(folder: Path) -> None:
     reader = HabitatReader.load(folder)
     plots = landscape(200, seed=5)
@@ -175,7 +178,9 @@ def test_probabilities_do_not_depend_on_the_batch(folder: Path) -> None:
     together = reader.classify(plots.order, plots.size, token)
     alone = np.concatenate([reader.classify(plots.order[i : i + 1], plots.size[i : i + 1], token) for i in range(60)])
     np.testing.assert_allclose(together, alone, atol=1e-5)
-    np.testing.assert_allclose(together, reader.classify(plots.order, plots.size, token, deduplicate=True), atol=1e-5)
+    with ThreadPoolExecutor(2) as threads:
+        shared = reader.classify(plots.order, plots.size, token, threads=threads)
+    np.testing.assert_allclose(shared, together, atol=1e-6)
 
 
 def test_empty_cells_are_no_data_and_unknown_species_are_counted(folder: Path) -> None:
@@ -189,6 +194,7 @@ def test_empty_cells_are_no_data_and_unknown_species_are_counted(folder: Path) -
     assert reader.classify(order[:0], np.zeros(0, int), token).shape == (0, 3)
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_weights() -> None:
     plots = landscape(40)
     one, _, _ = train_reader(plots, None, BRIEF)
@@ -203,6 +209,7 @@ class KilledError(Exception):
     """What a kill does to the process, here to the training."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["fill-mask", "classification"])
 def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(tmp_path: Path, stage: str) -> None:
     plots, spec = landscape(60), replace(SMALL, mask_epochs=2, epochs=3, batch=16)
@@ -222,6 +229,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(tmp_path:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_what_a_killed_training_left_is_not_used_for_other_plots(tmp_path: Path) -> None:
     run = tmp_path / "run"
 
@@ -257,6 +265,7 @@ def test_base_model_is_widened_by_one_token_a_species(folder: Path, tmp_path: Pa
     np.testing.assert_array_equal(rows, reader.tokenizer(text, padding=True, return_tensors="np")["input_ids"])
 
 
+@pytest.mark.slow
 def test_held_out_skill_beats_chance_beside_naive_bayes() -> None:
     plots = landscape(200)
     draw = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cube.errors import ModelError
-from inference.data.blocks import assign_roles
+from inference.data.blocks import make_folds
 from inference.data.samples import Predictors, Surveys
 from inference.evaluation.metrics import species_correlation
 from inference.network.batches import predict_surveys
@@ -64,28 +64,75 @@ def test_training_leaves_the_callers_random_state_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.slow
 def test_learns_the_truth_of_a_simple_landscape():
     predictors, surveys, eta = landscape(1200)
-    roles = assign_roles(surveys, 5)
-    options = TrainOptions(members=1, least_steps=300, batch=64, threads=1)
-    trained = train(predictors, surveys, options=options, roles=roles)
-    held = roles == "test"
-    found = species_correlation(scores(trained, predictors.subset(held), surveys.subset(held)), eta[held])
-    assert np.mean(found) > 0.8
-    assert trained.metrics["auc_test"] > 0.7
+    options = TrainOptions(members=2, epochs=1, least_steps=200, batch=64, threads=1)
+    trained = train(predictors, surveys, options=options, folds=make_folds(surveys, 5, 2))
+    assert trained.out_of_fold is not None
+    assert np.mean(species_correlation(trained.out_of_fold, eta)) > 0.8
     assert 0.6 < trained.metrics["calibration_slope"] < 1.7
 
 
-def test_early_stopping_keeps_the_best_state_on_the_stop_blocks():
-    predictors, surveys, _ = landscape(300)
-    roles = assign_roles(surveys, 5)
-    options = TrainOptions(members=1, least_steps=600, learning_rate=0.02, patience=3, modality_dropout=0.0, threads=1)
-    seen = []
-    trained = train(predictors, surveys, options=options, roles=roles, progress=lambda *a: seen.append(a))
-    losses = [row["stop_loss"] for row in trained.history]
-    assert len(losses) < 25  # an overfitted run of 25 evaluations was cut short
-    assert min(losses) < losses[-1]
-    assert all(0 < done <= total for done, total, _ in seen)
+def test_the_area_enters_once_by_an_exponent_that_is_recovered():
+    rng = np.random.default_rng(3)
+    n, species = 4000, 20
+    static = rng.normal(size=(n, 2)).astype(np.float32)
+    area = np.exp(rng.uniform(np.log(4), np.log(900), n)).astype(np.float32)
+    eta = static @ rng.normal(0, 0.7, (2, species)) - rng.uniform(1.5, 3, species) + 0.35 * np.log(area / 100)[:, None]
+    presence = rng.random(eta.shape) < -np.expm1(-np.exp(eta))
+    names, year = tuple(f"species {i}" for i in range(species)), np.full(n, 2010, np.float32)
+    surveys = Surveys(presence, area, year, np.arange(n), *rng.uniform(0, 40_000, (2, n)), names)
+    predictors = Predictors(static=static, static_names=("a", "b"))
+    spec = spec_for(predictors, surveys, d=8, hidden=16, dropout=0.0)
+    options = TrainOptions(members=1, epochs=1, least_steps=500, batch=128, threads=1)
+    ensemble = train(predictors, surveys, spec, options).ensemble
+    assert abs(ensemble.beta.item() - 0.35) < 0.05
+    at = [predict_surveys(ensemble, predictors, year, np.full(n, side**2)) for side in (10.0, 30.0)]
+    np.testing.assert_allclose(at[1] - at[0], ensemble.beta.item() * np.log(9), atol=1e-4)  # and enters nowhere else
+
+
+@pytest.fixture(scope="module")
+def crossed():
+    predictors, surveys, _ = landscape(240)
+    predictors = predictors.without("satellite")
+    folds = make_folds(surveys, 5, 3, reach_m=200.0)
+    options = replace(QUICK, members=3, repeats=2)
+    return predictors, surveys, folds, options, train(predictors, surveys, options=options, folds=folds)
+
+
+def test_no_out_of_fold_score_saw_its_own_block(crossed):
+    """Poison in one fold's labels changes the members that learn from it, and no score of the fold itself."""
+    predictors, surveys, folds, options, trained = crossed
+    for poisoned in range(3):
+        presence = surveys.presence.copy()
+        presence[folds.fold == poisoned] ^= True
+        other = train(predictors, replace(surveys, presence=presence), options=options, folds=folds)
+        assert trained.out_of_fold is not None
+        assert other.out_of_fold is not None
+        same = (trained.out_of_fold == other.out_of_fold).all(1)
+        np.testing.assert_array_equal(same, folds.fold == poisoned)
+
+
+def test_every_survey_is_learned_from_by_all_members_but_those_of_its_fold_and_its_neighbours(crossed):
+    _, surveys, folds, options, trained = crossed
+    learned = np.stack([folds.learned(k, surveys) for k in range(3)])
+    assert not learned[folds.fold, np.arange(len(surveys))].any()
+    assert learned.any(0).all()
+    assert len(trained.ensemble.networks) == options.members * options.repeats
+    for k in range(3):
+        away = np.stack([surveys.x, surveys.y], 1)[folds.fold == k]
+        near = np.abs(np.stack([surveys.x, surveys.y], 1)[learned[k]][:, None] - away[None]).max(2).min(1)
+        assert near.min() > 200
+
+
+def test_out_of_fold_scores_are_those_of_the_members_that_ship(crossed):
+    predictors, surveys, folds, _, trained = crossed
+    for k in range(3):
+        rows = np.flatnonzero(folds.fold == k)
+        at = predictors.subset(rows), surveys.year[rows], surveys.area_m2[rows]
+        eta = predict_surveys(trained.without(k), *at, calibrated=False)
+        np.testing.assert_array_equal(eta, trained.out_of_fold[rows])
 
 
 def test_unknown_areas_are_counted_and_take_the_training_median():
@@ -140,8 +187,8 @@ def test_rows_that_do_not_match_are_refused():
         train(predictors.subset(np.arange(30)), surveys, options=QUICK)
     with pytest.raises(ModelError, match="species"):
         train(predictors, surveys, spec=spec_for(predictors, surveys.select_species(np.arange(3))), options=QUICK)
-    with pytest.raises(ModelError, match="role 'train'"):
-        train(predictors, surveys, options=QUICK, roles=np.full(40, "test"))
+    with pytest.raises(ModelError, match="2 folds and 1 members do not match"):
+        train(predictors, surveys, options=QUICK, folds=make_folds(surveys, 5, 2))
     spec = spec_for(predictors, surveys, modalities=("static", "landsat"))
     with pytest.raises(ModelError, match="'landsat'"):
         train(predictors, surveys, spec=spec, options=QUICK)

@@ -9,14 +9,17 @@ import pytest
 import torch
 
 from cube.errors import ModelError, TableError
-from inference.data.blocks import assign_roles, record_roles, roles_at
+from inference.data.blocks import make_folds
 from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
 from inference.evaluation.metrics import species_correlation
 from inference.network.batches import predict_surveys
+from inference.network.deep_sdm import DeepSDM
 from inference.training.fit import Trained, spec_for, train
-from inference.training.joint import RecordRows
+from inference.training.joint import JointObjective, RecordRows
+from inference.training.objective import SurveyObjective, SurveyRows
 from inference.training.options import TrainOptions
+from inference.training.reporting import Reporting
 
 SPECIES, CELLS = 12, 1_500
 QUICK = TrainOptions(
@@ -54,7 +57,8 @@ class World:
     def trained(self, likelihood: str, **options: object) -> Trained:
         chosen = replace(QUICK, likelihood=likelihood, **options)
         at = self.places.subset(self.at)
-        spec = spec_for(at, self.surveys, d=16, hidden=32, dropout=0.0)
+        surveys = self.surveys if likelihood != "records_only" else self.surveys.subset(np.zeros(0, np.int64))
+        spec = spec_for(at, surveys, d=16, hidden=32, dropout=0.0)
         return train(at, self.surveys, spec, chosen, records=self.records,
                      record_predictors=self.places)  # fmt: skip
 
@@ -69,6 +73,7 @@ def world() -> World:
     return World(60, 3_000)
 
 
+@pytest.mark.slow
 def test_joint_training_recovers_truth_prevalence_and_reporting_rates(world: World) -> None:
     joint, alone = world.trained("joint", least_steps=400), world.trained("surveys_only")
     assert world.correlation(joint) > 0.75
@@ -79,22 +84,6 @@ def test_joint_training_recovers_truth_prevalence_and_reporting_rates(world: Wor
     p = -np.expm1(-np.exp(predict_surveys(joint.ensemble, world.places, n * 0 + 2015, n)))
     off = np.abs(np.log(p.mean(0) / -np.expm1(-np.exp(world.eta)).mean(0)))
     assert np.exp(np.median(off)) < 1.5
-
-
-@pytest.mark.parametrize(
-    "likelihood", ["thinned_poisson", "target_group", "site_softmax", "assume_negative", "full_weighting", "pretrain"]
-)
-def test_the_alternatives_learn_too(world: World, likelihood: str) -> None:
-    trained = world.trained(likelihood, least_steps=200, record_batch=256)
-    assert world.correlation(trained) > 0.5
-    assert trained.statement == "probability"
-
-
-def test_background_places_are_not_told_from_records_by_their_year(world: World) -> None:
-    rows = RecordRows(world.records, world.places, None, SPECIES, replace(QUICK, likelihood="thinned_poisson"))
-    given = rows.covariates(np.arange(300), 300).numpy()
-    np.testing.assert_array_equal(np.sort(given[300:, 0]), np.sort(given[:300, 0]))
-    assert len(np.unique(given[300:, 0])) > 20
 
 
 def test_records_alone_give_relative_intensities(world: World) -> None:
@@ -127,35 +116,56 @@ def test_records_do_not_change_a_training_on_surveys_only(world: World) -> None:
     assert all(torch.equal(given[name], without[name]) for name in given)
 
 
-def test_records_of_held_out_blocks_are_withheld_and_so_are_those_within_reach(world: World) -> None:
-    roles = assign_roles(world.surveys, 5)
-    found, kept = record_roles(world.records, world.surveys, roles, 5, 250.0)
-    away = np.stack([world.surveys.x, world.surveys.y], 1)[roles != "train"]
-    own = np.stack([world.records.x, world.records.y], 1)[found == "train"]
-    distance = np.sqrt(((own[:, None] - away[None]) ** 2).sum(2)).min()
-    assert distance > 250
-    at_surveys = roles_at(world.surveys.x, world.surveys.y, world.surveys, roles, 5)
-    np.testing.assert_array_equal(at_surveys, roles)
-    assert set(np.unique(found)) >= {"train", "stop", "test"}
-    assert 0 < len(kept.background) < len(world.records.background)
-    allowed, same = record_roles(world.records, world.surveys, roles, 5, 250.0, po_allowed=True)
-    assert (allowed == "train").all()
-    assert same is world.records
+def test_records_of_the_fold_that_is_left_out_are_withheld_and_so_are_those_within_reach(world: World) -> None:
+    folds = make_folds(world.surveys, 5, 3, reach_m=250.0)
+    for k in range(3):
+        kept = folds.records_of(k, world.surveys, world.records)
+        away = np.stack([world.surveys.x, world.surveys.y], 1)[folds.fold == k]
+        own = np.stack([kept.x, kept.y], 1)
+        assert np.abs(own[:, None] - away[None]).max(2).min() > 250
+        assert k not in folds.at(kept.x, kept.y)
+        assert k not in folds.at(kept.background_x, kept.background_y)
+        assert 0 < len(kept) < len(world.records)
+        assert 0 < len(kept.background) < len(world.records.background)
+    assert folds.records_of(0, world.surveys, world.records, allowed=True) is world.records
+
+
+def test_records_of_whole_groups_that_are_left_out_are_withheld_too(world: World) -> None:
+    """Groups west and east: no record is learned from where the nearest survey is of the group that is left out."""
+    east = (world.surveys.x > 20_000).astype(int)
+    folds = make_folds(world.surveys, 5, 2, group=east)
+    for k in range(2):
+        side = folds.fold[east == 1][0] == k
+        kept = folds.records_of(k, world.surveys, world.records)
+        for x in (kept.x, kept.background_x):
+            assert len(x) > 100
+            assert ((x > 25_000) if side else (x < 15_000)).sum() == 0
+
+
+def test_no_out_of_fold_score_saw_records_of_its_blocks_unless_they_are_allowed(world: World) -> None:
+    folds = make_folds(world.surveys, 5, 2)
+    inside = folds.at(world.records.x, world.records.y) == 0
+    poisoned = replace(world.records, species=np.where(inside, 0, world.records.species).astype(np.int32))
+    for allowed in (False, True):
+        options = replace(QUICK, members=2, least_steps=8, po_allowed=allowed)
+        found = [
+            train(world.places.subset(world.at), world.surveys, options=options, folds=folds, records=records,
+                  record_predictors=world.places).out_of_fold
+            for records in (world.records, poisoned)
+        ]  # fmt: skip
+        assert (found[0] == found[1])[folds.fold == 0].all() != allowed
 
 
 def test_input_that_cannot_be_right_is_named(world: World) -> None:
     beyond = replace(world.records, species=np.where(np.arange(3_000) == 7, 99, world.records.species).astype(np.int32))
     with pytest.raises(TableError, match=r"'species' of record 7 is 99, expected 0 to 11 \(1 such"):
         train(world.places.subset(world.at), world.surveys, options=QUICK, records=beyond, record_predictors=world.places)
-    with pytest.raises(ModelError, match="records_only"):
+    with pytest.raises(ModelError, match="neither surveys nor records"):
         train(world.places.subset(world.at), world.surveys, options=replace(QUICK, likelihood="records_only"))
     nowhere = world.records.without_background(np.ones(400, bool))
-    with pytest.raises(ModelError, match="uniform places"):
-        train(world.places.subset(world.at), world.surveys, options=replace(QUICK, likelihood="thinned_poisson"),
+    with pytest.raises(ModelError, match="0 sites of background"):
+        train(world.places.subset(world.at), world.surveys, options=replace(QUICK, likelihood="records_only"),
               records=nowhere, record_predictors=world.places)  # fmt: skip
-    with pytest.raises(ModelError, match="'z' is no column"):
-        train(world.places.subset(world.at), world.surveys, records=world.records, record_predictors=world.places,
-              options=replace(QUICK, likelihood="thinned_poisson", thinning=("z",)))  # fmt: skip
 
 
 def test_a_species_without_presence_and_places_without_any_value_train_and_predict(world: World) -> None:
@@ -171,3 +181,24 @@ def test_a_species_without_presence_and_places_without_any_value_train_and_predi
     assert np.isfinite(eta).all()
     # its records and its family's rate say how common it is: not absent, as the surveys alone would have it
     assert -np.expm1(-np.exp(eta[:, 3])).mean() > 0.005
+
+
+def test_rows_that_share_the_weight_of_a_record_cost_what_the_record_costs(world: World) -> None:
+    few = world.records.subset(np.arange(40))
+    again = few.subset(np.repeat(np.arange(40), 4))
+    shared = replace(again, weight=np.full(160, 0.25, np.float32))
+    spec = spec_for(world.places.subset(world.at), world.surveys, d=8, hidden=8, dropout=0.0)
+    torch.manual_seed(0)
+    net = DeepSDM(spec).eval()
+    options = replace(QUICK, likelihood="joint")
+    losses = []
+    surveys = SurveyObjective(SurveyRows(world.places.subset(world.at), world.surveys), spec, options)
+    batch = surveys._gather(np.arange(5))
+    for records in (few, shared):
+        rows = RecordRows(records, world.places, SPECIES)
+        np.testing.assert_allclose(rows.counts, np.bincount(few.species, minlength=SPECIES))
+        objective = JointObjective(surveys, 1.0, rows, Reporting(np.zeros(SPECIES), np.zeros(SPECIES, np.int64)), spec, options)
+        own = {"record." + k: v for k, v in objective._gather(np.arange(len(records))).items()}
+        with torch.no_grad():
+            losses.append(float(objective.loss(net, batch | own)))
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from cube import grid
 from cube.storage.store import CubeStore
 from server.asking import tally
-from server.asking.area import CELLS, LIMIT
+from server.asking.area import LIMIT
 from server.asking.area_models import AreaReport
 from server.asking.report import COLUMNS, as_csv, as_html
 
@@ -49,25 +49,26 @@ def opened(cube: CubeStore, product: str, level: int) -> xr.Dataset:
     return xr.open_zarr(f"{cube.url}/products/{product}/v1/{level}", consolidated=True).load()
 
 
-@pytest.mark.parametrize(("level", "most"), [(0, 250_000), (1, 60_000), (2, 12_000)])
+@pytest.mark.parametrize("level", [0, 1, 2])
 def test_report_equals_xarray_on_the_same_cells(
-    client: TestClient, cube: CubeStore, monkeypatch: pytest.MonkeyPatch, level: int, most: int
+    client: TestClient, cube: CubeStore, monkeypatch: pytest.MonkeyPatch, level: int
 ) -> None:
-    monkeypatch.setenv(CELLS, str(most))
+    monkeypatch.setattr(tally, "CHUNKS", 12_000 if level == 0 else 0)
+    monkeypatch.setattr(tally, "SQUARES", 2 if level == 1 else 0)
     report = AreaReport(**client.post("/area", json=polygon(), params={"threshold": 0}).json())
     assert (report.level, report.cell_m) == (level, 50 * 2**level)
     assert any("pyramid level" in note for note in report.notes) == (level > 0)
     species = opened(cube, "species", level)
     inside = within(species)
-    assert report.cells == inside.sum()
+    assert report.cells == inside.sum() * 4**level
     probability = (species["occurrence"].astype("float64") * species["scale"].astype("float64")).values[:, inside]
-    assert report.mapped_cells == np.isfinite(probability[0]).sum()
+    assert report.mapped_cells == np.isfinite(probability[0]).sum() * 4**level
     names = [str(n) for n in species["species"].values]
     assert [s.name for s in report.species] == sorted(names, key=lambda n: -np.nanmean(probability[names.index(n)]))
     for own in report.species:
         values = probability[names.index(own.name)]
         found = (own.mean_probability, own.highest_probability, own.expected_cells)
-        assert found == pytest.approx((np.nanmean(values), np.nanmax(values), np.nansum(values)), rel=1e-5)
+        assert found == pytest.approx((np.nanmean(values), np.nanmax(values), np.nansum(values) * 4**level), rel=1e-5)
     richness = opened(cube, "indicators", level)["richness"].values[:, inside].astype("float64")
     (own_richness,) = report.indicators
     shown = (own_richness.mean, own_richness.lower, own_richness.upper, own_richness.lowest, own_richness.highest)
@@ -88,7 +89,7 @@ def test_coverage_is_the_share_of_cells_in_whose_list_a_species_is(client: TestC
     size = composition["set_size"].values[inside]
     size = np.where(size == 65535, 0, size)
     in_set = np.where(np.arange(64)[:, None] < size, listed, 65535)
-    names = [str(n) for n in cube.array("tables/species/scientific_name")[:]]
+    names = [str(n) for n in cube.array("products/species/v1/table/scientific_name")[:]]
     for own in report.species:
         share = (in_set == names.index(own.name)).any(axis=0).sum() / report.mapped_cells
         assert own.coverage == pytest.approx(share, rel=1e-5)
@@ -175,13 +176,33 @@ def test_a_wrong_area_is_told_so_in_one_sentence(client: TestClient, body: bytes
     assert "\n" not in answer.json()["detail"]
 
 
+def test_a_collection_is_the_union_of_its_features(client: TestClient) -> None:
+    def square(west: float) -> dict[str, Any]:
+        ring = [[west, 49.0], [west + 0.02, 49.0], [west + 0.02, 49.02], [west, 49.02], [west, 49.0]]
+        return {"type": "Feature", "properties": None, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+
+    features = [square(16.75), square(16.76), square(16.80)]
+    collection = {"type": "FeatureCollection", "name": "saved by QGIS", "features": features}
+    report = client.post("/area", json=collection).json()
+    overlapping = {
+        "type": "Polygon",
+        "coordinates": [[[16.75, 49.0], [16.78, 49.0], [16.78, 49.02], [16.75, 49.02], [16.75, 49.0]]],
+    }
+    parts = [client.post("/area", json=document).json()["cells"] for document in (overlapping, square(16.80))]
+    # An edge that is straight in degrees is followed to 5 m, and its pieces a little closer.
+    assert abs(report["cells"] - sum(parts)) <= 2
+    for wrong in ([], [square(16.75)["geometry"]], [{**square(16.75), "geometry": None}]):
+        answer = client.post("/area", json={"type": "FeatureCollection", "features": wrong})
+        assert answer.status_code == 422
+
+
 def test_too_large_an_area_names_the_limit(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(LIMIT, "50")
     answer = client.post("/area", json=polygon())
     assert answer.status_code == 413
     assert "50 km2" in answer.json()["detail"]
     monkeypatch.delenv(LIMIT)
-    monkeypatch.setenv(CELLS, "100")
+    monkeypatch.setattr(tally, "MASK", 100)
     answer = client.post("/area", json=polygon())
     assert answer.status_code == 413
     assert "coarsest" in answer.json()["detail"]
@@ -195,14 +216,14 @@ def test_the_world_is_the_region(client: TestClient, cube: CubeStore) -> None:
 
 
 def test_an_indicator_without_an_interval_has_no_bounds(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = tally.value_sums
+    whole = tally.tally
 
-    def without(snapshot: Any, layer: Any, cells: Any) -> tally.ValueSums:
-        none = tally.ValueSums(0, float("nan"), float("nan"), float("nan"))
-        return none if layer.id.endswith((".lower", ".upper")) else whole(snapshot, layer, cells)
+    def without(*arguments: Any) -> tally.Tally:
+        found = whole(*arguments)
+        found.figures["indicators"]["cells"][1:] = 0
+        return found
 
-    monkeypatch.setattr(tally, "value_sums", without)
-    answer = client.post("/area", json=polygon())
-    assert answer.status_code == 200
-    assert [(i["lower"], i["upper"]) for i in answer.json()["indicators"]] == [(None, None)] * len(answer.json()["indicators"])
-    assert all(i["mean"] >= 0 for i in answer.json()["indicators"])
+    monkeypatch.setattr(tally, "tally", without)
+    (richness,) = client.post("/area", json=polygon()).json()["indicators"]
+    assert richness["lower"] is richness["upper"] is None
+    assert richness["mean"] > 0

@@ -83,7 +83,7 @@ def test_a_picture_shows_the_colours_of_the_map(client: TestClient, tmp_path: Pa
     table = {tuple(int(v) for v in row) for row in palettes.table("viridis")}
     assert len(shown) > 50
     assert shown <= table
-    with opened(client, tmp_path, layer, f"bbox={BBOX}&style=picture&colormap=magma&rescale=0,10") as source:
+    with opened(client, tmp_path, layer, f"bbox={BBOX}&style=picture&colormap_name=magma&rescale=0,10") as source:
         assert not np.array_equal(source.read(), image)
 
 
@@ -91,8 +91,8 @@ def test_a_picture_shows_the_colours_of_the_map(client: TestClient, tmp_path: Pa
     ("query", "status"),
     [
         ("bbox=1,2,3", 422), ("bbox=nan,1,2,3", 422), ("bbox=16.8,49,16.7,50", 400), ("bbox=16,95,17,99", 400),
-        ("bbox=2,48,3,49", 404), ("level=9", 404), ("level=-1", 422), ("style=neon", 422), ("colormap=magma", 400),
-        ("style=picture&colormap=neon", 400), ("style=picture&rescale=2,1", 400), ("bbox=" + "1" * 2000, 422),
+        ("bbox=2,48,3,49", 404), ("level=9", 404), ("level=-1", 422), ("style=neon", 422), ("colormap_name=magma", 400),
+        ("style=picture&colormap_name=neon", 400), ("style=picture&rescale=2,1", 400), ("bbox=" + "1" * 2000, 422),
     ],
 )  # fmt: skip
 def test_a_wrong_window_is_told_so(client: TestClient, query: str, status: int) -> None:
@@ -105,6 +105,20 @@ def test_too_large_a_window_names_a_level_that_fits(client: TestClient, monkeypa
     monkeypatch.setattr(module, "MAX_PIXELS", 70_000)
     answer = client.get("/layers/indicators.richness/cog")
     assert answer.status_code == 413
-    assert "240,000 pixels" in answer.json()["detail"]
+    assert "180,000 pixels" in answer.json()["detail"]
     assert "level=1" in answer.json()["detail"]
     assert client.get("/layers/indicators.richness/cog?level=1").status_code == 200
+
+
+def test_a_part_of_the_file_is_sent_by_range_as_gdal_asks(client: TestClient) -> None:
+    whole = client.get("/layers/indicators.richness/cog?level=1")
+    part = client.get("/layers/indicators.richness/cog?level=1", headers={"Range": "bytes=100-199"})
+    assert (part.status_code, part.content) == (206, whole.content[100:200])
+    assert part.headers["content-range"] == f"bytes 100-199/{len(whole.content)}"
+    assert client.get("/layers/indicators.richness/cog?level=1", headers={"Range": "bytes=999999999-"}).status_code == 416
+
+
+def test_the_window_of_the_world_is_the_whole_map(client: TestClient) -> None:
+    whole = client.get("/layers/indicators.richness/cog?level=1")
+    world = client.get("/layers/indicators.richness/cog?level=1&bbox=-180,-90,180,90")
+    assert (world.status_code, world.content) == (200, whole.content)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 from starlette.testclient import TestClient
-from zarr.abc.store import RangeByteRequest
 
 from cube import grid
 from cube.storage import releases
-from cube.storage.store import CubeStore
+from cube.storage.store import CubeStore, open_cube
 from server.asking.point import PointReport, traits_of
 from server.main import create_app
-from server.reading import catalogue, shards
+from server.reading import catalogue, io, shards, together
 
 CENTRE = (16.77, 49.02)
 
@@ -28,26 +29,37 @@ def report(client: TestClient, **parameters: Any) -> PointReport:
     return PointReport(**answer.json())
 
 
-def test_the_composition_is_one_chunk_a_layer_and_none_when_asked_again(cube: CubeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_point_is_two_rounds_of_requests_and_none_when_asked_again(cube: CubeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     client = TestClient(create_app([cube.url]))
-    read: Counter[str] = Counter()
-    fetch = shards.fetch
+    rounds: list[Counter[str]] = []
+    metadata: list[str] = []
+    node = CubeStore._node
 
     def counted(store: Any, wanted: Sequence[tuple[str, Any]]) -> list[bytes | None]:
-        read.update(key.split("/c/")[0] for key, part in wanted if isinstance(part, RangeByteRequest))
-        return fetch(store, wanted)
+        rounds.append(Counter(key.split("/c/")[0] for key, _ in wanted))
+        return shards.fetch(store, wanted)
 
-    monkeypatch.setattr(shards, "fetch", counted)
+    def opened(self: CubeStore, path: str) -> Any:
+        metadata.append(path)
+        return node(self, path)
+
+    monkeypatch.setattr(together, "fetch", counted)
+    monkeypatch.setattr(CubeStore, "_node", opened)
+    monkeypatch.setattr(io.Reader, "_read", lambda *_: pytest.fail("read by itself"))
     report(client)
+    indices, chunks = rounds
     base = "products/composition/v1"
-    assert {key: n for key, n in read.items() if key.startswith(base)} == {
+    assert {key: n for key, n in chunks.items() if key.startswith(base)} == {
         f"{base}/species_id": 1, f"{base}/probability": 1, f"{base}/set_size": 1,
     }  # fmt: skip
-    assert not any(key.startswith("products/species") for key in read)
+    assert set(indices) == set(chunks)
+    assert not any(key.startswith("products/species") for key in chunks)
     assert cube.array(f"{base}/species_id").chunks == (64, 50, 50)
-    read.clear()
+    # Metadata: each group that has arrays is read once, the arrays with it. In a row with the two rounds: below 12.
+    assert len(metadata) + len(rounds) < 12
+    rounds.clear()
     report(client)
-    assert not read
+    assert not rounds
 
 
 def test_every_number_is_that_of_xarray_at_the_cell(client: TestClient, cube: CubeStore) -> None:
@@ -58,7 +70,7 @@ def test_every_number_is_that_of_xarray_at_the_cell(client: TestClient, cube: Cu
         return xr.open_zarr(f"{cube.url}/products/{product}/v1{level}").sel(x=x, y=y, method="nearest").load()
 
     composition = at("composition", "")
-    names = [str(n) for n in cube.array("tables/species/scientific_name")[:]]
+    names = [str(n) for n in cube.array("products/species/v1/table/scientific_name")[:]]
     ids = composition["species_id"].values
     known = ids[np.isfinite(ids)].astype(int)
     assert [s.name for s in own.species] == [names[i] for i in known]
@@ -72,7 +84,7 @@ def test_every_number_is_that_of_xarray_at_the_cell(client: TestClient, cube: Cu
     habitats = at("habitats")
     assert own.habitat_probability == pytest.approx(habitats["probability"].item(), rel=1e-5)
     assert own.habitat_entropy == pytest.approx(habitats["entropy"].item(), rel=1e-5)
-    codes = [str(c) for c in cube.array("tables/habitats/code")[:]]
+    codes = [str(c) for c in cube.array("products/habitats/v1/table/code")[:]]
     assert [h.code for h in own.habitat_top3] == [codes[int(c)] for c in habitats["top3_class"].values]
     assert [h.probability for h in own.habitat_top3] == pytest.approx(list(habitats["top3_probability"].values), abs=1e-4)
 
@@ -80,7 +92,7 @@ def test_every_number_is_that_of_xarray_at_the_cell(client: TestClient, cube: Cu
 def test_a_list_that_the_cube_cuts_off_says_so(client: TestClient, cube: CubeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     assert report(client, threshold=0).complete  # six species, all ranked
     more = {"scientific_name": np.array([f"Planta {i}" for i in range(100)], object)}
-    monkeypatch.setattr(catalogue, "read_table", lambda store, name: more if name == "species" else {})
+    monkeypatch.setattr(CubeStore, "read_table", lambda store, path: more if "species" in path else {})
     monkeypatch.setattr(catalogue, "_species", lambda *_: iter(()))
     server = create_app([cube.url])
     # Of a hundred species 64 are ranked; the others are no more probable than the last, which has none here.
@@ -112,3 +124,24 @@ def test_an_earlier_release_answers_by_name(client: TestClient, cube: CubeStore)
     assert report(client).release == "r1"
     for name, status in (("absent", 404), ("../current", 422), ("a" * 200, 422)):
         assert client.get("/point/{},{}".format(*CENTRE), params={"release": name}).status_code == status
+
+
+def test_an_earlier_release_answers_with_its_own_tables(cube: CubeStore, tmp_path: Path) -> None:
+    shutil.copytree(cube.url, tmp_path / "c.zarr")
+    copy = open_cube(str(tmp_path / "c.zarr"), writable=True)
+    for product in ("species", "composition", "habitats"):
+        shutil.copytree(tmp_path / f"c.zarr/products/{product}/v1", tmp_path / f"c.zarr/products/{product}/v2")
+        table = copy.read_table(releases.table_path(product, "v1"))
+        name = "name" if product == "habitats" else "scientific_name"
+        releases.ensure_table(copy, product, "v2", {**table, name: np.array([f"other {v}" for v in table[name]], object)})
+    client = TestClient(create_app([copy.url]))
+    place = "/point/{},{}".format(*CENTRE)
+    before = client.get(place, params={"threshold": 0, "release": "r1"})
+    releases.write_release(copy, "r2", dict.fromkeys(("species", "composition", "habitats"), "v2") | {"indicators": "v1"}, {})
+    releases.publish(copy, "r2")
+    client = TestClient(create_app([copy.url]))
+    assert client.get(place).json()["release"] == "r2"
+    assert client.get(place).json()["species"][0]["name"].startswith("other ")
+    after = client.get(place, params={"threshold": 0, "release": "r1"})
+    assert after.json() == before.json()
+    assert after.headers["etag"] == before.headers["etag"]

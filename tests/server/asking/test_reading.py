@@ -39,7 +39,7 @@ def test_a_reading_is_the_value_that_xarray_reads_of_the_cell(
     truth = {"": cell.sel(bound="estimate"), ".lower": cell.sel(bound="lower"), ".upper": cell.sel(bound="upper"),
              ".width": cell.sel(bound="upper") - cell.sel(bound="lower")}  # fmt: skip
     for face, value in truth.items():
-        answer = client.get(f"/layers/indicators.richness{face}/point/{lon},{lat}").json()
+        answer = client.get(f"/layers/indicators.richness{face}/cell/{lon},{lat}").json()
         assert answer["inside"]
         if np.isnan(value):
             assert answer["value"] is None
@@ -50,13 +50,13 @@ def test_a_reading_is_the_value_that_xarray_reads_of_the_cell(
 def test_a_class_is_read_by_its_name_and_outside_there_is_no_value(client: TestClient, cube: CubeStore) -> None:
     level3 = xr.open_zarr(cube.url, group="products/habitats/v1/0", consolidated=False, mask_and_scale=False)["level3"]
     row = int(at(level3, *PLACES[0]))
-    answer = client.get(f"/layers/habitats.level3/point/{PLACES[0][0]},{PLACES[0][1]}").json()
+    answer = client.get(f"/layers/habitats.level3/cell/{PLACES[0][0]},{PLACES[0][1]}").json()
     assert answer["value"] == row
     assert answer["label"] == ("T17 Beech forest", "T31 Spruce forest", "R22 Hay meadow")[row]
-    outside = client.get(f"/layers/habitats.level3/point/{AWAY[0]},{AWAY[1]}")
+    outside = client.get(f"/layers/habitats.level3/cell/{AWAY[0]},{AWAY[1]}")
     assert outside.status_code == 200
     assert (outside.json()["inside"], outside.json()["value"]) == (False, None)
-    assert client.get("/layers/habitats.nothing/point/16.77,49.0").status_code == 404
+    assert client.get("/layers/habitats.nothing/cell/16.77,49.0").status_code == 404
 
 
 def pixels(client: TestClient, layer: str, tile: morecantile.Tile, query: str) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,16 @@ import xarray as xr
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from cube.storage.store import CubeStore
-from server.asking import species_sheet
-from server.asking.area import CELLS
+from cube import layers
+from cube.storage import releases
+from cube.storage.store import CubeStore, open_cube
+from inference.cascade.fidelity import Fidelity
+from server.asking import tally
 from server.asking.sheet_models import HabitatSheet, SpeciesSheet
 from server.main import create_app
 from tests.server.conftest import HABITATS, SPECIES
 from tests.support import told_model
+from tests.support.written_facts import write_facts
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +41,27 @@ def probabilities(cube: CubeStore, level: int = 0) -> NDArray[np.float64]:
     return np.asarray(p[:, np.isfinite(p[0])])
 
 
-@pytest.mark.parametrize(("level", "most"), [(0, 250_000), (2, 20_000)])
+@pytest.fixture(scope="module")
+def older(cube: CubeStore, tmp_path_factory: pytest.TempPathFactory) -> TestClient:
+    """The server on a copy of the cube of before there were facts."""
+    folder = tmp_path_factory.mktemp("older") / "c.zarr"
+    shutil.copytree(cube.url, folder)
+    for facts in folder.glob("products/*/v1/facts"):
+        shutil.rmtree(facts)
+    return TestClient(create_app([str(folder)]))
+
+
+@pytest.mark.parametrize("level", [0, 2])
 def test_figures_of_a_species_equal_xarrays_over_the_whole_map(
-    client: TestClient, cube: CubeStore, monkeypatch: pytest.MonkeyPatch, level: int, most: int
+    client: TestClient, older: TestClient, cube: CubeStore, monkeypatch: pytest.MonkeyPatch, level: int
 ) -> None:
-    monkeypatch.setenv(CELLS, str(most))
-    sheet = SpeciesSheet(**client.get("/species/Carex alba").json())
+    if level:
+        monkeypatch.setattr(tally, "CHUNKS", 0)
+        monkeypatch.setattr(tally, "SQUARES", 1)
+    sheet = SpeciesSheet(**(older if level else client).get("/species/Carex alba").json())
     p = probabilities(cube, level)[SPECIES.index("Carex alba")]
     assert sheet.region is not None
-    assert (sheet.region.level, sheet.region.cell_m, sheet.region.cells) == (level, 50 * 2**level, p.size)
+    assert (sheet.region.level, sheet.region.cell_m, sheet.region.cells) == (level, 50 * 2**level, p.size * 4**level)
     found = (sheet.region.mean_probability, sheet.region.highest_probability, sheet.region.km2)
     assert found == pytest.approx((p.mean(), p.max(), p.size * (0.05 * 2**level) ** 2), rel=1e-5)
     for share in sheet.region.shares:
@@ -58,20 +75,39 @@ def test_figures_of_a_species_equal_xarrays_over_the_whole_map(
     assert sheet.region.listed == pytest.approx(within[np.isfinite(size)].mean(), abs=1e-6)
 
 
-def test_what_is_applicable_is_told_by_cells_and_by_expected_occurrences(
-    client: TestClient, cube: CubeStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(species_sheet, "APPLICABILITY", "indicators.richness")  # the synthetic cube maps no dissimilarity
-    monkeypatch.setenv(CELLS, "240000")  # figures kept from before are of another limit
-    sheet = SpeciesSheet(**client.get("/species/Carex alba").json())
+def test_what_is_applicable_is_told_by_cells_and_by_expected_occurrences(cube: CubeStore, tmp_path: Path) -> None:
+    shutil.copytree(cube.url, tmp_path / "c.zarr")
+    copy = open_cube(str(tmp_path / "c.zarr"), writable=True)
+    richness = copy.array("products/indicators/v1/0/richness")
+    scale = 600.0 / 65000
+    layer = layers.indicator("applicability", "products/indicators/v2/0", "Dissimilarity", "1", scale, 600.0, "viridis")
+    copy.ensure_group(layer.group, [layer])
+    copy.array(f"{layer.group}/applicability")[...] = richness[...]
+    for product in ("species", "composition", "habitats"):
+        shutil.copytree(tmp_path / f"c.zarr/products/{product}/v1", tmp_path / f"c.zarr/products/{product}/v2",
+                        ignore=shutil.ignore_patterns("facts"))  # fmt: skip
+    versions = dict.fromkeys(("species", "composition", "habitats", "indicators"), "v2")
+    for level in range(1, copy.region.levels() + 1):
+        copy.ensure_group(f"products/indicators/v2/{level}", [layer.at(f"products/indicators/v2/{level}")], level=level)
+    write_facts(copy, versions)
+    releases.write_release(copy, "r2", versions, {})
+    sheet = SpeciesSheet(**TestClient(create_app([copy.url])).get("/species/Carex alba", params={"release": "r2"}).json())
     data = opened(cube, "species")
     p = data["occurrence"].values[SPECIES.index("Carex alba")] * float(data["scale"][SPECIES.index("Carex alba")])
-    known = np.isfinite(p)
-    within = known & (opened(cube, "indicators")["richness"].sel(bound="estimate").values <= 1)
+    known, estimate = np.isfinite(p), np.asarray(richness[0])
+    within = known & (estimate != 65535) & (estimate * scale <= 1)
     assert sheet.region is not None
     assert 0 < within.sum() < known.sum()
     assert sheet.region.applicable == pytest.approx(within.sum() / known.sum(), rel=1e-5)
     assert sheet.region.applicable_occurrences == pytest.approx(p[within].sum() / p[known].sum(), rel=1e-4)
+
+
+def test_a_habitat_of_a_cube_without_facts_says_what_to_run(older: TestClient, client: TestClient) -> None:
+    one, two = (HabitatSheet(**server.get("/habitats/t31").json()) for server in (older, client))
+    assert one.region == two.region
+    assert one.species == []
+    assert any("floracube predict" in note for note in one.notes)
+    assert not any("floracube predict" in note for note in two.notes)
 
 
 def test_a_version_that_says_nothing_of_its_model_is_not_evaluated(client: TestClient) -> None:
@@ -122,13 +158,11 @@ def test_a_habitat_says_its_place_its_share_and_the_species_that_tell_it(told: T
 
 def test_fidelity_of_certain_species_is_the_phi_of_their_presences() -> None:
     """With probabilities of 0 and 1 it is Pearson's correlation of two yes-or-no variables."""
-    from server.asking.fidelity import Fidelity
-
     rng = np.random.default_rng(0)
     of_class, seen = rng.integers(0, 3, 500), rng.random((4, 500)) < 0.3
     seen[3] = True  # everywhere: tells nothing
     expected = np.stack([seen[:, of_class == c].sum(1) for c in range(3)]).astype(float)
-    told = Fidelity(np.arange(3), np.bincount(of_class), expected)
+    told = Fidelity(np.bincount(of_class), expected)
     for c in range(3):
         phi = told.phi(c)
         for s in range(3):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -15,7 +17,8 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from cube.storage.store import CubeStore
-from server.asking.store import ServedStore, byte_range
+from server.asking.ranges import byte_range
+from server.asking.store import ServedStore, StoreFile
 from server.errors import NotFoundError
 from server.main import create_app
 
@@ -24,7 +27,7 @@ CHUNK = "products/species/v1/0/occurrence/c/0/0/0"
 
 
 def test_xarray_opens_the_served_store_and_reads_the_same_cells(address: str, cube: CubeStore) -> None:
-    for group in ("products/species/v1/0", "products/indicators/v1/1", "inputs/1km", "tables/species"):
+    for group in ("products/species/v1/0", "products/indicators/v1/1", "inputs/1km", "products/species/v1/table"):
         served = xr.open_zarr(f"{address}/cube/{group}", consolidated=True)
         held = xr.open_zarr(f"{cube.url}/{group}", consolidated=True)
         xr.testing.assert_identical(served.load(), held.load())
@@ -76,7 +79,7 @@ def test_a_range_is_that_of_python_slices(first: int, last: int, size: int) -> N
 @pytest.mark.parametrize(
     "name",
     [
-        "", ".", "..", "/", "zarr.json/", "products", "products/species", "tables/species/", "ledger/inputs/elevation/x.json",
+        "", ".", "..", "/", "zarr.json/", "products", "products/species", "products/x/v1/", "ledger/inputs/elevation/x.json",
         "../zarr.json", "products/../zarr.json", "products//zarr.json", "/zarr.json", "products/.hidden/zarr.json",
         "products/species\\..\\zarr.json", "products/species/v1/0/zarr.json\n", "products/species/\x00/zarr.json",
         ".zarr.json.partial",
@@ -129,3 +132,28 @@ def test_each_of_several_cubes_has_its_store(cube: CubeStore, tmp_path: Path) ->
     for root in ("", "/cubes/synthetic", "/cubes/synthetic_"):
         assert client.get(f"{root}/cube/zarr.json").content == whole
     assert np.all([client.get(f"{root}/cube/").status_code == 404 for root in ("", "/cubes/synthetic")])
+
+
+def test_files_of_the_store_wait_for_each_other_and_nobody_for_them(
+    client: TestClient, cube: CubeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, leave = threading.Event(), threading.Event()
+    found = ServedStore.find
+
+    def slow(self: ServedStore, name: str) -> StoreFile:
+        inside.set()
+        assert leave.wait(30)
+        return found(self, name)
+
+    monkeypatch.setattr(ServedStore, "find", slow)
+    with client, ThreadPoolExecutor(100) as pool:
+        try:
+            answers = [pool.submit(client.get, "/cube/zarr.json") for _ in range(80)]
+            assert inside.wait(30)
+            while sum(answer.done() for answer in answers) < 80 - 64:  # 16 are read, 48 wait
+                leave.wait(0.01)
+            assert client.get(f"/point/{16.77},{49.02}").status_code == 200
+        finally:
+            leave.set()
+        statuses = sorted(answer.result().status_code for answer in answers)
+    assert statuses == [200] * 64 + [503] * 16

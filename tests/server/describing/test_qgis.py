@@ -21,7 +21,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from PIL import Image
 
-from cube.export import export
+from cube.export.cog import export
 from cube.storage.store import CubeStore
 from server.drawing import palettes
 from server.drawing.tms import tile_matrix_set

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 from cube import layers
 from cube.grid import Region
-from cube.inputs import INPUTS
+from cube.layers.inputs import INPUTS
 from cube.storage import releases
 from cube.storage.store import CubeStore, create_cube
 from server.describing.stac import license_of

@@ -59,12 +59,48 @@ def test_one_document_holds_indicators_and_habitats_and_species_on_request(clien
     some = client.get("/wmts", params={"SERVICE": "wmts", "Request": "GetCapabilities", "LAYERS": "species.fagus_sylvatica"})
     assert titles(some.content) == ["species.fagus_sylvatica"]
     assert some.headers["content-type"] == "application/xml"
-    assert client.get("/wmts?REQUEST=GetTile").status_code == 400
-    assert client.get("/wmts?SERVICE=WFS").status_code == 400
     # What QGIS asks of an address that does not say WMTS.
     assert titles(client.get("/wmts?SERVICE=WMS&REQUEST=GetCapabilities").content) == whole
     assert client.get("/wmts?layers=species.nobody").status_code == 404
     assert client.get("/wmts?layers=" + ",".join(f"a{i}" for i in range(200))).status_code == 413
+
+
+def test_tiles_are_answered_by_query(client: TestClient) -> None:
+    """OGC 07-057r7, 7.2 and 8: the addresses are those of OperationsMetadata, and refusals are exception reports."""
+    document = ElementTree.fromstring(client.get("/wmts").content)
+    operations = {element.get("name"): element for element in document.iterfind("o:OperationsMetadata/o:Operation", SPACES)}
+    assert operations.keys() == {"GetCapabilities", "GetTile"}
+    get = operations["GetTile"].find("o:DCP/o:HTTP/o:Get", SPACES)
+    assert get is not None
+    address = get.get("{http://www.w3.org/1999/xlink}href", "")
+    tile = tile_matrix_set(ETRS).tile(*CENTRE, 9)
+    asked = {"SERVICE": "WMTS", "REQUEST": "GetTile", "VERSION": "1.0.0", "LAYER": "indicators.richness", "STYLE": "default",
+             "FORMAT": "image/png", "TILEMATRIXSET": ETRS, "TILEMATRIX": "9", "TILEROW": str(tile.y),
+             "TILECOL": str(tile.x)}  # fmt: skip
+    answer = client.get(address, params=asked)
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.content == client.get(f"/layers/indicators.richness/tiles/{ETRS}/9/{tile.x}/{tile.y}.png").content
+    assert (
+        client.get(address, params={**asked, "format": "image/webp", "FORMAT": "image/webp"}).headers["content-type"]
+        == "image/webp"
+    )
+    assert client.get(address, params={key.lower(): value for key, value in asked.items()}).content == answer.content
+    refused = [
+        ({"TILEROW": ""}, "MissingParameterValue", "TILEROW"),
+        ({"LAYER": "indicators.nothing"}, "InvalidParameterValue", "LAYER"),
+        ({"STYLE": "night"}, "InvalidParameterValue", "STYLE"),
+        ({"FORMAT": "image/gif"}, "InvalidParameterValue", "FORMAT"),
+        ({"TILEMATRIXSET": "NoSuchSet"}, "InvalidParameterValue", "TILEMATRIXSET"),
+        ({"TILEMATRIX": "99"}, "InvalidParameterValue", "TILEMATRIX"),
+        ({"TILEROW": "9999999"}, "TileOutOfRange", "TILEROW"),
+        ({"REQUEST": "GetFeatureInfo"}, "OperationNotSupported", "REQUEST"),
+        ({"SERVICE": "WFS"}, "InvalidParameterValue", "SERVICE"),
+    ]
+    for change, code, locator in refused:
+        answer = client.get(address, params={**asked, **change})
+        report = ElementTree.fromstring(answer.content).find("o:Exception", SPACES)
+        assert report is not None
+        assert (answer.status_code, report.get("exceptionCode"), report.get("locator")) == (400, code, locator)
 
 
 @pytest.mark.parametrize("tms", NAMES)
@@ -86,6 +122,7 @@ def test_capabilities_name_existing_tiles_in_every_tile_matrix_set(client: TestC
         assert 0 <= low <= high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tms", "zoom"), [("WebMercatorQuad", 11), ("WebMercatorQuad", 13), (ETRS, 8), (ETRS, 10)])
 def test_gdal_reads_the_pixels_of_the_tiles_through_wmts(address: str, tms: str, zoom: int) -> None:
     url = f"{address}/layers/indicators.richness/{tms}/WMTSCapabilities.xml"

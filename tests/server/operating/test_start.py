@@ -11,6 +11,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from benchmarks.ports import free_port
 from cube.storage.store import CubeStore
 
@@ -22,6 +24,7 @@ def get(url: str) -> str:
         return str(answer.read().decode())
 
 
+@pytest.mark.slow
 def test_two_workers_answer_and_count_as_one(cube: CubeStore) -> None:
     port = free_port()
     command = [sys.executable, str(ROOT / "floracube.py"), "serve", cube.url, "--port", str(port), "--workers", "2"]

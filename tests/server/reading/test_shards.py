@@ -59,6 +59,10 @@ def test_another_layout_is_left_to_zarr(tmp_path: Path) -> None:
         store, name="transposed", shape=(8, 8), chunks=(4, 4), shards=(8, 8), dtype="u2", serializer=BytesCodec(endian="big")
     )
     assert Shards.of(transposed) is None
+    first = zarr.create_array(
+        store, name="first", shape=(8, 8), chunks=(4, 4), shards={"shape": (8, 8), "index_location": "start"}, dtype="u1"
+    )
+    assert Shards.of(first) is None
 
 
 @pytest.mark.parametrize("damage", ["index", "chunk", "truncated"])

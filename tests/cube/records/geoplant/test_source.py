@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 
 from cube.grid import CELL, Region, unproject
-from cube.inputs import INPUTS, QUARTERS
+from cube.layers.inputs import INPUTS, QUARTERS
 from cube.records.cells import CubeSource
 from cube.records.geoplant.dataset import GeoPlant
-from cube.records.geoplant.images import encode_jpeg
+from cube.records.geoplant.metadata import stream_metadata
 from cube.records.geoplant.published import CLIMATE_SCALE, PUBLISHED, bioclim
 from cube.records.geoplant.source import FileSource
 from cube.records.places import Places, SampleSource, places_of
 from cube.storage.store import CubeStore, create_cube, resolution_of
-from tests.support.geoplant import file_of, write_cube, write_jpeg, write_table, write_tiff
+from tests.support.geoplant import encode_jpeg, file_of, write_cube, write_jpeg, write_table, write_tiff
 
 REGION = Region(4700, 2850, 4710, 2860, 10)
 LAYERS = ("sentinel2", "landsat", "elevation", "soil", "landcover", "footprint", "footprint_detail", "climate", "bioclim")
@@ -126,6 +126,7 @@ TOLERANCE = {"climate": 0.051, "bioclim": 0.051}
 JPEG_STEPS = 8  # of 255, what JPEG of quality 90 may cost a pixel; on average it is less than one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("year", [2024, 2025, 2026])
 def test_files_and_cube_agree(cube: CubeStore, places: Places, tmp_path: Path, year: int) -> None:
     files = write_geoplant(tmp_path, cube, places, year)
@@ -200,7 +201,7 @@ def test_a_missing_or_damaged_file_is_no_data_and_is_named(cube: CubeStore, plac
 def test_rasters_stand_in_where_no_table_gives_values(real_data: Path) -> None:
     geoplant = GeoPlant(real_data / "geoplant" / "glc23")
     files = FileSource(geoplant)
-    rows = next(geoplant.metadata("PO"))
+    rows = next(stream_metadata(geoplant.layout, "PO"))
     got = files.sample(places_of(rows, "PO"), files.layers, 3)
     assert files.layers == ("sentinel2", "landsat", "footprint_detail")
     assert np.isfinite(got["sentinel2"]).all()

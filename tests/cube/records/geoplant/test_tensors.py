@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cube.errors import SourceError
 from cube.records.geoplant.tensors import read_tensor
+
+torch = pytest.importorskip("torch", reason="torch writes the files")
 
 
 @pytest.mark.parametrize(
@@ -85,3 +87,92 @@ def test_a_bare_pickle_and_a_link_unpacked_as_text_say_what_they_are(tmp_path: P
         read_tensor(tmp_path / "link.pt")
     with pytest.raises(SourceError, match="no such file"):
         read_tensor(tmp_path / "none.pt")
+
+
+def published_pickle(path: Path) -> tuple[bytes, bytes]:
+    """(pickle, numbers) of a tensor (2, 3) that torch saved."""
+    torch.save(torch.arange(6, dtype=torch.float32).reshape(2, 3), path)
+    with zipfile.ZipFile(path) as archive:
+        root = next(n for n in archive.namelist() if n.endswith("data.pkl")).removesuffix("data.pkl")
+        return archive.read(f"{root}data.pkl"), archive.read(f"{root}data/0")
+
+
+def crafted(path: Path, pickled: bytes, numbers: bytes, entry: str = "data/0") -> Path:
+    """A file as torch writes it, with a pickle and numbers of somebody's own."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("t/data.pkl", pickled)
+        archive.writestr(f"t/{entry}", numbers)
+    return path
+
+
+SHAPE = b"K\x02K\x03\x86"  # (2, 3)
+STRIDES = b"K\x03K\x01\x86"  # (3, 1)
+END = b"Rq\x0b."
+STATE = b"}(X\x07\x00\x00\x00stridesJ\x00\x00\x00\x7fJ\x00\x00\x00\x7f\x86X\x06\x00\x00\x00offsetJ\x00\x00\x00\xffub."
+
+CRAFTED = {
+    "a stride beyond the numbers": (STRIDES, b"J\xff\xff\xff\x00K\x01\x86"),
+    "a stride that wraps around 64 bits": (STRIDES, b"\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x20K\x01\x86"),
+    "a negative stride": (STRIDES, b"J\xfd\xff\xff\xffK\x01\x86"),
+    "a negative size": (SHAPE, b"J\xfe\xff\xff\xffK\x03\x86"),
+    "a size that wraps around 64 bits": (SHAPE, b"\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01K\x03\x86"),
+    "more numbers than there are": (SHAPE, b"K\x02K\x04\x86"),
+    "more numbers than memory": (SHAPE, b"J\xff\xff\xff\x03J\xff\xff\xff\x03\x86"),
+    "more strides than sizes": (STRIDES, b"K\x03K\x01K\x01\x87"),
+    "a size that is a text": (SHAPE, b"X\x01\x00\x00\x00aK\x03\x86"),
+    "a size that is a yes": (SHAPE, b"\x88K\x03\x86"),
+    "a state over what was checked": (END, END[:-1] + STATE),
+    "a state of a function": (b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch._utils\n_rebuild_tensor_v2\n}b"),
+    "another function": (b"ctorch._utils\n_rebuild_tensor_v2\n", b"cbuiltins\neval\n"),
+    "a name that is taken from a module's own": (b"ctorch\nFloatStorage\n", b"ctorch\nload\n"),
+    "a tensor of no storage": (b"Q", b"0N"),
+    "a memo of gigabytes": (SHAPE, SHAPE + b"r\xff\xff\xff\x7f"),
+    "a memo that is empty": (SHAPE, SHAPE + b"h\xff0"),
+    "a stack that is empty": (SHAPE, b"0" * 50 + SHAPE),
+    "no end": (END, END[:-1]),
+    "tuples inside tuples": (SHAPE, SHAPE + b"\x85" * 60_000),
+}
+
+
+@pytest.mark.parametrize("trick", CRAFTED)
+def test_a_crafted_tensor_is_refused_with_one_sentence(tmp_path: Path, trick: str) -> None:
+    pickled, numbers = published_pickle(tmp_path / "t.pt")
+    assert read_tensor(crafted(tmp_path / "same.pt", pickled, numbers)).tolist() == [[0, 1, 2], [3, 4, 5]]
+    honest, dishonest = CRAFTED[trick]
+    assert pickled.count(honest) == 1, pickled
+    path = crafted(tmp_path / "x.pt", pickled.replace(honest, dishonest), numbers)
+    with pytest.raises(SourceError) as error:
+        read_tensor(path)
+    assert str(error.value).startswith(f"{path}: is ")
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+def test_fewer_numbers_than_the_pickle_says_and_a_key_that_climbs_are_refused(tmp_path: Path) -> None:
+    pickled, numbers = published_pickle(tmp_path / "t.pt")
+    with pytest.raises(SourceError, match="fewer numbers than its shape needs"):
+        read_tensor(crafted(tmp_path / "x.pt", pickled, numbers[:-4]))
+    climbing = pickled.replace(b"X\x01\x00\x00\x000", b"X\x09\x00\x00\x00../../etc")
+    assert climbing != pickled
+    with pytest.raises(SourceError, match="no t/data/"):
+        read_tensor(crafted(tmp_path / "y.pt", climbing, numbers))
+    with pytest.raises(SourceError, match="67,108,868 bytes"):
+        read_tensor(crafted(tmp_path / "z.pt", pickled, bytes((1 << 26) + 4)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_flipped_byte_of_the_pickle_gives_numbers_of_the_file_or_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("flipped")
+    pickled, numbers = published_pickle(folder / "t.pt")
+    at = data.draw(st.integers(0, len(pickled) - 1))
+    changed = bytearray(pickled)
+    changed[at] = data.draw(st.integers(0, 255))
+    try:
+        read = read_tensor(crafted(folder / "x.pt", bytes(changed), numbers))
+    except SourceError:
+        return
+    held = np.frombuffer(numbers, read.dtype)
+    assert read.size == 0 or np.isin(read, held).all()

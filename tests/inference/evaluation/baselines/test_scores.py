@@ -18,6 +18,7 @@ SITES = np.stack([RNG.uniform(-1, 1, 900), RNG.integers(0, 3, 900), RNG.normal(s
 TRUTH = np.stack([np.exp(-(((SITES[:, 0] - 0.3) / 0.3) ** 2)), 0.05 + 0.9 * (SITES[:, 1] == 2)], 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fit", [DownSampledForest(60, (1,)), Boosting(40, balanced=True, categorical=(1,)), Maxent((1,), 1e-3)], ids=repr
 )

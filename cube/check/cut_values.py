@@ -1,0 +1,46 @@
+"""Values that a species' map cut at its largest stored probability, counted in receipts: a warning, not a broken promise.
+
+A map is right below its ceiling; where many cells lie above it, sums of species and richness disagree.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from cube.check.inspection import Inspection
+from cube.storage.ledger import receipts
+
+WARN_ABOVE: Final = 0.001  # share of a species' cells
+NAMED: Final = 5
+
+
+def cut_shares(receipts: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Share of its cells (0..1) that each species was cut in, the largest first; species that were not cut are left out."""
+    cells, cut = 0, Counter[str]()
+    for receipt in receipts:
+        cells += int(receipt.get("counts", {}).get("cells", 0))
+        cut.update({str(name): int(count) for name, count in receipt.get("cut_cells", {}).items()})
+    return {name: count / cells for name, count in cut.most_common() if cells}
+
+
+def warning_of(shares: Mapping[str, float]) -> str:
+    """A sentence on the species above `WARN_ABOVE`; empty where there is none."""
+    many = [f"{name} {share:.2%}" for name, share in shares.items() if share > WARN_ABOVE]
+    if not many:
+        return ""
+    more = f" and {len(many) - NAMED} more" if len(many) > NAMED else ""
+    return (
+        f"{len(many)} species are cut at their largest stored probability in more than {WARN_ABOVE:.1%} of their cells"
+        f" ({', '.join(many[:NAMED])}{more}): there their sums fall short of richness; predict again as a new version,"
+        " whose steps are fixed from cells of its own region and year."
+    )
+
+
+def warnings(inspection: Inspection) -> Iterator[str]:
+    """A sentence for each version of the species with many values cut."""
+    for version in inspection.versions("species"):
+        sentence = warning_of(cut_shares(receipt for _, receipt in receipts(inspection.cube, f"predict/{version}")))
+        if sentence:
+            yield f"species {version}: {sentence}"

@@ -1,0 +1,123 @@
+"""What is in a cube and how complete it is, as a document and as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.filesize import decimal
+
+from cube.grid import RESOLUTIONS
+from cube.layers.inputs import INPUTS
+from cube.pyramids.squares import tree
+from cube.storage import backends, releases
+from cube.storage.progress import Progress, input_stages, progress, version_stage, versions
+from cube.storage.store import CubeStore, open_cube
+
+
+def describe(url: str) -> dict[str, Any]:
+    """Region, inputs with their units and overviews done, products with their versions, releases; as the receipts say.
+
+    `bytes` are those on the disk, None where the cube is no local folder (asking a bucket takes minutes). Raises
+    `CubeError` without a cube.
+    """
+    cube = open_cube(url)
+    units = list(cube.region.units())
+    return {
+        "url": cube.url,
+        "title": cube.attributes.get("title"),
+        "format": cube.attributes["format"],
+        "region_km": list(cube.attributes["region_km"]),
+        "unit_km": cube.region.unit_km,
+        "shape": list(cube.region.shape()),
+        "units": len(units),
+        "levels": cube.region.levels(),
+        "squares": len(tree(cube.region, units)),
+        "inputs": _inputs(cube),
+        "products": _products(cube),
+        "releases": cube.list_json("releases"),
+        "made": {name: cube.read_json(f"releases/{name}.json") for name in cube.list_json("releases")},
+        "current": releases.current(cube)["name"],
+    }
+
+
+def _state(now: Progress) -> dict[str, Any]:
+    complete = not now.missing
+    overviews = complete and now.squares_done == len(now.squares)
+    return {
+        "units_done": now.units_done,
+        "complete": complete,
+        "squares_done": now.squares_done,
+        "overviews_complete": overviews,
+    }
+
+
+def _inputs(cube: CubeStore) -> dict[str, dict[str, Any]]:
+    out = {}
+    for stage in input_stages(cube):
+        state = _state(progress(cube, stage))
+        for layer in (INPUTS[name] for name in stage.layers if cube.has(INPUTS[name].path)):
+            where = {"resolution": layer.resolution, "stage": stage.path}
+            out[layer.name] = {**where, **state, "bytes": _bytes(cube, layer.path)}
+    return {name: out[name] for name in INPUTS if name in out}
+
+
+def _products(cube: CubeStore) -> dict[str, dict[str, dict[str, Any]]]:
+    named = {
+        release: (cube.read_json(f"releases/{release}.json") or {}).get("products", {}) for release in cube.list_json("releases")
+    }
+    out: dict[str, dict[str, dict[str, Any]]] = {}
+    by_product = versions(cube)
+    done = {name: progress(cube, version_stage(cube, name)) for name in {n for names in by_product.values() for n in names}}
+    for product, names in by_product.items():
+        for version in names:
+            state = _state(done[version])
+            if product == "composition":
+                state["overviews_complete"] = None  # has no levels
+            out.setdefault(product, {})[version] = {
+                "units": len(done[version].units), **state, "bytes": _bytes(cube, f"products/{product}/{version}"),
+                "releases": [release for release, by_product in named.items() if by_product.get(product) == version],
+            }  # fmt: skip
+    return out
+
+
+def _bytes(cube: CubeStore, path: str) -> int | None:
+    folder = backends.local_path(cube.url)
+    if folder is None:
+        return None
+    return sum(file.stat().st_size for file in (folder / path).rglob("*") if file.is_file())
+
+
+def _size(count: int | None) -> str:
+    """Bytes with their unit; nothing where they are not known."""
+    return "" if count is None else decimal(count)
+
+
+def _progress(row: dict[str, Any], units: int) -> str:
+    if not row["complete"]:
+        return f"{row['units_done']} of {units} units"
+    return "complete" if row["overviews_complete"] is not False else "complete, overviews are not"
+
+
+def text(document: dict[str, Any]) -> str:
+    """The document for a person."""
+    w, s, e, n = document["region_km"]
+    lines = [
+        f"{document['title']}: {document['url']}",
+        f"  E {w}-{e} km, N {s}-{n} km (EPSG:3035), {document['shape'][0]} x {document['shape'][1]} cells of 50 m,"
+        f" {document['units']} units of {document['unit_km']} km, {document['levels']} levels of overviews",
+        "  inputs:",
+    ]
+    order = sorted(document["inputs"].items(), key=lambda item: list(RESOLUTIONS).index(item[1]["resolution"]))
+    for name, row in order:
+        lines.append(f"    {name:<16} {row['resolution']:>4}  {_size(row['bytes']):>8}  {_progress(row, document['units'])}")
+    lines.append("  products:" if document["products"] else "  products: none yet")
+    for product, rows in document["products"].items():
+        for version, row in rows.items():
+            used = f", in release {', '.join(row['releases'])}" if row["releases"] else ", in no release"
+            lines.append(f"    {product:<12} {version:<8} {_size(row['bytes']):>8}  {_progress(row, row['units'])}{used}")
+    for name, release in document["made"].items():
+        names = release.get("products", {})
+        made_of = ", ".join(f"{product} {names[product]}" for product in releases.PRODUCTS if product in names)
+        lines.append(f"    release {name}: {made_of} (made {release.get('created', 'at an unknown time')})")
+    lines.append(f"  releases: {', '.join(document['releases']) or 'none'}; readers follow {document['current'] or 'none'}")
+    return "\n".join(lines)

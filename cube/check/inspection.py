@@ -1,0 +1,165 @@
+"""A cube as it lies in its store, for whoever checks it: leaf groups and the raw metadata of their arrays, nothing decoded.
+
+Metadata is read from each node's own document and not from what was consolidated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from cube.grid import CELL, RESOLUTIONS
+from cube.layers import (
+    COMPOSITION,
+    INDICATOR_STEPS,
+    PROBABILITY_STEPS,
+    Layer,
+    habitat_entropy,
+    habitat_level,
+    habitat_probability,
+    indicator,
+    occurrence,
+)
+from cube.layers.inputs import INPUTS
+from cube.storage import releases
+from cube.storage.progress import Progress, Stage, input_stages, progress, version_stage
+from cube.storage.store import CubeStore
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A group that holds maps of one resolution and level."""
+
+    path: str
+    product: str  # `inputs`, or a product
+    resolution: int  # metres, of level 0
+    level: int
+    document: Document  # the group's own zarr.json
+    arrays: Mapping[str, Document]
+
+    @property
+    def attributes(self) -> Document:
+        """The group's attributes."""
+        return dict(self.document.get("attributes", {}))
+
+    def maps(self) -> Iterator[tuple[str, Document]]:
+        """(name, document) of the arrays over (y, x)."""
+        for name, document in self.arrays.items():
+            if dims(document)[-2:] == ("y", "x"):
+                yield name, document
+
+    def expected(self, name: str) -> Layer | None:
+        """How the table of layers says that a map is stored; None for one that it does not know.
+
+        Indicators and habitat classes are made by other rooms: of them the cube knows the form and not the names.
+        """
+        array = self.arrays[name]
+        attrs = array.get("attributes", {})
+        if self.product == "inputs":
+            return INPUTS[name].at(self.path) if name in INPUTS else None
+        if self.product == "species":
+            area = float(attrs.get("reference_area_m2", self.attributes.get("reference_area_m2", 0.0)))
+            return occurrence(self.path, area) if name == "occurrence" else None
+        if self.product == "composition":
+            return next((layer.at(self.path) for layer in COMPOSITION if layer.name == name), None)
+        if self.product == "indicators":
+            said = as_layer(self, name)
+            return indicator(name, self.path, said.long_name, said.units, said.scale, INDICATOR_STEPS * said.scale, "viridis")
+        known = {"probability": habitat_probability(self.path), "entropy": habitat_entropy(self.path)}
+        if name in known:
+            return known[name]
+        if name == "top3_class":
+            return Layer(name, self.path, "uint16", 65535, "", "1", ("habitat_rank",), kind="class")
+        if name == "top3_probability":
+            return Layer(name, self.path, "uint8", 255, "", "1", ("habitat_rank",), {}, 1 / PROBABILITY_STEPS)
+        return habitat_level(name, self.path, (), "")
+
+
+def dims(document: Document) -> tuple[str, ...]:
+    """Dimension names of an array."""
+    return tuple(str(name) for name in document.get("dimension_names") or ())
+
+
+def as_layer(leaf: Leaf, name: str) -> Layer:
+    """A map as a layer, from what it says of itself; for reading it and what is made from it."""
+    array = leaf.arrays[name]
+    attributes = array.get("attributes", {})
+    return Layer.from_metadata(f"{leaf.path}/{name}", str(array["data_type"]), array["fill_value"], dims(array), attributes)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A cube with all of its leaf groups, read once."""
+
+    cube: CubeStore
+    release: str | None = None  # ask of what this release names alone: other versions may be in the making
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        """Every stage of the inputs, and of every version that is asked of."""
+        asked = sorted({version for product in releases.PRODUCTS for version in self.versions(product)})
+        return input_stages(self.cube) + [version_stage(self.cube, version) for version in asked]
+
+    @cached_property
+    def progress(self) -> list[Progress]:
+        """How far each of the stages is."""
+        return [progress(self.cube, stage) for stage in self.stages]
+
+    @cached_property
+    def products(self) -> dict[str, str]:
+        """Version by product of the release that is asked of, else of the one that readers follow."""
+        if self.release is None:
+            return dict(releases.current(self.cube)["products"]) if self.cube.read_json(releases.CURRENT) else {}
+        return dict((self.cube.read_json(f"releases/{self.release}.json") or {}).get("products", {}))
+
+    def table(self, product: str, version: str) -> dict[str, Any]:
+        """The table of a version; `{}` where it has none, which the promise on tables reports."""
+        path = releases.table_path(product, version)
+        return self.cube.read_table(path) if self.cube.has(path) else {}
+
+    @cached_property
+    def leaves(self) -> list[Leaf]:
+        """Every leaf group with maps: inputs, their overviews, every level of every version of every product."""
+        return [self._leaf(*place) for place in self._places()]
+
+    def _places(self) -> Iterator[tuple[str, str, int, int]]:
+        """(path, product, resolution, level) of the leaf groups that are there."""
+        for name, resolution in RESOLUTIONS.items():
+            if self.cube.has(f"inputs/{name}"):
+                yield f"inputs/{name}", "inputs", resolution, 0
+            for level in self.levels(f"inputs/overviews/{name}"):
+                yield f"inputs/overviews/{name}/{level}", "inputs", resolution, level
+        for product in releases.PRODUCTS:
+            for version in self.versions(product):
+                base = f"products/{product}/{version}"
+                if product == "composition":
+                    yield base, product, CELL, 0
+                    continue
+                for level in self.levels(base):
+                    yield f"{base}/{level}", product, CELL, level
+
+    def versions(self, product: str) -> list[str]:
+        """Versions of a product that are there."""
+        versions = self.cube.groups(f"products/{product}")
+        return versions if self.release is None else [name for name in versions if name == self.products.get(product)]
+
+    def levels(self, base: str) -> list[int]:
+        """Pyramid levels that are there below `base`."""
+        return sorted(int(name) for name in self.cube.groups(base) if name.isdigit())
+
+    def leaf(self, path: str) -> Leaf | None:
+        """The leaf group at `path`."""
+        return next((leaf for leaf in self.leaves if leaf.path == path), None)
+
+    def _leaf(self, path: str, product: str, resolution: int, level: int) -> Leaf:
+        nodes = {name: self.node(f"{path}/{name}") for name in self.cube.folders(path)}
+        arrays = {name: node for name, node in nodes.items() if node.get("node_type") == "array"}
+        return Leaf(path, product, resolution, level, self.node(path), arrays)
+
+    def node(self, path: str) -> Document:
+        """The metadata document of a group or array; `{}` where there is none."""
+        return dict(self.cube.read_json(f"{path}/zarr.json" if path else "zarr.json") or {})

@@ -1,0 +1,131 @@
+"""What a rule of the data model is, and a place that breaks it; the registry of rules, and the run that checks them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any, Final
+
+from cube.check.cut_values import warnings
+from cube.check.inspection import Inspection
+from cube.errors import FloracubeError
+from cube.storage.store import open_cube
+
+MOST: Final = 1000  # findings that are listed of one rule: a cube that is wrong everywhere is wrong in one way
+SHOWN: Final = 5  # of them for a person
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One place where a rule is broken: what should be there, what is, and what to do."""
+
+    path: str
+    expected: str
+    found: str
+    mend: str
+
+    def sentence(self) -> str:
+        """The finding for a person."""
+        return f"{self.path}: expected {self.expected}, found {self.found}; {self.mend}"
+
+
+Check = Callable[[Inspection], Iterator[Finding]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of the data model: the function's name, its docstring as the sentence, and the findings that it yields."""
+
+    check: Check
+    reads_values: bool  # which takes as long as reading the cube
+
+    @property
+    def name(self) -> str:
+        """The function's own name."""
+        return self.check.__name__
+
+    @property
+    def sentence(self) -> str:
+        """What is promised, which is the function's docstring."""
+        return str(self.check.__doc__)
+
+
+RULES: Final[dict[str, Rule]] = {}
+
+
+def rule(function: Check) -> Check:
+    """Register the check of a rule that metadata and receipts answer; its docstring is the rule."""
+    RULES[function.__name__] = Rule(function, reads_values=False)
+    return function
+
+
+def rule_of_values(function: Check) -> Check:
+    """Register the check of a rule that only the values answer; its docstring is the rule."""
+    RULES[function.__name__] = Rule(function, reads_values=True)
+    return function
+
+
+def registered() -> dict[str, Rule]:
+    """Every rule by name, in the order of checking."""
+    # Imported here: each of these rooms registers its own.
+    from cube.check import completeness, coverage, facts, meaning, metadata, predictions, values  # noqa: F401
+
+    return RULES
+
+
+def check(url: str, values: bool = False, release: str | None = None) -> dict[str, Any]:
+    """Check every rule on the cube at `url`; those that read values only if `values`. Raises `CubeError` without a cube.
+
+    With a `release`, of the products only what it names is asked: other versions may be in the making.
+
+    The answer is `{"cube", "kept", "promises": [{"name", "sentence", "kept", "findings"}], "warnings", "coverage"}`; `kept` of
+    a promise is None where it was not asked. A warning is a sentence on values that are as promised and limited all the
+    same; `coverage` has what became of the pixels of each input.
+    """
+    from cube.check.coverage import coverages
+
+    inspection = Inspection(open_cube(url), release)
+    rows = []
+    for one in registered().values():
+        asked = values or not one.reads_values
+        findings = list(islice(_findings(one, inspection), MOST)) if asked else []
+        rows.append({"name": one.name, "sentence": one.sentence, "kept": not findings if asked else None,
+                     "findings": [asdict(finding) for finding in findings]})  # fmt: skip
+    return {
+        "cube": inspection.cube.url,
+        "kept": all(row["kept"] is not False for row in rows),
+        "promises": rows,
+        "warnings": list(warnings(inspection)),
+        "coverage": [row.document() | {"line": row.line()} for row in coverages(inspection)],
+    }
+
+
+def _findings(one: Rule, inspection: Inspection) -> Iterator[Finding]:
+    try:
+        yield from one.check(inspection)
+    # RuntimeError and ValueError are how codecs refuse a damaged shard, the last two how damaged metadata end.
+    except (FloracubeError, OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
+        yield Finding(
+            inspection.cube.url, "something that can be read", f"an error ({error})", "mend that first, then check again"
+        )
+
+
+def text(document: dict[str, Any]) -> str:
+    """The answer for a person: a line a promise, a sentence a finding."""
+    words = {True: "kept  ", False: "BROKEN", None: "unread"}
+    lines = []
+    for row in document["promises"]:
+        lines.append(f"{words[row['kept']]}  {row['name']}: {row['sentence']}")
+        findings = [Finding(**finding).sentence() for finding in row["findings"]]
+        lines += [f"          {sentence}" for sentence in findings[:SHOWN]]
+        if len(findings) > SHOWN:
+            lines.append(f"          ... and {len(findings) - SHOWN} more of the kind (--json lists them)")
+    lines += [f"WARNED  {sentence}" for sentence in document.get("warnings", [])]
+    lines += [row["line"] for row in document["coverage"]]
+    broken = sum(row["kept"] is False for row in document["promises"])
+    asked = sum(row["kept"] is not None for row in document["promises"])
+    unread = len(document["promises"]) - asked
+    lines.append(f"{document['cube']}: {asked - broken} of {asked} promises are kept" + (
+        f"; {unread} more read the values, ask for them with --values." if unread else "."))  # fmt: skip
+    return "\n".join(lines)

@@ -1,0 +1,132 @@
+"""The free-form-looking keys of a configuration, typed: how models are sized, trained, read and evaluated.
+
+What an option does is told where it is read, in `inference`; here stand its name, type, range and default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, get_args
+
+from pydantic import ConfigDict, Field
+
+from cube.config.strict import Strict
+from cube.errors import ModelError
+
+Likelihood = Literal["joint", "surveys_only", "records_only"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Modality = Literal["satellite", "landsat", "static", "climate", "coarse", "survey"]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Flag = Annotated[bool, Field(strict=True)]  # a text such as "yes" is none
+
+
+class NetworkConfig(Strict):
+    """Size of the deep-SDM: a named one, of which single keys are overridden."""
+
+    size: Literal["tiny", "small", "medium", "geoplant"] | None = Field(None, description="a named size, see the table below")
+    modalities: tuple[Modality, ...] | None = Field(None, description="the inputs to learn from; left out, all that the cube has")
+    d: Count | None = Field(None, description="length of a member's embedding")
+    hidden: Count | None = Field(None, description="width of the encoders of tables")
+    depth: Count | None = Field(None, description="layers of the encoders of tables")
+    width: Count | None = Field(None, description="channels of the encoders of images and series")
+    dilations: tuple[Count, ...] | None = Field(
+        None, min_length=1, description="of the satellite layers: a cell sees 1 + 2 x their sum cells"
+    )
+    dropout: float | None = Field(None, ge=0, lt=1, description="share of values hidden in training")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train. Defaults were chosen on Czech surveys (other fold draws than reported) and on a landscape."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    members: int = 5  # each is trained without one fold of the spatial blocks, and judged there
+    repeats: int = 1  # networks that leave out the same fold
+    search: tuple[NetworkConfig, ...] = ()  # keys of `network` to try beside it, on open blocks; the best is trained
+    epochs: int = 15  # passes over the surveys
+    least_steps: int = 400  # small data get more epochs
+    batch: int = 128  # surveys a step
+    learning_rate: float = 3e-3  # the highest of the schedule
+    weight_decay: float = 0.05  # of AdamW
+    coarse_noise: float = 1.0  # standard deviations, see `objective.coarse_noise`
+    modality_dropout: float = 0.1  # chance that a modality is hidden from a survey in training
+    seed: int = 0  # of the folds, the weights and the order of surveys
+    threads: int | None = None  # None: torch's own choice
+    device: str = "auto"  # auto (a GPU where there is one), cpu, cuda or cuda:1
+    precision: Precision = "auto"  # of the forward pass: bfloat16 on a GPU that has it, else float32
+    loaders: int | None = None  # threads that read batches ahead; None: 4 for a GPU or samples on disk, else 0
+    checkpoint_seconds: float = 120.0  # between states that a killed training goes on from
+    memory_gb: float = 8.0  # samples that would not fit are cut once to disk
+    # where there are records:
+    likelihood: Likelihood = "joint"  # what is learned from, see One likelihood for surveys and records
+    record_batch: int = 512  # records a step: each says one name, a survey all names of a place
+    record_weight: float = 1.0  # of a record against what its likelihood says
+    reporting_rate: float = 0.03  # learning rate of reporting rates
+    po_allowed: bool = False  # records of the blocks that a member leaves out train it too, as GeoPlant does
+    recorded_sites: float = 0.5  # without surveys: share of the sites that records are compared with that are places of records
+
+    def __post_init__(self) -> None:
+        """Refuse values that no training can be made with. Raises: ModelError."""
+        for name in ("members", "repeats", "epochs", "batch", "record_batch"):
+            if getattr(self, name) < 1:
+                raise ModelError(f"train.{name} is {getattr(self, name)}, expected 1 or more.")
+        for name in ("least_steps", "loaders", "weight_decay", "coarse_noise", "checkpoint_seconds", "memory_gb"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ModelError(f"train.{name} is {value}, expected 0 or more.")
+        if not self.learning_rate > 0:
+            raise ModelError(f"train.learning_rate is {self.learning_rate}, expected more than 0.")
+        if not 0 <= self.recorded_sites <= 1:
+            raise ModelError(f"train.recorded_sites is {self.recorded_sites}, expected a share from 0 to 1.")
+        if not 0 <= self.modality_dropout < 1:
+            raise ModelError(f"train.modality_dropout is {self.modality_dropout}, expected a share from 0 to below 1.")
+        for name, kind in (("precision", Precision), ("likelihood", Likelihood)):
+            if getattr(self, name) not in get_args(kind):
+                raise ModelError(f"train.{name} is '{getattr(self, name)}', expected one of {', '.join(get_args(kind))}.")
+
+
+class EvaluateDetails(Strict):
+    """What the out-of-fold scores are compared with, and how long it takes."""
+
+    trees: Count = Field(100, description="of a forest")
+    threads: Count = Field(1, description="forests fitted side by side")
+    records_allowed: Flag = Field(
+        False, description="where there are records: a row of our network with the records of the blocks left out allowed; trains"
+    )
+    bootstraps: Count = Field(200, description="of blocks, for the interval of the gain")
+    baselines: tuple[Literal["random_forest", "gradient_boosting", "frequency"], ...] = Field(
+        ("random_forest",),
+        description="peers, each fitted on the folds of the training; the frequency by 100 km square always is",
+    )
+
+
+class ReaderOptions(Strict):
+    """Size and schedule of the reader of habitats, and how maps are read.
+
+    `base` and `tokens` as published by Pl@ntBERT; from scratch there are species alone.
+    """
+
+    hidden: Count = Field(64, description="width of the model, a multiple of heads")
+    layers: Count = Field(2, description="of the transformer")
+    heads: Count = Field(2, description="of attention, a layer")
+    intermediate: Count = Field(128, description="width within a layer")
+    mask_epochs: int = Field(8, ge=0, description="passes over all plots, filling gaps")
+    epochs: Count = Field(20, description="passes over the labelled plots, naming habitats")
+    least_steps: int = Field(700, ge=0, description="of naming habitats: few labelled plots get smaller batches and more passes")
+    batch: Count = Field(64, description="plots a step")
+    learning_rate: float = Field(4e-3, gt=0, description="the highest of the schedule")
+    weight_decay: float = Field(0.05, ge=0, description="of AdamW")
+    dropout: float = Field(0.1, ge=0, lt=1, description="of hidden values and attention")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of the label spread over all habitats")
+    seed: int = Field(0, description="of weights, order and masks")
+    base: str | None = Field(None, description="folder of a BERT to start from instead of scratch")
+    tokens: Literal["species", "term"] = Field("species", description="species: a token a binomial; term: a token a word")
+    complete_only: Flag = Field(True, description="leave out plots that lost much to curation, as published")
+    folds: int | None = Field(
+        None,
+        ge=0,
+        description="parts of the plots that are held out in turn to measure skill beside naive Bayes and logistic regression;"
+        " left out, 1 for `plantbert` (a fifth, held out once) and 5 for `linear`; 0: baselines alone",
+    )
+    predicted: Flag = Field(True, description="the lists predicted for labelled plots teach the reader too")

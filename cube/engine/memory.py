@@ -1,0 +1,62 @@
+"""The memory of a task: what its reader says that a unit takes, what a worker has, and what was taken in the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from cube.config.cluster import ClusterConfig
+from cube.errors import ConfigError
+from cube.grid import UNIT_KM, Unit
+from cube.sources.reader import Reader
+
+GB: Final = 10**9
+PROCESS: Final = 400 * 10**6  # bytes of a worker that has imported everything and read nothing
+CGROUP: Final = Path("/sys/fs/cgroup/memory.max")  # the limit of a container or job, where there is one
+
+
+def machine_bytes() -> int:
+    """Memory that the processes of this machine, or of this container, may take together."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = CGROUP.read_text().strip() if CGROUP.exists() else "max"
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def allowed_bytes(cluster: ClusterConfig) -> int | None:
+    """Memory that one task may take; None where only the machines of another cluster know."""
+    if cluster.memory_gb is not None:
+        return round(cluster.memory_gb * GB)
+    return machine_bytes() // (cluster.workers or 1) if cluster.kind == "local" else None
+
+
+def projected_bytes(reader: Reader, unit: Unit) -> int:
+    """Memory of a worker that reads `unit`, its libraries included."""
+    return PROCESS + reader.memory(unit)
+
+
+def check_memory(readers: Iterable[Reader], unit: Unit, cluster: ClusterConfig) -> None:
+    """Refuse, before any work, sources of which a unit takes more memory than a task may. Raises `ConfigError`."""
+    allowed = allowed_bytes(cluster)
+    if allowed is None:
+        return
+    for reader in readers:
+        needed = projected_bytes(reader, unit)
+        if needed > allowed:
+            ways = ["a smaller unit_km"] if unit.km > min(UNIT_KM) else []
+            ways += ["fewer workers"] if cluster.memory_gb is None and (cluster.workers or 1) > 1 else []
+            ways += ["another cluster.memory_gb" if cluster.memory_gb is not None else "a machine with more memory"]
+            raise ConfigError(
+                f"unit_km is {unit.km}: a unit of {reader.layers[0].name} takes about {needed / GB:.1f} GB, and a task may take"
+                f" {allowed / GB:.1f} GB; choose {' or '.join(ways)}."
+            )
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has taken so far."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,262 @@
+"""Any layer leaves the cube as a Cloud Optimized GeoTIFF: stored values with scale, units, names, legend and licence.
+
+The file is written block by block beside its place and moved there whole, so memory does not grow with the region and
+nobody finds half a file. Which array a layer id names is `cube.export.selection`; how QGIS draws it, `cube.export.style`.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.io import DatasetWriter
+from rasterio.windows import Window as RasterWindow
+from rio_cogeo.cogeo import cog_validate
+
+from cube import grid
+from cube.errors import CubeError
+from cube.export.selection import Selection, find_layer, select
+from cube.export.style import put_style, style_of
+from cube.grid import Region, Window
+from cube.storage import releases
+from cube.storage.leaves import SPECIES_PER_SHARD
+from cube.storage.store import CubeStore, open_cube
+
+BLOCK: Final = 512  # pixels a side of a block of the file
+BANDS_AT_ONCE: Final = SPECIES_PER_SHARD  # species read and written at once
+READ_BYTES: Final = 64 * 2**20  # stored bytes read at once
+CACHE_BYTES: Final = 128 * 2**20  # of GDAL, whose own is a share of the machine
+
+BBox = tuple[float, float, float, float]
+
+
+def export(url: str, name: str, out: Path, level: int = 0, bbox: BBox | None = None) -> dict[str, Any]:
+    """Write a layer (inputs: at their own resolution) as a COG and say what was written.
+
+    `name` is a layer id, any name that `cube.export.selection.find_layer` takes for one (`Plantago alpina`), or `species`:
+    the maps of all species as the bands of one file. The file covers the region of the cube, of products that of their release.
+    `level` is the pyramid level, `bbox` (west, south, east, north) in degrees cuts a window, grown outward to whole pixels.
+    Values are those of the cube: a stored value times the file's scale plus its offset is in units, and 'no data' is the
+    file's nodata. Classes come with colour table and names; up to 255 of them are bytes, more are uint16. Class names lie
+    in the file as CF flags and beside it in `<out>.aux.xml`, where GDAL and QGIS look for them. The colours of the map page
+    lie in `<out without .tif>.qml`, which QGIS takes unasked; a style that somebody saved there from QGIS is kept.
+    Raises `CubeError` for an unknown layer, a window outside the cube, a place that cannot be written.
+    """
+    cube = open_cube(url)
+    release = releases.current(cube)  # once: values, window and style are of the same one
+    layer_id = find_layer(cube, release["products"], name)
+    chosen = select(cube, release["products"], layer_id, level)
+    window = window_of(cube, _covered(cube, release, chosen), chosen, bbox, layer_id)
+    folder = out.parent / f".{out.name}.{uuid.uuid4().hex}.partial"
+    try:
+        folder.mkdir(parents=True)
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+            document = write_cog(cube, chosen, window, layer_id, folder)
+        legend, beside = folder / "cog.tif.aux.xml", out.with_name(f"{out.name}.aux.xml")
+        if legend.exists():
+            legend.replace(beside)
+        else:
+            beside.unlink(missing_ok=True)  # of a file that was here before: its legend is not this layer's
+        (folder / "cog.tif").replace(out)
+        style = put_style(style_of(cube, chosen, layer_id), out)
+    except (OSError, rasterio.errors.RasterioError) as error:
+        said = getattr(error, "strerror", None) or error  # not the name of our own file beside it
+        raise CubeError(f"{out}: cannot be written ({said}); check the folder, its permissions and the space left.") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return {"layer": layer_id, "file": str(out), **document, "bytes": out.stat().st_size, "style": style}
+
+
+def parse_bbox(text: str | None) -> BBox | None:
+    """`W,S,E,N` in degrees as numbers; raises `CubeError` for anything else."""
+    if text is None:
+        return None
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+    except ValueError:
+        raise CubeError(f"--bbox is '{text}'; write four numbers in degrees, W,S,E,N.") from None
+    return west, south, east, north
+
+
+def _covered(cube: CubeStore, release: Mapping[str, Any], chosen: Selection) -> Region:
+    """What a layer covers: inputs the region of the cube, products the region of their release."""
+    window = release.get("region_km") if chosen.version else None
+    return cube.region.crop(*window) if window else cube.region
+
+
+def window_of(cube: CubeStore, region: Region, chosen: Selection, bbox: BBox | None, layer_id: str) -> Window:
+    """The pixels of `region` (arrays reach beyond it, to whole units) that a box in degrees touches, all without a box.
+
+    Raises `CubeError` where it touches none.
+    """
+    t = cube.region.transform(chosen.resolution, chosen.level)
+    left, bottom, right, top = region.bounds
+    height, width = chosen.array.shape[-2:]
+    first_row, first_col = math.floor((top - t.f) / t.e), math.floor((left - t.c) / t.a)
+    end_row, end_col = min(height, math.ceil((bottom - t.f) / t.e)), min(width, math.ceil((right - t.c) / t.a))
+    if bbox is None:
+        return Window(first_row, first_col, end_row - first_row, end_col - first_col)
+    west, south, east, north = bbox
+    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+        raise CubeError(f"--bbox is {west:g},{south:g},{east:g},{north:g}; it must be W,S,E,N in degrees with W < E and S < N.")
+    edges = grid.bounds_in(grid.EPSG, bbox, 4326)
+    row, col = max(first_row, math.floor((edges[3] - t.f) / t.e)), max(first_col, math.floor((edges[0] - t.c) / t.a))
+    row1, col1 = min(end_row, math.ceil((edges[1] - t.f) / t.e)), min(end_col, math.ceil((edges[2] - t.c) / t.a))
+    if row >= row1 or col >= col1:
+        raise CubeError(
+            f"--bbox {west:g},{south:g},{east:g},{north:g} lies outside the region of {layer_id} in {cube.url};"
+            f" choose a box that touches {_degrees(region)} (W,S,E,N)."
+        )
+    return Window(row, col, row1 - row, col1 - col)
+
+
+def _degrees(region: Region) -> str:
+    """W,S,E,N of a region in degrees, as `--bbox` writes them."""
+    return ",".join(f"{edge:.3f}" for edge in grid.bounds_in(4326, region.bounds))
+
+
+def write_cog(cube: CubeStore, chosen: Selection, window: Window, layer_id: str, folder: Path) -> dict[str, Any]:
+    """Blocks of the cube to a plain GeoTIFF, that one to `cog.tif`; both in `folder`. Says what was written."""
+    array, classes = chosen.array, chosen.classes
+    dtype, fill = np.dtype(array.dtype), np.asarray(array.fill_value).item()
+    if classes and max(value for value, _, _ in classes) < 255:
+        # A palette of bytes is what every tool draws and a 256th of the colour table that uint16 needs.
+        dtype, fill = np.dtype(np.uint8), 255
+    t = cube.region.transform(chosen.resolution, chosen.level)
+    transform = Affine(t.a, 0, t.c + window.col * t.a, 0, t.e, t.f + window.row * t.e)
+    profile: dict[str, Any] = {
+        "driver": "GTiff", "height": window.height, "width": window.width, "count": len(chosen.bands), "dtype": dtype,
+        "crs": CRS.from_epsg(grid.EPSG), "transform": transform, "nodata": fill, "tiled": True, "blockxsize": BLOCK,
+        "blockysize": BLOCK, "interleave": "band", "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer", "sparse_ok": True,
+    }  # fmt: skip
+    plain, cog = folder / "plain.tif", folder / "cog.tif"
+    with rasterio.open(plain, "w", **profile) as target:
+        _describe(target, cube, chosen, layer_id)
+        # Bands of a group at a time: all species of a continent in one block would be gigabytes.
+        step = min(len(chosen.bands), BANDS_AT_ONCE) if chosen.layered else len(chosen.bands)
+        for part in _parts(window, array.dtype.itemsize * step):
+            place = RasterWindow(part.col - window.col, part.row - window.row, part.width, part.height)
+            for first in range(0, len(chosen.bands), step):
+                bands = range(first, min(first + step, len(chosen.bands)))
+                values = chosen.read(part, bands if len(bands) < len(chosen.bands) else None)
+                if (values != array.fill_value).any():
+                    stored = np.where(values == array.fill_value, fill, values).astype(dtype)
+                    target.write(stored, [band + 1 for band in bands], window=place)
+    block = str(_block(dtype.itemsize * len(chosen.bands)))
+    options = {"COMPRESS": "DEFLATE", "BLOCKSIZE": block, "BIGTIFF": "IF_SAFER", "NUM_THREADS": "ALL_CPUS",
+               "OVERVIEW_RESAMPLING": "MODE" if chosen.layer.kind == "class" else "AVERAGE",
+               "PREDICTOR": "NO" if chosen.layer.kind == "class" else "YES"}  # fmt: skip
+    # GDAL's own driver, since rio-cogeo's translation loses the units of bands; its validator has the last word.
+    rasterio.shutil.copy(plain, cog, driver="COG", **options)
+    valid, errors, _ = cog_validate(str(cog), strict=True, quiet=True)
+    if not valid:
+        raise CubeError(
+            f"{layer_id}: the file made is no valid COG ({'; '.join(errors)}); please report it with the layer's name."
+        )
+    if classes:
+        (folder / "cog.tif.aux.xml").write_bytes(_legend(classes, len(chosen.bands)))
+    west, south, east, north = rasterio.transform.array_bounds(window.height, window.width, transform)
+    return {
+        "title": chosen.layer.long_name, "level": chosen.level, "resolution_m": transform.a,
+        "shape": [window.height, window.width],
+        "bands": list(chosen.bands), "dtype": str(dtype), "nodata": None if fill != fill else fill, "scale": chosen.layer.scale,
+        "offset": chosen.layer.offset, "units": _one(chosen.units), "classes": len(classes),
+        "bounds": [west, south, east, north], "crs": f"EPSG:{grid.EPSG}",
+    }  # fmt: skip
+
+
+def _one(units: tuple[str, ...]) -> str:
+    """The units of a file where its bands share them, else those of each."""
+    return units[0] if len(set(units)) == 1 else ", ".join(units)
+
+
+def _block(bytes_a_pixel: int) -> int:
+    """Pixels a side of a block of the COG, whose pixels lie together with all their bands: at most READ_BYTES where it can."""
+    return next((side for side in (BLOCK, BLOCK // 2, BLOCK // 4) if side**2 * bytes_a_pixel <= READ_BYTES), BLOCK // 8)
+
+
+def _parts(window: Window, bytes_a_pixel: int) -> Iterator[Window]:
+    """Tiles of whole blocks of the file, no more than READ_BYTES each (or one block)."""
+    side = BLOCK * max(1, int((READ_BYTES / bytes_a_pixel) ** 0.5) // BLOCK)
+    for row in range(window.row, window.row + window.height, side):
+        for col in range(window.col, window.col + window.width, side):
+            yield Window(row, col, min(side, window.row + window.height - row), min(side, window.col + window.width - col))
+
+
+def _describe(target: DatasetWriter, cube: CubeStore, chosen: Selection, layer_id: str) -> None:
+    """Names, units, scale, colours, and who made it under which licence: a layer's own before the cube's."""
+    attrs: Any = {**cube.root.attrs, **chosen.array.attrs}
+    said = (
+        "license",
+        "attribution",
+        "references",
+        "reference_years",
+        "reference_year",
+        "reference_area_m2",
+        "note",
+        "cell_methods",
+    )
+    tags = {key: str(attrs[key]) for key in said if key in attrs}
+    target.update_tags(TITLE=chosen.layer.long_name, LAYER=layer_id, CUBE=str(cube.root.attrs.get("title", "")), **tags,
+                       **({"version": chosen.version} if chosen.version else {}))  # fmt: skip
+    count = len(chosen.bands)
+    target.descriptions = chosen.bands
+    target.units = chosen.units
+    if chosen.steps:
+        target.scales, target.offsets = chosen.steps, (0.0,) * count
+    elif (chosen.layer.scale, chosen.layer.offset) != (1.0, 0.0):
+        target.scales, target.offsets = (chosen.layer.scale,) * count, (chosen.layer.offset,) * count
+    if chosen.classes:
+        flags = {key: " ".join(map(str, attrs[key])) if key == "flag_values" else attrs[key]
+                 for key in ("flag_values", "flag_meanings", "flag_colors")}  # fmt: skip
+        for band in range(1, count + 1):
+            target.update_tags(band, **flags)
+        if count == 1:
+            target.write_colormap(1, {value: (*_rgb(colour), 255) for value, _, colour in chosen.classes})
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def _legend(classes: tuple[tuple[int, str, str], ...], bands: int) -> bytes:
+    """Class names as GDAL reads them: category names and a raster attribute table (usages of GDALRATFieldUsage)."""
+    root = ElementTree.Element("PAMDataset")
+    names = {value: name for value, name, _ in classes}
+    columns = (("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8), ("Alpha", 0, 9))
+    for band in range(1, bands + 1):
+        part = ElementTree.SubElement(root, "PAMRasterBand", band=str(band))
+        categories = ElementTree.SubElement(part, "CategoryNames")
+        for value in range(max(names) + 1):
+            ElementTree.SubElement(categories, "Category").text = names.get(value, "")
+        table = ElementTree.SubElement(part, "GDALRasterAttributeTable", tableType="thematic")
+        for i, (name, kind, usage) in enumerate(columns):
+            field = ElementTree.SubElement(table, "FieldDefn", index=str(i))
+            for tag, said in (("Name", name), ("Type", str(kind)), ("Usage", str(usage))):
+                ElementTree.SubElement(field, tag).text = said
+        for i, (value, name, colour) in enumerate(classes):
+            row = ElementTree.SubElement(table, "Row", index=str(i))
+            for cell in (value, name, *_rgb(colour), 255):
+                ElementTree.SubElement(row, "F").text = str(cell)
+    # Without an XML declaration: GDAL takes the first node of the file for the root.
+    return ElementTree.tostring(root, encoding="unicode").encode()
+
+
+def as_text(document: dict[str, Any]) -> str:
+    """What was written, for a person."""
+    rows, cols = document["shape"]
+    bands = f", {len(document['bands'])} bands" if len(document["bands"]) > 1 else ""
+    drawn = f" QGIS draws it as {document['style']} says." if document["style"] else ""
+    return (
+        f"{document['layer']} is in {document['file']}: {rows} x {cols} pixels of {document['resolution_m']:g} m{bands}.{drawn}"
+    )

@@ -1,0 +1,81 @@
+"""The style that an exported layer gets: the colours and the range that the map page shows it in, whatever window is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cube.errors import CubeError
+from cube.export import qgis
+from cube.export.selection import Selection, select
+from cube.grid import Window
+from cube.layers import PROBABILITY_STEPS, display
+from cube.storage.store import CubeStore
+
+COLOURS = ("red", "green", "blue")
+
+
+def style_of(cube: CubeStore, chosen: Selection, layer_id: str) -> bytes | None:
+    """The QGIS style of a file with the bands of `chosen`; None for classes without a legend, which have no colours."""
+    if chosen.classes:
+        return qgis.classes(chosen.classes)
+    if chosen.layer.kind == "class":
+        return None
+    if set(COLOURS) <= set(chosen.bands):
+        seen = [chosen.bands.index(colour) for colour in COLOURS]
+        low, high = _range(cube, chosen, layer_id, seen)
+        return qgis.picture([band + 1 for band in seen], (low, high))
+    return qgis.continuous(chosen.layer.palette, _range(cube, chosen, layer_id, [0]), chosen.units[0])
+
+
+def put_style(style: bytes | None, out: Path) -> str | None:
+    """Lay `style` beside the GeoTIFF `out` and say where; a style that is not ours stays, one of ours goes with its layer."""
+    place = out.with_suffix(".qml")
+    if place.exists() and not place.read_bytes().startswith(qgis.MARK):
+        return str(place)
+    if style is None:
+        place.unlink(missing_ok=True)
+        return None
+    place.write_bytes(style)
+    return str(place)
+
+
+def _range(cube: CubeStore, chosen: Selection, layer_id: str, bands: list[int]) -> tuple[float, float]:
+    """Low and high of the display in units, as `server.reading.snapshot` finds them: from a sample of the coarsest level."""
+    product = layer_id.partition(".")[0]
+    if product == "species":
+        return display.species_range(chosen.layer.scale * PROBABILITY_STEPS)
+    if product == "habitats":
+        return 0.0, 1.0
+    if product == "indicators" and layer_id.count(".") > 1:
+        layer_id = layer_id.rpartition(".")[0]  # a bound is drawn in the range of the estimate
+    coarsest = _coarsest(cube, {} if chosen.version is None else {product: chosen.version}, layer_id)
+    sample = np.concatenate([_values(coarsest, band) for band in bands])
+    return display.display_range(sample, product, chosen.layer.palette)
+
+
+def _coarsest(cube: CubeStore, versions: Mapping[str, str], layer_id: str) -> Selection:
+    for level in range(cube.region.levels(), 0, -1):
+        try:
+            return select(cube, versions, layer_id, level)
+        except CubeError:
+            continue
+    return select(cube, versions, layer_id)
+
+
+def _values(chosen: Selection, band: int) -> NDArray[np.float64]:
+    """A sample, in units and without gaps, of one band."""
+    lead = chosen.array.shape[len(chosen.index) : -2]
+    index = tuple(int(i) for i in np.unravel_index(band, lead)) if lead else ()
+    one = replace(chosen, index=(*chosen.index, *index), bands=(chosen.bands[band],), units=(chosen.units[band],))
+    height, width = one.array.chunks[-2:]
+    rows, cols = one.array.shape[-2:]
+    windows = [Window(r * height, c * width, min(height, rows - r * height), min(width, cols - c * width))
+               for r, c in display.sample_chunks(one.array.shape, one.array.chunks)]  # fmt: skip
+    stored = np.concatenate([one.read(window).ravel() for window in windows])
+    kept = stored[(stored != one.array.fill_value) & np.isfinite(stored.astype(np.float64))]
+    return np.asarray(kept.astype(np.float64) * one.layer.scale + one.layer.offset)

@@ -1,0 +1,255 @@
+"""Positions of rows in degrees: decimal, degrees-minutes-seconds, or projected with the system that the configuration names.
+
+Coordinates that are no degrees are refused with the systems that fit the numbers, not left out row by row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+
+from cube import grid
+from cube.errors import TableError
+from cube.grid import Region
+from cube.records.numbers import clean_number, parse_numbers
+from cube.records.report import Report
+
+SAMPLE: Final = 1000  # positions of a piece of a table that are tried with the columns exchanged
+SYSTEMS: Final = {
+    3035: "ETRS89-LAEA Europe",
+    **{32600 + zone: f"UTM zone {zone}" for zone in range(28, 39)},
+    2154: "Lambert-93, France",
+    21781: "LV03, Switzerland",
+    2056: "LV95, Switzerland",
+    5514: "S-JTSK, Czechia and Slovakia",
+    2180: "PUWG 1992, Poland",
+    27700: "British National Grid",
+    29903: "Irish Grid",
+    28992: "RD, Netherlands",
+    31370: "Lambert 72, Belgium",
+    31287: "Lambert, Austria",
+    31466: "Gauss-Krüger 2, Germany",
+    31467: "Gauss-Krüger 3, Germany",
+    31468: "Gauss-Krüger 4, Germany",
+    31469: "Gauss-Krüger 5, Germany",
+    3006: "SWEREF99 TM, Sweden",
+    3067: "TM35FIN, Finland",
+    23700: "EOV, Hungary",
+    3794: "D96, Slovenia",
+    3765: "HTRS96, Croatia",
+    3844: "Stereo 70, Romania",
+    3763: "TM06, Portugal",
+    3003: "Monte Mario 1, Italy",
+    3857: "web Mercator",
+}
+MINUTES: Final = re.compile(
+    r"""(?P<before>[NSEW])?\s*(?P<sign>[+-])?(?P<degrees>\d+(?:[.,]\d+)?)\s*(?:[°ºd:]|deg|\s)?\s*
+        (?:(?P<minutes>\d+(?:[.,]\d+)?)\s*(?:['`´\u2019\u2032m:]|min|\s)?\s*)?
+        (?:(?P<seconds>\d+(?:[.,]\d+)?)\s*(?:["\u201d\u2033s]|''|\u2019\u2019|\u2032\u2032|sec)?)?\s*(?P<after>[NSEW])?""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def positions(
+    rows: pd.DataFrame,
+    where: str,
+    report: Report,
+    crs: str | None = None,
+    region: Region | None = None,
+    labels: tuple[str, str] = ("longitude", "latitude"),
+) -> pd.DataFrame:
+    """Columns longitude and latitude (degrees, WGS 84; NaN: none) of `rows`, whose own are in `crs` (None: degrees).
+
+    `labels` are the table's words for the two columns, `where` names the table. Raises `TableError` where most positions
+    are no degrees and `crs` is None or of degrees, where most are degrees and `crs` is projected, and where longitude and
+    latitude are swapped, the latter by letters (`49.2 N`) or because their places lie in `region` only when swapped; also
+    where they lie in `region` only in another system than `crs`, such as the neighbouring UTM zone.
+    """
+    first, second = labels
+    if crs is not None and not CRS.from_user_input(crs).is_geographic:
+        x = parse_numbers(rows["longitude"], f"{where}: column '{first}'", report, first).to_numpy()
+        y = parse_numbers(rows["latitude"], f"{where}: column '{second}'", report, second).to_numpy()
+    else:
+        x = _degrees(rows["longitude"], "EW", f"{where}: column '{first}'", report, first)
+        y = _degrees(rows["latitude"], "NS", f"{where}: column '{second}'", report, second)
+    if crs is not None:
+        lon, lat = (np.asarray(v) for v in Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y))
+        lon, lat = (np.where(np.isfinite(v), v, np.nan) for v in (lon, lat))
+    else:
+        lon, lat = x, y
+    if crs is None or CRS.from_user_input(crs).is_geographic:
+        _refuse_projected(x, y, where, region, labels)
+    else:
+        _refuse_degrees(x, y, crs, where, labels)
+    if region is not None:
+        _refuse_elsewhere(x, y, lon, lat, crs, where, region, labels)
+    return pd.DataFrame({"longitude": lon, "latitude": lat}, index=rows.index)
+
+
+def _degrees(column: pd.Series, letters: str, where: str, report: Report, label: str) -> NDArray[np.float64]:
+    """Degrees of `column`, decimal or with minutes and seconds; NaN for what is neither."""
+    if pd.api.types.is_numeric_dtype(column):
+        return np.asarray(column, np.float64)
+    texts = column.astype("string").str.strip()
+    values = pd.to_numeric(texts, errors="coerce").astype(float)
+    left = texts[values.isna() & texts.notna()]
+    if left.empty:
+        return np.asarray(values, np.float64)
+    parsed = {t: parse_degrees(t, letters, where) for t in left.unique()}
+    commas = left.map(lambda t: re.fullmatch(r"[+-]?\d+,\d+", clean_number(t)) is not None)
+    minutes = ~commas & left.map(lambda t: np.isfinite(parsed[t]))
+    report.note(f"decimal commas of {label}, read as points", list(left[commas]))
+    report.note(f"degrees of {label} with letters or minutes, read as decimals", list(left[minutes]))
+    values.loc[left.index] = left.map(parsed).astype(float)
+    return np.asarray(values, np.float64)
+
+
+def parse_degrees(text: str, letters: str = "NSEW", where: str = "column") -> float:
+    """Decimal degrees of a text such as `49°12'30"N`, `49 12.5 N`, `E 16,6` or `-16.6`; NaN where it is none.
+
+    `letters` are those of the column's axis: another one means swapped columns and raises `TableError`.
+    """
+    number = clean_number(text)
+    match = MINUTES.fullmatch(number)
+    if match is None:
+        return np.nan
+    degrees, minutes, seconds = (float((match[k] or "0").replace(",", ".")) for k in ("degrees", "minutes", "seconds"))
+    letter = ((match["before"] or "") + (match["after"] or "")).upper()
+    whole = not (minutes or seconds) or float(degrees).is_integer()
+    if len(letter) > 1 or minutes >= 60 or seconds >= 60 or not whole:
+        return np.nan
+    if letter and letter not in letters:
+        raise TableError(
+            f"{where}: holds '{text}'; longitude and latitude seem swapped: exchange the two names in the configuration."
+        )
+    value = degrees + minutes / 60 + seconds / 3600
+    return -value if match["sign"] == "-" or letter in ("S", "W") else value
+
+
+def _refuse_projected(
+    x: NDArray[np.float64], y: NDArray[np.float64], where: str, region: Region | None, labels: tuple[str, str]
+) -> None:
+    """Refuse coordinates most of which are no degrees, with what they may be."""
+    given = np.isfinite(x) & np.isfinite(y)
+    beyond = given & ~((np.abs(x) <= 180) & (np.abs(y) <= 90))
+    if not given.any() or beyond.sum() <= 0.5 * given.sum():
+        return
+    a, b = x[beyond], y[beyond]
+    said = f"{where}: columns '{labels[0]}' and '{labels[1]}' are not degrees (the first is {a[0]:.10g}, {b[0]:.10g})"
+    if _packed(a, b, region):
+        raise TableError(
+            f"{said}; they look like degrees, minutes and seconds written together (DDMMSS): write 49°12'30\" or 49.2083."
+        )
+    middle = float(np.median(a)), float(np.median(b))
+    fitting = list(islice(_fitting(*middle, region), 4))
+    swapped = [] if fitting else list(islice(_fitting(*middle[::-1], region), 1))
+    if not fitting and swapped:
+        raise TableError(f"{said}; exchange the two names and name their coordinate system in the columns (crs: {swapped[0]}).")
+    if not fitting:
+        raise TableError(f"{said}; name their coordinate system in the columns (crs: EPSG:...), or give degrees (WGS 84).")
+    more = f"; these also fit: {', '.join(fitting[1:4])}" if len(fitting) > 1 else ""
+    raise TableError(f"{said}; name their coordinate system in the columns, such as crs: {fitting[0]}{more}.")
+
+
+def _refuse_degrees(x: NDArray[np.float64], y: NDArray[np.float64], crs: str, where: str, labels: tuple[str, str]) -> None:
+    """Refuse coordinates of a projected system most of which are degrees."""
+    given = np.isfinite(x) & np.isfinite(y)
+    degrees = given & (np.abs(x) <= 180) & (np.abs(y) <= 90) & ((x != 0) | (y != 0))
+    if degrees.sum() > 0.5 * given.sum():
+        first = f"{x[degrees][0]:.10g}, {y[degrees][0]:.10g}"
+        raise TableError(
+            f"{where}: columns '{labels[0]}' and '{labels[1]}' are degrees (the first is {first}), not metres of {crs}; remove"
+            " 'crs' from the columns, or name the columns of the projected coordinates."
+        )
+
+
+def _packed(x: NDArray[np.float64], y: NDArray[np.float64], region: Region | None) -> bool:
+    """Whether all values read as degrees, minutes and seconds without separators, of places in `region` or Europe."""
+    for values in (x, y):
+        whole = np.abs(values)
+        if (whole % 1).any() or (whole % 100 >= 60).any() or (whole // 100 % 100 >= 60).any() or (whole > 1_800_000).any():
+            return False
+    lon, lat = (float(np.median(v // 10_000 + v // 100 % 100 / 60)) for v in (x, y))
+    return _inside(lon, lat, region)
+
+
+def _inside(lon: float, lat: float, region: Region | None) -> bool:
+    """Whether a place lies in `region`; without one, in Europe."""
+    if region is None:
+        return -25 <= lon <= 45 and 34 <= lat <= 72
+    return bool(region.contains(*grid.project(np.array([lon]), np.array([lat])))[0])
+
+
+def _fitting(x: float, y: float, region: Region | None) -> Iterator[str]:
+    """Systems in which (x, y) lies in `region`; without one, where the system is used."""
+    utm = 100_000 <= x <= 900_000 and 3_700_000 <= y <= 8_000_000
+    for code, name in SYSTEMS.items():
+        if 32600 < code < 32700 and not utm:
+            continue
+        if code == 32628 and region is None:
+            yield "EPSG:326zz (UTM, zz the zone: 33 between 12 and 18 E)"
+        elif not 32600 < code < 32700 or region is not None:
+            transformer, area = _to_degrees(code)
+            lon, lat = transformer.transform(x, y)
+            used = area.west <= lon <= area.east and area.south <= lat <= area.north
+            if np.isfinite(lon) and used and _inside(lon, lat, region):
+                yield f"EPSG:{code} ({name})"
+
+
+@lru_cache(maxsize=64)
+def _to_degrees(code: int) -> tuple[Transformer, Any]:
+    crs = CRS.from_epsg(code)
+    area = crs.area_of_use
+    assert area is not None
+    return Transformer.from_crs(crs, "EPSG:4326", always_xy=True), area
+
+
+def _refuse_elsewhere(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    lon: NDArray[np.float64],
+    lat: NDArray[np.float64],
+    crs: str | None,
+    where: str,
+    region: Region,
+    labels: tuple[str, str],
+) -> None:
+    """Refuse positions hardly any of which lie in `region`, and most of which do with the columns exchanged or in another CRS.
+
+    Shares are those of a sample: every piece of millions of rows is looked at.
+    """
+    x, y, lon, lat = (values[:: -(-len(lon) // SAMPLE) or 1] for values in (x, y, lon, lat))
+
+    def share(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+        sited = (np.abs(a) <= 180) & (np.abs(b) <= 90)
+        inside = region.contains(*grid.project(a[sited], b[sited]))
+        return float(np.count_nonzero(inside)) / max(len(a), 1)
+
+    if len(lon) == 0 or share(lon, lat) > 0.1:
+        return
+    columns = f"{where}: columns '{labels[0]}' and '{labels[1]}'"
+
+    def in_degrees(crs: str, a: NDArray[np.float64], b: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        return [np.asarray(v) for v in Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(a, b)]
+
+    if share(*([y, x] if crs is None else in_degrees(crs, y, x))) > 0.5:
+        raise TableError(
+            f"{columns} seem swapped: the places lie in the region only when exchanged; exchange the two names in the"
+            " configuration."
+        )
+    known = np.isfinite(x) & np.isfinite(y)
+    if crs is None or CRS.from_user_input(crs).is_geographic or not known.any():
+        return
+    for system in _fitting(float(np.median(x[known])), float(np.median(y[known])), region):
+        if share(*in_degrees(system.split(" ")[0], x, y)) > 0.5:
+            raise TableError(
+                f"{columns} lie outside the region in {crs}, and within it in {system}; correct 'crs' of the columns."
+            )

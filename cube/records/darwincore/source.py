@@ -1,0 +1,108 @@
+"""Events and occurrences of whatever shape: an archive of either core, a data package, or a folder of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from cube.errors import TableError
+from cube.records.darwincore.archive import open_archive
+from cube.records.darwincore.completeness import (
+    HUMBOLDT_TERMS,
+    TARGET_TERMS,
+    Statements,
+    add_humboldt,
+    add_target,
+)
+from cube.records.darwincore.package import package_tables
+from cube.records.darwincore.table import KEY, Table
+from cube.records.darwincore.vocabulary import truth, word
+from cube.records.report import Report
+
+
+@dataclass(frozen=True)
+class Source:
+    """`events` is None where occurrences stand alone; the key of every other table is the event."""
+
+    path: str
+    occurrences: Table
+    events: Table | None
+    extensions: tuple[Table, ...] = ()
+
+    @property
+    def places(self) -> Table:
+        """The table that gives positions."""
+        return self.events or self.occurrences
+
+    def extension(self, kind: str) -> Table | None:
+        """The first extension of a kind."""
+        return next((t for t in self.extensions if t.kind == kind), None)
+
+    def require(self, table: Table, terms: Sequence[str]) -> None:
+        """Raise `TableError` naming the first of `terms` that a table lacks."""
+        for term in terms:
+            if not table.has(term):
+                raise TableError(f"{self.path}: its {table.kind} data have no {term}; export the archive with it.")
+
+
+def open_source(path: str) -> Source:
+    """What lies at `path`. Raises `TableError` where there are neither occurrences nor events with occurrences."""
+    archive = open_archive(path)
+    if archive.described:
+        core, extensions = archive.tables()
+        if core.kind == "Occurrence":
+            return Source(path, core, None, tuple(extensions))
+        tables = [core, *extensions]
+        of_events = core.kind == "Event"
+    else:
+        tables = list(package_tables(archive).values())
+        of_events = any(t.kind == "Event" for t in tables)
+    occurrences = next((t for t in tables if t.kind == "Occurrence"), None)
+    if occurrences is None or not of_events:
+        kinds = ", ".join(t.kind for t in tables) or "no table of Darwin Core"
+        raise TableError(f"{path}: holds {kinds}; expected a core of Occurrence, or of Event with an extension of Occurrence.")
+    # The Humboldt extension is of the kind Event, too: the core comes first.
+    events = next(t for t in tables if t.kind == "Event")
+    return Source(path, occurrences, events, tuple(t for t in tables if t is not events and t is not occurrences))
+
+
+def read_statements(source: Source, report: Report) -> Statements:
+    """What each event states of the completeness of its list."""
+    out: Statements = {}
+    for table in (source.places, *source.extensions):
+        if table.has(HUMBOLDT_TERMS[0]):
+            event = "eventID" if source.events is None else KEY
+            for part in table.stream((*HUMBOLDT_TERMS, "eventID"), report):
+                add_humboldt(out, part, event)
+    targets, surveys = source.extension("SurveyTarget"), source.extension("Survey")
+    if targets is not None and surveys is not None and surveys.has("surveyID"):
+        event_of: dict[str, str] = {}
+        for part in surveys.stream(("surveyID",), report):
+            event_of |= dict(zip(part["surveyID"], part[KEY], strict=True))
+        for part in targets.stream(TARGET_TERMS, report):
+            for survey, kind, value, include, full in part[list(TARGET_TERMS)].itertuples(index=False):
+                if word(kind) in ("taxon", "taxa", "taxonomicscope", "targettaxonomicscope") and word(include) != "exclude":
+                    add_target(out, event_of.get(survey), truth(full), [str(value)])
+    releves = source.extension("Releve")
+    if releves is not None:  # a list of all plants of a plot, by what the word means
+        for part in releves.stream((), report):
+            for event in part[KEY].dropna():
+                if event not in out:
+                    add_target(out, event, True, ())
+    return out
+
+
+def accepted_names(source: Source, report: Report) -> pd.Series | None:
+    """scientificName by occurrence, of a package that keeps identifications apart; None where there is no such table."""
+    table = source.extension("Identification")
+    if table is None:
+        return None
+    of = next((t for t in ("basedOnOccurrenceID", "identificationBasedOnOccurrenceID", "occurrenceID") if table.has(t)), None)
+    if of is None:
+        return None
+    parts = list(table.stream((of, "scientificName", "isAcceptedIdentification"), report))
+    rows = pd.concat(parts, ignore_index=True).dropna(subset=of)
+    rejected = rows["isAcceptedIdentification"].map(truth).eq(False)
+    return rows[~rejected].drop_duplicates(of).set_index(of)["scientificName"]

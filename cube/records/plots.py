@@ -1,0 +1,256 @@
+"""Tables of surveys as `RawSurveys`: long or wide, ids as text, presences and absences told apart, covers in percent."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Final
+
+import pandas as pd
+
+from cube.config import Config, Plots
+from cube.errors import TableError
+from cube.records import formats
+from cube.records.covers import parse_covers
+from cube.records.presence import NAMES, parse_presence, tells_absence
+from cube.records.raw import RawSurveys
+from cube.records.report import NAMED, Report
+from cube.records.scientific import scientific_name
+from cube.records.synonyms import Synonyms
+from cube.records.tables import MISSING, header, read_table
+
+NEARLY_ALL: Final = 0.9  # share of all pairs of survey and species that only a table with absences has
+
+
+def read_plots(config: Config, plots: Plots, key: str, report: Report) -> RawSurveys:
+    """Surveys and occurrences of the tables that `plots` names; `key` is its place in the configuration, for messages.
+
+    Rows without a survey's id, absences and empty cells are left out and counted in `report`. Raises `TableError` where a
+    column is missing, cells are neither presence nor cover, or where absences seem to be listed and no column says which.
+    """
+    c = plots.columns
+    path = config.source_path(plots.table)
+    labels = _labels(config, plots, key)
+    apart = plots.occurrences is not None
+    species_path = config.source_path(plots.occurrences or plots.table)
+    row_account = f"rows of {posixpath.basename(path)}"
+    table = read_table(path, [*labels.values()], encoding=plots.encoding, report=report if apart else None, account=row_account)
+    surveys = pd.DataFrame({k: table[v] for k, v in labels.items()})
+    surveys["survey"] = survey_ids(surveys["survey"])
+    if apart:
+        blank = surveys["survey"].isna()
+        report.leave_out(row_account, "rows without a survey id", [f"row {i + 1}" for i in surveys.index[blank]])
+        twice = ~blank & surveys.duplicated("survey")
+        report.leave_out(row_account, "surveys given twice, first kept", list(surveys.loc[twice, "survey"]))
+        report.use(row_account, int((~blank & ~twice).sum()))
+    surveys = surveys[surveys["survey"].notna()]
+    moved = surveys.drop_duplicates(["survey", "longitude", "latitude"])
+    report.note("surveys given at several positions, first kept", list(moved.loc[moved.duplicated("survey"), "survey"].unique()))
+    for name in surveys.columns.difference(["survey", "longitude", "latitude"]):
+        changed = surveys.drop_duplicates(["survey", name])
+        several = changed.loc[changed.duplicated("survey"), "survey"].unique()
+        report.note(f"surveys with several values of '{labels[name]}', first kept", list(several))
+    surveys = surveys.drop_duplicates("survey").reset_index(drop=True)
+    occurrences = read_occurrences(config, plots, list(labels.values()), key, report)
+    _reconcile(surveys, occurrences, path, species_path, report)
+    return RawSurveys(path, surveys, occurrences, labels, c.place is not None, c.crs, plots.max_unmatched, f"{key}.max_unmatched")
+
+
+def read_occurrences(config: Config, plots: Plots, others: Sequence[str], key: str, report: Report) -> pd.DataFrame:
+    """survey, name or species_id, and cover in percent where the tables have it: what grew in each survey.
+
+    `others` are columns of the table that are no species. All rows of text are counted in `report` under "rows of
+    occurrences"; those that are not returned are left out there with their reason. Errors as `read_plots`.
+    """
+    read = _wide if plots.layout == "wide" else _long
+    return read(config, plots, config.source_path(plots.occurrences or plots.table), others, key, report)
+
+
+def survey_ids(column: pd.Series) -> pd.Series:
+    """Ids as text, composed and without blanks around them; missing where nothing is left."""
+    clean = {v: re.sub(r"\s+", " ", unicodedata.normalize("NFC", str(v))).strip() for v in column.dropna().unique()}
+    texts = column.map(clean)
+    return texts.mask(texts.isin(MISSING)).astype(object)
+
+
+def _labels(config: Config, plots: Plots, key: str) -> dict[str, str]:
+    """Our names of what a survey has -> the table's columns; positions from the geometry where no column is named."""
+    c = plots.columns
+    longitude, latitude = c.longitude, c.latitude
+    if (
+        longitude is None
+        and latitude is None
+        and set(formats.GEOMETRY) <= set(header(config.source_path(plots.table), plots.encoding))
+    ):
+        longitude, latitude = formats.GEOMETRY
+    if longitude is None or latitude is None:
+        raise TableError(f"{config.path}: {key}.columns: give 'longitude' and 'latitude' (degrees, or with crs:).")
+    ours = {
+        "survey": c.survey,
+        "longitude": longitude,
+        "latitude": latitude,
+        "year": c.year,
+        "area_m2": c.area_m2,
+        "place": c.place,
+        "habitat": c.habitat,
+    }
+    return {k: v for k, v in ours.items() if v is not None}
+
+
+def _long(config: Config, plots: Plots, path: str, others: Sequence[str], key: str, report: Report) -> pd.DataFrame:
+    """survey, name or species_id, and cover of a table with a row a survey and species."""
+    c = plots.columns
+    name_column = c.species or c.species_id
+    if name_column is None:
+        raise TableError(f"{config.path}: {key}.columns: give 'species' (a name) or 'species_id' (a number).")
+    wanted = {"survey": c.survey, ("name" if c.species else "species_id"): name_column}
+    wanted |= {k: v for k, v in (("cover", c.cover), ("presence", c.presence)) if v is not None}
+    account = "rows of occurrences"
+    hints = [n for n in header(path, plots.encoding) if n not in {*wanted.values(), *others}] if c.presence is None else []
+    named = [n for n in hints if _normal(n) in NAMES]
+    rows = read_table(path, [*wanted.values(), *named], encoding=plots.encoding, report=report, account=account)
+    where = f"{path}: column '{{}}'"
+    for column in named:
+        if tells_absence(column, rows[column]):
+            raise TableError(
+                f"{where.format(column)} tells presence from absence, and absences would be read as presences; name it in"
+                f" {key}.columns (presence: {column}), or remove it from the table."
+            )
+    out = pd.DataFrame({k: rows[v] for k, v in wanted.items()}, copy=False)
+    del rows
+    out["survey"] = survey_ids(out["survey"])
+    if c.presence is None and c.cover is None:
+        _refuse_full(out, path, plots, hints, key)
+    if c.cover is not None:
+        out["cover"] = parse_covers(out["cover"], plots.cover_scale, where.format(c.cover), report, f"{key}.cover_scale")
+    if c.presence is not None:
+        present = _presence(out["presence"], where.format(c.presence))
+        _leave_out(report, account, "rows without presence or absence", out[present.isna()])
+        _leave_out(report, account, "absences", out[present == 0], examples=False)
+        out = out.drop(columns="presence")[present == 1]
+    blank = out["survey"].isna()
+    _leave_out(report, account, "rows of occurrences without a survey id", out[blank])
+    return (out[~blank] if blank.any() else out).reset_index(drop=True)
+
+
+def _normal(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def _presence(column: pd.Series, where: str) -> pd.Series:
+    present = parse_presence(column, where)
+    strange = column[present.isna() & column.notna()]
+    if len(strange):
+        raise TableError(
+            f"{where}: '{strange.iloc[0]}' is neither presence nor absence; write 1 and 0, TRUE and FALSE, or present and absent."
+        )
+    return present
+
+
+def _refuse_full(rows: pd.DataFrame, path: str, plots: Plots, hints: Sequence[str], key: str) -> None:
+    """Refuse a table in which all species stand at all surveys: it lists absences, too."""
+    name = "name" if "name" in rows else "species_id"
+    pairs = rows[["survey", name]].dropna().drop_duplicates()
+    surveys, species = pairs["survey"].nunique(), pairs[name].nunique()
+    if min(surveys, species) < 2 or len(pairs) < NEARLY_ALL * surveys * species:
+        return
+    more = read_table(path, hints, encoding=plots.encoding, report=Report("")) if hints else pd.DataFrame()
+    telling = [column for column in hints if tells_absence(column, more[column], any_name=True)]
+    if telling or (surveys >= 10 and species >= 5 and len(pairs) == surveys * species):
+        said = f"presence: {telling[0]}" if telling else "presence: ..., or cover: ..."
+        raise TableError(
+            f"{path}: nearly all of {species} species stand at all {surveys} surveys, as where absences are listed, too; name the"
+            f" column that tells them apart in {key}.columns ({said})."
+        )
+
+
+def _wide(config: Config, plots: Plots, path: str, others: Sequence[str], key: str, report: Report) -> pd.DataFrame:
+    """survey, name and cover (where cells are covers) of a table with a row a survey and a column a species."""
+    c = plots.columns
+    present = header(path, plots.encoding)
+    columns = _species_columns(config, plots, path, present, {c.survey, *others}, key)
+    table = read_table(path, [c.survey, *columns], encoding=plots.encoding, report=Report(""))
+    table = table.rename(columns={c.survey: "survey"})
+    table["survey"] = survey_ids(table["survey"])
+    account = "cells of surveys and species"
+    report.count(account, len(table) * len(columns))
+    blank = table["survey"].isna()
+    rows = [f"row {i + 1}" for i in table.index[blank]]
+    report.leave_out(account, "cells of rows without a survey id", rows, int(blank.sum()) * len(columns))
+    long = table[~blank].melt("survey", columns, "name", "cell")
+    where = f"{path}: species columns"
+    empty = long["cell"].isna() | (long["cell"].astype("string").str.strip() == "").fillna(False)
+    if _cells_are_covers(long.loc[~empty, "cell"], plots, where, key):
+        long["cover"] = parse_covers(long["cell"], plots.cover_scale, where, report, f"{key}.cover_scale")
+        absent = empty | (long["cover"] <= 0)
+    else:
+        absent = empty | (_presence(long["cell"], where) == 0)
+    report.leave_out(account, "absences (0 or empty)", [], int(absent.sum()))
+    out = long[~absent].drop(columns="cell").reset_index(drop=True)
+    report.use(account, len(out))
+    report.count("rows of occurrences", len(out))
+    return out
+
+
+def _cells_are_covers(cells: pd.Series, plots: Plots, where: str, key: str) -> bool:
+    if plots.cells is not None or plots.cover_scale is not None:
+        return plots.cells != "presence"
+    unique = cells.drop_duplicates()
+    said = parse_presence(unique, where)
+    numbers = pd.to_numeric(unique.astype("string"), errors="coerce")
+    if said.notna().all() and (numbers.isna() | numbers.isin([0, 1])).all():
+        return False
+    other = unique[said.isna() | ~(numbers.isna() | numbers.isin([0, 1]))].iloc[0]
+    raise TableError(
+        f"{where}: hold '{other}', more than presence and absence; say what the cells are ({key}.cells: cover, with cover_scale:"
+        f" for codes, or {key}.cells: presence, where any number above 0 is one)."
+    )
+
+
+def _species_columns(config: Config, plots: Plots, path: str, present: Sequence[str], others: set[str], key: str) -> list[str]:
+    """The species' columns of a wide table: a range, a list, or all that are neither named nor excluded."""
+    wanted = plots.species_columns
+    excluded = {*plots.not_species, *others}
+    absent = [n for n in plots.not_species if n not in present]
+    if isinstance(wanted, tuple):
+        absent += [n for n in wanted if n not in present]
+    ends = wanted.split(":") if isinstance(wanted, str) else []
+    absent += [n for n in ends if n and n not in present]
+    if absent:
+        raise TableError(f"{path}: there is no column '{absent[0]}', which {key} names; correct the name.")
+    if isinstance(wanted, tuple):
+        return [n for n in wanted if n not in plots.not_species]
+    if ends:
+        first = present.index(ends[0]) if ends[0] else 0
+        last = present.index(ends[-1]) if ends[-1] else len(present) - 1
+        return [n for n in present[first : last + 1] if n not in excluded]
+    chosen = [n for n in present if n not in excluded and n not in formats.GEOMETRY]
+    synonyms = Synonyms.read(config)
+    for column in chosen:
+        if not synonyms.knows(column) and scientific_name(column).kind in ("code", "above"):
+            raise TableError(
+                f"{path}: column '{column}' is no name of a species; exclude it ({key}.not_species: [{column}]), or give the"
+                f" species' columns ({key}.species_columns: First:Last)."
+            )
+    return chosen
+
+
+def _reconcile(surveys: pd.DataFrame, occurrences: pd.DataFrame, path: str, species_path: str, report: Report) -> None:
+    """Read `1.0` as `1` where all ids of one of the two tables were saved as decimals and the other's were not."""
+    if path == species_path:
+        return
+    known, used = set(surveys["survey"]), set(occurrences["survey"])
+    for frame, name, mine, others in ((surveys, path, known, used), (occurrences, species_path, used, known)):
+        if mine & others or not mine or not all(re.fullmatch(r"\d+\.0", i) for i in mine):
+            continue
+        whole = frame["survey"].str.removesuffix(".0")
+        if set(whole) & others:
+            report.note(f"ids of {posixpath.basename(name)} saved as decimals, read as whole numbers", list(frame["survey"]))
+            frame["survey"] = whole
+
+
+def _leave_out(report: Report, account: str, reason: str, rows: pd.DataFrame, examples: bool = True) -> None:
+    """Leave out `rows`, whose index counts the rows of the table from 0."""
+    report.leave_out(account, reason, [f"row {i + 1}" for i in rows.index[: NAMED if examples else 0]], len(rows))

@@ -1,0 +1,46 @@
+"""Presence and absence as tables write them: 1 and 0, TRUE and FALSE, present and absent, counts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from cube.records.numbers import parse_numbers
+
+# Words of tables and of GBIF's parsers of occurrenceStatus, without blanks and underscores between them.
+PRESENT: Final = frozenset((
+    "true", "t", "yes", "y", "1", "+", "x", "p", "present", "presence", "detected", "observed", "found", "seen", "common", "rare",
+    "abundant", "occasional", "frequent", "irregular", "presente", "présent", "vorhanden", "ja", "oui",
+))  # fmt: skip
+ABSENT: Final = frozenset((
+    "false", "f", "no", "n", "0", "-", ".", "a", "absent", "absence", "undetected", "notdetected", "notobserved", "notpresent",
+    "notfound", "nonobserved", "excluded", "extinct", "ausente", "assente", "absente", "abwesend", "nein", "non",
+))  # fmt: skip
+NAMES: Final = frozenset((  # of columns that may tell presence from absence
+    "presence", "present", "pres", "pa", "occ", "occurrence", "occurrencestatus", "presenceabsence", "presabs", "detected",
+    "detection", "observed", "seen", "status", "abundance", "individualcount", "individuals", "count", "organismquantity",
+    "cover", "coverage", "coverperc", "coverpercent", "percentcover",
+))  # fmt: skip
+
+
+def parse_presence(column: pd.Series, where: str = "column") -> pd.Series:
+    """1.0 where `column` says present or a number above zero, 0.0 where absent or zero; NaN where it says neither."""
+    words = column.astype("string").str.strip().str.lower()
+    numbers = parse_numbers(words, where)
+    out = pd.Series(np.where(numbers.isna(), np.nan, (numbers > 0).astype(float)), index=column.index)
+    out = out.mask(words.isin(PRESENT).fillna(False).astype(bool), 1.0)
+    return out.mask(words.isin(ABSENT).fillna(False).astype(bool), 0.0)
+
+
+def tells_absence(name: str, column: pd.Series, any_name: bool = False) -> bool:
+    """Whether `column` has presences and absences and nothing else, and is called so (or `any_name`)."""
+    called = "".join(c for c in name.lower() if c.isalnum()) in NAMES
+    if not (called or any_name):
+        return False
+    values = column.dropna().drop_duplicates()
+    if not called and len(values) > 2:
+        return False
+    said = parse_presence(values)
+    return bool(said.notna().all() and (said == 0).any() and (said == 1).any())

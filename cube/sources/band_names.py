@@ -1,0 +1,170 @@
+"""Which band of a file is which label of a layer: by the names that the file gives its bands, never by their mere position.
+
+A file's only band needs no name. Of several, descriptions decide ("B04", "Red band", "wc2.1_30s_bio_1"); bands without
+names, or with names that fit no label, are refused, and the configuration says `bands:`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from rasterio.enums import ColorInterp
+from rasterio.io import DatasetReader
+
+from cube.errors import SourceError
+from cube.layers import Layer, legends
+from cube.layers.channels import channel_title
+
+# Names beside the label itself. Names of none of the labels shadow shorter ones: "red edge" is not red, B8A is not B08.
+_ALIASES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "sentinel2": {
+        "red": ("red", "b4", "665 nm"),
+        "green": ("green", "b3", "560 nm"),
+        "blue": ("blue", "b2", "490 nm"),
+        "nir": ("nir", "b8", "near infrared", "infrared", "842 nm", "nir1"),
+        "": ("red edge", "rededge", "b8a", "narrow nir", "nir narrow", "nir08", "nir8", "nir2", "swir", "shortwave infrared",
+             "short wave infrared", "water vapour", "coastal blue"),
+    },
+    "terrain": {
+        "mean": ("mean", "average", "avg"),
+        "minimum": ("minimum", "min"),
+        "maximum": ("maximum", "max"),
+        "standard_deviation": ("standard deviation", "sd", "std", "stdev", "stddev"),
+    },
+    "soil": {"phh2o": ("phh2o", "ph", "ph h2o"), "bdod": ("bdod", "bulk density"), "soc": ("soc", "organic carbon"),
+             "cfvo": ("cfvo", "coarse fragments")},
+    "climate": {"pr": ("pr", "prec", "precipitation"), "tas": ("tas", "tavg", "tmean"), "tasmax": ("tasmax", "tmax"),
+                "tasmin": ("tasmin", "tmin")},
+}  # fmt: skip
+_TAGS: Final = ("long_name", "standard_name", "NETCDF_VARNAME", "name", "common_name", "BandName", "Band_Name")
+_NAMELESS: Final = re.compile(r"^(band|layer|lyr|b|channel|ch)?[ _.]*\d*$|^(gr[ae]y|undefined|alpha)$", re.IGNORECASE)
+_PICTURE: Final = {ColorInterp.red, ColorInterp.green, ColorInterp.blue}
+MOST_NAMED: Final = 12  # names of bands that a sentence lists
+
+
+def find_bands(
+    dataset: DatasetReader, where: str, layer: Layer, labels: Sequence[str], names: Sequence[str] = ()
+) -> tuple[int, ...]:
+    """The band of a file (from 1) that is each of `labels`, labels of the layer's first axis (empty: the layer itself).
+
+    `names` are the publisher's names of the labels: a published file without names has its bands in that order.
+    Raises `SourceError` naming the file's bands and the key `bands` where they cannot be told apart.
+    """
+    wanted = tuple(labels) or (layer.name,)
+    interpretation = dataset.colorinterp
+    if layer.kind == "class" and len(wanted) == 1 and set(interpretation) >= _PICTURE:
+        raise SourceError(
+            f"{dataset.name}: is a picture (bands red, green and blue), and the layer {layer.name} needs one band of class"
+            f" numbers; take the raster that the picture was drawn from, or name a band by `bands:` ({where})."
+        )
+    present = [band for band in dataset.indexes if interpretation[band - 1] != ColorInterp.alpha]
+    if len(present) == len(wanted) == 1:
+        _check_only(dataset, where, layer, wanted[0], present[0], names)
+        return (present[0],)
+    filed = {band: _name_of(dataset, band) for band in present}
+    if len(present) < len(wanted):
+        raise SourceError(f"{dataset.name}: has {len(present)} bands, {where} needs {len(wanted)} ({', '.join(wanted)}).")
+    first = layer.labels[layer.dims[0]] if layer.dims else (layer.name,)
+    published = dict(zip(first, names, strict=False)) if len(names) >= len(first) else {}
+    if published and len(present) == len(names) and not any(filed.values()):
+        return tuple(present[names.index(published[label])] for label in wanted)
+    aliases = _aliases(layer, wanted, published)
+    matches: dict[str, list[int]] = {label: [] for label in wanted}
+    for band, name in filed.items():
+        label = _label_of(name, aliases) if name else None
+        if label:
+            matches[label].append(band)
+    if all(len(bands) == 1 for bands in matches.values()):
+        return tuple(bands[0] for bands in matches.values())
+    raise SourceError(f"{dataset.name}: {_why(filed, matches)}; {_fix(layer, wanted)} ({where}).")
+
+
+def _check_only(dataset: DatasetReader, where: str, layer: Layer, wanted: str, band: int, names: Sequence[str]) -> None:
+    """Refuse a file of one band whose name says that it is another label of the layer than the wanted one."""
+    name = _name_of(dataset, band)
+    if not layer.dims or not name:
+        return
+    labels = layer.labels[layer.dims[0]]
+    published = dict(zip(labels, names, strict=False)) if len(names) >= len(labels) else {}
+    # Aliases of two letters stand in many a sentence: "cation exchange capacity at pH 7".
+    aliases = {
+        alias: label for alias, label in _aliases(layer, labels, published).items() if not re.fullmatch("[a-z]{1,2}", alias)
+    }
+    named = _label_of(name, aliases)
+    if named is not None and named != wanted:
+        raise SourceError(
+            f"{dataset.name}: its band is named '{name}', which is {named} and not {wanted} of the layer {layer.name}; name the"
+            f" right file, or say `bands: [{band}]` if the name is wrong ({where})."
+        )
+
+
+def _name_of(dataset: DatasetReader, band: int) -> str:
+    """What a file calls a band: its description, else a tag that names it; empty for a mere number."""
+    tags = dataset.tags(band)
+    for name in (dataset.descriptions[band - 1], *(tags.get(tag) for tag in _TAGS)):
+        if name and not _NAMELESS.match(name.strip()):
+            return str(name).strip()
+        if name and re.fullmatch(r"[Bb]0?\d{1,2}[Aa]?", name.strip()):  # B04: a Sentinel-2 band, not the fourth of the file
+            return str(name).strip()
+    return ""
+
+
+def _aliases(layer: Layer, labels: Sequence[str], published: Mapping[str, str]) -> dict[str, str]:
+    """Label by alias, aliases in plain form; an empty label is a band that is none of them."""
+    out: dict[str, str] = {}
+    own = _ALIASES.get(layer.name, {})
+    first = layer.labels[layer.dims[0]] if layer.dims else (layer.name,)
+    codes = {value: (code, name) for value, code, name, _ in legends.CORINE}
+    # All labels of the layer, not only the wanted ones: what is another label's band is not this one's.
+    for label in (*first, ""):
+        known = [label, published.get(label, ""), *own.get(label, ())]
+        if label:
+            title, _ = channel_title(layer.name, f"{layer.name}.{label}")
+            known.append(title if title != f"{layer.long_name}: {label}" else "")
+        if layer.name == "corine" and label:
+            code, name = codes.get(int(label[3:]), ("", ""))
+            known += [f"clc {code}", f"code {code}", name] if code else ["nodata", "no data", "no class", "unclassified"]
+        for alias in known:
+            if alias:
+                out[_plain(alias)] = label if label in labels else ""
+    return out
+
+
+def _plain(name: str) -> str:
+    """Lower case, words apart by one space, numbers apart from letters and without leading zeros: `B04` is `b 4`."""
+    words = re.findall(r"[^\W\d_]+|\d+", name.lower())
+    return " ".join(str(int(word)) if word.isdecimal() else word for word in words)
+
+
+def _label_of(name: str, aliases: Mapping[str, str]) -> str | None:
+    """The label whose alias the name is, else the one with the longest alias in it; None: none, or two of equal length."""
+    plain = _plain(name)
+    if plain in aliases:
+        return aliases[plain] or None
+    found = [alias for alias in aliases if f" {alias} " in f" {plain} "]
+    longest = max((len(alias) for alias in found), default=0)
+    labels = {aliases[alias] for alias in found if len(alias) == longest}
+    return next(iter(labels)) or None if len(labels) == 1 else None
+
+
+def _why(filed: Mapping[int, str], matches: Mapping[str, list[int]]) -> str:
+    shown = [f"{band} {name}".strip() for band, name in filed.items()]
+    listed = ", ".join(shown[:MOST_NAMED]) + (", ..." if len(shown) > MOST_NAMED else "")
+    if not any(filed.values()):
+        return f"has {len(filed)} bands without names, and nothing says which is which"
+    missing = [label for label, bands in matches.items() if not bands]
+    if missing:
+        return f"no band's name says that it is {', '.join(missing[:MOST_NAMED])} (its bands are {listed})"
+    label, bands = next((label, bands) for label, bands in matches.items() if len(bands) > 1)
+    if len(bands) == 2:
+        return f"bands {bands[0]} and {bands[1]} are both named {label} (its bands are {listed})"
+    return f"{len(bands)} bands are all named {label} (its bands are {listed})"
+
+
+def _fix(layer: Layer, labels: Sequence[str]) -> str:
+    if len(labels) == 1:
+        return f"say which one is {labels[0]} by `bands: [n]`, counted from 1"
+    some = ", ".join(labels[:MOST_NAMED]) + (", ..." if len(labels) > MOST_NAMED else "")
+    return f"say which ones are {some}, in this order, by `bands:` with {len(labels)} numbers counted from 1"

@@ -1,0 +1,138 @@
+"""Where a raster lies: copies of it one turn of the globe away, whether it touches a region, and advice where it has no CRS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.io import DatasetReader
+
+from cube import grid
+from cube.grid import Bounds
+from cube.sources.raster_grid import GRID_CRS, RasterGrid
+
+LONLAT: Final = "EPSG:4326"
+_NORTH: Final = {"degrees_north", "degree_north", "degree_n", "degrees_n", "degreen", "degreesn"}  # CF conventions, 4.1 and 4.2
+_EAST: Final = {"degrees_east", "degree_east", "degree_e", "degrees_e", "degreee", "degreese"}
+
+
+def grid_of(dataset: DatasetReader) -> RasterGrid:
+    """The pixels of a raster that has a CRS."""
+    crs = crs_of(dataset)
+    return RasterGrid(dataset.transform, dataset.shape, GRID_CRS if crs.to_epsg() == grid.EPSG else str(crs.to_wkt()))
+
+
+def crs_of(dataset: DatasetReader) -> Any:
+    """The CRS of a raster, None without; longitudes and latitudes of a NetCDF file are degrees of WGS 84 unless it says more.
+
+    A file whose rows and columns run along other axes, a rotated pole's or a swath's, gives its degrees as `coordinates`.
+    """
+    if dataset.crs is not None or dataset.driver != "netCDF":
+        return dataset.crs
+    tags = dataset.tags()
+    units = {value.lower() for name, value in tags.items() if name.endswith("#units")}
+    other = any(name.endswith("#coordinates") for name in tags) or any(
+        name.endswith("#standard_name") and value.startswith(("grid_", "projection_")) for name, value in tags.items()
+    )
+    return None if other or not (units & _NORTH and units & _EAST) else CRS.from_epsg(4326)
+
+
+def copies(dataset: DatasetReader) -> tuple[RasterGrid, ...]:
+    """The pixels of a raster, or copies of them one turn of the globe away, that reach into longitudes -180 to 180.
+
+    Longitudes of a file may run from 0 to 360, or over the date line; those of a projection never do.
+    """
+    crs, pixels = crs_of(dataset), grid_of(dataset)
+    if not crs.is_geographic:
+        return (pixels,)
+    turn = 2 * math.pi / crs.units_factor[1]
+    west, _, east, _ = pixels.bounds
+    t = pixels.transform
+    return tuple(
+        replace(pixels, transform=Affine(t.a, t.b, t.c + k * turn, t.d, t.e, t.f))
+        for k in (0, -1, 1, -2, 2)
+        if west + k * turn < turn / 2 and east + k * turn > -turn / 2
+    )
+
+
+def touches(dataset: DatasetReader, bounds: Bounds) -> bool:
+    """Whether a raster reaches into `bounds` (EPSG:3035, m), whichever turn its longitudes count."""
+    left, bottom, right, top = grid.bounds_in(crs_of(dataset), bounds)
+    return any(
+        left < east and right > west and bottom < north and top > south
+        for west, south, east, north in (copy.bounds for copy in copies(dataset))
+    )
+
+
+def place(dataset: DatasetReader, bounds: Bounds) -> str:
+    """Where a raster lies and where a region lies, for a sentence: both in the raster's own coordinates."""
+    crs, covers = crs_of(dataset), extent(dataset)
+    region = grid.bounds_in(crs, bounds)
+    degrees = not crs.is_geographic and max(map(abs, covers)) <= 540
+    hint = f"; its numbers are degrees rather: write `gdal_edit.py -a_srs {LONLAT} {dataset.name}`" if degrees else ""
+    return f"it covers {_corners(covers)} of {_name(crs)}, the region {_corners(region)}{hint}"
+
+
+def extent(dataset: DatasetReader) -> Bounds:
+    """(west, south, east, north) of a raster in its own coordinates, with or without a CRS."""
+    return RasterGrid(dataset.transform, dataset.shape).bounds
+
+
+def advice(dataset: DatasetReader, bounds: Bounds | None) -> str:
+    """What to write into a raster without CRS, judged by its numbers and, where `bounds` are given, by the region."""
+    west, south, east, north = extent(dataset)
+    numbers = f"its coordinates run from {_corners((west, south, east, north))}"
+    if west >= -360 and east <= 540 and south >= -90.01 and north <= 90.01:
+        return f"{numbers}, as degrees do: write it with `gdal_edit.py -a_srs {LONLAT} {dataset.name}`"
+    fitting = [code for code in _likely(bounds) if _overlaps((west, south, east, north), code, bounds)] if bounds else []
+    if fitting:
+        codes = " or ".join(fitting[:3])
+        return (
+            f"{numbers}, metres of a projection: the region would lie on it in {codes}; if its documentation agrees, write"
+            f" that with `gdal_edit.py -a_srs {fitting[0]} {dataset.name}`"
+        )
+    return (
+        f"{numbers}, metres of a projection that its documentation names: write it with `gdal_edit.py -a_srs EPSG:<code>"
+        f" {dataset.name}`"
+    )
+
+
+def _likely(bounds: Bounds | None) -> Iterator[str]:
+    """Projections that a raster of a region may be in: Europe's, the UTM zones around it, national ones, Web Mercator."""
+    yield f"EPSG:{grid.EPSG}"
+    if bounds is not None:
+        lon = np.asarray(grid.unproject(np.array([bounds[0], bounds[2]]), np.array([bounds[1], bounds[3]]))[0])
+        first, last = (int((value + 180) // 6) + 1 for value in (float(lon.min()), float(lon.max())))
+        yield from (f"EPSG:{code + zone}" for zone in range(first, last + 1) for code in (32600, 25800))
+    yield from (
+        "EPSG:3857",
+        "EPSG:2154",
+        "EPSG:27700",
+        "EPSG:5514",
+        "EPSG:2180",
+        "EPSG:31287",
+        "EPSG:2056",
+        "EPSG:28992",
+        "EPSG:3067",
+    )
+
+
+def _overlaps(box: Bounds, code: str, bounds: Bounds) -> bool:
+    left, bottom, right, top = grid.bounds_in(code, bounds)
+    west, south, east, north = box
+    return bool(left <= east and right >= west and bottom <= north and top >= south)
+
+
+def _corners(box: Bounds) -> str:
+    west, south, east, north = (f"{value:.10g}" for value in (round(v, 4) for v in box))
+    return f"{west}, {south} to {east}, {north}"
+
+
+def _name(crs: CRS) -> str:
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else "its CRS"

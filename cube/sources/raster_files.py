@@ -1,0 +1,176 @@
+"""Which files a source has, by its names and templates, and whether their headers fit the layer; pixels are read elsewhere.
+
+How pixels become a layer is in `cube.sources.rasters`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+from rasterio.io import DatasetReader
+
+from cube.config import Config, Source
+from cube.errors import ConfigError, SourceError
+from cube.grid import Region
+from cube.layers import Layer
+from cube.layers.inputs import input_layer
+from cube.sources.band_names import find_bands
+from cube.sources.opening import is_remote, open_raster
+from cube.sources.published import Published, published
+from cube.sources.templates import RasterFile, expand
+from cube.sources.warp import check_numbers, check_raster
+
+NAMED: int = 3  # missing files that a sentence names
+
+
+def lengths_of(layer: Layer) -> tuple[int, ...]:
+    """How many labels each leading axis of a layer has."""
+    return tuple(len(layer.labels[d]) for d in layer.dims)
+
+
+def shares_of(layer: Layer, row: Published | None) -> tuple[int, ...] | None:
+    """Classes whose shares fill the layer: the row's own and, where the layer has one more label, what has no class."""
+    if layer.name != "corine" or row is None:
+        return None
+    return (*row.classes, len(row.classes) + 1)
+
+
+def files_of(config: Config, source: Source, layer: Layer, row: Published | None) -> list[RasterFile]:
+    """The files of a source by name alone; raises `ConfigError` (without its place) for a name that does not fit."""
+    names = row.bands if row else ()
+    tile = row.tile if row else None
+    if shares_of(layer, row):
+        layer = input_layer("corine_class")  # one band of classes, whatever becomes of it
+    raster = source.raster
+    assert raster is not None
+    if isinstance(raster, dict):
+        labels = layer.labels[layer.dims[0]] if layer.dims else ()
+        if set(raster) != set(labels):
+            raise ConfigError(
+                f"raster: the layer {layer.name} needs one file for each of {', '.join(labels) or 'no name: give one path'};"
+                f" found {', '.join(raster)}"
+            )
+        bands = tuple(range(1, int(np.prod(lengths_of(layer)[1:])) + 1))
+        named = len(layer.dims) == 1
+        return [RasterFile(config.source_path(raster[label]), bands, None, (label,) if named else ()) for label in labels]
+    if isinstance(raster, tuple):
+        bands = tuple(range(1, int(np.prod(lengths_of(layer))) + 1))
+        labels = layer.labels[layer.dims[0]] if len(layer.dims) == 1 else ()
+        return [RasterFile(tuple(config.source_path(tile) for tile in raster), bands, None, labels)]
+    path = config.source_path(raster)
+    if row is not None and raster.endswith("/"):
+        path = f"{path.rstrip('/')}/{row.file}"
+    return expand(path, layer, names, tile)
+
+
+def check_files(files: list[RasterFile], where: str, region: Region, layer: Layer, source: Source,
+           row: Published | None) -> tuple[list[RasterFile], tuple[str, ...]]:  # fmt: skip
+    """Refuse missing and unfit files; returns the files with their bands, and the local paths.
+
+    Remote ones are opened only where there are few.
+    """
+    tiled = any(file.tile is not None for file in files)
+    paths = list(dict.fromkeys(path for file in files for path in file.paths(region.grown_bounds)))
+    local = [path for path in paths if not is_remote(path)]
+    missing = [path for path in local if not os.path.exists(path)]
+    there = tuple(path for path in local if path not in set(missing))
+    if missing and not (tiled and there):
+        if len(paths) == 1:
+            raise SourceError(f"{missing[0]}: there is no such file; check {where}.")
+        named = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
+        raise SourceError(f"{len(missing)} of {len(paths)} files of {where} are missing: {named}; fetch them or check the name.")
+    whole = not tiled and not any(isinstance(file.path, tuple) for file in files)
+    remote = [path for path in paths if path not in set(local)]
+    out = []
+    for file in files:
+        found: dict[tuple[int, ...], str] = {}
+        for path in file.paths(region.grown_bounds):
+            # A thousand remote files are not worth a thousand requests before work starts; the first speaks for them.
+            # Of several bands each file says itself which is which.
+            if path in there or (not tiled and (path == remote[0] or len(file.labels) > 1)):
+                check_raster(path, where, max(file.bands), region.bounds if whole else None, region.bounds)
+                found.setdefault(bands_of(path, where, file, layer, source, row), path)
+        if not found and len(file.labels) > 1 and source.bands is None and row is None:
+            raise SourceError(
+                f"{where}: tiles of several bands at an address are not opened before work starts; say which of their bands"
+                f" are {', '.join(file.labels)} by `bands:` with {len(file.labels)} numbers counted from 1."
+            )
+        if len(found) > 1:
+            (one, first), (other, second) = list(found.items())[:2]
+            raise SourceError(
+                f"{second}: its bands {', '.join(map(str, other))} are what the bands {', '.join(map(str, one))} of {first} are;"
+                f" bring the tiles of one raster to one order of bands ({where})."
+            )
+        out.append(replace(file, bands=next(iter(found), file.bands)))
+    return out, there
+
+
+def local_problems(config: Config, source: Source, where: str, region: Region) -> tuple[list[str], list[str]]:
+    """What a build would refuse in the headers of a source's local files, and which of these are not there yet, in sentences."""
+    layer = input_layer(source.layer)
+    row = published(source.published, layer.name) if source.published else None
+    files = files_of(config, source, layer, row)
+    by_path = {path: file for file in files for path in file.paths(region.grown_bounds) if not is_remote(path)}
+    missing = [path for path in by_path if not os.path.exists(path)]
+    tiled = any(file.tile is not None for file in files)  # of these the open sea has none
+    absent = []
+    if missing and not (tiled and len(missing) < len(by_path)):
+        absent = [f"{where}: {len(missing)} of {len(by_path)} files are not there yet, the first is {missing[0]}."]
+    out = []
+    for path, file in by_path.items():
+        if path in missing:
+            continue
+        whole = file.tile is None and not isinstance(file.path, tuple)
+        try:
+            check_raster(path, where, max(file.bands), region.bounds if whole else None, region.bounds)
+            bands_of(path, where, file, layer, source, row)
+        except SourceError as error:
+            out.append(str(error))
+    return out, absent
+
+
+def bands_of(path: str, where: str, file: RasterFile, layer: Layer, source: Source, row: Published | None) -> tuple[int, ...]:
+    """The bands of one file, in the layer's order: those of the configuration, else those that their names say.
+
+    Dates of a series have their order in the file. Raises `SourceError` where the bands cannot be told apart.
+    """
+    if shares_of(layer, row):
+        layer = input_layer("corine_class")
+    with open_raster(path, where) as dataset:
+        bands = source.bands or _bands_by_name(dataset, where, file, layer, row)
+        if max(bands) > dataset.count:
+            raise SourceError(
+                f"{path}: has {dataset.count} bands, and bands of {where} names band {max(bands)};"
+                " name bands that the file has, counted from 1."
+            )
+        raw = row is not None or layer.kind == "class"
+        check_numbers(dataset, where, bands, raw)
+        if not raw:
+            _check_twice(dataset, where, bands, source)
+        return bands
+
+
+def _check_twice(dataset: DatasetReader, where: str, bands: tuple[int, ...], source: Source) -> None:
+    """Refuse a scale or offset of the source that the file has as well: both would count."""
+    for name, given, plain, filed in (
+        ("scale", source.scale, 1.0, dataset.scales),
+        ("offset", source.offset, 0.0, dataset.offsets),
+    ):
+        if given != plain and any(np.isclose(filed[band - 1], given, rtol=1e-6, atol=0) for band in bands):
+            raise SourceError(
+                f"{dataset.name}: has the {name} {given:g} of its own, which counts already, so that `{name}: {given:g}` would"
+                f" be used twice; take `{name}` out of the source ({where})."
+            )
+
+
+def _bands_by_name(dataset: DatasetReader, where: str, file: RasterFile, layer: Layer, row: Published | None) -> tuple[int, ...]:
+    if len(layer.dims) < 2:
+        return find_bands(dataset, where, layer, file.labels, row.bands if row else ())
+    if dataset.count != len(file.bands):
+        raise SourceError(
+            f"{dataset.name}: has {dataset.count} bands, {where} needs {len(file.bands)} in the order of the layer's"
+            f" {layer.dims[-1].replace('_', ' ')}s; name those by `bands:`."
+        )
+    return file.bands

@@ -1,0 +1,158 @@
+"""What of a cube is complete: of each stage, which units and squares have a receipt of what the cube is to be made from now.
+
+A stage says that in its arrays: an input by attributes of its first layer, which `build` sets before its first unit, a version
+of the products by its groups. So a prediction on another machine can ask without the configuration, and a source that failed
+everywhere or was never built lacks all of its units. Receipts are believed here; whether values are as they say is asked by
+`cube.check`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cube.errors import SourceError
+from cube.grid import Region, Unit
+from cube.layers.inputs import INPUTS
+from cube.pyramids.squares import Square, tree
+from cube.storage import releases
+from cube.storage.identity import digest
+from cube.storage.ledger import Ledger, ReceiptIndex, receipts
+from cube.storage.store import CubeStore
+
+MADE_FROM: Final = "floracube_inputs"  # hash of what the values depend on: of a stage's first layer, of a version's groups
+LAYERS: Final = "floracube_layers"  # names of the layers of a stage, on its first one
+REGION_KM: Final = "floracube_region_km"  # what a version is predicted for: west, south, east, north
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the ledger, such as `inputs/elevation` or `predict/v1`."""
+
+    path: str
+    layers: tuple[str, ...]  # of an input; the products of a version
+    inputs: str | None  # what a valid receipt carries; None: the cube does not say
+    region: Region
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage is."""
+
+    stage: Stage
+    index: ReceiptIndex
+    units: tuple[Unit, ...]  # all that the stage is to have
+    squares: Mapping[str, str]  # state of each square above them: `valid`, `stale`, `missing`, or `waits` for what is below it
+
+    @property
+    def missing(self) -> list[str]:
+        """Units without a valid receipt."""
+        return [unit.name for unit in self.units if unit.name not in self.index.fingerprints]
+
+    @property
+    def units_done(self) -> int:
+        """Units with a valid receipt."""
+        return len(self.units) - len(self.missing)
+
+    @property
+    def squares_done(self) -> int:
+        """Squares that are made from the units as they are."""
+        return sum(state == "valid" for state in self.squares.values())
+
+
+def progress(cube: CubeStore, stage: Stage) -> Progress:
+    """Read the receipts of a stage and say which of its units and squares are there, valid, or missing."""
+    units = tuple(stage.region.units())
+    index = Ledger(cube, stage.path, stage.inputs).index()
+    above = {name: str(receipt["inputs"]) for name, receipt in receipts(cube, f"{stage.path}/overviews")}
+    fingerprints, states = dict(index.fingerprints), {}
+    squares = tree(cube.region, units)
+    covered = {unit.name for unit in units} | {square.name for square in squares}
+    for square in squares:
+        wanted = square_inputs(square, covered, fingerprints)
+        if square.name not in above:
+            states[square.name] = "missing"
+        elif wanted is None:
+            states[square.name] = "waits"
+        else:
+            states[square.name] = "valid" if above[square.name] == wanted else "stale"
+            # What stands above is judged by what this one says, or one stale square would be told at every level.
+            fingerprints[square.name] = above[square.name]
+    return Progress(stage, index, units, states)
+
+
+def square_inputs(square: Square, covered: Collection[str], fingerprints: Mapping[str, str]) -> str | None:
+    """What a valid receipt of a square carries; None while something that it stands on is missing.
+
+    `covered` names the units and squares that the stage is to have, `fingerprints` those that are complete. That of a square
+    holds those of all units below it: a changed unit makes every square above it anew.
+    """
+    below = [name for name in square.children() if name in covered]
+    if any(name not in fingerprints for name in below):
+        return None
+    return digest([[name, fingerprints[name]] for name in below])
+
+
+def input_layers(cube: CubeStore) -> list[str]:
+    """Names of the input layers that are in the cube, in the order of the table."""
+    return [layer.name for layer in INPUTS.values() if cube.has(layer.path)]
+
+
+def input_stages(cube: CubeStore, layers: Collection[str] | None = None) -> list[Stage]:
+    """The stages of the inputs, or of those `layers` alone; a layer that no stage claims is one of which nothing is valid."""
+    attributes: dict[str, Mapping[str, Any]] = {name: cube.array(INPUTS[name].path).attrs.asdict() for name in input_layers(cube)}
+    by_stage = {name: tuple(str(about[LAYERS]).split()) for name, about in attributes.items() if LAYERS in about}
+    with_stage = {layer for names in by_stage.values() for layer in names}
+    by_stage |= {name: (name,) for name in attributes if name not in with_stage}
+    return [
+        Stage(f"inputs/{name}", names, attributes[name].get(MADE_FROM) if LAYERS in attributes[name] else None, cube.region)
+        for name, names in by_stage.items()
+        if layers is None or set(names) & set(layers)
+    ]
+
+
+def versions(cube: CubeStore) -> dict[str, list[str]]:
+    """Versions of each product that has some."""
+    by_product = {product: cube.groups(f"products/{product}") for product in releases.PRODUCTS}
+    return {product: names for product, names in by_product.items() if names}
+
+
+def version_stage(cube: CubeStore, version: str) -> Stage:
+    """The stage of a version of the products, as its groups say."""
+    products = tuple(product for product in releases.PRODUCTS if cube.has(f"products/{product}/{version}"))
+    attributes: dict[str, Any] = {}
+    for product in products:
+        attributes |= cube.group(f"products/{product}/{version}").attrs.asdict()
+    region = cube.region
+    if REGION_KM in attributes:
+        west, south, east, north = attributes[REGION_KM]
+        region = Region(west, south, east, north, cube.region.unit_km)
+    return Stage(f"predict/{version}", products, attributes.get(MADE_FROM), region)
+
+
+def stages(cube: CubeStore) -> Iterator[Stage]:
+    """Every stage of the inputs and every version of the products."""
+    yield from input_stages(cube)
+    for version in sorted({name for names in versions(cube).values() for name in names}):
+        yield version_stage(cube, version)
+
+
+def require_complete(cube: CubeStore, layers: Collection[str], units: Sequence[Unit]) -> list[str]:
+    """What those `layers` are made from, stage by stage; raises `SourceError` unless each has a valid receipt of all `units`."""
+    made_from = []
+    for stage in input_stages(cube, layers):
+        if stage.inputs is None:
+            raise SourceError(
+                f"{cube.url}: no source of the last build makes the input {stage.layers[0]}, so its values may be old ones;"
+                f" name it in 'sources' (or 'derive') of the configuration and run `floracube build`."
+            )
+        missing = Ledger(cube, stage.path, stage.inputs).missing(units)
+        if missing:
+            names = ", ".join(unit.name for unit in missing[:3]) + (", ..." if len(missing) > 3 else "")
+            raise SourceError(
+                f"{cube.url}: the input {stage.path.removeprefix('inputs/')} lacks {len(missing)} of {len(units)} units"
+                f" ({names}); run `floracube build` until it ends well."
+            )
+        made_from.append(f"{stage.path}:{stage.inputs}")
+    return made_from

@@ -1,0 +1,326 @@
+"""titiler over the cube: its factories, with a layer of the catalogue where titiler has the URL of a dataset.
+
+Imported with the first request to one of these routes (`server.front`), since titiler brings GDAL and xarray along. Map tiles
+are drawn by `server.drawing`, at many times the speed; here are the routes that GIS programs and notebooks know from titiler.
+Addresses name a layer, never a file or a host.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, cast
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+from morecantile import tms
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
+from rio_tiler.colormap import cmap
+from rio_tiler.errors import PointOutsideBounds, RioTilerError
+from rio_tiler.types import ColorMapType
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from titiler.core.dependencies import (
+    BidxExprParams,
+    CoverScaleParams,
+    HistogramParams,
+    ImageRenderingParams,
+    TileParams,
+    create_colormap_dependency,
+)
+from titiler.core.errors import DEFAULT_STATUS_CODES
+from titiler.core.factory import AlgorithmFactory, BaseFactory, ColorMapFactory, TilerFactory, TMSFactory
+from titiler.core.models.mapbox import TileJSON
+from titiler.core.models.OGC import TileSet, TileSetList
+from titiler.core.resources.enums import ImageType
+from titiler.core.utils import create_html_response
+
+from cube import grid
+from server.asking.layer_reader import Chosen, LayerReader
+from server.asking.requested import ReleaseParameter
+from server.dependencies import EVERYWHERE, OTHER_CUBE, LayerParameter, cube_of, refuse_unknown, root_of, unchanged
+from server.describing import tilesets
+from server.describing.links import absolute_validators, base_url
+from server.describing.problem import COMMON
+from server.drawing import palettes
+from server.drawing.tms import NAMES, OWN, own_grid
+from server.errors import ErrorGuard, NotFoundError, WrongRequestError, add_handlers, error_answer
+from server.reading.snapshot import ServedCube
+
+LAYER: Final = "/layers/{layer_id}"
+_MOST_BINS: Final = 1000
+# Anything else that GDAL and PROJ take for a reference system may name a file, a grid or an address, which they open.
+_CODE: Final = re.compile(r"(EPSG|OGC|ESRI):[A-Za-z0-9]{1,10}", re.IGNORECASE)
+_NUMBER: Final = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECASE | re.ASCII)
+_NAMES: Final = EVERYWHERE | {"release", "version", "layer_id"}  # parameters that are no numbers even where they look so
+_UNFIT: Final = "titiler cannot answer that: its parameters do not fit the layer or each other."
+_DATA: Final = frozenset({"npy", "tif", "tiff"})
+log = logging.getLogger("floracube.server")
+
+
+class _UnchangedError(Exception):
+    """The client holds the answer already; carries the validators."""
+
+
+@dataclass
+class _Tile(TileParams):
+    """titiler's parameters of a tile, and ours."""
+
+    above: Annotated[str | None, Query(description="Only what exceeds this value, hatched, to lie over other layers.")] = None
+
+    def __post_init__(self) -> None:
+        if self.above is not None:
+            raise WrongRequestError("above is drawn alone, as PNG or WebP; leave out titiler's other parameters.")
+
+
+class _Histogram(HistogramParams):
+    """titiler's histogram, with as many bins as fit into an answer."""
+
+    def __post_init__(self) -> None:
+        if self.bins and "," not in str(self.bins) and int(self.bins) not in range(1, _MOST_BINS + 1):
+            raise WrongRequestError(f"A histogram has 1 to {_MOST_BINS} bins; ask for as many.")
+        super().__post_init__()  # type: ignore[no-untyped-call]
+
+
+def _cover_scale(cover_scale: Annotated[int, Query(ge=1, le=10)] = 10) -> int:
+    return cover_scale
+
+
+def _possible(request: Request) -> None:
+    """Raise `WrongRequestError` for a reference system that is not named by its code, and a number of no use in an image."""
+    for name, value in (*request.query_params.multi_items(), *request.path_params.items()):
+        if name.lower().endswith("crs") and _CODE.fullmatch(value) is None:
+            raise WrongRequestError(f"{name[:20]} takes a code such as EPSG:{grid.EPSG}.")
+        numbers = [float(part) for part in value.split(",") if name not in _NAMES and _NUMBER.fullmatch(part)]
+        if not all(abs(number) < 1e30 for number in numbers):  # single precision holds no more
+            raise WrongRequestError(f"{name[:20]} has a number that is too large; give one below 1e30 in size.")
+
+
+def chosen(
+    request: Request,
+    layer_id: LayerParameter,
+    release: ReleaseParameter = None,
+    v: Annotated[
+        str | None, Query(max_length=140, description="A release or, for an answer that never changes, its token.")
+    ] = None,
+    version: Annotated[str | None, Query(max_length=100, description="A published version of the layer's product.")] = None,
+    time: Annotated[str | None, Query(max_length=20, description="Of a series of inputs: 2019Q3, 2018-07.")] = None,
+) -> Chosen:
+    """What stands where titiler has `url`; a client that holds the answer is told so before anything is read."""
+    cube = cube_of(request)
+    snapshot = cube.asked(v, version, layer_id.partition(".")[0]) if release is None else cube.named(release)
+    found = Chosen(snapshot, snapshot.layer(layer_id, time))
+    if request.method == "GET":
+        headers = request.state.validators = absolute_validators(snapshot, request)
+        if unchanged(request, headers) is not None:
+            raise _UnchangedError(headers)
+    return found
+
+
+if TYPE_CHECKING:
+    TileMatrixSetName = str
+else:  # as titiler writes it into its own routes
+    TileMatrixSetName = Annotated[Literal[NAMES], Path(description="Identifier of a tile matrix set.")]
+ChosenLayer = Annotated[Chosen, Depends(chosen)]
+Bands = Annotated[BidxExprParams, Depends(BidxExprParams)]
+Colours: Final = cmap.register({
+    name: {i: (int(r), int(g), int(b), 255) for i, (r, g, b) in enumerate(palettes.table(name))}
+    for name in palettes.NAMES if name not in cmap.list()
+})  # fmt: skip
+
+
+def _styled_by_us(request: Request) -> bool:
+    """Whether an image gets its layer's own colours: a picture of the values themselves."""
+    form = request.path_params.get("format") or request.query_params.get("tile_format")
+    return "algorithm" not in request.query_params and form not in _DATA
+
+
+def _colours(
+    request: Request,
+    own: ChosenLayer,
+    bands: Bands,
+    asked: Annotated[ColorMapType | None, Depends(create_colormap_dependency(Colours))],
+) -> Any:
+    if asked is not None and not isinstance(asked, dict | list):
+        raise WrongRequestError("colormap takes an object of values and colours, or a list of intervals and colours, as JSON.")
+    one_band = ";" not in bands.expression.strip("; ") if bands.expression else len(bands.indexes or ()) < 2
+    if asked is not None or not one_band or not _styled_by_us(request):
+        return asked
+    if own.layer.kind == "class":
+        return None if bands.expression else {c.value: (*palettes.rgb(c.colour), 255) for c in own.layer.classes}
+    return Colours.get(own.layer.palette)
+
+
+def _rendering(
+    request: Request, own: ChosenLayer, bands: Bands, asked: Annotated[ImageRenderingParams, Depends(ImageRenderingParams)]
+) -> ImageRenderingParams:
+    if asked.rescale is None and _styled_by_us(request):
+        if bands.expression:
+            raise WrongRequestError("An expression has no range of its own; say with rescale=low,high how to draw it.")
+        if own.layer.kind == "continuous":
+            shown = [own.bands[number - 1] for number in own.numbers(bands.indexes, None)]
+            # titiler makes pairs of its strings.
+            asked.rescale = [own.snapshot.range_of(band) for band in shown]  # type: ignore[misc]
+    return asked
+
+
+class _Linked(BaseFactory):
+    """titiler's factories, whose links say what the client must call us, behind a proxy or not, and which cube is meant."""
+
+    def url_for(self, request: Request, name: str, **path_params: Any) -> str:
+        if "layer_id" in request.path_params:
+            path_params = {"layer_id": request.path_params["layer_id"], **path_params}
+        return f"{base_url(request)}{root_of(request)}{self.router.url_path_for(name, **path_params)}"
+
+
+class TileMatrixSets(_Linked, TMSFactory):
+    """`/tileMatrixSets`."""
+
+
+class Algorithms(_Linked, AlgorithmFactory):
+    """`/algorithms`."""
+
+
+class ColorMaps(_Linked, ColorMapFactory):
+    """`/colorMaps`."""
+
+
+class LayerTiler(_Linked, TilerFactory):
+    """titiler's TilerFactory of the layers of a cube.
+
+    Its tiles are drawn by `server.drawing.tileroute` wherever that can; what a layer says of itself (release, licence, legend)
+    stands in its TileJSON and its tile sets.
+    """
+
+    _OR_HTML: ClassVar[dict[int | str, dict[str, Any]]] = {200: {"content": {"application/json": {}, "text/html": {}}}}
+
+    def tilesets(self) -> None:
+        """OGC API Tiles: the tile sets of a layer, one for each tile matrix set."""
+
+        @self.router.get("/tiles", response_model=TileSetList, operation_id="getTileSetList",
+                         summary="The tile sets of a layer", responses=self._OR_HTML)  # fmt: skip
+        def tileset_list(request: Request, own: ChosenLayer, f: Literal["html", "json"] | None = None) -> Response:
+            found = [self._tileset(request, own, name) for name in self.supported_tms.list()]
+            return self._formatted(request, {"tilesets": found}, f, "tilesets", "Tilesets")
+
+        @self.router.get("/tiles/{tileMatrixSetId}", response_model=TileSet, operation_id="getTileSet",
+                         summary="One tile set of a layer: limits and addresses", responses=self._OR_HTML)  # fmt: skip
+        def tileset(request: Request, tileMatrixSetId: TileMatrixSetName, own: ChosenLayer,
+                    f: Literal["html", "json"] | None = None) -> Response:  # fmt: skip
+            found = self._tileset(request, own, tileMatrixSetId)
+            found["tileMatrixSetLimits"] = tilesets.matrix_limits(own.snapshot, own.layer, tileMatrixSetId)
+            return self._formatted(request, found, f, "tileset", tileMatrixSetId)
+
+    def _tileset(self, request: Request, own: Chosen, name: str) -> dict[str, Any]:
+        query = urlencode([(key, value) for key, value in request.query_params.multi_items() if key not in ("f", "v")])
+        links = {
+            "self": self.url_for(request, "tileset", tileMatrixSetId=name),
+            "map": self.url_for(request, "map_viewer", tileMatrixSetId=name),
+            "definition": f"{base_url(request)}/tileMatrixSets/{name}",
+            "tiles": self.url_for(request, "tile", tileMatrixSetId=name, z="{z}", x="{x}", y="{y}"),
+        }
+        return tilesets.tileset(own.snapshot, own.layer, name, links, query)
+
+    def _formatted(self, request: Request, document: dict[str, Any], form: str | None, template: str, title: str) -> Response:
+        if form == "html" or (form is None and "text/html" in request.headers.get("accept", "")):
+            return create_html_response(request, document, template, self.templates, title)
+        return JSONResponse(document)  # titiler's model would write {z} of the templates as %7Bz%7D
+
+    def tilejson(self) -> None:
+        """TileJSON 3.0, for MapLibre, Leaflet and GDAL; it takes what its tiles take."""
+        of_tiles = (self.tile_dependency, self.layer_dependency, self.dataset_dependency, self.process_dependency,
+                    self.colormap_dependency, self.render_dependency)  # fmt: skip
+
+        @self.router.get("/{tileMatrixSetId}/tilejson.json", response_model=TileJSON, operation_id="getTileJSON",
+                         summary="TileJSON of a layer", dependencies=[Depends(one) for one in of_tiles],
+                         response_model_exclude_none=True)  # fmt: skip
+        def tilejson(
+            request: Request,
+            tileMatrixSetId: TileMatrixSetName,
+            own: ChosenLayer,
+            tilesize: Annotated[int | None, Query(gt=0, description="Tilesize in pixels: 256 if left out.")] = None,
+            tile_format: Annotated[ImageType, Query(description="Format of the tiles.")] = ImageType.png,
+            minzoom: Annotated[int | None, Query(description="Overwrite default minzoom.")] = None,
+            maxzoom: Annotated[int | None, Query(description="Overwrite default maxzoom.")] = None,
+        ) -> Any:
+            """Where the tiles are, at which zooms, and what must be said beside them; further parameters go to the tiles."""
+            left_out = {"tile_format", "minzoom", "maxzoom", "v", "release", "version", "time"}
+            query = [("v", own.snapshot.token)]
+            query += [(key, value) for key, value in request.query_params.multi_items() if key not in left_out]
+            places = {"tileMatrixSetId": tileMatrixSetId, "z": "{z}", "x": "{x}", "y": "{y}", "format": tile_format.value}
+            tiles = self.url_for(request, "tile", layer_id=own.layer.id, **places)
+            document = {
+                **tilesets.tilejson(own.snapshot, own.layer, tileMatrixSetId),
+                "legend": f"{base_url(request)}{root_of(request)}{LAYER.format(layer_id=own.layer.id)}/legend.png",
+                "tiles": [f"{tiles}?{urlencode(query)}"],
+            }
+            asked = {"minzoom": minzoom, "maxzoom": maxzoom}
+            return {**document, **{key: value for key, value in asked.items() if value is not None}}
+
+
+def build(cubes: dict[str, ServedCube], description: str) -> FastAPI:
+    """titiler's application over `cubes`, the first one below `""`."""
+    sets = tms.register({OWN: own_grid()})
+    tiler = LayerTiler(
+        reader=LayerReader, path_dependency=chosen, colormap_dependency=_colours, render_dependency=cast(Any, _rendering),
+        tile_dependency=_Tile, histogram_dependency=_Histogram, router=APIRouter(prefix=LAYER), supported_tms=sets, name="layer",
+    )  # fmt: skip
+    shared = (TileMatrixSets(supported_tms=sets), Algorithms(), ColorMaps(supported_colormaps=Colours))
+    app = FastAPI(title="floracube", description=description, dependencies=[Depends(_possible), Depends(refuse_unknown)])
+    app.state.cubes = cubes
+    app.dependency_overrides[CoverScaleParams] = _cover_scale
+    app.include_router(tiler.router, tags=["layers, as titiler"], responses=COMMON)
+    app.include_router(tiler.router, prefix=OTHER_CUBE, include_in_schema=False)
+    for factory in shared:
+        app.include_router(factory.router, tags=["tile matrix sets, palettes, algorithms"], responses=COMMON)
+    app.add_middleware(ErrorGuard)
+    app.add_middleware(_Validators)
+    add_handlers(app)
+    app.add_exception_handler(_UnchangedError, _not_modified)
+    for kind in (
+        RioTilerError,
+        RasterioError,
+        CPLE_BaseError,
+        ValueError,
+        TypeError,
+        AssertionError,
+        ArithmeticError,
+        LookupError,
+    ):
+        app.add_exception_handler(kind, _refused)
+    return app
+
+
+class _Validators:
+    """Writes the validators that `chosen` found into an answer: titiler's routes make their own `Response`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        state = scope.setdefault("state", {})
+
+        async def completed(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 200:
+                MutableHeaders(raw=message["headers"]).update(state.get("validators", {}))
+            await send(message)
+
+        await self._app(scope, receive, completed)
+
+
+async def _not_modified(request: Request, error: Exception) -> Response:
+    return Response(status_code=304, headers=error.args[0])
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    """What rio-tiler, GDAL and titiler refuse, with titiler's status; some raise plain errors for parameters that do not fit."""
+    if isinstance(error, RioTilerError):
+        status = next((DEFAULT_STATUS_CODES[kind] for kind in type(error).__mro__ if kind in DEFAULT_STATUS_CODES), 400)
+        if isinstance(error, PointOutsideBounds) or status == 404:
+            return error_answer(404, NotFoundError.name, str(error))
+        return error_answer(400, WrongRequestError.name, str(error))
+    log.warning("%s: %s: %s", request.url.path, type(error).__name__, error)
+    return error_answer(400, WrongRequestError.name, _UNFIT)

@@ -1,0 +1,105 @@
+"""Chunks of many arrays in two rounds of requests, all indices of shards and then all chunks, however many the arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any, Final
+
+from numpy.typing import NDArray
+from zarr.abc.store import RangeByteRequest, Store
+
+from server.errors import DamagedError
+from server.reading.io import NOTHING, Reader
+from server.reading.shards import fetch
+
+GAP: Final = 32 * 1024  # bytes between two ranges that are read rather than asked for apart
+SPAN: Final = 4 * 2**20  # bytes of one request at most
+Chunk = tuple[str, tuple[int, ...]]  # path of an array, number of the chunk by axis
+Cell = tuple[str, tuple[int, ...] | None, int, int]  # path, index of the leading axes (None: all of them), row, column
+
+
+def read_together(reader: Reader, wanted: Sequence[Chunk]) -> list[NDArray[Any]]:
+    """Whole decoded chunks, not remembered; one that holds only fill is `NOTHING`. Raises `StoreError` if reading fails."""
+    if not wanted:
+        return []
+    if any(reader.source(path).shards is None for path, _ in wanted):  # a layout that is not ours
+        return [chunk for path, number in wanted for chunk in reader.past_cache(path, [number])]
+    with reader.turn(wanted[0][0]):
+        try:
+            return _read(reader, wanted)
+        except DamagedError:  # a shard that was written anew has other offsets: its index is read once more
+            reader.cache.drop([key for key, _ in _indices(reader, wanted)])
+            return _read(reader, wanted)
+
+
+def remember_cells(reader: Reader, wanted: Sequence[Cell]) -> None:
+    """Read what `Reader.cell` and `Reader.window` will ask for of some cells."""
+    found: dict[tuple[object, ...], tuple[Chunk, Any]] = {}
+    for path, lead, row, col in wanted:
+        source = reader.source(path)
+        place = row // source.chunk[-2], col // source.chunk[-1]
+        if lead is None:
+            counts = (range(-(-n // size)) for n, size in zip(source.shape[:-2], source.chunk[:-2], strict=True))
+            found |= {reader.whole_key(path, (*own, *place)): ((path, (*own, *place)), ...) for own in product(*counts)}
+        else:
+            numbers, part = source.within(lead)
+            found[reader.map_key(path, lead, 1, place)] = (path, (*numbers, *place)), part
+    missing = {key: chunk for key, chunk in found.items() if reader.cache.get(key) is None}
+    chunks = read_together(reader, [chunk for chunk, _ in missing.values()])
+    for (key, (_, part)), chunk in zip(missing.items(), chunks, strict=True):
+        reader.cache.put(key, chunk[part].copy() if chunk.size else chunk)
+
+
+def _indices(reader: Reader, wanted: Sequence[Chunk]) -> list[tuple[tuple[object, ...], Any]]:
+    """(what an index is remembered under, its array's path, layout, shard), each once."""
+    found: dict[tuple[object, ...], Any] = {}
+    for path, number in wanted:
+        shards = reader.source(path).shards
+        assert shards is not None
+        shard, _ = shards.place(number)
+        found[reader.index_key(path, shard)] = path, shards, shard
+    return list(found.items())
+
+
+def _read(reader: Reader, wanted: Sequence[Chunk]) -> list[NDArray[Any]]:
+    known, asked = {}, []
+    for key, about in _indices(reader, wanted):
+        index = reader.cache.get(key)
+        if index is None:
+            asked.append((key, *about))
+        else:
+            known[key] = index
+    sharded = [shards for shards in (reader.source(path).shards for path, _ in wanted) if shards is not None]
+    tails = fetch(sharded[0].store, [shards.index_request(shard) for _, _, shards, shard in asked])
+    for (key, path, shards, shard), tail in zip(asked, tails, strict=True):
+        if tail is None:
+            reader.require_empty(path, [shard])
+        known[key] = shards.index_of(shard, tail)
+        reader.cache.put(key, known[key])
+    requests = []
+    for (path, number), shards in zip(wanted, sharded, strict=True):
+        shard, row = shards.place(number)
+        requests.append(shards.chunk_request(shard, known[reader.index_key(path, shard)], row))
+    data = _near_ranges_at_once(sharded[0].store, [request for request in requests if request is not None])
+    return [
+        NOTHING if request is None else shards.decode(next(data), request[0])
+        for request, shards in zip(requests, sharded, strict=True)
+    ]
+
+
+def _near_ranges_at_once(store: Store, requests: Sequence[tuple[str, RangeByteRequest]]) -> Iterator[bytes | None]:
+    """The bytes of ranges of objects, those that lie near each other asked for as one; None of an object that is not there."""
+    spans: list[tuple[str, int, int]] = []
+    place: dict[int, int] = {}
+    for i in sorted(range(len(requests)), key=lambda i: (requests[i][0], requests[i][1].start)):
+        key, part = requests[i]
+        if spans and spans[-1][0] == key and part.start - spans[-1][2] <= GAP and part.end - spans[-1][1] <= SPAN:
+            spans[-1] = key, spans[-1][1], max(spans[-1][2], part.end)
+        else:
+            spans.append((key, part.start, part.end))
+        place[i] = len(spans) - 1
+    found = fetch(store, [(key, RangeByteRequest(start, end)) for key, start, end in spans])
+    for i, (_, part) in enumerate(requests):
+        data, start = found[place[i]], spans[place[i]][1]
+        yield None if data is None else data[part.start - start : part.end - start]

@@ -1,0 +1,91 @@
+"""Readers follow a release only if it keeps its promises, with the tables of its versions."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import floracube
+from cube.check.publishing import broken, publish
+from cube.errors import CubeError
+from cube.storage import releases
+from cube.storage.store import CubeStore
+from tests.cube.check.damage import attribute
+from tests.support.good_cube import copy_of
+
+
+@pytest.fixture
+def cube(good_cube: CubeStore, tmp_path: Path) -> CubeStore:
+    """The good cube with a second version of all products, as a release that nobody follows yet."""
+    cube = copy_of(good_cube, tmp_path)
+    root = Path(cube.url)
+    for folder in (*(f"products/{product}" for product in releases.PRODUCTS), "ledger/predict"):
+        shutil.copytree(root / folder / "v1", root / folder / "v2")
+    about = {"region_km": [4803, 2894, 4815, 2900], "reference_area_m2": 100.0}
+    releases.write_release(cube, "second", dict.fromkeys(releases.PRODUCTS, "v2"), about)
+    return cube
+
+
+def test_a_release_that_keeps_its_promises_is_followed_and_names_its_parent(cube: CubeStore) -> None:
+    followed, document = publish(cube.url, "second", values=True)
+    assert broken(document) == []
+    assert followed
+    release = releases.current(cube)
+    assert release["name"] == "second"
+    assert list(release["parents"]) == ["first"]
+
+
+def test_a_broken_promise_is_told_and_readers_stay_where_they_are(cube: CubeStore) -> None:
+    attribute(cube, "products/indicators/v2/0/richness", "units", None)
+    run = CliRunner().invoke(floracube.app, ["publish", cube.url, "second"])
+    assert run.exit_code == 1
+    assert "documented" in run.output or "metadata" in run.output
+    assert releases.current(cube)["name"] == "first"
+    followed, document = publish(cube.url, "second")
+    assert not followed
+    assert any("indicators/v2/0/richness" in sentence for sentence in broken(document))
+
+
+def test_values_are_read_where_that_is_asked_for(cube: CubeStore) -> None:
+    array = cube.array("products/species/v2/0/occurrence")
+    array[0, :50, :50] = 3
+    assert publish(cube.url, "second", values=True)[0] is False
+    assert releases.current(cube)["name"] == "first"
+
+
+def test_what_another_run_is_writing_keeps_no_release_from_readers(cube: CubeStore) -> None:
+    shutil.rmtree(Path(cube.url) / "ledger/predict/v1")
+    (Path(cube.url) / "products/species/v1/0/.x.partial").touch()
+    assert publish(cube.url, "second")[0]
+
+
+def test_a_release_is_never_changed(cube: CubeStore) -> None:
+    before = cube.read_json("releases/second.json")
+    releases.write_release(cube, "second", dict.fromkeys(releases.PRODUCTS, "v2"), {})
+    assert cube.read_json("releases/second.json") == before
+    with pytest.raises(CubeError, match=r"Release 'second' already exists\. Releases are immutable; choose another name"):
+        releases.write_release(cube, "second", {"species": "v1"}, {})
+
+
+def test_a_version_without_its_table_is_not_published(cube: CubeStore) -> None:
+    for product in ("species", "composition", "habitats"):
+        shutil.move(Path(cube.url) / f"products/{product}/v2/table", Path(cube.url) / "aside")
+        with pytest.raises(CubeError, match=rf"version 'v2' of {product}, which has no products/{product}/v2/table; run"):
+            publish(cube.url, "second")
+        shutil.move(Path(cube.url) / "aside", Path(cube.url) / f"products/{product}/v2/table")
+    assert releases.current(cube)["name"] == "first"
+
+
+def test_publishing_and_rollback_change_one_file_and_no_table(cube: CubeStore) -> None:
+    def files() -> dict[Path, tuple[int, int]]:
+        found = (file for file in Path(cube.url).rglob("*") if file.is_file())
+        return {file: (file.stat().st_ino, file.stat().st_mtime_ns) for file in found}
+
+    pointer = Path(cube.url) / "current.json"
+    for change in (lambda: publish(cube.url, "second"), lambda: releases.rollback(cube)):
+        before = files()
+        change()
+        assert {file for file, stamp in files().items() if before.get(file) != stamp} == {pointer}

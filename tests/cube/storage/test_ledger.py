@@ -1,0 +1,221 @@
+"""Receipts: each unit has one, in a file of its own or in its block, and nothing that may be cut off loses any."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from cube.grid import Region, Unit
+from cube.storage import ledger
+from cube.storage.documents import Documents
+from cube.storage.ledger import COMPACT_FROM, Ledger, OpenBlocks, block_of, receipts
+from tests.support.s3 import FaultyS3
+
+REGION = Region(4480, 2720, 4800, 3040, 10)  # 32 x 32 units from a corner of a block: four blocks
+UNITS = sorted(REGION.units(), key=lambda unit: (block_of(unit.name), unit.name))  # block by block
+STAGE = "inputs/elevation"
+
+
+def signed(cube: Documents, units: list[Unit], inputs: str = "now") -> Ledger:
+    book = Ledger(cube, STAGE, inputs)
+    for n, unit in enumerate(units):
+        book.leave(unit.name, {"inputs": inputs, "checksums": {"elevation": n}, "counts": {"cells": 1}})
+    return book
+
+
+def test_a_block_is_16_units_a_side() -> None:
+    assert sorted(Counter(block_of(unit.name) for unit in UNITS).values()) == [256] * 4
+    assert block_of("40kmE90N546") == "40kmE1N8"
+
+
+def test_compacted_receipts_are_the_same_receipts(tmp_path: Path) -> None:
+    cube = Documents(str(tmp_path))
+    book = signed(cube, UNITS[:300])
+    (tmp_path / f"ledger/{STAGE}/notes.json").write_text("{}")  # somebody's own
+    before, index = dict(receipts(cube, STAGE)), book.index()
+    book.compact()
+    assert dict(receipts(cube, STAGE)) == before
+    assert book.index() == index
+    assert book.valid(UNITS[0].name) == before[UNITS[0].name]
+    assert len(cube.list_json(f"ledger/{STAGE}")) < COMPACT_FROM * 4
+    assert "notes" in cube.list_json(f"ledger/{STAGE}")
+    assert not list(tmp_path.rglob("*.claim"))
+
+
+def test_a_receipt_of_its_own_stands_above_its_block(tmp_path: Path) -> None:
+    cube = Documents(str(tmp_path))
+    book = signed(cube, UNITS[:256])
+    book.compact()
+    unit = UNITS[5].name
+    book.withdraw(unit)
+    assert book.valid(unit) is None
+    assert [u.name for u in book.missing(UNITS[:256])] == [unit]
+    (tmp_path / f"ledger/{STAGE}/{unit}.json").write_text('{"inputs": "no')  # cut off: it is none, and neither is the block's
+    assert book.valid(unit) is None
+    assert [u.name for u in book.missing(UNITS[:256])] == [unit]
+    book.leave(unit, {"inputs": "now", "checksums": {"elevation": 77}})
+    assert book.valid(unit) == {"inputs": "now", "checksums": {"elevation": 77}}
+    assert book.missing(UNITS[:256]) == []
+
+
+def test_a_withdrawn_unit_leaves_its_block_when_that_is_written_again(tmp_path: Path) -> None:
+    cube = Documents(str(tmp_path))
+    book = signed(cube, UNITS[:256])
+    book.compact()
+    book.withdraw(UNITS[0].name)
+    signed(cube, UNITS[1:20])
+    book.compact()
+    assert cube.list_json(f"ledger/{STAGE}") == []
+    assert book.missing(UNITS[:256]) == [UNITS[0]]
+
+
+def test_blocks_are_compacted_when_their_last_unit_has_ended(tmp_path: Path) -> None:
+    cube = Documents(str(tmp_path))
+    book = signed(cube, UNITS)
+    blocks = OpenBlocks(book, UNITS, [unit.name for unit in UNITS[8:]])
+    for unit in UNITS[8:-1]:
+        blocks.ended(unit.name)
+    assert len(cube.list_json(f"ledger/{STAGE}/blocks")) == 3
+    blocks.ended(UNITS[-1].name)
+    assert len(cube.list_json(f"ledger/{STAGE}/blocks")) == 4
+    assert cube.list_json(f"ledger/{STAGE}") == []
+    assert book.missing(UNITS) == []
+
+
+def test_few_receipts_stay_files_of_their_own(tmp_path: Path) -> None:
+    cube = Documents(str(tmp_path))
+    signed(cube, UNITS[: COMPACT_FROM - 1]).compact()
+    assert len(cube.list_json(f"ledger/{STAGE}")) == COMPACT_FROM - 1
+
+
+class Killed(BaseException):
+    """Nothing may catch it."""
+
+
+def test_a_kill_between_any_two_writes_loses_no_receipt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = 0
+    for limit in range(100):
+        cube = Documents(str(tmp_path / str(limit)))
+        book = signed(cube, UNITS[:20])
+        before = dict(receipts(cube, STAGE))
+        left = limit
+
+        def counted(real: Any) -> Any:
+            def call(self: Documents, *args: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise Killed
+                return real(self, *args)
+
+            return call
+
+        def one_by_one(self: Documents, folder: str, names: list[str]) -> None:
+            for name in names:
+                self.remove_json(f"{folder}/{name}.json")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Documents, "write_json", counted(Documents.write_json))
+            patch.setattr(Documents, "remove_json", counted(Documents.remove_json))
+            patch.setattr(Documents, "remove_documents", one_by_one)
+            try:
+                book.compact()
+                ended = True
+            except Killed:
+                ended = False
+        assert dict(receipts(cube, STAGE)) == before
+        book.compact()
+        assert dict(receipts(cube, STAGE)) == before
+        steps = limit
+        if ended:
+            break
+    assert steps == 21  # the block, and each receipt that is in it now
+
+
+def test_a_receipt_that_is_moved_while_all_are_read_is_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cube = Documents(str(tmp_path))
+    book = signed(cube, UNITS[:256])
+    real = Documents.read_documents
+
+    def moved_before(self: Documents, folder: str, names: list[str]) -> Any:
+        monkeypatch.setattr(Documents, "read_documents", real)
+        book.compact()  # after they were listed
+        return real(self, folder, names)
+
+    monkeypatch.setattr(Documents, "read_documents", moved_before)
+    assert len(dict(receipts(cube, STAGE))) == 256
+    assert cube.list_json(f"ledger/{STAGE}") == []
+
+
+def test_a_damaged_block_is_units_without_receipts(tmp_path: Path) -> None:
+    cube = Documents(str(tmp_path))
+    book = signed(cube, UNITS[:256])
+    book.compact()
+    for block in (tmp_path / f"ledger/{STAGE}/blocks").iterdir():
+        block.write_text(block.read_text()[:-40])
+    assert book.missing(UNITS[:256]) == UNITS[:256]
+    assert book.valid(UNITS[0].name) is None
+
+
+def test_a_compacted_stage_is_read_by_a_request_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    cube = Documents("memory://ledger-requests")
+    book = signed(cube, UNITS)
+    filesystem = fsspec.filesystem("memory")
+    requests: list[str] = []
+    for name in ("cat_file", "ls"):
+        real = getattr(type(filesystem), name)
+        monkeypatch.setattr(
+            type(filesystem), name, lambda self, *a, _real=real, _name=name, **k: requests.append(_name) or _real(self, *a, **k)
+        )
+    assert len(book.index().fingerprints) == 1024
+    assert Counter(requests)["cat_file"] == 1024
+    book.compact()
+    requests.clear()
+    assert len(book.index().fingerprints) == 1024
+    assert Counter(requests)["cat_file"] == 4
+    assert len(requests) <= 4 + 4
+
+
+def test_a_block_is_json_of_receipts_by_unit(tmp_path: Path) -> None:
+    signed(Documents(str(tmp_path)), UNITS[:256]).compact()
+    for path in (tmp_path / f"ledger/{STAGE}/blocks").iterdir():
+        for name, receipt in json.loads(path.read_text()).items():
+            assert ledger.block_of(name) == path.stem
+            assert set(receipt) == {"inputs", "checksums", "counts"}
+
+
+@pytest.mark.slow
+def test_receipts_of_a_bucket_are_compacted_and_read_by_a_request_a_block(s3: FaultyS3) -> None:
+    cube = Documents(f"{s3.url}/cube.zarr")
+    book = signed(cube, UNITS[:40])
+    before = dict(receipts(cube, STAGE))
+    book.compact()
+    start = len(s3.log)
+    assert dict(receipts(cube, STAGE)) == before
+    reads = [path for method, path, _ in s3.log[start:] if method == "GET" and path.endswith(".json")]
+    assert len(reads) == 1
+    assert cube.list_json(f"ledger/{STAGE}") == []
+    book.withdraw(UNITS[0].name)
+    assert book.missing(UNITS[:40]) == [UNITS[0]]
+
+
+@pytest.mark.parametrize("damaged", ["text", None, [1], 5, {"inputs": 5}, {"inputs": "now"}, {"inputs": "now", "checksums": 3}])
+def test_a_damaged_receipt_is_none_and_the_others_of_its_block_stay(tmp_path: Path, damaged: object) -> None:
+    cube = Documents(str(tmp_path))
+    book = signed(cube, UNITS[: 2 * COMPACT_FROM])
+    book.compact()
+    (path,) = (tmp_path / f"ledger/{STAGE}/blocks").glob("*.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), UNITS[0].name: damaged}))
+    others = {unit.name for unit in UNITS[1 : 2 * COMPACT_FROM]}
+    assert set(book.index().fingerprints) == {name for name, _ in receipts(cube, STAGE)} == others
+    assert book.valid(UNITS[0].name) is None
+    book.withdraw(UNITS[0].name)
+    book.leave(UNITS[0].name, damaged if isinstance(damaged, dict) else {})
+    assert set(book.index().fingerprints) == others
+    path.write_text(json.dumps([damaged]))
+    assert not book.index().fingerprints

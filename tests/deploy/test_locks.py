@@ -1,0 +1,45 @@
+"""The three locks are three sizes of one environment: each part of the next, each with what its extras ask for."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXTRAS = {"requirements-serve": ("server", "fast"), "requirements-demo": ("server", "fast", "inference", "build")}
+HEAVY = {"requirements-serve": {"torch", "transformers", "scikit-learn"}, "requirements-demo": set[str]()}
+TEST_TOOLS = {"pytest", "playwright", "moto", "mypy", "ruff", "mkdocs", "kubernetes", "schemathesis"}
+
+
+def pins(name: str) -> dict[str, str]:
+    lines = (ROOT / f"{name}.lock").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines)
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_a_smaller_lock_pins_what_the_largest_pins(name: str) -> None:
+    assert pins(name).items() < pins("requirements").items()
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_a_lock_has_everything_that_its_extras_ask_for_and_no_test_tools(name: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *(row for extra in EXTRAS[name] for row in project["optional-dependencies"][extra])]
+    names = {re.split(r"[\[><=]", row)[0].lower().replace(".", "-").replace("_", "-") for row in wanted}
+    assert names - {"floracube"} - set(pins(name)) == set()  # an extra may name another of ours
+    assert set(pins(name)) & (TEST_TOOLS | HEAVY[name]) == set()
+
+
+@pytest.mark.parametrize("image", ["server", "worker-cpu", "worker-cuda"])
+def test_an_image_installs_what_every_installation_needs(image: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {re.split(r"[\[><=]", row)[0].lower().replace(".", "-") for row in project["dependencies"]}
+    lock = (ROOT / f"deploy/images/{image}.lock").read_text(encoding="utf-8")
+    assert names - set(re.findall(r"^(\S+)==", lock, re.M)) == set()
+
+
+def test_torch_is_pinned_so_that_pip_takes_the_wheel_for_processors() -> None:
+    assert pins("requirements-demo")["torch"] == pins("requirements")["torch"] == "2.13.0"

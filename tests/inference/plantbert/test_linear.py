@@ -1,0 +1,161 @@
+"""A linear reader reads plots and cells alike, gives back what it was given, and its baselines are those of scikit-learn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from cube.errors import ModelError
+from inference.plantbert.baselines import ALWAYS, BASELINES, logistic_regression
+from inference.plantbert.evaluation import Skill, better_baselines, evaluate_reader, reader_folds
+from inference.plantbert.linear import LinearReader, place_weights, vectors
+from inference.plantbert.plots import Plots
+from tests.support.plots import SPECIES, landscape
+
+MIXED = ["Poa quarta (L.) Auct.", "Homo sapiens", *SPECIES]
+
+
+def with_covers(plots: Plots) -> Plots:
+    """Covers fall by half from place to place."""
+    return replace(
+        plots, cover=np.broadcast_to(64.0 / 2 ** np.arange(plots.order.shape[1]), plots.order.shape).astype(np.float32)
+    )
+
+
+@pytest.mark.parametrize("labels", [(0, 1, 2), (0, 2), (1,)])
+def test_probabilities_are_those_of_scikit_learn(labels: tuple[int, ...]) -> None:
+    plots = with_covers(landscape(300))
+    known = plots.take(np.isin(plots.label, labels))
+    x = known.log_cover()
+    p = logistic_regression(x, known.label, plots.log_cover(), 3)
+    wanted = np.zeros((len(plots), 3))
+    if len(labels) > 1:
+        model = LogisticRegression(max_iter=3000).fit(x.astype(float), known.label)
+        wanted[:, model.classes_] = model.predict_proba(plots.log_cover().astype(float))
+    else:
+        wanted[:, labels] = 1.0
+    np.testing.assert_allclose(p, wanted, atol=2e-3)
+
+
+def test_log_cover_is_that_of_each_species() -> None:
+    order = np.array([[2, 0, -1], [1, -1, -1]], np.int32)
+    plots = Plots(np.array(["a", "b"]), order, np.array([3, 1], np.int32), np.zeros(2, np.int32), ("p", "q", "r"), ("H",),
+                  np.array([[50, 9, 1], [0.1, 7, 7]], np.float32))  # fmt: skip
+    np.testing.assert_allclose(plots.log_cover(), [[np.log(10), 0, np.log(51)], [0, np.log(1.1), 0]], rtol=1e-6)
+    np.testing.assert_array_equal(plots.take(np.array([1])).log_cover(), plots.log_cover()[1:])
+    assert plots.joined(plots).cover is None
+    np.testing.assert_allclose(place_weights(plots), [(np.log(51) + np.log(1.1)) / 2], rtol=1e-6)
+
+
+def test_a_reader_of_plots_reads_cells_of_other_species_lists_alike(tmp_path: Path) -> None:
+    plots = with_covers(landscape(400))
+    reader = LinearReader.fit(plots)
+    token, unknown = reader.tokens_of(plots.species)
+    assert unknown == 0
+    p = reader.classify(plots.order, plots.size, token)
+    labelled = plots.label >= 0
+    assert (p.argmax(1) == plots.label)[labelled].mean() > 0.85
+    np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
+    reader.save(tmp_path)
+    again = LinearReader.load(tmp_path)
+    np.testing.assert_array_equal(again.classify(plots.order, plots.size, token), p)
+    # The same lists, numbered as a deep-SDM numbers its species, some of which the reader does not know.
+    other, unknown = again.tokens_of(MIXED)
+    assert unknown == 1
+    np.testing.assert_array_equal(again.classify(np.where(plots.order < 0, -1, plots.order + 2), plots.size, other), p)
+    empty = again.classify(plots.order[:2], np.array([0, 1]), token)
+    assert np.isnan(empty[0]).all()
+    assert np.isfinite(empty[1]).all()
+
+
+def test_a_cell_depends_on_itself_alone() -> None:
+    plots = with_covers(landscape(400))
+    reader = LinearReader.fit(plots)
+    token, _ = reader.tokens_of(plots.species)
+    whole = reader.classify(plots.order, plots.size, token)
+    one_by_one = np.concatenate([reader.classify(plots.order[i : i + 1], plots.size[i : i + 1], token) for i in range(20)])
+    np.testing.assert_array_equal(one_by_one, whole[:20])
+    wide = np.pad(plots.order, ((0, 0), (0, 56)), constant_values=5)  # beyond a list's size anything may stand
+    np.testing.assert_array_equal(reader.classify(wide, plots.size, token), whole)
+
+
+def test_vectors_are_sparse_lists() -> None:
+    x = vectors(np.array([[2, 0, 1, 1], [-1, 1, 0, 0]]), np.array([3, 2]), np.array([5.0, 3.0], np.float32), 3)
+    np.testing.assert_array_equal(x.toarray(), [[3, 3, 5], [0, 3, 0]])
+
+
+def test_a_damaged_reader_is_refused(tmp_path: Path) -> None:
+    reader = LinearReader.fit(landscape(100))
+    reader.save(tmp_path)
+    (tmp_path / "linear.safetensors").write_bytes((tmp_path / "linear.safetensors").read_bytes()[:50])
+    with pytest.raises(ModelError, match="the linear reader is damaged"):
+        LinearReader.load(tmp_path)
+
+
+def test_all_methods_are_scored_on_the_same_plots_and_a_class_without_training_plots_costs_no_infinite_loss() -> None:
+    plots = landscape(400)
+    two = np.flatnonzero(plots.label == 2)
+    label = plots.label.copy()
+    label[two[2:]] = -1  # one class of two plots
+
+    plots = with_covers(replace(plots, label=label))
+    fold, how = reader_folds(plots, None, None, 5)
+    assert "random plots" in how
+    assert len(set(fold[two[:2]])) == 2  # not both in one fold
+    skills, held = evaluate_reader(plots, fold, baselines=ALWAYS, readers=("linear",))
+    assert [skill.method for skill in skills] == ["linear", *ALWAYS]
+    assert {skill.plots for skill in skills} == {int((label >= 0).sum())}
+    assert all(0 < skill.log_loss < 1.5 for skill in skills), skills
+    assert all(np.isfinite(p[label >= 0]).all() for p in held.values())
+    fold = np.where(np.arange(len(fold)) == two[0], 7, np.where(np.arange(len(fold)) == two[1], 7, fold))  # both held out
+    skills, _ = evaluate_reader(plots, fold, baselines=ALWAYS, readers=("linear",))
+    assert all(skill.log_loss < 1.5 for skill in skills), skills
+
+
+def test_blocks_hold_neighbours_together_and_plots_without_a_place_train_alone() -> None:
+    plots = landscape(300)
+    draw = np.random.default_rng(0)
+    lon, lat = draw.uniform(14, 16, 300), draw.uniform(48, 50, 300)
+    lon[:5] = np.nan
+    fold, how = reader_folds(plots, lon, lat, 5)
+    assert how == "blocks of 0.1 degree"
+    assert (fold[:5] == -1).all()
+    assert set(fold[5:]) == set(range(5))
+    block = [tuple(b) for b in np.floor(np.stack([lon, lat], 1)[5:] / 0.1)]
+    assert all(len({f for f, b in zip(fold[5:], block, strict=True) if b == one}) == 1 for one in set(block))
+    one_block, how = reader_folds(plots, np.full(300, 15.0), np.full(300, 49.0), 5)
+    assert "random plots" in how
+    assert np.bincount(one_block).tolist() == [60] * 5
+
+
+def test_the_warning_names_what_a_baseline_does_better() -> None:
+    reader = Skill("plantbert", 100, 0.599, 0.8, 0.343, 1.5)
+    best = Skill("logistic_regression_cover", 100, 0.685, 0.79, 0.559, 1.2)
+    told = better_baselines([reader, best], "plantbert")
+    assert told == (
+        "The reader plantbert is worse than a baseline on the same 100 plots (accuracy 0.599, 0.685 of logistic regression cover;"
+        " macro F1 0.343, 0.559 of logistic regression cover; log loss 1.500, 1.200 of logistic regression cover)"
+    )
+    assert better_baselines([best], "logistic_regression_cover") == ""
+    assert better_baselines([best], "plantbert") == ""
+    assert set(ALWAYS) < set(BASELINES)
+
+
+def test_skill_is_that_of_a_reader_that_learned_from_predicted_lists_as_the_shipped_one_does() -> None:
+    plots = landscape(300)
+    labelled = plots.take(plots.label >= 0)
+    predicted = replace(labelled, label=(labelled.label + 1) % 3, cover=None)  # lists that teach something else than plots do
+    fold = np.arange(len(plots)) % 2
+    own, both = (
+        evaluate_reader(plots, fold, readers=("linear",), baselines=(), predicted=lists)[1]["linear"]
+        for lists in (None, predicted)
+    )
+    test, train = (fold == 0) & (plots.label >= 0), plots.take(fold != 0)
+    reader = LinearReader.fit(train, predicted.take(np.isin(predicted.plot_id, train.plot_id)))
+    expected = reader.classify(plots.order[test], plots.size[test], reader.tokens_of(plots.species)[0])
+    np.testing.assert_allclose(both[test], expected, atol=1e-6)
+    assert not np.allclose(own[test], both[test], atol=0.05)
