@@ -55,14 +55,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def file_lock(path: Path) -> Iterator[None]:
+def file_lock(path: Path, wait: bool = True) -> Iterator[None]:
     """Hold the lock of the file `path`, waiting for whoever has it; the file is made for this and removed afterwards.
 
     It keeps processes and threads apart, also those on several hosts where the filesystem has locks among them, and ends
-    with the process that holds it.
+    with the process that holds it. Raises `BlockingIOError` without `wait` while another has it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _locked(path)
+    descriptor = _locked(path, wait)
     try:
         yield
     finally:
@@ -71,14 +71,14 @@ def file_lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _locked(path: Path) -> int:
+def _locked(path: Path, wait: bool) -> int:
     """An open descriptor of `path` that has its lock, and under whose name no newer file lies."""
     import fcntl
 
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever had it before has removed the file: then this lock is one that nobody else will ask for.
             if os.fstat(descriptor).st_ino == path.stat().st_ino:
                 return descriptor

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from cube.config import Config
-from cube.errors import ConfigError
+from cube.errors import ConfigError, ModelError
 from cube.storage.identity import digest
+from cube.storage.local_files import file_lock
 from cube.storage.store import open_cube
 from inference.calibration.intervals import as_json, coverage_by_fold, quantiles_of, residual_scores
 from inference.calibration.richness import Richness, fit_richness
@@ -55,8 +57,26 @@ def learn(config: Config, progress: Progress = _nothing) -> dict[str, Any]:
     """Train everything that the configuration asks for and write the model folder; returns the metrics and reports.
 
     The folder is replaced as a whole when all parts are ready; until then the old one stays. Beside it a folder `NAME.run`
-    holds the state of the training: killed and started again, it goes on from there.
+    holds the state of the training: killed and started again, it goes on from there. Raises `ModelError` while another
+    process trains into the folder.
     """
+    with _sole_training(config.model_path):
+        return _learn(config, progress)
+
+
+@contextmanager
+def _sole_training(model: Path) -> Iterator[None]:
+    """Keep every other training out of the folder `model`: the files of two would mix."""
+    try:
+        with file_lock(model.with_name(f".{model.name}.lock"), wait=False):
+            yield
+    except BlockingIOError:
+        raise ModelError(
+            f"{model}: another training writes this model just now; wait for its end, or name another folder with `model`."
+        ) from None
+
+
+def _learn(config: Config, progress: Progress) -> dict[str, Any]:
     options = config.train
     cube = open_cube(config.cube_url)
     target = config.model_path
@@ -112,6 +132,11 @@ def learn_habitats(config: Config, progress: Progress = _nothing) -> dict[str, A
     """Train the habitats reader alone and put it into an existing model folder (or a new one)."""
     if config.habitats is None:
         raise ConfigError(f"{config.path}: habitats is missing; it names the vegetation plots to learn from.")
+    with _sole_training(config.model_path):
+        return _learn_habitats(config, progress)
+
+
+def _learn_habitats(config: Config, progress: Progress) -> dict[str, Any]:
     target = config.model_path / "habitats"
     partial = config.model_path / ".habitats.partial"
     shutil.rmtree(partial, ignore_errors=True)

@@ -28,8 +28,8 @@ _PROBABILITY: Final = (
     " such plots that are expected to hold it, not the share of the land that it covers."
 )
 _SKILL: Final = (
-    "Skill was measured by training itself, with the model that made these maps, on surveys of spatial blocks that were kept"
-    " out of learning, stopping and calibration."
+    "Skill was measured by training itself: each member of the model that made these maps was judged on surveys of the spatial"
+    " blocks that it did not learn from."
 )
 _CURVES: Final = (
     "A response curve is the model's mean probability at surveyed places along one input, everything else as it is there; it says"
