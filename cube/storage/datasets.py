@@ -7,7 +7,6 @@ on the 50 m grid.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
@@ -45,9 +44,7 @@ def find_leaf(cube: CubeStore, path: str) -> xr.Dataset | None:
     """`open_leaf`, or None where there is no such group."""
     store = zarr_store(f"{cube.url}/{path}", read_only=True)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*onsolidated metadata.*")
-            group = xr.open_zarr(store, chunks=None, consolidated=True, zarr_format=3, drop_variables=("x", "y"))
+        group = xr.open_zarr(store, chunks=None, consolidated=True, zarr_format=3, drop_variables=("x", "y"))
         # The axes by the numbers that the group gives, as they are stored beside it.
         y, x = read_georeference(f"{cube.url}/{path}", group.attrs).centres()
         mapping = group.variables[GRID_MAPPING]

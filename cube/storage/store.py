@@ -32,15 +32,15 @@ from cube.storage.leaves import add_labels, make_leaf, set_attributes
 FORMAT: Final = 2  # 2: tables lie in their versions, identities of values are plain JSON, bands are described
 
 
-@contextmanager
-def _without_zarr_warnings() -> Iterator[None]:
-    # Zarr warns that consolidated metadata and strings are not yet in the v3 specification and that
-    # current.json is no Zarr node: all three are decisions of our format, not news to a user.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"zarr.*")
-        warnings.filterwarnings("ignore", message=".*Zarr.*", category=UserWarning)
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"zarr.*")
-        yield
+# Zarr warns that consolidated metadata and strings are not yet in the v3 specification and that current.json is no Zarr
+# node: all three are decisions of our format, not news to a user. These are filters of the process, since
+# `warnings.catch_warnings` of one thread undoes that of another.
+for _message in (
+    "Consolidated metadata is currently not part in the Zarr",
+    "The data type .* does not have a Zarr V3 specification",
+    "Object at .* is not recognized as a component of a Zarr hierarchy",
+):
+    warnings.filterwarnings("ignore", _message)
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,7 @@ class CubeStore(Documents):
 
     def _node(self, path: str) -> zarr.Group | zarr.Array[Any] | None:
         try:
-            with _without_zarr_warnings():
-                return self.root[path] if path else self.root
+            return self.root[path] if path else self.root
         except (KeyError, FileNotFoundError) as error:
             # Zarr raises the same for a node that is absent and for metadata that lack a key.
             if self._read(f"{path}/zarr.json".lstrip("/")) is None:
@@ -79,8 +78,7 @@ class CubeStore(Documents):
         if not isinstance(node, zarr.Group):
             return []
         try:
-            with _without_zarr_warnings():
-                return sorted(name for name, _ in node.groups())
+            return sorted(name for name, _ in node.groups())
         except (ValueError, TypeError, AttributeError) as error:
             raise self.unreadable(f"{path}/*".lstrip("/"), error) from error
 
@@ -126,19 +124,17 @@ class CubeStore(Documents):
         What exists already is left as it is, so a resumed run may call this again. Raises `CubeError` if a layer is there
         already with other labels than these.
         """
-        with _without_zarr_warnings():
-            self.root.require_group(path)
-            return make_leaf(self.root.store, self.region, path, layers, resolution, level, labels or {}, attributes or {},
-                             layer_attributes or {}, consolidate)  # fmt: skip
+        self.root.require_group(path)
+        return make_leaf(self.root.store, self.region, path, layers, resolution, level, labels or {}, attributes or {},
+                         layer_attributes or {}, consolidate)  # fmt: skip
 
     def write_table(self, path: str, columns: Mapping[str, NDArray[Any]], dim: str,
                     attributes: Mapping[str, Mapping[str, Any]] | None = None) -> None:  # fmt: skip
         """Write a table as a group of one-dimensional arrays along `dim`, replacing what was there."""
-        with _without_zarr_warnings():
-            group = self.root.create_group(path, overwrite=True)
-            for name, values in columns.items():
-                add_labels(group, name, values, dim, (attributes or {}).get(name))
-            zarr.consolidate_metadata(self.root.store, path=path)
+        group = self.root.create_group(path, overwrite=True)
+        for name, values in columns.items():
+            add_labels(group, name, values, dim, (attributes or {}).get(name))
+        zarr.consolidate_metadata(self.root.store, path=path)
 
     def read_table(self, path: str) -> dict[str, NDArray[Any]]:
         """All columns of the table of a version at `path`; raises `CubeError` if there is none."""
@@ -148,8 +144,7 @@ class CubeStore(Documents):
                 " run `floracube predict` with another --version."
             )
         try:
-            with _without_zarr_warnings():
-                return {name: np.asarray(array[:]) for name, array in self.group(path).arrays()}
+            return {name: np.asarray(array[:]) for name, array in self.group(path).arrays()}
         except (ValueError, TypeError, RuntimeError) as error:
             raise CubeError(
                 f"{self.url}/{path}: this table is damaged ({' '.join(str(error).split())});"
@@ -251,7 +246,7 @@ def create_cube(url: str, region: Region, title: str, about: Mapping[str, str | 
     """
     if not backends.writable(url):
         raise CubeError(f"{url}: a cube on a web server can only be read; write to the folder or bucket that it serves.")
-    with _one_sentence(url, "the cube cannot be created here"), _without_zarr_warnings():
+    with _one_sentence(url, "the cube cannot be created here"):
         root = zarr.open_group(zarr_store(url, read_only=False), mode="a", zarr_format=3)
         if "floracube" not in root.attrs:
             if len(root.attrs):
@@ -302,7 +297,7 @@ def open_cube(url: str, writable: bool = False) -> CubeStore:
     folder = backends.local_path(url)
     if folder is not None and folder.is_file():
         raise CubeError(f"{url}: is a file; a cube is a folder or the URL of one, as `floracube build` makes it.")
-    with _one_sentence(url, "the store cannot be opened"), _without_zarr_warnings():
+    with _one_sentence(url, "the store cannot be opened"):
         try:
             root = zarr.open_group(zarr_store(url, read_only=not writable), mode="r+" if writable else "r", zarr_format=3,
                                    use_consolidated=False)  # fmt: skip

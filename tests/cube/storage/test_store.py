@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +139,27 @@ def test_a_newer_format_is_refused(cube: CubeStore) -> None:
     path.write_text(json.dumps(document))
     with pytest.raises(CubeError, match="newer than"):
         open_cube(cube.url)
+
+
+ANOTHER_THREAD_ENDS_ITS_FILTERS = """
+import sys, warnings
+import numpy as np, zarr
+from cube.storage.store import open_cube
+
+cube = open_cube(sys.argv[1], writable=True)
+of_another_thread = warnings.catch_warnings()
+of_another_thread.__enter__()
+create_group = zarr.Group.create_group
+
+def while_the_other_ends(self, *args, **options):
+    of_another_thread.__exit__(None, None, None)
+    return create_group(self, *args, **options)
+
+zarr.Group.create_group = while_the_other_ends
+cube.write_table("tables/t", {"name": np.array(["Quercus robur"], object)}, "species")
+"""
+
+
+def test_what_zarr_warns_of_our_format_stays_silent_beside_other_threads(cube: CubeStore) -> None:
+    script = [sys.executable, "-c", ANOTHER_THREAD_ENDS_ITS_FILTERS, cube.url]
+    assert subprocess.run(script, capture_output=True, text=True, check=True).stderr == ""
