@@ -77,7 +77,7 @@ def demo(
     host: HOST = "127.0.0.1",
     serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the map at the end.")] = True,
 ) -> None:
-    """Make a landscape, build its cube, train, evaluate, predict and serve it: the whole story in minutes."""
+    """Make a landscape, build its cube, train, predict and serve it: the whole story in minutes."""
     from demo import journey
     from demo.landscape import LandscapeSpec
 
@@ -86,12 +86,12 @@ def demo(
     for step, title in (
         (build, "sources -> inputs"),
         (train, "surveys and plots -> models"),
-        (evaluate, "skill on held-out blocks and against the truth"),
         (predict, "inputs -> species, indicators, habitats"),
     ):
         say.rule(f"[bold]{step.__name__}[/]: {title}")
         step(config)
     say.print(f"The cube is {out / 'cube.zarr'}, its configuration {config}.", highlight=False)
+    say.print(f"Compare its skill with a forest's and with the truth: floracube evaluate {config}", highlight=False)
     if serve:
         _serve([str(out / "cube.zarr")], host, port, 1, [f"districts={out / 'regions.geojson'}"])
 
