@@ -25,7 +25,7 @@ from inference.cascade.indicators import applicable
 from inference.cascade.model import load_model, save_settings, save_traits
 from inference.cascade.sums import plan_sums
 from inference.cascade.unit import Job
-from inference.data.sampling import recipe
+from inference.data.recipe import recipe
 from inference.network import checkpoint
 from inference.network.deep_sdm import ModelSpec, Part
 from inference.network.ensemble import Ensemble, survey_covariates

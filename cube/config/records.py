@@ -54,6 +54,20 @@ class Columns(Strict):
     species_id: str | None = Field(None, description="number, named by species.table")
     cover: str | None = Field(None, description="percent, or codes of cover_scale; rows of zero or less are left out")
     presence: str | None = Field(None, description="1 or 0, TRUE or FALSE, present or absent; absences are left out")
+    predictors: tuple[str, ...] = Field(
+        (), description="numeric columns that the deep-SDM reads at surveys beside the cube's layers; such a model makes no map"
+    )
+    predictors_nodata: tuple[float, ...] = Field(
+        (), description="numbers in the columns of predictors that mean no data, besides empty cells"
+    )
+
+    @model_validator(mode="after")
+    def _of_predictors(self) -> Columns:
+        if len(set(self.predictors)) < len(self.predictors):
+            raise ValueError("'predictors' names a column twice; name each once")
+        if self.predictors_nodata and not self.predictors:
+            raise ValueError("'predictors_nodata' belongs to 'predictors'")
+        return self
 
 
 class _Tables(Strict):

@@ -39,6 +39,8 @@ def channel_title(modality: str, channel: str) -> tuple[str, str]:
         return CLIMATE[int(part)].long_name.replace("of the month", "of months"), CLIMATE[int(part)].units
     if modality == "survey":
         return _SURVEY.get(channel, (channel, ""))
+    if name == "table":
+        return f"{part} (surveys' table)", ""
     if name == "landcover" and part.startswith("igbp"):
         classes = {value: meaning for value, meaning, _ in legends.IGBP}
         return f"Land cover is {classes.get(int(part[4:]), part)}", ""

@@ -15,7 +15,7 @@ from cube.errors import TableError
 from cube.records import formats
 from cube.records.covers import parse_covers
 from cube.records.presence import NAMES, parse_presence, tells_absence
-from cube.records.raw import RawSurveys
+from cube.records.raw import PREDICTOR, RawSurveys
 from cube.records.report import NAMED, Report
 from cube.records.scientific import scientific_name
 from cube.records.synonyms import Synonyms
@@ -55,7 +55,10 @@ def read_plots(config: Config, plots: Plots, key: str, report: Report) -> RawSur
     surveys = surveys.drop_duplicates("survey").reset_index(drop=True)
     occurrences = read_occurrences(config, plots, list(labels.values()), key, report)
     _reconcile(surveys, occurrences, path, species_path, report)
-    return RawSurveys(path, surveys, occurrences, labels, c.place is not None, c.crs, plots.max_unmatched, f"{key}.max_unmatched")
+    return RawSurveys(
+        path, surveys, occurrences, labels, c.place is not None, c.crs, plots.max_unmatched, f"{key}.max_unmatched",
+        c.predictors_nodata,
+    )  # fmt: skip
 
 
 def read_occurrences(config: Config, plots: Plots, others: Sequence[str], key: str, report: Report) -> pd.DataFrame:
@@ -96,7 +99,7 @@ def _labels(config: Config, plots: Plots, key: str) -> dict[str, str]:
         "place": c.place,
         "habitat": c.habitat,
     }
-    return {k: v for k, v in ours.items() if v is not None}
+    return {k: v for k, v in ours.items() if v is not None} | {PREDICTOR + name: name for name in c.predictors}
 
 
 def _long(config: Config, plots: Plots, path: str, others: Sequence[str], key: str, report: Report) -> pd.DataFrame:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import pandas as pd
+
+PREDICTOR: Final = "table."  # before the name of a column of the surveys' table that is a predictor
 
 
 @dataclass(frozen=True)
@@ -13,7 +16,8 @@ class RawSurveys:
     """What a source says of its surveys and of what grew in them.
 
     `surveys`, a row or several a survey: survey, longitude, latitude, year, area_m2, place, habitat, and whatever else
-    a source knows (GeoPlant: patch_id, series_id); columns may be absent. `occurrences`: survey (of the same type), name
+    a source knows (GeoPlant: patch_id, series_id; tables: predictors, named
+    `PREDICTOR` and the column); columns may be absent. `occurrences`: survey (of the same type), name
     or species_id, cover in percent. `labels` are the source's own words for our columns, for messages.
     """
 
@@ -25,3 +29,4 @@ class RawSurveys:
     crs: str | None = None  # of longitude and latitude; None: degrees, WGS 84
     max_unmatched: float = 1.0  # share of occurrences that may match no survey
     key: str = "max_unmatched"  # the configuration's key of it
+    nodata: tuple[float, ...] = ()  # numbers of predictors that mean no data

@@ -21,7 +21,7 @@ from cube.records.geoplant.metadata import raw_surveys
 from cube.records.names import SpeciesNames
 from cube.records.numbers import parse_numbers
 from cube.records.plots import read_plots
-from cube.records.raw import RawSurveys
+from cube.records.raw import PREDICTOR, RawSurveys
 from cube.records.report import Report
 from cube.records.years import years
 
@@ -31,8 +31,8 @@ class SurveyTable:
     """Surveys of a region and what grew there.
 
     `surveys`: index 0..n-1, columns survey, longitude, latitude (degrees), x, y (m, EPSG:3035), year, area_m2 (NaN:
-    unknown), place, habitat; of GeoPlant also patch_id and series_id. `occurrences`: survey (index into surveys), name,
-    cover (percent; NaN: not estimated).
+    unknown), place, habitat; of GeoPlant also patch_id and series_id, of tables each predictor (`predictors_of`).
+    `occurrences`: survey (index into surveys), name, cover (percent; NaN: not estimated).
     """
 
     surveys: pd.DataFrame
@@ -84,6 +84,25 @@ def _number(raw: RawSurveys, table: pd.DataFrame, name: str, report: Report) -> 
 def _note_no_number(raw: RawSurveys, table: pd.DataFrame, name: str, numbers: pd.Series, report: Report) -> None:
     bad = table[name].notna() & numbers.isna()
     report.note(f"rows with a {raw.labels.get(name, name)} that is not a number", list(table.loc[bad, "survey"]))
+
+
+def predictors_of(surveys: pd.DataFrame) -> list[str]:
+    """The columns of a table of surveys that are predictors, in the order in which the configuration names them."""
+    return [name for name in map(str, surveys) if name.startswith(PREDICTOR)]
+
+
+def _predictor(raw: RawSurveys, first: pd.DataFrame, name: str, report: Report) -> pd.Series:
+    """Values of a predictor, NaN where there are none. Raises `TableError` for a column without any number."""
+    values = _number(raw, first, name, report)
+    known = np.isfinite(values) & ~values.isin(raw.nodata)
+    label = raw.labels[name]
+    if not known.any():
+        raise TableError(
+            f"{raw.path}: column '{label}' holds no number, and columns.predictors names it; name another column, or correct"
+            " predictors_nodata."
+        )
+    report.note(f"surveys without a value of the predictor '{label}'", list(first.loc[~known, "survey"].astype(str)))
+    return values.where(known)
 
 
 def _refuse_hectares(raw: RawSurveys, first: pd.DataFrame, area: pd.Series) -> None:
@@ -139,6 +158,8 @@ def _surveys(raw: RawSurveys, region: Region | None, report: Report) -> pd.DataF
     for name in ("patch_id", "series_id"):
         if name in first:
             out[name] = first[name]
+    for name in predictors_of(first):
+        out[name] = _predictor(raw, first, name, report)
     report.use("surveys", int(inside.sum()))
     return out[inside].reset_index(drop=True)
 

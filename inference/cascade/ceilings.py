@@ -28,7 +28,7 @@ from inference.cascade.clock import Clock
 from inference.cascade.device import Batch, Device
 from inference.cascade.embedding import embed_unit
 from inference.cascade.model import Model
-from inference.data.sampling import Recipe
+from inference.data.recipe import Recipe
 from inference.network.ensemble import Ensemble
 from inference.training.likelihood import HIGHEST, LOWEST, REFERENCE_AREA_M2
 

@@ -23,7 +23,8 @@ from inference.calibration.applicability import Applicability
 from inference.calibration.dense import dissimilarity_of_part
 from inference.cascade.clock import Clock
 from inference.cascade.device import Device
-from inference.data.sampling import Recipe, columns, read_kilometres
+from inference.data.recipe import Recipe
+from inference.data.sampling import columns, read_kilometres
 from inference.network.deep_sdm import Part
 from inference.network.ensemble import Ensemble, survey_covariates
 

@@ -34,7 +34,7 @@ from inference.cascade.ranges import FILE as RANGES
 from inference.cascade.ranges import Ranges, load_ranges
 from inference.cascade.reference import FILE, load_reference
 from inference.cascade.sums import SumPlan, plan_sums
-from inference.data.sampling import Recipe
+from inference.data.recipe import Recipe
 from inference.network import checkpoint
 from inference.network.checksums import verify_checksums
 from inference.network.ensemble import Ensemble

@@ -93,7 +93,11 @@ def of_applicability(cube: CubeStore, there: Mapping[str, str]) -> str | None:
 
 
 def require_layers(config: Config, cube: CubeStore, model: Model) -> None:
-    """A model may predict on any cube that has what it learned from. Raises `CubeError` naming the layers that are missing."""
+    """A model may predict on any cube that has what it learned from.
+
+    Raises `CubeError` naming the layers that are missing, `ModelError` where it reads columns of the surveys' table.
+    """
+    model.recipe.require_maps()
     missing = [name for name in model.recipe.layers if not cube.has(INPUTS[name].path)]
     if missing:
         raise CubeError(

@@ -21,11 +21,12 @@ from cube.records.geoplant.source import FileSource
 from cube.records.places import places_of
 from cube.records.plots import survey_ids
 from cube.records.report import Report
-from cube.records.surveys import SurveyTable, read_surveys, species_list
+from cube.records.surveys import SurveyTable, predictors_of, read_surveys, species_list
 from cube.records.tables import header, read_table
 from cube.records.traits import read_traits
 from cube.storage.progress import require_complete
 from cube.storage.store import CubeStore
+from inference.data.recipe import Recipe, recipe
 from inference.data.records import (
     BACKGROUND,
     NamedRecords,
@@ -37,7 +38,7 @@ from inference.data.records import (
     uniform_cells,
 )
 from inference.data.samples import Predictors, Surveys
-from inference.data.sampling import Recipe, recipe, sample, sample_source
+from inference.data.sampling import sample, sample_source
 from inference.data.shards import Shelf
 from inference.network.deep_sdm import ModelSpec
 from inference.network.sizes import shape_of
@@ -81,6 +82,12 @@ def load_dataset(
     Raises `TableError` where no survey or no species is left, `ConfigError` for wrong keys, `SourceError` where an input is not
     complete in a unit with surveys.
     """
+    columns = None if config.surveys is None else config.surveys.columns
+    if columns is not None and columns.predictors and uses_records(config):
+        raise ConfigError(
+            f"{config.path}: surveys.columns.predictors names columns that records do not have; set train.likelihood to"
+            " surveys_only, or leave out the predictors or the records."
+        )
     if config.surveys is None and not uses_records(config):
         raise ConfigError(f"{config.path}: there are neither surveys nor records to learn from; name `surveys` or `records`.")
     region = config.whole_region()
@@ -96,7 +103,8 @@ def load_dataset(
     table.report.kept[f"species with {config.species.min_records} records or more"] = len(names)
     traits, traits_report = read_traits(config, config.species.traits, names)
     wanted, options = split_network_options(config)
-    what = recipe(cube, wanted, files.layers if files is not None else None)
+    from_table = tuple(predictors_of(table.surveys))
+    what = recipe(cube, wanted, files.layers if files is not None else None, from_table)
     field = 1
     if "satellite" in what.modalities:
         field = 1 + 2 * sum(options.get("dilations", DEFAULT_DILATIONS))
@@ -106,8 +114,12 @@ def load_dataset(
     own, shelf = (None, None) if shelf is None else (shelf.under("surveys"), shelf.under("records"))
     if files is None:
         require_complete(cube, what.layers, cube.region.units_at(x, y))
-        side = _side_m(table)
-        predictors = sample(cube, what, x, y, field, progress, own, side)
+        side, of_layers = _side_m(table), what.of_layers
+        predictors = sample(cube, of_layers, x, y, field, progress, own, side) if of_layers.modalities else None
+        if what.table_columns:
+            values = s[list(what.table_columns)].to_numpy(np.float32)
+            predictors = (predictors or Predictors(static=values[:, :0])).with_columns(values, what.table_columns)
+        assert predictors is not None
     else:
         predictors = sample_source(files, what, places_of(s, "PA"), field, progress, own)
         reports.append(files.report)

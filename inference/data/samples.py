@@ -99,6 +99,11 @@ class Predictors:
         left_out: dict[str, Any] = dict.fromkeys(modalities)
         return replace(self, **left_out)
 
+    def with_columns(self, values: Floats, names: tuple[str, ...]) -> Predictors:
+        """The same places with `values` (n, V) as further columns of `static`, which `names` names."""
+        static = values if self.static is None else np.concatenate([self.static[np.arange(len(values))], values], 1)
+        return replace(self, static=static, static_names=(*self.static_names, *names))
+
     def interpolated(self, name: str) -> Floats | None:
         """`climate` or `coarse` at the places, (n, ...), bilinear over the 1 km cells that hold a value."""
         values = getattr(self, name)

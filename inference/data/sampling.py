@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cube.errors import CubeError
 from cube.grid import CELL, COARSE, FINE, Unit, Window
 from cube.layers import Layer
 from cube.layers.inputs import INPUTS
@@ -19,70 +17,14 @@ from cube.records.cells import CubeSource
 from cube.records.places import Places, SampleSource
 from cube.storage.store import CubeStore, resolution_of
 from inference.data.kilometres import bilinear
+from inference.data.recipe import IGBP, OWN_ENCODER, Recipe
 from inference.data.samples import Predictors
 from inference.data.shards import Shelf
 from inference.data.squares import Squares
 
-IGBP: Final = tuple(range(1, 18))  # classes of MCD12Q1 LC_Type1, one column each
-OWN_ENCODER: Final = {"sentinel2": "satellite", "landsat": "landsat", "climate": "climate"}
 SWEEP_M: Final = 80_000  # side of the squares in which places are read together
 
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Which layers of a cube feed which modality, and the names of the columns that they give."""
-
-    modalities: tuple[str, ...]
-    static_layers: tuple[str, ...]
-    coarse_layers: tuple[str, ...]
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Every input layer that is read."""
-        own = tuple(name for name, modality in OWN_ENCODER.items() if modality in self.modalities)
-        return (*own, *self.static_layers, *self.coarse_layers)
-
-    @property
-    def static_names(self) -> tuple[str, ...]:
-        """Columns of the 50 m layers."""
-        return tuple(name for layer in self.static_layers for name in _columns(INPUTS[layer]))
-
-    @property
-    def coarse_names(self) -> tuple[str, ...]:
-        """Columns of the 1 km layers other than the climate series."""
-        return tuple(name for layer in self.coarse_layers for name in _columns(INPUTS[layer]))
-
-
-def _columns(layer: Layer) -> list[str]:
-    if layer.name == "landcover":
-        return [f"landcover.igbp{value}" for value in IGBP]
-    if not layer.dims:
-        return [layer.name]
-    return [f"{layer.name}.{label}" for label in layer.labels[layer.dims[0]]]
-
-
-def recipe(cube: CubeStore, wanted: tuple[str, ...] | None = None, offered: Collection[str] | None = None) -> Recipe:
-    """What the inputs of a cube offer; `wanted` keeps some modalities only. Raises `CubeError` if nothing is left.
-
-    `offered` are the layers of another source that a model is to learn from: it can use what both have.
-    """
-    present = [layer for layer in INPUTS.values() if layer.predictor and cube.has(layer.path)]
-    if offered is not None:
-        present = [layer for layer in present if layer.name in offered]
-    static = tuple(x.name for x in present if x.name not in OWN_ENCODER and resolution_of(x) == CELL)
-    coarse = tuple(x.name for x in present if x.name not in OWN_ENCODER and resolution_of(x) == COARSE)
-    modalities = [OWN_ENCODER[x.name] for x in present if x.name in OWN_ENCODER]
-    modalities += ["static"] if static else []
-    modalities += ["coarse"] if coarse else []
-    kept = tuple(m for m in modalities if wanted is None or m in wanted)
-    if not kept:
-        raise CubeError(
-            f"{cube.url}: has no inputs for the modalities {', '.join(wanted or ('any',))}; run `floracube build`"
-            " or change network.modalities."
-        )
-    return Recipe(kept, static if "static" in kept else (), coarse if "coarse" in kept else ())
 
 
 def _as_columns(layer: Layer, values: Floats) -> Floats:
@@ -165,7 +107,10 @@ def sample(
     Every value is that of the cell, not of the point inside it, so that training sees what prediction sees. What does not
     fit the memory of `shelf` comes as rows of files there. Places whose `side_m` (n,) is longer than a cell are squares
     around their point: their values are the means of the square.
+
+    Raises: ModelError where `what` reads columns of the surveys' table, too.
     """
+    what.require_maps()
     squares = Squares.of(cube.region, x, y, np.zeros(len(x)) if side_m is None else side_m)
     own = _at_places(CubeSource(cube), what, Places.at(x, y), receptive_field, progress, shelf, (cube, squares))
     kilometres, corner, weight = _sample_kilometres(cube, what, *cube.region.index(x, y), shelf, squares)

@@ -27,8 +27,9 @@ from cube.records.presence_only import RecordStream
 from cube.records.report import Report
 from cube.records.surveys import SurveyTable, read_surveys
 from cube.storage.store import resolution_of
+from inference.data.recipe import OWN_ENCODER, Recipe
 from inference.data.samples import Predictors, Surveys
-from inference.data.sampling import OWN_ENCODER, Recipe, sample_source
+from inference.data.sampling import sample_source
 from inference.evaluation.submission import membership
 
 SPLITS: Final = ("train", "val", "test_iid", "test_ood", "test_glc25", "test")  # the last one: what no other holds

@@ -21,6 +21,7 @@ from cube.records.report import Report
 from cube.records.tables import read_table
 from cube.storage.store import open_cube
 from inference.cascade.habitats import SCHEME
+from inference.cascade.model import load_settings
 from inference.evaluation.out_of_fold import CARD as OUT_OF_FOLD
 from inference.evaluation.out_of_fold import load_out_of_fold
 from inference.network.checksums import write_checksums
@@ -54,7 +55,7 @@ def load_plots(config: Config) -> tuple[Plots, pd.DataFrame, dict[str, Any]]:
     path = config.source_path(habitats.plots.table)
     species_path = config.source_path(habitats.plots.occurrences or habitats.plots.table)
     placed = (c.longitude, c.latitude) if c.longitude is not None and c.latitude is not None else ()
-    others = [c.survey, c.habitat, *placed, *habitats.exclude_surveys]
+    others = [c.survey, c.habitat, *placed, *c.predictors, *habitats.exclude_surveys]
     rows = Report("vegetation plots")
     table = read_table(path, others, encoding=habitats.plots.encoding, report=rows, account="rows of plots")
     if placed:
@@ -187,12 +188,14 @@ def _train_plantbert(
 def _predicted(config: Config, model: Path, plots: Plots, table: pd.DataFrame, seed: int, progress: Progress) -> Plots | None:
     """The lists that the deep-SDM of the folder `model` tells for the labelled plots; None without one or without places.
 
-    None too where it learned from files beside its surveys: the cube need not hold what it reads; and where it has no scores
-    out of fold, or whole groups in place of blocks were its folds: its lists would be of places that it knows.
+    None too where it learned from files beside its surveys or from their table: the cube need not hold what it reads; and where
+    it has no scores out of fold, or whole groups in place of blocks were its folds: its lists would be of places that it knows.
     """
     columns = _required(config).plots.columns
     from_files = config.surveys is not None and config.surveys.predictors == "files"
     if columns.longitude is None or columns.latitude is None or from_files or not (model / "sdm").is_dir() or not config.cube:
+        return None
+    if load_settings(model)[0].table_columns:
         return None
     if not (model / OUT_OF_FOLD).is_file() or not load_out_of_fold(model).folds.of_block:
         return None

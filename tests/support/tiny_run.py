@@ -22,7 +22,7 @@ from cube.records.traits import FLAG_TRAITS, NUMBER_TRAITS, TEXT_TRAITS
 from cube.storage import releases
 from cube.storage.store import CubeStore, open_cube
 from inference.cascade.model import save_settings, save_traits
-from inference.data.sampling import recipe
+from inference.data.recipe import recipe
 from inference.network import checkpoint
 from inference.network.deep_sdm import ModelSpec
 from inference.network.ensemble import Ensemble

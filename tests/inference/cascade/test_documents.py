@@ -18,7 +18,7 @@ from cube.storage import model_card
 from cube.storage.store import create_cube
 from inference.cascade.documents import model_documents
 from inference.cascade.model import Model, load_model, save_settings, save_traits
-from inference.data.sampling import Recipe
+from inference.data.recipe import Recipe
 from inference.explanation.importance import Importance, write_importance
 from inference.explanation.responses import Response, save_curves
 from inference.explanation.skill import species_skill, write_skill

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.cascade_case import make_cube, make_model
+from cube.config import Config
 from cube.errors import ModelError
 from cube.grid import Region
 from inference.calibration.richness import Richness
 from inference.cascade.indicators import richness
 from inference.cascade.model import load_model, save_settings
+from inference.cascade.predict import fix_run
 
 SPECIES = 5
 
@@ -49,6 +52,18 @@ def test_settings_without_a_calibration_of_richness_leave_the_sum_as_it_is(folde
     path.write_text(json.dumps(document))
     p = np.random.default_rng(0).random((SPECIES, 7))
     np.testing.assert_allclose(expected(folder, p), p.sum(0))
+
+
+def test_a_model_that_reads_columns_of_the_surveys_table_makes_no_map(folder):
+    model = load_model(folder)
+    intervals = json.loads((folder / "predict.json").read_text())["intervals"]
+    save_settings(folder, replace(model.recipe, table_columns=("table.pH", "table.Rain")), intervals)
+    config = Config(
+        title="t", cube="c", region={"west_km": 4800, "south_km": 2890, "east_km": 4810, "north_km": 2900}, unit_km=10, sources=()
+    )
+    cube = make_cube("memory://made", Region(4800, 2890, 4810, 2900, 10), ("surface", "elevation"))
+    with pytest.raises(ModelError, match=r"^The model reads pH, Rain from the surveys' table, which is known at surveys alone"):
+        fix_run(config, cube, load_model(folder), None, None)
 
 
 @pytest.mark.parametrize(

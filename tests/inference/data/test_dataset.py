@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
 from cube.config import Config, load_config
-from cube.errors import ConfigError, SourceError, TableError
+from cube.errors import ConfigError, ModelError, SourceError, TableError
 from cube.grid import Region, unproject
 from cube.layers.inputs import INPUTS
 from cube.storage.leaves import set_attributes
@@ -17,6 +18,8 @@ from cube.storage.ledger import Ledger
 from cube.storage.progress import LAYERS, MADE_FROM
 from cube.storage.store import CubeStore, create_cube, resolution_of
 from inference.data.dataset import load_dataset
+from inference.data.sampling import sample
+from inference.evaluation.baselines.table import table_of
 from tests.support.geoplant import write_cube, write_table
 
 REGION = Region(4700, 2850, 4710, 2860, 10)
@@ -106,6 +109,52 @@ def test_groups_are_read_from_the_column_that_is_named(tmp_path: Path, cube: Cub
         load_dataset(wrong, cube)
 
 
+def _with_predictors(folder: Path, **surveys: Any) -> Config:
+    """Four surveys whose table has predictors, one of them without a number, one with a value that means no data."""
+    columns = {"survey": "id", "longitude": "lon", "latitude": "lat", "species": "name", **surveys}
+    given = _tables(folder, ["Poa annua"] * 4, columns)
+    head, *lines = (folder / "plots.csv").read_text().splitlines()
+    more = ["7.5,32767,a", "6,3,a", ",4,a", "high,5,a"]
+    (folder / "plots.csv").write_text("\n".join([f"{head},pH,height,word", *map(",".join, zip(lines, more, strict=True))]) + "\n")
+    return given
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_predictors_are_read_from_the_columns_of_the_surveys_table(tmp_path: Path, cube: CubeStore, alone: bool) -> None:
+    given = _with_predictors(tmp_path, predictors=["pH", "height"], predictors_nodata=[32767])
+    if alone:
+        cube = create_cube(str(tmp_path / "surface.zarr"), REGION, "t")
+        layer = INPUTS["surface"]
+        cube.ensure_group(layer.group, [layer], resolution_of(layer))
+        cube.array(layer.path)[:] = 0
+    data = load_dataset(given, cube)
+    layers = () if alone else ("elevation", "slope")
+    assert data.predictors.static_names == (*layers, "table.pH", "table.height")
+    assert data.predictors.static is not None
+    np.testing.assert_array_equal(data.predictors.static[:, -2:], [[7.5, np.nan], [6, 3], [np.nan, 4], [np.nan, 5]])
+    assert data.table.report.remarks["surveys without a value of the predictor 'height'"] == (1, ["s0"])
+    assert table_of(data.predictors).shape[1] == 2, "a peer reads the same columns, here those that are not constant"
+    with pytest.raises(ModelError, match=r"^The model reads pH, height from the surveys' table, .*; to make maps, give rasters"):
+        sample(cube, data.recipe, data.surveys.x, data.surveys.y, 1)
+
+
+def test_predictors_of_a_table_that_cannot_be_read_are_named(tmp_path: Path, cube: CubeStore) -> None:
+    with pytest.raises(TableError, match="there is no column 'depth'"):
+        load_dataset(_with_predictors(tmp_path, predictors=["depth"]), cube)
+    with pytest.raises(TableError, match=r"plots.csv: column 'word' holds no number.*; name another column"):
+        load_dataset(_with_predictors(tmp_path, predictors=["word"]), cube)
+    for wrong, words in (({"predictors": ["pH", "pH"]}, "names a column twice"),
+                         ({"predictors_nodata": [1]}, "belongs to 'predictors'")):  # fmt: skip
+        with pytest.raises(ConfigError, match=words):
+            _with_predictors(tmp_path, **wrong)
+    given = _with_predictors(tmp_path, predictors=["pH"])
+    document = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    document["records"] = {"table": "r.csv", "columns": {"longitude": "lon", "latitude": "lat", "species": "name"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(ConfigError, match=r"columns that records do not have; set train\.likelihood to surveys_only"):
+        load_dataset(load_config(given.path), cube)
+
+
 def test_records_alone_give_a_dataset_whose_surveys_have_no_rows(tmp_path: Path, cube: CubeStore) -> None:
     given = _tables(tmp_path, ["Poa annua"] * 4, {"survey": "id", "longitude": "lon", "latitude": "lat", "species": "name"})
     lines = (tmp_path / "plots.csv").read_text().splitlines()[1:]
@@ -156,7 +205,7 @@ def test_surveys_that_all_lie_on_water_say_so(tmp_path: Path, cube: CubeStore) -
         load_dataset(_tables(tmp_path, ["Poa annua"] * 4, columns), cube)
 
 
-def _tables(folder: Path, names: list[str], columns: dict[str, str]) -> Config:
+def _tables(folder: Path, names: list[str], columns: dict[str, Any]) -> Config:
     """Four surveys, each with the species of `names` at its place ("": none)."""
     x = 4_700_000 + np.array([1_000.0, 2_000, 3_000, 4_000])
     lon, lat = unproject(x, np.full(4, 2_855_000.0))

@@ -17,7 +17,8 @@ from cube.records.geoplant.source import FileSource
 from cube.records.places import Places, places_of
 from cube.storage.store import CubeStore, create_cube, resolution_of
 from inference.cascade.cells import blur
-from inference.data.sampling import read_window, recipe, sample, sample_source
+from inference.data.recipe import recipe
+from inference.data.sampling import read_window, sample, sample_source
 from inference.data.shards import Shelf, is_on_disk
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import ModelSpec

@@ -10,7 +10,8 @@ import pytest
 from cube.grid import Region
 from cube.layers.inputs import INPUTS
 from cube.storage.store import CubeStore, create_cube, resolution_of
-from inference.data.sampling import IGBP, recipe, sample
+from inference.data.recipe import IGBP, recipe
+from inference.data.sampling import sample
 from inference.data.shards import Shelf, is_on_disk
 
 REGION = Region(4700, 2850, 4710, 2860, 10)

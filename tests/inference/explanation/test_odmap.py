@@ -16,9 +16,9 @@ from cube.records.report import Report
 from cube.records.surveys import SurveyTable
 from inference.data.blocks import make_folds
 from inference.data.dataset import Dataset
+from inference.data.recipe import Recipe
 from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
-from inference.data.sampling import Recipe
 from inference.explanation.odmap import OPEN, Run, protocol, write_protocol
 from inference.network.ensemble import Ensemble
 from inference.training.fit import Trained, spec_for
