@@ -95,9 +95,10 @@ class EvaluateDetails(Strict):
         False, description="where there are records: a row of our network with the records of the blocks left out allowed; trains"
     )
     bootstraps: Count = Field(200, description="of blocks, for the interval of the gain")
-    baselines: tuple[Literal["random_forest", "gradient_boosting", "frequency"], ...] = Field(
+    baselines: tuple[Literal["random_forest", "shared_forest", "gradient_boosting", "frequency"], ...] = Field(
         ("random_forest",),
-        description="peers, each fitted on the folds of the training; the frequency by 100 km square always is",
+        description="peers, each fitted on the folds of the training; shared_forest is one forest for all species, random_forest"
+        " one a species; the frequency by 100 km square always is",
     )
 
 

@@ -42,7 +42,7 @@ from inference.training.options import options_document
 
 Progress = Callable[[int, int, str], None]
 TRUTH_CELLS: Final = 4_000  # of the landscape that are compared with the truth
-NAMES: Final = {"random_forest": LEAVES, "gradient_boosting": (0,), "frequency": (0,)}  # peers and the leaves of each
+NAMES: Final = {"random_forest": LEAVES, "shared_forest": LEAVES, "gradient_boosting": (0,)}  # peers and the leaves of each
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from cube.errors import TableError
 from inference.data.blocks import clear_of, make_folds
 from inference.data.samples import Predictors, Surveys
 from inference.evaluation.baselines import multimodal
-from inference.evaluation.baselines.named import named, table_for
-from inference.evaluation.baselines.scores import survey_scores
+from inference.evaluation.baselines.named import check_name, scores_without, table_for
 from inference.evaluation.geoplant import TESTS, Benchmark, labelled_tests
 from inference.evaluation.multimodal import EnsembleOptions
 from inference.evaluation.out_of_fold import cross_calibrated
@@ -102,7 +101,7 @@ def run_benchmark(bench: Benchmark, plan: Plan, scratch: Path, tell: Tell = lamb
         if name == multimodal.NAME:
             multimodal.need_patches(bench.predictors)
         else:
-            named(name)
+            check_name(name)
     remarks: list[str] = []
     spec = spec_for(bench.predictors, bench.surveys, **plan.shape)
     learned, judged = np.flatnonzero(~np.isin(bench.split, TESTS)), np.flatnonzero(np.isin(bench.split, TESTS) & bench.labelled)
@@ -158,10 +157,10 @@ def _baseline(name: str, bench: Benchmark, learned: NDArray[np.int64], asked: ND
     """(asked, S) probabilities of one baseline, learned from the surveys that the network learned from."""
     if name == multimodal.NAME:
         return multimodal.multimodal_scores(bench.predictors, bench.surveys.presence, learned, asked, plan.ensemble)
-    fit, table = named(name), table_for(name, bench.predictors, bench.surveys)
+    table = table_for(name, bench.predictors, bench.surveys)
     rows = np.r_[learned, asked]
     train = np.arange(len(rows)) < len(learned)
-    return survey_scores(fit, table[rows], bench.surveys.presence[rows], train, ~train, plan.threads, plan.seed)
+    return scores_without(name, table[rows], bench.surveys.presence[rows], train, ~train, threads=plan.threads, seed=plan.seed)
 
 
 def probabilities(

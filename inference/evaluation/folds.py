@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from inference.data.blocks import Folds
 from inference.data.samples import Predictors, Surveys
-from inference.evaluation.baselines.named import named, table_for
-from inference.evaluation.baselines.scores import survey_scores
-from inference.evaluation.metrics import macro_auc, species_auc, weighted_auc
+from inference.evaluation.baselines.named import scores_without, table_for
+from inference.evaluation.metrics import macro_auc, resampled_auc, species_auc
 from inference.evaluation.out_of_fold import cross_calibrated
 from inference.evaluation.protocol import Forecast, Observed, Report, judge
 from inference.evaluation.tables import Record, Table
@@ -42,26 +41,30 @@ def skill_report(
     """
     p = {method: cross_calibrated(scores, surveys, folds) for method, scores in eta.items()}
     fold, presence, count = folds.fold[rows], surveys.presence[rows], surveys.presence.sum(0)
-    common, rare = np.flatnonzero(count >= min_records), np.flatnonzero((count >= RARE[0]) & (count <= RARE[1]))
+    groups = {
+        f"in {min_records} surveys or more": np.flatnonzero(count >= min_records),
+        f"in {RARE[0]} to {RARE[1]}": np.flatnonzero((count >= RARE[0]) & (count <= RARE[1])),
+    }
     ranked: list[Record] = []
-    within = {}
-    for method, scores in eta.items():
-        within[method] = within_fold_auc(scores[rows][:, common], presence[:, common], fold)
-        ranked.append({
-            "method": method, "AUC in folds": mean_over_species(within[method]),
-            "pooled AUC": _mean(macro_auc(p[method][rows][:, common], presence[:, common])), "species": len(common),
-            f"pooled AUC, {RARE[0]} to {RARE[1]} surveys": _mean(macro_auc(p[method][rows][:, rare], presence[:, rare])),
-            "rare species": len(rare),
-        })  # fmt: skip
-    for method in list(eta)[1:]:
-        ours, theirs = (eta[name][rows][:, common] for name in (OURS, method))
-        lower, upper = bootstrap_gain(ours, theirs, presence[:, common], fold, folds.block[rows], bootstraps)
-        gain = mean_over_species(within[OURS]) - mean_over_species(within[method])
-        ranked.append({"method": f"gain over {method}", "AUC in folds": gain, "lower": lower, "upper": upper})
+    for group, some in groups.items():
+        own = {method: scores[rows][:, some] for method, scores in eta.items()}
+        auc = {method: within_fold_auc(scores, presence[:, some], fold) for method, scores in own.items()}
+        for method in eta:
+            pooled = _mean(macro_auc(p[method][rows][:, some], presence[:, some]))
+            ranked.append({
+                "species": group, "method": method, "AUC in folds": mean_over_species(auc[method]), "pooled AUC": pooled,
+                "count": len(some),
+            })  # fmt: skip
+        for method in list(eta)[1:]:
+            gain = mean_over_species(auc[OURS]) - mean_over_species(auc[method])
+            lower, upper = bootstrap_gain(own[OURS], own[method], presence[:, some], fold, folds.block[rows], bootstraps)
+            ranked.append({
+                "species": group, "method": f"gain over {method}", "AUC in folds": gain, "lower": lower, "upper": upper
+            })  # fmt: skip
     truth = Observed(presence, count, len(surveys), fold=fold)
     report = judge({method: Forecast(values[rows]) for method, values in p.items()}, truth, what)
-    title = f"AUC on {what}, species in {min_records} surveys or more"
-    report.tables.insert(0, Table(title + ("; gain with its 95 % block bootstrap interval" if len(eta) > 1 else ""), ranked))
+    interval = "; gain with its 95 % block bootstrap interval" if len(eta) > 1 else ""
+    report.tables.insert(0, Table(f"AUC on {what}{interval}", ranked))
     return report
 
 
@@ -93,13 +96,13 @@ def bootstrap_gain(
     rng = np.random.default_rng(seed)
     numbers, block = np.unique(block, return_inverse=True)
     times = rng.multinomial(len(numbers), np.full(len(numbers), 1 / len(numbers)), bootstraps)
-    weight = times[:, block].astype(np.float32)  # (B, n)
     kinds = np.unique(fold)
     gain = np.full((len(kinds), presence.shape[1], bootstraps), np.nan)
     for at, k in enumerate(kinds):
         inside = fold == k
+        there, place = np.unique(block[inside], return_inverse=True)
         for s in np.flatnonzero(np.isfinite(species_auc(ours[inside], presence[inside]))):
-            a, b = (weighted_auc(score[inside, s], presence[inside, s], weight[:, inside]) for score in (ours, theirs))
+            a, b = (resampled_auc(score[inside, s], presence[inside, s], place, times[:, there]) for score in (ours, theirs))
             gain[at, s] = a - b
     seen = np.isfinite(gain)
     per_species = np.where(seen, gain, 0).sum(0) / np.maximum(seen.sum(0), 1)
@@ -118,13 +121,15 @@ def peer_scores(
     Same inputs as the network: its predictors as a table, log area, year; same surveys: those near the fold are left out.
     `leaf` and `trees` are the forest's. Raises: ModelError for a name that is no baseline.
     """
-    fit, table = named(name, leaf, trees), table_for(name, predictors, surveys)
+    table = table_for(name, predictors, surveys)
     score = np.full(surveys.presence.shape, np.nan, np.float32)
     some = np.flatnonzero(surveys.presence.sum(0) >= (0 if name == "frequency" else RARE[0]))
     for k in range(folds.count):
         inside = folds.fold == k
-        own = survey_scores(fit, table, surveys.presence[:, some], folds.learned(k, surveys), inside, threads)
-        score[np.ix_(inside, some)] = own
+        learned = folds.learned(k, surveys)
+        score[np.ix_(inside, some)] = scores_without(
+            name, table, surveys.presence[:, some], learned, inside, leaf, trees, threads
+        )
         report(f"{name}, fold {k + 1} of {folds.count}")
     return score
 

@@ -45,21 +45,27 @@ def macro_auc(score: NDArray[np.floating], presence: NDArray[np.bool_]) -> NDArr
     return species_auc(score, presence, 1)
 
 
-def weighted_auc(score: NDArray[np.floating], presence: NDArray[np.bool_], weight: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(B,) AUC of one species, score and presence (n,), under B weightings of the surveys (B, n); may be NaN."""
+def resampled_auc(
+    score: NDArray[np.floating], presence: NDArray[np.bool_], block: NDArray[np.integer], times: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """(R,) AUC of one species when each block counts as often as a row of `times` (R, B) says; NaN without a pair.
+
+    score and presence (n,), `block` (n,) in 0..B-1. Pairs of a presence and an absence are counted once, by their two blocks.
+    """
     order = np.argsort(score, kind="stable")
-    sorted_score, seen = score[order], presence[order]
-    w = weight[:, order]
-    absent, present = w * ~seen, w * seen
-    below = np.cumsum(absent, 1)
-    # of every run of ties: absences before it count whole, those within it half
-    first = np.searchsorted(sorted_score, sorted_score, side="left")
-    last = np.searchsorted(sorted_score, sorted_score, side="right") - 1
-    before = np.where(first > 0, below[:, first - 1], 0.0)
-    wins = (present * (before + below[:, last]) / 2).sum(1)
-    pairs = present.sum(1) * absent.sum(1)
+    sorted_score, seen, where = score[order], presence[order], block[order]
+    blocks = times.shape[1]
+    absences = np.zeros((len(score) + 1, blocks))
+    absences[np.flatnonzero(~seen) + 1, where[~seen]] = 1
+    below = np.cumsum(absences, 0)  # absences of each block among the first i surveys
+    first = np.searchsorted(sorted_score, sorted_score[seen], side="left")
+    last = np.searchsorted(sorted_score, sorted_score[seen], side="right")
+    wins = np.zeros((blocks, blocks))  # presences of a row's block over absences of a column's; ties count half
+    np.add.at(wins, where[seen], (below[first] + below[last]) / 2)
+    present = times @ np.bincount(where[seen], minlength=blocks)
+    pairs = present * (times @ below[-1])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(pairs > 0, wins / pairs, np.nan), np.float64)
+        return np.asarray(np.where(pairs > 0, ((times @ wins) * times).sum(1) / pairs, np.nan), np.float64)
 
 
 def species_correlation(predicted: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -10,21 +10,34 @@ from cube.errors import ModelError
 from inference.data.blocks import block_index
 from inference.data.samples import Predictors, Surveys
 from inference.evaluation.baselines.boosting import Boosting
-from inference.evaluation.baselines.forest import Forest
+from inference.evaluation.baselines.forest import Forest, SharedForest
 from inference.evaluation.baselines.frequency import Frequency
-from inference.evaluation.baselines.scores import Fit, Table
+from inference.evaluation.baselines.scores import Fit, Flags, Scores, Table, survey_scores
 from inference.evaluation.baselines.table import table_of
 
-NAMES: Final = ("random_forest", "gradient_boosting", "frequency")
+NAMES: Final = ("random_forest", "shared_forest", "gradient_boosting", "frequency")
 REGION_KM: Final = 100.0  # side of the squares whose frequencies are taken
 
 
-def named(name: str, leaf: int = 5, trees: int = 100) -> Fit:
-    """The baseline called `name`; `leaf` and `trees` are the forest's. Raises: ModelError for a name not in NAMES."""
-    fits: dict[str, Fit] = {"random_forest": Forest(leaf, trees), "gradient_boosting": Boosting(), "frequency": Frequency()}
-    if name not in fits:
+def check_name(name: str) -> None:
+    """Raises: ModelError for a name not in NAMES."""
+    if name not in NAMES:
         raise ModelError(f"'{name}' is no baseline; there are {', '.join(NAMES)}.")
-    return fits[name]
+
+
+def scores_without(
+    name: str, table: Table, presence: Flags, train: Flags, asked: Flags, leaf: int = 5, trees: int = 100, threads: int = 1,
+    seed: int = 0,
+) -> Scores:  # fmt: skip
+    """(asked, S) scores by the baseline `name`, learned from the surveys `train` (n,) of `table` (n, C) and `presence` (n, S).
+
+    `leaf` and `trees` are a forest's. Raises: ModelError for a name not in NAMES.
+    """
+    check_name(name)
+    if name == "shared_forest":
+        return SharedForest(leaf, trees)(table[train], presence[train], table[asked], seed)
+    fits: dict[str, Fit] = {"random_forest": Forest(leaf, trees), "gradient_boosting": Boosting(), "frequency": Frequency()}
+    return survey_scores(fits[name], table, presence, train, asked, threads, seed)
 
 
 def table_for(name: str, predictors: Predictors, surveys: Surveys) -> Table:

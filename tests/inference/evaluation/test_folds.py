@@ -88,7 +88,8 @@ def test_every_table_has_every_method_and_gains_their_interval(case):
     scores = {OURS: eta, "worse": (eta + rng.normal(0, 2, eta.shape)).astype(np.float32)}
     report = skill_report(scores, surveys, folds, 30, np.ones(len(surveys), bool), "all surveys", 50)
     ranked, sets, calibration, classes = report.tables
-    ours, worse, gain = ranked.rows
+    ours, worse, gain = (row for row in ranked.rows if row["species"] == "in 30 surveys or more")
+    assert [row["method"] for row in ranked.rows if row["species"] == "in 10 to 99"] == [OURS, "worse", "gain over worse"]
     assert gain["method"] == "gain over worse"
     assert gain["AUC in folds"] == pytest.approx(ours["AUC in folds"] - worse["AUC in folds"])
     assert 0 < gain["lower"] <= gain["AUC in folds"] <= gain["upper"]

@@ -13,10 +13,10 @@ from inference.evaluation.metrics import (
     log_loss,
     macro_auc,
     reliability,
+    resampled_auc,
     sample_auc,
     species_auc,
     species_correlation,
-    weighted_auc,
 )
 
 
@@ -52,11 +52,12 @@ def test_auc_of_a_matrix_needs_memory_for_a_column_alone():
     assert most < score.nbytes / 4
 
 
-def test_weighted_auc_equals_sklearn_with_sample_weights(scored):
+def test_resampled_auc_equals_sklearn_with_blocks_as_sample_weights(scored):
     score, presence = scored
-    weight = np.random.default_rng(0).integers(0, 4, (5, 90)).astype(float)
-    for b, value in enumerate(weighted_auc(score[:, 2], presence[:, 2], weight)):
-        expected = roc_auc_score(presence[:, 2], score[:, 2], sample_weight=weight[b])
+    rng = np.random.default_rng(0)
+    block, times = rng.integers(0, 7, 90), rng.integers(0, 4, (5, 7))
+    for b, value in enumerate(resampled_auc(score[:, 2], presence[:, 2], block, times)):
+        expected = roc_auc_score(presence[:, 2], score[:, 2], sample_weight=times[b, block])
         assert value == pytest.approx(expected)
 
 
