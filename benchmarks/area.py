@@ -23,7 +23,6 @@ import zarr.storage
 from numpy.typing import NDArray
 from zarr.storage import WrapperStore
 
-import cube.storage.store as cube_store
 from cube import grid, layers
 from cube.grid import Region
 from cube.layers import Layer
@@ -181,16 +180,16 @@ def main() -> None:
 
 
 def _rows(url: str) -> list[dict[str, Any]]:
-    near, read, codecs, rows = cube_store.zarr_store, Documents._read, backends.with_rust_codecs, []
+    near, read, codecs, rows = backends.zarr_store, Documents._read, backends.with_rust_codecs, []
     backends.with_rust_codecs = lambda array, url: array  # which know no other stores
-    cube_store.zarr_store = lambda url, read_only: Distant(near(url, read_only))
+    backends.zarr_store = lambda url, read_only: Distant(near(url, read_only))
     Documents._read = lambda self, name: (time.sleep(SECONDS), read(self, name))[1]
     try:
         for least in (0.05, 0.0):
             served = ServedCube(open_cube(url).url, ChunkCache())
             rows += [{"least": least, "state": state, **asked(served, least)} for state in ("cold", "warm")]
     finally:
-        cube_store.zarr_store, Documents._read, backends.with_rust_codecs = near, read, codecs
+        backends.zarr_store, Documents._read, backends.with_rust_codecs = near, read, codecs
     return rows
 
 

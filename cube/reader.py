@@ -79,14 +79,18 @@ class Cube:
     together, also while another release is published. `refresh()` moves on to the release that readers follow then.
     """
 
-    def __init__(self, store: CubeStore, release: str | None = None) -> None:
+    def __init__(self, store: CubeStore, release: dict[str, Any] | None = None) -> None:
         """Use `floracube.open(url)` instead."""
         self.store = store
         self.region = store.region
-        self.title = str(store.attributes.get("title", ""))
-        self._release = releases.current(store) if release is None else releases.read(store, release)
+        self._release = releases.current(store) if release is None else release
         self._groups: dict[tuple[str, str, int], xr.Dataset] = {}
         self._species: dict[str, Species] = {}
+
+    @property
+    def title(self) -> str:
+        """The title of the cube."""
+        return str(self.store.attributes.get("title", ""))
 
     def __repr__(self) -> str:
         """Title, URL, region and what is in it."""
@@ -216,4 +220,7 @@ def open(url: str, release: str | None = None) -> Cube:
 
     Raises `CubeError` if there is no cube, `UnknownNameError` if it has no such release.
     """
-    return Cube(open_cube(url), release)
+    if release is None:
+        return Cube(*releases.open_current(url))
+    store = open_cube(url)
+    return Cube(store, releases.read(store, release))

@@ -14,6 +14,7 @@ from cube.check.inspection import Inspection
 from cube.check.rules import Finding, rule
 from cube.grid import CELL, EPSG, RESOLUTIONS
 from cube.layers import PROBABILITY_STEPS, conventions
+from cube.storage.leaves import INLINE, inline_text
 
 AGAIN: Final = "run the command that writes it again"
 LARGEST_STEP: Final = np.float32(1 / PROBABILITY_STEPS)
@@ -123,6 +124,9 @@ def steps(inspection: Inspection) -> Iterator[Finding]:
             yield Finding(f"{base}/0/scale", "the probability of one step of each species", "nothing", AGAIN)
             continue
         scale = np.asarray(inspection.cube.array(f"{base}/0/scale")[:])
+        text = finest.arrays["scale"].get("attributes", {}).get(INLINE)
+        if text is not None and text != inline_text(scale):
+            yield Finding(f"{base}/0/scale, {INLINE}", "the values of the array", "others", AGAIN)
         wrong = ~((scale > 0) & (scale <= LARGEST_STEP))
         if wrong.any():
             found = f"{scale[wrong][0]:g} of species {int(np.flatnonzero(wrong)[0])}"

@@ -20,6 +20,7 @@ from cube.grid import CELL, COARSE, FINE
 from cube.layers.conventions import GRID_MAPPING, axis_attributes
 from cube.layers.georeference import read_georeference
 from cube.storage.backends import zarr_store
+from cube.storage.leaves import INLINE, inline_values
 from cube.storage.store import CubeStore
 
 # Decoded bytes of a block. A shard of species is twice this, one of climate on the 50 m grid nine times; with blocks of inner
@@ -48,6 +49,10 @@ def find_leaf(cube: CubeStore, path: str) -> xr.Dataset | None:
         # The axes by the numbers that the group gives, as they are stored beside it.
         y, x = read_georeference(f"{cube.url}/{path}", group.attrs).centres()
         mapping = group.variables[GRID_MAPPING]
+        for name in [name for name, column in group.variables.items() if INLINE in column.attrs]:
+            column = group.variables[name]
+            kept = {key: value for key, value in column.attrs.items() if key != INLINE}
+            group[name] = (column.dims, inline_values(column.attrs[INLINE], column.dtype), kept)
     except FileNotFoundError:
         return None
     except (KeyError, ValueError, TypeError, AttributeError) as error:

@@ -6,6 +6,7 @@ and a group that is whole already is not written at all, so that whoever reads i
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -40,6 +41,9 @@ DESCRIPTIVE: Final = (  # attributes that a layer has or has not
     "coordinates",
 )
 TERMS: Final = ("license", "attribution", "references", "reference_years")  # what a source says of its files
+# Attribute of a column: its values once more, little-endian in base64, so that whoever reads the metadata of its group has them.
+# 10,000 species take 53 kB there and one request less.
+INLINE: Final = "floracube_values"
 VECTOR_DIMS: Final = frozenset({"rank", "landsat_band", "quarter", "climate_variable", "climate_month"})
 
 
@@ -154,14 +158,27 @@ def _ensure_labels(group: zarr.Group, dim: str, values: NDArray[Any]) -> None:
 
 
 def ensure_column(group: zarr.Group, name: str, values: NDArray[Any], dim: str, attributes: Mapping[str, Any]) -> bool:
-    """Write the array `name` along `dim` unless it holds these values: one that is there may have lost them to a full disk."""
+    """Write the numbers `name` along `dim` unless they are there: an array that is there may have lost them to a full disk.
+
+    They lie in its attributes, too, see `INLINE`. Returns whether anything was written.
+    """
     if name in group:
         held = group[name]
         assert isinstance(held, zarr.Array)
         if held.shape == values.shape and (np.asarray(held[:]) == values).all():
             return False
-    add_labels(group, name, values, dim, attributes)
+    add_labels(group, name, values, dim, {**attributes, INLINE: inline_text(values)})
     return True
+
+
+def inline_text(values: NDArray[Any]) -> str:
+    """The attribute `INLINE` of a column of these numbers."""
+    return base64.b64encode(np.asarray(values, values.dtype.newbyteorder("<")).tobytes()).decode()
+
+
+def inline_values(text: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The values that the attribute `INLINE` of a column of type `dtype` holds. Raises `ValueError` for a damaged one."""
+    return np.frombuffer(base64.b64decode(text), dtype.newbyteorder("<")).astype(dtype)
 
 
 def add_labels(group: zarr.Group, name: str, values: NDArray[Any], dim: str | None = None,

@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.errors import CubeError, UnknownNameError
+from cube.storage.documents import Documents
 from cube.storage.identity import digest
-from cube.storage.store import CubeStore
+from cube.storage.root import described, region_of
+from cube.storage.store import CubeStore, open_cube
 
 CURRENT: Final = "current.json"
+ABOUT: Final = "cube"  # of the pointer: format, region and unit of the cube
 # Products whose versions have a table of the species or habitats that they were made with, and the axis of its rows.
 TABLE_ROWS: Final = {"species": "species", "composition": "species", "habitats": "habitat"}
 PRODUCTS: Final = ("species", "composition", "indicators", "habitats")
@@ -27,9 +30,28 @@ def group_of(product: str, version: str, level: int | None = 0) -> str:
     return base if level is None or product == "composition" else f"{base}/{level}"
 
 
+def open_current(url: str) -> tuple[CubeStore, dict[str, Any]]:
+    """The cube at `url` and the release that readers follow: one request, since the pointer says what the root says.
+
+    Raises `CubeError` if there is no cube.
+    """
+    url = str(url).rstrip("/")
+    pointer = None
+    with suppress(OSError):  # what is wrong with the store is said where its root is opened
+        pointer = Documents(url).read_json(CURRENT)
+    if pointer is None or ABOUT not in pointer:  # nothing is published, or an older floracube did
+        cube = open_cube(url)
+        return cube, current(cube)
+    cube = CubeStore(url, region_of(described(url, pointer[ABOUT])))
+    return cube, _followed(cube, pointer)
+
+
 def current(cube: CubeStore) -> dict[str, Any]:
     """The release that readers follow, `{"name", "products": {product: version}, ...}`; empty products before the first."""
-    pointer = cube.read_json(CURRENT)
+    return _followed(cube, cube.read_json(CURRENT))
+
+
+def _followed(cube: CubeStore, pointer: dict[str, Any] | None) -> dict[str, Any]:
     while pointer is not None and pointer.get("release") is not None:
         # The pointer holds what the release says, for one request less; one that an older floracube wrote has the name alone.
         release = pointer.get("content") or cube.read_json(f"releases/{pointer['release']}.json")
@@ -171,9 +193,15 @@ def publish(cube: CubeStore, name: str) -> None:
         if pointer.get("removed", {}).get(name) == digest(release):
             raise CubeError(f"{cube.url}: Release '{name}' is being removed. Publish another one.")
         before = pointer.get("release")
-        return {**pointer, "release": name, "previous": pointer.get("previous") if before == name else before, "content": release}
+        previous = pointer.get("previous") if before == name else before
+        return {**pointer, ABOUT: about(cube), "release": name, "previous": previous, "content": release}
 
     cube.update_json(CURRENT, follow)
+
+
+def about(cube: CubeStore) -> dict[str, Any]:
+    """What never changes of what the root says, for the pointer: a title may."""
+    return {key: value for key, value in cube.attributes.items() if key != "title"}
 
 
 def rollback(cube: CubeStore) -> str:
@@ -183,6 +211,7 @@ def rollback(cube: CubeStore) -> str:
         if not pointer or not pointer.get("previous"):
             raise CubeError(f"{cube.url}: there is no earlier release to go back to; publish one by its name.")
         before = str(pointer["previous"])
-        return {**pointer, "release": before, "previous": pointer.get("release"), "content": read(cube, before)}
+        content = read(cube, before)
+        return {**pointer, ABOUT: about(cube), "release": before, "previous": pointer.get("release"), "content": content}
 
     return str(cube.update_json(CURRENT, back)["release"])

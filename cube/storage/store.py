@@ -6,12 +6,11 @@ Layout and metadata only; which layers exist is said in `cube.layers`, when they
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import zarr
@@ -28,28 +27,25 @@ from cube.storage import backends
 from cube.storage.backends import zarr_store
 from cube.storage.documents import Documents
 from cube.storage.leaves import add_labels, make_leaf, set_attributes
-
-FORMAT: Final = 2  # 2: tables lie in their versions, identities of values are plain JSON, bands are described
-
-
-# Zarr warns that consolidated metadata and strings are not yet in the v3 specification and that current.json is no Zarr
-# node: all three are decisions of our format, not news to a user. These are filters of the process, since
-# `warnings.catch_warnings` of one thread undoes that of another.
-for _message in (
-    "Consolidated metadata is currently not part in the Zarr",
-    "The data type .* does not have a Zarr V3 specification",
-    "Object at .* is not recognized as a component of a Zarr hierarchy",
-):
-    warnings.filterwarnings("ignore", _message)
+from cube.storage.root import FORMAT, described, one_sentence, open_root, region_of
 
 
 @dataclass(frozen=True)
 class CubeStore(Documents):
-    """An opened cube: its URL, its region and its Zarr root."""
+    """An opened cube: its URL and its region; its Zarr root is opened when it is needed first, unless it is `opened`."""
 
     region: Region
-    root: zarr.Group
-    attributes: Mapping[str, Any]
+    opened: zarr.Group | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def root(self) -> zarr.Group:
+        """The root group of the cube."""
+        return open_root(self.url) if self.opened is None else self.opened
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """What the root says of the cube, see `cube.storage.root.described`."""
+        return described(self.url, self.root.attrs.get("floracube"))
 
     # Groups and arrays.
 
@@ -246,7 +242,7 @@ def create_cube(url: str, region: Region, title: str, about: Mapping[str, str | 
     """
     if not backends.writable(url):
         raise CubeError(f"{url}: a cube on a web server can only be read; write to the folder or bucket that it serves.")
-    with _one_sentence(url, "the cube cannot be created here"):
+    with one_sentence(url, "the cube cannot be created here"):
         root = zarr.open_group(zarr_store(url, read_only=False), mode="a", zarr_format=3)
         if "floracube" not in root.attrs:
             if len(root.attrs):
@@ -277,41 +273,11 @@ def create_cube(url: str, region: Region, title: str, about: Mapping[str, str | 
     return cube
 
 
-@contextmanager
-def _one_sentence(url: str, what: str) -> Iterator[None]:
-    """Make one sentence of whatever a store answers when a cube is opened: each library behind it has errors of its own."""
-    try:
-        yield
-    except CubeError:
-        raise
-    except Exception as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise CubeError(f"{url}: {what} ({text}); check the URL, the credentials and your permissions.") from error
-
-
 def open_cube(url: str, writable: bool = False) -> CubeStore:
     """Open the cube at `url`; raises `CubeError` if there is none or its format is newer than ours."""
     url = str(url).rstrip("/")
-    if writable and not backends.writable(url):
-        raise CubeError(f"{url}: a cube on a web server can only be read; write to the folder or bucket that it serves.")
-    folder = backends.local_path(url)
-    if folder is not None and folder.is_file():
-        raise CubeError(f"{url}: is a file; a cube is a folder or the URL of one, as `floracube build` makes it.")
-    with _one_sentence(url, "the store cannot be opened"):
-        try:
-            root = zarr.open_group(zarr_store(url, read_only=not writable), mode="r+" if writable else "r", zarr_format=3,
-                                   use_consolidated=False)  # fmt: skip
-        except (FileNotFoundError, zarr.errors.GroupNotFoundError, KeyError) as error:
-            raise CubeError(f"{url}: there is no cube here; run `floracube build` first or check the path.") from error
-    about = root.attrs.get("floracube")
-    if not isinstance(about, dict):
-        raise CubeError(
-            f"{url}: this Zarr store is not a floracube cube (its root has no 'floracube' attribute); check the path."
-        )
-    if int(str(about["format"])) > FORMAT:
-        raise CubeError(f"{url}: cube format {about['format']} is newer than {FORMAT}; upgrade floracube to read it.")
-    west, south, east, north = about["region_km"]
-    return CubeStore(url, Region(west, south, east, north, about["unit_km"]), root, about)
+    root = open_root(url, writable)
+    return CubeStore(url, region_of(described(url, root.attrs.get("floracube"))), root)
 
 
 def layer_of(array: zarr.Array[Any]) -> Layer:

@@ -176,6 +176,18 @@ def test_a_release_that_nobody_follows_is_opened_by_its_name(second: CubeStore) 
         floracube.open(second.url, release="third")
 
 
+def test_a_pointer_of_an_older_floracube_opens_by_the_root(good_cube: CubeStore, tmp_path: Path) -> None:
+    cube = copy_of(good_cube, tmp_path)
+    pointer = cube.read_json("current.json")
+    assert pointer.pop("cube") == {"format": 2, "region_km": [4803, 2894, 4815, 2900], "unit_km": 10}
+    cube.write_json("current.json", pointer)
+    older, newer = floracube.open(cube.url), floracube.open(good_cube.url)
+    assert (older.region, older.release, older.title) == (newer.region, newer.release, newer.title)
+    cube.write_json("current.json", {**pointer, "cube": {"format": 99}})
+    with pytest.raises(CubeError, match="cube format 99 is newer"):
+        floracube.open(cube.url)
+
+
 def test_unknown_names_are_key_errors_of_one_sentence(good_cube: CubeStore) -> None:
     cube = floracube.open(good_cube.url)
     assert "Picea abies" in cube.species

@@ -27,6 +27,7 @@ from cube.pyramids.pyramid import build_square
 from cube.pyramids.squares import tree
 from cube.records.traits import FLAG_TRAITS, NUMBER_TRAITS, TEXT_TRAITS
 from cube.storage import progress, releases
+from cube.storage.leaves import consolidate_if_changed, ensure_column
 from cube.storage.ledger import Ledger, checksum
 from cube.storage.store import CubeStore, create_cube, open_cube
 from inference.cascade import products
@@ -232,7 +233,8 @@ def _link_version(cube: CubeStore, version: str) -> None:
     for level in range(REGION.levels() + 1):
         group = cube.group(releases.group_of("species", version, level))
         group["species"][...] = np.asarray(species_names(version), object)  # type: ignore[index]
-        group["scale"][...] = steps(version)  # type: ignore[index]
+        ensure_column(group, "scale", steps(version), "species", dict(group["scale"].attrs))
+        consolidate_if_changed(cube.root.store, group.path)
     units = tuple(REGION.units())
     ledger = Ledger(cube, f"predict/{version}", INPUTS_HASH)
     for name, receipt in list(cube.read_folder("ledger/predict/v1")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from cube.storage.leaves import INLINE
 from cube.storage.store import CubeStore
 from tests.cube.check.damage import SECOND, SQUARE, UNIT, attribute, climb, document, metadata, remove, values
 
@@ -104,6 +106,11 @@ def doubled_steps(cube: CubeStore) -> None:
     """A coarser level whose probabilities are twice those of level 0."""
     scale = cube.array("products/species/v1/1/scale")
     scale[:] = np.asarray(scale[:]) * 2
+
+
+def other_inline_steps(cube: CubeStore) -> None:
+    """Metadata of level 0 that promise other steps than its array holds."""
+    attribute(cube, f"{SPECIES}/scale", INLINE, base64.b64encode(np.full(4, 0.001, "<f4").tobytes()).decode())
 
 
 def renamed_labels(cube: CubeStore) -> None:
@@ -262,6 +269,7 @@ BROKEN: list[tuple[str, str, Damage, str]] = [
     ("metadata", "no checksum of chunks", lambda c: metadata(c, SLOPE, without_crc), "slope, codecs: expected"),
     ("metadata", "axis", lambda c: attribute(c, "inputs/50m/x", "units", "degrees_east"), "inputs/50m/x, units: expected"),
     ("steps", "zero", lambda c: c.array(f"{SPECIES}/scale").__setitem__(slice(None), 0.0), "found 0 of species 0"),
+    ("steps", "inline", other_inline_steps, f"{SPECIES}/scale, {INLINE}: expected the values of the array, found others"),
     ("steps", "of a level", doubled_steps, "products/species/v1/1/scale: expected the steps of level 0, found others"),
     (
         "releases_and_current",
@@ -274,6 +282,12 @@ BROKEN: list[tuple[str, str, Damage, str]] = [
         "pointer",
         lambda c: document(c, "current.json", lambda d: d["content"]["products"].update(habitats="v0")),
         "current.json, content: expected what releases/first.json says",
+    ),
+    (
+        "releases_and_current",
+        "region",
+        lambda c: document(c, "current.json", lambda d: d["cube"].update(unit_km=20)),
+        "current.json, cube: expected what the root says",
     ),
     ("stale_receipts", "configuration", lambda c: attribute(c, SURFACE, "floracube_inputs", "another"), "inputs another"),
     ("receipts", "unknown", lambda c: attribute(c, SURFACE, "floracube_layers", None), "floracube_inputs: expected what its"),

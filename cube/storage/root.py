@@ -1,0 +1,74 @@
+"""The root group of a cube: how it is opened, and what it says of the whole: format, title, region and unit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import zarr
+import zarr.errors
+
+from cube.errors import CubeError
+from cube.grid import Region
+from cube.storage import backends
+
+FORMAT: Final = 2  # 2: tables lie in their versions, identities of values are plain JSON, bands are described
+
+# Zarr warns that consolidated metadata and strings are not yet in the v3 specification and that current.json is no Zarr
+# node: all three are decisions of our format, not news to a user. These are filters of the process, since
+# `warnings.catch_warnings` of one thread undoes that of another.
+for _message in (
+    "Consolidated metadata is currently not part in the Zarr",
+    "The data type .* does not have a Zarr V3 specification",
+    "Object at .* is not recognized as a component of a Zarr hierarchy",
+):
+    warnings.filterwarnings("ignore", _message)
+
+
+def open_root(url: str, writable: bool = False) -> zarr.Group:
+    """The root group of the store at `url`. Raises `CubeError` if there is none."""
+    if writable and not backends.writable(url):
+        raise CubeError(f"{url}: a cube on a web server can only be read; write to the folder or bucket that it serves.")
+    folder = backends.local_path(url)
+    if folder is not None and folder.is_file():
+        raise CubeError(f"{url}: is a file; a cube is a folder or the URL of one, as `floracube build` makes it.")
+    with one_sentence(url, "the store cannot be opened"):
+        try:
+            store = backends.zarr_store(url, read_only=not writable)
+            return zarr.open_group(store, mode="r+" if writable else "r", zarr_format=3, use_consolidated=False)
+        except (FileNotFoundError, zarr.errors.GroupNotFoundError, KeyError) as error:
+            raise CubeError(f"{url}: there is no cube here; run `floracube build` first or check the path.") from error
+
+
+def described(url: str, about: object) -> Mapping[str, Any]:
+    """`about`, where it is what the root of a cube says: `format`, `title`, `region_km` (west, south, east, north), `unit_km`.
+
+    Raises `CubeError` where it is not, or where a newer floracube wrote it.
+    """
+    if not isinstance(about, Mapping):
+        raise CubeError(
+            f"{url}: this Zarr store is not a floracube cube (its root has no 'floracube' attribute); check the path."
+        )
+    if int(str(about["format"])) > FORMAT:
+        raise CubeError(f"{url}: cube format {about['format']} is newer than {FORMAT}; upgrade floracube to read it.")
+    return about
+
+
+def region_of(about: Mapping[str, Any]) -> Region:
+    """The region of a cube by what its root says."""
+    west, south, east, north = about["region_km"]
+    return Region(west, south, east, north, about["unit_km"])
+
+
+@contextmanager
+def one_sentence(url: str, what: str) -> Iterator[None]:
+    """Make one sentence of whatever a store answers when a cube is opened: each library behind it has errors of its own."""
+    try:
+        yield
+    except CubeError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise CubeError(f"{url}: {what} ({text}); check the URL, the credentials and your permissions.") from error
