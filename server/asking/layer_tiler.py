@@ -8,8 +8,6 @@ Addresses name a layer, never a file or a host.
 from __future__ import annotations
 
 import logging
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, cast
 from urllib.parse import urlencode
 
@@ -26,9 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from titiler.core.dependencies import (
     BidxExprParams,
     CoverScaleParams,
-    HistogramParams,
     ImageRenderingParams,
-    TileParams,
     create_colormap_dependency,
 )
 from titiler.core.errors import DEFAULT_STATUS_CODES
@@ -38,10 +34,10 @@ from titiler.core.models.OGC import TileSet, TileSetList
 from titiler.core.resources.enums import ImageType
 from titiler.core.utils import create_html_response
 
-from cube import grid
 from server.asking.layer_reader import Chosen, LayerReader
 from server.asking.requested import ReleaseParameter
-from server.dependencies import EVERYWHERE, OTHER_CUBE, LayerParameter, cube_of, refuse_unknown, root_of, unchanged
+from server.asking.titiler_parameters import Histogram, Tile, cover_scale_of, possible, small_picture
+from server.dependencies import OTHER_CUBE, LayerParameter, cube_of, refuse_unknown, root_of, unchanged
 from server.describing import tilesets
 from server.describing.links import absolute_validators, base_url
 from server.describing.problem import COMMON
@@ -51,52 +47,24 @@ from server.errors import ErrorGuard, NotFoundError, WrongRequestError, add_hand
 from server.reading.snapshot import ServedCube
 
 LAYER: Final = "/layers/{layer_id}"
-_MOST_BINS: Final = 1000
-# Anything else that GDAL and PROJ take for a reference system may name a file, a grid or an address, which they open.
-_CODE: Final = re.compile(r"(EPSG|OGC|ESRI):[A-Za-z0-9]{1,10}", re.IGNORECASE)
-_NUMBER: Final = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECASE | re.ASCII)
-_NAMES: Final = EVERYWHERE | {"release", "version", "layer_id"}  # parameters that are no numbers even where they look so
 _UNFIT: Final = "titiler cannot answer that: its parameters do not fit the layer or each other."
 _DATA: Final = frozenset({"npy", "tif", "tiff"})
+# What rio-tiler, GDAL and titiler raise for parameters that do not fit.
+_KINDS: Final = (
+    RioTilerError,
+    RasterioError,
+    CPLE_BaseError,
+    ValueError,
+    TypeError,
+    AssertionError,
+    ArithmeticError,
+    LookupError,
+)
 log = logging.getLogger("floracube.server")
 
 
 class _UnchangedError(Exception):
     """The client holds the answer already; carries the validators."""
-
-
-@dataclass
-class _Tile(TileParams):
-    """titiler's parameters of a tile, and ours."""
-
-    above: Annotated[str | None, Query(description="Only what exceeds this value, hatched, to lie over other layers.")] = None
-
-    def __post_init__(self) -> None:
-        if self.above is not None:
-            raise WrongRequestError("above is drawn alone, as PNG or WebP; leave out titiler's other parameters.")
-
-
-class _Histogram(HistogramParams):
-    """titiler's histogram, with as many bins as fit into an answer."""
-
-    def __post_init__(self) -> None:
-        if self.bins and "," not in str(self.bins) and int(self.bins) not in range(1, _MOST_BINS + 1):
-            raise WrongRequestError(f"A histogram has 1 to {_MOST_BINS} bins; ask for as many.")
-        super().__post_init__()  # type: ignore[no-untyped-call]
-
-
-def _cover_scale(cover_scale: Annotated[int, Query(ge=1, le=10)] = 10) -> int:
-    return cover_scale
-
-
-def _possible(request: Request) -> None:
-    """Raise `WrongRequestError` for a reference system that is not named by its code, and a number of no use in an image."""
-    for name, value in (*request.query_params.multi_items(), *request.path_params.items()):
-        if name.lower().endswith("crs") and _CODE.fullmatch(value) is None:
-            raise WrongRequestError(f"{name[:20]} takes a code such as EPSG:{grid.EPSG}.")
-        numbers = [float(part) for part in value.split(",") if name not in _NAMES and _NUMBER.fullmatch(part)]
-        if not all(abs(number) < 1e30 for number in numbers):  # single precision holds no more
-            raise WrongRequestError(f"{name[:20]} has a number that is too large; give one below 1e30 in size.")
 
 
 def chosen(
@@ -266,12 +234,13 @@ def build(cubes: dict[str, ServedCube], description: str) -> FastAPI:
     sets = tms.register({OWN: own_grid()})
     tiler = LayerTiler(
         reader=LayerReader, path_dependency=chosen, colormap_dependency=_colours, render_dependency=cast(Any, _rendering),
-        tile_dependency=_Tile, histogram_dependency=_Histogram, router=APIRouter(prefix=LAYER), supported_tms=sets, name="layer",
+        tile_dependency=Tile, histogram_dependency=Histogram, router=APIRouter(prefix=LAYER), supported_tms=sets, name="layer",
     )  # fmt: skip
-    shared = (TileMatrixSets(supported_tms=sets), Algorithms(), ColorMaps(supported_colormaps=Colours))
-    app = FastAPI(title="floracube", description=description, dependencies=[Depends(_possible), Depends(refuse_unknown)])
+    pictures = APIRouter(dependencies=[Depends(small_picture)])
+    shared = (TileMatrixSets(supported_tms=sets), Algorithms(), ColorMaps(supported_colormaps=Colours, router=pictures))
+    app = FastAPI(title="floracube", description=description, dependencies=[Depends(possible), Depends(refuse_unknown)])
     app.state.cubes = cubes
-    app.dependency_overrides[CoverScaleParams] = _cover_scale
+    app.dependency_overrides[CoverScaleParams] = cover_scale_of
     app.include_router(tiler.router, tags=["layers, as titiler"], responses=COMMON)
     app.include_router(tiler.router, prefix=OTHER_CUBE, include_in_schema=False)
     for factory in shared:
@@ -280,16 +249,7 @@ def build(cubes: dict[str, ServedCube], description: str) -> FastAPI:
     app.add_middleware(_Validators)
     add_handlers(app)
     app.add_exception_handler(_UnchangedError, _not_modified)
-    for kind in (
-        RioTilerError,
-        RasterioError,
-        CPLE_BaseError,
-        ValueError,
-        TypeError,
-        AssertionError,
-        ArithmeticError,
-        LookupError,
-    ):
+    for kind in _KINDS:
         app.add_exception_handler(kind, _refused)
     return app
 

@@ -206,6 +206,8 @@ def test_palettes_ranges_and_algorithms_are_titilers(client: TestClient) -> None
         ("bbox/17,49,16,50.png", {}, 400),
         ("bbox/nan,49,16,50.png", {}, 400),
         ("preview/100000x100000.png", {}, 400),
+        ("/colorMaps/matter", {"width": "442780998", "f": "jpg"}, 400),
+        ("/colorMaps/matter", {"height": "-5", "f": "png"}, 400),
         ("statistics", {"max_size": "0"}, 400),
         ("statistics", {"histogram_bins": "1000000000"}, 400),
     ],
