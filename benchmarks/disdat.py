@@ -1,33 +1,40 @@
 """Presence-only skill on the NCEAS benchmark (Elith et al. 2020): trained on records, tested on independent surveys.
 
-    python benchmarks/disdat.py --data DIR --regions SWI,NZ --background random,tgb --seeds 5 --json disdat.json
-    python benchmarks/disdat.py --data DIR --regions NSW --background tgb --seeds 1 --methods floracube,random_forest
+    python benchmarks/disdat.py --data DIR --regions SWI,NZ --seeds 1 --json disdat.json
+    python benchmarks/disdat.py --data DIR --regions NSW --tables group --methods floracube,random_forest
 
-DIR holds tables named as in the R package disdat (see `disdat_data.py`). Every method reads the same predictors, records
-and background; nothing is chosen by region, and nothing was chosen by the surveys (see `disdat_model.py`). `maxent` and
-`gradient_boosting` do not depend on a seed and are fitted once; so is `random_forest` unless --forest-seeds asks for
-more, since 1,000 trees hardly differ between seeds. --keep FOLDER keeps scores, so that a stopped run goes on.
+DIR holds tables named as in the R package disdat (see `disdat_data.py`). Within a table every method reads the same predictors,
+records and sites that records are set against:
+
+random  a random background
+group   the places of all records of the group (its published target-group background)
+buffer  a random background; records and background within --buffer-km of a test site are left out of the training
+
+Nothing is chosen by region, and nothing was chosen by the surveys (see `disdat_model.py`). `floracube_mixed` is what `floracube
+train` does: half of its sites are places of records of the group, which its peers in the table `random` do not see, so it is no
+peer. Gains are of `floracube`, with the 95 % interval of a paired bootstrap over species. Peers do not depend on --seeds.
+--keep FOLDER keeps scores, so that a stopped run goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.disdat_data import BACKGROUNDS, Group, read_region
+from benchmarks.disdat_data import Group, beyond, read_region
 from benchmarks.disdat_folds import cross_validated
-from benchmarks.disdat_model import floracube_scores
+from benchmarks.disdat_model import MIXED, floracube_scores
 from inference.evaluation.baselines.boosting import Boosting
 from inference.evaluation.baselines.forest import DownSampledForest
 from inference.evaluation.baselines.frequency import Frequency
@@ -35,9 +42,19 @@ from inference.evaluation.baselines.maxent import Maxent, solver
 from inference.evaluation.baselines.scores import record_scores
 from inference.evaluation.folds import remembered
 from inference.evaluation.metrics import species_auc
+from inference.evaluation.tables import Record, Table, write_tables
 
 Scores = NDArray[np.float32]
-BLOCKS = 8  # a side of the region, for the frequency by spatial block
+Auc = NDArray[np.float64]
+BLOCKS: Final = 8  # a side of the region, for the frequency by spatial block
+RARE: Final = 50  # records below which a species counts as rare
+DRAWS: Final = 2000  # of the bootstrap
+OURS: Final = "floracube"
+TABLES: Final = {
+    "random": ("random", "random background for all"),
+    "group": ("tgb", "records of the group as sites for all"),
+    "buffer": ("random", "random background for all, training points near test sites left out"),
+}
 
 
 def _maxent(group: Group, seed: int) -> Scores:
@@ -71,7 +88,8 @@ def _frequency(group: Group, seed: int) -> Scores:
 
 
 METHODS: dict[str, Callable[[Group, int], Scores]] = {
-    "floracube": floracube_scores,
+    OURS: floracube_scores,
+    "floracube_mixed": partial(floracube_scores, options=MIXED),
     "maxent": _maxent,
     "random_forest": _forest,
     "gradient_boosting": _boosting,
@@ -79,88 +97,117 @@ METHODS: dict[str, Callable[[Group, int], Scores]] = {
 }
 
 
-def region_auc(
-    groups: list[Group], method: str, background: str, seed: int, keep: Path | None, validate: bool = False
-) -> NDArray[np.float64]:
-    """AUC of every species of a region, group after group; `validate`: on held-out records, surveys untouched."""
+def region_auc(groups: Sequence[Group], method: str, table: str, seed: int, keep: Path | None, validate: bool) -> Auc:
+    """(S,) AUC of every species of a region, group after group; NaN for a species without a record.
+
+    `validate`: of held-out records against held-out background, surveys untouched.
+    """
     parts = []
     for group in groups:
         if validate:
             parts.append(cross_validated(group, METHODS[method], seed))
             continue
         data = hashlib.sha256(group.records.tobytes() + group.background.tobytes() + group.test.tobytes()).hexdigest()[:8]
-        name = f"{group.region}-{group.name}-{background}-{method}-{seed}-{data}"
+        name = f"{group.region}-{group.name}-{table}-{method}-{seed}-{data}"
         score = remembered(keep, name, lambda group=group: METHODS[method](group, seed))
-        parts.append(species_auc(score, group.presence, fewest=1))
+        parts.append(np.where(counts_of(group) > 0, species_auc(score, group.presence, fewest=1), np.nan))
     return np.concatenate(parts)
 
 
-def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """A flat record per region, background and method, and `mean` over regions and backgrounds."""
-    rows = []
+def counts_of(group: Group) -> NDArray[np.int64]:
+    """(species,) records of each species of a group."""
+    return np.bincount(group.record_species, minlength=len(group.species))
+
+
+def measure(args: argparse.Namespace, table: str) -> Table:
+    """AUC of every method by region and over regions, for all species and for rare ones, and our gain over each."""
+    background, title = TABLES[table]
+    methods = args.methods.split(",")
+    auc: dict[str, dict[str, Auc]] = {}
+    rare: dict[str, NDArray[np.bool_]] = {}
+    rows: list[Record] = []
     for region in args.regions.split(","):
-        for background in args.background.split(","):
-            groups = read_region(args.data, region, background)
-            for method in args.methods.split(","):
-                seeds = {"floracube": args.seeds, "random_forest": args.forest_seeds}.get(method, 1)
-                start = time.perf_counter()
-                auc = np.stack([region_auc(groups, method, background, seed, args.keep, args.validate) for seed in range(seeds)])
-                by_seed = np.nanmean(auc, 1)
-                row = {
-                    "region": region, "background": background, "method": method, "auc": float(by_seed.mean()),
-                    "spread": float(by_seed.std(ddof=1)) if seeds > 1 else None, "seeds": seeds,
-                    "species": int(np.isfinite(auc).any(0).sum()), "seconds": round(time.perf_counter() - start, 1),
-                }  # fmt: skip
-                names = [name for group in groups for name in group.species]
-                if args.species:
-                    row["by_species"] = dict(zip(names, np.round(auc.mean(0), 4).tolist(), strict=True))
-                rows.append(row)
-                print(line(row), flush=True)
-    for method in args.methods.split(","):
-        own = [row for row in rows if row["method"] == method]
-        rows.append({
-            "region": "mean", "background": args.background, "method": method,
-            "auc": float(np.mean([row["auc"] for row in own])), "spread": None, "seeds": own[0]["seeds"],
-            "species": sum(row["species"] for row in own), "seconds": round(sum(row["seconds"] for row in own), 1),
-        })  # fmt: skip
-        print(line(rows[-1]))
+        groups = read_region(args.data, region, background)
+        if table == "buffer":
+            groups = [beyond(group, args.buffer_km) for group in groups]
+        groups = [group for group in groups if len(group.records) and len(group.background)]
+        if not groups:
+            rows.append({"region": region, "method": "(no record is left)"})
+            continue
+        rare[region] = np.concatenate([counts_of(group) < RARE for group in groups])
+        auc[region] = {}
+        for method in methods:
+            begun = time.perf_counter()
+            seeds = range(args.seeds if method.startswith(OURS) else 1)
+            auc[region][method] = np.mean([region_auc(groups, method, table, s, args.keep, args.validate) for s in seeds], 0)
+            told = f"{table} {region} {method}: {np.nanmean(auc[region][method]):.4f}"
+            print(f"{told}, {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+        rows += _rows(region, {region: auc[region]}, rare)
+    if len(auc) > 1:
+        rows += _rows("mean of regions", auc, rare)
+    return Table(
+        f"{title}{f' ({args.buffer_km:g} km)' if table == 'buffer' else ''}; AUC on independent surveys, mean over species", rows
+    )
+
+
+def _rows(name: str, auc: dict[str, dict[str, Auc]], rare: dict[str, NDArray[np.bool_]]) -> list[Record]:
+    """A row a method: the mean over `auc`'s regions of the mean over species, and our gain over the method."""
+    rows: list[Record] = []
+    for method in next(iter(auc.values())):
+        values = [of[method] for of in auc.values()]
+        few = [of[method][rare[region]] for region, of in auc.items()]
+        row: Record = {
+            "region": name, "method": method, "AUC": mean_of(values), "species": sum(int(np.isfinite(v).sum()) for v in values),
+            f"AUC, under {RARE} records": mean_of(few), "rare species": sum(int(np.isfinite(v).sum()) for v in few),
+        }  # fmt: skip
+        if method != OURS and OURS in next(iter(auc.values())):
+            gains = [of[OURS] - of[method] for of in auc.values()]
+            row["gain of ours"] = mean_of(gains)
+            row["lower"], row["upper"] = paired_interval(gains)
+        rows.append(row)
     return rows
 
 
-HEAD = f"{'region':8} {'background':11} {'method':18} {'AUC':>7} {'sd seeds':>9} {'seeds':>6} {'species':>8} {'seconds':>8}"
+def mean_of(values: Sequence[Auc]) -> float:
+    """Mean over regions of the means over species, NaN left out; NaN where nothing is left."""
+    means = [float(v[np.isfinite(v)].mean()) for v in values if np.isfinite(v).any()]
+    return float(np.mean(means)) if means else float("nan")
 
 
-def line(row: dict[str, Any]) -> str:
-    """A record as a line of the table."""
-    spread = "" if row["spread"] is None else f"{row['spread']:.4f}"
-    return (
-        f"{row['region']:8} {row['background']:11} {row['method']:18} {row['auc']:7.4f} {spread:>9} {row['seeds']:6d}"
-        f" {row['species']:8d} {row['seconds']:8.1f}"
-    )
+def paired_interval(gains: Sequence[Auc]) -> tuple[float, float]:
+    """95 % interval of `mean_of(gains)` when the species of each region are drawn anew with replacement."""
+    rng = np.random.default_rng(0)
+    drawn = []
+    for gain in gains:
+        known = gain[np.isfinite(gain)]
+        drawn.append(known[rng.integers(0, len(known), (DRAWS, len(known)))].mean(1))
+    lower, upper = np.quantile(np.mean(drawn, 0), [0.025, 0.975])
+    return float(lower), float(upper)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the benchmark's tables")
     parser.add_argument("--regions", default="SWI,NZ", help="any of AWT, CAN, NSW, NZ, SA, SWI, by commas")
-    parser.add_argument("--background", default="random,tgb", help=f"any of {', '.join(BACKGROUNDS)}, by commas")
-    parser.add_argument("--seeds", type=int, default=5, help="of our model; each trains all members anew")
-    parser.add_argument("--forest-seeds", type=int, default=1)
-    parser.add_argument("--methods", default=",".join(METHODS), help=f"any of {', '.join(METHODS)}, by commas")
-    parser.add_argument("--species", action="store_true", help="AUC of every species in the JSON")
+    parser.add_argument("--tables", default=",".join(TABLES), help=f"any of {', '.join(TABLES)}, by commas")
+    parser.add_argument("--buffer-km", type=float, default=10, help="of the table buffer")
+    parser.add_argument("--seeds", type=int, default=1, help="of our model; each trains all members anew")
+    parser.add_argument("--methods", default=",".join(METHODS), help="by commas")
     parser.add_argument("--keep", type=Path, help="folder for scores; delete it after a change of a method")
     parser.add_argument("--validate", action="store_true", help="AUC of records held out in spatial blocks instead of surveys")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="flat records; .csv and .txt are written beside it")
     args = parser.parse_args()
-    for method in args.methods.split(","):
-        if method not in METHODS:
-            parser.error(f"--methods {method}: expected any of {', '.join(METHODS)}.")
-    print(HEAD)
-    rows = measure(args)
+    for name, given, known in (("methods", args.methods, METHODS), ("tables", args.tables, TABLES)):
+        if wrong := [value for value in given.split(",") if value not in known]:
+            parser.error(f"--{name} {wrong[0]}: expected any of {', '.join(known)}.")
+    tables = []
+    for table in args.tables.split(","):
+        tables.append(measure(args, table))
+        print(tables[-1].text() + "\n", flush=True)
     if "maxent" in args.methods.split(","):
         print(f"maxent: elapid, solved by {solver()}")
     if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+        write_tables(args.json.parent, args.json.stem, tables)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,21 @@ File names are those of the R package disdat (its help pages `disData`, `NSW`, `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from cube.errors import ConfigError, TableError
 
 BACKGROUNDS: Final = ("random", "tgb")
 CATEGORICAL: Final = ("age", "calc", "ontveg", "toxicats", "vegsys")  # of all regions, as disdat's vignette lists them
+DEGREES: Final = 360.0
+KM_PER_DEGREE: Final = 111.32  # of latitude
 SITE: Final = ("group", "siteid", "spid", "x", "y", "occ")  # columns that are no predictor
 
 
@@ -72,6 +75,24 @@ def read_region(folder: Path, region: str, background: str) -> list[Group]:
     if not groups:
         raise TableError(f"{folder}: no species of {region}train_po is a column of a table {region}test_pa.")
     return groups
+
+
+def beyond(group: Group, km: float) -> Group:
+    """The group without the records and background sites within `km` of a test site.
+
+    Places are metres, or degrees where no number is above 360.
+    """
+    places = [group.test_places, group.record_places, group.background_places]
+    if max(np.abs(p).max() for p in places) <= DEGREES:
+        north = np.cos(np.radians(group.test_places[:, 1].mean()))
+        places = [p * KM_PER_DEGREE * 1000 * np.array([north, 1.0]) for p in places]
+    near = cKDTree(places[0])
+    records, background = (near.query(p)[0] > km * 1000 for p in places[1:])
+    return replace(
+        group, records=group.records[records], record_species=group.record_species[records],
+        record_places=group.record_places[records], background=group.background[background],
+        background_places=group.background_places[background],
+    )  # fmt: skip
 
 
 def _group(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import disdat
+from benchmarks import disdat, disdat_model
 from benchmarks.disdat_data import read_region
 from benchmarks.disdat_folds import cross_validated, spatial_folds
 from benchmarks.disdat_model import static_columns
@@ -95,18 +94,54 @@ def test_a_level_never_learned_is_missing_to_the_network(folder: Path):
 def test_every_method_finds_the_niches_and_the_table_is_written(folder: Path, tmp_path: Path):
     methods = ("maxent", "random_forest", "gradient_boosting", "frequency")
     args = Namespace(
-        data=folder, regions="NSW", background="tgb", methods=",".join(methods), seeds=1, forest_seeds=1, species=True,
-        keep=tmp_path / "kept", validate=False,
+        data=folder, regions="NSW", methods=",".join(methods), seeds=1, keep=tmp_path / "kept", validate=False, buffer_km=10,
     )  # fmt: skip
-    rows = disdat.measure(args)
-    auc = {row["method"]: row["auc"] for row in rows if row["region"] == "NSW"}
-    assert list(auc) == list(methods)
+    rows = disdat.measure(args, "group").rows
+    assert [(row["region"], row["method"], row["species"]) for row in rows] == [("NSW", name, 3) for name in methods]
+    auc = {row["method"]: row["AUC"] for row in rows}
     assert min(auc[m] for m in methods[:3]) > 0.9
     assert auc["frequency"] < 0.75, "nothing of the predictors lies in space here"
-    assert {row["region"] for row in rows} == {"NSW", "mean"}
-    assert set(rows[0]["by_species"]) == {"nsw01", "nsw02", "nsw03"}
-    json.dumps(rows)
-    assert disdat.measure(args)[0]["auc"] == rows[0]["auc"], "kept scores give the same table"
+    assert disdat.measure(args, "group").rows == rows, "kept scores give the same table"
+
+
+def test_every_method_of_a_table_is_given_the_same_sites(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    given = []
+
+    def watched(group, seed):
+        given.append(group)
+        return np.tile(group.test[:, [0]], (1, len(group.species))).astype(np.float32)
+
+    monkeypatch.setattr(disdat, "METHODS", {"floracube": watched, "random_forest": watched})
+    args = Namespace(
+        data=folder, regions="NSW", methods="floracube,random_forest", seeds=1, keep=None, validate=False, buffer_km=8
+    )
+    for table, background in (("random", "random"), ("group", "tgb")):
+        given.clear()
+        rows = disdat.measure(args, table).rows
+        ours, theirs = given[: len(given) // 2], given[len(given) // 2 :]
+        for one, other, published in zip(ours, theirs, read_region(folder, "NSW", background), strict=True):
+            for values in (one.background, other.background):
+                np.testing.assert_array_equal(values, published.background)
+        assert (rows[1]["gain of ours"], rows[1]["lower"], rows[1]["upper"]) == (0, 0, 0)
+    assert disdat_model.OPTIONS.recorded_sites == 0, "records of the group are no further sites of ours"
+    given.clear()
+    disdat.measure(args, "buffer")
+    for group in given:
+        east, north = np.cos(np.radians(group.test_places[:, 1].mean())), 1.0
+        scale = 111.32 * np.array([east, north])
+        for places in (group.record_places, group.background_places):
+            assert 0 < len(places) < 500
+            near = np.linalg.norm((places[:, None] - group.test_places[None]) * scale, axis=2)
+            assert near.min() > 8
+
+
+def test_a_gain_has_an_interval_over_species_and_regions_weigh_alike():
+    rng = np.random.default_rng(0)
+    gains = [np.r_[rng.normal(0.02, 0.01, 40), np.nan], rng.normal(0.04, 0.01, 10)]
+    assert disdat.mean_of(gains) == pytest.approx((np.nanmean(gains[0]) + gains[1].mean()) / 2)
+    lower, upper = disdat.paired_interval(gains)
+    assert 0.02 < lower < disdat.mean_of(gains) < upper < 0.04
+    assert np.isnan(disdat.mean_of([np.array([np.nan])]))
 
 
 def test_validation_holds_out_blocks_and_never_sees_a_survey(folder: Path):
