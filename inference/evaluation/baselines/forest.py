@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,22 +31,31 @@ class Forest:
 class SharedForest:
     """One forest that learns all species at once: every leaf holds the share of presences of each.
 
-    A split minimises the squared error summed over species, which is half their Gini impurity; otherwise as `Forest`. Trees are
-    asked one after the other and forgotten, since 100 trees of 600 species would take gigabytes.
+    A split minimises the squared error summed over species, which is half their Gini impurity; otherwise as `Forest`. A tree is
+    forgotten once it was asked, since 100 trees of 600 species would take gigabytes.
     """
 
     leaf: int = 5
     trees: int = 100
+    threads: int = 1
 
     def __call__(self, table: Table, presence: Flags, asked: Table, seed: int) -> Scores:
         """(m, S) probabilities at `asked` (m, C) after learning `presence` (n, S) from `table` (n, C)."""
-        rng = np.random.default_rng(seed)
-        total = np.zeros((len(asked), presence.shape[1]))
         target = presence.astype(np.float64)
-        for _ in range(self.trees):
+
+        def ask(number: int) -> NDArray[np.float64]:
+            rng = np.random.default_rng([seed, number])
             drawn = np.bincount(rng.integers(0, len(table), len(table)), minlength=len(table))
-            tree = DecisionTreeRegressor(max_features="sqrt", min_samples_leaf=self.leaf, random_state=int(rng.integers(2**31)))
-            total += tree.fit(table, target, sample_weight=drawn).predict(asked).reshape(total.shape)
+            state = int(rng.integers(2**31))
+            tree = DecisionTreeRegressor(max_features="sqrt", min_samples_leaf=self.leaf, random_state=state)
+            shares = tree.fit(table, target, sample_weight=drawn).predict(asked)
+            return np.asarray(shares).reshape(len(asked), presence.shape[1])
+
+        total = np.zeros((len(asked), presence.shape[1]))
+        with ThreadPoolExecutor(self.threads) as pool:
+            for start in range(0, self.trees, self.threads):
+                for shares in pool.map(ask, range(start, min(start + self.threads, self.trees))):
+                    total += shares
         return (total / self.trees).astype(np.float32)
 
 

@@ -35,7 +35,7 @@ def scores_without(
     """
     check_name(name)
     if name == "shared_forest":
-        return SharedForest(leaf, trees)(table[train], presence[train], table[asked], seed)
+        return SharedForest(leaf, trees, threads)(table[train], presence[train], table[asked], seed)
     fits: dict[str, Fit] = {"random_forest": Forest(leaf, trees), "gradient_boosting": Boosting(), "frequency": Frequency()}
     return survey_scores(fits[name], table, presence, train, asked, threads, seed)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inference.evaluation.baselines.boosting import Boosting
-from inference.evaluation.baselines.forest import DownSampledForest, Forest
+from inference.evaluation.baselines.forest import DownSampledForest, Forest, SharedForest
 from inference.evaluation.baselines.frequency import Frequency
 from inference.evaluation.baselines.maxent import Maxent
 from inference.evaluation.baselines.scores import Fit, record_scores, survey_scores
@@ -51,6 +51,10 @@ def test_boosting_and_forest_learn_surveys():
     for fit in (Forest(5, 50), Boosting(50)):
         score = survey_scores(fit, SITES, presence, train, ~train)
         assert (species_auc(score, presence[~train]) > 0.8).all()
+    together = SharedForest(5, 50)(SITES[train], presence[train], SITES[~train], 0)
+    assert (species_auc(together, presence[~train]) > 0.8).all()
+    own = survey_scores(Forest(5, 50), SITES, presence, train, ~train)
+    np.testing.assert_allclose(together.mean(0), own.mean(0), atol=0.02)
 
 
 def test_down_sampling_balances_the_classes_of_every_tree():
