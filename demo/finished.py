@@ -12,7 +12,8 @@ from typing import Final
 import fsspec
 
 from cube.errors import CubeError
-from cube.storage.store import FORMAT, open_cube
+from cube.storage.root import FORMAT
+from cube.storage.store import open_cube
 from demo import regions
 
 SIZE_KM: Final = 10

@@ -70,8 +70,16 @@ def tally(snapshot: Snapshot, shape: shapely.Geometry | None, least: float = 0.0
     levels = _levels(snapshot)
     whole, edge = _units(snapshot, shape)
     with ThreadPoolExecutor(THREADS) as pool:
-        known = {p: _of_places(snapshot, facts, _places(snapshot, whole, shape is None), pool) for p, facts in layouts.items()}
-        chosen = _chosen(snapshot, known, edge, least, species, pool) if "species" in layouts else []
+        places = _places(snapshot, whole, shape is None)
+        narrowed = "species" in layouts and least > 0 and snapshot.facts.present
+        touched = [(0, int(row), int(col)) for row, col in np.argwhere(edge)] if narrowed else []
+        asked = [*((facts, places) for facts in layouts.values()), *([(layouts["species"], touched)] if touched else [])]
+        found = _of_places(snapshot, asked, pool)
+        known = dict(zip(layouts, found, strict=False))
+        chosen = list(range(layouts["species"].items) if species is None else species) if "species" in layouts else []
+        if touched:
+            seen = [one for one in (known["species"], found[-1]) if one is not None]
+            chosen = _chosen(snapshot, seen, least, chosen)
         others = sum(len(facts.names) or len(facts.levels) for p, facts in layouts.items() if p in ("indicators", "habitats"))
         cells = _edge(snapshot, shape, (whole, edge), len(chosen) + others, levels)
         parts = {product: [part for part in (known[product],) if part is not None] for product in layouts}
@@ -128,30 +136,28 @@ def _places(snapshot: Snapshot, whole: Bools, everything: bool) -> list[Place]:
     return found
 
 
-def _of_places(snapshot: Snapshot, facts: Facts, places: Sequence[Place], pool: ThreadPoolExecutor) -> Figures | None:
-    """The figures of some units and squares together; None of none."""
+def _of_places(
+    snapshot: Snapshot, asked: Sequence[tuple[Facts, Sequence[Place]]], pool: ThreadPoolExecutor
+) -> list[Figures | None]:
+    """For each (facts, units and squares): their figures together; None of no place. All are read at once."""
 
-    def of(some: Sequence[Place]) -> Figures:
+    def of(facts: Facts, some: Sequence[Place]) -> Figures:
         read = read_together(snapshot.reader, [(facts.array(level), (0, 0, row, col)) for level, row, col in some])
         return figures.merged(facts.statistics, [none(facts), *(chunk[..., 0, 0] for chunk in read if chunk.size)])
 
-    parts = list(pool.map(of, [places[first : first + PLACES] for first in range(0, len(places), PLACES)]))
-    return figures.merged(facts.statistics, parts) if parts else None
+    jobs = [
+        [pool.submit(of, facts, places[first : first + PLACES]) for first in range(0, len(places), PLACES)]
+        for facts, places in asked
+    ]
+    parts = [[job.result() for job in some] for some in jobs]
+    return [figures.merged(facts.statistics, some) if some else None for (facts, _), some in zip(asked, parts, strict=True)]
 
 
-def _chosen(snapshot: Snapshot, known: Mapping[str, Figures | None], edge: Bools, least: float, species: Sequence[int] | None,
-            pool: ThreadPoolExecutor) -> list[int]:  # fmt: skip
-    """Species that can reach `least` at the edge or do so within; one at least, which tells the mapped cells."""
-    facts = snapshot.facts.layouts["species"]
-    some = list(range(facts.items)) if species is None else list(species)
-    if not snapshot.facts.present or least <= 0 or not edge.any():
-        return some
-    touched = _of_places(snapshot, facts, [(0, int(r), int(c)) for r, c in np.argwhere(edge)], pool)
-    within = known["species"]
-    row = facts.statistics.index("highest")
-    highest = np.maximum(0 if touched is None else touched[row], 0 if within is None else within[row])
-    reach = highest * snapshot.catalogue.species_scales >= least
-    return [s for s in some if reach[s]] or some[:1]
+def _chosen(snapshot: Snapshot, found: Sequence[Figures], least: float, species: Sequence[int]) -> list[int]:
+    """Those of `species` that reach `least` by the figures of places; one at least, which tells the mapped cells."""
+    row = snapshot.facts.layouts["species"].statistics.index("highest")
+    reach = np.max([one[row] for one in found], axis=0) * snapshot.catalogue.species_scales >= least
+    return [s for s in species if reach[s]] or list(species[:1])
 
 
 def _edge(snapshot: Snapshot, shape: shapely.Geometry | None, units: tuple[Bools, Bools], layers: int, levels: int) -> Cells:

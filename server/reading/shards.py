@@ -35,8 +35,8 @@ _CHECKSUM_BYTES: Final = 4
 Index = NDArray[np.uint64]
 
 
-def fetch(store: Store, wanted: Sequence[tuple[str, ByteRequest]]) -> list[bytes | None]:
-    """Ranges of objects, all asked for at once; None where the store says that there is no such object.
+def fetch(store: Store, wanted: Sequence[tuple[str, ByteRequest]]) -> list[memoryview | None]:
+    """Ranges of objects, all asked for at once, as the store gave them, not copied; None where it says that there is no object.
 
     Raises `StoreError` if the store fails or takes longer than `READ_SECONDS`.
     """
@@ -56,7 +56,7 @@ def fetch(store: Store, wanted: Sequence[tuple[str, ByteRequest]]) -> list[bytes
     except Exception as error:  # each kind of store has errors of its own, and all of them mean the same to a reader
         metrics.STORE_ERRORS.inc()
         raise StoreError(f"{store}: {type(error).__name__}: {error}") from error
-    found = [None if buffer is None else buffer.to_bytes() for buffer in buffers]
+    found = [None if buffer is None else buffer.as_numpy_array().data for buffer in buffers]
     metrics.READ_SECONDS.observe(time.perf_counter() - started)
     metrics.READS.inc(len(wanted))
     metrics.READ_BYTES.inc(sum(len(part) for part in found if part is not None))
@@ -137,12 +137,12 @@ class Shards:
         """What to ask the store for the index of a shard."""
         return self._key(shard), SuffixByteRequest(prod(self.chunks) * 16 + _CHECKSUM_BYTES)
 
-    def index_of(self, shard: tuple[int, ...], tail: bytes | None) -> Index:
+    def index_of(self, shard: tuple[int, ...], tail: memoryview | None) -> Index:
         """(chunks, 2) of the answer to `index_request`; of a shard that is not there all chunks are absent."""
         count = prod(self.chunks)
         if tail is None:
             return np.full((count, 2), _ABSENT, np.uint64)
-        index, checksum = tail[:-_CHECKSUM_BYTES], tail[-_CHECKSUM_BYTES:]
+        index, checksum = bytes(tail[:-_CHECKSUM_BYTES]), tail[-_CHECKSUM_BYTES:]
         if len(index) != count * 16 or google_crc32c.value(index) != int.from_bytes(checksum, "little"):
             raise DamagedError(
                 f"{self._key(shard)}: the index of this shard is damaged; `floracube check` tells how to write it again."
@@ -165,10 +165,10 @@ class Shards:
             found[i] = chunk if chunk.size * 2 > prod(self.chunk) else chunk.copy()
         return found
 
-    def decode(self, data: bytes | None, key: str) -> NDArray[Any]:
+    def decode(self, data: memoryview | bytes | None, key: str) -> NDArray[Any]:
         """A chunk of `self.chunk`; raises `DamagedError` for bytes that are none."""
         if self.checked and data is not None:
-            data, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+            data, checksum = bytes(data[:-_CHECKSUM_BYTES]), data[-_CHECKSUM_BYTES:]
             if google_crc32c.value(data) != int.from_bytes(checksum, "little"):
                 raise DamagedError(
                     f"{key}: a chunk of this shard is damaged (its checksum is another); see `floracube check --values`."

@@ -11,26 +11,30 @@ from zarr.abc.store import RangeByteRequest, Store
 
 from server.errors import DamagedError
 from server.reading.io import NOTHING, Reader
-from server.reading.shards import fetch
+from server.reading.shards import Shards, fetch
 
 GAP: Final = 32 * 1024  # bytes between two ranges that are read rather than asked for apart
 SPAN: Final = 4 * 2**20  # bytes of one request at most
 Chunk = tuple[str, tuple[int, ...]]  # path of an array, number of the chunk by axis
+Stored = tuple[str, memoryview | None]  # key of a shard, a chunk of it; None of a shard that is gone
 Cell = tuple[str, tuple[int, ...] | None, int, int]  # path, index of the leading axes (None: all of them), row, column
 
 
-def read_together(reader: Reader, wanted: Sequence[Chunk]) -> list[NDArray[Any]]:
-    """Whole decoded chunks, not remembered; one that holds only fill is `NOTHING`. Raises `StoreError` if reading fails."""
-    if not wanted:
-        return []
+def read_together(reader: Reader, wanted: Sequence[Chunk]) -> Iterator[NDArray[Any]]:
+    """Whole decoded chunks, not remembered; one that holds only fill is `NOTHING`. Raises `StoreError` if reading fails.
+
+    All are read at once and decoded one after the other: whoever lets each go before the next has one in memory.
+    """
     if any(reader.source(path).shards is None for path, _ in wanted):  # a layout that is not ours
-        return [chunk for path, number in wanted for chunk in reader.past_cache(path, [number])]
-    with reader.turn(wanted[0][0]):
+        for path, number in wanted:
+            yield from reader.past_cache(path, [number])
+        return
+    for (path, number), stored in zip(wanted, _read(reader, wanted), strict=True):
         try:
-            return _read(reader, wanted)
+            yield _decoded(reader, path, stored)
         except DamagedError:  # a shard that was written anew has other offsets: its index is read once more
-            reader.cache.drop([key for key, _ in _indices(reader, wanted)])
-            return _read(reader, wanted)
+            reader.cache.drop([key for key, _ in _indices(reader, [(path, number)])])
+            yield _decoded(reader, path, _read(reader, [(path, number)])[0])
 
 
 def remember_cells(reader: Reader, wanted: Sequence[Cell]) -> None:
@@ -55,40 +59,47 @@ def _indices(reader: Reader, wanted: Sequence[Chunk]) -> list[tuple[tuple[object
     """(what an index is remembered under, its array's path, layout, shard), each once."""
     found: dict[tuple[object, ...], Any] = {}
     for path, number in wanted:
-        shards = reader.source(path).shards
-        assert shards is not None
+        shards = _shards(reader, path)
         shard, _ = shards.place(number)
         found[reader.index_key(path, shard)] = path, shards, shard
     return list(found.items())
 
 
-def _read(reader: Reader, wanted: Sequence[Chunk]) -> list[NDArray[Any]]:
-    known, asked = {}, []
-    for key, about in _indices(reader, wanted):
-        index = reader.cache.get(key)
-        if index is None:
-            asked.append((key, *about))
-        else:
-            known[key] = index
-    sharded = [shards for shards in (reader.source(path).shards for path, _ in wanted) if shards is not None]
-    tails = fetch(sharded[0].store, [shards.index_request(shard) for _, _, shards, shard in asked])
-    for (key, path, shards, shard), tail in zip(asked, tails, strict=True):
-        if tail is None:
-            reader.require_empty(path, [shard])
-        known[key] = shards.index_of(shard, tail)
-        reader.cache.put(key, known[key])
-    requests = []
-    for (path, number), shards in zip(wanted, sharded, strict=True):
-        shard, row = shards.place(number)
-        requests.append(shards.chunk_request(shard, known[reader.index_key(path, shard)], row))
-    data = _near_ranges_at_once(sharded[0].store, [request for request in requests if request is not None])
-    return [
-        NOTHING if request is None else shards.decode(next(data), request[0])
-        for request, shards in zip(requests, sharded, strict=True)
-    ]
+def _shards(reader: Reader, path: str) -> Shards:
+    shards = reader.source(path).shards
+    assert shards is not None
+    return shards
 
 
-def _near_ranges_at_once(store: Store, requests: Sequence[tuple[str, RangeByteRequest]]) -> Iterator[bytes | None]:
+def _decoded(reader: Reader, path: str, stored: Stored | None) -> NDArray[Any]:
+    return NOTHING if stored is None else _shards(reader, path).decode(stored[1], stored[0])
+
+
+def _read(reader: Reader, wanted: Sequence[Chunk]) -> list[Stored | None]:
+    """Some chunks as they are stored; None for those that hold only fill."""
+    if not wanted:
+        return []
+    with reader.turn(wanted[0][0]):
+        store = _shards(reader, wanted[0][0]).store
+        indices = _indices(reader, wanted)
+        known = {key: index for key, _ in indices if (index := reader.cache.get(key)) is not None}
+        asked = [(key, *about) for key, about in indices if key not in known]
+        tails = fetch(store, [shards.index_request(shard) for _, _, shards, shard in asked])
+        for (key, path, shards, shard), tail in zip(asked, tails, strict=True):
+            if tail is None:
+                reader.require_empty(path, [shard])
+            known[key] = shards.index_of(shard, tail)
+            reader.cache.put(key, known[key])
+        requests = []
+        for path, number in wanted:
+            shards = _shards(reader, path)
+            shard, row = shards.place(number)
+            requests.append(shards.chunk_request(shard, known[reader.index_key(path, shard)], row))
+        found = _near_ranges_at_once(store, [request for request in requests if request is not None])
+        return [None if request is None else (request[0], next(found)) for request in requests]
+
+
+def _near_ranges_at_once(store: Store, requests: Sequence[tuple[str, RangeByteRequest]]) -> Iterator[memoryview | None]:
     """The bytes of ranges of objects, those that lie near each other asked for as one; None of an object that is not there."""
     spans: list[tuple[str, int, int]] = []
     place: dict[int, int] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cube.layers import BOUNDS
 from cube.storage.store import CubeStore, open_cube
 from server.asking import edge, tally
 from server.reading.io import ChunkCache, Reader
+from server.reading.shards import Shards
 from server.reading.snapshot import ServedCube, Snapshot
 from server.reading.together import read_together
 from tests.server.conftest import REGION
@@ -142,6 +144,33 @@ def test_species_below_the_threshold_are_not_read_at_the_edge(snapshot: Snapshot
     found = tally.tally(snapshot, shape, least=0.3)
     reach = found.figures["species"]["highest"] * snapshot.catalogue.species_scales >= 0.3
     assert set(np.flatnonzero(reach).tolist()) <= read == {0, 1, 2}  # three of the six have a scale that reaches 0.3
+
+
+def test_chunks_of_an_area_are_decoded_one_after_the_other(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+    decode = Shards.decode
+
+    def counted(self: Shards, data: Any, key: str) -> Any:
+        decoded.append(key)
+        return decode(self, data, key)
+
+    monkeypatch.setattr(Shards, "decode", counted)
+    path = "products/species/v1/0/occurrence"
+    chunks = read_together(snapshot.reader, [(path, (species, 0, 0)) for species in range(3)])
+    for count in (1, 2, 3):
+        assert next(chunks).size
+        assert len(decoded) == count
+
+
+def test_the_facts_of_all_products_are_asked_for_at_once(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = threading.Barrier(len(snapshot.facts.layouts), timeout=20)
+
+    def together(reader: Reader, wanted: Any) -> Any:
+        waiting.wait()  # until every product asks
+        return read_together(reader, wanted)
+
+    monkeypatch.setattr(tally, "read_together", together)
+    tally.tally(snapshot, None)
 
 
 def test_a_cube_without_facts_gives_the_same_sums(cube: CubeStore, snapshot: Snapshot, tmp_path: Path) -> None:
