@@ -11,7 +11,6 @@ from cube.check.inspection import Inspection
 from cube.check.reading import write_again
 from cube.check.rules import Finding, rule
 from cube.grid import RESOLUTIONS
-from cube.layers.inputs import INPUTS
 from cube.storage import backends, ledger, model_card, releases
 from cube.storage.progress import MADE_FROM, Stage
 
@@ -61,7 +60,7 @@ def receipts(inspection: Inspection) -> Iterator[Finding]:
     for progress in inspection.progress:
         stage = progress.stage
         if stage.inputs is None:
-            where = INPUTS[stage.layers[0]].path if stage.path.startswith("inputs/") else stage.path
+            where = inspection.layers[stage.layers[0]].path if stage.path.startswith("inputs/") else stage.path
             yield Finding(f"{where}, {MADE_FROM}", "what its values are made from", "nothing", mend_of(stage))
             continue
         for unit in progress.missing:

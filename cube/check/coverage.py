@@ -8,7 +8,6 @@ from typing import Any
 from cube.check.completeness import BUILD
 from cube.check.inspection import Inspection
 from cube.check.rules import Finding, rule
-from cube.layers.inputs import INPUTS
 from cube.sources.coverage import MINIMUM, Coverage, coverage_of
 from cube.storage.ledger import receipts
 from cube.storage.progress import Progress
@@ -43,12 +42,11 @@ def coverage(inspection: Inspection) -> Iterator[Finding]:
         for row in coverage_of(progress.index.counts):
             shortfall = row.shortfall(minimum) if row.layer == name else None
             if shortfall is not None:
-                yield Finding(INPUTS[name].path, "values in the region", shortfall, "mend the source and build again")
+                yield Finding(inspection.layers[name].path, "values in the region", shortfall, "mend the source and build again")
 
 
 def _minimum(inspection: Inspection, name: str) -> float | None:
-    group, _, layer = INPUTS[name].path.rpartition("/")
-    leaf = inspection.leaf(group)
-    attributes: Mapping[str, Any] = leaf.arrays[layer].get("attributes", {}) if leaf and layer in leaf.arrays else {}
+    leaf = inspection.leaf(inspection.layers[name].group)
+    attributes: Mapping[str, Any] = leaf.arrays[name].get("attributes", {}) if leaf and name in leaf.arrays else {}
     minimum = attributes.get(MINIMUM)
     return None if minimum is None else float(minimum)

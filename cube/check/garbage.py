@@ -17,7 +17,6 @@ from typing import Final, Literal
 from rich.filesize import decimal
 
 from cube.errors import WorkersError
-from cube.layers.inputs import INPUTS
 from cube.storage import backends, lock, releases
 from cube.storage.ledger import receipts
 from cube.storage.progress import input_stages
@@ -163,9 +162,10 @@ def _truncated(cube: CubeStore) -> Iterator[Garbage]:
     folder = backends.local_path(cube.url)
     if folder is None:
         return
+    layers = cube.layers()
     for stage in input_stages(cube):
         units_with_receipts = {name for name, _ in receipts(cube, stage.path)}
-        for layer in (INPUTS[name] for name in stage.layers if cube.has(INPUTS[name].path)):
+        for layer in (layers[name] for name in stage.layers if name in layers):
             array = cube.array(layer.path)
             if array.shards is None:
                 continue

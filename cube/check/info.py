@@ -7,7 +7,6 @@ from typing import Any
 from rich.filesize import decimal
 
 from cube.grid import RESOLUTIONS
-from cube.layers.inputs import INPUTS
 from cube.pyramids.squares import tree
 from cube.storage import backends, releases
 from cube.storage.progress import Progress, input_stages, progress, version_stage, versions
@@ -53,12 +52,17 @@ def _state(now: Progress) -> dict[str, Any]:
 
 def _inputs(cube: CubeStore) -> dict[str, dict[str, Any]]:
     out = {}
+    layers = cube.layers()
     for stage in input_stages(cube):
         state = _state(progress(cube, stage))
-        for layer in (INPUTS[name] for name in stage.layers if cube.has(INPUTS[name].path)):
-            where = {"resolution": layer.resolution, "stage": stage.path}
+        for layer in (layers[name] for name in stage.layers if name in layers):
+            bands = list(layer.labels[layer.dims[0]]) if layer.dims else []
+            where = {
+                "title": layer.long_name, "resolution": layer.resolution, "kind": layer.kind, "units": layer.units,
+                "bands": bands, "stage": stage.path,
+            }  # fmt: skip
             out[layer.name] = {**where, **state, "bytes": _bytes(cube, layer.path)}
-    return {name: out[name] for name in INPUTS if name in out}
+    return {name: out[name] for name in layers if name in out}
 
 
 def _products(cube: CubeStore) -> dict[str, dict[str, dict[str, Any]]]:

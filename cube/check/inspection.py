@@ -6,7 +6,7 @@ Metadata is read from each node's own document and not from what was consolidate
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -60,7 +60,7 @@ class Leaf:
         array = self.arrays[name]
         attrs = array.get("attributes", {})
         if self.product == "inputs":
-            return INPUTS[name].at(self.path) if name in INPUTS else None
+            return self._input(name)
         if self.product == "species":
             area = float(attrs.get("reference_area_m2", self.attributes.get("reference_area_m2", 0.0)))
             return occurrence(self.path, area) if name == "occurrence" else None
@@ -77,6 +77,16 @@ class Leaf:
         if name == "top3_probability":
             return Layer(name, self.path, "uint8", 255, "", "1", ("habitat_rank",), {}, 1 / PROBABILITY_STEPS)
         return habitat_level(name, self.path, (), "")
+
+    def _input(self, name: str) -> Layer:
+        """A preset, of the bands that are there; a layer of another name is as it says itself."""
+        found, preset = as_layer(self, name), INPUTS.get(name)
+        if preset is None:
+            return found
+        lengths = dict(zip(found.dims, self.arrays[name]["shape"], strict=False))
+        labels = {dim: names for dim, names in preset.labels.items() if len(names) == lengths.get(dim)}
+        bands = preset.bands if len(labels) == len(preset.labels) else found.bands
+        return replace(preset.at(self.path), labels=labels, bands=bands)
 
 
 def dims(document: Document) -> tuple[str, ...]:
@@ -97,6 +107,11 @@ class Inspection:
 
     cube: CubeStore
     release: str | None = None  # ask of what this release names alone: other versions may be in the making
+
+    @cached_property
+    def layers(self) -> dict[str, Layer]:
+        """The input layers that are there."""
+        return self.cube.layers()
 
     @cached_property
     def stages(self) -> list[Stage]:

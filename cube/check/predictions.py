@@ -19,7 +19,7 @@ from cube.check.reading import blocks, read, read_map, write_again
 from cube.check.rules import Finding, rule_of_values
 from cube.grid import CELL, Unit, Window
 from cube.layers import NO_SPECIES, PROBABILITY_STEPS
-from cube.layers.inputs import INPUTS
+from cube.layers.inputs import SURFACE
 from cube.layers.legends import LAND
 from cube.pyramids.coarsen import valid_cells
 from cube.sources.coverage import inside
@@ -33,13 +33,13 @@ STRIP: Final = 100  # rows
 @rule_of_values
 def only_land(inspection: Inspection) -> Iterator[Finding]:
     """Products hold values on land within the predicted region alone."""
-    if not inspection.cube.has(INPUTS["surface"].path):
+    if not inspection.cube.has(SURFACE):
         return
     for version in sorted({v for product in releases.PRODUCTS for v in inspection.versions(product)}):
         region = version_stage(inspection.cube, version).region
         leaves = [leaf for product in releases.PRODUCTS if (leaf := inspection.leaf(releases.group_of(product, version)))]
         for unit in inspection.cube.region.units():
-            land = (read(inspection, INPUTS["surface"].path, unit) == LAND) & inside(region, unit, CELL)
+            land = (read(inspection, SURFACE, unit) == LAND) & inside(region, unit, CELL)
             for leaf in leaves:
                 for name, _ in leaf.maps():
                     fill, beyond = as_layer(leaf, name).fill, np.zeros(land.shape, bool)

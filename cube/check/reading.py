@@ -9,20 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.check.inspection import Inspection, Leaf
-from cube.grid import CELL, Unit
-from cube.layers.inputs import INPUTS
+from cube.grid import Unit
 from cube.storage.leaves import SPECIES_PER_SHARD
-from cube.storage.store import resolution_of
+from cube.storage.store import layer_of, resolution_of
 
 Array = NDArray[Any]
 
 
 def read(inspection: Inspection, path: str, unit: Unit, lead: slice | None = None) -> Array:
     """Stored values of one unit, at the resolution of the array."""
-    name = path.rsplit("/", 1)[1]
-    resolution = resolution_of(INPUTS[name]) if path.startswith("inputs/") else CELL
-    rows, cols = inspection.cube.region.square(unit, resolution).slices
     array = inspection.cube.array(path)
+    rows, cols = inspection.cube.region.square(unit, resolution_of(layer_of(array))).slices
     return np.asarray(array[..., rows, cols] if lead is None else array[lead, ..., rows, cols])
 
 

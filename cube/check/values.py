@@ -12,7 +12,7 @@ from cube.check.inspection import Inspection, as_layer
 from cube.check.reading import blocks, read, write_again
 from cube.check.rules import Finding, rule_of_values
 from cube.grid import CELL
-from cube.layers.inputs import INPUTS
+from cube.layers.inputs import SURFACE
 from cube.pyramids.coarsen import valid_cells
 from cube.pyramids.pyramid import Pyramid, square_values
 from cube.pyramids.squares import tree
@@ -29,7 +29,7 @@ def checksums(inspection: Inspection) -> Iterator[Finding]:
         units = {unit.name: unit for unit in stage.region.units()}
         for unit, receipt in ((units[name], receipt) for name, receipt in receipts(inspection.cube, stage.path) if name in units):
             for key, wanted in receipt.get("checksums", {}).items():
-                for path, lead in _vouched(stage.path, key, receipt["checksums"]):
+                for path, lead in _vouched(inspection, stage.path, key, receipt["checksums"]):
                     if not is_there(stage, path):
                         continue
                     try:
@@ -45,11 +45,11 @@ def checksums(inspection: Inspection) -> Iterator[Finding]:
                         )
 
 
-def _vouched(stage: str, key: str, all_keys: Any) -> Iterator[tuple[str, slice | None]]:
+def _vouched(inspection: Inspection, stage: str, key: str, all_keys: Any) -> Iterator[tuple[str, slice | None]]:
     """(path, block of the first axis) of the values behind one checksum of a receipt."""
     if stage.startswith("inputs/"):
-        if key in INPUTS:
-            yield INPUTS[key].path, None
+        if key in inspection.layers:
+            yield inspection.layers[key].path, None
         return
     product, _, name = key.partition(" ")
     version = stage.removeprefix("predict/")
@@ -103,10 +103,10 @@ def _pyramids(inspection: Inspection, stage: Stage) -> Iterator[Pyramid]:
 @rule_of_values
 def surface(inspection: Inspection) -> Iterator[Finding]:
     """The surface says land, water or sealed within the region and nothing outside."""
-    if not inspection.cube.has(INPUTS["surface"].path):
+    if not inspection.cube.has(SURFACE):
         return
     for unit in inspection.cube.region.units():
-        values = read(inspection, INPUTS["surface"].path, unit)
+        values = read(inspection, SURFACE, unit)
         within = inside(inspection.cube.region, unit, CELL)
         for where, wrong, expected in (
             (within, values == 255, "land, water or sealed"),
@@ -114,7 +114,7 @@ def surface(inspection: Inspection) -> Iterator[Finding]:
         ):
             count = int((where & wrong).sum())
             if count:
-                path = f"{INPUTS['surface'].path} in unit {unit.name}"
+                path = f"{SURFACE} in unit {unit.name}"
                 yield Finding(path, expected, f"{count} cells that are not", write_again(BUILD, "inputs/surface", unit.name))
 
 

@@ -21,7 +21,6 @@ from cube.engine.plan import StagePlan, make_groups
 from cube.engine.report import Report
 from cube.engine.workers import Workers, run
 from cube.grid import Region, Unit
-from cube.layers.inputs import INPUTS
 from cube.pyramids.overviews import Overviews, build_overviews, count_squares
 from cube.sources.coverage import counts_of, coverage_of
 from cube.sources.open import open_sources
@@ -133,13 +132,14 @@ def _forget_former_makers(cube: CubeStore, plans: Sequence[StagePlan]) -> None:
     A slope of its own raster, then derived from an elevation, then of its raster again, would else pass for built.
     """
     makers = {layer.name: plan.path for plan in plans for layer in plan.layers}
+    layers = cube.layers()
     for stage in input_stages(cube):
         others = [name for name in stage.layers if makers.get(name, stage.path) != stage.path]
         if others and stage.inputs is not None:
             cube.remove_tree(f"ledger/{stage.path}")
             if stage.layers[0] not in makers:
                 rest = " ".join(name for name in stage.layers if name not in others)
-                set_attributes(cube.array(INPUTS[stage.layers[0]].path), {LAYERS: rest})
+                set_attributes(cube.array(layers[stage.layers[0]].path), {LAYERS: rest})
 
 
 def _stage(cube: CubeStore, plan: StagePlan, reader: Reader) -> Stage:

@@ -19,7 +19,7 @@ from cube.engine.workers import Workers
 from cube.errors import CubeError
 from cube.grid import CELL, Region, Unit
 from cube.layers import BOUNDS, INDICATOR_STEPS, Layer, indicator
-from cube.layers.inputs import INPUTS
+from cube.layers.inputs import SURFACE
 from cube.layers.legends import LAND
 from cube.pyramids.facts import UnitFacts, all_facts, make_facts
 from cube.pyramids.levels import make_levels
@@ -31,7 +31,7 @@ from cube.storage import lock, releases
 from cube.storage.identity import digest
 from cube.storage.leaves import set_attributes
 from cube.storage.ledger import Ledger, checksum
-from cube.storage.progress import MADE_FROM, REGION_KM, input_layers, require_complete, version_stage
+from cube.storage.progress import MADE_FROM, REGION_KM, require_complete, version_stage
 from cube.storage.store import CubeStore, layer_of, open_cube
 
 Maps = Mapping[str, NDArray[Any] | xr.DataArray]
@@ -80,7 +80,7 @@ def write_indicators(url: str, version: str, layers: Sequence[IndicatorSpec], mo
     base = opened.release
     region = version_stage(cube, base["products"].get("species", version)).region
     units = tuple(region.units())
-    made_from = require_complete(cube, input_layers(cube), units)
+    made_from = require_complete(cube, cube.layers(), units)
     # With the inputs and the products beside it: units made before and after a change of these would not fit together.
     hashed = digest([made_by, [vars(layer) for layer in layers], base["products"], made_from])
     stage = f"predict/{version}"
@@ -110,7 +110,7 @@ def write_indicators(url: str, version: str, layers: Sequence[IndicatorSpec], mo
         for step in build_overviews(cube.url, cube.region, [above], Workers()):
             if step.error:
                 raise CubeError(f"{url}: overview {step.square.name} cannot be built ({step.error}); run this again.")
-        if require_complete(cube, input_layers(cube), units) != made_from:
+        if require_complete(cube, cube.layers(), units) != made_from:
             raise CubeError(f"{url}: inputs were built anew meanwhile; write the indicators as another version.")
         write_ranges(cube, {"indicators": version})
         own = {k: v for k, v in base.items() if k not in ("name", "products", "parents", "created", "made_from")}
@@ -167,7 +167,7 @@ def _unit(opened: reader.Cube, base: Mapping[str, Any], unit: Unit, region: Regi
     for layer in inherited:
         path = releases.group_of("indicators", str(base["products"]["indicators"]))
         stored[layer.name] = cube.read_window(f"{path}/{layer.name}", window)
-    land = (cube.read_window(INPUTS["surface"].path, window) == LAND) & inside(region, unit, CELL)
+    land = (cube.read_window(SURFACE, window) == LAND) & inside(region, unit, CELL)
     maps = model(opened.inputs.isel(y=rows, x=cols)) if land.any() else {}
     for layer in new:
         values = np.full((3, *land.shape), np.nan, np.float32)

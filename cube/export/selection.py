@@ -17,7 +17,6 @@ from cube.errors import CubeError, UnknownNameError
 from cube.grid import Window
 from cube.layers import Layer
 from cube.layers.ids import slug, species_ids
-from cube.layers.inputs import INPUTS
 from cube.pyramids.pyramid import Pyramid
 from cube.storage import releases
 from cube.storage.store import CubeStore, layer_of
@@ -79,9 +78,8 @@ def layer_names(cube: CubeStore, versions: Mapping[str, str]) -> list[tuple[str,
         for name, array in sorted(cube.group(group).arrays()):
             if [str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ()][-2:] == ["y", "x"]:
                 found += [(f"{product}.{name}", name), (f"{product}.{name}", layer_of(array).long_name)]
-    for name, layer in INPUTS.items():
-        if cube.has(layer.path):
-            found += [(f"inputs.{name}", name), (f"inputs.{name}", layer.long_name)]
+    for name, layer in cube.layers().items():
+        found += [(f"inputs.{name}", name), (f"inputs.{name}", layer.long_name)]
     return found
 
 
@@ -130,9 +128,9 @@ def select(cube: CubeStore, versions: Mapping[str, str], layer_id: str, level: i
     product, _, rest = layer_id.partition(".")
     name, *named = rest.split(".") if rest else [""]
     version = None
-    if product == "inputs" and name in INPUTS:
-        layer = INPUTS[name]
-        pyramid = Pyramid.of_inputs(layer.resolution, [layer])
+    inputs = cube.layers() if product == "inputs" else {}
+    if name in inputs:
+        pyramid = Pyramid.of_inputs(inputs[name].resolution, [inputs[name]])
     elif product in releases.PRODUCTS:
         if product not in versions:
             raise UnknownNameError(f"{cube.url}: the release has no {product}; run `floracube predict` first.")

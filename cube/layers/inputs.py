@@ -96,7 +96,7 @@ INPUTS: Final[Mapping[str, Layer]] = {
             "landsat", "inputs/50m", "uint8", 255, "Landsat quarterly surface reflectance 2000-2020",
             "1", ("landsat_band", "quarter"), {"landsat_band": LANDSAT_BANDS, "quarter": QUARTERS},
             1 / 254, 0.0, (0.0, 1.0), standard_name="surface_bidirectional_reflectance", palette="gray",
-            references="GeoPlant (Picek et al. 2024); EcoDataCube (Witjes et al. 2023, doi:10.7717/peerj.15478)",
+            period=4, references="GeoPlant (Picek et al. 2024); EcoDataCube (Witjes et al. 2023, doi:10.7717/peerj.15478)",
         ),
         Layer("surface", "inputs/50m", "uint8", 255, "Surface: what may carry plants", "1",
               kind="class", palette="flags", flags=legends.SURFACE, predictor=False),
@@ -133,7 +133,7 @@ INPUTS: Final[Mapping[str, Layer]] = {
         Layer("climate", "inputs/1km", "uint16", 65535,
               "Monthly climate 2000-2018", "",
               ("climate_variable", "climate_month"),
-              {"climate_variable": CLIMATE_VARIABLES, "climate_month": CLIMATE_MONTHS}, 0.1, bands=CLIMATE,
+              {"climate_variable": CLIMATE_VARIABLES, "climate_month": CLIMATE_MONTHS}, 0.1, bands=CLIMATE, period=12,
               references="CHELSA 2.1 (Karger et al. 2017)"),
         Layer("bioclim", "inputs/1km", "float32", float("nan"),
               "Bioclimatic variables", "",
@@ -150,6 +150,9 @@ INPUTS: Final[Mapping[str, Layer]] = {
               standard_name="area_fraction", references="CORINE Land Cover 2018"),
     )
 }  # fmt: skip
+
+
+SURFACE: Final = INPUTS["surface"].path  # says which cells are predicted
 
 
 def input_layer(name: str) -> Layer:

@@ -63,6 +63,7 @@ class Layer:
     standard_name: str = ""  # of the CF table
     bands: tuple[Band, ...] = ()  # of the first axis, in the order of its labels
     predictor: bool = True  # of an input: whether models learn from it (masks and counts tell them nothing)
+    period: int = 0  # of a series: how many of its steps (the labels of the last axis before y, x) make a year
 
     @property
     def path(self) -> str:
@@ -142,6 +143,10 @@ class Layer:
             }
         if self.references:
             attrs["references"] = self.references
+        if not self.predictor:
+            attrs["floracube_predictor"] = False
+        if self.period:
+            attrs["floracube_period"] = self.period
         attrs["floracube_kind"] = self.kind
         attrs["floracube_palette"] = self.palette
         attrs["floracube_order"] = self.order
@@ -149,11 +154,17 @@ class Layer:
 
     @classmethod
     def from_metadata(
-        cls, path: str, dtype: str, fill: int | float | str, dims: Sequence[str], attributes: Mapping[str, Any]
+        cls,
+        path: str,
+        dtype: str,
+        fill: int | float | str,
+        dims: Sequence[str],
+        attributes: Mapping[str, Any],
+        labels: Mapping[str, tuple[str, ...]] | None = None,
     ) -> Layer:
         """The layer that an array describes: `fill` and `attributes` as its `zarr.json` has them, `dims` all its axes.
 
-        Labels of its axes, and whether models learn from it, do not stand there.
+        `labels` of its axes are arrays beside it.
         """
         group, _, name = path.rpartition("/")
         scale, offset = (float(attributes.get(key, plain)) for key, plain in (("scale_factor", 1.0), ("add_offset", 0.0)))
@@ -173,6 +184,7 @@ class Layer:
             str(attributes.get("long_name", name)),
             str(attributes.get("units", "" if bands else "1")),
             tuple(dims[:-2]),
+            labels or {},
             scale=scale,
             offset=offset,
             valid_range=(ends[0] * scale + offset, ends[1] * scale + offset) if ends else None,
@@ -184,6 +196,8 @@ class Layer:
             order=int(attributes.get("floracube_order", 99)),
             standard_name=str(attributes.get("standard_name", "")),
             bands=bands,
+            predictor=bool(attributes.get("floracube_predictor", True)),
+            period=int(attributes.get("floracube_period", 0)),
         )
 
     def band(self, label: str) -> Band:

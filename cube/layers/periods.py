@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -12,8 +13,13 @@ from numpy.typing import NDArray
 # The seasons of EcoDataCube, from which GeoPlant took its series: a quarter begins on that day, the first one in the
 # year before (Witjes et al. 2023, doi:10.7717/peerj.15478; Zenodo 10.5281/zenodo.4725429).
 SEASONS: Final = ((12, 2), (3, 21), (6, 25), (9, 13))
-SERIES: Final = frozenset({"quarter", "climate_month"})  # axes whose labels are periods: `2018Q3`, `2018-07`
+PERIOD: Final = re.compile(r"\d{4}(Q[1-4]|-(0[1-9]|1[0-2]))")  # a label that names a time: `2018Q3`, `2018-07`
 EPOCH: Final = datetime.date(1970, 1, 1)
+
+
+def are_periods(labels: Sequence[str]) -> bool:
+    """Whether all labels of an axis name quarters, or all months."""
+    return bool(labels) and all(PERIOD.fullmatch(label) for label in labels) and len({label[4] for label in labels}) == 1
 
 
 def parts(label: str) -> tuple[int, str, int]:

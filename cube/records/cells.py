@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from cube.grid import CELL, FINE, Region, Unit, Window
 from cube.layers import Layer
-from cube.layers.inputs import INPUTS
 from cube.records.places import Floats, Places
 from cube.storage.store import CubeStore, resolution_of
 
@@ -25,19 +24,20 @@ class CubeSource:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Input layers that the cube has, in the order of `cube.layers.inputs`."""
-        return tuple(layer.name for layer in INPUTS.values() if self.cube.has(layer.path))
+        """Input layers that the cube has."""
+        return tuple(self.cube.layers())
 
     def sample(self, places: Places, layers: Sequence[str], cells: int = 1,
                progress: Callable[[int, int], None] | None = None) -> dict[str, Floats]:  # fmt: skip
         """As `SampleSource.sample`; places outside the cube have no data. A unit is read once for all places in it."""
-        out = {name: np.full(_shape(INPUTS[name], len(places), cells), np.nan, np.float32) for name in layers}
+        known = self.cube.layers()
+        out = {name: np.full(_shape(known[name], len(places), cells), np.nan, np.float32) for name in layers}
         units = list(self._by_unit(places))
         for done, (unit, members, rows, cols) in enumerate(units):
             if progress:
                 progress(done, len(units))
             for name in layers:
-                layer = INPUTS[name]
+                layer = known[name]
                 square = self.cube.region.square(unit, resolution_of(layer))
                 if layer.resolution == "10m":
                     values = layer.decode(self.cube.read_window(layer.path, _grown(square, (cells - 1) // 2 * PIXELS)))

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from cube.grid import Region, Unit
 from cube.layers import Layer
-from cube.layers.inputs import INPUTS
 from cube.storage.store import resolution_of
 
 MINIMUM: Final = "floracube_min_coverage"  # attribute of an input's array: the share that its source asks for
@@ -115,15 +114,13 @@ def percent(share: float) -> str:
 
 
 def coverage_of(counts: Mapping[str, int]) -> list[Coverage]:
-    """The coverage of every layer that the summed `counts` of receipts speak of, in the order of the table of inputs."""
+    """The coverage of every layer that the summed `counts` of receipts speak of, in their order."""
     rows = []
-    for name, layer in INPUTS.items():
-        if f"{name} pixels" not in counts:
-            continue  # no receipt of it, or one of a version that did not count
-        labels = layer.labels[layer.dims[0]] if layer.dims else ()
+    for name in (key.removesuffix(" pixels") for key in counts if key.endswith(" pixels")):
         pixels, used, no_data, refused, clipped = (
             counts.get(f"{name} {what}", 0) for what in ("pixels", "valid", "no data", "refused", "clipped")
         )
-        bands = {label: counts.get(f"{name} valid of {label}", 0) for label in labels}
+        prefix = f"{name} valid of "
+        bands = {key.removeprefix(prefix): count for key, count in counts.items() if key.startswith(prefix)}
         rows.append(Coverage(name, pixels, used, no_data, refused, clipped, bands))
     return rows

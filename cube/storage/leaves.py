@@ -39,12 +39,13 @@ DESCRIPTIVE: Final = (  # attributes that a layer has or has not
     "flag_colors",
     "references",
     "coordinates",
+    "floracube_predictor",
+    "floracube_period",
 )
 TERMS: Final = ("license", "attribution", "references", "reference_years")  # what a source says of its files
 # Attribute of a column: its values once more, little-endian in base64, so that whoever reads the metadata of its group has them.
 # 10,000 species take 53 kB there and one request less.
 INLINE: Final = "floracube_values"
-VECTOR_DIMS: Final = frozenset({"rank", "landsat_band", "quarter", "climate_variable", "climate_month"})
 
 
 def compressors(level: int = 3) -> tuple[BytesBytesCodec, ...]:
@@ -57,12 +58,12 @@ def compressors(level: int = 3) -> tuple[BytesBytesCodec, ...]:
 
 def shards(layer: Layer, sizes: Sequence[int], unit_pixels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """(inner chunk, shard) of an array with leading axes of `sizes` whose unit is `unit_pixels` a side."""
-    vector = any(d in VECTOR_DIMS for d in layer.dims)
+    vector = bool(layer.period) or "rank" in layer.dims  # one cell's whole series, or all ranks, are read at once
     finest = FINE_CHUNK if layer.resolution == "10m" else CELL_CHUNK if vector else MAP_CHUNK
     side = min(finest, unit_pixels)
     chunk, shard = [], []
     for dim, size in zip(layer.dims, sizes, strict=True):
-        chunk.append(size if dim in VECTOR_DIMS else 1)
+        chunk.append(size if vector else 1)
         shard.append(SPECIES_PER_SHARD if dim == "species" else size)
     return (*chunk, side, side), (*shard, unit_pixels, unit_pixels)
 
@@ -101,7 +102,7 @@ def make_leaf(store: Store, region: Region, path: str, layers: Sequence[Layer], 
             values = np.asarray(layer.labels[dim], dtype=object) if dim in layer.labels else labels.get(dim)
             if values is not None:
                 _ensure_labels(group, dim, values)
-            if dim in periods.SERIES and dim in layer.labels and periods.time_name(dim) not in group:
+            if dim in _time_axes(layer) and periods.time_name(dim) not in group:
                 _add_times(group, dim, layer.labels[dim])
         _add_layer(group, region, layer, resolution, level, layer_attributes)
     if consolidate:
@@ -208,9 +209,15 @@ def _add_times(group: zarr.Group, dim: str, labels: Sequence[str]) -> None:
     add_labels(group, periods.time_name(dim), days[:, 0], dim, periods.time_attributes(dim))
 
 
+def _time_axes(layer: Layer) -> tuple[str, ...]:
+    """The axis of a series whose labels are quarters or months, and of any other layer none."""
+    steps = layer.dims[-1:] if layer.period else ()
+    return tuple(dim for dim in steps if periods.are_periods(layer.labels.get(dim, ())))
+
+
 def layer_attributes(region: Region, layer: Layer, resolution: int, level: int = 0) -> dict[str, Any]:
     """All attributes that the array of a layer has by itself; None for those that another layer may have and it has not."""
-    times = [periods.time_name(dim) for dim in layer.dims if dim in periods.SERIES]
+    times = [periods.time_name(dim) for dim in _time_axes(layer)]
     return {
         **dict.fromkeys(DESCRIPTIVE),
         **layer.attributes(),

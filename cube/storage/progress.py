@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from cube.errors import SourceError
 from cube.grid import Region, Unit
-from cube.layers.inputs import INPUTS
 from cube.pyramids.squares import Square, tree
 from cube.storage import releases
 from cube.storage.identity import digest
@@ -94,14 +93,9 @@ def square_inputs(square: Square, covered: Collection[str], fingerprints: Mappin
     return digest([[name, fingerprints[name]] for name in below])
 
 
-def input_layers(cube: CubeStore) -> list[str]:
-    """Names of the input layers that are in the cube, in the order of the table."""
-    return [layer.name for layer in INPUTS.values() if cube.has(layer.path)]
-
-
 def input_stages(cube: CubeStore, layers: Collection[str] | None = None) -> list[Stage]:
     """The stages of the inputs, or of those `layers` alone; a layer that no stage claims is one of which nothing is valid."""
-    attributes: dict[str, Mapping[str, Any]] = {name: cube.array(INPUTS[name].path).attrs.asdict() for name in input_layers(cube)}
+    attributes = {name: cube.array(layer.path).attrs.asdict() for name, layer in cube.layers().items()}
     by_stage = {name: tuple(str(about[LAYERS]).split()) for name, about in attributes.items() if LAYERS in about}
     with_stage = {layer for names in by_stage.values() for layer in names}
     by_stage |= {name: (name,) for name in attributes if name not in with_stage}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -21,8 +21,9 @@ from zarr.core.sync import sync
 
 from cube import grid
 from cube.errors import CubeError
-from cube.grid import CELL, Region, Unit, Window
+from cube.grid import CELL, RESOLUTIONS, Region, Unit, Window
 from cube.layers import Layer, conventions
+from cube.layers.inputs import INPUTS
 from cube.storage import backends
 from cube.storage.backends import zarr_store
 from cube.storage.documents import Documents
@@ -102,6 +103,33 @@ class CubeStore(Documents):
     def layer(self, path: str) -> Layer:
         """What the array at `path` says of itself; raises `CubeError` if there is none."""
         return layer_of(self.array(path))
+
+    def layers(self) -> dict[str, Layer]:
+        """The input layers of the cube by name, with the labels of their axes: those of the presets in their order first."""
+        found: dict[str, Layer] = {}
+        for resolution in RESOLUTIONS:
+            path = f"inputs/{resolution}"
+            names = self._arrays(path)
+            labels = {
+                name: tuple(str(label) for label in np.asarray(self.array(f"{path}/{name}")[:]))
+                for name, dims in names.items()
+                if dims == (name,) and name not in ("x", "y")
+            }
+            for name, dims in names.items():
+                if dims[-2:] == ("y", "x") and self.has(f"{path}/{name}"):
+                    found[name] = layer_of(self.array(f"{path}/{name}"), labels)
+        order = list(INPUTS)
+        return dict(sorted(found.items(), key=lambda item: (order.index(item[0]) if item[0] in order else len(order), item[0])))
+
+    def _arrays(self, path: str) -> dict[str, tuple[str, ...]]:
+        """Names and axes of the arrays of a leaf group; none where there is no such group."""
+        node = self._node(path)
+        if not isinstance(node, zarr.Group):
+            return {}
+        try:
+            return {name: _dims(array) for name, array in node.arrays()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise self.unreadable(f"{path}/*", error) from error
 
     def ensure_group(
         self,
@@ -280,10 +308,20 @@ def open_cube(url: str, writable: bool = False) -> CubeStore:
     return CubeStore(url, region_of(described(url, root.attrs.get("floracube"))), root)
 
 
-def layer_of(array: zarr.Array[Any]) -> Layer:
-    """What an array of a cube says of itself."""
-    dims = [str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ()]
-    return Layer.from_metadata(array.path, str(array.dtype), array.fill_value, dims, array.attrs)
+def layer_of(array: zarr.Array[Any], labels: Mapping[str, tuple[str, ...]] | None = None) -> Layer:
+    """What an array of a cube says of itself; `labels` of axes are those of its group, as far as they are of interest."""
+    dims = _dims(array)
+    own = {dim: labels[dim] for dim in dims if dim in labels} if labels else {}
+    layer = Layer.from_metadata(array.path, str(array.dtype), array.fill_value, dims, array.attrs, own)
+    preset = INPUTS.get(layer.name)
+    if preset is None or not layer.group.startswith("inputs/"):
+        return layer
+    # Cubes of before these were written with every array.
+    return replace(layer, predictor=layer.predictor and preset.predictor, period=layer.period or preset.period)
+
+
+def _dims(array: zarr.Array[Any]) -> tuple[str, ...]:
+    return tuple(str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ())
 
 
 def resolution_of(layer: Layer) -> int:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cube.grid import Region, Unit
 from cube.layers import PROBABILITY_STEPS
-from cube.layers.inputs import INPUTS
+from cube.layers.inputs import SURFACE
 from cube.storage.releases import group_of
 from cube.storage.store import CubeStore
 from cube.storage.transient import is_transient
@@ -80,7 +80,7 @@ def highest_scores(
         with ThreadPoolExecutor(initializer=torch.set_num_threads, initargs=(1,)) as pool, torch.inference_mode():
             for unit, tiles in chosen:
                 try:
-                    surface = cube.read_window(INPUTS["surface"].path, cube.region.square(unit))
+                    surface = cube.read_window(SURFACE, cube.region.square(unit))
                     wanted = sampled(predicted(surface, unit, region), unit, tiles)
                     if not wanted.any():
                         continue

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cube.errors import CubeError, ModelError
 from cube.grid import Region, Unit
-from cube.layers.inputs import INPUTS
+from cube.layers.inputs import SURFACE
 from cube.pyramids.facts import Facts
 from cube.storage.ledger import Receipt
 from cube.storage.releases import group_of
@@ -159,7 +159,7 @@ def _embedded(
 
 def _predict(held: Opened, job: Job, unit: Unit, pool: Executor, writer: Writer, clock: Clock) -> Cells:
     cube, model = held.cube, held.model
-    surface = cube.read_window(INPUTS["surface"].path, cube.region.square(unit))
+    surface = cube.read_window(SURFACE, cube.region.square(unit))
     wanted = predicted(surface, unit, Region(*job.region_km, cube.region.unit_km))
     cells = _meet(held, job, unit, wanted, pool, writer, clock)
     if not len(cells.index):

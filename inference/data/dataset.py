@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cube.config import Config
 from cube.errors import ConfigError, TableError
 from cube.grid import CELL
-from cube.layers.inputs import INPUTS
+from cube.layers.inputs import SURFACE
 from cube.records.geoplant.dataset import GeoPlant
 from cube.records.geoplant.layout import find_layout
 from cube.records.geoplant.metadata import COLUMNS, metadata_tables
@@ -261,7 +261,7 @@ def _on_land(cube: CubeStore, table: SurveyTable) -> SurveyTable:
     """Leave out surveys on cells that the surface layer calls water, counted and named."""
     s = table.surveys
     row, col = cube.region.index(s["x"].to_numpy(float), s["y"].to_numpy(float))
-    surface = cube.array(INPUTS["surface"].path)
+    surface = cube.array(SURFACE)
     values = np.asarray(surface.vindex[row, col]) if len(s) else np.zeros(0, np.uint8)
     # A square of an atlas whose centre lies in a lake has land all the same.
     wet = (values == 1) & ~(s["area_m2"].to_numpy(float) > CELL**2)

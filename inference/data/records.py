@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cube.config import Config
 from cube.errors import TableError
 from cube.grid import CELL, Region
-from cube.layers.inputs import INPUTS
+from cube.layers.inputs import SURFACE
 from cube.records.darwincore.observations import RECORDS as ACCOUNT
 from cube.records.presence_only import read_records
 from cube.records.report import Report
@@ -185,7 +185,7 @@ def _withdraw(report: Report, reason: str, rows: Sequence[str], count: int) -> N
 
 def _on_land(cube: CubeStore, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
     row, col = cube.region.index(x, y)
-    return np.asarray(cube.array(INPUTS["surface"].path).vindex[row, col]) != WATER
+    return np.asarray(cube.array(SURFACE).vindex[row, col]) != WATER
 
 
 def _places_within(
@@ -249,7 +249,7 @@ def uniform_cells(cube: CubeStore, count: int, seed: int = 0) -> NDArray[np.int6
     region = cube.region
     height, width = region.shape()
     rng = np.random.default_rng([seed, 7])
-    surface = cube.array(INPUTS["surface"].path)
+    surface = cube.array(SURFACE)
     kept: list[NDArray[np.int64]] = []
     for _ in range(20):  # a region that is nearly all sea gives fewer
         row, col = rng.integers(0, height, count), rng.integers(0, width, count)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cube.config import Config
 from cube.errors import ModelError, TableError
 from cube.grid import CELL
-from cube.layers.inputs import INPUTS
+from cube.layers.inputs import SURFACE
 from cube.storage.identity import digest
 from cube.storage.store import CubeStore, open_cube
 from inference.cascade.model import Model, load_model
@@ -167,7 +167,7 @@ def _truth(config: Config, cube: CubeStore) -> Truth | None:
     rng = np.random.default_rng(0)
     x = w + (rng.integers(0, (e - w) // CELL, 3 * TRUTH_CELLS) + 0.5) * CELL
     y = s + (rng.integers(0, (n - s) // CELL, 3 * TRUTH_CELLS) + 0.5) * CELL
-    surface = np.asarray(cube.array(INPUTS["surface"].path).vindex[cube.region.index(x, y)])
+    surface = np.asarray(cube.array(SURFACE).vindex[cube.region.index(x, y)])
     x, y = x[surface == 0][:TRUTH_CELLS], y[surface == 0][:TRUTH_CELLS]
     row = np.floor((grid["north"] - y) / CELL).astype(int)
     col = np.floor((x - grid["west"]) / CELL).astype(int)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cube.grid import project
 from cube.layers import RANKS
-from cube.layers.inputs import INPUTS
+from cube.layers.inputs import SURFACE
 from cube.layers.legends import LAND
 from cube.storage.store import CubeStore
 from inference.calibration.sets import set_size
@@ -64,7 +64,7 @@ def predicted_plots(
     inside = cube.region.contains(x, y)
     rows, x, y = rows[inside], x[inside], y[inside]
     row, col = cube.region.index(x, y)
-    land = np.asarray(cube.array(INPUTS["surface"].path).vindex[row, col]) == LAND if len(rows) else np.zeros(0, bool)
+    land = np.asarray(cube.array(SURFACE).vindex[row, col]) == LAND if len(rows) else np.zeros(0, bool)
     kept = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(land))[:MOST])
     rows, x, y = rows[kept], x[kept], y[kept]
     verify_checksums(model)

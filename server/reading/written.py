@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cube.grid import Unit
-from cube.layers.inputs import INPUTS
 from cube.pyramids.squares import Square
 from cube.storage import backends, progress
 from cube.storage.ledger import Ledger
@@ -90,10 +89,10 @@ class WrittenShards:
             raise StoreError(f"{self._cube.url}: zarr.json is not there any more; see whether the store is mounted.")
         with self._lock:
             stage = self._inputs.get(name)
-        if stage is None and name in INPUTS:
+        if stage is None:
             found = {layer: stage for stage in progress.input_stages(self._cube) for layer in stage.layers}
             if name not in found:  # an array that is being read
-                raise StoreError(f"{INPUTS[name].path} is not there any more; see whether the store is mounted.")
+                raise StoreError(f"the input {name} is not there any more; see whether the store is mounted.")
             stage = found[name]
             with self._lock:
                 self._inputs = found

@@ -35,7 +35,7 @@ def cube(tmp_path_factory: pytest.TempPathFactory) -> CubeStore:
 def stored(layer: Layer) -> Layer:
     """What can stand in attributes of a layer, with the range as it is after rounding to stored steps."""
     low, high = layer.valid_range or (0.0, 0.0)
-    return replace(layer, labels={}, predictor=True, valid_range=layer.valid_range and (low, high))
+    return replace(layer, labels={}, valid_range=layer.valid_range and (low, high))
 
 
 def test_a_layer_reads_back_as_it_was_written(cube: CubeStore) -> None:
@@ -46,6 +46,13 @@ def test_a_layer_reads_back_as_it_was_written(cube: CubeStore) -> None:
         same = replace(wanted, valid_range=None, fill=0) if layer.fill != layer.fill else replace(wanted, valid_range=None)
         assert replace(found, valid_range=None, fill=same.fill) == same
         assert found.fill == layer.fill or (np.isnan(found.fill) and np.isnan(layer.fill))
+
+
+def test_a_cube_lists_its_layers_with_the_labels_of_their_axes(cube: CubeStore) -> None:
+    found = cube.layers()
+    assert list(found) == list(INPUTS)
+    for name, layer in INPUTS.items():
+        assert (found[name].labels, found[name].predictor) == (layer.labels, layer.predictor)
 
 
 @pytest.mark.parametrize("layer", PRODUCTS, ids=lambda layer: layer.name)
