@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import math
+import re
 from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from cube.config.strict import Strict
-from cube.layers import inputs
+from cube.layers import Layer, inputs
 
 STAC_LAYERS: Final = ("sentinel2", "landsat")
+NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+OF_OWN_LAYERS: Final = ("resolution", "kind", "units", "long_name", "names", "period", "valid_range")
 
 
 class StacSearch(Strict):
@@ -48,13 +52,32 @@ class StacSearch(Strict):
 class Source(Strict):
     """One input layer and where its values come from."""
 
-    layer: str = Field(description="name of the input layer, a row of the data model")
+    layer: str = Field(description="a preset (docs/reference/layers.md), or any name: lower case letters, digits and '_'")
     published: str | None = Field(None, description="row of cube.sources.published: scale, no data, licence come from there")
     raster: str | dict[str, str] | tuple[str, ...] | None = Field(
         None, description="a path, a template over labels or tiles, a folder (with published), a list of tiles, or label -> path"
     )
-    bands: tuple[int, ...] | None = Field(
-        None, description="bands of the file, in the layer's order, counted from 1; left out, their names decide"
+    bands: tuple[int, ...] | tuple[str, ...] | None = Field(
+        None,
+        description="which bands: their names, some of a preset's are enough; or their numbers in the file, in the layer's order,"
+        " counted from 1; left out, all, and the names in the file decide",
+    )
+    resolution: Literal["10m", "50m", "1km"] | None = Field(
+        None, description="of a layer that is no preset: what it is kept at; left out, by the pixel of the file"
+    )
+    kind: Literal["continuous", "class", "series"] | None = Field(
+        None, description="of a layer that is no preset: measurements, classes, or a series of them"
+    )
+    units: str | dict[str, str] | None = Field(
+        None, description="of a layer that is no preset, as UDUNITS spells them, `1` for none; or band -> units"
+    )
+    long_name: str | None = Field(None, description="of a layer that is no preset: its title")
+    names: str | dict[int, str] | None = Field(
+        None, description="of a class layer that is no preset: number -> name, or a table with the columns value, name, colour"
+    )
+    period: int | None = Field(None, ge=1, description="of a series that is no preset: how many steps make a year")
+    valid_range: tuple[float, float] | None = Field(
+        None, description="of a layer that is no preset: lowest and highest value that can be, in its units"
     )
     classes: dict[int, int | str | None] = Field(
         {}, description="of a class layer: number in the file -> number or name of the layer's class, null for no data"
@@ -88,10 +111,32 @@ class Source(Strict):
 
     @field_validator("bands")
     @classmethod
-    def _are_bands(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if value is not None and (not value or min(value) < 1 or len(set(value)) < len(value)):
-            raise ValueError("'bands' are numbers counted from 1, each of them once, in the layer's order")
+    def _are_bands(cls, value: tuple[int, ...] | tuple[str, ...] | None) -> tuple[int, ...] | tuple[str, ...] | None:
+        if value is not None and (
+            not value or len(set(value)) < len(value) or any(isinstance(band, int) and band < 1 for band in value)
+        ):
+            raise ValueError("'bands' are names, or numbers counted from 1, each of them once, in the layer's order")
         return value
+
+    @field_validator("units", mode="before")
+    @classmethod
+    def _one_is_a_unit(cls, value: Any) -> Any:
+        return "1" if value == 1 else value
+
+    @property
+    def band_numbers(self) -> tuple[int, ...] | None:
+        """`bands` where they are numbers."""
+        return tuple(band for band in self.bands or () if isinstance(band, int)) or None
+
+    @property
+    def band_names(self) -> tuple[str, ...] | None:
+        """`bands` where they are names."""
+        return tuple(band for band in self.bands or () if isinstance(band, str)) or None
+
+    @property
+    def has_file_by_band(self) -> bool:
+        """Whether `raster` names a file for each band."""
+        return isinstance(self.raster, dict)
 
     @field_validator("raster", mode="after")
     @classmethod
@@ -102,8 +147,7 @@ class Source(Strict):
 
     @model_validator(mode="after")
     def _one_origin(self) -> Source:
-        if self.layer not in inputs.INPUTS:
-            raise ValueError(f"'{self.layer}' is not an input layer; known are {', '.join(sorted(inputs.INPUTS))}")
+        preset = inputs.INPUTS.get(self.layer)
         alone = self.layer == "surface" and self.coastline is not None and self.stac is None
         if (self.raster is None) == (self.stac is None) and not alone:
             raise ValueError("give either 'raster' or 'stac'")
@@ -113,20 +157,13 @@ class Source(Strict):
             raise ValueError("'coastline' belongs to the layer surface")
         if self.derive and self.layer != "elevation":
             raise ValueError("'derive' belongs to the layer elevation")
-        layer = inputs.INPUTS[self.layer]
-        if self.classes and not layer.flags:
-            legends = ", ".join(name for name, row in inputs.INPUTS.items() if row.flags)
-            raise ValueError(f"'classes' belongs to the layers with a legend: {legends}")
-        known = {number for number, _, _ in layer.flags} | {name for _, name, _ in layer.flags} | {None}
-        if strange := [meaning for meaning in self.classes.values() if meaning not in known]:
-            legend = ", ".join(f"{number} {name}" for number, name, _ in layer.flags)
-            raise ValueError(f"'classes' gives {strange[0]!r}, which is no class of {self.layer}; its classes are {legend}")
-        if layer.kind == "class" and self.resampling in ("average", "bilinear"):
-            raise ValueError(f"'resampling: {self.resampling}' would invent classes; {self.layer} takes mode or nearest")
-        if layer.kind == "class" and (self.scale != 1 or self.offset != 0):
-            raise ValueError(
-                f"'scale' and 'offset' would change the classes of {self.layer}; say what its numbers mean by 'classes'"
-            )
+        if preset is None:
+            self._own_name()
+        else:
+            given = [name for name in OF_OWN_LAYERS if getattr(self, name) is not None]
+            if given:
+                raise ValueError(f"'{given[0]}' belongs to layers of your own; {self.layer} is a preset, whose meaning is fixed")
+            refuse_misfits(self, preset)
         if self.scale == 0 or not math.isfinite(self.scale) or not math.isfinite(self.offset):
             raise ValueError(
                 f"'scale' is {self.scale:g} and 'offset' {self.offset:g}; give the factor that turns the file's numbers"
@@ -135,3 +172,33 @@ class Source(Strict):
         if self.published is not None and self.stored:
             raise ValueError("'stored' is for rasters that hold the layer's own numbers, not for published ones")
         return self
+
+    def _own_name(self) -> None:
+        """Refuse what a layer that is no preset cannot have."""
+        if not NAME.fullmatch(self.layer):
+            raise ValueError(
+                f"'{self.layer}' is no name of a layer; begin with a letter and use lower case letters, digits and '_'"
+            )
+        close = difflib.get_close_matches(self.layer, inputs.INPUTS, n=1, cutoff=0.8)
+        if close and all(getattr(self, name) is None for name in OF_OWN_LAYERS):
+            raise ValueError(f"'{self.layer}' is no preset; did you mean {close[0]}? A layer of your own needs 'units' or 'kind'")
+        if self.published is not None or self.stored:
+            raise ValueError(
+                f"'{'published' if self.published else 'stored'}' belongs to presets, and '{self.layer}' is none;"
+                f" presets are {', '.join(sorted(inputs.INPUTS))}"
+            )
+
+
+def refuse_misfits(source: Source, layer: Layer) -> None:
+    """Raise `ValueError` for a key of a source that its layer cannot have; without the place, which the caller knows."""
+    if source.classes and not layer.flags:
+        legends = ", ".join(name for name, row in inputs.INPUTS.items() if row.flags)
+        raise ValueError(f"'classes' belongs to the layers with a legend: {legends}, or `kind: class` with `names`")
+    known = {number for number, _, _ in layer.flags} | {name for _, name, _ in layer.flags} | {None}
+    if strange := [meaning for meaning in source.classes.values() if meaning not in known]:
+        legend = ", ".join(f"{number} {name}" for number, name, _ in layer.flags)
+        raise ValueError(f"'classes' gives {strange[0]!r}, which is no class of {layer.name}; its classes are {legend}")
+    if layer.kind == "class" and source.resampling in ("average", "bilinear"):
+        raise ValueError(f"'resampling: {source.resampling}' would invent classes; {layer.name} takes mode or nearest")
+    if layer.kind == "class" and (source.scale != 1 or source.offset != 0):
+        raise ValueError(f"'scale' and 'offset' would change the classes of {layer.name}; say what its numbers mean by 'classes'")

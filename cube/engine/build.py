@@ -84,6 +84,7 @@ def build(config: Config, progress: Progress | None = None, workers: Workers | N
         cube.sweep("ledger/inputs")
         claims.sweep(cube, "inputs")
         plans = [StagePlan.of_reader(reader) for reader in readers]
+        _remove_redefined(cube, plans)
         _forget_former_makers(cube, plans)
         make_groups(cube, plans)
         stages = [_stage(cube, plan, reader) for plan, reader in zip(plans, readers, strict=True)]
@@ -140,6 +141,22 @@ def _forget_former_makers(cube: CubeStore, plans: Sequence[StagePlan]) -> None:
             if stage.layers[0] not in makers:
                 rest = " ".join(name for name in stage.layers if name not in others)
                 set_attributes(cube.array(layers[stage.layers[0]].path), {LAYERS: rest})
+
+
+def _remove_redefined(cube: CubeStore, plans: Sequence[StagePlan]) -> None:
+    """Remove layers that are now of another resolution, type or bands, with their overviews and receipts."""
+    before = cube.layers()
+    for layer in (layer for plan in plans for layer in plan.layers):
+        old = before.get(layer.name)
+        if old is None or all(str(getattr(old, key)) == str(getattr(layer, key)) for key in ("path", "dtype", "fill", "labels")):
+            continue
+        overviews = f"inputs/overviews/{old.resolution}"
+        groups = [old.group, *(f"{overviews}/{level}" for level in cube.groups(overviews))]
+        for path in [*groups, *(f"{overviews}/sums/{level}" for level in cube.groups(f"{overviews}/sums"))]:
+            for name in cube.folders(path):
+                if name in (layer.name, f"{layer.name}_sum", f"{layer.name}_count", *old.dims):
+                    cube.remove_tree(f"{path}/{name}")
+        cube.remove_tree(f"ledger/inputs/{layer.name}")
 
 
 def _stage(cube: CubeStore, plan: StagePlan, reader: Reader) -> Stage:

@@ -1,9 +1,9 @@
 """What is to be made: the stages of a build with their layers, their groups, and what they will take in bytes and objects.
 
-`build` executes the stages of a plan; `plan` and `problems` tell what they take. `plan` opens neither file nor network: a
-product is known by its published row, a series of scenes by its orbit, the layout of the cube by making its empty groups in
-memory. `problems` reads the headers of local files and the receipts of the cube. Where a number is an assumption it is a named
-constant here that says where it comes from.
+`build` executes the stages of a plan; `plan` and `problems` tell what they take. `plan` opens neither file nor network, except
+for the header of a layer that is no preset: a product is known by its published row, a series of scenes by its orbit, the
+layout of the cube by making its empty groups in memory. `problems` reads the headers of local files and the receipts of the
+cube. Where a number is an assumption it is a named constant here that says where it comes from.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from cube.pyramids.pyramid import Pyramid
 from cube.pyramids.squares import tree
 from cube.sources import terrain
 from cube.sources.coverage import MINIMUM
-from cube.sources.published import published
 from cube.sources.raster_files import files_of, local_problems
 from cube.sources.reader import Reader, inputs_of
+from cube.sources.source_layer import published_row, source_layer
 from cube.storage.leaves import TERMS, layer_attributes, set_attributes
 from cube.storage.ledger import Ledger
 from cube.storage.progress import LAYERS, MADE_FROM, input_stages
@@ -71,10 +71,11 @@ class StagePlan:
         return cls(reader.source, reader.layers, inputs_of(reader))
 
     @classmethod
-    def of_source(cls, source: Source) -> StagePlan:
-        """That of a source as far as its name tells."""
-        names = FILLS[source.layer] if source.stac else (source.layer, *source.derive)
-        return cls(source, tuple(input_layer(name) for name in names))
+    def of_source(cls, config: Config, source: Source, where: str) -> StagePlan:
+        """That of a source as far as its name tells; of a layer that is no preset the header of a file is read."""
+        if source.stac:
+            return cls(source, tuple(input_layer(name) for name in FILLS[source.layer]))
+        return cls(source, (source_layer(config, source, where), *(input_layer(name) for name in source.derive)))
 
     @property
     def name(self) -> str:
@@ -183,7 +184,7 @@ def plan(config: Config, land: float = 1.0) -> Plan:
     region = config.whole_region()
     units = len(list(region.units()))
     sea = units - max(1, round(units * land))
-    stages = [StagePlan.of_source(source) for source in config.sources]
+    stages = [StagePlan.of_source(config, source, f"sources[{i}]") for i, source in enumerate(config.sources)]
     if not any(source.layer == "surface" for source in config.sources):
         stages.append(StagePlan(None, (INPUTS["surface"],)))
     names = {layer.name for stage in stages for layer in stage.layers}
@@ -233,7 +234,7 @@ def _built(config: Config, region: Region) -> Iterator[str]:
         yield f"All units are counted as to be built: {error}"
         return
     stages = {stage.path: stage for stage in input_stages(cube)}
-    for path in (StagePlan.of_source(source).path for source in config.sources):
+    for path in (f"inputs/{source.layer}" for source in config.sources):
         if path in stages:
             ready = Ledger(cube, path, stages[path].inputs).index().fingerprints
             names = [unit.name for unit in region.units()]
@@ -254,13 +255,13 @@ def _bytes_read(config: Config, source: Source | None, where: str, region: Regio
         return area / PIXEL[source.layer] ** 2 * scenes_of_a_place(source) * SCENE_BYTES[source.layer]
     if source.raster is None:  # a coastline alone
         return 0.0
-    layer = input_layer(source.layer)
+    layer = source_layer(config, source, where)
     try:
-        row = published(source.published, layer.name) if source.published else None
-        files = files_of(config, source, layer, row)
+        row = published_row(source, layer)
+        files = files_of(config, source, where, layer, row)
     except ConfigError as error:
         raise ConfigError(f"{config.path}: {where}: {error}.") from None
-    bands = sum(len(source.bands or file.bands) for file in files)
+    bands = sum(len(source.band_numbers or file.bands) for file in files)
     # Of an unpublished raster nothing is known but what it fills: a pixel a cell, of the layer's own type.
     pixel = row.pixel if row else float(resolution_of(layer))
     size = row.bytes if row else float(np.dtype(layer.dtype).itemsize)

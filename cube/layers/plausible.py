@@ -12,10 +12,13 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from cube.layers import Layer
+from cube.layers.inputs import INPUTS
 
 Range = tuple[float, float]
 
 _TEMPERATURE: Final[Range] = (-75.0, 60.0)  # degree Celsius, of any bioclimatic mean or extreme
+# Of a layer of another name whose source states no `valid_range`: beyond lie the fill values that programs write, from -9999 on.
+BELIEVED: Final[Range] = (-9998.0, 1e15)
 _KELVIN: Final[Range] = (180.0, 335.0)
 _LC_TYPES: Final = ((1, 17), (0, 15), (0, 10), (0, 8), (0, 11))  # MCD12 user guide v6.1, tables 3 to 7
 _LC_PROPERTIES: Final = (*[(0, 100)] * 3, (1, 43), (1, 40), (1, 51), (0, 10), (1, 2))  # tables 1 and 8 to 10
@@ -64,10 +67,18 @@ def plausible_ranges(layer: Layer) -> tuple[Range, ...]:
     count = len(layer.labels[layer.dims[0]]) if layer.dims else 1
     found = RANGES.get(layer.name)
     if found is None:
-        found = layer.valid_range or layer.limits
+        found = layer.valid_range or (layer.limits if layer.name in INPUTS or layer.dtype != "float32" else BELIEVED)
     if isinstance(found[0], tuple):
-        return tuple(found)  # type: ignore[arg-type]
+        return tuple(found[i] for i in preset_positions(layer))  # type: ignore[misc]
     return (found,) * count  # type: ignore[return-value]
+
+
+def preset_positions(layer: Layer) -> list[int]:
+    """Where the labels of a preset's first axis stand among those of all its bands; empty for a layer without axes."""
+    if not layer.dims:
+        return []
+    labels = INPUTS[layer.name].labels[layer.dims[0]]
+    return [labels.index(label) for label in layer.labels[layer.dims[0]]]
 
 
 def scale_that_fits(layer: str, values: NDArray[Any], allowed: Range) -> str | None:

@@ -16,6 +16,7 @@ from rasterio.io import DatasetReader
 from cube.errors import SourceError
 from cube.layers import Layer, legends
 from cube.layers.channels import channel_title
+from cube.layers.inputs import INPUTS
 
 # Names beside the label itself. Names of none of the labels shadow shorter ones: "red edge" is not red, B8A is not B08.
 _ALIASES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
@@ -63,7 +64,7 @@ def find_bands(
     if len(present) == len(wanted) == 1:
         _check_only(dataset, where, layer, wanted[0], present[0], names)
         return (present[0],)
-    filed = {band: _name_of(dataset, band) for band in present}
+    filed = {band: name_of_band(dataset, band) for band in present}
     if len(present) < len(wanted):
         raise SourceError(f"{dataset.name}: has {len(present)} bands, {where} needs {len(wanted)} ({', '.join(wanted)}).")
     first = layer.labels[layer.dims[0]] if layer.dims else (layer.name,)
@@ -83,7 +84,7 @@ def find_bands(
 
 def _check_only(dataset: DatasetReader, where: str, layer: Layer, wanted: str, band: int, names: Sequence[str]) -> None:
     """Refuse a file of one band whose name says that it is another label of the layer than the wanted one."""
-    name = _name_of(dataset, band)
+    name = name_of_band(dataset, band)
     if not layer.dims or not name:
         return
     labels = layer.labels[layer.dims[0]]
@@ -100,7 +101,7 @@ def _check_only(dataset: DatasetReader, where: str, layer: Layer, wanted: str, b
         )
 
 
-def _name_of(dataset: DatasetReader, band: int) -> str:
+def name_of_band(dataset: DatasetReader, band: int) -> str:
     """What a file calls a band: its description, else a tag that names it; empty for a mere number."""
     tags = dataset.tags(band)
     for name in (dataset.descriptions[band - 1], *(tags.get(tag) for tag in _TAGS)):
@@ -115,7 +116,8 @@ def _aliases(layer: Layer, labels: Sequence[str], published: Mapping[str, str]) 
     """Label by alias, aliases in plain form; an empty label is a band that is none of them."""
     out: dict[str, str] = {}
     own = _ALIASES.get(layer.name, {})
-    first = layer.labels[layer.dims[0]] if layer.dims else (layer.name,)
+    whole = INPUTS.get(layer.name, layer)  # of a preset that is read in part, the bands that are left out have names, too
+    first = whole.labels[layer.dims[0]] if layer.dims else (layer.name,)
     codes = {value: (code, name) for value, code, name, _ in legends.CORINE}
     # All labels of the layer, not only the wanted ones: what is another label's band is not this one's.
     for label in (*first, ""):

@@ -84,7 +84,7 @@ def outside(values: Floats, ranges: Sequence[Range]) -> Bools:
     """Which of (bands, rows, columns) values lie beyond their band's (lowest, highest); a rounding error does not count."""
     out = np.zeros(values.shape, np.bool_)
     for band, (low, high) in enumerate(ranges):
-        slack = 1e-5 * max(abs(low), abs(high)) if np.isfinite([low, high]).all() else 0.0
+        slack = 1e-5 * min(max(abs(low), abs(high)), 1e4)
         with np.errstate(invalid="ignore"):
             out[band] = (values[band] < low - slack) | (values[band] > high + slack)
     return out

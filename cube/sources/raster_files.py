@@ -16,9 +16,11 @@ from cube.errors import ConfigError, SourceError
 from cube.grid import Region
 from cube.layers import Layer
 from cube.layers.inputs import input_layer
-from cube.sources.band_names import find_bands
+from cube.sources.band_names import find_bands, name_of_band
 from cube.sources.opening import is_remote, open_raster
-from cube.sources.published import Published, published
+from cube.sources.published import Published
+from cube.sources.series_files import series_files
+from cube.sources.source_layer import published_row, source_layer
 from cube.sources.templates import RasterFile, expand
 from cube.sources.warp import check_numbers, check_raster
 
@@ -37,7 +39,7 @@ def shares_of(layer: Layer, row: Published | None) -> tuple[int, ...] | None:
     return (*row.classes, len(row.classes) + 1)
 
 
-def files_of(config: Config, source: Source, layer: Layer, row: Published | None) -> list[RasterFile]:
+def files_of(config: Config, source: Source, where: str, layer: Layer, row: Published | None) -> list[RasterFile]:
     """The files of a source by name alone; raises `ConfigError` (without its place) for a name that does not fit."""
     names = row.bands if row else ()
     tile = row.tile if row else None
@@ -45,6 +47,9 @@ def files_of(config: Config, source: Source, layer: Layer, row: Published | None
         layer = input_layer("corine_class")  # one band of classes, whatever becomes of it
     raster = source.raster
     assert raster is not None
+    series = series_files(config, source, where)
+    if series is not None:
+        return [RasterFile(path, (1,)) for path in series.in_order()]
     if isinstance(raster, dict):
         labels = layer.labels[layer.dims[0]] if layer.dims else ()
         if set(raster) != set(labels):
@@ -92,7 +97,7 @@ def check_files(files: list[RasterFile], where: str, region: Region, layer: Laye
             if path in there or (not tiled and (path == remote[0] or len(file.labels) > 1)):
                 check_raster(path, where, max(file.bands), region.bounds if whole else None, region.bounds)
                 found.setdefault(bands_of(path, where, file, layer, source, row), path)
-        if not found and len(file.labels) > 1 and source.bands is None and row is None:
+        if not found and len(file.labels) > 1 and source.band_numbers is None and row is None:
             raise SourceError(
                 f"{where}: tiles of several bands at an address are not opened before work starts; say which of their bands"
                 f" are {', '.join(file.labels)} by `bands:` with {len(file.labels)} numbers counted from 1."
@@ -109,9 +114,9 @@ def check_files(files: list[RasterFile], where: str, region: Region, layer: Laye
 
 def local_problems(config: Config, source: Source, where: str, region: Region) -> tuple[list[str], list[str]]:
     """What a build would refuse in the headers of a source's local files, and which of these are not there yet, in sentences."""
-    layer = input_layer(source.layer)
-    row = published(source.published, layer.name) if source.published else None
-    files = files_of(config, source, layer, row)
+    layer = source_layer(config, source, where.removesuffix(".raster"))
+    row = published_row(source, layer)
+    files = files_of(config, source, where.removesuffix(".raster"), layer, row)
     by_path = {path: file for file in files for path in file.paths(region.grown_bounds) if not is_remote(path)}
     missing = [path for path in by_path if not os.path.exists(path)]
     tiled = any(file.tile is not None for file in files)  # of these the open sea has none
@@ -139,7 +144,7 @@ def bands_of(path: str, where: str, file: RasterFile, layer: Layer, source: Sour
     if shares_of(layer, row):
         layer = input_layer("corine_class")
     with open_raster(path, where) as dataset:
-        bands = source.bands or _bands_by_name(dataset, where, file, layer, row)
+        bands = source.band_numbers or _bands_by_name(dataset, where, file, layer, source, row)
         if max(bands) > dataset.count:
             raise SourceError(
                 f"{path}: has {dataset.count} bands, and bands of {where} names band {max(bands)};"
@@ -165,8 +170,12 @@ def _check_twice(dataset: DatasetReader, where: str, bands: tuple[int, ...], sou
             )
 
 
-def _bands_by_name(dataset: DatasetReader, where: str, file: RasterFile, layer: Layer, row: Published | None) -> tuple[int, ...]:
+def _bands_by_name(dataset: DatasetReader, where: str, file: RasterFile, layer: Layer, source: Source,
+                   row: Published | None) -> tuple[int, ...]:  # fmt: skip
     if len(layer.dims) < 2:
+        names = source.band_names
+        if names and len(names) == dataset.count > 1 and not any(name_of_band(dataset, band) for band in dataset.indexes):
+            return file.bands  # the configuration names the bands of a file that does not
         return find_bands(dataset, where, layer, file.labels, row.bands if row else ())
     if dataset.count != len(file.bands):
         raise SourceError(

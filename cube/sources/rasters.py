@@ -20,10 +20,11 @@ from cube.layers.plausible import Range, plausible_ranges
 from cube.sources import terrain
 from cube.sources.opening import files_behind, is_remote, is_there, open_raster
 from cube.sources.pixels import MOST_REFUSED, Account, Bools, Floats, Judgement, PixelRules, file_ranges
-from cube.sources.published import Published, published
+from cube.sources.published import Published
 from cube.sources.raster_files import check_files, files_of, lengths_of, shares_of
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.reader import UnitValues
+from cube.sources.source_layer import published_row, source_layer
 from cube.sources.templates import RasterFile
 from cube.sources.warp import ResampleSpec, area_of_cell, look_at, read_raster, working_bytes
 from cube.storage.identity import file_identities
@@ -42,6 +43,7 @@ class RasterReader:
     ALGORITHM: ClassVar[int] = 2
 
     source: Source
+    layer: Layer  # that is read, not derived
     where: str
     files: tuple[RasterFile, ...]
     rules: PixelRules
@@ -49,11 +51,6 @@ class RasterReader:
     offset: tuple[float, ...] = (0.0,)
     shares: tuple[int, ...] | None = None
     seen: tuple[str, ...] = ()  # local files, whose state the values depend on
-
-    @property
-    def layer(self) -> Layer:
-        """The layer that is read, not derived."""
-        return input_layer(self.source.layer)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -195,17 +192,17 @@ def _along(numbers: tuple[float, ...], count: int) -> NDArray[np.float64]:
 
 def open_rasters(config: Config, source: Source, where: str, region: Region) -> RasterReader:
     """Check the files of a source: raises `ConfigError` or `SourceError` for the first that does not fit the layer."""
-    layer = input_layer(source.layer)
+    layer = source_layer(config, source, where)
     at = f"{config.path}: {where}"
     try:
-        row = published(source.published, layer.name) if source.published else None
-        files = files_of(config, source, layer, row)
+        row = published_row(source, layer)
+        files = files_of(config, source, where, layer, row)
     except ConfigError as error:
         raise ConfigError(f"{at}: {error}.") from None
     shares = shares_of(layer, row)
     count = 1 if shares else int(np.prod(lengths_of(layer)))
-    if source.bands is not None:
-        files = [replace(file, bands=source.bands) for file in files]
+    if source.band_numbers is not None:
+        files = [replace(file, bands=source.band_numbers) for file in files]
     found = sum(len(file.bands) for file in files)
     if found != count:
         raise ConfigError(f"{at}.bands names {found // len(files)} bands; the layer {layer.name} needs {count // len(files)}.")
@@ -222,7 +219,7 @@ def open_rasters(config: Config, source: Source, where: str, region: Region) -> 
     # A class is its number: a scale of the file says nothing of it.
     rules = replace(rules, nodata=nodata, classes=_classes(layer, source, rules), raw=rules.raw or layer.kind == "class",
                     zeros=layer.name == "sentinel2")  # fmt: skip
-    reader = RasterReader(source, f"{where}.raster", tuple(files), rules, scale, offset, shares, seen)
+    reader = RasterReader(source, layer, f"{where}.raster", tuple(files), rules, scale, offset, shares, seen)
     _look(reader, region)
     return reader
 

@@ -69,10 +69,11 @@ def _labels(layer: Layer, names: tuple[str, ...]) -> list[dict[str, Any]]:
     bands = names[: len(first)] if len(names) >= len(first) else names[:1] * len(first) or first
     for label, band in zip(first, bands, strict=True):
         own: dict[str, Any] = {"band": band, **({"variable": label} if layer.dims else {})}
-        if len(layer.dims) < 2:
-            rows.append(own)
+        steps = layer.labels[layer.dims[1]] if len(layer.dims) > 1 else ()
+        if not periods.are_periods(steps):
+            rows += [own] * max(len(steps), 1)
             continue
-        for when in layer.labels[layer.dims[1]]:
+        for when in steps:
             year, kind, number = periods.parts(when)
             rows.append(own | {"year": year, kind: number})
     return rows

@@ -95,7 +95,9 @@ def square_inputs(square: Square, covered: Collection[str], fingerprints: Mappin
 
 def input_stages(cube: CubeStore, layers: Collection[str] | None = None) -> list[Stage]:
     """The stages of the inputs, or of those `layers` alone; a layer that no stage claims is one of which nothing is valid."""
-    attributes = {name: cube.array(layer.path).attrs.asdict() for name, layer in cube.layers().items()}
+    attributes: dict[str, Mapping[str, Any]] = {
+        name: cube.array(layer.path).attrs.asdict() for name, layer in cube.layers().items()
+    }
     by_stage = {name: tuple(str(about[LAYERS]).split()) for name, about in attributes.items() if LAYERS in about}
     with_stage = {layer for names in by_stage.values() for layer in names}
     by_stage |= {name: (name,) for name in attributes if name not in with_stage}

@@ -109,14 +109,15 @@ class CubeStore(Documents):
         found: dict[str, Layer] = {}
         for resolution in RESOLUTIONS:
             path = f"inputs/{resolution}"
-            names = self._arrays(path)
+            # What is consolidated may name an array that is being removed.
+            names = {name: dims for name, dims in self._arrays(path).items() if self.has(f"{path}/{name}")}
             labels = {
                 name: tuple(str(label) for label in np.asarray(self.array(f"{path}/{name}")[:]))
                 for name, dims in names.items()
                 if dims == (name,) and name not in ("x", "y")
             }
             for name, dims in names.items():
-                if dims[-2:] == ("y", "x") and self.has(f"{path}/{name}"):
+                if dims[-2:] == ("y", "x"):
                     found[name] = layer_of(self.array(f"{path}/{name}"), labels)
         order = list(INPUTS)
         return dict(sorted(found.items(), key=lambda item: (order.index(item[0]) if item[0] in order else len(order), item[0])))

@@ -449,7 +449,9 @@ def test_tiles_of_two_pixel_sizes_each_have_their_own_method(tmp_path: Path, coa
 
 @pytest.mark.parametrize("bands", [[0], [-1], [1, 1], []])
 def test_bands_are_counted_from_1_and_named_once(tmp_path: Path, bands: list[int]) -> None:
-    with pytest.raises(ConfigError, match=r"sources\[0\]\.bands: 'bands' are numbers counted from 1, each of them once"):
+    with pytest.raises(
+        ConfigError, match=r"sources\[0\]\.bands: 'bands' are names, or numbers counted from 1, each of them once"
+    ):
         read(tmp_path, layer="srtm", raster="dem.tif", bands=bands)
 
 

@@ -1,0 +1,323 @@
+"""From a source to its layer: a preset, some bands of a preset, or a layer of another name that its file and keys describe.
+
+What neither the file nor the keys say (units, whether numbers are classes) is asked for in one sentence; nothing is guessed
+that could be wrong in silence. Pixels are not read here, only headers.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import fsspec
+import numpy as np
+from rasterio.io import DatasetReader
+
+from cube.config import Config, Source
+from cube.config.sources import refuse_misfits
+from cube.errors import ConfigError, SourceError
+from cube.layers import Band, Layer, periods
+from cube.layers.ids import slug
+from cube.layers.inputs import INPUTS
+from cube.layers.plausible import preset_positions
+from cube.sources.band_names import name_of_band
+from cube.sources.opening import is_there, open_raster
+from cube.sources.published import Published, published
+from cube.sources.series_files import SeriesFiles, series_files
+
+METRES_A_DEGREE: Final = 111_320.0
+FINEST_PIXEL: Final = 20.0  # metres: a finer raster is kept at 10 m
+COARSEST_PIXEL: Final = 500.0  # metres: a coarser raster is kept at 1 km
+RESERVED: Final = frozenset({"static", "coarse", "survey", "satellite", "x", "y", "spatial_ref"})
+
+
+def source_layer(config: Config, source: Source, where: str) -> Layer:
+    """The layer that a source fills; `where` is its place in the configuration, such as `sources[2]`.
+
+    Raises `ConfigError` for what the configuration has to say, `SourceError` for a file that cannot be read.
+    """
+    at = f"{config.path}: {where}"
+    preset = INPUTS.get(source.layer)
+    if preset is not None:
+        return _bands_of_preset(preset, source, at)
+    layer = _of_file(config, source, where)
+    try:
+        refuse_misfits(source, layer)
+    except ValueError as error:
+        raise ConfigError(f"{at}: {error}.") from None
+    return layer
+
+
+def published_row(source: Source, layer: Layer) -> Published | None:
+    """The published row of a source, for the bands that the layer has. Raises `ConfigError` without its place."""
+    if source.published is None:
+        return None
+    row = published(source.published, layer.name)
+    at = preset_positions(layer)
+    full = INPUTS[layer.name].labels[layer.dims[0]] if layer.dims else ()
+    if len(at) == len(full):
+        return row
+    chosen = {
+        name: tuple(values[i] for i in at)
+        for name, values in (("bands", row.bands), ("scale", row.scale), ("offset", row.offset))
+        if len(values) == len(full)
+    }
+    if "bands" not in chosen:
+        raise ConfigError(f"'{source.published}' fills all bands of {layer.name} at once; leave out `bands`")
+    return replace(row, **chosen)  # type: ignore[arg-type]
+
+
+def _bands_of_preset(preset: Layer, source: Source, at: str) -> Layer:
+    names = source.band_names
+    if names is None:
+        return preset
+    if not preset.dims:
+        raise ConfigError(f"{at}.bands names {', '.join(names)}, and the layer {preset.name} has one band; leave out `bands`.")
+    dim = preset.dims[0]
+    unknown = [name for name in names if name not in preset.labels[dim]]
+    if unknown:
+        raise ConfigError(
+            f"{at}.bands names '{unknown[0]}', which is no band of the layer {preset.name}; its bands are"
+            f" {', '.join(preset.labels[dim])}."
+        )
+    bands = tuple(preset.band(name) for name in names) if preset.bands else ()
+    return replace(preset, labels={**preset.labels, dim: names}, bands=bands)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a file says of the bands that are read: their names (empty: none), types, scale, offset, no data and units."""
+
+    names: tuple[str, ...]
+    dtype: str
+    scale: float
+    offset: float
+    nodata: float | None
+    units: tuple[str, ...]
+    colours: Mapping[int, str]  # #rrggbb by class number
+    pixel: float  # metres
+
+    @classmethod
+    def of(cls, dataset: DatasetReader, bands: Sequence[int] | None) -> _Header:
+        """The header of `bands` (from 1; None: all)."""
+        chosen = [band for band in bands or dataset.indexes if band <= dataset.count]
+        first = (chosen or [1])[0]
+        same = len({(dataset.scales[b - 1], dataset.offsets[b - 1], dataset.dtypes[b - 1]) for b in chosen}) == 1
+        pixel = abs(dataset.transform.determinant) ** 0.5
+        metres = METRES_A_DEGREE if dataset.crs.is_geographic else dataset.crs.linear_units_factor[1]
+        try:
+            table = dataset.colormap(first)
+        except ValueError:
+            table = {}
+        return cls(
+            tuple(name_of_band(dataset, band) for band in chosen),
+            dataset.dtypes[first - 1] if same else "float64",
+            float(dataset.scales[first - 1]),
+            float(dataset.offsets[first - 1]),
+            dataset.nodatavals[first - 1],
+            tuple(dataset.units[band - 1] or "" for band in chosen),
+            {value: f"#{r:02x}{g:02x}{b:02x}" for value, (r, g, b, _) in table.items()},
+            pixel * metres,
+        )
+
+
+def _of_file(config: Config, source: Source, where: str) -> Layer:
+    at, name = f"{config.path}: {where}", source.layer
+    if name in RESERVED or any(name in layer.dims for layer in INPUTS.values()):
+        raise ConfigError(f"{at}.layer is '{name}', a word with a meaning of its own; choose another name.")
+    series = series_files(config, source, where)
+    header = _header(config, source, where, series)
+    kind = _kind(source, header, series, at)
+    group = f"inputs/{source.resolution or _resolution(header.pixel)}"
+    title = source.long_name or name.replace("_", " ").capitalize()
+    if kind == "class":
+        return _of_classes(config, source, where, header, Layer(name, group, "uint8", 255, title, "1", kind="class"))
+    labels = _labels(source, header, kind, series, at)
+    dims = tuple(labels)
+    bands = labels[dims[0]] if dims else (name,)
+    units = _units(source, header, bands, at)
+    one = len(set(units)) == 1
+    described = dict(zip(bands, header.names, strict=False)) if kind == "continuous" and not source.has_file_by_band else {}
+    layer = Layer(
+        name, group, "float32", math.nan, title, units[0] if one else "", dims, labels,
+        bands=tuple(Band(band, described.get(band) or f"{title}: {band.replace('_', ' ')}", unit)
+                    for band, unit in zip(bands, units, strict=True)) if dims else (),
+        valid_range=source.valid_range, references=source.references,
+        period=_period(source, series, labels[dims[-1]], at) if kind == "series" else 0,
+    )  # fmt: skip
+    return _in_steps_of_the_file(layer, source, header) if layer.resolution == "10m" else layer
+
+
+def _header(config: Config, source: Source, where: str, series: SeriesFiles | None) -> _Header:
+    """That of the first file that is there; the files of a source have the same type and bands, which the build verifies."""
+    raster = source.raster
+    assert raster is not None
+    named = series.first if series else next(iter(raster.values())) if isinstance(raster, dict) else raster
+    paths = [config.source_path(path) for path in ([named] if isinstance(named, str) else named)]
+    path = next((path for path in paths if is_there(path, f"{where}.raster")), None)
+    if path is None:
+        raise SourceError(f"{paths[0]}: there is no such file; check {where}.raster.")
+    with open_raster(path, f"{where}.raster", config.whole_region().bounds) as dataset:
+        return _Header.of(dataset, source.band_numbers)
+
+
+def _kind(source: Source, header: _Header, series: SeriesFiles | None, at: str) -> str:
+    if source.kind is not None:
+        return source.kind
+    if series or source.period:
+        return "series"
+    if source.names is not None:
+        return "class"
+    if source.units is not None or all(header.units) or header.dtype.startswith("float"):
+        return "continuous"
+    raise ConfigError(
+        f"{at}: '{source.layer}' is no preset, and nothing says whether its whole numbers are measurements or classes; add"
+        " `kind: continuous` with `units:`, or `kind: class` with `names:`."
+    )
+
+
+def _resolution(pixel: float) -> str:
+    return "10m" if pixel < FINEST_PIXEL else "50m" if pixel < COARSEST_PIXEL else "1km"
+
+
+def _labels(source: Source, header: _Header, kind: str, series: SeriesFiles | None, at: str) -> dict[str, tuple[str, ...]]:
+    """Labels by axis: none for one band; `<layer>_band` for several; `<layer>_band` and `<layer>_step` for a series."""
+    band, step = f"{source.layer}_band", f"{source.layer}_step"
+    if series:
+        return {band: series.bands or (source.layer,), step: series.steps}
+    if kind == "series":
+        steps = header.names if periods.are_periods(header.names) else _numbered(len(header.names))
+        return {band: tuple(source.raster) if isinstance(source.raster, dict) else (source.layer,), step: steps}
+    if isinstance(source.raster, dict):
+        return {band: tuple(source.raster)}
+    if source.band_names is not None:
+        return {band: tuple(_checked(source.band_names, at))}
+    names = [slug(name) for name in header.names]
+    if len(names) == 1:
+        return {}
+    if not all(names) and source.band_numbers is None:
+        raise ConfigError(
+            f"{at}: the {len(names)} bands of its file have no names; name them in their order by `bands:`, such as"
+            f" `bands: [{', '.join(f'name{i + 1}' for i in range(min(len(names), 3)))}]`."
+        )
+    names = [
+        name or f"band_{number}" for name, number in zip(names, source.band_numbers or range(1, 1 + len(names)), strict=True)
+    ]
+    return {band: tuple(_checked(names, at))}
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(f"{i + 1:0{len(str(count))}d}" for i in range(count))
+
+
+def _checked(names: Sequence[str], at: str) -> Sequence[str]:
+    twice = [name for name in names if list(names).count(name) > 1]
+    if twice:
+        raise ConfigError(f"{at}: two bands of its file are named '{twice[0]}'; choose bands by number, `bands: [1, 2]`.")
+    return names
+
+
+def _units(source: Source, header: _Header, bands: Sequence[str], at: str) -> tuple[str, ...]:
+    """Units of each band: those of the configuration, else those of the file."""
+    given = source.units
+    if isinstance(given, dict):
+        strange = sorted(set(given) - set(bands))
+        if strange:
+            raise ConfigError(f"{at}.units names '{strange[0]}', which is no band; the bands are {', '.join(bands)}.")
+        filed = dict(zip(bands, header.units, strict=False))
+        found = tuple(given.get(band) or filed.get(band, "") for band in bands)
+    elif given is not None:
+        found = (given,) * len(bands)
+    elif len(header.units) == len(bands):
+        found = header.units
+    else:
+        found = (header.units[0],) * len(bands)
+    missing = [band for band, unit in zip(bands, found, strict=True) if not unit]
+    if missing:
+        which = "" if len(bands) == 1 else f" of the band {missing[0]}"
+        raise ConfigError(
+            f"{at}: '{source.layer}' is no preset, and nothing says in which units{which} its numbers are; add `units: m` (or"
+            ' `K`, `mm`, ...), or `units: "1"` for numbers without units.'
+        )
+    return found
+
+
+def _period(source: Source, series: SeriesFiles | None, steps: Sequence[str], at: str) -> int:
+    dated = {"Q": 4, "-": 12}[steps[0][4]] if periods.are_periods(steps) else None
+    period = source.period or (series.period if series else None) or dated
+    if period is None:
+        raise ConfigError(f"{at}: nothing says how many steps of the series make a year; add `period: 12` (months) or another.")
+    if len(steps) % period:
+        raise ConfigError(
+            f"{at}: the series has {len(steps)} steps, which are no whole number of years of {period}; give whole years, or"
+            " another `period`."
+        )
+    return period
+
+
+def _in_steps_of_the_file(layer: Layer, source: Source, header: _Header) -> Layer:
+    """An image of 8 or 16 bits is stored in the steps of its file: of 25 pixels a cell, four bytes each would be many."""
+    if header.dtype not in ("uint8", "int8", "int16", "uint16"):
+        return layer
+    scale, offset = header.scale * source.scale, header.offset * source.scale + source.offset
+    info = np.iinfo(header.dtype)
+    fill = int(info.min if info.min < 0 else info.max)
+    if scale <= 0 or header.nodata != fill:  # every number of the file may be a value
+        return layer
+    return replace(layer, dtype=header.dtype, fill=fill, scale=scale, offset=offset)
+
+
+def _of_classes(config: Config, source: Source, where: str, header: _Header, layer: Layer) -> Layer:
+    at = f"{config.path}: {where}"
+    if isinstance(source.raster, dict) or len(header.names) > 1:
+        raise ConfigError(f"{at}: a layer of classes has one band; choose it by `bands: [1]`, counted from 1.")
+    if source.names is None:
+        raise ConfigError(
+            f"{at}: nothing says what the classes of {layer.name} are; add `names: {{1: granite, 2: limestone}}`, or the"
+            " path of a table with the columns value and name (and colour, if you like)."
+        )
+    rows = _read_names(config, source.names, at) if isinstance(source.names, str) else {
+        value: (name, "") for value, name in source.names.items()
+    }  # fmt: skip
+    if not rows or min(rows) < 0 or max(rows) > 65534:
+        raise ConfigError(f"{at}.names needs at least one class, with numbers from 0 to 65534.")
+    flags = tuple((v, name, colour or header.colours.get(v) or _colour(i)) for i, (v, (name, colour)) in enumerate(rows.items()))
+    wide = max(rows) > 254
+    return replace(layer, dtype="uint16" if wide else "uint8", fill=65535 if wide else 255, flags=flags, palette="flags",
+                   references=source.references)  # fmt: skip
+
+
+def _read_names(config: Config, table: str, at: str) -> dict[int, tuple[str, str]]:
+    """(name, colour) by number of a table of classes."""
+    path = config.source_path(table)
+    try:
+        with fsspec.open(path, "rt", encoding="utf-8-sig", newline="") as file:
+            text = file.read()
+    except OSError as error:
+        raise ConfigError(f"{at}.names: {path} cannot be read ({error}); check the path.") from None
+    lines = text.splitlines()
+    delimiter = max(",;\t", key=lambda mark: lines[0].count(mark)) if lines else ","
+    rows = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+    columns = {column.strip().lower(): column for column in rows.fieldnames or () if column}
+    if not {"value", "name"} <= set(columns):
+        raise ConfigError(f"{at}.names: {path} needs the columns value and name; it has {', '.join(columns) or 'none'}.")
+    out: dict[int, tuple[str, str]] = {}
+    for number, row in enumerate(rows, 2):
+        try:
+            value = int(float(row[columns["value"]]))
+        except (TypeError, ValueError):
+            raise ConfigError(f"{at}.names: line {number} of {path} has no number in the column value; write one.") from None
+        colour = (row.get(columns.get("colour", columns.get("color", ""))) or "").strip()
+        out[value] = (str(row[columns["name"]]).strip(), colour if len(colour) == 7 and colour.startswith("#") else "")
+    return out
+
+
+def _colour(number: int) -> str:
+    """A colour for the class of a running number: hues a golden angle apart, so that neighbours differ."""
+    r, g, b = colorsys.hls_to_rgb(number * 0.61803 % 1, 0.45 + 0.15 * (number % 3 - 1), 0.5)
+    return f"#{round(r * 255):02x}{round(g * 255):02x}{round(b * 255):02x}"

@@ -1,0 +1,178 @@
+"""Layers of names that no code knows: made from file and keys, asked for in one sentence where both say too little."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import yaml
+
+from cube.config import Config, load_config
+from cube.engine.build import build
+from cube.engine.plan import plan
+from cube.errors import ConfigError, SourceError
+from cube.grid import Region
+from cube.layers import Layer
+from cube.sources.open import open_sources
+from cube.storage.store import open_cube
+from tests.support.rasters import Array, write_bands
+
+REGION = Region(4700, 2850, 4710, 2860, 10)
+WINDOW = {"west_km": 4700, "south_km": 2850, "east_km": 4710, "north_km": 2860}
+
+
+def config_of(folder: Path, *sources: dict[str, Any]) -> Config:
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump({"title": "t", "cube": "c.zarr", "region": WINDOW, "unit_km": 10, "sources": list(sources)}))
+    return load_config(path)
+
+
+def layer_of(folder: Path, **source: Any) -> Layer:
+    return open_sources(config_of(folder, source), REGION)[0].layers[0]
+
+
+def noise(bands: int, size: int, low: float = 0, high: float = 100, dtype: str = "float32") -> Array:
+    rows, cols = REGION.shape(size)
+    return np.random.default_rng(bands).uniform(low, high, (bands, rows, cols)).astype(dtype)
+
+
+def write(folder: Path, name: str, values: Array, size: int, *names: str, **options: Any) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    write_bands(folder / name, values, REGION.transform(size), names, **options)
+
+
+def test_units_and_band_names_of_the_file_are_those_of_the_layer(tmp_path: Path) -> None:
+    write(tmp_path, "snow.tif", noise(2, 1000), 1000, "Snow days", "Depth of snow")
+    with rasterio.open(tmp_path / "snow.tif", "r+") as file:
+        file.units = ("d", "cm")
+    layer = layer_of(tmp_path, layer="snow", raster="snow.tif")
+    assert (layer.path, layer.dtype, layer.dims) == ("inputs/1km/snow", "float32", ("snow_band",))
+    assert [(band.name, band.long_name, band.units) for band in layer.bands] == [
+        ("snow_days", "Snow days", "d"), ("depth_of_snow", "Depth of snow", "cm"),
+    ]  # fmt: skip
+
+
+def test_an_image_is_stored_in_the_steps_of_its_file_where_these_leave_room_for_no_data(tmp_path: Path) -> None:
+    write(tmp_path, "chm.tif", noise(1, 10, 0, 200, "uint8"), 10, nodata=255)
+    with rasterio.open(tmp_path / "chm.tif", "r+") as file:
+        file.scales = (0.2,)
+    layer = layer_of(tmp_path, layer="canopy", raster="chm.tif", units="m", long_name="Canopy height")
+    assert (layer.path, layer.dtype, layer.fill, layer.scale) == ("inputs/10m/canopy", "uint8", 255, 0.2)
+    write(tmp_path, "all.tif", noise(1, 10, 0, 200, "uint8"), 10)
+    assert layer_of(tmp_path, layer="canopy", raster="all.tif", units="m").dtype == "float32"
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_classes_are_named_by_a_table_or_in_the_configuration(tmp_path: Path, table: bool) -> None:
+    write(tmp_path, "rock.tif", noise(1, 50, 1, 3.99, "int16"), 50)
+    (tmp_path / "rock.csv").write_text("value;name;colour\n1;granite;#ff0000\n2;red sandstone;\n3;chalk;#0000ff\n")
+    names = "rock.csv" if table else {1: "granite", 2: "red sandstone", 3: "chalk"}
+    layer = layer_of(tmp_path, layer="rock", raster="rock.tif", names=names)
+    assert (layer.kind, layer.dtype) == ("class", "uint8")
+    assert [(value, name) for value, name, _ in layer.flags] == [(1, "granite"), (2, "red sandstone"), (3, "chalk")]
+    assert len({colour for _, _, colour in layer.flags}) == 3
+
+
+def test_a_class_without_a_name_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "rock.tif", noise(1, 50, 1, 3.99, "int16"), 50)
+    with pytest.raises(SourceError, match=r"no class of the layer rock .*`classes: \{3: \.\.\.\}`"):
+        layer_of(tmp_path, layer="rock", raster="rock.tif", names={1: "granite", 2: "chalk"})
+
+
+def test_a_series_is_the_files_that_fit_its_template_in_order_of_time(tmp_path: Path) -> None:
+    for year in (2018, 2019):
+        for month in range(1, 13):
+            write(tmp_path, f"ndvi/{year}-{month:02d}.tif", np.full((1, 200, 200), month / 12, np.float32), 50)
+    layer = layer_of(tmp_path, layer="ndvi", raster="ndvi/{year}-{month}.tif", units="1")
+    assert (layer.dims, layer.period) == (("ndvi_band", "ndvi_step"), 12)
+    assert layer.labels["ndvi_step"][:2] == ("2018-01", "2018-02")
+    assert build(config_of(tmp_path, {"layer": "ndvi", "raster": "ndvi/{year}-{month}.tif", "units": "1"})) == []
+    stored = open_cube(str(tmp_path / "c.zarr")).array("inputs/50m/ndvi")[0, :, 0, 0]
+    np.testing.assert_allclose(stored, np.tile(np.arange(1, 13) / 12, 2), atol=1e-6)
+    (tmp_path / "ndvi/2018-05.tif").unlink()
+    with pytest.raises(SourceError, match=r"there is no file of 2018-05"):
+        layer_of(tmp_path, layer="ndvi", raster="ndvi/{year}-{month}.tif", units="1")
+
+
+def test_a_series_in_one_file_says_how_many_steps_make_a_year(tmp_path: Path) -> None:
+    write(tmp_path, "lst.tif", noise(8, 1000), 1000)
+    given = {"layer": "lst", "raster": "lst.tif", "kind": "series", "units": "K"}
+    with pytest.raises(ConfigError, match=r"sources\[0\]: nothing says how many steps .* add `period: 12`"):
+        layer_of(tmp_path, **given)
+    with pytest.raises(ConfigError, match=r"8 steps, which are no whole number of years of 12"):
+        layer_of(tmp_path, **given, period=12)
+    assert layer_of(tmp_path, **given, period=4).labels["lst_step"] == tuple("12345678")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "keys", "sentence"),
+    [
+        ("float32", {}, r"'depth' is no preset, and nothing says in which units its numbers are; add `units: m`"),
+        ("int16", {}, r"whole numbers are measurements or classes; add `kind: continuous` with `units:`, or `kind: class`"),
+        ("int16", {"kind": "class"}, r"nothing says what the classes of depth are; add `names: \{1: granite"),
+        ("int16", {"names": {1: "a"}, "scale": 2.0}, r"'scale' and 'offset' would change the classes of depth"),
+        ("float32", {"units": "m", "derive": ["slope"]}, r"'derive' belongs to the layer elevation"),
+        ("float32", {"published": "soilgrids-2.0"}, r"'published' belongs to presets, and 'depth' is none"),
+        ("float32", {"units": {"deep": "m"}}, r"units names 'deep', which is no band; the bands are depth"),
+    ],
+)
+def test_what_cannot_be_inferred_is_asked_for_with_the_line_to_add(
+    tmp_path: Path, dtype: str, keys: dict[str, Any], sentence: str
+) -> None:
+    write(tmp_path, "d.tif", noise(1, 50, 1, 2, dtype), 50)
+    with pytest.raises(ConfigError, match=r"sources\[0\].*" + sentence):
+        layer_of(tmp_path, layer="depth", raster="d.tif", **keys)
+
+
+def test_bands_without_names_are_named_by_the_configuration(tmp_path: Path) -> None:
+    write(tmp_path, "d.tif", noise(2, 50), 50)
+    with pytest.raises(ConfigError, match=r"the 2 bands of its file have no names; .* `bands: \[name1, name2\]`"):
+        layer_of(tmp_path, layer="depth", raster="d.tif", units="m")
+    layer = layer_of(tmp_path, layer="depth", raster="d.tif", units="m", bands=["upper", "lower"])
+    assert layer.labels == {"depth_band": ("upper", "lower")}
+
+
+@pytest.mark.parametrize("name", ["Depth", "2depth", "depth-of", "static", "quarter"])
+def test_a_name_that_could_not_be_told_from_another_thing_is_refused(tmp_path: Path, name: str) -> None:
+    write(tmp_path, "d.tif", noise(1, 50), 50)
+    with pytest.raises(ConfigError, match=rf"sources\[0\].*'{name}'"):
+        layer_of(tmp_path, layer=name, raster="d.tif", units="m")
+
+
+def test_an_undeclared_fill_value_of_a_layer_of_any_name_is_refused(tmp_path: Path) -> None:
+    values = noise(1, 50)
+    values[0, :50] = -9999
+    write(tmp_path, "d.tif", values, 50)
+    with pytest.raises(SourceError, match=r"lie outside \[-9998, .*declare `nodata: \[-9999\]`"):
+        layer_of(tmp_path, layer="depth", raster="d.tif", units="m")
+    with pytest.raises(SourceError, match=r"lie outside \[0, 50\] m"):
+        layer_of(tmp_path, layer="depth", raster="d.tif", units="m", valid_range=[0, 50], nodata=[-9999])
+
+
+def test_some_bands_of_a_preset_are_enough_and_keep_their_meaning(tmp_path: Path) -> None:
+    values = np.stack([np.full((10, 10), v, np.float32) for v in (8.5, 700.0, 650.0)])
+    write(tmp_path, "wc.tif", values, 1000, "wc2.1_30s_bio_1", "wc2.1_30s_bio_4", "wc2.1_30s_bio_12")
+    source = {"layer": "bioclim", "raster": "wc.tif", "bands": ["bio12", "bio1"]}
+    layer = layer_of(tmp_path, **source)
+    assert layer.labels == {"bioclim_variable": ("bio12", "bio1")}
+    assert [band.units for band in layer.bands] == ["mm", "degC"]
+    config = config_of(tmp_path, source)
+    assert any(row.layer == "bioclim" for row in plan(config).rows)
+    assert build(config) == []
+    assert open_cube(str(tmp_path / "c.zarr")).array("inputs/1km/bioclim")[:, 3, 3].tolist() == [650, 8.5]
+    with pytest.raises(ConfigError, match=r"bands names 'bio20', which is no band of the layer bioclim; its bands are bio1,"):
+        layer_of(tmp_path, layer="bioclim", raster="wc.tif", bands=["bio20"])
+
+
+def test_a_layer_that_is_defined_anew_replaces_the_former_one(tmp_path: Path) -> None:
+    write(tmp_path, "wc.tif", np.stack([np.full((10, 10), 5.0 + v, np.float32) for v in range(2)]), 1000, "warm", "cold")
+    source = {"layer": "heat", "raster": "wc.tif", "units": "K"}
+    build(config_of(tmp_path, source))
+    assert build(config_of(tmp_path, {**source, "bands": ["cold"], "resolution": "50m"})) == []
+    cube = open_cube(str(tmp_path / "c.zarr"))
+    assert cube.layers()["heat"].path == "inputs/50m/heat"
+    assert not cube.has("inputs/1km/heat")
+    assert float(cube.array("inputs/50m/heat")[0, 9, 9]) == 6.0
