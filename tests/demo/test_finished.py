@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cube.errors import CubeError
-from cube.storage.store import FORMAT, CubeStore, open_cube
+from cube.storage.root import FORMAT
+from cube.storage.store import CubeStore, open_cube
 from demo.finished import CUBE, cache_folder, finished_demo
 from demo.regions import FILE
 
