@@ -329,7 +329,7 @@ def serve(
 
 def _serve(urls: list[str], host: str, port: int, workers: int, regions: list[str]) -> None:
     from cube.storage.store import open_cube
-    from server.operating import start
+    from server import start
 
     for url in urls:
         open_cube(url)  # a wrong path is one sentence now, not a broken server

@@ -11,19 +11,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.dependencies.models import Dependant
 
-from server.drawing import palettes
+from server import palettes
 from server.drawing.tiles import MEDIA, Style, TileRequest, style_of
 from server.drawing.tms import size_of
 from server.drawing.zooms import zooms_of
 from server.errors import InvalidParameterError, NotFoundError, WrongRequestError
-from server.operating.keys import KEY
 from server.reading.layers import MapLayer
 from server.reading.snapshot import ServedCube, Snapshot
 
+KEY: Final = "api_key"  # query parameter of an access key
+HEAD: Final = "floracube.head"  # in the scope of a HEAD: a route that reads much may leave out the body
 OTHER_CUBE: Final = "/cubes/{cube}"  # before the paths of a cube that is not the first
 EVERYWHERE: Final = frozenset({KEY, "v"})  # query parameters of every address
 _FOREVER: Final = "public, max-age=31536000, immutable"
@@ -51,6 +52,22 @@ CubeOfAddress = Annotated[ServedCube, Depends(cube_of)]
 def root_of(request: Request) -> str:
     """What the paths of the cube of an address begin with: nothing, or `/cubes/{name}`."""
     return OTHER_CUBE.format(**request.path_params) if "cube" in request.path_params else ""
+
+
+RELEASE_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+ReleaseParameter = Annotated[
+    str | None,
+    Query(pattern=RELEASE_PATTERN, max_length=100, description="A release by name; left out, the one that readers follow."),
+]
+
+
+def requested(request: Request, release: ReleaseParameter = None) -> Snapshot:
+    """The snapshot of `?release=` of the cube of an address; raises `NotFoundError` for what is not there."""
+    cube = cube_of(request)
+    return cube.snapshot() if release is None else cube.named(release)
+
+
+RequestedSnapshot = Annotated[Snapshot, Depends(requested)]
 
 
 def tile_request(tms: str, z: int, x: int, y: str, size: int | None = None) -> tuple[TileRequest, str]:

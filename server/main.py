@@ -13,15 +13,14 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 
 from cube.errors import CubeError
 from cube.layers.ids import slug
-from server.asking import queries, regions
+from server import factory, metrics
+from server.asking import area, cog, habitat_sheet, point, reading, regions, species_sheet, store
 from server.dependencies import OTHER_CUBE, refuse_unknown
-from server.describing import ogc
+from server.describing import ogc, qgis, stac, wmts
 from server.describing.problem import COMMON
 from server.drawing import resample
-from server.drawing.tileroute import TileRoute
 from server.errors import RETRY_SECONDS, ErrorGuard, add_handlers
 from server.front import Front
-from server.operating import metrics
 from server.operating.access import AccessLog
 from server.operating.answers import Answers
 from server.operating.compression import Compression
@@ -32,8 +31,10 @@ from server.operating.page import FOLDER, add_files, index_of
 from server.operating.settings import Settings
 from server.reading.io import ChunkCache
 from server.reading.snapshot import ServedCube
+from server.tileroute import TileRoute
 
 ENVIRONMENT: Final = "FLORACUBE_CUBES"
+_OF_A_CUBE: Final = (factory, point, reading, area, regions, species_sheet, habitat_sheet, wmts, qgis, cog, stac, store)
 _DESCRIPTION: Final = (
     "Plant species, biodiversity and habitat maps of one cube. Below each layer are titiler's routes: tiles, TileJSON, info,"
     " statistics, points, previews, boxes, features. Tiles and tile sets follow OGC API Tiles."
@@ -62,8 +63,9 @@ def create_app(urls: list[str], settings: Settings | None = None) -> FastAPI:
     app.state.chunks, app.state.cubes, app.state.ready = cache, cubes, threading.Event()
     app.state.regions = regions.from_environment()
     known = [Depends(refuse_unknown)]
-    app.include_router(queries.router, responses=COMMON, dependencies=known)
-    app.include_router(queries.router, prefix=OTHER_CUBE, include_in_schema=False, dependencies=known)
+    for part in _OF_A_CUBE:
+        app.include_router(part.router, responses=COMMON, dependencies=known)
+        app.include_router(part.router, prefix=OTHER_CUBE, include_in_schema=False, dependencies=known)
     _add_operations(app, next(iter(cubes.values())), len(cubes))
     _add_page(app)
     front = Front(cubes, _DESCRIPTION, app.routes)

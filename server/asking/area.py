@@ -28,9 +28,8 @@ from server.asking.gate import HEAVY
 from server.asking.outline import OutlineError
 from server.asking.regions import NamedRegions, Regions
 from server.asking.report import MEDIA, written
-from server.asking.requested import RequestedSnapshot
 from server.asking.tally import AreaTooLargeError, Tally
-from server.dependencies import unchanged, validators
+from server.dependencies import RequestedSnapshot, unchanged, validators
 from server.errors import NotFoundError
 from server.reading.catalogue import species_status, text
 from server.reading.layers import MapLayer

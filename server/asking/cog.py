@@ -17,13 +17,14 @@ from fastapi import APIRouter, Query, Request, Response
 from cube import grid
 from cube.errors import CubeError
 from cube.grid import Window
+from server import palettes
 from server.asking.gate import HEAVY
 from server.asking.ranges import file_answer
-from server.asking.requested import RequestedSnapshot
-from server.dependencies import LayerParameter, StyleParameters, unchanged, validators
+from server.dependencies import LayerParameter, RequestedSnapshot, StyleParameters, unchanged, validators
+from server.drawing.resample import steps
 from server.drawing.tiles import Style, style_of
 from server.errors import NotFoundError, RequestError, WrongRequestError
-from server.reading.layers import MapLayer, continuous_colours, continuous_index
+from server.reading.layers import MapLayer
 from server.reading.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _picture(snapshot: Snapshot, layer: MapLayer, chosen: Selection, window: Win
         values = stored.astype(np.float32)
         values[~np.isfinite(values) | (stored == stored.dtype.type(layer.fill))] = np.nan
         values = values * np.float32(layer.scale) + np.float32(layer.offset)
-        index, colours = continuous_index(values, style.low, style.high), continuous_colours(style.palette)
+        index, colours = steps(values, style.low, style.high, palettes.COLOURS), palettes.continuous_colours(style.palette)
     transform = snapshot.reader.cube.region.transform(chosen.resolution, chosen.level) @ Affine.translation(
         window.col, window.row
     )

@@ -10,11 +10,10 @@ from cube.layers.ids import slug
 from cube.storage import model_card
 from server.asking.area import CELL_KM2, rounded, said
 from server.asking.gate import HEAVY
-from server.asking.requested import RequestedSnapshot
 from server.asking.sheet_models import HabitatName, HabitatOnMap, HabitatSheet, TellingSpecies
 from server.asking.species_sheet import about_cells
 from server.asking.tally import tally
-from server.dependencies import json_answer, unchanged, validators
+from server.dependencies import RequestedSnapshot, json_answer, unchanged, validators
 from server.errors import NotFoundError
 from server.reading.catalogue import Table, text
 from server.reading.layers import HabitatClass, MapLayer

@@ -34,14 +34,13 @@ from titiler.core.models.OGC import TileSet, TileSetList
 from titiler.core.resources.enums import ImageType
 from titiler.core.utils import create_html_response
 
+from server import palettes
 from server.asking.layer_reader import Chosen, LayerReader
-from server.asking.requested import ReleaseParameter
 from server.asking.titiler_parameters import Histogram, Tile, cover_scale_of, possible, small_picture
-from server.dependencies import OTHER_CUBE, LayerParameter, cube_of, refuse_unknown, root_of, unchanged
+from server.dependencies import OTHER_CUBE, LayerParameter, ReleaseParameter, cube_of, refuse_unknown, root_of, unchanged
 from server.describing import tilesets
 from server.describing.links import absolute_validators, base_url
 from server.describing.problem import COMMON
-from server.drawing import palettes
 from server.drawing.tms import NAMES, OWN, own_grid
 from server.errors import ErrorGuard, NotFoundError, WrongRequestError, add_handlers, error_answer
 from server.reading.snapshot import ServedCube
@@ -159,7 +158,7 @@ class ColorMaps(_Linked, ColorMapFactory):
 class LayerTiler(_Linked, TilerFactory):
     """titiler's TilerFactory of the layers of a cube.
 
-    Its tiles are drawn by `server.drawing.tileroute` wherever that can; what a layer says of itself (release, licence, legend)
+    Its tiles are drawn by `server.tileroute` wherever that can; what a layer says of itself (release, licence, legend)
     stands in its TileJSON and its tile sets.
     """
 

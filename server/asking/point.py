@@ -12,8 +12,7 @@ from pydantic import BaseModel, Field
 from cube import grid
 from cube.layers import BOUNDS, NO_SPECIES, PROBABILITY_STEPS
 from cube.storage import releases
-from server.asking.requested import RequestedSnapshot
-from server.dependencies import LatParameter, LonParameter, json_answer
+from server.dependencies import LatParameter, LonParameter, RequestedSnapshot, json_answer
 from server.errors import NotFoundError, WrongRequestError
 from server.reading.catalogue import Table, species_status, text
 from server.reading.layers import MapLayer

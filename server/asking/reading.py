@@ -8,8 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from server.asking.point import cell_of
-from server.asking.requested import RequestedSnapshot
-from server.dependencies import LatParameter, LayerParameter, LonParameter, json_answer
+from server.dependencies import LatParameter, LayerParameter, LonParameter, RequestedSnapshot, json_answer
 from server.errors import NotFoundError
 from server.reading.snapshot import Snapshot
 

@@ -13,10 +13,9 @@ from cube.storage import model_card, releases
 from server.asking.area import CELL_KM2, rounded, said
 from server.asking.gate import HEAVY
 from server.asking.point import traits_of
-from server.asking.requested import RequestedSnapshot
 from server.asking.sheet_models import Importance, Learned, ModelSaid, ResponseCurve, Share, Skill, SpeciesOnMap, SpeciesSheet
 from server.asking.tally import Tally, tally
-from server.dependencies import json_answer, unchanged, validators
+from server.dependencies import RequestedSnapshot, json_answer, unchanged, validators
 from server.errors import NotFoundError
 from server.reading.catalogue import species_status, text
 from server.reading.layers import MapLayer

@@ -23,9 +23,8 @@ from fastapi.responses import StreamingResponse
 
 from server.asking.gate import Gate
 from server.asking.ranges import requested_range
-from server.dependencies import CubeOfAddress
+from server.dependencies import HEAD, CubeOfAddress
 from server.errors import NotFoundError, StoreError
-from server.operating.answers import HEAD
 from server.reading.snapshot import ServedCube
 
 BLOCK: Final = 2**20  # bytes held of one answer at a time

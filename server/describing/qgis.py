@@ -8,8 +8,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from cube.export import qgis
-from server.asking.requested import RequestedSnapshot
-from server.dependencies import LayerParameter, cube_of, root_of, unchanged, validators
+from server.dependencies import LayerParameter, RequestedSnapshot, cube_of, root_of, unchanged, validators
 from server.describing.links import absolute_answer, base_url
 from server.describing.wmts import MAX_LAYERS
 from server.drawing.zooms import zooms

@@ -13,8 +13,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path, Request, Response
 
 from cube.layers.ids import slug
-from server.asking.requested import RequestedSnapshot
-from server.dependencies import cube_of, root_of
+from server.dependencies import RequestedSnapshot, cube_of, root_of
 from server.describing.links import absolute_answer, base_url
 from server.describing.stac_items import (
     DATACUBE,

@@ -1,6 +1,6 @@
 """WMTS 1.0.0 (OGC 07-057r7): the capabilities by which QGIS, GDAL and other programs find tiles, and tiles by query.
 
-The document is the template `wmts.xml`. Its tiles have the addresses of `server.drawing.tileroute`, which answers queries, too.
+The document is the template `wmts.xml`. Its tiles have the addresses of `server.tileroute`, which answers queries, too.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ import morecantile
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from morecantile.utils import meters_per_unit
 
-from server.asking.requested import RequestedSnapshot
-from server.dependencies import LayerParameter, TmsParameter, root_of
+from server import tileroute
+from server.dependencies import LayerParameter, RequestedSnapshot, TmsParameter, root_of
 from server.describing.links import absolute_answer, base_url
-from server.drawing import tileroute
 from server.drawing.tiles import MEDIA
 from server.drawing.tms import OWN, tile_matrix_set
 from server.drawing.zooms import limits_of, zooms_in

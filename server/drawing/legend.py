@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from server.drawing import palettes
+from server import palettes
 from server.drawing.png import image, palette_png
 from server.reading.layers import MapLayer
 from server.reading.snapshot import Snapshot

@@ -9,10 +9,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from server import palettes
 from server.drawing import png
-from server.drawing.resample import WIDEST, bilinear, kernel_radius, nearest
+from server.drawing.resample import WIDEST, bilinear, kernel_radius, nearest, steps
 from server.drawing.warp import is_outside, warp_grid
-from server.reading.layers import MapLayer, continuous_colours, continuous_index
+from server.reading.layers import MapLayer
 from server.reading.snapshot import Snapshot
 
 MEDIA: Final = {"png": "image/png", "webp": "image/webp"}
@@ -170,7 +171,7 @@ def draw(layer: MapLayer, cells: Cells, form: str, style: Style | None) -> bytes
     else:
         values = value_tile(layer, cells)
         if style.above is None:
-            index, colours = continuous_index(values, style.low, style.high), continuous_colours(style.palette)
+            index, colours = steps(values, style.low, style.high, palettes.COLOURS), palettes.continuous_colours(style.palette)
         else:
             index, colours = hatched(values, style.above), HATCH
     return png.image(index, colours, form) if index.any() else None

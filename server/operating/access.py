@@ -11,8 +11,8 @@ from urllib.parse import unquote_plus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.operating import metrics
-from server.operating.keys import KEY
+from server import metrics
+from server.dependencies import KEY
 
 
 def route_of(scope: Scope) -> str:

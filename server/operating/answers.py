@@ -7,6 +7,8 @@ from typing import Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.dependencies import HEAD
+
 # The page, tiles of other hosts as ground, its workers. Where the server has no map library, its scripts come from a CDN,
 # are compared with their hashes and run as blobs; no script is run from there.
 _PAGE: Final = (
@@ -14,8 +16,6 @@ _PAGE: Final = (
     " img-src 'self' data: blob: https:; connect-src 'self' https:; worker-src 'self' blob:;"
     " object-src 'none'; base-uri 'none'; form-action 'self'"
 )
-
-HEAD: Final = "floracube.head"  # in the scope of a HEAD: a route that reads much may leave out the body
 
 
 class Answers:

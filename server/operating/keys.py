@@ -13,9 +13,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.dependencies import KEY
 from server.errors import error_answer
 
-KEY: Final = "api_key"  # of a query
 _COOKIE: Final = "floracube_key"  # of a browser that came with a key in its address: what the page asks for carries none
 _OPEN: Final = frozenset({"/healthz", "/readyz"})  # what asks them has no key
 # A browser then asks its user: any name, the key as password. So do QGIS and GDAL.

@@ -11,8 +11,8 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server import metrics
 from server.errors import error_answer
-from server.operating import metrics
 
 MAX_BODY: Final = 2 * 2**20  # bytes; a region drawn by hand or a country's outline is far smaller
 MAX_BODIES: Final = 64 * 2**20  # bytes of all bodies that are being received

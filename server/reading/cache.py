@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final, Generic, Protocol, TypeVar
 
-from server.operating import metrics
+from server import metrics
 
 _OVERHEAD: Final = 200  # bytes of an entry beside its values
 _WAIT_SECONDS: Final = 30.0  # for what another thread makes

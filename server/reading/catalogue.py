@@ -19,7 +19,7 @@ from cube.layers.display import species_range
 from cube.layers.ids import input_id, species_ids
 from cube.storage import releases
 from cube.storage.store import CubeStore, layer_of
-from server.drawing import palettes
+from server import palettes
 from server.reading.layers import HabitatClass, MapLayer
 
 TITLES: Final = {

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from server.drawing import palettes
-from server.drawing.resample import steps
-
-COLOURS = 255  # of a continuous layer; the palette's first entry is no data
+from server import palettes
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +71,3 @@ class MapLayer:
             index[entry.value] = row
             colours[row] = (*palettes.rgb(entry.colour), 255)
         return index, colours
-
-
-@lru_cache(maxsize=64)
-def continuous_colours(palette: str) -> NDArray[np.uint8]:
-    """(256, 4) RGBA: transparent, then the palette in 255 equal steps of the display range."""
-    out = np.zeros((COLOURS + 1, 4), np.uint8)
-    out[1:, :3] = palettes.table(palette)[np.rint(np.linspace(0, 255, COLOURS)).astype(int)]
-    out[1:, 3] = 255
-    return out
-
-
-def continuous_index(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
-    """Values in units (NaN: no data) to rows of `continuous_colours`: `low` is 1, `high` 255, beyond is clipped."""
-    return steps(values, low, high, COLOURS)

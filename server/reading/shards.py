@@ -26,8 +26,8 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.core.sync import sync
 
+from server import metrics
 from server.errors import DamagedError, StoreError
-from server.operating import metrics
 
 READ_SECONDS: Final = 15.0  # for the reads of one request together; a store that answers later counts as failing
 _ABSENT: Final = 2**64 - 1  # offset and length of a chunk that holds only fill

@@ -25,8 +25,8 @@ from cube.layers.display import display_range, sample_chunks
 from cube.layers.ids import slug
 from cube.storage import releases
 from cube.storage.store import open_cube
+from server import metrics
 from server.errors import BusyError, NotFoundError
-from server.operating import metrics
 from server.reading import catalogue
 from server.reading.catalogue import Catalogue
 from server.reading.difference import less

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from cube import grid
 from cube.storage.store import CubeStore
-from server.drawing import palettes
+from server import palettes
 from server.drawing.tms import tile_matrix_set
 
 LAYER = "/layers/indicators.richness"

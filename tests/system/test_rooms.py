@@ -29,6 +29,19 @@ def test_imports_run_one_way(room: str) -> None:
         assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
 
 
+def test_imports_of_the_server_run_one_way() -> None:
+    order = ("errors", "metrics", "palettes", "reading", "drawing", "dependencies", "tileroute", "describing", "asking",
+             "operating", "factory", "front", "start", "main")  # fmt: skip
+    wrong = []
+    for path in (ROOT / "server").rglob("*.py"):
+        own = path.relative_to(ROOT / "server").parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "server":
+                below = [a.name for a in node.names] if node.module == "server" else [node.module.split(".")[1]]
+                wrong += [f"{path.name}: {name}" for name in below if name != own and order.index(name) > order.index(own)]
+    assert not wrong
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "forbidden"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cube.layers import display
-from server.drawing import palettes
+from server import palettes
 
 
 @pytest.mark.parametrize("name", sorted(display.ANCHORS))

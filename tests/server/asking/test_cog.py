@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 
 from cube import grid
 from cube.storage.store import CubeStore
+from server import palettes
 from server.asking import cog as module
-from server.drawing import palettes
 
 BBOX = "16.71,48.99,16.83,49.05"
 

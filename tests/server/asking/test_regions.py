@@ -18,7 +18,7 @@ from server.asking.outline import OutlineError
 from server.asking.regions import ENVIRONMENT
 from server.errors import NotFoundError
 from server.main import create_app
-from server.operating.start import CUBES, prepare
+from server.start import CUBES, prepare
 
 
 def feature(west: float, south: float, side: float = 0.1, **properties: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from PIL import Image
 
 from cube.export.cog import export
 from cube.storage.store import CubeStore
-from server.drawing import palettes
+from server import palettes
 from server.drawing.tms import tile_matrix_set
 from tests.server.conftest import HABITATS, REGION
 

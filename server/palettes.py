@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cube.layers.display import ANCHORS
 
+COLOURS: Final = 255  # of a continuous layer; the first entry is no data
 # Linear interpolation between the anchors stays within 2 (batlow) and 6 (vik) of 255 of Crameri's full tables.
 _ANCHORS: Final = {name: ANCHORS[name] for name in ("batlow", "vik")}
 # What a layer may ask for by meaning rather than by name.
@@ -51,6 +52,15 @@ def table(name: str) -> NDArray[np.uint8]:
         columns = [np.interp(np.arange(256), at, anchors[:, band]) for band in range(3)]
         return np.asarray(np.rint(np.stack(columns, axis=1)), dtype=np.uint8)
     return np.ascontiguousarray(np.load(_TABLES[name])[:, :3])
+
+
+@lru_cache(maxsize=64)
+def continuous_colours(palette: str) -> NDArray[np.uint8]:
+    """(256, 4) RGBA: transparent, then the palette in `COLOURS` equal steps of the display range."""
+    out = np.zeros((COLOURS + 1, 4), np.uint8)
+    out[1:, :3] = table(palette)[np.rint(np.linspace(0, 255, COLOURS)).astype(int)]
+    out[1:, 3] = 255
+    return out
 
 
 def class_colour(value: int) -> str:

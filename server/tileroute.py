@@ -20,10 +20,9 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from server.dependencies import StyleParameters, cube_of, tile_request, unchanged, validators
+from server.dependencies import KEY, StyleParameters, cube_of, tile_request, unchanged, validators
 from server.drawing import tiles
 from server.errors import InvalidParameterError
-from server.operating.keys import KEY
 from server.reading.io import NotHeldError
 from server.reading.layers import MapLayer
 from server.reading.snapshot import Snapshot
