@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import re
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
+from cachetools import LRUCache, TTLCache, cachedmethod
 from numpy.typing import NDArray
 
 from cube import grid
@@ -166,10 +166,10 @@ class ServedCube:
         self.url, self._cache = url, cache
         self.title = str(open_cube(url).attributes.get("title", "")) or "floracube"
         self._looking = threading.Lock()
-        self._lock = threading.Lock()  # of the two dictionaries; never held while the store is read
-        self._documents: OrderedDict[str, tuple[float, dict[str, Any] | None]] = OrderedDict()
-        self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
-        self._names: tuple[float, list[str]] = (-math.inf, [])
+        self._lock = threading.Lock()  # of the caches; never held while the store is read
+        self._documents: TTLCache[Any, dict[str, Any] | None] = TTLCache(_DOCUMENTS, _DOCUMENT_SECONDS)
+        self._names: TTLCache[Any, list[str]] = TTLCache(1, _DOCUMENT_SECONDS)
+        self._snapshots: LRUCache[str, Snapshot] = LRUCache(_SNAPSHOTS)
         self._opening, self._waiting = threading.Lock(), threading.BoundedSemaphore(_OPENING)
         self._snapshot = self._read()
         self._checked = time.monotonic()
@@ -251,28 +251,16 @@ class ServedCube:
             )
         return self._opened(max(fitting, key=lambda found: str(found.get("created", ""))))
 
+    @cachedmethod(attrgetter("_names"), lock=attrgetter("_lock"))
     def _release_names(self) -> list[str]:
         """Names of all releases, listed at most every `_DOCUMENT_SECONDS`."""
-        then, names = self._names
-        if time.monotonic() - then > _DOCUMENT_SECONDS:
-            names = self._snapshot.reader.cube.list_json("releases")
-            self._names = (time.monotonic(), names)
-        return names
+        return self._snapshot.reader.cube.list_json("releases")
 
+    @cachedmethod(attrgetter("_documents"), lock=attrgetter("_lock"))
     def _document(self, name: str) -> dict[str, Any] | None:
         """The document of the release `name`, None if there is none; it is believed for `_DOCUMENT_SECONDS`."""
-        with self._lock:
-            then, document = self._documents.get(name, (-math.inf, None))
-        if time.monotonic() - then <= _DOCUMENT_SECONDS:
-            return document
         read = self._snapshot.reader.cube.read_json(f"releases/{name}.json")
-        document = None if read is None else dict(read)
-        with self._lock:
-            self._documents[name] = (time.monotonic(), document)
-            self._documents.move_to_end(name)
-            while len(self._documents) > _DOCUMENTS:
-                self._documents.popitem(last=False)
-        return document
+        return None if read is None else dict(read)
 
     def _opened(self, document: dict[str, Any]) -> Snapshot:
         """The snapshot of a release that is not the current one: opening takes seconds, so one is opened at a time.
@@ -292,18 +280,13 @@ class ServedCube:
                     snapshot = self._build(document, None)
                     with self._lock:
                         self._snapshots[token] = snapshot
-                        while len(self._snapshots) > _SNAPSHOTS:
-                            self._snapshots.popitem(last=False)
             return snapshot
         finally:
             self._waiting.release()
 
     def _open_snapshot(self, token: str) -> Snapshot | None:
         with self._lock:
-            snapshot = self._snapshots.get(token)
-            if snapshot is not None:
-                self._snapshots.move_to_end(token)
-            return snapshot
+            return self._snapshots.get(token)
 
     def _read(self, held: Snapshot | None = None) -> Snapshot:
         cube = open_cube(self.url) if held is None else held.reader.cube

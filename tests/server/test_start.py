@@ -16,7 +16,7 @@ import pytest
 from benchmarks.ports import free_port
 from cube.storage.store import CubeStore
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def get(url: str) -> str:
