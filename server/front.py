@@ -51,8 +51,11 @@ class Front(BaseRoute):
         app = self._app
         assert app is not None
         if app.openapi_schema is None:
-            app.openapi_schema = get_openapi(title=app.title, version=app.version, description=app.description,
-                                             routes=[*self._routes, *app.routes])  # fmt: skip
+            document = get_openapi(title=app.title, version=app.version, description=app.description,
+                                   routes=[*self._routes, *app.routes])  # fmt: skip
+            # titiler says that every link is a URI; those of tiles are templates.
+            document["components"]["schemas"]["Link"]["properties"]["href"].pop("format")
+            app.openapi_schema = document
         return app.openapi_schema
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:

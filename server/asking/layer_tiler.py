@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from morecantile import tms
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
@@ -237,6 +238,9 @@ def build(cubes: dict[str, ServedCube], description: str) -> FastAPI:
     )  # fmt: skip
     pictures = APIRouter(dependencies=[Depends(small_picture)])
     shared = (TileMatrixSets(supported_tms=sets), Algorithms(), ColorMaps(supported_colormaps=Colours, router=pictures))
+    for route in tiler.router.routes:
+        if isinstance(route, APIRoute) and route.name == "tile":
+            route.responses[204] = {"description": "Nothing is mapped there."}
     app = FastAPI(title="floracube", description=description, dependencies=[Depends(possible), Depends(refuse_unknown)])
     app.state.cubes = cubes
     app.dependency_overrides[CoverScaleParams] = cover_scale_of

@@ -203,6 +203,14 @@ def test_tilejson_leads_to_tiles_in_the_style_that_was_asked_for(client: TestCli
     assert client.get(document["legend"]).status_code == 200
 
 
+def test_the_openapi_document_allows_templates_of_tiles_and_tiles_of_nothing(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    assert "format" not in document["components"]["schemas"]["Link"]["properties"]["href"]
+    for ending in ("", ".{format}"):
+        tile = document["paths"]["/layers/{layer_id}/tiles/{tileMatrixSetId}/{z}/{x}/{y}" + ending]["get"]
+        assert "204" in tile["responses"]
+
+
 def test_the_openapi_document_has_titilers_parameters_and_ours(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     tile = paths["/layers/{layer_id}/tiles/{tileMatrixSetId}/{z}/{x}/{y}.{format}"]["get"]
