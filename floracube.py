@@ -108,9 +108,7 @@ def try_demo(
     """Serve a finished small cube: the demo of 10 km, downloaded or made once, then cached."""
     from demo import finished
 
-    def make(out: Path) -> None:
-        demo(out=out, size_km=finished.SIZE_KM, species=100, seed=20, serve=False)
-
+    make = partial(demo, size_km=finished.SIZE_KM, species=100, seed=20, serve=False)
     folder = finished.finished_demo(finished.cache_folder(__version__), url, make, partial(say.print, highlight=False))
     say.print(f"The cube is {folder / finished.CUBE}.", highlight=False)
     if serve:
@@ -180,10 +178,7 @@ def evaluate(config: CONFIG, locked: LOCKED = False, as_json: JSON = False) -> N
 
     with bar("evaluate") as progress:
         result = assess(loaded, progress, locked)
-    if as_json:
-        print(json.dumps(result.document(), indent=1))
-    else:
-        print(result.text())
+    print(json.dumps(result.document(), indent=1) if as_json else result.text())
 
 
 @app.command(epilog=PREDICT)
@@ -249,6 +244,15 @@ def publish(
     say.print(f"Readers of {cube} follow release {release}.", highlight=False)
 
 
+@app.command(epilog="Example: `floracube facts demo-out/cube.zarr v1`")
+def facts(cube: CUBE, release: Annotated[str, typer.Argument(help="Name of a release.", metavar="RELEASE")]) -> None:
+    """Add facts of whole maps to the versions of a release of CUBE that an older floracube made without them."""
+    from inference.cascade import older_facts
+
+    added = older_facts.add_facts(_url(cube), release)
+    say.print(f"Facts were added to {', '.join(added) or 'nothing: all versions have them'}.", highlight=False)
+
+
 @app.command(epilog="Example: `floracube gc demo-out/cube.zarr --dry-run`")
 def gc(
     cube: CUBE,
@@ -262,10 +266,8 @@ def gc(
     from cube.storage.store import open_cube
 
     collected = garbage.collect(open_cube(_url(cube), writable=True), dry_run, tuple(keep or ()), tuple(forget or ()))
-    if as_json:
-        print(json.dumps({"dry_run": dry_run, **asdict(collected)}, indent=1))
-    else:
-        print(collected.text() + ("\nA dry run: nothing was removed." if dry_run else ""))
+    told = collected.text() + ("\nA dry run: nothing was removed." if dry_run else "")
+    print(json.dumps({"dry_run": dry_run, **asdict(collected)}, indent=1) if as_json else told)
 
 
 @app.command(epilog="Example: `floracube info demo-out/cube.zarr --json`")
@@ -309,10 +311,7 @@ def export(
     from cube.export.cog import export as write
 
     document = write(_url(cube), layer, out, level, parse_bbox(bbox))
-    if as_json:
-        print(json.dumps(document, indent=1))
-    else:
-        say.print(as_text(document), highlight=False)
+    print(json.dumps(document, indent=1) if as_json else as_text(document))
 
 
 @app.command(epilog="Example: `floracube serve demo-out/cube.zarr --port 8000`")

@@ -81,20 +81,30 @@ def make_facts(cube: CubeStore, stage: str, products: Products) -> None:
         return
     for product, version in products.items():
         facts = plan_facts(cube, product, version, products)
-        group = cube.root.require_group(facts.path)
-        chunk = (len(facts.statistics), facts.items, 1, 1)
-        for level in range(cube.region.levels() + 1):
-            if str(level) not in group:
-                group.create_array(
-                    str(level), shape=(*chunk[:2], *extent(cube.region, level)), dtype="int64", chunks=chunk, shards=chunk,
-                    fill_value=0, compressors=compressors(),
-                    dimension_names=("statistic", "item", f"row_{level}", f"column_{level}"),
-                    attributes={"long_name": f"Figures of each square of level {level}, of stored values"},
-                )  # fmt: skip
-        set_attributes(group, {"statistics": facts.statistics, "items": facts.items, "names": facts.names})
-        consolidate_if_changed(cube.root.store, facts.path)
-        if facts.path.startswith(f"{group_of(product, version)}/"):  # below the maps, and listed there
-            consolidate_if_changed(cube.root.store, group_of(product, version))
+        add_arrays(cube, facts)
+        announce(cube, facts)
+
+
+def add_arrays(cube: CubeStore, facts: Facts) -> None:
+    """Make those arrays of facts that are not there; nobody reads them before `announce`."""
+    group, chunk = cube.root.require_group(facts.path), (len(facts.statistics), facts.items, 1, 1)
+    for level in range(cube.region.levels() + 1):
+        if str(level) not in group:
+            group.create_array(
+                str(level), shape=(*chunk[:2], *extent(cube.region, level)), dtype="int64", chunks=chunk, shards=chunk,
+                fill_value=0, compressors=compressors(),
+                dimension_names=("statistic", "item", f"row_{level}", f"column_{level}"),
+                attributes={"long_name": f"Figures of each square of level {level}, of stored values"},
+            )  # fmt: skip
+
+
+def announce(cube: CubeStore, facts: Facts) -> None:
+    """Say that a version has facts."""
+    group = cube.group(facts.path)
+    set_attributes(group, {"statistics": facts.statistics, "items": facts.items, "names": facts.names})
+    consolidate_if_changed(cube.root.store, facts.path)
+    if facts.path.startswith(f"{group_of(facts.product, facts.version)}/"):  # below the maps, and listed there
+        consolidate_if_changed(cube.root.store, group_of(facts.product, facts.version))
 
 
 def plan_facts(cube: CubeStore, product: str, version: str, beside: Products) -> Facts:
