@@ -26,6 +26,7 @@ import urllib.request
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,7 @@ from benchmarks.ports import free_port
 ROOT = Path(__file__).resolve().parents[1]
 GROWTH_MB = 50  # of the server's memory, more than what moves around by itself
 SETTLE_SECONDS = 30.0  # until the memory of the last answers is free again
+THREADS = 40  # of the server's event loop (anyio's default)
 INNOCENT_P99 = 1.0  # seconds
 SEEN = "FLORACUBE_HOSTILE_SEEN"  # file for what the watched server touches
 # Of an answer, against the OpenAPI document: that its status, type and fields are written there.
@@ -269,6 +271,13 @@ def send(server: Running, most: int, tally: Tally) -> int:
     return len(chosen)
 
 
+def crowd(port: int) -> None:
+    """Have every thread of the server draw: GDAL and PROJ keep some megabytes for each, once."""
+    picture = "/layers/indicators.richness/preview.png?max_size=64&dst_crs=EPSG:3857"
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda _: ask(port, "get", picture), range(10 * THREADS)))
+
+
 def run(cube: str, count: int) -> tuple[list[dict[str, Any]], list[str]]:
     """(rows of the table, failures) of about `count` requests on a cube: the listed ones, up to half of all, and drawn ones."""
     warnings.simplefilter("ignore")
@@ -281,6 +290,7 @@ def attacked(server: Running, count: int) -> tuple[list[dict[str, Any]], list[st
     rows: list[dict[str, Any]] = []
     failures: list[str] = []
     send(server, 200, Tally())  # libraries are loaded, caches are full
+    crowd(server.port)
     before = server.memory_mb()
     server.process.send_signal(signal.SIGUSR1)
     rows.append({"kind": "before", "memory_mb": round(before, 1)})

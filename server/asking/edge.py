@@ -22,7 +22,6 @@ from server.reading.snapshot import Snapshot
 from server.reading.together import read_together
 
 BATCH: Final = 128  # chunks read at once
-TOP: Final = 3  # best habitats of a cell
 Bools = NDArray[np.bool_]
 
 

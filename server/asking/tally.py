@@ -70,7 +70,7 @@ def tally(snapshot: Snapshot, shape: shapely.Geometry | None, least: float = 0.0
     levels = _levels(snapshot)
     whole, edge = _units(snapshot, shape)
     with ThreadPoolExecutor(THREADS) as pool:
-        places = _places(snapshot, whole, shape is None)
+        places = _places(snapshot, whole)
         narrowed = "species" in layouts and least > 0 and snapshot.facts.present
         touched = [(0, int(row), int(col)) for row, col in np.argwhere(edge)] if narrowed else []
         asked = [*((facts, places) for facts in layouts.values()), *([(layouts["species"], touched)] if touched else [])]
@@ -121,7 +121,7 @@ def _units(snapshot: Snapshot, shape: shapely.Geometry | None) -> tuple[Bools, B
     return whole, (inside | cut) & ~whole
 
 
-def _places(snapshot: Snapshot, whole: Bools, everything: bool) -> list[Place]:
+def _places(snapshot: Snapshot, whole: Bools) -> list[Place]:
     """(level, row, column) of the largest squares, and units (level 0), that hold the whole units and nothing else."""
     levels: list[Bools] = [whole]
     for _ in range(snapshot.reader.cube.region.levels()):

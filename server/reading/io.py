@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from cube.storage import backends
 from cube.storage.store import CubeStore
-from server.errors import DamagedError, StoreError, TooLargeError
+from server.errors import StoreError, TooLargeError
 from server.reading.cache import ByteCache
 from server.reading.shards import Shards
+from server.reading.together import indices, read_together
 from server.reading.written import WrittenShards
 
 CACHE_BYTES: Final = 256 * 2**20
@@ -31,7 +32,6 @@ _AT_ONCE: Final = 36  # chunks read in one round: bounds what one request holds 
 _READERS: Final = 16  # rounds at once; with the store down, the other threads still answer from the cache
 _QUEUE_SECONDS: Final = 2.0
 INPUT_SECONDS: Final = 60.0
-NOTHING: Final[NDArray[Any]] = np.empty((0, 0), np.uint8)  # a chunk that holds only fill
 
 
 def input_period() -> int:
@@ -41,11 +41,6 @@ def input_period() -> int:
 
 class NotHeldError(Exception):
     """What is asked for is not in memory, and nothing was to be read."""
-
-
-def selection(lead: tuple[int, ...], rows: slice, cols: slice) -> tuple[int | slice, ...]:
-    """What indexes one window of one map of an array."""
-    return (*lead, rows, cols)
 
 
 class ChunkCache(ByteCache[NDArray[Any]]):
@@ -227,10 +222,15 @@ class Reader:
         self, source: Source, path: str, chunks: Sequence[tuple[int, ...]], place: tuple[int, ...] | Any
     ) -> list[NDArray[Any]]:
         """The part `place` (of the leading axes; all of it for `...`) of whole chunks, given by their numbers."""
-        with self.turn(path):
-            if source.shards is None:
+        if source.shards is None:
+            with self.turn(path):
                 return [_by_zarr(source, chunk, place) for chunk in chunks]
-            return self._from_shards(source.shards, path, chunks, place)
+        found = []
+        for chunk in read_together(self, [(path, number) for number in chunks]):
+            part = chunk[place] if chunk.size else chunk
+            # Of a long chunk only what is asked for is kept: a copy, or the rest would stay behind it.
+            found.append(part if part.size * 2 > chunk.size else part.copy())
+        return found
 
     @contextmanager
     def turn(self, path: str) -> Iterator[None]:
@@ -252,30 +252,7 @@ class Reader:
             return
         numbers, _ = source.within(lead)
         spans = [range(part.start // n, -(-part.stop // n)) for part, n in zip((rows, cols), source.chunk[-2:], strict=True)]
-        wanted = {source.shards.place((*numbers, *place))[0] for place in product(*spans)}
-        self._indices(source.shards, path, sorted(wanted))
-
-    def _from_shards(self, shards: Shards, path: str, chunks: Sequence[tuple[int, ...]], place: Any) -> list[NDArray[Any]]:
-        places = [shards.place(chunk) for chunk in chunks]
-        wanted = sorted({shard for shard, _ in places})
-
-        def read() -> list[NDArray[Any] | None]:
-            indices = self._indices(shards, path, wanted)
-            return shards.read([(shard, indices[shard], row) for shard, row in places], place)
-
-        try:
-            found = read()
-        except DamagedError:  # a shard that was written anew has other offsets: its index is read once more
-            self.cache.drop([self.index_key(path, shard) for shard in wanted])
-            found = read()
-        return [NOTHING if chunk is None else chunk for chunk in found]
-
-    def _indices(self, shards: Shards, path: str, wanted: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], NDArray[np.uint64]]:
-        def read(missing: list[int]) -> list[NDArray[np.uint64]]:
-            return shards.indices([wanted[i] for i in missing], lambda absent: self.require_empty(path, absent))
-
-        keys = [self.index_key(path, shard) for shard in wanted]
-        return dict(zip(wanted, self.cache.gather(keys, read), strict=True))
+        indices(self, [(path, (*numbers, *place)) for place in product(*spans)])
 
     def index_key(self, path: str, shard: tuple[int, ...]) -> tuple[object, ...]:
         """What the index of a shard is remembered under."""

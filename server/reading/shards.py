@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
@@ -30,6 +30,7 @@ from server import metrics
 from server.errors import DamagedError, StoreError
 
 READ_SECONDS: Final = 15.0  # for the reads of one request together; a store that answers later counts as failing
+NOTHING: Final[NDArray[Any]] = np.empty((0, 0), np.uint8)  # a chunk that holds only fill
 _ABSENT: Final = 2**64 - 1  # offset and length of a chunk that holds only fill
 _CHECKSUM_BYTES: Final = 4
 Index = NDArray[np.uint64]
@@ -120,19 +121,6 @@ class Shards:
     def _key(self, shard: tuple[int, ...]) -> str:
         return "/".join((self.prefix, *map(str, shard)))
 
-    def indices(
-        self, shards: Sequence[tuple[int, ...]], absent: Callable[[Sequence[tuple[int, ...]]], None] = lambda _: None
-    ) -> list[Index]:
-        """(chunks, 2) offset and length of the inner chunks of each shard.
-
-        `absent` is told of the shards that the store does not find and may raise; else all their chunks are absent.
-        """
-        tails = fetch(self.store, [self.index_request(shard) for shard in shards])
-        lost = [shard for shard, tail in zip(shards, tails, strict=True) if tail is None]
-        if lost:
-            absent(lost)
-        return [self.index_of(shard, tail) for shard, tail in zip(shards, tails, strict=True)]
-
     def index_request(self, shard: tuple[int, ...]) -> tuple[str, ByteRequest]:
         """What to ask the store for the index of a shard."""
         return self._key(shard), SuffixByteRequest(prod(self.chunks) * 16 + _CHECKSUM_BYTES)
@@ -153,17 +141,6 @@ class Shards:
         """What to ask the store for the inner chunk in a row of the index; None for one that holds only fill."""
         offset, length = int(index[row, 0]), int(index[row, 1])
         return None if length == _ABSENT else (self._key(shard), RangeByteRequest(offset, offset + length))
-
-    def read(self, places: Sequence[tuple[tuple[int, ...], Index, int]], part: Any = ...) -> list[NDArray[Any] | None]:
-        """`part` of the decoded inner chunks at (shard, its index, row in it); None for those that hold only fill."""
-        requests = [self.chunk_request(*place) for place in places]
-        present, wanted = [i for i, one in enumerate(requests) if one], [one for one in requests if one]
-        found: list[NDArray[Any] | None] = [None] * len(places)
-        for i, data, (key, _) in zip(present, fetch(self.store, wanted), wanted, strict=True):
-            chunk = self.decode(data, key)[part]
-            # Of a long chunk only what is asked for is kept: a copy, or the rest would stay behind it.
-            found[i] = chunk if chunk.size * 2 > prod(self.chunk) else chunk.copy()
-        return found
 
     def decode(self, data: memoryview | bytes | None, key: str) -> NDArray[Any]:
         """A chunk of `self.chunk`; raises `DamagedError` for bytes that are none."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 from zarr.abc.store import RangeByteRequest, Store
 
 from server.errors import DamagedError
-from server.reading.io import NOTHING, Reader
-from server.reading.shards import Shards, fetch
+from server.reading.cache import Key
+from server.reading.shards import NOTHING, Index, Shards, fetch
+
+if TYPE_CHECKING:
+    from server.reading.io import Reader
 
 GAP: Final = 32 * 1024  # bytes between two ranges that are read rather than asked for apart
 SPAN: Final = 4 * 2**20  # bytes of one request at most
@@ -33,7 +36,7 @@ def read_together(reader: Reader, wanted: Sequence[Chunk]) -> Iterator[NDArray[A
         try:
             yield _decoded(reader, path, stored)
         except DamagedError:  # a shard that was written anew has other offsets: its index is read once more
-            reader.cache.drop([key for key, _ in _indices(reader, [(path, number)])])
+            reader.cache.drop([reader.index_key(path, _shards(reader, path).place(number)[0])])
             yield _decoded(reader, path, _read(reader, [(path, number)])[0])
 
 
@@ -55,14 +58,26 @@ def remember_cells(reader: Reader, wanted: Sequence[Cell]) -> None:
         reader.cache.put(key, chunk[part].copy() if chunk.size else chunk)
 
 
-def _indices(reader: Reader, wanted: Sequence[Chunk]) -> list[tuple[tuple[object, ...], Any]]:
-    """(what an index is remembered under, its array's path, layout, shard), each once."""
-    found: dict[tuple[object, ...], Any] = {}
+def indices(reader: Reader, wanted: Sequence[Chunk]) -> dict[Key, Index]:
+    """(chunks of a shard, 2) offset and length, of each shard that holds some of `wanted`, by `Reader.index_key`.
+
+    Raises `StoreError` for a shard that is not there though a receipt counts it.
+    """
+    places = {}
     for path, number in wanted:
         shards = _shards(reader, path)
         shard, _ = shards.place(number)
-        found[reader.index_key(path, shard)] = path, shards, shard
-    return list(found.items())
+        places[reader.index_key(path, shard)] = path, shards, shard
+    asked = list(places.values())
+
+    def read(missing: list[int]) -> list[Index]:
+        tails = fetch(asked[0][1].store, [asked[i][1].index_request(asked[i][2]) for i in missing])
+        for i, tail in zip(missing, tails, strict=True):
+            if tail is None:
+                reader.require_empty(asked[i][0], [asked[i][2]])
+        return [asked[i][1].index_of(asked[i][2], tail) for i, tail in zip(missing, tails, strict=True)]
+
+    return dict(zip(places, reader.cache.gather(list(places), read), strict=True))
 
 
 def _shards(reader: Reader, path: str) -> Shards:
@@ -80,21 +95,13 @@ def _read(reader: Reader, wanted: Sequence[Chunk]) -> list[Stored | None]:
     if not wanted:
         return []
     with reader.turn(wanted[0][0]):
-        store = _shards(reader, wanted[0][0]).store
-        indices = _indices(reader, wanted)
-        known = {key: index for key, _ in indices if (index := reader.cache.get(key)) is not None}
-        asked = [(key, *about) for key, about in indices if key not in known]
-        tails = fetch(store, [shards.index_request(shard) for _, _, shards, shard in asked])
-        for (key, path, shards, shard), tail in zip(asked, tails, strict=True):
-            if tail is None:
-                reader.require_empty(path, [shard])
-            known[key] = shards.index_of(shard, tail)
-            reader.cache.put(key, known[key])
+        known = indices(reader, wanted)
         requests = []
         for path, number in wanted:
             shards = _shards(reader, path)
             shard, row = shards.place(number)
             requests.append(shards.chunk_request(shard, known[reader.index_key(path, shard)], row))
+        store = _shards(reader, wanted[0][0]).store
         found = _near_ranges_at_once(store, [request for request in requests if request is not None])
         return [None if request is None else (request[0], next(found)) for request in requests]
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from cube.storage.documents import Documents
 from cube.storage.store import CubeStore
 from server.main import create_app
-from server.reading import shards, together
+from server.reading import together
 
 LAYER = "indicators.richness"
 SQUARE = [[16.7, 48.95], [16.8, 48.95], [16.8, 49.0], [16.7, 49.0], [16.7, 48.95]]
@@ -39,8 +39,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
 
         return call
 
-    for module in (shards, together):
-        monkeypatch.setattr(module, "fetch", watched(module.fetch))
+    monkeypatch.setattr(together, "fetch", watched(together.fetch))
     monkeypatch.setattr(Documents, "_read", watched(Documents._read))
     monkeypatch.setattr(CubeStore, "array", watched(CubeStore.array))
     monkeypatch.setattr("server.asking.area._document", watched(json.loads))
@@ -83,6 +82,7 @@ def test_nothing_is_read_or_parsed_on_the_event_loop(cube: CubeStore, reads: lis
 
 def test_the_document_of_all_routes_is_not_made_on_the_event_loop(cube: CubeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bool] = []
-    monkeypatch.setattr("server.front.get_openapi", lambda **_: {"seen": seen.append(on_a_loop())})
+    links = {"components": {"schemas": {"Link": {"properties": {"href": {"format": "uri"}}}}}}
+    monkeypatch.setattr("server.front.get_openapi", lambda **_: {"seen": seen.append(on_a_loop()), **links})
     assert TestClient(create_app([cube.url])).get("/openapi.json").status_code == 200
     assert seen == [False]

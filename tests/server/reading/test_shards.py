@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from zarr.codecs import BytesCodec, ZstdCodec
 
 from server.errors import StoreError
-from server.reading.shards import Shards
+from server.reading.shards import Shards, fetch
 
 
 def read(shards: Shards, chunk: tuple[int, ...]) -> np.ndarray | None:
     shard, row = shards.place(chunk)
-    return shards.read([(shard, shards.indices([shard])[0], row)])[0]
+    (tail,) = fetch(shards.store, [shards.index_request(shard)])
+    request = shards.chunk_request(shard, shards.index_of(shard, tail), row)
+    return None if request is None else shards.decode(fetch(shards.store, [request])[0], request[0])
 
 
 @settings(max_examples=25, deadline=None)

@@ -154,7 +154,7 @@ def test_a_store_that_fails_is_not_asked_twice(cube: CubeStore, monkeypatch: pyt
         asked.append(wanted)
         raise StoreError("away")
 
-    monkeypatch.setattr("server.reading.shards.fetch", failing)
+    monkeypatch.setattr("server.reading.together.fetch", failing)
     with pytest.raises(StoreError, match="away"):
         reader.window("products/indicators/v1/0/richness", (0,), 1, (0, 1), (0, 1))
     assert len(asked) == 1
