@@ -106,7 +106,7 @@ def make_model(folder: Path, cube: CubeStore, species: int, spec: dict[str, Any]
 
     folder.mkdir(parents=True, exist_ok=True)
     what = recipe(cube)
-    whole = ModelSpec((*what.modalities, "survey"), species, what.static_names, what.coarse_names, **spec)
+    whole = ModelSpec((*what.modalities, "survey"), species, what.static_names, what.coarse_names, inputs=what.encoded, **spec)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     names = species_names(species)
@@ -139,14 +139,14 @@ def _plausible(ensemble: Ensemble, cube: CubeStore, rng: np.random.Generator) ->
                 constants.mean.fill_(2010.0)
                 constants.std.fill_(10.0)
                 continue
-            lead = constants.mean.shape[: 1 if name == "satellite" else None]
+            lead = constants.mean.shape[: 1 if name in net.spec.images else None]
             values = window[name].reshape(*lead, -1)[..., :: 7 if values_are_many(window[name]) else 1]
             constants.mean.copy_(torch.from_numpy(np.nanmean(values, -1)).reshape(constants.mean.shape))
             constants.std.copy_(torch.from_numpy(np.nanstd(values, -1) + 1e-3).reshape(constants.std.shape))
     part = Part(0, 0, side, side)
     with torch.inference_mode():
         kilometre = ensemble.encode_kilometres(tensors)
-        z = ensemble.embed_part(part.of(tensors, ensemble.spec.halo), kilometre, part, survey_covariates(2020))[::5]
+        z = ensemble.embed_part(part.of(tensors, ensemble.spec), kilometre, part, survey_covariates(2020))[::5]
         species, d = ensemble.spec.species, ensemble.spec.d
         wanted = torch.from_numpy(np.log(np.exp(rng.normal(np.log(0.03), 1.3, species)))).float().clamp(max=-1.0)
         for i, net in enumerate(ensemble.networks):

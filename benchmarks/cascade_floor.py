@@ -45,12 +45,13 @@ def operations(spec: ModelSpec, species: int) -> dict[str, float]:
     """Floating-point operations a cell of each matrix product of the model, multiply and add counted as two."""
     w, d = spec.width, spec.d
     out = {"head": 2.0 * d * species}
-    if "satellite" in spec.modalities:
-        out["encode satellite"] = 2.0 * (25 * (spec.satellite_bands + 1) * w + len(spec.dilations) * 9 * w * w + w * d)
-    if "landsat" in spec.modalities:
-        channels, steps = spec.landsat_shape
-        years = steps // 4
-        out["encode landsat"] = 2.0 * (years * 4 * (channels + 1) * w + (3 * years - 2) * w * w + 2 * w * d)
+    for name in spec.images:
+        bands = len(spec.channels(name))
+        out[f"encode {name}"] = 2.0 * (25 * (bands + 1) * w + len(spec.dilations) * 9 * w * w + w * d)
+    for name in set(spec.series) - set(spec.kilometres):
+        channels, period = len(spec.channels(name)), spec.inputs[name].period
+        years = spec.inputs[name].steps // period
+        out[f"encode {name}"] = 2.0 * (years * period * (channels + 1) * w + (3 * years - 2) * w * w + 2 * w * d)
     if "static" in spec.modalities:
         out["encode static"] = 2.0 * (2 * len(spec.static_names) * spec.hidden + spec.hidden * d)
     return out

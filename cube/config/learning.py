@@ -15,7 +15,6 @@ from cube.errors import ModelError
 
 Likelihood = Literal["joint", "surveys_only", "records_only"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Modality = Literal["satellite", "landsat", "static", "climate", "coarse", "survey"]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]  # a text such as "yes" is none
 
@@ -24,13 +23,17 @@ class NetworkConfig(Strict):
     """Size of the deep-SDM: a named one, of which single keys are overridden."""
 
     size: Literal["tiny", "small", "medium", "geoplant"] | None = Field(None, description="a named size, see the table below")
-    modalities: tuple[Modality, ...] | None = Field(None, description="the inputs to learn from; left out, all that the cube has")
+    modalities: tuple[str, ...] | None = Field(
+        None,
+        description="what to learn from: `static` (layers of 50 m), `coarse` (of 1 km), `survey`, `satellite`, or the name of an"
+        " image of 10 m or of a series; left out, all that the cube has",
+    )
     d: Count | None = Field(None, description="length of a member's embedding")
     hidden: Count | None = Field(None, description="width of the encoders of tables")
     depth: Count | None = Field(None, description="layers of the encoders of tables")
     width: Count | None = Field(None, description="channels of the encoders of images and series")
     dilations: tuple[Count, ...] | None = Field(
-        None, min_length=1, description="of the satellite layers: a cell sees 1 + 2 x their sum cells"
+        None, min_length=1, description="of the layers of images: a cell sees 1 + 2 x their sum cells"
     )
     dropout: float | None = Field(None, ge=0, lt=1, description="share of values hidden in training")
 

@@ -43,7 +43,7 @@ class CubeSource:
                     values = layer.decode(self.cube.read_window(layer.path, _grown(square, (cells - 1) // 2 * PIXELS)))
                     side = PIXELS * cells
                     for i, row, col in zip(members, rows * PIXELS, cols * PIXELS, strict=True):
-                        out[name][i] = values[:, row : row + side, col : col + side]
+                        out[name][i] = values[..., row : row + side, col : col + side]
                 else:
                     values = layer.decode(self.cube.read_window(layer.path, square))
                     coarser = resolution_of(layer) // CELL

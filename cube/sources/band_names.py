@@ -15,7 +15,6 @@ from rasterio.io import DatasetReader
 
 from cube.errors import SourceError
 from cube.layers import Layer, legends
-from cube.layers.channels import channel_title
 from cube.layers.inputs import INPUTS
 
 # Names beside the label itself. Names of none of the labels shadow shorter ones: "red edge" is not red, B8A is not B08.
@@ -123,8 +122,7 @@ def _aliases(layer: Layer, labels: Sequence[str], published: Mapping[str, str]) 
     for label in (*first, ""):
         known = [label, published.get(label, ""), *own.get(label, ())]
         if label:
-            title, _ = channel_title(layer.name, f"{layer.name}.{label}")
-            known.append(title if title != f"{layer.long_name}: {label}" else "")
+            known += [band.long_name for band in whole.bands if band.name == label]
         if layer.name == "corine" and label:
             code, name = codes.get(int(label[3:]), ("", ""))
             known += [f"clc {code}", f"code {code}", name] if code else ["nodata", "no data", "no class", "unclassified"]

@@ -1,7 +1,7 @@
 """The inputs of a place as one row of numbers, for distances and for importance: the same from surveys and from windows.
 
-Pictures and series are summarised (a picture by the mean of the cell's own pixels, Landsat by the mean of each band over its
-quarters, climate by mean and spread over its months); tables are taken as they are. Missing is NaN.
+Images and series are summarised (an image by the mean of the cell's own pixels, a series of 50 m by the mean of each band over
+its steps, one of 1 km by mean and spread); tables are taken as they are. Missing is NaN.
 """
 
 from __future__ import annotations
@@ -19,23 +19,17 @@ from inference.data.samples import Predictors
 from inference.network.deep_sdm import ModelSpec
 
 FINE: Final = 5  # 10 m pixels along a side of a cell
-CLIMATE: Final = ("mean", "spread")
+SUMMARIES: Final = ("mean", "spread")  # of a series of 1 km, over its steps
 
 
 def column_names(spec: ModelSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(modality, name) of every column of a model, in order; of the survey's own inputs there is none."""
     pairs: list[tuple[str, str]] = []
     for modality in spec.modalities:
-        if modality == "satellite":
-            pairs += [(modality, f"satellite.{band}") for band in range(spec.satellite_bands)]
-        elif modality == "landsat":
-            pairs += [(modality, f"landsat.{band}") for band in range(spec.landsat_shape[0])]
-        elif modality == "climate":
-            pairs += [(modality, f"climate.{v}.{kind}") for kind in CLIMATE for v in range(spec.climate_shape[0])]
-        elif modality == "static":
-            pairs += [(modality, name) for name in spec.static_names]
-        elif modality == "coarse":
-            pairs += [(modality, name) for name in spec.coarse_names]
+        names = () if modality == "survey" else spec.channels(modality)
+        if modality in spec.series and modality in spec.kilometres:
+            names = tuple(f"{name}.{summary}" for summary in SUMMARIES for name in names)
+        pairs += [(modality, name) for name in names]
     return tuple(m for m, _ in pairs), tuple(n for _, n in pairs)
 
 
@@ -43,31 +37,29 @@ def place_columns(predictors: Predictors, spec: ModelSpec) -> NDArray[np.float32
     """(n, C) columns of places."""
     parts: list[Tensor] = []
     for modality in spec.modalities:
-        values = getattr(predictors, modality, None)
         if modality == "survey":
             continue
+        values = predictors.get(modality)
         if values is None:
             raise ValueError(f"the places hold no '{modality}'")
         held = torch.from_numpy(np.asarray(values, np.float32))
-        if modality == "satellite":
+        if modality in spec.kilometres:
+            assert predictors.corner is not None
+            assert predictors.weight is not None
+            columns = known_mean(_kilometre(held).numpy(), predictors.corner, predictors.weight)
+            parts.append(torch.from_numpy(columns))
+        elif modality in spec.images:
             middle = held.shape[-1] // 2
             own = slice(middle - FINE // 2, middle + FINE // 2 + 1)
             parts.append(held[:, :, own, own].flatten(2).nanmean(2))
-        elif modality == "landsat":
-            parts.append(held.nanmean(2))
-        elif modality == "static":
-            parts.append(held)
         else:
-            assert predictors.corner is not None
-            assert predictors.weight is not None
-            columns = known_mean(_kilometre(modality, held).numpy(), predictors.corner, predictors.weight)
-            parts.append(torch.from_numpy(columns))
+            parts.append(held.nanmean(2) if modality in spec.series else held)
     return torch.cat(parts, 1).numpy()
 
 
-def _kilometre(modality: str, values: Tensor) -> Tensor:
-    """(m, columns) of 1 km cells: climate (m, variables, months) summarised, coarse (m, W) as it is."""
-    if modality == "coarse":
+def _kilometre(values: Tensor) -> Tensor:
+    """(m, columns) of 1 km cells: a series (m, variables, steps) summarised, a table (m, W) as it is."""
+    if values.ndim == 2:
         return values
     mean = values.nanmean(2)
     spread = (values - mean[:, :, None]).square().nanmean(2).sqrt()
@@ -88,17 +80,17 @@ def window_columns(window: Mapping[str, Tensor], spec: ModelSpec, side: int) -> 
         if values is None:
             width = sum(m == modality for m in column_names(spec)[0])
             parts.append(torch.full((cells, width), torch.nan))
-        elif modality == "satellite":
+        elif modality in spec.images:
             halo = FINE * spec.halo
             own = values[:, halo : halo + FINE * side, halo : halo + FINE * side]
             squares = own.reshape(len(own), side, FINE, side, FINE).permute(0, 1, 3, 2, 4)
             parts.append(_mean(squares.reshape(len(own), cells, FINE * FINE), 2).T)
-        elif modality == "landsat":
+        elif modality in spec.kilometres:
+            parts.append(_spread_over_cells(_kilometre(values.flatten(-2).movedim(-1, 0)), side))
+        elif modality in spec.series:
             parts.append(_mean(values.flatten(2), 1).T)
-        elif modality == "static":
-            parts.append(values.flatten(1).T)
         else:
-            parts.append(_spread_over_cells(_kilometre(modality, values.flatten(-2).movedim(-1, 0)), side))
+            parts.append(values.flatten(1).T)
     return torch.cat(parts, 1)
 
 

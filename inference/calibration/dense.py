@@ -11,7 +11,7 @@ from torch import Tensor
 from inference.calibration.applicability import Applicability, masks_of, present_in
 from inference.calibration.columns import window_columns
 from inference.data.kilometres import CELLS_PER_KM
-from inference.network.deep_sdm import KILOMETRE, Part
+from inference.network.deep_sdm import Part
 from inference.network.ensemble import Ensemble
 
 
@@ -22,20 +22,21 @@ def dissimilarity_of_part(
 ) -> Tensor:  # fmt: skip
     """(m,) dissimilarity over its threshold (`Applicability.ratio`) of the `chosen` cells of a square part of a unit.
 
-    `tile`: the part's own satellite, landsat and static as `Part.of` cuts them; `kilometre`: climate (4, 228, k + 2, k + 2)
-    and coarse (W, k + 2, k + 2) of the whole unit, in physical units; `z` (m, D) embeddings and `chosen` (m,) flat indices
+    `tile`: the part's own modalities as `Part.of` cuts them; `kilometre`: series of 1 km (C, steps, k + 2, k + 2) and coarse
+    (W, k + 2, k + 2) of the whole unit, in physical units; `z` (m, D) embeddings and `chosen` (m,) flat indices
     into the part. Corners and sides of a part lie on whole kilometres.
     """
     spec = ensemble.spec
-    window = {name: tile[name] for name in ("satellite", "landsat", "static") if name in tile}
+    window = dict(tile)
     top, left, side = part.top // CELLS_PER_KM, part.left // CELLS_PER_KM, part.height // CELLS_PER_KM + 2
-    for name in KILOMETRE:
+    for name in spec.kilometres:
         if name in kilometre:
             window[name] = kilometre[name][..., top : top + side, left : left + side]
     columns = window_columns(window, spec, part.height)[chosen]
     present = present_in(held.modalities, held.column_modality, columns)
-    if "satellite" in window and not bool(torch.isfinite(window["satellite"]).all()):
-        # a cell without pixels of its own is still seen by its neighbours', as far as the network looks
-        encoder = cast(Any, ensemble.networks[0].encoders["satellite"])
-        present["satellite"] = encoder.present(window["satellite"][None]).reshape(-1)[chosen]
+    for name in spec.images:
+        if name in window and not bool(torch.isfinite(window[name]).all()):
+            # a cell without pixels of its own is still seen by its neighbours', as far as the network looks
+            encoder = cast(Any, ensemble.networks[0].encoders[name])
+            present[name] = encoder.present(window[name][None]).reshape(-1)[chosen]
     return held.ratio(columns, z, masks_of(held.modalities, present, len(columns)))

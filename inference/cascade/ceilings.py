@@ -74,7 +74,7 @@ def highest_scores(
     device = Device(torch.device("cuda" if torch.cuda.is_available() else "cpu"), Batch(side=SIDE))
     ensemble = ensemble.to(device.torch)
     log_ratio = float(np.log(area_m2 / REFERENCE_AREA_M2))
-    chosen = _chosen(units)
+    chosen, recipe = _chosen(units), recipe.in_cube(cube)
     torch.set_num_threads(1)  # as in `run_unit`: tiles are spread over the threads
     try:
         with ThreadPoolExecutor(initializer=torch.set_num_threads, initargs=(1,)) as pool, torch.inference_mode():

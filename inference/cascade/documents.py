@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from cube.errors import ModelError
-from cube.layers.channels import MODALITIES, channel_title
 from cube.storage.model_card import SKILL
 from inference.cascade.model import Model
 from inference.explanation import responses, skill
@@ -45,12 +44,12 @@ def model_documents(folder: Path, model: Model) -> tuple[dict[str, Any], list[di
         "statement": str(model.card.training.get("statement", "probability")),
         "members": model.members,
         "survey_areas": None if model.areas is None else model.areas.to_json(),
-        "modalities": [{"name": m, "title": MODALITIES.get(m, m)} for m in model.ensemble.spec.modalities],
+        "modalities": [{"name": m, "title": model.recipe.title(m)[0]} for m in model.ensemble.spec.modalities],
         "species": len(names),
         "metrics": _scalars(metrics),
         "habitats": _scalars(metrics["habitats"]) if isinstance(metrics.get("habitats"), Mapping) else None,
-        "importance": None if importance is None else [_importance(row) for row in importance.to_dict("records")],
-        "responses": [_input(curve) for curve in curves],
+        "importance": None if importance is None else [_importance(model, row) for row in importance.to_dict("records")],
+        "responses": [_input(model, curve) for curve in curves],
     }
     rows: list[dict[str, Any]] = [{} for _ in names] if table is None else [
         {str(k): v for k, v in row.items()} for row in table.to_dict("records")
@@ -69,8 +68,8 @@ def _species(name: str, row: Mapping[str, Any], measured: bool, curves: list[Res
     }
 
 
-def _input(curve: Response) -> dict[str, Any]:
-    title, units = channel_title(curve.modality, curve.channel)
+def _input(model: Model, curve: Response) -> dict[str, Any]:
+    title, units = model.recipe.title(curve.modality, curve.channel)
     return {
         "modality": curve.modality,
         "input": curve.channel,
@@ -81,10 +80,10 @@ def _input(curve: Response) -> dict[str, Any]:
     }
 
 
-def _importance(row: Mapping[Any, Any]) -> dict[str, Any]:
+def _importance(model: Model, row: Mapping[Any, Any]) -> dict[str, Any]:
     modality = str(row["modality"])
     channel = "" if pd.isna(row["channel"]) else str(row["channel"])
-    title = channel_title(modality, channel)[0] if channel else MODALITIES.get(modality, modality)
+    title = model.recipe.title(modality, channel)[0]
     numbers = ("log_loss", "more_log_loss", "more_log_loss_sd", "auc", "less_auc")
     return {"modality": modality, "channel": channel, "title": title, **{key: _plain(row[key]) for key in numbers}}
 

@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cube.grid import CELL, COARSE, FINE, Unit, Window
-from cube.layers.inputs import INPUTS
+from cube.layers import Layer
 from cube.storage.store import CubeStore
 from inference.calibration.applicability import Applicability
 from inference.calibration.dense import dissimilarity_of_part
 from inference.cascade.clock import Clock
 from inference.cascade.device import Device
+from inference.data.channels import as_channels
 from inference.data.recipe import Recipe
-from inference.data.sampling import columns, read_kilometres
+from inference.data.sampling import joined, read_kilometres
 from inference.network.deep_sdm import Part
 from inference.network.ensemble import Ensemble, survey_covariates
 
@@ -58,7 +59,7 @@ class Task:
         with self.clock("read"):
             local = Part(part.top - top, part.left, part.height, part.width)
             tile = _decoded(band, local, self.recipe, self.ensemble.spec.halo)
-            known = _known(tile, self.ensemble.spec.halo) | _at_cells(self.known, part)
+            known = _known(tile, self.recipe, self.ensemble.spec.halo) | _at_cells(self.known, part)
             rows, cols = np.nonzero(wanted & known)
         tensors = {name: self.device.put(torch.from_numpy(values)) for name, values in tile.items()}
         with self.clock("embed"), self.device.precision():
@@ -125,42 +126,32 @@ def _bands(
 
 
 def _read_band(cube: CubeStore, recipe: Recipe, unit: Unit, top: int, side: int, halo: int) -> Stored:
-    """Stored values of rows `top` to `top + side` of each 10 m and 50 m layer, the satellite image with its halo."""
-    out: Stored = {}
-    square = cube.region.square(unit)
+    """Stored values of rows `top` to `top + side` of each 10 m and 50 m layer, images with their halo."""
+    square, fine = cube.region.square(unit), cube.region.square(unit, FINE)
     rows = Window(square.row + top, square.col, side, square.width)
-    if "satellite" in recipe.modalities:
-        fine, pad = cube.region.square(unit, FINE), halo * CELL // FINE
-        per_cell = CELL // FINE
-        grown = Window(fine.row + per_cell * top - pad, fine.col - pad, per_cell * side + 2 * pad, fine.width + 2 * pad)
-        out["sentinel2"] = cube.read_window(INPUTS["sentinel2"].path, grown)
-    for name in (*(["landsat"] if "landsat" in recipe.modalities else []), *recipe.static_layers):
-        out[name] = cube.read_window(INPUTS[name].path, rows)
-    return out
+    pad, per_cell = halo * CELL // FINE, CELL // FINE
+    grown = Window(fine.row + per_cell * top - pad, fine.col - pad, per_cell * side + 2 * pad, fine.width + 2 * pad)
+    layers = [layer for group in recipe.places.values() for layer in group]
+    return {layer.name: cube.read_window(layer.path, grown if layer.resolution == "10m" else rows) for layer in layers}
 
 
 def _decoded(band: Stored, part: Part, recipe: Recipe, halo: int) -> dict[str, NDArray[np.float32]]:
-    """Physical units, NaN where missing, of a part of a band: `satellite`, `landsat`, `static` as in `sampling.read_window`."""
-    rows, cols = part.slices
-    out = {}
-    if "sentinel2" in band:
-        down, right = (slice(5 * s.start, 5 * (s.stop + 2 * halo)) for s in (rows, cols))
-        out["satellite"] = INPUTS["sentinel2"].decode(band["sentinel2"][..., down, right])
-    if "landsat" in band:
-        out["landsat"] = INPUTS["landsat"].decode(band["landsat"][..., rows, cols])
-    if recipe.static_layers:
-        layers = {name: INPUTS[name].decode(band[name][..., rows, cols]) for name in recipe.static_layers}
-        out["static"] = columns(recipe.static_layers, layers)
-    return out
+    """Physical units, NaN where missing, of a part of a band: the 10 m and 50 m modalities as in `sampling.read_window`."""
+
+    def of(layer: Layer) -> NDArray[np.float32]:
+        rows, cols = part.pixels(halo) if layer.resolution == "10m" else part.slices
+        return as_channels(layer, layer.decode(band[layer.name][..., rows, cols]))
+
+    return {modality: joined([of(layer) for layer in layers]) for modality, layers in recipe.places.items()}
 
 
-def _known(tile: dict[str, NDArray[np.float32]], halo: int) -> NDArray[np.bool_]:
+def _known(tile: dict[str, NDArray[np.float32]], recipe: Recipe, halo: int) -> NDArray[np.bool_]:
     """(height, width) cells with a known value of their own among a tile's 10 m and 50 m layers."""
     known: Any = False
     for name, values in tile.items():
         # one comparison and no copy: the largest of what is finite, and NaN only where nothing is
         finite = np.isfinite(np.fmax.reduce(values, axis=tuple(range(values.ndim - 2))))
-        if name == "satellite":
+        if recipe.places[name][0].resolution == "10m":
             inner = finite[5 * halo : len(finite) - 5 * halo, 5 * halo : finite.shape[1] - 5 * halo]
             finite = inner.reshape(inner.shape[0] // 5, 5, -1, 5).any((1, 3))
         known = known | finite

@@ -94,7 +94,7 @@ def save_settings(
     areas: SurveyAreas | None = None,
 ) -> None:
     """Write what prediction must repeat of training."""
-    document = {"recipe": asdict(what), "intervals": intervals, "richness": asdict(richness or Richness())}
+    document = {"recipe": what.to_json(), "intervals": intervals, "richness": asdict(richness or Richness())}
     document |= {} if areas is None else {"areas": areas.to_json()}
     (folder / "predict.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
@@ -106,7 +106,7 @@ def load_settings(folder: Path) -> tuple[Recipe, dict[str, float], Richness, dic
         raise ModelError(f"{folder}: there is no trained model here; run `floracube train` first.")
     try:
         document = json.loads(settings.read_text(encoding="utf-8"))
-        what = Recipe(**{k: tuple(v) for k, v in document["recipe"].items()})
+        what = Recipe.from_json(document["recipe"])
         quantiles = {str(k): float(v) for k, v in document["intervals"]["quantiles"].items()}
         return what, quantiles, Richness(**document.get("richness", {})), document
     except (ValueError, KeyError, TypeError, AttributeError) as error:

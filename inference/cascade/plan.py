@@ -11,7 +11,7 @@ import numpy as np
 
 from cube.config import Config
 from cube.engine.plan import Layout, Plan, Row
-from cube.layers.inputs import INPUTS
+from cube.layers.inputs import SURFACE
 from cube.pyramids.squares import tree
 from cube.storage.ledger import Ledger
 from cube.storage.store import open_cube
@@ -34,7 +34,8 @@ def plan(config: Config, version: str | None = None, only: Sequence[str] | None 
     units = len(list(cube.region.units()))
     steps = np.full(len(model.ensemble.species), 1 / 250, np.float32)
     layout = Layout.of(cube.region, lambda memory: make_products(replace(run, cube=memory), steps), _product)
-    arrays = [cube.array(INPUTS[name].path) for name in {"surface", *model.recipe.layers}]
+    paths = {SURFACE, *(layer.path for layer in model.recipe.in_cube(cube).inputs)}
+    arrays = [cube.array(path) for path in paths]
     read = sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays) * todo / units
     rows = [Row("inputs", todo, read, 0.0, 0)]
     for product in run.products:

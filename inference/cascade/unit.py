@@ -93,7 +93,8 @@ def _opened(cube_url: str, model_path: str, model_hash: str, device: str, area_m
     if model.habitats is not None:
         model.habitats.to(where.torch)
     head = Head.of(ensemble, model.plan, model.traits["sensitive_km"], area_m2)
-    return Opened(open_cube(cube_url, writable=True), model, where, head)
+    cube = open_cube(cube_url, writable=True)
+    return Opened(cube, replace(model, recipe=model.recipe.in_cube(cube)), where, head)
 
 
 def run_unit(job: Job, unit: Unit, clock: Clock | None = None) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from typing import Any
 
 from cube.config import Config
 from cube.errors import ConfigError, CubeError
-from cube.layers.inputs import INPUTS
 from cube.storage import releases
 from cube.storage.store import CubeStore
 from inference.cascade.model import Model
+from inference.data.recipe import difference
 
 
 def wanted_products(only: Sequence[str] | None, model: Model) -> tuple[str, ...]:
@@ -95,15 +95,24 @@ def of_applicability(cube: CubeStore, there: Mapping[str, str]) -> str | None:
 def require_layers(config: Config, cube: CubeStore, model: Model) -> None:
     """A model may predict on any cube that has what it learned from.
 
-    Raises `CubeError` naming the layers that are missing, `ModelError` where it reads columns of the surveys' table.
+    Raises `CubeError` naming the layers that are missing or mean something else, such as other units; `ModelError` where it
+    reads columns of the surveys' table.
     """
     model.recipe.require_maps()
-    missing = [name for name in model.recipe.layers if not cube.has(INPUTS[name].path)]
+    there = cube.layers()
+    missing = [name for name in model.recipe.layers if name not in there]
     if missing:
         raise CubeError(
             f"{cube.url}: has no {', '.join(missing)}, from which the model in {config.model_path} learned; add"
             f" {'them' if len(missing) > 1 else 'it'} to `sources` and run `floracube build {config.path.name}`, or train."
         )
+    for learned in model.recipe.inputs:
+        other = difference(there[learned.name], learned)
+        if other is not None:
+            raise CubeError(
+                f"{cube.url}: the layer {learned.name} is not what the model in {config.model_path} learned from ({other});"
+                " build it from such a source again, or train again."
+            )
 
 
 def provenance(config: Config, model: Model, region_km: Sequence[int], inputs: str, products: Sequence[str],

@@ -106,7 +106,7 @@ def load_dataset(
     from_table = tuple(predictors_of(table.surveys))
     what = recipe(cube, wanted, files.layers if files is not None else None, from_table)
     field = 1
-    if "satellite" in what.modalities:
+    if what.has_images:
         field = 1 + 2 * sum(options.get("dilations", DEFAULT_DILATIONS))
     s = table.surveys
     x, y = s["x"].to_numpy(float), s["y"].to_numpy(float)

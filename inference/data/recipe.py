@@ -2,53 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from cube.errors import CubeError, ModelError
-from cube.grid import CELL, COARSE
 from cube.layers import Layer
 from cube.layers.inputs import INPUTS
 from cube.records.raw import PREDICTOR
-from cube.storage.store import CubeStore, resolution_of
+from cube.storage.store import CubeStore
+from inference.data.channels import Channel, channels_of
+from inference.data.samples import PAPER, Input
+from inference.data.samples import TABLES as COLUMNS
 
-IGBP: Final = tuple(range(1, 18))  # classes of MCD12Q1 LC_Type1, one column each
-OWN_ENCODER: Final = {"sentinel2": "satellite", "landsat": "landsat", "climate": "climate"}
+TABLES: Final = {"50m": "static", "1km": "coarse"}  # modality of the layers that are columns of a table
+TITLES: Final = {
+    "static": "Layers of 50 m",
+    "coarse": "Layers of 1 km",
+    "survey": "Year and area of the survey",
+}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which layers of a cube feed which modality, and the names of the columns that they give.
+    """Which layers of a cube feed which modality.
 
-    `table_columns` are predictors that the surveys' table gives; they stand behind the columns of the 50 m layers.
+    An image (10 m) and a series are modalities of their own, by the layer's name; the other layers of 50 m are columns of
+    `static`, those of 1 km of `coarse`. `table_columns` are predictors that the surveys' table gives; they stand behind the
+    columns of the 50 m layers.
     """
 
     modalities: tuple[str, ...]
-    static_layers: tuple[str, ...]
-    coarse_layers: tuple[str, ...]
+    inputs: tuple[Layer, ...]
     table_columns: tuple[str, ...] = ()
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Every input layer that is read."""
-        own = tuple(name for name, modality in OWN_ENCODER.items() if modality in self.modalities)
-        return (*own, *self.static_layers, *self.coarse_layers)
+        """Names of the input layers that are read."""
+        return tuple(layer.name for layer in self.inputs)
+
+    @property
+    def groups(self) -> dict[str, tuple[Layer, ...]]:
+        """The layers of each modality that has some, in the order of their channels."""
+        found = {m: tuple(layer for layer in self.inputs if modality_of(layer) == m) for m in self.modalities}
+        return {modality: layers for modality, layers in found.items() if layers}
+
+    @property
+    def places(self) -> dict[str, tuple[Layer, ...]]:
+        """Those of `groups` that are read at 10 m and 50 m."""
+        return {modality: layers for modality, layers in self.groups.items() if layers[0].resolution != "1km"}
+
+    @property
+    def kilometres(self) -> dict[str, tuple[Layer, ...]]:
+        """Those of `groups` that are read at 1 km."""
+        return {modality: layers for modality, layers in self.groups.items() if layers[0].resolution == "1km"}
+
+    @property
+    def has_images(self) -> bool:
+        """Whether some modality is an image of 10 m."""
+        return any(layer.resolution == "10m" for layer in self.inputs)
+
+    @property
+    def encoded(self) -> dict[str, Input]:
+        """What the network must know of the images and series."""
+        return {modality: input_of(layers[0]) for modality, layers in self.groups.items() if modality not in TABLES.values()}
+
+    def channels(self, modality: str) -> tuple[Channel, ...]:
+        """The channels of a modality, without those of the surveys' table."""
+        return tuple(channel for layer in self.groups.get(modality, ()) for channel in channels_of(layer))
 
     @property
     def static_names(self) -> tuple[str, ...]:
         """Columns of the 50 m layers, then those of the surveys' table."""
-        return (*(name for layer in self.static_layers for name in columns_of(INPUTS[layer])), *self.table_columns)
+        return (*(channel.name for channel in self.channels("static")), *self.table_columns)
 
     @property
     def coarse_names(self) -> tuple[str, ...]:
-        """Columns of the 1 km layers other than the climate series."""
-        return tuple(name for layer in self.coarse_layers for name in columns_of(INPUTS[layer]))
+        """Columns of the 1 km layers that are no series."""
+        return tuple(channel.name for channel in self.channels("coarse"))
+
+    def title(self, modality: str, channel: str = "") -> tuple[str, str]:
+        """(title, units) of a modality, or of one of its channels; of an unknown one its own name."""
+        if not channel:
+            own = self.groups.get(modality, ())
+            return TITLES.get(modality) or (own[0].long_name if own else modality), ""
+        if channel.startswith(PREDICTOR):
+            return f"{channel.removeprefix(PREDICTOR)} (surveys' table)", ""
+        if (modality, channel) == ("survey", "year"):
+            return "Year of the survey", ""
+        known = {each.name: each for each in self.channels(modality)}
+        found = known.get(channel, Channel(channel, channel))
+        return found.title.replace("of the month", "of months"), found.units
+
+    def in_cube(self, cube: CubeStore) -> Recipe:
+        """The same layers as a cube stores them: another cube may hold them in another type. Raises `CubeError`."""
+        there = cube.layers()
+        missing = [name for name in self.layers if name not in there]
+        if missing:
+            raise CubeError(f"{cube.url}: has no {', '.join(missing)}; add it to `sources` and run `floracube build`.")
+        return replace(self, inputs=tuple(there[name] for name in self.layers))
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of plain values, units, bands and classes of the layers included; `from_json` gives the recipe back."""
+        inputs = [
+            {
+                "path": layer.path, "dtype": layer.dtype, "fill": str(layer.fill), "dims": [*layer.dims, "y", "x"],
+                "labels": {dim: list(labels) for dim, labels in layer.labels.items()}, "attributes": layer.attributes(),
+            }
+            for layer in self.inputs
+        ]  # fmt: skip
+        return {"modalities": list(self.modalities), "inputs": inputs, "table_columns": list(self.table_columns)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Recipe:
+        """The inverse of `to_json`. Raises `KeyError`, `TypeError` or `ValueError` for something else."""
+        layers = []
+        for each in values["inputs"]:
+            labels = {dim: tuple(names) for dim, names in each["labels"].items()}
+            layers.append(
+                Layer.from_metadata(each["path"], each["dtype"], each["fill"], each["dims"], each["attributes"], labels)
+            )
+        return cls(tuple(values["modalities"]), tuple(layers), tuple(values["table_columns"]))
 
     @property
     def of_layers(self) -> Recipe:
         """The same without the predictors of the surveys' table."""
-        modalities = tuple(m for m in self.modalities if m != "static" or self.static_layers)
+        modalities = tuple(m for m in self.modalities if m in self.groups)
         return replace(self, modalities=modalities, table_columns=())
 
     def require_maps(self) -> None:
@@ -61,13 +140,37 @@ class Recipe:
             )
 
 
-def columns_of(layer: Layer) -> list[str]:
-    """Names of the columns that a layer gives."""
-    if layer.name == "landcover":
-        return [f"landcover.igbp{value}" for value in IGBP]
-    if not layer.dims:
-        return [layer.name]
-    return [f"{layer.name}.{label}" for label in layer.labels[layer.dims[0]]]
+def modality_of(layer: Layer) -> str:
+    """The modality that a layer feeds."""
+    if layer.resolution == "10m" or layer.period:
+        return "satellite" if layer.name == "sentinel2" else layer.name
+    return TABLES[layer.resolution]
+
+
+def input_of(layer: Layer) -> Input:
+    """What the network must know of an image or a series."""
+    steps = len(layer.labels[layer.dims[-1]]) if layer.period else 0
+    return Input(tuple(channel.name for channel in channels_of(layer)), steps, layer.period, layer.resolution)
+
+
+def difference(found: Layer, wanted: Layer) -> str | None:
+    """In which way a layer means something else than the one that a model learned from, in words; None where it does not."""
+    here, learned = _meaning(found), _meaning(wanted)
+    what = next((name for name, text in learned.items() if here[name] != text), None)
+    return None if what is None else f"its {what}: {here[what]}, where the model learned from {learned[what]}"
+
+
+def _meaning(layer: Layer) -> dict[str, str]:
+    """What must be the same for a model to read a layer, in words."""
+    return {
+        "resolution": layer.resolution,
+        "kind": layer.kind,
+        "bands": ", ".join(layer.labels[layer.dims[0]]) if layer.dims else "one",
+        "units": ", ".join(dict.fromkeys(band.units for band in layer.bands)) or layer.units,
+        "steps a year": str(layer.period),
+        "times": ", ".join(layer.labels[layer.dims[-1]]) if layer.period else "",
+        "classes": ", ".join(f"{value} {meaning}" for value, meaning, _ in layer.flags),
+    }
 
 
 def recipe(
@@ -81,19 +184,27 @@ def recipe(
     `offered` are the layers of another source that a model is to learn from: it can use what both have. `table_columns` are
     predictors of the surveys' table, part of the modality `static`.
     """
-    present = [layer for layer in INPUTS.values() if layer.predictor and cube.has(layer.path)]
+    present = list(cube.layers().values())
     if offered is not None:
-        present = [layer for layer in present if layer.name in offered]
-    static = tuple(x.name for x in present if x.name not in OWN_ENCODER and resolution_of(x) == CELL)
-    coarse = tuple(x.name for x in present if x.name not in OWN_ENCODER and resolution_of(x) == COARSE)
-    modalities = [OWN_ENCODER[x.name] for x in present if x.name in OWN_ENCODER]
-    modalities += ["static"] if static or table_columns else []
-    modalities += ["coarse"] if coarse else []
-    kept = tuple(m for m in modalities if wanted is None or m in wanted)
-    if not kept:
+        present = [layer for layer in present if layer.name in offered and layer.labels == INPUTS[layer.name].labels]
+    found = recipe_of(present, wanted, table_columns)
+    known = recipe_of(present).modalities
+    strange = [name for name in wanted or () if name not in {*PAPER, *COLUMNS, *known}]
+    if strange or not found.modalities:
         raise CubeError(
-            f"{cube.url}: has no inputs for the modalities {', '.join(wanted or ('any',))}; run `floracube build`"
-            " or change network.modalities."
+            f"{cube.url}: has no inputs for the modality {', '.join(strange or wanted or ('any',))} (it has"
+            f" {', '.join(known) or 'none'}); run `floracube build` or change network.modalities."
         )
-    own, table_columns = (static, table_columns) if "static" in kept else ((), ())
-    return Recipe(kept, own, coarse if "coarse" in kept else (), table_columns)
+    return found
+
+
+def recipe_of(layers: Iterable[Layer], wanted: Collection[str] | None = None, table_columns: tuple[str, ...] = ()) -> Recipe:
+    """What a model can learn from `layers`; `wanted` keeps some modalities only."""
+    able = [layer for layer in layers if layer.predictor and (layer.kind != "class" or channels_of(layer))]
+    tables = [table for table in TABLES.values() if any(modality_of(layer) == table for layer in able)]
+    if table_columns and "static" not in tables:
+        tables.insert(0, "static")
+    own = [modality_of(layer) for layer in able if modality_of(layer) not in tables]
+    kept = tuple(m for m in (*own, *tables) if wanted is None or m in wanted)
+    inputs = tuple(layer for m in kept for layer in able if modality_of(layer) == m)
+    return Recipe(kept, inputs, table_columns if "static" in kept else ())

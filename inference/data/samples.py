@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -12,7 +13,44 @@ from cube.errors import TableError
 from inference.data.kilometres import known_mean
 
 Floats = NDArray[np.float32]
-MODALITIES: Final = ("satellite", "landsat", "static", "climate", "coarse", "survey")
+TABLES: Final = ("static", "coarse", "survey")  # modalities that are columns
+
+
+@dataclass(frozen=True)
+class Input:
+    """An image or a series that has an encoder of its own: names of its channels; of a series how many steps there are.
+
+    `period` is how many steps make a year, `resolution` that of a series: `50m` or `1km`; an image has neither.
+    """
+
+    channels: tuple[str, ...]
+    steps: int = 0
+    period: int = 0
+    resolution: str = "10m"
+
+    def fitted(self, shape: tuple[int, ...]) -> Input:
+        """The same for arrays of `shape` (channels, ...), whose channels have numbers for names where they are others."""
+        names = self.channels if len(self.channels) == shape[0] else tuple(str(i) for i in range(shape[0]))
+        return replace(self, channels=names, steps=shape[1] if self.steps else 0)
+
+
+def _named(layer: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{layer}.{name}" for name in names)
+
+
+# Images and series of the published models, by modality.
+PAPER: Final[Mapping[str, Input]] = {
+    "satellite": Input(_named("sentinel2", "red", "green", "blue", "nir")),
+    "landsat": Input(_named("landsat", "red", "green", "blue", "nir", "swir1", "swir2"), 84, 4, "50m"),
+    "climate": Input(_named("climate", "pr", "tas", "tasmax", "tasmin"), 228, 12, "1km"),
+}
+_FIELDS: Final = ("satellite", "landsat", "static", "climate", "coarse")
+
+
+def in_order(modalities: Collection[str]) -> tuple[str, ...]:
+    """Modalities in the order in which a network has them: images and series by name behind those of the published models."""
+    others = sorted(set(modalities) - {*_FIELDS, "survey"})
+    return tuple(m for m in (*_FIELDS, *others, "survey") if m in modalities)
 
 
 @dataclass(frozen=True)
@@ -20,7 +58,8 @@ class Predictors:
     """Predictors at n places, physical units, float32, NaN = missing; a modality that is absent is None.
 
     `corner` and `weight` name the four 1 km cells around each place (upper left, upper right, lower left,
-    lower right; indices into the m cells of `climate` and `coarse`) and their bilinear weights (sum 1).
+    lower right; indices into the m cells of the 1 km modalities) and their bilinear weights (sum 1). `more` holds images and
+    series of other names, `inputs` what they are.
     """
 
     satellite: Floats | None = None  # (n, 4, P, P) reflectance 0..1, P = 5 x receptive field in cells
@@ -32,6 +71,15 @@ class Predictors:
     weight: Floats | None = None  # (n, 4)
     static_names: tuple[str, ...] = ()
     coarse_names: tuple[str, ...] = ()
+    more: Mapping[str, Floats] = field(default_factory=dict)  # images (n, C, P, P), series (n, C, steps) or (m, C, steps)
+    inputs: Mapping[str, Input] = field(default_factory=lambda: dict(PAPER))  # of every image and series
+
+    @classmethod
+    def of(cls, values: Mapping[str, Floats], inputs: Mapping[str, Input], **others: Any) -> Predictors:
+        """Predictors of modalities by name; `others` are corner, weight and the names of columns."""
+        own: dict[str, Any] = {name: held for name, held in values.items() if name in _FIELDS}
+        more = {name: held for name, held in values.items() if name not in _FIELDS}
+        return cls(**own, more=more, inputs={**PAPER, **inputs}, **others)
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together; the message says which.
@@ -43,24 +91,32 @@ class Predictors:
             raise TableError("Predictors hold no modality at all; give at least one array of values.")
         if len(set(lengths.values())) > 1:
             raise TableError(f"Predictors disagree on the number of places: {lengths}.")
-        for name, rank in (
-            ("satellite", 4),
-            ("landsat", 3),
-            ("static", 2),
-            ("climate", 3),
-            ("coarse", 2),
-        ):
-            values = getattr(self, name)
-            if values is not None and values.ndim != rank:
+        for name, values in self.values.items():
+            rank = 2 if name in TABLES else 3 if self.inputs[name].steps else 4
+            if values.ndim != rank:
                 raise TableError(f"Predictors '{name}' have {values.ndim} axes, expected {rank}.")
-        if self.satellite is not None and self.satellite.shape[2] != self.satellite.shape[3]:
-            raise TableError(f"Satellite patches are not square: {self.satellite.shape[2:]} pixels.")
+            if rank == 4 and values.shape[2] != values.shape[3]:
+                raise TableError(f"Patches of {name} are not square: {values.shape[2:]} pixels.")
         self._check_names()
         self._check_corners()
 
+    @property
+    def values(self) -> dict[str, Floats]:
+        """The arrays of all modalities that are there, by name, in the order of a network."""
+        held = {name: getattr(self, name) for name in _FIELDS if getattr(self, name) is not None} | dict(self.more)
+        return {name: held[name] for name in in_order(held)}
+
+    def get(self, name: str) -> Floats | None:
+        """The array of one modality; None where there is none."""
+        return self.values.get(name)
+
+    def at_kilometres(self, name: str) -> bool:
+        """Whether a modality is of 1 km cells and not of places."""
+        return name == "coarse" or (name in self.inputs and self.inputs[name].resolution == "1km")
+
     def _per_place(self) -> dict[str, NDArray[np.generic]]:
-        names = ("satellite", "landsat", "static", "corner", "weight")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        own: dict[str, Any] = {name: held for name, held in self.values.items() if not self.at_kilometres(name)}
+        return own | {name: getattr(self, name) for name in ("corner", "weight") if getattr(self, name) is not None}
 
     def _check_names(self) -> None:
         for what, values, names in (
@@ -71,13 +127,13 @@ class Predictors:
                 raise TableError(f"Predictors '{what}' have {values.shape[1]} columns but {len(names)} names are given.")
 
     def _check_corners(self) -> None:
-        cells = {len(a) for a in (self.climate, self.coarse) if a is not None}
+        cells = {len(held) for name, held in self.values.items() if self.at_kilometres(name)}
         if len(cells) > 1:
-            raise TableError(f"Climate and coarse layers disagree on the number of 1 km cells: {cells}.")
+            raise TableError(f"Layers of 1 km disagree on the number of 1 km cells: {cells}.")
         if not cells:
             return
         if self.corner is None or self.weight is None:
-            raise TableError("Climate or coarse layers need 'corner' and 'weight' for every place.")
+            raise TableError("Layers of 1 km need 'corner' and 'weight' for every place.")
         if self.corner.size and not 0 <= self.corner.min() <= self.corner.max() < min(cells):
             raise TableError(f"'corner' points outside the {min(cells)} cells of the 1 km layers.")
 
@@ -87,17 +143,22 @@ class Predictors:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Names of the modalities present, in the order of `MODALITIES` (never `survey`)."""
-        return tuple(m for m in MODALITIES[:-1] if getattr(self, m) is not None)
+        """Names of the modalities present, in the order of `in_order` (never `survey`)."""
+        return tuple(self.values)
+
+    def _with(self, values: Mapping[str, Any]) -> Predictors:
+        """The same with other arrays by name; None takes one away."""
+        more = {name: held for name, held in {**self.more, **values}.items() if name not in (*_FIELDS, "corner", "weight")}
+        own: dict[str, Any] = {name: held for name, held in values.items() if name in (*_FIELDS, "corner", "weight")}
+        return replace(self, more={name: held for name, held in more.items() if held is not None}, **own)
 
     def subset(self, index: NDArray[np.integer | np.bool_]) -> Predictors:
         """The places of `index` (positions or a mask); 1 km cells are shared, not copied."""
-        return replace(self, **{name: values[index] for name, values in self._per_place().items()})
+        return self._with({name: values[index] for name, values in self._per_place().items()})
 
     def without(self, *modalities: str) -> Predictors:
         """The same places with some modalities left out."""
-        left_out: dict[str, Any] = dict.fromkeys(modalities)
-        return replace(self, **left_out)
+        return self._with(dict.fromkeys(modalities))
 
     def with_columns(self, values: Floats, names: tuple[str, ...]) -> Predictors:
         """The same places with `values` (n, V) as further columns of `static`, which `names` names."""
@@ -105,8 +166,8 @@ class Predictors:
         return replace(self, static=static, static_names=(*self.static_names, *names))
 
     def interpolated(self, name: str) -> Floats | None:
-        """`climate` or `coarse` at the places, (n, ...), bilinear over the 1 km cells that hold a value."""
-        values = getattr(self, name)
+        """A 1 km modality at the places, (n, ...), bilinear over the 1 km cells that hold a value."""
+        values = self.get(name)
         if values is None or self.corner is None or self.weight is None:
             return None
         mean = known_mean(values.reshape(len(values), -1), self.corner, self.weight)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cube.grid import CELL, COARSE, FINE, Unit, Window
 from cube.layers import Layer
-from cube.layers.inputs import INPUTS
 from cube.records.cells import CubeSource
 from cube.records.places import Places, SampleSource
-from cube.storage.store import CubeStore, resolution_of
+from cube.storage.store import CubeStore
+from inference.data.channels import as_channels, channels_of
 from inference.data.kilometres import bilinear
-from inference.data.recipe import IGBP, OWN_ENCODER, Recipe
+from inference.data.recipe import TABLES, Recipe
 from inference.data.samples import Predictors
 from inference.data.shards import Shelf
 from inference.data.squares import Squares
@@ -27,65 +27,50 @@ SWEEP_M: Final = 80_000  # side of the squares in which places are read together
 Floats = NDArray[np.float32]
 
 
-def _as_columns(layer: Layer, values: Floats) -> Floats:
-    """Values (variables, ...) or (...) in units to (columns, ...); the land cover becomes one column a class."""
-    if layer.name == "landcover":
-        kind = values[0]
-        out = np.stack([(kind == value) for value in IGBP]).astype(np.float32)
-        out[:, np.isnan(kind)] = np.nan
-        return out
-    return values if layer.dims else values[None]
-
-
-def _read(cube: CubeStore, name: str, window: Window) -> Floats:
-    layer = INPUTS[name]
-    values = layer.decode(cube.read_window(layer.path, window))
-    return values if name in OWN_ENCODER else _as_columns(layer, values)
+def _read(cube: CubeStore, layer: Layer, window: Window) -> Floats:
+    return as_channels(layer, layer.decode(cube.read_window(layer.path, window)))
 
 
 def read_window(cube: CubeStore, unit: Unit, what: Recipe, halo: int) -> dict[str, Floats]:
     """Predictors of every cell of a unit, physical units, NaN where missing.
 
-    `satellite` (4, 5 (U + 2 halo), same), `landsat` (6, 84, U, U), `static` (V, U, U), `climate` (4, 228, k + 2, k + 2)
-    and `coarse` (W, k + 2, k + 2) with k = U / 20: one 1 km cell more on each side for the bilinear interpolation.
+    Images such as `satellite` (4, 5 (U + 2 halo), same), series of 50 m such as `landsat` (6, 84, U, U), `static` (V, U, U);
+    series of 1 km such as `climate` (4, 228, k + 2, k + 2) and `coarse` (W, k + 2, k + 2) with k = U / 20: one 1 km cell more
+    on each side for the bilinear interpolation.
     """
-    region = cube.region
-    out: dict[str, Floats] = {}
-    if "satellite" in what.modalities:
-        out["satellite"] = _read(cube, "sentinel2", _grown(region.square(unit, FINE), halo * CELL // FINE))
-    if "landsat" in what.modalities:
-        out["landsat"] = _read(cube, "landsat", region.square(unit))
-    if what.static_layers:
-        out["static"] = np.concatenate([_read(cube, n, region.square(unit)) for n in what.static_layers])
+    what = what.in_cube(cube)
+    square, fine = cube.region.square(unit), _grown(cube.region.square(unit, FINE), halo * CELL // FINE)
+    out = {
+        modality: joined([_read(cube, layer, fine if layer.resolution == "10m" else square) for layer in layers])
+        for modality, layers in what.places.items()
+    }
     return out | read_kilometres(cube, unit, what)
 
 
 def read_kilometres(cube: CubeStore, unit: Unit, what: Recipe) -> dict[str, Floats]:
     """The 1 km predictors of `read_window` alone."""
-    out: dict[str, Floats] = {}
     kilometres = _grown(cube.region.square(unit, COARSE), 1)
-    if "climate" in what.modalities:
-        out["climate"] = _read_with_edge(cube, "climate", kilometres)
-    if what.coarse_layers:
-        out["coarse"] = np.concatenate([_read_with_edge(cube, n, kilometres) for n in what.coarse_layers])
-    return out
+    return {
+        modality: joined([_read_with_edge(cube, layer, kilometres) for layer in layers])
+        for modality, layers in what.kilometres.items()
+    }
 
 
-def columns(names: tuple[str, ...], values: dict[str, Floats]) -> Floats:
-    """(columns, y, x) of 50 m layers in physical units, as `static` of `read_window` has them."""
-    return np.concatenate([_as_columns(INPUTS[name], values[name]) for name in names])
+def joined(parts: Sequence[Floats], axis: int = 0) -> Floats:
+    """Channels of several layers, one behind the other."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
 
 
 def _grown(window: Window, pad: int) -> Window:
     return Window(window.row - pad, window.col - pad, window.height + 2 * pad, window.width + 2 * pad)
 
 
-def _read_with_edge(cube: CubeStore, name: str, window: Window) -> Floats:
+def _read_with_edge(cube: CubeStore, layer: Layer, window: Window) -> Floats:
     """A window that may reach one cell beyond the array: there its edge is repeated, as the lookup at surveys does."""
-    height, width = cube.array(INPUTS[name].path).shape[-2:]
+    height, width = cube.array(layer.path).shape[-2:]
     row, col = max(window.row, 0), max(window.col, 0)
     end_row, end_col = min(window.row + window.height, height), min(window.col + window.width, width)
-    values = _read(cube, name, Window(row, col, end_row - row, end_col - col))
+    values = _read(cube, layer, Window(row, col, end_row - row, end_col - col))
     pads = [(0, 0)] * (values.ndim - 2)
     pads += [(row - window.row, window.row + window.height - end_row)]
     pads += [(col - window.col, window.col + window.width - end_col)]
@@ -111,11 +96,12 @@ def sample(
     Raises: ModelError where `what` reads columns of the surveys' table, too.
     """
     what.require_maps()
+    what = what.in_cube(cube)
     squares = Squares.of(cube.region, x, y, np.zeros(len(x)) if side_m is None else side_m)
     own = _at_places(CubeSource(cube), what, Places.at(x, y), receptive_field, progress, shelf, (cube, squares))
     kilometres, corner, weight = _sample_kilometres(cube, what, *cube.region.index(x, y), shelf, squares)
-    return Predictors(
-        **own, **kilometres, corner=corner, weight=weight,
+    return Predictors.of(
+        {**own, **kilometres}, what.encoded, corner=corner, weight=weight,
         static_names=what.static_names, coarse_names=what.coarse_names,
     )  # fmt: skip
 
@@ -128,24 +114,19 @@ def sample_source(source: SampleSource, what: Recipe, places: Places, receptive_
     """
     own = _at_places(source, what, places, receptive_field, progress, shelf)
     n = len(places)
-    rows: dict[str, tuple[int, ...]] = {}
-    if "climate" in what.modalities:
-        rows["climate"] = _row("climate")
-    if what.coarse_layers:
-        rows["coarse"] = (len(what.coarse_names),)
 
     def read(index: NDArray[np.int64]) -> dict[str, Floats]:
         part = places.subset(index)
-        out = {"climate": source.sample(part, ["climate"])["climate"]} if "climate" in rows else {}
-        return out | ({"coarse": _table(source, what.coarse_layers, part)} if "coarse" in rows else {})
+        values = source.sample(part, [layer.name for layers in what.kilometres.values() for layer in layers])
+        return {modality: _from_places(layers, values) for modality, layers in what.kilometres.items()}
 
-    kilometres = _kept(shelf, "kilometres", rows, np.stack([places.x, places.y]), read, None)
+    kilometres = _kept(shelf, "kilometres", what.kilometres, 1, np.stack([places.x, places.y]), read, None)
     corner, weight = None, None
     if kilometres:
         corner = np.repeat(np.arange(n, dtype=np.int64)[:, None], 4, axis=1)
         weight = np.tile(np.array([1, 0, 0, 0], np.float32), (n, 1))
-    return Predictors(
-        **own, **kilometres, corner=corner, weight=weight,
+    return Predictors.of(
+        {**own, **kilometres}, what.encoded, corner=corner, weight=weight,
         static_names=what.static_names, coarse_names=what.coarse_names,
     )  # fmt: skip
 
@@ -158,59 +139,56 @@ def _at_places(
     progress: Callable[[int, int], None] | None,
     shelf: Shelf | None,
     averaged: tuple[CubeStore, Squares] | None = None,
-) -> dict[str, Any]:
-    """The modalities of 10 m and 50 m: satellite, landsat and static of `Predictors`."""
-    own = [name for name in ("sentinel2", "landsat") if OWN_ENCODER[name] in what.modalities]
-    rows = {OWN_ENCODER[name]: _row(name, receptive_field) for name in own}
-    if what.static_layers:
-        rows["static"] = (len(what.static_names),)
+) -> dict[str, Floats]:
+    """The modalities of 10 m and 50 m."""
+    groups = what.places
+    names = [layer.name for layers in groups.values() for layer in layers]
 
     def read(index: NDArray[np.int64]) -> dict[str, Floats]:
         some = places if len(index) == len(places) else places.subset(index)
-        values = source.sample(some, [*own, *what.static_layers], receptive_field, progress if some is places else None)
-        out = {OWN_ENCODER[name]: values[name] for name in own}
-        out |= {"static": _joined(what.static_layers, values)} if what.static_layers else {}
+        values = source.sample(some, names, receptive_field, progress if some is places else None)
+        out = {modality: _from_places(layers, values) for modality, layers in groups.items()}
         if averaged is not None:
-            averaged[1].put_means(partial(_read, averaged[0]), index, what.static_layers, out)
+            averaged[1].put_means(partial(_read, averaged[0]), index, groups, out)
         return out
 
     salt = b"" if averaged is None or not len(averaged[1]) else averaged[1].identity()
-    return dict(_kept(shelf, "places", rows, np.stack([places.x, places.y]), read, progress, salt))
+    return _kept(shelf, "places", groups, receptive_field, np.stack([places.x, places.y]), read, progress, salt)
 
 
-def _row(name: str, cells: int = 1) -> tuple[int, ...]:
-    """Shape of one place's values of a layer with an encoder of its own."""
-    layer = INPUTS[name]
-    lead = tuple(len(layer.labels[dim]) for dim in layer.dims)
-    side = CELL // FINE * cells
-    return (*lead, side, side) if resolution_of(layer) == FINE else lead
+def _row(layers: Sequence[Layer], cells: int = 1) -> tuple[int, ...]:
+    """Shape of one place's values of a modality."""
+    first, count = layers[0], sum(len(channels_of(layer)) for layer in layers)
+    if first.resolution == "10m":
+        return count, CELL // FINE * cells, CELL // FINE * cells
+    return (count, len(first.labels[first.dims[-1]])) if first.period else (count,)
 
 
-def _kept(shelf: Shelf | None, name: str, rows: dict[str, tuple[int, ...]], at: NDArray[np.floating | np.integer],
-          read: Callable[[NDArray[np.int64]], dict[str, Floats]], progress: Callable[[int, int], None] | None,
-          salt: bytes = b"") -> dict[str, Floats]:  # fmt: skip
+def _kept(shelf: Shelf | None, name: str, groups: Mapping[str, Sequence[Layer]], cells: int,
+          at: NDArray[np.floating | np.integer], read: Callable[[NDArray[np.int64]], dict[str, Floats]],
+          progress: Callable[[int, int], None] | None, salt: bytes = b"") -> dict[str, Floats]:  # fmt: skip
     """What `read` gives of all n places at `at` (2, n), in memory or, where that is too small, in files of the shelf.
 
-    Files are filled neighbours first, so that a source is read in one sweep; `salt` is what else values depend on.
+    Files are filled neighbours first, so that a source is read in one sweep; `salt` is what else values depend on. Images are
+    of `cells` cells a side.
     """
     n = at.shape[1]
-    if not rows:
+    if not groups:
         return {}
+    rows = {modality: _row(layers, cells) for modality, layers in groups.items()}
     if shelf is None or not shelf.holds(rows, n):
         return read(np.arange(n))
     squares = np.floor(at / (SWEEP_M if np.issubdtype(at.dtype, np.floating) else SWEEP_M // COARSE)).astype(np.int64)
-    layers = {modality: INPUTS[layer] for layer, modality in OWN_ENCODER.items()}
+    tables = TABLES.values()
+    stored = {m: layers[0] if m not in tables and layers[0].kind != "class" else None for m, layers in groups.items()}
     identity = hashlib.sha256(repr(sorted(rows.items())).encode() + np.ascontiguousarray(at).tobytes() + salt).hexdigest()
-    return shelf.cut(name, rows, {key: layers.get(key) for key in rows}, np.lexsort(squares), read, identity, progress)
+    return shelf.cut(name, rows, stored, np.lexsort(squares), read, identity, progress)
 
 
-def _table(source: SampleSource, layers: tuple[str, ...], places: Places) -> Floats:
-    return _joined(layers, source.sample(places, layers))
-
-
-def _joined(layers: tuple[str, ...], values: dict[str, Floats]) -> Floats:
-    """(n, columns) of layers of (n,) or (n, variables)."""
-    return np.concatenate([_as_columns(INPUTS[name], values[name].T) for name in layers]).T
+def _from_places(layers: Sequence[Layer], values: Mapping[str, Floats]) -> Floats:
+    """(n, channels, ...) of layers whose values at n places are (n, ...)."""
+    parts = [as_channels(layer, np.moveaxis(values[layer.name], 0, -1)) for layer in layers]
+    return joined([np.moveaxis(part, -1, 0) for part in parts], 1)
 
 
 def _sample_kilometres(
@@ -220,12 +198,7 @@ def _sample_kilometres(
 
     Behind the cells stand the means of `squares`, each its own and only corner.
     """
-    rows: dict[str, tuple[int, ...]] = {}
-    if "climate" in what.modalities:
-        rows["climate"] = _row("climate")
-    if what.coarse_layers:
-        rows["coarse"] = (len(what.coarse_names),)
-    if not rows:
+    if not what.kilometres:
         return {}, None, None
     factor = COARSE // CELL
     shape = cube.region.shape(COARSE)
@@ -238,30 +211,27 @@ def _sample_kilometres(
     weight[squares.rows] = np.array([1, 0, 0, 0], np.float32)
 
     def read(index: NDArray[np.int64]) -> dict[str, Floats]:
-        out = _at_cells(cube, what, rows, at[:, index])
+        out = _at_cells(cube, what, at[:, index])
         for place in np.flatnonzero(index >= len(cells)):
             number = int(index[place]) - len(cells)
-            if "climate" in out:
-                out["climate"][place] = squares.mean(partial(_read, cube), "climate", number, COARSE)
-            if "coarse" in out:
-                out["coarse"][place] = squares.table(partial(_read, cube), what.coarse_layers, number, COARSE)
+            for modality, layers in what.kilometres.items():
+                out[modality][place] = squares.table(partial(_read, cube), layers, number, COARSE)
         return out
 
     salt = squares.identity() if len(squares) else b""
-    return _kept(shelf, "kilometres", rows, at, read, None, salt), which, weight
+    return _kept(shelf, "kilometres", what.kilometres, 1, at, read, None, salt), which, weight
 
 
-def _at_cells(cube: CubeStore, what: Recipe, rows: dict[str, tuple[int, ...]], at: NDArray[np.int64]) -> dict[str, Floats]:
+def _at_cells(cube: CubeStore, what: Recipe, at: NDArray[np.int64]) -> dict[str, Floats]:
     """Values (n, ...) of the 1 km cells `at` (2, n), read square by square: a window around all of Europe is 100 GB."""
-    out = {name: np.empty((at.shape[1], *shape), np.float32) for name, shape in rows.items()}
+    out = {modality: np.empty((at.shape[1], *_row(layers)), np.float32) for modality, layers in what.kilometres.items()}
     squares, which = np.unique(at // (SWEEP_M // COARSE), axis=1, return_inverse=True)
     for number in range(squares.shape[1]):
         here = np.flatnonzero(which.ravel() == number)
         (top, left), (bottom, right) = at[:, here].min(1), at[:, here].max(1)
         window = Window(int(top), int(left), int(bottom - top) + 1, int(right - left) + 1)
         inside = (..., at[0, here] - top, at[1, here] - left)
-        if "climate" in rows:
-            out["climate"][here] = np.moveaxis(_read(cube, "climate", window)[inside], -1, 0)
-        if "coarse" in rows:
-            out["coarse"][here] = np.concatenate([_read(cube, n, window)[inside] for n in what.coarse_layers]).T
+        for modality, layers in what.kilometres.items():
+            found = joined([_read(cube, layer, window)[inside] for layer in layers])
+            out[modality][here] = np.moveaxis(found, -1, 0)
     return out

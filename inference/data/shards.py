@@ -84,7 +84,7 @@ class Rows:
 
 def is_on_disk(predictors: Predictors) -> bool:
     """Whether some modality is read from files."""
-    return any(isinstance(getattr(predictors, name), Rows) for name in ("satellite", "landsat", "static", "climate", "coarse"))
+    return any(isinstance(values, Rows) for values in predictors.values.values())
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ A plot of a hectare or a square of an atlas lists what grows anywhere in it. Sin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.grid import CELL, COARSE, FINE, Region, Window
+from cube.layers import Layer
+from cube.storage.store import resolution_of
 
 Floats = NDArray[np.float32]
 STRIP: Final = 100  # rows of cells read at a time: a square of 100 km would be gigabytes
-Read = Callable[[str, Window], Floats]  # layer, window in its own pixels: (columns, height, width) or (..., height, width)
+Read = Callable[[Layer, Window], Floats]  # layer, window in its own pixels: (channels, ..., height, width)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Squares:
         """What samples of these squares depend on."""
         return np.stack([self.rows, self.top, self.bottom, self.left, self.right]).tobytes()
 
-    def mean(self, read: Read, name: str, square: int, resolution: int) -> Floats:
+    def mean(self, read: Read, layer: Layer, square: int, resolution: int) -> Floats:
         """(...) means of a layer over the cells of a square, NaN where none of them has a value.
 
         Pixels of 10 m are those within the cells; a pixel of 1 km weighs as many cells as it covers of the square.
@@ -61,7 +63,7 @@ class Squares:
             last = min(first + STRIP, int(self.bottom[square]))
             row, down = _pixels(first, last, resolution)
             col, right = _pixels(int(self.left[square]), int(self.right[square]), resolution)
-            values = read(name, Window(row, col, len(down), len(right)))
+            values = read(layer, Window(row, col, len(down), len(right)))
             cells = down[:, None] * right[None, :]
             finite = np.isfinite(values)
             total = total + (np.where(finite, values, 0) * cells).sum((-2, -1), dtype=np.float64)
@@ -69,26 +71,25 @@ class Squares:
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(np.where(weight > 0, total / weight, np.nan), np.float32)
 
-    def table(self, read: Read, layers: Sequence[str], square: int, resolution: int) -> Floats:
-        """(columns,) means of several layers, one behind the other; a class is the share of its cells."""
-        return np.concatenate([self.mean(read, name, square, resolution) for name in layers])
+    def table(self, read: Read, layers: Sequence[Layer], square: int, resolution: int) -> Floats:
+        """(channels, ...) means of several layers, one behind the other; a class is the share of its cells."""
+        return np.concatenate([self.mean(read, layer, square, resolution) for layer in layers])
 
-    def put_means(self, read: Read, index: NDArray[np.int64], static: Sequence[str], out: dict[str, Floats]) -> None:
-        """Put the means of the squares among the places `index` into `out` of them, in place; `static` are its 50 m layers.
+    def put_means(
+        self, read: Read, index: NDArray[np.int64], groups: Mapping[str, Sequence[Layer]], out: dict[str, Floats]
+    ) -> None:
+        """Put the means of the squares among the places `index` into `out` of them, in place; `groups`: layers by modality.
 
-        A satellite patch of a square is of one colour.
+        An image of a square is of one colour.
         """
         position = {int(place): at for at, place in enumerate(index)}
         for square, place in enumerate(self.rows):
             at = position.get(int(place))
             if at is None:
                 continue
-            if "satellite" in out:
-                out["satellite"][at] = self.mean(read, "sentinel2", square, FINE)[:, None, None]
-            if "landsat" in out:
-                out["landsat"][at] = self.mean(read, "landsat", square, CELL)
-            if "static" in out:
-                out["static"][at] = self.table(read, static, square, CELL)
+            for modality, layers in groups.items():
+                mean = self.table(read, layers, square, resolution_of(layers[0]))
+                out[modality][at] = mean[:, None, None] if layers[0].resolution == "10m" else mean
 
 
 def _cells(low: NDArray[np.float64], high: NDArray[np.float64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

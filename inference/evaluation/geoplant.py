@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from cube.config import Config
 from cube.config.records import SurveyConfig
 from cube.errors import TableError
-from cube.grid import CELL, COARSE
 from cube.layers.inputs import INPUTS
 from cube.records.geoplant.dataset import GeoPlant
 from cube.records.geoplant.source import FileSource
@@ -26,8 +25,8 @@ from cube.records.places import Places, places_of
 from cube.records.presence_only import RecordStream
 from cube.records.report import Report
 from cube.records.surveys import SurveyTable, read_surveys
-from cube.storage.store import resolution_of
-from inference.data.recipe import OWN_ENCODER, Recipe
+from inference.data.recipe import Recipe
+from inference.data.recipe import recipe_of as recipe_of_layers
 from inference.data.samples import Predictors, Surveys
 from inference.data.sampling import sample_source
 from inference.evaluation.submission import membership
@@ -151,18 +150,14 @@ def _species_lists(table: SurveyTable) -> list[NDArray[np.int64]]:
 
 def recipe_of(source: FileSource, wanted: Sequence[str] | None = None) -> Recipe:
     """What the files of a folder offer the network; `wanted` keeps some modalities. Raises `TableError` if nothing is left."""
-    layers = [INPUTS[name] for name in source.layers if INPUTS[name].predictor]
-    own = [OWN_ENCODER[x.name] for x in layers if x.name in OWN_ENCODER]
-    static = tuple(x.name for x in layers if x.name not in OWN_ENCODER and resolution_of(x) == CELL)
-    coarse = tuple(x.name for x in layers if x.name not in OWN_ENCODER and resolution_of(x) == COARSE)
-    offered = [*own, *(["static"] if static else []), *(["coarse"] if coarse else [])]
-    kept = tuple(m for m in offered if wanted is None or m in wanted)
-    if not kept:
+    layers = [INPUTS[name] for name in source.layers]
+    found = recipe_of_layers(layers, wanted)
+    if not found.modalities:
         raise TableError(
             f"{source.geoplant.layout.folder}: has no predictors for {', '.join(wanted or ('any modality',))}"
-            f" (it has {', '.join(offered) or 'none'}); fetch patches, series or tables of values."
+            f" (it has {', '.join(recipe_of_layers(layers).modalities) or 'none'}); fetch patches, series or tables of values."
         )
-    return Recipe(kept, static if "static" in kept else (), coarse if "coarse" in kept else ())
+    return found
 
 
 def sample_to_disk(
@@ -192,10 +187,7 @@ def sample_to_disk(
         )
         values = sample_source(source, what, some, cells)
         names = {"static_names": values.static_names, "coarse_names": values.coarse_names}
-        for name in ("satellite", "landsat", "static", "climate", "coarse"):
-            found = getattr(values, name)
-            if found is None:
-                continue
+        for name, found in values.values.items():
             if name not in arrays:
                 path = scratch / f"{name}.npy"
                 arrays[name] = np.lib.format.open_memmap(path, "w+", np.float32, (n, *found.shape[1:]))

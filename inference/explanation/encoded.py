@@ -12,7 +12,6 @@ from torch import Tensor
 
 from inference.data.samples import Predictors
 from inference.network.batches import covariates_of, gather
-from inference.network.deep_sdm import KILOMETRE
 from inference.network.ensemble import Ensemble
 from inference.training.likelihood import clean_areas, cloglog_probability
 
@@ -41,12 +40,16 @@ class Encoded:
         """Number of places."""
         return len(self.predictors)
 
+    def channel_axis(self, modality: str) -> int:
+        """The axis of channels of the inputs of a modality: behind places, and at 1 km behind the four cells around them."""
+        return 2 if self.predictors.at_kilometres(modality) else 1
+
     def batches(self, modality: str) -> Iterator[dict[str, Tensor]]:
         """The inputs of one modality, batch by batch; those at 1 km as (b, 4, ...) in `modality`, with corner and weight."""
         for start in range(0, len(self), BATCH):
             rows = np.arange(start, min(start + BATCH, len(self)))
             batch = gather(self.predictors, rows, (modality,), self.covariates)
-            if modality in KILOMETRE:
+            if self.predictors.at_kilometres(modality):
                 batch[modality] = batch[modality].unflatten(0, (-1, 4))
             yield batch
 
@@ -60,7 +63,7 @@ class Encoded:
             for batch in self.batches(modality):
                 values = batch[modality] if changed is None else changed[modality][at : at + len(batch[modality])]
                 at += len(values)
-                batch[modality] = values.flatten(0, 1) if modality in KILOMETRE else values
+                batch[modality] = values.flatten(0, 1) if self.predictors.at_kilometres(modality) else values
                 for held, net in zip(some, self.ensemble.networks, strict=True):
                     held.append(net.encode_places(batch)[modality])
             for part, held in zip(out, some, strict=True):

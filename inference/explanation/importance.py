@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inference.calibration.columns import CLIMATE, column_names
+from inference.calibration.columns import SUMMARIES, column_names
 from inference.evaluation.metrics import log_loss, species_auc
 from inference.explanation.encoded import Encoded
-from inference.network.deep_sdm import KILOMETRE, SURVEY_COVARIATES, ModelSpec
+from inference.network.deep_sdm import ModelSpec
 
 REPEATS: Final = 5
 
@@ -54,12 +54,14 @@ def permutation_importance(
     rows = []
     for modality in modalities or places.ensemble.spec.modalities:
         values = places.values(modality)
-        names = channel_names(places, modality) if channels else [""]
+        names = places.ensemble.spec.channels(modality) if channels else ("",)
         for i, name in enumerate(names):
             more, less = [], []
             for _ in range(repeats):
                 order = torch.from_numpy(rng.permutation(len(places)))
-                changed = places.encode((modality,), {modality: permuted(values, modality, order, i if channels else None)})
+                changed = places.encode(
+                    (modality,), {modality: permuted(values, places.channel_axis(modality), order, i if channels else None)}
+                )
                 p = places.probability(changed)
                 more.append(log_loss(p, presence) - loss)
                 less.append(auc - _auc(p, presence))
@@ -79,23 +81,12 @@ def mean_importance(parts: Sequence[Sequence[Importance]], weight: Sequence[int]
     return out
 
 
-def channel_names(places: Encoded, modality: str) -> list[str]:
-    """Names of the channels of a modality: bands, variables or columns, in the order of their axis."""
-    spec = places.ensemble.spec
-    tables = {"static": spec.static_names, "coarse": spec.coarse_names, "survey": SURVEY_COVARIATES}
-    if modality in tables:
-        return list(tables[modality])
-    count = {"satellite": spec.satellite_bands, "landsat": spec.landsat_shape[0], "climate": spec.climate_shape[0]}[modality]
-    return [f"{modality}.{i}" for i in range(count)]
-
-
-def permuted(values: Tensor, modality: str, order: Tensor, channel: int | None) -> Tensor:
-    """Inputs (n, ...) with those of place `order[i]` at place i, of one channel or of all."""
+def permuted(values: Tensor, axis: int, order: Tensor, channel: int | None) -> Tensor:
+    """Inputs (n, ...) with those of place `order[i]` at place i, of one channel (an index along `axis`) or of all."""
     if channel is None:
         return values[order]
-    at = (slice(None), slice(None), channel) if modality in KILOMETRE else (slice(None), channel)
     out = values.clone()
-    out[at] = values[order][at]
+    out.select(axis, channel).copy_(values[order].select(axis, channel))
     return out
 
 
@@ -107,13 +98,13 @@ def _auc(p: NDArray[np.float32], presence: NDArray[np.bool_]) -> float:
 def column_importance(spec: ModelSpec, rows: Sequence[Importance]) -> NDArray[np.float32]:
     """(C,) more log loss of each of `columns.column_names`, from rows of channels.
 
-    What a summary of a channel stands for is the whole channel; climate has two summaries, which share it.
+    What a summary of a channel stands for is the whole channel; a series of 1 km has two summaries, which share it.
     """
     by_name = {(r.modality, r.channel): r.more_log_loss for r in rows}
     out = []
     for modality, name in zip(*column_names(spec), strict=True):
-        if modality == "climate":
-            out.append(by_name[modality, name.rpartition(".")[0]] / len(CLIMATE))
+        if modality in spec.series and modality in spec.kilometres:
+            out.append(by_name[modality, name.rpartition(".")[0]] / len(SUMMARIES))
         else:
             out.append(by_name[modality, name])
     return np.asarray(out, np.float32)

@@ -92,10 +92,10 @@ def _years(run: Run) -> str:
 
 
 def _predictors(run: Run) -> list[str]:
-    spec = run.trained.ensemble.spec
-    series = {"satellite": "Sentinel-2 image around the cell (4 bands)", "landsat": "Landsat quarterly series (6 bands)",
-              "climate": "monthly climate series (4 variables)", "survey": "year of the survey"}  # fmt: skip
-    return [*spec.static_names, *spec.coarse_names, *(series[m] for m in spec.modalities if m in series)]
+    spec, what = run.trained.ensemble.spec, run.data.recipe
+    others = [f"{what.title(m)[0]} ({len(spec.channels(m))} bands)" for m in (*spec.images, *spec.series)]
+    year = ["year of the survey"] if "survey" in spec.modalities else []
+    return [*spec.static_names, *spec.coarse_names, *others, *year]
 
 
 def _overview(run: Run) -> Mapping[str, Mapping[str, str]]:
@@ -155,7 +155,8 @@ def _remarks(run: Run) -> str:
 
 def _source(source: Source) -> str:
     about = [text for text in (source.attribution, source.references, source.reference_years, source.license) if text]
-    return f"{source.layer}: {', '.join(about) or INPUTS[source.layer].references or 'no source is named'}"
+    preset = INPUTS.get(source.layer)
+    return f"{source.layer}: {', '.join(about) or (preset and preset.references) or 'no source is named'}"
 
 
 def _data(run: Run) -> Mapping[str, Mapping[str, str]]:
@@ -195,7 +196,7 @@ def _data(run: Run) -> Mapping[str, Mapping[str, str]]:
                               "Test data": f"{locked}those in locked blocks, by `evaluate --locked`"},
         "Predictor variables": {"Predictor variables": "; ".join(_predictors(run)),
                                 "Data sources": "; ".join(_source(x) for x in config.sources), **extent,
-                                "Spatial resolution": ", ".join(dict.fromkeys(INPUTS[x.layer].resolution for x in config.sources))
+                                "Spatial resolution": ", ".join(dict.fromkeys(x.resolution for x in run.data.recipe.inputs))
                                                       + f" as stored{'; ' + config.note if config.note else ''}",
                                 "Coordinate reference system": "EPSG:3035",
                                 "Temporal extent": "; ".join(y for x in config.sources if (y := x.reference_years)),

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference.explanation.encoded import Encoded
-from inference.explanation.importance import channel_names
-from inference.network.deep_sdm import KILOMETRE
 from inference.network.tensors import write_tensors
 
 POINTS: Final = 15  # along the input, from its 1st to its 99th percentile at the surveys
@@ -51,8 +49,9 @@ def response(places: Encoded, modality: str, channel: str, species: NDArray[np.i
     its mean takes the value and its pattern stays.
     """
     values = places.values(modality)
-    index = channel_names(places, modality).index(channel)
-    own = level_of(values, modality, index)
+    spec, axis = places.ensemble.spec, places.channel_axis(modality)
+    index = spec.channels(modality).index(channel)
+    own = level_of(values, axis, index)
     finite = own[torch.isfinite(own)].numpy()
     if not len(finite) or np.ptp(finite) == 0:
         return None
@@ -60,29 +59,31 @@ def response(places: Encoded, modality: str, channel: str, species: NDArray[np.i
     grid = np.linspace(low, high, points, dtype=np.float32)
     curves = []
     for value in grid:
-        changed = places.encode((modality,), {modality: at_level(values, modality, index, float(value))})
+        changed = places.encode((modality,), {modality: at_level(values, axis, index, float(value), modality in spec.inputs)})
         curves.append(places.probability(changed)[:, species])
     p = np.stack(curves)  # (g, n, s)
     lower, upper = np.quantile(p, BAND, axis=1)
     return Response(modality, channel, grid, p.mean(1), lower, upper, finite)
 
 
-def level_of(values: Tensor, modality: str, channel: int) -> Tensor:
-    """(n,) level of one channel at places: its mean over pixels, steps and the four 1 km cells around, NaN left out."""
-    held = values[:, :, channel] if modality in KILOMETRE else values[:, channel]
+def level_of(values: Tensor, axis: int, channel: int) -> Tensor:
+    """(n,) level of one channel (along `axis`) at places: its mean over pixels, steps and the 1 km cells around, NaN left out."""
+    held = values.select(axis, channel)
     return held.flatten(1).nanmean(1) if held.ndim > 1 else held
 
 
-def at_level(values: Tensor, modality: str, channel: int, level: float) -> Tensor:
-    """The inputs with the level of one channel moved to `level` at every place; what is missing in tables is filled by it."""
+def at_level(values: Tensor, axis: int, channel: int, level: float, as_whole: bool) -> Tensor:
+    """The inputs with the level of one channel moved to `level` at every place; what is missing in tables is filled by it.
+
+    A series or an image is shifted `as_whole`.
+    """
     out = values.clone()
-    at = (slice(None), slice(None), channel) if modality in KILOMETRE else (slice(None), channel)
-    held = out[at]
-    if modality in ("satellite", "landsat", "climate"):
-        shift = level - level_of(values, modality, channel)
-        out[at] = held + shift.reshape(-1, *[1] * (held.ndim - 1))
+    held = out.select(axis, channel)
+    if as_whole:
+        shift = level - level_of(values, axis, channel)
+        held += shift.reshape(-1, *[1] * (held.ndim - 1))
     else:
-        out[at] = level
+        held[...] = level
     return out
 
 

@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference.data.samples import Predictors
-from inference.network.deep_sdm import KILOMETRE
 from inference.network.ensemble import Ensemble
 from inference.training.likelihood import clean_areas
-
-PLACES = ("satellite", "landsat", "static")
 
 
 def covariates_of(year: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -30,19 +27,18 @@ def gather(
 ) -> dict[str, Tensor]:
     """The batch of the places `index`, with each place's own four 1 km cells (4 b of them, in order)."""
     batch: dict[str, Tensor] = {}
-    for name in PLACES:
-        values = getattr(predictors, name)
-        if name in modalities and values is not None:
+    for name, values in predictors.values.items():
+        if name not in modalities:
+            continue
+        if not predictors.at_kilometres(name):
             batch[name] = torch.from_numpy(np.ascontiguousarray(values[index], np.float32))
-    for name in KILOMETRE:
-        values = getattr(predictors, name)
-        if name in modalities and values is not None:
-            assert predictors.corner is not None
-            assert predictors.weight is not None
-            cells = predictors.corner[index].ravel()
-            batch[name] = torch.from_numpy(np.ascontiguousarray(values[cells], np.float32))
-            batch["corner"] = torch.arange(len(cells)).reshape(-1, 4)
-            batch["weight"] = torch.from_numpy(predictors.weight[index].astype(np.float32))
+            continue
+        assert predictors.corner is not None
+        assert predictors.weight is not None
+        cells = predictors.corner[index].ravel()
+        batch[name] = torch.from_numpy(np.ascontiguousarray(values[cells], np.float32))
+        batch["corner"] = torch.arange(len(cells)).reshape(-1, 4)
+        batch["weight"] = torch.from_numpy(predictors.weight[index].astype(np.float32))
     if covariates is not None and "survey" in modalities:
         batch["survey"] = torch.from_numpy(covariates[index])
     return batch

@@ -76,7 +76,7 @@ def save(
         "format": FORMAT,
         "model": "floracube deep-SDM",
         "modalities": list(spec.modalities),
-        "layers": {"static": list(spec.static_names), "coarse": list(spec.coarse_names)},
+        "layers": {name: list(spec.channels(name)) for name in spec.modalities if name != "survey"},
         "receptive_field_cells": spec.receptive_field,
         "spec": spec.to_json(),
         "members": card.members,

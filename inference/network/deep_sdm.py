@@ -6,7 +6,7 @@ Every modality is encoded once at its own resolution; 1 km embeddings reach a pl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, cast
 
 import numpy as np
@@ -16,12 +16,11 @@ from torch import Tensor, nn
 from cube.errors import ModelError
 from cube.grid import CELL
 from inference.data.kilometres import CELLS_PER_KM, weights_along
-from inference.data.samples import MODALITIES
+from inference.data.samples import PAPER, TABLES, Input, in_order
 from inference.network.encoders import SatelliteEncoder, SeriesEncoder, TableEncoder
 
 SURVEY_COVARIATES: Final = ("year",)  # the area of a survey is in the likelihood alone
 TILE: Final = 100  # cells a side embedded at a time: divides every unit, and what lies between two layers stays in the cache
-KILOMETRE: Final = ("climate", "coarse")  # encoded at 1 km
 
 
 @dataclass(frozen=True)
@@ -38,27 +37,45 @@ class ModelSpec:
     width: int = 32
     dilations: tuple[int, ...] = (1, 1, 2)
     dropout: float = 0.3
-    satellite_bands: int = 4
-    landsat_shape: tuple[int, int] = (6, 84)
-    climate_shape: tuple[int, int] = (4, 228)
+    inputs: Mapping[str, Input] = field(default_factory=lambda: dict(PAPER))  # images and series by modality
 
     def __post_init__(self) -> None:
         """Refuse unknown or empty modalities. Raises: ModelError."""
-        unknown = sorted(set(self.modalities) - set(MODALITIES))
+        unknown = sorted(set(self.modalities) - {*self.inputs, *TABLES})
         if unknown or not set(self.modalities) - {"survey"}:
             raise ModelError(
-                f"Model modalities {list(self.modalities)}: expected at least one of {list(MODALITIES[:-1])}, "
+                f"Model modalities {list(self.modalities)}: expected at least one of {[*self.inputs, 'static', 'coarse']}, "
                 f"optionally with 'survey'{'; unknown: ' + ', '.join(unknown) if unknown else ''}."
             )
 
     @property
+    def images(self) -> tuple[str, ...]:
+        """Modalities that are images of 10 m."""
+        return tuple(m for m in self.modalities if m in self.inputs and not self.inputs[m].steps)
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Modalities that are series, of 50 m or 1 km."""
+        return tuple(m for m in self.modalities if m in self.inputs and self.inputs[m].steps)
+
+    @property
+    def kilometres(self) -> tuple[str, ...]:
+        """Modalities that are encoded at 1 km."""
+        return tuple(m for m in self.modalities if m == "coarse" or (m in self.series and self.inputs[m].resolution == "1km"))
+
+    def channels(self, modality: str) -> tuple[str, ...]:
+        """Names of the bands, variables or columns of a modality, in the order of their axis."""
+        tables = {"static": self.static_names, "coarse": self.coarse_names, "survey": SURVEY_COVARIATES}
+        return tables[modality] if modality in tables else self.inputs[modality].channels
+
+    @property
     def receptive_field(self) -> int:
-        """R, side in 50 m cells of what one cell's prediction sees of the satellite image (1 without one)."""
-        return 1 + 2 * sum(self.dilations) if "satellite" in self.modalities else 1
+        """R, side in 50 m cells of what one cell's prediction sees of the images (1 without one)."""
+        return 1 + 2 * sum(self.dilations) if self.images else 1
 
     @property
     def halo(self) -> int:
-        """Cells of margin that a window of satellite pixels needs on each side."""
+        """Cells of margin that a window of an image needs on each side."""
         return (self.receptive_field - 1) // 2
 
     @property
@@ -83,8 +100,9 @@ class ModelSpec:
         """The inverse of `to_json`. Raises: ModelError for fields of another version."""
         try:
             fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-            return cls(**fields)
-        except TypeError as error:
+            inputs = {name: Input(**{**own, "channels": tuple(own["channels"])}) for name, own in values["inputs"].items()}
+            return cls(**{**fields, "inputs": inputs})
+        except (TypeError, KeyError, AttributeError) as error:
             raise ModelError(f"The model's spec is of another version of floracube ({error}); train again.") from error
 
 
@@ -107,13 +125,21 @@ class Part:
         """Rows and columns in the window."""
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
-    def of(self, window: Mapping[str, Tensor], halo: int) -> dict[str, Tensor]:
-        """The part of each 10 m and 50 m modality of a window, the satellite image with its `halo` of cells."""
+    def pixels(self, halo: int) -> tuple[slice, slice]:
+        """Rows and columns of 10 m pixels in a window with a margin of `halo` cells, whose corner is that of the margin."""
         rows, cols = self.slices
-        out = {name: window[name][..., rows, cols] for name in ("landsat", "static") if name in window}
-        if "satellite" in window:
-            rows, cols = (slice(5 * s.start, 5 * (s.stop + 2 * halo)) for s in (rows, cols))
-            out["satellite"] = window["satellite"][..., rows, cols]
+        return slice(5 * rows.start, 5 * (rows.stop + 2 * halo)), slice(5 * cols.start, 5 * (cols.stop + 2 * halo))
+
+    def of(self, window: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+        """The part of each 10 m and 50 m modality of a window, images with their halo of cells."""
+        out = {}
+        for name, values in window.items():
+            if name in spec.images:
+                rows, cols = self.pixels(spec.halo)
+                out[name] = values[..., rows, cols]
+            elif name not in spec.kilometres:
+                rows, cols = self.slices
+                out[name] = values[..., rows, cols]
         return out
 
 
@@ -131,14 +157,13 @@ def _interpolated(embedding: Tensor, part: Part) -> Tensor:
 
 
 def _encoder(modality: str, spec: ModelSpec) -> nn.Module:
-    """The untrained encoder of one modality; the series have 4 quarters and 12 months a year."""
-    if modality == "satellite":
-        return SatelliteEncoder(spec.satellite_bands, spec.width, spec.dilations, spec.d, spec.dropout)
-    if modality in ("landsat", "climate"):
-        shape, period = (spec.landsat_shape, 4) if modality == "landsat" else (spec.climate_shape, 12)
-        return SeriesEncoder(*shape, period, spec.width, spec.d, spec.dropout)
-    names = {"static": spec.static_names, "coarse": spec.coarse_names, "survey": SURVEY_COVARIATES}
-    return TableEncoder(len(names[modality]), spec.hidden, spec.depth, spec.d, spec.dropout)
+    """The untrained encoder of one modality."""
+    count, own = len(spec.channels(modality)), spec.inputs.get(modality)
+    if own is None:
+        return TableEncoder(count, spec.hidden, spec.depth, spec.d, spec.dropout)
+    if not own.steps:
+        return SatelliteEncoder(count, spec.width, spec.dilations, spec.d, spec.dropout)
+    return SeriesEncoder(count, own.steps, own.period, spec.width, spec.d, spec.dropout)
 
 
 class DeepSDM(nn.Module):
@@ -148,7 +173,7 @@ class DeepSDM(nn.Module):
         """A network of `spec` with random weights and neutral normalisation."""
         super().__init__()
         self.spec = spec
-        self.encoders = nn.ModuleDict({m: _encoder(m, spec) for m in MODALITIES if m in spec.modalities})
+        self.encoders = nn.ModuleDict({m: _encoder(m, spec) for m in in_order(spec.modalities)})
         self.absent = nn.ParameterDict({m: nn.Parameter(torch.zeros(spec.d)) for m in self.encoders})
         self.fusion = nn.Sequential(
             nn.LayerNorm(spec.d),
@@ -170,7 +195,7 @@ class DeepSDM(nn.Module):
         """(n, d), the learned absent vector where a row holds no value at all."""
         encoder = cast(Any, self.encoders[name])
         embedding, present = encoder(values), encoder.present(values)
-        if name == "satellite":  # (n, d, h, w) to (n h w, d)
+        if name in self.spec.images:  # (n, d, h, w) to (n h w, d)
             embedding = embedding.permute(0, 2, 3, 1).reshape(-1, self.spec.d)
             present = present.reshape(-1)
         return torch.where(present[:, None], embedding, self.absent[name])
@@ -189,8 +214,8 @@ class DeepSDM(nn.Module):
     def embed_places(self, batch: Mapping[str, Tensor], keep: Tensor | None = None) -> Tensor:
         """Embeddings (n, d) of single places.
 
-        `batch` holds any of satellite (n, 4, P, P), landsat (n, 6, 84), static (n, V), survey (n, 1: year),
-        and climate (m, 4, 228), coarse (m, W) with corner (n, 4), weight (n, 4); NaN is missing.
+        `batch` holds any of the images (n, C, P, P), series of 50 m (n, C, steps), static (n, V), survey (n, 1: year), and
+        series of 1 km (m, C, steps), coarse (m, W) with corner (n, 4), weight (n, 4); NaN is missing.
         `keep`: (n, modalities of the spec) bool, False where training drops a modality.
         """
         return self.fuse_places(self.encode_places(batch), keep)
@@ -201,7 +226,8 @@ class DeepSDM(nn.Module):
         for name in self.encoders:
             if name in batch:
                 embedding = self._encode(name, batch[name])
-                parts[name] = interpolate(embedding, batch["corner"], batch["weight"]) if name in KILOMETRE else embedding
+                at_kilometres = name in self.spec.kilometres
+                parts[name] = interpolate(embedding, batch["corner"], batch["weight"]) if at_kilometres else embedding
         return parts
 
     def fuse_places(self, parts: Mapping[str, Tensor], keep: Tensor | None = None) -> Tensor:
@@ -216,8 +242,8 @@ class DeepSDM(nn.Module):
     def embed_window(self, window: Mapping[str, Tensor], survey: Tensor | None = None) -> Tensor:
         """Embeddings (d, U, U) of a square window of U x U cells; equals `embed_places` cell by cell.
 
-        `window` holds any of satellite (4, 5(U+R-1), 5(U+R-1)), landsat (6, 84, U, U), static (V, U, U), climate
-        (4, 228, k+2, k+2), coarse (W, k+2, k+2) with one 1 km cell of halo, k = U / 20. `survey`: (1,) as in a batch.
+        `window` holds any of the images (C, 5(U+R-1), 5(U+R-1)), series of 50 m (C, steps, U, U), static (V, U, U), series of
+        1 km (C, steps, k+2, k+2), coarse (W, k+2, k+2) with one 1 km cell of halo, k = U / 20. `survey`: (1,) as in a batch.
         """
         known = {name: values for name, values in window.items() if name in self.encoders}
         cells = self.window_cells(known)
@@ -226,7 +252,7 @@ class DeepSDM(nn.Module):
         for top in range(0, cells, TILE):
             for left in range(0, cells, TILE):
                 part = Part(top, left, min(TILE, cells - top), min(TILE, cells - left))
-                z = self.embed_part(part.of(known, self.spec.halo), kilometre, part, survey)
+                z = self.embed_part(part.of(known, self.spec), kilometre, part, survey)
                 out[part.slices] = z.reshape(part.height, part.width, -1)
         return out.permute(2, 0, 1)
 
@@ -234,16 +260,16 @@ class DeepSDM(nn.Module):
         """U, the side in cells of a window, from whichever modality it holds."""
         for name, values in window.items():
             side = values.shape[-1]
-            if name == "satellite":
+            if name in self.spec.images:
                 return side // 5 - self.spec.receptive_field + 1
-            return (side - 2) * CELLS_PER_KM if name in KILOMETRE else side
+            return (side - 2) * CELLS_PER_KM if name in self.spec.kilometres else side
         raise ModelError(f"None of the model's modalities {list(self.encoders)} is in the window.")
 
     def encode_kilometres(self, window: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """1 km embeddings (k + 2, k + 2, d) of those of climate and coarse that `window` holds."""
+        """1 km embeddings (k + 2, k + 2, d) of the 1 km modalities that `window` holds."""
         out = {}
-        for name in KILOMETRE:
-            if name in window and name in self.encoders:
+        for name in self.spec.kilometres:
+            if name in window:
                 values = window[name]
                 out[name] = self._encode(name, values.flatten(-2).movedim(-1, 0)).reshape(*values.shape[-2:], -1)
         return out
@@ -253,14 +279,14 @@ class DeepSDM(nn.Module):
     ) -> Tensor:
         """Embeddings (height x width, d) of a part of a window, row by row.
 
-        `tile` holds the part's own satellite (4, 5(height + R - 1), 5(width + R - 1)), landsat (6, 84, height, width) and
-        static (V, height, width), as `Part.of` cuts them; `kilometre` is `encode_kilometres` of the whole window.
+        `tile` holds the part's own images (C, 5(height + R - 1), 5(width + R - 1)), series (C, steps, height, width) and static
+        (V, height, width), as `Part.of` cuts them; `kilometre` is `encode_kilometres` of the whole window.
         """
         parts = {}
         for name, values in tile.items():
-            if name == "satellite":
+            if name in self.spec.images:
                 parts[name] = self._encode(name, values[None])
-            elif name in ("landsat", "static") and name in self.encoders:
+            elif name in self.encoders:
                 parts[name] = self._encode(name, values.flatten(-2).movedim(-1, 0))
         for name, embedding in kilometre.items():
             parts[name] = _interpolated(embedding, part)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cube.errors import ModelError
 from inference.data.samples import Predictors
-from inference.network.deep_sdm import KILOMETRE, DeepSDM
+from inference.network.deep_sdm import DeepSDM
 
 MOST_VALUES: Final = 1 << 26  # of a modality that constants are taken from: half a gigabyte in float64
 
@@ -41,14 +41,14 @@ def set_normalisation(net: DeepSDM, predictors: Predictors, rows: NDArray[np.int
     for name, encoder in net.encoders.items():
         if name == "survey":
             values = covariates[rows]
-        elif (found := getattr(predictors, name)) is None:
+        elif (found := predictors.get(name)) is None:
             raise ModelError(f"The model is to use '{name}' but the predictors hold none.")
-        elif name in KILOMETRE:
+        elif name in net.spec.kilometres:
             assert predictors.corner is not None
             values = found[_some(np.unique(predictors.corner[rows]), int(np.prod(found.shape[1:])))]
         else:
             values = found[_some(rows, int(np.prod(found.shape[1:])))]
-        mean, std = _moments(values, (0, 2, 3) if name == "satellite" else (0,))
+        mean, std = _moments(values, (0, 2, 3) if name in net.spec.images else (0,))
         constants = cast(Any, encoder).normalisation
         constants.mean.copy_(mean)
         constants.std.copy_(std)

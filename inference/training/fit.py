@@ -19,7 +19,7 @@ from cube.errors import ModelError
 from inference.calibration.calibrate import fit_calibration
 from inference.data.blocks import Folds
 from inference.data.records import Records
-from inference.data.samples import MODALITIES, Predictors, Surveys
+from inference.data.samples import TABLES, Predictors, Surveys, in_order
 from inference.data.shards import is_on_disk
 from inference.evaluation.record_folds import JudgedPlaces
 from inference.network.batches import predict_surveys
@@ -71,20 +71,18 @@ def without_fold(ensemble: Ensemble, fold: int, repeats: int = 1) -> Ensemble:
 def spec_for(predictors: Predictors, surveys: Surveys, **shape: Any) -> ModelSpec:
     """The spec that uses every modality of `predictors`, plus that of surveys where there are some; `shape` overrides its fields.
 
-    The satellite layers are fitted to the patch: dilations such that 5 x receptive field = P.
+    The layers of images are fitted to the patch: dilations such that 5 x receptive field = P.
     """
     own = ("survey",) if len(surveys) else ()  # records alone do not say what a year or an area changes
-    if predictors.satellite is not None and "dilations" not in shape:
-        reach = (predictors.satellite.shape[-1] // 5 - 1) // 2
+    encoded = {name: values for name, values in predictors.values.items() if name not in TABLES}
+    sides = [values.shape[-1] for values in encoded.values() if values.ndim == 4]
+    if sides and "dilations" not in shape:
+        reach = (sides[0] // 5 - 1) // 2
         layers = max(1, min(3, reach))
         shape["dilations"] = tuple(reach // layers + (i >= layers - reach % layers) for i in range(layers))
-    if predictors.satellite is not None:
-        shape.setdefault("satellite_bands", predictors.satellite.shape[1])
-    if predictors.landsat is not None:
-        shape.setdefault("landsat_shape", predictors.landsat.shape[1:])
-    if predictors.climate is not None:
-        shape.setdefault("climate_shape", predictors.climate.shape[1:])
-    shape.setdefault("modalities", tuple(m for m in MODALITIES if m in (*predictors.modalities, *own)))
+    fitted = {name: predictors.inputs[name].fitted(values.shape[1:]) for name, values in encoded.items()}
+    shape.setdefault("inputs", {**predictors.inputs, **fitted})
+    shape.setdefault("modalities", in_order((*predictors.modalities, *own)))
     return ModelSpec(
         species=len(surveys.species),
         static_names=predictors.static_names,

@@ -30,7 +30,7 @@ class Draw:
     """All that is random of one batch: row numbers and random numbers, no values of predictors yet."""
 
     rows: NDArray[np.int64]  # (b,) surveys
-    turn: int  # 0..7: quarter turns of the satellite patches, and from 4 on a flip
+    turn: int  # 0..7: quarter turns of the patches of images, and from 4 on a flip
     noise: Tensor | None  # (b, 1, W) standard normal, for the coarse columns
     keep: Tensor  # (b, modalities of the spec) bool, False where a modality is dropped
 
@@ -156,7 +156,7 @@ def randomness(
 ) -> tuple[int, Tensor | None, Tensor]:
     """(turn, noise, keep) of a draw of `count` places, see `Draw`; a place never loses all of its modalities."""
     turn, noise = 0, None
-    if "satellite" in spec.modalities and predictors.satellite is not None:
+    if any(predictors.get(name) is not None for name in spec.images):
         turn = int(torch.randint(8, (1,), generator=generator))
     if "coarse" in spec.modalities and predictors.coarse is not None and options.coarse_noise > 0:
         noise = torch.randn(count, 1, predictors.coarse.shape[1], generator=generator)
@@ -166,8 +166,7 @@ def randomness(
 
 def augmented(batch: Batch, draw: Draw) -> Batch:
     """A batch with its patches turned, and the noise and the kept modalities of its draw beside it."""
-    if "satellite" in batch:
-        batch["satellite"] = turned(batch["satellite"], draw.turn)
+    batch |= {name: turned(values, draw.turn) for name, values in batch.items() if values.ndim == 4}
     if draw.noise is not None:
         batch["noise"] = draw.noise
     return batch | {"keep": draw.keep}
@@ -181,7 +180,7 @@ def with_noise(net: DeepSDM, batch: Batch, strength: float) -> Batch:
 
 
 def turned(image: Tensor, turn: int) -> Tensor:
-    """Satellite patches (b, bands, P, P) in one of 8 orientations: plants do not know north from a picture."""
+    """Patches (b, bands, P, P) of an image in one of 8 orientations: plants do not know north from a picture."""
     image = torch.rot90(image, turn % 4, (2, 3))
     return image.flip(3) if turn >= 4 else image
 

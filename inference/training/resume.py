@@ -168,6 +168,7 @@ def identity_of(options: TrainOptions, device: torch.device, spec: ModelSpec, pr
         data |= {f"record {key}": getattr(records, key) for key in ("species", "row", "year", "dataset", "background", "x", "y")}
         data["record certainty"] = records.weight
     for kind, held in (("survey", predictors), ("record", record_predictors)):
-        for key in ("satellite", "landsat", "static", "climate", "coarse", "corner", "weight"):
-            data[f"{kind} {key}"] = None if held is None else getattr(held, key)
+        if held is not None:
+            data |= {f"{kind} {key}": values for key, values in held.values.items()}
+            data |= {f"{kind} corner": held.corner, f"{kind} weight": held.weight}
     return named | {"device": device.type, "species table": species_hash(surveys.species), "data": fingerprint(**data)}

@@ -34,7 +34,7 @@ def patches(predictors: Predictors, rows: NDArray[np.int64]) -> dict[str, Tensor
 
 def need_patches(predictors: Predictors) -> None:
     """Raises: ModelError where a modality of the ensemble is missing."""
-    missing = [name for name in NEEDED if getattr(predictors, name) is None]
+    missing = [name for name in NEEDED if predictors.get(name) is None]
     if missing:
         raise ModelError(
             f"The baseline '{NAME}' needs satellite, Landsat and climate patches of every survey; missing: {', '.join(missing)}."

@@ -14,35 +14,32 @@ from inference.training.likelihood import clean_areas
 def table_of(predictors: Predictors, surveys: Surveys | None = None, drop_constant: bool = True) -> NDArray[np.float32]:
     """(n, columns) of all that the network sees, flattened for a tabular model; NaN takes the column's mean.
 
-    Satellite: mean and standard deviation per band of the patch, and mean of the cell; series: mean and standard
+    Images: mean and standard deviation per band of the patch, and mean of the cell; series: mean and standard
     deviation over years of every season or month; 1 km layers interpolated; the survey's log area and year. Constant
     columns are dropped unless two tables must have the same ones.
     """
     columns: list[NDArray[np.floating]] = []
     with np.errstate(all="ignore"):
-        if predictors.satellite is not None:
-            image = predictors.satellite
-            middle = image.shape[-1] // 2
-            cell = image[..., middle - 2 : middle + 3, middle - 2 : middle + 3]
-            columns += [_mean(image, (2, 3)), _std(image, (2, 3)), _mean(cell, (2, 3))]
-        for series, period in ((predictors.landsat, 4), (predictors.interpolated("climate"), 12)):
-            if series is not None:
-                years = series.reshape(len(series), series.shape[1], -1, period)
-                columns += [
-                    _mean(years, (2,)).reshape(len(series), -1),
-                    _std(years, (2,)).reshape(len(series), -1),
-                ]
-        for table in (predictors.static, predictors.interpolated("coarse")):
-            if table is not None:
-                columns.append(table)
+        for name in predictors.values:
+            values = predictors.interpolated(name) if predictors.at_kilometres(name) else predictors.values[name]
+            assert values is not None
+            if values.ndim == 4:
+                middle = values.shape[-1] // 2
+                cell = values[..., middle - 2 : middle + 3, middle - 2 : middle + 3]
+                columns += [_mean(values, (2, 3)), _std(values, (2, 3)), _mean(cell, (2, 3))]
+            elif values.ndim == 3:
+                years = values.reshape(len(values), values.shape[1], -1, predictors.inputs[name].period)
+                columns += [_mean(years, (2,)).reshape(len(values), -1), _std(years, (2,)).reshape(len(values), -1)]
+            else:
+                columns.append(values)
         if surveys is not None:
             columns += [clean_areas(surveys.area_m2).log_ratio[:, None], surveys.year[:, None]]
-    values = np.concatenate(columns, 1).astype(np.float64)
-    seen = np.isfinite(values)
-    mean = np.where(seen, values, 0).sum(0) / np.maximum(seen.sum(0), 1)
-    values = np.where(seen, values, mean)
-    kept = values.std(0) > 1e-9 if drop_constant else slice(None)
-    return values[:, kept].astype(np.float32)
+    table = np.concatenate(columns, 1).astype(np.float64)
+    seen = np.isfinite(table)
+    mean = np.where(seen, table, 0).sum(0) / np.maximum(seen.sum(0), 1)
+    table = np.where(seen, table, mean)
+    kept = table.std(0) > 1e-9 if drop_constant else slice(None)
+    return table[:, kept].astype(np.float32)
 
 
 def filled(

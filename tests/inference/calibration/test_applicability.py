@@ -122,7 +122,7 @@ def test_a_part_of_a_window_says_of_its_cells_what_places_say(fitted, ensemble):
     rows, cols, there = places_in(held)
     part = Part(20, 0, 20, 20)
     z = ensemble.embed_window(held, 2010.0).permute(1, 2, 0)[part.slices].flatten(0, 1)
-    found = dissimilarity_of_part(fitted, ensemble, part.of(held, SPEC.halo), held, part, z, torch.arange(400)).reshape(20, 20)
+    found = dissimilarity_of_part(fitted, ensemble, part.of(held, SPEC), held, part, z, torch.arange(400)).reshape(20, 20)
     wanted = ratio(fitted, ensemble, there)
     inside = (rows >= 20) & (cols < 20)
     assert np.isnan(place_columns(there, SPEC)[inside]).any()

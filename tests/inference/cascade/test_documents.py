@@ -12,13 +12,13 @@ import torch
 
 from cube.errors import ModelError
 from cube.grid import Region
-from cube.layers.channels import channel_title
+from cube.layers.inputs import INPUTS
 from cube.records.traits import FLAG_TRAITS, NUMBER_TRAITS, TEXT_TRAITS
 from cube.storage import model_card
 from cube.storage.store import create_cube
 from inference.cascade.documents import model_documents
 from inference.cascade.model import Model, load_model, save_settings, save_traits
-from inference.data.recipe import Recipe
+from inference.data.recipe import Recipe, recipe_of
 from inference.explanation.importance import Importance, write_importance
 from inference.explanation.responses import Response, save_curves
 from inference.explanation.skill import species_skill, write_skill
@@ -37,7 +37,7 @@ def folder(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     spec = ModelSpec(("static", "survey"), COUNT, ("elevation",), (), d=8, hidden=8)
     checkpoint.save(path / "sdm", Ensemble(spec, 1, NAMES))
-    save_settings(path, Recipe(("static",), ("elevation",), ()), {"quantiles": {}})
+    save_settings(path, Recipe(("static",), (INPUTS["elevation"],)), {"quantiles": {}})
     traits = {name: np.full(COUNT, "", object) for name in TEXT_TRAITS} | {name: np.zeros(COUNT, bool) for name in FLAG_TRAITS}
     save_traits(path, NAMES, traits | {name: np.zeros(COUNT, np.float32) for name in NUMBER_TRAITS})
     return path
@@ -83,7 +83,7 @@ def test_what_was_measured_comes_back_out_of_the_cube_species_by_species(folder:
     assert card is not None
     assert (card["model"], card["species"], card["metrics"]["auc_test"]) == (model.hash, COUNT, 0.7)
     assert card["habitats"] == {"accuracy": 0.9}
-    assert [row["title"] for row in card["importance"]] == ["Terrain, soil and land cover at 50 m", "Elevation above sea level"]
+    assert [row["title"] for row in card["importance"]] == ["Layers of 50 m", "Elevation above sea level"]
     assert card["responses"][0]["units"] == "m"
     assert card["responses"][0]["at_surveys"] == [200, 300]
     for index in (0, 1, model_card.BLOCK - 1, model_card.BLOCK, COUNT - 1):
@@ -109,11 +109,11 @@ def test_documents_of_other_species_are_refused_with_the_file_and_the_mend(folde
     ("static", "soil.clay", "Clay in the soil", "g kg-1"),
     ("static", "landcover.igbp5", "Land cover is mixed forests", ""),
     ("static", "slope", "Slope of the terrain", "degree"),
-    ("satellite", "satellite.3", "Sentinel-2 reflectance: nir", ""),
-    ("climate", "climate.1", "Air temperature, mean of months", "K"),
+    ("satellite", "sentinel2.nir", "Sentinel-2 surface reflectance, cloud-free median: nir", ""),
+    ("climate", "climate.tas", "Air temperature, mean of months", "K"),
     ("static", "footprint.hfp2009", "Human footprint: hfp2009", ""),
     ("coarse", "invented.thing", "invented.thing", ""),
 ])  # fmt: skip
 def test_channels_have_names_and_units_for_a_person(modality: str, channel: str, title: str, units: str) -> None:
-    found = channel_title(modality, channel)
+    found = recipe_of(INPUTS.values()).title(modality, channel)
     assert (found[0].lower(), found[1]) == (title.lower(), units)

@@ -110,8 +110,9 @@ def test_predictors_are_the_same_from_a_cube_and_from_any_other_source(cube: Cub
 def test_a_recipe_is_what_a_cube_and_another_source_have_in_common(cube: CubeStore) -> None:
     both = recipe(cube, None, ("landsat", "elevation", "footprint", "bioclim"))
     assert both.modalities == ("landsat", "static", "coarse")
-    assert both.static_layers == ("elevation",)
-    assert both.coarse_layers == ("bioclim",)
+    assert {m: [layer.name for layer in layers] for m, layers in both.groups.items()} == {
+        "landsat": ["landsat"], "static": ["elevation"], "coarse": ["bioclim"],
+    }  # fmt: skip
 
 
 def test_layers_that_tell_nothing_are_no_predictors() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from inference.calibration.columns import column_names
-from inference.data.samples import Predictors
+from inference.data.samples import Input, Predictors
 from inference.explanation.encoded import Encoded
 from inference.explanation.importance import column_importance, permutation_importance, write_importance
 from inference.explanation.responses import at_level, level_of, response, write_responses
@@ -20,7 +20,7 @@ from inference.training.likelihood import cloglog_probability
 
 N = 150
 SPEC = ModelSpec(("static", "climate", "coarse", "survey"), 3, ("a", "b"), ("c", "d"), d=8, hidden=16, width=4, dropout=0.0,
-                 climate_shape=(4, 24))  # fmt: skip
+                 inputs={"climate": Input(tuple(f"climate.{i}" for i in range(4)), 24, 12, "1km")})  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,7 @@ def places() -> Encoded:
         static=rng.normal(size=(N, 2)).astype(np.float32), climate=rng.normal(size=(N, 4, 24)).astype(np.float32),
         coarse=rng.normal(size=(N, 2)).astype(np.float32), corner=np.tile(np.arange(N)[:, None], (1, 4)),
         weight=np.full((N, 4), 0.25, np.float32), static_names=SPEC.static_names, coarse_names=SPEC.coarse_names,
+        inputs=SPEC.inputs,
     )  # fmt: skip
     held = Ensemble(SPEC, 1, ("Alpha", "Beta", "Gamma"))
     area, year = np.full(N, 100.0), np.full(N, 2010.0)
@@ -96,10 +97,10 @@ def test_an_input_that_does_not_vary_has_no_response(places):
     assert response(places, "survey", "year", np.arange(3)) is None
 
 
-@pytest.mark.parametrize(("modality", "shape"), [("static", (5, 2)), ("coarse", (5, 4, 2)), ("climate", (5, 4, 4, 12)),
-                                                 ("landsat", (5, 6, 12)), ("satellite", (5, 4, 10, 10))])  # fmt: skip
-def test_a_channel_is_moved_to_a_level_and_no_other_is(modality, shape):
+@pytest.mark.parametrize(("axis", "as_whole", "shape"), [(1, False, (5, 2)), (2, False, (5, 4, 2)), (2, True, (5, 4, 4, 12)),
+                                                         (1, True, (5, 6, 12)), (1, True, (5, 4, 10, 10))])  # fmt: skip
+def test_a_channel_is_moved_to_a_level_and_no_other_is(axis, as_whole, shape):
     values = torch.randn(shape)
-    moved = at_level(values, modality, 1, 2.5)
-    torch.testing.assert_close(level_of(moved, modality, 1), torch.full((5,), 2.5))
-    torch.testing.assert_close(level_of(moved, modality, 0), level_of(values, modality, 0))
+    moved = at_level(values, axis, 1, 2.5, as_whole)
+    torch.testing.assert_close(level_of(moved, axis, 1), torch.full((5,), 2.5))
+    torch.testing.assert_close(level_of(moved, axis, 0), level_of(values, axis, 0))

@@ -12,6 +12,7 @@ import yaml
 
 from cube.config import load_config
 from cube.config.learning import NetworkConfig
+from cube.layers.inputs import INPUTS
 from cube.records.report import Report
 from cube.records.surveys import SurveyTable
 from inference.data.blocks import make_folds
@@ -55,7 +56,7 @@ def run(tmp_path_factory) -> Run:
     report = Report("surveys")
     report.note("surveys without a position, skipped", ["7", "9"])
     table = SurveyTable(pd.DataFrame(), pd.DataFrame(), report)
-    data = Dataset(Recipe(("static",), ("elevation", "slope"), ()), predictors, surveys, table, {}, [report])
+    data = Dataset(Recipe(("static",), (INPUTS["elevation"], INPUTS["slope"])), predictors, surveys, table, {}, [report])
     folds = make_folds(surveys, 5, 2)
     options = TrainOptions(members=2, epochs=1, least_steps=5, device="cpu")
     ensemble = Ensemble(spec_for(predictors, surveys, d=8, hidden=8), 1, surveys.species)

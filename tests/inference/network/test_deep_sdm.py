@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from cube.errors import ModelError
 from inference.data.kilometres import bilinear
-from inference.data.samples import MODALITIES
 from inference.network.deep_sdm import DeepSDM, ModelSpec
 
 U, K = 40, 2
@@ -153,7 +152,7 @@ def test_no_modality_at_all_is_refused():
 def test_spec_survives_json():
     import json
 
-    spec = spec_of(*MODALITIES)
+    spec = spec_of(*EVERY, "survey")
     assert ModelSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
     with pytest.raises(ModelError, match="another version"):
         ModelSpec.from_json({**spec.to_json(), "novel": 1})

@@ -12,9 +12,8 @@ import pytest
 import yaml
 
 from cube.config import load_config
-from cube.config.learning import EvaluateDetails, Modality, NetworkConfig, ReaderOptions, TrainOptions
+from cube.config.learning import EvaluateDetails, NetworkConfig, ReaderOptions, TrainOptions
 from cube.errors import ConfigError
-from inference.data.samples import MODALITIES
 from inference.evaluation.baselines.named import NAMES
 from inference.network.sizes import FIELDS, SIZES
 from inference.plantbert.training import ReaderSpec
@@ -37,7 +36,6 @@ HABITATS = {"plots": {"table": "plots.csv", "columns": {"survey": "id"}}}
         ({"network": {"layers": 3}}, ["network.layers: is not a key", "dilations"]),
         ({"network": {"d": True}}, ["network.d", "True"]),
         ({"network": {"dilations": []}}, ["network.dilations"]),
-        ({"network": {"modalities": ["satelite"]}}, ["network.modalities[0]", "'satellite'"]),
         ({"evaluate": {"options": {"tree": 3}}}, ["evaluate.options.tree: is not a key", "did you mean trees?"]),
         ({"evaluate": {"options": {"baselines": ["maxent"]}}}, ["evaluate.options.baselines[0]", "'random_forest'"]),
         ({"evaluate": {"min_records": 0}}, ["evaluate.min_records", "1"]),
@@ -67,7 +65,6 @@ def test_keys_and_defaults_are_those_of_the_code_that_reads_them() -> None:
     assert set(NetworkConfig.model_fields) == {"size", "modalities", *FIELDS}
     size = NetworkConfig.model_fields["size"].annotation
     assert tuple(name for part in get_args(size) for name in get_args(part)) == tuple(SIZES)
-    assert get_args(Modality) == MODALITIES
     baselines = EvaluateDetails(baselines=NAMES).baselines
     assert baselines == NAMES
 
