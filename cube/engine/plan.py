@@ -166,10 +166,11 @@ class Plan:
     def text(self) -> str:
         """As a table."""
         lines = [f"{self.title}: {self.units:,} units" + (f", {self.sea_units:,} of them at sea" if self.sea_units else "")]
-        lines.append(f"{'layer':18}{'units':>9}{'read':>11}{'written':>11}{'objects':>11}")
+        width = max(18, *(len(row.layer) + 2 for row in self.rows))
+        lines.append(f"{'layer':{width}}{'units':>9}{'read':>11}{'written':>11}{'objects':>11}")
         for row in (*self.rows, self.total):
             sizes = f"{decimal(round(row.bytes_in)):>11}{decimal(round(row.bytes_out)):>11}{row.objects:>11,}"
-            lines.append(f"{row.layer:18}{row.units:>9,}{sizes}")
+            lines.append(f"{row.layer:{width}}{row.units:>9,}{sizes}")
         return "\n".join(lines)
 
 

@@ -6,15 +6,11 @@ that could be wrong in silence. Pixels are not read here, only headers.
 
 from __future__ import annotations
 
-import colorsys
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-import fsspec
 import numpy as np
 from rasterio.io import DatasetReader
 
@@ -26,6 +22,7 @@ from cube.layers.ids import slug
 from cube.layers.inputs import INPUTS
 from cube.layers.plausible import preset_positions
 from cube.sources.band_names import name_of_band
+from cube.sources.class_names import class_colour, read_names
 from cube.sources.opening import is_there, open_raster
 from cube.sources.published import Published, published
 from cube.sources.series_files import SeriesFiles, series_files
@@ -103,9 +100,9 @@ class _Header:
     pixel: float  # metres
 
     @classmethod
-    def of(cls, dataset: DatasetReader, bands: Sequence[int] | None) -> _Header:
-        """The header of `bands` (from 1; None: all)."""
-        chosen = [band for band in bands or dataset.indexes if band <= dataset.count]
+    def of(cls, dataset: DatasetReader, source: Source) -> _Header:
+        """The header of the bands that a source reads, in its order."""
+        chosen = _chosen(dataset, source)
         first = (chosen or [1])[0]
         same = len({(dataset.scales[b - 1], dataset.offsets[b - 1], dataset.dtypes[b - 1]) for b in chosen}) == 1
         pixel = abs(dataset.transform.determinant) ** 0.5
@@ -124,6 +121,15 @@ class _Header:
             {value: f"#{r:02x}{g:02x}{b:02x}" for value, (r, g, b, _) in table.items()},
             pixel * metres,
         )
+
+
+def _chosen(dataset: DatasetReader, source: Source) -> list[int]:
+    """The bands (from 1) that a source reads: by number, by name, or all; bands that are not there are refused later."""
+    if source.band_numbers is not None:
+        return [band for band in source.band_numbers if band <= dataset.count]
+    bands = {slug(name_of_band(dataset, band)): band for band in dataset.indexes}
+    wanted = [slug(name) for name in source.band_names or ()]
+    return [bands[name] for name in wanted] if wanted and set(wanted) <= set(bands) else list(dataset.indexes)
 
 
 def _of_file(config: Config, source: Source, where: str) -> Layer:
@@ -163,7 +169,7 @@ def _header(config: Config, source: Source, where: str, series: SeriesFiles | No
     if path is None:
         raise SourceError(f"{paths[0]}: there is no such file; check {where}.raster.")
     with open_raster(path, f"{where}.raster", config.whole_region().bounds) as dataset:
-        return _Header.of(dataset, source.band_numbers)
+        return _Header.of(dataset, source)
 
 
 def _kind(source: Source, header: _Header, series: SeriesFiles | None, at: str) -> str:
@@ -281,43 +287,14 @@ def _of_classes(config: Config, source: Source, where: str, header: _Header, lay
             f"{at}: nothing says what the classes of {layer.name} are; add `names: {{1: granite, 2: limestone}}`, or the"
             " path of a table with the columns value and name (and colour, if you like)."
         )
-    rows = _read_names(config, source.names, at) if isinstance(source.names, str) else {
+    rows = read_names(config.source_path(source.names), f"{at}.names") if isinstance(source.names, str) else {
         value: (name, "") for value, name in source.names.items()
     }  # fmt: skip
     if not rows or min(rows) < 0 or max(rows) > 65534:
         raise ConfigError(f"{at}.names needs at least one class, with numbers from 0 to 65534.")
-    flags = tuple((v, name, colour or header.colours.get(v) or _colour(i)) for i, (v, (name, colour)) in enumerate(rows.items()))
+    flags = tuple(
+        (v, name, colour or header.colours.get(v) or class_colour(i)) for i, (v, (name, colour)) in enumerate(rows.items())
+    )
     wide = max(rows) > 254
     return replace(layer, dtype="uint16" if wide else "uint8", fill=65535 if wide else 255, flags=flags, palette="flags",
                    references=source.references)  # fmt: skip
-
-
-def _read_names(config: Config, table: str, at: str) -> dict[int, tuple[str, str]]:
-    """(name, colour) by number of a table of classes."""
-    path = config.source_path(table)
-    try:
-        with fsspec.open(path, "rt", encoding="utf-8-sig", newline="") as file:
-            text = file.read()
-    except OSError as error:
-        raise ConfigError(f"{at}.names: {path} cannot be read ({error}); check the path.") from None
-    lines = text.splitlines()
-    delimiter = max(",;\t", key=lambda mark: lines[0].count(mark)) if lines else ","
-    rows = csv.DictReader(io.StringIO(text), delimiter=delimiter)
-    columns = {column.strip().lower(): column for column in rows.fieldnames or () if column}
-    if not {"value", "name"} <= set(columns):
-        raise ConfigError(f"{at}.names: {path} needs the columns value and name; it has {', '.join(columns) or 'none'}.")
-    out: dict[int, tuple[str, str]] = {}
-    for number, row in enumerate(rows, 2):
-        try:
-            value = int(float(row[columns["value"]]))
-        except (TypeError, ValueError):
-            raise ConfigError(f"{at}.names: line {number} of {path} has no number in the column value; write one.") from None
-        colour = (row.get(columns.get("colour", columns.get("color", ""))) or "").strip()
-        out[value] = (str(row[columns["name"]]).strip(), colour if len(colour) == 7 and colour.startswith("#") else "")
-    return out
-
-
-def _colour(number: int) -> str:
-    """A colour for the class of a running number: hues a golden angle apart, so that neighbours differ."""
-    r, g, b = colorsys.hls_to_rgb(number * 0.61803 % 1, 0.45 + 0.15 * (number % 3 - 1), 0.5)
-    return f"#{round(r * 255):02x}{round(g * 255):02x}{round(b * 255):02x}"

@@ -55,6 +55,16 @@ def test_units_and_band_names_of_the_file_are_those_of_the_layer(tmp_path: Path)
     ]  # fmt: skip
 
 
+def test_bands_chosen_by_name_keep_their_own_titles_and_units(tmp_path: Path) -> None:
+    write(tmp_path, "snow.tif", noise(3, 1000), 1000, "Fog", "Snow days", "Snow-depth")
+    with rasterio.open(tmp_path / "snow.tif", "r+") as file:
+        file.units = ("h", "d", "cm")
+    layer = layer_of(tmp_path, layer="snow", raster="snow.tif", bands=["snow_depth", "snow_days"])
+    assert [(b.name, b.long_name, b.units) for b in layer.bands] == [
+        ("snow_depth", "Snow-depth", "cm"), ("snow_days", "Snow days", "d"),
+    ]  # fmt: skip
+
+
 def test_an_image_is_stored_in_the_steps_of_its_file_where_these_leave_room_for_no_data(tmp_path: Path) -> None:
     write(tmp_path, "chm.tif", noise(1, 10, 0, 200, "uint8"), 10, nodata=255)
     with rasterio.open(tmp_path / "chm.tif", "r+") as file:

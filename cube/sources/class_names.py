@@ -1,0 +1,44 @@
+"""Names and colours of the classes of a raster, from a table that somebody brings with it."""
+
+from __future__ import annotations
+
+import colorsys
+import csv
+import io
+
+import fsspec
+
+from cube.errors import ConfigError
+
+
+def read_names(path: str, where: str) -> dict[int, tuple[str, str]]:
+    """(name, colour; empty: none) by number of a table of classes with the columns value, name and colour.
+
+    `where` is its key in the configuration. Raises `ConfigError` for a table that cannot be read or lacks a column.
+    """
+    try:
+        with fsspec.open(path, "rt", encoding="utf-8-sig", newline="") as file:
+            text = file.read()
+    except OSError as error:
+        raise ConfigError(f"{where}: {path} cannot be read ({error}); check the path.") from None
+    lines = text.splitlines()
+    delimiter = max(",;\t", key=lambda mark: lines[0].count(mark)) if lines else ","
+    rows = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+    columns = {column.strip().lower(): column for column in rows.fieldnames or () if column}
+    if not {"value", "name"} <= set(columns):
+        raise ConfigError(f"{where}: {path} needs the columns value and name; it has {', '.join(columns) or 'none'}.")
+    out: dict[int, tuple[str, str]] = {}
+    for number, row in enumerate(rows, 2):
+        try:
+            value = int(float(row[columns["value"]]))
+        except (TypeError, ValueError):
+            raise ConfigError(f"{where}: line {number} of {path} has no number in the column value; write one.") from None
+        colour = (row.get(columns.get("colour", columns.get("color", ""))) or "").strip()
+        out[value] = (str(row[columns["name"]]).strip(), colour if len(colour) == 7 and colour.startswith("#") else "")
+    return out
+
+
+def class_colour(number: int) -> str:
+    """A colour for the class of a running number: hues a golden angle apart, so that neighbours differ."""
+    r, g, b = colorsys.hls_to_rgb(number * 0.61803 % 1, 0.45 + 0.15 * (number % 3 - 1), 0.5)
+    return f"#{round(r * 255):02x}{round(g * 255):02x}{round(b * 255):02x}"
