@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 
-from cube.console import ENDS, EXPORT, PREDICT, bar, fail_if, print_built, print_plan, print_result, run, say
+from cube.console import ENDS, EXPORT, PREDICT, bar, fail_if, print_built, print_plan, print_result, run, say, say_problems
 
 __version__ = "0.1.0"
 __all__ = ["open"]
@@ -113,6 +113,16 @@ def try_demo(
     say.print(f"The cube is {folder / finished.CUBE}.", highlight=False)
     if serve:
         _serve([str(folder / finished.CUBE)], host, port, 1, [f"districts={folder / finished.REGIONS}"])
+
+
+@app.command(epilog="Example: `floracube inspect examples/moravia.yaml`")
+def inspect(config: CONFIG, as_json: JSON = False) -> None:
+    """Show what is understood of the sources and tables of CONFIG; nothing is written. Exit code 2 where a build would refuse."""
+    from cube.engine.inspect_config import inspect_config
+
+    found = inspect_config(_read(config))
+    print(json.dumps(found.document(), indent=1, default=str) if as_json else found.text())
+    say_problems(found.notes(), found.problems)
 
 
 @app.command(epilog="Example: `floracube build examples/moravia.yaml`")

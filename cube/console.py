@@ -197,6 +197,11 @@ def print_result(result: dict[str, Any], as_json: bool) -> None:
 def print_plan(plan: Plan, problems: list[str], notes: list[str], as_json: bool) -> None:
     """Print a plan, what is missing or built already, and what is wrong with its files; exit code 2 where something is."""
     print(json.dumps({**plan.document(), "problems": problems, "notes": notes}, indent=1) if as_json else plan.text())
+    say_problems(notes, problems)
+
+
+def say_problems(notes: list[str], problems: list[str]) -> None:
+    """Print what should be looked at and what is wrong; exit code 2 where something is."""
     for note in notes:
         say.print(note, style="yellow", highlight=False, markup=False)
     for problem in problems:

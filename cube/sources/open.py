@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cube.config import Config
+from cube.config import Config, Source
 from cube.errors import ConfigError
 from cube.grid import Region
 from cube.sources.effort import open_effort
@@ -24,20 +24,21 @@ def _require_stackstac(key: str) -> None:
         ) from error
 
 
+def open_source(config: Config, source: Source, where: str, region: Region) -> Reader:
+    """The reader of one source; `where` is its place in the configuration. Raises `SourceError` or `ConfigError`."""
+    if source.stac is not None:
+        _require_stackstac(f"{config.path}: {where}.stac")
+        return (LandsatReader if source.layer == "landsat" else Sentinel2Reader).open(config, source, region)
+    if source.layer == "surface":
+        return open_surface(config, source, where, region)
+    return open_rasters(config, source, where, region)
+
+
 def open_sources(config: Config, region: Region) -> list[Reader]:
     """A reader for each source, and one for the surface; raises `SourceError` or `ConfigError` for the first that fails."""
     readers: list[Reader] = []
     for i, source in enumerate(config.sources):
-        where = f"sources[{i}]"
-        reader: Reader
-        if source.stac is not None:
-            _require_stackstac(f"{config.path}: {where}.stac")
-            reader = (LandsatReader if source.layer == "landsat" else Sentinel2Reader).open(config, source, region)
-        elif source.layer == "surface":
-            reader = open_surface(config, source, where, region)
-        else:
-            reader = open_rasters(config, source, where, region)
-        readers.append(reader)
+        readers.append(open_source(config, source, f"sources[{i}]", region))
     if not any(source.layer == "surface" for source in config.sources):
         readers.append(SurfaceReader(None))
     effort = open_effort(config, region)
