@@ -14,7 +14,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 
-from cube.console import ENDS, EXPORT, PREDICT, bar, fail_if, print_built, print_plan, print_result, run, say, say_problems
+from cube import console
+from cube.console import ENDS, EXPORT, PREDICT, bar, fail_if, run, say
 
 __version__ = "0.1.0"
 __all__ = ["open"]
@@ -120,9 +121,7 @@ def inspect(config: CONFIG, as_json: JSON = False) -> None:
     """Show what is understood of the sources and tables of CONFIG; nothing is written. Exit code 2 where a build would refuse."""
     from cube.engine.inspect_config import inspect_config
 
-    found = inspect_config(_read(config))
-    print(json.dumps(found.document(), indent=1, default=str) if as_json else found.text())
-    say_problems(found.notes(), found.problems)
+    console.print_understood(inspect_config(_read(config)), as_json)
 
 
 @app.command(epilog="Example: `floracube build examples/moravia.yaml`")
@@ -144,12 +143,12 @@ def build(
     if plan:
         from cube.engine import plan as planning
 
-        return print_plan(planning.plan(loaded, land), *planning.problems(loaded), as_json)
+        return console.print_plan(planning.plan(loaded, land), *planning.problems(loaded), as_json)
     if loaded.unsaid():
         say.print(loaded.unsaid(), style="yellow", highlight=False, markup=False)
     with bar("build") as progress:
         failures = build_inputs(loaded, progress, Workers(retries=retries, cluster=chosen(loaded.cluster, workers, scheduler)))
-    print_built(loaded.report_path / "build.json", loaded.cube_url, failures, as_json)
+    console.print_built(loaded.report_path / "build.json", loaded.cube_url, failures, as_json)
     fail_if(failures, f"Mend the sources and run `floracube build {config}` again.")
     say.print(f"Inputs are complete in {loaded.cube_url}.", highlight=False)
 
@@ -162,8 +161,7 @@ def train(config: CONFIG, as_json: JSON = False) -> None:
 
     with bar("train") as progress:
         result = learn(loaded, progress)
-    print_result(result, as_json)
-    say.print(f"Models are in {loaded.model_path}.", highlight=False)
+    console.print_result(result, as_json, f"Models are in {loaded.model_path}.")
 
 
 @habitats_app.command("train", epilog="Example: `floracube habitats train examples/moravia.yaml`")
@@ -176,8 +174,7 @@ def habitats_train(config: CONFIG, as_json: JSON = False) -> None:
 
     with bar("habitats") as progress:
         result = learn_habitats(loaded, progress)
-    print_result(result, as_json)
-    say.print(f"The model is in {loaded.model_path / 'habitats'}.", highlight=False)
+    console.print_result(result, as_json, f"The model is in {loaded.model_path / 'habitats'}.")
 
 
 @app.command(epilog="Example: `floracube evaluate examples/moravia.yaml --json`")
@@ -210,7 +207,7 @@ def predict(
     if plan:
         from inference.cascade.plan import plan as planned
 
-        return print_plan(planned(loaded, version, only), [], [], as_json)
+        return console.print_plan(planned(loaded, version, only), [], [], as_json)
     with bar("predict") as progress:
         outcome = predict_units(loaded, workers, scheduler, version, publish, progress, only, partial(say.print, highlight=False))
     if as_json:
@@ -244,14 +241,7 @@ def publish(
     else:
         followed, document = publishing.publish(cube, release, values)
         broken = publishing.broken(document)
-    if as_json:
-        print(json.dumps({"cube": cube, "release": release, "followed": followed, "broken": broken}, indent=1))
-    for sentence in broken:
-        say.print(f"broken: {sentence}", style="red", highlight=False, markup=False)
-    if not followed:
-        say.print(f"Release {release} is not published; readers of {cube} follow what they followed.", highlight=False)
-        raise typer.Exit(1)
-    say.print(f"Readers of {cube} follow release {release}.", highlight=False)
+    console.print_published(cube, release, followed, broken, as_json)
 
 
 @app.command(epilog="Example: `floracube facts demo-out/cube.zarr v1`")

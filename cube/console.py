@@ -22,6 +22,7 @@ from rich.text import Text
 from cube.errors import FloracubeError
 
 if TYPE_CHECKING:
+    from cube.engine.inspect_config import Understood
     from cube.engine.plan import Plan
 
 say: Final = Console(stderr=True, soft_wrap=True)
@@ -183,15 +184,16 @@ def _figure(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
 
 
-def print_result(result: dict[str, Any], as_json: bool) -> None:
-    """What a training has found: its metrics, the reports of its tables, and its skill on the blocks left out."""
+def print_result(result: dict[str, Any], as_json: bool, where: str) -> None:
+    """What a training has found: its metrics, the reports of its tables, its skill on the blocks left out, and `where` it is."""
     if as_json:
         print(json.dumps({"metrics": result["metrics"], "reports": result["reports"]}, indent=1, default=float))
-        return
-    print_reports(result["reports"])
-    print_metrics(result["metrics"])
-    for table in result["tables"]:
-        print(f"\n{table}")
+    else:
+        print_reports(result["reports"])
+        print_metrics(result["metrics"])
+        for table in result["tables"]:
+            print(f"\n{table}")
+    say.print(where, highlight=False)
 
 
 def print_plan(plan: Plan, problems: list[str], notes: list[str], as_json: bool) -> None:
@@ -210,6 +212,12 @@ def say_problems(notes: list[str], problems: list[str]) -> None:
         raise typer.Exit(2)
 
 
+def print_understood(found: Understood, as_json: bool) -> None:
+    """Print what was understood of a configuration; exit code 2 where a build would refuse."""
+    print(json.dumps(found.document(), indent=1, default=str) if as_json else found.text())
+    say_problems(found.notes(), found.problems)
+
+
 def print_built(report: Path, cube: str, failures: list[str], as_json: bool) -> None:
     """Print how much of the region each input has values for, and what was refused, as the `report` of a build says it."""
     from cube.sources.coverage import FEW  # here: what lists commands needs no arrays
@@ -224,6 +232,18 @@ def print_built(report: Path, cube: str, failures: list[str], as_json: bool) -> 
     for warning in about["warnings"]:
         times = f" ({warning['times']} units)" if warning["times"] > 1 else ""
         say.print(f"warning: {warning['text']}{times}", style="yellow", highlight=False, markup=False)
+
+
+def print_published(cube: str, release: str, followed: bool, broken: list[str], as_json: bool) -> None:
+    """Say whether readers follow a release now; exit code 1 where they do not, because of the promises `broken`."""
+    if as_json:
+        print(json.dumps({"cube": cube, "release": release, "followed": followed, "broken": broken}, indent=1))
+    for sentence in broken:
+        say.print(f"broken: {sentence}", style="red", highlight=False, markup=False)
+    if not followed:
+        say.print(f"Release {release} is not published; readers of {cube} follow what they followed.", highlight=False)
+        raise typer.Exit(1)
+    say.print(f"Readers of {cube} follow release {release}.", highlight=False)
 
 
 def fail_if(failures: list[str], mend: str) -> None:

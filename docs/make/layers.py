@@ -8,8 +8,9 @@ from cube.sources.published import PUBLISHED
 
 HEAD = """# Input layers
 
-Every layer that a source can fill. A stored number v stands for `v x scale + offset` in the units. Bands are named as in a
-template's `{variable}` or in the mapping of files. Models learn from a layer unless it is marked as no predictor.
+Presets: layers whose meaning is fixed. A source of any other name is a layer of your own, see
+[rasters](../how-to/rasters.md#layers-of-your-own). A stored number v stands for `v x scale + offset` in the units. Bands are
+named as in a template's `{variable}` or in the mapping of files. Models learn from a layer unless it is marked as no predictor.
 """
 
 BY_BAND = "of each band"
