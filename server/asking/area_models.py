@@ -10,37 +10,11 @@ from server.asking.point import Status
 
 Format = Literal["json", "csv", "html"]
 
-_RING: Final = {
-    "type": "array", "minItems": 4,
-    "items": {"type": "array", "minItems": 2, "maxItems": 4, "items": {"type": "number"}},
-}  # fmt: skip
-_POLYGON: Final = {
-    "type": "object", "required": ["type", "coordinates"], "title": "Polygon",
-    "properties": {"type": {"const": "Polygon"}, "coordinates": {"type": "array", "minItems": 1, "items": _RING}},
-}  # fmt: skip
-_MULTIPOLYGON: Final = {
-    "type": "object", "required": ["type", "coordinates"], "title": "MultiPolygon",
-    "properties": {"type": {"const": "MultiPolygon"},
-                   "coordinates": {"type": "array", "minItems": 1, "items": {"type": "array", "minItems": 1, "items": _RING}}},
-}  # fmt: skip
-# In words of OpenAPI, since the body is read by hand: checked before it becomes a million small objects.
-_FEATURE: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["type", "geometry"],
-    "title": "Feature",
-    "properties": {
-        "type": {"const": "Feature"},
-        "geometry": {"oneOf": [_POLYGON, _MULTIPOLYGON]},
-        "properties": {"type": ["object", "null"]},
-    },
-}
+# The body is read by hand, checked before it becomes a million small objects. The models of GeoJSON are geojson-pydantic's, which
+# titiler's routes bring into the OpenAPI document.
 REQUEST_SCHEMA: Final[dict[str, Any]] = {
-    "oneOf": [
-        _POLYGON,
-        _MULTIPOLYGON,
-        _FEATURE,
-        {"type": "object", "required": ["type", "features"], "title": "FeatureCollection",
-         "properties": {"type": {"const": "FeatureCollection"}, "features": {"type": "array", "minItems": 1, "items": _FEATURE}}},
+    "anyOf": [
+        *({"$ref": f"#/components/schemas/{name}"} for name in ("Polygon", "MultiPolygon", "Feature", "FeatureCollection")),
         {"type": "object", "required": ["region"], "title": "Region", "additionalProperties": False,
          "properties": {"region": {"type": "string", "minLength": 1, "maxLength": 200, "description": "A name of /regions."},
                         "kind": {"type": "string", "maxLength": 100, "description": "Such as countries."}}},

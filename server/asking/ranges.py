@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from fastapi import Request, Response
+from fastapi import Request
 
 _RANGE: Final = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
 
@@ -32,22 +32,19 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
     return first, end
 
 
-def requested_range(request: Request, size: int, tag: str) -> tuple[int, int] | None:
-    """As `byte_range`, of a file with the ETag `tag`: where it has changed since (`If-Range`), the whole is sent."""
-    if request.headers.get("if-range", tag) != tag:
-        return None
-    return byte_range(request.headers.get("range", ""), size)
+def part_of(request: Request, size: int, headers: dict[str, str]) -> tuple[int, int, int]:
+    """Status, first byte and end of what a request wants of a file of `size` bytes; completes `headers`, which hold its ETag.
 
-
-def file_answer(request: Request, body: bytes, media_type: str, headers: dict[str, str]) -> Response:
-    """The whole of a file in memory or the part that is asked for; `headers` hold its ETag."""
-    headers = {**headers, "Accept-Ranges": "bytes", "Content-Encoding": "identity"}
+    Where the file has changed since (`If-Range`) the whole is sent; 416 has no bytes.
+    """
+    headers |= {"Accept-Ranges": "bytes", "Content-Encoding": "identity"}  # ranges count the bytes as they are stored
+    changed = request.headers.get("if-range", headers["ETag"]) != headers["ETag"]
     try:
-        part = requested_range(request, len(body), headers["ETag"])
+        part = None if changed else byte_range(request.headers.get("range", ""), size)
     except ValueError:
-        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{len(body)}"})
+        headers["Content-Range"] = f"bytes */{size}"
+        return 416, 0, 0
     if part is None:
-        return Response(body, media_type=media_type, headers=headers)
-    first, end = part
-    headers["Content-Range"] = f"bytes {first}-{end - 1}/{len(body)}"
-    return Response(body[first:end], 206, headers, media_type)
+        return 200, 0, size
+    headers["Content-Range"] = f"bytes {part[0]}-{part[1] - 1}/{size}"
+    return 206, *part

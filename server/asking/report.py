@@ -29,7 +29,7 @@ def written(report: AreaReport, form: Format) -> str:
 def as_csv(report: AreaReport) -> str:
     """One table with a column `section`: area, count, species, indicator or habitat; empty cells where a column says nothing."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, restval="")
+    writer = csv.DictWriter(out, COLUMNS, restval="", extrasaction="ignore")
     writer.writeheader()
     for row in _rows(report):
         writer.writerow({key: _plain(value) for key, value in row.items()})
@@ -49,13 +49,9 @@ def _rows(report: AreaReport) -> list[dict[str, Any]]:
     for name, count in report.counts.model_dump().items():
         rows.append({"section": "count", "id": name, "name": count["species"], "mean": count["expected_per_plot"]})
     for s in report.species:
-        rows.append({"section": "species", "id": s.id, "name": s.name, "vernacular": s.vernacular, "iucn": s.iucn or "",
-                     "protected": s.protected, "invasive": s.invasive, "endemic": s.endemic, "mean": s.mean_probability,
-                     "highest": s.highest_probability, "coverage": s.coverage, "expected_cells": s.expected_cells,
-                     "units": "1"})  # fmt: skip
-    for i in report.indicators:
-        rows.append({"section": "indicator", "id": i.id, "name": i.title, "mean": i.mean, "lower": i.lower, "upper": i.upper,
-                     "lowest": i.lowest, "highest": i.highest, "units": i.units})  # fmt: skip
+        named = {"mean": s.mean_probability, "highest": s.highest_probability, "units": "1"}
+        rows.append({"section": "species", **named, **s.model_dump()})
+    rows += [{"section": "indicator", "name": i.title, **i.model_dump()} for i in report.indicators]
     for h in report.habitats:
         rows += [{"section": "habitat", "id": f"{h.level}.{s.value}", "name": s.label, "share": s.share, "km2": s.km2}
                  for s in h.shares]  # fmt: skip

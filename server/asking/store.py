@@ -22,8 +22,8 @@ from fastapi import Path as PathParameter
 from fastapi.responses import StreamingResponse
 
 from server.asking.gate import Gate
-from server.asking.ranges import requested_range
-from server.dependencies import HEAD, CubeOfAddress
+from server.asking.ranges import part_of
+from server.dependencies import HEAD, CubeOfAddress, unchanged
 from server.errors import NotFoundError, StoreError
 from server.reading.snapshot import ServedCube
 
@@ -158,27 +158,12 @@ async def file_of_store(
 ) -> Response:
     """Metadata or a chunk, whole or by `Range`; `xarray.open_zarr("http://host/cube/products/species/v1/0")` reads it."""
     file = await _GATE.run(lambda: _find(cube, name))
-    document = name.endswith(".json")
-    headers = {
-        "ETag": file.tag,
-        "Accept-Ranges": "bytes",
-        "Cache-Control": "no-cache" if name == "current.json" else "public, max-age=60",
-        # Ranges count the bytes as they are stored: no compression on the way.
-        "Content-Encoding": "identity",
-    }
-    held = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-    if file.tag in held or "*" in held:
-        return Response(status_code=304, headers=headers)
-    try:
-        part = requested_range(request, file.size, file.tag)
-    except ValueError:
-        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{file.size}"})
-    first, end = part or (0, file.size)
+    headers = {"ETag": file.tag, "Cache-Control": "no-cache" if name == "current.json" else "public, max-age=60"}
+    if (cached := unchanged(request, headers)) is not None:
+        return cached
+    status, first, end = part_of(request, file.size, headers)
     headers["Content-Length"] = str(end - first)
-    if part is not None:
-        headers["Content-Range"] = f"bytes {first}-{end - 1}/{file.size}"
-    media = "application/json" if document else "application/octet-stream"
-    status = 200 if part is None else 206
-    if HEAD in request.scope:
+    media = "application/json" if name.endswith(".json") else "application/octet-stream"
+    if status == 416 or HEAD in request.scope:
         return Response(status_code=status, headers=headers, media_type=media)
     return StreamingResponse(_blocks(_store(cube.url).read(file, first, end)), status, headers, media)

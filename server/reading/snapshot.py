@@ -15,6 +15,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
+import shapely
 from cachetools import LRUCache, TTLCache, cachedmethod
 from numpy.typing import NDArray
 
@@ -69,13 +70,9 @@ class Snapshot:
     def outline(self) -> list[list[float]]:
         """The edge of the region as a closed ring of [longitude, latitude], straight in EPSG:3035 and so curved here."""
         west, south, east, north = self.region.bounds
-        steps = np.linspace(0, 1, 21)[:-1]
-        x = np.concatenate([west + (east - west) * steps, np.full(20, east), east - (east - west) * steps, np.full(20, west)])
-        y = np.concatenate([np.full(20, south), south + (north - south) * steps, np.full(20, north),
-                            north - (north - south) * steps])  # fmt: skip
-        lon, lat = grid.unproject(x, y)
-        ring = [[round(float(a), 6), round(float(b), 6)] for a, b in zip(lon, lat, strict=True)]
-        return [*ring, ring[0]]
+        longest = max(east - west, north - south) / 20
+        x, y = shapely.get_coordinates(shapely.segmentize(shapely.box(west, south, east, north), longest)).T
+        return [[round(float(lon), 6), round(float(lat), 6)] for lon, lat in zip(*grid.unproject(x, y), strict=True)]
 
     def layer(self, layer_id: str, time: str | None = None) -> MapLayer:
         """The layer of that id, or the one of its series at `time` (`2019Q3`, `2018-07`); raises `NotFoundError`."""
