@@ -76,7 +76,7 @@ class SourceRow:
         low = [band.low for band in self.bands if band.low is not None]
         high = [band.high for band in self.bands if band.high is not None]
         units = ", ".join(dict.fromkeys(band.units for band in self.bands))
-        span = f"{min(low):.4g} to {max(high):.4g} {units}" if low and high else "no value"
+        span = f"{min(low):.6g} to {max(high):.6g} {units}" if low and high else "no value"
         pixel = f"{self.pixel_m:,.0f} m" if self.pixel_m else "?"
         more = f" (+{self.files - 1} files)" if self.files > 1 else ""
         covered = percent(self.covered) if self.covered is not None else "?"
@@ -97,7 +97,7 @@ class SourceRow:
                 low, high = band.plausible
                 if band.low < low or band.high > high:
                     yield (
-                        f"{self.source}: {band.name} spans {band.low:.4g} to {band.high:.4g}, and {low:.4g} to {high:.4g}"
+                        f"{self.source}: {band.name} spans {band.low:.6g} to {band.high:.6g}, and {low:.6g} to {high:.6g}"
                         f" {band.units} is plausible; check scale, offset, units and no data."
                     )
         if self.units_without_data and not empty:

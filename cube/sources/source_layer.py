@@ -30,7 +30,14 @@ from cube.sources.series_files import SeriesFiles, series_files
 METRES_A_DEGREE: Final = 111_320.0
 FINEST_PIXEL: Final = 20.0  # metres: a finer raster is kept at 10 m
 COARSEST_PIXEL: Final = 500.0  # metres: a coarser raster is kept at 1 km
-RESERVED: Final = frozenset({"static", "coarse", "survey", "satellite", "x", "y", "spatial_ref"})
+LOOKED_AT: Final = 300  # pixels along a side, of a raster whose class numbers are listed
+NUMBERS: Final = 12  # class numbers that a sentence lists
+RESERVED: Final = frozenset({
+    "static", "coarse", "survey", "satellite", "table", "x", "y", "spatial_ref",
+    # What torch's dictionaries of modules have under these names.
+    "values", "keys", "items", "type", "train", "training", "float", "double", "half", "forward", "modules", "children",
+    "parameters", "buffers", "apply", "update", "clear", "pop", "copy", "compile",
+})  # fmt: skip
 
 
 def source_layer(config: Config, source: Source, where: str) -> Layer:
@@ -98,6 +105,7 @@ class _Header:
     units: tuple[str, ...]
     colours: Mapping[int, str]  # #rrggbb by class number
     pixel: float  # metres
+    numbers: tuple[int, ...] = ()  # some of a raster of classes that nobody has named
 
     @classmethod
     def of(cls, dataset: DatasetReader, source: Source) -> _Header:
@@ -120,7 +128,15 @@ class _Header:
             tuple(dataset.units[band - 1] or "" for band in chosen),
             {value: f"#{r:02x}{g:02x}{b:02x}" for value, (r, g, b, _) in table.items()},
             pixel * metres,
+            _numbers_of(dataset, first) if source.kind == "class" and source.names is None else (),
         )
+
+
+def _numbers_of(dataset: DatasetReader, band: int) -> tuple[int, ...]:
+    """The numbers of a band at points of a coarse grid, in order, the first `NUMBERS` of them."""
+    shape = tuple(min(length, LOOKED_AT) for length in dataset.shape)
+    values = dataset.read(band, out_shape=shape, masked=True).compressed()
+    return tuple(int(value) for value in np.unique(values[np.isfinite(values)])[:NUMBERS])
 
 
 def _chosen(dataset: DatasetReader, source: Source) -> list[int]:
@@ -139,7 +155,12 @@ def _of_file(config: Config, source: Source, where: str) -> Layer:
     series = series_files(config, source, where)
     header = _header(config, source, where, series)
     kind = _kind(source, header, series, at)
-    group = f"inputs/{source.resolution or _resolution(header.pixel)}"
+    resolution = source.resolution or _resolution(header.pixel)
+    if kind == "series" and resolution == "10m":
+        if source.resolution:
+            raise ConfigError(f"{at}.resolution is 10m, and a series is kept at 50m or 1km; choose one of these.")
+        resolution = "50m"
+    group = f"inputs/{resolution}"
     title = source.long_name or name.replace("_", " ").capitalize()
     if kind == "class":
         return _of_classes(config, source, where, header, Layer(name, group, "uint8", 255, title, "1", kind="class"))
@@ -283,9 +304,10 @@ def _of_classes(config: Config, source: Source, where: str, header: _Header, lay
     if isinstance(source.raster, dict) or len(header.names) > 1:
         raise ConfigError(f"{at}: a layer of classes has one band; choose it by `bands: [1]`, counted from 1.")
     if source.names is None:
+        line = ", ".join(f"{number}: name{i + 1}" for i, number in enumerate(header.numbers)) or "1: granite, 2: limestone"
         raise ConfigError(
-            f"{at}: nothing says what the classes of {layer.name} are; add `names: {{1: granite, 2: limestone}}`, or the"
-            " path of a table with the columns value and name (and colour, if you like)."
+            f"{at}: nothing says what the classes of {layer.name} are; add `names: {{{line}}}`, or the path of a table with the"
+            " columns value and name (and colour, if you like)."
         )
     rows = read_names(config.source_path(source.names), f"{at}.names") if isinstance(source.names, str) else {
         value: (name, "") for value, name in source.names.items()

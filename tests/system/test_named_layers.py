@@ -146,6 +146,8 @@ def test_info_check_server_and_export_show_them_with_title_units_bands_and_class
         assert layers["inputs.frost_tally.late-frosts"]["units"] == "d"
         assert layers["inputs.bedrock_kind"]["license"] == "CC0-1.0"
         legend = client.get("/layers/inputs.bedrock_kind/legend.json").json()
+        item = client.get("/stac/items/inputs.1km").json()["properties"]
+        assert item["cube:variables"]["frost_tally"]["unit"] == "d"
         assert [row["label"] for row in legend["classes"]] == ["granite", "limestone", "red sandstone"]
     floracube("export", url, "inputs.frost_tally", str(tmp_path / "frost.tif"))
     with rasterio.open(tmp_path / "frost.tif") as file:

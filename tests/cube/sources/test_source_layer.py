@@ -114,6 +114,8 @@ def test_a_series_in_one_file_says_how_many_steps_make_a_year(tmp_path: Path) ->
         layer_of(tmp_path, **given)
     with pytest.raises(ConfigError, match=r"8 steps, which are no whole number of years of 12"):
         layer_of(tmp_path, **given, period=12)
+    with pytest.raises(ConfigError, match=r"resolution is 10m, and a series is kept at 50m or 1km"):
+        layer_of(tmp_path, **given, period=4, resolution="10m")
     assert layer_of(tmp_path, **given, period=4).labels["lst_step"] == tuple("12345678")
 
 
@@ -122,7 +124,7 @@ def test_a_series_in_one_file_says_how_many_steps_make_a_year(tmp_path: Path) ->
     [
         ("float32", {}, r"'depth' is no preset, and nothing says in which units its numbers are; add `units: m`"),
         ("int16", {}, r"whole numbers are measurements or classes; add `kind: continuous` with `units:`, or `kind: class`"),
-        ("int16", {"kind": "class"}, r"nothing says what the classes of depth are; add `names: \{1: granite"),
+        ("int16", {"kind": "class"}, r"nothing says what the classes of depth are; add `names: \{1: name1, 2: name2\}`"),
         ("int16", {"names": {1: "a"}, "scale": 2.0}, r"'scale' and 'offset' would change the classes of depth"),
         ("float32", {"units": "m", "derive": ["slope"]}, r"'derive' belongs to the layer elevation"),
         ("float32", {"published": "soilgrids-2.0"}, r"'published' belongs to presets, and 'depth' is none"),
@@ -132,7 +134,7 @@ def test_a_series_in_one_file_says_how_many_steps_make_a_year(tmp_path: Path) ->
 def test_what_cannot_be_inferred_is_asked_for_with_the_line_to_add(
     tmp_path: Path, dtype: str, keys: dict[str, Any], sentence: str
 ) -> None:
-    write(tmp_path, "d.tif", noise(1, 50, 1, 2, dtype), 50)
+    write(tmp_path, "d.tif", noise(1, 50, 1, 2.99, dtype), 50)
     with pytest.raises(ConfigError, match=r"sources\[0\].*" + sentence):
         layer_of(tmp_path, layer="depth", raster="d.tif", **keys)
 
@@ -145,7 +147,7 @@ def test_bands_without_names_are_named_by_the_configuration(tmp_path: Path) -> N
     assert layer.labels == {"depth_band": ("upper", "lower")}
 
 
-@pytest.mark.parametrize("name", ["Depth", "2depth", "depth-of", "static", "quarter"])
+@pytest.mark.parametrize("name", ["Depth", "2depth", "depth-of", "static", "quarter", "values"])
 def test_a_name_that_could_not_be_told_from_another_thing_is_refused(tmp_path: Path, name: str) -> None:
     write(tmp_path, "d.tif", noise(1, 50), 50)
     with pytest.raises(ConfigError, match=rf"sources\[0\].*'{name}'"):
