@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Final
 
 import numpy as np
 
 from cube.errors import ModelError
 from inference.evaluation.baselines.scores import Flags, Scores, Table
 from inference.evaluation.baselines.table import filled
+
+FOLDS: Final = 3  # of glmnet's choice of a penalty, each with a record
 
 
 def solver() -> str:
@@ -23,8 +26,9 @@ class Maxent:
 
     elapid solves the regression by glmnet with a penalty for each feature, as R's maxnet does; where the package
     python-glmnet is not installed, by sklearn's liblinear with one penalty for all, which takes many times longer (`solver`
-    says which). `tolerance` is where the solver stops (elapid: 2e-6). Levels of `categorical` columns that were never
-    learned take the commonest one, since elapid refuses them.
+    says which). So it does for a species of fewer than three records, since glmnet chooses its penalty on three folds.
+    `tolerance` is where the solver stops (elapid: 2e-6). Levels of `categorical` columns that were never learned take the
+    commonest one, since elapid refuses them.
     """
 
     categorical: tuple[int, ...] = ()
@@ -37,6 +41,7 @@ class Maxent:
         except ImportError as error:
             raise ModelError(f"The baseline maxent needs elapid ({error}); install it: pip install elapid.") from error
         known, unknown = filled(table, asked, self.categorical)
-        model = elapid.MaxentModel(convergence_tolerance=self.tolerance, n_cpus=1, random_state=seed)
+        few = {"use_sklearn": True} if target.sum() < FOLDS else {}
+        model = elapid.MaxentModel(convergence_tolerance=self.tolerance, n_cpus=1, random_state=seed, **few)
         model.fit(known, target.astype(np.int64), categorical=list(self.categorical) or None)
         return np.asarray(model.predict(unknown), np.float32)

@@ -44,6 +44,13 @@ def test_gaps_and_levels_never_learned_are_scored(fit: Fit):
     assert np.isfinite(score).all()
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_maxent_fits_a_species_of_fewer_records_than_glmnet_has_folds(count: int):
+    records = SITES[np.argsort(-TRUTH[:, 0])[:count]]
+    score = record_scores(Maxent((1,), 1e-3), records, np.zeros(count, int), SITES[:300], SITES[600:], 1)
+    assert np.isfinite(score).all()
+
+
 def test_boosting_and_forest_learn_surveys():
     rng = np.random.default_rng(2)
     presence = rng.random(TRUTH.shape) < TRUTH
