@@ -290,6 +290,8 @@ def attacked(server: Running, count: int) -> tuple[list[dict[str, Any]], list[st
     rows: list[dict[str, Any]] = []
     failures: list[str] = []
     send(server, 200, Tally())  # libraries are loaded, caches are full
+    for address in sorted({address for method, address, more in listed(server.base) if method == "get" and more}):
+        ask(server.port, "get", address)  # each route once: what it compiles and imports stays
     crowd(server.port)
     before = server.memory_mb()
     server.process.send_signal(signal.SIGUSR1)

@@ -238,9 +238,9 @@ class LayerReader(BaseReader):
             raise NotFoundError("What is asked for lies outside the cube; /layers gives its bounds.")
         self._left -= max(cells, _LEAST)
         # Without a size the image has the cells' own pixels, also where it lies outside the cube and nothing is read.
-        share = (inside[2] - inside[0]) * (inside[3] - inside[1]) / ((east - west) * (north - south))
-        image = (right - left) * (top - bottom) / level.pixel**2 / share
-        if cells > (4 * MAX_PIXELS if steps else limit) or self._left < 0 or (not steps and image > limit):
+        read, whole = (inside[2] - inside[0]) * (inside[3] - inside[1]), (east - west) * (north - south)
+        too_large = not steps and (right - left) * (top - bottom) / level.pixel**2 * whole > limit * read
+        if cells > (4 * MAX_PIXELS if steps else limit) or self._left < 0 or too_large:
             raise TooLargeError(f"That is more cells than one answer may read; ask for a smaller area, or for max_size="
                                 f"{math.isqrt(limit)} at most.")  # fmt: skip
         with _AT_ONCE:
