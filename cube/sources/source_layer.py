@@ -21,7 +21,7 @@ from cube.layers import Band, Layer, periods
 from cube.layers.ids import slug
 from cube.layers.inputs import INPUTS
 from cube.layers.plausible import preset_positions
-from cube.sources.band_names import name_of_band
+from cube.sources.band_names import find_bands, name_of_band
 from cube.sources.class_names import class_colour, read_names
 from cube.sources.opening import is_there, open_raster
 from cube.sources.published import Published, published
@@ -108,9 +108,9 @@ class _Header:
     numbers: tuple[int, ...] = ()  # some of a raster of classes that nobody has named
 
     @classmethod
-    def of(cls, dataset: DatasetReader, source: Source) -> _Header:
-        """The header of the bands that a source reads, in its order."""
-        chosen = _chosen(dataset, source)
+    def of(cls, dataset: DatasetReader, source: Source, where: str) -> _Header:
+        """The header of the bands that a source reads, in its order; `where` is its key. Raises `SourceError`."""
+        chosen = _chosen(dataset, source, where)
         first = (chosen or [1])[0]
         same = len({(dataset.scales[b - 1], dataset.offsets[b - 1], dataset.dtypes[b - 1]) for b in chosen}) == 1
         pixel = abs(dataset.transform.determinant) ** 0.5
@@ -139,13 +139,17 @@ def _numbers_of(dataset: DatasetReader, band: int) -> tuple[int, ...]:
     return tuple(int(value) for value in np.unique(values[np.isfinite(values)])[:NUMBERS])
 
 
-def _chosen(dataset: DatasetReader, source: Source) -> list[int]:
-    """The bands (from 1) that a source reads: by number, by name, or all; bands that are not there are refused later."""
+def _chosen(dataset: DatasetReader, source: Source, where: str) -> list[int]:
+    """The bands (from 1) that a source reads: by number, by name, or all; numbers that are not there are refused later."""
     if source.band_numbers is not None:
         return [band for band in source.band_numbers if band <= dataset.count]
-    bands = {slug(name_of_band(dataset, band)): band for band in dataset.indexes}
-    wanted = [slug(name) for name in source.band_names or ()]
-    return [bands[name] for name in wanted] if wanted and set(wanted) <= set(bands) else list(dataset.indexes)
+    names = source.band_names
+    nameless = not any(name_of_band(dataset, band) for band in dataset.indexes)
+    if names is None or source.has_file_by_band or (nameless and len(names) == dataset.count):
+        return list(dataset.indexes)
+    # By the rule that finds them when they are read: titles and units must be of the same bands as the values.
+    axis = f"{source.layer}_band"
+    return list(find_bands(dataset, where, Layer(source.layer, "", "float32", math.nan, "", "", (axis,), {axis: names}), names))
 
 
 def _of_file(config: Config, source: Source, where: str) -> Layer:
@@ -156,6 +160,10 @@ def _of_file(config: Config, source: Source, where: str) -> Layer:
     header = _header(config, source, where, series)
     kind = _kind(source, header, series, at)
     resolution = source.resolution or _resolution(header.pixel)
+    if kind == "series" and source.band_names is not None:
+        raise ConfigError(
+            f"{at}.bands names {source.band_names[0]}, and the steps of a series are chosen by number, `bands: [1]`."
+        )
     if kind == "series" and resolution == "10m":
         if source.resolution:
             raise ConfigError(f"{at}.resolution is 10m, and a series is kept at 50m or 1km; choose one of these.")
@@ -190,7 +198,7 @@ def _header(config: Config, source: Source, where: str, series: SeriesFiles | No
     if path is None:
         raise SourceError(f"{paths[0]}: there is no such file; check {where}.raster.")
     with open_raster(path, f"{where}.raster", config.whole_region().bounds) as dataset:
-        return _Header.of(dataset, source)
+        return _Header.of(dataset, source, f"{where}.raster")
 
 
 def _kind(source: Source, header: _Header, series: SeriesFiles | None, at: str) -> str:

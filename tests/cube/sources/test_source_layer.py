@@ -65,6 +65,22 @@ def test_bands_chosen_by_name_keep_their_own_titles_and_units(tmp_path: Path) ->
     ]  # fmt: skip
 
 
+def test_bands_chosen_by_a_part_of_their_name_bring_values_titles_and_units_of_the_same_band(tmp_path: Path) -> None:
+    rows, cols = REGION.shape(1000)
+    values = np.broadcast_to(np.array([1, 2], np.float32)[:, None, None], (2, rows, cols))
+    write(tmp_path, "snow.tif", values, 1000, "Frost days", "Snow depth")
+    with rasterio.open(tmp_path / "snow.tif", "r+") as file:
+        file.units = ("d", "cm")
+    config = config_of(tmp_path, {"layer": "snow", "raster": "snow.tif", "bands": ["depth", "days"]})
+    assert build(config) == []
+    cube = open_cube(str(tmp_path / "c.zarr"))
+    assert [(b.name, b.long_name, b.units) for b in cube.layers()["snow"].bands] == [
+        ("depth", "Snow depth", "cm"), ("days", "Frost days", "d"),
+    ]  # fmt: skip
+    assert cube.array("inputs/1km/snow")[:, 0, 0].tolist() == [2, 1]
+    assert layer_of(tmp_path, layer="snow", raster="snow.tif", bands=["depth"]).bands[0].units == "cm"
+
+
 def test_an_image_is_stored_in_the_steps_of_its_file_where_these_leave_room_for_no_data(tmp_path: Path) -> None:
     write(tmp_path, "chm.tif", noise(1, 10, 0, 200, "uint8"), 10, nodata=255)
     with rasterio.open(tmp_path / "chm.tif", "r+") as file:
