@@ -30,8 +30,8 @@ from cube.sources.open import open_source
 from cube.sources.opening import open_raster
 from cube.sources.pixels import Account, numbers_of
 from cube.sources.raster_grid import GRID_CRS
+from cube.sources.raster_header import METRES_A_DEGREE
 from cube.sources.rasters import RasterReader
-from cube.sources.source_layer import METRES_A_DEGREE
 from cube.sources.surface import SurfaceReader
 
 POINTS: Final = 200  # along the longer side of the region

@@ -15,7 +15,7 @@ from cube.config import Config, Source
 from cube.errors import ConfigError, SourceError
 from cube.grid import Region
 from cube.layers import Layer
-from cube.layers.inputs import input_layer
+from cube.layers.inputs import INPUTS, input_layer
 from cube.sources.band_names import find_bands, name_of_band
 from cube.sources.opening import is_remote, open_raster
 from cube.sources.published import Published
@@ -154,7 +154,23 @@ def bands_of(path: str, where: str, file: RasterFile, layer: Layer, source: Sour
         check_numbers(dataset, where, bands, raw)
         if not raw:
             _check_twice(dataset, where, bands, source)
+        if layer.name not in INPUTS and layer.kind != "class" and source.units is None:
+            _check_units(dataset, where, bands, layer, file)
         return bands
+
+
+def _check_units(dataset: DatasetReader, where: str, bands: tuple[int, ...], layer: Layer, file: RasterFile) -> None:
+    """Refuse a file whose units are not those that its layer takes from another file of the same source."""
+    named = file.labels if len(file.labels) == len(bands) else ()
+    everywhere = {band.units for band in layer.bands} or {layer.units}
+    for n, band in enumerate(bands):
+        units = dataset.units[band - 1]
+        wanted = {layer.band(named[n]).units} if named and layer.dims else everywhere
+        if units and units not in wanted:
+            raise SourceError(
+                f"{dataset.name}: says that band {band} is in {units}, where other files of the layer {layer.name} are in"
+                f" {', '.join(sorted(wanted))}; bring all of them to the same units ({where})."
+            )
 
 
 def _check_twice(dataset: DatasetReader, where: str, bands: tuple[int, ...], source: Source) -> None:

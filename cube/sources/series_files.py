@@ -36,9 +36,9 @@ class SeriesFiles:
         return tuple(sorted({step for _, step in self.paths}))
 
     @property
-    def first(self) -> str:
-        """One of the paths."""
-        return next(iter(self.paths.values()))
+    def first_of_bands(self) -> list[str]:
+        """The path of the first step of each band."""
+        return [self.paths[band, self.steps[0]] for band in self.bands or ("",)]
 
     def in_order(self) -> list[str]:
         """Band after band, each in order of time."""

@@ -7,31 +7,26 @@ that could be wrong in silence. Pixels are not read here, only headers.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from rasterio.io import DatasetReader
 
 from cube.config import Config, Source
 from cube.config.sources import refuse_misfits
-from cube.errors import ConfigError, SourceError
+from cube.errors import ConfigError
 from cube.layers import Band, Layer, periods
 from cube.layers.ids import slug
 from cube.layers.inputs import INPUTS
 from cube.layers.plausible import preset_positions
-from cube.sources.band_names import find_bands, name_of_band
 from cube.sources.class_names import class_colour, read_names
-from cube.sources.opening import is_there, open_raster
 from cube.sources.published import Published, published
+from cube.sources.raster_header import RasterHeader, read_header
 from cube.sources.series_files import SeriesFiles, series_files
 
-METRES_A_DEGREE: Final = 111_320.0
 FINEST_PIXEL: Final = 20.0  # metres: a finer raster is kept at 10 m
 COARSEST_PIXEL: Final = 500.0  # metres: a coarser raster is kept at 1 km
-LOOKED_AT: Final = 300  # pixels along a side, of a raster whose class numbers are listed
-NUMBERS: Final = 12  # class numbers that a sentence lists
 RESERVED: Final = frozenset({
     "static", "coarse", "survey", "satellite", "table", "x", "y", "spatial_ref",
     # What torch's dictionaries of modules have under these names.
@@ -93,71 +88,12 @@ def _bands_of_preset(preset: Layer, source: Source, at: str) -> Layer:
     return replace(preset, labels={**preset.labels, dim: names}, bands=bands)
 
 
-@dataclass(frozen=True)
-class _Header:
-    """What a file says of the bands that are read: their names (empty: none), types, scale, offset, no data and units."""
-
-    names: tuple[str, ...]
-    dtype: str
-    scale: float
-    offset: float
-    nodata: float | None
-    units: tuple[str, ...]
-    colours: Mapping[int, str]  # #rrggbb by class number
-    pixel: float  # metres
-    numbers: tuple[int, ...] = ()  # some of a raster of classes that nobody has named
-
-    @classmethod
-    def of(cls, dataset: DatasetReader, source: Source, where: str) -> _Header:
-        """The header of the bands that a source reads, in its order; `where` is its key. Raises `SourceError`."""
-        chosen = _chosen(dataset, source, where)
-        first = (chosen or [1])[0]
-        same = len({(dataset.scales[b - 1], dataset.offsets[b - 1], dataset.dtypes[b - 1]) for b in chosen}) == 1
-        pixel = abs(dataset.transform.determinant) ** 0.5
-        metres = METRES_A_DEGREE if dataset.crs.is_geographic else dataset.crs.linear_units_factor[1]
-        try:
-            table = dataset.colormap(first)
-        except ValueError:
-            table = {}
-        return cls(
-            tuple(name_of_band(dataset, band) for band in chosen),
-            dataset.dtypes[first - 1] if same else "float64",
-            float(dataset.scales[first - 1]),
-            float(dataset.offsets[first - 1]),
-            dataset.nodatavals[first - 1],
-            tuple(dataset.units[band - 1] or "" for band in chosen),
-            {value: f"#{r:02x}{g:02x}{b:02x}" for value, (r, g, b, _) in table.items()},
-            pixel * metres,
-            _numbers_of(dataset, first) if source.kind == "class" and source.names is None else (),
-        )
-
-
-def _numbers_of(dataset: DatasetReader, band: int) -> tuple[int, ...]:
-    """The numbers of a band at points of a coarse grid, in order, the first `NUMBERS` of them."""
-    shape = tuple(min(length, LOOKED_AT) for length in dataset.shape)
-    values = dataset.read(band, out_shape=shape, masked=True).compressed()
-    return tuple(int(value) for value in np.unique(values[np.isfinite(values)])[:NUMBERS])
-
-
-def _chosen(dataset: DatasetReader, source: Source, where: str) -> list[int]:
-    """The bands (from 1) that a source reads: by number, by name, or all; numbers that are not there are refused later."""
-    if source.band_numbers is not None:
-        return [band for band in source.band_numbers if band <= dataset.count]
-    names = source.band_names
-    nameless = not any(name_of_band(dataset, band) for band in dataset.indexes)
-    if names is None or source.has_file_by_band or (nameless and len(names) == dataset.count):
-        return list(dataset.indexes)
-    # By the rule that finds them when they are read: titles and units must be of the same bands as the values.
-    axis = f"{source.layer}_band"
-    return list(find_bands(dataset, where, Layer(source.layer, "", "float32", math.nan, "", "", (axis,), {axis: names}), names))
-
-
 def _of_file(config: Config, source: Source, where: str) -> Layer:
     at, name = f"{config.path}: {where}", source.layer
     if name in RESERVED or any(name in layer.dims for layer in INPUTS.values()):
         raise ConfigError(f"{at}.layer is '{name}', a word with a meaning of its own; choose another name.")
     series = series_files(config, source, where)
-    header = _header(config, source, where, series)
+    header = read_header(config, source, where, series)
     kind = _kind(source, header, series, at)
     resolution = source.resolution or _resolution(header.pixel)
     if kind == "series" and source.band_names is not None:
@@ -188,20 +124,7 @@ def _of_file(config: Config, source: Source, where: str) -> Layer:
     return _in_steps_of_the_file(layer, source, header) if layer.resolution == "10m" else layer
 
 
-def _header(config: Config, source: Source, where: str, series: SeriesFiles | None) -> _Header:
-    """That of the first file that is there; the files of a source have the same type and bands, which the build verifies."""
-    raster = source.raster
-    assert raster is not None
-    named = series.first if series else next(iter(raster.values())) if isinstance(raster, dict) else raster
-    paths = [config.source_path(path) for path in ([named] if isinstance(named, str) else named)]
-    path = next((path for path in paths if is_there(path, f"{where}.raster")), None)
-    if path is None:
-        raise SourceError(f"{paths[0]}: there is no such file; check {where}.raster.")
-    with open_raster(path, f"{where}.raster", config.whole_region().bounds) as dataset:
-        return _Header.of(dataset, source, f"{where}.raster")
-
-
-def _kind(source: Source, header: _Header, series: SeriesFiles | None, at: str) -> str:
+def _kind(source: Source, header: RasterHeader, series: SeriesFiles | None, at: str) -> str:
     if source.kind is not None:
         return source.kind
     if series or source.period:
@@ -220,7 +143,7 @@ def _resolution(pixel: float) -> str:
     return "10m" if pixel < FINEST_PIXEL else "50m" if pixel < COARSEST_PIXEL else "1km"
 
 
-def _labels(source: Source, header: _Header, kind: str, series: SeriesFiles | None, at: str) -> dict[str, tuple[str, ...]]:
+def _labels(source: Source, header: RasterHeader, kind: str, series: SeriesFiles | None, at: str) -> dict[str, tuple[str, ...]]:
     """Labels by axis: none for one band; `<layer>_band` for several; `<layer>_band` and `<layer>_step` for a series."""
     band, step = f"{source.layer}_band", f"{source.layer}_step"
     if series:
@@ -257,7 +180,7 @@ def _checked(names: Sequence[str], at: str) -> Sequence[str]:
     return names
 
 
-def _units(source: Source, header: _Header, bands: Sequence[str], at: str) -> tuple[str, ...]:
+def _units(source: Source, header: RasterHeader, bands: Sequence[str], at: str) -> tuple[str, ...]:
     """Units of each band: those of the configuration, else those of the file."""
     given = source.units
     if isinstance(given, dict):
@@ -295,7 +218,7 @@ def _period(source: Source, series: SeriesFiles | None, steps: Sequence[str], at
     return period
 
 
-def _in_steps_of_the_file(layer: Layer, source: Source, header: _Header) -> Layer:
+def _in_steps_of_the_file(layer: Layer, source: Source, header: RasterHeader) -> Layer:
     """An image of 8 or 16 bits is stored in the steps of its file: of 25 pixels a cell, four bytes each would be many."""
     if header.dtype not in ("uint8", "int8", "int16", "uint16"):
         return layer
@@ -307,7 +230,7 @@ def _in_steps_of_the_file(layer: Layer, source: Source, header: _Header) -> Laye
     return replace(layer, dtype=header.dtype, fill=fill, scale=scale, offset=offset)
 
 
-def _of_classes(config: Config, source: Source, where: str, header: _Header, layer: Layer) -> Layer:
+def _of_classes(config: Config, source: Source, where: str, header: RasterHeader, layer: Layer) -> Layer:
     at = f"{config.path}: {where}"
     if isinstance(source.raster, dict) or len(header.names) > 1:
         raise ConfigError(f"{at}: a layer of classes has one band; choose it by `bands: [1]`, counted from 1.")

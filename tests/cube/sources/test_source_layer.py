@@ -81,6 +81,37 @@ def test_bands_chosen_by_a_part_of_their_name_bring_values_titles_and_units_of_t
     assert layer_of(tmp_path, layer="snow", raster="snow.tif", bands=["depth"]).bands[0].units == "cm"
 
 
+def write_in(folder: Path, name: str, units: str, size: int = 1000, **options: Any) -> None:
+    write(folder, name, noise(1, size), size, **options)
+    with rasterio.open(folder / name, "r+") as file:
+        file.units = (units,)
+
+
+def test_of_a_file_for_each_band_each_has_its_own_units(tmp_path: Path) -> None:
+    write_in(tmp_path, "t.tif", "degC")
+    write_in(tmp_path, "p.tif", "mm")
+    layer = layer_of(tmp_path, layer="weather", raster={"temperature": "t.tif", "rain": "p.tif"})
+    assert {band.name: band.units for band in layer.bands} == {"temperature": "degC", "rain": "mm"}
+
+
+def test_files_of_one_band_in_different_units_are_refused(tmp_path: Path) -> None:
+    write_in(tmp_path, "a.tif", "m")
+    write_in(tmp_path, "b.tif", "ft")
+    sentence = r"b\.tif: says that band 1 is in ft, where other files of the layer depth are in m; bring all of them"
+    with pytest.raises(SourceError, match=sentence):
+        layer_of(tmp_path, layer="depth", raster=["a.tif", "b.tif"])
+    for month in range(1, 13):
+        write_in(tmp_path, f"t/{month:02d}.tif", "K" if month < 12 else "degC")
+    with pytest.raises(SourceError, match=r"12\.tif: says that band 1 is in degC, where other files of the layer heat are in K"):
+        layer_of(tmp_path, layer="heat", raster="t/{month}.tif")
+
+
+def test_an_image_of_a_file_for_each_band_is_stored_in_steps_only_where_all_files_have_them(tmp_path: Path) -> None:
+    write(tmp_path, "a.tif", noise(1, 10, 0, 200, "uint8"), 10, nodata=255)
+    write(tmp_path, "b.tif", noise(1, 10, 0, 3000, "uint16"), 10, nodata=65535)
+    assert layer_of(tmp_path, layer="image", raster={"a": "a.tif", "b": "b.tif"}, units="m").dtype == "float32"
+
+
 def test_an_image_is_stored_in_the_steps_of_its_file_where_these_leave_room_for_no_data(tmp_path: Path) -> None:
     write(tmp_path, "chm.tif", noise(1, 10, 0, 200, "uint8"), 10, nodata=255)
     with rasterio.open(tmp_path / "chm.tif", "r+") as file:
