@@ -5,22 +5,31 @@ from __future__ import annotations
 import colorsys
 import csv
 import io
+import math
+import re
+from typing import Final
 
 import fsspec
 
 from cube.errors import ConfigError
 
+COLOUR: Final = re.compile(r"#[0-9a-fA-F]{6}")
+
 
 def read_names(path: str, where: str) -> dict[int, tuple[str, str]]:
     """(name, colour; empty: none) by number of a table of classes with the columns value, name and colour.
 
-    `where` is its key in the configuration. Raises `ConfigError` for a table that cannot be read or lacks a column.
+    `where` is its key in the configuration. Raises `ConfigError` for a table that cannot be read, lacks a column, or has a
+    number that is not whole or stands twice.
     """
     try:
         with fsspec.open(path, "rt", encoding="utf-8-sig", newline="") as file:
             text = file.read()
     except OSError as error:
         raise ConfigError(f"{where}: {path} cannot be read ({error}); check the path.") from None
+    except UnicodeError:
+        raise ConfigError(f"{where}: {path} is not UTF-8; save it in this encoding.") from None
+    text = text.lstrip()
     lines = text.splitlines()
     delimiter = max(",;\t", key=lambda mark: lines[0].count(mark)) if lines else ","
     rows = csv.DictReader(io.StringIO(text), delimiter=delimiter)
@@ -30,11 +39,15 @@ def read_names(path: str, where: str) -> dict[int, tuple[str, str]]:
     out: dict[int, tuple[str, str]] = {}
     for number, row in enumerate(rows, 2):
         try:
-            value = int(float(row[columns["value"]]))
+            value = float(row[columns["value"]])
         except (TypeError, ValueError):
-            raise ConfigError(f"{where}: line {number} of {path} has no number in the column value; write one.") from None
+            value = math.nan
+        if not value.is_integer():
+            raise ConfigError(f"{where}: line {number} of {path} has no whole number in the column value; write one.")
+        if value in out:
+            raise ConfigError(f"{where}: {path} has the value {value:.0f} twice, again in line {number}; keep one.")
         colour = (row.get(columns.get("colour", columns.get("color", ""))) or "").strip()
-        out[value] = (str(row[columns["name"]]).strip(), colour if len(colour) == 7 and colour.startswith("#") else "")
+        out[int(value)] = (row[columns["name"]] or "", colour if COLOUR.fullmatch(colour) else "")
     return out
 
 

@@ -245,8 +245,13 @@ def _of_classes(config: Config, source: Source, where: str, header: RasterHeader
     }  # fmt: skip
     if not rows or min(rows) < 0 or max(rows) > 65534:
         raise ConfigError(f"{at}.names needs at least one class, with numbers from 0 to 65534.")
+    # The cube keeps names as words with '_' between them: other blanks would divide a name, and no name would be lost.
+    named = {value: (" ".join(name.split()), colour) for value, (name, colour) in rows.items()}
+    nameless = [value for value, (name, _) in named.items() if not name]
+    if nameless:
+        raise ConfigError(f"{at}.names has no name for the class {nameless[0]}; write one.")
     flags = tuple(
-        (v, name, colour or header.colours.get(v) or class_colour(i)) for i, (v, (name, colour)) in enumerate(rows.items())
+        (v, name, colour or header.colours.get(v) or class_colour(i)) for i, (v, (name, colour)) in enumerate(named.items())
     )
     wide = max(rows) > 254
     return replace(layer, dtype="uint16" if wide else "uint8", fill=65535 if wide else 255, flags=flags, palette="flags",

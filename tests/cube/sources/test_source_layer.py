@@ -133,6 +133,32 @@ def test_classes_are_named_by_a_table_or_in_the_configuration(tmp_path: Path, ta
     assert len({colour for _, _, colour in layer.flags}) == 3
 
 
+def test_names_of_classes_with_any_blanks_are_those_of_the_cube(tmp_path: Path) -> None:
+    write(tmp_path, "rock.tif", noise(1, 50, 1, 3.99, "int16"), 50)
+    names = {1: "Kalk\u00a0stein", 2: " red\tsandstone ", 3: "chalk"}
+    assert build(config_of(tmp_path, {"layer": "rock", "raster": "rock.tif", "names": names})) == []
+    flags = open_cube(str(tmp_path / "c.zarr")).layers()["rock"].flags
+    assert [(value, name) for value, name, _ in flags] == [(1, "Kalk stein"), (2, "red sandstone"), (3, "chalk")]
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        (b"value,name\n1.5,granite\n", "line 2 of .* has no whole number in the column value"),
+        (b"value,name\ninf,granite\n", "line 2 of .* has no whole number in the column value"),
+        (b"value,name\n1,granite\n1,chalk\n", "has the value 1 twice, again in line 3"),
+        (b"value,name\n1,Kr\xe4uter\n", "is not UTF-8; save it in this encoding"),
+        (b"value,name\n1,granite\n2\n", "has no name for the class 2; write one"),
+        (b"value,name\n1,\n2,granite\n", "has no name for the class 1; write one"),
+    ],
+)
+def test_a_table_of_classes_that_could_be_misread_is_refused(tmp_path: Path, table: bytes, sentence: str) -> None:
+    write(tmp_path, "rock.tif", noise(1, 50, 1, 2.99, "int16"), 50)
+    (tmp_path / "rock.csv").write_bytes(table)
+    with pytest.raises(ConfigError, match=r"sources\[0\]\.names.*" + sentence):
+        layer_of(tmp_path, layer="rock", raster="rock.tif", names="rock.csv")
+
+
 def test_a_class_without_a_name_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "rock.tif", noise(1, 50, 1, 3.99, "int16"), 50)
     with pytest.raises(SourceError, match=r"no class of the layer rock .*`classes: \{3: \.\.\.\}`"):
