@@ -40,6 +40,16 @@ def following(label: str) -> str:
     return f"{year}-{number:02d}" if kind == "month" else f"{year}Q{number}"
 
 
+def without_gaps(labels: Sequence[str]) -> tuple[str, ...]:
+    """The periods from the first of `labels` to the last, in order of time; labels that name no periods as they are."""
+    if not are_periods(labels):
+        return tuple(labels)
+    out = [min(labels)]
+    while out[-1] != max(labels):
+        out.append(following(out[-1]))
+    return tuple(out)
+
+
 def days(labels: Sequence[str]) -> NDArray[np.int32]:
     """(labels, 2) days since 1970-01-01 on which each period begins and on which it is over."""
     return np.array([[(first_day(label) - EPOCH).days, (first_day(following(label)) - EPOCH).days] for label in labels], np.int32)

@@ -107,9 +107,17 @@ def _numbers_of(dataset: DatasetReader, band: int) -> tuple[int, ...]:
 
 
 def _chosen(dataset: DatasetReader, source: Source, where: str) -> list[int]:
-    """The bands (from 1) that a source reads: by number, by name, or all; numbers that are not there are refused later."""
+    """The bands (from 1) that a source reads: by number, by name, or all.
+
+    Raises `SourceError` for a band that is not there.
+    """
     if source.band_numbers is not None:
-        return [band for band in source.band_numbers if band <= dataset.count]
+        if max(source.band_numbers) > dataset.count:
+            raise SourceError(
+                f"{dataset.name}: has {dataset.count} bands, and bands of {where} names band {max(source.band_numbers)};"
+                " name bands that the file has, counted from 1."
+            )
+        return list(source.band_numbers)
     names = source.band_names
     nameless = not any(name_of_band(dataset, band) for band in dataset.indexes)
     if names is None or source.has_file_by_band or (nameless and len(names) == dataset.count):

@@ -14,7 +14,7 @@ from cube.layers import periods
 from cube.layers.inputs import INPUTS
 from cube.sources.opening import is_remote
 
-TIMES: Final = {"year": r"\d{4}", "month": r"\d{1,2}", "quarter": r"[1-4]"}
+TIMES: Final = {"year": r"\d{4}", "month": r"0?[1-9]|1[0-2]", "quarter": r"[1-4]"}
 BAND: Final = ("variable", "band")  # either names what a file is of
 
 
@@ -71,11 +71,14 @@ def series_files(config: Config, source: Source, where: str) -> SeriesFiles | No
         match = expression.fullmatch(file)
         if match is not None:
             parts = match.groupdict()
-            found[parts.get("variable") or parts.get("band") or "", _label(parts)] = file
+            key = parts.get("variable") or parts.get("band") or "", _label(parts)
+            if key in found:
+                raise SourceError(f"{file}: is the file of {key[1]}, as {found[key]} is; keep one of them ({where}).")
+            found[key] = file
     if not found:
         raise SourceError(f"{path}: there is no file of this name with numbers in it; check {where}.raster.")
     out = SeriesFiles(found, 12 if "month" in names else 4 if "quarter" in names else 1)
-    wanted = [(band, step) for band in out.bands or ("",) for step in _without_gaps(out.steps)]
+    wanted = [(band, step) for band in out.bands or ("",) for step in periods.without_gaps(out.steps)]
     missing = [f"{band} {step}".strip() for band, step in wanted if (band, step) not in found]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
@@ -92,16 +95,6 @@ def _label(parts: dict[str, str]) -> str:
     if quarter:
         return f"{year}Q{quarter}" if year else quarter
     return str(year)
-
-
-def _without_gaps(steps: tuple[str, ...]) -> list[str]:
-    """The steps from the first to the last; of mere years or months those that are there."""
-    if not periods.are_periods(steps):
-        return list(steps)
-    out = [steps[0]]
-    while out[-1] != steps[-1]:
-        out.append(periods.following(out[-1]))
-    return out
 
 
 def _expression(template: str) -> str:

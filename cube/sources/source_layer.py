@@ -150,6 +150,13 @@ def _labels(source: Source, header: RasterHeader, kind: str, series: SeriesFiles
         return {band: series.bands or (source.layer,), step: series.steps}
     if kind == "series":
         steps = header.names if periods.are_periods(header.names) else _numbered(len(header.names))
+        expected = periods.without_gaps(steps)
+        if tuple(steps) != expected:
+            n, found, due = next((n, *pair) for n, pair in enumerate(zip(steps, expected, strict=False), 1) if len(set(pair)) > 1)
+            raise ConfigError(
+                f"{at}: band {n} of its file is {found} where {due} should be; bring the bands in order of time without gaps, or"
+                " choose those of whole years by `bands: [1, 2, ...]`."
+            )
         return {band: tuple(source.raster) if isinstance(source.raster, dict) else (source.layer,), step: steps}
     if isinstance(source.raster, dict):
         return {band: tuple(source.raster)}
@@ -163,9 +170,11 @@ def _labels(source: Source, header: RasterHeader, kind: str, series: SeriesFiles
             f"{at}: the {len(names)} bands of its file have no names; name them in their order by `bands:`, such as"
             f" `bands: [{', '.join(f'name{i + 1}' for i in range(min(len(names), 3)))}]`."
         )
-    names = [
-        name or f"band_{number}" for name, number in zip(names, source.band_numbers or range(1, 1 + len(names)), strict=True)
-    ]
+    if source.band_numbers is not None:
+        names = [
+            f"{name or 'band'}_{number}" if not name or names.count(name) > 1 else name
+            for name, number in zip(names, source.band_numbers, strict=True)
+        ]
     return {band: tuple(_checked(names, at))}
 
 

@@ -112,6 +112,41 @@ def test_an_image_of_a_file_for_each_band_is_stored_in_steps_only_where_all_file
     assert layer_of(tmp_path, layer="image", raster={"a": "a.tif", "b": "b.tif"}, units="m").dtype == "float32"
 
 
+def test_bands_of_one_name_chosen_by_number_are_named_with_it(tmp_path: Path) -> None:
+    write(tmp_path, "frost.tif", noise(3, 1000), 1000, "Frost days", "frost-days", "Fog")
+    layer = layer_of(tmp_path, layer="frost", raster="frost.tif", units="d", bands=[2, 1, 3])
+    assert layer.labels["frost_band"] == ("frost_days_2", "frost_days_1", "fog")
+
+
+def test_a_number_of_a_band_that_the_file_lacks_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "frost.tif", noise(2, 1000), 1000)
+    with pytest.raises(SourceError, match=r"has 2 bands, and bands of sources\[0\]\.raster names band 3"):
+        layer_of(tmp_path, layer="frost", raster="frost.tif", units="d", bands=[3])
+
+
+@pytest.mark.parametrize(
+    ("steps", "sentence"),
+    [
+        ([f"2018-{m:02d}" for m in (2, 1, *range(3, 13))], r"band 1 of its file is 2018-02 where 2018-01 should be"),
+        ([f"{2018 + (m > 6)}-{m:02d}" for m in range(1, 13)], r"band 7 of its file is 2019-07 where 2018-07 should be"),
+    ],
+)
+def test_a_series_in_one_file_with_a_gap_or_out_of_order_is_refused(tmp_path: Path, steps: list[str], sentence: str) -> None:
+    write(tmp_path, "lst.tif", noise(12, 1000), 1000, *steps)
+    with pytest.raises(ConfigError, match=sentence):
+        layer_of(tmp_path, layer="lst", raster="lst.tif", kind="series", units="K")
+
+
+def test_two_files_of_one_month_and_a_thirteenth_month_are_refused(tmp_path: Path) -> None:
+    for month in (*range(1, 12), 13):
+        write(tmp_path, f"ndvi/{month:02d}.tif", noise(1, 1000), 1000)
+    with pytest.raises(ConfigError, match=r"the series has 11 steps, which are no whole number of years of 12"):
+        layer_of(tmp_path, layer="ndvi", raster="ndvi/{month}.tif", units="1")
+    write(tmp_path, "ndvi/1.tif", noise(1, 1000), 1000)
+    with pytest.raises(SourceError, match=r"is the file of 01, as .*; keep one of them"):
+        layer_of(tmp_path, layer="ndvi", raster="ndvi/{month}.tif", units="1")
+
+
 def test_an_image_is_stored_in_the_steps_of_its_file_where_these_leave_room_for_no_data(tmp_path: Path) -> None:
     write(tmp_path, "chm.tif", noise(1, 10, 0, 200, "uint8"), 10, nodata=255)
     with rasterio.open(tmp_path / "chm.tif", "r+") as file:
