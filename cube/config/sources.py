@@ -118,6 +118,13 @@ class Source(Strict):
             raise ValueError("'bands' are names, or numbers counted from 1, each of them once, in the layer's order")
         return value
 
+    @field_validator("valid_range")
+    @classmethod
+    def _is_a_range(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not (math.isfinite(value[0]) and math.isfinite(value[1]) and value[0] < value[1]):
+            raise ValueError(f"'valid_range' is {value[0]:g} to {value[1]:g}; give the lowest value, then the highest")
+        return value
+
     @field_validator("units", mode="before")
     @classmethod
     def _one_is_a_unit(cls, value: Any) -> Any:

@@ -17,7 +17,7 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 
 from cube.config import Config, Source
-from cube.errors import FloracubeError
+from cube.errors import ConfigError, FloracubeError
 from cube.grid import COARSE, Region
 from cube.layers import Layer
 from cube.layers.plausible import plausible_ranges
@@ -26,7 +26,7 @@ from cube.records.report import Report
 from cube.records.surveys import read_surveys, species_list
 from cube.records.traits import read_traits
 from cube.sources.coverage import percent
-from cube.sources.open import open_source
+from cube.sources.open import open_source, refuse_shared_names
 from cube.sources.opening import open_raster
 from cube.sources.pixels import Account, numbers_of
 from cube.sources.raster_grid import GRID_CRS
@@ -143,13 +143,18 @@ class Understood:
 def inspect_config(config: Config) -> Understood:
     """Open every source and table of a configuration. Raises nothing for what it finds wrong: that is its answer."""
     region = config.whole_region()
-    rows = [_row(config, source, f"sources[{i}]", region) for i, source in enumerate(config.sources)]
-    names = [row.layer for row in rows]
+    layers: list[Layer] = []
+    rows = [_row(config, source, f"sources[{i}]", region, layers) for i, source in enumerate(config.sources)]
+    names = [layer.name for layer in layers]
     for row in rows:
         if names.count(row.layer) > 1 and not row.problem:
             row.problem = f"{config.path}: sources: the layer {row.layer} is given twice; keep one."
     reports: list[Report] = []
     problems = [row.problem for row in rows if row.problem]
+    try:
+        refuse_shared_names(config, layers)
+    except ConfigError as error:
+        problems.append(str(error))
     for read in (_surveys, _records):
         try:
             reports += read(config, region)
@@ -176,10 +181,12 @@ def _records(config: Config, region: Region) -> list[Report]:
     return [stream.report]
 
 
-def _row(config: Config, source: Source, where: str, region: Region) -> SourceRow:
+def _row(config: Config, source: Source, where: str, region: Region, layers: list[Layer]) -> SourceRow:
+    """The row of one source; the layers that it fills are added to `layers`."""
     row = SourceRow(where, source.layer)
     try:
         reader: Any = open_source(config, source, where, region)
+        layers += reader.layers
         if isinstance(reader, SurfaceReader):
             reader = reader.inner
         if isinstance(reader, RasterReader):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cube.config import Config, Source
 from cube.errors import ConfigError
 from cube.grid import Region
+from cube.layers import Layer, periods
 from cube.sources.effort import open_effort
 from cube.sources.landsat import LandsatReader
 from cube.sources.rasters import open_rasters
@@ -48,4 +51,17 @@ def open_sources(config: Config, region: Region) -> list[Reader]:
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ConfigError(f"{config.path}: sources: the layer {min(twice)} is given twice; keep one.")
+    refuse_shared_names(config, [layer for reader in readers for layer in reader.layers])
     return readers
+
+
+def refuse_shared_names(config: Config, layers: Sequence[Layer]) -> None:
+    """Refuse a layer named like an axis or coordinate of another one, which is an array beside it in the cube."""
+    names = {layer.name for layer in layers}
+    for layer in layers:
+        arrays = {array for dim in layer.dims for array in (dim, periods.time_name(dim), periods.bounds_name(dim))}
+        if shared := sorted(names & arrays):
+            raise ConfigError(
+                f"{config.path}: sources: the layer {shared[0]} has the name of an axis of the layer {layer.name}; choose another"
+                " name."
+            )

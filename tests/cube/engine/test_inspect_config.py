@@ -171,3 +171,17 @@ def test_the_command_ends_with_2_where_a_build_would_refuse(tmp_path: Path) -> N
     ended = floracube("inspect", str(tmp_path / "config.yaml"), "--json", check=False)
     assert ended.returncode == 2
     assert "in which units" in json.loads(ended.stdout)["problems"][0]
+
+
+def test_layers_that_stand_in_the_way_of_each_other_are_refused_before_a_build(tmp_path: Path) -> None:
+    document = sound(tmp_path)
+    document["sources"].append({"layer": "frost_band", "raster": "dem.tif", "units": "m"})
+    assert any(
+        "the layer frost_band has the name of an axis of the layer frost" in text for text in told(tmp_path, document).problems
+    )
+    document = sound(tmp_path)
+    document["sources"] = [
+        {"layer": "elevation", "raster": "dem.tif", "derive": ["slope"]},
+        {"layer": "slope", "raster": "dem.tif", "scale": 0.01},
+    ]
+    assert any("the layer slope is given twice" in text for text in told(tmp_path, document).problems)

@@ -147,6 +147,21 @@ def test_two_files_of_one_month_and_a_thirteenth_month_are_refused(tmp_path: Pat
         layer_of(tmp_path, layer="ndvi", raster="ndvi/{month}.tif", units="1")
 
 
+@pytest.mark.parametrize("ends", [[10, 5], [0, float("nan")]])
+def test_a_range_without_a_lowest_and_a_highest_value_is_refused(tmp_path: Path, ends: list[float]) -> None:
+    with pytest.raises(ConfigError, match=r"'valid_range' is .*; give the lowest value, then the highest"):
+        config_of(tmp_path, {"layer": "depth", "raster": "d.tif", "units": "m", "valid_range": ends})
+
+
+def test_a_layer_named_like_an_axis_of_another_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "frost.tif", noise(2, 1000), 1000, "days", "nights")
+    write(tmp_path, "d.tif", noise(1, 1000), 1000)
+    config = config_of(tmp_path, {"layer": "frost", "raster": "frost.tif", "units": "d"},
+                       {"layer": "frost_band", "raster": "d.tif", "units": "m"})  # fmt: skip
+    with pytest.raises(ConfigError, match=r"the layer frost_band has the name of an axis of the layer frost; choose another"):
+        open_sources(config, REGION)
+
+
 def test_an_image_is_stored_in_the_steps_of_its_file_where_these_leave_room_for_no_data(tmp_path: Path) -> None:
     write(tmp_path, "chm.tif", noise(1, 10, 0, 200, "uint8"), 10, nodata=255)
     with rasterio.open(tmp_path / "chm.tif", "r+") as file:
