@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,8 @@ from cube.records.plots import read_plots
 from cube.records.raw import PREDICTOR, RawSurveys
 from cube.records.report import Report
 from cube.records.years import years
+
+FILL: Final = -9999.0  # numbers from here down often stand for no data
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,11 @@ def _predictor(raw: RawSurveys, first: pd.DataFrame, name: str, report: Report) 
             " predictors_nodata."
         )
     report.note(f"surveys without a value of the predictor '{label}'", list(first.loc[~known, "survey"].astype(str)))
+    low = known & (values <= FILL)
+    report.note(
+        f"surveys whose predictor '{label}' is {FILL:g} or lower; if that means no data, name the number in predictors_nodata",
+        list(first.loc[low, "survey"].astype(str)),
+    )
     return values.where(known)
 
 

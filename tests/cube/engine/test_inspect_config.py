@@ -185,3 +185,14 @@ def test_layers_that_stand_in_the_way_of_each_other_are_refused_before_a_build(t
         {"layer": "slope", "raster": "dem.tif", "scale": 0.01},
     ]
     assert any("the layer slope is given twice" in text for text in told(tmp_path, document).problems)
+
+
+def test_a_usual_number_for_no_data_among_predictors_of_the_table_is_told(tmp_path: Path) -> None:
+    document = sound(tmp_path)
+    lines = (tmp_path / "plots.csv").read_text().splitlines()
+    cells = ["temp", "-9999", *(str(i) for i in range(19))]
+    (tmp_path / "plots.csv").write_text("\n".join(f"{a},{b}" for a, b in zip(lines, cells, strict=True)) + "\n")
+    document["surveys"]["columns"]["predictors"] = ["temp"]
+    assert "1 surveys whose predictor 'temp' is -9999 or lower" in told(tmp_path, document).text()
+    document["surveys"]["columns"]["predictors_nodata"] = [-9999]
+    assert "-9999 or lower" not in told(tmp_path, document).text()
