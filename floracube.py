@@ -245,12 +245,15 @@ def publish(
 
 
 @app.command(epilog="Example: `floracube facts demo-out/cube.zarr v1`")
-def facts(cube: CUBE, release: Annotated[str, typer.Argument(help="Name of a release.", metavar="RELEASE")]) -> None:
+def facts(
+    cube: CUBE, release: Annotated[str, typer.Argument(help="Name of a release.", metavar="RELEASE")], as_json: JSON = False
+) -> None:
     """Add facts of whole maps to the versions of a release of CUBE that an older floracube made without them."""
     from inference.cascade import older_facts
 
     added = older_facts.add_facts(_url(cube), release)
-    say.print(f"Facts were added to {', '.join(added) or 'nothing: all versions have them'}.", highlight=False)
+    told = f"Facts were added to {', '.join(added) or 'nothing: all versions have them'}."
+    print(json.dumps({"release": release, "versions": added}, indent=1) if as_json else told)
 
 
 @app.command(epilog="Example: `floracube gc demo-out/cube.zarr --dry-run`")

@@ -63,7 +63,7 @@ def test_the_tables_shown_are_those_that_are_read() -> None:
 
 def test_every_command_of_the_page_is_run() -> None:
     names = [command.split()[1] for block in RUN for command in block.commands()]
-    assert names == ["build", "build", "train", "evaluate", "predict", "check", "info", "export"]
+    assert names == ["inspect", "build", "build", "train", "evaluate", "predict", "check", "info", "export"]
 
 
 def test_the_maps_show_what_the_plants_do(region: Path) -> None:
