@@ -98,7 +98,8 @@ def _of_file(config: Config, source: Source, where: str) -> Layer:
     resolution = source.resolution or _resolution(header.pixel)
     if kind == "series" and source.band_names is not None:
         raise ConfigError(
-            f"{at}.bands names {source.band_names[0]}, and the steps of a series are chosen by number, `bands: [1]`."
+            f"{at}.bands names {source.band_names[0]}, and the steps of a series have no names; give their numbers, such as"
+            " `bands: [1]`."
         )
     if kind == "series" and resolution == "10m":
         if source.resolution:
