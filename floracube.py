@@ -91,8 +91,8 @@ def demo(
     ):
         say.rule(f"[bold]{step.__name__}[/]: {title}")
         step(config)
-    say.print(f"The cube is {out / 'cube.zarr'}, its configuration {config}.", highlight=False)
-    say.print(f"Compare its skill with a forest's and with the truth: floracube evaluate {config}", highlight=False)
+    after = f"Compare its skill with a forest's and with the truth: floracube evaluate {config}"
+    say.print(f"The cube is {out / 'cube.zarr'}, its configuration {config}.\n{after}", highlight=False)
     if serve:
         _serve([str(out / "cube.zarr")], host, port, 1, [f"districts={out / 'regions.geojson'}"])
 
@@ -245,15 +245,13 @@ def publish(
 
 
 @app.command(epilog="Example: `floracube facts demo-out/cube.zarr v1`")
-def facts(
-    cube: CUBE, release: Annotated[str, typer.Argument(help="Name of a release.", metavar="RELEASE")], as_json: JSON = False
-) -> None:
+def facts(cube: CUBE, release: Annotated[str, typer.Argument(help="Name of a release.")], as_json: JSON = False) -> None:
     """Add facts of whole maps to the versions of a release of CUBE that an older floracube made without them."""
     from inference.cascade import older_facts
 
     added = older_facts.add_facts(_url(cube), release)
-    told = f"Facts were added to {', '.join(added) or 'nothing: all versions have them'}."
-    print(json.dumps({"release": release, "versions": added}, indent=1) if as_json else told)
+    told = ", ".join(added) or "nothing: all versions have them"
+    print(json.dumps({"release": release, "versions": added}) if as_json else f"Facts were added to {told}.")
 
 
 @app.command(epilog="Example: `floracube gc demo-out/cube.zarr --dry-run`")
