@@ -34,17 +34,18 @@ class Connection:
         self._writer: asyncio.StreamWriter | None = None
 
     async def get(self, path: str) -> Answer:
-        """Ask for `path`. A kept connection that the server has closed meanwhile is opened again, once; else it is status 0."""
+        """Ask for `path`. A kept connection that the server has closed meanwhile is opened again, once; else status 0."""
         started = time.monotonic()
         for kept in (self._writer is not None, False):
             try:
                 if self._writer is None:
                     self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
-                status, headers, body = await asyncio.wait_for(self._exchange(path), 120)
+                async with asyncio.timeout(120):  # `wait_for` of Python 3.11 may lose a cancellation
+                    status, headers, body = await self._exchange(path)
                 break
             except (OSError, EOFError, TimeoutError) as error:
                 self.close()
-                status, headers, body = 0, {}, b""
+                status, headers, body = 0, {}, repr(error).encode()
                 if not kept or isinstance(error, TimeoutError):
                     await asyncio.sleep(0.1)
                     break
@@ -75,7 +76,10 @@ class Connection:
 
 async def load(port: int, paths: Sequence[str], connections: int, seconds: float,
                note: Callable[[Answer], None]) -> None:  # fmt: skip
-    """Ask for random `paths` over `connections` for `seconds`, each as fast as its answers come; every answer goes to `note`."""
+    """Ask for random `paths` over `connections` for `seconds`, each as fast as its answers come; every answer goes to `note`.
+
+    Cancelled, it ends when all connections have: none asks a server that is stopped meanwhile.
+    """
     end = time.monotonic() + seconds
 
     async def one(seed: int) -> None:
@@ -84,7 +88,9 @@ async def load(port: int, paths: Sequence[str], connections: int, seconds: float
             note(await connection.get(rng.choice(paths)))
         connection.close()
 
-    await asyncio.gather(*(one(seed) for seed in range(connections)))
+    async with asyncio.TaskGroup() as tasks:
+        for seed in range(connections):
+            tasks.create_task(one(seed))
 
 
 def percentile(values: Sequence[float], part: float) -> float:

@@ -91,7 +91,8 @@ class Judge:
         if not during:
             self.wrong.append(f"{answer.path}: status {answer.status} while the store was well")
         if answer.status != 503 or "retry-after" not in answer.headers:
-            self.wrong.append(f"{answer.path}: status {answer.status}, Retry-After {answer.headers.get('retry-after')}")
+            why = answer.body.decode() if answer.status == 0 else f"Retry-After {answer.headers.get('retry-after')}"
+            self.wrong.append(f"{answer.path}: status {answer.status}, {why}")
 
     def verdict(self, memory_mb: float) -> list[str]:
         """What was promised and not kept."""
