@@ -8,6 +8,7 @@ Addresses name a layer, never a file or a host.
 from __future__ import annotations
 
 import logging
+import traceback
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, cast
 from urllib.parse import urlencode
 
@@ -24,7 +25,6 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from titiler.core.dependencies import (
     BidxExprParams,
-    CoverScaleParams,
     ImageRenderingParams,
     create_colormap_dependency,
 )
@@ -37,7 +37,7 @@ from titiler.core.utils import create_html_response
 
 from server import palettes
 from server.asking.layer_reader import Chosen, LayerReader
-from server.asking.titiler_parameters import Histogram, Tile, cover_scale_of, possible, small_picture
+from server.asking.titiler_parameters import Histogram, Tile, possible, small_picture
 from server.dependencies import OTHER_CUBE, LayerParameter, ReleaseParameter, cube_of, refuse_unknown, root_of, unchanged
 from server.describing import tilesets
 from server.describing.links import absolute_validators, base_url
@@ -49,17 +49,9 @@ from server.reading.snapshot import ServedCube
 LAYER: Final = "/layers/{layer_id}"
 _UNFIT: Final = "titiler cannot answer that: its parameters do not fit the layer or each other."
 _DATA: Final = frozenset({"npy", "tif", "tiff"})
-# What rio-tiler, GDAL and titiler raise for parameters that do not fit.
-_KINDS: Final = (
-    RioTilerError,
-    RasterioError,
-    CPLE_BaseError,
-    ValueError,
-    TypeError,
-    AssertionError,
-    ArithmeticError,
-    LookupError,
-)
+# What rio-tiler and GDAL refuse, and what titiler and rio-tiler run into with parameters that do not fit.
+_REFUSALS: Final = (RioTilerError, RasterioError, CPLE_BaseError)
+_MISFITS: Final = (ValueError, TypeError, AssertionError, ArithmeticError, LookupError)
 log = logging.getLogger("floracube.server")
 
 
@@ -98,6 +90,7 @@ Colours: Final = cmap.register({
     name: {i: (int(r), int(g), int(b), 255) for i, (r, g, b) in enumerate(palettes.table(name))}
     for name in palettes.NAMES if name not in cmap.list()
 })  # fmt: skip
+ColoursParameter = Annotated[ColorMapType | None, Depends(create_colormap_dependency(Colours))]
 
 
 def _styled_by_us(request: Request) -> bool:
@@ -110,7 +103,7 @@ def _colours(
     request: Request,
     own: ChosenLayer,
     bands: Bands,
-    asked: Annotated[ColorMapType | None, Depends(create_colormap_dependency(Colours))],
+    asked: ColoursParameter,
 ) -> Any:
     if asked is not None and not isinstance(asked, dict | list):
         raise WrongRequestError("colormap takes an object of values and colours, or a list of intervals and colours, as JSON.")
@@ -243,7 +236,6 @@ def build(cubes: dict[str, ServedCube], description: str) -> FastAPI:
             route.responses[204] = {"description": "Nothing is mapped there."}
     app = FastAPI(title="floracube", description=description, dependencies=[Depends(possible), Depends(refuse_unknown)])
     app.state.cubes = cubes
-    app.dependency_overrides[CoverScaleParams] = cover_scale_of
     app.include_router(tiler.router, tags=["layers, as titiler"], responses=COMMON)
     app.include_router(tiler.router, prefix=OTHER_CUBE, include_in_schema=False)
     for factory in shared:
@@ -252,7 +244,7 @@ def build(cubes: dict[str, ServedCube], description: str) -> FastAPI:
     app.add_middleware(_Validators)
     add_handlers(app)
     app.add_exception_handler(_UnchangedError, _not_modified)
-    for kind in _KINDS:
+    for kind in (*_REFUSALS, *_MISFITS):
         app.add_exception_handler(kind, _refused)
     return app
 
@@ -285,5 +277,16 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, PointOutsideBounds) or status == 404:
             return error_answer(404, NotFoundError.name, str(error))
         return error_answer(400, WrongRequestError.name, str(error))
+    if not isinstance(error, _REFUSALS) and _is_ours(error):
+        raise error
     log.warning("%s: %s: %s", request.url.path, type(error).__name__, error)
     return error_answer(400, WrongRequestError.name, _UNFIT)
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether this project's own code raised it: a mistake of the server, whatever the parameters are."""
+    rooms = [frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return next((room for room in reversed(rooms) if room in ("server", "cube", "titiler", "rio_tiler")), "") in (
+        "server",
+        "cube",
+    )

@@ -14,9 +14,11 @@ from server.dependencies import EVERYWHERE
 from server.errors import WrongRequestError
 
 _MOST_BINS: Final = 1000
+_MOST_PARTS: Final = 10  # `cover_scale`: in how many a pixel is cut to see how much of it a polygon covers
 _MOST_PIXELS: Final = 2048  # a side of the picture of a palette
 # Anything else that GDAL and PROJ take for a reference system may name a file, a grid or an address, which they open.
 _CODE: Final = re.compile(r"(EPSG|OGC|ESRI):[A-Za-z0-9]{1,10}", re.IGNORECASE)
+_WHOLE: Final = re.compile(r"\d{1,9}", re.ASCII)
 _NUMBER: Final = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECASE | re.ASCII)
 _NAMES: Final = EVERYWHERE | {"release", "version", "layer_id"}  # parameters that are no numbers even where they look so
 
@@ -41,13 +43,9 @@ class Histogram(HistogramParams):
         super().__post_init__()  # type: ignore[no-untyped-call]
 
 
-def cover_scale_of(cover_scale: Annotated[int, Query(ge=1, le=10)] = 10) -> int:
-    """titiler's `cover_scale`: in how many parts a pixel is cut to see how much of it a polygon covers."""
-    return cover_scale
-
-
 def possible(request: Request) -> None:
     """Raise `WrongRequestError` for a reference system that is not named by its code, and a number of no use in an image."""
+    _require_at_most(_MOST_PARTS, request, "cover_scale")
     for name, value in (*request.query_params.multi_items(), *request.path_params.items()):
         if name.lower().endswith("crs") and _CODE.fullmatch(value) is None:
             raise WrongRequestError(f"{name[:20]} takes a code such as EPSG:{grid.EPSG}.")
@@ -58,7 +56,11 @@ def possible(request: Request) -> None:
 
 def small_picture(request: Request) -> None:
     """Raise `WrongRequestError` for a picture of a palette that would take gigabytes: titiler draws any size."""
-    for name in ("width", "height"):
-        value = request.query_params.get(name, "")
-        if value.isdecimal() and int(value) not in range(1, _MOST_PIXELS + 1):
-            raise WrongRequestError(f"{name} of a palette's picture is 1 to {_MOST_PIXELS} pixels; ask for as many.")
+    _require_at_most(_MOST_PIXELS, request, "width", "height")
+
+
+def _require_at_most(most: int, request: Request, *names: str) -> None:
+    for name in names:
+        value = request.query_params.get(name)
+        if value is not None and not (_WHOLE.fullmatch(value) and 1 <= int(value) <= most):
+            raise WrongRequestError(f"{name} is a whole number from 1 to {most} here; ask for as many.")

@@ -144,7 +144,9 @@ class Shards:
 
     def decode(self, data: memoryview | bytes | None, key: str) -> NDArray[Any]:
         """A chunk of `self.chunk`; raises `DamagedError` for bytes that are none."""
-        if self.checked and data is not None:
+        if data is None:
+            raise DamagedError(f"{key}: this shard is gone; see `floracube check`.")
+        if self.checked:
             data, checksum = bytes(data[:-_CHECKSUM_BYTES]), data[-_CHECKSUM_BYTES:]
             if google_crc32c.value(data) != int.from_bytes(checksum, "little"):
                 raise DamagedError(
@@ -153,5 +155,5 @@ class Shards:
         try:
             plain: Any = Zstd().decode(data) if self.compressed else data
             return np.frombuffer(plain, self.dtype).reshape(self.chunk)
-        except (ValueError, RuntimeError, TypeError) as error:
+        except (ValueError, RuntimeError) as error:
             raise DamagedError(f"{key}: a chunk of this shard is damaged ({error}); see `floracube check --values`.") from error

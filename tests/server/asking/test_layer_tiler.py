@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import socket
@@ -13,12 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from fastapi.params import Param
 from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
 from cube import grid
 from cube.storage.store import CubeStore
+from server.asking.layer_reader import LayerReader
 from server.drawing.tiles import TileRequest, choose_level, class_tile, read_cells, value_tile
 from server.drawing.tms import tile_matrix_set
 from server.drawing.warp import warp_grid
@@ -277,6 +280,44 @@ def test_many_features_are_too_much_for_one_request(client: TestClient) -> None:
     answer = client.post(f"{RICHNESS}/statistics",
                          json={"type": "FeatureCollection", "features": [feature] * 200})  # fmt: skip
     assert answer.json()["error"] == "too_large"
+
+
+@pytest.mark.parametrize("value", ["0", "11", "-3", "1_1", "1e9", "ten", ""])
+def test_pixels_are_cut_into_few_parts(client: TestClient, value: str) -> None:
+    """titiler takes any number, and memory grows with its square."""
+    feature = box_feature(16.7, 49.0, 16.75, 49.03)
+    answer = client.post(f"{RICHNESS}/statistics", params={"cover_scale": value}, json=feature)
+    assert (answer.status_code, answer.json()["error"]) == (400, "wrong_request")
+    assert client.post(f"{RICHNESS}/statistics", params={"cover_scale": "10"}, json=feature).status_code == 200
+
+
+def test_requests_leave_nothing_of_their_dependencies_behind(client: TestClient) -> None:
+    """Overridden dependencies are built anew with every request, closures and all, and FastAPI remembers thousands of them."""
+
+    def count() -> int:
+        gc.collect()
+        return sum(isinstance(one, Param) for one in gc.get_objects())
+
+    client.get(f"{RICHNESS}/preview.png")
+    before = count()
+    for _ in range(20):
+        assert client.get(f"{RICHNESS}/preview.png", params={"max_size": 16}).status_code == 200
+    assert count() == before
+
+
+@pytest.mark.parametrize("mistake", [TypeError, KeyError, ValueError, AssertionError])
+def test_a_mistake_of_ours_is_no_mistake_of_who_asks(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, mistake: type[Exception]
+) -> None:
+    def fail(*_: object) -> None:
+        raise mistake("a mistake")
+
+    wrong = {"algorithm": "contours", "algorithm_params": '{"increment": "wide"}'}
+    assert client.get(f"{RICHNESS}/preview.png", params=wrong).status_code in (400, 422)
+    monkeypatch.setattr(LayerReader, "_values", fail)
+    answer = client.get(f"{RICHNESS}/preview.png")
+    assert (answer.status_code, answer.json()["error"]) == (500, "internal_error")
+    assert caplog.records[-1].exc_info is not None
 
 
 def test_no_parameter_reaches_a_file_or_a_host(client: TestClient, tmp_path: Path) -> None:
