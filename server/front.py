@@ -13,7 +13,6 @@ from starlette.types import Receive, Scope, Send
 
 from server.dependencies import OTHER_CUBE
 from server.errors import BusyError
-from server.reading.snapshot import ServedCube
 
 _AT_ONCE: Final = 16
 _PATHS: Final = (
@@ -25,9 +24,9 @@ _PATHS: Final = (
 class Front(BaseRoute):
     """The last route of the server: titiler's, and the document of all routes."""
 
-    def __init__(self, cubes: dict[str, ServedCube], description: str, routes: list[BaseRoute]) -> None:
-        """Over `cubes`, the first of them at the root; `routes`: the others of the server, for the OpenAPI document."""
-        self._cubes, self._description, self._routes = cubes, description, routes
+    def __init__(self, server: FastAPI, description: str) -> None:
+        """Beside the routes of `server`, whose state it shares."""
+        self._state, self._description, self._routes = server.state, description, [*server.routes]
         self._patterns = [compile_path(path)[0] for path in _PATHS]
         self._lock, self._running = threading.Lock(), 0
         self._app: FastAPI | None = None
@@ -43,7 +42,7 @@ class Front(BaseRoute):
             if self._app is None:
                 from server.asking.layer_tiler import build
 
-                self._app = build(self._cubes, self._description)
+                self._app = build(self._state, self._description)
                 self._app.openapi = self._openapi  # type: ignore[method-assign]
             return self._app
 

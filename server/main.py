@@ -27,8 +27,9 @@ from server.operating.compression import Compression
 from server.operating.cors import AnyOrigin
 from server.operating.keys import Keys
 from server.operating.limits import Limits
+from server.operating.memory import give_back_large_arrays
 from server.operating.page import FOLDER, add_files, index_of
-from server.operating.settings import Settings
+from server.operating.settings import Settings, variable
 from server.reading.io import ChunkCache
 from server.reading.snapshot import ServedCube
 from server.tileroute import TileRoute
@@ -61,14 +62,15 @@ def create_app(urls: list[str], settings: Settings | None = None) -> FastAPI:
     add_handlers(app)
     _surround(app, chosen)
     app.state.chunks, app.state.cubes, app.state.ready = cache, cubes, threading.Event()
-    app.state.regions = regions.from_environment()
+    app.state.regions = regions.read(chosen.regions, variable("regions"))
+    app.state.settings = chosen
     known = [Depends(refuse_unknown)]
     for part in _OF_A_CUBE:
         app.include_router(part.router, responses=COMMON, dependencies=known)
         app.include_router(part.router, prefix=OTHER_CUBE, include_in_schema=False, dependencies=known)
     _add_operations(app, next(iter(cubes.values())), len(cubes))
     _add_page(app)
-    front = Front(cubes, _DESCRIPTION, app.routes)
+    front = Front(app, _DESCRIPTION)
     app.router.routes.append(front)
     app.openapi = lambda: front.built().openapi()  # type: ignore[method-assign]
     return app
@@ -76,6 +78,7 @@ def create_app(urls: list[str], settings: Settings | None = None) -> FastAPI:
 
 def app_from_environment() -> FastAPI:
     """The application for the cubes in FLORACUBE_CUBES, separated by commas: what each of several workers starts."""
+    give_back_large_arrays()
     return create_app([url.strip() for url in os.environ.get(ENVIRONMENT, "").split(",") if url.strip()])
 
 

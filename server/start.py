@@ -14,6 +14,7 @@ import uvicorn
 
 from cube.errors import ServerError
 from server.asking import regions as named
+from server.operating.settings import Settings, variable
 
 CUBES = "FLORACUBE_CUBES"  # as `server.main` reads it, which is not imported here: each worker does it for itself
 FIGURES = "PROMETHEUS_MULTIPROC_DIR"
@@ -59,10 +60,8 @@ def prepare(urls: Sequence[str], host: str, port: int, regions: Sequence[str] = 
     """
     os.environ[CUBES] = ",".join(urls)
     if regions:
-        os.environ[named.ENVIRONMENT] = ",".join(regions)
-        named.read(os.environ[named.ENVIRONMENT], "--regions")
-    else:
-        named.from_environment()
+        os.environ[variable("regions")] = ",".join(regions)
+    named.read(Settings.from_environment().regions, "--regions" if regions else variable("regions"))
     require_free(host, port)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -26,7 +26,7 @@ from server.asking.area_models import (
 )
 from server.asking.gate import HEAVY
 from server.asking.outline import OutlineError
-from server.asking.regions import NamedRegions, Regions
+from server.asking.regions import NamedRegions, named
 from server.asking.report import MEDIA, written
 from server.asking.tally import AreaTooLargeError, Tally
 from server.dependencies import RequestedSnapshot, unchanged, validators
@@ -35,9 +35,6 @@ from server.reading.catalogue import species_status, text
 from server.reading.layers import MapLayer
 from server.reading.snapshot import Snapshot
 
-# The largest area of one report, square kilometres: a large country. FLORACUBE_AREA_KM2 says otherwise.
-LIMIT: Final = "FLORACUBE_AREA_KM2"
-MAX_KM2: Final = 1_000_000.0
 CELL_KM2: Final = (CELL / 1000) ** 2
 THREATENED: Final = ("CR", "EN", "VU")
 _INTERVALS: Final = (
@@ -70,14 +67,13 @@ router: Final = APIRouter(tags=["queries"])
 async def of_outline(
     request: Request,
     snapshot: RequestedSnapshot,
-    regions: NamedRegions,
     form: FormatParameter = None,
     threshold: ThresholdParameter = 0.05,
 ) -> Response:
     """GeoJSON in longitude and latitude, or `{"region": "Austria"}`. The edge of large areas is read at a coarser `level`."""
     body, chosen = await request.body(), form or _accepted(request)
     # Megabytes of JSON are parsed where they keep nobody waiting.
-    answer = await HEAVY.run(lambda: written(_report(snapshot, regions, _document(body), threshold), chosen))
+    answer = await HEAVY.run(lambda: written(_report(request, snapshot, _document(body), threshold), chosen))
     return Response(answer, media_type=MEDIA[chosen], headers={"Cache-Control": "no-store", **_guarded(chosen)})
 
 
@@ -98,7 +94,7 @@ async def of_region(
     if (cached := unchanged(request, headers)) is not None:
         return cached
     document = {"region": region, **({} if kind is None else {"kind": kind})}
-    answer = await HEAVY.run(lambda: written(_report(snapshot, regions, document, threshold), chosen))
+    answer = await HEAVY.run(lambda: written(_report(request, snapshot, document, threshold), chosen))
     return Response(answer, media_type=MEDIA[chosen], headers=headers)
 
 
@@ -129,24 +125,24 @@ def _guarded(form: Format) -> dict[str, str]:
     return {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"} if form == "html" else {}
 
 
-def _report(snapshot: Snapshot, regions: Regions, document: Any, threshold: float) -> AreaReport:
+def _report(request: Request, snapshot: Snapshot, document: Any, threshold: float) -> AreaReport:
+    most = request.app.state.settings.area_km2
     if isinstance(document, dict) and "region" in document:
-        region = regions.find(document["region"], document.get("kind"))
-        return describe(snapshot, region.shape, region.name, threshold)
-    return describe(snapshot, outline.parse(document), "Area", threshold)
+        region = named(request).find(document["region"], document.get("kind"))
+        return describe(snapshot, region.shape, region.name, threshold, most)
+    return describe(snapshot, outline.parse(document), "Area", threshold, most)
 
 
-def describe(snapshot: Snapshot, shape: shapely.Geometry, name: str, threshold: float) -> AreaReport:
+def describe(snapshot: Snapshot, shape: shapely.Geometry, name: str, threshold: float, most_km2: float = math.inf) -> AreaReport:
     """The report of a shape in degrees (WGS 84).
 
-    Raises `NotFoundError` outside the mapped region, `AreaTooLargeError` beyond the limit of area.
+    Raises `NotFoundError` outside the mapped region, `AreaTooLargeError` where more than `most_km2` of it lie inside.
     """
     inside = outline.on_grid(shape, snapshot.region)
     if inside.is_empty:
         raise NotFoundError(f"{name} lies outside the mapped region; choose a place on the map.")
-    limit = setting(LIMIT, MAX_KM2)
-    if inside.area / 1e6 > limit:
-        raise AreaTooLargeError(f"{name} has {inside.area / 1e6:,.0f} km2 inside the map; one report takes {limit:,.0f} km2.")
+    if inside.area / 1e6 > most_km2:
+        raise AreaTooLargeError(f"{name} has {inside.area / 1e6:,.0f} km2 inside the map; one report takes {most_km2:,.0f} km2.")
     found = tally.tally(snapshot, inside, threshold)
     species, mapped = _species(snapshot, found, threshold)
     indicators, habitats = _indicators(snapshot, found), _habitats(snapshot, found)
@@ -170,14 +166,6 @@ def describe(snapshot: Snapshot, shape: shapely.Geometry, name: str, threshold: 
         attribution=said(snapshot, "attribution"),
         license=said(snapshot, "license"),
     )
-
-
-def setting(name: str, default: float) -> float:
-    """A number of the environment, `default` where it is not set or none."""
-    try:
-        return float(os.environ.get(name, default))
-    except ValueError:
-        return default
 
 
 def rounded(value: float) -> float:

@@ -21,7 +21,7 @@ from rasterio.errors import RasterioError
 from rio_tiler.colormap import cmap
 from rio_tiler.errors import PointOutsideBounds, RioTilerError
 from rio_tiler.types import ColorMapType
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import MutableHeaders, State
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from titiler.core.dependencies import (
     BidxExprParams,
@@ -44,7 +44,6 @@ from server.describing.links import absolute_validators, base_url
 from server.describing.problem import COMMON
 from server.drawing.tms import NAMES, OWN, own_grid
 from server.errors import ErrorGuard, NotFoundError, WrongRequestError, add_handlers, error_answer
-from server.reading.snapshot import ServedCube
 
 LAYER: Final = "/layers/{layer_id}"
 _UNFIT: Final = "titiler cannot answer that: its parameters do not fit the layer or each other."
@@ -222,8 +221,8 @@ class LayerTiler(_Linked, TilerFactory):
             return {**document, **{key: value for key, value in asked.items() if value is not None}}
 
 
-def build(cubes: dict[str, ServedCube], description: str) -> FastAPI:
-    """titiler's application over `cubes`, the first one below `""`."""
+def build(state: State, description: str) -> FastAPI:
+    """titiler's application over the cubes of the server whose `state` it shares, the first one below `""`."""
     sets = tms.register({OWN: own_grid()})
     tiler = LayerTiler(
         reader=LayerReader, path_dependency=chosen, colormap_dependency=_colours, render_dependency=cast(Any, _rendering),
@@ -235,7 +234,7 @@ def build(cubes: dict[str, ServedCube], description: str) -> FastAPI:
         if isinstance(route, APIRoute) and route.name == "tile":
             route.responses[204] = {"description": "Nothing is mapped there."}
     app = FastAPI(title="floracube", description=description, dependencies=[Depends(possible), Depends(refuse_unknown)])
-    app.state.cubes = cubes
+    app.state = state
     app.include_router(tiler.router, tags=["layers, as titiler"], responses=COMMON)
     app.include_router(tiler.router, prefix=OTHER_CUBE, include_in_schema=False)
     for factory in shared:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,8 +27,6 @@ from server.asking.outline import OutlineError
 from server.dependencies import cube_of, unchanged, validators
 from server.errors import NotFoundError
 
-# Files, comma-separated; `kind=path` names what a file's regions are, else its own name does.
-ENVIRONMENT: Final = "FLORACUBE_REGIONS"
 _NAMES: Final = ("name", "NAME", "Name", "NAME_EN", "name_en", "ADMIN", "label")
 _ALIASES: Final = ("NAME_LONG", "NAME_EN", "name_en", "ISO_A2", "ISO_A2_EH", "ISO_A3", "ADM0_A3", "code", "short_name")
 
@@ -77,8 +74,10 @@ class Regions:
         raise NotFoundError(f"There is no region '{name[:80]}'{hint if self.held else ': this server has no named regions'}.")
 
 
-def read(spec: str, said_by: str = ENVIRONMENT) -> Regions:
+def read(spec: str, said_by: str = "--regions") -> Regions:
     """The regions of a list of files such as `countries=/data/countries.geojson,/data/biogeography.geojson`.
+
+    `countries` is what the regions of the file are; without it the file's own name says so.
 
     Raises `ConfigError` that names the setting or option `said_by`, the file and what is wrong in it.
     """
@@ -90,11 +89,6 @@ def read(spec: str, said_by: str = ENVIRONMENT) -> Regions:
         except ConfigError as error:
             raise ConfigError(f"{said_by}: {error}") from None
     return Regions(tuple(held))
-
-
-def from_environment() -> Regions:
-    """The regions of the files that FLORACUBE_REGIONS names; none where it is not set."""
-    return read(os.environ.get(ENVIRONMENT, ""))
 
 
 def _of_file(path: Path, kind: str) -> list[Region]:

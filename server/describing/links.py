@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from typing import Final
 
@@ -12,9 +11,6 @@ from fastapi import Request, Response
 from server.dependencies import unchanged, validators
 from server.reading.snapshot import Snapshot
 
-# Set where a reverse proxy overwrites the X-Forwarded-* headers. Without one, any client could write them, and a
-# shared cache would hand its invention to others.
-FORWARDED: Final = "FLORACUBE_FORWARDED"
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 _PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~-]+){0,8}/?")
 
@@ -22,14 +18,14 @@ _PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~-]+){0,8}/?")
 def base_url(request: Request) -> str:
     """`scheme://host[:port][/prefix]` under which the client reached us, without a closing slash.
 
-    The prefix is ASGI's `root_path`; with FLORACUBE_FORWARDED=1, X-Forwarded-Proto, -Host and -Prefix go before
+    The prefix is ASGI's `root_path`; with the setting `forwarded`, X-Forwarded-Proto, -Host and -Prefix go before
     what the server sees itself. What does not read as a scheme, a host or a path is left aside.
     """
     scope = request.scope
     scheme, prefix = str(scope.get("scheme", "http")), str(scope.get("app_root_path", scope.get("root_path", "")))
     server = scope.get("server") or ("localhost", None)
     host = request.headers.get("host", "")
-    if os.environ.get(FORWARDED, "") in ("1", "true", "yes"):
+    if request.app.state.settings.forwarded:
         scheme = _first(request, "x-forwarded-proto") or scheme
         host = _first(request, "x-forwarded-host") or host
         prefix = _first(request, "x-forwarded-prefix") or prefix

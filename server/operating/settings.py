@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cube.errors import ConfigError
 
-_Keys = Annotated[tuple[str, ...], BeforeValidator(lambda given: _split(given) if isinstance(given, str) else given)]
+PREFIX: Final = "FLORACUBE_"
+_Keys = Annotated[tuple[str, ...], NoDecode, BeforeValidator(lambda given: _split(given) if isinstance(given, str) else given)]
 _Header = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True)]
 _Sites = Annotated[str, AfterValidator(lambda text: _sources(text))]
 
@@ -26,25 +26,28 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """Environment variables of `floracube serve`. The defaults suit a public map on a small machine."""
 
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, allow_inf_nan=False)
 
     api_keys: _Keys = Field((), description="Keys, comma-separated; requests must carry one of them.")
     trusted_header: _Header = Field("", description="What a reverse proxy sets, and clients cannot, once it knows who asks.")
+    forwarded: bool = Field(False, description="Whether a reverse proxy overwrites X-Forwarded-Proto, -Host and -Prefix: answers"
+                            " then name its address. Without one, any client could write these headers.")  # fmt: skip
     access_log: bool = Field(False, description="A line of JSON a request on standard output.")
     cache_mb: int = Field(256, ge=1, lt=10**9, description="Decoded chunks kept in memory, by worker, MiB.")
     max_requests: int = Field(128, ge=1, lt=10**9, description="Requests at once, by worker; others are told to come again.")
     max_seconds: float = Field(60.0, ge=1, lt=1e9, description="Until an answer begins, seconds.")
     frame_ancestors: _Sites = Field("'self'", description="Sites that may frame the page, separated by blanks; `*`: all.")
+    regions: str = Field("", description="GeoJSON files of named regions, comma-separated, each `FILE` or `KIND=FILE`.")
+    area_km2: float = Field(1_000_000, gt=0, description="The largest area of one report, km2: by default a large country.")
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """The settings of `environment`; raises `ConfigError` for a value that is none."""
-        texts = {name: environment.get(variable(name), "").strip() for name in cls.model_fields}
+    def from_environment(cls) -> Settings:
+        """The settings of the environment; raises `ConfigError` for a value that is none."""
         try:
-            return cls.model_validate({name: text for name, text in texts.items() if text})
+            return cls()
         except ValidationError as error:
             wrong = error.errors()[0]
             told = wrong["msg"].removeprefix("Value error, ")
@@ -53,4 +56,4 @@ class Settings(BaseModel):
 
 def variable(name: str) -> str:
     """The environment variable of a setting."""
-    return f"FLORACUBE_{name.upper()}"
+    return f"{PREFIX}{name.upper()}"

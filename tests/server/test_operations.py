@@ -261,12 +261,30 @@ def test_access_log_is_a_line_of_json_a_request_and_keeps_no_key(cube: CubeStore
     assert line["ms"] > 0
 
 
-def test_settings_come_from_the_environment_and_wrong_ones_are_named() -> None:
-    found = Settings.from_environment({"FLORACUBE_API_KEYS": "a, b,", "FLORACUBE_CACHE_MB": "64", "FLORACUBE_ACCESS_LOG": "1"})
-    assert (found.api_keys, found.cache_mb, found.access_log) == (("a", "b"), 64, True)
-    for wrong in ("much", "0", "-3", "nan", "1e99"):
-        with pytest.raises(ConfigError, match="FLORACUBE_CACHE_MB"):
-            Settings.from_environment({"FLORACUBE_CACHE_MB": wrong})
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {
+        "API_KEYS": "a, b,",
+        "CACHE_MB": "64",
+        "ACCESS_LOG": "1",
+        "FORWARDED": "yes",
+        "AREA_KM2": "",
+        "REGIONS": "x=y.geojson",
+    }
+    for name, text in texts.items():
+        monkeypatch.setenv(f"FLORACUBE_{name}", text)
+    found = Settings.from_environment()
+    assert (found.api_keys, found.cache_mb, found.access_log, found.forwarded) == (("a", "b"), 64, True, True)
+    assert (found.area_km2, found.regions) == (1_000_000, "x=y.geojson")
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [*(("CACHE_MB", one) for one in ("much", "0", "-3", "nan", "1e99")), ("AREA_KM2", "large"), ("FORWARDED", "2")],
+)
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, wrong: str) -> None:
+    monkeypatch.setenv(f"FLORACUBE_{name}", wrong)
+    with pytest.raises(ConfigError, match=f"FLORACUBE_{name} is '{wrong}'"):
+        Settings.from_environment()
 
 
 def test_start_imports_nothing_heavy_and_idles_small(cube: CubeStore) -> None:

@@ -18,9 +18,10 @@ from starlette.testclient import TestClient
 from cube import grid
 from cube.storage.store import CubeStore
 from server.asking import tally
-from server.asking.area import LIMIT
 from server.asking.area_models import AreaReport
 from server.asking.report import COLUMNS, as_csv, as_html
+from server.main import create_app
+from server.operating.settings import Settings
 
 CONCAVE = [(4806.217, 2893.113), (4826.731, 2894.437), (4812.319, 2899.611), (4824.409, 2908.243), (4807.131, 2906.927),
            (4810.439, 2900.209)]  # fmt: skip
@@ -196,12 +197,10 @@ def test_a_collection_is_the_union_of_its_features(client: TestClient) -> None:
         assert answer.status_code == 422
 
 
-def test_too_large_an_area_names_the_limit(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(LIMIT, "50")
-    answer = client.post("/area", json=polygon())
+def test_too_large_an_area_names_the_limit(client: TestClient, cube: CubeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = TestClient(create_app([cube.url], Settings(area_km2=50))).post("/area", json=polygon())
     assert answer.status_code == 413
     assert "50 km2" in answer.json()["detail"]
-    monkeypatch.delenv(LIMIT)
     monkeypatch.setattr(tally, "MASK", 100)
     answer = client.post("/area", json=polygon())
     assert answer.status_code == 413

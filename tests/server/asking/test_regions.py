@@ -15,7 +15,6 @@ from cube.errors import ConfigError
 from cube.storage.store import CubeStore
 from server.asking import outline, regions
 from server.asking.outline import OutlineError
-from server.asking.regions import ENVIRONMENT
 from server.errors import NotFoundError
 from server.main import create_app
 from server.start import CUBES, prepare
@@ -75,7 +74,7 @@ def test_a_wrong_file_is_named_with_what_is_wrong_in_it(tmp_path: Path, content:
 def test_a_file_that_cannot_be_read_is_blamed_on_what_named_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     absent = str(tmp_path / "absent.geojson")
     monkeypatch.setenv(CUBES, "")
-    monkeypatch.setenv(ENVIRONMENT, absent)
+    monkeypatch.setenv("FLORACUBE_REGIONS", absent)
     with pytest.raises(ConfigError, match=rf"^FLORACUBE_REGIONS: {absent} cannot be read"):
         prepare([], "127.0.0.1", 0)
     with pytest.raises(ConfigError, match=rf"^--regions: {absent} cannot be read"):
@@ -90,7 +89,7 @@ def test_an_outline_that_touches_itself_is_mended(tmp_path: Path) -> None:
 
 
 def test_the_server_lists_them_and_reports_by_name(cube: CubeStore, files: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ENVIRONMENT, files)
+    monkeypatch.setenv("FLORACUBE_REGIONS", files)
     client = TestClient(create_app([cube.url]))
     listed = client.get("/regions").json()
     assert [(r["name"], r["kind"]) for r in listed["regions"]] == [
@@ -123,7 +122,7 @@ def test_natural_earth_is_read_as_it_is_published(real_data: Path, tmp_path: Pat
 
 
 def test_the_outline_of_a_region_is_given_as_it_was_read(cube: CubeStore, files: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ENVIRONMENT, files)
+    monkeypatch.setenv("FLORACUBE_REGIONS", files)
     client = TestClient(create_app([cube.url]))
     answer = client.get("/regions/highland")
     assert answer.headers["content-type"] == "application/geo+json"

@@ -19,8 +19,10 @@ from pyproj import CRS, Transformer
 from rasterio.windows import Window
 from starlette.testclient import TestClient
 
-from server.describing.links import FORWARDED
+from cube.storage.store import CubeStore
 from server.drawing.tms import NAMES, tile_matrix_set
+from server.main import create_app
+from server.operating.settings import Settings
 
 CENTRE = (16.77, 49.02)
 SPACES = {"w": "http://www.opengis.net/wmts/1.0", "o": "http://www.opengis.net/ows/1.1"}
@@ -199,23 +201,26 @@ def test_the_qgis_style_of_a_layer_has_the_classes_and_the_range_of_its_map(clie
     assert again.status_code == 304
 
 
-def test_addresses_are_those_by_which_the_client_reached_us(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_addresses_are_those_by_which_the_client_reached_us(client: TestClient, cube: CubeStore) -> None:
     path = "/layers/indicators.richness/WebMercatorQuad/tilejson.json"
+    trusting = TestClient(create_app([cube.url], Settings(forwarded=True)))
     proxied = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "maps.example.org", "X-Forwarded-Prefix": "/flora/"}
 
-    def tiles(**headers: str) -> tuple[str, str]:
-        answer = client.get(path, headers=headers)
+    def tiles(of: TestClient = client, **headers: str) -> tuple[str, str]:
+        answer = of.get(path, headers=headers)
         return answer.json()["tiles"][0].split("/layers")[0], answer.headers["etag"]
 
     plain = tiles(Host="here:81")
     assert plain[0] == "http://here:81"
     # Anyone may write these headers where no proxy overwrites them.
     assert tiles(**proxied)[0] == "http://testserver"
-    monkeypatch.setenv(FORWARDED, "1")
-    behind = tiles(**proxied)
+    behind = tiles(trusting, **proxied)
     assert behind[0] == "https://maps.example.org/flora"
     assert behind[1] != plain[1]
-    assert tiles(**{**proxied, "X-Forwarded-Host": 'evil"/><script>', "X-Forwarded-Prefix": "//evil"})[0] == "https://testserver"
+    assert (
+        tiles(trusting, **{**proxied, "X-Forwarded-Host": 'evil"/><script>', "X-Forwarded-Prefix": "//evil"})[0]
+        == "https://testserver"
+    )
     assert tiles(Host="[::1")[0] == "http://testserver"
     below = TestClient(client.app, root_path="/flora")
     assert below.get(path).json()["tiles"][0].startswith("http://testserver/flora/layers/")
