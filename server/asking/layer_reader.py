@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,10 +14,10 @@ from typing import Any, Final
 
 import attr
 import numpy as np
+import shapely
 from morecantile import Tile, TileMatrixSet
 from rasterio import Affine
 from rasterio.crs import CRS
-from rasterio.features import bounds as feature_bounds
 from rasterio.io import MemoryFile
 from rasterio.warp import transform, transform_bounds
 from rio_tiler.constants import WEB_MERCATOR_TMS, WGS84_CRS
@@ -152,7 +153,7 @@ class LayerReader(BaseReader):
         size: dict[str, Any] = {"max_size": max_size, "height": height, "width": width}
         # titiler asks for whole pixels where it goes on to count how much of each is covered.
         limit = STATISTICS_PIXELS if options.get("align_bounds_with_dataset") else MAX_PIXELS
-        bbox = feature_bounds(shape.get("geometry", shape))
+        bbox = _box_of(shape.get("geometry", shape))
         with self._opened(bbox, given, dst_crs or given, limit, size, options) as (source, settled):
             return source.feature(shape, dst_crs=dst_crs or given, shape_crs=given, **size, **settled)
 
@@ -258,6 +259,15 @@ class LayerReader(BaseReader):
                 # No overviews are missed: the window is of the level that they would be.
                 with memory.open() as file, Reader(layer.id, dataset=file, tms=self.tms) as source:
                     yield source, settled
+
+
+def _box_of(geometry: Any) -> Box:
+    """West, south, east and north end of a GeoJSON geometry; raises `WrongRequestError` for what is none or encloses nothing."""
+    try:
+        west, south, east, north = shapely.from_geojson(json.dumps(geometry)).bounds
+    except shapely.errors.GEOSException as error:
+        raise WrongRequestError(f"The feature has no valid geometry ({str(error)[:120]}); correct its GeoJSON.") from None
+    return west, south, east, north
 
 
 def _bands_of(expression: str) -> tuple[int, ...]:

@@ -282,6 +282,25 @@ def test_many_features_are_too_much_for_one_request(client: TestClient) -> None:
     assert answer.json()["error"] == "too_large"
 
 
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        None,
+        {"type": "MultiLineString", "coordinates": []},
+        {"type": "Polygon", "coordinates": [[]]},
+        {"type": "Point", "coordinates": [16.7, 49.0]},
+        {"type": "Point", "coordinates": [16.7, 49.0], "bbox": [1, 2, 3, 4, 5, 6]},
+        {"type": "LineString", "coordinates": [[16.7, 49.0, 1.0], [16.8, 49.1, 2.0]], "bbox": [0]},
+        {"type": "GeometryCollection", "geometries": []},
+    ],
+)
+def test_a_feature_that_encloses_nothing_is_refused(client: TestClient, geometry: Any) -> None:
+    feature = {"type": "Feature", "properties": None, "geometry": geometry}
+    for route in ("feature.png", "feature/10x10.tif", "statistics"):
+        answer = client.post(f"{RICHNESS}/{route}", json=feature)
+        assert answer.status_code in (400, 404, 422) or (answer.status_code == 200 and "Line" in geometry["type"])
+
+
 @pytest.mark.parametrize("value", ["0", "11", "-3", "1_1", "1e9", "ten", ""])
 def test_pixels_are_cut_into_few_parts(client: TestClient, value: str) -> None:
     """titiler takes any number, and memory grows with its square."""
