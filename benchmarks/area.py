@@ -143,7 +143,7 @@ def area() -> shapely.Geometry:
     edge = np.linspace(0, 100_000, 50)
     x = np.concatenate([west + edge, np.full(50, west + 1e5), west + edge[::-1], np.full(50, west)])
     y = np.concatenate([np.full(50, south), south + edge, np.full(50, south + 1e5), south + edge[::-1]])
-    return shapely.Polygon(np.stack(grid.unproject(x, y), axis=1))
+    return shapely.Polygon(np.stack(grid.EUROPE.unproject(x, y), axis=1))
 
 
 def asked(served: ServedCube, threshold: float) -> dict[str, Any]:

@@ -57,7 +57,7 @@ CLOUD = 0.4  # of each scene, in heaps: every scene has clear pixels, so that no
 def write_scenes(folder: Path, region: Region, scenes: int, seed: int = 0) -> str:
     """Write scenes that cover the region, in the format of real ones, and return the path of their catalogue."""
     rng = np.random.default_rng(seed)
-    west, south, east, north = transform_bounds(grid.EPSG, UTM, *region.grown_bounds)
+    west, south, east, north = transform_bounds(grid.EUROPE.epsg, UTM, *region.grown_bounds)
     west, north = np.floor(west / 20) * 20 - 400, np.ceil(north / 20) * 20 + 400
     side = -(-int(max(east - west, north - south) + 400) // 20) * 2
     transform = Affine(10, 0, west, 0, -10, north)
@@ -116,7 +116,7 @@ def _ways(catalog: str, region: Region, threads: int, folder: Path) -> dict[str,
     scenes = open_catalogue(catalog, search, sentinel2.WANTED, region).touching(unit)
     items = sorted(pystac.Catalog.from_file(catalog).get_items(recursive=True), key=lambda item: item.id)
     bands = [*SENTINEL2_BANDS, "scl"]
-    box = GeoBox.from_bbox(unit.bounds, crs=f"EPSG:{grid.EPSG}", resolution=FINE)
+    box = GeoBox.from_bbox(unit.bounds, crs=f"EPSG:{grid.EUROPE.epsg}", resolution=FINE)
 
     def ours() -> Any:
         return sentinel2.composite(scenes, unit)[0]
@@ -126,12 +126,12 @@ def _ways(catalog: str, region: Region, threads: int, folder: Path) -> dict[str,
         return _median_of(np.stack([data[b].values for b in SENTINEL2_BANDS], 1), data["scl"].values, threads)
 
     def plain_stackstac() -> Any:
-        stack = stackstac.stack(items, epsg=grid.EPSG, bounds=unit.bounds, **plainly)
+        stack = stackstac.stack(items, epsg=grid.EUROPE.epsg, bounds=unit.bounds, **plainly)
         values = stack.compute(scheduler="threads", num_workers=threads).values
         return _median_of(np.ascontiguousarray(values[:, :-1]), values[:, -1], threads)
 
     # The same window of the scenes' own pixels that ours reads, and the same way from there to the grid.
-    pixels = sentinel2.stack.common_grid(scenes, "red")
+    pixels = sentinel2.stack.common_grid(scenes, "red", RasterGrid.of(unit, FINE))
     cells = RasterGrid.over(unit.bounds, FINE)
     window = pixels.around(cells, sentinel2.stack.MARGIN)
     own = GeoBox.from_bbox(window.bounds, crs=f"EPSG:{UTM}", resolution=FINE)
@@ -162,7 +162,7 @@ def _ways(catalog: str, region: Region, threads: int, folder: Path) -> dict[str,
 
         def warp(item: pystac.Item) -> None:
             for band in bands:
-                grid_of = f"-t_srs EPSG:{grid.EPSG} -tr {FINE} {FINE} -te".split() + [str(edge) for edge in unit.bounds]
+                grid_of = f"-t_srs EPSG:{grid.EUROPE.epsg} -tr {FINE} {FINE} -te".split() + [str(edge) for edge in unit.bounds]
                 files = [item.assets[band].href, str(folder / f"{item.id}-{band}.tif")]
                 subprocess.run([binary, "-q", "-overwrite", *grid_of, "-r", "near", *files], check=True)
 

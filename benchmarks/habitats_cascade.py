@@ -24,7 +24,7 @@ import floracube
 from benchmarks.habitats_skill import Say, scheme_of, scored
 from benchmarks.habitats_speed import Assemblages, unit_of
 from cube.config import load_config
-from cube.grid import CELL, project
+from cube.grid import CELL, EUROPE
 from cube.storage.store import open_cube
 from inference.plantbert.classify import HabitatReader
 from inference.plantbert.curation import Columns, make_plots
@@ -144,7 +144,7 @@ def drawn(demo: Path, labelled: int, seed: int, spec: ReaderSpec, say: Say) -> l
             tokens, _ = reader.tokens_of(cells.names)
             p = reader.classify(cells.order, cells.size, tokens)
             score(method, p, np.isfinite(p).all(axis=1))
-    x, y = project(table["Longitude"].to_numpy(), table["Latitude"].to_numpy())
+    x, y = EUROPE.project(table["Longitude"].to_numpy(), table["Latitude"].to_numpy())
     place = ((facts["north"] - y) // CELL).astype(int), ((x - facts["west"]) // CELL).astype(int)
     taught, asked = np.split(predictors(demo, np.append(place[0], row), np.append(place[1], col)), [len(table)])
     kept = table["Habitat"].isin(plots.habitats).to_numpy()

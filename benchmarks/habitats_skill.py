@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cube.grid import project
+from cube.grid import EUROPE
 from demo.habitats import LEVEL3, PARENTS
 from demo.landscape import LandscapeSpec, make_landscape
 from demo.surveys import vegetation_plots
@@ -53,7 +53,7 @@ def landscape_plots(count: int, seed: int) -> tuple[Plots, NDArray[np.float64], 
     table, covers = vegetation_plots(made)
     plots, _ = make_plots(table, covers, Columns("PlotObservationID", "Species", "Cover", "Habitat"))
     kept = table.set_index(table["PlotObservationID"].astype(str)).loc[plots.plot_id]
-    x, y = project(kept["Longitude"].to_numpy(), kept["Latitude"].to_numpy())
+    x, y = EUROPE.project(kept["Longitude"].to_numpy(), kept["Latitude"].to_numpy())
     return plots, np.asarray(x), np.asarray(y), scheme_of(plots.habitats)
 
 

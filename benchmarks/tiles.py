@@ -120,7 +120,7 @@ def spots(region: Any, zoom: int, count: int) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     for _ in range(count):
         x, y = west + (east - west) * rng.uniform(0.2, 0.8), south + (north - south) * rng.uniform(0.2, 0.8)
-        lon, lat = grid.unproject(x, y)
+        lon, lat = grid.EUROPE.unproject(x, y)
         tile = morecantile.tms.get("WebMercatorQuad").tile(float(lon), float(lat), zoom)
         found.append((tile.x, tile.y))
     return found
@@ -132,7 +132,7 @@ def level_of(zoom: int, x: int, y: int, levels: int) -> int:
 
     from server.drawing.warp import warp_grid
 
-    pixel = warp_grid("WebMercatorQuad", zoom, x, y, 256).pixel
+    pixel = warp_grid("WebMercatorQuad", zoom, x, y, 256, 3035).pixel
     return min(levels, max(0, math.floor(math.log2(pixel * 1.01 / 50))))
 
 

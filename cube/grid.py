@@ -1,6 +1,6 @@
-"""The one grid: EEA reference grid cells, regions of whole kilometres, and the units that work is cut into.
+"""Grids of 50 m cells, Europe's by default, regions of whole kilometres, and the units that work is cut into.
 
-Nothing here reads or writes; a `Region` and a `unit_km` are the whole truth, everything else is derived.
+Nothing here reads or writes; a `Grid`, a `Region` of it and its `unit_km` are the whole truth, everything else is derived.
 """
 
 from __future__ import annotations
@@ -8,62 +8,29 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS, Proj, Transformer
+from pyproj.exceptions import CRSError
 
 from cube.errors import ConfigError
+from cube.square_names import square_name
 
-EPSG: Final = 3035
-WEST: Final = 900_000  # m, left edge of the EEA reference grid's window that we use
-NORTH: Final = 5_500_000  # m, upper edge
-WIDTH: Final = 131_200  # 50 m cells
-HEIGHT: Final = 92_800
 CELL: Final = 50  # m
 FINE: Final = 10  # m, 5 x 5 in a cell
 COARSE: Final = 1_000  # m, 20 x 20 cells in one
 RESOLUTIONS: Final = {"10m": FINE, "50m": CELL, "1km": COARSE}
 UNIT_KM: Final = (10, 20, 40, 80)
+FAR: Final = 20_000_000  # m: coordinates of every projection lie within, and units of every size count from it
 
 Bounds = tuple[float, float, float, float]  # west, south, east, north
+Degrees = NDArray[np.float64] | float
 EDGE_POINTS: Final = 99  # projected along each edge of a box: within 30 m of the curve for a box of 40 degrees
-
-EAST: Final = WEST + WIDTH * CELL
-SOUTH: Final = NORTH - HEIGHT * CELL
-
-
-@lru_cache(maxsize=1)
-def crs() -> CRS:
-    """ETRS89-extended / LAEA Europe."""
-    return CRS.from_epsg(EPSG)
-
-
-def project(
-    lon: NDArray[np.float64] | float, lat: NDArray[np.float64] | float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Longitude and latitude (degrees, WGS 84) to (x, y) in metres, EPSG:3035; `inf` where undefined."""
-    x, y = transformer(4326, EPSG).transform(np.asarray(lon, float), np.asarray(lat, float))
-    return np.asarray(x, float), np.asarray(y, float)
-
-
-def unproject(x: NDArray[np.float64] | float, y: NDArray[np.float64] | float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(x, y) in metres, EPSG:3035, to longitude and latitude in degrees (WGS 84)."""
-    lon, lat = transformer(EPSG, 4326).transform(np.asarray(x, float), np.asarray(y, float))
-    return np.asarray(lon, float), np.asarray(lat, float)
-
-
-def bounds_in(crs: Any, bounds: Bounds, of: Any = EPSG) -> Bounds:
-    """(west, south, east, north) in `crs` of the smallest box around a box of the CRS `of`; infinite where undefined.
-
-    Edges of one projection are curves in another, so points along them are projected, not the corners alone.
-    """
-    west, south, east, north = transformer(of, crs).transform_bounds(*bounds, densify_pts=EDGE_POINTS)
-    return west, south, east, north
 
 
 @lru_cache(maxsize=32)
@@ -72,15 +39,92 @@ def transformer(one: Any, other: Any) -> Transformer:
     return Transformer.from_crs(one, other, always_xy=True)
 
 
-def window_km(west: float, south: float, east: float, north: float) -> tuple[int, int, int, int]:
-    """(west, south, east, north) in whole km, EPSG:3035, of the smallest window that holds a box in degrees (WGS 84)."""
-    box = [edge / 1000 for edge in bounds_in(EPSG, (west, south, east, north), 4326)]
-    return math.floor(box[0]), math.floor(box[1]), math.ceil(box[2]), math.ceil(box[3])
+def bounds_in(crs: Any, bounds: Bounds, of: Any) -> Bounds:
+    """(west, south, east, north) in `crs` of the smallest box around a box of the CRS `of`; infinite where undefined.
+
+    Edges of one projection are curves in another, so points along them are projected, not the corners alone.
+    """
+    west, south, east, north = transformer(of, crs).transform_bounds(*bounds, densify_pts=EDGE_POINTS)
+    return west, south, east, north
 
 
-def in_grid(west_km: int, south_km: int, east_km: int, north_km: int) -> bool:
-    """Whether a window lies within the grid."""
-    return west_km * 1000 >= WEST and east_km * 1000 <= EAST and south_km * 1000 >= SOUTH and north_km * 1000 <= NORTH
+@dataclass(frozen=True)
+class Grid:
+    """A projection in metres and the window that its cells and units are counted from: edges in metres, `north` at row 0."""
+
+    epsg: int
+    west: int = -FAR
+    south: int = -FAR
+    east: int = FAR
+    north: int = FAR
+
+    @classmethod
+    def of(cls, code: str) -> Grid:
+        """The grid of a CRS such as `EPSG:3577`: Europe's for EPSG:3035, any other counts from 20,000 km west and north.
+
+        Raises `ConfigError` for what is no code of a projection to the east and north in metres.
+        """
+        wanted = "expected the code of a projection in metres, such as EPSG:3577"
+        if re.fullmatch(r"EPSG:\d{4,6}", code) is None:
+            raise ConfigError(f"grid.crs: {wanted}; found '{code}'.")
+        try:
+            crs = CRS.from_user_input(code)
+        except CRSError:
+            raise ConfigError(f"grid.crs: {wanted}; PROJ knows no {code}.") from None
+        units = {axis.unit_name for axis in crs.axis_info}
+        if not crs.is_projected or len(crs.axis_info) != 2 or units != {"metre"}:
+            raise ConfigError(f"grid.crs: {wanted}; {code} ({crs.name}) has coordinates in {' and '.join(sorted(units))}.")
+        if {axis.direction for axis in crs.axis_info} != {"east", "north"}:
+            raise ConfigError(f"grid.crs: {wanted}; the axes of {code} ({crs.name}) do not run to the east and north.")
+        return EUROPE if code == EUROPE.code else cls(int(code.removeprefix("EPSG:")))
+
+    @property
+    def code(self) -> str:
+        """Name of the CRS, such as `EPSG:3035`."""
+        return f"EPSG:{self.epsg}"
+
+    @property
+    def crs(self) -> CRS:
+        """The CRS."""
+        return _crs(self.epsg)
+
+    def project(self, lon: Degrees, lat: Degrees) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Longitude and latitude (degrees, WGS 84) to (x, y) in metres; `inf` where undefined."""
+        x, y = transformer(4326, self.epsg).transform(np.asarray(lon, float), np.asarray(lat, float))
+        return np.asarray(x, float), np.asarray(y, float)
+
+    def unproject(self, x: Degrees, y: Degrees) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(x, y) in metres to longitude and latitude in degrees (WGS 84)."""
+        lon, lat = transformer(self.epsg, 4326).transform(np.asarray(x, float), np.asarray(y, float))
+        return np.asarray(lon, float), np.asarray(lat, float)
+
+    def window_km(self, west: float, south: float, east: float, north: float) -> tuple[int, int, int, int] | None:
+        """(west, south, east, north) in whole km of the smallest window that holds a box in degrees; None outside the grid."""
+        box = [edge / 1000 for edge in bounds_in(self.epsg, (west, south, east, north), 4326)]
+        if not np.isfinite(box).all():
+            return None
+        window = math.floor(box[0]), math.floor(box[1]), math.ceil(box[2]), math.ceil(box[3])
+        return window if self.holds(*window) else None
+
+    def holds(self, west_km: int, south_km: int, east_km: int, north_km: int) -> bool:
+        """Whether a window lies within the grid."""
+        return (west_km * 1000 >= self.west and east_km * 1000 <= self.east and south_km * 1000 >= self.south
+                and north_km * 1000 <= self.north)  # fmt: skip
+
+    def scales(self, x: float, y: float) -> tuple[float, float]:
+        """(square metres, metres along the longest direction) of the grid to one on the ellipsoid at a point (metres)."""
+        lon, lat = self.unproject(x, y)
+        found = Proj(self.crs).get_factors(float(lon), float(lat))
+        return float(found.areal_scale), float(found.tissot_semimajor)
+
+
+@lru_cache(maxsize=8)
+def _crs(epsg: int) -> CRS:
+    return CRS.from_epsg(epsg)
+
+
+EUROPE: Final = Grid(3035, 900_000, 860_000, 7_460_000, 5_500_000)
+"""ETRS89-LAEA on the EEA reference grid: 131,200 x 92,800 cells of 50 m."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,36 +145,6 @@ class Window:
         )
 
 
-def eea_name(size: int, x: float, y: float) -> str:
-    """Name of the square of `size` metres that holds the point (x, y) metres, as the EEA names it.
-
-    The size, then the lower left corner divided by the power of ten in the size:
-    `eea_name(1_000, 4_321_999, 3_210_000) == "1kmE4321N3210"`.
-    """
-    return square_name(size, int(x // size) * size, int(y // size) * size)
-
-
-def square_name(size: int, east: int, north: int) -> str:
-    """Name of the square of `size` metres whose lower left corner is (east, north) metres.
-
-    Units of 20 km and more are counted from the corner of the grid, not from zero:
-    `square_name(40_000, 900_000, 5_460_000) == "40kmE90N546"`.
-    """
-    power = 10 ** (len(str(size)) - len(str(size).rstrip("0")))
-    label = f"{size // 1000}km" if size % 1000 == 0 else f"{size}m"
-    return f"{label}E{east // power}N{north // power}"
-
-
-def eea_corner(name: str) -> tuple[int, int, int]:
-    """(size, x, y) in metres of the square called `name`: the inverse of `square_name`."""
-    match = re.fullmatch(r"(\d+)(km|m)E(-?\d+)N(-?\d+)", name)
-    if match is None:
-        raise ConfigError(f"'{name}' is not the name of an EEA grid square; write size, E and N, such as 10kmE452N271.")
-    size = int(match[1]) * (1000 if match[2] == "km" else 1)
-    power = 10 ** (len(str(size)) - len(str(size).rstrip("0")))
-    return size, int(match[3]) * power, int(match[4]) * power
-
-
 @dataclass(frozen=True, slots=True, order=True)
 class Unit:
     """The atom of work, storage, retry and resume: a square of the grid, by row and column from the grid's corner."""
@@ -138,6 +152,7 @@ class Unit:
     km: int
     row: int
     col: int
+    grid: Grid = field(default=EUROPE, compare=False)
 
     @property
     def cells(self) -> int:
@@ -147,18 +162,23 @@ class Unit:
     @property
     def west(self) -> int:
         """Left edge, metres."""
-        return WEST + self.col * self.km * 1000
+        return self.grid.west + self.col * self.km * 1000
 
     @property
     def north(self) -> int:
         """Upper edge, metres."""
-        return NORTH - self.row * self.km * 1000
+        return self.grid.north - self.row * self.km * 1000
 
     @property
     def bounds(self) -> tuple[int, int, int, int]:
         """(west, south, east, north) in metres."""
         side = self.km * 1000
         return (self.west, self.north - side, self.west + side, self.north)
+
+    @property
+    def degrees(self) -> Bounds:
+        """(west, south, east, north) in degrees (WGS 84) around it."""
+        return bounds_in(4326, self.bounds, self.grid.epsg)
 
     @property
     def name(self) -> str:
@@ -168,13 +188,14 @@ class Unit:
 
 @dataclass(frozen=True)
 class Region:
-    """A window of whole kilometres in EPSG:3035 (edges in km) and the units that cover it."""
+    """A window of whole kilometres of a grid (edges in km) and the units that cover it."""
 
     west_km: int
     south_km: int
     east_km: int
     north_km: int
     unit_km: int
+    grid: Grid = EUROPE
 
     def __post_init__(self) -> None:
         """Refuse what is not a window of the grid, naming the number that is wrong."""
@@ -186,10 +207,12 @@ class Region:
         ):
             if low >= high:
                 raise ConfigError(f"region: {axis} are {low} and {high}; the first must be the smaller one.")
-        if not in_grid(self.west_km, self.south_km, self.east_km, self.north_km):
+        g = self.grid
+        if not g.holds(self.west_km, self.south_km, self.east_km, self.north_km):
             raise ConfigError(
                 f"region: E {self.west_km}-{self.east_km}, N {self.south_km}-{self.north_km} km leaves the grid"
-                f" (E {WEST // 1000}-{EAST // 1000}, N {SOUTH // 1000}-{NORTH // 1000} km, EPSG:3035); choose one within it."
+                f" (E {g.west // 1000}-{g.east // 1000}, N {g.south // 1000}-{g.north // 1000} km, {g.code}); choose one within"
+                " it, or another grid by `grid: {crs: EPSG:...}`."
             )
 
     @property
@@ -207,19 +230,21 @@ class Region:
         """(first row, first column, end row, end column) of units."""
         side = self.unit_km * 1000
         west, south, east, north = self.bounds
-        return (
-            (NORTH - north) // side,
-            (west - WEST) // side,
-            -((south - NORTH) // side),
-            -((WEST - east) // side),
-        )
+        left, top = self.grid.west, self.grid.north
+        return (top - north) // side, (west - left) // side, -((south - top) // side), -((left - east) // side)
 
     @property
     def grown_bounds(self) -> tuple[int, int, int, int]:
         """(west, south, east, north) of the region grown outward to whole units, metres: what arrays cover."""
         row0, col0, row1, col1 = self._unit_span
         side = self.unit_km * 1000
-        return (WEST + col0 * side, NORTH - row1 * side, WEST + col1 * side, NORTH - row0 * side)
+        left, top = self.grid.west, self.grid.north
+        return (left + col0 * side, top - row1 * side, left + col1 * side, top - row0 * side)
+
+    @property
+    def degrees(self) -> Bounds:
+        """(west, south, east, north) in degrees (WGS 84) around what arrays cover."""
+        return bounds_in(4326, self.grown_bounds, self.grid.epsg)
 
     def shape(self, resolution: int = CELL, level: int = 0) -> tuple[int, int]:
         """(rows, columns) of an array of this region at `resolution` metres and pyramid `level`."""
@@ -248,12 +273,18 @@ class Region:
         row0, col0, row1, col1 = self._unit_span
         for row in range(row0, row1):
             for col in range(col0, col1):
-                yield Unit(self.unit_km, row, col)
+                yield self.unit(row, col)
+
+    def unit(self, row: int, col: int) -> Unit:
+        """The unit of a row and column of the grid."""
+        return Unit(self.unit_km, row, col, self.grid)
 
     def units_at(self, x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> list[Unit]:
         """Units of the region that hold one of the points (x, y) in metres, row by row."""
         side = self.unit_km * 1000
-        places = {(int(row), int(col)) for row, col in zip((NORTH - y) // side, (x - WEST) // side, strict=True)}
+        places = {
+            (int(row), int(col)) for row, col in zip((self.grid.north - y) // side, (x - self.grid.west) // side, strict=True)
+        }
         return [unit for unit in self.units() if (unit.row, unit.col) in places]
 
     def square(self, unit: Unit, resolution: int = CELL) -> Window:
@@ -290,7 +321,7 @@ class Region:
 
     def crop(self, west_km: int, south_km: int, east_km: int, north_km: int) -> Region:
         """A smaller window with the same units; must lie inside."""
-        part = Region(west_km, south_km, east_km, north_km, self.unit_km)
+        part = Region(west_km, south_km, east_km, north_km, self.unit_km, self.grid)
         if west_km < self.west_km or south_km < self.south_km or east_km > self.east_km or north_km > self.north_km:
             raise ConfigError(
                 f"predict.region: E {west_km}-{east_km}, N {south_km}-{north_km} km is not inside the region"

@@ -194,7 +194,7 @@ class Cube:
         `habitats.<layer>`, all of the release that is read; `x` and `y` are the cell's centre. Raises `CubeError` for a
         point outside of the cube.
         """
-        x, y = grid.project(lon, lat)
+        x, y = self.region.grid.project(lon, lat)
         row, col = (int(v) for v in self.region.index(x, y))
         rows, cols = self.region.shape()
         if not (0 <= row < rows and 0 <= col < cols):

@@ -16,8 +16,7 @@ from pyproj import Transformer
 from rasterio.crs import CRS
 from scipy.ndimage import map_coordinates, zoom
 
-from cube import grid
-from cube.grid import CELL
+from cube.grid import CELL, EUROPE
 from demo.domain import Domain
 from demo.noise import Field
 
@@ -41,7 +40,7 @@ def covering(domain: Domain, crs: str, size: float) -> Target:
     low, high = np.zeros_like(edge), np.full_like(edge, side)
     x = domain.west + np.concatenate([edge, edge, low, high])
     y = domain.north - np.concatenate([low, high, edge, edge])
-    px, py = Transformer.from_crs(grid.EPSG, crs, always_xy=True).transform(x, y)
+    px, py = Transformer.from_crs(EUROPE.epsg, crs, always_xy=True).transform(x, y)
     west, east = np.floor(px.min() / size), np.ceil(px.max() / size)
     south, north = np.floor(py.min() / size), np.ceil(py.max() / size)
     transform = Affine(size, 0, west * size, 0, -size, north * size)
@@ -51,7 +50,7 @@ def covering(domain: Domain, crs: str, size: float) -> Target:
 def utm(domain: Domain) -> str:
     """The UTM zone of the domain's centre, as an EPSG code."""
     half = domain.side_km * 500
-    lon, _ = grid.unproject(float(domain.west + half), float(domain.north - half))
+    lon, _ = EUROPE.unproject(float(domain.west + half), float(domain.north - half))
     return f"EPSG:{32600 + int((float(lon) + 180) // 6) + 1}"
 
 
@@ -61,7 +60,7 @@ def positions(domain: Domain, target: Target) -> tuple[Field, Field]:
     r, c = np.meshgrid(np.arange(rows) * KNOT, np.arange(cols) * KNOT, indexing="ij")
     t = target.transform
     x, y = t.c + (c.ravel() + 0.5) * t.a, t.f + (r.ravel() + 0.5) * t.e
-    ex, ey = Transformer.from_crs(target.crs.to_wkt(), grid.EPSG, always_xy=True).transform(x, y)
+    ex, ey = Transformer.from_crs(target.crs.to_wkt(), EUROPE.epsg, always_xy=True).transform(x, y)
     across = ((np.asarray(ex) - domain.west) / CELL - 0.5).reshape(rows, cols)
     down = ((domain.north - np.asarray(ey)) / CELL - 0.5).reshape(rows, cols)
     full = ((rows - 1) * KNOT + 1, (cols - 1) * KNOT + 1)

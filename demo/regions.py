@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cube import grid
+from cube.grid import EUROPE
 from demo.domain import Domain
 
 NAMES: Final = ("Oberwald", "Mittelau", "Unterfeld")
@@ -32,7 +32,7 @@ def districts(domain: Domain) -> dict[str, Any]:
 
 def _ring(x: NDArray[np.float64], above: NDArray[np.float64], below: NDArray[np.float64]) -> list[list[float]]:
     """Closed ring of degrees, counter-clockwise."""
-    lon, lat = grid.unproject(np.concatenate([x, x[::-1], x[:1]]), np.concatenate([below, above[::-1], below[:1]]))
+    lon, lat = EUROPE.unproject(np.concatenate([x, x[::-1], x[:1]]), np.concatenate([below, above[::-1], below[:1]]))
     return [[round(float(a), 7), round(float(b), 7)] for a, b in zip(lon, lat, strict=True)]
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cube import grid
-from cube.grid import CELL
+from cube.grid import CELL, EUROPE
 from demo.flora import reporting_rates
 from demo.habitats import CODES, NONE
 from demo.landscape import Landscape
@@ -91,7 +90,7 @@ def presence_absence(landscape: Landscape) -> pd.DataFrame:
     row, col = np.unravel_index(cells, landscape.domain.shape)
     p = landscape.probability[:, row, col]
     present = rng.random(p.shape) < sighting(p, area, spec.observed.logarithmic_area)
-    lon, lat = grid.unproject(x, y)
+    lon, lat = EUROPE.unproject(x, y)
     written = area.astype(float)
     lost = rng.random(spec.n_surveys)
     written[lost < 0.04] = np.nan
@@ -231,7 +230,7 @@ def presence_only(landscape: Landscape) -> pd.DataFrame:
     side = spec.size_km * 1000
     x = np.clip(places.x + blur * np.cos(turn), west + 1, west + side - 1)
     y = np.clip(places.y + blur * np.sin(turn), north - side + 1, north - 1)
-    lon, lat = grid.unproject(x, y)
+    lon, lat = EUROPE.unproject(x, y)
     year = rng.integers(2017, 2022, spec.n_records)
     day = np.clip(rng.normal(172, 38, spec.n_records), 60, 320).astype(int)
     date = pd.to_datetime(year.astype(str)) + pd.to_timedelta(day - 1, unit="D")
@@ -270,7 +269,7 @@ def vegetation_plots(landscape: Landscape) -> tuple[pd.DataFrame, pd.DataFrame]:
     usual = np.array([GREGARIOUS.get(s.growth_form, 5.0) for s in landscape.flora])
     vigour = np.log(usual)[:, None] + 0.9 * np.log(p + 0.02) + rng.normal(0, 0.8, p.shape) + 0.5
     cover = np.clip(np.exp(vigour), 0.1, 95)
-    lon, lat = grid.unproject(places.x, places.y)
+    lon, lat = EUROPE.unproject(places.x, places.y)
     kept = present.any(0)
     number = np.arange(1, spec.n_plots + 1)
     plots = pd.DataFrame(

@@ -209,7 +209,7 @@ def releases_and_current(inspection: Inspection) -> Iterator[Finding]:
         elif role == "release" and pointer.get("content", {}) not in ({}, inspection.cube.read_json(f"releases/{followed}.json")):
             expected = f"what releases/{followed}.json says"
             yield Finding(f"{releases.CURRENT}, content", expected, "something else", f"`floracube publish` {followed} again")
-    about = {key: inspection.cube.attributes[key] for key in ("region_km", "unit_km")}
+    about = {key: value for key, value in inspection.cube.attributes.items() if key in ("crs", "region_km", "unit_km")}
     if releases.ABOUT in pointer and not about.items() <= pointer[releases.ABOUT].items():
         expected = "what the root says"
         yield Finding(f"{releases.CURRENT}, {releases.ABOUT}", expected, "something else", "`floracube publish` a release again")

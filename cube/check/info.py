@@ -25,6 +25,7 @@ def describe(url: str) -> dict[str, Any]:
         "url": cube.url,
         "title": cube.attributes.get("title"),
         "format": cube.attributes["format"],
+        "crs": cube.region.grid.code,
         "region_km": list(cube.attributes["region_km"]),
         "unit_km": cube.region.unit_km,
         "shape": list(cube.region.shape()),
@@ -107,7 +108,7 @@ def text(document: dict[str, Any]) -> str:
     w, s, e, n = document["region_km"]
     lines = [
         f"{document['title']}: {document['url']}",
-        f"  E {w}-{e} km, N {s}-{n} km (EPSG:3035), {document['shape'][0]} x {document['shape'][1]} cells of 50 m,"
+        f"  E {w}-{e} km, N {s}-{n} km ({document['crs']}), {document['shape'][0]} x {document['shape'][1]} cells of 50 m,"
         f" {document['units']} units of {document['unit_km']} km, {document['levels']} levels of overviews",
         "  inputs:",
     ]

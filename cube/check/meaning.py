@@ -12,7 +12,7 @@ from pyproj.exceptions import CRSError
 
 from cube.check.inspection import Inspection
 from cube.check.rules import Finding, rule
-from cube.grid import CELL, EPSG, RESOLUTIONS
+from cube.grid import CELL, RESOLUTIONS
 from cube.layers import PROBABILITY_STEPS, conventions
 from cube.storage.leaves import INLINE, inline_text
 
@@ -22,7 +22,8 @@ LARGEST_STEP: Final = np.float32(1 / PROBABILITY_STEPS)
 
 @rule
 def grid_mapping(inspection: Inspection) -> Iterator[Finding]:
-    """Every group of maps has a grid mapping that is EPSG:3035."""
+    """Every group of maps has a grid mapping that is the CRS of the cube."""
+    epsg = inspection.cube.region.grid.epsg
     for leaf in inspection.leaves:
         path, mapping = f"{leaf.path}/{conventions.GRID_MAPPING}", leaf.arrays.get(conventions.GRID_MAPPING)
         if mapping is None:
@@ -30,8 +31,8 @@ def grid_mapping(inspection: Inspection) -> Iterator[Finding]:
             continue
         for key in ("crs_wkt", "spatial_ref"):
             code = _epsg(mapping.get("attributes", {}).get(key))
-            if code != EPSG:
-                yield Finding(f"{path}, {key}", f"EPSG:{EPSG}", f"EPSG:{code}", AGAIN)
+            if code != epsg:
+                yield Finding(f"{path}, {key}", f"EPSG:{epsg}", f"EPSG:{code}", AGAIN)
 
 
 def _epsg(wkt: Any) -> int | None:

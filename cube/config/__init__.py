@@ -1,6 +1,7 @@
 """The configuration: `document` is the whole file, `sources` and `records` are its two large parts."""
 
-from cube.config.document import Config, EvaluateConfig, HabitatConfig, PredictConfig, Window, load_config
+from cube.config.document import Config, EvaluateConfig, HabitatConfig, PredictConfig, load_config
+from cube.config.place import Window
 from cube.config.records import (
     Columns,
     Plots,

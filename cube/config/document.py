@@ -13,44 +13,14 @@ from typing import Any, Final, Literal, Self
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
-from cube import grid
 from cube.config.cluster import ClusterConfig
 from cube.config.learning import EvaluateDetails, NetworkConfig, ReaderOptions, TrainOptions
+from cube.config.place import GridConfig, Window, check_grid, grid_of
 from cube.config.records import Plots, RecordConfig, SpeciesConfig, SurveyConfig
 from cube.config.sources import Source
 from cube.config.strict import Strict
 from cube.errors import ConfigError, FloracubeError
-from cube.grid import Region
-
-
-class Window(Strict):
-    """A window of whole kilometres in EPSG:3035, given as its four edges or as `bbox: [west, south, east, north]` in degrees.
-
-    A box in degrees (WGS 84) is grown outward to whole kilometres, so that the window holds all of it.
-    """
-
-    west_km: int = Field(description="left edge")
-    south_km: int = Field(description="lower edge")
-    east_km: int = Field(description="right edge")
-    north_km: int = Field(description="upper edge")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_degrees(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or "bbox" not in given:
-            return given
-        box = given["bbox"]
-        if len(given) > 1:
-            raise ValueError("give either 'bbox' or west_km, south_km, east_km, north_km")
-        if not (isinstance(box, list | tuple) and len(box) == 4 and all(isinstance(v, int | float) for v in box)):
-            raise ValueError("bbox is [west, south, east, north] in degrees")
-        if not (-180 <= box[0] < box[2] <= 180 and -90 < box[1] < box[3] < 90):
-            raise ValueError("bbox is [west, south, east, north] in degrees, west below east and south below north")
-        window = grid.window_km(*box)
-        exchanged = [box[1], box[0], box[3], box[2]]
-        if not grid.in_grid(*window) and abs(exchanged[3]) < 90 and grid.in_grid(*grid.window_km(*exchanged)):
-            raise ValueError(f"bbox is [west, south, east, north], and its degrees seem exchanged: write {exchanged}")
-        return dict(zip(("west_km", "south_km", "east_km", "north_km"), window, strict=True))
+from cube.grid import EUROPE, Grid, Region
 
 
 class HabitatConfig(Strict):
@@ -121,6 +91,7 @@ class Config(Strict):
     data: str = Field(".", description="folder or URL below which the files of sources, surveys, species and habitats are found")
     model: str = Field("model", description="folder of the trained models")
     reports: str = Field("reports", description="folder of what the commands report")
+    grid: GridConfig = Field(GridConfig(), description="the projection of the cells, where it is not Europe's")
     region: Window = Field(description="what the cube covers")
     unit_km: int = Field(
         description="side of the squares that work is cut into: 10, 20, 40 or 80; 10 for a district, 40 for a continent"
@@ -148,9 +119,9 @@ class Config(Strict):
         return self._path
 
     def whole_region(self) -> Region:
-        """The region with its units."""
+        """The region with its units. Raises `ConfigError` for one that leaves the grid."""
         r = self.region
-        return Region(r.west_km, r.south_km, r.east_km, r.north_km, self.unit_km)
+        return Region(r.west_km, r.south_km, r.east_km, r.north_km, self.unit_km, Grid.of(self.grid.crs))
 
     def predict_region(self) -> Region:
         """The window that is predicted: `predict.region` or all."""
@@ -264,7 +235,7 @@ def load_config(path: str | Path, habitats_alone: bool = False) -> Config:
     if habitats_alone:
         document = {**HABITATS_ALONE, **document}
     try:
-        config = Config.model_validate(document)
+        config = Config.model_validate(document, context={"grid": grid_of(document)})
     except ValidationError as error:
         wrong = error.errors()
         # A key in a typo is told before the one that is missing because of it.
@@ -286,10 +257,17 @@ def load_config(path: str | Path, habitats_alone: bool = False) -> Config:
     config._path = path.resolve()
     try:
         config.predict_region()
+        _check_geoplant(config, check_grid(config.whole_region()))
         _check_blocks(config)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return config
+
+
+def _check_geoplant(config: Config, grid: Grid) -> None:
+    """Refuse GeoPlant's files on another grid than Europe's, which they are in."""
+    if grid != EUROPE and any(part is not None and part.geoplant is not None for part in (config.surveys, config.records)):
+        raise ConfigError(f"grid.crs: files of GeoPlant lie in {EUROPE.code}; leave `grid` out, or give tables of surveys.")
 
 
 def _check_blocks(config: Config) -> None:

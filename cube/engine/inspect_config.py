@@ -29,7 +29,7 @@ from cube.sources.coverage import percent
 from cube.sources.open import open_source, refuse_shared_names
 from cube.sources.opening import open_raster
 from cube.sources.pixels import Account, numbers_of
-from cube.sources.raster_grid import GRID_CRS
+from cube.sources.raster_grid import RasterGrid
 from cube.sources.raster_header import METRES_A_DEGREE
 from cube.sources.rasters import RasterReader
 from cube.sources.surface import SurfaceReader
@@ -222,13 +222,13 @@ def _values(row: SourceRow, reader: RasterReader, region: Region) -> None:
     step = max(COARSE, (max(east - west, north - south) // POINTS + COARSE - 1) // COARSE * COARSE)
     rows, cols = -(-(north - south) // step), -(-(east - west) // step)
     scale, offset = (numbers.astype(np.float32) for numbers in reader.units_of_numbers)
-    target = rasterio.Affine(step, 0, west, 0, -step, north)
+    target = RasterGrid(rasterio.Affine(step, 0, west, 0, -step, north), (rows, cols), region.grid.code)
     parts, first = [], 0
     for file, spec, _ in reader.specs():
         found = np.full((spec.layers, rows, cols), np.nan, np.float32)
-        for path in file.paths(region.bounds):
+        for path in file.paths(region.degrees):
             if path in reader.seen or len(reader.seen) == 0:
-                values = _at_points(path, reader, spec.bands, target, (rows, cols))
+                values = _at_points(path, reader, spec.bands, target)
                 found = np.where(np.isnan(found), values if len(values) == len(found) else values[:1], found)
         bands = slice(first, first + len(found))
         first = bands.stop
@@ -245,12 +245,12 @@ def _values(row: SourceRow, reader: RasterReader, region: Region) -> None:
             row.units_without_data.append(unit.name)
 
 
-def _at_points(path: str, reader: RasterReader, bands: Sequence[int], target: rasterio.Affine, shape: tuple[int, int]) -> Floats:
+def _at_points(path: str, reader: RasterReader, bands: Sequence[int], target: RasterGrid) -> Floats:
     """(bands, rows, columns) numbers of a file at the nearest pixel, NaN where there is no data, refused ones as they are."""
     with open_raster(path, reader.where) as dataset:
         # Outside of a file without a number for no data a virtual raster is 0: there an alpha band says so.
         opaque = dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp
-        points = WarpedVRT(dataset, crs=GRID_CRS, transform=target, height=shape[0], width=shape[1],
+        points = WarpedVRT(dataset, crs=target.crs, transform=target.transform, height=target.shape[0], width=target.shape[1],
                            resampling=Resampling.nearest, add_alpha=opaque)  # fmt: skip
         with points:
             raw = points.read(list(bands), masked=True)

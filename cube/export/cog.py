@@ -23,11 +23,10 @@ from rasterio.io import DatasetWriter
 from rasterio.windows import Window as RasterWindow
 from rio_cogeo.cogeo import cog_validate
 
-from cube import grid
 from cube.errors import CubeError
 from cube.export.selection import Selection, find_layer, select
 from cube.export.style import put_style, style_of
-from cube.grid import Region, Window
+from cube.grid import Region, Window, bounds_in
 from cube.storage import releases
 from cube.storage.leaves import SPECIES_PER_SHARD
 from cube.storage.store import CubeStore, open_cube
@@ -109,7 +108,7 @@ def window_of(cube: CubeStore, region: Region, chosen: Selection, bbox: BBox | N
     west, south, east, north = bbox
     if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
         raise CubeError(f"--bbox is {west:g},{south:g},{east:g},{north:g}; it must be W,S,E,N in degrees with W < E and S < N.")
-    edges = grid.bounds_in(grid.EPSG, bbox, 4326)
+    edges = bounds_in(cube.region.grid.epsg, bbox, 4326)
     row, col = max(first_row, math.floor((edges[3] - t.f) / t.e)), max(first_col, math.floor((edges[0] - t.c) / t.a))
     row1, col1 = min(end_row, math.ceil((edges[1] - t.f) / t.e)), min(end_col, math.ceil((edges[2] - t.c) / t.a))
     if row >= row1 or col >= col1:
@@ -122,7 +121,7 @@ def window_of(cube: CubeStore, region: Region, chosen: Selection, bbox: BBox | N
 
 def _degrees(region: Region) -> str:
     """W,S,E,N of a region in degrees, as `--bbox` writes them."""
-    return ",".join(f"{edge:.3f}" for edge in grid.bounds_in(4326, region.bounds))
+    return ",".join(f"{edge:.3f}" for edge in bounds_in(4326, region.bounds, region.grid.epsg))
 
 
 def write_cog(cube: CubeStore, chosen: Selection, window: Window, layer_id: str, folder: Path) -> dict[str, Any]:
@@ -136,7 +135,7 @@ def write_cog(cube: CubeStore, chosen: Selection, window: Window, layer_id: str,
     transform = Affine(t.a, 0, t.c + window.col * t.a, 0, t.e, t.f + window.row * t.e)
     profile: dict[str, Any] = {
         "driver": "GTiff", "height": window.height, "width": window.width, "count": len(chosen.bands), "dtype": dtype,
-        "crs": CRS.from_epsg(grid.EPSG), "transform": transform, "nodata": fill, "tiled": True, "blockxsize": BLOCK,
+        "crs": CRS.from_epsg(cube.region.grid.epsg), "transform": transform, "nodata": fill, "tiled": True, "blockxsize": BLOCK,
         "blockysize": BLOCK, "interleave": "band", "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer", "sparse_ok": True,
     }  # fmt: skip
     plain, cog = folder / "plain.tif", folder / "cog.tif"
@@ -171,7 +170,7 @@ def write_cog(cube: CubeStore, chosen: Selection, window: Window, layer_id: str,
         "shape": [window.height, window.width],
         "bands": list(chosen.bands), "dtype": str(dtype), "nodata": None if fill != fill else fill, "scale": chosen.layer.scale,
         "offset": chosen.layer.offset, "units": _one(chosen.units), "classes": len(classes),
-        "bounds": [west, south, east, north], "crs": f"EPSG:{grid.EPSG}",
+        "bounds": [west, south, east, north], "crs": cube.region.grid.code,
     }  # fmt: skip
 
 

@@ -7,7 +7,6 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from cube import grid
 from cube.grid import Region
 
 GRID_MAPPING: Final = "spatial_ref"
@@ -45,8 +44,8 @@ def spatial_attributes(region: Region, resolution: int, level: int = 0) -> dict[
     t = region.transform(resolution, level)
     return {
         "zarr_conventions": [PROJ, SPATIAL],
-        "proj:code": f"EPSG:{grid.EPSG}",
-        "proj:wkt2": grid.crs().to_wkt("WKT2_2019"),
+        "proj:code": region.grid.code,
+        "proj:wkt2": region.grid.crs.to_wkt("WKT2_2019"),
         "spatial:dimensions": ["y", "x"],
         "spatial:shape": [rows, cols],
         "spatial:transform": [t.a, t.b, t.c, t.d, t.e, t.f],
@@ -81,8 +80,8 @@ def multiscale_attributes(region: Region, pyramids: Mapping[int, Sequence[str]])
     return {
         "zarr_conventions": [MULTISCALES, PROJ, SPATIAL],
         "multiscales": {"layout": layout, "resampling_method": "average"},
-        "proj:code": f"EPSG:{grid.EPSG}",
-        "proj:wkt2": grid.crs().to_wkt("WKT2_2019"),
+        "proj:code": region.grid.code,
+        "proj:wkt2": region.grid.crs.to_wkt("WKT2_2019"),
         # The convention forbids a transform or shape here: each level says its own.
         "spatial:dimensions": ["y", "x"],
         "spatial:bbox": [west, south, east, north],
@@ -92,17 +91,17 @@ def multiscale_attributes(region: Region, pyramids: Mapping[int, Sequence[str]])
 def grid_mapping_attributes(region: Region, resolution: int, level: int = 0) -> dict[str, Any]:
     """Attributes of the `spatial_ref` variable: CF grid mapping, plus the names that GDAL and rioxarray read."""
     t = region.transform(resolution, level)
-    wkt = grid.crs().to_wkt()
-    cf = {k: v for k, v in grid.crs().to_cf().items() if k != "crs_wkt"}
+    wkt = region.grid.crs.to_wkt()
+    cf = {k: v for k, v in region.grid.crs.to_cf().items() if k != "crs_wkt"}
     return {"long_name": "Coordinate reference system", **cf, "crs_wkt": wkt, "spatial_ref": wkt,
             "GeoTransform": " ".join(str(v) for v in (t.c, t.a, t.b, t.f, t.d, t.e))}  # fmt: skip
 
 
-def axis_attributes(axis: str) -> dict[str, Any]:
+def axis_attributes(region: Region, axis: str) -> dict[str, Any]:
     """CF attributes of the coordinate variable `x` or `y` (metres, cell centres)."""
     return {
         "standard_name": f"projection_{axis}_coordinate",
-        "long_name": f"{axis} coordinate of the cell centre, EPSG:{grid.EPSG}",
+        "long_name": f"{axis} coordinate of the cell centre, {region.grid.code}",
         "units": "m",
         "axis": axis.upper(),
     }

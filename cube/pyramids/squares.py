@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from cube.grid import CELL, Region, Unit, Window, square_name
+from cube.grid import CELL, Region, Unit, Window
+from cube.square_names import square_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Square:
         side = 2**self.level
         for row in range(self.row * side, min((self.row + 1) * side, rows)):
             for col in range(self.col * side, min((self.col + 1) * side, cols)):
-                yield Unit(self.region.unit_km, first.row + row, first.col + col)
+                yield self.region.unit(first.row + row, first.col + col)
 
     def children(self) -> list[str]:
         """Names of what it must be built after: the squares below, or at level 1 the units."""

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from cube import grid
 from cube.grid import Region
 
 
@@ -24,7 +23,7 @@ def where_they_lie(longitude: pd.Series, latitude: pd.Series, region: Region) ->
         return "none has coordinates that are numbers"
     west, south, east, north = (float(f(v)) for f, v in ((np.min, x), (np.min, y), (np.max, x), (np.max, y)))
     corners = region.bounds
-    lon, lat = grid.unproject(np.array([corners[0], corners[2]]), np.array([corners[1], corners[3]]))
+    lon, lat = region.grid.unproject(np.array([corners[0], corners[2]]), np.array([corners[1], corners[3]]))
     return (
         f"they lie at {west:.2f} to {east:.2f} E, {south:.2f} to {north:.2f} N, the region at about {lon[0]:.2f} to {lon[1]:.2f}"
         f" E, {lat[0]:.2f} to {lat[1]:.2f} N; check the key region"

@@ -73,7 +73,7 @@ def _shape(layer: Layer, places: int, cells: int) -> tuple[int, ...]:
 
 def _unit_at(region: Region, row: int, col: int) -> Unit:
     first = next(iter(region.units()))
-    return Unit(region.unit_km, first.row + row, first.col + col)
+    return region.unit(first.row + row, first.col + col)
 
 
 def _grown(window: Window, pad: int) -> Window:

@@ -16,7 +16,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
-from cube import grid
 from cube.errors import TableError
 from cube.grid import Region
 from cube.records.numbers import clean_number, parse_numbers
@@ -185,7 +184,7 @@ def _inside(lon: float, lat: float, region: Region | None) -> bool:
     """Whether a place lies in `region`; without one, in Europe."""
     if region is None:
         return -25 <= lon <= 45 and 34 <= lat <= 72
-    return bool(region.contains(*grid.project(np.array([lon]), np.array([lat])))[0])
+    return bool(region.contains(*region.grid.project(np.array([lon]), np.array([lat])))[0])
 
 
 def _fitting(x: float, y: float, region: Region | None) -> Iterator[str]:
@@ -230,7 +229,7 @@ def _refuse_elsewhere(
 
     def share(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
         sited = (np.abs(a) <= 180) & (np.abs(b) <= 90)
-        inside = region.contains(*grid.project(a[sited], b[sited]))
+        inside = region.contains(*region.grid.project(a[sited], b[sited]))
         return float(np.count_nonzero(inside)) / max(len(a), 1)
 
     if len(lon) == 0 or share(lon, lat) > 0.1:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cube import grid
+from cube.grid import EUROPE
 
 Floats = NDArray[np.float32]
 
@@ -19,7 +19,7 @@ NO_ID: Final = -1
 
 @dataclass(frozen=True)
 class Places:
-    """Points (x, y) in metres, EPSG:3035, and the ids by which GeoPlant's files know them (-1: none).
+    """Points (x, y) in metres of the grid, and the ids by which GeoPlant's files know them (-1: none).
 
     `observations` says of which of GeoPlant's two kinds the ids are, PA or PO; empty: of either.
     """
@@ -47,8 +47,8 @@ class Places:
 
     @property
     def lonlat(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Longitudes and latitudes in degrees, WGS 84."""
-        return grid.unproject(self.x, self.y)
+        """Longitudes and latitudes in degrees, WGS 84, of points in EPSG:3035, which GeoPlant's are."""
+        return EUROPE.unproject(self.x, self.y)
 
 
 def places_of(rows: pd.DataFrame, observations: str = "") -> Places:
@@ -56,7 +56,7 @@ def places_of(rows: pd.DataFrame, observations: str = "") -> Places:
     if "x" in rows:
         x, y = rows["x"].to_numpy(np.float64), rows["y"].to_numpy(np.float64)
     else:
-        x, y = grid.project(rows["longitude"].to_numpy(np.float64), rows["latitude"].to_numpy(np.float64))
+        x, y = EUROPE.project(rows["longitude"].to_numpy(np.float64), rows["latitude"].to_numpy(np.float64))
     none = pd.Series(NO_ID, index=rows.index, dtype=np.int64)
     patch, series = (np.asarray(rows.get(name, none), np.int64) for name in ("patch_id", "series_id"))
     # A survey of 2023 is named by patch and day; values of that year are known by patch.

@@ -9,11 +9,10 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from cube import grid
 from cube.config import Config, RecordConfig
 from cube.config.records import Corner, RecordColumns
 from cube.errors import ConfigError
-from cube.grid import Region
+from cube.grid import EUROPE, Region
 from cube.records import darwincore
 from cube.records.coordinates import positions
 from cube.records.darwincore.observations import RECORDS as ACCOUNT
@@ -38,7 +37,7 @@ STATUSES: Final = ("presence", "present", "presenceabsence", "presabs", "pa", "d
 class RecordStream:
     """Presence-only records, `piece` rows of the source at a time; every pass reads the source anew.
 
-    A chunk has the columns record (text), name, longitude, latitude (degrees), x, y (m, EPSG:3035), year, uncertainty_m
+    A chunk has the columns record (text), name, longitude, latitude (degrees), x, y (m of the grid), year, uncertainty_m
     (NaN: not stated), of GeoPlant survey, patch_id and series_id, and of records in cells the columns of `Squares`, whose
     centres are then the positions. `report` counts what the latest pass read, used and left out, and is complete when the
     pass is.
@@ -117,12 +116,13 @@ class RecordStream:
 
     def _kept(self, rows: pd.DataFrame, names: SpeciesNames) -> pd.DataFrame:
         """The usable part of some rows; the rest is left out by reason."""
+        grid = EUROPE if self.region is None else self.region.grid
         out = pd.DataFrame({"record": rows["record"].astype(str), "name": names.of(rows, self.report)})
         for column in ("survey", "patch_id", "series_id", *SQUARE_COLUMNS):
             if column in rows:
                 out[column] = rows[column]
         if SQUARE_COLUMNS[0] in rows:
-            out["x"], out["y"] = Squares.of_rows(out).at(0.5, 0.5)
+            out["x"], out["y"] = Squares.of_rows(out).at(0.5, 0.5, grid)
             out["longitude"], out["latitude"] = grid.unproject(out["x"].to_numpy(), out["y"].to_numpy())
             sited = out["x"].notna()
             self._leave_out("records whose cell is no EEA or MGRS code and no square of up to 100 km", out.loc[~sited, "record"])
@@ -183,7 +183,7 @@ def _squares(rows: pd.DataFrame, cells: str | Corner, crs: str | None) -> Square
     given = cells.size_m
     size = parse_numbers(rows[given], given) if isinstance(given, str) else pd.Series(float(given), rows.index)
     size = size.where((size > 0) & (size <= LARGEST_M))
-    systems = np.full(len(rows), crs or f"EPSG:{grid.EPSG}", object)
+    systems = np.full(len(rows), crs or EUROPE.code, object)
     west, south, side = (np.asarray(values, np.float64) for values in (*corner, size))
     return Squares(systems, west, south, side)
 

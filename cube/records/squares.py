@@ -16,7 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from cube import grid
+from cube.grid import EUROPE, Grid
+from cube.square_names import eea_corner
 
 Floats = NDArray[np.float64]
 
@@ -45,14 +46,14 @@ def parse_cell(code: str) -> tuple[str, float, float, float] | None:
     """
     text = re.sub(r"\s+", "", code).upper()
     if match := _EEA.fullmatch(text):
-        size, west, south = grid.eea_corner(f"{match[1]}{match[2].lower()}E{match[3]}N{match[4]}")
+        size, west, south = eea_corner(f"{match[1]}{match[2].lower()}E{match[3]}N{match[4]}")
     elif (match := _INSPIRE.fullmatch(text)) and int(match[4]) < _METRES:  # GEOSTAT's order of the EEA's names
-        size, west, south = grid.eea_corner(f"{match[1]}{match[2].lower()}mE{match[4]}N{match[3]}")
+        size, west, south = eea_corner(f"{match[1]}{match[2].lower()}mE{match[4]}N{match[3]}")
     elif match:
         size, west, south = int(match[1]) * (1000 if match[2] else 1), int(match[4]), int(match[3])
     else:
         return _of_mgrs(text)
-    return (f"EPSG:{grid.EPSG}", west, south, size) if 0 < size <= LARGEST_M else None
+    return (EUROPE.code, west, south, size) if 0 < size <= LARGEST_M else None
 
 
 def _of_mgrs(text: str) -> tuple[str, float, float, float] | None:
@@ -103,17 +104,17 @@ class Squares:
         """The squares as `COLUMNS` of a table."""
         return {column: getattr(self, field.name) for column, field in zip(COLUMNS, fields(self), strict=True)}
 
-    def at(self, right: Floats | float, up: Floats | float) -> tuple[Floats, Floats]:
-        """(x, y), (n,) metres in EPSG:3035, of the point that is these shares (0 to 1) of the side from the lower left corner."""
+    def at(self, right: Floats | float, up: Floats | float, grid: Grid = EUROPE) -> tuple[Floats, Floats]:
+        """(x, y), (n,) metres of a grid, of the point that is these shares (0 to 1) of the side from the lower left corner."""
         x, y = self.west + right * self.size_m, self.south + up * self.size_m
         out_x, out_y = np.full(len(self), np.nan), np.full(len(self), np.nan)
         for crs in {str(name) for name in self.crs} - {""}:
             of_crs = self.crs == crs
-            out_x[of_crs], out_y[of_crs] = _transformer(crs).transform(x[of_crs], y[of_crs])
+            out_x[of_crs], out_y[of_crs] = _transformer(crs, grid.epsg).transform(x[of_crs], y[of_crs])
         out_x[~np.isfinite(out_x)], out_y[~np.isfinite(out_y)] = np.nan, np.nan
         return out_x, out_y
 
 
 @lru_cache(maxsize=64)
-def _transformer(crs: str) -> Transformer:
-    return Transformer.from_crs(crs, grid.EPSG, always_xy=True)
+def _transformer(crs: str, epsg: int) -> Transformer:
+    return Transformer.from_crs(crs, epsg, always_xy=True)

@@ -10,10 +10,9 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from cube import grid
 from cube.config import Config, SpeciesTable, SurveyConfig
 from cube.errors import TableError
-from cube.grid import Region
+from cube.grid import CELL, EUROPE, Region
 from cube.records import darwincore
 from cube.records.causes import where_they_lie
 from cube.records.coordinates import positions
@@ -33,7 +32,7 @@ FILL: Final = -9999.0  # numbers from here down often stand for no data
 class SurveyTable:
     """Surveys of a region and what grew there.
 
-    `surveys`: index 0..n-1, columns survey, longitude, latitude (degrees), x, y (m, EPSG:3035), year, area_m2 (NaN:
+    `surveys`: index 0..n-1, columns survey, longitude, latitude (degrees), x, y (m of the grid), year, area_m2 (NaN:
     unknown), place, habitat; of GeoPlant also patch_id and series_id, of tables each predictor (`predictors_of`).
     `occurrences`: survey (index into surveys), name, cover (percent; NaN: not estimated).
     """
@@ -145,6 +144,7 @@ def _surveys(raw: RawSurveys, region: Region | None, report: Report) -> pd.DataF
     sited = out["longitude"].between(-180, 180) & out["latitude"].between(-90, 90)
     report.leave_out("surveys", "surveys without a position in degrees", list(out.loc[~sited, "survey"]))
     out["x"], out["y"] = np.nan, np.nan
+    grid = EUROPE if region is None else region.grid
     x, y = grid.project(out.loc[sited, "longitude"].to_numpy(), out.loc[sited, "latitude"].to_numpy())
     out.loc[sited, "x"], out.loc[sited, "y"] = x, y
     inside = sited.copy()
@@ -160,7 +160,7 @@ def _surveys(raw: RawSurveys, region: Region | None, report: Report) -> pd.DataF
         place = first["place"].astype("string").fillna("survey " + out["survey"])
     else:
         # Without a column for it, surveys in one 50 m cell are of one place.
-        cell = np.floor(out[["x", "y"]].fillna(0).to_numpy() / grid.CELL).astype(int)
+        cell = np.floor(out[["x", "y"]].fillna(0).to_numpy() / CELL).astype(int)
         place = pd.Series([f"{a}/{b}" for a, b in cell], index=out.index)
     out["place"] = place
     for name in ("patch_id", "series_id"):

@@ -60,7 +60,7 @@ def overlap_bytes(cells: int, area: float) -> int:
 
 @lru_cache(maxsize=CACHED)
 def overlap(target: RasterGrid, source: RasterGrid) -> Overlap:
-    """How the cells of `target` (north-up, EPSG:3035) lie on the pixels of `source`: worked out once for a pair of grids."""
+    """How the cells of `target` (north-up) lie on the pixels of `source`: worked out once for a pair of grids."""
     row, col = source.positions(target, *(np.arange(n + 1.0) for n in target.shape))
     # Room for every pixel of the rectangles around the cells; memory that is not written to is never taken.
     sides = [_reach(axis, size) for axis, size in ((row, source.shape[0]), (col, source.shape[1]))]

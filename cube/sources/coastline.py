@@ -1,4 +1,4 @@
-"""Land polygons out of a file that GDAL reads (GeoJSON, shapefile, GeoPackage, ...), in EPSG:3035, and which cells are land."""
+"""Land polygons out of a file that GDAL reads (GeoJSON, shapefile, GeoPackage, ...), on the grid, and which cells are land."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
-from cube import grid
 from cube.errors import SourceError
-from cube.grid import CELL, FINE, Unit
+from cube.grid import CELL, EUROPE, FINE, Grid, Unit
 
 LONGEST: Final = 0.05  # degrees; a longer edge is cut, since a straight line there is bent here (by 0.3 m at this length)
 MOST: Final = 1_000.0  # m: the same for edges in projected coordinates
 SHAPEFILE: Final = (".shp", ".shx", ".dbf", ".prj", ".cpg")  # the files of one
 
-Polygons = NDArray[np.object_]  # shapely polygons, x and y in EPSG:3035
+Polygons = NDArray[np.object_]  # shapely polygons, x and y in metres of the grid
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,8 @@ def rasterize(polygons: Polygons, unit: Unit, resolution: int) -> NDArray[np.uin
 
 
 @lru_cache(maxsize=2)
-def open_coastline(path: str, where: str, state: str = "") -> Coastline:
-    """Read the land polygons; raises `SourceError` for a file that is absent, unreadable, or without polygons.
+def open_coastline(path: str, where: str, state: str = "", grid: Grid = EUROPE) -> Coastline:
+    """Read the land polygons in metres of a grid; raises `SourceError` for a file that is absent, unreadable or without any.
 
     Cached, so that a worker reads them once and not for every unit; `state` tells a changed file from the cached one.
     """
@@ -77,9 +76,11 @@ def open_coastline(path: str, where: str, state: str = "") -> Coastline:
         raise SourceError(f"{path}: cannot be read as land polygons ({str(error).split(';')[0]}); check {where}.") from None
     if meta["crs"] is None:
         raise SourceError(f"{path}: declares no coordinate reference system; assign one with ogr2ogr -a_srs ({where}).")
-    polygons = on_grid(shapely.from_wkb(np.asarray([] if wkb is None else wkb, object)), CRS(meta["crs"]))
+    polygons = on_grid(shapely.from_wkb(np.asarray([] if wkb is None else wkb, object)), CRS(meta["crs"]), grid)
     if not len(polygons):
-        raise SourceError(f"{path}: holds no polygon within Europe; {where} takes areas of land, not lines of the coast.")
+        raise SourceError(
+            f"{path}: holds no polygon within the grid ({grid.code}); {where} takes areas of land, not lines of the coast."
+        )
     return Coastline(path, polygons)
 
 
@@ -100,8 +101,8 @@ def _local(path: str) -> Iterator[Path]:
         yield Path(folder, f"land{suffix}")
 
 
-def on_grid(geometries: NDArray[Any], crs: CRS) -> Polygons:
-    """The polygons of some geometries, one by one, in EPSG:3035, without those that lie nowhere on the grid.
+def on_grid(geometries: NDArray[Any], crs: CRS, grid: Grid) -> Polygons:
+    """The polygons of some geometries, one by one, in metres of a grid, without those that lie nowhere on the grid.
 
     Long edges are cut, so that they bend as they should; geometries of other kinds are left out.
     """
@@ -110,7 +111,7 @@ def on_grid(geometries: NDArray[Any], crs: CRS) -> Polygons:
     rings, of = shapely.get_rings(parts, return_index=True)
     for i in np.unique(of[shapely.length(rings) == 0]):  # rings that are one point, which GEOS does not cut
         parts[i] = _repaired(parts[i])
-    to_grid = Transformer.from_crs(crs, grid.EPSG, always_xy=True)
+    to_grid = Transformer.from_crs(crs, grid.epsg, always_xy=True)
     cut = shapely.segmentize(parts, LONGEST if crs.is_geographic else MOST)
     projected = shapely.transform(cut, lambda points: np.stack(to_grid.transform(*points.T), axis=1))
     out = [polygon if np.isfinite(polygon.bounds).all() else _repaired(polygon) for polygon in projected]

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.io import DatasetReader
 
 from cube import grid
-from cube.grid import Bounds
-from cube.sources.raster_grid import GRID_CRS, RasterGrid
+from cube.grid import EUROPE, Bounds
+from cube.sources.raster_grid import RasterGrid
 
 LONLAT: Final = "EPSG:4326"
 _NORTH: Final = {"degrees_north", "degree_north", "degree_n", "degrees_n", "degreen", "degreesn"}  # CF conventions, 4.1 and 4.2
@@ -24,7 +23,7 @@ _EAST: Final = {"degrees_east", "degree_east", "degree_e", "degrees_e", "degreee
 def grid_of(dataset: DatasetReader) -> RasterGrid:
     """The pixels of a raster that has a CRS."""
     crs = crs_of(dataset)
-    return RasterGrid(dataset.transform, dataset.shape, GRID_CRS if crs.to_epsg() == grid.EPSG else str(crs.to_wkt()))
+    return RasterGrid(dataset.transform, dataset.shape, str(crs.to_wkt()))
 
 
 def crs_of(dataset: DatasetReader) -> Any:
@@ -60,22 +59,22 @@ def copies(dataset: DatasetReader) -> tuple[RasterGrid, ...]:
     )
 
 
-def touches(dataset: DatasetReader, bounds: Bounds) -> bool:
-    """Whether a raster reaches into `bounds` (EPSG:3035, m), whichever turn its longitudes count."""
-    left, bottom, right, top = grid.bounds_in(crs_of(dataset), bounds)
+def touches(dataset: DatasetReader, region: RasterGrid) -> bool:
+    """Whether a raster reaches into a region, whichever turn its longitudes count."""
+    left, bottom, right, top = grid.bounds_in(crs_of(dataset), region.bounds, region.crs)
     return any(
         left < east and right > west and bottom < north and top > south
         for west, south, east, north in (copy.bounds for copy in copies(dataset))
     )
 
 
-def place(dataset: DatasetReader, bounds: Bounds) -> str:
+def place(dataset: DatasetReader, region: RasterGrid) -> str:
     """Where a raster lies and where a region lies, for a sentence: both in the raster's own coordinates."""
     crs, covers = crs_of(dataset), extent(dataset)
-    region = grid.bounds_in(crs, bounds)
+    wanted = grid.bounds_in(crs, region.bounds, region.crs)
     degrees = not crs.is_geographic and max(map(abs, covers)) <= 540
     hint = f"; its numbers are degrees rather: write `gdal_edit.py -a_srs {LONLAT} {dataset.name}`" if degrees else ""
-    return f"it covers {_corners(covers)} of {_name(crs)}, the region {_corners(region)}{hint}"
+    return f"it covers {_corners(covers)} of {_name(crs)}, the region {_corners(wanted)}{hint}"
 
 
 def extent(dataset: DatasetReader) -> Bounds:
@@ -83,13 +82,13 @@ def extent(dataset: DatasetReader) -> Bounds:
     return RasterGrid(dataset.transform, dataset.shape).bounds
 
 
-def advice(dataset: DatasetReader, bounds: Bounds | None) -> str:
-    """What to write into a raster without CRS, judged by its numbers and, where `bounds` are given, by the region."""
+def advice(dataset: DatasetReader, region: RasterGrid | None) -> str:
+    """What to write into a raster without CRS, judged by its numbers and, where it is given, by the region."""
     west, south, east, north = extent(dataset)
     numbers = f"its coordinates run from {_corners((west, south, east, north))}"
     if west >= -360 and east <= 540 and south >= -90.01 and north <= 90.01:
         return f"{numbers}, as degrees do: write it with `gdal_edit.py -a_srs {LONLAT} {dataset.name}`"
-    fitting = [code for code in _likely(bounds) if _overlaps((west, south, east, north), code, bounds)] if bounds else []
+    fitting = [c for c in _likely(region) if _overlaps((west, south, east, north), c, region)] if region else []
     if fitting:
         codes = " or ".join(fitting[:3])
         return (
@@ -102,13 +101,13 @@ def advice(dataset: DatasetReader, bounds: Bounds | None) -> str:
     )
 
 
-def _likely(bounds: Bounds | None) -> Iterator[str]:
-    """Projections that a raster of a region may be in: Europe's, the UTM zones around it, national ones, Web Mercator."""
-    yield f"EPSG:{grid.EPSG}"
-    if bounds is not None:
-        lon = np.asarray(grid.unproject(np.array([bounds[0], bounds[2]]), np.array([bounds[1], bounds[3]]))[0])
-        first, last = (int((value + 180) // 6) + 1 for value in (float(lon.min()), float(lon.max())))
-        yield from (f"EPSG:{code + zone}" for zone in range(first, last + 1) for code in (32600, 25800))
+def _likely(region: RasterGrid) -> Iterator[str]:
+    """Projections that a raster of a region may be in: the cube's, Europe's, the UTM zones around it, national ones, Mercator."""
+    yield from dict.fromkeys((region.crs, EUROPE.code))
+    west, south, east, _ = grid.bounds_in(4326, region.bounds, region.crs)
+    first, last = (int((value + 180) // 6) + 1 for value in (west, east))
+    codes = (32600, 25800) if south >= 0 else (32700,)
+    yield from (f"EPSG:{code + zone}" for zone in range(first, last + 1) for code in codes)
     yield from (
         "EPSG:3857",
         "EPSG:2154",
@@ -122,8 +121,8 @@ def _likely(bounds: Bounds | None) -> Iterator[str]:
     )
 
 
-def _overlaps(box: Bounds, code: str, bounds: Bounds) -> bool:
-    left, bottom, right, top = grid.bounds_in(code, bounds)
+def _overlaps(box: Bounds, code: str, region: RasterGrid) -> bool:
+    left, bottom, right, top = grid.bounds_in(code, region.bounds, region.crs)
     west, south, east, north = box
     return bool(left <= east and right >= west and bottom <= north and top >= south)
 

@@ -82,7 +82,7 @@ def quarter(scenes: Sequence[Scene], unit: Unit, pixels: RasterGrid) -> NDArray[
 
     Each cell is the mean, by area, of the medians of its pixels. Raises `SourceError` naming the scene that cannot be read.
     """
-    cells = RasterGrid.over(unit.bounds, CELL)
+    cells = RasterGrid.of(unit, CELL)
     out = np.empty((len(LANDSAT_BANDS), *cells.shape), np.float32)
     for where, tile in stack.tiles(cells, len(scenes), len(LANDSAT_BANDS) + 1, pixels):
         out[:, *where] = _tile(scenes, pixels, tile)
@@ -138,7 +138,7 @@ class LandsatReader(SceneReader):
         out = np.full((len(LANDSAT_BANDS), len(QUARTERS), side, side), layer.fill, layer.dtype)
         clipped = np.zeros(out.shape, np.bool_)
         scenes = self.catalogue.touching(unit)
-        pixels = stack.common_grid(scenes, "red") if scenes else None
+        pixels = stack.common_grid(scenes, "red", RasterGrid.of(unit, CELL)) if scenes else None
         for n, name in enumerate(QUARTERS):
             of_quarter = [scene for scene in scenes if quarter_of(scene.moment) == name]
             if of_quarter and pixels is not None:

@@ -13,8 +13,8 @@ import rasterio.errors
 from rasterio.io import DatasetReader
 
 from cube.errors import SourceError
-from cube.grid import Bounds
 from cube.sources import georeference
+from cube.sources.raster_grid import RasterGrid
 
 GDAL: Final[Mapping[str, Any]] = {
     # A folder of a thousand months would be listed for each of them; sidecar files are still looked for by name.
@@ -51,10 +51,10 @@ def _opened(path: str) -> DatasetReader:
 
 
 @contextmanager
-def open_raster(path: str, where: str, bounds: Bounds | None = None) -> Iterator[DatasetReader]:
+def open_raster(path: str, where: str, region: RasterGrid | None = None) -> Iterator[DatasetReader]:
     """Open a raster for reading; `where` names the configuration key in the sentence of a `SourceError`.
 
-    `bounds` (EPSG:3035, m) of the region help to say which CRS a raster without one may have.
+    `region` helps to say which CRS a raster without one may have.
     """
     try:
         dataset = _opened(path)
@@ -72,7 +72,7 @@ def open_raster(path: str, where: str, bounds: Bounds | None = None) -> Iterator
             )
         crs = georeference.crs_of(dataset)
         if crs is None and not dataset.transform.is_identity:
-            raise SourceError(f"{path}: the raster has no CRS; {georeference.advice(dataset, bounds)} ({where}).")
+            raise SourceError(f"{path}: the raster has no CRS; {georeference.advice(dataset, region)} ({where}).")
         if dataset.transform.determinant == 0 or dataset.transform.is_identity:
             raise SourceError(
                 f"{path}: the raster has no georeferencing (gcps or rpcs alone are not read); warp it to a grid first,"

@@ -19,6 +19,7 @@ from cube.layers.inputs import INPUTS, input_layer
 from cube.sources.band_names import find_bands, name_of_band
 from cube.sources.opening import is_remote, open_raster
 from cube.sources.published import Published
+from cube.sources.raster_grid import RasterGrid
 from cube.sources.series_files import series_files
 from cube.sources.source_layer import published_row, source_layer
 from cube.sources.templates import RasterFile, expand
@@ -77,7 +78,8 @@ def check_files(files: list[RasterFile], where: str, region: Region, layer: Laye
     Remote ones are opened only where there are few.
     """
     tiled = any(file.tile is not None for file in files)
-    paths = list(dict.fromkeys(path for file in files for path in file.paths(region.grown_bounds)))
+    around = region.degrees
+    paths = list(dict.fromkeys(path for file in files for path in file.paths(around)))
     local = [path for path in paths if not is_remote(path)]
     missing = [path for path in local if not os.path.exists(path)]
     there = tuple(path for path in local if path not in set(missing))
@@ -91,11 +93,11 @@ def check_files(files: list[RasterFile], where: str, region: Region, layer: Laye
     out = []
     for file in files:
         found: dict[tuple[int, ...], str] = {}
-        for path in file.paths(region.grown_bounds):
+        for path in file.paths(around):
             # A thousand remote files are not worth a thousand requests before work starts; the first speaks for them.
             # Of several bands each file says itself which is which.
             if path in there or (not tiled and (path == remote[0] or len(file.labels) > 1)):
-                check_raster(path, where, max(file.bands), region.bounds if whole else None, region.bounds)
+                check_raster(path, where, max(file.bands), RasterGrid.of(region), not whole)
                 found.setdefault(bands_of(path, where, file, layer, source, row), path)
         if not found and len(file.labels) > 1 and source.band_numbers is None and row is None:
             raise SourceError(
@@ -117,7 +119,8 @@ def local_problems(config: Config, source: Source, where: str, region: Region) -
     layer = source_layer(config, source, where.removesuffix(".raster"))
     row = published_row(source, layer)
     files = files_of(config, source, where.removesuffix(".raster"), layer, row)
-    by_path = {path: file for file in files for path in file.paths(region.grown_bounds) if not is_remote(path)}
+    around = region.degrees
+    by_path = {path: file for file in files for path in file.paths(around) if not is_remote(path)}
     missing = [path for path in by_path if not os.path.exists(path)]
     tiled = any(file.tile is not None for file in files)  # of these the open sea has none
     absent = []
@@ -129,7 +132,7 @@ def local_problems(config: Config, source: Source, where: str, region: Region) -
             continue
         whole = file.tile is None and not isinstance(file.path, tuple)
         try:
-            check_raster(path, where, max(file.bands), region.bounds if whole else None, region.bounds)
+            check_raster(path, where, max(file.bands), RasterGrid.of(region), not whole)
             bands_of(path, where, file, layer, source, row)
         except SourceError as error:
             out.append(str(error))

@@ -6,16 +6,17 @@ Positions are exact to centimetres, which GDAL's approximated warp is not (up to
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 
 from cube import grid
-from cube.grid import Bounds
+from cube.grid import COARSE, EUROPE, Bounds, Region, Unit
 
-GRID_CRS: Final = f"EPSG:{grid.EPSG}"
 KNOT: Final = 1_000  # m between exact projections; linear in between, the error of which is KNOT^2 / 8R = 2 cm
 FAR: Final = 1e12  # pixels: where a projection is undefined, a point lies this far outside of every raster
 ALONG: Final = 21  # points along each side of a rectangle whose place is looked for
@@ -34,14 +35,19 @@ class RasterGrid:
 
     transform: Affine
     shape: tuple[int, int]
-    crs: str = GRID_CRS
+    crs: str = EUROPE.code
 
     @classmethod
-    def over(cls, bounds: Bounds, size: float) -> RasterGrid:
-        """Cells of `size` metres over a rectangle of EPSG:3035 (metres) that they fill."""
+    def over(cls, bounds: Bounds, size: float, crs: str = EUROPE.code) -> RasterGrid:
+        """Pixels of `size` metres over a rectangle of `crs` (metres) that they fill."""
         west, south, east, north = bounds
         shape = (round((north - south) / size), round((east - west) / size))
-        return cls(Affine(size, 0, west, 0, -size, north), shape)
+        return cls(Affine(size, 0, west, 0, -size, north), shape, crs)
+
+    @classmethod
+    def of(cls, place: Region | Unit, size: float = COARSE) -> RasterGrid:
+        """Pixels of `size` metres over a unit, or over a region without what its units add, in the CRS of its grid."""
+        return cls.over(place.bounds, size, place.grid.code)
 
     @property
     def corners(self) -> tuple[tuple[float, float], ...]:
@@ -68,7 +74,7 @@ class RasterGrid:
         return replace(self, transform=moved, shape=(rows, cols))
 
     def span(self, target: RasterGrid, margin: int) -> tuple[int, int, int, int]:
-        """(first row, first column, end row, end column) of the pixels around a grid of EPSG:3035 and `margin` more.
+        """(first row, first column, end row, end column) of the pixels around a north-up grid and `margin` more.
 
         They are those of this lattice, and may lie beyond this grid.
         """
@@ -83,16 +89,16 @@ class RasterGrid:
         return self.window(top, left, bottom - top, right - left)
 
     def positions(self, target: RasterGrid, down: Doubles, across: Doubles) -> tuple[Doubles, Doubles]:
-        """(row, column) in pixels of this grid of the points (down, across) of a north-up `target` in EPSG:3035.
+        """(row, column) in pixels of this grid of the points (down, across) of a north-up `target`.
 
         `down` (n,) and `across` (m,) count the target's pixels from its upper left corner; both results are (n, m).
         """
         x, y = target.transform.c + across * target.transform.a, target.transform.f + down * target.transform.e
-        if self.crs == GRID_CRS:
+        if _same(self.crs, target.crs):
             return self._pixels(*np.broadcast_arrays(x[None, :], y[:, None]))
         knots_x, weights_x = _knots(x)
         knots_y, weights_y = _knots(y)
-        sx, sy = grid.transformer(grid.EPSG, self.crs).transform(*np.meshgrid(knots_x, knots_y))
+        sx, sy = grid.transformer(target.crs, self.crs).transform(*np.meshgrid(knots_x, knots_y))
         row, col = (np.nan_to_num(p, nan=-FAR, posinf=FAR, neginf=-FAR) for p in self._pixels(np.asarray(sx), np.asarray(sy)))
         return weights_y @ row @ weights_x.T, weights_y @ col @ weights_x.T
 
@@ -112,6 +118,12 @@ class RasterGrid:
             return dy / t.e, dx / t.a
         determinant = t.a * t.e - t.b * t.d
         return (t.a * dy - t.d * dx) / determinant, (t.e * dx - t.b * dy) / determinant
+
+
+@lru_cache(maxsize=256)
+def _same(crs: str, code: str) -> bool:
+    """Whether a CRS, a name or WKT, is that of a code: then nothing is projected."""
+    return crs == code or f"EPSG:{CRS.from_user_input(crs).to_epsg()}" == code
 
 
 def _knots(values: Doubles) -> tuple[Doubles, Doubles]:

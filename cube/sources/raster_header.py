@@ -19,6 +19,7 @@ from cube.errors import SourceError
 from cube.layers import Layer
 from cube.sources.band_names import find_bands, name_of_band
 from cube.sources.opening import is_there, open_raster
+from cube.sources.raster_grid import RasterGrid
 from cube.sources.series_files import SeriesFiles
 
 METRES_A_DEGREE: Final = 111_320.0
@@ -56,7 +57,7 @@ def _of_paths(config: Config, source: Source, where: str, named: list[str]) -> R
     path = next((path for path in paths if is_there(path, f"{where}.raster")), None)
     if path is None:
         raise SourceError(f"{paths[0]}: there is no such file; check {where}.raster.")
-    with open_raster(path, f"{where}.raster", config.whole_region().bounds) as dataset:
+    with open_raster(path, f"{where}.raster", RasterGrid.of(config.whole_region())) as dataset:
         return RasterHeader.of(dataset, source, f"{where}.raster")
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cube.config import Config, Source
 from cube.errors import ConfigError, SourceError
-from cube.grid import CELL, FINE, Region, Unit
+from cube.grid import CELL, COARSE, FINE, Region, Unit, bounds_in
 from cube.layers import Layer
 from cube.layers.inputs import input_layer
 from cube.layers.plausible import Range, plausible_ranges
@@ -121,7 +121,7 @@ class RasterReader:
     def _cells(self, unit: Unit) -> tuple[RasterGrid, int]:
         """(cells of a unit, how many more on every side what is derived needs)."""
         halo = terrain.halo(self.source.derive) if self.source.derive else 0
-        return RasterGrid.over(unit.bounds, resolution_of(self.layer)), halo
+        return RasterGrid.of(unit, resolution_of(self.layer)), halo
 
     def memory(self, unit: Unit) -> int:
         """Memory that reading a unit takes; the pixels of files far away are taken to be of 10 m."""
@@ -143,7 +143,7 @@ class RasterReader:
         scale, offset = (numbers.astype(np.float32)[:, None, None] for numbers in self.units_of_numbers)
         first = 0
         for file, spec, judgement in self.specs():
-            paths = file.paths(target.bounds)
+            paths = file.paths(bounds_in(4326, target.bounds, target.crs))
             if file.tile is not None:
                 paths = [path for path in paths if is_there(path, self.where)]
             account = Account()
@@ -242,12 +242,12 @@ def _look(reader: RasterReader, region: Region) -> None:
     """Judge the pixels of the first local files before any work starts; units judge all of theirs when they are read."""
     local = [path for path in reader.seen[:LOOKED_AT] if not is_remote(path)]
     for file, spec, judgement in reader.specs():
-        for path in file.paths(region.grown_bounds):
+        for path in file.paths(region.degrees):
             if path in local:
                 account = Account()
                 # What cannot be read fails the units that it is about, and no other.
                 with suppress(SourceError), open_raster(path, reader.where) as dataset:
-                    look_at(dataset, region.grown_bounds, spec, account)
+                    look_at(dataset, RasterGrid.over(region.grown_bounds, COARSE, region.grid.code), spec, account)
                 judgement.check(account)
 
 

@@ -1,7 +1,7 @@
 """The layers sentinel2 and sentinel2_count: Level-2A scenes cloud-masked by SCL, brought to one offset, median over time.
 
 A pixel is masked in its own scene and on its own grid before anything is averaged: the median is taken in the scenes'
-projection, and only the median is resampled, bilinearly over its valid pixels, to 10 m of EPSG:3035.
+projection, and only the median is resampled, bilinearly over its valid pixels, to 10 m of the grid.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ def composite(scenes: Sequence[Scene], unit: Unit) -> tuple[NDArray[np.uint16], 
     clear scenes (rows, columns) uint8, 255 nowhere, both at 10 m. A median below 1 becomes 1. Memory is bounded in the
     number of scenes. Raises `SourceError` naming the scene that cannot be read.
     """
-    cells = RasterGrid.over(unit.bounds, FINE)
+    cells = RasterGrid.of(unit, FINE)
     out = np.empty((len(SENTINEL2_BANDS), *cells.shape), np.uint16)
     count = np.empty(cells.shape, np.uint8)
-    pixels = stack.common_grid(scenes, "red")
+    pixels = stack.common_grid(scenes, "red", cells)
     for where, tile in stack.tiles(cells, len(scenes), len(SENTINEL2_BANDS) + 1, pixels):
         out[:, *where], count[where] = _tile(scenes, pixels, tile)
     return out, count

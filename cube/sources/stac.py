@@ -23,10 +23,9 @@ import pystac_client
 import shapely
 import shapely.geometry
 
-from cube import grid
 from cube.config import Config, Source, StacSearch
 from cube.errors import ConfigError, SourceError
-from cube.grid import Bounds, Region, Unit
+from cube.grid import Bounds, Grid, Region, Unit
 from cube.sources.acquisitions import one_per_acquisition
 from cube.sources.opening import is_remote
 from cube.sources.processing import newness, tile_of
@@ -66,7 +65,7 @@ class Wanted:
 class Scene:
     """A scene as a worker needs it: small, and picklable without the catalogue that it hung in.
 
-    `assets` maps bands to addresses; `outline` is its footprint in EPSG:3035; `added` is what is to be taken
+    `assets` maps bands to addresses; `outline` is its footprint in metres of the grid; `added` is what is to be taken
     from its digital numbers; `flaw` is the sentence that whoever wants to read it must hear. Scenes of one `frame` (the
     satellite and its tile) and moment are processings of one acquisition, of which the highest `newness` counts.
     """
@@ -82,7 +81,7 @@ class Scene:
     newness: tuple[Any, ...] = ()
 
     def touches(self, bounds: Bounds) -> bool:
-        """Whether the footprint, which may be slanted, reaches into (west, south, east, north), metres of EPSG:3035."""
+        """Whether the footprint, which may be slanted, reaches into (west, south, east, north), metres."""
         west, south, east, north = bounds
         reach = shapely.box(west - SLACK, south - SLACK, east + SLACK, north + SLACK)
         return self.outline is None or bool(self.outline.intersects(reach))
@@ -131,8 +130,8 @@ class Catalogue:
 
     def _asked(self, unit: Unit) -> tuple[Scene, ...]:
         with _told(self.url):
-            items = list(_search(self.url, self.search, self.collection, grid.bounds_in(4326, unit.bounds)))
-        return _scenes(items, self.url, self.search, self.wanted, grid.bounds_in(4326, unit.bounds))
+            items = list(_search(self.url, self.search, self.collection, unit.degrees))
+        return _scenes(items, self.url, self.search, self.wanted, unit)
 
 
 @contextmanager
@@ -165,12 +164,12 @@ def open_catalogue(url: str, search: StacSearch, wanted: Wanted, region: Region)
         raise ConfigError(
             f"stac.assets: there is no band '{min(strange)}' in this layer; its bands are {', '.join(wanted.assets({}))}."
         )
-    bounds = grid.bounds_in(4326, region.grown_bounds)
+    bounds = region.degrees
     collection = search.collection or wanted.collection
     with _told(url):
         static = _static_items(url)
         items = list(_search(url, search, collection, bounds, most=20)) if static is None else static
-    scenes = _scenes(items, url, search, wanted, bounds)
+    scenes = _scenes(items, url, search, wanted, region)
     if not scenes:
         raise SourceError(
             f"{url}: no scene of '{collection}' between {search.start} and {search.end} in months {list(search.months)}"
@@ -215,11 +214,13 @@ def _search(url: str, search: StacSearch, collection: str, bounds: Bounds, most:
     return client.search(collections=[collection], bbox=bounds, datetime=days, query=clear, max_items=most).items()
 
 
-def _scenes(items: Iterable[pystac.Item], url: str, search: StacSearch, wanted: Wanted, bounds: Bounds) -> tuple[Scene, ...]:
+def _scenes(
+    items: Iterable[pystac.Item], url: str, search: StacSearch, wanted: Wanted, place: Region | Unit
+) -> tuple[Scene, ...]:
     """Those items that fit the search, whoever filtered them before."""
     first = datetime.datetime.combine(search.start, datetime.time(), datetime.UTC)
     after = datetime.datetime.combine(search.end, datetime.time(), datetime.UTC) + datetime.timedelta(days=1)
-    collection = search.collection or wanted.collection
+    collection, bounds = search.collection or wanted.collection, shapely.box(*place.degrees)
     found = []
     for item in items:
         moment = item.datetime or item.common_metadata.start_datetime
@@ -231,13 +232,13 @@ def _scenes(items: Iterable[pystac.Item], url: str, search: StacSearch, wanted: 
             and moment.month in search.months
             and float(item.properties.get("eo:cloud_cover") or 0.0) <= search.max_cloud_cover
             and (wanted.accepts is None or wanted.accepts(item.properties))
-            and (item.bbox is None or shapely.box(*_flat(item.bbox)).intersects(shapely.box(*bounds)))
+            and (item.bbox is None or shapely.box(*_flat(item.bbox)).intersects(bounds))
         ):
-            found.append(_scene(item, moment, url, search, wanted))
+            found.append(_scene(item, moment, url, search, wanted, place.grid))
     return one_per_acquisition(found)
 
 
-def _scene(item: pystac.Item, moment: datetime.datetime, url: str, search: StacSearch, wanted: Wanted) -> Scene:
+def _scene(item: pystac.Item, moment: datetime.datetime, url: str, search: StacSearch, wanted: Wanted, grid: Grid) -> Scene:
     assets, flaw = {}, ""
     fields = []
     for band, names in wanted.assets(item.properties).items():
@@ -259,21 +260,19 @@ def _scene(item: pystac.Item, moment: datetime.datetime, url: str, search: StacS
     except ValueError as error:
         flaw = flaw or f"{url}: scene {item.id}: {error}."
     frame = (str(item.properties.get("platform", "")).lower().replace("_", "-"), tile_of(item.properties, item.id))
-    return Scene(
-        item.id, moment, assets, _outline(item), _epsg(item.properties), added, flaw, frame, newness(item.properties, item.id)
-    )
+    outline, epsg = _outline(item, grid), _epsg(item.properties)
+    return Scene(item.id, moment, assets, outline, epsg, added, flaw, frame, newness(item.properties, item.id))
 
 
-def _outline(item: pystac.Item) -> shapely.Geometry | None:
-    """The footprint of a scene in EPSG:3035; None where it has none that can be drawn there: then its pixels will tell."""
+def _outline(item: pystac.Item, grid: Grid) -> shapely.Geometry | None:
+    """The footprint of a scene in metres of the grid; None where it cannot be drawn there: then its pixels will tell."""
     if not (item.geometry or item.bbox):
         return None
     try:
         drawn = shapely.geometry.shape(item.geometry) if item.geometry else shapely.box(*_flat(item.bbox or ()))
     except (ValueError, TypeError, LookupError, AttributeError):  # no GeoJSON
         return None
-    to_grid = grid.transformer(4326, grid.EPSG)
-    projected = shapely.transform(shapely.force_2d(drawn), lambda points: np.stack(to_grid.transform(*points.T), axis=1))
+    projected = shapely.transform(shapely.force_2d(drawn), lambda points: np.stack(grid.project(*points.T), axis=1))
     undefined = drawn.is_empty or not np.isfinite(shapely.get_coordinates(projected)).all()
     return None if undefined else shapely.make_valid(projected)
 

@@ -20,9 +20,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
-from cube import grid
 from cube.errors import SourceError
-from cube.grid import CELL, Bounds, Unit
+from cube.grid import CELL, FINE, Bounds, Unit
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.stac import Scene
 
@@ -34,16 +33,17 @@ SMALLEST_TILE: Final = 2_000  # m
 REMOTE: Final = re.compile(r"^(?:/vsi(?!file|mem)|(?!file://)[a-z0-9]+://)")
 
 
-def common_grid(scenes: Sequence[Scene], band: str) -> RasterGrid:
+def common_grid(scenes: Sequence[Scene], band: str, cells: RasterGrid) -> RasterGrid:
     """The pixels, north-up, of one of most of the scenes; the others will be brought to it by nearest neighbour.
 
+    Where no scene has a code of its projection, they are 10 m over the `cells` that are asked for.
     Sentinel-2 and Landsat scenes of a UTM zone all lie on one lattice. Raises `SourceError` for a scene whose header
     must be read and cannot.
     """
     codes = [scene.epsg or _header(scene, band)[0] for scene in scenes]
     counted = Counter(code for code in codes if code)
     if not counted:  # a projection without a code is nothing that stackstac could stack in
-        return RasterGrid.over((grid.WEST, grid.SOUTH, grid.EAST, grid.NORTH), grid.FINE)
+        return RasterGrid.over(cells.bounds, FINE, cells.crs)
     # The lowest code of equals, or the order of a search would decide.
     epsg = min(counted, key=lambda code: (-counted[code], code))
     t = _header(scenes[codes.index(epsg)], band)[1]

@@ -62,7 +62,7 @@ class SurfaceReader:
         inner = self.inner.read(region, unit) if self.inner else {}
         values = np.array(inner["surface"]) if inner else np.full((unit.cells, unit.cells), legends.LAND, np.uint8)
         if self.coastline:
-            land = open_coastline(self.coastline, self.where, canonical(file_identity(self.coastline))).land(unit)
+            land = open_coastline(self.coastline, self.where, canonical(file_identity(self.coastline)), region.grid).land(unit)
             values[land & (values == layer.fill)] = legends.LAND
             values[~land] = legends.WATER
         values[~inside(region, unit, CELL)] = layer.fill
@@ -75,5 +75,5 @@ def open_surface(config: Config, source: Source, where: str, region: Region) -> 
     if source.coastline is None:
         return SurfaceReader(inner)
     path, key = config.source_path(source.coastline), f"{where}.coastline"
-    open_coastline(path, key, canonical(file_identity(path)))
+    open_coastline(path, key, canonical(file_identity(path)), region.grid)
     return SurfaceReader(inner, path, key, source)

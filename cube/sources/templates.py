@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cube import grid
 from cube.errors import ConfigError
 from cube.layers import Layer, periods
 
@@ -34,7 +33,7 @@ class RasterFile:
     labels: tuple[str, ...] = field(default=(), compare=False)
 
     def paths(self, bounds: tuple[float, float, float, float]) -> list[str]:
-        """The files that may hold pixels within `bounds` (west, south, east, north; EPSG:3035, m)."""
+        """The files that may hold pixels within `bounds` (west, south, east, north; degrees)."""
         if isinstance(self.path, tuple):
             return list(self.path)
         if self.tile is None:
@@ -43,7 +42,7 @@ class RasterFile:
 
 
 def _tiles(bounds: tuple[float, float, float, float], degrees: int) -> Iterator[dict[str, str]]:
-    west, south, east, north = grid.bounds_in(4326, bounds)
+    west, south, east, north = bounds
     for lat in range(_corner(south - EDGE, degrees), math.floor(north + EDGE) + 1, degrees):
         for lon in range(_corner(west - EDGE, degrees), math.floor(east + EDGE) + 1, degrees):
             yield {

@@ -19,7 +19,6 @@ from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
 from cube.errors import SourceError
-from cube.grid import COARSE, Bounds
 from cube.layers.plausible import Range
 from cube.sources import areas, georeference, opening, resample
 from cube.sources.opening import open_raster
@@ -45,19 +44,18 @@ MARGIN: Final = 2  # pixels around a window, for the neighbours of bilinear
 SAMPLES, SAMPLE = 4, 256  # squares a side, pixels a side of each: what is looked at of a large raster before work starts
 
 
-def check_raster(path: str, where: str, bands: int, bounds: Bounds | None, region: Bounds | None = None) -> None:
-    """Refuse, before any work, a raster with fewer than `bands` bands or that lies outside `bounds` (EPSG:3035, m).
-
-    `region` is where a tile may lie: it helps to say which CRS it has.
+def check_raster(path: str, where: str, bands: int, region: RasterGrid, tile: bool = False) -> None:
+    """Refuse, before any work, a raster with fewer than `bands` bands or, unless it is a
+    `tile` of one, that lies outside of the region.
     """
-    with open_raster(path, where, bounds or region) as dataset:
+    with open_raster(path, where, region) as dataset:
         if dataset.count < bands:
             raise SourceError(
                 f"{path}: has {dataset.count} bands, {where} needs {bands}; give a file with all of them, or one for each label."
             )
-        if bounds is not None and not georeference.touches(dataset, bounds):
+        if not tile and not georeference.touches(dataset, region):
             raise SourceError(
-                f"{path}: does not touch the region ({georeference.place(dataset, bounds)}); check {where}, the CRS of the"
+                f"{path}: does not touch the region ({georeference.place(dataset, region)}); check {where}, the CRS of the"
                 " file and the region's kilometres."
             )
 
@@ -114,7 +112,7 @@ class ResampleSpec:
 
 
 def read_raster(path: str | Sequence[str], target: RasterGrid, spec: ResampleSpec, account: Account | None = None) -> Floats:
-    """Bands of a raster, or of the tiles of one, on the cells of `target` (EPSG:3035, north-up).
+    """Bands of a raster, or of the tiles of one, on the cells of `target` (north-up).
 
     Returns (bands, rows, columns) float32 in the raster's own numbers times its band scale (unless `rules.raw`), NaN
     where it has none. A continuous source finer than the target is averaged over the area of its valid pixels, a
@@ -169,10 +167,10 @@ def _blocks(target: RasterGrid, datasets: Sequence[DatasetReader], bands: int) -
             yield top, left, target.window(top, left, *shape)
 
 
-def look_at(dataset: DatasetReader, bounds: Bounds, spec: ResampleSpec, account: Account) -> None:
-    """Account for the pixels of a raster in `bounds` (EPSG:3035, m), or for a sample of them where they are many."""
+def look_at(dataset: DatasetReader, region: RasterGrid, spec: ResampleSpec, account: Account) -> None:
+    """Account for the pixels of a raster in a region, or for a sample of them where they are many."""
     for copy in georeference.copies(dataset):
-        window = _window(copy, RasterGrid.over(bounds, COARSE))
+        window = _window(copy, region)
         if window is None:
             continue
         for sample in _samples(window):

@@ -64,7 +64,9 @@ def find_leaf(cube: CubeStore, path: str) -> xr.Dataset | None:
         labels = {key: (dim, [str(band.get(key, "")) for band in bands]) for key in ("long_name", "units")}
         group = group.assign_coords({f"{dim}_{key}": values for key, values in labels.items()})
     return group.assign_coords(
-        y=("y", y, axis_attributes("y")), x=("x", x, axis_attributes("x")), **{GRID_MAPPING: ((), 0, mapping.attrs)}
+        y=("y", y, axis_attributes(cube.region, "y")),
+        x=("x", x, axis_attributes(cube.region, "x")),
+        **{GRID_MAPPING: ((), 0, mapping.attrs)},
     )
 
 

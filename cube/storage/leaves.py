@@ -133,7 +133,7 @@ def _add_coordinates(group: zarr.Group, region: Region, resolution: int, level: 
     for axis, values in zip("yx", region.coordinates(resolution, level), strict=True):
         group.create_array(
             axis, data=values, chunks=values.shape, dimension_names=(axis,), overwrite=True,
-            attributes=conventions.axis_attributes(axis), compressors=compressors(),
+            attributes=conventions.axis_attributes(region, axis), compressors=compressors(),
         )  # fmt: skip
     group.create_array(
         conventions.GRID_MAPPING, data=np.asarray(0, np.int32), dimension_names=(), overwrite=True,

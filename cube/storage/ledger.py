@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.errors import ConfigError, CubeError
-from cube.grid import Unit, eea_corner
+from cube.grid import Unit
+from cube.square_names import eea_corner
 from cube.storage import claims
 from cube.storage.documents import Documents
 from cube.storage.identity import digest

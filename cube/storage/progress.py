@@ -123,7 +123,7 @@ def version_stage(cube: CubeStore, version: str) -> Stage:
     region = cube.region
     if REGION_KM in attributes:
         west, south, east, north = attributes[REGION_KM]
-        region = Region(west, south, east, north, cube.region.unit_km)
+        region = Region(west, south, east, north, cube.region.unit_km, cube.region.grid)
     return Stage(f"predict/{version}", products, attributes.get(MADE_FROM), region)
 
 

@@ -11,7 +11,7 @@ import zarr
 import zarr.errors
 
 from cube.errors import CubeError
-from cube.grid import Region
+from cube.grid import EUROPE, Grid, Region
 from cube.storage import backends
 
 FORMAT: Final = 2  # 2: tables lie in their versions, identities of values are plain JSON, bands are described
@@ -43,7 +43,8 @@ def open_root(url: str, writable: bool = False) -> zarr.Group:
 
 
 def described(url: str, about: object) -> Mapping[str, Any]:
-    """`about`, where it is what the root of a cube says: `format`, `title`, `region_km` (west, south, east, north), `unit_km`.
+    """`about`, where it is what the root of a cube says: `format`, `title`, `region_km` (west, south, east, north), `unit_km`
+    and `crs` (absent: EPSG:3035).
 
     Raises `CubeError` where it is not, or where a newer floracube wrote it.
     """
@@ -56,10 +57,16 @@ def described(url: str, about: object) -> Mapping[str, Any]:
     return about
 
 
+def about_region(region: Region) -> dict[str, Any]:
+    """What the root of a cube says of its region: the inverse of `region_of`."""
+    edges = [edge // 1000 for edge in region.bounds]
+    return {"unit_km": region.unit_km, "crs": region.grid.code, "region_km": edges}
+
+
 def region_of(about: Mapping[str, Any]) -> Region:
     """The region of a cube by what its root says."""
     west, south, east, north = about["region_km"]
-    return Region(west, south, east, north, about["unit_km"])
+    return Region(west, south, east, north, about["unit_km"], Grid.of(str(about.get("crs", EUROPE.code))))
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from cube.storage import backends
 from cube.storage.backends import zarr_store
 from cube.storage.documents import Documents
 from cube.storage.leaves import add_labels, make_leaf, set_attributes
-from cube.storage.root import FORMAT, described, one_sentence, open_root, region_of
+from cube.storage.root import FORMAT, about_region, described, one_sentence, open_root, region_of
 
 
 @dataclass(frozen=True)
@@ -276,14 +276,12 @@ def create_cube(url: str, region: Region, title: str, about: Mapping[str, str | 
         if "floracube" not in root.attrs:
             if len(root.attrs):
                 raise CubeError(f"{url}: there is another Zarr store here already; choose another cube URL.")
-            west, south, east, north = region.bounds
             root.update_attributes(  # all at once: a root that a kill left with some of them would pass for whole
                 {
                     "floracube": {
                         "format": FORMAT,
                         "title": title,
-                        "unit_km": region.unit_km,
-                        "region_km": [west // 1000, south // 1000, east // 1000, north // 1000],
+                        **about_region(region),
                     },
                     "title": title,
                     "Conventions": "CF-1.11",
@@ -293,9 +291,9 @@ def create_cube(url: str, region: Region, title: str, about: Mapping[str, str | 
     cube = open_cube(url, writable=True)
     if cube.region != region:
         raise CubeError(
-            f"{url}: the cube there has region {cube.attributes['region_km']} km and units of"
-            f" {cube.region.unit_km} km, the configuration asks for {[b // 1000 for b in region.bounds]} km and"
-            f" {region.unit_km} km; choose another cube URL or remove the old cube."
+            f"{url}: the cube there has region {cube.attributes['region_km']} km of {cube.region.grid.code} and units of"
+            f" {cube.region.unit_km} km, the configuration asks for {[b // 1000 for b in region.bounds]} km of"
+            f" {region.grid.code} and {region.unit_km} km; choose another cube URL or remove the old cube."
         )
     terms = {key: value or None for key, value in (about or {}).items()}
     set_attributes(cube.root, {"title": title, "floracube": {**cube.attributes, "title": title, "format": FORMAT}, **terms})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +18,12 @@ import shapely
 import shapely.errors
 import shapely.geometry
 from numpy.typing import NDArray
+from pyproj import CRS
+from pyproj.exceptions import CRSError
 
 from cube.config import Config
 from cube.errors import ConfigError, ModelError
-from cube.grid import CELL, Unit
+from cube.grid import CELL, Grid, Unit
 
 FILE: Final = "ranges.geojson"
 NAME: Final = "species"  # the property of our own file
@@ -29,25 +31,35 @@ NAME: Final = "species"  # the property of our own file
 
 @dataclass(frozen=True)
 class Ranges:
-    """Shapely polygons in EPSG:3035 by species (column of the head)."""
+    """Shapely geometries in `crs` by species (column of the head), and their polygons on the grids that were asked for."""
 
-    polygons: Mapping[int, NDArray[np.object_]]
+    shapes: Mapping[int, NDArray[np.object_]]
+    crs: CRS
+    _projected: dict[Grid, Mapping[int, NDArray[np.object_]]] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
-        return len(self.polygons)
+        return len(self.shapes)
+
+    def on(self, grid: Grid) -> Mapping[int, NDArray[np.object_]]:
+        """Polygons in metres of a grid, by species."""
+        from cube.sources.coastline import on_grid
+
+        if grid not in self._projected:
+            self._projected[grid] = {species: on_grid(shapes, self.crs, grid) for species, shapes in self.shapes.items()}
+        return self._projected[grid]
 
     def mask(self, unit: Unit, species: int) -> NDArray[np.bool_]:
         """(U, U) cells of a unit whose centre lies in the range of a species that has one."""
         from cube.sources.coastline import rasterize
 
-        polygons = self.polygons[species]
+        polygons = self.on(unit.grid)[species]
         return rasterize(polygons[shapely.intersects(shapely.envelope(polygons), shapely.box(*unit.bounds))], unit, CELL) > 0
 
     def within(self, unit: Unit, index: NDArray[np.int64]) -> Callable[[int], NDArray[np.bool_] | None]:
         """Of each species: (n,) which of the cells `index` of a unit lie in its range; None where all do, or it has none."""
 
         def of(species: int) -> NDArray[np.bool_] | None:
-            if species not in self.polygons:
+            if species not in self.shapes:
                 return None
             inside = self.mask(unit, species).ravel()[index]
             return None if inside.all() else inside
@@ -87,7 +99,7 @@ def read_ranges(config: Config, species: Sequence[str]) -> dict[str, Any] | None
         raise ConfigError(f"{path}: has no range of any of the {len(species)} modelled species; check species.ranges.property.")
     out = {"type": "FeatureCollection", "features": kept} | {k: document[k] for k in ("crs",) if k in document}
     try:
-        _parsed(out, species)
+        _refuse_empty(_parsed(out, species), species, config.whole_region().grid)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}; mend it or leave that species out.") from None
     return out
@@ -111,12 +123,7 @@ def load_ranges(folder: Path, species: Sequence[str]) -> Ranges | None:
 
 
 def _parsed(document: dict[str, Any], species: Sequence[str]) -> Ranges:
-    """Raises `ValueError` for a species whose range has no area on the grid."""
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    from cube.sources.coastline import on_grid
-
+    """Raises `ValueError` for what is no range of a species."""
     column = {name: i for i, name in enumerate(species)}
     geometries: dict[str, list[Any]] = {}
     try:
@@ -130,8 +137,13 @@ def _parsed(document: dict[str, Any], species: Sequence[str]) -> Ranges:
             geometries.setdefault(name, []).append(shapely.geometry.shape(feature["geometry"]))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, shapely.errors.ShapelyError) as error:
             raise ValueError(f"the range of '{name}' is not made of polygons ({error})") from None
-    found = {column[name]: on_grid(np.asarray(shapes, object), crs) for name, shapes in geometries.items()}
-    for name, i in column.items():
-        if i in found and not len(found[i]):
-            raise ValueError(f"the range of '{name}' has no area within Europe, so that it would be nowhere")
-    return Ranges(found)
+    return Ranges({column[name]: np.asarray(shapes, object) for name, shapes in geometries.items()}, crs)
+
+
+def _refuse_empty(ranges: Ranges, species: Sequence[str], grid: Grid) -> None:
+    """Raise `ValueError` for a species whose range has no area on the grid."""
+    for i, polygons in ranges.on(grid).items():
+        if not len(polygons):
+            raise ValueError(
+                f"the range of '{species[i]}' has no area within the grid ({grid.code}), so that it would be nowhere"
+            )

@@ -161,7 +161,7 @@ def _embedded(
 def _predict(held: Opened, job: Job, unit: Unit, pool: Executor, writer: Writer, clock: Clock) -> Cells:
     cube, model = held.cube, held.model
     surface = cube.read_window(SURFACE, cube.region.square(unit))
-    wanted = predicted(surface, unit, Region(*job.region_km, cube.region.unit_km))
+    wanted = predicted(surface, unit, Region(*job.region_km, cube.region.unit_km, cube.region.grid))
     cells = _meet(held, job, unit, wanted, pool, writer, clock)
     if not len(cells.index):
         return cells

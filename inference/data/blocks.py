@@ -27,7 +27,7 @@ Metres = NDArray[np.float64]
 
 
 def block_index(surveys: Surveys, block_km: float) -> Numbers:
-    """(n, 2) column and row of the block of each survey's place: floor of EPSG:3035 metres / block size."""
+    """(n, 2) column and row of the block of each survey's place: floor of metres / block size."""
     _, place = np.unique(surveys.place, return_inverse=True)
     count = np.bincount(place)
     size = block_km * 1000

@@ -42,7 +42,7 @@ class Records:
 
     species: NDArray[np.int32]  # (n,) column of the species table
     row: NDArray[np.int64]  # (n,) row of the record predictors
-    x: NDArray[np.float64]  # (n,) metres, EPSG:3035
+    x: NDArray[np.float64]  # (n,) metres
     y: NDArray[np.float64]
     year: NDArray[np.float32]  # (n,) NaN: not said
     dataset: NDArray[np.int16]  # (n,)
@@ -261,7 +261,7 @@ def uniform_cells(cube: CubeStore, count: int, seed: int = 0) -> NDArray[np.int6
 
 
 def cell_centres(region: Region, cells: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(x, y) metres, EPSG:3035, of the centres of flat cells of a region's 50 m arrays."""
+    """(x, y) metres of the centres of flat cells of a region's 50 m arrays."""
     row, col = np.divmod(cells, region.shape()[1])
     transform = region.transform(CELL)
     return np.asarray(transform.c + (col + 0.5) * CELL), np.asarray(transform.f - (row + 0.5) * CELL)

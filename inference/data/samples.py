@@ -182,7 +182,7 @@ class Surveys:
     area_m2: Floats  # (n,), NaN or not positive: unknown
     year: Floats  # (n,)
     place: NDArray[np.int64]  # (n,)
-    x: NDArray[np.float64]  # (n,) metres, EPSG:3035
+    x: NDArray[np.float64]  # (n,) metres
     y: NDArray[np.float64]
     species: tuple[str, ...] = field(default=())
 

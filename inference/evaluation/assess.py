@@ -145,7 +145,7 @@ def _of_records(config: Config, model: Model, records: Records, predictors: Pred
 
 @dataclass(frozen=True)
 class Truth:
-    """True probabilities (cells, species) of a fixed random choice of land cells and where they lie (m, EPSG:3035)."""
+    """True probabilities (cells, species) of a fixed random choice of land cells and where they lie (m)."""
 
     species: list[str]
     probability: NDArray[np.float32]

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from cube.config import Config, Source
-from cube.grid import unproject
 from cube.layers.inputs import INPUTS
 from inference.data.dataset import Dataset
 from inference.training.assembly import RELATIVE
@@ -81,8 +80,9 @@ def _document(run: Run) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
 
 
 def _extent(run: Run) -> str:
-    w, s, e, n = run.config.whole_region().bounds
-    lon, lat = unproject(np.array([w, e, w, e]), np.array([s, s, n, n]))
+    region = run.config.whole_region()
+    w, s, e, n = region.bounds
+    lon, lat = region.grid.unproject(np.array([w, e, w, e]), np.array([s, s, n, n]))
     return f"longitude {lon.min():.2f} to {lon.max():.2f}, latitude {lat.min():.2f} to {lat.max():.2f} degrees"
 
 
@@ -198,7 +198,7 @@ def _data(run: Run) -> Mapping[str, Mapping[str, str]]:
                                 "Data sources": "; ".join(_source(x) for x in config.sources), **extent,
                                 "Spatial resolution": ", ".join(dict.fromkeys(x.resolution for x in run.data.recipe.inputs))
                                                       + f" as stored{'; ' + config.note if config.note else ''}",
-                                "Coordinate reference system": "EPSG:3035",
+                                "Coordinate reference system": config.whole_region().grid.code,
                                 "Temporal extent": "; ".join(y for x in config.sources if (y := x.reference_years)),
                                 "Temporal resolution": "climate by month, Landsat by quarter, others static",
                                 "Data processing": "exact averages down, bilinear up, majority for classes; scaled by mean and"

@@ -17,7 +17,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from cube.grid import project
 from cube.layers import RANKS
 from cube.layers.inputs import SURFACE
 from cube.layers.legends import LAND
@@ -60,7 +59,7 @@ def predicted_plots(
     """
     lon, lat = (np.asarray(pd.to_numeric(degrees, errors="coerce"), float) for degrees in (longitude, latitude))
     rows = np.flatnonzero((plots.label >= 0) & np.isfinite(lon) & np.isfinite(lat))
-    x, y = (np.asarray(v, float) for v in project(lon[rows], lat[rows]))
+    x, y = (np.asarray(v, float) for v in cube.region.grid.project(lon[rows], lat[rows]))
     inside = cube.region.contains(x, y)
     rows, x, y = rows[inside], x[inside], y[inside]
     row, col = cube.region.index(x, y)

@@ -14,7 +14,6 @@ import numpy as np
 from affine import Affine
 from fastapi import APIRouter, Query, Request, Response
 
-from cube import grid
 from cube.errors import CubeError
 from cube.grid import Window
 from server import palettes
@@ -63,7 +62,7 @@ async def window(
     colormap_name: Annotated[str | None, Query(max_length=40, description="Another palette, of a picture.")] = None,
     rescale: Annotated[str | None, Query(max_length=60, description="Another range of a picture, `low,high`.")] = None,
 ) -> Response:
-    """The pixels of the cube that the box touches, neither turned nor resampled, in EPSG:3035."""
+    """The pixels of the cube that the box touches, neither turned nor resampled, in its projection."""
     layer, drawn = snapshot.layer(layer_id), StyleParameters(colormap_name, rescale)
     drawn.check(layer)
     if style == "values" and (colormap_name or rescale):
@@ -145,7 +144,7 @@ def _picture(snapshot: Snapshot, layer: MapLayer, chosen: Selection, window: Win
         window.col, window.row
     )
     profile: dict[str, Any] = {"driver": "GTiff", "height": window.height, "width": window.width, "count": 4, "dtype": "uint8",
-                               "crs": rasterio.crs.CRS.from_epsg(grid.EPSG), "transform": transform, "tiled": True,
+                               "crs": snapshot.region.grid.code, "transform": transform, "tiled": True,
                                "photometric": "RGB"}  # fmt: skip
     plain = folder / "plain.tif"
     with rasterio.open(plain, "w", **profile) as target:

@@ -26,7 +26,6 @@ from rio_tiler.expression import get_expression_blocks, parse_expression
 from rio_tiler.io import BaseReader, Reader
 from rio_tiler.models import BandStatistics, ImageData, Info, PointData
 
-from cube import grid
 from server.drawing.tiles import choose_level
 from server.drawing.zooms import zooms
 from server.errors import NotFoundError, TooLargeError, WrongRequestError
@@ -38,7 +37,6 @@ STATISTICS_PIXELS: Final = 2**19  # of one feature: titiler rasterises each of i
 _REQUEST_CELLS: Final = 4 * MAX_PIXELS  # of all features of one request together
 _LEAST: Final = 100_000  # cells that a feature counts for at the least, since opening it has its cost
 _MARGIN: Final = 4  # cells read around a window: what the bilinear kernel and rounded bounds take in
-_CRS: Final = CRS.from_epsg(grid.EPSG)
 _AT_ONCE: Final = threading.BoundedSemaphore(4)  # images put together at once: bounds memory
 Box = tuple[float, float, float, float]
 
@@ -81,7 +79,8 @@ class LayerReader(BaseReader):
     def __attrs_post_init__(self) -> None:
         """Extent and size of level 0."""
         layer, snapshot = self.input.layer, self.input.snapshot
-        self.bounds, self.crs = snapshot.reader.cube.region.grown_bounds, _CRS
+        region = snapshot.reader.cube.region
+        self.bounds, self.crs = region.grown_bounds, CRS.from_epsg(region.grid.epsg)
         self.height, self.width = snapshot.reader.shape(layer.paths[0])
         self.transform = Affine(layer.resolution, 0, self.bounds[0], 0, -layer.resolution, self.bounds[3])
         self._left = _REQUEST_CELLS
@@ -110,7 +109,7 @@ class LayerReader(BaseReader):
             described = {"layer": band.id, "units": band.units, "release": release, **({"classes": classes} if classes else {})}
             about.append((f"b{number}", described))
         return Info.model_validate({
-            "bounds": self.bounds, "crs": f"http://www.opengis.net/def/crs/EPSG/0/{grid.EPSG}", "band_metadata": about,
+            "bounds": self.bounds, "crs": f"http://www.opengis.net/def/crs/EPSG/0/{self.crs.to_epsg()}", "band_metadata": about,
             "band_descriptions": [(f"b{number}", band.title) for number, band in enumerate(bands, start=1)],
             "nodata_type": "Nodata", "dtype": self._type(),
             "name": layer.id, "count": len(bands), "width": self.width, "height": self.height,
@@ -160,12 +159,12 @@ class LayerReader(BaseReader):
     def preview(self, max_size: int | None = 1024, height: int | None = None, width: int | None = None,
                 dst_crs: CRS | None = None, **options: Any) -> ImageData:  # fmt: skip
         """The whole layer."""
-        return self.part(self.bounds, dst_crs or _CRS, _CRS, max_size, height, width, **options)
+        return self.part(self.bounds, dst_crs or self.crs, self.crs, max_size, height, width, **options)
 
     def point(self, lon: float, lat: float, coord_crs: CRS | None = None, indexes: Sequence[int] | None = None,
               expression: str | None = None, nodata: float | None = None, **options: Any) -> PointData:  # fmt: skip
         """The values of the cell of level 0 that holds a point; raises `PointOutsideBounds`."""
-        layer, (x, y) = self.input.layer, (axis[0] for axis in transform(coord_crs or WGS84_CRS, _CRS, [lon], [lat]))
+        layer, (x, y) = self.input.layer, (axis[0] for axis in transform(coord_crs or WGS84_CRS, self.crs, [lon], [lat]))
         numbers = self.input.numbers(indexes, expression)
         west, south, east, north = self.bounds
         if not (west <= x < east and south < y <= north):
@@ -225,8 +224,8 @@ class LayerReader(BaseReader):
         inside = max(west, edges[0]), max(south, edges[1]), min(east, edges[2]), min(north, edges[3])
         if not (inside[0] < inside[2] and inside[1] < inside[3]):
             raise NotFoundError("What is asked for lies outside the cube; /layers gives its bounds.")
-        level = choose_level(layer, _ground(wanted, inside, steps) if steps else layer.resolution)
-        left, bottom, right, top = transform_bounds(wanted, _CRS, *inside, densify_pts=21) if wanted != _CRS else inside
+        level = choose_level(layer, _ground(wanted, self.crs, inside, steps) if steps else layer.resolution)
+        left, bottom, right, top = transform_bounds(wanted, self.crs, *inside, densify_pts=21) if wanted != self.crs else inside
         margin = _MARGIN + math.ceil(0 if steps else grown)
         spans = []
         for low, high, length in ((self.bounds[3] - top, self.bounds[3] - bottom, reader.shape(level.path)[0]),
@@ -251,7 +250,7 @@ class LayerReader(BaseReader):
             with MemoryFile() as memory:
                 # Sparse: bands that nobody asks for are there by number and take no memory.
                 with memory.open(driver="GTiff", height=end_row - top_row, width=end_col - left_col,
-                                 count=len(self.input.bands), dtype=self._type(), crs=_CRS, transform=place,
+                                 count=len(self.input.bands), dtype=self._type(), crs=self.crs, transform=place,
                                  nodata=missing, interleave="band", sparse_ok=True) as file:  # fmt: skip
                     for number in numbers:
                         file.write(self._values(number, level.path, level.step, spans[0], spans[1], nodata), number)
@@ -310,8 +309,8 @@ def _steps(across: float, down: float, size: dict[str, Any]) -> tuple[float, flo
     return (max(across, down) / most,) * 2 if most else None
 
 
-def _ground(crs: CRS, box: Box, steps: tuple[float, float]) -> float:
+def _ground(crs: CRS, grid: CRS, box: Box, steps: tuple[float, float]) -> float:
     """Metres of a pixel on the ground in the middle of a box, along its finer side."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    (x0, x1, x2), (y0, y1, y2) = transform(crs, _CRS, [x, x + steps[0], x], [y, y, y + steps[1]])
+    (x0, x1, x2), (y0, y1, y2) = transform(crs, grid, [x, x + steps[0], x], [y, y, y + steps[1]])
     return min(math.hypot(x1 - x0, y1 - y0), math.hypot(x2 - x0, y2 - y0))

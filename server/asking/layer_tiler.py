@@ -16,6 +16,7 @@ from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from morecantile import tms
+from pydantic import AfterValidator
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rio_tiler.colormap import cmap
@@ -35,6 +36,7 @@ from titiler.core.models.OGC import TileSet, TileSetList
 from titiler.core.resources.enums import ImageType
 from titiler.core.utils import create_html_response
 
+from cube.grid import EUROPE
 from server import palettes
 from server.asking.layer_reader import Chosen, LayerReader
 from server.asking.titiler_parameters import Histogram, Tile, possible, small_picture
@@ -42,7 +44,7 @@ from server.dependencies import OTHER_CUBE, LayerParameter, ReleaseParameter, cu
 from server.describing import tilesets
 from server.describing.links import absolute_validators, base_url
 from server.describing.problem import COMMON
-from server.drawing.tms import NAMES, OWN, own_grid
+from server.drawing.tms import known_name, own_grid, own_name
 from server.errors import ErrorGuard, NotFoundError, WrongRequestError, add_handlers, error_answer
 
 LAYER: Final = "/layers/{layer_id}"
@@ -82,7 +84,7 @@ def chosen(
 if TYPE_CHECKING:
     TileMatrixSetName = str
 else:  # as titiler writes it into its own routes
-    TileMatrixSetName = Annotated[Literal[NAMES], Path(description="Identifier of a tile matrix set.")]
+    TileMatrixSetName = Annotated[str, Path(description="Identifier of a tile matrix set."), AfterValidator(known_name)]
 ChosenLayer = Annotated[Chosen, Depends(chosen)]
 Bands = Annotated[BidxExprParams, Depends(BidxExprParams)]
 Colours: Final = cmap.register({
@@ -223,7 +225,8 @@ class LayerTiler(_Linked, TilerFactory):
 
 def build(state: State, description: str) -> FastAPI:
     """titiler's application over the cubes of the server whose `state` it shares, the first one below `""`."""
-    sets = tms.register({OWN: own_grid()})
+    grids = {EUROPE, *(cube.snapshot().region.grid for cube in state.cubes.values())}
+    sets = tms.register({own_name(grid): own_grid(grid) for grid in grids})
     tiler = LayerTiler(
         reader=LayerReader, path_dependency=chosen, colormap_dependency=_colours, render_dependency=cast(Any, _rendering),
         tile_dependency=Tile, histogram_dependency=Histogram, router=APIRouter(prefix=LAYER), supported_tms=sets, name="layer",

@@ -16,7 +16,6 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Geod
 
-from cube import grid
 from cube.grid import Region
 from server.errors import RequestError
 
@@ -96,7 +95,7 @@ def square_kilometres(shape: shapely.Geometry) -> float:
 
 
 def on_grid(shape: shapely.Geometry, region: Region) -> shapely.Geometry:
-    """The part of a shape in degrees that lies in `region`, in metres of EPSG:3035; empty where none does.
+    """The part of a shape in degrees that lies in `region`, in metres of its grid; empty where none does.
 
     It is cut as a rectangle cuts, in time that no outline can draw out: right for areas and for cells, but not always a valid
     geometry. Raises `OutlineError` for an outline too long to follow.
@@ -105,14 +104,14 @@ def on_grid(shape: shapely.Geometry, region: Region) -> shapely.Geometry:
     if near.length / STEP > _MAX_STEPS:
         raise OutlineError("The outline of the area is too long; simplify it.")
     return shapely.clip_by_rect(
-        shapely.transform(shapely.segmentize(near, STEP), grid.project, interleaved=False), *region.bounds
+        shapely.transform(shapely.segmentize(near, STEP), region.grid.project, interleaved=False), *region.bounds
     )
 
 
 def _window(region: Region) -> tuple[float, float, float, float]:
     """A box in degrees (west, south, east, north) with room around `region`."""
     west, south, east, north = region.bounds
-    lon, lat = grid.unproject(*np.meshgrid(np.linspace(west, east, 33), np.linspace(south, north, 33)))
+    lon, lat = region.grid.unproject(*np.meshgrid(np.linspace(west, east, 33), np.linspace(south, north, 33)))
     return lon.min() - _MARGIN, lat.min() - _MARGIN, lon.max() + _MARGIN, lat.max() + _MARGIN
 
 

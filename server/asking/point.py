@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from cube import grid
 from cube.layers import BOUNDS, NO_SPECIES, PROBABILITY_STEPS
+from cube.square_names import eea_name
 from cube.storage import releases
 from server.dependencies import LatParameter, LonParameter, RequestedSnapshot, json_answer
 from server.errors import NotFoundError, WrongRequestError
@@ -79,7 +80,7 @@ class PointReport(BaseModel):
 
     lon: float
     lat: float
-    cell: str = Field(description="EEA name of the cell, such as 50mE479012N290034.")
+    cell: str = Field(description="Name of the cell, as the EEA names squares, such as 50mE479012N290034.")
     release: str
     inside: bool
     species: list[PointSpecies]
@@ -109,7 +110,7 @@ def at_point(
 
 
 def cell_of(snapshot: Snapshot, lon: float, lat: float) -> tuple[int, int, str]:
-    """(row, column, EEA name) of the cell that holds a point in degrees, WGS 84.
+    """(row, column, name as the EEA names squares) of the cell that holds a point in degrees, WGS 84.
 
     Raises `WrongRequestError` for what is no place on Earth and `NotFoundError` outside the cube's region.
     """
@@ -118,11 +119,11 @@ def cell_of(snapshot: Snapshot, lon: float, lat: float) -> tuple[int, int, str]:
     if not (-180 <= lon <= 180 and -90 <= lat <= 90):
         raise WrongRequestError("Longitude must lie in -180 to 180 and latitude in -90 to 90 degrees; longitude comes first.")
     region = snapshot.reader.cube.region
-    x, y = grid.project(lon, lat)
+    x, y = region.grid.project(lon, lat)
     if not region.contains(x, y):
         raise NotFoundError(f"The point {lon}, {lat} (longitude, latitude) lies outside the cube; longitude comes first.")
     row, col = region.index(x, y)
-    return int(row), int(col), grid.eea_name(grid.CELL, float(x), float(y))
+    return int(row), int(col), eea_name(grid.CELL, float(x), float(y))
 
 
 def describe(snapshot: Snapshot, lon: float, lat: float, threshold: float) -> PointReport:

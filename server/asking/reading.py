@@ -19,7 +19,7 @@ class Reading(BaseModel):
     id: str
     units: str
     inside: bool = Field(description="Whether the point lies in the mapped region; without, there is no cell and no value.")
-    cell: str | None = Field(description="EEA name of the cell.")
+    cell: str | None = Field(description="Name of the cell, as the EEA names squares.")
     value: float | None = Field(description="In the layer's units, of classes the stored number; null where it has no data.")
     label: str | None = Field(description="Of classes, the name.")
 

@@ -9,7 +9,6 @@ from typing import Annotated, Final
 from fastapi import Query, Request
 from titiler.core.dependencies import HistogramParams, TileParams
 
-from cube import grid
 from server.dependencies import EVERYWHERE
 from server.errors import WrongRequestError
 
@@ -48,7 +47,7 @@ def possible(request: Request) -> None:
     _require_at_most(_MOST_PARTS, request, "cover_scale")
     for name, value in (*request.query_params.multi_items(), *request.path_params.items()):
         if name.lower().endswith("crs") and _CODE.fullmatch(value) is None:
-            raise WrongRequestError(f"{name[:20]} takes a code such as EPSG:{grid.EPSG}.")
+            raise WrongRequestError(f"{name[:20]} takes a code such as EPSG:3857.")
         numbers = [float(part) for part in value.split(",") if name not in _NAMES and _NUMBER.fullmatch(part)]
         if not all(abs(number) < 1e30 for number in numbers):  # single precision holds no more
             raise WrongRequestError(f"{name[:20]} has a number that is too large; give one below 1e30 in size.")

@@ -67,7 +67,7 @@ def projection(region: Region, resolution: int, level: int = 0) -> Document:
     """Fields of the projection extension."""
     t = region.transform(resolution, level)
     return {
-        "proj:code": f"EPSG:{grid.EPSG}",
+        "proj:code": region.grid.code,
         "proj:bbox": list(region.grown_bounds),
         "proj:shape": list(region.shape(resolution, level)),
         "proj:transform": [t.a, t.b, t.c, t.d, t.e, t.f],
@@ -171,7 +171,7 @@ def _dimension(node: Any, dim: str, size: int, region: Region, resolution: int) 
         west, south, east, north = region.grown_bounds
         extent = [west, east] if dim == "x" else [south, north]
         step = resolution if dim == "x" else -resolution
-        return {"type": "spatial", "axis": dim, "extent": extent, "step": step, "reference_system": grid.EPSG}
+        return {"type": "spatial", "axis": dim, "extent": extent, "step": step, "reference_system": region.grid.epsg}
     if dim in node and size <= MAX_LABELS:
         labels = np.asarray(node[dim][:])
         return {"type": dim, "values": [v.item() if isinstance(v, np.number) else str(v) for v in labels]}

@@ -16,17 +16,17 @@ import morecantile
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from morecantile.utils import meters_per_unit
 
+from cube.grid import EUROPE
 from server import tileroute
 from server.dependencies import LayerParameter, RequestedSnapshot, TmsParameter, root_of
 from server.describing.links import absolute_answer, base_url
 from server.drawing.tiles import MEDIA
-from server.drawing.tms import OWN, tile_matrix_set
+from server.drawing.tms import own_name, tile_matrix_set
 from server.drawing.zooms import limits_of, zooms_in
 from server.errors import RequestError, StoreError
 from server.reading.layers import MapLayer
 from server.reading.snapshot import Snapshot
 
-SETS: Final = ("WebMercatorQuad", "EuropeanETRS89_LAEAQuad", OWN)
 MAX_LAYERS: Final = 100  # that one request may name
 _MEDIA: Final = "application/xml"
 _PIXEL: Final = 0.00028  # m, of OGC's standardised rendering
@@ -61,7 +61,7 @@ router: Final = APIRouter(tags=["tiles"])
             response_class=Response)  # fmt: skip
 def of_layer(request: Request, snapshot: RequestedSnapshot, layer_id: LayerParameter) -> Response:
     """Capabilities with one layer in the tile matrix sets of the whole service."""
-    return _answer(snapshot, request, [snapshot.layer(layer_id)], SETS)
+    return _answer(snapshot, request, [snapshot.layer(layer_id)], _sets(snapshot))
 
 
 @router.get("/layers/{layer_id}/{tms}/WMTSCapabilities.xml", summary="WMTS of one layer in one tile matrix set",
@@ -109,7 +109,7 @@ async def of_cube(
     found = [snapshot.layer(name) for name in dict.fromkeys(names)] or [
         layer for product in ("indicators", "habitats") for layer in snapshot.catalogue.find(product=product)
     ]
-    return await asyncio.to_thread(_answer, snapshot, request, found, SETS)
+    return await asyncio.to_thread(_answer, snapshot, request, found, _sets(snapshot))
 
 
 async def _tile(request: Request, asked: dict[str, str]) -> Response:
@@ -133,6 +133,12 @@ async def _tile(request: Request, asked: dict[str, str]) -> Response:
     except RequestError as error:
         refused = next((entry for start, entry in _REFUSED.items() if str(error).startswith(start)), _REFUSED["There"])
         raise ServiceError(*refused, str(error)) from None
+
+
+def _sets(snapshot: Snapshot) -> tuple[str, ...]:
+    """The tile matrix sets of a cube: the web's, Europe's where it lies there, and that of its own cells."""
+    grid = snapshot.region.grid
+    return ("WebMercatorQuad", *(("EuropeanETRS89_LAEAQuad",) if grid == EUROPE else ()), own_name(grid))
 
 
 def _answer(snapshot: Snapshot, request: Request, layers: Sequence[MapLayer], sets: Sequence[str]) -> Response:

@@ -85,10 +85,11 @@ def read_cells(snapshot: Snapshot, layer: MapLayer, request: TileRequest, held_o
 
     With `held_only` nothing is read: raises `NotHeldError` unless all of it is in memory.
     """
-    bounds = snapshot.reader.cube.region.grown_bounds
-    if is_outside(request.tms, request.z, request.x, request.y, bounds):
+    region = snapshot.reader.cube.region
+    bounds, epsg = region.grown_bounds, region.grid.epsg
+    if is_outside(request.tms, request.z, request.x, request.y, bounds, epsg):
         return None
-    warp = warp_grid(request.tms, request.z, request.x, request.y, request.size)
+    warp = warp_grid(request.tms, request.z, request.x, request.y, request.size, epsg)
     level = choose_level(layer, warp.pixel)
     height, width = (-(-n // level.step) for n in snapshot.reader.shape(level.path, held_only))
     west, _, _, north = bounds

@@ -1,28 +1,37 @@
-"""Tile matrix sets: morecantile's, and one of our own whose tiles are the cells of the cube, neither turned nor resampled."""
+"""Tile matrix sets: morecantile's, and one of each grid whose tiles are the cells of a cube, neither turned nor resampled."""
 
 from __future__ import annotations
 
+import math
+import re
 from functools import lru_cache
 from typing import Final
 
 import morecantile
 from pyproj import CRS
 
-from cube import grid
+from cube.errors import ConfigError
+from cube.grid import CELL, EUROPE, Grid
 from server.errors import NotFoundError
 
-OWN: Final = "FloracubeGrid"
-_ZOOMS: Final = 14  # of our own grid: 50 m at zoom 10, down to 6.25 m, so that a 10 m pixel is seen
+OWN: Final = "FloracubeGrid"  # of Europe's grid; that of another one ends with its EPSG code
+_FINER: Final = 3  # zooms beyond that of the cells: 6.25 m, so that a 10 m pixel is seen
 
 
-@lru_cache(maxsize=1)
-def own_grid() -> morecantile.TileMatrixSet:
-    """EPSG:3035 from the grid's own corner, 256 pixels a tile: at zoom 10 a pixel is a cell, below it 2 x 2, 4 x 4, ..."""
-    side = 256 * 2**10 * grid.CELL
-    west, north = grid.WEST, grid.NORTH
+def own_name(grid: Grid) -> str:
+    """The name of the tile matrix set of a grid: `FloracubeGrid`, `FloracubeGrid3577`."""
+    return OWN if grid == EUROPE else f"{OWN}{grid.epsg}"
+
+
+@lru_cache(maxsize=16)
+def own_grid(grid: Grid = EUROPE) -> morecantile.TileMatrixSet:
+    """The set of a grid from its own corner, 256 pixels a tile: at one zoom (Europe: 10) a pixel is a cell, below 2 x 2, ..."""
+    zoom = math.ceil(math.log2(max(grid.east - grid.west, grid.north - grid.south) / (256 * CELL)))
+    side = 256 * 2**zoom * CELL
+    west, north = grid.west, grid.north
     return morecantile.TileMatrixSet.custom(
-        [west, north - side, west + side, north], CRS.from_epsg(grid.EPSG), minzoom=0, maxzoom=_ZOOMS - 1,
-        id=OWN, title="Cells of the cube: EEA reference grid in EPSG:3035",
+        [west, north - side, west + side, north], CRS.from_epsg(grid.epsg), minzoom=0, maxzoom=zoom + _FINER,
+        id=own_name(grid), title=f"Cells of the cube in {grid.code}",
     )  # fmt: skip
 
 
@@ -31,10 +40,23 @@ NAMES: Final = tuple(sorted((*morecantile.tms.list(), OWN)))
 
 @lru_cache(maxsize=64)
 def tile_matrix_set(name: str) -> morecantile.TileMatrixSet:
-    """The tile matrix set of that name; raises `NotFoundError`. Kept: morecantile reads its file each time it is asked."""
-    if name not in NAMES:
-        raise NotFoundError(f"There is no tile matrix set '{name[:80]}'; known are {', '.join(NAMES)}.")
-    return own_grid() if name == OWN else morecantile.tms.get(name)
+    """The tile matrix set of that name; raises `NotFoundError`. Cached: morecantile reads its file each time it is asked."""
+    if name in NAMES:
+        return own_grid() if name == OWN else morecantile.tms.get(name)
+    try:
+        if (match := re.fullmatch(rf"{OWN}(\d{{4,6}})", name)) is not None:
+            return own_grid(Grid.of(f"EPSG:{match[1]}"))
+    except ConfigError:
+        pass
+    raise NotFoundError(f"There is no tile matrix set '{name[:80]}'; known are {', '.join(NAMES)}.")
+
+
+def known_name(name: str) -> str:
+    """The name of a tile matrix set; raises `ValueError` for another."""
+    try:
+        return str(tile_matrix_set(name).id)
+    except NotFoundError as error:
+        raise ValueError(str(error)) from None
 
 
 @lru_cache(maxsize=512)

@@ -1,6 +1,6 @@
-"""Where the pixels of a map tile lie in EPSG:3035: a few exactly projected control points, to be interpolated in between.
+"""Where the pixels of a map tile lie on a cube's grid: a few exactly projected control points, to be interpolated in between.
 
-The grid depends on the tile alone, so one is shared by all layers and all pyramid levels; it is cached.
+A warp grid depends on the tile and the projection alone, so one is shared by all layers and all pyramid levels; it is cached.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from cube import grid
+from cube.grid import Bounds
 from server.drawing.tms import tile_matrix_set
 from server.reading.cache import ByteCache
 
@@ -28,7 +28,7 @@ _BOX_POINTS: Final = 33  # a side of the region, to find its box in another proj
 
 @dataclass(frozen=True, slots=True)
 class WarpGrid:
-    """Control points of one tile: `x`, `y` (n, n) metres in EPSG:3035, evenly spaced, first to last pixel centre.
+    """Control points of one tile: `x`, `y` (n, n) metres of the grid, evenly spaced, first to last pixel centre.
 
     Infinite where the projection is undefined; there are then as many points as pixels.
     """
@@ -60,16 +60,16 @@ def interpolate(control: NDArray[np.float64], size: int) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=64)
-def _transformer(tms: str) -> Transformer:
-    return Transformer.from_crs(tile_matrix_set(tms).crs.to_wkt(), grid.EPSG, always_xy=True)
+def _transformer(tms: str, epsg: int) -> Transformer:
+    return Transformer.from_crs(tile_matrix_set(tms).crs.to_wkt(), epsg, always_xy=True)
 
 
 @lru_cache(maxsize=256)
-def _box(tms: str, bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float] | None:
-    """(west, south, east, north) in the CRS of `tms` around a box in EPSG:3035; None where it cannot be told."""
+def _box(tms: str, bounds: Bounds, epsg: int) -> Bounds | None:
+    """(west, south, east, north) in the CRS of `tms` around a box in another; None where it cannot be told."""
     west, south, east, north = bounds
     x, y = np.meshgrid(np.linspace(west, east, _BOX_POINTS), np.linspace(south, north, _BOX_POINTS))
-    there = np.stack(_transformer(tms).transform(x, y, direction="INVERSE"))
+    there = np.stack(_transformer(tms, epsg).transform(x, y, direction="INVERSE"))
     if not np.isfinite(there).all():
         return None
     low, high = there.min(axis=(1, 2)), there.max(axis=(1, 2))
@@ -77,22 +77,22 @@ def _box(tms: str, bounds: tuple[float, float, float, float]) -> tuple[float, fl
     return float(low[0] - margin[0]), float(low[1] - margin[1]), float(high[0] + margin[0]), float(high[1] + margin[1])
 
 
-def is_outside(tms: str, z: int, x: int, y: int, bounds: tuple[float, float, float, float]) -> bool:
-    """Whether the tile certainly lies outside `bounds`, a box in EPSG:3035, told without projecting the tile."""
-    box = _box(tms, bounds)
+def is_outside(tms: str, z: int, x: int, y: int, bounds: Bounds, epsg: int) -> bool:
+    """Whether the tile certainly lies outside `bounds`, a box of the CRS `epsg`, told without projecting the tile."""
+    box = _box(tms, bounds, epsg)
     if box is None:
         return False
     west, south, east, north = tile_matrix_set(tms).xy_bounds(morecantile.Tile(x, y, z))
     return bool(west > box[2] or east < box[0] or south > box[3] or north < box[1])
 
 
-def _project(tms: str, bounds: tuple[float, ...], size: int, points: int) -> NDArray[np.float64]:
-    """(2, points, points) x and y in EPSG:3035 of evenly spaced pixel centres; `inf` where undefined."""
+def _project(tms: str, epsg: int, bounds: tuple[float, ...], size: int, points: int) -> NDArray[np.float64]:
+    """(2, points, points) x and y in the CRS `epsg` of evenly spaced pixel centres; `inf` where undefined."""
     west, south, east, north = bounds
     half_x, half_y = (east - west) / size / 2, (north - south) / size / 2
     x = np.linspace(west + half_x, east - half_x, points)
     y = np.linspace(north - half_y, south + half_y, points)
-    return np.stack(_transformer(tms).transform(*np.meshgrid(x, y)))
+    return np.stack(_transformer(tms, epsg).transform(*np.meshgrid(x, y)))
 
 
 def _pixel_size(x: NDArray[np.float64], y: NDArray[np.float64], step: float) -> float:
@@ -102,17 +102,17 @@ def _pixel_size(x: NDArray[np.float64], y: NDArray[np.float64], step: float) -> 
     return float(min(across, down)) / step
 
 
-def warp_grid(tms: str, z: int, x: int, y: int, size: int) -> WarpGrid:
-    """Grid of the tile (z, x, y) of the tile matrix set `tms`, `size` pixels a side; the tile must exist."""
-    return _GRIDS.gather([(tms, z, x, y, size)], lambda _: [_make(tms, z, x, y, size)])[0]
+def warp_grid(tms: str, z: int, x: int, y: int, size: int, epsg: int) -> WarpGrid:
+    """Grid of the tile (z, x, y) of the tile matrix set `tms` in the CRS `epsg`, `size` pixels a side; the tile must exist."""
+    return _GRIDS.gather([(tms, z, x, y, size, epsg)], lambda _: [_make(tms, z, x, y, size, epsg)])[0]
 
 
-def _make(tms: str, z: int, x: int, y: int, size: int) -> WarpGrid:
+def _make(tms: str, z: int, x: int, y: int, size: int, epsg: int) -> WarpGrid:
     bounds = tuple(tile_matrix_set(tms).xy_bounds(morecantile.Tile(x, y, z)))
     points = _FIRST
-    exact = _project(tms, bounds, size, points)
+    exact = _project(tms, epsg, bounds, size, points)
     while np.isfinite(exact).all():
-        finer = _project(tms, bounds, size, 2 * points - 1)
+        finer = _project(tms, epsg, bounds, size, 2 * points - 1)
         pixel = _pixel_size(exact[0], exact[1], (size - 1) / (points - 1))
         guess = np.stack([interpolate(c, 2 * points - 1) for c in exact])
         if np.abs(guess - finer).max() <= _TOLERANCE * pixel:
@@ -121,7 +121,7 @@ def _make(tms: str, z: int, x: int, y: int, size: int) -> WarpGrid:
         if points > size // 2:
             break
         exact = finer
-    whole = _project(tms, bounds, size, size)
+    whole = _project(tms, epsg, bounds, size, size)
     # A tile may reach beyond where the projection is defined; such pixels lie outside every region.
     whole[:, ~np.isfinite(whole).all(axis=0)] = np.inf
     with np.errstate(invalid="ignore"):

@@ -63,16 +63,16 @@ class Snapshot:
     @cached_property
     def bounds(self) -> tuple[float, float, float, float]:
         """(west, south, east, north) of the region in degrees, WGS 84."""
-        west, south, east, north = grid.bounds_in(4326, self.region.bounds)
+        west, south, east, north = grid.bounds_in(4326, self.region.bounds, self.region.grid.epsg)
         return round(west, 6), round(south, 6), round(east, 6), round(north, 6)
 
     @cached_property
     def outline(self) -> list[list[float]]:
-        """The edge of the region as a closed ring of [longitude, latitude], straight in EPSG:3035 and so curved here."""
+        """The edge of the region as a closed ring of [longitude, latitude], straight on the grid and so curved here."""
         west, south, east, north = self.region.bounds
         longest = max(east - west, north - south) / 20
         x, y = shapely.get_coordinates(shapely.segmentize(shapely.box(west, south, east, north), longest)).T
-        return [[round(float(lon), 6), round(float(lat), 6)] for lon, lat in zip(*grid.unproject(x, y), strict=True)]
+        return [[round(float(lon), 6), round(float(lat), 6)] for lon, lat in zip(*self.region.grid.unproject(x, y), strict=True)]
 
     def layer(self, layer_id: str, time: str | None = None) -> MapLayer:
         """The layer of that id, or the one of its series at `time` (`2019Q3`, `2018-07`); raises `NotFoundError`."""

@@ -77,7 +77,7 @@ class WrittenShards:
             square = Square(self._cube.region, level, shard[-2], shard[-1])
             return _Place(stage, f"{stage.path}/overviews", square, version is not None)
         first = next(self._cube.region.units())
-        unit = Unit(first.km, first.row + shard[-2], first.col + shard[-1])
+        unit = self._cube.region.unit(first.row + shard[-2], first.col + shard[-1])
         return _Place(stage, stage.path, unit, version is not None)
 
     def _input(self, name: str) -> Stage | None:

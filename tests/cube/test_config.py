@@ -106,13 +106,40 @@ def test_a_box_in_degrees_is_the_smallest_window_of_kilometres_that_holds_it(tmp
     assert 0 <= top - y.max() < 1000
 
 
+def test_a_box_in_degrees_of_another_grid_is_in_its_kilometres(tmp_path: Path) -> None:
+    keys = {"grid": {"crs": "EPSG:2193"}, "region": {"bbox": [172.1, -43.6, 172.2, -43.5]}}
+    region = load_config(write(tmp_path, **keys)).whole_region()
+    x, y = Transformer.from_crs("OGC:CRS84", "EPSG:2193", always_xy=True).transform([172.1, 172.2], [-43.6, -43.5])
+    assert region.grid.code == "EPSG:2193"
+    assert region.contains(np.array(x), np.array(y)).all()
+    assert (region.east_km - region.west_km, region.north_km - region.south_km) == (9, 12)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"grid": {"crs": "EPSG:4326"}}, "grid.crs: expected the code of a projection in metres"),
+        ({"grid": {"epsg": 3577}}, "grid.epsg: is not a key"),
+        ({"grid": "EPSG:3577"}, "grid: "),
+        ({"grid": {"crs": "EPSG:3857"}, "region": {"bbox": [8, 47, 9, 48]}}, "takes up 2.2. square kilometres of EPSG:3857"),
+        ({"grid": {"crs": "EPSG:3577"}, "region": {"bbox": [8, 47, 9, 48]}}, "1.00 square kilometres of EPSG:3577"),
+        ({"grid": {"crs": "EPSG:3832"}, "region": {"bbox": [179.9, -1, 180, 1]}}, "region: "),
+        ({"grid": {"crs": "EPSG:2193"}, "region": {"bbox": [172.1, -43.6, 172.2, -43.5]}, "surveys": {"geoplant": "x"}},
+         "grid.crs: files of GeoPlant lie in EPSG:3035"),
+    ],
+)  # fmt: skip
+def test_a_grid_that_does_not_fit_is_one_sentence(keys: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_config(write(tmp_path, **keys))
+
+
 @pytest.mark.parametrize(
     ("window", "words"),
     [
         ({"bbox": [8, 47, 7, 48]}, ["region", "west below east"]),
         ({"bbox": [8, 47, 9]}, ["region", "[west, south, east, north]"]),
         ({"bbox": [8, 47, 9, 48], "west_km": 4000}, ["region", "either 'bbox'"]),
-        ({"bbox": [100, 10, 101, 11]}, ["region", "leaves the grid"]),
+        ({"bbox": [100, 10, 101, 11]}, ["region", "outside the grid (EPSG:3035)", "`grid: {crs: ...}`"]),
         ({"bbox": [48.8, 16.5, 49.2, 17.1]}, ["region", "seem exchanged: write [16.5, 48.8, 17.1, 49.2]"]),
     ],
 )

@@ -10,7 +10,8 @@ from rasterio.warp import transform
 
 from cube import grid
 from cube.errors import ConfigError
-from cube.grid import CELL, COARSE, FINE, Region, Unit, eea_corner, eea_name, square_name
+from cube.grid import CELL, COARSE, FINE, Grid, Region, Unit
+from cube.square_names import eea_corner, eea_name, square_name
 
 SIZES = (10, 50, 1_000, 10_000, 20_000, 40_000, 80_000, 100_000)
 
@@ -22,7 +23,11 @@ def test_names_follow_the_eea_reference_grid() -> None:
     assert eea_name(50, 4_321_075, 3_210_000) == "50mE432105N321000"
 
 
-@given(st.sampled_from(SIZES), st.integers(grid.WEST, grid.EAST - 1), st.integers(grid.SOUTH, grid.NORTH - 1))
+@given(
+    st.sampled_from(SIZES),
+    st.integers(grid.EUROPE.west, grid.EUROPE.east - 1),
+    st.integers(grid.EUROPE.south, grid.EUROPE.north - 1),
+)
 def test_the_name_of_a_square_gives_its_corner_back(size: int, x: int, y: int) -> None:
     assert eea_corner(eea_name(size, x, y)) == (size, x // size * size, y // size * size)
 
@@ -102,11 +107,11 @@ def test_a_region_that_is_none_is_refused_by_name(arguments: tuple[int, ...], wo
 
 def test_projection_agrees_with_gdal() -> None:
     lon, lat = np.array([16.6, -9.0, 30.0]), np.array([49.2, 38.7, 65.0])
-    x, y = grid.project(lon, lat)
+    x, y = grid.EUROPE.project(lon, lat)
     gx, gy = transform("EPSG:4326", "EPSG:3035", lon, lat)
     np.testing.assert_allclose(x, gx, atol=1e-3)
     np.testing.assert_allclose(y, gy, atol=1e-3)
-    back = grid.unproject(x, y)
+    back = grid.EUROPE.unproject(x, y)
     np.testing.assert_allclose(back, (lon, lat), atol=1e-9)
 
 
@@ -118,3 +123,37 @@ def test_the_first_unit_of_the_grid_has_the_name_of_the_design() -> None:
 def test_the_name_of_a_unit_gives_its_corner_back(km: int, row: int, col: int) -> None:
     unit = Unit(km, row, col)
     assert eea_corner(unit.name) == (km * 1000, unit.west, unit.bounds[1])
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("EPSG:4326", "coordinates in degree"),
+        ("EPSG:2263", "US survey foot"),
+        ("EPSG:3031", "do not run to the east and north"),
+        ("EPSG:99999", "PROJ knows no EPSG:99999"),
+        ("ESRI:54009", "found 'ESRI:54009'"),
+    ],
+)
+def test_a_grid_takes_projections_in_metres_alone(code: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=f"grid.crs: expected the code of a projection in metres, .*{words}"):
+        Grid.of(code)
+
+
+@pytest.mark.parametrize("code", ["EPSG:3577", "EPSG:2193", "EPSG:32721"])
+def test_units_of_other_grids_have_their_own_corners_in_their_names(code: str) -> None:
+    region = Region(-1_445, 5_171, -1_412, 5_190, 20, Grid.of(code))
+    units = list(region.units())
+    west, _, east, north = region.grown_bounds
+    assert {unit.bounds[0] for unit in units} == set(range(west, east, 20_000))
+    assert (west % 20_000, north % 20_000) == (0, 0)
+    assert all(eea_corner(unit.name) == (20_000, *unit.bounds[:2]) for unit in units)
+    assert all(region.unit(unit.row, unit.col) == unit for unit in units)
+
+
+def test_the_scale_of_areas_is_that_of_the_projection() -> None:
+    mercator = Grid.of("EPSG:3857")
+    x, y = (float(v) for v in mercator.project(20.0, 60.0))
+    assert mercator.scales(x, y) == (pytest.approx(4.0, rel=0.01), pytest.approx(2.0, rel=0.01))  # 1 / cos(60 degrees), squared
+    for lon, lat in ((10.0, 52.0), (-9.0, 38.0), (30.0, 70.0)):
+        assert grid.EUROPE.scales(*(float(v) for v in grid.EUROPE.project(lon, lat)))[0] == pytest.approx(1, abs=1e-6)

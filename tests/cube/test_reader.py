@@ -21,7 +21,7 @@ from cube.storage import releases
 from cube.storage.store import CubeStore, create_cube, resolution_of
 from tests.support.good_cube import LAYERS, REGION, SPECIES, STEPS, copy_of
 
-CENTRE = tuple(float(v) for v in grid.unproject(sum(REGION.bounds[::2]) / 2 + 20.0, sum(REGION.bounds[1::2]) / 2 + 20.0))
+CENTRE = tuple(float(v) for v in grid.EUROPE.unproject(sum(REGION.bounds[::2]) / 2 + 20.0, sum(REGION.bounds[1::2]) / 2 + 20.0))
 
 
 def test_a_cell_is_the_exact_mean_of_its_valid_pixels(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_at_tells_every_input_and_product_of_the_cell_that_holds_the_point(good_
     land = np.argwhere(opened.inputs["surface"].values == 0)
     row, col = (int(v) for v in land[len(land) // 2])
     y, x = (float(axis[i]) for axis, i in zip(good_cube.region.coordinates(), (row, col), strict=True))
-    lon, lat = (float(v) for v in grid.unproject(x + 20, y - 20))
+    lon, lat = (float(v) for v in grid.EUROPE.unproject(x + 20, y - 20))
     cell = opened.at(lon, lat).load()
     assert (float(cell["x"]), float(cell["y"])) == (x, y)
     for name, data in opened.inputs.data_vars.items():
@@ -140,7 +140,7 @@ def second(good_cube: CubeStore, tmp_path: Path) -> CubeStore:
 def everything(cube: Cube) -> xr.Dataset:
     """What `at` and the properties give of one cell."""
     cell = cube.at(*CENTRE).load()
-    row, col = (int(v) for v in cube.region.index(*grid.project(*CENTRE)))
+    row, col = (int(v) for v in cube.region.index(*grid.EUROPE.project(*CENTRE)))
     seen = {
         "one": cube.species[SPECIES[0]][row, col].load(),
         "richness": cube.indicators["richness"][:, row, col].load(),
@@ -179,7 +179,7 @@ def test_a_release_that_nobody_follows_is_opened_by_its_name(second: CubeStore) 
 def test_a_pointer_of_an_older_floracube_opens_by_the_root(good_cube: CubeStore, tmp_path: Path) -> None:
     cube = copy_of(good_cube, tmp_path)
     pointer = cube.read_json("current.json")
-    assert pointer.pop("cube") == {"format": 2, "region_km": [4803, 2894, 4815, 2900], "unit_km": 10}
+    assert pointer.pop("cube") == {"crs": "EPSG:3035", "format": 2, "region_km": [4803, 2894, 4815, 2900], "unit_km": 10}
     cube.write_json("current.json", pointer)
     older, newer = floracube.open(cube.url), floracube.open(good_cube.url)
     assert (older.region, older.release, older.title) == (newer.region, newer.release, newer.title)

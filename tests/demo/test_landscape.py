@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cube.errors import ConfigError
-from cube.grid import project
+from cube.grid import EUROPE
 from demo import landuse as lu
 from demo.flora import reporting_rates
 from demo.landscape import Landscape, LandscapeSpec, make_landscape
@@ -134,7 +134,7 @@ def test_surveys_are_honest_draws(landscape: Landscape) -> None:
     assert surveys.areaInM2.isna().any()
     assert np.isneginf(surveys.areaInM2).any()
     usual = surveys[np.isfinite(surveys.areaInM2)]
-    x, y = project(usual.lon.to_numpy(), usual.lat.to_numpy())
+    x, y = EUROPE.project(usual.lon.to_numpy(), usual.lat.to_numpy())
     col = ((x - landscape.domain.west) // 50).astype(int)
     row = ((landscape.domain.north - y) // 50).astype(int)
     expected = sighting(landscape.probability[:, row, col], usual.areaInM2.to_numpy()).sum(1)

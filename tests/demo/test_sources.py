@@ -14,7 +14,7 @@ import rasterio
 from rasterio.warp import transform_bounds
 from rio_cogeo.cogeo import cog_validate
 
-from cube.grid import project
+from cube.grid import EUROPE
 from cube.records.geoplant.dataset import GeoPlant
 from cube.records.geoplant.metadata import raw_surveys, stream_metadata
 from cube.records.report import Report
@@ -185,7 +185,7 @@ def test_tables_have_geoplant_columns_and_lie_in_the_region(folder: Path) -> Non
     species = pd.read_csv(folder / "sources/species.csv")
     assert set(pa.speciesId) | set(po.speciesId) <= set(species.speciesId)
     for table in (pa, po):
-        x, y = project(table.lon.to_numpy(), table.lat.to_numpy())
+        x, y = EUROPE.project(table.lon.to_numpy(), table.lat.to_numpy())
         assert ((x > SPEC.west_km * 1000) & (x < (SPEC.west_km + 4) * 1000)).all()
         assert ((y > SPEC.south_km * 1000) & (y < (SPEC.south_km + 4) * 1000)).all()
 

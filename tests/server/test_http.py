@@ -227,7 +227,7 @@ def test_a_wrong_request_is_told_so_in_one_sentence(client: TestClient, path: st
 
 def test_point_equals_the_cube_at_that_cell(client: TestClient, cube: CubeStore) -> None:
     answer = client.get("/point/{},{}".format(*CENTRE), params={"threshold": 0}).json()
-    row, col = (int(v) for v in cube.region.index(*grid.project(*CENTRE)))
+    row, col = (int(v) for v in cube.region.index(*grid.EUROPE.project(*CENTRE)))
     scale = np.asarray(cube.array("products/species/v1/0/scale")[:])
     truth = np.asarray(cube.array("products/species/v1/0/occurrence")[:, row, col]) * scale
     shown = {entry["name"]: entry["probability"] for entry in answer["species"]}
@@ -254,7 +254,7 @@ def test_point_lists_only_species_above_the_threshold(client: TestClient) -> Non
 
 def test_point_on_water_is_inside_and_empty(client: TestClient, cube: CubeStore) -> None:
     y, x = cube.region.coordinates()
-    lon, lat = grid.unproject(x[350], y[230])
+    lon, lat = grid.EUROPE.unproject(x[350], y[230])
     answer = client.get(f"/point/{lon:.6f},{lat:.6f}").json()
     assert answer["inside"] is True
     assert answer["species"] == answer["indicators"] == answer["habitats"] == answer["habitat_top3"] == []
@@ -295,7 +295,7 @@ def test_a_new_release_is_followed_without_a_restart(tmp_path: Path, monkeypatch
     releases.write_release(cube, "second", {"indicators": "v2"}, {})
     releases.publish(cube, "first")
     client = TestClient(create_app([cube.url]))
-    lon, lat = (float(v) for v in grid.unproject(4_805_025.0, 2_905_025.0))
+    lon, lat = (float(v) for v in grid.EUROPE.unproject(4_805_025.0, 2_905_025.0))
 
     def seen() -> tuple[str, float]:
         answer = client.get(f"/point/{lon},{lat}").json()
@@ -322,7 +322,7 @@ def test_a_tile_may_be_asked_of_an_older_release_or_version(tmp_path: Path) -> N
     releases.write_release(cube, "second", {"indicators": "v2"}, {})
     releases.publish(cube, "second")
     client = TestClient(create_app([cube.url]))
-    lon, lat = (float(v) for v in grid.unproject(4_805_025.0, 2_905_025.0))
+    lon, lat = (float(v) for v in grid.EUROPE.unproject(4_805_025.0, 2_905_025.0))
     tile, fixed = tile_url(place=(lon, lat)), {"rescale": "0,254"}
 
     def shown(**parameters: str) -> tuple[list[int], bool]:

@@ -41,7 +41,7 @@ def store(large_cube: CubeStore) -> Iterator[folder_s3.FolderStore]:
 def places(large_cube: CubeStore) -> list[tuple[float, float]]:
     """Longitude and latitude of a land cell in each of the units that are no hole, but for the last."""
     surface = np.asarray(large_cube.array("inputs/50m/surface")[:])
-    to_degrees = Transformer.from_crs(grid.EPSG, 4326, always_xy=True)
+    to_degrees = Transformer.from_crs(grid.EUROPE.epsg, 4326, always_xy=True)
     out = []
     for unit in list(REGION.units())[: HOLE - 1]:
         rows, cols = REGION.square(unit).slices
@@ -58,7 +58,7 @@ def opened(url: str, group: str) -> xr.Dataset:
 
 def cell_at(cube: CubeStore, group: str, lon: float, lat: float) -> xr.Dataset:
     """What xarray reads of the cell that holds a place."""
-    x, y = Transformer.from_crs(4326, grid.EPSG, always_xy=True).transform(lon, lat)
+    x, y = Transformer.from_crs(4326, grid.EUROPE.epsg, always_xy=True).transform(lon, lat)
     return opened(cube.url, group).sel(x=x, y=y, method="nearest")
 
 
@@ -117,7 +117,7 @@ def test_species_of_clashing_names_are_told_apart_by_id_sheet_and_value(
 
 def test_a_hole_that_receipts_know_is_no_data_and_nothing_else(client: TestClient) -> None:
     hole = list(REGION.units())[HOLE]
-    to_degrees = Transformer.from_crs(grid.EPSG, 4326, always_xy=True)
+    to_degrees = Transformer.from_crs(grid.EUROPE.epsg, 4326, always_xy=True)
     lon, lat = to_degrees.transform(hole.west + 3_000, hole.north - 3_000)
     answer = client.get(f"/point/{lon},{lat}")
     assert answer.status_code == 200

@@ -118,7 +118,7 @@ def test_a_click_reads_the_values_that_xarray_reads_of_the_cell(visit: Visit, cu
     page.wait_for_selector("#point[data-state=ready]")
     (asked,) = [url for url in visit.requested if "/point/" in url]
     lon, lat = (float(part) for part in asked.rsplit("/", 1)[1].split(","))
-    x, y = Transformer.from_crs(4326, grid.EPSG, always_xy=True).transform(lon, lat)
+    x, y = Transformer.from_crs(4326, grid.EUROPE.epsg, always_xy=True).transform(lon, lat)
     here = {"x": x, "y": y, "method": "nearest"}
     richness = xr.open_zarr(cube.url, group="products/indicators/v1/0", consolidated=False)["richness"].sel(**here)
     assert values(page, "#point .indicators data") == [pytest.approx(float(richness.sel(bound="estimate")), abs=1e-4)]

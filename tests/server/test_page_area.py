@@ -43,7 +43,7 @@ def outlined(page: Any) -> shapely.Geometry:
         page.click("#area button:text-is('GeoJSON')")
     feature = json.loads(Path(download.value.path()).read_text())
     shape = shapely.segmentize(shapely.from_geojson(json.dumps(feature["geometry"])), outline.STEP)
-    return shapely.transform(shape, lambda xy: np.stack(grid.project(*xy.T), axis=1))
+    return shapely.transform(shape, lambda xy: np.stack(grid.EUROPE.project(*xy.T), axis=1))
 
 
 def probabilities(cube: CubeStore, shape: shapely.Geometry) -> dict[str, np.ndarray]:

@@ -126,14 +126,14 @@ def test_the_map_reads_itself_out_by_keyboard(visit: Visit, applicable_cube: Cub
         page.wait_for_function("before => document.querySelector('#live').innerText !== before", arg=before)
         page.wait_for_timeout(700)
         lat, lon = (float(v) for v in page.evaluate("location.hash.match(/map=[^/]+[/]([^/]+)[/]([^&]+)/).slice(1)"))
-        x, y = Transformer.from_crs(4326, grid.EPSG, always_xy=True).transform(lon, lat)
+        x, y = Transformer.from_crs(4326, grid.EUROPE.epsg, always_xy=True).transform(lon, lat)
         truth = float(richness.sel(bound="estimate").sel(x=x, y=y, method="nearest"))
         said = page.inner_text("#readout")
         assert said.startswith("The richness: ")
         assert float(said.removeprefix("The richness: ")) == pytest.approx(truth, rel=0.006)  # three digits are read out
         assert said in page.inner_text("#live")
         heard.append((lon, lat))
-    one, two, three = (Transformer.from_crs(4326, grid.EPSG, always_xy=True).transform(*place) for place in heard)
+    one, two, three = (Transformer.from_crs(4326, grid.EUROPE.epsg, always_xy=True).transform(*place) for place in heard)
     assert np.hypot(two[0] - one[0], two[1] - one[1]) == pytest.approx(grid.CELL, rel=0.1)  # one cell
     assert np.hypot(three[0] - two[0], three[1] - two[1]) > 5 * grid.CELL
     assert page.is_visible("#crosshair")

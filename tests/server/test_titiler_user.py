@@ -95,7 +95,7 @@ def pixels(client: TestClient, query: str) -> NDArray[np.uint8]:
 
 
 def bands_at_centre(cube: CubeStore) -> NDArray[np.float64]:
-    row, col = (int(v) for v in cube.region.index(*grid.project(*CENTRE)))
+    row, col = (int(v) for v in cube.region.index(*grid.EUROPE.project(*CENTRE)))
     return np.asarray(cube.array("products/indicators/v1/0/richness")[:, row, col]) * 0.01
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import yaml
 
 from cube.config import Config, load_config
-from cube.grid import Region, eea_corner
+from cube.grid import Region
 from cube.layers.inputs import INPUTS
 from cube.pyramids.squares import tree
+from cube.square_names import eea_corner
 from cube.storage.ledger import checksum
 from cube.storage.store import CubeStore, resolution_of
 from tests.support.rasters import write_layer

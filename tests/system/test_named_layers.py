@@ -1,9 +1,10 @@
-"""A small region from layers with names that no code knows, through the whole cascade: built, trained, evaluated, predicted."""
+"""A small region of Australia from layers with names that no code knows, through the whole cascade, to a server."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import xarray as xr
 import yaml
 
 import floracube as front
-from cube.grid import Region, unproject
+from cube.grid import Grid, Region
 from cube.storage.store import open_cube
 from inference.cascade.model import load_model
 from tests.support.rasters import Array, write_bands
@@ -22,10 +23,12 @@ from tests.system.conftest import ROOT, floracube
 
 pytestmark = pytest.mark.slow
 
-REGION = Region(4700, 2850, 4710, 2860, 10)
-WINDOW = {"west_km": 4700, "south_km": 2850, "east_km": 4710, "north_km": 2860}
+REGION = Region(1440, -4030, 1450, -4020, 10, Grid.of("EPSG:3577"))  # New South Wales
+WINDOW = {"west_km": 1440, "south_km": -4030, "east_km": 1450, "north_km": -4020}
 NAMES = ("thicket_height", "bedrock_kind", "verdure_cycle", "frost_tally")
 SPECIES = ("Alba prima", "Bella secunda", "Carex tertia", "Dianthus quartus", "Erica quinta", "Festuca sexta")
+
+write_raster = partial(write_bands, crs=REGION.grid.code)
 
 
 def smooth(rng: np.random.Generator, size: int) -> Array:
@@ -39,20 +42,20 @@ def smooth(rng: np.random.Generator, size: int) -> Array:
 def write_sources(folder: Path) -> list[dict[str, Any]]:
     rng = np.random.default_rng(5)
     height = smooth(rng, 10) * 30
-    write_bands(folder / "chm.tif", np.rint(height / 0.2).astype(np.uint8), REGION.transform(10), nodata=255)
+    write_raster(folder / "chm.tif", np.rint(height / 0.2).astype(np.uint8), REGION.transform(10), nodata=255)
     with rasterio.open(folder / "chm.tif", "r+") as file:
         file.scales, file.units = (0.2,), ("m",)
     rock = 1 + np.digitize(smooth(rng, 50), (0.4, 0.6)).astype(np.int16) * 3  # 1, 4, 7
-    write_bands(folder / "rock.tif", rock, REGION.transform(50))
+    write_raster(folder / "rock.tif", rock, REGION.transform(50))
     (folder / "rock.csv").write_text("value,name,colour\n1,granite,#aa0000\n4,limestone,#00aa00\n7,red sandstone,#0000aa\n")
     peak = smooth(rng, 50)
     (folder / "green").mkdir()
     for month in range(1, 13):
-        write_bands(folder / f"green/{month:02d}.tif", peak * np.float32(np.sin(month / 4) ** 2), REGION.transform(50))
-    write_bands(folder / "frost.tif", np.stack([smooth(rng, 1000) * 90, smooth(rng, 1000) * 9]), REGION.transform(1000),
+        write_raster(folder / f"green/{month:02d}.tif", peak * np.float32(np.sin(month / 4) ** 2), REGION.transform(50))
+    write_raster(folder / "frost.tif", np.stack([smooth(rng, 1000) * 90, smooth(rng, 1000) * 9]), REGION.transform(1000),
                 ("Frost days", "Late frosts"))  # fmt: skip
     climate = np.stack([8 + 3 * smooth(rng, 1000), 700 + 40 * smooth(rng, 1000), 500 + 300 * smooth(rng, 1000)])
-    write_bands(folder / "wc.tif", climate, REGION.transform(1000), ("bio_1", "bio_4", "bio_12"))
+    write_raster(folder / "wc.tif", climate, REGION.transform(1000), ("bio_1", "bio_4", "bio_12"))
     drivers = [height[2::5, 2::5] / 30, rock == 4, rock == 7, peak, smooth(rng, 50), np.full_like(peak, 0.2)]
     write_surveys(folder, rng, drivers)
     return [
@@ -67,7 +70,7 @@ def write_sources(folder: Path) -> list[dict[str, Any]]:
 def write_surveys(folder: Path, rng: np.random.Generator, drivers: list[Array]) -> None:
     """300 plots; each species follows one driver."""
     rows, cols = rng.integers(0, 200, (2, 300))
-    lon, lat = unproject(4_700_000.0 + cols * 50 + 25, 2_860_000.0 - rows * 50 - 25)
+    lon, lat = REGION.grid.unproject(REGION.bounds[0] + cols * 50.0 + 25, REGION.bounds[3] - rows * 50.0 - 25)
     lines, listed = ["plot,lon,lat,year,area"], ["plot,species"]
     for i in range(300):
         lines.append(f"{i},{lon[i]:.6f},{lat[i]:.6f},2015,100")
@@ -82,7 +85,8 @@ def configuration(folder: Path, sources: list[dict[str, Any]]) -> Path:
     path = folder / "config.yaml"
     columns = {"survey": "plot", "longitude": "lon", "latitude": "lat", "year": "year", "area_m2": "area", "species": "species"}
     path.write_text(yaml.safe_dump({
-        "title": "Layers of any name", "cube": "cube.zarr", "region": WINDOW, "unit_km": 10, "sources": sources,
+        "title": "Layers of any name", "cube": "cube.zarr", "grid": {"crs": REGION.grid.code}, "region": WINDOW,
+        "unit_km": 10, "sources": sources,
         "license": "CC0-1.0", "attribution": "Nobody",
         "surveys": {"table": "plots.csv", "occurrences": "species.csv", "columns": columns},
         "network": {"d": 16, "hidden": 32, "width": 8, "dilations": [1]},

@@ -17,7 +17,7 @@ function bar(share) {
 
 function head(point, cell) {
   return h("header", {},
-    h("div", {}, h("h2", {}, "At this place"), h("p", { class: "coordinates" }, place(point)), cell ? h("p", { class: "cell" }, h("abbr", { title: "Cell of the European grid (EPSG:3035), 50 m" }, cell)) : null),
+    h("div", {}, h("h2", {}, "At this place"), h("p", { class: "coordinates" }, place(point)), cell ? h("p", { class: "cell" }, h("abbr", { title: "Cell of 50 m, named by its lower left corner on the grid" }, cell)) : null),
     h("button", { type: "button", class: "close", "aria-label": "Close", onclick: () => state.set({ point: null }) }, "×"));
 }
 

@@ -12,7 +12,7 @@ import yaml
 
 from cube.config import load_config
 from cube.engine.inspect_config import Understood, inspect_config
-from cube.grid import Region, unproject
+from cube.grid import EUROPE, Region
 from tests.support.rasters import Array, write_bands
 from tests.system.conftest import floracube
 
@@ -35,7 +35,7 @@ def sound(folder: Path) -> dict[str, Any]:
     write(folder, "dem.tif", plain(folder))
     write(folder, "frost.tif", plain(folder, 2), names=("days", "nights"))
     rng = np.random.default_rng(1)
-    lon, lat = unproject(4_700_000 + rng.uniform(0, 20_000, 20), 2_850_000 + rng.uniform(0, 10_000, 20))
+    lon, lat = EUROPE.unproject(4_700_000 + rng.uniform(0, 20_000, 20), 2_850_000 + rng.uniform(0, 10_000, 20))
     plots = [f"{i},{a:.6f},{b:.6f}" for i, (a, b) in enumerate(zip(lon, lat, strict=True))]
     (folder / "plots.csv").write_text("\n".join(["plot,lon,lat", *plots]) + "\n")
     (folder / "species.csv").write_text("\n".join(["plot,species", *(f"{i},Poa annua" for i in range(20))]) + "\n")

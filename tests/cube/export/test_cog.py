@@ -20,7 +20,7 @@ import floracube
 from cube.errors import CubeError
 from cube.export import cog as module
 from cube.export.cog import export
-from cube.grid import Region, unproject
+from cube.grid import EUROPE, Region
 from cube.layers import BOUNDS, habitat_level, indicator
 from cube.layers.inputs import INPUTS
 from cube.storage import releases
@@ -288,7 +288,7 @@ def test_a_window_in_degrees_is_grown_to_whole_pixels(good_cube: CubeStore, tmp_
     region = good_cube.region
     x = np.array([4803_120.0, 4806_330.0, 4803_120.0, 4806_330.0])
     y = np.array([2895_060.0, 2895_060.0, 2897_940.0, 2897_940.0])
-    lon, lat = unproject(x, y)
+    lon, lat = EUROPE.unproject(x, y)
     bbox = (float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max()))
     out = tmp_path / "window.tif"
     export(good_cube.url, "inputs.slope", out, bbox=bbox)

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cube import grid
-from cube.grid import CELL, Region, Unit, eea_corner
+from cube.grid import CELL, Region, Unit
 from cube.pyramids.squares import Square, tree
+from cube.square_names import eea_corner
 
 
 @st.composite

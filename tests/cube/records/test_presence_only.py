@@ -16,7 +16,7 @@ from pyproj import Transformer
 
 from cube.config import Config, load_config
 from cube.errors import ConfigError, TableError
-from cube.grid import project
+from cube.grid import EUROPE
 from cube.records.presence_only import RecordStream, read_records
 from cube.records.surveys import read_surveys
 from tests.support.geoplant import write_table
@@ -55,7 +55,7 @@ def test_a_table_with_a_column_mapping_is_streamed(tmp_path: Path, kind: str) ->
         assert list(rows["record"]) == ["a", "f"]
         assert list(rows["name"]) == ["Fagus sylvatica", "Abies alba"]
         np.testing.assert_allclose(
-            rows[["x", "y"]].to_numpy().T, project(rows["longitude"].to_numpy(), rows["latitude"].to_numpy())
+            rows[["x", "y"]].to_numpy().T, EUROPE.project(rows["longitude"].to_numpy(), rows["latitude"].to_numpy())
         )
         np.testing.assert_array_equal(rows["year"], [2020, np.nan])
         assert stream.report.kept == {"records": 2}

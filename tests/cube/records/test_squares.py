@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
-from cube.grid import unproject
+from cube.grid import EUROPE
 from cube.records.squares import Squares, parse_cell
 
 
@@ -92,7 +92,7 @@ def test_cells_of_a_real_cube_lie_in_its_waters(grid: str) -> None:
     path = Path(os.environ["FLORACUBE_DATA"]) / "formats/gbif-cubes" / f"denmark_mammals_cube_{grid}.csv"
     table = pd.read_csv(path, sep="\t")
     squares = Squares.of_codes(table[f"{grid}cellcode"])
-    lon, lat = unproject(*squares.at(0.5, 0.5))
+    lon, lat = EUROPE.unproject(*squares.at(0.5, 0.5))
     known = np.isfinite(lon)
     assert known.mean() > 0.99
     assert ((lon[known] > 3) & (lon[known] < 17) & (lat[known] > 54) & (lat[known] < 59)).all()

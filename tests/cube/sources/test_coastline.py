@@ -30,7 +30,7 @@ LAKE = ring(WEST + 1000, SOUTH + 1000, WEST + 2000, SOUTH + 2000)
 
 
 def geojson(path: Path, rings: list[list[tuple[float, float]]]) -> str:
-    lonlat = [np.stack(grid.unproject(*np.array(r).T), axis=1).tolist() for r in rings]
+    lonlat = [np.stack(grid.EUROPE.unproject(*np.array(r).T), axis=1).tolist() for r in rings]
     path.write_text(json.dumps({"type": "FeatureCollection", "features": [
         {"type": "Feature", "properties": {}, "geometry": {"type": "MultiPolygon", "coordinates": [lonlat]}},
         {"type": "Feature", "properties": {}, "geometry": None}]}))  # fmt: skip
@@ -57,13 +57,13 @@ def test_a_cell_is_land_where_most_of_it_is_and_a_hole_is_water(tmp_path: Path, 
 
 def test_a_long_edge_follows_the_parallel_that_it_was_drawn_along(tmp_path: Path) -> None:
     """A square of 4 degrees with four corners: its northern edge is the parallel, 200 m off the straight line between."""
-    lon, lat = (float(v) for v in grid.unproject(float(WEST + 5000), float(SOUTH + 5000)))
+    lon, lat = (float(v) for v in grid.EUROPE.unproject(float(WEST + 5000), float(SOUTH + 5000)))
     path = tmp_path / "land.geojson"
     square = [[lon - 2, lat - 2], [lon + 2, lat - 2], [lon + 2, lat], [lon - 2, lat], [lon - 2, lat - 2]]
     path.write_text(json.dumps({"type": "Polygon", "coordinates": [square]}))
     land = open_coastline(str(path), "x").land(UNIT)
     x, y = np.meshgrid(WEST + 25 + 50 * np.arange(200.0), NORTH - 25 - 50 * np.arange(200.0))
-    truth = grid.unproject(x, y)[1] < lat
+    truth = grid.EUROPE.unproject(x, y)[1] < lat
     assert (land != truth).mean() < 0.005
     assert abs(land.sum() - truth.sum()) < 120
 
@@ -72,8 +72,8 @@ def test_the_real_coast_of_europe(real_data: Path) -> None:
     coast = open_coastline(str(real_data / "europe/naturalearth/ne_50m_admin_0_countries/ne_50m_admin_0_countries.shp"), "x")
 
     def share(lon: float, lat: float) -> float:
-        x, y = (float(v) for v in grid.project(lon, lat))
-        return float(coast.land(Unit(10, int((grid.NORTH - y) // 10_000), int((x - grid.WEST) // 10_000))).mean())
+        x, y = (float(v) for v in grid.EUROPE.project(lon, lat))
+        return float(coast.land(Unit(10, int((grid.EUROPE.north - y) // 10_000), int((x - grid.EUROPE.west) // 10_000))).mean())
 
     assert share(15.0, 49.5) == 1.0  # Bohemia
     assert share(4.0, 56.0) == 0.0  # North Sea
@@ -113,5 +113,5 @@ def test_points_beyond_the_projection_leave_the_polygon_and_take_no_hole_for_lan
     """The antipode of the grid's centre has no place on it: a shell around it is nowhere, its holes are no land."""
     antipode = shapely.box(-170.5, -52.5, -169.5, -51.5)
     shape = shapely.Polygon([(-170.0, -52.0)] * 4, [ring(9.0, 51.0, 10.0, 52.0)])
-    assert not len(on_grid(np.array([shape], object), CRS("OGC:CRS84")))
-    assert all(np.isfinite(p.bounds).all() for p in on_grid(np.array([antipode], object), CRS("OGC:CRS84")))
+    assert not len(on_grid(np.array([shape], object), CRS("OGC:CRS84"), grid.EUROPE))
+    assert all(np.isfinite(p.bounds).all() for p in on_grid(np.array([antipode], object), CRS("OGC:CRS84"), grid.EUROPE))

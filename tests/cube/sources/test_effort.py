@@ -24,7 +24,7 @@ REGION = Region(4100, 2600, 4130, 2617, 10)  # its units reach further south tha
 def config(tmp_path):
     rng = np.random.default_rng(0)
     x, y = rng.uniform(4.1e6, 4.13e6, 400), rng.uniform(2.6e6, 2.617e6, 400)
-    lon, lat = grid.unproject(x, y)
+    lon, lat = grid.EUROPE.unproject(x, y)
     names = np.where(np.arange(400) < 300, "Aa bb", "Cc dd")
     lines = ["species,lon,lat"] + [f"{n},{a:.7f},{b:.7f}" for n, a, b in zip(names, lon, lat, strict=True)]
     (tmp_path / "records.csv").write_text("\n".join(lines) + "\n")

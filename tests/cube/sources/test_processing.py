@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pystac
@@ -13,6 +14,7 @@ import shapely.geometry
 
 from cube.config import StacSearch
 from cube.errors import SourceError
+from cube.grid import Region
 from cube.sources import landsat, sentinel2
 from cube.sources.acquisitions import one_per_acquisition
 from cube.sources.processing import added_offset, baseline_of, scale_and_offset, tile_of
@@ -20,8 +22,8 @@ from cube.sources.stac import Scene, _scenes
 
 BEFORE = datetime.datetime(2020, 7, 1, 10, tzinfo=datetime.UTC)
 AFTER = datetime.datetime(2023, 7, 1, 10, tzinfo=datetime.UTC)
-EUROPE = (-30.0, 30.0, 60.0, 75.0)
-WORLD = (-180.0, -90.0, 180.0, 90.0)
+EUROPE = Region(2600, 1400, 6600, 5400, 40)
+WORLD = SimpleNamespace(degrees=(-180.0, -90.0, 180.0, 90.0), grid=EUROPE.grid)
 
 
 def search(**keys: Any) -> StacSearch:
@@ -90,7 +92,7 @@ def test_without_any_word_the_day_decides_or_the_configuration_or_the_scene_is_r
         added_offset("an item", BEFORE, {}, [{"raster:offset": 0.1}])
 
 
-def real_scenes(folder: Path, pattern: str, wanted: Any, bounds: tuple[float, ...] = WORLD, **keys: Any) -> tuple[Scene, ...]:
+def real_scenes(folder: Path, pattern: str, wanted: Any, place: Any = WORLD, **keys: Any) -> tuple[Scene, ...]:
     documents = []
     for path in sorted(folder.glob(pattern)):
         found = json.loads(path.read_text())
@@ -98,7 +100,7 @@ def real_scenes(folder: Path, pattern: str, wanted: Any, bounds: tuple[float, ..
     items = [pystac.Item.from_dict(document) for document in documents if document.get("type") == "Feature"]
     for item in items:
         item.collection_id = None
-    return _scenes(items, "c.json", search(**keys), wanted, bounds)  # type: ignore[arg-type]
+    return _scenes(items, "c.json", search(**keys), wanted, place)  # type: ignore[arg-type]
 
 
 def test_offsets_of_real_items_of_four_catalogues(real_data: Path) -> None:

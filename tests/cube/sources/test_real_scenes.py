@@ -22,6 +22,7 @@ from cube.config import Source
 from cube.grid import Region, Unit
 from cube.layers.inputs import INPUTS, QUARTERS
 from cube.sources import landsat, sentinel2, stack
+from cube.sources.raster_grid import RasterGrid
 from tests.support.scenes import Array, Scenes, needs_stackstac, opened
 
 pytestmark = needs_stackstac
@@ -178,7 +179,7 @@ def test_twelve_belgian_months_become_quarters(belgium: Any, tmp_path: Path) -> 
     unit = next(BELGIUM.units())
     found = opened(made.save(), landsat.WANTED, BELGIUM)
     scenes = found.touching(unit)
-    pixels = stack.common_grid(scenes, "red")
+    pixels = stack.common_grid(scenes, "red", RasterGrid.of(unit, 50))
     source = Source(layer="landsat", stac=found.search)
     stored = landsat.LandsatReader(source, found.search, found).read(BELGIUM, unit)["landsat"]
     for name, months in numbers.items():

@@ -74,7 +74,8 @@ def test_a_unit_in_tiles_is_the_unit_at_once(made: tuple[str, Array, Array], mon
     scenes = opened(made[0], WANTED, REGION, **SEARCH).touching(UNIT)
     whole = composite(scenes, UNIT)
     monkeypatch.setattr(stack, "STACK_BYTES", 2**20)
-    assert len(list(stack.tiles(RasterGrid.over(UNIT.bounds, 10), 3, 5, stack.common_grid(scenes, "red")))) == 25
+    cells = RasterGrid.of(UNIT, 10)
+    assert len(list(stack.tiles(cells, 3, 5, stack.common_grid(scenes, "red", cells)))) == 25
     for at_once, in_parts in zip(whole, composite(scenes, UNIT), strict=True):
         np.testing.assert_array_equal(at_once, in_parts)
 
@@ -108,7 +109,7 @@ def test_a_scene_in_another_projection_just_works(tmp_path: Path) -> None:
         scenes.add(f"s{i}", f"2020-06-0{i + 1}", crs, transform, dict.fromkeys(BANDS, plane), ("scl", np.full((550, 550), 4), 0),
                    coarser=2)  # fmt: skip
     found = opened(scenes.save(), WANTED, REGION).touching(UNIT)
-    assert stack.common_grid(found, "red").crs == "EPSG:32633"
+    assert stack.common_grid(found, "red", RasterGrid.of(UNIT, 10)).crs == "EPSG:32633"
     median, count = composite(found, UNIT)
     y, x = REGION.coordinates(10)
     truth = 2000 + (x[None, :] - middle[0]) * 0.1 + (y[:, None] - middle[1]) * 0.05

@@ -107,11 +107,16 @@ def test_a_window_holds_its_tile_and_lies_on_whole_pixels() -> None:
     assert north > max(y) + 20
 
 
+CELLS = RasterGrid.over((4_700_000, 2_850_000, 4_704_000, 2_854_000), 50)
+
+
 @needs_stackstac
 def test_the_grid_of_most_scenes_is_taken_and_equals_are_decided(scene: tuple[str, Scene]) -> None:
     here = scene[1]
     there = replace(here, epsg=32634)
-    assert stack.common_grid([here, there, here], "red").crs == "EPSG:32633"
+    assert stack.common_grid([here, there, here], "red", CELLS).crs == "EPSG:32633"
     # Two equals: the lower code, in whatever order they come. A scene that does not say asks its file.
-    assert stack.common_grid([there, here], "red").crs == stack.common_grid([here, there], "red").crs == "EPSG:32633"
-    assert stack.common_grid([replace(here, epsg=None)], "red") == stack.common_grid([here], "red")
+    assert (
+        stack.common_grid([there, here], "red", CELLS).crs == stack.common_grid([here, there], "red", CELLS).crs == "EPSG:32633"
+    )
+    assert stack.common_grid([replace(here, epsg=None)], "red", CELLS) == stack.common_grid([here], "red", CELLS)

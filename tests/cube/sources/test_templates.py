@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cube.errors import ConfigError
+from cube.grid import Region, bounds_in
 from cube.layers.inputs import CLIMATE_MONTHS, INPUTS
 from cube.sources.published import PUBLISHED
 from cube.sources.templates import RasterFile, expand
@@ -44,11 +45,11 @@ def test_every_row_names_a_file_for_every_layer_that_it_fills_and_a_band_for_eve
 def test_tiles_are_named_by_their_lower_left_corner() -> None:
     row = PUBLISHED["copernicus-dem-glo-30"]
     (file,) = expand(row.file, INPUTS["elevation"], row.bands, row.tile)
-    moravia = file.paths((4_800_000, 2_900_000, 4_810_000, 2_910_000))
+    moravia = file.paths(Region(4800, 2900, 4810, 2910, 10).degrees)
     assert moravia == [row.file.format(north=north, east="E016") for north in ("N48", "N49")]
     (map_file,) = expand("{north}{east}.tif", INPUTS["surface"], tile=3)
-    assert map_file.paths((4_800_000, 2_900_000, 4_810_000, 2_910_000)) == ["N48E015.tif"]
-    ireland = map_file.paths((2_900_000, 3_300_000, 3_300_000, 3_700_000))
+    assert map_file.paths(Region(4800, 2900, 4810, 2910, 10).degrees) == ["N48E015.tif"]
+    ireland = map_file.paths(bounds_in(4326, (2_900_000, 3_300_000, 3_300_000, 3_700_000), 3035))
     assert "N51W012.tif" in ireland
     assert "N54W009.tif" in ireland
 

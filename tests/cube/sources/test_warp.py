@@ -143,18 +143,18 @@ def test_a_tile_that_is_not_there_is_a_hole_and_a_server_in_trouble_is_not(
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_wrong_rasters_are_one_sentence_each(tmp_path: Path) -> None:
     t = Affine(1000, 0, 4690_000, 0, -1000, 2870_000)
-    bounds = REGION.bounds
+    region = RasterGrid.of(REGION)
     with pytest.raises(SourceError, match="there is no such file"):
-        check_raster(str(tmp_path / "nowhere.tif"), "sources[0].raster", 1, bounds)
+        check_raster(str(tmp_path / "nowhere.tif"), "sources[0].raster", 1, region)
     with pytest.raises(SourceError, match="no CRS"):
-        check_raster(write(tmp_path / "a.tif", np.zeros((30, 30), np.uint8), t, None), "sources[0].raster", 1, bounds)
+        check_raster(write(tmp_path / "a.tif", np.zeros((30, 30), np.uint8), t, None), "sources[0].raster", 1, region)
     with pytest.raises(SourceError, match="has 1 bands"):
-        check_raster(write(tmp_path / "b.tif", np.zeros((30, 30), np.uint8), t, "EPSG:3035"), "sources[0].raster", 4, bounds)
+        check_raster(write(tmp_path / "b.tif", np.zeros((30, 30), np.uint8), t, "EPSG:3035"), "sources[0].raster", 4, region)
     with pytest.raises(SourceError, match="has no georeferencing"):
-        check_raster(write(tmp_path / "e.tif", np.zeros((30, 30), np.uint8), Affine.identity(), "EPSG:3035"), "x", 1, bounds)
+        check_raster(write(tmp_path / "e.tif", np.zeros((30, 30), np.uint8), Affine.identity(), "EPSG:3035"), "x", 1, region)
     far = Affine(1000, 0, 2690_000, 0, -1000, 2870_000)
     with pytest.raises(SourceError, match="does not touch the region"):
-        check_raster(write(tmp_path / "c.tif", np.zeros((30, 30), np.uint8), far, "EPSG:3035"), "x", 1, bounds)
+        check_raster(write(tmp_path / "c.tif", np.zeros((30, 30), np.uint8), far, "EPSG:3035"), "x", 1, region)
     (tmp_path / "d.tif").write_text("not a raster")
     with pytest.raises(SourceError, match="cannot be read as a raster"):
-        check_raster(str(tmp_path / "d.tif"), "x", 1, bounds)
+        check_raster(str(tmp_path / "d.tif"), "x", 1, region)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import floracube
 from cube.errors import CubeError
-from cube.grid import CELL, COARSE, FINE, Region, unproject
+from cube.grid import CELL, COARSE, EUROPE, FINE, Region
 from cube.layers import occurrence
 from cube.layers.conventions import grid_mapping_attributes
 from cube.layers.inputs import INPUTS
@@ -26,7 +26,7 @@ from tests.support.good_cube import SPECIES, STEPS
 from tests.support.web import served
 
 SMALL = Region(4450, 2650, 4460, 2660, 10)
-EUROPE = Region(900, 860, 7460, 5500, 40)  # 92,800 x 131,200 cells
+WHOLE = Region(900, 860, 7460, 5500, 40)  # 92,800 x 131,200 cells
 
 
 def with_species(folder: Path, region: Region, count: int) -> CubeStore:
@@ -64,7 +64,7 @@ def test_a_value_among_ten_thousand_species_needs_the_fewest_requests(tmp_path: 
 
 @pytest.mark.slow
 def test_one_cell_of_a_continent_is_chosen_before_its_arrays_are_cut_into_blocks(tmp_path: Path) -> None:
-    cube = with_species(tmp_path, EUROPE, 10_000)
+    cube = with_species(tmp_path, WHOLE, 10_000)
     for name in ("sentinel2", "landsat", "elevation", "climate", "bioclim"):
         cube.ensure_group(INPUTS[name].group, [INPUTS[name]], resolution_of(INPUTS[name]))
     opened = floracube.open(cube.url)
@@ -128,7 +128,7 @@ def test_units_go_with_the_band_that_is_chosen(good_cube: CubeStore) -> None:
     assert [str(one.coords["bioclim_variable_units"].values) for one in chosen] == ["degC", "mm"]
     assert str(chosen[1].coords["bioclim_variable_long_name"].values) == "Annual precipitation"
     west, south, _, _ = good_cube.region.bounds
-    lon, lat = (float(v) for v in unproject(west + 1025.0, south + 1025.0))
+    lon, lat = (float(v) for v in EUROPE.unproject(west + 1025.0, south + 1025.0))
     cell = floracube.open(good_cube.url).at(lon, lat)
     assert str(cell["inputs.bioclim"].sel(bioclim_variable="bio5").coords["bioclim_variable_units"].values) == "degC"
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.cascade_case import VERSION, Case, make_case, species_names
 from cube.config import load_config
 from cube.errors import ConfigError, ModelError
-from cube.grid import Region, unproject
+from cube.grid import EUROPE, Region
 from inference.cascade.cells import blur
 from inference.cascade.device import Device
 from inference.cascade.indicators import INDICATORS
@@ -28,7 +28,7 @@ def square(west: float, south: float, east: float, north: float) -> dict:
     """A polygon in longitude and latitude from km of the grid, with a point a km, since its edges bend there."""
     corners = np.array([[west, south], [east, south], [east, north], [west, north], [west, south]]) * 1000.0
     x, y = (np.interp(np.linspace(0, 4, 801), range(5), values) for values in corners.T)
-    return {"type": "Polygon", "coordinates": [np.stack(unproject(x, y), 1).tolist()]}
+    return {"type": "Polygon", "coordinates": [np.stack(EUROPE.unproject(x, y), 1).tolist()]}
 
 
 def collection(**ranges: dict) -> dict:

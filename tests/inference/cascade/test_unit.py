@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.cascade_case import VERSION, Case, make_case
-from cube.grid import Region, unproject
+from cube.grid import EUROPE, Region
 from cube.layers import COMPOSITION, NO_SPECIES, PROBABILITY_STEPS, RANKS
 from inference.calibration.intervals import bounds
 from inference.calibration.sets import set_size
@@ -278,7 +278,7 @@ def test_lists_that_teach_the_reader_are_those_of_members_that_learned_nothing_n
     n, known = len(at), tuple(name.lower() for name in model.ensemble.species)
     plots = Plots(np.array([f"p{i}" for i in range(n)]), np.zeros((n, 1), np.int32), np.ones(n, np.int32), np.zeros(n, np.int32),
                   known, ("A", "B"))  # fmt: skip
-    made = predicted_plots(case.cube, case.model, plots, *unproject(x, y), 2020, 100.0)
+    made = predicted_plots(case.cube, case.model, plots, *EUROPE.unproject(x, y), 2020, 100.0)
     fold = folds.at(x, y)
     assert len(made) == n
     assert set(fold) == {0, 1}
@@ -296,7 +296,7 @@ def test_lists_that_teach_the_reader_are_those_of_the_composition_layer(case, tr
     held, at, unit = stored(case), truth["index"], case.units[0]
     some = np.random.default_rng(0).choice(np.arange(len(at)), 300, replace=False)
     row, col = np.divmod(at[some], unit.cells)
-    lon, lat = unproject(unit.west + 50 * (col + 0.5), unit.north - 50 * (row + 0.5))
+    lon, lat = EUROPE.unproject(unit.west + 50 * (col + 0.5), unit.north - 50 * (row + 0.5))
     names = load_model(case.model).ensemble.species
     label = np.arange(302, dtype=np.int32) % 2
     label[7] = -1

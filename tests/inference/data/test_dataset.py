@@ -11,7 +11,7 @@ import yaml
 
 from cube.config import Config, load_config
 from cube.errors import ConfigError, ModelError, SourceError, TableError
-from cube.grid import Region, unproject
+from cube.grid import EUROPE, Region
 from cube.layers.inputs import INPUTS
 from cube.storage.leaves import set_attributes
 from cube.storage.ledger import Ledger
@@ -53,7 +53,7 @@ def test_inputs_that_are_incomplete_where_surveys_stand_are_refused(tmp_path: Pa
 
 
 def config_of(folder: Path, **surveys: str) -> Config:
-    lon, lat = unproject(4_700_000 + np.array([1_000.0, 2_000, 3_000, 8_000]), np.full(4, 2_855_000.0))
+    lon, lat = EUROPE.unproject(4_700_000 + np.array([1_000.0, 2_000, 3_000, 8_000]), np.full(4, 2_855_000.0))
     columns = {"surveyId": np.repeat(IDS, 2), "lon": np.repeat(lon, 2), "lat": np.repeat(lat, 2), "year": 2018,
                "areaInM2": 100.0, "speciesId": [1.0, 2.0] * 4,
                "country": np.repeat(["A", "B", "A", "B"], 2)}  # fmt: skip
@@ -208,7 +208,7 @@ def test_surveys_that_all_lie_on_water_say_so(tmp_path: Path, cube: CubeStore) -
 def _tables(folder: Path, names: list[str], columns: dict[str, Any]) -> Config:
     """Four surveys, each with the species of `names` at its place ("": none)."""
     x = 4_700_000 + np.array([1_000.0, 2_000, 3_000, 4_000])
-    lon, lat = unproject(x, np.full(4, 2_855_000.0))
+    lon, lat = EUROPE.unproject(x, np.full(4, 2_855_000.0))
     plots = "".join(f"s{i},{a:.5f},{b:.5f}\n" for i, (a, b) in enumerate(zip(lon, lat, strict=True)))
     (folder / "plots.csv").write_text("id,lon,lat\n" + plots)
     (folder / "species.csv").write_text("id,name\n" + "".join(f"s{i},{name}\n" for i, name in enumerate(names) if name))

@@ -10,7 +10,7 @@ import yaml
 
 from cube.config import Config, load_config
 from cube.errors import TableError
-from cube.grid import CELL, Region, unproject
+from cube.grid import CELL, EUROPE, Region
 from cube.layers.inputs import INPUTS
 from cube.storage.store import CubeStore, create_cube, resolution_of
 from inference.data.records import DRAWS, NamedRecords, place_records, read_named_records
@@ -97,7 +97,7 @@ def test_a_record_of_a_square_counts_once_in_training(tmp_path: Path, cube: Cube
 
 
 def test_records_at_points_are_as_they_were(tmp_path: Path, cube: CubeStore) -> None:
-    lon, lat = unproject(np.array([4_701_000.0, 4_709_000.0]), np.array([2_855_000.0, 2_855_000.0]))
+    lon, lat = EUROPE.unproject(np.array([4_701_000.0, 4_709_000.0]), np.array([2_855_000.0, 2_855_000.0]))
     table: dict[str, list[object]] = {"x": list(lon), "y": list(lat), "s": ["Fagus sylvatica"] * 2}
     named = read_named_records(config_of(tmp_path, table, {"longitude": "x", "latitude": "y", "species": "s"}), cube)
     assert named.weight is None

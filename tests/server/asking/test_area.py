@@ -32,7 +32,7 @@ def ring(corners: list[tuple[float, float]], points: int = 400) -> list[list[flo
     """Corners in km on the grid as a closed ring of degrees, edges cut so that they stay straight on the grid."""
     closed = np.array([*corners, corners[0]]) * 1000
     parts = [np.linspace(a, b, points, endpoint=False) for a, b in itertools.pairwise(closed)]
-    lon, lat = grid.unproject(*np.concatenate([*parts, closed[:1]]).T)
+    lon, lat = grid.EUROPE.unproject(*np.concatenate([*parts, closed[:1]]).T)
     return [[float(a), float(b)] for a, b in zip(lon, lat, strict=True)]
 
 
@@ -113,7 +113,7 @@ def test_an_area_between_cell_centres_takes_the_cell_at_its_middle(client: TestC
     report = AreaReport(**client.post("/area", json={"type": "Polygon", "coordinates": [tiny]}).json())
     assert report.cells == report.mapped_cells == 1
     assert "no cell" in report.notes[0]
-    lon, lat = grid.unproject(4_810_006.0, 2_900_006.0)
+    lon, lat = grid.EUROPE.unproject(4_810_006.0, 2_900_006.0)
     point = client.get(f"/point/{lon},{lat}").json()
     assert report.indicators[0].mean == pytest.approx(point["indicators"][0]["estimate"], abs=1e-3)
 

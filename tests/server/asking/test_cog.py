@@ -58,7 +58,7 @@ def test_values_are_those_of_the_cube(
         truth = field.sel(x=x, y=y).values.astype("float64")
         np.testing.assert_allclose(values, truth, rtol=1e-5, atol=1e-6)
         west, south, east, north = (float(v) for v in BBOX.split(","))
-        box_x, box_y = grid.project(np.array([west, west, east, east]), np.array([south, north, south, north]))
+        box_x, box_y = grid.EUROPE.project(np.array([west, west, east, east]), np.array([south, north, south, north]))
         assert source.bounds.left <= box_x.min()
         assert source.bounds.right >= box_x.max()
         assert source.bounds.bottom <= box_y.min()

@@ -65,7 +65,7 @@ def test_what_is_no_area_is_told_why(document: Any, reason: str) -> None:
 
 def test_area_on_the_ellipsoid_is_that_of_the_square_on_the_grid() -> None:
     x, y = np.array([4_810_000.0, 4_820_000, 4_820_000, 4_810_000]), np.array([2_895_000.0, 2_895_000, 2_905_000, 2_905_000])
-    lon, lat = grid.unproject(x, y)
+    lon, lat = grid.EUROPE.unproject(x, y)
     ring = [[float(a), float(b)] for a, b in zip(lon, lat, strict=True)]
     shape = outline.parse(polygon([*ring, ring[0]]))
     assert outline.square_kilometres(shape) == pytest.approx(100.0, rel=2e-4)
@@ -105,7 +105,7 @@ def test_cutting_keeps_the_area_and_the_cells_that_geos_finds(seed: int) -> None
     found = outline.on_grid(shape, REGION)
 
     def project(positions: Any) -> Any:
-        return np.stack(grid.project(positions[:, 0], positions[:, 1]), axis=1)
+        return np.stack(grid.EUROPE.project(positions[:, 0], positions[:, 1]), axis=1)
 
     truth = shapely.intersection(shapely.transform(shapely.segmentize(shape, 0.1), project), shapely.box(*REGION.bounds))
     assert found.area == pytest.approx(truth.area, rel=1e-9)

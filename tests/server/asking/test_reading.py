@@ -27,7 +27,7 @@ def richness(cube: CubeStore) -> xr.DataArray:
 
 
 def at(array: xr.DataArray, lon: float, lat: float) -> Any:
-    x, y = Transformer.from_crs(4326, grid.EPSG, always_xy=True).transform(lon, lat)
+    x, y = Transformer.from_crs(4326, grid.EUROPE.epsg, always_xy=True).transform(lon, lat)
     return array.sel(x=x, y=y, method="nearest")
 
 
@@ -70,7 +70,7 @@ def under(array: xr.DataArray, tile: morecantile.Tile) -> np.ndarray:
     west, south, east, north = morecantile.tms.get("WebMercatorQuad").xy_bounds(tile)
     half = (east - west) / 512
     x, y = np.meshgrid(np.linspace(west + half, east - half, 256), np.linspace(north - half, south + half, 256))
-    x, y = Transformer.from_crs(3857, grid.EPSG, always_xy=True).transform(x, y)
+    x, y = Transformer.from_crs(3857, grid.EUROPE.epsg, always_xy=True).transform(x, y)
     return array.sel(x=xr.DataArray(x), y=xr.DataArray(y), method="nearest").to_numpy()
 
 

@@ -39,7 +39,7 @@ def gdal_warp(snapshot: Snapshot, layer: MapLayer, request: TileRequest, default
     Unless `defaults`, GDAL is told the scale of the tile: left alone, it derives one from what it cuts out of the
     source for each piece of its work, so that at a source's edge one tile is resampled in several ways.
     """
-    warp = warp_grid(request.tms, request.z, request.x, request.y, request.size)
+    warp = warp_grid(request.tms, request.z, request.x, request.y, request.size, 3035)
     level = choose_level(layer, warp.pixel)
     array = snapshot.reader.array(level.path)
     stored = np.asarray(array[layer.lead])[level.step // 2 :: level.step, level.step // 2 :: level.step]
@@ -152,7 +152,7 @@ def test_every_level_is_read_and_none_is_coarser_than_the_screen(snapshot: Snaps
     seen = set()
     for zoom in range(5, 16):
         tile = tile_over(CENTRE, zoom)
-        pixel = warp_grid(tile.tms, zoom, tile.x, tile.y, tile.size).pixel
+        pixel = warp_grid(tile.tms, zoom, tile.x, tile.y, tile.size, 3035).pixel
         level = choose_level(layer, pixel)
         seen.add(level.path.split("/")[-2])
         assert level.pixel <= max(pixel * 1.01, layer.resolution)
@@ -275,7 +275,7 @@ def test_no_tile_with_data_is_taken_for_one_outside(snapshot: Snapshot) -> None:
         centre = tile_matrix_set(tms).tile(*CENTRE, 8)
         for x in range(max(0, centre.x - 3), centre.x + 4):
             for y in range(max(0, centre.y - 3), centre.y + 4):
-                if is_outside(tms, 8, x, y, bounds):
-                    grid_of = warp_grid(tms, 8, x, y, 256)
+                if is_outside(tms, 8, x, y, bounds, 3035):
+                    grid_of = warp_grid(tms, 8, x, y, 256, 3035)
                     inside = (grid_of.x > bounds[0]) & (grid_of.x < bounds[2]) & (grid_of.y > bounds[1]) & (grid_of.y < bounds[3])
                     assert not inside.any()

@@ -18,7 +18,7 @@ from server.reading import io
 from server.reading.io import ChunkCache, Reader
 from tests.support.good_cube import REGION, copy_of
 
-LON, LAT = (float(v) for v in grid.unproject(4_805_025.0, 2_897_025.0))
+LON, LAT = (float(v) for v in grid.EUROPE.unproject(4_805_025.0, 2_897_025.0))
 
 
 @pytest.fixture

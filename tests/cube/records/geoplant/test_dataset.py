@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cube.errors import SourceError, TableError
-from cube.grid import project
+from cube.grid import EUROPE
 from cube.records.geoplant.dataset import AbsentError, GeoPlant
 from cube.records.geoplant.images import decode_jpeg
 from cube.records.geoplant.metadata import stream_metadata
@@ -98,7 +98,7 @@ def test_the_patch_of_2025_lies_around_its_survey(real_data: Path) -> None:
     geoplant = GeoPlant(real_data / "geoplant" / "glc25")
     rows = next(stream_metadata(geoplant.layout, "PA", ("test",)))
     place = rows[rows["survey"] == 5000108].iloc[0]
-    x, y = project(place["longitude"], place["latitude"])
+    x, y = EUROPE.project(place["longitude"], place["latitude"])
     transform = geoplant.patch(5000108).transform
     assert transform is not None
     col, row = ~transform @ (float(x), float(y))

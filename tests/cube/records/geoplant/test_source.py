@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cube.grid import CELL, Region, unproject
+from cube.grid import CELL, EUROPE, Region
 from cube.layers.inputs import INPUTS, QUARTERS
 from cube.records.cells import CubeSource
 from cube.records.geoplant.dataset import GeoPlant
@@ -72,7 +72,7 @@ def places() -> Places:
     y = 2_850_000 + rng.uniform(700, 9_300, len(ids))
     x[0], y[1] = 4_700_020.0, 2_859_990.0
     # At the rounding of published tables, so that both sources know one position.
-    lon, lat = (v.round(6) for v in unproject(x, y))
+    lon, lat = (v.round(6) for v in EUROPE.unproject(x, y))
     rows = pd.DataFrame({"longitude": lon, "latitude": lat, "survey": ids, "patch_id": ids, "series_id": ids})
     return places_of(rows, "PA")
 
