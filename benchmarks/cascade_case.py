@@ -30,9 +30,9 @@ from inference.network import checkpoint
 from inference.network.deep_sdm import ModelSpec, Part
 from inference.network.ensemble import Ensemble, survey_covariates
 
-LAYERS = ("surface", "sentinel2", "landsat", "elevation", "relief", "slope", "northness", "eastness", "wetness", "soil",
+LAYERS = ("surface", "sentinel2", "landsat", "elevation", "slope", "northness", "eastness", "wetness", "soil",
           "climate", "bioclim")  # fmt: skip
-RANGES = {"sentinel2": (0.02, 0.4), "landsat": (0.02, 0.4), "elevation": (0, 900), "relief": (-150, 150), "slope": (0, 40),
+RANGES = {"sentinel2": (0.02, 0.4), "landsat": (0.02, 0.4), "elevation": (0, 900), "slope": (0, 40),
           "northness": (-0.6, 0.6), "eastness": (-0.6, 0.6), "wetness": (0, 12), "soil": (20, 700), "climate": (20, 300),
           "bioclim": (-5, 25)}  # fmt: skip
 VERSION = "v1"

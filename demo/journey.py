@@ -65,7 +65,7 @@ def configuration(spec: LandscapeSpec) -> dict[str, Any]:
                                             "gaps": "accept"}},
             {"layer": "landsat", "raster": {b: f"{s}/landsat/{b}.tif" for b in LANDSAT_BANDS}, "stored": True},
             {"layer": "elevation", "raster": f"{s}/elevation/dem.tif",
-             "derive": ["relief", "slope", "northness", "eastness"]},
+             "derive": ["topographic_position_500m", "slope", "northness", "eastness"]},
             {"layer": "climate", "raster": {v: f"{s}/climate/{v}.tif" for v in CLIMATE_VARIABLES}},
             {"layer": "bioclim", "raster": f"{s}/climate/bioclim.tif"},
             {"layer": "soil", "raster": {v: f"{s}/soil/{v}.tif" for v in SOIL_VARIABLES}},

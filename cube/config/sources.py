@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from cube.config.strict import Strict
-from cube.layers import Layer, inputs
+from cube.layers import Layer, derived, inputs
 
 STAC_LAYERS: Final = ("sentinel2", "landsat")
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
@@ -101,9 +101,7 @@ class Source(Strict):
         description="share of the region that each band must have values in, or the build ends with 1; None: any value at all",
     )
     absent: float | None = Field(None, description="value of a band without data where another band has some")
-    derive: tuple[Literal["relief", "slope", "northness", "eastness", "wetness"], ...] = Field(
-        (), description="layers computed from an elevation"
-    )
+    derive: tuple[str, ...] = Field((), description=f"layers computed from this one: {derived.NAMES}")
     license: str = Field("", description="terms of the file; a published row brings its own")
     attribution: str = Field("", description="who is to be named")
     references: str = Field("", description="where the data are described")
@@ -117,6 +115,15 @@ class Source(Strict):
         ):
             raise ValueError("'bands' are names, or numbers counted from 1, each of them once, in the layer's order")
         return value
+
+    @field_validator("derive")
+    @classmethod
+    def _can_be_derived(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            derived.refuse_unknown(name)
+        if len(set(names)) < len(names):
+            raise ValueError(f"'derive' names '{max(names, key=names.count)}' twice; name each layer once")
+        return names
 
     @field_validator("valid_range")
     @classmethod
@@ -162,8 +169,8 @@ class Source(Strict):
             raise ValueError(f"'stac' is for the layer {' or '.join(STAC_LAYERS)}")
         if self.coastline is not None and self.layer != "surface":
             raise ValueError("'coastline' belongs to the layer surface")
-        if self.derive and self.layer != "elevation":
-            raise ValueError("'derive' belongs to the layer elevation")
+        if self.derive and self.raster is None:
+            raise ValueError("'derive' belongs to layers of rasters; leave it out, or give 'raster'")
         if preset is None:
             self._own_name()
         else:

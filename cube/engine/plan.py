@@ -28,11 +28,11 @@ from cube.layers.inputs import INPUTS, input_layer
 from cube.pyramids.levels import make_levels
 from cube.pyramids.pyramid import Pyramid
 from cube.pyramids.squares import tree
-from cube.sources import terrain
+from cube.sources import derivation
 from cube.sources.coverage import MINIMUM
 from cube.sources.raster_files import files_of, local_problems
 from cube.sources.reader import Reader, inputs_of
-from cube.sources.source_layer import published_row, source_layer
+from cube.sources.source_layer import derived_layers, published_row, source_layer
 from cube.storage.leaves import TERMS, layer_attributes, set_attributes
 from cube.storage.ledger import Ledger
 from cube.storage.progress import LAYERS, MADE_FROM, input_stages
@@ -50,8 +50,8 @@ FILLS: Final = {"sentinel2": ("sentinel2", "sentinel2_count"), "landsat": ("land
 
 # Bytes as stored over bytes of the type: measured on the generated landscape of `floracube demo --size-km 10`, zstd level 3.
 PACKED: Final[Mapping[str, float]] = {
-    "sentinel2": 0.64, "sentinel2_count": 0.06, "landsat": 0.52, "surface": 0.04, "elevation": 0.74, "relief": 0.68,
-    "slope": 0.81, "northness": 0.86, "eastness": 0.87, "wetness": 0.86, "soil": 0.42, "landcover": 0.04,
+    "sentinel2": 0.64, "sentinel2_count": 0.06, "landsat": 0.52, "surface": 0.04, "elevation": 0.74, "slope": 0.81,
+    "northness": 0.86, "eastness": 0.87, "wetness": 0.86, "soil": 0.42, "landcover": 0.04,
     "igbp": 0.04, "corine_class": 0.04, "footprint": 0.25, "footprint_detail": 0.25, "climate": 0.53, "corine": 0.1,
 }  # fmt: skip
 PACKED_ELSE: Final = 1.0  # float32 as it is
@@ -75,7 +75,8 @@ class StagePlan:
         """That of a source as far as its name tells; of a layer that is no preset the header of a file is read."""
         if source.stac:
             return cls(source, tuple(input_layer(name) for name in FILLS[source.layer]))
-        return cls(source, (source_layer(config, source, where), *(input_layer(name) for name in source.derive)))
+        layer = source_layer(config, source, where)
+        return cls(source, (layer, *derived_layers(source, layer, f"{config.path}: {where}")))
 
     @property
     def name(self) -> str:
@@ -266,7 +267,7 @@ def _bytes_read(config: Config, source: Source | None, where: str, region: Regio
     # Of an unpublished raster nothing is known but what it fills: a pixel a cell, of the layer's own type.
     pixel = row.pixel if row else float(resolution_of(layer))
     size = row.bytes if row else float(np.dtype(layer.dtype).itemsize)
-    halo = terrain.halo(source.derive) if source.derive else 0
+    halo = derivation.halo(layer, source.derive)
     side = region.unit_km * 1000 / resolution_of(layer)
     widened = ((side + 2 * halo) / side) ** 2
     return area / pixel**2 * widened * bands * size

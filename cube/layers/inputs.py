@@ -102,8 +102,6 @@ INPUTS: Final[Mapping[str, Layer]] = {
               kind="class", palette="flags", flags=legends.SURFACE, predictor=False),
         Layer("elevation", "inputs/50m", "int16", -32768, "Elevation above sea level", "m",
               standard_name="surface_altitude", scale=0.25, valid_range=(-500.0, 6000.0), palette="batlow"),
-        Layer("relief", "inputs/50m", "int16", -32768, "Elevation minus the mean of its 1 km square", "m",
-              scale=0.25, valid_range=(-2000.0, 2000.0), palette="vik"),
         Layer("slope", "inputs/50m", "uint16", 65535, "Slope of the terrain", "degree",
               standard_name="ground_slope_angle", scale=0.01, valid_range=(0.0, 90.0), palette="batlow"),
         Layer("northness", "inputs/50m", "int16", -32768, "Cosine of aspect times sine of slope", "1",

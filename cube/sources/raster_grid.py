@@ -96,8 +96,8 @@ class RasterGrid:
         x, y = target.transform.c + across * target.transform.a, target.transform.f + down * target.transform.e
         if _same(self.crs, target.crs):
             return self._pixels(*np.broadcast_arrays(x[None, :], y[:, None]))
-        knots_x, weights_x = _knots(x)
-        knots_y, weights_y = _knots(y)
+        knots_x, weights_x = knots(x)
+        knots_y, weights_y = knots(y)
         sx, sy = grid.transformer(target.crs, self.crs).transform(*np.meshgrid(knots_x, knots_y))
         row, col = (np.nan_to_num(p, nan=-FAR, posinf=FAR, neginf=-FAR) for p in self._pixels(np.asarray(sx), np.asarray(sy)))
         return weights_y @ row @ weights_x.T, weights_y @ col @ weights_x.T
@@ -126,8 +126,8 @@ def _same(crs: str, code: str) -> bool:
     return crs == code or f"EPSG:{CRS.from_user_input(crs).to_epsg()}" == code
 
 
-def _knots(values: Doubles) -> tuple[Doubles, Doubles]:
-    """Whole multiples of KNOT around `values` and the weights (values, knots) that interpolate linearly between them."""
+def knots(values: Doubles) -> tuple[Doubles, Doubles]:
+    """Whole multiples of KNOT around `values` (metres) and the weights (values, knots) that interpolate between them."""
     first, last = np.floor(values.min() / KNOT), np.floor(values.max() / KNOT) + 1
     knots = np.arange(first, last + 1) * KNOT
     place = values / KNOT - first

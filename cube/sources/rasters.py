@@ -13,18 +13,17 @@ from numpy.typing import NDArray
 
 from cube.config import Config, Source
 from cube.errors import ConfigError, SourceError
-from cube.grid import CELL, COARSE, FINE, Region, Unit, bounds_in
+from cube.grid import COARSE, FINE, Region, Unit, bounds_in
 from cube.layers import Layer
-from cube.layers.inputs import input_layer
 from cube.layers.plausible import Range, plausible_ranges
-from cube.sources import terrain
+from cube.sources import derivation
 from cube.sources.opening import files_behind, is_remote, is_there, open_raster
 from cube.sources.pixels import MOST_REFUSED, Account, Bools, Floats, Judgement, PixelRules, file_ranges
 from cube.sources.published import Published
 from cube.sources.raster_files import check_files, files_of, lengths_of, shares_of
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.reader import UnitValues
-from cube.sources.source_layer import published_row, source_layer
+from cube.sources.source_layer import derived_layers, published_row, source_layer
 from cube.sources.templates import RasterFile
 from cube.sources.warp import ResampleSpec, area_of_cell, look_at, read_raster, working_bytes
 from cube.storage.identity import file_identities
@@ -43,7 +42,8 @@ class RasterReader:
     ALGORITHM: ClassVar[int] = 2
 
     source: Source
-    layer: Layer  # that is read, not derived
+    layer: Layer  # that is read
+    derived: tuple[Layer, ...]  # that are computed from it
     where: str
     files: tuple[RasterFile, ...]
     rules: PixelRules
@@ -55,7 +55,7 @@ class RasterReader:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layer itself and what is derived from it."""
-        return (self.layer, *(input_layer(name) for name in self.source.derive))
+        return (self.layer, *self.derived)
 
     def depends_on(self) -> Mapping[str, Any]:
         """How numbers become values, and for each file its bands, plausible ranges and content."""
@@ -81,7 +81,7 @@ class RasterReader:
             "rules": asdict(self.rules),
             "resampling": self.source.resampling,
             "absent": self.source.absent,
-            "derive": self.source.derive,
+            "derive": (*self.source.derive, derivation.ALGORITHM) if self.source.derive else (),
         }
 
     @property
@@ -120,8 +120,7 @@ class RasterReader:
 
     def _cells(self, unit: Unit) -> tuple[RasterGrid, int]:
         """(cells of a unit, how many more on every side what is derived needs)."""
-        halo = terrain.halo(self.source.derive) if self.source.derive else 0
-        return RasterGrid.of(unit, resolution_of(self.layer)), halo
+        return RasterGrid.of(unit, resolution_of(self.layer)), derivation.halo(self.layer, self.source.derive)
 
     def memory(self, unit: Unit) -> int:
         """Memory that reading a unit takes; the pixels of files far away are taken to be of 10 m."""
@@ -136,7 +135,8 @@ class RasterReader:
         # Of all bands what is stored and two masks; of the bands of a file their values, two masks and what compares them.
         result = self._bands * cells.pixels * (np.dtype(self.layer.dtype).itemsize + 2)
         values = spec.layers * target.pixels * 8
-        return result + values + terrain.memory(self.source.derive, target.pixels) + working_bytes(target, area, spec)
+        computed = derivation.memory(self.layer, self.source.derive, target.pixels)
+        return result + values + computed + working_bytes(target, area, spec)
 
     def _files(self, target: RasterGrid) -> Iterator[tuple[Floats, Bools | None, tuple[str, ...]]]:
         """(values in units, which are missing because pixels were refused or None, warnings), file by file."""
@@ -160,7 +160,7 @@ class RasterReader:
 
     def read(self, region: Region, unit: Unit) -> UnitValues:
         """Stored values of one unit; raises `SourceError` for a file whose numbers the layer cannot have."""
-        layer, derived = self.layer, self.source.derive
+        layer, computed = self.layer, []
         cells, halo = self._cells(unit)
         side, inner = cells.shape[0], (..., slice(halo, halo + cells.shape[0]), slice(halo, halo + cells.shape[1]))
         out = UnitValues({layer.name: np.empty((self._bands, side, side), layer.dtype)})
@@ -170,10 +170,9 @@ class RasterReader:
             bands = slice(first, first + len(values))
             first = bands.stop
             out.warnings += warnings
-            if derived:
-                out |= terrain.derive(layer, values[0], CELL, derived)
-            else:
-                out[layer.name][bands] = layer.encode(values)
+            out[layer.name][bands] = layer.encode(values[inner])
+            if self.derived:
+                computed.append(values)
             for marked, where in zip(marks, (refused, layer.clipped(values)), strict=True):
                 if where is not None and where[inner].any():
                     everywhere = marked.setdefault(layer.name, np.zeros((self._bands, side, side), np.bool_))
@@ -182,6 +181,8 @@ class RasterReader:
         for values_of in (out, *marks):
             if layer.name in values_of:
                 values_of[layer.name] = values_of[layer.name].reshape(shape)
+        if computed:
+            out |= derivation.compute(layer, self.source.derive, np.concatenate(computed), cells)
         return out
 
 
@@ -219,7 +220,8 @@ def open_rasters(config: Config, source: Source, where: str, region: Region) -> 
     # A class is its number: a scale of the file says nothing of it.
     rules = replace(rules, nodata=nodata, classes=_classes(layer, source, rules), raw=rules.raw or layer.kind == "class",
                     zeros=layer.name == "sentinel2")  # fmt: skip
-    reader = RasterReader(source, layer, f"{where}.raster", tuple(files), rules, scale, offset, shares, seen)
+    reader = RasterReader(source, layer, derived_layers(source, layer, at), f"{where}.raster", tuple(files), rules, scale, offset,
+                          shares, seen)  # fmt: skip
     _look(reader, region)
     return reader
 

@@ -17,6 +17,7 @@ from cube.config import Config, Source
 from cube.config.sources import refuse_misfits
 from cube.errors import ConfigError
 from cube.layers import Band, Layer, periods
+from cube.layers.derived import derived_layer
 from cube.layers.ids import slug
 from cube.layers.inputs import INPUTS
 from cube.layers.plausible import preset_positions
@@ -50,6 +51,14 @@ def source_layer(config: Config, source: Source, where: str) -> Layer:
     except ValueError as error:
         raise ConfigError(f"{at}: {error}.") from None
     return layer
+
+
+def derived_layers(source: Source, layer: Layer, at: str) -> tuple[Layer, ...]:
+    """What `derive` of a source computes from its layer; `at` is its place. Raises `ConfigError`."""
+    try:
+        return tuple(derived_layer(layer, name) for name in source.derive)
+    except ValueError as error:
+        raise ConfigError(f"{at}.derive: {error}.") from None
 
 
 def published_row(source: Source, layer: Layer) -> Published | None:

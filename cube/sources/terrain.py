@@ -1,75 +1,104 @@
-"""What follows from elevation cell by cell: slope, its north and east components, and height above the 1 km mean.
+"""What follows from elevation cell by cell or from a window around each cell: slope, aspect, heat load, curvature, position.
 
-Wetness, which follows from a whole catchment, is in `cube.sources.wetness`.
+Wetness, which follows from a whole catchment, is in `cube.sources.wetness`. A value depends on the elevations around its cell
+and on nothing else, so that units agree wherever they are cut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cube.grid import CELL, COARSE
-from cube.layers import Layer
-from cube.layers.inputs import input_layer
-from cube.sources import wetness
+Floats = NDArray[np.float32]
+
+STEPS: Final = 256  # of a metre: sums of whole numbers do not depend on where a window begins
+OPPOSITE: Final = ((-1, 0), (0, -1), (-1, -1), (-1, 1))  # half of the neighbours, (rows down, columns across)
 
 
-def halo(names: Sequence[str]) -> int:
-    """Cells around a unit that the layers `names` need."""
-    return wetness.HALO if "wetness" in names else 1
+def neighbours(elevation: Floats) -> dict[tuple[int, int], Floats]:
+    """The cells, as (0, 0), and their eight neighbours by (rows down, columns across), each (rows, columns).
 
-
-def memory(names: Sequence[str], cells: int) -> int:
-    """Memory that deriving the layers `names` takes on `cells`, halo included: arrays of float32 in the busiest moment."""
-    return cells * 4 * (28 if "wetness" in names else 16 if names else 0)
-
-
-def gradient(elevation: NDArray[np.float32], cell: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(dz/dx to the east, dz/dy to the north), dimensionless, by the 3 x 3 stencil of Horn (1981).
-
-    `elevation` is (rows + 2, columns + 2) metres with one cell of halo, `cell` its size in metres.
+    `elevation` is (rows + 2, columns + 2) metres, NaN where unknown. An unknown neighbour continues the line from the opposite
+    one through the cell. Where that is unknown, too, it is level with the cell, or at a corner on the plane through the cell and
+    the neighbours on either side: an inclined plane is one up to its edge.
     """
-    z = elevation
-    east = (z[:-2, 2:] + 2 * z[1:-1, 2:] + z[2:, 2:] - z[:-2, :-2] - 2 * z[1:-1, :-2] - z[2:, :-2]) / (8 * cell)
-    north = (z[:-2, :-2] + 2 * z[:-2, 1:-1] + z[:-2, 2:] - z[2:, :-2] - 2 * z[2:, 1:-1] - z[2:, 2:]) / (8 * cell)
+    rows, cols = elevation.shape[0] - 2, elevation.shape[1] - 2
+    out = {(dy, dx): elevation[1 + dy : 1 + dy + rows, 1 + dx : 1 + dx + cols] for dy in (-1, 0, 1) for dx in (-1, 0, 1)}
+    cell = out[0, 0]
+    for dy, dx in OPPOSITE:
+        one, other = out[dy, dx], out[-dy, -dx]
+        level = out[dy, 0] + out[0, dx] - cell if dy and dx else cell
+        out[dy, dx] = np.where(np.isnan(one), np.where(np.isnan(other), level, 2 * cell - other), one)
+        out[-dy, -dx] = np.where(np.isnan(other), np.where(np.isnan(one), 2 * cell - level, 2 * cell - one), other)
+    return out
+
+
+def gradient(around: Mapping[tuple[int, int], Floats], cell: float) -> tuple[Floats, Floats]:
+    """(dz/dx along the columns, dz/dy up the rows), dimensionless, by the 3 x 3 stencil of Horn (1981).
+
+    `around` is what `neighbours` gives, `cell` the size of a cell in metres.
+    """
+    z = around
+    east = (z[-1, 1] + 2 * z[0, 1] + z[1, 1] - z[-1, -1] - 2 * z[0, -1] - z[1, -1]) / (8 * cell)
+    north = (z[-1, -1] + 2 * z[-1, 0] + z[-1, 1] - z[1, -1] - 2 * z[1, 0] - z[1, 1]) / (8 * cell)
     return east, north
 
 
-def _relief(elevation: NDArray[np.float32]) -> NDArray[np.float32]:
-    side = COARSE // CELL
-    rows, cols = elevation.shape
-    blocks = elevation.reshape(rows // side, side, cols // side, side)
-    with np.errstate(invalid="ignore"):
-        known = np.isfinite(blocks)
-        mean = np.where(known, blocks, 0).sum((1, 3)) / np.maximum(known.sum((1, 3)), 1)
-    return np.asarray(elevation - mean.repeat(side, 0).repeat(side, 1), np.float32)
+def heat_load(east: Floats, north: Floats, latitude: Floats) -> Floats:
+    """Heat load index, about 0.1 to 1.1, by equation 2 of McCune and Keon (2002).
 
-
-def derive(layer: Layer, padded: NDArray[np.float32], cell: float, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Stored values of elevation and of the layers `names` that follow from it.
-
-    `padded` is metres, NaN where unknown, with `halo(names)` cells on every side; rows and columns inside of it cover
-    whole square kilometres. Slope is in degrees; northness and eastness are the north and east components
-    of the unit normal of the surface, positive where the slope looks north or east.
+    `east` and `north` are dz/dx and dz/dy towards true east and north, `latitude` is in degrees. Aspect is folded about the line
+    from north-east to south-west (north-west to south-east south of the equator), the warmest slopes face the afternoon sun.
+    The equation was made for slopes and latitudes of up to 60 degrees; beyond, it is extrapolated.
     """
-    wide = halo(names)
-    near = padded[wide - 1 : padded.shape[0] - wide + 1, wide - 1 : padded.shape[1] - wide + 1]
-    elevation = near[1:-1, 1:-1]
-    # At the outer edge of a source the halo is unknown: the nearest known row stands in for it.
-    filled = near.copy()
-    for edge, inner in (((0, ...), (1, ...)), ((-1, ...), (-2, ...)), ((..., 0), (..., 1)), ((..., -1), (..., -2))):
-        filled[edge] = np.where(np.isnan(filled[edge]), filled[inner], filled[edge])
-    east, north = gradient(filled, cell)
-    norm = np.sqrt(1 + east**2 + north**2)
-    values = {
-        "slope": np.degrees(np.arctan(np.hypot(east, north))),
-        "northness": -north / norm,
-        "eastness": -east / norm,
-        "relief": _relief(elevation),
-    }
-    if "wetness" in names:
-        values["wetness"] = wetness.wetness(padded, np.hypot(east, north), cell)
-    return {layer.name: layer.encode(elevation)} | {n: input_layer(n).encode(values[n]) for n in names}
+    slope, place = np.arctan(np.hypot(east, north)), np.radians(np.abs(latitude))
+    aspect = np.degrees(np.arctan2(-east, -north * np.where(latitude < 0, -1, 1)))
+    folded = np.radians(np.abs(180 - np.abs(aspect % 360 - 225)))
+    across, along = np.sin(slope), np.sin(place)
+    log = (
+        -1.236 + 1.350 * np.cos(place) * np.cos(slope) - 1.376 * np.cos(folded) * across * along - 0.331 * along * across
+        + 0.375 * np.sin(folded) * across
+    )  # fmt: skip
+    return np.exp(log).astype(np.float32)
+
+
+def curvatures(around: Mapping[tuple[int, int], Floats], cell: float) -> tuple[Floats, Floats, Floats]:
+    """(whole, along the slope, across the slope) curvature in 1/m by Zevenbergen and Thorne (1987).
+
+    All three are positive where the ground is convex, and the first is the sum of the others; on level ground, which has no
+    direction, the second and third are 0. `around` is what `neighbours` gives, `cell` the size of a cell in metres.
+    """
+    z, area = around, cell * cell
+    d = ((z[0, -1] + z[0, 1]) / 2.0 - z[0, 0]) / area
+    e = ((z[-1, 0] + z[1, 0]) / 2.0 - z[0, 0]) / area
+    f = (-z[-1, -1] + z[-1, 1] + z[1, -1] - z[1, 1]) / (4 * area)
+    g, h = (z[0, 1] - z[0, -1]) / (2 * cell), (z[-1, 0] - z[1, 0]) / (2 * cell)
+    steep = g * g + h * h
+    whole, along = -2.0 * (d + e), -2.0 * (d * g * g + e * h * h + f * g * h)
+    along = np.divide(along, steep, out=np.zeros_like(steep), where=steep != 0)
+    return np.asarray(whole, np.float32), along, np.where(steep == 0, steep, whole - along)
+
+
+def topographic_position(elevation: Floats, radius: float) -> Floats:
+    """(rows, columns) metres: elevation minus the mean of the known cells within `radius` cells (Guisan et al. 1999).
+
+    `elevation` is (rows + 2 n, columns + 2 n) metres, NaN where unknown, n being `radius` without its fraction.
+    """
+    wide = int(radius)
+    rows, cols = elevation.shape[0] - 2 * wide, elevation.shape[1] - 2 * wide
+    known = np.isfinite(elevation)
+    steps = np.rint(np.where(known, elevation, 0) * STEPS).astype(np.int64)
+    sums, counts = (np.pad(np.cumsum(part, axis=1, dtype=np.int64), ((0, 0), (1, 0))) for part in (steps, known))
+    total, count = np.zeros((2, rows, cols), np.int64)
+    for down in range(-wide, wide + 1):
+        half = int(math.sqrt(radius**2 - down**2))
+        row, first, end = wide + down, wide - half, wide + half + 1
+        for whole, part in ((total, sums), (count, counts)):
+            whole += part[row : row + rows, end : end + cols]
+            whole -= part[row : row + rows, first : first + cols]
+    inner = elevation[wide : wide + rows, wide : wide + cols]
+    return np.asarray(inner - total / (STEPS * np.maximum(count, 1)), np.float32)

@@ -58,7 +58,7 @@ def _config(folder: Path, name: str) -> Config:
         "note": "never finished at the first go",
         "sources": [
             {"layer": "bioclim", "raster": "bioclim.tif", "license": "CC0"},
-            {"layer": "elevation", "raster": "elevation.tif", "derive": ["slope", "relief"]},
+            {"layer": "elevation", "raster": "elevation.tif", "derive": ["slope", "topographic_position_500m"]},
             {"layer": "srtm", "raster": "srtm.tif"},
         ],
     }

@@ -61,7 +61,7 @@ def write_sources(folder: Path) -> list[dict[str, Any]]:
     return [
         {"layer": "thicket_height", "raster": "chm.tif", "long_name": "Height of the thicket"},
         {"layer": "bedrock_kind", "raster": "rock.tif", "kind": "class", "names": "rock.csv", "license": "CC0-1.0"},
-        {"layer": "verdure_cycle", "raster": "green/{month}.tif", "units": "1"},
+        {"layer": "verdure_cycle", "raster": "green/{month}.tif", "units": "1", "derive": ["amplitude"]},
         {"layer": "frost_tally", "raster": "frost.tif", "units": "d"},
         {"layer": "bioclim", "raster": "wc.tif", "bands": ["bio1", "bio4", "bio12"]},
     ]
@@ -116,7 +116,8 @@ def test_the_model_names_each_channel_after_its_layer_and_learned_from_it(made: 
     spec = load_model(made.parent / "model").ensemble.spec
     assert set(spec.modalities) == {"thicket_height", "verdure_cycle", "static", "coarse", "survey"}
     assert spec.channels("thicket_height") == ("thicket_height",)
-    assert spec.static_names == ("bedrock_kind.granite", "bedrock_kind.limestone", "bedrock_kind.red_sandstone")
+    assert set(spec.static_names) == {"bedrock_kind.granite", "bedrock_kind.limestone", "bedrock_kind.red_sandstone",
+                                      "verdure_cycle_amplitude"}  # fmt: skip
     assert set(spec.coarse_names) == {"frost_tally.frost_days", "frost_tally.late_frosts", "bioclim.bio1", "bioclim.bio4",
                                       "bioclim.bio12"}  # fmt: skip
     assert (spec.inputs["verdure_cycle"].steps, spec.inputs["verdure_cycle"].period) == (12, 12)
@@ -141,12 +142,14 @@ def test_info_check_server_and_export_show_them_with_title_units_bands_and_class
     url = str(made.parent / "cube.zarr")
     told = json.loads(floracube("info", url, "--json").stdout)["inputs"]
     assert (told["thicket_height"]["title"], told["thicket_height"]["units"]) == ("Height of the thicket", "m")
+    assert told["verdure_cycle_amplitude"]["title"] == "Verdure cycle, amplitude of the year"
     assert told["frost_tally"]["bands"] == ["frost_days", "late_frosts"]
     assert set(NAMES) < set(told)
     assert floracube("check", url, "--values", check=False).returncode in (0, None)
     with TestClient(create_app([url])) as client:
         layers = {x["id"]: x for x in client.get("/layers", params={"limit": 1000}).json()["layers"]}
         assert layers["inputs.thicket_height"]["units"] == "m"
+        assert layers["inputs.verdure_cycle_amplitude"]["title"].startswith("Verdure cycle, amplitude")
         assert layers["inputs.frost_tally.late-frosts"]["units"] == "d"
         assert layers["inputs.bedrock_kind"]["license"] == "CC0-1.0"
         legend = client.get("/layers/inputs.bedrock_kind/legend.json").json()

@@ -75,11 +75,14 @@ def test_a_unit_that_takes_more_than_a_task_may_is_refused_before_work_starts(tm
     ("layer", "size", "extra"),
     [
         ("elevation", 10, {}),
-        ("elevation", 25, {"derive": ["relief", "slope", "northness", "eastness"]}),
+        ("elevation", 25, {"derive": ["topographic_position_500m", "slope", "northness", "eastness"]}),
         ("elevation", 25, {"derive": ["slope", "wetness"]}),
+        ("elevation", 25, {"derive": ["topographic_position_2000m"]}),
+        ("elevation", 25, {"derive": ["heat_load", "plan_curvature"]}),
         ("landcover", 10, {}),
         ("bioclim", 100, {}),
         ("climate", 1000, {}),
+        ("climate", 1000, {"derive": ["mean", "amplitude", "phase", "trend"]}),
     ],
 )
 def test_reading_a_unit_takes_what_its_reader_says(tmp_path: Path, layer: str, size: int, extra: dict[str, list[str]]) -> None:

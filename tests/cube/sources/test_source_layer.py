@@ -249,7 +249,7 @@ def test_a_series_in_one_file_says_how_many_steps_make_a_year(tmp_path: Path) ->
         ("int16", {}, r"whole numbers are measurements or classes; add `kind: continuous` with `units:`, or `kind: class`"),
         ("int16", {"kind": "class"}, r"nothing says what the classes of depth are; add `names: \{1: name1, 2: name2\}`"),
         ("int16", {"names": {1: "a"}, "scale": 2.0}, r"'scale' and 'offset' would change the classes of depth"),
-        ("float32", {"units": "m", "derive": ["slope"]}, r"'derive' belongs to the layer elevation"),
+        ("float32", {"units": "ft", "derive": ["slope"]}, r"'slope' is derived from one band of elevation in metres"),
         ("float32", {"published": "soilgrids-2.0"}, r"'published' belongs to presets, and 'depth' is none"),
         ("float32", {"units": {"deep": "m"}}, r"units names 'deep', which is no band; the bands are depth"),
     ],

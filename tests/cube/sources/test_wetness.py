@@ -7,7 +7,7 @@ import pytest
 
 from cube.grid import CELL
 from cube.layers.inputs import INPUTS
-from cube.sources.terrain import derive, gradient
+from cube.sources.terrain import gradient, neighbours
 from cube.sources.wetness import GENTLEST, HALO, REACH, fill_pits, upslope_cells, wetness
 
 SIDE = 40
@@ -21,7 +21,7 @@ def around(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def index_of(padded: np.ndarray) -> np.ndarray:
     near = padded[HALO - 1 : -HALO + 1, HALO - 1 : -HALO + 1]
-    return wetness(padded, np.hypot(*gradient(near, CELL)), CELL)
+    return wetness(padded, np.hypot(*gradient(neighbours(near), CELL)), CELL)
 
 
 def test_on_an_inclined_plane_a_is_the_distance_from_the_ridge() -> None:
@@ -110,15 +110,3 @@ def test_neighbouring_units_agree_to_the_last_bit_where_they_overlap() -> None:
     one, other = index_of(z[:, : 60 + 2 * HALO]), index_of(z[:, 40:])
     np.testing.assert_array_equal(one[:, 40:], other[:, :20])
     assert np.isfinite(one).mean() > 0.9
-
-
-def test_wetness_comes_with_the_other_layers_of_a_unit() -> None:
-    row, col = np.mgrid[: 20 + 2 * HALO, : 20 + 2 * HALO]
-    z = (500 - 3.0 * row + 0.5 * col).astype(np.float32)
-    names = ("slope", "wetness", "eastness", "relief")
-    wide = derive(INPUTS["elevation"], z, CELL, names)
-    near = derive(INPUTS["elevation"], z[HALO - 1 : -HALO + 1, HALO - 1 : -HALO + 1], CELL, ("slope", "eastness", "relief"))
-    assert set(wide) == {"elevation", *names}
-    for name in near:
-        np.testing.assert_array_equal(wide[name], near[name])
-    assert wide["wetness"].shape == (20, 20)

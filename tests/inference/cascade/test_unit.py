@@ -33,7 +33,7 @@ from inference.training.predicted import predicted_plots, ranked_lists
 
 SPECIES = 200
 SPEC = {"d": 16, "hidden": 16, "width": 8, "dilations": (1, 2)}
-LAYERS = ("surface", "sentinel2", "landsat", "elevation", "relief", "climate", "bioclim")
+LAYERS = ("surface", "sentinel2", "landsat", "elevation", "slope", "climate", "bioclim")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,60 @@
+"""The year of a series: its mean, linear trend, amplitude and the time of its maximum, by least squares over what is known."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEAST: Final = 0.01  # smallest eigenvalue of the normal matrix a value: below it gaps leave the year or the trend undetermined
+AT_ONCE: Final = 2**15  # pixels whose normal matrices lie in memory: 4 MB of 4 x 4 float64
+Floats = NDArray[np.float32]
+
+
+def harmonic_fit(values: Floats, period: int, began: float = 0.0) -> dict[str, Floats]:
+    """`mean`, `trend` (a year), `amplitude` (rows, columns) and `phase` (2, rows, columns) of a series.
+
+    `values` is (steps, rows, columns), NaN where unknown, `period` how many steps make a year, `began` the share of the year (0
+    to 1) that was over when the first step began. The model is mean + trend t + a cos(2 pi t) + b sin(2 pi t), t years from
+    the middle of the series (Verbesselt et al. 2010 with one harmonic); a trend is fitted to two years or more, a harmonic to
+    three steps a year or more. Amplitude is hypot(a, b); phase is the cosine and sine of the angle, a turn a year from 1
+    January (or the first step, where it names no time), at which the harmonic is highest.
+    NaN where gaps leave a parameter undetermined; phase also where there is no amplitude.
+    """
+    steps, shape = len(values), values.shape[1:]
+    years = (np.arange(steps) + 0.5) / period
+    columns = {"mean": np.ones(steps)}
+    half = steps / period / 2
+    if half >= 1:
+        columns["trend"] = (years - half) / half
+    if period >= 3:
+        angle = 2 * np.pi * (years + began)
+        columns |= {"cosine": np.cos(angle), "sine": np.sin(angle)}
+    design = np.stack(list(columns.values()), axis=1)
+    flat = values.reshape(steps, -1)
+    found = np.concatenate([_solve(flat[:, i : i + AT_ONCE], design) for i in range(0, flat.shape[1], AT_ONCE)])
+    parts = dict(zip(columns, found.T.reshape(len(columns), *shape), strict=True))
+    out = {"mean": parts["mean"]}
+    if "trend" in parts:
+        out["trend"] = parts["trend"] / half
+    if "cosine" in parts:
+        a, b = parts["cosine"], parts["sine"]
+        out["amplitude"] = np.hypot(a, b)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            out["phase"] = np.stack([a, b]) / out["amplitude"]
+    return {name: part.astype(np.float32) for name, part in out.items()}
+
+
+def _solve(values: Floats, design: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(pixels, parameters) by the normal equations of the known steps of each pixel; `values` is (steps, pixels)."""
+    count = design.shape[1]
+    known = np.isfinite(values)
+    products = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
+    normal = (known.T.astype(np.float64) @ products).reshape(-1, count, count)
+    right = np.where(known, values, 0).T.astype(np.float64) @ design
+    least = np.linalg.eigvalsh(normal)[:, 0]
+    determined = least > LEAST * np.maximum(known.sum(axis=0), 1)
+    normal[~determined] = np.eye(count)
+    found = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
+    return np.where(determined[:, None], found, np.nan)
