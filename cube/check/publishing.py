@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cube.check.rules import Finding, check
+from cube.export import stac
 from cube.storage import releases
 from cube.storage.store import open_cube
 
@@ -19,6 +20,7 @@ def publish(url: str, name: str, values: bool = False) -> tuple[bool, dict[str, 
     releases.require(cube, name)
     document = check(url, values, release=name)
     if document["kept"]:
+        stac.write(cube, name)
         releases.publish(cube, name)
     return bool(document["kept"]), document
 

@@ -118,6 +118,7 @@ def forget(cube: CubeStore, name: str, dry_run: bool = False) -> None:
         return
     cube.update_json(CURRENT, mark)
     cube.remove_json(f"releases/{name}.json")
+    cube.remove_tree(f"stac/{name}")
 
 
 def table_path(product: str, version: str) -> str:

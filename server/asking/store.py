@@ -1,6 +1,6 @@
 """The Zarr store of a cube over HTTP, read-only: what readers of Zarr ask for, by name, whole or by a range of bytes.
 
-Only metadata, chunks and release documents have names here; receipts, locks and half-written files have none, and
+Only metadata, chunks, and documents of releases have names here; receipts, locks and half-written files have none, and
 nothing lists a folder. A name is made of plain segments, so it cannot leave the cube.
 """
 
@@ -35,6 +35,7 @@ _NO_FILE: Final = "There is no such file in this cube; begin with zarr.json."
 _SEGMENT: Final = r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,119}"
 _NAME: Final = re.compile(
     rf"zarr\.json|current\.json|releases/{_SEGMENT}\.json"
+    rf"|stac/{_SEGMENT}/(?:items/)?{_SEGMENT}\.json"
     rf"|(?:{_SEGMENT}/){{1,8}}(?:zarr\.json|c(?:/\d{{1,9}}){{0,8}})"
 )
 

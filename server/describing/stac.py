@@ -1,64 +1,45 @@
-"""The cube as a STAC catalogue: one collection for the cube, one item for each version of a product and each grid of inputs.
+"""The STAC catalogue of a release, as publishing wrote it into the cube (`cube.export.stac`), at addresses of this server.
 
-Here are the routes, the catalogue and the collection; items are made in `server.describing.stac_items`. STAC 1.1.
+What is not published has none in the cube: it is made anew. Items get what a server knows: how layers are drawn, and their tiles.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable
+import posixpath
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request, Response
 
-from cube.layers.ids import slug
-from server.dependencies import RequestedSnapshot, cube_of, root_of
+from server.dependencies import RequestedSnapshot, root_of
 from server.describing.links import absolute_answer, base_url
-from server.describing.stac_items import (
-    DATACUBE,
-    PROJECTION,
-    STAC,
-    ZARR,
-    datacube,
-    groups_of,
-    item,
-    made,
-    projection,
-    resolution_of,
-    times,
-    title_of,
-)
+from server.drawing.zooms import zooms
 from server.errors import NotFoundError
+from server.reading.layers import MapLayer
 from server.reading.snapshot import Snapshot
 
-MLM: Final = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
+RENDER: Final = "https://stac-extensions.github.io/render/v2.0.0/schema.json"
+WEB_MAP_LINKS: Final = "https://stac-extensions.github.io/web-map-links/v1.2.0/schema.json"
+MAX_LAYERS: Final = 100  # with links of their own in an item; the catalogue of layers names the others
 _JSON, _GEOJSON = "application/json", "application/geo+json"
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "The item.", "content": {_GEOJSON: {"schema": {"type": "object"}}}},
     404: {"description": "No such item."},
 }
 Document = dict[str, Any]
-
-
 router: Final = APIRouter(tags=["stac"])
-
-
-def _answer(snapshot: Snapshot, request: Request, media: str, make: Callable[[str], Document]) -> Response:
-    body = json.dumps(make(base_url(request) + root_of(request)), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    return absolute_answer(snapshot, request, body.encode(), media)
 
 
 @router.get("/stac", summary="The cube as a STAC catalogue", response_model=Document)
 def of_cube(request: Request, snapshot: RequestedSnapshot) -> Response:
     """Its one child is the collection of the cube."""
-    return _answer(snapshot, request, _JSON, lambda base: catalog(snapshot, cube_of(request).title, base))
+    return _answer(snapshot, request, "catalog")
 
 
 @router.get("/stac/collection", summary="The cube as a STAC collection", response_model=Document)
 def of_collection(request: Request, snapshot: RequestedSnapshot) -> Response:
     """Dimensions and variables of the whole cube, the model behind its products, and its items."""
-    return _answer(snapshot, request, _JSON, lambda base: collection(snapshot, cube_of(request).title, base))
+    return _answer(snapshot, request, "collection")
 
 
 @router.get("/stac/items/{item_id}", summary="A version of a product, or inputs, as a STAC item", response_class=Response,
@@ -66,120 +47,71 @@ def of_collection(request: Request, snapshot: RequestedSnapshot) -> Response:
 def of_item(
     request: Request,
     snapshot: RequestedSnapshot,
-    item_id: Annotated[str, Path(max_length=200, description="Such as indicators.v1 or inputs.50m.")],
+    item_id: Annotated[str, Path(max_length=200, pattern=r"^[\w.-]+$", description="Such as indicators.v1 or inputs.50m.")],
 ) -> Response:
     """Assets are the Zarr groups of the store; links lead to tiles, TileJSON and WMTS of its layers."""
-    if item_id not in groups_of(snapshot):
-        raise NotFoundError(f"There is no item '{item_id[:80]}'; see /stac/collection.")
-    return _answer(snapshot, request, _GEOJSON, lambda base: item(snapshot, item_id, identifier(cube_of(request).title), base))
+    return _answer(snapshot, request, f"items/{item_id}", _GEOJSON)
 
 
-def identifier(title: str) -> str:
-    """The id of the cube's collection."""
-    return slug(title) or "cube"
+def _answer(snapshot: Snapshot, request: Request, name: str, media: str = _JSON) -> Response:
+    base, document = base_url(request) + root_of(request), _document(snapshot, f"{name}.json")
+    folder = posixpath.dirname(f"/stac/{snapshot.release}/{name}")
+
+    def address(href: str) -> str:
+        path = posixpath.normpath(posixpath.join(folder, href)).removeprefix(f"/stac/{snapshot.release}/")
+        return f"{base}/cube{path}".rstrip("/") if path.startswith("/") else f"{base}/stac/{path.removesuffix('.json')}"
+
+    for link in document["links"]:
+        link["href"] = address(link["href"]).removesuffix("/catalog")
+    for asset in document.get("assets", {}).values():
+        asset["href"] = address(asset["href"])
+    document["links"].insert(0, {"rel": "self", "href": f"{base}/stac/{name}".removesuffix("/catalog"), "type": media})
+    if media == _GEOJSON:
+        _show(snapshot, document, base)
+    body = json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return absolute_answer(snapshot, request, body.encode(), media)
 
 
-def link(rel: str, href: str, media: str = _JSON, **more: Any) -> Document:
-    """A link of STAC."""
-    return {"rel": rel, "href": href, "type": media, **more}
+def _document(snapshot: Snapshot, file: str) -> Document:
+    cube = snapshot.reader.cube
+    found = cube.read_json(f"stac/{snapshot.release}/{file}") if snapshot.products else None
+    if found is None:
+        from cube.export import stac  # pystac is a fifth of a second to import
+
+        made = stac.documents(cube, snapshot.document)
+        if file not in made:
+            raise NotFoundError(f"There is no item '{posixpath.basename(file)[:80]}'; see /stac/collection.")
+        found = made[file]
+    return dict(found)
 
 
-def catalog(snapshot: Snapshot, title: str, base: str) -> Document:
-    """The root: a catalogue with the cube's collection."""
-    return {
-        "type": "Catalog",
-        "stac_version": STAC,
-        "id": f"{identifier(title)}-catalog",
-        "title": title,
-        "description": f"Release {snapshot.release} of the cube '{title}'.",
-        "links": [
-            link("self", f"{base}/stac"),
-            link("root", f"{base}/stac"),
-            link("child", f"{base}/stac/collection", title=title),
-        ],
-    }  # fmt: skip
+def _show(snapshot: Snapshot, item: Document, base: str) -> None:
+    """Add how an item's layers are drawn (render extension), and their tiles, TileJSON and WMTS (web-map-links extension)."""
+    product, group = item["id"].split(".")[0], item["assets"]["data"]["href"].removeprefix(f"{base}/cube/")
+    layers = [own for own in snapshot.catalogue.find(product=product) if own.paths[0].startswith(f"{group}/")][:MAX_LAYERS]
+    if layers:
+        item["stac_extensions"] += [RENDER, WEB_MAP_LINKS]
+        item["properties"]["renders"] = {own.id: render(snapshot, own) for own in layers}
+    links = item["links"]
+    for layer in layers:
+        own = f"{base}/layers/{layer.id}"
+        links += [
+            {"rel": "xyz", "href": f"{own}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png?v={snapshot.token}", "type": "image/png",
+             "title": layer.title, "render": layer.id},
+            {"rel": "tilejson", "href": f"{own}/WebMercatorQuad/tilejson.json", "type": _JSON, "title": layer.title},
+        ]  # fmt: skip
+    if product in ("indicators", "habitats") and layers:
+        links.append({"rel": "wmts", "href": f"{base}/wmts", "type": "application/xml", "wmts:layer": [own.id for own in layers]})
+    links.append(
+        {"rel": "related", "href": f"{base}/layers?product={product}", "type": _JSON, "title": "All layers of this product"}
+    )
 
 
-def collection(snapshot: Snapshot, title: str, base: str) -> Document:
-    """The cube: its extent, dimensions and variables, and the model of its release."""
-    attributes = snapshot.reader.cube.root.attrs
-    held = groups_of(snapshot)
-    dimensions: Document = {}
-    variables: Document = {}
-    for item_id, groups in held.items():
-        cube = datacube(snapshot, groups[0], resolution_of(item_id))
-        dimensions |= cube["cube:dimensions"]
-        variables |= {f"{item_id.split('.')[0]}.{name}": variable for name, variable in cube["cube:variables"].items()}
-    for axis in ("x", "y"):
-        dimensions.get(axis, {}).pop("step", None)  # each item has its own
-    spans = [span for groups in held.values() if (span := times(snapshot, groups[0])) is not None] or [(made(snapshot),) * 2]
-    interval = [min(start for start, _ in spans), max(end for _, end in spans)]
-    described = " ".join(str(attributes[key]) for key in ("note", "attribution") if attributes.get(key))
-    model = _model(snapshot)
-    return {
-        "type": "Collection",
-        "stac_version": STAC,
-        "stac_extensions": [DATACUBE, PROJECTION, *([MLM] if model else [])],
-        "id": identifier(title),
-        "title": title,
-        "description": described or f"Plant species, indicators and habitats of the cube '{title}'.",
-        "keywords": ["biodiversity", "plants", "species distribution model", "habitats"],
-        "license": license_of(attributes.get("license")),
-        "extent": {
-            "spatial": {"bbox": [list(snapshot.bounds)]},
-            "temporal": {"interval": [interval]},
-        },
-        "cube:dimensions": dimensions,
-        "cube:variables": variables,
-        "assets": {"zarr": {"href": f"{base}/cube", "type": ZARR, "title": "The whole store", "roles": ["data"],
-                            **projection(snapshot.reader.cube.region, 50)}},
-        **model,
-        "links": [
-            link("self", f"{base}/stac/collection"),
-            link("root", f"{base}/stac"),
-            link("parent", f"{base}/stac"),
-            *(link("item", f"{base}/stac/items/{item_id}", _GEOJSON, title=title_of(item_id)) for item_id in held),
-        ],
-    }  # fmt: skip
-
-
-def license_of(text: Any) -> str:
-    """An SPDX identifier as STAC wants it, `other` for anything else."""
-    return str(text) if text and re.fullmatch(r"[\w.+-]+", str(text)) else "other"
-
-
-def _model(snapshot: Snapshot) -> Document:
-    """The fields of the mlm extension for the model that the release names; none where it names none.
-
-    The checkpoint itself is no part of a cube, so there is no asset of it.
-    """
-    release = snapshot.reader.cube.read_json(f"releases/{snapshot.release}.json") or {}
-    digest = str(release.get("model") or "")
-    if not digest:
-        return {}
-    inputs = []
-    for layer in {path: own for own in snapshot.catalogue.find(product="inputs") for path in own.paths[:1]}.items():
-        array = snapshot.reader.array(layer[0])
-        dims = [str(d) for d in array.metadata.dimension_names or ()]  # type: ignore[union-attr]
-        inputs.append({
-            "name": layer[0].rsplit("/", 1)[-1], "bands": [],
-            "input": {"shape": [*array.shape[:-2], -1, -1], "dim_order": dims, "data_type": str(array.dtype)},
-        })  # fmt: skip
-    species = len(snapshot.catalogue.find(product="species"))
-    hyperparameters = {
-        key: release[key] for key in ("reference_year", "reference_area_m2", "code") if release.get(key) is not None
-    }
-    return {
-        "mlm:name": f"floracube-{slug(digest)[:16].replace('_', '-').strip('-')}-sdm",
-        "mlm:architecture": "Fully convolutional multimodal species distribution model",
-        "mlm:framework": "PyTorch",
-        "mlm:tasks": ["classification"],
-        "mlm:pretrained": False,
-        "mlm:pretrained_source": None,
-        "mlm:input": inputs,
-        "mlm:output": [{
-            "name": "occurrence", "tasks": ["classification"], "classification:classes": [],
-            "result": {"shape": [species, -1, -1], "dim_order": ["species", "y", "x"], "data_type": "float32"},
-        }],
-        **({"mlm:hyperparameters": hyperparameters} if hyperparameters else {}),
-    }  # fmt: skip
+def render(snapshot: Snapshot, layer: MapLayer) -> Document:
+    """How a layer is drawn, as the render extension tells it."""
+    least, most = zooms(snapshot, layer)
+    shown: Document = {"title": layer.title, "assets": ["data"], "minmax_zoom": [least, most],
+                       "resampling": "nearest" if layer.kind == "class" else "bilinear"}  # fmt: skip
+    if layer.kind == "class":
+        return {**shown, "colormap": {str(entry.value): entry.colour for entry in layer.classes}}
+    return {**shown, "colormap_name": layer.palette, "rescale": [list(snapshot.range_of(layer))]}

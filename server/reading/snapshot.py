@@ -15,11 +15,10 @@ from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
-import shapely
 from cachetools import LRUCache, TTLCache, cachedmethod
 from numpy.typing import NDArray
 
-from cube import grid
+from cube import grid, outlines
 from cube.errors import CubeError
 from cube.grid import Region
 from cube.layers.display import display_range, sample_chunks
@@ -56,23 +55,24 @@ class Snapshot:
     reader: Reader
     region: Region  # what the products cover
     facts: ReleaseFacts
-    created: str = ""  # ISO 8601, UTC
+    document: Mapping[str, Any]  # of the release
     _ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     _empty: set[str] = field(default_factory=set)  # ids of layers whose sample held nothing
 
     @cached_property
     def bounds(self) -> tuple[float, float, float, float]:
         """(west, south, east, north) of the region in degrees, WGS 84."""
-        west, south, east, north = grid.bounds_in(4326, self.region.bounds, self.region.grid.epsg)
-        return round(west, 6), round(south, 6), round(east, 6), round(north, 6)
+        return outlines.box(self.region)
 
     @cached_property
     def outline(self) -> list[list[float]]:
         """The edge of the region as a closed ring of [longitude, latitude], straight on the grid and so curved here."""
-        west, south, east, north = self.region.bounds
-        longest = max(east - west, north - south) / 20
-        x, y = shapely.get_coordinates(shapely.segmentize(shapely.box(west, south, east, north), longest)).T
-        return [[round(float(lon), 6), round(float(lat), 6)] for lon, lat in zip(*self.region.grid.unproject(x, y), strict=True)]
+        return outlines.outline(self.region)
+
+    @property
+    def created(self) -> str:
+        """When the release was made: ISO 8601, UTC; empty without one."""
+        return str(self.document.get("created", ""))
 
     def layer(self, layer_id: str, time: str | None = None) -> MapLayer:
         """The layer of that id, or the one of its series at `time` (`2019Q3`, `2018-07`); raises `NotFoundError`."""
@@ -304,7 +304,7 @@ class ServedCube:
         metrics.RELEASES.inc()
         products, facts = dict(release["products"]), ReleaseFacts(cube, dict(release["products"]))
         built = Snapshot(name, token, products, catalogue.build(cube, release), reader, region, facts,
-                         str(release.get("created", "")), facts.ranges(), facts.without_values())  # fmt: skip
+                         release, facts.ranges(), facts.without_values())  # fmt: skip
         if cube.read_json("zarr.json") is None:  # what was not found was not found because the store went away
             raise CubeError(f"{self.url}: zarr.json is not there any more; see whether the store is mounted.")
         return built

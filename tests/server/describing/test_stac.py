@@ -19,12 +19,14 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from starlette.testclient import TestClient
 
 from cube import layers
+from cube.export import stac
+from cube.export.stac import license_of
 from cube.grid import Region
 from cube.layers.inputs import INPUTS
 from cube.storage import releases
 from cube.storage.store import CubeStore, create_cube
-from server.describing.stac import license_of
 from server.main import create_app
+from server.operating.settings import Settings
 from tests.support.stac_schemas import SCHEMAS
 
 ITEMS = ["composition.v1", "habitats.v1", "indicators.v1", "species.v1", "inputs.10m", "inputs.50m", "inputs.1km"]
@@ -99,12 +101,37 @@ def test_assets_and_links_lead_to_what_they_name(address: str, cube: CubeStore) 
     assert all(link.href.startswith(address) for link in item.links)
 
 
+def test_links_are_those_by_which_the_client_reached_us(cube: CubeStore) -> None:
+    client = TestClient(create_app([cube.url], Settings(forwarded=True, api_keys=("s3cret",))), headers={"X-API-Key": "s3cret"})
+    proxied = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "maps.example.org", "X-Forwarded-Prefix": "/flora"}
+    for path in ("/stac", "/stac/collection", "/stac/items/indicators.v1", "/cubes/synthetic/stac/collection"):
+        document, base = client.get(path, headers=proxied).json(), "https://maps.example.org/flora"
+        own = [*document["links"], *document.get("assets", {}).values()]
+        assert {one["href"][: len(base) + 1] for one in own} == {f"{base}/"}
+        for link in own:
+            if link.get("rel") in ("self", "root", "parent", "child", "collection", "item"):
+                assert client.get(link["href"].removeprefix(base)).status_code == 200
+            if "rel" not in link:
+                assert client.get(link["href"].removeprefix(base) + "/zarr.json").status_code == 200
+        assert client.get(path, headers={"X-API-Key": ""}).status_code == 401
+
+
+def test_what_publishing_wrote_is_served(tmp_path: Path) -> None:
+    cube = small_cube(tmp_path)
+    stac.write(cube, "r7")
+    written = cube.read_json("stac/r7/collection.json")
+    cube.write_json("stac/r7/collection.json", {**written, "description": "As written."})
+    client = TestClient(create_app([cube.url]))
+    assert client.get("/stac/collection").json()["description"] == "As written."
+    assert client.get("/cube/stac/r7/items/indicators.v7.json").json() == cube.read_json("stac/r7/items/indicators.v7.json")
+
+
 def test_an_item_that_is_not_there_is_not_found(client: TestClient) -> None:
     for name in ("birds.v1", "indicators.v2", "..%2f..", "inputs.5m"):
         assert client.get(f"/stac/items/{name}").status_code == 404
 
 
-def test_times_and_the_model_come_from_the_release(tmp_path: Path, validator: JsonSchemaSTACValidator) -> None:
+def small_cube(tmp_path: Path) -> CubeStore:
     cube = create_cube(str(tmp_path / "small.zarr"), Region(4800, 2900, 4810, 2910, 10), "Małe, świat & <co>")
     group = releases.group_of("indicators", "v7")
     layer = layers.indicator("richness", group, "Richness", "1", 0.01, 600.0, "viridis")
@@ -114,6 +141,11 @@ def test_times_and_the_model_come_from_the_release(tmp_path: Path, validator: Js
     provenance = {"model": "0f3a9c77d1e2b4", "reference_year": 2019, "reference_area_m2": 100.0}
     releases.write_release(cube, "r7", {"indicators": "v7"}, provenance)
     releases.publish(cube, "r7")
+    return cube
+
+
+def test_times_and_the_model_come_from_the_release(tmp_path: Path, validator: JsonSchemaSTACValidator) -> None:
+    cube = small_cube(tmp_path)
     client = TestClient(create_app([cube.url]))
     item, collection = client.get("/stac/items/indicators.v7").json(), client.get("/stac/collection").json()
     assert item["properties"]["start_datetime"] == "2019-01-01T00:00:00Z"
