@@ -11,7 +11,6 @@ TITLES = {  # file: (title, command), in the order of the page; files that are n
     "denmark": ("Species of Denmark", "floracube evaluate examples/denmark.yaml"),
     "landscape_skill": ("Records beside surveys, on landscapes of known truth", "benchmarks/landscape_skill.py"),
     "landscape_calibration": ("Calibration, intervals and sets", "benchmarks/landscape_calibration.py"),
-    "indicators": ("Coverage of the intervals of indicators", "benchmarks/indicators.py"),
     "disdat": ("Presence-only records: the NCEAS benchmark", "benchmarks/disdat.py"),
     "geoplant": ("GeoPlant's protocol", "benchmarks/geoplant.py"),
     "habitats": ("Habitats by Pl@ntBERT", "benchmarks/habitats.py"),

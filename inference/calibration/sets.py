@@ -6,17 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def expected_f1(p: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(..., S) plug-in expected F1 of the first K = 1..S species: 2 sum_{i<=K} p_i / (K + sum p).
-
-    `p`: (..., S) calibrated probabilities, descending along the last axis.
-    """
-    ranked = np.asarray(p, np.float64)
-    size = np.arange(1, ranked.shape[-1] + 1)
-    denominator = size + ranked.sum(-1, keepdims=True)
-    return np.asarray(2 * np.cumsum(ranked, -1) / denominator, np.float64)
-
-
 def set_size(p: NDArray[np.floating], total: NDArray[np.floating] | None = None) -> NDArray[np.uint16]:
     """(...) K that maximises expected F1 for probabilities descending along the last axis (..., S).
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.cascade.sums import SumPlan, Sums
+from inference.cascade.sums import Sums
 
 Floats = NDArray[np.float64]
 LONGEST: Final = 12.0  # the highest value of any indicator scale (Ellenberg's moisture)
@@ -175,9 +175,3 @@ INDICATORS: Final = (
 def applicable(available: Collection[str]) -> list[Indicator]:
     """The indicators that can be made of the named cell values there are (`SumPlan.available` and what is added to them)."""
     return [i for i in INDICATORS if set(i.needs) <= set(available)]
-
-
-def indicators_of(probability: NDArray[np.floating[Any]], plan: SumPlan) -> dict[str, Floats]:
-    """Every applicable indicator of (species, cells) probabilities at once: (cells,) by name."""
-    sums = plan.of(probability)
-    return {i.name: i.function(sums) for i in applicable(plan.available)}

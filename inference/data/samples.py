@@ -212,11 +212,6 @@ class Surveys:
         names = ("presence", "area_m2", "year", "place", "x", "y")
         return replace(self, **{name: getattr(self, name)[index] for name in names})
 
-    def select_species(self, index: NDArray[np.integer | np.bool_]) -> Surveys:
-        """The same surveys with the species of `index` (positions or a mask) only."""
-        names = tuple(np.asarray(self.species, dtype=object)[index].tolist())
-        return replace(self, presence=self.presence[:, index], species=names)
-
     @property
     def place_weight(self) -> Floats:
         """(n,) one over the number of surveys of the same place, so that every place weighs 1."""

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from cube.errors import TableError
@@ -49,23 +48,6 @@ def write_submission(
                 file.write(f"{survey},{' '.join(map(str, species_ids[ranked[:count]]))}\n")
     partial.replace(path)
     return path
-
-
-def read_submission(path: Path, species_ids: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """(survey ids (n,), membership (n, S)) of a file of this form; any other species it names has no column.
-
-    Raises `TableError` for a file of another form or an id that is no number.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if tuple(table.columns) != HEADER:
-            raise ValueError(f"its columns are {', '.join(table.columns)}")
-        ids = np.asarray(table["surveyId"].astype(np.int64), np.int64)
-        lists = [np.array(text.split(), np.int64) for text in table["predictions"]]
-    except (OSError, ValueError) as error:
-        raise TableError(f"{path}: is no submission ({error}); expected the columns surveyId and predictions.") from None
-    presence, _ = membership(lists, species_ids)
-    return np.asarray(ids, np.int64), presence
 
 
 def membership(

@@ -123,11 +123,6 @@ def flat_scheme(codes: Sequence[str], names: Mapping[str, str] | None = None, le
     return make_scheme(rows, flat_level=level)
 
 
-def eunis_scheme(codes: Sequence[str], names: Mapping[str, str] | None = None) -> Scheme:
-    """Make a three-level EUNIS scheme from level-3 codes (`T17`, `MA221`); see `eunis.eunis_rows`."""
-    return make_scheme(eunis.eunis_rows(codes, dict(names or {})), "EUNIS")
-
-
 def roll_up(probability: NDArray[Any], scheme: Scheme) -> dict[str, NDArray[np.float32]]:
     """Sum probabilities (n, C) of the finest level into every level: {level: (n, C_level)}; NaN stays NaN."""
     check_labels(scheme, probability.shape[1])

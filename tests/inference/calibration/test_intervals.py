@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from inference.calibration.intervals import bounds, coverage_by_fold, quantiles_of, residual_scores, weighted_quantile
-from inference.cascade.indicators import INDICATORS, indicators_of
+from inference.cascade.indicators import INDICATORS
 from inference.cascade.sums import plan_sums
+from tests.support.indicators import indicators_of
 
 SPECIES = 60
 COMMONNESS = np.random.default_rng(1).beta(0.5, 2.0, (SPECIES, 1))

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy
 
-from inference.cascade.indicators import INDICATORS, applicable, indicators_of
+from inference.cascade.indicators import INDICATORS, applicable
 from inference.cascade.reference import reference_of
 from inference.cascade.sums import plan_sums
+from tests.support.indicators import indicators_of
 
 PROBABILITIES = arrays(np.float64, (7, 5), elements=st.floats(0.001, 1.0))
 LIGHT = np.array([7.0, np.nan, 3.0, 9.0, 1.0, 5.0, np.nan])

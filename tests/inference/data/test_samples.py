@@ -64,7 +64,6 @@ def test_surveys_are_checked_and_cut():
         np.eye(3, dtype=bool), np.ones(n, np.float32), np.ones(n, np.float32), np.array([7, 7, 9]),
         np.zeros(n), np.zeros(n), ("a", "b", "c"),
     )  # fmt: skip
-    assert surveys.select_species(np.array([2, 0])).species == ("c", "a")
     assert surveys.subset(np.array([1])).presence.tolist() == [[False, True, False]]
     assert surveys.place_weight.tolist() == [0.5, 0.5, 1]
     with pytest.raises(TableError, match="'year'"):

@@ -11,7 +11,8 @@ from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassificat
 
 from cube.errors import ModelError
 from inference.plantbert.classify import HabitatReader
-from inference.plantbert.scheme import eunis_scheme, roll_up
+from inference.plantbert.scheme import roll_up
+from tests.support.eunis import eunis_scheme
 
 BINOMIALS = ["abies alba", "fagus sylvatica", "galium odoratum", "oxalis acetosella", "poa annua", "carex flava"]
 EUNIS = ["MA221", "R22", "R35", "T17", "T18"]

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from inference.plantbert.colours import lab, lab_of_linear
-from inference.plantbert.scheme import Habitat, eunis_scheme, flat_scheme
+from inference.plantbert.scheme import Habitat, flat_scheme
+from tests.support.eunis import eunis_scheme
 
 # Machado, Oliveira and Fernandes 2009, table 1, severity 1.0; they act on linear RGB.
 VISION = {

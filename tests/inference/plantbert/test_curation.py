@@ -9,9 +9,9 @@ import pytest
 from cube.errors import TableError
 from inference.plantbert.curation import Columns, make_plots, read_plots
 from inference.plantbert.plots import Plots
-from inference.plantbert.scheme import eunis_scheme
 from inference.plantbert.text import binomial, sentence
 from inference.plantbert.vocabulary import make_tokenizer, species_tokens, write_tokens
+from tests.support.eunis import eunis_scheme
 
 COLUMNS = Columns("plot", "species", "cover", "habitat")
 

@@ -6,7 +6,7 @@ from sklearn.metrics import f1_score, log_loss, top_k_accuracy_score
 
 from inference.plantbert.baselines import BASELINES
 from inference.plantbert.evaluation import gain, skill_of
-from inference.plantbert.scheme import eunis_scheme
+from tests.support.eunis import eunis_scheme
 from tests.support.plots import landscape
 
 

@@ -9,13 +9,13 @@ import pytest
 from cube.errors import ModelError, TableError
 from inference.plantbert.scheme import (
     entropy,
-    eunis_scheme,
     flat_scheme,
     make_scheme,
     read_scheme,
     roll_up,
     top3,
 )
+from tests.support.eunis import eunis_scheme
 
 CODES = ["R1A", "R1B", "R21", "T17", "MA221", "MA224"]
 
