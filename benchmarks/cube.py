@@ -22,8 +22,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import cube_storage, cube_throughput
+from inference.evaluation.tables import Table
 
-PARTS = ("throughput", "bytes", "stores")
+PARTS = ("throughput", "bytes", "stores", "checksums")
 
 
 def main() -> None:
@@ -40,17 +41,17 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, {platform.machine()}, load {os.getloadavg()[0]:.1f} at the start\n")
     rows: list[dict[str, Any]] = []
     for part in parts:
-        print(f"[{part}]")
         if part == "throughput":
-            found = [{"part": part, **row} for row in cube_throughput.records(repeats=given.repeats)]
-        elif part == "bytes":
-            with tempfile.TemporaryDirectory() as folder:
-                cube = given.cube or cube_storage.demo_cube(Path(folder), given.size_km)
-                found = cube_storage.bytes_records(cube)
-        else:
+            found = cube_throughput.records(repeats=given.repeats)
+        elif part == "stores":
             found = cube_storage.stores_records(given.repeats)
-        cube_storage.print_table(found)
-        rows += found
+        elif part == "checksums":
+            found = cube_storage.checksums_records(given.repeats)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                found = cube_storage.bytes_records(given.cube or cube_storage.demo_cube(Path(folder), given.size_km))
+        print(Table(part, found).text() + "\n")
+        rows += ({"part": part} | row for row in found)
     if given.json:
         given.json.write_text(json.dumps(rows, indent=1))
 

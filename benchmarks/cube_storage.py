@@ -4,14 +4,13 @@
 local one). `stores` writes and reads maps of species of realistic texture by each way that `FLORACUBE_IO` offers, into a
 local folder and into moto's S3 on loopback, by turns in the same run; the ratio to `plain` is what to look at, since S3 on
 loopback is a Python program that shares this machine. `checksums` writes and reads the same maps with and without the CRC-32C
-of each chunk, by turns. `benchmarks/cube.py` prints the first two as parts of its table.
+of each chunk, by turns. `benchmarks/cube.py` prints each as a part of its table.
 
-    python benchmarks/cube_storage.py --only stores --json stores.json
+    python benchmarks/cube.py --only stores,checksums --json stores.json
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -75,7 +74,7 @@ def bytes_records(cube: Path) -> list[Row]:
         shards = [p.stat().st_size for p in (meta.parent / "c").rglob("*") if p.is_file()]
         array = opened.array(path)
         row = found.setdefault(
-            _row_name(path), {"part": "bytes", "layer": _row_name(path), "dtype": str(array.dtype), "bands": 0, "stored": 0,
+            _row_name(path), {"layer": _row_name(path), "dtype": str(array.dtype), "bands": 0, "stored": 0,
                               "raw": 0, "shards": 0},
         )  # fmt: skip
         row["bands"] += int(np.prod(shape[:-2]))
@@ -91,7 +90,7 @@ def bytes_records(cube: Path) -> list[Row]:
         )
     total = sum(row["bytes_per_cell"] for row in rows)
     objects = sum(row["objects_per_unit"] for row in rows)
-    return [*rows, {"part": "bytes", "layer": "total", "dtype": "", "bands": sum(r["bands"] for r in rows),
+    return [*rows, {"layer": "total", "dtype": "", "bands": sum(r["bands"] for r in rows),
                     "bytes_per_cell": round(total, 4), "share_of_raw": None, "objects_per_unit": round(objects, 2),
                     "mean_object_kb": round(total * cells / units / max(objects, 1e-9) / 1e3, 1)}]  # fmt: skip
 
@@ -164,7 +163,7 @@ def stores_records(repeats: int = 3) -> list[Row]:
             for way in ways:
                 write, read, tile = (statistics.median(column) for column in zip(*taken[way][1:], strict=True))
                 base = [statistics.median(column) for column in zip(*taken["plain"][1:], strict=True)]
-                rows.append({"part": "stores", "store": store, "way": way, "write_mb_s": round(mb / write, 1),
+                rows.append({"store": store, "way": way, "write_mb_s": round(mb / write, 1),
                              "read_mb_s": round(mb / read, 1), "tile_ms": round(tile * 1000, 2),
                              "write_ratio": round(base[0] / write, 2), "read_ratio": round(base[1] / read, 2),
                              "tile_ratio": round(base[2] / tile, 2)})  # fmt: skip
@@ -215,7 +214,7 @@ def checksums_records(repeats: int = 5) -> list[Row]:
             (write, read, tile), plain = (
                 [statistics.median(column) for column in zip(*taken[checked][1:], strict=True)] for checked in (True, False)
             )
-            rows.append({"part": "checksums", "way": way, "mb": round(size[True] / 1e6, 2), "write_s": round(write, 3),
+            rows.append({"way": way, "mb": round(size[True] / 1e6, 2), "write_s": round(write, 3),
                          "read_s": round(read, 3), "tile_ms": round(tile * 1000, 2),
                          "more_bytes_percent": round(100 * (size[True] / size[False] - 1), 4),
                          "more_write_percent": round(100 * (write / plain[0] - 1), 1),
@@ -231,43 +230,3 @@ def _without_checksums(cube: CubeStore, path: str) -> None:
     settings = document["codecs"][0]["configuration"]
     settings["codecs"] = [codec for codec in settings["codecs"] if codec["name"] != "crc32c"]
     cube.write_json(f"{path}/zarr.json", document)
-
-
-def print_table(rows: Sequence[Row]) -> None:
-    """The rows of one part, columns as wide as what is in them."""
-    columns = [c for c in rows[0] if c != "part"]
-    cells = [[("" if row[c] is None else str(row[c])) for c in columns] for row in rows]
-    widths = [max(len(c), *(len(line[i]) for line in cells)) for i, c in enumerate(columns)]
-    text = [isinstance(rows[0][c], str) for c in columns]
-    for line in ([*columns], *cells):
-        print("  ".join(v.ljust(w) if t else v.rjust(w) for v, w, t in zip(line, widths, text, strict=True)).rstrip())
-    print()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="bytes,stores,checksums")
-    parser.add_argument("--cube", type=Path, help="a local cube to measure instead of a generated one")
-    parser.add_argument("--size-km", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    rows: list[Row] = []
-    if "bytes" in given.only:
-        with tempfile.TemporaryDirectory() as folder:
-            rows += bytes_records(given.cube or demo_cube(Path(folder), given.size_km))
-        print_table(rows)
-    if "stores" in given.only:
-        stores = stores_records(given.repeats)
-        print_table(stores)
-        rows += stores
-    if "checksums" in given.only:
-        checksums = checksums_records(given.repeats)
-        print_table(checksums)
-        rows += checksums
-    if given.json:
-        given.json.write_text(json.dumps(rows, indent=1))
-
-
-if __name__ == "__main__":
-    main()

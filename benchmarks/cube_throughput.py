@@ -7,13 +7,11 @@ lies between them and the ones before is what warping once instead of sixty time
 reader, which copies pixels where the libraries warp. gdalwarp only brings the bands of every scene to the grid, a
 process a band. `records()` is what `benchmarks/cube.py` prints as a part of its table.
 
-    python benchmarks/cube_throughput.py --json throughput.json
+    python benchmarks/cube.py --only throughput --json throughput.json
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import resource
 import shutil
 import statistics
@@ -214,23 +212,3 @@ def records(unit_km: int = 10, scenes: int = 12, repeats: int = 5, seed: int = 0
         }
         for way, times in taken.items()
     ]  # fmt: skip
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--unit-km", type=int, default=10)
-    parser.add_argument("--scenes", type=int, default=12)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    table = records(given.unit_km, given.scenes, given.repeats)
-    print(f"{'way':<18}{'scenes':>8}{'unit km':>9}{'seconds':>9}{'CPU s':>8}{'Mpx/s':>8}{'of odc-stac':>13}")
-    for row in table:
-        print(f"{row['way']:<18}{row['scenes']:>8}{row['unit_km']:>9}{row['seconds']:>9}{row['cpu_seconds']:>8}"
-              f"{row['megapixels_per_second']:>8}{row['ratio_to_odc_stac']:>13}")  # fmt: skip
-    if given.json:
-        given.json.write_text(json.dumps(table, indent=1))
-
-
-if __name__ == "__main__":
-    main()

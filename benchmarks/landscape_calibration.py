@@ -1,10 +1,10 @@
 """What comes after the score, on generated landscapes of known truth: calibration, sets of species, intervals, disagreement.
 
     python -m benchmarks.landscape_calibration --seeds 1,2 --modalities static,coarse,climate
-    python -m benchmarks.landscape_calibration --seeds 101,102,103,104,105 --json calibration.json
+    python -m benchmarks.landscape_calibration --seeds 201,202,203,204,205 --modalities static,coarse --json calibration.json
 
 Members of an ensemble leave out one fold of the landscape's blocks each; every survey is judged by the member that did not
-learn from it, calibrated on the other folds. About three minutes a seed on two cores, and two more where the landscape is not
+learn from it, calibrated on the other folds. About two minutes a seed on two cores, and two more where the landscape is not
 there yet.
 """
 
@@ -14,9 +14,10 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -29,6 +30,7 @@ from inference.data.blocks import make_folds
 from inference.evaluation.out_of_fold import cross_calibrated
 from inference.evaluation.reliability import calibration_record
 from inference.evaluation.species_sets import best_size, best_threshold, score_sets, top_scores
+from inference.evaluation.tables import Table, records
 from inference.network.batches import covariates_of, gather
 from inference.training.fit import spec_for, train
 from inference.training.likelihood import cloglog_probability
@@ -79,8 +81,8 @@ def make_case(data: LandscapeData, members: int, modalities: tuple[str, ...] | N
 
 
 def _traits(species: int) -> dict[str, Any]:
-    """A species table for indicators: every fifth species threatened, values of light from a fixed draw."""
-    flags = {name: np.zeros(species, bool) for name in ("invasive", "protected", "endemic")}
+    """A species table for indicators: every fifth species threatened, statuses and values of light that say nothing of niches."""
+    flags = {name: np.arange(species) % every == 0 for name, every in (("invasive", 7), ("protected", 9), ("endemic", 11))}
     light = np.random.default_rng(0).integers(1, 10, species).astype(np.float32)
     return {"iucn": np.where(np.arange(species) % 5 == 0, "VU", "LC").astype(object), **flags, "ellenberg_light": light}
 
@@ -90,7 +92,7 @@ def calibration_rows(case: Case) -> list[Row]:
     rows = []
     for name, p in (("raw", case.raw), ("calibrated", case.probability)):
         record = calibration_record(p, case.presence, np.maximum(case.presence.mean(0), 1e-4))
-        rows.append({"table": "calibration", "seed": case.seed, "probabilities": name, **record})
+        rows.append({"probabilities": name, **record})
     rows[1] |= {"pooling": case.pooling, "fitted slope": case.slope}
     return rows
 
@@ -108,7 +110,7 @@ def richness_rows(case: Case) -> list[Row]:
         third = np.digitize(expected, np.quantile(expected, [1 / 3, 2 / 3]))
         ratio = [float(seen[third == k].sum() / expected[third == k].sum()) for k in range(3)]
         rows.append({
-            "table": "richness", "seed": case.seed, "richness": name, "O/E": float(seen.sum() / expected.sum()),
+            "richness": name, "O/E": float(seen.sum() / expected.sum()),
             "slope": float(np.polyfit(expected, seen, 1)[0]), "O/E low": ratio[0], "O/E middle": ratio[1],
             "O/E high": ratio[2], "mean error": float(np.abs(seen - expected).mean()),
         })  # fmt: skip
@@ -125,7 +127,7 @@ def set_rows(case: Case) -> list[Row]:
         member[~others] = p[~others] >= best_threshold(p[others], seen[others])
     scores = {"expected F1": top_scores(p, seen), "best K": top_scores(p, seen, size),
               "best threshold": score_sets(member, seen), "top 25": top_scores(p, seen, 25)}  # fmt: skip
-    return [{"table": "sets", "seed": case.seed, "set": name, **s.means()} for name, s in scores.items()]
+    return [{"set": name, **s.means()} for name, s in scores.items()]
 
 
 def interval_rows(case: Case) -> list[Row]:
@@ -145,7 +147,7 @@ def interval_rows(case: Case) -> list[Row]:
             one, two = order[: len(order) // 2], order[len(order) // 2 :]
             exchangeable.append(float((score[two] <= weighted_quantile(score[one], weight[one], COVERAGE)).mean()))
         rows.append({
-            "table": "intervals", "seed": case.seed, "indicator": name, "across blocks": float(inside.mean()),
+            "indicator": name, "across blocks": float(inside.mean()),
             "worst block": min(by_block), "blocks": len(by_block), "exchangeable": float(np.mean(exchangeable)),
         })  # fmt: skip
     return rows
@@ -158,62 +160,49 @@ def disagreement_rows(case: Case) -> list[Row]:
     relative = brier / (case.probability * (1 - case.probability)).mean(1)
     third = np.digitize(spread, np.quantile(spread, [1 / 3, 2 / 3]))
     return [
-        {"table": "disagreement of members", "seed": case.seed, "third": name, "spread": float(spread[third == k].mean()),
+        {"third": name, "spread": float(spread[third == k].mean()),
          "brier": float(brier[third == k].mean()), "brier / expected": float(relative[third == k].mean())}
         for k, name in enumerate(("agree", "middle", "disagree"))
     ]  # fmt: skip
 
 
-def over_seeds(rows: list[Row]) -> list[Row]:
-    """Means over seeds of each table's rows, named as their text columns name them."""
-    keys: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        label = tuple(str(v).split(" (")[0] for k, v in row.items() if isinstance(v, str))
-        keys.setdefault(label, []).append(row)
-    out = []
-    for label, some in keys.items():
-        numbers = [k for k, v in some[0].items() if isinstance(v, (int, float)) and k != "seed"]
-        mean = {k: float(np.mean([r[k] for r in some if r.get(k) is not None])) for k in numbers}
-        worst = {"worst block": min(r["worst block"] for r in some)} if "worst block" in some[0] else {}
-        out.append({"table": label[0], "seed": f"all {len(some)}", "what": " ".join(label[1:]), **mean, **worst})
-    return out
+TABLES: Final = {
+    "calibration": calibration_rows,
+    "richness": richness_rows,
+    "sets": set_rows,
+    "intervals": interval_rows,
+    "disagreement of members": disagreement_rows,
+}
 
 
-def show(rows: list[Row]) -> str:
-    """The rows as tables for a person."""
-    lines: list[str] = []
-    for title in dict.fromkeys(r["table"] for r in rows):
-        some = [{k: v for k, v in r.items() if k != "table"} for r in rows if r["table"] == title]
-        columns = list(dict.fromkeys(k for r in some for k in r))
-        cells = [[f"{v:.3f}" if isinstance(v, float) else str("" if v is None else v) for v in (r.get(c) for c in columns)]
-                 for r in some]  # fmt: skip
-        widths = [max(len(c), *(len(line[i]) for line in cells)) for i, c in enumerate(columns)]
-        lines += ["", title, "  ".join(c.ljust(w) for c, w in zip(columns, widths, strict=True))]
-        lines += ["  ".join(v.ljust(w) for v, w in zip(line, widths, strict=True)) for line in cells]
-    return "\n".join(lines)
+def over_seeds(title: str, rows: list[Row]) -> Table:
+    """Means over seeds of a table's rows, by its text columns; of a worst block, the worst of all."""
+    frame = pd.DataFrame(rows)
+    labels = list(frame.select_dtypes(exclude="number"))
+    worst = {name: "min" if name == "worst block" else "mean" for name in frame if name not in (*labels, "seed")}
+    means = frame.groupby(labels, sort=False).agg(worst).reset_index()
+    return Table(f"{title}, means over {frame['seed'].nunique()} seeds (worst block: the worst of all)", means.to_dict("records"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="1,2,3,4,5", help="comma-separated; 1 to 40 are for development")
-    parser.add_argument("--members", type=int, default=3)
+    parser.add_argument("--members", type=int, default=5)
     parser.add_argument("--modalities", default=None, help="comma-separated; default: all of the landscape")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of generated landscapes")
     parser.add_argument("--json", type=Path, default=None, help="write the rows as a list of flat records")
     asked = parser.parse_args()
     modalities = tuple(asked.modalities.split(",")) if asked.modalities else None
-    rows: list[Row] = []
+    rows: dict[str, list[Row]] = {}
     for seed in (int(s) for s in asked.seeds.split(",")):
         case = make_case(landscape_data(seed, asked.cache), asked.members, modalities)
-        for table in (calibration_rows, richness_rows, set_rows, interval_rows, disagreement_rows):
-            rows += table(case)
+        for title, rows_of in TABLES.items():
+            rows.setdefault(title, []).extend({"seed": seed, **row} for row in rows_of(case))
         print(f"seed {seed} is done", flush=True)
-    print(show(rows))
-    summary = over_seeds(rows)
-    print("\nMeans over seeds (worst block: the worst of all)")
-    print(show(summary))
+    tables = [*(Table(title, some) for title, some in rows.items()), *(over_seeds(title, some) for title, some in rows.items())]
+    print("\n" + "\n\n".join(table.text() for table in tables))
     if asked.json:
-        asked.json.write_text(json.dumps(rows + summary, indent=1) + "\n", encoding="utf-8")
+        asked.json.write_text(json.dumps(records(tables), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -35,6 +36,7 @@ from inference.data.blocks import make_folds
 from inference.data.samples import Predictors, Surveys
 from inference.evaluation.baselines import forest_probability, table_of
 from inference.evaluation.metrics import species_correlation
+from inference.evaluation.tables import Table
 from inference.network.batches import predict_surveys
 from inference.training.fit import Trained, spec_for, train
 from inference.training.options import TrainOptions
@@ -44,6 +46,7 @@ FIELD: Final = 5  # cells of 50 m seen of the satellite image: 250 m
 LEAST: Final = 5  # presences and records of a species that is scored
 SURVEYS: Final = {"surveys": 1_000, "records": 300}
 WAYS: Final = ("joint", "surveys_only", "records_only")
+FIGURES: Final = ["correlation", "correlation_known", "prevalence_factor", "richness_bias", "richness_error", "minutes"]
 BOOTSTRAPS: Final = 2_000  # of species
 Row = dict[str, Any]
 
@@ -87,8 +90,8 @@ def scores(p: NDArray[np.floating], truth: NDArray[np.float32], scored: NDArray[
 
 
 def of_records(data: LandscapeData, members: int, epochs: int, ways: Sequence[str], done: Callable[[Row], None],
-               shape: dict[str, Any] | None = None, observation: str = ASSUMED) -> None:  # fmt: skip
-    """300 surveys and all records, one row a way to use them; `shape`: sizes of the network other than the defaults."""
+               observation: str) -> None:  # fmt: skip
+    """300 surveys and all records, one row a way to use them."""
     surveys = data.surveys.subset(np.arange(SURVEYS["records"]))
     places = _cropped(data.predictors.subset(np.arange(len(surveys))), FIELD)
     of_record, cells, asked = _cropped(data.record_predictors, FIELD), _cropped(data.cells, FIELD), data.cell_surveys()
@@ -98,7 +101,7 @@ def of_records(data: LandscapeData, members: int, epochs: int, ways: Sequence[st
         options = TrainOptions(members=members, epochs=epochs, batch=64, likelihood=way, threads=1, device="cpu")  # type: ignore[arg-type]
         given = {} if way == "surveys_only" else {"records": data.records, "record_predictors": of_record}
         learned = surveys.subset(np.zeros(0, np.int64)) if way == "records_only" else surveys
-        spec = spec_for(places, learned, **(shape or {}))
+        spec = spec_for(places, learned)
         trained = train(places, surveys, spec, options, make_folds(surveys, BLOCK_KM, members), family=data.family, **given)
         row = scores(_probability(trained, cells, asked), data.truth, seen + noted >= LEAST, seen >= LEAST)
         if trained.reporting is not None:
@@ -132,78 +135,36 @@ def of_surveys(data: LandscapeData, members: int, done: Callable[[Row], None]) -
             done({"case": "surveys", "seed": data.seed, "method": f"{name} (leaf {leaf})", **row, "minutes": minutes})
 
 
-def _by_method(rows: Sequence[Row], case: str, observation: str = ASSUMED) -> dict[str, dict[int, Row]]:
-    out: dict[str, dict[int, Row]] = {}
-    for row in rows:
-        if row["case"] == case and row.get("observation", ASSUMED) == observation:
-            out.setdefault(row["method"], {})[row["seed"]] = row
-    return out
-
-
-def gains(rows: Sequence[Row]) -> list[str]:
-    """What records are worth under each way of observing: correlation of `joint` less that of `surveys_only`."""
+def gains(rows: Sequence[Row]) -> Table:
+    """What records are worth under each way of observing: correlation of `joint` less that of `surveys_only`, by species."""
+    by_species = {(r["observation"], r["method"], r["seed"]): r["by_species"] for r in rows if r["case"] == "records"}
     lines = []
-    for observation in dict.fromkeys(row["observation"] for row in rows if row["case"] == "records"):
-        found = _by_method(rows, "records", observation)
-        both = sorted(set(found.get("joint", {})) & set(found.get("surveys_only", {})))
-        pairs = [(found["joint"][seed]["by_species"], found["surveys_only"][seed]["by_species"]) for seed in both]
-        gain = [np.array([a - b for a, b in zip(*pair, strict=True) if a is not None and b is not None]) for pair in pairs]
+    for observation in dict.fromkeys(key[0] for key in by_species):
+        pairs = [(of, by_species.get((observation, "surveys_only", seed)))
+                 for (seen, way, seed), of in by_species.items() if (seen, way) == (observation, "joint")]  # fmt: skip
+        gain = [np.array(one, float) - np.array(two, float) for one, two in pairs if two is not None]
         if not gain:
             continue
+        gain = [g[np.isfinite(g)] for g in gain]
         draw = np.random.default_rng(0)
         drawn = [np.mean([g[draw.integers(0, len(g), len(g))].mean() for g in gain]) for _ in range(BOOTSTRAPS)]
         low, high = np.quantile(drawn, (0.025, 0.975))
-        mean, worst = np.mean([g.mean() for g in gain]), min(g.mean() for g in gain)
-        lines.append(f"{observation:16}{mean:+8.3f}  95 % of species drawn {low:+.3f} to {high:+.3f}; worst seed {worst:+.3f}")
-    return ["worth of records beside 300 surveys, in correlation with the truth", *lines] if lines else []
+        means = [g.mean() for g in gain]
+        lines.append({"observation": observation, "seeds": len(gain), "gain": np.mean(means), "lower": low, "upper": high,
+                      "worst seed": min(means)})  # fmt: skip
+    return Table(
+        "worth of records beside 300 surveys: correlation with the truth over surveys alone, 95 % of species drawn", lines
+    )
 
 
-def table(rows: Sequence[Row], case: str, observation: str = ASSUMED) -> list[str]:
+def table(rows: Sequence[Row], case: str) -> Table:
     """Means over seeds of each method, with the spread of its correlation over seeds."""
-    found = _by_method(rows, case, observation)
-    seeds_there = sorted({seed for seeds in found.values() for seed in seeds})
-    said = f", observation '{observation}'" if case == "records" else ""
-    lines = [f"{case}: {SURVEYS[case]:,} surveys{said}, means over seeds {seeds_there}"]
-    heads = zip(("correlation", "spread", "known", "prevalence x", "richness bias", "error", "minutes"),
-                (12, 8, 8, 14, 15, 8, 9), strict=True)  # fmt: skip
-    lines.append(f"{'method':24}" + "".join(head.rjust(width) for head, width in heads))
-    for method, seeds in found.items():
-        r = np.array([row["correlation"] for row in seeds.values()])
-        mean = {k: float(np.mean([row[k] for row in seeds.values()])) for k in (
-            "correlation_known", "prevalence_factor", "richness_bias", "richness_error", "minutes")}  # fmt: skip
-        lines.append(
-            f"{method:24}{r.mean():12.3f}{r.std(ddof=1) if len(r) > 1 else 0:8.3f}{mean['correlation_known']:8.3f}"
-            f"{mean['prevalence_factor']:14.2f}{mean['richness_bias']:+15.2f}{mean['richness_error']:8.2f}{mean['minutes']:9.1f}"
-        )
-    return lines
-
-
-def verdicts(rows: Sequence[Row]) -> list[str]:
-    """Each bar with the figure that it asks for."""
-    lines: list[str] = []
-    found = _by_method(rows, "records")
-    if {"joint", "surveys_only", "records_only"} <= set(found):
-        joint = found["joint"]
-        for other, least in (("surveys_only", 0.10), ("records_only", 0.03)):
-            gain = np.array([joint[s]["correlation"] - found[other][s]["correlation"] for s in joint if s in found[other]])
-            lines.append(_verdict(f"joint over {other}", float(gain.mean()), least, gain.mean() >= least and (gain > 0).all(),
-                                  f"worst seed {gain.min():+.3f}"))  # fmt: skip
-        for key, most in (("prevalence_factor", 1.3), ("richness_error", 0.2)):
-            value = float(np.mean([row[key] for row in joint.values()]))
-            lines.append(_verdict(f"joint {key}", value, most, value <= most, "at most"))
-    found = _by_method(rows, "surveys")
-    if "floracube" in found:
-        mean = {m: float(np.mean([row["correlation"] for row in seeds.values()])) for m, seeds in found.items()}
-        oracle = max((v for m, v in mean.items() if m.startswith("oracle")), default=np.nan)
-        forest = max((v for m, v in mean.items() if m.startswith("forest")), default=np.nan)
-        share, gain = mean["floracube"] / oracle, mean["floracube"] - forest
-        lines.append(_verdict("share of the oracle's correlation", share, 0.85, share >= 0.85, "at least"))
-        lines.append(_verdict("floracube over the forest", gain, 0.03, gain >= 0.03, "at least"))
-    return lines
-
-
-def _verdict(what: str, value: float, bar: float, reached: bool, note: str) -> str:
-    return f"{what:36}{value:+8.3f}  bar {bar:.2f} ({note}): {'reached' if reached else 'MISSED'}"
+    frame = pd.DataFrame([row for row in rows if row["case"] == case]).drop(columns="by_species")
+    by = ["observation", "method"] if case == "records" else ["method"]
+    means = frame.groupby(by, sort=False)[FIGURES].mean()
+    means.insert(1, "spread", frame.groupby(by, sort=False)["correlation"].std())
+    seeds = ", ".join(str(seed) for seed in sorted(frame["seed"].unique()))
+    return Table(f"{case}: {SURVEYS[case]:,} surveys, means over seeds {seeds}", means.reset_index().to_dict("records"))
 
 
 def main() -> None:
@@ -217,24 +178,14 @@ def main() -> None:
     )
     parser.add_argument("--members", type=int, default=3, help="networks in an ensemble, each without one fold of the blocks")
     parser.add_argument("--epochs", type=int, default=5, help="passes over the records")
-    parser.add_argument(
-        "--shape", type=json.loads, default={}, help='of the network in case `records`, as JSON: {"d": 32, "hidden": 64}'
-    )
-    parser.add_argument(
-        "--sizes", type=json.loads, default={}, help='of LandscapeSpec, as JSON: {"size_km": 10, "n_records": 4000}'
-    )
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of landscapes; 600 MB each")
     parser.add_argument("--json", type=Path, help="rows as flat records; rows that it holds already are kept")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[Row] = json.loads(asked.json.read_text()) if asked.json and asked.json.is_file() else []
 
-    made_with = {"shape": asked.shape, "sizes": asked.sizes}
-    if any({key: row.get(key, {}) for key in made_with} != made_with for row in rows):
-        parser.error(f"--json {asked.json}: holds rows of another --shape or other --sizes; name another file")
-
     def done(row: Row) -> None:
-        rows.append(row | made_with)
+        rows.append(row)
         told = f"{row['case']} {row.get('observation', '')} {row['seed']} {row['method']:18}"
         print(f"  {told} correlation {row['correlation']:.3f}", flush=True)
         if asked.json:
@@ -249,16 +200,13 @@ def main() -> None:
         for observation in observations if "records" in cases else []:
             ways = [w for w in asked.ways.split(",") if ("records", observation, w) not in have]
             if ways:
-                data = landscape_data(seed, asked.cache, observation=observation, **asked.sizes)
-                of_records(data, asked.members, asked.epochs, ways, done, asked.shape, observation)
+                data = landscape_data(seed, asked.cache, observation=observation)
+                of_records(data, asked.members, asked.epochs, ways, done, observation)
         if "surveys" in cases and ("surveys", ASSUMED, "oracle forest (leaf 20)") not in have:
             rows[:] = [r for r in rows if (r["case"], r["seed"]) != ("surveys", seed)]
-            of_surveys(landscape_data(seed, asked.cache, **asked.sizes), asked.members, done)
-    for case in cases:
-        for observation in observations if case == "records" else [ASSUMED]:
-            print("\n" + "\n".join(table(rows, case, observation)))
-    print("\n" + "\n".join(gains(rows)))
-    print("\n" + "\n".join(verdicts(rows)))
+            of_surveys(landscape_data(seed, asked.cache), asked.members, done)
+    tables = [table(rows, case) for case in cases] + ([gains(rows)] if "records" in cases else [])
+    print("\n" + "\n\n".join(one.text() for one in tables))
 
 
 if __name__ == "__main__":
