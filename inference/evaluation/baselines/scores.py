@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 Table = NDArray[np.floating]
 Flags = NDArray[np.bool_]
@@ -43,7 +45,7 @@ def survey_scores(fit: Fit, table: Table, presence: Flags, train: Flags, asked: 
             return np.full(len(unknown), float(target.any()), np.float32)
         return fit(known, target, unknown, seed)
 
-    return _side_by_side(one, presence.shape[1], threads)
+    return np.stack(side_by_side(one, presence.shape[1], threads), 1)
 
 
 def record_scores(
@@ -69,9 +71,12 @@ def record_scores(
         target = np.arange(len(own) + len(background)) < len(own)
         return fit(np.concatenate([own, background]), target, asked, seed)
 
-    return _side_by_side(one, count, threads)
+    return np.stack(side_by_side(one, count, threads), 1)
 
 
-def _side_by_side(one: Callable[[int], Scores], count: int, threads: int) -> Scores:
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        return np.stack(list(pool.map(one, range(count))), 1)
+def side_by_side(one: Callable[[int], Any], count: int, threads: int) -> list[Any]:
+    """`one` of every number below `count`, as many at a time as `threads`: none of them takes more cores than its own."""
+    libraries = ThreadpoolController()
+    openmp = partial(libraries.limit, limits=1, user_api="openmp")  # which counts threads for each thread of Python
+    with libraries.limit(limits=1), ThreadPoolExecutor(max(1, threads), initializer=openmp) as pool:
+        return list(pool.map(one, range(count)))
