@@ -51,16 +51,17 @@ CONFIG = Annotated[Path, typer.Argument(help="Configuration (YAML).", metavar="C
 CUBE = Annotated[str, typer.Argument(help="Path or URL of a cube, or a configuration that names one.", metavar="CUBE")]
 WORKERS = Annotated[int | None, typer.Option(help="Workers of the configured cluster; 1 local one is this process.", min=1)]
 SCHEDULER = Annotated[str | None, typer.Option(help="Address of a running dask scheduler, instead.", metavar="ADDRESS")]
+HTML = Annotated[Path | None, typer.Option(help="Also write a page: map, thumbnails, histograms.", metavar="FILE")]
 JSON = Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")]
 HOST = Annotated[str, typer.Option(help="Address to serve on.")]
 PORT = Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)]
 
 
-def _read(config: str | Path) -> Config:
+def _read(config: str | Path, habitats_alone: bool = False) -> Config:
     """The configuration, before torch is imported: a mistake in it need not wait for that."""
     from cube.config import load_config
 
-    return load_config(config)
+    return load_config(config, habitats_alone)
 
 
 def _url(cube: str) -> str:
@@ -116,12 +117,12 @@ def try_demo(
         _serve([str(folder / finished.CUBE)], host, port, 1, [f"districts={folder / finished.REGIONS}"])
 
 
-@app.command(epilog="Example: `floracube inspect examples/moravia.yaml`")
-def inspect(config: CONFIG, as_json: JSON = False) -> None:
+@app.command(epilog="Example: `floracube inspect examples/moravia.yaml --html inputs.html`")
+def inspect(config: CONFIG, html: HTML = None, as_json: JSON = False) -> None:
     """Show what is understood of the sources and tables of CONFIG; nothing is written. Exit code 2 where a build would refuse."""
     from cube.engine.inspect_config import inspect_config
 
-    console.print_understood(inspect_config(_read(config)), as_json)
+    console.print_understood(inspect_config(_read(config)), html, as_json)
 
 
 @app.command(epilog="Example: `floracube build examples/moravia.yaml`")
@@ -167,9 +168,7 @@ def train(config: CONFIG, as_json: JSON = False) -> None:
 @habitats_app.command("train", epilog="Example: `floracube habitats train examples/moravia.yaml`")
 def habitats_train(config: CONFIG, as_json: JSON = False) -> None:
     """Train the reader of habitats alone on the vegetation plots of CONFIG, beside naive Bayes and logistic regression."""
-    from cube.config import load_config
-
-    loaded = load_config(config, habitats_alone=True)
+    loaded = _read(config, habitats_alone=True)
     from inference.training.learn import learn_habitats
 
     with bar("habitats") as progress:

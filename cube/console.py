@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from cube.errors import FloracubeError
+from cube.errors import CubeError, FloracubeError
 
 if TYPE_CHECKING:
     from cube.engine.inspect_config import Understood
@@ -212,10 +212,21 @@ def say_problems(notes: list[str], problems: list[str]) -> None:
         raise typer.Exit(2)
 
 
-def print_understood(found: Understood, as_json: bool) -> None:
-    """Print what was understood of a configuration; exit code 2 where a build would refuse."""
-    print(json.dumps(found.document(), indent=1, default=str) if as_json else found.text())
-    say_problems(found.notes(), found.problems)
+def print_understood(found: Understood, html: Path | None, as_json: bool) -> None:
+    """Print what is understood of a configuration and write it as the page `html`; exit code 2 where a build would refuse.
+
+    Raises `CubeError` where the page cannot be written.
+    """
+    from cube.engine import inspect_page, inspect_text  # here: what lists commands needs no arrays
+
+    print(json.dumps(found.document(), indent=1, default=str) if as_json else inspect_text.text(found))
+    if html is not None:
+        try:
+            html.write_text(inspect_page.page(found), encoding="utf-8")
+        except OSError as error:
+            raise CubeError(f"--html: {html} cannot be written ({error.strerror}); name another file.") from None
+        say.print(f"The page is {html}.", highlight=False)
+    say_problems(inspect_text.notes(found), found.problems)
 
 
 def print_built(report: Path, cube: str, failures: list[str], as_json: bool) -> None:

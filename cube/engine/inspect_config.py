@@ -1,11 +1,14 @@
-"""What was understood of the sources and tables of a configuration, before any work; nothing is written.
+"""What is understood of the sources and tables of a configuration, before any work; nothing is written.
 
 Values are read at points of a coarse grid over the region, as the file has them, so that a continent takes seconds; shares are
-shares of these points. What a build would refuse stands in the row of its source, and the other rows are told all the same.
+shares of these points. What a build would refuse stands in the row of its source, and the other rows are shown all the same.
+How the answer is written for a person is in `cube.engine.inspect_text` and `cube.engine.inspect_page`.
 """
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -20,29 +23,37 @@ from cube.config import Config, Source
 from cube.errors import ConfigError, FloracubeError
 from cube.grid import COARSE, Region
 from cube.layers import Layer
-from cube.layers.plausible import plausible_ranges
+from cube.layers.display import anchors
+from cube.layers.plausible import BELIEVED, plausible_ranges
+from cube.records.near_names import species_report
 from cube.records.presence_only import RecordStream
 from cube.records.report import Report
 from cube.records.surveys import read_surveys, species_list
 from cube.records.traits import read_traits
-from cube.sources.coverage import percent
+from cube.sources import georeference
 from cube.sources.open import open_source, refuse_shared_names
 from cube.sources.opening import open_raster
 from cube.sources.pixels import Account, numbers_of
 from cube.sources.raster_grid import RasterGrid
-from cube.sources.raster_header import METRES_A_DEGREE
+from cube.sources.raster_header import pixel_metres
 from cube.sources.rasters import RasterReader
 from cube.sources.surface import SurfaceReader
 
+METRIC: Final = ("metre", "meter", "m", "degree", "unknown")  # units of a CRS that need no word
+EASTERNMOST: Final = 181.0  # degrees; a pixel may reach over the date line
 POINTS: Final = 200  # along the longer side of the region
-NAMED: Final = 3  # units, or bands, that a line names
+BINS: Final = 24  # of a histogram
 
 Floats = NDArray[np.float32]
+Places = dict[str, NDArray[np.float64]]  # (points, 2) metres east and north, by the table they are of
 
 
 @dataclass(frozen=True)
 class BandRow:
-    """One band of a layer: what its values span at the points, what they could, and the share of points that have one."""
+    """One band of a layer: what its values span at the points, what they could, and the share of points that have one.
+
+    `histogram` counts the points in equal steps from `low` to `high`.
+    """
 
     name: str
     units: str
@@ -50,11 +61,19 @@ class BandRow:
     high: float | None
     plausible: tuple[float, float] | None
     covered: float
+    histogram: tuple[int, ...] = ()
+
+    @property
+    def implausible(self) -> bool:
+        """Whether a value lies beyond the plausible range."""
+        if self.low is None or self.high is None or self.plausible is None:
+            return False
+        return self.low < self.plausible[0] or self.high > self.plausible[1]
 
 
 @dataclass
 class SourceRow:
-    """What was understood of one source; `problem` is why a build would refuse it, empty where it would not."""
+    """What is understood of one source; `problem` is why a build would refuse it, empty where it would not."""
 
     source: str
     layer: str
@@ -65,48 +84,14 @@ class SourceRow:
     kind: str = ""
     resolution: str = ""
     bands: list[BandRow] = field(default_factory=list)
+    derived: list[str] = field(default_factory=list)
     covered: float | None = None
+    units: int = 0  # of the region, with a point
     units_without_data: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # of the file's form, which is read all the same
     problem: str = ""
-
-    def line(self) -> str:
-        """One line for a person."""
-        if not self.bands:
-            return f"{self.layer:22} {self.file or self.source}  {self.crs}"
-        low = [band.low for band in self.bands if band.low is not None]
-        high = [band.high for band in self.bands if band.high is not None]
-        units = ", ".join(dict.fromkeys(band.units for band in self.bands))
-        span = f"{min(low):.6g} to {max(high):.6g} {units}" if low and high else "no value"
-        pixel = f"{self.pixel_m:,.0f} m" if self.pixel_m else "?"
-        more = f" (+{self.files - 1} files)" if self.files > 1 else ""
-        covered = percent(self.covered) if self.covered is not None else "?"
-        return (
-            f"{self.layer:22} {self.resolution:>4} {self.kind}, {len(self.bands)} band(s), {span}, {covered} of the region;"
-            f" {self.file}{more}, {self.crs}, pixels of {pixel}"
-        )
-
-    def remarks(self) -> Iterator[str]:
-        """What a person should look at: bands without values or beyond their plausible range, units without data."""
-        if self.problem:
-            yield self.problem
-        empty = [band.name for band in self.bands if band.low is None]
-        if empty:
-            yield f"{self.source}: no value anywhere in the region in {_some(empty)}; check the extent, the CRS and no data."
-        for band in self.bands:
-            if band.low is not None and band.high is not None and band.plausible is not None:
-                low, high = band.plausible
-                if band.low < low or band.high > high:
-                    yield (
-                        f"{self.source}: {band.name} spans {band.low:.6g} to {band.high:.6g}, and {low:.6g} to {high:.6g}"
-                        f" {band.units} is plausible; check scale, offset, units and no data."
-                    )
-        if self.units_without_data and not empty:
-            count = len(self.units_without_data)
-            yield f"{self.source}: {count} units have no value at any point ({_some(self.units_without_data)})."
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    picture: Floats | None = None  # (rows, columns) of the first band at the points, for a thumbnail
+    palette: tuple[str, ...] | dict[int, str] = ()  # colours from low to high, or by class
 
 
 @dataclass(frozen=True)
@@ -114,30 +99,21 @@ class Understood:
     """The rows of all sources, and the reports of the tables; a table that cannot be read is one of `problems`."""
 
     title: str
+    region: Region
     sources: list[SourceRow]
     tables: list[Report]
     problems: list[str]
+    places: Places
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
-        tables = [report.document() for report in self.tables]
+        """As JSON, without pictures and places."""
+        drawn = ("picture", "palette")
         return {
             "title": self.title,
-            "sources": [asdict(row) for row in self.sources],
-            "tables": tables,
+            "sources": [{key: value for key, value in asdict(row).items() if key not in drawn} for row in self.sources],
+            "tables": [report.document() for report in self.tables],
             "problems": self.problems,
         }
-
-    def text(self) -> str:
-        """As lines for a person."""
-        lines = [self.title, *(row.line() for row in self.sources)]
-        for report in self.tables:
-            lines += report.lines()
-        return "\n".join(lines)
-
-    def notes(self) -> list[str]:
-        """What should be looked at but refuses nothing."""
-        return [remark for row in self.sources for remark in row.remarks() if remark != row.problem]
 
 
 def inspect_config(config: Config) -> Understood:
@@ -149,35 +125,43 @@ def inspect_config(config: Config) -> Understood:
     for row in rows:
         if names.count(row.layer) > 1 and not row.problem:
             row.problem = f"{config.path}: sources: the layer {row.layer} is given twice; keep one."
-    reports: list[Report] = []
     problems = [row.problem for row in rows if row.problem]
     try:
         refuse_shared_names(config, layers)
     except ConfigError as error:
         problems.append(str(error))
+    reports, places, counts = list[Report](), Places(), Counter[str]()
     for read in (_surveys, _records):
         try:
-            reports += read(config, region)
+            reports += read(config, region, places, counts)
         except FloracubeError as error:
             problems.append(str(error))
-    return Understood(config.title, rows, reports, problems)
+    if counts:
+        reports.append(species_report(counts, config.species.min_records))
+    return Understood(config.title, region, rows, reports, problems, places)
 
 
-def _surveys(config: Config, region: Region) -> list[Report]:
+def _surveys(config: Config, region: Region, places: Places, counts: Counter[str]) -> list[Report]:
     if config.surveys is None:
         return []
     table = read_surveys(config, config.surveys, config.species.table, region, "surveys", "surveys")
     names = species_list(table.occurrences, config.species.min_records)
-    table.report.kept[f"species with {config.species.min_records} records or more"] = len(names)
+    places["surveys"] = table.surveys[["x", "y"]].to_numpy(np.float64)
+    counts.update({str(name): int(count) for name, count in table.occurrences.groupby("name")["survey"].nunique().items()})
     return [table.report, read_traits(config, config.species.traits, names)[1]]
 
 
-def _records(config: Config, region: Region) -> list[Report]:
+def _records(config: Config, region: Region, places: Places, counts: Counter[str]) -> list[Report]:
     if config.records is None:
         return []
     stream = RecordStream(config, config.records, region)
-    for _ in stream:
-        pass
+    surveyed, found = set(counts), list[NDArray[np.float64]]()
+    for rows in stream:
+        counts.update(map(str, rows["name"]))
+        found.append(rows[["x", "y"]].to_numpy(np.float64))
+    places["records"] = np.concatenate(found) if found else np.empty((0, 2))
+    if surveyed:
+        stream.report.note("species of records that no survey has", sorted(map(str, set(counts) - surveyed)))
     return [stream.report]
 
 
@@ -191,6 +175,7 @@ def _row(config: Config, source: Source, where: str, region: Region, layers: lis
             reader = reader.inner
         if isinstance(reader, RasterReader):
             row.file, row.files = reader.seen[0] if reader.seen else str(reader.files[0].path), max(len(reader.seen), 1)
+            row.derived = [layer.name for layer in reader.derived]
             _describe(row, row.file)
             _values(row, reader, region)
         elif source.stac is not None:
@@ -204,12 +189,21 @@ def _row(config: Config, source: Source, where: str, region: Region, layers: lis
 
 
 def _describe(row: SourceRow, path: str) -> None:
-    """CRS and pixel of a file, as far as it can be opened at all."""
+    """CRS, pixel and form of a file, as far as it can be opened at all."""
     try:
-        with rasterio.open(path) as dataset:
-            row.crs = str(dataset.crs or "no CRS")
-            metres = METRES_A_DEGREE if dataset.crs and dataset.crs.is_geographic else 1.0
-            row.pixel_m = float(abs(dataset.transform.determinant) ** 0.5 * metres)
+        with warnings.catch_warnings(), rasterio.open(path) as dataset:
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            crs = georeference.crs_of(dataset)
+            row.crs = str(crs or "no CRS")
+            if crs is None:
+                return
+            unit = crs.units_factor[0] if crs.is_geographic else crs.linear_units
+            row.crs += "" if unit in METRIC else f" in {unit}"
+            row.pixel_m = pixel_metres(dataset)
+            if dataset.transform.e > 0:
+                row.notes.append("its rows run from south to north, and are read so")
+            if crs.is_geographic and georeference.extent(dataset)[2] > EASTERNMOST:
+                row.notes.append("its longitudes count beyond 180 degrees east, and are read so")
     except (rasterio.errors.RasterioError, OSError):
         return
 
@@ -237,10 +231,12 @@ def _values(row: SourceRow, reader: RasterReader, region: Region) -> None:
     known = np.isfinite(values)
     row.covered = float(known.mean())
     row.bands = list(_bands(layer, values, known))
+    row.picture, row.palette = values[0], {v: colour for v, _, colour in layer.flags} or anchors(layer.palette)
     x, y = west + (np.arange(cols) + 0.5) * step, north - (np.arange(rows) + 0.5) * step
     for unit in region.units():
         left, bottom, right, top = unit.bounds
         across, down = (x >= left) & (x < right), (y >= bottom) & (y < top)
+        row.units += bool(across.any() and down.any())
         if across.any() and down.any() and not known[:, down][..., across].any():
             row.units_without_data.append(unit.name)
 
@@ -248,16 +244,21 @@ def _values(row: SourceRow, reader: RasterReader, region: Region) -> None:
 def _at_points(path: str, reader: RasterReader, bands: Sequence[int], target: RasterGrid) -> Floats:
     """(bands, rows, columns) numbers of a file at the nearest pixel, NaN where there is no data, refused ones as they are."""
     with open_raster(path, reader.where) as dataset:
+        scales, offsets = ([every[band - 1] for band in bands] for every in (dataset.scales, dataset.offsets))
         # Outside of a file without a number for no data a virtual raster is 0: there an alpha band says so.
         opaque = dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp
-        points = WarpedVRT(dataset, crs=target.crs, transform=target.transform, height=target.shape[0], width=target.shape[1],
-                           resampling=Resampling.nearest, add_alpha=opaque)  # fmt: skip
-        with points:
-            raw = points.read(list(bands), masked=True)
-            if opaque:
-                raw = np.ma.masked_where(np.broadcast_to(points.read(points.count) == 0, raw.shape), raw)
-        scales, offsets = ([every[band - 1] for band in bands] for every in (dataset.scales, dataset.offsets))
-        return numbers_of(raw, path, bands, reader.rules, scales, offsets, (), Account())[0]
+        found = np.full((len(bands), *target.shape), np.nan, np.float32)
+        for pixels in georeference.copies(dataset):
+            points = WarpedVRT(dataset, src_crs=pixels.crs, src_transform=pixels.transform, crs=target.crs,
+                               transform=target.transform, height=target.shape[0], width=target.shape[1],
+                               resampling=Resampling.nearest, add_alpha=opaque)  # fmt: skip
+            with points:
+                raw = points.read(list(bands), masked=True)
+                if opaque:
+                    raw = np.ma.masked_where(np.broadcast_to(points.read(points.count) == 0, raw.shape), raw)
+            values = numbers_of(raw, path, bands, reader.rules, scales, offsets, (), Account())[0]
+            found = np.where(np.isnan(found), values, found)
+        return found
 
 
 def _bands(layer: Layer, values: Floats, known: NDArray[np.bool_]) -> Iterator[BandRow]:
@@ -267,10 +268,13 @@ def _bands(layer: Layer, values: Floats, known: NDArray[np.bool_]) -> Iterator[B
     each = len(values) // len(labels) or 1
     for i, label in enumerate(labels):
         some = slice(i * each, (i + 1) * each)
-        held = values[some][known[some]]
+        there = values[some][known[some]]
         units = layer.band(label).units if layer.dims else layer.units
-        plausible = ranges[i] if np.isfinite(ranges[i]).all() and not layer.flags else None
-        yield BandRow(
-            label, units, float(held.min()) if len(held) else None, float(held.max()) if len(held) else None, plausible,
-            float(known[some].mean()) if known[some].size else 0.0,
-        )  # fmt: skip
+        plausible = ranges[i] if np.isfinite(ranges[i]).all() and not layer.flags and ranges[i] != BELIEVED else None
+        covered = float(known[some].mean()) if known[some].size else 0.0
+        if not len(there):
+            yield BandRow(label, units, None, None, plausible, covered)
+            continue
+        low, high = float(there.min()), float(there.max())
+        steps = np.histogram(there, BINS, (low, high) if low < high else (low - 0.5, low + 0.5))[0]
+        yield BandRow(label, units, low, high, plausible, covered, tuple(steps.tolist()))

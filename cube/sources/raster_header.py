@@ -18,6 +18,7 @@ from cube.config import Config, Source
 from cube.errors import SourceError
 from cube.layers import Layer
 from cube.sources.band_names import find_bands, name_of_band
+from cube.sources.georeference import crs_of
 from cube.sources.opening import is_there, open_raster
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.series_files import SeriesFiles
@@ -81,8 +82,6 @@ class RasterHeader:
         chosen = _chosen(dataset, source, where)
         first = (chosen or [1])[0]
         same = len({(dataset.scales[b - 1], dataset.offsets[b - 1], dataset.dtypes[b - 1]) for b in chosen}) == 1
-        pixel = abs(dataset.transform.determinant) ** 0.5
-        metres = METRES_A_DEGREE if dataset.crs.is_geographic else dataset.crs.linear_units_factor[1]
         try:
             table = dataset.colormap(first)
         except ValueError:
@@ -95,9 +94,16 @@ class RasterHeader:
             dataset.nodatavals[first - 1],
             tuple(dataset.units[band - 1] or "" for band in chosen),
             {value: f"#{r:02x}{g:02x}{b:02x}" for value, (r, g, b, _) in table.items()},
-            pixel * metres,
+            pixel_metres(dataset),
             _numbers_of(dataset, first) if source.kind == "class" and source.names is None else (),
         )
+
+
+def pixel_metres(dataset: DatasetReader) -> float:
+    """Side of a pixel of a raster that has a CRS, in metres."""
+    crs = crs_of(dataset)
+    metres = METRES_A_DEGREE if crs.is_geographic else crs.linear_units_factor[1]
+    return float(abs(dataset.transform.determinant) ** 0.5 * metres)
 
 
 def _numbers_of(dataset: DatasetReader, band: int) -> tuple[int, ...]:

@@ -1,0 +1,151 @@
+"""What `inspect` has found as one HTML page that needs no network: a map of the points, thumbnails, histograms and reports."""
+
+from __future__ import annotations
+
+import base64
+import warnings
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import Final
+
+import numpy as np
+import rasterio.errors
+import rasterio.io
+from numpy.typing import NDArray
+
+from cube.engine.inspect_config import BandRow, SourceRow, Understood
+from cube.engine.inspect_text import notes, span
+from cube.records.report import Report
+from cube.sources.coverage import percent
+
+MOST_POINTS: Final = 5_000  # of a table, on the map
+WIDE: Final = 560  # pixels, of the map
+HIGH: Final = 36  # pixels, of a histogram
+STEP: Final = 7  # pixels of a bar
+COLOURS: Final = {"surveys": "#b2182b", "records": "#2166ac"}
+STYLE: Final = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}"
+    "table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #ddd;padding:.3rem .6rem;text-align:left;"
+    "vertical-align:top}img{image-rendering:pixelated;max-width:180px;border:1px solid #ccc}.problem{color:#a50f15}"
+    ".note{color:#8a5a00}.wrong{background:#fee0d2}svg{background:#fafafa;border:1px solid #ddd}"
+)
+
+
+def page(found: Understood) -> str:
+    """The page as HTML."""
+    title = escape(found.title)
+    told = [*(f'<li class="problem">{escape(text)}</li>' for text in found.problems),
+            *(f'<li class="note">{escape(text)}</li>' for text in notes(found))]  # fmt: skip
+    parts = [
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>',
+        f"<h1>{title}: what is understood of its inputs</h1>",
+        f"<ul>{''.join(told)}</ul>" if told else "<p>Nothing to look at.</p>",
+        "<h2>Region and points</h2>", _map(found), "<h2>Layers</h2>",
+        "<table><tr><th>layer<th>band<th>range<th>plausible<th>of the region<th>values</tr>",
+        *(line for row in found.sources for line in _source(row)), "</table>",
+        *(_report(report) for report in found.tables), "</html>",
+    ]  # fmt: skip
+    return "\n".join(parts)
+
+
+def _map(found: Understood) -> str:
+    """The region, its units and the points of its tables; where points are many, some of them."""
+    west, south, east, north = found.region.bounds
+    scale = WIDE / max(east - west, north - south)
+    across, down = (east - west) * scale, (north - south) * scale
+    shapes = []
+    for unit in found.region.units():
+        left, _, right, top = unit.bounds
+        side = (right - left) * scale
+        shapes.append(f'<rect x="{(left - west) * scale:.1f}" y="{(north - top) * scale:.1f}" width="{side:.1f}"'
+                      f' height="{side:.1f}" fill="none" stroke="#ccc"><title>{unit.name}</title></rect>')  # fmt: skip
+    told = []
+    for name, points in found.places.items():
+        step = -(-len(points) // MOST_POINTS) or 1
+        dots = "".join(f"M{(x - west) * scale:.1f} {(north - y) * scale:.1f}h0" for x, y in points[::step])
+        shapes.append(f'<path d="{dots}" stroke="{COLOURS[name]}" stroke-width="3" stroke-linecap="round"/>')
+        shown = f", every {step}th shown" if step > 1 else ""
+        told.append(f'<span style="color:{COLOURS[name]}">{len(points):,} {name}{shown}</span>')
+    size = f'width="{across:.0f}" height="{down:.0f}" viewBox="0 0 {across:.1f} {down:.1f}"'
+    at = found.region
+    caption = f"{at.west_km} to {at.east_km} km east, {at.south_km} to {at.north_km} km north ({at.grid.code})"
+    return f'<svg {size} role="img" aria-label="Map of the points">{"".join(shapes)}</svg><p>{caption}. {"; ".join(told)}</p>'
+
+
+def _source(row: SourceRow) -> Iterator[str]:
+    head = f"<b>{escape(row.layer)}</b><br>{escape(row.file or row.source)}"
+    if row.files > 1:
+        head += f" (+{row.files - 1})"
+    head += f"<br>{escape(row.crs)}" + (f", {row.pixel_m:,.4g} m" if row.pixel_m else "")
+    if row.units_without_data:
+        head += f"<br>{len(row.units_without_data)} of {row.units} units without data"
+    if row.derived:
+        head += f"<br>computed from it: {escape(', '.join(row.derived))}"
+    if row.picture is not None:
+        head += f'<br><img alt="Thumbnail of {escape(row.layer)}" src="{thumbnail(row)}">'
+    if not row.bands:
+        yield f'<tr><td>{head}<td class="problem" colspan="5">{escape(row.problem or "not read")}</tr>'
+    for i, band in enumerate(row.bands):
+        first = f'<td rowspan="{len(row.bands)}">{head}' if i == 0 else ""
+        plausible = span(*band.plausible) if band.plausible else "-"
+        wrong = ' class="wrong"' if band.implausible or band.low is None else ""
+        yield (f"<tr>{first}<td>{escape(band.name)}<td{wrong}>{span(band.low, band.high)} {escape(band.units)}<td>{plausible}"
+               f"<td>{percent(band.covered)}<td>{_histogram(band)}</tr>")  # fmt: skip
+
+
+def _histogram(band: BandRow) -> str:
+    """Bars of the values; those beyond the plausible range are red, and its ends are lines where they lie among the values."""
+    if band.low is None or band.high is None or not band.histogram:
+        return ""
+    wide, most = STEP * len(band.histogram), max(band.histogram)
+    step = (band.high - band.low) / len(band.histogram) or 1.0
+    low, high = band.plausible or (-np.inf, np.inf)
+    bars = []
+    for i, count in enumerate(band.histogram):
+        tall = HIGH * count / most
+        beyond = band.low + i * step < low or band.low + (i + 1) * step > high + step * 1e-6
+        bars.append(f'<rect x="{i * STEP}" y="{HIGH - tall:.1f}" width="{STEP - 1}" height="{tall:.1f}"'
+                    f' fill="{"#cb181d" if beyond else "#4a7a4a"}"/>')  # fmt: skip
+    for end in (low, high):
+        if band.low < end < band.high:
+            x = (end - band.low) / step * STEP
+            bars.append(f'<path d="M{x:.1f} 0v{HIGH}" stroke="#cb181d" stroke-dasharray="3"/>')
+    return f'<svg width="{wide}" height="{HIGH}" role="img" aria-label="Histogram of {escape(band.name)}">{"".join(bars)}</svg>'
+
+
+def thumbnail(row: SourceRow) -> str:
+    """The first band of a source as the data URI of a PNG, transparent where there is no data."""
+    assert row.picture is not None
+    image = _coloured(row.picture, row.palette)
+    with rasterio.io.MemoryFile() as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # a picture lies nowhere
+        with file.open(driver="PNG", height=image.shape[1], width=image.shape[2], count=4, dtype="uint8") as target:
+            target.write(image)
+        return f"data:image/png;base64,{base64.b64encode(file.read()).decode()}"
+
+
+def _coloured(values: NDArray[np.float32], palette: Sequence[str] | dict[int, str]) -> NDArray[np.uint8]:
+    """(4, rows, columns) red, green, blue and opacity; a range is that of the middle 96 % of the values."""
+    known = np.isfinite(values)
+    out = np.zeros((4, *values.shape), np.uint8)
+    out[3] = np.where(known, 255, 0)
+    if isinstance(palette, dict):
+        for number, colour in palette.items():
+            out[:3, values == number] = np.array(_rgb(colour), np.uint8)[:, None]
+    elif known.any():
+        low, high = np.percentile(values[known], (2, 98))
+        place = np.clip((np.where(known, values, low) - low) / ((high - low) or 1), 0, 1) * (len(palette) - 1)
+        for channel, part in enumerate(zip(*map(_rgb, palette), strict=True)):
+            out[channel] = np.interp(place, np.arange(len(palette)), part)
+    return out
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def _report(report: Report) -> str:
+    rows = "".join(f"<tr><td>{escape(account)}<td>{escape(tally.line())}</tr>" for account, tally in report.tallies.items())
+    remarks = "".join(f"<li>{escape(reason)}</li>" for reason in report.reasons())
+    kept = ", ".join(f"{count:,} {escape(what)}" for what, count in report.kept.items())
+    return f"<h2>{escape(report.title)}</h2><p>{kept}</p><table>{rows}</table><ul>{remarks}</ul>"

@@ -1,0 +1,52 @@
+"""Names of species beside each other: which are modelled, and which look like another one misspelt."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Final
+
+from cube.records.report import Report
+
+ALIKE: Final = 0.85  # of the words that differ, by `difflib`: a letter or two
+ACCOUNT: Final = "names of species"
+
+
+def near_misses(counts: Mapping[str, int]) -> list[tuple[str, str]]:
+    """(name, more frequent name that is spelt nearly alike) for names that share the genus or the epithet with the other.
+
+    `counts` says how often each name is given.
+    """
+    sharing: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for name in counts:
+        words = name.lower().split()
+        if len(words) > 1:
+            sharing[0, words[0]].append(name)
+            sharing[1, " ".join(words[1:])].append(name)
+    found = {}
+    for (place, shared), names in sharing.items():
+        # What is left of a name without the words that all of these share.
+        rest = {name: name.lower()[len(shared) :] if place == 0 else name.lower()[: -len(shared)] for name in names}
+        for name in sorted(names, key=lambda name: (counts[name], name)):
+            others = {rest[other].strip(): other for other in names if counts[other] > counts[name]}
+            close = difflib.get_close_matches(rest[name].strip(), others, 1, ALIKE)
+            if close:
+                found[name] = others[close[0]]
+    return sorted(found.items())
+
+
+def species_report(counts: Mapping[str, int], least: int) -> Report:
+    """How many names are given `least` times or more, which are modelled, and which are nearly spelt like another one."""
+    report = Report("species")
+    report.count(ACCOUNT, len(counts))
+    rare = sorted(name for name, count in counts.items() if count < least)
+    report.use(ACCOUNT, len(counts) - len(rare))
+    report.leave_out(ACCOUNT, f"given less than {least} times", rare)
+    report.check()
+    report.kept[f"species with {least} records or more"] = len(counts) - len(rare)
+    pairs = [f"{name} ({counts[name]}): {other} ({counts[other]})" for name, other in near_misses(counts)]
+    report.note("names that are nearly spelt like a more frequent one; correct the table where they are one species", pairs)
+    if pairs:
+        report.lists["names nearly spelt alike"] = pairs
+    return report
