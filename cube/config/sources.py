@@ -15,6 +15,10 @@ from cube.layers import Layer, derived, inputs
 
 STAC_LAYERS: Final = ("sentinel2", "landsat")
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+OF_EMBEDDINGS: Final = {
+    "layer", "embedding", "path", "year", "resolution", "long_name", "valid_range", "min_coverage", "license", "attribution",
+    "references", "reference_years",
+}  # fmt: skip
 OF_OWN_LAYERS: Final = ("resolution", "kind", "units", "long_name", "names", "period", "valid_range")
 
 
@@ -83,6 +87,11 @@ class Source(Strict):
         {}, description="of a class layer: number in the file -> number or name of the layer's class, null for no data"
     )
     stac: StacSearch | None = Field(None, description="scenes, for the layers sentinel2 and landsat")
+    embedding: Literal["tessera", "alphaearth"] | None = Field(
+        None, description="geospatial embeddings as published: what `path` holds of a `year`"
+    )
+    path: str | None = Field(None, description="of embeddings: a folder of their tiles, or TESSERA's Zarr store")
+    year: int | None = Field(None, description="of embeddings: the year that they are of")
     coastline: str | None = Field(
         None, description="land polygons (GeoJSON, shapefile, GeoPackage); surface is water outside of them"
     )
@@ -163,8 +172,9 @@ class Source(Strict):
     def _one_origin(self) -> Source:
         preset = inputs.INPUTS.get(self.layer)
         alone = self.layer == "surface" and self.coastline is not None and self.stac is None
-        if (self.raster is None) == (self.stac is None) and not alone:
-            raise ValueError("give either 'raster' or 'stac'")
+        if [self.raster, self.stac, self.embedding].count(None) != 2 and not alone:
+            raise ValueError("give either 'raster', 'stac' or 'embedding'")
+        self._embedded()
         if self.stac is not None and self.layer not in STAC_LAYERS:
             raise ValueError(f"'stac' is for the layer {' or '.join(STAC_LAYERS)}")
         if self.coastline is not None and self.layer != "surface":
@@ -187,6 +197,21 @@ class Source(Strict):
             raise ValueError("'stored' is for rasters that hold the layer's own numbers, not for published ones")
         return self
 
+    def _embedded(self) -> None:
+        """Refuse embeddings without place or year, and other keys of them."""
+        if self.embedding is None:
+            if self.path is not None or self.year is not None:
+                raise ValueError("'path' and 'year' belong to embeddings; name theirs by 'embedding'")
+            return
+        if self.path is None or self.year is None:
+            raise ValueError(
+                f"'embedding' needs 'path' and 'year', such as `{{embedding: {self.embedding}, path: tiles, year: 2024}}`"
+            )
+        if self.layer in inputs.INPUTS:
+            raise ValueError(f"'embedding' fills a layer of your own, and {self.layer} is a preset; choose another name")
+        if strange := self.model_fields_set - OF_EMBEDDINGS:
+            raise ValueError(f"'{min(strange)}' is no key of embeddings; leave it out")
+
     def _own_name(self) -> None:
         """Refuse what a layer that is no preset cannot have."""
         if not NAME.fullmatch(self.layer):
@@ -194,7 +219,7 @@ class Source(Strict):
                 f"'{self.layer}' is no name of a layer; begin with a letter and use lower case letters, digits and '_'"
             )
         close = difflib.get_close_matches(self.layer, inputs.INPUTS, n=1, cutoff=0.8)
-        if close and all(getattr(self, name) is None for name in OF_OWN_LAYERS):
+        if close and self.embedding is None and all(getattr(self, name) is None for name in OF_OWN_LAYERS):
             raise ValueError(f"'{self.layer}' is no preset; did you mean {close[0]}? A layer of your own needs 'units' or 'kind'")
         if self.published is not None or self.stored:
             raise ValueError(

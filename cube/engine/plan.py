@@ -22,7 +22,7 @@ from rich.filesize import decimal
 
 from cube.config import Config, Source
 from cube.errors import ConfigError, CubeError
-from cube.grid import Region
+from cube.grid import FINE, Region
 from cube.layers import Layer
 from cube.layers.inputs import INPUTS, input_layer
 from cube.pyramids.levels import make_levels
@@ -249,14 +249,13 @@ def _built(config: Config, region: Region) -> Iterator[str]:
 
 def _bytes_read(config: Config, source: Source | None, where: str, region: Region) -> float:
     """Bytes that are read of a source for the whole region."""
-    if source is None:
+    if source is None or (source.raster, source.stac, source.embedding) == (None, None, None):  # a coastline alone
         return 0.0
-    west, south, east, north = region.grown_bounds
-    area = float((east - west) * (north - south))
+    area = float(math.prod(region.shape(FINE))) * FINE**2
     if source.stac is not None:
         return area / PIXEL[source.layer] ** 2 * scenes_of_a_place(source) * SCENE_BYTES[source.layer]
-    if source.raster is None:  # a coastline alone
-        return 0.0
+    if source.embedding is not None:
+        return area / FINE**2 * len(source_layer(config, source, where).bands)
     layer = source_layer(config, source, where)
     try:
         row = published_row(source, layer)

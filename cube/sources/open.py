@@ -9,6 +9,7 @@ from cube.errors import ConfigError
 from cube.grid import Region
 from cube.layers import Layer, periods
 from cube.sources.effort import open_effort
+from cube.sources.embeddings import open_embedding
 from cube.sources.landsat import LandsatReader
 from cube.sources.rasters import open_rasters
 from cube.sources.reader import Reader
@@ -32,6 +33,8 @@ def open_source(config: Config, source: Source, where: str, region: Region) -> R
     if source.stac is not None:
         _require_stackstac(f"{config.path}: {where}.stac")
         return (LandsatReader if source.layer == "landsat" else Sentinel2Reader).open(config, source, region)
+    if source.embedding is not None:
+        return open_embedding(config, source, where, region)
     if source.layer == "surface":
         return open_surface(config, source, where, region)
     return open_rasters(config, source, where, region)

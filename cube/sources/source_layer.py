@@ -22,6 +22,7 @@ from cube.layers.ids import slug
 from cube.layers.inputs import INPUTS
 from cube.layers.plausible import preset_positions
 from cube.sources.class_names import class_colour, read_names
+from cube.sources.embeddings import embedding_layer
 from cube.sources.published import Published, published
 from cube.sources.raster_header import RasterHeader, read_header
 from cube.sources.series_files import SeriesFiles, series_files
@@ -45,6 +46,8 @@ def source_layer(config: Config, source: Source, where: str) -> Layer:
     preset = INPUTS.get(source.layer)
     if preset is not None:
         return _bands_of_preset(preset, source, at)
+    if source.embedding is not None:
+        return embedding_layer(config, source, where)
     layer = _of_file(config, source, where)
     try:
         refuse_misfits(source, layer)
