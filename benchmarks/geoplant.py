@@ -35,6 +35,9 @@ def arguments() -> argparse.Namespace:
         help="of frequency, random_forest, gradient_boosting, multimodal (the published ensemble; needs a GPU); '': none",
     )
     parser.add_argument("--ensemble-epochs", type=int, default=20, help="at most, of each phase of the baseline multimodal")
+    parser.add_argument(
+        "--weights", type=Path, help="folder of a Swin-v2-T of ImageNet that the ensemble's image network begins as"
+    )
     parser.add_argument("--modalities", help="of satellite, landsat, climate, static, coarse; default: all that are there")
     parser.add_argument("--cells", type=int, default=9, help="side of what the network sees of an image, in 50 m cells")
     parser.add_argument("--min-records", type=int, default=1, help="presences in training that make a species a column")
@@ -72,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
         {"d": options.embedding, "width": options.width},
         TrainOptions(members=options.members, epochs=options.epochs, least_steps=options.least_steps, batch=options.batch,
                      seed=options.seed, device=options.device), options.threads,
-        EnsembleOptions(epochs=options.ensemble_epochs, seed=options.seed, device=options.device),
+        EnsembleOptions(epochs=options.ensemble_epochs, seed=options.seed, device=options.device, weights=options.weights),
     )  # fmt: skip
     outcome = run_benchmark(bench, plan, scratch, lambda text: print(f"\r{text[:100]:100}", end="", file=sys.stderr))
     print(file=sys.stderr)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
@@ -21,6 +22,7 @@ from cube.errors import ModelError
 LANDSAT: Final = (6, 4, 21)  # bands, quarters, years
 CLIMATE: Final = (4, 19, 12)  # variables, years, months
 IMAGE: Final = (4, 128, 128)  # red, green, blue, near infrared at 10 m
+FIRST_LAYER: Final = "embeddings.patch_embeddings.projection.weight"
 PATIENCE: Final = 1  # evaluations without gain before the learning rate falls, as published
 
 
@@ -60,10 +62,15 @@ class ResNet6(nn.Module):
 
 
 class SwinImage(nn.Module):
-    """Swin-v2 on an image, from `transformers`, with random weights: nothing is downloaded."""
+    """Swin-v2 on an image, from `transformers`: nothing is downloaded."""
 
-    def __init__(self, spec: EnsembleSpec) -> None:
-        """Features of length `embed` x 2^(stages - 1): 768 for Swin-v2-T."""
+    def __init__(self, spec: EnsembleSpec, weights: Path | None = None) -> None:
+        """Features of length `embed` x 2^(stages - 1): 768 for Swin-v2-T.
+
+        `weights`: a folder in the form of `transformers` of a Swin-v2 of this shape that was trained on red, green and blue, as
+        published on ImageNet; near infrared begins as a copy of red. Without one the weights are random. Raises: ModelError
+        where the folder cannot be read or holds another shape.
+        """
         super().__init__()
         from transformers import Swinv2Config, Swinv2Model
 
@@ -73,6 +80,16 @@ class SwinImage(nn.Module):
             num_heads=list(spec.heads), window_size=spec.window, drop_path_rate=spec.stochastic_depth,
         )  # fmt: skip
         self.swin = Swinv2Model(config)
+        if weights is not None:
+            try:
+                state = Swinv2Model.from_pretrained(str(weights), local_files_only=True).state_dict()
+                state[FIRST_LAYER] = torch.cat([state[FIRST_LAYER], state[FIRST_LAYER][:, :1]], 1)
+                self.swin.load_state_dict(state)
+            except (OSError, RuntimeError, ValueError, KeyError) as error:
+                raise ModelError(
+                    f"{weights}: holds no weights of this image network ({str(error).splitlines()[0]}); give a folder of"
+                    " Swin-v2-T with three channels, patches of 4 and windows of 8."
+                ) from error
         self.features = spec.embed * 2 ** (len(spec.depths) - 1)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -83,14 +100,14 @@ class SwinImage(nn.Module):
 class MultimodalEnsemble(nn.Module):
     """Branches by modality with a head each, and the joint layer on their features side by side."""
 
-    def __init__(self, spec: EnsembleSpec) -> None:
-        """Random weights."""
+    def __init__(self, spec: EnsembleSpec, weights: Path | None = None) -> None:
+        """Random weights, but for those of the image network where `weights` gives them; see `SwinImage`."""
         super().__init__()
         self.spec = spec
         self.branches = nn.ModuleDict({
             "landsat": ResNet6(LANDSAT[0], spec.widths),
             "climate": ResNet6(CLIMATE[0], spec.widths),
-            "satellite": SwinImage(spec),
+            "satellite": SwinImage(spec, weights),
         })  # fmt: skip
         sizes = {name: cast(Any, branch).features for name, branch in self.branches.items()}
         self.heads = nn.ModuleDict({name: nn.Linear(size, spec.species) for name, size in sizes.items()})
@@ -144,6 +161,7 @@ class EnsembleOptions:
     stop_share: float = 0.05  # of the surveys, at random as published
     seed: int = 0
     device: str = "cpu"
+    weights: Path | None = None  # of the image network, as `SwinImage` takes them
 
 
 Gather = Callable[[Tensor], Mapping[str, Tensor]]  # rows of surveys (b,) to the inputs of those surveys

@@ -55,7 +55,8 @@ def multimodal_scores(
     assert predictors.satellite is not None
     torch.manual_seed(options.seed)
     image = tuple(int(size) for size in predictors.satellite.shape[1:])
-    net = MultimodalEnsemble(EnsembleSpec(**{"species": presence.shape[1], "image": image, **shape}))  # type: ignore[arg-type]
+    spec = EnsembleSpec(**{"species": presence.shape[1], "image": image, **shape})  # type: ignore[arg-type]
+    net = MultimodalEnsemble(spec, options.weights)
     train_ensemble(net, lambda rows: patches(predictors, learned[rows.numpy()]), torch.from_numpy(presence[learned]), options)
     out = np.empty((len(asked), presence.shape[1]), np.float32)
     for start in range(0, len(asked), options.batch):

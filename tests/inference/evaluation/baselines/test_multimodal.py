@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from transformers import Swinv2Config, Swinv2Model
 
 from cube.errors import ModelError
 from inference.data.samples import Predictors
 from inference.evaluation.baselines.multimodal import multimodal_scores, patches
-from inference.evaluation.multimodal import EnsembleOptions
+from inference.evaluation.multimodal import EnsembleOptions, EnsembleSpec, SwinImage
 
 TINY = {"widths": (4, 4, 8, 8), "embed": 8, "depths": (1, 1), "heads": (1, 2), "window": 4, "stochastic_depth": 0.0}
 
@@ -53,3 +56,30 @@ def test_it_learns_from_the_rows_given_and_scores_others() -> None:
 def test_a_missing_modality_is_told() -> None:
     with pytest.raises(ModelError, match=r"'multimodal' needs satellite, Landsat and climate patches.*missing: climate"):
         multimodal_scores(places(4).without("climate"), np.ones((4, 1), bool), np.arange(3), np.arange(3, 4), EnsembleOptions())
+
+
+def test_the_image_network_begins_with_given_weights(tmp_path: Path) -> None:
+    shape = {"image_size": 64, "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], "window_size": 4}
+    torch.manual_seed(1)
+    given = Swinv2Model(Swinv2Config(**shape, patch_size=4, num_channels=3)).eval()
+    given.save_pretrained(tmp_path / "swin")
+    spec = EnsembleSpec(3, image=(4, 32, 32), **TINY)
+    net = SwinImage(spec, tmp_path / "swin").eval()
+    image = torch.rand(2, 4, 32, 32)
+    image[:, 3] = 0  # without near infrared it is the network that was given
+    expected = given(pixel_values=image[:, :3]).pooler_output
+    torch.testing.assert_close(net(image), expected)
+    image[:, 3] = image[:, 0]
+    doubled = torch.cat([2 * image[:, :1], image[:, 1:3]], 1)
+    torch.testing.assert_close(net(image), given(pixel_values=doubled).pooler_output)
+
+
+def test_weights_of_another_shape_are_refused_by_name(tmp_path: Path) -> None:
+    spec = EnsembleSpec(3, image=(4, 32, 32), **TINY)
+    with pytest.raises(ModelError, match="nowhere: holds no weights"):
+        SwinImage(spec, tmp_path / "nowhere")
+    Swinv2Model(Swinv2Config(image_size=32, embed_dim=16, depths=[1, 1], num_heads=[1, 2], window_size=4)).save_pretrained(
+        tmp_path
+    )
+    with pytest.raises(ModelError, match="give a folder of Swin-v2-T"):
+        SwinImage(spec, tmp_path)
