@@ -159,10 +159,11 @@ def _drivers(landscape: Landscape, row: NDArray[np.int64], col: NDArray[np.int64
 
 
 def _of_predictors(places: Predictors) -> dict[str, Any]:
+    assert not places.more, "a landscape has the layers of the paper alone"
     out: dict[str, Any] = {}
     for f in fields(Predictors):
         value = getattr(places, f.name)
-        if value is None:
+        if value is None or f.name in ("more", "inputs"):
             continue
         if f.name in STORED:
             steps = np.rint(value * STORED[f.name])
