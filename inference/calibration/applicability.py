@@ -73,8 +73,8 @@ class Applicability:
         for value in mask.unique().tolist():
             if value not in self.inputs:
                 continue
-            whole = bool((mask == value).all())
-            rows = slice(None) if whole else torch.nonzero(mask == value)[:, 0]
+            uniform = bool((mask == value).all())
+            rows = slice(None) if uniform else torch.nonzero(mask == value)[:, 0]
             inputs = index_of(self.inputs[value], self.scaled(columns[rows], value)) / self.inputs[value].threshold
             embedding = index_of(self.embedding[value], z[rows] @ axes) / self.embedding[value].threshold
             finite = np.isfinite([self.inputs[value].threshold, self.embedding[value].threshold]).all()
@@ -93,8 +93,8 @@ def masks_of(modalities: tuple[str, ...], present: Mapping[str, Tensor | bool], 
 def present_in(modalities: tuple[str, ...], column_modality: tuple[str, ...], columns: Tensor) -> dict[str, Tensor]:
     """(n,) of each modality: whether any of its columns holds a value."""
     finite = torch.isfinite(columns)
-    kept = np.asarray(column_modality)
-    return {m: finite[:, torch.from_numpy(np.flatnonzero(kept == m))].any(1) for m in modalities}
+    column_modalities = np.asarray(column_modality)
+    return {m: finite[:, torch.from_numpy(np.flatnonzero(column_modalities == m))].any(1) for m in modalities}
 
 
 def fit_applicability(
@@ -124,7 +124,7 @@ def fit_applicability(
     weight = weight / weight.mean() if weight.any() else np.ones_like(weight)
     scale = np.where(np.isfinite(std) & (std > 1e-9), weight / np.maximum(std, 1e-9), 0.0)
     rows = choose_references(block, references, seed)
-    held = Applicability(
+    fitted = Applicability(
         modalities, of_column, np.nan_to_num(centre).astype(np.float32), scale.astype(np.float32), _axes(ensemble), {}, {}
     )
     chosen = torch.from_numpy(columns[rows])
@@ -133,17 +133,17 @@ def fit_applicability(
     inputs, embedding = {}, {}
     for mask in _masks(len(modalities)):
         names = [m for i, m in enumerate(modalities) if mask >> i & 1]
-        kept = np.flatnonzero(np.stack([present[m].numpy() for m in names]).all(0))
-        if len(kept) < FEWEST:
+        complete_rows = np.flatnonzero(np.stack([present[m].numpy() for m in names]).all(0))
+        if len(complete_rows) < FEWEST:
             continue
-        inputs[mask] = fit_space(held.scaled(chosen[kept], mask).numpy(), fold[rows[kept]])
-        embedding[mask] = fit_space(_fused(ensemble, parts, kept, names) @ held.axes, fold[rows[kept]])
-    return Applicability(modalities, of_column, held.centre, held.scale, held.axes, inputs, embedding)
+        inputs[mask] = fit_space(fitted.scaled(chosen[complete_rows], mask).numpy(), fold[rows[complete_rows]])
+        embedding[mask] = fit_space(_fused(ensemble, parts, complete_rows, names) @ fitted.axes, fold[rows[complete_rows]])
+    return Applicability(modalities, of_column, fitted.centre, fitted.scale, fitted.axes, inputs, embedding)
 
 
 def _masks(count: int) -> list[int]:
     """Every set of modalities but the empty one."""
-    return [sum(1 << i for i in some) for k in range(1, count + 1) for some in combinations(range(count), k)]
+    return [sum(1 << i for i in subset) for k in range(1, count + 1) for subset in combinations(range(count), k)]
 
 
 @torch.inference_mode()
@@ -164,33 +164,33 @@ def _encoded(
     out: list[dict[str, list[Tensor]]] = [{} for _ in ensemble.networks]
     for start in range(0, len(rows), batch):
         values = gather(predictors, rows[start : start + batch], ensemble.spec.modalities, covariates)
-        for held, net in zip(out, ensemble.networks, strict=True):
+        for member_parts, net in zip(out, ensemble.networks, strict=True):
             for name, part in net.encode_places(values).items():
-                held.setdefault(name, []).append(part)
-    return [{name: torch.cat(some) for name, some in held.items()} for held in out]
+                member_parts.setdefault(name, []).append(part)
+    return [{name: torch.cat(chunks) for name, chunks in member_parts.items()} for member_parts in out]
 
 
 @torch.inference_mode()
-def _fused(ensemble: Ensemble, parts: list[dict[str, Tensor]], kept: NDArray[np.int64], names: list[str]) -> Floats:
+def _fused(ensemble: Ensemble, parts: list[dict[str, Tensor]], column_indices: NDArray[np.int64], names: list[str]) -> Floats:
     """(r, D) joint embeddings of places with the modalities `names` and the survey's own alone."""
-    index = torch.from_numpy(kept)
-    some = [{n: p[index] for n, p in held.items() if n in (*names, "survey")} for held in parts]
-    return torch.cat([net.fuse_places(p) for net, p in zip(ensemble.networks, some, strict=True)], 1).numpy()
+    index = torch.from_numpy(column_indices)
+    selected_parts = [{n: p[index] for n, p in part.items() if n in (*names, "survey")} for part in parts]
+    return torch.cat([net.fuse_places(p) for net, p in zip(ensemble.networks, selected_parts, strict=True)], 1).numpy()
 
 
-def save_applicability(folder: Path, held: Applicability) -> None:
+def save_applicability(folder: Path, area: Applicability) -> None:
     """Write `applicability.safetensors` and `applicability.json` into a model folder."""
-    tensors = {"centre": held.centre, "scale": held.scale, "axes": held.axes}
+    tensors = {"centre": area.centre, "scale": area.scale, "axes": area.axes}
     masks = []
-    for mask, space in held.inputs.items():
-        tensors |= {f"inputs.{mask}": space.points, f"embedding.{mask}": held.embedding[mask].points}
-        names = [m for i, m in enumerate(held.modalities) if mask >> i & 1]
+    for mask, space in area.inputs.items():
+        tensors |= {f"inputs.{mask}": space.points, f"embedding.{mask}": area.embedding[mask].points}
+        names = [m for i, m in enumerate(area.modalities) if mask >> i & 1]
         masks.append({"mask": mask, "modalities": names,
                       **{key: {"mean_distance": s.mean_distance, "threshold": s.threshold if np.isfinite(s.threshold) else None}
-                         for key, s in (("inputs", space), ("embedding", held.embedding[mask]))}})  # fmt: skip
+                         for key, s in (("inputs", space), ("embedding", area.embedding[mask]))}})  # fmt: skip
     write_tensors(folder / TENSORS, {name: np.ascontiguousarray(a) for name, a in tensors.items()})
     document = {"method": "dissimilarity index of Meyer and Pebesma 2021, doi:10.1111/2041-210X.13650",
-                "modalities": held.modalities, "columns": held.column_modality, "masks": masks}  # fmt: skip
+                "modalities": area.modalities, "columns": area.column_modality, "masks": masks}  # fmt: skip
     (folder / CARD).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 

@@ -96,13 +96,13 @@ def _choose(
         return min(pooling)
     fold = np.random.default_rng(0).permutation(np.arange(len(names)) % folds)[inverse]
     species = slice(None, None, max(1, -(-eta.size // PAIRS_TRIED)))
-    e, seen, level = np.ascontiguousarray(eta[:, species]), np.ascontiguousarray(presence[:, species]), level[species]
+    e, presences, level = np.ascontiguousarray(eta[:, species]), np.ascontiguousarray(presence[:, species]), level[species]
     losses = dict.fromkeys((0.0, *pooling), 0.0)
     for k in range(folds):
         inside, out = fold != k, fold == k
         for p in losses:
-            slope, shift = (1.0, np.float32(0)) if p == 0 else _fit(e[inside], seen[inside], weight[inside], level, p)
-            losses[p] += _loss(slope * (e[out] - level) + level + shift, seen[out], weight[out])
+            slope, shift = (1.0, np.float32(0)) if p == 0 else _fit(e[inside], presences[inside], weight[inside], level, p)
+            losses[p] += _loss(slope * (e[out] - level) + level + shift, presences[out], weight[out])
     best = min(losses, key=lambda p: losses[p])
     return best if best > 0 else None
 

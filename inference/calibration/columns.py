@@ -42,18 +42,18 @@ def place_columns(predictors: Predictors, spec: ModelSpec) -> NDArray[np.float32
         values = predictors.get(modality)
         if values is None:
             raise ValueError(f"the places hold no '{modality}'")
-        held = torch.from_numpy(np.asarray(values, np.float32))
+        tensor = torch.from_numpy(np.asarray(values, np.float32))
         if modality in spec.kilometres:
             assert predictors.corner is not None
             assert predictors.weight is not None
-            columns = known_mean(_kilometre(held).numpy(), predictors.corner, predictors.weight)
+            columns = known_mean(_kilometre(tensor).numpy(), predictors.corner, predictors.weight)
             parts.append(torch.from_numpy(columns))
         elif modality in spec.images:
-            middle = held.shape[-1] // 2
-            own = slice(middle - FINE // 2, middle + FINE // 2 + 1)
-            parts.append(held[:, :, own, own].flatten(2).nanmean(2))
+            middle = tensor.shape[-1] // 2
+            centre_cell = slice(middle - FINE // 2, middle + FINE // 2 + 1)
+            parts.append(tensor[:, :, centre_cell, centre_cell].flatten(2).nanmean(2))
         else:
-            parts.append(held.nanmean(2) if modality in spec.series else held)
+            parts.append(tensor.nanmean(2) if modality in spec.series else tensor)
     return torch.cat(parts, 1).numpy()
 
 
@@ -82,9 +82,9 @@ def window_columns(window: Mapping[str, Tensor], spec: ModelSpec, side: int) -> 
             parts.append(torch.full((cells, width), torch.nan))
         elif modality in spec.images:
             halo = FINE * spec.halo
-            own = values[:, halo : halo + FINE * side, halo : halo + FINE * side]
-            squares = own.reshape(len(own), side, FINE, side, FINE).permute(0, 1, 3, 2, 4)
-            parts.append(_mean(squares.reshape(len(own), cells, FINE * FINE), 2).T)
+            inner = values[:, halo : halo + FINE * side, halo : halo + FINE * side]
+            squares = inner.reshape(len(inner), side, FINE, side, FINE).permute(0, 1, 3, 2, 4)
+            parts.append(_mean(squares.reshape(len(inner), cells, FINE * FINE), 2).T)
         elif modality in spec.kilometres:
             parts.append(_spread_over_cells(_kilometre(values.flatten(-2).movedim(-1, 0)), side))
         elif modality in spec.series:
@@ -104,10 +104,12 @@ def _spread_over_cells(values: Tensor, side: int) -> Tensor:
     """(side x side, columns) bilinear from 1 km cells ((k + 2)^2, columns) with one cell of halo, over known ones."""
     k = side // CELLS_PER_KM + 2
     along = torch.from_numpy(weights_along(0, side, k)).to(values.device)
-    known = torch.isfinite(values)
+    finite = torch.isfinite(values)
     square = values.nan_to_num(0.0).reshape(k, k, -1)
     total = torch.einsum("yi,ijc,xj->yxc", along, square, along).reshape(side * side, -1)
-    if bool(known.all()):
+    if bool(finite.all()):
         return total
-    seen = torch.einsum("yi,ijc,xj->yxc", along, known.to(values.dtype).reshape(k, k, -1), along).reshape(side * side, -1)
-    return torch.where(seen > 1e-6, total / seen, torch.nan)
+    finite_share = torch.einsum("yi,ijc,xj->yxc", along, finite.to(values.dtype).reshape(k, k, -1), along).reshape(
+        side * side, -1
+    )
+    return torch.where(finite_share > 1e-6, total / finite_share, torch.nan)

@@ -17,7 +17,7 @@ from inference.network.ensemble import Ensemble
 
 @torch.inference_mode()
 def dissimilarity_of_part(
-    held: Applicability, ensemble: Ensemble, tile: Mapping[str, Tensor], kilometre: Mapping[str, Tensor], part: Part,
+    area: Applicability, ensemble: Ensemble, tile: Mapping[str, Tensor], kilometre: Mapping[str, Tensor], part: Part,
     z: Tensor, chosen: Tensor,
 ) -> Tensor:  # fmt: skip
     """(m,) dissimilarity over its threshold (`Applicability.ratio`) of the `chosen` cells of a square part of a unit.
@@ -33,10 +33,10 @@ def dissimilarity_of_part(
         if name in kilometre:
             window[name] = kilometre[name][..., top : top + side, left : left + side]
     columns = window_columns(window, spec, part.height)[chosen]
-    present = present_in(held.modalities, held.column_modality, columns)
+    present = present_in(area.modalities, area.column_modality, columns)
     for name in spec.images:
         if name in window and not bool(torch.isfinite(window[name]).all()):
             # a cell without pixels of its own is still seen by its neighbours', as far as the network looks
             encoder = cast(Any, ensemble.networks[0].encoders[name])
             present[name] = encoder.present(window[name][None]).reshape(-1)[chosen]
-    return held.ratio(columns, z, masks_of(held.modalities, present, len(columns)))
+    return area.ratio(columns, z, masks_of(area.modalities, present, len(columns)))

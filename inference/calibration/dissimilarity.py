@@ -37,12 +37,12 @@ def squared_distances(values: Tensor, points: Tensor) -> Tensor:
     A column that either lacks is left out, and the others weigh more in its place, by how much columns vary among the
     references (Gower 1971). Infinite where a place and a reference share no column that varies.
     """
-    known, seen = torch.isfinite(values), torch.isfinite(points)
-    if bool(known.all()) and bool(seen.all()):
+    finite, points_finite = torch.isfinite(values), torch.isfinite(points)
+    if bool(finite.all()) and bool(points_finite.all()):
         square = torch.addmm(points.square().sum(1), values, points.T, alpha=-2) + values.square().sum(1)[:, None]
         return square.clamp_(min=0)
-    x, y = torch.where(known, values, 0.0), torch.where(seen, points, 0.0)
-    has, had = known.to(x.dtype), seen.to(x.dtype)
+    x, y = torch.where(finite, values, 0.0), torch.where(points_finite, points, 0.0)
+    has, had = finite.to(x.dtype), points_finite.to(x.dtype)
     square = torch.addmm(has @ y.square().T + x.square() @ had.T, x, y.T, alpha=-2).clamp_(min=0)
     count = had.sum(0).clamp(min=1)
     variance = ((y - had * (y.sum(0) / count)) ** 2).sum(0) / count

@@ -40,9 +40,9 @@ def quantiles_of(
     """
     out = {}
     for name, score in scores.items():
-        known = np.isfinite(score)
-        if known.any():
-            out[name] = weighted_quantile(score[known], weight[known], coverage)
+        finite = np.isfinite(score)
+        if finite.any():
+            out[name] = weighted_quantile(score[finite], weight[finite], coverage)
     return out
 
 
@@ -55,11 +55,11 @@ def coverage_by_fold(
     for k in np.unique(fold):
         others = quantiles_of({name: score[fold != k] for name, score in scores.items()}, weight[fold != k], coverage)
         for name, quantile in others.items():
-            own, w = scores[name][fold == k], weight[fold == k]
-            known = np.isfinite(own)
-            if known.any():
-                share = float(np.average(own[known] <= quantile, weights=w[known]))
-                inside.setdefault(name, []).append((share, float(w[known].sum())))
+            fold_scores, w = scores[name][fold == k], weight[fold == k]
+            finite = np.isfinite(fold_scores)
+            if finite.any():
+                share = float(np.average(fold_scores[finite] <= quantile, weights=w[finite]))
+                inside.setdefault(name, []).append((share, float(w[finite].sum())))
     return {
         name: (float(np.average([s for s, _ in parts], weights=[w for _, w in parts])), min(s for s, _ in parts))
         for name, parts in inside.items()

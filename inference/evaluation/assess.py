@@ -109,8 +109,8 @@ def _with_peers(config: Config, data: Dataset, scores: OutOfFold, progress: Prog
         p = remembered(cache, f"{key}-{name}{leaf}", compute)
         eta[f"{name} (leaf {leaf})" if leaf else name] = np.where(np.isfinite(p), as_eta(p), eta.get("frequency", p))
     if options.records_allowed and data.records is not None:
-        told = f"{key}-allowed-{digest((options_document(config.train), config.network.model_dump(), len(data.records)))}"
-        eta[f"{OURS}, records allowed"] = remembered(cache, told, lambda: _with_all_records(config, data, folds))
+        cache_key = f"{key}-allowed-{digest((options_document(config.train), config.network.model_dump(), len(data.records)))}"
+        eta[f"{OURS}, records allowed"] = remembered(cache, cache_key, lambda: _with_all_records(config, data, folds))
     rows, what = folds.locked == locked, where(scores, locked)
     if data.records is not None:
         what += f"; {OURS} learned from {len(data.records):,} records too, which its peers cannot read"
@@ -190,13 +190,13 @@ def _against_truth(
 ) -> Table:
     """Correlation over cells between predicted and true probability, species by species, beside a forest of all surveys."""
     places, surveys = cells
-    kept = [i for i, name in enumerate(model.ensemble.species) if name in truth.species]
-    true = truth.probability[:, [truth.species.index(model.ensemble.species[i]) for i in kept]]
+    shared_columns = [i for i, name in enumerate(model.ensemble.species) if name in truth.species]
+    true = truth.probability[:, [truth.species.index(model.ensemble.species[i]) for i in shared_columns]]
     eta = predict_surveys(model.ensemble, places, surveys.year, surveys.area_m2)
-    predictions = {OURS: cloglog_probability(torch.from_numpy(eta)).numpy()[:, kept]}
+    predictions = {OURS: cloglog_probability(torch.from_numpy(eta)).numpy()[:, shared_columns]}
     if len(data.surveys):
         tables = (table_of(data.predictors, data.surveys, drop_constant=False), table_of(*cells, drop_constant=False))
-        presence = np.concatenate([data.surveys.presence, surveys.presence])[:, kept]
+        presence = np.concatenate([data.surveys.presence, surveys.presence])[:, shared_columns]
         learned = np.arange(len(presence)) < len(data.surveys)
         forest = forest_probability(np.concatenate(tables), presence, learned, ~learned, LEAVES[0], trees, threads)
         predictions[f"random_forest (leaf {LEAVES[0]})"] = forest

@@ -81,8 +81,8 @@ class Outcome:
         """Our rows of one test, in percent, under the published ones."""
         ours = self.reports[test].tables[0].rows
         columns = ("F1@25", "recall@25", "F1", "set size", "macro AUC", "sample AUC", "species")
-        own = [{"method": row["method"], **{c: _percent(c, row.get(c)) for c in columns}} for row in ours]
-        return Table(f"GeoPlant, percent: published on the published test; this run on {test}", [*PUBLISHED, *own])
+        our_rows = [{"method": row["method"], **{c: _percent(c, row.get(c)) for c in columns}} for row in ours]
+        return Table(f"GeoPlant, percent: published on the published test; this run on {test}", [*PUBLISHED, *our_rows])
 
 
 def _percent(column: str, value: Any) -> Any:
@@ -120,13 +120,15 @@ def run_benchmark(bench: Benchmark, plan: Plan, scratch: Path, tell: Tell = lamb
     if len(tests) > 1:
         tests = {"all tests": judged, **tests}
     tell(f"{len(learned):,} surveys to train on, {len(bench.species_ids):,} species")
-    known = bench.surveys.subset(learned)
-    folds = make_folds(known, plan.block_km, plan.train.members, plan.seed, spec.reach_m)
-    trained = train(bench.predictors.subset(learned), known, spec, plan.train, folds, lambda done, total, text: tell(text))
+    train_surveys = bench.surveys.subset(learned)
+    folds = make_folds(train_surveys, plan.block_km, plan.train.members, plan.seed, spec.reach_m)
+    trained = train(
+        bench.predictors.subset(learned), train_surveys, spec, plan.train, folds, lambda done, total, text: tell(text)
+    )
     assert trained.out_of_fold is not None
     forecasts = {"floracube": Forecast(
         probabilities(trained.ensemble, bench.predictors, bench.surveys, judged, scratch / "test.npy"),
-        cross_calibrated(trained.out_of_fold, known, folds),
+        cross_calibrated(trained.out_of_fold, train_surveys, folds),
     )}  # fmt: skip
     for name in plan.baselines:
         tell(f"baseline {name}")
@@ -135,10 +137,14 @@ def run_benchmark(bench: Benchmark, plan: Plan, scratch: Path, tell: Tell = lamb
     for test_name, rows in tests.items():
         at = np.isin(judged, rows)
         truth = Observed(
-            bench.surveys.presence[judged][at], known.presence.sum(0), len(learned), bench.unseen[judged][at], known.presence
+            bench.surveys.presence[judged][at],
+            train_surveys.presence.sum(0),
+            len(learned),
+            bench.unseen[judged][at],
+            train_surveys.presence,
         )
-        some = {k: Forecast(f.p if at.all() else f.p[at], f.calibration) for k, f in forecasts.items()}
-        reports[test_name] = judge(some, truth, f"{test_name} ({int(at.sum()):,} surveys)")
+        forecasts_at = {k: Forecast(f.p if at.all() else f.p[at], f.calibration) for k, f in forecasts.items()}
+        reports[test_name] = judge(forecasts_at, truth, f"{test_name} ({int(at.sum()):,} surveys)")
         remarks += _too_few(test_name, int(at.sum()), reports[test_name])
     return Outcome(trained.ensemble, reports, learned, remarks)
 
@@ -153,12 +159,12 @@ def _too_few(name: str, surveys: int, report: Report) -> list[str]:
     ]
 
 
-def _baseline(name: str, bench: Benchmark, learned: NDArray[np.int64], asked: NDArray[np.int64], plan: Plan) -> Floats:
-    """(asked, S) probabilities of one baseline, learned from the surveys that the network learned from."""
+def _baseline(name: str, bench: Benchmark, learned: NDArray[np.int64], query: NDArray[np.int64], plan: Plan) -> Floats:
+    """(query, S) probabilities of one baseline, learned from the surveys that the network learned from."""
     if name == multimodal.NAME:
-        return multimodal.multimodal_scores(bench.predictors, bench.surveys.presence, learned, asked, plan.ensemble)
+        return multimodal.multimodal_scores(bench.predictors, bench.surveys.presence, learned, query, plan.ensemble)
     table = table_for(name, bench.predictors, bench.surveys)
-    rows = np.r_[learned, asked]
+    rows = np.r_[learned, query]
     train = np.arange(len(rows)) < len(learned)
     return scores_without(name, table[rows], bench.surveys.presence[rows], train, ~train, threads=plan.threads, seed=plan.seed)
 

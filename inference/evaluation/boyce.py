@@ -45,13 +45,17 @@ def boyce_index(presences: NDArray[np.floating], background: NDArray[np.floating
     A run of equal ratios counts once, as in the R package ecospat (`rm.duplicate`): windows overlap, and a long stretch
     without presences would drown the rest. NaN with fewer than three different windows, or without a range of scores.
     """
-    kept = np.asarray(presences)[np.isfinite(presences)]
+    finite_presences = np.asarray(presences)[np.isfinite(presences)]
     area = np.asarray(background)[np.isfinite(background)]
-    if not len(kept) or not len(area) or max(area.max(), kept.max()) <= min(area.min(), kept.min()):
+    if (
+        not len(finite_presences)
+        or not len(area)
+        or max(area.max(), finite_presences.max()) <= min(area.min(), finite_presences.min())
+    ):
         return float("nan")
-    middle, ratio = predicted_to_expected(kept, area)
-    known = np.isfinite(ratio)
-    middle, ratio = middle[known], np.round(ratio[known], 10)
+    middle, ratio = predicted_to_expected(finite_presences, area)
+    defined = np.isfinite(ratio)
+    middle, ratio = middle[defined], np.round(ratio[defined], 10)
     changed = np.r_[np.diff(ratio) != 0, True]
     if changed.sum() < 3:
         return float("nan")

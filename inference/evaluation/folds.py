@@ -46,18 +46,20 @@ def skill_report(
         f"in {RARE[0]} to {RARE[1]}": np.flatnonzero((count >= RARE[0]) & (count <= RARE[1])),
     }
     ranked: list[Record] = []
-    for group, some in groups.items():
-        own = {method: scores[rows][:, some] for method, scores in eta.items()}
-        auc = {method: within_fold_auc(scores, presence[:, some], fold) for method, scores in own.items()}
+    for group, in_group in groups.items():
+        group_scores = {method: scores[rows][:, in_group] for method, scores in eta.items()}
+        auc = {method: within_fold_auc(scores, presence[:, in_group], fold) for method, scores in group_scores.items()}
         for method in eta:
-            pooled = _mean(macro_auc(p[method][rows][:, some], presence[:, some]))
+            pooled = _mean(macro_auc(p[method][rows][:, in_group], presence[:, in_group]))
             ranked.append({
                 "species": group, "method": method, "AUC in folds": mean_over_species(auc[method]), "pooled AUC": pooled,
-                "count": len(some),
+                "count": len(in_group),
             })  # fmt: skip
         for method in list(eta)[1:]:
             gain = mean_over_species(auc[OURS]) - mean_over_species(auc[method])
-            lower, upper = bootstrap_gain(own[OURS], own[method], presence[:, some], fold, folds.block[rows], bootstraps)
+            lower, upper = bootstrap_gain(
+                group_scores[OURS], group_scores[method], presence[:, in_group], fold, folds.block[rows], bootstraps
+            )
             ranked.append({
                 "species": group, "method": f"gain over {method}", "AUC in folds": gain, "lower": lower, "upper": upper
             })  # fmt: skip
@@ -75,14 +77,14 @@ def within_fold_auc(score: Scores, presence: Flags, fold: NDArray[np.int64]) -> 
 
 def mean_over_species(auc: NDArray[np.float64]) -> float:
     """Mean over the folds of a species, then over species; NaN are left out. `auc`: (folds, S)."""
-    seen = np.isfinite(auc)
-    per_species = np.where(seen, auc, 0).sum(0) / np.maximum(seen.sum(0), 1)
-    return _mean(per_species[seen.any(0)])
+    finite = np.isfinite(auc)
+    per_species = np.where(finite, auc, 0).sum(0) / np.maximum(finite.sum(0), 1)
+    return _mean(per_species[finite.any(0)])
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    finite_values = values[np.isfinite(values)]
+    return float(finite_values.mean()) if len(finite_values) else float("nan")
 
 
 def bootstrap_gain(
@@ -100,14 +102,14 @@ def bootstrap_gain(
     gain = np.full((len(kinds), presence.shape[1], bootstraps), np.nan)
     for at, k in enumerate(kinds):
         inside = fold == k
-        there, place = np.unique(block[inside], return_inverse=True)
+        blocks, place = np.unique(block[inside], return_inverse=True)
         for s in np.flatnonzero(np.isfinite(species_auc(ours[inside], presence[inside]))):
-            a, b = (resampled_auc(score[inside, s], presence[inside, s], place, times[:, there]) for score in (ours, theirs))
+            a, b = (resampled_auc(score[inside, s], presence[inside, s], place, times[:, blocks]) for score in (ours, theirs))
             gain[at, s] = a - b
-    seen = np.isfinite(gain)
-    per_species = np.where(seen, gain, 0).sum(0) / np.maximum(seen.sum(0), 1)
-    known = seen.any(0)
-    gains = np.where(known, per_species, 0).sum(0) / np.maximum(known.sum(0), 1)
+    finite = np.isfinite(gain)
+    per_species = np.where(finite, gain, 0).sum(0) / np.maximum(finite.sum(0), 1)
+    scored_species = finite.any(0)
+    gains = np.where(scored_species, per_species, 0).sum(0) / np.maximum(scored_species.sum(0), 1)
     lower, upper = np.quantile(gains, [0.025, 0.975])
     return float(lower), float(upper)
 
@@ -123,12 +125,12 @@ def peer_scores(
     """
     table = table_for(name, predictors, surveys)
     score = np.full(surveys.presence.shape, np.nan, np.float32)
-    some = np.flatnonzero(surveys.presence.sum(0) >= (0 if name == "frequency" else RARE[0]))
+    fitted_species = np.flatnonzero(surveys.presence.sum(0) >= (0 if name == "frequency" else RARE[0]))
     for k in range(folds.count):
         inside = folds.fold == k
         learned = folds.learned(k, surveys)
-        score[np.ix_(inside, some)] = scores_without(
-            name, table, surveys.presence[:, some], learned, inside, leaf, trees, threads
+        score[np.ix_(inside, fitted_species)] = scores_without(
+            name, table, surveys.presence[:, fitted_species], learned, inside, leaf, trees, threads
         )
         report(f"{name}, fold {k + 1} of {folds.count}")
     return score

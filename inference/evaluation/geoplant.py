@@ -110,24 +110,24 @@ def _tables(folder: Path, limit: int | None) -> dict[str, SurveyTable]:
     """The surveys of every split that the folder has, none twice."""
     config = Config.model_validate(WHOLE)
     tables: dict[str, SurveyTable] = {}
-    told: list[TableError] = []
-    known: set[str] = set()
+    errors: list[TableError] = []
+    names: set[str] = set()
     for name in SPLITS:
         try:
             table = read_surveys(config, SurveyConfig(geoplant=str(folder.resolve()), splits=(name,)), None, None,
                                  f"surveys of {name}", "surveys")  # fmt: skip
         except TableError as error:
-            told.append(error)
+            errors.append(error)
             continue
-        fresh = ~table.surveys["survey"].isin(known).to_numpy()
-        known |= set(table.surveys["survey"])
+        fresh = ~table.surveys["survey"].isin(names).to_numpy()
+        names |= set(table.surveys["survey"])
         rows = np.flatnonzero(fresh)
         if limit is not None and len(rows) > limit:
             rows = rows[np.linspace(0, len(rows) - 1, limit).astype(int)]
         if len(rows):
             tables[name] = _subset(table, rows)
     if not tables:
-        raise told[0]
+        raise errors[0]
     return tables
 
 
@@ -151,13 +151,13 @@ def _species_lists(table: SurveyTable) -> list[NDArray[np.int64]]:
 def recipe_of(source: FileSource, wanted: Sequence[str] | None = None) -> Recipe:
     """What the files of a folder offer the network; `wanted` keeps some modalities. Raises `TableError` if nothing is left."""
     layers = [INPUTS[name] for name in source.layers]
-    found = recipe_of_layers(layers, wanted)
-    if not found.modalities:
+    recipe = recipe_of_layers(layers, wanted)
+    if not recipe.modalities:
         raise TableError(
             f"{source.geoplant.layout.folder}: has no predictors for {', '.join(wanted or ('any modality',))}"
             f" (it has {', '.join(recipe_of_layers(layers).modalities) or 'none'}); fetch patches, series or tables of values."
         )
-    return found
+    return recipe
 
 
 def sample_to_disk(
@@ -177,7 +177,7 @@ def sample_to_disk(
     for start in range(0, n, piece):
         progress(start, n, "reading predictors")
         part = slice(start, min(start + piece, n))
-        some = Places(
+        chunk = Places(
             places.x[part],
             places.y[part],
             places.survey[part],
@@ -185,13 +185,13 @@ def sample_to_disk(
             places.series_id[part],
             places.observations,
         )
-        values = sample_source(source, what, some, cells)
+        values = sample_source(source, what, chunk, cells)
         names = {"static_names": values.static_names, "coarse_names": values.coarse_names}
-        for name, found in values.values.items():
+        for name, samples in values.values.items():
             if name not in arrays:
                 path = scratch / f"{name}.npy"
-                arrays[name] = np.lib.format.open_memmap(path, "w+", np.float32, (n, *found.shape[1:]))
-            arrays[name][part] = found
+                arrays[name] = np.lib.format.open_memmap(path, "w+", np.float32, (n, *samples.shape[1:]))
+            arrays[name][part] = samples
     if "climate" in arrays or "coarse" in arrays:  # its own 1 km cell is a place's only corner, as in `sample_source`
         arrays["corner"] = np.repeat(np.arange(n, dtype=np.int64)[:, None], 4, axis=1)
         arrays["weight"] = np.tile(np.array([1, 0, 0, 0], np.float32), (n, 1))
@@ -211,19 +211,19 @@ def sample_records(
         config = RecordConfig(geoplant=str(folder.resolve()))
         stream = RecordStream(Config.model_validate(WHOLE), config, None)
         rng = np.random.default_rng(seed)
-        kept: pd.DataFrame | None = None
+        sampled_records: pd.DataFrame | None = None
         for chunk in stream:
             chunk = chunk.assign(key=rng.random(len(chunk)), number=chunk["name"].str.removeprefix("species ").astype(np.int64))
             chunk = chunk[chunk["number"].isin(benchmark.species_ids)]
-            kept = chunk if kept is None else pd.concat([kept, chunk])
-            kept = kept.nsmallest(count, "key")  # the `count` smallest random keys are a uniform choice
+            sampled_records = chunk if sampled_records is None else pd.concat([sampled_records, chunk])
+            sampled_records = sampled_records.nsmallest(count, "key")  # the `count` smallest random keys are a uniform choice
     except TableError:
         return None
-    if kept is None or not len(kept):
+    if sampled_records is None or not len(sampled_records):
         return None
-    predictors = sample_to_disk(benchmark.source, benchmark.recipe, places_of(kept, "PO"), cells, scratch)
-    column = np.searchsorted(benchmark.species_ids, kept["number"].to_numpy())
-    year = kept["year"].fillna(float(np.median(benchmark.surveys.year))).to_numpy(np.float32)
+    predictors = sample_to_disk(benchmark.source, benchmark.recipe, places_of(sampled_records, "PO"), cells, scratch)
+    column = np.searchsorted(benchmark.species_ids, sampled_records["number"].to_numpy())
+    year = sampled_records["year"].fillna(float(np.median(benchmark.surveys.year))).to_numpy(np.float32)
     return predictors, column, year
 
 

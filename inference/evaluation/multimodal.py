@@ -180,8 +180,8 @@ def train_ensemble(
         raise ModelError(f"{n} surveys cannot train the ensemble; it needs two at least, one of them to stop on.")
     generator = torch.Generator().manual_seed(options.seed)
     order = torch.randperm(n, generator=generator)
-    held = max(1, round(options.stop_share * n))
-    stop, learned = order[:held], order[held:]
+    stop_count = max(1, round(options.stop_share * n))
+    stop, learned = order[:stop_count], order[stop_count:]
     net.to(options.device)
     history: list[dict[str, float | str]] = []
     for phase in ([] if joint_only else [*net.branches]) + ["joint"]:
@@ -197,14 +197,14 @@ def _train_phase(net: MultimodalEnsemble, phase: str, inputs: Gather, presence: 
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, patience=PATIENCE, factor=0.9)
 
     def loss_of(rows: Tensor) -> Tensor:
-        some = {k: v.to(options.device) for k, v in inputs(rows).items()}
-        seen = presence[rows].to(options.device, torch.float32)
-        logits = net(some) if phase == "joint" else net.branch_logits(phase, some)
-        weight = 1 + (options.positive_weight - 1) * seen
-        return nn.functional.binary_cross_entropy_with_logits(logits, seen, weight)
+        batch = {k: v.to(options.device) for k, v in inputs(rows).items()}
+        targets = presence[rows].to(options.device, torch.float32)
+        logits = net(batch) if phase == "joint" else net.branch_logits(phase, batch)
+        weight = 1 + (options.positive_weight - 1) * targets
+        return nn.functional.binary_cross_entropy_with_logits(logits, targets, weight)
 
     history: list[dict[str, float | str]] = []
-    best, kept, waited = float("inf"), {k: v.clone() for k, v in net.state_dict().items()}, 0
+    best, best_state, waited = float("inf"), {k: v.clone() for k, v in net.state_dict().items()}, 0
     for epoch in range(options.epochs):
         net.train()
         losses = []
@@ -222,11 +222,11 @@ def _train_phase(net: MultimodalEnsemble, phase: str, inputs: Gather, presence: 
         schedule.step(stopping)
         history.append({"phase": phase, "epoch": epoch + 1, "loss": float(np.mean(losses)), "stop loss": stopping})
         if stopping < best:
-            best, kept, waited = stopping, {k: v.clone() for k, v in net.state_dict().items()}, 0
+            best, best_state, waited = stopping, {k: v.clone() for k, v in net.state_dict().items()}, 0
         else:
             waited += 1
             if waited >= options.patience:
                 break
-    net.load_state_dict(kept)
+    net.load_state_dict(best_state)
     net.eval()
     return history

@@ -56,9 +56,9 @@ def reliability_picture(path: Path, curves: Mapping[str, Curve], title: str = ""
     figure = _figure(6.0, 7.0)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     for colour, (name, curve) in zip(COLOURS * 9, curves.items(), strict=False):
-        kept = (curve.predicted > 0) & (curve.observed > 0)
-        upper.plot(curve.predicted[kept], curve.observed[kept], "o-", color=colour, ms=4, lw=1.2, label=name)
-        lower.plot(curve.predicted[kept], curve.pairs[kept], "o-", color=colour, ms=3, lw=1)
+        plotted = (curve.predicted > 0) & (curve.observed > 0)
+        upper.plot(curve.predicted[plotted], curve.observed[plotted], "o-", color=colour, ms=4, lw=1.2, label=name)
+        lower.plot(curve.predicted[plotted], curve.pairs[plotted], "o-", color=colour, ms=3, lw=1)
     upper.plot([1e-4, 1], [1e-4, 1], color="0.5", lw=0.8, ls="--", label="perfect")
     upper.set(xscale="log", yscale="log", ylabel="observed frequency", title=title, xlim=(1e-4, 1.1), ylim=(1e-4, 1.1))
     lower.set(yscale="log", xlabel="predicted probability", ylabel="pairs")

@@ -111,10 +111,10 @@ def judge(forecasts: Mapping[str, Forecast], truth: Observed, what: str) -> Repo
 def _skill(forecast: Forecast, auc: NDArray[np.float64], truth: Observed) -> Record:
     """One row: sets of 25 and of the predicted size, AUC, and where other surveys can choose them thresholds."""
     p, presence = forecast.p, truth.presence
-    top, own = top_scores(p, presence, TOP, truth.unseen).means(), top_scores(p, presence, None, truth.unseen).means()
+    top, sets = top_scores(p, presence, TOP, truth.unseen).means(), top_scores(p, presence, None, truth.unseen).means()
     row: Record = {
         f"F1@{TOP}": top["f1"], f"precision@{TOP}": top["precision"], f"recall@{TOP}": top["recall"],
-        "F1": own["f1"], "precision": own["precision"], "recall": own["recall"], "set size": own["size"],
+        "F1": sets["f1"], "precision": sets["precision"], "recall": sets["recall"], "set size": sets["size"],
         "macro AUC": _mean(auc), "species": int(np.isfinite(auc).sum()), "sample AUC": _mean(sample_auc(p, presence)),
     }  # fmt: skip
     return row | _chosen(forecast, truth)
@@ -128,16 +128,16 @@ def _chosen(forecast: Forecast, truth: Observed) -> Record:
         parts = [(truth.fold == k, p[truth.fold != k], presence[truth.fold != k]) for k in np.unique(truth.fold)]
     elif forecast.calibration is not None and truth.calibration is not None:
         parts = [(np.ones(len(p), bool), forecast.calibration, truth.calibration)]
-    if not parts or not all(seen.any() for _, _, seen in parts):
+    if not parts or not all(presences.any() for _, _, presences in parts):
         return {}
     size, member, over = np.zeros(len(p), np.int64), np.zeros(p.shape, bool), np.zeros(p.shape, np.float32)
-    for rows, others, seen in parts:
-        size[rows] = best_size(others, seen)
-        some = np.linspace(0, len(others) - 1, min(len(others), MOST_CHOOSING)).astype(np.int64)
-        member[rows] = p[rows] >= best_threshold(others[some], seen[some])
-        over[rows] = p[rows] - best_thresholds(others, seen)
-    known = np.isfinite(over).all(0)
-    skill = true_skill(over, presence, np.where(known, 0.0, np.nan))
+    for rows, others, presences in parts:
+        size[rows] = best_size(others, presences)
+        sampled_rows = np.linspace(0, len(others) - 1, min(len(others), MOST_CHOOSING)).astype(np.int64)
+        member[rows] = p[rows] >= best_threshold(others[sampled_rows], presences[sampled_rows])
+        over[rows] = p[rows] - best_thresholds(others, presences)
+    defined = np.isfinite(over).all(0)
+    skill = true_skill(over, presence, np.where(defined, 0.0, np.nan))
     return {
         "best K": float(size.mean()), "F1 best K": top_scores(p, presence, size, truth.unseen).means()["f1"],
         "F1 best threshold": score_sets(member, presence, truth.unseen).means()["f1"],
@@ -150,10 +150,10 @@ def _by_class(name: str, auc: NDArray[np.float64], truth: Observed) -> list[Reco
     for at, lower in enumerate(CLASSES):
         upper = CLASSES[at + 1] if at + 1 < len(CLASSES) else None
         inside = (truth.trained >= lower) & ((truth.trained < upper) if upper is not None else True)
-        known = np.isfinite(auc) & inside
+        defined = np.isfinite(auc) & inside
         label = f"{lower}+" if upper is None else str(lower) if upper == lower + 1 else f"{lower}-{upper - 1}"
-        rows.append({"method": name, "class": label, "species": int(known.sum()),
-                     "auc": float(auc[known].mean()) if known.any() else None})  # fmt: skip
+        rows.append({"method": name, "class": label, "species": int(defined.sum()),
+                     "auc": float(auc[defined].mean()) if defined.any() else None})  # fmt: skip
     return rows
 
 
@@ -163,14 +163,14 @@ def presence_only_table(scores: Mapping[str, tuple[Floats, Floats]], records: Bo
     `scores`: by method, (m, S) at the places of records and (n, S) at a background of places; `records` (m, S).
     """
     rows: list[Record] = []
-    for name, (there, background) in scores.items():
-        index = boyce_indices(there, records, background, fewest)
-        known = index[np.isfinite(index)]
-        rows.append({"method": name, "Boyce index": float(known.mean()) if len(known) else None,
-                     "median": float(np.median(known)) if len(known) else None, "species": len(known)})  # fmt: skip
+    for name, (at_records, background) in scores.items():
+        index = boyce_indices(at_records, records, background, fewest)
+        finite = index[np.isfinite(index)]
+        rows.append({"method": name, "Boyce index": float(finite.mean()) if len(finite) else None,
+                     "median": float(np.median(finite)) if len(finite) else None, "species": len(finite)})  # fmt: skip
     return Table(f"Continuous Boyce index on {what}, species with {fewest} records or more", rows)
 
 
 def _mean(values: NDArray[np.floating]) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else None
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else None

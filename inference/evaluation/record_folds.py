@@ -46,10 +46,10 @@ class JudgedPlaces:
     @classmethod
     def of(cls, records: Records, folds: Folds) -> JudgedPlaces:
         """At most `MOST` records, drawn at random, and all of the background."""
-        some = np.sort(np.random.default_rng(0).permutation(len(records))[:MOST])
-        x, y = np.r_[records.x[some], records.background_x], np.r_[records.y[some], records.background_y]
-        species = np.r_[records.species[some].astype(np.int64), np.full(len(records.background), -1)]
-        return cls(np.r_[records.row[some], records.background], species, folds.at(x, y), folds.locked_at(x, y))
+        sampled_records = np.sort(np.random.default_rng(0).permutation(len(records))[:MOST])
+        x, y = np.r_[records.x[sampled_records], records.background_x], np.r_[records.y[sampled_records], records.background_y]
+        species = np.r_[records.species[sampled_records].astype(np.int64), np.full(len(records.background), -1)]
+        return cls(np.r_[records.row[sampled_records], records.background], species, folds.at(x, y), folds.locked_at(x, y))
 
 
 def record_table(eta: Mapping[str, NDArray[np.float32]], places: JudgedPlaces, locked: bool, what: str) -> Table:
@@ -58,17 +58,17 @@ def record_table(eta: Mapping[str, NDArray[np.float32]], places: JudgedPlaces, l
     chosen = places.locked == locked
     kind = places.species[chosen]
     for method, scores in eta.items():
-        own, aucs, boyces = scores[chosen], [], []
+        judged_scores, aucs, boyces = scores[chosen], [], []
         for s in np.unique(kind[kind >= 0]):
-            kept = (kind == s) | (kind < 0)
-            score, noted = own[kept, s], kind[kept] == s
+            species_or_background = (kind == s) | (kind < 0)
+            score, noted = judged_scores[species_or_background, s], kind[species_or_background] == s
             if noted.sum() >= FEWEST and not noted.all():
                 aucs.append(float(species_auc(score[:, None], noted[:, None], FEWEST)[0]))
                 boyces.append(boyce_index(score[noted], score[~noted]))
-        known = np.array([b for b in boyces if np.isfinite(b)])
+        finite_boyce = np.array([b for b in boyces if np.isfinite(b)])
         rows.append({
             "method": method, "AUC against background": float(np.nanmean(aucs)) if aucs else None,
-            "Boyce index": float(known.mean()) if len(known) else None, "species": len(aucs),
+            "Boyce index": float(finite_boyce.mean()) if len(finite_boyce) else None, "species": len(aucs),
         })  # fmt: skip
     count = int((kind >= 0).sum())
     return Table(f"{count:,} records against {len(kind) - count:,} places of background, {what}", rows)
@@ -83,9 +83,15 @@ def forest_of_records(records: Records, predictors: Predictors, places: JudgedPl
     table, nowhere = table_of(predictors), Surveys.none(())
     out = np.zeros((len(places.row), count), np.float32)
     for k in range(folds.count):
-        known, asked = folds.records_of(k, nowhere, records), places.fold == k
-        out[asked] = record_scores(
-            forest, table[known.row], known.species, table[known.background], table[places.row[asked]], count, threads
+        train_rows, test_rows = folds.records_of(k, nowhere, records), places.fold == k
+        out[test_rows] = record_scores(
+            forest,
+            table[train_rows.row],
+            train_rows.species,
+            table[train_rows.background],
+            table[places.row[test_rows]],
+            count,
+            threads,
         )
     return out
 

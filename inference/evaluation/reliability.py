@@ -38,14 +38,14 @@ class Curve:
 
 def reliability_curve(p: Probabilities, presence: NDArray[np.bool_], edges: tuple[float, ...] = CURVE) -> Curve:
     """The curve of probabilities p and presences of any equal shape; `edges` from 0 to 1, the last one closed."""
-    flat, seen = np.ravel(p), np.ravel(presence)
+    flat, presences = np.ravel(p), np.ravel(presence)
     at = np.clip(np.searchsorted(edges, flat, side="right") - 1, 0, len(edges) - 2)
     bins = len(edges) - 1
     pairs = np.bincount(at, minlength=bins)
-    kept = pairs > 0
-    predicted = np.bincount(at, flat, bins)[kept] / pairs[kept]
-    observed = np.bincount(at, seen, bins)[kept] / pairs[kept]
-    return Curve(predicted, observed, pairs[kept])
+    filled_bins = pairs > 0
+    predicted = np.bincount(at, flat, bins)[filled_bins] / pairs[filled_bins]
+    observed = np.bincount(at, presences, bins)[filled_bins] / pairs[filled_bins]
+    return Curve(predicted, observed, pairs[filled_bins])
 
 
 def logit_slope(p: Probabilities, presence: NDArray[np.bool_], rounds: int = 30) -> tuple[float, float]:
@@ -54,8 +54,8 @@ def logit_slope(p: Probabilities, presence: NDArray[np.bool_], rounds: int = 30)
     Slope 1 and intercept 0: calibrated; a slope below 1: too sure. Newton's method over slices, so memory stays small.
     NaN where all or none are present.
     """
-    flat, seen = np.ravel(p), np.ravel(presence)
-    if not seen.any() or seen.all():
+    flat, observed = np.ravel(p), np.ravel(presence)
+    if not observed.any() or observed.all():
         return float("nan"), float("nan")
     beta = np.array([0.0, 1.0])
     for _ in range(rounds):
@@ -64,7 +64,7 @@ def logit_slope(p: Probabilities, presence: NDArray[np.bool_], rounds: int = 30)
             q = np.clip(np.asarray(flat[start : start + PAIRS], np.float64), LOWEST, 1 - LOWEST)
             x = np.log(q) - np.log1p(-q)
             mu = 1 / (1 + np.exp(-(beta[0] + beta[1] * x)))
-            rest, w = seen[start : start + PAIRS] - mu, mu * (1 - mu)
+            rest, w = observed[start : start + PAIRS] - mu, mu * (1 - mu)
             gradient += rest.sum(), rest @ x
             hessian += np.array([[w.sum(), w @ x], [w @ x, w @ (x * x)]])
         try:
@@ -97,10 +97,10 @@ def calibration_record(
     row: dict[str, float | int | None] = {"slope": slope, "intercept": intercept}
     for lower, upper, _, ratio in reliability(p, presence, EDGES):
         row[f"O/E p {lower:g}-{upper:g}"] = None if np.isnan(ratio) else ratio
-    own = species_log_ratio(p, presence)
-    known = np.isfinite(own)
-    row["median |log O/E|"] = float(np.median(np.abs(own[known]))) if known.any() else None
-    row[f"species with {ENOUGH}+"] = int(known.sum())
+    log_ratio = species_log_ratio(p, presence)
+    defined = np.isfinite(log_ratio)
+    row["median |log O/E|"] = float(np.median(np.abs(log_ratio[defined]))) if defined.any() else None
+    row[f"species with {ENOUGH}+"] = int(defined.sum())
     row["log loss"] = log_loss(p, presence)
     if prevalence is not None:
         row["log loss of prevalence"] = log_loss(np.broadcast_to(prevalence, presence.shape), presence)

@@ -55,11 +55,11 @@ def score_sets(member: NDArray[np.bool_], presence: NDArray[np.bool_], unseen: N
     found that no column stands for (never in the training data): each is one that the set lacks.
     """
     hits = (member & presence).sum(1).astype(np.float64)
-    size, found = member.sum(1), presence.sum(1) + (0 if unseen is None else unseen)
+    size, observed_size = member.sum(1), presence.sum(1) + (0 if unseen is None else unseen)
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = np.where(size > 0, hits / size, 0.0)
-        recall, f1 = hits / found, 2 * hits / (size + found)
-    nothing = found == 0
+        recall, f1 = hits / observed_size, 2 * hits / (size + observed_size)
+    nothing = observed_size == 0
     for values in (precision, recall, f1):
         values[nothing] = np.nan
     return SampleScores(precision, recall, f1, size.astype(np.int64))
@@ -96,11 +96,11 @@ def best_size(p: NDArray[np.floating], presence: NDArray[np.bool_], largest: int
     rows = max(1, PAIRS // p.shape[1])
     size = np.arange(1, largest + 1)
     for start in range(0, len(p), rows):
-        part, seen = np.asarray(p[start : start + rows]), presence[start : start + rows]
+        part, presences = np.asarray(p[start : start + rows]), presence[start : start + rows]
         order = np.argsort(-part, axis=1, kind="stable")[:, :largest]
-        hits = np.cumsum(np.take_along_axis(seen, order, axis=1), axis=1)
-        found = seen.sum(1, keepdims=True)
-        total += np.where(found > 0, 2 * hits / (size + found), 0.0).sum(0)
+        hits = np.cumsum(np.take_along_axis(presences, order, axis=1), axis=1)
+        observed_size = presences.sum(1, keepdims=True)
+        total += np.where(observed_size > 0, 2 * hits / (size + observed_size), 0.0).sum(0)
     return int(total.argmax()) + 1
 
 

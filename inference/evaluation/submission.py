@@ -64,7 +64,7 @@ def membership(
     for row, ids in enumerate(lists):
         wanted = np.unique(ids)
         at = np.minimum(np.searchsorted(ranked, wanted), len(ranked) - 1)
-        known = ranked[at] == wanted
-        presence[row, order[at[known]]] = True
-        unseen[row] = int((~known).sum())
+        has_column = ranked[at] == wanted
+        presence[row, order[at[has_column]]] = True
+        unseen[row] = int((~has_column).sum())
     return presence, unseen

@@ -18,8 +18,8 @@ def best_thresholds(score: NDArray[np.floating], presence: NDArray[np.bool_], fe
     NaN for species with fewer presences or absences than `fewest`: their threshold would be that of a few places.
     """
     out = np.full(score.shape[1], np.nan)
-    seen = presence.sum(0)
-    for s in np.flatnonzero((seen >= fewest) & (len(presence) - seen >= fewest)):
+    presence_counts = presence.sum(0)
+    for s in np.flatnonzero((presence_counts >= fewest) & (len(presence) - presence_counts >= fewest)):
         alarms, hits, thresholds = roc_curve(presence[:, s], score[:, s], drop_intermediate=False)
         out[s] = thresholds[1:][int((hits - alarms)[1:].argmax())]  # the first one is above all scores
     return out

@@ -53,11 +53,11 @@ def describe_model(
         return {}
     rng = np.random.default_rng(0)
     progress(0, 4, "importance of inputs")
-    there = folder / "explanation"
-    there.mkdir(exist_ok=True)
+    explanation_folder = folder / "explanation"
+    explanation_folder.mkdir(exist_ok=True)
     judged = np.sort(rng.permutation(np.flatnonzero(~folds.locked))[:JUDGED])
     modalities, channels = _importance(trained, data, folds, judged)
-    rows = write_importance(there, [*modalities, *channels])
+    rows = write_importance(explanation_folder, [*modalities, *channels])
     progress(1, 4, "area of applicability")
     learned = np.sort(rng.permutation(len(data.surveys))[:CANDIDATES])
     surveys = data.surveys.subset(learned)
@@ -67,14 +67,14 @@ def describe_model(
     )  # fmt: skip
     save_applicability(folder, area)
     progress(2, 4, "response curves")
-    _responses(there, config, trained, data, rng.permutation(learned)[:SHOWN], rows)
-    told = _skill(there, trained, data, folds, trained.out_of_fold)
+    _responses(explanation_folder, config, trained, data, rng.permutation(learned)[:SHOWN], rows)
+    skill_metrics = _skill(explanation_folder, trained, data, folds, trained.out_of_fold)
     progress(3, 4, "protocol")
-    whole = (1 << len(area.modalities)) - 1
-    threshold = area.inputs[whole].threshold if whole in area.inputs else float("nan")
+    all_modalities = (1 << len(area.modalities)) - 1
+    threshold = area.inputs[all_modalities].threshold if all_modalities in area.inputs else float("nan")
     write_protocol(folder, Run(config, data, trained, rows, threshold))
-    told |= {f"importance_{r.modality}": r.more_log_loss for r in modalities}
-    return told | ({"applicability_threshold": threshold} if np.isfinite(threshold) else {})
+    skill_metrics |= {f"importance_{r.modality}": r.more_log_loss for r in modalities}
+    return skill_metrics | ({"applicability_threshold": threshold} if np.isfinite(threshold) else {})
 
 
 def _importance(
@@ -85,9 +85,9 @@ def _importance(
     for k in range(folds.count):
         rows = judged[folds.fold[judged] == k]
         if len(rows):
-            places, seen = _places(trained.without(k), data, rows), data.surveys.presence[rows]
-            parts.append((len(rows), permutation_importance(places, seen, repeats=2),
-                          permutation_importance(places, seen, channels=True, repeats=1)))  # fmt: skip
+            places, presences = _places(trained.without(k), data, rows), data.surveys.presence[rows]
+            parts.append((len(rows), permutation_importance(places, presences, repeats=2),
+                          permutation_importance(places, presences, channels=True, repeats=1)))  # fmt: skip
     weight = [count for count, _, _ in parts]
     return mean_importance([m for _, m, _ in parts], weight), mean_importance([c for _, _, c in parts], weight)
 
@@ -97,27 +97,27 @@ def _places(ensemble: Ensemble, data: Dataset, rows: NDArray[np.int64]) -> Encod
     return Encoded.of(ensemble, data.predictors.subset(rows), surveys.year, surveys.area_m2)
 
 
-def _skill(there: Path, trained: Trained, data: Dataset, folds: Folds, eta: NDArray[np.float32]) -> dict[str, float]:
+def _skill(folder: Path, trained: Trained, data: Dataset, folds: Folds, eta: NDArray[np.float32]) -> dict[str, float]:
     """Write the skill of every species on open blocks; returns how much of the surveys it was learned from and measured on."""
     surveys, judged = data.surveys, ~folds.locked
     p = cross_calibrated(eta, surveys, folds)[judged]
-    write_skill(there, species_skill(surveys.species, surveys.presence, judged, p, trained.learned_records))
+    write_skill(folder, species_skill(surveys.species, surveys.presence, judged, p, trained.learned_records))
     return {"learned_surveys": float(len(surveys)), "held_out_surveys": float(judged.sum()),
             "held_out_blocks": float(len(np.unique(folds.block[judged])))}  # fmt: skip
 
 
 def _responses(
-    there: Path, config: Config, trained: Trained, data: Dataset, rows: NDArray[np.int64], importance: list[dict[str, Any]]
+    folder: Path, config: Config, trained: Trained, data: Dataset, rows: NDArray[np.int64], importance: list[dict[str, Any]]
 ) -> None:
     """Curves along the inputs that matter most: all are kept, those that `species.responses` names, or the commonest, shown."""
     names = list(trained.ensemble.species)
-    asked = [names.index(name) for name in config.species.responses if name in names]
-    species = np.array(asked or np.argsort(-data.surveys.presence.sum(0))[:SPECIES], np.int64)
+    species_indices = [names.index(name) for name in config.species.responses if name in names]
+    species = np.array(species_indices or np.argsort(-data.surveys.presence.sum(0))[:SPECIES], np.int64)
     places = _places(trained.ensemble, data, np.sort(rows))
     wanted = [r for r in importance if r["channel"] and r["more_log_loss"] > 0][:CURVES]
-    found = [response(places, r["modality"], r["channel"], np.arange(len(names))) for r in wanted]
-    curves = [curve for curve in found if curve is not None]
-    save_curves(there, curves)
-    write_responses(there, [curve.of(species) for curve in curves], [names[i] for i in species])
+    response_curves = [response(places, r["modality"], r["channel"], np.arange(len(names))) for r in wanted]
+    curves = [curve for curve in response_curves if curve is not None]
+    save_curves(folder, curves)
+    write_responses(folder, [curve.of(species) for curve in curves], [names[i] for i in species])
     note = {"species": [names[i] for i in species], "unknown": [n for n in config.species.responses if n not in names]}
-    (there / "responses.json").write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "responses.json").write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

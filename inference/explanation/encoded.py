@@ -58,16 +58,16 @@ class Encoded:
         """Encoded modalities of all places; the inputs of a modality of `changed` (n, ...) replace the places' own."""
         out: Parts = [{} for _ in self.ensemble.networks]
         for modality in modalities:
-            some: list[list[Tensor]] = [[] for _ in out]
+            chunks: list[list[Tensor]] = [[] for _ in out]
             at = 0
             for batch in self.batches(modality):
                 values = batch[modality] if changed is None else changed[modality][at : at + len(batch[modality])]
                 at += len(values)
                 batch[modality] = values.flatten(0, 1) if self.predictors.at_kilometres(modality) else values
-                for held, net in zip(some, self.ensemble.networks, strict=True):
-                    held.append(net.encode_places(batch)[modality])
-            for part, held in zip(out, some, strict=True):
-                part[modality] = torch.cat(held)
+                for member_chunks, net in zip(chunks, self.ensemble.networks, strict=True):
+                    member_chunks.append(net.encode_places(batch)[modality])
+            for part, member_chunks in zip(out, chunks, strict=True):
+                part[modality] = torch.cat(member_chunks)
         return out
 
     def values(self, modality: str) -> Tensor:

@@ -74,9 +74,9 @@ def mean_importance(parts: Sequence[Sequence[Importance]], weight: Sequence[int]
     out = []
     for rows in zip(*parts, strict=True):
         values = np.array([[r.log_loss, r.more_log_loss, r.more_log_loss_sd, r.auc, r.less_auc] for r in rows])
-        known = np.isfinite(values) * np.asarray(weight, float)[:, None]
+        weights = np.isfinite(values) * np.asarray(weight, float)[:, None]
         with np.errstate(invalid="ignore"):
-            mean = (np.nan_to_num(values) * known).sum(0) / known.sum(0)
+            mean = (np.nan_to_num(values) * weights).sum(0) / weights.sum(0)
         out.append(Importance(rows[0].modality, rows[0].channel, *mean.tolist()))
     return out
 

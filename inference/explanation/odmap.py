@@ -149,8 +149,10 @@ def _version(package: str) -> str:
 
 
 def _remarks(run: Run) -> str:
-    told = [f"{name}: {remark['count']}" for report in run.data.reports for name, remark in report.document()["remarks"].items()]
-    return "; ".join(told) or "nothing was left out"
+    remarks = [
+        f"{name}: {remark['count']}" for report in run.data.reports for name, remark in report.document()["remarks"].items()
+    ]
+    return "; ".join(remarks) or "nothing was left out"
 
 
 def _source(source: Source) -> str:
@@ -161,14 +163,16 @@ def _source(source: Source) -> str:
 
 def _data(run: Run) -> Mapping[str, Mapping[str, str]]:
     config, surveys, folds = run.config, run.data.surveys, run.trained.folds
-    seen = surveys.presence.sum(0)
+    presence_counts = surveys.presence.sum(0)
     parts = "none" if folds is None else f"{folds.count} folds of spatial blocks of {folds.block_km:g} km"
     locked = f"{int(folds.locked.sum())} of them, " if folds is not None and len(folds.locked) else ""
     s = config.surveys
     origin = next((str(v) for v in (s.table, s.geoplant, s.darwin_core) if v), "none") if s is not None else "none"
     prevalence = "no survey"
     if len(surveys):
-        prevalence = f"presences per species {seen.min()} to {seen.max()}, median {np.median(seen):g}"
+        prevalence = (
+            f"presences per species {presence_counts.min()} to {presence_counts.max()}, median {np.median(presence_counts):g}"
+        )
     per_year = f"; {len(run.data.records)} records" if run.data.records is not None else ""
     area = surveys.area_m2[np.isfinite(surveys.area_m2) & (surveys.area_m2 > 0)]
     areas = f"; plots of {area.min():g} to {area.max():g} m2, median {np.median(area):g}" if len(area) else ""

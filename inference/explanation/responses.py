@@ -51,8 +51,8 @@ def response(places: Encoded, modality: str, channel: str, species: NDArray[np.i
     values = places.values(modality)
     spec, axis = places.ensemble.spec, places.channel_axis(modality)
     index = spec.channels(modality).index(channel)
-    own = level_of(values, axis, index)
-    finite = own[torch.isfinite(own)].numpy()
+    levels = level_of(values, axis, index)
+    finite = levels[torch.isfinite(levels)].numpy()
     if not len(finite) or np.ptp(finite) == 0:
         return None
     low, high = (float(v) for v in np.quantile(finite, [0.01, 0.99]))
@@ -68,8 +68,8 @@ def response(places: Encoded, modality: str, channel: str, species: NDArray[np.i
 
 def level_of(values: Tensor, axis: int, channel: int) -> Tensor:
     """(n,) level of one channel (along `axis`) at places: its mean over pixels, steps and the 1 km cells around, NaN left out."""
-    held = values.select(axis, channel)
-    return held.flatten(1).nanmean(1) if held.ndim > 1 else held
+    channel_values = values.select(axis, channel)
+    return channel_values.flatten(1).nanmean(1) if channel_values.ndim > 1 else channel_values
 
 
 def at_level(values: Tensor, axis: int, channel: int, level: float, as_whole: bool) -> Tensor:
@@ -78,12 +78,12 @@ def at_level(values: Tensor, axis: int, channel: int, level: float, as_whole: bo
     A series or an image is shifted `as_whole`.
     """
     out = values.clone()
-    held = out.select(axis, channel)
+    channel_values = out.select(axis, channel)
     if as_whole:
         shift = level - level_of(values, axis, channel)
-        held += shift.reshape(-1, *[1] * (held.ndim - 1))
+        channel_values += shift.reshape(-1, *[1] * (channel_values.ndim - 1))
     else:
-        held[...] = level
+        channel_values[...] = level
     return out
 
 
@@ -127,9 +127,9 @@ def load_curves(folder: Path) -> list[Response]:
         return []
     with safe_open(path, "numpy") as file:
         inputs = json.loads((file.metadata() or {}).get("inputs", "[]"))
-        held = [[file.get_tensor(f"{name}.{i}") for name in ("grid", "curves", "at_surveys")] for i in range(len(inputs))]
-    return [Response(own["modality"], own["input"], grid, mean, lower, upper, rug)
-            for own, (grid, (mean, lower, upper), rug) in zip(inputs, held, strict=True)]  # fmt: skip
+        tensors = [[file.get_tensor(f"{name}.{i}") for name in ("grid", "curves", "at_surveys")] for i in range(len(inputs))]
+    return [Response(response_input["modality"], response_input["input"], grid, mean, lower, upper, rug)
+            for response_input, (grid, (mean, lower, upper), rug) in zip(inputs, tensors, strict=True)]  # fmt: skip
 
 
 def _picture(path: Path, responses: Sequence[Response], species: int, name: str) -> None:

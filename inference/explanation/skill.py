@@ -33,26 +33,26 @@ def species_skill(
     `log_loss_of_prevalence`. What cannot be said is NaN: an AUC of fewer than 5 presences or absences, everything where no
     survey is judged.
     """
-    seen, count = presence[judged], int(judged.sum())
-    told = {
+    presences, count = presence[judged], int(judged.sum())
+    columns = {
         "scientific_name": list(names),
         "surveys": presence.sum(0),
         "records": np.zeros(len(names), np.int64) if records is None else records,
     }
     if not count:
         unknown = ("present", "expected", "auc", "auc_se", "log_loss", "log_loss_of_prevalence")
-        return pd.DataFrame(told | dict.fromkeys(unknown, np.nan))
-    auc = species_auc(p, seen, FEWEST)
+        return pd.DataFrame(columns | dict.fromkeys(unknown, np.nan))
+    auc = species_auc(p, presences, FEWEST)
     prevalence = (presence.sum(0) + 0.5) / (len(presence) + 1.0)
     return pd.DataFrame(
-        told
+        columns
         | {
-            "present": seen.sum(0),
+            "present": presences.sum(0),
             "expected": np.sum(p, 0, dtype=np.float64),
             "auc": auc,
-            "auc_se": auc_error(auc, seen.sum(0), count - seen.sum(0)),
-            "log_loss": _log_loss(np.asarray(p, np.float64), seen),
-            "log_loss_of_prevalence": _log_loss(np.broadcast_to(prevalence, seen.shape), seen),
+            "auc_se": auc_error(auc, presences.sum(0), count - presences.sum(0)),
+            "log_loss": _log_loss(np.asarray(p, np.float64), presences),
+            "log_loss_of_prevalence": _log_loss(np.broadcast_to(prevalence, presences.shape), presences),
         }
     )
 

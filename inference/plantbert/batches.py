@@ -173,13 +173,13 @@ def mask_tokens(
     `species`, 10 % stay. Commas, [CLS], [SEP] and [PAD] are never asked for (Leblanc et al.), nor is what is unknown.
     """
     fixed = torch.tensor([words[w] for w in (PAD, UNKNOWN, START, END, COMMA)])
-    asked = torch.rand(rows.shape, generator=draw) < share
-    asked &= ~torch.isin(rows, fixed)
-    labels = torch.where(asked, rows, IGNORED)
+    masked_positions = torch.rand(rows.shape, generator=draw) < share
+    masked_positions &= ~torch.isin(rows, fixed)
+    labels = torch.where(masked_positions, rows, IGNORED)
     fate = torch.rand(rows.shape, generator=draw)
     other = species[torch.randint(len(species), rows.shape, generator=draw)]
-    inputs = torch.where(asked & (fate < 0.8), words[MASK], rows)
-    inputs = torch.where(asked & (fate >= 0.8) & (fate < 0.9), other, inputs)
+    inputs = torch.where(masked_positions & (fate < 0.8), words[MASK], rows)
+    inputs = torch.where(masked_positions & (fate >= 0.8) & (fate < 0.9), other, inputs)
     return inputs, labels
 
 

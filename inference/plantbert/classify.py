@@ -102,10 +102,10 @@ class HabitatReader:
         if order.ndim != 2 or size.shape != order.shape[:1]:
             raise ValueError(f"order {order.shape} and size {size.shape} must be (n, K) and (n,)")
         longest = min(order.shape[1], most_species(self.max_length, _each(species_token)))
-        kept = np.minimum(size, longest).astype(np.int64)
+        list_lengths = np.minimum(size, longest).astype(np.int64)
         result = np.full((len(size), len(self.habitats)), np.nan, dtype=np.float32)
-        by_size = np.argsort(kept, kind="stable")
-        starts = np.searchsorted(kept[by_size], np.arange(1, longest + 2))
+        by_size = np.argsort(list_lengths, kind="stable")
+        starts = np.searchsorted(list_lengths[by_size], np.arange(1, longest + 2))
         work: list[tuple[NDArray[np.int64], int]] = []
         for length in range(1, longest + 1):
             cells = by_size[starts[length - 1] : starts[length]]
@@ -117,7 +117,7 @@ class HabitatReader:
 
         def read(task: tuple[NDArray[np.int64], int]) -> None:
             cells, length = task
-            rows = write_tokens(order[cells, :length], kept[cells], species_token, self.tokenizer, self.max_length)
+            rows = write_tokens(order[cells, :length], list_lengths[cells], species_token, self.tokenizer, self.max_length)
             low = self.precision != torch.float32
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=low):
                 tokens = torch.from_numpy(rows).to(self.device)

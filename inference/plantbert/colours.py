@@ -69,9 +69,9 @@ def shade(colour: str, lighter: float, turn: float) -> str:
     lightness = float(np.clip(value[0] + lighter, 22, 94))
     a, b = value[1] * np.cos(turn) - value[2] * np.sin(turn), value[1] * np.sin(turn) + value[2] * np.cos(turn)
     for chroma in np.linspace(1, 0, 51):
-        found = _hex(np.array([lightness, a * chroma, b * chroma]))
-        if found:
-            return found
+        hex_colour = _hex(np.array([lightness, a * chroma, b * chroma]))
+        if hex_colour:
+            return hex_colour
     raise AssertionError(f"a grey of lightness {lightness} exists on every screen")
 
 

@@ -121,12 +121,12 @@ def _summed(covers: pd.DataFrame, plots: set[str], columns: Columns, report: dic
 def _known(summed: pd.DataFrame, min_records: int, report: dict[str, Any]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     """Species with enough records, in alphabetical order, and the species of each record, -1 = unknown."""
     per_species = summed["name"].value_counts()
-    kept = sorted(per_species.index[per_species >= min_records])
-    index = summed["name"].map({name: i for i, name in enumerate(kept)}).fillna(-1).to_numpy(np.int32)
-    report["species"] = len(kept)
+    frequent_species = sorted(per_species.index[per_species >= min_records])
+    index = summed["name"].map({name: i for i, name in enumerate(frequent_species)}).fillna(-1).to_numpy(np.int32)
+    report["species"] = len(frequent_species)
     report["species_too_rare"] = int((per_species < min_records).sum())
     report["records_of_unknown_species"] = int((index < 0).sum())
-    return tuple(kept), index
+    return tuple(frequent_species), index
 
 
 def _ordered(

@@ -21,8 +21,13 @@ def eunis_rows(codes: Sequence[str], names: dict[str, str] | None = None) -> lis
     """Rows code, name, level, parent of level 3 `codes` and of all above them."""
     rows: dict[str, dict[str, Any]] = {}
     for code in codes:
-        for depth, (own, parent) in enumerate(((code, code[:-1]), (code[:-1], code[:-2]), (code[:-2], ""))):
-            rows[own] = {"code": own, "name": (names or {}).get(own, own), "level": f"level{3 - depth}", "parent": parent}
+        for depth, (code_at_depth, parent) in enumerate(((code, code[:-1]), (code[:-1], code[:-2]), (code[:-2], ""))):
+            rows[code_at_depth] = {
+                "code": code_at_depth,
+                "name": (names or {}).get(code_at_depth, code_at_depth),
+                "level": f"level{3 - depth}",
+                "parent": parent,
+            }
     return list(rows.values())
 
 

@@ -112,18 +112,18 @@ def evaluate_reader(
     score = labelled if score is None else score & labelled
     usable = np.ones(len(plots), bool) if withheld is None else ~withheld
     shape = (len(plots), len(plots.habitats))
-    held = {m: np.full(shape, np.nan, np.float32) for m in (*readers, *baselines)}
+    probabilities = {m: np.full(shape, np.nan, np.float32) for m in (*readers, *baselines)}
     values = {True: plots.log_cover(), False: plots.presence()}
     for k in np.unique(fold):
         train = np.flatnonzero((fold != k) & usable)
         test = np.flatnonzero((fold == k) & score)
         if not len(test):
             continue
-        known = train[labelled[train]]
+        labelled_train = train[labelled[train]]
         for name in baselines:
             x = values[name.endswith("_cover")]
-            p = BASELINES[name](x[known], plots.label[known], x[test], shape[1])
-            held[name][test] = _with_unseen(p, plots.label[known])
+            p = BASELINES[name](x[labelled_train], plots.label[labelled_train], x[test], shape[1])
+            probabilities[name][test] = _with_unseen(p, plots.label[labelled_train])
         for name in readers:
             part = plots.take(train)
             lists = None if predicted is None else predicted.take(np.isin(predicted.plot_id, part.plot_id[part.label >= 0]))
@@ -131,11 +131,11 @@ def evaluate_reader(
             reader = LinearReader.fit(part, lists) if name == "linear" else _plantbert(part, spec, lists)
             token, _ = reader.tokens_of(plots.species)
             p = reader.classify(plots.order[test], plots.size[test], token)
-            held[name][test] = _with_unseen(p, plots.label[known]) if name == "linear" else p
+            probabilities[name][test] = _with_unseen(p, plots.label[labelled_train]) if name == "linear" else p
         if progress:
-            for method, p in held.items():
+            for method, p in probabilities.items():
                 progress(f"fold {k}: {skill_of(method, p[test], plots.label[test], scheme).line()}")
-    return [skill_of(m, p[score], plots.label[score], scheme) for m, p in held.items()], held
+    return [skill_of(m, p[score], plots.label[score], scheme) for m, p in probabilities.items()], probabilities
 
 
 def _plantbert(plots: Plots, spec: ReaderSpec | None, predicted: Plots | None) -> HabitatReader:
@@ -148,24 +148,30 @@ def _plantbert(plots: Plots, spec: ReaderSpec | None, predicted: Plots | None) -
 
 def _with_unseen(probability: NDArray[np.float32], label: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
     """Probabilities (n, C) in which each class that `label` lacks has that of one plot more: a network gives it some, too."""
-    seen = np.isin(np.arange(probability.shape[1]), label)
+    has_label = np.isin(np.arange(probability.shape[1]), label)
     share = 1.0 / (len(label) + probability.shape[1])
-    return np.where(seen, probability * (1 - share * (~seen).sum()), share).astype(np.float32)
+    return np.where(has_label, probability * (1 - share * (~has_label).sum()), share).astype(np.float32)
 
 
 def better_baselines(skills: Sequence[Skill], reader: str) -> str:
     """A sentence on what the best baseline does better than the reader on the same plots; empty where it does nothing."""
-    own = next((skill for skill in skills if skill.method == reader), None)
+    reader_skill = next((skill for skill in skills if skill.method == reader), None)
     others = [skill for skill in skills if skill.method != reader]
-    if own is None or not others:
+    if reader_skill is None or not others:
         return ""
     worse = []
     for name, figure, sign in (("accuracy", "accuracy", 1), ("macro F1", "macro_f1", 1), ("top 3", "top3", 1),
                                ("log loss", "log_loss", -1)):  # fmt: skip
         best = max(others, key=lambda skill: sign * getattr(skill, figure))
-        if sign * getattr(best, figure) > sign * getattr(own, figure):
-            worse.append(f"{name} {getattr(own, figure):.3f}, {getattr(best, figure):.3f} of {best.method.replace('_', ' ')}")
-    return f"The reader {reader} is worse than a baseline on the same {own.plots} plots ({'; '.join(worse)})" if worse else ""
+        if sign * getattr(best, figure) > sign * getattr(reader_skill, figure):
+            worse.append(
+                f"{name} {getattr(reader_skill, figure):.3f}, {getattr(best, figure):.3f} of {best.method.replace('_', ' ')}"
+            )
+    return (
+        f"The reader {reader} is worse than a baseline on the same {reader_skill.plots} plots ({'; '.join(worse)})"
+        if worse
+        else ""
+    )
 
 
 def skill_of(

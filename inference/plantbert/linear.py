@@ -51,9 +51,9 @@ class LinearReader:
         from inference.plantbert.baselines import logistic_weights
 
         place = place_weights(plots)
-        known = plots.take(plots.label >= 0)
-        known = known if predicted is None else known.joined(predicted)
-        weight, bias = logistic_weights(vectors(known.order, known.size, place, len(plots.species)), known.label,
+        labelled = plots.take(plots.label >= 0)
+        labelled = labelled if predicted is None else labelled.joined(predicted)
+        weight, bias = logistic_weights(vectors(labelled.order, labelled.size, place, len(plots.species)), labelled.label,
                                         len(plots.habitats))  # fmt: skip
         return cls(plots.species, plots.habitats, weight, bias, place)
 
@@ -136,8 +136,8 @@ def vectors(
     order: NDArray[np.integer[Any]], size: NDArray[np.integer[Any]], place: NDArray[np.float32], species: int
 ) -> csr_matrix:
     """(n, S) weight of each species of a list by its place; order (n, K), negative = unknown, of which `size` (n) count."""
-    there = (np.arange(order.shape[1]) < np.asarray(size)[:, None]) & (order >= 0)
+    in_list = (np.arange(order.shape[1]) < np.asarray(size)[:, None]) & (order >= 0)
     rank = np.minimum(np.arange(order.shape[1]), len(place) - 1)
-    start = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
-    values = np.broadcast_to(place[rank], order.shape)[there]
-    return csr_matrix((values, order[there].astype(np.int64), start), shape=(len(order), species))
+    start = np.concatenate([[0], np.cumsum(in_list.sum(axis=1))])
+    values = np.broadcast_to(place[rank], order.shape)[in_list]
+    return csr_matrix((values, order[in_list].astype(np.int64), start), shape=(len(order), species))

@@ -121,8 +121,8 @@ def train_reader(
     set_seed(spec.seed)
     start = time.monotonic()
     lessons = named if predicted is None else named.joined(predicted)
-    kept = _run_folder(run, (plots, lessons), spec) if run is not None else None
-    masked, tokenizer, report = _masked(plots, spec, kept, progress)
+    run_folder = _run_folder(run, (plots, lessons), spec) if run is not None else None
+    masked, tokenizer, report = _masked(plots, spec, run_folder, progress)
     report |= {"plots": len(plots), "plots_labelled": len(named), "lists_predicted": len(lessons) - len(named)}
     config = BertConfig(
         **{
@@ -135,7 +135,7 @@ def train_reader(
     set_seed(spec.seed)  # whether fill-mask was trained or read again, what follows is the same
     model = BertForSequenceClassification(config)
     model.bert.load_state_dict(masked.bert.state_dict(), strict=False)
-    report["classification_loss"] = _fit(model, lessons, tokenizer, fitted_to(len(named), spec), False, progress, kept)
+    report["classification_loss"] = _fit(model, lessons, tokenizer, fitted_to(len(named), spec), False, progress, run_folder)
     model.train(False)
     report["parameters"] = int(sum(p.numel() for p in model.parameters()))
     report["seconds"] = round(time.monotonic() - start, 1)
@@ -167,19 +167,19 @@ def _run_folder(run: Path, read: Sequence[Plots], spec: ReaderSpec) -> Path:
 
 
 def _masked(
-    plots: Plots, spec: ReaderSpec, kept: Path | None, progress: Progress | None
+    plots: Plots, spec: ReaderSpec, run_folder: Path | None, progress: Progress | None
 ) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase, dict[str, Any]]:
     """The fill-mask model, trained, or read again from a training that had got so far."""
     tokenizer, model = _start(plots, spec)
     report: dict[str, Any] = {}
-    if kept is not None and (kept / FILL_MASK).is_dir():
-        return BertForMaskedLM.from_pretrained(str(kept / FILL_MASK), local_files_only=True), tokenizer, report  # nosec B615
+    if run_folder is not None and (run_folder / FILL_MASK).is_dir():
+        return BertForMaskedLM.from_pretrained(str(run_folder / FILL_MASK), local_files_only=True), tokenizer, report  # nosec B615
     if spec.mask_epochs:
-        report["fill_mask_loss"] = _fit(model, plots, tokenizer, spec, True, progress, kept)
-    if kept is not None:
-        partial = kept / ".fill_mask"
+        report["fill_mask_loss"] = _fit(model, plots, tokenizer, spec, True, progress, run_folder)
+    if run_folder is not None:
+        partial = run_folder / ".fill_mask"
         model.save_pretrained(str(partial))
-        partial.rename(kept / FILL_MASK)
+        partial.rename(run_folder / FILL_MASK)
     return model, tokenizer, report
 
 
@@ -240,12 +240,12 @@ def _fit(
 ) -> float:
     """Train `model` in place, from the last whole checkpoint that `run` holds if there is one; returns the mean loss."""
     stage = "fill-mask" if mask else "classification"
-    kept = None if run is None else run / f"steps {stage}"
+    checkpoint_folder = None if run is None else run / f"steps {stage}"
     with tempfile.TemporaryDirectory() as scratch:
         trainer = _Trainer(
             model=model,
             args=TrainingArguments(
-                output_dir=str(kept or scratch),
+                output_dir=str(checkpoint_folder or scratch),
                 num_train_epochs=spec.mask_epochs if mask else spec.epochs,
                 per_device_train_batch_size=spec.batch,
                 learning_rate=spec.learning_rate,
@@ -255,7 +255,7 @@ def _fit(
                 label_smoothing_factor=0.0 if mask else spec.label_smoothing,
                 seed=spec.seed,
                 data_seed=spec.seed,
-                save_strategy="no" if kept is None else "epoch",
+                save_strategy="no" if checkpoint_folder is None else "epoch",
                 save_total_limit=2,
                 logging_strategy="no",
                 eval_strategy="no",
@@ -275,15 +275,15 @@ def _fit(
         )  # fmt: skip
         # The Trainer otherwise prints its summary dictionary to the terminal.
         trainer.pop_callback(_printer())
-        return float(trainer.train(resume_from_checkpoint=_last(kept)).training_loss)
+        return float(trainer.train(resume_from_checkpoint=_last(checkpoint_folder)).training_loss)
 
 
-def _last(kept: Path | None) -> str | None:
+def _last(checkpoint_folder: Path | None) -> str | None:
     """The last whole checkpoint: the Trainer writes its state last, so one without it was cut off."""
-    if kept is None:
+    if checkpoint_folder is None:
         return None
-    whole = [p.parent for p in kept.glob("checkpoint-*/trainer_state.json") if p.stat().st_size]
-    return str(max(whole, key=lambda p: int(p.name.split("-")[1]))) if whole else None
+    complete_checkpoints = [p.parent for p in checkpoint_folder.glob("checkpoint-*/trainer_state.json") if p.stat().st_size]
+    return str(max(complete_checkpoints, key=lambda p: int(p.name.split("-")[1]))) if complete_checkpoints else None
 
 
 def _printer() -> type[TrainerCallback]:

@@ -129,17 +129,17 @@ def write_tokens(
     words = tokenizer.get_vocab()
     table = np.asarray(species_token, dtype=np.int64).reshape(len(species_token), -1)
     each = table.shape[1]
-    kept = np.minimum(np.asarray(size, dtype=np.int64), most_species(max_length, each))
-    width = int(kept.max(initial=0))
+    list_lengths = np.minimum(np.asarray(size, dtype=np.int64), most_species(max_length, each))
+    width = int(list_lengths.max(initial=0))
     lookup = np.concatenate([table, np.full((1, each), words[UNKNOWN])])
     index = np.asarray(order)[:, :width].astype(np.int64)
-    rows = np.full((len(kept), (each + 1) * width + 1), words[COMMA], dtype=np.int64)
+    rows = np.full((len(list_lengths), (each + 1) * width + 1), words[COMMA], dtype=np.int64)
     rows[:, 0] = words[START]
     for part in range(each):
         rows[:, 1 + part :: each + 1] = lookup[np.where(index < 0, len(table), index), part][:, :width]
-    end = np.maximum((each + 1) * kept, 1)
+    end = np.maximum((each + 1) * list_lengths, 1)
     position = np.arange(rows.shape[1])
     rows[position >= end[:, None]] = words[PAD]
-    present = np.flatnonzero(kept > 0)
+    present = np.flatnonzero(list_lengths > 0)
     rows[present, end[present]] = words[END]
     return rows

@@ -36,11 +36,11 @@ class Boosting:
     balanced: bool = False
     categorical: tuple[int, ...] = ()
 
-    def __call__(self, table: Table, target: Flags, asked: Table, seed: int) -> Scores:
+    def __call__(self, table: Table, target: Flags, query: Table, seed: int) -> Scores:
         """See `scores.Fit`."""
-        known, unknown = self._coded(table, asked)
-        model = self._model(self.chosen_trees(known, target, seed), seed)
-        return np.asarray(model.fit(known, target).predict_proba(unknown)[:, 1], np.float32)
+        coded, coded_query = self._coded(table, query)
+        model = self._model(self.chosen_trees(coded, target, seed), seed)
+        return np.asarray(model.fit(coded, target).predict_proba(coded_query)[:, 1], np.float32)
 
     def chosen_trees(self, table: Table, target: Flags, seed: int) -> int:
         """Trees by cross-validation, 1 to `trees`; `trees` without folds, or where a fold would lack a presence or absence."""
@@ -66,33 +66,35 @@ class Boosting:
             random_state=seed,
         )
 
-    def _coded(self, table: Table, asked: Table) -> tuple[Table, Table]:
+    def _coded(self, table: Table, query: Table) -> tuple[Table, Table]:
         """Both tables with the levels of categorical columns numbered by how common they are, the rarest missing."""
         if not self.categorical:
-            return table, asked
-        known, unknown = np.array(table, np.float64), np.array(asked, np.float64)
+            return table, query
+        coded, coded_query = np.array(table, np.float64), np.array(query, np.float64)
         for c in self.categorical:
-            levels, counts = np.unique(known[np.isfinite(known[:, c]), c], return_counts=True)
-            kept = levels[np.argsort(-counts, kind="stable")[:MOST_LEVELS]]
-            for values in (known, unknown):
-                match = values[:, [c]] == kept
+            levels, counts = np.unique(coded[np.isfinite(coded[:, c]), c], return_counts=True)
+            coded_levels = levels[np.argsort(-counts, kind="stable")[:MOST_LEVELS]]
+            for values in (coded, coded_query):
+                match = values[:, [c]] == coded_levels
                 values[:, c] = np.where(match.any(1), match.argmax(1), np.nan)
-        return known, unknown
+        return coded, coded_query
 
 
-def tuned_scores(table: Table, presence: Flags, train: Flags, asked: Flags, threads: int, seed: int) -> Scores:
-    """(asked, S) as `survey_scores`, each species with the trees that suit species of its number of presences.
+def tuned_scores(table: Table, presence: Flags, train: Flags, query: Flags, threads: int, seed: int) -> Scores:
+    """(query, S) as `survey_scores`, each species with the trees that suit species of its number of presences.
 
     `SAMPLED` species of every commonness are cross-validated; the others take the number of trees between theirs.
     """
     count = presence[train].sum(0)
     order = np.argsort(count, kind="stable")[(count > 0).sum() * -1 :]
-    some = order[np.unique(np.linspace(0, len(order) - 1, SAMPLED).astype(int))]
+    sampled_species = order[np.unique(np.linspace(0, len(order) - 1, SAMPLED).astype(int))]
     search = Boosting(trees=MOST_TREES, folds=5)
-    chosen = side_by_side(lambda i: search.chosen_trees(table[train], presence[train, some[i]], seed), len(some), threads)
-    trees = np.interp(count, count[some], chosen).round().astype(int)
-    scores = np.zeros((int(asked.sum()), presence.shape[1]), np.float32)
+    chosen = side_by_side(
+        lambda i: search.chosen_trees(table[train], presence[train, sampled_species[i]], seed), len(sampled_species), threads
+    )
+    trees = np.interp(count, count[sampled_species], chosen).round().astype(int)
+    scores = np.zeros((int(query.sum()), presence.shape[1]), np.float32)
     for number in np.unique(trees):
         alike = trees == number
-        scores[:, alike] = survey_scores(Boosting(int(number)), table, presence[:, alike], train, asked, threads, seed)
+        scores[:, alike] = survey_scores(Boosting(int(number)), table, presence[:, alike], train, query, threads, seed)
     return scores

@@ -21,10 +21,10 @@ class Forest:
     leaf: int = 5
     trees: int = 100
 
-    def __call__(self, table: Table, target: Flags, asked: Table, seed: int) -> Scores:
+    def __call__(self, table: Table, target: Flags, query: Table, seed: int) -> Scores:
         """See `scores.Fit`."""
         forest = RandomForestClassifier(self.trees, min_samples_leaf=self.leaf, n_jobs=1, random_state=seed)
-        return np.asarray(forest.fit(table, target).predict_proba(asked)[:, 1], np.float32)
+        return np.asarray(forest.fit(table, target).predict_proba(query)[:, 1], np.float32)
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,15 @@ class SharedForest:
     """One forest that learns all species at once: every leaf holds the share of presences of each.
 
     A split minimises the squared error summed over species, which is half their Gini impurity; otherwise as `Forest`. A tree is
-    forgotten once it was asked, since 100 trees of 600 species would take gigabytes.
+    deleted once it has predicted, since 100 trees of 600 species would take gigabytes.
     """
 
     leaf: int = 5
     trees: int = 100
     threads: int = 1
 
-    def __call__(self, table: Table, presence: Flags, asked: Table, seed: int) -> Scores:
-        """(m, S) probabilities at `asked` (m, C) after learning `presence` (n, S) from `table` (n, C)."""
+    def __call__(self, table: Table, presence: Flags, query: Table, seed: int) -> Scores:
+        """(m, S) probabilities at `query` (m, C) after learning `presence` (n, S) from `table` (n, C)."""
         target = presence.astype(np.float64)
 
         def ask(number: int) -> NDArray[np.float64]:
@@ -48,10 +48,10 @@ class SharedForest:
             drawn = np.bincount(rng.integers(0, len(table), len(table)), minlength=len(table))
             state = int(rng.integers(2**31))
             tree = DecisionTreeRegressor(max_features="sqrt", min_samples_leaf=self.leaf, random_state=state)
-            shares = tree.fit(table, target, sample_weight=drawn).predict(asked)
-            return np.asarray(shares).reshape(len(asked), presence.shape[1])
+            shares = tree.fit(table, target, sample_weight=drawn).predict(query)
+            return np.asarray(shares).reshape(len(query), presence.shape[1])
 
-        total = np.zeros((len(asked), presence.shape[1]))
+        total = np.zeros((len(query), presence.shape[1]))
         with ThreadPoolExecutor(self.threads) as pool:
             for start in range(0, self.trees, self.threads):
                 for shares in pool.map(ask, range(start, min(start + self.threads, self.trees))):
@@ -72,15 +72,15 @@ class DownSampledForest:
     trees: int = 1000
     categorical: tuple[int, ...] = ()
 
-    def __call__(self, table: Table, target: Flags, asked: Table, seed: int) -> Scores:
+    def __call__(self, table: Table, target: Flags, query: Table, seed: int) -> Scores:
         """See `scores.Fit`."""
         plain = tuple(c for c in range(table.shape[1]) if c not in self.categorical)
-        known, unknown = np.array(table, np.float64), np.array(asked, np.float64)
-        known[:, plain], unknown[:, plain] = filled(table[:, plain], asked[:, plain])
-        known, unknown = one_hot(known, unknown, self.categorical)
+        filled_table, filled_query = np.array(table, np.float64), np.array(query, np.float64)
+        filled_table[:, plain], filled_query[:, plain] = filled(table[:, plain], query[:, plain])
+        filled_table, filled_query = one_hot(filled_table, filled_query, self.categorical)
         # trees are fed in the type that they work in: checks and copies would cost more than small trees do
-        learned = np.ascontiguousarray(known, np.float32)
-        places = np.ascontiguousarray(unknown, np.float32)
+        learned = np.ascontiguousarray(filled_table, np.float32)
+        places = np.ascontiguousarray(filled_query, np.float32)
         presences, rest = np.flatnonzero(target), np.flatnonzero(~target)
         drawn = min(len(presences), len(rest))
         label = np.repeat([1.0, 0.0], [len(presences), drawn])

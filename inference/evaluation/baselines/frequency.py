@@ -19,12 +19,14 @@ class Frequency:
 
     strength: float = 10.0
 
-    def __call__(self, table: Table, target: Flags, asked: Table, seed: int) -> Scores:
+    def __call__(self, table: Table, target: Flags, query: Table, seed: int) -> Scores:
         """See `scores.Fit`; `seed` changes nothing."""
-        whole = float(target.mean())
+        overall_frequency = float(target.mean())
         regions = table[:, 0]
-        score = np.full(len(asked), whole)
+        score = np.full(len(query), overall_frequency)
         for region in np.unique(regions[np.isfinite(regions)]):
-            seen = target[regions == region]
-            score[asked[:, 0] == region] = (seen.sum() + self.strength * whole) / (len(seen) + self.strength)
+            presences_in_region = target[regions == region]
+            score[query[:, 0] == region] = (presences_in_region.sum() + self.strength * overall_frequency) / (
+                len(presences_in_region) + self.strength
+            )
         return score.astype(np.float32)

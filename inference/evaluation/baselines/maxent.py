@@ -34,14 +34,14 @@ class Maxent:
     categorical: tuple[int, ...] = ()
     tolerance: float = 2e-6
 
-    def __call__(self, table: Table, target: Flags, asked: Table, seed: int) -> Scores:
+    def __call__(self, table: Table, target: Flags, query: Table, seed: int) -> Scores:
         """See `scores.Fit`. Raises: ModelError if elapid is not installed."""
         try:
             import elapid
         except ImportError as error:
             raise ModelError(f"The baseline maxent needs elapid ({error}); install it: pip install elapid.") from error
-        known, unknown = filled(table, asked, self.categorical)
+        filled_table, filled_query = filled(table, query, self.categorical)
         few = {"use_sklearn": True} if target.sum() < FOLDS else {}
         model = elapid.MaxentModel(convergence_tolerance=self.tolerance, n_cpus=1, random_state=seed, **few)
-        model.fit(known, target.astype(np.int64), categorical=list(self.categorical) or None)
-        return np.asarray(model.predict(unknown), np.float32)
+        model.fit(filled_table, target.astype(np.int64), categorical=list(self.categorical) or None)
+        return np.asarray(model.predict(filled_query), np.float32)

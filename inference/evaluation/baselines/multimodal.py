@@ -43,10 +43,10 @@ def need_patches(predictors: Predictors) -> None:
 
 
 def multimodal_scores(
-    predictors: Predictors, presence: Flags, learned: NDArray[np.int64], asked: NDArray[np.int64], options: EnsembleOptions,
+    predictors: Predictors, presence: Flags, learned: NDArray[np.int64], query: NDArray[np.int64], options: EnsembleOptions,
     **shape: object,
 ) -> Scores:  # fmt: skip
-    """(asked, S) probabilities of an ensemble trained on the rows `learned` of `predictors` and `presence` (n, S).
+    """(query, S) probabilities of an ensemble trained on the rows `learned` of `predictors` and `presence` (n, S).
 
     `shape` overrides fields of EnsembleSpec (tests do); the image is as large as the predictors' patches. Raises: ModelError
     where a modality is missing, or with fewer than two surveys.
@@ -58,9 +58,9 @@ def multimodal_scores(
     spec = EnsembleSpec(**{"species": presence.shape[1], "image": image, **shape})  # type: ignore[arg-type]
     net = MultimodalEnsemble(spec, options.weights)
     train_ensemble(net, lambda rows: patches(predictors, learned[rows.numpy()]), torch.from_numpy(presence[learned]), options)
-    out = np.empty((len(asked), presence.shape[1]), np.float32)
-    for start in range(0, len(asked), options.batch):
-        part = asked[start : start + options.batch]
+    out = np.empty((len(query), presence.shape[1]), np.float32)
+    for start in range(0, len(query), options.batch):
+        part = query[start : start + options.batch]
         batch = {name: values.to(options.device) for name, values in patches(predictors, part).items()}
         out[start : start + len(part)] = net.probability(batch).cpu().numpy()
     return out

@@ -26,20 +26,20 @@ def check_name(name: str) -> None:
 
 
 def scores_without(
-    name: str, table: Table, presence: Flags, train: Flags, asked: Flags, leaf: int = 5, trees: int = 100, threads: int = 1,
+    name: str, table: Table, presence: Flags, train: Flags, query: Flags, leaf: int = 5, trees: int = 100, threads: int = 1,
     seed: int = 0,
 ) -> Scores:  # fmt: skip
-    """(asked, S) scores by the baseline `name`, learned from the surveys `train` (n,) of `table` (n, C) and `presence` (n, S).
+    """(query, S) scores by the baseline `name`, learned from the surveys `train` (n,) of `table` (n, C) and `presence` (n, S).
 
     `leaf` and `trees` are a forest's. Raises: ModelError for a name not in NAMES.
     """
     check_name(name)
     if name == "shared_forest":
-        return SharedForest(leaf, trees, threads)(table[train], presence[train], table[asked], seed)
+        return SharedForest(leaf, trees, threads)(table[train], presence[train], table[query], seed)
     if name == "gradient_boosting":
-        return tuned_scores(table, presence, train, asked, threads, seed)
+        return tuned_scores(table, presence, train, query, threads, seed)
     fit: Fit = Frequency() if name == "frequency" else Forest(leaf, trees)
-    return survey_scores(fit, table, presence, train, asked, threads, seed)
+    return survey_scores(fit, table, presence, train, query, threads, seed)
 
 
 def table_for(name: str, predictors: Predictors, surveys: Surveys) -> Table:

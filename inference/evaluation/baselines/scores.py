@@ -23,8 +23,8 @@ Scores = NDArray[np.float32]
 class Fit(Protocol):
     """One species: learn from rows of a table, score others."""
 
-    def __call__(self, table: Table, target: Flags, asked: Table, seed: int) -> Scores:
-        """(m,) scores, higher is more likely, of `asked` (m, C) after learning `target` (n,) from `table` (n, C).
+    def __call__(self, table: Table, target: Flags, query: Table, seed: int) -> Scores:
+        """(m,) scores, higher is more likely, of `query` (m, C) after learning `target` (n,) from `table` (n, C).
 
         `target` is presence against absence, or record against background. NaN in a table is missing; categorical
         columns hold numbers for levels and are named by the options of the baseline. Never called with a target that
@@ -32,18 +32,18 @@ class Fit(Protocol):
         """
 
 
-def survey_scores(fit: Fit, table: Table, presence: Flags, train: Flags, asked: Flags, threads: int = 1, seed: int = 0) -> Scores:
-    """(asked, S) scores by one model per species, learned from the surveys `train` (n,) of `presence` (n, S).
+def survey_scores(fit: Fit, table: Table, presence: Flags, train: Flags, query: Flags, threads: int = 1, seed: int = 0) -> Scores:
+    """(query, S) scores by one model per species, learned from the surveys `train` (n,) of `presence` (n, S).
 
     A species that no or every training survey holds scores 0 or 1 everywhere.
     """
-    known, unknown, truth = table[train], table[asked], presence[train]
+    train_table, query_table, truth = table[train], table[query], presence[train]
 
     def one(species: int) -> Scores:
         target = truth[:, species]
         if target.all() or not target.any():
-            return np.full(len(unknown), float(target.any()), np.float32)
-        return fit(known, target, unknown, seed)
+            return np.full(len(query_table), float(target.any()), np.float32)
+        return fit(train_table, target, query_table, seed)
 
     return np.stack(side_by_side(one, presence.shape[1], threads), 1)
 
@@ -53,23 +53,23 @@ def record_scores(
     records: Table,
     species: NDArray[np.integer],
     background: Table,
-    asked: Table,
+    query: Table,
     count: int,
     threads: int = 1,
     seed: int = 0,
 ) -> Scores:
-    """(m, count) scores of `asked` (m, C) by one model per species, its records against the whole background.
+    """(m, count) scores of `query` (m, C) by one model per species, its records against the whole background.
 
     `records` (r, C) and `species` (r,), a number below `count`, row for row; `background` (b, C). A species without a
     record scores 0 everywhere.
     """
 
     def one(number: int) -> Scores:
-        own = records[species == number]
-        if not len(own):
-            return np.zeros(len(asked), np.float32)
-        target = np.arange(len(own) + len(background)) < len(own)
-        return fit(np.concatenate([own, background]), target, asked, seed)
+        species_records = records[species == number]
+        if not len(species_records):
+            return np.zeros(len(query), np.float32)
+        target = np.arange(len(species_records) + len(background)) < len(species_records)
+        return fit(np.concatenate([species_records, background]), target, query, seed)
 
     return np.stack(side_by_side(one, count, threads), 1)
 

@@ -35,56 +35,56 @@ def table_of(predictors: Predictors, surveys: Surveys | None = None, drop_consta
         if surveys is not None:
             columns += [clean_areas(surveys.area_m2).log_ratio[:, None], surveys.year[:, None]]
     table = np.concatenate(columns, 1).astype(np.float64)
-    seen = np.isfinite(table)
-    mean = np.where(seen, table, 0).sum(0) / np.maximum(seen.sum(0), 1)
-    table = np.where(seen, table, mean)
-    kept = table.std(0) > 1e-9 if drop_constant else slice(None)
-    return table[:, kept].astype(np.float32)
+    finite = np.isfinite(table)
+    mean = np.where(finite, table, 0).sum(0) / np.maximum(finite.sum(0), 1)
+    table = np.where(finite, table, mean)
+    varying = table.std(0) > 1e-9 if drop_constant else slice(None)
+    return table[:, varying].astype(np.float32)
 
 
 def filled(
-    table: NDArray[np.floating], asked: NDArray[np.floating], categorical: Sequence[int] = ()
+    table: NDArray[np.floating], query: NDArray[np.floating], categorical: Sequence[int] = ()
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Both tables (n, C), (m, C) without gaps: the mean of `table`'s column, of a categorical one its commonest level.
 
-    A level that `table` does not hold is a gap of `asked`.
+    A level that `table` does not hold is a gap of `query`.
     """
-    known, unknown = np.array(table, np.float64), np.array(asked, np.float64)
-    for c in range(known.shape[1]):
-        seen = np.isfinite(known[:, c])
+    filled_table, filled_query = np.array(table, np.float64), np.array(query, np.float64)
+    for c in range(filled_table.shape[1]):
+        finite = np.isfinite(filled_table[:, c])
         if c in categorical:
-            levels, counts = np.unique(known[seen, c], return_counts=True)
+            levels, counts = np.unique(filled_table[finite, c], return_counts=True)
             stand_in = levels[counts.argmax()] if len(levels) else 0.0
-            unknown[~np.isin(unknown[:, c], levels), c] = stand_in
+            filled_query[~np.isin(filled_query[:, c], levels), c] = stand_in
         else:
-            stand_in = known[seen, c].mean() if seen.any() else 0.0
-        known[~seen, c] = stand_in
-        unknown[~np.isfinite(unknown[:, c]), c] = stand_in
-    return known, unknown
+            stand_in = filled_table[finite, c].mean() if finite.any() else 0.0
+        filled_table[~finite, c] = stand_in
+        filled_query[~np.isfinite(filled_query[:, c]), c] = stand_in
+    return filled_table, filled_query
 
 
 def one_hot(
-    table: NDArray[np.floating], asked: NDArray[np.floating], categorical: Sequence[int]
+    table: NDArray[np.floating], query: NDArray[np.floating], categorical: Sequence[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Both tables with a column of 0 and 1 per level of `table` in place of each categorical one.
 
     Gaps and levels that `table` does not hold are 0 in all of them.
     """
     if not categorical:
-        return np.asarray(table, np.float64), np.asarray(asked, np.float64)
+        return np.asarray(table, np.float64), np.asarray(query, np.float64)
     plain = [c for c in range(table.shape[1]) if c not in categorical]
-    columns = [(table[:, plain], asked[:, plain])]
+    columns = [(table[:, plain], query[:, plain])]
     for c in categorical:
         levels = np.unique(table[np.isfinite(table[:, c]), c])
-        columns.append((table[:, [c]] == levels, asked[:, [c]] == levels))
-    known, unknown = zip(*columns, strict=True)
-    return np.concatenate(known, 1).astype(np.float64), np.concatenate(unknown, 1).astype(np.float64)
+        columns.append((table[:, [c]] == levels, query[:, [c]] == levels))
+    table_columns, query_columns = zip(*columns, strict=True)
+    return np.concatenate(table_columns, 1).astype(np.float64), np.concatenate(query_columns, 1).astype(np.float64)
 
 
 def _mean(values: NDArray[np.floating], axes: tuple[int, ...]) -> NDArray[np.floating]:
-    seen = np.isfinite(values)
-    count = seen.sum(axes)
-    mean = np.where(seen, values, 0).sum(axes) / np.maximum(count, 1)
+    finite = np.isfinite(values)
+    count = finite.sum(axes)
+    mean = np.where(finite, values, 0).sum(axes) / np.maximum(count, 1)
     return np.asarray(np.where(count > 0, mean, np.nan))
 
 
