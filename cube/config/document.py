@@ -249,7 +249,9 @@ def load_config(path: str | Path, habitats_alone: bool = False) -> Config:
         elif first["type"] == "missing":
             message = "is missing; add it"
         else:
-            message = f"{first['msg'].removeprefix('Value error, ')} (found {str(first['input'])[:60]!r})"
+            message = first["msg"].removeprefix("Value error, ")
+            if not isinstance(first["input"], dict):  # a whole section says nothing of what is wrong in it
+                message += f" (found {str(first['input'])[:60]!r})"
         end = "" if message.endswith("?") else "."
         raise ConfigError(f"{path}: {key or 'configuration'}: {message}{end}") from None
     except FloracubeError as error:  # a value that its own class refuses, such as one of `train`

@@ -29,15 +29,16 @@ def read_names(path: str, where: str) -> dict[int, tuple[str, str]]:
         raise ConfigError(f"{where}: {path} cannot be read ({error}); check the path.") from None
     except UnicodeError:
         raise ConfigError(f"{where}: {path} is not UTF-8; save it in this encoding.") from None
-    text = text.lstrip()
-    lines = text.splitlines()
-    delimiter = max(",;\t", key=lambda mark: lines[0].count(mark)) if lines else ","
-    rows = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    before = text.count("\n", 0, text.find(first))  # blank lines above the header
+    delimiter = max(",;\t", key=first.count)
+    rows = csv.DictReader(io.StringIO(text.lstrip()), delimiter=delimiter)
     columns = {column.strip().lower(): column for column in rows.fieldnames or () if column}
     if not {"value", "name"} <= set(columns):
         raise ConfigError(f"{where}: {path} needs the columns value and name; it has {', '.join(columns) or 'none'}.")
     out: dict[int, tuple[str, str]] = {}
-    for number, row in enumerate(rows, 2):
+    for row in rows:
+        number = before + rows.line_num
         try:
             value = float(row[columns["value"]])
         except (TypeError, ValueError):

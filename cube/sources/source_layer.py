@@ -29,6 +29,7 @@ from cube.sources.series_files import SeriesFiles, series_files
 
 FINEST_PIXEL: Final = 20.0  # metres: a finer raster is kept at 10 m
 COARSEST_PIXEL: Final = 500.0  # metres: a coarser raster is kept at 1 km
+MEANINGLESS: Final = {"class": ("units", "period", "valid_range"), "series": ("names",), "continuous": ("names", "period")}
 RESERVED: Final = frozenset({
     "static", "coarse", "survey", "satellite", "table", "x", "y", "spatial_ref",
     # What torch's dictionaries of modules have under these names.
@@ -107,6 +108,9 @@ def _of_file(config: Config, source: Source, where: str) -> Layer:
     series = series_files(config, source, where)
     header = read_header(config, source, where, series)
     kind = _kind(source, header, series, at)
+    if unused := [key for key in MEANINGLESS[kind] if getattr(source, key) is not None]:
+        of_kind = {"class": "classes", "series": "a series"}.get(kind, "measurements")
+        raise ConfigError(f"{at}.{unused[0]} says nothing of {of_kind}, which {name} has by its file and keys; leave it out.")
     resolution = source.resolution or _resolution(header.pixel)
     if kind == "series" and source.band_names is not None:
         raise ConfigError(
@@ -122,6 +126,7 @@ def _of_file(config: Config, source: Source, where: str) -> Layer:
     if kind == "class":
         return _of_classes(config, source, where, header, Layer(name, group, "uint8", 255, title, "1", kind="class"))
     labels = _labels(source, header, kind, series, at)
+    _refuse_labels_without_ids(next(iter(labels.values()), ()), at)
     dims = tuple(labels)
     bands = labels[dims[0]] if dims else (name,)
     units = _units(source, header, bands, at)
@@ -179,6 +184,12 @@ def _labels(source: Source, header: RasterHeader, kind: str, series: SeriesFiles
     if len(names) == 1:
         return {}
     if not all(names) and source.band_numbers is None:
+        other = next((given for given in header.names if given and not slug(given)), None)
+        if other is not None:
+            raise ConfigError(
+                f"{at}: the band '{other}' of its file has no letter from a to z and no digit, of which ids are made; choose"
+                " bands by number, such as `bands: [1, 2]`."
+            )
         raise ConfigError(
             f"{at}: the {len(names)} bands of its file have no names; name them in their order by `bands:`, such as"
             f" `bands: [{', '.join(f'name{i + 1}' for i in range(min(len(names), 3)))}]`."
@@ -189,6 +200,20 @@ def _labels(source: Source, header: RasterHeader, kind: str, series: SeriesFiles
             for name, number in zip(names, source.band_numbers, strict=True)
         ]
     return {band: tuple(_checked(names, at))}
+
+
+def _refuse_labels_without_ids(labels: Sequence[str], at: str) -> None:
+    """Refuse labels that tiles and exports could not name: without a letter from a to z or a digit, or alike in these."""
+    by_id: dict[str, str] = {}
+    for label in labels:
+        key = slug(label)
+        if not key:
+            raise ConfigError(
+                f"{at}: the band '{label}' has no letter from a to z and no digit, of which ids are made; rename it."
+            )
+        if key in by_id:
+            raise ConfigError(f"{at}: the bands '{by_id[key]}' and '{label}' are both '{key}' in ids; rename one of them.")
+        by_id[key] = label
 
 
 def _numbered(count: int) -> tuple[str, ...]:

@@ -197,6 +197,7 @@ def test_names_of_classes_with_any_blanks_are_those_of_the_cube(tmp_path: Path) 
         (b"value,name\n1.5,granite\n", "line 2 of .* has no whole number in the column value"),
         (b"value,name\ninf,granite\n", "line 2 of .* has no whole number in the column value"),
         (b"value,name\n1,granite\n1,chalk\n", "has the value 1 twice, again in line 3"),
+        (b"\n\nvalue,name\n\n1,granite\n\n\n1.5,chalk\n", "line 8 of .* has no whole number in the column value"),
         (b"value,name\n1,Kr\xe4uter\n", "is not UTF-8; save it in this encoding"),
         (b"value,name\n1,granite\n2\n", "has no name for the class 2; write one"),
         (b"value,name\n1,\n2,granite\n", "has no name for the class 1; write one"),
@@ -252,6 +253,12 @@ def test_a_series_in_one_file_says_how_many_steps_make_a_year(tmp_path: Path) ->
         ("float32", {"units": "ft", "derive": ["slope"]}, r"'slope' is derived from one band of elevation in metres"),
         ("float32", {"published": "soilgrids-2.0"}, r"'published' belongs to presets, and 'depth' is none"),
         ("float32", {"units": {"deep": "m"}}, r"units names 'deep', which is no band; the bands are depth"),
+        ("int16", {"names": {1: "a", 2: "b"}, "units": "m"}, r"\.units says nothing of classes, which depth has"),
+        ("int16", {"names": {1: "a", 2: "b"}, "valid_range": [0, 2]}, r"\.valid_range says nothing of classes"),
+        ("int16", {"kind": "class", "names": {1: "a"}, "period": 12}, r"\.period says nothing of classes"),
+        ("float32", {"kind": "continuous", "units": "m", "period": 12}, r"\.period says nothing of measurements"),
+        ("float32", {"units": "m", "kind": "continuous", "names": {1: "a"}}, r"\.names says nothing of measurements"),
+        ("float32", {"units": "m", "period": 1, "names": {1: "a"}}, r"\.names says nothing of a series"),
     ],
 )
 def test_what_cannot_be_inferred_is_asked_for_with_the_line_to_add(
@@ -268,6 +275,37 @@ def test_bands_without_names_are_named_by_the_configuration(tmp_path: Path) -> N
         layer_of(tmp_path, layer="depth", raster="d.tif", units="m")
     layer = layer_of(tmp_path, layer="depth", raster="d.tif", units="m", bands=["upper", "lower"])
     assert layer.labels == {"depth_band": ("upper", "lower")}
+
+
+def test_bands_named_in_another_script_are_chosen_by_number_and_keep_their_titles(tmp_path: Path) -> None:
+    write(tmp_path, "d.tif", noise(2, 50), 50, "Температура", "Осадки")
+    with pytest.raises(ConfigError, match=r"the band 'Температура' of its file has no letter from a to z .* `bands: \[1, 2\]`"):
+        layer_of(tmp_path, layer="weather", raster="d.tif", units="1")
+    layer = layer_of(tmp_path, layer="weather", raster="d.tif", units="1", bands=[1, 2])
+    assert [(band.name, band.long_name) for band in layer.bands] == [("band_1", "Температура"), ("band_2", "Осадки")]
+
+
+@pytest.mark.parametrize(
+    ("bands", "sentence"),
+    [
+        (["Hähe", "Höhe"], r"the bands 'Hähe' and 'Höhe' are both 'h_he' in ids; rename one of them"),
+        (["высота", "depth"], r"the band 'высота' has no letter from a to z and no digit"),
+    ],
+)
+def test_labels_that_ids_could_not_tell_apart_are_refused(tmp_path: Path, bands: list[str], sentence: str) -> None:
+    write(tmp_path, "d.tif", noise(2, 50), 50)
+    with pytest.raises(ConfigError, match=rf"sources\[0\].*{sentence}"):
+        layer_of(tmp_path, layer="measured", raster="d.tif", units="m", bands=bands)
+    write(tmp_path, "one.tif", noise(1, 50), 50)
+    with pytest.raises(ConfigError, match=rf"sources\[0\].*{sentence}"):
+        layer_of(tmp_path, layer="measured", raster=dict.fromkeys(bands, "one.tif"), units="m")
+
+
+def test_a_misspelt_preset_is_told_without_the_rest_of_its_source(tmp_path: Path) -> None:
+    write(tmp_path, "d.tif", noise(1, 50), 50)
+    with pytest.raises(ConfigError) as found:
+        layer_of(tmp_path, layer="elevatoin", raster="d.tif")
+    assert str(found.value).endswith("did you mean elevation? A layer of your own needs 'units' or 'kind'.")
 
 
 @pytest.mark.parametrize("name", ["Depth", "2depth", "depth-of", "static", "quarter", "values"])
