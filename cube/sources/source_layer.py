@@ -32,9 +32,8 @@ COARSEST_PIXEL: Final = 500.0  # metres: a coarser raster is kept at 1 km
 MEANINGLESS: Final = {"class": ("units", "period", "valid_range"), "series": ("names",), "continuous": ("names", "period")}
 RESERVED: Final = frozenset({
     "static", "coarse", "survey", "satellite", "table", "x", "y", "spatial_ref",
-    # What torch's dictionaries of modules have under these names.
-    "values", "keys", "items", "type", "train", "training", "float", "double", "half", "forward", "modules", "children",
-    "parameters", "buffers", "apply", "update", "clear", "pop", "copy", "compile",
+    # What a batch of training holds beside the layers.
+    "corner", "weight", "species", "certainty", "presence", "row_weight", "log_ratio", "noise",
 })  # fmt: skip
 
 

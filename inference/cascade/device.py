@@ -81,9 +81,9 @@ class Device:
         ensemble = ensemble.to(self.torch)
         if self.torch.type == "cuda":
             for net in ensemble.networks:
-                for name, encoder in net.encoders.items():
+                for encoder in net.encoders.values():
                     if isinstance(encoder, SatelliteEncoder):
-                        net.encoders[name] = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                        encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
                         _compile(encoder)
         return ensemble
 

@@ -173,8 +173,9 @@ class DeepSDM(nn.Module):
         """A network of `spec` with random weights and neutral normalisation."""
         super().__init__()
         self.spec = spec
-        self.encoders = nn.ModuleDict({m: _encoder(m, spec) for m in in_order(spec.modalities)})
-        self.absent = nn.ParameterDict({m: nn.Parameter(torch.zeros(spec.d)) for m in self.encoders})
+        # By position: under its own name a layer called `to` or `train` would hide what torch calls so.
+        self.by_order = nn.ModuleList(_encoder(m, spec) for m in in_order(spec.modalities))
+        self.absent = nn.ParameterList(torch.zeros(spec.d) for _ in self.by_order)
         self.fusion = nn.Sequential(
             nn.LayerNorm(spec.d),
             nn.Linear(spec.d, spec.d),
@@ -185,6 +186,11 @@ class DeepSDM(nn.Module):
         self.species_embedding = nn.Parameter(0.02 * torch.randn(spec.species, spec.d))
         self.species_bias = nn.Parameter(torch.full((spec.species,), -3.0))
         self.area_exponent = nn.Parameter(torch.tensor(0.2))
+
+    @property
+    def encoders(self) -> dict[str, nn.Module]:
+        """Encoders by modality, in the order of `by_order` and of the vectors that stand for absent ones."""
+        return dict(zip(in_order(self.spec.modalities), self.by_order, strict=True))
 
     @property
     def beta(self) -> Tensor:
@@ -198,13 +204,13 @@ class DeepSDM(nn.Module):
         if name in self.spec.images:  # (n, d, h, w) to (n h w, d)
             embedding = embedding.permute(0, 2, 3, 1).reshape(-1, self.spec.d)
             present = present.reshape(-1)
-        return torch.where(present[:, None], embedding, self.absent[name])
+        return torch.where(present[:, None], embedding, self.absent[list(self.encoders).index(name)])
 
     def _fuse(self, parts: Mapping[str, Tensor], count: int, keep: Tensor | None) -> Tensor:
         """Sum of the modalities' embeddings (n, d), absent vectors standing in, then a residual perceptron."""
         total = torch.zeros(count, self.spec.d, device=self.species_bias.device)
         for column, name in enumerate(self.encoders):
-            absent = self.absent[name]
+            absent = self.absent[column]
             part = parts.get(name, absent)
             if keep is not None:
                 part = torch.where(keep[:, column, None], part, absent)

@@ -13,11 +13,13 @@ import pytest
 import rasterio
 import xarray as xr
 import yaml
+from pyproj import Transformer
 
 import floracube as front
 from cube.grid import Grid, Region
 from cube.storage.store import open_cube
 from inference.cascade.model import load_model
+from tests.support.embeddings import write_zarr_zones
 from tests.support.rasters import Array, write_bands
 from tests.system.conftest import ROOT, floracube
 
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 REGION = Region(1440, -4030, 1450, -4020, 10, Grid.of("EPSG:3577"))  # New South Wales
 WINDOW = {"west_km": 1440, "south_km": -4030, "east_km": 1450, "north_km": -4020}
-NAMES = ("thicket_height", "bedrock_kind", "verdure_cycle", "frost_tally")
+NAMES = ("thicket_height", "bedrock_kind", "verdure_cycle", "frost_tally", "ground_imprint")
 SPECIES = ("Alba prima", "Bella secunda", "Carex tertia", "Dianthus quartus", "Erica quinta", "Festuca sexta")
 
 write_raster = partial(write_bands, crs=REGION.grid.code)
@@ -56,15 +58,49 @@ def write_sources(folder: Path) -> list[dict[str, Any]]:
                 ("Frost days", "Late frosts"))  # fmt: skip
     climate = np.stack([8 + 3 * smooth(rng, 1000), 700 + 40 * smooth(rng, 1000), 500 + 300 * smooth(rng, 1000)])
     write_raster(folder / "wc.tif", climate, REGION.transform(1000), ("bio_1", "bio_4", "bio_12"))
-    drivers = [height[2::5, 2::5] / 30, rock == 4, rock == 7, peak, smooth(rng, 50), np.full_like(peak, 0.2)]
+    # Classes of 10 m, in a layer that has the name of a method of torch's modules.
+    cover = np.repeat(np.repeat(np.digitize(smooth(rng, 50), (0.5,)), 5, 0), 5, 1).astype(np.uint8)
+    write_raster(folder / "cover.tif", cover, REGION.transform(10))
+    traces = write_embedding(folder, rng)
+    drivers = [height[2::5, 2::5] / 30, rock == 4, rock == 7, peak, cover[2::5, 2::5], traces]
     write_surveys(folder, rng, drivers)
     return [
         {"layer": "thicket_height", "raster": "chm.tif", "long_name": "Height of the thicket"},
         {"layer": "bedrock_kind", "raster": "rock.tif", "kind": "class", "names": "rock.csv", "license": "CC0-1.0"},
         {"layer": "verdure_cycle", "raster": "green/{month}.tif", "units": "1", "derive": ["amplitude"]},
         {"layer": "frost_tally", "raster": "frost.tif", "units": "d"},
+        {"layer": "train", "raster": "cover.tif", "kind": "class", "names": {0: "closed", 1: "open"}},
+        {"layer": "ground_imprint", "embedding": "tessera", "path": "tiles.zarr", "year": 2024},
         {"layer": "bioclim", "raster": "wc.tif", "bands": ["bio1", "bio4", "bio12"]},
     ]
+
+
+def write_embedding(folder: Path, rng: np.random.Generator) -> Array:
+    """TESSERA over the region, in its UTM zone; returns the driver (rows, cols) behind it, 0 to 1, at 50 m."""
+    to_grid = Transformer.from_crs(32655, REGION.grid.epsg, always_xy=True)
+    west, south, east, north = zone_bounds(to_grid)
+    weights = rng.normal(size=(2, 128, 1, 1))
+
+    def vectors(x: Array, y: Array) -> Array:
+        driver = trace(*to_grid.transform(x, y))
+        return np.tanh(weights[0] * (driver - 0.5) + 0.3 * weights[1])
+
+    cols, rows = round((east - west) / 10), round((north - south) / 10)
+    write_zarr_zones(folder / "tiles.zarr", (2023, 2024), {55: (west, north, rows, cols)}, vectors)
+    y, x = REGION.coordinates(50)
+    return trace(x[None, :], y[:, None])
+
+
+def trace(x: Array, y: Array) -> Array:
+    """A pattern of 0 to 1, about a kilometre wide, by metres of the grid."""
+    return np.asarray(0.5 + 0.5 * np.sin(x / 400) * np.sin(y / 300))
+
+
+def zone_bounds(to_grid: Transformer) -> tuple[float, ...]:
+    """The region's box in the UTM zone, on whole 10 m; northings are below zero there."""
+    box = to_grid.transform_bounds(*REGION.bounds, direction="INVERSE")
+    low, high = (np.floor(np.array(box[:2]) / 10) * 10 - 100, np.ceil(np.array(box[2:]) / 10) * 10 + 100)
+    return (*map(float, low), *map(float, high))
 
 
 def write_surveys(folder: Path, rng: np.random.Generator, drivers: list[Array]) -> None:
@@ -114,9 +150,12 @@ def test_no_code_knows_these_names() -> None:
 
 def test_the_model_names_each_channel_after_its_layer_and_learned_from_it(made: Path) -> None:
     spec = load_model(made.parent / "model").ensemble.spec
-    assert set(spec.modalities) == {"thicket_height", "verdure_cycle", "static", "coarse", "survey"}
+    assert set(spec.modalities) == {"thicket_height", "train", "verdure_cycle", "static", "coarse", "survey"}
     assert spec.channels("thicket_height") == ("thicket_height",)
-    assert set(spec.static_names) == {"bedrock_kind.granite", "bedrock_kind.limestone", "bedrock_kind.red_sandstone",
+    assert spec.channels("train") == ("train.closed", "train.open")
+    imprint = {f"ground_imprint.{i:03d}" for i in range(128)}
+    assert imprint < set(spec.static_names)
+    assert set(spec.static_names) - imprint == {"bedrock_kind.granite", "bedrock_kind.limestone", "bedrock_kind.red_sandstone",
                                       "verdure_cycle_amplitude"}  # fmt: skip
     assert set(spec.coarse_names) == {"frost_tally.frost_days", "frost_tally.late_frosts", "bioclim.bio1", "bioclim.bio4",
                                       "bioclim.bio12"}  # fmt: skip
@@ -132,6 +171,9 @@ def test_maps_follow_the_driver_of_their_species(made: Path) -> None:
     limestone = opened.inputs["bedrock_kind"].values == 4
     bella = opened.species["Bella secunda"].values
     assert np.nanmean(bella[limestone]) > 2 * np.nanmean(bella[~limestone])
+    y, x = REGION.coordinates(50)
+    traced, festuca = trace(x[None, :], y[:, None]), opened.species["Festuca sexta"].values
+    assert np.nanmean(festuca[traced > 0.7]) > 1.3 * np.nanmean(festuca[traced < 0.3])
 
 
 def test_info_check_server_and_export_show_them_with_title_units_bands_and_classes(made: Path, tmp_path: Path) -> None:
@@ -165,6 +207,10 @@ def test_xarray_alone_sees_units_and_bands(made: Path) -> None:
     group = xr.open_zarr(str(made.parent / "cube.zarr"), group="inputs/1km")
     assert group["frost_tally"].attrs["units"] == "d"
     assert group["frost_tally_band"].values.tolist() == ["frost_days", "late_frosts"]
+    finer = xr.open_zarr(str(made.parent / "cube.zarr"), group="inputs/50m")["ground_imprint"]
+    assert finer.attrs["units"] == "1"
+    assert finer["ground_imprint_band"].values.tolist() == [f"{i:03d}" for i in range(128)]
+    assert abs(float(finer[5].mean())) < 1  # decoded by the scale that the array has
     assert group["bioclim_variable"].values.tolist() == ["bio1", "bio4", "bio12"]
 
 

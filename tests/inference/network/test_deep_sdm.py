@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cube.errors import ModelError
 from inference.data.kilometres import bilinear
+from inference.data.samples import Input
 from inference.network.deep_sdm import DeepSDM, ModelSpec
 
 U, K = 40, 2
@@ -33,7 +34,7 @@ def network(spec: ModelSpec, seed: int = 0) -> DeepSDM:
     torch.manual_seed(seed)
     net = DeepSDM(spec).eval()
     with torch.no_grad():
-        for vector in net.absent.values():
+        for vector in net.absent:
             vector.normal_()
         for encoder in net.encoders.values():
             encoder.normalisation.mean.normal_()
@@ -171,3 +172,16 @@ def test_bilinear_reproduces_a_plane_inside_and_repeats_the_edge_outside(points)
     expected = 3 * np.clip(row, 0, 10) - 2 * np.clip(col, 0, 7) + 1
     np.testing.assert_allclose(got, expected, atol=1e-4)
     np.testing.assert_allclose(weight.sum(1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["to", "cuda", "forward", "train", "training", "keys", "type", "requires_grad_", "parameters"])
+def test_a_layer_may_have_the_name_of_what_torch_has(name: str) -> None:
+    images = {name: Input(("red", "green")), "series": Input(("a",), 12, 12, "50m")}
+    spec = ModelSpec((name, "series"), 3, d=8, hidden=8, width=4, dilations=(1,), inputs=images)
+    net, again = network(spec), network(spec, seed=1)
+    again.load_state_dict(net.state_dict())
+    batch = {name: torch.randn(5, 2, 15, 15), "series": torch.randn(5, 1, 12)}
+    batch[name][2] = torch.nan
+    assert torch.equal(again.train().eval().to("cpu")(batch), net(batch))
+    assert not torch.equal(net({"series": batch["series"]})[:2], net(batch)[:2])
+    assert torch.equal(net({"series": batch["series"]})[2], net(batch)[2])  # the vector of what is absent
