@@ -494,6 +494,12 @@ def test_a_netcdf_of_degrees_needs_no_crs_and_its_packing_counts(tmp_path: Path,
     assert np.isnan(seen[lat < 48.68]).all()
 
 
+def test_a_layer_of_another_name_may_be_a_netcdf_without_crs(tmp_path: Path) -> None:
+    netcdf(tmp_path / "dem.nc")
+    named = read(tmp_path, layer="height", raster="dem.nc", units="m", resolution="1km")["height"]
+    np.testing.assert_array_equal(named, decoded(tmp_path, layer="srtm", raster="dem.nc"))
+
+
 def test_a_netcdf_of_another_axis_or_of_many_variables_is_refused_with_the_fix(tmp_path: Path) -> None:
     netcdf(tmp_path / "dem.nc", coordinates="longitude latitude")
     with pytest.raises(SourceError, match=r"dem\.nc: the raster has no CRS"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cube.grid import CELL, EUROPE
+from cube.grid import CELL, EUROPE, Grid
 from cube.layers.derived import TERRAIN, derived_layer
 from cube.layers.inputs import INPUTS
 from cube.sources.derivation import compute, halo, meridians
@@ -59,12 +59,15 @@ def test_northness_is_of_the_true_north_where_the_grid_is_turned() -> None:
     np.testing.assert_allclose(seen["eastness"], 0, atol=3e-4)
 
 
-def test_meridians_are_those_of_every_cell_projected() -> None:
-    cells = over(*FAR, 40)
+@pytest.mark.parametrize(("grid", "corner"), [(EUROPE, FAR), (Grid.of("EPSG:3577"), (1_200_000, -4_700_000))])
+def test_meridians_are_those_of_every_cell_projected(grid: Grid, corner: tuple[int, int]) -> None:
+    """In Portugal, and in Tasmania on a grid of its own."""
+    west, north = corner
+    cells = RasterGrid.over((west, north - 40 * CELL, west + 40 * CELL, north), CELL, grid.code)
     sine, cosine, latitude = meridians(cells)
-    x, y = np.meshgrid(FAR[0] + (np.arange(40) + 0.5) * CELL, FAR[1] - (np.arange(40) + 0.5) * CELL)
-    lon, lat = EUROPE.unproject(x, y)
-    further, up = EUROPE.project(lon, lat + 1e-3)
+    x, y = np.meshgrid(west + (np.arange(40) + 0.5) * CELL, north - (np.arange(40) + 0.5) * CELL)
+    lon, lat = grid.unproject(x, y)
+    further, up = grid.project(lon, lat + 1e-3)
     np.testing.assert_allclose(np.arctan2(sine, cosine), np.arctan2(further - x, up - y), atol=1e-5)
     np.testing.assert_allclose(latitude, lat, atol=1e-5)
 
