@@ -219,14 +219,16 @@ def print_understood(found: Understood, html: Path | None, as_json: bool) -> Non
     """
     from cube.engine import inspect_page, inspect_text  # here: what lists commands needs no arrays
 
-    print(json.dumps(found.document(), indent=1, default=str) if as_json else inspect_text.text(found))
+    notes = inspect_text.notes(found)
+    document = {**found.document(), "notes": notes}
+    print(json.dumps(document, indent=1, default=str) if as_json else inspect_text.text(found))
     if html is not None:
         try:
             html.write_text(inspect_page.page(found), encoding="utf-8")
         except OSError as error:
             raise CubeError(f"--html: {html} cannot be written ({error.strerror}); name another file.") from None
         say.print(f"The page is {html}.", highlight=False)
-    say_problems(inspect_text.notes(found), found.problems)
+    say_problems(notes, found.problems)
 
 
 def print_built(report: Path, cube: str, failures: list[str], as_json: bool) -> None:

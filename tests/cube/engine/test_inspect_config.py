@@ -355,6 +355,9 @@ def test_the_command_ends_with_2_where_a_build_would_refuse(tmp_path: Path) -> N
     ended = floracube("inspect", str(tmp_path / "config.yaml"), "--json", check=False)
     assert ended.returncode == 2
     assert "in which units" in json.loads(ended.stdout)["problems"][0]
+    raster_covers_half(tmp_path, document)
+    ended = floracube("inspect", str(tmp_path / "config.yaml"), "--json", check=False)
+    assert json.loads(ended.stdout)["notes"] == ["sources[0]: 1 units have no value at any point (10kmE471N285)."]
 
 
 def test_layers_that_stand_in_the_way_of_each_other_are_refused_before_a_build(tmp_path: Path) -> None:
