@@ -224,6 +224,8 @@ def _values(row: SourceRow, reader: RasterReader, region: Region) -> None:
             if path in reader.seen or len(reader.seen) == 0:
                 values = _at_points(path, reader, spec.bands, target)
                 found = np.where(np.isnan(found), values if len(values) == len(found) else values[:1], found)
+        if spec.absent is not None:  # of a band without data where another has some, as a build reads it
+            found = np.where(np.isnan(found) & ~np.isnan(found).all(axis=0), np.float32(spec.absent), found)
         bands = slice(first, first + len(found))
         first = bands.stop
         parts.append(found * scale[bands, None, None] + offset[bands, None, None])

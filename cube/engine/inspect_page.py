@@ -14,7 +14,7 @@ import rasterio.io
 from numpy.typing import NDArray
 
 from cube.engine.inspect_config import BandRow, SourceRow, Understood
-from cube.engine.inspect_text import notes, span
+from cube.engine.inspect_text import metres, notes, span
 from cube.records.report import Report
 from cube.sources.coverage import percent
 
@@ -26,7 +26,8 @@ COLOURS: Final = {"surveys": "#b2182b", "records": "#2166ac"}
 STYLE: Final = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #ddd;padding:.3rem .6rem;text-align:left;"
-    "vertical-align:top}img{image-rendering:pixelated;max-width:180px;border:1px solid #ccc}.problem{color:#a50f15}"
+    "vertical-align:top}td+td{white-space:nowrap}"
+    "img{image-rendering:pixelated;max-width:180px;border:1px solid #ccc}.problem{color:#a50f15}"
     ".note{color:#8a5a00}.wrong{background:#fee0d2}svg{background:#fafafa;border:1px solid #ddd}"
 )
 
@@ -76,7 +77,7 @@ def _source(row: SourceRow) -> Iterator[str]:
     head = f"<b>{escape(row.layer)}</b><br>{escape(row.file or row.source)}"
     if row.files > 1:
         head += f" (+{row.files - 1})"
-    head += f"<br>{escape(row.crs)}" + (f", {row.pixel_m:,.4g} m" if row.pixel_m else "")
+    head += f"<br>{escape(row.crs)}" + (f", {metres(row.pixel_m)}" if row.pixel_m else "")
     if row.units_without_data:
         head += f"<br>{len(row.units_without_data)} of {row.units} units without data"
     if row.derived:
@@ -88,8 +89,9 @@ def _source(row: SourceRow) -> Iterator[str]:
     for i, band in enumerate(row.bands):
         first = f'<td rowspan="{len(row.bands)}">{head}' if i == 0 else ""
         plausible = span(*band.plausible) if band.plausible else "-"
+        units = "" if band.units == "1" else f" {escape(band.units)}"
         wrong = ' class="wrong"' if band.implausible or band.low is None else ""
-        yield (f"<tr>{first}<td>{escape(band.name)}<td{wrong}>{span(band.low, band.high)} {escape(band.units)}<td>{plausible}"
+        yield (f"<tr>{first}<td>{escape(band.name)}<td{wrong}>{span(band.low, band.high)}{units}<td>{plausible}"
                f"<td>{percent(band.covered)}<td>{_histogram(band)}</tr>")  # fmt: skip
 
 

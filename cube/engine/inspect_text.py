@@ -32,6 +32,11 @@ def span(low: float | None, high: float | None) -> str:
     return "-" if low is None or high is None else f"{low:.6g} to {high:.6g}"
 
 
+def metres(length: float) -> str:
+    """`12,252 m`, `30.87 m`."""
+    return f"{length:,.0f} m" if length >= 100 else f"{length:.4g} m"
+
+
 def _bands(row: SourceRow) -> Iterator[Sequence[str]]:
     """Cells of the table for the bands of a source; a source that was not read has one row."""
     if not row.bands:
@@ -52,7 +57,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _files(row: SourceRow) -> Iterator[str]:
     more = f" (+{row.files - 1} files)" if row.files > 1 else ""
-    pixel = f", pixels of {row.pixel_m:,.4g} m" if row.pixel_m else ""
+    pixel = f", pixels of {metres(row.pixel_m)}" if row.pixel_m else ""
     kept = f", {row.kind} at {row.resolution}" if row.kind else ""
     yield f"{row.layer}: {row.file or row.source}{more}{', ' if row.crs else ''}{row.crs}{pixel}{kept}"
     if row.derived:

@@ -297,6 +297,17 @@ def test_values_of_a_raster_that_counts_longitudes_to_360_are_found_west_of_gree
     assert told(tmp_path, document).sources[0].covered == 1
 
 
+def test_a_band_that_is_absent_has_the_value_that_its_source_gives(tmp_path: Path) -> None:
+    document = sound(tmp_path)
+    values = plain(tmp_path, 2)
+    values[1, :, :15] = np.nan
+    write(tmp_path, "frost.tif", values, names=("days", "nights"))
+    assert told(tmp_path, document).sources[1].bands[1].covered == 0.25
+    document["sources"][1]["absent"] = 0
+    nights = told(tmp_path, document).sources[1].bands[1]
+    assert (nights.covered, nights.low) == (1, 0)
+
+
 def test_an_upside_down_raster_is_pictured_as_it_lies(tmp_path: Path) -> None:
     straight = told(tmp_path, sound(tmp_path)).sources[0]
     document = sound(tmp_path)
