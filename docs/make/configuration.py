@@ -126,9 +126,10 @@ def _dataclass(file: str, name: str) -> tuple[str, list[_Option]]:
 
 
 def _network() -> str:
-    sizes = [(name, *(_shown(row[key]) for key in FIELDS)) for name, row in SIZES.items()]
+    shown = [key for key in FIELDS if any(key in row for row in SIZES.values())]
+    sizes = [(name, *(_shown(row[key]) for key in shown)) for name, row in SIZES.items()]
     head = "What each `network.size` stands for; single keys override it.\n\n"
-    table = [("size", *(f"`{key}`" for key in FIELDS)), ("---",) * (len(FIELDS) + 1), *sizes]
+    table = [("size", *(f"`{key}`" for key in shown)), ("---",) * (len(shown) + 1), *sizes]
     return head + "\n".join("| " + " | ".join(row) + " |" for row in table)
 
 

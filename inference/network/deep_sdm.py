@@ -37,6 +37,7 @@ class ModelSpec:
     width: int = 32
     dilations: tuple[int, ...] = (1, 1, 2)
     dropout: float = 0.3
+    waves: int = 0  # of each column of a table, see `TableEncoder`
     inputs: Mapping[str, Input] = field(default_factory=lambda: dict(PAPER))  # images and series by modality
 
     def __post_init__(self) -> None:
@@ -160,7 +161,7 @@ def _encoder(modality: str, spec: ModelSpec) -> nn.Module:
     """The untrained encoder of one modality."""
     count, own = len(spec.channels(modality)), spec.inputs.get(modality)
     if own is None:
-        return TableEncoder(count, spec.hidden, spec.depth, spec.d, spec.dropout)
+        return TableEncoder(count, spec.hidden, spec.depth, spec.d, spec.dropout, 0 if modality == "survey" else spec.waves)
     if not own.steps:
         return SatelliteEncoder(count, spec.width, spec.dilations, spec.d, spec.dropout)
     return SeriesEncoder(count, own.steps, own.period, spec.width, spec.d, spec.dropout)

@@ -17,7 +17,7 @@ SIZES: Final[Mapping[str, Mapping[str, Any]]] = {
     "medium": {"d": 128, "hidden": 256, "depth": 3, "width": 96, "dilations": (1, 2, 3), "dropout": 0.2},
     "geoplant": {"d": 256, "hidden": 512, "depth": 3, "width": 192, "dilations": (1, 2, 3, 6), "dropout": 0.1},
 }
-FIELDS: Final = {"d": int, "hidden": int, "depth": int, "width": int, "dilations": tuple, "dropout": float}
+FIELDS: Final = {"d": int, "hidden": int, "depth": int, "width": int, "dilations": tuple, "dropout": float, "waves": int}
 
 
 def shape_of(network: Mapping[str, Any], where: str = "network") -> Shape:
