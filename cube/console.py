@@ -56,7 +56,7 @@ QGIS opens the file in the colours of the map, by the style `richness.qml` besid
 EXTRAS: Final = {
     "build": ("distributed", "stackstac"),
     "inference": ("torch", "transformers", "sklearn", "scipy", "safetensors", "accelerate"),
-    "server": ("uvicorn", "fastapi", "morecantile", "starlette", "deflate", "prometheus_client", "numba", "jinja2",
+    "server": ("uvicorn", "fastapi", "morecantile", "starlette", "isal", "prometheus_client", "numba", "jinja2",
                "rio_tiler", "titiler"),
 }  # fmt: skip
 LINE_EVERY: Final = 60.0  # seconds between two lines of progress where the output is no terminal

@@ -10,14 +10,14 @@ import struct
 import zlib
 from typing import Final
 
-import deflate
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-# libdeflate at its level 1 writes a map tile in a quarter of the time of zlib's level 3, and within 10 % of its size
-# (below it for classes and smooth fields); its level 6 gains another 5 to 10 % for three times the time.
-_EFFORT: Final = 1
+# ISA-L at its level 2 writes a map tile in 0.4 times libdeflate's quickest, with 4 % more bytes; its level 0 gains another fifth
+# of the time for as many bytes.
+_EFFORT: Final = 2
 _PALETTE, _COLOUR = 3, 6  # colour types of the format
 
 
@@ -31,7 +31,7 @@ def _png(pixels: NDArray[np.uint8], colour_type: int, *between: bytes) -> bytes:
     lines = np.zeros((height, line + 1), np.uint8)  # a leading 0 a line: no filter, best for palettes
     lines[:, 1:] = pixels
     header = struct.pack(">IIBBBBB", line if colour_type == _PALETTE else line // 4, height, 8, colour_type, 0, 0, 0)
-    data = bytes(deflate.zlib_compress(lines.data, _EFFORT))
+    data = isal_zlib.compress(lines, _EFFORT)
     return b"".join((_SIGNATURE, _chunk(b"IHDR", header), *between, _chunk(b"IDAT", data), _chunk(b"IEND", b"")))
 
 
