@@ -74,19 +74,24 @@ def _line_of(reach: int) -> Any:
                 part_y, part_x = row - _F(0.5) - _F(y), col - _F(0.5) - _F(x)
                 # An unsigned index, or each of them would be asked whether it counts from the end.
                 at = np.uint32((y - (reach - 1)) * width + x - (reach - 1))
-                total, weight, share = _F(0), _F(0), _F(0)
-                for k in range(taps):
-                    share += max(_F(0), _F(1) - abs(_F(k - (reach - 1)) - part_x) * scale_x)
-                for i in range(taps):
-                    down = max(_F(0), _F(1) - abs(_F(i - (reach - 1)) - part_y) * scale_y)
-                    across = _F(0)
+                if reach == 1:  # four pixels, whose weights sum to 1
+                    below = at + np.uint32(width)
+                    upper = flat[at] + part_x * (flat[at + np.uint32(1)] - flat[at])
+                    found = upper + part_y * (flat[below] + part_x * (flat[below + np.uint32(1)] - flat[below]) - upper)
+                else:
+                    total, weight, share = _F(0), _F(0), _F(0)
                     for k in range(taps):
-                        along = max(_F(0), _F(1) - abs(_F(k - (reach - 1)) - part_x) * scale_x)
-                        across += along * flat[at + np.uint32(k)]
-                    total += down * across
-                    weight += down
-                    at += np.uint32(width)
-                found = total / (weight * share)
+                        share += max(_F(0), _F(1) - abs(_F(k - (reach - 1)) - part_x) * scale_x)
+                    for i in range(taps):
+                        down = max(_F(0), _F(1) - abs(_F(i - (reach - 1)) - part_y) * scale_y)
+                        across = _F(0)
+                        for k in range(taps):
+                            along = max(_F(0), _F(1) - abs(_F(k - (reach - 1)) - part_x) * scale_x)
+                            across += along * flat[at + np.uint32(k)]
+                        total += down * across
+                        weight += down
+                        at += np.uint32(width)
+                    found = total / (weight * share)
             # A missing neighbour makes the sum NaN; then the careful way says what the others amount to.
             if found != found and row >= 0 and row < height and col >= 0 and col < width:
                 centre = values[int(row), int(col)]
@@ -111,12 +116,14 @@ def _positions(control, i, size, out):  # type: ignore[no-untyped-def]
     step = (n - 1) / (size - 1)
     k = min(int(i * step), n - 2)
     down = i * step - k
-    for j in range(size):
-        q = min(int(j * step), n - 2)
-        along = j * step - q
+    first = 0
+    for q in range(n - 1):  # between two control points a line is straight: a loop that the compiler can vectorise
         left = control[k, q] * (1 - down) + control[k + 1, q] * down
         right = control[k, q + 1] * (1 - down) + control[k + 1, q + 1] * down
-        out[j] = left * (1 - along) + right * along
+        end = size if q == n - 2 else math.ceil((q + 1) / step)
+        for j in range(first, end):
+            out[j] = left + (j * step - q) * (right - left)
+        first = end
 
 
 @_compiled("float32[:,::1](float32[:,::1], float64[:,::1], float64[:,::1], int64, float32, float32)")
