@@ -59,7 +59,7 @@ class Source:
     shape: tuple[int, ...]
     chunk: tuple[int, ...]
     fill: Any
-    shards: Shards | None  # None: read by Zarr
+    shards: Shards
 
     def within(self, lead: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """For a map of the array: numbers of the chunks that hold it along the leading axes, and its place in them."""
@@ -131,13 +131,6 @@ class Reader:
     def array(self, path: str) -> zarr.Array[Any]:
         """The open array at `path`; raises `CubeError` if there is none."""
         return self.source(path).array
-
-    def past_cache(self, path: str, numbers: Sequence[tuple[int, ...]]) -> list[NDArray[Any]]:
-        """Whole decoded chunks by their numbers, not kept: for queries that go over more than the cache should hold.
-
-        One that holds only fill is `NOTHING`. Raises `StoreError` if reading fails.
-        """
-        return self._read(self.source(path), path, numbers, ...)
 
     def cell(self, path: str, row: int, col: int) -> NDArray[Any]:
         """Stored values (leading axes) of one cell."""
@@ -222,9 +215,6 @@ class Reader:
         self, source: Source, path: str, chunks: Sequence[tuple[int, ...]], place: tuple[int, ...] | Any
     ) -> list[NDArray[Any]]:
         """The part `place` (of the leading axes; all of it for `...`) of whole chunks, given by their numbers."""
-        if source.shards is None:
-            with self.turn(path):
-                return [_by_zarr(source, chunk, place) for chunk in chunks]
         found = []
         for chunk in read_together(self, [(path, number) for number in chunks]):
             part = chunk[place] if chunk.size else chunk
@@ -248,8 +238,6 @@ class Reader:
         Reads indices of shards alone, for those who read the window by Zarr, which takes what is not there for no data.
         """
         source = self.source(path)
-        if source.shards is None:
-            return
         numbers, _ = source.within(lead)
         spans = [range(part.start // n, -(-part.stop // n)) for part, n in zip((rows, cols), source.chunk[-2:], strict=True)]
         indices(self, [(path, (*numbers, *place)) for place in product(*spans)])
@@ -257,15 +245,6 @@ class Reader:
     def index_key(self, path: str, shard: tuple[int, ...]) -> tuple[object, ...]:
         """What the index of a shard is remembered under."""
         return (self.token_of(path), path, "index", *shard)
-
-
-def _by_zarr(source: Source, chunk: tuple[int, ...], place: Any) -> NDArray[Any]:
-    """The part `place` of one chunk of an array whose layout is not ours; cells beyond the array are left out."""
-    parts = tuple(slice(i * n, min((i + 1) * n, length)) for i, n, length in zip(chunk, source.chunk, source.shape, strict=True))
-    try:
-        return np.ascontiguousarray(np.asarray(source.array[parts])[place])
-    except (OSError, ValueError, RuntimeError) as error:
-        raise StoreError(f"{source.array.path}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Zarr's own way asks for the index with every read and takes some milliseconds of Python around it; a tile has no more.
 Only the layout that cubes are written in is read here (bytes, then zstd and, since checksums came, its CRC-32C; index at the
-end); any other is read by Zarr.
+end); any other is refused.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.core.sync import sync
 
+from cube.errors import CubeError
 from server import metrics
 from server.errors import DamagedError, StoreError
 
@@ -83,32 +84,27 @@ class Shards:
     checked: bool  # a CRC-32C follows each chunk; cubes of earlier versions have none
 
     @classmethod
-    def of(cls, array: zarr.Array[Any]) -> Shards | None:
-        """The array's layout, None where it is another than ours."""
-        metadata = array.metadata
-        if not isinstance(metadata, ArrayV3Metadata) or len(metadata.codecs) != 1:
-            return None
-        codec = metadata.codecs[0]
-        if not isinstance(codec, ShardingCodec) or array.shards is None or _option(codec, "index_location", "end") != "end":
-            return None
-        inner, index = list(codec.codecs), list(codec.index_codecs)
-        if [type(c) for c in index] != [BytesCodec, Crc32cCodec] or [type(c) for c in inner[:1]] != [BytesCodec]:
-            return None
-        packing = [type(c) for c in inner[1:]]
-        if (
-            packing not in ([], [ZstdCodec], [Crc32cCodec], [ZstdCodec, Crc32cCodec])
-            or metadata.chunk_key_encoding.name != "default"
-        ):
-            return None
-        if _option(metadata.chunk_key_encoding, "separator", "/") != "/":
-            return None
-        big = any(_option(c, "endian", "little") == "big" for c in (inner[0], index[0]))
-        dtype = np.dtype(array.dtype)
-        if big or dtype.hasobject:
-            return None
+    def of(cls, array: zarr.Array[Any]) -> Shards:
+        """The array's layout; raises `CubeError` where it is another than ours."""
+        metadata, dtype = array.metadata, np.dtype(array.dtype)
+        codec = metadata.codecs[0] if isinstance(metadata, ArrayV3Metadata) and len(metadata.codecs) == 1 else None
+        if not isinstance(codec, ShardingCodec) or not isinstance(metadata, ArrayV3Metadata) or array.shards is None:
+            raise CubeError(f"{array.store_path}: the array is not sharded as floracube writes it; write it by floracube.")
+        (first, *packing), (index, *checksum) = list(codec.codecs), list(codec.index_codecs)
+        keys, kinds = metadata.chunk_key_encoding, [type(c) for c in packing]
+        ours = (
+            [type(first), type(index)] == [BytesCodec, BytesCodec]
+            and [type(c) for c in checksum] == [Crc32cCodec]
+            and kinds in ([], [ZstdCodec], [Crc32cCodec], [ZstdCodec, Crc32cCodec])
+            and (keys.name, _option(keys, "separator", "/"), _option(codec, "index_location", "end")) == ("default", "/", "end")
+            and not any(_option(c, "endian", "little") == "big" for c in (first, index))
+            and not dtype.hasobject
+        )
+        if not ours:
+            raise CubeError(f"{array.store_path}: the shards are not those that floracube writes; write the array by floracube.")
         counts = tuple(s // c for s, c in zip(array.shards, array.chunks, strict=True))
         prefix = f"{array.path}/c" if array.path else "c"
-        return cls(array.store, prefix, dtype, tuple(array.chunks), counts, ZstdCodec in packing, Crc32cCodec in packing)
+        return cls(array.store, prefix, dtype, tuple(array.chunks), counts, ZstdCodec in kinds, Crc32cCodec in kinds)
 
     def place(self, chunk: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
         """The shard of an inner chunk (both as numbers by axis), and the row of the chunk in its index."""

@@ -11,7 +11,7 @@ from zarr.abc.store import RangeByteRequest, Store
 
 from server.errors import DamagedError
 from server.reading.cache import Key
-from server.reading.shards import NOTHING, Index, Shards, fetch
+from server.reading.shards import NOTHING, Index, fetch
 
 if TYPE_CHECKING:
     from server.reading.io import Reader
@@ -28,15 +28,11 @@ def read_together(reader: Reader, wanted: Sequence[Chunk]) -> Iterator[NDArray[A
 
     All are read at once and decoded one after the other: whoever lets each go before the next has one in memory.
     """
-    if any(reader.source(path).shards is None for path, _ in wanted):  # a layout that is not ours
-        for path, number in wanted:
-            yield from reader.past_cache(path, [number])
-        return
     for (path, number), stored in zip(wanted, _read(reader, wanted), strict=True):
         try:
             yield _decoded(reader, path, stored)
         except DamagedError:  # a shard that was written anew has other offsets: its index is read once more
-            reader.cache.drop([reader.index_key(path, _shards(reader, path).place(number)[0])])
+            reader.cache.drop([reader.index_key(path, reader.source(path).shards.place(number)[0])])
             yield _decoded(reader, path, _read(reader, [(path, number)])[0])
 
 
@@ -65,7 +61,7 @@ def indices(reader: Reader, wanted: Sequence[Chunk]) -> dict[Key, Index]:
     """
     places = {}
     for path, number in wanted:
-        shards = _shards(reader, path)
+        shards = reader.source(path).shards
         shard, _ = shards.place(number)
         places[reader.index_key(path, shard)] = path, shards, shard
     asked = list(places.values())
@@ -80,14 +76,8 @@ def indices(reader: Reader, wanted: Sequence[Chunk]) -> dict[Key, Index]:
     return dict(zip(places, reader.cache.gather(list(places), read), strict=True))
 
 
-def _shards(reader: Reader, path: str) -> Shards:
-    shards = reader.source(path).shards
-    assert shards is not None
-    return shards
-
-
 def _decoded(reader: Reader, path: str, stored: Stored | None) -> NDArray[Any]:
-    return NOTHING if stored is None else _shards(reader, path).decode(stored[1], stored[0])
+    return NOTHING if stored is None else reader.source(path).shards.decode(stored[1], stored[0])
 
 
 def _read(reader: Reader, wanted: Sequence[Chunk]) -> list[Stored | None]:
@@ -98,10 +88,10 @@ def _read(reader: Reader, wanted: Sequence[Chunk]) -> list[Stored | None]:
         known = indices(reader, wanted)
         requests = []
         for path, number in wanted:
-            shards = _shards(reader, path)
+            shards = reader.source(path).shards
             shard, row = shards.place(number)
             requests.append(shards.chunk_request(shard, known[reader.index_key(path, shard)], row))
-        store = _shards(reader, wanted[0][0]).store
+        store = reader.source(wanted[0][0]).shards.store
         found = _near_ranges_at_once(store, [request for request in requests if request is not None])
         return [None if request is None else (request[0], next(found)) for request in requests]
 

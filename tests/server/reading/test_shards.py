@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.codecs import BytesCodec, ZstdCodec
 
+from cube.errors import CubeError
 from server.errors import StoreError
 from server.reading.shards import Shards, fetch
 
@@ -46,7 +48,6 @@ def test_every_chunk_equals_what_zarr_reads(
     values[rng.random(array.shape[0]) < 0.5] = 3  # some chunks and shards are not written
     array[...] = values
     shards = Shards.of(array)
-    assert shards is not None
     for place in np.ndindex(*(-(-n // c) for n, c in zip(array.shape, chunk, strict=True))):
         parts = tuple(slice(i * c, min((i + 1) * c, n)) for i, c, n in zip(place, chunk, array.shape, strict=True))
         found = read(shards, place)
@@ -54,17 +55,19 @@ def test_every_chunk_equals_what_zarr_reads(
         np.testing.assert_array_equal(shown[tuple(slice(0, p.stop - p.start) for p in parts)], values[parts])
 
 
-def test_another_layout_is_left_to_zarr(tmp_path: Path) -> None:
-    store = zarr.storage.LocalStore(tmp_path)
-    assert Shards.of(zarr.create_array(store, name="plain", shape=(8, 8), chunks=(4, 4), dtype="u1")) is None
-    transposed = zarr.create_array(
-        store, name="transposed", shape=(8, 8), chunks=(4, 4), shards=(8, 8), dtype="u2", serializer=BytesCodec(endian="big")
-    )
-    assert Shards.of(transposed) is None
-    first = zarr.create_array(
-        store, name="first", shape=(8, 8), chunks=(4, 4), shards={"shape": (8, 8), "index_location": "start"}, dtype="u1"
-    )
-    assert Shards.of(first) is None
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({}, "not sharded"),
+        ({"shards": (8, 8), "serializer": BytesCodec(endian="big")}, "not those"),
+        ({"shards": {"shape": (8, 8), "index_location": "start"}}, "not those"),
+        ({"shards": (8, 8), "chunk_key_encoding": {"name": "v2", "separator": "."}}, "not those"),
+    ],
+)
+def test_another_layout_is_refused(tmp_path: Path, more: dict[str, Any], told: str) -> None:
+    array = zarr.create_array(zarr.storage.LocalStore(tmp_path), name="other", shape=(8, 8), chunks=(4, 4), dtype="u2", **more)
+    with pytest.raises(CubeError, match=told):
+        Shards.of(array)
 
 
 @pytest.mark.parametrize("damage", ["index", "chunk", "truncated"])
@@ -81,6 +84,5 @@ def test_damage_is_an_error_and_not_a_hole(tmp_path: Path, damage: str) -> None:
         data[0] ^= 255
     file.write_bytes(bytes(data[:-7] if damage == "truncated" else data))
     shards = Shards.of(array)
-    assert shards is not None
     with pytest.raises(StoreError, match="damaged"):
         read(shards, (0, 0))
