@@ -38,6 +38,7 @@ from inference.training.options import TrainOptions
 
 BLOCK_KM = 2.5  # 8 on a side of the landscape, as `train` takes
 COVERAGE = 0.9
+FEWEST = 20  # surveys of a block whose own coverage counts
 SPLITS = 200  # of held-out surveys, for intervals of exchangeable plots
 Row = dict[str, Any]
 
@@ -140,7 +141,11 @@ def interval_rows(case: Case) -> list[Row]:
         inside = np.zeros(len(score), bool)
         for k in np.unique(fold):
             inside[fold == k] = score[fold == k] <= weighted_quantile(score[fold != k], weight[fold != k], COVERAGE)
-        by_block = [float(inside[block == b].mean()) for b in np.unique(block)]
+        by_block = [
+            float(inside[block == b].mean())
+            for b, count in zip(*np.unique(block, return_counts=True), strict=True)
+            if count >= FEWEST
+        ]
         exchangeable = []
         for _ in range(SPLITS):
             order = rng.permutation(len(score))

@@ -33,10 +33,10 @@ class SurveyAreas:
     def of(cls, area_m2: NDArray[np.floating], exponent_learned: bool) -> SurveyAreas:
         """Of the areas (n,) of surveys, unknown ones NaN or not positive; none known: 100 m2, as training takes them."""
         area = np.asarray(area_m2, np.float64)
-        known = area[np.isfinite(area) & (area > 0)]
-        if not len(known):
+        positive_areas = area[np.isfinite(area) & (area > 0)]
+        if not len(positive_areas):
             return cls(REFERENCE_AREA_M2, REFERENCE_AREA_M2, exponent_learned)
-        low, high = np.quantile(known, [TAIL, 1 - TAIL], method="nearest")
+        low, high = np.quantile(positive_areas, [TAIL, 1 - TAIL], method="nearest")
         return cls(float(low), float(high), exponent_learned)
 
     @classmethod

@@ -109,9 +109,9 @@ def sampled(wanted: NDArray[np.bool_], unit: Unit, tiles: int) -> NDArray[np.boo
     count = wanted.shape[0] // SIDE
     blocks = wanted.reshape(count, SIDE, count, SIDE)
     present = np.flatnonzero(blocks.any((1, 3)))
-    kept = np.zeros(count * count, bool)
-    kept[np.random.default_rng(_seed(unit.name)).permutation(present)[:tiles]] = True
-    return np.asarray((blocks & kept.reshape(count, 1, count, 1)).reshape(wanted.shape))
+    sampled_cells = np.zeros(count * count, bool)
+    sampled_cells[np.random.default_rng(_seed(unit.name)).permutation(present)[:tiles]] = True
+    return np.asarray((blocks & sampled_cells.reshape(count, 1, count, 1)).reshape(wanted.shape))
 
 
 def _seed(name: str) -> int:

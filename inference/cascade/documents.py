@@ -26,19 +26,25 @@ def model_documents(folder: Path, model: Model) -> tuple[dict[str, Any], list[di
 
     Raises: ModelError for a file of the folder `explanation` that is damaged or speaks of other species.
     """
-    there = folder / "explanation"
+    explanation_folder = folder / "explanation"
     try:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8")) if (folder / "metrics.json").is_file() else {}
-        curves = responses.load_curves(there)
-        table = pd.read_csv(there / skill.FILE) if (there / skill.FILE).is_file() else None
-        importance = pd.read_csv(there / "importance.csv") if (there / "importance.csv").is_file() else None
+        curves = responses.load_curves(explanation_folder)
+        table = pd.read_csv(explanation_folder / skill.FILE) if (explanation_folder / skill.FILE).is_file() else None
+        importance = (
+            pd.read_csv(explanation_folder / "importance.csv") if (explanation_folder / "importance.csv").is_file() else None
+        )
     except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(f"{there}: is damaged ({error}); run `floracube train` again.") from error
+        raise ModelError(f"{explanation_folder}: is damaged ({error}); run `floracube train` again.") from error
     names = list(model.ensemble.species)
     if table is not None and [str(name) for name in table["scientific_name"]] != names:
-        raise ModelError(f"{there / skill.FILE}: speaks of other species than the model; run `floracube train` again.")
+        raise ModelError(
+            f"{explanation_folder / skill.FILE}: speaks of other species than the model; run `floracube train` again."
+        )
     if any(curve.mean.shape[1] != len(names) for curve in curves):
-        raise ModelError(f"{there / responses.TENSORS}: speaks of other species than the model; run `floracube train` again.")
+        raise ModelError(
+            f"{explanation_folder / responses.TENSORS}: speaks of other species than the model; run `floracube train` again."
+        )
     card = {
         "model": model.hash,
         "statement": str(model.card.training.get("statement", "probability")),

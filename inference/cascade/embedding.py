@@ -83,26 +83,26 @@ def embed_unit(
     """
     side = min(device.batch.side, unit.cells)
     coarse = read_kilometres(cube, unit, recipe)
-    known = np.zeros((unit.cells * CELL // COARSE + 2,) * 2, bool)
+    kilometre_has_value = np.zeros((unit.cells * CELL // COARSE + 2,) * 2, bool)
     for values in coarse.values():
-        known |= np.isfinite(values).reshape(-1, *known.shape).any(0)
+        kilometre_has_value |= np.isfinite(values).reshape(-1, *kilometre_has_value.shape).any(0)
     on_device = {name: device.put(torch.from_numpy(v)) for name, v in coarse.items()}
     kilometre = ensemble.encode_kilometres(on_device)
     survey = device.put(survey_covariates(year))
-    task = Task(ensemble, recipe, kilometre, known, survey, wanted, area, on_device, device, clock)
+    task = Task(ensemble, recipe, kilometre, kilometre_has_value, survey, wanted, area, on_device, device, clock)
     n = 0
     index = np.empty(int(wanted.sum()), np.int64)
     z = torch.empty(len(index), ensemble.dimension, device=device.torch)
     unlike = np.empty(len(index) if area is not None else 0)
     for top, band in _bands(cube, recipe, unit, wanted, side, ensemble.spec.halo, clock):
         parts = [Part(top, left, side, side) for left in range(0, unit.cells, side)]
-        found = list(threads.map(lambda part, b=band, t=top: task.embed(b, t, part), parts))
-        at = np.concatenate([i for i, _, _ in found])
+        embedded_parts = list(threads.map(lambda part, b=band, t=top: task.embed(b, t, part), parts))
+        at = np.concatenate([i for i, _, _ in embedded_parts])
         order = np.argsort(at, kind="stable")  # by rows of the whole band: long runs are stored faster than short ones
         index[n : n + len(at)] = at[order]
-        z[n : n + len(at)] = torch.cat([part.to(z.device) for _, part, _ in found])[torch.from_numpy(order).to(z.device)]
+        z[n : n + len(at)] = torch.cat([part.to(z.device) for _, part, _ in embedded_parts])[torch.from_numpy(order).to(z.device)]
         if area is not None:
-            unlike[n : n + len(at)] = torch.cat([part.cpu() for _, _, part in found]).numpy()[order]
+            unlike[n : n + len(at)] = torch.cat([part.cpu() for _, _, part in embedded_parts]).numpy()[order]
         n += len(at)
     return index[:n], z[:n], unlike[:n] if area is not None else None
 
@@ -147,15 +147,15 @@ def _decoded(band: Stored, part: Part, recipe: Recipe, halo: int) -> dict[str, N
 
 def _known(tile: dict[str, NDArray[np.float32]], recipe: Recipe, halo: int) -> NDArray[np.bool_]:
     """(height, width) cells with a known value of their own among a tile's 10 m and 50 m layers."""
-    known: Any = False
+    has_value: Any = False
     for name, values in tile.items():
         # one comparison and no copy: the largest of what is finite, and NaN only where nothing is
         finite = np.isfinite(np.fmax.reduce(values, axis=tuple(range(values.ndim - 2))))
         if recipe.places[name][0].resolution == "10m":
             inner = finite[5 * halo : len(finite) - 5 * halo, 5 * halo : finite.shape[1] - 5 * halo]
             finite = inner.reshape(inner.shape[0] // 5, 5, -1, 5).any((1, 3))
-        known = known | finite
-    return np.asarray(known)
+        has_value = has_value | finite
+    return np.asarray(has_value)
 
 
 def _at_cells(kilometre: NDArray[np.bool_], part: Part) -> NDArray[np.bool_]:

@@ -49,10 +49,10 @@ class Fidelity:
         phi = (N n_p - n N_p) / sqrt(n N_p (N - n) (N - N_p)) of N cells, N_p of the class, n expected occurrences, n_p of them in
         the class; expected counts stand for the counts of plots. 0 where a species or a class is everywhere or nowhere.
         """
-        total, held = float(self.cells.sum()), float(self.cells[row])
+        total, cells_of_habitat = float(self.cells.sum()), float(self.cells[row])
         n, inside = self.expected.sum(0), self.expected[row]
-        below = n * held * (total - n) * (total - held)
-        return np.where(below > 0, (total * inside - n * held) / np.sqrt(np.where(below > 0, below, 1.0)), 0.0)
+        below = n * cells_of_habitat * (total - n) * (total - cells_of_habitat)
+        return np.where(below > 0, (total * inside - n * cells_of_habitat) / np.sqrt(np.where(below > 0, below, 1.0)), 0.0)
 
     def telling(self, row: int) -> list[list[float]]:
         """[index, inside, outside, phi] of the species of the greatest fidelity, none that is as common elsewhere."""
@@ -101,9 +101,9 @@ def telling_species(cube: CubeStore, habitats: str, species: str) -> dict[str, A
     levels = range(cube.region.levels() + 1)
     level = next((n for n in levels if np.prod(cube.region.shape(level=n)) * count <= MOST), levels[-1])
     cells, expected = _sums(cube, habitats, species, level, facts)
-    found = [Fidelity(*one) for one in zip(cells, expected, strict=True)]
-    told = {str(row): one.telling(row) for one in found for row in np.flatnonzero(one.cells).tolist()}
-    return {"level": level, "species": told}
+    fidelities = [Fidelity(*one) for one in zip(cells, expected, strict=True)]
+    by_row = {str(row): one.telling(row) for one in fidelities for row in np.flatnonzero(one.cells).tolist()}
+    return {"level": level, "species": by_row}
 
 
 def _sums(cube: CubeStore, habitats: str, species: str, level: int, facts: Facts) -> tuple[NDArray[np.int64], Floats]:
@@ -124,12 +124,12 @@ def _sums(cube: CubeStore, habitats: str, species: str, level: int, facts: Facts
         for first in range(0, len(scale), SPECIES_PER_SHARD):
             block = slice(first, min(first + SPECIES_PER_SHARD, len(scale)))
             stored = np.asarray(maps[(block, *where)]).reshape(block.stop - first, -1)
-            known = stored[0] != NO_DATA  # the same cells are mapped for every species
-            counted = np.bincount(kind[known], minlength=len(kinds))
-            sums = np.stack([np.bincount(kind[known], one[known], len(kinds)) for one in stored], axis=1)
-            for own, of_level in enumerate(of_kind):
+            has_data = stored[0] != NO_DATA  # the same cells are mapped for every species
+            counted = np.bincount(kind[has_data], minlength=len(kinds))
+            sums = np.stack([np.bincount(kind[has_data], one[has_data], len(kinds)) for one in stored], axis=1)
+            for level_sums, of_level in enumerate(of_kind):
                 valid = of_level < rows
-                np.add.at(steps[own][:, block], of_level[valid], sums[valid])
+                np.add.at(steps[level_sums][:, block], of_level[valid], sums[valid])
                 if first == 0:
-                    np.add.at(cells[own], of_level[valid], counted[valid])
+                    np.add.at(cells[level_sums], of_level[valid], counted[valid])
     return cells, steps * scale

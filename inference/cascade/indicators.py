@@ -75,10 +75,10 @@ def member_spread(sums: Sums) -> Floats:
 
 def _mean_of(name: str) -> Callable[[Sums], Floats]:
     def weighted_mean(sums: Sums) -> Floats:
-        known = sums[f"{name}_known"]
+        count = sums[f"{name}_known"]
         with np.errstate(divide="ignore", invalid="ignore"):
-            enough = (known > 0) & (known >= COVERED_LEAST * sums["p"])
-            return np.where(enough, sums[f"{name}_sum"] / known, np.nan)
+            enough = (count > 0) & (count >= COVERED_LEAST * sums["p"])
+            return np.where(enough, sums[f"{name}_sum"] / count, np.nan)
 
     weighted_mean.__doc__ = (
         f"Community mean of the Ellenberg-type value of {name}, sum p v / sum p over the species whose v is known (Garnier et"

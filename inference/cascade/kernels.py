@@ -142,9 +142,9 @@ def take_block(
                         for c in range(n):
                             row[c] = _rate(row[c] + first)
                         for k in range(1, members):
-                            more, own = scores[k, s, c0 : c0 + n], bias[k, s]
+                            more, species_bias = scores[k, s, c0 : c0 + n], bias[k, s]
                             for c in range(n):
-                                row[c] += _rate(more[c] + own)
+                                row[c] += _rate(more[c] + species_bias)
                         for c in range(n):
                             row[c] = _probability(a * _log(row[c] * share) + b)
                     else:

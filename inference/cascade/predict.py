@@ -165,8 +165,8 @@ def fix_run(config: Config, cube: CubeStore, model: Model, version: str | None, 
     bounds = (region.west_km, region.south_km, region.east_km, region.north_km)
     base = versions.beside(cube, wanted, model, bounds) if only is not None else {}
     # Habitats alone are read from the ranked species that are there already.
-    there = base.get("products", {}) if wanted == ("habitats",) else {}
-    composition, mask = there.get("composition"), versions.of_applicability(cube, there)
+    base_products = base.get("products", {}) if wanted == ("habitats",) else {}
+    composition, mask = base_products.get("composition"), versions.of_applicability(cube, base_products)
     what = (model.hash, bounds, config.predict.year, config.predict.area_m2)
     made_from = _made_from(cube, model, units)
     inputs = digest([*what, made_from, wanted, composition, mask])
@@ -241,11 +241,11 @@ def _units(this: Run, crew: Workers, report: Report, move: Callable[[str], None]
 
 def _fingerprints(this: Run, report: Report) -> dict[str, str]:
     """The fingerprint of every unit with a valid receipt; the seconds that those tell go to the report."""
-    asked = {unit.name for unit in this.units}
+    unit_names = {unit.name for unit in this.units}
     valid = [
         (name, receipt)
         for name, receipt in receipts(this.cube, this.stage)
-        if receipt["inputs"] == this.job.inputs and name in asked
+        if receipt["inputs"] == this.job.inputs and name in unit_names
     ]
     for _, receipt in valid:
         report.add_steps(receipt.get("steps", {}))

@@ -62,12 +62,12 @@ def _said(title: str, about: Mapping[str, Any]) -> str:
 
 def stated(note: str, statement: str, extrapolated: str) -> dict[str, str]:
     """Attributes that say what numbers state and how far their plots are from the surveys'; the note stands under every map."""
-    told = [note] if note else []
+    notes = [note] if note else []
     if statement != PROBABILITY:
-        told.append("Relative intensity, not probability: compare places of one species, count nothing.")
+        notes.append("Relative intensity, not probability: compare places of one species, count nothing.")
     if extrapolated:
-        told.append(f"{extrapolated.capitalize()}.")
-    return ({"note": " ".join(told)} if told else {}) | ({EXTRAPOLATED: extrapolated} if extrapolated else {})
+        notes.append(f"{extrapolated.capitalize()}.")
+    return ({"note": " ".join(notes)} if notes else {}) | ({EXTRAPOLATED: extrapolated} if extrapolated else {})
 
 
 def _stated(layer: Layer, about: Mapping[str, Any]) -> Layer:
@@ -90,8 +90,8 @@ def _make(cube: CubeStore, pyramid: Pyramid, labels: dict[str, NDArray[Any]], ab
     set_attributes(cube.root.require_group(pyramid.base), about)
     group = cube.ensure_group(pyramid.source, [x.at(pyramid.source) for x in (*pyramid.layers, *top)], CELL, 0, labels, about)
     for name, values in (columns or {}).items():
-        said = {"long_name": "Probability of one step of occurrence", "units": "1"}
-        if ensure_column(group, name, values, "species", said):
+        step_attributes = {"long_name": "Probability of one step of occurrence", "units": "1"}
+        if ensure_column(group, name, values, "species", step_attributes):
             cube.ensure_group(pyramid.source, [], CELL)
     make_levels(cube, pyramid)
 

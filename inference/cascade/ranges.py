@@ -85,19 +85,19 @@ def read_ranges(config: Config, species: Sequence[str]) -> dict[str, Any] | None
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: is not a GeoJSON FeatureCollection ({error}); check species.ranges.geojson.") from None
     if not any(key in properties for properties, _ in features):
-        found = ", ".join(sorted({name for properties, _ in features for name in properties})) or "none"
+        names_in_file = ", ".join(sorted({name for properties, _ in features for name in properties})) or "none"
         raise ConfigError(
             f"{path}: no feature has the property '{key}'; set species.ranges.property to the one that is the scientific name"
-            f" (there are: {found})."
+            f" (there are: {names_in_file})."
         )
-    known = set(species)
-    kept = [
+    species_set = set(species)
+    features_of_species = [
         {"type": "Feature", "properties": {NAME: properties[key]}, "geometry": geometry}
-        for properties, geometry in features if properties.get(key) in known and geometry is not None
+        for properties, geometry in features if properties.get(key) in species_set and geometry is not None
     ]  # fmt: skip
-    if not kept:
+    if not features_of_species:
         raise ConfigError(f"{path}: has no range of any of the {len(species)} modelled species; check species.ranges.property.")
-    out = {"type": "FeatureCollection", "features": kept} | {k: document[k] for k in ("crs",) if k in document}
+    out = {"type": "FeatureCollection", "features": features_of_species} | {k: document[k] for k in ("crs",) if k in document}
     try:
         _refuse_empty(_parsed(out, species), species, config.whole_region().grid)
     except ValueError as error:

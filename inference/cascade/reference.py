@@ -38,10 +38,10 @@ def reference_of(composition: NDArray[Any], weight: NDArray[np.floating[Any]]) -
     """
     y = np.asarray(composition, np.float64)
     length = np.sqrt((y**2).sum(axis=0))
-    some = (length > 0) & (weight > 0)
-    if not some.any():
+    counted_surveys = (length > 0) & (weight > 0)
+    if not counted_surveys.any():
         raise ModelError("a reference composition needs one place with a species at least; the training surveys have none.")
-    mean = np.average(y[:, some] / length[some], axis=1, weights=weight[some])
+    mean = np.average(y[:, counted_surveys] / length[counted_surveys], axis=1, weights=weight[counted_surveys])
     # The mean of |y - m|^2 over unit vectors y with mean m is 1 - |m|^2.
     return Reference(mean.astype(np.float32), max(1.0 - float(mean @ mean), 0.0))
 
@@ -60,8 +60,8 @@ def load_reference(folder: Path, species: int) -> Reference | None:
     if not path.is_file():
         return None
     try:
-        held: Mapping[str, NDArray[Any]] = load_file(path)
-        reference = Reference(np.asarray(held["mean"], np.float32), float(held["total"][0]))
+        tensors: Mapping[str, NDArray[Any]] = load_file(path)
+        reference = Reference(np.asarray(tensors["mean"], np.float32), float(tensors["total"][0]))
     except (SafetensorError, KeyError, OSError) as error:
         raise ModelError(f"{path}: is damaged ({error}); run `floracube train` again.") from error
     if reference.mean.shape != (species,):

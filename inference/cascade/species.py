@@ -137,8 +137,8 @@ class Compiled:
         if len(z) < self.size:
             z = torch.cat([z, z.new_zeros(self.size - len(z), z.shape[1])])
         scores = torch.empty(*weight.shape[:2], self.size)
-        for own, of_member, part in zip(scores, weight, z.split(weight.shape[2], 1), strict=True):
-            torch.mm(of_member, part.T, out=own)
+        for member_scores, of_member, part in zip(scores, weight, z.split(weight.shape[2], 1), strict=True):
+            torch.mm(of_member, part.T, out=member_scores)
         return scores
 
     def probability(self, species: NDArray[np.int64]) -> Floats:
@@ -169,11 +169,11 @@ class Compiled:
             scores = self._scores(self.head.weight[:, block], tile)
         p = scores[0].numpy()
         with clock("probabilities and indicator sums"):
-            own = np.zeros((len(given), self.size), np.float32)
-            own[:, :n] = given[:, tile]
+            tile_scores = np.zeros((len(given), self.size), np.float32)
+            tile_scores[:, :n] = given[:, tile]
             elementwise = np.zeros((len(ELEMENTWISE), self.size))
             bias, slope, intercept = (np.ascontiguousarray(values[..., block]) for values in self.constants)
-            take_block(scores.numpy(), bias, slope, intercept, own, which, elementwise)
+            take_block(scores.numpy(), bias, slope, intercept, tile_scores, which, elementwise)
             linear = self.head.sums[:, block] @ scores[0]
             cells.sums[: len(linear), tile] += linear.numpy()[:, :n]
             cells.sums[len(linear) :, tile] += elementwise[:, :n]

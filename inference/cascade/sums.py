@@ -101,11 +101,11 @@ def plan_sums(traits: Traits, reference: Reference | None = None, more: Mapping[
     all_known = np.ones(species, bool)
     for name in INDICATOR_VALUES:
         values = np.asarray(traits.get(f"ellenberg_{name}", np.full(species, np.nan)), np.float64)
-        known = np.isfinite(values)
-        if known.any():
-            rows[f"{name}_known"] = known.astype(np.float64)
-            rows[f"{name}_sum"] = np.where(known, values, 0.0)
-            all_known &= known
+        finite = np.isfinite(values)
+        if finite.any():
+            rows[f"{name}_known"] = finite.astype(np.float64)
+            rows[f"{name}_sum"] = np.where(finite, values, 0.0)
+            all_known &= finite
     if any(row.endswith("_known") for row in rows):
         rows["values_known"] = all_known.astype(np.float64)
     constants: dict[str, float] = dict(more or {})

@@ -76,8 +76,8 @@ class Opened:
 
 def opened(job: Job) -> tuple[CubeStore, Model]:
     """The cube and the model of a job, opened once in a process: the first call takes its time, the others none."""
-    held = _opened(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
-    return held.cube, held.model
+    context = _opened(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
+    return context.cube, context.model
 
 
 @lru_cache(maxsize=2)
@@ -105,23 +105,23 @@ def run_unit(job: Job, unit: Unit, clock: Clock | None = None) -> dict[str, Any]
     """
     started = time.perf_counter()
     clock = clock or Clock()
-    held = _opened(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
+    context = _opened(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
     threads = job.threads or _cores()
     # Libraries compute on the thread that calls them: it is tiles that are spread over the threads.
     torch.set_num_threads(1)
     with ThreadPoolExecutor(threads, "compute", initializer=torch.set_num_threads, initargs=(1,)) as pool, \
-            Writer(held.cube, unit, clock, job.facts) as writer:  # fmt: skip
+            Writer(context.cube, unit, clock, job.facts) as writer:  # fmt: skip
         if job.composition is not None and not any(product in job.version for product in NEEDS_SPECIES):
-            cells = _from_composition(held, job, job.composition, unit, pool, writer, clock)
+            cells = _from_composition(context, job, job.composition, unit, pool, writer, clock)
         else:
-            cells = _predict(held, job, unit, pool, writer, clock)
+            cells = _predict(context, job, unit, pool, writer, clock)
     counts = {"cells": len(cells.index), "clipped": cells.cut.total()}
-    if held.device.batch.halved:
-        counts["batch_halved"] = held.device.batch.halved
+    if context.device.batch.halved:
+        counts["batch_halved"] = context.device.batch.halved
     steps = {step: round(seconds, 3) for step, seconds in clock.seconds.items()}
     seconds = round(time.perf_counter() - started, 3)
     receipt = Receipt(unit.name, "predict", job.inputs, seconds, counts, writer.written, steps, writer.sizes)
-    names = held.model.ensemble.species
+    names = context.model.ensemble.species
     return {**vars(receipt), "cut_cells": {names[species]: cells.cut[species] for species in sorted(cells.cut)}}
 
 
@@ -130,9 +130,9 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _from_composition(held: Opened, job: Job, version: str, unit: Unit, pool: Executor, writer: Writer, clock: Clock) -> Cells:
+def _from_composition(context: Opened, job: Job, version: str, unit: Unit, pool: Executor, writer: Writer, clock: Clock) -> Cells:
     """Habitats alone, from the ranked species and the applicability that are there already."""
-    cube, model = held.cube, held.model
+    cube, model = context.cube, context.model
     index, ranked = maps.read_ranked(cube, version, unit)
     cells = Cells.of(index, unit.cells, np.zeros((0, len(index))))
     if job.applicability is not None:
@@ -140,7 +140,7 @@ def _from_composition(held: Opened, job: Job, version: str, unit: Unit, pool: Ex
     elif model.applicability is not None and len(index):
         wanted = np.zeros(unit.cells**2, bool)
         wanted[index] = True
-        at, _, unlike = _embedded(held, job, unit, wanted.reshape(unit.cells, -1), pool, clock, model.applicability)
+        at, _, unlike = _embedded(context, job, unit, wanted.reshape(unit.cells, -1), pool, clock, model.applicability)
         of_cell = np.full(unit.cells**2, np.nan)
         of_cell[at] = unlike
         cells.extra["dissimilarity"] = of_cell[index]
@@ -149,20 +149,26 @@ def _from_composition(held: Opened, job: Job, version: str, unit: Unit, pool: Ex
 
 
 def _embedded(
-    held: Opened, job: Job, unit: Unit, wanted: NDArray[np.bool_], pool: Executor, clock: Clock, area: Applicability | None
+    context: Opened,
+    job: Job,
+    unit: Unit,
+    wanted: NDArray[np.bool_],
+    pool: Executor,
+    clock: Clock,
+    area: Applicability | None,
 ) -> tuple[NDArray[np.int64], torch.Tensor, NDArray[np.float64] | None]:
     """See `embed_unit`."""
-    cube, model, device = held.cube, held.model, held.device
+    cube, model, device = context.cube, context.model, context.device
     return device.with_smaller_batches_on_oom(
         lambda: embed_unit(cube, model.ensemble, model.recipe, unit, wanted, job.year, device, pool, clock, area)
     )
 
 
-def _predict(held: Opened, job: Job, unit: Unit, pool: Executor, writer: Writer, clock: Clock) -> Cells:
-    cube, model = held.cube, held.model
+def _predict(context: Opened, job: Job, unit: Unit, pool: Executor, writer: Writer, clock: Clock) -> Cells:
+    cube, model = context.cube, context.model
     surface = cube.read_window(SURFACE, cube.region.square(unit))
     wanted = predicted(surface, unit, Region(*job.region_km, cube.region.unit_km, cube.region.grid))
-    cells = _meet(held, job, unit, wanted, pool, writer, clock)
+    cells = _meet(context, job, unit, wanted, pool, writer, clock)
     if not len(cells.index):
         return cells
     ranked = maps.rank(cells, model.plan.named(cells.sums)["p"], pool, clock)
@@ -176,20 +182,22 @@ def _predict(held: Opened, job: Job, unit: Unit, pool: Executor, writer: Writer,
     return cells
 
 
-def _meet(held: Opened, job: Job, unit: Unit, wanted: NDArray[np.bool_], pool: Executor, writer: Writer, clock: Clock) -> Cells:
+def _meet(
+    context: Opened, job: Job, unit: Unit, wanted: NDArray[np.bool_], pool: Executor, writer: Writer, clock: Clock
+) -> Cells:
     """Embed the wanted cells and let them meet all species; the embeddings are gone when this ends."""
-    model, device = held.model, held.device
+    model, device = context.model, context.device
     area = model.applicability if "indicators" in job.version or "habitats" in job.version else None
-    index, z, unlike = _embedded(held, job, unit, wanted, pool, clock, area)
+    index, z, unlike = _embedded(context, job, unit, wanted, pool, clock, area)
     version = job.version.get("species")
     where = (writer, f"{group_of('species', version)}/occurrence") if version else (None, "")
     # The version's own steps, fixed before its first unit: see `ceilings`.
-    head = held.head
+    head = context.head
     if version is not None:
-        scale = stored_scale(held.cube, version)
+        scale = stored_scale(context.cube, version)
         if scale is None:
             raise CubeError(
-                f"{held.cube.url}: version '{version}' of the species has no array 'scale'; run `floracube predict` again."
+                f"{context.cube.url}: version '{version}' of the species has no array 'scale'; run `floracube predict` again."
             )
         head = replace(head, scale=scale)
 
@@ -214,8 +222,8 @@ def _spread(model: Model, z: torch.Tensor, area_m2: float, pool: Executor) -> ND
     """(n,) relative spread of probabilities between the members."""
     species = witnesses(model.ensemble)
     parts = [slice(start, start + maps.PART) for start in range(0, len(z), maps.PART)]
-    found = list(pool.map(lambda part: member_spread(model.ensemble, z[part], species, area_m2).cpu().numpy(), parts))
-    return np.concatenate(found).astype(np.float64) if found else np.zeros(0)
+    parts_spread = list(pool.map(lambda part: member_spread(model.ensemble, z[part], species, area_m2).cpu().numpy(), parts))
+    return np.concatenate(parts_spread).astype(np.float64) if parts_spread else np.zeros(0)
 
 
 def _habitats(model: Model, job: Job, cells: Cells, ranked: maps.Ranked, pool: Executor, writer: Writer, clock: Clock) -> None:

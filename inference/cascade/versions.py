@@ -36,18 +36,18 @@ def choose(cube: CubeStore, wanted: str | None, inputs: str, whole: bool) -> str
     products alone (not `whole`) a version that has a release already is finished: who asks again wants another.
     Raises `ConfigError` for a name that is none, `CubeError` for a version that was made from something else.
     """
-    held = _made_from(cube)
+    made_from = _made_from(cube)
     if wanted is not None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", wanted):
             raise ConfigError(f"--version is '{wanted}'; a version is made of letters, digits, '.', '_' and '-'.")
-        if held.get(wanted, set()) - {inputs}:
+        if made_from.get(wanted, set()) - {inputs}:
             raise CubeError(
                 f"{cube.url}: version '{wanted}' was made from another model, other inputs or of other products, and versions"
                 " are never changed; choose another --version."
             )
         return wanted
     number = 1
-    while held.get(f"v{number}", set()) - {inputs} or (not whole and cube.read_json(f"releases/v{number}.json") is not None):
+    while made_from.get(f"v{number}", set()) - {inputs} or (not whole and cube.read_json(f"releases/v{number}.json") is not None):
         number += 1
     return f"v{number}"
 
@@ -57,8 +57,8 @@ def _made_from(cube: CubeStore) -> dict[str, set[str]]:
     out: dict[str, set[str]] = {}
     for product in releases.PRODUCTS:
         for version in cube.groups(f"products/{product}"):
-            said = cube.group(f"products/{product}/{version}").attrs.get("floracube_inputs")
-            out.setdefault(version, set()).update({str(said)} if said is not None else set())
+            fingerprint = cube.group(f"products/{product}/{version}").attrs.get("floracube_inputs")
+            out.setdefault(version, set()).update({str(fingerprint)} if fingerprint is not None else set())
     return out
 
 
@@ -86,9 +86,9 @@ def beside(cube: CubeStore, products: Sequence[str], model: Model, region_km: Se
     return {**release, "products": others}
 
 
-def of_applicability(cube: CubeStore, there: Mapping[str, str]) -> str | None:
-    """The version of the indicators among `there` (by product), if it has a layer of applicability."""
-    version = there.get("indicators")
+def of_applicability(cube: CubeStore, products: Mapping[str, str]) -> str | None:
+    """The version of the indicators among `products` (by product), if it has a layer of applicability."""
+    version = products.get("indicators")
     return version if version is not None and cube.has(f"{releases.group_of('indicators', version)}/applicability") else None
 
 
@@ -99,15 +99,15 @@ def require_layers(config: Config, cube: CubeStore, model: Model) -> None:
     reads columns of the surveys' table.
     """
     model.recipe.require_maps()
-    there = cube.layers()
-    missing = [name for name in model.recipe.layers if name not in there]
+    cube_layers = cube.layers()
+    missing = [name for name in model.recipe.layers if name not in cube_layers]
     if missing:
         raise CubeError(
             f"{cube.url}: has no {', '.join(missing)}, from which the model in {config.model_path} learned; add"
             f" {'them' if len(missing) > 1 else 'it'} to `sources` and run `floracube build {config.path.name}`, or train."
         )
     for learned in model.recipe.inputs:
-        other = difference(there[learned.name], learned)
+        other = difference(cube_layers[learned.name], learned)
         if other is not None:
             raise CubeError(
                 f"{cube.url}: the layer {learned.name} is not what the model in {config.model_path} learned from ({other});"

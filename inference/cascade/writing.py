@@ -86,8 +86,8 @@ class Buffers:
 
     def take(self) -> NDArray[np.uint8]:
         """One that is free; waits for it."""
-        held = self._free.get()
-        return np.full(self.shape, self.fill, np.uint8) if held is None else held
+        buffer = self._free.get()
+        return np.full(self.shape, self.fill, np.uint8) if buffer is None else buffer
 
     def give_back(self, array: NDArray[np.uint8]) -> None:
         """It may be filled again."""

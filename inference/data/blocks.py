@@ -87,10 +87,10 @@ class Folds:
         away = self._left_out(fold, surveys, records.x, records.y)
         others = [np.stack([surveys.x, surveys.y], 1)[self.fold == fold], np.stack([records.x, records.y], 1)[away]]
         near = within(np.stack([records.x, records.y], 1), np.concatenate(others), self.reach_m)
-        kept = records.subset(np.flatnonzero(~away & ~near))
+        train_records = records.subset(np.flatnonzero(~away & ~near))
         if not len(records.background):
-            return kept
-        return kept.without_background(self._left_out(fold, surveys, records.background_x, records.background_y))
+            return train_records
+        return train_records.without_background(self._left_out(fold, surveys, records.background_x, records.background_y))
 
     def _left_out(self, fold: int, surveys: Surveys, x: Metres, y: Metres) -> Flags:
         """(m,) whether each point lies where `fold` does: in its blocks, or nearest to a survey of its groups."""

@@ -111,17 +111,17 @@ def load_dataset(
     s = table.surveys
     x, y = s["x"].to_numpy(float), s["y"].to_numpy(float)
     reports = [table.report, traits_report]
-    own, shelf = (None, None) if shelf is None else (shelf.under("surveys"), shelf.under("records"))
+    survey_store, shelf = (None, None) if shelf is None else (shelf.under("surveys"), shelf.under("records"))
     if files is None:
         require_complete(cube, what.layers, cube.region.units_at(x, y))
         side, of_layers = _side_m(table), what.of_layers
-        predictors = sample(cube, of_layers, x, y, field, progress, own, side) if of_layers.modalities else None
+        predictors = sample(cube, of_layers, x, y, field, progress, survey_store, side) if of_layers.modalities else None
         if what.table_columns:
             values = s[list(what.table_columns)].to_numpy(np.float32)
             predictors = (predictors or Predictors(static=values[:, :0])).with_columns(values, what.table_columns)
         assert predictors is not None
     else:
-        predictors = sample_source(files, what, places_of(s, "PA"), field, progress, own)
+        predictors = sample_source(files, what, places_of(s, "PA"), field, progress, survey_store)
         reports.append(files.report)
     records, record_predictors = None, None
     if named is not None:
@@ -153,15 +153,15 @@ def _groups(config: Config, table: SurveyTable) -> NDArray[np.str_] | None:
     plots = source.plots
     if plots is not None:
         assert plots.columns.survey is not None
-        found = [(config.source_path(plots.table), plots.columns.survey, plots.encoding)]
+        group_tables = [(config.source_path(plots.table), plots.columns.survey, plots.encoding)]
     elif source.geoplant is not None:
         tables = metadata_tables(find_layout(config.source_path(source.geoplant)), "PA", source.splits)
         names = [(str(t.path), next((c for c in COLUMNS["survey"] if c in header(str(t.path))), "surveyId")) for t in tables]
-        found = [(path, name, None) for path, name in names]
+        group_tables = [(path, name, None) for path, name in names]
     else:
         raise ConfigError(f"{config.path}: evaluate.groups names a column of surveys.table; Darwin Core has no such table.")
     values: dict[str, str] = {}
-    for path, survey, encoding in found:
+    for path, survey, encoding in group_tables:
         rows = read_table(path, [survey, column], encoding=encoding)
         keys = survey_ids(rows[survey])
         keys = keys if plots is not None else keys.str.removesuffix(".0")
@@ -229,8 +229,8 @@ def _named_records(config: Config, cube: CubeStore, files: FileSource | None) ->
 def _species(table: SurveyTable, named: NamedRecords | None, least: int) -> list[str]:
     if named is None:
         return species_list(table.occurrences, least)
-    seen = table.occurrences.groupby("name")["survey"].nunique()
-    return model_species({str(name): int(n) for name, n in seen.items()}, named.counts(), least)
+    survey_counts = table.occurrences.groupby("name")["survey"].nunique()
+    return model_species({str(name): int(n) for name, n in survey_counts.items()}, named.counts(), least)
 
 
 def _records(config: Config, cube: CubeStore, named: NamedRecords, names: list[str], what: Recipe, field: int,
@@ -268,14 +268,14 @@ def _on_land(cube: CubeStore, table: SurveyTable) -> SurveyTable:
     if not wet.any():
         return table
     table.report.withdraw("surveys", "surveys on permanent water", list(s.loc[wet, "survey"]))
-    kept = s[~wet]
-    new = pd.Series(np.arange(len(kept)), index=kept.index)
-    occurrences = table.occurrences[table.occurrences["survey"].isin(kept.index)].copy()
+    on_land = s[~wet]
+    new = pd.Series(np.arange(len(on_land)), index=on_land.index)
+    occurrences = table.occurrences[table.occurrences["survey"].isin(on_land.index)].copy()
     occurrences["survey"] = occurrences["survey"].map(new)
-    table.report.kept["surveys"] = len(kept)
-    if kept.empty:
+    table.report.kept["surveys"] = len(on_land)
+    if on_land.empty:
         raise TableError(
             f"surveys: no survey is left: {'; '.join(table.report.reasons())}; check that longitude and latitude are not rounded,"
             " and the source of the layer surface."
         )
-    return SurveyTable(kept.reset_index(drop=True), occurrences.reset_index(drop=True), table.report)
+    return SurveyTable(on_land.reset_index(drop=True), occurrences.reset_index(drop=True), table.report)

@@ -146,14 +146,14 @@ def _check(config: Config, surveys: Surveys, block_km: float) -> None:
     if sizes is not None and sizes[1] <= UNEVEN * sizes[0]:
         return
     blocks = count_blocks(surveys, block_km)
-    found = (
+    remedy = (
         f"the surveys lie in {blocks} blocks, fewer than train.members ({members})"
         if sizes is None
         else f"folds would be of {sizes[0]} to {sizes[1]} surveys"
     )
     works = largest_block_km(surveys, members, block_km)
     advice = f"set evaluate.block_km to {shown_km(works)} or less, or " if works else _fewer(blocks)
-    raise ConfigError(f"{config.path}: evaluate.block_km is {block_km:g}: {found}; {advice}leave it out.")
+    raise ConfigError(f"{config.path}: evaluate.block_km is {block_km:g}: {remedy}; {advice}leave it out.")
 
 
 def _default_km(config: Config, surveys: Surveys) -> float:

@@ -34,14 +34,14 @@ def known_mean(
 ) -> NDArray[np.float32]:
     """(n, columns) of 1 km values (m, columns) at places, over those of the four cells of `bilinear` that hold a value."""
     total = np.zeros((len(corner), values.shape[1]), np.float32)
-    seen = np.zeros_like(total)
+    weight_sum = np.zeros_like(total)
     for at in range(4):
         part = values[corner[:, at]]
         share = weight[:, at, None] * np.isfinite(part)
         total += share * np.nan_to_num(part)
-        seen += share
+        weight_sum += share
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(seen > 1e-6, total / seen, np.nan), np.float32)
+        return np.asarray(np.where(weight_sum > 1e-6, total / weight_sum, np.nan), np.float32)
 
 
 def weights_along(first: int, count: int, cells: int) -> NDArray[np.float32]:

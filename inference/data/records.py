@@ -149,7 +149,7 @@ def read_named_records(config: Config, cube: CubeStore, with_ids: bool = False) 
             chosen, x, y = np.flatnonzero(dry), x[dry], y[dry]
         row, col = cube.region.index(x, y)
         publisher = chunk["publisher"].fillna("") if "publisher" in chunk else None
-        found = {
+        columns_found = {
             "name": _coded(chunk["name"], codes, np.int32)[chosen],
             "cell": row.astype(np.int64) * cube.region.shape()[1] + col,
             "x": x,
@@ -157,7 +157,7 @@ def read_named_records(config: Config, cube: CubeStore, with_ids: bool = False) 
             "year": chunk["year"].to_numpy(np.float32)[chosen],
             "dataset": np.zeros(len(chosen), np.int16) if publisher is None else _coded(publisher, publishers, np.int16)[chosen],
         }
-        for key, values in found.items():
+        for key, values in columns_found.items():
             parts[key].append(values)
         if with_ids:
             ids.append(chunk.iloc[chosen][[c for c in ("survey", "patch_id", "series_id") if c in chunk]])
@@ -202,11 +202,11 @@ def _places_within(
         squares = Squares.of_rows(chunk.iloc[chosen])
         x, y = squares.at(rng.uniform(size=len(chosen)), rng.uniform(size=len(chosen)))
         inside = np.flatnonzero(cube.region.contains(x, y))
-        kept = inside[_on_land(cube, x[inside], y[inside])]
-        rows.append(chosen[kept])
-        xs.append(x[kept])
-        ys.append(y[kept])
-        wanted = np.setdiff1d(wanted, chosen[kept])
+        on_land = inside[_on_land(cube, x[inside], y[inside])]
+        rows.append(chosen[on_land])
+        xs.append(x[on_land])
+        ys.append(y[on_land])
+        wanted = np.setdiff1d(wanted, chosen[on_land])
     row = np.concatenate(rows)
     count = np.bincount(row, minlength=len(chunk))
     return row, np.concatenate(xs), np.concatenate(ys), (1 / count[row]).astype(np.float32)
@@ -231,16 +231,24 @@ def place_records(named: NamedRecords, species: Sequence[str], background: NDArr
     """
     position = {name: i for i, name in enumerate(species)}
     column = np.array([position.get(name, -1) for name in named.names], np.int32)[named.name]
-    kept = np.flatnonzero(column >= 0)
+    rows_kept = np.flatnonzero(column >= 0)
     rare = {name: n for name, n in named.counts(column < 0).items() if n}
     _withdraw(named.report, "records of species with too few of them", sorted(rare), sum(rare.values()))
-    named.report.kept["species"] = len(np.unique(column[kept]))
-    cells, row = np.unique(np.concatenate([named.cell[kept], background]), return_inverse=True)
+    named.report.kept["species"] = len(np.unique(column[rows_kept]))
+    cells, row = np.unique(np.concatenate([named.cell[rows_kept], background]), return_inverse=True)
     first = np.full(len(cells), -1, np.int64)
-    first[row[: len(kept)][::-1]] = kept[::-1]
-    records = Records(column[kept], row[: len(kept)].astype(np.int64), named.x[kept], named.y[kept], named.year[kept],
-                      named.dataset[kept], row[len(kept) :].astype(np.int64), *cell_centres(region, background),
-                      weight=None if named.weight is None else named.weight[kept])  # fmt: skip
+    first[row[: len(rows_kept)][::-1]] = rows_kept[::-1]
+    records = Records(
+        column[rows_kept],
+        row[: len(rows_kept)].astype(np.int64),
+        named.x[rows_kept],
+        named.y[rows_kept],
+        named.year[rows_kept],
+        named.dataset[rows_kept],
+        row[len(rows_kept) :].astype(np.int64),
+        *cell_centres(region, background),
+        weight=None if named.weight is None else named.weight[rows_kept],
+    )
     return records, cells, first
 
 
@@ -250,14 +258,14 @@ def uniform_cells(cube: CubeStore, count: int, seed: int = 0) -> NDArray[np.int6
     height, width = region.shape()
     rng = np.random.default_rng([seed, 7])
     surface = cube.array(SURFACE)
-    kept: list[NDArray[np.int64]] = []
+    chunks: list[NDArray[np.int64]] = []
     for _ in range(20):  # a region that is nearly all sea gives fewer
         row, col = rng.integers(0, height, count), rng.integers(0, width, count)
         land = np.asarray(surface.vindex[row, col]) == 0
-        kept.append(row[land] * width + col[land])
-        if sum(map(len, kept)) >= count:
+        chunks.append(row[land] * width + col[land])
+        if sum(map(len, chunks)) >= count:
             break
-    return np.concatenate(kept)[:count]
+    return np.concatenate(chunks)[:count]
 
 
 def cell_centres(region: Region, cells: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

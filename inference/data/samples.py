@@ -77,9 +77,9 @@ class Predictors:
     @classmethod
     def of(cls, values: Mapping[str, Floats], inputs: Mapping[str, Input], **others: Any) -> Predictors:
         """Predictors of modalities by name; `others` are corner, weight and the names of columns."""
-        own: dict[str, Any] = {name: held for name, held in values.items() if name in _FIELDS}
-        more = {name: held for name, held in values.items() if name not in _FIELDS}
-        return cls(**own, more=more, inputs={**PAPER, **inputs}, **others)
+        field_values: dict[str, Any] = {name: array for name, array in values.items() if name in _FIELDS}
+        more = {name: array for name, array in values.items() if name not in _FIELDS}
+        return cls(**field_values, more=more, inputs={**PAPER, **inputs}, **others)
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together; the message says which.
@@ -103,8 +103,8 @@ class Predictors:
     @property
     def values(self) -> dict[str, Floats]:
         """The arrays of all modalities that are there, by name, in the order of a network."""
-        held = {name: getattr(self, name) for name in _FIELDS if getattr(self, name) is not None} | dict(self.more)
-        return {name: held[name] for name in in_order(held)}
+        arrays = {name: getattr(self, name) for name in _FIELDS if getattr(self, name) is not None} | dict(self.more)
+        return {name: arrays[name] for name in in_order(arrays)}
 
     def get(self, name: str) -> Floats | None:
         """The array of one modality; None where there is none."""
@@ -115,8 +115,8 @@ class Predictors:
         return name == "coarse" or (name in self.inputs and self.inputs[name].resolution == "1km")
 
     def _per_place(self) -> dict[str, NDArray[np.generic]]:
-        own: dict[str, Any] = {name: held for name, held in self.values.items() if not self.at_kilometres(name)}
-        return own | {name: getattr(self, name) for name in ("corner", "weight") if getattr(self, name) is not None}
+        place_values: dict[str, Any] = {name: array for name, array in self.values.items() if not self.at_kilometres(name)}
+        return place_values | {name: getattr(self, name) for name in ("corner", "weight") if getattr(self, name) is not None}
 
     def _check_names(self) -> None:
         for what, values, names in (
@@ -127,7 +127,7 @@ class Predictors:
                 raise TableError(f"Predictors '{what}' have {values.shape[1]} columns but {len(names)} names are given.")
 
     def _check_corners(self) -> None:
-        cells = {len(held) for name, held in self.values.items() if self.at_kilometres(name)}
+        cells = {len(array) for name, array in self.values.items() if self.at_kilometres(name)}
         if len(cells) > 1:
             raise TableError(f"Layers of 1 km disagree on the number of 1 km cells: {cells}.")
         if not cells:
@@ -148,9 +148,9 @@ class Predictors:
 
     def _with(self, values: Mapping[str, Any]) -> Predictors:
         """The same with other arrays by name; None takes one away."""
-        more = {name: held for name, held in {**self.more, **values}.items() if name not in (*_FIELDS, "corner", "weight")}
-        own: dict[str, Any] = {name: held for name, held in values.items() if name in (*_FIELDS, "corner", "weight")}
-        return replace(self, more={name: held for name, held in more.items() if held is not None}, **own)
+        more = {name: array for name, array in {**self.more, **values}.items() if name not in (*_FIELDS, "corner", "weight")}
+        field_values: dict[str, Any] = {name: array for name, array in values.items() if name in (*_FIELDS, "corner", "weight")}
+        return replace(self, more={name: array for name, array in more.items() if array is not None}, **field_values)
 
     def subset(self, index: NDArray[np.integer | np.bool_]) -> Predictors:
         """The places of `index` (positions or a mask); 1 km cells are shared, not copied."""

@@ -98,10 +98,10 @@ def sample(
     what.require_maps()
     what = what.in_cube(cube)
     squares = Squares.of(cube.region, x, y, np.zeros(len(x)) if side_m is None else side_m)
-    own = _at_places(CubeSource(cube), what, Places.at(x, y), receptive_field, progress, shelf, (cube, squares))
+    samples = _at_places(CubeSource(cube), what, Places.at(x, y), receptive_field, progress, shelf, (cube, squares))
     kilometres, corner, weight = _sample_kilometres(cube, what, *cube.region.index(x, y), shelf, squares)
     return Predictors.of(
-        {**own, **kilometres}, what.encoded, corner=corner, weight=weight,
+        {**samples, **kilometres}, what.encoded, corner=corner, weight=weight,
         static_names=what.static_names, coarse_names=what.coarse_names,
     )  # fmt: skip
 
@@ -112,7 +112,7 @@ def sample_source(source: SampleSource, what: Recipe, places: Places, receptive_
 
     Climate and other 1 km layers are those of the cell that holds a place: it is its own and only corner.
     """
-    own = _at_places(source, what, places, receptive_field, progress, shelf)
+    samples = _at_places(source, what, places, receptive_field, progress, shelf)
     n = len(places)
 
     def read(index: NDArray[np.int64]) -> dict[str, Floats]:
@@ -126,7 +126,7 @@ def sample_source(source: SampleSource, what: Recipe, places: Places, receptive_
         corner = np.repeat(np.arange(n, dtype=np.int64)[:, None], 4, axis=1)
         weight = np.tile(np.array([1, 0, 0, 0], np.float32), (n, 1))
     return Predictors.of(
-        {**own, **kilometres}, what.encoded, corner=corner, weight=weight,
+        {**samples, **kilometres}, what.encoded, corner=corner, weight=weight,
         static_names=what.static_names, coarse_names=what.coarse_names,
     )  # fmt: skip
 
@@ -145,8 +145,8 @@ def _at_places(
     names = [layer.name for layers in groups.values() for layer in layers]
 
     def read(index: NDArray[np.int64]) -> dict[str, Floats]:
-        some = places if len(index) == len(places) else places.subset(index)
-        values = source.sample(some, names, receptive_field, progress if some is places else None)
+        chunk = places if len(index) == len(places) else places.subset(index)
+        values = source.sample(chunk, names, receptive_field, progress if chunk is places else None)
         out = {modality: _from_places(layers, values) for modality, layers in groups.items()}
         if averaged is not None:
             averaged[1].put_means(partial(_read, averaged[0]), index, groups, out)
@@ -232,6 +232,6 @@ def _at_cells(cube: CubeStore, what: Recipe, at: NDArray[np.int64]) -> dict[str,
         window = Window(int(top), int(left), int(bottom - top) + 1, int(right - left) + 1)
         inside = (..., at[0, here] - top, at[1, here] - left)
         for modality, layers in what.kilometres.items():
-            found = joined([_read(cube, layer, window)[inside] for layer in layers])
-            out[modality][here] = np.moveaxis(found, -1, 0)
+            layer_values = joined([_read(cube, layer, window)[inside] for layer in layers])
+            out[modality][here] = np.moveaxis(layer_values, -1, 0)
     return out

@@ -136,10 +136,10 @@ def _begun(folder: Path, identity: str, made: Mapping[str, Rows]) -> int:
     """Places that lie there already; files of full length are made where there are none."""
     note = folder / "shelf.json"
     try:
-        found = json.loads(note.read_text(encoding="utf-8"))
-        whole = all(rows.path.stat().st_size == rows.nbytes for rows in made.values())
-        if found["identity"] == identity and whole:
-            return int(found["done"])
+        saved_note = json.loads(note.read_text(encoding="utf-8"))
+        complete = all(rows.path.stat().st_size == rows.nbytes for rows in made.values())
+        if saved_note["identity"] == identity and complete:
+            return int(saved_note["done"])
     except (OSError, ValueError, KeyError):
         pass
     folder.mkdir(parents=True, exist_ok=True)

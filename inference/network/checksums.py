@@ -56,12 +56,12 @@ def _listed(path: Path) -> dict[str, dict[str, Any]]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         files: dict[str, dict[str, Any]] = document["files"]
-        newer, whole = int(document["format"]) > FORMAT, document["sha256"] == _digest(files)
+        newer, unchanged = int(document["format"]) > FORMAT, document["sha256"] == _digest(files)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: is damaged ({error!r}); {FIX}.") from error
     if newer:
         raise ModelError(f"{path}: was written by a newer floracube; upgrade floracube to read this model.")
-    if not whole:
+    if not unchanged:
         raise ModelError(f"{path}: is damaged (its own checksum is another); {FIX}.")
     return files
 

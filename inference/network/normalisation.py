@@ -25,13 +25,13 @@ def _some(rows: NDArray[np.int64], each: int) -> NDArray[np.int64]:
 def _moments(values: NDArray[np.floating], axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Mean and spread over `axes` without NaN; constants spread by 1, time steps by a twentieth of their channel's."""
     with np.errstate(all="ignore"):
-        kept = np.asarray(values, np.float64)
-        seen = np.isfinite(kept)
-        count = np.maximum(seen.sum(axes, keepdims=True), 1)
-        mean = np.where(seen, kept, 0).sum(axes, keepdims=True) / count
-        std = np.sqrt(np.where(seen, (kept - mean) ** 2, 0).sum(axes, keepdims=True) / count)
-        if kept.ndim == 3:  # series: steps that hardly vary in space must not blow up noise
-            std = np.maximum(std, 0.05 * np.ma.masked_invalid(kept).std((0, 2), keepdims=True).filled(0))
+        values64 = np.asarray(values, np.float64)
+        finite = np.isfinite(values64)
+        count = np.maximum(finite.sum(axes, keepdims=True), 1)
+        mean = np.where(finite, values64, 0).sum(axes, keepdims=True) / count
+        std = np.sqrt(np.where(finite, (values64 - mean) ** 2, 0).sum(axes, keepdims=True) / count)
+        if values64.ndim == 3:  # series: steps that hardly vary in space must not blow up noise
+            std = np.maximum(std, 0.05 * np.ma.masked_invalid(values64).std((0, 2), keepdims=True).filled(0))
         std = np.where(np.isfinite(std) & (std > 1e-6 * (np.abs(mean) + 1e-6)), std, 1.0)
     return torch.from_numpy(mean[0].astype(np.float32)), torch.from_numpy(std[0].astype(np.float32))
 

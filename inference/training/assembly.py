@@ -81,12 +81,12 @@ class Assembly:
             set_normalisation(net, records.predictors, rows, np.zeros((len(records.predictors), 1), np.float32))
             return
         rows = np.sort(rng.permutation(np.unique(records.records.row))[:NORMALISED_BY])
-        seen = records.covariates(np.arange(len(records.records))).numpy()
+        record_covariates = records.covariates(np.arange(len(records.records))).numpy()
         # as many of surveys as of records: both kinds of places are read with these constants
-        shares = max(1, len(seen) // len(surveys.train))
-        seen = np.concatenate([seen, np.repeat(surveys.covariates[surveys.train], shares, 0)])
+        shares = max(1, len(record_covariates) // len(surveys.train))
+        record_covariates = np.concatenate([record_covariates, np.repeat(surveys.covariates[surveys.train], shares, 0)])
         covariates = np.zeros((len(records.predictors), 1), np.float32)
-        covariates[rows] = seen[rng.integers(0, len(seen), len(rows))]
+        covariates[rows] = record_covariates[rng.integers(0, len(record_covariates), len(rows))]
         set_normalisation(net, records.predictors, rows, covariates)
 
     def _start(self, surveys: SurveyRows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -103,9 +103,9 @@ class Assembly:
         if surveys is None:
             assert records is not None
             return SiteSoftmaxObjective(records.predictors, records.records, self._spec, self._options)
-        own = SurveyObjective(surveys, self._spec, self._options)
+        survey_objective = SurveyObjective(surveys, self._spec, self._options)
         if records is None:
-            return own
+            return survey_objective
         reporting = Reporting(gamma, self._family).to(device)
         places = float(surveys.surveys.place_weight[surveys.train].sum())
-        return JointObjective(own, places, records, reporting, self._spec, self._options)
+        return JointObjective(survey_objective, places, records, reporting, self._spec, self._options)

@@ -73,7 +73,7 @@ def spec_for(predictors: Predictors, surveys: Surveys, **shape: Any) -> ModelSpe
 
     The layers of images are fitted to the patch: dilations such that 5 x receptive field = P.
     """
-    own = ("survey",) if len(surveys) else ()  # records alone do not say what a year or an area changes
+    survey_modality = ("survey",) if len(surveys) else ()  # records alone do not say what a year or an area changes
     encoded = {name: values for name, values in predictors.values.items() if name not in TABLES}
     sides = [values.shape[-1] for values in encoded.values() if values.ndim == 4]
     if sides and "dilations" not in shape:
@@ -82,7 +82,7 @@ def spec_for(predictors: Predictors, surveys: Surveys, **shape: Any) -> ModelSpe
         shape["dilations"] = tuple(reach // layers + (i >= layers - reach % layers) for i in range(layers))
     fitted = {name: predictors.inputs[name].fitted(values.shape[1:]) for name, values in encoded.items()}
     shape.setdefault("inputs", {**predictors.inputs, **fitted})
-    shape.setdefault("modalities", in_order((*predictors.modalities, *own)))
+    shape.setdefault("modalities", in_order((*predictors.modalities, *survey_modality)))
     return ModelSpec(
         species=len(surveys.species),
         static_names=predictors.static_names,
@@ -148,11 +148,11 @@ def train(
         course = Run(run, identity, options.checkpoint_seconds)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for fold in range(options.members):
-            some, known = None, records
+            survey_rows, train_records = None, records
             if folds is not None:
-                some = folds.learned(fold, surveys)
-                known = None if records is None else folds.records_of(fold, surveys, records, options.po_allowed)
-            data = Assembly(predictors, surveys, spec, options, some, known, record_predictors, family)
+                survey_rows = folds.learned(fold, surveys)
+                train_records = None if records is None else folds.records_of(fold, surveys, records, options.po_allowed)
+            data = Assembly(predictors, surveys, spec, options, survey_rows, train_records, record_predictors, family)
             for number in range(fold * options.repeats, (fold + 1) * options.repeats):
                 seed = 1000 * options.seed + number
                 torch.manual_seed(seed)
@@ -162,9 +162,11 @@ def train(
                 objective = data.objective(gamma, str(device))
                 steps = steps_of(objective, options)
                 tell = _tell(progress, number * steps, options.members * options.repeats * steps)
-                kept = None if course is None else course.checkpoint(number)
+                checkpoint = None if course is None else course.checkpoint(number)
                 with watching(run, number) as watch:
-                    history += fit_member(net, objective, options, seed, tell, checkpoint=kept, watch=watch, on_disk=on_disk)
+                    history += fit_member(
+                        net, objective, options, seed, tell, checkpoint=checkpoint, watch=watch, on_disk=on_disk
+                    )
                 if isinstance(objective, JointObjective):
                     gammas.append(objective.reporting.gamma.detach().cpu().numpy())
                 nets.append(net.to("cpu"))
@@ -172,14 +174,16 @@ def train(
                 draw_curves(history, run / PICTURE)
             if rows_of is not None and scores is not None:
                 rows = np.flatnonzero(rows_of == fold)
-                own = Ensemble(spec, nets[fold * options.repeats :], surveys.species)
+                fold_ensemble = Ensemble(spec, nets[fold * options.repeats :], surveys.species)
                 if judged is None:
-                    own.median_area_m2.fill_(clean_areas(surveys.area_m2).median_m2)
-                    scores[rows] = predict_surveys(own, predictors.subset(rows), surveys.year[rows], surveys.area_m2[rows], False)
-                elif known is not None and record_predictors is not None:
-                    set_level(own, record_predictors, known.background)
+                    fold_ensemble.median_area_m2.fill_(clean_areas(surveys.area_m2).median_m2)
+                    scores[rows] = predict_surveys(
+                        fold_ensemble, predictors.subset(rows), surveys.year[rows], surveys.area_m2[rows], False
+                    )
+                elif train_records is not None and record_predictors is not None:
+                    set_level(fold_ensemble, record_predictors, train_records.background)
                     places, none = record_predictors.subset(judged.row[rows]), np.zeros(len(rows))
-                    scores[rows] = predict_surveys(own, places, none, none + REFERENCE_AREA_M2)
+                    scores[rows] = predict_surveys(fold_ensemble, places, none, none + REFERENCE_AREA_M2)
     ensemble = Ensemble(spec, nets, surveys.species)
     metrics, rates, learned = {}, None, None
     if statement == RELATIVE:

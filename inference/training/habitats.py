@@ -81,17 +81,17 @@ def load_plots(config: Config) -> tuple[Plots, pd.DataFrame, dict[str, Any]]:
         table, covers[of_plots].rename(columns={"survey": c.survey}), Columns(c.survey, "name", "cover", c.habitat),
         min_records=10, min_plots=habitats.min_plots, names=(path, species_path),
     )  # fmt: skip
-    kept = {"plots": len(plots), "records": int(plots.size.sum()), "species": len(plots.species),
+    counts = {"plots": len(plots), "records": int(plots.size.sum()), "species": len(plots.species),
             "habitats": len(plots.habitats)}  # fmt: skip
     remarks = {**rows.document()["remarks"], **_remarks(report)}
-    report = {"title": "vegetation plots", "kept": kept, "rows": rows.document()["rows"], "remarks": remarks}
+    report = {"title": "vegetation plots", "kept": counts, "rows": rows.document()["rows"], "remarks": remarks}
     return plots, table.set_index(table[c.survey].astype(str)), report
 
 
 def _remarks(report: dict[str, Any]) -> dict[str, Any]:
     """Counts of the plots' own report in the form that all tables share."""
-    told = {"plots", "plots_read", "species", "records_read"}  # among what is kept
-    counts = {str(k).replace("_", " "): v for k, v in report.items() if isinstance(v, int) and v and k not in told}
+    count_names = {"plots", "plots_read", "species", "records_read"}  # among what is kept
+    counts = {str(k).replace("_", " "): v for k, v in report.items() if isinstance(v, int) and v and k not in count_names}
     remarks: dict[str, Any] = {k: {"count": n, "first": []} for k, n in counts.items()}
     rare: dict[str, int] = report.get("habitats_too_rare", {})
     if rare:
@@ -263,14 +263,14 @@ def _scheme(config: Config, plots: Plots) -> Scheme:
 def restricted(scheme: Scheme, codes: Sequence[str]) -> Scheme:
     """The scheme with the finest classes `codes` and their parents alone. Raises `ModelError` for an unknown code."""
     by_code = {h.code: h for level in scheme.levels for h in scheme.classes[level]}
-    kept: dict[str, dict[str, Any]] = {}
+    best_by_place: dict[str, dict[str, Any]] = {}
     for code in codes:
         if code not in scheme.codes():
             raise ModelError(
                 f"the plots have the habitat '{code}', which level {scheme.levels[0]} of the scheme does not know;"
                 " add it to the scheme's table."
             )
-        while code and code not in kept:
-            kept[code] = dataclasses.asdict(by_code[code])
+        while code and code not in best_by_place:
+            best_by_place[code] = dataclasses.asdict(by_code[code])
             code = by_code[code].parent
-    return make_scheme(list(kept.values()))
+    return make_scheme(list(best_by_place.values()))

@@ -106,9 +106,9 @@ class JointObjective:
 
     def loss(self, net: DeepSDM, batch: Batch) -> Tensor:
         """Surveys' mean loss per species, plus the records' and the prior's share of it."""
-        own = {name.removeprefix(SIDE): values for name, values in batch.items() if name.startswith(SIDE)}
+        survey_batch = {name.removeprefix(SIDE): values for name, values in batch.items() if name.startswith(SIDE)}
         surveys = self._surveys.loss(net, {name: v for name, v in batch.items() if not name.startswith(SIDE)})
-        return surveys + self._weight * self._record_loss(net, own) + self._prior * self.reporting.penalty()
+        return surveys + self._weight * self._record_loss(net, survey_batch) + self._prior * self.reporting.penalty()
 
     def _record_loss(self, net: DeepSDM, batch: Batch) -> Tensor:
         """Mean over records of the negative log probability of their species, each by its weight."""

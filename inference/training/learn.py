@@ -223,16 +223,16 @@ def _judge(
     surveys, folds, weight = data.surveys, plan.folds, data.surveys.place_weight
     scores = OutOfFold(trained.out_of_fold, folds, plan.min_records, plan.why, fingerprint(surveys))
     p = cross_calibrated(trained.out_of_fold, surveys, folds)
-    total, found = p.sum(1), surveys.presence.sum(1)
+    total, observed_richness = p.sum(1), surveys.presence.sum(1)
     expected, listed = _references(config, data, trained, trained.options.seed)
     parts, lists = dict[str, NDArray[np.float64]](), plan_sums(data.traits, listed)
     for k in range(folds.count):
         rows, others = folds.fold == k, folds.fold != k
-        richness = fit_richness(total[others], found[others], weight[others], folds.block[others]).constants
-        own = residual_scores(p[rows].T, surveys.presence[rows].T, plan_sums(data.traits, expected, richness), lists)
-        for name, values in own.items():
+        richness = fit_richness(total[others], observed_richness[others], weight[others], folds.block[others]).constants
+        fold_scores = residual_scores(p[rows].T, surveys.presence[rows].T, plan_sums(data.traits, expected, richness), lists)
+        for name, values in fold_scores.items():
             parts.setdefault(name, np.full(len(surveys), np.nan))[rows] = values
-    trained.metrics.update(fit_richness(total, found, weight, folds.block).constants)
+    trained.metrics.update(fit_richness(total, observed_richness, weight, folds.block).constants)
     for name, (share, worst) in coverage_by_fold(parts, weight, folds.fold, COVERAGE).items():
         trained.metrics.update({f"coverage_{name}": share, f"coverage_{name}_worst_fold": worst})
     trained.metrics["median_area_m2"] = trained.ensemble.median_area_m2.item()

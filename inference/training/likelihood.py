@@ -34,12 +34,12 @@ def clean_areas(area_m2: NDArray[np.floating], median_m2: float | None = None) -
     `median_m2` stands in for unknown ones (the data's own median by default, 100 m2 where none is known).
     """
     area = np.asarray(area_m2, np.float64)
-    known = np.isfinite(area) & (area > 0)
+    valid = np.isfinite(area) & (area > 0)
     if median_m2 is None:
-        median_m2 = float(np.median(area[known])) if known.any() else REFERENCE_AREA_M2
-    filled = np.where(known, area, median_m2)
+        median_m2 = float(np.median(area[valid])) if valid.any() else REFERENCE_AREA_M2
+    filled = np.where(valid, area, median_m2)
     ratio = np.log(filled / REFERENCE_AREA_M2).astype(np.float32)
-    return Areas(ratio, median_m2, int((~known).sum()))
+    return Areas(ratio, median_m2, int((~valid).sum()))
 
 
 def cloglog_probability(eta: Tensor) -> Tensor:
@@ -85,5 +85,5 @@ def site_softmax_loss(of_records: Tensor, species: Tensor, of_sites: Tensor) -> 
     own place is one of the choices, so that 0 means certainty, and log(m + 1) that the place tells nothing. A constant
     added to a species' f cancels: records alone say where a species is more likely, not how common it is.
     """
-    own = of_records.gather(1, species[:, None])[:, 0]
-    return torch.logaddexp(torch.logsumexp(of_sites, 0)[species], own) - own
+    recorded_score = of_records.gather(1, species[:, None])[:, 0]
+    return torch.logaddexp(torch.logsumexp(of_sites, 0)[species], recorded_score) - recorded_score

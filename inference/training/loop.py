@@ -156,10 +156,10 @@ class _State:
 
     def weights(self) -> dict[str, Tensor]:
         """All that is learned: the network's, and what the objective has beside it. The tensors themselves, no copies."""
-        own = {f"net.{name}": values for name, values in self.net.state_dict().items()}
-        known = {id(p) for p in self.net.parameters()}
-        others = (p for group in self.optimiser.param_groups for p in group["params"] if id(p) not in known)
-        return own | {f"other.{i}": p.detach() for i, p in enumerate(others)}
+        tensors = {f"net.{name}": values for name, values in self.net.state_dict().items()}
+        network_parameters = {id(p) for p in self.net.parameters()}
+        others = (p for group in self.optimiser.param_groups for p in group["params"] if id(p) not in network_parameters)
+        return tensors | {f"other.{i}": p.detach() for i, p in enumerate(others)}
 
     @torch.no_grad()
     def _put(self, weights: dict[str, Tensor]) -> None:
@@ -173,10 +173,10 @@ class _State:
         document: dict[str, Any] = {"member": asdict(self.progress)}
         if not self.progress.finished:
             tensors |= {f"cursor.{name}": values for name, values in self.cursor.items()}
-            held = self.optimiser.state_dict()
-            for index, values in held["state"].items():
+            optimiser_state = self.optimiser.state_dict()
+            for index, values in optimiser_state["state"].items():
                 tensors |= {f"adam.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
-            document |= {"groups": held["param_groups"], "schedule": self.schedule.state_dict()}
+            document |= {"groups": optimiser_state["param_groups"], "schedule": self.schedule.state_dict()}
         checkpoint.save(tensors, document)
 
     def restore(self, tensors: dict[str, Tensor], document: dict[str, Any]) -> None:

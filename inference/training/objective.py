@@ -89,9 +89,9 @@ class SurveyRows:
 
     def prevalence(self) -> NDArray[np.float64]:
         """(S,) weighted share of training surveys with the species, kept away from 0 and 1."""
-        seen, weight = self.surveys.presence[self.train], self.weight[self.train]
+        presence, weight = self.surveys.presence[self.train], self.weight[self.train]
         total = weight.sum()
-        return np.asarray(np.clip((weight @ seen + 0.25) / (total + 1), 1e-6, 0.98), np.float64)
+        return np.asarray(np.clip((weight @ presence + 0.25) / (total + 1), 1e-6, 0.98), np.float64)
 
 
 class SurveyObjective:

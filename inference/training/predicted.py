@@ -64,28 +64,28 @@ def predicted_plots(
     rows, x, y = rows[inside], x[inside], y[inside]
     row, col = cube.region.index(x, y)
     land = np.asarray(cube.array(SURFACE).vindex[row, col]) == LAND if len(rows) else np.zeros(0, bool)
-    kept = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(land))[:MOST])
-    rows, x, y = rows[kept], x[kept], y[kept]
+    sampled_cells = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(land))[:MOST])
+    rows, x, y = rows[sampled_cells], x[sampled_cells], y[sampled_cells]
     verify_checksums(model)
     ensemble, _ = checkpoint.load(model / "sdm")
     folds = load_out_of_fold(model).folds
     fold, repeats = folds.at(x, y), len(ensemble.networks) // folds.count
     recipe = load_settings(model)[0]
     place = {name: i for i, name in enumerate(plots.species)}
-    known = np.array([place.get(binomial(name), -1) for name in ensemble.species], np.int32)
-    order, size = np.full((len(rows), min(RANKS, len(known))), -1, np.int32), np.zeros(len(rows), np.int32)
+    species_index = np.array([place.get(binomial(name), -1) for name in ensemble.species], np.int32)
+    order, size = np.full((len(rows), min(RANKS, len(species_index))), -1, np.int32), np.zeros(len(rows), np.int32)
     for start in range(0, len(rows), PART):
         part = slice(start, start + PART)
         predictors = sample(cube, recipe, x[part], y[part], ensemble.spec.receptive_field)
         same = np.ones(len(x[part]), np.float32)
         for k in np.unique(fold[part]):
-            own = np.flatnonzero(fold[part] == k)
+            fold_rows = np.flatnonzero(fold[part] == k)
             members = without_fold(ensemble, int(k), repeats)
-            eta = predict_surveys(members, predictors.subset(own), same[own] * year, same[own] * area_m2)
-            ranked, size[start + own] = ranked_lists(cloglog_probability(torch.from_numpy(eta)).numpy())
-            order[start + own] = known[ranked]
-    some = size > 0
-    return replace(plots.take(rows[some]), order=order[some], size=size[some])
+            eta = predict_surveys(members, predictors.subset(fold_rows), same[fold_rows] * year, same[fold_rows] * area_m2)
+            ranked, size[start + fold_rows] = ranked_lists(cloglog_probability(torch.from_numpy(eta)).numpy())
+            order[start + fold_rows] = species_index[ranked]
+    not_empty = size > 0
+    return replace(plots.take(rows[not_empty]), order=order[not_empty], size=size[not_empty])
 
 
 def ranked_lists(p: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:

@@ -30,8 +30,8 @@ def families(names: Sequence[str] | NDArray[np.generic] | None, species: int) ->
     """(S,) number of each species' family; species of unknown family ('') share none and count as one each."""
     if names is None:
         return np.zeros(species, np.int64)
-    known: dict[str, int] = {}
-    return np.array([known.setdefault(str(n) or f"\0{i}", len(known)) for i, n in enumerate(names)], np.int64)
+    family_numbers: dict[str, int] = {}
+    return np.array([family_numbers.setdefault(str(n) or f"\0{i}", len(family_numbers)) for i, n in enumerate(names)], np.int64)
 
 
 def start_from_counts(
@@ -46,16 +46,16 @@ def start_from_counts(
     given the priors of families is taken, and f is then what surveys and records together say. So a species that
     no survey saw gets the rate of its family, and its prevalence from its records.
     """
-    seen = np.log(records + 0.5)
-    said = seen - log_intensity
+    log_records = np.log(records + 0.5)
+    log_rate = log_records - log_intensity
     variance = 1 / (records + 0.5) + 1 / (presences + 0.25)
     weight = 1 / (variance + WITHIN**2)
-    overall = float((weight * said).sum() / weight.sum())
+    overall = float((weight * log_rate).sum() / weight.sum())
     total = np.bincount(family, weight)
-    mean = np.bincount(family, weight * (said - overall)) / (total + 1 / BETWEEN**2) + overall
+    mean = np.bincount(family, weight * (log_rate - overall)) / (total + 1 / BETWEEN**2) + overall
     trust = WITHIN**2 / (WITHIN**2 + variance)
-    gamma = mean[family] + trust * (said - mean[family])
-    return Start(seen - gamma, gamma - overall)
+    gamma = mean[family] + trust * (log_rate - mean[family])
+    return Start(log_records - gamma, gamma - overall)
 
 
 class Reporting(nn.Module):

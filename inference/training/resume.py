@@ -56,9 +56,9 @@ class Checkpoint:
     def save(self, tensors: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:
         """Replace the file. A kill at any moment leaves the one before or this one."""
         partial = self.path.with_suffix(".partial")
-        kept = {name: values.detach().cpu().contiguous() for name, values in tensors.items()}
+        contiguous = {name: values.detach().cpu().contiguous() for name, values in tensors.items()}
         text = json.dumps({"format": FORMAT, **progress})
-        save_file(kept, partial, {"progress": text, "sha256": _sha256(kept, text)})
+        save_file(contiguous, partial, {"progress": text, "sha256": _sha256(contiguous, text)})
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(self.path)
@@ -121,14 +121,16 @@ class Run:
 
 def _compare(path: Path, wanted: Mapping[str, Any]) -> None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["identity"]
-        differing = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
+        saved_identity = json.loads(path.read_text(encoding="utf-8"))["identity"]
+        differing = [key for key in sorted({*saved_identity, *wanted}) if saved_identity.get(key) != wanted.get(key)]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is damaged ({error}); remove {path.parent} to train anew.") from error
     if differing:
-        told = "; ".join(f"{key}: {_short(found.get(key))} there, {_short(wanted.get(key))} now" for key in differing[:3])
+        differences = "; ".join(
+            f"{key}: {_short(saved_identity.get(key))} there, {_short(wanted.get(key))} now" for key in differing[:3]
+        )
         raise ModelError(
-            f"{path.parent} holds a training that was stopped and is of another kind ({told}); run it again with what it was"
+            f"{path.parent} holds an unfinished training of another kind ({differences}); run it again with what it was"
             " begun with to finish it, or remove the folder to train anew."
         )
 
@@ -167,8 +169,8 @@ def identity_of(options: TrainOptions, device: torch.device, spec: ModelSpec, pr
     if records is not None:
         data |= {f"record {key}": getattr(records, key) for key in ("species", "row", "year", "dataset", "background", "x", "y")}
         data["record certainty"] = records.weight
-    for kind, held in (("survey", predictors), ("record", record_predictors)):
-        if held is not None:
-            data |= {f"{kind} {key}": values for key, values in held.values.items()}
-            data |= {f"{kind} corner": held.corner, f"{kind} weight": held.weight}
+    for kind, sampled in (("survey", predictors), ("record", record_predictors)):
+        if sampled is not None:
+            data |= {f"{kind} {key}": values for key, values in sampled.values.items()}
+            data |= {f"{kind} corner": sampled.corner, f"{kind} weight": sampled.weight}
     return named | {"device": device.type, "species table": species_hash(surveys.species), "data": fingerprint(**data)}
