@@ -33,7 +33,9 @@ TERRAIN: Final[Mapping[str, Layer]] = {
     "plan_curvature": _curvature("plan_curvature", "Curvature of the terrain across the slope"),
 }  # fmt: skip
 SERIES: Final = ("mean", "amplitude", "phase", "trend")
-NAMES: Final = f"{', '.join(TERRAIN)}, topographic_position_<radius>m of an elevation; {', '.join(SERIES)} of a series"
+NAMES: Final = (
+    f"{', '.join(TERRAIN)}, topographic_position_500m (or another radius) of an elevation; {', '.join(SERIES)} of a series"
+)
 
 
 def radius_of(name: str) -> int | None:

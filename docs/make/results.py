@@ -8,6 +8,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks/results"
 TITLES = {  # file: (title, command), in the order of the page; files that are not named come after these
     "first_map": ("The first map", "benchmarks/first_map.py"),
     "moravia": ("Species of Moravia", "floracube evaluate examples/moravia.yaml"),
+    "czechia_landsat": ("Species of Czechia from Landsat and terrain", "floracube evaluate examples/czechia-landsat.yaml"),
     "denmark": ("Species of Denmark", "floracube evaluate examples/denmark.yaml"),
     "landscape_skill": ("Records beside surveys, on landscapes of known truth", "benchmarks/landscape_skill.py"),
     "landscape_calibration": ("Calibration, intervals and sets", "benchmarks/landscape_calibration.py"),
