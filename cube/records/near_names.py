@@ -28,11 +28,11 @@ def near_misses(counts: Mapping[str, int]) -> list[tuple[str, str]]:
     for (place, shared), names in sharing.items():
         # What is left of a name without the words that all of these share.
         rest = {name: name.lower()[len(shared) :] if place == 0 else name.lower()[: -len(shared)] for name in names}
-        for name in sorted(names, key=lambda name: (counts[name], name)):
-            others = {rest[other].strip(): other for other in names if counts[other] > counts[name]}
-            close = difflib.get_close_matches(rest[name].strip(), others, 1, ALIKE)
-            if close:
-                found[name] = others[close[0]]
+        for count in {counts[name] for name in names}:
+            others = {rest[name].strip(): name for name in names if counts[name] > count}
+            for name in names if others else ():
+                if counts[name] == count and (close := difflib.get_close_matches(rest[name].strip(), others, 1, ALIKE)):
+                    found[name] = others[close[0]]
     return sorted(found.items())
 
 
