@@ -127,9 +127,9 @@ def workers(folder: Path, case: Case, count: int) -> float:
     root, cores = str(Path(__file__).resolve().parents[1]), sorted(os.sched_getaffinity(0))
     crew = []
     for i in range(count):
-        told = folder / f"task{i}.pickle"
-        told.write_bytes(pickle.dumps((case.job(threads=1), case.units[i], case.units[i::count])))
-        crew.append(subprocess.Popen([sys.executable, "-c", code, root, str(told), str(cores[i % len(cores)])],
+        task_file = folder / f"task{i}.pickle"
+        task_file.write_bytes(pickle.dumps((case.job(threads=1), case.units[i], case.units[i::count])))
+        crew.append(subprocess.Popen([sys.executable, "-c", code, root, str(task_file), str(cores[i % len(cores)])],
                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))  # fmt: skip
     for one in crew:
         assert one.stdout is not None

@@ -46,12 +46,14 @@ class Case:
     model: Path
     units: tuple[Unit, ...]
 
-    def job(self, version: str = VERSION, held: tuple[str, ...] = ("species", "composition", "indicators"), **more: Any) -> Job:
+    def job(
+        self, version: str = VERSION, products: tuple[str, ...] = ("species", "composition", "indicators"), **more: Any
+    ) -> Job:
         """A job over the whole region."""
         west, south, east, north = (v // 1000 for v in self.cube.region.bounds)
         fixed = {"block": 1024, "year": 2020, "area_m2": 100.0, "inputs": "case",
                  "model_hash": load_model(self.model).hash, **more}  # fmt: skip
-        return Job(self.cube.url, str(self.model), tuple((p, version) for p in held), (west, south, east, north), **fixed)
+        return Job(self.cube.url, str(self.model), tuple((p, version) for p in products), (west, south, east, north), **fixed)
 
     def make(self, version: str = VERSION) -> None:
         """The groups of species, composition and indicators of a version."""
@@ -106,11 +108,13 @@ def make_model(folder: Path, cube: CubeStore, species: int, spec: dict[str, Any]
 
     folder.mkdir(parents=True, exist_ok=True)
     what = recipe(cube)
-    whole = ModelSpec((*what.modalities, "survey"), species, what.static_names, what.coarse_names, inputs=what.encoded, **spec)
+    spec_of_case = ModelSpec(
+        (*what.modalities, "survey"), species, what.static_names, what.coarse_names, inputs=what.encoded, **spec
+    )
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     names = species_names(species)
-    ensemble = Ensemble(whole, [DeepSDM(whole).eval() for _ in range(members)], names)
+    ensemble = Ensemble(spec_of_case, [DeepSDM(spec_of_case).eval() for _ in range(members)], names)
     _plausible(ensemble, cube, rng)
     traits: dict[str, Any] = {name: np.full(species, "", object) for name in TEXT_TRAITS}
     traits |= {name: rng.random(species) < 0.1 for name in FLAG_TRAITS}
@@ -150,11 +154,11 @@ def _plausible(ensemble: Ensemble, cube: CubeStore, rng: np.random.Generator) ->
         species, d = ensemble.spec.species, ensemble.spec.d
         wanted = torch.from_numpy(np.log(np.exp(rng.normal(np.log(0.03), 1.3, species)))).float().clamp(max=-1.0)
         for i, net in enumerate(ensemble.networks):
-            own = z[:, i * d : (i + 1) * d]
+            member_part = z[:, i * d : (i + 1) * d]
             directions = torch.randn(species, d)
-            raw = own @ directions.T
+            raw = member_part @ directions.T
             net.species_embedding.copy_(directions * (1.5 / raw.std(0).clamp(min=1e-6))[:, None])
-            net.species_bias.copy_(wanted - 1.0 - (own @ net.species_embedding.T).mean(0))
+            net.species_bias.copy_(wanted - 1.0 - (member_part @ net.species_embedding.T).mean(0))
         peak = torch.cat([ensemble.probability(z, 100.0, slice(s, s + 512)).quantile(0.999, 0) for s in range(0, species, 512)])
         ensemble.ceiling.copy_(peak.clamp(min=1e-4))
 

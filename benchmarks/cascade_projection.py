@@ -43,8 +43,12 @@ def print_projection(dense: dict[str, Any], species: int, cores: int, device: st
             records.append({"way": "projection", "species": species, "step": f"{count} GPU", "cells_per_second": rate})
     stored = CELLS * dense["bytes"] * species * (1 + sum(0.25**n for n in range(1, len(ABOVE) + 1)))
     print(f"  {stored / 1e12:.1f} TB of species with overviews, at {dense['bytes']:.2f} bytes a value of these noisy maps")
-    held = objects(species)
-    print("  objects: " + ", ".join(f"{name} {count:,}" for name, count in held.items()) + f"; {sum(held.values()):,} in all")
+    object_counts = objects(species)
+    print(
+        "  objects: "
+        + ", ".join(f"{name} {count:,}" for name, count in object_counts.items())
+        + f"; {sum(object_counts.values()):,} in all"
+    )
     records += [{"way": "projection", "species": species, "step": f"objects {name}", "cells_per_second": 0, "objects": count}
-                for name, count in held.items()]  # fmt: skip
+                for name, count in object_counts.items()]  # fmt: skip
     return records

@@ -42,16 +42,16 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for part in parts:
         if part == "throughput":
-            found = cube_throughput.records(repeats=given.repeats)
+            part_rows = cube_throughput.records(repeats=given.repeats)
         elif part == "stores":
-            found = cube_storage.stores_records(given.repeats)
+            part_rows = cube_storage.stores_records(given.repeats)
         elif part == "checksums":
-            found = cube_storage.checksums_records(given.repeats)
+            part_rows = cube_storage.checksums_records(given.repeats)
         else:
             with tempfile.TemporaryDirectory() as folder:
-                found = cube_storage.bytes_records(given.cube or cube_storage.demo_cube(Path(folder), given.size_km))
-        print(Table(part, found).text() + "\n")
-        rows += ({"part": part} | row for row in found)
+                part_rows = cube_storage.bytes_records(given.cube or cube_storage.demo_cube(Path(folder), given.size_km))
+        print(Table(part, part_rows).text() + "\n")
+        rows += ({"part": part} | row for row in part_rows)
     if given.json:
         given.json.write_text(json.dumps(rows, indent=1))
 

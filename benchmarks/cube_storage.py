@@ -64,7 +64,7 @@ def bytes_records(cube: Path) -> list[Row]:
     opened = open_cube(str(cube))
     units = len(list(opened.region.units()))
     cells = units * (opened.region.unit_km * 1000 // CELL) ** 2
-    found: dict[str, Row] = {}
+    layer_rows: dict[str, Row] = {}
     for meta in sorted(cube.rglob("zarr.json")):
         document = json.loads(meta.read_text())
         shape = document.get("shape", [])
@@ -73,7 +73,7 @@ def bytes_records(cube: Path) -> list[Row]:
         path = str(meta.parent.relative_to(cube))
         shards = [p.stat().st_size for p in (meta.parent / "c").rglob("*") if p.is_file()]
         array = opened.array(path)
-        row = found.setdefault(
+        row = layer_rows.setdefault(
             _row_name(path), {"layer": _row_name(path), "dtype": str(array.dtype), "bands": 0, "stored": 0,
                               "raw": 0, "shards": 0},
         )  # fmt: skip
@@ -82,7 +82,7 @@ def bytes_records(cube: Path) -> list[Row]:
         row["raw"] += int(np.prod(shape)) * array.dtype.itemsize
         row["shards"] += len(shards)
     rows = []
-    for row in found.values():
+    for row in layer_rows.values():
         stored, raw, shards = row.pop("stored"), row.pop("raw"), row.pop("shards")
         row |= {"bytes_per_cell": round(stored / cells, 4), "share_of_raw": round(stored / raw, 3)}
         rows.append(
@@ -177,9 +177,9 @@ def _once(cube: CubeStore, values: np.ndarray) -> tuple[float, float, float]:
     started = time.perf_counter()
     cube.write_unit(path, unit, values)
     wrote = time.perf_counter()
-    seen = cube.read_window(path, STORE_REGION.square(unit))
+    read_values = cube.read_window(path, STORE_REGION.square(unit))
     read = time.perf_counter()
-    assert (seen == values).all()
+    assert (read_values == values).all()
     array = cube.array(path)
     began = time.perf_counter()
     for i in range(TILES):

@@ -132,7 +132,7 @@ def _ways(catalog: str, region: Region, threads: int, folder: Path) -> dict[str,
     pixels = sentinel2.stack.common_grid(scenes, "red", RasterGrid.of(unit, FINE))
     cells = RasterGrid.over(unit.bounds, FINE)
     window = pixels.around(cells, sentinel2.stack.MARGIN)
-    own = GeoBox.from_bbox(window.bounds, crs=f"EPSG:{UTM}", resolution=FINE)
+    utm_box = GeoBox.from_bbox(window.bounds, crs=f"EPSG:{UTM}", resolution=FINE)
     plainly = {
         "assets": bands, "resolution": FINE, "resampling": Resampling.nearest, "dtype": np.dtype("uint16"),
         "fill_value": np.uint16(0), "rescale": False, "xy_coords": "center", "errors_as_nodata": (), "properties": False,
@@ -143,7 +143,9 @@ def _ways(catalog: str, region: Region, threads: int, folder: Path) -> dict[str,
         return sentinel2._resampled(*_clear_median(values, scl, threads), window, cells)[0]
 
     def odc_in_utm() -> Any:
-        data = odc.stac.load(items, bands, geobox=own, groupby="id", resampling="nearest", pool=threads, dtype="uint16", nodata=0)
+        data = odc.stac.load(
+            items, bands, geobox=utm_box, groupby="id", resampling="nearest", pool=threads, dtype="uint16", nodata=0
+        )
         return laid(np.stack([data[b].values for b in SENTINEL2_BANDS], 1), data["scl"].values)
 
     def stackstac_in_utm() -> Any:

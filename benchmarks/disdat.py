@@ -140,8 +140,8 @@ def measure(args: argparse.Namespace, table: str) -> Table:
             begun = time.perf_counter()
             seeds = range(args.seeds if method.startswith(OURS) else 1)
             auc[region][method] = np.mean([region_auc(groups, method, table, s, args.keep, args.validate) for s in seeds], 0)
-            told = f"{table} {region} {method}: {np.nanmean(auc[region][method]):.4f}"
-            print(f"{told}, {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+            summary = f"{table} {region} {method}: {np.nanmean(auc[region][method]):.4f}"
+            print(f"{summary}, {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
         rows += _rows(region, {region: auc[region]}, rare)
     if len(auc) > 1:
         rows += _rows("mean of regions", auc, rare)
@@ -179,8 +179,8 @@ def paired_interval(gains: Sequence[Auc]) -> tuple[float, float]:
     rng = np.random.default_rng(0)
     drawn = []
     for gain in gains:
-        known = gain[np.isfinite(gain)]
-        drawn.append(known[rng.integers(0, len(known), (DRAWS, len(known)))].mean(1))
+        finite = gain[np.isfinite(gain)]
+        drawn.append(finite[rng.integers(0, len(finite), (DRAWS, len(finite)))].mean(1))
     lower, upper = np.quantile(np.mean(drawn, 0), [0.025, 0.975])
     return float(lower), float(upper)
 
@@ -197,9 +197,9 @@ def main() -> None:
     parser.add_argument("--validate", action="store_true", help="AUC of records held out in spatial blocks instead of surveys")
     parser.add_argument("--json", type=Path, help="flat records; .csv and .txt are written beside it")
     args = parser.parse_args()
-    for name, given, known in (("methods", args.methods, METHODS), ("tables", args.tables, TABLES)):
-        if wrong := [value for value in given.split(",") if value not in known]:
-            parser.error(f"--{name} {wrong[0]}: expected any of {', '.join(known)}.")
+    for name, given, choices in (("methods", args.methods, METHODS), ("tables", args.tables, TABLES)):
+        if wrong := [value for value in given.split(",") if value not in choices]:
+            parser.error(f"--{name} {wrong[0]}: expected any of {', '.join(choices)}.")
     tables = []
     for table in args.tables.split(","):
         tables.append(measure(args, table))

@@ -63,15 +63,15 @@ def read_region(folder: Path, region: str, background: str) -> list[Group]:
         pa = _read(folder, f"{region}test_pa{suffix}", ("siteid", "x", "y"))
         if len(env) != len(pa) or not (env["siteid"].to_numpy() == pa["siteid"].to_numpy()).all():
             raise TableError(f"{folder}: {region}test_env{suffix} and {region}test_pa{suffix} do not list the same sites.")
-        own = records[records["group"] == suffix[1:]] if suffix else records
-        for name, known in own.groupby("group", sort=True):
-            species = tuple(s for s in dict.fromkeys(known["spid"]) if s in pa.columns)
+        group_records = records[records["group"] == suffix[1:]] if suffix else records
+        for name, records_of_group in group_records.groupby("group", sort=True):
+            species = tuple(s for s in dict.fromkeys(records_of_group["spid"]) if s in pa.columns)
             if not species:
                 continue
-            known = known[known["spid"].isin(species)]
+            records_of_group = records_of_group[records_of_group["spid"].isin(species)]
             sites = random if random is not None else _target_group(folder, region, str(name))
             names = [c for c in env.columns if c not in SITE]
-            groups.append(_group(region, str(name), species, names, known, sites, env, pa))
+            groups.append(_group(region, str(name), species, names, records_of_group, sites, env, pa))
     if not groups:
         raise TableError(f"{folder}: no species of {region}train_po is a column of a table {region}test_pa.")
     return groups
@@ -133,10 +133,10 @@ def _group(
 def _suffixes(folder: Path, region: str) -> list[str]:
     """`_bird`, `_plant`, ... of a region with several test tables; one empty suffix otherwise."""
     stem = f"{region}test_pa"
-    found = sorted({path.name.split(".")[0][len(stem) :] for path in folder.glob(f"{stem}*.csv*")})
-    if not found:
+    suffixes = sorted({path.name.split(".")[0][len(stem) :] for path in folder.glob(f"{stem}*.csv*")})
+    if not suffixes:
         raise TableError(f"{folder}: there is no table {stem}.csv or {stem}_GROUP.csv (gzipped or not).")
-    return found
+    return suffixes
 
 
 def _target_group(folder: Path, region: str, group: str) -> pd.DataFrame:

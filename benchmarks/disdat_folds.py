@@ -48,8 +48,8 @@ def cross_validated(
         species = group.record_species[~learn]
         background = np.arange(len(species), len(score))
         for s in np.unique(species):
-            own = np.flatnonzero(species == s)
-            rows = np.concatenate([own, background])
+            species_rows = np.flatnonzero(species == s)
+            rows = np.concatenate([species_rows, background])
             auc[k, s] = species_auc(score[rows, s, None], (rows < len(species))[:, None], fewest=1)[0]
-            count[k, s] = len(own)
+            count[k, s] = len(species_rows)
     return np.where(np.isfinite(auc), auc * count, 0).sum(0) / np.where(np.isfinite(auc), count, 0).sum(0)

@@ -54,9 +54,9 @@ def static_columns(group: Group) -> list[NDArray[np.float32]]:
 
 def _rank(reference: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Share of `reference` below each value, ties half; NaN stays."""
-    known = np.sort(reference[np.isfinite(reference)])
-    below = np.searchsorted(known, values, "left") + np.searchsorted(known, values, "right")
-    return np.where(np.isfinite(values), below / (2 * max(len(known), 1)), np.nan)
+    sorted_reference = np.sort(reference[np.isfinite(reference)])
+    below = np.searchsorted(sorted_reference, values, "left") + np.searchsorted(sorted_reference, values, "right")
+    return np.where(np.isfinite(values), below / (2 * max(len(sorted_reference), 1)), np.nan)
 
 
 def floracube_scores(
@@ -67,7 +67,7 @@ def floracube_scores(
     names = tuple(f"column {i}" for i in range(records.shape[1]))
     places = Predictors(static=np.concatenate([records, background]), static_names=names)
     n, m = len(records), len(background)
-    known = Records(
+    records_of_group = Records(
         species=group.record_species.astype(np.int32),
         row=np.arange(n),
         x=group.record_places[:, 0],
@@ -79,10 +79,12 @@ def floracube_scores(
         background_y=group.background_places[:, 1],
     )
     spec = ModelSpec(("static",), len(group.species), static_names=names, **shape)
-    of_records = Surveys(np.zeros((n, 0), bool), *np.zeros((2, n), np.float32), np.arange(n), known.x, known.y)
-    side = float(np.sqrt(np.ptp(known.x) * np.ptp(known.y))) / ALONG_SIDE
+    of_records = Surveys(
+        np.zeros((n, 0), bool), *np.zeros((2, n), np.float32), np.arange(n), records_of_group.x, records_of_group.y
+    )
+    side = float(np.sqrt(np.ptp(records_of_group.x) * np.ptp(records_of_group.y))) / ALONG_SIDE
     folds = make_folds(of_records, side / 1000, options.members, seed).subset(np.zeros(0, np.int64))
     nowhere, nobody = places.subset(np.zeros(0, np.int64)), Surveys.none(group.species)
-    trained = train(nowhere, nobody, spec, replace(options, seed=seed), folds, records=known, record_predictors=places)
+    trained = train(nowhere, nobody, spec, replace(options, seed=seed), folds, records=records_of_group, record_predictors=places)
     zero = np.zeros(len(test))
     return predict_surveys(trained.ensemble, Predictors(static=test, static_names=names), zero, zero + 100)

@@ -108,10 +108,10 @@ def boyce_table(options: argparse.Namespace, bench: Any, outcome: Any, scratch: 
 
     if not options.records:
         return None
-    found = sample_records(bench, options.data, scratch / "records", options.cells, options.records, options.seed)
-    if found is None:
+    sampled = sample_records(bench, options.data, scratch / "records", options.cells, options.records, options.seed)
+    if sampled is None:
         return None
-    predictors, column, year = found
+    predictors, column, year = sampled
     n = len(column)
     noted = column[:, None] == np.arange(len(bench.species_ids))
     at_records = Surveys(noted, np.full(n, np.nan, np.float32), year, np.arange(n), np.zeros(n), np.zeros(n),

@@ -46,9 +46,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows as flat records")
     args = parser.parse_args()
     given = json.loads(args.spec)
-    known = {f.name for f in fields(ReaderSpec)} - {"augmentation", "base"}
-    if set(given) - known:
-        parser.error(f"--spec: {sorted(set(given) - known)[0]!r} is not known; known are {', '.join(sorted(known))}")
+    options = {f.name for f in fields(ReaderSpec)} - {"augmentation", "base"}
+    if set(given) - options:
+        parser.error(f"--spec: {sorted(set(given) - options)[0]!r} is not known; known are {', '.join(sorted(options))}")
     if "formations" in args.cases and args.data is None:
         parser.error("formations needs --data or FLORACUBE_DATA")
     if {"cascade", "cells"} & set(args.cases) and args.demo is None:

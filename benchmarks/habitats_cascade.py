@@ -84,8 +84,8 @@ def cells_of(demo: Path) -> tuple[Assemblages, Array, Array, dict[str, Any]]:
     square = cube.region.square(unit)
     size = cube.read_window("products/composition/v1/set_size", square)
     row, col = np.nonzero((size > 0) & (size != 65535))
-    some = np.sort(np.random.default_rng(0).permutation(len(row))[:SCORED])
-    return unit_of(demo, 0).take(some), row[some] + square.row, col[some] + square.col, facts
+    sampled_cells = np.sort(np.random.default_rng(0).permutation(len(row))[:SCORED])
+    return unit_of(demo, 0).take(sampled_cells), row[sampled_cells] + square.row, col[sampled_cells] + square.col, facts
 
 
 def true_lists(demo: Path, row: Array, col: Array, names: list[str], facts: dict[str, Any]) -> Assemblages:
@@ -94,9 +94,9 @@ def true_lists(demo: Path, row: Array, col: Array, names: list[str], facts: dict
     place = {name: i for i, name in enumerate(names)}
     index = np.array([place.get(name, -1) for name in facts["species"]])
     p = np.stack([probability[:, r, c] for r, c in zip(row, col, strict=True)]).astype(np.float64)
-    there = np.random.default_rng(1).random(p.shape) < p
-    order = np.argsort(-np.where(there, p, -1.0), axis=1, kind="stable")
-    return Assemblages(index[order].astype(np.int32), there.sum(axis=1).astype(np.int64), names)
+    present = np.random.default_rng(1).random(p.shape) < p
+    order = np.argsort(-np.where(present, p, -1.0), axis=1, kind="stable")
+    return Assemblages(index[order].astype(np.int32), present.sum(axis=1).astype(np.int64), names)
 
 
 def cascade(demo: Path, labelled: int, seeds: Sequence[int], spec: ReaderSpec, say: Say) -> list[dict[str, Any]]:
@@ -120,17 +120,17 @@ def drawn(demo: Path, labelled: int, seed: int, spec: ReaderSpec, say: Say) -> l
     lists, row, col, facts = cells_of(demo)
     codes = np.array(facts["habitats"])
     habitat = np.load(demo / "truth" / "habitat.npy")[row, col]
-    known = np.isin(codes[np.minimum(habitat, len(codes) - 1)], plots.habitats) & (habitat != 255)
-    label = np.array([plots.habitats.index(c) if k else -1 for c, k in zip(codes[habitat * known], known, strict=True)])
-    row, col, label, lists = row[known], col[known], label[known], lists.take(np.flatnonzero(known))
+    has_label = np.isin(codes[np.minimum(habitat, len(codes) - 1)], plots.habitats) & (habitat != 255)
+    label = np.array([plots.habitats.index(c) if k else -1 for c, k in zip(codes[habitat * has_label], has_label, strict=True)])
+    row, col, label, lists = row[has_label], col[has_label], label[has_label], lists.take(np.flatnonzero(has_label))
     scheme = scheme_of(plots.habitats)
     say(f"\ncascade, seed {seed}: {labelled} plots with a habitat, {int((plots.label < 0).sum()):,} lists without;"
         f" {len(label):,} cells, {len(plots.habitats)} habitats")  # fmt: skip
     true = true_lists(demo, row, col, lists.names, facts)
     records = []
 
-    def score(method: str, probability: Array, some: Array | slice = slice(None)) -> None:
-        records.append(scored("cascade", method, probability[some], label[some], scheme, say) | {"seed": seed})
+    def score(method: str, probability: Array, rows: Array | slice = slice(None)) -> None:
+        records.append(scored("cascade", method, probability[rows], label[rows], scheme, say) | {"seed": seed})
 
     at = table.set_index(table["PlotObservationID"].astype(str)).reindex([str(i) for i in plots.plot_id])
     maps = load_config(demo / "config.yaml").predict
@@ -146,13 +146,15 @@ def drawn(demo: Path, labelled: int, seed: int, spec: ReaderSpec, say: Say) -> l
             score(method, p, np.isfinite(p).all(axis=1))
     x, y = EUROPE.project(table["Longitude"].to_numpy(), table["Latitude"].to_numpy())
     place = ((facts["north"] - y) // CELL).astype(int), ((x - facts["west"]) // CELL).astype(int)
-    taught, asked = np.split(predictors(demo, np.append(place[0], row), np.append(place[1], col)), [len(table)])
-    kept = table["Habitat"].isin(plots.habitats).to_numpy()
-    named = np.array([plots.habitats.index(h) for h in table["Habitat"][kept]])
+    plot_predictors, cell_predictors = np.split(
+        predictors(demo, np.append(place[0], row), np.append(place[1], col)), [len(table)]
+    )
+    with_habitat = table["Habitat"].isin(plots.habitats).to_numpy()
+    named = np.array([plots.habitats.index(h) for h in table["Habitat"][with_habitat]])
     for name, tree in (("trees", ExtraTreesClassifier(400, random_state=0)),
                        ("boosted", HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, random_state=0))):  # fmt: skip
-        tree.fit(taught[kept], named)
+        tree.fit(plot_predictors[with_habitat], named)
         p = np.zeros((len(label), len(plots.habitats)), np.float32)
-        p[:, tree.classes_] = tree.predict_proba(asked)
+        p[:, tree.classes_] = tree.predict_proba(cell_predictors)
         score("direct" if name == "trees" else f"direct, {name}", p)
     return records

@@ -52,8 +52,8 @@ def landscape_plots(count: int, seed: int) -> tuple[Plots, NDArray[np.float64], 
     made = make_landscape(LandscapeSpec(n_plots=count, seed=seed))
     table, covers = vegetation_plots(made)
     plots, _ = make_plots(table, covers, Columns("PlotObservationID", "Species", "Cover", "Habitat"))
-    kept = table.set_index(table["PlotObservationID"].astype(str)).loc[plots.plot_id]
-    x, y = EUROPE.project(kept["Longitude"].to_numpy(), kept["Latitude"].to_numpy())
+    plot_table = table.set_index(table["PlotObservationID"].astype(str)).loc[plots.plot_id]
+    x, y = EUROPE.project(plot_table["Longitude"].to_numpy(), plot_table["Latitude"].to_numpy())
     return plots, np.asarray(x), np.asarray(y), scheme_of(plots.habitats)
 
 
@@ -88,10 +88,10 @@ def compare(case: str, plots: Plots, folds: Callable[[int], NDArray[np.int64]], 
     for seed in seeds:
         fold = folds(seed)
         counted = score & (fold == only) if only is not None else score
-        skills, held = evaluate_reader(plots, fold, replace(spec, seed=seed), score=counted, withheld=withheld,
+        skills, probabilities = evaluate_reader(plots, fold, replace(spec, seed=seed), score=counted, withheld=withheld,
                                        baselines=baselines, scheme=scheme)  # fmt: skip
         counted = counted & (plots.label >= 0)
-        for method, p in held.items():
+        for method, p in probabilities.items():
             right[method].append(p[counted].argmax(axis=1) == plots.label[counted])
         where.append(block[counted])
         for skill in skills:

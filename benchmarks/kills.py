@@ -66,28 +66,30 @@ class Cluster:
 
     port: int
     folder: Path
-    held: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
         """Where the scheduler listens."""
         return f"tcp://127.0.0.1:{self.port}"
 
-    def mend(self) -> None:
+    def restart_missing(self) -> None:
         """Start whatever is not there."""
         scheduler = ["scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard", "--no-show"]
         nanny = ["worker", self.address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard", "--local-directory",
                  str(self.folder), "--death-timeout", "60"]  # fmt: skip
         for name, arguments in (("scheduler", scheduler), ("nanny 1", nanny), ("nanny 2", nanny)):
-            process = self.held.get(name)
+            process = self.processes.get(name)
             if process is None or process.poll() is not None:
-                self.held[name] = subprocess.Popen([sys.executable, "-m", "dask", *arguments], env=ENVIRONMENT, cwd=ROOT, **QUIET)
+                self.processes[name] = subprocess.Popen(
+                    [sys.executable, "-m", "dask", *arguments], env=ENVIRONMENT, cwd=ROOT, **QUIET
+                )
 
     def victim(self, role: str, rng: random.Random) -> int | None:
         """The process to be killed, None if there is none of the role at this moment."""
-        nanny = self.held[rng.choice(("nanny 1", "nanny 2"))]
+        nanny = self.processes[rng.choice(("nanny 1", "nanny 2"))]
         if role == "scheduler":
-            return self.held["scheduler"].pid
+            return self.processes["scheduler"].pid
         if role == "nanny":
             return nanny.pid
         try:
@@ -98,9 +100,9 @@ class Cluster:
 
     def stop(self) -> None:
         """End all of them."""
-        for process in self.held.values():
+        for process in self.processes.values():
             process.terminate()
-        for process in self.held.values():
+        for process in self.processes.values():
             try:
                 process.wait(15)
             except subprocess.TimeoutExpired:
@@ -125,22 +127,22 @@ class Reader(threading.Thread):
         """One look at all that a reader sees now; what is not whole is kept as a sentence."""
         try:
             cube = open_cube(self.config.cube_url)
-            held = releases.current(cube)["products"]
-            if not held:
+            products = releases.current(cube)["products"]
+            if not products:
                 return
             for unit in self.config.predict_region().units():
-                for version in set(held.values()):
+                for version in set(products.values()):
                     receipt = cube.read_json(f"ledger/predict/{version}/{unit.name}.json")
                     if receipt is None:
                         raise ValueError(f"{version}: unit {unit.name} has no receipt")
                     for key, crc in receipt["checksums"].items():
                         product, _, name = key.partition(" ")
-                        if product == "species" or held.get(product) != version:
+                        if product == "species" or products.get(product) != version:
                             continue  # read as maps below
                         path = f"{releases.group_of(product, version)}/{name}"
                         if checksum(cube.read_window(path, cube.region.square(unit))) != crc:
                             raise ValueError(f"{path}: other values than its receipt says in {unit.name}")
-            species = cube.array(f"{releases.group_of('species', held['species'])}/occurrence")[0]
+            species = cube.array(f"{releases.group_of('species', products['species'])}/occurrence")[0]
             if not (species != 255).any():
                 raise ValueError("the map of the first species is empty")
             self.looks += 1
@@ -176,7 +178,7 @@ def disturbed(number: int, config: Config, cluster: Cluster, role: str, moment: 
         except ProcessLookupError:
             pid = None
     while True:
-        cluster.mend()
+        cluster.restart_missing()
         try:
             process.wait(5)
         except subprocess.TimeoutExpired:
@@ -187,7 +189,7 @@ def disturbed(number: int, config: Config, cluster: Cluster, role: str, moment: 
             continue
         if process.returncode == 0 or time.monotonic() - started > PATIENCE:
             break
-        cluster.mend()
+        cluster.restart_missing()
         process, commands = command(config, cluster), commands + 1
     seconds = time.monotonic() - started
     reader.ended.set()
@@ -208,13 +210,13 @@ def kills(config: Config, folder: Path, runs: int, seed: int, roles: tuple[str, 
         raise SystemExit(f"the undisturbed run failed: {ended.stderr[-2000:]}")
     truth = tiny_run.digests(open_cube(calm.cube_url), "v1")
     cluster = Cluster(free_port(), folder)
-    cluster.mend()
+    cluster.restart_missing()
     try:
         for number in range(1, runs + 1):
-            own = tiny_run.copy(config, folder / f"run-{number}")
-            row, reader = disturbed(number, own, cluster, roles[(number - 1) % len(roles)], rng.uniform(0, 1), rng)
-            found = tiny_run.digests(open_cube(own.cube_url), "v1")
-            differ = sorted(name for name in truth.keys() | found.keys() if truth.get(name) != found.get(name))
+            run_config = tiny_run.copy(config, folder / f"run-{number}")
+            row, reader = disturbed(number, run_config, cluster, roles[(number - 1) % len(roles)], rng.uniform(0, 1), rng)
+            run_digests = tiny_run.digests(open_cube(run_config.cube_url), "v1")
+            differ = sorted(name for name in truth.keys() | run_digests.keys() if truth.get(name) != run_digests.get(name))
             row.same = row.same and not differ
             wrong += [f"run {number}, {row.killed}: {name} differs" for name in differ[:3]]
             wrong += [f"run {number}, {row.killed}: the reader saw {sentence}" for sentence in reader.torn[:3]]
@@ -240,16 +242,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of roles and moments; 0: another each time, printed")
     parser.add_argument("--config", type=Path, help="a configuration with a built cube and a trained model; default: a tiny one")
     parser.add_argument("--json", type=Path, help="write the table as records to this file")
-    asked = parser.parse_args()
-    seed = asked.seed or random.SystemRandom().randrange(1, 10**6)
+    args = parser.parse_args()
+    seed = args.seed or random.SystemRandom().randrange(1, 10**6)
     with tempfile.TemporaryDirectory(prefix="floracube-kills-") as name:
         folder = Path(name)
-        config = load_config(asked.config) if asked.config else tiny_run.make(folder)
+        config = load_config(args.config) if args.config else tiny_run.make(folder)
         print(f"seed {seed}, {len(list(config.predict_region().units()))} units\n{HEAD}", flush=True)
-        rows, wrong = kills(config, folder, asked.runs, seed)
+        rows, wrong = kills(config, folder, args.runs, seed)
     records: list[dict[str, Any]] = [asdict(row) for row in rows]
-    if asked.json:
-        asked.json.write_text(json.dumps(records, indent=1) + "\n")
+    if args.json:
+        args.json.write_text(json.dumps(records, indent=1) + "\n")
     same, torn = sum(row.same for row in rows), sum(row.torn for row in rows)
     looks = sum(row.looks for row in rows) + torn
     print(f"{same} of {len(rows)} runs ended in the undisturbed products; {torn} of {looks} looks of the reader were not whole")

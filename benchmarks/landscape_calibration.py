@@ -71,8 +71,8 @@ def make_case(data: LandscapeData, members: int, modalities: tuple[str, ...] | N
     assert eta is not None
     covariates = covariates_of(surveys.year)
     with torch.inference_mode():
-        z = [ensemble.embed_places(gather(predictors, some, ensemble.spec.modalities, covariates))
-             for some in np.array_split(np.arange(len(surveys)), 12)]  # fmt: skip
+        z = [ensemble.embed_places(gather(predictors, rows, ensemble.spec.modalities, covariates))
+             for rows in np.array_split(np.arange(len(surveys)), 12)]  # fmt: skip
     return Case(
         data.seed, cross_calibrated(eta, surveys, folds), cloglog_probability(torch.from_numpy(eta)).numpy(), surveys.presence,
         surveys.place_weight, folds.block, folds.fold, trained.metrics["calibration_pooling"],
@@ -100,34 +100,34 @@ def calibration_rows(case: Case) -> list[Row]:
 
 def richness_rows(case: Case) -> list[Row]:
     """Summed richness, as it is and calibrated: error, slope of the observed on the expected, O/E in thirds of the expected."""
-    total, seen = case.probability.sum(1, dtype=np.float64), case.presence.sum(1)
+    total, observed = case.probability.sum(1, dtype=np.float64), case.presence.sum(1)
     calibrated = np.empty_like(total)
     for k in np.unique(case.fold):
         others = case.fold != k
-        fit = fit_richness(total[others], seen[others], case.weight[others], case.block[others])
+        fit = fit_richness(total[others], observed[others], case.weight[others], case.block[others])
         calibrated[~others] = fit.of(total[~others])
     rows = []
     for name, expected in (("summed", total), ("calibrated", calibrated)):
         third = np.digitize(expected, np.quantile(expected, [1 / 3, 2 / 3]))
-        ratio = [float(seen[third == k].sum() / expected[third == k].sum()) for k in range(3)]
+        ratio = [float(observed[third == k].sum() / expected[third == k].sum()) for k in range(3)]
         rows.append({
-            "richness": name, "O/E": float(seen.sum() / expected.sum()),
-            "slope": float(np.polyfit(expected, seen, 1)[0]), "O/E low": ratio[0], "O/E middle": ratio[1],
-            "O/E high": ratio[2], "mean error": float(np.abs(seen - expected).mean()),
+            "richness": name, "O/E": float(observed.sum() / expected.sum()),
+            "slope": float(np.polyfit(expected, observed, 1)[0]), "O/E low": ratio[0], "O/E middle": ratio[1],
+            "O/E high": ratio[2], "mean error": float(np.abs(observed - expected).mean()),
         })  # fmt: skip
     return rows
 
 
 def set_rows(case: Case) -> list[Row]:
     """Mean F1 of sets; the best K and threshold of a fold are those of the others."""
-    p, seen = case.probability, case.presence
+    p, presence = case.probability, case.presence
     size, member = np.zeros(len(p), np.int64), np.zeros(p.shape, bool)
     for k in np.unique(case.fold):
         others = case.fold != k
-        size[~others] = best_size(p[others], seen[others])
-        member[~others] = p[~others] >= best_threshold(p[others], seen[others])
-    scores = {"expected F1": top_scores(p, seen), "best K": top_scores(p, seen, size),
-              "best threshold": score_sets(member, seen), "top 25": top_scores(p, seen, 25)}  # fmt: skip
+        size[~others] = best_size(p[others], presence[others])
+        member[~others] = p[~others] >= best_threshold(p[others], presence[others])
+    scores = {"expected F1": top_scores(p, presence), "best K": top_scores(p, presence, size),
+              "best threshold": score_sets(member, presence), "top 25": top_scores(p, presence, 25)}  # fmt: skip
     return [{"set": name, **s.means()} for name, s in scores.items()]
 
 
@@ -136,8 +136,8 @@ def interval_rows(case: Case) -> list[Row]:
     rng = np.random.default_rng(0)
     rows = []
     for name, scores in residual_scores(case.probability.T, case.presence.T, plan_sums(case.traits)).items():
-        known = np.isfinite(scores)
-        score, weight, fold, block = scores[known], case.weight[known], case.fold[known], case.block[known]
+        defined = np.isfinite(scores)
+        score, weight, fold, block = scores[defined], case.weight[defined], case.fold[defined], case.block[defined]
         inside = np.zeros(len(score), bool)
         for k in np.unique(fold):
             inside[fold == k] = score[fold == k] <= weighted_quantile(score[fold != k], weight[fold != k], COVERAGE)
@@ -196,18 +196,21 @@ def main() -> None:
     parser.add_argument("--modalities", default=None, help="comma-separated; default: all of the landscape")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of generated landscapes")
     parser.add_argument("--json", type=Path, default=None, help="write the rows as a list of flat records")
-    asked = parser.parse_args()
-    modalities = tuple(asked.modalities.split(",")) if asked.modalities else None
+    args = parser.parse_args()
+    modalities = tuple(args.modalities.split(",")) if args.modalities else None
     rows: dict[str, list[Row]] = {}
-    for seed in (int(s) for s in asked.seeds.split(",")):
-        case = make_case(landscape_data(seed, asked.cache), asked.members, modalities)
+    for seed in (int(s) for s in args.seeds.split(",")):
+        case = make_case(landscape_data(seed, args.cache), args.members, modalities)
         for title, rows_of in TABLES.items():
             rows.setdefault(title, []).extend({"seed": seed, **row} for row in rows_of(case))
         print(f"seed {seed} is done", flush=True)
-    tables = [*(Table(title, some) for title, some in rows.items()), *(over_seeds(title, some) for title, some in rows.items())]
+    tables = [
+        *(Table(title, table_rows) for title, table_rows in rows.items()),
+        *(over_seeds(title, table_rows) for title, table_rows in rows.items()),
+    ]
     print("\n" + "\n\n".join(table.text() for table in tables))
-    if asked.json:
-        asked.json.write_text(json.dumps(records(tables), indent=1) + "\n", encoding="utf-8")
+    if args.json:
+        args.json.write_text(json.dumps(records(tables), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

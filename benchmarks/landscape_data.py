@@ -212,9 +212,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="1", help="comma-separated; 1 to 40 are for development, 101 to 105 for figures")
     parser.add_argument("--cache", type=Path, default=CACHE)
-    asked = parser.parse_args()
-    for seed in asked.seeds.split(","):
-        data = landscape_data(int(seed), asked.cache)
+    args = parser.parse_args()
+    for seed in args.seeds.split(","):
+        data = landscape_data(int(seed), args.cache)
         print(f"{seed}: {len(data.surveys):,} surveys, {len(data.records):,} records, {len(data.surveys.species)} species")
 
 

@@ -68,7 +68,7 @@ def _probability(trained: Trained, places: Predictors, cells: Surveys) -> NDArra
     return np.asarray(-np.expm1(-np.exp(np.clip(eta.astype(np.float64), -25, 4))))
 
 
-def scores(p: NDArray[np.floating], truth: NDArray[np.float32], scored: NDArray[np.bool_], known: NDArray[np.bool_]) -> Row:
+def scores(p: NDArray[np.floating], truth: NDArray[np.float32], scored: NDArray[np.bool_], surveyed: NDArray[np.bool_]) -> Row:
     """Skill of probabilities (cells, S) against the truth.
 
     `correlation` over cells, mean of the `scored` species, `correlation_known` of those that surveys alone know too;
@@ -80,7 +80,7 @@ def scores(p: NDArray[np.floating], truth: NDArray[np.float32], scored: NDArray[
     rich, true = p.sum(1), truth.sum(1)
     return {
         "correlation": float(np.nanmean(r[scored])),
-        "correlation_known": float(np.nanmean(r[known])),
+        "correlation_known": float(np.nanmean(r[surveyed])),
         "prevalence_factor": float(np.exp(np.median(np.abs(np.log(ratio[scored]))))),
         "richness_bias": float(rich.mean() / true.mean() - 1),
         "richness_error": float(np.abs(rich - true).mean() / true.mean()),
@@ -94,8 +94,8 @@ def of_records(data: LandscapeData, members: int, epochs: int, ways: Sequence[st
     """300 surveys and all records, one row a way to use them."""
     surveys = data.surveys.subset(np.arange(SURVEYS["records"]))
     places = _cropped(data.predictors.subset(np.arange(len(surveys))), FIELD)
-    of_record, cells, asked = _cropped(data.record_predictors, FIELD), _cropped(data.cells, FIELD), data.cell_surveys()
-    seen, noted = surveys.presence.sum(0), data.records.counts(len(surveys.species))
+    of_record, cells, cell_surveys = _cropped(data.record_predictors, FIELD), _cropped(data.cells, FIELD), data.cell_surveys()
+    presences, noted = surveys.presence.sum(0), data.records.counts(len(surveys.species))
     for way in ways:
         begun = time.perf_counter()
         options = TrainOptions(members=members, epochs=epochs, batch=64, likelihood=way, threads=1, device="cpu")  # type: ignore[arg-type]
@@ -103,7 +103,7 @@ def of_records(data: LandscapeData, members: int, epochs: int, ways: Sequence[st
         learned = surveys.subset(np.zeros(0, np.int64)) if way == "records_only" else surveys
         spec = spec_for(places, learned)
         trained = train(places, surveys, spec, options, make_folds(surveys, BLOCK_KM, members), family=data.family, **given)
-        row = scores(_probability(trained, cells, asked), data.truth, seen + noted >= LEAST, seen >= LEAST)
+        row = scores(_probability(trained, cells, cell_surveys), data.truth, presences + noted >= LEAST, presences >= LEAST)
         if trained.reporting is not None:
             row["rates_correlation"] = float(np.corrcoef(trained.reporting, np.log(data.rates))[0, 1])
         minutes = (time.perf_counter() - begun) / 60
@@ -113,7 +113,7 @@ def of_records(data: LandscapeData, members: int, epochs: int, ways: Sequence[st
 def of_surveys(data: LandscapeData, members: int, done: Callable[[Row], None]) -> None:
     """1,000 surveys alone: the network, forests, and both on the true drivers."""
     surveys = data.surveys.subset(np.arange(SURVEYS["surveys"]))
-    asked = data.cell_surveys()
+    cell_surveys = data.cell_surveys()
     places, cells = _cropped(data.predictors.subset(np.arange(len(surveys))), FIELD), _cropped(data.cells, FIELD)
     folds = make_folds(surveys, BLOCK_KM, members)
     scored = surveys.presence.sum(0) >= LEAST
@@ -121,14 +121,14 @@ def of_surveys(data: LandscapeData, members: int, done: Callable[[Row], None]) -
     drivers, cell_drivers = _table_predictors(data.drivers[: len(surveys)]), _table_predictors(data.cell_drivers)
     for name, at, to in (("floracube", places, cells), ("oracle network", drivers, cell_drivers)):
         begun = time.perf_counter()
-        row = scores(_probability(train(at, surveys, options=options, folds=folds), to, asked), data.truth, scored, scored)
+        row = scores(_probability(train(at, surveys, options=options, folds=folds), to, cell_surveys), data.truth, scored, scored)
         done({"case": "surveys", "seed": data.seed, "method": name, **row, "minutes": (time.perf_counter() - begun) / 60})
     for name, at, to in (("forest", places, cells), ("oracle forest", drivers, cell_drivers)):
         for leaf in (5, 20):
             begun = time.perf_counter()
-            table = np.concatenate([table_of(at, surveys, False), table_of(to, asked, False)])
+            table = np.concatenate([table_of(at, surveys, False), table_of(to, cell_surveys, False)])
             learned = np.arange(len(table)) < len(surveys)
-            presence = np.concatenate([surveys.presence, asked.presence])
+            presence = np.concatenate([surveys.presence, cell_surveys.presence])
             p = forest_probability(table, presence, learned, ~learned, leaf, threads=1)
             row = scores(p, data.truth, scored, scored)
             minutes = (time.perf_counter() - begun) / 60
@@ -182,31 +182,31 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5, help="passes over the records")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of landscapes; 600 MB each")
     parser.add_argument("--json", type=Path, help="rows as flat records; rows that it holds already are kept")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
-    rows: list[Row] = json.loads(asked.json.read_text()) if asked.json and asked.json.is_file() else []
+    rows: list[Row] = json.loads(args.json.read_text()) if args.json and args.json.is_file() else []
 
     def done(row: Row) -> None:
         rows.append(row)
-        told = f"{row['case']} {row.get('observation', '')} {row['seed']} {row['method']:18}"
-        print(f"  {told} correlation {row['correlation']:.3f}", flush=True)
-        if asked.json:
-            asked.json.write_text(json.dumps(rows, indent=1) + "\n")
+        label = f"{row['case']} {row.get('observation', '')} {row['seed']} {row['method']:18}"
+        print(f"  {label} correlation {row['correlation']:.3f}", flush=True)
+        if args.json:
+            args.json.write_text(json.dumps(rows, indent=1) + "\n")
 
-    cases = asked.case.split(",")
-    observations = list(OBSERVATIONS) if asked.observations == "every" else asked.observations.split(",")
+    cases = args.case.split(",")
+    observations = list(OBSERVATIONS) if args.observations == "every" else args.observations.split(",")
     if set(observations) - set(OBSERVATIONS):
-        parser.error(f"--observations {asked.observations}: expected any of {', '.join(OBSERVATIONS)}, or every")
-    for seed in (int(s) for s in asked.seeds.split(",")):
+        parser.error(f"--observations {args.observations}: expected any of {', '.join(OBSERVATIONS)}, or every")
+    for seed in (int(s) for s in args.seeds.split(",")):
         have = {(r["case"], r.get("observation", ASSUMED), r["method"]) for r in rows if r["seed"] == seed}
         for observation in observations if "records" in cases else []:
-            ways = [w for w in asked.ways.split(",") if ("records", observation, w) not in have]
+            ways = [w for w in args.ways.split(",") if ("records", observation, w) not in have]
             if ways:
-                data = landscape_data(seed, asked.cache, observation=observation)
-                of_records(data, asked.members, asked.epochs, ways, done, observation)
+                data = landscape_data(seed, args.cache, observation=observation)
+                of_records(data, args.members, args.epochs, ways, done, observation)
         if "surveys" in cases and ("surveys", ASSUMED, "oracle forest (leaf 20)") not in have:
             rows[:] = [r for r in rows if (r["case"], r["seed"]) != ("surveys", seed)]
-            of_surveys(landscape_data(seed, asked.cache), asked.members, done)
+            of_surveys(landscape_data(seed, args.cache), args.members, done)
     tables = [table(rows, case) for case in cases] + [gains(rows)]
     print("\n" + "\n\n".join(one.text() for one in tables))
 

@@ -79,7 +79,7 @@ def visit(browser: Any, url: str) -> tuple[dict[str, float], dict[str, int]]:
     page.add_init_script(WATCH)
     page.goto(url)
     page.wait_for_function("window.seen", timeout=120_000)
-    seen = page.evaluate("window.seen")
+    tiles_seen = page.evaluate("window.seen")
     entries = page.evaluate(ENTRIES)
     page.wait_for_selector("html[data-ready]", timeout=120_000)
     page.wait_for_timeout(3000)  # what comes after the tiles
@@ -89,9 +89,9 @@ def visit(browser: Any, url: str) -> tuple[dict[str, float], dict[str, int]]:
         weights[urlsplit(entry["name"]).path] = int(entry["size"])
     first = page.evaluate("performance.getEntriesByName('first-tile')[0].startTime")
     context.close()
-    own = [e["responseEnd"] for e in entries if "/page/" in e["name"] and not e["name"].endswith(".json")]
+    page_ends = [e["responseEnd"] for e in entries if "/page/" in e["name"] and not e["name"].endswith(".json")]
     tiles = [e["responseEnd"] for e in entries if "/tiles/" in e["name"]]
-    return {"page": max(t for t in own if t < first), "tile": min(tiles), "first": first, "seen": seen}, weights
+    return {"page": max(t for t in page_ends if t < first), "tile": min(tiles), "first": first, "seen": tiles_seen}, weights
 
 
 def main() -> int:

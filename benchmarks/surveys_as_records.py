@@ -47,37 +47,41 @@ def main() -> None:
     parser.add_argument("--draw", type=int, default=0, help="of the half of places and of the species noted")
     parser.add_argument("--members", type=int, help="networks, each without a fold; as the configuration says")
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
-    config = load_config(asked.config)
+    args = parser.parse_args()
+    config = load_config(args.config)
     data = load_dataset(config, open_cube(config.cube_url))
     surveys, (_, shape) = data.surveys, split_network_options(config)
     spec = spec_for(data.predictors, surveys, **shape)
-    options = replace(config.train, members=asked.members or config.train.members)
+    options = replace(config.train, members=args.members or config.train.members)
     plan = plan_folds(config.model_copy(update={"train": options}), surveys, spec.reach_m, data.groups)
-    half = np.random.default_rng(asked.draw).random(surveys.place.max() + 1) < 0.5
-    kept = np.flatnonzero(half[surveys.place])
-    records = as_records(surveys, np.flatnonzero(~half[surveys.place]), asked.draw)
-    folds, judged = plan.folds.subset(kept), surveys.subset(kept)
-    cases = {OURS: (kept, records), "surveys alone": (kept, None), "both halves as surveys": (np.arange(len(surveys)), None)}
+    half = np.random.default_rng(args.draw).random(surveys.place.max() + 1) < 0.5
+    survey_rows = np.flatnonzero(half[surveys.place])
+    records = as_records(surveys, np.flatnonzero(~half[surveys.place]), args.draw)
+    folds, judged = plan.folds.subset(survey_rows), surveys.subset(survey_rows)
+    cases = {
+        OURS: (survey_rows, records),
+        "surveys alone": (survey_rows, None),
+        "both halves as surveys": (np.arange(len(surveys)), None),
+    }
     eta = {}
-    for name, (rows, known) in cases.items():
+    for name, (rows, records_of_case) in cases.items():
         begun = time.process_time()
         trained = train(
-            data.predictors.subset(rows), surveys.subset(rows), spec, options, plan.folds.subset(rows), records=known,
-            record_predictors=None if known is None else data.predictors, family=data.traits["family"],
+            data.predictors.subset(rows), surveys.subset(rows), spec, options, plan.folds.subset(rows), records=records_of_case,
+            record_predictors=None if records_of_case is None else data.predictors, family=data.traits["family"],
         )  # fmt: skip
         assert trained.out_of_fold is not None
-        eta[name] = trained.out_of_fold[np.isin(rows, kept)]
+        eta[name] = trained.out_of_fold[np.isin(rows, survey_rows)]
         print(f"{name}: {time.process_time() - begun:.0f} s of processor", file=sys.stderr, flush=True)
     open_rows = ~folds.locked
     what = (
-        f"{int(open_rows.sum()):,} of {len(kept):,} surveys, open blocks of {shown_km(folds.block_km)} km, {options.members}"
-        f" members; {OURS} learned from {len(records):,} records beside them"
+        f"{int(open_rows.sum()):,} of {len(survey_rows):,} surveys, open blocks of {shown_km(folds.block_km)} km, "
+        ff"{options.members} members; {OURS} learned from {len(records):,} records beside them"
     )
     tables = skill_report(eta, judged, folds, plan.min_records, open_rows, what, config.evaluate.options.bootstraps).tables
     print("\n\n".join(table.text() for table in tables))
-    if asked.json:
-        write_tables(asked.json.parent, asked.json.stem, tables)
+    if args.json:
+        write_tables(args.json.parent, args.json.stem, tables)
 
 
 if __name__ == "__main__":

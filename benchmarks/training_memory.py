@@ -79,13 +79,13 @@ def tables(records: int, surveys: int, species: int) -> tuple[Records, Surveys]:
     x, y = rng.uniform(0, 5e6, (2, records))
     year = rng.integers(1990, 2022, records).astype(np.float32)
     publisher = rng.integers(0, 13, records).astype(np.int16)
-    told = Records(named, np.arange(records), x, y, year, publisher)
+    record_table = Records(named, np.arange(records), x, y, year, publisher)
     presence = np.zeros((surveys, species), bool)
     presence[np.arange(surveys)[:, None], rng.integers(0, species, (surveys, 20))] = True
     names = tuple(f"species {i}" for i in range(species))
     at = rng.uniform(0, 5e6, (2, surveys))
     area, when = np.full(surveys, 100, np.float32), np.full(surveys, 2019, np.float32)
-    return told, Surveys(presence, area, when, np.arange(surveys), at[0], at[1], names)
+    return record_table, Surveys(presence, area, when, np.arange(surveys), at[0], at[1], names)
 
 
 class Few:
@@ -113,32 +113,35 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--loaders", type=int, default=4)
     parser.add_argument("--json", type=Path, help="write the table as flat records")
-    asked = parser.parse_args()
-    shape = shape_of({"size": asked.size})
+    args = parser.parse_args()
+    shape = shape_of({"size": args.size})
     rows: list[dict[str, Any]] = []
 
     def row(part: str, expected: float | None) -> None:
         rows.append({"part": part, "expected_gb": expected, "resident_gb": resident(), "peak_gb": peak()})
-        told = "" if expected is None else f"{expected:12.2f}"
-        print(f"{part:44} {told:>12} {rows[-1]['resident_gb']:12.2f} {rows[-1]['peak_gb']:9.2f}", flush=True)
+        expectation = "" if expected is None else f"{expected:12.2f}"
+        print(f"{part:44} {expectation:>12} {rows[-1]['resident_gb']:12.2f} {rows[-1]['peak_gb']:9.2f}", flush=True)
 
-    print(
-        f"{asked.records:,} records, {asked.surveys:,} surveys, {asked.species:,} species, size {asked.size}, batch {asked.batch}"
-    )
+    print(f"{args.records:,} records, {args.surveys:,} surveys, {args.species:,} species, size {args.size}, batch {args.batch}")
     print(f"{'part':44} {'expected GB':>12} {'resident GB':>12} {'peak GB':>9}")
     row("python, torch", None)
     with tempfile.TemporaryDirectory() as folder:
-        records, surveys = tables(asked.records, asked.surveys, asked.species)
-        row("records and surveys", (asked.records * 34 + asked.surveys * asked.species) / GB)
-        cells = min(KILOMETRES, asked.records)
-        own = predictors_of(Path(folder), "record", asked.records, shape, cells)
-        beside = predictors_of(Path(folder), "survey", asked.surveys, shape, min(cells, asked.surveys))
-        row("corners and weights of places", (asked.records + asked.surveys) * 48 / GB)
-        disk = sum(getattr(p, m).nbytes for p in (own, beside) for m in ("satellite", "landsat", "static", "climate")) / GB
-        options = TrainOptions(members=1, epochs=1, least_steps=asked.steps, batch=asked.batch, record_batch=asked.batch,
-                               loaders=asked.loaders)  # fmt: skip
-        spec = ModelSpec(("satellite", "landsat", "static", "climate", "survey"), asked.species, own.static_names, **shape)
-        data = Assembly(beside, surveys, spec, options, None, records, own)
+        records, surveys = tables(args.records, args.surveys, args.species)
+        row("records and surveys", (args.records * 34 + args.surveys * args.species) / GB)
+        cells = min(KILOMETRES, args.records)
+        record_predictors = predictors_of(Path(folder), "record", args.records, shape, cells)
+        beside = predictors_of(Path(folder), "survey", args.surveys, shape, min(cells, args.surveys))
+        row("corners and weights of places", (args.records + args.surveys) * 48 / GB)
+        disk = (
+            sum(getattr(p, m).nbytes for p in (record_predictors, beside) for m in ("satellite", "landsat", "static", "climate"))
+            / GB
+        )
+        options = TrainOptions(members=1, epochs=1, least_steps=args.steps, batch=args.batch, record_batch=args.batch,
+                               loaders=args.loaders)  # fmt: skip
+        spec = ModelSpec(
+            ("satellite", "landsat", "static", "climate", "survey"), args.species, record_predictors.static_names, **shape
+        )
+        data = Assembly(beside, surveys, spec, options, None, records, record_predictors)
         torch.manual_seed(0)
         net = DeepSDM(spec)
         gamma = data.begin(net)
@@ -146,14 +149,14 @@ def main() -> None:
         count = sum(p.numel() for p in net.parameters())
         row(f"network ({count / 1e6:.1f} M parameters), normalisation", count * 4 / GB)
         begun = time.perf_counter()
-        fit_member(net, Few(objective), options, 0, lambda *told: None, on_disk=True)
-        row(f"{asked.steps} steps, AdamW", count * 4 * 5 / GB)
-        seconds = (time.perf_counter() - begun) / asked.steps
+        fit_member(net, Few(objective), options, 0, lambda *expectation: None, on_disk=True)
+        row(f"{args.steps} steps, AdamW", count * 4 * 5 / GB)
+        seconds = (time.perf_counter() - begun) / args.steps
     print(f"samples on disk: {disk:,.0f} GB (sparse here); {seconds:.0f} s a step")
     print(f"peak {peak():.1f} GB, bar {BAR_GB:.0f} GB: {'kept' if peak() < BAR_GB else 'BROKEN'}")
     rows.append({"part": "peak", "expected_gb": BAR_GB, "resident_gb": resident(), "peak_gb": peak()})
-    if asked.json:
-        asked.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

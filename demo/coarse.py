@@ -178,9 +178,9 @@ def write_landsat(landscape: Landscape, folder: Path) -> None:
             year = quarter // 4
             share_green = green[quarter % 4] * np.float32(1 + years[year])
             share_green = share_green * (1 + change * np.float32((year - 10) / 10))
-            seen = leafless + share_green * (leafy - leafless)
+            mixed_reflectance = leafless + share_green * (leafy - leafless)
             shifted = np.roll(noise, (quarter * 37, quarter * 91), (0, 1))
-            stack[quarter] = _quantised(seen + np.float32(0.0007) * shifted)
+            stack[quarter] = _quantised(mixed_reflectance + np.float32(0.0007) * shifted)
             stack[quarter][gaps[quarter]] = 255
         write(folder / f"{band}.tif", target, stack, 255, interleave="band", tiled=True)
 

@@ -50,7 +50,7 @@ class Species:
 def _invented(count: int, rng: np.random.Generator) -> list[str]:
     """Further lines of the table for landscapes of more species than it names: unused binomials of known genera."""
     rows = [line.split(";") for line in SPECIES.splitlines()]
-    known = {row[0] for row in rows}
+    names = {row[0] for row in rows}
     lines: list[str] = []
     number = 0
     while len(lines) < count:
@@ -59,9 +59,9 @@ def _invented(count: int, rng: np.random.Generator) -> list[str]:
         ending = ENDINGS[number % len(ENDINGS)] + ("" if number < 600 else "oides"[: number // 600])
         number += 1
         name = f"{genus} {ending}"
-        if name in known:
+        if name in names:
             continue
-        known.add(name)
+        names.add(name)
         values = [str(int(np.clip(int(v) + rng.integers(-1, 2), 1, 9))) for v in row[4:9]]
         lines.append(";".join([name, f"{row[1]} ({ending})", *row[2:4], *values, row[9], ""]))
     return lines

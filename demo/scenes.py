@@ -108,10 +108,10 @@ class _Seen:
 
     def write(self, place: Path, target: Target, band: str) -> None:
         """Write a band as counts, 0 outside, into the folder `place`."""
-        seen = reflectance(self.view, band, self.green) * np.where(self.shadow, np.float32(0.42), np.float32(1))
+        band_reflectance = reflectance(self.view, band, self.green) * np.where(self.shadow, np.float32(0.42), np.float32(1))
         bright = np.float32(0.62 if band != "nir" else 0.66)
-        seen += self.depth * (bright * (1 + 0.3 * self.texture) - seen)
-        stored = np.clip(seen, 0.0002, 1.4) * 10_000 + self.added
+        band_reflectance += self.depth * (bright * (1 + 0.3 * self.texture) - band_reflectance)
+        stored = np.clip(band_reflectance, 0.0002, 1.4) * 10_000 + self.added
         # Steps of 8 counts, finer than the sensor's noise, so that the files stay small.
         counts = (stored * 0.125).astype(np.uint16) * np.uint16(8)
         counts[self.view.cover == lu.OUTSIDE] = 0

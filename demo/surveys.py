@@ -157,9 +157,9 @@ def _recorders(landscape: Landscape, effort: NDArray[np.float64], cells: NDArray
     for kind in kinds:
         for home in rng.choice(len(cells), how.observers, p=kind.effort / kind.effort.sum()):
             far = np.hypot(row - row[home], col - col[home]) * CELL / HOME_RANGE_M
-            known = rng.random(len(rate)) < KNOWN
-            known[rng.integers(len(rate))] = True
-            out.append(Recorders(kind.effort * np.exp(-0.5 * far**2), kind.rate * known, kind.share / how.observers))
+            species_known_to = rng.random(len(rate)) < KNOWN
+            species_known_to[rng.integers(len(rate))] = True
+            out.append(Recorders(kind.effort * np.exp(-0.5 * far**2), kind.rate * species_known_to, kind.share / how.observers))
     return out
 
 
@@ -195,9 +195,9 @@ def _checklists(intensity: NDArray[np.float32], total: NDArray[np.float64], coun
     at, which, left = [], [], count
     while left > 0:
         visit = int(rng.choice(len(total), p=total / total.sum()))
-        seen = intensity[:, visit].astype(np.float64)
-        size = min(1 + int(rng.poisson(mean - 1)), left, int((seen > 0).sum()))
-        drawn = rng.choice(len(seen), size, replace=False, p=seen / seen.sum())
+        visit_intensity = intensity[:, visit].astype(np.float64)
+        size = min(1 + int(rng.poisson(mean - 1)), left, int((visit_intensity > 0).sum()))
+        drawn = rng.choice(len(visit_intensity), size, replace=False, p=visit_intensity / visit_intensity.sum())
         at.append(np.full(size, visit))
         which.append(drawn)
         left -= size
@@ -270,7 +270,7 @@ def vegetation_plots(landscape: Landscape) -> tuple[pd.DataFrame, pd.DataFrame]:
     vigour = np.log(usual)[:, None] + 0.9 * np.log(p + 0.02) + rng.normal(0, 0.8, p.shape) + 0.5
     cover = np.clip(np.exp(vigour), 0.1, 95)
     lon, lat = EUROPE.unproject(places.x, places.y)
-    kept = present.any(0)
+    present_species = present.any(0)
     number = np.arange(1, spec.n_plots + 1)
     plots = pd.DataFrame(
         {
@@ -281,7 +281,7 @@ def vegetation_plots(landscape: Landscape) -> tuple[pd.DataFrame, pd.DataFrame]:
             "Year": rng.integers(1990, 2022, spec.n_plots),
             "Area": area,
         }
-    ).loc[pd.Series(kept)]
+    ).loc[pd.Series(present_species)]
     which, plot = np.nonzero(present)
     order = np.lexsort((-cover[which, plot], plot))
     which, plot = which[order], plot[order]

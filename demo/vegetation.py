@@ -127,9 +127,9 @@ def logits(flora: list[Species], domain: Domain, site: Site, seed: int) -> Itera
         if species.growth_form != "tree":
             niche = niche - weak * crowd
         spread = float(stream(seed, f"spread {species.name}").uniform(1.9, 2.6))
-        seen = np.sqrt(1 - UNSEEN) * standardise(niche, site.land)
+        visible_part = np.sqrt(1 - UNSEEN) * standardise(niche, site.land)
         hidden = np.sqrt(UNSEEN) * unseen(species, domain, site, seed)
-        yield species, (spread * seen).astype(np.float32), (spread * hidden).astype(np.float32)
+        yield species, (spread * visible_part).astype(np.float32), (spread * hidden).astype(np.float32)
 
 
 def offset_for(logit: NDArray[np.floating], prevalence: float) -> float:
@@ -163,8 +163,8 @@ def probabilities(flora: list[Species], domain: Domain, site: Site, seed: int) -
     target = np.exp(np.interp(quantile, RANK, np.log(PREVALENCE)))
     target = np.minimum(target, np.maximum(1.1 * reach, 0.002))
     out = np.zeros((len(flora), *domain.shape), np.float16)
-    for i, (_, seen, hidden) in enumerate(logits(flora, domain, site, seed)):
-        logit = seen + hidden
+    for i, (_, visible_part, hidden) in enumerate(logits(flora, domain, site, seed)):
+        logit = visible_part + hidden
         offset = offset_for(logit.ravel()[sample], float(target[i]))
         out[i] = np.where(site.land, expit(logit + np.float32(offset)), 0)
     return out

@@ -112,7 +112,7 @@ def test_habitats_alone_are_masked_as_in_a_whole_run(case, monkeypatch):
         lambda self, name, path, values, lead=None, free=None: written.update({name: values}),
     )
     _opened.cache_clear()
-    whole = case.job("told", held=("indicators", "habitats"))
+    whole = case.job("told", products=("indicators", "habitats"))
     held = _opened(whole.cube_url, whole.model_path, whole.model_hash, whole.device, whole.area_m2)
     object.__setattr__(held, "model", replace(held.model, habitats=Reader()))
     runs = []

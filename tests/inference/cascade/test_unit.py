@@ -218,7 +218,7 @@ def _no_room(*_: object) -> None:
 
 def test_one_product_alone_is_the_product_of_a_whole_run(case, receipt):
     case.make("alone")
-    run_unit(case.job("alone", held=("indicators",)), case.units[0])
+    run_unit(case.job("alone", products=("indicators",)), case.units[0])
     whole, alone = stored(case), stored(case, "alone")
     np.testing.assert_array_equal(whole["richness"], alone["richness"])
     assert (alone["occurrence"] == 255).all()
@@ -246,7 +246,7 @@ def test_habitats_from_a_composition_layer_are_those_of_the_whole_cascade(case, 
         lambda self, name, path, values, lead=None, free=None: written.update({name: values}),
     )
     _opened.cache_clear()
-    job = case.job(held=("habitats",))
+    job = case.job(products=("habitats",))
     held = _opened(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
     object.__setattr__(held, "model", replace(held.model, habitats=Reader()))
     run_unit(job, case.units[0])
