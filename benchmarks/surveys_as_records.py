@@ -76,7 +76,7 @@ def main() -> None:
     open_rows = ~folds.locked
     what = (
         f"{int(open_rows.sum()):,} of {len(survey_rows):,} surveys, open blocks of {shown_km(folds.block_km)} km, "
-        ff"{options.members} members; {OURS} learned from {len(records):,} records beside them"
+        f"{options.members} members; {OURS} learned from {len(records):,} records beside them"
     )
     tables = skill_report(eta, judged, folds, plan.min_records, open_rows, what, config.evaluate.options.bootstraps).tables
     print("\n\n".join(table.text() for table in tables))
