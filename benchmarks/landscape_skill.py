@@ -51,7 +51,7 @@ BOOTSTRAPS: Final = 2_000  # of species
 Row = dict[str, Any]
 
 
-def _cropped(places: Predictors, cells: int) -> Predictors:
+def cropped(places: Predictors, cells: int) -> Predictors:
     """Patches of `cells` cells, and without the climate series: the bioclimatic layers say the same of this landscape."""
     assert places.satellite is not None
     side, skip = 5 * cells, (places.satellite.shape[-1] - 5 * cells) // 2
@@ -63,7 +63,7 @@ def _table_predictors(columns: NDArray[np.float32]) -> Predictors:
     return Predictors(static=columns, static_names=tuple(f"driver {i}" for i in range(columns.shape[1])))
 
 
-def _probability(trained: Trained, places: Predictors, cells: Surveys) -> NDArray[np.float64]:
+def probability(trained: Trained, places: Predictors, cells: Surveys) -> NDArray[np.float64]:
     eta = predict_surveys(trained.ensemble, places, cells.year, cells.area_m2)
     return np.asarray(-np.expm1(-np.exp(np.clip(eta.astype(np.float64), -25, 4))))
 
@@ -93,8 +93,8 @@ def of_records(data: LandscapeData, members: int, epochs: int, ways: Sequence[st
                observation: str) -> None:  # fmt: skip
     """300 surveys and all records, one row a way to use them."""
     surveys = data.surveys.subset(np.arange(SURVEYS["records"]))
-    places = _cropped(data.predictors.subset(np.arange(len(surveys))), FIELD)
-    of_record, cells, cell_surveys = _cropped(data.record_predictors, FIELD), _cropped(data.cells, FIELD), data.cell_surveys()
+    places = cropped(data.predictors.subset(np.arange(len(surveys))), FIELD)
+    of_record, cells, cell_surveys = cropped(data.record_predictors, FIELD), cropped(data.cells, FIELD), data.cell_surveys()
     presences, noted = surveys.presence.sum(0), data.records.counts(len(surveys.species))
     for way in ways:
         begun = time.perf_counter()
@@ -103,7 +103,7 @@ def of_records(data: LandscapeData, members: int, epochs: int, ways: Sequence[st
         learned = surveys.subset(np.zeros(0, np.int64)) if way == "records_only" else surveys
         spec = spec_for(places, learned)
         trained = train(places, surveys, spec, options, make_folds(surveys, BLOCK_KM, members), family=data.family, **given)
-        row = scores(_probability(trained, cells, cell_surveys), data.truth, presences + noted >= LEAST, presences >= LEAST)
+        row = scores(probability(trained, cells, cell_surveys), data.truth, presences + noted >= LEAST, presences >= LEAST)
         if trained.reporting is not None:
             row["rates_correlation"] = float(np.corrcoef(trained.reporting, np.log(data.rates))[0, 1])
         minutes = (time.perf_counter() - begun) / 60
@@ -114,14 +114,14 @@ def of_surveys(data: LandscapeData, members: int, done: Callable[[Row], None]) -
     """1,000 surveys alone: the network, forests, and both on the true drivers."""
     surveys = data.surveys.subset(np.arange(SURVEYS["surveys"]))
     cell_surveys = data.cell_surveys()
-    places, cells = _cropped(data.predictors.subset(np.arange(len(surveys))), FIELD), _cropped(data.cells, FIELD)
+    places, cells = cropped(data.predictors.subset(np.arange(len(surveys))), FIELD), cropped(data.cells, FIELD)
     folds = make_folds(surveys, BLOCK_KM, members)
     scored = surveys.presence.sum(0) >= LEAST
     options = TrainOptions(members=members, batch=64, threads=1, device="cpu")
     drivers, cell_drivers = _table_predictors(data.drivers[: len(surveys)]), _table_predictors(data.cell_drivers)
     for name, at, to in (("floracube", places, cells), ("oracle network", drivers, cell_drivers)):
         begun = time.perf_counter()
-        row = scores(_probability(train(at, surveys, options=options, folds=folds), to, cell_surveys), data.truth, scored, scored)
+        row = scores(probability(train(at, surveys, options=options, folds=folds), to, cell_surveys), data.truth, scored, scored)
         done({"case": "surveys", "seed": data.seed, "method": name, **row, "minutes": (time.perf_counter() - begun) / 60})
     for name, at, to in (("forest", places, cells), ("oracle forest", drivers, cell_drivers)):
         for leaf in (5, 20):

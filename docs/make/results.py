@@ -11,6 +11,10 @@ TITLES = {  # file: (title, command), in the order of the page; files that are n
     "czechia_landsat": ("Species of Czechia from Landsat and terrain", "floracube evaluate examples/czechia-landsat.yaml"),
     "denmark": ("Species of Denmark", "floracube evaluate examples/denmark.yaml"),
     "landscape_skill": ("Records beside surveys, on landscapes of known truth", "benchmarks/landscape_skill.py"),
+    "landscape_embedding": (
+        "An embedding beside the satellites, on landscapes of known truth",
+        "benchmarks/landscape_embedding.py",
+    ),
     "landscape_calibration": ("Calibration, intervals and sets", "benchmarks/landscape_calibration.py"),
     "disdat": ("Presence-only records: the NCEAS benchmark", "benchmarks/disdat.py"),
     "geoplant": ("GeoPlant's protocol", "benchmarks/geoplant.py"),

@@ -1,0 +1,120 @@
+"""What an embedding is worth beside the satellites, on generated landscapes where the truth is known.
+
+The embedding is made of what plants really answer to (drivers that the satellites see in part) through a random network:
+64 signed bytes of a vector of length 1, as AlphaEarth's. One network each learns from 1,000 surveys with the embedding alone,
+with Sentinel-2 and Landsat alone, and with both. Cells a second are of prediction, passes taking turns, as a ratio to the
+satellites; bytes are those of a cell of 50 m before compression.
+
+    python -m benchmarks.landscape_embedding --seeds 1,2,3
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.landscape_data import CACHE, LandscapeData, landscape_data
+from benchmarks.landscape_skill import BLOCK_KM, FIELD, LEAST, cropped, probability, scores
+from cube.grid import CELL
+from cube.layers import Layer
+from cube.layers.inputs import INPUTS
+from cube.storage.store import resolution_of
+from inference.data.blocks import make_folds
+from inference.data.samples import Predictors
+from inference.evaluation.tables import Table
+from inference.training.fit import Trained, train
+from inference.training.options import TrainOptions
+
+BANDS: Final = 64
+HIDDEN: Final = 96
+SURVEYS: Final = 1_000
+PASSES: Final = 5
+
+Floats = NDArray[np.float32]
+
+
+def embedding(drivers: Floats, like: Floats, seed: int) -> Floats:
+    """(n, 64) vectors of length 1 as read from signed bytes: a random network of `drivers` (n, V), scaled as `like` (m, V) is."""
+    rng = np.random.default_rng([seed, BANDS])
+    x = (drivers - np.nanmean(like, 0)) / (np.nanstd(like, 0) + 1e-6)
+    hidden = np.tanh(np.nan_to_num(x) @ rng.normal(size=(x.shape[1], HIDDEN)) / np.sqrt(x.shape[1]) + rng.normal(size=HIDDEN))
+    out = hidden @ rng.normal(size=(HIDDEN, BANDS))
+    out /= np.linalg.norm(out, axis=1, keepdims=True)
+    stored = np.clip(np.rint(np.sign(out) * np.sqrt(np.abs(out)) * 127.5), -127, 127).astype(np.int8)
+    return np.asarray(np.sign(stored) * (stored / np.float32(127.5)) ** 2, np.float32)
+
+
+def bytes_of(layer: Layer) -> int:
+    """Bytes of a cell of 50 m of a layer, uncompressed."""
+    count = int(np.prod([len(layer.labels[dim]) for dim in layer.dims]))
+    return int(count * np.dtype(layer.dtype).itemsize * (CELL / resolution_of(layer)) ** 2)
+
+
+def compared(data: LandscapeData, members: int) -> list[dict[str, Any]]:
+    """One row a way to see the landscape."""
+    surveys, asked = data.surveys.subset(np.arange(SURVEYS)), data.cell_surveys()
+    names = tuple(f"A{i:02d}" for i in range(BANDS))
+    here, there = (embedding(d, data.cell_drivers, data.seed) for d in (data.drivers[:SURVEYS], data.cell_drivers))
+    satellites = [
+        replace(cropped(p, FIELD).without("static", "coarse"), static_names=(), coarse_names=(), corner=None, weight=None)
+        for p in (data.predictors.subset(np.arange(SURVEYS)), data.cells)
+    ]
+    seen = {
+        "embedding": (Predictors(static=here, static_names=names), Predictors(static=there, static_names=names)),
+        "Sentinel-2 and Landsat": (satellites[0], satellites[1]),
+        "both": (satellites[0].with_columns(here, names), satellites[1].with_columns(there, names)),
+    }
+    sizes = {"embedding": BANDS, "Sentinel-2 and Landsat": bytes_of(INPUTS["sentinel2"]) + bytes_of(INPUTS["landsat"])}
+    sizes["both"] = sum(sizes.values())
+    folds, scored = make_folds(surveys, BLOCK_KM, members), surveys.presence.sum(0) >= LEAST
+    options = TrainOptions(members=members, batch=64, threads=1, device="cpu")
+    trained: dict[str, Trained] = {}
+    rows = []
+    for method, (at, to) in seen.items():
+        trained[method] = train(at, surveys, options=options, folds=folds)
+        row = scores(probability(trained[method], to, asked), data.truth, scored, scored)
+        rows.append({"seed": data.seed, "method": method, **row, "bytes a cell": sizes[method]})
+        print(f"  {data.seed} {method}: correlation {row['correlation']:.3f}", flush=True)
+    seconds: dict[str, list[float]] = {method: [] for method in seen}
+    for _ in range(PASSES):
+        for method, (_, to) in seen.items():
+            begun = time.perf_counter()
+            probability(trained[method], to, asked)
+            seconds[method].append(time.perf_counter() - begun)
+    base = np.array(seconds["Sentinel-2 and Landsat"])
+    for row in rows:
+        row["cells a second, ratio"] = float(np.median(base / np.array(seconds[row["method"]])))
+    return rows
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", default="1", help="comma-separated seeds of landscapes")
+    parser.add_argument("--members", type=int, default=3, help="networks in an ensemble, each without one fold of the blocks")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="folder of landscapes; 600 MB each")
+    parser.add_argument("--json", type=Path, help="rows as flat records")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    seeds = [int(seed) for seed in asked.seeds.split(",")]
+    rows = [row for seed in seeds for row in compared(landscape_data(seed, asked.cache), asked.members)]
+    if asked.json:
+        asked.json.write_text(json.dumps([{k: v for k, v in row.items() if k != "by_species"} for row in rows], indent=1) + "\n")
+    frame = pd.DataFrame(rows).drop(columns=["by_species", "species", "correlation_known"])
+    means = frame.groupby("method", sort=False).mean(numeric_only=True).drop(columns="seed")
+    means.insert(1, "spread", frame.groupby("method", sort=False)["correlation"].std())
+    title = f"{SURVEYS:,} surveys, means over seeds {', '.join(map(str, seeds))}"
+    print("\n" + Table(title, means.reset_index().to_dict("records")).text())
+
+
+if __name__ == "__main__":
+    main()
