@@ -35,6 +35,7 @@ from urllib.parse import quote
 
 from benchmarks.hostile_clients import unkind_clients
 from benchmarks.hostile_list import document, listed
+from benchmarks.hostile_watch import Watch, places_allowed
 from benchmarks.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,8 +47,6 @@ SEEN = "FLORACUBE_HOSTILE_SEEN"  # file for what the watched server touches
 # Of an answer, against the OpenAPI document: that its status, type and fields are written there.
 PROMISES = ("status_code_conformance", "content_type_conformance", "response_schema_conformance")
 SLOW = 20.0  # seconds; a longer answer is a way to keep the server busy
-FILES = ("open", "os.listdir", "os.scandir", "os.remove", "os.rename", "os.mkdir", "os.chmod", "os.link", "os.symlink")
-REACHING = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "subprocess.Popen", "os.system", "os.exec")
 KNOWN: dict[str, tuple[Any, ...]] = {
     "layer_id": ("indicators.richness", "habitats.level3", "species.fagus_sylvatica", "inputs.elevation", "inputs.bioclim.bio1"),
     "tms": ("WebMercatorQuad", "EuropeanETRS89_LAEAQuad", "WGS1984Quad", "UPSArcticWGS84Quad"),
@@ -58,32 +57,6 @@ KNOWN: dict[str, tuple[Any, ...]] = {
     "item_id": ("indicators.v1", "species.v1", "inputs.10m"),
     "name": ("zarr.json", "products/species/v1/0/zarr.json", "products/species/v1/0/occurrence/c/0/0/0", "current.json"),
 }  # fmt: skip
-
-
-class Watch:
-    """Writes down what Python opens, lists, connects to and starts; an audit hook, which cannot be taken off again."""
-
-    def __init__(self, allowed: tuple[str, ...], out: Path) -> None:
-        """Everything but paths that begin with `allowed` goes to `out`, once it is told to look (SIGUSR1)."""
-        self._allowed, self._on = allowed, False
-        self._out = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        signal.signal(signal.SIGUSR1, self._look)
-
-    def _look(self, *_: object) -> None:
-        self._on = True
-
-    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """The hook."""
-        if not self._on:
-            return
-        if event in FILES:
-            if event == "os.remove" and arguments[1] != -1:
-                return  # a name in a folder that was opened before, and noted then
-            path = os.fsdecode(arguments[0]) if isinstance(arguments[0], bytes) else arguments[0]
-            if isinstance(path, str) and not os.path.abspath(path).startswith(self._allowed):
-                os.write(self._out, f"{event} {path[:200]!r}\n".encode())
-        elif event in REACHING:
-            os.write(self._out, f"{event} {str(arguments[1:])[:200]}\n".encode())
 
 
 def watched_app() -> Any:
@@ -121,14 +94,6 @@ class Tally:
     def told(self) -> list[str]:
         """Failures as lines."""
         return [f"{n} times {why}, such as {self.examples[why]}" for why, n in self.failures.most_common()]
-
-
-def places_allowed(cube: str) -> tuple[str, ...]:
-    """Where the server may look: its cubes, the libraries that it loads, the folder of a window being written."""
-    window = os.path.join(tempfile.gettempdir(), "floracube-cog-")
-    libraries = (sys.prefix, sys.base_prefix, str(ROOT / "server"), str(ROOT / "cube"), os.path.expanduser("~/.cache"))
-    system = ("/proc/", "/sys/", "/dev/", "/usr/lib", "/usr/share", "/lib", "/etc/localtime", "/etc/mime.types")
-    return (os.path.abspath(cube), window, *libraries, *system)
 
 
 @dataclass

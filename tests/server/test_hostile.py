@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import hostile, hostile_clients
+from benchmarks import hostile, hostile_clients, hostile_watch
 from cube.storage.store import CubeStore
 
 
@@ -28,7 +28,7 @@ def test_hostile_requests_get_no_server_error_touch_nothing_else_and_leave_no_me
 def test_the_watch_sees_what_lies_elsewhere(tmp_path: Path) -> None:
     """The check above can fail: an open file and a connection beyond the cube are written down, those in it are not."""
     out = tmp_path / "seen.txt"
-    watch = hostile.Watch((str(tmp_path / "cube"),), out)
+    watch = hostile_watch.Watch((str(tmp_path / "cube"),), out)
     watch("open", ("/etc/passwd", "r", 0))
     assert out.read_text() == ""  # not told to look yet
     watch._look()
