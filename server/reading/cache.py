@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Final, Generic, Protocol, TypeVar
+
+from cachetools import LRUCache
 
 from server import metrics
 
@@ -28,42 +30,38 @@ class ByteCache(Generic[T]):
 
     def __init__(self, limit: int, counted: bool = False) -> None:
         """Keep at most `limit` bytes; `counted`: this is the cache that the metrics of chunks speak of."""
-        self.limit, self.held, self._counted = limit, 0, counted
-        self._values: OrderedDict[Key, T] = OrderedDict()
+        self._counted = counted
+        self._values: LRUCache[Key, T] = LRUCache(limit, getsizeof=lambda value: value.nbytes + _OVERHEAD)
         self._coming: dict[Key, Future[T]] = {}
         self._lock = threading.Lock()
+
+    @property
+    def held(self) -> float:
+        """Bytes of all values, with what an entry takes beside them."""
+        return self._values.currsize
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
             self._values.clear()
-            self.held = 0
 
     def drop(self, keys: Sequence[Key]) -> None:
         """Forget some."""
         with self._lock:
             for key in keys:
-                value = self._values.pop(key, None)
-                if value is not None:
-                    self.held -= value.nbytes + _OVERHEAD
+                self._values.pop(key, None)
 
     def get(self, key: Key) -> T | None:
         """The value, or None; it becomes the most recently used."""
         with self._lock:
-            value = self._values.get(key)
-            if value is not None:
-                self._values.move_to_end(key)
-            return value
+            return self._values.get(key)
 
     def held_of(self, keys: Sequence[Key]) -> list[T] | None:
         """The values of all `keys`, or None if one of them is not here."""
         with self._lock:
-            found = [self._values.get(key) for key in keys]
-            values = [value for value in found if value is not None]
-            if len(values) < len(found):
+            if any(key not in self._values for key in keys):
                 return None
-            for key in keys:
-                self._values.move_to_end(key)
+            values = [self._values[key] for key in keys]
         if self._counted:
             metrics.CACHE_HITS.inc(len(values))
         return values
@@ -74,12 +72,9 @@ class ByteCache(Generic[T]):
             self._put(key, value)
 
     def _put(self, key: Key, value: T) -> None:
-        old = self._values.pop(key, None)
-        self.held += value.nbytes + _OVERHEAD - (0 if old is None else old.nbytes + _OVERHEAD)
-        self._values[key] = value
-        while self.held > self.limit and self._values:
-            _, gone = self._values.popitem(last=False)
-            self.held -= gone.nbytes + _OVERHEAD
+        self._values.pop(key, None)
+        with suppress(ValueError):  # larger than all of the cache
+            self._values[key] = value
 
     def gather(self, keys: Sequence[Key], make: Callable[[list[int]], Sequence[T]]) -> list[T]:
         """The values of all `keys`; `make` gives those at the positions that are neither here nor being made already.
@@ -92,7 +87,6 @@ class ByteCache(Generic[T]):
         with self._lock:
             for i, key in enumerate(keys):
                 if (value := self._values.get(key)) is not None:
-                    self._values.move_to_end(key)
                     found[i] = value
                 elif (coming := self._coming.get(key)) is not None:
                     waiting[i] = coming

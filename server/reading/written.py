@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from cachetools import LRUCache
 
 from cube.grid import Unit
 from cube.pyramids.squares import Square
@@ -43,7 +44,7 @@ class WrittenShards:
         self._cube, self._lock = cube, threading.Lock()
         self._versions: dict[str, Stage] = {}
         self._inputs: dict[str, Stage] = {}
-        self._sizes: OrderedDict[tuple[str, str], Mapping[str, int]] = OrderedDict()
+        self._sizes: LRUCache[tuple[str, str], Mapping[str, int]] = LRUCache(_RECEIPTS)
 
     def require_empty(self, path: str, shards: Sequence[tuple[int, ...]]) -> None:
         """Raise `StoreError` if one of the absent `shards` of the array at `path` should be there.
@@ -114,9 +115,8 @@ class WrittenShards:
         key = place.folder, place.square.name
         with self._lock:
             sizes = self._sizes.get(key)
-            if sizes is not None:
-                self._sizes.move_to_end(key)
-                return sizes
+        if sizes is not None:
+            return sizes
         # The squares of overviews carry hashes of what is below them: any is as good as the shards that it was left with.
         ledger = Ledger(self._cube, place.folder, place.stage.inputs)
         receipt: Mapping[str, Any] | None = (
@@ -128,8 +128,6 @@ class WrittenShards:
         if place.lasting:
             with self._lock:
                 self._sizes[key] = sizes
-                while len(self._sizes) > _RECEIPTS:
-                    self._sizes.popitem(last=False)
         return sizes
 
 
