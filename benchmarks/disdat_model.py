@@ -65,7 +65,7 @@ def floracube_scores(
     """(test sites, species) log relative intensity."""
     records, background, test = static_columns(group)
     names = tuple(f"column {i}" for i in range(records.shape[1]))
-    places = Predictors(static=np.concatenate([records, background]), static_names=names)
+    places = Predictors({"static": np.concatenate([records, background])}, static_names=names)
     n, m = len(records), len(background)
     records_of_group = Records(
         species=group.record_species.astype(np.int32),
@@ -87,4 +87,4 @@ def floracube_scores(
     nowhere, nobody = places.subset(np.zeros(0, np.int64)), Surveys.none(group.species)
     trained = train(nowhere, nobody, spec, replace(options, seed=seed), folds, records=records_of_group, record_predictors=places)
     zero = np.zeros(len(test))
-    return predict_surveys(trained.ensemble, Predictors(static=test, static_names=names), zero, zero + 100)
+    return predict_surveys(trained.ensemble, Predictors({"static": test}, static_names=names), zero, zero + 100)

@@ -35,6 +35,7 @@ from inference.data.sampling import sample
 CACHE: Final = Path("work/landscapes")
 CELLS: Final = 4_000  # of land, uniform, at which a model is compared with the truth
 VERSION: Final = 1  # of the files: another number makes them anew
+BESIDE: Final = ("corner", "weight", "static_names", "coarse_names")  # of predictors, beside their values
 STORED: Final = {"satellite": 10_000.0, "landsat": 255.0}  # steps in which a cube holds them: exact as whole numbers
 
 
@@ -111,7 +112,7 @@ def _samples(landscape: Landscape, cube: CubeStore, data: Dataset) -> dict[str, 
     position = {s.name: i for i, s in enumerate(landscape.flora)}
     columns = np.array([position[name] for name in species])
     x, y = _cells(landscape)
-    satellite = data.predictors.satellite
+    satellite = data.predictors.values["satellite"]
     assert satellite is not None
     field = satellite.shape[-1] // 5
     out: dict[str, Any] = {"cell_x": x, "cell_y": y, "species": np.array(species)}
@@ -159,32 +160,22 @@ def _drivers(landscape: Landscape, row: NDArray[np.int64], col: NDArray[np.int64
 
 
 def _of_predictors(places: Predictors) -> dict[str, Any]:
-    assert not places.more, "a landscape has the layers of the paper alone"
-    out: dict[str, Any] = {}
-    for f in fields(Predictors):
-        value = getattr(places, f.name)
-        if value is None or f.name in ("more", "inputs"):
-            continue
-        if f.name in STORED:
-            steps = np.rint(value * STORED[f.name])
-            value = np.where(np.isfinite(steps), steps, 65535).astype(np.uint16)
-        out[f.name] = np.array(value) if isinstance(value, tuple) else value
-    return out
+    out: dict[str, Any] = {name: getattr(places, name) for name in BESIDE if getattr(places, name) is not None}
+    for name, value in places.values.items():
+        steps = np.rint(value * STORED.get(name, 1.0))
+        out[name] = np.where(np.isfinite(steps), steps, 65535).astype(np.uint16) if name in STORED else value
+    return {name: np.array(value) if isinstance(value, tuple) else value for name, value in out.items()}
 
 
 def _to_predictors(prefix: str, arrays: Mapping[str, Any]) -> Predictors:
-    given: dict[str, Any] = {}
-    for f in fields(Predictors):
-        value = arrays.get(f"{prefix}_{f.name}")
-        if value is None:
-            continue
-        if f.name in STORED:
-            missing = value == 65535
-            value = value.astype(np.float32)
-            value /= np.float32(STORED[f.name])
-            value[missing] = np.nan
-        given[f.name] = tuple(str(v) for v in value) if f.name.endswith("_names") else value
-    return Predictors(**given)
+    found = {key.removeprefix(f"{prefix}_"): value for key, value in arrays.items() if key.startswith(f"{prefix}_")}
+    beside: dict[str, Any] = {name: found.pop(name) for name in BESIDE if name in found}
+    beside = {name: tuple(map(str, value)) if name.endswith("_names") else value for name, value in beside.items()}
+    for name in STORED.keys() & found.keys():
+        values = found[name].astype(np.float32) / np.float32(STORED[name])
+        values[found[name] == 65535] = np.nan
+        found[name] = values
+    return Predictors(found, **beside)
 
 
 def _from_arrays(seed: int, a: Mapping[str, Any]) -> LandscapeData:

@@ -69,7 +69,7 @@ def compared(data: LandscapeData, members: int) -> list[dict[str, Any]]:
         for p in (data.predictors.subset(np.arange(SURVEYS)), data.cells)
     ]
     seen = {
-        "embedding": (Predictors(static=here, static_names=names), Predictors(static=there, static_names=names)),
+        "embedding": tuple(Predictors({"static": values}, static_names=names) for values in (here, there)),
         "Sentinel-2 and Landsat": (satellites[0], satellites[1]),
         "both": (satellites[0].with_columns(here, names), satellites[1].with_columns(there, names)),
     }

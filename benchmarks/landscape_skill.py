@@ -21,7 +21,6 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,14 +52,14 @@ Row = dict[str, Any]
 
 def cropped(places: Predictors, cells: int) -> Predictors:
     """Patches of `cells` cells, and without the climate series: the bioclimatic layers say the same of this landscape."""
-    assert places.satellite is not None
-    side, skip = 5 * cells, (places.satellite.shape[-1] - 5 * cells) // 2
-    image = np.ascontiguousarray(places.satellite[..., skip : skip + side, skip : skip + side])
-    return replace(places, satellite=image).without("climate")
+    assert "satellite" in places.values
+    side, skip = 5 * cells, (places.values["satellite"].shape[-1] - 5 * cells) // 2
+    image = np.ascontiguousarray(places.values["satellite"][..., skip : skip + side, skip : skip + side])
+    return places.with_values({"satellite": image}).without("climate")
 
 
 def _table_predictors(columns: NDArray[np.float32]) -> Predictors:
-    return Predictors(static=columns, static_names=tuple(f"driver {i}" for i in range(columns.shape[1])))
+    return Predictors({"static": columns}, static_names=tuple(f"driver {i}" for i in range(columns.shape[1])))
 
 
 def probability(trained: Trained, places: Predictors, cells: Surveys) -> NDArray[np.float64]:

@@ -61,10 +61,12 @@ def predictors_of(folder: Path, name: str, count: int, spec_shape: dict[str, Any
     side = 5 * (1 + 2 * sum(spec_shape["dilations"]))
     rng = np.random.default_rng(0)
     return Predictors(
-        satellite=sparse(folder, f"{name}-satellite", count, (4, side, side), "sentinel2"),
-        landsat=sparse(folder, f"{name}-landsat", count, (6, 84), "landsat"),
-        static=sparse(folder, f"{name}-static", count, (STATIC,), None),
-        climate=sparse(folder, f"{name}-climate", cells, (4, 228), "climate"),
+        {
+            "satellite": sparse(folder, f"{name}-satellite", count, (4, side, side), "sentinel2"),
+            "landsat": sparse(folder, f"{name}-landsat", count, (6, 84), "landsat"),
+            "static": sparse(folder, f"{name}-static", count, (STATIC,), None),
+            "climate": sparse(folder, f"{name}-climate", cells, (4, 228), "climate"),
+        },
         corner=rng.integers(0, cells, (count, 4)),
         weight=np.full((count, 4), 0.25, np.float32),
         static_names=tuple(f"s{i}" for i in range(STATIC)),

@@ -118,7 +118,7 @@ def load_dataset(
         predictors = sample(cube, of_layers, x, y, field, progress, survey_store, side) if of_layers.modalities else None
         if what.table_columns:
             values = s[list(what.table_columns)].to_numpy(np.float32)
-            predictors = (predictors or Predictors(static=values[:, :0])).with_columns(values, what.table_columns)
+            predictors = (predictors or Predictors({"static": values[:, :0]})).with_columns(values, what.table_columns)
         assert predictors is not None
     else:
         predictors = sample_source(files, what, places_of(s, "PA"), field, progress, survey_store)

@@ -55,37 +55,28 @@ def in_order(modalities: Collection[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Predictors:
-    """Predictors at n places, physical units, float32, NaN = missing; a modality that is absent is None.
+    """Predictors at n places, physical units, float32, NaN = missing.
 
     `corner` and `weight` name the four 1 km cells around each place (upper left, upper right, lower left,
-    lower right; indices into the m cells of the 1 km modalities) and their bilinear weights (sum 1). `more` holds images and
-    series of other names, `inputs` what they are.
+    lower right; indices into the m cells of the 1 km modalities) and their bilinear weights (sum 1). `values` holds by
+    modality, in the order of a network: images (n, C, P, P) with P = 5 x receptive field in cells, series (n, C, steps) or,
+    of 1 km, (m, C, steps), tables `static` (n, V) and `coarse` (m, W). `inputs` says what images and series are.
     """
 
-    satellite: Floats | None = None  # (n, 4, P, P) reflectance 0..1, P = 5 x receptive field in cells
-    landsat: Floats | None = None  # (n, 6, 84) 0..1
-    static: Floats | None = None  # (n, V) 50 m layers
-    climate: Floats | None = None  # (m, 4, 228)
-    coarse: Floats | None = None  # (m, W) other 1 km layers
+    values: Mapping[str, Floats]
     corner: NDArray[np.int64] | None = None  # (n, 4)
     weight: Floats | None = None  # (n, 4)
     static_names: tuple[str, ...] = ()
     coarse_names: tuple[str, ...] = ()
-    more: Mapping[str, Floats] = field(default_factory=dict)  # images (n, C, P, P), series (n, C, steps) or (m, C, steps)
     inputs: Mapping[str, Input] = field(default_factory=lambda: dict(PAPER))  # of every image and series
-
-    @classmethod
-    def of(cls, values: Mapping[str, Floats], inputs: Mapping[str, Input], **others: Any) -> Predictors:
-        """Predictors of modalities by name; `others` are corner, weight and the names of columns."""
-        field_values: dict[str, Any] = {name: array for name, array in values.items() if name in _FIELDS}
-        more = {name: array for name, array in values.items() if name not in _FIELDS}
-        return cls(**field_values, more=more, inputs={**PAPER, **inputs}, **others)
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together; the message says which.
 
         Raises: TableError.
         """
+        object.__setattr__(self, "values", {name: self.values[name] for name in in_order(self.values)})
+        object.__setattr__(self, "inputs", {**PAPER, **self.inputs})
         lengths = {name: len(a) for name, a in self._per_place().items()}
         if not lengths:
             raise TableError("Predictors hold no modality at all; give at least one array of values.")
@@ -99,12 +90,6 @@ class Predictors:
                 raise TableError(f"Patches of {name} are not square: {values.shape[2:]} pixels.")
         self._check_names()
         self._check_corners()
-
-    @property
-    def values(self) -> dict[str, Floats]:
-        """The arrays of all modalities that are there, by name, in the order of a network."""
-        arrays = {name: getattr(self, name) for name in _FIELDS if getattr(self, name) is not None} | dict(self.more)
-        return {name: arrays[name] for name in in_order(arrays)}
 
     def get(self, name: str) -> Floats | None:
         """The array of one modality; None where there is none."""
@@ -120,8 +105,8 @@ class Predictors:
 
     def _check_names(self) -> None:
         for what, values, names in (
-            ("static", self.static, self.static_names),
-            ("coarse", self.coarse, self.coarse_names),
+            ("static", self.get("static"), self.static_names),
+            ("coarse", self.get("coarse"), self.coarse_names),
         ):
             if values is not None and values.shape[1] != len(names):
                 raise TableError(f"Predictors '{what}' have {values.shape[1]} columns but {len(names)} names are given.")
@@ -146,24 +131,25 @@ class Predictors:
         """Names of the modalities present, in the order of `in_order` (never `survey`)."""
         return tuple(self.values)
 
-    def _with(self, values: Mapping[str, Any]) -> Predictors:
-        """The same with other arrays by name; None takes one away."""
-        more = {name: array for name, array in {**self.more, **values}.items() if name not in (*_FIELDS, "corner", "weight")}
-        field_values: dict[str, Any] = {name: array for name, array in values.items() if name in (*_FIELDS, "corner", "weight")}
-        return replace(self, more={name: array for name, array in more.items() if array is not None}, **field_values)
+    def with_values(self, values: Mapping[str, Floats]) -> Predictors:
+        """The same places with some modalities added, or in place of what they have."""
+        return replace(self, values={**self.values, **values})
 
     def subset(self, index: NDArray[np.integer | np.bool_]) -> Predictors:
         """The places of `index` (positions or a mask); 1 km cells are shared, not copied."""
-        return self._with({name: values[index] for name, values in self._per_place().items()})
+        own = {name: values[index] for name, values in self._per_place().items()}
+        beside: dict[str, Any] = {name: own.pop(name) for name in ("corner", "weight") if name in own}
+        return replace(self, values={**self.values, **own}, **beside)
 
     def without(self, *modalities: str) -> Predictors:
         """The same places with some modalities left out."""
-        return self._with(dict.fromkeys(modalities))
+        return replace(self, values={name: held for name, held in self.values.items() if name not in modalities})
 
     def with_columns(self, values: Floats, names: tuple[str, ...]) -> Predictors:
         """The same places with `values` (n, V) as further columns of `static`, which `names` names."""
-        static = values if self.static is None else np.concatenate([self.static[np.arange(len(values))], values], 1)
-        return replace(self, static=static, static_names=(*self.static_names, *names))
+        before = self.get("static")
+        static = values if before is None else np.concatenate([before[np.arange(len(values))], values], 1)
+        return replace(self, values={**self.values, "static": static}, static_names=(*self.static_names, *names))
 
     def interpolated(self, name: str) -> Floats | None:
         """A 1 km modality at the places, (n, ...), bilinear over the 1 km cells that hold a value."""

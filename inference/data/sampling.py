@@ -100,10 +100,7 @@ def sample(
     squares = Squares.of(cube.region, x, y, np.zeros(len(x)) if side_m is None else side_m)
     samples = _at_places(CubeSource(cube), what, Places.at(x, y), receptive_field, progress, shelf, (cube, squares))
     kilometres, corner, weight = _sample_kilometres(cube, what, *cube.region.index(x, y), shelf, squares)
-    return Predictors.of(
-        {**samples, **kilometres}, what.encoded, corner=corner, weight=weight,
-        static_names=what.static_names, coarse_names=what.coarse_names,
-    )  # fmt: skip
+    return Predictors({**samples, **kilometres}, corner, weight, what.static_names, what.coarse_names, what.encoded)
 
 
 def sample_source(source: SampleSource, what: Recipe, places: Places, receptive_field: int,
@@ -125,10 +122,7 @@ def sample_source(source: SampleSource, what: Recipe, places: Places, receptive_
     if kilometres:
         corner = np.repeat(np.arange(n, dtype=np.int64)[:, None], 4, axis=1)
         weight = np.tile(np.array([1, 0, 0, 0], np.float32), (n, 1))
-    return Predictors.of(
-        {**samples, **kilometres}, what.encoded, corner=corner, weight=weight,
-        static_names=what.static_names, coarse_names=what.coarse_names,
-    )  # fmt: skip
+    return Predictors({**samples, **kilometres}, corner, weight, what.static_names, what.coarse_names, what.encoded)
 
 
 def _at_places(

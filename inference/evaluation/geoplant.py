@@ -193,9 +193,9 @@ def sample_to_disk(
                 arrays[name] = np.lib.format.open_memmap(path, "w+", np.float32, (n, *samples.shape[1:]))
             arrays[name][part] = samples
     if "climate" in arrays or "coarse" in arrays:  # its own 1 km cell is a place's only corner, as in `sample_source`
-        arrays["corner"] = np.repeat(np.arange(n, dtype=np.int64)[:, None], 4, axis=1)
-        arrays["weight"] = np.tile(np.array([1, 0, 0, 0], np.float32), (n, 1))
-    return Predictors(**arrays, **names)
+        corner = np.repeat(np.arange(n, dtype=np.int64)[:, None], 4, axis=1)
+        return Predictors(arrays, corner, np.tile(np.array([1, 0, 0, 0], np.float32), (n, 1)), **names)
+    return Predictors(arrays, **names)
 
 
 def sample_records(

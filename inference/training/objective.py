@@ -158,8 +158,8 @@ def randomness(
     turn, noise = 0, None
     if any(predictors.get(name) is not None for name in spec.images):
         turn = int(torch.randint(8, (1,), generator=generator))
-    if "coarse" in spec.modalities and predictors.coarse is not None and options.coarse_noise > 0:
-        noise = torch.randn(count, 1, predictors.coarse.shape[1], generator=generator)
+    if "coarse" in spec.modalities and predictors.values["coarse"] is not None and options.coarse_noise > 0:
+        noise = torch.randn(count, 1, predictors.values["coarse"].shape[1], generator=generator)
     keep = torch.rand(count, len(spec.modalities), generator=generator) >= options.modality_dropout
     return turn, noise, keep | ~keep.any(1, keepdim=True)
 

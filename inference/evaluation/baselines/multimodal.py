@@ -52,9 +52,9 @@ def multimodal_scores(
     where a modality is missing, or with fewer than two surveys.
     """
     need_patches(predictors)
-    assert predictors.satellite is not None
+    assert "satellite" in predictors.values
     torch.manual_seed(options.seed)
-    image = tuple(int(size) for size in predictors.satellite.shape[1:])
+    image = tuple(int(size) for size in predictors.values["satellite"].shape[1:])
     spec = EnsembleSpec(**{"species": presence.shape[1], "image": image, **shape})  # type: ignore[arg-type]
     net = MultimodalEnsemble(spec, options.weights)
     train_ensemble(net, lambda rows: patches(predictors, learned[rows.numpy()]), torch.from_numpy(presence[learned]), options)

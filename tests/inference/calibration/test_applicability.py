@@ -44,10 +44,12 @@ def places(n: int, seed: int = 0, shift: float = 0.0) -> Predictors:
     def values(*shape: int) -> np.ndarray:
         return (rng.normal(size=shape) + shift).astype(np.float32)
 
-    return Predictors(
-        values(n, 4, SPEC.patch, SPEC.patch), values(n, 6, 84), values(n, 2), values(30, 4, 228), values(30, 3),
-        rng.integers(0, 30, (n, 4)), np.full((n, 4), 0.25, np.float32), SPEC.static_names, SPEC.coarse_names,
-    )  # fmt: skip
+    drawn = {
+        "satellite": values(n, 4, SPEC.patch, SPEC.patch), "landsat": values(n, 6, 84), "static": values(n, 2),
+        "climate": values(30, 4, 228), "coarse": values(30, 3),
+    }  # fmt: skip
+    corner, weight = rng.integers(0, 30, (n, 4)), np.full((n, 4), 0.25, np.float32)
+    return Predictors(drawn, corner, weight, SPEC.static_names, SPEC.coarse_names)
 
 
 def covariates(n: int) -> np.ndarray:
@@ -81,12 +83,12 @@ def places_in(held: dict[str, torch.Tensor], step: int = 7) -> tuple[np.ndarray,
     corner, weight = bilinear((rows + 0.5) / 20 + 0.5, (cols + 0.5) / 20 + 0.5, (K + 2, K + 2))
     image, p = held["satellite"], SPEC.patch
     patches = [image[:, 5 * r : 5 * r + p, 5 * c : 5 * c + p] for r, c in zip(rows, cols, strict=True)]
-    there = Predictors(
-        torch.stack(patches).numpy(), held["landsat"][:, :, rows, cols].movedim(-1, 0).numpy(),
-        held["static"][:, rows, cols].T.numpy(), held["climate"].flatten(2).movedim(-1, 0).numpy(),
-        held["coarse"].flatten(1).T.numpy(), corner, weight, SPEC.static_names, SPEC.coarse_names,
-    )  # fmt: skip
-    return rows, cols, there
+    there = {
+        "satellite": torch.stack(patches).numpy(), "landsat": held["landsat"][:, :, rows, cols].movedim(-1, 0).numpy(),
+        "static": held["static"][:, rows, cols].T.numpy(), "climate": held["climate"].flatten(2).movedim(-1, 0).numpy(),
+        "coarse": held["coarse"].flatten(1).T.numpy(),
+    }  # fmt: skip
+    return rows, cols, Predictors(there, corner, weight, SPEC.static_names, SPEC.coarse_names)
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3])

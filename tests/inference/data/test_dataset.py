@@ -73,8 +73,8 @@ def config_of(folder: Path, **surveys: str) -> Config:
 def test_surveys_of_geoplant_learn_from_the_cube(tmp_path: Path, cube: CubeStore) -> None:
     data = load_dataset(config_of(tmp_path), cube)
     assert data.predictors.static_names == ("elevation", "slope")
-    assert data.predictors.static is not None
-    np.testing.assert_allclose(data.predictors.static, np.tile([10.0, 0.4], (3, 1)), rtol=1e-6)
+    assert "static" in data.predictors.values
+    np.testing.assert_allclose(data.predictors.values["static"], np.tile([10.0, 0.4], (3, 1)), rtol=1e-6)
     assert data.surveys.species == ("species 1", "species 2")
     assert data.surveys.presence.all()
 
@@ -84,11 +84,11 @@ def test_surveys_of_geoplant_learn_from_its_files_and_what_they_lack_is_told(tmp
     assert list(data.table.surveys["survey"]) == ["212", "7", "3018575"]  # the lake is left out of both
     # Only what the cube has too: a model is to predict from it.
     assert data.predictors.static_names == ("elevation",)
-    assert data.predictors.static is not None
-    assert data.predictors.static[:, 0].tolist() == [212, 7, 575]
-    assert data.predictors.landsat is not None
-    np.testing.assert_allclose(data.predictors.landsat[:2], 0.5)
-    assert np.isnan(data.predictors.landsat[2]).all()
+    assert "static" in data.predictors.values
+    assert data.predictors.values["static"][:, 0].tolist() == [212, 7, 575]
+    assert "landsat" in data.predictors.values
+    np.testing.assert_allclose(data.predictors.values["landsat"][:2], 0.5)
+    assert np.isnan(data.predictors.values["landsat"][2]).all()
     assert data.reports[-1].remarks == {"places without a Landsat series": (1, ["3018575"])}
 
 
@@ -130,8 +130,8 @@ def test_predictors_are_read_from_the_columns_of_the_surveys_table(tmp_path: Pat
     data = load_dataset(given, cube)
     layers = () if alone else ("elevation", "slope")
     assert data.predictors.static_names == (*layers, "table.pH", "table.height")
-    assert data.predictors.static is not None
-    np.testing.assert_array_equal(data.predictors.static[:, -2:], [[7.5, np.nan], [6, 3], [np.nan, 4], [np.nan, 5]])
+    assert "static" in data.predictors.values
+    np.testing.assert_array_equal(data.predictors.values["static"][:, -2:], [[7.5, np.nan], [6, 3], [np.nan, 4], [np.nan, 5]])
     assert data.table.report.remarks["surveys without a value of the predictor 'height'"] == (1, ["s0"])
     assert table_of(data.predictors).shape[1] == 2, "a peer reads the same columns, here those that are not constant"
     with pytest.raises(ModelError, match=r"^The model reads pH, height from the surveys' table, .*; to make maps, give rasters"):

@@ -84,7 +84,7 @@ def test_samples_on_disk_equal_those_in_memory(cube: CubeStore, tmp_path: Path) 
         memory, disk = taken(None), taken(Shelf(tmp_path / name, 0))
         assert is_on_disk(disk)
         for modality in memory.modalities:
-            expected, found = getattr(memory, modality), getattr(disk, modality)
+            expected, found = memory.values[modality], disk.values[modality]
             np.testing.assert_array_equal(found[np.arange(len(found))], expected)
         np.testing.assert_array_equal(memory.corner, disk.corner)
 
@@ -97,14 +97,14 @@ def test_predictors_are_the_same_from_a_cube_and_from_any_other_source(cube: Cub
     a = sample(cube, what, x, y, 5)
     b = sample_source(CubeSource(cube), what, Places.at(x, y), 5)
     for name in ("satellite", "landsat", "static"):
-        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+        np.testing.assert_array_equal(a.values[name], b.values[name])
     assert (a.static_names, a.coarse_names, a.modalities) == (b.static_names, b.coarse_names, b.modalities)
     # Of the four 1 km cells around a place, the heaviest is the one that holds it.
     assert a.corner is not None
     assert a.weight is not None
     nearest = a.corner[np.arange(40), a.weight.argmax(axis=1)]
     for name in ("climate", "coarse"):
-        np.testing.assert_array_equal(getattr(a, name)[nearest], getattr(b, name))
+        np.testing.assert_array_equal(a.values[name][nearest], b.values[name])
 
 
 def test_a_recipe_is_what_a_cube_and_another_source_have_in_common(cube: CubeStore) -> None:
@@ -136,12 +136,12 @@ def test_predictors_come_out_of_a_geoplant_folder(cube: CubeStore, tmp_path: Pat
     what = recipe(cube, None, files.layers)
     got = sample_source(files, what, places_of(rows, "PA"), 9)
     assert got.modalities == ("satellite", "landsat", "static", "climate", "coarse")
-    assert got.satellite is not None
-    assert got.satellite.shape == (2, 4, 45, 45)
-    assert np.isfinite(got.satellite).all()
-    assert got.static is not None
-    assert got.static[:, got.static_names.index("elevation")].tolist() == [100, 300]
-    assert got.static[:, got.static_names.index("landcover.igbp10")].tolist() == [0, 1]
+    assert "satellite" in got.values
+    assert got.values["satellite"].shape == (2, 4, 45, 45)
+    assert np.isfinite(got.values["satellite"]).all()
+    assert "static" in got.values
+    assert got.values["static"][:, got.static_names.index("elevation")].tolist() == [100, 300]
+    assert got.values["static"][:, got.static_names.index("landcover.igbp10")].tolist() == [0, 1]
     climate, coarse = got.interpolated("climate"), got.interpolated("coarse")
     assert climate is not None
     assert climate.shape == (2, 4, 228)
@@ -155,8 +155,8 @@ def test_the_land_cover_is_one_column_a_class(cube: CubeStore) -> None:
     what = recipe(cube, ("static",))
     places = sample(cube, what, np.array([4_715_025.0]), np.array([2_855_025.0]), 1)
     columns = [i for i, n in enumerate(what.static_names) if n.startswith("landcover")]
-    assert places.static is not None
-    assert places.static[0, columns].sum() == 1
+    assert "static" in places.values
+    assert places.values["static"][0, columns].sum() == 1
     assert places.modalities == ("static",)
 
 

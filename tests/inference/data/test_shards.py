@@ -84,12 +84,12 @@ def test_a_truncated_file_is_told_while_reading_and_cut_again_by_the_next_run(tm
 @pytest.mark.parametrize("loaders", [0, 3])
 def test_training_from_disk_equals_training_from_memory(tmp_path, loaders):
     predictors, surveys, _ = landscape(80)
-    held = {"satellite": predictors.satellite, "static": predictors.static}
+    held = {"satellite": predictors.values["satellite"], "static": predictors.values["static"]}
     rows = {name: array.shape[1:] for name, array in held.items()}
     made = Shelf(tmp_path, 0).cut(
         "places", rows, dict.fromkeys(rows), np.arange(80), lambda i: {name: array[i] for name, array in held.items()}, "a"
     )
-    on_disk = replace(predictors, **made)
+    on_disk = predictors.with_values(made)
     assert is_on_disk(on_disk)
     assert not is_on_disk(predictors)
     options = replace(QUICK, least_steps=8, loaders=loaders)
@@ -105,8 +105,8 @@ def test_a_shelf_is_used_where_memory_is_too_small():
 
 def test_rows_stand_in_for_arrays_of_predictors(tmp_path):
     made = cut(tmp_path, values())
-    predictors = Predictors(**made, static_names=("a", "b", "c"))
+    predictors = Predictors(made, static_names=("a", "b", "c"))
     assert len(predictors) == 40
     assert predictors.modalities == ("satellite", "static")
-    assert isinstance(predictors.satellite, Rows)
-    assert predictors.subset(np.array([1, 5])).satellite.shape == (2, 4, 5, 5)
+    assert isinstance(predictors.values["satellite"], Rows)
+    assert predictors.subset(np.array([1, 5])).values["satellite"].shape == (2, 4, 5, 5)

@@ -50,11 +50,11 @@ def test_predictors_of_a_square_are_the_means_of_its_cells(cube: CubeStore, tmp_
     assert is_on_disk(places) == on_disk
     plain = sample(cube, what, x, y, 3)
     elevation = places.static_names.index("elevation")
-    static, coarse = places.static[np.arange(3)], places.interpolated("coarse") if not on_disk else None
+    static, coarse = places.values["static"][np.arange(3)], places.interpolated("coarse") if not on_disk else None
     height = decoded(cube, "elevation")
     assert static[0, elevation] == pytest.approx(np.nanmean(height[40:80, 10:50]), rel=1e-6)
     assert static[2, elevation] == pytest.approx(np.nanmean(height[188:200, 188:200]), rel=1e-6)
-    np.testing.assert_array_equal(static[1], plain.static[1])
+    np.testing.assert_array_equal(static[1], plain.values["static"][1])
     # a class becomes the share of its cells
     kind = decoded(cube, "landcover")
     kind = kind[0] if kind.ndim == 3 else kind
@@ -63,7 +63,7 @@ def test_predictors_of_a_square_are_the_means_of_its_cells(cube: CubeStore, tmp_
     first = places.static_names.index("landcover.igbp1")
     np.testing.assert_allclose(static[0, first : first + 17], share, atol=1e-6)
     red = decoded(cube, "sentinel2")[0, 200:400, 50:250]
-    satellite = places.satellite[np.array([0])]
+    satellite = places.values["satellite"][np.array([0])]
     np.testing.assert_allclose(satellite[0, 0], np.full((15, 15), np.nanmean(red)), atol=5.1e-5)  # half a stored step
     if coarse is not None:
         # columns 10 to 49 are 10 cells of the first kilometre (without data), 20 of the second and 10 of the third

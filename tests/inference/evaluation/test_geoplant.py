@@ -109,8 +109,8 @@ def test_predictors_from_disk_equal_those_in_memory_whatever_the_piece(tmp_path:
     pieces = sample_to_disk(source, what, places, 1, tmp_path / "scratch", piece=5)
     assert pieces.modalities == whole.modalities == ("landsat", "static")
     for name in ("landsat", "static"):
-        np.testing.assert_array_equal(getattr(pieces, name), getattr(whole, name))
-    assert np.isnan(whole.landsat[1]).all()  # a series of NaN alone
+        np.testing.assert_array_equal(pieces.values[name], whole.values[name])
+    assert np.isnan(whole.values["landsat"][1]).all()  # a series of NaN alone
 
 
 def test_folders_without_training_surveys_species_or_predictors_are_told(tmp_path: Path):

@@ -40,7 +40,7 @@ def world() -> tuple[Predictors, Records, Folds]:
                       np.zeros(n, np.int16), uniform, x, y)  # fmt: skip
     as_surveys = Surveys(np.zeros((n, 0), bool), *np.zeros((2, n), np.float32), np.arange(n), x[row], y[row])
     folds = make_folds(as_surveys, 5, 2).subset(np.zeros(0, np.int64))
-    return Predictors(static=driver, static_names=("u", "v")), records, folds
+    return Predictors({"static": driver}, static_names=("u", "v")), records, folds
 
 
 def trained_on(places: Predictors, records: Records, folds: Folds) -> Trained:

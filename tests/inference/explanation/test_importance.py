@@ -29,15 +29,23 @@ def places() -> Encoded:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     predictors = Predictors(
-        static=rng.normal(size=(N, 2)).astype(np.float32), climate=rng.normal(size=(N, 4, 24)).astype(np.float32),
-        coarse=rng.normal(size=(N, 2)).astype(np.float32), corner=np.tile(np.arange(N)[:, None], (1, 4)),
-        weight=np.full((N, 4), 0.25, np.float32), static_names=SPEC.static_names, coarse_names=SPEC.coarse_names,
+        {
+            "static": rng.normal(size=(N, 2)).astype(np.float32),
+            "climate": rng.normal(size=(N, 4, 24)).astype(np.float32),
+            "coarse": rng.normal(size=(N, 2)).astype(np.float32),
+        },
+        corner=np.tile(np.arange(N)[:, None], (1, 4)),
+        weight=np.full((N, 4), 0.25, np.float32),
+        static_names=SPEC.static_names,
+        coarse_names=SPEC.coarse_names,
         inputs=SPEC.inputs,
-    )  # fmt: skip
+    )
     held = Ensemble(SPEC, 1, ("Alpha", "Beta", "Gamma"))
     area, year = np.full(N, 100.0), np.full(N, 2010.0)
     net: DeepSDM = held.networks[0]
-    wanted = torch.from_numpy(np.stack([2 * predictors.static[:, 0], 2 * predictors.coarse[:, 0], np.zeros(N)], 1) - 1).float()
+    wanted = torch.from_numpy(
+        np.stack([2 * predictors.values["static"][:, 0], 2 * predictors.values["coarse"][:, 0], np.zeros(N)], 1) - 1
+    ).float()
     batch = gather(predictors, np.arange(N), SPEC.modalities, covariates_of(year - 2010))
     optimiser = torch.optim.Adam(net.parameters(), 0.02)
     for _ in range(150):

@@ -52,7 +52,7 @@ def run(tmp_path_factory) -> Run:
         rng.random((n, 3)) < 0.4, np.full(n, 25, np.float32), np.linspace(1990, 2010, n).astype(np.float32), np.arange(n),
         rng.uniform(4.1e6, 4.12e6, n), rng.uniform(2.6e6, 2.62e6, n), ("A a", "B b", "C c"),
     )  # fmt: skip
-    predictors = Predictors(static=rng.normal(size=(n, 2)).astype(np.float32), static_names=("elevation", "slope"))
+    predictors = Predictors({"static": rng.normal(size=(n, 2)).astype(np.float32)}, static_names=("elevation", "slope"))
     report = Report("surveys")
     report.note("surveys without a position, skipped", ["7", "9"])
     table = SurveyTable(pd.DataFrame(), pd.DataFrame(), report)

@@ -27,10 +27,8 @@ def landscape(n: int = 500, species: int = 12, seed: int = 0):
     static = np.concatenate([hidden, rng.normal(size=(n, 2))], 1).astype(np.float32)
     satellite = rng.normal(0.3, 0.05, (n, 4, 15, 15)).astype(np.float32)
     predictors = Predictors(
-        satellite=satellite,
-        static=static,
+        {"satellite": satellite, "static": static, "coarse": rng.normal(size=(n, 3)).astype(np.float32)},
         static_names=("a", "b", "c", "d"),
-        coarse=rng.normal(size=(n, 3)).astype(np.float32),
         coarse_names=("u", "v", "w"),
         corner=np.repeat(np.arange(n)[:, None], 4, 1),
         weight=np.full((n, 4), 0.25, np.float32),
@@ -83,7 +81,7 @@ def test_the_area_enters_once_by_an_exponent_that_is_recovered():
     presence = rng.random(eta.shape) < -np.expm1(-np.exp(eta))
     names, year = tuple(f"species {i}" for i in range(species)), np.full(n, 2010, np.float32)
     surveys = Surveys(presence, area, year, np.arange(n), *rng.uniform(0, 40_000, (2, n)), names)
-    predictors = Predictors(static=static, static_names=("a", "b"))
+    predictors = Predictors({"static": static}, static_names=("a", "b"))
     spec = spec_for(predictors, surveys, d=8, hidden=16, dropout=0.0)
     options = TrainOptions(members=1, epochs=1, least_steps=500, batch=128, threads=1)
     ensemble = train(predictors, surveys, spec, options).ensemble
@@ -148,12 +146,12 @@ def test_unknown_areas_are_counted_and_take_the_training_median():
 
 def test_missing_values_and_missing_modalities_train_and_predict():
     predictors, surveys, _ = landscape(150)
-    static = predictors.static.copy()
+    static = predictors.values["static"].copy()
     static[::3, 0] = np.nan
     static[1] = np.nan
-    satellite = predictors.satellite.copy()
+    satellite = predictors.values["satellite"].copy()
     satellite[::2] = np.nan
-    holes = replace(predictors, static=static, satellite=satellite)
+    holes = predictors.with_values({"static": static, "satellite": satellite})
     trained = train(holes, surveys, options=QUICK)
     for left in (holes, holes.without("satellite"), holes.without("static", "coarse")):
         assert np.isfinite(scores(trained, left, surveys)).all()
@@ -178,7 +176,7 @@ def test_ceilings_bound_the_probabilities_seen_in_training():
 def test_receptive_field_follows_the_patch(patch):
     predictors, surveys, _ = landscape(4)
     image = np.zeros((4, 4, patch, patch), np.float32)
-    assert spec_for(replace(predictors, satellite=image), surveys).patch == patch
+    assert spec_for(predictors.with_values({"satellite": image}), surveys).patch == patch
 
 
 def test_rows_that_do_not_match_are_refused():

@@ -38,7 +38,7 @@ class World:
         self.eta = z @ rng.normal(0, 1, (2, SPECIES)) - rng.uniform(1, 3, SPECIES)
         self.rate = rng.normal(0, 1, SPECIES)
         self.places = Predictors(
-            static=np.concatenate([z, rng.normal(size=(CELLS, 2))], 1).astype(np.float32), static_names=tuple("abcd")
+            {"static": np.concatenate([z, rng.normal(size=(CELLS, 2))], 1).astype(np.float32)}, static_names=tuple("abcd")
         )
         at = rng.integers(0, CELLS, surveys)
         presence = rng.random((surveys, SPECIES)) < -np.expm1(-np.exp(np.minimum(self.eta[at], 3)))
@@ -171,9 +171,9 @@ def test_input_that_cannot_be_right_is_named(world: World) -> None:
 def test_a_species_without_presence_and_places_without_any_value_train_and_predict(world: World) -> None:
     presence = world.surveys.presence.copy()
     presence[:, 3] = False
-    static = world.places.static.copy()
+    static = world.places.values["static"].copy()
     static[::7] = np.nan
-    holes = replace(world.places, static=static)
+    holes = world.places.with_values({"static": static})
     trained = train(holes.subset(world.at), replace(world.surveys, presence=presence), records=world.records,
                     record_predictors=holes, options=replace(QUICK, least_steps=60))  # fmt: skip
     n = np.full(CELLS, 100)

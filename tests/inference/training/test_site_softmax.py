@@ -48,7 +48,7 @@ def landscape(seed: int = 0) -> tuple[Predictors, Records, np.ndarray]:
     p = np.exp(f) / np.exp(f).sum(0)
     row = np.concatenate([rng.choice(4000, k, p=p[:, s]) for s, k in enumerate((400, 60, 200))])
     species = np.repeat([0, 1, 2], (400, 60, 200))
-    return Predictors(static=x, static_names=("a", "b")), records_of(species, row, np.arange(4000)), f
+    return Predictors({"static": x}, static_names=("a", "b")), records_of(species, row, np.arange(4000)), f
 
 
 def test_loss_is_the_softmax_over_a_records_own_place_and_the_sites():
@@ -109,9 +109,9 @@ def test_nothing_to_set_records_against_is_said():
 def test_effort_cancels_by_the_share_of_recorded_sites():
     """Nobody goes where x1 is low: against random sites that is learned, against what is recorded it is not."""
     places, records, f = landscape()
-    assert places.static is not None
+    assert "static" in places.values
     rng = np.random.default_rng(1)
-    effort = np.exp(2 * places.static[:, 1])
+    effort = np.exp(2 * places.values["static"][:, 1])
     rows, species = [], []
     for s, k in enumerate((400, 300, 200)):
         p = np.exp(f[:, s]) * effort
@@ -122,6 +122,6 @@ def test_effort_cancels_by_the_share_of_recorded_sites():
     slope = {}
     for share in (0.0, 1.0):
         learned = intensity(trained_on(places, seen, spec, replace(OPTIONS, recorded_sites=share)), places)
-        slope[share] = float(np.polyfit(places.static[:, 1], learned.mean(1), 1)[0])
+        slope[share] = float(np.polyfit(places.values["static"][:, 1], learned.mean(1), 1)[0])
     assert slope[0.0] > 1.5
     assert abs(slope[1.0]) < 0.4

@@ -23,26 +23,29 @@ def places(n: int) -> Predictors:
     cells = rng.random((n + 1, 4, 228), np.float32)
     corner = np.stack([np.arange(n), np.arange(n), np.arange(1, n + 1), np.arange(1, n + 1)], 1)
     return Predictors(
-        satellite=rng.random((n, 4, 32, 32), np.float32), landsat=rng.random((n, 6, 84), np.float32), climate=cells,
-        corner=corner, weight=np.full((n, 4), 0.25, np.float32),
-    )  # fmt: skip
+        {"satellite": rng.random((n, 4, 32, 32), np.float32), "landsat": rng.random((n, 6, 84), np.float32), "climate": cells},
+        corner=corner,
+        weight=np.full((n, 4), 0.25, np.float32),
+    )
 
 
 def test_climate_is_that_of_the_place_between_its_cells() -> None:
     given = places(5)
-    assert given.climate is not None
+    assert "climate" in given.values
     rows = np.array([3, 1])
     batch = patches(given, rows)
-    np.testing.assert_allclose(batch["climate"].numpy(), (given.climate[rows] + given.climate[rows + 1]) / 2, rtol=1e-5)
+    np.testing.assert_allclose(
+        batch["climate"].numpy(), (given.values["climate"][rows] + given.values["climate"][rows + 1]) / 2, rtol=1e-5
+    )
     assert {name: tuple(values.shape) for name, values in batch.items()} == {
         "landsat": (2, 6, 84), "climate": (2, 4, 228), "satellite": (2, 4, 32, 32)}  # fmt: skip
 
 
 def test_it_learns_from_the_rows_given_and_scores_others() -> None:
     given = places(120)
-    assert given.landsat is not None
+    assert "landsat" in given.values
     bright = np.random.default_rng(1).random(120) > 0.5
-    given.landsat[:, :3] += bright[:, None, None]
+    given.values["landsat"][:, :3] += bright[:, None, None]
     presence = np.stack([bright, ~bright], 1)
     learned, asked = np.arange(90), np.arange(90, 120)
     presence[asked] = False  # what is asked is not looked at
