@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
-from cube.grid import EUROPE
+from cube.grid import EUROPE, Grid
 from cube.records.squares import Squares, parse_cell
 
 
@@ -96,3 +96,12 @@ def test_cells_of_a_real_cube_lie_in_its_waters(grid: str) -> None:
     known = np.isfinite(lon)
     assert known.mean() > 0.99
     assert ((lon[known] > 3) & (lon[known] < 17) & (lat[known] > 54) & (lat[known] < 59)).all()
+
+
+def test_squares_of_one_system_lie_right_on_another_grid() -> None:
+    squares = Squares.of_codes(pd.Series(["1kmE4680N2940", "33UXQ12"]))
+    utm = Grid.of("EPSG:32633")
+    truth, seen = EUROPE.unproject(*squares.at(0.5, 0.5)), utm.unproject(*squares.at(0.5, 0.5, utm))
+    np.testing.assert_allclose(seen, truth, atol=1e-8)
+    x, y = squares.at(0.5, 0.5, utm)
+    assert (x[1], y[1]) == (615_000.0, 5_425_000.0)  # of MGRS itself, 10 km from 610 km E and 5,420 km N
