@@ -82,7 +82,7 @@ class SwinImage(nn.Module):
         self.swin = Swinv2Model(config)
         if weights is not None:
             try:
-                state = Swinv2Model.from_pretrained(str(weights), local_files_only=True).state_dict()
+                state = Swinv2Model.from_pretrained(str(weights), local_files_only=True).state_dict()  # nosec B615
                 state[FIRST_LAYER] = torch.cat([state[FIRST_LAYER], state[FIRST_LAYER][:, :1]], 1)
                 self.swin.load_state_dict(state)
             except (OSError, RuntimeError, ValueError, KeyError) as error:
