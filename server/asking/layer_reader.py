@@ -152,9 +152,12 @@ class LayerReader(BaseReader):
         size: dict[str, Any] = {"max_size": max_size, "height": height, "width": width}
         # titiler asks for whole pixels where it goes on to count how much of each is covered.
         limit = STATISTICS_PIXELS if options.get("align_bounds_with_dataset") else MAX_PIXELS
-        bbox = _box_of(shape.get("geometry", shape))
+        geometry = shape.get("geometry", shape)
+        bbox = _box_of(geometry)
+        # rio-tiler would take a box that the geometry says of itself for its own, whatever it is.
+        geometry = {name: value for name, value in geometry.items() if name != "bbox"}
         with self._opened(bbox, given, dst_crs or given, limit, size, options) as (source, settled):
-            return source.feature(shape, dst_crs=dst_crs or given, shape_crs=given, **size, **settled)
+            return source.feature(geometry, dst_crs=dst_crs or given, shape_crs=given, **size, **settled)
 
     def preview(self, max_size: int | None = 1024, height: int | None = None, width: int | None = None,
                 dst_crs: CRS | None = None, **options: Any) -> ImageData:  # fmt: skip

@@ -275,6 +275,16 @@ def test_powers_of_bands_are_computed(client: TestClient) -> None:
     assert raised == pytest.approx(2 ** (one / 10), rel=1e-6)
 
 
+@pytest.mark.parametrize("said", [[-180, -90, 180, 90], [14, 47, 19, 51], [16.7, 49.0, 0, 16.75, 49.03, 900], [0, 0, 1, 1]])
+def test_a_box_that_a_geometry_says_of_itself_changes_nothing(client: TestClient, said: list[float]) -> None:
+    """RFC 7946, 5: any geometry may have a bbox, of six numbers where positions have heights; nobody checks that it is right."""
+    plain, boxed = box_feature(16.7, 49.0, 16.75, 49.03), box_feature(16.7, 49.0, 16.75, 49.03)
+    boxed["geometry"]["bbox"] = said
+    answers = [client.post(f"{RICHNESS}/feature.npy", json=feature) for feature in (plain, boxed)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].content == answers[1].content
+
+
 def test_many_features_are_too_much_for_one_request(client: TestClient) -> None:
     feature = box_feature(16.7, 49.0, 16.701, 49.001)
     answer = client.post(f"{RICHNESS}/statistics",
