@@ -90,8 +90,9 @@ def _reason(shape: shapely.Geometry) -> str:
 
 
 def square_kilometres(shape: shapely.Geometry) -> float:
-    """Area on the ellipsoid of a shape in degrees, km2."""
-    return abs(float(_GEOD.geometry_area_perimeter(shapely.orient_polygons(shape))[0])) / 1e6
+    """Area on the ellipsoid of a shape in degrees, km2: edges are straight in degrees, as `on_grid` takes them."""
+    pieces = shapely.segmentize(shapely.orient_polygons(shape), max(STEP, shape.length / _MAX_STEPS))
+    return abs(float(_GEOD.geometry_area_perimeter(pieces)[0])) / 1e6
 
 
 def on_grid(shape: shapely.Geometry, region: Region) -> shapely.Geometry:

@@ -72,6 +72,16 @@ def test_area_on_the_ellipsoid_is_that_of_the_square_on_the_grid() -> None:
     assert outline.on_grid(shape, REGION).area / 1e6 == pytest.approx(100.0, rel=2e-4)
 
 
+def test_the_area_of_long_edges_is_that_of_lines_straight_in_degrees() -> None:
+    """The base of a triangle runs along a parallel; its area is the integral of its width over the zones of the ellipsoid."""
+    shape = outline.parse(polygon([[0, 45], [20, 45], [10, 55], [0, 45]]))
+    a, e2 = 6_378_137.0, 0.00669437999014
+    lat = 45 + (np.arange(100_000) + 0.5) * 1e-4
+    width = np.radians(20 * (55 - lat) / 10)
+    zones = width * np.radians(1e-4) * np.cos(np.radians(lat)) * a**2 * (1 - e2) / (1 - e2 * np.sin(np.radians(lat)) ** 2) ** 2
+    assert outline.square_kilometres(shape) == pytest.approx(zones.sum() / 1e6, rel=1e-5)
+
+
 def test_a_world_is_cut_to_the_region_and_what_lies_elsewhere_is_empty() -> None:
     world = outline.parse(polygon([[-180, -90], [0, -90], [180, -90], [180, 90], [0, 90], [-180, 90], [-180, -90]]))
     west, south, east, north = REGION.bounds
