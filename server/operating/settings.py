@@ -11,7 +11,7 @@ from cube.errors import ConfigError
 
 PREFIX: Final = "FLORACUBE_"
 _Keys = Annotated[tuple[str, ...], NoDecode, BeforeValidator(lambda given: _split(given) if isinstance(given, str) else given)]
-_Header = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True)]
+_Header = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[\w!#$%&'*+.^`|~-]*$")]
 _Sites = Annotated[str, AfterValidator(lambda text: _sources(text))]
 
 
@@ -23,7 +23,10 @@ def _sources(text: str) -> str:
 
 
 def _split(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not parts:
+        raise ValueError("write at least one key; without the variable everybody may ask")
+    return parts
 
 
 class Settings(BaseSettings):

@@ -279,7 +279,15 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(
     ("name", "wrong"),
-    [*(("CACHE_MB", one) for one in ("much", "0", "-3", "nan", "1e99")), ("AREA_KM2", "large"), ("FORWARDED", "2")],
+    [
+        *(("CACHE_MB", one) for one in ("much", "0", "-3", "nan", "1e99")),
+        ("AREA_KM2", "large"),
+        ("FORWARDED", "2"),
+        ("API_KEYS", ","),
+        ("API_KEYS", " "),
+        ("TRUSTED_HEADER", " "),
+        ("TRUSTED_HEADER", "X User"),
+    ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, wrong: str) -> None:
     monkeypatch.setenv(f"FLORACUBE_{name}", wrong)
