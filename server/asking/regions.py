@@ -96,14 +96,16 @@ def _of_file(path: Path, kind: str) -> list[Region]:
         document = json.loads(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); check the path.") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ConfigError(f"{path} is not GeoJSON; make it with `ogr2ogr -t_srs EPSG:4326 x.geojson FILE`.") from None
     features = document.get("features") if isinstance(document, Mapping) else None
     if not isinstance(features, Sequence) or not features:
         raise ConfigError(f"{path} has no features; it must be a GeoJSON FeatureCollection.")
     parts: dict[str, tuple[set[str], list[shapely.Geometry]]] = {}
     for number, feature in enumerate(features):
-        properties: Mapping[str, Any] = feature.get("properties") or {}
+        properties = (feature.get("properties") or {}) if isinstance(feature, Mapping) else None
+        if not isinstance(properties, Mapping):
+            raise ConfigError(f"feature {number} of {path} is not a GeoJSON Feature; its properties must be an object.")
         name = next((str(properties[key]).strip() for key in _NAMES if properties.get(key)), "")
         if not name:
             raise ConfigError(f"feature {number} of {path} has no name; known fields are {', '.join(_NAMES)}.")

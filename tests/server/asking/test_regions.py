@@ -61,6 +61,9 @@ def test_names_are_found_in_any_letters_by_code_and_by_kind(files: str) -> None:
     [
         (b"{", "not GeoJSON"), (b'{"type": "FeatureCollection", "features": []}', "no features"), (b"[]", "no features"),
         (json.dumps({"features": [feature(1, 1, other="x")]}).encode(), "feature 0 .* has no name"),
+        (b"[" * 100_000, "not GeoJSON"), (b'{"features": [7]}', "feature 0 .* not a GeoJSON Feature"),
+        (b'{"features": "abc"}', "feature 0 .* not a GeoJSON Feature"),
+        (b'{"features": [{"properties": ["name"], "geometry": null}]}', "feature 0 .* not a GeoJSON Feature"),
         (json.dumps({"features": [feature(4_321_000, 3_210_000, name="Metres")]}).encode(), "'Metres' .* degrees"),
     ],
 )  # fmt: skip
