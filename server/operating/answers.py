@@ -32,6 +32,8 @@ class Answers:
         head, path = scope["method"] == "HEAD", scope["path"]
 
         async def completed(message: Message) -> None:
+            if head:
+                scope["method"] = "HEAD"  # as it is logged, and as the HTTP server must know it: a length without a body
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(raw=message["headers"])
                 headers["X-Content-Type-Options"] = "nosniff"
@@ -45,10 +47,6 @@ class Answers:
                 message = {**message, "body": b""}
             await send(message)
 
-        if not head:
-            return await self._app(scope, receive, completed)
-        scope["method"], scope[HEAD] = "GET", True
-        try:
-            await self._app(scope, receive, completed)
-        finally:
-            scope["method"] = "HEAD"  # as it is logged
+        if head:
+            scope["method"], scope[HEAD] = "GET", True
+        await self._app(scope, receive, completed)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import morecantile
 import numpy as np
@@ -163,6 +165,17 @@ def test_head_is_get_without_a_body(client: TestClient, path: str) -> None:
     assert (head.status_code, head.content) == (200, b"")
     for name in ("content-type", "etag", "cache-control"):
         assert head.headers.get(name) == whole.headers.get(name)
+
+
+def test_a_connection_goes_on_after_a_head(address: str) -> None:
+    """The HTTP server itself, which compares the length that an answer states with what it sends, knows a HEAD for one."""
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+    for method, path in (("HEAD", "/layers"), ("HEAD", f"{RICHNESS}/info"), ("HEAD", "/cube/zarr.json"), ("GET", "/healthz")):
+        connection.request(method, path)
+        answer = connection.getresponse()
+        assert (answer.status, bool(answer.read())) == (200, method == "GET")
+        assert int(answer.headers["content-length"]) > 0
+    connection.close()
 
 
 def test_pages_say_what_they_may_load_and_who_may_frame_them(client: TestClient, cube: CubeStore) -> None:
