@@ -56,18 +56,21 @@ def of_item(
 def _answer(snapshot: Snapshot, request: Request, name: str, media: str = _JSON) -> Response:
     base, document = base_url(request) + root_of(request), _document(snapshot, f"{name}.json")
     folder = posixpath.dirname(f"/stac/{snapshot.release}/{name}")
+    asked = f"?release={snapshot.release}" if "release" in request.query_params else ""  # else links follow the current one
 
     def address(href: str) -> str:
         path = posixpath.normpath(posixpath.join(folder, href)).removeprefix(f"/stac/{snapshot.release}/")
-        return f"{base}/cube{path}".rstrip("/") if path.startswith("/") else f"{base}/stac/{path.removesuffix('.json')}"
+        if path.startswith("/"):
+            return f"{base}/cube{path}".rstrip("/")
+        return f"{base}/stac/{path.removesuffix('.json')}".removesuffix("/catalog") + asked
 
     for link in document["links"]:
-        link["href"] = address(link["href"]).removesuffix("/catalog")
+        link["href"] = address(link["href"])
     for asset in document.get("assets", {}).values():
         asset["href"] = address(asset["href"])
-    document["links"].insert(0, {"rel": "self", "href": f"{base}/stac/{name}".removesuffix("/catalog"), "type": media})
+    document["links"].insert(0, {"rel": "self", "href": address(posixpath.basename(name)), "type": media})
     if media == _GEOJSON:
-        _show(snapshot, document, base)
+        _show(snapshot, document, base, asked)
     body = json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return absolute_answer(snapshot, request, body.encode(), media)
 
@@ -85,7 +88,7 @@ def _document(snapshot: Snapshot, file: str) -> Document:
     return dict(found)
 
 
-def _show(snapshot: Snapshot, item: Document, base: str) -> None:
+def _show(snapshot: Snapshot, item: Document, base: str, asked: str) -> None:
     """Add how an item's layers are drawn (render extension), and their tiles, TileJSON and WMTS (web-map-links extension)."""
     product, group = item["id"].split(".")[0], item["assets"]["data"]["href"].removeprefix(f"{base}/cube/")
     layers = [own for own in snapshot.catalogue.find(product=product) if own.paths[0].startswith(f"{group}/")][:MAX_LAYERS]
@@ -98,13 +101,15 @@ def _show(snapshot: Snapshot, item: Document, base: str) -> None:
         links += [
             {"rel": "xyz", "href": f"{own}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png?v={snapshot.token}", "type": "image/png",
              "title": layer.title, "render": layer.id},
-            {"rel": "tilejson", "href": f"{own}/WebMercatorQuad/tilejson.json", "type": _JSON, "title": layer.title},
+            {"rel": "tilejson", "href": f"{own}/WebMercatorQuad/tilejson.json{asked}", "type": _JSON, "title": layer.title},
         ]  # fmt: skip
     if product in ("indicators", "habitats") and layers:
-        links.append({"rel": "wmts", "href": f"{base}/wmts", "type": "application/xml", "wmts:layer": [own.id for own in layers]})
-    links.append(
-        {"rel": "related", "href": f"{base}/layers?product={product}", "type": _JSON, "title": "All layers of this product"}
-    )
+        links.append(
+            {"rel": "wmts", "href": f"{base}/wmts{asked}", "type": "application/xml", "wmts:layer": [own.id for own in layers]}
+        )
+    if layers:
+        title = "All layers of this product"
+        links.append({"rel": "related", "href": f"{base}/layers?product={product}", "type": _JSON, "title": title})
 
 
 def render(snapshot: Snapshot, layer: MapLayer) -> Document:

@@ -81,6 +81,36 @@ def test_pystac_walks_it_and_extensions_read_what_they_own(address: str, cube: C
     assert species.assets["data"].media_type == "application/vnd.zarr; version=3"
 
 
+def test_the_catalogue_of_another_release_leads_to_its_own_documents(tmp_path: Path) -> None:
+    cube = small_cube(tmp_path)
+    releases.write_release(cube, "r8", {"indicators": "v7"}, {"reference_year": 2020})
+    for release in ("r7", "r8"):
+        stac.write(cube, release)
+    releases.publish(cube, "r8")
+    client = TestClient(create_app([cube.url]))
+    found, queue = {}, ["http://testserver/stac?release=r7"]
+    while queue:
+        address = queue.pop()
+        found[address] = client.get(address).json()
+        links = [
+            link for link in found[address]["links"] if link["rel"] in ("self", "root", "parent", "collection", "child", "item")
+        ]
+        queue += {link["href"] for link in links} - {*found, *queue}
+    names = ("", "/collection", "/items/indicators.v7", "/items/inputs.50m")
+    assert set(found) == {f"http://testserver/stac{name}?release=r7" for name in names}
+    assert "Release r7 " in found["http://testserver/stac?release=r7"]["description"]
+    item = found["http://testserver/stac/items/indicators.v7?release=r7"]
+    (own,) = [link["href"] for link in item["links"] if link["rel"] == "tilejson"]
+    assert "v=r7-" in client.get(own).json()["tiles"][0]
+
+
+def test_no_link_of_an_item_is_broken(client: TestClient) -> None:
+    for name in ITEMS:
+        for link in client.get(f"/stac/items/{name}").json()["links"]:
+            if link["rel"] in ("related", "wmts"):
+                assert client.get(link["href"]).status_code == 200
+
+
 def test_pystac_client_walks_it_too(address: str) -> None:
     with pytest.warns(pystac_client.warnings.NoConformsTo):
         opened = pystac_client.Client.open(f"{address}/stac")
