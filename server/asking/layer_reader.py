@@ -152,10 +152,9 @@ class LayerReader(BaseReader):
         size: dict[str, Any] = {"max_size": max_size, "height": height, "width": width}
         # titiler asks for whole pixels where it goes on to count how much of each is covered.
         limit = STATISTICS_PIXELS if options.get("align_bounds_with_dataset") else MAX_PIXELS
-        geometry = shape.get("geometry", shape)
-        bbox = _box_of(geometry)
+        bbox = _box_of(shape.get("geometry", shape))
         # rio-tiler would take a box that the geometry says of itself for its own, whatever it is.
-        geometry = {name: value for name, value in geometry.items() if name != "bbox"}
+        geometry = {name: value for name, value in shape.get("geometry", shape).items() if name != "bbox"}
         with self._opened(bbox, given, dst_crs or given, limit, size, options) as (source, settled):
             return source.feature(geometry, dst_crs=dst_crs or given, shape_crs=given, **size, **settled)
 
