@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.dependencies.models import Dependant
+from starlette.types import Scope
 
 from server import palettes
 from server.drawing.tiles import MEDIA, Style, TileRequest, style_of
@@ -47,6 +48,11 @@ def cube_of(request: Request) -> ServedCube:
 
 
 CubeOfAddress = Annotated[ServedCube, Depends(cube_of)]
+
+
+def path_of(scope: Scope) -> str:
+    """The path below the prefix under which the server stands, which ASGI's `path` begins with."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", "")) or "/"
 
 
 def root_of(request: Request) -> str:

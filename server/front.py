@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute, Match, compile_path
 from starlette.types import Receive, Scope, Send
 
-from server.dependencies import OTHER_CUBE
+from server.dependencies import OTHER_CUBE, path_of
 from server.errors import BusyError
 
 _AT_ONCE: Final = 16
@@ -33,7 +33,7 @@ class Front(BaseRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Every path of titiler's and the OpenAPI document, whatever the method: what it does not have it refuses itself."""
-        found = scope["type"] == "http" and any(pattern.match(scope["path"]) for pattern in self._patterns)
+        found = scope["type"] == "http" and any(pattern.match(path_of(scope)) for pattern in self._patterns)
         return (Match.FULL, {}) if found else (Match.NONE, {})
 
     def built(self) -> FastAPI:
@@ -65,7 +65,7 @@ class Front(BaseRoute):
         try:
             # In a thread, so that tiles are drawn meanwhile.
             app = self._app if self._app is not None else await asyncio.to_thread(self.built)
-            if scope["path"] == "/openapi.json" and app.openapi_schema is None:
+            if path_of(scope) == "/openapi.json" and app.openapi_schema is None:
                 await asyncio.to_thread(app.openapi)
             await app(scope, receive, send)
         finally:

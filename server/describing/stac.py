@@ -108,8 +108,7 @@ def _show(snapshot: Snapshot, item: Document, base: str, asked: str) -> None:
             {"rel": "wmts", "href": f"{base}/wmts{asked}", "type": "application/xml", "wmts:layer": [own.id for own in layers]}
         )
     if layers:
-        title = "All layers of this product"
-        links.append({"rel": "related", "href": f"{base}/layers?product={product}", "type": _JSON, "title": title})
+        links.append({"rel": "related", "href": f"{base}/layers?product={product}", "type": _JSON, "title": "All its layers"})
 
 
 def render(snapshot: Snapshot, layer: MapLayer) -> Document:

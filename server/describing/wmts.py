@@ -18,7 +18,7 @@ from morecantile.utils import meters_per_unit
 
 from cube.grid import EUROPE
 from server import tileroute
-from server.dependencies import LayerParameter, RequestedSnapshot, TmsParameter, root_of
+from server.dependencies import LayerParameter, RequestedSnapshot, TmsParameter, path_of, root_of
 from server.describing.links import absolute_answer, base_url
 from server.drawing.tiles import MEDIA
 from server.drawing.tms import own_name, tile_matrix_set
@@ -143,7 +143,7 @@ def _sets(snapshot: Snapshot) -> tuple[str, ...]:
 
 def _answer(snapshot: Snapshot, request: Request, layers: Sequence[MapLayer], sets: Sequence[str]) -> Response:
     base = base_url(request)
-    document = capabilities(snapshot, layers, sets, base + root_of(request), base + request.scope["path"])
+    document = capabilities(snapshot, layers, sets, base + root_of(request), base + path_of(request.scope))
     return absolute_answer(snapshot, request, document, _MEDIA)
 
 

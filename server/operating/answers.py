@@ -7,7 +7,7 @@ from typing import Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.dependencies import HEAD
+from server.dependencies import HEAD, path_of
 
 # The page, tiles of other hosts as ground, its workers. Where the server has no map library, its scripts come from a CDN,
 # are compared with their hashes and run as blobs; no script is run from there.
@@ -29,7 +29,7 @@ class Answers:
         """Pass the request on."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        head, path = scope["method"] == "HEAD", scope["path"]
+        head, path = scope["method"] == "HEAD", path_of(scope)
 
         async def completed(message: Message) -> None:
             if head:

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.dependencies import KEY
+from server.dependencies import KEY, path_of
 from server.errors import error_answer
 
 _COOKIE: Final = "floracube_key"  # of a browser that came with a key in its address: what the page asks for carries none
@@ -70,7 +70,7 @@ class Keys:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401."""
-        if scope["type"] != "http" or not (self._keys or self._header) or scope["path"] in _OPEN:
+        if scope["type"] != "http" or not (self._keys or self._header) or path_of(scope) in _OPEN:
             return await self._app(scope, receive, send)
         if not self._allowed(scope):
             answer = error_answer(

@@ -167,6 +167,27 @@ def test_head_is_get_without_a_body(client: TestClient, path: str) -> None:
         assert head.headers.get(name) == whole.headers.get(name)
 
 
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/", "/layers", f"{RICHNESS}/info", f"{RICHNESS}/tiles", "/openapi.json", "/page/js/app.js"]
+)
+def test_below_a_prefix_every_path_is_as_above_it(cube: CubeStore, path: str) -> None:
+    """ASGI's `path` begins with its `root_path`; so uvicorn's `--root-path` has it."""
+    app = create_app([cube.url], Settings(api_keys=("k",)))
+    headers = {} if path == "/healthz" else {"X-API-Key": "k"}
+    above, below = (
+        TestClient(app).get(path, headers=headers),
+        TestClient(app, root_path="/flora").get(f"/flora{path}", headers=headers),
+    )
+    assert (above.status_code, below.status_code) == (200, 200)
+    assert below.headers.get("content-security-policy") == above.headers.get("content-security-policy")
+
+
+def test_the_capabilities_of_a_server_below_a_prefix_name_it_once(cube: CubeStore) -> None:
+    text = TestClient(create_app([cube.url]), root_path="/flora").get("/flora/wmts").text
+    assert "http://testserver/flora/wmts" in text
+    assert "/flora/flora" not in text
+
+
 def test_a_connection_goes_on_after_a_head(address: str) -> None:
     """The HTTP server itself, which compares the length that an answer states with what it sends, knows a HEAD for one."""
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
