@@ -5,12 +5,13 @@
 GET and HEAD of files with ranges, 404 for what is not there, and listings as S3 gives them, so that `FOLDER/cubes/a.zarr` is
 also `s3://cubes/a.zarr` of this endpoint, read-only. After `/__down__` everything is 503, after `/__away__` nothing is there
 (404, as where a disk is not mounted), after `/__flaky__` of every seven requests one is 503 and one breaks off; `/__up__` ends
-all that.
+all that. `/__counts__` tells how many requests of each kind there were, and bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import subprocess
 import sys
@@ -32,6 +33,7 @@ class WebFolder:
     def __init__(self, folder: Path, delay: float) -> None:
         """Of `folder`, each answer `delay` seconds late."""
         self.folder, self.delay, self.state, self.count = folder, delay, "up", 0
+        self.counts = {"GET": 0, "HEAD": 0, "LIST": 0, "bytes": 0}  # since the start, by kind
 
     async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one keep-alive connection."""
@@ -43,6 +45,9 @@ class WebFolder:
                 await asyncio.sleep(self.delay)
                 name, _, query = path.partition("?")
                 status, extra, body = self.answer(unquote(name), query, headers.get("range", ""))
+                if not name.startswith("/__"):
+                    self.counts["LIST" if "list-type=2" in query else method] += 1
+                    self.counts["bytes"] += 0 if method == "HEAD" else len(body)
                 head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nAccept-Ranges: bytes\r\n{extra}\r\n".encode()
                 if self.state == "flaky" and self.count % 7 == 5 and method == "GET":
                     writer.write(head + body[: len(body) // 2])
@@ -56,6 +61,8 @@ class WebFolder:
         if path.strip("/_") in _STATES:
             self.state = path.strip("/_")
             return 200, "", b""
+        if path == "/__counts__":
+            return 200, "", json.dumps(self.counts).encode()
         self.count += 1
         if self.state == "down" or (self.state == "flaky" and self.count % 7 == 2):
             return 503, "", b"down for the benchmark"

@@ -1,0 +1,184 @@
+"""What a cube of a continent costs to open, to read and to look after: requests, processor seconds and memory.
+
+    python -m benchmarks.continent                                   # Europe: 19,024 units, 10,000 species
+    python -m benchmarks.continent --side-units 14 --species 500 --delay 0.03 --json continent.json
+
+The skeleton has all metadata, tables and receipts, written by floracube's own functions; maps of species are filled in one unit
+in the middle. It lies in a folder (`disk`) and behind a server that answers like S3, late by --delay (`s3`). Each row is a
+process of its own; its imports are in the seconds and in the memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks import tile_web
+from benchmarks.ports import free_port
+from cube.engine.plan import StagePlan, make_groups
+from cube.grid import Region, Unit
+from cube.layers.inputs import INPUTS
+from cube.pyramids.squares import tree
+from cube.storage import progress, releases
+from cube.storage.ledger import block_of, fingerprint
+from cube.storage.store import CubeStore, create_cube
+from inference.cascade import products
+from inference.cascade.indicators import INDICATORS
+from inference.evaluation.tables import Table, write_tables
+from tests.support.good_cube import Invented
+
+EUROPE: Final = Region(900, 860, 7460, 5500, 40)
+INPUT_LAYERS: Final = (("surface",), ("elevation", "slope"), ("bioclim",), ("sentinel2", "sentinel2_count"), ("landsat",))
+SHARD_SPECIES: Final = 192
+MADE_FROM: Final = "0123456789abcdef"
+ABOUT: Final = {progress.MADE_FROM: MADE_FROM, "reference_year": 2018, "reference_area_m2": 100.0, "license": "CC0-1.0",
+                "attribution": "Nobody"}  # fmt: skip
+# What each row does, as a program: `url` is the cube's, `unit` (west, north) a corner of the filled unit in metres.
+ACTIONS: Final[Mapping[str, str]] = {
+    "import floracube, nothing else": "",
+    "open": "floracube.open(url)",
+    "open, a species in 200 x 200 cells": (
+        "m = floracube.open(url).species['Planta species-00007']\n"
+        "assert m.sel(x=slice(unit[0], unit[0] + 1e4), y=slice(unit[1], unit[1] - 1e4)).compute().notnull().any()"
+    ),
+    "open, everything of one cell": "floracube.open(url).at(*lonlat)",
+    "info": "from cube.check.info import describe; describe(url)",
+    "resume of a prediction (index of receipts)": (
+        "from cube.storage import progress; from cube.storage.store import open_cube\n"
+        "c = open_cube(url); p = progress.progress(c, progress.version_stage(c, 'v1')); assert not p.missing, len(p.missing)"
+    ),
+}
+
+
+def make(url: str, region: Region, species: int) -> Unit:
+    """Write the skeleton at the folder `url`; returns its filled unit."""
+    cube = create_cube(url, region, "Skeleton of a continent")
+    cube.root.attrs.update({"license": "CC0-1.0", "attribution": "Nobody"})
+    units = tuple(region.units())
+    filled = units[len(units) // 2 + region.shape()[1] // (2 * units[0].cells)]
+    plans = [StagePlan.of_reader(Invented(tuple(INPUTS[name] for name in names))) for names in INPUT_LAYERS]
+    make_groups(cube, plans)
+    for plan in plans:
+        _receipts(cube, plan.path, str(plan.inputs), units, {f"{plan.path}/{layer.name}": 1 for layer in plan.layers})
+    names = [f"Planta species-{i:05d}" for i in range(species)]
+    columns: dict[str, Any] = {"species_id": np.arange(species, dtype=np.int32), "scientific_name": np.asarray(names, object)}
+    for product in ("species", "composition"):
+        releases.ensure_table(cube, product, "v1", columns)
+    products.make_species(cube, "v1", names, np.full(species, 0.004, np.float32), 100.0, dict(ABOUT))
+    products.make_composition(cube, "v1", dict(ABOUT))
+    products.make_indicators(cube, "v1", INDICATORS, dict(ABOUT))
+    _fill(cube, filled, species)
+    shards = {"species/occurrence": -(-species // SHARD_SPECIES), "composition/species_id": 1, "composition/probability": 1,
+              **{f"indicators/{entry.name}": 1 for entry in INDICATORS}}  # fmt: skip
+    _receipts(cube, "predict/v1", MADE_FROM, units, shards)
+    releases.write_release(cube, "v1", dict.fromkeys(("species", "composition", "indicators"), "v1"), {})
+    releases.publish(cube, "v1")
+    return filled
+
+
+def _receipts(cube: CubeStore, stage: str, inputs: str, units: tuple[Unit, ...], shards: Mapping[str, int]) -> None:
+    """Receipts of all units of a stage and of all squares above them, in the documents of their blocks."""
+    fingerprints: dict[str, str] = {}
+    below, above = {}, {}
+    for unit in units:
+        sizes = {f"{path}/c/{i}/{unit.row}/{unit.col}": 1_000_000 for path, count in shards.items() for i in range(count)}
+        checksums = dict.fromkeys(shards, unit.row * 7919 + unit.col)
+        below[unit.name] = {"unit": unit.name, "stage": stage, "inputs": inputs, "seconds": 1.0, "counts": {"cells": 640_000},
+                            "checksums": checksums, "sizes": sizes}  # fmt: skip
+        fingerprints[unit.name] = fingerprint(below[unit.name])
+    squares = tree(cube.region, units)
+    covered = set(fingerprints) | {square.name for square in squares}
+    for square in squares:
+        fingerprints[square.name] = str(progress.square_inputs(square, covered, fingerprints))
+        above[square.name] = {"unit": square.name, "stage": f"{stage}/overviews", "inputs": fingerprints[square.name],
+                              "seconds": 1.0, "counts": {}, "checksums": {}, "sizes": {}}  # fmt: skip
+    for folder, receipts in ((stage, below), (f"{stage}/overviews", above)):
+        blocks: dict[str, dict[str, Any]] = {}
+        for name, receipt in receipts.items():
+            blocks.setdefault(block_of(name), {})[name] = receipt
+        for block, members in blocks.items():
+            cube.write_json(f"ledger/{folder}/blocks/{block}.json", members)
+
+
+def _fill(cube: CubeStore, unit: Unit, species: int) -> None:
+    """Smooth maps of the first shard of species in one unit; the shards of the others are hard links to it."""
+    steps = np.arange(unit.cells, dtype=np.float32) / 60
+    waves = np.sin(steps)[:, None] * np.cos(steps)[None, :] * np.linspace(0.2, 1, SHARD_SPECIES, dtype=np.float32)[:, None, None]
+    values = np.rint(125 + 125 * waves).astype(np.uint8)[: min(species, SHARD_SPECIES)]
+    path, window = "products/species/v1/0/occurrence", cube.region.square(unit)
+    (key,) = cube.write(path, (slice(0, len(values)), *window.slices), values)
+    root = Path(cube.url)
+    for block in range(1, -(-species // SHARD_SPECIES)):
+        other = root / key.replace("/c/0/", f"/c/{block}/", 1)
+        other.parent.mkdir(parents=True, exist_ok=True)
+        os.link(root / key, other)
+
+
+def measured(url: str, unit: Unit, environment: Mapping[str, str], counts: str | None) -> Iterator[dict[str, Any]]:
+    """A row an action: requests by kind (None on disk), processor seconds, peak memory in MB."""
+    for name, action in ACTIONS.items():
+        program = (
+            f"import json, re, time, floracube\nurl, unit = {url!r}, ({unit.west}, {unit.north})\n"
+            "from pyproj import Transformer\n"
+            "lonlat = Transformer.from_crs(3035, 4326, always_xy=True).transform(unit[0] + 5025, unit[1] - 5025)\n"
+            f"{action}\npeak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]\n"
+            "print(json.dumps([time.process_time(), int(peak) / 1024]))"
+        )
+        before, began = _counts(counts), time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", program], env={**os.environ, **environment}, capture_output=True, text=True)
+        seconds = time.perf_counter() - began
+        if done.returncode:
+            yield {"what": name, "processor s": "failed: " + done.stderr.strip().splitlines()[-1][:120]}
+            continue
+        after, (processor, memory) = _counts(counts), json.loads(done.stdout.splitlines()[-1])
+        print(f"{name}: {seconds:.0f} s", file=sys.stderr, flush=True)
+        yield {"what": name, "processor s": round(processor, 2), "wall s": round(seconds, 2), "memory MB": round(memory),
+               **{kind: after[kind] - before[kind] for kind in after}}  # fmt: skip
+
+
+def _counts(address: str | None) -> dict[str, int]:
+    if address is None:
+        return {}
+    with urllib.request.urlopen(f"{address}/__counts__", timeout=10) as answer:
+        return dict(json.load(answer))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side-units", type=int, help="a square of so many units of 40 km instead of Europe")
+    parser.add_argument("--species", type=int, default=10_000)
+    parser.add_argument("--delay", type=float, default=0.03, help="seconds by which an answer of the store comes late")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    side = (args.side_units or 0) * EUROPE.unit_km
+    region = Region(4180, 2620, 4180 + side, 2620 + side, EUROPE.unit_km) if side else EUROPE
+    with tempfile.TemporaryDirectory() as name:
+        url, began = f"{name}/bucket/continent.zarr", time.process_time()
+        unit = make(url, region, args.species)
+        units, seconds = len(list(region.units())), time.process_time() - began
+        print(f"{units:,} units, {args.species:,} species, made in {seconds:.0f} s of processor", flush=True)
+        tables = [Table("disk", list(measured(url, unit, {}, None)))]
+        with tile_web.served(Path(name), free_port(), args.delay) as address:
+            environment = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "testing")
+            environment |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": address, "AWS_ALLOW_HTTP": "true"}
+            environment["AWS_EC2_METADATA_DISABLED"] = "true"
+            rows = list(measured("s3://bucket/continent.zarr", unit, environment, address))
+            tables.append(Table(f"s3, {args.delay:g} s away", rows))
+        print("\n\n".join(table.text() for table in tables))
+        if args.json:
+            write_tables(args.json.parent, args.json.stem, tables)
+
+
+if __name__ == "__main__":
+    main()
