@@ -210,7 +210,7 @@ class Region:
         g = self.grid
         if not g.holds(self.west_km, self.south_km, self.east_km, self.north_km):
             raise ConfigError(
-                f"region: E {self.west_km}-{self.east_km}, N {self.south_km}-{self.north_km} km leaves the grid"
+                f"region: E {self.west_km} to {self.east_km}, N {self.south_km} to {self.north_km} km leaves the grid"
                 f" (E {g.west // 1000}-{g.east // 1000}, N {g.south // 1000}-{g.north // 1000} km, {g.code}); choose one within"
                 " it, or another grid by `grid: {crs: EPSG:...}`."
             )
@@ -324,7 +324,7 @@ class Region:
         part = Region(west_km, south_km, east_km, north_km, self.unit_km, self.grid)
         if west_km < self.west_km or south_km < self.south_km or east_km > self.east_km or north_km > self.north_km:
             raise ConfigError(
-                f"predict.region: E {west_km}-{east_km}, N {south_km}-{north_km} km is not inside the region"
-                f" E {self.west_km}-{self.east_km}, N {self.south_km}-{self.north_km} km; choose a part of it."
+                f"predict.region: E {west_km} to {east_km}, N {south_km} to {north_km} km is not inside the region"
+                f" E {self.west_km} to {self.east_km}, N {self.south_km} to {self.north_km} km; choose a part of it."
             )
         return part

@@ -96,9 +96,8 @@ class Cube:
         """Title, URL, region and what is in it."""
         versions = ", ".join(f"{p} {v}" for p, v in self.release["products"].items()) or "no products yet"
         r = self.region
-        return (
-            f"<floracube '{self.title}' {self.store.url}: E {r.west_km}-{r.east_km}, N {r.south_km}-{r.north_km} km, {versions}>"
-        )
+        place = f"E {r.west_km} to {r.east_km}, N {r.south_km} to {r.north_km} km"
+        return f"<floracube '{self.title}' {self.store.url}: {place}, {versions}>"
 
     def refresh(self) -> Cube:
         """Move on to the release that readers follow now; returns this cube. Arrays taken from it before stay as they are."""

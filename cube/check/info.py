@@ -108,7 +108,7 @@ def text(document: dict[str, Any]) -> str:
     w, s, e, n = document["region_km"]
     lines = [
         f"{document['title']}: {document['url']}",
-        f"  E {w}-{e} km, N {s}-{n} km ({document['crs']}), {document['shape'][0]} x {document['shape'][1]} cells of 50 m,"
+        f"  E {w} to {e} km, N {s} to {n} km ({document['crs']}), {document['shape'][0]} x {document['shape'][1]} cells of 50 m,"
         f" {document['units']} units of {document['unit_km']} km, {document['levels']} levels of overviews",
         "  inputs:",
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pydantic import Field, ValidationError, ValidationInfo, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from cube.config.strict import Strict
 from cube.errors import ConfigError
@@ -19,6 +19,12 @@ class GridConfig(Strict):
     """The projection whose metres the cells of 50 m count."""
 
     crs: str = Field(EUROPE.code, description="EPSG code of a projection in metres; Europe's is EPSG:3035")
+
+    @field_validator("crs", mode="before")
+    @classmethod
+    def _named(cls, crs: Any) -> Any:
+        """A bare number is a code of the EPSG."""
+        return f"EPSG:{crs}" if isinstance(crs, int) and not isinstance(crs, bool) else crs
 
 
 class Window(Strict):
@@ -72,7 +78,10 @@ def check_grid(region: Region) -> Grid:
     area, length = max(areas, key=lambda scale: abs(scale - 1)), max(lengths)
     left, _, right, _ = region.degrees
     if left > right:
-        raise ConfigError("region: crosses the meridian of 180 degrees; make a cube of each side.")
+        raise ConfigError(
+            f"region: its units of {region.unit_km} km cross the meridian of 180 degrees; make a cube of each side, of"
+            " smaller units (`unit_km`) where the region itself does not cross it."
+        )
     if not (abs(area - 1) <= TRUE_AREA and length - 1 <= TRUE_LENGTH):
         raise ConfigError(
             f"grid.crs: a square kilometre of the region takes up {area:.2f} square kilometres of {grid.code}, and a kilometre up"

@@ -142,6 +142,11 @@ def _refuse_projected(
     if not given.any() or beyond.sum() <= 0.5 * given.sum():
         return
     a, b = x[beyond], y[beyond]
+    if ((np.abs(x) <= 90) & (np.abs(y) > 90) & (np.abs(y) <= 180)).sum() > 0.5 * given.sum() and not _packed(a, b, region):
+        raise TableError(
+            f"{where}: columns '{labels[0]}' and '{labels[1]}' seem swapped (the first is {a[0]:.10g}, {b[0]:.10g}): no latitude"
+            " is beyond 90 degrees; exchange the two names in the configuration."
+        )
     said = f"{where}: columns '{labels[0]}' and '{labels[1]}' are not degrees (the first is {a[0]:.10g}, {b[0]:.10g})"
     if _packed(a, b, region):
         raise TableError(

@@ -256,6 +256,10 @@ def _period(source: Source, series: SeriesFiles | None, steps: Sequence[str], at
     period = source.period or (series.period if series else None) or dated
     if period is None:
         raise ConfigError(f"{at}: nothing says how many steps of the series make a year; add `period: 12` (months) or another.")
+    if dated is not None and period != dated:
+        raise ConfigError(
+            f"{at}: `period` is {period}, but the steps are named {steps[0]} and so on, {dated} a year; leave it out."
+        )
     if len(steps) % period:
         raise ConfigError(
             f"{at}: the series has {len(steps)} steps, which are no whole number of years of {period}; give whole years, or"

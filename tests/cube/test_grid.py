@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rasterio.warp import transform
 
 from cube import grid
+from cube.config.place import check_grid, grid_of
 from cube.errors import ConfigError
 from cube.grid import CELL, COARSE, FINE, Grid, Region, Unit
 from cube.square_names import eea_corner, eea_name, square_name
@@ -157,3 +158,11 @@ def test_the_scale_of_areas_is_that_of_the_projection() -> None:
     assert mercator.scales(x, y) == (pytest.approx(4.0, rel=0.01), pytest.approx(2.0, rel=0.01))  # 1 / cos(60 degrees), squared
     for lon, lat in ((10.0, 52.0), (-9.0, 38.0), (30.0, 70.0)):
         assert grid.EUROPE.scales(*(float(v) for v in grid.EUROPE.project(lon, lat)))[0] == pytest.approx(1, abs=1e-6)
+
+
+def test_a_region_whose_units_cross_the_antimeridian_is_refused_by_its_units() -> None:
+    of_fiji = grid_of({"grid": {"crs": 32760}})  # a bare number is a code of the EPSG
+    assert of_fiji.code == "EPSG:32760"
+    with pytest.raises(ConfigError, match=r"its units of 40 km cross the meridian of 180 degrees; .*smaller units"):
+        check_grid(Region(800, 8140, 810, 8150, 40, of_fiji))
+    check_grid(Region(800, 8140, 810, 8150, 10, of_fiji))

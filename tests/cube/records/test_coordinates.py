@@ -100,6 +100,8 @@ def test_packed_degrees_are_refused_with_advice() -> None:
 def test_swapped_columns_are_refused() -> None:
     with pytest.raises(TableError, match="'x' and 'y' seem swapped: the places lie in the region only when exchanged"):
         read(LAT, LON)
+    with pytest.raises(TableError, match=r"seem swapped \(the first is -40.89, 175.29\): no latitude is beyond 90 degrees"):
+        read([-40.89] * 3, [175.29] * 3)
     with pytest.raises(TableError, match=r"column 'x': holds '49\.2N'; longitude and latitude seem swapped"):
         read(["49.2N"], ["16.6E"])
     x, y = Transformer.from_crs(4326, 32633, always_xy=True).transform(LON, LAT)

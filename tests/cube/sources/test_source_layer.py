@@ -226,6 +226,8 @@ def test_a_series_is_the_files_that_fit_its_template_in_order_of_time(tmp_path: 
     assert build(config_of(tmp_path, {"layer": "ndvi", "raster": "ndvi/{year}-{month}.tif", "units": "1"})) == []
     stored = open_cube(str(tmp_path / "c.zarr")).array("inputs/50m/ndvi")[0, :, 0, 0]
     np.testing.assert_allclose(stored, np.tile(np.arange(1, 13) / 12, 2), atol=1e-6)
+    with pytest.raises(ConfigError, match=r"`period` is 6, but the steps are named 2018-01 and so on, 12 a year"):
+        layer_of(tmp_path, layer="ndvi", raster="ndvi/{year}-{month}.tif", units="1", period=6)
     (tmp_path / "ndvi/2018-05.tif").unlink()
     with pytest.raises(SourceError, match=r"there is no file of 2018-05"):
         layer_of(tmp_path, layer="ndvi", raster="ndvi/{year}-{month}.tif", units="1")
