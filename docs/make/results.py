@@ -27,6 +27,7 @@ TITLES = {  # file: (title, command), in the order of the page; files that are n
     "tiles_soak": ("Tiles at full load", "benchmarks/tiles_soak.py"),
     "area": ("Reports of areas", "benchmarks/area.py"),
     "proxy": ("Tiles through nginx", "benchmarks/proxy.py"),
+    "continent": ("A skeleton of the continent", "benchmarks/continent.py"),
     "page": ("The first tiles of the map page", "benchmarks/page.py"),
     "hostile": ("Hostile requests", "benchmarks/hostile.py"),
 }
