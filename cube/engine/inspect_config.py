@@ -21,7 +21,7 @@ from rasterio.vrt import WarpedVRT
 
 from cube.config import Config, Source
 from cube.errors import ConfigError, FloracubeError
-from cube.grid import COARSE, Region
+from cube.grid import CELL, COARSE, Region
 from cube.layers import Layer
 from cube.layers.display import anchors
 from cube.layers.plausible import BELIEVED, plausible_ranges
@@ -31,6 +31,7 @@ from cube.records.report import Report
 from cube.records.surveys import read_surveys, species_list
 from cube.records.traits import read_traits
 from cube.sources import georeference
+from cube.sources.embeddings import EmbeddingReader
 from cube.sources.open import open_source, refuse_shared_names
 from cube.sources.opening import open_raster
 from cube.sources.pixels import Account, numbers_of
@@ -42,6 +43,7 @@ from cube.sources.surface import SurfaceReader
 METRIC: Final = ("metre", "meter", "m", "degree", "unknown")  # units of a CRS that need no word
 EASTERNMOST: Final = 181.0  # degrees; a pixel may reach over the date line
 POINTS: Final = 200  # along the longer side of the region
+VECTORS: Final = 12  # points of embeddings along it
 BINS: Final = 24  # of a histogram
 
 Floats = NDArray[np.float32]
@@ -178,6 +180,9 @@ def _row(config: Config, source: Source, where: str, region: Region, layers: lis
             row.derived = [layer.name for layer in reader.derived]
             _describe(row, row.file)
             _values(row, reader, region)
+        elif isinstance(reader, EmbeddingReader):
+            row.file = config.source_path(str(source.path))
+            _vectors(row, reader, region)
         elif source.stac is not None:
             row.file = source.stac.catalog
     except FloracubeError as error:
@@ -208,18 +213,21 @@ def _describe(row: SourceRow, path: str) -> None:
         return
 
 
+def _points(region: Region, most: int) -> RasterGrid:
+    """Pixels of whole kilometres over the region, `most` of them along its longer side."""
+    west, south, east, north = region.bounds
+    step = max(COARSE, (max(east - west, north - south) // most + COARSE - 1) // COARSE * COARSE)
+    rows, cols = -(-(north - south) // step), -(-(east - west) // step)
+    return RasterGrid(rasterio.Affine(step, 0, west, 0, -step, north), (rows, cols), region.grid.code)
+
+
 def _values(row: SourceRow, reader: RasterReader, region: Region) -> None:
     """Fill in bands, ranges and coverage from the values at points over the region."""
-    layer = reader.layer
-    row.kind, row.resolution = ("series" if layer.period else layer.kind), layer.resolution
-    west, south, east, north = region.bounds
-    step = max(COARSE, (max(east - west, north - south) // POINTS + COARSE - 1) // COARSE * COARSE)
-    rows, cols = -(-(north - south) // step), -(-(east - west) // step)
     scale, offset = (numbers.astype(np.float32) for numbers in reader.units_of_numbers)
-    target = RasterGrid(rasterio.Affine(step, 0, west, 0, -step, north), (rows, cols), region.grid.code)
+    target = _points(region, POINTS)
     parts, first = [], 0
     for file, spec, _ in reader.specs():
-        found = np.full((spec.layers, rows, cols), np.nan, np.float32)
+        found = np.full((spec.layers, *target.shape), np.nan, np.float32)
         for path in file.paths(region.degrees):
             if path in reader.seen or len(reader.seen) == 0:
                 values = _at_points(path, reader, spec.bands, target)
@@ -229,12 +237,29 @@ def _values(row: SourceRow, reader: RasterReader, region: Region) -> None:
         bands = slice(first, first + len(found))
         first = bands.stop
         parts.append(found * scale[bands, None, None] + offset[bands, None, None])
-    values = np.concatenate(parts)
+    _fill(row, reader.layer, np.concatenate(parts), target, region)
+
+
+def _vectors(row: SourceRow, reader: EmbeddingReader, region: Region) -> None:
+    """The same of embeddings, from one cell at each of a few points: their files are large."""
+    target = _points(region, VECTORS)
+    values = np.empty((len(reader.layer.bands), *target.shape), np.float32)
+    step, _, west, _, _, north = target.transform[:6]
+    for place in np.ndindex(target.shape):
+        corner = rasterio.Affine(CELL, 0, west + (place[1] + 0.5) * step, 0, -CELL, north - (place[0] + 0.5) * step)
+        values[:, *place] = reader.vectors(RasterGrid(corner, (1, 1), target.crs))[:, 0, 0]
+    _fill(row, reader.layer, values, target, region)
+
+
+def _fill(row: SourceRow, layer: Layer, values: Floats, target: RasterGrid, region: Region) -> None:
+    """Bands, coverage and picture of the `values` (bands, rows, columns) at points."""
+    row.kind, row.resolution = ("series" if layer.period else layer.kind), layer.resolution
     known = np.isfinite(values)
     row.covered = float(known.mean())
     row.bands = list(_bands(layer, values, known))
     row.picture, row.palette = values[0], {v: colour for v, _, colour in layer.flags} or anchors(layer.palette)
-    x, y = west + (np.arange(cols) + 0.5) * step, north - (np.arange(rows) + 0.5) * step
+    step, _, west, _, _, north = target.transform[:6]
+    x, y = west + (np.arange(target.shape[1]) + 0.5) * step, north - (np.arange(target.shape[0]) + 0.5) * step
     for unit in region.units():
         left, bottom, right, top = unit.bounds
         across, down = (x >= left) & (x < right), (y >= bottom) & (y < top)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from pyproj import Transformer
 
 from cube.config import Source
 from cube.config.document import load_config
+from cube.engine.inspect_config import inspect_config
 from cube.errors import SourceError
 from cube.grid import EUROPE, Grid, Region
 from cube.sources.embeddings import EmbeddingReader
@@ -89,6 +91,21 @@ def test_numpy_tiles_give_means_of_vectors_whatever_the_corner_of_their_mask(tmp
     assert np.abs(seen - truth)[near].max() <= 0.5001 * reader.layer.scale
     assert reader.layer.scale == pytest.approx(3 / 127, rel=0.01)
     assert (reader.source.license, reader.source.reference_years) == ("CC0-1.0", "2024")
+
+
+def test_inspect_shows_the_components_of_embeddings_and_where_there_are_none(tmp_path: Path) -> None:
+    numpy_tiles(tmp_path / "t")
+    reader = opened(tmp_path, "tessera", "t")
+    document = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    document["sources"] = [{"layer": "imprint", "embedding": "tessera", "path": "t", "year": 2024}]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(document))
+    (row,) = inspect_config(load_config(tmp_path / "config.yaml")).sources
+    stored = reader.layer.decode(reader.read(REGION, next(REGION.units()))["imprint"])[:, 10::20, 10::20]
+    assert (row.problem, len(row.bands), row.resolution, row.units_without_data) == ("", 128, "50m", [])
+    assert row.covered == pytest.approx(float(np.isfinite(stored).mean()))
+    for band, values in zip(row.bands, stored, strict=True):
+        assert band.low == pytest.approx(np.nanmin(values), abs=reader.layer.scale)
+        assert band.high == pytest.approx(np.nanmax(values), abs=reader.layer.scale)
 
 
 def test_a_missing_tile_and_pixels_without_a_scale_are_holes_of_whole_vectors(tmp_path: Path) -> None:
