@@ -98,8 +98,10 @@ class _Tables(Strict):
 class Plots(_Tables):
     """Surveys: one table with a row per survey and species, or two tables joined by the survey's id."""
 
-    table: str = Field(description="a row a survey, or a row a survey and species")
-    occurrences: str | None = Field(None, description="a row a survey and species, joined by the survey's id")
+    table: str = Field(description="a row a plot, with its species as columns where `layout` is wide")
+    occurrences: str | None = Field(
+        None, description="a row a plot and species with its cover, joined by the plot's id; needed where `layout` is long"
+    )
     encoding: Encoding = Field(None, description=ENCODING)
     columns: Columns = Field(description="which column holds what")
 
