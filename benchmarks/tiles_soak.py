@@ -33,7 +33,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from tile_load import Answer, Connection, load, percentile  # noqa: E402
-from tiles import resident_mb, show, spots  # noqa: E402
+from tile_tables import show  # noqa: E402
+from tiles import resident_mb, spots  # noqa: E402
 
 FIRST, SECOND = "r12", "r11"  # releases of the cube; readers follow the first at the start
 LAYERS = ("indicators.richness", "indicators.shannon", "habitats.level3", "species.salix_fragilis",
