@@ -17,7 +17,6 @@ import xarray as xr
 from cube import grid
 from cube.storage.store import CubeStore
 from server.asking import outline
-from server.asking.regions import ENVIRONMENT
 from tests.server.page_visit import NEEDED, Visit, live, values
 
 pytestmark = [pytest.mark.slow, *NEEDED]
@@ -32,7 +31,7 @@ def address(cube: CubeStore, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     regions.write_text(json.dumps({"type": "FeatureCollection", "features": [
         {"type": "Feature", "properties": {"name": "Square park"}, "geometry": square}]}))  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(ENVIRONMENT, f"parks={regions}")
+        patch.setenv("FLORACUBE_REGIONS", f"parks={regions}")
         with live(cube) as url:
             yield url
 
