@@ -69,6 +69,15 @@ def _url(cube: str) -> str:
     return _read(cube).cube_url if cube.endswith((".yaml", ".yml")) else cube
 
 
+def _make_demo(out: Path, size_km: int, species: int, seed: int) -> Path:
+    """Make a landscape in the folder `out`, its cube, models and maps; returns its configuration."""
+    from demo import journey
+    from demo.landscape import LandscapeSpec
+
+    spec = LandscapeSpec(size_km=size_km, n_species=species, seed=seed)
+    return journey.run_steps(out, spec, (build, train, predict), say)
+
+
 @app.command(epilog="Example: `floracube demo --out demo-out --size-km 10 --no-serve`")
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for sources, cube and models.")] = Path("demo-out"),
@@ -80,18 +89,7 @@ def demo(
     serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the map at the end.")] = True,
 ) -> None:
     """Make a landscape, build its cube, train, predict and serve it: the whole story in minutes."""
-    from demo import journey
-    from demo.landscape import LandscapeSpec
-
-    spec = LandscapeSpec(size_km=size_km, n_species=species, seed=seed)
-    config = journey.prepare(out, spec, lambda text: say.print(f"landscape: {text}", highlight=False))
-    for step, title in (
-        (build, "sources -> inputs"),
-        (train, "surveys and plots -> models"),
-        (predict, "inputs -> species, indicators, habitats"),
-    ):
-        say.rule(f"[bold]{step.__name__}[/]: {title}")
-        step(config)
+    config = _make_demo(out, size_km, species, seed)
     after = f"Compare its skill with a forest's and with the truth: floracube evaluate {config}"
     say.print(f"The cube is {out / 'cube.zarr'}, its configuration {config}.\n{after}", highlight=False)
     if serve:
@@ -110,7 +108,7 @@ def try_demo(
     """Serve a finished small cube: the demo of 10 km, downloaded or made once, then cached."""
     from demo import finished
 
-    make = partial(demo, size_km=finished.SIZE_KM, species=100, seed=20, serve=False)
+    make = partial(_make_demo, size_km=finished.SIZE_KM, species=100, seed=20)
     folder = finished.finished_demo(finished.cache_folder(__version__), url, make, partial(say.print, highlight=False))
     say.print(f"The cube is {folder / finished.CUBE}.", highlight=False)
     if serve:

@@ -28,7 +28,7 @@ def cache_folder(version: str) -> Path:
     return base / "floracube" / f"demo-{SIZE_KM}km-{version}-{FORMAT}"
 
 
-def finished_demo(folder: Path, url: str | None, make: Callable[[Path], None], report: Callable[[str], None]) -> Path:
+def finished_demo(folder: Path, url: str | None, make: Callable[[Path], object], report: Callable[[str], None]) -> Path:
     """`folder` with `cube.zarr` and `regions.geojson`, downloaded from `url` or made by `make(folder beside it)`.
 
     The folder appears at once and complete: an interrupted download is repeated, an interrupted demo goes on. Raises

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
+from rich.console import Console
 
 from cube.errors import ConfigError
 from cube.layers.inputs import CLIMATE_VARIABLES, LANDSAT_BANDS, SOIL_VARIABLES
 from demo.landscape import LandscapeSpec, make_landscape
 from demo.regions import write_regions
 from demo.sources import write_sources, write_truth
+
+TITLES: Final = ("sources -> inputs", "surveys and plots -> models", "inputs -> species, indicators, habitats")
+
+
+def run_steps(out: Path, spec: LandscapeSpec, steps: Iterable[Callable[[Path], None]], terminal: Console) -> Path:
+    """Write the landscape and its configuration into `out` and build, train and predict by the latter; returns its path."""
+    config = prepare(out, spec, lambda text: terminal.print(f"landscape: {text}", highlight=False))
+    for step, title in zip(steps, TITLES, strict=True):
+        terminal.rule(f"[bold]{step.__name__}[/]: {title}")
+        step(config)
+    return config
 
 
 def prepare(out: Path, spec: LandscapeSpec, say: Callable[[str], None]) -> Path:

@@ -26,7 +26,7 @@ COLOURS: Final = {"surveys": "#b2182b", "records": "#2166ac"}
 STYLE: Final = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #ddd;padding:.3rem .6rem;text-align:left;"
-    "vertical-align:top}td+td{white-space:nowrap}"
+    "vertical-align:top}td+td{white-space:nowrap}td:first-child{overflow-wrap:anywhere}"
     "img{image-rendering:pixelated;max-width:180px;border:1px solid #ccc}.problem{color:#a50f15}"
     ".note{color:#8a5a00}.wrong{background:#fee0d2}svg{background:#fafafa;border:1px solid #ddd}"
 )

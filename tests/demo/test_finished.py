@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import floracube
 from cube.errors import CubeError
 from cube.storage.root import FORMAT
 from cube.storage.store import CubeStore, open_cube
+from demo import journey
 from demo.finished import CUBE, cache_folder, finished_demo
 from demo.regions import FILE
 
@@ -39,6 +41,30 @@ def test_a_demo_is_made_once_and_only_what_is_served_stays(good_cube: CubeStore,
     assert sorted(path.name for path in folder.iterdir()) == [CUBE, FILE]
     assert open_cube(str(folder / CUBE)).region == good_cube.region
     assert finished_demo(folder, None, never, print) == folder
+
+
+def test_try_names_what_stays_and_nothing_that_is_gone(
+    good_cube: CubeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def build(config: Path) -> None:
+        shutil.copytree(good_cube.url, config.parent / CUBE)
+
+    def nothing(config: Path) -> None:
+        pass
+
+    def write_configuration(out: Path, *_: object) -> Path:
+        (out / FILE).write_text("{}")
+        return out / "config.yaml"
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(journey, "prepare", write_configuration)
+    for name, step in (("build", build), ("train", nothing), ("predict", nothing)):
+        monkeypatch.setattr(floracube, name, step)
+    floracube.try_demo(url=None, serve=False)
+    said = "".join(capsys.readouterr().err.split("once", 1)[1].split())
+    assert str(cache_folder(floracube.__version__) / CUBE) in said
+    assert ".partial" not in said
+    assert "config.yaml" not in said
 
 
 def test_an_interrupted_demo_is_not_served_and_goes_on_in_its_folder(tmp_path: Path) -> None:
