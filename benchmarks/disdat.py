@@ -68,7 +68,7 @@ def _forest(group: Group, seed: int) -> Scores:
 
 
 def _boosting(group: Group, seed: int) -> Scores:
-    fit = Boosting(500, folds=5, balanced=True, categorical=group.categorical)
+    fit = Boosting(balanced=True, categorical=group.categorical)
     return record_scores(fit, group.records, group.record_species, group.background, group.test, len(group.species), seed=seed)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from cube.errors import ModelError
 from inference.data.blocks import block_index
 from inference.data.samples import Predictors, Surveys
-from inference.evaluation.baselines.boosting import tuned_scores
+from inference.evaluation.baselines.boosting import Boosting
 from inference.evaluation.baselines.forest import Forest, SharedForest
 from inference.evaluation.baselines.frequency import Frequency
 from inference.evaluation.baselines.scores import Fit, Flags, Scores, Table, survey_scores
@@ -36,10 +36,8 @@ def scores_without(
     check_name(name)
     if name == "shared_forest":
         return SharedForest(leaf, trees, threads)(table[train], presence[train], table[query], seed)
-    if name == "gradient_boosting":
-        return tuned_scores(table, presence, train, query, threads, seed)
-    fit: Fit = Frequency() if name == "frequency" else Forest(leaf, trees)
-    return survey_scores(fit, table, presence, train, query, threads, seed)
+    fits: dict[str, Fit] = {"random_forest": Forest(leaf, trees), "gradient_boosting": Boosting(), "frequency": Frequency()}
+    return survey_scores(fits[name], table, presence, train, query, threads, seed)
 
 
 def table_for(name: str, predictors: Predictors, surveys: Surveys) -> Table:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -109,3 +114,18 @@ def test_gaps_take_the_mean_or_the_commonest_level_of_what_was_learned():
     known, unknown = filled(np.array([[1.0, 3], [3, 3], [np.nan, 8]]), np.array([[np.nan, 5.0]]), (1,))
     assert known[2, 0] == 2
     assert unknown.tolist() == [[2, 3]]
+
+
+def test_fits_side_by_side_take_a_core_each() -> None:
+    code = """
+from threadpoolctl import threadpool_info
+import sklearn.ensemble
+from inference.evaluation.baselines.scores import side_by_side
+print([p["num_threads"] for p in threadpool_info()])
+print(side_by_side(lambda _: {p["num_threads"] for p in threadpool_info()}, 4, 2))
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3"}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+    before, within = said.splitlines()
+    assert max(json.loads(before)) == 3
+    assert within == "[{1}, {1}, {1}, {1}]"
