@@ -7,7 +7,8 @@
 Contenders are asked in turn, tile by tile, so that whatever else the machine does meets all of them: read the ratios.
 Only one peer finds the level that fits a zoom as we do, by the multiscales convention: that ratio comes first and is the one to
 read. Those that read level 0 at every zoom say so in their name. States: `warm`, after each tile was asked for once already;
-`cold`, that first time, and for us every time with an empty cache of decoded chunks. The peers come with
+`cold`, that first time, and for us every time with an empty cache of decoded chunks. Ours draws each tile anew here, as the
+peers do; as it is served, it keeps images that were drawn before and answers them several times as fast. The peers come with
 `pip install 'floracube[bench]'`, rio-tiler with the server.
 """
 

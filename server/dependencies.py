@@ -17,7 +17,7 @@ from fastapi.dependencies.models import Dependant
 from starlette.types import Scope
 
 from server import palettes
-from server.drawing.tiles import MEDIA, Style, TileRequest, style_of
+from server.drawing.tiles import MEDIA, Style, TileRequest
 from server.drawing.tms import size_of
 from server.drawing.zooms import zooms_of
 from server.errors import InvalidParameterError, NotFoundError, WrongRequestError
@@ -106,9 +106,7 @@ class StyleParameters:
 
     def check(self, layer: MapLayer) -> None:
         """Raise `WrongRequestError` for a style that the layer cannot take; reads nothing."""
-        if self.colormap is None and self.rescale is None and self.above is None:
-            return
-        if layer.kind == "class":
+        if layer.kind == "class" and (self.colormap, self.rescale, self.above) != (None, None, None):
             raise WrongRequestError(f"Layer '{layer.id}' shows classes; it takes no palette and no range.")
         if self.colormap is not None and self.colormap not in palettes.NAMES:
             raise WrongRequestError(f"There is no palette '{self.colormap}'; /colorMaps lists them.")
@@ -144,8 +142,7 @@ class StyleParameters:
             return Style(layer.palette, 0.0, 1.0, self._above())
         if self.rescale is not None:
             return Style(self.colormap or layer.palette, *self._ends())
-        own = style_of(snapshot, layer)
-        return Style(self.colormap or own.palette, own.low, own.high)
+        return Style(self.colormap or layer.palette, *snapshot.range_of(layer))
 
 
 @lru_cache(maxsize=1)

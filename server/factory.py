@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from server.dependencies import LayerParameter, cube_of, json_answer, root_of, unchanged, validators
+from server.dependencies import LayerParameter, RequestedSnapshot, cube_of, json_answer, root_of, unchanged, validators
 from server.drawing import legend
 from server.drawing.zooms import opening_zoom, zooms
 from server.errors import WrongRequestError
@@ -18,10 +18,11 @@ from server.reading.layers import MapLayer
 from server.reading.snapshot import Snapshot
 
 
-def layer_document(snapshot: Snapshot, layer: MapLayer, root: str) -> dict[str, Any]:
-    """A layer of the catalogue as the page reads it; URLs begin with `root`."""
+def layer_document(snapshot: Snapshot, layer: MapLayer, request: Request) -> dict[str, Any]:
+    """A layer of the catalogue as the page reads it; its URLs name the release that `request` does."""
     least, most = zooms(snapshot, layer)
-    base = f"{root}/layers/{layer.id}"
+    base = f"{root_of(request)}/layers/{layer.id}"
+    release = f"?release={snapshot.release}" if "release" in request.query_params else ""
     document = {
         "id": layer.id,
         "product": layer.product,
@@ -35,10 +36,10 @@ def layer_document(snapshot: Snapshot, layer: MapLayer, root: str) -> dict[str, 
         "maxzoom": most,
         "palette": layer.palette,
         "interval": layer.interval,
-        "legend": f"{base}/legend.json",
+        "legend": f"{base}/legend.json{release}",
         "tiles": f"{base}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png?v={snapshot.token}",
-        "tilejson": f"{base}/WebMercatorQuad/tilejson.json",
-        "tilesets": f"{base}/tiles",
+        "tilejson": f"{base}/WebMercatorQuad/tilejson.json{release}",
+        "tilesets": f"{base}/tiles{release}",
         "attribution": layer.attribution,
         "license": layer.license,
         "note": layer.note,
@@ -52,13 +53,13 @@ router: Final = APIRouter(tags=["catalogue"])
 @router.get("/layers", summary="The catalogue, searchable and paged")
 def layers(
     request: Request,
+    snapshot: RequestedSnapshot,
     search: Annotated[str, Query(max_length=100, description="Words of a scientific or vernacular name.")] = "",
     product: Annotated[str, Query(max_length=40)] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
 ) -> Response:
     """Layers whose names hold every word of `search`, a page at a time."""
-    snapshot = cube_of(request).snapshot()
     if product and product not in TITLES:
         raise WrongRequestError(f"There is no product '{product}'; known are {', '.join(TITLES)}.")
     found = snapshot.catalogue.find(search, product)
@@ -72,30 +73,27 @@ def layers(
         "products": [
             {"id": name, "title": title, "count": listed.count(name)} for name, title in TITLES.items() if name in listed
         ],
-        "layers": [layer_document(snapshot, layer, root_of(request)) for layer in found[offset : offset + limit]],
+        "layers": [layer_document(snapshot, layer, request) for layer in found[offset : offset + limit]],
     }
     return json_answer(snapshot, request, document)
 
 
 @router.get("/layers/{layer_id}", summary="One layer")
-def layer(request: Request, layer_id: LayerParameter) -> Response:
+def layer(request: Request, snapshot: RequestedSnapshot, layer_id: LayerParameter) -> Response:
     """What the catalogue says of one layer."""
-    snapshot = cube_of(request).snapshot()
-    return json_answer(snapshot, request, layer_document(snapshot, snapshot.layer(layer_id), root_of(request)))
+    return json_answer(snapshot, request, layer_document(snapshot, snapshot.layer(layer_id), request))
 
 
 @router.get("/layers/{layer_id}/legend.json", summary="Legend of a layer")
-def legend_json(request: Request, layer_id: LayerParameter) -> Response:
+def legend_json(request: Request, snapshot: RequestedSnapshot, layer_id: LayerParameter) -> Response:
     """Colours and what they stand for."""
-    snapshot = cube_of(request).snapshot()
     return json_answer(snapshot, request, legend.legend(snapshot, snapshot.layer(layer_id)))
 
 
 @router.get("/layers/{layer_id}/legend.png", summary="Legend of a layer as a picture",
             response_class=Response, responses={200: {"content": {"image/png": {}}}})  # fmt: skip
-def legend_png(request: Request, layer_id: LayerParameter) -> Response:
+def legend_png(request: Request, snapshot: RequestedSnapshot, layer_id: LayerParameter) -> Response:
     """The same as a small picture."""
-    snapshot = cube_of(request).snapshot()
     headers = validators(snapshot, request)
     return unchanged(request, headers) or Response(
         legend.legend_png(snapshot.layer(layer_id)), media_type="image/png", headers=headers
@@ -103,9 +101,8 @@ def legend_png(request: Request, layer_id: LayerParameter) -> Response:
 
 
 @router.get("/about.json", summary="The cube in a few words")
-def about(request: Request) -> Response:
+def about(request: Request, snapshot: RequestedSnapshot) -> Response:
     """Title, bounds, release and licence of the cube."""
-    snapshot = cube_of(request).snapshot()
     west, south, east, north = snapshot.bounds
     attributes = {**snapshot.reader.cube.root.attrs}
     document = {

@@ -121,7 +121,7 @@ def _add_operations(app: FastAPI, first: ServedCube, count: int) -> None:
         response.status_code, response.headers["Retry-After"] = 503, str(RETRY_SECONDS)
         return {"status": "starting"}
 
-    app.include_router(metrics.router())
+    app.include_router(metrics.router)
 
 
 def _add_page(app: FastAPI) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+if FOLDER in os.environ:  # read as soon as the first figure is made
+    os.makedirs(os.environ[FOLDER], exist_ok=True)
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 REQUESTS: Final = Counter("floracube_requests", "Requests answered.", ("route", "status"))
@@ -39,14 +41,11 @@ def text() -> bytes:
     return generate_latest(registry)
 
 
-def router() -> APIRouter:
-    """`/metrics`."""
-    routes = APIRouter(tags=["operations"])
-    kind = {"text/plain": {"schema": {"type": "string"}}}
+router: Final = APIRouter(tags=["operations"])
+_KIND: Final = {"text/plain": {"schema": {"type": "string"}}}
 
-    @routes.get("/metrics", summary="Figures for Prometheus", response_class=Response, responses={200: {"content": kind}})
-    def figures(request: Request) -> Response:
-        """Requests and latency by route, cache hits, bytes read."""
-        return Response(text(), media_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
 
-    return routes
+@router.get("/metrics", summary="Figures for Prometheus", response_class=Response, responses={200: {"content": _KIND}})
+def figures() -> Response:
+    """Requests and latency by route, cache hits, bytes read."""
+    return Response(text(), media_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 
@@ -84,9 +85,13 @@ async def answer(request: Request, layer_id: str, tms: str, z: str, x: str, y: s
     headers = validators(snapshot, request)
     if (cached := unchanged(request, headers)) is not None:
         return cached
-    body = await _render(snapshot, layer, wanted, form, style)
+    body = cube.tiles.get(headers["ETag"])
     if body is None:
-        return Response(status_code=204, headers=headers)
+        body = await _render(snapshot, layer, wanted, form, style)
+        if body is None:
+            return Response(status_code=204, headers=headers)
+        with suppress(ValueError):  # larger than all that is kept
+            cube.tiles[headers["ETag"]] = body
     return Response(body, media_type=tiles.MEDIA[form], headers=headers)
 
 

@@ -21,7 +21,7 @@ from server.asking.gate import HEAVY
 from server.asking.ranges import part_of
 from server.dependencies import LayerParameter, RequestedSnapshot, StyleParameters, unchanged, validators
 from server.drawing.resample import steps
-from server.drawing.tiles import Style, style_of
+from server.drawing.tiles import Style
 from server.errors import NotFoundError, RequestError, WrongRequestError
 from server.reading.layers import MapLayer
 from server.reading.snapshot import Snapshot
@@ -120,7 +120,7 @@ def cog(snapshot: Snapshot, layer: MapLayer, bbox: tuple[float, ...] | None, lev
     snapshot.reader.require_written(layer.paths[level], layer.lead, *window.slices)
     with tempfile.TemporaryDirectory(prefix="floracube-cog-") as folder, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         if picture:
-            _picture(snapshot, layer, chosen, window, style or style_of(snapshot, layer), Path(folder))
+            _picture(snapshot, layer, chosen, window, style or Style(layer.palette, *snapshot.range_of(layer)), Path(folder))
         else:
             write_cog(cube, chosen, window, layer.id, Path(folder))
         return (Path(folder) / "cog.tif").read_bytes()

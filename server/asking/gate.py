@@ -8,7 +8,12 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
+from fastapi import Request, Response
+from pydantic import BaseModel
+
+from server.dependencies import json_answer, unchanged, validators
 from server.errors import BusyError
+from server.reading.snapshot import Snapshot
 
 RUNNING: Final = 2
 WAITING: Final = 16
@@ -39,3 +44,10 @@ class Gate:
 
 
 HEAVY: Final = Gate()
+
+
+async def queried(snapshot: Snapshot, request: Request, describe: Callable[[], BaseModel]) -> Response:
+    """The document that `describe` makes behind the gate, or 304 where the client holds it; raises `BusyError`."""
+    if (cached := unchanged(request, validators(snapshot, request))) is not None:
+        return cached
+    return json_answer(snapshot, request, (await HEAVY.run(describe)).model_dump())

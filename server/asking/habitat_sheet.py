@@ -9,11 +9,11 @@ from fastapi import APIRouter, Path, Request, Response
 from cube.layers.ids import slug
 from cube.storage import model_card
 from server.asking.area import CELL_KM2, rounded, said
-from server.asking.gate import HEAVY
+from server.asking.gate import queried
 from server.asking.sheet_models import HabitatName, HabitatOnMap, HabitatSheet, TellingSpecies
 from server.asking.species_sheet import about_cells
 from server.asking.tally import tally
-from server.dependencies import RequestedSnapshot, json_answer, unchanged, validators
+from server.dependencies import RequestedSnapshot
 from server.errors import NotFoundError
 from server.reading.catalogue import Table, text
 from server.reading.layers import HabitatClass, MapLayer
@@ -39,10 +39,7 @@ async def sheet(
 ) -> Response:
     """Name, parents, share of the map, mean probability and the species that most say it."""
     layer, entry = find(snapshot, code)
-    if (cached := unchanged(request, validators(snapshot, request))) is not None:
-        return cached
-    answer = await HEAVY.run(lambda: describe(snapshot, layer, entry))
-    return json_answer(snapshot, request, answer.model_dump())
+    return await queried(snapshot, request, lambda: describe(snapshot, layer, entry))
 
 
 def code_of(entry: HabitatClass) -> str:

@@ -127,7 +127,7 @@ def cell_of(snapshot: Snapshot, lon: float, lat: float) -> tuple[int, int, str]:
 
 
 def describe(snapshot: Snapshot, lon: float, lat: float, threshold: float) -> PointReport:
-    """Species above `threshold` (probability), indicators with bounds, habitats and scalar inputs of the cell."""
+    """Species above `threshold` (probability), indicators with bounds, habitats and inputs of the cell."""
     row, col, name = cell_of(snapshot, lon, lat)
     remember_cells(snapshot.reader, _wanted(snapshot, row, col))
     return PointReport(
@@ -150,14 +150,15 @@ def _wanted(snapshot: Snapshot, row: int, col: int) -> list[Cell]:
         base = releases.group_of(product, snapshot.products[product]) if product in snapshot.products else ""
         out += [(f"{base}/{name}", None, row, col) for name in names if base and snapshot.reader.has(f"{base}/{name}")]
     for layer in snapshot.catalogue.layers:
-        if (layer.product in ("indicators", "habitats") and layer.minus is None) or _is_scalar_input(layer):
+        if (layer.product in ("indicators", "habitats") and layer.minus is None) or _is_input(layer):
             factor = max(1, layer.resolution // grid.CELL)
             out.append((layer.paths[0], layer.lead, row // factor, col // factor))
     return out
 
 
-def _is_scalar_input(layer: MapLayer) -> bool:
-    return layer.product == "inputs" and layer.listed and not layer.lead and layer.resolution >= grid.CELL
+def _is_input(layer: MapLayer) -> bool:
+    """Whether it is an input, or a band of one, but no series of times and nothing finer than a cell."""
+    return layer.product == "inputs" and layer.listed and len(layer.lead) < 2 and layer.resolution >= grid.CELL
 
 
 def traits_of(table: Table, row: int) -> dict[str, float | int | str | bool]:
@@ -230,10 +231,11 @@ def _habitats(snapshot: Snapshot, row: int, col: int) -> dict[str, Any]:
             if level in ("probability", "entropy"):
                 answer[f"habitat_{level}"] = value
             continue
-        for entry in layer.classes:
-            if entry.value == value:
-                shown = Habitat(level=level, value=entry.code or entry.value, label=entry.label, colour=entry.colour)
-                answer["habitats"].append(shown)
+        answer["habitats"] += [
+            Habitat(level=level, value=entry.code or entry.value, label=entry.label, colour=entry.colour)
+            for entry in layer.classes
+            if entry.value == value
+        ]
     return {**answer, "habitat_top3": _top3(snapshot, row, col)}
 
 
@@ -265,8 +267,6 @@ def _top3(snapshot: Snapshot, row: int, col: int) -> list[RankedHabitat]:
 def _inputs(snapshot: Snapshot, row: int, col: int) -> dict[str, float]:
     found = {}
     for layer in snapshot.catalogue.find(product="inputs"):
-        if _is_scalar_input(layer):
-            value = snapshot.value(layer, row, col)
-            if value is not None:
-                found[layer.id.removeprefix("inputs.")] = value
+        if _is_input(layer) and (value := snapshot.value(layer, row, col)) is not None:
+            found[layer.id.removeprefix("inputs.")] = value
     return found

@@ -11,11 +11,11 @@ from cube.layers.ids import slug
 from cube.pyramids.figures import LEAST
 from cube.storage import model_card, releases
 from server.asking.area import CELL_KM2, rounded, said
-from server.asking.gate import HEAVY
+from server.asking.gate import queried
 from server.asking.point import traits_of
 from server.asking.sheet_models import Importance, Learned, ModelSaid, ResponseCurve, Share, Skill, SpeciesOnMap, SpeciesSheet
 from server.asking.tally import Tally, tally
-from server.dependencies import RequestedSnapshot, json_answer, unchanged, validators
+from server.dependencies import RequestedSnapshot
 from server.errors import NotFoundError
 from server.reading.catalogue import species_status, text
 from server.reading.layers import MapLayer
@@ -51,10 +51,7 @@ async def sheet(
 ) -> Response:
     """Status, distribution, skill on held-out blocks, response curves and importance; null where nothing was measured."""
     layer = find(snapshot, name)
-    if (cached := unchanged(request, validators(snapshot, request))) is not None:
-        return cached
-    answer = await HEAVY.run(lambda: describe(snapshot, layer))
-    return json_answer(snapshot, request, answer.model_dump())
+    return await queried(snapshot, request, lambda: describe(snapshot, layer))
 
 
 def find(snapshot: Snapshot, name: str) -> MapLayer:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 
 class Problem(BaseModel):
-    """An answer that is none."""
+    """Error response."""
 
     detail: str = Field(description="One sentence for the person who asked.")
     error: str = Field(description="A word for the program that asked.")
@@ -21,7 +21,7 @@ _TOLD: Final = {
     404: "What is asked for is not there.",
     413: "More is asked for, or sent, than one answer may cost.",
     414: "The address is too long.",
-    422: "A parameter that does not read as what it is.",
+    422: "A parameter has the wrong type.",
     503: "The store does not answer, or too much is asked at once; try again after the seconds of Retry-After.",
 }
 # In JSON, whatever the answer itself would be.

@@ -158,12 +158,6 @@ def hatched(values: NDArray[np.float32], above: float) -> NDArray[np.uint8]:
     return np.where(values > above, np.where(line, np.uint8(2), np.uint8(1)), np.uint8(0))
 
 
-def style_of(snapshot: Snapshot, layer: MapLayer) -> Style:
-    """The layer's own palette and display range."""
-    low, high = snapshot.range_of(layer)
-    return Style(layer.palette, low, high)
-
-
 def draw(layer: MapLayer, cells: Cells, form: str, style: Style | None) -> bytes | None:
     """The tile as bytes of `form` (`png`, `webp`), or None where no pixel of it has data; `style` of a continuous layer."""
     index: NDArray[np.integer]

@@ -12,6 +12,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import metrics
+from server.dependencies import path_of
 from server.errors import error_answer
 
 MAX_BODY: Final = 2 * 2**20  # bytes; a region drawn by hand or a country's outline is far smaller
@@ -64,7 +65,7 @@ class Limits:
         return self._full(scope)
 
     def _full(self, scope: Scope) -> tuple[int, str, str] | None:
-        if scope["path"] in _ALWAYS:
+        if path_of(scope) in _ALWAYS:
             return None
         if self._running >= self._at_once:
             return 503, "busy", f"The server is answering {self._at_once} requests already; try again."

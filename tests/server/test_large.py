@@ -162,3 +162,19 @@ def test_one_value_of_one_of_2000_species_takes_an_index_and_a_chunk(
         lon, lat = places[0]
         assert far.get(f"/layers/species.carex_planta_1010/cell/{lon},{lat}").json()["value"] is not None
         assert REGISTRY.get_sample_value("floracube_store_reads_total") - before == 2
+
+
+def test_the_catalogue_of_an_older_release_is_its_own_and_links_to_itself(client: TestClient, large_cube: CubeStore) -> None:
+    release = f"r{RELEASES.index('v2') + 1:02d}"
+    (name,) = set(species_names("v2")) - set(species_names("v1"))
+    assert client.get("/layers", params={"search": name}).json()["total"] == 0
+    document = client.get("/layers", params={"search": name, "release": release}).json()
+    (layer,) = document["layers"]
+    assert (document["release"], layer["title"]) == (release, name)
+    assert client.get(f"/layers/{layer['id']}").status_code == 404
+    assert client.get(f"/layers/{layer['id']}?release={release}").json() == layer
+    for link in ("legend", "tilejson", "tilesets"):
+        answer = client.get(layer[link])
+        assert answer.status_code == 200, link
+    assert client.get("/about.json", params={"release": release}).json()["release"] == release
+    assert client.get("/layers?release=r99").status_code == 404

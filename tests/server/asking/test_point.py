@@ -145,3 +145,13 @@ def test_an_earlier_release_answers_with_its_own_tables(cube: CubeStore, tmp_pat
     after = client.get(place, params={"threshold": 0, "release": "r1"})
     assert after.json() == before.json()
     assert after.headers["etag"] == before.headers["etag"]
+
+
+def test_every_band_of_an_input_is_shown_with_its_value_and_no_series(client: TestClient, cube: CubeStore) -> None:
+    inputs = report(client).inputs
+    x, y = grid.EUROPE.project(*CENTRE)
+    for group, layer in (("50m", "soil"), ("1km", "bioclim")):
+        place = xr.open_zarr(f"{cube.url}/inputs/{group}", chunks=None)[layer].sel(x=x, y=y, method="nearest")
+        found = {name.partition(".")[2]: value for name, value in inputs.items() if name.partition(".")[0] == layer}
+        assert found == pytest.approx(dict(zip(place[f"{layer}_variable"].values, place.values.tolist(), strict=True)), rel=1e-5)
+    assert not [name for name in inputs if name.startswith(("climate", "sentinel2"))]

@@ -1,0 +1,67 @@
+"""A tile that was drawn before is answered from memory: by its ETag, within a share of the memory, and never another one's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from cube.storage.store import CubeStore
+from server import tileroute
+from server.main import create_app
+from server.operating.settings import Settings
+
+TILE = "/layers/indicators.richness/tiles/WebMercatorQuad/11/1119/{y}.png"
+AT = TILE.format(y=702)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of the layers that are drawn, one by one."""
+    layers: list[str] = []
+    draw = tileroute.tiles.draw
+
+    def noted(layer: Any, *rest: Any) -> bytes | None:
+        layers.append(layer.id)
+        return draw(layer, *rest)
+
+    monkeypatch.setattr(tileroute.tiles, "draw", noted)
+    return layers
+
+
+def test_the_same_tile_is_drawn_once(cube: CubeStore, drawn: list[str]) -> None:
+    client = TestClient(create_app([cube.url]))
+    answers = [client.get(path) for path in (AT, AT, f"{AT}?", AT.replace(".png", ""))]
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert len({answer.content for answer in answers}) == 1
+    assert {answer.headers["content-type"] for answer in answers} == {"image/png"}
+    assert len(drawn) == 2  # an address without its ending is another address, and has its own ETag
+
+
+def test_another_style_size_format_or_layer_is_another_tile(cube: CubeStore, drawn: list[str]) -> None:
+    client = TestClient(create_app([cube.url]))
+    paths = [AT, f"{AT}?rescale=0,3", f"{AT}?colormap_name=magma", f"{AT}?tilesize=512", AT.replace(".png", ".webp"),
+             AT.replace("indicators.richness", "species.fagus_sylvatica")]  # fmt: skip
+    first = [client.get(path).content for path in paths]
+    assert len(set(first)) == len(drawn) == len(paths)
+    assert [client.get(path).content for path in paths] == first
+    assert len(drawn) == len(paths)
+
+
+def test_tiles_take_their_share_of_the_memory_and_no_more(cube: CubeStore, drawn: list[str]) -> None:
+    app = create_app([cube.url], Settings(cache_mb=1))
+    client, (served,) = TestClient(app), app.state.cubes.values()
+    sizes = [len(client.get(TILE.format(y=y)).content) for y in range(690, 712) for _ in range(2)]
+    sizes += [len(client.get(f"{AT}?rescale=0,{high}").content) for high in range(1, 12)]
+    assert sum(sizes) > 2**20 // 16  # or nothing would have had to go
+    assert 0 < served.tiles.currsize <= 2**20 // 16
+    assert sum(map(len, served.tiles.values())) == served.tiles.currsize
+
+
+def test_a_tile_larger_than_the_share_is_answered_all_the_same(cube: CubeStore) -> None:
+    app = create_app([cube.url])
+    client, (served,) = TestClient(app), app.state.cubes.values()
+    served.tiles = type(served.tiles)(10, getsizeof=len)
+    assert client.get(AT).content == client.get(AT).content
+    assert not served.tiles
