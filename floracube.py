@@ -325,11 +325,8 @@ def serve(
 
 
 def _serve(urls: list[str], host: str, port: int, workers: int, regions: list[str]) -> None:
-    from cube.storage.store import open_cube
     from server import start
 
-    for url in urls:
-        open_cube(url)  # a wrong path is one sentence now, not a broken server
     start.prepare(urls, host, port, regions)
     say.print(f"The map is at http://{host}:{port}/ (Ctrl-C ends).", highlight=False)
     start.serve(host, port, workers)

@@ -6,10 +6,12 @@ import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from starlette.types import ASGIApp
 
 from cube.errors import CubeError
 from cube.layers.ids import slug
@@ -33,6 +35,7 @@ from server.operating.settings import Settings, variable
 from server.reading.io import ChunkCache
 from server.reading.snapshot import ServedCube
 from server.tileroute import TileRoute
+from server.waiting import WaitingServer
 
 ENVIRONMENT: Final = "FLORACUBE_CUBES"
 _OF_A_CUBE: Final = (factory, point, reading, area, regions, species_sheet, habitat_sheet, wmts, qgis, cog, stac, store)
@@ -76,10 +79,13 @@ def create_app(urls: list[str], settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def app_from_environment() -> FastAPI:
+def app_from_environment() -> ASGIApp:
     """The application for the cubes in FLORACUBE_CUBES, separated by commas: what each of several workers starts."""
     give_back_large_arrays()
-    return create_app([url.strip() for url in os.environ.get(ENVIRONMENT, "").split(",") if url.strip()])
+    settings = Settings.from_environment()
+    urls = [url.strip() for url in os.environ.get(ENVIRONMENT, "").split(",") if url.strip()]
+    make = partial(create_app, urls, settings)
+    return WaitingServer(make) if settings.wait else make()
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from typing import Final
 import uvicorn
 
 from cube.errors import ServerError
+from cube.storage.store import open_cube
 from server.asking import regions as named
 from server.operating.settings import Settings, variable
 
@@ -56,12 +57,15 @@ def prepare(urls: Sequence[str], host: str, port: int, regions: Sequence[str] = 
     """Put what the workers need into the environment; what is wrong is one sentence now, not a broken server.
 
     `regions`: GeoJSON files of named regions, each `FILE` or `KIND=FILE`. Raises `ConfigError` for one that is none,
-    `ServerError` where the address cannot be served on.
+    `ServerError` where the address cannot be served on, `CubeError` where there is no cube and the setting `wait` is off.
     """
     os.environ[CUBES] = ",".join(urls)
     if regions:
         os.environ[variable("regions")] = ",".join(regions)
-    named.read(Settings.from_environment().regions, "--regions" if regions else variable("regions"))
+    settings = Settings.from_environment()
+    named.read(settings.regions, "--regions" if regions else variable("regions"))
+    for url in () if settings.wait else urls:
+        open_cube(url)
     require_free(host, port)
 
 
