@@ -27,6 +27,7 @@ AHEAD: Final = 2  # tasks in flight for each slot: one that runs and one that wa
 SLOTS_KNOWN: Final = 5.0  # seconds for which the size of a foreign cluster is believed
 TOGETHER: Final = 2  # tries of a task whose worker died beside the others, before it is tried alone
 LOOK: Final = 0.02  # seconds between two looks for a task that ended
+WORKER_NUMBER: Final = "FLORACUBE_WORKER_NUMBER"  # environment variable of a local worker: its number, from 0
 LONELY: Final = 30.0  # seconds without any worker after which that is said
 
 T = TypeVar("T")
@@ -108,7 +109,9 @@ class Workers:
             if self.cluster.kind in ("local", "dask-cuda"):
                 self._client.register_plugin(_interrupt_plugin())
             if self.prepare is not None:
-                self._client.register_plugin(_prepare_plugin(self.prepare), name=_name_of(self.prepare))
+                self._client.register_plugin(
+                    _prepare_plugin(self.prepare, self.cluster.kind == "local"), name=_name_of(self.prepare)
+                )
             self._client.wait_for_workers(1, timeout=self.cluster.patience_s)
         except (OSError, TimeoutError, ValueError) as error:
             self._close()
@@ -148,13 +151,15 @@ def _name_of(prepare: Callable[[], object]) -> str:
     return f"floracube-{os.getpid()}-{id(prepare)}"
 
 
-def _prepare_plugin(prepare: Callable[[], object]) -> Any:
+def _prepare_plugin(prepare: Callable[[], object], numbered: bool) -> Any:
     from distributed import WorkerPlugin
 
     class Prepare(WorkerPlugin):  # type: ignore[misc]
         """What every task of a worker needs, such as a model, is there before its first task."""
 
         def setup(self, worker: Any) -> None:
+            if numbered:
+                os.environ[WORKER_NUMBER] = str(worker.name)
             # A worker that cannot prepare itself says why by its first task, as a sentence; here it would only not start.
             with suppress(Exception):
                 prepare()

@@ -6,20 +6,25 @@ receipt says so, since sums in another order may move a stored value by one step
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from cube.engine.workers import WORKER_NUMBER
 from cube.errors import ModelError
 from inference.network.deep_sdm import TILE
 from inference.network.encoders import SatelliteEncoder
 from inference.network.ensemble import Ensemble
 
 T = TypeVar("T")
+log = logging.getLogger("floracube.device")
 
 CELLS: Final = 2048  # cells of a tile of scores on the processor: with 128 species they stay in the cache
 CELLS_GPU: Final = 131_072
@@ -55,9 +60,13 @@ class Device:
 
     @classmethod
     def of(cls, name: str) -> Device:
-        """`cpu`, `cuda`, `cuda:1`, or `auto`: a GPU where torch finds one. Raises `ModelError` for one that is not there."""
+        """`cpu`, `cuda`, `cuda:1`, or `auto`: a GPU where torch finds one, and workers of one machine take its GPUs in turn.
+
+        Raises `ModelError` for one that is not there.
+        """
         if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
+            number = int(os.environ.get(WORKER_NUMBER, 0))
+            name = f"cuda:{number % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
         if name.startswith("cuda") and not torch.cuda.is_available():
             raise ModelError(f"the device '{name}' is asked for, but torch finds no GPU here; use 'cpu' or 'auto'.")
         device = torch.device(name)
@@ -101,7 +110,20 @@ class Device:
 
 def _compile(encoder: nn.Module) -> None:
     """Compile in place, where a compiler is: without one the encoder computes the same, slower."""
-    from importlib.util import find_spec
+    if find_spec("triton") is None:
+        return
+    from torch._dynamo.exc import TorchDynamoException  # torch's compiler, a second to import
 
-    if find_spec("triton") is not None:
-        encoder.compile(dynamic=False)
+    encoder.compile(dynamic=False)
+    compiled: Any = encoder._compiled_call_impl
+
+    def call(*args: Any) -> Any:
+        try:
+            return compiled(*args)
+        except TorchDynamoException as error:
+            encoder._compiled_call_impl = None
+            reason = str(error).strip().partition("\n")[0]
+            log.warning("the encoder of satellite images is not compiled and so slower; is there a C compiler? (%s)", reason)
+            return encoder(*args)
+
+    encoder._compiled_call_impl = call
