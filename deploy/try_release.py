@@ -79,6 +79,7 @@ def installed_as_image(name: str, wheel: Path, work: Path) -> Path:
     run(sys.executable, "-m", "venv", place, cwd=work)
     for step in re.findall(r"/opt/floracube/bin/python -m (pip install [^&\n]*)", text):
         line = step.replace("/wheels/floracube-*.whl", str(wheel)).replace("${LOCK}", "worker-cpu.lock")
+        line = line.replace("${TORCH_INDEX:+--extra-index-url ${TORCH_INDEX}} ", "")  # pip finds torch as it is configured here
         line = re.sub(r"(\S+\.lock)", lambda m: str(IMAGES / m[1]), line)
         run(place / "bin/python", "-m", *line.split(), "--quiet", cwd=work)
     code = f"import importlib.util as u; print([m for m in {ABSENT[name]!r} if u.find_spec(m)])"

@@ -12,7 +12,10 @@ pin() { # name, then what is pinned and how
 }
 pin build <(echo hatchling)
 pin server --universal --extra server --extra fast pyproject.toml
-pin worker-cpu --extra build --extra inference --extra fast --extra kubernetes pyproject.toml --python-platform x86_64-manylinux_2_28 \
-  ${TORCH_CPU:+--find-links "$TORCH_CPU"} --constraint <(echo "torch==$torch+cpu")
-pin worker-cuda --extra build --extra inference --extra fast --extra cuda pyproject.toml --python-platform x86_64-manylinux_2_28 \
-  --constraint <(echo "torch==$torch")
+# Schedulers and workers of both images talk to one another: the same versions in both, dask's are those that dask-cuda allows.
+# A scheduler needs bokeh for its dashboard and prometheus-client for its figures.
+workers=(--extra build --extra inference --extra fast pyproject.toml --python-platform x86_64-manylinux_2_28)
+figures=$'bokeh\nprometheus-client\n'
+pin worker-cuda "${workers[@]}" --extra cuda <(echo "$figures") --constraint <(echo "torch==$torch")
+pin worker-cpu "${workers[@]}" --extra kubernetes <(echo "$figures") ${TORCH_CPU:+--find-links "$TORCH_CPU"} \
+  --constraint <(echo "torch==$torch+cpu"; grep -oE '^[a-z0-9_.-]+==[^ ]+' deploy/images/worker-cuda.lock | grep -v ^torch=)

@@ -1,8 +1,11 @@
 # syntax=docker/dockerfile:1
-# The tile server, without torch: about 0.7 GB, of which the packages of server.lock are most.
+# The tile server, without torch; its loops are compiled in the image.
 #
-#   docker build -f deploy/images/server.Dockerfile -t floracube-server .
-#   docker run --read-only --tmpfs /tmp -p 8000:8000 -v "$PWD/demo-out:/data:ro" floracube-server serve /data/cube.zarr --host 0.0.0.0
+#   docker build -f deploy/images/server.Dockerfile -t floracube/server .
+#   docker run -p 8000:8000 -v "$PWD/cube.zarr:/cube.zarr:ro" floracube/server /cube.zarr
+#
+# The arguments are those of `floracube serve`. It runs as any user, on a read-only root (--read-only --tmpfs /tmp) and for a cube
+# that does not exist yet (-e FLORACUBE_WAIT=1).
 #
 # Layers, from the one that changes least to the one that changes most: system, packages (by the hashes of the lock),
 # our own wheel. A change of code rebuilds the last one, some megabytes.
@@ -32,6 +35,10 @@ COPY --from=page /page/dist server/page/dist
 RUN /opt/build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
  && /opt/floracube/bin/python -m pip install --no-deps --no-index /wheels/floracube-*.whl \
  && /opt/floracube/bin/python -m pip uninstall --yes pip
+# For processors with AVX2, whatever this one is; numba finds compiled code by the content of its source and these two names.
+ENV NUMBA_CPU_NAME=x86-64-v3 NUMBA_CPU_FEATURES=""
+RUN NUMBA_CACHE_DIR=/opt/floracube/compiled /opt/floracube/bin/python -c "from server.drawing import resample; resample.warm_up()"
+COPY deploy/images/serve.sh /opt/floracube/bin/
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="floracube server" \
@@ -44,6 +51,8 @@ ENV PATH=/opt/floracube/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp \
     NUMBA_CACHE_DIR=/tmp/numba \
+    NUMBA_CPU_NAME=x86-64-v3 \
+    NUMBA_CPU_FEATURES="" \
     FLORACUBE_ACCESS_LOG=1
 USER 10001:10001
 WORKDIR /tmp
@@ -51,5 +60,5 @@ EXPOSE 8000
 # Liveness answers without the store: a store that is away for a minute must not restart the server.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
-ENTRYPOINT ["floracube"]
-CMD ["serve", "--help"]
+ENTRYPOINT ["serve.sh"]
+CMD ["--help"]

@@ -10,15 +10,18 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 import floracube
 from cube.config import load_config
 from cube.config.cluster import ClusterConfig
 from inference.data.dataset import split_network_options
+from server import metrics
 from server.operating import settings
 
 ROOT = Path(__file__).parents[2]
@@ -57,9 +60,8 @@ def test_every_variable_of_the_compose_file_is_explained_in_its_example() -> Non
 
 def test_environment_of_the_services_is_known() -> None:
     source = code()
-    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
     proxy = (DEPLOY / "proxy/floracube.conf.template").read_text(encoding="utf-8")
-    for name, service in compose["services"].items():
+    for name, service in compose()["services"].items():
         for variable in service.get("environment", {}):
             known = FOREIGN.match(variable) or f'"{variable}"' in source or f"${{{variable}}}" in proxy
             examples = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "examples").glob("*.yaml"))
@@ -67,19 +69,109 @@ def test_environment_of_the_services_is_known() -> None:
 
 
 def test_every_local_path_that_is_mounted_or_copied_exists() -> None:
-    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
-    for service in compose["services"].values():
+    for service in compose()["services"].values():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             assert not source.startswith("./") or (DEPLOY / source).exists()
         if "build" in service:
             assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
-    for secret in compose["secrets"].values():
-        assert (DEPLOY / f"{secret['file']}.example").is_file()
     for dockerfile in DEPLOY.glob("images/*.Dockerfile"):
         for line in re.findall(r"^COPY (?!--from)(.*)$", dockerfile.read_text(encoding="utf-8"), re.M):
             for source in shlex.split(line.replace("${LOCK}", "worker-cpu.lock"))[:-1]:
                 assert (ROOT / source).exists(), f"{dockerfile.name}: {source}"
+                if source.startswith("deploy/") and not source.endswith(".lock"):
+                    assert f"!{source}\n" in (ROOT / ".dockerignore").read_text(encoding="utf-8")
+
+
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8")))
+
+
+def test_a_first_start_needs_no_other_file_and_builds_the_image_of_the_server_alone() -> None:
+    services = compose()["services"]
+    started = {name: service for name, service in services.items() if "profiles" not in service}
+    assert started.keys() == {"store", "bucket", "server", "proxy", "prometheus"}
+    built = {service["build"]["dockerfile"] for service in started.values() if "build" in service}
+    assert built == {"deploy/images/server.Dockerfile"}
+    assert not any("secrets" in service or "secrets" in service.get("build", {}) for service in services.values())
+    assert all(set(service.get("depends_on", ())) <= set(started) for service in started.values())
+
+
+@pytest.mark.parametrize("step", ["build", "train", "predict"])
+def test_each_step_of_a_run_is_a_service_that_brings_its_workers_and_runs_once(step: str) -> None:
+    services = compose()["services"]
+    service = services[step]
+    assert service["command"].startswith(f"floracube {step} /config/region.yaml")
+    assert service["restart"] == "no"
+    assert {"bucket", "scheduler", "workers"} <= set(service["depends_on"])
+    assert service["profiles"] == services["scheduler"]["profiles"] == services["workers"]["profiles"]
+
+
+def test_a_server_of_compose_waits_for_its_cube() -> None:
+    assert compose()["services"]["server"]["environment"]["FLORACUBE_WAIT"] == "1"
+
+
+def test_prometheus_is_let_in_with_keys_and_asks_what_answers() -> None:
+    service = compose()["services"]["prometheus"]
+    config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text(encoding="utf-8"))
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    file = jobs["floracube-server"]["basic_auth"]["password_file"]
+    shell, _, script = service["entrypoint"]
+    (prepared, started) = script.replace("$$", "$").split(" && ")
+    assert f" > {file}" in prepared
+    assert "/etc/prometheus/prometheus.yml" in started
+    # The script itself, with keys and without.
+    for keys, first in (("one,two", "one"), ("one", "one"), ("", "")):
+        done = subprocess.run([shell, "-c", prepared.replace(f" > {file}", "")], env={"FLORACUBE_API_KEYS": keys},
+                              capture_output=True, text=True, check=True)  # fmt: skip
+        assert done.stdout == first
+    assert {entry["names"][0] for job in jobs.values() for entry in job.get("dns_sd_configs", [])} == {"scheduler", "workers"}
+    for name in ("scheduler", "workers"):
+        assert "--dashboard-address :8787" in compose()["services"][name]["command"]
+
+
+def test_rules_of_prometheus_name_figures_of_the_server() -> None:
+    """Every figure that a rule reads is one that `/metrics` gives, or one that another rule records."""
+    (group,) = yaml.safe_load((DEPLOY / "prometheus/rules.yml").read_text(encoding="utf-8"))["groups"]
+    recorded = {rule["record"] for rule in group["rules"] if "record" in rule}
+    given = {sample.name for family in text_string_to_metric_families(metrics.text().decode()) for sample in family.samples}
+    # A figure with labels has no sample before its first request.
+    labelled = {"floracube_requests_total", "floracube_request_seconds_bucket"}
+    names = {name for rule in group["rules"] for name in re.findall(r"floracube[\w:]+", rule["expr"])}
+    assert names - recorded - labelled - given == set()
+    assert {figure._name for figure in (metrics.REQUESTS, metrics.LATENCY)} == {"floracube_requests", "floracube_request_seconds"}
+    assert sum("alert" in rule for rule in group["rules"]) == 3
+
+
+def test_the_image_for_gpus_can_compile_and_a_worker_without_a_gpu_ends() -> None:
+    last = (DEPLOY / "images/worker.Dockerfile").read_text(encoding="utf-8").rpartition("\nFROM ")[2]
+    assert re.search(r"apt-get install .*\bpython3-dev\b.*\bgcc\b.*\blibc6-dev\b", last)
+    code = (DEPLOY / "images/require_gpu.py").read_text(encoding="utf-8")
+    for version, available, message in (
+        ("2.13.0+cpu", False, None),
+        ("2.13.0", True, None),
+        ("2.13.0", False, "torch finds none"),
+    ):
+        fake = f"""
+import importlib.metadata, sys, types
+importlib.metadata.version = lambda name: {version!r}
+sys.modules["torch"] = types.SimpleNamespace(cuda=types.SimpleNamespace(is_available=lambda: {available}))
+"""
+        done = subprocess.run([sys.executable, "-c", fake + code], capture_output=True, text=True, check=False)
+        assert (done.returncode, message or "") == (1 if message else 0, message if message and message in done.stderr else "")
+
+
+def test_the_image_of_the_server_takes_a_cube_alone_and_has_its_loops_compiled() -> None:
+    text = (DEPLOY / "images/server.Dockerfile").read_text(encoding="utf-8")
+    built, _, last = text.rpartition("\nFROM ")
+    assert 'ENTRYPOINT ["serve.sh"]' in last
+    compiled = re.search(r"NUMBA_CACHE_DIR=(\S+) .*warm_up", built)
+    assert compiled is not None
+    script = (DEPLOY / "images/serve.sh").read_text(encoding="utf-8")
+    assert f'cp -r {compiled[1]} "$NUMBA_CACHE_DIR"' in script
+    # What numba finds compiled code by must be the same in both stages.
+    for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"):
+        assert len(set(re.findall(rf"{name}=(\S+)", text))) == 1
 
 
 def test_compose_is_valid_against_its_schema() -> None:

@@ -43,3 +43,21 @@ def test_an_image_installs_what_every_installation_needs(image: str) -> None:
 
 def test_torch_is_pinned_so_that_pip_takes_the_wheel_for_processors() -> None:
     assert pins("requirements-demo")["torch"] == pins("requirements")["torch"] == "2.13.0"
+
+
+def image_pins(image: str) -> dict[str, str]:
+    lock = (ROOT / f"deploy/images/{image}.lock").read_text(encoding="utf-8")
+    return dict(re.findall(r"^(\S+)==([^ \n]+)", lock, re.M))
+
+
+def test_workers_on_gpus_and_on_processors_have_the_same_packages_in_the_same_versions() -> None:
+    """A scheduler of one image and workers of the other exchange pickled objects."""
+    processors, gpus = image_pins("worker-cpu"), image_pins("worker-cuda")
+    shared = processors.keys() & gpus.keys() - {"torch"}
+    assert {"dask", "distributed", "cloudpickle", "msgpack", "tornado", "numpy", "zarr"} <= shared
+    assert {name: (processors[name], gpus[name]) for name in shared if processors[name] != gpus[name]} == {}
+
+
+@pytest.mark.parametrize("image", ["worker-cpu", "worker-cuda"])
+def test_a_scheduler_has_its_dashboard_and_its_figures(image: str) -> None:
+    assert {"bokeh", "prometheus-client"} <= image_pins(image).keys()

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -55,10 +55,10 @@ def front(behind: str, tmp_path: Path) -> Iterator[httpx.Client]:
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Answers with the names of the headers that it was sent."""
+    """Answers with the headers that it was sent."""
 
     def do_GET(self) -> None:
-        body = json.dumps([name.lower() for name in self.headers]).encode()
+        body = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -68,17 +68,57 @@ class Echo(BaseHTTPRequestHandler):
         pass
 
 
+@contextmanager
+def echoed(folder: Path, **variables: str) -> Iterator[httpx.Client]:
+    """A client of nginx before a server that answers with the headers it was sent."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with (
+            proxied(f"127.0.0.1:{server.server_port}", folder / "nginx", **variables) as url,
+            httpx.Client(base_url=url) as client,
+        ):
+            yield client
+        server.shutdown()
+
+
 def test_a_client_cannot_say_who_it_is(tmp_path: Path) -> None:
     names = {"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Auth-Request-User", "X-Remote-User", "Remote-User"}
     documented = re.findall(r"FLORACUBE_TRUSTED_HEADER=([A-Za-z-]+)", (ROOT / "docs/how-to/serve.md").read_text())
     assert documented
     assert names.issuperset(documented)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        with proxied(f"127.0.0.1:{server.server_port}", tmp_path / "nginx") as url:
-            received = httpx.get(f"{url}/layers", headers=dict.fromkeys(names, "root")).json()
-        server.shutdown()
+    with echoed(tmp_path, FLORACUBE_TRUSTED_HEADER="X-Our-Visitor") as client:
+        received = client.get("/layers", headers=dict.fromkeys({*names, "X-Our-Visitor"}, "root")).json()
     assert not {name.lower() for name in names} & set(received)
+    assert "x-our-visitor" not in received
+
+
+FORWARDED = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7", "X-Forwarded-Proto": "https"}
+
+
+def test_behind_a_balancer_the_client_and_the_scheme_are_those_that_it_names(tmp_path: Path) -> None:
+    with echoed(tmp_path, PROXY_TRUSTED="127.0.0.0/8") as client:
+        received = client.get("/layers", headers=FORWARDED).json()
+    # The last address is the one that the balancer saw; the ones before it are the client's own words.
+    assert (received["x-forwarded-for"], received["x-forwarded-proto"]) == ("198.51.100.7", "https")
+
+
+def test_without_a_balancer_a_client_names_neither_its_address_nor_its_scheme(tmp_path: Path) -> None:
+    with echoed(tmp_path) as client:
+        received = client.get("/layers", headers=FORWARDED).json()
+    assert (received["x-forwarded-for"], received["x-forwarded-proto"]) == ("127.0.0.1", "http")
+
+
+def test_visitors_behind_a_balancer_have_limits_of_their_own(tmp_path: Path) -> None:
+    with echoed(tmp_path, rate="1r/m", PROXY_TRUSTED="127.0.0.1") as client:
+        codes = [client.get("/layers", headers={"X-Forwarded-For": "203.0.113.1"}).status_code for _ in range(410)]
+        assert set(codes) == {200, 429}
+        assert client.get("/layers", headers={"X-Forwarded-For": "203.0.113.2"}).status_code == 200
+
+
+def test_the_proxy_starts_before_the_server_has_an_address(tmp_path: Path) -> None:
+    with proxied("server.invalid:8000", tmp_path / "nginx") as url:
+        assert httpx.get(f"{url}/proxy-healthz").status_code == 200
+        assert httpx.get(f"{url}/healthz", timeout=30).status_code == 502
 
 
 def tile_address(client: httpx.Client, layer: str = "indicators.richness") -> str:
