@@ -20,6 +20,7 @@ from cube.sources.coverage import inside
 from cube.storage import releases
 from cube.storage.ledger import checksum, receipts
 from cube.storage.progress import Stage
+from cube.storage.whole import OpenArrays
 
 
 @rule_of_values
@@ -65,6 +66,7 @@ def _vouched(inspection: Inspection, stage: str, key: str, all_keys: Any) -> Ite
 @rule_of_values
 def pyramids(inspection: Inspection) -> Iterator[Finding]:
     """Overviews are the means of the valid cells of level 0, and its majorities."""
+    arrays = OpenArrays(inspection.cube)
     for progress in inspection.progress:
         stage, some = progress.stage, list(_pyramids(inspection, progress.stage))
         for square in tree(inspection.cube.region, progress.units):
@@ -72,7 +74,7 @@ def pyramids(inspection: Inspection) -> Iterator[Finding]:
                 continue
             for pyramid in some:
                 for layer in pyramid.layers:
-                    for path, where, wanted in square_values(inspection.cube, pyramid, layer, square):
+                    for path, where, wanted in square_values(arrays, pyramid, layer, square):
                         found = np.asarray(inspection.cube.array(path)[where])
                         differ = int(
                             (~np.equal(found, wanted) & ~(np.not_equal(found, found) & np.not_equal(wanted, wanted))).sum()

@@ -27,6 +27,7 @@ from cube.pyramids.coarsen import Votes, block_sums, modes, rounded_mean, valid_
 from cube.pyramids.squares import Square
 from cube.storage.leaves import SPECIES_PER_SHARD
 from cube.storage.store import CubeStore
+from cube.storage.whole import OpenArrays
 
 SPAN: Final = 3  # levels between two that keep sums: a square reads at most 2^3 x 2^3 squares of pixels
 BLOCK_BYTES: Final = 64 * 2**20  # stored bytes that are read at once
@@ -89,10 +90,11 @@ def build_square(cube: CubeStore, pyramid: Pyramid, square: Square) -> Built:
     Its children must be complete (`cube.pyramids.squares.tree` gives the order); what they lack stays without data.
     """
     counts, checksums, sizes = {}, {}, dict[str, int]()
+    arrays = OpenArrays(cube)
     for layer in pyramid.layers:
         path, valid, crc = f"{pyramid.group(square.level)}/{layer.name}", 0, 0
-        for target, selection, values in square_values(cube, pyramid, layer, square):
-            sizes |= cube.write(target, selection, values)
+        for target, selection, values in square_values(arrays, pyramid, layer, square):
+            sizes |= cube.write(target, selection, values, arrays.array(target))
             if target == path:
                 valid += int(valid_cells(values, layer.fill).sum())
                 crc = zlib.crc32(values.data, crc)
@@ -103,13 +105,13 @@ def build_square(cube: CubeStore, pyramid: Pyramid, square: Square) -> Built:
 Piece = tuple[str, tuple[slice, ...], Array]  # path of an array, what of it, the stored values that belong there
 
 
-def square_values(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square) -> Iterator[Piece]:
+def square_values(arrays: OpenArrays, pyramid: Pyramid, layer: Layer, square: Square) -> Iterator[Piece]:
     """What belongs into a square of a layer, whole shards after one another, computed from what lies below and not written.
 
-    With its kept sums and counts, where the level has some.
+    With its kept sums and counts, where the level has some. Every shard below is read once.
     """
     pieces = _majorities if layer.kind == "class" else _means
-    return pieces(cube, pyramid, layer, square)
+    return pieces(arrays, pyramid, layer, square)
 
 
 @dataclass(frozen=True)
@@ -131,58 +133,67 @@ class _Below:
         return block_sums(known, self.factor), block_sums(count, self.factor)
 
 
-def _below(cube: CubeStore, pyramid: Pyramid, layer: Layer, level: int) -> _Below:
+def _below(arrays: OpenArrays, pyramid: Pyramid, layer: Layer, level: int) -> _Below:
     anchor = (level - 1) // SPAN * SPAN
     paths = _sum_paths(pyramid, layer, anchor) if anchor else (f"{pyramid.source}/{layer.name}",)
-    return _Below(tuple(cube.array(path) for path in paths), 2 ** (level - anchor), layer.fill)
+    return _Below(tuple(arrays.for_reading(path) for path in paths), 2 ** (level - anchor), layer.fill)
 
 
 def _sum_paths(pyramid: Pyramid, layer: Layer, level: int) -> tuple[str, str]:
     return f"{pyramid.sums(level)}/{layer.name}_sum", f"{pyramid.sums(level)}/{layer.name}_count"
 
 
-def _means(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square) -> Iterator[Piece]:
+def _means(arrays: OpenArrays, pyramid: Pyramid, layer: Layer, square: Square) -> Iterator[Piece]:
     level = square.level
-    below = _below(cube, pyramid, layer, level)
-    paths = [f"{pyramid.group(level)}/{layer.name}", *(_sum_paths(pyramid, layer, level) if level in kept_levels(cube) else ())]
-    targets = [cube.array(path) for path in paths]
+    below = _below(arrays, pyramid, layer, level)
+    keeps_sums = level in kept_levels(arrays.cube)
+    paths = [f"{pyramid.group(level)}/{layer.name}", *(_sum_paths(pyramid, layer, level) if keeps_sums else ())]
+    targets = [arrays.array(path) for path in paths]
     window = square.window(pyramid.resolution)
     for lead in _leads(targets[0], layer):
         lengths = tuple(part.stop - part.start for part in lead)
         shards = [np.empty((*lengths, window.height, window.width), target.dtype) for target in targets]
         bytes_a_pixel = math.prod(lengths) * sum(array.dtype.itemsize for array in below.arrays)
         reach = int((BLOCK_BYTES / bytes_a_pixel) ** 0.5)
-        for part in _parts(window, below.factor, below.arrays[0].chunks[-1], reach):
-            total, count = below.sums(lead, part)
-            where = (..., *_within(part, window))
-            shards[0][where] = rounded_mean(total, count, targets[0].dtype, layer.fill)
-            if len(shards) > 1:
-                shards[1][where] = np.where(count > 0, total, targets[1].fill_value)
-                shards[2][where] = count
+        for parts in _parts(window, below.factor, below.arrays[0], reach):
+            for part in parts:
+                total, count = below.sums(lead, part)
+                where = (..., *_within(part, window))
+                shards[0][where] = rounded_mean(total, count, targets[0].dtype, layer.fill)
+                if len(shards) > 1:
+                    shards[1][where] = np.where(count > 0, total, targets[1].fill_value)
+                    shards[2][where] = count
+            arrays.forget()
         yield from ((path, (*lead, *window.slices), values) for path, values in zip(paths, shards, strict=True))
 
 
-def _majorities(cube: CubeStore, pyramid: Pyramid, layer: Layer, square: Square) -> Iterator[Piece]:
+def _majorities(arrays: OpenArrays, pyramid: Pyramid, layer: Layer, square: Square) -> Iterator[Piece]:
     path = f"{pyramid.group(square.level)}/{layer.name}"
-    source, target = cube.array(f"{pyramid.source}/{layer.name}"), cube.array(path)
+    source, target = arrays.for_reading(f"{pyramid.source}/{layer.name}"), arrays.array(path)
     window, factor, fill = square.window(pyramid.resolution), 2**square.level, int(layer.fill)
     out = np.empty((*target.shape[:-2], window.height, window.width), target.dtype)
     for index in np.ndindex(target.shape[:-2]):
         lead = tuple(slice(i, i + 1) for i in index)
-        for part in _parts(window, factor, source.chunks[-1], VOTING):
-            where = (*index, *_within(part, window))
-            if factor <= SMALL:
-                cells = _read(source, lead, part, factor)
-                out[where] = modes(cells.reshape(cells.shape[-2:]), factor, fill)
-                continue
-            votes = Votes(part.height * part.width)
-            # A part may span many chunks at high levels: they are read and counted one block after the other.
-            for row, col, values in _blocks(source, lead, part, factor):
-                rows = (row + np.arange(values.shape[0])) // factor
-                cols = (col + np.arange(values.shape[1])) // factor
-                votes.add(values.ravel(), (rows[:, None] * part.width + cols).ravel(), fill)
-            out[where] = votes.winners(target.dtype, fill).reshape(part.height, part.width)
+        for parts in _parts(window, factor, source, VOTING):
+            for part in parts:
+                where = (*index, *_within(part, window))
+                out[where] = _winners(arrays, source, lead, part, factor, fill)
+            arrays.forget()
     yield path, (*(slice(0, length) for length in target.shape[:-2]), *window.slices), out
+
+
+def _winners(arrays: OpenArrays, source: zarr.Array[Any], lead: tuple[slice, ...], part: Window, factor: int, fill: int) -> Array:
+    """The most frequent class in each pixel of `part`."""
+    if factor <= SMALL:
+        cells = _read(source, lead, part, factor)
+        return modes(cells.reshape(cells.shape[-2:]), factor, fill)
+    votes = Votes(part.height * part.width)
+    # A part may span many shards at high levels: they are read and counted one block after the other.
+    for row, col, values in _blocks(arrays, source, lead, part, factor):
+        rows = (row + np.arange(values.shape[0])) // factor
+        cols = (col + np.arange(values.shape[1])) // factor
+        votes.add(values.ravel(), (rows[:, None] * part.width + cols).ravel(), fill)
+    return votes.winners(source.dtype, fill).reshape(part.height, part.width)
 
 
 def _leads(array: zarr.Array[Any], layer: Layer) -> Iterator[tuple[slice, ...]]:
@@ -196,13 +207,26 @@ def _leads(array: zarr.Array[Any], layer: Layer) -> Iterator[tuple[slice, ...]]:
         yield (slice(start, min(start + step, lengths[0])), *rest)
 
 
-def _parts(window: Window, factor: int, chunk: int, reach: int) -> Iterator[Window]:
-    """Tiles of a square that stand on about `reach` pixels a side of the array below: whole chunks, none is read twice."""
-    aligned = math.lcm(chunk, factor)
-    side = aligned * max(1, reach // aligned) // factor
+def _parts(window: Window, factor: int, array: zarr.Array[Any], reach: int) -> Iterator[Iterator[Window]]:
+    """Tiles of a square that stand on about `reach` pixels a side of the array below: those of a shard after one another."""
+
+    def side(unit: int) -> int:
+        aligned = math.lcm(unit, factor)
+        return aligned * max(1, reach // aligned) // factor
+
+    for tile in _tiles(window, side(_shard(array))):
+        yield _tiles(tile, side(array.chunks[-1]))
+
+
+def _tiles(window: Window, side: int) -> Iterator[Window]:
     for row in range(0, window.height, side):
         for col in range(0, window.width, side):
             yield Window(window.row + row, window.col + col, min(side, window.height - row), min(side, window.width - col))
+
+
+def _shard(array: zarr.Array[Any]) -> int:
+    """Pixels along a side of a shard."""
+    return int((array.shards or array.chunks)[-1])
 
 
 def _within(part: Window, window: Window) -> tuple[slice, slice]:
@@ -219,13 +243,17 @@ def _read(array: zarr.Array[Any], lead: tuple[slice, ...], part: Window, factor:
     return np.pad(values, [*((0, 0) for _ in lead), (0, lacking[0]), (0, lacking[1])], constant_values=array.fill_value)
 
 
-def _blocks(array: zarr.Array[Any], lead: tuple[slice, ...], part: Window, factor: int) -> Iterator[tuple[int, int, Array]]:
-    """(row, column, values) of blocks of whole chunks that cover the cells under `part`, offsets from its corner."""
-    chunk = array.chunks[-1]
-    step = chunk * max(1, int((BLOCK_BYTES / array.dtype.itemsize) ** 0.5) // chunk)
+def _blocks(
+    arrays: OpenArrays, array: zarr.Array[Any], lead: tuple[slice, ...], part: Window, factor: int
+) -> Iterator[tuple[int, int, Array]]:
+    """(row, column, values) of blocks of whole shards that cover the cells under `part`, offsets from its corner."""
+    shard = _shard(array)
+    step = shard * max(1, int((BLOCK_BYTES / array.dtype.itemsize) ** 0.5) // shard)
     top, left = part.row * factor, part.col * factor
     bottom, right = min(top + part.height * factor, array.shape[-2]), min(left + part.width * factor, array.shape[-1])
     for row in range(top, bottom, step):
         for col in range(left, right, step):
             block = np.asarray(array[(*lead, slice(row, min(row + step, bottom)), slice(col, min(col + step, right)))])
             yield row - top, col - left, block.reshape(block.shape[-2:])
+            if part.height * factor > shard:
+                arrays.forget()

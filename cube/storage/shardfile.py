@@ -1,11 +1,15 @@
-"""One shard as a file: whether it is whole, told by its index alone (Zarr v3 `sharding_indexed`, index at the end)."""
+"""One shard as a file: its key, and whether it is whole, told by its index (Zarr v3 `sharding_indexed`, index at the end)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import numpy as np
+import zarr
 
 ABSENT = 2**64 - 1  # offset and length of an inner chunk that holds only fill
 
@@ -26,3 +30,15 @@ def is_whole_shard(file: Path, chunks: int) -> bool:
     offset, count = np.frombuffer(index, "<u8").reshape(-1, 2).T
     held = offset != ABSENT
     return bool((offset[held] + count[held] <= size - length - 4).all())
+
+
+def shard_keys(array: zarr.Array[Any], selection: tuple[Any, ...]) -> Iterator[str]:
+    """Keys below an array of the shards that a selection of slices and `...` touches."""
+    lead = array.ndim - (len(selection) - selection.count(...))
+    whole = [part for item in selection for part in ([slice(None)] * lead if item is ... else [item])]
+    reach = []
+    for part, length, side in zip(whole, array.shape, array.shards or array.chunks, strict=True):
+        start, stop, _ = part.indices(length)
+        reach.append(range(start // side, -(-stop // side)))
+    for index in product(*reach):
+        yield array.metadata.encode_chunk_key(index)

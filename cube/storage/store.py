@@ -9,8 +9,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import zarr
@@ -29,6 +28,10 @@ from cube.storage.backends import zarr_store
 from cube.storage.documents import Documents
 from cube.storage.leaves import add_labels, make_leaf, set_attributes
 from cube.storage.root import FORMAT, about_region, described, one_sentence, open_root, region_of
+from cube.storage.shardfile import shard_keys
+from cube.storage.whole import to_overwrite
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class CubeStore(Documents):
 
     # Groups and arrays.
 
-    def _node(self, path: str) -> zarr.Group | zarr.Array[Any] | None:
+    def node(self, path: str) -> zarr.Group | zarr.Array[Any] | None:
+        """The group or array at `path`, None where there is none; raises `CubeError` for metadata that cannot be read."""
         try:
             return self.root[path] if path else self.root
         except (KeyError, FileNotFoundError) as error:
@@ -71,7 +75,7 @@ class CubeStore(Documents):
 
     def groups(self, path: str = "") -> list[str]:
         """Names of the groups directly below `path`, sorted; empty where `path` does not exist."""
-        node = self._node(path)
+        node = self.node(path)
         if not isinstance(node, zarr.Group):
             return []
         try:
@@ -81,18 +85,18 @@ class CubeStore(Documents):
 
     def group(self, path: str) -> zarr.Group:
         """The group at `path`; raises `CubeError` if there is none."""
-        node = self._node(path)
+        node = self.node(path)
         if not isinstance(node, zarr.Group):
             raise CubeError(f"{self.url}: there is no group '{path}'; run the stage that writes it first.")
         return node
 
     def has(self, path: str) -> bool:
         """Whether a group or array exists at `path`."""
-        return self._node(path) is not None
+        return self.node(path) is not None
 
     def array(self, path: str) -> zarr.Array[Any]:
         """The array at `path`; raises `CubeError` if there is none."""
-        node = self._node(path)
+        node = self.node(path)
         if not isinstance(node, zarr.Array):
             raise CubeError(f"{self.url}: there is no layer '{path}'; run the stage that writes it first.")
         try:
@@ -107,24 +111,29 @@ class CubeStore(Documents):
     def layers(self) -> dict[str, Layer]:
         """The input layers of the cube by name, with the labels of their axes: those of the presets in their order first."""
         found: dict[str, Layer] = {}
+        for arrays in self._inputs():
+            labels = {
+                name: tuple(str(label) for label in np.asarray(array[:])) for name, array in arrays.items() if array.ndim == 1
+            }
+            found |= {name: layer_of(array, labels) for name, array in arrays.items() if array.ndim > 1}
+        return _presets_first(found)
+
+    def input_arrays(self) -> dict[str, zarr.Array[Any]]:
+        """The arrays of the input layers by name, with the attributes that they have now; in the order of `layers`."""
+        return _presets_first({name: array for arrays in self._inputs() for name, array in arrays.items() if array.ndim > 1})
+
+    def _inputs(self) -> Iterator[dict[str, zarr.Array[Any]]]:
+        """For each resolution, the arrays over (y, x) and those with the labels of an axis, by name."""
         for resolution in RESOLUTIONS:
             path = f"inputs/{resolution}"
-            # What is consolidated may name an array that is being removed.
-            names = {name: dims for name, dims in self._arrays(path).items() if self.has(f"{path}/{name}")}
-            labels = {
-                name: tuple(str(label) for label in np.asarray(self.array(f"{path}/{name}")[:]))
-                for name, dims in names.items()
-                if dims == (name,) and name not in ("x", "y")
-            }
-            for name, dims in names.items():
-                if dims[-2:] == ("y", "x"):
-                    found[name] = layer_of(self.array(f"{path}/{name}"), labels)
-        order = list(INPUTS)
-        return dict(sorted(found.items(), key=lambda item: (order.index(item[0]) if item[0] in order else len(order), item[0])))
+            names = [n for n, d in self._arrays(path).items() if d[-2:] == ("y", "x") or (d == (n,) and n not in ("x", "y"))]
+            # What is consolidated may be older than an array, or name one that is being removed.
+            nodes = {name: self.node(f"{path}/{name}") for name in names}
+            yield {name: node for name, node in nodes.items() if isinstance(node, zarr.Array)}
 
     def _arrays(self, path: str) -> dict[str, tuple[str, ...]]:
         """Names and axes of the arrays of a leaf group; none where there is no such group."""
-        node = self._node(path)
+        node = self.node(path)
         if not isinstance(node, zarr.Group):
             return {}
         try:
@@ -186,12 +195,14 @@ class CubeStore(Documents):
         rows, cols = square.slices
         return self.write(path, (..., rows, cols) if lead is None else (lead, ..., rows, cols), values)
 
-    def write(self, path: str, selection: tuple[Any, ...], values: NDArray[Any]) -> dict[str, int]:
-        """Write `values` over a selection of whole shards, whatever is in them.
+    def write(
+        self, path: str, selection: tuple[Any, ...], values: NDArray[Any], opened: zarr.Array[Any] | None = None
+    ) -> dict[str, int]:
+        """Write `values` over a selection of whole shards of the array at `path` (or `opened`), whatever is in them.
 
         Returns the bytes of each shard by its key in the cube, 0 for one that holds only fill and is not stored.
         """
-        array = self.array(path)
+        array = to_overwrite(self.array(path) if opened is None else opened, self.url)
         try:
             array[selection] = values
         except RuntimeError:
@@ -201,7 +212,7 @@ class CubeStore(Documents):
             # there first: what a killed process cut off is no shard. A fault of another kind comes again.
             self._remove(array, path, selection)
             array[selection] = values
-        return self._stored_bytes([f"{path}/{key}" for key in _shard_keys(array, selection)])
+        return self._stored_bytes([f"{path}/{key}" for key in shard_keys(array, selection)])
 
     def _stored_bytes(self, keys: Sequence[str]) -> dict[str, int]:
         """Bytes of some objects by their keys, 0 where there is none."""
@@ -223,7 +234,7 @@ class CubeStore(Documents):
 
     def clear(self, path: str, window: Window) -> None:
         """Remove the shards of a window of whole shards, whatever is in them: afterwards it reads as fill."""
-        node = self._node(path)
+        node = self.node(path)
         if isinstance(node, zarr.Array):
             self._remove(node, path, (..., *window.slices))
 
@@ -232,7 +243,7 @@ class CubeStore(Documents):
         if folder is None:  # an object is whole or is not there: the codecs can take it
             array[selection] = array.fill_value
             return
-        for key in _shard_keys(array, selection):
+        for key in shard_keys(array, selection):
             (folder / path / key).unlink(missing_ok=True)
 
     def read_window(self, path: str, window: Window, fill: int | float | None = None) -> NDArray[Any]:
@@ -251,16 +262,9 @@ class CubeStore(Documents):
         return out
 
 
-def _shard_keys(array: zarr.Array[Any], selection: tuple[Any, ...]) -> Iterator[str]:
-    """Keys below an array of the shards that a selection of slices and `...` touches."""
-    lead = array.ndim - (len(selection) - selection.count(...))
-    whole = [part for item in selection for part in ([slice(None)] * lead if item is ... else [item])]
-    reach = []
-    for part, length, side in zip(whole, array.shape, array.shards or array.chunks, strict=True):
-        start, stop, _ = part.indices(length)
-        reach.append(range(start // side, -(-stop // side)))
-    for index in product(*reach):
-        yield array.metadata.encode_chunk_key(index)
+def _presets_first(found: Mapping[str, T]) -> dict[str, T]:
+    order = list(INPUTS)
+    return {name: found[name] for name in sorted(found, key=lambda n: (order.index(n) if n in INPUTS else len(order), n))}
 
 
 def create_cube(url: str, region: Region, title: str, about: Mapping[str, str | None] | None = None) -> CubeStore:
@@ -278,11 +282,7 @@ def create_cube(url: str, region: Region, title: str, about: Mapping[str, str | 
                 raise CubeError(f"{url}: there is another Zarr store here already; choose another cube URL.")
             root.update_attributes(  # all at once: a root that a kill left with some of them would pass for whole
                 {
-                    "floracube": {
-                        "format": FORMAT,
-                        "title": title,
-                        **about_region(region),
-                    },
+                    "floracube": {"format": FORMAT, "title": title, **about_region(region)},
                     "title": title,
                     "Conventions": "CF-1.11",
                     **conventions.spatial_attributes(region, CELL),

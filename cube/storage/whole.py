@@ -1,0 +1,92 @@
+"""Shards as whole objects: one request reads a shard, where Zarr asks for its index and each of its chunks, and one writes it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import zarr
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
+from zarr.storage import StorePath, WrapperStore
+
+from cube.storage import backends
+
+if TYPE_CHECKING:
+    from zarr.core.buffer import Buffer, BufferPrototype
+
+    from cube.storage.store import CubeStore
+
+
+class WholeObjects(WrapperStore[Store]):
+    """A store that fetches every object whole, and once until `forget`."""
+
+    def __init__(self, store: Store) -> None:
+        """Over `store`, with nothing fetched."""
+        super().__init__(store)
+        self._fetched: dict[str, asyncio.Future[Buffer | None]] = {}
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """The object (or part of it) as a buffer; None where the store says that there is none."""
+        if key not in self._fetched:
+            self._fetched[key] = asyncio.ensure_future(self._store.get(key, prototype))
+        whole = await self._fetched[key]
+        if whole is None or byte_range is None:
+            return whole
+        if isinstance(byte_range, RangeByteRequest):
+            return whole[byte_range.start : byte_range.end]
+        if isinstance(byte_range, OffsetByteRequest):
+            return whole[byte_range.offset :]
+        assert isinstance(byte_range, SuffixByteRequest)
+        return whole[max(0, len(whole) - byte_range.suffix) :]
+
+    def forget(self) -> None:
+        """Let go of what was fetched."""
+        self._fetched.clear()
+
+
+class UnreadObjects(WrapperStore[Store]):
+    """A store of which nothing is read: Zarr fetches a shard before it writes all of it anew."""
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """None."""
+        return None
+
+
+def to_overwrite(array: zarr.Array[Any], url: str) -> zarr.Array[Any]:
+    """The same array of the cube at `url`, for writing whole shards whatever is in them."""
+    if backends.local_path(url) is not None or "zarrs" in backends.io_backend(url):
+        return array
+    return zarr.Array(zarr.AsyncArray(array.metadata, StorePath(UnreadObjects(array.store), array.path)))
+
+
+class OpenArrays:
+    """Arrays of a cube, whose metadata are read once for each of their groups; in a bucket, shards are read whole.
+
+    For those who read all of a shard. On a disk a part of a file costs no request.
+    """
+
+    def __init__(self, cube: CubeStore) -> None:
+        """Of `cube`, with nothing opened."""
+        self.cube = cube
+        self._groups: dict[str, dict[str, zarr.Array[Any]]] = {}
+        self._whole = WholeObjects(cube.root.store) if backends.local_path(cube.url) is None else None
+
+    def array(self, path: str) -> zarr.Array[Any]:
+        """The array at `path`, as its group's metadata say; raises `CubeError` if there is none."""
+        group, _, name = path.rpartition("/")
+        if group not in self._groups:
+            self._groups[group] = dict(self.cube.group(group).arrays())
+        array = self._groups[group].get(name)
+        return self.cube.array(path) if array is None else backends.with_rust_codecs(array, self.cube.url)
+
+    def for_reading(self, path: str) -> zarr.Array[Any]:
+        """The same, to read whole shards from."""
+        array = self.array(path)
+        if self._whole is None:
+            return array
+        return zarr.Array(zarr.AsyncArray(array.metadata, StorePath(self._whole, path)))
+
+    def forget(self) -> None:
+        """Let go of the shards that were read."""
+        if self._whole is not None:
+            self._whole.forget()
