@@ -222,6 +222,7 @@ def publish(
     release: Annotated[str | None, typer.Argument(help="Release to follow.")] = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the release before.")] = False,
     values: Annotated[bool, typer.Option("--values", help="Read all values first, as `check --values` does.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Check what has not changed since the last publication too.")] = False,
     as_json: JSON = False,
 ) -> None:
     """Let readers follow a release of CUBE if it keeps its promises; exit code 1, and nothing changed, if one is broken."""
@@ -236,7 +237,7 @@ def publish(
     if release is None:
         release = releases.rollback(open_cube(cube, writable=True))
     else:
-        followed, document = publishing.publish(cube, release, values)
+        followed, document = publishing.publish(cube, release, values, everything)
         broken = publishing.broken(document)
     console.print_published(cube, release, followed, broken, as_json)
 

@@ -3,9 +3,9 @@
     python -m benchmarks.continent                                   # Europe: 19,024 units, 10,000 species
     python -m benchmarks.continent --side-units 14 --species 500 --delay 0.03 --json continent.json
 
-The skeleton has all metadata, tables and receipts, written by floracube's own functions; maps of species are filled in one unit
-in the middle. It lies in a folder (`disk`) and behind a server that answers like S3, late by --delay (`s3`). Each row is a
-process of its own; its imports are in the seconds and in the memory.
+The skeleton has all metadata, tables and receipts, written by floracube's own functions; maps of species are filled in squares
+of 2 x 2 units from the middle on, `--filled` of them. It lies in a folder (`disk`) and behind a server that answers like S3, late
+by --delay (`s3`). Each row is a process of its own; its imports are in the seconds and in the memory.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import zarr
 
 from benchmarks import tile_web
 from benchmarks.ports import free_port
@@ -31,8 +33,8 @@ from cube.grid import Region, Unit
 from cube.layers.inputs import INPUTS
 from cube.pyramids.squares import tree
 from cube.storage import progress, releases
-from cube.storage.ledger import block_of, fingerprint
-from cube.storage.store import CubeStore, create_cube
+from cube.storage.ledger import COMPACT_FROM, Ledger, block_of, fingerprint
+from cube.storage.store import CubeStore, create_cube, layer_of, open_cube, resolution_of
 from inference.cascade import products
 from inference.cascade.indicators import INDICATORS
 from inference.evaluation.tables import Table, write_tables
@@ -41,6 +43,7 @@ from tests.support.good_cube import Invented
 EUROPE: Final = Region(900, 860, 7460, 5500, 40)
 INPUT_LAYERS: Final = (("surface",), ("elevation", "slope"), ("bioclim",), ("sentinel2", "sentinel2_count"), ("landsat",))
 SHARD_SPECIES: Final = 192
+LINKS: Final = 30_000  # to one file: ext4 has room for 65,000
 MADE_FROM: Final = "0123456789abcdef"
 ABOUT: Final = {progress.MADE_FROM: MADE_FROM, "reference_year": 2018, "reference_area_m2": 100.0, "license": "CC0-1.0",
                 "attribution": "Nobody"}  # fmt: skip
@@ -54,6 +57,18 @@ ACTIONS: Final[Mapping[str, str]] = {
     ),
     "open, everything of one cell": "floracube.open(url).at(*lonlat)",
     "info": "from cube.check.info import describe; describe(url)",
+    "check": "from cube.check import check, text; document = check(url); assert document['kept'], text(document)",
+    "publish, all checked": "from cube.check.publishing import publish; assert publish(url, 'v1', everything=True)[0]",
+    "publish, a new version on inputs that were checked": (
+        "from cube.check.publishing import publish; from cube.storage.store import open_cube\n"
+        "c, p = open_cube(url, writable=True), 'predict/v1'\n"
+        "c.update_json('current.json', lambda d: {**d, 'verified': {k: v for k, v in d['verified'].items() if k != p}})\n"
+        "assert publish(url, 'v1')[0]"
+    ),
+    "publish, nothing changed": "from cube.check.publishing import publish; assert publish(url, 'v1')[0]",
+    "gc --dry-run": (
+        "from cube.check.garbage import collect; from cube.storage.store import open_cube\ncollect(open_cube(url), dry_run=True)"
+    ),
     "resume of a prediction (index of receipts)": (
         "from cube.storage import progress; from cube.storage.store import open_cube\n"
         "c = open_cube(url); p = progress.progress(c, progress.version_stage(c, 'v1')); assert not p.missing, len(p.missing)"
@@ -61,16 +76,15 @@ ACTIONS: Final[Mapping[str, str]] = {
 }
 
 
-def make(url: str, region: Region, species: int) -> Unit:
-    """Write the skeleton at the folder `url`; returns its filled unit."""
+def make(url: str, region: Region, species: int, filled: int = 1) -> Unit:
+    """Write the skeleton at the folder `url`, `filled` squares of 2 x 2 units with maps of species; returns a filled unit."""
     cube = create_cube(url, region, "Skeleton of a continent")
     cube.root.attrs.update({"license": "CC0-1.0", "attribution": "Nobody"})
     units = tuple(region.units())
-    filled = units[len(units) // 2 + region.shape()[1] // (2 * units[0].cells)]
     plans = [StagePlan.of_reader(Invented(tuple(INPUTS[name] for name in names))) for names in INPUT_LAYERS]
     make_groups(cube, plans)
     for plan in plans:
-        _receipts(cube, plan.path, str(plan.inputs), units, {f"{plan.path}/{layer.name}": 1 for layer in plan.layers})
+        _receipts(cube, plan.path, str(plan.inputs), units, [layer.path for layer in plan.layers], {})
     names = [f"Planta species-{i:05d}" for i in range(species)]
     columns: dict[str, Any] = {"species_id": np.arange(species, dtype=np.int32), "scientific_name": np.asarray(names, object)}
     for product in ("species", "composition"):
@@ -78,22 +92,27 @@ def make(url: str, region: Region, species: int) -> Unit:
     products.make_species(cube, "v1", names, np.full(species, 0.004, np.float32), 100.0, dict(ABOUT))
     products.make_composition(cube, "v1", dict(ABOUT))
     products.make_indicators(cube, "v1", INDICATORS, dict(ABOUT))
-    _fill(cube, filled, species)
-    shards = {"species/occurrence": -(-species // SHARD_SPECIES), "composition/species_id": 1, "composition/probability": 1,
-              **{f"indicators/{entry.name}": 1 for entry in INDICATORS}}  # fmt: skip
-    _receipts(cube, "predict/v1", MADE_FROM, units, shards)
+    squares = [square for square in tree(region, units) if square.level == 1]
+    middle = len(squares) // 2
+    chosen = [unit for square in squares[middle : middle + filled] for unit in square.units()]
+    maps = ["products/species/v1/0/occurrence", *(f"products/composition/v1/{name}" for name in ("species_id", "probability"))]
+    maps += [f"products/indicators/v1/0/{entry.name}" for entry in INDICATORS]
+    _receipts(cube, "predict/v1", MADE_FROM, units, maps, _fill(cube, maps[0], chosen))
     releases.write_release(cube, "v1", dict.fromkeys(("species", "composition", "indicators"), "v1"), {})
     releases.publish(cube, "v1")
-    return filled
+    return chosen[0]
 
 
-def _receipts(cube: CubeStore, stage: str, inputs: str, units: tuple[Unit, ...], shards: Mapping[str, int]) -> None:
-    """Receipts of all units of a stage and of all squares above them, in the documents of their blocks."""
+def _receipts(
+    cube: CubeStore, stage: str, inputs: str, units: Sequence[Unit], maps: Sequence[str], stored: Mapping[str, int]
+) -> None:
+    """Receipts of all units of a stage and of all squares above them, as runs leave them; shards not `stored` hold only fill."""
     fingerprints: dict[str, str] = {}
     below, above = {}, {}
+    arrays = {path: cube.array(path) for path in maps}
     for unit in units:
-        sizes = {f"{path}/c/{i}/{unit.row}/{unit.col}": 1_000_000 for path, count in shards.items() for i in range(count)}
-        checksums = dict.fromkeys(shards, unit.row * 7919 + unit.col)
+        sizes = {key: stored.get(key, 0) for path, array in arrays.items() for key in _keys(cube, path, array, unit)}
+        checksums = dict.fromkeys((key.rpartition("/c/")[0] for key in sizes), unit.row * 7919 + unit.col)
         below[unit.name] = {"unit": unit.name, "stage": stage, "inputs": inputs, "seconds": 1.0, "counts": {"cells": 640_000},
                             "checksums": checksums, "sizes": sizes}  # fmt: skip
         fingerprints[unit.name] = fingerprint(below[unit.name])
@@ -107,26 +126,52 @@ def _receipts(cube: CubeStore, stage: str, inputs: str, units: tuple[Unit, ...],
         blocks: dict[str, dict[str, Any]] = {}
         for name, receipt in receipts.items():
             blocks.setdefault(block_of(name), {})[name] = receipt
-        for block, members in blocks.items():
-            cube.write_json(f"ledger/{folder}/blocks/{block}.json", members)
+        for block, members in blocks.items():  # few of a block stay files of their own, as `Ledger.compact` leaves them
+            written = {f"blocks/{block}": members} if len(members) >= COMPACT_FROM else members
+            for name, document in written.items():
+                cube.write_json(f"ledger/{folder}/{name}.json", document)
 
 
-def _fill(cube: CubeStore, unit: Unit, species: int) -> None:
-    """Smooth maps of the first shard of species in one unit; the shards of the others are hard links to it."""
-    steps = np.arange(unit.cells, dtype=np.float32) / 60
+def note_receipts(url: str) -> None:
+    """Write the memos of all receipts as the store at `url` versions them, as its last run leaves them."""
+    cube = open_cube(url, writable=True)
+    for stage in progress.stages(cube):
+        for path in (stage.path, f"{stage.path}/overviews"):
+            Ledger(cube, path, None).update_memo()
+
+
+def _keys(cube: CubeStore, path: str, array: zarr.Array[Any], unit: Unit) -> Iterator[str]:
+    """Keys of the shards of a unit."""
+    square = cube.region.square(unit, resolution_of(layer_of(array)))
+    corner = (square.row // square.height, square.col // square.width)
+    lead = [-(-length // side) for length, side in zip(array.shape[:-2], (array.shards or array.chunks)[:-2], strict=True)]
+    for index in np.ndindex(*lead):
+        yield f"{path}/c/{'/'.join(map(str, (*index, *corner)))}"
+
+
+def _fill(cube: CubeStore, path: str, units: Sequence[Unit]) -> dict[str, int]:
+    """Smooth maps of the first shard of species in one unit, hard links to it for all others; bytes by key."""
+    array, steps = cube.array(path), np.arange(units[0].cells, dtype=np.float32) / 60
     waves = np.sin(steps)[:, None] * np.cos(steps)[None, :] * np.linspace(0.2, 1, SHARD_SPECIES, dtype=np.float32)[:, None, None]
-    values = np.rint(125 + 125 * waves).astype(np.uint8)[: min(species, SHARD_SPECIES)]
-    path, window = "products/species/v1/0/occurrence", cube.region.square(unit)
-    (key,) = cube.write(path, (slice(0, len(values)), *window.slices), values)
-    root = Path(cube.url)
-    for block in range(1, -(-species // SHARD_SPECIES)):
-        other = root / key.replace("/c/0/", f"/c/{block}/", 1)
-        other.parent.mkdir(parents=True, exist_ok=True)
-        os.link(root / key, other)
+    values = np.rint(125 + 125 * waves).astype(np.uint8)[: array.shape[0]]
+    sizes = cube.write(path, (slice(0, len(values)), *cube.region.square(units[0]).slices), values)
+    ((key, size),) = sizes.items()
+    source, root = Path(cube.url) / key, Path(cube.url)
+    others = (other for unit in units for other in _keys(cube, path, array, unit) if other != key)
+    for made, other in enumerate(others, 1):
+        (root / other).parent.mkdir(parents=True, exist_ok=True)
+        if made % LINKS:
+            os.link(source, root / other)
+        else:  # as many as one file may have
+            source = Path(shutil.copy(source, root / other))
+        sizes[other] = size
+    return sizes
 
 
 def measured(url: str, unit: Unit, environment: Mapping[str, str], counts: str | None) -> Iterator[dict[str, Any]]:
     """A row an action: requests by kind (None on disk), processor seconds, peak memory in MB."""
+    note = f"from benchmarks.continent import note_receipts; note_receipts({url!r})"
+    subprocess.run([sys.executable, "-c", note], env={**os.environ, **environment}, check=True)
     for name, action in ACTIONS.items():
         program = (
             f"import json, re, time, floracube\nurl, unit = {url!r}, ({unit.west}, {unit.north})\n"
@@ -158,6 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side-units", type=int, help="a square of so many units of 40 km instead of Europe")
     parser.add_argument("--species", type=int, default=10_000)
+    parser.add_argument("--filled", type=int, default=1, help="squares of 2 x 2 units with maps of species")
     parser.add_argument("--delay", type=float, default=0.03, help="seconds by which an answer of the store comes late")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -165,7 +211,7 @@ def main() -> None:
     region = Region(4180, 2620, 4180 + side, 2620 + side, EUROPE.unit_km) if side else EUROPE
     with tempfile.TemporaryDirectory() as name:
         url, began = f"{name}/bucket/continent.zarr", time.process_time()
-        unit = make(url, region, args.species)
+        unit = make(url, region, args.species, args.filled)
         units, seconds = len(list(region.units())), time.process_time() - began
         print(f"{units:,} units, {args.species:,} species, made in {seconds:.0f} s of processor", flush=True)
         tables = [Table("disk", list(measured(url, unit, {}, None)))]

@@ -2,10 +2,10 @@
 
     python tile_web.py FOLDER PORT DELAY_SECONDS
 
-GET and HEAD of files with ranges, 404 for what is not there, and listings as S3 gives them, so that `FOLDER/cubes/a.zarr` is
-also `s3://cubes/a.zarr` of this endpoint, read-only. After `/__down__` everything is 503, after `/__away__` nothing is there
-(404, as where a disk is not mounted), after `/__flaky__` of every seven requests one is 503 and one breaks off; `/__up__` ends
-all that. `/__counts__` tells how many requests of each kind there were, and bytes.
+GET and HEAD of files with ranges, 404 for what is not there, PUT (also under `If-Match` or `If-None-Match`), DELETE, and listings
+as S3 gives them, so that `FOLDER/cubes/a.zarr` is also `s3://cubes/a.zarr` of this endpoint. After `/__down__` everything is 503,
+after `/__away__` nothing is there (404, as where a disk is not mounted), after `/__flaky__` of every seven requests one is 503
+and one breaks off; `/__up__` ends all that. `/__counts__` tells how many requests of each kind there were, and bytes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+PAGE = 1000  # keys in an answer of S3
 _STATES = ("up", "down", "away", "flaky")
 
 
@@ -33,7 +34,9 @@ class WebFolder:
     def __init__(self, folder: Path, delay: float) -> None:
         """Of `folder`, each answer `delay` seconds late."""
         self.folder, self.delay, self.state, self.count = folder, delay, "up", 0
-        self.counts = {"GET": 0, "HEAD": 0, "LIST": 0, "bytes": 0}  # since the start, by kind
+        self.listed: dict[str, list[Path]] = {}  # what the pages of each listing are cut from
+        # Since the start, by kind; GETs of shards are among the GETs.
+        self.counts = {"GET": 0, "of shards": 0, "HEAD": 0, "LIST": 0, "PUT": 0, "DELETE": 0, "bytes": 0}
 
     async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one keep-alive connection."""
@@ -42,11 +45,21 @@ class WebFolder:
                 lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
                 method, path, _ = lines[0].split()
                 headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:] if line)}
+                if "100-continue" in headers.get("expect", "").lower():
+                    writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                given = await reader.readexactly(int(headers.get("content-length", 0)))
                 await asyncio.sleep(self.delay)
                 name, _, query = path.partition("?")
-                status, extra, body = self.answer(unquote(name), query, headers.get("range", ""))
+                if method == "PUT":
+                    status, extra, body = self.put(unquote(name), headers, given)
+                elif method == "DELETE":
+                    (self.folder / unquote(name).lstrip("/")).unlink(missing_ok=True)
+                    status, extra, body = 204, "", b""
+                else:
+                    status, extra, body = self.answer(unquote(name), query, headers.get("range", ""))
                 if not name.startswith("/__"):
                     self.counts["LIST" if "list-type=2" in query else method] += 1
+                    self.counts["of shards"] += method == "GET" and "/c/" in name
                     self.counts["bytes"] += 0 if method == "HEAD" else len(body)
                 head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nAccept-Ranges: bytes\r\n{extra}\r\n".encode()
                 if self.state == "flaky" and self.count % 7 == 5 and method == "GET":
@@ -71,36 +84,60 @@ class WebFolder:
         file = self.folder / path.lstrip("/")
         if self.state == "away" or not file.is_file():
             return 404, "", b"<Error><Code>NoSuchKey</Code></Error>"
-        data = file.read_bytes()
+        data, tag = file.read_bytes(), f"ETag: {_tag(file)}\r\n"
         match = _RANGE.fullmatch(asked)
         if match is None:
-            return 200, "", data
+            return 200, tag, data
         if match[1] and int(match[1]) >= len(data):
             return 416, "", b"<Error><Code>InvalidRange</Code></Error>"
         start = int(match[1]) if match[1] else max(0, len(data) - int(match[2]))
         end = min(int(match[2]) + 1, len(data)) if match[1] and match[2] else len(data)
-        return 206, f"Content-Range: bytes {start}-{end - 1}/{len(data)}\r\n", data[start:end]
+        return 206, f"{tag}Content-Range: bytes {start}-{end - 1}/{len(data)}\r\n", data[start:end]
+
+    def put(self, path: str, headers: Mapping[str, str], data: bytes) -> tuple[int, str, bytes]:
+        """As `answer`, of an object that is written where its conditions hold."""
+        file = self.folder / path.lstrip("/")
+        now = _tag(file) if file.is_file() else None
+        if (now is not None and "if-none-match" in headers) or headers.get("if-match", now) != now:
+            return 412, "", b"<Error><Code>PreconditionFailed</Code></Error>"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f".{file.name}.partial")
+        partial.write_bytes(data)
+        partial.replace(file)
+        return 200, f"ETag: {_tag(file)}\r\n", b""
 
     def listing(self, bucket: str, query: dict[str, list[str]]) -> bytes:
         """What S3's ListObjectsV2 says of a prefix that ends in `/` (or is empty), with or without the delimiter `/`."""
         prefix = query.get("prefix", [""])[0]
         root = self.folder / bucket
         place = root / prefix.rstrip("/")
-        found = (
-            []
-            if self.state == "away" or not place.is_dir()
-            else sorted(place.iterdir() if "delimiter" in query else place.rglob("*"))
-        )
+        first, of = int(query.get("continuation-token", ["0"])[0]), f"{bucket}/{prefix} {'delimiter' in query}"
+        if not first:
+            self.listed[of] = (
+                []
+                if self.state == "away" or not place.is_dir()
+                else sorted(place.iterdir() if "delimiter" in query else (file for file in place.rglob("*") if file.is_file()))
+            )
+        listed, behind = self.listed[of], first + PAGE
         parts = []
-        for entry in found:
+        for entry in listed[first:behind]:
             key = escape(entry.relative_to(root).as_posix())
             if entry.is_file():
-                parts.append(f"<Contents><Key>{key}</Key><Size>{entry.stat().st_size}</Size>"
-                             "<LastModified>2025-01-06T00:00:00.000Z</LastModified></Contents>")  # fmt: skip
+                parts.append(
+                    f"<Contents><Key>{key}</Key><Size>{entry.stat().st_size}</Size><ETag>{escape(_tag(entry))}</ETag>"
+                    "<LastModified>2025-01-06T00:00:00.000Z</LastModified></Contents>"
+                )
             elif "delimiter" in query:
                 parts.append(f"<CommonPrefixes><Prefix>{key}/</Prefix></CommonPrefixes>")
-        head = f"<Name>{bucket}</Name><Prefix>{escape(prefix)}</Prefix><IsTruncated>false</IsTruncated>"
+        more = behind < len(listed)
+        head = f"<Name>{bucket}</Name><Prefix>{escape(prefix)}</Prefix><IsTruncated>{str(more).lower()}</IsTruncated>"
+        head += f"<NextContinuationToken>{behind}</NextContinuationToken>" if more else ""
         return f"<ListBucketResult>{head}<KeyCount>{len(parts)}</KeyCount>{''.join(parts)}</ListBucketResult>".encode()
+
+
+def _tag(file: Path) -> str:
+    about = file.stat()
+    return f'"{about.st_ino}-{about.st_mtime_ns}"'
 
 
 @contextmanager

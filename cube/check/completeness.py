@@ -11,7 +11,7 @@ from cube.check.inspection import Inspection
 from cube.check.reading import write_again
 from cube.check.rules import Finding, rule
 from cube.grid import RESOLUTIONS
-from cube.storage import backends, ledger, model_card, releases
+from cube.storage import backends, model_card, releases
 from cube.storage.progress import MADE_FROM, Stage
 
 BUILD: Final = "run `floracube build` until it ends well"
@@ -26,16 +26,11 @@ def mend_of(stage: Stage) -> str:
     return BUILD if stage.path.startswith("inputs/") else PREDICT
 
 
-def is_there(stage: Stage, path: str) -> bool:
-    """Whether the product of a version that `path` lies in is there: `gc` takes those that no release names, and no receipt."""
-    return not path.startswith("products/") or path.split("/")[1] in stage.layers
-
-
 @rule
 def consolidated(inspection: Inspection) -> Iterator[Finding]:
     """Leaf groups are consolidated, and what is consolidated is what their arrays say."""
     mend = "run the command that writes the group again, or `zarr.consolidate_metadata`"
-    for leaf in inspection.leaves:
+    for leaf in (leaf for leaf in inspection.leaves if not leaf.unread):
         listed = (leaf.document.get("consolidated_metadata") or {}).get("metadata")
         if listed is None:
             yield Finding(leaf.path, "consolidated metadata", "none", mend)
@@ -71,23 +66,12 @@ def receipts(inspection: Inspection) -> Iterator[Finding]:
 @rule
 def stored_shards(inspection: Inspection) -> Iterator[Finding]:
     """Every shard that a receipt lists, of a product that is there, is stored with the size that it was written with."""
-    if backends.scheme(inspection.cube.url) in backends.WEB:
-        return  # a web server lists no sizes
-    stored: dict[str, dict[str, int]] = {}  # bytes by key, of each array
-    for stage in inspection.stages:
-        for path in (stage.path, f"{stage.path}/overviews"):
-            for name, receipt in ledger.receipts(inspection.cube, path):
-                for key, size in receipt.get("sizes", {}).items():
-                    array, _, index = key.rpartition("/c/")
-                    if not is_there(stage, array):
-                        continue
-                    if array not in stored:
-                        stored[array] = inspection.cube.sizes(f"{array}/c")
-                    found = stored[array].get(index, 0)
-                    if found != size:
-                        expected = f"{size} bytes" if size else "no file, since it holds only fill"
-                        again = write_again(mend_of(stage), path, name)
-                        yield Finding(key, expected, f"{found} bytes" if found else "no file", again)
+    for progress in inspection.changed:
+        mend = mend_of(progress.stage)
+        for one in inspection.vouched[progress.stage.path].wrong_sizes:
+            expected = f"{one.written} bytes" if one.written else "no file, since it holds only fill"
+            found = f"{one.stored} bytes" if one.stored else "no file"
+            yield Finding(one.key, expected, found, write_again(mend, one.stage, one.unit))
 
 
 @rule
@@ -168,7 +152,7 @@ def _species_table(inspection: Inspection, path: str, maps: str | None, table: M
         yield Finding(f"{path}/species_id", "0, 1, 2, ... in order", str(ids[:6])[:60], PREDICT)
     leaf = inspection.leaf(releases.group_of("species", maps)) if maps else None
     if leaf is not None:
-        names = [str(name) for name in np.asarray(inspection.cube.array(f"{leaf.path}/species")[:])]
+        names = [str(name) for name in inspection.values(leaf, "species")]
         if names != [str(name) for name in table.get("scientific_name", [])]:
             expected = f"the {len(names)} species of {leaf.path} in their order"
             yield Finding(f"{path}/scientific_name", expected, f"{len(ids)} others", PREDICT)
@@ -223,7 +207,7 @@ def model_documents(inspection: Inspection) -> Iterator[Finding]:
         leaf = inspection.leaf(releases.group_of("species", version))
         if card is None or leaf is None:
             continue  # made before there were such documents
-        names = [str(name) for name in np.asarray(inspection.cube.array(f"{leaf.path}/species")[:])]
+        names = [str(name) for name in inspection.values(leaf, "species")]
         if card.get("species") != len(names):
             yield Finding(model_card.card_path(version), f"a card of {len(names)} species", f"of {card.get('species')}", PREDICT)
         for first in range(0, len(names), model_card.BLOCK):

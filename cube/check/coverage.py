@@ -9,7 +9,6 @@ from cube.check.completeness import BUILD
 from cube.check.inspection import Inspection
 from cube.check.rules import Finding, rule
 from cube.sources.coverage import MINIMUM, Coverage, coverage_of
-from cube.storage.ledger import receipts
 from cube.storage.progress import Progress
 
 
@@ -27,14 +26,10 @@ def coverage(inspection: Inspection) -> Iterator[Finding]:
     """Counts of receipts add up, and each input has values in as much of the region as its source asks for."""
     for progress in _inputs(inspection):
         stage = progress.stage
-        for unit, receipt in receipts(inspection.cube, stage.path):
-            counts: Mapping[str, int] = receipt.get("counts", {})
-            for row in coverage_of(counts):
-                parts = row.used + row.no_data + row.refused
-                if parts != row.pixels:
-                    found = f"{row.used} used + {row.no_data} no data + {row.refused} refused"
-                    expected = f"counts of {row.layer} that add up to {row.pixels} pixels"
-                    yield Finding(f"ledger/{stage.path}/{unit}.json", expected, found, BUILD)
+        for unit, row in inspection.vouched[stage.path].uneven if progress in inspection.changed else ():
+            found = f"{row.used} used + {row.no_data} no data + {row.refused} refused"
+            expected = f"counts of {row.layer} that add up to {row.pixels} pixels"
+            yield Finding(f"ledger/{stage.path}/{unit}.json", expected, found, BUILD)
         name = stage.path.removeprefix("inputs/")
         if progress.missing:
             continue  # units are missing still: that is another promise

@@ -6,11 +6,8 @@ A map is right below its ceiling; where many cells lie above it, sums of species
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
-
-from cube.check.inspection import Inspection
-from cube.storage.ledger import receipts
 
 WARN_ABOVE: Final = 0.001  # share of a species' cells
 NAMED: Final = 5
@@ -36,11 +33,3 @@ def warning_of(shares: Mapping[str, float]) -> str:
         f" ({', '.join(many[:NAMED])}{more}): there their sums fall short of richness; predict again as a new version,"
         " whose steps are fixed from cells of its own region and year."
     )
-
-
-def warnings(inspection: Inspection) -> Iterator[str]:
-    """A sentence for each version of the species with many values cut."""
-    for version in inspection.versions("species"):
-        sentence = warning_of(cut_shares(receipt for _, receipt in receipts(inspection.cube, f"predict/{version}")))
-        if sentence:
-            yield f"species {version}: {sentence}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.filesize import decimal
@@ -20,7 +21,8 @@ def describe(url: str) -> dict[str, Any]:
     `CubeError` without a cube.
     """
     cube = open_cube(url)
-    units = list(cube.region.units())
+    units, listing = list(cube.region.units()), cube.versions("ledger")
+    made = {name: cube.read_json(f"releases/{name}.json") for name in cube.list_json("releases")}
     return {
         "url": cube.url,
         "title": cube.attributes.get("title"),
@@ -32,10 +34,10 @@ def describe(url: str) -> dict[str, Any]:
         "units": len(units),
         "levels": cube.region.levels(),
         "squares": len(tree(cube.region, units)),
-        "inputs": _inputs(cube),
-        "products": _products(cube),
-        "releases": cube.list_json("releases"),
-        "made": {name: cube.read_json(f"releases/{name}.json") for name in cube.list_json("releases")},
+        "inputs": _inputs(cube, listing),
+        "products": _products(cube, listing, made),
+        "releases": list(made),
+        "made": made,
         "current": releases.current(cube)["name"],
     }
 
@@ -51,11 +53,11 @@ def _state(now: Progress) -> dict[str, Any]:
     }
 
 
-def _inputs(cube: CubeStore) -> dict[str, dict[str, Any]]:
+def _inputs(cube: CubeStore, listing: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     out = {}
     layers = cube.layers()
     for stage in input_stages(cube):
-        state = _state(progress(cube, stage))
+        state = _state(progress(cube, stage, listing))
         for layer in (layers[name] for name in stage.layers if name in layers):
             bands = list(layer.labels[layer.dims[0]]) if layer.dims else []
             where = {
@@ -66,13 +68,12 @@ def _inputs(cube: CubeStore) -> dict[str, dict[str, Any]]:
     return {name: out[name] for name in layers if name in out}
 
 
-def _products(cube: CubeStore) -> dict[str, dict[str, dict[str, Any]]]:
-    named = {
-        release: (cube.read_json(f"releases/{release}.json") or {}).get("products", {}) for release in cube.list_json("releases")
-    }
+def _products(cube: CubeStore, listing: Mapping[str, str], made: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    named = {release: (document or {}).get("products", {}) for release, document in made.items()}
     out: dict[str, dict[str, dict[str, Any]]] = {}
     by_product = versions(cube)
-    done = {name: progress(cube, version_stage(cube, name)) for name in {n for names in by_product.values() for n in names}}
+    every = {version for names in by_product.values() for version in names}
+    done = {version: progress(cube, version_stage(cube, version), listing) for version in every}
     for product, names in by_product.items():
         for version in names:
             state = _state(done[version])

@@ -1,15 +1,23 @@
-"""A cube as it lies in its store, for whoever checks it: leaf groups and the raw metadata of their arrays, nothing decoded.
+"""A cube as it lies in its store, for whoever checks it: leaf groups and the raw metadata of their arrays.
 
-Metadata is read from each node's own document and not from what was consolidated.
+Metadata is read from each node's own document and not from what was consolidated, except of what was checked before and has not
+changed since.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.core.metadata import ArrayV3Metadata
+from zarr.storage import StorePath
+
+from cube.check.vouched import StoredSizes, Vouched, vouched
 from cube.grid import CELL, RESOLUTIONS
 from cube.layers import (
     COMPOSITION,
@@ -40,6 +48,7 @@ class Leaf:
     level: int
     document: Document  # the group's own zarr.json
     arrays: Mapping[str, Document]
+    unread: bool = False  # arrays are as the group has consolidated them, since nothing of it changed
 
     @property
     def attributes(self) -> Document:
@@ -107,6 +116,7 @@ class Inspection:
 
     cube: CubeStore
     release: str | None = None  # ask of what this release names alone: other versions may be in the making
+    verified: Mapping[str, str] = field(default_factory=dict)  # stages whose receipts an earlier check read: their states then
 
     @cached_property
     def layers(self) -> dict[str, Layer]:
@@ -122,7 +132,20 @@ class Inspection:
     @cached_property
     def progress(self) -> list[Progress]:
         """How far each of the stages is."""
-        return [progress(self.cube, stage) for stage in self.stages]
+        listing = self.cube.versions("ledger")
+        return [progress(self.cube, stage, listing) for stage in self.stages]
+
+    @cached_property
+    def changed(self) -> list[Progress]:
+        """Those of `progress` that are not as an earlier check verified them: their receipts are read one by one."""
+        return [one for one in self.progress if self.verified.get(one.stage.path) != one.state]
+
+    @cached_property
+    def vouched(self) -> dict[str, Vouched]:
+        """What the receipts of each changed stage say, by its path."""
+        all_inputs = not any(one.stage.path.startswith("inputs/") for one in self.progress if one not in self.changed)
+        sizes = StoredSizes(self.cube, all_inputs)
+        return {one.stage.path: vouched(self.cube, one.stage, sizes) for one in self.changed}
 
     @cached_property
     def products(self) -> dict[str, str]:
@@ -171,9 +194,27 @@ class Inspection:
         return next((leaf for leaf in self.leaves if leaf.path == path), None)
 
     def _leaf(self, path: str, product: str, resolution: int, level: int) -> Leaf:
-        nodes = {name: self.node(f"{path}/{name}") for name in self.cube.folders(path)}
-        arrays = {name: node for name, node in nodes.items() if node.get("node_type") == "array"}
-        return Leaf(path, product, resolution, level, self.node(path), arrays)
+        document = self.node(path)
+        listed = (document.get("consolidated_metadata") or {}).get("metadata")
+        unread = listed is not None and not self._is_changed(path)
+        nodes = dict(listed or {}) if unread else {name: self.node(f"{path}/{name}") for name in self.cube.folders(path)}
+        arrays = {name: node for name, node in nodes.items() if node.get("node_type") == "array" and "/" not in name}
+        return Leaf(path, product, resolution, level, document, arrays, unread)
+
+    def _is_changed(self, path: str) -> bool:
+        """Whether a stage that writes into the leaf group at `path` is not as it was verified."""
+        if not self.verified:
+            return True
+        changed = {one.stage.path for one in self.changed}
+        if path.startswith("inputs/"):
+            return any(stage.startswith("inputs/") for stage in changed)
+        return f"predict/{path.split('/')[2]}" in changed
+
+    def values(self, leaf: Leaf, name: str) -> NDArray[Any]:
+        """The stored values of a whole array of a leaf group, such as the labels of an axis."""
+        path = f"{leaf.path}/{name}"
+        array = zarr.AsyncArray(ArrayV3Metadata.from_dict(dict(leaf.arrays[name])), StorePath(self.cube.root.store, path))
+        return np.asarray(zarr.Array(array)[:])
 
     def node(self, path: str) -> Document:
         """The metadata document of a group or array; `{}` where there is none."""

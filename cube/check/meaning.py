@@ -124,7 +124,7 @@ def steps(inspection: Inspection) -> Iterator[Finding]:
         if finest is None or "scale" not in finest.arrays:
             yield Finding(f"{base}/0/scale", "the probability of one step of each species", "nothing", AGAIN)
             continue
-        scale = np.asarray(inspection.cube.array(f"{base}/0/scale")[:])
+        scale = inspection.values(finest, "scale")
         text = finest.arrays["scale"].get("attributes", {}).get(INLINE)
         if text is not None and text != inline_text(scale):
             yield Finding(f"{base}/0/scale, {INLINE}", "the values of the array", "others", AGAIN)
@@ -133,7 +133,8 @@ def steps(inspection: Inspection) -> Iterator[Finding]:
             found = f"{scale[wrong][0]:g} of species {int(np.flatnonzero(wrong)[0])}"
             yield Finding(f"{base}/0/scale", f"steps above 0 and at most {LARGEST_STEP:g}", found, AGAIN)
         for level in inspection.levels(base)[1:]:
-            if not inspection.cube.has(f"{base}/{level}/scale"):
+            leaf = inspection.leaf(f"{base}/{level}")
+            if leaf is None or "scale" not in leaf.arrays:
                 yield Finding(f"{base}/{level}/scale", "the steps of level 0", "nothing", AGAIN)
-            elif not np.array_equal(np.asarray(inspection.cube.array(f"{base}/{level}/scale")[:]), scale):
+            elif not leaf.unread and not np.array_equal(inspection.values(leaf, "scale"), scale):
                 yield Finding(f"{base}/{level}/scale", "the steps of level 0", "others", AGAIN)

@@ -78,7 +78,8 @@ def metadata(inspection: Inspection) -> Iterator[Finding]:
             yield from _differences(path, _form(wanted), _form(found), AGAIN)
             written_as, found_as = (NEUTRAL | document.get("attributes", {}) for document in (wanted, found))
             yield from _differences(path, written_as, found_as, AGAIN)
-        yield from _axes(inspection, leaf, written)
+        if not leaf.unread:
+            yield from _axes(inspection, leaf, written)
 
 
 def _form(array: Document) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def _axes(inspection: Inspection, leaf: Leaf, written: _Written) -> Iterator[Fin
         elif (name in written.valued or name == "species") and found["data_type"] != wanted["data_type"]:
             yield Finding(path, f"data type {wanted['data_type']}", short(found["data_type"]), AGAIN)
         elif name in written.valued:
-            values, stored = written.values(name), np.asarray(inspection.cube.array(path)[:])
+            values, stored = written.values(name), inspection.values(leaf, name)
             if not np.array_equal(values, stored):
                 yield Finding(path, _some(values), _some(stored), AGAIN)
 

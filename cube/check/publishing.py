@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from cube.check.rules import Finding, check
+from cube.check.inspection import Inspection
+from cube.check.rules import Finding, inspect
 from cube.export import stac
 from cube.storage import releases
 from cube.storage.store import open_cube
 
 
-def publish(url: str, name: str, values: bool = False) -> tuple[bool, dict[str, Any]]:
+def publish(url: str, name: str, values: bool = False, everything: bool = False) -> tuple[bool, dict[str, Any]]:
     """Check the cube at `url` as the release `name` shows it (with `values` all values too) and flip `current.json` if it holds.
 
+    Receipts and shards of stages that are as they were at the last publication are not read again, unless `everything` is.
     Returns whether readers follow the release now, and the answer of the check. Where a promise is broken nothing changes.
     Raises `CubeError` for a release or a version that is not there.
     """
     cube = open_cube(url, writable=True)
     releases.require(cube, name)
-    document = check(url, values, release=name)
+    inspection = Inspection(cube, name, {} if everything or values else releases.verified(cube))
+    document = inspect(inspection, values)
     if document["kept"]:
         stac.write(cube, name)
-        releases.publish(cube, name)
+        releases.publish(cube, name, {one.stage.path: one.state for one in inspection.progress})
     return bool(document["kept"]), document
 
 

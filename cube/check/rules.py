@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Final
 
-from cube.check.cut_values import warnings
+from cube.check.cut_values import warning_of
 from cube.check.inspection import Inspection
 from cube.errors import FloracubeError
 from cube.storage.store import open_cube
@@ -74,10 +74,13 @@ def registered() -> dict[str, Rule]:
     return RULES
 
 
-def check(url: str, values: bool = False, release: str | None = None) -> dict[str, Any]:
-    """Check every rule on the cube at `url`; those that read values only if `values`. Raises `CubeError` without a cube.
+def check(url: str, values: bool = False) -> dict[str, Any]:
+    """Check every rule on the cube at `url`; those that read values only if `values`. Raises `CubeError` without a cube."""
+    return inspect(Inspection(open_cube(url)), values)
 
-    With a `release`, of the products only what it names is asked: other versions may be in the making.
+
+def inspect(inspection: Inspection, values: bool = False) -> dict[str, Any]:
+    """Check every rule on what an inspection looks at.
 
     The answer is `{"cube", "kept", "promises": [{"name", "sentence", "kept", "findings"}], "warnings", "coverage"}`; `kept` of
     a promise is None where it was not asked. A warning is a sentence on values that are as promised and limited all the
@@ -85,7 +88,6 @@ def check(url: str, values: bool = False, release: str | None = None) -> dict[st
     """
     from cube.check.coverage import coverages
 
-    inspection = Inspection(open_cube(url), release)
     rows = []
     for one in registered().values():
         asked = values or not one.reads_values
@@ -96,9 +98,16 @@ def check(url: str, values: bool = False, release: str | None = None) -> dict[st
         "cube": inspection.cube.url,
         "kept": all(row["kept"] is not False for row in rows),
         "promises": rows,
-        "warnings": list(warnings(inspection)),
+        "warnings": list(_warnings(inspection)),
         "coverage": [row.document() | {"line": row.line()} for row in coverages(inspection)],
     }
+
+
+def _warnings(inspection: Inspection) -> Iterator[str]:
+    """A sentence for each version of the species with many values cut."""
+    for progress in inspection.changed:
+        if "species" in progress.stage.layers and (said := warning_of(inspection.vouched[progress.stage.path].cut_shares)):
+            yield f"species {progress.stage.path.removeprefix('predict/')}: {said}"
 
 
 def _findings(one: Rule, inspection: Inspection) -> Iterator[Finding]:

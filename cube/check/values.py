@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from cube.check.completeness import BUILD, is_there, mend_of
+from cube.check.completeness import BUILD, mend_of
 from cube.check.inspection import Inspection, as_layer
 from cube.check.reading import blocks, read, write_again
 from cube.check.rules import Finding, rule_of_values
+from cube.check.vouched import is_there
 from cube.grid import CELL
 from cube.layers.inputs import SURFACE
 from cube.pyramids.coarsen import valid_cells

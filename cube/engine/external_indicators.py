@@ -106,6 +106,7 @@ def write_indicators(url: str, version: str, layers: Sequence[IndicatorSpec], mo
             checksums = {f"indicators {name}": checksum(values) for name, values in stored.items()}
             checks, more = unit_facts.write()
             ledger.sign(unit, started, {"cells": unit.cells**2}, checksums | checks, sizes | more)
+        ledger.compact()
         above = Overviews(stage, (pyramid,), units, ledger.index().fingerprints, facts)
         for step in build_overviews(cube.url, cube.region, [above], Workers()):
             if step.error:

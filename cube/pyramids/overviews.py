@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from cube.engine.workers import Workers, run
 from cube.grid import Region, Unit
@@ -17,7 +16,7 @@ from cube.pyramids.facts import Facts, position, write_square
 from cube.pyramids.pyramid import Pyramid, build_square
 from cube.pyramids.squares import Square, tree
 from cube.storage import claims
-from cube.storage.ledger import Ledger, receipts
+from cube.storage.ledger import Ledger, summaries
 from cube.storage.progress import square_inputs
 from cube.storage.store import CubeStore, open_cube
 from cube.storage.transient import retry_transient
@@ -110,11 +109,10 @@ class _Climb:
         self.squares = tree(region, overviews.units)
         self.covered = {unit.name for unit in overviews.units} | {square.name for square in self.squares}
         self.ledger = Ledger(open_cube(cube_url, writable=True), overviews.ledger_stage, None)
-        read = retry_transient(self._receipts, workers.retries, workers.first_wait)
-        self.made_from = {name: str(receipt["inputs"]) for name, receipt in read}
+        self.made_from = retry_transient(self._made_from, workers.retries, workers.first_wait)
 
-    def _receipts(self) -> list[tuple[str, Mapping[str, Any]]]:
-        return list(receipts(self.ledger.cube, self.ledger.stage))
+    def _made_from(self) -> dict[str, str]:
+        return {name: made_from for made_from, names, _ in summaries(self.ledger.cube, self.ledger.stage) for name in names}
 
     def compact(self) -> None:
         """Move the receipts of whole blocks of squares together; no square of the stage may be in the making."""

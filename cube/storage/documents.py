@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
 from cube.errors import CubeError
@@ -160,7 +162,21 @@ class Documents:
         """Bytes of every file or object below `folder`, by its path there; empty where it does not exist."""
         filesystem, base = self._files
         found = filesystem.find(f"{base}/{folder}", detail=True)
-        return {str(path).split(f"{folder}/", 1)[-1]: int(entry["size"]) for path, entry in found.items()}
+        return {str(path).removeprefix(f"{base}/{folder}/"): int(entry["size"]) for path, entry in found.items()}
+
+    def versions(self, folder: str) -> dict[str, str]:
+        """What tells each document below `folder` from what it was before, by its path there without `.json`.
+
+        A word of the store (an ETag, a time of writing), empty where the store has none. A folder is listed before those
+        below it. Raises as `list_json`.
+        """
+        root = backends.local_path(self.url)
+        if root is not None:
+            return _local_versions(root / folder)
+        filesystem, base = self._files
+        found = self._listing(folder, lambda path: filesystem.find(path, detail=True).values())
+        names = ((str(entry["name"]).removeprefix(f"{base}/{folder}/"), entry) for entry in found)
+        return {name.removesuffix(".json"): _version(entry) for name, entry in names if name.endswith(".json")}
 
     def remove_tree(self, path: str) -> None:
         """Remove a folder with all that is in it, or one file; nothing where it is not there."""
@@ -171,9 +187,14 @@ class Documents:
 
     def _list(self, folder: str) -> list[str]:
         """Names in `folder` as the store says them now; raises `CubeError` for a web server that lists no folders."""
-        filesystem, base = self._files
+        filesystem, _ = self._files
+        found = self._listing(folder, lambda path: filesystem.ls(path, detail=False, refresh=True))
+        return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
+
+    def _listing(self, folder: str, ask: Callable[[str], Iterable[Any]]) -> Iterable[Any]:
+        """What the store answers on the path of `folder`; nothing where it is not there."""
         try:
-            found = backends.retry_web(lambda: filesystem.ls(f"{base}/{folder}", detail=False, refresh=True), self.url)
+            return backends.retry_web(lambda: ask(f"{self._files[1]}/{folder}"), self.url)
         except NotADirectoryError:
             return []
         except Exception as error:
@@ -182,7 +203,6 @@ class Documents:
             if backends.is_absent(error):
                 return []
             raise backends.named(error, f"{self.url}/{folder}") from error
-        return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
 
     def list_json(self, folder: str) -> list[str]:
         """Names (without `.json`) of the documents in `folder`, sorted; empty where it does not exist."""
@@ -191,3 +211,22 @@ class Documents:
 
 def _bytes(document: Any) -> bytes:
     return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _version(entry: Mapping[str, Any]) -> str:
+    """What a store says of one state of an object: S3 and Azure an ETag, Google a generation, a memory its time."""
+    return next((f"{entry[key]} {entry['size']}" for key in ("ETag", "etag", "generation", "created") if entry.get(key)), "")
+
+
+def _local_versions(folder: Path) -> dict[str, str]:
+    """As `Documents.versions`: each write makes a new file, with a number and a time of its own."""
+    found = {}
+    for here, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(".json") and name[0] != ".":
+                with suppress(FileNotFoundError):
+                    file = Path(here, name)
+                    about = file.stat()
+                    path = file.relative_to(folder).as_posix().removesuffix(".json")
+                    found[path] = f"{about.st_ino} {about.st_mtime_ns} {about.st_size}"
+    return found

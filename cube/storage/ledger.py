@@ -1,8 +1,9 @@
 """Receipts: one small document per unit and stage, written after all its shards; resume is what has no valid receipt.
 
 A receipt begins as a file of its own, `ledger/<stage>/<unit>.json`. Once the units of a block of 16 x 16 have ended, theirs
-are moved into one document, `ledger/<stage>/blocks/<block>.json`: a continent is then read by some hundred requests. A file of
-its own stands above what a block says of the unit; `{}` there says that the unit has no receipt.
+are moved into one document, `ledger/<stage>/blocks/<block>.json`. A file of its own stands above what a block says of the unit;
+`{}` there says that the unit has no receipt. What an index asks of each document lies in `ledger/<stage>/memo/receipts.json`
+beside the version of that document (`cube.storage.memo`): a stage of a continent is then read by two requests.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from cube.square_names import eea_corner
 from cube.storage import claims
 from cube.storage.documents import Documents
 from cube.storage.identity import digest
+from cube.storage.memo import Memo
 
 BLOCK: Final = 16  # units a side of a block: its document is some 200 kB
 COMPACT_FROM: Final = 16  # receipts; fewer of a block stay files of their own, which a person finds by name
@@ -102,6 +104,50 @@ def receipts(cube: Documents, stage: str) -> Iterator[tuple[str, Mapping[str, An
                 yield name, receipt
 
 
+Summary = list[Any]  # what some receipts are made from, the fingerprint of each by its unit, the sums of their counts
+
+
+def _memo(cube: Documents, stage: str) -> Memo:
+    return Memo(cube, f"ledger/{stage}", "memo/receipts", _summarised)
+
+
+def _summarised(path: str, document: Any) -> list[Summary]:
+    """What an index asks of the receipts of one document, by what they were made from."""
+    units: dict[str, dict[str, str]] = {}
+    counts: dict[str, dict[str, int]] = {}
+    for name, receipt in _receipts_of(document if "/" in path else {path: document}).items():
+        units.setdefault(receipt["inputs"], {})[name] = fingerprint(receipt)
+        add_counts(counts.setdefault(receipt["inputs"], {}), receipt.get("counts", {}))
+    return [[inputs, names, counts[inputs]] for inputs, names in units.items()]
+
+
+def _documents(listing: Mapping[str, str], prefix: str = "") -> dict[str, str]:
+    """Those of the documents listed that hold receipts of one stage: below `prefix`, in no folder or in `blocks`."""
+    paths = ((path.removeprefix(prefix), version) for path, version in listing.items() if path.startswith(prefix))
+    return {path: version for path, version in paths if path.rpartition("/")[0] in ("", "blocks")}
+
+
+def summaries(cube: Documents, stage: str, listing: Mapping[str, str] | None = None) -> Iterator[Summary]:
+    """What the receipts of a stage say, each unit once; `listing` are the versions of all documents below `ledger`.
+
+    A unit whose receipt is damaged or withdrawn has none.
+    """
+    folder = f"ledger/{stage}"
+    listed = _documents(cube.versions(folder)) if listing is None else _documents(listing, f"{stage}/")
+    found = _memo(cube, stage).values(listed)
+    while unread := {path: listed[path] for path in listed.keys() - found.keys()}:
+        now = _documents(cube.versions(folder))
+        if unread.items() <= now.items():
+            break  # damaged, and not moved into a block since they were listed
+        listed, found = now, _memo(cube, stage).values(now)
+    single = {path for path in listed if "/" not in path}
+    for path, parts in found.items():
+        if "/" in path and any(not single.isdisjoint(units) for _, units, _ in parts):
+            block = dict(cube.read_documents(folder, [path])).get(path, {})
+            parts = _summarised(path, {name: receipt for name, receipt in block.items() if name not in single})
+        yield from parts
+
+
 @dataclass(frozen=True)
 class ReceiptIndex:
     """What the receipts of a stage say: a fingerprint of each unit with a valid one, and the units with another one.
@@ -121,16 +167,17 @@ class Ledger:
         """`stage` is a path such as `inputs/sentinel2` or `species/v1`."""
         self.cube, self.stage, self.inputs = cube, stage, inputs
 
-    def index(self) -> ReceiptIndex:
-        """Every receipt read once; of each its fingerprint alone stays in memory, since a continent has many."""
-        fingerprints, stale = {}, set()
+    def index(self, listing: Mapping[str, str] | None = None) -> ReceiptIndex:
+        """What all receipts say, see `summaries`."""
+        fingerprints: dict[str, str] = {}
+        stale: set[str] = set()
         counts: dict[str, int] = {}
-        for name, receipt in receipts(self.cube, self.stage):
-            if receipt["inputs"] == self.inputs:
-                fingerprints[name] = fingerprint(receipt)
-                add_counts(counts, receipt.get("counts", {}))
+        for inputs, units, sums in summaries(self.cube, self.stage, listing):
+            if inputs == self.inputs:
+                fingerprints |= units
+                add_counts(counts, sums)
             else:
-                stale.add(name)
+                stale |= units.keys()
         return ReceiptIndex(fingerprints, frozenset(stale), counts)
 
     def missing(self, units: Iterable[Unit]) -> list[Unit]:
@@ -196,6 +243,11 @@ class Ledger:
                 blocks.setdefault(block_of(name), []).append(name)
         for block, names in blocks.items():
             self.compact_block(block, names)
+        self.update_memo()
+
+    def update_memo(self) -> None:
+        """Note what the receipts say as they are now, for whoever reads all; those of the units or squares of the stage alone."""
+        _memo(self.cube, self.stage).update(lambda: _documents(self.cube.versions(f"ledger/{self.stage}")))
 
     def compact_block(self, block: str, names: Iterable[str]) -> None:
         """Move those receipts of `names`, units of `block`, that are files of their own into the block's document.
@@ -233,3 +285,5 @@ class OpenBlocks:
         self._left[block] -= 1
         if not self._left[block]:
             self._ledger.compact_block(block, self._names[block])
+        if not self._left.total():
+            self._ledger.update_memo()

@@ -17,7 +17,7 @@ from cube.grid import Region, Unit
 from cube.pyramids.squares import Square, tree
 from cube.storage import releases
 from cube.storage.identity import digest
-from cube.storage.ledger import Ledger, ReceiptIndex, receipts
+from cube.storage.ledger import Ledger, ReceiptIndex, summaries
 from cube.storage.store import CubeStore
 
 MADE_FROM: Final = "floracube_inputs"  # hash of what the values depend on: of a stage's first layer, of a version's groups
@@ -43,6 +43,7 @@ class Progress:
     index: ReceiptIndex
     units: tuple[Unit, ...]  # all that the stage is to have
     squares: Mapping[str, str]  # state of each square above them: `valid`, `stale`, `missing`, or `waits` for what is below it
+    state: str  # hash of what all receipts say
 
     @property
     def missing(self) -> list[str]:
@@ -60,11 +61,14 @@ class Progress:
         return sum(state == "valid" for state in self.squares.values())
 
 
-def progress(cube: CubeStore, stage: Stage) -> Progress:
-    """Read the receipts of a stage and say which of its units and squares are there, valid, or missing."""
+def progress(cube: CubeStore, stage: Stage, listing: Mapping[str, str] | None = None) -> Progress:
+    """Read the receipts of a stage and say which of its units and squares are there, valid, or missing.
+
+    Who asks for many stages lists the documents of `ledger` once (`Documents.versions`) and gives them as `listing`.
+    """
     units = tuple(stage.region.units())
-    index = Ledger(cube, stage.path, stage.inputs).index()
-    above = {name: str(receipt["inputs"]) for name, receipt in receipts(cube, f"{stage.path}/overviews")}
+    index = Ledger(cube, stage.path, stage.inputs).index(listing)
+    above = {name: inputs for inputs, names, _ in summaries(cube, f"{stage.path}/overviews", listing) for name in names}
     fingerprints, states = dict(index.fingerprints), {}
     squares = tree(cube.region, units)
     covered = {unit.name for unit in units} | {square.name for square in squares}
@@ -78,7 +82,8 @@ def progress(cube: CubeStore, stage: Stage) -> Progress:
             states[square.name] = "valid" if above[square.name] == wanted else "stale"
             # What stands above is judged by what this one says, or one stale square would be told at every level.
             fingerprints[square.name] = above[square.name]
-    return Progress(stage, index, units, states)
+    state = digest([stage.inputs, sorted(index.fingerprints.items()), sorted(index.stale), sorted(above.items())])
+    return Progress(stage, index, units, states, state)
 
 
 def square_inputs(square: Square, covered: Collection[str], fingerprints: Mapping[str, str]) -> str | None:
@@ -95,9 +100,7 @@ def square_inputs(square: Square, covered: Collection[str], fingerprints: Mappin
 
 def input_stages(cube: CubeStore, layers: Collection[str] | None = None) -> list[Stage]:
     """The stages of the inputs, or of those `layers` alone; a layer that no stage claims is one of which nothing is valid."""
-    attributes: dict[str, Mapping[str, Any]] = {
-        name: cube.array(layer.path).attrs.asdict() for name, layer in cube.layers().items()
-    }
+    attributes: dict[str, Mapping[str, Any]] = {name: array.attrs.asdict() for name, array in cube.input_arrays().items()}
     by_stage = {name: tuple(str(about[LAYERS]).split()) for name, about in attributes.items() if LAYERS in about}
     with_stage = {layer for names in by_stage.values() for layer in names}
     by_stage |= {name: (name,) for name in attributes if name not in with_stage}
@@ -110,16 +113,21 @@ def input_stages(cube: CubeStore, layers: Collection[str] | None = None) -> list
 
 def versions(cube: CubeStore) -> dict[str, list[str]]:
     """Versions of each product that has some."""
-    by_product = {product: cube.groups(f"products/{product}") for product in releases.PRODUCTS}
+    folders = {product: cube.folders(f"products/{product}") for product in releases.PRODUCTS}
+    by_product = {
+        product: [name for name in names if cube.has(f"products/{product}/{name}")] for product, names in folders.items()
+    }
     return {product: names for product, names in by_product.items() if names}
 
 
 def version_stage(cube: CubeStore, version: str) -> Stage:
     """The stage of a version of the products, as its groups say."""
-    products = tuple(product for product in releases.PRODUCTS if cube.has(f"products/{product}/{version}"))
+    nodes = {product: cube.node(f"products/{product}/{version}") for product in releases.PRODUCTS}
+    products = tuple(product for product, node in nodes.items() if node is not None)
     attributes: dict[str, Any] = {}
     for product in products:
-        attributes |= cube.group(f"products/{product}/{version}").attrs.asdict()
+        node = nodes[product]
+        attributes |= {} if node is None else node.attrs.asdict()
     region = cube.region
     if REGION_KM in attributes:
         west, south, east, north = attributes[REGION_KM]

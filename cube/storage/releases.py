@@ -181,10 +181,16 @@ def require(cube: CubeStore, name: str) -> dict[str, Any]:
     return release
 
 
-def publish(cube: CubeStore, name: str) -> None:
+def verified(cube: CubeStore) -> dict[str, str]:
+    """The state (`Progress.state`) of each stage that was checked when readers were made to follow a release last."""
+    return dict((cube.read_json(CURRENT) or {}).get("verified", {}))
+
+
+def publish(cube: CubeStore, name: str, verified: Mapping[str, str] | None = None) -> None:
     """Make readers follow the release `name`, whatever it holds; what they followed before is `previous` for a rollback.
 
-    `cube.check.publishing` asks first whether it keeps its promises. Raises `CubeError` where a part of it is not there.
+    `cube.check.publishing` asks first whether it keeps its promises, and says of which stages in `verified`. Raises `CubeError`
+    where a part of it is not there.
     """
     require(cube, name)
 
@@ -195,7 +201,8 @@ def publish(cube: CubeStore, name: str) -> None:
             raise CubeError(f"{cube.url}: Release '{name}' is being removed. Publish another one.")
         before = pointer.get("release")
         previous = pointer.get("previous") if before == name else before
-        return {**pointer, ABOUT: about(cube), "release": name, "previous": previous, "content": release}
+        now = {ABOUT: about(cube), "release": name, "previous": previous, "content": release, "verified": dict(verified or {})}
+        return {**pointer, **now}
 
     cube.update_json(CURRENT, follow)
 

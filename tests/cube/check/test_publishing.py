@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import zarr
 from typer.testing import CliRunner
 
 import floracube
@@ -24,6 +25,8 @@ def cube(good_cube: CubeStore, tmp_path: Path) -> CubeStore:
     root = Path(cube.url)
     for folder in (*(f"products/{product}" for product in releases.PRODUCTS), "ledger/predict"):
         shutil.copytree(root / folder / "v1", root / folder / "v2")
+    for receipt in (root / "ledger/predict/v2").rglob("*.json"):
+        receipt.write_text(receipt.read_text().replace("/v1/", "/v2/"))
     about = {"region_km": [4803, 2894, 4815, 2900], "reference_area_m2": 100.0}
     releases.write_release(cube, "second", dict.fromkeys(releases.PRODUCTS, "v2"), about)
     return cube
@@ -54,6 +57,41 @@ def test_values_are_read_where_that_is_asked_for(cube: CubeStore) -> None:
     array[0, :50, :50] = 3
     assert publish(cube.url, "second", values=True)[0] is False
     assert releases.current(cube)["name"] == "first"
+
+
+def test_what_changed_since_the_last_publication_is_checked_and_the_rest_with_all(cube: CubeStore) -> None:
+    assert publish(cube.url, "first")[0]
+    next((Path(cube.url) / "inputs/50m/slope/c").rglob("1")).unlink()  # behind everybody's back
+    document = publish(cube.url, "second")[1]
+    assert document["kept"], broken(document)
+    run = CliRunner().invoke(floracube.app, ["publish", cube.url, "first", "--all"])
+    assert run.exit_code == 1
+    assert "stored_shards" in run.output
+    assert releases.current(cube)["name"] == "second"
+    receipt = next((Path(cube.url) / "ledger/inputs/elevation").glob("10km*.json"))
+    receipt.write_text(receipt.read_text().replace('"unit"', '"made anew": 1, "unit"'))
+    assert publish(cube.url, "first")[0]  # the same values of the same inputs: nothing has changed
+    receipt.write_text(receipt.read_text().replace('"slope": ', '"slope": 1'))
+    assert [row["name"] for row in publish(cube.url, "second")[1]["promises"] if row["kept"] is False] == [
+        "stored_shards",
+        "stale_receipts",
+    ]
+
+
+def test_a_new_version_is_checked_to_the_last_shard(cube: CubeStore) -> None:
+    assert publish(cube.url, "first")[0]
+    next((Path(cube.url) / "products/species/v2/0/occurrence/c").rglob("1")).unlink()
+    followed, document = publish(cube.url, "second")
+    assert not followed
+    assert [sentence.split(":")[0] for sentence in broken(document)] == ["promise stored_shards"]
+
+
+def test_metadata_are_read_of_what_has_not_changed_too(cube: CubeStore) -> None:
+    assert publish(cube.url, "second")[0]
+    attribute(cube, "products/indicators/v2/0/richness", "units", None)
+    assert not publish(cube.url, "second", everything=True)[0]
+    zarr.consolidate_metadata(cube.root.store, path="products/indicators/v2/0")
+    assert not publish(cube.url, "second")[0]
 
 
 def test_what_another_run_is_writing_keeps_no_release_from_readers(cube: CubeStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def test_a_kill_between_any_two_writes_loses_no_receipt(tmp_path: Path, monkeypa
         steps = limit
         if ended:
             break
-    assert steps == 21  # the block, and each receipt that is in it now
+    assert steps == 22  # the block, each receipt that is in it now, and the memo
 
 
 def test_a_receipt_that_is_moved_while_all_are_read_is_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,23 +163,83 @@ def test_a_damaged_block_is_units_without_receipts(tmp_path: Path) -> None:
     assert book.valid(UNITS[0].name) is None
 
 
-def test_a_compacted_stage_is_read_by_a_request_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    cube = Documents("memory://ledger-requests")
-    book = signed(cube, UNITS)
-    filesystem = fsspec.filesystem("memory")
-    requests: list[str] = []
+def counted_requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a filesystem in memory is asked for from now on."""
+    filesystem, requests = fsspec.filesystem("memory"), list[str]()
     for name in ("cat_file", "ls"):
         real = getattr(type(filesystem), name)
         monkeypatch.setattr(
             type(filesystem), name, lambda self, *a, _real=real, _name=name, **k: requests.append(_name) or _real(self, *a, **k)
         )
-    assert len(book.index().fingerprints) == 1024
-    assert Counter(requests)["cat_file"] == 1024
+    return requests
+
+
+def test_a_compacted_stage_is_read_from_its_memo_and_changed_documents_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    cube = Documents("memory://ledger-requests")
+    book = signed(cube, UNITS)
+    requests = counted_requests(monkeypatch)
+    before = book.index()
+    assert len(before.fingerprints) == 1024
+    assert Counter(requests)["cat_file"] == 1 + 1024  # no memo yet
     book.compact()
     requests.clear()
-    assert len(book.index().fingerprints) == 1024
-    assert Counter(requests)["cat_file"] == 4
-    assert len(requests) <= 4 + 4
+    assert book.index() == before
+    assert requests.count("cat_file") == 1
+    book.leave(UNITS[3].name, {"inputs": "now", "checksums": {"elevation": 7777}, "counts": {"cells": 5}})
+    requests.clear()
+    after = book.index()
+    assert {name for name in before.fingerprints if before.fingerprints[name] != after.fingerprints[name]} == {UNITS[3].name}
+    assert after.counts == {"cells": 1023 + 5}
+    assert requests.count("cat_file") == 1 + 1 + 1  # the memo, the new receipt, the block whose receipt it stands above
+    book.compact()
+    requests.clear()
+    assert book.index() == after
+    assert requests.count("cat_file") == 2  # one receipt of a block stays a file of its own
+
+
+@pytest.mark.parametrize("damage", ["text", "[1]", '{"blocks/10kmE28N17": 3}', "{}"])
+def test_a_damaged_memo_is_none(tmp_path: Path, damage: str) -> None:
+    cube = Documents(str(tmp_path))
+    book = signed(cube, UNITS[:300])
+    book.compact()
+    before = book.index()
+    (memo,) = (tmp_path / f"ledger/{STAGE}/memo").iterdir()
+    memo.write_text(damage)
+    assert book.index() == before
+    book.compact()
+    assert json.loads(memo.read_text())
+
+
+def test_a_memo_that_a_copy_brought_along_is_not_believed(tmp_path: Path) -> None:
+    cube = Documents(str(tmp_path / "a"))
+    signed(cube, UNITS[:300]).compact()
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    (path, *_) = sorted((tmp_path / f"b/ledger/{STAGE}/blocks").iterdir())
+    document = json.loads(path.read_text())
+    lost = sorted(document)[0]
+    path.write_text(json.dumps({name: receipt for name, receipt in document.items() if name != lost}))
+    assert set(Ledger(Documents(str(tmp_path / "b")), STAGE, "now").index().fingerprints) == {
+        unit.name for unit in UNITS[:300] if unit.name != lost
+    }
+
+
+def test_a_document_that_changes_while_it_is_noted_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cube = Documents(str(tmp_path))
+    book = signed(cube, UNITS[:256])
+    real = Documents.read_documents
+
+    def changed_after(self: Documents, folder: str, names: list[str]) -> Any:
+        found = list(real(self, folder, names))
+        if folder.endswith(STAGE) and "blocks/" in "".join(names):
+            monkeypatch.setattr(Documents, "read_documents", real)
+            (path,) = (tmp_path / f"{folder}/blocks").iterdir()
+            document = json.loads(path.read_text())
+            cube.write_json(f"{folder}/blocks/{path.stem}.json", {UNITS[0].name: document[UNITS[0].name]})
+        return found
+
+    monkeypatch.setattr(Documents, "read_documents", changed_after)
+    book.compact()
+    assert set(book.index().fingerprints) == {UNITS[0].name}
 
 
 def test_a_block_is_json_of_receipts_by_unit(tmp_path: Path) -> None:

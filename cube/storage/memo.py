@@ -1,0 +1,64 @@
+"""One value for each document of a folder, stored together in one document: only what changed since then is read again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cube.errors import CubeError
+from cube.storage.documents import Documents
+
+VERSION: Final = "version"  # of the document that a value was made from, as its store says
+VALUE: Final = "value"
+
+
+@dataclass(frozen=True)
+class Memo:
+    """The values of the documents of `folder`, stored as its document `name`; `derive(path, document)` makes one, as JSON."""
+
+    cube: Documents
+    folder: str
+    name: str
+    derive: Callable[[str, Any], Any]
+
+    def values(self, versions: Mapping[str, str]) -> dict[str, Any]:
+        """By path, the value of each of the documents in `versions` (see `Documents.versions`).
+
+        One is taken from the memo where that has it of this version, else its document is read; a document that is gone
+        since it was listed, or damaged, has none.
+        """
+        stored = self._stored()
+        found = {
+            path: stored[path][VALUE]
+            for path, version in versions.items()
+            if version and path in stored and stored[path][VERSION] == version
+        }
+        for path, document in self.cube.read_documents(self.folder, [path for path in versions if path not in found]):
+            found[path] = self.derive(path, document)
+        return found
+
+    def update(self, listed: Callable[[], Mapping[str, str]]) -> None:
+        """Write the memo where it is not what the documents say; `listed` asks the store for their versions."""
+        before, stored = listed(), self._stored()
+        if before == {path: one[VERSION] for path, one in stored.items()}:
+            return
+        values = self.values(before)
+        after = listed()
+        # What was written anew while it was read may be of either version.
+        memo = {
+            path: {VERSION: version, VALUE: values[path]}
+            for path, version in before.items()
+            if version and path in values and after.get(path) == version
+        }
+        if memo != stored:
+            self.cube.write_json(f"{self.folder}/{self.name}.json", memo)
+
+    def _stored(self) -> dict[str, Any]:
+        stored = None
+        with suppress(CubeError):  # damaged: then everything is read
+            stored = self.cube.read_json(f"{self.folder}/{self.name}.json")
+        if not isinstance(stored, dict):
+            return {}
+        return {path: one for path, one in stored.items() if isinstance(one, dict) and {VERSION, VALUE} <= one.keys()}

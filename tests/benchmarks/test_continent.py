@@ -1,0 +1,107 @@
+"""What a cube of many units costs to look after, in requests: on a skeleton of 196 units behind a store like S3 that counts."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from benchmarks import continent
+from cube.check import check, text
+from cube.check.garbage import collect
+from cube.check.info import describe
+from cube.check.publishing import publish
+from cube.grid import Region
+from cube.layers import occurrence
+from cube.pyramids.pyramid import Pyramid, build_square
+from cube.pyramids.squares import tree
+from cube.storage import releases
+from cube.storage.progress import progress, version_stage
+from cube.storage.store import open_cube
+from tests.support import folder_s3
+
+REGION = Region(4180, 2620, 4740, 3180, 40)
+SPECIES = 500  # in three shards a unit
+Spent = Callable[[Callable[[], Any]], dict[str, int]]
+
+
+@pytest.fixture(scope="module")
+def skeleton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Spent, Any]]:
+    """The URL of the skeleton, what a call asks of its store, and a unit with maps."""
+    folder = tmp_path_factory.mktemp("continent") / "bucket" / "continent.zarr"
+    unit = continent.make(str(folder), REGION, SPECIES)
+    with folder_s3.served(open_cube(str(folder)), 0.0) as store, folder_s3.in_this_process(store) as url:
+
+        def counts() -> dict[str, int]:
+            with urllib.request.urlopen(f"{store.address}/__counts__", timeout=10) as answer:
+                return dict(json.load(answer))
+
+        def spent(call: Callable[[], Any]) -> dict[str, int]:
+            before = counts()
+            call()
+            return {kind: count - before[kind] for kind, count in counts().items()}
+
+        continent.note_receipts(url)
+        yield url, spent, unit
+
+
+def requests(spent: dict[str, int]) -> int:
+    return sum(spent[kind] for kind in ("GET", "HEAD", "LIST", "PUT", "DELETE"))
+
+
+def test_info_asks_for_a_memo_a_stage(skeleton: tuple[str, Spent, Any]) -> None:
+    url, spent, _ = skeleton
+    document: dict[str, Any] = {}
+    cost = spent(lambda: document.update(describe(url)))
+    assert all(row["complete"] and row["overviews_complete"] for row in document["inputs"].values())
+    assert document["products"]["species"]["v1"]["complete"]
+    assert requests(cost) <= 62
+    assert cost["bytes"] < 600_000
+
+
+def test_a_prediction_knows_what_is_done_from_two_memos(skeleton: tuple[str, Spent, Any]) -> None:
+    url, spent, _ = skeleton
+    cube = open_cube(url)
+    stage = version_stage(cube, "v1")
+    cost = spent(lambda: progress(cube, stage))
+    assert requests(cost) <= 4
+
+
+def test_a_check_lists_shards_and_reads_receipts_once(skeleton: tuple[str, Spent, Any]) -> None:
+    url, spent, _ = skeleton
+    document: dict[str, Any] = {}
+    cost = spent(lambda: document.update(check(url)))
+    assert document["kept"], text(document)
+    assert cost["LIST"] <= 76  # one of the ledger, the inputs and each product; two more an array group, a few a stage
+    assert requests(cost) <= 740
+
+
+def test_publishing_reads_again_what_changed(skeleton: tuple[str, Spent, Any]) -> None:
+    url, spent, _ = skeleton
+    whole = spent(lambda: publish(url, "v1", everything=True))
+    assert set(releases.verified(open_cube(url))) > {"inputs/surface", "predict/v1"}
+    again = spent(lambda: publish(url, "v1"))
+    assert requests(whole) <= 890
+    assert requests(again) <= 365
+    assert again["LIST"] <= 30
+
+
+def test_gc_lists_versions(skeleton: tuple[str, Spent, Any]) -> None:
+    url, spent, _ = skeleton
+    cost = spent(lambda: collect(open_cube(url), dry_run=True))
+    assert requests(cost) <= 14
+
+
+def test_a_square_of_overviews_gets_every_shard_once(skeleton: tuple[str, Spent, Any]) -> None:
+    url, spent, unit = skeleton
+    cube = open_cube(url, writable=True)
+    square = next(s for s in tree(cube.region, cube.region.units()) if unit in list(s.units()))
+    pyramid = Pyramid.of_product("species", "v1", [occurrence("products/species/v1/0", 100.0)])
+    cost = spent(lambda: build_square(cube, pyramid, square))
+    blocks = 3  # of species, a shard each
+    assert cost["of shards"] == 4 * blocks
+    assert cost["PUT"] == blocks
+    assert cost["GET"] <= cost["of shards"] + 2  # the metadata of two groups
