@@ -28,7 +28,7 @@ def floracube() -> Any:
     @app.post("/forget", include_in_schema=False)
     def forget() -> dict[str, int]:
         app.state.chunks.clear()
-        return {"held": app.state.chunks.held}
+        return {"bytes": app.state.chunks.used_bytes}
 
     return app
 

@@ -166,12 +166,12 @@ async def refuse_unknown(request: Request) -> None:
         refuse_other_than(names, _query_names(request.scope["route"].dependant))
 
 
-def refuse_other_than(names: Collection[str], known: Collection[str]) -> None:
-    """Raise `InvalidParameterError` unless all `names` are among `known`."""
+def refuse_other_than(names: Collection[str], allowed: Collection[str]) -> None:
+    """Raise `InvalidParameterError` unless all `names` are among `allowed`."""
     for name in names:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(sorted(known)) or 'none'}."
+        if name not in allowed:
+            close = difflib.get_close_matches(name, allowed, 1)
+            hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(sorted(allowed)) or 'none'}."
             raise InvalidParameterError(f"This address has no parameter '{name[:40]}'; {hint}")
 
 
@@ -196,9 +196,9 @@ def validators(snapshot: Snapshot, request: Request) -> dict[str, str]:
 
 def unchanged(request: Request, headers: dict[str, str]) -> Response | None:
     """304 if the client holds the answer already, before anything is read."""
-    held = request.headers.get("if-none-match", "")
-    tags = {tag.strip().removeprefix("W/") for tag in held.split(",")}
-    return Response(status_code=304, headers=headers) if headers["ETag"] in tags or held == "*" else None
+    header = request.headers.get("if-none-match", "")
+    tags = {tag.strip().removeprefix("W/") for tag in header.split(",")}
+    return Response(status_code=304, headers=headers) if headers["ETag"] in tags or header == "*" else None
 
 
 def json_answer(snapshot: Snapshot, request: Request, document: Any) -> Response:

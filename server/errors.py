@@ -74,10 +74,10 @@ class BusyError(RequestError):
 
 def error_answer(status: int, name: str, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
     """The JSON of every answer that is none: `detail` for the person, `error` for the program."""
-    held = {"Cache-Control": "no-store", **(headers or {})}
+    all_headers = {"Cache-Control": "no-store", **(headers or {})}
     if status == 503:
-        held["Retry-After"] = str(RETRY_SECONDS)
-    return JSONResponse({"detail": detail, "error": name, "status": status}, status_code=status, headers=held)
+        all_headers["Retry-After"] = str(RETRY_SECONDS)
+    return JSONResponse({"detail": detail, "error": name, "status": status}, status_code=status, headers=all_headers)
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -98,9 +98,9 @@ async def _told(request: Request, error: Exception) -> JSONResponse:
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    found: dict[str, Any] = dict(error.errors()[0])
-    place = ".".join(str(part) for part in found.get("loc", ())[1:]) or "request"
-    return error_answer(422, "invalid_parameter", f"Parameter '{place}': {found.get('msg', 'invalid')}.")
+    first: dict[str, Any] = dict(error.errors()[0])
+    place = ".".join(str(part) for part in first.get("loc", ())[1:]) or "request"
+    return error_answer(422, "invalid_parameter", f"Parameter '{place}': {first.get('msg', 'invalid')}.")
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:

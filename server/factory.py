@@ -62,10 +62,10 @@ def layers(
     """Layers whose names hold every word of `search`, a page at a time."""
     if product and product not in TITLES:
         raise WrongRequestError(f"There is no product '{product}'; known are {', '.join(TITLES)}.")
-    found = snapshot.catalogue.find(search, product)
+    matches = snapshot.catalogue.find(search, product)
     listed = [layer.product for layer in snapshot.catalogue.layers if layer.listed]
     document = {
-        "total": len(found),
+        "total": len(matches),
         "limit": limit,
         "offset": offset,
         "release": snapshot.release,
@@ -73,7 +73,7 @@ def layers(
         "products": [
             {"id": name, "title": title, "count": listed.count(name)} for name, title in TITLES.items() if name in listed
         ],
-        "layers": [layer_document(snapshot, layer, request) for layer in found[offset : offset + limit]],
+        "layers": [layer_document(snapshot, layer, request) for layer in matches[offset : offset + limit]],
     }
     return json_answer(snapshot, request, document)
 

@@ -67,10 +67,10 @@ def create_app(urls: list[str], settings: Settings | None = None) -> FastAPI:
     app.state.chunks, app.state.cubes, app.state.ready = cache, cubes, threading.Event()
     app.state.regions = regions.read(chosen.regions, variable("regions"))
     app.state.settings = chosen
-    known = [Depends(refuse_unknown)]
+    dependencies = [Depends(refuse_unknown)]
     for part in _OF_A_CUBE:
-        app.include_router(part.router, responses=COMMON, dependencies=known)
-        app.include_router(part.router, prefix=OTHER_CUBE, include_in_schema=False, dependencies=known)
+        app.include_router(part.router, responses=COMMON, dependencies=dependencies)
+        app.include_router(part.router, prefix=OTHER_CUBE, include_in_schema=False, dependencies=dependencies)
     _add_operations(app, next(iter(cubes.values())), len(cubes))
     _add_page(app)
     front = Front(app, _DESCRIPTION)
@@ -115,7 +115,7 @@ def _add_operations(app: FastAPI, first: ServedCube, count: int) -> None:
     def healthz(response: Response) -> dict[str, Any]:
         """Alive, and at which release; answers without the store."""
         response.headers["Cache-Control"] = "no-store"
-        return {"status": "ok", "cubes": count, "release": first.held.release}
+        return {"status": "ok", "cubes": count, "release": first.last_snapshot.release}
 
     @app.get("/readyz", summary="Readiness", tags=["operations"],
              responses={503: {"description": "Alive, but its first tiles would wait for seconds."}})  # fmt: skip

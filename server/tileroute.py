@@ -24,7 +24,7 @@ from starlette.types import Scope
 from server.dependencies import KEY, StyleParameters, cube_of, tile_request, unchanged, validators
 from server.drawing import tiles
 from server.errors import InvalidParameterError
-from server.reading.io import NotHeldError
+from server.reading.io import NotCachedError
 from server.reading.layers import MapLayer
 from server.reading.snapshot import Snapshot
 
@@ -71,16 +71,16 @@ async def _tile(request: Request) -> Response:
 
 async def answer(request: Request, layer_id: str, tms: str, z: str, x: str, y: str, query: Mapping[str, str]) -> Response:
     """A tile of any layer, at any zoom of any tile matrix set, from the pyramid level that fits."""
-    asked = {name: _text(query, name) for name in LONGEST}
+    parameters = {name: _text(query, name) for name in LONGEST}
     cube, product = cube_of(request), layer_id.partition(".")[0]
-    release, token, version = asked["release"], asked["v"], asked["version"]
+    release, token, version = parameters["release"], parameters["v"], parameters["version"]
     snapshot = None if release else cube.ready(token, version, product)
     if snapshot is None:  # the release itself has to be read
-        snapshot = await _in(_READERS, lambda: cube.named(release) if release else cube.asked(token, version, product))
-    layer = snapshot.layer(layer_id, asked["time"])
-    size = asked["tilesize"]
+        snapshot = await _in(_READERS, lambda: cube.named(release) if release else cube.of_address(token, version, product))
+    layer = snapshot.layer(layer_id, parameters["time"])
+    size = parameters["tilesize"]
     wanted, form = tile_request(tms, _integer(z, "z"), _integer(x, "x"), y, _integer(size, "tilesize") if size else None)
-    style = StyleParameters(asked["colormap_name"], asked["rescale"], asked["above"])
+    style = StyleParameters(parameters["colormap_name"], parameters["rescale"], parameters["above"])
     style.check(layer)
     headers = validators(snapshot, request)
     if (cached := unchanged(request, headers)) is not None:
@@ -102,8 +102,8 @@ async def _render(
 
     def from_memory() -> bytes | None:
         if layer.kind == "continuous" and not snapshot.knows_range(layer):
-            raise NotHeldError(layer.id)
-        cells = tiles.read_cells(snapshot, layer, wanted, held_only=True)
+            raise NotCachedError(layer.id)
+        cells = tiles.read_cells(snapshot, layer, wanted, cached_only=True)
         return None if cells is None else tiles.draw(layer, cells, form, style.style(snapshot, layer))
 
     def read() -> tuple[tiles.Cells | None, tiles.Style | None]:
@@ -111,7 +111,7 @@ async def _render(
 
     try:
         return await _in(_DRAWERS, from_memory)
-    except NotHeldError:
+    except NotCachedError:
         cells, drawn = await _in(_READERS, read)
         return None if cells is None else await _in(_DRAWERS, lambda: tiles.draw(layer, cells, form, drawn))
 

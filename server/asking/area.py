@@ -143,18 +143,18 @@ def describe(snapshot: Snapshot, shape: shapely.Geometry, name: str, threshold: 
         raise NotFoundError(f"{name} lies outside the mapped region; choose a place on the map.")
     if inside.area / 1e6 > most_km2:
         raise AreaTooLargeError(f"{name} has {inside.area / 1e6:,.0f} km2 inside the map; one report takes {most_km2:,.0f} km2.")
-    found = tally.tally(snapshot, inside, threshold)
-    species, mapped = _species(snapshot, found, threshold)
-    indicators, habitats = _indicators(snapshot, found), _habitats(snapshot, found)
+    result = tally.tally(snapshot, inside, threshold)
+    species, mapped = _species(snapshot, result, threshold)
+    indicators, habitats = _indicators(snapshot, result), _habitats(snapshot, result)
     mapped = mapped or max([*(i.cells for i in indicators), *(h.cells for h in habitats)], default=0)
     return AreaReport(
         name=name,
         release=snapshot.release,
-        level=found.edge.level,
-        cell_m=CELL * 2**found.edge.level,
+        level=result.edge.level,
+        cell_m=CELL * 2**result.edge.level,
         km2=rounded(outline.square_kilometres(shape)),
         inside_km2=rounded(inside.area / 1e6),
-        cells=found.cells,
+        cells=result.cells,
         mapped_cells=mapped,
         mapped_km2=rounded(mapped * CELL_KM2),
         threshold=threshold,
@@ -162,9 +162,9 @@ def describe(snapshot: Snapshot, shape: shapely.Geometry, name: str, threshold: 
         species=species,
         indicators=indicators,
         habitats=habitats,
-        notes=_notes(found),
-        attribution=said(snapshot, "attribution"),
-        license=said(snapshot, "license"),
+        notes=_notes(result),
+        attribution=cube_text(snapshot, "attribution"),
+        license=cube_text(snapshot, "license"),
     )
 
 
@@ -173,18 +173,18 @@ def rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def said(snapshot: Snapshot, key: str) -> str:
+def cube_text(snapshot: Snapshot, key: str) -> str:
     """What the cube's root says of whom to name and under which licence, else what its first layer says."""
-    own = str(snapshot.reader.cube.root.attrs.get(key, ""))
-    return own or next((str(getattr(layer, key)) for layer in snapshot.catalogue.layers if getattr(layer, key)), "")
+    value = str(snapshot.reader.cube.root.attrs.get(key, ""))
+    return value or next((str(getattr(layer, key)) for layer in snapshot.catalogue.layers if getattr(layer, key)), "")
 
 
-def _notes(found: Tally) -> list[str]:
+def _notes(result: Tally) -> list[str]:
     notes = ["A cell belongs to the area if its centre lies in it.", _COVERAGE, _INTERVALS]
-    if found.edge.tiny:
+    if result.edge.tiny:
         notes.insert(0, f"The area holds the centre of no cell; the cell of {CELL} m at its middle stands for it.")
-    if not found.exact:
-        level, cell_m = found.edge.level, CELL * 2**found.edge.level
+    if not result.exact:
+        level, cell_m = result.edge.level, CELL * 2**result.edge.level
         notes.insert(
             0,
             f"The area is large: at its edge, cells of {cell_m} m (pyramid level {level}) stand for those below them,"
@@ -193,14 +193,14 @@ def _notes(found: Tally) -> list[str]:
     return notes
 
 
-def _species(snapshot: Snapshot, found: Tally, threshold: float) -> tuple[list[AreaSpecies], int]:
+def _species(snapshot: Snapshot, result: Tally, threshold: float) -> tuple[list[AreaSpecies], int]:
     """Listed species, the most probable first, and the number of mapped cells."""
-    figures = found.figures.get("species")
+    figures = result.figures.get("species")
     if figures is None:
         return [], 0
     table = snapshot.catalogue.species
     rows = {str(name): row for row, name in enumerate(table.get("scientific_name", ()))}
-    listed = found.figures["composition"]["listed"] if found.exact and "composition" in found.figures else None
+    listed = result.figures["composition"]["listed"] if result.exact and "composition" in result.figures else None
     out = []
     for layer in snapshot.catalogue.find(product="species"):
         (index,) = layer.lead
@@ -238,13 +238,13 @@ def _counts(species: list[AreaSpecies]) -> Counts:
     )
 
 
-def _indicators(snapshot: Snapshot, found: Tally) -> list[AreaIndicator]:
+def _indicators(snapshot: Snapshot, result: Tally) -> list[AreaIndicator]:
     out = []
     for layer in snapshot.catalogue.find(product="indicators"):
-        name, figures = layer.id.removeprefix("indicators."), found.figures["indicators"]
-        if f"{name}.{BOUNDS[0]}" not in found.names:
+        name, figures = layer.id.removeprefix("indicators."), result.figures["indicators"]
+        if f"{name}.{BOUNDS[0]}" not in result.names:
             continue
-        at = {bound: found.names.index(f"{name}.{bound}") for bound in BOUNDS}
+        at = {bound: result.names.index(f"{name}.{bound}") for bound in BOUNDS}
         cells = {bound: int(figures["cells"][i]) for bound, i in at.items()}
         if cells["estimate"]:
             # An indicator may have no interval, and its bounds then hold no data.
@@ -261,13 +261,13 @@ def _value(layer: MapLayer, stored: float) -> float:
     return rounded(float(stored) * layer.scale + layer.offset)
 
 
-def _habitats(snapshot: Snapshot, found: Tally) -> list[AreaHabitats]:
+def _habitats(snapshot: Snapshot, result: Tally) -> list[AreaHabitats]:
     out = []
     for layer in snapshot.catalogue.find(product="habitats"):
         if layer.kind != "class":
             continue
         level = layer.id.removeprefix("habitats.")
-        counts, classes = found.figures["habitats"][level], {entry.value: entry for entry in layer.classes}
+        counts, classes = result.figures["habitats"][level], {entry.value: entry for entry in layer.classes}
         total = int(counts.sum())
         shares = [
             HabitatShare(

@@ -88,7 +88,7 @@ def measured(snapshot: Snapshot, layouts: Mapping[str, Facts], cells: Cells, spe
     reader, jobs = snapshot.reader, list[Callable[[], dict[str, Figures]]]()
     if "species" in layouts:
         batches = [list(species[first : first + BATCH]) for first in range(0, len(species), BATCH)]
-        jobs += [partial(_species, snapshot, layouts["species"], cells, some) for some in batches]
+        jobs += [partial(_species, snapshot, layouts["species"], cells, batch) for batch in batches]
     maps = {product: facts for product, facts in layouts.items() if product in ("indicators", "habitats") and facts.items}
     if maps:
         first = next(iter(_paths(next(iter(maps.values())), cells.level)))[0]
@@ -96,11 +96,11 @@ def measured(snapshot: Snapshot, layouts: Mapping[str, Facts], cells: Cells, spe
     if "composition" in layouts and cells.level == 0:
         size = reader.source(f"{releases.group_of('composition', layouts['composition'].version)}/set_size")
         jobs += [partial(_lists, reader, layouts["composition"], cells, block) for block in cells.blocks(*size.chunk[-2:])]
-    found: dict[str, list[Figures]] = {product: [none(facts)] for product, facts in layouts.items()}
+    by_product: dict[str, list[Figures]] = {product: [none(facts)] for product, facts in layouts.items()}
     for one in pool.map(lambda job: job(), jobs):
         for product, part in one.items():
-            found[product] = [figures.merged(layouts[product].statistics, [*found[product], part])]
-    return {product: part for product, (part,) in found.items()}
+            by_product[product] = [figures.merged(layouts[product].statistics, [*by_product[product], part])]
+    return {product: part for product, (part,) in by_product.items()}
 
 
 def _species(snapshot: Snapshot, facts: Facts, cells: Cells, species: list[int]) -> dict[str, Figures]:
@@ -110,9 +110,9 @@ def _species(snapshot: Snapshot, facts: Facts, cells: Cells, species: list[int])
     counts = np.zeros((2, len(species), figures.VALUES), np.int64)
     for block in cells.blocks(*reader.source(path).chunk[-2:]):
         group = block.mask.astype(np.uint8).ravel()
-        for own, chunk in enumerate(read_together(reader, [(path, (s, *block.number)) for s in species])):
+        for position, chunk in enumerate(read_together(reader, [(path, (s, *block.number)) for s in species])):
             if chunk.size:
-                count_values(chunk[:, block.rows, block.cols].reshape(1, -1), group, counts[:, own : own + 1])
+                count_values(chunk[:, block.rows, block.cols].reshape(1, -1), group, counts[:, position : position + 1])
     out = none(facts)
     scales, applicable = snapshot.catalogue.species_scales[species], len(facts.statistics) > len(figures.SPECIES)
     out[:, species] = figures.of_species(counts, scales, applicable)
@@ -138,8 +138,8 @@ def _maps(reader: Reader, layouts: Mapping[str, Facts], level: int, block: Block
     values: dict[str, NDArray[Any]] = {}
     for path, count in paths:
         source = reader.source(path)
-        some = [next(chunks) for _ in range(count or 1)]
-        parts = [block.of(chunk if chunk.size else np.full(source.chunk, source.fill, source.array.dtype)) for chunk in some]
+        group = [next(chunks) for _ in range(count or 1)]
+        parts = [block.of(chunk if chunk.size else np.full(source.chunk, source.fill, source.array.dtype)) for chunk in group]
         values[path] = np.concatenate(parts) if count else parts[0]
     out = {}
     for product, facts in layouts.items():
@@ -160,11 +160,11 @@ def _lists(reader: Reader, facts: Facts, cells: Cells, block: Block) -> dict[str
     wanted = [(f"{group}/set_size", block.number), *((f"{group}/species_id", (0, *one.number)) for one in blocks)]
     sizes, *chunks = read_together(reader, wanted)
     height, width = reader.source(f"{group}/set_size").chunk[-2:]
-    found = [none(facts)]
+    sums = [none(facts)]
     for one, chunk in zip(blocks, chunks, strict=True):
         if chunk.size and sizes.size:
             (first_row, end_row), (first_col, end_col) = one.span(*chunk.shape[-2:])
             size = sizes[first_row % height : first_row % height + end_row - first_row,
                          first_col % width : first_col % width + end_col - first_col]  # fmt: skip
-            found.append(figures.of_lists(one.of(chunk), size[one.mask], facts.items))
-    return {"composition": figures.merged(facts.statistics, found)}
+            sums.append(figures.of_lists(one.of(chunk), size[one.mask], facts.items))
+    return {"composition": figures.merged(facts.statistics, sums)}

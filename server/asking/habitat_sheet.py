@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from cube.layers.ids import slug
 from cube.storage import model_card
-from server.asking.area import CELL_KM2, rounded, said
+from server.asking.area import CELL_KM2, cube_text, rounded
 from server.asking.gate import queried
 from server.asking.sheet_models import HabitatName, HabitatOnMap, HabitatSheet, TellingSpecies
 from server.asking.species_sheet import about_cells
@@ -55,9 +55,9 @@ def find(snapshot: Snapshot, code: str) -> tuple[MapLayer, HabitatClass]:
         for entry in layer.classes:
             if wanted in (code_of(entry).casefold(), slug(code_of(entry))):
                 return layer, entry
-    known = [code_of(entry) for layer in layers for entry in layer.classes]
-    more = f", ... ({len(known)} in all)" if len(known) > 12 else ""
-    hint = f"; known are {', '.join(known[:12])}{more}" if known else ": it maps no habitats"
+    codes = [code_of(entry) for layer in layers for entry in layer.classes]
+    more = f", ... ({len(codes)} in all)" if len(codes) > 12 else ""
+    hint = f"; known are {', '.join(codes[:12])}{more}" if codes else ": it maps no habitats"
     raise NotFoundError(f"There is no habitat '{code[:80]}' in release {snapshot.release}{hint}.")
 
 
@@ -91,8 +91,8 @@ def describe(snapshot: Snapshot, layer: MapLayer, entry: HabitatClass) -> Habita
             *([_OLDER] if snapshot.facts.telling_species is None and "species" in snapshot.products else []),
             *([layer.note] if layer.note else []),
         ],
-        attribution=layer.attribution or said(snapshot, "attribution"),
-        license=layer.license or said(snapshot, "license"),
+        attribution=layer.attribution or cube_text(snapshot, "attribution"),
+        license=layer.license or cube_text(snapshot, "license"),
     )
 
 
@@ -104,19 +104,19 @@ def _name(table: Table, row: int) -> HabitatName:
 def _parents(table: Table, code: str) -> list[HabitatName]:
     """The classes above, the nearest first, by the codes that the table names."""
     rows = {text(table, "code", row): row for row in range(len(table.get("code", ())))}
-    found: list[HabitatName] = []
-    seen = {code}
-    while code in rows and (up := text(table, "parent", rows[code])) in rows and up not in seen:
-        found.append(_name(table, rows[up]))
-        seen.add(up)
+    parents: list[HabitatName] = []
+    codes = {code}
+    while code in rows and (up := text(table, "parent", rows[code])) in rows and up not in codes:
+        parents.append(_name(table, rows[up]))
+        codes.add(up)
         code = up
-    return found
+    return parents
 
 
 def _on_map(snapshot: Snapshot, layer: MapLayer, entry: HabitatClass) -> HabitatOnMap | None:
     """The class over the whole map; None where nothing is classified."""
-    found = tally(snapshot, None, products=("habitats",))
-    figures, level = found.figures["habitats"], layer.id.removeprefix("habitats.")
+    result = tally(snapshot, None, products=("habitats",))
+    figures, level = result.figures["habitats"], layer.id.removeprefix("habitats.")
     count, here = int(figures[level].sum()), int(figures[level][entry.value])
     if not count:
         return None
@@ -124,21 +124,21 @@ def _on_map(snapshot: Snapshot, layer: MapLayer, entry: HabitatClass) -> Habitat
     certain = int(figures["probability_cells"][entry.value])  # of the finest level's class
     step = snapshot.catalogue.by_id["habitats.probability"].scale if "habitats.probability" in snapshot.catalogue.by_id else 0.0
     return HabitatOnMap(
-        **about_cells(found, count),
+        **about_cells(result, count),
         share=rounded(here / count),
         habitat_km2=rounded(here * CELL_KM2),
         mean_probability=rounded(figures["probability_steps"][entry.value] * step / certain) if finest and certain else None,
-        among_three=rounded(figures["among_three"][entry.value] / count) if finest and found.exact else None,
+        among_three=rounded(figures["among_three"][entry.value] / count) if finest and result.exact else None,
     )
 
 
 def _species(snapshot: Snapshot, entry: HabitatClass) -> list[TellingSpecies]:
     """The species of the greatest fidelity to the class, as the release was made with them."""
-    by_index = {own.lead[0]: own for own in snapshot.catalogue.find(product="species")}
+    by_index = {layer.lead[0]: layer for layer in snapshot.catalogue.find(product="species")}
     out = []
     for index, inside, outside, phi in (snapshot.facts.telling_species or {}).get(str(entry.value), ()):
-        own = by_index[int(index)]
+        layer = by_index[int(index)]
         out.append(TellingSpecies(
-            id=own.id, name=own.title, vernacular=own.subtitle, inside=inside, outside=outside, fidelity=phi,
+            id=layer.id, name=layer.title, vernacular=layer.subtitle, inside=inside, outside=outside, fidelity=phi,
         ))  # fmt: skip
     return out

@@ -51,19 +51,19 @@ class Chosen:
     @cached_property
     def bands(self) -> tuple[MapLayer, ...]:
         """The layers b1, b2, ...: those of the same array, such as an indicator and its bounds; a species stands alone."""
-        own = self.layer
-        if own.product == "species" or own.minus is not None or not own.lead:
-            return (own,)
-        others = (one for one in self.snapshot.catalogue.layers if one.paths == own.paths and one.minus is None)
-        return tuple(sorted((one for one in others if one.lead[1:] == own.lead[1:]), key=lambda one: one.lead))
+        layer = self.layer
+        if layer.product == "species" or layer.minus is not None or not layer.lead:
+            return (layer,)
+        others = (one for one in self.snapshot.catalogue.layers if one.paths == layer.paths and one.minus is None)
+        return tuple(sorted((one for one in others if one.lead[1:] == layer.lead[1:]), key=lambda one: one.lead))
 
     def numbers(self, indexes: Sequence[int] | None, expression: str | None) -> tuple[int, ...]:
         """The bands that a request asks for, from 1; the layer itself where it names none. Raises `WrongRequestError`."""
-        asked = _bands_of(expression) if expression else tuple(indexes or (self.bands.index(self.layer) + 1,))
-        for number in asked:
+        numbers = _bands_of(expression) if expression else tuple(indexes or (self.bands.index(self.layer) + 1,))
+        for number in numbers:
             if not 1 <= number <= len(self.bands):
                 raise WrongRequestError(f"Layer '{self.layer.id}' has no band {number}; its bands are 1 to {len(self.bands)}.")
-        return asked
+        return numbers
 
 
 @attr.s
@@ -122,15 +122,15 @@ class LayerReader(BaseReader):
 
     def statistics(self, **options: Any) -> dict[str, BandStatistics]:
         """Statistics of a preview of the whole layer."""
-        found: dict[str, BandStatistics] = self.preview().statistics(**options)
-        return found
+        statistics: dict[str, BandStatistics] = self.preview().statistics(**options)
+        return statistics
 
     def tile(self, tile_x: int, tile_y: int, tile_z: int, tilesize: int | None = None, **options: Any) -> ImageData:
         """A tile of `self.tms`; raises `TileOutsideBounds`."""
-        there = self.tms.minzoom <= tile_z <= self.tms.maxzoom
-        matrix = self.tms.matrix(tile_z if there else self.tms.minzoom)
-        there = there and 0 <= tile_x < matrix.matrixWidth and 0 <= tile_y < matrix.matrixHeight
-        if not (there and self.tile_exists(tile_x, tile_y, tile_z)):
+        in_range = self.tms.minzoom <= tile_z <= self.tms.maxzoom
+        matrix = self.tms.matrix(tile_z if in_range else self.tms.minzoom)
+        in_range = in_range and 0 <= tile_x < matrix.matrixWidth and 0 <= tile_y < matrix.matrixHeight
+        if not (in_range and self.tile_exists(tile_x, tile_y, tile_z)):
             raise TileOutsideBounds(f"Tile {tile_z}/{tile_x}/{tile_y} lies outside the cube.")
         crs, box = self.tms.rasterio_crs, self.tms.xy_bounds(Tile(tile_x, tile_y, tile_z))
         height, width = tilesize or matrix.tileHeight, tilesize or matrix.tileWidth
@@ -176,11 +176,11 @@ class LayerReader(BaseReader):
         array = np.concatenate([one[0] for one in values])
         missing = math.nan if layer.kind == "continuous" else layer.fill
         masked = np.ma.MaskedArray(array, (array == missing) | ~np.isfinite(array))
-        found = PointData(masked, band_names=[f"b{number}" for number in numbers], coordinates=(lon, lat), nodata=missing,
+        point = PointData(masked, band_names=[f"b{number}" for number in numbers], coordinates=(lon, lat), nodata=missing,
                           band_descriptions=[self.input.bands[number - 1].title for number in numbers],
                           crs=coord_crs or WGS84_CRS, pixel_location=(col, row), scales=[1.0] * len(numbers),
                           offsets=[0.0] * len(numbers))  # fmt: skip
-        return found.apply_expression(expression) if expression else found
+        return point.apply_expression(expression) if expression else point
 
     def _values(self, number: int, path: str, step: int, rows: tuple[int, int], cols: tuple[int, int],
                 nodata: float | None) -> np.ndarray[Any, Any]:  # fmt: skip
@@ -240,8 +240,8 @@ class LayerReader(BaseReader):
             raise NotFoundError("What is asked for lies outside the cube; /layers gives its bounds.")
         self._left -= max(cells, _LEAST)
         # Without a size the image has the cells' own pixels, also where it lies outside the cube and nothing is read.
-        read, whole = (inside[2] - inside[0]) * (inside[3] - inside[1]), (east - west) * (north - south)
-        too_large = not steps and (right - left) * (top - bottom) / level.pixel**2 * whole > limit * read
+        read, total = (inside[2] - inside[0]) * (inside[3] - inside[1]), (east - west) * (north - south)
+        too_large = not steps and (right - left) * (top - bottom) / level.pixel**2 * total > limit * read
         if cells > (4 * MAX_PIXELS if steps else limit) or self._left < 0 or too_large:
             raise TooLargeError(f"That is more cells than one answer may read; ask for a smaller area, or for max_size="
                                 f"{math.isqrt(limit)} at most.")  # fmt: skip
@@ -277,7 +277,7 @@ def _bands_of(expression: str) -> tuple[int, ...]:
     What holds no band, Python computes in whole numbers of any length (`9**9**9`) and texts (`'a' * 10**9`), all threads waiting.
     """
     try:
-        found: tuple[int, ...] = parse_expression(expression)
+        numbers: tuple[int, ...] = parse_expression(expression)
         nodes = [node for block in get_expression_blocks(expression) for node in ast.walk(ast.parse(block, mode="eval"))]
     except (RecursionError, MemoryError):
         raise WrongRequestError("The expression is nested too deeply; write a shorter one.") from None
@@ -288,13 +288,13 @@ def _bands_of(expression: str) -> tuple[int, ...]:
         within = ast.walk(node) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) else None
         if within is not None and not any(isinstance(one, ast.Name) and id(one) not in functions for one in within):
             raise WrongRequestError("A power in an expression must have a band in it; write a power of numbers as its value.")
-    return found
+    return numbers
 
 
 def _methods(layer: MapLayer, options: dict[str, Any]) -> dict[str, str]:
     """rio-tiler's two resampling methods: nearest for classes, bilinear for others, unless another is asked for."""
-    own = "nearest" if layer.kind == "class" else "bilinear"
-    chosen = {name: options.get(name) or own for name in ("resampling_method", "reproject_method")}
+    default = "nearest" if layer.kind == "class" else "bilinear"
+    chosen = {name: options.get(name) or default for name in ("resampling_method", "reproject_method")}
     if layer.kind == "class" and not set(chosen.values()) <= {"nearest", "mode"}:
         raise WrongRequestError(f"Layer '{layer.id}' shows classes; they are resampled by nearest or mode.")
     return chosen

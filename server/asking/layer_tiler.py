@@ -72,13 +72,13 @@ def chosen(
 ) -> Chosen:
     """What stands where titiler has `url`; a client that holds the answer is told so before anything is read."""
     cube = cube_of(request)
-    snapshot = cube.asked(v, version, layer_id.partition(".")[0]) if release is None else cube.named(release)
-    found = Chosen(snapshot, snapshot.layer(layer_id, time))
+    snapshot = cube.of_address(v, version, layer_id.partition(".")[0]) if release is None else cube.named(release)
+    chosen_layer = Chosen(snapshot, snapshot.layer(layer_id, time))
     if request.method == "GET":
         headers = request.state.validators = absolute_validators(snapshot, request)
         if unchanged(request, headers) is not None:
             raise _UnchangedError(headers)
-    return found
+    return chosen_layer
 
 
 if TYPE_CHECKING:
@@ -100,33 +100,28 @@ def _styled_by_us(request: Request) -> bool:
     return "algorithm" not in request.query_params and form not in _DATA
 
 
-def _colours(
-    request: Request,
-    own: ChosenLayer,
-    bands: Bands,
-    asked: ColoursParameter,
-) -> Any:
-    if asked is not None and not isinstance(asked, dict | list):
+def _colours(request: Request, chosen: ChosenLayer, bands: Bands, params: ColoursParameter) -> Any:
+    if params is not None and not isinstance(params, dict | list):
         raise WrongRequestError("colormap takes an object of values and colours, or a list of intervals and colours, as JSON.")
     one_band = ";" not in bands.expression.strip("; ") if bands.expression else len(bands.indexes or ()) < 2
-    if asked is not None or not one_band or not _styled_by_us(request):
-        return asked
-    if own.layer.kind == "class":
-        return None if bands.expression else {c.value: (*palettes.rgb(c.colour), 255) for c in own.layer.classes}
-    return Colours.get(own.layer.palette)
+    if params is not None or not one_band or not _styled_by_us(request):
+        return params
+    if chosen.layer.kind == "class":
+        return None if bands.expression else {c.value: (*palettes.rgb(c.colour), 255) for c in chosen.layer.classes}
+    return Colours.get(chosen.layer.palette)
 
 
 def _rendering(
-    request: Request, own: ChosenLayer, bands: Bands, asked: Annotated[ImageRenderingParams, Depends(ImageRenderingParams)]
+    request: Request, chosen: ChosenLayer, bands: Bands, params: Annotated[ImageRenderingParams, Depends(ImageRenderingParams)]
 ) -> ImageRenderingParams:
-    if asked.rescale is None and _styled_by_us(request):
+    if params.rescale is None and _styled_by_us(request):
         if bands.expression:
             raise WrongRequestError("An expression has no range of its own; say with rescale=low,high how to draw it.")
-        if own.layer.kind == "continuous":
-            shown = [own.bands[number - 1] for number in own.numbers(bands.indexes, None)]
+        if chosen.layer.kind == "continuous":
+            shown = [chosen.bands[number - 1] for number in chosen.numbers(bands.indexes, None)]
             # titiler makes pairs of its strings.
-            asked.rescale = [own.snapshot.range_of(band) for band in shown]  # type: ignore[misc]
-    return asked
+            params.rescale = [chosen.snapshot.range_of(band) for band in shown]  # type: ignore[misc]
+    return params
 
 
 class _Linked(BaseFactory):
@@ -164,19 +159,19 @@ class LayerTiler(_Linked, TilerFactory):
 
         @self.router.get("/tiles", response_model=TileSetList, operation_id="getTileSetList",
                          summary="The tile sets of a layer", responses=self._OR_HTML)  # fmt: skip
-        def tileset_list(request: Request, own: ChosenLayer, f: Literal["html", "json"] | None = None) -> Response:
-            found = [self._tileset(request, own, name) for name in self.supported_tms.list()]
-            return self._formatted(request, {"tilesets": found}, f, "tilesets", "Tilesets")
+        def tileset_list(request: Request, chosen: ChosenLayer, f: Literal["html", "json"] | None = None) -> Response:
+            documents = [self._tileset(request, chosen, name) for name in self.supported_tms.list()]
+            return self._formatted(request, {"tilesets": documents}, f, "tilesets", "Tilesets")
 
         @self.router.get("/tiles/{tileMatrixSetId}", response_model=TileSet, operation_id="getTileSet",
                          summary="One tile set of a layer: limits and addresses", responses=self._OR_HTML)  # fmt: skip
-        def tileset(request: Request, tileMatrixSetId: TileMatrixSetName, own: ChosenLayer,
+        def tileset(request: Request, tileMatrixSetId: TileMatrixSetName, chosen: ChosenLayer,
                     f: Literal["html", "json"] | None = None) -> Response:  # fmt: skip
-            found = self._tileset(request, own, tileMatrixSetId)
-            found["tileMatrixSetLimits"] = tilesets.matrix_limits(own.snapshot, own.layer, tileMatrixSetId)
-            return self._formatted(request, found, f, "tileset", tileMatrixSetId)
+            document = self._tileset(request, chosen, tileMatrixSetId)
+            document["tileMatrixSetLimits"] = tilesets.matrix_limits(chosen.snapshot, chosen.layer, tileMatrixSetId)
+            return self._formatted(request, document, f, "tileset", tileMatrixSetId)
 
-    def _tileset(self, request: Request, own: Chosen, name: str) -> dict[str, Any]:
+    def _tileset(self, request: Request, chosen: Chosen, name: str) -> dict[str, Any]:
         query = urlencode([(key, value) for key, value in request.query_params.multi_items() if key not in ("f", "v")])
         links = {
             "self": self.url_for(request, "tileset", tileMatrixSetId=name),
@@ -184,7 +179,7 @@ class LayerTiler(_Linked, TilerFactory):
             "definition": f"{base_url(request)}/tileMatrixSets/{name}",
             "tiles": self.url_for(request, "tile", tileMatrixSetId=name, z="{z}", x="{x}", y="{y}"),
         }
-        return tilesets.tileset(own.snapshot, own.layer, name, links, query)
+        return tilesets.tileset(chosen.snapshot, chosen.layer, name, links, query)
 
     def _formatted(self, request: Request, document: dict[str, Any], form: str | None, template: str, title: str) -> Response:
         if form == "html" or (form is None and "text/html" in request.headers.get("accept", "")):
@@ -202,7 +197,7 @@ class LayerTiler(_Linked, TilerFactory):
         def tilejson(
             request: Request,
             tileMatrixSetId: TileMatrixSetName,
-            own: ChosenLayer,
+            chosen: ChosenLayer,
             tilesize: Annotated[int | None, Query(gt=0, description="Tilesize in pixels: 256 if left out.")] = None,
             tile_format: Annotated[ImageType, Query(description="Format of the tiles.")] = ImageType.png,
             minzoom: Annotated[int | None, Query(description="Overwrite default minzoom.")] = None,
@@ -210,17 +205,17 @@ class LayerTiler(_Linked, TilerFactory):
         ) -> Any:
             """Where the tiles are, at which zooms, and what must be said beside them; further parameters go to the tiles."""
             left_out = {"tile_format", "minzoom", "maxzoom", "v", "release", "version", "time"}
-            query = [("v", own.snapshot.token)]
+            query = [("v", chosen.snapshot.token)]
             query += [(key, value) for key, value in request.query_params.multi_items() if key not in left_out]
             places = {"tileMatrixSetId": tileMatrixSetId, "z": "{z}", "x": "{x}", "y": "{y}", "format": tile_format.value}
-            tiles = self.url_for(request, "tile", layer_id=own.layer.id, **places)
+            tiles = self.url_for(request, "tile", layer_id=chosen.layer.id, **places)
             document = {
-                **tilesets.tilejson(own.snapshot, own.layer, tileMatrixSetId),
-                "legend": f"{base_url(request)}{root_of(request)}{LAYER.format(layer_id=own.layer.id)}/legend.png",
+                **tilesets.tilejson(chosen.snapshot, chosen.layer, tileMatrixSetId),
+                "legend": f"{base_url(request)}{root_of(request)}{LAYER.format(layer_id=chosen.layer.id)}/legend.png",
                 "tiles": [f"{tiles}?{urlencode(query)}"],
             }
-            asked = {"minzoom": minzoom, "maxzoom": maxzoom}
-            return {**document, **{key: value for key, value in asked.items() if value is not None}}
+            zooms = {"minzoom": minzoom, "maxzoom": maxzoom}
+            return {**document, **{key: value for key, value in zooms.items() if value is not None}}
 
 
 def build(state: State, description: str) -> FastAPI:

@@ -75,12 +75,12 @@ def parse(document: Any) -> shapely.Geometry:
 
 def _meetings(edges: NDArray[np.float64]) -> int:
     """At most how many pairs of edges (2 ends, n, 2) have boxes that meet: along x, or along y, whichever is less."""
-    found = []
+    counts = []
     for axis in (0, 1):
         ends = np.sort(edges[..., axis], axis=0)
         starts, stops = ends[:, np.argsort(ends[0])]
-        found.append(int((np.searchsorted(starts, stops, side="right") - np.arange(1, len(starts) + 1)).sum()))
-    return min(found)
+        counts.append(int((np.searchsorted(starts, stops, side="right") - np.arange(1, len(starts) + 1)).sum()))
+    return min(counts)
 
 
 def _reason(shape: shapely.Geometry) -> str:

@@ -163,13 +163,13 @@ def _is_input(layer: MapLayer) -> bool:
 
 def traits_of(table: Table, row: int) -> dict[str, float | int | str | bool]:
     """What else the species table says of a species; empty cells are left out."""
-    found: dict[str, float | int | str | bool] = {}
+    traits: dict[str, float | int | str | bool] = {}
     for name, column in table.items():
         value = column[row].item() if isinstance(column[row], np.generic) else column[row]
         if name in _NO_TRAITS or value in ("", None) or (isinstance(value, float) and not math.isfinite(value)):
             continue
-        found[name] = float(f"{value:.6g}") if isinstance(value, float) else value if isinstance(value, int) else str(value)
-    return found
+        traits[name] = float(f"{value:.6g}") if isinstance(value, float) else value if isinstance(value, int) else str(value)
+    return traits
 
 
 def _species(snapshot: Snapshot, row: int, col: int, threshold: float) -> dict[str, Any]:
@@ -183,43 +183,43 @@ def _species(snapshot: Snapshot, row: int, col: int, threshold: float) -> dict[s
     step = float(reader.array(f"{base}/probability").attrs.get("scale_factor", 1 / PROBABILITY_STEPS))  # type: ignore[arg-type]
     size = int(reader.cell(f"{base}/set_size", row, col))
     size = 0 if size == NO_SPECIES else size
-    found: list[PointSpecies] = []
+    species: list[PointSpecies] = []
     last = 0.0
     for rank, (index, value) in enumerate(zip(ids.tolist(), stored.tolist(), strict=True)):
         probability = last = 0.0 if index == NO_SPECIES or value == 255 else round(value * step, 4)
         if index != NO_SPECIES and value != 255 and probability >= threshold:
-            found.append(_one(catalogue.species, catalogue.species_by_name, index, probability, rank < size))
-    found.sort(key=lambda entry: -entry.probability)
+            species.append(_one(catalogue.species, catalogue.species_by_name, index, probability, rank < size))
+    species.sort(key=lambda entry: -entry.probability)
     # The least probable of the ranked species bounds all that are not ranked.
     complete = len(catalogue.species.get("scientific_name", ())) <= len(ids) or last < threshold
-    return {"species": found, "set_size": size or None, "complete": complete}
+    return {"species": species, "set_size": size or None, "complete": complete}
 
 
 def _one(table: Table, layers: dict[str, MapLayer], index: int, probability: float, in_set: bool) -> PointSpecies:
-    known = index < len(table.get("scientific_name", ()))
-    name = text(table, "scientific_name", index) if known else f"species {index}"
+    in_table = index < len(table.get("scientific_name", ()))
+    name = text(table, "scientific_name", index) if in_table else f"species {index}"
     layer = layers.get(name)
     return PointSpecies(
         name=name,
-        vernacular=text(table, "vernacular_name", index) if known else "",
+        vernacular=text(table, "vernacular_name", index) if in_table else "",
         probability=probability,
         in_set=in_set,
         id=None if layer is None else layer.id,
-        traits=traits_of(table, index) if known else {},
-        **(species_status(table, index) if known else {}),
+        traits=traits_of(table, index) if in_table else {},
+        **(species_status(table, index) if in_table else {}),
     )
 
 
 def _indicators(snapshot: Snapshot, row: int, col: int) -> list[Estimate]:
-    found = []
+    estimates = []
     for layer in snapshot.catalogue.find(product="indicators"):
         bounds = [snapshot.catalogue.by_id.get(f"{layer.id}{suffix}") for suffix in ("", ".lower", ".upper")]
         values = {
-            bound: None if own is None else snapshot.value(own, row, col) for bound, own in zip(BOUNDS, bounds, strict=True)
+            bound: None if part is None else snapshot.value(part, row, col) for bound, part in zip(BOUNDS, bounds, strict=True)
         }
         if values["estimate"] is not None:
-            found.append(Estimate(id=layer.id, title=layer.title, units=layer.units, **values))
-    return found
+            estimates.append(Estimate(id=layer.id, title=layer.title, units=layer.units, **values))
+    return estimates
 
 
 def _habitats(snapshot: Snapshot, row: int, col: int) -> dict[str, Any]:
@@ -265,8 +265,8 @@ def _top3(snapshot: Snapshot, row: int, col: int) -> list[RankedHabitat]:
 
 
 def _inputs(snapshot: Snapshot, row: int, col: int) -> dict[str, float]:
-    found = {}
+    inputs = {}
     for layer in snapshot.catalogue.find(product="inputs"):
         if _is_input(layer) and (value := snapshot.value(layer, row, col)) is not None:
-            found[layer.id.removeprefix("inputs.")] = value
-    return found
+            inputs[layer.id.removeprefix("inputs.")] = value
+    return inputs

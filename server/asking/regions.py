@@ -45,13 +45,13 @@ class Region:
 class Regions:
     """All named regions, in the order of their files."""
 
-    held: tuple[Region, ...] = ()
+    entries: tuple[Region, ...] = ()
 
     @cached_property
     def token(self) -> str:
         """Changes with the regions: a part of the ETag of what they answer."""
-        told = [(r.name, r.kind, sorted(r.aliases), r.shape.wkb_hex) for r in self.held]
-        return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
+        contents = [(r.name, r.kind, sorted(r.aliases), r.shape.wkb_hex) for r in self.entries]
+        return hashlib.sha256(repr(contents).encode()).hexdigest()[:8]
 
     def find(self, name: Any, kind: Any = None) -> Region:
         """The region called `name`, in any letters, or by its code.
@@ -61,17 +61,17 @@ class Regions:
         if not isinstance(name, str) or not 0 < len(name) <= 200 or not (kind is None or isinstance(kind, str)):
             raise OutlineError("region and kind must be names of /regions.")
         wanted = name.strip().casefold()
-        fitting = [r for r in self.held if kind is None or r.kind.casefold() == kind.casefold()]
-        found = [r for r in fitting if r.name.casefold() == wanted] or [r for r in fitting if wanted in r.aliases]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            kinds = ", ".join(sorted({r.kind for r in found}))
+        fitting = [r for r in self.entries if kind is None or r.kind.casefold() == kind.casefold()]
+        matches = [r for r in fitting if r.name.casefold() == wanted] or [r for r in fitting if wanted in r.aliases]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            kinds = ", ".join(sorted({r.kind for r in matches}))
             raise OutlineError(f"Several regions are called '{name[:80]}'; say which kind: {kinds}.")
         close = difflib.get_close_matches(wanted, [r.name.casefold() for r in fitting], 3, 0.6)
         named = [r.name for r in fitting if r.name.casefold() in close]
         hint = f"; close names are {', '.join(dict.fromkeys(named))}" if named else "; see /regions"
-        raise NotFoundError(f"There is no region '{name[:80]}'{hint if self.held else ': this server has no named regions'}.")
+        raise NotFoundError(f"There is no region '{name[:80]}'{hint if self.entries else ': this server has no named regions'}.")
 
 
 def read(spec: str, said_by: str = "--regions") -> Regions:
@@ -81,14 +81,14 @@ def read(spec: str, said_by: str = "--regions") -> Regions:
 
     Raises `ConfigError` that names the setting or option `said_by`, the file and what is wrong in it.
     """
-    held: list[Region] = []
+    entries: list[Region] = []
     for entry in (part.strip() for part in spec.split(",") if part.strip()):
         kind, _, path = entry.rpartition("=")
         try:
-            held += _of_file(Path(path), kind or Path(path).stem)
+            entries += _of_file(Path(path), kind or Path(path).stem)
         except ConfigError as error:
             raise ConfigError(f"{said_by}: {error}") from None
-    return Regions(tuple(held))
+    return Regions(tuple(entries))
 
 
 def _of_file(path: Path, kind: str) -> list[Region]:
@@ -175,12 +175,12 @@ def _tagged(regions: Regions, request: Request) -> dict[str, str]:
 def listed(request: Request, regions: NamedRegions) -> Response:
     """Named regions whose box touches the mapped region; `/area` takes their names."""
     window = shapely.box(*cube_of(request).snapshot().bounds)
-    found = [
+    rows = [
         NamedRegion(name=r.name, kind=r.kind, bounds=[round(v, 6) for v in r.shape.bounds])
-        for r in regions.held
+        for r in regions.entries
         if r.shape.intersects(window)
     ]
-    answer = RegionList(total=len(found), kinds=list(dict.fromkeys(r.kind for r in found)), regions=found)
+    answer = RegionList(total=len(rows), kinds=list(dict.fromkeys(r.kind for r in rows)), regions=rows)
     headers = _tagged(regions, request)
     return unchanged(request, headers) or Response(answer.model_dump_json(), media_type="application/json", headers=headers)
 
@@ -193,9 +193,9 @@ def outlined(
     kind: Annotated[str | None, Query(max_length=100, description="Such as countries.")] = None,
 ) -> Response:
     """A GeoJSON Feature in longitude and latitude, with five decimals: a metre."""
-    found, headers = regions.find(name, kind), _tagged(regions, request)
+    region, headers = regions.find(name, kind), _tagged(regions, request)
     if (cached := unchanged(request, headers)) is not None:
         return cached
-    geometry = json.loads(shapely.to_geojson(shapely.transform(found.shape, lambda xy: np.round(xy, 5))))
-    feature = {"type": "Feature", "properties": {"name": found.name, "kind": found.kind}, "geometry": geometry}
+    geometry = json.loads(shapely.to_geojson(shapely.transform(region.shape, lambda xy: np.round(xy, 5))))
+    feature = {"type": "Feature", "properties": {"name": region.name, "kind": region.kind}, "geometry": geometry}
     return Response(json.dumps(feature, separators=(",", ":")), media_type="application/geo+json", headers=headers)

@@ -70,11 +70,11 @@ def _plain(value: Any) -> Any:
 @lru_cache(maxsize=1)
 def _template() -> Template:
     # Every value of the page is escaped: names come from tables and from requests.
-    held = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
                        loader=FileSystemLoader(Path(__file__).parent))  # fmt: skip
-    held.filters["number"] = _number
-    held.filters["percent"] = lambda share: "" if share is None else f"{share:.1%}"
-    return held.get_template("report.html")
+    environment.filters["number"] = _number
+    environment.filters["percent"] = lambda share: "" if share is None else f"{share:.1%}"
+    return environment.get_template("report.html")
 
 
 def _number(value: float | None) -> str:

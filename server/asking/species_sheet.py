@@ -10,7 +10,7 @@ from cube.grid import CELL
 from cube.layers.ids import slug
 from cube.pyramids.figures import LEAST
 from cube.storage import model_card, releases
-from server.asking.area import CELL_KM2, rounded, said
+from server.asking.area import CELL_KM2, cube_text, rounded
 from server.asking.gate import queried
 from server.asking.point import traits_of
 from server.asking.sheet_models import Importance, Learned, ModelSaid, ResponseCurve, Share, Skill, SpeciesOnMap, SpeciesSheet
@@ -72,10 +72,10 @@ def describe(snapshot: Snapshot, layer: MapLayer) -> SpeciesSheet:
     row = rows.get(layer.title)
     cube = snapshot.reader.cube
     card = model_card.read_card(cube, version)
-    own = None if card is None else model_card.read_species(cube, version, layer.lead[0])
+    record = None if card is None else model_card.read_species(cube, version, layer.lead[0])
     about = dict(cube.group(releases.group_of("species", version)).attrs)
-    responses, importance = _responses(card, own), _importance(card)
-    skill = _skill(card, own)
+    responses, importance = _responses(card, record), _importance(card)
+    skill = _skill(card, record)
     notes = [
         _PROBABILITY,
         *([_SKILL] if skill else []),
@@ -95,7 +95,7 @@ def describe(snapshot: Snapshot, layer: MapLayer) -> SpeciesSheet:
         reference_area_m2=_number(about.get("reference_area_m2")),
         reference_year=None if (year := _number(about.get("reference_year"))) is None else int(year),
         region=_on_map(snapshot, layer),
-        learned=None if own is None else Learned(surveys=own.get("surveys"), records=own.get("records")),
+        learned=None if record is None else Learned(surveys=record.get("surveys"), records=record.get("records")),
         skill=skill,
         responses=responses,
         importance=importance,
@@ -104,8 +104,8 @@ def describe(snapshot: Snapshot, layer: MapLayer) -> SpeciesSheet:
             modalities=[str(m["title"]) for m in card["modalities"]], metrics=card["metrics"],
         ),
         notes=[*notes, *([layer.note] if layer.note else [])],
-        attribution=layer.attribution or said(snapshot, "attribution"),
-        license=layer.license or said(snapshot, "license"),
+        attribution=layer.attribution or cube_text(snapshot, "attribution"),
+        license=layer.license or cube_text(snapshot, "license"),
     )  # fmt: skip
 
 
@@ -115,41 +115,41 @@ def _number(value: Any) -> float | None:
 
 def _on_map(snapshot: Snapshot, layer: MapLayer) -> SpeciesOnMap | None:
     """The species over the whole map; None where nothing is mapped."""
-    found, (index,) = tally(snapshot, None, species=layer.lead, products=("species", "composition")), layer.lead
-    own = {name: int(values[index]) for name, values in found.figures["species"].items()}
-    count = own["cells"]
+    result, (index,) = tally(snapshot, None, species=layer.lead, products=("species", "composition")), layer.lead
+    figures = {name: int(values[index]) for name, values in result.figures["species"].items()}
+    count = figures["cells"]
     if not count:
         return None
     names = [str(name) for name in snapshot.catalogue.species.get("scientific_name", ())]
-    lists = found.figures.get("composition", {}).get("listed")
-    known = found.exact and "applicable_cells" in own
+    lists = result.figures.get("composition", {}).get("listed")
+    judged = result.exact and "applicable_cells" in figures
     return SpeciesOnMap(
-        **about_cells(found, count),
-        mean_probability=rounded(own["steps"] * layer.scale / count),
-        highest_probability=rounded(own["highest"] * layer.scale),
-        listed=None if lists is None or not found.exact else rounded(int(lists[names.index(layer.title)]) / count),
-        shares=[Share(least=least, share=rounded(own[f"at_least_{least}"] / count)) for least in LEAST],
-        applicable=rounded(own["applicable_cells"] / count) if known else None,
-        applicable_occurrences=rounded(own["applicable_steps"] / own["steps"]) if known and own["steps"] else None,
+        **about_cells(result, count),
+        mean_probability=rounded(figures["steps"] * layer.scale / count),
+        highest_probability=rounded(figures["highest"] * layer.scale),
+        listed=None if lists is None or not result.exact else rounded(int(lists[names.index(layer.title)]) / count),
+        shares=[Share(least=least, share=rounded(figures[f"at_least_{least}"] / count)) for least in LEAST],
+        applicable=rounded(figures["applicable_cells"] / count) if judged else None,
+        applicable_occurrences=rounded(figures["applicable_steps"] / figures["steps"]) if judged and figures["steps"] else None,
     )
 
 
-def about_cells(found: Tally, count: int) -> dict[str, Any]:
+def about_cells(result: Tally, count: int) -> dict[str, Any]:
     """What cells the figures of a whole map are of, for `Read`."""
-    level = found.edge.level
+    level = result.edge.level
     return {"level": level, "cell_m": CELL * 2**level, "cells": count, "km2": rounded(count * CELL_KM2)}
 
 
-def _skill(card: dict[str, Any] | None, own: dict[str, Any] | None) -> Skill | None:
-    held = None if own is None else own.get("held_out")
-    if card is None or held is None or held.get("present") is None:
+def _skill(card: dict[str, Any] | None, record: dict[str, Any] | None) -> Skill | None:
+    scores = None if record is None else record.get("held_out")
+    if card is None or scores is None or scores.get("present") is None:
         return None
     metrics = card.get("metrics", {})
-    return Skill(surveys=metrics["held_out_surveys"], blocks=metrics.get("held_out_blocks"), **held)
+    return Skill(surveys=metrics["held_out_surveys"], blocks=metrics.get("held_out_blocks"), **scores)
 
 
-def _responses(card: dict[str, Any] | None, own: dict[str, Any] | None) -> list[ResponseCurve]:
-    lines = None if own is None else own.get("responses")
+def _responses(card: dict[str, Any] | None, record: dict[str, Any] | None) -> list[ResponseCurve]:
+    lines = None if record is None else record.get("responses")
     if card is None or lines is None:
         return []
     return [

@@ -27,7 +27,7 @@ from server.dependencies import HEAD, CubeOfAddress, unchanged
 from server.errors import NotFoundError, StoreError
 from server.reading.snapshot import ServedCube
 
-BLOCK: Final = 2**20  # bytes held of one answer at a time
+BLOCK: Final = 2**20  # bytes of one answer in memory at a time
 # Files of the store wait for each other, not tiles for them.
 _GATE: Final = Gate(16, 48)
 _READERS: Final = ThreadPoolExecutor(16, "floracube-store")
@@ -147,7 +147,7 @@ def _find(cube: ServedCube, name: str) -> StoreFile:
     except NotFoundError:
         array, _, numbers = name.rpartition("/c/")
         if array:  # a reader of Zarr takes what is not found for no data: only where that is so
-            cube.held.reader.require_empty(array, [tuple(int(number) for number in numbers.split("/"))])
+            cube.last_snapshot.reader.require_empty(array, [tuple(int(number) for number in numbers.split("/"))])
         raise
 
 

@@ -68,28 +68,28 @@ def tally(snapshot: Snapshot, shape: shapely.Geometry | None, least: float = 0.0
     """
     layouts = {product: facts for product, facts in snapshot.facts.layouts.items() if product in products}
     levels = _levels(snapshot)
-    whole, edge = _units(snapshot, shape)
+    complete, edge = _units(snapshot, shape)
     with ThreadPoolExecutor(THREADS) as pool:
-        places = _places(snapshot, whole)
+        places = _places(snapshot, complete)
         narrowed = "species" in layouts and least > 0 and snapshot.facts.present
         touched = [(0, int(row), int(col)) for row, col in np.argwhere(edge)] if narrowed else []
-        asked = [*((facts, places) for facts in layouts.values()), *([(layouts["species"], touched)] if touched else [])]
-        found = _of_places(snapshot, asked, pool)
-        known = dict(zip(layouts, found, strict=False))
+        jobs = [*((facts, places) for facts in layouts.values()), *([(layouts["species"], touched)] if touched else [])]
+        results = _of_places(snapshot, jobs, pool)
+        of_products = dict(zip(layouts, results, strict=False))
         chosen = list(range(layouts["species"].items) if species is None else species) if "species" in layouts else []
         if touched:
-            seen = [one for one in (known["species"], found[-1]) if one is not None]
-            chosen = _chosen(snapshot, seen, least, chosen)
+            of_species = [one for one in (of_products["species"], results[-1]) if one is not None]
+            chosen = _chosen(snapshot, of_species, least, chosen)
         others = sum(len(facts.names) or len(facts.levels) for p, facts in layouts.items() if p in ("indicators", "habitats"))
-        cells = _edge(snapshot, shape, (whole, edge), len(chosen) + others, levels)
-        parts = {product: [part for part in (known[product],) if part is not None] for product in layouts}
+        cells = _edge(snapshot, shape, (complete, edge), len(chosen) + others, levels)
+        parts = {product: [part for part in (of_products[product],) if part is not None] for product in layouts}
         if cells.mask.any():
             for product, part in measured(snapshot, layouts, cells, chosen, pool).items():
                 parts[product].append(_weighted(layouts[product].statistics, part, 4**cells.level))
     merged = {p: figures.merged(facts.statistics, parts[p] or [none(facts)]) for p, facts in layouts.items()}
     side = snapshot.reader.cube.region.unit_km * 1000 // grid.CELL
     return Tally(
-        int(whole.sum()) * side**2 + cells.count,
+        int(complete.sum()) * side**2 + cells.count,
         cells,
         {p: dict(zip(facts.statistics, merged[p], strict=True)) for p, facts in layouts.items()},
         layouts["indicators"].names if "indicators" in layouts else (),
@@ -117,52 +117,52 @@ def _units(snapshot: Snapshot, shape: shapely.Geometry | None) -> tuple[Bools, B
 
     # Where no edge of the shape passes through a unit, its centre speaks for all of it.
     cut, inside = burnt(shape.boundary, True), burnt(shape, False)
-    whole = inside & ~cut if snapshot.facts.present else np.zeros(size, bool)
-    return whole, (inside | cut) & ~whole
+    complete = inside & ~cut if snapshot.facts.present else np.zeros(size, bool)
+    return complete, (inside | cut) & ~complete
 
 
-def _places(snapshot: Snapshot, whole: Bools) -> list[Place]:
+def _places(snapshot: Snapshot, complete: Bools) -> list[Place]:
     """(level, row, column) of the largest squares, and units (level 0), that hold the whole units and nothing else."""
-    levels: list[Bools] = [whole]
+    levels: list[Bools] = [complete]
     for _ in range(snapshot.reader.cube.region.levels()):
         rows, cols = levels[-1].shape
         # What lies beyond the arrays holds nothing.
         padded = np.pad(levels[-1], ((0, rows % 2), (0, cols % 2)), constant_values=True)
         levels.append(np.asarray(padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2).all(axis=(1, 3))))
-    found = []
+    places = []
     for level, here in enumerate(levels):
         above = levels[level + 1] if level + 1 < len(levels) else np.zeros((1, 1), bool)
-        found += [(level, int(r), int(c)) for r, c in np.argwhere(here) if not above[r // 2, c // 2]]
-    return found
+        places += [(level, int(r), int(c)) for r, c in np.argwhere(here) if not above[r // 2, c // 2]]
+    return places
 
 
 def _of_places(
-    snapshot: Snapshot, asked: Sequence[tuple[Facts, Sequence[Place]]], pool: ThreadPoolExecutor
+    snapshot: Snapshot, wanted: Sequence[tuple[Facts, Sequence[Place]]], pool: ThreadPoolExecutor
 ) -> list[Figures | None]:
     """For each (facts, units and squares): their figures together; None of no place. All are read at once."""
 
-    def of(facts: Facts, some: Sequence[Place]) -> Figures:
-        read = read_together(snapshot.reader, [(facts.array(level), (0, 0, row, col)) for level, row, col in some])
+    def of(facts: Facts, batch: Sequence[Place]) -> Figures:
+        read = read_together(snapshot.reader, [(facts.array(level), (0, 0, row, col)) for level, row, col in batch])
         return figures.merged(facts.statistics, [none(facts), *(chunk[..., 0, 0] for chunk in read if chunk.size)])
 
     jobs = [
         [pool.submit(of, facts, places[first : first + PLACES]) for first in range(0, len(places), PLACES)]
-        for facts, places in asked
+        for facts, places in wanted
     ]
-    parts = [[job.result() for job in some] for some in jobs]
-    return [figures.merged(facts.statistics, some) if some else None for (facts, _), some in zip(asked, parts, strict=True)]
+    parts = [[job.result() for job in batch] for batch in jobs]
+    return [figures.merged(facts.statistics, batch) if batch else None for (facts, _), batch in zip(wanted, parts, strict=True)]
 
 
-def _chosen(snapshot: Snapshot, found: Sequence[Figures], least: float, species: Sequence[int]) -> list[int]:
+def _chosen(snapshot: Snapshot, sums: Sequence[Figures], least: float, species: Sequence[int]) -> list[int]:
     """Those of `species` that reach `least` by the figures of places; one at least, which tells the mapped cells."""
     row = snapshot.facts.layouts["species"].statistics.index("highest")
-    reach = np.max([one[row] for one in found], axis=0) * snapshot.catalogue.species_scales >= least
+    reach = np.max([one[row] for one in sums], axis=0) * snapshot.catalogue.species_scales >= least
     return [s for s in species if reach[s]] or list(species[:1])
 
 
 def _edge(snapshot: Snapshot, shape: shapely.Geometry | None, units: tuple[Bools, Bools], layers: int, levels: int) -> Cells:
     """The cells outside of whole units, at the finest of `levels` at which at most `CHUNKS` chunks of `layers` hold them."""
-    whole, edge = units
+    complete, edge = units
     region = snapshot.reader.cube.region
     shape = shapely.box(*snapshot.region.bounds) if shape is None else shape
     side = region.unit_km * 1000 // grid.CELL
@@ -179,13 +179,13 @@ def _edge(snapshot: Snapshot, shape: shapely.Geometry | None, units: tuple[Bools
         raise AreaTooLargeError("The area spans too many cells even at the coarsest level of this cube; choose a smaller one.")
     left, _, _, top = region.grown_bounds
     mask = centres_within(shape, (left + col * cell, top - row * cell, cell), rows, cols)
-    if not mask.any() and not whole.any():
+    if not mask.any() and not complete.any():
         middle = shape.centroid
         at = int(np.clip((top - middle.y) // cell, 0, height - 1)), int(np.clip((middle.x - left) // cell, 0, width - 1))
         return Cells(level, at[0], at[1], np.ones((1, 1), bool), tiny=True)
     unit_of = [(first + np.arange(count)) * 2**level + 2**level // 2 for first, count in ((row, rows), (col, cols))]
-    at_unit = [np.minimum(cells // side, count - 1) for cells, count in zip(unit_of, whole.shape, strict=True)]
-    return Cells(level, row, col, mask & ~whole[np.ix_(*at_unit)])
+    at_unit = [np.minimum(cells // side, count - 1) for cells, count in zip(unit_of, complete.shape, strict=True)]
+    return Cells(level, row, col, mask & ~complete[np.ix_(*at_unit)])
 
 
 def _inside(row: int, col: int, rows: int, cols: int, height: int, width: int) -> tuple[int, int, int, int]:

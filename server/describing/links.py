@@ -44,8 +44,8 @@ def _first(request: Request, header: str) -> str:
 def absolute_validators(snapshot: Snapshot, request: Request) -> dict[str, str]:
     """Validators of an answer that holds absolute URLs: its ETag differs by the address under which it was asked for."""
     headers = validators(snapshot, request)
-    asked = f"{headers['ETag']} {base_url(request)}"
-    return {**headers, "ETag": f'"{hashlib.sha256(asked.encode()).hexdigest()[:24]}"'}
+    identity = f"{headers['ETag']} {base_url(request)}"
+    return {**headers, "ETag": f'"{hashlib.sha256(identity.encode()).hexdigest()[:24]}"'}
 
 
 def absolute_answer(snapshot: Snapshot, request: Request, body: bytes | str, media_type: str,

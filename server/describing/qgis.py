@@ -31,8 +31,8 @@ def connections(
     names = [name.strip() for name in layers.split(",") if name.strip()]
     if len(names) > MAX_LAYERS:
         raise HTTPException(413, f"{len(names)} layers are named; one file holds at most {MAX_LAYERS}.")
-    own = [layer for product in ("indicators", "habitats") for layer in snapshot.catalogue.find(product=product)]
-    shown = [*own, *(snapshot.layer(name) for name in dict.fromkeys(names) if name not in {layer.id for layer in own})]
+    mapped = [layer for product in ("indicators", "habitats") for layer in snapshot.catalogue.find(product=product)]
+    shown = [*mapped, *(snapshot.layer(name) for name in dict.fromkeys(names) if name not in {layer.id for layer in mapped})]
     title, base = cube_of(request).title, base_url(request) + root_of(request)
     top = Element("qgsXYZTilesConnections", {"version": "1.0"})
     for layer in shown:

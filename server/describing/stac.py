@@ -56,13 +56,13 @@ def of_item(
 def _answer(snapshot: Snapshot, request: Request, name: str, media: str = _JSON) -> Response:
     base, document = base_url(request) + root_of(request), _document(snapshot, f"{name}.json")
     folder = posixpath.dirname(f"/stac/{snapshot.release}/{name}")
-    asked = f"?release={snapshot.release}" if "release" in request.query_params else ""  # else links follow the current one
+    query = f"?release={snapshot.release}" if "release" in request.query_params else ""  # else links follow the current one
 
     def address(href: str) -> str:
         path = posixpath.normpath(posixpath.join(folder, href)).removeprefix(f"/stac/{snapshot.release}/")
         if path.startswith("/"):
             return f"{base}/cube{path}".rstrip("/")
-        return f"{base}/stac/{path.removesuffix('.json')}".removesuffix("/catalog") + asked
+        return f"{base}/stac/{path.removesuffix('.json')}".removesuffix("/catalog") + query
 
     for link in document["links"]:
         link["href"] = address(link["href"])
@@ -70,43 +70,42 @@ def _answer(snapshot: Snapshot, request: Request, name: str, media: str = _JSON)
         asset["href"] = address(asset["href"])
     document["links"].insert(0, {"rel": "self", "href": address(posixpath.basename(name)), "type": media})
     if media == _GEOJSON:
-        _show(snapshot, document, base, asked)
+        _show(snapshot, document, base, query)
     body = json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return absolute_answer(snapshot, request, body.encode(), media)
 
 
 def _document(snapshot: Snapshot, file: str) -> Document:
     cube = snapshot.reader.cube
-    found = cube.read_json(f"stac/{snapshot.release}/{file}") if snapshot.products else None
-    if found is None:
+    document = cube.read_json(f"stac/{snapshot.release}/{file}") if snapshot.products else None
+    if document is None:
         from cube.export import stac  # pystac is a fifth of a second to import
 
         made = stac.documents(cube, snapshot.document)
         if file not in made:
             raise NotFoundError(f"There is no item '{posixpath.basename(file)[:80]}'; see /stac/collection.")
-        found = made[file]
-    return dict(found)
+        document = made[file]
+    return dict(document)
 
 
-def _show(snapshot: Snapshot, item: Document, base: str, asked: str) -> None:
+def _show(snapshot: Snapshot, item: Document, base: str, query: str) -> None:
     """Add how an item's layers are drawn (render extension), and their tiles, TileJSON and WMTS (web-map-links extension)."""
     product, group = item["id"].split(".")[0], item["assets"]["data"]["href"].removeprefix(f"{base}/cube/")
-    layers = [own for own in snapshot.catalogue.find(product=product) if own.paths[0].startswith(f"{group}/")][:MAX_LAYERS]
+    layers = [layer for layer in snapshot.catalogue.find(product=product) if layer.paths[0].startswith(f"{group}/")][:MAX_LAYERS]
     if layers:
         item["stac_extensions"] += [RENDER, WEB_MAP_LINKS]
-        item["properties"]["renders"] = {own.id: render(snapshot, own) for own in layers}
+        item["properties"]["renders"] = {layer.id: render(snapshot, layer) for layer in layers}
     links = item["links"]
     for layer in layers:
-        own = f"{base}/layers/{layer.id}"
+        address = f"{base}/layers/{layer.id}"
         links += [
-            {"rel": "xyz", "href": f"{own}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png?v={snapshot.token}", "type": "image/png",
-             "title": layer.title, "render": layer.id},
-            {"rel": "tilejson", "href": f"{own}/WebMercatorQuad/tilejson.json{asked}", "type": _JSON, "title": layer.title},
+            {"rel": "xyz", "href": f"{address}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png?v={snapshot.token}",
+             "type": "image/png", "title": layer.title, "render": layer.id},
+            {"rel": "tilejson", "href": f"{address}/WebMercatorQuad/tilejson.json{query}", "type": _JSON, "title": layer.title},
         ]  # fmt: skip
     if product in ("indicators", "habitats") and layers:
-        links.append(
-            {"rel": "wmts", "href": f"{base}/wmts{asked}", "type": "application/xml", "wmts:layer": [own.id for own in layers]}
-        )
+        ids = [layer.id for layer in layers]
+        links.append({"rel": "wmts", "href": f"{base}/wmts{query}", "type": "application/xml", "wmts:layer": ids})
     if layers:
         links.append({"rel": "related", "href": f"{base}/layers?product={product}", "type": _JSON, "title": "All its layers"})
 

@@ -91,43 +91,43 @@ async def of_cube(
     an ExceptionReport. QGIS asks every plain address for the capabilities of a WMS and reads what comes, so that question
     is answered too.
     """
-    asked = {key.upper(): value for key, value in request.query_params.items()}
+    parameters = {key.upper(): value for key, value in request.query_params.items()}
     try:
-        if asked.get("SERVICE", service).upper() not in ("WMTS", "WMS"):
+        if parameters.get("SERVICE", service).upper() not in ("WMTS", "WMS"):
             raise ServiceError("InvalidParameterValue", "SERVICE", "This is a WMTS: service must be WMTS.")
-        wanted = asked.get("REQUEST", operation).lower()
+        wanted = parameters.get("REQUEST", operation).lower()
         if wanted == "gettile":
-            return await _tile(request, asked)
+            return await _tile(request, parameters)
         if wanted != "getcapabilities":
             raise ServiceError("OperationNotSupported", "REQUEST", "request is GetCapabilities or GetTile here.")
     except ServiceError as error:
         body = _template().get_template("exception.xml").render(error=error)
         return Response(body, 400, {"Cache-Control": "no-store"}, _MEDIA)
-    names = [name.strip() for name in asked.get("LAYERS", layers).split(",") if name.strip()]
+    names = [name.strip() for name in parameters.get("LAYERS", layers).split(",") if name.strip()]
     if len(names) > MAX_LAYERS:
         raise HTTPException(413, f"{len(names)} layers are named; one document holds at most {MAX_LAYERS}.")
-    found = [snapshot.layer(name) for name in dict.fromkeys(names)] or [
+    chosen = [snapshot.layer(name) for name in dict.fromkeys(names)] or [
         layer for product in ("indicators", "habitats") for layer in snapshot.catalogue.find(product=product)
     ]
-    return await asyncio.to_thread(_answer, snapshot, request, found, _sets(snapshot))
+    return await asyncio.to_thread(_answer, snapshot, request, chosen, _sets(snapshot))
 
 
-async def _tile(request: Request, asked: dict[str, str]) -> Response:
+async def _tile(request: Request, parameters: dict[str, str]) -> Response:
     """A tile by query; raises `ServiceError`."""
     for name in _OF_A_TILE:
-        if not asked.get(name):
+        if not parameters.get(name):
             raise ServiceError("MissingParameterValue", name, f"GetTile takes {', '.join(_OF_A_TILE)}; {name} is missing.")
-    if asked["STYLE"] != "default":
+    if parameters["STYLE"] != "default":
         raise ServiceError("InvalidParameterValue", "STYLE", "There is one style, default.")
-    form = next((form for form, media in MEDIA.items() if media == asked["FORMAT"]), None)
+    form = next((form for form, media in MEDIA.items() if media == parameters["FORMAT"]), None)
     if form is None:
         raise ServiceError("InvalidParameterValue", "FORMAT", f"FORMAT is {' or '.join(MEDIA.values())}.")
-    place = (asked[name] for name in ("LAYER", "TILEMATRIXSET", "TILEMATRIX", "TILECOL"))
+    place = (parameters[name] for name in ("LAYER", "TILEMATRIXSET", "TILEMATRIX", "TILECOL"))
     layer_id, tms, zoom, col = place
     # VERSION is of the standard here, not of the layer's product.
-    query = {name: asked[name.upper()] for name in tileroute.LONGEST if name.upper() in asked and name != "version"}
+    query = {name: parameters[name.upper()] for name in tileroute.LONGEST if name.upper() in parameters and name != "version"}
     try:
-        return await tileroute.answer(request, layer_id, tms, zoom, col, f"{asked['TILEROW']}.{form}", query)
+        return await tileroute.answer(request, layer_id, tms, zoom, col, f"{parameters['TILEROW']}.{form}", query)
     except StoreError:
         raise
     except RequestError as error:
@@ -153,13 +153,13 @@ def _template() -> jinja2.Environment:
     return jinja2.Environment(autoescape=True, loader=jinja2.FileSystemLoader(folder), trim_blocks=True, lstrip_blocks=True)
 
 
-def capabilities(snapshot: Snapshot, layers: Sequence[MapLayer], sets: Sequence[str], base: str, own: str) -> str:
-    """The XML document; tile URLs begin with `base`, the document itself lies at `own`."""
+def capabilities(snapshot: Snapshot, layers: Sequence[MapLayer], sets: Sequence[str], base: str, address: str) -> str:
+    """The XML document; tile URLs begin with `base`, the document itself lies at `address`."""
     title = str(snapshot.reader.cube.attributes.get("title") or "floracube")
     limits = {name: limits_of(snapshot, name) for name in sets}
     reached = {layer.id: {name: zooms_in(snapshot, layer, name) for name in sets} for layer in layers}
     return _template().get_template("wmts.xml").render(
-        title=title, layers=layers, limits=limits, reached=reached, base=base, own=own, bounds=snapshot.bounds,
+        title=title, layers=layers, limits=limits, reached=reached, base=base, address=address, bounds=snapshot.bounds,
         token=snapshot.token, license=next((layer.license for layer in layers if layer.license), "none"), formats=MEDIA,
         sets={name: (_urn(tile_matrix_set(name)), _matrices(tile_matrix_set(name), limits[name])) for name in sets},
     )  # fmt: skip
@@ -169,12 +169,12 @@ def _matrices(tms: morecantile.TileMatrixSet, zooms: Iterable[int]) -> list[tupl
     """Zoom, scale denominator, top left corner and the rest of each tile matrix."""
     # From the cell size, since rounded denominators shift far tiles by metres.
     unit = meters_per_unit(tms.crs._pyproj_crs) / _PIXEL
-    found = []
+    matrices = []
     for zoom in zooms:
         matrix = tms.matrix(zoom)
         corner = " ".join(repr(float(v)) for v in matrix.pointOfOrigin)
-        found.append((zoom, repr(matrix.cellSize * unit), corner, matrix))
-    return found
+        matrices.append((zoom, repr(matrix.cellSize * unit), corner, matrix))
+    return matrices
 
 
 def _urn(tms: morecantile.TileMatrixSet) -> str:

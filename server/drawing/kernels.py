@@ -68,7 +68,7 @@ def _line_of(reach: int) -> Any:
         least, most_y, most_x = _F(reach - 0.5), _F(height - reach - 0.5), _F(width - reach - 0.5)
         for j in range(rows.shape[0]):
             row, col = rows[j], cols[j]
-            found = _F(np.nan)
+            value = _F(np.nan)
             if row >= least and row < most_y and col >= least and col < most_x:
                 y, x = np.int32(row - _F(0.5)), np.int32(col - _F(0.5))
                 part_y, part_x = row - _F(0.5) - _F(y), col - _F(0.5) - _F(x)
@@ -77,7 +77,7 @@ def _line_of(reach: int) -> Any:
                 if reach == 1:  # four pixels, whose weights sum to 1
                     below = at + np.uint32(width)
                     upper = flat[at] + part_x * (flat[at + np.uint32(1)] - flat[at])
-                    found = upper + part_y * (flat[below] + part_x * (flat[below + np.uint32(1)] - flat[below]) - upper)
+                    value = upper + part_y * (flat[below] + part_x * (flat[below + np.uint32(1)] - flat[below]) - upper)
                 else:
                     total, weight, share = _F(0), _F(0), _F(0)
                     for k in range(taps):
@@ -91,13 +91,13 @@ def _line_of(reach: int) -> Any:
                         total += down * across
                         weight += down
                         at += np.uint32(width)
-                    found = total / (weight * share)
+                    value = total / (weight * share)
             # A missing neighbour makes the sum NaN; then the careful way says what the others amount to.
-            if found != found and row >= 0 and row < height and col >= 0 and col < width:
+            if value != value and row >= 0 and row < height and col >= 0 and col < width:
                 centre = values[int(row), int(col)]
                 if centre == centre:
-                    found = _with_holes(values, row, col, radius_y, radius_x)
-            out[j] = found
+                    value = _with_holes(values, row, col, radius_y, radius_x)
+            out[j] = value
 
     return line
 

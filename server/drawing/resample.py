@@ -36,8 +36,8 @@ def bilinear(
     """
     from server.drawing import kernels
 
-    found: NDArray[np.float32] = kernels.bilinear(values, rows, cols, size, np.float32(radius[0]), np.float32(radius[1]))
-    return found
+    tile: NDArray[np.float32] = kernels.bilinear(values, rows, cols, size, np.float32(radius[0]), np.float32(radius[1]))
+    return tile
 
 
 def nearest(
@@ -46,8 +46,8 @@ def nearest(
     """(size, size) values of the pixels that hold the positions; `missing` outside the array and where not finite."""
     from server.drawing import kernels
 
-    found: NDArray[np.int32] = kernels.nearest(values, rows, cols, size, np.int32(missing))
-    return found
+    tile: NDArray[np.int32] = kernels.nearest(values, rows, cols, size, np.int32(missing))
+    return tile
 
 
 def steps(values: NDArray[np.float32], low: float, high: float, last: int) -> NDArray[np.uint8]:
@@ -55,8 +55,8 @@ def steps(values: NDArray[np.float32], low: float, high: float, last: int) -> ND
     gain = (last - 1) / (high - low)
     from server.drawing import kernels
 
-    found: NDArray[np.uint8] = kernels.steps(values, np.float32(gain), np.float32(1.5 - low * gain), np.uint8(last))
-    return found
+    tile: NDArray[np.uint8] = kernels.steps(values, np.float32(gain), np.float32(1.5 - low * gain), np.uint8(last))
+    return tile
 
 
 def warm_up() -> None:

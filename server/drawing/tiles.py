@@ -80,10 +80,10 @@ class Cells:
     radius: tuple[float, float]
 
 
-def read_cells(snapshot: Snapshot, layer: MapLayer, request: TileRequest, held_only: bool = False) -> Cells | None:
+def read_cells(snapshot: Snapshot, layer: MapLayer, request: TileRequest, cached_only: bool = False) -> Cells | None:
     """The cells under a tile, or None where it lies outside the data; raises `StoreError`, `TooLargeError`.
 
-    With `held_only` nothing is read: raises `NotHeldError` unless all of it is in memory.
+    With `cached_only` nothing is read: raises `NotCachedError` unless all of it is in memory.
     """
     region = snapshot.reader.cube.region
     bounds, epsg = region.grown_bounds, region.grid.epsg
@@ -91,7 +91,7 @@ def read_cells(snapshot: Snapshot, layer: MapLayer, request: TileRequest, held_o
         return None
     warp = warp_grid(request.tms, request.z, request.x, request.y, request.size, epsg)
     level = choose_level(layer, warp.pixel)
-    height, width = (-(-n // level.step) for n in snapshot.reader.shape(level.path, held_only))
+    height, width = (-(-n // level.step) for n in snapshot.reader.shape(level.path, cached_only))
     west, _, _, north = bounds
     rows, cols = (north - warp.y) / level.pixel, (warp.x - west) / level.pixel
     spans = _span(rows), _span(cols)
@@ -103,7 +103,7 @@ def read_cells(snapshot: Snapshot, layer: MapLayer, request: TileRequest, held_o
         (max(math.floor(low) - margin, -margin), min(math.floor(high) + 1 + margin, size + margin))
         for (low, high), size, margin in zip(spans, (height, width), margins, strict=True)
     ]
-    stored = snapshot.window(layer, level.path, level.step, windows[0], windows[1], held_only)
+    stored = snapshot.window(layer, level.path, level.step, windows[0], windows[1], cached_only)
     return Cells(stored, rows - windows[0][0], cols - windows[1][0], request.size, radius)
 
 

@@ -69,10 +69,10 @@ def _box(tms: str, bounds: Bounds, epsg: int) -> Bounds | None:
     """(west, south, east, north) in the CRS of `tms` around a box in another; None where it cannot be told."""
     west, south, east, north = bounds
     x, y = np.meshgrid(np.linspace(west, east, _BOX_POINTS), np.linspace(south, north, _BOX_POINTS))
-    there = np.stack(_transformer(tms, epsg).transform(x, y, direction="INVERSE"))
-    if not np.isfinite(there).all():
+    corners = np.stack(_transformer(tms, epsg).transform(x, y, direction="INVERSE"))
+    if not np.isfinite(corners).all():
         return None
-    low, high = there.min(axis=(1, 2)), there.max(axis=(1, 2))
+    low, high = corners.min(axis=(1, 2)), corners.max(axis=(1, 2))
     margin = (high - low) / (_BOX_POINTS - 1)  # more than an edge bends between two points
     return float(low[0] - margin[0]), float(low[1] - margin[1]), float(high[0] + margin[0]), float(high[1] + margin[1])
 
@@ -121,11 +121,11 @@ def _make(tms: str, z: int, x: int, y: int, size: int, epsg: int) -> WarpGrid:
         if points > size // 2:
             break
         exact = finer
-    whole = _project(tms, epsg, bounds, size, size)
+    every_pixel = _project(tms, epsg, bounds, size, size)
     # A tile may reach beyond where the projection is defined; such pixels lie outside every region.
-    whole[:, ~np.isfinite(whole).all(axis=0)] = np.inf
+    every_pixel[:, ~np.isfinite(every_pixel).all(axis=0)] = np.inf
     with np.errstate(invalid="ignore"):
-        inner = np.where(np.isfinite(whole), whole, np.nan)
+        inner = np.where(np.isfinite(every_pixel), every_pixel, np.nan)
         steps = [np.hypot(*np.diff(inner, axis=axis)) for axis in (1, 2)]
     sizes = [float(np.nanmedian(s)) for s in steps if np.isfinite(s).any()]
-    return WarpGrid(whole[0].copy(), whole[1].copy(), size, min(sizes, default=float("inf")))
+    return WarpGrid(every_pixel[0].copy(), every_pixel[1].copy(), size, min(sizes, default=float("inf")))

@@ -52,13 +52,13 @@ def limits_of(snapshot: Snapshot, tms: str) -> Limits:
     """The tiles that the region touches at each zoom, so that no client asks for the others."""
     matrix_set, (least, most) = tile_matrix_set(tms), zooms_of(tms)
     x, y = _transformer(matrix_set.crs.to_wkt()).transform(*np.array(snapshot.outline).T)
-    found: Limits = {}
+    limits: Limits = {}
     for zoom in range(least, most + 1):
         matrix, first = matrix_set.matrix(zoom), matrix_set.xy_bounds(morecantile.Tile(0, 0, zoom))
         rows = _span((first.top - y) / (first.top - first.bottom), matrix.matrixHeight - 1)
         cols = _span((x - first.left) / (first.right - first.left), matrix.matrixWidth - 1)
-        found[zoom] = (*rows, *cols)
-    return found
+        limits[zoom] = (*rows, *cols)
+    return limits
 
 
 @lru_cache(maxsize=64)

@@ -66,7 +66,7 @@ class Keys:
             return True
         key = carried(scope).encode()
         # All keys are compared, each in constant time, so that the time taken tells nothing.
-        return sum(hmac.compare_digest(key, own) for own in self._keys) > 0
+        return sum(hmac.compare_digest(key, valid) for valid in self._keys) > 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401."""

@@ -54,8 +54,8 @@ class Settings(BaseSettings):
             return cls()
         except ValidationError as error:
             wrong = error.errors()[0]
-            told = wrong["msg"].removeprefix("Value error, ")
-            raise ConfigError(f"{variable(str(wrong['loc'][0]))} is '{wrong['input']}': {told[0].lower()}{told[1:]}.") from None
+            why = wrong["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"{variable(str(wrong['loc'][0]))} is '{wrong['input']}': {why[0].lower()}{why[1:]}.") from None
 
 
 def variable(name: str) -> str:

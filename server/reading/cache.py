@@ -36,7 +36,7 @@ class ByteCache(Generic[T]):
         self._lock = threading.Lock()
 
     @property
-    def held(self) -> float:
+    def used_bytes(self) -> float:
         """Bytes of all values, with what an entry takes beside them."""
         return self._values.currsize
 
@@ -56,7 +56,7 @@ class ByteCache(Generic[T]):
         with self._lock:
             return self._values.get(key)
 
-    def held_of(self, keys: Sequence[Key]) -> list[T] | None:
+    def get_all(self, keys: Sequence[Key]) -> list[T] | None:
         """The values of all `keys`, or None if one of them is not here."""
         with self._lock:
             if any(key not in self._values for key in keys):
@@ -81,26 +81,26 @@ class ByteCache(Generic[T]):
 
         Raises what `make` raises, in every thread that waits for it.
         """
-        found: dict[int, T] = {}
+        values: dict[int, T] = {}
         waiting: dict[int, Future[T]] = {}
         mine: dict[int, Future[T]] = {}
         with self._lock:
             for i, key in enumerate(keys):
                 if (value := self._values.get(key)) is not None:
-                    found[i] = value
+                    values[i] = value
                 elif (coming := self._coming.get(key)) is not None:
                     waiting[i] = coming
                 else:
                     mine[i] = self._coming[key] = Future()
         if self._counted:
-            metrics.CACHE_HITS.inc(len(found))
+            metrics.CACHE_HITS.inc(len(values))
             metrics.CACHE_MISSES.inc(len(waiting) + len(mine))
         # What is ours comes first: two threads that wait for each other's would wait forever.
         if mine:
-            found.update(self._make(keys, mine, make))
+            values.update(self._make(keys, mine, make))
         for i, future in waiting.items():
-            found[i] = future.result(timeout=_WAIT_SECONDS)
-        return [found[i] for i in range(len(keys))]
+            values[i] = future.result(timeout=_WAIT_SECONDS)
+        return [values[i] for i in range(len(keys))]
 
     def _make(self, keys: Sequence[Key], mine: dict[int, Future[T]], make: Callable[[list[int]], Sequence[T]]) -> dict[int, T]:
         try:
@@ -117,7 +117,7 @@ class ByteCache(Generic[T]):
                 self._put(keys[i], value)
                 del self._coming[keys[i]]
         if self._counted:
-            metrics.CACHE_BYTES.set(self.held)
+            metrics.CACHE_BYTES.set(self.used_bytes)
         for i, future in mine.items():
             future.set_result(values[i])
         return values

@@ -59,15 +59,15 @@ class Catalogue:
     def find(self, search: str = "", product: str = "") -> list[MapLayer]:
         """Listed layers of `product` (all if empty) whose names hold every word of `search`; name starts first."""
         words = search.lower().split()
-        found = [
+        matches = [
             layer
             for layer in self.layers
             if layer.listed and (not product or layer.product == product) and all(word in layer.search_text for word in words)
         ]
         if words:
             start = " ".join(words)
-            found.sort(key=lambda a: not (a.title.lower().startswith(start) or a.subtitle.lower().startswith(start)))
-        return found
+            matches.sort(key=lambda a: not (a.title.lower().startswith(start) or a.subtitle.lower().startswith(start)))
+        return matches
 
 
 def text(table: Table, column: str, row: int) -> str:
@@ -115,7 +115,7 @@ def _maps(cube: CubeStore, group: str) -> Iterator[tuple[Layer, dict[str, Any]]]
     root = cube.root.attrs
     arrays = [array for _, array in cube.group(group).arrays()]
     maps = [(layer_of(array), array.attrs) for array in arrays if _dims(array)[-2:] == ("y", "x")]
-    for layer, attrs in sorted(maps, key=lambda found: (found[0].order, found[0].name)):
+    for layer, attrs in sorted(maps, key=lambda pair: (pair[0].order, pair[0].name)):
         yield (
             layer,
             {
@@ -137,8 +137,8 @@ def _dims(array: Any) -> tuple[str, ...]:
 
 def _palette(layer: Layer) -> str:
     """The layer's palette if we have it; classes without colours of their own say `flags` or `categories`."""
-    known = ("flags", "categories") if layer.kind == "class" else palettes.OF_LAYERS
-    return layer.palette if layer.palette in known else "viridis"
+    names = ("flags", "categories") if layer.kind == "class" else palettes.OF_LAYERS
+    return layer.palette if layer.palette in names else "viridis"
 
 
 def _classes(layer: Layer) -> tuple[HabitatClass, ...]:
@@ -206,7 +206,7 @@ def _habitats(cube: CubeStore, version: str, table: Table) -> Iterator[MapLayer]
 
 def _habitat_classes(table: Table, layer: Layer) -> tuple[HabitatClass, ...]:
     """Classes of one level: from the habitat table (row = stored value), else from the flags of the array."""
-    rows = [i for i, own in enumerate(table.get("level", ())) if str(own) == layer.name]
+    rows = [i for i, level in enumerate(table.get("level", ())) if str(level) == layer.name]
     flags = _classes(layer)
     if not rows:
         return flags

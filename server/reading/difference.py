@@ -13,6 +13,6 @@ def less(stored: NDArray[Any], taken: NDArray[Any], fill: float) -> NDArray[Any]
 
     Both are steps of one array, so the difference times its scale is the difference of the values.
     """
-    known = (stored != fill) & (taken != fill) & np.isfinite(stored) & np.isfinite(taken)
+    valid = (stored != fill) & (taken != fill) & np.isfinite(stored) & np.isfinite(taken)
     difference = np.where(stored > taken, stored - taken, 0)
-    return np.where(known, difference, np.asarray(fill, stored.dtype)).astype(stored.dtype)
+    return np.where(valid, difference, np.asarray(fill, stored.dtype)).astype(stored.dtype)

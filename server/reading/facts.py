@@ -42,11 +42,11 @@ class ReleaseFacts:
 
     @cached_property
     def _ranges(self) -> dict[str, list[float] | None]:
-        found: dict[str, list[float] | None] = {}
+        by_layer: dict[str, list[float] | None] = {}
         for product, version in self.products.items():
             document = self.cube.read_json(ranges.document_path(product, version)) or {}
-            found |= {f"{product}.{name}": ends for name, ends in document.items()}
-        return found
+            by_layer |= {f"{product}.{name}": ends for name, ends in document.items()}
+        return by_layer
 
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Display ranges by layer; those of other layers are found from their values when first asked for."""

@@ -39,7 +39,7 @@ def input_period() -> int:
     return int(time.time() // INPUT_SECONDS)
 
 
-class NotHeldError(Exception):
+class NotCachedError(Exception):
     """What is asked for is not in memory, and nothing was to be read."""
 
 
@@ -107,9 +107,9 @@ class Reader:
     def _member(self, path: str) -> zarr.Group | zarr.Array[Any] | None:
         """The array at `path` by the consolidated metadata of its group: one request for all of the group's arrays."""
         group, _, name = path.rpartition("/")
-        if (found := self._groups.get(group)) is None:
-            found = self._groups[group] = self.cube.group(group)
-        return found.get(name) if found.metadata.consolidated_metadata else None
+        if (members := self._groups.get(group)) is None:
+            members = self._groups[group] = self.cube.group(group)
+        return members.get(name) if members.metadata.consolidated_metadata else None
 
     def source(self, path: str) -> Source:
         """The open array at `path` and its layout; raises `CubeError` if there is none."""
@@ -121,10 +121,10 @@ class Reader:
             self._sources[path] = source
         return source
 
-    def shape(self, path: str, held_only: bool = False) -> tuple[int, int]:
-        """(rows, columns) of the array at `path`; with `held_only` raises `NotHeldError` if it is not open yet."""
-        if held_only and path not in self._sources:
-            raise NotHeldError(path)
+    def shape(self, path: str, cached_only: bool = False) -> tuple[int, int]:
+        """(rows, columns) of the array at `path`; with `cached_only` raises `NotCachedError` if it is not open yet."""
+        if cached_only and path not in self._sources:
+            raise NotCachedError(path)
         height, width = self.source(path).shape[-2:]
         return height, width
 
@@ -159,12 +159,12 @@ class Reader:
         return self._maps(source, path, lead, 1, [(y, x) for y, x in parts])
 
     def window(self, path: str, lead: tuple[int, ...], step: int, rows: tuple[int, int], cols: tuple[int, int],
-               held_only: bool = False) -> NDArray[Any]:  # fmt: skip
+               cached_only: bool = False) -> NDArray[Any]:  # fmt: skip
         """Stored values of a window of the map `lead` of an array, thinned to every `step`-th cell.
 
         `rows` and `cols` are (first, end) in thinned pixels; what lies outside the array is fill.
         Raises `TooLargeError` where more than `MAX_CHUNKS` chunks would have to be read, `StoreError` if reading fails,
-        and with `held_only` `NotHeldError` instead of reading anything.
+        and with `cached_only` `NotCachedError` instead of reading anything.
         """
         source = self.source(path)
         sizes = [-(-n // step) for n in source.shape[-2:]]
@@ -178,7 +178,7 @@ class Reader:
         pairs = [(y, x) for y in parts[0] for x in parts[1]]
         for start in range(0, len(pairs), _AT_ONCE):
             batch = pairs[start : start + _AT_ONCE]
-            for (y, x), chunk in zip(batch, self._maps(source, path, lead, step, batch, held_only), strict=True):
+            for (y, x), chunk in zip(batch, self._maps(source, path, lead, step, batch, cached_only), strict=True):
                 if chunk.size:
                     out[y.first - rows[0] : y.end - rows[0], x.first - cols[0] : x.end - cols[0]] = chunk[
                         y.first - y.origin : y.end - y.origin, x.first - x.origin : x.end - x.origin
@@ -187,15 +187,15 @@ class Reader:
 
     def _maps(
         self, source: Source, path: str, lead: tuple[int, ...], step: int, pairs: Sequence[tuple[_Part, _Part]],
-        held_only: bool = False,
+        cached_only: bool = False,
     ) -> list[NDArray[Any]]:  # fmt: skip
         """Thinned chunks (h, w) of one map."""
         keys = [self.map_key(path, lead, step, (y.number, x.number)) for y, x in pairs]
-        held = self.cache.held_of(keys)
-        if held is not None:
-            return held
-        if held_only:
-            raise NotHeldError(path)
+        cached = self.cache.get_all(keys)
+        if cached is not None:
+            return cached
+        if cached_only:
+            raise NotCachedError(path)
         numbers, place = source.within(lead)
 
         def read(missing: list[int]) -> list[NDArray[Any]]:
@@ -215,12 +215,12 @@ class Reader:
         self, source: Source, path: str, chunks: Sequence[tuple[int, ...]], place: tuple[int, ...] | Any
     ) -> list[NDArray[Any]]:
         """The part `place` (of the leading axes; all of it for `...`) of whole chunks, given by their numbers."""
-        found = []
+        decoded = []
         for chunk in read_together(self, [(path, number) for number in chunks]):
             part = chunk[place] if chunk.size else chunk
             # Of a long chunk only what is asked for is kept: a copy, or the rest would stay behind it.
-            found.append(part if part.size * 2 > chunk.size else part.copy())
-        return found
+            decoded.append(part if part.size * 2 > chunk.size else part.copy())
+        return decoded
 
     @contextmanager
     def turn(self, path: str) -> Iterator[None]:
@@ -274,13 +274,13 @@ def _parts(first: int, end: int, step: int, chunk: int, length: int) -> list[_Pa
     half = step // 2
     # The last thinned pixel may have its middle beyond the array; it is then no pixel at all.
     end = min(end, -(-(length - half) // step))
-    found = []
+    parts = []
     pixel = first
     while pixel < end:
         number = (pixel * step + half) // chunk
         start, stop = number * chunk, min((number + 1) * chunk, length)
         origin = max(0, -(-(start - half) // step))
         last = min(end, -(-(stop - half) // step))
-        found.append(_Part(number, start, stop, origin, pixel, last))
+        parts.append(_Part(number, start, stop, origin, pixel, last))
         pixel = last
-    return found
+    return parts

@@ -58,11 +58,11 @@ def fetch(store: Store, wanted: Sequence[tuple[str, ByteRequest]]) -> list[memor
     except Exception as error:  # each kind of store has errors of its own, and all of them mean the same to a reader
         metrics.STORE_ERRORS.inc()
         raise StoreError(f"{store}: {type(error).__name__}: {error}") from error
-    found = [None if buffer is None else buffer.as_numpy_array().data for buffer in buffers]
+    bodies = [None if buffer is None else buffer.as_numpy_array().data for buffer in buffers]
     metrics.READ_SECONDS.observe(time.perf_counter() - started)
     metrics.READS.inc(len(wanted))
-    metrics.READ_BYTES.inc(sum(len(part) for part in found if part is not None))
-    return found
+    metrics.READ_BYTES.inc(sum(len(part) for part in bodies if part is not None))
+    return bodies
 
 
 def _option(part: Metadata, name: str, default: str) -> Any:

@@ -77,20 +77,20 @@ class Snapshot:
 
     def layer(self, layer_id: str, time: str | None = None) -> MapLayer:
         """The layer of that id, or the one of its series at `time` (`2019Q3`, `2018-07`); raises `NotFoundError`."""
-        found = self.catalogue.by_id.get(layer_id)
+        layer = self.catalogue.by_id.get(layer_id)
         if time is not None:
             label = slug(time).replace("_", "-")
-            series = layer_id if found is None else found.series
-            found = self.catalogue.by_id.get(f"{series}.{label}") if label else None
-            if found is None or len(found.lead) < 2:
+            series = layer_id if layer is None else layer.series
+            layer = self.catalogue.by_id.get(f"{series}.{label}") if label else None
+            if layer is None or len(layer.lead) < 2:
                 raise NotFoundError(
                     f"Layer '{layer_id[:80]}' has no time '{time[:20]}' in release {self.release}; /layers lists its times."
                 )
-        elif found is None and layer_id.startswith("inputs."):
-            found = next((own for own in self.catalogue.layers if own.listed and own.series == layer_id), None)
-        if found is None:
+        elif layer is None and layer_id.startswith("inputs."):
+            layer = next((other for other in self.catalogue.layers if other.listed and other.series == layer_id), None)
+        if layer is None:
             raise NotFoundError(f"There is no layer '{layer_id[:80]}' in release {self.release}; see /layers.")
-        return found
+        return layer
 
     def range_of(self, layer: MapLayer) -> tuple[float, float]:
         """Display range of a continuous layer in its units: declared, or 2nd to 98th percentile of a sample."""
@@ -98,16 +98,16 @@ class Snapshot:
             return layer.range
         if layer.range_of and layer.range_of != layer.id:
             return self.range_of(self.catalogue.by_id[layer.range_of])
-        found = self._ranges.get(layer.id)
-        if found is None:
+        limits = self._ranges.get(layer.id)
+        if limits is None:
             sample = self._sample(layer)
             if not sample.size:
                 self._empty.add(layer.id)
-            found = display_range(sample, layer.product, layer.palette)
+            limits = display_range(sample, layer.product, layer.palette)
             if layer.minus is not None:  # from nothing: a width that hardly varies must not look as if it did
-                found = (0.0, found[1])
-            self._ranges[layer.id] = found
-        return found
+                limits = (0.0, limits[1])
+            self._ranges[layer.id] = limits
+        return limits
 
     def is_empty(self, layer: MapLayer) -> bool:
         """Whether a sample of a layer without a declared range holds no value, as bounds do where none were calibrated."""
@@ -119,12 +119,12 @@ class Snapshot:
         return layer.range is not None or (layer.range_of or layer.id) in self._ranges
 
     def window(self, layer: MapLayer, path: str, step: int, rows: tuple[int, int], cols: tuple[int, int],
-               held_only: bool = False) -> NDArray[Any]:  # fmt: skip
+               cached_only: bool = False) -> NDArray[Any]:  # fmt: skip
         """Stored values of a window of a layer in its array `path`; see `Reader.window` for the rest."""
-        stored = self.reader.window(path, layer.lead, step, rows, cols, held_only)
+        stored = self.reader.window(path, layer.lead, step, rows, cols, cached_only)
         if layer.minus is None:
             return stored
-        return less(stored, self.reader.window(path, layer.minus, step, rows, cols, held_only), layer.fill)
+        return less(stored, self.reader.window(path, layer.minus, step, rows, cols, cached_only), layer.fill)
 
     def value(self, layer: MapLayer, row: int, col: int) -> float | None:
         """Value in units of a layer (classes: as stored) in a 50 m cell, from its finest level, or None where it has none."""
@@ -174,17 +174,17 @@ class ServedCube:
         self.tiles: LRUCache[str, bytes] = LRUCache(cache.limit // TILES_SHARE, getsizeof=len)  # images by ETag, one thread's
 
     @property
-    def held(self) -> Snapshot:
+    def last_snapshot(self) -> Snapshot:
         """The release that was current when last looked, without looking again."""
         return self._snapshot
 
     def ready(self, token: str | None, version: str | None, product: str) -> Snapshot | None:
-        """What `asked` would give, if that is known without a look at the store; None otherwise."""
-        held = self._snapshot
+        """What `of_address` would give, if that is known without a look at the store; None otherwise."""
+        snapshot = self._snapshot
         if time.monotonic() - self._checked > POLL_SECONDS:
             return None
-        current = token is None or token in (held.release, held.token)
-        return held if current and version in (None, held.products.get(product)) else None
+        current = token is None or token in (snapshot.release, snapshot.token)
+        return snapshot if current and version in (None, snapshot.products.get(product)) else None
 
     def snapshot(self) -> Snapshot:
         """The current release; looks for a new one at most once a second, and keeps the old one if that fails.
@@ -218,7 +218,7 @@ class ServedCube:
             raise NotFoundError(f"There is no release '{name[:80]}' in this cube; the current one is {current.release}.")
         return self._opened(document)
 
-    def asked(self, token: str | None, version: str | None = None, product: str = "") -> Snapshot:
+    def of_address(self, token: str | None, version: str | None = None, product: str = "") -> Snapshot:
         """The release that a tile's address is about: the one that `token` (`?v=`) names if the cube has it, else the current.
 
         With `version`, the newest release that has this version of `product`; raises `NotFoundError` if none has.
@@ -243,12 +243,12 @@ class ServedCube:
             return current
         # Only versions that a release names: what is not published may be half written.
         documents = [self._document(name) for name in self._release_names() if _NAME.fullmatch(name)]
-        fitting = [found for found in documents if found is not None and found["products"].get(product) == version]
+        fitting = [document for document in documents if document is not None and document["products"].get(product) == version]
         if not fitting:
             raise NotFoundError(
                 f"No release of this cube has version '{version[:80]}' of {product or 'this layer'}; leave out the version."
             )
-        return self._opened(max(fitting, key=lambda found: str(found.get("created", ""))))
+        return self._opened(max(fitting, key=lambda document: str(document.get("created", ""))))
 
     @cachedmethod(attrgetter("_names"), lock=attrgetter("_lock"))
     def _release_names(self) -> list[str]:
@@ -287,18 +287,18 @@ class ServedCube:
         with self._lock:
             return self._snapshots.get(token)
 
-    def _read(self, held: Snapshot | None = None) -> Snapshot:
-        cube = open_cube(self.url) if held is None else held.reader.cube
+    def _read(self, before: Snapshot | None = None) -> Snapshot:
+        cube = open_cube(self.url) if before is None else before.reader.cube
         release = releases.current(cube)
         # A store that finds nothing for a moment looks like a cube before its first release, and none goes back to that.
-        if release["name"] is None and held is not None and held.products:
+        if release["name"] is None and before is not None and before.products:
             raise CubeError(f"{self.url}: {releases.CURRENT} is not there any more; see whether the store is mounted.")
-        return self._build(release, held)
+        return self._build(release, before)
 
-    def _build(self, release: dict[str, Any], held: Snapshot | None) -> Snapshot:
+    def _build(self, release: dict[str, Any], before: Snapshot | None) -> Snapshot:
         name, token = str(release["name"] or "inputs"), token_of(release)
-        if held is not None and held.token == token:
-            return held
+        if before is not None and before.token == token:
+            return before
         cube = open_cube(self.url)
         window = release.get("region_km")  # a release may cover less than the cube: training often reaches further
         region = cube.region.crop(*window) if window else cube.region

@@ -38,17 +38,17 @@ def read_together(reader: Reader, wanted: Sequence[Chunk]) -> Iterator[NDArray[A
 
 def remember_cells(reader: Reader, wanted: Sequence[Cell]) -> None:
     """Read what `Reader.cell` and `Reader.window` will ask for of some cells."""
-    found: dict[tuple[object, ...], tuple[Chunk, Any]] = {}
+    by_key: dict[tuple[object, ...], tuple[Chunk, Any]] = {}
     for path, lead, row, col in wanted:
         source = reader.source(path)
         place = row // source.chunk[-2], col // source.chunk[-1]
         if lead is None:
             counts = (range(-(-n // size)) for n, size in zip(source.shape[:-2], source.chunk[:-2], strict=True))
-            found |= {reader.whole_key(path, (*own, *place)): ((path, (*own, *place)), ...) for own in product(*counts)}
+            by_key |= {reader.whole_key(path, (*number, *place)): ((path, (*number, *place)), ...) for number in product(*counts)}
         else:
             numbers, part = source.within(lead)
-            found[reader.map_key(path, lead, 1, place)] = (path, (*numbers, *place)), part
-    missing = {key: chunk for key, chunk in found.items() if reader.cache.get(key) is None}
+            by_key[reader.map_key(path, lead, 1, place)] = (path, (*numbers, *place)), part
+    missing = {key: chunk for key, chunk in by_key.items() if reader.cache.get(key) is None}
     chunks = read_together(reader, [chunk for chunk, _ in missing.values()])
     for (key, (_, part)), chunk in zip(missing.items(), chunks, strict=True):
         reader.cache.put(key, chunk[part].copy() if chunk.size else chunk)
@@ -64,14 +64,14 @@ def indices(reader: Reader, wanted: Sequence[Chunk]) -> dict[Key, Index]:
         shards = reader.source(path).shards
         shard, _ = shards.place(number)
         places[reader.index_key(path, shard)] = path, shards, shard
-    asked = list(places.values())
+    requests = list(places.values())
 
     def read(missing: list[int]) -> list[Index]:
-        tails = fetch(asked[0][1].store, [asked[i][1].index_request(asked[i][2]) for i in missing])
+        tails = fetch(requests[0][1].store, [requests[i][1].index_request(requests[i][2]) for i in missing])
         for i, tail in zip(missing, tails, strict=True):
             if tail is None:
-                reader.require_empty(asked[i][0], [asked[i][2]])
-        return [asked[i][1].index_of(asked[i][2], tail) for i, tail in zip(missing, tails, strict=True)]
+                reader.require_empty(requests[i][0], [requests[i][2]])
+        return [requests[i][1].index_of(requests[i][2], tail) for i, tail in zip(missing, tails, strict=True)]
 
     return dict(zip(places, reader.cache.gather(list(places), read), strict=True))
 
@@ -85,15 +85,15 @@ def _read(reader: Reader, wanted: Sequence[Chunk]) -> list[Stored | None]:
     if not wanted:
         return []
     with reader.turn(wanted[0][0]):
-        known = indices(reader, wanted)
+        indices_by_path = indices(reader, wanted)
         requests = []
         for path, number in wanted:
             shards = reader.source(path).shards
             shard, row = shards.place(number)
-            requests.append(shards.chunk_request(shard, known[reader.index_key(path, shard)], row))
+            requests.append(shards.chunk_request(shard, indices_by_path[reader.index_key(path, shard)], row))
         store = reader.source(wanted[0][0]).shards.store
-        found = _near_ranges_at_once(store, [request for request in requests if request is not None])
-        return [None if request is None else (request[0], next(found)) for request in requests]
+        bodies = _near_ranges_at_once(store, [request for request in requests if request is not None])
+        return [None if request is None else (request[0], next(bodies)) for request in requests]
 
 
 def _near_ranges_at_once(store: Store, requests: Sequence[tuple[str, RangeByteRequest]]) -> Iterator[memoryview | None]:
@@ -107,7 +107,7 @@ def _near_ranges_at_once(store: Store, requests: Sequence[tuple[str, RangeByteRe
         else:
             spans.append((key, part.start, part.end))
         place[i] = len(spans) - 1
-    found = fetch(store, [(key, RangeByteRequest(start, end)) for key, start, end in spans])
+    pieces = fetch(store, [(key, RangeByteRequest(start, end)) for key, start, end in spans])
     for i, (_, part) in enumerate(requests):
-        data, start = found[place[i]], spans[place[i]][1]
+        data, start = pieces[place[i]], spans[place[i]][1]
         yield None if data is None else data[part.start - start : part.end - start]

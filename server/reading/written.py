@@ -91,12 +91,12 @@ class WrittenShards:
         with self._lock:
             stage = self._inputs.get(name)
         if stage is None:
-            found = {layer: stage for stage in progress.input_stages(self._cube) for layer in stage.layers}
-            if name not in found:  # an array that is being read
+            stages = {layer: stage for stage in progress.input_stages(self._cube) for layer in stage.layers}
+            if name not in stages:  # an array that is being read
                 raise StoreError(f"the input {name} is not there any more; see whether the store is mounted.")
-            stage = found[name]
+            stage = stages[name]
             with self._lock:
-                self._inputs = found
+                self._inputs = stages
         return stage
 
     def _version(self, version: str) -> Stage:

@@ -14,10 +14,10 @@ from server.asking import outline, regions
 
 def test_districts_fill_the_landscape_without_overlap(tmp_path: Path) -> None:
     domain = Domain(4090, 2610, 20, 3)
-    held = regions.read(f"districts={write_regions(domain, tmp_path)}")
-    assert tuple(r.name for r in held.held) == NAMES
-    assert {r.kind for r in held.held} == {"districts"}
-    shapes = [r.shape for r in held.held]
+    loaded = regions.read(f"districts={write_regions(domain, tmp_path)}")
+    assert tuple(r.name for r in loaded.entries) == NAMES
+    assert {r.kind for r in loaded.entries} == {"districts"}
+    shapes = [r.shape for r in loaded.entries]
     whole = shapely.union_all(shapes)
     assert outline.square_kilometres(whole) == pytest.approx(400, rel=1e-3)
     assert sum(outline.square_kilometres(s) for s in shapes) == pytest.approx(outline.square_kilometres(whole), rel=1e-6)

@@ -41,17 +41,17 @@ def files(tmp_path: Path) -> str:
 
 
 def test_names_are_found_in_any_letters_by_code_and_by_kind(files: str) -> None:
-    held = regions.read(files)
-    assert [r.kind for r in held.held] == ["countries"] * 3 + ["biogeography"] * 2
-    assert held.find("hIGHLAND").name == "Highland"
-    assert held.find("ll", "countries").name == "Lowland"
-    assert held.find("Pannonian").shape.area == pytest.approx(0.02)  # two features, one region
+    loaded = regions.read(files)
+    assert [r.kind for r in loaded.entries] == ["countries"] * 3 + ["biogeography"] * 2
+    assert loaded.find("hIGHLAND").name == "Highland"
+    assert loaded.find("ll", "countries").name == "Lowland"
+    assert loaded.find("Pannonian").shape.area == pytest.approx(0.02)  # two features, one region
     with pytest.raises(OutlineError, match="which kind: biogeography, countries"):
-        held.find("Lowland")
+        loaded.find("Lowland")
     with pytest.raises(NotFoundError, match="close names are Highland"):
-        held.find("Hihgland")
+        loaded.find("Hihgland")
     with pytest.raises(NotFoundError, match="see /regions"):
-        held.find("xxxxxxxx")
+        loaded.find("xxxxxxxx")
     with pytest.raises(NotFoundError, match="no named regions"):
         regions.Regions().find("Austria")
 
@@ -87,8 +87,8 @@ def test_a_file_that_cannot_be_read_is_blamed_on_what_named_it(tmp_path: Path, m
 def test_an_outline_that_touches_itself_is_mended(tmp_path: Path) -> None:
     bow = feature(16.7, 49.0, name="Bow")
     bow["geometry"]["coordinates"] = [[[0, 0], [2, 2], [2, 0], [0, 2], [0, 0]]]
-    held = regions.read(str(write(tmp_path / "bow.geojson", bow)))
-    assert held.find("Bow").shape.area == pytest.approx(2.0)
+    loaded = regions.read(str(write(tmp_path / "bow.geojson", bow)))
+    assert loaded.find("Bow").shape.area == pytest.approx(2.0)
 
 
 def test_the_server_lists_them_and_reports_by_name(cube: CubeStore, files: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,12 +116,12 @@ def test_natural_earth_is_read_as_it_is_published(real_data: Path, tmp_path: Pat
     source = real_data / "europe" / "naturalearth" / "ne_50m_admin_0_countries" / "ne_50m_admin_0_countries.shp"
     target = tmp_path / "countries.geojson"
     subprocess.run(["ogr2ogr", "-t_srs", "EPSG:4326", str(target), str(source)], check=True, capture_output=True)
-    held = regions.read(f"countries={target}")
-    assert len(held.held) > 200
-    austria = held.find("AUT")
+    loaded = regions.read(f"countries={target}")
+    assert len(loaded.entries) > 200
+    austria = loaded.find("AUT")
     assert austria.name == "Austria"
     assert outline.square_kilometres(austria.shape) == pytest.approx(83_879, rel=0.01)  # Statistics Austria
-    assert outline.square_kilometres(held.find("Czechia").shape) == pytest.approx(78_871, rel=0.01)  # Czech Statistical Office
+    assert outline.square_kilometres(loaded.find("Czechia").shape) == pytest.approx(78_871, rel=0.01)  # Czech Statistical Office
 
 
 def test_the_outline_of_a_region_is_given_as_it_was_read(cube: CubeStore, files: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ def test_bytes_stay_within_their_bound(puts: list[tuple[int, int]], limit: int) 
     cache = ByteCache[Array](limit)
     for key, size in puts:
         cache.put((key,), np.zeros(size, np.uint8))
-        assert 0 <= cache.held <= limit
+        assert 0 <= cache.used_bytes <= limit
 
 
 def test_who_waits_for_what_never_comes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,8 +63,8 @@ def test_cache_forgets_the_least_recently_used_and_keeps_within_its_bytes() -> N
         cache.put((key,), np.zeros(100, np.uint8))
     assert cache.get((0,)) is not None
     cache.put((10,), np.zeros(100, np.uint8))
-    assert cache.held == 3000
+    assert cache.used_bytes == 3000
     assert cache.get((0,)) is not None
     assert cache.get((1,)) is None
     cache.put((11,), np.zeros(5000, np.uint8))
-    assert (cache.get((11,)), cache.held) == (None, 3000)  # it is larger than the cache, and takes no other's place
+    assert (cache.get((11,)), cache.used_bytes) == (None, 3000)  # it is larger than the cache, and takes no other's place

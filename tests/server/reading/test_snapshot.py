@@ -62,18 +62,18 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_version_opens_the_one_release_that_answers(many_releases: CubeStore, opened: list[str]) -> None:
     served = ServedCube(many_releases.url, ChunkCache())
-    assert served.asked(None, "v3", "indicators").release == "r3"
-    assert served.asked(None, "v3", "indicators").release == "r3"
+    assert served.of_address(None, "v3", "indicators").release == "r3"
+    assert served.of_address(None, "v3", "indicators").release == "r3"
     assert opened == [f"r{RELEASES - 1}", "r3"]
 
 
 def test_a_token_opens_the_release_that_it_names_and_nothing_else(many_releases: CubeStore, opened: list[str]) -> None:
     served = ServedCube(many_releases.url, ChunkCache())
     for token in ("nothing", f"r{RELEASES - 1}-00000000", "r99-12345678"):
-        assert served.asked(token).release == f"r{RELEASES - 1}"
+        assert served.of_address(token).release == f"r{RELEASES - 1}"
     assert opened == [f"r{RELEASES - 1}"]
-    assert served.asked("r3-00000000").release == "r3"  # of older code
-    assert served.asked(served.asked("r3").token).release == "r3"
+    assert served.of_address("r3-00000000").release == "r3"  # of older code
+    assert served.of_address(served.of_address("r3").token).release == "r3"
     assert opened == [f"r{RELEASES - 1}", "r3"]
 
 
@@ -94,8 +94,8 @@ def test_requests_for_other_releases_never_keep_the_current_one_waiting(
         try:
             first = pool.submit(served.named, "r1")
             assert inside.wait(30)
-            others = [pool.submit(served.asked, None, f"v{n % 11}", "indicators") for n in range(33)]
-            assert served.asked(None).release == f"r{RELEASES - 1}"
+            others = [pool.submit(served.of_address, None, f"v{n % 11}", "indicators") for n in range(33)]
+            assert served.of_address(None).release == f"r{RELEASES - 1}"
             while sum(other.done() for other in others) < 33 - 7:  # one is being opened, seven more may wait
                 leave.wait(0.01)
             assert all(isinstance(other.exception(), BusyError) for other in others if other.done())
