@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cube.config import Config
 from cube.errors import TableError
-from cube.grid import CELL, Region
+from cube.grid import CELL, Region, Window
 from cube.layers.inputs import SURFACE
 from cube.records.darwincore.observations import RECORDS as ACCOUNT
 from cube.records.presence_only import read_records
@@ -134,19 +134,19 @@ def read_named_records(config: Config, cube: CubeStore, with_ids: bool = False) 
     weights: list[NDArray[np.float32]] = []
     ids: list[pd.DataFrame] = []
     wet: list[tuple[str, list[str]]] = []
-    rng = np.random.default_rng(11)
+    rng, dry = np.random.default_rng(11), DryCells(cube)
     for chunk in stream:
         if SQUARE_COLUMNS[0] in chunk:
-            chosen, x, y, share = _places_within(chunk, cube, rng)
+            chosen, x, y, share = _places_within(chunk, cube.region, dry, rng)
             shares.append(share)
             weights.append(share * np.minimum(1, FULL_WEIGHT_M / chunk["square_m"].to_numpy(np.float32)[chosen]))
             lost = np.setdiff1d(np.arange(len(chunk)), chosen)
             wet.append(("records whose cell has no land in the region", list(chunk["record"].iloc[lost])))
         else:
             x, y = chunk["x"].to_numpy(np.float64), chunk["y"].to_numpy(np.float64)
-            dry = _on_land(cube, x, y)
-            wet.append(("records on permanent water", list(chunk["record"][~dry])))
-            chosen, x, y = np.flatnonzero(dry), x[dry], y[dry]
+            on_land = dry.at(x, y)
+            wet.append(("records on permanent water", list(chunk["record"][~on_land])))
+            chosen, x, y = np.flatnonzero(on_land), x[on_land], y[on_land]
         row, col = cube.region.index(x, y)
         publisher = chunk["publisher"].fillna("") if "publisher" in chunk else None
         columns_found = {
@@ -183,13 +183,36 @@ def _withdraw(report: Report, reason: str, rows: Sequence[str], count: int) -> N
     report.keep("records", -count)
 
 
-def _on_land(cube: CubeStore, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
-    row, col = cube.region.index(x, y)
-    return np.asarray(cube.array(SURFACE).vindex[row, col]) != WATER
+class DryCells:
+    """Which cells are no permanent water: each unit of the surface is read once, whatever the order of records."""
+
+    def __init__(self, cube: CubeStore) -> None:
+        """Of the region of `cube`; a unit takes a bit a cell from when a point lies in it first."""
+        self._cube, self._side = cube, cube.region.unit_km * 1000 // CELL
+        self._bits: dict[tuple[int, int], NDArray[np.uint8]] = {}
+
+    def at(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(n,) whether the cells of points (metres) within the region are dry."""
+        row, col = self._cube.region.index(x, y)
+        if not len(row):
+            return np.zeros(0, bool)
+        unit, which = np.unique(np.stack([row, col]) // self._side, axis=1, return_inverse=True)
+        cell, dry = row % self._side * self._side + col % self._side, np.empty(len(row), bool)
+        order = np.argsort(which.ravel(), kind="stable")
+        for place, members in zip(unit.T.tolist(), np.split(order, np.cumsum(np.bincount(which.ravel()))[:-1]), strict=True):
+            bits = self._unit(*place)[cell[members] >> 3]
+            dry[members] = bits >> (7 - (cell[members] & 7)) & 1
+        return dry
+
+    def _unit(self, row: int, col: int) -> NDArray[np.uint8]:
+        if (row, col) not in self._bits:
+            window = Window(row * self._side, col * self._side, self._side, self._side)
+            self._bits[row, col] = np.packbits(self._cube.read_window(SURFACE, window) != WATER)
+        return self._bits[row, col]
 
 
 def _places_within(
-    chunk: pd.DataFrame, cube: CubeStore, rng: np.random.Generator
+    chunk: pd.DataFrame, region: Region, dry: DryCells, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
     """(row of the chunk, x, y, share) of the places drawn for records of squares, those on land within the region.
 
@@ -201,8 +224,8 @@ def _places_within(
         chosen = np.repeat(wanted, draws)
         squares = Squares.of_rows(chunk.iloc[chosen])
         x, y = squares.at(rng.uniform(size=len(chosen)), rng.uniform(size=len(chosen)))
-        inside = np.flatnonzero(cube.region.contains(x, y))
-        on_land = inside[_on_land(cube, x[inside], y[inside])]
+        inside = np.flatnonzero(region.contains(x, y))
+        on_land = inside[dry.at(x[inside], y[inside])]
         rows.append(chosen[on_land])
         xs.append(x[on_land])
         ys.append(y[on_land])

@@ -13,7 +13,7 @@ from cube.errors import TableError
 from cube.grid import CELL, EUROPE, Region
 from cube.layers.inputs import INPUTS
 from cube.storage.store import CubeStore, create_cube, resolution_of
-from inference.data.records import DRAWS, NamedRecords, place_records, read_named_records
+from inference.data.records import DRAWS, DryCells, NamedRecords, place_records, read_named_records
 from inference.data.samples import Predictors
 from inference.training.joint import RecordRows
 from tests.support.geoplant import write_table
@@ -109,3 +109,20 @@ def test_records_at_points_are_as_they_were(tmp_path: Path, cube: CubeStore) -> 
 def test_squares_without_land_are_an_error_that_says_so(tmp_path: Path, cube: CubeStore) -> None:
     with pytest.raises(TableError, match=r"no record is left: .*whose cell has no land in the region"):
         in_cells(tmp_path, cube, ["1kmE4709N2855"] * 2)
+
+
+def test_the_surface_is_read_once_a_unit_however_records_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cube, layer = create_cube(str(tmp_path / "c.zarr"), Region(4703, 2854, 4725, 2868, 10), "t"), INPUTS["surface"]
+    cube.ensure_group(layer.group, [layer], resolution_of(layer))
+    rng = np.random.default_rng(4)
+    truth = rng.integers(0, 3, cube.array(layer.path).shape).astype(layer.dtype)
+    cube.array(layer.path)[:] = truth
+    west, south, east, north = cube.region.bounds
+    dry, reads = DryCells(cube), list[object]()
+    real = CubeStore.read_window
+    monkeypatch.setattr(CubeStore, "read_window", lambda self, *a: reads.append(a) or real(self, *a))
+    for count in (0, 1, 500, 500):
+        x, y = rng.uniform(west, east, count), rng.uniform(south, north, count)
+        row, col = cube.region.index(x, y)
+        np.testing.assert_array_equal(dry.at(x, y), truth[row, col] != 1)
+    assert len(reads) == len(set(map(str, reads))) <= len(list(cube.region.units()))
