@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -84,4 +84,17 @@ class SampleSource(Protocol):
         (n, 6, 84) for landsat and (n, 4, 228) for climate; (n, 4, 5 cells, 5 cells) for sentinel2, an odd number of
         `cells` of 50 m with the place's own in the middle. Each value is that of the cell or pixel that holds the place.
         """
+        ...
+
+
+@runtime_checkable
+class PackedSource(SampleSource, Protocol):
+    """A source whose images of 10 m are files of its own, smaller than their pixels."""
+
+    def packed_patches(self, places: Places) -> list[bytes]:
+        """The files of each of n places as bytes, empty where there are none."""
+        ...
+
+    def unpacked_patch(self, packed: bytes, x: float, y: float, cells: int) -> Floats:
+        """(4, 5 cells, 5 cells), the image of a place (x, y) as `sample` gives it."""
         ...

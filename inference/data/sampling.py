@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cube.grid import CELL, COARSE, FINE, Unit, Window
 from cube.layers import Layer
 from cube.records.cells import CubeSource
-from cube.records.places import Places, SampleSource
+from cube.records.places import PackedSource, Places, SampleSource
 from cube.storage.store import CubeStore
 from inference.data.channels import as_channels, channels_of
 from inference.data.kilometres import bilinear
@@ -135,7 +135,10 @@ def _at_places(
     averaged: tuple[CubeStore, Squares] | None = None,
 ) -> dict[str, Floats]:
     """The modalities of 10 m and 50 m."""
-    groups = what.places
+    groups, packed = what.places, dict[str, Floats]()
+    if shelf is not None and isinstance(source, PackedSource):
+        packed = _packed(source, groups, places, receptive_field, shelf)
+        groups = {modality: layers for modality, layers in groups.items() if modality not in packed}
     names = [layer.name for layers in groups.values() for layer in layers]
 
     def read(index: NDArray[np.int64]) -> dict[str, Floats]:
@@ -147,7 +150,32 @@ def _at_places(
         return out
 
     salt = b"" if averaged is None or not len(averaged[1]) else averaged[1].identity()
-    return _kept(shelf, "places", groups, receptive_field, np.stack([places.x, places.y]), read, progress, salt)
+    return _kept(shelf, "places", groups, receptive_field, np.stack([places.x, places.y]), read, progress, salt) | packed
+
+
+def _packed(
+    source: PackedSource, groups: Mapping[str, Sequence[Layer]], places: Places, cells: int, shelf: Shelf
+) -> dict[str, Floats]:
+    """Images that do not fit the memory of the shelf, as the source has packed them."""
+    names = [modality for modality, layers in groups.items() if [layer.name for layer in layers] == ["sentinel2"]]
+    rows = {modality: _row(layers, cells) for modality, layers in groups.items()}
+    if not names or not shelf.holds(rows, len(places)):
+        return {}
+    at = np.stack([places.x, places.y])
+
+    def unpack(content: bytes, position: int) -> Floats:
+        return source.unpacked_patch(content, float(places.x[position]), float(places.y[position]), cells)
+
+    def read(index: NDArray[np.int64]) -> list[bytes]:
+        return source.packed_patches(places.subset(index))
+
+    identity = hashlib.sha256(places.patch_id.tobytes() + places.observations.encode() + at.tobytes()).hexdigest()
+    return {name: shelf.pack("images", rows[name], _neighbours_first(at), read, unpack, identity) for name in names}
+
+
+def _neighbours_first(at: NDArray[np.floating | np.integer]) -> NDArray[np.int64]:
+    """An order of places (2, n) in which those of a square follow each other, so that a source is read in one sweep."""
+    return np.lexsort(np.floor(at / (SWEEP_M if np.issubdtype(at.dtype, np.floating) else SWEEP_M // COARSE)).astype(np.int64))
 
 
 def _row(layers: Sequence[Layer], cells: int = 1) -> tuple[int, ...]:
@@ -172,11 +200,10 @@ def _kept(shelf: Shelf | None, name: str, groups: Mapping[str, Sequence[Layer]],
     rows = {modality: _row(layers, cells) for modality, layers in groups.items()}
     if shelf is None or not shelf.holds(rows, n):
         return read(np.arange(n))
-    squares = np.floor(at / (SWEEP_M if np.issubdtype(at.dtype, np.floating) else SWEEP_M // COARSE)).astype(np.int64)
     tables = TABLES.values()
     stored = {m: layers[0] if m not in tables and layers[0].kind != "class" else None for m, layers in groups.items()}
     identity = hashlib.sha256(repr(sorted(rows.items())).encode() + np.ascontiguousarray(at).tobytes() + salt).hexdigest()
-    return shelf.cut(name, rows, stored, np.lexsort(squares), read, identity, progress)
+    return shelf.cut(name, rows, stored, _neighbours_first(at), read, identity, progress)
 
 
 def _from_places(layers: Sequence[Layer], values: Mapping[str, Floats]) -> Floats:

@@ -1,15 +1,17 @@
 """Samples on disk: predictors of more places than memory holds, cut once and read a batch at a time.
 
-One file of rows a modality, in the layer's own storage type (reflectance two bytes, Landsat one), so that five million
-satellite patches take 80 GB and not 160. Which layers there are and where they are read from is `sampling.py`.
+One file of rows a modality, in the layer's own storage type (reflectance two bytes, Landsat one); images that a source has as
+compressed files stay compressed, one behind the other in one file. Which layers there are and where they are read from is
+`sampling.py`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -21,6 +23,7 @@ from cube.layers import Layer
 from inference.data.samples import Floats, Predictors
 
 PIECE: Final = 1 << 28  # bytes of float32 cut at a time
+IMAGES: Final = 10_000  # packed at a time: some 80 MB
 Index = NDArray[np.int64]
 
 
@@ -35,7 +38,8 @@ class Rows:
     path: Path
     count: int
     row: tuple[int, ...]  # shape of one row
-    layer: Layer | None = None  # whose encoding the file holds; None: float32
+    layer: Layer | None = None  # whose encoding the file holds; None: numbers of `kind`
+    kind: str = "float32"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -50,7 +54,7 @@ class Rows:
     @property
     def stored(self) -> np.dtype[Any]:
         """Type on disk."""
-        return np.dtype("float32" if self.layer is None else self.layer.dtype)
+        return np.dtype(self.kind if self.layer is None else self.layer.dtype)
 
     @property
     def nbytes(self) -> int:
@@ -67,7 +71,7 @@ class Rows:
 
     def __getitem__(self, index: Any) -> Floats:
         """Values of the places `index` (positions, a mask or a slice), decoded. Raises: ModelError for a truncated file."""
-        at = np.arange(self.count)[index] if isinstance(index, slice) or np.asarray(index).dtype == bool else np.asarray(index)
+        at = _positions(index, self.count)
         out = np.empty((at.size, *self.row), self.stored)
         lines = out.reshape(at.size, int(np.prod(self.row))).view(np.uint8)
         size = self.row_bytes
@@ -82,9 +86,63 @@ class Rows:
         return values.reshape(*at.shape, *self.row)
 
 
+@dataclass(frozen=True)
+class Packed:
+    """A file of n packed images that reads like an array of float32, as `Rows`; `unpack(bytes, position)` decodes one."""
+
+    path: Path
+    count: int
+    row: tuple[int, ...]  # shape of one image
+    unpack: Callable[[bytes, int], Floats]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, ...) as of an array."""
+        return (self.count, *self.row)
+
+    @property
+    def ndim(self) -> int:
+        """Axes, places included."""
+        return 1 + len(self.row)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on disk."""
+        return self.path.stat().st_size + self.spans.nbytes
+
+    @cached_property
+    def spans(self) -> Index:
+        """(n, 2) first byte and number of bytes of each image."""
+        return np.fromfile(self.path.with_suffix(".spans"), np.int64).reshape(self.count, 2)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: Any) -> Floats:
+        """Images of the places `index`, as `Rows`."""
+        at = _positions(index, self.count)
+        out = np.empty((at.size, *self.row), np.float32)
+        file = os.open(self.path, os.O_RDONLY)
+        try:
+            for image, position in zip(out, at.ravel().tolist(), strict=True):
+                start, length = self.spans[position].tolist()
+                content = os.pread(file, length, start)
+                if len(content) != length:
+                    raise ModelError(f"{self.path} ends before row {position}; remove {self.path.parent} and train again.")
+                image[:] = self.unpack(content, position % self.count)
+        finally:
+            os.close(file)
+        return out.reshape(*at.shape, *self.row)
+
+
+def _positions(index: Any, count: int) -> NDArray[Any]:
+    """Positions that an index (a slice, a mask, positions) chooses."""
+    return np.arange(count)[index] if isinstance(index, slice) or np.asarray(index).dtype == bool else np.asarray(index)
+
+
 def is_on_disk(predictors: Predictors) -> bool:
     """Whether some modality is read from files."""
-    return any(isinstance(values, Rows) for values in predictors.values.values())
+    return any(isinstance(values, Rows | Packed) for values in predictors.values.values())
 
 
 @dataclass(frozen=True)
@@ -131,6 +189,37 @@ class Shelf:
                 progress(done, len(order))
         return cast(dict[str, Floats], made)
 
+    def pack(
+        self,
+        name: str,
+        row: tuple[int, ...],
+        order: Index,
+        read: Callable[[Index], Sequence[bytes]],
+        unpack: Callable[[bytes, int], Floats],
+        identity: str,
+    ) -> Floats:
+        """As `cut`, of images of the shape `row` that `read(index)` gives as bytes and `unpack` decodes."""
+        folder = self.folder / name
+        made = Packed(folder / "images.packed", len(order), row, unpack)
+        spans = Rows(made.path.with_suffix(".spans"), len(order), (2,), None, "int64")
+        done = _begun(folder, identity, {"spans": spans})
+        end = int(spans[order[:done]].sum(1).max(initial=0))
+        with made.path.open("r+b" if done else "wb") as file:
+            file.truncate(end)  # what a kill left behind the last piece
+            file.seek(end)
+            while done < len(order):
+                index = order[done : done + IMAGES]
+                contents = read(index)
+                lengths = np.array([len(content) for content in contents], np.int64)
+                starts = end + np.cumsum(lengths) - lengths
+                file.write(b"".join(contents))
+                file.flush()
+                os.fsync(file.fileno())
+                _write(spans, index, np.stack([starts, lengths], 1))
+                end, done = end + int(lengths.sum()), done + len(index)
+                _note(folder, identity, done)
+        return cast(Floats, made)
+
 
 def _begun(folder: Path, identity: str, made: Mapping[str, Rows]) -> int:
     """Places that lie there already; files of full length are made where there are none."""
@@ -150,8 +239,8 @@ def _begun(folder: Path, identity: str, made: Mapping[str, Rows]) -> int:
     return 0
 
 
-def _write(rows: Rows, index: Index, values: Floats) -> None:
-    stored = values.astype(np.float32) if rows.layer is None else rows.layer.encode(values)
+def _write(rows: Rows, index: Index, values: NDArray[Any]) -> None:
+    stored = values.astype(rows.stored) if rows.layer is None else rows.layer.encode(values)
     lines = np.ascontiguousarray(stored).reshape(len(index), -1).view(np.uint8)
     file = os.open(rows.path, os.O_WRONLY)
     try:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cube.errors import SourceError
 from cube.layers.inputs import CLIMATE_MONTHS, CLIMATE_VARIABLES, LANDSAT_BANDS, QUARTERS
-from cube.records.geoplant.images import Patch, opened, read_jpeg_patch, read_tiff_patch
+from cube.records.geoplant.images import Patch, opened, read_patch
 from cube.records.geoplant.layout import Found, Layout, candidates, find_layout
 from cube.records.geoplant.rows import read_rows
 from cube.records.geoplant.tensors import read_tensor
@@ -47,16 +47,20 @@ class GeoPlant:
 
         Raises `AbsentError` where there is none, `SourceError` where it is damaged.
         """
+        return read_patch(self.patch_files(number, observations))
+
+    def patch_files(self, number: int, observations: str = "") -> tuple[Path, ...]:
+        """The files of a patch: its GeoTIFF, or RGB and NIR. Raises `AbsentError` where there is none."""
         tried: list[Path] = []
         for tiff in self.layout.folder_of("tiff", observations):
             path = _existing(tiff, number, tried)
             if path is not None:
-                return read_tiff_patch(path)
+                return (path,)
         rgb = self._file("rgb", number, observations, tried)
         nir = self._file("nir", number, observations, tried)
         if rgb is None or nir is None:
             raise self._absent("satellite patch", number, tried)
-        return read_jpeg_patch(rgb, nir)
+        return rgb, nir
 
     def landsat(self, number: int, observations: str = "") -> Floats:
         """The Landsat cube of a series id as published: float32 (6, 4, 21), uint8 range, NaN where missing."""

@@ -6,8 +6,9 @@ Encoding of the JPEG patches (GeoPlant, Picek et al. 2024, section on Sentinel-2
 
 from __future__ import annotations
 
+import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +56,11 @@ def decode_jpeg(values: NDArray[np.uint8]) -> Floats:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """A raster opened without a look at its neighbours: a folder may hold a hundred patches, a drive five million."""
+def opened(path: Path, content: bytes | None = None) -> Iterator[Any]:
+    """A raster opened without a look at its neighbours: a folder may hold a hundred patches, a drive five million.
+
+    With `content`, the bytes of the file, nothing is read from `path`.
+    """
     # A cut JPEG is grey below the cut, and only a warning: here it is an error.
     with (
         rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_PAM_ENABLED="NO", GDAL_ERROR_ON_LIBJPEG_WARNING="YES"),
@@ -64,15 +68,15 @@ def opened(path: Path) -> Iterator[Any]:
     ):
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # no JPEG has a place
         try:
-            with rasterio.open(path) as source:
+            with rasterio.open(path if content is None else io.BytesIO(content)) as source:
                 yield source
         except rasterio.errors.RasterioError as error:
             cause = error.__cause__ or error
             raise SourceError(f"{path}: is truncated or no image ({cause}); fetch the file again.") from None
 
 
-def _read(path: Path, bands: int, what: str) -> tuple[NDArray[Any], Affine | None]:
-    with opened(path) as source:
+def _read(path: Path, content: bytes | None, bands: int, what: str) -> tuple[NDArray[Any], Affine | None]:
+    with opened(path, content) as source:
         if source.count != bands:
             raise SourceError(f"{path}: has {source.count} bands; {what} has {bands}.")
         projected = source.crs is not None and source.crs.is_projected and _is_laea(source.crs)
@@ -86,10 +90,21 @@ def _is_laea(crs: Any) -> bool:
     return found.get("init") == "epsg:3035" or all(found.get(k) == v for k, v in wanted.items())
 
 
-def read_jpeg_patch(rgb: Path, nir: Path) -> Patch:
+def read_patch(files: Sequence[Path], contents: Sequence[bytes] | None = None) -> Patch:
+    """A patch out of its RGB and its grey NIR file, or of its one GeoTIFF; `contents` are the bytes of the files.
+
+    Raises `SourceError` as `read_jpeg_patch` and `read_tiff_patch`.
+    """
+    given: Sequence[bytes | None] = contents or [None] * len(files)
+    if len(files) == 1:
+        return read_tiff_patch(files[0], given[0])
+    return read_jpeg_patch(files[0], files[1], given[0], given[1])
+
+
+def read_jpeg_patch(rgb: Path, nir: Path, rgb_content: bytes | None = None, nir_content: bytes | None = None) -> Patch:
     """A patch out of its RGB and its grey NIR file. Raises `SourceError` for damaged files and unequal sizes."""
-    colours, _ = _read(rgb, 3, "an RGB patch")
-    near, _ = _read(nir, 1, "an NIR patch")
+    colours, _ = _read(rgb, rgb_content, 3, "an RGB patch")
+    near, _ = _read(nir, nir_content, 1, "an NIR patch")
     if colours.shape[1:] != near.shape[1:]:
         raise SourceError(f"{nir}: is of {near.shape[1:]} pixels, its RGB patch of {colours.shape[1:]}; fetch both again.")
     values = np.concatenate([colours, near])
@@ -98,9 +113,9 @@ def read_jpeg_patch(rgb: Path, nir: Path) -> Patch:
     return Patch(values)
 
 
-def read_tiff_patch(path: Path) -> Patch:
+def read_tiff_patch(path: Path, content: bytes | None = None) -> Patch:
     """A four-band int16 patch of 2025. Raises `SourceError` for a damaged file or other bands or numbers."""
-    values, transform = _read(path, 4, "a GeoTIFF patch")
+    values, transform = _read(path, content, 4, "a GeoTIFF patch")
     if values.dtype != np.int16:
         raise SourceError(f"{path}: holds {values.dtype}; a published GeoTIFF patch holds int16.")
     return Patch(values, transform)

@@ -14,11 +14,12 @@ from cube.errors import SourceError
 from cube.layers.inputs import INPUTS
 from cube.records.geoplant import published
 from cube.records.geoplant.dataset import CLIMATE_SHAPE, LANDSAT_SHAPE, AbsentError, GeoPlant
-from cube.records.geoplant.images import crop_to_cell
+from cube.records.geoplant.images import crop_to_cell, read_patch
 from cube.records.geoplant.published import ALIASES, PUBLISHED, Published
 from cube.records.places import NO_ID, Floats, Places
 from cube.records.report import Report
 
+LENGTH: Final = 4  # bytes before a packed patch: how long its first file is
 MEMORY: Final = 1 << 28  # bytes of series in memory while they are decoded
 
 T = TypeVar("T")
@@ -81,6 +82,32 @@ class FileSource:
                 out[i] = crop_to_cell(patch, float(places.x[i]), float(places.y[i]), 5 * cells)
         self.report.note(f"places without a {what}", places.patch_id[absent].tolist())
         return out
+
+    def packed_patches(self, places: Places) -> list[bytes]:
+        """The published files of the patch of each place, joined; empty where there is none. See `unpacked_patch`.
+
+        Each is decoded once, so that what is absent or damaged is counted in `report` as by `sample`.
+        """
+        what, absent, out = "satellite patch", list[int](), [b""] * len(places)
+        for i, number in enumerate(places.patch_id.tolist()):
+            out[i] = self._tried(what, i, number, self._packed, places.observations, absent) or b""
+        self.report.note(f"places without a {what}", places.patch_id[absent].tolist())
+        return out
+
+    def _packed(self, number: int, observations: str) -> bytes:
+        files = self.geoplant.patch_files(number, observations)
+        contents = [path.read_bytes() for path in files]
+        read_patch(files, contents)
+        return len(contents[0]).to_bytes(LENGTH, "big") + b"".join(contents)
+
+    def unpacked_patch(self, packed: bytes, x: float, y: float, cells: int) -> Floats:
+        """(4, 5 cells, 5 cells) reflectance around the place (x, y) of what `packed_patches` gave for it."""
+        if not packed:
+            return np.full((4, 5 * cells, 5 * cells), np.nan, np.float32)
+        end = LENGTH + int.from_bytes(packed[:LENGTH], "big")
+        contents = [part for part in (packed[LENGTH:end], packed[end:]) if part]
+        patch = read_patch([self.geoplant.layout.folder] * len(contents), contents)
+        return crop_to_cell(patch, x, y, 5 * cells)
 
     def _series(self, places: Places, ids: NDArray[np.int64], shape: tuple[int, ...], what: str,
                 read: Callable[[int, str], Floats], rows: Rows, decode: Callable[[Floats], Floats]) -> Floats:  # fmt: skip

@@ -9,15 +9,18 @@ import pandas as pd
 import pytest
 import torch
 
+from cube.errors import ModelError
 from cube.grid import CELL, Region
 from cube.layers.inputs import INPUTS
 from cube.records.cells import CubeSource
 from cube.records.geoplant.dataset import GeoPlant
+from cube.records.geoplant.metadata import stream_metadata
 from cube.records.geoplant.source import FileSource
 from cube.records.places import Places, places_of
 from cube.storage.store import CubeStore, create_cube, resolution_of
 from inference.cascade.cells import blur
-from inference.data.recipe import recipe
+from inference.data import shards
+from inference.data.recipe import recipe, recipe_of
 from inference.data.sampling import read_window, sample, sample_source
 from inference.data.shards import Shelf, is_on_disk
 from inference.network.batches import predict_surveys
@@ -171,3 +174,70 @@ def test_a_blurred_species_has_one_value_a_square_and_keeps_its_mean() -> None:
         inside = square == number
         np.testing.assert_allclose(seen[inside], p[inside].mean(), rtol=1e-4)
     assert len(np.unique(blur(p, index, 200, 10))) == 1
+
+
+RECORDS = 5_079_797  # of GeoPlant
+CLIMATE, STATIC = 4 * 228 * 2, 45 * 4  # bytes of a record: monthly series in two bytes, columns of tables
+
+
+def test_geoplants_patches_stay_as_packed_as_they_were_published(real_data: Path, tmp_path: Path) -> None:
+    geoplant = GeoPlant(real_data / "geoplant" / "glc23")
+    rows = next(stream_metadata(geoplant.layout, "PO"))
+    places, files = places_of(rows, "PO"), FileSource(geoplant)
+    what = recipe_of([INPUTS["sentinel2"], INPUTS["landsat"]])
+    memory = sample_source(files, what, places, 13)
+    disk = sample_source(files, what, places, 13, shelf=Shelf(tmp_path, 0))
+    assert is_on_disk(disk)
+    some = np.array([[99, 3], [3, 0]])
+    np.testing.assert_array_equal(disk.values["satellite"][some], memory.values["satellite"][some])
+    np.testing.assert_array_equal(disk.values["satellite"][:], memory.values["satellite"])
+    np.testing.assert_array_equal(disk.values["satellite"][np.arange(100) % 7 == 2], memory.values["satellite"][2::7])
+    published = sum(path.stat().st_size for path in geoplant.layout.folder.rglob("SatelliteImages/*/*/*/*"))
+    span, length = 16, 4
+    assert disk.values["satellite"].nbytes == published + 100 * (span + length)
+    # What is written of a hundred records, and what the miniature lacks, at the size of all of GeoPlant.
+    written = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.suffix in (".packed", ".spans", ".rows"))
+    assert written == disk.values["satellite"].nbytes + disk.values["landsat"].nbytes
+    assert RECORDS * (written / 100 + CLIMATE + STATIC) < 60e9
+    assert RECORDS * 4 * 125 * 125 * 2 > 600e9  # pixels of one patch by one, two bytes each
+
+
+def test_packing_that_was_stopped_goes_on(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    geoplant = GeoPlant(real_data / "geoplant" / "glc23")
+    places, files = places_of(next(stream_metadata(geoplant.layout, "PO")), "PO"), FileSource(geoplant)
+    what = recipe_of([INPUTS["sentinel2"]])
+    monkeypatch.setattr(shards, "IMAGES", 30)
+    real, calls = FileSource.packed_patches, list[int]()
+
+    def stopped(self: FileSource, some: Places) -> list[bytes]:
+        calls.append(len(some))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(self, some)
+
+    monkeypatch.setattr(FileSource, "packed_patches", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        sample_source(files, what, places, 3, shelf=Shelf(tmp_path, 0))
+    with (tmp_path / "images" / "images.packed").open("ab") as file:
+        file.write(b"half a piece")
+    disk = sample_source(files, what, places, 3, shelf=Shelf(tmp_path, 0))
+    assert calls == [30, 30, 30, 30, 10]
+    np.testing.assert_array_equal(disk.values["satellite"][:], sample_source(files, what, places, 3).values["satellite"])
+    (tmp_path / "images" / "images.packed").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"images\.packed ends before row 0"):
+        disk.values["satellite"][np.array([0])]
+
+
+def test_a_place_without_a_patch_has_none_when_packed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    write_jpeg(tmp_path, 2024, 11, rng.uniform(0, 0.3, (4, 128, 128)).astype(np.float32))
+    write_jpeg(tmp_path, 2024, 3018575, rng.uniform(0, 0.3, (4, 128, 128)).astype(np.float32))
+    next(tmp_path.rglob("3018575.jpeg")).write_bytes(b"no image")
+    rows = pd.DataFrame({"survey": [11, 42, 3018575], "longitude": [10.0, 10.1, 10.2], "latitude": [50.0, 50.1, 50.2],
+                         "patch_id": [11, 42, 3018575], "series_id": [11, 42, 3018575]})  # fmt: skip
+    files = FileSource(GeoPlant(tmp_path))
+    disk = sample_source(files, recipe_of([INPUTS["sentinel2"]]), places_of(rows, "PA"), 3, shelf=Shelf(tmp_path / "scratch", 0))
+    known = np.isfinite(disk.values["satellite"][:]).any(axis=(1, 2, 3))
+    assert known.tolist() == [True, False, False]
+    assert files.report.remarks["places without a satellite patch"] == (1, ["42"])
+    assert files.report.remarks["places whose satellite patch cannot be read, taken as missing"][0] == 1
