@@ -30,11 +30,14 @@ from benchmarks import tile_web
 from benchmarks.ports import free_port
 from cube.engine.plan import StagePlan, make_groups
 from cube.grid import Region, Unit
+from cube.layers import occurrence
 from cube.layers.inputs import INPUTS
+from cube.pyramids.pyramid import Pyramid, square_values
 from cube.pyramids.squares import tree
 from cube.storage import progress, releases
 from cube.storage.ledger import COMPACT_FROM, Ledger, block_of, fingerprint
 from cube.storage.store import CubeStore, create_cube, layer_of, open_cube, resolution_of
+from cube.storage.whole import OpenArrays
 from inference.cascade import products
 from inference.cascade.indicators import INDICATORS
 from inference.evaluation.tables import Table, write_tables
@@ -69,6 +72,7 @@ ACTIONS: Final[Mapping[str, str]] = {
     "gc --dry-run": (
         "from cube.check.garbage import collect; from cube.storage.store import open_cube\ncollect(open_cube(url), dry_run=True)"
     ),
+    "overviews, 192 species in a square of 2 x 2 units": "from benchmarks.continent import coarsen; coarsen(url, unit)",
     "resume of a prediction (index of receipts)": (
         "from cube.storage import progress; from cube.storage.store import open_cube\n"
         "c = open_cube(url); p = progress.progress(c, progress.version_stage(c, 'v1')); assert not p.missing, len(p.missing)"
@@ -138,6 +142,17 @@ def note_receipts(url: str) -> None:
     for stage in progress.stages(cube):
         for path in (stage.path, f"{stage.path}/overviews"):
             Ledger(cube, path, None).update_memo()
+
+
+def coarsen(url: str, corner: tuple[int, int]) -> None:
+    """Compute the first shard of species in the square of level 1 above the unit whose (west, north) is `corner`."""
+    cube, layer = open_cube(url), occurrence("products/species/v1/0", 100.0)
+    above = next(
+        square
+        for square in tree(cube.region, cube.region.units())
+        if any((unit.west, unit.north) == corner for unit in square.units())
+    )
+    next(square_values(OpenArrays(cube), Pyramid.of_product("species", "v1", [layer]), layer, above))
 
 
 def _keys(cube: CubeStore, path: str, array: zarr.Array[Any], unit: Unit) -> Iterator[str]:

@@ -154,7 +154,7 @@ def main() -> None:
         fit_member(net, Few(objective), options, 0, lambda *expectation: None, on_disk=True)
         row(f"{args.steps} steps, AdamW", count * 4 * 5 / GB)
         seconds = (time.perf_counter() - begun) / args.steps
-    print(f"samples on disk: {disk:,.0f} GB (sparse here); {seconds:.0f} s a step")
+    print(f"samples on disk: {disk:,.0f} GB as pixels (sparse here; GeoPlant's own files stay packed); {seconds:.0f} s a step")
     print(f"peak {peak():.1f} GB, bar {BAR_GB:.0f} GB: {'kept' if peak() < BAR_GB else 'BROKEN'}")
     rows.append({"part": "peak", "expected_gb": BAR_GB, "resident_gb": resident(), "peak_gb": peak()})
     if args.json:
