@@ -1,8 +1,8 @@
 """What the cube costs: how fast it is built, how many bytes a cell takes, how fast chunks go in and out of its stores.
 
-    python benchmarks/cube.py                                  # everything; some minutes
-    python benchmarks/cube.py --only bytes --cube /data/cube.zarr
-    python benchmarks/cube.py --only throughput,stores --json cube.json
+    python -m benchmarks.cube                                  # everything; some minutes
+    python -m benchmarks.cube --only bytes --cube /data/cube.zarr
+    python -m benchmarks.cube --only throughput,stores --json cube.json
 
 Each part is a file of its own: `cube_throughput.py` (beside odc-stac, stackstac and gdalwarp on the same scenes) and
 `cube_storage.py`. Machines are shared and noisy: read the ratios, which compare ways within one run, before the rates.
@@ -14,12 +14,9 @@ import argparse
 import json
 import os
 import platform
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import cube_storage, cube_throughput
 from inference.evaluation.tables import Table

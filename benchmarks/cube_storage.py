@@ -6,7 +6,7 @@ local folder and into moto's S3 on loopback, by turns in the same run; the ratio
 loopback is a Python program that shares this machine. `checksums` writes and reads the same maps with and without the CRC-32C
 of each chunk, by turns. `benchmarks/cube.py` prints each as a part of its table.
 
-    python benchmarks/cube.py --only stores,checksums --json stores.json
+    python -m benchmarks.cube --only stores,checksums --json stores.json
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +27,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from benchmarks.ports import free_port
+from benchmarks.ports import answering, free_port
 from cube.grid import CELL, Region
 from cube.layers import occurrence
 from cube.storage.store import CubeStore, create_cube, open_cube
@@ -112,25 +111,15 @@ def _row_name(path: str) -> str:
 def s3_on_loopback() -> Iterator[str]:
     """The URL of an empty bucket of moto's server, which runs as a process of its own."""
     port = free_port()
-    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     endpoint = f"http://127.0.0.1:{port}"
     os.environ |= {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark", "AWS_DEFAULT_REGION": "us-east-1",
                    "AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"}  # fmt: skip
-    try:
-        for _ in range(150):
-            try:
-                urllib.request.urlopen(endpoint, timeout=1)
-                break
-            except OSError:
-                time.sleep(0.2)
-        import s3fs
+    import s3fs
 
+    with answering(command, endpoint, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         s3fs.S3FileSystem().mkdir("benchmark")
         yield "s3://benchmark"
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def maps_of_species(seed: int = 0) -> np.ndarray:

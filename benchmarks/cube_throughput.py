@@ -7,7 +7,7 @@ lies between them and the ones before is what warping once instead of sixty time
 reader, which copies pixels where the libraries warp. gdalwarp only brings the bands of every scene to the grid, a
 process a band. `records()` is what `benchmarks/cube.py` prints as a part of its table.
 
-    python benchmarks/cube.py --only throughput --json throughput.json
+    python -m benchmarks.cube --only throughput --json throughput.json
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import resource
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -34,9 +33,6 @@ from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.warp import transform_bounds
 from scipy.ndimage import gaussian_filter
-
-# benchmarks/cube.py would be found before our own package otherwise.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cube import grid
 from cube.config import StacSearch

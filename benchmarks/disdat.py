@@ -1,7 +1,7 @@
 """Presence-only skill on the NCEAS benchmark (Elith et al. 2020): trained on records, tested on independent surveys.
 
-    python benchmarks/disdat.py --data DIR --regions SWI,NZ --seeds 1 --json disdat.json
-    python benchmarks/disdat.py --data DIR --regions NSW --tables group --methods floracube,random_forest
+    python -m benchmarks.disdat --data DIR --regions SWI,NZ --seeds 1 --json disdat.json
+    python -m benchmarks.disdat --data DIR --regions NSW --tables group --methods floracube,random_forest
 
 DIR holds tables named as in the R package disdat (see `disdat_data.py`). Within a table every method reads the same predictors,
 records and sites that records are set against:
@@ -29,8 +29,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.disdat_data import Group, beyond, read_region
 from benchmarks.disdat_folds import cross_validated

@@ -1,8 +1,8 @@
 """Time, memory and skill of the whole way, each stage a process of its own, as a table.
 
-    python benchmarks/first_map.py --out /tmp/demo              # the generated landscape
-    python benchmarks/first_map.py --config examples/moravia.yaml   # a configuration that exists
-    python benchmarks/first_map.py --config examples/moravia.yaml --table-only   # what its last evaluation printed
+    python -m benchmarks.first_map --out /tmp/demo              # the generated landscape
+    python -m benchmarks.first_map --config examples/moravia.yaml   # a configuration that exists
+    python -m benchmarks.first_map --config examples/moravia.yaml --table-only   # what its last evaluation printed
 
 Rows of skill are those of `floracube evaluate`: the peer (a random forest per species) stands beside us in the same run.
 Machines are shared and noisy: read the shares, not the seconds.
@@ -18,8 +18,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cube.config import load_config
+from demo.journey import prepare
+from demo.landscape import LandscapeSpec
+from inference.evaluation.tables import Table
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 STAGES = ("build", "train", "evaluate", "predict")
 
 
@@ -35,22 +39,9 @@ def timed(arguments: list[str]) -> tuple[float, float, float]:
 
 def prepared(out: Path, size_km: int, species: int) -> tuple[Path, dict[str, Any]]:
     """The configuration of a new landscape, and the row of making it."""
-    from demo.journey import prepare
-    from demo.landscape import LandscapeSpec
-
     started = time.perf_counter()
     config = prepare(out, LandscapeSpec(size_km=size_km, n_species=species), lambda text: None)
     return config, {"stage": "landscape", "wall_s": time.perf_counter() - started}
-
-
-def show(title: str, rows: list[dict[str, Any]]) -> None:
-    """Print rows as a table."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [[f"{v:.3f}" if isinstance(v := row.get(c, ""), float) else str(v) for c in columns] for row in rows]
-    widths = [max(len(c), *(len(r[i]) for r in cells)) for i, c in enumerate(columns)]
-    print(f"\n{title}")
-    for line in (columns, *cells):
-        print("  ".join(v.ljust(w) for v, w in zip(line, widths, strict=True)).rstrip())
 
 
 def main() -> None:
@@ -71,13 +62,12 @@ def main() -> None:
         for stage in STAGES:
             wall, cpu, memory = timed([stage, str(config)])
             rows.append({"stage": stage, "wall_s": wall, "cpu_s": cpu, "peak_GB": memory})
-        show("stages", rows)
-    from cube.config import load_config
-
+        print("\n" + Table("stages", rows).text())
     report = load_config(config).report_path / "evaluation.json"
     skill = json.loads(report.read_text(encoding="utf-8"))
     for title in dict.fromkeys(row["table"] for row in skill):
-        show(title, [{k: v for k, v in row.items() if k != "table"} for row in skill if row["table"] == title])
+        rows_of_table = [{k: v for k, v in row.items() if k != "table"} for row in skill if row["table"] == title]
+        print("\n" + Table(title, rows_of_table).text())
     if options.json:
         options.json.write_text(json.dumps([*rows, *skill], indent=1) + "\n", encoding="utf-8")
 

@@ -1,9 +1,9 @@
 """GeoPlant's published protocol: train on its surveys, score its tests, our row under the published table.
 
-    python benchmarks/geoplant.py --data /data/geoplant --out geoplant-out              # the real download
-    python benchmarks/geoplant.py --data DIR/glc24 --out out --baselines frequency,gradient_boosting
-    python benchmarks/geoplant.py --data DIR --baselines multimodal --cells 25 --device cuda   # the published ensemble beside us
-    python benchmarks/geoplant.py --data DIR --limit 2000 --modalities landsat,climate  # a part of it
+    python -m benchmarks.geoplant --data /data/geoplant --out geoplant-out              # the real download
+    python -m benchmarks.geoplant --data DIR/glc24 --out out --baselines frequency,gradient_boosting
+    python -m benchmarks.geoplant --data DIR --baselines multimodal --cells 25 --device cuda   # the published ensemble beside us
+    python -m benchmarks.geoplant --data DIR --limit 2000 --modalities landsat,climate  # a part of it
 
 DIR is a folder into which GeoPlant or a GeoLifeCLEF of 2023 to 2026 was unpacked, whole or in part; what is missing is
 missing. Predictors are sampled once into --scratch (a folder in --out) and mapped from there, so memory does not grow with
@@ -18,9 +18,6 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 
 
 def arguments() -> argparse.Namespace:

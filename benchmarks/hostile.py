@@ -22,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -36,7 +35,7 @@ from urllib.parse import quote
 from benchmarks.hostile_clients import unkind_clients
 from benchmarks.hostile_list import document, listed
 from benchmarks.hostile_watch import Watch, places_allowed
-from benchmarks.ports import free_port
+from benchmarks.ports import answering, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 GROWTH_MB = 50  # of the server's memory, more than what moves around by itself
@@ -127,20 +126,8 @@ def served(cube: str, folder: Path) -> Iterator[Running]:
     environment = {**os.environ, "FLORACUBE_CUBES": cube, "FLORACUBE_CACHE_MB": "16", SEEN: str(seen), "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-m", "uvicorn", "benchmarks.hostile:watched_app", "--factory", "--port", str(port),
                "--log-level", "critical"]  # fmt: skip
-    with subprocess.Popen(command, cwd=ROOT, env=environment) as process:
-        try:
-            running, end = Running(port, process, seen), time.monotonic() + 120
-            while True:
-                try:
-                    urllib.request.urlopen(f"{running.base}/healthz", timeout=10).read()
-                    break
-                except OSError:
-                    if process.poll() is not None or time.monotonic() > end:
-                        raise RuntimeError("the server did not start") from None
-                    time.sleep(0.2)
-            yield running
-        finally:
-            process.terminate()
+    with answering(command, f"http://127.0.0.1:{port}/healthz", cwd=ROOT, env=environment) as process:
+        yield Running(port, process, seen)
 
 
 def any_items(node: Any) -> Any:

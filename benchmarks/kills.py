@@ -5,9 +5,9 @@ killed; whoever watches them (here this program, elsewhere Kubernetes or systemd
 coordinator's command is given again until it exits with 0. Meanwhile a reader looks at every release that `current.json`
 names and at all of its values. Every product must be, value for value and receipt for receipt, the undisturbed one's.
 
-Examples: python benchmarks/kills.py               twenty runs on a tiny cube
-          python benchmarks/kills.py --runs 4 --json kills.json --seed 7
-          python benchmarks/kills.py --config CONFIG   of a cube that is built and a model that is trained
+Examples: python -m benchmarks.kills               twenty runs on a tiny cube
+          python -m benchmarks.kills --runs 4 --json kills.json --seed 7
+          python -m benchmarks.kills --config CONFIG   of a cube that is built and a model that is trained
 """
 
 from __future__ import annotations
@@ -29,16 +29,14 @@ from typing import Any
 
 import psutil
 
+from benchmarks.ports import free_port
+from cube.config import Config, load_config
+from cube.storage import releases
+from cube.storage.ledger import checksum
+from cube.storage.store import open_cube
+from tests.support import tiny_run
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.ports import free_port  # noqa: E402
-from cube.config import Config, load_config  # noqa: E402
-from cube.storage import releases  # noqa: E402
-from cube.storage.ledger import checksum  # noqa: E402
-from cube.storage.store import open_cube  # noqa: E402
-from tests.support import tiny_run  # noqa: E402
-
 ROLES = ("worker", "nanny", "scheduler", "coordinator")
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 PATIENCE = 1800.0  # seconds for a run with its commands; longer is a hang, and a hang is a failure

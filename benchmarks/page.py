@@ -16,17 +16,14 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.ports import free_port
+from benchmarks.ports import answering, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 BAR_MS, BAR_KB = 1000, 500
@@ -56,20 +53,9 @@ def served(cube: str) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "server.main:app_from_environment", "--factory", "--port", str(port),
                "--log-level", "warning"]  # fmt: skip
-    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "FLORACUBE_CUBES": cube}) as process:
-        url, end = f"http://127.0.0.1:{port}/", time.monotonic() + 300
-        try:
-            while True:
-                try:
-                    urllib.request.urlopen(f"{url}healthz", timeout=5).read()
-                    break
-                except OSError:
-                    if process.poll() is not None or time.monotonic() > end:
-                        raise RuntimeError("the server did not start") from None
-                    time.sleep(0.1)
-            yield url
-        finally:
-            process.terminate()
+    url = f"http://127.0.0.1:{port}/"
+    with answering(command, f"{url}healthz", cwd=ROOT, env={**os.environ, "FLORACUBE_CUBES": cube}):
+        yield url
 
 
 def visit(browser: Any, url: str) -> tuple[dict[str, float], dict[str, int]]:
@@ -109,7 +95,7 @@ def main() -> int:
         visit(browser, url)  # the first one warms the server, as any before it would have
         visits = [visit(browser, url) for _ in range(arguments.visits)]
         browser.close()
-    times = [found for found, _ in visits]
+    times = [milliseconds for milliseconds, _ in visits]
     records: list[dict[str, Any]] = []
     print(f"first tiles, median (least to most) of {len(times)} visits, load of the machine {os.getloadavg()[0]:.1f}")
     for name, of in (

@@ -1,7 +1,7 @@
 """Repeated tiles through nginx as deploy/proxy configures it, beside the server alone; and a release published meanwhile.
 
-    python benchmarks/proxy.py                      # rates and the publish, about a minute; needs nginx and wrk
-    python benchmarks/proxy.py --seconds 3 --json proxy.json
+    python -m benchmarks.proxy                      # rates and the publish, about a minute; needs nginx and wrk
+    python -m benchmarks.proxy --seconds 3 --json proxy.json
 
 The cube has one value everywhere, another in the release that is published under load, so a picture tells its release. Exit
 code 1 if a tile asked for by the address of a release is not that release's: no stale tile may ever come out of the cache.
@@ -27,16 +27,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tile_cube
 from PIL import Image
-from tile_load import Answer, load
-from tile_tables import show
-from tiles import spots
+
+from benchmarks import tile_cube
+from benchmarks.ports import answering, free_port
+from benchmarks.tile_load import Answer, load
+from benchmarks.tile_tables import show
+from benchmarks.tiles import spots
+from tests.support.proxy import NGINX, proxied
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-from tests.support.proxy import NGINX, free_port, proxied  # noqa: E402
-
 FIRST, SECOND = 50, 200  # stored values of both versions
 ADDRESSES = 200
 
@@ -50,8 +50,8 @@ def addresses(url: str, region: Any) -> list[str]:
     """Paths of tiles as the catalogue of the moment hands them out, with their release."""
     with urllib.request.urlopen(f"{url}/layers/habitats.probability/WebMercatorQuad/tilejson.json") as answer:
         template = json.load(answer)["tiles"][0].removeprefix(url)
-    found = [(z, x, y) for z in (8, 9, 10, 11, 12) for x, y in spots(region, z, ADDRESSES // 5)]
-    return [template.format(z=z, x=x, y=y) for z, x, y in found]
+    tiles = [(z, x, y) for z in (8, 9, 10, 11, 12) for x, y in spots(region, z, ADDRESSES // 5)]
+    return [template.format(z=z, x=x, y=y) for z, x, y in tiles]
 
 
 def rate(url: str, paths: list[str], seconds: float, folder: Path) -> float:
@@ -67,9 +67,9 @@ def rate(url: str, paths: list[str], seconds: float, folder: Path) -> float:
     )
     if "Non-2xx" in done.stdout:
         raise SystemExit(done.stdout)
-    found = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
-    assert found is not None
-    return float(found[1])
+    match = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+    assert match is not None
+    return float(match[1])
 
 
 def publish_under_load(url: str, cube: Any, seconds: float) -> dict[str, Any]:
@@ -86,8 +86,8 @@ def publish_under_load(url: str, cube: Any, seconds: float) -> dict[str, Any]:
         if answer.status != 200:
             counts["failed"] += answer.status != 204
             return
-        found = {shown.get(colour) for colour in colours(answer.body)}
-        counts["stale"] += found != {release_of[answer.path]}
+        releases = {shown.get(colour) for colour in colours(answer.body)}
+        counts["stale"] += releases != {release_of[answer.path]}
 
     seen_after = 0.0
 
@@ -126,18 +126,10 @@ def main() -> int:
         tile_cube.constant(cube, "v2", SECOND)
         tile_cube.release(cube, "first", "v1")
         port = free_port()
-        server = subprocess.Popen(
-            [sys.executable, ROOT / "floracube.py", "serve", cube.url, "--port", str(port)], stderr=subprocess.DEVNULL,
-            env={**os.environ, "FLORACUBE_FORWARDED": "1"},
-        )  # fmt: skip
-        stack.callback(server.terminate)
         direct = f"http://127.0.0.1:{port}"
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{direct}/healthz").read()
-                break
-            except OSError:
-                time.sleep(0.1)
+        command = [sys.executable, str(ROOT / "floracube.py"), "serve", cube.url, "--port", str(port)]
+        environment = {**os.environ, "FLORACUBE_FORWARDED": "1"}
+        stack.enter_context(answering(command, f"{direct}/healthz", stderr=subprocess.DEVNULL, env=environment))
         front = stack.enter_context(proxied(f"127.0.0.1:{port}", folder / "nginx", rate="1000000r/s"))
         paths = addresses(front, cube.region)
         for path in paths:  # both caches are warm
@@ -150,8 +142,8 @@ def main() -> int:
     alone, behind = (statistics.median(values) for values in rates.values())
     rows = [["server alone", f"{alone:,.0f}", "1.0"], ["behind nginx", f"{behind:,.0f}", f"{behind / alone:.1f}"]]
     print(show("repeated tiles, one worker of the server, one of nginx, 16 connections", ["way", "tiles/s", "times"], rows))
-    told = [f"{v:.1f}" if isinstance(v, float) else f"{v:,}" for v in ended.values()]
-    print(show("a release published under load, asked through nginx", list(ended), [told]))
+    values = [f"{v:.1f}" if isinstance(v, float) else f"{v:,}" for v in ended.values()]
+    print(show("a release published under load, asked through nginx", list(ended), [values]))
     if options.json:
         record = [
             {"way": "server", "tiles_per_second": alone},

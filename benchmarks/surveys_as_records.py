@@ -19,8 +19,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from cube.config import load_config
 from cube.storage.store import open_cube
 from inference.data.dataset import load_dataset, split_network_options

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from cube import layers  # noqa: E402
-from cube.grid import Region  # noqa: E402
-from cube.pyramids.levels import make_levels  # noqa: E402
-from cube.pyramids.pyramid import Pyramid  # noqa: E402
-from cube.storage import releases  # noqa: E402
-from cube.storage.store import CubeStore, create_cube  # noqa: E402
+from cube import layers
+from cube.grid import Region
+from cube.pyramids.levels import make_levels
+from cube.pyramids.pyramid import Pyramid
+from cube.storage import releases
+from cube.storage.store import CubeStore, create_cube
 
 VARIABLE = "probability"
 

@@ -6,12 +6,8 @@ BENCH_CUBE is the URL of the cube. Every server runs with one worker and as its 
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 GROUP = "products/habitats/v1"
 
 

@@ -1,6 +1,6 @@
 """A folder on a web server of its own that can be as far away, or as broken, as a benchmark wants.
 
-    python tile_web.py FOLDER PORT DELAY_SECONDS
+    python -m benchmarks.tile_web FOLDER PORT DELAY_SECONDS
 
 GET and HEAD of files with ranges, 404 for what is not there, PUT (also under `If-Match` or `If-None-Match`), DELETE, and listings
 as S3 gives them, so that `FOLDER/cubes/a.zarr` is also `s3://cubes/a.zarr` of this endpoint. After `/__down__` everything is 503,
@@ -13,15 +13,15 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
+
+from benchmarks.ports import answering
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 PAGE = 1000  # keys in an answer of S3
@@ -143,18 +143,10 @@ def _tag(file: Path) -> str:
 @contextmanager
 def served(folder: Path, port: int, delay: float) -> Iterator[str]:
     """The URL of `folder` while a process serves it."""
-    process = subprocess.Popen([sys.executable, __file__, str(folder), str(port), str(delay)])
     url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(600):
-            with suppress(OSError):
-                switch(url, "up")
-                break
-            time.sleep(0.05)
+    command = [sys.executable, "-m", "benchmarks.tile_web", str(folder.resolve()), str(port), str(delay)]
+    with answering(command, f"{url}/__up__", cwd=Path(__file__).parents[1]):
         yield url
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def switch(url: str, state: str) -> None:

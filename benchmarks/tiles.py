@@ -1,8 +1,8 @@
 """Tile servers side by side on one cube: milliseconds a tile by zoom, requests a second, bytes, memory; a picture of it.
 
-    python benchmarks/tiles.py                      # 8000 x 8000 cells, all servers that are installed
-    python benchmarks/tiles.py --s3                 # and once more from an S3 server on loopback, 20 ms away
-    python benchmarks/tiles.py --side-km 100 --unit-km 20 --repeats 2 --seconds 1 --servers floracube   # a short one
+    python -m benchmarks.tiles                      # 8000 x 8000 cells, all servers that are installed
+    python -m benchmarks.tiles --s3                 # and once more from a store of S3's kind on loopback, 20 ms away
+    python -m benchmarks.tiles --side-km 100 --unit-km 20 --repeats 2 --seconds 1 --servers floracube   # a short one
 
 Contenders are asked in turn, tile by tile, so that whatever else the machine does meets all of them: read the ratios.
 Only one peer finds the level that fits a zoom as we do, by the multiscales convention: that ratio comes first and is the one to
@@ -31,12 +31,13 @@ from pathlib import Path
 from typing import Any
 
 import morecantile
-import tile_cube
-import tile_servers
-from tile_load import Answer, Connection, load, percentile
-from tile_tables import OURS, Row, draw, tables
 
-HERE = Path(__file__).resolve().parent
+from benchmarks import tile_cube, tile_servers
+from benchmarks.ports import answering
+from benchmarks.tile_load import Answer, Connection, load, percentile
+from benchmarks.tile_tables import OURS, Row, draw, tables
+
+ROOT = Path(__file__).resolve().parents[1]
 PICKED = "titiler.xarray, level by hand"
 UNPICKED = "titiler.xarray, level 0"
 # Server and which level it reads, what uvicorn starts, what must be installed. The one that finds levels by itself comes first.
@@ -86,24 +87,17 @@ def version_of(package: str) -> str | None:
 def start(name: str, cube: str, port: int, stack: ExitStack, environment: dict[str, str]) -> Running:
     """Start a server and wait until it answers."""
     factory, _ = SERVERS[name]
-    command = [sys.executable, "-m", "uvicorn", f"tile_servers:{factory}", "--factory", "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", f"benchmarks.tile_servers:{factory}", "--factory", "--port", str(port)]
+    silent: dict[str, Any] = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "cwd": ROOT}
     began = time.perf_counter()
-    process = subprocess.Popen(
-        [*command, "--log-level", "error"], cwd=HERE, env={**os.environ, **environment, "BENCH_CUBE": cube},
-        stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    stack.callback(process.wait)
-    stack.callback(process.terminate)
-    while True:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).read()
-            break
-        except urllib.error.HTTPError:  # it has no such address, but it answers
-            break
-        except OSError:
-            if process.poll() is not None or time.perf_counter() - began > 120:
-                raise SystemExit(f"{name} did not start") from None
-            time.sleep(0.02)
+    process = stack.enter_context(
+        answering(
+            [*command, "--log-level", "error"],
+            f"http://127.0.0.1:{port}/healthz",
+            env={**os.environ, **environment, "BENCH_CUBE": cube},
+            **silent,
+        )
+    )
     took, cpu = time.perf_counter() - began, cpu_seconds(process.pid)
     time.sleep(5.0)
     return Running(name, port, process, took, cpu, resident_mb(process.pid))
@@ -117,13 +111,13 @@ def spots(region: Any, zoom: int, count: int) -> list[tuple[int, int]]:
 
     rng = random.Random(zoom)
     west, south, east, north = region.bounds
-    found: list[tuple[int, int]] = []
+    tiles: list[tuple[int, int]] = []
     for _ in range(count):
         x, y = west + (east - west) * rng.uniform(0.2, 0.8), south + (north - south) * rng.uniform(0.2, 0.8)
         lon, lat = grid.EUROPE.unproject(x, y)
         tile = morecantile.tms.get("WebMercatorQuad").tile(float(lon), float(lat), zoom)
-        found.append((tile.x, tile.y))
-    return found
+        tiles.append((tile.x, tile.y))
+    return tiles
 
 
 def level_of(zoom: int, x: int, y: int, levels: int) -> int:
@@ -237,7 +231,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6, help="of load, at each number of connections; 0: none")
     parser.add_argument("--servers", nargs="+", default=list(SERVERS), choices=list(SERVERS))
     parser.add_argument("--port", type=int, default=9400)
-    parser.add_argument("--s3", action="store_true", help="serve the cube from S3 on loopback as well, each answer 20 ms late")
+    parser.add_argument("--s3", action="store_true", help="serve the cube as S3 does, too, each answer 20 ms late")
     parser.add_argument("--cube", type=Path, help="keep the cube here instead of in a temporary folder")
     parser.add_argument("--json", type=Path, help="write the rows here as well")
     parser.add_argument("--picture", type=Path, help="draw milliseconds by zoom here (PNG)")
@@ -247,7 +241,7 @@ def main() -> None:
     for name in missing:
         print(f"{name} is not installed here (pip install 'floracube[bench]'): left out.")
     with ExitStack() as stack:
-        folder = options.cube or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "bench.zarr"
+        folder = (options.cube or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "bench.zarr").resolve()
         cube = tile_cube.make(str(folder), options.side_km, options.unit_km)
         height, width = cube.region.shape()
         print(f"{height} x {width} cells, uint8, shards of {options.unit_km * 20} cells, levels 0 to {cube.region.levels()}; "
@@ -257,13 +251,13 @@ def main() -> None:
         if options.picture:
             draw(rows, options.zooms, options.picture)
         if options.s3:
-            import tile_s3
+            from tests.support.folder_s3 import served
 
-            url, environment = stack.enter_context(tile_s3.served(folder, 0.02))
+            store = stack.enter_context(served(cube, 0.02))
             options.repeats = min(options.repeats, 3)
             options.zooms = [z for z in options.zooms if z in (11, 8)] or options.zooms[:2]
             options.seconds = 0
-            rows += run("S3, 20 ms away", url, cube, names, options, environment)
+            rows += run("S3, 20 ms away", store.url, cube, names, options, store.environment)
             print(tables(rows, "S3, 20 ms away", options.zooms))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

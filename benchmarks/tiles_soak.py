@@ -17,25 +17,23 @@ import argparse
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
 import numpy as np
 
-from benchmarks.ports import free_port
+from benchmarks.ports import answering, free_port
+from benchmarks.tile_load import Answer, Connection, load, percentile
+from benchmarks.tile_tables import show
+from benchmarks.tiles import resident_mb, spots
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-from tile_load import Answer, Connection, load, percentile  # noqa: E402
-from tile_tables import show  # noqa: E402
-from tiles import resident_mb, spots  # noqa: E402
-
 FIRST, SECOND = "r12", "r11"  # releases of the cube; readers follow the first at the start
 LAYERS = ("indicators.richness", "indicators.shannon", "habitats.level3", "species.salix_fragilis",
           *(f"species.carex_planta_{number:04d}" for number in range(10, 210, 10)))  # fmt: skip
@@ -162,34 +160,25 @@ async def soak(port: int, paths: list[str], options: argparse.Namespace, cube: A
         loading.cancel()
 
 
-async def start(url: str, port: int, environment: dict[str, str]) -> asyncio.subprocess.Process:
+def serving(url: str, port: int, environment: dict[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """A server of the cube at `url` on `port`, while it runs."""
     command = [sys.executable, "-m", "uvicorn", "server.main:app_from_environment", "--factory", "--port", str(port),
                "--log-level", "critical"]  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, env={**os.environ, **environment, "FLORACUBE_CUBES": url, "FLORACUBE_CACHE_MB": "1"},
-        stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    for _ in range(1200):
-        if (await Connection(port).get("/readyz")).status == 200:
-            return process
-    raise SystemExit("the server did not start")
+    variables = {**os.environ, **environment, "FLORACUBE_CUBES": url, "FLORACUBE_CACHE_MB": "1"}
+    return answering(command, f"http://127.0.0.1:{port}/readyz", cwd=ROOT, env=variables, stderr=subprocess.DEVNULL)
 
 
 async def truth_of(url: str, paths: list[str]) -> dict[str, dict[str, bytes]]:
     """The body of each path in both releases, from a server beside the files that nothing disturbs."""
     port = free_port()
-    process = await start(url, port, {})
     connection, out = Connection(port), {}
-    try:
+    with serving(url, port, {}):
         for release in (FIRST, SECOND):
             for path in paths:
                 answer = await connection.get(f"{path}?v={release}")
                 assert answer.status in (200, 204), answer
                 out.setdefault(path, {})[release] = answer.body
-    finally:
         connection.close()
-        process.terminate()
-        await process.wait()
     return out
 
 
@@ -206,15 +195,10 @@ async def run(options: argparse.Namespace) -> tuple[Judge, list[float]]:
         paths = sorted({f"/layers/{layer}/tiles/WebMercatorQuad/{z}/{x}/{y}.png" for layer in LAYERS for z, x, y in tiles})
         judge = Judge(await truth_of(cube.url, paths), options.patience)
         port = free_port()
-        process = await start(store.url, port, store.environment)
+        process = stack.enter_context(serving(store.url, port, store.environment))
         memory = [resident_mb(process.pid)]
-        try:
-            await soak(port, paths, options, cube, store, judge)
-            memory.append(resident_mb(process.pid))
-        finally:
-            process.terminate()
-            await process.wait()
-        return judge, memory
+        await soak(port, paths, options, cube, store, judge)
+        return judge, [*memory, resident_mb(process.pid)]
 
 
 def main() -> int:
