@@ -142,8 +142,7 @@ def _at_places(
     names = [layer.name for layers in groups.values() for layer in layers]
 
     def read(index: NDArray[np.int64]) -> dict[str, Floats]:
-        chunk = places if len(index) == len(places) else places.subset(index)
-        values = source.sample(chunk, names, receptive_field, progress if chunk is places else None)
+        values = source.sample(places.subset(index), names, receptive_field, progress if len(index) == len(places) else None)
         out = {modality: _from_places(layers, values) for modality, layers in groups.items()}
         if averaged is not None:
             averaged[1].put_means(partial(_read, averaged[0]), index, groups, out)

@@ -74,8 +74,9 @@ def test_dense_prediction_equals_prediction_at_sampled_places(cube: CubeStore) -
 
 
 @pytest.mark.slow
-def test_samples_on_disk_equal_those_in_memory(cube: CubeStore, tmp_path: Path) -> None:
-    """Out of a cube, and out of any source, with all modalities on disk; places in no order."""
+def test_samples_on_disk_equal_those_in_memory(cube: CubeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of a cube, and out of any source, with all modalities on disk; places in no order, read square by square."""
+    monkeypatch.setattr("inference.data.sampling.SWEEP_M", 4_000)
     what = recipe(cube)
     rng = np.random.default_rng(3)
     x, y = 4_700_000 + rng.uniform(0, 20_000, 60), 2_850_000 + rng.uniform(0, 20_000, 60)
