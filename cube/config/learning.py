@@ -36,7 +36,6 @@ class NetworkConfig(Strict):
         None, min_length=1, description="of the layers of images: a cell sees 1 + 2 x their sum cells"
     )
     dropout: float | None = Field(None, ge=0, lt=1, description="share of values hidden in training")
-    waves: Count | None = Field(None, description="sines and cosines of each column of a table, beside its value; left out, none")
 
 
 @dataclass(frozen=True)

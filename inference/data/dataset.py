@@ -69,7 +69,7 @@ class Dataset:
 def split_network_options(config: Config) -> tuple[tuple[str, ...] | None, dict[str, Any]]:
     """(modalities wanted, other fields of the model's spec) of the key `network`, tuples where lists were given."""
     given = config.network.model_dump(exclude_none=True)
-    return config.network.modalities, shape_of(given, f"{config.path}: network")
+    return config.network.modalities, shape_of(given)
 
 
 def load_dataset(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cube.errors import ModelError
 from cube.grid import CELL
-from inference.data.kilometres import CELLS_PER_KM, weights_along
+from inference.data.kilometres import weights_along
 from inference.data.samples import PAPER, TABLES, Input, in_order
 from inference.network.encoders import SatelliteEncoder, SeriesEncoder, TableEncoder
 
@@ -37,7 +37,6 @@ class ModelSpec:
     width: int = 32
     dilations: tuple[int, ...] = (1, 1, 2)
     dropout: float = 0.3
-    waves: int = 0  # of each column of a table, see `TableEncoder`
     inputs: Mapping[str, Input] = field(default_factory=lambda: dict(PAPER))  # images and series by modality
 
     def __post_init__(self) -> None:
@@ -100,8 +99,8 @@ class ModelSpec:
     def from_json(cls, values: Mapping[str, Any]) -> ModelSpec:
         """The inverse of `to_json`. Raises: ModelError for fields of another version."""
         try:
-            fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-            inputs = {name: Input(**{**own, "channels": tuple(own["channels"])}) for name, own in values["inputs"].items()}
+            fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "waves"}
+            inputs = {name: Input(**{**each, "channels": tuple(each["channels"])}) for name, each in values["inputs"].items()}
             return cls(**{**fields, "inputs": inputs})
         except (TypeError, KeyError, AttributeError) as error:
             raise ModelError(f"The model's spec is of another version of floracube ({error}); train again.") from error
@@ -159,12 +158,12 @@ def _interpolated(embedding: Tensor, part: Part) -> Tensor:
 
 def _encoder(modality: str, spec: ModelSpec) -> nn.Module:
     """The untrained encoder of one modality."""
-    count, own = len(spec.channels(modality)), spec.inputs.get(modality)
-    if own is None:
-        return TableEncoder(count, spec.hidden, spec.depth, spec.d, spec.dropout, 0 if modality == "survey" else spec.waves)
-    if not own.steps:
+    count, source = len(spec.channels(modality)), spec.inputs.get(modality)
+    if source is None:
+        return TableEncoder(count, spec.hidden, spec.depth, spec.d, spec.dropout)
+    if not source.steps:
         return SatelliteEncoder(count, spec.width, spec.dilations, spec.d, spec.dropout)
-    return SeriesEncoder(count, own.steps, own.period, spec.width, spec.d, spec.dropout)
+    return SeriesEncoder(count, source.steps, source.period, spec.width, spec.d, spec.dropout)
 
 
 class DeepSDM(nn.Module):
@@ -245,32 +244,6 @@ class DeepSDM(nn.Module):
         if not parts:
             raise ModelError(f"None of the model's modalities {list(self.encoders)} is given.")
         return self._fuse(parts, len(next(iter(parts.values()))), keep)
-
-    def embed_window(self, window: Mapping[str, Tensor], survey: Tensor | None = None) -> Tensor:
-        """Embeddings (d, U, U) of a square window of U x U cells; equals `embed_places` cell by cell.
-
-        `window` holds any of the images (C, 5(U+R-1), 5(U+R-1)), series of 50 m (C, steps, U, U), static (V, U, U), series of
-        1 km (C, steps, k+2, k+2), coarse (W, k+2, k+2) with one 1 km cell of halo, k = U / 20. `survey`: (1,) as in a batch.
-        """
-        known = {name: values for name, values in window.items() if name in self.encoders}
-        cells = self.window_cells(known)
-        kilometre = self.encode_kilometres(known)
-        out = torch.empty(cells, cells, self.spec.d, device=self.species_bias.device)
-        for top in range(0, cells, TILE):
-            for left in range(0, cells, TILE):
-                part = Part(top, left, min(TILE, cells - top), min(TILE, cells - left))
-                z = self.embed_part(part.of(known, self.spec), kilometre, part, survey)
-                out[part.slices] = z.reshape(part.height, part.width, -1)
-        return out.permute(2, 0, 1)
-
-    def window_cells(self, window: Mapping[str, Tensor]) -> int:
-        """U, the side in cells of a window, from whichever modality it holds."""
-        for name, values in window.items():
-            side = values.shape[-1]
-            if name in self.spec.images:
-                return side // 5 - self.spec.receptive_field + 1
-            return (side - 2) * CELLS_PER_KM if name in self.spec.kilometres else side
-        raise ModelError(f"None of the model's modalities {list(self.encoders)} is in the window.")
 
     def encode_kilometres(self, window: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """1 km embeddings (k + 2, k + 2, d) of the 1 km modalities that `window` holds."""

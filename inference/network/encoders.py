@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 CLIP: Final = 4.0  # standard deviations; beyond it a network only extrapolates
 STEM: Final = 5  # 10 m pixels on a side of a 50 m cell
-WAVE_SPREAD: Final = 0.3  # of the first frequencies, in waves a standard deviation
 CACHED: Final = 1000  # series encoded at a time in prediction: what lies between two layers stays in the cache
 
 
@@ -136,20 +135,14 @@ class SeriesEncoder(nn.Module):
 
 
 class TableEncoder(nn.Module):
-    """Named columns to an embedding: a perceptron on values and missing flags, and on waves of the values if asked for."""
+    """Named columns to an embedding: a perceptron on values and missing flags."""
 
-    def __init__(self, columns: int, hidden: int, depth: int, out: int, dropout: float, waves: int = 0) -> None:
-        """`depth` linear layers, the last one to `out`; `waves` sines and cosines a column, whose frequencies are learned.
-
-        Periodic embeddings of numbers: Gorishniy, Rubachev and Babenko 2022, On embeddings for numerical features in tabular
-        deep learning, equation 4; raw values stand beside them.
-        """
+    def __init__(self, columns: int, hidden: int, depth: int, out: int, dropout: float) -> None:
+        """`depth` linear layers, the last one to `out`."""
         super().__init__()
         self.normalisation = Normalisation((columns,))
-        # Flat, as what does not decay towards 0 is: see `decay_groups`.
-        self.frequency = nn.Parameter(WAVE_SPREAD * torch.randn(columns * waves)) if waves else None
         layers: list[nn.Module] = []
-        width = 2 * columns * (1 + waves)
+        width = 2 * columns
         for _ in range(depth - 1):
             layers += [nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout)]
             width = hidden
@@ -158,12 +151,7 @@ class TableEncoder(nn.Module):
     def forward(self, columns: Tensor) -> Tensor:
         """(n, columns) to (n, out)."""
         values, missing = self.normalisation(columns)
-        numbers = [values, missing]
-        if self.frequency is not None:
-            turns = 2 * torch.pi * values[..., None] * self.frequency.reshape(values.shape[-1], -1)
-            known = 1 - missing[..., None]  # what is missing has no wave, not the cosine of 0
-            numbers += [(turns.sin() * known).flatten(-2), (turns.cos() * known).flatten(-2)]
-        return torch.as_tensor(self.layers(torch.cat(numbers, -1)))
+        return torch.as_tensor(self.layers(torch.cat([values, missing], -1)))
 
     @staticmethod
     def present(columns: Tensor) -> Tensor:

@@ -71,12 +71,6 @@ class Ensemble(nn.Module):
         return torch.cat([net.embed_places(batch) for net in self.networks], 1)
 
     @torch.inference_mode()
-    def embed_window(self, window: Mapping[str, Tensor], year: float) -> Tensor:
-        """(D, U, U) of a window (see `DeepSDM.embed_window`) as surveys in `year` would see it."""
-        covariates = survey_covariates(year).to(self.slope.device)
-        return torch.cat([net.embed_window(window, covariates) for net in self.networks])
-
-    @torch.inference_mode()
     def encode_kilometres(self, window: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
         """Of each member; see `DeepSDM.encode_kilometres`."""
         return [net.encode_kilometres(window) for net in self.networks]
@@ -123,15 +117,8 @@ class Ensemble(nn.Module):
 
     @torch.inference_mode()
     def probability(self, z: Tensor, area_m2: float = REFERENCE_AREA_M2, species: slice = slice(None)) -> Tensor:
-        """Calibrated occurrence probabilities in a plot of `area_m2`.
-
-        z (n, D) gives (n, s); a window z (D, U, U) gives (s, U, U).
-        """
-        log_ratio = float(np.log(area_m2 / REFERENCE_AREA_M2))
-        if z.ndim == 2:
-            return cloglog_probability(self.eta(z, log_ratio, species))
-        flat = self.eta(z.flatten(1).T, log_ratio, species).T
-        return cloglog_probability(flat).reshape(-1, *z.shape[1:])
+        """(n, s) calibrated occurrence probabilities in a plot of `area_m2` at joint embeddings z (n, D)."""
+        return cloglog_probability(self.eta(z, float(np.log(area_m2 / REFERENCE_AREA_M2)), species))
 
 
 def log_mean_intensity(scores: Sequence[Tensor]) -> Tensor:

@@ -46,7 +46,7 @@ def search(config: Config, data: Dataset, plan: Holdout, progress: Progress) -> 
     shapes = []
     common = surveys.presence.sum(0) >= plan.min_records
     for number, candidate in enumerate(candidates):
-        shapes.append(shape_of(base | candidate, f"{config.path}: train.search"))
+        shapes.append(shape_of(base | candidate))
         spec = spec_for(predictors, surveys, **shapes[-1])
 
         def tell(done: int, total: int, text: str, number: int = number) -> None:

@@ -22,6 +22,7 @@ from inference.data.samples import Predictors
 from inference.network.batches import covariates_of, gather
 from inference.network.deep_sdm import DeepSDM, ModelSpec, Part
 from inference.network.ensemble import Ensemble
+from tests.support.dense import embed_cells
 
 EVERY = ("satellite", "landsat", "static", "climate", "coarse")
 SPEC = ModelSpec((*EVERY, "survey"), 7, ("a", "b"), ("c", "d", "e"), d=8, hidden=8, width=4, dilations=(1,))
@@ -123,7 +124,8 @@ def test_a_part_of_a_window_says_of_its_cells_what_places_say(fitted, ensemble):
     held["landsat"][:, :, :25, :25] = torch.nan  # two sets of modalities in one part
     rows, cols, there = places_in(held)
     part = Part(20, 0, 20, 20)
-    z = ensemble.embed_window(held, 2010.0).permute(1, 2, 0)[part.slices].flatten(0, 1)
+    side = held["landsat"].shape[-1]
+    z = embed_cells(ensemble, held, 2010.0).unflatten(0, (side, side))[part.slices].flatten(0, 1)
     found = dissimilarity_of_part(fitted, ensemble, part.of(held, SPEC), held, part, z, torch.arange(400)).reshape(20, 20)
     wanted = ratio(fitted, ensemble, there)
     inside = (rows >= 20) & (cols < 20)

@@ -18,6 +18,7 @@ from inference.cascade import products
 from inference.cascade.ceilings import SIDE, map_scale, sampled, stored_scale, with_margin
 from inference.cascade.model import load_model
 from inference.cascade.unit import run_unit
+from tests.support.dense import embed_cells
 
 REGION = Region(4800, 2890, 4806, 2897, 10)
 SPECIES = 40
@@ -58,8 +59,8 @@ def exact(case: Case) -> np.ndarray:
 
     model, unit, cube = load_model(case.model), case.units[0], case.cube
     window = read_window(cube, unit, model.recipe, model.ensemble.spec.halo)
-    z = model.ensemble.embed_window({k: torch.from_numpy(v) for k, v in window.items()}, 2020)
-    return model.ensemble.probability(z.flatten(1).T).numpy().T
+    z = embed_cells(model.ensemble, {k: torch.from_numpy(v) for k, v in window.items()}, 2020)
+    return model.ensemble.probability(z).numpy().T
 
 
 @pytest.mark.parametrize("climate", ["as it was", "warmed"])

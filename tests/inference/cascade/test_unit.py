@@ -30,6 +30,7 @@ from inference.network.ensemble import survey_covariates
 from inference.plantbert.plots import Plots
 from inference.training.fit import without_fold
 from inference.training.predicted import predicted_plots, ranked_lists
+from tests.support.dense import embed_cells
 
 SPECIES = 200
 SPEC = {"d": 16, "hidden": 16, "width": 8, "dilations": (1, 2)}
@@ -49,10 +50,10 @@ def truth(case: Case) -> dict[str, np.ndarray]:
     model = load_model(case.model)
     unit, cube = case.units[0], case.cube
     window = read_window(cube, unit, model.recipe, model.ensemble.spec.halo)
-    z = model.ensemble.embed_window({k: torch.from_numpy(v) for k, v in window.items()}, 2020)
+    z = embed_cells(model.ensemble, {k: torch.from_numpy(v) for k, v in window.items()}, 2020)
     land = (cube.read_window("inputs/50m/surface", cube.region.square(unit)) == 0) & _inside(case)
     index = np.flatnonzero(land)
-    p = model.ensemble.probability(z.flatten(1).T[torch.from_numpy(index)]).numpy().T.copy()
+    p = model.ensemble.probability(z[torch.from_numpy(index)]).numpy().T.copy()
     for i in range(3):
         p[i] = blur(p[i], index, unit.cells, 1)
     return {"index": index, "p": p}

@@ -26,6 +26,7 @@ from inference.data.shards import Shelf, is_on_disk
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import ModelSpec
 from inference.network.ensemble import Ensemble
+from tests.support.dense import embed_cells
 from tests.support.geoplant import write_cube, write_jpeg, write_table
 
 REGION = Region(4700, 2850, 4720, 2870, 10)
@@ -61,7 +62,7 @@ def test_dense_prediction_equals_prediction_at_sampled_places(cube: CubeStore) -
     ensemble = Ensemble(spec, 2, [f"s{i}" for i in range(5)])
     unit = list(REGION.units())[3]
     window = {k: torch.from_numpy(v) for k, v in read_window(cube, unit, what, spec.halo).items()}
-    dense = ensemble.probability(ensemble.embed_window(window, 2020)).numpy()
+    dense = ensemble.probability(embed_cells(ensemble, window, 2020)).numpy()
     rng = np.random.default_rng(1)
     rows = np.r_[rng.integers(0, 200, 40), 0, 0, 199, 199]
     cols = np.r_[rng.integers(0, 200, 40), 0, 199, 0, 199]
@@ -70,7 +71,7 @@ def test_dense_prediction_equals_prediction_at_sampled_places(cube: CubeStore) -
     places = sample(cube, what, x, y, spec.receptive_field)
     eta = predict_surveys(ensemble, places, np.full(len(x), 2020.0), np.full(len(x), 100.0))
     seen = 1 - np.exp(-np.exp(eta))
-    np.testing.assert_allclose(seen, dense[:, rows, cols].T, atol=1e-5)
+    np.testing.assert_allclose(seen, dense[rows * 200 + cols], atol=1e-5)
 
 
 @pytest.mark.slow

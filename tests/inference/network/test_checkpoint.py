@@ -12,6 +12,7 @@ from inference.calibration.calibrate import Calibration
 from inference.network import checkpoint
 from inference.network.deep_sdm import ModelSpec
 from inference.network.ensemble import Ensemble
+from tests.support.dense import embed_cells
 
 SPECIES = ("Poa annua", "Fagus sylvatica", "Carex nigra")
 
@@ -36,9 +37,9 @@ def folder(ensemble, tmp_path):
 def test_round_trip_predicts_the_same_and_keeps_the_card(ensemble, folder):
     again, card = checkpoint.load(folder, SPECIES)
     window = {"static": torch.randn(2, 6, 6)}
-    p = [e.probability(e.embed_window(window, 2015), 50.0) for e in (ensemble, again)]
+    p = [e.probability(embed_cells(e, window, 2015), 50.0) for e in (ensemble, again)]
     assert torch.equal(*p)
-    assert p[0].shape == (3, 6, 6)
+    assert p[0].shape == (36, 3)
     assert (again.scale == ensemble.scale).all()
     assert card.species == SPECIES
     assert card.metrics == {"auc_test": 0.7}

@@ -12,6 +12,7 @@ from cube.errors import ModelError
 from inference.data.kilometres import bilinear
 from inference.data.samples import Input
 from inference.network.deep_sdm import DeepSDM, ModelSpec
+from tests.support.dense import embed_window
 
 U, K = 40, 2
 EVERY = ("satellite", "landsat", "static", "climate", "coarse")
@@ -93,7 +94,7 @@ def test_dense_pass_equals_per_place_pass_at_every_cell(modalities, missing):
     if survey is not None:
         batch["survey"] = survey.expand(len(rows), 1)
     with torch.no_grad():
-        dense = net.embed_window(window, survey)
+        dense = embed_window(net, window, survey)
         single = net.embed_places(batch)
     assert dense.shape == (spec.d, U, U)
     torch.testing.assert_close(dense.flatten(1).T, single, atol=1e-5, rtol=0)
@@ -103,9 +104,9 @@ def test_parts_of_a_window_leave_no_seam(monkeypatch):
     spec = spec_of(*EVERY)
     net, window = network(spec), window_of(spec, 0.1)
     with torch.no_grad():
-        whole = net.embed_window(window)
+        whole = embed_window(net, window)
         monkeypatch.setattr("inference.network.deep_sdm.TILE", 20)
-        parts = net.embed_window(window)
+        parts = embed_window(net, window)
     torch.testing.assert_close(whole, parts, atol=1e-5, rtol=0)
 
 
@@ -114,8 +115,8 @@ def test_leaving_out_any_modality_still_predicts_and_matters(left_out):
     spec = spec_of(*EVERY, "survey")
     net, window = network(spec), window_of(spec, 0.0)
     with torch.no_grad():
-        whole = net.embed_window(window, torch.zeros(1))
-        less = net.embed_window({k: v for k, v in window.items() if k != left_out}, torch.zeros(1))
+        whole = embed_window(net, window, torch.zeros(1))
+        less = embed_window(net, {k: v for k, v in window.items() if k != left_out}, torch.zeros(1))
     assert torch.isfinite(less).all()
     assert not torch.allclose(whole, less)
 
@@ -125,8 +126,8 @@ def test_a_modality_of_nan_equals_a_modality_left_out():
     net, window = network(spec), window_of(spec, 0.0)
     for name in EVERY:
         with torch.no_grad():
-            empty = net.embed_window(window | {name: torch.full_like(window[name], torch.nan)})
-            absent = net.embed_window({k: v for k, v in window.items() if k != name})
+            empty = embed_window(net, window | {name: torch.full_like(window[name], torch.nan)})
+            absent = embed_window(net, {k: v for k, v in window.items() if k != name})
         torch.testing.assert_close(empty, absent, atol=1e-5, rtol=0)
 
 
@@ -134,7 +135,7 @@ def test_prediction_depends_on_nothing_beyond_the_receptive_field():
     spec = spec_of("satellite", dilations=(1, 1, 2))
     net, window = network(spec), window_of(spec, 0.0)
     image = window["satellite"].clone().requires_grad_()
-    net.embed_window({"satellite": image})[:, 20, 20].sum().backward()
+    embed_window(net, {"satellite": image})[:, 20, 20].sum().backward()
     touched = np.argwhere(image.grad.abs().sum(0).numpy() > 0)
     assert touched.min(0).tolist() == [100, 100]
     assert touched.max(0).tolist() == [100 + spec.patch - 1] * 2
@@ -145,7 +146,7 @@ def test_prediction_depends_on_nothing_beyond_the_receptive_field():
 def test_no_modality_at_all_is_refused():
     net = network(spec_of("static"))
     with pytest.raises(ModelError, match="None of the model's modalities"):
-        net.embed_window({"coarse": torch.zeros(2, 4, 4)})
+        net.embed_places({"coarse": torch.zeros(2, 4)})
     with pytest.raises(ModelError, match="sateλλite"):
         ModelSpec(modalities=("sateλλite",), species=3)
 

@@ -36,6 +36,8 @@ HABITATS = {"plots": {"table": "plots.csv", "columns": {"survey": "id"}}}
         ({"network": {"layers": 3}}, ["network.layers: is not a key", "dilations"]),
         ({"network": {"d": True}}, ["network.d", "True"]),
         ({"network": {"dilations": []}}, ["network.dilations"]),
+        ({"network": {"dilations": [1, "2"]}}, ["network.dilations"]),
+        ({"network": {"dropout": 1.0}}, ["network.dropout", "1"]),
         ({"evaluate": {"options": {"tree": 3}}}, ["evaluate.options.tree: is not a key", "did you mean trees?"]),
         ({"evaluate": {"options": {"baselines": ["maxent"]}}}, ["evaluate.options.baselines[0]", "'random_forest'"]),
         ({"evaluate": {"min_records": 0}}, ["evaluate.min_records", "1"]),

@@ -1,0 +1,44 @@
+"""A dense pass over a window as one call, put together from what the cascade does part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from inference.data.kilometres import CELLS_PER_KM
+from inference.network import deep_sdm
+from inference.network.deep_sdm import DeepSDM, Part
+from inference.network.ensemble import Ensemble, survey_covariates
+
+
+def embed_window(net: DeepSDM, window: Mapping[str, Tensor], survey: Tensor | None = None) -> Tensor:
+    """Embeddings (d, U, U) of a square window of U x U cells.
+
+    `window` holds any of the images (C, 5(U+R-1), 5(U+R-1)), series of 50 m (C, steps, U, U), static (V, U, U), series of
+    1 km (C, steps, k+2, k+2), coarse (W, k+2, k+2) with one 1 km cell of halo, k = U / 20. `survey`: (1,) as in a batch.
+    """
+    spec, tile = net.spec, deep_sdm.TILE
+    of_model = {name: values for name, values in window.items() if name in net.encoders}
+    name, side = next((name, values.shape[-1]) for name, values in of_model.items())
+    cells = side
+    if name in spec.images:
+        cells = side // 5 - spec.receptive_field + 1
+    elif name in spec.kilometres:
+        cells = (side - 2) * CELLS_PER_KM
+    kilometre = net.encode_kilometres(of_model)
+    out = torch.empty(cells, cells, spec.d)
+    for top in range(0, cells, tile):
+        for left in range(0, cells, tile):
+            part = Part(top, left, min(tile, cells - top), min(tile, cells - left))
+            z = net.embed_part(part.of(of_model, spec), kilometre, part, survey)
+            out[part.slices] = z.reshape(part.height, part.width, -1)
+    return out.permute(2, 0, 1)
+
+
+@torch.inference_mode()
+def embed_cells(ensemble: Ensemble, window: Mapping[str, Tensor], year: float) -> Tensor:
+    """(U x U, D) joint embeddings of the cells of a window, row by row, as surveys in `year` would see it."""
+    covariates = survey_covariates(year)
+    return torch.cat([embed_window(net, window, covariates) for net in ensemble.networks]).flatten(1).T
