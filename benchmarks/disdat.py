@@ -31,14 +31,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.disdat_data import Group, beyond, read_region
-from benchmarks.disdat_folds import cross_validated
-from benchmarks.disdat_model import MIXED, floracube_scores
+from benchmarks.disdat_model import MIXED, cross_validated, floracube_scores
 from inference.evaluation.baselines.boosting import Boosting
 from inference.evaluation.baselines.forest import DownSampledForest
-from inference.evaluation.baselines.frequency import Frequency
 from inference.evaluation.baselines.maxent import Maxent, solver
-from inference.evaluation.baselines.scores import record_scores
+from inference.evaluation.baselines.named import Frequency
+from inference.evaluation.baselines.scores import Fit, record_scores
 from inference.evaluation.folds import remembered
+from inference.evaluation.metrics import mean_of as mean
 from inference.evaluation.metrics import species_auc
 from inference.evaluation.tables import Record, Table, write_tables
 
@@ -55,18 +55,8 @@ TABLES: Final = {
 }
 
 
-def _maxent(group: Group, seed: int) -> Scores:
-    fit = Maxent(categorical=group.categorical)
-    return record_scores(fit, group.records, group.record_species, group.background, group.test, len(group.species), seed=seed)
-
-
-def _forest(group: Group, seed: int) -> Scores:
-    fit = DownSampledForest(categorical=group.categorical)
-    return record_scores(fit, group.records, group.record_species, group.background, group.test, len(group.species), seed=seed)
-
-
-def _boosting(group: Group, seed: int) -> Scores:
-    fit = Boosting(balanced=True, categorical=group.categorical)
+def _fitted(group: Group, seed: int, model: Callable[..., Fit]) -> Scores:
+    fit = model(categorical=group.categorical)
     return record_scores(fit, group.records, group.record_species, group.background, group.test, len(group.species), seed=seed)
 
 
@@ -88,9 +78,9 @@ def _frequency(group: Group, seed: int) -> Scores:
 METHODS: dict[str, Callable[[Group, int], Scores]] = {
     OURS: floracube_scores,
     "floracube_mixed": partial(floracube_scores, options=MIXED),
-    "maxent": _maxent,
-    "random_forest": _forest,
-    "gradient_boosting": _boosting,
+    "maxent": partial(_fitted, model=Maxent),
+    "random_forest": partial(_fitted, model=DownSampledForest),
+    "gradient_boosting": partial(_fitted, model=partial(Boosting, balanced=True)),
     "frequency": _frequency,
 }
 
@@ -168,8 +158,7 @@ def _rows(name: str, auc: dict[str, dict[str, Auc]], rare: dict[str, NDArray[np.
 
 def mean_of(values: Sequence[Auc]) -> float:
     """Mean over regions of the means over species, NaN left out; NaN where nothing is left."""
-    means = [float(v[np.isfinite(v)].mean()) for v in values if np.isfinite(v).any()]
-    return float(np.mean(means)) if means else float("nan")
+    return mean([mean(v) for v in values])
 
 
 def paired_interval(gains: Sequence[Auc]) -> tuple[float, float]:

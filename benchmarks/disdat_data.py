@@ -47,6 +47,14 @@ class Group:
     test_places: NDArray[np.float64]
     presence: NDArray[np.bool_]  # (test sites, species)
 
+    def subset(self, records: NDArray[np.bool_], background: NDArray[np.bool_]) -> Group:
+        """The group with the records and the background sites of two masks alone."""
+        return replace(
+            self, records=self.records[records], record_species=self.record_species[records],
+            record_places=self.record_places[records], background=self.background[background],
+            background_places=self.background_places[background],
+        )  # fmt: skip
+
 
 def read_region(folder: Path, region: str, background: str) -> list[Group]:
     """All groups of a region with the background asked for, `random` or `tgb`.
@@ -87,12 +95,7 @@ def beyond(group: Group, km: float) -> Group:
         north = np.cos(np.radians(group.test_places[:, 1].mean()))
         places = [p * KM_PER_DEGREE * 1000 * np.array([north, 1.0]) for p in places]
     near = cKDTree(places[0])
-    records, background = (near.query(p)[0] > km * 1000 for p in places[1:])
-    return replace(
-        group, records=group.records[records], record_species=group.record_species[records],
-        record_places=group.record_places[records], background=group.background[background],
-        background_places=group.background_places[background],
-    )  # fmt: skip
+    return group.subset(*(near.query(p)[0] > km * 1000 for p in places[1:]))
 
 
 def _group(

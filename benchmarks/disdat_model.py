@@ -6,6 +6,7 @@ Everything here was chosen by the AUC of held-out records against held-out backg
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.disdat_data import Group
-from inference.data.blocks import make_folds
+from inference.data.blocks import Folds, make_folds
 from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
+from inference.evaluation.metrics import species_auc
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import ModelSpec
 from inference.training.fit import train
@@ -30,6 +32,7 @@ OPTIONS = TrainOptions(
 # against records of other species and against random sites, mean of both and of SWI and NZ: 0 .786, 0.5 .796, 0.75 .792, 1 .770.
 MIXED = replace(OPTIONS, recorded_sites=0.5)
 ALONG_SIDE = 8  # blocks along the side of a square as large as the region's extent
+FOLDS = 3  # of `cross_validated`
 SHAPE: dict[str, Any] = {"d": 64, "hidden": 128, "depth": 2, "dropout": 0.3}
 
 
@@ -59,9 +62,13 @@ def _rank(reference: NDArray[np.float64], values: NDArray[np.float64]) -> NDArra
     return np.where(np.isfinite(values), below / (2 * max(len(sorted_reference), 1)), np.nan)
 
 
-def floracube_scores(
-    group: Group, seed: int, options: TrainOptions = OPTIONS, shape: dict[str, Any] = SHAPE
-) -> NDArray[np.float32]:
+def folds_of(places: NDArray[np.float64], count: int, seed: int) -> Folds:
+    """Square blocks of places (n, 2) dealt to `count` folds."""
+    block = np.sqrt(np.prod(np.ptp(places, 0))) / ALONG_SIDE
+    return make_folds(Surveys.at(places[:, 0], places[:, 1]), block / 1000, count, seed)
+
+
+def floracube_scores(group: Group, seed: int, options: TrainOptions = OPTIONS) -> NDArray[np.float32]:
     """(test sites, species) log relative intensity."""
     records, background, test = static_columns(group)
     names = tuple(f"column {i}" for i in range(records.shape[1]))
@@ -73,18 +80,37 @@ def floracube_scores(
         x=group.record_places[:, 0],
         y=group.record_places[:, 1],
         year=np.full(n, np.nan, np.float32),
-        dataset=np.zeros(n, np.int16),
         background=np.arange(n, n + m),
         background_x=group.background_places[:, 0],
         background_y=group.background_places[:, 1],
     )
-    spec = ModelSpec(("static",), len(group.species), static_names=names, **shape)
-    of_records = Surveys(
-        np.zeros((n, 0), bool), *np.zeros((2, n), np.float32), np.arange(n), records_of_group.x, records_of_group.y
-    )
-    side = float(np.sqrt(np.ptp(records_of_group.x) * np.ptp(records_of_group.y))) / ALONG_SIDE
-    folds = make_folds(of_records, side / 1000, options.members, seed).subset(np.zeros(0, np.int64))
+    spec = ModelSpec(("static",), len(group.species), static_names=names, **SHAPE)
+    folds = folds_of(group.record_places, options.members, seed).subset(np.zeros(0, np.int64))
     nowhere, nobody = places.subset(np.zeros(0, np.int64)), Surveys.none(group.species)
     trained = train(nowhere, nobody, spec, replace(options, seed=seed), folds, records=records_of_group, record_predictors=places)
     zero = np.zeros(len(test))
     return predict_surveys(trained.ensemble, Predictors({"static": test}, static_names=names), zero, zero + 100)
+
+
+def cross_validated(group: Group, scores: Callable[[Group, int], NDArray[np.float32]], seed: int) -> NDArray[np.float64]:
+    """(species,) AUC of held-out records against held-out background, mean over folds by the number of records."""
+    fold = folds_of(np.concatenate([group.record_places, group.background_places]), FOLDS, seed).fold
+    of_records, of_background = np.split(fold, [len(group.records)])
+    auc = np.full((FOLDS, len(group.species)), np.nan)
+    count = np.zeros((FOLDS, len(group.species)))
+    for k in range(FOLDS):
+        learn, rest = of_records != k, of_background != k
+        part = replace(
+            group.subset(learn, rest),
+            test=np.concatenate([group.records[~learn], group.background[~rest]]),
+            test_places=np.concatenate([group.record_places[~learn], group.background_places[~rest]]),
+        )
+        score = scores(part, seed)
+        species = group.record_species[~learn]
+        background = np.arange(len(species), len(score))
+        for s in np.unique(species):
+            species_rows = np.flatnonzero(species == s)
+            rows = np.concatenate([species_rows, background])
+            auc[k, s] = species_auc(score[rows, s, None], (rows < len(species))[:, None], fewest=1)[0]
+            count[k, s] = len(species_rows)
+    return np.where(np.isfinite(auc), auc * count, 0).sum(0) / np.where(np.isfinite(auc), count, 0).sum(0)

@@ -6,7 +6,7 @@
     python -m benchmarks.geoplant --data DIR --limit 2000 --modalities landsat,climate  # a part of it
 
 DIR is a folder into which GeoPlant or a GeoLifeCLEF of 2023 to 2026 was unpacked, whole or in part; what is missing is
-missing. Predictors are sampled once into --scratch (a folder in --out) and mapped from there, so memory does not grow with
+missing. Predictors are sampled into files in --scratch (a folder in --out), so memory does not grow with
 them. Written to --out: tables as text, CSV and JSON, pictures, `submission.csv` for Kaggle.
 The published rows are of presence-absence training alone, as are ours; records serve the Boyce index (--records N).
 """
@@ -49,7 +49,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="of the baselines, side by side")
-    parser.add_argument("--json", type=Path, help="write the rows here as well")
+    parser.add_argument("--json", type=Path, help="write the rows here as well, .csv and .txt beside it")
     return parser.parse_args()
 
 
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
     from inference.evaluation.benchmark import Plan, run_benchmark, submit
     from inference.evaluation.geoplant import read_benchmark
     from inference.evaluation.multimodal import EnsembleOptions
-    from inference.evaluation.tables import records, write_tables
+    from inference.evaluation.tables import write_tables
     from inference.training.options import TrainOptions
 
     started = time.perf_counter()
@@ -89,9 +89,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"Modalities: {', '.join(bench.recipe.modalities)}; {time.perf_counter() - started:.0f} s; written to {options.out}"
           + (f", for Kaggle {written}" if written else ""))  # fmt: skip
     if options.json:
-        import json
-
-        options.json.write_text(json.dumps(records(tables), indent=1) + "\n", encoding="utf-8")
+        write_tables(options.json.parent, options.json.stem, tables)
 
 
 def boyce_table(options: argparse.Namespace, bench: Any, outcome: Any, scratch: Path) -> Any:
@@ -111,8 +109,7 @@ def boyce_table(options: argparse.Namespace, bench: Any, outcome: Any, scratch: 
     predictors, column, year = sampled
     n = len(column)
     noted = column[:, None] == np.arange(len(bench.species_ids))
-    at_records = Surveys(noted, np.full(n, np.nan, np.float32), year, np.arange(n), np.zeros(n), np.zeros(n),
-                         bench.surveys.species)  # fmt: skip
+    at_records = Surveys.at(np.zeros(n), np.zeros(n), bench.surveys.species, year=year)
     p = probabilities(outcome.ensemble, predictors, at_records, np.arange(n), scratch / "records.npy")
     what = f"{n:,} presence-only records, all of them the background of each species"
     return presence_only_table({"floracube": (p, p)}, noted, what)

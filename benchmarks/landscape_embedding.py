@@ -101,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="1", help="comma-separated seeds of landscapes")
     parser.add_argument("--members", type=int, default=3, help="networks in an ensemble, each without one fold of the blocks")
-    parser.add_argument("--cache", type=Path, default=CACHE, help="folder of landscapes; 600 MB each")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="folder of generated landscapes")
     parser.add_argument("--json", type=Path, help="rows as flat records")
     asked = parser.parse_args()
     torch.set_num_threads(1)

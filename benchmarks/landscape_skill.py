@@ -33,7 +33,8 @@ from benchmarks.landscape_data import CACHE, LandscapeData, landscape_data
 from demo.observation import ASSUMED, OBSERVATIONS
 from inference.data.blocks import make_folds
 from inference.data.samples import Predictors, Surveys
-from inference.evaluation.baselines import forest_probability, table_of
+from inference.evaluation.baselines.named import LEAVES, scores_without
+from inference.evaluation.baselines.table import table_of
 from inference.evaluation.metrics import species_correlation
 from inference.evaluation.tables import Table
 from inference.network.batches import predict_surveys
@@ -123,12 +124,12 @@ def of_surveys(data: LandscapeData, members: int, done: Callable[[Row], None]) -
         row = scores(probability(train(at, surveys, options=options, folds=folds), to, cell_surveys), data.truth, scored, scored)
         done({"case": "surveys", "seed": data.seed, "method": name, **row, "minutes": (time.perf_counter() - begun) / 60})
     for name, at, to in (("forest", places, cells), ("oracle forest", drivers, cell_drivers)):
-        for leaf in (5, 20):
+        for leaf in LEAVES:
             begun = time.perf_counter()
             table = np.concatenate([table_of(at, surveys, False), table_of(to, cell_surveys, False)])
             learned = np.arange(len(table)) < len(surveys)
             presence = np.concatenate([surveys.presence, cell_surveys.presence])
-            p = forest_probability(table, presence, learned, ~learned, leaf, threads=1)
+            p = scores_without("random_forest", table, presence, learned, ~learned, leaf)
             row = scores(p, data.truth, scored, scored)
             minutes = (time.perf_counter() - begun) / 60
             done({"case": "surveys", "seed": data.seed, "method": f"{name} (leaf {leaf})", **row, "minutes": minutes})
@@ -179,7 +180,7 @@ def main() -> None:
     )
     parser.add_argument("--members", type=int, default=3, help="networks in an ensemble, each without one fold of the blocks")
     parser.add_argument("--epochs", type=int, default=5, help="passes over the records")
-    parser.add_argument("--cache", type=Path, default=CACHE, help="folder of landscapes; 600 MB each")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="folder of generated landscapes")
     parser.add_argument("--json", type=Path, help="rows as flat records; rows that it holds already are kept")
     args = parser.parse_args()
     torch.set_num_threads(1)

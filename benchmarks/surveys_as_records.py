@@ -35,8 +35,7 @@ def as_records(surveys: Surveys, rows: NDArray[np.int64], seed: int) -> Records:
     rng = np.random.default_rng(seed)
     rows = rows[surveys.presence[rows].any(1)]
     species = np.array([rng.choice(np.flatnonzero(surveys.presence[row])) for row in rows], np.int32)
-    dataset = np.zeros(len(rows), np.int16)
-    return Records(species, rows, surveys.x[rows], surveys.y[rows], surveys.year[rows], dataset)
+    return Records(species, rows, surveys.x[rows], surveys.y[rows], surveys.year[rows])
 
 
 def main() -> None:

@@ -80,8 +80,7 @@ def tables(records: int, surveys: int, species: int) -> tuple[Records, Surveys]:
     named = rng.choice(species, records, p=share / share.sum()).astype(np.int32)
     x, y = rng.uniform(0, 5e6, (2, records))
     year = rng.integers(1990, 2022, records).astype(np.float32)
-    publisher = rng.integers(0, 13, records).astype(np.int16)
-    record_table = Records(named, np.arange(records), x, y, year, publisher)
+    record_table = Records(named, np.arange(records), x, y, year)
     presence = np.zeros((surveys, species), bool)
     presence[np.arange(surveys)[:, None], rng.integers(0, species, (surveys, 20))] = True
     names = tuple(f"species {i}" for i in range(species))

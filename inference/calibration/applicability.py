@@ -11,20 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cube.errors import ModelError
-from inference.calibration.columns import column_names, place_columns
+from inference.calibration.columns import column_names, place_columns, window_columns
 from inference.calibration.dissimilarity import Space, choose_references, fit_space, index_of
+from inference.data.kilometres import CELLS_PER_KM
 from inference.data.samples import Predictors
 from inference.network.batches import gather
+from inference.network.deep_sdm import Part
 from inference.network.ensemble import Ensemble
-from inference.network.tensors import write_tensors
+from inference.network.tensors import damage_told, write_tensors
 
 REFERENCES: Final = 500
 AXES: Final = 32  # of the embedding, those along which species' responses vary most
@@ -178,6 +179,33 @@ def _fused(ensemble: Ensemble, parts: list[dict[str, Tensor]], column_indices: N
     return torch.cat([net.fuse_places(p) for net, p in zip(ensemble.networks, selected_parts, strict=True)], 1).numpy()
 
 
+@torch.inference_mode()
+def dissimilarity_of_part(
+    area: Applicability, ensemble: Ensemble, tile: Mapping[str, Tensor], kilometre: Mapping[str, Tensor], part: Part,
+    z: Tensor, chosen: Tensor,
+) -> Tensor:  # fmt: skip
+    """(m,) dissimilarity over its threshold (`Applicability.ratio`) of the `chosen` cells of a square part of a unit.
+
+    `tile`: the part's own modalities as `Part.of` cuts them; `kilometre`: series of 1 km (C, steps, k + 2, k + 2) and coarse
+    (W, k + 2, k + 2) of the whole unit, in physical units; `z` (m, D) embeddings and `chosen` (m,) flat indices
+    into the part. Corners and sides of a part lie on whole kilometres.
+    """
+    spec = ensemble.spec
+    window = dict(tile)
+    top, left, side = part.top // CELLS_PER_KM, part.left // CELLS_PER_KM, part.height // CELLS_PER_KM + 2
+    for name in spec.kilometres:
+        if name in kilometre:
+            window[name] = kilometre[name][..., top : top + side, left : left + side]
+    columns = window_columns(window, spec, part.height)[chosen]
+    present = present_in(area.modalities, area.column_modality, columns)
+    for name in spec.images:
+        if name in window and not bool(torch.isfinite(window[name]).all()):
+            # a cell without pixels of its own is still seen by its neighbours', as far as the network looks
+            encoder = cast(Any, ensemble.networks[0].encoders[name])
+            present[name] = encoder.present(window[name][None]).reshape(-1)[chosen]
+    return area.ratio(columns, z, masks_of(area.modalities, present, len(columns)))
+
+
 def save_applicability(folder: Path, area: Applicability) -> None:
     """Write `applicability.safetensors` and `applicability.json` into a model folder."""
     tensors = {"centre": area.centre, "scale": area.scale, "axes": area.axes}
@@ -196,12 +224,11 @@ def save_applicability(folder: Path, area: Applicability) -> None:
 
 def load_applicability(folder: Path) -> Applicability | None:
     """The area of applicability of a model folder; None where it has none. Raises: ModelError for a damaged one."""
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     if not (folder / CARD).is_file():
         return None
-    try:
+    with damage_told(folder / CARD):
         document: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
         tensors = load_file(folder / TENSORS)
         spaces: dict[str, dict[int, Space]] = {"inputs": {}, "embedding": {}}
@@ -215,5 +242,3 @@ def load_applicability(folder: Path) -> Applicability | None:
             tuple(document["modalities"]), tuple(document["columns"]), tensors["centre"], tensors["scale"], tensors["axes"],
             spaces["inputs"], spaces["embedding"],
         )  # fmt: skip
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder / CARD}: is damaged ({error}); run `floracube train` again.") from error

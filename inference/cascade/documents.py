@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from cube.errors import ModelError
 from cube.storage.model_card import SKILL
 from inference.cascade.model import Model
 from inference.explanation import responses, skill
 from inference.explanation.responses import Response
+from inference.network.tensors import damage_told
 
 DIGITS = 4  # of every number: a curve is read by eye
 
@@ -27,15 +27,11 @@ def model_documents(folder: Path, model: Model) -> tuple[dict[str, Any], list[di
     Raises: ModelError for a file of the folder `explanation` that is damaged or speaks of other species.
     """
     explanation_folder = folder / "explanation"
-    try:
+    with damage_told(explanation_folder):
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8")) if (folder / "metrics.json").is_file() else {}
         curves = responses.load_curves(explanation_folder)
-        table = pd.read_csv(explanation_folder / skill.FILE) if (explanation_folder / skill.FILE).is_file() else None
-        importance = (
-            pd.read_csv(explanation_folder / "importance.csv") if (explanation_folder / "importance.csv").is_file() else None
-        )
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(f"{explanation_folder}: is damaged ({error}); run `floracube train` again.") from error
+        tables = (explanation_folder / name for name in (skill.FILE, "importance.csv"))
+        table, importance = (pd.read_csv(path) if path.is_file() else None for path in tables)
     names = list(model.ensemble.species)
     if table is not None and [str(name) for name in table["scientific_name"]] != names:
         raise ModelError(

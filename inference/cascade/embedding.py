@@ -19,8 +19,7 @@ from torch import Tensor
 from cube.grid import CELL, COARSE, FINE, Unit, Window
 from cube.layers import Layer
 from cube.storage.store import CubeStore
-from inference.calibration.applicability import Applicability
-from inference.calibration.dense import dissimilarity_of_part
+from inference.calibration.applicability import Applicability, dissimilarity_of_part
 from inference.cascade.clock import Clock
 from inference.cascade.device import Device
 from inference.data.channels import as_channels

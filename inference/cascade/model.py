@@ -38,6 +38,7 @@ from inference.data.recipe import Recipe
 from inference.network import checkpoint
 from inference.network.checksums import verify_checksums
 from inference.network.ensemble import Ensemble
+from inference.network.tensors import damage_told
 
 READ: Final = ("species.csv", FILE, TENSORS, CARD, RANGES)
 """Files beside the networks that a prediction depends on; all but the first may be absent."""
@@ -104,13 +105,11 @@ def load_settings(folder: Path) -> tuple[Recipe, dict[str, float], Richness, dic
     settings = folder / "predict.json"
     if not settings.is_file():
         raise ModelError(f"{folder}: there is no trained model here; run `floracube train` first.")
-    try:
+    with damage_told(settings):
         document = json.loads(settings.read_text(encoding="utf-8"))
         what = Recipe.from_json(document["recipe"])
         quantiles = {str(k): float(v) for k, v in document["intervals"]["quantiles"].items()}
         return what, quantiles, Richness(**document.get("richness", {})), document
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{settings}: is damaged ({error}); run `floracube train` again.") from error
 
 
 def load_model(path: str | Path) -> Model:

@@ -22,8 +22,9 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from cube.config import Config
-from cube.errors import ConfigError, ModelError
+from cube.errors import ConfigError
 from cube.grid import CELL, Grid, Unit
+from inference.network.tensors import damage_told
 
 FILE: Final = "ranges.geojson"
 NAME: Final = "species"  # the property of our own file
@@ -116,10 +117,8 @@ def load_ranges(folder: Path, species: Sequence[str]) -> Ranges | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    try:
+    with damage_told(path):
         return _parsed(json.loads(path.read_text(encoding="utf-8")), species)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: is damaged ({error}); run `floracube train` again.") from error
 
 
 def _parsed(document: dict[str, Any], species: Sequence[str]) -> Ranges:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.errors import ModelError
-from inference.network.tensors import write_tensors
+from inference.network.tensors import damage_told, write_tensors
 
 FILE = "reference.safetensors"
 
@@ -53,17 +53,14 @@ def save_reference(folder: Path, reference: Reference) -> None:
 
 def load_reference(folder: Path, species: int) -> Reference | None:
     """The reference of a model folder; None where it has none. Raises `ModelError` for one of other species, or damaged."""
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     path = folder / FILE
     if not path.is_file():
         return None
-    try:
+    with damage_told(path):
         tensors: Mapping[str, NDArray[Any]] = load_file(path)
         reference = Reference(np.asarray(tensors["mean"], np.float32), float(tensors["total"][0]))
-    except (SafetensorError, KeyError, OSError) as error:
-        raise ModelError(f"{path}: is damaged ({error}); run `floracube train` again.") from error
     if reference.mean.shape != (species,):
         raise ModelError(f"{path}: is of {len(reference.mean)} species and the model of {species}; run `floracube train` again.")
     return reference

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -60,19 +60,6 @@ class Head:
         return len(self.intercept)
 
 
-class Way(Protocol):
-    """How the probabilities of a block of species (at most a shard's) become sums, ranks and bytes."""
-
-    def probability(self, species: NDArray[np.int64]) -> Floats:
-        """(k, n) probabilities of some species."""
-
-    def block(self, block: slice, given: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None) -> None:
-        """Enter a block; `given` (k, n) are probabilities of the species i with `which[i]` = 0..k-1 (else -1), `out` (s, U^2)."""
-
-    def finish(self) -> None:
-        """Bring what is still on the device into the cells."""
-
-
 def predict_species(
     head: Head, cells: Cells, z: Tensor, device: Device, block: int, threads: Executor, clock: Clock,
     writer: Writer | None = None, path: str = "", within: Within = everywhere,
@@ -81,7 +68,7 @@ def predict_species(
 
     `within` says where a species may be; elsewhere its probability is 0.
     """
-    way: Way = Compiled(head, cells, z, device, threads, clock) if device.compiled else OnDevice(head, cells, z, device)
+    way = Compiled(head, cells, z, device, threads, clock) if device.compiled else OnDevice(head, cells, z, device)
     # whole shards, as many at a time as asked for and as fit
     side = cells.side
     size = max(1, min(block, AT_ONCE // side**2) // SPECIES_PER_SHARD) * SPECIES_PER_SHARD
@@ -99,7 +86,7 @@ def predict_species(
     way.finish()
 
 
-def _given(head: Head, cells: Cells, way: Way, block: slice, within: Within) -> tuple[Floats, NDArray[np.int64]]:
+def _given(head: Head, cells: Cells, way: Compiled | OnDevice, block: slice, within: Within) -> tuple[Floats, NDArray[np.int64]]:
     """Probabilities (k, n) of the species of a block that are sensitive or end within the unit, and where each is (-1: nowhere).
 
     First cut to the range, then blurred: a range cut after it would show within a square where the species is not.
@@ -142,7 +129,7 @@ class Compiled:
         return scores
 
     def probability(self, species: NDArray[np.int64]) -> Floats:
-        """See `Way`."""
+        """(k, n) probabilities of some species."""
         weight = self.head.weight[:, torch.from_numpy(species)]
         bias, slope, intercept = (np.ascontiguousarray(values[..., species]) for values in self.constants)
         none, which = np.zeros((0, self.size), np.float32), np.full(len(species), -1, np.int64)
@@ -155,7 +142,10 @@ class Compiled:
         return np.concatenate(list(self.threads.map(of, self.tiles)), 1)
 
     def block(self, block: slice, given: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None) -> None:
-        """See `Way`."""
+        """Enter a block of species, at most a shard's, into sums, ranks and bytes.
+
+        `given` (k, n) are probabilities of the species i with `which[i]` = 0..k-1 (else -1), `out` (s, U^2).
+        """
         for cut in self.threads.map(lambda tile: self._tile(block, tile, given, which, out), self.tiles):
             if cut is not None:
                 self.cells.note_cut(block.start, cut)
@@ -211,13 +201,13 @@ class OnDevice:
         return cloglog_probability((head.slope[species] * f + head.intercept[species]).T)
 
     def probability(self, species: NDArray[np.int64]) -> Floats:
-        """See `Way`."""
+        """See `Compiled.probability`."""
         at = torch.from_numpy(species).to(self.z.device)
         parts = [self._probability(at, tile).cpu() for tile in self.tiles]
         return np.asarray(torch.cat(parts, 1).numpy())
 
     def block(self, block: slice, given: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None) -> None:
-        """See `Way`."""
+        """See `Compiled.block`."""
         device = self.z.device
         scale = torch.from_numpy(self.head.scale[block]).to(device)[:, None]
         stored = None if out is None else torch.full(out.shape, 255, dtype=torch.uint8, device=device)

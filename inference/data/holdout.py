@@ -50,7 +50,7 @@ def plan_folds(
     Raises: ConfigError where blocks are fewer than members or folds would be uneven; it names the number that would work.
     """
     e, members = config.evaluate, config.train.members
-    places = surveys if len(surveys) or records is None else _places_of(records)
+    places = surveys if len(surveys) or records is None else Surveys.at(records.x, records.y)
     if members < 2:
         raise ConfigError(
             f"{config.path}: train.members is {members}: each member is judged on the blocks that it leaves out, which takes two;"
@@ -90,13 +90,6 @@ def _fewer(count: int) -> str:
     return f"set train.members to {count} or less, or " if count > 1 else ""
 
 
-def _places_of(records: Records) -> Surveys:
-    """The places of records as surveys of no species."""
-    n = len(records)
-    zero = np.zeros(n, np.float32)
-    return Surveys(np.zeros((n, 0), bool), zero, zero, np.arange(n), records.x, records.y)
-
-
 def _least(config: Config, surveys: Surveys) -> int:
     """Surveys from which a species is scored. Raises: ConfigError where the configuration asks for more than there are."""
     commonest = int(surveys.presence.sum(0).max(initial=0))
@@ -116,12 +109,12 @@ def usual_block_km(config: Config) -> float:
     return min(USUAL_KM, _shorter_km(config) / ALONG_SIDE)
 
 
-def largest_block_km(surveys: Surveys, folds: int, below_km: float, uneven: float = UNEVEN) -> float | None:
-    """The largest of `below_km` / 2, / 4, ... whose blocks are dealt to `folds` within `uneven`; None where none is."""
+def largest_block_km(surveys: Surveys, folds: int, below_km: float) -> float | None:
+    """The largest of `below_km` / 2, / 4, ... whose blocks are dealt to `folds` within `UNEVEN`; None where none is."""
     size = below_km / 2
     while size >= SMALLEST_KM:
         sizes = fold_sizes(surveys, size, folds)
-        if sizes is not None and sizes[1] <= uneven * max(1, sizes[0]):
+        if sizes is not None and sizes[1] <= UNEVEN * max(1, sizes[0]):
             return size
         size /= 2
     return None

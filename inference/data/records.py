@@ -26,7 +26,7 @@ from cube.storage.store import CubeStore
 
 BACKGROUND: Final = 10_000  # uniform places; as many as MaxEnt takes by default (Phillips and Dudik 2008)
 WATER: Final = 1  # of inputs/50m/surface
-COLUMNS: Final = ("species", "row", "x", "y", "year", "dataset")
+COLUMNS: Final = ("species", "row", "x", "y", "year")
 DRAWS: Final = 8  # places that stand for a record of a square
 FULL_WEIGHT_M: Final = 1_000.0  # side of a square up to which a record weighs as much as one of a point
 
@@ -36,8 +36,8 @@ class Records:
     """n presence-only records; their predictors are those of distinct 50 m cells (m rows), shared by records of a cell.
 
     `background` are rows of the same predictors drawn uniformly from the land: what likelihoods with a quadrature or
-    with pseudo-absences compare with. `dataset` numbers who published a record (0 where nobody says). A record of a square
-    stands here as several rows, at places within it, whose `weight` is a part of its own (None: every row is a record).
+    with pseudo-absences compare with. A record of a square stands here as several rows, at places within it, whose `weight` is a
+    part of its own (None: every row is a record).
     """
 
     species: NDArray[np.int32]  # (n,) column of the species table
@@ -45,7 +45,6 @@ class Records:
     x: NDArray[np.float64]  # (n,) metres
     y: NDArray[np.float64]
     year: NDArray[np.float32]  # (n,) NaN: not said
-    dataset: NDArray[np.int16]  # (n,)
     background: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     background_x: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     background_y: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
@@ -106,7 +105,6 @@ class NamedRecords:
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     year: NDArray[np.float32]
-    dataset: NDArray[np.int16]
     report: Report
     ids: pd.DataFrame | None = None  # GeoPlant's survey, patch_id and series_id, where its files give the predictors
     share: NDArray[np.float32] | None = None  # None: every row is a record
@@ -128,8 +126,7 @@ def read_named_records(config: Config, cube: CubeStore, with_ids: bool = False) 
     """
     stream = read_records(config)
     codes: dict[str, int] = {}
-    publishers: dict[str, int] = {}
-    parts: dict[str, list[NDArray[np.generic]]] = {k: [] for k in ("name", "cell", "x", "y", "year", "dataset")}
+    parts: dict[str, list[NDArray[np.generic]]] = {k: [] for k in ("name", "cell", "x", "y", "year")}
     shares: list[NDArray[np.float32]] = []
     weights: list[NDArray[np.float32]] = []
     ids: list[pd.DataFrame] = []
@@ -148,16 +145,14 @@ def read_named_records(config: Config, cube: CubeStore, with_ids: bool = False) 
             wet.append(("records on permanent water", list(chunk["record"][~on_land])))
             chosen, x, y = np.flatnonzero(on_land), x[on_land], y[on_land]
         row, col = cube.region.index(x, y)
-        publisher = chunk["publisher"].fillna("") if "publisher" in chunk else None
-        columns_found = {
-            "name": _coded(chunk["name"], codes, np.int32)[chosen],
+        columns = {
+            "name": _coded(chunk["name"], codes)[chosen],
             "cell": row.astype(np.int64) * cube.region.shape()[1] + col,
             "x": x,
             "y": y,
             "year": chunk["year"].to_numpy(np.float32)[chosen],
-            "dataset": np.zeros(len(chosen), np.int16) if publisher is None else _coded(publisher, publishers, np.int16)[chosen],
         }
-        for key, values in columns_found.items():
+        for key, values in columns.items():
             parts[key].append(values)
         if with_ids:
             ids.append(chunk.iloc[chosen][[c for c in ("survey", "patch_id", "series_id") if c in chunk]])
@@ -235,10 +230,10 @@ def _places_within(
     return row, np.concatenate(xs), np.concatenate(ys), (1 / count[row]).astype(np.float32)
 
 
-def _coded(values: pd.Series, codes: dict[str, int], dtype: type[np.signedinteger]) -> NDArray[np.signedinteger]:
+def _coded(values: pd.Series, codes: dict[str, int]) -> NDArray[np.int32]:
     """Numbers of texts, new ones given the next number; words are hashed once a chunk, not once a row."""
     local, words = pd.factorize(values)
-    table = np.array([codes.setdefault(str(word), len(codes)) for word in words], dtype)
+    table = np.array([codes.setdefault(str(word), len(codes)) for word in words], np.int32)
     return np.asarray(table[local])
 
 
@@ -254,32 +249,31 @@ def place_records(named: NamedRecords, species: Sequence[str], background: NDArr
     """
     position = {name: i for i, name in enumerate(species)}
     column = np.array([position.get(name, -1) for name in named.names], np.int32)[named.name]
-    rows_kept = np.flatnonzero(column >= 0)
+    modelled_rows = np.flatnonzero(column >= 0)
     rare = {name: n for name, n in named.counts(column < 0).items() if n}
     _withdraw(named.report, "records of species with too few of them", sorted(rare), sum(rare.values()))
-    named.report.kept["species"] = len(np.unique(column[rows_kept]))
-    cells, row = np.unique(np.concatenate([named.cell[rows_kept], background]), return_inverse=True)
+    named.report.kept["species"] = len(np.unique(column[modelled_rows]))
+    cells, row = np.unique(np.concatenate([named.cell[modelled_rows], background]), return_inverse=True)
     first = np.full(len(cells), -1, np.int64)
-    first[row[: len(rows_kept)][::-1]] = rows_kept[::-1]
+    first[row[: len(modelled_rows)][::-1]] = modelled_rows[::-1]
     records = Records(
-        column[rows_kept],
-        row[: len(rows_kept)].astype(np.int64),
-        named.x[rows_kept],
-        named.y[rows_kept],
-        named.year[rows_kept],
-        named.dataset[rows_kept],
-        row[len(rows_kept) :].astype(np.int64),
+        column[modelled_rows],
+        row[: len(modelled_rows)].astype(np.int64),
+        named.x[modelled_rows],
+        named.y[modelled_rows],
+        named.year[modelled_rows],
+        row[len(modelled_rows) :].astype(np.int64),
         *cell_centres(region, background),
-        weight=None if named.weight is None else named.weight[rows_kept],
+        weight=None if named.weight is None else named.weight[modelled_rows],
     )
     return records, cells, first
 
 
-def uniform_cells(cube: CubeStore, count: int, seed: int = 0) -> NDArray[np.int64]:
+def uniform_cells(cube: CubeStore, count: int) -> NDArray[np.int64]:
     """Flat indices of up to `count` cells of land, drawn uniformly with replacement over the region."""
     region = cube.region
     height, width = region.shape()
-    rng = np.random.default_rng([seed, 7])
+    rng = np.random.default_rng([0, 7])
     surface = cube.array(SURFACE)
     chunks: list[NDArray[np.int64]] = []
     for _ in range(20):  # a region that is nearly all sea gives fewer

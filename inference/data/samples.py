@@ -13,6 +13,7 @@ from cube.errors import TableError
 from inference.data.kilometres import known_mean
 
 Floats = NDArray[np.float32]
+Metres = NDArray[np.float64]
 TABLES: Final = ("static", "coarse", "survey")  # modalities that are columns
 
 
@@ -137,13 +138,13 @@ class Predictors:
 
     def subset(self, index: NDArray[np.integer | np.bool_]) -> Predictors:
         """The places of `index` (positions or a mask); 1 km cells are shared, not copied."""
-        own = {name: values[index] for name, values in self._per_place().items()}
-        beside: dict[str, Any] = {name: own.pop(name) for name in ("corner", "weight") if name in own}
-        return replace(self, values={**self.values, **own}, **beside)
+        chosen = {name: values[index] for name, values in self._per_place().items()}
+        beside: dict[str, Any] = {name: chosen.pop(name) for name in ("corner", "weight") if name in chosen}
+        return replace(self, values={**self.values, **chosen}, **beside)
 
     def without(self, *modalities: str) -> Predictors:
         """The same places with some modalities left out."""
-        return replace(self, values={name: held for name, held in self.values.items() if name not in modalities})
+        return replace(self, values={name: values for name, values in self.values.items() if name not in modalities})
 
     def with_columns(self, values: Floats, names: tuple[str, ...]) -> Predictors:
         """The same places with `values` (n, V) as further columns of `static`, which `names` names."""
@@ -184,10 +185,18 @@ class Surveys:
             raise TableError("Surveys: some coordinates are not finite; skip those rows when reading.")
 
     @classmethod
+    def at(
+        cls, x: Metres, y: Metres, species: tuple[str, ...] = (), area_m2: float = np.nan, year: float | Floats = 0
+    ) -> Surveys:
+        """Surveys (n) that found none of `species`, each at a place (x, y) metres of its own."""
+        n = len(x)
+        area, years = np.full(n, area_m2, np.float32), np.full(n, year, np.float32)
+        return cls(np.zeros((n, len(species)), bool), area, years, np.arange(n), x, y, species)
+
+    @classmethod
     def none(cls, species: tuple[str, ...]) -> Surveys:
         """No survey of these species."""
-        empty, metres = np.zeros(0, np.float32), np.zeros(0)
-        return cls(np.zeros((0, len(species)), bool), empty, empty, np.zeros(0, np.int64), metres, metres, species)
+        return cls.at(np.zeros(0), np.zeros(0), species)
 
     def __len__(self) -> int:
         """Number of surveys."""

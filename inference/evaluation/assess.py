@@ -27,7 +27,8 @@ from inference.data.holdout import plan_folds, shown_km
 from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
 from inference.data.sampling import sample
-from inference.evaluation.baselines import LEAVES, forest_probability, table_of
+from inference.evaluation.baselines.named import LEAVES, scores_without
+from inference.evaluation.baselines.table import table_of
 from inference.evaluation.folds import OURS, peer_scores, peers_key, remembered, skill_report
 from inference.evaluation.metrics import species_correlation
 from inference.evaluation.out_of_fold import OutOfFold, as_eta, load_out_of_fold, where
@@ -177,12 +178,7 @@ def _truth(config: Config, cube: CubeStore) -> Truth | None:
 def _predictors_of(cube: CubeStore, model: Model, truth: Truth, year: int) -> tuple[Predictors, Surveys]:
     """The cells of the truth as if they were surveys of 100 m2 in `year` that found nothing."""
     places = sample(cube, model.recipe, truth.x, truth.y, model.ensemble.spec.receptive_field)
-    m, species = len(truth.x), model.ensemble.species
-    surveys = Surveys(
-        np.zeros((m, len(species)), bool), np.full(m, 100.0, np.float32), np.full(m, year, np.float32),
-        np.arange(m), truth.x, truth.y, species,
-    )  # fmt: skip
-    return places, surveys
+    return places, Surveys.at(truth.x, truth.y, model.ensemble.species, 100, year)
 
 
 def _against_truth(
@@ -198,8 +194,9 @@ def _against_truth(
         tables = (table_of(data.predictors, data.surveys, drop_constant=False), table_of(*cells, drop_constant=False))
         presence = np.concatenate([data.surveys.presence, surveys.presence])[:, shared_columns]
         learned = np.arange(len(presence)) < len(data.surveys)
-        forest = forest_probability(np.concatenate(tables), presence, learned, ~learned, LEAVES[0], trees, threads)
-        predictions[f"random_forest (leaf {LEAVES[0]})"] = forest
+        forest, leaf = "random_forest", LEAVES[0]
+        p = scores_without(forest, np.concatenate(tables), presence, learned, ~learned, leaf, trees, threads)
+        predictions[f"{forest} (leaf {leaf})"] = p
     rows = []
     for name, predicted in predictions.items():
         r = species_correlation(predicted, true)

@@ -163,7 +163,7 @@ def _baseline(name: str, bench: Benchmark, learned: NDArray[np.int64], query: ND
     """(query, S) probabilities of one baseline, learned from the surveys that the network learned from."""
     if name == multimodal.NAME:
         return multimodal.multimodal_scores(bench.predictors, bench.surveys.presence, learned, query, plan.ensemble)
-    table = table_for(name, bench.predictors, bench.surveys)
+    table = table_for(name, bench.predictors.subset(np.arange(len(bench.surveys))), bench.surveys)
     rows = np.r_[learned, query]
     train = np.arange(len(rows)) < len(learned)
     return scores_without(name, table[rows], bench.surveys.presence[rows], train, ~train, threads=plan.threads, seed=plan.seed)

@@ -6,6 +6,7 @@ Scores come in, tables go out. Our own are made by the training (`training.fit`)
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -13,10 +14,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cube.storage.local_files import write_file
 from inference.data.blocks import Folds
 from inference.data.samples import Predictors, Surveys
 from inference.evaluation.baselines.named import scores_without, table_for
-from inference.evaluation.metrics import macro_auc, resampled_auc, species_auc
+from inference.evaluation.metrics import macro_auc, mean_of, resampled_auc, species_auc
 from inference.evaluation.out_of_fold import cross_calibrated
 from inference.evaluation.protocol import Forecast, Observed, Report, judge
 from inference.evaluation.tables import Record, Table
@@ -50,7 +52,7 @@ def skill_report(
         group_scores = {method: scores[rows][:, in_group] for method, scores in eta.items()}
         auc = {method: within_fold_auc(scores, presence[:, in_group], fold) for method, scores in group_scores.items()}
         for method in eta:
-            pooled = _mean(macro_auc(p[method][rows][:, in_group], presence[:, in_group]))
+            pooled = mean_of(macro_auc(p[method][rows][:, in_group], presence[:, in_group]))
             ranked.append({
                 "species": group, "method": method, "AUC in folds": mean_over_species(auc[method]), "pooled AUC": pooled,
                 "count": len(in_group),
@@ -79,23 +81,18 @@ def mean_over_species(auc: NDArray[np.float64]) -> float:
     """Mean over the folds of a species, then over species; NaN are left out. `auc`: (folds, S)."""
     finite = np.isfinite(auc)
     per_species = np.where(finite, auc, 0).sum(0) / np.maximum(finite.sum(0), 1)
-    return _mean(per_species[finite.any(0)])
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    finite_values = values[np.isfinite(values)]
-    return float(finite_values.mean()) if len(finite_values) else float("nan")
+    return mean_of(per_species[finite.any(0)])
 
 
 def bootstrap_gain(
     ours: Scores, theirs: Scores, presence: Flags, fold: NDArray[np.int64], block: NDArray[np.int64],
-    bootstraps: int = BOOTSTRAPS, seed: int = 0,
+    bootstraps: int = BOOTSTRAPS,
 ) -> tuple[float, float]:  # fmt: skip
     """95 % interval of the gain in mean within-fold AUC when blocks are drawn anew with replacement.
 
     `ours`, `theirs`, `presence` (n, S), `fold` and `block` (n,).
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     numbers, block = np.unique(block, return_inverse=True)
     times = rng.multinomial(len(numbers), np.full(len(numbers), 1 / len(numbers)), bootstraps)
     kinds = np.unique(fold)
@@ -151,9 +148,7 @@ def remembered(folder: Path | None, name: str, compute: Callable[[], Scores]) ->
     path = folder / f"{name}.npy"
     if not path.is_file():
         values = compute()
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            np.save(file, values)
-        partial.replace(path)
+        buffer = io.BytesIO()
+        np.save(buffer, values)
+        write_file(path, buffer.getvalue())
     return np.asarray(np.load(path, allow_pickle=False), np.float32)

@@ -1,15 +1,16 @@
 """GeoPlant as a benchmark: surveys of the published splits, their species as numbers, and predictors kept on disk.
 
 Nothing is tuned or trained here. Memory holds the surveys' heads and presences; predictors are sampled piece by piece
-into arrays on disk that are mapped, so that 90,000 surveys with patches need no more memory than a hundred.
+into files whose rows are read when they are used, as those of a large training are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -29,12 +30,11 @@ from inference.data.recipe import Recipe
 from inference.data.recipe import recipe_of as recipe_of_layers
 from inference.data.samples import Predictors, Surveys
 from inference.data.sampling import sample_source
-from inference.evaluation.submission import membership
+from inference.data.shards import Shelf
 
 SPLITS: Final = ("train", "val", "test_iid", "test_ood", "test_glc25", "test")  # the last one: what no other holds
 TESTS: Final = SPLITS[2:]
 SPECIES: Final = 11_255  # label space of the benchmark: ids are 0 to 11,254
-PIECE: Final = 4096  # places sampled at a time
 # All of the benchmark's area, and nothing of it is built: reading surveys asks for a configuration.
 WHOLE: Final = {"title": "GeoPlant", "cube": "none", "unit_km": 40, "sources": [],
                 "region": {"west_km": 900, "south_km": 860, "east_km": 7460, "north_km": 5500}}  # fmt: skip
@@ -67,32 +67,33 @@ def read_benchmark(
     modalities: Sequence[str] | None = None,
     min_records: int = 1,
     limit: int | None = None,
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> Benchmark:
     """Everything of the PA surveys in `folder`, of whatever year it was published.
 
-    `scratch`: folder for the sampled predictors; `cells`: side of the satellite patch in 50 m cells; `modalities` keeps
-    some of the network's; `min_records`: presences in training that make a species a column; `limit`: surveys of each
-    split that are kept, evenly through its table. Raises `TableError` for a folder without surveys or species.
+    `scratch`: folder for the sampled predictors; `cells`: side of the satellite patch in 50 m cells; `modalities` keeps some of
+    the network's; `min_records`: presences in training that make a species a column; `limit`: surveys of each split that are
+    kept, evenly through its table. Raises `TableError` for a folder without surveys or species.
     """
     source = FileSource(GeoPlant(folder))
     tables = _tables(folder, limit)
     heads = pd.concat([t.surveys.assign(split=name) for name, t in tables.items()], ignore_index=True)
     split = heads["split"].to_numpy(dtype="<U10")
-    lists = [species for table in tables.values() for species in _species_lists(table)]
-    labelled = np.array([len(species) > 0 for species in lists])
-    taught = [species for species, name in zip(lists, split, strict=True) if name in ("train", "val")]
-    ids, counts = np.unique(np.concatenate(taught) if taught else np.zeros(0, np.int64), return_counts=True)
+    survey, species = _lists(list(tables.values()))
+    labelled = np.isin(np.arange(len(heads)), survey)
+    ids, counts = np.unique(species[np.isin(split[survey], ("train", "val"))], return_counts=True)
     ids = ids[counts >= min_records]
     if not len(ids):
         raise TableError(
             f"{folder}: no species has {min_records} presences in the surveys for training; lower --min-records or fetch"
             " the table of training surveys."
         )
-    presence, unseen = membership(lists, ids)
+    column = pd.Index(ids).get_indexer(pd.Index(species))
+    presence = np.zeros((len(heads), len(ids)), bool)
+    presence[survey[column >= 0], column[column >= 0]] = True
+    unseen = np.bincount(survey[column < 0], minlength=len(heads))
     beyond = Report("species")
     beyond.note(f"species ids beyond the label space of {SPECIES:,}, in no published figure",
-                [str(i) for i in np.unique(np.concatenate(lists)) if not 0 <= i < SPECIES])  # fmt: skip
+                [str(i) for i in np.unique(species) if not 0 <= i < SPECIES])  # fmt: skip
     years = heads["year"].fillna(heads["year"].median() if heads["year"].notna().any() else 2020)
     surveys = Surveys(
         presence, heads["area_m2"].to_numpy(np.float32), years.to_numpy(np.float32),
@@ -101,7 +102,7 @@ def read_benchmark(
     )  # fmt: skip
     what = recipe_of(source, modalities)
     places = places_of(heads, "PA")
-    predictors = sample_to_disk(source, what, places, cells, scratch, progress)
+    predictors = _on_disk(source, what, places, cells, scratch)
     reports = [*(t.report for t in tables.values()), beyond, source.report]
     return Benchmark(surveys, predictors, split, places.survey, ids.astype(np.int64), unseen, labelled, what, source, reports)
 
@@ -139,13 +140,13 @@ def _subset(table: SurveyTable, rows: NDArray[np.int64]) -> SurveyTable:
     return SurveyTable(table.surveys.iloc[rows].reset_index(drop=True), occurrences.reset_index(drop=True), table.report)
 
 
-def _species_lists(table: SurveyTable) -> list[NDArray[np.int64]]:
-    """Species ids of each survey, in the order of the surveys; empty where none is told."""
-    numbers = table.occurrences["name"].str.removeprefix("species ").astype(np.int64).to_numpy()
-    at = table.occurrences["survey"].to_numpy()
-    order = np.argsort(at, kind="stable")
-    edges = np.searchsorted(at[order], np.arange(1, len(table.surveys)))
-    return list(np.split(numbers[order], edges))
+def _lists(tables: Sequence[SurveyTable]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(number of the survey among those of all tables, species id) of every species of every list, none twice."""
+    first = np.cumsum([0, *(len(table.surveys) for table in tables)])
+    parts = [table.occurrences.assign(survey=table.occurrences["survey"] + at) for at, table in zip(first, tables, strict=False)]
+    rows = pd.concat(parts)[["survey", "name"]].drop_duplicates()
+    species = rows["name"].str.removeprefix("species ").astype(np.int64)
+    return np.asarray(rows["survey"], np.int64), np.asarray(species, np.int64)
 
 
 def recipe_of(source: FileSource, wanted: Sequence[str] | None = None) -> Recipe:
@@ -160,42 +161,11 @@ def recipe_of(source: FileSource, wanted: Sequence[str] | None = None) -> Recipe
     return recipe
 
 
-def sample_to_disk(
-    source: FileSource,
-    what: Recipe,
-    places: Places,
-    cells: int,
-    scratch: Path,
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
-    piece: int = PIECE,
-) -> Predictors:
-    """`sample_source` piece by piece into arrays below `scratch`, mapped: equal values, memory of one piece."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    n = len(places)
-    arrays: dict[str, Any] = {}
-    names: dict[str, Any] = {}
-    for start in range(0, n, piece):
-        progress(start, n, "reading predictors")
-        part = slice(start, min(start + piece, n))
-        chunk = Places(
-            places.x[part],
-            places.y[part],
-            places.survey[part],
-            places.patch_id[part],
-            places.series_id[part],
-            places.observations,
-        )
-        values = sample_source(source, what, chunk, cells)
-        names = {"static_names": values.static_names, "coarse_names": values.coarse_names}
-        for name, samples in values.values.items():
-            if name not in arrays:
-                path = scratch / f"{name}.npy"
-                arrays[name] = np.lib.format.open_memmap(path, "w+", np.float32, (n, *samples.shape[1:]))
-            arrays[name][part] = samples
-    if "climate" in arrays or "coarse" in arrays:  # its own 1 km cell is a place's only corner, as in `sample_source`
-        corner = np.repeat(np.arange(n, dtype=np.int64)[:, None], 4, axis=1)
-        return Predictors(arrays, corner, np.tile(np.array([1, 0, 0, 0], np.float32), (n, 1)), **names)
-    return Predictors(arrays, **names)
+def _on_disk(source: FileSource, what: Recipe, places: Places, cells: int, scratch: Path) -> Predictors:
+    """Predictors of places as rows of files below `scratch`, made anew."""
+    folder = scratch / "samples"
+    shutil.rmtree(folder, ignore_errors=True)
+    return sample_source(source, what, places, cells, shelf=Shelf(folder, 0))
 
 
 def sample_records(
@@ -221,7 +191,7 @@ def sample_records(
         return None
     if sampled_records is None or not len(sampled_records):
         return None
-    predictors = sample_to_disk(benchmark.source, benchmark.recipe, places_of(sampled_records, "PO"), cells, scratch)
+    predictors = _on_disk(benchmark.source, benchmark.recipe, places_of(sampled_records, "PO"), cells, scratch)
     column = np.searchsorted(benchmark.species_ids, sampled_records["number"].to_numpy())
     year = sampled_records["year"].fillna(float(np.median(benchmark.surveys.year))).to_numpy(np.float32)
     return predictors, column, year

@@ -1,15 +1,15 @@
-"""How well scores order and match presences: areas under the curve, correlations with a known truth, reliability."""
+"""How well scores order and match presences: areas under the curve, log loss, true skill, correlation with a known truth."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
+from sklearn.metrics import roc_curve
 
 COLUMNS = 64  # of scores copied at a time: whole cache lines, and little memory
 FEWEST = 5  # presences and absences below which an AUC says nothing
+LOWEST = 1e-7  # of probabilities in a log loss
 
 
 def species_auc(score: NDArray[np.floating], presence: NDArray[np.bool_], fewest: int = FEWEST) -> NDArray[np.float64]:
@@ -78,20 +78,46 @@ def species_correlation(predicted: NDArray[np.floating], truth: NDArray[np.float
 
 def log_loss(p: NDArray[np.floating], presence: NDArray[np.bool_]) -> float:
     """Mean over surveys and species of the negative log likelihood of presences under probabilities p (n, S)."""
-    q = np.clip(np.asarray(p, np.float64), 1e-7, 1 - 1e-7)
-    return float(-np.where(presence, np.log(q), np.log1p(-q)).mean())
+    return float(log_losses(p, presence).mean())
 
 
-def reliability(
-    p: NDArray[np.floating],
-    presence: NDArray[np.bool_],
-    edges: tuple[float, ...] = (0.0, 0.02, 0.1, 0.3, 1.0),
-) -> list[tuple[float, float, int, float]]:
-    """Per bin of p: (lower edge, upper edge, pairs, observed / expected presences); NaN for an empty bin."""
-    rows = []
-    for lower, upper in pairwise(edges):
-        inside = (p >= lower) & ((p < upper) | (upper == edges[-1]))
-        expected = float(p[inside].sum())
-        ratio = float(presence[inside].sum()) / expected if expected > 0 else float("nan")
-        rows.append((lower, upper, int(inside.sum()), ratio))
-    return rows
+def log_losses(p: NDArray[np.floating], presence: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Negative log likelihood of each presence or absence under probabilities p of the same shape."""
+    q = np.clip(np.asarray(p, np.float64), LOWEST, 1 - LOWEST)
+    return -np.where(presence, np.log(q), np.log1p(-q))
+
+
+def mean_of(values: ArrayLike) -> float:
+    """Mean of what is finite; NaN where nothing is."""
+    array = np.asarray(values, np.float64)
+    finite = array[np.isfinite(array)]
+    return float(finite.mean()) if len(finite) else float("nan")
+
+
+def best_thresholds(score: NDArray[np.floating], presence: NDArray[np.bool_], fewest: int = FEWEST) -> NDArray[np.float64]:
+    """(S,) the score of each species at and above which sensitivity + specificity is highest on (n, S); ties: the highest.
+
+    NaN for species with fewer presences or absences than `fewest`: their threshold would be that of a few places.
+    """
+    out = np.full(score.shape[1], np.nan)
+    presence_counts = presence.sum(0)
+    for s in np.flatnonzero((presence_counts >= fewest) & (len(presence) - presence_counts >= fewest)):
+        alarms, hits, thresholds = roc_curve(presence[:, s], score[:, s], drop_intermediate=False)
+        out[s] = thresholds[1:][int((hits - alarms)[1:].argmax())]  # the first one is above all scores
+    return out
+
+
+def true_skill(
+    score: NDArray[np.floating], presence: NDArray[np.bool_], threshold: NDArray[np.floating], fewest: int = 1
+) -> NDArray[np.float64]:
+    """(S,) sensitivity + specificity - 1 (Allouche et al. 2006) of `score >= threshold`, in [-1, 1].
+
+    `threshold`: (S,). NaN where it is NaN or a species has fewer presences or absences than `fewest`.
+    """
+    predicted = score >= threshold
+    presences = presence.sum(0)
+    absences = len(presence) - presences
+    with np.errstate(invalid="ignore", divide="ignore"):
+        skill = (predicted & presence).sum(0) / presences - (predicted & ~presence).sum(0) / absences
+    judged = np.isfinite(threshold) & (presences >= fewest) & (absences >= fewest)
+    return np.where(judged, skill, np.nan)

@@ -18,7 +18,7 @@ from inference.calibration.calibrate import fit_calibration
 from inference.data.blocks import Folds
 from inference.data.holdout import shown_km
 from inference.data.samples import Surveys
-from inference.network.tensors import write_tensors
+from inference.network.tensors import damage_told, write_tensors
 from inference.training.likelihood import cloglog, cloglog_probability
 
 Scores = NDArray[np.float32]
@@ -69,7 +69,6 @@ def save_out_of_fold(folder: Path, scores: OutOfFold, skill: list[dict[str, Any]
 
 def load_out_of_fold(folder: Path) -> OutOfFold:
     """What `save_out_of_fold` wrote. Raises: ModelError where there is nothing, or it is damaged."""
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     if not (folder / CARD).is_file():
@@ -77,7 +76,7 @@ def load_out_of_fold(folder: Path) -> OutOfFold:
             f"{folder}: has no out-of-fold scores: it was trained without surveys, or by an earlier version; run `floracube"
             " train` again."
         )
-    try:
+    with damage_told(folder / CARD):
         document: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
         tensors = load_file(folder / TENSORS)
         corners = [(int(column), int(row)) for column, row in tensors["corner"]]
@@ -85,8 +84,6 @@ def load_out_of_fold(folder: Path) -> OutOfFold:
         folds = Folds(tensors["fold"], tensors["block"], tensors["locked"], int(document["folds"]), float(document["block_km"]),
                       float(document["reach_m"]), int(document["seed"]), of_block)  # fmt: skip
         return OutOfFold(tensors["eta"], folds, int(document["min_records"]), str(document["why"]), str(document["surveys"]))
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder / CARD}: is damaged ({error}); run `floracube train` again.") from error
 
 
 def cross_calibrated(eta: Scores, surveys: Surveys, folds: Folds) -> Scores:

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 
 from cube.errors import TableError
 from inference.evaluation.boyce import boyce_indices
-from inference.evaluation.metrics import macro_auc, sample_auc
+from inference.evaluation.metrics import best_thresholds, macro_auc, mean_of, sample_auc, true_skill
 from inference.evaluation.pictures import classes_picture, reliability_picture, table_picture
 from inference.evaluation.reliability import Curve, calibration_record, reliability_curve
 from inference.evaluation.species_sets import TOP, best_size, best_threshold, score_sets, top_scores
 from inference.evaluation.tables import Record, Table
-from inference.evaluation.thresholds import best_thresholds, true_skill
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 MOST_CHOOSING: Final = 2_000  # surveys that the one probability is chosen on
+FEWEST: Final = 5  # records of a species whose Boyce index says something
 CLASSES: Final = (0, 1, 10, 30, 100, 300)  # presences in training at which a class begins
 
 
@@ -115,7 +115,7 @@ def _skill(forecast: Forecast, auc: NDArray[np.float64], truth: Observed) -> Rec
     row: Record = {
         f"F1@{TOP}": top["f1"], f"precision@{TOP}": top["precision"], f"recall@{TOP}": top["recall"],
         "F1": sets["f1"], "precision": sets["precision"], "recall": sets["recall"], "set size": sets["size"],
-        "macro AUC": _mean(auc), "species": int(np.isfinite(auc).sum()), "sample AUC": _mean(sample_auc(p, presence)),
+        "macro AUC": mean_of(auc), "species": int(np.isfinite(auc).sum()), "sample AUC": mean_of(sample_auc(p, presence)),
     }  # fmt: skip
     return row | _chosen(forecast, truth)
 
@@ -141,7 +141,7 @@ def _chosen(forecast: Forecast, truth: Observed) -> Record:
     return {
         "best K": float(size.mean()), "F1 best K": top_scores(p, presence, size, truth.unseen).means()["f1"],
         "F1 best threshold": score_sets(member, presence, truth.unseen).means()["f1"],
-        "TSS": _mean(skill), "TSS species": int(np.isfinite(skill).sum()),
+        "TSS": mean_of(skill), "TSS species": int(np.isfinite(skill).sum()),
     }  # fmt: skip
 
 
@@ -150,27 +150,22 @@ def _by_class(name: str, auc: NDArray[np.float64], truth: Observed) -> list[Reco
     for at, lower in enumerate(CLASSES):
         upper = CLASSES[at + 1] if at + 1 < len(CLASSES) else None
         inside = (truth.trained >= lower) & ((truth.trained < upper) if upper is not None else True)
-        defined = np.isfinite(auc) & inside
+        of_class = auc[inside]
         label = f"{lower}+" if upper is None else str(lower) if upper == lower + 1 else f"{lower}-{upper - 1}"
-        rows.append({"method": name, "class": label, "species": int(defined.sum()),
-                     "auc": float(auc[defined].mean()) if defined.any() else None})  # fmt: skip
+        rows.append({"method": name, "class": label, "species": int(np.isfinite(of_class).sum()),
+                     "auc": mean_of(of_class)})  # fmt: skip
     return rows
 
 
-def presence_only_table(scores: Mapping[str, tuple[Floats, Floats]], records: Bools, what: str, fewest: int = 5) -> Table:
+def presence_only_table(scores: Mapping[str, tuple[Floats, Floats]], records: Bools, what: str) -> Table:
     """The continuous Boyce index where only presences are known.
 
     `scores`: by method, (m, S) at the places of records and (n, S) at a background of places; `records` (m, S).
     """
     rows: list[Record] = []
     for name, (at_records, background) in scores.items():
-        index = boyce_indices(at_records, records, background, fewest)
+        index = boyce_indices(at_records, records, background, FEWEST)
         finite = index[np.isfinite(index)]
-        rows.append({"method": name, "Boyce index": float(finite.mean()) if len(finite) else None,
+        rows.append({"method": name, "Boyce index": mean_of(finite),
                      "median": float(np.median(finite)) if len(finite) else None, "species": len(finite)})  # fmt: skip
-    return Table(f"Continuous Boyce index on {what}, species with {fewest} records or more", rows)
-
-
-def _mean(values: NDArray[np.floating]) -> float | None:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else None
+    return Table(f"Continuous Boyce index on {what}, species with {FEWEST} records or more", rows)

@@ -15,7 +15,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cube.errors import ModelError
 from inference.data.blocks import Folds
 from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
@@ -23,9 +22,9 @@ from inference.evaluation.baselines.forest import DownSampledForest
 from inference.evaluation.baselines.scores import record_scores
 from inference.evaluation.baselines.table import table_of
 from inference.evaluation.boyce import boyce_index
-from inference.evaluation.metrics import species_auc
+from inference.evaluation.metrics import mean_of, species_auc
 from inference.evaluation.tables import Record, Table
-from inference.network.tensors import write_tensors
+from inference.network.tensors import damage_told, write_tensors
 
 MOST: Final = 20_000  # records that are judged
 FEWEST: Final = 5  # of them, of a species that is scored
@@ -65,11 +64,8 @@ def record_table(eta: Mapping[str, NDArray[np.float32]], places: JudgedPlaces, l
             if noted.sum() >= FEWEST and not noted.all():
                 aucs.append(float(species_auc(score[:, None], noted[:, None], FEWEST)[0]))
                 boyces.append(boyce_index(score[noted], score[~noted]))
-        finite_boyce = np.array([b for b in boyces if np.isfinite(b)])
-        rows.append({
-            "method": method, "AUC against background": float(np.nanmean(aucs)) if aucs else None,
-            "Boyce index": float(finite_boyce.mean()) if len(finite_boyce) else None, "species": len(aucs),
-        })  # fmt: skip
+        rows.append({"method": method, "AUC against background": mean_of(aucs), "Boyce index": mean_of(boyces),
+                     "species": len(aucs)})  # fmt: skip
     count = int((kind >= 0).sum())
     return Table(f"{count:,} records against {len(kind) - count:,} places of background, {what}", rows)
 
@@ -107,11 +103,8 @@ def save_judged(folder: Path, places: JudgedPlaces, eta: NDArray[np.float32], fo
 
 def load_judged(folder: Path) -> tuple[JudgedPlaces, NDArray[np.float32]]:
     """What `save_judged` wrote. Raises: ModelError where there is nothing, or it is damaged."""
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    try:
+    with damage_told(folder / TENSORS):
         tensors = load_file(folder / TENSORS)
         return JudgedPlaces(tensors["row"], tensors["species"], tensors["fold"], tensors["locked"]), tensors["eta"]
-    except (SafetensorError, OSError, KeyError) as error:
-        raise ModelError(f"{folder / TENSORS}: is missing or damaged ({error}); run `floracube train` again.") from error

@@ -6,12 +6,13 @@ An expected calibration error alone is passed by predicting nothing, so it never
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.evaluation.metrics import log_loss, reliability
+from inference.evaluation.metrics import log_loss
 
 EDGES: Final = (0.02, 0.1, 0.3, 1.0)  # bins of p whose observed / expected is told
 CURVE: Final = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -95,8 +96,10 @@ def calibration_record(
     """
     slope, intercept = logit_slope(p, presence)
     row: dict[str, float | int | None] = {"slope": slope, "intercept": intercept}
-    for lower, upper, _, ratio in reliability(p, presence, EDGES):
-        row[f"O/E p {lower:g}-{upper:g}"] = None if np.isnan(ratio) else ratio
+    for lower, upper in pairwise(EDGES):
+        inside = (p >= lower) & ((p < upper) | (upper == EDGES[-1]))
+        expected_in_bin = float(p[inside].sum())
+        row[f"O/E p {lower:g}-{upper:g}"] = float(presence[inside].sum()) / expected_in_bin if expected_in_bin > 0 else None
     log_ratio = species_log_ratio(p, presence)
     defined = np.isfinite(log_ratio)
     row["median |log O/E|"] = float(np.median(np.abs(log_ratio[defined]))) if defined.any() else None

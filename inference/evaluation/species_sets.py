@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from inference.calibration.sets import set_size
 
 TOP: Final = 25  # species in the published sets (GeoPlant, Picek et al. 2024)
+LARGEST: Final = 100  # species in the sets that `best_size` tries
 PAIRS: Final = 1 << 24  # surveys x species in memory at a time
 
 
@@ -89,9 +90,9 @@ def predicted_size(p: NDArray[np.floating]) -> NDArray[np.int64]:
     return set_size(-np.sort(-np.asarray(p, np.float64), axis=1)).astype(np.int64)
 
 
-def best_size(p: NDArray[np.floating], presence: NDArray[np.bool_], largest: int = 100) -> int:
+def best_size(p: NDArray[np.floating], presence: NDArray[np.bool_]) -> int:
     """The one K, the same for all surveys, with the highest mean F1; to be chosen on other surveys."""
-    largest = min(largest, p.shape[1])
+    largest = min(LARGEST, p.shape[1])
     total = np.zeros(largest)
     rows = max(1, PAIRS // p.shape[1])
     size = np.arange(1, largest + 1)
@@ -104,9 +105,8 @@ def best_size(p: NDArray[np.floating], presence: NDArray[np.bool_], largest: int
     return int(total.argmax()) + 1
 
 
-def best_threshold(p: NDArray[np.floating], presence: NDArray[np.bool_], tried: NDArray[np.floating] | None = None) -> float:
+def best_threshold(p: NDArray[np.floating], presence: NDArray[np.bool_]) -> float:
     """The one probability, the same for all surveys and species, above which sets have the highest mean F1."""
-    if tried is None:
-        tried = np.unique(np.r_[np.linspace(0.005, 0.1, 20), np.linspace(0.11, 0.8, 70)])
+    tried = np.unique(np.r_[np.linspace(0.005, 0.1, 20), np.linspace(0.11, 0.8, 70)])
     scores = [float(np.nanmean(score_sets(p >= t, presence).f1)) for t in tried]
     return float(tried[int(np.argmax(scores))])

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from cube.storage.local_files import write_file
+
 Record = dict[str, Any]
 
 
@@ -69,7 +71,6 @@ def as_csv(rows: Sequence[Record]) -> str:
 
 def write_tables(folder: Path, name: str, tables: Sequence[Table]) -> list[Path]:
     """Write `name`.json, .csv and .txt into `folder`, each whole or not at all; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     rows = records(tables)
     texts = {
         "json": json.dumps(rows, indent=1, allow_nan=False) + "\n",
@@ -78,9 +79,6 @@ def write_tables(folder: Path, name: str, tables: Sequence[Table]) -> list[Path]
     }
     out = []
     for ending, text in texts.items():
-        path = folder / f"{name}.{ending}"
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-        out.append(path)
+        out.append(folder / f"{name}.{ending}")
+        write_file(out[-1], text.encode())
     return out

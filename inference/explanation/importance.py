@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference.calibration.columns import SUMMARIES, column_names
-from inference.evaluation.metrics import log_loss, species_auc
+from inference.evaluation.metrics import log_loss, mean_of, species_auc
 from inference.explanation.encoded import Encoded
 from inference.network.deep_sdm import ModelSpec
 
@@ -50,7 +50,7 @@ def permutation_importance(
     """
     rng = np.random.default_rng(seed)
     base = places.probability()
-    loss, auc = log_loss(base, presence), _auc(base, presence)
+    loss, auc = log_loss(base, presence), mean_of(species_auc(base, presence))
     rows = []
     for modality in modalities or places.ensemble.spec.modalities:
         values = places.values(modality)
@@ -64,7 +64,7 @@ def permutation_importance(
                 )
                 p = places.probability(changed)
                 more.append(log_loss(p, presence) - loss)
-                less.append(auc - _auc(p, presence))
+                less.append(auc - mean_of(species_auc(p, presence)))
             rows.append(Importance(modality, name, loss, float(np.mean(more)), float(np.std(more)), auc, float(np.mean(less))))
     return rows
 
@@ -88,11 +88,6 @@ def permuted(values: Tensor, axis: int, order: Tensor, channel: int | None) -> T
     out = values.clone()
     out.select(axis, channel).copy_(values[order].select(axis, channel))
     return out
-
-
-def _auc(p: NDArray[np.float32], presence: NDArray[np.bool_]) -> float:
-    auc = species_auc(p, presence)
-    return float(np.nanmean(auc)) if np.isfinite(auc).any() else float("nan")
 
 
 def column_importance(spec: ModelSpec, rows: Sequence[Importance]) -> NDArray[np.float32]:

@@ -1,19 +1,19 @@
 """The ODMAP protocol of a training (Zurell et al. 2020): Overview, Data, Model, Assessment, Prediction, from the run itself.
 
-Elements are those of the protocol's published dictionary, in its order. What only a person can say is left open and named.
+Its elements and their sentences stand in `odmap.yaml`; here are the values of a run. What only a person can say is left open.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from cube.config import Config, Source
 from cube.layers.inputs import INPUTS
@@ -21,10 +21,12 @@ from inference.data.dataset import Dataset
 from inference.training.assembly import RELATIVE
 from inference.training.fit import Trained
 
+TEMPLATE: Final = Path(__file__).with_name("odmap.yaml")
 OPEN: Final = "(to be said by the authors)"
 KINDS: Final = {"climate": "climatic", "bioclim": "climatic", "soil": "edaphic", "landcover": "habitat", "corine": "habitat",
                 "elevation": "topographic", "terrain": "topographic", "srtm": "topographic", "footprint": "human pressure",
                 "sentinel2": "spectral", "landsat": "spectral"}  # fmt: skip
+SKILL: Final = {"auc": "mean AUC of species within folds", "auc_against_background": "mean AUC of records against background"}
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,14 @@ class Element:
 
 def protocol(run: Run) -> list[Element]:
     """Every element of the protocol with its value."""
-    out = []
-    for section, subsections in _document(run).items():
-        for subsection, elements in subsections.items():
-            out += [Element(section, subsection, name, value or OPEN) for name, value in elements.items()]
-    return out
+    values = {**_model(run), **_data(run), **_prediction(run)}
+    document = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
+    return [
+        Element(section, subsection, name, sentence.format_map(values) or OPEN)
+        for section, subsections in document.items()
+        for subsection, elements in subsections.items()
+        for name, sentence in elements.items()
+    ]
 
 
 def write_protocol(folder: Path, run: Run) -> None:
@@ -74,64 +79,102 @@ def write_protocol(folder: Path, run: Run) -> None:
     (folder / "odmap.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _document(run: Run) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
-    return {"Overview": _overview(run), "Data": _data(run), "Model": _model(run), "Assessment": _assessment(run),
-            "Prediction": _prediction(run)}  # fmt: skip
+def _model(run: Run) -> dict[str, Any]:
+    """What the network is, how it was trained, and how good it is."""
+    options, ensemble, metrics = run.trained.options, run.trained.ensemble, run.trained.metrics
+    calibration = "none: intensities are relative"
+    if not _alone(run):
+        slope, pooling = metrics.get("calibration_slope", 1.0), metrics.get("calibration_pooling", 0.0)
+        calibration = f"slope {slope:.3f}, pooling {pooling:g} (0: left as they are), by the out-of-fold scores"
+    importance = [f"{r['modality']} {r['more_log_loss']:+.4f}" for r in run.importance if not r["channel"]]
+    candidates = f"size of the network, {1 + len(options.search)} candidates by log loss on open blocks; "
+    return {
+        "statement": run.trained.statement,
+        "species": len(ensemble.species),
+        "modalities": ", ".join(ensemble.spec.modalities),
+        "survey_likelihood": "" if _alone(run) else "; complementary log-log likelihood of surveys",
+        "d": ensemble.spec.d,
+        "weights": f"{sum(p.numel() for p in ensemble.parameters()):,}",
+        "members": len(ensemble.members),
+        "floracube": _version("floracube"),
+        "python": platform.python_version(),
+        "torch": _version("torch"),
+        "options": ", ".join(f"{k}={v}" for k, v in vars(options).items()),
+        "candidates": candidates if options.search else "",
+        "calibration": calibration,
+        "importance": ", ".join(importance),
+        "skill": next((f"{words} {metrics[name]:.3f}" for name, words in SKILL.items() if name in metrics), "none"),
+    }
 
 
-def _extent(run: Run) -> str:
-    region = run.config.whole_region()
+def _data(run: Run) -> dict[str, Any]:
+    """The surveys and records that were learned from, and how they were dealt to folds."""
+    config, surveys, folds, records = run.config, run.data.surveys, run.trained.folds, run.data.records
+    options, counts, year = run.trained.options, surveys.presence.sum(0), surveys.year
+    s = config.surveys
+    area = surveys.area_m2[np.isfinite(surveys.area_m2) & (surveys.area_m2 > 0)]
+    background, data = "none", f"{len(surveys)} surveys"
+    if records is not None:
+        background = "none: species given record, so that effort cancels"
+        if _alone(run):
+            data = f"{len(records)} records"
+            background = (
+                f"sites of which {options.recorded_sites:.0%} are places of records of any species, the others drawn uniformly"
+                " from the land"
+            )
+    remarks = [f"{name}: {note['count']}" for r in run.data.reports for name, note in r.document()["remarks"].items()]
+    return {
+        "years": f"{int(year.min())} to {int(year.max())}" if len(year) else "none",
+        "origin": next((str(v) for v in (s.table, s.geoplant, s.darwin_core) if v), "none") if s is not None else "none",
+        "surveys": len(surveys),
+        "places": len(np.unique(surveys.place)),
+        "prevalence": f"presences per species {counts.min()} to {counts.max()}, median {np.median(counts):g}"
+        if len(surveys)
+        else "no survey",
+        "areas": f"; plots of {area.min():g} to {area.max():g} m2, median {np.median(area):g}" if len(area) else "",
+        "and_records": "" if records is None else f"; {len(records)} records",
+        "citizen_science": "" if records is None else "; citizen science",
+        "presence_only": "" if records is None else "; presence-only",
+        "record_likelihood": "" if records is None else f"; presence-only records, likelihood '{options.likelihood}'",
+        "reporting": "" if records is None else "; reporting rates of species are estimated",
+        "absences": "species that a survey does not list" if len(surveys) else "none",
+        "background": background,
+        "remarks": "; ".join(remarks) or "nothing was left out",
+        "data": data,
+        "folds": "none" if folds is None else f"{folds.count} folds of spatial blocks of {folds.block_km:g} km",
+        "locked": f"{int(folds.locked.sum())} of them, " if folds is not None and len(folds.locked) else "",
+    }
+
+
+def _prediction(run: Run) -> dict[str, Any]:
+    """What is read, and what maps are made of."""
+    config, region, spec, recipe = run.config, run.config.whole_region(), run.trained.ensemble.spec, run.data.recipe
     w, s, e, n = region.bounds
     lon, lat = region.grid.unproject(np.array([w, e, w, e]), np.array([s, s, n, n]))
-    return f"longitude {lon.min():.2f} to {lon.max():.2f}, latitude {lat.min():.2f} to {lat.max():.2f} degrees"
-
-
-def _years(run: Run) -> str:
-    year = run.data.surveys.year
-    return f"{int(year.min())} to {int(year.max())}" if len(year) else "none"
-
-
-def _predictors(run: Run) -> list[str]:
-    spec, what = run.trained.ensemble.spec, run.data.recipe
-    others = [f"{what.title(m)[0]} ({len(spec.channels(m))} bands)" for m in (*spec.images, *spec.series)]
+    others = [f"{recipe.title(m)[0]} ({len(spec.channels(m))} bands)" for m in (*spec.images, *spec.series)]
     year = ["year of the survey"] if "survey" in spec.modalities else []
-    return [*spec.static_names, *spec.coarse_names, *others, *year]
-
-
-def _overview(run: Run) -> Mapping[str, Mapping[str, str]]:
-    config, options, spec = run.config, run.trained.options, run.trained.ensemble.spec
-    weights = sum(p.numel() for p in run.trained.ensemble.parameters())
-    kinds = dict.fromkeys(KINDS.get(s.layer, "") for s in config.sources)
-    records = f"; presence-only records, likelihood '{options.likelihood}'" if run.data.records is not None else ""
+    novelty = "no threshold: one block of training places"
+    if np.isfinite(run.threshold):
+        novelty = (
+            f"threshold {run.threshold:.3f} of the dissimilarity index of inputs; habitats are masked beyond the area of"
+            " applicability"
+        )
     return {
-        "Authorship": {"Study title": config.title, "Author names": "", "Contact": "", "Study link": ""},
-        "Model objective": {"Model objective": "Prediction and mapping",
-                            "Target output": f"{run.trained.statement} of each species in a plot of"
-                                             f" {config.predict.area_m2:g} m2; indicators and habitats from them"},
-        "Focal Taxon": {"Focal Taxon": f"vascular plants, {len(run.trained.ensemble.species)} species"},
-        "Location": {"Location": config.title},
-        "Scale of Analysis": {"Spatial extent": _extent(run), "Spatial resolution": "0.05 km",
-                              "Temporal extent": _years(run), "Temporal resolution": "year",
-                              "Boundary": "rectangle"},
-        "Biodiversity data": {"Observation type": "field survey" + ("; citizen science" if records else ""),
-                              "Response data type": "presence/absence" + ("; presence-only" if records else "")},
-        "Predictors": {"Predictor types": ", ".join(k for k in kinds if k)},
-        "Hypotheses": {"Hypotheses": ""},
-        "Assumptions": {"Model assumptions": "species are at equilibrium with the predictors; surveys list all species that are"
-                                             " there; records tell which species was noted, given that one was"},
-        "Algorithms": {"Modelling techniques": "joint deep species distribution model, one network for all species"
-                                               f" ({', '.join(spec.modalities)})"
-                                               f"{'' if _alone(run) else '; complementary log-log likelihood of surveys'}"
-                                               f"{records}",
-                       "Model complexity": f"embedding of {spec.d}, {weights:,} weights; a fixed number of steps",
-                       "Model averaging": f"mean of {len(run.trained.ensemble.members)} networks"},
-        "Workflow": {"Model workflow": "harmonised inputs at 50 m; training of networks that each leave out one fold of spatial"
-                                       " blocks; calibration, intervals, area of applicability and skill by the blocks left out;"
-                                       " dense prediction"},
-        "Software": {"Software": f"floracube {_version('floracube')}, Python {platform.python_version()},"
-                                 f" torch {_version('torch')}",
-                     "Code availability": "", "Data availability": config.attribution},
-    }  # fmt: skip
+        "title": config.title,
+        "attribution": config.attribution,
+        "area_m2": f"{config.predict.area_m2:g}",
+        "map_year": config.predict.year,
+        "extent": f"longitude {lon.min():.2f} to {lon.max():.2f}, latitude {lat.min():.2f} to {lat.max():.2f} degrees",
+        "crs": region.grid.code,
+        "predictor_types": ", ".join(k for k in dict.fromkeys(KINDS.get(s.layer, "") for s in config.sources) if k),
+        "predictors": "; ".join([*spec.static_names, *spec.coarse_names, *others, *year]),
+        "sources": "; ".join(_source(x) for x in config.sources),
+        "source_years": "; ".join(y for x in config.sources if (y := x.reference_years)),
+        "resolutions": ", ".join(dict.fromkeys(x.resolution for x in recipe.inputs)),
+        "note": f"; {config.note}" if config.note else "",
+        "ranges": "; species with a range map are 0 outside of it" if config.species.ranges is not None else "",
+        "novelty": novelty,
+    }
 
 
 def _alone(run: Run) -> bool:
@@ -140,134 +183,13 @@ def _alone(run: Run) -> bool:
 
 
 def _version(package: str) -> str:
-    from importlib.metadata import PackageNotFoundError
-
     try:
         return version(package)
     except PackageNotFoundError:
         return "unknown"
 
 
-def _remarks(run: Run) -> str:
-    remarks = [
-        f"{name}: {remark['count']}" for report in run.data.reports for name, remark in report.document()["remarks"].items()
-    ]
-    return "; ".join(remarks) or "nothing was left out"
-
-
 def _source(source: Source) -> str:
     about = [text for text in (source.attribution, source.references, source.reference_years, source.license) if text]
     preset = INPUTS.get(source.layer)
     return f"{source.layer}: {', '.join(about) or (preset and preset.references) or 'no source is named'}"
-
-
-def _data(run: Run) -> Mapping[str, Mapping[str, str]]:
-    config, surveys, folds = run.config, run.data.surveys, run.trained.folds
-    presence_counts = surveys.presence.sum(0)
-    parts = "none" if folds is None else f"{folds.count} folds of spatial blocks of {folds.block_km:g} km"
-    locked = f"{int(folds.locked.sum())} of them, " if folds is not None and len(folds.locked) else ""
-    s = config.surveys
-    origin = next((str(v) for v in (s.table, s.geoplant, s.darwin_core) if v), "none") if s is not None else "none"
-    prevalence = "no survey"
-    if len(surveys):
-        prevalence = (
-            f"presences per species {presence_counts.min()} to {presence_counts.max()}, median {np.median(presence_counts):g}"
-        )
-    per_year = f"; {len(run.data.records)} records" if run.data.records is not None else ""
-    area = surveys.area_m2[np.isfinite(surveys.area_m2) & (surveys.area_m2 > 0)]
-    areas = f"; plots of {area.min():g} to {area.max():g} m2, median {np.median(area):g}" if len(area) else ""
-    extent = {"Spatial extent": _extent(run)}
-    background, data = "none", f"{len(surveys)} surveys"
-    if _alone(run) and run.data.records is not None:
-        share, data = run.trained.options.recorded_sites, f"{len(run.data.records)} records"
-        background = f"sites of which {share:.0%} are places of records of any species, the others drawn uniformly from the land"
-    elif per_year:
-        background = "none: species given record, so that effort cancels"
-    return {
-        "Biodiversity data": {
-            "Taxon names": "species.csv of the model folder", "Taxonomic reference system": "names as the tables give them",
-            "Ecological level": "species, communities", "Data sources": f"{origin}{per_year}",
-            "Sampling design": "",
-            "Sample size": f"{len(surveys)} surveys at {len(np.unique(surveys.place))} places; {prevalence}{areas}",
-            "Clipping": "region of the configuration; surveys on water left out", "Scaling": "a survey stands for its 50 m cell;"
-            " surveys of one place share the weight of one", "Cleaning": _remarks(run),
-            "Absence data": "species that a survey does not list" if len(surveys) else "none",
-            "Background data": background,
-            "Errors and biases": "areas that are unknown take the median; reporting rates of species are estimated" if per_year
-            else "areas that are unknown take the median"},
-        "Data partitioning": {"Training data": f"all {data}, {parts}; a member leaves one fold out",
-                              "Validation data": f"{data}, each by the member that did not learn from its fold",
-                              "Test data": f"{locked}those in locked blocks, by `evaluate --locked`"},
-        "Predictor variables": {"Predictor variables": "; ".join(_predictors(run)),
-                                "Data sources": "; ".join(_source(x) for x in config.sources), **extent,
-                                "Spatial resolution": ", ".join(dict.fromkeys(x.resolution for x in run.data.recipe.inputs))
-                                                      + f" as stored{'; ' + config.note if config.note else ''}",
-                                "Coordinate reference system": config.whole_region().grid.code,
-                                "Temporal extent": "; ".join(y for x in config.sources if (y := x.reference_years)),
-                                "Temporal resolution": "climate by month, Landsat by quarter, others static",
-                                "Data processing": "exact averages down, bilinear up, majority for classes; scaled by mean and"
-                                                   " standard deviation of the training places, clipped at 4",
-                                "Errors and biases": "", "Dimension reduction": "by the network's own embedding"},
-        "Transfer data": {"Data sources": "as the predictors", **extent, "Spatial resolution": "0.05 km",
-                          "Temporal extent": str(config.predict.year), "Temporal resolution": "one year",
-                          "Models and scenarios": "none", "Data processing": "as the predictors",
-                          "Quantification of Novelty": "dissimilarity index (Meyer and Pebesma 2021), layer"
-                                                       " indicators.applicability"},
-    }  # fmt: skip
-
-
-def _model(run: Run) -> Mapping[str, Mapping[str, str]]:
-    options, metrics = run.trained.options, run.trained.metrics
-    chosen = f"size of the network, {1 + len(options.search)} candidates by log loss on open blocks; " if options.search else ""
-    calibration = "none: intensities are relative"
-    if not _alone(run):
-        slope, pooling = metrics.get("calibration_slope", 1.0), metrics.get("calibration_pooling", 0.0)
-        calibration = f"slope {slope:.3f}, pooling {pooling:g} (0: left as they are), by the out-of-fold scores"
-    matter = [f"{r['modality']} {r['more_log_loss']:+.4f}" for r in run.importance if not r["channel"]]
-    return {
-        "Variable pre-selection": {"Variable pre-selection": "all inputs that the cube holds and the configuration asks for"},
-        "Multicollinearity": {"Multicollinearity": "not removed; noise on coarse columns, weight decay and dropout regularise"},
-        "Model settings": {"Model settings (fitting)": ", ".join(f"{k}={v}" for k, v in vars(options).items()),
-                           "Model settings (extrapolation)": "inputs are clipped at 4 standard deviations of training places"},
-        "Model estimates": {"Coefficients": "not interpreted",
-                            "Parameter uncertainty": "spread between members, layer indicators.spread",
-                            "Variable importance": "more log loss on blocks left out when permuted: " + ", ".join(matter)},
-        "Model selection - model averaging - ensembles": {
-            "Model selection": chosen + "the number of steps is fixed",
-            "Model averaging": "equal weights", "Model ensembles": f"{len(run.trained.ensemble.members)} trainings, each without"
-                                                                   " one fold of the blocks"},
-        "Analysis and Correction of non-independence": {
-            "Spatial autocorrelation": "folds of spatial blocks for calibration, intervals and skill",
-            "Temporal autocorrelation": "the year is an input",
-            "Nested data": "surveys of one place weigh one over their number"},
-        "Threshold selection": {"Threshold selection": "a cell's set are the K most probable species of highest expected F1"},
-        "Calibration": {"Probabilities": calibration},
-    }  # fmt: skip
-
-
-def _assessment(run: Run) -> Mapping[str, Mapping[str, str]]:
-    metrics = run.trained.metrics
-    named = {"auc": "mean AUC of species within folds", "auc_against_background": "mean AUC of records against background"}
-    auc = next((f"{words} {metrics[name]:.3f}" for name, words in named.items() if name in metrics), "none")
-    return {
-        "Performance statistics": {"Performance on training data": "not reported",
-                                   "Performance on validation data": f"{auc}, on open blocks, by the members without the fold",
-                                   "Performance on test data": "see `floracube evaluate --locked`"},
-        "Plausibility check": {"Response shapes": "explanation/response_*.png and responses.csv of the model folder",
-                               "Expert judgement": ""},
-    }  # fmt: skip
-
-
-def _prediction(run: Run) -> Mapping[str, Mapping[str, str]]:
-    config = run.config
-    cut = "; species with a range map are 0 outside of it" if config.species.ranges is not None else ""
-    novel = (f"threshold {run.threshold:.3f} of the dissimilarity index of inputs; habitats are masked beyond the area of"
-             " applicability" if np.isfinite(run.threshold) else "no threshold: one block of training places")  # fmt: skip
-    return {
-        "Prediction output": {"Prediction unit": f"{run.trained.statement} in a plot of {config.predict.area_m2:g} m2, year"
-                                                 f" {config.predict.year}, of each 50 m cell of land",
-                              "Post-processing": f"sensitive species are averaged over 1 or 10 km{cut}"},
-        "Uncertainty quantification": {"Algorithmic uncertainty": "spread between members", "Input data uncertainty": "",
-                                       "Parameter uncertainty": "spread between members; intervals of indicators, out of fold",
-                                       "Scenario uncertainty": "none", "Novel environments": novel},
-    }  # fmt: skip

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inference.evaluation.pictures import new_figure, save_figure
 from inference.explanation.encoded import Encoded
 from inference.network.tensors import write_tensors
 
@@ -42,7 +43,7 @@ class Response:
         return replace(self, mean=self.mean[:, species], lower=self.lower[:, species], upper=self.upper[:, species])
 
 
-def response(places: Encoded, modality: str, channel: str, species: NDArray[np.int64], points: int = POINTS) -> Response | None:
+def response(places: Encoded, modality: str, channel: str, species: NDArray[np.int64]) -> Response | None:
     """Curves of some species (columns of the ensemble) along one channel of a modality; None where it does not vary.
 
     A column of a table is set to each value of the grid at all places; a series or a picture is shifted as a whole, so that
@@ -56,7 +57,7 @@ def response(places: Encoded, modality: str, channel: str, species: NDArray[np.i
     if not len(finite) or np.ptp(finite) == 0:
         return None
     low, high = (float(v) for v in np.quantile(finite, [0.01, 0.99]))
-    grid = np.linspace(low, high, points, dtype=np.float32)
+    grid = np.linspace(low, high, POINTS, dtype=np.float32)
     curves = []
     for value in grid:
         changed = places.encode((modality,), {modality: at_level(values, axis, index, float(value), modality in spec.inputs)})
@@ -133,15 +134,11 @@ def load_curves(folder: Path) -> list[Response]:
 
 
 def _picture(path: Path, responses: Sequence[Response], species: int, name: str) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     if not responses:
         return
     across = min(3, len(responses))
     down = -(-len(responses) // across)
-    figure = Figure(figsize=(3.4 * across, 2.6 * down), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(3.4 * across, 2.6 * down)
     figure.suptitle(name, style="italic")
     axes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
     for panel in axes[len(responses) :]:
@@ -157,4 +154,4 @@ def _picture(path: Path, responses: Sequence[Response], species: int, name: str)
         panel.set_ylim(bottom=0)
         panel.tick_params(labelsize=7)
     axes[0].set_ylabel("probability (mean, 10-90 % of places)", fontsize=8)
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path, 130)

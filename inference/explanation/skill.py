@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from inference.evaluation.metrics import FEWEST, species_auc
+from inference.evaluation.metrics import FEWEST, log_losses, species_auc
 
 FILE: Final = "species.csv"
-LOWEST: Final = 1e-7
 
 
 def species_skill(
@@ -51,8 +50,8 @@ def species_skill(
             "expected": np.sum(p, 0, dtype=np.float64),
             "auc": auc,
             "auc_se": auc_error(auc, presences.sum(0), count - presences.sum(0)),
-            "log_loss": _log_loss(np.asarray(p, np.float64), presences),
-            "log_loss_of_prevalence": _log_loss(np.broadcast_to(prevalence, presences.shape), presences),
+            "log_loss": log_losses(p, presences).mean(0),
+            "log_loss_of_prevalence": log_losses(np.broadcast_to(prevalence, presences.shape), presences).mean(0),
         }
     )
 
@@ -63,11 +62,6 @@ def auc_error(auc: NDArray[np.floating], present: NDArray[np.integer], absent: N
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = auc * (1 - auc) + (present - 1) * (q1 - auc**2) + (absent - 1) * (q2 - auc**2)
         return np.asarray(np.sqrt(spread / (present * absent)), np.float64)
-
-
-def _log_loss(p: NDArray[np.floating], presence: NDArray[np.bool_]) -> NDArray[np.float64]:
-    q = np.clip(p, LOWEST, 1 - LOWEST)
-    return np.asarray(-np.where(presence, np.log(q), np.log1p(-q)).mean(0), np.float64)
 
 
 def write_skill(folder: Path, table: pd.DataFrame) -> None:

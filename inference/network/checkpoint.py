@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from cube.errors import ModelError
+from inference.network.checksums import sha256_of
 from inference.network.deep_sdm import ModelSpec
 from inference.network.ensemble import Ensemble
 from inference.network.tensors import write_tensors
@@ -67,7 +68,7 @@ def save(
         spec=spec,
         members=len(ensemble.members),
         species=ensemble.species,
-        weights_sha256=_sha256(target / WEIGHTS),
+        weights_sha256=sha256_of(target / WEIGHTS),
         metrics=dict(metrics or {}),
         data_hashes=dict(data_hashes or {}),
         training=dict(training or {}),
@@ -138,7 +139,7 @@ def load(folder: str | Path, species: Sequence[str] | None = None) -> tuple[Ense
     path = Path(folder) / WEIGHTS
     if not path.exists():
         raise ModelError(f"{path} is missing; copy the model anew or train again.")
-    if _sha256(path) != card.weights_sha256:
+    if sha256_of(path) != card.weights_sha256:
         raise ModelError(f"{path} is truncated or altered: its checksum is not the card's; copy it anew.")
     ensemble = Ensemble(card.spec, card.members, card.species)
     try:
@@ -147,8 +148,3 @@ def load(folder: str | Path, species: Sequence[str] | None = None) -> tuple[Ense
         raise ModelError(f"{path} does not fit its card ({str(error).splitlines()[0]}); train again.") from error
     ensemble.eval()
     return ensemble, card
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -42,7 +42,7 @@ def verify_checksums(folder: Path, optional: Iterable[str] = ()) -> None:
         size = file.stat().st_size
         if size != entry["bytes"]:
             raise ModelError(f"{file}: has {size} bytes, and {FILE} of the model says {entry['bytes']}; {FIX}.")
-        if _sha256(file) != entry["sha256"]:
+        if sha256_of(file) != entry["sha256"]:
             raise ModelError(
                 f"{file}: is damaged or from another model (its SHA-256 is not the one in {FILE} of the model); {FIX}."
             )
@@ -79,10 +79,11 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _entry(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of a file, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,12 +1,18 @@
-"""How named arrays are written: as safetensors that all may read whom the process's umask lets read its other files."""
+"""Named arrays of a model folder as safetensors: written so that all may read them whom the umask lets read other files.
+
+Whatever a damaged file of the folder raises when it is read becomes one sentence here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from cube.errors import ModelError
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: dict[str, str] | None = None) -> None:
@@ -25,3 +31,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: dict[str, st
     write: Any = safetensors.numpy.save_file if arrays else safetensors.torch.save_file
     write(dict(tensors), path, metadata)
     path.chmod(mode & 0o7777)
+
+
+@contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """While the file at `path` of a model folder is read. Raises: ModelError where it is absent, damaged or of another form."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: is damaged or missing ({error}); run `floracube train` again.") from error

@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+from inference.evaluation.pictures import new_figure, save_figure
 from inference.training.loop import Watch
 
 PICTURE: Final = "curves.png"
@@ -54,11 +55,7 @@ def draw_curves(history: Sequence[Row], path: Path) -> None:
     """
     if not history:
         return
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7, 4)
     axes = figure.add_subplot()
     for number, (_, member) in enumerate(groupby(history, lambda row: row["seed"])):
         rows = list(member)
@@ -69,6 +66,4 @@ def draw_curves(history: Sequence[Row], path: Path) -> None:
     axes.set_title("Training")
     if len(axes.lines) <= 24:
         axes.legend(fontsize="x-small", frameon=False)
-    partial = path.with_suffix(".partial")
-    figure.savefig(partial, format="png", dpi=120, metadata={"Software": None})
-    partial.replace(path)
+    save_figure(figure, path, 120)

@@ -27,10 +27,9 @@ from inference.network.deep_sdm import DeepSDM, ModelSpec
 from inference.network.ensemble import Ensemble
 from inference.training.assembly import RELATIVE, Assembly, statement_of
 from inference.training.curves import PICTURE, draw_curves, watching
-from inference.training.hardware import device_of
 from inference.training.joint import JointObjective
 from inference.training.likelihood import REFERENCE_AREA_M2, clean_areas
-from inference.training.loop import fit_member, steps_of
+from inference.training.loop import device_of, fit_member, steps_of
 from inference.training.objective import SurveyRows
 from inference.training.options import TrainOptions
 from inference.training.resume import Run, identity_of
@@ -91,10 +90,6 @@ def spec_for(predictors: Predictors, surveys: Surveys, **shape: Any) -> ModelSpe
     )
 
 
-def _quiet(done: int, total: int, text: str) -> None:
-    """Report to nobody."""
-
-
 def _tell(progress: Report, before: int, total: int) -> Callable[[int, str], None]:
     return lambda step, text: progress(before + step, total, text)
 
@@ -105,7 +100,7 @@ def train(
     spec: ModelSpec | None = None,
     options: TrainOptions | None = None,
     folds: Folds | None = None,
-    progress: Report = _quiet,
+    progress: Report = lambda done, total, text: None,
     *,
     records: Records | None = None,
     record_predictors: Predictors | None = None,

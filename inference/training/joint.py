@@ -20,7 +20,7 @@ from inference.data.samples import Predictors
 from inference.network.batches import covariates_of, gather
 from inference.network.deep_sdm import DeepSDM, ModelSpec
 from inference.training.likelihood import record_loss
-from inference.training.objective import Batch, Draw, SurveyObjective, augmented, randomness, with_noise
+from inference.training.objective import Batch, Draw, Objective, SurveyObjective, augmented, randomness, with_noise
 from inference.training.options import TrainOptions
 from inference.training.reporting import Reporting
 
@@ -57,7 +57,7 @@ class RecordRows:
         return torch.from_numpy(covariates_of(self.year[rows]))
 
 
-class JointObjective:
+class JointObjective(Objective):
     """Surveys and records, each as many nats as their likelihoods give, per survey and species.
 
     The records' term weighs `record_weight` times their number over the number of surveyed places and of species, which makes

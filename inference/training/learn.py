@@ -49,11 +49,7 @@ COVERAGE = 0.9
 REFERENCE_PLACES = 5000  # surveys whose mean composition distinctness is measured against: more would change nothing
 
 
-def _nothing(done: int, total: int, text: str) -> None:
-    pass
-
-
-def learn(config: Config, progress: Progress = _nothing) -> dict[str, Any]:
+def learn(config: Config, progress: Progress = lambda done, total, text: None) -> dict[str, Any]:
     """Train everything that the configuration asks for and write the model folder; returns the metrics and reports.
 
     The folder is replaced as a whole when all parts are ready; until then the old one stays. Beside it a folder `NAME.run`
@@ -128,7 +124,7 @@ def _learn(config: Config, progress: Progress) -> dict[str, Any]:
     return {"metrics": metrics, "reports": reports, "tables": [table.text() for table in tables]}
 
 
-def learn_habitats(config: Config, progress: Progress = _nothing) -> dict[str, Any]:
+def learn_habitats(config: Config, progress: Progress = lambda done, total, text: None) -> dict[str, Any]:
     """Train the habitats reader alone and put it into an existing model folder (or a new one)."""
     if config.habitats is None:
         raise ConfigError(f"{config.path}: habitats is missing; it names the vegetation plots to learn from.")

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
+from cube.errors import ModelError
 from inference.data.loader import Batch, batches
 from inference.network.deep_sdm import DeepSDM
-from inference.training.hardware import loaders_of, low_precision
 from inference.training.objective import Draw, Objective
 from inference.training.options import TrainOptions
 from inference.training.resume import Checkpoint
@@ -26,12 +26,42 @@ Watch = Callable[[dict[str, float]], None]  # is shown each row of the history
 Cursor = dict[str, Tensor]  # where drawing goes on: the generator and the objective's order
 ROWS: Final = 25  # of the history in a full run
 SHORTEST: Final = 11  # steps of a cycle: one of 10 divides by its warm-up of no length
+FEEDING: Final = 4  # threads that keep a GPU, or a disk, busy
 WARM_UP: Final = 0.1  # share of the steps in which the learning rate rises
+
+
+def device_of(options: TrainOptions) -> torch.device:
+    """The device of `options.device`. Raises: ModelError for a name that torch does not know or a GPU that is not there."""
+    if options.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(options.device)
+    except RuntimeError:
+        raise ModelError(f"train.device is '{options.device}', expected auto, cpu, cuda or cuda:1.") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(
+            f"train.device is '{options.device}' but torch sees {torch.cuda.device_count()} GPUs; choose auto or cpu."
+        )
+    return device
 
 
 def steps_of(objective: Objective, options: TrainOptions) -> int:
     """Steps of a member: `epochs` passes over the larger kind of data, and `least_steps` where that is fewer."""
     return max(options.least_steps, options.epochs * objective.steps_per_epoch)
+
+
+def _low_precision(options: TrainOptions, device: torch.device) -> bool:
+    """Whether the forward pass runs in bfloat16; weights, likelihood and optimiser stay in float32."""
+    if options.precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return options.precision == "bfloat16"
+
+
+def _loaders_of(options: TrainOptions, device: torch.device, on_disk: bool) -> int:
+    """Threads that read batches ahead."""
+    if options.loaders is not None:
+        return options.loaders
+    return FEEDING if on_disk or device.type == "cuda" else 0
 
 
 def decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -57,10 +87,6 @@ class _Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def _silent(row: dict[str, float]) -> None:
-    pass
-
-
 def fit_member(
     net: DeepSDM,
     objective: Objective,
@@ -69,7 +95,7 @@ def fit_member(
     tell: Tell,
     *,
     checkpoint: Checkpoint | None = None,
-    watch: Watch = _silent,
+    watch: Watch = lambda row: None,
     on_disk: bool = False,
 ) -> list[dict[str, float]]:
     """Train `net` in place by AdamW and one cycle of the learning rate; it stays where it is (CPU or GPU).
@@ -91,9 +117,9 @@ def fit_member(
     if state.progress.finished:
         net.eval()
         return state.progress.history
-    half = low_precision(options, device)
+    half = _low_precision(options, device)
     every = max(steps // ROWS, 1)
-    feed = batches(state.draws(), objective.load, device, loaders_of(options, device, on_disk))
+    feed = batches(state.draws(), objective.load, device, _loaders_of(options, device, on_disk))
     progress = state.progress
     try:
         while progress.step < steps:

@@ -58,12 +58,15 @@ class Objective(Protocol):
 
     def own_groups(self, options: TrainOptions) -> list[dict[str, Any]]:
         """Groups of the optimiser for what is learned beside the network: `params`, with `lr` and `weight_decay`."""
+        return []
 
     def state(self) -> dict[str, Tensor]:
         """The order of rows that is still to be drawn from."""
+        return {}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on from what `state` gave."""
+        return
 
 
 class SurveyRows:
@@ -94,7 +97,7 @@ class SurveyRows:
         return np.asarray(np.clip((weight @ presence + 0.25) / (total + 1), 1e-6, 0.98), np.float64)
 
 
-class SurveyObjective:
+class SurveyObjective(Objective):
     """Surveys alone: the weighted mean over surveys of the mean over species of the negative log likelihood."""
 
     def __init__(self, data: SurveyRows, spec: ModelSpec, options: TrainOptions) -> None:
@@ -137,10 +140,6 @@ class SurveyObjective:
         per_survey = survey_loss(eta, batch["presence"].to(f.dtype)).mean(1)
         weight = batch["row_weight"]
         return (per_survey * weight).sum() / weight.sum()
-
-    def own_groups(self, options: TrainOptions) -> list[dict[str, Any]]:
-        """None: the network is all that is learned."""
-        return []
 
     def state(self) -> dict[str, Tensor]:
         """Rows of the running epoch that are still to come."""

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cube.errors import ModelError
+from cube.storage.local_files import write_file
 from inference.data.blocks import Folds
 from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
@@ -30,14 +31,8 @@ from inference.network.deep_sdm import ModelSpec
 from inference.training.options import TrainOptions
 
 FORMAT: Final = 1
-INDIFFERENT: Final = (
-    "search",
-    "device",
-    "threads",
-    "loaders",
-    "checkpoint_seconds",
-    "memory_gb",
-)  # options that change no number
+# Options that change no number.
+INDIFFERENT: Final = ("search", "device", "threads", "loaders", "checkpoint_seconds", "memory_gb")
 ROWS: Final = 512  # of a large array that its fingerprint reads
 
 
@@ -109,10 +104,7 @@ class Run:
         if path.exists():
             _compare(path, wanted)
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps({"format": FORMAT, "identity": wanted}, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_file(path, (json.dumps({"format": FORMAT, "identity": wanted}, indent=1) + "\n").encode())
 
     def checkpoint(self, member: int) -> Checkpoint:
         """The file of one member."""
@@ -167,7 +159,7 @@ def identity_of(options: TrainOptions, device: torch.device, spec: ModelSpec, pr
         named |= {"folds": folds.count, "reach_m": folds.reach_m, "block_km": folds.block_km}
         data["survey folds"] = folds.fold
     if records is not None:
-        data |= {f"record {key}": getattr(records, key) for key in ("species", "row", "year", "dataset", "background", "x", "y")}
+        data |= {f"record {key}": getattr(records, key) for key in ("species", "row", "year", "background", "x", "y")}
         data["record certainty"] = records.weight
     for kind, sampled in (("survey", predictors), ("record", record_predictors)):
         if sampled is not None:

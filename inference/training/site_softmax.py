@@ -8,8 +8,6 @@ of the sites may be drawn. Surveys and other ways to read records are in `object
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,7 +20,7 @@ from inference.network.batches import gather
 from inference.network.deep_sdm import DeepSDM, ModelSpec
 from inference.network.ensemble import Ensemble
 from inference.training.likelihood import site_softmax_loss
-from inference.training.objective import Batch, Draw, augmented, randomness, with_noise
+from inference.training.objective import Batch, Draw, Objective, augmented, randomness, with_noise
 from inference.training.options import TrainOptions
 
 SITES_PER_RECORD = 2  # sites drawn beside every record of a batch
@@ -30,7 +28,7 @@ EXPONENT = 0.5  # a species' share of the loss is its number of records to this 
 CHUNK = 4096  # sites scored at a time
 
 
-class SiteSoftmaxObjective:
+class SiteSoftmaxObjective(Objective):
     """Mean of `site_softmax_loss` over records drawn so that rare species weigh more than their numbers.
 
     A step draws records with replacement, a species with probability n ** EXPONENT: in proportion to records the rare
@@ -89,17 +87,6 @@ class SiteSoftmaxObjective:
         f = net(batch, batch.get("keep")).float()
         records = len(batch["species"])
         return site_softmax_loss(f[:records], batch["species"], f[records:]).mean()
-
-    def own_groups(self, options: TrainOptions) -> list[dict[str, Any]]:
-        """None: the network is all that is learned."""
-        return []
-
-    def state(self) -> dict[str, Tensor]:
-        """Nothing: every draw is anew."""
-        return {}
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Nothing is kept."""
 
 
 @torch.inference_mode()

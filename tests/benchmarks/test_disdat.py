@@ -11,8 +11,7 @@ import pytest
 
 from benchmarks import disdat, disdat_model
 from benchmarks.disdat_data import read_region
-from benchmarks.disdat_folds import cross_validated, spatial_folds
-from benchmarks.disdat_model import static_columns
+from benchmarks.disdat_model import FOLDS, cross_validated, folds_of, static_columns
 from cube.errors import TableError
 
 GROUPS = {"db": ("nsw01", "nsw02"), "ot": ("nsw03",)}
@@ -146,7 +145,8 @@ def test_a_gain_has_an_interval_over_species_and_regions_weigh_alike():
 
 def test_validation_holds_out_blocks_and_never_sees_a_survey(folder: Path):
     bird = read_region(folder, "NSW", "tgb")[0]
-    of_records, of_background = spatial_folds(bird, 3, seed=0)
+    fold = folds_of(np.concatenate([bird.record_places, bird.background_places]), FOLDS, seed=0).fold
+    of_records, of_background = np.split(fold, [len(bird.records)])
     assert (len(of_records), len(of_background)) == (len(bird.records), len(bird.background))
     counts = np.bincount(np.concatenate([of_records, of_background]), minlength=3)
     assert counts.min() > 0.8 * counts.max()

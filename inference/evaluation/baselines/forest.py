@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from inference.evaluation.baselines.scores import Flags, Scores, Table, survey_scores
+from inference.evaluation.baselines.scores import Flags, Scores, Table
 from inference.evaluation.baselines.table import filled, one_hot
 
 
@@ -92,17 +92,3 @@ class DownSampledForest:
             tree.fit(learned[rows], label, check_input=False)
             votes += tree.tree_.predict(places)[:, -1].ravel()
         return (votes / self.trees).astype(np.float32)
-
-
-def forest_probability(
-    table: NDArray[np.float32],
-    presence: NDArray[np.bool_],
-    train: NDArray[np.bool_],
-    test: NDArray[np.bool_],
-    leaf: int,
-    trees: int = 100,
-    threads: int = 1,
-    seed: int = 0,
-) -> NDArray[np.float32]:
-    """(tests, S) probability of presence by one forest per species, sklearn's defaults but for `leaf` and `trees`."""
-    return survey_scores(Forest(leaf, trees), table, presence, train, test, threads, seed)

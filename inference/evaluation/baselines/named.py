@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -11,12 +12,33 @@ from inference.data.blocks import block_index
 from inference.data.samples import Predictors, Surveys
 from inference.evaluation.baselines.boosting import Boosting
 from inference.evaluation.baselines.forest import Forest, SharedForest
-from inference.evaluation.baselines.frequency import Frequency
 from inference.evaluation.baselines.scores import Fit, Flags, Scores, Table, survey_scores
 from inference.evaluation.baselines.table import table_of
 
+LEAVES: Final = (5, 20)  # min_samples_leaf of the two forests, each a row of its own
 NAMES: Final = ("random_forest", "shared_forest", "gradient_boosting", "frequency")
 REGION_KM: Final = 100.0  # side of the squares whose frequencies are taken
+
+
+@dataclass(frozen=True)
+class Frequency:
+    """Share of presences by region, shrunk to the share of the whole as if `strength` surveys more had shown it.
+
+    The table has one column, the number of the region (biogeographic region, spatial block); NaN and regions without a
+    survey take the share of the whole. That is the mean of a beta posterior whose prior is centred on the whole.
+    """
+
+    strength: float = 10.0
+
+    def __call__(self, table: Table, target: Flags, query: Table, seed: int) -> Scores:
+        """See `scores.Fit`; `seed` changes nothing."""
+        share = float(target.mean())
+        regions = table[:, 0]
+        score = np.full(len(query), share)
+        for region in np.unique(regions[np.isfinite(regions)]):
+            of_region = target[regions == region]
+            score[query[:, 0] == region] = (of_region.sum() + self.strength * share) / (len(of_region) + self.strength)
+        return score.astype(np.float32)
 
 
 def check_name(name: str) -> None:

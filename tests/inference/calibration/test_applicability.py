@@ -9,6 +9,7 @@ import torch
 from cube.errors import ModelError
 from inference.calibration.applicability import (
     CARD,
+    dissimilarity_of_part,
     fit_applicability,
     load_applicability,
     masks_of,
@@ -16,7 +17,6 @@ from inference.calibration.applicability import (
     save_applicability,
 )
 from inference.calibration.columns import column_names, place_columns, window_columns
-from inference.calibration.dense import dissimilarity_of_part
 from inference.data.kilometres import bilinear
 from inference.data.samples import Predictors
 from inference.network.batches import covariates_of, gather

@@ -133,4 +133,4 @@ def test_what_no_number_of_members_would_help_is_refused_without_one() -> None:
 def records() -> Records:
     found = surveys()
     n = len(found)
-    return Records(np.zeros(n, np.int32), np.arange(n), found.x, found.y, np.full(n, 2000, np.float32), np.zeros(n, np.int16))
+    return Records(np.zeros(n, np.int32), np.arange(n), found.x, found.y, np.full(n, 2000, np.float32))

@@ -26,6 +26,7 @@ from inference.evaluation.folds import (
     skill_report,
     within_fold_auc,
 )
+from inference.evaluation.metrics import best_thresholds, true_skill
 from inference.evaluation.out_of_fold import (
     OutOfFold,
     as_eta,
@@ -35,7 +36,6 @@ from inference.evaluation.out_of_fold import (
     save_out_of_fold,
     where,
 )
-from inference.evaluation.thresholds import best_thresholds, true_skill
 from inference.training.fit import spec_for, train
 from tests.inference.training.test_joint import World
 

@@ -11,10 +11,8 @@ import pytest
 from cube.errors import ModelError, TableError
 from cube.records.geoplant.dataset import GeoPlant
 from cube.records.geoplant.source import FileSource
-from cube.records.places import places_of
-from inference.data.sampling import sample_source
 from inference.evaluation.benchmark import Plan, run_benchmark, submit
-from inference.evaluation.geoplant import labelled_tests, read_benchmark, recipe_of, sample_records, sample_to_disk
+from inference.evaluation.geoplant import labelled_tests, read_benchmark, recipe_of, sample_records
 from inference.training.options import TrainOptions
 from tests.support.geoplant import write_cube, write_table
 
@@ -98,19 +96,6 @@ def test_a_baseline_that_cannot_be_is_told_before_anything_is_trained(bench, tmp
     with pytest.raises(ModelError, match=told):
         run_benchmark(bench, Plan(train=QUICK, baselines=("frequency", baseline)), tmp_path, said.append)
     assert said == []
-
-
-def test_predictors_from_disk_equal_those_in_memory_whatever_the_piece(tmp_path: Path):
-    source = FileSource(GeoPlant(folder_of(tmp_path / "data")))
-    rows = pd.DataFrame({"survey": np.arange(100, 117), "longitude": 8.0, "latitude": np.linspace(46, 50, 17)})
-    rows[["patch_id", "series_id"]] = rows[["survey", "survey"]].to_numpy()
-    places, what = places_of(rows, "PA"), recipe_of(source)
-    whole = sample_source(source, what, places, 1)
-    pieces = sample_to_disk(source, what, places, 1, tmp_path / "scratch", piece=5)
-    assert pieces.modalities == whole.modalities == ("landsat", "static")
-    for name in ("landsat", "static"):
-        np.testing.assert_array_equal(pieces.values[name], whole.values[name])
-    assert np.isnan(whole.values["landsat"][1]).all()  # a series of NaN alone
 
 
 def test_folders_without_training_surveys_species_or_predictors_are_told(tmp_path: Path):

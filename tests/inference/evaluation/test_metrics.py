@@ -6,17 +6,18 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 from sklearn.metrics import log_loss as sk_log_loss
-from sklearn.metrics import roc_auc_score
 
 from inference.evaluation.metrics import (
+    best_thresholds,
     log_loss,
     macro_auc,
-    reliability,
     resampled_auc,
     sample_auc,
     species_auc,
     species_correlation,
+    true_skill,
 )
 
 
@@ -76,14 +77,6 @@ def test_correlation_equals_numpy_and_is_nan_for_a_constant():
     assert np.isnan(got[2])
 
 
-def test_reliability_is_one_for_true_probabilities():
-    rng = np.random.default_rng(0)
-    p = rng.beta(0.5, 3, (4000, 20))
-    for _, _, pairs, ratio in reliability(p, rng.random(p.shape) < p):
-        assert pairs > 0
-        assert ratio == pytest.approx(1, abs=0.1)
-
-
 def test_sample_auc_and_macro_auc_equal_sklearn(scored):
     score, presence = scored
     presence[:, 0], presence[:, 5] = False, True  # no AUC for these two
@@ -97,3 +90,34 @@ def test_sample_auc_and_macro_auc_equal_sklearn(scored):
     assert not some[:2].any()
     expected = roc_auc_score(presence[some, kept], score[some, kept], average="samples")
     assert np.nanmean(samples) == pytest.approx(expected)
+
+
+@pytest.fixture
+def rounded():
+    rng = np.random.default_rng(0)
+    score = np.round(rng.random((300, 4)), 2)
+    return score, rng.random((300, 4)) < score * [0.1, 0.5, 0.9, 1.0]
+
+
+def test_skill_at_the_best_threshold_is_the_highest_of_the_roc_curve(rounded):
+    score, presence = rounded
+    skill = true_skill(score, presence, best_thresholds(score, presence))
+    for s in range(4):
+        alarms, hits, _ = roc_curve(presence[:, s], score[:, s])
+        assert skill[s] == pytest.approx((hits - alarms).max())
+
+
+def test_skill_equals_sensitivity_plus_specificity_less_one(rounded):
+    score, presence = rounded
+    skill = true_skill(score, presence, np.full(4, 0.6))
+    (tn, fp), (fn, tp) = confusion_matrix(presence[:, 1], score[:, 1] >= 0.6)
+    assert skill[1] == pytest.approx(tp / (tp + fn) + tn / (tn + fp) - 1)
+
+
+def test_species_hardly_seen_have_no_threshold_and_no_skill(rounded):
+    score, presence = rounded
+    presence[:, 2] = np.arange(300) < 3
+    threshold = best_thresholds(score, presence)
+    assert np.isnan(threshold[2])
+    assert np.isnan(true_skill(score, presence, threshold)[2])
+    assert np.isfinite(true_skill(score, presence, threshold)[[1, 3]]).all()

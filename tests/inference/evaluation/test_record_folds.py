@@ -37,7 +37,7 @@ def world() -> tuple[Predictors, Records, Folds]:
     row = np.concatenate([rng.choice(PLACES, 80, p=weight[:, s] / weight[:, s].sum()) for s in range(SPECIES)])
     n, uniform = len(row), np.arange(PLACES)
     records = Records(np.repeat(np.arange(SPECIES, dtype=np.int32), 80), row, x[row], y[row], np.full(n, 2000, np.float32),
-                      np.zeros(n, np.int16), uniform, x, y)  # fmt: skip
+                      uniform, x, y)  # fmt: skip
     as_surveys = Surveys(np.zeros((n, 0), bool), *np.zeros((2, n), np.float32), np.arange(n), x[row], y[row])
     folds = make_folds(as_surveys, 5, 2).subset(np.zeros(0, np.int64))
     return Predictors({"static": driver}, static_names=("u", "v")), records, folds

@@ -89,7 +89,7 @@ def test_a_model_of_records_alone_claims_no_surveys_and_a_search_is_told(run):
     none = run.data.surveys.subset(np.zeros(0, np.int64))
     n = 40
     one = np.zeros(n, np.int32)
-    records = Records(one, np.arange(n), *np.zeros((2, n)), np.full(n, 2000, np.float32), one.astype(np.int16))
+    records = Records(one, np.arange(n), *np.zeros((2, n)), np.full(n, 2000, np.float32))
     options = replace(run.trained.options, recorded_sites=0.25, search=(NetworkConfig(d=32),))
     trained = replace(run.trained, statement="relative intensity", options=options, metrics={"auc_against_background": 0.8},
                       folds=run.trained.folds.subset(np.zeros(0, np.int64)))  # fmt: skip

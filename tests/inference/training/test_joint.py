@@ -52,7 +52,7 @@ class World:
         uniform = rng.integers(0, CELLS, 400)
         years = rng.integers(1990, 2021, records).astype(np.float32)
         self.records = Records(species.astype(np.int32), row, self.x[row], self.y[row], years,
-                               np.zeros(records, np.int16), uniform, self.x[uniform], self.y[uniform])  # fmt: skip
+                               uniform, self.x[uniform], self.y[uniform])  # fmt: skip
 
     def trained(self, likelihood: str, **options: object) -> Trained:
         chosen = replace(QUICK, likelihood=likelihood, **options)

@@ -24,7 +24,7 @@ OPTIONS = TrainOptions(members=2, epochs=1, least_steps=150, batch=64, modality_
 def records_of(species: np.ndarray, row: np.ndarray, background: np.ndarray) -> Records:
     n, m = len(row), len(background)
     return Records(
-        species.astype(np.int32), row, np.zeros(n), np.zeros(n), np.full(n, np.nan, np.float32), np.zeros(n, np.int16),
+        species.astype(np.int32), row, np.zeros(n), np.zeros(n), np.full(n, np.nan, np.float32),
         background, np.zeros(m), np.zeros(m),
     )  # fmt: skip
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from inference.data.samples import Predictors, Surveys
-from inference.evaluation.baselines import forest_probability, table_of
+from inference.evaluation.baselines.named import scores_without
+from inference.evaluation.baselines.table import table_of
 
 
 def predictors_of(n: int = 30) -> Predictors:
@@ -56,7 +57,7 @@ def test_forest_learns_a_step_and_survives_a_species_never_or_always_seen():
     table = rng.random((300, 3)).astype(np.float32)
     presence = np.stack([table[:, 1] > 0.5, np.zeros(300, bool), np.ones(300, bool)], 1)
     train = np.arange(300) < 200
-    p = forest_probability(table, presence, train, ~train, leaf=5, trees=20, threads=2)
+    p = scores_without("random_forest", table, presence, train, ~train, leaf=5, trees=20, threads=2)
     assert ((p[:, 0] > 0.5) == presence[~train, 0]).mean() > 0.95
     assert p[:, 1].max() == 0
     assert p[:, 2].min() == 1

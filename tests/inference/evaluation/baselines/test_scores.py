@@ -12,8 +12,8 @@ import pytest
 
 from inference.evaluation.baselines.boosting import Boosting
 from inference.evaluation.baselines.forest import DownSampledForest, Forest, SharedForest
-from inference.evaluation.baselines.frequency import Frequency
 from inference.evaluation.baselines.maxent import Maxent
+from inference.evaluation.baselines.named import Frequency
 from inference.evaluation.baselines.scores import Fit, record_scores, survey_scores
 from inference.evaluation.baselines.table import filled, one_hot
 from inference.evaluation.metrics import species_auc
