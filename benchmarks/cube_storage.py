@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -33,6 +34,7 @@ from cube.layers import occurrence
 from cube.storage.store import CubeStore, create_cube, open_cube
 
 Row = dict[str, Any]
+Taken = tuple[float, float, float, int]  # seconds to write and to read a unit, and to read a tile; bytes
 STORE_REGION = Region(4420, 2620, 4460, 2660, 40)  # one unit of 40 km, as Europe has them
 SPECIES = 128  # one shard
 TILES = 30
@@ -136,33 +138,33 @@ def stores_records(repeats: int = 3) -> list[Row]:
     """One row a store and way: MB of stored values a second in and out, ms a tile, and their medians' ratios to `plain`."""
     values = maps_of_species()
     mb = values.nbytes / 1e6
-    names = np.asarray([f"Planta {i}" for i in range(SPECIES)], object)
-    before = os.environ.get("FLORACUBE_IO")
     rows = []
-    with tempfile.TemporaryDirectory() as folder, s3_on_loopback() as bucket:
+    with patch.dict(os.environ), tempfile.TemporaryDirectory() as folder, s3_on_loopback() as bucket:
         for store, ways in WAYS.items():
-            taken: dict[str, list[tuple[float, float, float]]] = {way: [] for way in ways}
+            taken: dict[str, list[Taken]] = {way: [] for way in ways}
             for turn in range(repeats + 1):  # the first warms up and is forgotten
                 for way in ways:
                     os.environ["FLORACUBE_IO"] = way
                     url = f"{folder if store == 'local' else bucket}/{way.replace('+', '-')}-{turn}.zarr"
-                    cube = create_cube(url, STORE_REGION, "benchmark")
-                    cube.ensure_group("products/species/v1/0", [occurrence("", 100)], labels={"species": names})
-                    taken[way].append(_once(cube, values))
+                    taken[way].append(_once(url, values))
+            base = _medians(taken["plain"])
             for way in ways:
-                write, read, tile = (statistics.median(column) for column in zip(*taken[way][1:], strict=True))
-                base = [statistics.median(column) for column in zip(*taken["plain"][1:], strict=True)]
+                write, read, tile, _ = _medians(taken[way])
                 rows.append({"store": store, "way": way, "write_mb_s": round(mb / write, 1),
                              "read_mb_s": round(mb / read, 1), "tile_ms": round(tile * 1000, 2),
                              "write_ratio": round(base[0] / write, 2), "read_ratio": round(base[1] / read, 2),
                              "tile_ratio": round(base[2] / tile, 2)})  # fmt: skip
-    os.environ.pop("FLORACUBE_IO") if before is None else os.environ.__setitem__("FLORACUBE_IO", before)
     return rows
 
 
-def _once(cube: CubeStore, values: np.ndarray) -> tuple[float, float, float]:
-    """Seconds to write a unit, to read it whole, and to read one map tile (400 x 400 cells of one species)."""
+def _once(url: str, values: np.ndarray, checksums: bool = True) -> Taken:
+    """Seconds to write a unit of a new cube, to read it whole, and to read a map tile (400 x 400 cells of a species); bytes."""
+    cube = create_cube(url, STORE_REGION, "benchmark")
+    names = np.asarray([f"Planta {i}" for i in range(SPECIES)], object)
+    cube.ensure_group("products/species/v1/0", [occurrence("", 100)], labels={"species": names})
     path, unit = "products/species/v1/0/occurrence", next(STORE_REGION.units())
+    if not checksums:
+        _without_checksums(cube, path)
     started = time.perf_counter()
     cube.write_unit(path, unit, values)
     wrote = time.perf_counter()
@@ -173,7 +175,13 @@ def _once(cube: CubeStore, values: np.ndarray) -> tuple[float, float, float]:
     began = time.perf_counter()
     for i in range(TILES):
         assert array[i, 400:800, :400].shape == (400, 400)
-    return wrote - started, read - wrote, (time.perf_counter() - began) / TILES
+    tile = (time.perf_counter() - began) / TILES
+    return wrote - started, read - wrote, tile, sum(cube.sizes(f"{path}/c").values())
+
+
+def _medians(taken: list[Taken]) -> list[float]:
+    """Medians of all but the first."""
+    return [statistics.median(column) for column in zip(*taken[1:], strict=True)]
 
 
 # Checksums.
@@ -182,34 +190,22 @@ def _once(cube: CubeStore, values: np.ndarray) -> tuple[float, float, float]:
 def checksums_records(repeats: int = 5) -> list[Row]:
     """One row a way: bytes and medians of seconds to write and read a unit with a CRC-32C a chunk, and what that adds in %."""
     values = maps_of_species()
-    names = np.asarray([f"Planta {i}" for i in range(SPECIES)], object)
-    before = os.environ.get("FLORACUBE_IO")
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    with patch.dict(os.environ), tempfile.TemporaryDirectory() as folder:
         for way in WAYS["local"]:
             os.environ["FLORACUBE_IO"] = way
-            taken: dict[bool, list[tuple[float, float, float]]] = {True: [], False: []}
-            size: dict[bool, int] = {}
+            taken: dict[bool, list[Taken]] = {True: [], False: []}
             for turn in range(repeats + 1):  # the first warms up and is forgotten
-                for checked in taken:
-                    url = f"{folder}/{way}-{checked}-{turn}.zarr"
-                    cube = create_cube(url, STORE_REGION, "benchmark")
-                    cube.ensure_group("products/species/v1/0", [occurrence("", 100)], labels={"species": names})
-                    if not checked:
-                        _without_checksums(cube, "products/species/v1/0/occurrence")
-                    taken[checked].append(_once(cube, values))
-                    size[checked] = sum(cube.sizes("products/species/v1/0/occurrence/c").values())
+                for checksums in taken:
+                    url = f"{folder}/{way}-{checksums}-{turn}.zarr"
+                    taken[checksums].append(_once(url, values, checksums))
                     shutil.rmtree(url)
-            (write, read, tile), plain = (
-                [statistics.median(column) for column in zip(*taken[checked][1:], strict=True)] for checked in (True, False)
-            )
-            rows.append({"way": way, "mb": round(size[True] / 1e6, 2), "write_s": round(write, 3),
+            write, read, tile, size = _medians(taken[True])
+            more = [100 * (one / other - 1) for one, other in zip((write, read, tile, size), _medians(taken[False]), strict=True)]
+            rows.append({"way": way, "mb": round(size / 1e6, 2), "write_s": round(write, 3),
                          "read_s": round(read, 3), "tile_ms": round(tile * 1000, 2),
-                         "more_bytes_percent": round(100 * (size[True] / size[False] - 1), 4),
-                         "more_write_percent": round(100 * (write / plain[0] - 1), 1),
-                         "more_read_percent": round(100 * (read / plain[1] - 1), 1),
-                         "more_tile_percent": round(100 * (tile / plain[2] - 1), 1)})  # fmt: skip
-    os.environ.pop("FLORACUBE_IO") if before is None else os.environ.__setitem__("FLORACUBE_IO", before)
+                         "more_bytes_percent": round(more[3], 4), "more_write_percent": round(more[0], 1),
+                         "more_read_percent": round(more[1], 1), "more_tile_percent": round(more[2], 1)})  # fmt: skip
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Tile servers side by side on one cube: milliseconds a tile by zoom, requests a second, bytes, memory; a picture of it.
+"""Tile servers side by side on one cube: milliseconds a tile by zoom, requests a second, bytes, memory.
 
     python -m benchmarks.tiles                      # 8000 x 8000 cells, all servers that are installed
     python -m benchmarks.tiles --s3                 # and once more from a store of S3's kind on loopback, 20 ms away
@@ -35,7 +35,7 @@ import morecantile
 from benchmarks import tile_cube, tile_servers
 from benchmarks.ports import answering
 from benchmarks.tile_load import Answer, Connection, load, percentile
-from benchmarks.tile_tables import OURS, Row, draw, tables
+from benchmarks.tile_tables import OURS, Row, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 PICKED = "titiler.xarray, level by hand"
@@ -234,7 +234,6 @@ def main() -> None:
     parser.add_argument("--s3", action="store_true", help="serve the cube as S3 does, too, each answer 20 ms late")
     parser.add_argument("--cube", type=Path, help="keep the cube here instead of in a temporary folder")
     parser.add_argument("--json", type=Path, help="write the rows here as well")
-    parser.add_argument("--picture", type=Path, help="draw milliseconds by zoom here (PNG)")
     options = parser.parse_args()
     missing = [name for name in options.servers if version_of(SERVERS[name][1]) is None]
     names = [name for name in options.servers if name not in missing]
@@ -248,8 +247,6 @@ def main() -> None:
               + ", ".join(f"{n} {version_of(SERVERS[n][1])}" for n in names if n not in (OURS, PICKED)))  # fmt: skip
         rows = run("local folder", str(folder), cube, names, options, {})
         print(tables(rows, "local folder", options.zooms))
-        if options.picture:
-            draw(rows, options.zooms, options.picture)
         if options.s3:
             from tests.support.folder_s3 import served
 
