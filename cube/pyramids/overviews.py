@@ -1,25 +1,31 @@
 """The squares of pyramids as work: level by level through the engine, each with a receipt, none over a hole.
 
-What a square holds is `pyramid`, how squares nest is `squares`; here is only the order and the receipts.
+Where a level has few squares, each block of species of a square is a task of its own, so that many workers have work; the square
+is signed here once all of them have ended. What a square holds is `pyramid`, how squares nest is `squares`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
 
+from cube.engine.attempt import Outcome
 from cube.engine.workers import Workers, run
 from cube.grid import Region, Unit
 from cube.pyramids.facts import Facts, position, write_square
-from cube.pyramids.pyramid import Pyramid, build_square
+from cube.pyramids.pyramid import REST, Built, Pyramid, blocks_of, build_square
 from cube.pyramids.squares import Square, tree
 from cube.storage import claims
-from cube.storage.ledger import Ledger, summaries
+from cube.storage.ledger import Ledger, add_counts, summaries
 from cube.storage.progress import square_inputs
 from cube.storage.store import CubeStore, open_cube
 from cube.storage.transient import retry_transient
+
+SPLIT_BELOW: Final = 256  # squares of a level: with fewer, 64 workers and more would wait for the last ones
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,43 +66,64 @@ class _Task:
     facts: tuple[Facts, ...]
     square: Square
     stale: bool
+    block: int | None = None  # of species, or `REST`; None: the whole square
 
 
-def _build(task: _Task) -> None:
-    """Build one square and leave its receipt, the last thing that is written."""
-    cube = open_cube(task.cube_url, writable=True)
+@dataclass
+class _Parts:
+    """A square whose parts are tasks of their own: how many are left, and what those that ended left for its receipt."""
+
+    left: int
+    started: float = field(default_factory=time.perf_counter)
+    error: str | None = None
+    built: Built = field(default_factory=lambda: Built({}, {}, {}))
+
+
+def _build(task: _Task) -> Built:
+    """Build one square and leave its receipt, the last thing that is written; a part of one has none."""
+    cube, started = open_cube(task.cube_url, writable=True), time.perf_counter()
     ledger = Ledger(cube, task.stage, task.inputs)
+    part = task.square.name if task.block is None else f"{task.square.name}-{task.block}"
     # Whoever is at it still, a worker of a run that was killed, is waited for; what it finished need not be done again.
-    with claims.claimed(cube, task.stage, task.square.name):
-        if ledger.valid(task.square.name) is None:
-            _write(cube, ledger, task)
+    with claims.claimed(cube, task.stage, part):
+        if ledger.valid(task.square.name) is not None:
+            return Built({}, {}, {})
+        if task.stale:
+            ledger.withdraw(task.square.name)
+        if task.block is not None:
+            return _write(cube, task)
+        try:
+            built = _write(cube, task)
+        except Exception:
+            _clear(cube, task)
+            raise
+        ledger.sign(task.square, started, *built)
+        return built
 
 
-def _write(cube: CubeStore, ledger: Ledger, task: _Task) -> None:
-    started = time.perf_counter()
-    if task.stale:
-        ledger.withdraw(task.square.name)
-    counts: dict[str, int] = {}
-    checksums: dict[str, int] = {}
-    sizes: dict[str, int] = {}
-    try:
+def _write(cube: CubeStore, task: _Task) -> Built:
+    out = Built({}, {}, {})
+    for pyramid in task.pyramids:
+        _add(out, build_square(cube, pyramid, task.square, task.block))
+    if task.block in (None, REST):
+        _add(out, Built({}, *write_square(cube, task.facts, task.square)))
+    return out
+
+
+def _add(sums: Built, more: Built) -> None:
+    add_counts(sums.counts, more.counts)
+    sums.checksums.update(more.checksums)
+    sums.sizes.update(more.sizes)
+
+
+def _clear(cube: CubeStore, task: _Task) -> None:
+    """Remove all of a square: as of a unit, no damaged shard is left behind."""
+    with suppress(Exception):
         for pyramid in task.pyramids:
-            built = build_square(cube, pyramid, task.square)
-            counts |= built.counts
-            checksums |= built.checksums
-            sizes |= built.sizes
-        checks, more = write_square(cube, task.facts, task.square)
-        checksums |= checks
-        sizes |= more
-    except Exception:
-        with suppress(Exception):  # as of a unit: no damaged shard is left behind
-            for pyramid in task.pyramids:
-                for layer in pyramid.layers:
-                    cube.clear(f"{pyramid.group(task.square.level)}/{layer.name}", task.square.window(pyramid.resolution))
-            for facts in task.facts:
-                cube.clear(facts.array(task.square.level), position(cube, task.square)[1])
-        raise
-    ledger.sign(task.square, started, counts, checksums, sizes)
+            for layer in pyramid.layers:
+                cube.clear(f"{pyramid.group(task.square.level)}/{layer.name}", task.square.window(pyramid.resolution))
+        for facts in task.facts:
+            cube.clear(facts.array(task.square.level), position(cube, task.square)[1])
 
 
 class _Climb:
@@ -108,22 +135,30 @@ class _Climb:
         self.fingerprints = dict(overviews.fingerprints)
         self.squares = tree(region, overviews.units)
         self.covered = {unit.name for unit in overviews.units} | {square.name for square in self.squares}
-        self.ledger = Ledger(open_cube(cube_url, writable=True), overviews.ledger_stage, None)
-        self.made_from = retry_transient(self._made_from, workers.retries, workers.first_wait)
+        self.cube = open_cube(cube_url, writable=True)
+        self.ledger = Ledger(self.cube, overviews.ledger_stage, None)
+        self.made_from = self._retried(self._made_from)
+        self.blocks = self._retried(lambda: max((blocks_of(self.cube, pyramid) for pyramid in overviews.pyramids), default=0))
+        self.open: dict[str, _Parts] = {}
 
     def _made_from(self) -> dict[str, str]:
-        return {name: made_from for made_from, names, _ in summaries(self.ledger.cube, self.ledger.stage) for name in names}
+        return {name: made_from for made_from, names, _ in summaries(self.cube, self.ledger.stage) for name in names}
 
     def compact(self) -> None:
         """Move the receipts of whole blocks of squares together; no square of the stage may be in the making."""
-        retry_transient(self.ledger.compact, self.workers.retries, self.workers.first_wait)
+        self._retried(self.ledger.compact)
+
+    def _retried(self, request: Callable[[], T]) -> T:
+        return retry_transient(request, self.workers.retries, self.workers.first_wait)
 
     def tasks(self, level: int, settled: list[Step]) -> Iterator[_Task]:
         """Squares of a level to be built; those that need not or cannot be go to `settled`."""
         stage = self.overviews.ledger_stage
-        for square in self.squares:
-            if square.level != level:
-                continue
+        squares = [square for square in self.squares if square.level == level]
+        parts: list[int | None] = [None]
+        if self.blocks > 1 and len(squares) < SPLIT_BELOW:
+            parts = [REST, *range(self.blocks)]
+        for square in squares:
             inputs = square_inputs(square, self.covered, self.fingerprints)
             if inputs is None:
                 settled.append(Step(self.overviews.stage, square, waits=True))
@@ -132,7 +167,35 @@ class _Climb:
                 settled.append(Step(self.overviews.stage, square))
             else:
                 one, stale = self.overviews, square.name in self.made_from
-                yield _Task(self.cube_url, stage, inputs, one.pyramids, one.facts, square, stale)
+                if len(parts) > 1:
+                    self.open[square.name] = _Parts(len(parts))
+                for block in parts:
+                    yield _Task(self.cube_url, stage, inputs, one.pyramids, one.facts, square, stale, block)
+
+    def ended(self, outcome: Outcome[_Task, Built]) -> Step | None:
+        """Note that a task has ended; the step of its square, unless parts of that are left."""
+        task, error = outcome.task, outcome.error
+        if task.block is not None:
+            parts = self.open[task.square.name]
+            parts.left -= 1
+            parts.error = parts.error or error
+            if outcome.result is not None:
+                _add(parts.built, outcome.result)
+            if parts.left:
+                return None
+            error = self._sign(task, self.open.pop(task.square.name))
+        if error is None:
+            self.fingerprints[task.square.name] = task.inputs
+        return Step(self.overviews.stage, task.square, error is None, error)
+
+    def _sign(self, task: _Task, parts: _Parts) -> str | None:
+        """Sign a square all of whose parts have ended, or clear it; why it is not complete."""
+        if parts.error is not None:
+            _clear(self.cube, task)
+            return parts.error
+        ledger = Ledger(self.cube, task.stage, task.inputs)
+        self._retried(lambda: ledger.sign(task.square, parts.started, *parts.built))
+        return None
 
 
 def count_squares(region: Region, overviews: list[Overviews]) -> int:
@@ -151,10 +214,9 @@ def build_overviews(cube_url: str, region: Region, overviews: list[Overviews], w
         settled: list[Step] = []
         tasks = (task for climb in climbs for task in climb.tasks(level, settled))
         for outcome in run(_build, tasks, workers):
-            climb = by_stage[outcome.task.stage]
-            if outcome.error is None:
-                climb.fingerprints[outcome.task.square.name] = outcome.task.inputs
-            yield Step(climb.overviews.stage, outcome.task.square, outcome.error is None, outcome.error)
+            step = by_stage[outcome.task.stage].ended(outcome)
+            if step is not None:
+                yield step
         yield from settled
         for climb in climbs:
             climb.compact()

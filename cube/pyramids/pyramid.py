@@ -32,6 +32,7 @@ from cube.storage.whole import OpenArrays
 SPAN: Final = 3  # levels between two that keep sums: a square reads at most 2^3 x 2^3 squares of pixels
 BLOCK_BYTES: Final = 64 * 2**20  # stored bytes that are read at once
 SMALL: Final = 4  # cells along a pixel up to which sorting them is cheaper than counting classes
+REST: Final = -1  # the part of a square that has no species, where its blocks of species are tasks of their own
 VOTING: Final = 400  # level 0 cells a side whose votes are held at once (more where one pixel has more cells)
 
 Array = NDArray[Any]
@@ -84,34 +85,54 @@ def kept_levels(cube: CubeStore) -> range:
     return range(SPAN, cube.region.levels(), SPAN)
 
 
-def build_square(cube: CubeStore, pyramid: Pyramid, square: Square) -> Built:
+def build_square(cube: CubeStore, pyramid: Pyramid, square: Square, block: int | None = None) -> Built:
     """Fill one square of every layer of the pyramid: whole shards of its level, written once each.
 
+    With a `block`, that block of species alone (`blocks_of` tells how many there are), with `REST` all that has no species.
     Its children must be complete (`cube.pyramids.squares.tree` gives the order); what they lack stays without data.
     """
     counts, checksums, sizes = {}, {}, dict[str, int]()
     arrays = OpenArrays(cube)
     for layer in pyramid.layers:
+        of_block = block if has_species(layer) else None
+        if block is not None and has_species(layer) == (block == REST):
+            continue
         path, valid, crc = f"{pyramid.group(square.level)}/{layer.name}", 0, 0
-        for target, selection, values in square_values(arrays, pyramid, layer, square):
+        for target, selection, values in square_values(arrays, pyramid, layer, square, of_block):
             sizes |= cube.write(target, selection, values, arrays.array(target))
             if target == path:
                 valid += int(valid_cells(values, layer.fill).sum())
                 crc = zlib.crc32(values.data, crc)
-        counts[f"{layer.name} valid"], checksums[layer.name] = valid, crc
+        counts[f"{layer.name} valid"] = valid
+        checksums[layer.name if of_block is None else f"{layer.name} {of_block * SPECIES_PER_SHARD}"] = crc
     return Built(counts, checksums, sizes)
+
+
+def has_species(layer: Layer) -> bool:
+    """Whether a layer has an axis of species, whose shards hold a block of them each."""
+    return layer.dims[:1] == ("species",)
+
+
+def blocks_of(cube: CubeStore, pyramid: Pyramid) -> int:
+    """Blocks of species that its layers have, 0 where none has species."""
+    lengths = [cube.array(f"{pyramid.source}/{layer.name}").shape[0] for layer in pyramid.layers if has_species(layer)]
+    return -(-max(lengths, default=0) // SPECIES_PER_SHARD)
 
 
 Piece = tuple[str, tuple[slice, ...], Array]  # path of an array, what of it, the stored values that belong there
 
 
-def square_values(arrays: OpenArrays, pyramid: Pyramid, layer: Layer, square: Square) -> Iterator[Piece]:
+def square_values(
+    arrays: OpenArrays, pyramid: Pyramid, layer: Layer, square: Square, block: int | None = None
+) -> Iterator[Piece]:
     """What belongs into a square of a layer, whole shards after one another, computed from what lies below and not written.
 
-    With its kept sums and counts, where the level has some. Every shard below is read once.
+    With its kept sums and counts, where the level has some, and of one `block` of species where that is given. Every shard
+    below is read once.
     """
-    pieces = _majorities if layer.kind == "class" else _means
-    return pieces(arrays, pyramid, layer, square)
+    if layer.kind == "class":
+        return _majorities(arrays, pyramid, layer, square)
+    return _means(arrays, pyramid, layer, square, block)
 
 
 @dataclass(frozen=True)
@@ -143,14 +164,14 @@ def _sum_paths(pyramid: Pyramid, layer: Layer, level: int) -> tuple[str, str]:
     return f"{pyramid.sums(level)}/{layer.name}_sum", f"{pyramid.sums(level)}/{layer.name}_count"
 
 
-def _means(arrays: OpenArrays, pyramid: Pyramid, layer: Layer, square: Square) -> Iterator[Piece]:
+def _means(arrays: OpenArrays, pyramid: Pyramid, layer: Layer, square: Square, block: int | None) -> Iterator[Piece]:
     level = square.level
     below = _below(arrays, pyramid, layer, level)
     keeps_sums = level in kept_levels(arrays.cube)
     paths = [f"{pyramid.group(level)}/{layer.name}", *(_sum_paths(pyramid, layer, level) if keeps_sums else ())]
     targets = [arrays.array(path) for path in paths]
     window = square.window(pyramid.resolution)
-    for lead in _leads(targets[0], layer):
+    for lead in _leads(targets[0], layer, block):
         lengths = tuple(part.stop - part.start for part in lead)
         shards = [np.empty((*lengths, window.height, window.width), target.dtype) for target in targets]
         bytes_a_pixel = math.prod(lengths) * sum(array.dtype.itemsize for array in below.arrays)
@@ -196,14 +217,15 @@ def _winners(arrays: OpenArrays, source: zarr.Array[Any], lead: tuple[slice, ...
     return votes.winners(source.dtype, fill).reshape(part.height, part.width)
 
 
-def _leads(array: zarr.Array[Any], layer: Layer) -> Iterator[tuple[slice, ...]]:
-    """Slices of the axes before (y, x): whole shards, species in blocks."""
+def _leads(array: zarr.Array[Any], layer: Layer, block: int | None) -> Iterator[tuple[slice, ...]]:
+    """Slices of the axes before (y, x): whole shards, species in blocks, or one block of them."""
     lengths = array.shape[:-2]
-    step = SPECIES_PER_SHARD if layer.dims[:1] == ("species",) else max(lengths[:1], default=1)
+    step = SPECIES_PER_SHARD if has_species(layer) else max(lengths[:1], default=1)
     rest = tuple(slice(0, length) for length in lengths[1:])
     if not lengths:
         yield ()
-    for start in range(0, lengths[0] if lengths else 0, step):
+    starts = range(0, lengths[0] if lengths else 0, step)
+    for start in starts if block is None else starts[block : block + 1]:
         yield (slice(start, min(start + step, lengths[0])), *rest)
 
 
