@@ -128,7 +128,7 @@ def test_tags_differ_with_the_code_and_not_with_keys_or_the_order_of_parameters(
         (f"{tile_url()}?colourmap_name=magma", "did you mean colormap_name?"),
         ("/layers?serach=fagus", "did you mean search?"),
         ("/point/16.77,49.02?treshold=0.2", "did you mean threshold?"),
-        (f"{RICHNESS}?bidx=1", "it takes none."),
+        (f"{RICHNESS}?bidx=1", "it takes release."),
         (f"{RICHNESS}/cog?levle=1", "did you mean level?"),
         ("/stac?limit=3", ""),
     ],
