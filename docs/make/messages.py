@@ -97,7 +97,7 @@ def page() -> str:
     for title, _ in THEMES:
         own = [message for message in every if message.theme == title]
         if own:
-            rows = ["| what is said | what to do |", "|---|---|", *(_row(message) for message in own)]
+            rows = ["| message | what to do |", "|---|---|", *(_row(message) for message in own)]
             parts += [f"## {title}", "\n".join(rows)]
     return "\n\n".join(parts) + "\n"
 

@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     wait: bool = Field(False, description="Start before there is a cube: a page says how to make one until it can be opened.")
     access_log: bool = Field(False, description="A line of JSON a request on standard output.")
     cache_mb: int = Field(256, ge=1, lt=10**9, description="Decoded chunks kept in memory, MiB a worker; tiles take 1/16 more.")
-    max_requests: int = Field(128, ge=1, lt=10**9, description="Requests at once, by worker; others are told to come again.")
+    max_requests: int = Field(128, ge=1, lt=10**9, description="Requests at once, by worker; others get a 503.")
     max_seconds: float = Field(60.0, ge=1, lt=1e9, description="Until an answer begins, seconds.")
     frame_ancestors: _Sites = Field("'self'", description="Sites that may frame the page, separated by blanks; `*`: all.")
     regions: str = Field("", description="GeoJSON files of named regions, comma-separated, each `FILE` or `KIND=FILE`.")
