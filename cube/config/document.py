@@ -126,8 +126,8 @@ class Config(Strict):
     def predict_region(self) -> Region:
         """The window that is predicted: `predict.region` or all."""
         w = self.predict.region
-        whole = self.whole_region()
-        return whole if w is None else whole.crop(w.west_km, w.south_km, w.east_km, w.north_km)
+        region = self.whole_region()
+        return region if w is None else region.crop(w.west_km, w.south_km, w.east_km, w.north_km)
 
     def source_path(self, name: str) -> str:
         """A path or URL of the `data` folder; absolute ones are left as they are."""
@@ -153,9 +153,9 @@ class Config(Strict):
         missing = [name for name in lines if not getattr(self, name)]
         if not missing:
             return ""
-        said = "is not said" if len(missing) == 1 else "are not said"
+        verb = "is not said" if len(missing) == 1 else "are not said"
         return (
-            f"{self._path.name}: {' and '.join(missing)} of the maps {said}, and no release is published without; add to the"
+            f"{self._path.name}: {' and '.join(missing)} of the maps {verb}, and no release is published without; add to the"
             f" configuration {' and '.join(f'`{lines[name]}`' for name in missing)}."
         )
 
@@ -217,8 +217,8 @@ def load_config(path: str | Path, habitats_alone: bool = False) -> Config:
             f"{path}: there is no such configuration file; check the path, or begin with one of examples/."
         ) from None
     except IsADirectoryError:
-        held = ", ".join(sorted(p.name for p in path.iterdir() if p.suffix in (".yaml", ".yml"))[:5])
-        raise ConfigError(f"{path}: is a folder; name a configuration file{f', in it are {held}' if held else ''}.") from None
+        names = ", ".join(sorted(p.name for p in path.iterdir() if p.suffix in (".yaml", ".yml"))[:5])
+        raise ConfigError(f"{path}: is a folder; name a configuration file{f', in it are {names}' if names else ''}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as text ({error}); save it as UTF-8 text that you may read.") from None
     # A variable in a comment is nobody's setting.
@@ -230,8 +230,8 @@ def load_config(path: str | Path, habitats_alone: bool = False) -> Config:
         line = f" line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}:{line} is not YAML ({getattr(error, 'problem', error)}); correct that line.") from None
     if not isinstance(document, dict):
-        found = _KINDS.get(type(document), type(document).__name__)
-        raise ConfigError(f"{path}: expected keys such as title, cube, region, sources; found {found}.")
+        kind = _KINDS.get(type(document), type(document).__name__)
+        raise ConfigError(f"{path}: expected keys such as title, cube, region, sources; found {kind}.")
     if habitats_alone:
         document = {**HABITATS_ALONE, **document}
     try:
@@ -244,8 +244,8 @@ def load_config(path: str | Path, habitats_alone: bool = False) -> Config:
         if first["type"] in UNKNOWN_KEY:
             owner = _fields_at(first["loc"][:-1])
             near = difflib.get_close_matches(str(first["loc"][-1]), owner, 1)
-            known = f"; known are {', '.join(owner)}" if owner else ""
-            message = f"is not a key that is known here{known}{f'; did you mean {near[0]}?' if near else ''}"
+            hint = f"; known are {', '.join(owner)}" if owner else ""
+            message = f"is not a key that is known here{hint}{f'; did you mean {near[0]}?' if near else ''}"
         elif first["type"] == "missing":
             message = "is missing; add it"
         else:
@@ -289,10 +289,10 @@ def _fields_at(location: Sequence[int | str]) -> list[str]:
     for part in location:
         if isinstance(part, int):
             continue
-        found = model.model_fields.get(part) if hasattr(model, "model_fields") else None
-        if found is None:
+        info = model.model_fields.get(part) if hasattr(model, "model_fields") else None
+        if info is None:
             return []
-        model = _model_in(found.annotation)
+        model = _model_in(info.annotation)
     if dataclasses.is_dataclass(model):
         return sorted(field.name for field in dataclasses.fields(model))
     return sorted(model.model_fields) if hasattr(model, "model_fields") else []

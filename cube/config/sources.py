@@ -233,8 +233,8 @@ def refuse_misfits(source: Source, layer: Layer) -> None:
     if source.classes and not layer.flags:
         legends = ", ".join(name for name, row in inputs.INPUTS.items() if row.flags)
         raise ValueError(f"'classes' belongs to the layers with a legend: {legends}, or `kind: class` with `names`")
-    known = {number for number, _, _ in layer.flags} | {name for _, name, _ in layer.flags} | {None}
-    if strange := [meaning for meaning in source.classes.values() if meaning not in known]:
+    classes = {number for number, _, _ in layer.flags} | {name for _, name, _ in layer.flags} | {None}
+    if strange := [meaning for meaning in source.classes.values() if meaning not in classes]:
         legend = ", ".join(f"{number} {name}" for number, name, _ in layer.flags)
         raise ValueError(f"'classes' gives {strange[0]!r}, which is no class of {layer.name}; its classes are {legend}")
     if layer.kind == "class" and source.resampling in ("average", "bilinear"):

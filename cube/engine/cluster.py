@@ -48,22 +48,22 @@ def known_options(cluster: Any) -> set[str]:
         from distributed import Nanny, Worker
 
         classes += [Nanny, Worker]
-    found: set[str] = set()
+    options: set[str] = set()
     for one in classes:
         if one is not object and "__init__" in vars(one):
             parameters = inspect.signature(vars(one)["__init__"]).parameters.values()
-            found |= {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
-    return found - OURS
+            options |= {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
+    return options - OURS
 
 
 def check_options(config: ClusterConfig) -> Any:
     """The constructor, once every option has a name that it knows. Raises `ConfigError` for another, with the nearest."""
     cluster = constructor(config)
-    known = known_options(cluster)
+    options = known_options(cluster)
     for name in config.options:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            mend = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}."
+        if name not in options:
+            near = difflib.get_close_matches(name, options, 1)
+            mend = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(options))}."
             if name == "n_workers":
                 mend = "give cluster.workers."
             raise ConfigError(f"cluster.options.{name} is no option of {_full_name(cluster)}; {mend}")
@@ -133,5 +133,5 @@ def chosen(config: ClusterConfig, workers: int | None, scheduler: str | None) ->
     if config.kind == "address":
         # Whoever names a number here wants processes of this machine.
         return ClusterConfig(workers=workers, memory_gb=config.memory_gb)
-    said: Mapping[str, Any] = config.model_dump() | {"workers": workers, "adapt": None}
-    return ClusterConfig(**said)
+    fields: Mapping[str, Any] = config.model_dump() | {"workers": workers, "adapt": None}
+    return ClusterConfig(**fields)

@@ -114,8 +114,8 @@ def write_indicators(url: str, version: str, layers: Sequence[IndicatorSpec], mo
         if require_complete(cube, cube.layers(), units) != made_from:
             raise CubeError(f"{url}: inputs were built anew meanwhile; write the indicators as another version.")
         write_ranges(cube, {"indicators": version})
-        own = {k: v for k, v in base.items() if k not in ("name", "products", "parents", "created", "made_from")}
-        origin = {"region_km": [edge // 1000 for edge in region.bounds], **own, "inputs": hashed,
+        shared_fields = {k: v for k, v in base.items() if k not in ("name", "products", "parents", "created", "made_from")}
+        origin = {"region_km": [edge // 1000 for edge in region.bounds], **shared_fields, "inputs": hashed,
                   "made_from": {**base.get("made_from", {}), "indicators": {"model": made_by, "inputs": hashed}}}  # fmt: skip
         releases.write_release(cube, version, {**base["products"], "indicators": version}, origin)
     return [unit.name for unit in missing]
@@ -125,9 +125,11 @@ def _refuse(cube: CubeStore, version: str, hashed: str) -> None:
     """Raise `CubeError` where `version` is another's: its groups would be written over."""
     if not version.replace("-", "").replace("_", "").replace(".", "").isalnum() or version.startswith("."):
         raise CubeError(f"'{version}' is no name of a version: letters, digits, '-', '_' and '.', such as 'deadwood-1'.")
-    held = [p for p in releases.PRODUCTS if cube.has(f"products/{p}/{version}")]
-    if held and (held != ["indicators"] or cube.group(f"products/indicators/{version}").attrs.get("floracube_inputs") != hashed):
-        raise CubeError(f"{cube.url}: there is a version '{version}' of {', '.join(held)} already; choose another name.")
+    products = [p for p in releases.PRODUCTS if cube.has(f"products/{p}/{version}")]
+    if products and (
+        products != ["indicators"] or cube.group(f"products/indicators/{version}").attrs.get("floracube_inputs") != hashed
+    ):
+        raise CubeError(f"{cube.url}: there is a version '{version}' of {', '.join(products)} already; choose another name.")
 
 
 def _inherited(cube: CubeStore, base: Mapping[str, Any]) -> list[Layer]:
@@ -186,9 +188,9 @@ def _unit(opened: reader.Cube, base: Mapping[str, Any], unit: Unit, region: Regi
                 )
             values[: 1 if given.ndim == 2 else 3] = given
         top = INDICATOR_STEPS * layer.scale
-        known = land & np.isfinite(values[0])
-        bounded = known & np.isfinite(values[1:]).all(axis=0)
-        values = np.where(np.stack([known, bounded, bounded]), np.clip(values, 0, top), np.nan)
+        valid = land & np.isfinite(values[0])
+        bounded = valid & np.isfinite(values[1:]).all(axis=0)
+        values = np.where(np.stack([valid, bounded, bounded]), np.clip(values, 0, top), np.nan)
         values[1], values[2] = np.fmin(values[1], values[0]), np.fmax(values[2], values[0])
         values[1:, ~bounded] = np.nan
         stored[layer.name] = layer.encode(values)

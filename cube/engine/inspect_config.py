@@ -157,11 +157,11 @@ def _records(config: Config, region: Region, places: Places, counts: Counter[str
     if config.records is None:
         return []
     stream = RecordStream(config, config.records, region)
-    surveyed, found = set(counts), list[NDArray[np.float64]]()
+    surveyed, places_of_rows = set(counts), list[NDArray[np.float64]]()
     for rows in stream:
         counts.update(map(str, rows["name"]))
-        found.append(rows[["x", "y"]].to_numpy(np.float64))
-    places["records"] = np.concatenate(found) if found else np.empty((0, 2))
+        places_of_rows.append(rows[["x", "y"]].to_numpy(np.float64))
+    places["records"] = np.concatenate(places_of_rows) if places_of_rows else np.empty((0, 2))
     if surveyed:
         stream.report.note("species of records that no survey has", sorted(map(str, set(counts) - surveyed)))
     return [stream.report]
@@ -176,7 +176,10 @@ def _row(config: Config, source: Source, where: str, region: Region, layers: lis
         if isinstance(reader, SurfaceReader):
             reader = reader.inner
         if isinstance(reader, RasterReader):
-            row.file, row.files = reader.seen[0] if reader.seen else str(reader.files[0].path), max(len(reader.seen), 1)
+            row.file, row.files = (
+                reader.local_files[0] if reader.local_files else str(reader.files[0].path),
+                max(len(reader.local_files), 1),
+            )
             row.derived = [layer.name for layer in reader.derived]
             _describe(row, row.file)
             _values(row, reader, region)
@@ -227,16 +230,16 @@ def _values(row: SourceRow, reader: RasterReader, region: Region) -> None:
     target = _points(region, POINTS)
     parts, first = [], 0
     for file, spec, _ in reader.specs():
-        found = np.full((spec.layers, *target.shape), np.nan, np.float32)
+        filled = np.full((spec.layers, *target.shape), np.nan, np.float32)
         for path in file.paths(region.degrees):
-            if path in reader.seen or len(reader.seen) == 0:
+            if path in reader.local_files or len(reader.local_files) == 0:
                 values = _at_points(path, reader, spec.bands, target)
-                found = np.where(np.isnan(found), values if len(values) == len(found) else values[:1], found)
+                filled = np.where(np.isnan(filled), values if len(values) == len(filled) else values[:1], filled)
         if spec.absent is not None:  # of a band without data where another has some, as a build reads it
-            found = np.where(np.isnan(found) & ~np.isnan(found).all(axis=0), np.float32(spec.absent), found)
-        bands = slice(first, first + len(found))
+            filled = np.where(np.isnan(filled) & ~np.isnan(filled).all(axis=0), np.float32(spec.absent), filled)
+        bands = slice(first, first + len(filled))
         first = bands.stop
-        parts.append(found * scale[bands, None, None] + offset[bands, None, None])
+        parts.append(filled * scale[bands, None, None] + offset[bands, None, None])
     _fill(row, reader.layer, np.concatenate(parts), target, region)
 
 
@@ -254,9 +257,9 @@ def _vectors(row: SourceRow, reader: EmbeddingReader, region: Region) -> None:
 def _fill(row: SourceRow, layer: Layer, values: Floats, target: RasterGrid, region: Region) -> None:
     """Bands, coverage and picture of the `values` (bands, rows, columns) at points."""
     row.kind, row.resolution = ("series" if layer.period else layer.kind), layer.resolution
-    known = np.isfinite(values)
-    row.covered = float(known.mean())
-    row.bands = list(_bands(layer, values, known))
+    valid = np.isfinite(values)
+    row.covered = float(valid.mean())
+    row.bands = list(_bands(layer, values, valid))
     row.picture, row.palette = values[0], {v: colour for v, _, colour in layer.flags} or anchors(layer.palette)
     step, _, west, _, _, north = target.transform[:6]
     x, y = west + (np.arange(target.shape[1]) + 0.5) * step, north - (np.arange(target.shape[0]) + 0.5) * step
@@ -264,7 +267,7 @@ def _fill(row: SourceRow, layer: Layer, values: Floats, target: RasterGrid, regi
         left, bottom, right, top = unit.bounds
         across, down = (x >= left) & (x < right), (y >= bottom) & (y < top)
         row.units += bool(across.any() and down.any())
-        if across.any() and down.any() and not known[:, down][..., across].any():
+        if across.any() and down.any() and not valid[:, down][..., across].any():
             row.units_without_data.append(unit.name)
 
 
@@ -274,7 +277,7 @@ def _at_points(path: str, reader: RasterReader, bands: Sequence[int], target: Ra
         scales, offsets = ([every[band - 1] for band in bands] for every in (dataset.scales, dataset.offsets))
         # Outside of a file without a number for no data a virtual raster is 0: there an alpha band says so.
         opaque = dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp
-        found = np.full((len(bands), *target.shape), np.nan, np.float32)
+        at_points = np.full((len(bands), *target.shape), np.nan, np.float32)
         for pixels in georeference.copies(dataset):
             points = WarpedVRT(dataset, src_crs=pixels.crs, src_transform=pixels.transform, crs=target.crs,
                                transform=target.transform, height=target.shape[0], width=target.shape[1],
@@ -284,24 +287,24 @@ def _at_points(path: str, reader: RasterReader, bands: Sequence[int], target: Ra
                 if opaque:
                     raw = np.ma.masked_where(np.broadcast_to(points.read(points.count) == 0, raw.shape), raw)
             values = numbers_of(raw, path, bands, reader.rules, scales, offsets, (), Account())[0]
-            found = np.where(np.isnan(found), values, found)
-        return found
+            at_points = np.where(np.isnan(at_points), values, at_points)
+        return at_points
 
 
-def _bands(layer: Layer, values: Floats, known: NDArray[np.bool_]) -> Iterator[BandRow]:
+def _bands(layer: Layer, values: Floats, valid: NDArray[np.bool_]) -> Iterator[BandRow]:
     """One row for each label of the first axis, all steps of a series together."""
     labels = layer.labels[layer.dims[0]] if layer.dims else (layer.name,)
     ranges = plausible_ranges(layer)
     each = len(values) // len(labels) or 1
     for i, label in enumerate(labels):
-        some = slice(i * each, (i + 1) * each)
-        there = values[some][known[some]]
+        band = slice(i * each, (i + 1) * each)
+        present = values[band][valid[band]]
         units = layer.band(label).units if layer.dims else layer.units
         plausible = ranges[i] if np.isfinite(ranges[i]).all() and not layer.flags and ranges[i] != BELIEVED else None
-        covered = float(known[some].mean()) if known[some].size else 0.0
-        if not len(there):
+        covered = float(valid[band].mean()) if valid[band].size else 0.0
+        if not len(present):
             yield BandRow(label, units, None, None, plausible, covered)
             continue
-        low, high = float(there.min()), float(there.max())
-        steps = np.histogram(there, BINS, (low, high) if low < high else (low - 0.5, low + 0.5))[0]
+        low, high = float(present.min()), float(present.max())
+        steps = np.histogram(present, BINS, (low, high) if low < high else (low - 0.5, low + 0.5))[0]
         yield BandRow(label, units, low, high, plausible, covered, tuple(steps.tolist()))

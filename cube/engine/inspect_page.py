@@ -32,45 +32,45 @@ STYLE: Final = (
 )
 
 
-def page(found: Understood) -> str:
+def page(understood: Understood) -> str:
     """The page as HTML."""
-    title = escape(found.title)
-    told = [*(f'<li class="problem">{escape(text)}</li>' for text in found.problems),
-            *(f'<li class="note">{escape(text)}</li>' for text in notes(found))]  # fmt: skip
+    title = escape(understood.title)
+    items = [*(f'<li class="problem">{escape(text)}</li>' for text in understood.problems),
+            *(f'<li class="note">{escape(text)}</li>' for text in notes(understood))]  # fmt: skip
     parts = [
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>',
         f"<h1>{title}: what is understood of its inputs</h1>",
-        f"<ul>{''.join(told)}</ul>" if told else "<p>Nothing to look at.</p>",
-        "<h2>Region and points</h2>", _map(found), "<h2>Layers</h2>",
+        f"<ul>{''.join(items)}</ul>" if items else "<p>Nothing to look at.</p>",
+        "<h2>Region and points</h2>", _map(understood), "<h2>Layers</h2>",
         "<table><tr><th>layer<th>band<th>range<th>plausible<th>of the region<th>values</tr>",
-        *(line for row in found.sources for line in _source(row)), "</table>",
-        *(_report(report) for report in found.tables), "</html>",
+        *(line for row in understood.sources for line in _source(row)), "</table>",
+        *(_report(report) for report in understood.tables), "</html>",
     ]  # fmt: skip
     return "\n".join(parts)
 
 
-def _map(found: Understood) -> str:
+def _map(understood: Understood) -> str:
     """The region, its units and the points of its tables; where points are many, some of them."""
-    west, south, east, north = found.region.bounds
+    west, south, east, north = understood.region.bounds
     scale = WIDE / max(east - west, north - south)
     across, down = (east - west) * scale, (north - south) * scale
     shapes = []
-    for unit in found.region.units():
+    for unit in understood.region.units():
         left, _, right, top = unit.bounds
         side = (right - left) * scale
         shapes.append(f'<rect x="{(left - west) * scale:.1f}" y="{(north - top) * scale:.1f}" width="{side:.1f}"'
                       f' height="{side:.1f}" fill="none" stroke="#ccc"><title>{unit.name}</title></rect>')  # fmt: skip
-    told = []
-    for name, points in found.places.items():
+    captions = []
+    for name, points in understood.places.items():
         step = -(-len(points) // MOST_POINTS) or 1
         dots = "".join(f"M{(x - west) * scale:.1f} {(north - y) * scale:.1f}h0" for x, y in points[::step])
         shapes.append(f'<path d="{dots}" stroke="{COLOURS[name]}" stroke-width="3" stroke-linecap="round"/>')
         shown = f", every {step}th shown" if step > 1 else ""
-        told.append(f'<span style="color:{COLOURS[name]}">{len(points):,} {name}{shown}</span>')
+        captions.append(f'<span style="color:{COLOURS[name]}">{len(points):,} {name}{shown}</span>')
     size = f'width="{across:.0f}" height="{down:.0f}" viewBox="0 0 {across:.1f} {down:.1f}"'
-    at = found.region
+    at = understood.region
     caption = f"{at.west_km} to {at.east_km} km east, {at.south_km} to {at.north_km} km north ({at.grid.code})"
-    return f'<svg {size} role="img" aria-label="Map of the points">{"".join(shapes)}</svg><p>{caption}. {"; ".join(told)}</p>'
+    return f'<svg {size} role="img" aria-label="Map of the points">{"".join(shapes)}</svg><p>{caption}. {"; ".join(captions)}</p>'
 
 
 def _source(row: SourceRow) -> Iterator[str]:
@@ -128,15 +128,15 @@ def thumbnail(row: SourceRow) -> str:
 
 def _coloured(values: NDArray[np.float32], palette: Sequence[str] | dict[int, str]) -> NDArray[np.uint8]:
     """(4, rows, columns) red, green, blue and opacity; a range is that of the middle 96 % of the values."""
-    known = np.isfinite(values)
+    valid = np.isfinite(values)
     out = np.zeros((4, *values.shape), np.uint8)
-    out[3] = np.where(known, 255, 0)
+    out[3] = np.where(valid, 255, 0)
     if isinstance(palette, dict):
         for number, colour in palette.items():
             out[:3, values == number] = np.array(_rgb(colour), np.uint8)[:, None]
-    elif known.any():
-        low, high = np.percentile(values[known], (2, 98))
-        place = np.clip((np.where(known, values, low) - low) / ((high - low) or 1), 0, 1) * (len(palette) - 1)
+    elif valid.any():
+        low, high = np.percentile(values[valid], (2, 98))
+        place = np.clip((np.where(valid, values, low) - low) / ((high - low) or 1), 0, 1) * (len(palette) - 1)
         for channel, part in enumerate(zip(*map(_rgb, palette), strict=True)):
             out[channel] = np.interp(place, np.arange(len(palette)), part)
     return out
@@ -149,5 +149,5 @@ def _rgb(colour: str) -> tuple[int, int, int]:
 def _report(report: Report) -> str:
     rows = "".join(f"<tr><td>{escape(account)}<td>{escape(tally.line())}</tr>" for account, tally in report.tallies.items())
     remarks = "".join(f"<li>{escape(reason)}</li>" for reason in report.reasons())
-    kept = ", ".join(f"{count:,} {escape(what)}" for what, count in report.kept.items())
-    return f"<h2>{escape(report.title)}</h2><p>{kept}</p><table>{rows}</table><ul>{remarks}</ul>"
+    used = ", ".join(f"{count:,} {escape(what)}" for what, count in report.totals.items())
+    return f"<h2>{escape(report.title)}</h2><p>{used}</p><table>{rows}</table><ul>{remarks}</ul>"

@@ -13,18 +13,18 @@ MOST_BANDS: Final = 24  # of a layer, that the table lists
 HEADS: Final = ("layer", "band", "range", "plausible", "units", "of the region", "units without data")
 
 
-def text(found: Understood) -> str:
+def text(understood: Understood) -> str:
     """All of it, without notes and problems."""
-    lines = [found.title, *_aligned([HEADS, *(cells for row in found.sources for cells in _bands(row))]), ""]
-    lines += [line for row in found.sources for line in _files(row)]
-    for report in found.tables:
+    lines = [understood.title, *_aligned([HEADS, *(cells for row in understood.sources for cells in _bands(row))]), ""]
+    lines += [line for row in understood.sources for line in _files(row)]
+    for report in understood.tables:
         lines += ["", *report.lines()]
     return "\n".join(lines)
 
 
-def notes(found: Understood) -> list[str]:
+def notes(understood: Understood) -> list[str]:
     """What should be looked at but refuses nothing."""
-    return [note for row in found.sources for note in _notes(row)]
+    return [note for row in understood.sources for note in _notes(row)]
 
 
 def span(low: float | None, high: float | None) -> str:
@@ -58,8 +58,8 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 def _files(row: SourceRow) -> Iterator[str]:
     more = f" (+{row.files - 1} files)" if row.files > 1 else ""
     pixel = f", pixels of {metres(row.pixel_m)}" if row.pixel_m else ""
-    kept = f", {row.kind} at {row.resolution}" if row.kind else ""
-    yield f"{row.layer}: {row.file or row.source}{more}{', ' if row.crs else ''}{row.crs}{pixel}{kept}"
+    kind = f", {row.kind} at {row.resolution}" if row.kind else ""
+    yield f"{row.layer}: {row.file or row.source}{more}{', ' if row.crs else ''}{row.crs}{pixel}{kind}"
     if row.derived:
         yield f"  computed from it: {', '.join(row.derived)}"
 

@@ -122,8 +122,8 @@ class Workers:
         """Tasks that can run at this moment; workers may come and go, so the scheduler is asked again now and then."""
         if self.cluster.kind == "local":
             return self.cluster.workers or 1
-        count, asked = self._slots
-        if time.monotonic() - asked > SLOTS_KNOWN:
+        count, asked_at = self._slots
+        if time.monotonic() - asked_at > SLOTS_KNOWN:
             threads = self._client.nthreads().values()
             count = max(1, len(threads) if self.one_a_process else sum(threads))
             self._slots = (count, time.monotonic())
@@ -170,7 +170,7 @@ def _prepare_plugin(prepare: Callable[[], object], numbered: bool) -> Any:
 class _Stop:
     """Whether somebody pressed Ctrl-C: then nothing new begins."""
 
-    asked = False
+    requested = False
 
 
 @contextmanager
@@ -183,7 +183,7 @@ def _interrupt_means_finish() -> Iterator[_Stop]:
     before = signal.getsignal(signal.SIGINT)
 
     def finish(number: int, frame: Any) -> None:
-        stop.asked = True
+        stop.requested = True
         signal.signal(signal.SIGINT, before)
 
     signal.signal(signal.SIGINT, finish)
@@ -208,18 +208,18 @@ def run(function: Callable[[T], R], tasks: Iterable[T], workers: Workers) -> Ite
         useless: str | None = None
         for task, ended in engine(function, iter(tasks), workers, stop):
             if ended.hopeless:
-                useless, stop.asked = ended.hopeless, True
+                useless, stop.requested = ended.hopeless, True
             yield Outcome(task, ended.result, ended.error, ended.tries, ended.details)
         if useless:
             raise WorkersError(f"{useless}, then run the same command again: what is built stays.")
-        if stop.asked:
+        if stop.requested:
             raise KeyboardInterrupt
 
 
 def _here(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, stop: _Stop) -> Iterator[tuple[T, Ended]]:
     for task in tasks:
         yield task, attempt(function, task, workers.retries, workers.first_wait)
-        if stop.asked:
+        if stop.requested:
             return
 
 
@@ -234,12 +234,12 @@ def _on_dask(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, s
     ending = as_completed(loop=client.loop)
 
     def launch() -> None:
-        room = 0 if stop.asked else max(0, AHEAD * workers.slots() - len(flying))
-        some = [again.popleft() for _ in range(min(room, len(again)))]
-        some += [(task, 0) for task in islice(tasks, room - len(some))]
-        if not some and not flying and suspects and not stop.asked:
-            some = [(suspects.popleft(), TOGETHER)]
-        for task, deaths in some:
+        room = 0 if stop.requested else max(0, AHEAD * workers.slots() - len(flying))
+        batch = [again.popleft() for _ in range(min(room, len(again)))]
+        batch += [(task, 0) for task in islice(tasks, room - len(batch))]
+        if not batch and not flying and suspects and not stop.requested:
+            batch = [(suspects.popleft(), TOGETHER)]
+        for task, deaths in batch:
             future = client.submit(attempt, function, task, workers.retries, workers.first_wait, pure=False)
             flying[future.key] = (task, deaths)
             ending.add(future)
@@ -274,10 +274,10 @@ def _on_dask(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, s
 
 def _until_one_ended(ending: Any, workers: Workers) -> None:
     """Wait for the next end; a cluster that has lost all of its workers is waited for too, but not in silence."""
-    since, said = time.monotonic(), False
+    since, reported = time.monotonic(), False
     while not ending.has_ready():
         time.sleep(LOOK)
-        if workers.tell and not said and time.monotonic() - since > LONELY:
-            said = True
+        if workers.tell and not reported and time.monotonic() - since > LONELY:
+            reported = True
             if workers.alone():
                 workers.tell("no worker is there; waiting for one to come (Ctrl-C ends)")

@@ -69,8 +69,8 @@ def export(url: str, name: str, out: Path, level: int = 0, bbox: BBox | None = N
         (folder / "cog.tif").replace(out)
         style = put_style(style_of(cube, chosen, layer_id), out)
     except (OSError, rasterio.errors.RasterioError) as error:
-        said = getattr(error, "strerror", None) or error  # not the name of our own file beside it
-        raise CubeError(f"{out}: cannot be written ({said}); check the folder, its permissions and the space left.") from error
+        reason = getattr(error, "strerror", None) or error  # not the name of our own file beside it
+        raise CubeError(f"{out}: cannot be written ({reason}); check the folder, its permissions and the space left.") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return {"layer": layer_id, "file": str(out), **document, "bytes": out.stat().st_size, "style": style}
@@ -195,7 +195,7 @@ def _parts(window: Window, bytes_a_pixel: int) -> Iterator[Window]:
 def _describe(target: DatasetWriter, cube: CubeStore, chosen: Selection, layer_id: str) -> None:
     """Names, units, scale, colours, and who made it under which licence: a layer's own before the cube's."""
     attrs: Any = {**cube.root.attrs, **chosen.array.attrs}
-    said = (
+    keys = (
         "license",
         "attribution",
         "references",
@@ -205,7 +205,7 @@ def _describe(target: DatasetWriter, cube: CubeStore, chosen: Selection, layer_i
         "note",
         "cell_methods",
     )
-    tags = {key: str(attrs[key]) for key in said if key in attrs}
+    tags = {key: str(attrs[key]) for key in keys if key in attrs}
     target.update_tags(TITLE=chosen.layer.long_name, LAYER=layer_id, CUBE=str(cube.root.attrs.get("title", "")), **tags,
                        **({"version": chosen.version} if chosen.version else {}))  # fmt: skip
     count = len(chosen.bands)
@@ -241,8 +241,8 @@ def _legend(classes: tuple[tuple[int, str, str], ...], bands: int) -> bytes:
         table = ElementTree.SubElement(part, "GDALRasterAttributeTable", tableType="thematic")
         for i, (name, kind, usage) in enumerate(columns):
             field = ElementTree.SubElement(table, "FieldDefn", index=str(i))
-            for tag, said in (("Name", name), ("Type", str(kind)), ("Usage", str(usage))):
-                ElementTree.SubElement(field, tag).text = said
+            for tag, text in (("Name", name), ("Type", str(kind)), ("Usage", str(usage))):
+                ElementTree.SubElement(field, tag).text = text
         for i, (value, name, colour) in enumerate(classes):
             row = ElementTree.SubElement(table, "Row", index=str(i))
             for cell in (value, name, *_rgb(colour), 255):

@@ -30,9 +30,9 @@ def continuous(palette: str, span: tuple[float, float], units: str = "1") -> byt
     })  # fmt: skip
     ramp = SubElement(shader, "colorramp", {"type": "gradient", "name": "[source]"})
     stops = ":".join(f"{i / (len(colours) - 1):.6g};{_rgba(c)}" for i, c in enumerate(colours[1:-1], start=1))
-    for key, said in (("color1", _rgba(colours[0])), ("color2", _rgba(colours[-1])), ("discrete", "0"),
+    for key, text in (("color1", _rgba(colours[0])), ("color2", _rgba(colours[-1])), ("discrete", "0"),
                        ("rampType", "gradient"), ("stops", stops)):  # fmt: skip
-        SubElement(ramp, "prop", {"k": key, "v": said})
+        SubElement(ramp, "prop", {"k": key, "v": text})
     suffix = "" if units in ("", "1") else f" {units}"
     for value, colour in zip(at, colours, strict=True):
         label = f"{value:.4g}{suffix}"

@@ -47,11 +47,11 @@ class Selection:
         `bands`: some of the bands of a `layered` selection, all by default.
         """
         fixed = tuple(slice(i, i + 1) for i in self.index)
-        whole = tuple(slice(0, length) for length in self.array.shape[len(self.index) : -2])
+        everything = tuple(slice(0, length) for length in self.array.shape[len(self.index) : -2])
         if bands is not None:
-            whole = (slice(bands.start, bands.stop), *whole[1:])
+            everything = (slice(bands.start, bands.stop), *everything[1:])
         try:
-            values = np.asarray(self.array[(*fixed, *whole, *window.slices)])
+            values = np.asarray(self.array[(*fixed, *everything, *window.slices)])
         except (OSError, RuntimeError, ValueError) as error:  # the last two are how codecs refuse a damaged shard
             raise CubeError(f"{self.array.path}: cannot be read ({error}); `floracube check --values` says where.") from error
         return values.reshape(-1, window.height, window.width)
@@ -64,7 +64,7 @@ class Selection:
 
 def layer_names(cube: CubeStore, versions: Mapping[str, str]) -> list[tuple[str, str]]:
     """(layer id, name that people write) of each layer of the inputs and of `versions` (by product); some have several names."""
-    found: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for product in ("species", "indicators", "habitats", "composition"):
         if product not in versions:
             continue
@@ -73,14 +73,14 @@ def layer_names(cube: CubeStore, versions: Mapping[str, str]) -> list[tuple[str,
             species = [str(name) for name in np.asarray(cube.array(f"{group}/species")[:])]
             table = cube.read_table(releases.table_path(product, versions[product]))
             for names in (species, map(str, table.get("vernacular_name", ()))):
-                found += [(one, name) for one, name in zip(species_ids(species), names, strict=False) if name]
+                pairs += [(one, name) for one, name in zip(species_ids(species), names, strict=False) if name]
             continue
         for name, array in sorted(cube.group(group).arrays()):
             if [str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ()][-2:] == ["y", "x"]:
-                found += [(f"{product}.{name}", name), (f"{product}.{name}", layer_of(array).long_name)]
+                pairs += [(f"{product}.{name}", name), (f"{product}.{name}", layer_of(array).long_name)]
     for name, layer in cube.layers().items():
-        found += [(f"inputs.{name}", name), (f"inputs.{name}", layer.long_name)]
-    return found
+        pairs += [(f"inputs.{name}", name), (f"inputs.{name}", layer.long_name)]
+    return pairs
 
 
 def find_layer(cube: CubeStore, versions: Mapping[str, str], name: str) -> str:
@@ -94,12 +94,12 @@ def find_layer(cube: CubeStore, versions: Mapping[str, str], name: str) -> str:
         return f"species.{slug(rest)}" if product == "species" and rest else name
     names = layer_names(cube, versions)
     exact = {layer_id for layer_id, called in names if called == name}
-    found = sorted(exact or {layer_id for layer_id, called in names if slug(called) == slug(name)})
-    if len(found) > 1:
-        raise CubeError(f"{cube.url}: '{name}' is the name of {len(found)} layers; name one of {', '.join(found)}.")
-    if not found:
+    ids = sorted(exact or {layer_id for layer_id, called in names if slug(called) == slug(name)})
+    if len(ids) > 1:
+        raise CubeError(f"{cube.url}: '{name}' is the name of {len(ids)} layers; name one of {', '.join(ids)}.")
+    if not ids:
         raise UnknownNameError(f"{cube.url}: there is no layer '{name}'; {_hint(name, names)}")
-    return found[0]
+    return ids[0]
 
 
 def _hint(name: str, names: Sequence[tuple[str, str]]) -> str:
@@ -185,10 +185,10 @@ def _bands(
     labels = [[str(x) for x in np.asarray(cube.array(f"{group}/{dim}")[:])] for dim in dims]
     index = []
     for dim, axis, band in zip(dims, labels, named, strict=False):
-        found = [i for i, label in enumerate(axis) if slug(label) == slug(band)]
-        if not found:
+        positions = [i for i, label in enumerate(axis) if slug(label) == slug(band)]
+        if not positions:
             raise CubeError(f"'{layer_id}': {dim} '{band}' is not there; choose one of {', '.join(axis[:20])}.")
-        index.append(found[0])
+        index.append(positions[0])
     chosen = [[axis[index[k]]] if k < len(index) else axis for k, axis in enumerate(labels)]
     parts = list(itertools.product(*chosen))
     units = tuple(layer.band(part[0]).units if part else layer.units for part in parts)

@@ -51,23 +51,23 @@ def documents(cube: CubeStore, release: Release) -> dict[str, Document]:
         collection.add_item(_item(cube, release, item_id, levels), title=title_of(item_id))
     catalog.normalize_hrefs("/stac", strategy=_LAYOUT)
     catalog.catalog_type = pystac.CatalogType.SELF_CONTAINED
-    found: list[pystac.STACObject] = [catalog, collection, *collection.get_items()]
-    return {str(one.get_self_href()).removeprefix("/stac/"): one.to_dict(include_self_link=False) for one in found}
+    objects: list[pystac.STACObject] = [catalog, collection, *collection.get_items()]
+    return {str(one.get_self_href()).removeprefix("/stac/"): one.to_dict(include_self_link=False) for one in objects}
 
 
 def groups_of(cube: CubeStore, release: Release) -> dict[str, tuple[str, ...]]:
     """Items by id, each with its Zarr groups from the finest level on: `indicators.v1` has `products/indicators/v1/0`, ..."""
-    found: dict[str, tuple[str, ...]] = {}
+    groups: dict[str, tuple[str, ...]] = {}
     for product, version in sorted(release["products"].items()):
         base = releases.group_of(product, version, None)
         levels = sorted((name for name in cube.groups(base) if name.isdigit()), key=int) if product != "composition" else []
-        found[f"{product}.{version}"] = tuple(f"{base}/{level}" for level in levels) or (base,)
+        groups[f"{product}.{version}"] = tuple(f"{base}/{level}" for level in levels) or (base,)
     for resolution in grid.RESOLUTIONS:
         if cube.has(f"inputs/{resolution}"):
             above = f"inputs/overviews/{resolution}"
             coarser = sorted((name for name in cube.groups(above) if name.isdigit()), key=int)
-            found[f"inputs.{resolution}"] = (f"inputs/{resolution}", *(f"{above}/{name}" for name in coarser))
-    return found
+            groups[f"inputs.{resolution}"] = (f"inputs/{resolution}", *(f"{above}/{name}" for name in coarser))
+    return groups
 
 
 def title_of(item_id: str) -> str:
@@ -131,7 +131,7 @@ def _item(cube: CubeStore, release: Release, item_id: str, groups: tuple[str, ..
     # Inputs may reach further than what a release maps.
     region = cube.region if product == "inputs" else _mapped(cube, release)
     attributes = cube.group(groups[0]).attrs
-    said = " ".join(str(attributes[key]) for key in ("note", "attribution", "references") if attributes.get(key))
+    text = " ".join(str(attributes[key]) for key in ("note", "attribution", "references") if attributes.get(key))
     item = pystac.Item(
         item_id,
         {"type": "Polygon", "coordinates": [outlines.outline(region)]},
@@ -140,7 +140,7 @@ def _item(cube: CubeStore, release: Release, item_id: str, groups: tuple[str, ..
         {"title": title_of(item_id), "gsd": resolution},
         *(span or ()),
     )
-    item.common_metadata.description = said or f"The {product} of release {release['name']}."
+    item.common_metadata.description = text or f"The {product} of release {release['name']}."
     ProjectionExtension.ext(item, add_if_missing=True).apply(**_projection(cube.region, resolution))
     DatacubeExtension.ext(item, add_if_missing=True).apply(*_datacube(cube, groups[0], resolution))
     for level, group in enumerate(groups):

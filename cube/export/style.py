@@ -26,9 +26,9 @@ def style_of(cube: CubeStore, chosen: Selection, layer_id: str) -> bytes | None:
     if chosen.layer.kind == "class":
         return None
     if set(COLOURS) <= set(chosen.bands):
-        seen = [chosen.bands.index(colour) for colour in COLOURS]
-        low, high = _range(cube, chosen, layer_id, seen)
-        return qgis.picture([band + 1 for band in seen], (low, high))
+        positions = [chosen.bands.index(colour) for colour in COLOURS]
+        low, high = _range(cube, chosen, layer_id, positions)
+        return qgis.picture([band + 1 for band in positions], (low, high))
     return qgis.continuous(chosen.layer.palette, _range(cube, chosen, layer_id, [0]), chosen.units[0])
 
 
@@ -77,5 +77,5 @@ def _values(chosen: Selection, band: int) -> NDArray[np.float64]:
     windows = [Window(r * height, c * width, min(height, rows - r * height), min(width, cols - c * width))
                for r, c in display.sample_chunks(one.array.shape, one.array.chunks)]  # fmt: skip
     stored = np.concatenate([one.read(window).ravel() for window in windows])
-    kept = stored[(stored != one.array.fill_value) & np.isfinite(stored.astype(np.float64))]
-    return np.asarray(kept.astype(np.float64) * one.layer.scale + one.layer.offset)
+    valid = stored[(stored != one.array.fill_value) & np.isfinite(stored.astype(np.float64))]
+    return np.asarray(valid.astype(np.float64) * one.layer.scale + one.layer.offset)

@@ -67,8 +67,8 @@ def derived_layer(base: Layer, name: str) -> Layer:
 def _of_terrain(base: Layer, name: str) -> Layer:
     if base.period or base.dims or base.kind != "continuous" or base.units != "m":
         measured = f"of {len(base.bands) or 1} bands in '{base.units}'"
-        found = "a series" if base.period else "of classes" if base.kind == "class" else measured
-        raise ValueError(f"'{name}' is derived from one band of elevation in metres, and {base.name} is {found}; leave it out")
+        kind = "a series" if base.period else "of classes" if base.kind == "class" else measured
+        raise ValueError(f"'{name}' is derived from one band of elevation in metres, and {base.name} is {kind}; leave it out")
     cell = RESOLUTIONS[base.resolution]
     radius = radius_of(name)
     if radius is None:

@@ -65,12 +65,12 @@ def plausible_ranges(layer: Layer) -> tuple[Range, ...]:
     A range that the type cannot store as a whole is clipped when it is stored; only reflectance has one.
     """
     count = len(layer.labels[layer.dims[0]]) if layer.dims else 1
-    found = RANGES.get(layer.name)
-    if found is None:
-        found = layer.valid_range or (layer.limits if layer.name in INPUTS or layer.dtype != "float32" else BELIEVED)
-    if isinstance(found[0], tuple):
-        return tuple(found[i] for i in preset_positions(layer))  # type: ignore[misc]
-    return (found,) * count  # type: ignore[return-value]
+    ranges = RANGES.get(layer.name)
+    if ranges is None:
+        ranges = layer.valid_range or (layer.limits if layer.name in INPUTS or layer.dtype != "float32" else BELIEVED)
+    if isinstance(ranges[0], tuple):
+        return tuple(ranges[i] for i in preset_positions(layer))  # type: ignore[misc]
+    return (ranges,) * count  # type: ignore[return-value]
 
 
 def preset_positions(layer: Layer) -> list[int]:

@@ -17,8 +17,8 @@ def where_they_lie(longitude: pd.Series, latitude: pd.Series, region: Region) ->
     Swapped and projected columns are refused before, by `cube.records.coordinates`.
     """
     x, y = longitude.to_numpy(float), latitude.to_numpy(float)
-    known = np.isfinite(x) & np.isfinite(y)
-    x, y = x[known], y[known]
+    finite = np.isfinite(x) & np.isfinite(y)
+    x, y = x[finite], y[finite]
     if not len(x):
         return "none has coordinates that are numbers"
     west, south, east, north = (float(f(v)) for f, v in ((np.min, x), (np.min, y), (np.max, x), (np.max, y)))

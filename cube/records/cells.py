@@ -30,14 +30,14 @@ class CubeSource:
     def sample(self, places: Places, layers: Sequence[str], cells: int = 1,
                progress: Callable[[int, int], None] | None = None) -> dict[str, Floats]:  # fmt: skip
         """As `SampleSource.sample`; places outside the cube have no data. A unit is read once for all places in it."""
-        known = self.cube.layers()
-        out = {name: np.full(_shape(known[name], len(places), cells), np.nan, np.float32) for name in layers}
+        cube_layers = self.cube.layers()
+        out = {name: np.full(_shape(cube_layers[name], len(places), cells), np.nan, np.float32) for name in layers}
         units = list(self._by_unit(places))
         for done, (unit, members, rows, cols) in enumerate(units):
             if progress:
                 progress(done, len(units))
             for name in layers:
-                layer = known[name]
+                layer = cube_layers[name]
                 square = self.cube.region.square(unit, resolution_of(layer))
                 if layer.resolution == "10m":
                     values = layer.decode(self.cube.read_window(layer.path, _grown(square, (cells - 1) // 2 * PIXELS)))

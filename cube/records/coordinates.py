@@ -122,8 +122,8 @@ def parse_degrees(text: str, letters: str = "NSEW", where: str = "column") -> fl
         return np.nan
     degrees, minutes, seconds = (float((match[k] or "0").replace(",", ".")) for k in ("degrees", "minutes", "seconds"))
     letter = ((match["before"] or "") + (match["after"] or "")).upper()
-    whole = not (minutes or seconds) or float(degrees).is_integer()
-    if len(letter) > 1 or minutes >= 60 or seconds >= 60 or not whole:
+    integer_degrees = not (minutes or seconds) or float(degrees).is_integer()
+    if len(letter) > 1 or minutes >= 60 or seconds >= 60 or not integer_degrees:
         return np.nan
     if letter and letter not in letters:
         raise TableError(
@@ -147,20 +147,20 @@ def _refuse_projected(
             f"{where}: columns '{labels[0]}' and '{labels[1]}' seem swapped (the first is {a[0]:.10g}, {b[0]:.10g}): no latitude"
             " is beyond 90 degrees; exchange the two names in the configuration."
         )
-    said = f"{where}: columns '{labels[0]}' and '{labels[1]}' are not degrees (the first is {a[0]:.10g}, {b[0]:.10g})"
+    text = f"{where}: columns '{labels[0]}' and '{labels[1]}' are not degrees (the first is {a[0]:.10g}, {b[0]:.10g})"
     if _packed(a, b, region):
         raise TableError(
-            f"{said}; they look like degrees, minutes and seconds written together (DDMMSS): write 49°12'30\" or 49.2083."
+            f"{text}; they look like degrees, minutes and seconds written together (DDMMSS): write 49°12'30\" or 49.2083."
         )
     middle = float(np.median(a)), float(np.median(b))
     fitting = list(islice(_fitting(*middle, region), 4))
     swapped = [] if fitting else list(islice(_fitting(*middle[::-1], region), 1))
     if not fitting and swapped:
-        raise TableError(f"{said}; exchange the two names and name their coordinate system in the columns (crs: {swapped[0]}).")
+        raise TableError(f"{text}; exchange the two names and name their coordinate system in the columns (crs: {swapped[0]}).")
     if not fitting:
-        raise TableError(f"{said}; name their coordinate system in the columns (crs: EPSG:...), or give degrees (WGS 84).")
+        raise TableError(f"{text}; name their coordinate system in the columns (crs: EPSG:...), or give degrees (WGS 84).")
     more = f"; these also fit: {', '.join(fitting[1:4])}" if len(fitting) > 1 else ""
-    raise TableError(f"{said}; name their coordinate system in the columns, such as crs: {fitting[0]}{more}.")
+    raise TableError(f"{text}; name their coordinate system in the columns, such as crs: {fitting[0]}{more}.")
 
 
 def _refuse_degrees(x: NDArray[np.float64], y: NDArray[np.float64], crs: str, where: str, labels: tuple[str, str]) -> None:
@@ -178,8 +178,8 @@ def _refuse_degrees(x: NDArray[np.float64], y: NDArray[np.float64], crs: str, wh
 def _packed(x: NDArray[np.float64], y: NDArray[np.float64], region: Region | None) -> bool:
     """Whether all values read as degrees, minutes and seconds without separators, of places in `region` or Europe."""
     for values in (x, y):
-        whole = np.abs(values)
-        if (whole % 1).any() or (whole % 100 >= 60).any() or (whole // 100 % 100 >= 60).any() or (whole > 1_800_000).any():
+        size = np.abs(values)
+        if (size % 1).any() or (size % 100 >= 60).any() or (size // 100 % 100 >= 60).any() or (size > 1_800_000).any():
             return False
     lon, lat = (float(np.median(v // 10_000 + v // 100 % 100 / 60)) for v in (x, y))
     return _inside(lon, lat, region)
@@ -249,10 +249,10 @@ def _refuse_elsewhere(
             f"{columns} seem swapped: the places lie in the region only when exchanged; exchange the two names in the"
             " configuration."
         )
-    known = np.isfinite(x) & np.isfinite(y)
-    if crs is None or CRS.from_user_input(crs).is_geographic or not known.any():
+    finite = np.isfinite(x) & np.isfinite(y)
+    if crs is None or CRS.from_user_input(crs).is_geographic or not finite.any():
         return
-    for system in _fitting(float(np.median(x[known])), float(np.median(y[known])), region):
+    for system in _fitting(float(np.median(x[finite])), float(np.median(y[finite])), region):
         if share(*in_degrees(system.split(" ")[0], x, y)) > 0.5:
             raise TableError(
                 f"{columns} lie outside the region in {crs}, and within it in {system}; correct 'crs' of the columns."

@@ -144,13 +144,13 @@ def _refuse_codes(strange: list[str], unique: list[str], where: str, key: str, r
     if not strange:
         return
     fitting = [name for name, codes in SCALES.items() if all(t in ABSENT or _code(t, name) in codes for t in unique)]
-    some = [name for name, codes in SCALES.items() if all(_code(t, name) in codes for t in strange)]
+    scales = [name for name, codes in SCALES.items() if all(_code(t, name) in codes for t in strange)]
     if fitting:
         raise TableError(f"{where}: holds codes such as '{strange[0]}', no percents; name their scale ({key}: {fitting[0]}).")
-    if some:
-        other = next(t for t in unique if t not in ABSENT and _code(t, some[0]) not in SCALES[some[0]])
+    if scales:
+        other = next(t for t in unique if t not in ABSENT and _code(t, scales[0]) not in SCALES[scales[0]])
         raise TableError(
-            f"{where}: holds '{strange[0]}' of the scale {some[0]} beside '{other}'; use percents or the codes of one scale,"
+            f"{where}: holds '{strange[0]}' of the scale {scales[0]} beside '{other}'; use percents or the codes of one scale,"
             f" and name it ({key}: {', '.join(SCALES)})."
         )
     raise TableError(f"{where}: '{strange[0]}' is no cover in percent; correct the cell, or name the scale ({key}).")

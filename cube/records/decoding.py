@@ -145,10 +145,10 @@ def _cells(line: str, separator: str) -> list[str]:
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     """Names, those that stand twice numbered as pandas does (`x`, `x.1`)."""
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     out = []
     for name in names:
-        copy = seen[name] = seen.get(name, -1) + 1
+        copy = counts[name] = counts.get(name, -1) + 1
         out.append(f"{name}.{copy}" if copy else name)
     return tuple(out)
 

@@ -24,7 +24,7 @@ def near_misses(counts: Mapping[str, int]) -> list[tuple[str, str]]:
         if len(words) > 1:
             sharing[0, words[0]].append(name)
             sharing[1, " ".join(words[1:])].append(name)
-    found = {}
+    pairs = {}
     for (place, shared), names in sharing.items():
         # What is left of a name without the words that all of these share.
         rest = {name: name.lower()[len(shared) :] if place == 0 else name.lower()[: -len(shared)] for name in names}
@@ -32,8 +32,8 @@ def near_misses(counts: Mapping[str, int]) -> list[tuple[str, str]]:
             others = {rest[name].strip(): name for name in names if counts[name] > count}
             for name in names if others else ():
                 if counts[name] == count and (close := difflib.get_close_matches(rest[name].strip(), others, 1, ALIKE)):
-                    found[name] = others[close[0]]
-    return sorted(found.items())
+                    pairs[name] = others[close[0]]
+    return sorted(pairs.items())
 
 
 def species_report(counts: Mapping[str, int], least: int) -> Report:
@@ -44,7 +44,7 @@ def species_report(counts: Mapping[str, int], least: int) -> Report:
     report.use(ACCOUNT, len(counts) - len(rare))
     report.leave_out(ACCOUNT, f"given less than {least} times", rare)
     report.check()
-    report.kept[f"species with {least} records or more"] = len(counts) - len(rare)
+    report.totals[f"species with {least} records or more"] = len(counts) - len(rare)
     pairs = [f"{name} ({counts[name]}): {other} ({counts[other]})" for name, other in near_misses(counts)]
     report.note("names that are nearly spelt like a more frequent one; correct the table where they are one species", pairs)
     if pairs:

@@ -63,11 +63,11 @@ def read_each(values: pd.Series, rows: pd.Series, report: Report, read: Callable
     `read` gives (number or NaN, reason to note or ""), and is asked once for each different value. `rows` names the rows.
     """
     codes, different = pd.factorize(values)
-    found = [read(value) for value in different] + [(np.nan, "")]  # the last, -1: missing
-    reasons = np.array([reason for _, reason in found], object)[codes]
-    for reason in dict.fromkeys(reason for _, reason in found if reason):
+    parsed = [read(value) for value in different] + [(np.nan, "")]  # the last, -1: missing
+    reasons = np.array([reason for _, reason in parsed], object)[codes]
+    for reason in dict.fromkeys(reason for _, reason in parsed if reason):
         report.note(reason, list(rows.iloc[np.flatnonzero(reasons == reason)]))
-    return pd.Series(np.array([number for number, _ in found])[codes], index=values.index, dtype=float)
+    return pd.Series(np.array([number for number, _ in parsed])[codes], index=values.index, dtype=float)
 
 
 def read_number(text: str) -> float:

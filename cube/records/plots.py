@@ -162,10 +162,10 @@ def _refuse_full(rows: pd.DataFrame, path: str, plots: Plots, hints: Sequence[st
     more = read_table(path, hints, encoding=plots.encoding, report=Report("")) if hints else pd.DataFrame()
     telling = [column for column in hints if tells_absence(column, more[column], any_name=True)]
     if telling or (surveys >= 10 and species >= 5 and len(pairs) == surveys * species):
-        said = f"presence: {telling[0]}" if telling else "presence: ..., or cover: ..."
+        example = f"presence: {telling[0]}" if telling else "presence: ..., or cover: ..."
         raise TableError(
             f"{path}: nearly all of {species} species stand at all {surveys} surveys, as where absences are listed, too; name the"
-            f" column that tells them apart in {key}.columns ({said})."
+            f" column that tells them apart in {key}.columns ({example})."
         )
 
 
@@ -201,11 +201,11 @@ def _cells_are_covers(cells: pd.Series, plots: Plots, where: str, key: str) -> b
     if plots.cells is not None or plots.cover_scale is not None:
         return plots.cells != "presence"
     unique = cells.drop_duplicates()
-    said = parse_presence(unique, where)
+    presence = parse_presence(unique, where)
     numbers = pd.to_numeric(unique.astype("string"), errors="coerce")
-    if said.notna().all() and (numbers.isna() | numbers.isin([0, 1])).all():
+    if presence.notna().all() and (numbers.isna() | numbers.isin([0, 1])).all():
         return False
-    other = unique[said.isna() | ~(numbers.isna() | numbers.isin([0, 1]))].iloc[0]
+    other = unique[presence.isna() | ~(numbers.isna() | numbers.isin([0, 1]))].iloc[0]
     raise TableError(
         f"{where}: hold '{other}', more than presence and absence; say what the cells are ({key}.cells: cover, with cover_scale:"
         f" for codes, or {key}.cells: presence, where any number above 0 is one)."
@@ -244,14 +244,14 @@ def _reconcile(surveys: pd.DataFrame, occurrences: pd.DataFrame, path: str, spec
     """Read `1.0` as `1` where all ids of one of the two tables were saved as decimals and the other's were not."""
     if path == species_path:
         return
-    known, used = set(surveys["survey"]), set(occurrences["survey"])
-    for frame, name, mine, others in ((surveys, path, known, used), (occurrences, species_path, used, known)):
+    surveyed, used = set(surveys["survey"]), set(occurrences["survey"])
+    for frame, name, mine, others in ((surveys, path, surveyed, used), (occurrences, species_path, used, surveyed)):
         if mine & others or not mine or not all(re.fullmatch(r"\d+\.0", i) for i in mine):
             continue
-        whole = frame["survey"].str.removesuffix(".0")
-        if set(whole) & others:
+        without_fraction = frame["survey"].str.removesuffix(".0")
+        if set(without_fraction) & others:
             report.note(f"ids of {posixpath.basename(name)} saved as decimals, read as whole numbers", list(frame["survey"]))
-            frame["survey"] = whole
+            frame["survey"] = without_fraction
 
 
 def _leave_out(report: Report, account: str, reason: str, rows: pd.DataFrame, examples: bool = True) -> None:

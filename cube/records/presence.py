@@ -42,5 +42,5 @@ def tells_absence(name: str, column: pd.Series, any_name: bool = False) -> bool:
     values = column.dropna().drop_duplicates()
     if not called and len(values) > 2:
         return False
-    said = parse_presence(values)
-    return bool(said.notna().all() and (said == 0).any() and (said == 1).any())
+    presence = parse_presence(values)
+    return bool(presence.notna().all() and (presence == 0).any() and (presence == 1).any())

@@ -56,11 +56,11 @@ class RecordStream:
         names = SpeciesNames(self.config, self.config.species.table, self.source.geoplant is not None)
         self.report.keep("records", 0)
         for rows in self._rows():
-            kept = self._kept(rows, names)
-            self.report.use(ACCOUNT, len(kept))
-            if len(kept):
-                self.report.keep("records", len(kept))
-                yield kept
+            chosen = self._kept(rows, names)
+            self.report.use(ACCOUNT, len(chosen))
+            if len(chosen):
+                self.report.keep("records", len(chosen))
+                yield chosen
         self.report.check()
 
     def _rows(self) -> Iterator[pd.DataFrame]:
@@ -91,8 +91,8 @@ class RecordStream:
             self._header = header(path, s.encoding)
         present = {word(name): name for name in reversed(self._header)}
         status = {term: present[word(term)] for term in STATUS_TERMS if word(term) in present}
-        counts, said = ([present[name] for name in names if name in present] for names in (COUNTS, STATUSES))
-        wanted = [*named.values(), *status.values(), *counts, *said, *s.where, *_cell_columns(c)]
+        counts, statuses = ([present[name] for name in names if name in present] for names in (COUNTS, STATUSES))
+        wanted = [*named.values(), *status.values(), *counts, *statuses, *s.where, *_cell_columns(c)]
         numbers = [c.species_id] if c.species_id is not None else []
         degrees = (c.longitude or "longitude", c.latitude or "latitude")
         start = 0
@@ -100,16 +100,16 @@ class RecordStream:
         for rows in stream_table(path, columns, numbers, self.piece, self.report, ACCOUNT, s.encoding, degrees):
             record = pd.Series(np.arange(start + 1, start + 1 + len(rows))) if c.record is None else rows[c.record]
             start += len(rows)
-            kept = keep_where(rows, s.where_texts, record, self.report, ACCOUNT)
-            terms = status | {column: column for column in (*counts, *said)}
-            words = pd.DataFrame({term: kept[column] for term, column in terms.items()}, index=kept.index)
-            reasons = not_a_presence(words, counts, said)
+            chosen = keep_where(rows, s.where_texts, record, self.report, ACCOUNT)
+            terms = status | {column: column for column in (*counts, *statuses)}
+            words = pd.DataFrame({term: chosen[column] for term, column in terms.items()}, index=chosen.index)
+            reasons = not_a_presence(words, counts, statuses)
             for reason in dict.fromkeys(reasons[reasons != ""]):
                 self._leave_out(reason, record[reasons.index[reasons == reason]])
-            kept = kept[reasons == ""]
-            out = pd.DataFrame({k: kept[v] for k, v in named.items()}).assign(record=record.loc[kept.index])
+            chosen = chosen[reasons == ""]
+            out = pd.DataFrame({k: chosen[v] for k, v in named.items()}).assign(record=record.loc[chosen.index])
             if c.cells is not None:
-                out = out.assign(**_squares(kept, c.cells, c.crs).columns())
+                out = out.assign(**_squares(chosen, c.cells, c.crs).columns())
             else:
                 out[["longitude", "latitude"]] = positions(out, path, self.report, c.crs, self.region, degrees)
             yield out.reset_index(drop=True)

@@ -38,7 +38,7 @@ class Report:
     """
 
     title: str
-    kept: dict[str, int] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
     remarks: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
     lists: dict[str, list[str]] = field(default_factory=dict)  # whole lists, for those who correct a table by them
     tallies: dict[str, Tally] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Report:
 
     def keep(self, what: str, count: int) -> None:
         """Add `count` to what was kept under the name `what`."""
-        self.kept[what] = self.kept.get(what, 0) + count
+        self.totals[what] = self.totals.get(what, 0) + count
 
     def count(self, account: str, rows: int) -> None:
         """Add `rows` to those read of `account`."""
@@ -83,7 +83,7 @@ class Report:
 
     def lines(self) -> list[str]:
         """The report as sentences."""
-        out = [f"{self.title}: " + ", ".join(f"{n:,} {what}" for what, n in self.kept.items())]
+        out = [f"{self.title}: " + ", ".join(f"{n:,} {what}" for what, n in self.totals.items())]
         out += [f"  {account}: {tally.line()}" for account, tally in self.tallies.items()]
         return out + [f"  {reason}" for reason in self.reasons()]
 
@@ -101,7 +101,7 @@ class Report:
         remarks = {k: {"count": n, "first": names} for k, (n, names) in self.remarks.items()}
         return {
             "title": self.title,
-            "kept": self.kept,
+            "kept": self.totals,
             **({"rows": rows} if rows else {}),
             "remarks": remarks,
             **({"lists": self.lists} if self.lists else {}),

@@ -70,7 +70,7 @@ def read_surveys(
         raise TableError(f"{raw.path}: no survey is left: {'; '.join(report.reasons())}{cause}.")
     occurrences = _occurrences(raw, SpeciesNames(config, species, source.geoplant is not None), surveys, report)
     report.check()
-    report.kept = {"surveys": len(surveys), "occurrences": len(occurrences), "species": int(occurrences["name"].nunique())}
+    report.totals = {"surveys": len(surveys), "occurrences": len(occurrences), "species": int(occurrences["name"].nunique())}
     return SurveyTable(surveys.drop(columns="key"), occurrences, report)
 
 
@@ -96,20 +96,20 @@ def predictors_of(surveys: pd.DataFrame) -> list[str]:
 def _predictor(raw: RawSurveys, first: pd.DataFrame, name: str, report: Report) -> pd.Series:
     """Values of a predictor, NaN where there are none. Raises `TableError` for a column without any number."""
     values = _number(raw, first, name, report)
-    known = np.isfinite(values) & ~values.isin(raw.nodata)
+    valid = np.isfinite(values) & ~values.isin(raw.nodata)
     label = raw.labels[name]
-    if not known.any():
+    if not valid.any():
         raise TableError(
             f"{raw.path}: column '{label}' holds no number, and columns.predictors names it; name another column, or correct"
             " predictors_nodata."
         )
-    report.note(f"surveys without a value of the predictor '{label}'", list(first.loc[~known, "survey"].astype(str)))
-    low = known & (values <= FILL)
+    report.note(f"surveys without a value of the predictor '{label}'", list(first.loc[~valid, "survey"].astype(str)))
+    low = valid & (values <= FILL)
     report.note(
         f"surveys whose predictor '{label}' is {FILL:g} or lower; if that means no data, name the number in predictors_nodata",
         list(first.loc[low, "survey"].astype(str)),
     )
-    return values.where(known)
+    return values.where(valid)
 
 
 def _refuse_hectares(raw: RawSurveys, first: pd.DataFrame, area: pd.Series) -> None:

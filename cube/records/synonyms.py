@@ -60,10 +60,10 @@ class Synonyms:
 
 def _followed(key: str, direct: Mapping[str, str], path: str) -> str:
     """The name at the end of a chain of synonyms."""
-    seen, name = [key], direct[key]
+    chain, name = [key], direct[key]
     while (following := match_key(name)) in direct:
-        if following in seen:
-            raise TableError(f"{path}: '{name}' is a synonym of itself by way of {len(seen)} rows; remove one of them.")
-        seen.append(following)
+        if following in chain:
+            raise TableError(f"{path}: '{name}' is a synonym of itself by way of {len(chain)} rows; remove one of them.")
+        chain.append(following)
         name = direct[following]
     return name

@@ -77,20 +77,20 @@ def read_traits(config: Config, traits: Sequence[Trait], names: Sequence[str]) -
         if trait.flag:
             columns[trait.flag][at] = True
         for ours, theirs in trait.columns.items():
-            values, known = _trait_values(ours, matched[theirs], matched[trait.name], f"{path}: column '{theirs}'", report)
-            several = pd.Series(values[known]).groupby(at[known]).nunique()
+            values, valid = _trait_values(ours, matched[theirs], matched[trait.name], f"{path}: column '{theirs}'", report)
+            several = pd.Series(values[valid]).groupby(at[valid]).nunique()
             report.note(
                 f"species with several values of {ours} in {trait.table}, first used",
                 [names[i] for i in several[several > 1].index],
             )
-            columns[ours][at[known][::-1]] = values[known][::-1]  # the first row comes last, and stays
+            columns[ours][at[valid][::-1]] = values[valid][::-1]  # the first row comes last, and stays
         present = np.zeros(len(names), bool)
         present[at] = True
-        missing = [name for name, there in zip(names, present, strict=True) if not there]
+        missing = [name for name, in_table in zip(names, present, strict=True) if not in_table]
         if not trait.flag:
             report.note(f"species that {trait.table} does not know", missing)
             report.lists[f"species that {trait.table} does not know"] = missing
-        report.kept[f"in {trait.table}"] = int(present.sum())
+        report.totals[f"in {trait.table}"] = int(present.sum())
     columns["protected"] |= columns["habitats_directive"] != ""
     return columns, report
 
@@ -102,8 +102,8 @@ def _matched(
     keys = table[trait.name].map(synonyms.key, na_action="ignore")
     if trait.close:
         keys = keys.map(_spellings(keys, position), na_action="ignore")
-    found = keys.map(position)
-    table, at = table[found.notna()], np.asarray(found.dropna(), np.int64)
+    positions = keys.map(position)
+    table, at = table[positions.notna()], np.asarray(positions.dropna(), np.int64)
     given = [str(name) for name in table[trait.name]]
     same = np.array([match_key(name) == match_key(names[i]) for name, i in zip(given, at, strict=True)], bool)
     order = np.argsort(~same, kind="stable")
@@ -125,9 +125,9 @@ def _spellings(keys: pd.Series, position: Mapping[str, int]) -> Callable[[str], 
         candidates.setdefault(key[:1], []).append(key)
     near = {}
     for key in sorted(set(position) - written):
-        found = difflib.get_close_matches(key, candidates.get(key[:1], []), 1, 0.92)
-        if found:
-            near[found[0]] = key
+        close = difflib.get_close_matches(key, candidates.get(key[:1], []), 1, 0.92)
+        if close:
+            near[close[0]] = key
     return lambda key: near.get(key, key)
 
 
@@ -142,10 +142,10 @@ def _trait_values(
     out: NDArray[Any]
     if name in FLAG_TRAITS:
         numbers = parse_presence(values, where).to_numpy(np.float64)
-        out, known, expected = numbers > 0, np.isfinite(numbers), "neither yes nor no"
+        out, valid, expected = numbers > 0, np.isfinite(numbers), "neither yes nor no"
     elif name in NUMBER_TRAITS:
         out = parse_numbers(values, where).to_numpy(np.float32)
-        known, expected = np.isfinite(out), "no number"
+        valid, expected = np.isfinite(out), "no number"
         strange = values[given & ~((out >= 0) & (out % 1 == 0))]
         if name == "sensitive_km" and len(strange):
             raise TableError(
@@ -153,15 +153,15 @@ def _trait_values(
             )
     elif name == "iucn":
         out = values.map(_category).to_numpy(object)
-        known, expected = out != "", f"none of the categories {', '.join(IUCN)}"
+        valid, expected = out != "", f"none of the categories {', '.join(IUCN)}"
     else:
         out = values.astype("string").fillna("").str.strip().to_numpy(object)
-        known, expected = out != "", ""
-    unread = given & ~known
+        valid, expected = out != "", ""
+    unread = given & ~valid
     if expected:
         examples = [f"{a}: {b}" for a, b in zip(species[unread], values[unread], strict=True)]
         report.note(f"values of {name} that are {expected}, taken as unknown", examples)
-    return out, known & given
+    return out, valid & given
 
 
 def _category(status: Any) -> str:

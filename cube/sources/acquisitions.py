@@ -18,17 +18,17 @@ def one_per_acquisition(scenes: Sequence[Scene]) -> tuple[Scene, ...]:
     Two scenes are of one acquisition where satellite, tile and moment (to `SAME_MOMENT`) agree and the smaller footprint
     lies in the other for the most part: a tile that two downlinks cut in two is two scenes.
     """
-    kept: list[Scene] = []
+    chosen: list[Scene] = []
     by_frame: dict[tuple[Any, ...], list[int]] = {}
     for scene in scenes:
         places = by_frame.setdefault((*scene.frame, scene.epsg), [])
-        same = next((place for place in places if _one_acquisition(kept[place], scene)), None)
+        same = next((place for place in places if _one_acquisition(chosen[place], scene)), None)
         if same is None:
-            places.append(len(kept))
-            kept.append(scene)
-        elif (not scene.flaw, scene.newness) > (not kept[same].flaw, kept[same].newness):
-            kept[same] = scene
-    return tuple(kept)
+            places.append(len(chosen))
+            chosen.append(scene)
+        elif (not scene.flaw, scene.newness) > (not chosen[same].flaw, chosen[same].newness):
+            chosen[same] = scene
+    return tuple(chosen)
 
 
 def _one_acquisition(one: Scene, other: Scene) -> bool:

@@ -114,19 +114,19 @@ def name_of_band(dataset: DatasetReader, band: int) -> str:
 def _aliases(layer: Layer, labels: Sequence[str], published: Mapping[str, str]) -> dict[str, str]:
     """Label by alias, aliases in plain form; an empty label is a band that is none of them."""
     out: dict[str, str] = {}
-    own = _ALIASES.get(layer.name, {})
-    whole = INPUTS.get(layer.name, layer)  # of a preset that is read in part, the bands that are left out have names, too
-    first = whole.labels[layer.dims[0]] if layer.dims else (layer.name,)
+    own_aliases = _ALIASES.get(layer.name, {})
+    preset = INPUTS.get(layer.name, layer)  # of a preset that is read in part, the bands that are left out have names, too
+    first = preset.labels[layer.dims[0]] if layer.dims else (layer.name,)
     codes = {value: (code, name) for value, code, name, _ in legends.CORINE}
     # All labels of the layer, not only the wanted ones: what is another label's band is not this one's.
     for label in (*first, ""):
-        known = [label, published.get(label, ""), *own.get(label, ())]
+        names = [label, published.get(label, ""), *own_aliases.get(label, ())]
         if label:
-            known += [band.long_name for band in whole.bands if band.name == label]
+            names += [band.long_name for band in preset.bands if band.name == label]
         if layer.name == "corine" and label:
             code, name = codes.get(int(label[3:]), ("", ""))
-            known += [f"clc {code}", f"code {code}", name] if code else ["nodata", "no data", "no class", "unclassified"]
-        for alias in known:
+            names += [f"clc {code}", f"code {code}", name] if code else ["nodata", "no data", "no class", "unclassified"]
+        for alias in names:
             if alias:
                 out[_plain(alias)] = label if label in labels else ""
     return out
@@ -143,9 +143,9 @@ def _label_of(name: str, aliases: Mapping[str, str]) -> str | None:
     plain = _plain(name)
     if plain in aliases:
         return aliases[plain] or None
-    found = [alias for alias in aliases if f" {alias} " in f" {plain} "]
-    longest = max((len(alias) for alias in found), default=0)
-    labels = {aliases[alias] for alias in found if len(alias) == longest}
+    matches = [alias for alias in aliases if f" {alias} " in f" {plain} "]
+    longest = max((len(alias) for alias in matches), default=0)
+    labels = {aliases[alias] for alias in matches if len(alias) == longest}
     return next(iter(labels)) or None if len(labels) == 1 else None
 
 
@@ -166,5 +166,5 @@ def _why(filed: Mapping[int, str], matches: Mapping[str, list[int]]) -> str:
 def _fix(layer: Layer, labels: Sequence[str]) -> str:
     if len(labels) == 1:
         return f"say which one is {labels[0]} by `bands: [n]`, counted from 1"
-    some = ", ".join(labels[:MOST_NAMED]) + (", ..." if len(labels) > MOST_NAMED else "")
-    return f"say which ones are {some}, in this order, by `bands:` with {len(labels)} numbers counted from 1"
+    examples = ", ".join(labels[:MOST_NAMED]) + (", ..." if len(labels) > MOST_NAMED else "")
+    return f"say which ones are {examples}, in this order, by `bands:` with {len(labels)} numbers counted from 1"

@@ -43,13 +43,13 @@ def clear_median(values: NDArray[np.uint16], clear: NDArray[np.bool_], threads: 
     number is even, NaN where no scene is clear; and that number (y, x), uint16.
     """
     scenes, bands, height, width = values.shape
-    flat, seen = values.reshape(scenes, bands, -1), clear.reshape(scenes, -1)
+    flat, is_clear = values.reshape(scenes, bands, -1), clear.reshape(scenes, -1)
     out = np.empty((bands, height * width), np.float32)
     count = np.empty(height * width, np.uint16)
 
     def block(start: int) -> None:
         part = slice(start, start + AT_ONCE)
-        masked = ~seen[:, part]
+        masked = ~is_clear[:, part]
         n = scenes - masked.sum(axis=0)
         count[part] = n
         low, high = np.maximum(n - 1, 0) // 2, np.minimum(n // 2, scenes - 1)

@@ -102,8 +102,8 @@ class Coverage:
         advice = "check the extent, the CRS and the no-data value of the file"
         if minimum is None:
             return f"{name} has no value anywhere in the region; {advice}, leave the layer out, or accept it by min_coverage: 0"
-        asked = f"its source asks for {percent(minimum)}"
-        return f"{name} has values in {percent(least)} of the region, {asked}; {advice}, or lower min_coverage"
+        demand = f"its source asks for {percent(minimum)}"
+        return f"{name} has values in {percent(least)} of the region, {demand}; {advice}, or lower min_coverage"
 
 
 def percent(share: float) -> str:

@@ -54,9 +54,9 @@ def compute(layer: Layer, names: Sequence[str], values: Floats, cells: RasterGri
     `values` are (bands x steps, rows, columns) of `layer` in its units: all of a series, or the one band of an elevation with
     `halo` cells on every side.
     """
-    found = _of_series(layer, values) if layer.period else _of_terrain(layer, names, values[0], cells)
+    computed = _of_series(layer, values) if layer.period else _of_terrain(layer, names, values[0], cells)
     made = {name: derived_layer(layer, name) for name in names}
-    return {of_name.name: of_name.encode(found[name]) for name, of_name in made.items()}
+    return {of_name.name: of_name.encode(computed[name]) for name, of_name in made.items()}
 
 
 def _of_series(layer: Layer, values: Floats) -> dict[str, Floats]:
@@ -70,8 +70,8 @@ def _of_series(layer: Layer, values: Floats) -> dict[str, Floats]:
         began = (number - 1) / 12 if kind == "month" else days / 365.25
     bands = values.reshape(-1, len(steps), *values.shape[1:])
     fits = [harmonic_fit(band, layer.period, began) for band in bands]
-    found = {name: np.concatenate([np.atleast_3d(fit[name].T).T for fit in fits]) for name in fits[0]}
-    return {name: parts[0] if len(parts) == 1 else parts for name, parts in found.items()}
+    joined = {name: np.concatenate([np.atleast_3d(fit[name].T).T for fit in fits]) for name in fits[0]}
+    return {name: parts[0] if len(parts) == 1 else parts for name, parts in joined.items()}
 
 
 def _of_terrain(layer: Layer, names: Sequence[str], padded: Floats, cells: RasterGrid) -> dict[str, Floats]:

@@ -83,12 +83,12 @@ class EffortReader:
         rows, cols = np.arange(unit.km + 2 * pad) + row - self.row, np.arange(unit.km + 2 * pad) + col - self.col
         inside = ((rows >= 0) & (rows < self.counts.shape[0]))[:, None] & ((cols >= 0) & (cols < self.counts.shape[1]))[None, :]
         count = self.counts[rows.clip(0, self.counts.shape[0] - 1)][:, cols.clip(0, self.counts.shape[1] - 1)]
-        known = np.where(inside & (count >= 0), 1.0, 0.0)
-        mass = smoothed(known, self.sigma_km)
+        valid = np.where(inside & (count >= 0), 1.0, 0.0)
+        mass = smoothed(valid, self.sigma_km)
         with np.errstate(invalid="ignore", divide="ignore"):
-            mean = smoothed(np.where(known > 0, count, 0.0), self.sigma_km) / mass
+            mean = smoothed(np.where(valid > 0, count, 0.0), self.sigma_km) / mass
         mean = mean[pad : pad + unit.km, pad : pad + unit.km]
-        return {"effort": np.where(known[pad : pad + unit.km, pad : pad + unit.km] > 0, mean, np.nan).astype(np.float32)}
+        return {"effort": np.where(valid[pad : pad + unit.km, pad : pad + unit.km] > 0, mean, np.nan).astype(np.float32)}
 
 
 def smoothed(values: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
@@ -144,8 +144,8 @@ def count_records(config: Config, region: Region) -> NDArray[np.int32]:
     for chunk in read_records(config):
         unknown = [name for name in chunk["name"].unique() if name not in sensitive]
         if unknown:
-            kept = read_traits(config, _sensitivity(config), unknown)[0]["sensitive_km"]
-            sensitive |= {name: bool(km > 0) for name, km in zip(unknown, kept, strict=True)}
+            coarsened_km = read_traits(config, _sensitivity(config), unknown)[0]["sensitive_km"]
+            sensitive |= {name: bool(km > 0) for name, km in zip(unknown, coarsened_km, strict=True)}
         rows = chunk[~chunk["name"].map(sensitive).astype(bool)]
         if "square_m" in rows:  # a larger square does not say in which kilometre somebody looked
             rows = rows[rows["square_m"] <= COARSE]

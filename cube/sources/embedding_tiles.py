@@ -71,20 +71,20 @@ class NumpyTiles:
         else:  # .../npy/<dataset>, whose masks are of its version
             version = re.match(r"v\d+(\.\d+)?", posixpath.basename(path))
             values, masks = f"{root}/{year}", f"{posixpath.dirname(posixpath.dirname(root))}/landmasks/{version and version[0]}"
-        found = []
+        tiles = []
         west, south, east, north = (math.floor(edge * 10) for edge in bounds)
         for lat in range(south, north + 1):
             for lon in range(west, east + 1):
                 name = f"grid_{lon / 10 + 0.05:.2f}_{lat / 10 + 0.05:.2f}"
                 file = f"{values}/{name}/{name}.npy"
                 if system.exists(system._strip_protocol(file)):
-                    found.append((file, f"{masks}/{name}.tiff"))
-        if not found:
+                    tiles.append((file, f"{masks}/{name}.tiff"))
+        if not tiles:
             raise SourceError(
                 f"{root}: no tile of TESSERA of {year} lies in the region (looked for {values}/{name}/{name}.npy); check"
                 f" {where}.path and year."
             )
-        return cls(tuple(found), where)
+        return cls(tuple(tiles), where)
 
     def pieces(self, target: RasterGrid) -> Iterator[Piece]:
         """See `Tiles`. Tiles were laid out on whole 10 m, the corner of their mask was not: west is floored, north is raised."""
@@ -109,8 +109,8 @@ class NumpyTiles:
 
     def largest(self, region: RasterGrid) -> float:
         """See `Tiles`; of evenly spaced tiles."""
-        some = self.tiles[:: -(-len(self.tiles) // SAMPLED)]
-        return 127 * max(_finite_max(_loaded(file.removesuffix(".npy") + "_scales.npy")) for file, _ in some)
+        sample = self.tiles[:: -(-len(self.tiles) // SAMPLED)]
+        return 127 * max(_finite_max(_loaded(file.removesuffix(".npy") + "_scales.npy")) for file, _ in sample)
 
     def depends_on(self) -> Mapping[str, Any]:
         """See `Tiles`."""
@@ -131,10 +131,10 @@ class ZarrZones:
             root = zarr.open_group(zarr_store(self.url, read_only=True), mode="r", zarr_format=3)
             for name, group in root.groups():
                 if re.fullmatch(r"utm\d{2}", name):
-                    said = read_georeference(f"{self.url}/{name}", group.attrs)
+                    ref = read_georeference(f"{self.url}/{name}", group.attrs)
                     years = np.asarray(group["time"][:]).tolist()  # type: ignore[index]
-                    if said.transform is not None and said.shape is not None and said.crs is not None and self.year in years:
-                        place = RasterGrid(said.transform, said.shape, f"EPSG:{said.crs.to_epsg()}")
+                    if ref.transform is not None and ref.shape is not None and ref.crs is not None and self.year in years:
+                        place = RasterGrid(ref.transform, ref.shape, f"EPSG:{ref.crs.to_epsg()}")
                         yield group, place, years.index(self.year)
         except (FileNotFoundError, KeyError, ValueError, CubeError) as error:
             text = " ".join(str(error).split())
@@ -153,16 +153,16 @@ class ZarrZones:
 
     def largest(self, region: RasterGrid) -> float:
         """See `Tiles`; of evenly spaced rows. Raises `SourceError` where none has data."""
-        found = 0.0
+        largest = 0.0
         for group, place, year in self._zones():
             window = _window(place, region)
             if window is not None:
                 rows, cols = window.toslices()
                 for row in range(rows.start, rows.stop, -(-(rows.stop - rows.start) // SAMPLED)):
-                    found = max(found, _finite_max(np.asarray(group["scales"][year, row, cols])))  # type: ignore[index]
-        if not found:
+                    largest = max(largest, _finite_max(np.asarray(group["scales"][year, row, cols])))  # type: ignore[index]
+        if not largest:
             raise SourceError(f"{self.url}: has no embeddings of {self.year} in the region; check {self.where}.path and year.")
-        return 127 * found
+        return 127 * largest
 
     def depends_on(self) -> Mapping[str, Any]:
         """See `Tiles`; what a store on this machine says of itself stands for it, and an address for what is behind it."""

@@ -101,8 +101,8 @@ def joined(pieces: Iterable[Piece]) -> list[Piece]:
         bottom, right = max(row + rows for row, _, rows, _ in at), max(col + cols for _, col, _, cols in at)
         values = np.full((len(parts[0].values), bottom - top, right - left), np.nan, np.float32)
         for part, (row, col, rows, cols) in zip(parts, at, strict=True):
-            there = values[:, row - top : row - top + rows, col - left : col - left + cols]
-            np.copyto(there, part.values, where=np.isnan(there))
+            window = values[:, row - top : row - top + rows, col - left : col - left + cols]
+            np.copyto(window, part.values, where=np.isnan(window))
         out.append(Piece(values, grid.window(top, left, bottom - top, right - left)))
     return out
 

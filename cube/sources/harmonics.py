@@ -33,8 +33,8 @@ def harmonic_fit(values: Floats, period: int, began: float = 0.0) -> dict[str, F
         columns |= {"cosine": np.cos(angle), "sine": np.sin(angle)}
     design = np.stack(list(columns.values()), axis=1)
     flat = values.reshape(steps, -1)
-    found = np.concatenate([_solve(flat[:, i : i + AT_ONCE], design) for i in range(0, flat.shape[1], AT_ONCE)])
-    parts = dict(zip(columns, found.T.reshape(len(columns), *shape), strict=True))
+    coefficients = np.concatenate([_solve(flat[:, i : i + AT_ONCE], design) for i in range(0, flat.shape[1], AT_ONCE)])
+    parts = dict(zip(columns, coefficients.T.reshape(len(columns), *shape), strict=True))
     out = {"mean": parts["mean"]}
     if "trend" in parts:
         out["trend"] = parts["trend"] / half
@@ -49,12 +49,12 @@ def harmonic_fit(values: Floats, period: int, began: float = 0.0) -> dict[str, F
 def _solve(values: Floats, design: NDArray[np.float64]) -> NDArray[np.float64]:
     """(pixels, parameters) by the normal equations of the known steps of each pixel; `values` is (steps, pixels)."""
     count = design.shape[1]
-    known = np.isfinite(values)
+    valid = np.isfinite(values)
     products = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
-    normal = (known.T.astype(np.float64) @ products).reshape(-1, count, count)
-    right = np.where(known, values, 0).T.astype(np.float64) @ design
+    normal = (valid.T.astype(np.float64) @ products).reshape(-1, count, count)
+    right = np.where(valid, values, 0).T.astype(np.float64) @ design
     least = np.linalg.eigvalsh(normal)[:, 0]
-    determined = least > LEAST * np.maximum(known.sum(axis=0), 1)
+    determined = least > LEAST * np.maximum(valid.sum(axis=0), 1)
     normal[~determined] = np.eye(count)
-    found = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
-    return np.where(determined[:, None], found, np.nan)
+    coefficients = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
+    return np.where(determined[:, None], coefficients, np.nan)

@@ -39,14 +39,14 @@ class LatticeReader(AutoParallelRioReader):  # type: ignore[misc]
         """(times, row, column): one pixel of the file is so many of the stack's a side, whose corner lies at (row, column)
         counted in the stack's pixels from the file's corner; None where they do not share a lattice.
         """
-        wanted, own = self.spec.transform, dataset.transform
+        wanted, transform = self.spec.transform, dataset.transform
         foreign = dataset.crs is None or dataset.crs.to_epsg() != self.spec.epsg
-        if foreign or self.scale_offset != (1, 0) or dataset.count != 1 or own.b != 0 or own.d != 0:
+        if foreign or self.scale_offset != (1, 0) or dataset.count != 1 or transform.b != 0 or transform.d != 0:
             return None
-        times = round(own.a / wanted.a)
-        if times < 1 or max(abs(own.a / wanted.a - times), abs(own.e / wanted.e - times)) > ALIKE:
+        times = round(transform.a / wanted.a)
+        if times < 1 or max(abs(transform.a / wanted.a - times), abs(transform.e / wanted.e - times)) > ALIKE:
             return None
-        row, column = (wanted.f - own.f) / wanted.e, (wanted.c - own.c) / wanted.a
+        row, column = (wanted.f - transform.f) / wanted.e, (wanted.c - transform.c) / wanted.a
         if max(abs(row - round(row)), abs(column - round(column))) > ALIGNED:
             return None
         return times, round(row), round(column)

@@ -47,10 +47,10 @@ class PixelRules:
     raw: bool = False
     zeros: bool = False
 
-    def apply(self, values: Floats, whole: bool = False) -> tuple[Floats, Bools]:
+    def apply(self, values: Floats, whole_block: bool = False) -> tuple[Floats, Bools]:
         """Raw numbers (bands, rows, columns), NaN for the file's own no data, to (numbers that mean something, refused).
 
-        NaN where there is no data; a refused pixel keeps its number. `whole`: the file's type holds whole numbers alone.
+        NaN where there is no data; a refused pixel keeps its number. `whole_block`: the file's type holds whole numbers alone.
         """
         empty = np.isnan(values)
         for number in self.nodata:
@@ -58,7 +58,7 @@ class PixelRules:
         if self.valid is not None:
             with np.errstate(invalid="ignore"):
                 empty |= (values < self.valid[0]) | (values > self.valid[1])
-        if self.zeros and whole:
+        if self.zeros and whole_block:
             empty |= values == 0
         elif self.zeros and len(values) > 1:
             empty |= (values == 0).all(axis=0)

@@ -82,36 +82,36 @@ def check_files(files: list[RasterFile], where: str, region: Region, layer: Laye
     paths = list(dict.fromkeys(path for file in files for path in file.paths(around)))
     local = [path for path in paths if not is_remote(path)]
     missing = [path for path in local if not os.path.exists(path)]
-    there = tuple(path for path in local if path not in set(missing))
-    if missing and not (tiled and there):
+    existing = tuple(path for path in local if path not in set(missing))
+    if missing and not (tiled and existing):
         if len(paths) == 1:
             raise SourceError(f"{missing[0]}: there is no such file; check {where}.")
         named = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
         raise SourceError(f"{len(missing)} of {len(paths)} files of {where} are missing: {named}; fetch them or check the name.")
-    whole = not tiled and not any(isinstance(file.path, tuple) for file in files)
+    single_raster = not tiled and not any(isinstance(file.path, tuple) for file in files)
     remote = [path for path in paths if path not in set(local)]
     out = []
     for file in files:
-        found: dict[tuple[int, ...], str] = {}
+        by_bands: dict[tuple[int, ...], str] = {}
         for path in file.paths(around):
             # A thousand remote files are not worth a thousand requests before work starts; the first speaks for them.
             # Of several bands each file says itself which is which.
-            if path in there or (not tiled and (path == remote[0] or len(file.labels) > 1)):
-                check_raster(path, where, max(file.bands), RasterGrid.of(region), not whole)
-                found.setdefault(bands_of(path, where, file, layer, source, row), path)
-        if not found and len(file.labels) > 1 and source.band_numbers is None and row is None:
+            if path in existing or (not tiled and (path == remote[0] or len(file.labels) > 1)):
+                check_raster(path, where, max(file.bands), RasterGrid.of(region), not single_raster)
+                by_bands.setdefault(bands_of(path, where, file, layer, source, row), path)
+        if not by_bands and len(file.labels) > 1 and source.band_numbers is None and row is None:
             raise SourceError(
                 f"{where}: tiles of several bands at an address are not opened before work starts; say which of their bands"
                 f" are {', '.join(file.labels)} by `bands:` with {len(file.labels)} numbers counted from 1."
             )
-        if len(found) > 1:
-            (one, first), (other, second) = list(found.items())[:2]
+        if len(by_bands) > 1:
+            (one, first), (other, second) = list(by_bands.items())[:2]
             raise SourceError(
                 f"{second}: its bands {', '.join(map(str, other))} are what the bands {', '.join(map(str, one))} of {first} are;"
                 f" bring the tiles of one raster to one order of bands ({where})."
             )
-        out.append(replace(file, bands=next(iter(found), file.bands)))
-    return out, there
+        out.append(replace(file, bands=next(iter(by_bands), file.bands)))
+    return out, existing
 
 
 def local_problems(config: Config, source: Source, where: str, region: Region) -> tuple[list[str], list[str]]:
@@ -130,9 +130,9 @@ def local_problems(config: Config, source: Source, where: str, region: Region) -
     for path, file in by_path.items():
         if path in missing:
             continue
-        whole = file.tile is None and not isinstance(file.path, tuple)
+        single_raster = file.tile is None and not isinstance(file.path, tuple)
         try:
-            check_raster(path, where, max(file.bands), RasterGrid.of(region), not whole)
+            check_raster(path, where, max(file.bands), RasterGrid.of(region), not single_raster)
             bands_of(path, where, file, layer, source, row)
         except SourceError as error:
             out.append(str(error))

@@ -50,7 +50,7 @@ class RasterReader:
     scale: tuple[float, ...] = (1.0,)
     offset: tuple[float, ...] = (0.0,)
     shares: tuple[int, ...] | None = None
-    seen: tuple[str, ...] = ()  # local files, whose state the values depend on
+    local_files: tuple[str, ...] = ()  # local files, whose state the values depend on
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -59,8 +59,8 @@ class RasterReader:
 
     def depends_on(self) -> Mapping[str, Any]:
         """How numbers become values, and for each file its bands, plausible ranges and content."""
-        contents = file_identities(files_behind(self.seen, self.where))
-        parent = os.path.commonpath([os.path.dirname(path) for path in self.seen]) if self.seen else ""
+        contents = file_identities(files_behind(self.local_files, self.where))
+        parent = os.path.commonpath([os.path.dirname(path) for path in self.local_files]) if self.local_files else ""
         files = []
         for file, spec, _ in self.specs():
             of_file: dict[str, Any] = {"bands": spec.bands, "ranges": spec.ranges, "tile": file.tile}
@@ -71,11 +71,11 @@ class RasterReader:
                 path = str(file.path)
                 of_file["name"] = path if is_remote(path) else os.path.relpath(path, parent)
             files.append(of_file)
-        tiles = self.seen if any(file.tile is not None for file in self.files) else ()
+        tiles = self.local_files if any(file.tile is not None for file in self.files) else ()
         return {
             "files": files,
             "tiles": {os.path.relpath(path, parent): contents[path] for path in tiles},
-            "behind": [content for path, content in contents.items() if path not in self.seen],
+            "behind": [content for path, content in contents.items() if path not in self.local_files],
             "numbers": [numbers.tolist() for numbers in self.units_of_numbers],
             "shares": self.shares,
             "rules": asdict(self.rules),
@@ -108,13 +108,13 @@ class RasterReader:
         filed = file_ranges(given, scale.tolist(), offset.tolist()) if given else ()
         out, first = [], 0
         for file in self.files:
-            some = slice(first, first + len(file.bands))
-            first = some.stop
+            bands = slice(first, first + len(file.bands))
+            first = bands.stop
             spec = ResampleSpec(self.where, file.bands, layer.kind == "class", source.resampling, source.absent, self.rules,
-                                self.shares, filed[some])  # fmt: skip
-            units = dict(zip(file.bands, zip(scale[some].tolist(), offset[some].tolist(), strict=True), strict=False))
+                                self.shares, filed[bands])  # fmt: skip
+            units = dict(zip(file.bands, zip(scale[bands].tolist(), offset[bands].tolist(), strict=True), strict=False))
             most = 0.0 if self.rules.classes or layer.kind == "class" else MOST_REFUSED
-            limits = dict(zip(file.bands, given[some], strict=False))
+            limits = dict(zip(file.bands, given[bands], strict=False))
             out.append((file, spec, Judgement(layer, self.where, limits, units, most)))
         return out
 
@@ -128,7 +128,7 @@ class RasterReader:
         target = cells.window(-halo, -halo, cells.shape[0] + 2 * halo, cells.shape[1] + 2 * halo)
         spec = max((spec for _, spec, _ in self.specs()), key=lambda spec: spec.layers)
         area = (resolution_of(self.layer) / FINE) ** 2
-        local = [path for path in self.seen if not is_remote(path)]
+        local = [path for path in self.local_files if not is_remote(path)]
         if local:
             with open_raster(local[0], self.where) as dataset:
                 area = area_of_cell(dataset, target)
@@ -204,10 +204,12 @@ def open_rasters(config: Config, source: Source, where: str, region: Region) -> 
     count = 1 if shares else int(np.prod(lengths_of(layer)))
     if source.band_numbers is not None:
         files = [replace(file, bands=source.band_numbers) for file in files]
-    found = sum(len(file.bands) for file in files)
-    if found != count:
-        raise ConfigError(f"{at}.bands names {found // len(files)} bands; the layer {layer.name} needs {count // len(files)}.")
-    files, seen = check_files(files, f"{where}.raster", region, layer, source, row)
+    bands_in_files = sum(len(file.bands) for file in files)
+    if bands_in_files != count:
+        raise ConfigError(
+            f"{at}.bands names {bands_in_files // len(files)} bands; the layer {layer.name} needs {count // len(files)}."
+        )
+    files, local_files = check_files(files, f"{where}.raster", region, layer, source, row)
     rules = PixelRules()
     scale: tuple[float, ...] = (source.scale,)
     offset: tuple[float, ...] = (source.offset,)
@@ -221,7 +223,7 @@ def open_rasters(config: Config, source: Source, where: str, region: Region) -> 
     rules = replace(rules, nodata=nodata, classes=_classes(layer, source, rules), raw=rules.raw or layer.kind == "class",
                     zeros=layer.name == "sentinel2")  # fmt: skip
     reader = RasterReader(source, layer, derived_layers(source, layer, at), f"{where}.raster", tuple(files), rules, scale, offset,
-                          shares, seen)  # fmt: skip
+                          shares, local_files)  # fmt: skip
     _look(reader, region)
     return reader
 
@@ -242,7 +244,7 @@ def _classes(layer: Layer, source: Source, rules: PixelRules) -> dict[int, int |
 
 def _look(reader: RasterReader, region: Region) -> None:
     """Judge the pixels of the first local files before any work starts; units judge all of theirs when they are read."""
-    local = [path for path in reader.seen[:LOOKED_AT] if not is_remote(path)]
+    local = [path for path in reader.local_files[:LOOKED_AT] if not is_remote(path)]
     for file, spec, judgement in reader.specs():
         for path in file.paths(region.degrees):
             if path in local:

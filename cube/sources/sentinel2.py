@@ -165,13 +165,13 @@ class Sentinel2Reader(SceneReader):
         if refused.any():
             first = float(stored[refused][0]) * layer.scale
             share = refused.sum() / (stored != FILL).sum()
-            told = (
+            text = (
                 f"{self.catalogue.url}: {percent(float(share))} of the values of unit {unit.name} lie above a reflectance of"
                 f" {highest:g} (first value {first:g})"
             )
             if share > MOST_REFUSED:
-                raise SourceError(f"{told}; the scenes' digital numbers are not reflectance x 10,000, take another collection.")
-            out.warnings = (f"{told}; they became no data.",)
+                raise SourceError(f"{text}; the scenes' digital numbers are not reflectance x 10,000, take another collection.")
+            out.warnings = (f"{text}; they became no data.",)
             out["sentinel2"] = np.where(refused, np.uint16(FILL), stored)
             out.refused["sentinel2"] = refused
         out.clipped["sentinel2"] = out["sentinel2"] == DARKEST

@@ -65,21 +65,21 @@ def series_files(config: Config, source: Source, where: str) -> SeriesFiles | No
     path = config.source_path(template)
     if is_remote(path):
         raise ConfigError(f"{at}: files at an address cannot be listed; give the series as one file of many bands, or fetch it.")
-    found: dict[tuple[str, str], str] = {}
+    files: dict[tuple[str, str], str] = {}
     expression = re.compile(_expression(path))
     for file in glob.glob(_pattern(path)):
         match = expression.fullmatch(file)
         if match is not None:
             parts = match.groupdict()
             key = parts.get("variable") or parts.get("band") or "", _label(parts)
-            if key in found:
-                raise SourceError(f"{file}: is the file of {key[1]}, as {found[key]} is; keep one of them ({where}).")
-            found[key] = file
-    if not found:
+            if key in files:
+                raise SourceError(f"{file}: is the file of {key[1]}, as {files[key]} is; keep one of them ({where}).")
+            files[key] = file
+    if not files:
         raise SourceError(f"{path}: there is no file of this name with numbers in it; check {where}.raster.")
-    out = SeriesFiles(found, 12 if "month" in names else 4 if "quarter" in names else 1)
+    out = SeriesFiles(files, 12 if "month" in names else 4 if "quarter" in names else 1)
     wanted = [(band, step) for band in out.bands or ("",) for step in periods.without_gaps(out.steps)]
-    missing = [f"{band} {step}".strip() for band, step in wanted if (band, step) not in found]
+    missing = [f"{band} {step}".strip() for band, step in wanted if (band, step) not in files]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise SourceError(
@@ -99,12 +99,12 @@ def _label(parts: dict[str, str]) -> str:
 
 def _expression(template: str) -> str:
     """A regular expression whose named groups are the placeholders of a template; one that comes again must be the same."""
-    out, seen = "", set[str]()
+    out, names = "", set[str]()
     for literal, name, _, _ in string.Formatter().parse(template):
         out += re.escape(literal)
         if name is not None:
-            out += f"(?P={name})" if name in seen else f"(?P<{name}>{TIMES.get(name, '[^/]+?')})"
-            seen.add(name)
+            out += f"(?P={name})" if name in names else f"(?P<{name}>{TIMES.get(name, '[^/]+?')})"
+            names.add(name)
     return out
 
 

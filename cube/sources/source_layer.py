@@ -169,9 +169,9 @@ def _labels(source: Source, header: RasterHeader, kind: str, series: SeriesFiles
         steps = header.names if periods.are_periods(header.names) else _numbered(len(header.names))
         expected = periods.without_gaps(steps)
         if tuple(steps) != expected:
-            n, found, due = next((n, *pair) for n, pair in enumerate(zip(steps, expected, strict=False), 1) if len(set(pair)) > 1)
+            n, label, due = next((n, *pair) for n, pair in enumerate(zip(steps, expected, strict=False), 1) if len(set(pair)) > 1)
             raise ConfigError(
-                f"{at}: band {n} of its file is {found} where {due} should be; bring the bands in order of time without gaps, or"
+                f"{at}: band {n} of its file is {label} where {due} should be; bring the bands in order of time without gaps, or"
                 " choose those of whole years by `bands: [1, 2, ...]`."
             )
         return {band: tuple(source.raster) if isinstance(source.raster, dict) else (source.layer,), step: steps}
@@ -234,21 +234,21 @@ def _units(source: Source, header: RasterHeader, bands: Sequence[str], at: str) 
         if strange:
             raise ConfigError(f"{at}.units names '{strange[0]}', which is no band; the bands are {', '.join(bands)}.")
         filed = dict(zip(bands, header.units, strict=False))
-        found = tuple(given.get(band) or filed.get(band, "") for band in bands)
+        units = tuple(given.get(band) or filed.get(band, "") for band in bands)
     elif given is not None:
-        found = (given,) * len(bands)
+        units = (given,) * len(bands)
     elif len(header.units) == len(bands):
-        found = header.units
+        units = header.units
     else:
-        found = (header.units[0],) * len(bands)
-    missing = [band for band, unit in zip(bands, found, strict=True) if not unit]
+        units = (header.units[0],) * len(bands)
+    missing = [band for band, unit in zip(bands, units, strict=True) if not unit]
     if missing:
         which = "" if len(bands) == 1 else f" of the band {missing[0]}"
         raise ConfigError(
             f"{at}: '{source.layer}' is no preset, and nothing says in which units{which} its numbers are; add `units: m` (or"
             ' `K`, `mm`, ...), or `units: "1"` for numbers without units.'
         )
-    return found
+    return units
 
 
 def _period(source: Source, series: SeriesFiles | None, steps: Sequence[str], at: str) -> int:

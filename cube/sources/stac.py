@@ -104,23 +104,23 @@ class Catalogue:
     def touching(self, unit: Unit) -> list[Scene]:
         """Scenes whose footprint reaches into the unit, by date; raises `SourceError` for one that lacks an asset."""
         scenes = self._asked(unit) if self.scenes is None else self.scenes
-        found = [scene for scene in scenes if scene.touches(unit.bounds)]
-        for scene in found:
+        scenes_here = [scene for scene in scenes if scene.touches(unit.bounds)]
+        for scene in scenes_here:
             if scene.flaw:
                 raise SourceError(scene.flaw)
-        return sorted(found, key=lambda scene: (scene.moment, scene.id))
+        return sorted(scenes_here, key=lambda scene: (scene.moment, scene.id))
 
     def depends_on(self) -> dict[str, Any]:
         """The search and its scenes with their local files; what is behind an address is taken to stay as it is."""
-        asked = self.search.model_dump(mode="json", exclude={"catalog", "gaps"})
+        search = self.search.model_dump(mode="json", exclude={"catalog", "gaps"})
         if self.scenes is None:
-            return {"search": asked, "catalogue": self.url}
+            return {"search": search, "catalogue": self.url}
         local = (path for scene in self.scenes for path in scene.assets.values() if not is_remote(path))
         contents = file_identities(local)
         scenes = [
             [scene.id, scene.added, {band: contents.get(path) for band, path in scene.assets.items()}] for scene in self.scenes
         ]
-        return {"search": asked, "scenes": scenes}
+        return {"search": search, "scenes": scenes}
 
     def near(self, unit: Unit) -> Catalogue:
         """The same with the scenes of one unit alone, so that the others need not travel with it."""
@@ -221,7 +221,7 @@ def _scenes(
     first = datetime.datetime.combine(search.start, datetime.time(), datetime.UTC)
     after = datetime.datetime.combine(search.end, datetime.time(), datetime.UTC) + datetime.timedelta(days=1)
     collection, bounds = search.collection or wanted.collection, shapely.box(*place.degrees)
-    found = []
+    scenes = []
     for item in items:
         moment = item.datetime or item.common_metadata.start_datetime
         if moment is None or item.collection_id not in (None, collection):
@@ -234,8 +234,8 @@ def _scenes(
             and (wanted.accepts is None or wanted.accepts(item.properties))
             and (item.bbox is None or shapely.box(*_flat(item.bbox)).intersects(bounds))
         ):
-            found.append(_scene(item, moment, url, search, wanted, place.grid))
-    return one_per_acquisition(found)
+            scenes.append(_scene(item, moment, url, search, wanted, place.grid))
+    return one_per_acquisition(scenes)
 
 
 def _scene(item: pystac.Item, moment: datetime.datetime, url: str, search: StacSearch, wanted: Wanted, grid: Grid) -> Scene:
@@ -253,10 +253,10 @@ def _scene(item: pystac.Item, moment: datetime.datetime, url: str, search: StacS
             assets[band] = _address(item.assets[name].href, url, item.collection_id)
             if band != "quality":
                 fields.append(item.assets[name].extra_fields)
-    said = Described(item.id, moment, item.properties, tuple(fields))
+    described = Described(item.id, moment, item.properties, tuple(fields))
     added = 0
     try:
-        added = wanted.added(said, search)
+        added = wanted.added(described, search)
     except ValueError as error:
         flaw = flaw or f"{url}: scene {item.id}: {error}."
     frame = (str(item.properties.get("platform", "")).lower().replace("_", "-"), tile_of(item.properties, item.id))

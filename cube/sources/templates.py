@@ -67,14 +67,14 @@ def _labels(layer: Layer, names: tuple[str, ...]) -> list[dict[str, Any]]:
     # A product of one band that fills a layer of many is one file, whatever it is called.
     bands = names[: len(first)] if len(names) >= len(first) else names[:1] * len(first) or first
     for label, band in zip(first, bands, strict=True):
-        own: dict[str, Any] = {"band": band, **({"variable": label} if layer.dims else {})}
+        fields_of_band: dict[str, Any] = {"band": band, **({"variable": label} if layer.dims else {})}
         steps = layer.labels[layer.dims[1]] if len(layer.dims) > 1 else ()
         if not periods.are_periods(steps):
-            rows += [own] * max(len(steps), 1)
+            rows += [fields_of_band] * max(len(steps), 1)
             continue
         for when in steps:
             year, kind, number = periods.parts(when)
-            rows.append(own | {"year": year, kind: number})
+            rows.append(fields_of_band | {"year": year, kind: number})
     return rows
 
 
@@ -84,22 +84,24 @@ def expand(template: str, layer: Layer, names: tuple[str, ...] = (), tile: int |
     Raises `ConfigError` (a sentence without its place) for a placeholder that is not known.
     """
     rows = _labels(layer, names)
-    asked = fields(template)
-    known = {*rows[0], *TILE_FIELDS}
-    if unknown := sorted(asked - known):
+    wanted_fields = fields(template)
+    possible_fields = {*rows[0], *TILE_FIELDS}
+    if unknown := sorted(wanted_fields - possible_fields):
         raise ConfigError(
             f"'{template}' names {{{unknown[0]}}}; for the layer {layer.name} a file name may have"
-            f" {', '.join('{' + k + '}' for k in sorted(known))}"
+            f" {', '.join('{' + k + '}' for k in sorted(possible_fields))}"
         )
-    tiled = bool(asked & TILE_FIELDS)
-    kept: Mapping[str, str] = {"north": "{north}", "east": "{east}"}
+    tiled = bool(wanted_fields & TILE_FIELDS)
+    tile_fields: Mapping[str, str] = {"north": "{north}", "east": "{east}"}
     labels: dict[str, list[str]] = {}
     for row in rows:
         try:
-            path = template.format(**row, **kept)
+            path = template.format(**row, **tile_fields)
         except (ValueError, IndexError, KeyError) as error:
             raise ConfigError(f"'{template}' is not a file name template ({error}); write for example {{month:02d}}") from None
         labels.setdefault(path, []).append(str(row.get("variable", "")))
     side = (tile or 1) if tiled else None
     named = len(layer.dims) == 1
-    return [RasterFile(path, tuple(range(1, len(some) + 1)), side, tuple(some) if named else ()) for path, some in labels.items()]
+    return [
+        RasterFile(path, tuple(range(1, len(bands) + 1)), side, tuple(bands) if named else ()) for path, bands in labels.items()
+    ]

@@ -78,9 +78,9 @@ def curvatures(around: Mapping[tuple[int, int], Floats], cell: float) -> tuple[F
     f = (-z[-1, -1] + z[-1, 1] + z[1, -1] - z[1, 1]) / (4 * area)
     g, h = (z[0, 1] - z[0, -1]) / (2 * cell), (z[-1, 0] - z[1, 0]) / (2 * cell)
     steep = g * g + h * h
-    whole, along = -2.0 * (d + e), -2.0 * (d * g * g + e * h * h + f * g * h)
+    total, along = -2.0 * (d + e), -2.0 * (d * g * g + e * h * h + f * g * h)
     along = np.divide(along, steep, out=np.zeros_like(steep), where=steep != 0)
-    return np.asarray(whole, np.float32), along, np.where(steep == 0, steep, whole - along)
+    return np.asarray(total, np.float32), along, np.where(steep == 0, steep, total - along)
 
 
 def topographic_position(elevation: Floats, radius: float) -> Floats:
@@ -90,15 +90,15 @@ def topographic_position(elevation: Floats, radius: float) -> Floats:
     """
     wide = int(radius)
     rows, cols = elevation.shape[0] - 2 * wide, elevation.shape[1] - 2 * wide
-    known = np.isfinite(elevation)
-    steps = np.rint(np.where(known, elevation, 0) * STEPS).astype(np.int64)
-    sums, counts = (np.pad(np.cumsum(part, axis=1, dtype=np.int64), ((0, 0), (1, 0))) for part in (steps, known))
+    valid = np.isfinite(elevation)
+    steps = np.rint(np.where(valid, elevation, 0) * STEPS).astype(np.int64)
+    sums, counts = (np.pad(np.cumsum(part, axis=1, dtype=np.int64), ((0, 0), (1, 0))) for part in (steps, valid))
     total, count = np.zeros((2, rows, cols), np.int64)
     for down in range(-wide, wide + 1):
         half = int(math.sqrt(radius**2 - down**2))
         row, first, end = wide + down, wide - half, wide + half + 1
-        for whole, part in ((total, sums), (count, counts)):
-            whole += part[row : row + rows, end : end + cols]
-            whole -= part[row : row + rows, first : first + cols]
+        for summed, part in ((total, sums), (count, counts)):
+            summed += part[row : row + rows, end : end + cols]
+            summed -= part[row : row + rows, first : first + cols]
     inner = elevation[wide : wide + rows, wide : wide + cols]
     return np.asarray(inner - total / (STEPS * np.maximum(count, 1)), np.float32)

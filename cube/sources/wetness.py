@@ -49,8 +49,8 @@ def upslope_cells(elevation: Floats) -> Floats:
 
     `elevation` is in metres, NaN where unknown: the sea, or beyond the source, where water leaves.
     """
-    known = np.isfinite(elevation)
-    shares = _shares(np.where(known, fill_pits(elevation), SEA), known)
+    valid = np.isfinite(elevation)
+    shares = _shares(np.where(valid, fill_pits(elevation), SEA), valid)
     area = np.ones(elevation.shape, np.float32)
     for _ in range(REACH):
         gathered = np.ones_like(area)
@@ -73,8 +73,8 @@ def fill_pits(elevation: Floats) -> Floats:
     for dy, dx in AROUND:
         highest = ground.copy()
         for steps in range(1, BRIM + 1):
-            there, at = _pair(ground.shape, steps * dy, steps * dx)
-            np.maximum(highest[at], ground[there], out=highest[at])
+            neighbours, at = _pair(ground.shape, steps * dy, steps * dx)
+            np.maximum(highest[at], ground[neighbours], out=highest[at])
         np.minimum(water, highest, out=water)
     for _ in range(FILLING):
         water = np.maximum(ground, np.minimum(water, _lowest_around(water)))
@@ -88,21 +88,21 @@ def _lowest_around(values: Floats) -> Floats:
     """The lowest of the eight neighbours of each cell."""
     lowest = np.full_like(values, np.inf)
     for dy, dx in AROUND:
-        there, at = _pair(values.shape, dy, dx)
-        np.minimum(lowest[at], values[there], out=lowest[at])
+        neighbours, at = _pair(values.shape, dy, dx)
+        np.minimum(lowest[at], values[neighbours], out=lowest[at])
     return lowest
 
 
-def _shares(surface: Floats, known: NDArray[np.bool_]) -> list[Floats]:
+def _shares(surface: Floats, valid: NDArray[np.bool_]) -> list[Floats]:
     """The part of its water that each cell gives to each of `AROUND`; 0 where no neighbour lies lower, and at sea."""
     parts = []
     for dy, dx in AROUND:
-        there, at = _pair(surface.shape, dy, dx)
+        neighbours, at = _pair(surface.shape, dy, dx)
         drop = np.zeros_like(surface)
-        drop[at] = np.maximum(surface[at] - surface[there], 0) / np.float32(np.hypot(dy, dx))
+        drop[at] = np.maximum(surface[at] - surface[neighbours], 0) / np.float32(np.hypot(dy, dx))
         parts.append(drop ** np.float32(SPREAD))
     total = np.sum(parts, axis=0)
-    return [np.divide(part, total, out=np.zeros_like(part), where=known & (total > 0)) for part in parts]
+    return [np.divide(part, total, out=np.zeros_like(part), where=valid & (total > 0)) for part in parts]
 
 
 def _pair(shape: tuple[int, ...], dy: int, dx: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

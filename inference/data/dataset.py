@@ -100,7 +100,7 @@ def load_dataset(
     names = _species(table, named, config.species.min_records)
     if not names:
         raise _no_species(config, table, named)
-    table.report.kept[f"species with {config.species.min_records} records or more"] = len(names)
+    table.report.totals[f"species with {config.species.min_records} records or more"] = len(names)
     traits, traits_report = read_traits(config, config.species.traits, names)
     wanted, options = split_network_options(config)
     from_table = tuple(predictors_of(table.surveys))
@@ -272,7 +272,7 @@ def _on_land(cube: CubeStore, table: SurveyTable) -> SurveyTable:
     new = pd.Series(np.arange(len(on_land)), index=on_land.index)
     occurrences = table.occurrences[table.occurrences["survey"].isin(on_land.index)].copy()
     occurrences["survey"] = occurrences["survey"].map(new)
-    table.report.kept["surveys"] = len(on_land)
+    table.report.totals["surveys"] = len(on_land)
     if on_land.empty:
         raise TableError(
             f"surveys: no survey is left: {'; '.join(table.report.reasons())}; check that longitude and latitude are not rounded,"

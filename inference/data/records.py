@@ -252,7 +252,7 @@ def place_records(named: NamedRecords, species: Sequence[str], background: NDArr
     modelled_rows = np.flatnonzero(column >= 0)
     rare = {name: n for name, n in named.counts(column < 0).items() if n}
     _withdraw(named.report, "records of species with too few of them", sorted(rare), sum(rare.values()))
-    named.report.kept["species"] = len(np.unique(column[modelled_rows]))
+    named.report.totals["species"] = len(np.unique(column[modelled_rows]))
     cells, row = np.unique(np.concatenate([named.cell[modelled_rows], background]), return_inverse=True)
     first = np.full(len(cells), -1, np.int64)
     first[row[: len(modelled_rows)][::-1]] = modelled_rows[::-1]

@@ -120,13 +120,13 @@ class _ZippedFile(AbstractContextManager[IO[bytes]]):
 
 def open_archive(path: str) -> Archive:
     """The Darwin Core archive or data package at `path`, a folder or a zip file. Raises `TableError` where it is neither."""
-    there = Path(path)
-    if there.is_dir():
-        names = [p.relative_to(there).as_posix() for p in (*there.glob("*"), *there.glob("*/*")) if p.is_file()]
-    elif zipfile.is_zipfile(there):
-        with zipfile.ZipFile(there) as archive:
+    file = Path(path)
+    if file.is_dir():
+        names = [p.relative_to(file).as_posix() for p in (*file.glob("*"), *file.glob("*/*")) if p.is_file()]
+    elif zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
-    elif there.exists():
+    elif file.exists():
         raise TableError(f"{path}: is neither a folder nor a zip file; unpack it and give the folder.")
     else:
         raise TableError(f"{path}: there is no such archive; check the path in the configuration.")

@@ -149,10 +149,10 @@ def stream_records(
         out = positions(part, report)
         if places is not None:
             # An occurrence may say better than its event where it was.
-            own = out[["longitude", "latitude"]].notna().all(axis=1)
+            in_degrees = out[["longitude", "latitude"]].notna().all(axis=1)
             of_event = places.reindex(part[KEY]).set_axis(out.index)
             measured = ["longitude", "latitude", "uncertainty_m"]
-            out[measured] = out[measured].where(own, of_event[measured], axis=0)
+            out[measured] = out[measured].where(in_degrees, of_event[measured], axis=0)
             out["year"] = out["year"].fillna(of_event["year"])
         out["record"] = part["occurrenceID"].where(part["occurrenceID"].notna(), part[KEY])
         out["name"] = part["name"]

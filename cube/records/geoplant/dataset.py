@@ -81,8 +81,8 @@ class GeoPlant:
         return np.asarray(values, np.float32)
 
     def _file(self, what: str, number: int, observations: str, tried: list[Path]) -> Path | None:
-        for found in self.layout.folder_of(what, observations):
-            path = _existing(found, number, tried)
+        for folder in self.layout.folder_of(what, observations):
+            path = _existing(folder, number, tried)
             if path is not None:
                 return path
         return None
@@ -97,18 +97,18 @@ class GeoPlant:
         """((n, 6, 4, 21), known): series out of the tables of bands, NaN past the end of a series (`eos`)."""
         columns = [f"{q[:4]}_{q[5]}" for q in QUARTERS]  # 2000_1 is the first quarter of 2000
         out = np.full((len(numbers), 6, len(QUARTERS)), np.nan, np.float32)
-        known = np.zeros(len(numbers), bool)
+        in_tables = np.zeros(len(numbers), bool)
         for band, name in enumerate(LANDSAT_BANDS):
             tables = [t for t in self.layout.table("landsat", observations) if t.band == name]
-            out[:, band], seen = self._rows(tables, numbers, columns)
-            known |= seen
-        return np.swapaxes(out.reshape(-1, 6, 21, 4), 2, 3), known
+            out[:, band], in_table = self._rows(tables, numbers, columns)
+            in_tables |= in_table
+        return np.swapaxes(out.reshape(-1, 6, 21, 4), 2, 3), in_tables
 
     def climate_rows(self, numbers: NDArray[np.int64], observations: str = "") -> tuple[Floats, NDArray[np.bool_]]:
         """((n, 4, 19, 12), known): monthly series out of the tables of values, raw CHELSA integers."""
         columns = [f"Bio-{v}_{m[5:]}_{m[:4]}" for v in CLIMATE_VARIABLES for m in CLIMATE_MONTHS]
-        values, known = self._rows(self.layout.table("climate", observations), numbers, columns)
-        return values.reshape(-1, *CLIMATE_SHAPE), known
+        values, in_table = self._rows(self.layout.table("climate", observations), numbers, columns)
+        return values.reshape(-1, *CLIMATE_SHAPE), in_table
 
     def values(self, what: str, columns: Sequence[str], numbers: NDArray[np.int64],
                observations: str = "") -> tuple[Floats, NDArray[np.bool_]]:  # fmt: skip
@@ -118,12 +118,12 @@ class GeoPlant:
     def _rows(self, tables: Sequence[Found], numbers: NDArray[np.int64],
               columns: Sequence[str]) -> tuple[Floats, NDArray[np.bool_]]:  # fmt: skip
         out = np.full((len(numbers), len(columns)), np.nan, np.float32)
-        known = np.zeros(len(numbers), bool)
-        for found in tables:
-            if found.path.suffix == ".csv" and not known.all():
-                left = np.flatnonzero(~known)
-                out[left], known[left] = read_rows(found.path, numbers[left], columns)
-        return out, known
+        in_tables = np.zeros(len(numbers), bool)
+        for table in tables:
+            if table.path.suffix == ".csv" and not in_tables.all():
+                left = np.flatnonzero(~in_tables)
+                out[left], in_tables[left] = read_rows(table.path, numbers[left], columns)
+        return out, in_tables
 
     # Rasters.
 
@@ -138,8 +138,8 @@ class GeoPlant:
             return np.asarray(values, np.float32).reshape(-1, source.count)
 
 
-def _existing(found: Found, number: int, tried: list[Path]) -> Path | None:
-    for path in candidates(found, number):
+def _existing(folder: Found, number: int, tried: list[Path]) -> Path | None:
+    for path in candidates(folder, number):
         if path.is_file():
             return path
         tried.append(path)

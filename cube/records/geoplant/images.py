@@ -85,9 +85,9 @@ def _read(path: Path, content: bytes | None, bands: int, what: str) -> tuple[NDA
 
 def _is_laea(crs: Any) -> bool:
     """Whether a CRS is EPSG:3035 in all but name: patches of 2025 call its datum unknown."""
-    found = crs.to_dict()
+    definition = crs.to_dict()
     wanted = {"proj": "laea", "lat_0": 52, "lon_0": 10, "x_0": 4_321_000, "y_0": 3_210_000}
-    return found.get("init") == "epsg:3035" or all(found.get(k) == v for k, v in wanted.items())
+    return definition.get("init") == "epsg:3035" or all(definition.get(k) == v for k, v in wanted.items())
 
 
 def read_patch(files: Sequence[Path], contents: Sequence[bytes] | None = None) -> Patch:

@@ -64,8 +64,8 @@ class Layout:
         return _fitting(self.folders, what, observations)
 
 
-def _fitting(found: tuple[Found, ...], what: str, observations: str) -> list[Found]:
-    return [f for f in found if f.what == what and (not observations or f.observations in ("", observations))]
+def _fitting(folders: tuple[Found, ...], what: str, observations: str) -> list[Found]:
+    return [f for f in folders if f.what == what and (not observations or f.observations in ("", observations))]
 
 
 def find_layout(folder: str | Path) -> Layout:
@@ -102,10 +102,10 @@ def find_layout(folder: str | Path) -> Layout:
 def _walk(root: Path, path: Path, depth: int) -> Iterator[tuple[Path, list[str]]]:
     """Folders and the first files in them; folders named by the digits of ids are not entered."""
     with os.scandir(path) as entries:
-        seen = [(e.name, e.is_dir()) for e in islice(entries, PROBED) if not e.name.startswith((".", "__MACOSX"))]
-    yield path, sorted(name for name, is_folder in seen if not is_folder)
+        children = [(e.name, e.is_dir()) for e in islice(entries, PROBED) if not e.name.startswith((".", "__MACOSX"))]
+    yield path, sorted(name for name, is_folder in children if not is_folder)
     if depth < DEPTH:
-        for name in sorted(name for name, is_folder in seen if is_folder and not _is_digits(name)):
+        for name in sorted(name for name, is_folder in children if is_folder and not _is_digits(name)):
             yield from _walk(root, path / name, depth + 1)
 
 
@@ -203,16 +203,16 @@ def _colour(words: str) -> str:
     return hits[-1] if hits else "rgb"
 
 
-def candidates(found: Found, number: int) -> list[Path]:
+def candidates(folder: Found, number: int) -> list[Path]:
     """Where the file of `number` may lie: `75/85/3018575`; ids under four digits are padded with zeros, or not.
 
     `candidates` is pure: no file is looked for.
     """
     texts = dict.fromkeys((str(number), str(number).zfill(4)))
-    if not found.nested:
-        return [found.path / found.pattern.replace("{id}", str(number))]
+    if not folder.nested:
+        return [folder.path / folder.pattern.replace("{id}", str(number))]
     out: dict[Path, None] = {}
     for text in texts:
         for name in texts:
-            out[found.path / text[-2:] / text[-4:-2] / found.pattern.replace("{id}", name)] = None
+            out[folder.path / text[-2:] / text[-4:-2] / folder.pattern.replace("{id}", name)] = None
     return list(out)

@@ -44,8 +44,8 @@ def metadata_tables(layout: Layout, observations: str, splits: Sequence[str] = (
     fitting = [t for t in tables if not splits or not t.split or _in_splits(t.split, splits)]
     if not fitting:
         kind = {"PA": "presence-absence surveys", "PO": "presence-only records"}[observations]
-        known = sorted({t.split for t in tables})
-        more = f" for {', '.join(splits)} (there are {', '.join(known)})" if known else ""
+        names = sorted({t.split for t in tables})
+        more = f" for {', '.join(splits)} (there are {', '.join(names)})" if names else ""
         raise TableError(f"{layout.folder}: has no table of {kind}{more}; fetch it or change the configuration.")
     return fitting
 
@@ -76,16 +76,16 @@ def stream_metadata(layout: Layout, observations: str, splits: Sequence[str] = (
         given = sorted({t for t in names.values() if t})
         for rows in stream_table(path, given, [t for t in given if t != names["subset"]], piece, report):
             out = pd.DataFrame({k: rows[t] if t else np.nan for k, t in names.items() if k != "subset"}, index=rows.index)
-            kept = out["survey"].notna()
-            chosen = rows[names["subset"]].astype(str).isin(splits) if names["subset"] and splits else kept | True
+            has_survey = out["survey"].notna()
+            chosen = rows[names["subset"]].astype(str).isin(splits) if names["subset"] and splits else has_survey | True
             if report is not None:
                 account = f"rows of {table.path.name}"
-                nameless = [f"{table.path.name} row {i + 1}" for i in out.index[~kept]]
+                nameless = [f"{table.path.name} row {i + 1}" for i in out.index[~has_survey]]
                 report.leave_out(account, "rows without an id", nameless)
-                others = int((kept & ~chosen).sum())
+                others = int((has_survey & ~chosen).sum())
                 report.leave_out(account, f"rows of other splits than {', '.join(splits)}", [], others)
-                report.use(account, int((kept & chosen).sum()))
-            out = out[kept & chosen].reset_index(drop=True)
+                report.use(account, int((has_survey & chosen).sum()))
+            out = out[has_survey & chosen].reset_index(drop=True)
             ids = ["survey", "patch_id", "series_id"]
             out[ids] = out[ids].fillna(-1).astype(np.int64)
             yield out
@@ -99,9 +99,9 @@ def raw_surveys(layout: Layout, splits: Sequence[str], report: Report) -> RawSur
             # 2023 numbers rows, not surveys: what was seen on one day in one patch is one survey.
             day = rows[["patch_id", "year", "day_of_year"]].fillna(0).astype(np.int64).astype(str)
             rows["survey"] = day["patch_id"] + "/" + day["year"] + "-" + day["day_of_year"]
-        seen = rows["species_id"].notna()
-        report.note("rows without a species, kept as surveys alone", list(rows.loc[~seen, "survey"]))
-        occurrences.append(rows.loc[seen, ["survey", "species_id"]].astype({"species_id": np.int32}))
+        has_species = rows["species_id"].notna()
+        report.note("rows without a species, kept as surveys alone", list(rows.loc[~has_species, "survey"]))
+        occurrences.append(rows.loc[has_species, ["survey", "species_id"]].astype({"species_id": np.int32}))
         heads.append(rows.drop_duplicates("survey").drop(columns=["day_of_year", "species_id"]))
     surveys = pd.concat(heads, ignore_index=True)
     first = surveys.drop_duplicates("survey", ignore_index=True)
@@ -124,7 +124,7 @@ def _labels(layout: Layout, splits: Sequence[str]) -> Iterator[pd.DataFrame]:
         if splits and not _in_splits(table.split, splits):
             continue
         for rows in stream_table(str(table.path), ["surveyId", "speciesIds"], ["surveyId"]):
-            known = rows[rows["speciesIds"].notna() & rows["surveyId"].notna()]
-            lists = known["speciesIds"].astype(str).str.split()
-            out = pd.DataFrame({"survey": known["surveyId"].astype(np.int64), "species_id": lists}).explode("species_id")
+            labelled = rows[rows["speciesIds"].notna() & rows["surveyId"].notna()]
+            lists = labelled["speciesIds"].astype(str).str.split()
+            out = pd.DataFrame({"survey": labelled["surveyId"].astype(np.int64), "species_id": lists}).explode("species_id")
             yield out.astype({"species_id": np.int32}).reset_index(drop=True)

@@ -35,9 +35,9 @@ def read_rows(path: Path, ids: NDArray[np.int64], columns: Sequence[str]) -> tup
     if key is None:
         raise TableError(f"{path}: none of its columns ({', '.join(present[:8])}) is an id such as {ID_COLUMNS[0]}; rename it.")
     wanted = [c for c in columns if c in present]
-    out, known = np.full((len(ids), len(columns)), np.nan, np.float32), np.zeros(len(ids), bool)
+    out, in_table = np.full((len(ids), len(columns)), np.nan, np.float32), np.zeros(len(ids), bool)
     if not wanted:
-        return out, known  # another version of the variable, with other columns
+        return out, in_table  # another version of the variable, with other columns
     table = pyarrow.dataset.dataset(
         path,
         # Ids are stored as floats in places.
@@ -53,7 +53,7 @@ def read_rows(path: Path, ids: NDArray[np.int64], columns: Sequence[str]) -> tup
         raise TableError(f"{path}: is no whole table of numbers ({str(error).splitlines()[0]}); fetch the file again.") from None
     rows = rows.drop_duplicates(key).set_index(key)
     at = rows.index.get_indexer(ids)
-    known = at >= 0
-    out[np.ix_(known, [columns.index(c) for c in wanted])] = rows.to_numpy(np.float32)[at[known]]
+    in_table = at >= 0
+    out[np.ix_(in_table, [columns.index(c) for c in wanted])] = rows.to_numpy(np.float32)[at[in_table]]
     out[np.isinf(out)] = np.nan
-    return out, known
+    return out, in_table

@@ -123,8 +123,8 @@ class FileSource:
                 if values is not None:
                     cubes[k] = values
             left = np.array(without_file, np.int64)
-            cubes[left], known = rows(numbers[left], places.observations)
-            self.report.note(f"places without a {what}", numbers[left[~known]].tolist())
+            cubes[left], in_table = rows(numbers[left], places.observations)
+            self.report.note(f"places without a {what}", numbers[left[~in_table]].tolist())
             parts.append(decode(cubes))
         return np.concatenate(parts)
 
@@ -144,29 +144,29 @@ class FileSource:
 
     def _values(self, places: Places, what: Published) -> Floats:
         layer = INPUTS[what.layer]
-        raw, known = self.geoplant.values(what.table, what.columns, places.survey, places.observations)
+        raw, in_table = self.geoplant.values(what.table, what.columns, places.survey, places.observations)
         for k, column in enumerate(what.columns):
             if column in ALIASES:
                 other, _ = self.geoplant.values(what.table, [ALIASES[column]], places.survey, places.observations)
                 raw[:, k] = np.where(np.isnan(raw[:, k]), other[:, 0], raw[:, k])
-                known |= np.isfinite(other[:, 0])
+                in_table |= np.isfinite(other[:, 0])
         rasters = self._rasters(what)
-        if rasters and not known.all():
-            left = np.flatnonzero(~known)
+        if rasters and not in_table.all():
+            left = np.flatnonzero(~in_table)
             raw[left] = self._of_rasters(places, left, what, rasters)
-            known[left] = np.isfinite(raw[left]).any(axis=1)
-        self.report.note(f"places without values of {what.layer}", list(places.survey[~known]))
+            in_table[left] = np.isfinite(raw[left]).any(axis=1)
+        self.report.note(f"places without values of {what.layer}", list(places.survey[~in_table]))
         values = what.decode(raw)
         return values if layer.dims else values[:, 0]
 
     def _rasters(self, what: Published) -> dict[int, Path]:
         """Variable -> its raster; a single raster of several bands stands for all of them."""
-        found: dict[int, Path] = {}
+        by_number: dict[int, Path] = {}
         for k, pattern in enumerate(what.rasters):
             hits = [p for p in self.geoplant.layout.rasters if re.fullmatch(pattern, p.stem.lower())]
             if hits:
-                found[k] = hits[0]
-        return found
+                by_number[k] = hits[0]
+        return by_number
 
     def _of_rasters(self, places: Places, index: NDArray[np.int64], what: Published, rasters: dict[int, Path]) -> Floats:
         longitude, latitude = (v[index] for v in places.lonlat)

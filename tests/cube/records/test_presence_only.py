@@ -58,7 +58,7 @@ def test_a_table_with_a_column_mapping_is_streamed(tmp_path: Path, kind: str) ->
             rows[["x", "y"]].to_numpy().T, EUROPE.project(rows["longitude"].to_numpy(), rows["latitude"].to_numpy())
         )
         np.testing.assert_array_equal(rows["year"], [2020, np.nan])
-        assert stream.report.kept == {"records": 2}
+        assert stream.report.totals == {"records": 2}
         assert stream.report.remarks == {
             "records without a species, skipped": (1, ["c"]),
             "records less certain than 1000 m, skipped": (1, ["b"]),

@@ -127,7 +127,7 @@ def test_the_first_row_that_says_something_counts_and_others_are_noted(tmp_path:
     assert report.remarks["species with several values of iucn in a.csv, first used"] == (1, ["Abies alba"])
     assert report.remarks["values of invasive that are neither yes nor no, taken as unknown"] == (1, ["Abies alba: maybe"])
     assert report.remarks["values of ellenberg_light that are no number, taken as unknown"] == (1, ["Abies alba: x"])
-    assert report.kept["in a.csv"] == 1
+    assert report.totals["in a.csv"] == 1
 
 
 @pytest.mark.parametrize("cell", ["coarse", "0.5", "-1"])

@@ -85,7 +85,7 @@ def test_a_record_of_a_square_counts_once_in_training(tmp_path: Path, cube: Cube
     records, cells, _ = place_records(named, ["Fagus sylvatica"], np.zeros(0, np.int64), REGION)
     named.report.check()
     assert named.report.tallies["records"].left_out == {"records of species with too few of them": 1}
-    assert named.report.kept == {"records": 3, "species": 1}
+    assert named.report.totals == {"records": 3, "species": 1}
     assert records.weight is not None
     assert len(records.subset(np.arange(3)).weight) == 3  # type: ignore[arg-type]
     places = Predictors({"static": np.zeros((len(cells), 1), np.float32)}, static_names=("a",))
