@@ -43,17 +43,18 @@ class HabitatMapper:
 
         verify_checksums(folder, (linear.CARD, WEIGHTS))
         reader: HabitatReader | LinearReader
-        if (folder / linear.CARD).is_file():
-            reader, files = linear.LinearReader.load(folder), [linear.TENSORS, linear.CARD]
+        if (folder / linear.CARD).is_file() and not (folder / WEIGHTS).is_file():
+            reader = linear.LinearReader.load(folder)
         else:
             from inference.plantbert.classify import HabitatReader
 
-            reader, files = HabitatReader.load(folder), [WEIGHTS]
+            reader = HabitatReader.load(folder)
         scheme = read_scheme(folder / SCHEME)
         if scheme.codes() != reader.habitats:
             raise ModelError(f"{folder}: {SCHEME} has other classes than the model; run `floracube habitats train`.")
         tokens, unknown = reader.tokens_of(species)
-        content = b"".join((folder / name).read_bytes() for name in (*files, SCHEME))
+        files = (WEIGHTS, linear.TENSORS, linear.CARD, SCHEME)
+        content = b"".join((folder / name).read_bytes() for name in files if (folder / name).is_file())
         return cls(reader, scheme, tokens, unknown, hashlib.sha256(content).hexdigest()[:16])
 
     def to(self, device: torch.device) -> None:

@@ -28,22 +28,32 @@ def naive_bayes(values: Floats, label: Labels, test: Floats, classes: int) -> Fl
 
     The strongest of four variants on the Czech surveys: Bernoulli and multinomial, smoothing 1 and 0.1.
     """
-    model = MultinomialNB(alpha=0.1).fit(values, label)
-    return _all_classes(model, test, classes)
+    return _softmax(test, *bayes_weights(csr_matrix(values), label, classes))
 
 
 def logistic_regression(values: Floats, label: Labels, test: Floats, classes: int) -> Floats:
     """Return probabilities (m, C) of multinomial logistic regression (L2, C = 1) on species vectors (m, S)."""
-    weight, bias = logistic_weights(csr_matrix(values), label, classes)
-    logits = test @ weight + bias
+    return _softmax(test, *logistic_weights(csr_matrix(values), label, classes))
+
+
+def _softmax(values: Floats, weight: Floats, bias: Floats) -> Floats:
+    logits = values @ weight + bias
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(p / p.sum(axis=1, keepdims=True), np.float32)
 
 
-def logistic_weights(values: csr_matrix, label: Labels, classes: int) -> tuple[Floats, Floats]:
+def bayes_weights(values: csr_matrix, label: Labels, classes: int) -> tuple[Floats, Floats]:
+    """(weight (S, C), bias (C)) of multinomial naive Bayes; classes without a row have a bias of minus infinity."""
+    model = MultinomialNB(alpha=0.1).fit(values, label)
+    weight, bias = np.zeros((values.shape[1], classes), np.float32), np.full(classes, -np.inf, np.float32)
+    weight[:, model.classes_], bias[model.classes_] = model.feature_log_prob_.T, model.class_log_prior_
+    return weight, bias
+
+
+def logistic_weights(values: csr_matrix, label: Labels, classes: int, strength: float = 1.0) -> tuple[Floats, Floats]:
     """(weight (S, C), bias (C)) of multinomial logistic regression; classes without a row have a bias of minus infinity.
 
-    Raises: ValueError without any row.
+    strength: C of scikit-learn, the inverse of the L2 penalty. Raises: ValueError without any row.
     """
     present = np.unique(label)
     weight, bias = np.zeros((values.shape[1], classes), np.float32), np.full(classes, -np.inf, np.float32)
@@ -54,7 +64,7 @@ def logistic_weights(values: csr_matrix, label: Labels, classes: int) -> tuple[F
         return weight, bias
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits of a weight change no class
-        model = LogisticRegression(max_iter=300).fit(values, label)
+        model = LogisticRegression(C=strength, max_iter=300).fit(values, label)
     if len(present) == 2:  # scikit-learn then gives the log odds of the second class
         weight[:, present[1]], bias[present] = model.coef_[0], (0.0, model.intercept_[0])
     else:
@@ -65,16 +75,13 @@ def logistic_weights(values: csr_matrix, label: Labels, classes: int) -> tuple[F
 def gradient_boosting(values: Floats, label: Labels, test: Floats, classes: int) -> Floats:
     """Return probabilities (m, C) of gradient boosted trees (60 rounds of 8 leaves, rate 0.15) on species vectors (m, S).
 
-    A place for each class is left where the training rows lack one: its probability is 0.
+    A class that the training rows lack has a probability of 0.
     """
     used = (values > 0).sum(axis=0) >= 10  # a split needs 20 rows, and binary columns that are nearly constant cost time alone
     model = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, learning_rate=0.15, random_state=0)
-    return _all_classes(model.fit(values[:, used], label), test[:, used], classes)
-
-
-def _all_classes(model: Any, test: Floats, classes: int) -> Floats:
     result = np.zeros((len(test), classes), dtype=np.float32)
-    result[:, model.classes_] = model.predict_proba(test)
+    model.fit(values[:, used], label)
+    result[:, model.classes_] = model.predict_proba(test[:, used])
     return result
 
 

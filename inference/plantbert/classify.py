@@ -16,6 +16,7 @@ from transformers.utils import logging as hub_logging
 
 from cube.errors import ModelError
 from inference.plantbert.encoder import PackedBert
+from inference.plantbert.linear import CARD, LinearReader
 from inference.plantbert.vocabulary import (
     UNKNOWN,
     load_tokenizer,
@@ -31,11 +32,16 @@ TOKENS_PER_BATCH_GPU = 131_072
 
 
 class HabitatReader:
-    """Reads assemblages with a BERT classifier saved in the hub's format."""
+    """Reads assemblages with a BERT classifier saved in the hub's format, and a linear path beside it where there is one.
 
-    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, device: str = "cpu") -> None:
-        """Wrap a transformers.BertForSequenceClassification and its tokenizer."""
-        self.tokenizer = tokenizer
+    The log probabilities of both are added, each times its share. A published checkpoint has no linear path.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: PreTrainedTokenizerBase, device: str = "cpu", linear: LinearReader | None = None
+    ) -> None:
+        """Wrap a transformers.BertForSequenceClassification, its tokenizer, and a linear reader of the same habitats."""
+        self.tokenizer, self.linear = tokenizer, linear
         labels = cast(dict[int, str], model.config.id2label)
         self.habitats = tuple(labels[i] for i in range(len(labels)))
         self.max_length = int(model.config.max_position_embeddings)
@@ -77,12 +83,16 @@ class HabitatReader:
                 f"{folder}: the {len(labels)} classes of the model have no names (id2label in config.json);"
                 " a fill-mask model is no classifier, take the text-classification one."
             )
-        return cls(model, tokenizer, device)
+        return cls(model, tokenizer, device, LinearReader.load(folder) if (Path(folder) / CARD).is_file() else None)
 
     def tokens_of(self, species: Sequence[str]) -> tuple[NDArray[np.int64], int]:
-        """Return the tokens of each species name, (S,) or (S, 2), and how many of them the model does not know."""
+        """Return the tokens of each species name, and how many of them the model does not know.
+
+        (S,) or (S, 2); with a linear path one more column, the number of the species there.
+        """
         tokens = species_tokens(self.tokenizer, species)
-        return tokens, int((tokens == self.unknown_token).reshape(len(tokens), -1).any(axis=1).sum())
+        unknown = int((tokens == self.unknown_token).reshape(len(tokens), -1).any(axis=1).sum())
+        return tokens if self.linear is None else np.column_stack([tokens, self.linear.tokens_of(species)[0]]), unknown
 
     def classify(
         self,
@@ -90,18 +100,20 @@ class HabitatReader:
         size: NDArray[np.integer[Any]],
         species_token: NDArray[np.integer[Any]],
         *,
+        cover: NDArray[np.floating[Any]] | None = None,
         threads: Executor | None = None,
     ) -> NDArray[np.float32]:
         """Return class probabilities (n, C), rows of NaN for empty cells.
 
         order (n, K): species indices by descending probability, negative = unknown; size (n): how many
-        of them belong to the cell; species_token: from `tokens_of`. Cells are grouped by length, so
-        that no batch holds padding and a result depends on its own cell alone; `threads` share the
-        batches, which do not depend on them.
+        of them belong to the cell; species_token: from `tokens_of`; cover (n, K): percent, of plots, which the
+        linear path reads. Cells are grouped by length, so that no batch holds padding and a result depends on
+        its own cell alone; `threads` share the batches, which do not depend on them.
         """
         if order.ndim != 2 or size.shape != order.shape[:1]:
             raise ValueError(f"order {order.shape} and size {size.shape} must be (n, K) and (n,)")
-        longest = min(order.shape[1], most_species(self.max_length, _each(species_token)))
+        words = species_token if self.linear is None else species_token[:, :-1]
+        longest = min(order.shape[1], most_species(self.max_length, _each(words)))
         list_lengths = np.minimum(size, longest).astype(np.int64)
         result = np.full((len(size), len(self.habitats)), np.nan, dtype=np.float32)
         by_size = np.argsort(list_lengths, kind="stable")
@@ -112,19 +124,24 @@ class HabitatReader:
             if not len(cells):
                 continue
             most = TOKENS_PER_BATCH_GPU if self.device.type == "cuda" else TOKENS_PER_BATCH
-            step = max(1, most // ((_each(species_token) + 1) * length + 1))
+            step = max(1, most // ((_each(words) + 1) * length + 1))
             work += [(cells[start : start + step], length) for start in range(0, len(cells), step)]
 
         def read(task: tuple[NDArray[np.int64], int]) -> None:
             cells, length = task
-            rows = write_tokens(order[cells, :length], list_lengths[cells], species_token, self.tokenizer, self.max_length)
+            rows = write_tokens(order[cells, :length], list_lengths[cells], words, self.tokenizer, self.max_length)
             low = self.precision != torch.float32
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=low):
-                tokens = torch.from_numpy(rows).to(self.device)
-                result[cells] = self.network(tokens).float().softmax(dim=-1).cpu().numpy()
+                logits = self.network(torch.from_numpy(rows).to(self.device)).float().log_softmax(dim=-1).cpu()
+            if self.linear is not None:
+                covers = None if cover is None else cover[cells, :length]
+                beside = self.linear.logits(order[cells, :length], list_lengths[cells], species_token[:, -1], covers)
+                share = self.linear.transformer_share
+                logits = share * logits + (1 - share) * torch.from_numpy(beside)
+            result[cells] = logits.softmax(dim=-1).numpy()
 
-        share = threads if self.device.type == "cpu" else None
-        list((share.map if share is not None else map)(read, work))
+        pool = threads if self.device.type == "cpu" else None
+        list((pool.map if pool is not None else map)(read, work))
         return result
 
 

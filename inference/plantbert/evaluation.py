@@ -101,8 +101,8 @@ def evaluate_reader(
 ) -> tuple[list[Skill], dict[str, NDArray[np.float32]]]:
     """Train on all folds but one, score the one left out, in turn.
 
-    readers: `plantbert`, `linear`, both or none; fold (n); score (n): plots that count (all by default); withheld (n): plots
-    that never train.
+    readers: names of `trained_readers`, none or several; fold (n); score (n): plots that count (all by default); withheld (n):
+    plots that never train.
     Unlabelled plots of the training folds serve fill-mask, and the `predicted` lists of their labelled plots teach the
     readers, as they teach the one that is shipped. baselines: names of `BASELINES`; scheme: one whose finest classes
     are the plots' habitats, for skill at its coarser levels. Returns a Skill per method and the
@@ -124,26 +124,32 @@ def evaluate_reader(
             x = values[name.endswith("_cover")]
             p = BASELINES[name](x[labelled_train], plots.label[labelled_train], x[test], shape[1])
             probabilities[name][test] = _with_unseen(p, plots.label[labelled_train])
-        for name in readers:
-            part = plots.take(train)
-            lists = None if predicted is None else predicted.take(np.isin(predicted.plot_id, part.plot_id[part.label >= 0]))
-            reader: LinearReader | HabitatReader
-            reader = LinearReader.fit(part, lists) if name == "linear" else _plantbert(part, spec, lists)
+        part, asked = plots.take(train), plots.take(test)
+        lists = None if predicted is None else predicted.take(np.isin(predicted.plot_id, part.plot_id[part.label >= 0]))
+        for name, reader in trained_readers(readers, part, spec, lists).items():
             token, _ = reader.tokens_of(plots.species)
-            p = reader.classify(plots.order[test], plots.size[test], token)
-            probabilities[name][test] = _with_unseen(p, plots.label[labelled_train]) if name == "linear" else p
+            p = reader.classify(asked.order, asked.size, token, cover=asked.cover)
+            probabilities[name][test] = _with_unseen(p, plots.label[labelled_train])
         if progress:
             for method, p in probabilities.items():
                 progress(f"fold {k}: {skill_of(method, p[test], plots.label[test], scheme).line()}")
     return [skill_of(m, p[score], plots.label[score], scheme) for m, p in probabilities.items()], probabilities
 
 
-def _plantbert(plots: Plots, spec: ReaderSpec | None, predicted: Plots | None) -> HabitatReader:
-    from inference.plantbert.classify import HabitatReader
-    from inference.plantbert.training import train_reader
+def trained_readers(
+    names: Sequence[str], plots: Plots, spec: ReaderSpec | None, predicted: Plots | None
+) -> dict[str, LinearReader | HabitatReader]:
+    """Readers by name: `plantbert` is a transformer and a linear path, as it ships, `transformer` and `linear` its parts."""
+    linear = LinearReader.fit(plots, predicted)
+    made: dict[str, LinearReader | HabitatReader] = {"linear": linear}
+    if {"plantbert", "transformer"} & set(names):
+        from inference.plantbert.classify import HabitatReader
+        from inference.plantbert.training import train_reader
 
-    model, tokenizer, _ = train_reader(plots, None, spec, predicted=predicted)
-    return HabitatReader(model, tokenizer)
+        model, tokenizer, _ = train_reader(plots, None, spec, predicted=predicted)
+        made["plantbert"] = HabitatReader(model, tokenizer, linear=linear)
+        made["transformer"] = HabitatReader(model, tokenizer)
+    return {name: made[name] for name in names}
 
 
 def _with_unseen(probability: NDArray[np.float32], label: NDArray[np.integer[Any]]) -> NDArray[np.float32]:

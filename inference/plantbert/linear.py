@@ -1,7 +1,9 @@
-"""A linear reader of habitats: multinomial logistic regression on the species of a list, weighed by their places in it.
+"""A linear reader of habitats: logistic regression on the species of a list and their covers, with some naive Bayes.
 
-Cells have no covers, so the weight of a place is the mean log cover of that place in the training plots: a plot and a predicted
-list are read alike. It answers as `classify.HabitatReader` does and needs numpy and scipy alone to read.
+Both are linear in the species, so the sum of their log odds is one table of weights. It reads alone (`habitats.reader: linear`)
+or beside Pl@ntBERT, and answers as `classify.HabitatReader` does. It needs numpy and scipy alone to read.
+
+Cells have no covers: a species there has the mean log cover of its place in the lists of the training plots.
 """
 
 from __future__ import annotations
@@ -23,8 +25,12 @@ from inference.plantbert.text import binomial
 
 CARD: Final = "linear.json"
 TENSORS: Final = "linear.safetensors"
-FORMAT: Final = 1
+FORMAT: Final = 2
 ROWS: Final = 8192  # cells read at once
+STRENGTH: Final = 0.1  # C of the logistic regression
+BAYES_SHARE: Final = 0.15  # of naive Bayes in the log odds; this and the next two were chosen on open folds, see docs
+ADJUSTMENT: Final = 0.3  # power of a habitat's frequency by which its odds are divided, so that rare ones count
+TRANSFORMER_SHARE: Final = 0.35  # of Pl@ntBERT in the log odds where it reads beside
 
 
 class LinearReader:
@@ -37,24 +43,31 @@ class LinearReader:
         weight: NDArray[np.float32],
         bias: NDArray[np.float32],
         place: NDArray[np.float32],
+        transformer_share: float = TRANSFORMER_SHARE,
     ) -> None:
-        """weight (S, C) and bias (C): logits; place (K): weight of a species by its place, later ones share the last."""
+        """weight (2 S, C): of presence, then of log cover; bias (C); place (K): log cover by place, later ones as the last."""
         self.species, self.habitats = tuple(species), tuple(habitats)
-        self.weight, self.bias, self.place = weight, bias, place
+        self.weight, self.bias, self.place, self.transformer_share = weight, bias, place, transformer_share
 
     @classmethod
     def fit(cls, plots: Plots, predicted: Plots | None = None) -> LinearReader:
         """Learn from the labelled plots, and from the lists `predicted` for them; places are weighed by the covers of plots.
 
-        Raises: ValueError where fewer than two habitats are labelled.
+        Raises: ValueError where no plot is labelled.
         """
-        from inference.plantbert.baselines import logistic_weights
+        from inference.plantbert.baselines import bayes_weights, logistic_weights
 
         place = place_weights(plots)
         labelled = plots.take(plots.label >= 0)
         labelled = labelled if predicted is None else labelled.joined(predicted)
-        weight, bias = logistic_weights(vectors(labelled.order, labelled.size, place, len(plots.species)), labelled.label,
-                                        len(plots.habitats))  # fmt: skip
+        species, classes = len(plots.species), len(plots.habitats)
+        x = vectors(labelled.order, labelled.size, place, species, labelled.cover)
+        weight, bias = logistic_weights(x, labelled.label, classes, STRENGTH)
+        bayes, prior = bayes_weights(x[:, :species], labelled.label, classes)
+        weight *= 1 - BAYES_SHARE
+        weight[:species] += BAYES_SHARE * bayes
+        seen = np.isfinite(prior)
+        bias[seen] = (1 - BAYES_SHARE) * bias[seen] + (BAYES_SHARE - ADJUSTMENT) * prior[seen]
         return cls(plots.species, plots.habitats, weight, bias, place)
 
     def to(self, device: Any) -> None:
@@ -72,15 +85,14 @@ class LinearReader:
         size: NDArray[np.integer[Any]],
         species_token: NDArray[np.integer[Any]],
         *,
+        cover: NDArray[np.floating[Any]] | None = None,
         threads: Executor | None = None,
     ) -> NDArray[np.float32]:
         """Class probabilities (n, C), rows of NaN for empty cells; see `HabitatReader.classify`."""
         result = np.full((len(size), len(self.habitats)), np.nan, np.float32)
-        table = np.append(species_token, -1)
 
         def read(part: slice) -> None:
-            x = vectors(table[np.maximum(order[part], -1)], size[part], self.place, len(self.species))
-            logits = np.asarray(x @ self.weight) + self.bias
+            logits = self.logits(order[part], size[part], species_token, None if cover is None else cover[part])
             logits -= logits.max(axis=1, keepdims=True)
             p = np.exp(logits)
             result[part] = p / p.sum(axis=1, keepdims=True)
@@ -90,11 +102,23 @@ class LinearReader:
         result[np.asarray(size) == 0] = np.nan
         return result
 
+    def logits(
+        self,
+        order: NDArray[np.integer[Any]],
+        size: NDArray[np.integer[Any]],
+        species_token: NDArray[np.integer[Any]],
+        cover: NDArray[np.floating[Any]] | None = None,
+    ) -> NDArray[np.float32]:
+        """Log odds (n, C) up to a constant of each list, minus infinity for a class without training plots; see `classify`."""
+        known = np.append(species_token, -1)[np.maximum(order, -1)]
+        return np.asarray(vectors(known, size, self.place, len(self.species), cover) @ self.weight + self.bias, np.float32)
+
     def save(self, folder: Path) -> None:
         """Write `linear.safetensors` and `linear.json` into a model folder."""
         folder.mkdir(parents=True, exist_ok=True)
         write_tensors(folder / TENSORS, {"weight": self.weight, "bias": self.bias, "place": self.place})
-        document = {"format": FORMAT, "reader": "linear", "species": self.species, "habitats": self.habitats}
+        document = {"format": FORMAT, "reader": "linear", "transformer_share": self.transformer_share,
+                    "species": self.species, "habitats": self.habitats}  # fmt: skip
         (folder / CARD).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
@@ -107,16 +131,16 @@ class LinearReader:
             document = json.loads((folder / CARD).read_text(encoding="utf-8"))
             if document["format"] != FORMAT:
                 raise ModelError(f"{folder / CARD}: is of another version of floracube; run `floracube habitats train` again.")
-            species, habitats = document["species"], document["habitats"]
+            species, habitats, share = document["species"], document["habitats"], float(document["transformer_share"])
             values = load_file(folder / TENSORS)
             weight, bias, place = values["weight"], values["bias"], values["place"]
-            if weight.shape != (len(species), len(habitats)) or bias.shape != (len(habitats),) or not len(place):
+            if weight.shape != (2 * len(species), len(habitats)) or bias.shape != (len(habitats),) or not len(place):
                 raise ValueError(f"weights of the shape {weight.shape} for {len(species)} species, {len(habitats)} habitats")
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ModelError(
                 f"{folder}: the linear reader is damaged ({error}); run `floracube habitats train` again."
             ) from error
-        return cls(species, habitats, weight, bias, place)
+        return cls(species, habitats, weight, bias, place, share)
 
 
 def place_weights(plots: Plots) -> NDArray[np.float32]:
@@ -133,11 +157,21 @@ def place_weights(plots: Plots) -> NDArray[np.float32]:
 
 
 def vectors(
-    order: NDArray[np.integer[Any]], size: NDArray[np.integer[Any]], place: NDArray[np.float32], species: int
+    order: NDArray[np.integer[Any]],
+    size: NDArray[np.integer[Any]],
+    place: NDArray[np.float32],
+    species: int,
+    cover: NDArray[np.floating[Any]] | None = None,
 ) -> csr_matrix:
-    """(n, S) weight of each species of a list by its place; order (n, K), negative = unknown, of which `size` (n) count."""
+    """(n, 2 S) presence of each species in a list and, beside it, its log(1 + cover).
+
+    order (n, K), negative = unknown, of which `size` (n) count; cover (n, K) percent, NaN or None where unknown: `place` then
+    says the log cover of each place in a list.
+    """
     in_list = (np.arange(order.shape[1]) < np.asarray(size)[:, None]) & (order >= 0)
-    rank = np.minimum(np.arange(order.shape[1]), len(place) - 1)
-    start = np.concatenate([[0], np.cumsum(in_list.sum(axis=1))])
-    values = np.broadcast_to(place[rank], order.shape)[in_list]
-    return csr_matrix((values, order[in_list].astype(np.int64), start), shape=(len(order), species))
+    by_place = np.broadcast_to(place[np.minimum(np.arange(order.shape[1]), len(place) - 1)], order.shape)
+    logs = by_place if cover is None else np.where(np.isnan(cover), by_place, np.log1p(np.nan_to_num(cover)))
+    start = np.concatenate([[0], 2 * np.cumsum(in_list.sum(axis=1))])
+    index = order[in_list].astype(np.int64)
+    values = np.stack([np.ones(len(index), np.float32), logs[in_list]], axis=1).ravel()
+    return csr_matrix((values, np.stack([index, index + species], axis=1).ravel(), start), shape=(len(order), 2 * species))

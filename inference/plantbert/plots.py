@@ -17,7 +17,7 @@ class Plots:
 
     order (n, K): species indices by descending cover, -1 = unknown species, filler beyond `size`;
     size (n): species in the plot; label (n): habitat index, -1 = unlabelled; plot_id (n): strings;
-    cover (n, K): percent of each species of `order`, None where lists have no covers (predicted ones).
+    cover (n, K): percent of each species of `order`, NaN for lists without covers (predicted ones), None where none has any.
     """
 
     plot_id: NDArray[np.str_]
@@ -39,15 +39,19 @@ class Plots:
         return replace(self, cover=cover, **{name: getattr(self, name)[index] for name in names})
 
     def joined(self, more: Plots) -> Plots:
-        """These plots and then those of `more`, of the same species and habitats; longer lists widen `order`, covers are lost."""
+        """These plots and then those of `more`, of the same species and habitats; longer lists widen `order`."""
         if (more.species, more.habitats) != (self.species, self.habitats):
             raise ValueError("plots of other species or habitats cannot be joined")
         width = max(self.order.shape[1], more.order.shape[1])
-        wide = [np.pad(p.order, ((0, 0), (0, width - p.order.shape[1])), constant_values=-1) for p in (self, more)]
+        both = (self, more)
+        wide = [np.pad(p.order, ((0, 0), (0, width - p.order.shape[1])), constant_values=-1) for p in both]
+        covers = [np.full(p.order.shape, np.nan, np.float32) if p.cover is None else p.cover for p in both]
+        padded = [np.pad(cover, ((0, 0), (0, width - cover.shape[1]))) for cover in covers]
+        cover = None if self.cover is None and more.cover is None else np.concatenate(padded)
         rest: dict[str, Any] = {
             name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in ("plot_id", "size", "label")
         }
-        return replace(self, order=np.concatenate(wide), cover=None, **rest)
+        return replace(self, order=np.concatenate(wide), cover=cover, **rest)
 
     def sentence(self, row: int) -> str:
         """Write plot `row` as text; unknown species are written [UNK]."""

@@ -176,13 +176,15 @@ def _train_plantbert(
     skill: Sequence[str],
     progress: Progress,
 ) -> dict[str, Any]:
-    """Train Pl@ntBERT into a folder; returns its figures."""
+    """Train Pl@ntBERT and the linear path beside it into a folder; returns its figures."""
     from inference.plantbert.training import train_reader
 
-    return train_reader(
+    figures = train_reader(
         plots, folder, spec, lambda stage, step, total: progress(step, total, f"Pl@ntBERT {stage}"),
         run=config.model_path.with_name(f"{config.model_path.name}.run") / "habitats", skill=skill, predicted=predicted,
     )[2]  # fmt: skip
+    LinearReader.fit(plots, predicted).save(folder)
+    return figures
 
 
 def _predicted(config: Config, model: Path, plots: Plots, table: pd.DataFrame, seed: int, progress: Progress) -> Plots | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import MultinomialNB
 
 from cube.errors import ModelError
 from inference.plantbert.baselines import ALWAYS, BASELINES, logistic_regression
 from inference.plantbert.evaluation import Skill, better_baselines, evaluate_reader, reader_folds
-from inference.plantbert.linear import LinearReader, place_weights, vectors
+from inference.plantbert.linear import ADJUSTMENT, BAYES_SHARE, STRENGTH, LinearReader, place_weights, vectors
 from inference.plantbert.plots import Plots
 from tests.support.plots import SPECIES, landscape
 
@@ -47,7 +49,9 @@ def test_log_cover_is_that_of_each_species() -> None:
                   np.array([[50, 9, 1], [0.1, 7, 7]], np.float32))  # fmt: skip
     np.testing.assert_allclose(plots.log_cover(), [[np.log(10), 0, np.log(51)], [0, np.log(1.1), 0]], rtol=1e-6)
     np.testing.assert_array_equal(plots.take(np.array([1])).log_cover(), plots.log_cover()[1:])
-    assert plots.joined(plots).cover is None
+    predicted = replace(plots, cover=None)
+    assert predicted.joined(predicted).cover is None
+    np.testing.assert_array_equal(plots.joined(predicted).cover, np.concatenate([plots.cover, np.full((2, 3), np.nan)]))
     np.testing.assert_allclose(place_weights(plots), [(np.log(51) + np.log(1.1)) / 2], rtol=1e-6)
 
 
@@ -83,9 +87,52 @@ def test_a_cell_depends_on_itself_alone() -> None:
     np.testing.assert_array_equal(reader.classify(wide, plots.size, token), whole)
 
 
-def test_vectors_are_sparse_lists() -> None:
-    x = vectors(np.array([[2, 0, 1, 1], [-1, 1, 0, 0]]), np.array([3, 2]), np.array([5.0, 3.0], np.float32), 3)
-    np.testing.assert_array_equal(x.toarray(), [[3, 3, 5], [0, 3, 0]])
+def test_vectors_hold_presence_and_log_cover_and_where_there_is_none_that_of_the_place() -> None:
+    order, size, place = np.array([[2, 0, 1, 1], [-1, 1, 0, 0]]), np.array([3, 2]), np.array([5.0, 3.0], np.float32)
+    x = vectors(order, size, place, 3)
+    np.testing.assert_array_equal(x.toarray(), [[1, 1, 1, 3, 3, 5], [0, 1, 0, 0, 3, 0]])
+    cover = np.array([[9, np.nan, 1, 7], [7, 99, 7, 7]])
+    x = vectors(order, size, place, 3, cover).toarray()
+    np.testing.assert_allclose(x, [[1, 1, 1, 3, np.log(2), np.log(10)], [0, 1, 0, 0, np.log(100), 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("labels", [(0, 1, 2), (0, 2)])
+def test_odds_are_those_of_logistic_regression_and_naive_bayes_by_their_shares_with_rare_classes_raised(
+    labels: tuple[int, ...],
+) -> None:
+    plots = with_covers(landscape(300))
+    plots = plots.take(np.isin(plots.label, labels) & ((plots.label != 2) | (np.arange(300) % 3 == 0)))
+    x = np.concatenate([plots.presence(), plots.log_cover()], axis=1).astype(float)
+    logistic = LogisticRegression(C=STRENGTH, max_iter=3000).fit(x, plots.label)
+    bayes = MultinomialNB(alpha=0.1).fit(plots.presence(), plots.label)
+    log_p = (1 - BAYES_SHARE) * logistic.predict_log_proba(x) + BAYES_SHARE * bayes.predict_log_proba(plots.presence())
+    log_p -= ADJUSTMENT * bayes.class_log_prior_
+    wanted = np.zeros((len(plots), 3))
+    wanted[:, list(labels)] = np.exp(log_p) / np.exp(log_p).sum(1, keepdims=True)
+    reader = LinearReader.fit(plots)
+    token, _ = reader.tokens_of(plots.species)
+    np.testing.assert_allclose(reader.classify(plots.order, plots.size, token, cover=plots.cover), wanted, atol=5e-3)
+
+
+def test_covers_teach_what_presence_cannot() -> None:
+    draw = np.random.default_rng(0)
+    n, first = 400, np.arange(400) % 2
+    order = np.tile(np.arange(6, dtype=np.int32), (n, 1))  # the same six species in each plot, in the same order
+    cover = np.where(np.arange(6) == 0, 5 + 60 * first[:, None], draw.uniform(1, 4, (n, 6))).astype(np.float32)
+    plots = Plots(np.arange(n).astype(str), order, np.full(n, 6, np.int32), first.astype(np.int32), SPECIES, ("H", "K"), cover)
+    reader = LinearReader.fit(plots.take(np.arange(n) < 300))
+    token, _ = reader.tokens_of(SPECIES)
+    test = plots.take(np.arange(n) >= 300)
+    assert (reader.classify(test.order, test.size, token, cover=test.cover).argmax(1) == test.label).all()
+    assert (reader.classify(test.order, test.size, token).argmax(1) == test.label).mean() == 0.5  # no covers: all alike
+
+
+def test_a_reader_of_before_is_refused_and_asks_for_training(tmp_path: Path) -> None:
+    LinearReader.fit(landscape(100)).save(tmp_path)
+    document = json.loads((tmp_path / "linear.json").read_text())
+    (tmp_path / "linear.json").write_text(json.dumps(document | {"format": 1}))
+    with pytest.raises(ModelError, match="of another version of floracube; run `floracube habitats train` again"):
+        LinearReader.load(tmp_path)
 
 
 def test_a_damaged_reader_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Masking, augmentation, training and the hub's format, on a small language with known meaning."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from cube.errors import ModelError, TableError
 from inference.plantbert.batches import Augmentation, augment, mask_tokens
 from inference.plantbert.classify import HabitatReader
 from inference.plantbert.evaluation import evaluate_reader, spatial_folds
+from inference.plantbert.linear import LinearReader
 from inference.plantbert.training import ENOUGH, SMALLEST_BATCH, ReaderSpec, fitted_to, train_reader
 from inference.plantbert.vocabulary import make_tokenizer, species_tokens, write_tokens
 from tests.support.plots import SPECIES, landscape
@@ -38,6 +40,7 @@ SMALL = ReaderSpec(
     augmentation=Augmentation(0.0, 0.0, 0.0, crossover=0.0),
 )
 BRIEF = replace(SMALL, epochs=1)
+MIXED = ["Homo sapiens", *SPECIES]
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +184,31 @@ def test_probabilities_do_not_depend_on_the_batch(folder: Path) -> None:
     with ThreadPoolExecutor(2) as threads:
         shared = reader.classify(plots.order, plots.size, token, threads=threads)
     np.testing.assert_allclose(shared, together, atol=1e-6)
+
+
+def test_a_linear_path_adds_its_log_odds_and_a_folder_without_one_reads_as_published(folder: Path, tmp_path: Path) -> None:
+    plots = landscape(120, seed=7)
+    plots = replace(plots, cover=np.random.default_rng(0).uniform(1, 90, plots.order.shape).astype(np.float32))
+    plots.order[3, 0] = -1
+    alone = HabitatReader.load(folder)
+    assert alone.linear is None
+    linear = LinearReader.fit(landscape(200, seed=8))
+    linear.transformer_share = 0.3
+    both_folder = Path(shutil.copytree(folder, tmp_path / "both"))
+    linear.save(both_folder)
+    both = HabitatReader.load(both_folder)
+    token = both.tokens_of(MIXED)[0]
+    mixed = np.where(plots.order < 0, -1, plots.order + 1)  # as MIXED numbers the species
+    p = both.classify(mixed, plots.size, token, cover=plots.cover)
+    parts = [
+        reader.classify(plots.order, plots.size, reader.tokens_of(SPECIES)[0], cover=plots.cover) for reader in (alone, linear)
+    ]
+    odds = 0.3 * np.log(parts[0]) + 0.7 * np.log(parts[1])
+    np.testing.assert_allclose(p, np.exp(odds) / np.exp(odds).sum(1, keepdims=True), atol=1e-5)
+    with ThreadPoolExecutor(2) as threads:
+        shared = both.classify(mixed, plots.size, token, cover=plots.cover, threads=threads)
+    np.testing.assert_allclose(shared, p, atol=1e-6)
+    assert np.isnan(both.classify(mixed[:1], np.zeros(1, int), token)).all()
 
 
 def test_empty_cells_are_no_data_and_unknown_species_are_counted(folder: Path) -> None:
