@@ -1,14 +1,16 @@
 """Pl@ntBERT beside its baselines: skill on real and generated plots, the whole cascade, and cells a second.
 
     python benchmarks/habitats.py formations --data FOLDER    nine Czech formations (FLORACUBE_DATA); 30 minutes on one free core
+    python benchmarks/habitats.py denmark --data FOLDER       Annex I types of 31,616 Danish plots from presence alone
     python benchmarks/habitats.py landscape                   12,000 plots of a generated landscape, EUNIS levels 3, 2, 1
     python benchmarks/habitats.py cascade --demo DIR          habitats of a demo's cells from predicted lists, from true ones,
                                                               and direct
     python benchmarks/habitats.py cells --demo DIR            cells a second, hours for Europe
-    --seeds 0,1,2   --baselines naive_bayes,gradient_boosting   --json FILE
+    --seeds 0,1,2   --readers plantbert,transformer,linear   --baselines naive_bayes,gradient_boosting   --json FILE
 
-DIR is what `floracube demo --out DIR --no-serve` made. Methods: `plantbert`, `naive_bayes` and `gradient_boosting` on the
-vector of species, `direct` from image and environment without species, `naive_loop` one cell at a time by `transformers`.
+DIR is what `floracube demo --out DIR --no-serve` made. Methods: `plantbert` as it ships and its parts, `transformer` and `linear`
+path; naive Bayes, logistic regression and boosting on the vector of species, `_cover` with log covers in place of presence;
+`direct` from image and environment without species, `naive_loop` one cell at a time by `transformers`.
 """
 
 from __future__ import annotations
@@ -25,12 +27,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.habitats_cascade import cascade
-from benchmarks.habitats_skill import formations, landscape
+from benchmarks.habitats_skill import Methods, denmark, formations, landscape
 from benchmarks.habitats_speed import speed
 from inference.plantbert.baselines import BASELINES
 from inference.plantbert.training import ReaderSpec
 
-CASES = ("formations", "landscape", "cascade", "cells")
+READERS = ("plantbert", "transformer", "linear")
+CASES = ("formations", "denmark", "landscape", "cascade", "cells")
 
 
 def main() -> None:
@@ -39,7 +42,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("FLORACUBE_DATA"), help="folder of the real files")
     parser.add_argument("--demo", type=Path, help="folder that `floracube demo --no-serve` wrote")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--baselines", default="naive_bayes,gradient_boosting")
+    parser.add_argument("--baselines", default=",".join(BASELINES))
+    parser.add_argument("--readers", default=",".join(READERS), help="Pl@ntBERT as it ships, and its two parts alone")
     parser.add_argument("--plots", type=int, default=12_000, help="of the landscape")
     parser.add_argument("--labelled", type=int, default=300, help="plots with a habitat in the cascade")
     parser.add_argument("--spec", default="{}", help='of the reader, as JSON: {"hidden": 128}')
@@ -49,23 +53,26 @@ def main() -> None:
     options = {f.name for f in fields(ReaderSpec)} - {"augmentation", "base"}
     if set(given) - options:
         parser.error(f"--spec: {sorted(set(given) - options)[0]!r} is not known; known are {', '.join(sorted(options))}")
-    if "formations" in args.cases and args.data is None:
-        parser.error("formations needs --data or FLORACUBE_DATA")
+    if {"formations", "denmark"} & set(args.cases) and args.data is None:
+        parser.error("formations and denmark need --data or FLORACUBE_DATA")
     if {"cascade", "cells"} & set(args.cases) and args.demo is None:
         parser.error("cascade and cells need --demo")
     spec, seeds = ReaderSpec(**given), [int(s) for s in args.seeds.split(",")]
-    baselines = args.baselines.split(",")
-    if set(baselines) - set(BASELINES):
-        parser.error(f"--baselines {args.baselines}: expected any of {', '.join(BASELINES)}")
+    methods = Methods(tuple(args.readers.split(",")), spec, tuple(args.baselines.split(",")))
+    for given_names, known in ((methods.readers, READERS), (methods.baselines, tuple(BASELINES))):
+        if set(given_names) - set(known):
+            parser.error(f"{','.join(given_names)}: expected any of {', '.join(known)}")
 
     def say(line: str) -> None:
         print(line, flush=True)
 
     records: list[dict[str, Any]] = []
     if "formations" in args.cases:
-        records += formations(args.data, seeds, spec, baselines, say)
+        records += formations(args.data, seeds, methods, say)
+    if "denmark" in args.cases:
+        records += denmark(args.data, seeds, methods, say)
     if "landscape" in args.cases:
-        records += landscape(args.plots, seeds, spec, baselines, say)
+        records += landscape(args.plots, seeds, methods, say)
     if "cascade" in args.cases:
         records += cascade(args.demo, args.labelled, seeds, spec, say)
     if "cells" in args.cases:

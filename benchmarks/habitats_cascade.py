@@ -26,10 +26,10 @@ from benchmarks.habitats_speed import Assemblages, unit_of
 from cube.config import load_config
 from cube.grid import CELL, EUROPE
 from cube.storage.store import open_cube
-from inference.plantbert.classify import HabitatReader
 from inference.plantbert.curation import Columns, make_plots
+from inference.plantbert.evaluation import trained_readers
 from inference.plantbert.plots import Plots
-from inference.plantbert.training import ReaderSpec, train_reader
+from inference.plantbert.training import ReaderSpec
 from inference.training.predicted import predicted_plots
 
 SCORED = 4000  # cells
@@ -136,10 +136,9 @@ def drawn(demo: Path, labelled: int, seed: int, spec: ReaderSpec, say: Say) -> l
     maps = load_config(demo / "config.yaml").predict
     predicted = predicted_plots(open_cube(str(demo / "cube.zarr")), demo / "model", plots, at["Longitude"], at["Latitude"],
                                 maps.year, maps.area_m2, seed)  # fmt: skip
-    alone = train_reader(plots, None, replace(spec, seed=seed))
-    both = train_reader(plots, None, replace(spec, seed=seed), predicted=predicted)
-    for name, (model, tokenizer, _) in (("plantbert, plots alone", alone), ("plantbert", both)):
-        reader = HabitatReader(model, tokenizer)
+    alone = trained_readers(("plantbert",), plots, replace(spec, seed=seed), None)
+    both = trained_readers(("plantbert", "transformer", "linear"), plots, replace(spec, seed=seed), predicted)
+    for name, reader in [("plantbert, plots alone", alone["plantbert"]), *both.items()]:
         for method, cells in ((f"{name}, true lists", true), (name, lists)):
             tokens, _ = reader.tokens_of(cells.names)
             p = reader.classify(cells.order, cells.size, tokens)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from cube.grid import EUROPE
 from demo.habitats import LEVEL3, PARENTS
 from demo.landscape import LandscapeSpec, make_landscape
 from demo.surveys import vegetation_plots
+from inference.data.blocks import Folds
 from inference.plantbert.curation import Columns, make_plots, read_plots
 from inference.plantbert.evaluation import Skill, evaluate_reader, gain, skill_of, spatial_folds
 from inference.plantbert.plots import Plots
@@ -25,10 +27,22 @@ from inference.training.habitats import restricted
 WITHHELD = "CZ_0019_042"  # labelled with EUNIS classes elsewhere: kept for testing, never trained on
 BLOCK_DEGREES = 0.1  # as published
 BLOCK_M = 2500.0  # of a landscape of 20 km
+DANISH_M = 20_000.0
+WOODS = {9998: "91D0", 9999: "91E0"}  # codes of Annex I that the Danish table writes as numbers
+FIGURES = ("accuracy", "macro_f1")
 Say = Callable[[str], None]
 
 
-def formations(data: Path, seeds: Sequence[int], spec: ReaderSpec, baselines: Sequence[str], say: Say) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Methods:
+    """What is trained and compared: names of `trained_readers`, the size of the transformer, names of `BASELINES`."""
+
+    readers: tuple[str, ...]
+    spec: ReaderSpec
+    baselines: tuple[str, ...]
+
+
+def formations(data: Path, seeds: Sequence[int], methods: Methods, say: Say) -> list[dict[str, Any]]:
     """Nine formations of Czech surveys: scored on the first survey of each place, in folds of 0.1 degree, a seed a draw."""
     path = data / "czechia" / "plots.csv"
     plots, _ = read_plots(path, data / "czechia" / "plot_species.csv")
@@ -43,8 +57,8 @@ def formations(data: Path, seeds: Sequence[int], spec: ReaderSpec, baselines: Se
     counted = f"{len(plots):,} surveys, {int((first & placed).sum()):,} first ones scored"
     say(f"\nformations: {counted}, project {WITHHELD} never trained on")
     block = np.unique(np.floor(np.stack([lon, lat]) / BLOCK_DEGREES), axis=1, return_inverse=True)[1].reshape(-1)
-    return compare("formations", plots, lambda seed: spatial_folds(lon, lat, BLOCK_DEGREES, 5, seed), block, seeds, spec,
-                   baselines, say, score=first & placed, withheld=withheld)  # fmt: skip
+    return compare("formations", plots, lambda seed: spatial_folds(lon, lat, BLOCK_DEGREES, 5, seed), block, seeds, methods,
+                   say, score=first & placed, withheld=withheld)  # fmt: skip
 
 
 def landscape_plots(count: int, seed: int) -> tuple[Plots, NDArray[np.float64], NDArray[np.float64], Scheme]:
@@ -64,7 +78,7 @@ def scheme_of(codes: Sequence[str]) -> Scheme:
     return restricted(make_scheme(rows, "landscape"), codes)
 
 
-def landscape(count: int, seeds: Sequence[int], spec: ReaderSpec, baselines: Sequence[str], say: Say) -> list[dict[str, Any]]:
+def landscape(count: int, seeds: Sequence[int], methods: Methods, say: Say) -> list[dict[str, Any]]:
     """EUNIS level 3 of a landscape's plots: a fifth of the blocks of 2.5 km is scored, the others train."""
     plots, x, y, scheme = landscape_plots(count, seed=31)
     say(f"\nlandscape: {len(plots):,} plots, {len(plots.species)} species, {len(plots.habitats)} habitats")
@@ -74,37 +88,79 @@ def landscape(count: int, seeds: Sequence[int], spec: ReaderSpec, baselines: Seq
         return np.minimum(spatial_folds(x, y, BLOCK_M, 5, seed), 1)
 
     scored = np.ones(len(plots), bool)
-    return compare("landscape", plots, fifth, block, seeds, spec, baselines, say, score=scored, scheme=scheme, only=0)
+    return compare("landscape", plots, fifth, block, seeds, methods, say, score=scored, scheme=scheme, only=0)
+
+
+def denmark_plots(data: Path) -> tuple[Plots, NDArray[np.float64], NDArray[np.float64]]:
+    """Danish plots with the Annex I types of 50 plots and more, presence without covers; x and y (m, EPSG:25832) of each."""
+    table = pd.read_csv(data / "denmark" / "plots.csv.gz", low_memory=False).drop_duplicates("plot")
+    codes = table["habtype"].map(lambda code: "" if pd.isna(code) else WOODS.get(int(code), str(int(code))))
+    lists = pd.read_csv(data / "denmark" / "plot_species.csv.gz").assign(cover=1.0)
+    columns = Columns("plot", "species", "cover", "type")
+    plots, _ = make_plots(table.assign(type=codes), lists, columns, min_plots=50)
+    place = table.set_index(table["plot"].astype(str)).loc[plots.plot_id]
+    return replace(plots, cover=None), place["x"].to_numpy(float), place["y"].to_numpy(float)
+
+
+def denmark(data: Path, seeds: Sequence[int], methods: Methods, say: Say) -> list[dict[str, Any]]:
+    """Annex I types of Danish plots from presence alone: five folds of blocks of 20 km; the locked third of blocks again."""
+    plots, x, y = denmark_plots(data)
+    labelled = plots.label >= 0
+    counted = f"{int(labelled.sum()):,} plots, {len(plots.species)} species, {len(plots.habitats)} types"
+    say(f"\ndenmark: {counted}, presence without covers")
+    block = np.unique(np.stack([x, y]) // DANISH_M, axis=1, return_inverse=True)[1].reshape(-1)
+    locked = Folds(block, block, labelled, 5, DANISH_M / 1000).locked_at(x, y)
+    return compare(
+        "denmark",
+        plots,
+        lambda seed: spatial_folds(x, y, DANISH_M, 5, seed),
+        block,
+        seeds,
+        methods,
+        say,
+        score=labelled,
+        locked=locked,
+    )
 
 
 def compare(case: str, plots: Plots, folds: Callable[[int], NDArray[np.int64]], block: NDArray[np.integer[Any]],
-            seeds: Sequence[int], spec: ReaderSpec, baselines: Sequence[str], say: Say, *, score: NDArray[np.bool_],
+            seeds: Sequence[int], methods: Methods, say: Say, *, score: NDArray[np.bool_],
             withheld: NDArray[np.bool_] | None = None, scheme: Scheme | None = None, only: int | None = None,
-            ) -> list[dict[str, Any]]:  # fmt: skip
-    """Every method on the same folds, a draw of them for each seed; returns flat records, the gain's among them."""
+            locked: NDArray[np.bool_] | None = None) -> list[dict[str, Any]]:  # fmt: skip
+    """Every method on the same folds, a draw of them for each seed; returns flat records, those of the gain among them.
+
+    `only`: the one fold that is scored; `locked` (n): plots that no choice was made on, which are printed again by themselves.
+    """
     records: list[dict[str, Any]] = []
-    right: dict[str, list[NDArray[np.bool_]]] = {m: [] for m in ("plantbert", *baselines)}
-    where: list[NDArray[np.integer[Any]]] = []
+    named: dict[str, list[NDArray[np.int64]]] = {}
+    rows: list[NDArray[np.int64]] = []
     for seed in seeds:
         fold = folds(seed)
         counted = score & (fold == only) if only is not None else score
-        skills, probabilities = evaluate_reader(plots, fold, replace(spec, seed=seed), score=counted, withheld=withheld,
-                                       baselines=baselines, scheme=scheme)  # fmt: skip
-        counted = counted & (plots.label >= 0)
+        skills, probabilities = evaluate_reader(plots, fold, replace(methods.spec, seed=seed), score=counted,
+                                                withheld=withheld, baselines=methods.baselines, scheme=scheme,
+ readers=methods.readers)  # fmt: skip
+        rows.append(np.flatnonzero(counted & (plots.label >= 0)))
         for method, p in probabilities.items():
-            right[method].append(p[counted].argmax(axis=1) == plots.label[counted])
-        where.append(block[counted])
+            named.setdefault(method, []).append(p[rows[-1]].argmax(axis=1))
         for skill in skills:
             say(f"  seed {seed}: {skill.line()}")
             records.append(record(case, skill, seed))
-    best = max(baselines, key=lambda m: np.concatenate(right[m]).mean())
-    blocks = np.concatenate(where)
-    middle, low, high = gain(np.concatenate(right["plantbert"]), np.concatenate(right[best]), blocks)
-    means = {m: float(np.concatenate(r).mean()) for m, r in right.items()}
-    f1 = {m: float(np.mean([r["macro_f1"] for r in records if r["method"] == m])) for m in means}
-    say("  mean of the seeds, accuracy (macro F1): " + ", ".join(f"{m} {v:.3f} ({f1[m]:.3f})" for m, v in means.items()))
-    say(f"  plantbert over {best}, the better baseline: {middle:+.3f}, 95 % of block draws {low:+.3f} to {high:+.3f}")
-    records.append({"case": case, "method": f"plantbert - {best}", "accuracy": middle, "low": low, "high": high})
+        if locked is not None:
+            part = rows[-1][locked[rows[-1]]]
+            for method, p in probabilities.items():
+                say(f"  locked third: {skill_of(method, p[part], plots.label[part], scheme).line()}")
+    means = {m: [float(np.mean([r[key] for r in records if r["method"] == m])) for key in FIGURES] for m in named}
+    say("  mean of the seeds, accuracy (macro F1): " + ", ".join(f"{m} {a:.3f} ({f1:.3f})" for m, (a, f1) in means.items()))
+    every = np.concatenate(rows)
+    parts = {"": np.ones(len(every), bool)} | ({} if locked is None else {", locked third": locked[every]})
+    for (what, part), (i, key), reader in product(parts.items(), enumerate(FIGURES), methods.readers):
+        best = max(methods.baselines, key=lambda m: means[m][i])
+        ours, peer = (np.concatenate(named[m])[part] for m in (reader, best))
+        middle, low, high = gain(plots.label[every[part]], ours, peer, block[every[part]])[key]
+        interval = f"{middle:+.3f}, 95 % of block draws {low:+.3f} to {high:+.3f}"
+        say(f"  {reader} over {best}, {key.replace('_', ' ')}{what}: {interval}")
+        records.append({"case": case + what, "method": f"{reader} - {best}", key: middle, "low": low, "high": high})
     return records
 
 

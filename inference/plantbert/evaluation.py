@@ -203,21 +203,45 @@ def skill_of(
 
 
 def gain(
-    right: NDArray[np.bool_],
-    beside: NDArray[np.bool_],
+    label: NDArray[np.integer[Any]],
+    ours: NDArray[np.integer[Any]],
+    peer: NDArray[np.integer[Any]],
     block: NDArray[np.integer[Any]],
     draws: int = 2000,
     seed: int = 0,
-) -> tuple[float, float, float]:
-    """Gain in accuracy of one method over another and its 95 % interval, drawing whole blocks with replacement.
+) -> dict[str, tuple[float, float, float]]:
+    """Gain of one method over another and its 95 % interval, for `accuracy` and `macro_f1`, drawing whole blocks anew.
 
-    right, beside (n): whether either method was right on each plot; block (n): the block of each plot. Both methods
-    are judged on the same drawn blocks (paired).
+    label (n), ours, peer (n): the habitat of each plot and the one that either method names; block (n): the block of each
+    plot. Both methods are judged on the same drawn blocks (paired). Raises: ValueError without any plot.
     """
     member = np.unique(block, return_inverse=True)[1].reshape(-1)
-    difference = np.bincount(member, right.astype(float) - beside.astype(float))
-    plots = np.bincount(member)
-    drawn = np.random.default_rng(seed).integers(0, len(plots), (draws, len(plots)))
-    share = difference[drawn].sum(axis=1) / plots[drawn].sum(axis=1)
-    low, high = np.quantile(share, (0.025, 0.975))
-    return float(difference.sum() / plots.sum()), float(low), float(high)
+    blocks, classes = int(member.max()) + 1, int(max(label.max(), ours.max(), peer.max())) + 1
+    times = np.random.default_rng(seed).multinomial(blocks, np.full(blocks, 1 / blocks), draws)
+    times = np.concatenate([np.ones((1, blocks), np.int64), times])  # the first: every block as it is
+    a, b = (_skill_of_draws(times, member, label, named, classes) for named in (ours, peer))
+    gains = {}
+    for name, ours_drawn in a.items():
+        difference = ours_drawn - b[name]
+        low, high = np.quantile(difference[1:], (0.025, 0.975))
+        gains[name] = (float(difference[0]), float(low), float(high))
+    return gains
+
+
+def _skill_of_draws(
+    times: NDArray[np.int64],
+    member: NDArray[np.int64],
+    label: NDArray[np.integer[Any]],
+    named: NDArray[np.integer[Any]],
+    classes: int,
+) -> dict[str, NDArray[np.float64]]:
+    """Accuracy and macro F1 (d) where block b counts `times` (d, b) times; habitats neither found nor named are left out."""
+
+    def counts(which: NDArray[np.bool_] | slice, of: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        flat = np.bincount(member[which] * classes + of[which], minlength=times.shape[1] * classes)
+        return (times @ flat.reshape(-1, classes)).astype(float)
+
+    hits, found, listed = counts(label == named, label), counts(slice(None), label), counts(slice(None), named)
+    either = found + listed
+    f1 = 2 * hits / np.maximum(either, 1)
+    return {"accuracy": hits.sum(1) / found.sum(1), "macro_f1": f1.sum(1) / (either > 0).sum(1)}

@@ -32,18 +32,33 @@ def test_skill_is_that_of_scikit_learn_and_coarse_levels_take_the_largest_sum() 
 def test_the_interval_of_a_gain_covers_the_true_one_and_is_wider_where_blocks_agree_within() -> None:
     draw = np.random.default_rng(1)
     covered = []
+    zero = np.zeros(400, int)
     for i in range(200):
         block = np.repeat(np.arange(40), 10)
         shift = np.repeat(draw.normal(0.1, 0.1, 40), 10)
-        right, beside = draw.random(400) < 0.5 + shift, draw.random(400) < 0.5
-        middle, low, high = gain(right, beside, block, draws=200, seed=i)
+        wrong, wrong_peer = (draw.random(400) > 0.5 + shift).astype(int), (draw.random(400) > 0.5).astype(int)
+        middle, low, high = gain(zero, wrong, wrong_peer, block, draws=200, seed=i)["accuracy"]
         assert low <= middle <= high
         covered.append(low <= 0.1 <= high)
     assert 0.87 < np.mean(covered) < 0.99
-    right = np.repeat(draw.random(40) < 0.6, 10)
-    _, low, high = gain(right, np.zeros(400, bool), np.repeat(np.arange(40), 10))
-    _, single_low, single_high = gain(right, np.zeros(400, bool), np.arange(400))
+    wrong = np.repeat(draw.random(40) > 0.6, 10).astype(int)
+    _, low, high = gain(zero, wrong, zero + 1, np.repeat(np.arange(40), 10))["accuracy"]
+    _, single_low, single_high = gain(zero, wrong, zero + 1, np.arange(400))["accuracy"]
     assert high - low > 2 * (single_high - single_low)
+
+
+def test_a_gain_is_the_difference_of_the_figures_of_scikit_learn_also_in_drawn_blocks() -> None:
+    draw = np.random.default_rng(2)
+    label, ours, peer = (draw.integers(0, classes, 300) for classes in (5, 6, 4))  # 5: named by us alone
+    block = draw.integers(0, 7, 300)
+    made = gain(label, ours, peer, block, draws=1, seed=3)
+    assert made["accuracy"][0] == pytest.approx((ours == label).mean() - (peer == label).mean())
+    both = [f1_score(label, named, average="macro") for named in (ours, peer)]
+    assert made["macro_f1"][0] == pytest.approx(both[0] - both[1])
+    times = np.random.default_rng(3).multinomial(7, np.full(7, 1 / 7), 1)[0]  # the one draw: its interval is a point
+    rows = np.repeat(np.arange(300), times[block])
+    both = [f1_score(label[rows], named[rows], average="macro") for named in (ours, peer)]
+    assert made["macro_f1"][1] == made["macro_f1"][2] == pytest.approx(both[0] - both[1])
 
 
 @pytest.mark.parametrize("name", BASELINES)
