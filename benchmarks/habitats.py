@@ -1,11 +1,11 @@
 """Pl@ntBERT beside its baselines: skill on real and generated plots, the whole cascade, and cells a second.
 
-    python benchmarks/habitats.py formations --data FOLDER    nine Czech formations (FLORACUBE_DATA); 30 minutes on one free core
-    python benchmarks/habitats.py denmark --data FOLDER       Annex I types of 31,616 Danish plots from presence alone
-    python benchmarks/habitats.py landscape                   12,000 plots of a generated landscape, EUNIS levels 3, 2, 1
-    python benchmarks/habitats.py cascade --demo DIR          habitats of a demo's cells from predicted lists, from true ones,
+    python -m benchmarks.habitats formations --data FOLDER    nine Czech formations (FLORACUBE_DATA); 30 minutes on one free core
+    python -m benchmarks.habitats denmark --data FOLDER       Annex I types of 31,616 Danish plots from presence alone
+    python -m benchmarks.habitats landscape                   12,000 plots of a generated landscape, EUNIS levels 3, 2, 1
+    python -m benchmarks.habitats cascade --demo DIR          habitats of a demo's cells from predicted lists, from true ones,
                                                               and direct
-    python benchmarks/habitats.py cells --demo DIR            cells a second, hours for Europe
+    python -m benchmarks.habitats cells --demo DIR            cells a second, hours for Europe
     --seeds 0,1,2   --readers plantbert,transformer,linear   --baselines naive_bayes,gradient_boosting   --json FILE
 
 DIR is what `floracube demo --out DIR --no-serve` made. Methods: `plantbert` as it ships and its parts, `transformer` and `linear`
@@ -18,13 +18,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
-
-# benchmarks/cube.py would be found before our own package otherwise.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.habitats_cascade import cascade
 from benchmarks.habitats_skill import Methods, denmark, formations, landscape
