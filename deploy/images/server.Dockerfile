@@ -34,10 +34,15 @@ COPY --from=page /page/node_modules server/page/node_modules
 COPY --from=page /page/dist server/page/dist
 RUN /opt/build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
  && /opt/floracube/bin/python -m pip install --no-deps --no-index /wheels/floracube-*.whl \
- && /opt/floracube/bin/python -m pip uninstall --yes pip
-# For processors with AVX2, whatever this one is; numba finds compiled code by the content of its source and these two names.
+ && /opt/floracube/bin/python -m pip uninstall --yes setuptools pip
+# Tests of packages, and descriptions of those services of the cloud that are not its object store.
+RUN find /opt/floracube/lib -type d -name tests -prune -exec rm -r {} + \
+ && find /opt/floracube/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
+    ! -name s3 ! -name sts ! -name "sso*" -exec rm -r {} +
+# For processors with AVX2, whatever this one is; numba finds compiled code by the path and the content of its source and these two
+# names. Isolated (-I), or the package of this folder would be compiled instead of the installed one.
 ENV NUMBA_CPU_NAME=x86-64-v3 NUMBA_CPU_FEATURES=""
-RUN NUMBA_CACHE_DIR=/opt/floracube/compiled /opt/floracube/bin/python -c "from server.drawing import resample; resample.warm_up()"
+RUN NUMBA_CACHE_DIR=/opt/floracube/compiled /opt/floracube/bin/python -I -c "from server.drawing import resample; resample.warm_up()"
 COPY deploy/images/serve.sh /opt/floracube/bin/
 
 FROM ${BASE}
