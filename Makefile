@@ -10,7 +10,7 @@ TRY_ARGS ?=
 PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help try demo test test-all docs lint audit format setup browser lock clean
+.PHONY: help try try-deploy demo test test-all docs lint audit format setup browser lock clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
@@ -69,6 +69,9 @@ try: $(PAGE)/dist/.ready ## a finished small cube on the map: downloaded from FL
 	@if [ -n "$$FLORACUBE_TRY_URL" ] || [ -d "$${XDG_CACHE_HOME:-$$HOME/.cache}/floracube/demo-10km-$(VERSION)" ]; \
 	  then $(MAKE) --no-print-directory $(VENV)/.serve; else $(MAKE) --no-print-directory $(VENV)/.demo; fi
 	$(BIN)/floracube try $(TRY_ARGS)
+
+try-deploy: setup ## images, compose file and Kubernetes files by podman, with the demo (root and Debian; 25 minutes)
+	deploy/try.sh
 
 demo: $(VENV)/.demo $(PAGE)/dist/.ready ## a generated landscape from sources to a served map
 	$(BIN)/floracube demo --out demo-out $(DEMO_ARGS)
