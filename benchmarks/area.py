@@ -8,9 +8,7 @@ files by other names. The largest probabilities of the species are spread evenly
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
 import tempfile
 import time
@@ -23,6 +21,7 @@ import zarr.storage
 from numpy.typing import NDArray
 from zarr.storage import WrapperStore
 
+from benchmarks.command import parser_of, write_rows
 from cube import grid, layers
 from cube.grid import Region
 from cube.layers import Layer
@@ -162,9 +161,8 @@ def _memory(what: str) -> int:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--species", type=int, nargs="+", default=[2000, 10_000])
-    parser.add_argument("--json", type=Path, help="write the records to this file")
     arguments = parser.parse_args()
     rows = []
     for species in arguments.species:
@@ -175,8 +173,7 @@ def main() -> None:
     for row in rows:
         print(f"{row['species']:>7}  {row['least']:>5}  {row['state']:<5}  {row['requests']:>8}  {row['seconds']:>7.2f}"
               f"  {row['processor']:>9.2f}  {row['mb']:>4.0f}  {row['edge_m']:>15} m  {row['listed']:>6}")  # fmt: skip
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    write_rows(arguments.json, rows)
 
 
 def _rows(url: str) -> list[dict[str, Any]]:

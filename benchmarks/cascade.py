@@ -40,8 +40,8 @@ from benchmarks.cascade_projection import print_projection
 from cube.grid import Region
 from inference.cascade.clock import Clock
 from inference.cascade.unit import Job, opened, run_unit
-from inference.data.sampling import read_window
 from inference.network.ensemble import survey_covariates
+from tests.support.dense import read_window
 
 SPEC = {"d": 256, "width": 192, "hidden": 256, "dilations": (1, 1, 2)}
 PATCHES = 128  # cells that the per-patch way is timed on

@@ -130,7 +130,7 @@ def make_model(folder: Path, cube: CubeStore, species: int, spec: dict[str, Any]
 
 def _plausible(ensemble: Ensemble, cube: CubeStore, rng: np.random.Generator) -> None:
     """Set what training would have set: normalisation, and the level, variation and ceiling of every species."""
-    from inference.data.sampling import read_window
+    from tests.support.dense import read_window
 
     unit = next(iter(cube.region.units()))
     window = read_window(cube, unit, recipe(cube), ensemble.spec.halo)

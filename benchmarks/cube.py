@@ -10,8 +10,6 @@ Each part is a file of its own: `cube_throughput.py` (beside odc-stac, stackstac
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import platform
 import tempfile
@@ -19,18 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import cube_storage, cube_throughput
+from benchmarks.command import parser_of, write_rows
 from inference.evaluation.tables import Table
 
 PARTS = ("throughput", "bytes", "stores", "checksums")
+TIMED = {
+    "throughput": cube_throughput.records,
+    "stores": cube_storage.stores_records,
+    "checksums": cube_storage.checksums_records,
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, separated by commas: {', '.join(PARTS)}")
     parser.add_argument("--cube", type=Path, help="a local cube whose bytes are counted instead of a generated one's")
     parser.add_argument("--size-km", type=int, default=10, help="side of the generated landscape")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the table as a list of flat records")
     given = parser.parse_args()
     parts = given.only.split(",")
     if unknown := set(parts) - set(PARTS):
@@ -38,19 +41,14 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, {platform.machine()}, load {os.getloadavg()[0]:.1f} at the start\n")
     rows: list[dict[str, Any]] = []
     for part in parts:
-        if part == "throughput":
-            part_rows = cube_throughput.records(repeats=given.repeats)
-        elif part == "stores":
-            part_rows = cube_storage.stores_records(given.repeats)
-        elif part == "checksums":
-            part_rows = cube_storage.checksums_records(given.repeats)
+        if part in TIMED:
+            part_rows = TIMED[part](repeats=given.repeats)
         else:
             with tempfile.TemporaryDirectory() as folder:
                 part_rows = cube_storage.bytes_records(given.cube or cube_storage.demo_cube(Path(folder), given.size_km))
         print(Table(part, part_rows).text() + "\n")
         rows += ({"part": part} | row for row in part_rows)
-    if given.json:
-        given.json.write_text(json.dumps(rows, indent=1))
+    write_rows(given.json, rows)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.command import parser_of
 from benchmarks.disdat_data import Group, beyond, read_region
 from benchmarks.disdat_model import MIXED, cross_validated, floracube_scores
 from inference.evaluation.baselines.boosting import Boosting
@@ -173,7 +174,7 @@ def paired_interval(gains: Sequence[Auc]) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the benchmark's tables")
     parser.add_argument("--regions", default="SWI,NZ", help="any of AWT, CAN, NSW, NZ, SA, SWI, by commas")
     parser.add_argument("--tables", default=",".join(TABLES), help=f"any of {', '.join(TABLES)}, by commas")
@@ -182,7 +183,6 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(METHODS), help="by commas")
     parser.add_argument("--keep", type=Path, help="folder for scores; delete it after a change of a method")
     parser.add_argument("--validate", action="store_true", help="AUC of records held out in spatial blocks instead of surveys")
-    parser.add_argument("--json", type=Path, help="flat records; .csv and .txt are written beside it")
     args = parser.parse_args()
     for name, given, choices in (("methods", args.methods, METHODS), ("tables", args.tables, TABLES)):
         if wrong := [value for value in given.split(",") if value not in choices]:

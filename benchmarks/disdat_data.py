@@ -79,7 +79,32 @@ def read_region(folder: Path, region: str, background: str) -> list[Group]:
             records_of_group = records_of_group[records_of_group["spid"].isin(species)]
             sites = random if random is not None else _target_group(folder, region, str(name))
             names = [c for c in env.columns if c not in SITE]
-            groups.append(_group(region, str(name), species, names, records_of_group, sites, env, pa))
+            for what, table in (("train_po", records_of_group), ("background", sites)):
+                if absent := [c for c in names if c not in table.columns]:
+                    raise TableError(
+                        f"{region}, group {name}: {what} lacks the predictor '{absent[0]}' that the test sites have."
+                    )
+            tables = (records_of_group, sites, env)
+            values = [table[names].to_numpy(np.float64) for table in tables]
+            places = [table[["x", "y"]].to_numpy(np.float64) for table in tables]
+            number = {s: i for i, s in enumerate(species)}
+            groups.append(
+                Group(
+                    region=region,
+                    name=str(name),
+                    species=species,
+                    predictors=tuple(names),
+                    categorical=tuple(i for i, c in enumerate(names) if c in CATEGORICAL),
+                    records=values[0],
+                    record_species=records_of_group["spid"].map(number).to_numpy(np.int64),
+                    record_places=places[0],
+                    background=values[1],
+                    background_places=places[1],
+                    test=values[2],
+                    test_places=places[2],
+                    presence=pa[list(species)].to_numpy() > 0,
+                )
+            )
     if not groups:
         raise TableError(f"{folder}: no species of {region}train_po is a column of a table {region}test_pa.")
     return groups
@@ -96,41 +121,6 @@ def beyond(group: Group, km: float) -> Group:
         places = [p * KM_PER_DEGREE * 1000 * np.array([north, 1.0]) for p in places]
     near = cKDTree(places[0])
     return group.subset(*(near.query(p)[0] > km * 1000 for p in places[1:]))
-
-
-def _group(
-    region: str,
-    name: str,
-    species: tuple[str, ...],
-    names: list[str],
-    records: pd.DataFrame,
-    background: pd.DataFrame,
-    env: pd.DataFrame,
-    pa: pd.DataFrame,
-) -> Group:
-    for what, table in (("train_po", records), ("background", background)):
-        if absent := [c for c in names if c not in table.columns]:
-            raise TableError(f"{region}, group {name}: {what} lacks the predictor '{absent[0]}' that the test sites have.")
-    position = {s: i for i, s in enumerate(species)}
-
-    def places(table: pd.DataFrame) -> NDArray[np.float64]:
-        return table[["x", "y"]].to_numpy(np.float64)
-
-    return Group(
-        region=region,
-        name=name,
-        species=species,
-        predictors=tuple(names),
-        categorical=tuple(i for i, c in enumerate(names) if c in CATEGORICAL),
-        records=records[names].to_numpy(np.float64),
-        record_species=records["spid"].map(position).to_numpy(np.int64),
-        record_places=places(records),
-        background=background[names].to_numpy(np.float64),
-        background_places=places(background),
-        test=env[names].to_numpy(np.float64),
-        test_places=places(env),
-        presence=pa[list(species)].to_numpy() > 0,
-    )
 
 
 def _suffixes(folder: Path, region: str) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.disdat_data import Group
+from cube.config.learning import TrainOptions
 from inference.data.blocks import Folds, make_folds
 from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
@@ -21,7 +22,6 @@ from inference.evaluation.metrics import species_auc
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import ModelSpec
 from inference.training.fit import train
-from inference.training.options import TrainOptions
 
 # Records are set against the background alone, as those of the peers are.
 OPTIONS = TrainOptions(

@@ -10,7 +10,6 @@ Machines are shared and noisy: read the shares, not the seconds.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -18,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import parser_of, write_rows
 from cube.config import load_config
 from demo.journey import prepare
 from demo.landscape import LandscapeSpec
@@ -37,27 +37,20 @@ def timed(arguments: list[str]) -> tuple[float, float, float]:
     return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6
 
 
-def prepared(out: Path, size_km: int, species: int) -> tuple[Path, dict[str, Any]]:
-    """The configuration of a new landscape, and the row of making it."""
-    started = time.perf_counter()
-    config = prepare(out, LandscapeSpec(size_km=size_km, n_species=species), lambda text: None)
-    return config, {"stage": "landscape", "wall_s": time.perf_counter() - started}
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--config", type=Path, help="an existing configuration; default: a new landscape in --out")
     parser.add_argument("--out", type=Path, default=Path("demo-out"))
     parser.add_argument("--size-km", type=int, default=20)
     parser.add_argument("--species", type=int, default=100)
     parser.add_argument("--table-only", action="store_true", help="run nothing, print the last evaluation")
-    parser.add_argument("--json", type=Path, help="write the rows here as well")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
     config = options.config
     if config is None:
-        config, row = prepared(options.out, options.size_km, options.species)
-        rows.append(row)
+        started = time.perf_counter()
+        config = prepare(options.out, LandscapeSpec(size_km=options.size_km, n_species=options.species), lambda text: None)
+        rows.append({"stage": "landscape", "wall_s": time.perf_counter() - started})
     if not options.table_only:
         for stage in STAGES:
             wall, cpu, memory = timed([stage, str(config)])
@@ -68,8 +61,7 @@ def main() -> None:
     for title in dict.fromkeys(row["table"] for row in skill):
         rows_of_table = [{k: v for k, v in row.items() if k != "table"} for row in skill if row["table"] == title]
         print("\n" + Table(title, rows_of_table).text())
-    if options.json:
-        options.json.write_text(json.dumps([*rows, *skill], indent=1) + "\n", encoding="utf-8")
+    write_rows(options.json, [*rows, *skill])
 
 
 if __name__ == "__main__":

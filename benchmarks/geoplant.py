@@ -19,9 +19,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import parser_of
+
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder into which GeoPlant was unpacked")
     parser.add_argument("--out", type=Path, default=Path("geoplant-out"), help="folder of the results")
     parser.add_argument("--scratch", type=Path, help="folder of sampled predictors; default: OUT/scratch")
@@ -49,16 +51,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="of the baselines, side by side")
-    parser.add_argument("--json", type=Path, help="write the rows here as well, .csv and .txt beside it")
     return parser.parse_args()
 
 
 def run(options: argparse.Namespace) -> None:
+    from cube.config.learning import TrainOptions
+    from inference.evaluation.baselines.multimodal import EnsembleOptions
     from inference.evaluation.benchmark import Plan, run_benchmark, submit
     from inference.evaluation.geoplant import read_benchmark
-    from inference.evaluation.multimodal import EnsembleOptions
     from inference.evaluation.tables import write_tables
-    from inference.training.options import TrainOptions
 
     started = time.perf_counter()
     scratch = options.scratch or options.out / "scratch"

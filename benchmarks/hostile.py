@@ -13,9 +13,7 @@ Python's audit events; what libraries in C open by themselves it does not see.
 
 from __future__ import annotations
 
-import argparse
 import http.client
-import json
 import os
 import signal
 import subprocess
@@ -32,6 +30,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from benchmarks.command import parser_of, write_rows
 from benchmarks.hostile_clients import unkind_clients
 from benchmarks.hostile_list import document, listed
 from benchmarks.hostile_watch import Watch, places_allowed
@@ -90,7 +89,7 @@ class Tally:
         self.failures[why] += 1
         self.examples.setdefault(why, example)
 
-    def told(self) -> list[str]:
+    def lines(self) -> list[str]:
         """Failures as lines."""
         return [f"{n} times {why}, such as {self.examples[why]}" for why, n in self.failures.most_common()]
 
@@ -234,11 +233,10 @@ def run(cube: str, count: int) -> tuple[list[dict[str, Any]], list[str]]:
     """(rows of the table, failures) of about `count` requests on a cube: the listed ones, up to half of all, and drawn ones."""
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder, served(cube, Path(folder)) as server:
-        return attacked(server, count)
+        return _attacked(server, count)
 
 
-def attacked(server: Running, count: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """The same of a server that runs."""
+def _attacked(server: Running, count: int) -> tuple[list[dict[str, Any]], list[str]]:
     rows: list[dict[str, Any]] = []
     failures: list[str] = []
     send(server, 200, Tally())  # libraries are loaded, caches are full
@@ -260,7 +258,7 @@ def attacked(server: Running, count: int) -> tuple[list[dict[str, Any]], list[st
                 "slowest_s": round(tally.slowest, 2), "failures": tally.failures.total(),
                 "memory_mb": round(server.memory_mb(), 1),
             })  # fmt: skip
-            failures += tally.told()
+            failures += tally.lines()
     end = time.monotonic() + SETTLE_SECONDS
     while (growth := server.memory_mb() - before) > GROWTH_MB and time.monotonic() < end:
         time.sleep(1)
@@ -272,10 +270,9 @@ def attacked(server: Running, count: int) -> tuple[list[dict[str, Any]], list[st
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--cube", help="a cube with every product; a large one is made if left out")
-    parser.add_argument("--json", type=Path, help="write the table as flat records")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         cube = options.cube
@@ -292,8 +289,7 @@ def main() -> int:
         print("  ".join(f"{row.get(name, '')!s:>12}" for name in columns))
     for failure in failures[:40]:
         print(f"FAILED {failure}")
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    write_rows(options.json, rows)
     return 1 if failures else 0
 
 

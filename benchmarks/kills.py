@@ -12,8 +12,6 @@ Examples: python -m benchmarks.kills               twenty runs on a tiny cube
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import random
 import shutil
@@ -29,6 +27,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.command import parser_of, write_rows
 from benchmarks.ports import free_port
 from cube.config import Config, load_config
 from cube.storage import releases
@@ -235,11 +234,10 @@ def _line(row: Row) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of roles and moments; 0: another each time, printed")
     parser.add_argument("--config", type=Path, help="a configuration with a built cube and a trained model; default: a tiny one")
-    parser.add_argument("--json", type=Path, help="write the table as records to this file")
     args = parser.parse_args()
     seed = args.seed or random.SystemRandom().randrange(1, 10**6)
     with tempfile.TemporaryDirectory(prefix="floracube-kills-") as name:
@@ -248,8 +246,7 @@ def main() -> int:
         print(f"seed {seed}, {len(list(config.predict_region().units()))} units\n{HEAD}", flush=True)
         rows, wrong = kills(config, folder, args.runs, seed)
     records: list[dict[str, Any]] = [asdict(row) for row in rows]
-    if args.json:
-        args.json.write_text(json.dumps(records, indent=1) + "\n")
+    write_rows(args.json, records)
     same, torn = sum(row.same for row in rows), sum(row.torn for row in rows)
     looks = sum(row.looks for row in rows) + torn
     print(f"{same} of {len(rows)} runs ended in the undisturbed products; {torn} of {looks} looks of the reader were not whole")

@@ -10,8 +10,6 @@ there yet.
 
 from __future__ import annotations
 
-import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +19,9 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.command import parser_of, write_rows
 from benchmarks.landscape_data import CACHE, LandscapeData, landscape_data
+from cube.config.learning import TrainOptions
 from inference.calibration.intervals import residual_scores, weighted_quantile
 from inference.calibration.members import member_spread, witnesses
 from inference.calibration.richness import fit_richness
@@ -34,7 +34,6 @@ from inference.evaluation.tables import Table, records
 from inference.network.batches import covariates_of, gather
 from inference.training.fit import spec_for, train
 from inference.training.likelihood import cloglog_probability
-from inference.training.options import TrainOptions
 
 BLOCK_KM = 2.5  # 8 on a side of the landscape, as `train` takes
 COVERAGE = 0.9
@@ -190,12 +189,11 @@ def over_seeds(title: str, rows: list[Row]) -> Table:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--seeds", default="1,2,3,4,5", help="comma-separated; 1 to 40 are for development")
     parser.add_argument("--members", type=int, default=5)
     parser.add_argument("--modalities", default=None, help="comma-separated; default: all of the landscape")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of generated landscapes")
-    parser.add_argument("--json", type=Path, default=None, help="write the rows as a list of flat records")
     args = parser.parse_args()
     modalities = tuple(args.modalities.split(",")) if args.modalities else None
     rows: dict[str, list[Row]] = {}
@@ -209,8 +207,7 @@ def main() -> None:
         *(over_seeds(title, table_rows) for title, table_rows in rows.items()),
     ]
     print("\n" + "\n\n".join(table.text() for table in tables))
-    if args.json:
-        args.json.write_text(json.dumps(records(tables), indent=1) + "\n", encoding="utf-8")
+    write_rows(args.json, records(tables))
 
 
 if __name__ == "__main__":

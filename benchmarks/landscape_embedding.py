@@ -10,8 +10,6 @@ satellites; bytes are those of a cell of 50 m before compression.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +20,10 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.command import parser_of, write_rows
 from benchmarks.landscape_data import CACHE, LandscapeData, landscape_data
 from benchmarks.landscape_skill import BLOCK_KM, FIELD, LEAST, cropped, probability, scores
+from cube.config.learning import TrainOptions
 from cube.grid import CELL
 from cube.layers import Layer
 from cube.layers.inputs import INPUTS
@@ -32,7 +32,6 @@ from inference.data.blocks import make_folds
 from inference.data.samples import Predictors
 from inference.evaluation.tables import Table
 from inference.training.fit import Trained, train
-from inference.training.options import TrainOptions
 
 BANDS: Final = 64
 HIDDEN: Final = 96
@@ -61,17 +60,17 @@ def bytes_of(layer: Layer) -> int:
 
 def compared(data: LandscapeData, members: int) -> list[dict[str, Any]]:
     """One row a way to see the landscape."""
-    surveys, asked = data.surveys.subset(np.arange(SURVEYS)), data.cell_surveys()
+    surveys, cell_surveys = data.surveys.subset(np.arange(SURVEYS)), data.cell_surveys()
     names = tuple(f"A{i:02d}" for i in range(BANDS))
-    here, there = (embedding(d, data.cell_drivers, data.seed) for d in (data.drivers[:SURVEYS], data.cell_drivers))
+    at_surveys, at_cells = (embedding(d, data.cell_drivers, data.seed) for d in (data.drivers[:SURVEYS], data.cell_drivers))
     satellites = [
         replace(cropped(p, FIELD).without("static", "coarse"), static_names=(), coarse_names=(), corner=None, weight=None)
         for p in (data.predictors.subset(np.arange(SURVEYS)), data.cells)
     ]
-    seen = {
-        "embedding": tuple(Predictors({"static": values}, static_names=names) for values in (here, there)),
+    predictors = {
+        "embedding": tuple(Predictors({"static": values}, static_names=names) for values in (at_surveys, at_cells)),
         "Sentinel-2 and Landsat": (satellites[0], satellites[1]),
-        "both": (satellites[0].with_columns(here, names), satellites[1].with_columns(there, names)),
+        "both": (satellites[0].with_columns(at_surveys, names), satellites[1].with_columns(at_cells, names)),
     }
     sizes = {"embedding": BANDS, "Sentinel-2 and Landsat": bytes_of(INPUTS["sentinel2"]) + bytes_of(INPUTS["landsat"])}
     sizes["both"] = sum(sizes.values())
@@ -79,16 +78,16 @@ def compared(data: LandscapeData, members: int) -> list[dict[str, Any]]:
     options = TrainOptions(members=members, batch=64, threads=1, device="cpu")
     trained: dict[str, Trained] = {}
     rows = []
-    for method, (at, to) in seen.items():
+    for method, (at, to) in predictors.items():
         trained[method] = train(at, surveys, options=options, folds=folds)
-        row = scores(probability(trained[method], to, asked), data.truth, scored, scored)
+        row = scores(probability(trained[method], to, cell_surveys), data.truth, scored, scored)
         rows.append({"seed": data.seed, "method": method, **row, "bytes a cell": sizes[method]})
         print(f"  {data.seed} {method}: correlation {row['correlation']:.3f}", flush=True)
-    seconds: dict[str, list[float]] = {method: [] for method in seen}
+    seconds: dict[str, list[float]] = {method: [] for method in predictors}
     for _ in range(PASSES):
-        for method, (_, to) in seen.items():
+        for method, (_, to) in predictors.items():
             begun = time.perf_counter()
-            probability(trained[method], to, asked)
+            probability(trained[method], to, cell_surveys)
             seconds[method].append(time.perf_counter() - begun)
     base = np.array(seconds["Sentinel-2 and Landsat"])
     for row in rows:
@@ -98,17 +97,15 @@ def compared(data: LandscapeData, members: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--seeds", default="1", help="comma-separated seeds of landscapes")
     parser.add_argument("--members", type=int, default=3, help="networks in an ensemble, each without one fold of the blocks")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of generated landscapes")
-    parser.add_argument("--json", type=Path, help="rows as flat records")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    seeds = [int(seed) for seed in asked.seeds.split(",")]
-    rows = [row for seed in seeds for row in compared(landscape_data(seed, asked.cache), asked.members)]
-    if asked.json:
-        asked.json.write_text(json.dumps([{k: v for k, v in row.items() if k != "by_species"} for row in rows], indent=1) + "\n")
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    rows = [row for seed in seeds for row in compared(landscape_data(seed, options.cache), options.members)]
+    write_rows(options.json, [{k: v for k, v in row.items() if k != "by_species"} for row in rows])
     frame = pd.DataFrame(rows).drop(columns=["by_species", "species", "correlation_known"])
     means = frame.groupby("method", sort=False).mean(numeric_only=True).drop(columns="seed")
     means.insert(1, "spread", frame.groupby("method", sort=False)["correlation"].std())

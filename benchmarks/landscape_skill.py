@@ -17,7 +17,6 @@ Seeds 1 to 40 are for development, 201 to 205 for the printed figures. A seed ta
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -29,7 +28,9 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.command import parser_of, write_rows
 from benchmarks.landscape_data import CACHE, LandscapeData, landscape_data
+from cube.config.learning import TrainOptions
 from demo.observation import ASSUMED, OBSERVATIONS
 from inference.data.blocks import make_folds
 from inference.data.samples import Predictors, Surveys
@@ -39,7 +40,6 @@ from inference.evaluation.metrics import species_correlation
 from inference.evaluation.tables import Table
 from inference.network.batches import predict_surveys
 from inference.training.fit import Trained, spec_for, train
-from inference.training.options import TrainOptions
 
 BLOCK_KM: Final = 2.5  # of 20 km: 64 blocks, as the demo takes
 FIELD: Final = 5  # cells of 50 m seen of the satellite image: 250 m
@@ -171,7 +171,7 @@ def table(rows: Sequence[Row], case: str) -> Table:
 
 def main() -> None:
     """Print the tables of the cases asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--case", default="surveys,records")
     parser.add_argument("--seeds", default="1", help="comma-separated seeds of landscapes")
     parser.add_argument("--ways", default=",".join(WAYS), help="of the case `records`")
@@ -181,7 +181,6 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=3, help="networks in an ensemble, each without one fold of the blocks")
     parser.add_argument("--epochs", type=int, default=5, help="passes over the records")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of generated landscapes")
-    parser.add_argument("--json", type=Path, help="rows as flat records; rows that it holds already are kept")
     args = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[Row] = json.loads(args.json.read_text()) if args.json and args.json.is_file() else []
@@ -190,8 +189,7 @@ def main() -> None:
         rows.append(row)
         label = f"{row['case']} {row.get('observation', '')} {row['seed']} {row['method']:18}"
         print(f"  {label} correlation {row['correlation']:.3f}", flush=True)
-        if args.json:
-            args.json.write_text(json.dumps(rows, indent=1) + "\n")
+        write_rows(args.json, rows)
 
     cases = args.case.split(",")
     observations = list(OBSERVATIONS) if args.observations == "every" else args.observations.split(",")

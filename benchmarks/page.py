@@ -11,8 +11,6 @@ among them, which come after the tiles.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import shutil
 import statistics
@@ -23,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks.command import parser_of, write_rows
 from benchmarks.ports import answering, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,10 +81,9 @@ def visit(browser: Any, url: str) -> tuple[dict[str, float], dict[str, int]]:
 
 def main() -> int:
     """Print both tables; the exit status is 1 where a bar is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("cube", help="path or URL of a cube")
     parser.add_argument("--visits", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="write the tables as flat records too")
     arguments = parser.parse_args()
     from playwright.sync_api import sync_playwright
 
@@ -130,8 +128,7 @@ def main() -> int:
     light = total <= BAR_KB
     words = {True: "yes", False: "NO"}
     print(f"\nunder {BAR_MS} ms after the page's own files: {words[soon]}; under {BAR_KB} kB: {words[light]}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(records, indent=1))
+    write_rows(arguments.json, records)
     return 0 if soon and light else 1
 
 

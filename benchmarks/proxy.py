@@ -9,7 +9,6 @@ code 1 if a tile asked for by the address of a release is not that release's: no
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import io
 import json
@@ -30,6 +29,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import tile_cube
+from benchmarks.command import parser_of, write_rows
 from benchmarks.ports import answering, free_port
 from benchmarks.tile_load import Answer, load
 from benchmarks.tile_tables import show
@@ -113,9 +113,8 @@ def publish_under_load(url: str, cube: Any, seconds: float) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=int, default=5, help="of each of the runs, three each way, alternated")
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if NGINX is None or shutil.which("wrk") is None:
         raise SystemExit("this needs nginx and wrk (Debian: nginx-light, wrk)")
@@ -144,13 +143,8 @@ def main() -> int:
     print(show("repeated tiles, one worker of the server, one of nginx, 16 connections", ["way", "tiles/s", "times"], rows))
     values = [f"{v:.1f}" if isinstance(v, float) else f"{v:,}" for v in ended.values()]
     print(show("a release published under load, asked through nginx", list(ended), [values]))
-    if options.json:
-        record = [
-            {"way": "server", "tiles_per_second": alone},
-            {"way": "nginx", "tiles_per_second": behind},
-            {"way": "publish", **ended},
-        ]
-        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    rates_of = [{"way": "server", "tiles_per_second": alone}, {"way": "nginx", "tiles_per_second": behind}]
+    write_rows(options.json, [*rates_of, {"way": "publish", **ended}])
     return int(ended["stale"] > 0 or ended["failed"] > 0)
 
 

@@ -10,7 +10,6 @@ is a species drawn from those that its survey lists. Records in blocks that a me
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from dataclasses import replace
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.command import parser_of
 from cube.config import load_config
 from cube.storage.store import open_cube
 from inference.data.dataset import load_dataset, split_network_options
@@ -39,11 +39,10 @@ def as_records(surveys: Surveys, rows: NDArray[np.int64], seed: int) -> Records:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--draw", type=int, default=0, help="of the half of places and of the species noted")
     parser.add_argument("--members", type=int, help="networks, each without a fold; as the configuration says")
-    parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     config = load_config(args.config)
     data = load_dataset(config, open_cube(config.cube_url))

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.metadata
-import json
 import os
 import statistics
 import subprocess
@@ -33,6 +32,7 @@ from typing import Any
 import morecantile
 
 from benchmarks import tile_cube, tile_servers
+from benchmarks.command import parser_of, write_rows
 from benchmarks.ports import answering
 from benchmarks.tile_load import Answer, Connection, load, percentile
 from benchmarks.tile_tables import OURS, Row, tables
@@ -223,7 +223,7 @@ def run(store: str, url: str, cube: Any, names: list[str], options: argparse.Nam
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--side-km", type=int, default=400, help="20 cells of 50 m a km: 400 km are 8000 x 8000")
     parser.add_argument("--unit-km", type=int, default=40)
     parser.add_argument("--zooms", type=int, nargs="+", default=[11, 10, 9, 8, 7, 6, 5])
@@ -233,7 +233,6 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=9400)
     parser.add_argument("--s3", action="store_true", help="serve the cube as S3 does, too, each answer 20 ms late")
     parser.add_argument("--cube", type=Path, help="keep the cube here instead of in a temporary folder")
-    parser.add_argument("--json", type=Path, help="write the rows here as well")
     options = parser.parse_args()
     missing = [name for name in options.servers if version_of(SERVERS[name][1]) is None]
     names = [name for name in options.servers if name not in missing]
@@ -256,8 +255,7 @@ def main() -> None:
             options.seconds = 0
             rows += run("S3, 20 ms away", store.url, cube, names, options, store.environment)
             print(tables(rows, "S3, 20 ms away", options.zooms))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    write_rows(options.json, rows)
 
 
 if __name__ == "__main__":

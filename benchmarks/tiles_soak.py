@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
+from benchmarks.command import parser_of, write_rows
 from benchmarks.ports import answering, free_port
 from benchmarks.tile_load import Answer, Connection, load, percentile
 from benchmarks.tile_tables import show
@@ -202,14 +202,13 @@ async def run(options: argparse.Namespace) -> tuple[Judge, list[float]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--down", type=float, default=30, help="seconds that the store fails, twice")
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--delay", type=float, default=0.005, help="seconds to the store and back")
     parser.add_argument("--cube", type=Path, help="a cube of tests/support/large_cube.py; one is made if left out")
     parser.add_argument("--patience", type=float, default=1, help="stretches what may take seconds, on a busy machine")
-    parser.add_argument("--json", type=Path, help="write the row here as well")
     options = parser.parse_args()
     judge, memory = asyncio.run(run(options))
     wrong = judge.verdict(memory[-1])
@@ -230,8 +229,7 @@ def main() -> int:
     for sentence in wrong[:20]:
         print(f"BROKEN: {sentence}")
     print("all promises kept" if not wrong else f"{len(wrong)} promises broken")
-    if options.json:
-        options.json.write_text(json.dumps([row], indent=1) + "\n", encoding="utf-8")
+    write_rows(options.json, [row])
     return 1 if wrong else 0
 
 

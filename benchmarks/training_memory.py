@@ -10,8 +10,6 @@ A network on a GPU has its activations there; here they count too.
 
 from __future__ import annotations
 
-import argparse
-import json
 import resource
 import tempfile
 import time
@@ -21,6 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.command import parser_of, write_rows
+from cube.config.learning import TrainOptions
 from cube.layers.inputs import INPUTS
 from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
@@ -29,7 +29,6 @@ from inference.network.deep_sdm import DeepSDM, ModelSpec
 from inference.network.sizes import SIZES, shape_of
 from inference.training.assembly import Assembly
 from inference.training.loop import fit_member
-from inference.training.options import TrainOptions
 
 GB = 1e9
 BAR_GB = 24.0
@@ -105,7 +104,7 @@ class Few:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--records", type=int, default=5_000_000)
     parser.add_argument("--surveys", type=int, default=90_000)
     parser.add_argument("--species", type=int, default=11_255)
@@ -113,7 +112,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256, help="places of records, and as many surveys, in a step")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--loaders", type=int, default=4)
-    parser.add_argument("--json", type=Path, help="write the table as flat records")
     args = parser.parse_args()
     shape = shape_of({"size": args.size})
     rows: list[dict[str, Any]] = []
@@ -156,8 +154,7 @@ def main() -> None:
     print(f"samples on disk: {disk:,.0f} GB as pixels (sparse here; GeoPlant's own files stay packed); {seconds:.0f} s a step")
     print(f"peak {peak():.1f} GB, bar {BAR_GB:.0f} GB: {'kept' if peak() < BAR_GB else 'BROKEN'}")
     rows.append({"part": "peak", "expected_gb": BAR_GB, "resident_gb": resident(), "peak_gb": peak()})
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    write_rows(args.json, rows)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,15 +31,10 @@ def member_spread(ensemble: Ensemble, z: Tensor, species: Tensor, area_m2: float
     calibrated probability over the sum of its means: 0.1 says that a probability of 0.3 is 0.3 +- 0.03 for the members.
     0 with one member.
     """
-    nets = ensemble.networks
-    log_ratio = float(np.log(area_m2 / REFERENCE_AREA_M2))
+    weights, biases = (values[:, species] for values in ensemble.member_heads(area_m2))
+    slope = ensemble.slope.expand(len(ensemble.intercept))[species]  # one for all species, or one each
+    heads = [((slope[:, None] * w).T, slope * b + ensemble.intercept[species]) for w, b in zip(weights, biases, strict=True)]
     d = ensemble.spec.d
-    heads = []
-    for net in nets:
-        bias = net.species_bias[species] + net.beta * log_ratio
-        slope = ensemble.slope.reshape(-1)
-        slope = slope[species] if len(slope) > 1 else slope
-        heads.append(((slope[:, None] * net.species_embedding[species]).T, slope * bias + ensemble.intercept[species]))
     out = torch.empty(len(z), device=z.device)
     for start in range(0, len(z), ROWS):
         rows = slice(start, start + ROWS)
@@ -50,7 +44,7 @@ def member_spread(ensemble: Ensemble, z: Tensor, species: Tensor, area_m2: float
             p = cloglog_probability(torch.addmm(bias, z[rows, k * d : (k + 1) * d], weight))
             first += p
             second += p.square()
-        mean = first / len(nets)
-        deviation = (second / len(nets) - mean.square()).clamp(min=0).sqrt()
+        mean = first / len(heads)
+        deviation = (second / len(heads) - mean.square()).clamp(min=0).sqrt()
         out[rows] = deviation.sum(1) / mean.sum(1).clamp(min=1e-12)
     return out

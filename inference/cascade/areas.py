@@ -23,26 +23,25 @@ TAIL: Final = 0.01  # share of surveys at each end whose areas are not counted: 
 
 @dataclass(frozen=True)
 class SurveyAreas:
-    """Areas that a model learned from, m2: the 1 % and 99 % quantiles, and whether they taught what an area changes."""
+    """Areas that a model learned from, m2: the 1 % and 99 % quantiles."""
 
     smallest_m2: float
     largest_m2: float
-    exponent_learned: bool = True
 
     @classmethod
-    def of(cls, area_m2: NDArray[np.floating], exponent_learned: bool) -> SurveyAreas:
+    def of(cls, area_m2: NDArray[np.floating]) -> SurveyAreas:
         """Of the areas (n,) of surveys, unknown ones NaN or not positive; none known: 100 m2, as training takes them."""
         area = np.asarray(area_m2, np.float64)
         positive_areas = area[np.isfinite(area) & (area > 0)]
         if not len(positive_areas):
-            return cls(REFERENCE_AREA_M2, REFERENCE_AREA_M2, exponent_learned)
+            return cls(REFERENCE_AREA_M2, REFERENCE_AREA_M2)
         low, high = np.quantile(positive_areas, [TAIL, 1 - TAIL], method="nearest")
-        return cls(float(low), float(high), exponent_learned)
+        return cls(float(low), float(high))
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any] | None) -> SurveyAreas | None:
         """What `to_json` gave; None of a model of before areas were kept, or without surveys."""
-        return None if document is None else cls(**document)
+        return None if document is None else cls(document["smallest_m2"], document["largest_m2"])
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""

@@ -78,7 +78,7 @@ def embed_unit(
     """(flat indices (n,), embeddings (n, D) on the device) of the `wanted` (U, U) cells of a unit with any known predictor.
 
     The third is their dissimilarity (n,) over its threshold where an `area` of applicability is given. Cells are in the
-    order of rows within bands of tiles. Predictors are those of `sampling.read_window`.
+    order of rows within bands of tiles.
     """
     side = min(device.batch.side, unit.cells)
     coarse = read_kilometres(cube, unit, recipe)
@@ -135,7 +135,7 @@ def _read_band(cube: CubeStore, recipe: Recipe, unit: Unit, top: int, side: int,
 
 
 def _decoded(band: Stored, part: Part, recipe: Recipe, halo: int) -> dict[str, NDArray[np.float32]]:
-    """Physical units, NaN where missing, of a part of a band: the 10 m and 50 m modalities as in `sampling.read_window`."""
+    """Physical units, NaN where missing, of a part of a band: the 10 m and 50 m modalities."""
 
     def of(layer: Layer) -> NDArray[np.float32]:
         rows, cols = part.pixels(halo) if layer.resolution == "10m" else part.slices

@@ -63,36 +63,24 @@ def values_covered(sums: Sums) -> Floats:
         return np.where(sums["p"] > 0, sums["values_known"] / sums["p"], np.nan)
 
 
-def applicability(sums: Sums) -> Floats:
-    """Dissimilarity from the training data over its threshold (Meyer and Pebesma 2021): up to 1 the model may be believed."""
-    return sums["dissimilarity"]
-
-
-def member_spread(sums: Sums) -> Floats:
-    """Relative spread of the species' probabilities between the members of the ensemble."""
-    return sums["member_spread"]
-
-
 def _mean_of(name: str) -> Callable[[Sums], Floats]:
+    """Community mean of an Ellenberg-type value, sum p v / sum p over the species whose v is known.
+
+    Garnier et al. 2004, with probabilities for abundances; NaN where these are fewer than half of the expected species.
+    """
+
     def weighted_mean(sums: Sums) -> Floats:
         count = sums[f"{name}_known"]
         with np.errstate(divide="ignore", invalid="ignore"):
             enough = (count > 0) & (count >= COVERED_LEAST * sums["p"])
             return np.where(enough, sums[f"{name}_sum"] / count, np.nan)
 
-    weighted_mean.__doc__ = (
-        f"Community mean of the Ellenberg-type value of {name}, sum p v / sum p over the species whose v is known (Garnier et"
-        " al. 2004, with probabilities for abundances); NaN where these are fewer than half of the expected species."
-    )
     return weighted_mean
 
 
-def _sum_of(name: str) -> Callable[[Sums], Floats]:
-    def expected(sums: Sums) -> Floats:
-        return sums[name]
-
-    expected.__doc__ = f"Expected number of {name} species in a plot: the sum of their probabilities."
-    return expected
+def _value(name: str) -> Callable[[Sums], Floats]:
+    """A value of the cell as it is: of a status the expected number of its species, the sum of their probabilities."""
+    return lambda sums: sums[name]
 
 
 def spread_of_count(sums: Sums) -> Floats:
@@ -106,11 +94,8 @@ def spread_of_mean(sums: Sums) -> Floats:
 
 
 def _spread_of(name: str) -> Callable[[Sums], Floats]:
-    def scale(sums: Sums) -> Floats:
-        return 0.5 + np.sqrt(np.maximum(sums[name], 0.0))
-
-    scale.__doc__ = f"Scale of the residuals of the number of {name} species: 0.5 + that of a Poisson count."
-    return scale
+    """Scale of the residuals of the number of species of a status: 0.5 + that of a Poisson count."""
+    return lambda sums: 0.5 + np.sqrt(np.maximum(sums[name], 0.0))
 
 
 @dataclass(frozen=True)
@@ -135,7 +120,7 @@ class Indicator:
 
 
 def _status(name: str, long_name: str, palette: str, references: str = "") -> Indicator:
-    return Indicator(name, _sum_of(name), (name,), long_name, "species", 0.001, palette, references, _spread_of(name))
+    return Indicator(name, _value(name), (name,), long_name, "species", 0.001, palette, references, _spread_of(name))
 
 
 def _mean(name: str, meaning: str) -> Indicator:
@@ -164,11 +149,11 @@ INDICATORS: Final = (
     Indicator("lcbd", lcbd, ("p_squared", "reference", "reference_length", "reference_total"),
               "Local contribution to beta diversity (1: as distinct as the places of the training region)", "1", 0.001, "magma",
               "Legendre and De Caceres 2013", spread_of_mean),
-    Indicator("applicability", applicability, ("dissimilarity",),
+    Indicator("applicability", _value("dissimilarity"), ("dissimilarity",),
               "Dissimilarity from the training data (1: edge of the area of applicability)", "1", 0.001, "inferno",
               "Meyer and Pebesma 2021", None),
-    Indicator("spread", member_spread, ("member_spread",), "Relative spread of probabilities between ensemble members", "1",
-              1e-4, "inferno", "", None),
+    Indicator("spread", _value("member_spread"), ("member_spread",),
+              "Relative spread of probabilities between ensemble members", "1", 1e-4, "inferno", "", None),
 )  # fmt: skip
 
 

@@ -38,8 +38,8 @@ from inference.cascade.documents import model_documents
 from inference.cascade.fidelity import remove_documents, write_documents
 from inference.cascade.indicators import applicable
 from inference.cascade.model import Model, load_model
-from inference.cascade.unit import Job
-from inference.cascade.worker import predict_unit, prepare
+from inference.cascade.unit import Job, opened
+from inference.cascade.worker import predict_unit
 
 Progress = Callable[[int, int, str], None]  # units and squares done, in all, what
 RETRIES: Final = 7  # after the first try: a store may be away for more than a minute (the waits add up to two)
@@ -110,7 +110,7 @@ def predict(
     this = fix()
     report = Report(config.report_path, config.title, cube.url, f"predict-{this.version}")
     told = _told(report, tell)
-    crew = Workers(cluster=chosen(config.cluster, workers, scheduler), retries=RETRIES, prepare=partial(prepare, this.job),
+    crew = Workers(cluster=chosen(config.cluster, workers, scheduler), retries=RETRIES, prepare=partial(opened, this.job),
                    one_a_process=True, tell=told)  # fmt: skip
     # A store that fails is named for the report too, so once within it.
     with store_named(cube.url), lock.held(cube, this.stage) as still_ours, report, store_named(cube.url), crew:

@@ -39,7 +39,6 @@ Classes = Mapping[str, tuple[tuple[int, str, str], ...]]  # level of a habitat s
 STATEMENT: Final = "floracube_statement"  # attribute of a product: what its numbers state
 PROBABILITY: Final = "probability"
 EXTRAPOLATED: Final = "floracube_extrapolated_area"  # attribute of a product whose plots are far from the surveys' areas
-RELATIVE: Final = "relative intensity"  # of a model that no survey told how common plants are
 
 
 def indicator_layers(chosen: Sequence[Indicator], about: Mapping[str, Any] | None = None) -> list[Layer]:

@@ -7,27 +7,15 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 from cube.grid import Unit
 from cube.storage import claims
 from cube.storage.ledger import Ledger, fingerprint
-from cube.storage.store import CubeStore, open_cube
 from inference.cascade.unit import Job, opened, run_unit
 
 # A unit takes the memory and the threads that its process has; a worker of several threads computes one after another.
 _alone = threading.Lock()
-
-
-@lru_cache(maxsize=2)
-def _cube(url: str) -> CubeStore:
-    return open_cube(url, writable=True)
-
-
-def prepare(job: Job) -> None:
-    """Open the cube and load the model, before the first unit arrives."""
-    opened(job)
 
 
 def predict_unit(job: Job, stage: str, unit: Unit) -> dict[str, Any]:
@@ -37,7 +25,7 @@ def predict_unit(job: Job, stage: str, unit: Unit) -> dict[str, Any]:
     workers of a coordinator that was killed may still be at it. Raises what reading, the model and writing raise.
     """
     with _alone:
-        cube = _cube(job.cube_url)
+        cube, _ = opened(job)
         ledger = Ledger(cube, stage, job.inputs)
         with claims.claimed(cube, stage, unit.name):
             receipt = ledger.valid(unit.name)

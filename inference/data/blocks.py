@@ -60,16 +60,20 @@ class Folds:
 
     def at(self, x: Metres, y: Metres) -> Numbers:
         """(m,) fold of the block of each point, metres; blocks that were not dealt are hashed to one."""
-        where = np.floor(np.stack([x, y], 1) / (self.block_km * 1000)).astype(np.int64)
-        blocks, inverse = np.unique(where, axis=0, return_inverse=True)
+        blocks, inverse = self._blocks_at(x, y)
         folds = [self.of_block.get(tuple(b), int(_hash(b, self.seed) * self.count)) for b in blocks.tolist()]
-        return np.asarray(folds, np.int64)[inverse.ravel()]
+        return np.asarray(folds, np.int64)[inverse]
 
     def locked_at(self, x: Metres, y: Metres) -> Flags:
         """(m,) whether the block of each point is locked."""
-        where = np.floor(np.stack([x, y], 1) / (self.block_km * 1000)).astype(np.int64)
-        blocks, inverse = np.unique(where, axis=0, return_inverse=True)
-        return _locked(blocks)[inverse.ravel()]
+        blocks, inverse = self._blocks_at(x, y)
+        return _locked(blocks)[inverse]
+
+    def _blocks_at(self, x: Metres, y: Metres) -> tuple[Numbers, Numbers]:
+        """(distinct blocks (b, 2), which of them each point (m,) lies in)."""
+        at = np.floor(np.stack([x, y], 1) / (self.block_km * 1000)).astype(np.int64)
+        blocks, inverse = np.unique(at, axis=0, return_inverse=True)
+        return blocks, inverse.ravel()
 
     def learned(self, fold: int, surveys: Surveys) -> Flags:
         """(n,) surveys that a member without `fold` learns from: those of the other folds, clear of it by `reach_m`."""

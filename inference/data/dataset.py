@@ -106,7 +106,7 @@ def load_dataset(
     from_table = tuple(predictors_of(table.surveys))
     what = recipe(cube, wanted, files.layers if files is not None else None, from_table)
     field = 1
-    if what.has_images:
+    if any(layer.resolution == "10m" for layer in what.inputs):
         field = 1 + 2 * sum(options.get("dilations", DEFAULT_DILATIONS))
     s = table.surveys
     x, y = s["x"].to_numpy(float), s["y"].to_numpy(float)
@@ -268,14 +268,19 @@ def _on_land(cube: CubeStore, table: SurveyTable) -> SurveyTable:
     if not wet.any():
         return table
     table.report.withdraw("surveys", "surveys on permanent water", list(s.loc[wet, "survey"]))
-    on_land = s[~wet]
-    new = pd.Series(np.arange(len(on_land)), index=on_land.index)
-    occurrences = table.occurrences[table.occurrences["survey"].isin(on_land.index)].copy()
-    occurrences["survey"] = occurrences["survey"].map(new)
-    table.report.totals["surveys"] = len(on_land)
-    if on_land.empty:
+    table.report.totals["surveys"] = int((~wet).sum())
+    if wet.all():
         raise TableError(
             f"surveys: no survey is left: {'; '.join(table.report.reasons())}; check that longitude and latitude are not rounded,"
             " and the source of the layer surface."
         )
-    return SurveyTable(on_land.reset_index(drop=True), occurrences.reset_index(drop=True), table.report)
+    return subset_of(table, np.flatnonzero(~wet))
+
+
+def subset_of(table: SurveyTable, rows: NDArray[np.int64]) -> SurveyTable:
+    """Some surveys of a table, numbered anew, with what they list."""
+    position = np.full(len(table.surveys), -1, np.int64)
+    position[rows] = np.arange(len(rows))
+    at = position[table.occurrences["survey"].to_numpy(np.int64)]
+    occurrences = table.occurrences[at >= 0].assign(survey=at[at >= 0])
+    return SurveyTable(table.surveys.iloc[rows].reset_index(drop=True), occurrences.reset_index(drop=True), table.report)

@@ -58,11 +58,6 @@ class Recipe:
         return {modality: layers for modality, layers in self.groups.items() if layers[0].resolution == "1km"}
 
     @property
-    def has_images(self) -> bool:
-        """Whether some modality is an image of 10 m."""
-        return any(layer.resolution == "10m" for layer in self.inputs)
-
-    @property
     def encoded(self) -> dict[str, Input]:
         """What the network must know of the images and series."""
         return {modality: input_of(layers[0]) for modality, layers in self.groups.items() if modality not in TABLES.values()}

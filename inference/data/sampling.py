@@ -31,24 +31,11 @@ def _read(cube: CubeStore, layer: Layer, window: Window) -> Floats:
     return as_channels(layer, layer.decode(cube.read_window(layer.path, window)))
 
 
-def read_window(cube: CubeStore, unit: Unit, what: Recipe, halo: int) -> dict[str, Floats]:
-    """Predictors of every cell of a unit, physical units, NaN where missing.
-
-    Images such as `satellite` (4, 5 (U + 2 halo), same), series of 50 m such as `landsat` (6, 84, U, U), `static` (V, U, U);
-    series of 1 km such as `climate` (4, 228, k + 2, k + 2) and `coarse` (W, k + 2, k + 2) with k = U / 20: one 1 km cell more
-    on each side for the bilinear interpolation.
-    """
-    what = what.in_cube(cube)
-    square, fine = cube.region.square(unit), _grown(cube.region.square(unit, FINE), halo * CELL // FINE)
-    out = {
-        modality: joined([_read(cube, layer, fine if layer.resolution == "10m" else square) for layer in layers])
-        for modality, layers in what.places.items()
-    }
-    return out | read_kilometres(cube, unit, what)
-
-
 def read_kilometres(cube: CubeStore, unit: Unit, what: Recipe) -> dict[str, Floats]:
-    """The 1 km predictors of `read_window` alone."""
+    """Predictors of 1 km around every cell of a unit: (channels, ..., k + 2, k + 2) with k = U / 20, NaN where missing.
+
+    One 1 km cell more on each side for the bilinear interpolation: series such as `climate` and the columns of `coarse`.
+    """
     kilometres = _grown(cube.region.square(unit, COARSE), 1)
     return {
         modality: joined([_read_with_edge(cube, layer, kilometres) for layer in layers])

@@ -37,9 +37,8 @@ from inference.evaluation.record_folds import JudgedPlaces, forest_of_records, l
 from inference.evaluation.tables import Table, write_tables
 from inference.evaluation.tables import records as records_of
 from inference.network.batches import predict_surveys
-from inference.training.fit import spec_for, train
+from inference.training.fit import options_document, spec_for, train
 from inference.training.likelihood import cloglog_probability
-from inference.training.options import options_document
 
 Progress = Callable[[int, int, str], None]
 TRUTH_CELLS: Final = 4_000  # of the landscape that are compared with the truth
@@ -83,8 +82,9 @@ def assess(config: Config, progress: Progress, locked: bool = False) -> Assessme
         report.tables.append(_of_records(config, model, data.records, data.record_predictors, locked))
     truth, options = _truth(config, cube), config.evaluate.options
     if truth is not None:
-        cells = _predictors_of(cube, model, truth, config.predict.year)
-        report.tables.append(_against_truth(model, truth, cells, data, options.trees, options.threads))
+        places = sample(cube, model.recipe, truth.x, truth.y, model.ensemble.spec.receptive_field)
+        surveys = Surveys.at(truth.x, truth.y, model.ensemble.species, 100, config.predict.year)
+        report.tables.append(_against_truth(model, truth, (places, surveys), data, options.trees, options.threads))
     name = "evaluation_locked" if locked else "evaluation"
     write_tables(config.report_path, name, report.tables)
     report.pictures(config.report_path, name)
@@ -173,12 +173,6 @@ def _truth(config: Config, cube: CubeStore) -> Truth | None:
     row = np.floor((grid["north"] - y) / CELL).astype(int)
     col = np.floor((x - grid["west"]) / CELL).astype(int)
     return Truth(list(grid["species"]), np.asarray(probability[:, row, col], np.float32).T, x, y)
-
-
-def _predictors_of(cube: CubeStore, model: Model, truth: Truth, year: int) -> tuple[Predictors, Surveys]:
-    """The cells of the truth as if they were surveys of 100 m2 in `year` that found nothing."""
-    places = sample(cube, model.recipe, truth.x, truth.y, model.ensemble.spec.receptive_field)
-    return places, Surveys.at(truth.x, truth.y, model.ensemble.species, 100, year)
 
 
 def _against_truth(

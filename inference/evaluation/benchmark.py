@@ -5,7 +5,7 @@ Reading the folder is `inference.evaluation.geoplant`'s business, the metrics `i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,22 +14,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cube.config.learning import TrainOptions
 from cube.errors import TableError
+from cube.storage.local_files import write_file
 from inference.data.blocks import clear_of, make_folds
 from inference.data.samples import Predictors, Surveys
 from inference.evaluation.baselines import multimodal
+from inference.evaluation.baselines.multimodal import EnsembleOptions
 from inference.evaluation.baselines.named import check_name, scores_without, table_for
 from inference.evaluation.geoplant import TESTS, Benchmark, labelled_tests
-from inference.evaluation.multimodal import EnsembleOptions
 from inference.evaluation.out_of_fold import cross_calibrated
 from inference.evaluation.protocol import Forecast, Observed, Report, judge
-from inference.evaluation.submission import write_submission
+from inference.evaluation.species_sets import predicted_size
 from inference.evaluation.tables import Record, Table
 from inference.network.batches import predict_surveys
 from inference.network.ensemble import Ensemble
 from inference.training.fit import spec_for, train
 from inference.training.likelihood import cloglog_probability
-from inference.training.options import TrainOptions
 
 Floats = NDArray[np.float32]
 Tell = Callable[[str], None]
@@ -37,6 +38,7 @@ Tell = Callable[[str], None]
 ENOUGH_SURVEYS: Final = 1000  # test surveys below which no figure is worth comparing
 ENOUGH_SPECIES: Final = 100
 PUBLISHED_TEST: Final = 4716  # surveys in the published test
+HEADER: Final = ("surveyId", "predictions")  # of a file for Kaggle: GeoLifeCLEF 2024 and 2025
 SLICE: Final = 4096  # surveys predicted at a time
 
 # Percent on the published PA test: Picek et al. 2024, tables 3 to 5, and https://plantnet.github.io/GeoPlant/baselines.
@@ -182,6 +184,34 @@ def probabilities(
         eta = predict_surveys(ensemble, predictors.subset(part), surveys.year[part], surveys.area_m2[part])
         out[start : start + SLICE] = cloglog_probability(torch.from_numpy(eta)).numpy()
     return out
+
+
+def write_submission(
+    path: Path,
+    surveys: Sequence[int] | NDArray[np.integer],
+    species_ids: NDArray[np.integer],
+    p: NDArray[np.floating],
+    rows: int = 1024,
+) -> Path:
+    """Write the most probable species of every survey, most probable first.
+
+    `surveys` (n,) ids, `species_ids` (S,) numbers of the columns of p (n, S). As many species as maximise the expected F1. Goes
+    by `rows` surveys; the file is there whole or not at all.
+    Raises `TableError` for surveys given twice or ids that do not match p: Kaggle would refuse the file.
+    """
+    ids = np.asarray(surveys, np.int64)
+    if len(np.unique(ids)) != len(ids):
+        raise TableError(f"{path}: a survey stands in it twice; a submission has one row a survey.")
+    if p.shape != (len(ids), len(species_ids)):
+        raise TableError(f"{path}: probabilities of shape {p.shape} for {len(ids)} surveys and {len(species_ids)} species.")
+    lines = [",".join(HEADER)]
+    for start in range(0, len(ids), rows):
+        part = np.asarray(p[start : start + rows])
+        order = np.argsort(-part, axis=1, kind="stable")
+        for survey, ranked, count in zip(ids[start : start + rows], order, predicted_size(part), strict=True):
+            lines.append(f"{survey},{' '.join(map(str, species_ids[ranked[:count]]))}")
+    write_file(path, ("\n".join(lines) + "\n").encode())
+    return path
 
 
 def submit(bench: Benchmark, ensemble: Ensemble, path: Path, scratch: Path) -> Path | None:

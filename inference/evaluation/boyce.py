@@ -16,7 +16,7 @@ POSITIONS: Final = 100  # steps of the moving window, so 101 windows
 
 
 def predicted_to_expected(
-    presences: NDArray[np.floating], background: NDArray[np.floating], window: float = WINDOW, steps: int = POSITIONS
+    presences: NDArray[np.floating], background: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(middle of each window, ratio F in it): share of presences over share of background, NaN where no background is.
 
@@ -24,8 +24,8 @@ def predicted_to_expected(
     """
     low = min(background.min(), presences.min())
     high = max(background.max(), presences.max())
-    width = (high - low) * window
-    lower = np.linspace(low, high - width, steps + 1)
+    width = (high - low) * WINDOW
+    lower = np.linspace(low, high - width, POSITIONS + 1)
     upper = lower + width
     upper[-1] = high  # so that rounding does not lose the highest score
 
@@ -45,15 +45,10 @@ def boyce_index(presences: NDArray[np.floating], background: NDArray[np.floating
     A run of equal ratios counts once, as in the R package ecospat (`rm.duplicate`): windows overlap, and a long stretch
     without presences would drown the rest. NaN with fewer than three different windows, or without a range of scores.
     """
-    finite_presences = np.asarray(presences)[np.isfinite(presences)]
-    area = np.asarray(background)[np.isfinite(background)]
-    if (
-        not len(finite_presences)
-        or not len(area)
-        or max(area.max(), finite_presences.max()) <= min(area.min(), finite_presences.min())
-    ):
+    at_records, area = (np.asarray(scores)[np.isfinite(scores)] for scores in (presences, background))
+    if not len(at_records) or not len(area) or np.ptp(np.concatenate([at_records, area])) == 0:
         return float("nan")
-    middle, ratio = predicted_to_expected(finite_presences, area)
+    middle, ratio = predicted_to_expected(at_records, area)
     defined = np.isfinite(ratio)
     middle, ratio = middle[defined], np.round(ratio[defined], 10)
     changed = np.r_[np.diff(ratio) != 0, True]

@@ -26,6 +26,7 @@ from cube.records.places import Places, places_of
 from cube.records.presence_only import RecordStream
 from cube.records.report import Report
 from cube.records.surveys import SurveyTable, read_surveys
+from inference.data.dataset import subset_of
 from inference.data.recipe import Recipe
 from inference.data.recipe import recipe_of as recipe_of_layers
 from inference.data.samples import Predictors, Surveys
@@ -126,18 +127,10 @@ def _tables(folder: Path, limit: int | None) -> dict[str, SurveyTable]:
         if limit is not None and len(rows) > limit:
             rows = rows[np.linspace(0, len(rows) - 1, limit).astype(int)]
         if len(rows):
-            tables[name] = _subset(table, rows)
+            tables[name] = subset_of(table, rows)
     if not tables:
         raise errors[0]
     return tables
-
-
-def _subset(table: SurveyTable, rows: NDArray[np.int64]) -> SurveyTable:
-    position = np.full(len(table.surveys), -1, np.int64)
-    position[rows] = np.arange(len(rows))
-    at = position[table.occurrences["survey"].to_numpy()]
-    occurrences = table.occurrences[at >= 0].assign(survey=at[at >= 0])
-    return SurveyTable(table.surveys.iloc[rows].reset_index(drop=True), occurrences.reset_index(drop=True), table.report)
 
 
 def _lists(tables: Sequence[SurveyTable]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

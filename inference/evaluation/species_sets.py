@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.calibration.sets import set_size
+from inference.evaluation.metrics import mean_of
 
 TOP: Final = 25  # species in the published sets (GeoPlant, Picek et al. 2024)
 LARGEST: Final = 100  # species in the sets that `best_size` tries
@@ -29,14 +30,7 @@ class SampleScores:
 
     def means(self) -> dict[str, float]:
         """Averages over surveys, as the benchmark prints them (0..1)."""
-        if not np.isfinite(self.f1).any():
-            return {"precision": float("nan"), "recall": float("nan"), "f1": float("nan"), "size": float("nan")}
-        return {
-            "precision": float(np.nanmean(self.precision)),
-            "recall": float(np.nanmean(self.recall)),
-            "f1": float(np.nanmean(self.f1)),
-            "size": float(self.size.mean()),
-        }
+        return {name: mean_of(getattr(self, name)) for name in ("precision", "recall", "f1", "size")}
 
 
 def top_set(p: NDArray[np.floating], size: int | NDArray[np.integer]) -> NDArray[np.bool_]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from cube.storage.local_files import write_file
 
@@ -62,11 +61,7 @@ def _plain(value: Any) -> Any:
 
 def as_csv(rows: Sequence[Record]) -> str:
     """Records as CSV with the union of their columns."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    return str(pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n"))
 
 
 def write_tables(folder: Path, name: str, tables: Sequence[Table]) -> list[Path]:

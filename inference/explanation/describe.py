@@ -38,17 +38,14 @@ SPECIES: Final = 6  # with the most presences, where none is asked for
 CANDIDATES: Final = 20_000  # training surveys among which references are chosen
 
 
-def describe_model(
-    folder: Path, config: Config, data: Dataset, trained: Trained, progress: Progress
-) -> dict[str, float]:  # fmt: skip
+def describe_model(folder: Path, config: Config, data: Dataset, trained: Trained, progress: Progress) -> dict[str, float]:
     """Write `applicability.*`, `explanation/` and `odmap.*` into a model folder; returns metrics worth keeping.
 
     Importance is measured on surveys of open blocks, by the members that did not learn from them.
     """
     folds = trained.folds
-    if (
-        folds is None or trained.out_of_fold is None or trained.judged is not None
-    ):  # no survey was left out on which anything could be judged
+    # no survey was left out on which anything could be judged
+    if folds is None or trained.out_of_fold is None or trained.judged is not None:
         write_protocol(folder, Run(config, data, trained, [], float("nan")))
         return {}
     rng = np.random.default_rng(0)

@@ -38,7 +38,6 @@ def permutation_importance(
     places: Encoded,
     presence: NDArray[np.bool_],
     channels: bool = False,
-    modalities: Sequence[str] | None = None,
     repeats: int = REPEATS,
     seed: int = 0,
 ) -> list[Importance]:
@@ -52,7 +51,7 @@ def permutation_importance(
     base = places.probability()
     loss, auc = log_loss(base, presence), mean_of(species_auc(base, presence))
     rows = []
-    for modality in modalities or places.ensemble.spec.modalities:
+    for modality in places.ensemble.spec.modalities:
         values = places.values(modality)
         names = places.ensemble.spec.channels(modality) if channels else ("",)
         for i, name in enumerate(names):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cube.config.learning import TrainOptions
 from cube.errors import ModelError
 from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
@@ -17,7 +18,6 @@ from inference.network.normalisation import set_normalisation
 from inference.training.joint import JointObjective, RecordRows
 from inference.training.likelihood import cloglog
 from inference.training.objective import Flags, Objective, SurveyObjective, SurveyRows
-from inference.training.options import TrainOptions
 from inference.training.reporting import Reporting, families, start_from_counts
 from inference.training.site_softmax import SiteSoftmaxObjective
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cube.config.learning import TrainOptions
 from cube.errors import ModelError
 from inference.calibration.calibrate import fit_calibration
 from inference.data.blocks import Folds
@@ -31,12 +32,16 @@ from inference.training.joint import JointObjective
 from inference.training.likelihood import REFERENCE_AREA_M2, clean_areas
 from inference.training.loop import device_of, fit_member, steps_of
 from inference.training.objective import SurveyRows
-from inference.training.options import TrainOptions
 from inference.training.resume import Run, identity_of
 from inference.training.site_softmax import set_level
 
 Report = Callable[[int, int, str], None]  # steps done, steps in all, a line for the person who waits
 ROOM = 1.5  # a species' ceiling over its highest probability at a place seen: better places than any seen fit under it
+
+
+def options_document(options: TrainOptions) -> dict[str, Any]:
+    """The options as plain JSON values."""
+    return vars(options) | {"search": [network.model_dump(exclude_none=True) for network in options.search]}
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,10 @@ def train(
         assert records is not None
         assert record_predictors is not None
         set_level(ensemble, record_predictors, records.background)
-        _ceilings_of_records(ensemble, records, record_predictors)
+        cells = np.random.default_rng(0).permutation(np.unique(records.row))[:10_000]
+        places = record_predictors.subset(np.sort(cells))
+        none = np.zeros(len(places))
+        _set_ceiling(ensemble, predict_surveys(ensemble, places, none, none + REFERENCE_AREA_M2).max(0))
     else:
         metrics = _finish(ensemble, SurveyRows(predictors, surveys), folds, scores)
         rates = np.mean(gammas, 0).astype(np.float32) if gammas else None
@@ -194,14 +202,6 @@ def train(
         learned = np.rint(learned).astype(np.int64)
         metrics["records"] = float(len(records))
     return Trained(ensemble, metrics, options, history, statement, rates, learned, folds, scores, judged)
-
-
-def _ceilings_of_records(ensemble: Ensemble, records: Records, predictors: Predictors) -> None:
-    """Ceilings of relative intensities from the places of the records."""
-    rows = np.unique(records.row)
-    places = predictors.subset(np.sort(np.random.default_rng(0).permutation(rows)[:10_000]))
-    year, area = np.zeros(len(places)), np.full(len(places), REFERENCE_AREA_M2)
-    _set_ceiling(ensemble, predict_surveys(ensemble, places, year, area).max(0))
 
 
 def _set_ceiling(ensemble: Ensemble, highest: NDArray[np.floating]) -> None:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cube.config.learning import TrainOptions
 from cube.errors import ModelError
 from inference.data.records import Records
 from inference.data.samples import Predictors
@@ -21,7 +22,6 @@ from inference.network.batches import covariates_of, gather
 from inference.network.deep_sdm import DeepSDM, ModelSpec
 from inference.training.likelihood import record_loss
 from inference.training.objective import Batch, Draw, Objective, SurveyObjective, augmented, randomness, with_noise
-from inference.training.options import TrainOptions
 from inference.training.reporting import Reporting
 
 SIDE: Final = "record."  # before the names of what belongs to records in a batch

@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from cube.config import Config
+from cube.config.learning import TrainOptions
 from cube.errors import ConfigError, ModelError
 from cube.storage.identity import digest
-from cube.storage.local_files import file_lock
+from cube.storage.local_files import file_lock, write_file
 from cube.storage.store import open_cube
 from inference.calibration.intervals import as_json, coverage_by_fold, quantiles_of, residual_scores
 from inference.calibration.richness import Richness, fit_richness
@@ -38,10 +39,9 @@ from inference.network import checkpoint
 from inference.network.batches import predict_surveys
 from inference.network.checksums import write_checksums
 from inference.training.curves import EVENTS, PICTURE
-from inference.training.fit import Trained, spec_for, train
+from inference.training.fit import Trained, options_document, spec_for, train
 from inference.training.habitats import train_habitats
 from inference.training.likelihood import cloglog_probability
-from inference.training.options import TrainOptions, options_document
 from inference.training.search import search
 
 Progress = Callable[[int, int, str], None]
@@ -80,7 +80,7 @@ def _learn(config: Config, progress: Progress) -> dict[str, Any]:
     data = load_dataset(config, cube, lambda done, total: progress(done, total, "sampling the cube"),
                         Shelf(run / "samples", options.memory_gb * 1e9))  # fmt: skip
     if len(data.surveys) and options.likelihood != "records_only":
-        extrapolated_area(config, _areas(data, 1.0))  # refused before hours of training
+        extrapolated_area(config, SurveyAreas.of(data.surveys.area_m2))  # refused before hours of training
     ranges = read_ranges(config, data.surveys.species)
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -108,7 +108,7 @@ def _learn(config: Config, progress: Progress) -> dict[str, Any]:
         if reference is not None:
             save_reference(partial, reference)
         richness = Richness(metrics.get("richness_level", 1.0), metrics.get("richness_exponent", 1.0))
-        areas = _areas(data, trained.metrics["area_exponent_learned"]) if trained.statement == "probability" else None
+        areas = SurveyAreas.of(data.surveys.area_m2) if trained.statement == "probability" else None
         save_settings(partial, data.recipe, as_json(quantiles, COVERAGE), richness, areas)
         metrics |= trained.metrics | describe_model(partial, config, data, trained, progress)
         if config.habitats is not None:
@@ -120,7 +120,7 @@ def _learn(config: Config, progress: Progress) -> dict[str, Any]:
         shutil.rmtree(run, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    _write_reports(config.report_path, reports)
+    write_file(config.report_path / "tables.json", (json.dumps(reports, indent=1) + "\n").encode())
     return {"metrics": metrics, "reports": reports, "tables": [table.text() for table in tables]}
 
 
@@ -128,19 +128,14 @@ def learn_habitats(config: Config, progress: Progress = lambda done, total, text
     """Train the habitats reader alone and put it into an existing model folder (or a new one)."""
     if config.habitats is None:
         raise ConfigError(f"{config.path}: habitats is missing; it names the vegetation plots to learn from.")
-    with _sole_training(config.model_path):
-        return _learn_habitats(config, progress)
-
-
-def _learn_habitats(config: Config, progress: Progress) -> dict[str, Any]:
-    target = config.model_path / "habitats"
     partial = config.model_path / ".habitats.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        metrics, report = train_habitats(config, partial, progress)
-        _replace(partial, target)
-    finally:
+    with _sole_training(config.model_path):
         shutil.rmtree(partial, ignore_errors=True)
+        try:
+            metrics, report = train_habitats(config, partial, progress)
+            _replace(partial, config.model_path / "habitats")
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return {"metrics": {"habitats": metrics}, "reports": [report], "tables": []}
 
 
@@ -162,15 +157,6 @@ def _replace(partial: Path, target: Path) -> None:
         target.rename(old)
     partial.rename(target)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _write_reports(folder: Path, reports: list[dict[str, Any]]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tables.json").write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
-
-
-def _areas(data: Dataset, learned: float) -> SurveyAreas:
-    return SurveyAreas.of(data.surveys.area_m2, bool(learned))
 
 
 def _train_sdm(

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
+from cube.config.learning import TrainOptions
 from cube.errors import ModelError
 from inference.data.loader import Batch, batches
 from inference.network.deep_sdm import DeepSDM
 from inference.training.objective import Draw, Objective
-from inference.training.options import TrainOptions
 from inference.training.resume import Checkpoint
 
 Tell = Callable[[int, str], None]  # steps done of this member, a line for the person who waits

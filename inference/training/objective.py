@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cube.config.learning import TrainOptions
 from cube.errors import ModelError
 from inference.data.samples import Predictors, Surveys
 from inference.network.batches import covariates_of, gather
 from inference.network.deep_sdm import DeepSDM, ModelSpec
 from inference.training.likelihood import clean_areas, survey_loss
-from inference.training.options import TrainOptions
 
 Batch = dict[str, Tensor]
 Flags = NDArray[np.bool_]

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cube.config.learning import TrainOptions
 from cube.errors import ModelError
 from cube.storage.local_files import write_file
 from inference.data.blocks import Folds
@@ -28,7 +29,6 @@ from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
 from inference.network.checkpoint import species_hash
 from inference.network.deep_sdm import ModelSpec
-from inference.training.options import TrainOptions
 
 FORMAT: Final = 1
 # Options that change no number.

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cube.config.learning import TrainOptions
 from cube.errors import ModelError
 from inference.data.records import Records
 from inference.data.samples import Predictors
@@ -21,7 +22,6 @@ from inference.network.deep_sdm import DeepSDM, ModelSpec
 from inference.network.ensemble import Ensemble
 from inference.training.likelihood import site_softmax_loss
 from inference.training.objective import Batch, Draw, Objective, augmented, randomness, with_noise
-from inference.training.options import TrainOptions
 
 SITES_PER_RECORD = 2  # sites drawn beside every record of a batch
 EXPONENT = 0.5  # a species' share of the loss is its number of records to this power

@@ -73,4 +73,4 @@ def test_a_server_error_is_a_failure(status: int) -> None:
     tally = hostile.Tally()
     tally.add("GET /x", "GET /x?y", status, 0.1)
     tally.add("GET /x", "GET /x", 404, 0.1)
-    assert tally.told() == [f"1 times GET /x: status {status}, such as GET /x?y"]
+    assert tally.lines() == [f"1 times GET /x: status {status}, such as GET /x?y"]

@@ -1,16 +1,43 @@
-"""A dense pass over a window as one call, put together from what the cascade does part by part."""
+"""The inputs of a whole unit and a dense pass over them as one call each: what the cascade does part by part."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from cube.grid import CELL, FINE, Unit, Window
+from cube.layers import Layer
+from cube.storage.store import CubeStore
+from inference.data.channels import as_channels
 from inference.data.kilometres import CELLS_PER_KM
+from inference.data.recipe import Recipe
+from inference.data.sampling import joined, read_kilometres
 from inference.network import deep_sdm
 from inference.network.deep_sdm import DeepSDM, Part
 from inference.network.ensemble import Ensemble, survey_covariates
+
+
+def read_window(cube: CubeStore, unit: Unit, what: Recipe, halo: int) -> dict[str, NDArray[np.float32]]:
+    """Predictors of every cell of a unit, physical units, NaN where missing.
+
+    Images such as `satellite` (4, 5 (U + 2 halo), same), series of 50 m such as `landsat` (6, 84, U, U), `static` (V, U, U);
+    series of 1 km such as `climate` (4, 228, k + 2, k + 2) and `coarse` (W, k + 2, k + 2) with k = U / 20: one 1 km cell more
+    on each side for the bilinear interpolation.
+    """
+    what = what.in_cube(cube)
+    square, fine, pad = cube.region.square(unit), cube.region.square(unit, FINE), halo * CELL // FINE
+    grown = Window(fine.row - pad, fine.col - pad, fine.height + 2 * pad, fine.width + 2 * pad)
+
+    def read(layer: Layer) -> NDArray[np.float32]:
+        window = grown if layer.resolution == "10m" else square
+        return as_channels(layer, layer.decode(cube.read_window(layer.path, window)))
+
+    out = {modality: joined([read(layer) for layer in layers]) for modality, layers in what.places.items()}
+    return out | read_kilometres(cube, unit, what)
 
 
 def embed_window(net: DeepSDM, window: Mapping[str, Tensor], survey: Tensor | None = None) -> Tensor:

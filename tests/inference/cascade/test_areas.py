@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cube.config import Config
+from cube.config.learning import TrainOptions
 from cube.errors import ConfigError
 from cube.grid import Region
 from cube.storage.store import create_cube
@@ -18,7 +19,6 @@ from inference.cascade.indicators import INDICATORS
 from inference.network.deep_sdm import DeepSDM
 from inference.training.assembly import START_BETA, Assembly
 from inference.training.fit import spec_for
-from inference.training.options import TrainOptions
 from tests.inference.training.test_fit import landscape
 
 
@@ -39,7 +39,7 @@ def config(**predict: object) -> Config:
     ([np.nan, 0.0, np.inf], 2000.0, True),
 ])  # fmt: skip
 def test_an_area_far_outside_those_of_the_surveys_is_refused(surveys: list[float], area_m2: float, refused: bool) -> None:
-    areas = SurveyAreas.of(np.array(surveys, np.float32), True)
+    areas = SurveyAreas.of(np.array(surveys, np.float32))
     assert areas.far_from(area_m2) == refused
     assert SurveyAreas.from_json(areas.to_json()) == areas
     if not refused:

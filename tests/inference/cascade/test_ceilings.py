@@ -55,7 +55,7 @@ def run(case: Case, version: str, scale: np.ndarray) -> tuple[dict, np.ndarray, 
 
 def exact(case: Case) -> np.ndarray:
     """(S, U x U) probabilities of every cell in one float matrix."""
-    from inference.data.sampling import read_window
+    from tests.support.dense import read_window
 
     model, unit, cube = load_model(case.model), case.units[0], case.cube
     window = read_window(cube, unit, model.recipe, model.ensemble.spec.halo)

@@ -14,6 +14,7 @@ from cube.storage.ledger import Ledger
 from cube.storage.store import create_cube
 from inference.cascade import products
 from inference.cascade.indicators import INDICATORS
+from inference.training.assembly import RELATIVE
 
 NAMES = ("cwm_light", "lcbd", "richness")
 
@@ -61,7 +62,7 @@ def test_what_no_survey_has_told_is_called_a_relative_intensity_everywhere(tmp_p
     cube = create_cube(str(tmp_path / "c.zarr"), Region(4800, 2890, 4820, 2900, 10), "t")
     chosen = [i for i in INDICATORS if i.name in NAMES]
     titles: dict[str, list[str]] = {}
-    for version, about in (("v1", {}), ("v2", {products.STATEMENT: products.RELATIVE})):
+    for version, about in (("v1", {}), ("v2", {products.STATEMENT: RELATIVE})):
         products.make_species(cube, version, ("Carex alba",), np.ones(1, np.float32), 100.0, about)
         products.make_composition(cube, version, about)
         products.make_indicators(cube, version, chosen, about)

@@ -23,14 +23,14 @@ from inference.cascade.indicators import applicable
 from inference.cascade.model import load_model
 from inference.cascade.unit import _opened, run_unit
 from inference.data.blocks import Folds
-from inference.data.sampling import read_window, sample
+from inference.data.sampling import sample
 from inference.evaluation.out_of_fold import OutOfFold, save_out_of_fold
 from inference.network.batches import gather, predict_surveys
 from inference.network.ensemble import survey_covariates
 from inference.plantbert.plots import Plots
 from inference.training.fit import without_fold
 from inference.training.predicted import predicted_plots, ranked_lists
-from tests.support.dense import embed_cells
+from tests.support.dense import embed_cells, read_window
 
 SPECIES = 200
 SPEC = {"d": 16, "hidden": 16, "width": 8, "dilations": (1, 2)}

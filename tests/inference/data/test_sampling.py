@@ -21,12 +21,12 @@ from cube.storage.store import CubeStore, create_cube, resolution_of
 from inference.cascade.cells import blur
 from inference.data import shards
 from inference.data.recipe import recipe, recipe_of
-from inference.data.sampling import read_window, sample, sample_source
+from inference.data.sampling import sample, sample_source
 from inference.data.shards import Shelf, is_on_disk
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import ModelSpec
 from inference.network.ensemble import Ensemble
-from tests.support.dense import embed_cells
+from tests.support.dense import embed_cells, read_window
 from tests.support.geoplant import write_cube, write_jpeg, write_table
 
 REGION = Region(4700, 2850, 4720, 2870, 10)

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cube.config.learning import TrainOptions
 from cube.errors import ModelError, TableError
 from cube.records.geoplant.dataset import GeoPlant
 from cube.records.geoplant.source import FileSource
 from inference.evaluation.benchmark import Plan, run_benchmark, submit
 from inference.evaluation.geoplant import labelled_tests, read_benchmark, recipe_of, sample_records
-from inference.training.options import TrainOptions
 from tests.support.geoplant import write_cube, write_table
 
 QUICK = TrainOptions(members=2, epochs=1, least_steps=100, batch=32, learning_rate=0.01, threads=1)

@@ -8,7 +8,7 @@ import torch
 
 from cube.errors import ModelError
 from cube.records.geoplant import published
-from inference.evaluation.multimodal import EnsembleOptions, EnsembleSpec, MultimodalEnsemble, train_ensemble
+from inference.evaluation.baselines.multimodal import EnsembleOptions, EnsembleSpec, MultimodalEnsemble, train_ensemble
 
 TINY = EnsembleSpec(3, (4, 4, 8, 8), (4, 32, 32), embed=8, depths=(1, 1), heads=(1, 2), window=4, stochastic_depth=0.0)
 

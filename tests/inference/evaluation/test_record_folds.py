@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cube.config.learning import TrainOptions
 from cube.errors import ModelError
 from inference.data.blocks import Folds, make_folds
 from inference.data.records import Records
@@ -21,7 +22,6 @@ from inference.evaluation.record_folds import (
     save_judged,
 )
 from inference.training.fit import Trained, train
-from inference.training.options import TrainOptions
 
 PLACES, SPECIES = 800, 3
 FOREST = DownSampledForest(50)

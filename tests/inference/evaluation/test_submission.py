@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from cube.errors import TableError
+from inference.evaluation.benchmark import write_submission
 from inference.evaluation.species_sets import predicted_size, top_set
-from inference.evaluation.submission import write_submission
 
 IDS = np.array([10111, 1, 2, 540, 11254])
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from cube.config import load_config
-from cube.config.learning import NetworkConfig
+from cube.config.learning import NetworkConfig, TrainOptions
 from cube.layers.inputs import INPUTS
 from cube.records.report import Report
 from cube.records.surveys import SurveyTable
@@ -23,7 +23,6 @@ from inference.data.samples import Predictors, Surveys
 from inference.explanation.odmap import OPEN, Run, protocol, write_protocol
 from inference.network.ensemble import Ensemble
 from inference.training.fit import Trained, spec_for
-from inference.training.options import TrainOptions
 
 CORE = {
     "Overview": ("Target output", "Focal Taxon", "Spatial extent", "Temporal extent", "Modelling techniques", "Software"),

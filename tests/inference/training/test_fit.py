@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from cube.config.learning import TrainOptions
 from cube.errors import ModelError
 from inference.data.blocks import make_folds
 from inference.data.samples import Predictors, Surveys
 from inference.evaluation.metrics import species_correlation
 from inference.network.batches import predict_surveys
 from inference.training.fit import spec_for, train
-from inference.training.options import TrainOptions
 
 QUICK = TrainOptions(members=1, epochs=1, least_steps=30, batch=32, threads=1)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from cube.config.learning import TrainOptions
 from cube.errors import ModelError, TableError
 from inference.data.blocks import make_folds
 from inference.data.records import Records
@@ -18,7 +19,6 @@ from inference.network.deep_sdm import DeepSDM
 from inference.training.fit import Trained, spec_for, train
 from inference.training.joint import JointObjective, RecordRows
 from inference.training.objective import SurveyObjective, SurveyRows
-from inference.training.options import TrainOptions
 from inference.training.reporting import Reporting
 
 SPECIES, CELLS = 12, 1_500

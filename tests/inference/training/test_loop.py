@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from cube.config.learning import TrainOptions
 from inference.data.blocks import make_folds
 from inference.network.batches import covariates_of, gather
 from inference.network.deep_sdm import DeepSDM, ModelSpec
@@ -14,7 +15,6 @@ from inference.training.fit import spec_for, train
 from inference.training.likelihood import clean_areas, cloglog, cloglog_probability, survey_loss
 from inference.training.loop import fit_member
 from inference.training.objective import Draw
-from inference.training.options import TrainOptions
 from tests.inference.training.test_fit import landscape
 
 

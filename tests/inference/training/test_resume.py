@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from cube.config.learning import TrainOptions
 from cube.errors import ModelError
 from inference.data.blocks import make_folds
 from inference.training.fit import train
-from inference.training.options import TrainOptions
 from inference.training.resume import Checkpoint, fingerprint
 from tests.inference.training.test_fit import landscape
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from cube.config.learning import TrainOptions
 from cube.errors import ModelError
 from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
@@ -15,7 +16,6 @@ from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import ModelSpec
 from inference.training.fit import Trained, train
 from inference.training.likelihood import site_softmax_loss
-from inference.training.options import TrainOptions
 from inference.training.site_softmax import SiteSoftmaxObjective
 
 OPTIONS = TrainOptions(members=2, epochs=1, least_steps=150, batch=64, modality_dropout=0.0, threads=1)

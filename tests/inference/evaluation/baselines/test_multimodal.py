@@ -11,8 +11,7 @@ from transformers import Swinv2Config, Swinv2Model
 
 from cube.errors import ModelError
 from inference.data.samples import Predictors
-from inference.evaluation.baselines.multimodal import multimodal_scores, patches
-from inference.evaluation.multimodal import EnsembleOptions, EnsembleSpec, SwinImage
+from inference.evaluation.baselines.multimodal import EnsembleOptions, EnsembleSpec, SwinImage, multimodal_scores, patches
 
 TINY = {"widths": (4, 4, 8, 8), "embed": 8, "depths": (1, 1), "heads": (1, 2), "window": 4, "stochastic_depth": 0.0}
 
