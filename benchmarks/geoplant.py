@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
     wanted = options.modalities.split(",") if options.modalities else None
     bench = read_benchmark(options.data, scratch, options.cells, wanted, options.min_records, options.limit)
     for report in bench.reports:
-        if report.kept or report.remarks:
+        if report.totals or report.remarks:
             print("\n".join(report.lines()))
     plan = Plan(
         options.block_km, options.seed, tuple(b for b in options.baselines.split(",") if b),
