@@ -70,7 +70,7 @@ def main() -> None:
     if "landscape" in args.cases:
         records += landscape(args.plots, seeds, methods, say)
     if "cascade" in args.cases:
-        records += cascade(args.demo, args.labelled, seeds, spec, say)
+        records += cascade(args.demo, args.labelled, seeds, methods, say)
     if "cells" in args.cases:
         records += speed(args.demo, say)
     if args.json:

@@ -1,7 +1,7 @@
 """Habitats of a demo's cells: read from predicted lists, from true lists, and told directly from image and environment.
 
 Few plots have a habitat, many surveys have none: those teach the deep-SDM and the language, but not a direct classifier. A
-seed draws other plots. `plantbert` learns from its plots and from the lists predicted for them, as `floracube train` does;
+seed draws other plots. Readers learn from its plots and from the lists predicted for them, as `floracube train` does;
 `plots alone` without the latter.
 """
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 
 import floracube
-from benchmarks.habitats_skill import Say, scheme_of, scored
+from benchmarks.habitats_skill import Methods, Say, scheme_of, scored
 from benchmarks.habitats_speed import Assemblages, unit_of
 from cube.config import load_config
 from cube.grid import CELL, EUROPE
@@ -29,7 +29,6 @@ from cube.storage.store import open_cube
 from inference.plantbert.curation import Columns, make_plots
 from inference.plantbert.evaluation import trained_readers
 from inference.plantbert.plots import Plots
-from inference.plantbert.training import ReaderSpec
 from inference.training.predicted import predicted_plots
 
 SCORED = 4000  # cells
@@ -99,22 +98,23 @@ def true_lists(demo: Path, row: Array, col: Array, names: list[str], facts: dict
     return Assemblages(index[order].astype(np.int32), present.sum(axis=1).astype(np.int64), names)
 
 
-def cascade(demo: Path, labelled: int, seeds: Sequence[int], spec: ReaderSpec, say: Say) -> list[dict[str, Any]]:
+def cascade(demo: Path, labelled: int, seeds: Sequence[int], compared: Methods, say: Say) -> list[dict[str, Any]]:
     """Train on `labelled` plots, score on cells, a draw of plots for each seed; returns flat records."""
     records: list[dict[str, Any]] = []
     for seed in seeds:
-        records += drawn(demo, labelled, seed, spec, say)
+        records += drawn(demo, labelled, seed, compared, say)
     methods = dict.fromkeys(r["method"] for r in records if r["case"] == "cascade")
     mean, f1 = ({m: float(np.mean([r[key] for r in records if r["method"] == m])) for m in methods} for key in FIGURES)
     say("  mean of the seeds, accuracy (macro F1): " + ", ".join(f"{m} {v:.3f} ({f1[m]:.3f})" for m, v in mean.items()))
     direct = max(v for m, v in mean.items() if m.startswith("direct"))
-    loss = mean["plantbert, true lists"] - mean["plantbert"]
-    say(f"  plantbert below its reading of true lists: {loss:+.3f} (bar 0.10 at most);"
-        f" over the better direct classifier: {mean['plantbert'] - direct:+.3f} (bar above 0)")  # fmt: skip
+    first = compared.readers[0]
+    loss = mean[f"{first}, true lists"] - mean[first]
+    say(f"  {first} below its reading of true lists: {loss:+.3f} (bar 0.10 at most);"
+        f" over the better direct classifier: {mean[first] - direct:+.3f} (bar above 0)")  # fmt: skip
     return records
 
 
-def drawn(demo: Path, labelled: int, seed: int, spec: ReaderSpec, say: Say) -> list[dict[str, Any]]:
+def drawn(demo: Path, labelled: int, seed: int, compared: Methods, say: Say) -> list[dict[str, Any]]:
     """`cascade` for one draw of plots."""
     plots, table = few_plots(demo, labelled, seed)
     lists, row, col, facts = cells_of(demo)
@@ -136,9 +136,10 @@ def drawn(demo: Path, labelled: int, seed: int, spec: ReaderSpec, say: Say) -> l
     maps = load_config(demo / "config.yaml").predict
     predicted = predicted_plots(open_cube(str(demo / "cube.zarr")), demo / "model", plots, at["Longitude"], at["Latitude"],
                                 maps.year, maps.area_m2, seed)  # fmt: skip
-    alone = trained_readers(("plantbert",), plots, replace(spec, seed=seed), None)
-    both = trained_readers(("plantbert", "transformer", "linear"), plots, replace(spec, seed=seed), predicted)
-    for name, reader in [("plantbert, plots alone", alone["plantbert"]), *both.items()]:
+    first, spec = compared.readers[0], replace(compared.spec, seed=seed)
+    alone = trained_readers((first,), plots, spec, None)
+    both = trained_readers(compared.readers, plots, spec, predicted)
+    for name, reader in [(f"{first}, plots alone", alone[first]), *both.items()]:
         for method, cells in ((f"{name}, true lists", true), (name, lists)):
             tokens, _ = reader.tokens_of(cells.names)
             p = reader.classify(cells.order, cells.size, tokens)
