@@ -126,7 +126,7 @@ def evaluate_reader(
             probabilities[name][test] = _with_unseen(p, plots.label[labelled_train])
         part, asked = plots.take(train), plots.take(test)
         lists = None if predicted is None else predicted.take(np.isin(predicted.plot_id, part.plot_id[part.label >= 0]))
-        for name, reader in trained_readers(readers, part, spec, lists).items():
+        for name, reader in (trained_readers(readers, part, spec, lists) if readers else {}).items():
             token, _ = reader.tokens_of(plots.species)
             p = reader.classify(asked.order, asked.size, token, cover=asked.cover)
             probabilities[name][test] = _with_unseen(p, plots.label[labelled_train])
