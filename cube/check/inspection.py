@@ -197,9 +197,16 @@ class Inspection:
         document = self.node(path)
         listed = (document.get("consolidated_metadata") or {}).get("metadata")
         unread = listed is not None and not self._is_changed(path)
-        nodes = dict(listed or {}) if unread else {name: self.node(f"{path}/{name}") for name in self.cube.folders(path)}
+        nodes = dict(listed or {}) if unread else self._nodes(path)
         arrays = {name: node for name, node in nodes.items() if node.get("node_type") == "array" and "/" not in name}
         return Leaf(path, product, resolution, level, document, arrays, unread)
+
+    def _nodes(self, path: str) -> dict[str, Document]:
+        """The metadata documents of the nodes directly below a group, many requests at once on object stores."""
+        names = self.cube.folders(path)
+        found = dict(self.cube.read_documents(path, [f"{name}/zarr" for name in names]))
+        # One that is damaged is left out there, and a sentence here.
+        return {name: found.get(f"{name}/zarr") or self.node(f"{path}/{name}") for name in names}
 
     def _is_changed(self, path: str) -> bool:
         """Whether a stage that writes into the leaf group at `path` is not as it was verified."""

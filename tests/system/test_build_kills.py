@@ -67,6 +67,11 @@ def _config(folder: Path, name: str) -> Config:
     return load_config(path)
 
 
+def _receipts(cube: Path) -> list[Path]:
+    """The receipts of a build; what a memo says of them depends on when their files were written."""
+    return sorted(path for path in cube.glob("ledger/**/*.json") if path.parent.name != "memo")
+
+
 def _contents(cube: Path) -> dict[str, Any]:
     """Everything that a reader can see: metadata documents, decoded values, and receipts but for what no run repeats."""
     out: dict[str, Any] = {}
@@ -75,7 +80,7 @@ def _contents(cube: Path) -> dict[str, Any]:
     for name, node in zarr.open_group(cube, mode="r", use_consolidated=False).members(max_depth=None):
         if isinstance(node, zarr.Array):
             out[name] = np.asarray(node[...])
-    for path in sorted(cube.glob("ledger/**/*.json")):
+    for path in _receipts(cube):
         out[str(path.relative_to(cube))] = {k: v for k, v in json.loads(path.read_text()).items() if k not in UNREPEATED}
     return out
 
@@ -146,9 +151,9 @@ def test_a_build_with_two_workers_killed_with_them_is_the_undisturbed_one(folder
     command = [sys.executable, str(ROOT / "floracube.py"), "build", str(config.path), "--workers", "2"]
 
     def receipts() -> int:
-        return len(list(cube.glob("ledger/inputs/**/*.json")))
+        return len(_receipts(cube))
 
-    every = len(list(undisturbed.glob("ledger/inputs/**/*.json")))
+    every = len(_receipts(undisturbed))
     for least in (1, every // 2):
         with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True, cwd=folder) as run:
             while receipts() < least and run.poll() is None:
@@ -166,7 +171,7 @@ def test_ctrl_c_ends_what_is_in_flight_and_says_how_to_go_on(folder: Path, undis
     cube = folder / "interrupted.zarr"
     command = [sys.executable, str(ROOT / "floracube.py"), "build", str(config.path)]
     with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True, cwd=folder) as run:
-        while not list(cube.glob("ledger/inputs/**/*.json")) and run.poll() is None:
+        while not _receipts(cube) and run.poll() is None:
             time.sleep(0.005)
         os.killpg(run.pid, signal.SIGINT)
         said = run.communicate()[1]
@@ -175,6 +180,6 @@ def test_ctrl_c_ends_what_is_in_flight_and_says_how_to_go_on(folder: Path, undis
     report = json.loads((folder / "interrupted-reports/build.json").read_text())
     assert report["ended"] == "interrupted"
     built = report["units"]["built"] + report["squares"]["built"]
-    assert 0 < built == len(list(cube.glob("ledger/inputs/**/*.json"))) < len(list(undisturbed.glob("ledger/inputs/**/*.json")))
+    assert 0 < built == len(_receipts(cube)) < len(_receipts(undisturbed))
     assert build(config) == []
     _assert_same(cube, undisturbed)
