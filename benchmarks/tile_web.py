@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import sys
 import urllib.request
@@ -34,7 +35,7 @@ class WebFolder:
     def __init__(self, folder: Path, delay: float) -> None:
         """Of `folder`, each answer `delay` seconds late."""
         self.folder, self.delay, self.state, self.count = folder, delay, "up", 0
-        self.listed: dict[str, list[Path]] = {}  # what the pages of each listing are cut from
+        self.listed: dict[str, list[str]] = {}  # what the pages of each listing are cut from
         # Since the start, by kind; GETs of shards are among the GETs.
         self.counts = {"GET": 0, "of shards": 0, "HEAD": 0, "LIST": 0, "PUT": 0, "DELETE": 0, "bytes": 0}
 
@@ -113,14 +114,11 @@ class WebFolder:
         place = root / prefix.rstrip("/")
         first, of = int(query.get("continuation-token", ["0"])[0]), f"{bucket}/{prefix} {'delimiter' in query}"
         if not first:
-            self.listed[of] = (
-                []
-                if self.state == "away" or not place.is_dir()
-                else sorted(place.iterdir() if "delimiter" in query else (file for file in place.rglob("*") if file.is_file()))
-            )
+            found = sorted(map(str, place.iterdir()) if "delimiter" in query else _below(place)) if place.is_dir() else []
+            self.listed[of] = [] if self.state == "away" else found
         listed, behind = self.listed[of], first + PAGE
         parts = []
-        for entry in listed[first:behind]:
+        for entry in map(Path, listed[first:behind]):
             key = escape(entry.relative_to(root).as_posix())
             if entry.is_file():
                 parts.append(
@@ -133,6 +131,11 @@ class WebFolder:
         head = f"<Name>{bucket}</Name><Prefix>{escape(prefix)}</Prefix><IsTruncated>{str(more).lower()}</IsTruncated>"
         head += f"<NextContinuationToken>{behind}</NextContinuationToken>" if more else ""
         return f"<ListBucketResult>{head}<KeyCount>{len(parts)}</KeyCount>{''.join(parts)}</ListBucketResult>".encode()
+
+
+def _below(folder: Path) -> Iterator[str]:
+    for here, _, names in os.walk(folder):
+        yield from (os.path.join(here, name) for name in names)
 
 
 def _tag(file: Path) -> str:
