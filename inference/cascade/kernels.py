@@ -13,8 +13,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 from numpy.typing import NDArray
 
 from inference.training.likelihood import HIGHEST, LOWEST
@@ -23,30 +22,6 @@ ROW: Final = 2048  # cells of a row that are worked on at a time: temporaries st
 CHUNK: Final = 16  # cells that are passed over together where none of them enters the ranking
 NONE: Final = np.uint64(0)  # key of an empty rank
 
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _bits(context: Any, value: Any) -> Any:
-    """Bits of a float32 as int32."""
-
-    def code(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ctx.get_value_type(types.int32))
-
-    return types.int32(types.float32), code
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _number(context: Any, value: Any) -> Any:
-    """Bits of an int32 as float32."""
-
-    def code(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ctx.get_value_type(types.float32))
-
-    return types.float32(types.int32), code
-
-
-# numba gives an intrinsic its own first argument; to whoever reads it here they take one value
-_as_int: Any = _bits
-_as_float: Any = _number
 
 _f = np.float32
 _LOG2E, _LN2_HIGH, _LN2_LOW = _f(1.44269504088896341), _f(0.693359375), _f(-2.12194440e-4)
@@ -72,7 +47,7 @@ def _expm1(x: Any) -> Any:
     k = (x * _LOG2E + _ROUND) - _ROUND
     r = (x - k * _LN2_HIGH) - k * _LN2_LOW
     q = ((((_E0 * r + _E1) * r + _E2) * r + _E3) * r + _E4) * r + _E5
-    power = _as_float((np.int32(k) + np.int32(127)) << np.int32(23))
+    power = np.int32((np.int32(k) + np.int32(127)) << np.int32(23)).view(np.float32)
     return power, q * (r * r) + r
 
 
@@ -96,9 +71,9 @@ def _probability(eta: Any) -> Any:
 @njit(inline="always")  # type: ignore[untyped-decorator]
 def _log(p: Any) -> Any:
     """ln p of a normal p > 0."""
-    bits = _as_int(p)
+    bits = np.float32(p).view(np.int32)
     e = _f((bits >> np.int32(23)) - np.int32(126))
-    m = _as_float((bits & np.int32(0x007FFFFF)) | np.int32(0x3F000000))
+    m = np.int32((bits & np.int32(0x007FFFFF)) | np.int32(0x3F000000)).view(np.float32)
     small = m < _SQRT_HALF
     e = e - _ONE if small else e
     m = m + m - _ONE if small else m - _ONE
@@ -179,7 +154,7 @@ def rank_block(p: NDArray[np.float32], first: int, keys: NDArray[np.uint64], lea
                 continue
             for c in range(c0, c1):
                 if p[s, c] > least[c]:
-                    key = (np.uint64(_as_int(p[s, c])) << np.uint64(32)) | low
+                    key = (np.uint64(np.float32(p[s, c]).view(np.int32)) << np.uint64(32)) | low
                     mine = keys[c]
                     k = ranks - 1
                     while k > 0 and mine[k - 1] < key:
@@ -187,7 +162,7 @@ def rank_block(p: NDArray[np.float32], first: int, keys: NDArray[np.uint64], lea
                         k -= 1
                     mine[k] = key
                     if mine[ranks - 1] != NONE:  # as long as a rank is empty even a probability of 0 enters it
-                        least[c] = _as_float(np.int32(mine[ranks - 1] >> np.uint64(32)))
+                        least[c] = np.int32(mine[ranks - 1] >> np.uint64(32)).view(np.float32)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
