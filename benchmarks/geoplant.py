@@ -8,7 +8,7 @@
 DIR is a folder into which GeoPlant or a GeoLifeCLEF of 2023 to 2026 was unpacked, whole or in part; what is missing is
 missing. Predictors are sampled into files in --scratch (a folder in --out), so memory does not grow with
 them. Written to --out: tables as text, CSV and JSON, pictures, `submission.csv` for Kaggle.
-The published rows are of presence-absence training alone, as are ours; records serve the Boyce index (--records N).
+The published rows are of presence-absence training alone, as are ours.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cells", type=int, default=9, help="side of what the network sees of an image, in 50 m cells")
     parser.add_argument("--min-records", type=int, default=1, help="presences in training that make a species a column")
     parser.add_argument("--limit", type=int, help="surveys kept of each split")
-    parser.add_argument("--records", type=int, default=20_000, help="PO records for the Boyce index; 0: none")
     parser.add_argument("--members", type=int, default=5, help="networks in the ensemble, each without one fold of the blocks")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--least-steps", type=int, default=400)
@@ -81,8 +80,6 @@ def run(options: argparse.Namespace) -> None:
     for name, report in outcome.reports.items():
         tables += report.tables
         report.pictures(options.out, f"geoplant_{name.replace(' ', '_')}")
-    boyce = boyce_table(options, bench, outcome, scratch)
-    tables += [boyce] if boyce is not None else []
     write_tables(options.out, "geoplant", tables)
     written = submit(bench, outcome.ensemble, options.out / "submission.csv", scratch)
     print("\n" + "\n\n".join(table.text() for table in tables))
@@ -91,29 +88,6 @@ def run(options: argparse.Namespace) -> None:
           + (f", for Kaggle {written}" if written else ""))  # fmt: skip
     if options.json:
         write_tables(options.json.parent, options.json.stem, tables)
-
-
-def boyce_table(options: argparse.Namespace, bench: Any, outcome: Any, scratch: Path) -> Any:
-    """The Boyce index on records outside the blocks of training surveys; None where the folder has no records."""
-    import numpy as np
-
-    from inference.data.samples import Surveys
-    from inference.evaluation.benchmark import probabilities
-    from inference.evaluation.geoplant import sample_records
-    from inference.evaluation.protocol import presence_only_table
-
-    if not options.records:
-        return None
-    sampled = sample_records(bench, options.data, scratch / "records", options.cells, options.records, options.seed)
-    if sampled is None:
-        return None
-    predictors, column, year = sampled
-    n = len(column)
-    noted = column[:, None] == np.arange(len(bench.species_ids))
-    at_records = Surveys.at(np.zeros(n), np.zeros(n), bench.surveys.species, year=year)
-    p = probabilities(outcome.ensemble, predictors, at_records, np.arange(n), scratch / "records.npy")
-    what = f"{n:,} presence-only records, all of them the background of each species"
-    return presence_only_table({"floracube": (p, p)}, noted, what)
 
 
 def main() -> None:

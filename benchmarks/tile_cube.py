@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cube import layers
 from cube.grid import Region
+from cube.pyramids.coarsen import rounded_mean, valid_sums
 from cube.pyramids.levels import make_levels
 from cube.pyramids.pyramid import Pyramid
 from cube.storage import releases
@@ -42,11 +43,8 @@ def field(shape: tuple[int, int], seed: int) -> NDArray[np.uint8]:
 
 def halved(stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The next level: mean of the valid ones of four, 255 where none is."""
-    padded = np.pad(stored, [(0, n % 2) for n in stored.shape], constant_values=255).astype(np.uint16)
-    four = [padded[i::2, k::2] for i in (0, 1) for k in (0, 1)]
-    count = sum((part != 255).astype(np.uint16) for part in four)
-    total = sum(np.where(part != 255, part, 0) for part in four)
-    return np.where(count > 0, (total + count // 2) // np.maximum(count, 1), 255).astype(np.uint8)
+    padded = np.pad(stored, [(0, n % 2) for n in stored.shape], constant_values=255)
+    return np.asarray(rounded_mean(*valid_sums(padded, 255, 2), np.uint8, 255))
 
 
 def write_version(cube: CubeStore, version: str, stored: NDArray[np.uint8]) -> None:

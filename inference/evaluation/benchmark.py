@@ -171,14 +171,11 @@ def _baseline(name: str, bench: Benchmark, learned: NDArray[np.int64], query: ND
     return scores_without(name, table[rows], bench.surveys.presence[rows], train, ~train, threads=plan.threads, seed=plan.seed)
 
 
-def probabilities(
-    ensemble: Ensemble, predictors: Predictors, surveys: Surveys, rows: NDArray[np.int64], path: Path | None = None
-) -> Floats:
-    """(rows, S) calibrated probabilities for surveys of their own year and area; mapped from `path` where one is given."""
+def probabilities(ensemble: Ensemble, predictors: Predictors, surveys: Surveys, rows: NDArray[np.int64], path: Path) -> Floats:
+    """(rows, S) calibrated probabilities for surveys of their own year and area, mapped from `path`."""
     shape = (len(rows), len(surveys.species))
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    out = np.lib.format.open_memmap(path, "w+", np.float32, shape) if path is not None else np.empty(shape, np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    out = np.lib.format.open_memmap(path, "w+", np.float32, shape)
     for start in range(0, len(rows), SLICE):
         part = rows[start : start + SLICE]
         eta = predict_surveys(ensemble, predictors.subset(part), surveys.year[part], surveys.area_m2[part])

@@ -23,7 +23,6 @@ from cube.layers.inputs import INPUTS
 from cube.records.geoplant.dataset import GeoPlant
 from cube.records.geoplant.source import FileSource
 from cube.records.places import Places, places_of
-from cube.records.presence_only import RecordStream
 from cube.records.report import Report
 from cube.records.surveys import SurveyTable, read_surveys
 from inference.data.dataset import subset_of
@@ -57,7 +56,6 @@ class Benchmark:
     unseen: NDArray[np.int64]
     labelled: NDArray[np.bool_]
     recipe: Recipe
-    source: FileSource
     reports: list[Report]
 
 
@@ -105,7 +103,7 @@ def read_benchmark(
     places = places_of(heads, "PA")
     predictors = _on_disk(source, what, places, cells, scratch)
     reports = [*(t.report for t in tables.values()), beyond, source.report]
-    return Benchmark(surveys, predictors, split, places.survey, ids.astype(np.int64), unseen, labelled, what, source, reports)
+    return Benchmark(surveys, predictors, split, places.survey, ids.astype(np.int64), unseen, labelled, what, reports)
 
 
 def _tables(folder: Path, limit: int | None) -> dict[str, SurveyTable]:
@@ -159,35 +157,6 @@ def _on_disk(source: FileSource, what: Recipe, places: Places, cells: int, scrat
     folder = scratch / "samples"
     shutil.rmtree(folder, ignore_errors=True)
     return sample_source(source, what, places, cells, shelf=Shelf(folder, 0))
-
-
-def sample_records(
-    benchmark: Benchmark, folder: Path, scratch: Path, cells: int, count: int, seed: int = 0
-) -> tuple[Predictors, NDArray[np.int64], NDArray[np.float32]] | None:
-    """(predictors, column of the species, year) of a random choice of up to `count` PO records of known species.
-
-    None where the folder has no table of PO records. The table is streamed once: reservoir sampling (Vitter 1985).
-    """
-    from cube.config.records import RecordConfig
-
-    try:
-        config = RecordConfig(geoplant=str(folder.resolve()))
-        stream = RecordStream(Config.model_validate(WHOLE), config, None)
-        rng = np.random.default_rng(seed)
-        sampled_records: pd.DataFrame | None = None
-        for chunk in stream:
-            chunk = chunk.assign(key=rng.random(len(chunk)), number=chunk["name"].str.removeprefix("species ").astype(np.int64))
-            chunk = chunk[chunk["number"].isin(benchmark.species_ids)]
-            sampled_records = chunk if sampled_records is None else pd.concat([sampled_records, chunk])
-            sampled_records = sampled_records.nsmallest(count, "key")  # the `count` smallest random keys are a uniform choice
-    except TableError:
-        return None
-    if sampled_records is None or not len(sampled_records):
-        return None
-    predictors = _on_disk(benchmark.source, benchmark.recipe, places_of(sampled_records, "PO"), cells, scratch)
-    column = np.searchsorted(benchmark.species_ids, sampled_records["number"].to_numpy())
-    year = sampled_records["year"].fillna(float(np.median(benchmark.surveys.year))).to_numpy(np.float32)
-    return predictors, column, year
 
 
 def labelled_tests(benchmark: Benchmark) -> list[str]:

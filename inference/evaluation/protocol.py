@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.errors import TableError
-from inference.evaluation.boyce import boyce_indices
 from inference.evaluation.metrics import best_thresholds, macro_auc, mean_of, sample_auc, true_skill
 from inference.evaluation.pictures import classes_picture, reliability_picture, table_picture
 from inference.evaluation.reliability import Curve, calibration_record, reliability_curve
@@ -26,7 +25,6 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 MOST_CHOOSING: Final = 2_000  # surveys that the one probability is chosen on
-FEWEST: Final = 5  # records of a species whose Boyce index says something
 CLASSES: Final = (0, 1, 10, 30, 100, 300)  # presences in training at which a class begins
 
 
@@ -155,17 +153,3 @@ def _by_class(name: str, auc: NDArray[np.float64], truth: Observed) -> list[Reco
         rows.append({"method": name, "class": label, "species": int(np.isfinite(of_class).sum()),
                      "auc": mean_of(of_class)})  # fmt: skip
     return rows
-
-
-def presence_only_table(scores: Mapping[str, tuple[Floats, Floats]], records: Bools, what: str) -> Table:
-    """The continuous Boyce index where only presences are known.
-
-    `scores`: by method, (m, S) at the places of records and (n, S) at a background of places; `records` (m, S).
-    """
-    rows: list[Record] = []
-    for name, (at_records, background) in scores.items():
-        index = boyce_indices(at_records, records, background, FEWEST)
-        finite = index[np.isfinite(index)]
-        rows.append({"method": name, "Boyce index": mean_of(finite),
-                     "median": float(np.median(finite)) if len(finite) else None, "species": len(finite)})  # fmt: skip
-    return Table(f"Continuous Boyce index on {what}, species with {FEWEST} records or more", rows)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from inference.data.blocks import Folds
 from inference.data.records import Records
@@ -21,13 +22,14 @@ from inference.data.samples import Predictors, Surveys
 from inference.evaluation.baselines.forest import DownSampledForest
 from inference.evaluation.baselines.scores import record_scores
 from inference.evaluation.baselines.table import table_of
-from inference.evaluation.boyce import boyce_index
 from inference.evaluation.metrics import mean_of, species_auc
 from inference.evaluation.tables import Record, Table
 from inference.network.tensors import damage_told, write_tensors
 
 MOST: Final = 20_000  # records that are judged
 FEWEST: Final = 5  # of them, of a species that is scored
+WINDOW: Final = 0.1  # of the range of scores, in the Boyce index
+POSITIONS: Final = 100  # steps of its moving window, so 101 windows
 TENSORS: Final = "out_of_fold.safetensors"
 CARD: Final = "out_of_fold.json"
 PUBLISHED: Final = DownSampledForest()  # 1,000 trees
@@ -49,6 +51,49 @@ class JudgedPlaces:
         x, y = np.r_[records.x[sampled_records], records.background_x], np.r_[records.y[sampled_records], records.background_y]
         species = np.r_[records.species[sampled_records].astype(np.int64), np.full(len(records.background), -1)]
         return cls(np.r_[records.row[sampled_records], records.background], species, folds.at(x, y), folds.locked_at(x, y))
+
+
+def predicted_to_expected(
+    presences: NDArray[np.floating], background: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(middle of each window, ratio F in it): share of presences over share of background, NaN where no background is.
+
+    What the continuous Boyce index is made of (Hirzel et al. 2006, doi:10.1016/j.ecolmodel.2006.05.017).
+    `presences` (m,) scores of records, `background` (n,) scores of the area that they could have come from.
+    """
+    low = min(background.min(), presences.min())
+    high = max(background.max(), presences.max())
+    width = (high - low) * WINDOW
+    lower = np.linspace(low, high - width, POSITIONS + 1)
+    upper = lower + width
+    upper[-1] = high  # so that rounding does not lose the highest score
+
+    def share(values: NDArray[np.floating]) -> NDArray[np.float64]:
+        ranked = np.sort(np.asarray(values, np.float64))
+        count = np.searchsorted(ranked, upper, side="right") - np.searchsorted(ranked, lower, side="left")
+        return np.asarray(count / len(ranked), np.float64)
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = share(presences) / share(background)
+    return (lower + upper) / 2, np.where(np.isfinite(ratio), ratio, np.nan)
+
+
+def boyce_index(presences: NDArray[np.floating], background: NDArray[np.floating]) -> float:
+    """Spearman correlation of F with the score, in [-1, 1]; above 0: better than chance.
+
+    A run of equal ratios counts once, as in the R package ecospat (`rm.duplicate`): windows overlap, and a long stretch
+    without presences would drown the rest. NaN with fewer than three different windows, or without a range of scores.
+    """
+    at_records, area = (np.asarray(scores)[np.isfinite(scores)] for scores in (presences, background))
+    if not len(at_records) or not len(area) or np.ptp(np.concatenate([at_records, area])) == 0:
+        return float("nan")
+    middle, ratio = predicted_to_expected(at_records, area)
+    defined = np.isfinite(ratio)
+    middle, ratio = middle[defined], np.round(ratio[defined], 10)
+    changed = np.r_[np.diff(ratio) != 0, True]
+    if changed.sum() < 3:
+        return float("nan")
+    return float(spearmanr(middle[changed], ratio[changed]).statistic)
 
 
 def record_table(eta: Mapping[str, NDArray[np.float32]], places: JudgedPlaces, locked: bool, what: str) -> Table:

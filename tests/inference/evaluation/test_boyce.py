@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from inference.evaluation.boyce import boyce_index, boyce_indices, predicted_to_expected
+from inference.evaluation.record_folds import boyce_index, predicted_to_expected
 
 
 def test_ratio_in_windows_worked_by_hand():
@@ -49,12 +49,5 @@ def test_records_that_follow_the_score_give_one_and_those_that_flee_it_minus_one
     assert abs(boyce_index(rng.random(100_000), background)) < 0.6
 
 
-def test_no_range_of_scores_or_too_few_records_is_no_number():
+def test_no_range_of_scores_is_no_number():
     assert np.isnan(boyce_index(np.ones(5), np.ones(50)))
-    score = np.random.default_rng(0).random((20, 2))
-    records = np.zeros((20, 2), bool)
-    records[:10, 0] = True
-    records[:2, 1] = True
-    got = boyce_indices(score, records, score)
-    assert np.isfinite(got[0])
-    assert np.isnan(got[1])

@@ -13,7 +13,7 @@ from cube.errors import ModelError, TableError
 from cube.records.geoplant.dataset import GeoPlant
 from cube.records.geoplant.source import FileSource
 from inference.evaluation.benchmark import Plan, run_benchmark, submit
-from inference.evaluation.geoplant import labelled_tests, read_benchmark, recipe_of, sample_records
+from inference.evaluation.geoplant import labelled_tests, read_benchmark, recipe_of
 from tests.support.geoplant import write_cube, write_table
 
 QUICK = TrainOptions(members=2, epochs=1, least_steps=100, batch=32, learning_rate=0.01, threads=1)
@@ -117,5 +117,3 @@ def test_real_miniatures_run_the_whole_protocol(real_data: Path, tmp_path: Path)
         quick = TrainOptions(members=2, epochs=1, least_steps=3, threads=1)
         outcome = run_benchmark(bench, Plan(train=quick, seed=1), tmp_path / year)
         assert any("too few" in remark for remark in outcome.remarks)
-        records = sample_records(bench, real_data / "geoplant" / year, tmp_path / "po", 3, 50)
-        assert (records is not None) == (year == "glc23")

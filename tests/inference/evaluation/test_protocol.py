@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from cube.errors import TableError
-from inference.evaluation.protocol import Forecast, Observed, judge, presence_only_table
+from inference.evaluation.protocol import Forecast, Observed, judge
 from inference.evaluation.species_sets import top_set
 from inference.evaluation.tables import Table, as_csv, records, write_tables
 
@@ -88,17 +88,6 @@ def test_probabilities_of_other_surveys_are_refused(case):
     truth, forecasts = case
     with pytest.raises(TableError, match="'ours' has probabilities of shape"):
         judge({"ours": Forecast(forecasts["ours"].p[1:])}, truth, "200 surveys")
-
-
-def test_boyce_table_tells_a_model_from_none():
-    rng = np.random.default_rng(0)
-    score = rng.random((4000, 3)).astype(np.float32)
-    records = rng.random((4000, 3)) < score**2
-    noise = rng.random((4000, 3)).astype(np.float32)
-    table = presence_only_table({"ours": (score, score), "noise": (noise, noise)}, records, "records")
-    assert table.rows[0]["Boyce index"] > 0.9
-    assert abs(table.rows[1]["Boyce index"]) < 0.6
-    assert table.rows[0]["species"] == 3
 
 
 def test_what_is_no_number_is_null_and_empty():
