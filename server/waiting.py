@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
@@ -20,23 +21,7 @@ from server.errors import RETRY_SECONDS, error_answer
 
 LOOK_SECONDS: Final = 5.0  # between two looks at the store
 _SENTENCE: Final = "This server has no cube yet; make one with `floracube build`, `train` and `predict`, and it is served here."
-_PAGE: Final = f"""<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta http-equiv="refresh" content="{LOOK_SECONDS:g}"><title>floracube: no cube yet</title>
-<style>body {{ font: 1rem/1.6 system-ui, sans-serif; max-width: 40rem; margin: 4rem auto; padding: 0 1rem }}
-pre {{ background: #eee; color: #111; padding: 1rem; overflow: auto }}</style></head>
-<body>
-<h1>There is no map yet</h1>
-<p>The server runs, but the cube that it was started with cannot be opened: it has not been made yet, or the store does not
-answer. The log of the server gives the reason. Make the cube; CONFIG is the configuration of your region:</p>
-<pre>floracube build CONFIG
-floracube train CONFIG
-floracube predict CONFIG</pre>
-<p>With the compose file: <code>docker compose run --rm build</code>, then <code>train</code>, then <code>predict</code>.</p>
-<p>The inputs are shown after the first step, the maps after the last. This page loads itself again.</p>
-</body>
-</html>
-"""
+_PAGE: Final = Path(__file__).with_name("page") / "waiting.html"  # which loads itself again every 5 s
 log = logging.getLogger("floracube.server")
 
 
@@ -98,5 +83,5 @@ def _answer(path: str) -> Response:
             "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
             "X-Content-Type-Options": "nosniff",
         }
-        return HTMLResponse(_PAGE, 503, headers)
+        return HTMLResponse(_PAGE.read_text(encoding="utf-8"), 503, headers)
     return error_answer(503, "no_cube_yet", _SENTENCE)
