@@ -242,16 +242,6 @@ def publish(
     console.print_published(cube, release, followed, broken, as_json)
 
 
-@app.command(epilog="Example: `floracube facts demo-out/cube.zarr v1`")
-def facts(cube: CUBE, release: Annotated[str, typer.Argument(help="Name of a release.")], as_json: JSON = False) -> None:
-    """Add facts of whole maps to the versions of a release of CUBE that an older floracube made without them."""
-    from inference.cascade import older_facts
-
-    added = older_facts.add_facts(_url(cube), release)
-    told = ", ".join(added) or "nothing: all versions have them"
-    print(json.dumps({"release": release, "versions": added}) if as_json else f"Facts were added to {told}.")
-
-
 @app.command(epilog="Example: `floracube gc demo-out/cube.zarr --dry-run`")
 def gc(
     cube: CUBE,

@@ -24,7 +24,9 @@ _SPECIES: Final = (
     "Species are ranked by their fidelity to the habitat on this map (phi of expected occurrences, Chytry et al. 2002): the map's"
     " own account, not that of vegetation plots."
 )
-_OLDER: Final = "This release was made without the species that tell its habitats; `floracube facts` on the cube adds them."
+_OLDER: Final = (
+    "This release was made without the species that tell its habitats; predict anew with `floracube predict` to add them."
+)
 _PARENTS: Final = "The levels above are sums of this scheme's finest level."
 
 

@@ -102,12 +102,12 @@ def test_what_is_applicable_is_told_by_cells_and_by_expected_occurrences(cube: C
     assert sheet.region.applicable_occurrences == pytest.approx(p[within].sum() / p[known].sum(), rel=1e-4)
 
 
-def test_a_habitat_of_a_cube_without_facts_says_what_to_run(older: TestClient, client: TestClient) -> None:
+def test_a_habitat_of_a_cube_without_facts_says_what_to_do(older: TestClient, client: TestClient) -> None:
     one, two = (HabitatSheet(**server.get("/habitats/t31").json()) for server in (older, client))
     assert one.region == two.region
     assert one.species == []
-    assert any("floracube facts" in note for note in one.notes)
-    assert not any("floracube facts" in note for note in two.notes)
+    assert any("floracube predict" in note for note in one.notes)
+    assert not any("floracube predict" in note for note in two.notes)
 
 
 def test_a_version_that_says_nothing_of_its_model_is_not_evaluated(client: TestClient) -> None:
