@@ -143,12 +143,12 @@ def build(
         from cube.engine import plan as planning
 
         return console.print_plan(planning.plan(loaded, land), *planning.problems(loaded), as_json)
-    if loaded.unsaid():
-        say.print(loaded.unsaid(), style="yellow", highlight=False, markup=False)
+    if loaded.missing_terms():
+        say.print(loaded.missing_terms(), style="yellow", highlight=False, markup=False)
     with bar("build") as progress:
         failures = build_inputs(loaded, progress, Workers(retries=retries, cluster=chosen(loaded.cluster, workers, scheduler)))
     console.print_built(loaded.report_path / "build.json", loaded.cube_url, failures, as_json)
-    fail_if(failures, f"Mend the sources and run `floracube build {config}` again.")
+    fail_if(failures, f"Fix the sources and run `floracube build {config}` again.")
     say.print(f"Inputs are complete in {loaded.cube_url}.", highlight=False)
 
 
@@ -210,7 +210,7 @@ def predict(
     if as_json:
         print(json.dumps(asdict(outcome), indent=1, default=str))
     say.print(f"Report: {outcome.report}", highlight=False)
-    fail_if(outcome.failures, f"Run `floracube predict {config}` again when the cause is mended.")
+    fail_if(outcome.failures, f"Run `floracube predict {config}` again when the cause is fixed.")
     if warning := warning_of(outcome.cut):
         say.print(warning, style="yellow", highlight=False)
     say.print(f"Release {outcome.release}: {outcome.units} units, {outcome.cells:,} cells now.", highlight=False)
@@ -337,7 +337,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line: exit code 0 done, 1 some units failed, 2 a mistake that the user can mend, 130 interrupted."""
+    """Run the command line: exit code 0 done, 1 some units failed, 2 a mistake that the user can fix, 130 interrupted."""
     run(app)
 
 

@@ -23,7 +23,7 @@ from benchmarks.command import parser_of, write_rows
 from benchmarks.landscape_data import CACHE, LandscapeData, landscape_data
 from cube.config.learning import TrainOptions
 from inference.calibration.intervals import residual_scores, weighted_quantile
-from inference.calibration.members import member_spread, witnesses
+from inference.calibration.members import common_species, member_spread
 from inference.calibration.richness import fit_richness
 from inference.cascade.sums import plan_sums
 from inference.data.blocks import make_folds
@@ -76,7 +76,7 @@ def make_case(data: LandscapeData, members: int, modalities: tuple[str, ...] | N
         data.seed, cross_calibrated(eta, surveys, folds), cloglog_probability(torch.from_numpy(eta)).numpy(), surveys.presence,
         surveys.place_weight, folds.block, folds.fold, trained.metrics["calibration_pooling"],
         trained.metrics["calibration_slope"], _traits(len(surveys.species)),
-        member_spread(ensemble, torch.cat(z), witnesses(ensemble)).numpy(),
+        member_spread(ensemble, torch.cat(z), common_species(ensemble)).numpy(),
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 say: Final = Console(stderr=True, soft_wrap=True)
 ENDS: Final = """Every command says more with `--help`; `--json` prints what it has found for other programs.
 
-Exit codes: 0 done; 1 done but for what is named, or a promise is broken; 2 a mistake that you can mend, told in one
+Exit codes: 0 done; 1 done but for what is named, or a promise is broken; 2 a mistake that you can fix, told in one
 sentence; 130 interrupted (Ctrl-C): run the same command again, it goes on where it was."""
 PREDICT: Final = """Examples:
 
@@ -259,12 +259,12 @@ def print_published(cube: str, release: str, followed: bool, broken: list[str], 
     say.print(f"Readers of {cube} follow release {release}.", highlight=False)
 
 
-def fail_if(failures: list[str], mend: str) -> None:
-    """Name what failed for good and how it is mended, and end with exit code 1; nothing where nothing failed."""
+def fail_if(failures: list[str], fix: str) -> None:
+    """Name what failed for good and how it is fixed, and end with exit code 1; nothing where nothing failed."""
     for failure in failures:
         say.print(f"failed: {failure}", style="red", highlight=False, markup=False)
     if failures:
-        say.print(f"{len(failures)} failed; everything else is done. {mend}", highlight=False, markup=False)
+        say.print(f"{len(failures)} failed; everything else is done. {fix}", highlight=False, markup=False)
         raise typer.Exit(1)
 
 
@@ -276,7 +276,7 @@ def run(app: typer.Typer) -> None:
         say.print(f"floracube: {error}", style="red", highlight=False, markup=False)
         sys.exit(2)
     except ModuleNotFoundError as error:
-        say.print(f"floracube: '{error.name}' is not installed; run `{mend_of(str(error.name))}`.", style="red", markup=False)
+        say.print(f"floracube: '{error.name}' is not installed; run `{fix_of(str(error.name))}`.", style="red", markup=False)
         sys.exit(2)
     except SystemExit as end:
         if end.code == 130:  # how typer ends on KeyboardInterrupt
@@ -284,7 +284,7 @@ def run(app: typer.Typer) -> None:
         raise
 
 
-def mend_of(module: str) -> str:
+def fix_of(module: str) -> str:
     """The command that installs what a missing module belongs to."""
     named = [extra for extra, modules in EXTRAS.items() if module.split(".")[0] in modules]
     return f"pip install 'floracube[{named[0]}]'" if named else "pip install --force-reinstall floracube"

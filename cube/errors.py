@@ -1,10 +1,10 @@
-"""The one tree of exceptions that speak to the user: each message is a sentence that names the file, the field and the mend."""
+"""The one tree of exceptions that speak to the user: each message is a sentence that names the file, the field and the fix."""
 
 from __future__ import annotations
 
 
 class FloracubeError(Exception):
-    """A mistake that the user can mend; the command line prints it as one sentence and exits with 2."""
+    """A mistake that the user can fix; the command line prints it as one sentence and exits with 2."""
 
 
 class ConfigError(FloracubeError):

@@ -19,7 +19,7 @@ NO_SOURCE: Final = "name it in `sources` (or `derive`) of the configuration and 
 PREDICT: Final = "run `floracube predict` again with that --version"
 
 
-def mend_of(stage: Stage) -> str:
+def fix_of(stage: Stage) -> str:
     """What to run so that a stage becomes complete."""
     if stage.inputs is None and stage.path.startswith("inputs/"):
         return NO_SOURCE
@@ -29,20 +29,20 @@ def mend_of(stage: Stage) -> str:
 @rule
 def consolidated(inspection: Inspection) -> Iterator[Finding]:
     """Leaf groups are consolidated, and what is consolidated is what their arrays say."""
-    mend = "run the command that writes the group again, or `zarr.consolidate_metadata`"
+    fix = "run the command that writes the group again, or `zarr.consolidate_metadata`"
     for leaf in (leaf for leaf in inspection.leaves if not leaf.unread):
         listed = (leaf.document.get("consolidated_metadata") or {}).get("metadata")
         if listed is None:
-            yield Finding(leaf.path, "consolidated metadata", "none", mend)
+            yield Finding(leaf.path, "consolidated metadata", "none", fix)
             continue
         # The table and the facts of a composition lie below its maps; whether they are listed with them does not matter.
         listed = {name: document for name, document in listed.items() if name.partition("/")[0] not in ("table", "facts")}
         for name in sorted(set(listed) ^ set(leaf.arrays)):
             found = "it is not listed" if name in leaf.arrays else "it is listed and not there"
-            yield Finding(f"{leaf.path}/{name}", "listed in the consolidated metadata of its group as it is there", found, mend)
+            yield Finding(f"{leaf.path}/{name}", "listed in the consolidated metadata of its group as it is there", found, fix)
         for name in sorted(set(listed) & set(leaf.arrays)):
             if _same(listed[name]) != _same(leaf.arrays[name]):
-                yield Finding(f"{leaf.path}/{name}", "the same metadata as consolidated", "another", mend)
+                yield Finding(f"{leaf.path}/{name}", "the same metadata as consolidated", "another", fix)
 
 
 def _same(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,22 +56,22 @@ def receipts(inspection: Inspection) -> Iterator[Finding]:
         stage = progress.stage
         if stage.inputs is None:
             where = inspection.layers[stage.layers[0]].path if stage.path.startswith("inputs/") else stage.path
-            yield Finding(f"{where}, {MADE_FROM}", "what its values are made from", "nothing", mend_of(stage))
+            yield Finding(f"{where}, {MADE_FROM}", "what its values are made from", "nothing", fix_of(stage))
             continue
         for unit in progress.missing:
             if unit not in progress.index.stale:
-                yield Finding(f"ledger/{stage.path}/{unit}.json", "a receipt", "none, or half of one", mend_of(stage))
+                yield Finding(f"ledger/{stage.path}/{unit}.json", "a receipt", "none, or half of one", fix_of(stage))
 
 
 @rule
 def stored_shards(inspection: Inspection) -> Iterator[Finding]:
     """Every shard that a receipt lists, of a product that is there, is stored with the size that it was written with."""
     for progress in inspection.changed:
-        mend = mend_of(progress.stage)
+        fix = fix_of(progress.stage)
         for one in inspection.vouched[progress.stage.path].wrong_sizes:
             expected = f"{one.written} bytes" if one.written else "no file, since it holds only fill"
             found = f"{one.stored} bytes" if one.stored else "no file"
-            yield Finding(one.key, expected, found, write_again(mend, one.stage, one.unit))
+            yield Finding(one.key, expected, found, write_again(fix, one.stage, one.unit))
 
 
 @rule
@@ -80,11 +80,11 @@ def stale_receipts(inspection: Inspection) -> Iterator[Finding]:
     for progress in inspection.progress:
         stage = progress.stage
         for unit in sorted(progress.index.stale) if stage.inputs is not None else ():
-            yield Finding(f"ledger/{stage.path}/{unit}.json", f"inputs {stage.inputs}", "others", mend_of(stage))
+            yield Finding(f"ledger/{stage.path}/{unit}.json", f"inputs {stage.inputs}", "others", fix_of(stage))
         for square, state in progress.squares.items():
             if state == "stale":
                 expected = "to be made from the units and squares below as they are"
-                yield Finding(f"ledger/{stage.path}/overviews/{square}.json", expected, "others", mend_of(stage))
+                yield Finding(f"ledger/{stage.path}/overviews/{square}.json", expected, "others", fix_of(stage))
 
 
 @rule
@@ -101,10 +101,10 @@ def overviews(inspection: Inspection) -> Iterator[Finding]:
         for square, state in progress.squares.items() if progress.stage.inputs is not None else ():
             if state == "missing":
                 path = f"ledger/{progress.stage.path}/overviews/{square}.json"
-                yield Finding(path, "a receipt", "none, or half of one", mend_of(progress.stage))
+                yield Finding(path, "a receipt", "none, or half of one", fix_of(progress.stage))
 
 
-def _levels(inspection: Inspection, source: str, base: str, levels: range, mend: str) -> Iterator[Finding]:
+def _levels(inspection: Inspection, source: str, base: str, levels: range, fix: str) -> Iterator[Finding]:
     finest = inspection.leaf(source)
     if finest is None:
         return
@@ -113,7 +113,7 @@ def _levels(inspection: Inspection, source: str, base: str, levels: range, mend:
         names = set(leaf.arrays) if leaf else set()
         for name, _ in finest.maps():
             if name not in names and not name.startswith("top3_"):
-                yield Finding(f"{base}/{level}/{name}", "the overview of a layer", "nothing", mend)
+                yield Finding(f"{base}/{level}/{name}", "the overview of a layer", "nothing", fix)
 
 
 @rule
@@ -181,15 +181,15 @@ def releases_and_current(inspection: Inspection) -> Iterator[Finding]:
         release = inspection.cube.read_json(f"releases/{name}.json") or {}
         for product, version in release.get("products", {}).items():
             if not inspection.cube.has(releases.group_of(product, version)):
-                mend = "write that version again, or remove the release"
-                yield Finding(f"releases/{name}.json", f"products/{product}/{version}", "nothing there", mend)
+                fix = "write that version again, or remove the release"
+                yield Finding(f"releases/{name}.json", f"products/{product}/{version}", "nothing there", fix)
     pointer = inspection.cube.read_json(releases.CURRENT) or {}
     for role in ("release", "previous"):
         followed = pointer.get(role)
         if followed is not None and followed not in names:
             expected = f"one of {', '.join(names) or 'no releases'}"
-            mend = "`floracube publish` a release that is there"
-            yield Finding(f"{releases.CURRENT}, {role}", expected, f"'{followed}'", mend)
+            fix = "`floracube publish` a release that is there"
+            yield Finding(f"{releases.CURRENT}, {role}", expected, f"'{followed}'", fix)
         elif role == "release" and pointer.get("content", {}) not in ({}, inspection.cube.read_json(f"releases/{followed}.json")):
             expected = f"what releases/{followed}.json says"
             yield Finding(f"{releases.CURRENT}, content", expected, "something else", f"`floracube publish` {followed} again")

@@ -37,7 +37,7 @@ def coverage(inspection: Inspection) -> Iterator[Finding]:
         for row in coverage_of(progress.index.counts):
             shortfall = row.shortfall(minimum) if row.layer == name else None
             if shortfall is not None:
-                yield Finding(inspection.layers[name].path, "values in the region", shortfall, "mend the source and build again")
+                yield Finding(inspection.layers[name].path, "values in the region", shortfall, "fix the source and build again")
 
 
 def _minimum(inspection: Inspection, name: str) -> float | None:

@@ -99,8 +99,8 @@ def documented(inspection: Inspection) -> Iterator[Finding]:
             for key in ("license", "attribution"):
                 # A map's own word, or that of its group, or that of the whole cube.
                 if not (attrs.get(key) or leaf.attributes.get(key) or root.get(key)):
-                    mend = f"add '{key}' to the source, or to the configuration for the whole cube, and run it again"
-                    yield Finding(f"{leaf.path}/{name}, {key}", "a text", "nothing", mend)
+                    fix = f"add '{key}' to the source, or to the configuration for the whole cube, and run it again"
+                    yield Finding(f"{leaf.path}/{name}, {key}", "a text", "nothing", fix)
 
 
 @rule

@@ -98,10 +98,10 @@ def _form(array: Document) -> dict[str, Any]:
     }
 
 
-def _differences(path: str, wanted: Document, found: Document, mend: str) -> Iterator[Finding]:
+def _differences(path: str, wanted: Document, found: Document, fix: str) -> Iterator[Finding]:
     for key, value in wanted.items():
         if key not in CHOSEN | WKT and found.get(key) != value:
-            yield Finding(f"{path}, {key}", short(value), short(found.get(key)), mend)
+            yield Finding(f"{path}, {key}", short(value), short(found.get(key)), fix)
 
 
 def _axes(inspection: Inspection, leaf: Leaf, written: _Written) -> Iterator[Finding]:

@@ -167,12 +167,12 @@ def habitat_levels(inspection: Inspection) -> Iterator[Finding]:
         levels = [name for name in dict.fromkeys(table["level"]) if name in leaf.arrays]  # finest first, as in the table
         for unit in inspection.cube.region.units():
             maps = {name: read_map(inspection, leaf, name, unit).astype(np.int64) for name in levels}
-            mend = _anew(version, unit)
+            fix = _anew(version, unit)
             for name, values in maps.items():
                 strangers = ~np.isin(values, [i for i, level in enumerate(table["level"]) if level == name]) & (values != 65535)
                 if strangers.any():
                     found = f"{int(strangers.sum())} cells of another level"
-                    yield Finding(f"{group}/{name} in unit {unit.name}", f"classes of {name}", found, mend)
+                    yield Finding(f"{group}/{name} in unit {unit.name}", f"classes of {name}", found, fix)
             best = read_map(inspection, leaf, "top3_class", unit).astype(np.int64)
             chance = read_map(inspection, leaf, "top3_probability", unit).astype(np.int64)
             above = np.where((best != 65535) & (best < len(parent)), best, -1)
@@ -182,11 +182,11 @@ def habitat_levels(inspection: Inspection) -> Iterator[Finding]:
                 if wrong.any():
                     expected = "the class with the largest sum of probabilities"
                     found = f"{int(wrong.sum())} cells where the best three classes alone give another one more"
-                    yield Finding(f"{group}/{name} in unit {unit.name}", expected, found, mend)
+                    yield Finding(f"{group}/{name} in unit {unit.name}", expected, found, fix)
             other = best[0] != maps[levels[0]]
             if other.any():
                 found = f"{int(other.sum())} cells of others"
-                yield Finding(f"{group}/top3_class in unit {unit.name}", f"the class of {levels[0]} first", found, mend)
+                yield Finding(f"{group}/top3_class in unit {unit.name}", f"the class of {levels[0]} first", found, fix)
 
 
 def _outweighed(stored: Array, above: Array, chance: Array) -> NDArray[np.bool_]:

@@ -40,6 +40,6 @@ def blocks(inspection: Inspection, leaf: Leaf, name: str, unit: Unit) -> Iterato
         yield np.asarray(array[start : start + SPECIES_PER_SHARD, ..., rows, cols])
 
 
-def write_again(mend: str, stage: str, unit: str) -> str:
+def write_again(fix: str, stage: str, unit: str) -> str:
     """How to have one unit or square written anew: a file of its own stands above what a block of receipts says."""
-    return f"write {{}} to ledger/{stage}/{unit}.json and {mend}"
+    return f"write {{}} to ledger/{stage}/{unit}.json and {fix}"

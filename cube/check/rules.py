@@ -23,11 +23,11 @@ class Finding:
     path: str
     expected: str
     found: str
-    mend: str
+    fix: str
 
     def sentence(self) -> str:
         """The finding for a person."""
-        return f"{self.path}: expected {self.expected}, found {self.found}; {self.mend}"
+        return f"{self.path}: expected {self.expected}, found {self.found}; {self.fix}"
 
 
 Check = Callable[[Inspection], Iterator[Finding]]
@@ -116,7 +116,7 @@ def _findings(one: Rule, inspection: Inspection) -> Iterator[Finding]:
     # RuntimeError and ValueError are how codecs refuse a damaged shard, the last two how damaged metadata end.
     except (FloracubeError, OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
         yield Finding(
-            inspection.cube.url, "something that can be read", f"an error ({error})", "mend that first, then check again"
+            inspection.cube.url, "something that can be read", f"an error ({error})", "fix that first, then check again"
         )
 
 

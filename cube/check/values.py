@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cube.check.completeness import BUILD, mend_of
+from cube.check.completeness import BUILD, fix_of
 from cube.check.inspection import Inspection, as_layer
 from cube.check.reading import blocks, read, write_again
 from cube.check.rules import Finding, rule_of_values
@@ -43,7 +43,7 @@ def checksums(inspection: Inspection) -> Iterator[Finding]:
                             f"{path} in unit {unit.name}",
                             f"checksum {wanted}",
                             found,
-                            write_again(mend_of(stage), stage.path, unit.name),
+                            write_again(fix_of(stage), stage.path, unit.name),
                         )
 
 
@@ -81,7 +81,7 @@ def pyramids(inspection: Inspection) -> Iterator[Finding]:
                             (~np.equal(found, wanted) & ~(np.not_equal(found, found) & np.not_equal(wanted, wanted))).sum()
                         )
                         if differ:
-                            anew = write_again(mend_of(stage), f"{stage.path}/overviews", square.name)
+                            anew = write_again(fix_of(stage), f"{stage.path}/overviews", square.name)
                             yield Finding(f"{path} in square {square.name}", "what level 0 gives",
                                           f"{differ} of {found.size} pixels that differ", anew)  # fmt: skip
 
@@ -132,7 +132,7 @@ def valid_values(inspection: Inspection) -> Iterator[Finding]:
             known, limits = attrs.get("flag_values"), attrs.get("valid_range")
             if not known and not limits:
                 continue
-            mend = "mend the source or the range, and write it again"
+            fix = "fix the source or the range, and write it again"
             for unit in inspection.cube.region.units():
                 for values in blocks(inspection, leaf, name, unit):
                     valid = values[valid_cells(values, layer.fill)]
@@ -140,4 +140,4 @@ def valid_values(inspection: Inspection) -> Iterator[Finding]:
                     if wrong.any():
                         expected = "a class of its legend" if known else f"stored values {limits[0]} to {limits[1]}"
                         found = f"{int(wrong.sum())} values such as {valid[wrong][0]}"
-                        yield Finding(f"{leaf.path}/{name} in unit {unit.name}", expected, found, mend)
+                        yield Finding(f"{leaf.path}/{name} in unit {unit.name}", expected, found, fix)

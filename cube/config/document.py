@@ -1,4 +1,4 @@
-"""The configuration: one YAML file, checked whole before any work starts; every complaint names file, key and mend."""
+"""The configuration: one YAML file, checked whole before any work starts; every complaint names file, key and fix."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class Config(Strict):
         """Folder of the trained models."""
         return Path(self.own_path(self.model))
 
-    def unsaid(self) -> str:
+    def missing_terms(self) -> str:
         """A sentence on what a release will need and the configuration does not say; empty if nothing is missing."""
         lines = {"license": "license: CC-BY-4.0", "attribution": "attribution: Who made the data"}
         missing = [name for name in lines if not getattr(self, name)]

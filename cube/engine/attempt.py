@@ -66,9 +66,9 @@ def attempt(function: Callable[[T], R], task: T, retries: int, first_wait: float
 
 @contextmanager
 def store_named(url: str) -> Iterator[None]:
-    """What a store raises outside of tasks (they name their own troubles) becomes one sentence with the mend."""
+    """What a store raises outside of tasks (they name their own troubles) becomes one sentence with the fix."""
     try:
         yield
     except (OSError, RuntimeError) as error:
-        why = hopeless(error) or f"the store failed ({sentence(error)}); check it and your rights"
-        raise WorkersError(f"{url}: {why}, then run the same command again: what is built stays.") from error
+        why = hopeless(error) or f"the store failed ({sentence(error)}); check it and your permissions"
+        raise WorkersError(f"{url}: {why}, then run the same command again; finished units are kept.") from error

@@ -63,10 +63,10 @@ def check_options(config: ClusterConfig) -> Any:
     for name in config.options:
         if name not in options:
             near = difflib.get_close_matches(name, options, 1)
-            mend = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(options))}."
+            fix = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(options))}."
             if name == "n_workers":
-                mend = "give cluster.workers."
-            raise ConfigError(f"cluster.options.{name} is no option of {_full_name(cluster)}; {mend}")
+                fix = "give cluster.workers."
+            raise ConfigError(f"cluster.options.{name} is no option of {_full_name(cluster)}; {fix}")
     return cluster
 
 

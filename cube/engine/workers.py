@@ -115,8 +115,8 @@ class Workers:
             self._client.wait_for_workers(1, timeout=self.cluster.patience_s)
         except (OSError, TimeoutError, ValueError) as error:
             self._close()
-            mend = "check --scheduler" if self.cluster.kind == "address" else "check it, or give it more cluster.patience_s"
-            raise WorkersError(f"{where}: no dask scheduler with workers answers here ({error}); {mend}.") from error
+            fix = "check --scheduler" if self.cluster.kind == "address" else "check it, or give it more cluster.patience_s"
+            raise WorkersError(f"{where}: no dask scheduler with workers answers here ({error}); {fix}.") from error
 
     def slots(self) -> int:
         """Tasks that can run at this moment; workers may come and go, so the scheduler is asked again now and then."""
@@ -211,7 +211,7 @@ def run(function: Callable[[T], R], tasks: Iterable[T], workers: Workers) -> Ite
                 useless, stop.requested = ended.hopeless, True
             yield Outcome(task, ended.result, ended.error, ended.tries, ended.details)
         if useless:
-            raise WorkersError(f"{useless}, then run the same command again: what is built stays.")
+            raise WorkersError(f"{useless}, then run the same command again; finished units are kept.")
         if stop.requested:
             raise KeyboardInterrupt
 
@@ -254,7 +254,7 @@ def _on_dask(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, s
             ending.add(future)
             continue
         if future.status == "cancelled":
-            raise WorkersError("the dask scheduler went away; start it and run the same command again: what is built stays.")
+            raise WorkersError("the dask scheduler went away; start it and run the same command again; finished units are kept.")
         error = None if future.status == "finished" else future.exception()
         ended = future.result() if error is None else Ended(None, sentence(error), 1)
         future.release()

@@ -67,7 +67,7 @@ def held(cube: Documents, stage: str) -> Iterator[Callable[[], None]]:
         if lost.is_set():
             raise WorkersError(
                 f"{cube.url}: another process has taken over {stage} since this one gave no sign of life for"
-                f" {DEAD_AFTER:.0f} s; what is built stays."
+                f" {DEAD_AFTER:.0f} s; finished units are kept."
             )
 
     heart = threading.Thread(target=beat, daemon=True)

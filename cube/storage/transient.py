@@ -165,7 +165,7 @@ def retry_transient(request: Callable[[], T], retries: int, first_wait: float = 
 
 
 def hopeless(error: BaseException) -> str | None:
-    """Why no other task can succeed either (a full disk, a read-only store), as a sentence with the mend; else None."""
+    """Why no other task can succeed either (a full disk, a read-only store), as a sentence with the fix; else None."""
     for part in _chain(error):
         number = _number(part)
         if number in _HOPELESS:

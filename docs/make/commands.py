@@ -15,7 +15,7 @@ EXIT_CODES = """## Exit codes
 |---|---|
 | 0 | done |
 | 1 | some units failed, or a promise is broken; everything else is done, and the same command goes on |
-| 2 | a mistake that you can mend: one sentence says which file, which field, and how; nothing was begun |
+| 2 | a mistake that you can fix: one sentence says which file, which field, and how; nothing was begun |
 | 130 | interrupted (Ctrl-C); the same command goes on where it was |
 """
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from inference.network.ensemble import Ensemble
 from inference.training.likelihood import REFERENCE_AREA_M2, cloglog_probability
 
-WITNESSES: Final = 64  # species, the commonest: rarer ones hardly move the measure, and 10,000 of each member cost too much
+SPREAD_SPECIES: Final = 64  # species, the commonest: rarer ones hardly move the measure, and 10,000 of each member cost too much
 ROWS: Final = 2_048
 
 
-def witnesses(ensemble: Ensemble, count: int = WITNESSES) -> Tensor:
+def common_species(ensemble: Ensemble, count: int = SPREAD_SPECIES) -> Tensor:
     """(w,) columns of the species whose log intensity is highest at the middle of the embedding, ascending."""
     bias = torch.stack([net.species_bias.detach() for net in ensemble.networks]).mean(0) * ensemble.slope + ensemble.intercept
     return bias.topk(min(count, len(bias))).indices.sort().values

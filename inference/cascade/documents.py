@@ -24,7 +24,7 @@ DIGITS = 4  # of every number: a curve is read by eye
 def model_documents(folder: Path, model: Model) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """(card, one entry a species) of a model folder, as `write_model` takes them; what was not measured is None.
 
-    Raises: ModelError for a file of the folder `explanation` that is damaged or speaks of other species.
+    Raises: ModelError for a file of the folder `explanation` that is damaged or lists other species.
     """
     explanation_folder = folder / "explanation"
     with damage_told(explanation_folder):
@@ -34,12 +34,10 @@ def model_documents(folder: Path, model: Model) -> tuple[dict[str, Any], list[di
         table, importance = (pd.read_csv(path) if path.is_file() else None for path in tables)
     names = list(model.ensemble.species)
     if table is not None and [str(name) for name in table["scientific_name"]] != names:
-        raise ModelError(
-            f"{explanation_folder / skill.FILE}: speaks of other species than the model; run `floracube train` again."
-        )
+        raise ModelError(f"{explanation_folder / skill.FILE}: lists other species than the model; run `floracube train` again.")
     if any(curve.mean.shape[1] != len(names) for curve in curves):
         raise ModelError(
-            f"{explanation_folder / responses.TENSORS}: speaks of other species than the model; run `floracube train` again."
+            f"{explanation_folder / responses.TENSORS}: lists other species than the model; run `floracube train` again."
         )
     card = {
         "model": model.hash,

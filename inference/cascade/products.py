@@ -55,7 +55,7 @@ def indicator_layers(chosen: Sequence[Indicator], about: Mapping[str, Any] | Non
 def _said(title: str, about: Mapping[str, Any]) -> str:
     """A title that names relative intensities, and plots far from the surveys' areas, as what they are: legends show it."""
     if about.get(STATEMENT, PROBABILITY) != PROBABILITY:
-        title = f"{title} (made of relative intensities: compare places, count nothing)"
+        title = f"{title} (from relative intensities: compare places only, not numbers of species)"
     return f"{title} ({about[EXTRAPOLATED]})" if EXTRAPOLATED in about else title
 
 
@@ -63,7 +63,7 @@ def stated(note: str, statement: str, extrapolated: str) -> dict[str, str]:
     """Attributes that say what numbers state and how far their plots are from the surveys'; the note stands under every map."""
     notes = [note] if note else []
     if statement != PROBABILITY:
-        notes.append("Relative intensity, not probability: compare places of one species, count nothing.")
+        notes.append("Relative intensity, not probability: compare places of one species only; do not add them up.")
     if extrapolated:
         notes.append(f"{extrapolated.capitalize()}.")
     return ({"note": " ".join(notes)} if notes else {}) | ({EXTRAPOLATED: extrapolated} if extrapolated else {})

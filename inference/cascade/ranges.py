@@ -102,7 +102,7 @@ def read_ranges(config: Config, species: Sequence[str]) -> dict[str, Any] | None
     try:
         _refuse_empty(_parsed(out, species), species, config.whole_region().grid)
     except ValueError as error:
-        raise ConfigError(f"{path}: {error}; mend it or leave that species out.") from None
+        raise ConfigError(f"{path}: {error}; fix it or leave that species out.") from None
     return out
 
 

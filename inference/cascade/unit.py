@@ -25,7 +25,7 @@ from cube.storage.ledger import Receipt
 from cube.storage.releases import group_of
 from cube.storage.store import CubeStore, open_cube
 from inference.calibration.applicability import Applicability
-from inference.calibration.members import member_spread, witnesses
+from inference.calibration.members import common_species, member_spread
 from inference.cascade import maps
 from inference.cascade.ceilings import stored_scale
 from inference.cascade.cells import Cells, predicted
@@ -220,7 +220,7 @@ def _meet(
 
 def _spread(model: Model, z: torch.Tensor, area_m2: float, pool: Executor) -> NDArray[np.float64]:
     """(n,) relative spread of probabilities between the members."""
-    species = witnesses(model.ensemble)
+    species = common_species(model.ensemble)
     parts = [slice(start, start + maps.PART) for start in range(0, len(z), maps.PART)]
     parts_spread = list(pool.map(lambda part: member_spread(model.ensemble, z[part], species, area_m2).cpu().numpy(), parts))
     return np.concatenate(parts_spread).astype(np.float64) if parts_spread else np.zeros(0)

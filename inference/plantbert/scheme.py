@@ -107,7 +107,7 @@ def make_scheme(habitats: Sequence[Mapping[str, Any]], source: str = "habitats",
 def read_scheme(path: Path) -> Scheme:
     """Read a table with the column code and, if wanted, name, level, parent, colour; or EUNIS's own table of all versions."""
     if not path.is_file():
-        raise TableError(f"{path}: this table does not exist; mend the path.")
+        raise TableError(f"{path}: this table does not exist; fix the path.")
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if "code" not in table.columns:
         raise TableError(f"{path}: column 'code' is missing; the table has {', '.join(table.columns)}.")

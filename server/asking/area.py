@@ -38,9 +38,9 @@ from server.reading.snapshot import Snapshot
 CELL_KM2: Final = (CELL / 1000) ** 2
 THREATENED: Final = ("CR", "EN", "VU")
 _INTERVALS: Final = (
-    "An area's interval goes from the mean of its cells' lower bounds to the mean of their upper bounds. It holds the area's"
-    " mean wherever every cell's value lies within its own interval, as if all cells erred together; as a rule it is wider than a"
-    " confidence interval of the mean, for which one would have to know how errors of neighbouring cells go together."
+    "An area's interval goes from the mean of its cells' lower bounds to the mean of their upper bounds. It contains the"
+    " true mean if every cell's true value lies in its own interval: it assumes that all cells err in the same direction, so it"
+    " is usually wider than a confidence interval of the mean."
 )
 _COVERAGE: Final = (
     "coverage is the share of mapped cells in whose most likely list of species (the set that maximises expected F1) the"

@@ -121,14 +121,14 @@ def _shape(geometry: Any, path: Path, name: str) -> shapely.Geometry:
     try:
         return outline.parse(geometry)
     except OutlineError as error:
-        shape = _mended(geometry)
+        shape = _fixed(geometry)
         if shape is None:
             raise ConfigError(f"'{name}' of {path}: {error}") from None
         return shape
 
 
-def _mended(geometry: Any) -> shapely.Geometry | None:
-    """Published outlines touch themselves here and there: the same shape, valid; None where there is no mending."""
+def _fixed(geometry: Any) -> shapely.Geometry | None:
+    """Published outlines touch themselves here and there: the same shape, valid; None where there is no fixing."""
     try:
         shape = shapely.make_valid(shapely.from_geojson(json.dumps(geometry)))
     except (shapely.errors.ShapelyError, ValueError):

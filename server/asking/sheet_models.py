@@ -54,7 +54,7 @@ class Skill(BaseModel):
     auc_se: float | None = Field(description="Its standard error (Hanley and McNeil 1982), surveys taken as independent.")
     log_loss: float | None
     log_loss_of_prevalence: float | None = Field(
-        description="Of telling everywhere the share of learned surveys with the species."
+        description="Log loss of always predicting the species' share of the training surveys."
     )
 
 

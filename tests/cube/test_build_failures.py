@@ -124,7 +124,7 @@ def test_a_store_without_room_ends_the_run_with_one_sentence_and_nothing_half_wr
 
     disturb(decide)
     config = write_config(folder)
-    with pytest.raises(WorkersError, match=f"{told}.*then run the same command again: what is built stays"):
+    with pytest.raises(WorkersError, match=f"{told}.*then run the same command again; finished units are kept"):
         build(config)
     room = 10**6
     assert told in last_report(folder)["ended"]

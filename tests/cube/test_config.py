@@ -1,4 +1,4 @@
-"""A configuration is checked whole, and every complaint is one sentence that names the file, the key and the mend."""
+"""A configuration is checked whole, and every complaint is one sentence that names the file, the key and the fix."""
 
 from __future__ import annotations
 
@@ -151,8 +151,8 @@ def test_a_wrong_box_in_degrees_is_one_sentence(window: dict[str, Any], words: l
 
 
 def test_what_a_release_will_need_is_said_before_any_work(tmp_path: Path) -> None:
-    assert "license and attribution of the maps are not said" in load_config(write(tmp_path)).unsaid()
-    only = load_config(write(tmp_path, license="CC0-1.0")).unsaid()
+    assert "license and attribution of the maps are not said" in load_config(write(tmp_path)).missing_terms()
+    only = load_config(write(tmp_path, license="CC0-1.0")).missing_terms()
     assert "attribution of the maps is not said" in only
     assert "`license:" not in only
-    assert load_config(write(tmp_path, license="CC0-1.0", attribution="Me")).unsaid() == ""
+    assert load_config(write(tmp_path, license="CC0-1.0", attribution="Me")).missing_terms() == ""

@@ -76,7 +76,7 @@ class Host:
             "eth0",
         )
 
-    def mend(self, other: Host) -> None:
+    def fix(self, other: Host) -> None:
         """Take `cut` back."""
         _ip("-n", self.namespace, "neigh", "del", other.address, "dev", "eth0")
 

@@ -178,7 +178,7 @@ class FaultyS3:
             self.proxy.faults.append(fault)
         return fault
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         """No more faults."""
         with self.proxy.lock:
             self.proxy.faults.clear()

@@ -49,7 +49,7 @@ def test_a_500_that_passes_is_no_news_and_one_that_lasts_names_the_unit(
     cube = open_cube(config.cube_url)
     assert cube.list_json("ledger/inputs/srtm") == ["10kmE470N286"]
     assert receipts_hold(cube, west) == 4
-    s3.mend()
+    s3.fix()
     assert build(config) == []
     assert receipts_hold(open_cube(config.cube_url), west) == 6
 
@@ -96,7 +96,7 @@ def test_damaged_scenes_and_empty_months_are_named_and_everything_else_is_built(
     for name, error in failures.items():
         assert f"failed: {name}: sentinel2: " in ended.stderr
         assert " ".join(error.split())[:60] in " ".join(ended.stderr.split())
-    assert "Mend the sources" in ended.stderr
+    assert "Fix the sources" in ended.stderr
     cube = open_cube(config.cube_url)
     assert cube.list_json("ledger/inputs/sentinel2") == sorted([well, other])
     assert len(cube.list_json("ledger/inputs/bioclim")) == len(cube.list_json("ledger/inputs/surface")) == 4

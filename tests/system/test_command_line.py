@@ -317,8 +317,8 @@ def test_a_server_ends_by_ctrl_c_without_a_word(cube: Path) -> None:
 
 def test_an_error_of_ours_is_never_a_traceback(say: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(url: str) -> None:
-        raise CubeError(f"{url}: is [red]damaged[/]; mend it.")
+        raise CubeError(f"{url}: is [red]damaged[/]; fix it.")
 
     monkeypatch.setattr("cube.check.info.describe", broken)
     told = say("info", "c.zarr")
-    assert (told.code, told.out, told.err) == (2, "", "floracube: c.zarr: is [red]damaged[/]; mend it.\n")
+    assert (told.code, told.out, told.err) == (2, "", "floracube: c.zarr: is [red]damaged[/]; fix it.\n")

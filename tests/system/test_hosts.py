@@ -114,7 +114,7 @@ def test_a_run_on_several_hosts_survives_a_cut_cable_and_gives_the_values_of_one
         assert run.poll() is None, log.read_text()
         network[host].cut(network["store"])
         time.sleep(CUT)
-        network[host].mend(network["store"])
+        network[host].fix(network["store"])
         assert run.wait(400) == 0, log.read_text()
 
     checksums = [subprocess.run([sys.executable, "-c", CHECKSUMS, one_host.cube_url], capture_output=True, text=True, cwd=ROOT),

@@ -143,7 +143,7 @@ def test_ctrl_c_ends_the_unit_in_flight_and_the_next_run_goes_on(tiny: Config, t
 
 
 def _cut_off(config: Config) -> Callable[[], None]:
-    """Truncate the elevation of the eastern unit; returns what mends it."""
+    """Truncate the elevation of the eastern unit; returns what fixes it."""
     (shard,) = Path(config.cube_url).glob("inputs/50m/elevation/c/0/1")
     whole = shard.read_bytes()
     shard.write_bytes(whole[: len(whole) // 2])
@@ -154,7 +154,7 @@ def test_a_poisoned_unit_is_named_and_skipped_and_the_exit_code_says_so(
     tiny: Config, truth: dict[str, str], tmp_path: Path
 ) -> None:
     config = tiny_run.copy(tiny, tmp_path / "run")
-    mend = _cut_off(config)
+    fix = _cut_off(config)
     run = CliRunner().invoke(front.app, ["predict", str(config.path)])
     assert run.exit_code == 1, run.output
     cube = open_cube(config.cube_url)
@@ -163,7 +163,7 @@ def test_a_poisoned_unit_is_named_and_skipped_and_the_exit_code_says_so(
     report = json.loads((config.report_path / "predict-v1.json").read_text())
     assert [row["unit"] for row in report["failures"]] == ["10kmE471N285"]
     assert report["ended"] == "with failures"
-    mend()
+    fix()
     assert CliRunner().invoke(front.app, ["predict", str(config.path)]).exit_code == 0
     same(config, truth)
 
@@ -219,7 +219,7 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(
     def leave(done: int, total: int, what: str) -> None:
         if what.startswith("units"):
             away.append(s3.inject("status", status=503))
-            threading.Thread(target=lambda: (time.sleep(seconds), s3.mend())).start()
+            threading.Thread(target=lambda: (time.sleep(seconds), s3.fix())).start()
 
     assert predict(config, progress=leave, publish=False).failures == []  # a check reads the bucket for long
     assert away[0].struck > 0

@@ -98,7 +98,7 @@ def test_a_build_through_faults_of_every_kind_is_the_local_one(
     url = f"{s3.url}/cube.zarr"
     assert build(load_config(config(sources, url))) == []
     assert all(fault.struck for fault in faults), faults
-    s3.mend()
+    s3.fix()
     assert_same(contents(on_s3(url)), contents(local))
     receipts = [open_cube(u).list_json("ledger/inputs/elevation") for u in (url, str(local))]
     assert receipts[0] == receipts[1] == ["10kmE470N285", "10kmE470N286"]
@@ -116,7 +116,7 @@ def test_what_a_store_refuses_is_named_and_built_by_the_next_run(s3: FaultyS3, s
     assert "inputs/50m/slope/c/1/0" in run.stderr
     assert "Traceback" not in run.stderr
     assert "10kmE470N286" in open_cube(url).list_json("ledger/inputs/elevation")
-    s3.mend()
+    s3.fix()
     assert subprocess.run(command, env=environment, capture_output=True, timeout=300).returncode == 0
     assert_same(contents(on_s3(url)), contents(local))
 

@@ -83,5 +83,5 @@ def test_the_command_ends_with_1_where_a_promise_is_broken(good_cube: CubeStore,
     finding = rows["metadata"]["findings"][0]
     assert finding["path"] == "inputs/50m/slope, units"
     assert (finding["expected"], finding["found"]) == ("degree", "percent")
-    assert finding["mend"]
+    assert finding["fix"]
     assert rows["checksums"]["kept"] is None

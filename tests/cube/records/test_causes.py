@@ -1,4 +1,4 @@
-"""A table of which nothing is left names the likely cause, and the key that mends it."""
+"""A table of which nothing is left names the likely cause, and the key that fixes it."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ data, asked = open(sys.argv[1], "rb").read(), {}
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         asked[self.path] = asked.get(self.path, 0) + 1
-        busy = "broken" in self.path or "mended" in self.path and asked[self.path] <= 12
+        busy = "broken" in self.path or "fixed" in self.path and asked[self.path] <= 12
         bad = 404 if "gone" in self.path else 500 if busy else 0
         if bad:
             return self.send_error(bad)
@@ -127,10 +127,10 @@ def test_a_tile_that_is_not_there_is_a_hole_and_a_server_in_trouble_is_not(
         with pytest.raises(SourceError, match=r"cannot be read as a raster .*500"):
             is_there(f"{base}/broken.tif", "sources[0].raster")
         with pytest.raises(SourceError, match="500"):
-            read_raster(f"{base}/mended.tif", RasterGrid(REGION.transform(1000), (10, 10)), ResampleSpec("x", [1]))
+            read_raster(f"{base}/fixed.tif", RasterGrid(REGION.transform(1000), (10, 10)), ResampleSpec("x", [1]))
         for _ in range(3):  # as the engine does
             try:
-                seen = read_raster(f"{base}/mended.tif", RasterGrid(REGION.transform(1000), (10, 10)), ResampleSpec("x", [1]))
+                seen = read_raster(f"{base}/fixed.tif", RasterGrid(REGION.transform(1000), (10, 10)), ResampleSpec("x", [1]))
                 break
             except SourceError:
                 continue

@@ -54,7 +54,7 @@ def test_a_chunk_that_cannot_be_read_is_an_error_that_names_it_and_not_a_hole(
         ("truncate", {}),
         ("delay", {"seconds": 0.5}),
     ):
-        s3.mend()
+        s3.fix()
         s3.inject(fault, method="GET", path=f"{PATH}/c/", **how)
         with pytest.raises(OSError, match=f"{PATH}/c/0/0: "):
             array[:200]

@@ -29,9 +29,9 @@ def test_recovers_a_known_slope_and_intercept(world):
     fit = fit_calibration(distorted, presence)
     assert fit.slope == pytest.approx(0.6, abs=0.02)
     assert fit.intercept == pytest.approx(np.full(40, 0.7), abs=0.15)
-    mended = probability(fit.slope * distorted + fit.intercept)
-    assert mended.sum() == pytest.approx(presence.sum(), rel=0.01)
-    assert log_loss(mended, presence) < log_loss(probability(distorted), presence)
+    fixed = probability(fit.slope * distorted + fit.intercept)
+    assert fixed.sum() == pytest.approx(presence.sum(), rel=0.01)
+    assert log_loss(fixed, presence) < log_loss(probability(distorted), presence)
 
 
 def test_true_probabilities_are_left_alone(world):

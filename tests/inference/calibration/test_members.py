@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from inference.calibration.calibrate import Calibration
-from inference.calibration.members import member_spread, witnesses
+from inference.calibration.members import common_species, member_spread
 from inference.network.deep_sdm import DeepSDM, ModelSpec
 from inference.network.ensemble import Ensemble
 from inference.training.likelihood import cloglog_probability
@@ -45,6 +45,6 @@ def test_one_member_agrees_with_itself():
 
 def test_witnesses_are_the_commonest_species():
     held = ensemble(2)
-    found = witnesses(held, 2)
+    found = common_species(held, 2)
     mean = (sum(net.species_bias.detach() for net in held.networks) / 2) * held.slope + held.intercept
     assert set(found.tolist()) == set(mean.topk(2).indices.tolist())

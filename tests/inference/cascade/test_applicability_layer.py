@@ -14,7 +14,7 @@ from cube.pyramids.facts import all_facts, make_facts, measured, stored_figures
 from cube.storage.releases import ensure_table
 from inference.calibration.applicability import fit_applicability, masks_of, present_in, save_applicability
 from inference.calibration.columns import column_names, place_columns
-from inference.calibration.members import member_spread, witnesses
+from inference.calibration.members import common_species, member_spread
 from inference.cascade import maps, versions
 from inference.cascade.model import load_model
 from inference.cascade.unit import _opened, run_unit
@@ -63,7 +63,7 @@ def test_layers_of_a_unit_are_those_of_its_places(case):
     np.testing.assert_allclose(unlike[at] * 0.001, wanted, atol=0.002, rtol=1e-3)
     assert wanted[x > 4_806_000].mean() > wanted[x < 4_803_000].mean()
     np.testing.assert_allclose(
-        spread[at] * 1e-4, member_spread(model.ensemble, z, witnesses(model.ensemble)).numpy(), atol=2e-4, rtol=1e-3
+        spread[at] * 1e-4, member_spread(model.ensemble, z, common_species(model.ensemble)).numpy(), atol=2e-4, rtol=1e-3
     )
 
 

@@ -1,4 +1,4 @@
-"""What the model folder knows of each species arrives in the cube as it is, and what it does not know stays unsaid."""
+"""What the model folder knows of each species arrives in the cube as it is, and what it does not know stays empty."""
 
 from __future__ import annotations
 
