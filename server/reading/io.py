@@ -70,7 +70,7 @@ class Source:
 
 @dataclass
 class Reader:
-    """Arrays of one cube at one release; `token` keeps its chunks apart from those of other releases."""
+    """Arrays of one cube at one release; `cube` and `token` keep its chunks apart from others in the same cache."""
 
     cube: CubeStore
     token: str
@@ -90,11 +90,11 @@ class Reader:
 
     def whole_key(self, path: str, chunk: tuple[int, ...]) -> tuple[object, ...]:
         """What a whole chunk is remembered under."""
-        return (self.token_of(path), path, "whole", *chunk)
+        return (self.cube.url, self.token_of(path), path, "whole", *chunk)
 
     def map_key(self, path: str, lead: tuple[int, ...], step: int, place: tuple[int, int]) -> tuple[object, ...]:
         """What a chunk of one map, thinned to every `step`-th cell, is remembered under."""
-        return (self.token_of(path), path, lead, step, *place)
+        return (self.cube.url, self.token_of(path), path, lead, step, *place)
 
     def require_empty(self, path: str, shards: Sequence[tuple[int, ...]]) -> None:
         """Raise `StoreError` if one of `shards`, which the store does not find, should be there."""
@@ -244,7 +244,7 @@ class Reader:
 
     def index_key(self, path: str, shard: tuple[int, ...]) -> tuple[object, ...]:
         """What the index of a shard is remembered under."""
-        return (self.token_of(path), path, "index", *shard)
+        return (self.cube.url, self.token_of(path), path, "index", *shard)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from cube.storage.store import CubeStore
+from cube.storage.store import CubeStore, open_cube
 from server import tileroute
 from server.main import create_app
 from server.operating.settings import Settings
@@ -65,3 +68,19 @@ def test_a_tile_larger_than_the_share_is_answered_all_the_same(cube: CubeStore) 
     served.tiles = type(served.tiles)(10, getsizeof=len)
     assert client.get(AT).content == client.get(AT).content
     assert not served.tiles
+
+
+def test_two_cubes_of_one_token_keep_their_own_values(cube: CubeStore, tmp_path: Path) -> None:
+    """A corrected copy beside its original: the release, and so the token, is the same, the values are not."""
+    copy = tmp_path / "copy.zarr"
+    shutil.copytree(cube.url, copy)
+    for level in ("0", "1", "2"):
+        array = open_cube(str(copy), writable=True).array(f"products/indicators/v1/{level}/richness")
+        values = np.asarray(array[:])
+        array[:] = np.where(values == array.fill_value, values, values[..., ::-1, ::-1])
+    alone = [TestClient(create_app([url])).get(AT).content for url in (cube.url, str(copy))]
+    assert alone[0] != alone[1]
+    app = create_app([cube.url, str(copy)])
+    assert len({served.last_snapshot.token for served in app.state.cubes.values()}) == 1
+    client = TestClient(app)
+    assert [client.get(f"/cubes/{name}{AT}").content for name in app.state.cubes] == alone
