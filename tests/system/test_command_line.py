@@ -106,7 +106,6 @@ def test_whatever_prints_results_prints_them_as_json_too() -> None:
         (["check", "CUBE"], {"kept", "promises"}),
         (["gc", "CUBE", "--dry-run"], {"dry_run", "garbage", "in_use"}),
         (["publish", "CUBE", "first"], {"cube", "release", "followed", "broken"}),
-        (["facts", "CUBE", "first"], {"release", "versions"}),
         (["export", "CUBE", "inputs.slope", "OUT/slope.tif"], {"file", "bands", "style"}),
         (["build", "examples/europe.yaml", "--plan"], {"units"}),
     ],
@@ -132,7 +131,7 @@ OF_A_CUBE = [words for words, command in COMMANDS.items() if any(part.name == "c
 @pytest.mark.parametrize("words", OF_A_CUBE, ids=" ".join)
 def test_a_configuration_stands_for_the_cube_that_it_names(say: Any, cube: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
     slope = str(tmp_path / "slope.tif")
-    rest = {"publish": ["first"], "facts": ["first"], "gc": ["--dry-run"], "export": ["inputs.slope", slope]}.get(words[0], [])
+    rest = {"publish": ["first"], "gc": ["--dry-run"], "export": ["inputs.slope", slope]}.get(words[0], [])
     (tmp_path / "c.yaml").write_text(named(cube))
     direct, by_name = (say(*words, str(place), *rest, "--json") for place in (cube, tmp_path / "c.yaml"))
     assert (direct.code, by_name.code) == (0, 0), by_name.err

@@ -52,7 +52,8 @@ def test_the_objects_of_a_plan_are_those_that_a_build_leaves(tmp_path: Path) -> 
     told = plan(config)
     assert build(config) == []
     root = tmp_path / "cube.zarr"
-    files = [Path(folder, name) for folder, _, names in os.walk(root) for name in names]
+    memos = "memo"  # of receipts, which may be lost and are no part of the cube
+    files = [Path(folder, name) for folder, _, names in os.walk(root) for name in names if Path(folder).name != memos]
     assert told.total.objects == len(files)
     for row in told.rows:
         if row.layer.startswith("("):

@@ -67,7 +67,7 @@ def test_the_same_release_gives_the_same_documents(cube: CubeStore) -> None:
 def test_publishing_writes_it_before_readers_follow_and_forgetting_removes_it(
     cube: CubeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publishing, "check", lambda *_, **__: {"kept": True})
+    monkeypatch.setattr(publishing, "inspect", lambda *_, **__: {"kept": True})
     seen: list[Any] = []
     follow = releases.publish
     monkeypatch.setattr(releases, "publish", lambda *a: seen.append(cube.read_json(f"stac/{a[1]}/catalog.json")) or follow(*a))

@@ -100,7 +100,7 @@ def test_what_was_measured_comes_back_out_of_the_cube_species_by_species(folder:
 def test_documents_of_other_species_are_refused_with_the_file_and_the_mend(folder: Path, model: Model) -> None:
     table, _ = told(folder)
     write_skill(folder / "explanation", table.iloc[::-1])
-    with pytest.raises(ModelError, match=r"species\.csv: speaks of other species than the model; run `floracube train` again"):
+    with pytest.raises(ModelError, match=r"species\.csv: lists other species than the model; run `floracube train` again"):
         model_documents(folder, model)
 
 

@@ -40,7 +40,7 @@ def test_a_plan_counts_the_units_and_objects_of_the_prediction(tmp_path: Path) -
     assert told.total.bytes_in == sum(array.size * array.dtype.itemsize for array in arrays)
     assert predict(config).failures == []
     new = files(config.cube_url) - before
-    made = {path for path in new if path.startswith(("products/", "ledger/"))}
+    made = {path for path in new if path.startswith(("products/", "ledger/")) and "/memo/" not in path}  # which may be lost
     assert told.total.objects == len(made) + 1  # the root's own metadata are there already
     run = CliRunner().invoke(floracube.app, ["predict", str(config.path), "--plan", "--json"])
     assert run.exit_code == 0, run.output

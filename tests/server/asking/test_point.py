@@ -33,7 +33,7 @@ def test_a_point_is_two_rounds_of_requests_and_none_when_asked_again(cube: CubeS
     client = TestClient(create_app([cube.url]))
     rounds: list[Counter[str]] = []
     metadata: list[str] = []
-    node = CubeStore._node
+    node = CubeStore.node
 
     def counted(store: Any, wanted: Sequence[tuple[str, Any]]) -> list[bytes | None]:
         rounds.append(Counter(key.split("/c/")[0] for key, _ in wanted))
@@ -44,7 +44,7 @@ def test_a_point_is_two_rounds_of_requests_and_none_when_asked_again(cube: CubeS
         return node(self, path)
 
     monkeypatch.setattr(together, "fetch", counted)
-    monkeypatch.setattr(CubeStore, "_node", opened)
+    monkeypatch.setattr(CubeStore, "node", opened)
     monkeypatch.setattr(io.Reader, "_read", lambda *_: pytest.fail("read by itself"))
     report(client)
     indices, chunks = rounds
