@@ -218,10 +218,15 @@ def _version(entry: Mapping[str, Any]) -> str:
     return next((f"{entry[key]} {entry['size']}" for key in ("ETag", "etag", "generation", "created") if entry.get(key)), "")
 
 
+def _raise_unless_absent(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
 def _local_versions(folder: Path) -> dict[str, str]:
     """As `Documents.versions`: each write makes a new file, with a number and a time of its own."""
     found = {}
-    for here, _, names in os.walk(folder):
+    for here, _, names in os.walk(folder, onerror=_raise_unless_absent, followlinks=True):
         for name in names:
             if name.endswith(".json") and name[0] != ".":
                 with suppress(FileNotFoundError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,34 @@ def test_what_another_process_wrote_is_seen_after_a_listing(documents: Documents
     assert other.list_json("ledger/y") == ["c"]
     documents.remove_json("ledger/x/a.json")
     assert other.list_json("ledger/x") == ["b"]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    documents = Documents(str(tmp_path))
+    documents.write_json("ledger/x/blocks/a.json", 1)
+    real = os.scandir
+
+    def failing(folder: Any) -> Any:
+        if str(folder).endswith("blocks"):
+            raise OSError(number, os.strerror(number), str(folder))
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(OSError, match="blocks"):
+        documents.versions("ledger/x")
+    assert documents.versions("ledger/nothing") == {}
+
+
+def test_documents_in_a_linked_folder_are_listed(tmp_path: Path) -> None:
+    documents = Documents(str(tmp_path / "cube"))
+    documents.write_json("ledger/x/blocks/a.json", 1)
+    before = documents.versions("ledger")
+    (tmp_path / "cube/ledger/x").rename(tmp_path / "another_disk")
+    (tmp_path / "cube/ledger/x").symlink_to(tmp_path / "another_disk")
+    assert documents.versions("ledger") == before
 
 
 def test_only_the_first_of_two_creates(documents: Documents) -> None:
