@@ -191,7 +191,10 @@ class _Climb:
     def _sign(self, task: _Task, parts: _Parts) -> str | None:
         """Sign a square all of whose parts have ended, or clear it; why it is not complete."""
         if parts.error is not None:
-            _clear(self.cube, task)
+            # No part has withdrawn an old receipt where all failed before; one that stays keeps its shards.
+            with suppress(Exception):
+                self._retried(lambda: self.ledger.withdraw(task.square.name))
+                _clear(self.cube, task)
             return parts.error
         ledger = Ledger(self.cube, task.stage, task.inputs)
         self._retried(lambda: ledger.sign(task.square, parts.started, *parts.built))

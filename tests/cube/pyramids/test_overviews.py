@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,5 +118,27 @@ def test_a_stop_between_two_blocks_leaves_the_square_to_be_built(
     assert built == [REST, 0, 1, 2, REST, 0]
     monkeypatch.setattr(overviews, "build_square", real)
     assert sum(step.built for step in climbed(cube, above)) == 4
+    for found, expected in zip(values(cube), values(whole), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("withdrawable", [True, False])
+def test_a_square_that_is_cleared_has_no_receipt_and_one_that_has_a_receipt_is_not_cleared(
+    whole: CubeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, withdrawable: bool
+) -> None:
+    cube, above = predicted(tmp_path / "c.zarr")
+    climbed(cube, above)
+    changed = replace(above, fingerprints={**above.fingerprints, above.units[0].name: "made anew"})
+
+    def away(*_: object) -> Any:
+        raise OSError("the store is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(overviews.claims, "claimed", away)  # before a part could withdraw the receipt
+        if not withdrawable:
+            patch.setattr(Ledger, "withdraw", away)
+        (failed,) = [step for step in climbed(cube, changed) if step.error]
+    assert (Ledger(cube, f"{STAGE}/overviews", None).any(failed.square.name) is None) == withdrawable
+    climbed(cube, above)  # the unit is as it was
     for found, expected in zip(values(cube), values(whole), strict=True):
         np.testing.assert_array_equal(found, expected)
