@@ -16,12 +16,17 @@ VALUE: Final = "value"
 
 @dataclass(frozen=True)
 class Memo:
-    """The values of the documents of `folder`, stored as its document `name`; `derive(path, document)` makes one, as JSON."""
+    """The values of the documents of `folder`, stored as its document `name`; `derive(path, document)` makes one, as JSON.
+
+    `is_value` says of what is stored whether `derive` makes such. A memo that cannot be read is none, and one that cannot be
+    written is left as it is: it only saves requests.
+    """
 
     cube: Documents
     folder: str
     name: str
     derive: Callable[[str, Any], Any]
+    is_value: Callable[[Any], bool]
 
     def values(self, versions: Mapping[str, str]) -> dict[str, Any]:
         """By path, the value of each of the documents in `versions` (see `Documents.versions`).
@@ -53,12 +58,16 @@ class Memo:
             if version and path in values and after.get(path) == version
         }
         if memo != stored:
-            self.cube.write_json(f"{self.folder}/{self.name}.json", memo)
+            with suppress(OSError):
+                self.cube.write_json(f"{self.folder}/{self.name}.json", memo)
 
     def _stored(self) -> dict[str, Any]:
         stored = None
-        with suppress(CubeError):  # damaged: then everything is read
+        with suppress(CubeError, OSError):  # damaged, or out of reach: then everything is read
             stored = self.cube.read_json(f"{self.folder}/{self.name}.json")
         if not isinstance(stored, dict):
             return {}
-        return {path: one for path, one in stored.items() if isinstance(one, dict) and {VERSION, VALUE} <= one.keys()}
+        return {path: one for path, one in stored.items() if self._is_entry(one)}
+
+    def _is_entry(self, one: Any) -> bool:
+        return isinstance(one, dict) and isinstance(one.get(VERSION), str) and self.is_value(one.get(VALUE))

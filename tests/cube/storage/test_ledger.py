@@ -210,6 +210,46 @@ def test_a_damaged_memo_is_none(tmp_path: Path, damage: str) -> None:
     assert json.loads(memo.read_text())
 
 
+@pytest.mark.parametrize(
+    "value", [3, None, [3], [["now", ["a unit"], {}]], [["now", {"a unit": 3}, {}]], [["now", {}, {"a": "b"}]]]
+)
+def test_a_value_of_the_memo_of_another_shape_is_none(tmp_path: Path, value: object) -> None:
+    cube = Documents(str(tmp_path))
+    book = signed(cube, UNITS[:300])
+    book.compact()
+    before = book.index()
+    (memo,) = (tmp_path / f"ledger/{STAGE}/memo").iterdir()
+    whole = json.loads(memo.read_text())
+    memo.write_text(json.dumps({path: {**one, "value": value} for path, one in whole.items()}))
+    assert book.index() == before
+    book.compact()
+    assert json.loads(memo.read_text()) == whole
+
+
+def test_a_file_in_place_of_the_folder_of_the_memo_keeps_nobody_from_the_receipts(tmp_path: Path) -> None:
+    cube = Documents(str(tmp_path))
+    book = signed(cube, UNITS[:300])
+    (tmp_path / f"ledger/{STAGE}/memo").write_text("a file")
+    book.compact()
+    assert book.missing(UNITS[:300]) == []
+
+
+@pytest.mark.parametrize("method", ["read_json", "write_json"])
+def test_a_memo_without_permission_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    cube = Documents(str(tmp_path))
+    book = signed(cube, UNITS[:300])
+    real = getattr(Documents, method)
+
+    def refused(self: Documents, name: str, *args: Any) -> Any:
+        if "/memo/" in name:
+            raise PermissionError(13, "Permission denied", name)
+        return real(self, name, *args)
+
+    monkeypatch.setattr(Documents, method, refused)
+    book.compact()
+    assert book.missing(UNITS[:300]) == []
+
+
 def test_a_memo_that_a_copy_brought_along_is_not_believed(tmp_path: Path) -> None:
     cube = Documents(str(tmp_path / "a"))
     signed(cube, UNITS[:300]).compact()
