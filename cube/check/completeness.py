@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from cube.check.reading import write_again
 from cube.check.rules import Finding, rule
 from cube.grid import RESOLUTIONS
 from cube.storage import backends, model_card, releases
+from cube.storage.ledger import summaries
 from cube.storage.progress import MADE_FROM, Stage
 
 BUILD: Final = "run `floracube build` until it ends well"
@@ -58,9 +59,18 @@ def receipts(inspection: Inspection) -> Iterator[Finding]:
             where = inspection.layers[stage.layers[0]].path if stage.path.startswith("inputs/") else stage.path
             yield Finding(f"{where}, {MADE_FROM}", "what its values are made from", "nothing", fix_of(stage))
             continue
-        for unit in progress.missing:
-            if unit not in progress.index.stale:
-                yield Finding(f"ledger/{stage.path}/{unit}.json", "a receipt", "none, or half of one", fix_of(stage))
+        yield from _lost(inspection, stage, stage.path, [name for name in progress.missing if name not in progress.index.stale])
+    for progress in inspection.changed:
+        for path, name in inspection.vouched[progress.stage.path].unreadable:
+            yield from _lost(inspection, progress.stage, path, [name])
+
+
+def _lost(inspection: Inspection, stage: Stage, path: str, names: Collection[str]) -> Iterator[Finding]:
+    """Findings of receipts that are none; one that a memo still has needs another in its place, or no run looks at it."""
+    noted = {name for _, units, _ in summaries(inspection.cube, path) for name in units} if names else set()
+    for name in names:
+        fix = write_again(fix_of(stage), path, name) if name in noted else fix_of(stage)
+        yield Finding(f"ledger/{path}/{name}.json", "a receipt", "none, or half of one", fix)
 
 
 @rule
@@ -98,10 +108,9 @@ def overviews(inspection: Inspection) -> Iterator[Finding]:
             base = f"products/{product}/{version}"
             yield from _levels(inspection, f"{base}/0", base, levels, PREDICT)
     for progress in inspection.progress:
-        for square, state in progress.squares.items() if progress.stage.inputs is not None else ():
-            if state == "missing":
-                path = f"ledger/{progress.stage.path}/overviews/{square}.json"
-                yield Finding(path, "a receipt", "none, or half of one", fix_of(progress.stage))
+        if progress.stage.inputs is not None:
+            missing = [square for square, state in progress.squares.items() if state == "missing"]
+            yield from _lost(inspection, progress.stage, f"{progress.stage.path}/overviews", missing)
 
 
 def _levels(inspection: Inspection, source: str, base: str, levels: range, fix: str) -> Iterator[Finding]:

@@ -131,9 +131,9 @@ class Inspection:
 
     @cached_property
     def progress(self) -> list[Progress]:
-        """How far each of the stages is."""
-        listing = self.cube.versions("ledger")
-        return [progress(self.cube, stage, listing) for stage in self.stages]
+        """How far each of the stages is; as the receipts themselves say, unless an earlier check is believed."""
+        listing, believe_memo = self.cube.versions("ledger"), bool(self.verified)
+        return [progress(self.cube, stage, listing, believe_memo) for stage in self.stages]
 
     @cached_property
     def changed(self) -> list[Progress]:
@@ -145,7 +145,7 @@ class Inspection:
         """What the receipts of each changed stage say, by its path."""
         all_inputs = not any(one.stage.path.startswith("inputs/") for one in self.progress if one not in self.changed)
         sizes = StoredSizes(self.cube, all_inputs)
-        return {one.stage.path: vouched(self.cube, one.stage, sizes) for one in self.changed}
+        return {one.stage.path: vouched(self.cube, one, sizes) for one in self.changed}
 
     @cached_property
     def products(self) -> dict[str, str]:

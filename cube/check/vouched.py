@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ from cube.check.cut_values import cut_shares
 from cube.sources.coverage import Coverage, coverage_of
 from cube.storage import backends
 from cube.storage.ledger import receipts
-from cube.storage.progress import Stage
+from cube.storage.progress import Progress, Stage
 from cube.storage.store import CubeStore
 
 
@@ -33,6 +33,7 @@ class Vouched:
     wrong_sizes: list[WrongSize]
     uneven: list[tuple[str, Coverage]]  # units with layers whose counts do not add up
     cut_shares: dict[str, float]  # see `cube.check.cut_values`
+    unreadable: list[tuple[str, str]]  # (stage, unit) of receipts that the progress knows, from the memo, and that are none
 
 
 @dataclass(frozen=True)
@@ -56,29 +57,34 @@ class StoredSizes:
         return self._listed[part].get(key.removeprefix(f"{part}/"), 0)
 
 
-def vouched(cube: CubeStore, stage: Stage, sizes: StoredSizes) -> Vouched:
+def vouched(cube: CubeStore, progress: Progress, sizes: StoredSizes) -> Vouched:
     """Read the receipts of the units of a stage and of the squares above them."""
+    stage, unreadable = progress.stage, list[tuple[str, str]]()
     wrong: list[WrongSize] = []
     uneven: list[tuple[str, Coverage]] = []
     lists_sizes = backends.scheme(cube.url) not in backends.WEB
 
-    def read(path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def read(path: str, known: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        left = set(known)
         for name, receipt in receipts(cube, path):
             for key, size in receipt.get("sizes", {}).items() if lists_sizes else ():
                 if is_there(stage, key) and (stored := sizes.of(key)) != size:
                     wrong.append(WrongSize(key, size, stored, path, name))
+            left.discard(name)
             yield name, receipt
+        unreadable.extend((path, name) for name in sorted(left))
 
     def units() -> Iterator[Mapping[str, Any]]:
-        for name, receipt in read(stage.path):
+        for name, receipt in read(stage.path, progress.index.fingerprints.keys() | progress.index.stale):
             rows = coverage_of(receipt.get("counts", {})) if stage.path.startswith("inputs/") else []
             uneven.extend((name, row) for row in rows if row.used + row.no_data + row.refused != row.pixels)
             yield receipt
 
     shares = cut_shares(units())
-    for _ in read(f"{stage.path}/overviews"):
+    squares = [name for name, state in progress.squares.items() if state != "missing"]
+    for _ in read(f"{stage.path}/overviews", squares):
         pass
-    return Vouched(wrong, uneven, shares)
+    return Vouched(wrong, uneven, shares, unreadable)
 
 
 def is_there(stage: Stage, path: str) -> bool:

@@ -138,19 +138,21 @@ def _documents(listing: Mapping[str, str], prefix: str = "") -> dict[str, str]:
     return {path: version for path, version in paths if path.rpartition("/")[0] in ("", "blocks")}
 
 
-def summaries(cube: Documents, stage: str, listing: Mapping[str, str] | None = None) -> Iterator[Summary]:
+def summaries(
+    cube: Documents, stage: str, listing: Mapping[str, str] | None = None, believe_memo: bool = True
+) -> Iterator[Summary]:
     """What the receipts of a stage say, each unit once; `listing` are the versions of all documents below `ledger`.
 
-    A unit whose receipt is damaged or withdrawn has none.
+    A unit whose receipt is damaged or withdrawn has none. Unless `believe_memo`, the receipts themselves are read.
     """
     folder = f"ledger/{stage}"
     listed = _documents(cube.versions(folder)) if listing is None else _documents(listing, f"{stage}/")
-    found = _memo(cube, stage).values(listed)
+    found = _memo(cube, stage).values(listed, believe_memo)
     while unread := {path: listed[path] for path in listed.keys() - found.keys()}:
         now = _documents(cube.versions(folder))
         if unread.items() <= now.items():
             break  # damaged, and not moved into a block since they were listed
-        listed, found = now, _memo(cube, stage).values(now)
+        listed, found = now, _memo(cube, stage).values(now, believe_memo)
     single = {path for path in listed if "/" not in path}
     for path, parts in found.items():
         if "/" in path and any(not single.isdisjoint(units) for _, units, _ in parts):
@@ -178,12 +180,12 @@ class Ledger:
         """`stage` is a path such as `inputs/sentinel2` or `species/v1`."""
         self.cube, self.stage, self.inputs = cube, stage, inputs
 
-    def index(self, listing: Mapping[str, str] | None = None) -> ReceiptIndex:
+    def index(self, listing: Mapping[str, str] | None = None, believe_memo: bool = True) -> ReceiptIndex:
         """What all receipts say, see `summaries`."""
         fingerprints: dict[str, str] = {}
         stale: set[str] = set()
         counts: dict[str, int] = {}
-        for inputs, units, sums in summaries(self.cube, self.stage, listing):
+        for inputs, units, sums in summaries(self.cube, self.stage, listing, believe_memo):
             if inputs == self.inputs:
                 fingerprints |= units
                 add_counts(counts, sums)

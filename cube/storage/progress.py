@@ -61,14 +61,16 @@ class Progress:
         return sum(state == "valid" for state in self.squares.values())
 
 
-def progress(cube: CubeStore, stage: Stage, listing: Mapping[str, str] | None = None) -> Progress:
+def progress(cube: CubeStore, stage: Stage, listing: Mapping[str, str] | None = None, believe_memo: bool = True) -> Progress:
     """Read the receipts of a stage and say which of its units and squares are there, valid, or missing.
 
     Who asks for many stages lists the documents of `ledger` once (`Documents.versions`) and gives them as `listing`.
+    Unless `believe_memo`, the receipts themselves are read (`summaries`).
     """
     units = tuple(stage.region.units())
-    index = Ledger(cube, stage.path, stage.inputs).index(listing)
-    above = {name: inputs for inputs, names, _ in summaries(cube, f"{stage.path}/overviews", listing) for name in names}
+    index = Ledger(cube, stage.path, stage.inputs).index(listing, believe_memo)
+    squares_say = summaries(cube, f"{stage.path}/overviews", listing, believe_memo)
+    above = {name: inputs for inputs, names, _ in squares_say for name in names}
     fingerprints, states = dict(index.fingerprints), {}
     squares = tree(cube.region, units)
     covered = {unit.name for unit in units} | {square.name for square in squares}

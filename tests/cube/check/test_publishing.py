@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from typer.testing import CliRunner
 
 import floracube
 from cube.check.publishing import broken, publish
+from cube.check.rules import check
 from cube.errors import CubeError
 from cube.storage import releases
+from cube.storage.ledger import Ledger
+from cube.storage.progress import stages
 from cube.storage.store import CubeStore
-from tests.cube.check.damage import attribute
+from tests.cube.check.damage import SQUARE, attribute
 from tests.support.good_cube import copy_of
 
 
@@ -128,3 +132,43 @@ def test_publishing_and_rollback_change_one_file_beside_the_catalogue_of_the_rel
         change()
         changed = {file for file, stamp in files().items() if before.get(file) != stamp}
         assert {file for file in changed if not file.is_relative_to(catalogue)} == {pointer}
+
+
+RECEIPTS = ("ledger/inputs/elevation/10kmE480N289.json", f"ledger/predict/v2/overviews/{SQUARE}.json")
+
+
+def zero_in_place(file: Path) -> None:
+    """Damage a file as a disk does: number, time of writing and size stay."""
+    before = file.stat()
+    with file.open("r+b") as opened:
+        opened.write(bytes(before.st_size))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.fixture
+def noted(cube: CubeStore) -> CubeStore:
+    """The cube with a memo of each stage, as runs leave them."""
+    for stage in stages(cube):
+        for path in (stage.path, f"{stage.path}/overviews"):
+            Ledger(cube, path, None).update_memo()
+    return cube
+
+
+@pytest.mark.parametrize("receipt", RECEIPTS)
+def test_a_receipt_that_was_damaged_in_place_is_told_though_a_memo_has_it(noted: CubeStore, receipt: str) -> None:
+    assert publish(noted.url, "second")[0]
+    zero_in_place(Path(noted.url) / receipt)
+    assert any(receipt in sentence for sentence in broken(publish(noted.url, "second", everything=True)[1]))
+    assert any(f"write {{}} to {receipt}" in sentence for sentence in broken(check(noted.url)))  # what a run looks at
+
+
+def test_a_damaged_receipt_of_a_changed_stage_is_told_where_the_memo_is_believed(noted: CubeStore) -> None:
+    assert publish(noted.url, "first")[0]  # of v1, so all of v2 is new
+    for receipt in (*RECEIPTS[1:], "ledger/predict/v2/10kmE480N289.json"):
+        whole = (Path(noted.url) / receipt).read_bytes()
+        Ledger(noted, str(Path(receipt).parent.relative_to("ledger")), None).update_memo()
+        zero_in_place(Path(noted.url) / receipt)
+        followed, answer = publish(noted.url, "second")
+        assert not followed
+        assert any(receipt in sentence for sentence in broken(answer))
+        (Path(noted.url) / receipt).write_bytes(whole)
