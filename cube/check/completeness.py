@@ -192,6 +192,8 @@ def releases_and_current(inspection: Inspection) -> Iterator[Finding]:
             if not inspection.cube.has(releases.group_of(product, version)):
                 fix = "write that version again, or remove the release"
                 yield Finding(f"releases/{name}.json", f"products/{product}/{version}", "nothing there", fix)
+    if inspection.release is not None:
+        return  # publishing it replaces the pointer
     pointer = inspection.cube.read_json(releases.CURRENT) or {}
     for role in ("release", "previous"):
         followed = pointer.get(role)

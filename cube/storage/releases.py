@@ -199,8 +199,8 @@ def publish(cube: CubeStore, name: str, verified: Mapping[str, str] | None = Non
         release = read(cube, name)
         if pointer.get("removed", {}).get(name) == digest(release):
             raise CubeError(f"{cube.url}: Release '{name}' is being removed. Publish another one.")
-        before = pointer.get("release")
-        previous = pointer.get("previous") if before == name else before
+        earlier = (one for one in (pointer.get("release"), pointer.get("previous")) if one is not None and one != name)
+        previous = next((one for one in earlier if cube.read_json(f"releases/{one}.json") is not None), None)
         now = {ABOUT: about(cube), "release": name, "previous": previous, "content": release, "verified": dict(verified or {})}
         return {**pointer, **now}
 

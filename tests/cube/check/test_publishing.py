@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zarr
@@ -19,6 +20,7 @@ from cube.storage.ledger import Ledger
 from cube.storage.progress import stages
 from cube.storage.store import CubeStore
 from tests.cube.check.damage import SQUARE, attribute
+from tests.cube.check.damage import document as change_document
 from tests.support.good_cube import copy_of
 
 
@@ -172,3 +174,23 @@ def test_a_damaged_receipt_of_a_changed_stage_is_told_where_the_memo_is_believed
         assert not followed
         assert any(receipt in sentence for sentence in broken(answer))
         (Path(noted.url) / receipt).write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"release": "gone"},
+        {"previous": "gone"},
+        {"release": "gone", "previous": "gone"},
+        {"content": {"name": "another"}},
+        {"cube": {}},
+    ],
+)
+def test_publishing_repairs_the_pointer(cube: CubeStore, damage: dict[str, Any]) -> None:
+    change_document(cube, "current.json", lambda pointer: pointer.update(damage))
+    assert not check(cube.url)["kept"]
+    followed, answer = publish(cube.url, "second")
+    assert broken(answer) == []
+    assert followed
+    assert releases.current(cube)["name"] == "second"
+    assert check(cube.url)["kept"]
