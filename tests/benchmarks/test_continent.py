@@ -76,7 +76,7 @@ def test_a_check_lists_shards_and_reads_receipts_once(skeleton: tuple[str, Spent
     cost = spent(lambda: document.update(check(url)))
     assert document["kept"], text(document)
     assert cost["LIST"] <= 76  # one of the ledger, the inputs and each product; two more an array group, a few a stage
-    assert requests(cost) <= 740
+    assert requests(cost) <= 870  # every receipt is read itself: what the memo says of them is not asked
 
 
 def test_publishing_reads_again_what_changed(skeleton: tuple[str, Spent, Any]) -> None:
@@ -84,7 +84,7 @@ def test_publishing_reads_again_what_changed(skeleton: tuple[str, Spent, Any]) -
     whole = spent(lambda: publish(url, "v1", everything=True))
     assert set(releases.verified(open_cube(url))) > {"inputs/surface", "predict/v1"}
     again = spent(lambda: publish(url, "v1"))
-    assert requests(whole) <= 890
+    assert requests(whole) <= 1020
     assert requests(again) <= 365
     assert again["LIST"] <= 30
 
