@@ -17,6 +17,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 
+from inference.plantbert.linear import ADJUSTMENT, STRENGTH
+
 Floats = NDArray[np.float32]
 Labels = NDArray[np.integer[Any]]
 Classifier = Callable[[Floats, Labels, Floats, int], Floats]
@@ -32,8 +34,22 @@ def naive_bayes(values: Floats, label: Labels, test: Floats, classes: int) -> Fl
 
 
 def logistic_regression(values: Floats, label: Labels, test: Floats, classes: int) -> Floats:
-    """Return probabilities (m, C) of multinomial logistic regression (L2, C = 1) on species vectors (m, S)."""
+    """Return probabilities (m, C) of multinomial logistic regression (L2, scikit-learn's C = 1) on species vectors (m, S)."""
     return _softmax(test, *logistic_weights(csr_matrix(values), label, classes))
+
+
+def logistic_regression_shrunk(values: Floats, label: Labels, test: Floats, classes: int) -> Floats:
+    """The same with the penalty that the linear path was given on development data (`linear.STRENGTH`)."""
+    return _softmax(test, *logistic_weights(csr_matrix(values), label, classes, STRENGTH))
+
+
+def logistic_regression_balanced(values: Floats, label: Labels, test: Floats, classes: int) -> Floats:
+    """As `logistic_regression_shrunk`, with the linear path's balance of classes, too (`linear.ADJUSTMENT`)."""
+    weight, bias = logistic_weights(csr_matrix(values), label, classes, STRENGTH)
+    frequency = np.bincount(label, minlength=classes)
+    present = frequency > 0
+    bias[present] -= ADJUSTMENT * np.log(frequency[present] / len(label))
+    return _softmax(test, weight, bias)
 
 
 def _softmax(values: Floats, weight: Floats, bias: Floats) -> Floats:
@@ -90,7 +106,11 @@ BASELINES: Final[Mapping[str, Classifier]] = {
     "naive_bayes_cover": naive_bayes,
     "logistic_regression": logistic_regression,
     "logistic_regression_cover": logistic_regression,
+    "logistic_regression_shrunk": logistic_regression_shrunk,
+    "logistic_regression_shrunk_cover": logistic_regression_shrunk,
+    "logistic_regression_balanced": logistic_regression_balanced,
+    "logistic_regression_balanced_cover": logistic_regression_balanced,
     "gradient_boosting": gradient_boosting,
 }
-ALWAYS: Final = ("naive_bayes", "naive_bayes_cover", "logistic_regression", "logistic_regression_cover")
+ALWAYS: Final = tuple(name for name in BASELINES if name != "gradient_boosting")
 """Those that cost seconds and are printed beside every training."""
