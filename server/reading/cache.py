@@ -30,7 +30,7 @@ class ByteCache(Generic[T]):
 
     def __init__(self, limit: int, counted: bool = False) -> None:
         """Keep at most `limit` bytes; `counted`: this is the cache that the metrics of chunks speak of."""
-        self.limit, self._counted = limit, counted
+        self._counted = counted
         self._values: LRUCache[Key, T] = LRUCache(limit, getsizeof=lambda value: value.nbytes + _OVERHEAD)
         self._coming: dict[Key, Future[T]] = {}
         self._lock = threading.Lock()

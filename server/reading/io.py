@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 import zarr
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from cube.storage import backends
@@ -26,6 +27,7 @@ from server.reading.together import indices, read_together
 from server.reading.written import WrittenShards
 
 CACHE_BYTES: Final = 256 * 2**20
+TILES_SHARE: Final = 16  # of it for images of tiles: 16 MiB are the five hundred that visitors begin with
 # Chunks that one tile may take from a layer without a pyramid (about half a second of reading when cold).
 MAX_CHUNKS: Final = 400
 _AT_ONCE: Final = 36  # chunks read in one round: bounds what one request holds beside the cache
@@ -47,8 +49,9 @@ class ChunkCache(ByteCache[NDArray[Any]]):
     """Decoded chunks, shared by all layers, releases and cubes of this process."""
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
-        """Keep at most `limit` bytes."""
+        """Keep at most `limit` bytes, and a share of it beside for images of tiles."""
         super().__init__(limit, counted=True)
+        self.tiles: LRUCache[str, bytes] = LRUCache(limit // TILES_SHARE, getsizeof=len)  # by ETag; the event loop's alone
 
 
 @dataclass(frozen=True, slots=True)

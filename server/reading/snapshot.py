@@ -37,7 +37,6 @@ from server.reading.layers import MapLayer
 POLL_SECONDS: Final = 1.0
 _LONG_AGO: Final = 10.0  # seconds; an idle server's first visitor waits for the release itself
 _SNAPSHOTS: Final = 4  # releases beside the current one that are kept open
-TILES_SHARE: Final = 16  # of the memory of chunks, for images of tiles: 16 MiB are the five hundred that visitors begin with
 _DOCUMENTS: Final = 256  # releases, or names of none, whose documents are remembered
 _DOCUMENT_SECONDS: Final = 10.0
 _OPENING: Final = 8  # requests that may wait for older releases to be opened: all others keep their threads
@@ -171,7 +170,7 @@ class ServedCube:
         self._opening, self._waiting = threading.Lock(), threading.BoundedSemaphore(_OPENING)
         self._snapshot = self._read()
         self._checked = time.monotonic()
-        self.tiles: LRUCache[str, bytes] = LRUCache(cache.limit // TILES_SHARE, getsizeof=len)  # images by ETag, one thread's
+        self.tiles = cache.tiles
 
     @property
     def last_snapshot(self) -> Snapshot:

@@ -178,3 +178,18 @@ def test_the_catalogue_of_an_older_release_is_its_own_and_links_to_itself(client
         assert answer.status_code == 200, link
     assert client.get("/about.json", params={"release": release}).json()["release"] == release
     assert client.get("/layers?release=r99").status_code == 404
+
+
+def test_a_tile_asked_for_again_is_that_of_its_own_release(large_cube: CubeStore, client: TestClient) -> None:
+    """Species stand at other rows in v2 and v3, and at another probability: the same address but for the release."""
+    name = "species.fagus_sylvatica"
+    paths = [
+        f"/layers/{name}/{tile}?rescale=0,1&release={release}"
+        for tile in TILES[10:14]
+        for release in ("r01", "r04", "r11", "r12")
+    ]
+    first = [client.get(path).content for path in paths]
+    assert [client.get(path).content for path in paths] == first
+    for path, body in zip(paths, first, strict=True):  # a server that has drawn nothing else
+        assert TestClient(create_app([large_cube.url])).get(path).content == body
+    assert len({body for body in first if body}) > 4

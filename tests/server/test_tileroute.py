@@ -84,3 +84,15 @@ def test_two_cubes_of_one_token_keep_their_own_values(cube: CubeStore, tmp_path:
     assert len({served.last_snapshot.token for served in app.state.cubes.values()}) == 1
     client = TestClient(app)
     assert [client.get(f"/cubes/{name}{AT}").content for name in app.state.cubes] == alone
+
+
+def test_all_cubes_of_a_server_share_one_memory_of_tiles(cube: CubeStore, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.zarr"
+    shutil.copytree(cube.url, copy)
+    app = create_app([cube.url, str(copy)], Settings(cache_mb=1))
+    client = TestClient(app)
+    sizes = [len(client.get(f"/cubes/{name}{AT}?rescale=0,{high}").content) for high in range(1, 14) for name in app.state.cubes]
+    memories = {id(served.tiles): served.tiles for served in app.state.cubes.values()}
+    (tiles,) = memories.values()
+    assert sum(sizes) > 2**20 // 16
+    assert 0 < tiles.currsize <= 2**20 // 16
