@@ -28,18 +28,12 @@ Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Rows:
-    """A file of n equal rows that reads like an array of float32: `rows[index]` gives the values of some places.
-
-    Rows are read by position, not mapped: the memory of a training is then its batches, and reading holds no lock of the
-    interpreter.
-    """
+class OnDisk:
+    """A file of n rows that reads like an array (n, ...) of float32: `rows[index]` gives the values of some places."""
 
     path: Path
     count: int
     row: tuple[int, ...]  # shape of one row
-    layer: Layer | None = None  # whose encoding the file holds; None: numbers of `kind`
-    kind: str = "float32"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -50,6 +44,21 @@ class Rows:
     def ndim(self) -> int:
         """Axes, places included."""
         return 1 + len(self.row)
+
+    def __len__(self) -> int:
+        return self.count
+
+
+@dataclass(frozen=True)
+class Rows(OnDisk):
+    """Rows of equal size, in one type.
+
+    Rows are read by position, not mapped: the memory of a training is then its batches, and reading holds no lock of the
+    interpreter.
+    """
+
+    layer: Layer | None = None  # whose encoding the file holds; None: numbers of `kind`
+    kind: str = "float32"
 
     @property
     def stored(self) -> np.dtype[Any]:
@@ -65,9 +74,6 @@ class Rows:
     def row_bytes(self) -> int:
         """Bytes of one row on disk."""
         return int(np.prod(self.row)) * self.stored.itemsize
-
-    def __len__(self) -> int:
-        return self.count
 
     def __getitem__(self, index: Any) -> Floats:
         """Values of the places `index` (positions, a mask or a slice), decoded. Raises: ModelError for a truncated file."""
@@ -87,23 +93,10 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Packed:
-    """A file of n packed images that reads like an array of float32, as `Rows`; `unpack(bytes, position)` decodes one."""
+class Packed(OnDisk):
+    """Images packed one behind the other; `unpack(bytes, position)` decodes one."""
 
-    path: Path
-    count: int
-    row: tuple[int, ...]  # shape of one image
     unpack: Callable[[bytes, int], Floats]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(n, ...) as of an array."""
-        return (self.count, *self.row)
-
-    @property
-    def ndim(self) -> int:
-        """Axes, places included."""
-        return 1 + len(self.row)
 
     @property
     def nbytes(self) -> int:
@@ -114,9 +107,6 @@ class Packed:
     def spans(self) -> Index:
         """(n, 2) first byte and number of bytes of each image."""
         return np.fromfile(self.path.with_suffix(".spans"), np.int64).reshape(self.count, 2)
-
-    def __len__(self) -> int:
-        return self.count
 
     def __getitem__(self, index: Any) -> Floats:
         """Images of the places `index`, as `Rows`."""
@@ -142,7 +132,7 @@ def _positions(index: Any, count: int) -> NDArray[Any]:
 
 def is_on_disk(predictors: Predictors) -> bool:
     """Whether some modality is read from files."""
-    return any(isinstance(values, Rows | Packed) for values in predictors.values.values())
+    return any(isinstance(values, OnDisk) for values in predictors.values.values())
 
 
 @dataclass(frozen=True)
