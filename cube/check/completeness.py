@@ -61,7 +61,7 @@ def receipts(inspection: Inspection) -> Iterator[Finding]:
             continue
         yield from _lost(inspection, stage, stage.path, [name for name in progress.missing if name not in progress.index.stale])
     for progress in inspection.changed:
-        for path, name in inspection.vouched[progress.stage.path].unreadable:
+        for path, name in inspection.receipts[progress.stage.path].unreadable:
             yield from _lost(inspection, progress.stage, path, [name])
 
 
@@ -78,7 +78,7 @@ def stored_shards(inspection: Inspection) -> Iterator[Finding]:
     """Every shard that a receipt lists, of a product that is there, is stored with the size that it was written with."""
     for progress in inspection.changed:
         fix = fix_of(progress.stage)
-        for one in inspection.vouched[progress.stage.path].wrong_sizes:
+        for one in inspection.receipts[progress.stage.path].wrong_sizes:
             expected = f"{one.written} bytes" if one.written else "no file, since it holds only fill"
             found = f"{one.stored} bytes" if one.stored else "no file"
             yield Finding(one.key, expected, found, write_again(fix, one.stage, one.unit))

@@ -175,10 +175,10 @@ def _truncated(cube: CubeStore) -> Iterator[Garbage]:
                 for unit in stage.region.units()
                 if unit.name in units_with_receipts
             ]
-            vouched = {(square.row // side, square.col // side) for square in squares}
+            listed = {(square.row // side, square.col // side) for square in squares}
             chunks = prod(outer // inner for outer, inner in zip(array.shards, array.chunks, strict=True))
             for file in sorted((folder / layer.path / "c").rglob("*")):
                 if not file.is_file() or not file.name.isdigit():
                     continue
-                if (int(file.parent.name), int(file.name)) not in vouched and not is_whole_shard(file, chunks):
+                if (int(file.parent.name), int(file.name)) not in listed and not is_whole_shard(file, chunks):
                     yield from _file(folder, file, "a truncated shard of a unit without a receipt", 0.0)

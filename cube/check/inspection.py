@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import StorePath
 
-from cube.check.vouched import StoredSizes, Vouched, vouched
+from cube.check.receipts import StageReceipts, StoredSizes, read_receipts
 from cube.grid import CELL, RESOLUTIONS
 from cube.layers import (
     COMPOSITION,
@@ -132,8 +132,8 @@ class Inspection:
     @cached_property
     def progress(self) -> list[Progress]:
         """How far each of the stages is; as the receipts themselves say, unless an earlier check is believed."""
-        listing, believe_memo = self.cube.versions("ledger"), bool(self.verified)
-        return [progress(self.cube, stage, listing, believe_memo) for stage in self.stages]
+        listing, use_memo = self.cube.versions("ledger"), bool(self.verified)
+        return [progress(self.cube, stage, listing, use_memo) for stage in self.stages]
 
     @cached_property
     def changed(self) -> list[Progress]:
@@ -141,11 +141,11 @@ class Inspection:
         return [one for one in self.progress if self.verified.get(one.stage.path) != one.state]
 
     @cached_property
-    def vouched(self) -> dict[str, Vouched]:
+    def receipts(self) -> dict[str, StageReceipts]:
         """What the receipts of each changed stage say, by its path."""
         all_inputs = not any(one.stage.path.startswith("inputs/") for one in self.progress if one not in self.changed)
         sizes = StoredSizes(self.cube, all_inputs)
-        return {one.stage.path: vouched(self.cube, one, sizes) for one in self.changed}
+        return {one.stage.path: read_receipts(self.cube, one, sizes) for one in self.changed}
 
     @cached_property
     def products(self) -> dict[str, str]:

@@ -106,7 +106,7 @@ def inspect(inspection: Inspection, values: bool = False) -> dict[str, Any]:
 def _warnings(inspection: Inspection) -> Iterator[str]:
     """A sentence for each version of the species with many values cut."""
     for progress in inspection.changed:
-        if "species" in progress.stage.layers and (said := warning_of(inspection.vouched[progress.stage.path].cut_shares)):
+        if "species" in progress.stage.layers and (said := warning_of(inspection.receipts[progress.stage.path].cut_shares)):
             yield f"species {progress.stage.path.removeprefix('predict/')}: {said}"
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from cube.check.completeness import BUILD, fix_of
 from cube.check.inspection import Inspection, as_layer
 from cube.check.reading import blocks, read, write_again
+from cube.check.receipts import is_there
 from cube.check.rules import Finding, rule_of_values
-from cube.check.vouched import is_there
 from cube.grid import CELL
 from cube.layers.inputs import SURFACE
 from cube.pyramids.coarsen import valid_cells
@@ -31,7 +31,7 @@ def checksums(inspection: Inspection) -> Iterator[Finding]:
         units = {unit.name: unit for unit in stage.region.units()}
         for unit, receipt in ((units[name], receipt) for name, receipt in receipts(inspection.cube, stage.path) if name in units):
             for key, wanted in receipt.get("checksums", {}).items():
-                for path, lead in _vouched(inspection, stage.path, key, receipt["checksums"]):
+                for path, lead in _with_checksum(inspection, stage.path, key, receipt["checksums"]):
                     if not is_there(stage, path):
                         continue
                     try:
@@ -47,7 +47,7 @@ def checksums(inspection: Inspection) -> Iterator[Finding]:
                         )
 
 
-def _vouched(inspection: Inspection, stage: str, key: str, all_keys: Any) -> Iterator[tuple[str, slice | None]]:
+def _with_checksum(inspection: Inspection, stage: str, key: str, all_keys: Any) -> Iterator[tuple[str, slice | None]]:
     """(path, block of the first axis) of the values behind one checksum of a receipt."""
     if stage.startswith("inputs/"):
         if key in inspection.layers:

@@ -108,6 +108,7 @@ Summary = list[Any]  # what some receipts are made from, the fingerprint of each
 
 
 def _memo(cube: Documents, stage: str) -> Memo:
+    # Another name where `_summarised` or `fingerprint` makes something else of the same receipt: an old memo would stand for it.
     return Memo(cube, f"ledger/{stage}", "memo/receipts", _summarised, _is_summaries)
 
 
@@ -138,21 +139,19 @@ def _documents(listing: Mapping[str, str], prefix: str = "") -> dict[str, str]:
     return {path: version for path, version in paths if path.rpartition("/")[0] in ("", "blocks")}
 
 
-def summaries(
-    cube: Documents, stage: str, listing: Mapping[str, str] | None = None, believe_memo: bool = True
-) -> Iterator[Summary]:
+def summaries(cube: Documents, stage: str, listing: Mapping[str, str] | None = None, use_memo: bool = True) -> Iterator[Summary]:
     """What the receipts of a stage say, each unit once; `listing` are the versions of all documents below `ledger`.
 
-    A unit whose receipt is damaged or withdrawn has none. Unless `believe_memo`, the receipts themselves are read.
+    A unit whose receipt is damaged or withdrawn has none. Unless `use_memo`, the receipts themselves are read.
     """
     folder = f"ledger/{stage}"
     listed = _documents(cube.versions(folder)) if listing is None else _documents(listing, f"{stage}/")
-    found = _memo(cube, stage).values(listed, believe_memo)
+    found = _memo(cube, stage).values(listed, use_memo)
     while unread := {path: listed[path] for path in listed.keys() - found.keys()}:
         now = _documents(cube.versions(folder))
         if unread.items() <= now.items():
             break  # damaged, and not moved into a block since they were listed
-        listed, found = now, _memo(cube, stage).values(now, believe_memo)
+        listed, found = now, _memo(cube, stage).values(now, use_memo)
     single = {path for path in listed if "/" not in path}
     for path, parts in found.items():
         if "/" in path and any(not single.isdisjoint(units) for _, units, _ in parts):
@@ -180,12 +179,12 @@ class Ledger:
         """`stage` is a path such as `inputs/sentinel2` or `species/v1`."""
         self.cube, self.stage, self.inputs = cube, stage, inputs
 
-    def index(self, listing: Mapping[str, str] | None = None, believe_memo: bool = True) -> ReceiptIndex:
+    def index(self, listing: Mapping[str, str] | None = None, use_memo: bool = True) -> ReceiptIndex:
         """What all receipts say, see `summaries`."""
         fingerprints: dict[str, str] = {}
         stale: set[str] = set()
         counts: dict[str, int] = {}
-        for inputs, units, sums in summaries(self.cube, self.stage, listing, believe_memo):
+        for inputs, units, sums in summaries(self.cube, self.stage, listing, use_memo):
             if inputs == self.inputs:
                 fingerprints |= units
                 add_counts(counts, sums)

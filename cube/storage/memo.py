@@ -28,14 +28,14 @@ class Memo:
     derive: Callable[[str, Any], Any]
     is_value: Callable[[Any], bool]
 
-    def values(self, versions: Mapping[str, str], believed: bool = True) -> dict[str, Any]:
+    def values(self, versions: Mapping[str, str], use_stored: bool = True) -> dict[str, Any]:
         """By path, the value of each of the documents in `versions` (see `Documents.versions`).
 
         One is taken from the memo where that has it of this version, else its document is read; a document that is gone
-        since it was listed, or damaged, has none. Unless the memo is `believed`, all are read: it hides what was damaged in
+        since it was listed, or damaged, has none. Unless `use_stored`, all are read: the memo hides what was damaged in
         place, where the version stays.
         """
-        stored = self._stored() if believed else {}
+        stored = self._stored() if use_stored else {}
         found = {
             path: stored[path][VALUE]
             for path, version in versions.items()

@@ -61,15 +61,15 @@ class Progress:
         return sum(state == "valid" for state in self.squares.values())
 
 
-def progress(cube: CubeStore, stage: Stage, listing: Mapping[str, str] | None = None, believe_memo: bool = True) -> Progress:
+def progress(cube: CubeStore, stage: Stage, listing: Mapping[str, str] | None = None, use_memo: bool = True) -> Progress:
     """Read the receipts of a stage and say which of its units and squares are there, valid, or missing.
 
     Who asks for many stages lists the documents of `ledger` once (`Documents.versions`) and gives them as `listing`.
-    Unless `believe_memo`, the receipts themselves are read (`summaries`).
+    Unless `use_memo`, the receipts themselves are read (`summaries`).
     """
     units = tuple(stage.region.units())
-    index = Ledger(cube, stage.path, stage.inputs).index(listing, believe_memo)
-    squares_say = summaries(cube, f"{stage.path}/overviews", listing, believe_memo)
+    index = Ledger(cube, stage.path, stage.inputs).index(listing, use_memo)
+    squares_say = summaries(cube, f"{stage.path}/overviews", listing, use_memo)
     above = {name: inputs for inputs, names, _ in squares_say for name in names}
     fingerprints, states = dict(index.fingerprints), {}
     squares = tree(cube.region, units)

@@ -27,13 +27,13 @@ class WrongSize:
 
 
 @dataclass(frozen=True)
-class Vouched:
+class StageReceipts:
     """What is found in the receipts of a stage."""
 
     wrong_sizes: list[WrongSize]
     uneven: list[tuple[str, Coverage]]  # units with layers whose counts do not add up
     cut_shares: dict[str, float]  # see `cube.check.cut_values`
-    unreadable: list[tuple[str, str]]  # (stage, unit) of receipts that the progress knows, from the memo, and that are none
+    unreadable: list[tuple[str, str]]  # (stage, unit) of receipts that the memo lists and that cannot be read
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class StoredSizes:
         return self._listed[part].get(key.removeprefix(f"{part}/"), 0)
 
 
-def vouched(cube: CubeStore, progress: Progress, sizes: StoredSizes) -> Vouched:
+def read_receipts(cube: CubeStore, progress: Progress, sizes: StoredSizes) -> StageReceipts:
     """Read the receipts of the units of a stage and of the squares above them."""
     stage, unreadable = progress.stage, list[tuple[str, str]]()
     wrong: list[WrongSize] = []
@@ -84,7 +84,7 @@ def vouched(cube: CubeStore, progress: Progress, sizes: StoredSizes) -> Vouched:
     squares = [name for name, state in progress.squares.items() if state != "missing"]
     for _ in read(f"{stage.path}/overviews", squares):
         pass
-    return Vouched(wrong, uneven, shares, unreadable)
+    return StageReceipts(wrong, uneven, shares, unreadable)
 
 
 def is_there(stage: Stage, path: str) -> bool:
