@@ -5,7 +5,8 @@
 #   docker build -f deploy/images/worker.Dockerfile -t floracube/worker:cuda \
 #     --build-arg BASE=nvidia/cuda:13.0.1-base-ubuntu24.04 --build-arg LOCK=worker-cuda.lock .       # for GPUs
 #
-# torch for processors is a wheel of PyTorch's own index, TORCH_INDEX; the lock holds its hash, wherever it comes from.
+# torch for processors is a wheel of PyTorch's own index: give its address (that of "pip, CPU" on PyTorch's page of installing) as
+# `--build-arg TORCH_INDEX=...`, unless pip finds it as it is. The lock holds its hash, wherever it comes from.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
