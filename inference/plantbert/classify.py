@@ -40,10 +40,18 @@ class HabitatReader:
     def __init__(
         self, model: Any, tokenizer: PreTrainedTokenizerBase, device: str = "cpu", linear: LinearReader | None = None
     ) -> None:
-        """Wrap a transformers.BertForSequenceClassification, its tokenizer, and a linear reader of the same habitats."""
+        """Wrap a transformers.BertForSequenceClassification, its tokenizer, and a linear reader of the same habitats.
+
+        Raises: ModelError where the linear reader has other habitats, or these in another order.
+        """
         self.tokenizer, self.linear = tokenizer, linear
         labels = cast(dict[int, str], model.config.id2label)
         self.habitats = tuple(labels[i] for i in range(len(labels)))
+        if linear is not None and linear.habitats != self.habitats:
+            raise ModelError(
+                f"{CARD}: its habitats are not those of config.json ({len(linear.habitats)} and {len(self.habitats)}), or in"
+                " another order; take both from one training, or run `floracube habitats train` again."
+            )
         self.max_length = int(model.config.max_position_embeddings)
         self.unknown_token = int(tokenizer.get_vocab()[UNKNOWN])
         self.device = torch.device(device)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 
 from cube.errors import ModelError
 from inference.network.tensors import write_tensors
@@ -134,8 +134,17 @@ class LinearReader:
             species, habitats, share = document["species"], document["habitats"], float(document["transformer_share"])
             values = load_file(folder / TENSORS)
             weight, bias, place = values["weight"], values["bias"], values["place"]
-            if weight.shape != (2 * len(species), len(habitats)) or bias.shape != (len(habitats),) or not len(place):
+            if (
+                weight.shape != (2 * len(species), len(habitats))
+                or bias.shape != (len(habitats),)
+                or place.ndim != 1
+                or not len(place)
+            ):
                 raise ValueError(f"weights of the shape {weight.shape} for {len(species)} species, {len(habitats)} habitats")
+            if not (np.isfinite(weight).all() and np.isfinite(place).all() and 0 <= share <= 1):
+                raise ValueError("a weight is not a number, or transformer_share is not between 0 and 1")
+            if not all(isinstance(names, list) and len(set(names)) == len(names) for names in (species, habitats)):
+                raise ValueError("species or habitats are no list of different names")
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ModelError(
                 f"{folder}: the linear reader is damaged ({error}); run `floracube habitats train` again."
@@ -171,7 +180,10 @@ def vectors(
     in_list = (np.arange(order.shape[1]) < np.asarray(size)[:, None]) & (order >= 0)
     by_place = np.broadcast_to(place[np.minimum(np.arange(order.shape[1]), len(place) - 1)], order.shape)
     logs = by_place if cover is None else np.where(np.isnan(cover), by_place, np.log1p(np.nan_to_num(cover)))
-    start = np.concatenate([[0], 2 * np.cumsum(in_list.sum(axis=1))])
-    index = order[in_list].astype(np.int64)
-    values = np.stack([np.ones(len(index), np.float32), logs[in_list]], axis=1).ravel()
-    return csr_matrix((values, np.stack([index, index + species], axis=1).ravel(), start), shape=(len(order), 2 * species))
+    start = np.concatenate([[0], np.cumsum(in_list.sum(axis=1))])
+    index, shape = order[in_list].astype(np.int64), (len(order), species)
+    percent = csr_matrix((np.expm1(logs[in_list]), index, start), shape=shape)
+    percent.sum_duplicates()  # two names of one binomial are one species, their covers summed, as `curation` does with plots
+    presence = csr_matrix((np.ones_like(percent.data), percent.indices, percent.indptr), shape=shape)
+    percent.data = np.log1p(percent.data)
+    return csr_matrix(hstack([presence, percent], "csr", np.float32))

@@ -128,6 +128,11 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
     folds = options.folds if options.folds is not None else 1 if habitats.reader == "plantbert" else FOLDS
     spec = reader_spec(config) if habitats.reader == "plantbert" else None
     plots, table, report = load_plots(config)
+    if len(plots.habitats) < 2:
+        raise TableError(
+            f"{config.source_path(habitats.plots.table)}: fewer than two habitats have {habitats.min_plots} plots; lower"
+            " habitats.min_plots or give more labelled plots."
+        )
     scheme = _scheme(config, plots)
     predicted = _predicted(config, folder.parent, plots, table, options.seed, progress) if options.predicted else None
     skills, how = _held_out(config, spec, plots, predicted, table, scheme, folds, options.seed, progress)
@@ -153,11 +158,6 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
 def _train_linear(plots: Plots, folder: Path, predicted: Plots | None, skill: Sequence[str]) -> dict[str, Any]:
     """Fit a linear reader and save it with its card; returns its figures."""
     named = plots.take(plots.label >= 0)
-    if len(plots.habitats) < 2 or not len(named):
-        raise TableError(
-            "the vegetation plots hold fewer than two habitats with enough plots; lower habitats.min_plots or give more labelled"
-            " plots."
-        )
     started = time.monotonic()
     reader = LinearReader.fit(plots, predicted)
     report = {"plots": len(plots), "plots_labelled": len(named), "lists_predicted": 0 if predicted is None else len(predicted),

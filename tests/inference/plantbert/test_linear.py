@@ -96,6 +96,19 @@ def test_vectors_hold_presence_and_log_cover_and_where_there_is_none_that_of_the
     np.testing.assert_allclose(x, [[1, 1, 1, 3, np.log(2), np.log(10)], [0, 1, 0, 0, np.log(100), 0]], rtol=1e-6)
 
 
+def test_two_names_of_one_binomial_are_one_species_with_both_covers() -> None:
+    order, size, place = np.array([[2, 0, 2]]), np.array([3]), np.array([5.0, 4.0, 3.0], np.float32)
+    x = vectors(order, size, place, 3, np.array([[9.0, 3.0, 7.0]])).toarray()
+    np.testing.assert_allclose(x, [[1, 0, 1, np.log(4), 0, np.log(17)]], rtol=1e-6)
+    reader = LinearReader.fit(landscape(300))
+    token, _ = reader.tokens_of(["Poa prima", "Poa prima subsp. maior", *SPECIES])
+    np.testing.assert_allclose(
+        reader.classify(np.array([[0, 1]]), np.array([2]), token, cover=np.array([[5.0, 2.0]])),
+        reader.classify(np.array([[0]]), np.array([1]), token, cover=np.array([[7.0]])),
+        rtol=1e-5,
+    )
+
+
 @pytest.mark.parametrize("labels", [(0, 1, 2), (0, 2)])
 def test_odds_are_those_of_logistic_regression_and_naive_bayes_by_their_shares_with_rare_classes_raised(
     labels: tuple[int, ...],
@@ -139,6 +152,24 @@ def test_a_damaged_reader_is_refused(tmp_path: Path) -> None:
     reader = LinearReader.fit(landscape(100))
     reader.save(tmp_path)
     (tmp_path / "linear.safetensors").write_bytes((tmp_path / "linear.safetensors").read_bytes()[:50])
+    with pytest.raises(ModelError, match="the linear reader is damaged"):
+        LinearReader.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("transformer_share", 1.5),
+        ("transformer_share", "much"),
+        ("habitats", ["H", "H", "K"]),
+        ("species", "Poa"),
+        ("species", 3),
+    ],
+)
+def test_a_card_that_says_what_cannot_be_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    LinearReader.fit(landscape(100)).save(tmp_path)
+    document = json.loads((tmp_path / "linear.json").read_text())
+    (tmp_path / "linear.json").write_text(json.dumps(document | {key: value}))
     with pytest.raises(ModelError, match="the linear reader is damaged"):
         LinearReader.load(tmp_path)
 

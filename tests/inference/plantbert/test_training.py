@@ -211,6 +211,14 @@ def test_a_linear_path_adds_its_log_odds_and_a_folder_without_one_reads_as_publi
     assert np.isnan(both.classify(mixed[:1], np.zeros(1, int), token)).all()
 
 
+def test_a_linear_path_of_other_habitats_is_refused(folder: Path, tmp_path: Path) -> None:
+    mixed = Path(shutil.copytree(folder, tmp_path / "mixed"))
+    plots = landscape(200, seed=8)
+    LinearReader.fit(replace(plots, habitats=plots.habitats[::-1])).save(mixed)
+    with pytest.raises(ModelError, match=r"linear\.json: its habitats are not those of config\.json \(3 and 3\)"):
+        HabitatReader.load(mixed)
+
+
 def test_empty_cells_are_no_data_and_unknown_species_are_counted(folder: Path) -> None:
     reader = HabitatReader.load(folder)
     token, unknown = reader.tokens_of(["Abies alba Mill.", "Homo sapiens", "Poa prima agg."])

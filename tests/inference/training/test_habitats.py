@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import floracube
 from cube.config import Config, load_config
-from cube.errors import ConfigError, ModelError
+from cube.errors import ConfigError, ModelError, TableError
 from inference.cascade import maps
 from inference.cascade.cells import Cells
 from inference.cascade.habitats import HabitatMapper
@@ -77,7 +77,7 @@ def test_skill_on_held_out_blocks_stands_in_metrics_and_card(tmp_path: Path) -> 
     assert line in (out / "README.md").read_text()
     assert metrics["held_out_naive_bayes"] in (out / "README.md").read_text()
     assert metrics["held_out"] == "blocks of 0.1 degree, 2 parts in turn"
-    for method in ("naive_bayes_cover", "logistic_regression", "logistic_regression_cover"):
+    for method in ("naive_bayes_cover", "logistic_regression_balanced", "logistic_regression_balanced_cover"):
         assert metrics[f"held_out_{method}"] in (out / "README.md").read_text()
     mapper = HabitatMapper.load(out, [*SPECIES, "Homo sapiens"])
     assert mapper.unknown == 1
@@ -103,6 +103,15 @@ def test_wrong_options_are_told_before_any_training(tmp_path: Path, options: dic
         train_habitats(configured(tmp_path, **options), tmp_path / "habitats", lambda *_: None)
 
 
+def test_one_habitat_alone_is_refused_before_its_scheme_is_asked(tmp_path: Path) -> None:
+    config = configured(tmp_path)
+    plots = pd.read_csv(tmp_path / "plots.csv")
+    plots["habitat"] = "no such code"
+    plots.to_csv(tmp_path / "plots.csv", index=False)
+    with pytest.raises(TableError, match=r"plots\.csv: fewer than two habitats have \d+ plots; lower habitats\.min_plots"):
+        train_habitats(config, tmp_path / "habitats", lambda *_: None)
+
+
 def test_a_table_of_other_classes_than_the_model_and_a_plot_of_an_unknown_class_are_told(tmp_path: Path) -> None:
     config = configured(tmp_path)
     table = pd.read_csv(tmp_path / "scheme.csv")
@@ -121,8 +130,12 @@ def test_a_linear_reader_gives_the_same_layers_without_region_sources_or_transfo
     assert metrics["held_out"] == "blocks of 0.1 degree, 5 parts in turn"
     records = json.loads((tmp_path / "model/habitats/skill.json").read_text())
     assert [record["method"] for record in records] == [
-        "linear", "naive_bayes", "naive_bayes_cover", "logistic_regression", "logistic_regression_cover"
-    ]  # fmt: skip
+        "linear",
+        "naive_bayes",
+        "naive_bayes_cover",
+        "logistic_regression_balanced",
+        "logistic_regression_balanced_cover",
+    ]
     assert all(record["plots"] == records[0]["plots"] == metrics["plots_labelled"] for record in records)
     assert records[0]["accuracy"] > 0.7
     mapper = HabitatMapper.load(tmp_path / "model/habitats", [*SPECIES, "Homo sapiens"])
