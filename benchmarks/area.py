@@ -151,8 +151,14 @@ def asked(served: ServedCube, threshold: float) -> dict[str, Any]:
     before, started, worked = _memory("VmRSS"), time.perf_counter(), time.process_time()
     Distant.requests = 0
     report = describe(served.snapshot(), area(), "Area", threshold)
-    return {"requests": Distant.requests, "seconds": time.perf_counter() - started, "processor": time.process_time() - worked,
-            "mb": (_memory("VmHWM") - before) / 1024, "edge_m": report.cell_m, "listed": len(report.species)}  # fmt: skip
+    return {
+        "requests": Distant.requests,
+        "seconds": time.perf_counter() - started,
+        "processor": time.process_time() - worked,
+        "mb": (_memory("VmHWM") - before) / 1024,
+        "edge_m": report.cell_m,
+        "listed": len(report.species),
+    }
 
 
 def _memory(what: str) -> int:
@@ -171,8 +177,10 @@ def main() -> None:
             rows += [{"species": species, **row} for row in _rows(f"{folder}/cube.zarr")]
     print("species  least  state  requests  seconds  processor  MB  cells of the edge  listed")
     for row in rows:
-        print(f"{row['species']:>7}  {row['least']:>5}  {row['state']:<5}  {row['requests']:>8}  {row['seconds']:>7.2f}"
-              f"  {row['processor']:>9.2f}  {row['mb']:>4.0f}  {row['edge_m']:>15} m  {row['listed']:>6}")  # fmt: skip
+        print(
+            f"{row['species']:>7}  {row['least']:>5}  {row['state']:<5}  {row['requests']:>8}  {row['seconds']:>7.2f}"
+            f"  {row['processor']:>9.2f}  {row['mb']:>4.0f}  {row['edge_m']:>15} m  {row['listed']:>6}"
+        )
     write_rows(arguments.json, rows)
 
 

@@ -96,8 +96,9 @@ def per_patch(job: Job, case: Case) -> dict[str, Any]:
         "corner": torch.arange(4 * PATCHES).reshape(-1, 4),
         "weight": torch.full((PATCHES, 4), 0.25),
     }
-    patches = [window["satellite"][:, 5 * r : 5 * r + spec.patch, 5 * c : 5 * c + spec.patch]
-               for r, c in zip(rows, cols, strict=True)]  # fmt: skip
+    patches = [
+        window["satellite"][:, 5 * r : 5 * r + spec.patch, 5 * c : 5 * c + spec.patch] for r, c in zip(rows, cols, strict=True)
+    ]
     batch["satellite"] = torch.from_numpy(np.stack(patches))
     for name, axes in (("climate", 2), ("coarse", 1)):
         cells = window[name].reshape(*window[name].shape[:axes], -1)
@@ -129,8 +130,14 @@ def workers(folder: Path, case: Case, count: int) -> float:
     for i in range(count):
         task_file = folder / f"task{i}.pickle"
         task_file.write_bytes(pickle.dumps((case.job(threads=1), case.units[i], case.units[i::count])))
-        crew.append(subprocess.Popen([sys.executable, "-c", code, root, str(task_file), str(cores[i % len(cores)])],
-                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))  # fmt: skip
+        crew.append(
+            subprocess.Popen(
+                [sys.executable, "-c", code, root, str(task_file), str(cores[i % len(cores)])],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
     for one in crew:
         assert one.stdout is not None
         assert one.stdout.readline() == "ready\n", "a worker could not begin"
@@ -186,12 +193,15 @@ def main() -> None:
         args.json.write_text(json.dumps(records, indent=1) + "\n")
 
 
-def show(species: int, dense: dict[str, Any], patch: dict[str, Any] | None, floor: dict[str, float], rate: dict[str, float],
-         cores: int) -> list[dict[str, Any]]:  # fmt: skip
+def show(
+    species: int, dense: dict[str, Any], patch: dict[str, Any] | None, floor: dict[str, float], rate: dict[str, float], cores: int
+) -> list[dict[str, Any]]:
     """Print one size and return its records."""
     cells, steps = dense["cells"], dense["steps"]
-    print(f"\n{species:,} species, {cells:,} cells; one core: memcpy {rate['memcpy'] / 1e9:.1f} GB/s,"
-          f" GEMM {rate['gemm'] / 1e9:.0f} GFLOP/s, zstd {rate['zstd'] / 1e6:.0f} MB/s")  # fmt: skip
+    print(
+        f"\n{species:,} species, {cells:,} cells; one core: memcpy {rate['memcpy'] / 1e9:.1f} GB/s,"
+        f" GEMM {rate['gemm'] / 1e9:.0f} GFLOP/s, zstd {rate['zstd'] / 1e6:.0f} MB/s"
+    )
     print(f"{'step':34}{'us of a core':>14}{'share':>8}{'floor':>9}{'times':>7}")
     records = []
     for step, seconds in sorted(steps.items(), key=lambda s: -s[1]):

@@ -30,11 +30,31 @@ from inference.network import checkpoint
 from inference.network.deep_sdm import ModelSpec, Part
 from inference.network.ensemble import Ensemble, survey_covariates
 
-LAYERS = ("surface", "sentinel2", "landsat", "elevation", "slope", "northness", "eastness", "wetness", "soil",
-          "climate", "bioclim")  # fmt: skip
-RANGES = {"sentinel2": (0.02, 0.4), "landsat": (0.02, 0.4), "elevation": (0, 900), "slope": (0, 40),
-          "northness": (-0.6, 0.6), "eastness": (-0.6, 0.6), "wetness": (0, 12), "soil": (20, 700), "climate": (20, 300),
-          "bioclim": (-5, 25)}  # fmt: skip
+LAYERS = (
+    "surface",
+    "sentinel2",
+    "landsat",
+    "elevation",
+    "slope",
+    "northness",
+    "eastness",
+    "wetness",
+    "soil",
+    "climate",
+    "bioclim",
+)
+RANGES = {
+    "sentinel2": (0.02, 0.4),
+    "landsat": (0.02, 0.4),
+    "elevation": (0, 900),
+    "slope": (0, 40),
+    "northness": (-0.6, 0.6),
+    "eastness": (-0.6, 0.6),
+    "wetness": (0, 12),
+    "soil": (20, 700),
+    "climate": (20, 300),
+    "bioclim": (-5, 25),
+}
 VERSION = "v1"
 
 
@@ -51,8 +71,14 @@ class Case:
     ) -> Job:
         """A job over the whole region."""
         west, south, east, north = (v // 1000 for v in self.cube.region.bounds)
-        fixed = {"block": 1024, "year": 2020, "area_m2": 100.0, "inputs": "case",
-                 "model_hash": load_model(self.model).hash, **more}  # fmt: skip
+        fixed = {
+            "block": 1024,
+            "year": 2020,
+            "area_m2": 100.0,
+            "inputs": "case",
+            "model_hash": load_model(self.model).hash,
+            **more,
+        }
         return Job(self.cube.url, str(self.model), tuple((p, version) for p in products), (west, south, east, north), **fixed)
 
     def make(self, version: str = VERSION) -> None:
@@ -101,8 +127,9 @@ def species_names(count: int) -> tuple[str, ...]:
     return tuple("Genus planta" + "".join("abcdefghij"[int(d)] for d in f"{i:05d}") for i in range(count))
 
 
-def make_model(folder: Path, cube: CubeStore, species: int, spec: dict[str, Any], members: int = 1, sensitive: int = 0,
-               seed: int = 0) -> Path:  # fmt: skip
+def make_model(
+    folder: Path, cube: CubeStore, species: int, spec: dict[str, Any], members: int = 1, sensitive: int = 0, seed: int = 0
+) -> Path:
     """A model folder for the inputs of `cube`; `spec` are sizes of `ModelSpec`, the first `sensitive` species kept at 1 km."""
     from inference.network.deep_sdm import DeepSDM
 
@@ -168,8 +195,15 @@ def values_are_many(values: NDArray[Any]) -> bool:
     return values.size > 5_000_000
 
 
-def make_case(folder: Path, region: Region, species: int, spec: dict[str, Any], layers: tuple[str, ...] = LAYERS,
-              gaps: float = 0.0, **model: Any) -> Case:  # fmt: skip
+def make_case(
+    folder: Path,
+    region: Region,
+    species: int,
+    spec: dict[str, Any],
+    layers: tuple[str, ...] = LAYERS,
+    gaps: float = 0.0,
+    **model: Any,
+) -> Case:
     """The cube, the model and the groups of one version."""
     cube = make_cube(str(folder / "cube.zarr"), region, layers, gaps)
     path = make_model(folder / "model", cube, species, spec, **model)

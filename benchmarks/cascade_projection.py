@@ -49,6 +49,8 @@ def print_projection(dense: dict[str, Any], species: int, cores: int, device: st
         + ", ".join(f"{name} {count:,}" for name, count in object_counts.items())
         + f"; {sum(object_counts.values()):,} in all"
     )
-    records += [{"way": "projection", "species": species, "step": f"objects {name}", "cells_per_second": 0, "objects": count}
-                for name, count in object_counts.items()]  # fmt: skip
+    records += [
+        {"way": "projection", "species": species, "step": f"objects {name}", "cells_per_second": 0, "objects": count}
+        for name, count in object_counts.items()
+    ]
     return records

@@ -48,8 +48,13 @@ INPUT_LAYERS: Final = (("surface",), ("elevation", "slope"), ("bioclim",), ("sen
 SHARD_SPECIES: Final = 192
 LINKS: Final = 30_000  # to one file: ext4 has room for 65,000
 MADE_FROM: Final = "0123456789abcdef"
-ABOUT: Final = {progress.MADE_FROM: MADE_FROM, "reference_year": 2018, "reference_area_m2": 100.0, "license": "CC0-1.0",
-                "attribution": "Nobody"}  # fmt: skip
+ABOUT: Final = {
+    progress.MADE_FROM: MADE_FROM,
+    "reference_year": 2018,
+    "reference_area_m2": 100.0,
+    "license": "CC0-1.0",
+    "attribution": "Nobody",
+}
 # What each row does, as a program: `url` is the cube's, `unit` (west, north) a corner of the filled unit in metres.
 ACTIONS: Final[Mapping[str, str]] = {
     "import floracube, nothing else": "",
@@ -117,15 +122,29 @@ def _receipts(
     for unit in units:
         sizes = {key: stored.get(key, 0) for path, array in arrays.items() for key in _keys(cube, path, array, unit)}
         checksums = dict.fromkeys((key.rpartition("/c/")[0] for key in sizes), unit.row * 7919 + unit.col)
-        below[unit.name] = {"unit": unit.name, "stage": stage, "inputs": inputs, "seconds": 1.0, "counts": {"cells": 640_000},
-                            "checksums": checksums, "sizes": sizes}  # fmt: skip
+        below[unit.name] = {
+            "unit": unit.name,
+            "stage": stage,
+            "inputs": inputs,
+            "seconds": 1.0,
+            "counts": {"cells": 640_000},
+            "checksums": checksums,
+            "sizes": sizes,
+        }
         fingerprints[unit.name] = fingerprint(below[unit.name])
     squares = tree(cube.region, units)
     covered = set(fingerprints) | {square.name for square in squares}
     for square in squares:
         fingerprints[square.name] = str(progress.square_inputs(square, covered, fingerprints))
-        above[square.name] = {"unit": square.name, "stage": f"{stage}/overviews", "inputs": fingerprints[square.name],
-                              "seconds": 1.0, "counts": {}, "checksums": {}, "sizes": {}}  # fmt: skip
+        above[square.name] = {
+            "unit": square.name,
+            "stage": f"{stage}/overviews",
+            "inputs": fingerprints[square.name],
+            "seconds": 1.0,
+            "counts": {},
+            "checksums": {},
+            "sizes": {},
+        }
     for folder, receipts in ((stage, below), (f"{stage}/overviews", above)):
         blocks: dict[str, dict[str, Any]] = {}
         for name, receipt in receipts.items():
@@ -203,8 +222,13 @@ def measured(url: str, unit: Unit, environment: Mapping[str, str], counts: str |
             continue
         after, (processor, memory) = _counts(counts), json.loads(done.stdout.splitlines()[-1])
         print(f"{name}: {seconds:.0f} s", file=sys.stderr, flush=True)
-        yield {"what": name, "processor s": round(processor, 2), "wall s": round(seconds, 2), "memory MB": round(memory),
-               **{kind: after[kind] - before[kind] for kind in after}}  # fmt: skip
+        yield {
+            "what": name,
+            "processor s": round(processor, 2),
+            "wall s": round(seconds, 2),
+            "memory MB": round(memory),
+            **{kind: after[kind] - before[kind] for kind in after},
+        }
 
 
 def _counts(address: str | None) -> dict[str, int]:

@@ -75,9 +75,9 @@ def bytes_records(cube: Path) -> list[Row]:
         shards = [p.stat().st_size for p in (meta.parent / "c").rglob("*") if p.is_file()]
         array = opened.array(path)
         row = layer_rows.setdefault(
-            _row_name(path), {"layer": _row_name(path), "dtype": str(array.dtype), "bands": 0, "stored": 0,
-                              "raw": 0, "shards": 0},
-        )  # fmt: skip
+            _row_name(path),
+            {"layer": _row_name(path), "dtype": str(array.dtype), "bands": 0, "stored": 0, "raw": 0, "shards": 0},
+        )
         row["bands"] += int(np.prod(shape[:-2]))
         row["stored"] += sum(shards)
         row["raw"] += int(np.prod(shape)) * array.dtype.itemsize
@@ -91,9 +91,18 @@ def bytes_records(cube: Path) -> list[Row]:
         )
     total = sum(row["bytes_per_cell"] for row in rows)
     objects = sum(row["objects_per_unit"] for row in rows)
-    return [*rows, {"layer": "total", "dtype": "", "bands": sum(r["bands"] for r in rows),
-                    "bytes_per_cell": round(total, 4), "share_of_raw": None, "objects_per_unit": round(objects, 2),
-                    "mean_object_kb": round(total * cells / units / max(objects, 1e-9) / 1e3, 1)}]  # fmt: skip
+    return [
+        *rows,
+        {
+            "layer": "total",
+            "dtype": "",
+            "bands": sum(r["bands"] for r in rows),
+            "bytes_per_cell": round(total, 4),
+            "share_of_raw": None,
+            "objects_per_unit": round(objects, 2),
+            "mean_object_kb": round(total * cells / units / max(objects, 1e-9) / 1e3, 1),
+        },
+    ]
 
 
 def _row_name(path: str) -> str:
@@ -115,8 +124,13 @@ def s3_on_loopback() -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     endpoint = f"http://127.0.0.1:{port}"
-    os.environ |= {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark", "AWS_DEFAULT_REGION": "us-east-1",
-                   "AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"}  # fmt: skip
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": "benchmark",
+        "AWS_SECRET_ACCESS_KEY": "benchmark",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ALLOW_HTTP": "true",
+    }
     import s3fs
 
     with answering(command, endpoint, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
@@ -150,10 +164,18 @@ def stores_records(repeats: int = 3) -> list[Row]:
             base = _medians(taken["plain"])
             for way in ways:
                 write, read, tile, _ = _medians(taken[way])
-                rows.append({"store": store, "way": way, "write_mb_s": round(mb / write, 1),
-                             "read_mb_s": round(mb / read, 1), "tile_ms": round(tile * 1000, 2),
-                             "write_ratio": round(base[0] / write, 2), "read_ratio": round(base[1] / read, 2),
-                             "tile_ratio": round(base[2] / tile, 2)})  # fmt: skip
+                rows.append(
+                    {
+                        "store": store,
+                        "way": way,
+                        "write_mb_s": round(mb / write, 1),
+                        "read_mb_s": round(mb / read, 1),
+                        "tile_ms": round(tile * 1000, 2),
+                        "write_ratio": round(base[0] / write, 2),
+                        "read_ratio": round(base[1] / read, 2),
+                        "tile_ratio": round(base[2] / tile, 2),
+                    }
+                )
     return rows
 
 
@@ -202,10 +224,19 @@ def checksums_records(repeats: int = 5) -> list[Row]:
                     shutil.rmtree(url)
             write, read, tile, size = _medians(taken[True])
             more = [100 * (one / other - 1) for one, other in zip((write, read, tile, size), _medians(taken[False]), strict=True)]
-            rows.append({"way": way, "mb": round(size / 1e6, 2), "write_s": round(write, 3),
-                         "read_s": round(read, 3), "tile_ms": round(tile * 1000, 2),
-                         "more_bytes_percent": round(more[3], 4), "more_write_percent": round(more[0], 1),
-                         "more_read_percent": round(more[1], 1), "more_tile_percent": round(more[2], 1)})  # fmt: skip
+            rows.append(
+                {
+                    "way": way,
+                    "mb": round(size / 1e6, 2),
+                    "write_s": round(write, 3),
+                    "read_s": round(read, 3),
+                    "tile_ms": round(tile * 1000, 2),
+                    "more_bytes_percent": round(more[3], 4),
+                    "more_write_percent": round(more[0], 1),
+                    "more_read_percent": round(more[1], 1),
+                    "more_tile_percent": round(more[2], 1),
+                }
+            )
     return rows
 
 

@@ -74,10 +74,23 @@ def write_scenes(folder: Path, region: Region, scenes: int, seed: int = 0) -> st
             path = folder / f"{item.id}-{name}.tif"
             scl = name == "scl"
             with rasterio.open(
-                path, "w", driver="GTiff", height=values.shape[0], width=values.shape[1], count=1,
-                dtype="uint8" if scl else "uint16", crs=f"EPSG:{UTM}", nodata=0, tiled=True, blockxsize=512, blockysize=512,
-                transform=Affine(20, 0, west, 0, -20, north) if scl else transform, compress="deflate", predictor=2, zlevel=6,
-            ) as target:  # fmt: skip
+                path,
+                "w",
+                driver="GTiff",
+                height=values.shape[0],
+                width=values.shape[1],
+                count=1,
+                dtype="uint8" if scl else "uint16",
+                crs=f"EPSG:{UTM}",
+                nodata=0,
+                tiled=True,
+                blockxsize=512,
+                blockysize=512,
+                transform=Affine(20, 0, west, 0, -20, north) if scl else transform,
+                compress="deflate",
+                predictor=2,
+                zlevel=6,
+            ) as target:
                 target.write(np.clip(values, 1, None).astype("uint8" if scl else "uint16"), 1)
             item.add_asset(name, pystac.Asset(str(path), media_type=pystac.MediaType.COG, roles=["data"]))
         collection.add_item(item)
@@ -130,10 +143,18 @@ def _ways(catalog: str, region: Region, threads: int, folder: Path) -> dict[str,
     window = pixels.around(cells, sentinel2.stack.MARGIN)
     utm_box = GeoBox.from_bbox(window.bounds, crs=f"EPSG:{UTM}", resolution=FINE)
     plainly = {
-        "assets": bands, "resolution": FINE, "resampling": Resampling.nearest, "dtype": np.dtype("uint16"),
-        "fill_value": np.uint16(0), "rescale": False, "xy_coords": "center", "errors_as_nodata": (), "properties": False,
-        "band_coords": False, "chunksize": 4096,
-    }  # fmt: skip
+        "assets": bands,
+        "resolution": FINE,
+        "resampling": Resampling.nearest,
+        "dtype": np.dtype("uint16"),
+        "fill_value": np.uint16(0),
+        "rescale": False,
+        "xy_coords": "center",
+        "errors_as_nodata": (),
+        "properties": False,
+        "band_coords": False,
+        "chunksize": 4096,
+    }
 
     def laid(values: np.ndarray, scl: np.ndarray) -> Any:
         return sentinel2._resampled(*_clear_median(values, scl, threads), window, cells)[0]
@@ -150,9 +171,12 @@ def _ways(catalog: str, region: Region, threads: int, folder: Path) -> dict[str,
         return laid(np.ascontiguousarray(values[:, :-1]), values[:, -1])
 
     ways: dict[str, Callable[[], Any]] = {
-        "floracube": ours, "odc-stac": odc_stac, "stackstac": plain_stackstac, "odc-stac in UTM": odc_in_utm,
+        "floracube": ours,
+        "odc-stac": odc_stac,
+        "stackstac": plain_stackstac,
+        "odc-stac in UTM": odc_in_utm,
         "stackstac in UTM": stackstac_in_utm,
-    }  # fmt: skip
+    }
     binary = shutil.which("gdalwarp")
     if binary:
 
@@ -203,10 +227,13 @@ def records(unit_km: int = 10, scenes: int = 12, repeats: int = 5, seed: int = 0
     pixels = scenes * len(SENTINEL2_BANDS) * (unit_km * 1000 // FINE) ** 2 / 1e6
     return [
         {
-            "way": way, "scenes": scenes, "unit_km": unit_km, "seconds": round(statistics.median(times), 3),
+            "way": way,
+            "scenes": scenes,
+            "unit_km": unit_km,
+            "seconds": round(statistics.median(times), 3),
             "cpu_seconds": round(statistics.median(worked[way]), 3),
             "megapixels_per_second": round(pixels / statistics.median(times), 1),
             "ratio_to_odc_stac": round(statistics.median(o / t for o, t in zip(taken["odc-stac"], times, strict=True)), 2),
         }
         for way, times in taken.items()
-    ]  # fmt: skip
+    ]

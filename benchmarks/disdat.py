@@ -71,9 +71,14 @@ def _frequency(group: Group, seed: int) -> Scores:
         return cell @ np.array([[BLOCKS], [1.0]])
 
     return record_scores(
-        Frequency(), block(group.record_places), group.record_species, block(group.background_places),
-        block(group.test_places), len(group.species), seed=seed,
-    )  # fmt: skip
+        Frequency(),
+        block(group.record_places),
+        group.record_species,
+        block(group.background_places),
+        block(group.test_places),
+        len(group.species),
+        seed=seed,
+    )
 
 
 METHODS: dict[str, Callable[[Group, int], Scores]] = {
@@ -146,9 +151,13 @@ def _rows(name: str, auc: dict[str, dict[str, Auc]], rare: dict[str, NDArray[np.
         values = [of[method] for of in auc.values()]
         few = [of[method][rare[region]] for region, of in auc.items()]
         row: Record = {
-            "region": name, "method": method, "AUC": mean_of(values), "species": sum(int(np.isfinite(v).sum()) for v in values),
-            f"AUC, under {RARE} records": mean_of(few), "rare species": sum(int(np.isfinite(v).sum()) for v in few),
-        }  # fmt: skip
+            "region": name,
+            "method": method,
+            "AUC": mean_of(values),
+            "species": sum(int(np.isfinite(v).sum()) for v in values),
+            f"AUC, under {RARE} records": mean_of(few),
+            "rare species": sum(int(np.isfinite(v).sum()) for v in few),
+        }
         if method != OURS and OURS in next(iter(auc.values())):
             gains = [of[OURS] - of[method] for of in auc.values()]
             row["gain of ours"] = mean_of(gains)

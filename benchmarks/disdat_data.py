@@ -50,10 +50,13 @@ class Group:
     def subset(self, records: NDArray[np.bool_], background: NDArray[np.bool_]) -> Group:
         """The group with the records and the background sites of two masks alone."""
         return replace(
-            self, records=self.records[records], record_species=self.record_species[records],
-            record_places=self.record_places[records], background=self.background[background],
+            self,
+            records=self.records[records],
+            record_species=self.record_species[records],
+            record_places=self.record_places[records],
+            background=self.background[background],
             background_places=self.background_places[background],
-        )  # fmt: skip
+        )
 
 
 def read_region(folder: Path, region: str, background: str) -> list[Group]:

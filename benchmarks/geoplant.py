@@ -68,12 +68,21 @@ def run(options: argparse.Namespace) -> None:
         if report.totals or report.remarks:
             print("\n".join(report.lines()))
     plan = Plan(
-        options.block_km, options.seed, tuple(b for b in options.baselines.split(",") if b),
+        options.block_km,
+        options.seed,
+        tuple(b for b in options.baselines.split(",") if b),
         {"d": options.embedding, "width": options.width},
-        TrainOptions(members=options.members, epochs=options.epochs, least_steps=options.least_steps, batch=options.batch,
-                     seed=options.seed, device=options.device), options.threads,
+        TrainOptions(
+            members=options.members,
+            epochs=options.epochs,
+            least_steps=options.least_steps,
+            batch=options.batch,
+            seed=options.seed,
+            device=options.device,
+        ),
+        options.threads,
         EnsembleOptions(epochs=options.ensemble_epochs, seed=options.seed, device=options.device, weights=options.weights),
-    )  # fmt: skip
+    )
     outcome = run_benchmark(bench, plan, scratch, lambda text: print(f"\r{text[:100]:100}", end="", file=sys.stderr))
     print(file=sys.stderr)
     tables: list[Any] = [outcome.against_published(next(iter(outcome.reports)))]
@@ -84,8 +93,10 @@ def run(options: argparse.Namespace) -> None:
     written = submit(bench, outcome.ensemble, options.out / "submission.csv", scratch)
     print("\n" + "\n\n".join(table.text() for table in tables))
     print("\n" + "\n".join(f"NOTE {remark}" for remark in outcome.remarks))
-    print(f"Modalities: {', '.join(bench.recipe.modalities)}; {time.perf_counter() - started:.0f} s; written to {options.out}"
-          + (f", for Kaggle {written}" if written else ""))  # fmt: skip
+    print(
+        f"Modalities: {', '.join(bench.recipe.modalities)}; {time.perf_counter() - started:.0f} s; written to {options.out}"
+        + (f", for Kaggle {written}" if written else "")
+    )
     if options.json:
         write_tables(options.json.parent, options.json.stem, tables)
 

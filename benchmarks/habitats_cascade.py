@@ -67,11 +67,20 @@ def few_plots(demo: Path, labelled: int, seed: int) -> tuple[Plots, pd.DataFrame
     covers = covers[covers["PlotObservationID"].isin(table["PlotObservationID"])]
     names = pd.read_csv(sources / "species.csv").set_index("speciesId")["scientificName"]
     surveys = pd.read_csv(sources / "geoplant" / "PresenceAbsenceSurveys" / "PA_metadata_train.csv")
-    listed = pd.DataFrame({"PlotObservationID": "s" + surveys["surveyId"].astype(str), "Cover": 1.0,
-                           "Species": surveys["speciesId"].astype(int).map(names)}).dropna()  # fmt: skip
+    listed = pd.DataFrame(
+        {
+            "PlotObservationID": "s" + surveys["surveyId"].astype(str),
+            "Cover": 1.0,
+            "Species": surveys["speciesId"].astype(int).map(names),
+        }
+    ).dropna()
     more = pd.DataFrame({"PlotObservationID": listed["PlotObservationID"].unique(), "Habitat": "~"})
-    plots, _ = make_plots(pd.concat([table, more]), pd.concat([covers, listed]),
-                          Columns("PlotObservationID", "Species", "Cover", "Habitat"), min_plots=2)  # fmt: skip
+    plots, _ = make_plots(
+        pd.concat([table, more]),
+        pd.concat([covers, listed]),
+        Columns("PlotObservationID", "Species", "Cover", "Habitat"),
+        min_plots=2,
+    )
     return plots, table
 
 
@@ -109,8 +118,10 @@ def cascade(demo: Path, labelled: int, seeds: Sequence[int], compared: Methods, 
     direct = max(v for m, v in mean.items() if m.startswith("direct"))
     first = compared.readers[0]
     loss = mean[f"{first}, true lists"] - mean[first]
-    say(f"  {first} below its reading of true lists: {loss:+.3f} (bar 0.10 at most);"
-        f" over the better direct classifier: {mean[first] - direct:+.3f} (bar above 0)")  # fmt: skip
+    say(
+        f"  {first} below its reading of true lists: {loss:+.3f} (bar 0.10 at most);"
+        f" over the better direct classifier: {mean[first] - direct:+.3f} (bar above 0)"
+    )
     return records
 
 
@@ -124,8 +135,10 @@ def drawn(demo: Path, labelled: int, seed: int, compared: Methods, say: Say) -> 
     label = np.array([plots.habitats.index(c) if k else -1 for c, k in zip(codes[habitat * has_label], has_label, strict=True)])
     row, col, label, lists = row[has_label], col[has_label], label[has_label], lists.take(np.flatnonzero(has_label))
     scheme = scheme_of(plots.habitats)
-    say(f"\ncascade, seed {seed}: {labelled} plots with a habitat, {int((plots.label < 0).sum()):,} lists without;"
-        f" {len(label):,} cells, {len(plots.habitats)} habitats")  # fmt: skip
+    say(
+        f"\ncascade, seed {seed}: {labelled} plots with a habitat, {int((plots.label < 0).sum()):,} lists without;"
+        f" {len(label):,} cells, {len(plots.habitats)} habitats"
+    )
     true = true_lists(demo, row, col, lists.names, facts)
     records = []
 
@@ -134,8 +147,9 @@ def drawn(demo: Path, labelled: int, seed: int, compared: Methods, say: Say) -> 
 
     at = table.set_index(table["PlotObservationID"].astype(str)).reindex([str(i) for i in plots.plot_id])
     maps = load_config(demo / "config.yaml").predict
-    predicted = predicted_plots(open_cube(str(demo / "cube.zarr")), demo / "model", plots, at["Longitude"], at["Latitude"],
-                                maps.year, maps.area_m2, seed)  # fmt: skip
+    predicted = predicted_plots(
+        open_cube(str(demo / "cube.zarr")), demo / "model", plots, at["Longitude"], at["Latitude"], maps.year, maps.area_m2, seed
+    )
     first, spec = compared.readers[0], replace(compared.spec, seed=seed)
     alone = trained_readers((first,), plots, spec, None)
     both = trained_readers(compared.readers, plots, spec, predicted)
@@ -151,8 +165,10 @@ def drawn(demo: Path, labelled: int, seed: int, compared: Methods, say: Say) -> 
     )
     with_habitat = table["Habitat"].isin(plots.habitats).to_numpy()
     named = np.array([plots.habitats.index(h) for h in table["Habitat"][with_habitat]])
-    for name, tree in (("trees", ExtraTreesClassifier(400, random_state=0)),
-                       ("boosted", HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, random_state=0))):  # fmt: skip
+    for name, tree in (
+        ("trees", ExtraTreesClassifier(400, random_state=0)),
+        ("boosted", HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, random_state=0)),
+    ):
         tree.fit(plot_predictors[with_habitat], named)
         p = np.zeros((len(label), len(plots.habitats)), np.float32)
         p[:, tree.classes_] = tree.predict_proba(cell_predictors)

@@ -57,8 +57,17 @@ def formations(data: Path, seeds: Sequence[int], methods: Methods, say: Say) -> 
     counted = f"{len(plots):,} surveys, {int((first & placed).sum()):,} first ones scored"
     say(f"\nformations: {counted}, project {WITHHELD} never trained on")
     block = np.unique(np.floor(np.stack([lon, lat]) / BLOCK_DEGREES), axis=1, return_inverse=True)[1].reshape(-1)
-    return compare("formations", plots, lambda seed: spatial_folds(lon, lat, BLOCK_DEGREES, 5, seed), block, seeds, methods,
-                   say, score=first & placed, withheld=withheld)  # fmt: skip
+    return compare(
+        "formations",
+        plots,
+        lambda seed: spatial_folds(lon, lat, BLOCK_DEGREES, 5, seed),
+        block,
+        seeds,
+        methods,
+        say,
+        score=first & placed,
+        withheld=withheld,
+    )
 
 
 def landscape_plots(count: int, seed: int) -> tuple[Plots, NDArray[np.float64], NDArray[np.float64], Scheme]:
@@ -123,10 +132,21 @@ def denmark(data: Path, seeds: Sequence[int], methods: Methods, say: Say) -> lis
     )
 
 
-def compare(case: str, plots: Plots, folds: Callable[[int], NDArray[np.int64]], block: NDArray[np.integer[Any]],
-            seeds: Sequence[int], methods: Methods, say: Say, *, score: NDArray[np.bool_],
-            withheld: NDArray[np.bool_] | None = None, scheme: Scheme | None = None, only: int | None = None,
-            locked: NDArray[np.bool_] | None = None) -> list[dict[str, Any]]:  # fmt: skip
+def compare(
+    case: str,
+    plots: Plots,
+    folds: Callable[[int], NDArray[np.int64]],
+    block: NDArray[np.integer[Any]],
+    seeds: Sequence[int],
+    methods: Methods,
+    say: Say,
+    *,
+    score: NDArray[np.bool_],
+    withheld: NDArray[np.bool_] | None = None,
+    scheme: Scheme | None = None,
+    only: int | None = None,
+    locked: NDArray[np.bool_] | None = None,
+) -> list[dict[str, Any]]:
     """Every method on the same folds, a draw of them for each seed; returns flat records, those of the gain among them.
 
     `only`: the one fold that is scored; `locked` (n): plots that no choice was made on, which are printed again by themselves.
@@ -137,9 +157,16 @@ def compare(case: str, plots: Plots, folds: Callable[[int], NDArray[np.int64]], 
     for seed in seeds:
         fold = folds(seed)
         counted = score & (fold == only) if only is not None else score
-        skills, probabilities = evaluate_reader(plots, fold, replace(methods.spec, seed=seed), score=counted,
-                                                withheld=withheld, baselines=methods.baselines, scheme=scheme,
- readers=methods.readers)  # fmt: skip
+        skills, probabilities = evaluate_reader(
+            plots,
+            fold,
+            replace(methods.spec, seed=seed),
+            score=counted,
+            withheld=withheld,
+            baselines=methods.baselines,
+            scheme=scheme,
+            readers=methods.readers,
+        )
         rows.append(np.flatnonzero(counted & (plots.label >= 0)))
         for method, p in probabilities.items():
             named.setdefault(method, []).append(p[rows[-1]].argmax(axis=1))
@@ -171,8 +198,9 @@ def record(case: str, skill: Skill, seed: int) -> dict[str, Any]:
     return {"case": case, "seed": seed, **flat, **levels}
 
 
-def scored(case: str, method: str, probability: NDArray[np.float32], label: NDArray[np.integer[Any]], scheme: Scheme | None,
-           say: Say) -> dict[str, Any]:  # fmt: skip
+def scored(
+    case: str, method: str, probability: NDArray[np.float32], label: NDArray[np.integer[Any]], scheme: Scheme | None, say: Say
+) -> dict[str, Any]:
     """Print and return the skill of probabilities (n, C) against labels (n)."""
     skill = skill_of(method, probability, label, scheme)
     say(f"  {skill.line()}")

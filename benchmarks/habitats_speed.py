@@ -84,8 +84,7 @@ def naive(model: Any, tokenizer: PreTrainedTokenizerBase, cells: Assemblages) ->
     return made, (time.process_time() - started) / len(cells.size)
 
 
-def compare(model: Any, tokenizer: Any, cells: Assemblages, sizes: tuple[int, int], bar: float, say: Say
-            ) -> list[dict[str, Any]]:  # fmt: skip
+def compare(model: Any, tokenizer: Any, cells: Assemblages, sizes: tuple[int, int], bar: float, say: Say) -> list[dict[str, Any]]:
     """The naive pipeline on `sizes[0]` cells and the reader on `sizes[1]`, the labels of the former by both."""
     draw = np.random.default_rng(0)
     few = cells.take(draw.permutation(len(cells.size))[: sizes[0]])
@@ -100,9 +99,11 @@ def compare(model: Any, tokenizer: Any, cells: Assemblages, sizes: tuple[int, in
     clear = two[:, 1] - two[:, 0] >= CLOSE
     other = int((made.argmax(axis=1) != expected.argmax(axis=1))[clear].sum())
     slow, fast = 1 / each, len(many.size) / seconds
-    say(f"  {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M weights; naive pipeline {slow:,.1f} cells/s,"
+    say(
+        f"  {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M weights; naive pipeline {slow:,.1f} cells/s,"
         f" reader {fast:,.1f}: {fast / slow:.1f} times (bar {bar:g}); labels that differ, of {int(clear.sum())} clear ones:"
-        f" {other}; largest difference of a probability {np.abs(made - expected).max():.1e}")  # fmt: skip
+        f" {other}; largest difference of a probability {np.abs(made - expected).max():.1e}"
+    )
     say(f"    {CELLS / 1e9:.1f} billion cells: {CELLS / fast / 3600:,.0f} core hours at this measured rate")
     records = [{"method": "naive_loop", "cells_per_second": slow}, {"method": "plantbert", "cells_per_second": fast}]
     return [{"case": "cells", "times": fast / slow, "labels_that_differ": other, **r} for r in records]

@@ -49,12 +49,21 @@ KNOWN: dict[str, tuple[Any, ...]] = {
     "layer_id": ("indicators.richness", "habitats.level3", "species.fagus_sylvatica", "inputs.elevation", "inputs.bioclim.bio1"),
     "tms": ("WebMercatorQuad", "EuropeanETRS89_LAEAQuad", "WGS1984Quad", "UPSArcticWGS84Quad"),
     "tileMatrixSetId": ("WebMercatorQuad", "EuropeanETRS89_LAEAQuad", "FloracubeGrid", "CDB1GlobalGrid"),
-    "lon": (16.77, 16.6, 17.2), "lat": (49.02, 48.9), "z": (0, 7, 11), "x": (0, 1119), "y": (0, 702),
+    "lon": (16.77, 16.6, 17.2),
+    "lat": (49.02, 48.9),
+    "z": (0, 7, 11),
+    "x": (0, 1119),
+    "y": (0, 702),
     "format": ("png", "npy", "tif"),
-    "minx": (16.7,), "miny": (49.0,), "maxx": (16.8, 16.7), "maxy": (49.05,), "width": (1, 60), "height": (40,),
+    "minx": (16.7,),
+    "miny": (49.0,),
+    "maxx": (16.8, 16.7),
+    "maxy": (49.05,),
+    "width": (1, 60),
+    "height": (40,),
     "item_id": ("indicators.v1", "species.v1", "inputs.10m"),
     "name": ("zarr.json", "products/species/v1/0/zarr.json", "products/species/v1/0/occurrence/c/0/0/0", "current.json"),
-}  # fmt: skip
+}
 
 
 def watched_app() -> Any:
@@ -123,8 +132,17 @@ def served(cube: str, folder: Path) -> Iterator[Running]:
     seen = folder / "seen.txt"
     seen.touch()
     environment = {**os.environ, "FLORACUBE_CUBES": cube, "FLORACUBE_CACHE_MB": "16", SEEN: str(seen), "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-m", "uvicorn", "benchmarks.hostile:watched_app", "--factory", "--port", str(port),
-               "--log-level", "critical"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "benchmarks.hostile:watched_app",
+        "--factory",
+        "--port",
+        str(port),
+        "--log-level",
+        "critical",
+    ]
     with answering(command, f"http://127.0.0.1:{port}/healthz", cwd=ROOT, env=environment) as process:
         yield Running(port, process, seen)
 
@@ -156,8 +174,9 @@ def drawn(base: str, count: int, tally: Tally) -> int:
 
     def exercise(operation: Any, mode: GenerationMode, most: int, seed: int) -> None:
         @hypothesis.seed(seed)
-        @hypothesis.settings(max_examples=most, database=None, deadline=None, phases=[Phase.generate],
-                             suppress_health_check=list(HealthCheck))  # fmt: skip
+        @hypothesis.settings(
+            max_examples=most, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+        )
         @hypothesis.given(case=operation.as_strategy(generation_mode=mode), known=st.booleans(), data=st.data())
         def send(case: Any, known: bool, data: Any) -> None:
             if known:  # names drawn at random name nothing, and what lies behind them would never be reached
@@ -252,18 +271,29 @@ def _attacked(server: Running, count: int) -> tuple[list[dict[str, Any]], list[s
             tally, started = Tally(), time.perf_counter()
             sent = send(server, count // 2, tally) if kind == "listed" else drawn(server.base, left, tally)
             left -= sent
-            rows.append({
-                "kind": kind, "requests": sent, "seconds": round(time.perf_counter() - started, 1),
-                **{f"{n}xx": sum(v for k, v in tally.statuses.items() if k // 100 == n) for n in (2, 3, 4, 5)},
-                "slowest_s": round(tally.slowest, 2), "failures": tally.failures.total(),
-                "memory_mb": round(server.memory_mb(), 1),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "kind": kind,
+                    "requests": sent,
+                    "seconds": round(time.perf_counter() - started, 1),
+                    **{f"{n}xx": sum(v for k, v in tally.statuses.items() if k // 100 == n) for n in (2, 3, 4, 5)},
+                    "slowest_s": round(tally.slowest, 2),
+                    "failures": tally.failures.total(),
+                    "memory_mb": round(server.memory_mb(), 1),
+                }
+            )
             failures += tally.lines()
     end = time.monotonic() + SETTLE_SECONDS
     while (growth := server.memory_mb() - before) > GROWTH_MB and time.monotonic() < end:
         time.sleep(1)
-    rows.append({"kind": "innocent", "requests": len(innocent.seconds), "p99_s": round(innocent.p99(), 3),
-                 "memory_mb": round(server.memory_mb(), 1)})  # fmt: skip
+    rows.append(
+        {
+            "kind": "innocent",
+            "requests": len(innocent.seconds),
+            "p99_s": round(innocent.p99(), 3),
+            "memory_mb": round(server.memory_mb(), 1),
+        }
+    )
     if growth > GROWTH_MB:
         failures.append(f"memory grew by {growth:.0f} MB")
     return rows, [*failures, *innocent.failures(), *server.touched()]

@@ -15,19 +15,55 @@ from typing import Any
 from urllib.parse import quote
 
 ATTACKS = (
-    "../../../../etc/passwd", "..%2f..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/%2e%2e/etc/passwd", "%252e%252e%252fetc%252fpasswd",
-    "....//....//etc/passwd", "..\\..\\windows\\win.ini", "/etc/passwd", "file:///etc/passwd", "http://127.0.0.1:9/secret",
-    "s3://bucket/secret", "//127.0.0.1/secret", "zarr.json%00.png", "%00", "%0d%0aSet-Cookie:%20a=b", "%ff%fe", "NaN", "-inf",
-    "1e400", "-1", "99", "9" * 400, "0x10", "1,2", "'\"><script>alert(1)</script>", "{{7*7}}", "${jndi:ldap://127.0.0.1/a}",
-    "; cat /etc/passwd", "%E2%80%AE", "a" * 3000, "",
-)  # fmt: skip
+    "../../../../etc/passwd",
+    "..%2f..%2f..%2fetc%2fpasswd",
+    "%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+    "%252e%252e%252fetc%252fpasswd",
+    "....//....//etc/passwd",
+    "..\\..\\windows\\win.ini",
+    "/etc/passwd",
+    "file:///etc/passwd",
+    "http://127.0.0.1:9/secret",
+    "s3://bucket/secret",
+    "//127.0.0.1/secret",
+    "zarr.json%00.png",
+    "%00",
+    "%0d%0aSet-Cookie:%20a=b",
+    "%ff%fe",
+    "NaN",
+    "-inf",
+    "1e400",
+    "-1",
+    "99",
+    "9" * 400,
+    "0x10",
+    "1,2",
+    "'\"><script>alert(1)</script>",
+    "{{7*7}}",
+    "${jndi:ldap://127.0.0.1/a}",
+    "; cat /etc/passwd",
+    "%E2%80%AE",
+    "a" * 3000,
+    "",
+)
 HEADERS: tuple[dict[str, str], ...] = (
-    {"Host": "[::1"}, {"Host": 'evil"><script>'}, {"X-Forwarded-Host": "evil", "X-Forwarded-Proto": "javascript"},
-    {"Range": "bytes=0-"}, {"Range": "bytes=-0"}, {"Range": "bytes=99999999999999999999-"}, {"Range": "bytes=5-1"},
-    {"Range": "bytes=" + ",".join(f"{i}-{i}" for i in range(500))}, {"Range": "chunks=1-2"}, {"If-None-Match": "*" * 4000},
-    {"If-None-Match": '"' + "a" * 4000}, {"If-Range": "yesterday"}, {"Accept": "*/*;q=nan,text/html;q=\x7f"},
-    {"Accept-Encoding": "gzip;q=1e9, br, *"}, {"Content-Type": "text/html"}, {"Authorization": "Basic " + "A" * 4000},
-)  # fmt: skip
+    {"Host": "[::1"},
+    {"Host": 'evil"><script>'},
+    {"X-Forwarded-Host": "evil", "X-Forwarded-Proto": "javascript"},
+    {"Range": "bytes=0-"},
+    {"Range": "bytes=-0"},
+    {"Range": "bytes=99999999999999999999-"},
+    {"Range": "bytes=5-1"},
+    {"Range": "bytes=" + ",".join(f"{i}-{i}" for i in range(500))},
+    {"Range": "chunks=1-2"},
+    {"If-None-Match": "*" * 4000},
+    {"If-None-Match": '"' + "a" * 4000},
+    {"If-Range": "yesterday"},
+    {"Accept": "*/*;q=nan,text/html;q=\x7f"},
+    {"Accept-Encoding": "gzip;q=1e9, br, *"},
+    {"Content-Type": "text/html"},
+    {"Authorization": "Basic " + "A" * 4000},
+)
 
 
 @cache
@@ -49,10 +85,29 @@ def document(base: str) -> dict[str, Any]:
 
 def listed(base: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(method, address, headers and body) of every parameter of every route with every attack."""
-    valid = {"layer_id": "indicators.richness", "tms": "WebMercatorQuad", "tileMatrixSetId": "WebMercatorQuad", "z": "11",
-             "x": "1119", "y": "702", "format": "png", "lon": "16.77", "lat": "49.02", "minx": "16.7", "miny": "49.0",
-             "maxx": "16.8", "maxy": "49.05", "width": "60", "height": "40", "algorithmId": "hillshade", "colorMapId": "magma",
-             "item_id": "indicators.v1", "name": "zarr.json", "region": "Austria", "code": "T1"}  # fmt: skip
+    valid = {
+        "layer_id": "indicators.richness",
+        "tms": "WebMercatorQuad",
+        "tileMatrixSetId": "WebMercatorQuad",
+        "z": "11",
+        "x": "1119",
+        "y": "702",
+        "format": "png",
+        "lon": "16.77",
+        "lat": "49.02",
+        "minx": "16.7",
+        "miny": "49.0",
+        "maxx": "16.8",
+        "maxy": "49.05",
+        "width": "60",
+        "height": "40",
+        "algorithmId": "hillshade",
+        "colorMapId": "magma",
+        "item_id": "indicators.v1",
+        "name": "zarr.json",
+        "region": "Austria",
+        "code": "T1",
+    }
     named = {"/species/{name}": "Fagus sylvatica", "/regions/{name}": "Austria"}
     paths = document(base)["paths"]
     for path, methods in paths.items():

@@ -73,8 +73,19 @@ class Cluster:
     def restart_missing(self) -> None:
         """Start whatever is not there."""
         scheduler = ["scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard", "--no-show"]
-        nanny = ["worker", self.address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard", "--local-directory",
-                 str(self.folder), "--death-timeout", "60"]  # fmt: skip
+        nanny = [
+            "worker",
+            self.address,
+            "--nworkers",
+            "1",
+            "--nthreads",
+            "1",
+            "--no-dashboard",
+            "--local-directory",
+            str(self.folder),
+            "--death-timeout",
+            "60",
+        ]
         for name, arguments in (("scheduler", scheduler), ("nanny 1", nanny), ("nanny 2", nanny)):
             process = self.processes.get(name)
             if process is None or process.poll() is not None:
@@ -148,8 +159,16 @@ class Reader(threading.Thread):
 
 
 def command(config: Config, cluster: Cluster) -> subprocess.Popen[bytes]:
-    arguments = [sys.executable, str(ROOT / "floracube.py"), "predict", str(config.path), "--scheduler", cluster.address,
-                 "--version", "v1"]  # fmt: skip
+    arguments = [
+        sys.executable,
+        str(ROOT / "floracube.py"),
+        "predict",
+        str(config.path),
+        "--scheduler",
+        cluster.address,
+        "--version",
+        "v1",
+    ]
     return subprocess.Popen(arguments, cwd=ROOT, env=ENVIRONMENT, **QUIET)
 
 
@@ -192,8 +211,17 @@ def disturbed(number: int, config: Config, cluster: Cluster, role: str, moment: 
     reader.ended.set()
     reader.join()
     reader.look()  # and once at what is left
-    row = Row(number, role if pid is not None else f"{role} (none there)", round(at, 1), receipts, commands, round(seconds, 1),
-              reader.looks, process.returncode == 0, len(reader.torn))  # fmt: skip
+    row = Row(
+        number,
+        role if pid is not None else f"{role} (none there)",
+        round(at, 1),
+        receipts,
+        commands,
+        round(seconds, 1),
+        reader.looks,
+        process.returncode == 0,
+        len(reader.torn),
+    )
     return row, reader
 
 
@@ -201,8 +229,13 @@ def kills(config: Config, folder: Path, runs: int, seed: int, roles: tuple[str, 
     """`runs` disturbed runs, the roles in turn; their rows, and a sentence for everything that was not as it should be."""
     rng, wrong, rows = random.Random(seed), [], []
     calm = tiny_run.copy(config, folder / "undisturbed")
-    ended = subprocess.run([sys.executable, str(ROOT / "floracube.py"), "predict", str(calm.path), "--version", "v1"], cwd=ROOT,
-                           env=ENVIRONMENT, capture_output=True, text=True)  # fmt: skip
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "floracube.py"), "predict", str(calm.path), "--version", "v1"],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
     if ended.returncode:
         raise SystemExit(f"the undisturbed run failed: {ended.stderr[-2000:]}")
     truth = tiny_run.digests(open_cube(calm.cube_url), "v1")
@@ -229,8 +262,10 @@ HEAD = f"{'run':>4} {'killed':<24}{'after s':>8}{'units':>7}{'commands':>10}{'se
 
 
 def _line(row: Row) -> str:
-    return (f"{row.run:>4} {row.killed:<24}{row.after_s:>8.1f}{row.units_done:>7}{row.commands:>10}{row.seconds:>9.1f}"
-            f"{row.looks:>7}{row.torn:>6}  {'yes' if row.same else 'NO'}")  # fmt: skip
+    return (
+        f"{row.run:>4} {row.killed:<24}{row.after_s:>8.1f}{row.units_done:>7}{row.commands:>10}{row.seconds:>9.1f}"
+        f"{row.looks:>7}{row.torn:>6}  {'yes' if row.same else 'NO'}"
+    )
 
 
 def main() -> int:

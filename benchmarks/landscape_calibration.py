@@ -70,14 +70,23 @@ def make_case(data: LandscapeData, members: int, modalities: tuple[str, ...] | N
     assert eta is not None
     covariates = covariates_of(surveys.year)
     with torch.inference_mode():
-        z = [ensemble.embed_places(gather(predictors, rows, ensemble.spec.modalities, covariates))
-             for rows in np.array_split(np.arange(len(surveys)), 12)]  # fmt: skip
+        z = [
+            ensemble.embed_places(gather(predictors, rows, ensemble.spec.modalities, covariates))
+            for rows in np.array_split(np.arange(len(surveys)), 12)
+        ]
     return Case(
-        data.seed, cross_calibrated(eta, surveys, folds), cloglog_probability(torch.from_numpy(eta)).numpy(), surveys.presence,
-        surveys.place_weight, folds.block, folds.fold, trained.metrics["calibration_pooling"],
-        trained.metrics["calibration_slope"], _traits(len(surveys.species)),
+        data.seed,
+        cross_calibrated(eta, surveys, folds),
+        cloglog_probability(torch.from_numpy(eta)).numpy(),
+        surveys.presence,
+        surveys.place_weight,
+        folds.block,
+        folds.fold,
+        trained.metrics["calibration_pooling"],
+        trained.metrics["calibration_slope"],
+        _traits(len(surveys.species)),
         member_spread(ensemble, torch.cat(z), common_species(ensemble)).numpy(),
-    )  # fmt: skip
+    )
 
 
 def _traits(species: int) -> dict[str, Any]:
@@ -109,11 +118,17 @@ def richness_rows(case: Case) -> list[Row]:
     for name, expected in (("summed", total), ("calibrated", calibrated)):
         third = np.digitize(expected, np.quantile(expected, [1 / 3, 2 / 3]))
         ratio = [float(observed[third == k].sum() / expected[third == k].sum()) for k in range(3)]
-        rows.append({
-            "richness": name, "O/E": float(observed.sum() / expected.sum()),
-            "slope": float(np.polyfit(expected, observed, 1)[0]), "O/E low": ratio[0], "O/E middle": ratio[1],
-            "O/E high": ratio[2], "mean error": float(np.abs(observed - expected).mean()),
-        })  # fmt: skip
+        rows.append(
+            {
+                "richness": name,
+                "O/E": float(observed.sum() / expected.sum()),
+                "slope": float(np.polyfit(expected, observed, 1)[0]),
+                "O/E low": ratio[0],
+                "O/E middle": ratio[1],
+                "O/E high": ratio[2],
+                "mean error": float(np.abs(observed - expected).mean()),
+            }
+        )
     return rows
 
 
@@ -125,8 +140,12 @@ def set_rows(case: Case) -> list[Row]:
         others = case.fold != k
         size[~others] = best_size(p[others], presence[others])
         member[~others] = p[~others] >= best_threshold(p[others], presence[others])
-    scores = {"expected F1": top_scores(p, presence), "best K": top_scores(p, presence, size),
-              "best threshold": score_sets(member, presence), "top 25": top_scores(p, presence, 25)}  # fmt: skip
+    scores = {
+        "expected F1": top_scores(p, presence),
+        "best K": top_scores(p, presence, size),
+        "best threshold": score_sets(member, presence),
+        "top 25": top_scores(p, presence, 25),
+    }
     return [{"set": name, **s.means()} for name, s in scores.items()]
 
 
@@ -150,10 +169,15 @@ def interval_rows(case: Case) -> list[Row]:
             order = rng.permutation(len(score))
             one, two = order[: len(order) // 2], order[len(order) // 2 :]
             exchangeable.append(float((score[two] <= weighted_quantile(score[one], weight[one], COVERAGE)).mean()))
-        rows.append({
-            "indicator": name, "across blocks": float(inside.mean()),
-            "worst block": min(by_block), "blocks": len(by_block), "exchangeable": float(np.mean(exchangeable)),
-        })  # fmt: skip
+        rows.append(
+            {
+                "indicator": name,
+                "across blocks": float(inside.mean()),
+                "worst block": min(by_block),
+                "blocks": len(by_block),
+                "exchangeable": float(np.mean(exchangeable)),
+            }
+        )
     return rows
 
 
@@ -164,10 +188,14 @@ def disagreement_rows(case: Case) -> list[Row]:
     relative = brier / (case.probability * (1 - case.probability)).mean(1)
     third = np.digitize(spread, np.quantile(spread, [1 / 3, 2 / 3]))
     return [
-        {"third": name, "spread": float(spread[third == k].mean()),
-         "brier": float(brier[third == k].mean()), "brier / expected": float(relative[third == k].mean())}
+        {
+            "third": name,
+            "spread": float(spread[third == k].mean()),
+            "brier": float(brier[third == k].mean()),
+            "brier / expected": float(relative[third == k].mean()),
+        }
         for k, name in enumerate(("agree", "middle", "disagree"))
-    ]  # fmt: skip
+    ]
 
 
 TABLES: Final = {

@@ -89,8 +89,9 @@ def scores(p: NDArray[np.floating], truth: NDArray[np.float32], scored: NDArray[
     }
 
 
-def of_records(data: LandscapeData, members: int, epochs: int, ways: Sequence[str], done: Callable[[Row], None],
-               observation: str) -> None:  # fmt: skip
+def of_records(
+    data: LandscapeData, members: int, epochs: int, ways: Sequence[str], done: Callable[[Row], None], observation: str
+) -> None:
     """300 surveys and all records, one row a way to use them."""
     surveys = data.surveys.subset(np.arange(SURVEYS["records"]))
     places = cropped(data.predictors.subset(np.arange(len(surveys))), FIELD)
@@ -154,8 +155,18 @@ def gains(rows: Sequence[Row]) -> Table:
         drawn = [np.mean([g[draw.integers(0, len(g), len(g))].mean() for g in gain]) for _ in range(BOOTSTRAPS)]
         low, high = np.quantile(drawn, (0.025, 0.975))
         means = [g.mean() for g in gain]
-        lines.append({"case": case, "observation": observation, "over": method, "seeds": len(gain), "gain": np.mean(means),
-                      "lower": low, "upper": high, "worst seed": min(means)})  # fmt: skip
+        lines.append(
+            {
+                "case": case,
+                "observation": observation,
+                "over": method,
+                "seeds": len(gain),
+                "gain": np.mean(means),
+                "lower": low,
+                "upper": high,
+                "worst seed": min(means),
+            }
+        )
     return Table("gain in correlation with the truth (95 % of draws of species)", lines)
 
 

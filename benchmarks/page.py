@@ -28,10 +28,18 @@ ROOT = Path(__file__).resolve().parents[1]
 BAR_MS, BAR_KB = 1000, 500
 LIBRARY = "/maplibre-gl/"
 LAUNCH = [
-    "--headless=new", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
     "--ignore-gpu-blocklist",
-]  # fmt: skip
+]
 # When the map first says that its tiles are drawn, having asked for some.
 WATCH = """
 new MutationObserver((changes, watcher) => {
@@ -50,8 +58,17 @@ ENTRIES = """performance.getEntriesByType("resource").map(({ name, responseEnd, 
 def served(cube: str) -> Iterator[str]:
     """The address of a server of `cube`, while it runs."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "server.main:app_from_environment", "--factory", "--port", str(port),
-               "--log-level", "warning"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "server.main:app_from_environment",
+        "--factory",
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+    ]
     url = f"http://127.0.0.1:{port}/"
     with answering(command, f"{url}healthz", cwd=ROOT, env={**os.environ, "FLORACUBE_CUBES": cube}):
         yield url

@@ -60,8 +60,9 @@ def rate(url: str, paths: list[str], seconds: float, folder: Path) -> float:
     listed = ",".join(json.dumps(path) for path in paths)
     script.write_text(
         f"local paths = {{{listed}}}\nlocal n = 0\n"
-        "request = function() n = n % #paths + 1; return wrk.format('GET', paths[n]) end\n", encoding="utf-8"
-    )  # fmt: skip
+        "request = function() n = n % #paths + 1; return wrk.format('GET', paths[n]) end\n",
+        encoding="utf-8",
+    )
     done = subprocess.run(
         ["wrk", "-t1", "-c16", f"-d{seconds}s", "-s", str(script), url], capture_output=True, text=True, check=True
     )

@@ -63,9 +63,15 @@ def main() -> None:
     for name, (rows, records_of_case) in cases.items():
         begun = time.process_time()
         trained = train(
-            data.predictors.subset(rows), surveys.subset(rows), spec, options, plan.folds.subset(rows), records=records_of_case,
-            record_predictors=None if records_of_case is None else data.predictors, family=data.traits["family"],
-        )  # fmt: skip
+            data.predictors.subset(rows),
+            surveys.subset(rows),
+            spec,
+            options,
+            plan.folds.subset(rows),
+            records=records_of_case,
+            record_predictors=None if records_of_case is None else data.predictors,
+            family=data.traits["family"],
+        )
         assert trained.out_of_fold is not None
         eta[name] = trained.out_of_fold[np.isin(rows, survey_rows)]
         print(f"{name}: {time.process_time() - begun:.0f} s of processor", file=sys.stderr, flush=True)

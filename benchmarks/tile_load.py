@@ -74,8 +74,7 @@ class Connection:
         self._reader = self._writer = None
 
 
-async def load(port: int, paths: Sequence[str], connections: int, seconds: float,
-               note: Callable[[Answer], None]) -> None:  # fmt: skip
+async def load(port: int, paths: Sequence[str], connections: int, seconds: float, note: Callable[[Answer], None]) -> None:
     """Ask for random `paths` over `connections` for `seconds`, each as fast as its answers come; every answer goes to `note`.
 
     Cancelled, it ends when all connections have: none asks a server that is stopped meanwhile.

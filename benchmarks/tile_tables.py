@@ -42,15 +42,24 @@ def tables(rows: list[Row], store: str, zooms: list[int]) -> str:
                 lines.append([f"  {label}", *(f"{ratio:.0f}" for ratio in ratios), ""])
         text += show(f"\n{store}: median ms a tile, {state}", ["server", *(f"zoom {z}" for z in zooms), "kB a tile"], lines)
     lines = [
-        [r["server"], r["state"], f"{r['requests_per_second']:.1f}", f"{r['p50_ms']:.1f}", f"{r['p99_ms']:.1f}",
-         f"{r['p99_ms'] / r['p50_ms']:.1f}", str(r["failed"])]
-        for r in rows if r.get("p50_ms")
-    ]  # fmt: skip
+        [
+            r["server"],
+            r["state"],
+            f"{r['requests_per_second']:.1f}",
+            f"{r['p50_ms']:.1f}",
+            f"{r['p99_ms']:.1f}",
+            f"{r['p99_ms'] / r['p50_ms']:.1f}",
+            str(r["failed"]),
+        ]
+        for r in rows
+        if r.get("p50_ms")
+    ]
     if lines:
         columns = ["server", "load", "requests/s", "p50 ms", "p99 ms", "p99/p50", "failed"]
         text += show(f"\n{store}: under load, zooms mixed", columns, lines)
     lines = [
         [r["server"], f"{r['start_s']:.1f}", f"{r['start_cpu_s']:.1f}", f"{r['idle_mb']:.0f}", f"{r['loaded_mb']:.0f}"]
-        for r in rows if r.get("idle_mb")
-    ]  # fmt: skip
+        for r in rows
+        if r.get("idle_mb")
+    ]
     return text + show(f"\n{store}: process", ["server", "start s", "of it CPU s", "idle MB", "after load MB"], lines)

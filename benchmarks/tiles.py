@@ -192,11 +192,19 @@ def under_load(server: Running, cube: Any, url: str, zooms: list[int], seconds: 
         asyncio.run(load(server.port, paths, connections, seconds, answers.append))
         wrong = [a for a in answers if a.status not in (200, 204)]
         times = [a.seconds * 1e3 for a in answers if a.status in (200, 204)]
-        rows.append({
-            "server": server.name, "zoom": None, "state": f"{connections} connections", "ms": statistics.median(times),
-            "requests_per_second": len(times) / (max(a.started + a.seconds for a in answers) - min(a.started for a in answers)),
-            "p50_ms": percentile(times, 0.5), "p99_ms": percentile(times, 0.99), "failed": len(wrong),
-        })  # fmt: skip
+        rows.append(
+            {
+                "server": server.name,
+                "zoom": None,
+                "state": f"{connections} connections",
+                "ms": statistics.median(times),
+                "requests_per_second": len(times)
+                / (max(a.started + a.seconds for a in answers) - min(a.started for a in answers)),
+                "p50_ms": percentile(times, 0.5),
+                "p99_ms": percentile(times, 0.99),
+                "failed": len(wrong),
+            }
+        )
     return rows
 
 
@@ -206,19 +214,25 @@ def run(store: str, url: str, cube: Any, names: list[str], options: argparse.Nam
         running: dict[str, Running] = {}
         for i, name in enumerate(names):
             twin = running.get(PICKED) if name == UNPICKED else None  # the same process, asked otherwise
-            running[name] = (
-                replace(twin, name=name)
-                if twin else start(name, url, options.port + i, stack, environment)
-            )  # fmt: skip
+            running[name] = replace(twin, name=name) if twin else start(name, url, options.port + i, stack, environment)
         rows = asyncio.run(by_zoom(running, cube, url, options.zooms, options.repeats))
         if options.seconds > 0:
             for server in running.values():
                 rows += under_load(server, cube, url, options.zooms, options.seconds)
         rows += [
-            {"server": s.name, "zoom": None, "state": "process", "ms": None, "start_s": s.started_in,
-             "start_cpu_s": s.started_cpu, "idle_mb": s.idle_mb, "loaded_mb": s.memory_mb()}
-            for s in running.values() if s.name != UNPICKED
-        ]  # fmt: skip
+            {
+                "server": s.name,
+                "zoom": None,
+                "state": "process",
+                "ms": None,
+                "start_s": s.started_in,
+                "start_cpu_s": s.started_cpu,
+                "idle_mb": s.idle_mb,
+                "loaded_mb": s.memory_mb(),
+            }
+            for s in running.values()
+            if s.name != UNPICKED
+        ]
     return [{"requests_per_second": 1000 / r["ms"] if r["ms"] else None, **r, "store": store} for r in rows]
 
 
@@ -242,8 +256,10 @@ def main() -> None:
         folder = (options.cube or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "bench.zarr").resolve()
         cube = tile_cube.make(str(folder), options.side_km, options.unit_km)
         height, width = cube.region.shape()
-        print(f"{height} x {width} cells, uint8, shards of {options.unit_km * 20} cells, levels 0 to {cube.region.levels()}; "
-              + ", ".join(f"{n} {version_of(SERVERS[n][1])}" for n in names if n not in (OURS, PICKED)))  # fmt: skip
+        print(
+            f"{height} x {width} cells, uint8, shards of {options.unit_km * 20} cells, levels 0 to {cube.region.levels()}; "
+            + ", ".join(f"{n} {version_of(SERVERS[n][1])}" for n in names if n not in (OURS, PICKED))
+        )
         rows = run("local folder", str(folder), cube, names, options, {})
         print(tables(rows, "local folder", options.zooms))
         if options.s3:

@@ -35,8 +35,13 @@ from benchmarks.tiles import resident_mb, spots
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST, SECOND = "r12", "r11"  # releases of the cube; readers follow the first at the start
-LAYERS = ("indicators.richness", "indicators.shannon", "habitats.level3", "species.salix_fragilis",
-          *(f"species.carex_planta_{number:04d}" for number in range(10, 210, 10)))  # fmt: skip
+LAYERS = (
+    "indicators.richness",
+    "indicators.shannon",
+    "habitats.level3",
+    "species.salix_fragilis",
+    *(f"species.carex_planta_{number:04d}" for number in range(10, 210, 10)),
+)
 FOLLOWED_WITHIN = 5.0  # s from a publish to the last tile of the release before
 RECOVERED_WITHIN = 20.0  # s from the return of the store to the last error
 MOST_MB = 450
@@ -162,8 +167,17 @@ async def soak(port: int, paths: list[str], options: argparse.Namespace, cube: A
 
 def serving(url: str, port: int, environment: dict[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """A server of the cube at `url` on `port`, while it runs."""
-    command = [sys.executable, "-m", "uvicorn", "server.main:app_from_environment", "--factory", "--port", str(port),
-               "--log-level", "critical"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "server.main:app_from_environment",
+        "--factory",
+        "--port",
+        str(port),
+        "--log-level",
+        "critical",
+    ]
     variables = {**os.environ, **environment, "FLORACUBE_CUBES": url, "FLORACUBE_CACHE_MB": "1"}
     return answering(command, f"http://127.0.0.1:{port}/readyz", cwd=ROOT, env=variables, stderr=subprocess.DEVNULL)
 

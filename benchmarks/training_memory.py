@@ -135,8 +135,9 @@ def main() -> None:
             sum(getattr(p, m).nbytes for p in (record_predictors, beside) for m in ("satellite", "landsat", "static", "climate"))
             / GB
         )
-        options = TrainOptions(members=1, epochs=1, least_steps=args.steps, batch=args.batch, record_batch=args.batch,
-                               loaders=args.loaders)  # fmt: skip
+        options = TrainOptions(
+            members=1, epochs=1, least_steps=args.steps, batch=args.batch, record_batch=args.batch, loaders=args.loaders
+        )
         spec = ModelSpec(
             ("satellite", "landsat", "static", "climate", "survey"), args.species, record_predictors.static_names, **shape
         )

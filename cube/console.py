@@ -56,9 +56,19 @@ QGIS opens the file in the colours of the map, by the style `richness.qml` besid
 EXTRAS: Final = {
     "build": ("distributed", "stackstac"),
     "inference": ("torch", "transformers", "sklearn", "scipy", "safetensors", "accelerate"),
-    "server": ("uvicorn", "fastapi", "morecantile", "starlette", "isal", "prometheus_client", "numba", "jinja2",
-               "rio_tiler", "titiler"),
-}  # fmt: skip
+    "server": (
+        "uvicorn",
+        "fastapi",
+        "morecantile",
+        "starlette",
+        "isal",
+        "prometheus_client",
+        "numba",
+        "jinja2",
+        "rio_tiler",
+        "titiler",
+    ),
+}
 LINE_EVERY: Final = 60.0  # seconds between two lines of progress where the output is no terminal
 SETTLED: Final = 0.05  # share of a stage after which its speed says something of the rest
 
@@ -126,8 +136,14 @@ def bar(title: str) -> Iterator[Move]:
         yield _lines(title)
         return
     pace = Pace()
-    columns = (TextColumn("{task.description}"), BarColumn(), _OfPace(lambda now: pace.steps()), TimeElapsedColumn(),
-               _OfPace(pace.text), TextColumn("[dim]{task.fields[what]}"))  # fmt: skip
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        _OfPace(lambda now: pace.steps()),
+        TimeElapsedColumn(),
+        _OfPace(pace.text),
+        TextColumn("[dim]{task.fields[what]}"),
+    )
     with Progress(*columns, console=say, transient=True) as progress:
         task = progress.add_task(title, total=None, what="")
 

@@ -108,8 +108,12 @@ class Grid:
 
     def holds(self, west_km: int, south_km: int, east_km: int, north_km: int) -> bool:
         """Whether a window lies within the grid."""
-        return (west_km * 1000 >= self.west and east_km * 1000 <= self.east and south_km * 1000 >= self.south
-                and north_km * 1000 <= self.north)  # fmt: skip
+        return (
+            west_km * 1000 >= self.west
+            and east_km * 1000 <= self.east
+            and south_km * 1000 >= self.south
+            and north_km * 1000 <= self.north
+        )
 
     def scales(self, x: float, y: float) -> tuple[float, float]:
         """(square metres, metres along the longest direction) of the grid to one on the ellipsoid at a point (metres)."""

@@ -25,8 +25,7 @@ def districts(domain: Domain) -> dict[str, Any]:
     features = []
     for name, above, below in zip(NAMES, borders[:-1], borders[1:], strict=True):
         ring = _ring(x, above, below)
-        features.append({"type": "Feature", "properties": {"name": name},
-                         "geometry": {"type": "Polygon", "coordinates": [ring]}})  # fmt: skip
+        features.append({"type": "Feature", "properties": {"name": name}, "geometry": {"type": "Polygon", "coordinates": [ring]}})
     return {"type": "FeatureCollection", "features": features}
 
 

@@ -138,8 +138,13 @@ class Recorders:
     share: float
 
 
-def _recorders(landscape: Landscape, effort: NDArray[np.float64], cells: NDArray[np.int64], rarity: NDArray[np.float64],
-               commonness: NDArray[np.float64]) -> list[Recorders]:  # fmt: skip
+def _recorders(
+    landscape: Landscape,
+    effort: NDArray[np.float64],
+    cells: NDArray[np.int64],
+    rarity: NDArray[np.float64],
+    commonness: NDArray[np.float64],
+) -> list[Recorders]:
     """Who writes records: everybody alike, or experts beside them, each of them split into observers.
 
     `rarity` (cells): how much of what is rare grows at a cell, mean 1; `commonness` (S,): mean intensity of each species.
@@ -189,8 +194,9 @@ def recorded(landscape: Landscape, rng: np.random.Generator) -> tuple[NDArray[np
     return np.concatenate(cells), _misnamed(landscape, np.concatenate(species))
 
 
-def _checklists(intensity: NDArray[np.float32], total: NDArray[np.float64], count: int, mean: float, rng: np.random.Generator
-                ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # fmt: skip
+def _checklists(
+    intensity: NDArray[np.float32], total: NDArray[np.float64], count: int, mean: float, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(positions (n,), species (n,)) of `count` records, in visits of about `mean` different species each."""
     at, which, left = [], [], count
     while left > 0:

@@ -51,8 +51,19 @@ def build(work: Path) -> Path:
     epoch = run("git", "log", "-1", "--format=%ct", cwd=ROOT).strip()
     builder = work / "builder"
     run(sys.executable, "-m", "venv", builder, cwd=work)
-    run(builder / "bin/python", "-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:",
-        "--requirement", IMAGES / "build.lock", cwd=work)  # fmt: skip
+    run(
+        builder / "bin/python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--require-hashes",
+        "--only-binary",
+        ":all:",
+        "--requirement",
+        IMAGES / "build.lock",
+        cwd=work,
+    )
     sums = []
     for attempt in ("first", "second"):
         source, out = work / attempt, work / f"dist-{attempt}"
@@ -92,8 +103,17 @@ def installed_with_all(wheel: Path, work: Path) -> Path:
     """A virtual environment with every extra that a user of one machine wants, as the lock of the tests pins them."""
     place = work / "all"
     run(sys.executable, "-m", "venv", place, cwd=work)
-    run(place / "bin/python", "-m", "pip", "install", "--quiet", f"{wheel}[build,fast,inference,server]",
-        "--constraint", ROOT / "requirements.lock", cwd=work)  # fmt: skip
+    run(
+        place / "bin/python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        f"{wheel}[build,fast,inference,server]",
+        "--constraint",
+        ROOT / "requirements.lock",
+        cwd=work,
+    )
     return place
 
 

@@ -90,8 +90,12 @@ def legend_json(request: Request, snapshot: RequestedSnapshot, layer_id: LayerPa
     return json_answer(snapshot, request, legend.legend(snapshot, snapshot.layer(layer_id)))
 
 
-@router.get("/layers/{layer_id}/legend.png", summary="Legend of a layer as a picture",
-            response_class=Response, responses={200: {"content": {"image/png": {}}}})  # fmt: skip
+@router.get(
+    "/layers/{layer_id}/legend.png",
+    summary="Legend of a layer as a picture",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}},
+)
 def legend_png(request: Request, snapshot: RequestedSnapshot, layer_id: LayerParameter) -> Response:
     """The same as a small picture."""
     headers = validators(snapshot, request)

@@ -16,9 +16,13 @@ from server.errors import BusyError
 
 _AT_ONCE: Final = 16
 _PATHS: Final = (
-    "/layers/{layer_id}/{rest:path}", f"{OTHER_CUBE}/layers/{{layer_id}}/{{rest:path}}", "/openapi.json",
-    "/tileMatrixSets{rest:path}", "/algorithms{rest:path}", "/colorMaps{rest:path}",
-)  # fmt: skip
+    "/layers/{layer_id}/{rest:path}",
+    f"{OTHER_CUBE}/layers/{{layer_id}}/{{rest:path}}",
+    "/openapi.json",
+    "/tileMatrixSets{rest:path}",
+    "/algorithms{rest:path}",
+    "/colorMaps{rest:path}",
+)
 
 
 class Front(BaseRoute):
@@ -50,8 +54,9 @@ class Front(BaseRoute):
         app = self._app
         assert app is not None
         if app.openapi_schema is None:
-            document = get_openapi(title=app.title, version=app.version, description=app.description,
-                                   routes=[*self._routes, *app.routes])  # fmt: skip
+            document = get_openapi(
+                title=app.title, version=app.version, description=app.description, routes=[*self._routes, *app.routes]
+            )
             # titiler says that every link is a URI; those of tiles are templates.
             document["components"]["schemas"]["Link"]["properties"]["href"].pop("format")
             app.openapi_schema = document

@@ -117,8 +117,12 @@ def _add_operations(app: FastAPI, first: ServedCube, count: int) -> None:
         response.headers["Cache-Control"] = "no-store"
         return {"status": "ok", "cubes": count, "release": first.last_snapshot.release}
 
-    @app.get("/readyz", summary="Readiness", tags=["operations"],
-             responses={503: {"description": "Alive, but its first tiles would wait for seconds."}})  # fmt: skip
+    @app.get(
+        "/readyz",
+        summary="Readiness",
+        tags=["operations"],
+        responses={503: {"description": "Alive, but its first tiles would wait for seconds."}},
+    )
     def readyz(response: Response) -> dict[str, str]:
         """Whether tiles are drawn at once; a store that is away later does not change that, since much is in memory."""
         response.headers["Cache-Control"] = "no-store"

@@ -74,10 +74,15 @@ def serve(host: str, port: int, workers: int) -> None:
     # Ctrl-C is how a server ends: uvicorn raises it again once all answers are given, and nobody needs to hear of it.
     with _shared_figures(workers), suppress(KeyboardInterrupt):
         uvicorn.run(
-            "server.main:app_from_environment", factory=True, host=host, port=port, workers=workers, log_level="warning",
+            "server.main:app_from_environment",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            log_level="warning",
             access_log=False,  # ours is JSON and knows the route
             server_header=False,
             # A map asks in bursts; the connections of the last one are still open for the next.
             timeout_keep_alive=30,
             timeout_graceful_shutdown=10,
-        )  # fmt: skip
+        )

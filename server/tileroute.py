@@ -35,8 +35,16 @@ _DRAWERS: Final = ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os,
 _READERS: Final = ThreadPoolExecutor(32, "floracube-read")
 _INTEGER: Final = re.compile(r"-?\d{1,9}")
 # Parameters and the characters that their values may have.
-LONGEST: Final = {"colormap_name": 40, "rescale": 60, "above": 30, "tilesize": 4,
-                  "v": 140, "release": 100, "version": 100, "time": 20}  # fmt: skip
+LONGEST: Final = {
+    "colormap_name": 40,
+    "rescale": 60,
+    "above": 30,
+    "tilesize": 4,
+    "v": 140,
+    "release": 100,
+    "version": 100,
+    "time": 20,
+}
 _SIZES: Final = (None, "256", "512")
 _QUERY: Final = "floracube.query"
 

@@ -61,9 +61,13 @@ def _inputs(cube: CubeStore, listing: Mapping[str, str]) -> dict[str, dict[str, 
         for layer in (layers[name] for name in stage.layers if name in layers):
             bands = list(layer.labels[layer.dims[0]]) if layer.dims else []
             where = {
-                "title": layer.long_name, "resolution": layer.resolution, "kind": layer.kind, "units": layer.units,
-                "bands": bands, "stage": stage.path,
-            }  # fmt: skip
+                "title": layer.long_name,
+                "resolution": layer.resolution,
+                "kind": layer.kind,
+                "units": layer.units,
+                "bands": bands,
+                "stage": stage.path,
+            }
             out[layer.name] = {**where, **state, "bytes": _bytes(cube, layer.path)}
     return {name: out[name] for name in layers if name in out}
 
@@ -80,9 +84,11 @@ def _products(cube: CubeStore, listing: Mapping[str, str], made: Mapping[str, An
             if product == "composition":
                 state["overviews_complete"] = None  # has no levels
             out.setdefault(product, {})[version] = {
-                "units": len(done[version].units), **state, "bytes": _bytes(cube, f"products/{product}/{version}"),
+                "units": len(done[version].units),
+                **state,
+                "bytes": _bytes(cube, f"products/{product}/{version}"),
                 "releases": [release for release, by_product in named.items() if by_product.get(product) == version],
-            }  # fmt: skip
+            }
     return out
 
 

@@ -147,8 +147,9 @@ def indicator_bounds(inspection: Inspection) -> Iterator[Finding]:
                 ):
                     if wrong.any():
                         found = f"{int(wrong.sum())} cells where {what}"
-                        yield Finding(f"{leaf.path}/{name} in unit {unit.name}", "lower <= estimate <= upper", found,
-                                      _anew(version, unit))  # fmt: skip
+                        yield Finding(
+                            f"{leaf.path}/{name} in unit {unit.name}", "lower <= estimate <= upper", found, _anew(version, unit)
+                        )
 
 
 @rule_of_values

@@ -92,8 +92,14 @@ def inspect(inspection: Inspection, values: bool = False) -> dict[str, Any]:
     for one in registered().values():
         asked = values or not one.reads_values
         findings = list(islice(_findings(one, inspection), MOST)) if asked else []
-        rows.append({"name": one.name, "sentence": one.sentence, "kept": not findings if asked else None,
-                     "findings": [asdict(finding) for finding in findings]})  # fmt: skip
+        rows.append(
+            {
+                "name": one.name,
+                "sentence": one.sentence,
+                "kept": not findings if asked else None,
+                "findings": [asdict(finding) for finding in findings],
+            }
+        )
     return {
         "cube": inspection.cube.url,
         "kept": all(row["kept"] is not False for row in rows),
@@ -135,6 +141,8 @@ def text(document: dict[str, Any]) -> str:
     broken = sum(row["kept"] is False for row in document["promises"])
     asked = sum(row["kept"] is not None for row in document["promises"])
     unread = len(document["promises"]) - asked
-    lines.append(f"{document['cube']}: {asked - broken} of {asked} promises are kept" + (
-        f"; {unread} more read the values, ask for them with --values." if unread else "."))  # fmt: skip
+    lines.append(
+        f"{document['cube']}: {asked - broken} of {asked} promises are kept"
+        + (f"; {unread} more read the values, ask for them with --values." if unread else ".")
+    )
     return "\n".join(lines)

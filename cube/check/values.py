@@ -82,8 +82,12 @@ def pyramids(inspection: Inspection) -> Iterator[Finding]:
                         )
                         if differ:
                             anew = write_again(fix_of(stage), f"{stage.path}/overviews", square.name)
-                            yield Finding(f"{path} in square {square.name}", "what level 0 gives",
-                                          f"{differ} of {found.size} pixels that differ", anew)  # fmt: skip
+                            yield Finding(
+                                f"{path} in square {square.name}",
+                                "what level 0 gives",
+                                f"{differ} of {found.size} pixels that differ",
+                                anew,
+                            )
 
 
 def _pyramids(inspection: Inspection, stage: Stage) -> Iterator[Pyramid]:

@@ -16,6 +16,21 @@ from cube.config.records import (
 from cube.config.sources import Source, StacSearch
 
 __all__ = [
-    "Columns", "Config", "EvaluateConfig", "HabitatConfig", "Plots", "PredictConfig", "RecordColumns", "RecordConfig",
-    "Source", "SpeciesConfig", "SpeciesTable", "StacSearch", "SurveyConfig", "SynonymTable", "Trait", "Window", "load_config",
-]  # fmt: skip
+    "Columns",
+    "Config",
+    "EvaluateConfig",
+    "HabitatConfig",
+    "Plots",
+    "PredictConfig",
+    "RecordColumns",
+    "RecordConfig",
+    "Source",
+    "SpeciesConfig",
+    "SpeciesTable",
+    "StacSearch",
+    "SurveyConfig",
+    "SynonymTable",
+    "Trait",
+    "Window",
+    "load_config",
+]

@@ -16,9 +16,19 @@ from cube.layers import Layer, derived, inputs
 STAC_LAYERS: Final = ("sentinel2", "landsat")
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 OF_EMBEDDINGS: Final = {
-    "layer", "embedding", "path", "year", "resolution", "long_name", "valid_range", "min_coverage", "license", "attribution",
-    "references", "reference_years",
-}  # fmt: skip
+    "layer",
+    "embedding",
+    "path",
+    "year",
+    "resolution",
+    "long_name",
+    "valid_range",
+    "min_coverage",
+    "license",
+    "attribution",
+    "references",
+    "reference_years",
+}
 OF_OWN_LAYERS: Final = ("resolution", "kind", "units", "long_name", "names", "period", "valid_range")
 
 

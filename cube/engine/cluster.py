@@ -16,11 +16,23 @@ from cube.config.cluster import ClusterConfig
 from cube.errors import ConfigError, WorkersError
 
 EXTRA: Final = {"local": "build", "dask-cuda": "cuda", "kubernetes": "kubernetes", "jobqueue": "jobqueue"}
-MODULE: Final = {"local": "distributed", "dask-cuda": "dask_cuda", "kubernetes": "dask_kubernetes.operator",
-                 "jobqueue": "dask_jobqueue"}  # fmt: skip
+MODULE: Final = {
+    "local": "distributed",
+    "dask-cuda": "dask_cuda",
+    "kubernetes": "dask_kubernetes.operator",
+    "jobqueue": "dask_jobqueue",
+}
 CLASS: Final = {"local": "LocalCluster", "dask-cuda": "LocalCUDACluster", "kubernetes": "KubeCluster"}
-JOBS: Final = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster",
-               "htcondor": "HTCondorCluster", "oar": "OARCluster", "moab": "MoabCluster", "local": "LocalCluster"}  # fmt: skip
+JOBS: Final = {
+    "slurm": "SLURMCluster",
+    "pbs": "PBSCluster",
+    "sge": "SGECluster",
+    "lsf": "LSFCluster",
+    "htcondor": "HTCondorCluster",
+    "oar": "OARCluster",
+    "moab": "MoabCluster",
+    "local": "LocalCluster",
+}
 # What the configuration says by other keys, or what would take the cluster out of our hands.
 OURS: Final = frozenset({"self", "args", "kwargs", "n_workers", "loop", "asynchronous", "silence_logs", "job_cls"})
 
@@ -81,8 +93,13 @@ def arguments(config: ClusterConfig) -> dict[str, Any]:
     """
     ours: dict[str, Any] = {}
     if config.kind == "local":
-        ours = {"n_workers": config.workers or 1, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0",
-                "silence_logs": logging.CRITICAL}  # fmt: skip
+        ours = {
+            "n_workers": config.workers or 1,
+            "threads_per_worker": 1,
+            "processes": True,
+            "dashboard_address": ":0",
+            "silence_logs": logging.CRITICAL,
+        }
     elif config.kind == "dask-cuda":
         ours = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
         ours |= {"n_workers": config.workers} if config.workers else {}  # else: every GPU

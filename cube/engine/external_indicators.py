@@ -115,8 +115,12 @@ def write_indicators(url: str, version: str, layers: Sequence[IndicatorSpec], mo
             raise CubeError(f"{url}: inputs were built anew meanwhile; write the indicators as another version.")
         write_ranges(cube, {"indicators": version})
         shared_fields = {k: v for k, v in base.items() if k not in ("name", "products", "parents", "created", "made_from")}
-        origin = {"region_km": [edge // 1000 for edge in region.bounds], **shared_fields, "inputs": hashed,
-                  "made_from": {**base.get("made_from", {}), "indicators": {"model": made_by, "inputs": hashed}}}  # fmt: skip
+        origin = {
+            "region_km": [edge // 1000 for edge in region.bounds],
+            **shared_fields,
+            "inputs": hashed,
+            "made_from": {**base.get("made_from", {}), "indicators": {"model": made_by, "inputs": hashed}},
+        }
         releases.write_release(cube, version, {**base["products"], "indicators": version}, origin)
     return [unit.name for unit in missing]
 
@@ -160,8 +164,15 @@ def _make(cube: CubeStore, pyramid: Pyramid, hashed: str, base: Mapping[str, Any
     make_levels(cube, pyramid)
 
 
-def _unit(opened: reader.Cube, base: Mapping[str, Any], unit: Unit, region: Region, inherited: Sequence[Layer],
-          new: Sequence[Layer], model: Model) -> dict[str, NDArray[Any]]:  # fmt: skip
+def _unit(
+    opened: reader.Cube,
+    base: Mapping[str, Any],
+    unit: Unit,
+    region: Region,
+    inherited: Sequence[Layer],
+    new: Sequence[Layer],
+    model: Model,
+) -> dict[str, NDArray[Any]]:
     """Stored values (3, rows, columns) of every layer of one unit."""
     cube = opened.store
     window = cube.region.square(unit)

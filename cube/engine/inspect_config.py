@@ -279,9 +279,17 @@ def _at_points(path: str, reader: RasterReader, bands: Sequence[int], target: Ra
         opaque = dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp
         at_points = np.full((len(bands), *target.shape), np.nan, np.float32)
         for pixels in georeference.copies(dataset):
-            points = WarpedVRT(dataset, src_crs=pixels.crs, src_transform=pixels.transform, crs=target.crs,
-                               transform=target.transform, height=target.shape[0], width=target.shape[1],
-                               resampling=Resampling.nearest, add_alpha=opaque)  # fmt: skip
+            points = WarpedVRT(
+                dataset,
+                src_crs=pixels.crs,
+                src_transform=pixels.transform,
+                crs=target.crs,
+                transform=target.transform,
+                height=target.shape[0],
+                width=target.shape[1],
+                resampling=Resampling.nearest,
+                add_alpha=opaque,
+            )
             with points:
                 raw = points.read(list(bands), masked=True)
                 if opaque:

@@ -35,17 +35,23 @@ STYLE: Final = (
 def page(understood: Understood) -> str:
     """The page as HTML."""
     title = escape(understood.title)
-    items = [*(f'<li class="problem">{escape(text)}</li>' for text in understood.problems),
-            *(f'<li class="note">{escape(text)}</li>' for text in notes(understood))]  # fmt: skip
+    items = [
+        *(f'<li class="problem">{escape(text)}</li>' for text in understood.problems),
+        *(f'<li class="note">{escape(text)}</li>' for text in notes(understood)),
+    ]
     parts = [
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>',
         f"<h1>{title}: what is understood of its inputs</h1>",
         f"<ul>{''.join(items)}</ul>" if items else "<p>Nothing to look at.</p>",
-        "<h2>Region and points</h2>", _map(understood), "<h2>Layers</h2>",
+        "<h2>Region and points</h2>",
+        _map(understood),
+        "<h2>Layers</h2>",
         "<table><tr><th>layer<th>band<th>range<th>plausible<th>of the region<th>values</tr>",
-        *(line for row in understood.sources for line in _source(row)), "</table>",
-        *(_report(report) for report in understood.tables), "</html>",
-    ]  # fmt: skip
+        *(line for row in understood.sources for line in _source(row)),
+        "</table>",
+        *(_report(report) for report in understood.tables),
+        "</html>",
+    ]
     return "\n".join(parts)
 
 
@@ -58,8 +64,10 @@ def _map(understood: Understood) -> str:
     for unit in understood.region.units():
         left, _, right, top = unit.bounds
         side = (right - left) * scale
-        shapes.append(f'<rect x="{(left - west) * scale:.1f}" y="{(north - top) * scale:.1f}" width="{side:.1f}"'
-                      f' height="{side:.1f}" fill="none" stroke="#ccc"><title>{unit.name}</title></rect>')  # fmt: skip
+        shapes.append(
+            f'<rect x="{(left - west) * scale:.1f}" y="{(north - top) * scale:.1f}" width="{side:.1f}"'
+            f' height="{side:.1f}" fill="none" stroke="#ccc"><title>{unit.name}</title></rect>'
+        )
     captions = []
     for name, points in understood.places.items():
         step = -(-len(points) // MOST_POINTS) or 1
@@ -91,8 +99,10 @@ def _source(row: SourceRow) -> Iterator[str]:
         plausible = span(*band.plausible) if band.plausible else "-"
         units = "" if band.units == "1" else f" {escape(band.units)}"
         wrong = ' class="wrong"' if band.implausible or band.low is None else ""
-        yield (f"<tr>{first}<td>{escape(band.name)}<td{wrong}>{span(band.low, band.high)}{units}<td>{plausible}"
-               f"<td>{percent(band.covered)}<td>{_histogram(band)}</tr>")  # fmt: skip
+        yield (
+            f"<tr>{first}<td>{escape(band.name)}<td{wrong}>{span(band.low, band.high)}{units}<td>{plausible}"
+            f"<td>{percent(band.covered)}<td>{_histogram(band)}</tr>"
+        )
 
 
 def _histogram(band: BandRow) -> str:
@@ -106,8 +116,10 @@ def _histogram(band: BandRow) -> str:
     for i, count in enumerate(band.histogram):
         tall = HIGH * count / most
         beyond = band.low + i * step < low or band.low + (i + 1) * step > high + step * 1e-6
-        bars.append(f'<rect x="{i * STEP}" y="{HIGH - tall:.1f}" width="{STEP - 1}" height="{tall:.1f}"'
-                    f' fill="{"#cb181d" if beyond else "#4a7a4a"}"/>')  # fmt: skip
+        bars.append(
+            f'<rect x="{i * STEP}" y="{HIGH - tall:.1f}" width="{STEP - 1}" height="{tall:.1f}"'
+            f' fill="{"#cb181d" if beyond else "#4a7a4a"}"/>'
+        )
     for end in (low, high):
         if band.low < end < band.high:
             x = (end - band.low) / step * STEP

@@ -50,10 +50,24 @@ FILLS: Final = {"sentinel2": ("sentinel2", "sentinel2_count"), "landsat": ("land
 
 # Bytes as stored over bytes of the type: measured on the generated landscape of `floracube demo --size-km 10`, zstd level 3.
 PACKED: Final[Mapping[str, float]] = {
-    "sentinel2": 0.64, "sentinel2_count": 0.06, "landsat": 0.52, "surface": 0.04, "elevation": 0.74, "slope": 0.81,
-    "northness": 0.86, "eastness": 0.87, "wetness": 0.86, "soil": 0.42, "landcover": 0.04,
-    "igbp": 0.04, "corine_class": 0.04, "footprint": 0.25, "footprint_detail": 0.25, "climate": 0.53, "corine": 0.1,
-}  # fmt: skip
+    "sentinel2": 0.64,
+    "sentinel2_count": 0.06,
+    "landsat": 0.52,
+    "surface": 0.04,
+    "elevation": 0.74,
+    "slope": 0.81,
+    "northness": 0.86,
+    "eastness": 0.87,
+    "wetness": 0.86,
+    "soil": 0.42,
+    "landcover": 0.04,
+    "igbp": 0.04,
+    "corine_class": 0.04,
+    "footprint": 0.25,
+    "footprint_detail": 0.25,
+    "climate": 0.53,
+    "corine": 0.1,
+}
 PACKED_ELSE: Final = 1.0  # float32 as it is
 
 

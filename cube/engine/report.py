@@ -84,17 +84,30 @@ class Report:
         """Log that the work begins, once everything expected is announced."""
         rows = self._rows.values()
         self.journal.write(
-            "begin", title=self.title, cube=self.cube, units=sum(r.units for r in rows), ready=sum(r.ready for r in rows),
-            squares=self._squares["all"], where=where, dashboard=dashboard,
-        )  # fmt: skip
+            "begin",
+            title=self.title,
+            cube=self.cube,
+            units=sum(r.units for r in rows),
+            ready=sum(r.ready for r in rows),
+            squares=self._squares["all"],
+            where=where,
+            dashboard=dashboard,
+        )
 
     def add_steps(self, steps: Mapping[str, float]) -> None:
         """Add the seconds by step that a receipt tells."""
         for step, seconds in steps.items():
             self.steps[step] = self.steps.get(step, 0.0) + seconds
 
-    def unit(self, layer: str, unit: Unit, outcome: Outcome[Any, Any], seconds: float = 0.0, cells: int = 0,
-             steps: Mapping[str, float] | None = None) -> None:  # fmt: skip
+    def unit(
+        self,
+        layer: str,
+        unit: Unit,
+        outcome: Outcome[Any, Any],
+        seconds: float = 0.0,
+        cells: int = 0,
+        steps: Mapping[str, float] | None = None,
+    ) -> None:
         """Note how a unit ended; of one that was built the seconds of its worker (all, and by step) and its cells."""
         row = self._rows[layer]
         self.done += 1
@@ -109,9 +122,16 @@ class Report:
             self._fail(layer, unit.name, str(outcome.error), outcome.tries, outcome.details)
         rounded = {step: round(value, 3) for step, value in (steps or {}).items()}
         self.journal.write(
-            "unit", layer=layer, unit=unit.name, state="built" if built else "failed", tries=outcome.tries, error=outcome.error,
-            seconds=round(seconds, 3) if built else None, cells=cells if built else None, steps=rounded,
-        )  # fmt: skip
+            "unit",
+            layer=layer,
+            unit=unit.name,
+            state="built" if built else "failed",
+            tries=outcome.tries,
+            error=outcome.error,
+            seconds=round(seconds, 3) if built else None,
+            cells=cells if built else None,
+            steps=rounded,
+        )
 
     def square(self, step: Step) -> None:
         """Note how a square of the overviews ended."""
@@ -124,8 +144,9 @@ class Report:
         state = "failed" if step.error else "waiting" if step.waits else "built" if step.built else "ready"
         self._squares[state] += 1
         if state != "ready":
-            self.journal.write("square", layer=layer, square=step.square.name, level=step.square.level, state=state,
-                               error=step.error)  # fmt: skip
+            self.journal.write(
+                "square", layer=layer, square=step.square.name, level=step.square.level, state=state, error=step.error
+            )
 
     def warn(self, warnings: Sequence[str]) -> None:
         """Note what a person should know of a unit that was built."""
@@ -203,8 +224,9 @@ class Report:
         elif self.failures:
             self.ended = "with failures"
         document = self.document()
-        self.journal.write("end", ended=self.ended, seconds=document["seconds"], cells=self.cells, failed=len(self.failed),
-                           release=self.release)  # fmt: skip
+        self.journal.write(
+            "end", ended=self.ended, seconds=document["seconds"], cells=self.cells, failed=len(self.failed), release=self.release
+        )
         # Where the run ends on a full disk, there may be no room for its report either: the first error is the news.
         with suppress(OSError) if kind is not None else nullcontext():
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -134,10 +134,23 @@ def write_cog(cube: CubeStore, chosen: Selection, window: Window, layer_id: str,
     t = cube.region.transform(chosen.resolution, chosen.level)
     transform = Affine(t.a, 0, t.c + window.col * t.a, 0, t.e, t.f + window.row * t.e)
     profile: dict[str, Any] = {
-        "driver": "GTiff", "height": window.height, "width": window.width, "count": len(chosen.bands), "dtype": dtype,
-        "crs": CRS.from_epsg(cube.region.grid.epsg), "transform": transform, "nodata": fill, "tiled": True, "blockxsize": BLOCK,
-        "blockysize": BLOCK, "interleave": "band", "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer", "sparse_ok": True,
-    }  # fmt: skip
+        "driver": "GTiff",
+        "height": window.height,
+        "width": window.width,
+        "count": len(chosen.bands),
+        "dtype": dtype,
+        "crs": CRS.from_epsg(cube.region.grid.epsg),
+        "transform": transform,
+        "nodata": fill,
+        "tiled": True,
+        "blockxsize": BLOCK,
+        "blockysize": BLOCK,
+        "interleave": "band",
+        "compress": "deflate",
+        "zlevel": 1,
+        "bigtiff": "if_safer",
+        "sparse_ok": True,
+    }
     plain, cog = folder / "plain.tif", folder / "cog.tif"
     with rasterio.open(plain, "w", **profile) as target:
         _describe(target, cube, chosen, layer_id)
@@ -152,9 +165,14 @@ def write_cog(cube: CubeStore, chosen: Selection, window: Window, layer_id: str,
                     stored = np.where(values == array.fill_value, fill, values).astype(dtype)
                     target.write(stored, [band + 1 for band in bands], window=place)
     block = str(_block(dtype.itemsize * len(chosen.bands)))
-    options = {"COMPRESS": "DEFLATE", "BLOCKSIZE": block, "BIGTIFF": "IF_SAFER", "NUM_THREADS": "ALL_CPUS",
-               "OVERVIEW_RESAMPLING": "MODE" if chosen.layer.kind == "class" else "AVERAGE",
-               "PREDICTOR": "NO" if chosen.layer.kind == "class" else "YES"}  # fmt: skip
+    options = {
+        "COMPRESS": "DEFLATE",
+        "BLOCKSIZE": block,
+        "BIGTIFF": "IF_SAFER",
+        "NUM_THREADS": "ALL_CPUS",
+        "OVERVIEW_RESAMPLING": "MODE" if chosen.layer.kind == "class" else "AVERAGE",
+        "PREDICTOR": "NO" if chosen.layer.kind == "class" else "YES",
+    }
     # GDAL's own driver, since rio-cogeo's translation loses the units of bands; its validator has the last word.
     rasterio.shutil.copy(plain, cog, driver="COG", **options)
     valid, errors, _ = cog_validate(str(cog), strict=True, quiet=True)
@@ -166,12 +184,20 @@ def write_cog(cube: CubeStore, chosen: Selection, window: Window, layer_id: str,
         (folder / "cog.tif.aux.xml").write_bytes(_legend(classes, len(chosen.bands)))
     west, south, east, north = rasterio.transform.array_bounds(window.height, window.width, transform)
     return {
-        "title": chosen.layer.long_name, "level": chosen.level, "resolution_m": transform.a,
+        "title": chosen.layer.long_name,
+        "level": chosen.level,
+        "resolution_m": transform.a,
         "shape": [window.height, window.width],
-        "bands": list(chosen.bands), "dtype": str(dtype), "nodata": None if fill != fill else fill, "scale": chosen.layer.scale,
-        "offset": chosen.layer.offset, "units": _one(chosen.units), "classes": len(classes),
-        "bounds": [west, south, east, north], "crs": cube.region.grid.code,
-    }  # fmt: skip
+        "bands": list(chosen.bands),
+        "dtype": str(dtype),
+        "nodata": None if fill != fill else fill,
+        "scale": chosen.layer.scale,
+        "offset": chosen.layer.offset,
+        "units": _one(chosen.units),
+        "classes": len(classes),
+        "bounds": [west, south, east, north],
+        "crs": cube.region.grid.code,
+    }
 
 
 def _one(units: tuple[str, ...]) -> str:
@@ -206,8 +232,13 @@ def _describe(target: DatasetWriter, cube: CubeStore, chosen: Selection, layer_i
         "cell_methods",
     )
     tags = {key: str(attrs[key]) for key in keys if key in attrs}
-    target.update_tags(TITLE=chosen.layer.long_name, LAYER=layer_id, CUBE=str(cube.root.attrs.get("title", "")), **tags,
-                       **({"version": chosen.version} if chosen.version else {}))  # fmt: skip
+    target.update_tags(
+        TITLE=chosen.layer.long_name,
+        LAYER=layer_id,
+        CUBE=str(cube.root.attrs.get("title", "")),
+        **tags,
+        **({"version": chosen.version} if chosen.version else {}),
+    )
     count = len(chosen.bands)
     target.descriptions = chosen.bands
     target.units = chosen.units
@@ -216,8 +247,10 @@ def _describe(target: DatasetWriter, cube: CubeStore, chosen: Selection, layer_i
     elif (chosen.layer.scale, chosen.layer.offset) != (1.0, 0.0):
         target.scales, target.offsets = (chosen.layer.scale,) * count, (chosen.layer.offset,) * count
     if chosen.classes:
-        flags = {key: " ".join(map(str, attrs[key])) if key == "flag_values" else attrs[key]
-                 for key in ("flag_values", "flag_meanings", "flag_colors")}  # fmt: skip
+        flags = {
+            key: " ".join(map(str, attrs[key])) if key == "flag_values" else attrs[key]
+            for key in ("flag_values", "flag_meanings", "flag_colors")
+        }
         for band in range(1, count + 1):
             target.update_tags(band, **flags)
         if count == 1:

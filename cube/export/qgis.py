@@ -21,24 +21,57 @@ def continuous(palette: str, span: tuple[float, float], units: str = "1") -> byt
     low, high = span
     colours = display.anchors(palette)
     at = [low + (high - low) * i / (len(colours) - 1) for i in range(len(colours))]
-    renderer = Element("rasterrenderer", {"type": "singlebandpseudocolor", "band": "1", "opacity": "1", "alphaBand": "-1",
-                                          "classificationMin": _number(low), "classificationMax": _number(high)})  # fmt: skip
+    renderer = Element(
+        "rasterrenderer",
+        {
+            "type": "singlebandpseudocolor",
+            "band": "1",
+            "opacity": "1",
+            "alphaBand": "-1",
+            "classificationMin": _number(low),
+            "classificationMax": _number(high),
+        },
+    )
     _limits(renderer)
-    shader = SubElement(SubElement(renderer, "rastershader"), "colorrampshader", {
-        "colorRampType": "INTERPOLATED", "classificationMode": "1", "clip": "0", "labelPrecision": "6",
-        "minimumValue": _number(low), "maximumValue": _number(high),
-    })  # fmt: skip
+    shader = SubElement(
+        SubElement(renderer, "rastershader"),
+        "colorrampshader",
+        {
+            "colorRampType": "INTERPOLATED",
+            "classificationMode": "1",
+            "clip": "0",
+            "labelPrecision": "6",
+            "minimumValue": _number(low),
+            "maximumValue": _number(high),
+        },
+    )
     ramp = SubElement(shader, "colorramp", {"type": "gradient", "name": "[source]"})
     stops = ":".join(f"{i / (len(colours) - 1):.6g};{_rgba(c)}" for i, c in enumerate(colours[1:-1], start=1))
-    for key, text in (("color1", _rgba(colours[0])), ("color2", _rgba(colours[-1])), ("discrete", "0"),
-                       ("rampType", "gradient"), ("stops", stops)):  # fmt: skip
+    for key, text in (
+        ("color1", _rgba(colours[0])),
+        ("color2", _rgba(colours[-1])),
+        ("discrete", "0"),
+        ("rampType", "gradient"),
+        ("stops", stops),
+    ):
         SubElement(ramp, "prop", {"k": key, "v": text})
     suffix = "" if units in ("", "1") else f" {units}"
     for value, colour in zip(at, colours, strict=True):
         label = f"{value:.4g}{suffix}"
         SubElement(shader, "item", {"value": _number(value), "color": colour, "alpha": "255", "label": label})
-    SubElement(shader, "rampLegendSettings", {"useContinuousLegend": "1", "orientation": "2", "direction": "0", "prefix": "",
-                                              "suffix": suffix, "minimumLabel": "", "maximumLabel": ""})  # fmt: skip
+    SubElement(
+        shader,
+        "rampLegendSettings",
+        {
+            "useContinuousLegend": "1",
+            "orientation": "2",
+            "direction": "0",
+            "prefix": "",
+            "suffix": suffix,
+            "minimumLabel": "",
+            "maximumLabel": "",
+        },
+    )
     return _document(renderer)
 
 
@@ -54,13 +87,23 @@ def classes(entries: Iterable[tuple[int, str, str]]) -> bytes:
 def picture(bands: Sequence[int], span: tuple[float, float]) -> bytes:
     """Numbers of the red, green and blue band, each stretched linearly over `span` in units."""
     colours = ("red", "green", "blue")
-    renderer = Element("rasterrenderer", {"type": "multibandcolor", "opacity": "1", "alphaBand": "-1",
-                                          **{f"{c}Band": str(b) for c, b in zip(colours, bands, strict=True)}})  # fmt: skip
+    renderer = Element(
+        "rasterrenderer",
+        {
+            "type": "multibandcolor",
+            "opacity": "1",
+            "alphaBand": "-1",
+            **{f"{c}Band": str(b) for c, b in zip(colours, bands, strict=True)},
+        },
+    )
     _limits(renderer)
     for colour in colours:
         stretch = SubElement(renderer, f"{colour}ContrastEnhancement")
-        for key, value in (("minValue", _number(span[0])), ("maxValue", _number(span[1])),
-                           ("algorithm", "StretchToMinimumMaximum")):  # fmt: skip
+        for key, value in (
+            ("minValue", _number(span[0])),
+            ("maxValue", _number(span[1])),
+            ("algorithm", "StretchToMinimumMaximum"),
+        ):
             SubElement(stretch, key).text = value
     return _document(renderer)
 

@@ -152,8 +152,12 @@ def _item(cube: CubeStore, release: Release, item_id: str, groups: tuple[str, ..
 
 
 def _projection(region: Region, resolution: int, level: int = 0) -> dict[str, Any]:
-    return {"code": region.grid.code, "bbox": list(region.grown_bounds), "shape": list(region.shape(resolution, level)),
-            "transform": list(region.transform(resolution, level))[:6]}  # fmt: skip
+    return {
+        "code": region.grid.code,
+        "bbox": list(region.grown_bounds),
+        "shape": list(region.shape(resolution, level)),
+        "transform": list(region.transform(resolution, level))[:6],
+    }
 
 
 def _times(cube: CubeStore, group: str) -> Span | None:
@@ -184,12 +188,14 @@ def _datacube(cube: CubeStore, group: str, resolution: int) -> tuple[dict[str, D
         dims = _dims(array)
         if dims == [name] or not dims:
             continue  # coordinates, and the grid mapping
-        variables[name] = Variable({
-            "dimensions": dims,
-            "type": "data" if dims[-2:] == ["y", "x"] else "auxiliary",
-            "description": str(array.attrs.get("long_name", name)),
-            **({"unit": array.attrs["units"]} if "units" in array.attrs else {}),
-        })  # fmt: skip
+        variables[name] = Variable(
+            {
+                "dimensions": dims,
+                "type": "data" if dims[-2:] == ["y", "x"] else "auxiliary",
+                "description": str(array.attrs.get("long_name", name)),
+                **({"unit": array.attrs["units"]} if "units" in array.attrs else {}),
+            }
+        )
         for dim, size in zip(dims, array.shape, strict=True):
             dimensions.setdefault(dim, Dimension.from_dict(_dimension(node, dim, size, cube.region, resolution)))
     return dimensions, variables
@@ -233,13 +239,20 @@ def _model(cube: CubeStore, release: Release) -> Document:
         "mlm:pretrained": False,
         "mlm:pretrained_source": None,
         "mlm:input": [
-            {"name": name, "bands": [], "input": {"shape": [*array.shape[:-2], -1, -1], "dim_order": _dims(array),
-                                                  "data_type": str(array.dtype)}}
+            {
+                "name": name,
+                "bands": [],
+                "input": {"shape": [*array.shape[:-2], -1, -1], "dim_order": _dims(array), "data_type": str(array.dtype)},
+            }
             for name, array in arrays
         ],
-        "mlm:output": [{
-            "name": "occurrence", "tasks": ["classification"], "classification:classes": [],
-            "result": {"shape": [species, -1, -1], "dim_order": ["species", "y", "x"], "data_type": "float32"},
-        }],
+        "mlm:output": [
+            {
+                "name": "occurrence",
+                "tasks": ["classification"],
+                "classification:classes": [],
+                "result": {"shape": [species, -1, -1], "dim_order": ["species", "y", "x"], "data_type": "float32"},
+            }
+        ],
         **({"mlm:hyperparameters": hyperparameters} if hyperparameters else {}),
-    }  # fmt: skip
+    }

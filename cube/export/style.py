@@ -74,8 +74,10 @@ def _values(chosen: Selection, band: int) -> NDArray[np.float64]:
     one = replace(chosen, index=(*chosen.index, *index), bands=(chosen.bands[band],), units=(chosen.units[band],))
     height, width = one.array.chunks[-2:]
     rows, cols = one.array.shape[-2:]
-    windows = [Window(r * height, c * width, min(height, rows - r * height), min(width, cols - c * width))
-               for r, c in display.sample_chunks(one.array.shape, one.array.chunks)]  # fmt: skip
+    windows = [
+        Window(r * height, c * width, min(height, rows - r * height), min(width, cols - c * width))
+        for r, c in display.sample_chunks(one.array.shape, one.array.chunks)
+    ]
     stored = np.concatenate([one.read(window).ravel() for window in windows])
     valid = stored[(stored != one.array.fill_value) & np.isfinite(stored.astype(np.float64))]
     return np.asarray(valid.astype(np.float64) * one.layer.scale + one.layer.offset)

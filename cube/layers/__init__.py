@@ -18,6 +18,18 @@ from cube.layers.layer import (
 )
 
 __all__ = [
-    "BOUNDS", "COMPOSITION", "INDICATOR_STEPS", "NO_SPECIES", "PROBABILITY_STEPS", "RANKS", "Band", "Kind", "Layer",
-    "habitat_entropy", "habitat_level", "habitat_probability", "indicator", "occurrence",
-]  # fmt: skip
+    "BOUNDS",
+    "COMPOSITION",
+    "INDICATOR_STEPS",
+    "NO_SPECIES",
+    "PROBABILITY_STEPS",
+    "RANKS",
+    "Band",
+    "Kind",
+    "Layer",
+    "habitat_entropy",
+    "habitat_level",
+    "habitat_probability",
+    "indicator",
+    "occurrence",
+]

@@ -93,8 +93,13 @@ def grid_mapping_attributes(region: Region, resolution: int, level: int = 0) -> 
     t = region.transform(resolution, level)
     wkt = region.grid.crs.to_wkt()
     cf = {k: v for k, v in region.grid.crs.to_cf().items() if k != "crs_wkt"}
-    return {"long_name": "Coordinate reference system", **cf, "crs_wkt": wkt, "spatial_ref": wkt,
-            "GeoTransform": " ".join(str(v) for v in (t.c, t.a, t.b, t.f, t.d, t.e))}  # fmt: skip
+    return {
+        "long_name": "Coordinate reference system",
+        **cf,
+        "crs_wkt": wkt,
+        "spatial_ref": wkt,
+        "GeoTransform": " ".join(str(v) for v in (t.c, t.a, t.b, t.f, t.d, t.e)),
+    }
 
 
 def axis_attributes(region: Region, axis: str) -> dict[str, Any]:

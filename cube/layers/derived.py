@@ -20,18 +20,36 @@ FARTHEST: Final = 5_000  # m, the largest radius of a topographic position
 
 
 def _curvature(name: str, long_name: str) -> Layer:
-    return Layer(name, "inputs/50m", "int16", -32768, f"{long_name}, positive where convex", "m-1", scale=1e-5, palette="vik",
-                 references="Zevenbergen and Thorne 1987, doi:10.1002/esp.3290120107")  # fmt: skip
+    return Layer(
+        name,
+        "inputs/50m",
+        "int16",
+        -32768,
+        f"{long_name}, positive where convex",
+        "m-1",
+        scale=1e-5,
+        palette="vik",
+        references="Zevenbergen and Thorne 1987, doi:10.1002/esp.3290120107",
+    )
 
 
 TERRAIN: Final[Mapping[str, Layer]] = {
     **{name: INPUTS[name] for name in ("slope", "northness", "eastness", "wetness")},
-    "heat_load": Layer("heat_load", "inputs/50m", "uint16", 65535, "Heat load index, 0 cold to 1.1 warm", "1", scale=1e-4,
-                       palette="batlow", references="McCune and Keon 2002, doi:10.1111/j.1654-1103.2002.tb02087.x"),
+    "heat_load": Layer(
+        "heat_load",
+        "inputs/50m",
+        "uint16",
+        65535,
+        "Heat load index, 0 cold to 1.1 warm",
+        "1",
+        scale=1e-4,
+        palette="batlow",
+        references="McCune and Keon 2002, doi:10.1111/j.1654-1103.2002.tb02087.x",
+    ),
     "curvature": _curvature("curvature", "Curvature of the terrain"),
     "profile_curvature": _curvature("profile_curvature", "Curvature of the terrain along the slope"),
     "plan_curvature": _curvature("plan_curvature", "Curvature of the terrain across the slope"),
-}  # fmt: skip
+}
 SERIES: Final = ("mean", "amplitude", "phase", "trend")
 NAMES: Final = (
     f"{', '.join(TERRAIN)}, topographic_position_500m (or another radius) of an elevation; {', '.join(SERIES)} of a series"
@@ -78,8 +96,18 @@ def _of_terrain(base: Layer, name: str) -> Layer:
     if radius < cell:
         raise ValueError(f"'{name}' has a radius of {radius} m, less than the cell of {base.name}, {cell} m; give a larger one")
     title = f"Elevation minus its mean within {radius:,} m"
-    return Layer(name, base.group, "int16", -32768, title, "m", scale=0.25, valid_range=(-2000.0, 2000.0), palette="vik",
-                 references="Guisan, Weiss and Weiss 1999, doi:10.1023/A:1009841519580")  # fmt: skip
+    return Layer(
+        name,
+        base.group,
+        "int16",
+        -32768,
+        title,
+        "m",
+        scale=0.25,
+        valid_range=(-2000.0, 2000.0),
+        palette="vik",
+        references="Guisan, Weiss and Weiss 1999, doi:10.1023/A:1009841519580",
+    )
 
 
 def _of_series(base: Layer, name: str) -> Layer:
@@ -90,8 +118,12 @@ def _of_series(base: Layer, name: str) -> Layer:
         raise ValueError(f"'{name}' needs three steps a year or more, and {base.name} has {base.period}; leave it out")
     if name == "trend" and years < 2:
         raise ValueError(f"'trend' needs two years or more, and {base.name} has {years:g}; leave it out")
-    title, axis = {"mean": "mean", "amplitude": "amplitude of the year", "phase": "time of the yearly maximum",
-                   "trend": "linear trend"}[name], f"{base.name}_{name}_band"  # fmt: skip
+    title, axis = (
+        {"mean": "mean", "amplitude": "amplitude of the year", "phase": "time of the yearly maximum", "trend": "linear trend"}[
+            name
+        ],
+        f"{base.name}_{name}_band",
+    )
     of_series = [base.band(label) for label in base.labels[base.dims[0]]] if len(base.dims) > 1 else [Band(base.name, "")]
     alone = len(of_series) == 1
     bands = []
@@ -100,8 +132,10 @@ def _of_series(base: Layer, name: str) -> Layer:
         # A difference of temperatures is in K: a conversion would shift degrees Celsius.
         step = {"degC": "K", "degree_Celsius": "K", "celsius": "K"}.get(band.units or base.units, band.units or base.units)
         if name == "phase":
-            bands += [Band("cosine" if alone else f"{band.name}_cosine", f"{text}: cosine of its angle"),
-                      Band("sine" if alone else f"{band.name}_sine", f"{text}: sine of its angle")]  # fmt: skip
+            bands += [
+                Band("cosine" if alone else f"{band.name}_cosine", f"{text}: cosine of its angle"),
+                Band("sine" if alone else f"{band.name}_sine", f"{text}: sine of its angle"),
+            ]
         elif name == "mean":
             bands.append(replace(band, long_name=text))
         else:
@@ -110,8 +144,15 @@ def _of_series(base: Layer, name: str) -> Layer:
     units = {band.units for band in bands}
     many = len(bands) > 1
     return Layer(
-        name, base.group, "float32", math.nan, f"{base.long_name}, {title}", units.pop() if len(units) == 1 else "",
-        (axis,) if many else (), {axis: tuple(band.name for band in bands)} if many else {}, bands=tuple(bands) if many else (),
+        name,
+        base.group,
+        "float32",
+        math.nan,
+        f"{base.long_name}, {title}",
+        units.pop() if len(units) == 1 else "",
+        (axis,) if many else (),
+        {axis: tuple(band.name for band in bands)} if many else {},
+        bands=tuple(bands) if many else (),
         palette="vik" if name == "trend" else "viridis",
         references="Verbesselt et al. 2010, doi:10.1016/j.rse.2009.08.014",
-    )  # fmt: skip
+    )

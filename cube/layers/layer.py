@@ -213,24 +213,75 @@ class Layer:
 def occurrence(group: str, reference_area_m2: float) -> Layer:
     """Probability of each species in a plot: `occurrence * scale[species]`, uint8 in 250 steps, 255 no data."""
     area = f"{reference_area_m2:g} m2"
-    return Layer("occurrence", group, "uint8", 255, f"Probability of occurrence in a plot of {area}", "1",
-                 ("species",), palette="species", valid_range=(0.0, float(PROBABILITY_STEPS)))  # fmt: skip
+    return Layer(
+        "occurrence",
+        group,
+        "uint8",
+        255,
+        f"Probability of occurrence in a plot of {area}",
+        "1",
+        ("species",),
+        palette="species",
+        valid_range=(0.0, float(PROBABILITY_STEPS)),
+    )
 
 
 COMPOSITION: Final = (
-    Layer("species_id", "", "uint16", NO_SPECIES, "Species of the cell by descending probability (index into the species table)",
-          "1", ("rank",), {}, kind="class", palette="none"),
-    Layer("probability", "", "uint8", 255, "Probability of occurrence of the ranked species", "1",
-          ("rank",), {}, 1 / PROBABILITY_STEPS, valid_range=(0.0, 1.0)),
+    Layer(
+        "species_id",
+        "",
+        "uint16",
+        NO_SPECIES,
+        "Species of the cell by descending probability (index into the species table)",
+        "1",
+        ("rank",),
+        {},
+        kind="class",
+        palette="none",
+    ),
+    Layer(
+        "probability",
+        "",
+        "uint8",
+        255,
+        "Probability of occurrence of the ranked species",
+        "1",
+        ("rank",),
+        {},
+        1 / PROBABILITY_STEPS,
+        valid_range=(0.0, 1.0),
+    ),
     Layer("set_size", "", "uint16", 65535, "Species in the set that maximises expected F1", "1"),
-)  # fmt: skip
+)
 
 
-def indicator(name: str, group: str, long_name: str, units: str, scale: float, top: float,
-              palette: str, references: str = "", order: int = 99) -> Layer:  # fmt: skip
+def indicator(
+    name: str,
+    group: str,
+    long_name: str,
+    units: str,
+    scale: float,
+    top: float,
+    palette: str,
+    references: str = "",
+    order: int = 99,
+) -> Layer:
     """A biodiversity indicator with its bounds, uint16 in steps of `scale`, values 0 to `top`."""
-    return Layer(name, group, "uint16", 65535, long_name, units, ("bound",), {"bound": BOUNDS},
-                 scale, valid_range=(0.0, top), palette=palette, references=references, order=order)  # fmt: skip
+    return Layer(
+        name,
+        group,
+        "uint16",
+        65535,
+        long_name,
+        units,
+        ("bound",),
+        {"bound": BOUNDS},
+        scale,
+        valid_range=(0.0, top),
+        palette=palette,
+        references=references,
+        order=order,
+    )
 
 
 def habitat_level(name: str, group: str, flags: tuple[tuple[int, str, str], ...], long_name: str) -> Layer:
@@ -240,11 +291,29 @@ def habitat_level(name: str, group: str, flags: tuple[tuple[int, str, str], ...]
 
 def habitat_probability(group: str) -> Layer:
     """Probability of the most probable class."""
-    return Layer("probability", group, "uint8", 255, "Probability of the most probable habitat", "1",
-                 scale=1 / PROBABILITY_STEPS, valid_range=(0.0, 1.0), palette="cividis")  # fmt: skip
+    return Layer(
+        "probability",
+        group,
+        "uint8",
+        255,
+        "Probability of the most probable habitat",
+        "1",
+        scale=1 / PROBABILITY_STEPS,
+        valid_range=(0.0, 1.0),
+        palette="cividis",
+    )
 
 
 def habitat_entropy(group: str) -> Layer:
     """Shannon entropy of the class probabilities divided by its maximum."""
-    return Layer("entropy", group, "uint8", 255, "Entropy of the habitat probabilities, 0 certain to 1 uniform", "1",
-                 scale=1 / PROBABILITY_STEPS, valid_range=(0.0, 1.0), palette="magma")  # fmt: skip
+    return Layer(
+        "entropy",
+        group,
+        "uint8",
+        255,
+        "Entropy of the habitat probabilities, 0 certain to 1 uniform",
+        "1",
+        scale=1 / PROBABILITY_STEPS,
+        valid_range=(0.0, 1.0),
+        palette="magma",
+    )

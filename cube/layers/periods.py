@@ -67,5 +67,11 @@ def bounds_name(dim: str) -> str:
 
 def time_attributes(dim: str) -> dict[str, Any]:
     """CF attributes of the coordinate; its bounds take units and calendar from it."""
-    return {"standard_name": "time", "long_name": "First day of the period", "units": f"days since {EPOCH}",
-            "calendar": "standard", "axis": "T", "bounds": bounds_name(dim)}  # fmt: skip
+    return {
+        "standard_name": "time",
+        "long_name": "First day of the period",
+        "units": f"days since {EPOCH}",
+        "calendar": "standard",
+        "axis": "T",
+        "bounds": bounds_name(dim),
+    }

@@ -91,11 +91,16 @@ def add_arrays(cube: CubeStore, facts: Facts) -> None:
     for level in range(cube.region.levels() + 1):
         if str(level) not in group:
             group.create_array(
-                str(level), shape=(*chunk[:2], *extent(cube.region, level)), dtype="int64", chunks=chunk, shards=chunk,
-                fill_value=0, compressors=compressors(),
+                str(level),
+                shape=(*chunk[:2], *extent(cube.region, level)),
+                dtype="int64",
+                chunks=chunk,
+                shards=chunk,
+                fill_value=0,
+                compressors=compressors(),
                 dimension_names=("statistic", "item", f"row_{level}", f"column_{level}"),
                 attributes={"long_name": f"Figures of each square of level {level}, of stored values"},
-            )  # fmt: skip
+            )
 
 
 def announce(cube: CubeStore, facts: Facts) -> None:

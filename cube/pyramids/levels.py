@@ -38,8 +38,15 @@ def make_levels(cube: CubeStore, pyramid: Pyramid) -> None:
         for layer in pyramid.layers:
             inherited = {k: v for k, v in _inherited(arrays[layer.name]).items() if k not in (MADE_FROM, LAYERS)}
             inherited["cell_methods"] = _cell_method(layer)
-            cube.ensure_group(pyramid.group(level), [layer.at(pyramid.group(level))], pyramid.resolution, level, labels,
-                              layer_attributes=inherited, consolidate=False)  # fmt: skip
+            cube.ensure_group(
+                pyramid.group(level),
+                [layer.at(pyramid.group(level))],
+                pyramid.resolution,
+                level,
+                labels,
+                layer_attributes=inherited,
+                consolidate=False,
+            )
             # One that was there already may have what level 0 had before.
             array = cube.array(f"{pyramid.group(level)}/{layer.name}")
             attributes = layer_attributes(cube.region, layer, pyramid.resolution, level) | inherited
@@ -89,8 +96,16 @@ def _sum_layers(layer: Layer, pyramid: Pyramid, level: int) -> tuple[Layer, Laye
         wide = next(t for t in types if np.iinfo(t).min <= low and high < np.iinfo(t).max)
         fill = int(np.iinfo(wide).max)
     count = next(t for t in ("uint8", "uint16", "uint32") if cells < np.iinfo(t).max)
-    plain = replace(layer.at(pyramid.sums(level)), scale=1.0, offset=0.0, valid_range=None, palette="none", units="1",
-                    standard_name="", bands=())  # fmt: skip
+    plain = replace(
+        layer.at(pyramid.sums(level)),
+        scale=1.0,
+        offset=0.0,
+        valid_range=None,
+        palette="none",
+        units="1",
+        standard_name="",
+        bands=(),
+    )
     return (
         replace(plain, name=f"{layer.name}_sum", dtype=wide, fill=fill, long_name=f"{layer.long_name}: sum of the stored values"),
         replace(plain, name=f"{layer.name}_count", dtype=count, fill=0, long_name=f"{layer.long_name}: number of valid cells"),

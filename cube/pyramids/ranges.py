@@ -37,10 +37,14 @@ def _ranges(cube: CubeStore, product: str, version: str) -> dict[str, Any]:
         layer = layer_of(array) if array.ndim > 1 else None
         if layer is None or layer.kind == "class":
             continue
-        stored = np.concatenate([
-            np.asarray(array[..., r * h : (r + 1) * h, c * w : (c + 1) * w]).reshape(array.shape[0] if layer.dims else 1, -1)
-            for h, w in [array.chunks[-2:]] for r, c in sample_chunks(array.shape, array.chunks)
-        ], axis=1)  # fmt: skip
+        stored = np.concatenate(
+            [
+                np.asarray(array[..., r * h : (r + 1) * h, c * w : (c + 1) * w]).reshape(array.shape[0] if layer.dims else 1, -1)
+                for h, w in [array.chunks[-2:]]
+                for r, c in sample_chunks(array.shape, array.chunks)
+            ],
+            axis=1,
+        )
         values = np.where(stored == layer.fill, np.nan, stored * layer.scale + layer.offset)
         found[name] = _range(values[0], product, layer.palette)
         if layer.dims == ("bound",):

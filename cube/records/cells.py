@@ -27,8 +27,9 @@ class CubeSource:
         """Input layers that the cube has."""
         return tuple(self.cube.layers())
 
-    def sample(self, places: Places, layers: Sequence[str], cells: int = 1,
-               progress: Callable[[int, int], None] | None = None) -> dict[str, Floats]:  # fmt: skip
+    def sample(
+        self, places: Places, layers: Sequence[str], cells: int = 1, progress: Callable[[int, int], None] | None = None
+    ) -> dict[str, Floats]:
         """As `SampleSource.sample`; places outside the cube have no data. A unit is read once for all places in it."""
         cube_layers = self.cube.layers()
         out = {name: np.full(_shape(cube_layers[name], len(places), cells), np.nan, np.float32) for name in layers}
@@ -62,8 +63,12 @@ class CubeSource:
         for members in np.split(order, np.flatnonzero(np.diff(key[order])) + 1):
             if len(members):
                 unit_row, unit_col = int(row[members[0]] // side), int(col[members[0]] // side)
-                yield (_unit_at(region, unit_row, unit_col), members,
-                       row[members] - unit_row * side, col[members] - unit_col * side)  # fmt: skip
+                yield (
+                    _unit_at(region, unit_row, unit_col),
+                    members,
+                    row[members] - unit_row * side,
+                    col[members] - unit_col * side,
+                )
 
 
 def _shape(layer: Layer, places: int, cells: int) -> tuple[int, ...]:

@@ -76,8 +76,9 @@ class SampleSource(Protocol):
         """Names of the input layers that the source can give, in the order of `cube.layers.inputs`."""
         ...
 
-    def sample(self, places: Places, layers: Sequence[str], cells: int = 1,
-               progress: Callable[[int, int], None] | None = None) -> dict[str, Floats]:  # fmt: skip
+    def sample(
+        self, places: Places, layers: Sequence[str], cells: int = 1, progress: Callable[[int, int], None] | None = None
+    ) -> dict[str, Floats]:
         """Values of `layers` at n places in their units, float32, NaN where there is no data.
 
         (n,) for a layer of one variable; (n, bands) such as soil (n, 9), landcover (n, 13) and bioclim (n, 19);

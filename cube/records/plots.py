@@ -56,9 +56,16 @@ def read_plots(config: Config, plots: Plots, key: str, report: Report) -> RawSur
     occurrences = read_occurrences(config, plots, list(labels.values()), key, report)
     _reconcile(surveys, occurrences, path, species_path, report)
     return RawSurveys(
-        path, surveys, occurrences, labels, c.place is not None, c.crs, plots.max_unmatched, f"{key}.max_unmatched",
+        path,
+        surveys,
+        occurrences,
+        labels,
+        c.place is not None,
+        c.crs,
+        plots.max_unmatched,
+        f"{key}.max_unmatched",
         c.predictors_nodata,
-    )  # fmt: skip
+    )
 
 
 def read_occurrences(config: Config, plots: Plots, others: Sequence[str], key: str, report: Report) -> pd.DataFrame:

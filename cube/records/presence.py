@@ -10,19 +10,91 @@ import pandas as pd
 from cube.records.numbers import parse_numbers
 
 # Words of tables and of GBIF's parsers of occurrenceStatus, without blanks and underscores between them.
-PRESENT: Final = frozenset((
-    "true", "t", "yes", "y", "1", "+", "x", "p", "present", "presence", "detected", "observed", "found", "seen", "common", "rare",
-    "abundant", "occasional", "frequent", "irregular", "presente", "présent", "vorhanden", "ja", "oui",
-))  # fmt: skip
-ABSENT: Final = frozenset((
-    "false", "f", "no", "n", "0", "-", ".", "a", "absent", "absence", "undetected", "notdetected", "notobserved", "notpresent",
-    "notfound", "nonobserved", "excluded", "extinct", "ausente", "assente", "absente", "abwesend", "nein", "non",
-))  # fmt: skip
-NAMES: Final = frozenset((  # of columns that may tell presence from absence
-    "presence", "present", "pres", "pa", "occ", "occurrence", "occurrencestatus", "presenceabsence", "presabs", "detected",
-    "detection", "observed", "seen", "status", "abundance", "individualcount", "individuals", "count", "organismquantity",
-    "cover", "coverage", "coverperc", "coverpercent", "percentcover",
-))  # fmt: skip
+PRESENT: Final = frozenset(
+    (
+        "true",
+        "t",
+        "yes",
+        "y",
+        "1",
+        "+",
+        "x",
+        "p",
+        "present",
+        "presence",
+        "detected",
+        "observed",
+        "found",
+        "seen",
+        "common",
+        "rare",
+        "abundant",
+        "occasional",
+        "frequent",
+        "irregular",
+        "presente",
+        "présent",
+        "vorhanden",
+        "ja",
+        "oui",
+    )
+)
+ABSENT: Final = frozenset(
+    (
+        "false",
+        "f",
+        "no",
+        "n",
+        "0",
+        "-",
+        ".",
+        "a",
+        "absent",
+        "absence",
+        "undetected",
+        "notdetected",
+        "notobserved",
+        "notpresent",
+        "notfound",
+        "nonobserved",
+        "excluded",
+        "extinct",
+        "ausente",
+        "assente",
+        "absente",
+        "abwesend",
+        "nein",
+        "non",
+    )
+)
+NAMES: Final = frozenset(
+    (  # of columns that may tell presence from absence
+        "presence",
+        "present",
+        "pres",
+        "pa",
+        "occ",
+        "occurrence",
+        "occurrencestatus",
+        "presenceabsence",
+        "presabs",
+        "detected",
+        "detection",
+        "observed",
+        "seen",
+        "status",
+        "abundance",
+        "individualcount",
+        "individuals",
+        "count",
+        "organismquantity",
+        "cover",
+        "coverage",
+        "coverperc",
+        "coverpercent",
+        "percentcover",
+    )
+)
 
 
 def parse_presence(column: pd.Series, where: str = "column") -> pd.Series:

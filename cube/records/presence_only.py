@@ -84,8 +84,15 @@ class RecordStream:
         assert c is not None
         assert s.table is not None
         path = self.config.source_path(s.table)
-        ours = {"record": c.record, "longitude": c.longitude, "latitude": c.latitude, "year": c.year,
-                "uncertainty_m": c.uncertainty_m, "name": c.species, "species_id": c.species_id}  # fmt: skip
+        ours = {
+            "record": c.record,
+            "longitude": c.longitude,
+            "latitude": c.latitude,
+            "year": c.year,
+            "uncertainty_m": c.uncertainty_m,
+            "name": c.species,
+            "species_id": c.species_id,
+        }
         named = {k: v for k, v in ours.items() if v is not None}
         if self._header is None:
             self._header = header(path, s.encoding)

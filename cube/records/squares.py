@@ -33,9 +33,17 @@ _COLUMN_LETTERS: Final = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")  # of 100 km, by z
 _ROW_LETTERS: Final = "ABCDEFGHJKLMNPQRSTUV"  # of 100 km; zones of even numbers begin five letters on
 _CYCLE_M: Final = 2_000_000  # after so many metres the letters of rows begin again
 _BAND_SOUTH_M: Final = {  # southern edges of the northern bands of 8 degrees, rounded down to 100 km
-    "N": 0, "P": 800_000, "Q": 1_700_000, "R": 2_600_000, "S": 3_500_000, "T": 4_400_000, "U": 5_300_000,
-    "V": 6_200_000, "W": 7_000_000, "X": 7_900_000,
-}  # fmt: skip
+    "N": 0,
+    "P": 800_000,
+    "Q": 1_700_000,
+    "R": 2_600_000,
+    "S": 3_500_000,
+    "T": 4_400_000,
+    "U": 5_300_000,
+    "V": 6_200_000,
+    "W": 7_000_000,
+    "X": 7_900_000,
+}
 
 
 def parse_cell(code: str) -> tuple[str, float, float, float] | None:

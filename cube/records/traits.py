@@ -180,13 +180,18 @@ def traits_attributes() -> Mapping[str, Mapping[str, Any]]:
         "vernacular_name": {"long_name": "Vernacular name"},
         "family": {"long_name": "Family"},
         "growth_form": {"long_name": "Growth form, in the words of its source"},
-        "iucn": {"long_name": "Red List category", "references": "IUCN Red List Categories and Criteria 3.1",
-                 "categories": " ".join(IUCN)},
+        "iucn": {
+            "long_name": "Red List category",
+            "references": "IUCN Red List Categories and Criteria 3.1",
+            "categories": " ".join(IUCN),
+        },
         "habitats_directive": {"long_name": "Annexes of the Habitats Directive (92/43/EEC) that list it, such as `II, IV`"},
         "invasive": {"long_name": "Invasive alien species of Union concern (Regulation (EU) 1143/2014)"},
         "protected": {"long_name": "Listed by the Habitats Directive (92/43/EEC)"},
         "endemic": {"long_name": "Endemic, as its source understands the word"},
         "sensitive_km": {"long_name": "Published no finer than squares of this size", "units": "km"},
-        **{f"ellenberg_{name}": {"long_name": f"Ellenberg-type indicator value of {name}", "units": "1"}
-           for name in INDICATOR_VALUES},
-    }  # fmt: skip
+        **{
+            f"ellenberg_{name}": {"long_name": f"Ellenberg-type indicator value of {name}", "units": "1"}
+            for name in INDICATOR_VALUES
+        },
+    }

@@ -24,8 +24,21 @@ _ALIASES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "green": ("green", "b3", "560 nm"),
         "blue": ("blue", "b2", "490 nm"),
         "nir": ("nir", "b8", "near infrared", "infrared", "842 nm", "nir1"),
-        "": ("red edge", "rededge", "b8a", "narrow nir", "nir narrow", "nir08", "nir8", "nir2", "swir", "shortwave infrared",
-             "short wave infrared", "water vapour", "coastal blue"),
+        "": (
+            "red edge",
+            "rededge",
+            "b8a",
+            "narrow nir",
+            "nir narrow",
+            "nir08",
+            "nir8",
+            "nir2",
+            "swir",
+            "shortwave infrared",
+            "short wave infrared",
+            "water vapour",
+            "coastal blue",
+        ),
     },
     "terrain": {
         "mean": ("mean", "average", "avg"),
@@ -33,11 +46,19 @@ _ALIASES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "maximum": ("maximum", "max"),
         "standard_deviation": ("standard deviation", "sd", "std", "stdev", "stddev"),
     },
-    "soil": {"phh2o": ("phh2o", "ph", "ph h2o"), "bdod": ("bdod", "bulk density"), "soc": ("soc", "organic carbon"),
-             "cfvo": ("cfvo", "coarse fragments")},
-    "climate": {"pr": ("pr", "prec", "precipitation"), "tas": ("tas", "tavg", "tmean"), "tasmax": ("tasmax", "tmax"),
-                "tasmin": ("tasmin", "tmin")},
-}  # fmt: skip
+    "soil": {
+        "phh2o": ("phh2o", "ph", "ph h2o"),
+        "bdod": ("bdod", "bulk density"),
+        "soc": ("soc", "organic carbon"),
+        "cfvo": ("cfvo", "coarse fragments"),
+    },
+    "climate": {
+        "pr": ("pr", "prec", "precipitation"),
+        "tas": ("tas", "tavg", "tmean"),
+        "tasmax": ("tasmax", "tmax"),
+        "tasmin": ("tasmin", "tmin"),
+    },
+}
 _TAGS: Final = ("long_name", "standard_name", "NETCDF_VARNAME", "name", "common_name", "BandName", "Band_Name")
 _NAMELESS: Final = re.compile(r"^(band|layer|lyr|b|channel|ch)?[ _.]*\d*$|^(gr[ae]y|undefined|alpha)$", re.IGNORECASE)
 _PICTURE: Final = {ColorInterp.red, ColorInterp.green, ColorInterp.blue}

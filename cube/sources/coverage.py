@@ -29,8 +29,14 @@ def inside(region: Region, unit: Unit, size: int) -> NDArray[np.bool_]:
     return region.contains(x[None, :], y[:, None])
 
 
-def counts_of(layer: Layer, stored: NDArray[Any], region: Region, unit: Unit, refused: NDArray[np.bool_] | None = None,
-              clipped: NDArray[np.bool_] | None = None) -> dict[str, int]:  # fmt: skip
+def counts_of(
+    layer: Layer,
+    stored: NDArray[Any],
+    region: Region,
+    unit: Unit,
+    refused: NDArray[np.bool_] | None = None,
+    clipped: NDArray[np.bool_] | None = None,
+) -> dict[str, int]:
     """What a receipt says of one layer of a unit: `stored` is (axes, rows, columns), the masks are of its shape."""
     within = inside(region, unit, resolution_of(layer))
     empty = np.isnan(stored) if layer.dtype.startswith("float") else stored == layer.fill
@@ -79,9 +85,16 @@ class Coverage:
         """As JSON, with the shares."""
         label, least = self.least()
         return {
-            "layer": self.layer, "pixels": self.pixels, "used": self.used, "no_data": self.no_data, "refused": self.refused,
-            "clipped": self.clipped, "share": round(self.share, 6), "least_band": label, "least_share": round(least, 6),
-        }  # fmt: skip
+            "layer": self.layer,
+            "pixels": self.pixels,
+            "used": self.used,
+            "no_data": self.no_data,
+            "refused": self.refused,
+            "clipped": self.clipped,
+            "share": round(self.share, 6),
+            "least_band": label,
+            "least_share": round(least, 6),
+        }
 
     def line(self) -> str:
         """One line for a person."""

@@ -29,13 +29,16 @@ STEPS: Final = 127  # of a stored byte, on either side of 0
 TESSERA_BANDS: Final = 128
 TERMS: Final[dict[str, dict[str, str]]] = {
     "tessera": {
-        "license": "CC0-1.0", "attribution": "TESSERA, University of Cambridge", "references": "https://arxiv.org/abs/2506.20380",
+        "license": "CC0-1.0",
+        "attribution": "TESSERA, University of Cambridge",
+        "references": "https://arxiv.org/abs/2506.20380",
     },
     "alphaearth": {
-        "license": "CC-BY-4.0", "references": "https://arxiv.org/abs/2507.22291",
+        "license": "CC-BY-4.0",
+        "references": "https://arxiv.org/abs/2507.22291",
         "attribution": "The AlphaEarth Foundations Satellite Embedding dataset is produced by Google and Google DeepMind.",
     },
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,14 @@ def joined(pieces: Iterable[Piece]) -> list[Piece]:
     out = []
     for parts in lattices.values():
         grid = parts[0].grid
-        at = [(round((p.grid.transform.f - grid.transform.f) / grid.transform.e),
-               round((p.grid.transform.c - grid.transform.c) / grid.transform.a), *p.grid.shape) for p in parts]  # fmt: skip
+        at = [
+            (
+                round((p.grid.transform.f - grid.transform.f) / grid.transform.e),
+                round((p.grid.transform.c - grid.transform.c) / grid.transform.a),
+                *p.grid.shape,
+            )
+            for p in parts
+        ]
         top, left = min(row for row, *_ in at), min(col for _, col, *_ in at)
         bottom, right = max(row + rows for row, _, rows, _ in at), max(col + cols for _, col, _, cols in at)
         values = np.full((len(parts[0].values), bottom - top, right - left), np.nan, np.float32)
@@ -146,10 +155,19 @@ def embedding_layer(config: Config, source: Source, where: str, largest: float =
     resolution, dim = source.resolution or "50m", f"{source.layer}_band"
     assert resolution in RESOLUTIONS
     return Layer(
-        source.layer, f"inputs/{resolution}", "int8", -STEPS - 1, title, "1", (dim,), {dim: tuple(names)}, largest / STEPS,
-        bands=tuple(Band(name, f"{title}: component {name}") for name in names), valid_range=(-largest, largest),
+        source.layer,
+        f"inputs/{resolution}",
+        "int8",
+        -STEPS - 1,
+        title,
+        "1",
+        (dim,),
+        {dim: tuple(names)},
+        largest / STEPS,
+        bands=tuple(Band(name, f"{title}: component {name}") for name in names),
+        valid_range=(-largest, largest),
         references=source.references,
-    )  # fmt: skip
+    )
 
 
 def _is_store(path: str) -> bool:

@@ -39,9 +39,14 @@ UNCLEAR: Final = 0b11111
 FILLED: Final = 1  # QA_PIXEL where there is no scene
 
 _COMMON: Final = {
-    "red": ("red",), "green": ("green",), "blue": ("blue",), "nir": ("nir08", "nir"), "swir1": ("swir16", "swir1"),
-    "swir2": ("swir22", "swir2"), "quality": ("qa_pixel", "QA_PIXEL"),
-}  # fmt: skip
+    "red": ("red",),
+    "green": ("green",),
+    "blue": ("blue",),
+    "nir": ("nir08", "nir"),
+    "swir1": ("swir16", "swir1"),
+    "swir2": ("swir22", "swir2"),
+    "quality": ("qa_pixel", "QA_PIXEL"),
+}
 # The files' own names: the numbers of the bands moved by one from TM and ETM+ to OLI, which begins with coastal aerosol.
 _TM: Final = {"red": "SR_B3", "green": "SR_B2", "blue": "SR_B1", "nir": "SR_B4", "swir1": "SR_B5", "swir2": "SR_B7"}
 _OLI: Final = {"red": "SR_B4", "green": "SR_B3", "blue": "SR_B2", "nir": "SR_B5", "swir1": "SR_B6", "swir2": "SR_B7"}

@@ -22,9 +22,11 @@ MOST_REFUSED: Final = 0.01  # of the valid pixels of a band, in what is read at 
 EXAMPLES: Final = 1000  # refused numbers of a band that are remembered, to find a scale that would fit
 # Numbers that programs write for "no data": of these the advice is `nodata:` and not `scale:`.
 FILL_VALUES: Final = frozenset(
-    {*(float(n) for n in (-128, -1, 127, 255, 32767, -32767, -32768, 65535, 2**31 - 1, -(2**31), 2**32 - 1)),
-     *(sign * float("9" * n) for sign in (-1, 1) for n in range(2, 8))}
-)  # fmt: skip
+    {
+        *(float(n) for n in (-128, -1, 127, 255, 32767, -32767, -32768, 65535, 2**31 - 1, -(2**31), 2**32 - 1)),
+        *(sign * float("9" * n) for sign in (-1, 1) for n in range(2, 8)),
+    }
+)
 LARGEST: Final = 1e9  # beyond it every number is a fill value: 1e20, -3.4e38
 
 Floats = NDArray[np.float32]
@@ -199,9 +201,15 @@ def file_ranges(ranges: Sequence[Range], scale: Sequence[float], offset: Sequenc
 
 
 def numbers_of(
-    raw: NDArray[Any], path: str, bands: Sequence[int], rules: PixelRules, scales: Sequence[float], offsets: Sequence[float],
-    ranges: Sequence[Range], account: Account,
-) -> tuple[Floats, Bools]:  # fmt: skip
+    raw: NDArray[Any],
+    path: str,
+    bands: Sequence[int],
+    rules: PixelRules,
+    scales: Sequence[float],
+    offsets: Sequence[float],
+    ranges: Sequence[Range],
+    account: Account,
+) -> tuple[Floats, Bools]:
     """A masked window (bands, rows, columns) as numbers, NaN without data, and which pixels of those were refused.
 
     `scales` and `offsets` are the file's own, `ranges` bound the result, band by band (none: anything goes).

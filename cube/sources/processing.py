@@ -18,9 +18,13 @@ LARGEST_OFFSET: Final = 20_000
 NOT_ESAS: Final = (99, 99)  # what Sen2Cor writes outside of ESA's own processing, whatever picture it was given
 
 _BASELINES: Final = (
-    "s2:processing_baseline", "sentinel:processing_baseline", "sentinel2:processing_baseline", "processing:version",
-    "processing_baseline", "processing:baseline",
-)  # fmt: skip
+    "s2:processing_baseline",
+    "sentinel:processing_baseline",
+    "sentinel2:processing_baseline",
+    "processing:version",
+    "processing_baseline",
+    "processing:baseline",
+)
 _PRODUCTS: Final = ("s2:product_uri", "sentinel:product_id", "s2:product_id", "title", "s2:granule_id")
 _PROCESSED: Final = ("s2:generation_time", "processing:datetime", "s2:processing_time", "generation_time")
 # Major and minor; three parts are the version of a program, not a baseline.

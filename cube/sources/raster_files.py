@@ -71,8 +71,9 @@ def files_of(config: Config, source: Source, where: str, layer: Layer, row: Publ
     return expand(path, layer, names, tile)
 
 
-def check_files(files: list[RasterFile], where: str, region: Region, layer: Layer, source: Source,
-           row: Published | None) -> tuple[list[RasterFile], tuple[str, ...]]:  # fmt: skip
+def check_files(
+    files: list[RasterFile], where: str, region: Region, layer: Layer, source: Source, row: Published | None
+) -> tuple[list[RasterFile], tuple[str, ...]]:
     """Refuse missing and unfit files; returns the files with their bands, and the local paths.
 
     Remote ones are opened only where there are few.
@@ -189,8 +190,9 @@ def _check_twice(dataset: DatasetReader, where: str, bands: tuple[int, ...], sou
             )
 
 
-def _bands_by_name(dataset: DatasetReader, where: str, file: RasterFile, layer: Layer, source: Source,
-                   row: Published | None) -> tuple[int, ...]:  # fmt: skip
+def _bands_by_name(
+    dataset: DatasetReader, where: str, file: RasterFile, layer: Layer, source: Source, row: Published | None
+) -> tuple[int, ...]:
     if len(layer.dims) < 2:
         names = source.band_names
         if names and len(names) == dataset.count > 1 and not any(name_of_band(dataset, band) for band in dataset.indexes):

@@ -110,8 +110,16 @@ class RasterReader:
         for file in self.files:
             bands = slice(first, first + len(file.bands))
             first = bands.stop
-            spec = ResampleSpec(self.where, file.bands, layer.kind == "class", source.resampling, source.absent, self.rules,
-                                self.shares, filed[bands])  # fmt: skip
+            spec = ResampleSpec(
+                self.where,
+                file.bands,
+                layer.kind == "class",
+                source.resampling,
+                source.absent,
+                self.rules,
+                self.shares,
+                filed[bands],
+            )
             units = dict(zip(file.bands, zip(scale[bands].tolist(), offset[bands].tolist(), strict=True), strict=False))
             most = 0.0 if self.rules.classes or layer.kind == "class" else MOST_REFUSED
             limits = dict(zip(file.bands, given[bands], strict=False))
@@ -220,10 +228,25 @@ def open_rasters(config: Config, source: Source, where: str, region: Region) -> 
         source = credited(source, row)
     nodata = (*rules.nodata, *source.nodata, *((float(layer.fill),) if source.stored else ()))
     # A class is its number: a scale of the file says nothing of it.
-    rules = replace(rules, nodata=nodata, classes=_classes(layer, source, rules), raw=rules.raw or layer.kind == "class",
-                    zeros=layer.name == "sentinel2")  # fmt: skip
-    reader = RasterReader(source, layer, derived_layers(source, layer, at), f"{where}.raster", tuple(files), rules, scale, offset,
-                          shares, local_files)  # fmt: skip
+    rules = replace(
+        rules,
+        nodata=nodata,
+        classes=_classes(layer, source, rules),
+        raw=rules.raw or layer.kind == "class",
+        zeros=layer.name == "sentinel2",
+    )
+    reader = RasterReader(
+        source,
+        layer,
+        derived_layers(source, layer, at),
+        f"{where}.raster",
+        tuple(files),
+        rules,
+        scale,
+        offset,
+        shares,
+        local_files,
+    )
     _look(reader, region)
     return reader
 

@@ -109,5 +109,6 @@ def _expression(template: str) -> str:
 
 
 def _pattern(template: str) -> str:
-    return "".join(glob.escape(literal) + ("*" if name is not None else "")
-                   for literal, name, _, _ in string.Formatter().parse(template))  # fmt: skip
+    return "".join(
+        glob.escape(literal) + ("*" if name is not None else "") for literal, name, _, _ in string.Formatter().parse(template)
+    )

@@ -30,11 +30,27 @@ from cube.sources.series_files import SeriesFiles, series_files
 FINEST_PIXEL: Final = 20.0  # metres: a finer raster is kept at 10 m
 COARSEST_PIXEL: Final = 500.0  # metres: a coarser raster is kept at 1 km
 MEANINGLESS: Final = {"class": ("units", "period", "valid_range"), "series": ("names",), "continuous": ("names", "period")}
-RESERVED: Final = frozenset({
-    "static", "coarse", "survey", "satellite", "table", "x", "y", "spatial_ref",
-    # What a batch of training holds beside the layers.
-    "corner", "weight", "species", "certainty", "presence", "row_weight", "log_ratio", "noise",
-})  # fmt: skip
+RESERVED: Final = frozenset(
+    {
+        "static",
+        "coarse",
+        "survey",
+        "satellite",
+        "table",
+        "x",
+        "y",
+        "spatial_ref",
+        # What a batch of training holds beside the layers.
+        "corner",
+        "weight",
+        "species",
+        "certainty",
+        "presence",
+        "row_weight",
+        "log_ratio",
+        "noise",
+    }
+)
 
 
 def source_layer(config: Config, source: Source, where: str) -> Layer:
@@ -132,12 +148,24 @@ def _of_file(config: Config, source: Source, where: str) -> Layer:
     one = len(set(units)) == 1
     described = dict(zip(bands, header.names, strict=False)) if kind == "continuous" and not source.has_file_by_band else {}
     layer = Layer(
-        name, group, "float32", math.nan, title, units[0] if one else "", dims, labels,
-        bands=tuple(Band(band, described.get(band) or f"{title}: {band.replace('_', ' ')}", unit)
-                    for band, unit in zip(bands, units, strict=True)) if dims else (),
-        valid_range=source.valid_range, references=source.references,
+        name,
+        group,
+        "float32",
+        math.nan,
+        title,
+        units[0] if one else "",
+        dims,
+        labels,
+        bands=tuple(
+            Band(band, described.get(band) or f"{title}: {band.replace('_', ' ')}", unit)
+            for band, unit in zip(bands, units, strict=True)
+        )
+        if dims
+        else (),
+        valid_range=source.valid_range,
+        references=source.references,
         period=_period(source, series, labels[dims[-1]], at) if kind == "series" else 0,
-    )  # fmt: skip
+    )
     return _in_steps_of_the_file(layer, source, header) if layer.resolution == "10m" else layer
 
 
@@ -290,9 +318,11 @@ def _of_classes(config: Config, source: Source, where: str, header: RasterHeader
             f"{at}: nothing says what the classes of {layer.name} are; add `names: {{{line}}}`, or the path of a table with the"
             " columns value and name (and colour, if you like)."
         )
-    rows = read_names(config.source_path(source.names), f"{at}.names") if isinstance(source.names, str) else {
-        value: (name, "") for value, name in source.names.items()
-    }  # fmt: skip
+    rows = (
+        read_names(config.source_path(source.names), f"{at}.names")
+        if isinstance(source.names, str)
+        else {value: (name, "") for value, name in source.names.items()}
+    )
     if not rows or min(rows) < 0 or max(rows) > 65534:
         raise ConfigError(f"{at}.names needs at least one class, with numbers from 0 to 65534.")
     # The cube keeps names as words with '_' between them: other blanks would divide a name, and no name would be lost.
@@ -304,5 +334,11 @@ def _of_classes(config: Config, source: Source, where: str, header: RasterHeader
         (v, name, colour or header.colours.get(v) or class_colour(i)) for i, (v, (name, colour)) in enumerate(named.items())
     )
     wide = max(rows) > 254
-    return replace(layer, dtype="uint16" if wide else "uint8", fill=65535 if wide else 255, flags=flags, palette="flags",
-                   references=source.references)  # fmt: skip
+    return replace(
+        layer,
+        dtype="uint16" if wide else "uint8",
+        fill=65535 if wide else 255,
+        flags=flags,
+        palette="flags",
+        references=source.references,
+    )

@@ -60,9 +60,12 @@ def heat_load(east: Floats, north: Floats, latitude: Floats) -> Floats:
     folded = np.radians(np.abs(180 - np.abs(aspect % 360 - 225)))
     across, along = np.sin(slope), np.sin(place)
     log = (
-        -1.236 + 1.350 * np.cos(place) * np.cos(slope) - 1.376 * np.cos(folded) * across * along - 0.331 * along * across
+        -1.236
+        + 1.350 * np.cos(place) * np.cos(slope)
+        - 1.376 * np.cos(folded) * across * along
+        - 0.331 * along * across
         + 0.375 * np.sin(folded) * across
-    )  # fmt: skip
+    )
     return np.exp(log).astype(np.float32)
 
 

@@ -203,8 +203,9 @@ def _block(
         if any(bad.any() for bad in refused):
             any_refused = True
             # What the cells would be if the refused pixels counted: where only then there is a value, it was refused.
-            counted = [Piece(np.where(bad, np.float32(1), piece.values), piece.grid)
-                       for piece, bad in zip(pieces, refused, strict=True)]  # fmt: skip
+            counted = [
+                Piece(np.where(bad, np.float32(1), piece.values), piece.grid) for piece, bad in zip(pieces, refused, strict=True)
+            ]
             missing[-1] = np.isnan(parts[-1]) & ~np.isnan(_resampled(target, counted, part))
     return np.concatenate(parts), np.concatenate(missing) if any_refused else None
 

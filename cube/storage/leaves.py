@@ -80,9 +80,18 @@ def set_attributes(node: zarr.Group | zarr.Array[Any], attributes: Mapping[str, 
     return True
 
 
-def make_leaf(store: Store, region: Region, path: str, layers: Sequence[Layer], resolution: int, level: int,
-              labels: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any],
-              layer_attributes: Mapping[str, Any], consolidate: bool) -> zarr.Group:  # fmt: skip
+def make_leaf(
+    store: Store,
+    region: Region,
+    path: str,
+    layers: Sequence[Layer],
+    resolution: int,
+    level: int,
+    labels: Mapping[str, NDArray[Any]],
+    attributes: Mapping[str, Any],
+    layer_attributes: Mapping[str, Any],
+    consolidate: bool,
+) -> zarr.Group:
     """Make the leaf group `path` of a cube with `layers`; see `CubeStore.ensure_group`."""
     # Without what was consolidated before: it does not know the arrays that are added now.
     group = zarr.open_group(store, path=path, mode="r+", zarr_format=3, use_consolidated=False)
@@ -132,13 +141,21 @@ def _add_coordinates(group: zarr.Group, region: Region, resolution: int, level: 
     # The grid mapping comes last: without it, axes that are there may have lost their values to a kill.
     for axis, values in zip("yx", region.coordinates(resolution, level), strict=True):
         group.create_array(
-            axis, data=values, chunks=values.shape, dimension_names=(axis,), overwrite=True,
-            attributes=conventions.axis_attributes(region, axis), compressors=compressors(),
-        )  # fmt: skip
+            axis,
+            data=values,
+            chunks=values.shape,
+            dimension_names=(axis,),
+            overwrite=True,
+            attributes=conventions.axis_attributes(region, axis),
+            compressors=compressors(),
+        )
     group.create_array(
-        conventions.GRID_MAPPING, data=np.asarray(0, np.int32), dimension_names=(), overwrite=True,
+        conventions.GRID_MAPPING,
+        data=np.asarray(0, np.int32),
+        dimension_names=(),
+        overwrite=True,
         attributes=conventions.grid_mapping_attributes(region, resolution, level),
-    )  # fmt: skip
+    )
 
 
 def _ensure_labels(group: zarr.Group, dim: str, values: NDArray[Any]) -> None:
@@ -182,8 +199,9 @@ def inline_values(text: str, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.frombuffer(base64.b64decode(text), dtype.newbyteorder("<")).astype(dtype)
 
 
-def add_labels(group: zarr.Group, name: str, values: NDArray[Any], dim: str | None = None,
-               attributes: Mapping[str, Any] | None = None) -> None:  # fmt: skip
+def add_labels(
+    group: zarr.Group, name: str, values: NDArray[Any], dim: str | None = None, attributes: Mapping[str, Any] | None = None
+) -> None:
     """Write a one-dimensional array `name` along `dim` (its own name), replacing what was there; text becomes `string`."""
     text = values.dtype.kind in "OUT"
     array = group.create_array(
@@ -203,9 +221,13 @@ def _add_times(group: zarr.Group, dim: str, labels: Sequence[str]) -> None:
     days = periods.days(labels)
     # The bounds first: a time that is there may have lost its bounds to a kill.
     group.create_array(
-        periods.bounds_name(dim), data=days, chunks=days.shape, dimension_names=(dim, "end"), compressors=compressors(),
+        periods.bounds_name(dim),
+        data=days,
+        chunks=days.shape,
+        dimension_names=(dim, "end"),
+        compressors=compressors(),
         overwrite=True,
-    )  # fmt: skip
+    )
     add_labels(group, periods.time_name(dim), days[:, 0], dim, periods.time_attributes(dim))
 
 

@@ -159,11 +159,22 @@ class CubeStore(Documents):
         already with other labels than these.
         """
         self.root.require_group(path)
-        return make_leaf(self.root.store, self.region, path, layers, resolution, level, labels or {}, attributes or {},
-                         layer_attributes or {}, consolidate)  # fmt: skip
+        return make_leaf(
+            self.root.store,
+            self.region,
+            path,
+            layers,
+            resolution,
+            level,
+            labels or {},
+            attributes or {},
+            layer_attributes or {},
+            consolidate,
+        )
 
-    def write_table(self, path: str, columns: Mapping[str, NDArray[Any]], dim: str,
-                    attributes: Mapping[str, Mapping[str, Any]] | None = None) -> None:  # fmt: skip
+    def write_table(
+        self, path: str, columns: Mapping[str, NDArray[Any]], dim: str, attributes: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
         """Write a table as a group of one-dimensional arrays along `dim`, replacing what was there."""
         group = self.root.create_group(path, overwrite=True)
         for name, values in columns.items():

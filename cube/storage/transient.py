@@ -21,11 +21,26 @@ _STATUS: Final = frozenset({408, 425, 429, *range(500, 600)}) - {501, 505}
 _ERRNO: Final = frozenset(
     getattr(errno, name)
     for name in (
-        "EAGAIN", "EBUSY", "ECONNABORTED", "ECONNREFUSED", "ECONNRESET", "EHOSTDOWN", "EHOSTUNREACH", "EINTR", "ENETDOWN",
-        "ENETRESET", "ENETUNREACH", "ENOBUFS", "ENOTCONN", "EPIPE", "EREMOTEIO", "ESTALE", "ETIMEDOUT",
+        "EAGAIN",
+        "EBUSY",
+        "ECONNABORTED",
+        "ECONNREFUSED",
+        "ECONNRESET",
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "EINTR",
+        "ENETDOWN",
+        "ENETRESET",
+        "ENETUNREACH",
+        "ENOBUFS",
+        "ENOTCONN",
+        "EPIPE",
+        "EREMOTEIO",
+        "ESTALE",
+        "ETIMEDOUT",
     )
     if hasattr(errno, name)
-)  # fmt: skip
+)
 # What no other unit will survive either: no room, no quota, a store that cannot be written.
 _HOPELESS: Final = {
     errno.ENOSPC: "the disk is full; make room",
@@ -35,17 +50,39 @@ _HOPELESS: Final = {
 # By name, since none of these libraries may be imported only to ask: botocore, aiohttp, urllib3, requests, httpx, distributed.
 _NAMES: Final = frozenset(
     {
-        "HTTPClientError", "EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ClientConnectionError",
-        "ClientPayloadError", "ProtocolError", "NewConnectionError", "IncompleteRead", "ChunkedEncodingError",
-        "ConnectTimeout", "ConnectionError", "ReadTimeout", "TransportError", "CommClosedError", "MaxRetryError",
+        "HTTPClientError",
+        "EndpointConnectionError",
+        "ConnectTimeoutError",
+        "ReadTimeoutError",
+        "ClientConnectionError",
+        "ClientPayloadError",
+        "ProtocolError",
+        "NewConnectionError",
+        "IncompleteRead",
+        "ChunkedEncodingError",
+        "ConnectTimeout",
+        "ConnectionError",
+        "ReadTimeout",
+        "TransportError",
+        "CommClosedError",
+        "MaxRetryError",
         "RemoteDisconnected",
     }
-)  # fmt: skip
+)
 # S3 answers some of these with status 200 or 400 and says so only in the code.
 _CODES: Final = frozenset(
-    {"InternalError", "OperationAborted", "RequestTimeout", "RequestTimeoutException", "ServiceUnavailable", "SlowDown",
-     "Throttling", "ThrottlingException", "TooManyRequests"}
-)  # fmt: skip
+    {
+        "InternalError",
+        "OperationAborted",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequests",
+    }
+)
 # GDAL, curl and obstore keep the status only in the text: "HTTP response code: 503", "HTTP error code : 500".
 _TEXT_STATUS: Final = re.compile(r"(?:HTTP|status|response|error)[ _a-z]*(?:code)?\W{1,4}(\d{3})\b", re.IGNORECASE)
 _TEXT: Final = re.compile(

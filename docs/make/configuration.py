@@ -30,8 +30,14 @@ PAGE = ROOT / "docs" / "reference" / "configuration.md"
 OPEN = {  # key: file and class of the dataclass
     "train": ("cube/config/learning.py", "TrainOptions"),
 }
-WORDS = {"str": "text", "int": "whole number", "float": "number", "bool": "true, false", "Path": "path",
-         "tuple[str, ...]": "list of text"}  # fmt: skip
+WORDS = {
+    "str": "text",
+    "int": "whole number",
+    "float": "number",
+    "bool": "true, false",
+    "Path": "path",
+    "tuple[str, ...]": "list of text",
+}
 SHOWN = {"None": "", "''": "", "()": "", "True": "true", "False": "false"}
 HEAD = """# Every key of a configuration
 
@@ -107,9 +113,11 @@ def _dataclass(file: str, name: str) -> tuple[str, list[_Option]]:
     choices = {  # `Schedule = Literal["one_cycle", ...]`
         node.targets[0].id: ", ".join(f"`{ast.literal_eval(e)}`" for e in getattr(node.value.slice, "elts", []))
         for node in ast.parse(source).body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript) and isinstance(node.targets[0], ast.Name)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Subscript)
+        and isinstance(node.targets[0], ast.Name)
         and ast.unparse(node.value.value) == "Literal"
-    }  # fmt: skip
+    }
     body = next(node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name)
     out = []
     for node in body.body:

@@ -18,10 +18,16 @@ What `floracube serve` answers, as the server describes itself at `/openapi.json
 [Coming from titiler](../how-to/coming-from-titiler.md) says what differs.
 """
 TITLES = {
-    "catalogue": "The catalogue", "tiles": "Tiles and maps", "queries": "Questions", "sheets": "Fact sheets",
-    "layers, as titiler": "A layer, as titiler answers", "tile matrix sets, palettes, algorithms": "What layers have in common",
-    "stac": "STAC", "store": "The Zarr store", "operations": "For who watches the server",
-}  # fmt: skip
+    "catalogue": "The catalogue",
+    "tiles": "Tiles and maps",
+    "queries": "Questions",
+    "sheets": "Fact sheets",
+    "layers, as titiler": "A layer, as titiler answers",
+    "tile matrix sets, palettes, algorithms": "What layers have in common",
+    "stac": "STAC",
+    "store": "The Zarr store",
+    "operations": "For who watches the server",
+}
 
 
 def document() -> dict[str, Any]:

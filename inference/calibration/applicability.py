@@ -181,9 +181,14 @@ def _fused(ensemble: Ensemble, parts: list[dict[str, Tensor]], column_indices: N
 
 @torch.inference_mode()
 def dissimilarity_of_part(
-    area: Applicability, ensemble: Ensemble, tile: Mapping[str, Tensor], kilometre: Mapping[str, Tensor], part: Part,
-    z: Tensor, chosen: Tensor,
-) -> Tensor:  # fmt: skip
+    area: Applicability,
+    ensemble: Ensemble,
+    tile: Mapping[str, Tensor],
+    kilometre: Mapping[str, Tensor],
+    part: Part,
+    z: Tensor,
+    chosen: Tensor,
+) -> Tensor:
     """(m,) dissimilarity over its threshold (`Applicability.ratio`) of the `chosen` cells of a square part of a unit.
 
     `tile`: the part's own modalities as `Part.of` cuts them; `kilometre`: series of 1 km (C, steps, k + 2, k + 2) and coarse
@@ -213,12 +218,23 @@ def save_applicability(folder: Path, area: Applicability) -> None:
     for mask, space in area.inputs.items():
         tensors |= {f"inputs.{mask}": space.points, f"embedding.{mask}": area.embedding[mask].points}
         names = [m for i, m in enumerate(area.modalities) if mask >> i & 1]
-        masks.append({"mask": mask, "modalities": names,
-                      **{key: {"mean_distance": s.mean_distance, "threshold": s.threshold if np.isfinite(s.threshold) else None}
-                         for key, s in (("inputs", space), ("embedding", area.embedding[mask]))}})  # fmt: skip
+        masks.append(
+            {
+                "mask": mask,
+                "modalities": names,
+                **{
+                    key: {"mean_distance": s.mean_distance, "threshold": s.threshold if np.isfinite(s.threshold) else None}
+                    for key, s in (("inputs", space), ("embedding", area.embedding[mask]))
+                },
+            }
+        )
     write_tensors(folder / TENSORS, {name: np.ascontiguousarray(a) for name, a in tensors.items()})
-    document = {"method": "dissimilarity index of Meyer and Pebesma 2021, doi:10.1111/2041-210X.13650",
-                "modalities": area.modalities, "columns": area.column_modality, "masks": masks}  # fmt: skip
+    document = {
+        "method": "dissimilarity index of Meyer and Pebesma 2021, doi:10.1111/2041-210X.13650",
+        "modalities": area.modalities,
+        "columns": area.column_modality,
+        "masks": masks,
+    }
     (folder / CARD).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
@@ -239,6 +255,11 @@ def load_applicability(folder: Path) -> Applicability | None:
                     tensors[f"{key}.{row['mask']}"], float(row[key]["mean_distance"]), np.inf if threshold is None else threshold
                 )
         return Applicability(
-            tuple(document["modalities"]), tuple(document["columns"]), tensors["centre"], tensors["scale"], tensors["axes"],
-            spaces["inputs"], spaces["embedding"],
-        )  # fmt: skip
+            tuple(document["modalities"]),
+            tuple(document["columns"]),
+            tensors["centre"],
+            tensors["scale"],
+            tensors["axes"],
+            spaces["inputs"],
+            spaces["embedding"],
+        )

@@ -86,9 +86,13 @@ def levels(eta: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.
 
 
 def _choose(
-    eta: NDArray[np.float32], presence: NDArray[np.bool_], weight: NDArray[np.float32], level: NDArray[np.float32],
-    block: NDArray[np.int64], pooling: Sequence[float],
-) -> float | None:  # fmt: skip
+    eta: NDArray[np.float32],
+    presence: NDArray[np.bool_],
+    weight: NDArray[np.float32],
+    level: NDArray[np.float32],
+    block: NDArray[np.int64],
+    pooling: Sequence[float],
+) -> float | None:
     """The degree of pooling with the lowest loss on blocks left out; None: none beats leaving the scores alone."""
     names, inverse = np.unique(block, return_inverse=True)
     folds = min(FOLDS, len(names))

@@ -47,9 +47,11 @@ def quantiles_of(
 
 
 def coverage_by_fold(
-    scores: Mapping[str, NDArray[np.floating[Any]]], weight: NDArray[np.floating[Any]], fold: NDArray[np.int64],
+    scores: Mapping[str, NDArray[np.floating[Any]]],
+    weight: NDArray[np.floating[Any]],
+    fold: NDArray[np.int64],
     coverage: float = 0.9,
-) -> dict[str, tuple[float, float]]:  # fmt: skip
+) -> dict[str, tuple[float, float]]:
     """(share of surveys inside, share in the worst fold) of every indicator, each fold by the quantiles of the others."""
     inside: dict[str, list[tuple[float, float]]] = {}
     for k in np.unique(fold):

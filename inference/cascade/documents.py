@@ -51,9 +51,9 @@ def model_documents(folder: Path, model: Model) -> tuple[dict[str, Any], list[di
         "importance": None if importance is None else [_importance(model, row) for row in importance.to_dict("records")],
         "responses": [_input(model, curve) for curve in curves],
     }
-    rows: list[dict[str, Any]] = [{} for _ in names] if table is None else [
-        {str(k): v for k, v in row.items()} for row in table.to_dict("records")
-    ]  # fmt: skip
+    rows: list[dict[str, Any]] = (
+        [{} for _ in names] if table is None else [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+    )
     measured = bool(metrics.get("held_out_surveys"))
     return card, [_species(name, row, measured, curves, s) for s, (name, row) in enumerate(zip(names, rows, strict=True))]
 

@@ -72,9 +72,17 @@ class Task:
 
 
 def embed_unit(
-    cube: CubeStore, ensemble: Ensemble, recipe: Recipe, unit: Unit, wanted: NDArray[np.bool_], year: float,
-    device: Device, threads: Executor, clock: Clock, area: Applicability | None = None,
-) -> tuple[NDArray[np.int64], Tensor, NDArray[np.float64] | None]:  # fmt: skip
+    cube: CubeStore,
+    ensemble: Ensemble,
+    recipe: Recipe,
+    unit: Unit,
+    wanted: NDArray[np.bool_],
+    year: float,
+    device: Device,
+    threads: Executor,
+    clock: Clock,
+    area: Applicability | None = None,
+) -> tuple[NDArray[np.int64], Tensor, NDArray[np.float64] | None]:
     """(flat indices (n,), embeddings (n, D) on the device) of the `wanted` (U, U) cells of a unit with any known predictor.
 
     The third is their dissimilarity (n,) over its threshold where an `area` of applicability is given. Cells are in the

@@ -70,8 +70,7 @@ class HabitatMapper:
     def table(self) -> dict[str, NDArray[Any]]:
         """Columns of the habitat table: code, name, level, parent, colour; all classes, finest level first."""
         every = [h for level in self.levels for h in self.scheme.classes[level]]
-        return {k: np.asarray([getattr(h, k) for h in every], object)
-                for k in ("code", "name", "level", "parent", "colour")}  # fmt: skip
+        return {k: np.asarray([getattr(h, k) for h in every], object) for k in ("code", "name", "level", "parent", "colour")}
 
     def offset(self, level: str) -> int:
         """Row of the first class of a level in the table."""

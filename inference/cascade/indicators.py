@@ -125,15 +125,32 @@ def _status(name: str, long_name: str, palette: str, references: str = "") -> In
 
 def _mean(name: str, meaning: str) -> Indicator:
     return Indicator(
-        f"cwm_{name}", _mean_of(name), (f"{name}_known", f"{name}_sum"), f"Community mean of the indicator value of {meaning}",
-        "1", 0.001, "viridis", "Ellenberg et al. 1991; Garnier et al. 2004", spread_of_mean, highest=LONGEST,
-    )  # fmt: skip
+        f"cwm_{name}",
+        _mean_of(name),
+        (f"{name}_known", f"{name}_sum"),
+        f"Community mean of the indicator value of {meaning}",
+        "1",
+        0.001,
+        "viridis",
+        "Ellenberg et al. 1991; Garnier et al. 2004",
+        spread_of_mean,
+        highest=LONGEST,
+    )
 
 
 INDICATORS: Final = (
     Indicator("richness", richness, ("p",), "Expected species richness", "species", 0.01, "viridis"),
-    Indicator("shannon", shannon, ("p", "p_log_p"), "Shannon entropy of occurrence probabilities", "nat", 1e-4, "viridis",
-              "Shannon 1948", None),
+    Indicator(
+        "shannon",
+        shannon,
+        ("p", "p_log_p"),
+        "Shannon entropy of occurrence probabilities",
+        "nat",
+        1e-4,
+        "viridis",
+        "Shannon 1948",
+        None,
+    ),
     _status("threatened", "Expected threatened species (CR, EN, VU)", "magma", "IUCN Red List Categories and Criteria 3.1"),
     _status("protected", "Expected species of the Habitats Directive", "cividis", "Directive 92/43/EEC"),
     _status("invasive", "Expected invasive alien species of Union concern", "magma", "Regulation (EU) No 1143/2014"),
@@ -143,18 +160,52 @@ INDICATORS: Final = (
     _mean("moisture", "moisture"),
     _mean("reaction", "soil reaction"),
     _mean("nutrients", "nutrients"),
-    Indicator("values_covered", values_covered, ("p", "values_known"),
-              "Share of the expected species whose indicator values are known", "1", 2e-5, "cividis", "", spread_of_mean,
-              highest=1.0),
-    Indicator("lcbd", lcbd, ("p_squared", "reference", "reference_length", "reference_total"),
-              "Local contribution to beta diversity (1: as distinct as the places of the training region)", "1", 0.001, "magma",
-              "Legendre and De Caceres 2013", spread_of_mean),
-    Indicator("applicability", _value("dissimilarity"), ("dissimilarity",),
-              "Dissimilarity from the training data (1: edge of the area of applicability)", "1", 0.001, "inferno",
-              "Meyer and Pebesma 2021", None),
-    Indicator("spread", _value("member_spread"), ("member_spread",),
-              "Relative spread of probabilities between ensemble members", "1", 1e-4, "inferno", "", None),
-)  # fmt: skip
+    Indicator(
+        "values_covered",
+        values_covered,
+        ("p", "values_known"),
+        "Share of the expected species whose indicator values are known",
+        "1",
+        2e-5,
+        "cividis",
+        "",
+        spread_of_mean,
+        highest=1.0,
+    ),
+    Indicator(
+        "lcbd",
+        lcbd,
+        ("p_squared", "reference", "reference_length", "reference_total"),
+        "Local contribution to beta diversity (1: as distinct as the places of the training region)",
+        "1",
+        0.001,
+        "magma",
+        "Legendre and De Caceres 2013",
+        spread_of_mean,
+    ),
+    Indicator(
+        "applicability",
+        _value("dissimilarity"),
+        ("dissimilarity",),
+        "Dissimilarity from the training data (1: edge of the area of applicability)",
+        "1",
+        0.001,
+        "inferno",
+        "Meyer and Pebesma 2021",
+        None,
+    ),
+    Indicator(
+        "spread",
+        _value("member_spread"),
+        ("member_spread",),
+        "Relative spread of probabilities between ensemble members",
+        "1",
+        1e-4,
+        "inferno",
+        "",
+        None,
+    ),
+)
 
 
 def applicable(available: Collection[str]) -> list[Indicator]:

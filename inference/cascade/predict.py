@@ -110,8 +110,13 @@ def predict(
     this = fix()
     report = Report(config.report_path, config.title, cube.url, f"predict-{this.version}")
     told = _told(report, tell)
-    crew = Workers(cluster=chosen(config.cluster, workers, scheduler), retries=RETRIES, prepare=partial(opened, this.job),
-                   one_a_process=True, tell=told)  # fmt: skip
+    crew = Workers(
+        cluster=chosen(config.cluster, workers, scheduler),
+        retries=RETRIES,
+        prepare=partial(opened, this.job),
+        one_a_process=True,
+        tell=told,
+    )
     # A store that fails is named for the report too, so once within it.
     with store_named(cube.url), lock.held(cube, this.stage) as still_ours, report, store_named(cube.url), crew:
         if fix().version != this.version:
@@ -172,9 +177,16 @@ def fix_run(config: Config, cube: CubeStore, model: Model, version: str | None, 
     inputs = digest([*what, made_from, wanted, composition, mask])
     name = versions.choose(cube, version, inputs, only is None)
     job = Job(
-        cube.url, str(config.model_path), tuple(dict.fromkeys(wanted, name).items()), bounds, config.predict.year,
-        config.predict.area_m2, config.predict.block, inputs, model_hash=model.hash,
-    )  # fmt: skip
+        cube.url,
+        str(config.model_path),
+        tuple(dict.fromkeys(wanted, name).items()),
+        bounds,
+        config.predict.year,
+        config.predict.area_m2,
+        config.predict.block,
+        inputs,
+        model_hash=model.hash,
+    )
     if composition is not None:
         job = replace(job, composition=composition, applicability=mask)
     return Run(config, cube, model, units, name, job, base, made_from)
@@ -196,8 +208,7 @@ def _require_region(config: Config, cube: CubeStore, region: Region) -> None:
         )
 
 
-def _units(this: Run, crew: Workers, report: Report, move: Callable[[str], None],
-           told: Callable[[str], None]) -> tuple[int, int]:  # fmt: skip
+def _units(this: Run, crew: Workers, report: Report, move: Callable[[str], None], told: Callable[[str], None]) -> tuple[int, int]:
     """Predict what has no valid receipt and build what stands above; (values clipped, units that were to do)."""
     cube, clipped = this.cube, 0
     cube.sweep(f"ledger/{this.stage}")
@@ -266,8 +277,7 @@ def make_products(this: Run, steps: NDArray[np.float32] | None = None) -> None:
     about: dict[str, Any] = {MADE_FROM: this.job.inputs, REGION_KM: list(this.job.region_km)}
     about["reference_year"] = config.predict.year
     about[products.STATEMENT] = str(model.card.training.get("statement", products.PROBABILITY))
-    about |= {k: v for k, v in (("license", config.license), ("attribution", config.attribution),
-                                ("note", config.note)) if v}  # fmt: skip
+    about |= {k: v for k, v in (("license", config.license), ("attribution", config.attribution), ("note", config.note)) if v}
     extrapolated = extrapolated_area(config, model.areas)
     about |= products.stated(config.note, str(about[products.STATEMENT]), extrapolated)
     if model.ranges is not None:
@@ -305,9 +315,7 @@ def make_products(this: Run, steps: NDArray[np.float32] | None = None) -> None:
 def _release(this: Run, publish: bool) -> list[str]:
     """Write the release, and let readers follow it if it keeps its promises; a sentence for each that it does not keep."""
     cube, to_write = this.cube, this.products
-    origin = versions.provenance(
-        this.config, this.model, this.job.region_km, this.job.inputs, tuple(to_write), this.base
-    )  # fmt: skip
+    origin = versions.provenance(this.config, this.model, this.job.region_km, this.job.inputs, tuple(to_write), this.base)
     shown = {**this.base.get("products", {}), **to_write}
     write_documents(cube, shown)
     releases.write_release(cube, this.version, shown, origin)

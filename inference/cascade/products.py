@@ -45,11 +45,18 @@ def indicator_layers(chosen: Sequence[Indicator], about: Mapping[str, Any] | Non
     """One layer an indicator, in the order of the registry; `about` the product, whose titles say what it is made of."""
     return [
         indicator(
-            i.name, "", _said(i.long_name, about or {}), i.units, i.scale, INDICATOR_STEPS * i.scale,
-            i.palette, i.references, order,
+            i.name,
+            "",
+            _said(i.long_name, about or {}),
+            i.units,
+            i.scale,
+            INDICATOR_STEPS * i.scale,
+            i.palette,
+            i.references,
+            order,
         )
         for order, i in enumerate(chosen)
-    ]  # fmt: skip
+    ]
 
 
 def _said(title: str, about: Mapping[str, Any]) -> str:
@@ -83,8 +90,14 @@ def habitat_layers(classes: Classes, title: str) -> list[Layer]:
     return [*levels, habitat_probability(""), habitat_entropy("")]
 
 
-def _make(cube: CubeStore, pyramid: Pyramid, labels: dict[str, NDArray[Any]], about: dict[str, Any],
-          top: Sequence[Layer] = (), columns: Mapping[str, NDArray[Any]] | None = None) -> None:  # fmt: skip
+def _make(
+    cube: CubeStore,
+    pyramid: Pyramid,
+    labels: dict[str, NDArray[Any]],
+    about: dict[str, Any],
+    top: Sequence[Layer] = (),
+    columns: Mapping[str, NDArray[Any]] | None = None,
+) -> None:
     """Make every level of a product; `top` are layers that level 0 alone has, `columns` lie along the species."""
     set_attributes(cube.root.require_group(pyramid.base), about)
     group = cube.ensure_group(pyramid.source, [x.at(pyramid.source) for x in (*pyramid.layers, *top)], CELL, 0, labels, about)
@@ -95,12 +108,18 @@ def _make(cube: CubeStore, pyramid: Pyramid, labels: dict[str, NDArray[Any]], ab
     make_levels(cube, pyramid)
 
 
-def make_species(cube: CubeStore, version: str, names: Sequence[str], scale: NDArray[np.float32],
-                 area_m2: float, about: dict[str, Any]) -> None:  # fmt: skip
+def make_species(
+    cube: CubeStore, version: str, names: Sequence[str], scale: NDArray[np.float32], area_m2: float, about: dict[str, Any]
+) -> None:
     """`occurrence` at every level and the probability of one step, `scale`, beside it."""
     layer = _stated(occurrence("", area_m2), about)
-    _make(cube, Pyramid.of_product("species", version, [layer]), {"species": np.asarray(names, object)},
-          {**about, "reference_area_m2": area_m2}, columns={"scale": scale.astype(np.float32)})  # fmt: skip
+    _make(
+        cube,
+        Pyramid.of_product("species", version, [layer]),
+        {"species": np.asarray(names, object)},
+        {**about, "reference_area_m2": area_m2},
+        columns={"scale": scale.astype(np.float32)},
+    )
 
 
 def make_composition(cube: CubeStore, version: str, about: dict[str, Any]) -> None:
@@ -120,11 +139,20 @@ def make_habitats(cube: CubeStore, version: str, classes: Classes, title: str, a
     """The maps of a habitat scheme; level 0 also holds the most probable classes of each cell."""
     rank = ("habitat_rank",)
     top = [
-        Layer("top3_class", "", "uint16", 65535, "Most probable habitats, best first", "1", rank, kind="class",
-              palette="none"),
-        Layer("top3_probability", "", "uint8", 255, "Probability of the most probable habitats", "1", rank, {},
-              1 / PROBABILITY_STEPS, valid_range=(0.0, 1.0)),
-    ]  # fmt: skip
+        Layer("top3_class", "", "uint16", 65535, "Most probable habitats, best first", "1", rank, kind="class", palette="none"),
+        Layer(
+            "top3_probability",
+            "",
+            "uint8",
+            255,
+            "Probability of the most probable habitats",
+            "1",
+            rank,
+            {},
+            1 / PROBABILITY_STEPS,
+            valid_range=(0.0, 1.0),
+        ),
+    ]
     labels = {"habitat_rank": np.arange(1, TOP_HABITATS + 1, dtype=np.int16)}
     layers = [_stated(layer, about) for layer in habitat_layers(classes, title)]
     _make(cube, Pyramid.of_product("habitats", version, layers), labels, about, [_stated(layer, about) for layer in top])

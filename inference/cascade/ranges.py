@@ -94,8 +94,9 @@ def read_ranges(config: Config, species: Sequence[str]) -> dict[str, Any] | None
     species_set = set(species)
     features_of_species = [
         {"type": "Feature", "properties": {NAME: properties[key]}, "geometry": geometry}
-        for properties, geometry in features if properties.get(key) in species_set and geometry is not None
-    ]  # fmt: skip
+        for properties, geometry in features
+        if properties.get(key) in species_set and geometry is not None
+    ]
     if not features_of_species:
         raise ConfigError(f"{path}: has no range of any of the {len(species)} modelled species; check species.ranges.property.")
     out = {"type": "FeatureCollection", "features": features_of_species} | {k: document[k] for k in ("crs",) if k in document}

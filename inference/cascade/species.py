@@ -61,9 +61,17 @@ class Head:
 
 
 def predict_species(
-    head: Head, cells: Cells, z: Tensor, device: Device, block: int, threads: Executor, clock: Clock,
-    writer: Writer | None = None, path: str = "", within: Within = everywhere,
-) -> None:  # fmt: skip
+    head: Head,
+    cells: Cells,
+    z: Tensor,
+    device: Device,
+    block: int,
+    threads: Executor,
+    clock: Clock,
+    writer: Writer | None = None,
+    path: str = "",
+    within: Within = everywhere,
+) -> None:
     """Meet all species: fills the sums and ranks of `cells`, and writes `occurrence` at `path` where a `writer` is given.
 
     `within` says where a species may be; elsewhere its probability is 0.

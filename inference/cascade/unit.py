@@ -109,8 +109,10 @@ def run_unit(job: Job, unit: Unit, clock: Clock | None = None) -> dict[str, Any]
     threads = job.threads or _cores()
     # Libraries compute on the thread that calls them: it is tiles that are spread over the threads.
     torch.set_num_threads(1)
-    with ThreadPoolExecutor(threads, "compute", initializer=torch.set_num_threads, initargs=(1,)) as pool, \
-            Writer(context.cube, unit, clock, job.facts) as writer:  # fmt: skip
+    with (
+        ThreadPoolExecutor(threads, "compute", initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        Writer(context.cube, unit, clock, job.facts) as writer,
+    ):
         if job.composition is not None and not any(product in job.version for product in NEEDS_SPECIES):
             cells = _from_composition(context, job, job.composition, unit, pool, writer, clock)
         else:

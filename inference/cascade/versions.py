@@ -115,8 +115,9 @@ def require_layers(config: Config, cube: CubeStore, model: Model) -> None:
             )
 
 
-def provenance(config: Config, model: Model, region_km: Sequence[int], inputs: str, products: Sequence[str],
-               base: Mapping[str, Any]) -> dict[str, Any]:  # fmt: skip
+def provenance(
+    config: Config, model: Model, region_km: Sequence[int], inputs: str, products: Sequence[str], base: Mapping[str, Any]
+) -> dict[str, Any]:
     """What a release says of its origin; `made_from` says it product by product, since some may stand from an earlier run."""
     code = _code_version()
     ours = {"model": model.hash, "inputs": inputs, "code": code}

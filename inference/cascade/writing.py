@@ -36,8 +36,9 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, "write")
         self._waiting: list[Future[None]] = []
 
-    def put(self, name: str, path: str, values: NDArray[Any], lead: slice | None = None,
-            free: Callable[[], None] | None = None) -> None:  # fmt: skip
+    def put(
+        self, name: str, path: str, values: NDArray[Any], lead: slice | None = None, free: Callable[[], None] | None = None
+    ) -> None:
         """Write `values` (..., U, U) at `path`, or a block `lead` of its first axis; waits while others wait.
 
         `free` is called once they are written: until then the values must not be changed.

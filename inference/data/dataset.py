@@ -173,8 +173,10 @@ def _side_m(table: SurveyTable) -> NDArray[np.float64]:
     """(n,) side of each survey's plot as a square, metres, NaN where its area is unknown; plots above a cell are reported."""
     side = np.sqrt(table.surveys["area_m2"].to_numpy(np.float64))
     large = side > CELL
-    table.report.note("surveys larger than a cell of 50 m: their predictors are the mean of their square",
-                      list(table.surveys.loc[large, "survey"]))  # fmt: skip
+    table.report.note(
+        "surveys larger than a cell of 50 m: their predictors are the mean of their square",
+        list(table.surveys.loc[large, "survey"]),
+    )
     return side
 
 
@@ -201,12 +203,15 @@ def _note_extremes(table: SurveyTable, presence: NDArray[np.bool_], names: list[
     report, listed = table.report, table.surveys.index.isin(table.occurrences["survey"])
     if len(presence):
         everywhere = np.flatnonzero(presence.all(0))
-        report.note("species in every survey: where they are absent is not learned, their maps are near 1",
-                    [names[i] for i in everywhere])  # fmt: skip
+        report.note(
+            "species in every survey: where they are absent is not learned, their maps are near 1", [names[i] for i in everywhere]
+        )
     empty = ~presence.any(1)
     report.note("surveys without any species: they count as absences of all", list(table.surveys.loc[~listed, "survey"]))
-    report.note("surveys whose species are all too rare to be modelled: they count as absences of the others",
-                list(table.surveys.loc[empty & listed, "survey"]))  # fmt: skip
+    report.note(
+        "surveys whose species are all too rare to be modelled: they count as absences of the others",
+        list(table.surveys.loc[empty & listed, "survey"]),
+    )
 
 
 def uses_records(config: Config) -> bool:
@@ -233,9 +238,17 @@ def _species(table: SurveyTable, named: NamedRecords | None, least: int) -> list
     return model_species({str(name): int(n) for name, n in survey_counts.items()}, named.counts(), least)
 
 
-def _records(config: Config, cube: CubeStore, named: NamedRecords, names: list[str], what: Recipe, field: int,
-             files: FileSource | None, shelf: Shelf | None, progress: Callable[[int, int], None] | None
-             ) -> tuple[Records, Predictors]:  # fmt: skip
+def _records(
+    config: Config,
+    cube: CubeStore,
+    named: NamedRecords,
+    names: list[str],
+    what: Recipe,
+    field: int,
+    files: FileSource | None,
+    shelf: Shelf | None,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Records, Predictors]:
     """Records of the modelled species and the predictors of their distinct cells and of the background."""
     if files is None:
         records, cells, _ = place_records(named, names, uniform_cells(cube, BACKGROUND), cube.region)

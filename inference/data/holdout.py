@@ -40,9 +40,12 @@ class Holdout:
 
 
 def plan_folds(
-    config: Config, surveys: Surveys, reach_m: float = 0.0, group: NDArray[np.generic] | None = None,
+    config: Config,
+    surveys: Surveys,
+    reach_m: float = 0.0,
+    group: NDArray[np.generic] | None = None,
     records: Records | None = None,
-) -> Holdout:  # fmt: skip
+) -> Holdout:
     """The folds that members of an ensemble leave out in turn, as `train.members` and `evaluate` ask for.
 
     A block size that is given is taken or refused; left out, it is halved until folds are even. `group` (n,): values of

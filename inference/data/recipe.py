@@ -101,11 +101,15 @@ class Recipe:
         """A dictionary of plain values, units, bands and classes of the layers included; `from_json` gives the recipe back."""
         inputs = [
             {
-                "path": layer.path, "dtype": layer.dtype, "fill": str(layer.fill), "dims": [*layer.dims, "y", "x"],
-                "labels": {dim: list(labels) for dim, labels in layer.labels.items()}, "attributes": layer.attributes(),
+                "path": layer.path,
+                "dtype": layer.dtype,
+                "fill": str(layer.fill),
+                "dims": [*layer.dims, "y", "x"],
+                "labels": {dim: list(labels) for dim, labels in layer.labels.items()},
+                "attributes": layer.attributes(),
             }
             for layer in self.inputs
-        ]  # fmt: skip
+        ]
         return {"modalities": list(self.modalities), "inputs": inputs, "table_columns": list(self.table_columns)}
 
     @classmethod

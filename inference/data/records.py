@@ -81,8 +81,10 @@ class Records:
     def check(self, species: int, places: int) -> None:
         """Refuse numbers outside a label space of `species` and predictors of `places` rows. Raises: TableError."""
         for what, values, limit in (
-            ("species", self.species, species), ("row", self.row, places), ("background", self.background, places),
-        ):  # fmt: skip
+            ("species", self.species, species),
+            ("row", self.row, places),
+            ("background", self.background, places),
+        ):
             wrong = np.flatnonzero((values < 0) | (values >= limit))
             if len(wrong):
                 raise TableError(
@@ -242,8 +244,9 @@ def model_species(presences: Mapping[str, int], records: Mapping[str, int], leas
     return sorted(name for name in {*presences, *records} if presences.get(name, 0) + records.get(name, 0) >= least)
 
 
-def place_records(named: NamedRecords, species: Sequence[str], background: NDArray[np.int64], region: Region
-                  ) -> tuple[Records, NDArray[np.int64], NDArray[np.int64]]:  # fmt: skip
+def place_records(
+    named: NamedRecords, species: Sequence[str], background: NDArray[np.int64], region: Region
+) -> tuple[Records, NDArray[np.int64], NDArray[np.int64]]:
     """(records of the modelled `species`, the distinct cells whose predictors they and the background read, and for each
     cell the first record in it, -1 where there is none). `background`: flat cells.
     """

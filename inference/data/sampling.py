@@ -90,8 +90,14 @@ def sample(
     return Predictors({**samples, **kilometres}, corner, weight, what.static_names, what.coarse_names, what.encoded)
 
 
-def sample_source(source: SampleSource, what: Recipe, places: Places, receptive_field: int,
-                  progress: Callable[[int, int], None] | None = None, shelf: Shelf | None = None) -> Predictors:  # fmt: skip
+def sample_source(
+    source: SampleSource,
+    what: Recipe,
+    places: Places,
+    receptive_field: int,
+    progress: Callable[[int, int], None] | None = None,
+    shelf: Shelf | None = None,
+) -> Predictors:
     """Predictors at places out of any source, as `Predictors`; `shelf` as in `sample`.
 
     Climate and other 1 km layers are those of the cell that holds a place: it is its own and only corner.
@@ -172,9 +178,16 @@ def _row(layers: Sequence[Layer], cells: int = 1) -> tuple[int, ...]:
     return (count, len(first.labels[first.dims[-1]])) if first.period else (count,)
 
 
-def _kept(shelf: Shelf | None, name: str, groups: Mapping[str, Sequence[Layer]], cells: int,
-          at: NDArray[np.floating | np.integer], read: Callable[[NDArray[np.int64]], dict[str, Floats]],
-          progress: Callable[[int, int], None] | None, salt: bytes = b"") -> dict[str, Floats]:  # fmt: skip
+def _kept(
+    shelf: Shelf | None,
+    name: str,
+    groups: Mapping[str, Sequence[Layer]],
+    cells: int,
+    at: NDArray[np.floating | np.integer],
+    read: Callable[[NDArray[np.int64]], dict[str, Floats]],
+    progress: Callable[[int, int], None] | None,
+    salt: bytes = b"",
+) -> dict[str, Floats]:
     """What `read` gives of all n places at `at` (2, n), in memory or, where that is too small, in files of the shelf.
 
     Files are filled neighbours first, so that a source is read in one sweep; `salt` is what else values depend on. Images are

@@ -122,8 +122,16 @@ def _with_all_records(config: Config, data: Dataset, folds: Folds) -> NDArray[np
     """(n, S) out-of-fold scores of members that learned from the records of the blocks they left out, too."""
     _, shape = split_network_options(config)
     options = replace(config.train, po_allowed=True)
-    trained = train(data.predictors, data.surveys, spec_for(data.predictors, data.surveys, **shape), options, folds,
-                    records=data.records, record_predictors=data.record_predictors, family=data.traits["family"])  # fmt: skip
+    trained = train(
+        data.predictors,
+        data.surveys,
+        spec_for(data.predictors, data.surveys, **shape),
+        options,
+        folds,
+        records=data.records,
+        record_predictors=data.record_predictors,
+        family=data.traits["family"],
+    )
     assert trained.out_of_fold is not None
     return trained.out_of_fold
 
@@ -137,8 +145,9 @@ def _of_records(config: Config, model: Model, records: Records, predictors: Pred
         raise ModelError(
             "The records of the configuration are not those that the model was trained on; run `floracube train` again."
         )
-    forest = forest_of_records(records, predictors, places, plan.folds, len(model.ensemble.species),
-                               threads=config.evaluate.options.threads)  # fmt: skip
+    forest = forest_of_records(
+        records, predictors, places, plan.folds, len(model.ensemble.species), threads=config.evaluate.options.threads
+    )
     kind = f"locked blocks, read on {datetime.date.today().isoformat()}" if locked else "open blocks"
     scores = {OURS: eta, "random_forest (down-sampled)": forest}
     return record_table(scores, places, locked, f"{kind} of {shown_km(plan.folds.block_km)} km ({plan.why})")

@@ -54,7 +54,7 @@ PUBLISHED: Final[tuple[Record, ...]] = (
     {"method": "ensemble of all three (published)", "F1@25": 34.1, "recall@25": 49.7, "macro AUC": 94.0},
     {"method": "ensemble of all three, estimated K (published)", "F1": 36.2, "macro AUC": 94.0},
     {"method": "winner of GeoLifeCLEF 2024, private board", "F1": 40.9},
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,12 @@ def run_benchmark(bench: Benchmark, plan: Plan, scratch: Path, tell: Tell = lamb
         bench.predictors.subset(learned), train_surveys, spec, plan.train, folds, lambda done, total, text: tell(text)
     )
     assert trained.out_of_fold is not None
-    forecasts = {"floracube": Forecast(
-        probabilities(trained.ensemble, bench.predictors, bench.surveys, judged, scratch / "test.npy"),
-        cross_calibrated(trained.out_of_fold, train_surveys, folds),
-    )}  # fmt: skip
+    forecasts = {
+        "floracube": Forecast(
+            probabilities(trained.ensemble, bench.predictors, bench.surveys, judged, scratch / "test.npy"),
+            cross_calibrated(trained.out_of_fold, train_surveys, folds),
+        )
+    }
     for name in plan.baselines:
         tell(f"baseline {name}")
         forecasts[name] = Forecast(_baseline(name, bench, learned, judged, plan))

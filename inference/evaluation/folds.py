@@ -33,9 +33,14 @@ BOOTSTRAPS: Final = 200  # of blocks
 
 
 def skill_report(
-    eta: Mapping[str, Scores], surveys: Surveys, folds: Folds, min_records: int, rows: Flags, what: str,
+    eta: Mapping[str, Scores],
+    surveys: Surveys,
+    folds: Folds,
+    min_records: int,
+    rows: Flags,
+    what: str,
     bootstraps: int = BOOTSTRAPS,
-) -> Report:  # fmt: skip
+) -> Report:
     """All tables of scores by method, ours first; `rows` (n,) are the surveys that are judged, `what` says which.
 
     `eta` (n, S): out-of-fold scores of all surveys on the cloglog scale. Every method is calibrated fold by fold on the surveys
@@ -53,18 +58,23 @@ def skill_report(
         auc = {method: within_fold_auc(scores, presence[:, in_group], fold) for method, scores in group_scores.items()}
         for method in eta:
             pooled = mean_of(macro_auc(p[method][rows][:, in_group], presence[:, in_group]))
-            ranked.append({
-                "species": group, "method": method, "AUC in folds": mean_over_species(auc[method]), "pooled AUC": pooled,
-                "count": len(in_group),
-            })  # fmt: skip
+            ranked.append(
+                {
+                    "species": group,
+                    "method": method,
+                    "AUC in folds": mean_over_species(auc[method]),
+                    "pooled AUC": pooled,
+                    "count": len(in_group),
+                }
+            )
         for method in list(eta)[1:]:
             gain = mean_over_species(auc[OURS]) - mean_over_species(auc[method])
             lower, upper = bootstrap_gain(
                 group_scores[OURS], group_scores[method], presence[:, in_group], fold, folds.block[rows], bootstraps
             )
-            ranked.append({
-                "species": group, "method": f"gain over {method}", "AUC in folds": gain, "lower": lower, "upper": upper
-            })  # fmt: skip
+            ranked.append(
+                {"species": group, "method": f"gain over {method}", "AUC in folds": gain, "lower": lower, "upper": upper}
+            )
     truth = Observed(presence, count, len(surveys), fold=fold)
     report = judge({method: Forecast(values[rows]) for method, values in p.items()}, truth, what)
     interval = "; gain with its 95 % block bootstrap interval" if len(eta) > 1 else ""
@@ -85,9 +95,13 @@ def mean_over_species(auc: NDArray[np.float64]) -> float:
 
 
 def bootstrap_gain(
-    ours: Scores, theirs: Scores, presence: Flags, fold: NDArray[np.int64], block: NDArray[np.int64],
+    ours: Scores,
+    theirs: Scores,
+    presence: Flags,
+    fold: NDArray[np.int64],
+    block: NDArray[np.int64],
     bootstraps: int = BOOTSTRAPS,
-) -> tuple[float, float]:  # fmt: skip
+) -> tuple[float, float]:
     """95 % interval of the gain in mean within-fold AUC when blocks are drawn anew with replacement.
 
     `ours`, `theirs`, `presence` (n, S), `fold` and `block` (n,).
@@ -112,9 +126,15 @@ def bootstrap_gain(
 
 
 def peer_scores(
-    name: str, predictors: Predictors, surveys: Surveys, folds: Folds, leaf: int = 5, trees: int = 100, threads: int = 1,
+    name: str,
+    predictors: Predictors,
+    surveys: Surveys,
+    folds: Folds,
+    leaf: int = 5,
+    trees: int = 100,
+    threads: int = 1,
     report: Tell = lambda text: None,
-) -> Scores:  # fmt: skip
+) -> Scores:
     """(n, S) probabilities of every survey by the baseline `name` learned without the survey's fold; NaN for species too rare.
 
     Same inputs as the network: its predictors as a table, log area, year; same surveys: those near the fold are left out.

@@ -36,8 +36,13 @@ SPLITS: Final = ("train", "val", "test_iid", "test_ood", "test_glc25", "test")  
 TESTS: Final = SPLITS[2:]
 SPECIES: Final = 11_255  # label space of the benchmark: ids are 0 to 11,254
 # All of the benchmark's area, and nothing of it is built: reading surveys asks for a configuration.
-WHOLE: Final = {"title": "GeoPlant", "cube": "none", "unit_km": 40, "sources": [],
-                "region": {"west_km": 900, "south_km": 860, "east_km": 7460, "north_km": 5500}}  # fmt: skip
+WHOLE: Final = {
+    "title": "GeoPlant",
+    "cube": "none",
+    "unit_km": 40,
+    "sources": [],
+    "region": {"west_km": 900, "south_km": 860, "east_km": 7460, "north_km": 5500},
+}
 
 
 @dataclass(frozen=True)
@@ -91,14 +96,20 @@ def read_benchmark(
     presence[survey[column >= 0], column[column >= 0]] = True
     unseen = np.bincount(survey[column < 0], minlength=len(heads))
     beyond = Report("species")
-    beyond.note(f"species ids beyond the label space of {SPECIES:,}, in no published figure",
-                [str(i) for i in np.unique(species) if not 0 <= i < SPECIES])  # fmt: skip
+    beyond.note(
+        f"species ids beyond the label space of {SPECIES:,}, in no published figure",
+        [str(i) for i in np.unique(species) if not 0 <= i < SPECIES],
+    )
     years = heads["year"].fillna(heads["year"].median() if heads["year"].notna().any() else 2020)
     surveys = Surveys(
-        presence, heads["area_m2"].to_numpy(np.float32), years.to_numpy(np.float32),
-        pd.factorize(heads["place"])[0].astype(np.int64), heads["x"].to_numpy(float), heads["y"].to_numpy(float),
+        presence,
+        heads["area_m2"].to_numpy(np.float32),
+        years.to_numpy(np.float32),
+        pd.factorize(heads["place"])[0].astype(np.int64),
+        heads["x"].to_numpy(float),
+        heads["y"].to_numpy(float),
         tuple(f"species {i}" for i in ids),
-    )  # fmt: skip
+    )
     what = recipe_of(source, modalities)
     places = places_of(heads, "PA")
     predictors = _on_disk(source, what, places, cells, scratch)
@@ -114,8 +125,9 @@ def _tables(folder: Path, limit: int | None) -> dict[str, SurveyTable]:
     names: set[str] = set()
     for name in SPLITS:
         try:
-            table = read_surveys(config, SurveyConfig(geoplant=str(folder.resolve()), splits=(name,)), None, None,
-                                 f"surveys of {name}", "surveys")  # fmt: skip
+            table = read_surveys(
+                config, SurveyConfig(geoplant=str(folder.resolve()), splits=(name,)), None, None, f"surveys of {name}", "surveys"
+            )
         except TableError as error:
             errors.append(error)
             continue

@@ -58,12 +58,27 @@ def save_out_of_fold(folder: Path, scores: OutOfFold, skill: list[dict[str, Any]
     folder.mkdir(parents=True, exist_ok=True)
     corner = np.array(list(folds.of_block), np.int64).reshape(-1, 2)
     of_block = np.array(list(folds.of_block.values()), np.int64)
-    write_tensors(folder / TENSORS, {"eta": scores.eta, "fold": folds.fold, "block": folds.block, "locked": folds.locked,
-                                     "corner": corner, "fold_of_block": of_block})  # fmt: skip
+    write_tensors(
+        folder / TENSORS,
+        {
+            "eta": scores.eta,
+            "fold": folds.fold,
+            "block": folds.block,
+            "locked": folds.locked,
+            "corner": corner,
+            "fold_of_block": of_block,
+        },
+    )
     document = {
-        "folds": folds.count, "block_km": folds.block_km, "reach_m": folds.reach_m, "seed": folds.seed,
-        "min_records": scores.min_records, "why": scores.why, "surveys": scores.surveys, "skill": skill,
-    }  # fmt: skip
+        "folds": folds.count,
+        "block_km": folds.block_km,
+        "reach_m": folds.reach_m,
+        "seed": folds.seed,
+        "min_records": scores.min_records,
+        "why": scores.why,
+        "surveys": scores.surveys,
+        "skill": skill,
+    }
     (folder / CARD).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
@@ -81,8 +96,16 @@ def load_out_of_fold(folder: Path) -> OutOfFold:
         tensors = load_file(folder / TENSORS)
         corners = [(int(column), int(row)) for column, row in tensors["corner"]]
         of_block = dict(zip(corners, tensors["fold_of_block"].tolist(), strict=True))
-        folds = Folds(tensors["fold"], tensors["block"], tensors["locked"], int(document["folds"]), float(document["block_km"]),
-                      float(document["reach_m"]), int(document["seed"]), of_block)  # fmt: skip
+        folds = Folds(
+            tensors["fold"],
+            tensors["block"],
+            tensors["locked"],
+            int(document["folds"]),
+            float(document["block_km"]),
+            float(document["reach_m"]),
+            int(document["seed"]),
+            of_block,
+        )
         return OutOfFold(tensors["eta"], folds, int(document["min_records"]), str(document["why"]), str(document["surveys"]))
 
 

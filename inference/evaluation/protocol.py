@@ -94,12 +94,18 @@ def judge(forecasts: Mapping[str, Forecast], truth: Observed, what: str) -> Repo
             raise TableError(f"'{name}' has probabilities of shape {forecast.p.shape}, the surveys {truth.presence.shape}.")
     report = Report()
     aucs = {name: macro_auc(f.p, truth.presence) for name, f in forecasts.items()}
-    report.tables.append(Table(f"Sets of species and ranking on {what}", [
-        {"method": name, **_skill(f, aucs[name], truth)} for name, f in forecasts.items()
-    ]))  # fmt: skip
-    report.tables.append(Table(f"Calibration on {what}", [
-        {"method": name, **calibration_record(f.p, truth.presence, truth.prevalence)} for name, f in forecasts.items()
-    ]))  # fmt: skip
+    report.tables.append(
+        Table(
+            f"Sets of species and ranking on {what}",
+            [{"method": name, **_skill(f, aucs[name], truth)} for name, f in forecasts.items()],
+        )
+    )
+    report.tables.append(
+        Table(
+            f"Calibration on {what}",
+            [{"method": name, **calibration_record(f.p, truth.presence, truth.prevalence)} for name, f in forecasts.items()],
+        )
+    )
     report.classes = [row for name in forecasts for row in _by_class(name, aucs[name], truth)]
     report.tables.append(Table(f"AUC by presences in training, {what}", report.classes))
     report.curves = {name: reliability_curve(f.p, truth.presence) for name, f in forecasts.items()}
@@ -111,10 +117,17 @@ def _skill(forecast: Forecast, auc: NDArray[np.float64], truth: Observed) -> Rec
     p, presence = forecast.p, truth.presence
     top, sets = top_scores(p, presence, TOP, truth.unseen).means(), top_scores(p, presence, None, truth.unseen).means()
     row: Record = {
-        f"F1@{TOP}": top["f1"], f"precision@{TOP}": top["precision"], f"recall@{TOP}": top["recall"],
-        "F1": sets["f1"], "precision": sets["precision"], "recall": sets["recall"], "set size": sets["size"],
-        "macro AUC": mean_of(auc), "species": int(np.isfinite(auc).sum()), "sample AUC": mean_of(sample_auc(p, presence)),
-    }  # fmt: skip
+        f"F1@{TOP}": top["f1"],
+        f"precision@{TOP}": top["precision"],
+        f"recall@{TOP}": top["recall"],
+        "F1": sets["f1"],
+        "precision": sets["precision"],
+        "recall": sets["recall"],
+        "set size": sets["size"],
+        "macro AUC": mean_of(auc),
+        "species": int(np.isfinite(auc).sum()),
+        "sample AUC": mean_of(sample_auc(p, presence)),
+    }
     return row | _chosen(forecast, truth)
 
 
@@ -137,10 +150,12 @@ def _chosen(forecast: Forecast, truth: Observed) -> Record:
     defined = np.isfinite(over).all(0)
     skill = true_skill(over, presence, np.where(defined, 0.0, np.nan))
     return {
-        "best K": float(size.mean()), "F1 best K": top_scores(p, presence, size, truth.unseen).means()["f1"],
+        "best K": float(size.mean()),
+        "F1 best K": top_scores(p, presence, size, truth.unseen).means()["f1"],
         "F1 best threshold": score_sets(member, presence, truth.unseen).means()["f1"],
-        "TSS": mean_of(skill), "TSS species": int(np.isfinite(skill).sum()),
-    }  # fmt: skip
+        "TSS": mean_of(skill),
+        "TSS species": int(np.isfinite(skill).sum()),
+    }
 
 
 def _by_class(name: str, auc: NDArray[np.float64], truth: Observed) -> list[Record]:
@@ -150,6 +165,5 @@ def _by_class(name: str, auc: NDArray[np.float64], truth: Observed) -> list[Reco
         inside = (truth.trained >= lower) & ((truth.trained < upper) if upper is not None else True)
         of_class = auc[inside]
         label = f"{lower}+" if upper is None else str(lower) if upper == lower + 1 else f"{lower}-{upper - 1}"
-        rows.append({"method": name, "class": label, "species": int(np.isfinite(of_class).sum()),
-                     "auc": mean_of(of_class)})  # fmt: skip
+        rows.append({"method": name, "class": label, "species": int(np.isfinite(of_class).sum()), "auc": mean_of(of_class)})
     return rows

@@ -109,14 +109,22 @@ def record_table(eta: Mapping[str, NDArray[np.float32]], places: JudgedPlaces, l
             if noted.sum() >= FEWEST and not noted.all():
                 aucs.append(float(species_auc(score[:, None], noted[:, None], FEWEST)[0]))
                 boyces.append(boyce_index(score[noted], score[~noted]))
-        rows.append({"method": method, "AUC against background": mean_of(aucs), "Boyce index": mean_of(boyces),
-                     "species": len(aucs)})  # fmt: skip
+        rows.append(
+            {"method": method, "AUC against background": mean_of(aucs), "Boyce index": mean_of(boyces), "species": len(aucs)}
+        )
     count = int((kind >= 0).sum())
     return Table(f"{count:,} records against {len(kind) - count:,} places of background, {what}", rows)
 
 
-def forest_of_records(records: Records, predictors: Predictors, places: JudgedPlaces, folds: Folds, count: int,
-                      forest: DownSampledForest = PUBLISHED, threads: int = 1) -> NDArray[np.float32]:  # fmt: skip
+def forest_of_records(
+    records: Records,
+    predictors: Predictors,
+    places: JudgedPlaces,
+    folds: Folds,
+    count: int,
+    forest: DownSampledForest = PUBLISHED,
+    threads: int = 1,
+) -> NDArray[np.float32]:
     """(m, count) scores of the down-sampled forest of Valavi et al. (2021), each place by the forest without its fold.
 
     A forest learns from the very records and background that the member without the fold learned from.

@@ -59,9 +59,13 @@ def describe_model(folder: Path, config: Config, data: Dataset, trained: Trained
     learned = np.sort(rng.permutation(len(data.surveys))[:CANDIDATES])
     surveys = data.surveys.subset(learned)
     area = fit_applicability(
-        trained.ensemble, data.predictors.subset(learned), covariates_of(surveys.year), folds.block[learned],
-        column_importance(trained.ensemble.spec, channels), fold=folds.fold[learned],
-    )  # fmt: skip
+        trained.ensemble,
+        data.predictors.subset(learned),
+        covariates_of(surveys.year),
+        folds.block[learned],
+        column_importance(trained.ensemble.spec, channels),
+        fold=folds.fold[learned],
+    )
     save_applicability(folder, area)
     progress(2, 4, "response curves")
     _responses(explanation_folder, config, trained, data, rng.permutation(learned)[:SHOWN], rows)
@@ -83,8 +87,13 @@ def _importance(
         rows = judged[folds.fold[judged] == k]
         if len(rows):
             places, presences = _places(trained.without(k), data, rows), data.surveys.presence[rows]
-            parts.append((len(rows), permutation_importance(places, presences, repeats=2),
-                          permutation_importance(places, presences, channels=True, repeats=1)))  # fmt: skip
+            parts.append(
+                (
+                    len(rows),
+                    permutation_importance(places, presences, repeats=2),
+                    permutation_importance(places, presences, channels=True, repeats=1),
+                )
+            )
     weight = [count for count, _, _ in parts]
     return mean_importance([m for _, m, _ in parts], weight), mean_importance([c for _, _, c in parts], weight)
 
@@ -99,8 +108,11 @@ def _skill(folder: Path, trained: Trained, data: Dataset, folds: Folds, eta: NDA
     surveys, judged = data.surveys, ~folds.locked
     p = cross_calibrated(eta, surveys, folds)[judged]
     write_skill(folder, species_skill(surveys.species, surveys.presence, judged, p, trained.learned_records))
-    return {"learned_surveys": float(len(surveys)), "held_out_surveys": float(judged.sum()),
-            "held_out_blocks": float(len(np.unique(folds.block[judged])))}  # fmt: skip
+    return {
+        "learned_surveys": float(len(surveys)),
+        "held_out_surveys": float(judged.sum()),
+        "held_out_blocks": float(len(np.unique(folds.block[judged]))),
+    }
 
 
 def _responses(

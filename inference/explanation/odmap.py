@@ -23,9 +23,19 @@ from inference.training.fit import Trained
 
 TEMPLATE: Final = Path(__file__).with_name("odmap.yaml")
 OPEN: Final = "(to be said by the authors)"
-KINDS: Final = {"climate": "climatic", "bioclim": "climatic", "soil": "edaphic", "landcover": "habitat", "corine": "habitat",
-                "elevation": "topographic", "terrain": "topographic", "srtm": "topographic", "footprint": "human pressure",
-                "sentinel2": "spectral", "landsat": "spectral"}  # fmt: skip
+KINDS: Final = {
+    "climate": "climatic",
+    "bioclim": "climatic",
+    "soil": "edaphic",
+    "landcover": "habitat",
+    "corine": "habitat",
+    "elevation": "topographic",
+    "terrain": "topographic",
+    "srtm": "topographic",
+    "footprint": "human pressure",
+    "sentinel2": "spectral",
+    "landsat": "spectral",
+}
 SKILL: Final = {"auc": "mean AUC of species within folds", "auc_against_background": "mean AUC of records against background"}
 
 

@@ -92,10 +92,19 @@ def write_responses(folder: Path, responses: Sequence[Response], names: Sequence
     """`responses.csv` and one picture a species, `response_<species>.png`; `names` (s,) are those of the curves' columns."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [
-        {"species": name, "modality": r.modality, "input": r.channel, "value": float(r.grid[g]),
-         "probability": float(r.mean[g, s]), "lower": float(r.lower[g, s]), "upper": float(r.upper[g, s])}
-        for s, name in enumerate(names) for r in responses for g in range(len(r.grid))
-    ]  # fmt: skip
+        {
+            "species": name,
+            "modality": r.modality,
+            "input": r.channel,
+            "value": float(r.grid[g]),
+            "probability": float(r.mean[g, s]),
+            "lower": float(r.lower[g, s]),
+            "upper": float(r.upper[g, s]),
+        }
+        for s, name in enumerate(names)
+        for r in responses
+        for g in range(len(r.grid))
+    ]
     columns = ["species", "modality", "input", "value", "probability", "lower", "upper"]
     pd.DataFrame(rows, columns=columns).to_csv(folder / "responses.csv", index=False)
     for s, name in enumerate(names):
@@ -129,8 +138,10 @@ def load_curves(folder: Path) -> list[Response]:
     with safe_open(path, "numpy") as file:
         inputs = json.loads((file.metadata() or {}).get("inputs", "[]"))
         tensors = [[file.get_tensor(f"{name}.{i}") for name in ("grid", "curves", "at_surveys")] for i in range(len(inputs))]
-    return [Response(response_input["modality"], response_input["input"], grid, mean, lower, upper, rug)
-            for response_input, (grid, (mean, lower, upper), rug) in zip(inputs, tensors, strict=True)]  # fmt: skip
+    return [
+        Response(response_input["modality"], response_input["input"], grid, mean, lower, upper, rug)
+        for response_input, (grid, (mean, lower, upper), rug) in zip(inputs, tensors, strict=True)
+    ]
 
 
 def _picture(path: Path, responses: Sequence[Response], species: int, name: str) -> None:

@@ -136,8 +136,10 @@ def cross(
     order = np.where(np.take_along_axis(keep, front, axis=1), np.take_along_axis(species, front, axis=1), -1)
     left = np.minimum(keep.sum(axis=1), width)
     alone = (count == 1) | (left == 0)
-    return (np.where(alone[:, None], plots.order[rows], order).astype(np.int32),
-            np.where(alone, plots.size[rows], left).astype(np.int32))  # fmt: skip
+    return (
+        np.where(alone[:, None], plots.order[rows], order).astype(np.int32),
+        np.where(alone, plots.size[rows], left).astype(np.int32),
+    )
 
 
 def augment(

@@ -14,8 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 OKABE_ITO: Final = (
-    "#009E73", "#E69F00", "#56B4E9", "#D55E00", "#0072B2", "#CC79A7", "#F0E442", "#C0C0C0", "#3B2F2F",
-)  # fmt: skip
+    "#009E73",
+    "#E69F00",
+    "#56B4E9",
+    "#D55E00",
+    "#0072B2",
+    "#CC79A7",
+    "#F0E442",
+    "#C0C0C0",
+    "#3B2F2F",
+)
 """Hues told apart by colour-blind readers (Okabe and Ito 2008), a dark brown in place of black and a grey beside them."""
 
 EUNIS_GROUPS: Final = {

@@ -166,8 +166,12 @@ def better_baselines(skills: Sequence[Skill], reader: str) -> str:
     if reader_skill is None or not others:
         return ""
     worse = []
-    for name, figure, sign in (("accuracy", "accuracy", 1), ("macro F1", "macro_f1", 1), ("top 3", "top3", 1),
-                               ("log loss", "log_loss", -1)):  # fmt: skip
+    for name, figure, sign in (
+        ("accuracy", "accuracy", 1),
+        ("macro F1", "macro_f1", 1),
+        ("top 3", "top3", 1),
+        ("log loss", "log_loss", -1),
+    ):
         best = max(others, key=lambda skill: sign * getattr(skill, figure))
         if sign * getattr(best, figure) > sign * getattr(reader_skill, figure):
             worse.append(

@@ -117,8 +117,13 @@ class LinearReader:
         """Write `linear.safetensors` and `linear.json` into a model folder."""
         folder.mkdir(parents=True, exist_ok=True)
         write_tensors(folder / TENSORS, {"weight": self.weight, "bias": self.bias, "place": self.place})
-        document = {"format": FORMAT, "reader": "linear", "transformer_share": self.transformer_share,
-                    "species": self.species, "habitats": self.habitats}  # fmt: skip
+        document = {
+            "format": FORMAT,
+            "reader": "linear",
+            "transformer_share": self.transformer_share,
+            "species": self.species,
+            "habitats": self.habitats,
+        }
         (folder / CARD).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod

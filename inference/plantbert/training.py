@@ -268,11 +268,15 @@ def _fit(
             ),
             train_dataset=PlotIndex(len(plots)),
             data_collator=PlotBatches(
-                plots, tokenizer, spec.augmentation, spec.seed, mask=mask,
+                plots,
+                tokenizer,
+                spec.augmentation,
+                spec.seed,
+                mask=mask,
                 max_length=int(model.config.max_position_embeddings),
             ),
             callbacks=[_Steps(stage, progress)] if progress else None,
-        )  # fmt: skip
+        )
         # The Trainer otherwise prints its summary dictionary to the terminal.
         trainer.pop_callback(_printer())
         return float(trainer.train(resume_from_checkpoint=_last(checkpoint_folder)).training_loss)

@@ -35,9 +35,17 @@ def statement_of(surveys: Surveys, options: TrainOptions) -> str:
 class Assembly:
     """The data of one network."""
 
-    def __init__(self, predictors: Predictors, surveys: Surveys, spec: ModelSpec, options: TrainOptions,
-                 train: Flags | None = None, records: Records | None = None, record_predictors: Predictors | None = None,
-                 family: Sequence[str] | NDArray[np.str_] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        predictors: Predictors,
+        surveys: Surveys,
+        spec: ModelSpec,
+        options: TrainOptions,
+        train: Flags | None = None,
+        records: Records | None = None,
+        record_predictors: Predictors | None = None,
+        family: Sequence[str] | NDArray[np.str_] | None = None,
+    ) -> None:
         """`train` (n,): the surveys that are learned from (None: all); all of `records` are.
 
         Raises: ModelError where rows do not match or nothing is left to train on.

@@ -78,11 +78,19 @@ def load_plots(config: Config) -> tuple[Plots, pd.DataFrame, dict[str, Any]]:
     rows.use("rows of occurrences", int(of_plots.sum()))
     rows.check()
     plots, report = make_plots(
-        table, covers[of_plots].rename(columns={"survey": c.survey}), Columns(c.survey, "name", "cover", c.habitat),
-        min_records=10, min_plots=habitats.min_plots, names=(path, species_path),
-    )  # fmt: skip
-    counts = {"plots": len(plots), "records": int(plots.size.sum()), "species": len(plots.species),
-            "habitats": len(plots.habitats)}  # fmt: skip
+        table,
+        covers[of_plots].rename(columns={"survey": c.survey}),
+        Columns(c.survey, "name", "cover", c.habitat),
+        min_records=10,
+        min_plots=habitats.min_plots,
+        names=(path, species_path),
+    )
+    counts = {
+        "plots": len(plots),
+        "records": int(plots.size.sum()),
+        "species": len(plots.species),
+        "habitats": len(plots.habitats),
+    }
     remarks = {**rows.document()["remarks"], **_remarks(report)}
     report = {"title": "vegetation plots", "kept": counts, "rows": rows.document()["rows"], "remarks": remarks}
     return plots, table.set_index(table[c.survey].astype(str)), report
@@ -144,9 +152,11 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
     metrics |= {"held_out": how} | {f"held_out_{skill.method}": skill.line() for skill in skills}
     warning = better_baselines(skills, habitats.reader)
     if warning:
-        other = "`habitats.reader: linear` maps with logistic regression" if habitats.reader == "plantbert" else (
-            "`habitats.reader: plantbert` may do better where plots are many"
-        )  # fmt: skip
+        other = (
+            "`habitats.reader: linear` maps with logistic regression"
+            if habitats.reader == "plantbert"
+            else ("`habitats.reader: plantbert` may do better where plots are many")
+        )
         metrics["warning"] = f"{warning}; {other}."
     (folder / SKILL).write_text(json.dumps([dataclasses.asdict(s) for s in skills], indent=1) + "\n", encoding="utf-8")
     rows = [dataclasses.asdict(h) for level in scheme.levels for h in scheme.classes[level]]
@@ -160,8 +170,13 @@ def _train_linear(plots: Plots, folder: Path, predicted: Plots | None, skill: Se
     named = plots.take(plots.label >= 0)
     started = time.monotonic()
     reader = LinearReader.fit(plots, predicted)
-    report = {"plots": len(plots), "plots_labelled": len(named), "lists_predicted": 0 if predicted is None else len(predicted),
-              "parameters": reader.weight.size + reader.bias.size, "seconds": round(time.monotonic() - started, 1)}  # fmt: skip
+    report = {
+        "plots": len(plots),
+        "plots_labelled": len(named),
+        "lists_predicted": 0 if predicted is None else len(predicted),
+        "parameters": reader.weight.size + reader.bias.size,
+        "seconds": round(time.monotonic() - started, 1),
+    }
     reader.save(folder)
     (folder / "README.md").write_text(linear_card(plots, report, skill), encoding="utf-8")
     return report
@@ -180,9 +195,14 @@ def _train_plantbert(
     from inference.plantbert.training import train_reader
 
     figures = train_reader(
-        plots, folder, spec, lambda stage, step, total: progress(step, total, f"Pl@ntBERT {stage}"),
-        run=config.model_path.with_name(f"{config.model_path.name}.run") / "habitats", skill=skill, predicted=predicted,
-    )[2]  # fmt: skip
+        plots,
+        folder,
+        spec,
+        lambda stage, step, total: progress(step, total, f"Pl@ntBERT {stage}"),
+        run=config.model_path.with_name(f"{config.model_path.name}.run") / "habitats",
+        skill=skill,
+        predicted=predicted,
+    )[2]
     LinearReader.fit(plots, predicted).save(folder)
     return figures
 
@@ -205,9 +225,15 @@ def _predicted(config: Config, model: Path, plots: Plots, table: pd.DataFrame, s
     cube = open_cube(config.cube_url)
     placed = table.loc[list(plots.plot_id)]
     made = predicted_plots(
-        cube, model, plots, placed[columns.longitude], placed[columns.latitude],
-        config.predict.year, config.predict.area_m2, seed,
-    )  # fmt: skip
+        cube,
+        model,
+        plots,
+        placed[columns.longitude],
+        placed[columns.latitude],
+        config.predict.year,
+        config.predict.area_m2,
+        seed,
+    )
     progress(1, 1, "Pl@ntBERT predicted lists")
     return made if len(made) else None
 
@@ -242,9 +268,17 @@ def _held_out(
     readers = ("plantbert" if spec is not None else "linear",) if folds else ()
     done, total = iter(range(1, 10**6)), (1 if folds == 1 else parts) * (len(readers) + len(ALWAYS))
     progress(0, total, "habitats on held-out plots")
-    skills, _ = evaluate_reader(plots, fold, spec, score=score, baselines=ALWAYS, scheme=scheme, readers=readers,
-                                predicted=predicted,
-                                progress=lambda _: progress(next(done), total, "habitats on held-out plots"))  # fmt: skip
+    skills, _ = evaluate_reader(
+        plots,
+        fold,
+        spec,
+        score=score,
+        baselines=ALWAYS,
+        scheme=scheme,
+        readers=readers,
+        predicted=predicted,
+        progress=lambda _: progress(next(done), total, "habitats on held-out plots"),
+    )
     return skills, how
 
 

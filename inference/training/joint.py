@@ -65,8 +65,15 @@ class JointObjective(Objective):
     are no independent draws, and their gradients would drown that of the surveys, who alone know how common plants are.
     """
 
-    def __init__(self, surveys: SurveyObjective, places: float, data: RecordRows, reporting: Reporting, spec: ModelSpec,
-                 options: TrainOptions) -> None:  # fmt: skip
+    def __init__(
+        self,
+        surveys: SurveyObjective,
+        places: float,
+        data: RecordRows,
+        reporting: Reporting,
+        spec: ModelSpec,
+        options: TrainOptions,
+    ) -> None:
         """For one member; `places` is the number of surveyed places that train."""
         self._surveys, self._data, self.reporting, self._spec, self._options = surveys, data, reporting, spec, options
         self._size = min(options.record_batch, len(data.records))

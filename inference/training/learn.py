@@ -77,8 +77,12 @@ def _learn(config: Config, progress: Progress) -> dict[str, Any]:
     cube = open_cube(config.cube_url)
     target = config.model_path
     run = target.with_name(f"{target.name}.run")
-    data = load_dataset(config, cube, lambda done, total: progress(done, total, "sampling the cube"),
-                        Shelf(run / "samples", options.memory_gb * 1e9))  # fmt: skip
+    data = load_dataset(
+        config,
+        cube,
+        lambda done, total: progress(done, total, "sampling the cube"),
+        Shelf(run / "samples", options.memory_gb * 1e9),
+    )
     if len(data.surveys) and options.likelihood != "records_only":
         extrapolated_area(config, SurveyAreas.of(data.surveys.area_m2))  # refused before hours of training
     ranges = read_ranges(config, data.surveys.species)
@@ -98,11 +102,18 @@ def _learn(config: Config, progress: Progress) -> dict[str, Any]:
         metrics: dict[str, Any] = dict(trained.metrics)
         reports = [r.document() for r in data.reports]
         checkpoint.save(
-            partial / "sdm", trained.ensemble, metrics=trained.metrics,
+            partial / "sdm",
+            trained.ensemble,
+            metrics=trained.metrics,
             data_hashes={"surveys": digest(data.surveys.presence.tobytes())},
-            training={"options": options_document(options), "history": trained.history, "reports": reports,
-                      "statement": trained.statement, "reporting_rates": _rates(trained)},
-        )  # fmt: skip
+            training={
+                "options": options_document(options),
+                "history": trained.history,
+                "reports": reports,
+                "statement": trained.statement,
+                "reporting_rates": _rates(trained),
+            },
+        )
         save_traits(partial, trained.ensemble.species, data.traits)
         save_ranges(partial, ranges)
         if reference is not None:
@@ -165,8 +176,11 @@ def _train_sdm(
     """The deep-SDM, each member without one fold of the blocks, and the plan of the folds."""
     _, shape = split_network_options(config)
     records = options.likelihood == "records_only" or not len(data.surveys)
-    spec = spec_for(data.predictors if data.record_predictors is None else data.record_predictors,
-                    data.surveys.subset(np.zeros(0, np.int64)) if records else data.surveys, **shape)  # fmt: skip
+    spec = spec_for(
+        data.predictors if data.record_predictors is None else data.record_predictors,
+        data.surveys.subset(np.zeros(0, np.int64)) if records else data.surveys,
+        **shape,
+    )
     surveys = data.surveys.subset(np.zeros(0, np.int64)) if records else data.surveys
     plan = plan_folds(config, surveys, spec.reach_m, data.groups, data.records)
     tables = []
@@ -179,9 +193,18 @@ def _train_sdm(
         shape, table = search(config, data, plan, progress)
         spec = spec_for(data.predictors, surveys, **shape)
         tables.append(table)
-    trained = train(data.predictors, data.surveys, spec, options, plan.folds,
-                    lambda done, total, text: progress(done, total, f"deep-SDM {text}"), records=data.records,
-                    record_predictors=data.record_predictors, family=data.traits["family"], run=run)  # fmt: skip
+    trained = train(
+        data.predictors,
+        data.surveys,
+        spec,
+        options,
+        plan.folds,
+        lambda done, total, text: progress(done, total, f"deep-SDM {text}"),
+        records=data.records,
+        record_predictors=data.record_predictors,
+        family=data.traits["family"],
+        run=run,
+    )
     trained.metrics["block_km"] = plan.folds.block_km
     if "area_exponent_learned" in trained.metrics and not trained.metrics["area_exponent_learned"]:
         median = trained.ensemble.median_area_m2.item()

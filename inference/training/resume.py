@@ -148,9 +148,16 @@ def fingerprint(**arrays: Any) -> str:
     return total.hexdigest()[:16]
 
 
-def identity_of(options: TrainOptions, device: torch.device, spec: ModelSpec, predictors: Predictors, surveys: Surveys,
-                folds: Folds | None, records: Records | None, record_predictors: Predictors | None
-                ) -> dict[str, Any]:  # fmt: skip
+def identity_of(
+    options: TrainOptions,
+    device: torch.device,
+    spec: ModelSpec,
+    predictors: Predictors,
+    surveys: Surveys,
+    folds: Folds | None,
+    records: Records | None,
+    record_predictors: Predictors | None,
+) -> dict[str, Any]:
     """What must be the same for a run to be gone on with: options, kind of device, network, species, folds and data."""
     named = {f"train.{key}": value for key, value in asdict(options).items() if key not in INDIFFERENT}
     named |= {f"network.{key}": value for key, value in spec.to_json().items()}

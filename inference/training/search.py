@@ -52,8 +52,17 @@ def search(config: Config, data: Dataset, plan: Holdout, progress: Progress) -> 
         def tell(done: int, total: int, text: str, number: int = number) -> None:
             progress(number * total + done, len(candidates) * total, f"candidate {number + 1}, {text}")
 
-        trained = train(predictors, surveys, spec, options, folds, tell, records=records,
-                        record_predictors=data.record_predictors, family=data.traits["family"])  # fmt: skip
+        trained = train(
+            predictors,
+            surveys,
+            spec,
+            options,
+            folds,
+            tell,
+            records=records,
+            record_predictors=data.record_predictors,
+            family=data.traits["family"],
+        )
         assert trained.out_of_fold is not None
         p = cross_calibrated(trained.out_of_fold, surveys, folds)
         auc = within_fold_auc(trained.out_of_fold[:, common], surveys.presence[:, common], folds.fold)

@@ -48,12 +48,14 @@ _COVERAGE: Final = (
     " expected_cells their sum."
 )
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The report, as JSON, CSV or a printable page.",
-          "content": {"text/csv": {"schema": {"type": "string"}}, "text/html": {"schema": {"type": "string"}}}},
+    200: {
+        "description": "The report, as JSON, CSV or a printable page.",
+        "content": {"text/csv": {"schema": {"type": "string"}}, "text/html": {"schema": {"type": "string"}}},
+    },
     404: {"description": "A region that is not known, or an area outside the cube."},
     413: {"description": "An area, an outline or a body that is too large."},
     422: {"description": "What is no valid polygon."},
-}  # fmt: skip
+}
 FormatParameter = Annotated[Format | None, Query(alias="format", description="Instead of the Accept header.")]
 ThresholdParameter = Annotated[float, Query(ge=0, le=1, description="Least probability in the best cell of a listed species.")]
 
@@ -62,8 +64,13 @@ _OUTLINES: Final = {media: {"schema": REQUEST_SCHEMA} for media in ("application
 router: Final = APIRouter(tags=["queries"])
 
 
-@router.post("/area", summary="Report of a polygon or a named region", response_model=AreaReport, responses=_ANSWERS,
-             openapi_extra={"requestBody": {"required": True, "content": _OUTLINES}})  # fmt: skip
+@router.post(
+    "/area",
+    summary="Report of a polygon or a named region",
+    response_model=AreaReport,
+    responses=_ANSWERS,
+    openapi_extra={"requestBody": {"required": True, "content": _OUTLINES}},
+)
 async def of_outline(
     request: Request,
     snapshot: RequestedSnapshot,
@@ -250,10 +257,19 @@ def _indicators(snapshot: Snapshot, result: Tally) -> list[AreaIndicator]:
             # An indicator may have no interval, and its bounds then hold no data.
             means = {b: _value(layer, figures["steps"][i] / cells[b]) if cells[b] else None for b, i in at.items()}
             lowest, highest = (_value(layer, figures[end][at["estimate"]]) for end in ("lowest", "highest"))
-            out.append(AreaIndicator(
-                id=layer.id, title=layer.title, units=layer.units, cells=cells["estimate"], mean=means["estimate"] or 0.0,
-                lower=means["lower"], upper=means["upper"], lowest=lowest, highest=highest,
-            ))  # fmt: skip
+            out.append(
+                AreaIndicator(
+                    id=layer.id,
+                    title=layer.title,
+                    units=layer.units,
+                    cells=cells["estimate"],
+                    mean=means["estimate"] or 0.0,
+                    lower=means["lower"],
+                    upper=means["upper"],
+                    lowest=lowest,
+                    highest=highest,
+                )
+            )
     return out
 
 

@@ -15,15 +15,22 @@ Format = Literal["json", "csv", "html"]
 REQUEST_SCHEMA: Final[dict[str, Any]] = {
     "anyOf": [
         *({"$ref": f"#/components/schemas/{name}"} for name in ("Polygon", "MultiPolygon", "Feature", "FeatureCollection")),
-        {"type": "object", "required": ["region"], "title": "Region", "additionalProperties": False,
-         "properties": {"region": {"type": "string", "minLength": 1, "maxLength": 200, "description": "A name of /regions."},
-                        "kind": {"type": "string", "maxLength": 100, "description": "Such as countries."}}},
+        {
+            "type": "object",
+            "required": ["region"],
+            "title": "Region",
+            "additionalProperties": False,
+            "properties": {
+                "region": {"type": "string", "minLength": 1, "maxLength": 200, "description": "A name of /regions."},
+                "kind": {"type": "string", "maxLength": 100, "description": "Such as countries."},
+            },
+        },
     ],
     "examples": [
         {"type": "Polygon", "coordinates": [[[16.7, 49.0], [16.8, 49.0], [16.8, 49.1], [16.7, 49.1], [16.7, 49.0]]]},
         {"region": "Austria"},
     ],
-}  # fmt: skip
+}
 
 
 class Count(BaseModel):

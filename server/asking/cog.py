@@ -82,8 +82,14 @@ async def window(
     return Response(body[first:end], status, headers, MEDIA)
 
 
-def cog(snapshot: Snapshot, layer: MapLayer, bbox: tuple[float, ...] | None, level: int, picture: bool = False,
-        style: Style | None = None) -> bytes:  # fmt: skip
+def cog(
+    snapshot: Snapshot,
+    layer: MapLayer,
+    bbox: tuple[float, ...] | None,
+    level: int,
+    picture: bool = False,
+    style: Style | None = None,
+) -> bytes:
     """The file: values of the cube, or with `picture` the colours of the map (`style`: others than the layer's own).
 
     Raises `WrongRequestError` for a box that is none, `NotFoundError` outside the cube, `WindowTooLargeError`.
@@ -143,9 +149,17 @@ def _picture(snapshot: Snapshot, layer: MapLayer, chosen: Selection, window: Win
     transform = snapshot.reader.cube.region.transform(chosen.resolution, chosen.level) @ Affine.translation(
         window.col, window.row
     )
-    profile: dict[str, Any] = {"driver": "GTiff", "height": window.height, "width": window.width, "count": 4, "dtype": "uint8",
-                               "crs": snapshot.region.grid.code, "transform": transform, "tiled": True,
-                               "photometric": "RGB"}  # fmt: skip
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "height": window.height,
+        "width": window.width,
+        "count": 4,
+        "dtype": "uint8",
+        "crs": snapshot.region.grid.code,
+        "transform": transform,
+        "tiled": True,
+        "photometric": "RGB",
+    }
     plain = folder / "plain.tif"
     with rasterio.open(plain, "w", **profile) as target:
         target.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)

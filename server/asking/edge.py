@@ -82,8 +82,9 @@ def none(facts: Facts) -> Figures:
     return np.zeros((len(facts.statistics), facts.items), np.int64)
 
 
-def measured(snapshot: Snapshot, layouts: Mapping[str, Facts], cells: Cells, species: Sequence[int],
-              pool: ThreadPoolExecutor) -> dict[str, Figures]:  # fmt: skip
+def measured(
+    snapshot: Snapshot, layouts: Mapping[str, Facts], cells: Cells, species: Sequence[int], pool: ThreadPoolExecutor
+) -> dict[str, Figures]:
     """By product: the figures of cells at their level, every chunk read once; what coarser levels do not have counts nothing."""
     reader, jobs = snapshot.reader, list[Callable[[], dict[str, Figures]]]()
     if "species" in layouts:
@@ -164,7 +165,9 @@ def _lists(reader: Reader, facts: Facts, cells: Cells, block: Block) -> dict[str
     for one, chunk in zip(blocks, chunks, strict=True):
         if chunk.size and sizes.size:
             (first_row, end_row), (first_col, end_col) = one.span(*chunk.shape[-2:])
-            size = sizes[first_row % height : first_row % height + end_row - first_row,
-                         first_col % width : first_col % width + end_col - first_col]  # fmt: skip
+            size = sizes[
+                first_row % height : first_row % height + end_row - first_row,
+                first_col % width : first_col % width + end_col - first_col,
+            ]
             sums.append(figures.of_lists(one.of(chunk), size[one.mask], facts.items))
     return {"composition": figures.merged(facts.statistics, sums)}

@@ -140,7 +140,14 @@ def _species(snapshot: Snapshot, entry: HabitatClass) -> list[TellingSpecies]:
     out = []
     for index, inside, outside, phi in (snapshot.facts.telling_species or {}).get(str(entry.value), ()):
         layer = by_index[int(index)]
-        out.append(TellingSpecies(
-            id=layer.id, name=layer.title, vernacular=layer.subtitle, inside=inside, outside=outside, fidelity=phi,
-        ))  # fmt: skip
+        out.append(
+            TellingSpecies(
+                id=layer.id,
+                name=layer.title,
+                vernacular=layer.subtitle,
+                inside=inside,
+                outside=outside,
+                fidelity=phi,
+            )
+        )
     return out

@@ -108,13 +108,21 @@ class LayerReader(BaseReader):
             classes = {c.value: f"{c.code} {c.label}".strip() for c in band.classes}
             described = {"layer": band.id, "units": band.units, "release": release, **({"classes": classes} if classes else {})}
             about.append((f"b{number}", described))
-        return Info.model_validate({
-            "bounds": self.bounds, "crs": f"http://www.opengis.net/def/crs/EPSG/0/{self.crs.to_epsg()}", "band_metadata": about,
-            "band_descriptions": [(f"b{number}", band.title) for number, band in enumerate(bands, start=1)],
-            "nodata_type": "Nodata", "dtype": self._type(),
-            "name": layer.id, "count": len(bands), "width": self.width, "height": self.height,
-            "overviews": [2**level for level in range(1, len(layer.paths))],
-        })  # fmt: skip
+        return Info.model_validate(
+            {
+                "bounds": self.bounds,
+                "crs": f"http://www.opengis.net/def/crs/EPSG/0/{self.crs.to_epsg()}",
+                "band_metadata": about,
+                "band_descriptions": [(f"b{number}", band.title) for number, band in enumerate(bands, start=1)],
+                "nodata_type": "Nodata",
+                "dtype": self._type(),
+                "name": layer.id,
+                "count": len(bands),
+                "width": self.width,
+                "height": self.height,
+                "overviews": [2**level for level in range(1, len(layer.paths))],
+            }
+        )
 
     def _type(self) -> str:
         layer = self.input.layer
@@ -136,17 +144,32 @@ class LayerReader(BaseReader):
         height, width = tilesize or matrix.tileHeight, tilesize or matrix.tileWidth
         return self.part((box.left, box.bottom, box.right, box.top), crs, crs, height=height, width=width, **options)
 
-    def part(self, bbox: Box, dst_crs: CRS | None = None, bounds_crs: CRS | None = None, max_size: int | None = None,
-             height: int | None = None, width: int | None = None, **options: Any) -> ImageData:  # fmt: skip
+    def part(
+        self,
+        bbox: Box,
+        dst_crs: CRS | None = None,
+        bounds_crs: CRS | None = None,
+        max_size: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        **options: Any,
+    ) -> ImageData:
         """The image of a box; without a size at the cells' own, else at most `max_size` or exactly `height`, `width` pixels."""
         given: CRS = bounds_crs or WGS84_CRS
         size: dict[str, Any] = {"max_size": max_size, "height": height, "width": width}
         with self._opened(bbox, given, dst_crs or given, MAX_PIXELS, size, options) as (source, settled):
             return source.part(bbox, dst_crs=dst_crs or given, bounds_crs=given, **size, **settled)
 
-    def feature(self, shape: dict[str, Any], dst_crs: CRS | None = None, shape_crs: CRS | None = None,
-                max_size: int | None = None, height: int | None = None, width: int | None = None,
-                **options: Any) -> ImageData:  # fmt: skip
+    def feature(
+        self,
+        shape: dict[str, Any],
+        dst_crs: CRS | None = None,
+        shape_crs: CRS | None = None,
+        max_size: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        **options: Any,
+    ) -> ImageData:
         """The image of the box around a GeoJSON geometry or feature, masked outside of it; size as in `part`."""
         given: CRS = shape_crs or WGS84_CRS
         size: dict[str, Any] = {"max_size": max_size, "height": height, "width": width}
@@ -158,13 +181,27 @@ class LayerReader(BaseReader):
         with self._opened(bbox, given, dst_crs or given, limit, size, options) as (source, settled):
             return source.feature(geometry, dst_crs=dst_crs or given, shape_crs=given, **size, **settled)
 
-    def preview(self, max_size: int | None = 1024, height: int | None = None, width: int | None = None,
-                dst_crs: CRS | None = None, **options: Any) -> ImageData:  # fmt: skip
+    def preview(
+        self,
+        max_size: int | None = 1024,
+        height: int | None = None,
+        width: int | None = None,
+        dst_crs: CRS | None = None,
+        **options: Any,
+    ) -> ImageData:
         """The whole layer."""
         return self.part(self.bounds, dst_crs or self.crs, self.crs, max_size, height, width, **options)
 
-    def point(self, lon: float, lat: float, coord_crs: CRS | None = None, indexes: Sequence[int] | None = None,
-              expression: str | None = None, nodata: float | None = None, **options: Any) -> PointData:  # fmt: skip
+    def point(
+        self,
+        lon: float,
+        lat: float,
+        coord_crs: CRS | None = None,
+        indexes: Sequence[int] | None = None,
+        expression: str | None = None,
+        nodata: float | None = None,
+        **options: Any,
+    ) -> PointData:
         """The values of the cell of level 0 that holds a point; raises `PointOutsideBounds`."""
         layer, (x, y) = self.input.layer, (axis[0] for axis in transform(coord_crs or WGS84_CRS, self.crs, [lon], [lat]))
         numbers = self.input.numbers(indexes, expression)
@@ -176,14 +213,22 @@ class LayerReader(BaseReader):
         array = np.concatenate([one[0] for one in values])
         missing = math.nan if layer.kind == "continuous" else layer.fill
         masked = np.ma.MaskedArray(array, (array == missing) | ~np.isfinite(array))
-        point = PointData(masked, band_names=[f"b{number}" for number in numbers], coordinates=(lon, lat), nodata=missing,
-                          band_descriptions=[self.input.bands[number - 1].title for number in numbers],
-                          crs=coord_crs or WGS84_CRS, pixel_location=(col, row), scales=[1.0] * len(numbers),
-                          offsets=[0.0] * len(numbers))  # fmt: skip
+        point = PointData(
+            masked,
+            band_names=[f"b{number}" for number in numbers],
+            coordinates=(lon, lat),
+            nodata=missing,
+            band_descriptions=[self.input.bands[number - 1].title for number in numbers],
+            crs=coord_crs or WGS84_CRS,
+            pixel_location=(col, row),
+            scales=[1.0] * len(numbers),
+            offsets=[0.0] * len(numbers),
+        )
         return point.apply_expression(expression) if expression else point
 
-    def _values(self, number: int, path: str, step: int, rows: tuple[int, int], cols: tuple[int, int],
-                nodata: float | None) -> np.ndarray[Any, Any]:  # fmt: skip
+    def _values(
+        self, number: int, path: str, step: int, rows: tuple[int, int], cols: tuple[int, int], nodata: float | None
+    ) -> np.ndarray[Any, Any]:
         """A window of a band: classes as stored, others in units with NaN for no data, which `nodata` stands for as well."""
         band = self.input.bands[number - 1]
         stored = self.input.snapshot.window(band, path, step, rows, cols)
@@ -197,8 +242,9 @@ class LayerReader(BaseReader):
         return values
 
     @contextmanager
-    def _opened(self, bbox: Box, given: CRS, wanted: CRS, limit: int, size: dict[str, Any],
-                options: dict[str, Any]) -> Iterator[tuple[Reader, dict[str, Any]]]:  # fmt: skip
+    def _opened(
+        self, bbox: Box, given: CRS, wanted: CRS, limit: int, size: dict[str, Any], options: dict[str, Any]
+    ) -> Iterator[tuple[Reader, dict[str, Any]]]:
         """A reader of the window under a box, and the options for it: the bands, and the resampling methods.
 
         Raises `NotFoundError` outside the cube, `TooLargeError` beyond `limit` pixels, `WrongRequestError`.
@@ -230,8 +276,10 @@ class LayerReader(BaseReader):
         left, bottom, right, top = transform_bounds(wanted, self.crs, *inside, densify_pts=21) if wanted != self.crs else inside
         margin = _MARGIN + math.ceil(0 if steps else grown)
         spans = []
-        for low, high, length in ((self.bounds[3] - top, self.bounds[3] - bottom, reader.shape(level.path)[0]),
-                                  (left - self.bounds[0], right - self.bounds[0], reader.shape(level.path)[1])):  # fmt: skip
+        for low, high, length in (
+            (self.bounds[3] - top, self.bounds[3] - bottom, reader.shape(level.path)[0]),
+            (left - self.bounds[0], right - self.bounds[0], reader.shape(level.path)[1]),
+        ):
             first = max(0, math.floor(low / level.pixel) - margin)
             spans.append((first, min(-(-length // level.step), math.ceil(high / level.pixel) + margin)))
         (top_row, end_row), (left_col, end_col) = spans
@@ -243,17 +291,28 @@ class LayerReader(BaseReader):
         read, total = (inside[2] - inside[0]) * (inside[3] - inside[1]), (east - west) * (north - south)
         too_large = not steps and (right - left) * (top - bottom) / level.pixel**2 * total > limit * read
         if cells > (4 * MAX_PIXELS if steps else limit) or self._left < 0 or too_large:
-            raise TooLargeError(f"That is more cells than one answer may read; ask for a smaller area, or for max_size="
-                                f"{math.isqrt(limit)} at most.")  # fmt: skip
+            raise TooLargeError(
+                f"That is more cells than one answer may read; ask for a smaller area, or for max_size="
+                f"{math.isqrt(limit)} at most."
+            )
         with _AT_ONCE:
             corner = self.bounds[0] + left_col * level.pixel, self.bounds[3] - top_row * level.pixel
             place = Affine(level.pixel, 0, corner[0], 0, -level.pixel, corner[1])
             missing = math.nan if layer.kind == "continuous" else layer.fill
             with MemoryFile() as memory:
                 # Sparse: bands that nobody asks for are there by number and take no memory.
-                with memory.open(driver="GTiff", height=end_row - top_row, width=end_col - left_col,
-                                 count=len(self.input.bands), dtype=self._type(), crs=self.crs, transform=place,
-                                 nodata=missing, interleave="band", sparse_ok=True) as file:  # fmt: skip
+                with memory.open(
+                    driver="GTiff",
+                    height=end_row - top_row,
+                    width=end_col - left_col,
+                    count=len(self.input.bands),
+                    dtype=self._type(),
+                    crs=self.crs,
+                    transform=place,
+                    nodata=missing,
+                    interleave="band",
+                    sparse_ok=True,
+                ) as file:
                     for number in numbers:
                         file.write(self._values(number, level.path, level.step, spans[0], spans[1], nodata), number)
                         file.set_band_description(number, self.input.bands[number - 1].title)

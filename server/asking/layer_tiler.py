@@ -87,10 +87,13 @@ else:  # as titiler writes it into its own routes
     TileMatrixSetName = Annotated[str, Path(description="Identifier of a tile matrix set."), AfterValidator(known_name)]
 ChosenLayer = Annotated[Chosen, Depends(chosen)]
 Bands = Annotated[BidxExprParams, Depends(BidxExprParams)]
-Colours: Final = cmap.register({
-    name: {i: (int(r), int(g), int(b), 255) for i, (r, g, b) in enumerate(palettes.table(name))}
-    for name in palettes.NAMES if name not in cmap.list()
-})  # fmt: skip
+Colours: Final = cmap.register(
+    {
+        name: {i: (int(r), int(g), int(b), 255) for i, (r, g, b) in enumerate(palettes.table(name))}
+        for name in palettes.NAMES
+        if name not in cmap.list()
+    }
+)
 ColoursParameter = Annotated[ColorMapType | None, Depends(create_colormap_dependency(Colours))]
 
 
@@ -157,16 +160,27 @@ class LayerTiler(_Linked, TilerFactory):
     def tilesets(self) -> None:
         """OGC API Tiles: the tile sets of a layer, one for each tile matrix set."""
 
-        @self.router.get("/tiles", response_model=TileSetList, operation_id="getTileSetList",
-                         summary="The tile sets of a layer", responses=self._OR_HTML)  # fmt: skip
+        @self.router.get(
+            "/tiles",
+            response_model=TileSetList,
+            operation_id="getTileSetList",
+            summary="The tile sets of a layer",
+            responses=self._OR_HTML,
+        )
         def tileset_list(request: Request, chosen: ChosenLayer, f: Literal["html", "json"] | None = None) -> Response:
             documents = [self._tileset(request, chosen, name) for name in self.supported_tms.list()]
             return self._formatted(request, {"tilesets": documents}, f, "tilesets", "Tilesets")
 
-        @self.router.get("/tiles/{tileMatrixSetId}", response_model=TileSet, operation_id="getTileSet",
-                         summary="One tile set of a layer: limits and addresses", responses=self._OR_HTML)  # fmt: skip
-        def tileset(request: Request, tileMatrixSetId: TileMatrixSetName, chosen: ChosenLayer,
-                    f: Literal["html", "json"] | None = None) -> Response:  # fmt: skip
+        @self.router.get(
+            "/tiles/{tileMatrixSetId}",
+            response_model=TileSet,
+            operation_id="getTileSet",
+            summary="One tile set of a layer: limits and addresses",
+            responses=self._OR_HTML,
+        )
+        def tileset(
+            request: Request, tileMatrixSetId: TileMatrixSetName, chosen: ChosenLayer, f: Literal["html", "json"] | None = None
+        ) -> Response:
             document = self._tileset(request, chosen, tileMatrixSetId)
             document["tileMatrixSetLimits"] = tilesets.matrix_limits(chosen.snapshot, chosen.layer, tileMatrixSetId)
             return self._formatted(request, document, f, "tileset", tileMatrixSetId)
@@ -188,12 +202,23 @@ class LayerTiler(_Linked, TilerFactory):
 
     def tilejson(self) -> None:
         """TileJSON 3.0, for MapLibre, Leaflet and GDAL; it takes what its tiles take."""
-        of_tiles = (self.tile_dependency, self.layer_dependency, self.dataset_dependency, self.process_dependency,
-                    self.colormap_dependency, self.render_dependency)  # fmt: skip
+        of_tiles = (
+            self.tile_dependency,
+            self.layer_dependency,
+            self.dataset_dependency,
+            self.process_dependency,
+            self.colormap_dependency,
+            self.render_dependency,
+        )
 
-        @self.router.get("/{tileMatrixSetId}/tilejson.json", response_model=TileJSON, operation_id="getTileJSON",
-                         summary="TileJSON of a layer", dependencies=[Depends(one) for one in of_tiles],
-                         response_model_exclude_none=True)  # fmt: skip
+        @self.router.get(
+            "/{tileMatrixSetId}/tilejson.json",
+            response_model=TileJSON,
+            operation_id="getTileJSON",
+            summary="TileJSON of a layer",
+            dependencies=[Depends(one) for one in of_tiles],
+            response_model_exclude_none=True,
+        )
         def tilejson(
             request: Request,
             tileMatrixSetId: TileMatrixSetName,
@@ -223,9 +248,16 @@ def build(state: State, description: str) -> FastAPI:
     grids = {EUROPE, *(cube.snapshot().region.grid for cube in state.cubes.values())}
     sets = tms.register({own_name(grid): own_grid(grid) for grid in grids})
     tiler = LayerTiler(
-        reader=LayerReader, path_dependency=chosen, colormap_dependency=_colours, render_dependency=cast(Any, _rendering),
-        tile_dependency=Tile, histogram_dependency=Histogram, router=APIRouter(prefix=LAYER), supported_tms=sets, name="layer",
-    )  # fmt: skip
+        reader=LayerReader,
+        path_dependency=chosen,
+        colormap_dependency=_colours,
+        render_dependency=cast(Any, _rendering),
+        tile_dependency=Tile,
+        histogram_dependency=Histogram,
+        router=APIRouter(prefix=LAYER),
+        supported_tms=sets,
+        name="layer",
+    )
     pictures = APIRouter(dependencies=[Depends(small_picture)])
     shared = (TileMatrixSets(supported_tms=sets), Algorithms(), ColorMaps(supported_colormaps=Colours, router=pictures))
     for route in tiler.router.routes:

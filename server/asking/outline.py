@@ -127,7 +127,7 @@ def centres_within(shape: shapely.Geometry, transform: tuple[float, float, float
 
 def cells_across(shape: shapely.Geometry, region: Region, cell: int) -> tuple[int, int, int, int]:
     """(first row, first column, rows, columns) of the cells of `cell` metres that the shape's box touches, from the
-    corner of the region's arrays."""  # fmt: skip
+    corner of the region's arrays."""
     west, south, east, north = shape.bounds
     left, _, _, top = region.grown_bounds
     row, col = math.floor((top - north) / cell), math.floor((west - left) / cell)

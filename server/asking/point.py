@@ -21,9 +21,19 @@ from server.reading.snapshot import Snapshot
 from server.reading.together import Cell, remember_cells
 
 # Columns of the species table that an answer shows by another name, or that say nothing of the plant.
-_NO_TRAITS: Final = frozenset({
-    "species_id", "scientific_name", "vernacular_name", "iucn", "invasive", "protected", "endemic", "sensitive", "species",
-})  # fmt: skip
+_NO_TRAITS: Final = frozenset(
+    {
+        "species_id",
+        "scientific_name",
+        "vernacular_name",
+        "iucn",
+        "invasive",
+        "protected",
+        "endemic",
+        "sensitive",
+        "species",
+    }
+)
 TOP3: Final = ("top3_class", "top3_probability")
 
 

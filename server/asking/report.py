@@ -14,9 +14,25 @@ from server.asking.area_models import AreaReport, Format
 
 MEDIA: Final[dict[Format, str]] = {"json": "application/json", "csv": "text/csv", "html": "text/html"}
 COLUMNS: Final = (
-    "section", "id", "name", "vernacular", "iucn", "protected", "invasive", "endemic", "mean", "lower", "upper", "lowest",
-    "highest", "coverage", "expected_cells", "share", "km2", "units",
-)  # fmt: skip
+    "section",
+    "id",
+    "name",
+    "vernacular",
+    "iucn",
+    "protected",
+    "invasive",
+    "endemic",
+    "mean",
+    "lower",
+    "upper",
+    "lowest",
+    "highest",
+    "coverage",
+    "expected_cells",
+    "share",
+    "km2",
+    "units",
+)
 
 
 def written(report: AreaReport, form: Format) -> str:
@@ -53,8 +69,10 @@ def _rows(report: AreaReport) -> list[dict[str, Any]]:
         rows.append({"section": "species", **named, **s.model_dump()})
     rows += [{"section": "indicator", "name": i.title, **i.model_dump()} for i in report.indicators]
     for h in report.habitats:
-        rows += [{"section": "habitat", "id": f"{h.level}.{s.value}", "name": s.label, "share": s.share, "km2": s.km2}
-                 for s in h.shares]  # fmt: skip
+        rows += [
+            {"section": "habitat", "id": f"{h.level}.{s.value}", "name": s.label, "share": s.share, "km2": s.km2}
+            for s in h.shares
+        ]
     return rows
 
 
@@ -70,8 +88,13 @@ def _plain(value: Any) -> Any:
 @lru_cache(maxsize=1)
 def _template() -> Template:
     # Every value of the page is escaped: names come from tables and from requests.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                       loader=FileSystemLoader(Path(__file__).parent))  # fmt: skip
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FileSystemLoader(Path(__file__).parent),
+    )
     environment.filters["number"] = _number
     environment.filters["percent"] = lambda share: "" if share is None else f"{share:.1%}"
     return environment.get_template("report.html")

@@ -99,14 +99,19 @@ def describe(snapshot: Snapshot, layer: MapLayer) -> SpeciesSheet:
         skill=skill,
         responses=responses,
         importance=importance,
-        model=None if card is None else ModelSaid(
-            model=str(card["model"]), statement=str(card["statement"]), members=int(card["members"]),
-            modalities=[str(m["title"]) for m in card["modalities"]], metrics=card["metrics"],
+        model=None
+        if card is None
+        else ModelSaid(
+            model=str(card["model"]),
+            statement=str(card["statement"]),
+            members=int(card["members"]),
+            modalities=[str(m["title"]) for m in card["modalities"]],
+            metrics=card["metrics"],
         ),
         notes=[*notes, *([layer.note] if layer.note else [])],
         attribution=layer.attribution or cube_text(snapshot, "attribution"),
         license=layer.license or cube_text(snapshot, "license"),
-    )  # fmt: skip
+    )
 
 
 def _number(value: Any) -> float | None:

@@ -59,8 +59,13 @@ class Tally:
         return self.edge.level == 0 or not self.edge.count
 
 
-def tally(snapshot: Snapshot, shape: shapely.Geometry | None, least: float = 0.0, species: Sequence[int] | None = None,
-          products: Sequence[str] = releases.PRODUCTS) -> Tally:  # fmt: skip
+def tally(
+    snapshot: Snapshot,
+    shape: shapely.Geometry | None,
+    least: float = 0.0,
+    species: Sequence[int] | None = None,
+    products: Sequence[str] = releases.PRODUCTS,
+) -> Tally:
     """The figures of `products` in a shape (metres of the grid), or the whole map for None.
 
     Of `species` (their indices; all for None) those count that reach the probability `least` in some unit that the shape

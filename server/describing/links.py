@@ -48,8 +48,9 @@ def absolute_validators(snapshot: Snapshot, request: Request) -> dict[str, str]:
     return {**headers, "ETag": f'"{hashlib.sha256(identity.encode()).hexdigest()[:24]}"'}
 
 
-def absolute_answer(snapshot: Snapshot, request: Request, body: bytes | str, media_type: str,
-                    extra: dict[str, str] | None = None) -> Response:  # fmt: skip
+def absolute_answer(
+    snapshot: Snapshot, request: Request, body: bytes | str, media_type: str, extra: dict[str, str] | None = None
+) -> Response:
     """An answer that holds absolute URLs."""
     headers = {**absolute_validators(snapshot, request), **(extra or {})}
     return unchanged(request, headers) or Response(body, media_type=media_type, headers=headers)

@@ -13,9 +13,15 @@ _DEFINED: Final = "http://www.opengis.net/def/rel/ogc/1.0"
 _STANDARDS: Final = {
     "ogcapi-common-1/1.0": ("core", "landing-page", "json", "html"),
     "ogcapi-tiles-1/1.0": ("core", "tileset", "tilesets-list", "png", "jpeg", "tiff"),
-    "tms/2.0": ("tilematrixset", "json-tilematrixset", "tilematrixsetlimits", "json-tilematrixsetlimits", "tilesetmetadata",
-                "json-tilesetmetadata"),
-}  # fmt: skip
+    "tms/2.0": (
+        "tilematrixset",
+        "json-tilematrixset",
+        "tilematrixsetlimits",
+        "json-tilematrixsetlimits",
+        "tilesetmetadata",
+        "json-tilesetmetadata",
+    ),
+}
 CONFORMS_TO: Final = [f"http://www.opengis.net/spec/{name}/conf/{part}" for name, parts in _STANDARDS.items() for part in parts]
 router: Final = APIRouter(tags=["operations"])
 

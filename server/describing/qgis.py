@@ -19,9 +19,17 @@ FILE_NAME: Final = "floracube-qgis.xml"
 router: Final = APIRouter(tags=["tiles"])
 
 
-@router.get("/qgis", summary="XYZ connections for QGIS", response_class=Response,
-            responses={200: {"content": {"application/xml": {"schema": {"type": "string"}}},
-                             "description": "A file for Browser, XYZ Tiles, Load Connections."}})  # fmt: skip
+@router.get(
+    "/qgis",
+    summary="XYZ connections for QGIS",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {"application/xml": {"schema": {"type": "string"}}},
+            "description": "A file for Browser, XYZ Tiles, Load Connections.",
+        }
+    },
+)
 def connections(
     request: Request,
     snapshot: RequestedSnapshot,
@@ -38,19 +46,38 @@ def connections(
     for layer in shown:
         least, most = zooms(snapshot, layer)
         url = f"{base}/layers/{layer.id}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png"
-        SubElement(top, "xyztiles", {
-            "name": f"{title}: {layer.title}", "url": url, "zmin": str(least), "zmax": str(most), "tilePixelRatio": "1",
-            "authcfg": "", "username": "", "password": "", "referer": "",
-        })  # fmt: skip
+        SubElement(
+            top,
+            "xyztiles",
+            {
+                "name": f"{title}: {layer.title}",
+                "url": url,
+                "zmin": str(least),
+                "zmax": str(most),
+                "tilePixelRatio": "1",
+                "authcfg": "",
+                "username": "",
+                "password": "",
+                "referer": "",
+            },
+        )
     indent(top)
     body = b"<!DOCTYPE connections>\n" + tostring(top, encoding="utf-8") + b"\n"
     disposition = {"Content-Disposition": f'attachment; filename="{FILE_NAME}"'}
     return absolute_answer(snapshot, request, body, "application/xml", disposition)
 
 
-@router.get("/layers/{layer_id}/style.qml", summary="QGIS style of a layer", response_class=Response,
-            responses={200: {"content": {"application/xml": {"schema": {"type": "string"}}},
-                             "description": "Lies beside a GeoTIFF of the layer by its name, .qml for .tif."}})  # fmt: skip
+@router.get(
+    "/layers/{layer_id}/style.qml",
+    summary="QGIS style of a layer",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {"application/xml": {"schema": {"type": "string"}}},
+            "description": "Lies beside a GeoTIFF of the layer by its name, .qml for .tif.",
+        }
+    },
+)
 def style(request: Request, snapshot: RequestedSnapshot, layer_id: LayerParameter) -> Response:
     """Colours and range of the map, for a window from `/layers/{id}/cog`; `floracube export` writes it by itself."""
     layer, headers = snapshot.layer(layer_id), validators(snapshot, request)

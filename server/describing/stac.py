@@ -42,8 +42,12 @@ def of_collection(request: Request, snapshot: RequestedSnapshot) -> Response:
     return _answer(snapshot, request, "collection")
 
 
-@router.get("/stac/items/{item_id}", summary="A version of a product, or inputs, as a STAC item", response_class=Response,
-            responses=_ANSWERS)  # fmt: skip
+@router.get(
+    "/stac/items/{item_id}",
+    summary="A version of a product, or inputs, as a STAC item",
+    response_class=Response,
+    responses=_ANSWERS,
+)
 def of_item(
     request: Request,
     snapshot: RequestedSnapshot,
@@ -99,10 +103,15 @@ def _show(snapshot: Snapshot, item: Document, base: str, query: str) -> None:
     for layer in layers:
         address = f"{base}/layers/{layer.id}"
         links += [
-            {"rel": "xyz", "href": f"{address}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png?v={snapshot.token}",
-             "type": "image/png", "title": layer.title, "render": layer.id},
+            {
+                "rel": "xyz",
+                "href": f"{address}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png?v={snapshot.token}",
+                "type": "image/png",
+                "title": layer.title,
+                "render": layer.id,
+            },
             {"rel": "tilejson", "href": f"{address}/WebMercatorQuad/tilejson.json{query}", "type": _JSON, "title": layer.title},
-        ]  # fmt: skip
+        ]
     if product in ("indicators", "habitats") and layers:
         ids = [layer.id for layer in layers]
         links.append({"rel": "wmts", "href": f"{base}/wmts{query}", "type": "application/xml", "wmts:layer": ids})
@@ -113,8 +122,12 @@ def _show(snapshot: Snapshot, item: Document, base: str, query: str) -> None:
 def render(snapshot: Snapshot, layer: MapLayer) -> Document:
     """How a layer is drawn, as the render extension tells it."""
     least, most = zooms(snapshot, layer)
-    shown: Document = {"title": layer.title, "assets": ["data"], "minmax_zoom": [least, most],
-                       "resampling": "nearest" if layer.kind == "class" else "bilinear"}  # fmt: skip
+    shown: Document = {
+        "title": layer.title,
+        "assets": ["data"],
+        "minmax_zoom": [least, most],
+        "resampling": "nearest" if layer.kind == "class" else "bilinear",
+    }
     if layer.kind == "class":
         return {**shown, "colormap": {str(entry.value): entry.colour for entry in layer.classes}}
     return {**shown, "colormap_name": layer.palette, "rescale": [list(snapshot.range_of(layer))]}

@@ -43,8 +43,11 @@ def tileset(snapshot: Snapshot, layer: MapLayer, tms: str, links: dict[str, str]
         "dataType": "map",
         "crs": matrix_set.crs.model_dump(mode="json"),
         "tileMatrixSetURI": str(matrix_set.uri) if matrix_set.uri else None,
-        "boundingBox": {"lowerLeft": [west, south], "upperRight": [east, north],
-                        "crs": "http://www.opengis.net/def/crs/OGC/1.3/CRS84"},
+        "boundingBox": {
+            "lowerLeft": [west, south],
+            "upperRight": [east, north],
+            "crs": "http://www.opengis.net/def/crs/OGC/1.3/CRS84",
+        },
         "attribution": layer.attribution or None,
         "license": layer.license or None,
         "version": snapshot.release,
@@ -52,13 +55,21 @@ def tileset(snapshot: Snapshot, layer: MapLayer, tms: str, links: dict[str, str]
         "links": [
             {"rel": "self", "href": links["self"] + after, "type": "application/json", "title": f"Tile set in {tms}"},
             # The standard's relation and names, then titiler's.
-            *({"rel": "item", "href": f"{named}.{form}{version}", "type": media, "templated": True,
-               "title": f"Tiles as {form.upper()}"} for form, media in _FORMATS.items()),
+            *(
+                {
+                    "rel": "item",
+                    "href": f"{named}.{form}{version}",
+                    "type": media,
+                    "templated": True,
+                    "title": f"Tiles as {form.upper()}",
+                }
+                for form, media in _FORMATS.items()
+            ),
             {"rel": "tile", "href": f"{links['tiles']}{version}", "type": "image/png", "templated": True, "title": "Tiles"},
             {"rel": _SCHEME, "href": links["definition"], "type": "application/json", "title": f"Definition of {tms}"},
             {"rel": "data", "href": links["map"] + after, "type": "text/html", "title": f"A map in {tms}"},
         ],
-    }  # fmt: skip
+    }
     return {key: value for key, value in document.items() if value is not None}
 
 

@@ -57,23 +57,27 @@ class ServiceError(Exception):
 router: Final = APIRouter(tags=["tiles"])
 
 
-@router.get("/layers/{layer_id}/WMTSCapabilities.xml", summary="WMTS of one layer", responses=_ANSWER,
-            response_class=Response)  # fmt: skip
+@router.get("/layers/{layer_id}/WMTSCapabilities.xml", summary="WMTS of one layer", responses=_ANSWER, response_class=Response)
 def of_layer(request: Request, snapshot: RequestedSnapshot, layer_id: LayerParameter) -> Response:
     """Capabilities with one layer in the tile matrix sets of the whole service."""
     return _answer(snapshot, request, [snapshot.layer(layer_id)], _sets(snapshot))
 
 
-@router.get("/layers/{layer_id}/{tms}/WMTSCapabilities.xml", summary="WMTS of one layer in one tile matrix set",
-            responses=_ANSWER, response_class=Response)  # fmt: skip
+@router.get(
+    "/layers/{layer_id}/{tms}/WMTSCapabilities.xml",
+    summary="WMTS of one layer in one tile matrix set",
+    responses=_ANSWER,
+    response_class=Response,
+)
 def of_layer_in(request: Request, snapshot: RequestedSnapshot, layer_id: LayerParameter, tms: TmsParameter) -> Response:
     """Capabilities with one layer in one tile matrix set."""
     tile_matrix_set(tms)
     return _answer(snapshot, request, [snapshot.layer(layer_id)], [tms])
 
 
-@router.get("/wmts", summary="WMTS of indicators and habitats, or of the layers named", responses=_OF_QUERIES,
-            response_class=Response)  # fmt: skip
+@router.get(
+    "/wmts", summary="WMTS of indicators and habitats, or of the layers named", responses=_OF_QUERIES, response_class=Response
+)
 async def of_cube(
     request: Request,
     snapshot: RequestedSnapshot,
@@ -158,11 +162,23 @@ def capabilities(snapshot: Snapshot, layers: Sequence[MapLayer], sets: Sequence[
     title = str(snapshot.reader.cube.attributes.get("title") or "floracube")
     limits = {name: limits_of(snapshot, name) for name in sets}
     reached = {layer.id: {name: zooms_in(snapshot, layer, name) for name in sets} for layer in layers}
-    return _template().get_template("wmts.xml").render(
-        title=title, layers=layers, limits=limits, reached=reached, base=base, address=address, bounds=snapshot.bounds,
-        token=snapshot.token, license=next((layer.license for layer in layers if layer.license), "none"), formats=MEDIA,
-        sets={name: (_urn(tile_matrix_set(name)), _matrices(tile_matrix_set(name), limits[name])) for name in sets},
-    )  # fmt: skip
+    return (
+        _template()
+        .get_template("wmts.xml")
+        .render(
+            title=title,
+            layers=layers,
+            limits=limits,
+            reached=reached,
+            base=base,
+            address=address,
+            bounds=snapshot.bounds,
+            token=snapshot.token,
+            license=next((layer.license for layer in layers if layer.license), "none"),
+            formats=MEDIA,
+            sets={name: (_urn(tile_matrix_set(name)), _matrices(tile_matrix_set(name), limits[name])) for name in sets},
+        )
+    )
 
 
 def _matrices(tms: morecantile.TileMatrixSet, zooms: Iterable[int]) -> list[tuple[int, str, str, morecantile.models.TileMatrix]]:

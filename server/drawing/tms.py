@@ -30,9 +30,13 @@ def own_grid(grid: Grid = EUROPE) -> morecantile.TileMatrixSet:
     side = 256 * 2**zoom * CELL
     west, north = grid.west, grid.north
     return morecantile.TileMatrixSet.custom(
-        [west, north - side, west + side, north], CRS.from_epsg(grid.epsg), minzoom=0, maxzoom=zoom + _FINER,
-        id=own_name(grid), title=f"Cells of the cube in {grid.code}",
-    )  # fmt: skip
+        [west, north - side, west + side, north],
+        CRS.from_epsg(grid.epsg),
+        minzoom=0,
+        maxzoom=zoom + _FINER,
+        id=own_name(grid),
+        title=f"Cells of the cube in {grid.code}",
+    )
 
 
 NAMES: Final = tuple(sorted((*morecantile.tms.list(), OWN)))

@@ -36,8 +36,11 @@ class Settings(BaseSettings):
 
     api_keys: _Keys = Field((), description="Keys, comma-separated; requests must carry one of them.")
     trusted_header: _Header = Field("", description="What a reverse proxy sets, and clients cannot, once it knows who asks.")
-    forwarded: bool = Field(False, description="Whether a reverse proxy overwrites X-Forwarded-Proto, -Host and -Prefix: answers"
-                            " then name its address. Without one, any client could write these headers.")  # fmt: skip
+    forwarded: bool = Field(
+        False,
+        description="Whether a reverse proxy overwrites X-Forwarded-Proto, -Host and -Prefix: answers"
+        " then name its address. Without one, any client could write these headers.",
+    )
     wait: bool = Field(False, description="Start before there is a cube: a page says how to make one until it can be opened.")
     access_log: bool = Field(False, description="A line of JSON a request on standard output.")
     cache_mb: int = Field(256, ge=1, lt=10**9, description="Decoded chunks kept in memory, MiB a worker; tiles take 1/16 more.")

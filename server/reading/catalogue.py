@@ -177,8 +177,15 @@ def _indicators(cube: CubeStore, version: str) -> Iterator[MapLayer]:
 def _width(upper: MapLayer, title: str) -> MapLayer:
     """Upper less lower bound of an indicator, in its units: how unsure the map is of it."""
     # Another palette than the indicator's: where this one is bright the map is unsure, not the plants many.
-    return replace(upper, id=upper.id.replace(".upper", ".width"), title=f"{title}, width of the interval", palette="magma",
-                   minus=(BOUNDS.index("lower"),), offset=0.0, range_of="")  # fmt: skip
+    return replace(
+        upper,
+        id=upper.id.replace(".upper", ".width"),
+        title=f"{title}, width of the interval",
+        palette="magma",
+        minus=(BOUNDS.index("lower"),),
+        offset=0.0,
+        range_of="",
+    )
 
 
 def _habitats(cube: CubeStore, version: str, table: Table) -> Iterator[MapLayer]:

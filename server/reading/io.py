@@ -161,8 +161,9 @@ class Reader:
         parts = [tuple(_chunk_part(n, *axis) for n, axis in zip(place, _axes(source), strict=True)) for place in places]
         return self._maps(source, path, lead, 1, [(y, x) for y, x in parts])
 
-    def window(self, path: str, lead: tuple[int, ...], step: int, rows: tuple[int, int], cols: tuple[int, int],
-               cached_only: bool = False) -> NDArray[Any]:  # fmt: skip
+    def window(
+        self, path: str, lead: tuple[int, ...], step: int, rows: tuple[int, int], cols: tuple[int, int], cached_only: bool = False
+    ) -> NDArray[Any]:
         """Stored values of a window of the map `lead` of an array, thinned to every `step`-th cell.
 
         `rows` and `cols` are (first, end) in thinned pixels; what lies outside the array is fill.
@@ -189,9 +190,14 @@ class Reader:
         return out
 
     def _maps(
-        self, source: Source, path: str, lead: tuple[int, ...], step: int, pairs: Sequence[tuple[_Part, _Part]],
+        self,
+        source: Source,
+        path: str,
+        lead: tuple[int, ...],
+        step: int,
+        pairs: Sequence[tuple[_Part, _Part]],
         cached_only: bool = False,
-    ) -> list[NDArray[Any]]:  # fmt: skip
+    ) -> list[NDArray[Any]]:
         """Thinned chunks (h, w) of one map."""
         keys = [self.map_key(path, lead, step, (y.number, x.number)) for y, x in pairs]
         cached = self.cache.get_all(keys)

@@ -117,8 +117,9 @@ class Snapshot:
         """Whether `range_of` reads nothing."""
         return layer.range is not None or (layer.range_of or layer.id) in self._ranges
 
-    def window(self, layer: MapLayer, path: str, step: int, rows: tuple[int, int], cols: tuple[int, int],
-               cached_only: bool = False) -> NDArray[Any]:  # fmt: skip
+    def window(
+        self, layer: MapLayer, path: str, step: int, rows: tuple[int, int], cols: tuple[int, int], cached_only: bool = False
+    ) -> NDArray[Any]:
         """Stored values of a window of a layer in its array `path`; see `Reader.window` for the rest."""
         stored = self.reader.window(path, layer.lead, step, rows, cols, cached_only)
         if layer.minus is None:
@@ -304,8 +305,18 @@ class ServedCube:
         reader = Reader(cube, token, self._cache)
         metrics.RELEASES.inc()
         products, facts = dict(release["products"]), ReleaseFacts(cube, dict(release["products"]))
-        built = Snapshot(name, token, products, catalogue.build(cube, release), reader, region, facts,
-                         release, facts.ranges(), facts.without_values())  # fmt: skip
+        built = Snapshot(
+            name,
+            token,
+            products,
+            catalogue.build(cube, release),
+            reader,
+            region,
+            facts,
+            release,
+            facts.ranges(),
+            facts.without_values(),
+        )
         if cube.read_json("zarr.json") is None:  # what was not found was not found because the store went away
             raise CubeError(f"{self.url}: zarr.json is not there any more; see whether the store is mounted.")
         return built

@@ -19,10 +19,16 @@ PREDICTORS = ["rainann", "vegsys", "tempann"]
 
 
 def sites(rng: np.random.Generator, n: int) -> pd.DataFrame:
-    return pd.DataFrame({
-        "siteid": np.arange(n) + 1000, "x": rng.uniform(151, 153, n), "y": rng.uniform(-32, -29, n),
-        "rainann": rng.uniform(500, 2500, n).round(), "vegsys": rng.integers(1, 5, n), "tempann": rng.uniform(80, 190, n),
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "siteid": np.arange(n) + 1000,
+            "x": rng.uniform(151, 153, n),
+            "y": rng.uniform(-32, -29, n),
+            "rainann": rng.uniform(500, 2500, n).round(),
+            "vegsys": rng.integers(1, 5, n),
+            "tempann": rng.uniform(80, 190, n),
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +99,14 @@ def test_a_level_never_learned_is_missing_to_the_network(folder: Path):
 def test_every_method_finds_the_niches_and_the_table_is_written(folder: Path, tmp_path: Path):
     methods = ("maxent", "random_forest", "gradient_boosting", "frequency")
     args = Namespace(
-        data=folder, regions="NSW", methods=",".join(methods), seeds=1, keep=tmp_path / "kept", validate=False, buffer_km=10,
-    )  # fmt: skip
+        data=folder,
+        regions="NSW",
+        methods=",".join(methods),
+        seeds=1,
+        keep=tmp_path / "kept",
+        validate=False,
+        buffer_km=10,
+    )
     rows = disdat.measure(args, "group").rows
     assert [(row["region"], row["method"], row["species"]) for row in rows] == [("NSW", name, 3) for name in methods]
     auc = {row["method"]: row["AUC"] for row in rows}

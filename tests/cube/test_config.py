@@ -124,10 +124,12 @@ def test_a_box_in_degrees_of_another_grid_is_in_its_kilometres(tmp_path: Path) -
         ({"grid": {"crs": "EPSG:3857"}, "region": {"bbox": [8, 47, 9, 48]}}, "takes up 2.2. square kilometres of EPSG:3857"),
         ({"grid": {"crs": "EPSG:3577"}, "region": {"bbox": [8, 47, 9, 48]}}, "1.00 square kilometres of EPSG:3577"),
         ({"grid": {"crs": "EPSG:3832"}, "region": {"bbox": [179.9, -1, 180, 1]}}, "region: "),
-        ({"grid": {"crs": "EPSG:2193"}, "region": {"bbox": [172.1, -43.6, 172.2, -43.5]}, "surveys": {"geoplant": "x"}},
-         "grid.crs: files of GeoPlant lie in EPSG:3035"),
+        (
+            {"grid": {"crs": "EPSG:2193"}, "region": {"bbox": [172.1, -43.6, 172.2, -43.5]}, "surveys": {"geoplant": "x"}},
+            "grid.crs: files of GeoPlant lie in EPSG:3035",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_grid_that_does_not_fit_is_one_sentence(keys: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=words):
         load_config(write(tmp_path, **keys))

@@ -146,8 +146,9 @@ def test_clouds_are_bright_and_marked(folder: Path) -> None:
 def test_tables_are_read_as_geoplant_of_2026(folder: Path) -> None:
     geoplant = GeoPlant(folder / "sources/geoplant")
     assert {(t.what, t.observations, t.split) for t in geoplant.layout.tables} == {
-        ("metadata", "PA", "train"), ("metadata", "PO", "train"),
-    }  # fmt: skip
+        ("metadata", "PA", "train"),
+        ("metadata", "PO", "train"),
+    }
     report = Report("surveys")
     raw = raw_surveys(geoplant.layout, ("train",), report)
     table = pd.read_csv(folder / "sources/geoplant/PresenceAbsenceSurveys/PA_metadata_train.csv")

@@ -122,8 +122,13 @@ def test_prometheus_is_let_in_with_keys_and_asks_what_answers() -> None:
     assert "/etc/prometheus/prometheus.yml" in started
     # The script itself, with keys and without.
     for keys, first in (("one,two", "one"), ("one", "one"), ("", "")):
-        done = subprocess.run([shell, "-c", prepared.replace(f" > {file}", "")], env={"FLORACUBE_API_KEYS": keys},
-                              capture_output=True, text=True, check=True)  # fmt: skip
+        done = subprocess.run(
+            [shell, "-c", prepared.replace(f" > {file}", "")],
+            env={"FLORACUBE_API_KEYS": keys},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         assert done.stdout == first
     assert {entry["names"][0] for job in jobs.values() for entry in job.get("dns_sd_configs", [])} == {"scheduler", "workers"}
     for name in ("scheduler", "workers"):
@@ -177,8 +182,10 @@ def test_the_image_of_the_server_takes_a_cube_alone_and_has_its_loops_compiled()
 def test_compose_is_valid_against_its_schema() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(DEPLOY / "compose.yaml")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -246,16 +253,19 @@ def test_the_slurm_script_runs_a_command_on_its_workers(tmp_path: Path) -> None:
         "dask": f'#!/bin/bash\nexec {here}/python -m dask "$@"\n',
         "python3": f'#!/bin/bash\nexec {here}/python "$@"\n',
         "floracube": f'#!/bin/bash\nshift 2\n{here}/python -c "{client}" "$@"; exit 1\n',
-    }  # fmt: skip
+    }
     for name, text in shims.items():
         (bin_ / name).write_text(text, encoding="utf-8")
         (bin_ / name).chmod(0o755)
     (tmp_path / "region.yaml").write_text("title: x\n", encoding="utf-8")
     done = subprocess.run(
-        ["bash", str(DEPLOY / "slurm/run.sbatch"), "predict", "--version", "v7"], capture_output=True, text=True, timeout=400,
+        ["bash", str(DEPLOY / "slurm/run.sbatch"), "predict", "--version", "v7"],
+        capture_output=True,
+        text=True,
+        timeout=400,
         env={**os.environ, "PATH": f"{bin_}:{os.environ['PATH']}", "SLURM_JOB_ID": "1", "CONFIG": str(tmp_path / "region.yaml")},
         check=False,
-    )  # fmt: skip
+    )
     assert "sum 42 ['--version', 'v7']" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 1  # the command's own
     assert not list(tmp_path.glob(".floracube-*"))

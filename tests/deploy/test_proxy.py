@@ -196,8 +196,10 @@ def test_the_store_goes_straight_through_with_ranges(front: httpx.Client, cube: 
 def test_figures_are_for_those_inside_and_forged_addresses_are_overwritten(front: httpx.Client, behind: str) -> None:
     assert front.get("/metrics").status_code == 404
     assert httpx.get(f"http://{behind}/metrics").status_code == 200
-    forged = front.get("/layers/indicators.richness/WebMercatorQuad/tilejson.json",
-                       headers={"X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "/evil"})  # fmt: skip
+    forged = front.get(
+        "/layers/indicators.richness/WebMercatorQuad/tilejson.json",
+        headers={"X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "/evil"},
+    )
     assert forged.json()["tiles"][0].startswith(str(front.base_url))
 
 

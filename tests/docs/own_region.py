@@ -21,11 +21,19 @@ UTM: Final = "EPSG:25830"
 PLOTS: Final = 360
 LOW, HIGH = "Quercus rotundifolia", "Festuca clementei"  # the tutorial names both
 SPECIES: Final = {  # name: (optimum in m, breadth in m, most probable)
-    LOW: (1300, 250, 0.9), "Cistus laurifolius": (1400, 300, 0.7), "Berberis hispanica": (1700, 300, 0.6),
-    "Genista versicolor": (2000, 300, 0.8), "Juniperus sabina": (2100, 250, 0.7), "Cytisus galianoi": (2200, 300, 0.6),
-    "Arenaria imbricata": (2400, 300, 0.6), "Plantago nivalis": (2700, 250, 0.7), HIGH: (2800, 250, 0.9),
-    "Lavandula latifolia": (1200, 300, 0.6), "Thymus serpylloides": (2300, 300, 0.8), "Erinacea anthyllis": (1900, 300, 0.7),
-}  # fmt: skip
+    LOW: (1300, 250, 0.9),
+    "Cistus laurifolius": (1400, 300, 0.7),
+    "Berberis hispanica": (1700, 300, 0.6),
+    "Genista versicolor": (2000, 300, 0.8),
+    "Juniperus sabina": (2100, 250, 0.7),
+    "Cytisus galianoi": (2200, 300, 0.6),
+    "Arenaria imbricata": (2400, 300, 0.6),
+    "Plantago nivalis": (2700, 250, 0.7),
+    HIGH: (2800, 250, 0.9),
+    "Lavandula latifolia": (1200, 300, 0.6),
+    "Thymus serpylloides": (2300, 300, 0.8),
+    "Erinacea anthyllis": (1900, 300, 0.7),
+}
 HABITATS: Final = ((1600, "Holm oak forest"), (2350, "Broom and juniper scrub"), (9999, "High mountain grassland"))
 
 
@@ -77,8 +85,18 @@ def _write_climate(folder: Path) -> None:
         values = (400 + height * 0.15) / (1 if number == 12 else 6) if rain else 22 - height * 0.0065 + number
         if number in SEASONS:
             values = SEASONS[number] + height * 0.001
-        with rasterio.open(folder / f"bio{number}.tif", "w", driver="GTiff", height=rows, width=cols, count=1, dtype="float32",
-                           crs="EPSG:4326", transform=from_origin(west, north, step, step), nodata=-9999) as target:  # fmt: skip
+        with rasterio.open(
+            folder / f"bio{number}.tif",
+            "w",
+            driver="GTiff",
+            height=rows,
+            width=cols,
+            count=1,
+            dtype="float32",
+            crs="EPSG:4326",
+            transform=from_origin(west, north, step, step),
+            nodata=-9999,
+        ) as target:
             target.write(values.astype(np.float32), 1)
 
 
@@ -88,8 +106,14 @@ def _write_tables(folder: Path) -> None:
     height = elevation(lon, lat)
     ids = [f"SN-{i:04d}" for i in range(PLOTS)]
     habitat = [next(name for top, name in HABITATS if h < top) for h in height]
-    table = {"plot": ids, "lon": lon.round(6), "lat": lat.round(6), "year": rng.integers(2005, 2022, PLOTS),
-             "area_m2": rng.choice([50, 100, 200], PLOTS), "habitat": habitat}  # fmt: skip
+    table = {
+        "plot": ids,
+        "lon": lon.round(6),
+        "lat": lat.round(6),
+        "year": rng.integers(2005, 2022, PLOTS),
+        "area_m2": rng.choice([50, 100, 200], PLOTS),
+        "habitat": habitat,
+    }
     pd.DataFrame(table).to_csv(folder / "plots.csv", index=False)
     rows = [
         (ids[i], name, round(float(rng.uniform(2, 60)), 1))

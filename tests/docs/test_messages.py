@@ -19,10 +19,17 @@ FIX_IN_A_FIELD = {
 }
 # Of arrays that a program passes in: no command of ours can make them.
 MISTAKES_OF_A_PROGRAM = (
-    "inference.data.samples", "inference.data.records", "inference.evaluation.protocol", "inference.evaluation.benchmark",
-    "inference.network", "inference.training.assembly", "inference.training.fit", "inference.training.joint",
-    "inference.training.objective", "inference.training.site_softmax",
-)  # fmt: skip
+    "inference.data.samples",
+    "inference.data.records",
+    "inference.evaluation.protocol",
+    "inference.evaluation.benchmark",
+    "inference.network",
+    "inference.training.assembly",
+    "inference.training.fit",
+    "inference.training.joint",
+    "inference.training.objective",
+    "inference.training.site_softmax",
+)
 TO_BE_REPAIRED = {
     "…: cannot be read as a table (…).",
     "…: has … bands, … asks for band ….",

@@ -95,8 +95,13 @@ def test_elevation_is_that_of_the_formula(region: Path) -> None:
 def test_the_map_is_served(region: Path) -> None:
     port = free_port()
     words = next(SERVE.commands()).replace("8000", str(port)).split()[1:]
-    server = subprocess.Popen([sys.executable, str(ROOT / "floracube.py"), *words], cwd=region, stderr=subprocess.PIPE,
-                              env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True)  # fmt: skip
+    server = subprocess.Popen(
+        [sys.executable, str(ROOT / "floracube.py"), *words],
+        cwd=region,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True,
+    )
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_for(url, server)

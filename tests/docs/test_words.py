@@ -23,3 +23,9 @@ def test_no_word_of_a_private_english_is_used() -> None:
         if (match := WORDS.search(line))
     ]
     assert not found, "\n".join(found)
+
+
+def test_the_formatter_decides_the_layout_of_every_line() -> None:
+    opted_out = "fmt: " + "(skip|off)"
+    found = subprocess.run(["git", "grep", "-nE", opted_out, "--", "*.py"], cwd=ROOT, capture_output=True, text=True)
+    assert found.stdout == ""

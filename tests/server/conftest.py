@@ -27,8 +27,13 @@ from tests.support.written_facts import write_facts
 # 25 x 18 km, grown to 30 x 20 km: 3 x 2 units of 10 km, with an empty rim inside the arrays.
 REGION = Region(4803, 2892, 4828, 2910, 10)
 SPECIES = (
-    "Fagus sylvatica", "Picea abies", "Quercus robur", "Carex alba", "Adonis vernalis", "Ambrosia artemisiifolia",
-)  # fmt: skip
+    "Fagus sylvatica",
+    "Picea abies",
+    "Quercus robur",
+    "Carex alba",
+    "Adonis vernalis",
+    "Ambrosia artemisiifolia",
+)
 VERNACULAR = ("European beech", "Norway spruce", "Pedunculate oak", "White sedge", "Pheasant's eye", "Common ragweed")
 SCALES = (0.83 / 250, 0.61 / 250, 0.4 / 250, 0.12 / 250, 0.0009 / 250, 0.02 / 250)
 HABITATS = (
@@ -78,8 +83,14 @@ def halve_majority(values: Array, fill: float) -> Array:
     return best.reshape(padded.shape[0] // 2, padded.shape[1] // 2)
 
 
-def _pyramid(cube: CubeStore, product: str, version: str, parts: list[tuple[Layer, Array]],
-             labels: dict[str, Array] | None = None, first: tuple[Layer, ...] = ()) -> None:  # fmt: skip
+def _pyramid(
+    cube: CubeStore,
+    product: str,
+    version: str,
+    parts: list[tuple[Layer, Array]],
+    labels: dict[str, Array] | None = None,
+    first: tuple[Layer, ...] = (),
+) -> None:
     """Write `parts` at every level; `first` are layers that only level 0 has, left empty."""
     values = [v for _, v in parts]
     for level in range(REGION.levels() + 1):
@@ -104,8 +115,7 @@ def _write_species(cube: CubeStore, inside: Array, version: str) -> Array:
     stored = np.stack([np.rint(250 * smooth(s, inside.shape)) for s in range(len(SPECIES))])
     stored = np.where(inside, stored, 255).astype(np.uint8)
     group = releases.group_of("species", version)
-    _pyramid(cube, "species", version, [(layers.occurrence(group, 100.0), stored)],
-             {"species": np.array(SPECIES, dtype=object)})  # fmt: skip
+    _pyramid(cube, "species", version, [(layers.occurrence(group, 100.0), stored)], {"species": np.array(SPECIES, dtype=object)})
     for level in range(REGION.levels() + 1):
         at = cube.group(releases.group_of("species", version, level))
         scale = at.create_array("scale", shape=(len(SPECIES),), dtype="float32", dimension_names=("species",))
@@ -116,8 +126,7 @@ def _write_species(cube: CubeStore, inside: Array, version: str) -> Array:
 
 def _write_composition(cube: CubeStore, stored: Array, inside: Array, version: str) -> None:
     group = releases.group_of("composition", version)
-    cube.ensure_group(group, [layer.at(group) for layer in layers.COMPOSITION],
-                      labels={"rank": np.arange(1, layers.RANKS + 1)})  # fmt: skip
+    cube.ensure_group(group, [layer.at(group) for layer in layers.COMPOSITION], labels={"rank": np.arange(1, layers.RANKS + 1)})
     probability = np.where(inside, stored, 0) * np.array(SCALES)[:, None, None]
     order = np.argsort(-probability, axis=0, kind="stable")
     ids = np.full((layers.RANKS, *inside.shape), layers.NO_SPECIES, np.uint16)
@@ -154,12 +163,19 @@ def _write_habitats(cube: CubeStore, inside: Array, version: str) -> None:
         Layer("top3_class", group, "uint16", 65535, "Three most probable habitats", "1", dims, kind="class"),
         Layer("top3_probability", group, "uint8", 255, "Their probabilities", "1", dims, scale=1 / 250),
     )
-    _pyramid(cube, "habitats", version, [
-        (layers.habitat_level("level3", "", flags("level3"), "EUNIS level 3"), level3),
-        (layers.habitat_level("level1", "", flags("level1"), "EUNIS level 1"), level1),
-        (probability, probability.encode(np.where(inside, 0.4 + 0.5 * field, np.nan))),
-        (entropy, entropy.encode(np.where(inside, 0.8 - 0.5 * field, np.nan))),
-    ], {"habitat_rank": np.arange(1, 4)}, top)  # fmt: skip
+    _pyramid(
+        cube,
+        "habitats",
+        version,
+        [
+            (layers.habitat_level("level3", "", flags("level3"), "EUNIS level 3"), level3),
+            (layers.habitat_level("level1", "", flags("level1"), "EUNIS level 1"), level1),
+            (probability, probability.encode(np.where(inside, 0.4 + 0.5 * field, np.nan))),
+            (entropy, entropy.encode(np.where(inside, 0.8 - 0.5 * field, np.nan))),
+        ],
+        {"habitat_rank": np.arange(1, 4)},
+        top,
+    )
     classes = np.stack([level3, (level3 + 1) % 3, (level3 + 2) % 3])
     cube.array(f"{group}/top3_class")[...] = np.where(inside, classes, 65535)
     shares = np.stack([np.full(inside.shape, v) for v in (150, 60, 40)])

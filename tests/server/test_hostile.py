@@ -32,9 +32,13 @@ def test_the_watch_sees_what_lies_elsewhere(tmp_path: Path) -> None:
     watch("open", ("/etc/passwd", "r", 0))
     assert out.read_text() == ""  # not told to look yet
     watch._look()
-    for event, arguments in (("open", ("/etc/passwd", "r", 0)), ("open", (str(tmp_path / "cube" / "zarr.json"), "r", 0)),
-                             ("open", (str(tmp_path / "cube" / ".." / "secret"), "r", 0)),
-                             ("socket.connect", (None, ("127.0.0.1", 9))), ("compile", ("x", "y"))):  # fmt: skip
+    for event, arguments in (
+        ("open", ("/etc/passwd", "r", 0)),
+        ("open", (str(tmp_path / "cube" / "zarr.json"), "r", 0)),
+        ("open", (str(tmp_path / "cube" / ".." / "secret"), "r", 0)),
+        ("socket.connect", (None, ("127.0.0.1", 9))),
+        ("compile", ("x", "y")),
+    ):
         watch(event, arguments)
     seen = out.read_text().splitlines()
     assert len(seen) == 3

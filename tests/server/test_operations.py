@@ -145,8 +145,14 @@ def test_with_a_key_only_its_holders_are_answered_and_shared_caches_are_told(cub
     wrong = ({"X-API-Key": "S3cret"}, {"Authorization": "Basic ???"}, {"Authorization": "Bearer "}, {"X-API-Key": "ß"})
     for headers in wrong:
         assert client.get(TILE, headers={k: v.encode() for k, v in headers.items()}).status_code == 401
-    preflight = client.options(TILE, headers={"Origin": "https://example.org", "Access-Control-Request-Method": "GET",
-                                              "Access-Control-Request-Headers": "X-API-Key"})  # fmt: skip
+    preflight = client.options(
+        TILE,
+        headers={
+            "Origin": "https://example.org",
+            "Access-Control-Request-Method": "GET",
+            "Access-Control-Request-Headers": "X-API-Key",
+        },
+    )
     assert preflight.status_code == 200
 
 
@@ -321,10 +327,11 @@ def test_workers_add_their_figures_up(cube: CubeStore, tmp_path: Path) -> None:
     )
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics")}
     texts = [
-        subprocess.run([sys.executable, "-c", code, cube.url, n], cwd=ROOT, env=environment, capture_output=True, text=True,
-                       check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", code, cube.url, n], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        ).stdout
         for n in ("3", "4")
-    ]  # fmt: skip
+    ]
     counts = [re.search(r'floracube_requests_total\{route="/healthz",status="200"\} (\d+)', text) for text in texts]
     assert [int(float(c[1])) for c in counts if c] == [3, 7]
 
@@ -333,9 +340,18 @@ def request_of(app: Any, method: str, path: str, messages: list[dict[str, Any]],
     """(coroutine of an ASGI request, what it sends unless to `send`): `messages` are received, then nothing comes any more."""
     sent: list[dict[str, Any]] = []
     scope = {
-        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "headers": [],
-        "http_version": "1.1", "scheme": "http", "server": ("test", 80), "client": ("test", 1), "root_path": "",
-    }  # fmt: skip
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [],
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("test", 80),
+        "client": ("test", 1),
+        "root_path": "",
+    }
 
     async def receive() -> dict[str, Any]:
         if messages:

@@ -44,8 +44,10 @@ def test_indicators_stand_in_the_order_of_the_registry_and_at_least_six_are_in_s
         page = visit.open()
         names = page.eval_on_selector_all("#layers [data-id]", "all => all.map(e => e.dataset.id.split('.')[1])")
         assert names == [entry.name for entry in INDICATORS]
-        inside = "(all) => { const box = document.querySelector('#layers').getBoundingClientRect();" \
-                 " return all.filter(e => e.getBoundingClientRect().bottom <= box.bottom + 1).length; }"  # fmt: skip
+        inside = (
+            "(all) => { const box = document.querySelector('#layers').getBoundingClientRect();"
+            " return all.filter(e => e.getBoundingClientRect().bottom <= box.bottom + 1).length; }"
+        )
         assert 6 <= page.eval_on_selector_all("#layers [data-id]", inside) < len(INDICATORS)
         assert page.evaluate("document.querySelector('#shown').getBoundingClientRect().bottom") <= 640
         page.close()

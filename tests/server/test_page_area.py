@@ -28,8 +28,14 @@ def address(cube: CubeStore, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """A live server with one named region."""
     regions = tmp_path_factory.mktemp("regions") / "parks.geojson"
     square = {"type": "Polygon", "coordinates": [BOX]}
-    regions.write_text(json.dumps({"type": "FeatureCollection", "features": [
-        {"type": "Feature", "properties": {"name": "Square park"}, "geometry": square}]}))  # fmt: skip
+    regions.write_text(
+        json.dumps(
+            {
+                "type": "FeatureCollection",
+                "features": [{"type": "Feature", "properties": {"name": "Square park"}, "geometry": square}],
+            }
+        )
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLORACUBE_REGIONS", f"parks={regions}")
         with live(cube) as url:
@@ -137,9 +143,17 @@ def test_an_uploaded_outline_and_a_named_region_are_reported_and_taken_away(
     visit.page.add_init_script("window.print = () => { window.asked = true; };")
     page = visit.open()
     file = tmp_path / "my field.geojson"
-    file.write_text(json.dumps({"type": "FeatureCollection", "features": [
-        {"type": "Feature", "properties": {}, "geometry": {"type": "Point", "coordinates": [16.7, 49.0]}},
-        {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [BOX]}}]}))  # fmt: skip
+    file.write_text(
+        json.dumps(
+            {
+                "type": "FeatureCollection",
+                "features": [
+                    {"type": "Feature", "properties": {}, "geometry": {"type": "Point", "coordinates": [16.7, 49.0]}},
+                    {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [BOX]}},
+                ],
+            }
+        )
+    )
     page.click("#report")
     page.set_input_files("#area-file", file)
     assert_as_xarray(page, cube)
@@ -164,12 +178,16 @@ def test_an_uploaded_outline_and_a_named_region_are_reported_and_taken_away(
 WRONG = [
     ("not json", "This file is not GeoJSON"),
     ('{"type": "Point", "coordinates": [16.7, 49]}', "holds no polygon"),
-    ('{"type": "Polygon", "coordinates": [[[4806000, 2893000], [4807000, 2893000], [4807000, 2894000], [4806000, 2893000]]]}',
-     "not in degrees"),
-    ('{"type": "FeatureCollection", "crs": {"properties": {"name": "urn:ogc:def:crs:EPSG::3035"}}, "features": []}',
-     "This file is in EPSG:3035; write it in longitude and latitude"),
+    (
+        '{"type": "Polygon", "coordinates": [[[4806000, 2893000], [4807000, 2893000], [4807000, 2894000], [4806000, 2893000]]]}',
+        "not in degrees",
+    ),
+    (
+        '{"type": "FeatureCollection", "crs": {"properties": {"name": "urn:ogc:def:crs:EPSG::3035"}}, "features": []}',
+        "This file is in EPSG:3035; write it in longitude and latitude",
+    ),
     ('{"type": "Polygon", "coordinates": [[[16.7, 49], [16.8, 49.1], [16.8, 49]]]}', "is not closed"),
-]  # fmt: skip
+]
 
 
 def test_a_file_that_is_no_outline_is_told_in_a_sentence(visit: Visit, tmp_path: Path) -> None:

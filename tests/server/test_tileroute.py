@@ -44,8 +44,14 @@ def test_the_same_tile_is_drawn_once(cube: CubeStore, drawn: list[str]) -> None:
 
 def test_another_style_size_format_or_layer_is_another_tile(cube: CubeStore, drawn: list[str]) -> None:
     client = TestClient(create_app([cube.url]))
-    paths = [AT, f"{AT}?rescale=0,3", f"{AT}?colormap_name=magma", f"{AT}?tilesize=512", AT.replace(".png", ".webp"),
-             AT.replace("indicators.richness", "species.fagus_sylvatica")]  # fmt: skip
+    paths = [
+        AT,
+        f"{AT}?rescale=0,3",
+        f"{AT}?colormap_name=magma",
+        f"{AT}?tilesize=512",
+        AT.replace(".png", ".webp"),
+        AT.replace("indicators.richness", "species.fagus_sylvatica"),
+    ]
     first = [client.get(path).content for path in paths]
     assert len(set(first)) == len(drawn) == len(paths)
     assert [client.get(path).content for path in paths] == first

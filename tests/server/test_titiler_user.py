@@ -215,12 +215,43 @@ def test_the_openapi_document_has_titilers_parameters_and_ours(client: TestClien
     paths = client.get("/openapi.json").json()["paths"]
     tile = paths["/layers/{layer_id}/tiles/{tileMatrixSetId}/{z}/{x}/{y}.{format}"]["get"]
     named = {parameter["name"] for parameter in tile["parameters"]}
-    assert named >= {"bidx", "expression", "nodata", "resampling", "reproject", "algorithm", "algorithm_params", "rescale",
-                     "color_formula", "colormap", "colormap_name", "return_mask", "buffer", "padding", "tilesize",
-                     "layer_id", "v", "release", "version", "time", "above"}  # fmt: skip
-    for below in ("info", "info.geojson", "statistics", "tiles", "preview", "point/{lon},{lat}", "feature",
-                  "bbox/{minx},{miny},{maxx},{maxy}.{format}", "{tileMatrixSetId}/tilejson.json",
-                  "{tileMatrixSetId}/map.html", "cog", "legend.json"):  # fmt: skip
+    assert named >= {
+        "bidx",
+        "expression",
+        "nodata",
+        "resampling",
+        "reproject",
+        "algorithm",
+        "algorithm_params",
+        "rescale",
+        "color_formula",
+        "colormap",
+        "colormap_name",
+        "return_mask",
+        "buffer",
+        "padding",
+        "tilesize",
+        "layer_id",
+        "v",
+        "release",
+        "version",
+        "time",
+        "above",
+    }
+    for below in (
+        "info",
+        "info.geojson",
+        "statistics",
+        "tiles",
+        "preview",
+        "point/{lon},{lat}",
+        "feature",
+        "bbox/{minx},{miny},{maxx},{maxy}.{format}",
+        "{tileMatrixSetId}/tilejson.json",
+        "{tileMatrixSetId}/map.html",
+        "cog",
+        "legend.json",
+    ):
         assert f"/layers/{{layer_id}}/{below}" in paths
     assert {"/tileMatrixSets", "/algorithms", "/colorMaps", "/conformance", "/layers", "/area", "/wmts", "/"} <= paths.keys()
     assert not [path for path in paths if path.startswith("/cubes/")]

@@ -27,8 +27,9 @@ def write_raster(path: Path, bands: int, size: int, region: Region = REGION) -> 
     write_layer(path, {1: "srtm", 13: "landcover", 19: "bioclim"}[bands], size, region)
 
 
-def write_config(folder: Path, cube: str = "cube.zarr", sources: list[dict[str, Any]] | None = None,
-            region: Region = REGION) -> Config:  # fmt: skip
+def write_config(
+    folder: Path, cube: str = "cube.zarr", sources: list[dict[str, Any]] | None = None, region: Region = REGION
+) -> Config:
     """A configuration in `folder` with the two rasters of `SHARED`, or with `sources`."""
     path = folder / "config.yaml"
     window = {"west_km": region.west_km, "south_km": region.south_km, "east_km": region.east_km, "north_km": region.north_km}

@@ -8,8 +8,18 @@ from pathlib import Path
 DWC = "http://rs.tdwg.org/dwc/terms/"
 
 
-def section(tag: str, kind: str, locations: list[str], terms: list[str], *, separator: str = "\\t", quote: str = "",
-            encoding: str = "UTF-8", defaults: dict[str, str] | None = None, row_type: str = "") -> str:  # fmt: skip
+def section(
+    tag: str,
+    kind: str,
+    locations: list[str],
+    terms: list[str],
+    *,
+    separator: str = "\\t",
+    quote: str = "",
+    encoding: str = "UTF-8",
+    defaults: dict[str, str] | None = None,
+    row_type: str = "",
+) -> str:
     key = "id" if tag == "core" else "coreid"
     addresses = [term if "/" in term else DWC + term for term in terms]
     fields = "".join(f'<field index="{i}" term="{address}"/>' for i, address in enumerate(addresses, 1))

@@ -33,9 +33,13 @@ def served(cube: CubeStore, delay: float) -> Iterator[FolderStore]:
     place = Path(cube.url)
     with tile_web.served(place.parents[1], free_port(), delay) as address:
         environment = {
-            "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": address, "AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "2",
-        }  # fmt: skip
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": address,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_MAX_ATTEMPTS": "2",
+        }
         yield FolderStore(f"s3://{place.parent.name}/{place.name}", environment, address)
 
 

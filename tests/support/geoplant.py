@@ -80,16 +80,27 @@ def write_jpeg(root: Path, year: int, number: int, reflectance: NDArray[Any], sp
         Image.fromarray(image).save(path, quality=90, subsampling=2)
 
 
-def write_tiff(root: Path, year: int, number: int, reflectance: NDArray[Any], west: float, north: float,
-               split: str = "train") -> None:  # fmt: skip
+def write_tiff(
+    root: Path, year: int, number: int, reflectance: NDArray[Any], west: float, north: float, split: str = "train"
+) -> None:
     """A patch (4, H, W) of reflectance as a four-band int16 GeoTIFF, upper left corner in metres of EPSG:3035."""
     path = file_of(root, year, "tiff", number, split)
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.where(np.isnan(reflectance), -1, np.rint(reflectance * 10_000)).astype(np.int16)
     # As published: the projection is that of EPSG:3035, the datum goes by no name.
     crs = "+proj=laea +lat_0=52 +lon_0=10 +x_0=4321000 +y_0=3210000 +ellps=GRS80 +units=m +no_defs"
-    with rasterio.open(path, "w", driver="GTiff", count=4, height=values.shape[1], width=values.shape[2], dtype="int16",
-                       nodata=-1, crs=crs, transform=Affine(10, 0, west, 0, -10, north)) as out:  # fmt: skip
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=4,
+        height=values.shape[1],
+        width=values.shape[2],
+        dtype="int16",
+        nodata=-1,
+        crs=crs,
+        transform=Affine(10, 0, west, 0, -10, north),
+    ) as out:
         out.write(values)
 
 

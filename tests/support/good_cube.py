@@ -112,9 +112,10 @@ def _products(cube: CubeStore, units: tuple[Unit, ...]) -> None:
     about = {"floracube_inputs": INPUTS_HASH, "reference_year": 2018, "license": "CC-BY-4.0", "attribution": "Nobody"}
     area = {**about, "reference_area_m2": 100.0}
     columns = {
-        "species_id": np.arange(4, dtype=np.int32), "scientific_name": np.asarray(SPECIES, object),
+        "species_id": np.arange(4, dtype=np.int32),
+        "scientific_name": np.asarray(SPECIES, object),
         "sensitive_km": np.asarray(SENSITIVE_KM, np.float32),
-    }  # fmt: skip
+    }
     for product in ("species", "composition"):
         releases.ensure_table(cube, product, VERSION, columns)
     table = zip(*HABITATS, strict=True)
@@ -187,9 +188,11 @@ def _predict(cube: CubeStore, unit: Unit, indicators: list[str]) -> tuple[dict[s
     sure = rng.integers(130, 200, (side, side))
     three_p = np.stack([sure, np.full((side, side), 30), np.full((side, side), 10)])
     for name, values, fill, dtype in (
-        ("probability", sure, 255, np.uint8), ("entropy", np.full((side, side), 100), 255, np.uint8),
-        ("top3_class", top, 65535, np.uint16), ("top3_probability", three_p, 255, np.uint8),
-    ):  # fmt: skip
+        ("probability", sure, 255, np.uint8),
+        ("entropy", np.full((side, side), 100), 255, np.uint8),
+        ("top3_class", top, 65535, np.uint16),
+        ("top3_probability", three_p, 255, np.uint8),
+    ):
         write(f"products/habitats/{VERSION}/0/{name}", f"habitats {name}", np.where(land, values, fill).astype(dtype))
     return written, sizes
 

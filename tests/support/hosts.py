@@ -47,18 +47,25 @@ class Host:
     ) -> subprocess.Popen[bytes]:
         """Start a command on this host; it is ended with the hosts."""
         process = subprocess.Popen(
-            ["ip", "netns", "exec", self.namespace, *map(str, command)], stdout=output, stderr=subprocess.STDOUT,
-            env={**os.environ, **environment}, start_new_session=True,
-        )  # fmt: skip
+            ["ip", "netns", "exec", self.namespace, *map(str, command)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
         self.running.append(process)
         return process
 
     def run(self, *command: object, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command on this host to its end."""
         return subprocess.run(
-            ["ip", "netns", "exec", self.namespace, *map(str, command)], capture_output=True, text=True, timeout=timeout,
-            env={**os.environ, **environment}, check=False,
-        )  # fmt: skip
+            ["ip", "netns", "exec", self.namespace, *map(str, command)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **environment},
+            check=False,
+        )
 
     def cut(self, other: Host) -> None:
         """Nothing that this host sends to `other` arrives any more, and nobody is told: frames go to a card that is not there."""

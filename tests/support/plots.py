@@ -4,8 +4,11 @@ import numpy as np
 
 from inference.plantbert.plots import Plots
 
-SPECIES = tuple(f"{genus} {epithet}" for genus in ("abies", "carex", "poa") for epithet in
-                ("alba", "flava", "filix-mas", "prima", "prima-vera", "quarta", "quinta"))  # fmt: skip
+SPECIES = tuple(
+    f"{genus} {epithet}"
+    for genus in ("abies", "carex", "poa")
+    for epithet in ("alba", "flava", "filix-mas", "prima", "prima-vera", "quarta", "quinta")
+)
 
 
 def landscape(n: int = 240, seed: int = 0) -> Plots:

@@ -25,11 +25,16 @@ def configuration(upstream: str, port: int, folder: Path, rate: str = "1000r/s",
     """
     # Only names of ours are filled in: nginx has variables of the same form.
     own = {
-        "FLORACUBE_UPSTREAM": upstream, "PROXY_PORT": f"127.0.0.1:{port}",
-        "PROXY_CACHE_DIR": str(folder / "cache"), "PROXY_CACHE_SIZE": "200m", "PROXY_RATE": rate,
-        "PROXY_TRUSTED": "192.0.2.1", "FLORACUBE_TRUSTED_HEADER": "X-Forwarded-User", "NGINX_LOCAL_RESOLVERS": "127.0.0.1",
+        "FLORACUBE_UPSTREAM": upstream,
+        "PROXY_PORT": f"127.0.0.1:{port}",
+        "PROXY_CACHE_DIR": str(folder / "cache"),
+        "PROXY_CACHE_SIZE": "200m",
+        "PROXY_RATE": rate,
+        "PROXY_TRUSTED": "192.0.2.1",
+        "FLORACUBE_TRUSTED_HEADER": "X-Forwarded-User",
+        "NGINX_LOCAL_RESOLVERS": "127.0.0.1",
         **others,
-    }  # fmt: skip
+    }
     site = Template(TEMPLATE.read_text(encoding="utf-8")).safe_substitute(own)
     written = "\n".join(f'  {kind}_temp_path "{folder}/{kind}";' for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     # Its workers would become nobody, who may not enter the folder of a test.

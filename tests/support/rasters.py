@@ -27,12 +27,30 @@ def layer_values(name: str, rows: int, cols: int, seed: int = 0) -> Array:
     return np.asarray(np.rint(noise) if layer.kind == "class" else noise, np.float32)
 
 
-def write_bands(path: Path, values: Array, transform: Affine, names: tuple[str, ...] = (), nodata: float | None = None,
-                crs: str | None = "EPSG:3035", **options: Any) -> str:  # fmt: skip
+def write_bands(
+    path: Path,
+    values: Array,
+    transform: Affine,
+    names: tuple[str, ...] = (),
+    nodata: float | None = None,
+    crs: str | None = "EPSG:3035",
+    **options: Any,
+) -> str:
     """Write (bands, rows, cols), or (rows, cols), of their own type; `names` are the descriptions of the bands."""
     bands = values if values.ndim == 3 else values[None]
-    with rasterio.open(path, "w", driver="GTiff", height=bands.shape[1], width=bands.shape[2], count=len(bands),
-                       dtype=bands.dtype, crs=crs, transform=transform, nodata=nodata, **options) as target:  # fmt: skip
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=bands.shape[1],
+        width=bands.shape[2],
+        count=len(bands),
+        dtype=bands.dtype,
+        crs=crs,
+        transform=transform,
+        nodata=nodata,
+        **options,
+    ) as target:
         target.write(bands)
         for band, name in enumerate(names, 1):
             target.set_band_description(band, name)

@@ -120,8 +120,9 @@ class _Handler(BaseHTTPRequestHandler):
         length = answer.getheader("Content-Length") if self.command == "HEAD" else None
         self._send(answer.status, headers, data, length, fault)
 
-    def _send(self, status: int, headers: list[tuple[str, str]], data: bytes,
-              length: str | None = None, fault: Fault | None = None) -> None:  # fmt: skip
+    def _send(
+        self, status: int, headers: list[tuple[str, str]], data: bytes, length: str | None = None, fault: Fault | None = None
+    ) -> None:
         self.send_response_only(status)
         for name, value in headers:
             self.send_header(name, value)

@@ -36,18 +36,34 @@ class Scenes:
         self.root.add_child(self.collection)
 
     def add(
-        self, name: str, day: str, crs: str, transform: Affine, bands: Mapping[str, Array], quality: tuple[str, Array, int],
-        fill: int = 0, coarser: int = 1, **properties: Any,
-    ) -> pystac.Item:  # fmt: skip
+        self,
+        name: str,
+        day: str,
+        crs: str,
+        transform: Affine,
+        bands: Mapping[str, Array],
+        quality: tuple[str, Array, int],
+        fill: int = 0,
+        coarser: int = 1,
+        **properties: Any,
+    ) -> pystac.Item:
         """Write (y, x) bands and the quality band, which is `coarser` times as coarse and has `fill` for no data."""
         assets = {**{asset: (values, 1, 0) for asset, values in bands.items()}, quality[0]: (quality[1], coarser, fill)}
         for asset, (values, times, nodata) in assets.items():
             t = transform
             coarse = Affine(t.a * times, 0, t.c, 0, t.e * times, t.f)
             with rasterio.open(
-                self.folder / f"{name}-{asset}.tif", "w", driver="GTiff", height=values.shape[0], width=values.shape[1],
-                count=1, dtype="uint16", crs=crs, transform=coarse, nodata=nodata,
-            ) as target:  # fmt: skip
+                self.folder / f"{name}-{asset}.tif",
+                "w",
+                driver="GTiff",
+                height=values.shape[0],
+                width=values.shape[1],
+                count=1,
+                dtype="uint16",
+                crs=crs,
+                transform=coarse,
+                nodata=nodata,
+            ) as target:
                 target.write(np.rint(values).astype(np.uint16), 1)
         height, width = next(iter(bands.values())).shape
         west, north = transform.c, transform.f
@@ -55,10 +71,12 @@ class Scenes:
         ring = [[west, north], [east, north], [east, south], [west, south], [west, north]]
         moment = datetime.datetime.fromisoformat(day).replace(tzinfo=datetime.UTC)
         item = pystac.Item(
-            name, transform_geom(crs, "EPSG:4326", {"type": "Polygon", "coordinates": [ring]}),
-            list(transform_bounds(crs, "EPSG:4326", west, south, east, north)), moment,
+            name,
+            transform_geom(crs, "EPSG:4326", {"type": "Polygon", "coordinates": [ring]}),
+            list(transform_bounds(crs, "EPSG:4326", west, south, east, north)),
+            moment,
             self.said | {"proj:code": crs, **properties},
-        )  # fmt: skip
+        )
         for asset in assets:
             item.add_asset(asset, pystac.Asset(str(self.folder / f"{name}-{asset}.tif")))
         self.collection.add_item(item)

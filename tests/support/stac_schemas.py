@@ -27,17 +27,23 @@ _DIMENSION: Final = {
     "if": {"properties": {"type": {"const": "spatial"}}},
     "then": {
         "required": ["axis", "extent", "reference_system"],
-        "properties": {"axis": {"enum": ["x", "y"]}, "extent": _numbers(2, 2), "step": {"type": ["number", "null"]},
-                       "reference_system": {"const": 3035}},
+        "properties": {
+            "axis": {"enum": ["x", "y"]},
+            "extent": _numbers(2, 2),
+            "step": {"type": ["number", "null"]},
+            "reference_system": {"const": 3035},
+        },
     },
     "else": {
         "not": {"required": ["axis"]},
         "anyOf": [{"required": ["extent"]}, {"required": ["values"]}],
-        "properties": {"type": {"type": "string", "not": {"enum": ["spatial", "temporal"]}},
-                       "values": {"type": "array", "minItems": 1, "items": {"type": ["number", "string"]}},
-                       "extent": _numbers(2, 2)},
+        "properties": {
+            "type": {"type": "string", "not": {"enum": ["spatial", "temporal"]}},
+            "values": {"type": "array", "minItems": 1, "items": {"type": ["number", "string"]}},
+            "extent": _numbers(2, 2),
+        },
     },
-}  # fmt: skip
+}
 _CUBE: Final = {
     "required": ["cube:dimensions", "cube:variables"],
     "properties": {
@@ -48,12 +54,16 @@ _CUBE: Final = {
             "additionalProperties": {
                 "type": "object",
                 "required": ["dimensions", "type"],
-                "properties": {"dimensions": _STRINGS, "type": {"enum": ["data", "auxiliary"]}, "unit": {"type": "string"},
-                               "description": {"type": "string"}},
+                "properties": {
+                    "dimensions": _STRINGS,
+                    "type": {"enum": ["data", "auxiliary"]},
+                    "unit": {"type": "string"},
+                    "description": {"type": "string"},
+                },
             },
         },
     },
-}  # fmt: skip
+}
 _PROJECTED: Final = {
     "type": "object",
     "required": ["proj:code", "proj:bbox", "proj:shape", "proj:transform"],
@@ -116,14 +126,20 @@ _LINKS: Final = {
     "items": {
         "type": "object",
         "allOf": [
-            {"if": {"properties": {"rel": {"const": "wmts"}}},
-             "then": {"required": ["wmts:layer"],
-                      "properties": {"wmts:layer": {"oneOf": [_STRINGS, {"type": "string", "minLength": 1}]}}}},
-            {"if": {"properties": {"rel": {"const": "xyz"}}},
-             "then": {"required": ["href", "type"], "properties": {"href": {"pattern": r"\{z\}.*\{x\}.*\{y\}"}}}},
+            {
+                "if": {"properties": {"rel": {"const": "wmts"}}},
+                "then": {
+                    "required": ["wmts:layer"],
+                    "properties": {"wmts:layer": {"oneOf": [_STRINGS, {"type": "string", "minLength": 1}]}},
+                },
+            },
+            {
+                "if": {"properties": {"rel": {"const": "xyz"}}},
+                "then": {"required": ["href", "type"], "properties": {"href": {"pattern": r"\{z\}.*\{x\}.*\{y\}"}}},
+            },
         ],
     },
-}  # fmt: skip
+}
 
 
 def _of_item(properties: dict[str, Any]) -> dict[str, Any]:
@@ -133,18 +149,26 @@ def _of_item(properties: dict[str, Any]) -> dict[str, Any]:
 _RULES: Final[dict[str, dict[str, Any]]] = {
     f"{_BASE}/datacube/v2.2.0/schema.json": {
         "properties": {"stac_extensions": _declares("datacube/v2.2.0")},
-        "if": {"properties": {"type": {"const": "Feature"}}}, "then": _of_item(_CUBE), "else": _CUBE,
+        "if": {"properties": {"type": {"const": "Feature"}}},
+        "then": _of_item(_CUBE),
+        "else": _CUBE,
     },
     f"{_BASE}/projection/v2.0.0/schema.json": {
-        "properties": {"stac_extensions": _declares("projection/v2.0.0"),
-                       "assets": {"type": "object", "minProperties": 1, "additionalProperties": _PROJECTED}},
-        "if": {"properties": {"type": {"const": "Feature"}}}, "then": {"properties": {"properties": _PROJECTED}},
+        "properties": {
+            "stac_extensions": _declares("projection/v2.0.0"),
+            "assets": {"type": "object", "minProperties": 1, "additionalProperties": _PROJECTED},
+        },
+        "if": {"properties": {"type": {"const": "Feature"}}},
+        "then": {"properties": {"properties": _PROJECTED}},
     },
     f"{_BASE}/render/v2.0.0/schema.json": {
         "properties": {
-            "type": {"const": "Feature"}, "stac_extensions": _declares("render/v2.0.0"),
-            "properties": {"required": ["renders"],
-                           "properties": {"renders": {"type": "object", "minProperties": 1, "additionalProperties": _RENDER}}},
+            "type": {"const": "Feature"},
+            "stac_extensions": _declares("render/v2.0.0"),
+            "properties": {
+                "required": ["renders"],
+                "properties": {"renders": {"type": "object", "minProperties": 1, "additionalProperties": _RENDER}},
+            },
             "links": {"type": "array", "contains": {"required": ["rel", "render"], "properties": {"render": {"type": "string"}}}},
         },
     },
@@ -152,9 +176,10 @@ _RULES: Final[dict[str, dict[str, Any]]] = {
         "properties": {"stac_extensions": _declares("web-map-links/v1.2.0"), "links": _LINKS},
     },
     f"{_BASE}/mlm/v1.4.0/schema.json": {
-        "properties": {"type": {"const": "Collection"}, "stac_extensions": _declares("mlm/v1.4.0")}, "allOf": [_MODEL],
+        "properties": {"type": {"const": "Collection"}, "stac_extensions": _declares("mlm/v1.4.0")},
+        "allOf": [_MODEL],
     },
-}  # fmt: skip
+}
 SCHEMAS: Final = {
     address: {"$schema": "http://json-schema.org/draft-07/schema#", "$id": address, **rules} for address, rules in _RULES.items()
 }

@@ -38,12 +38,19 @@ def make(folder: Path, region: Region = REGION, species: int = SPECIES, seed: in
     write_raster(folder / "elevation.tif", 1, 50, region)
     window = {"west_km": region.west_km, "south_km": region.south_km, "east_km": region.east_km, "north_km": region.north_km}
     document = {
-        "title": "Tiny", "license": "CC0-1.0", "attribution": "Nobody", "note": "Random weights.", "cube": "cube.zarr",
-        "region": window, "unit_km": region.unit_km,
-        "sources": [{"layer": "bioclim", "raster": "bio.tif"},
-                    {"layer": "elevation", "raster": "elevation.tif", "derive": ["slope"]}],
+        "title": "Tiny",
+        "license": "CC0-1.0",
+        "attribution": "Nobody",
+        "note": "Random weights.",
+        "cube": "cube.zarr",
+        "region": window,
+        "unit_km": region.unit_km,
+        "sources": [
+            {"layer": "bioclim", "raster": "bio.tif"},
+            {"layer": "elevation", "raster": "elevation.tif", "derive": ["slope"]},
+        ],
         "predict": {"year": 2020, "block": 192},
-    }  # fmt: skip
+    }
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(document))
     config = load_config(path)

@@ -171,8 +171,15 @@ def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     good = (ROOT / "examples/europe.yaml").read_text()
-    texts = {"text.yaml": "hello", "text.txt": "hello", "empty.yaml": "", "broken.yaml": "a: [1", "folder/here.yaml": "",
-             "unbuilt.yaml": named("unbuilt.zarr"), "typo.yaml": re.sub(r"(?m)^region:", "regoin:", good)}  # fmt: skip
+    texts = {
+        "text.yaml": "hello",
+        "text.txt": "hello",
+        "empty.yaml": "",
+        "broken.yaml": "a: [1",
+        "folder/here.yaml": "",
+        "unbuilt.yaml": named("unbuilt.zarr"),
+        "typo.yaml": re.sub(r"(?m)^region:", "regoin:", good),
+    }
     for name, text in texts.items():
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text(text)
@@ -210,9 +217,7 @@ def test_a_wrong_word_or_number_is_told_before_anything_runs(say: Any, arguments
     assert "--help" in told.err
 
 
-def test_an_extra_that_is_missing_is_named_with_the_command_that_installs_it(
-    say: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+def test_an_extra_that_is_missing_is_named_with_the_command_that_installs_it(say: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*_: object) -> None:
         raise ModuleNotFoundError("No module named 'uvicorn'", name="uvicorn")
 
@@ -225,8 +230,13 @@ def test_an_extra_that_is_missing_is_named_with_the_command_that_installs_it(
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_shell_completes_commands_and_options(shell: str) -> None:
     def completed(typed: str) -> str:
-        asked = {"_FLORACUBE_COMPLETE": f"complete_{shell}", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")),
-                 "_TYPER_COMPLETE_ARGS": typed, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}  # fmt: skip
+        asked = {
+            "_FLORACUBE_COMPLETE": f"complete_{shell}",
+            "COMP_WORDS": typed,
+            "COMP_CWORD": str(typed.count(" ")),
+            "_TYPER_COMPLETE_ARGS": typed,
+            "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        }
         command = [sys.executable, "-c", "import floracube; floracube.app(prog_name='floracube')"]
         return subprocess.run(
             command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **asked}, timeout=120
@@ -281,8 +291,14 @@ import time, floracube, cube.export.cog
 cube.export.cog.export = lambda *a: (print("on", flush=True), time.sleep(60))
 floracube.main()"""
     arguments = [*(a.replace("CUBE", str(cube)) for a in long), str(tmp_path / "out")]
-    with subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True, preexec_fn=hears_interrupts) as run:  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hears_interrupts,
+    ) as run:
         assert run.stdout is not None
         assert run.stderr is not None
         first = (run.stdout if long[0] == "export" else run.stderr).readline()
@@ -298,8 +314,9 @@ floracube.main()"""
 def test_a_server_ends_by_ctrl_c_without_a_word(cube: Path) -> None:
     port = free_port()
     command = [sys.executable, str(ROOT / "floracube.py"), "serve", str(cube), "--port", str(port)]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                          preexec_fn=hears_interrupts) as run:  # fmt: skip
+    with subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=hears_interrupts
+    ) as run:
         assert run.stderr is not None
         assert run.stderr.readline() == f"The map is at http://127.0.0.1:{port}/ (Ctrl-C ends).\n"
         end = time.monotonic() + 120

@@ -64,14 +64,37 @@ def network(tmp_path: Path) -> Iterator[dict[str, Host]]:
         log = stack.enter_context((tmp_path / "logs/all.log").open("wb"))
         made["store"].start(sys.executable, "-m", "moto.server", "-H", "0.0.0.0", "-p", "5000")
         address = f"tcp://{made['scheduler'].address}:8786"
-        made["scheduler"].start(sys.executable, "-m", "dask", "scheduler", "--host", made["scheduler"].address, "--port", "8786",
-                                "--no-dashboard", output=log)  # fmt: skip
+        made["scheduler"].start(
+            sys.executable,
+            "-m",
+            "dask",
+            "scheduler",
+            "--host",
+            made["scheduler"].address,
+            "--port",
+            "8786",
+            "--no-dashboard",
+            output=log,
+        )
         environment = at_store(made)
         for name in ("one", "two"):
             made[name].start(
-                sys.executable, "-m", "dask", "worker", address, "--nthreads", "1", "--no-nanny", "--host", made[name].address,
-                "--no-dashboard", "--local-directory", tmp_path / name, output=log, **environment,
-            )  # fmt: skip
+                sys.executable,
+                "-m",
+                "dask",
+                "worker",
+                address,
+                "--nthreads",
+                "1",
+                "--no-nanny",
+                "--host",
+                made[name].address,
+                "--no-dashboard",
+                "--local-directory",
+                tmp_path / name,
+                output=log,
+                **environment,
+            )
         create = f"import s3fs; s3fs.S3FileSystem().mkdir('{BUCKET}')"
         for _ in range(50):
             if made["desk"].run(sys.executable, "-c", create, **environment).returncode == 0:
@@ -83,9 +106,13 @@ def network(tmp_path: Path) -> Iterator[dict[str, Host]]:
 def at_store(made: dict[str, Host]) -> dict[str, str]:
     """What a process needs to reach the store."""
     return {
-        "AWS_ENDPOINT_URL": f"http://{made['store'].address}:5000", "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+        "AWS_ENDPOINT_URL": f"http://{made['store'].address}:5000",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 def test_a_run_on_several_hosts_survives_a_cut_cable_and_gives_the_values_of_one_host(
@@ -103,8 +130,9 @@ def test_a_run_on_several_hosts_survives_a_cut_cable_and_gives_the_values_of_one
 
     def start(command: str) -> subprocess.Popen[bytes]:
         log = (tmp_path / f"logs/{command}.log").open("wb")
-        return network["desk"].start(sys.executable, ROOT / "floracube.py", command, config, "--scheduler", scheduler,
-                                     output=log, **environment)  # fmt: skip
+        return network["desk"].start(
+            sys.executable, ROOT / "floracube.py", command, config, "--scheduler", scheduler, output=log, **environment
+        )
 
     for command, host, begun in (("build", "one", "build: 1/"), ("predict", "two", "predict: 0/")):
         run = start(command)
@@ -117,8 +145,10 @@ def test_a_run_on_several_hosts_survives_a_cut_cable_and_gives_the_values_of_one
         network[host].fix(network["store"])
         assert run.wait(400) == 0, log.read_text()
 
-    checksums = [subprocess.run([sys.executable, "-c", CHECKSUMS, one_host.cube_url], capture_output=True, text=True, cwd=ROOT),
-                 network["desk"].run(sys.executable, "-c", CHECKSUMS, document["cube"], **environment)]  # fmt: skip
+    checksums = [
+        subprocess.run([sys.executable, "-c", CHECKSUMS, one_host.cube_url], capture_output=True, text=True, cwd=ROOT),
+        network["desk"].run(sys.executable, "-c", CHECKSUMS, document["cube"], **environment),
+    ]
     assert [run.returncode for run in checksums] == [0, 0], checksums
     wanted, found = (json.loads(run.stdout) for run in checksums)
     assert len(wanted) > 12

@@ -85,8 +85,13 @@ def test_packed_values_come_out_in_their_units_and_gaps_as_nan(cube: Path) -> No
 
 def test_the_whole_cube_is_one_tree(cube: Path) -> None:
     tree = xr.open_datatree(cube, engine="zarr", consolidated=False)
-    for path, name in (("inputs/10m", "sentinel2"), ("inputs/1km", "bioclim"), ("inputs/overviews/50m/1", "slope"),
-                       ("products/species/v1/0", "occurrence"), ("products/habitats/v1/1", "level3")):  # fmt: skip
+    for path, name in (
+        ("inputs/10m", "sentinel2"),
+        ("inputs/1km", "bioclim"),
+        ("inputs/overviews/50m/1", "slope"),
+        ("products/species/v1/0", "occurrence"),
+        ("products/habitats/v1/1", "level3"),
+    ):
         assert tree[path].dataset[name].rio.crs.to_epsg() == 3035, path
     assert [str(s) for s in tree["products/species/v1/0"].dataset["species"].values] == list(SPECIES)
 

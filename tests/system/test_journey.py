@@ -110,8 +110,12 @@ def test_a_killed_prediction_goes_on_and_equals_the_undisturbed_one(predicted: P
     config = copy_of(landscape, folder, "sources", "truth", "products", "releases", "current.json", "predict")
     cube = folder / "cube.zarr"
     for begun in ("products/*/v1/**/c/*", "ledger/predict/v1/*.json"):  # values are being written; a unit is finished
-        process = subprocess.Popen([sys.executable, str(ROOT / "floracube.py"), "predict", str(config)], cwd=ROOT,
-                                   stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "floracube.py"), "predict", str(config)],
+            cwd=ROOT,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
         while process.poll() is None and next(cube.glob(begun), None) is None:
             time.sleep(0.05)
         assert process.poll() is None, f"ended before there was {begun}"

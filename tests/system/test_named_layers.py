@@ -54,8 +54,12 @@ def write_sources(folder: Path) -> list[dict[str, Any]]:
     (folder / "green").mkdir()
     for month in range(1, 13):
         write_raster(folder / f"green/{month:02d}.tif", peak * np.float32(np.sin(month / 4) ** 2), REGION.transform(50))
-    write_raster(folder / "frost.tif", np.stack([smooth(rng, 1000) * 90, smooth(rng, 1000) * 9]), REGION.transform(1000),
-                ("Frost days", "Late frosts"))  # fmt: skip
+    write_raster(
+        folder / "frost.tif",
+        np.stack([smooth(rng, 1000) * 90, smooth(rng, 1000) * 9]),
+        REGION.transform(1000),
+        ("Frost days", "Late frosts"),
+    )
     climate = np.stack([8 + 3 * smooth(rng, 1000), 700 + 40 * smooth(rng, 1000), 500 + 300 * smooth(rng, 1000)])
     write_raster(folder / "wc.tif", climate, REGION.transform(1000), ("bio_1", "bio_4", "bio_12"))
     # Classes of 10 m, in a layer that has the name of a method of torch's modules.
@@ -120,15 +124,25 @@ def write_surveys(folder: Path, rng: np.random.Generator, drivers: list[Array]) 
 def configuration(folder: Path, sources: list[dict[str, Any]]) -> Path:
     path = folder / "config.yaml"
     columns = {"survey": "plot", "longitude": "lon", "latitude": "lat", "year": "year", "area_m2": "area", "species": "species"}
-    path.write_text(yaml.safe_dump({
-        "title": "Layers of any name", "cube": "cube.zarr", "grid": {"crs": REGION.grid.code}, "region": WINDOW,
-        "unit_km": 10, "sources": sources,
-        "license": "CC0-1.0", "attribution": "Nobody",
-        "surveys": {"table": "plots.csv", "occurrences": "species.csv", "columns": columns},
-        "network": {"d": 16, "hidden": 32, "width": 8, "dilations": [1]},
-        "train": {"members": 2, "least_steps": 250, "epochs": 1, "threads": 1},
-        "evaluate": {"block_km": 1, "options": {"bootstraps": 20, "trees": 20}},
-    }, sort_keys=False))  # fmt: skip
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "title": "Layers of any name",
+                "cube": "cube.zarr",
+                "grid": {"crs": REGION.grid.code},
+                "region": WINDOW,
+                "unit_km": 10,
+                "sources": sources,
+                "license": "CC0-1.0",
+                "attribution": "Nobody",
+                "surveys": {"table": "plots.csv", "occurrences": "species.csv", "columns": columns},
+                "network": {"d": 16, "hidden": 32, "width": 8, "dilations": [1]},
+                "train": {"members": 2, "least_steps": 250, "epochs": 1, "threads": 1},
+                "evaluate": {"block_km": 1, "options": {"bootstraps": 20, "trees": 20}},
+            },
+            sort_keys=False,
+        )
+    )
     return path
 
 
@@ -143,8 +157,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_no_code_knows_these_names() -> None:
     for name in NAMES:
-        found = subprocess.run(["git", "grep", "-l", name, "--", "cube", "inference", "server", "demo", "floracube.py"],
-                               cwd=ROOT, capture_output=True, text=True, check=False)  # fmt: skip
+        found = subprocess.run(
+            ["git", "grep", "-l", name, "--", "cube", "inference", "server", "demo", "floracube.py"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert found.stdout == ""
 
 
@@ -155,10 +174,19 @@ def test_the_model_names_each_channel_after_its_layer_and_learned_from_it(made: 
     assert spec.channels("train") == ("train.closed", "train.open")
     imprint = {f"ground_imprint.{i:03d}" for i in range(128)}
     assert imprint < set(spec.static_names)
-    assert set(spec.static_names) - imprint == {"bedrock_kind.granite", "bedrock_kind.limestone", "bedrock_kind.red_sandstone",
-                                      "verdure_cycle_amplitude"}  # fmt: skip
-    assert set(spec.coarse_names) == {"frost_tally.frost_days", "frost_tally.late_frosts", "bioclim.bio1", "bioclim.bio4",
-                                      "bioclim.bio12"}  # fmt: skip
+    assert set(spec.static_names) - imprint == {
+        "bedrock_kind.granite",
+        "bedrock_kind.limestone",
+        "bedrock_kind.red_sandstone",
+        "verdure_cycle_amplitude",
+    }
+    assert set(spec.coarse_names) == {
+        "frost_tally.frost_days",
+        "frost_tally.late_frosts",
+        "bioclim.bio1",
+        "bioclim.bio4",
+        "bioclim.bio12",
+    }
     assert (spec.inputs["verdure_cycle"].steps, spec.inputs["verdure_cycle"].period) == (12, 12)
     rows = json.loads(floracube("evaluate", str(made), "--json").stdout)
     aucs = [value for row in rows if str(row["method"]) == "floracube" for key, value in row.items() if "AUC" in key]

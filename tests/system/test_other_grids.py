@@ -26,9 +26,13 @@ from tests.system.conftest import floracube
 pytestmark = pytest.mark.slow
 
 # New South Wales in GDA94 Australian Albers, the Canterbury Plains in NZTM, whose first axis is the northing.
-REGIONS = {code: Region(*window, 10, Grid.of(code)) for code, window in {
-    "EPSG:3577": (1440, -4030, 1450, -4020), "EPSG:2193": (1530, 5180, 1540, 5190),
-}.items()}  # fmt: skip
+REGIONS = {
+    code: Region(*window, 10, Grid.of(code))
+    for code, window in {
+        "EPSG:3577": (1440, -4030, 1450, -4020),
+        "EPSG:2193": (1530, 5180, 1540, 5190),
+    }.items()
+}
 SPECIES = ("Acacia prima", "Brachyscome secunda", "Cassinia tertia")
 
 
@@ -75,17 +79,33 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     (folder / "plots.csv").write_text("\n".join(plots) + "\n")
     (folder / "species.csv").write_text("\n".join(listed) + "\n")
     columns = {"survey": "plot", "longitude": "lon", "latitude": "lat", "year": "year", "area_m2": "area", "species": "species"}
-    made.config.write_text(yaml.safe_dump({
-        "title": "Another grid", "cube": "cube.zarr", "grid": {"crs": region.grid.code}, "unit_km": 10,
-        "region": {"west_km": west // 1000, "south_km": south // 1000, "east_km": east // 1000, "north_km": north // 1000},
-        "license": "CC0-1.0", "attribution": "Nobody",
-        "sources": [{"layer": "dryness", "raster": "dry.tif", "units": "1", "resolution": "50m"},
-                    {"layer": "meridian", "raster": "lon.tif", "units": "degree", "resolution": "50m"}],
-        "surveys": {"table": "plots.csv", "occurrences": "species.csv", "columns": columns},
-        "network": {"d": 16, "hidden": 32, "width": 8, "dilations": [1]},
-        "train": {"members": 2, "least_steps": 150, "epochs": 1, "threads": 1},
-        "evaluate": {"block_km": 1, "options": {"bootstraps": 20, "trees": 20}},
-    }, sort_keys=False))  # fmt: skip
+    made.config.write_text(
+        yaml.safe_dump(
+            {
+                "title": "Another grid",
+                "cube": "cube.zarr",
+                "grid": {"crs": region.grid.code},
+                "unit_km": 10,
+                "region": {
+                    "west_km": west // 1000,
+                    "south_km": south // 1000,
+                    "east_km": east // 1000,
+                    "north_km": north // 1000,
+                },
+                "license": "CC0-1.0",
+                "attribution": "Nobody",
+                "sources": [
+                    {"layer": "dryness", "raster": "dry.tif", "units": "1", "resolution": "50m"},
+                    {"layer": "meridian", "raster": "lon.tif", "units": "degree", "resolution": "50m"},
+                ],
+                "surveys": {"table": "plots.csv", "occurrences": "species.csv", "columns": columns},
+                "network": {"d": 16, "hidden": 32, "width": 8, "dilations": [1]},
+                "train": {"members": 2, "least_steps": 150, "epochs": 1, "threads": 1},
+                "evaluate": {"block_km": 1, "options": {"bootstraps": 20, "trees": 20}},
+            },
+            sort_keys=False,
+        )
+    )
     for command in ("build", "train", "predict"):
         floracube(command, str(made.config))
     return made

@@ -173,9 +173,10 @@ def disk(tmp_path: Path) -> Iterator[Path | None]:
     """A small disk of its own, where this user may mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = shutil.which("mount") and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(folder)], capture_output=True
-    ).returncode == 0  # fmt: skip
+    mounted = (
+        shutil.which("mount")
+        and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(folder)], capture_output=True).returncode == 0
+    )
     yield folder if mounted else None
     if mounted:
         subprocess.run(["umount", str(folder)], check=True)
@@ -229,9 +230,10 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(
 
 def test_a_second_coordinator_is_refused_before_it_does_anything(calm: Config, tiny: Config, tmp_path: Path) -> None:
     config = tiny_run.copy(tiny, tmp_path / "run")
-    with lock.held(open_cube(config.cube_url, writable=True), "predict/v1"), pytest.raises(
-        WorkersError, match=rf"process {os.getpid()} on .* is writing predict/v1 here"
-    ):  # fmt: skip
+    with (
+        lock.held(open_cube(config.cube_url, writable=True), "predict/v1"),
+        pytest.raises(WorkersError, match=rf"process {os.getpid()} on .* is writing predict/v1 here"),
+    ):
         predict(config)
     assert not (Path(config.cube_url) / "products").exists()
 

@@ -17,8 +17,16 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def alone(landscape: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = copy_of(landscape, tmp_path_factory.mktemp("records") / "only", "truth", "products", "releases", "current.json",
-                     "predict", "model")  # fmt: skip
+    config = copy_of(
+        landscape,
+        tmp_path_factory.mktemp("records") / "only",
+        "truth",
+        "products",
+        "releases",
+        "current.json",
+        "predict",
+        "model",
+    )
     document = yaml.safe_load(config.read_text())
     surveys, species = document.pop("surveys"), document["species"]
     del document["habitats"]

@@ -30,8 +30,23 @@ def test_imports_run_one_way(room: str) -> None:
 
 
 def test_imports_of_the_server_run_one_way() -> None:
-    order = ("errors", "metrics", "palettes", "reading", "drawing", "dependencies", "tileroute", "describing", "asking",
-             "operating", "factory", "front", "waiting", "start", "main")  # fmt: skip
+    order = (
+        "errors",
+        "metrics",
+        "palettes",
+        "reading",
+        "drawing",
+        "dependencies",
+        "tileroute",
+        "describing",
+        "asking",
+        "operating",
+        "factory",
+        "front",
+        "waiting",
+        "start",
+        "main",
+    )
     wrong = []
     for path in (ROOT / "server").rglob("*.py"):
         own = path.relative_to(ROOT / "server").parts[0].removesuffix(".py")

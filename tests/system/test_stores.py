@@ -125,8 +125,11 @@ def test_a_store_without_rights_ends_with_one_sentence(s3: FaultyS3, sources: Pa
     s3.inject("status", status=403)
     run = subprocess.run(
         [sys.executable, str(ROOT / "floracube.py"), "build", str(config(sources, f"{s3.url}/no.zarr"))],
-        env={**os.environ, **s3.environment()}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        env={**os.environ, **s3.environment()},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert run.returncode == 2
     assert "check the URL, the credentials and your permissions" in " ".join(run.stderr.split())
     assert "Traceback" not in run.stderr

@@ -18,11 +18,32 @@ from cube.records.darwincore.vocabulary import truth, word
 HUMBOLDT_TERMS: Final = ("isTaxonomicScopeFullyReported", "targetTaxonomicScope")
 TARGET_TERMS: Final = ("surveyID", "surveyTargetType", "surveyTargetValue", "includeOrExclude", "isSurveyTargetFullyReported")
 
-EVERY_PLANT: Final = frozenset((  # scopes that leave out no vascular plant
-    "", "plantae", "plants", "plant", "planta", "viridiplantae", "archaeplastida", "embryophyta", "embryophytes", "landplants",
-    "tracheophyta", "tracheophytes", "vascularplants", "vascularplant", "tracheobionta", "spermatophyta", "higherplants", "flora",
-    "all", "alltaxa", "biota", "vegetation",
-))  # fmt: skip
+EVERY_PLANT: Final = frozenset(
+    (  # scopes that leave out no vascular plant
+        "",
+        "plantae",
+        "plants",
+        "plant",
+        "planta",
+        "viridiplantae",
+        "archaeplastida",
+        "embryophyta",
+        "embryophytes",
+        "landplants",
+        "tracheophyta",
+        "tracheophytes",
+        "vascularplants",
+        "vascularplant",
+        "tracheobionta",
+        "spermatophyta",
+        "higherplants",
+        "flora",
+        "all",
+        "alltaxa",
+        "biota",
+        "vegetation",
+    )
+)
 PLANTS: Final = frozenset(("plants",))
 
 

@@ -84,8 +84,11 @@ def use_named(rows: pd.DataFrame, report: Report, account: str) -> pd.DataFrame:
     names = species_names(rows)
     unnamed = rows[names.isna()]
     written = unnamed["scientificName"].fillna("")
-    report.leave_out(account, "occurrences without the name of a species",
-                     [f"{k} {n}".strip() for k, n in zip(unnamed[KEY], written, strict=True)])  # fmt: skip
+    report.leave_out(
+        account,
+        "occurrences without the name of a species",
+        [f"{k} {n}".strip() for k, n in zip(unnamed[KEY], written, strict=True)],
+    )
     broken = names.astype("string").str.contains(UNDECODABLE).fillna(False)
     report.note("names with letters that the archive's encoding does not know", list(names[broken]))
     return rows.assign(name=names)[names.notna()]

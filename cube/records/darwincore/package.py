@@ -18,8 +18,15 @@ from cube.records.darwincore.archive import PACKAGE, Archive
 from cube.records.darwincore.table import Table, short_name
 from cube.records.darwincore.vocabulary import word
 
-KINDS: Final = {"event": "Event", "occurrence": "Occurrence", "survey": "Survey", "surveytarget": "SurveyTarget",
-                "identification": "Identification", "releve": "Releve", "humboldt": "Survey"}  # fmt: skip
+KINDS: Final = {
+    "event": "Event",
+    "occurrence": "Occurrence",
+    "survey": "Survey",
+    "surveytarget": "SurveyTarget",
+    "identification": "Identification",
+    "releve": "Releve",
+    "humboldt": "Survey",
+}
 KEYS: Final = {"SurveyTarget": "surveyID"}  # of the other kinds it is the event
 # What a resource is where neither its name nor its schema says it: the terms that it has, and one that it has not.
 SIGNS: Final = (

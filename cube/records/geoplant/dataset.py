@@ -110,13 +110,15 @@ class GeoPlant:
         values, in_table = self._rows(self.layout.table("climate", observations), numbers, columns)
         return values.reshape(-1, *CLIMATE_SHAPE), in_table
 
-    def values(self, what: str, columns: Sequence[str], numbers: NDArray[np.int64],
-               observations: str = "") -> tuple[Floats, NDArray[np.bool_]]:  # fmt: skip
+    def values(
+        self, what: str, columns: Sequence[str], numbers: NDArray[np.int64], observations: str = ""
+    ) -> tuple[Floats, NDArray[np.bool_]]:
         """((n, k) float32, known): `columns` of the tables of `what` (bioclim, soil, elevation, ...) as published."""
         return self._rows(self.layout.table(what, observations), numbers, columns)
 
-    def _rows(self, tables: Sequence[Found], numbers: NDArray[np.int64],
-              columns: Sequence[str]) -> tuple[Floats, NDArray[np.bool_]]:  # fmt: skip
+    def _rows(
+        self, tables: Sequence[Found], numbers: NDArray[np.int64], columns: Sequence[str]
+    ) -> tuple[Floats, NDArray[np.bool_]]:
         out = np.full((len(numbers), len(columns)), np.nan, np.float32)
         in_tables = np.zeros(len(numbers), bool)
         for table in tables:

@@ -59,8 +59,9 @@ def _in_splits(split: str, splits: Sequence[str]) -> bool:
     return any(split == s or split.startswith(f"{s}_") for s in splits)
 
 
-def stream_metadata(layout: Layout, observations: str, splits: Sequence[str] = (), report: Report | None = None,
-                    piece: int = PIECE) -> Iterator[pd.DataFrame]:  # fmt: skip
+def stream_metadata(
+    layout: Layout, observations: str, splits: Sequence[str] = (), report: Report | None = None, piece: int = PIECE
+) -> Iterator[pd.DataFrame]:
     """Rows of the tables of `observations` (PA or PO), `piece` at a time, under the names of `COLUMNS`.
 
     survey, patch_id and series_id are int64, all else float64 (NaN where a table lacks the column or a row the value).
@@ -107,8 +108,12 @@ def raw_surveys(layout: Layout, splits: Sequence[str], report: Report) -> RawSur
     first = surveys.drop_duplicates("survey", ignore_index=True)
     _note_changed(surveys, first, report)
     occurrences += list(_labels(layout, splits))
-    return RawSurveys(str(layout.folder), first, pd.concat(occurrences, ignore_index=True),
-                      {"area_m2": "areaInM2", "longitude": "lon", "latitude": "lat"})  # fmt: skip
+    return RawSurveys(
+        str(layout.folder),
+        first,
+        pd.concat(occurrences, ignore_index=True),
+        {"area_m2": "areaInM2", "longitude": "lon", "latitude": "lat"},
+    )
 
 
 def _note_changed(surveys: pd.DataFrame, first: pd.DataFrame, report: Report) -> None:

@@ -105,17 +105,42 @@ PUBLISHED: Final[Mapping[str, Published]] = {
     p.layer: p
     for p in (
         Published("elevation", "elevation", ("Elevation",), (r".*elevation.*",), _within("elevation")),
-        Published("soil", "soil", tuple(f"Soilgrid-{v}" for v in SOIL_VARIABLES),
-                  tuple(rf"(?:.*[_-])?{v}(?:[_-].*)?" for v in SOIL_VARIABLES), _soil),
-        Published("landcover", "landcover", tuple(f"LandCover-{b}" for b in range(1, LANDCOVER_BANDS + 1)),
-                  (r"landcover.*",), _landcover),
-        Published("footprint", "footprint", ("HumanFootprint-HFP1993", "HumanFootprint-HFP2009"),
-                  (r"hfp1993.*", r"hfp2009.*"), _within("footprint")),
-        Published("footprint_detail", "footprint", tuple(f"HumanFootprint-{_pressure(p)}" for p in FOOTPRINT_PRESSURES),
-                  tuple(rf"{p}.*" for p in FOOTPRINT_PRESSURES), _within("footprint_detail")),
-        Published("bioclim", "bioclim", tuple(f"Bio{i}" for i in range(1, 20)),
-                  tuple(rf"(?:.*[_-])?bio_?0?{i}(?:[_-].*)?" for i in range(1, 20)), bioclim),
+        Published(
+            "soil",
+            "soil",
+            tuple(f"Soilgrid-{v}" for v in SOIL_VARIABLES),
+            tuple(rf"(?:.*[_-])?{v}(?:[_-].*)?" for v in SOIL_VARIABLES),
+            _soil,
+        ),
+        Published(
+            "landcover",
+            "landcover",
+            tuple(f"LandCover-{b}" for b in range(1, LANDCOVER_BANDS + 1)),
+            (r"landcover.*",),
+            _landcover,
+        ),
+        Published(
+            "footprint",
+            "footprint",
+            ("HumanFootprint-HFP1993", "HumanFootprint-HFP2009"),
+            (r"hfp1993.*", r"hfp2009.*"),
+            _within("footprint"),
+        ),
+        Published(
+            "footprint_detail",
+            "footprint",
+            tuple(f"HumanFootprint-{_pressure(p)}" for p in FOOTPRINT_PRESSURES),
+            tuple(rf"{p}.*" for p in FOOTPRINT_PRESSURES),
+            _within("footprint_detail"),
+        ),
+        Published(
+            "bioclim",
+            "bioclim",
+            tuple(f"Bio{i}" for i in range(1, 20)),
+            tuple(rf"(?:.*[_-])?bio_?0?{i}(?:[_-].*)?" for i in range(1, 20)),
+            bioclim,
+        ),
     )
-}  # fmt: skip
+}
 # What 2024 called its one land cover column.
 ALIASES: Final = {"LandCover-1": "LandCover"}

@@ -50,8 +50,9 @@ class FileSource:
         has |= {name: bool(layout.table(p.table) or self._rasters(p)) for name, p in PUBLISHED.items()}
         return tuple(name for name in INPUTS if has.get(name))
 
-    def sample(self, places: Places, layers: Sequence[str], cells: int = 1,
-               progress: Callable[[int, int], None] | None = None) -> dict[str, Floats]:  # fmt: skip
+    def sample(
+        self, places: Places, layers: Sequence[str], cells: int = 1, progress: Callable[[int, int], None] | None = None
+    ) -> dict[str, Floats]:
         """As `SampleSource.sample`; a patch is cut around the cell of its place, NaN beyond the patch."""
         out: dict[str, Floats] = {}
         for done, name in enumerate(layers):
@@ -60,11 +61,25 @@ class FileSource:
             if name == "sentinel2":
                 out[name] = self._patches(places, cells)
             elif name == "landsat":
-                out[name] = self._series(places, places.series_id, LANDSAT_SHAPE, "Landsat series", self.geoplant.landsat,
-                                         self.geoplant.landsat_rows, published.landsat)  # fmt: skip
+                out[name] = self._series(
+                    places,
+                    places.series_id,
+                    LANDSAT_SHAPE,
+                    "Landsat series",
+                    self.geoplant.landsat,
+                    self.geoplant.landsat_rows,
+                    published.landsat,
+                )
             elif name == "climate":
-                out[name] = self._series(places, places.survey, CLIMATE_SHAPE, "climate series", self.geoplant.climate,
-                                         self.geoplant.climate_rows, published.climate)  # fmt: skip
+                out[name] = self._series(
+                    places,
+                    places.survey,
+                    CLIMATE_SHAPE,
+                    "climate series",
+                    self.geoplant.climate,
+                    self.geoplant.climate_rows,
+                    published.climate,
+                )
             elif name in PUBLISHED:
                 out[name] = self._values(places, PUBLISHED[name])
             else:
@@ -109,8 +124,16 @@ class FileSource:
         patch = read_patch([self.geoplant.layout.folder] * len(contents), contents)
         return crop_to_cell(patch, x, y, 5 * cells)
 
-    def _series(self, places: Places, ids: NDArray[np.int64], shape: tuple[int, ...], what: str,
-                read: Callable[[int, str], Floats], rows: Rows, decode: Callable[[Floats], Floats]) -> Floats:  # fmt: skip
+    def _series(
+        self,
+        places: Places,
+        ids: NDArray[np.int64],
+        shape: tuple[int, ...],
+        what: str,
+        read: Callable[[int, str], Floats],
+        rows: Rows,
+        decode: Callable[[Floats], Floats],
+    ) -> Floats:
         """Series out of the files of cubes, and of ids without one out of the tables, which are read through once for many."""
         piece = max(1, MEMORY // (4 * int(np.prod(shape))))
         parts = []
@@ -128,8 +151,9 @@ class FileSource:
             parts.append(decode(cubes))
         return np.concatenate(parts)
 
-    def _tried(self, what: str, k: int, number: int, read: Callable[[int, str], T], observations: str,
-               absent: list[int]) -> T | None:  # fmt: skip
+    def _tried(
+        self, what: str, k: int, number: int, read: Callable[[int, str], T], observations: str, absent: list[int]
+    ) -> T | None:
         """What is read of one id; `absent` gets `k` where it has no file, damage is noted."""
         if number == NO_ID:
             self.report.note(f"places without the id of a {what}", [number])

@@ -25,10 +25,16 @@ STORAGE_BYTES: Final = 1 << 26
 LINK_BYTES: Final = 1024  # longest text that may be the target of a symbolic link
 
 STORAGES: Final = {
-    "torch FloatStorage": "f4", "torch DoubleStorage": "f8", "torch HalfStorage": "f2", "torch LongStorage": "i8",
-    "torch IntStorage": "i4", "torch ShortStorage": "i2", "torch CharStorage": "i1", "torch ByteStorage": "u1",
+    "torch FloatStorage": "f4",
+    "torch DoubleStorage": "f8",
+    "torch HalfStorage": "f2",
+    "torch LongStorage": "i8",
+    "torch IntStorage": "i4",
+    "torch ShortStorage": "i2",
+    "torch CharStorage": "i1",
+    "torch ByteStorage": "u1",
     "torch BoolStorage": "?",
-}  # fmt: skip
+}
 REBUILD: Final = "torch._utils _rebuild_tensor_v2"
 HOOKS: Final = "collections OrderedDict"  # the tensor's empty list of hooks
 VALUES: Final = frozenset({"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNICODE"})
@@ -101,9 +107,13 @@ def _tensor_of(archive: zipfile.ZipFile) -> NDArray[Any]:
             _Global(name="torch._utils _rebuild_tensor_v2"),
             (
                 _Persistent(("storage", _Global(name=storage), str(key), str(), int())),
-                int(offset), tuple(shape), tuple(strides), bool(), _Call(_Global(name="collections OrderedDict"), ()),
+                int(offset),
+                tuple(shape),
+                tuple(strides),
+                bool(),
+                _Call(_Global(name="collections OrderedDict"), ()),
             ),
-        ) if storage in STORAGES:  # fmt: skip
+        ) if storage in STORAGES:
             dtype = np.dtype(STORAGES[storage])
         case _:
             raise _RefusedError("something else than one tensor")

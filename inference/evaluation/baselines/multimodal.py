@@ -84,9 +84,15 @@ class SwinImage(nn.Module):
 
         channels, side, _ = spec.image
         config = Swinv2Config(
-            image_size=side, patch_size=4, num_channels=channels, embed_dim=spec.embed, depths=list(spec.depths),
-            num_heads=list(spec.heads), window_size=spec.window, drop_path_rate=spec.stochastic_depth,
-        )  # fmt: skip
+            image_size=side,
+            patch_size=4,
+            num_channels=channels,
+            embed_dim=spec.embed,
+            depths=list(spec.depths),
+            num_heads=list(spec.heads),
+            window_size=spec.window,
+            drop_path_rate=spec.stochastic_depth,
+        )
         self.swin = Swinv2Model(config)
         if weights is not None:
             try:
@@ -112,11 +118,13 @@ class MultimodalEnsemble(nn.Module):
         """Random weights, but for those of the image network where `weights` gives them; see `SwinImage`."""
         super().__init__()
         self.spec = spec
-        self.branches = nn.ModuleDict({
-            "landsat": ResNet6(LANDSAT[0], spec.widths),
-            "climate": ResNet6(CLIMATE[0], spec.widths),
-            "satellite": SwinImage(spec, weights),
-        })  # fmt: skip
+        self.branches = nn.ModuleDict(
+            {
+                "landsat": ResNet6(LANDSAT[0], spec.widths),
+                "climate": ResNet6(CLIMATE[0], spec.widths),
+                "satellite": SwinImage(spec, weights),
+            }
+        )
         sizes = {name: cast(Any, branch).features for name, branch in self.branches.items()}
         self.heads = nn.ModuleDict({name: nn.Linear(size, spec.species) for name, size in sizes.items()})
         self.joint = nn.Linear(sum(sizes.values()), spec.species)
@@ -195,8 +203,16 @@ def train_ensemble(
     return history
 
 
-def _train_phase(net: MultimodalEnsemble, phase: str, inputs: Gather, presence: Tensor, learned: Tensor,
-                 stop: Tensor, options: EnsembleOptions, generator: torch.Generator) -> list[dict[str, float | str]]:  # fmt: skip
+def _train_phase(
+    net: MultimodalEnsemble,
+    phase: str,
+    inputs: Gather,
+    presence: Tensor,
+    learned: Tensor,
+    stop: Tensor,
+    options: EnsembleOptions,
+    generator: torch.Generator,
+) -> list[dict[str, float | str]]:
     parts = [net] if phase == "joint" else [net.branches[phase], net.heads[phase]]
     parameters = [p for part in parts for p in part.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=options.learning_rate)
@@ -257,9 +273,13 @@ def need_patches(predictors: Predictors) -> None:
 
 
 def multimodal_scores(
-    predictors: Predictors, presence: Flags, learned: NDArray[np.int64], query: NDArray[np.int64], options: EnsembleOptions,
+    predictors: Predictors,
+    presence: Flags,
+    learned: NDArray[np.int64],
+    query: NDArray[np.int64],
+    options: EnsembleOptions,
     **shape: object,
-) -> Scores:  # fmt: skip
+) -> Scores:
     """(query, S) probabilities of an ensemble trained on the rows `learned` of `predictors` and `presence` (n, S).
 
     `shape` overrides fields of EnsembleSpec (tests do); the image is as large as the predictors' patches. Raises: ModelError

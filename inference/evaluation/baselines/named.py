@@ -48,9 +48,16 @@ def check_name(name: str) -> None:
 
 
 def scores_without(
-    name: str, table: Table, presence: Flags, train: Flags, query: Flags, leaf: int = 5, trees: int = 100, threads: int = 1,
+    name: str,
+    table: Table,
+    presence: Flags,
+    train: Flags,
+    query: Flags,
+    leaf: int = 5,
+    trees: int = 100,
+    threads: int = 1,
     seed: int = 0,
-) -> Scores:  # fmt: skip
+) -> Scores:
     """(query, S) scores by the baseline `name`, learned from the surveys `train` (n,) of `table` (n, C) and `presence` (n, S).
 
     `leaf` and `trees` are a forest's. Raises: ModelError for a name not in NAMES.

@@ -45,8 +45,10 @@ def files(cube: CubeStore) -> dict[str, Any]:
 @given(
     st.lists(SOME, max_size=3),
     st.sets(st.tuples(st.sampled_from(releases.PRODUCTS), st.sampled_from(VERSIONS))),
-    st.sets(st.sampled_from(VERSIONS)), st.sets(st.sampled_from(VERSIONS)), st.sets(st.sampled_from(VERSIONS)),
-)  # fmt: skip
+    st.sets(st.sampled_from(VERSIONS)),
+    st.sets(st.sampled_from(VERSIONS)),
+    st.sets(st.sampled_from(VERSIONS)),
+)
 def test_what_a_release_names_or_a_run_holds_stays_and_the_rest_goes(
     named: list[dict[str, str]], held: set[tuple[str, str]], ledgers: set[str], running: set[str], dead: set[str]
 ) -> None:
@@ -117,8 +119,9 @@ def test_what_kills_left_goes_and_the_good_cube_stays(good_cube: CubeStore, tmp_
         assert collect(cube).garbage == []
     done = collect(cube)
     assert {one.path: one.size for one in done.garbage} == {
-        "inputs/50m/.slope.partial": 5, "inputs/50m/elevation/c/0/1": (tmp_path / "whole").stat().st_size - 3
-    }  # fmt: skip
+        "inputs/50m/.slope.partial": 5,
+        "inputs/50m/elevation/c/0/1": (tmp_path / "whole").stat().st_size - 3,
+    }
     gone = {"inputs/50m/elevation/c/0/1", str(receipt.relative_to(root))}
     changed = {"inputs/50m/footprint/c/0/0/1", "products/species/v1/.x.partial"}
     after = files(cube)

@@ -17,8 +17,14 @@ from cube.engine import cluster as clusters
 from cube.engine.workers import Workers, run
 from cube.errors import ConfigError, WorkersError
 
-SLURM = {"cores": 1, "memory": "500MB", "queue": "long", "account": "flora", "walltime": "01:00:00",
-         "job_extra_directives": ["--gres=gpu:1"]}  # fmt: skip
+SLURM = {
+    "cores": 1,
+    "memory": "500MB",
+    "queue": "long",
+    "account": "flora",
+    "walltime": "01:00:00",
+    "job_extra_directives": ["--gres=gpu:1"],
+}
 
 
 def pid_of(_: int) -> int:
@@ -36,8 +42,18 @@ def prepared(_: int) -> tuple[int, str | None]:
 def config_with(folder: Path, cluster: Any) -> Path:
     window = {"west_km": 4700, "south_km": 2850, "east_km": 4710, "north_km": 2860}
     path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump({"title": "t", "cube": "c.zarr", "region": window, "unit_km": 10,
-                                    "sources": [{"layer": "bioclim", "raster": "b.tif"}], "cluster": cluster}))  # fmt: skip
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "title": "t",
+                "cube": "c.zarr",
+                "region": window,
+                "unit_km": 10,
+                "sources": [{"layer": "bioclim", "raster": "b.tif"}],
+                "cluster": cluster,
+            }
+        )
+    )
     return path
 
 
@@ -75,7 +91,7 @@ def test_flags_stand_above_the_configuration(tmp_path: Path) -> None:
         ("jobqueue", "acount", "no option of dask_jobqueue.SLURMCluster; did you mean account?"),
         ("jobqueue", "n_workers", "give cluster.workers"),
     ],
-)  # fmt: skip
+)
 def test_an_option_that_the_library_does_not_know_is_named_with_the_nearest(kind: Any, wrong: str, words: str) -> None:
     with pytest.raises(ConfigError) as said:
         clusters.open_cluster(ClusterConfig(kind=kind, workers=1, options={wrong: 1}))
@@ -148,8 +164,10 @@ def _program(path: Path, text: str) -> None:
 def test_tasks_run_in_slurm_jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A queue of one machine: what SLURM's own commands do for a job is to start its script and to end it."""
     script = f"{tmp_path}/$$.sh"  # a queue keeps a copy
-    _program(tmp_path / "sbatch", f'#!/bin/sh\ncp "$1" {script}\nsetsid sh {script} > {tmp_path}/job.log 2>&1 &\n'
-                                  "echo Submitted batch job $!\n")  # fmt: skip
+    _program(
+        tmp_path / "sbatch",
+        f'#!/bin/sh\ncp "$1" {script}\nsetsid sh {script} > {tmp_path}/job.log 2>&1 &\necho Submitted batch job $!\n',
+    )
     _program(tmp_path / "scancel", '#!/bin/sh\nkill -- -"$1"\n')
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     options = {"cores": 1, "memory": "1GB", "scheduler_options": {"host": "127.0.0.1"}, "local_directory": str(tmp_path)}

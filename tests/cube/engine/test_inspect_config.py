@@ -49,10 +49,13 @@ def sound(folder: Path) -> dict[str, Any]:
     (folder / "plots.csv").write_text("\n".join(["plot,lon,lat", *plots]) + "\n")
     (folder / "species.csv").write_text("\n".join(["plot,species", *(f"{i},Poa annua" for i in range(20))]) + "\n")
     return {
-        "title": "t", "cube": "c.zarr", "region": WINDOW, "unit_km": 10,
+        "title": "t",
+        "cube": "c.zarr",
+        "region": WINDOW,
+        "unit_km": 10,
         "sources": [{"layer": "srtm", "raster": "dem.tif"}, {"layer": "frost", "raster": "frost.tif", "units": "d"}],
         "surveys": {"table": "plots.csv", "occurrences": "species.csv", "columns": dict(COLUMNS)},
-    }  # fmt: skip
+    }
 
 
 def told(folder: Path, document: dict[str, Any]) -> Understood:

@@ -44,11 +44,14 @@ def test_the_objects_of_a_plan_are_those_that_a_build_leaves(tmp_path: Path) -> 
     raster(tmp_path / "bio.tif", 19)
     raster(tmp_path / "dem.tif", 1)
     raster(tmp_path / "cover.tif", 13)
-    config = config_of(tmp_path, [
-        {"layer": "bioclim", "raster": "bio.tif"},
-        {"layer": "elevation", "raster": "dem.tif", "derive": ["slope", "northness"]},
-        {"layer": "landcover", "raster": "cover.tif"},
-    ])  # fmt: skip
+    config = config_of(
+        tmp_path,
+        [
+            {"layer": "bioclim", "raster": "bio.tif"},
+            {"layer": "elevation", "raster": "dem.tif", "derive": ["slope", "northness"]},
+            {"layer": "landcover", "raster": "cover.tif"},
+        ],
+    )
     told = plan(config)
     assert build(config) == []
     root = tmp_path / "cube.zarr"
@@ -79,8 +82,23 @@ def test_europe_is_planned_without_a_file_or_a_connection(monkeypatch: pytest.Mo
     assert told.units == 164 * 116
     assert told.units - told.sea_units == round(0.45 * told.units)
     named = {row.layer for row in told.rows}
-    assert {"sentinel2", "sentinel2_count", "landsat", "surface", "elevation", "slope", "wetness", "climate", "bioclim",
-            "soil", "landcover", "corine", "corine_class", "footprint", "footprint_detail"} <= named  # fmt: skip
+    assert {
+        "sentinel2",
+        "sentinel2_count",
+        "landsat",
+        "surface",
+        "elevation",
+        "slope",
+        "wetness",
+        "climate",
+        "bioclim",
+        "soil",
+        "landcover",
+        "corine",
+        "corine_class",
+        "footprint",
+        "footprint_detail",
+    } <= named
     assert told.total.objects < 700_000  # near half a million, as designed
     assert 10e12 < told.total.bytes_in < 1e15
     assert told.total.bytes_out < 10e12
@@ -103,17 +121,25 @@ def test_the_command_prints_a_table_or_json_and_builds_nothing(tmp_path: Path) -
 
 def test_a_plan_says_which_files_are_missing_and_what_the_cube_has(tmp_path: Path) -> None:
     raster(tmp_path / "dem.tif", 1)
-    config = config_of(tmp_path, [
-        {"layer": "elevation", "raster": "dem.tif"}, {"layer": "bioclim", "raster": "bio.tif"},
-        {"layer": "corine", "published": "corine-2018", "raster": "corine/"},
-    ])  # fmt: skip
-    assert problems(config) == ([], [
-        f"sources[{i}].raster: 1 of 1 files are not there yet, the first is {tmp_path / name}."
-        for i, name in ((1, "bio.tif"), (2, "corine/U2018_CLC2018_V2020_20u1.tif"))
-    ] + [
-        f"All units are counted as to be built: {tmp_path / 'cube.zarr'}: there is no cube here; run `floracube build` first or"
-        " check the path."
-    ])  # fmt: skip
+    config = config_of(
+        tmp_path,
+        [
+            {"layer": "elevation", "raster": "dem.tif"},
+            {"layer": "bioclim", "raster": "bio.tif"},
+            {"layer": "corine", "published": "corine-2018", "raster": "corine/"},
+        ],
+    )
+    assert problems(config) == (
+        [],
+        [
+            f"sources[{i}].raster: 1 of 1 files are not there yet, the first is {tmp_path / name}."
+            for i, name in ((1, "bio.tif"), (2, "corine/U2018_CLC2018_V2020_20u1.tif"))
+        ]
+        + [
+            f"All units are counted as to be built: {tmp_path / 'cube.zarr'}: there is no cube here; run `floracube build`"
+            " first or check the path."
+        ],
+    )
     alone = config_of(tmp_path, [{"layer": "elevation", "raster": "dem.tif"}])
     assert build(alone) == []
     cube = open_cube(alone.cube_url, writable=True)

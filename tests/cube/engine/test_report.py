@@ -53,6 +53,8 @@ def test_a_line_that_a_kill_cut_off_spoils_no_other(tmp_path: Path) -> None:
 
 
 def test_a_store_that_fails_outside_of_tasks_is_one_sentence() -> None:
-    with pytest.raises(WorkersError, match=r"s3://b/c: the store failed \(OSError: gone\); check it.*finished units are kept"), \
-            store_named("s3://b/c"):  # fmt: skip
+    with (
+        pytest.raises(WorkersError, match=r"s3://b/c: the store failed \(OSError: gone\); check it.*finished units are kept"),
+        store_named("s3://b/c"),
+    ):
         raise OSError("gone")

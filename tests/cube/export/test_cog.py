@@ -103,10 +103,15 @@ def test_the_probability_of_a_species_is_its_own_step_times_the_value(good_cube:
 
 @pytest.mark.parametrize(
     ("name", "layer"),
-    [("Adonis vernalis", "species.adonis_vernalis"), ("species.Adonis vernalis", "species.adonis_vernalis"),
-     ("ADONIS  vernalis ", "species.adonis_vernalis"),
-     ("richness", "indicators.richness"), ("Elevation", "inputs.elevation"), ("level3", "habitats.level3")],
-)  # fmt: skip
+    [
+        ("Adonis vernalis", "species.adonis_vernalis"),
+        ("species.Adonis vernalis", "species.adonis_vernalis"),
+        ("ADONIS  vernalis ", "species.adonis_vernalis"),
+        ("richness", "indicators.richness"),
+        ("Elevation", "inputs.elevation"),
+        ("level3", "habitats.level3"),
+    ],
+)
 def test_a_name_is_as_good_as_an_id(good_cube: CubeStore, tmp_path: Path, name: str, layer: str) -> None:
     assert export(good_cube.url, name, tmp_path / "a.tif", bbox=WINDOW)["layer"] == layer
 
@@ -145,8 +150,11 @@ def test_a_product_of_a_part_of_the_cube_is_cut_to_its_release_and_coarse_pixels
     region = Region(4442, 2643, 4479, 2690, 40)  # 37 x 47 km in units of 40 km
     cube = create_cube(str(tmp_path / "c.zarr"), region, "t")
     cube.ensure_group("inputs/50m", [INPUTS["slope"]])
-    cube.ensure_group("products/indicators/v1/0", [indicator("richness", "", "Richness", "1", 0.01, 650, "viridis")],
-                      labels={"bound": np.asarray(BOUNDS, object)})  # fmt: skip
+    cube.ensure_group(
+        "products/indicators/v1/0",
+        [indicator("richness", "", "Richness", "1", 0.01, 650, "viridis")],
+        labels={"bound": np.asarray(BOUNDS, object)},
+    )
     releases.write_release(cube, "r", {"indicators": "v1"}, {"region_km": [4450, 2650, 4460, 2671]})
     releases.publish(cube, "r")
     assert export(cube.url, "inputs.slope", tmp_path / "a.tif")["bounds"] == [4_442_000, 2_643_000, 4_479_000, 2_690_000]

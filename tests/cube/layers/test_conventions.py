@@ -29,9 +29,12 @@ RULES = {
 }
 AUTHORS = {"proj": zarr_cm.proj, "spatial": zarr_cm.spatial, "multiscales": zarr_cm.multiscales}
 PRODUCT_LAYERS = (
-    *COMPOSITION, indicator("richness", "", "Richness", "1", 0.01, 300, "viridis"), habitat_entropy(""),
-    habitat_level("level1", "", ((0, "R", "#aabbcc"), (1, "T broad", "#112233")), "EUNIS"), occurrence("", 100),
-)  # fmt: skip
+    *COMPOSITION,
+    indicator("richness", "", "Richness", "1", 0.01, 300, "viridis"),
+    habitat_entropy(""),
+    habitat_level("level1", "", ((0, "R", "#aabbcc"), (1, "T broad", "#112233")), "EUNIS"),
+    occurrence("", 100),
+)
 
 
 @pytest.fixture(scope="module")

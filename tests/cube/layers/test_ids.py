@@ -14,9 +14,13 @@ NAMES = ["Salix fragilis", "Salix × fragilis", "Fagus sylvatica L.", "Fagus syl
 
 def test_hybrids_have_ids_of_their_own_and_clashes_a_number() -> None:
     assert species_ids(NAMES) == [
-        "species.salix_fragilis", "species.salix_x_fragilis", "species.fagus_sylvatica_l", "species.fagus_sylvatica_l_2",
-        "species.fagus_sylvatica_l_2_2", "species.x_fagus",
-    ]  # fmt: skip
+        "species.salix_fragilis",
+        "species.salix_x_fragilis",
+        "species.fagus_sylvatica_l",
+        "species.fagus_sylvatica_l_2",
+        "species.fagus_sylvatica_l_2_2",
+        "species.x_fagus",
+    ]
 
 
 @given(st.lists(st.text(st.sampled_from("aB ×-._2"), max_size=6), unique=True))

@@ -17,9 +17,12 @@ from server.reading import catalogue
 from tests.cube.layers.test_conventions import REGION
 
 PRODUCTS = (
-    *COMPOSITION, indicator("richness", "", "Richness", "1", 0.01, 300, "viridis", "Somebody 2020", 3), habitat_entropy(""),
-    habitat_level("level1", "", ((0, "dry grassland", "#aabbcc"), (1, "T", "#112233")), "EUNIS"), occurrence("", 100),
-)  # fmt: skip
+    *COMPOSITION,
+    indicator("richness", "", "Richness", "1", 0.01, 300, "viridis", "Somebody 2020", 3),
+    habitat_entropy(""),
+    habitat_level("level1", "", ((0, "dry grassland", "#aabbcc"), (1, "T", "#112233")), "EUNIS"),
+    occurrence("", 100),
+)
 UNITS = {"1", "%", "0.1", "m", "km", "mm", "cm", "dm", "K", "degC", "degree", "kg", "g", "cg", "dg", "mmol", "month"}
 
 

@@ -34,8 +34,10 @@ def cause(x: np.ndarray, y: np.ndarray, region: Region = MORAVIA) -> str:
     return where_they_lie(pd.Series(x), pd.Series(y), region)
 
 
-@pytest.mark.parametrize(("epsg", "region"), [(3035, MORAVIA), (32633, MORAVIA), (5514, MORAVIA), (21781, SWITZERLAND),
-                                              (2056, SWITZERLAND), (3857, MORAVIA)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("epsg", "region"),
+    [(3035, MORAVIA), (32633, MORAVIA), (5514, MORAVIA), (21781, SWITZERLAND), (2056, SWITZERLAND), (3857, MORAVIA)],
+)
 def test_projected_coordinates_are_named_by_the_system_that_fits(epsg: int, region: Region) -> None:
     x, y = Transformer.from_crs(4326, epsg, always_xy=True).transform(*points(region))
     rows = pd.DataFrame({"longitude": x, "latitude": y})

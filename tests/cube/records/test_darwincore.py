@@ -17,8 +17,15 @@ from cube.records.report import Report
 from cube.records.scientific import binomial
 from tests.support.darwincore import archive, section
 
-OCCURRENCE = ["scientificName", "decimalLongitude", "decimalLatitude", "coordinateUncertaintyInMeters", "eventDate",
-              "basisOfRecord", "occurrenceStatus"]  # fmt: skip
+OCCURRENCE = [
+    "scientificName",
+    "decimalLongitude",
+    "decimalLatitude",
+    "coordinateUncertaintyInMeters",
+    "eventDate",
+    "basisOfRecord",
+    "occurrenceStatus",
+]
 ROWS = [
     "1\tFagus sylvatica L.\t16.6\t49.2\t25\t2018-06-17\tHUMAN_OBSERVATION\tPRESENT",
     "2\tAbies alba Mill.\t16.7\t49.3\t\t2019-05/2019-06\tPRESERVED_SPECIMEN\t",
@@ -39,8 +46,13 @@ def occurrences(rows: list[str] = ROWS, terms: list[str] = OCCURRENCE) -> bytes:
 def test_records_of_an_occurrence_core_are_streamed_and_cleaned(tmp_path: Path, zipped: bool, inside: str) -> None:
     where = tmp_path if zipped or not inside else tmp_path / inside
     where.mkdir(exist_ok=True)
-    archive(where, [section("core", "Occurrence", ["occurrence.txt"], OCCURRENCE)], {"occurrence.txt": occurrences()},
-            zipped=zipped, inside=inside)  # fmt: skip
+    archive(
+        where,
+        [section("core", "Occurrence", ["occurrence.txt"], OCCURRENCE)],
+        {"occurrence.txt": occurrences()},
+        zipped=zipped,
+        inside=inside,
+    )
     report = Report("records")
     path = str(tmp_path / "a.zip") if zipped else str(tmp_path)
     chunks = list(stream_records(path, report, piece=3))
@@ -61,8 +73,16 @@ def test_odd_separators_quotes_encodings_defaults_and_several_files_are_read(tmp
     head = "id;" + ";".join(terms) + "\r\n"
     first = head + '1;Carex;höstii;16,0;48;"a;b\r\nc"\r\n2;Carex;höstii;16.5;48.5;"say ""x"""\r\n'
     second = head + "3;Ábies;alba;16.5;48.5;x\r\n"
-    core = section("core", "Occurrence", ["a.csv", "parts/b.csv"], terms, separator=";", quote="&quot;", encoding="ISO-8859-1",
-                   defaults={"basisOfRecord": "HumanObservation", "year": "1999"})  # fmt: skip
+    core = section(
+        "core",
+        "Occurrence",
+        ["a.csv", "parts/b.csv"],
+        terms,
+        separator=";",
+        quote="&quot;",
+        encoding="ISO-8859-1",
+        defaults={"basisOfRecord": "HumanObservation", "year": "1999"},
+    )
     archive(tmp_path, [core], {"a.csv": first.encode("latin-1"), "parts/b.csv": second.encode("latin-1")})
     rows = pd.concat(stream_records(str(tmp_path), Report("r")), ignore_index=True)
     assert list(rows["name"]) == ["Carex hoestii", "Carex hoestii", "Abies alba"]
@@ -80,11 +100,14 @@ def test_a_wrong_encoding_is_noted_and_not_silent(tmp_path: Path) -> None:
 
 
 EVENT = ["decimalLongitude", "decimalLatitude", "eventDate", "sampleSizeValue", "sampleSizeUnit", "locationID"]
-EVENTS = b"id\tx\ty\td\tv\tu\tl\ne1\t16.6\t49.2\t2001-05-01\t16\tsquare metre\tp1\ne2\t16.6\t49.2\t2011\t0.01\tha\tp1\n" \
-         b"e3\t16.7\t49.3\t2011\t3\ttrap nights\tp2\n"  # fmt: skip
+EVENTS = (
+    b"id\tx\ty\td\tv\tu\tl\ne1\t16.6\t49.2\t2001-05-01\t16\tsquare metre\tp1\ne2\t16.6\t49.2\t2011\t0.01\tha\tp1\n"
+    b"e3\t16.7\t49.3\t2011\t3\ttrap nights\tp2\n"
+)
 SEEN = ["scientificName", "occurrenceStatus", "organismQuantity", "organismQuantityType"]
-SEEN_ROWS = b"e\tn\ts\tq\tt\ne1\tFagus sylvatica L.\tpresent\t40\t% cover\ne1\tAbies alba\tabsent\t\t\n" \
-            b"e2\tAbies alba\t\t3\tindividuals\n"  # fmt: skip
+SEEN_ROWS = (
+    b"e\tn\ts\tq\tt\ne1\tFagus sylvatica L.\tpresent\t40\t% cover\ne1\tAbies alba\tabsent\t\t\ne2\tAbies alba\t\t3\tindividuals\n"
+)
 
 
 def events(folder: Path) -> str:
@@ -115,13 +138,21 @@ def test_records_take_their_position_from_their_event(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "binary"),
     [
-        ("Fagus sylvatica L.", "Fagus sylvatica"), ("Fagus  sylvatica", "Fagus sylvatica"), ("Fagus L.", None), ("Fagus", None),
-        ("Carex sp.", None), ("Mentha × piperita L.", "Mentha × piperita"), ("Mentha ×piperita", "Mentha × piperita"),
-        ("Carex flacca subsp. serrulata (Biv.) Greuter", "Carex flacca"), ("Capsella bursa-pastoris (L.) Medik.",
-        "Capsella bursa-pastoris"), ("×Festulolium loliaceum", "× Festulolium loliaceum"), ("Pinaceae", None), ("", None),
+        ("Fagus sylvatica L.", "Fagus sylvatica"),
+        ("Fagus  sylvatica", "Fagus sylvatica"),
+        ("Fagus L.", None),
+        ("Fagus", None),
+        ("Carex sp.", None),
+        ("Mentha × piperita L.", "Mentha × piperita"),
+        ("Mentha ×piperita", "Mentha × piperita"),
+        ("Carex flacca subsp. serrulata (Biv.) Greuter", "Carex flacca"),
+        ("Capsella bursa-pastoris (L.) Medik.", "Capsella bursa-pastoris"),
+        ("×Festulolium loliaceum", "× Festulolium loliaceum"),
+        ("Pinaceae", None),
+        ("", None),
         ("Rosa cf. canina", None),
     ],
-)  # fmt: skip
+)
 def test_names_are_cut_to_binomials(name: str, binary: str | None) -> None:
     assert binomial(name) == binary
 

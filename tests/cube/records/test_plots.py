@@ -69,10 +69,13 @@ def test_reading_a_table_takes_less_than_three_times_what_it_gives(tmp_path: Pat
     (tmp_path / "rows.csv").write_text(f"id,name,cover\n{rows}")
     (tmp_path / "plots.csv").write_text(plots_of(*(f"p{i}" for i in range(3000))))
     document = {
-        "title": "t", "cube": "c.zarr", "region": {"west_km": 4700, "south_km": 2850, "east_km": 4900, "north_km": 2950},
-        "unit_km": 10, "sources": [],
+        "title": "t",
+        "cube": "c.zarr",
+        "region": {"west_km": 4700, "south_km": 2850, "east_km": 4900, "north_km": 2950},
+        "unit_km": 10,
+        "sources": [],
         "surveys": {"table": "plots.csv", "occurrences": "rows.csv", "columns": {**COLUMNS, "cover": "cover"}},
-    }  # fmt: skip
+    }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(document))
     config = load_config(tmp_path / "config.yaml")
     assert config.surveys is not None
@@ -299,8 +302,14 @@ def test_implausible_years_and_several_positions_are_said(tmp_path: Path) -> Non
 
 
 def test_surveys_whose_rows_disagree_on_year_or_area_are_said(tmp_path: Path) -> None:
-    rows = ("1,16.6,49.2,1990,25,Abies alba", "1,16.6,49.2,1991,25,Picea abies", "2,16.6,49.2,1990,,Abies alba",
-            "2,16.6,49.2,1990,400,Picea abies", "3,16.6,49.2,1990,25,Abies alba", "3,16.6,49.2,1990,25,Picea abies")  # fmt: skip
+    rows = (
+        "1,16.6,49.2,1990,25,Abies alba",
+        "1,16.6,49.2,1991,25,Picea abies",
+        "2,16.6,49.2,1990,,Abies alba",
+        "2,16.6,49.2,1990,400,Picea abies",
+        "3,16.6,49.2,1990,25,Abies alba",
+        "3,16.6,49.2,1990,25,Picea abies",
+    )
     plots = "\n".join(("id,lon,lat,date,size,name", *rows, ""))
     table = read(tmp_path, plots, columns={"year": "date", "area_m2": "size"})
     assert table.report.remarks["surveys with several values of 'date', first kept"] == (1, ["1"])

@@ -22,9 +22,12 @@ from cube.records.surveys import read_surveys
 from tests.support.geoplant import write_table
 
 CONFIG: dict[str, Any] = {
-    "title": "t", "cube": "c.zarr", "unit_km": 10, "sources": [],
+    "title": "t",
+    "cube": "c.zarr",
+    "unit_km": 10,
+    "sources": [],
     "region": {"west_km": 4700, "south_km": 2850, "east_km": 4900, "north_km": 2950},
-}  # fmt: skip
+}
 COLUMNS = {"longitude": "lon", "latitude": "lat", "species": "taxon", "year": "y", "uncertainty_m": "precision", "record": "key"}
 TABLE = {
     "key": ["a", "b", "c", "d", "e", "f"],
@@ -72,12 +75,28 @@ def test_a_table_with_a_column_mapping_is_streamed(tmp_path: Path, kind: str) ->
 
 
 def geoplant(root: Path) -> Path:
-    write_table(root / "gp/PresenceOnlyOccurrences/PO_metadata_train.csv",
-                {"surveyId": [11, 12, 13], "lon": [16.6, 16.7, 2.3], "lat": [49.2, 49.3, 48.8], "year": [2017, 2018, 2019],
-                 "geoUncertaintyInM": [5.0, 50.0, 5.0], "speciesId": [1.0, 2.0, 1.0]})  # fmt: skip
-    write_table(root / "gp/PresenceAbsenceSurveys/PA_metadata_train.csv",
-                {"lon": [16.6, 16.6, 16.7], "lat": [49.2, 49.2, 49.3], "year": [2017, 2017, 2018],
-                 "areaInM2": [100.0, 100.0, -np.inf], "speciesId": [1.0, 2.0, 9.0], "surveyId": [5, 5, 6]})  # fmt: skip
+    write_table(
+        root / "gp/PresenceOnlyOccurrences/PO_metadata_train.csv",
+        {
+            "surveyId": [11, 12, 13],
+            "lon": [16.6, 16.7, 2.3],
+            "lat": [49.2, 49.3, 48.8],
+            "year": [2017, 2018, 2019],
+            "geoUncertaintyInM": [5.0, 50.0, 5.0],
+            "speciesId": [1.0, 2.0, 1.0],
+        },
+    )
+    write_table(
+        root / "gp/PresenceAbsenceSurveys/PA_metadata_train.csv",
+        {
+            "lon": [16.6, 16.6, 16.7],
+            "lat": [49.2, 49.2, 49.3],
+            "year": [2017, 2017, 2018],
+            "areaInM2": [100.0, 100.0, -np.inf],
+            "speciesId": [1.0, 2.0, 9.0],
+            "surveyId": [5, 5, 6],
+        },
+    )
     write_table(root / "names.csv", {"speciesId": [1, 2], "scientificName": ["Fagus sylvatica", "Abies alba"]})
     return root
 
@@ -169,10 +188,28 @@ def test_latin1_is_found_out_wherever_it_begins(tmp_path: Path) -> None:
     assert last["record"].iloc[-1] == "60001"
 
 
-GBIF = ["gbifID", "species", "decimalLatitude", "decimalLongitude", "coordinateUncertaintyInMeters", "eventDate", "basisOfRecord",
-        "occurrenceStatus", "individualCount", "kingdom", "locality", "mediaType"]  # fmt: skip
-SIMPLE = {"longitude": "decimalLongitude", "latitude": "decimalLatitude", "species": "species", "year": "eventDate",
-          "uncertainty_m": "coordinateUncertaintyInMeters", "record": "gbifID"}  # fmt: skip
+GBIF = [
+    "gbifID",
+    "species",
+    "decimalLatitude",
+    "decimalLongitude",
+    "coordinateUncertaintyInMeters",
+    "eventDate",
+    "basisOfRecord",
+    "occurrenceStatus",
+    "individualCount",
+    "kingdom",
+    "locality",
+    "mediaType",
+]
+SIMPLE = {
+    "longitude": "decimalLongitude",
+    "latitude": "decimalLatitude",
+    "species": "species",
+    "year": "eventDate",
+    "uncertainty_m": "coordinateUncertaintyInMeters",
+    "record": "gbifID",
+}
 DAMAGE = st.sampled_from(["", '"', 'a"b', '"Wald', 'Wald"', '""', '"a" b', "x;y,z", "é", "'"])
 UNCERTAINTY = st.sampled_from(["", "10", "250,0", "250 m", "0", "-5", "unknown", "1e9", "5000"])
 DATES = st.sampled_from(["", "2015", "2015-06-01", "1990/2000", "15", "0000-00-00", "2015-06-01/2015-07-15", "9999"])
@@ -192,8 +229,9 @@ ROW = st.tuples(UNCERTAINTY, DATES, BASES, STATUSES, st.sampled_from(["", "0", "
 @settings(max_examples=10, deadline=None)
 @given(rows=st.lists(ROW, min_size=1, max_size=30), ending=st.sampled_from(["\n", "\r\n"]))
 def test_a_download_of_gbif_loses_no_row_without_a_reason(download: Config, rows: list[tuple[str, ...]], ending: str) -> None:
-    cells = [[str(i), "Fagus sylvatica", "49.2", "16.6", u, d, b, s, n, "Plantae", w, ""]
-             for i, (u, d, b, s, n, w) in enumerate(rows)]  # fmt: skip
+    cells = [
+        [str(i), "Fagus sylvatica", "49.2", "16.6", u, d, b, s, n, "Plantae", w, ""] for i, (u, d, b, s, n, w) in enumerate(rows)
+    ]
     text = ending.join("\t".join(row) for row in [GBIF, *cells]) + ending
     path = download.path.parent / "0001.csv"
     path.write_bytes(text.encode())
@@ -216,9 +254,16 @@ def test_a_download_of_gbif_loses_no_row_without_a_reason(download: Config, rows
 
 
 def test_rows_are_chosen_by_their_columns(tmp_path: Path) -> None:
-    write_table(tmp_path / "po.csv", {"lon": [16.6] * 5, "lat": [49.2] * 5, "taxon": ["Fagus sylvatica"] * 5,
-                                      "Kingdom": ["Plantae", "plantae", "Animalia", None, "Fungi"],
-                                      "key": [6, 6, 1, 6, 5]})  # fmt: skip
+    write_table(
+        tmp_path / "po.csv",
+        {
+            "lon": [16.6] * 5,
+            "lat": [49.2] * 5,
+            "taxon": ["Fagus sylvatica"] * 5,
+            "Kingdom": ["Plantae", "plantae", "Animalia", None, "Fungi"],
+            "key": [6, 6, 1, 6, 5],
+        },
+    )
     columns = {"longitude": "lon", "latitude": "lat", "species": "taxon"}
 
     def read(where: dict[str, Any]) -> tuple[int, dict[str, int]]:
@@ -233,8 +278,9 @@ def test_rows_are_chosen_by_their_columns(tmp_path: Path) -> None:
 
 
 def test_records_without_an_uncertainty_are_counted_and_may_be_given_one(tmp_path: Path) -> None:
-    write_table(tmp_path / "po.csv", {"lon": [16.6] * 3, "lat": [49.2] * 3, "taxon": ["Fagus sylvatica"] * 3,
-                                      "u": ["100", "", "unknown"]})  # fmt: skip
+    write_table(
+        tmp_path / "po.csv", {"lon": [16.6] * 3, "lat": [49.2] * 3, "taxon": ["Fagus sylvatica"] * 3, "u": ["100", "", "unknown"]}
+    )
     columns = {"longitude": "lon", "latitude": "lat", "species": "taxon", "uncertainty_m": "u"}
     records = {"table": "po.csv", "columns": columns, "max_uncertainty_m": 500}
     stream = read_records(config_of(tmp_path, records=records))
@@ -267,8 +313,9 @@ def test_words_for_absence_in_a_column_of_presence_are_no_records(
 
 
 def test_zeros_of_a_column_of_presence_are_no_records(tmp_path: Path) -> None:
-    write_table(tmp_path / "po.csv", {"lon": [16.6] * 3, "lat": [49.2] * 3, "taxon": ["Fagus sylvatica"] * 3,
-                                      "Presence": [1, 0, 1]})  # fmt: skip
+    write_table(
+        tmp_path / "po.csv", {"lon": [16.6] * 3, "lat": [49.2] * 3, "taxon": ["Fagus sylvatica"] * 3, "Presence": [1, 0, 1]}
+    )
     columns = {"longitude": "lon", "latitude": "lat", "species": "taxon"}
     stream = read_records(config_of(tmp_path, records={"table": "po.csv", "columns": columns}))
     assert list(pd.concat(stream)["record"]) == ["1", "3"]
@@ -292,8 +339,10 @@ def test_records_in_cells_are_at_their_centres_and_carry_their_squares(tmp_path:
 
 @pytest.mark.parametrize("size", [10_000, "side"])
 def test_squares_of_an_atlas_are_given_by_their_corners(tmp_path: Path, size: float | str) -> None:
-    write_table(tmp_path / "atlas.csv", {"e": [610_000, 620_000], "n": [5_450_000, 5_450_000], "side": [10_000, -1],
-                                         "species": ["Fagus sylvatica"] * 2})  # fmt: skip
+    write_table(
+        tmp_path / "atlas.csv",
+        {"e": [610_000, 620_000], "n": [5_450_000, 5_450_000], "side": [10_000, -1], "species": ["Fagus sylvatica"] * 2},
+    )
     cells = {"west": "e", "south": "n", "size_m": size}
     columns = {"cells": cells, "species": "species", "crs": "EPSG:32633"}
     rows = pd.concat(read_records(config_of(tmp_path, records={"table": "atlas.csv", "columns": columns})), ignore_index=True)
@@ -327,8 +376,12 @@ def test_projected_coordinates_of_records_are_read_in_their_system(tmp_path: Pat
 @pytest.mark.parametrize("grid", ["eea", "mgrs"])
 def test_a_real_occurrence_cube_is_read_whole(tmp_path: Path, real_data: Path, grid: str) -> None:
     path = real_data / "formats/gbif-cubes" / f"denmark_mammals_cube_{grid}.csv"
-    columns = {"cells": f"{grid}cellcode", "species": "species", "year": "year",
-               "uncertainty_m": "mincoordinateuncertaintyinmeters"}  # fmt: skip
+    columns = {
+        "cells": f"{grid}cellcode",
+        "species": "species",
+        "year": "year",
+        "uncertainty_m": "mincoordinateuncertaintyinmeters",
+    }
     region = {"west_km": 3900, "south_km": 3400, "east_km": 4700, "north_km": 3900}
     stream = read_records(config_of(tmp_path, region=region, records={"table": str(path), "columns": columns}))
     rows = pd.concat(stream, ignore_index=True)

@@ -15,8 +15,15 @@ from cube.records.surveys import read_surveys, species_list
 from cube.records.tables import read_table
 from cube.records.traits import read_traits
 
-COLUMNS = {"survey": "id", "longitude": "lon", "latitude": "lat", "area_m2": "area", "year": "year", "species": "name",
-           "cover": "cover"}  # fmt: skip
+COLUMNS = {
+    "survey": "id",
+    "longitude": "lon",
+    "latitude": "lat",
+    "area_m2": "area",
+    "year": "year",
+    "species": "name",
+    "cover": "cover",
+}
 PLOTS = """id,lon,lat,area,year
 1,16.60,49.20,16,2001
 2,16.61,49.21,NA,2002

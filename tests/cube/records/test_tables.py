@@ -274,6 +274,8 @@ def test_a_table_of_r_with_blanks_between_quoted_names_is_read(tmp_path: Path) -
     (tmp_path / "a.txt").write_text('"lon" "lat" "taxon name"\n"p 1" 16.6 49.2 "Abies alba"\n"p2" 16.7 49.2 "Fagus sylvatica"\n')
     table = read_table(str(tmp_path / "a.txt"))
     assert table.to_dict("list") == {
-        "row.names": ["p 1", "p2"], "lon": ["16.6", "16.7"], "lat": ["49.2", "49.2"],
+        "row.names": ["p 1", "p2"],
+        "lon": ["16.6", "16.7"],
+        "lat": ["49.2", "49.2"],
         "taxon name": ["Abies alba", "Fagus sylvatica"],
-    }  # fmt: skip
+    }

@@ -26,9 +26,13 @@ def config_of(folder: Path, species: dict[str, object], **tables: str) -> Config
     for name, text in tables.items():
         (folder / f"{name}.csv").write_text(text, encoding="utf-8")
     document = {
-        "title": "t", "cube": "c.zarr", "region": {"west_km": 4450, "east_km": 4460, "south_km": 2650, "north_km": 2660},
-        "unit_km": 10, "sources": [{"layer": "elevation", "raster": "dem.tif"}], "species": species,
-    }  # fmt: skip
+        "title": "t",
+        "cube": "c.zarr",
+        "region": {"west_km": 4450, "east_km": 4460, "south_km": 2650, "north_km": 2660},
+        "unit_km": 10,
+        "sources": [{"layer": "elevation", "raster": "dem.tif"}],
+        "species": species,
+    }
     (folder / "c.yaml").write_text(yaml.safe_dump(document))
     return load_config(folder / "c.yaml")
 
@@ -39,10 +43,13 @@ SYNONYMS = {"table": "synonyms.csv", "name": "synonym", "accepted": "accepted"}
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("Salix x fragilis", "Salix ×fragilis"), ("Salix  X fragilis", "Salix × fragilis"), ("carex ALBA", "Carex alba"),
-        ("Festuca ovina ssp. ovina", "Festuca ovina subsp. ovina"), ("Carex ho\u0308stii", "Carex h\u00f6stii"),
+        ("Salix x fragilis", "Salix ×fragilis"),
+        ("Salix  X fragilis", "Salix × fragilis"),
+        ("carex ALBA", "Carex alba"),
+        ("Festuca ovina ssp. ovina", "Festuca ovina subsp. ovina"),
+        ("Carex ho\u0308stii", "Carex h\u00f6stii"),
     ],
-)  # fmt: skip
+)
 def test_the_same_name_written_otherwise_is_one(one: str, other: str) -> None:
     assert match_key(one) == match_key(other)
 
@@ -65,10 +72,19 @@ Festuca filiformis,,,graminoid,8
 """
     config = config_of(
         tmp_path,
-        {"synonyms": SYNONYMS, "traits": [{"table": "red.csv", "name": "taxon", "columns": {
-            "iucn": "cat", "habitats_directive": "annex", "growth_form": "form", "ellenberg_light": "L"}}]},
-        red=red, synonyms="synonym,accepted\nFestuca tenuifolia,Festuca  filiformis\n",
-    )  # fmt: skip
+        {
+            "synonyms": SYNONYMS,
+            "traits": [
+                {
+                    "table": "red.csv",
+                    "name": "taxon",
+                    "columns": {"iucn": "cat", "habitats_directive": "annex", "growth_form": "form", "ellenberg_light": "L"},
+                }
+            ],
+        },
+        red=red,
+        synonyms="synonym,accepted\nFestuca tenuifolia,Festuca  filiformis\n",
+    )
     names = ["Adonis vernalis", "Festuca filiformis", "Carex alba"]
     columns, report = read_traits(config, config.species.traits, names)
     assert list(columns["iucn"]) == ["EN", "", ""]  # the row of the very name comes before that of a synonym
@@ -82,13 +98,17 @@ Festuca filiformis,,,graminoid,8
 def test_a_synonym_is_matched_and_told_and_a_later_table_keeps_what_it_does_not_know(tmp_path: Path) -> None:
     config = config_of(
         tmp_path,
-        {"synonyms": SYNONYMS, "traits": [
-            {"table": "a.csv", "name": "n", "columns": {"iucn": "cat"}},
-            {"table": "b.csv", "name": "n", "columns": {"iucn": "cat"}},
-        ]},
-        a="n,cat\nFestuca tenuifolia,VU\nCarex alba,LC\n", b="n,cat\nFestuca filiformis,NA\nCarex alba,NT\n",
+        {
+            "synonyms": SYNONYMS,
+            "traits": [
+                {"table": "a.csv", "name": "n", "columns": {"iucn": "cat"}},
+                {"table": "b.csv", "name": "n", "columns": {"iucn": "cat"}},
+            ],
+        },
+        a="n,cat\nFestuca tenuifolia,VU\nCarex alba,LC\n",
+        b="n,cat\nFestuca filiformis,NA\nCarex alba,NT\n",
         synonyms="synonym,accepted\nFestuca tenuifolia,Festuca capillata\nFestuca capillata,Festuca filiformis\n",
-    )  # fmt: skip
+    )
     columns, report = read_traits(config, config.species.traits, ["Festuca filiformis", "Carex alba"])
     assert list(columns["iucn"]) == ["VU", "NT"]
     count, first = report.remarks["names of a.csv matched by a synonym"]

@@ -31,17 +31,26 @@ LAKE = ring(WEST + 1000, SOUTH + 1000, WEST + 2000, SOUTH + 2000)
 
 def geojson(path: Path, rings: list[list[tuple[float, float]]]) -> str:
     lonlat = [np.stack(grid.EUROPE.unproject(*np.array(r).T), axis=1).tolist() for r in rings]
-    path.write_text(json.dumps({"type": "FeatureCollection", "features": [
-        {"type": "Feature", "properties": {}, "geometry": {"type": "MultiPolygon", "coordinates": [lonlat]}},
-        {"type": "Feature", "properties": {}, "geometry": None}]}))  # fmt: skip
+    path.write_text(
+        json.dumps(
+            {
+                "type": "FeatureCollection",
+                "features": [
+                    {"type": "Feature", "properties": {}, "geometry": {"type": "MultiPolygon", "coordinates": [lonlat]}},
+                    {"type": "Feature", "properties": {}, "geometry": None},
+                ],
+            }
+        )
+    )
     return str(path)
 
 
 def vector(path: Path, rings: list[list[tuple[float, float]]]) -> str:
     """A file by GDAL, in the grid's own projection, with a feature without geometry."""
     land = shapely.Polygon(rings[0], rings[1:])
-    pyogrio.raw.write(path, shapely.to_wkb(np.array([land, None], object)), [np.arange(2)], ["id"],
-                      geometry_type="Polygon", crs="EPSG:3035")  # fmt: skip
+    pyogrio.raw.write(
+        path, shapely.to_wkb(np.array([land, None], object)), [np.arange(2)], ["id"], geometry_type="Polygon", crs="EPSG:3035"
+    )
     return str(path)
 
 

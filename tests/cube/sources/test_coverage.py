@@ -94,8 +94,12 @@ def test_a_plan_reports_what_is_wrong_with_files_that_are_there_already(folder: 
 
 def test_shares_are_never_rounded_to_all_or_nothing() -> None:
     assert (percent(0.0), percent(1.0), percent(0.99999999), percent(1e-9), percent(0.5)) == (
-        "0 %", "100 %", "99.99 %", "0.01 %", "50 %",
-    )  # fmt: skip
+        "0 %",
+        "100 %",
+        "99.99 %",
+        "0.01 %",
+        "50 %",
+    )
     row = Coverage("bioclim", 100, 90, 10, 0, 0, {"bio1": 50, "bio2": 40})
     assert row.least() == ("bio2", 0.8)
     assert row.shortfall(0.8) is None

@@ -30,11 +30,14 @@ def config(tmp_path):
     (tmp_path / "records.csv").write_text("\n".join(lines) + "\n")
     (tmp_path / "traits.csv").write_text("name,km\nAa bb,\nCc dd,10\n")
     document = {
-        "title": "t", "cube": "cube.zarr", "unit_km": 10, "sources": [],
+        "title": "t",
+        "cube": "cube.zarr",
+        "unit_km": 10,
+        "sources": [],
         "region": {"west_km": 4100, "east_km": 4130, "south_km": 2600, "north_km": 2617},
         "records": {"table": "records.csv", "columns": {"longitude": "lon", "latitude": "lat", "species": "species"}},
         "species": {"traits": [{"table": "traits.csv", "name": "name", "columns": {"sensitive_km": "km"}}]},
-    }  # fmt: skip
+    }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(document))
     return tmp_path / "c.yaml"
 

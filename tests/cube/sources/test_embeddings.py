@@ -143,8 +143,9 @@ def test_the_zarr_store_gives_the_same_and_its_sentinels_are_holes(tmp_path: Pat
 def test_southern_zones_count_northings_below_zero(tmp_path: Path) -> None:
     region = Region(590, 6450, 600, 6460, 10, Grid.of("EPSG:32733"))
     west, _, _, north = region.bounds
-    write_zarr_zones(tmp_path / "s.zarr", (2024,), {33: (west, north - 10_000_000, 200, 200)},
-                     lambda x, y: field(x, y + 10_000_000))  # fmt: skip
+    write_zarr_zones(
+        tmp_path / "s.zarr", (2024,), {33: (west, north - 10_000_000, 200, 200)}, lambda x, y: field(x, y + 10_000_000)
+    )
     seen = values_of(opened(tmp_path, "tessera", "s.zarr", region), region)
     x, y = np.meshgrid(west + 10 * (np.arange(200) + 0.5), north - 10 * (np.arange(200) + 0.5))
     values, scale = quantised(field(x, y))

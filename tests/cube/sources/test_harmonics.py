@@ -109,10 +109,12 @@ def test_layers_of_a_series_are_read_with_its_names_units_and_times(tmp_path: Pa
     np.testing.assert_allclose(values["warmth_trend"], 0, atol=1e-4)
 
 
-SERIES = Layer("a", "inputs/50m", "float32", np.nan, "A", "m", ("a_band", "a_step"), {"a_band": ("a",), "a_step": ("1",) * 12},
-               period=12)  # fmt: skip
-YEARLY = Layer("a", "inputs/50m", "float32", np.nan, "A", "m", ("a_band", "a_step"), {"a_band": ("a",), "a_step": ("1",) * 9},
-               period=1)  # fmt: skip
+SERIES = Layer(
+    "a", "inputs/50m", "float32", np.nan, "A", "m", ("a_band", "a_step"), {"a_band": ("a",), "a_step": ("1",) * 12}, period=12
+)
+YEARLY = Layer(
+    "a", "inputs/50m", "float32", np.nan, "A", "m", ("a_band", "a_step"), {"a_band": ("a",), "a_step": ("1",) * 9}, period=1
+)
 PLAIN = Layer("a", "inputs/10m", "float32", np.nan, "A", "m")
 FEET = Layer("a", "inputs/50m", "float32", np.nan, "A", "ft")
 

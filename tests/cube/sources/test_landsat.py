@@ -41,11 +41,18 @@ def reader(path: str, **search: object) -> LandsatReader:
 @pytest.mark.parametrize(
     ("day", "name"),
     [
-        ("1999-12-02", "2000Q1"), ("2000-03-20", "2000Q1"), ("2000-03-21", "2000Q2"), ("2000-06-24", "2000Q2"),
-        ("2000-06-25", "2000Q3"), ("2000-09-12", "2000Q3"), ("2000-09-13", "2000Q4"), ("2000-12-01", "2000Q4"),
-        ("2000-12-31", "2001Q1"), ("2020-12-02", "2021Q1"),
+        ("1999-12-02", "2000Q1"),
+        ("2000-03-20", "2000Q1"),
+        ("2000-03-21", "2000Q2"),
+        ("2000-06-24", "2000Q2"),
+        ("2000-06-25", "2000Q3"),
+        ("2000-09-12", "2000Q3"),
+        ("2000-09-13", "2000Q4"),
+        ("2000-12-01", "2000Q4"),
+        ("2000-12-31", "2001Q1"),
+        ("2020-12-02", "2021Q1"),
     ],
-)  # fmt: skip
+)
 def test_quarters_are_those_of_ecodatacube(day: str, name: str) -> None:
     assert quarter_of(datetime.datetime.fromisoformat(day)) == name
 
@@ -64,14 +71,28 @@ def test_a_quarter_is_the_median_of_what_is_clear(tmp_path: Path) -> None:
     flat = np.ones((SIDE, SIDE))
     # (day, reflectance of red, QA_PIXEL): two clear ones, snow, and what must not count.
     given = [
-        ("2010-07-01", 0.10, CLEAR), ("2010-08-01", 0.20, WATER), ("2010-09-12", 0.60, SNOW), ("2010-07-17", 0.9, CLOUD),
-        ("2010-07-18", 0.01, SHADOW), ("2010-07-19", 0.8, DILATED), ("2010-07-20", 0.7, CIRRUS), ("2011-01-01", 0.9, CLOUD),
-    ]  # fmt: skip
+        ("2010-07-01", 0.10, CLEAR),
+        ("2010-08-01", 0.20, WATER),
+        ("2010-09-12", 0.60, SNOW),
+        ("2010-07-17", 0.9, CLOUD),
+        ("2010-07-18", 0.01, SHADOW),
+        ("2010-07-19", 0.8, DILATED),
+        ("2010-07-20", 0.7, CIRRUS),
+        ("2011-01-01", 0.9, CLOUD),
+    ]
     for i, (day, red, quality) in enumerate(given):
         bands = {asset: flat * number(red + 0.01 * k) for k, asset in enumerate(ASSETS)}
         scenes.add(f"L{i}", day, "EPSG:32633", placed(), bands, ("qa_pixel", flat * quality, 1), fill=1)
-    scenes.add("T2", "2010-07-02", "EPSG:32633", placed(), {asset: flat * number(0.5) for asset in ASSETS},
-               ("qa_pixel", flat * CLEAR, 1), fill=1, **{"landsat:collection_category": "T2"})  # fmt: skip
+    scenes.add(
+        "T2",
+        "2010-07-02",
+        "EPSG:32633",
+        placed(),
+        {asset: flat * number(0.5) for asset in ASSETS},
+        ("qa_pixel", flat * CLEAR, 1),
+        fill=1,
+        **{"landsat:collection_category": "T2"},
+    )
     layer = INPUTS["landsat"]
     stored = reader(scenes.save()).read(REGION, UNIT)["landsat"]
     assert stored.shape == (6, 84, 200, 200)

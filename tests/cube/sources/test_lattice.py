@@ -20,29 +20,59 @@ EDGE = (500_000.0, 5_000_000.0)
 
 
 def stacked(path: Path, reader: Any, bounds: tuple[float, float, float, float], resolution: float) -> np.ndarray[Any, Any]:
-    item = {"id": "s", "properties": {"datetime": "2020-01-01T00:00:00Z", "proj:epsg": 32633, "proj:bbox": bounds},
-            "assets": {"b": {"href": str(path)}}}  # fmt: skip
-    return np.asarray(stackstac.stack(
-        [item], assets=["b"], epsg=32633, resolution=resolution, bounds=bounds, snap_bounds=False, rescale=False,
-        dtype=np.dtype("uint16"), fill_value=np.uint16(7), xy_coords=False, errors_as_nodata=(), reader=reader,
-        resampling=Resampling.nearest,
-    ).compute(scheduler="sync"))[0, 0]  # fmt: skip
+    item = {
+        "id": "s",
+        "properties": {"datetime": "2020-01-01T00:00:00Z", "proj:epsg": 32633, "proj:bbox": bounds},
+        "assets": {"b": {"href": str(path)}},
+    }
+    return np.asarray(
+        stackstac.stack(
+            [item],
+            assets=["b"],
+            epsg=32633,
+            resolution=resolution,
+            bounds=bounds,
+            snap_bounds=False,
+            rescale=False,
+            dtype=np.dtype("uint16"),
+            fill_value=np.uint16(7),
+            xy_coords=False,
+            errors_as_nodata=(),
+            reader=reader,
+            resampling=Resampling.nearest,
+        ).compute(scheduler="sync")
+    )[0, 0]
 
 
 @pytest.mark.parametrize("nodata", [None, 0])
 @pytest.mark.parametrize(
     ("size", "offset", "resolution", "copied"),
     [
-        (10, 0.0, 10.0, True), (20, 0.0, 10.0, True), (30, 0.0, 10.0, True), (20, 10.0, 10.0, True),
-        (10, 5.0, 10.0, False), (15, 0.0, 10.0, False), (10, 0.0, 20.0, False),
+        (10, 0.0, 10.0, True),
+        (20, 0.0, 10.0, True),
+        (30, 0.0, 10.0, True),
+        (20, 10.0, 10.0, True),
+        (10, 5.0, 10.0, False),
+        (15, 0.0, 10.0, False),
+        (10, 0.0, 20.0, False),
     ],
-)  # fmt: skip
+)
 def test_a_copy_is_what_the_warp_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nodata: int | None, size: int, offset: float, resolution: float, copied: bool
 ) -> None:
     values = np.random.default_rng(0).integers(0, 20, (41, 37)).astype(np.uint16)
-    with rasterio.open(tmp_path / "b.tif", "w", driver="GTiff", height=41, width=37, count=1, dtype="uint16", crs="EPSG:32633",
-                       nodata=nodata, transform=Affine(size, 0, EDGE[0] + offset, 0, -size, EDGE[1])) as target:  # fmt: skip
+    with rasterio.open(
+        tmp_path / "b.tif",
+        "w",
+        driver="GTiff",
+        height=41,
+        width=37,
+        count=1,
+        dtype="uint16",
+        crs="EPSG:32633",
+        nodata=nodata,
+        transform=Affine(size, 0, EDGE[0] + offset, 0, -size, EDGE[1]),
+    ) as target:
         target.write(values, 1)
     calls = []
     theirs = AutoParallelRioReader.read

@@ -27,15 +27,29 @@ WORLD = SimpleNamespace(degrees=(-180.0, -90.0, 180.0, 90.0), grid=EUROPE.grid)
 
 
 def search(**keys: Any) -> StacSearch:
-    return StacSearch.model_validate({"catalog": "c.json", "start": "2000-01-01", "end": "2025-12-31",
-                                      "max_cloud_cover": 100, **keys})  # fmt: skip
+    return StacSearch.model_validate(
+        {"catalog": "c.json", "start": "2000-01-01", "end": "2025-12-31", "max_cloud_cover": 100, **keys}
+    )
 
 
 @pytest.mark.parametrize(
     ("value", "baseline"),
-    [("02.14", (2, 14)), ("N0301", (3, 1)), ("05.09-rc1", (5, 9)), ("3.01", (3, 1)), (2.14, (2, 14)), (4.0, (4, 0)),
-     ("0509", (5, 9)), ("N05.10", (5, 10)), ("5", (5, 0)), (5, (5, 0)), ("1.0.0", None), ("unknown", None), ("", None)],
-)  # fmt: skip
+    [
+        ("02.14", (2, 14)),
+        ("N0301", (3, 1)),
+        ("05.09-rc1", (5, 9)),
+        ("3.01", (3, 1)),
+        (2.14, (2, 14)),
+        (4.0, (4, 0)),
+        ("0509", (5, 9)),
+        ("N05.10", (5, 10)),
+        ("5", (5, 0)),
+        (5, (5, 0)),
+        ("1.0.0", None),
+        ("unknown", None),
+        ("", None),
+    ],
+)
 def test_a_baseline_is_major_and_minor_however_it_is_written(value: Any, baseline: tuple[int, int] | None) -> None:
     assert baseline_of({"s2:processing_baseline": value}, "an item") == baseline
     assert baseline_of({"sentinel:processing_baseline": value}, "an item") == baseline

@@ -24,13 +24,30 @@ REGION = Region(4700, 2850, 4715, 2860, 10)
 FIRST, SECOND = REGION.units()
 
 
-def raster(path: Path, values: Any, size: int = 1000, dtype: str = "uint16", nodata: float | None = None,
-           scale: float = 1.0, crs: str | None = "EPSG:3035") -> None:  # fmt: skip
+def raster(
+    path: Path,
+    values: Any,
+    size: int = 1000,
+    dtype: str = "uint16",
+    nodata: float | None = None,
+    scale: float = 1.0,
+    crs: str | None = "EPSG:3035",
+) -> None:
     rows, cols = REGION.shape(size)
     bands = np.broadcast_to(np.asarray(values, dtype), (np.shape(values)[0] if np.ndim(values) == 3 else 1, rows, cols))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with rasterio.open(path, "w", driver="GTiff", height=rows, width=cols, count=len(bands), dtype=dtype, crs=crs,
-                       transform=REGION.transform(size), nodata=nodata) as target:  # fmt: skip
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=rows,
+        width=cols,
+        count=len(bands),
+        dtype=dtype,
+        crs=crs,
+        transform=REGION.transform(size),
+        nodata=nodata,
+    ) as target:
         target.write(bands)
         target.scales = [scale] * len(bands)
 
@@ -100,8 +117,10 @@ def test_footprint_pressures_of_geoplant_lose_every_kind_of_no_data(tmp_path: Pa
 def test_real_pressures_of_geoplant_are_scores(real_data: Path, tmp_path: Path) -> None:
     folder = real_data / "geoplant/glc23/EnvironmentalRasters/HumanFootprint/detailed"
     rows = {"built2009": "Built2009", "lights2009": "Lights2009"}
-    paths = {label: str(folder / f"{rows.get(label, 'Lights2009')}_WGS84.tif")
-             for label in INPUTS["footprint_detail"].labels["footprint_pressure"]}  # fmt: skip
+    paths = {
+        label: str(folder / f"{rows.get(label, 'Lights2009')}_WGS84.tif")
+        for label in INPUTS["footprint_detail"].labels["footprint_pressure"]
+    }
     seen = read(tmp_path, {"layer": "footprint_detail", "published": "human-footprint-detail", "raster": paths})
     assert np.isfinite(seen).mean() > 0.9
     assert 0 <= np.nanmin(seen) <= np.nanmax(seen) <= 10
@@ -167,8 +186,17 @@ def test_elevation_comes_from_those_tiles_that_are_there(tmp_path: Path) -> None
     row = PUBLISHED["copernicus-dem-glo-30"]
     path = tmp_path / row.file.format(north="N48", east="E015")
     path.parent.mkdir(parents=True)
-    with rasterio.open(path, "w", driver="GTiff", height=360, width=360, count=1, dtype="float32", crs="EPSG:4326",
-                       transform=Affine(1 / 360, 0, 15, 0, -1 / 360, 49)) as target:  # fmt: skip
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=360,
+        width=360,
+        count=1,
+        dtype="float32",
+        crs="EPSG:4326",
+        transform=Affine(1 / 360, 0, 15, 0, -1 / 360, 49),
+    ) as target:
         target.write(np.full((1, 360, 360), 321, np.float32))
     source = {"layer": "elevation", "published": "copernicus-dem-glo-30", "raster": f"{tmp_path}/"}
     seen = read(tmp_path, source)

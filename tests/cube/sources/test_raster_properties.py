@@ -78,8 +78,9 @@ def test_values_are_rasterios_or_the_file_is_refused_or_its_pixels_are_counted(
         transform = Affine(transform.a, 0, transform.c, 0, -transform.e, transform.f + 10 * transform.e)
     names = names_of(layer)
     with tempfile.TemporaryDirectory() as folder:
-        path = write_bands(Path(folder) / "x.tif", stored[order], transform, tuple(names[i] for i in order) if names else (),
-                           TYPES[dtype])  # fmt: skip
+        path = write_bands(
+            Path(folder) / "x.tif", stored[order], transform, tuple(names[i] for i in order) if names else (), TYPES[dtype]
+        )
         with rasterio.open(path, "r+") as target:
             target.scales = (scale,) * count
         seen = outcome(Path(folder), layer)

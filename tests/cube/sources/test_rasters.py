@@ -160,8 +160,16 @@ def test_stored_values_of_a_layer_have_its_own_no_data(tmp_path: Path) -> None:
 # Bands.
 
 
-def reflectance(folder: Path, name: str, order: tuple[int, ...], names: tuple[str, ...], factor: float = 1.0,
-                offset: float = 0.0, dtype: str = "float32", extra: int = 0) -> Array:  # fmt: skip
+def reflectance(
+    folder: Path,
+    name: str,
+    order: tuple[int, ...],
+    names: tuple[str, ...],
+    factor: float = 1.0,
+    offset: float = 0.0,
+    dtype: str = "float32",
+    extra: int = 0,
+) -> Array:
     """Four bands of constant reflectance .1 .2 .3 .4 (red green blue nir), written in another order and scale."""
     truth = np.array([0.1, 0.2, 0.3, 0.4], np.float32)[:, None, None] + np.zeros((1, 100, 100), np.float32)
     bands = np.concatenate([truth[list(order)], np.full((extra, 100, 100), 0.7, np.float32)])
@@ -181,7 +189,7 @@ def reflectance(folder: Path, name: str, order: tuple[int, ...], names: tuple[st
         ((2, 1, 0, 3), ("B2 - Blue", "B3 - Green", "B4 - Red", "B8 - NIR", "B5 - Vegetation red edge 1", "B8A", "SCL"), 3),
         ((2, 1, 0, 3), ("S2_B02_10m", "S2_B03_10m", "S2_B04_10m", "S2_B08_10m", "S2_B8A_20m"), 1),
     ],
-)  # fmt: skip
+)
 def test_names_decide_which_band_is_which(tmp_path: Path, order: tuple[int, ...], names: tuple[str, ...], extra: int) -> None:
     reflectance(tmp_path, "s2.tif", order, names, extra=extra)
     assert bands_read(tmp_path, layer="sentinel2", raster="s2.tif") == tuple(order.index(label) + 1 for label in range(4))
@@ -458,8 +466,10 @@ def test_bands_are_counted_from_1_and_named_once(tmp_path: Path, bands: list[int
 def test_an_only_band_that_is_named_as_another_one_is_refused(tmp_path: Path) -> None:
     values = layer_values("soil", 10, 10)
     names = dict(zip(names_of("soil"), names_of("soil"), strict=True)) | {
-        "cec": "Cation exchange capacity at pH 7", "clay": "clay_5-15cm_mean", "phh2o": "pH",
-    }  # fmt: skip
+        "cec": "Cation exchange capacity at pH 7",
+        "clay": "clay_5-15cm_mean",
+        "phh2o": "pH",
+    }
     for n, (label, name) in enumerate(names.items()):
         cells(tmp_path / f"{label}.tif", values[n], names=(name,))
     read(tmp_path, layer="soil", raster="{variable}.tif")

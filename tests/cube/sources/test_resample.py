@@ -25,10 +25,21 @@ GRID = REGION.transform(50)
 TARGET = RasterGrid(GRID, (200, 200))
 
 
-def write(path: Path, values: np.ndarray[Any, Any], transform: Affine, crs: str = "EPSG:3035",
-          nodata: float | None = None) -> str:  # fmt: skip
-    with rasterio.open(path, "w", driver="GTiff", height=values.shape[0], width=values.shape[1], count=1, dtype=values.dtype,
-                       crs=crs, transform=transform, nodata=nodata) as target:  # fmt: skip
+def write(
+    path: Path, values: np.ndarray[Any, Any], transform: Affine, crs: str = "EPSG:3035", nodata: float | None = None
+) -> str:
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=values.shape[0],
+        width=values.shape[1],
+        count=1,
+        dtype=values.dtype,
+        crs=crs,
+        transform=transform,
+        nodata=nodata,
+    ) as target:
         target.write(values, 1)
     return str(path)
 
@@ -59,8 +70,14 @@ def test_the_mean_of_a_warp_equals_gdals_on_the_real_terrain_of_slovenia(real_da
         )
         target = Affine(50, 0, x // 50 * 50 - 300, 0, -50, y // 50 * 50 + 300)
         expected = np.full((12, 12), np.nan, np.float32)
-        reproject(rasterio.band(source, 1), expected, dst_transform=target, dst_crs="EPSG:3035", dst_nodata=np.nan,
-                  resampling=Resampling.average)  # fmt: skip
+        reproject(
+            rasterio.band(source, 1),
+            expected,
+            dst_transform=target,
+            dst_crs="EPSG:3035",
+            dst_nodata=np.nan,
+            resampling=Resampling.average,
+        )
         relief = float(np.ptp(source.read(1)))
     seen = read_raster(str(path), RasterGrid(target, (12, 12)), ResampleSpec("x", [1]))[0]
     assert np.isfinite(seen).all()

@@ -38,8 +38,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Array, Array]:
     scl[:, 0, 0] = 8
     for i, (day, baseline) in enumerate(DAYS):
         numbers = truth[i] + (1000 if baseline >= "04.00" else 0)
-        scenes.add(f"scene{i}", day, "EPSG:3035", REGION.transform(10), dict(zip(BANDS, numbers, strict=True)),
-                   ("scl", scl[i], 0), coarser=2, **{"s2:processing_baseline": baseline, "eo:cloud_cover": 30.0})  # fmt: skip
+        scenes.add(
+            f"scene{i}",
+            day,
+            "EPSG:3035",
+            REGION.transform(10),
+            dict(zip(BANDS, numbers, strict=True)),
+            ("scl", scl[i], 0),
+            coarser=2,
+            **{"s2:processing_baseline": baseline, "eo:cloud_cover": 30.0},
+        )
     return scenes.save(), truth, scl.repeat(2, 1).repeat(2, 2)
 
 
@@ -106,8 +114,15 @@ def test_a_scene_in_another_projection_just_works(tmp_path: Path) -> None:
         px, py = transform.c + 10 * cols, transform.f - 10 * rows
         gx, gy = Transformer.from_crs(crs, "EPSG:3035", always_xy=True).transform(px, py)
         plane = 2000 + (gx - middle[0]) * 0.1 + (gy - middle[1]) * 0.05
-        scenes.add(f"s{i}", f"2020-06-0{i + 1}", crs, transform, dict.fromkeys(BANDS, plane), ("scl", np.full((550, 550), 4), 0),
-                   coarser=2)  # fmt: skip
+        scenes.add(
+            f"s{i}",
+            f"2020-06-0{i + 1}",
+            crs,
+            transform,
+            dict.fromkeys(BANDS, plane),
+            ("scl", np.full((550, 550), 4), 0),
+            coarser=2,
+        )
     found = opened(scenes.save(), WANTED, REGION).touching(UNIT)
     assert stack.common_grid(found, "red", RasterGrid.of(UNIT, 10)).crs == "EPSG:32633"
     median, count = composite(found, UNIT)

@@ -51,8 +51,9 @@ def test_units_and_band_names_of_the_file_are_those_of_the_layer(tmp_path: Path)
     layer = layer_of(tmp_path, layer="snow", raster="snow.tif")
     assert (layer.path, layer.dtype, layer.dims) == ("inputs/1km/snow", "float32", ("snow_band",))
     assert [(band.name, band.long_name, band.units) for band in layer.bands] == [
-        ("snow_days", "Snow days", "d"), ("depth_of_snow", "Depth of snow", "cm"),
-    ]  # fmt: skip
+        ("snow_days", "Snow days", "d"),
+        ("depth_of_snow", "Depth of snow", "cm"),
+    ]
 
 
 def test_bands_chosen_by_name_keep_their_own_titles_and_units(tmp_path: Path) -> None:
@@ -61,8 +62,9 @@ def test_bands_chosen_by_name_keep_their_own_titles_and_units(tmp_path: Path) ->
         file.units = ("h", "d", "cm")
     layer = layer_of(tmp_path, layer="snow", raster="snow.tif", bands=["snow_depth", "snow_days"])
     assert [(b.name, b.long_name, b.units) for b in layer.bands] == [
-        ("snow_depth", "Snow-depth", "cm"), ("snow_days", "Snow days", "d"),
-    ]  # fmt: skip
+        ("snow_depth", "Snow-depth", "cm"),
+        ("snow_days", "Snow days", "d"),
+    ]
 
 
 def test_bands_chosen_by_a_part_of_their_name_bring_values_titles_and_units_of_the_same_band(tmp_path: Path) -> None:
@@ -75,8 +77,9 @@ def test_bands_chosen_by_a_part_of_their_name_bring_values_titles_and_units_of_t
     assert build(config) == []
     cube = open_cube(str(tmp_path / "c.zarr"))
     assert [(b.name, b.long_name, b.units) for b in cube.layers()["snow"].bands] == [
-        ("depth", "Snow depth", "cm"), ("days", "Frost days", "d"),
-    ]  # fmt: skip
+        ("depth", "Snow depth", "cm"),
+        ("days", "Frost days", "d"),
+    ]
     assert cube.array("inputs/1km/snow")[:, 0, 0].tolist() == [2, 1]
     assert layer_of(tmp_path, layer="snow", raster="snow.tif", bands=["depth"]).bands[0].units == "cm"
 
@@ -156,8 +159,11 @@ def test_a_range_without_a_lowest_and_a_highest_value_is_refused(tmp_path: Path,
 def test_a_layer_named_like_an_axis_of_another_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "frost.tif", noise(2, 1000), 1000, "days", "nights")
     write(tmp_path, "d.tif", noise(1, 1000), 1000)
-    config = config_of(tmp_path, {"layer": "frost", "raster": "frost.tif", "units": "d"},
-                       {"layer": "frost_band", "raster": "d.tif", "units": "m"})  # fmt: skip
+    config = config_of(
+        tmp_path,
+        {"layer": "frost", "raster": "frost.tif", "units": "d"},
+        {"layer": "frost_band", "raster": "d.tif", "units": "m"},
+    )
     with pytest.raises(ConfigError, match=r"the layer frost_band has the name of an axis of the layer frost; choose another"):
         open_sources(config, REGION)
 

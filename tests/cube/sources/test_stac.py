@@ -81,11 +81,22 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 self.send_error(404)
             return
-        links = [{"rel": "self", "href": f"{root}/"}, {"rel": "root", "href": f"{root}/"},
-                 {"rel": "search", "href": f"{root}/search", "type": "application/geo+json", "method": "POST"}]  # fmt: skip
+        links = [
+            {"rel": "self", "href": f"{root}/"},
+            {"rel": "root", "href": f"{root}/"},
+            {"rel": "search", "href": f"{root}/search", "type": "application/geo+json", "method": "POST"},
+        ]
         standards = [f"https://api.stacspec.org/v1.0.0/{name}" for name in ("core", "item-search")]
-        self._answer({"type": "Catalog", "id": "api", "stac_version": "1.0.0", "description": "", "links": links,
-                      "conformsTo": [*standards, "https://api.stacspec.org/v1.0.0/item-search#query"]})  # fmt: skip
+        self._answer(
+            {
+                "type": "Catalog",
+                "id": "api",
+                "stac_version": "1.0.0",
+                "description": "",
+                "links": links,
+                "conformsTo": [*standards, "https://api.stacspec.org/v1.0.0/item-search#query"],
+            }
+        )
 
     do_HEAD = do_GET  # noqa: N815  http.server asks for these names
 

@@ -26,8 +26,18 @@ REGION = Region(4700, 2850, 4710, 2860, 10)
 
 def write(path: Path, values: np.ndarray[Any, Any], transform: Affine, crs: str | None, nodata: float | None = None) -> str:
     bands = values if values.ndim == 3 else values[None]
-    with rasterio.open(path, "w", driver="GTiff", height=bands.shape[1], width=bands.shape[2], count=len(bands),
-                       dtype=bands.dtype, crs=crs, transform=transform, nodata=nodata) as target:  # fmt: skip
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=bands.shape[1],
+        width=bands.shape[2],
+        count=len(bands),
+        dtype=bands.dtype,
+        crs=crs,
+        transform=transform,
+        nodata=nodata,
+    ) as target:
         target.write(bands)
     return str(path)
 
@@ -47,10 +57,18 @@ def test_a_warp_from_degrees_equals_gdals_own(tmp_path: Path) -> None:
     values = (50 + 40 * np.sin(row / 20) * np.cos(col / 15)).astype(np.float32)
     path = write(tmp_path / "a.tif", values, Affine(0.001, 0, 15.0, 0, -0.001, 48.75), "EPSG:4326", -1.0)
     seen = read_raster(path, RasterGrid(REGION.transform(50), (200, 200)), ResampleSpec("x", [1]))[0]
-    with rasterio.open(path) as source, WarpedVRT(
-        source, crs="EPSG:3035", transform=REGION.transform(50), width=200, height=200, resampling=Resampling.bilinear,
-        nodata=np.nan,
-    ) as warped:  # fmt: skip
+    with (
+        rasterio.open(path) as source,
+        WarpedVRT(
+            source,
+            crs="EPSG:3035",
+            transform=REGION.transform(50),
+            width=200,
+            height=200,
+            resampling=Resampling.bilinear,
+            nodata=np.nan,
+        ) as warped,
+    ):
         expected = warped.read(1)
     both = np.isfinite(seen) & np.isfinite(expected)
     assert both.sum() > 10_000
@@ -77,8 +95,9 @@ def test_an_absent_class_is_filled_before_it_is_interpolated(tmp_path: Path) -> 
 
 
 def test_band_scales_of_the_file_are_applied(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.tif", np.full((30, 30), 2931, np.uint16), Affine(1000, 0, 4690_000, 0, -1000, 2870_000),
-                 "EPSG:3035", 65535)  # fmt: skip
+    path = write(
+        tmp_path / "a.tif", np.full((30, 30), 2931, np.uint16), Affine(1000, 0, 4690_000, 0, -1000, 2870_000), "EPSG:3035", 65535
+    )
     with rasterio.open(path, "r+") as target:
         target.scales = (0.1,)
     seen = read_raster(path, RasterGrid(REGION.transform(1000), (10, 10)), ResampleSpec("x", [1]))

@@ -162,8 +162,11 @@ def test_the_way_is_chosen_by_one_setting(monkeypatch: pytest.MonkeyPatch) -> No
     assert [backends.io_backend(url) for url in urls] == ["zarrs", "plain", "plain", "plain"]
     monkeypatch.setenv("FLORACUBE_IO", "obstore+zarrs")
     assert [backends.io_backend(u) for u in ("/a", "s3://a/b", "https://a/b", "memory://a")] == [
-        "zarrs", "obstore+zarrs", "obstore", "plain",
-    ]  # fmt: skip
+        "zarrs",
+        "obstore+zarrs",
+        "obstore",
+        "plain",
+    ]
     monkeypatch.setenv("FLORACUBE_IO", "plain")
     assert backends.io_backend("/a") == "plain"
     monkeypatch.setenv("FLORACUBE_IO", "fast")
@@ -214,8 +217,9 @@ def test_rust_object_stores_give_the_values_of_the_plain_one(s3: FaultyS3, monke
     url = f"{s3.url}/cube.zarr"
     cube = filled(url)
     np.testing.assert_array_equal(cube.array(PATH)[:], expected())
-    np.testing.assert_array_equal(open_cube(f"{s3.endpoint}/{s3.bucket}/cube.zarr").array(PATH)[150:250, 3:9],
-                                  expected()[150:250, 3:9])  # fmt: skip
+    np.testing.assert_array_equal(
+        open_cube(f"{s3.endpoint}/{s3.bucket}/cube.zarr").array(PATH)[150:250, 3:9], expected()[150:250, 3:9]
+    )
     monkeypatch.setenv("FLORACUBE_IO", "plain")
     np.testing.assert_array_equal(open_cube(url).array(PATH)[:], expected())
     monkeypatch.setenv("FLORACUBE_IO", way)

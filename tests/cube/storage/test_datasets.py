@@ -54,9 +54,10 @@ def test_a_value_among_ten_thousand_species_needs_the_fewest_requests(tmp_path: 
         group = "/c.zarr/products/species/v1/0"
         assert float(opened.species["Planta 200"][5, 5]) == pytest.approx(0.004)
         assert log == [
-            f"200 {group}/zarr.json", f"200 {group}/species/c/0",
+            f"200 {group}/zarr.json",
+            f"200 {group}/species/c/0",
             *[f"206 {group}/occurrence/c/1/0/0"] * 2,  # the index of the shard, and a chunk
-        ]  # fmt: skip
+        ]
         log.clear()
         assert float(opened.species["Planta 201"][5, 5]) == pytest.approx(0.004)
         assert log == [f"206 {group}/occurrence/c/1/0/0"] * 2

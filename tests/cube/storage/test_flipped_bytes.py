@@ -76,9 +76,14 @@ def test_a_flipped_byte_is_an_error_of_every_way_to_read(
 def test_layouts_with_and_without_checksums_are_read_alike(tmp_path: Path, old: object) -> None:
     """A cube of an earlier version has no checksums; what the server reads is what Zarr and its Rust codecs read."""
     array = zarr.create_array(
-        zarr.storage.LocalStore(tmp_path), name="layer", shape=(200, 200), chunks=(100, 100), shards=(200, 200), dtype="u2",
+        zarr.storage.LocalStore(tmp_path),
+        name="layer",
+        shape=(200, 200),
+        chunks=(100, 100),
+        shards=(200, 200),
+        dtype="u2",
         compressors=old,  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
     array[...] = VALUES
     shards = Shards.of(array)
     assert shards is not None
@@ -118,10 +123,14 @@ def test_unreadable_metadata_are_one_sentence_and_no_missing_layer(cube: CubeSto
     file = Path(cube.url) / PATH / "zarr.json"
     text = file.read_text()
     damaged = {
-        "truncated": text[: len(text) // 2], "empty": "", "no JSON": text.replace(":", ";", 1), "list": "[]",
-        "no shape": text.replace('"shape"', '"shap"'), "codec": text.replace('"zstd"', '"zste"'),
+        "truncated": text[: len(text) // 2],
+        "empty": "",
+        "no JSON": text.replace(":", ";", 1),
+        "list": "[]",
+        "no shape": text.replace('"shape"', '"shap"'),
+        "codec": text.replace('"zstd"', '"zste"'),
         "type": text.replace('"uint16"', '"uint17"'),
-    }  # fmt: skip
+    }
     file.write_text(damaged[damage])
     opened = open_cube(cube.url)
     for ask in (opened.array, opened.has):

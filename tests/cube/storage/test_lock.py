@@ -49,8 +49,9 @@ def test_a_writer_that_was_killed_is_followed_at_once(tmp_path: Path) -> None:
         "with lock.held(Documents(sys.argv[1]), 'inputs'):\n"
         "    print('held', flush=True); time.sleep(60)"
     )
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True,
-                          cwd=Path(__file__).parents[3]) as other:  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
+    ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with pytest.raises(WorkersError, match=f"process {other.pid} on"), lock.held(Documents(str(tmp_path)), "inputs"):

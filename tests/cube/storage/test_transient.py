@@ -50,13 +50,27 @@ def _aiohttp(status: int) -> aiohttp.ClientResponseError:
 @pytest.mark.parametrize(
     "error",
     [
-        TimeoutError(), ConnectionResetError(), BrokenPipeError(), socket.gaierror(socket.EAI_AGAIN, "name"),
-        OSError(errno.ESTALE, "stale"), OSError(errno.EBUSY, "SlowDown"), _s3("SlowDown", 503), _s3("InternalError", 200),
-        s3fs.errors.translate_boto_error(_s3("500", 500)), s3fs.errors.translate_boto_error(_s3("Whatever", 502)),
-        botocore.exceptions.EndpointConnectionError(endpoint_url="x"), botocore.exceptions.ReadTimeoutError(endpoint_url="x"),
-        botocore.exceptions.ConnectionClosedError(endpoint_url="x"), aiohttp.ServerDisconnectedError(),
-        aiohttp.ClientPayloadError("Response payload is not completed"), _aiohttp(503), _aiohttp(429),
-        _requests(500), requests.ConnectionError("told"), requests.ReadTimeout(), _stac(504),
+        TimeoutError(),
+        ConnectionResetError(),
+        BrokenPipeError(),
+        socket.gaierror(socket.EAI_AGAIN, "name"),
+        OSError(errno.ESTALE, "stale"),
+        OSError(errno.EBUSY, "SlowDown"),
+        _s3("SlowDown", 503),
+        _s3("InternalError", 200),
+        s3fs.errors.translate_boto_error(_s3("500", 500)),
+        s3fs.errors.translate_boto_error(_s3("Whatever", 502)),
+        botocore.exceptions.EndpointConnectionError(endpoint_url="x"),
+        botocore.exceptions.ReadTimeoutError(endpoint_url="x"),
+        botocore.exceptions.ConnectionClosedError(endpoint_url="x"),
+        aiohttp.ServerDisconnectedError(),
+        aiohttp.ClientPayloadError("Response payload is not completed"),
+        _aiohttp(503),
+        _aiohttp(429),
+        _requests(500),
+        requests.ConnectionError("told"),
+        requests.ReadTimeout(),
+        _stac(504),
         rasterio.errors.RasterioIOError("HTTP response code: 503"),
         rasterio.errors.RasterioIOError("HTTP error code : 429"),
         rasterio.errors.RasterioIOError("CURL error: Operation timed out after 30000 milliseconds"),
@@ -64,7 +78,7 @@ def _aiohttp(status: int) -> aiohttp.ClientResponseError:
         RuntimeError("Connection reset by peer (os error 104)"),
         SourceError("https://x/a.tif: cannot be read as a raster (HTTP response code: 500); check sources[0].raster."),
     ],
-)  # fmt: skip
+)
 def test_what_passes_by_itself_is_tried_again(error: Exception) -> None:
     assert is_transient(error)
 
@@ -72,14 +86,24 @@ def test_what_passes_by_itself_is_tried_again(error: Exception) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        FileNotFoundError(errno.ENOENT, "no"), PermissionError(errno.EACCES, "no"), OSError(errno.ENOSPC, "full"),
-        OSError(errno.EIO, "a disk that dies"), ValueError("503 rows"), KeyError("x"), SourceError("a.tif: has 3 bands"),
-        ConfigError("timed out is no key"), _s3("NoSuchKey", 404), s3fs.errors.translate_boto_error(_s3("AccessDenied", 403)),
-        _aiohttp(404), _requests(401), _stac(400), rasterio.errors.RasterioIOError("HTTP response code: 404"),
+        FileNotFoundError(errno.ENOENT, "no"),
+        PermissionError(errno.EACCES, "no"),
+        OSError(errno.ENOSPC, "full"),
+        OSError(errno.EIO, "a disk that dies"),
+        ValueError("503 rows"),
+        KeyError("x"),
+        SourceError("a.tif: has 3 bands"),
+        ConfigError("timed out is no key"),
+        _s3("NoSuchKey", 404),
+        s3fs.errors.translate_boto_error(_s3("AccessDenied", 403)),
+        _aiohttp(404),
+        _requests(401),
+        _stac(400),
+        rasterio.errors.RasterioIOError("HTTP response code: 404"),
         rasterio.errors.RasterioIOError("/data/a.tif, band 1: IReadBlock failed at X offset 0, Y offset 1"),
         RuntimeError("No space left on device (os error 28)"),
     ],
-)  # fmt: skip
+)
 def test_what_stays_wrong_is_named_at_once(error: Exception) -> None:
     assert not is_transient(error)
 
@@ -117,8 +141,18 @@ def test_what_no_task_survives_is_known_from_python_and_from_rust() -> None:
 def failing_server(tmp_path: Path) -> Iterator[tuple[str, list[int]]]:
     """(URL of a GeoTIFF, status that its second half is answered with): the header can be read, the rest cannot."""
     values = np.random.default_rng(0).random((1, 512, 512), np.float32)
-    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", height=512, width=512, count=1, dtype="float32", tiled=True,
-                       crs="EPSG:3035", transform=rasterio.transform.from_origin(0, 0, 10, 10)) as target:  # fmt: skip
+    with rasterio.open(
+        tmp_path / "a.tif",
+        "w",
+        driver="GTiff",
+        height=512,
+        width=512,
+        count=1,
+        dtype="float32",
+        tiled=True,
+        crs="EPSG:3035",
+        transform=rasterio.transform.from_origin(0, 0, 10, 10),
+    ) as target:
         target.write(values)
     data, status = (tmp_path / "a.tif").read_bytes(), [503]
 
@@ -171,8 +205,9 @@ def test_a_server_that_fails_in_the_middle_of_a_file_is_asked_again(
 
 def test_a_local_file_that_is_cut_off_is_not(tmp_path: Path) -> None:
     path, transform = tmp_path / "a.tif", rasterio.transform.from_origin(0, 0, 10, 10)
-    with rasterio.open(path, "w", driver="GTiff", height=512, width=512, count=1, dtype="float32", crs="EPSG:3035",
-                       transform=transform) as target:  # fmt: skip
+    with rasterio.open(
+        path, "w", driver="GTiff", height=512, width=512, count=1, dtype="float32", crs="EPSG:3035", transform=transform
+    ) as target:
         target.write(np.random.default_rng(0).random((1, 512, 512), np.float32))
     path.write_bytes(path.read_bytes()[:500_000])
     with pytest.raises(SourceError) as caught:

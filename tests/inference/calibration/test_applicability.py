@@ -46,9 +46,12 @@ def places(n: int, seed: int = 0, shift: float = 0.0) -> Predictors:
         return (rng.normal(size=shape) + shift).astype(np.float32)
 
     drawn = {
-        "satellite": values(n, 4, SPEC.patch, SPEC.patch), "landsat": values(n, 6, 84), "static": values(n, 2),
-        "climate": values(30, 4, 228), "coarse": values(30, 3),
-    }  # fmt: skip
+        "satellite": values(n, 4, SPEC.patch, SPEC.patch),
+        "landsat": values(n, 6, 84),
+        "static": values(n, 2),
+        "climate": values(30, 4, 228),
+        "coarse": values(30, 3),
+    }
     corner, weight = rng.integers(0, 30, (n, 4)), np.full((n, 4), 0.25, np.float32)
     return Predictors(drawn, corner, weight, SPEC.static_names, SPEC.coarse_names)
 
@@ -66,8 +69,13 @@ def fitted(ensemble):
 def window(missing: float) -> dict[str, torch.Tensor]:
     rng = np.random.default_rng(1)
     side = 5 * (U + SPEC.receptive_field - 1)
-    shapes = {"satellite": (4, side, side), "landsat": (6, 84, U, U), "static": (2, U, U), "climate": (4, 228, K + 2, K + 2),
-              "coarse": (3, K + 2, K + 2)}  # fmt: skip
+    shapes = {
+        "satellite": (4, side, side),
+        "landsat": (6, 84, U, U),
+        "static": (2, U, U),
+        "climate": (4, 228, K + 2, K + 2),
+        "coarse": (3, K + 2, K + 2),
+    }
     out = {}
     for name, shape in shapes.items():
         values = rng.normal(size=shape).astype(np.float32)
@@ -85,10 +93,12 @@ def places_in(held: dict[str, torch.Tensor], step: int = 7) -> tuple[np.ndarray,
     image, p = held["satellite"], SPEC.patch
     patches = [image[:, 5 * r : 5 * r + p, 5 * c : 5 * c + p] for r, c in zip(rows, cols, strict=True)]
     there = {
-        "satellite": torch.stack(patches).numpy(), "landsat": held["landsat"][:, :, rows, cols].movedim(-1, 0).numpy(),
-        "static": held["static"][:, rows, cols].T.numpy(), "climate": held["climate"].flatten(2).movedim(-1, 0).numpy(),
+        "satellite": torch.stack(patches).numpy(),
+        "landsat": held["landsat"][:, :, rows, cols].movedim(-1, 0).numpy(),
+        "static": held["static"][:, rows, cols].T.numpy(),
+        "climate": held["climate"].flatten(2).movedim(-1, 0).numpy(),
         "coarse": held["coarse"].flatten(1).T.numpy(),
-    }  # fmt: skip
+    }
     return rows, cols, Predictors(there, corner, weight, SPEC.static_names, SPEC.coarse_names)
 
 

@@ -25,17 +25,28 @@ from inference.network.batches import covariates_of, gather
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     region = Region(4800, 2890, 4810, 2891, 10)  # a strip: a row of cells is as good as a square
-    made = make_case(tmp_path_factory.mktemp("area"), region, 12, {"d": 8, "hidden": 8}, ("surface", "elevation", "bioclim"),
-                     gaps=0.1, members=2)  # fmt: skip
+    made = make_case(
+        tmp_path_factory.mktemp("area"),
+        region,
+        12,
+        {"d": 8, "hidden": 8},
+        ("surface", "elevation", "bioclim"),
+        gaps=0.1,
+        members=2,
+    )
     model, rng = load_model(made.model), np.random.default_rng(0)
     # training places of the west alone: the east is where nobody has been
     x, y = rng.uniform(4_800_000, 4_803_000, 200), rng.uniform(2_890_000, 2_891_000, 200)
     places = sample(made.cube, model.recipe, x, y, 1)
     count = len(column_names(model.ensemble.spec)[1])
     area = fit_applicability(
-        model.ensemble, places, covariates_of(np.full(200, 2020.0)), (x // 500).astype(np.int64),
-        np.ones(count, np.float32), 100,
-    )  # fmt: skip
+        model.ensemble,
+        places,
+        covariates_of(np.full(200, 2020.0)),
+        (x // 500).astype(np.int64),
+        np.ones(count, np.float32),
+        100,
+    )
     save_applicability(made.model, area)
     assert load_model(made.model).hash != model.hash
     made.make("told")

@@ -23,21 +23,30 @@ from tests.inference.training.test_fit import landscape
 
 
 def config(**predict: object) -> Config:
-    return Config.model_validate({
-        "title": "t", "cube": "c.zarr", "unit_km": 10, "sources": [], "predict": predict,
-        "region": {"west_km": 4800, "south_km": 2890, "east_km": 4810, "north_km": 2900},
-    })  # fmt: skip
+    return Config.model_validate(
+        {
+            "title": "t",
+            "cube": "c.zarr",
+            "unit_km": 10,
+            "sources": [],
+            "predict": predict,
+            "region": {"west_km": 4800, "south_km": 2890, "east_km": 4810, "north_km": 2900},
+        }
+    )
 
 
-@pytest.mark.parametrize(("surveys", "area_m2", "refused"), [
-    ([1e8] * 50, 100.0, True),  # squares of an atlas
-    ([16.0] * 50, 100.0, False),  # plots of a grassland
-    ([1.0, 4.0] * 50, 100.0, True),
-    ([1.0, 4.0] * 50, 40.0, False),
-    ([25.0] * 500 + [1e6], 1e4, True),  # one typing error is no experience
-    ([np.nan, 0.0, np.inf], 100.0, False),  # unknown: taken as 100 m2
-    ([np.nan, 0.0, np.inf], 2000.0, True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("surveys", "area_m2", "refused"),
+    [
+        ([1e8] * 50, 100.0, True),  # squares of an atlas
+        ([16.0] * 50, 100.0, False),  # plots of a grassland
+        ([1.0, 4.0] * 50, 100.0, True),
+        ([1.0, 4.0] * 50, 40.0, False),
+        ([25.0] * 500 + [1e6], 1e4, True),  # one typing error is no experience
+        ([np.nan, 0.0, np.inf], 100.0, False),  # unknown: taken as 100 m2
+        ([np.nan, 0.0, np.inf], 2000.0, True),
+    ],
+)
 def test_an_area_far_outside_those_of_the_surveys_is_refused(surveys: list[float], area_m2: float, refused: bool) -> None:
     areas = SurveyAreas.of(np.array(surveys, np.float32))
     assert areas.far_from(area_m2) == refused

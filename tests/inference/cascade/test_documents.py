@@ -61,8 +61,10 @@ def told(folder: Path) -> tuple[pd.DataFrame, Response]:
     lines = rng.random((3, 15, COUNT)).astype(np.float32)
     curve = Response("static", "elevation", np.linspace(100, 900, 15, dtype=np.float32), *lines, np.float32([300, 200]))
     save_curves(there, [curve])
-    write_importance(there, [Importance("static", "", 0.3, 0.02, 0.001, 0.7, 0.05), Importance("static", "elevation", 0.3, 0.01,
-                                                                                             0.0, 0.7, 0.02)])  # fmt: skip
+    write_importance(
+        there,
+        [Importance("static", "", 0.3, 0.02, 0.001, 0.7, 0.05), Importance("static", "elevation", 0.3, 0.01, 0.0, 0.7, 0.02)],
+    )
     (folder / "metrics.json").write_text(json.dumps({"auc_test": 0.7, "held_out_surveys": 40.0, "habitats": {"accuracy": 0.9}}))
     return table, curve
 
@@ -104,16 +106,19 @@ def test_documents_of_other_species_are_refused_with_the_file_and_the_mend(folde
         model_documents(folder, model)
 
 
-@pytest.mark.parametrize(("modality", "channel", "title", "units"), [
-    ("coarse", "bioclim.bio12", "Annual precipitation", "mm"),
-    ("static", "soil.clay", "Clay in the soil", "g kg-1"),
-    ("static", "landcover.igbp5", "Land cover is mixed forests", ""),
-    ("static", "slope", "Slope of the terrain", "degree"),
-    ("satellite", "sentinel2.nir", "Sentinel-2 surface reflectance, cloud-free median: nir", ""),
-    ("climate", "climate.tas", "Air temperature, mean of months", "K"),
-    ("static", "footprint.hfp2009", "Human footprint: hfp2009", ""),
-    ("coarse", "invented.thing", "invented.thing", ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("modality", "channel", "title", "units"),
+    [
+        ("coarse", "bioclim.bio12", "Annual precipitation", "mm"),
+        ("static", "soil.clay", "Clay in the soil", "g kg-1"),
+        ("static", "landcover.igbp5", "Land cover is mixed forests", ""),
+        ("static", "slope", "Slope of the terrain", "degree"),
+        ("satellite", "sentinel2.nir", "Sentinel-2 surface reflectance, cloud-free median: nir", ""),
+        ("climate", "climate.tas", "Air temperature, mean of months", "K"),
+        ("static", "footprint.hfp2009", "Human footprint: hfp2009", ""),
+        ("coarse", "invented.thing", "invented.thing", ""),
+    ],
+)
 def test_channels_have_names_and_units_for_a_person(modality: str, channel: str, title: str, units: str) -> None:
     found = recipe_of(INPUTS.values()).title(modality, channel)
     assert (found[0].lower(), found[1]) == (title.lower(), units)

@@ -36,11 +36,15 @@ def collection(**ranges: dict) -> dict:
     return {"type": "FeatureCollection", "features": features}
 
 
-RANGES = collection(**{
-    NAMES[WEST]: square(4700, 2800, 4805, 3000), NAMES[SENSITIVE]: square(4700, 2800, 4802.5, 3000),
-    NAMES[FAR]: square(5000, 2800, 5100, 3000), NAMES[EVERYWHERE]: square(4700, 2800, 4900, 3000),
-    "Another plant": square(4700, 2800, 4900, 3000),
-})  # fmt: skip
+RANGES = collection(
+    **{
+        NAMES[WEST]: square(4700, 2800, 4805, 3000),
+        NAMES[SENSITIVE]: square(4700, 2800, 4802.5, 3000),
+        NAMES[FAR]: square(5000, 2800, 5100, 3000),
+        NAMES[EVERYWHERE]: square(4700, 2800, 4900, 3000),
+        "Another plant": square(4700, 2800, 4900, 3000),
+    }
+)
 
 
 def config(folder: Path, ranges: dict | str | None, key: str = "binomial"):
@@ -58,8 +62,9 @@ def config(folder: Path, ranges: dict | str | None, key: str = "binomial"):
 def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     """Predicted once without ranges (v1) and once with them."""
     folder = tmp_path_factory.mktemp("ranges")
-    made = make_case(folder, Region(4800, 2890, 4810, 2892, 10), SPECIES, {"d": 8, "hidden": 8}, ("surface", "elevation"),
-                     sensitive=1)  # fmt: skip
+    made = make_case(
+        folder, Region(4800, 2890, 4810, 2892, 10), SPECIES, {"d": 8, "hidden": 8}, ("surface", "elevation"), sensitive=1
+    )
     run_unit(made.job(), made.units[0])
     before = load_model(made.model).hash
     save_ranges(made.model, read_ranges(config(folder, RANGES), NAMES))
@@ -145,7 +150,7 @@ def test_the_way_of_a_gpu_cuts_the_same(case, monkeypatch):
         (collection(**{NAMES[1]: {"type": "Point", "coordinates": [15, 49]}}), "binomial", f"range of '{NAMES[1]}' has no area"),
         (RANGES | {"crs": {"properties": {"name": "nonsense"}}}, "binomial", "'crs' is not known"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_file_is_told_in_one_sentence(tmp_path, ranges, key, message):
     with pytest.raises(ConfigError, match=message):
         read_ranges(config(tmp_path, ranges, key), NAMES)

@@ -119,9 +119,7 @@ def test_a_unit_equals_single_patches_at_its_edges_and_beside_missing_data(case)
     model, unit = held.model, case.units[0]
     wanted = (case.cube.read_window("inputs/50m/surface", case.cube.region.square(unit)) == 0) & _inside(case)
     with ThreadPoolExecutor(2) as pool:
-        index, z, _ = embed_unit(
-            case.cube, model.ensemble, model.recipe, unit, wanted, 2020, held.device, pool, Clock()
-        )  # fmt: skip
+        index, z, _ = embed_unit(case.cube, model.ensemble, model.recipe, unit, wanted, 2020, held.device, pool, Clock())
     assert set(index) == set(np.flatnonzero(wanted))
     row, col = np.divmod(index, unit.cells)
     edge = np.flatnonzero((row == row.max()) | (col == col.min()) | (col == col.max()) | (row == row.min()))
@@ -277,8 +275,14 @@ def test_lists_that_teach_the_reader_are_those_of_members_that_learned_nothing_n
     row, col = np.divmod(at, unit.cells)
     x, y = unit.west + 50 * (col + 0.5), unit.north - 50 * (row + 0.5)
     n, known = len(at), tuple(name.lower() for name in model.ensemble.species)
-    plots = Plots(np.array([f"p{i}" for i in range(n)]), np.zeros((n, 1), np.int32), np.ones(n, np.int32), np.zeros(n, np.int32),
-                  known, ("A", "B"))  # fmt: skip
+    plots = Plots(
+        np.array([f"p{i}" for i in range(n)]),
+        np.zeros((n, 1), np.int32),
+        np.ones(n, np.int32),
+        np.zeros(n, np.int32),
+        known,
+        ("A", "B"),
+    )
     made = predicted_plots(case.cube, case.model, plots, *EUROPE.unproject(x, y), 2020, 100.0)
     fold = folds.at(x, y)
     assert len(made) == n
@@ -302,8 +306,9 @@ def test_lists_that_teach_the_reader_are_those_of_the_composition_layer(case, tr
     label = np.arange(302, dtype=np.int32) % 2
     label[7] = -1
     known = tuple(name.lower() for name in names[:100])  # of the other half the plots know nothing
-    plots = Plots(np.array([f"p{i}" for i in range(302)]), np.zeros((302, 1), np.int32), np.ones(302, np.int32), label, known,
-                  ("A", "B"))  # fmt: skip
+    plots = Plots(
+        np.array([f"p{i}" for i in range(302)]), np.zeros((302, 1), np.int32), np.ones(302, np.int32), label, known, ("A", "B")
+    )
     lon, lat = np.append(lon, [0.0, np.nan]), np.append(lat, [50.0, 50.0])  # far away, and nowhere
     made = predicted_plots(case.cube, case.model, plots, lon, lat, 2020, 100.0)
     assert list(made.plot_id) == [f"p{i}" for i in range(300) if i != 7]  # unlabelled plots teach nothing

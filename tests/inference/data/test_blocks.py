@@ -14,9 +14,14 @@ from inference.data.samples import Surveys
 def surveys_at(x, y, place) -> Surveys:
     n = len(x)
     return Surveys(
-        np.zeros((n, 1), bool), np.full(n, 10, np.float32), np.full(n, 2000, np.float32),
-        np.asarray(place), np.asarray(x, float), np.asarray(y, float), ("Poa annua",),
-    )  # fmt: skip
+        np.zeros((n, 1), bool),
+        np.full(n, 10, np.float32),
+        np.full(n, 2000, np.float32),
+        np.asarray(place),
+        np.asarray(x, float),
+        np.asarray(y, float),
+        ("Poa annua",),
+    )
 
 
 def scattered(n: int = 400, places: int = 150, seed: int = 0, side: float = 100_000) -> Surveys:

@@ -54,18 +54,28 @@ def test_inputs_that_are_incomplete_where_surveys_stand_are_refused(tmp_path: Pa
 
 def config_of(folder: Path, **surveys: str) -> Config:
     lon, lat = EUROPE.unproject(4_700_000 + np.array([1_000.0, 2_000, 3_000, 8_000]), np.full(4, 2_855_000.0))
-    columns = {"surveyId": np.repeat(IDS, 2), "lon": np.repeat(lon, 2), "lat": np.repeat(lat, 2), "year": 2018,
-               "areaInM2": 100.0, "speciesId": [1.0, 2.0] * 4,
-               "country": np.repeat(["A", "B", "A", "B"], 2)}  # fmt: skip
+    columns = {
+        "surveyId": np.repeat(IDS, 2),
+        "lon": np.repeat(lon, 2),
+        "lat": np.repeat(lat, 2),
+        "year": 2018,
+        "areaInM2": 100.0,
+        "speciesId": [1.0, 2.0] * 4,
+        "country": np.repeat(["A", "B", "A", "B"], 2),
+    }
     write_table(folder / "gp/PresenceAbsenceSurveys/PA_metadata_train.csv", columns)
     write_table(folder / "gp/EnvironmentalValues/Elevation/PA-train-elevation.csv", {"surveyId": IDS, "Elevation": IDS % 1000})
     for number in IDS[:2]:
         write_cube(folder / "gp", 2024, "landsat", int(number), np.full((6, 4, 21), 127.0))
     document = {
-        "title": "t", "cube": "c.zarr", "unit_km": 10, "sources": [], "species": {"min_records": 2},
+        "title": "t",
+        "cube": "c.zarr",
+        "unit_km": 10,
+        "sources": [],
+        "species": {"min_records": 2},
         "region": {"west_km": 4700, "south_km": 2850, "east_km": 4710, "north_km": 2860},
         "surveys": {"geoplant": "gp", **surveys},
-    }  # fmt: skip
+    }
     (folder / "config.yaml").write_text(yaml.safe_dump(document))
     return load_config(folder / "config.yaml")
 
@@ -143,8 +153,10 @@ def test_predictors_of_a_table_that_cannot_be_read_are_named(tmp_path: Path, cub
         load_dataset(_with_predictors(tmp_path, predictors=["depth"]), cube)
     with pytest.raises(TableError, match=r"plots.csv: column 'word' holds no number.*; name another column"):
         load_dataset(_with_predictors(tmp_path, predictors=["word"]), cube)
-    for wrong, words in (({"predictors": ["pH", "pH"]}, "names a column twice"),
-                         ({"predictors_nodata": [1]}, "belongs to 'predictors'")):  # fmt: skip
+    for wrong, words in (
+        ({"predictors": ["pH", "pH"]}, "names a column twice"),
+        ({"predictors_nodata": [1]}, "belongs to 'predictors'"),
+    ):
         with pytest.raises(ConfigError, match=words):
             _with_predictors(tmp_path, **wrong)
     given = _with_predictors(tmp_path, predictors=["pH"])
@@ -178,8 +190,9 @@ def test_a_species_in_every_survey_and_a_survey_without_species_are_named(tmp_pa
     config = _tables(tmp_path, ["Poa annua", "Poa annua", "Poa annua", "Poa annua"], columns)
     report = load_dataset(config, cube).table.report
     assert report.remarks["species in every survey: where they are absent is not learned, their maps are near 1"] == (
-        1, ["Poa annua"],
-    )  # fmt: skip
+        1,
+        ["Poa annua"],
+    )
     config = _tables(tmp_path, ["Poa annua", "Poa annua", "", "Carex alba"], columns)
     report = load_dataset(config, cube).table.report
     assert report.remarks["surveys without any species: they count as absences of all"] == (1, ["s2"])
@@ -213,9 +226,13 @@ def _tables(folder: Path, names: list[str], columns: dict[str, Any]) -> Config:
     (folder / "plots.csv").write_text("id,lon,lat\n" + plots)
     (folder / "species.csv").write_text("id,name\n" + "".join(f"s{i},{name}\n" for i, name in enumerate(names) if name))
     document = {
-        "title": "t", "cube": "c.zarr", "unit_km": 10, "sources": [], "species": {"min_records": 2},
+        "title": "t",
+        "cube": "c.zarr",
+        "unit_km": 10,
+        "sources": [],
+        "species": {"min_records": 2},
         "region": {"west_km": 4700, "south_km": 2850, "east_km": 4710, "north_km": 2860},
         "surveys": {"table": "plots.csv", "occurrences": "species.csv", "columns": columns},
-    }  # fmt: skip
+    }
     (folder / "config.yaml").write_text(yaml.safe_dump(document))
     return load_config(folder / "config.yaml")

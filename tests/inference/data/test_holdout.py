@@ -47,8 +47,11 @@ def surveys(n: int = 900, size: tuple[int, int] = (37, 47), clusters: int = 0, s
 def uneven() -> Surveys:
     """Nine in ten surveys lie in one square of 10 km."""
     found = surveys()
-    return replace(found, x=np.where(np.arange(900) % 10 > 0, 4_000_000 + found.x % 10_000, found.x),
-                   y=np.where(np.arange(900) % 10 > 0, 2_500_000 + found.y % 10_000, found.y))  # fmt: skip
+    return replace(
+        found,
+        x=np.where(np.arange(900) % 10 > 0, 4_000_000 + found.x % 10_000, found.x),
+        y=np.where(np.arange(900) % 10 > 0, 2_500_000 + found.y % 10_000, found.y),
+    )
 
 
 def test_defaults_fit_the_region_and_the_number_of_surveys_and_say_why() -> None:
@@ -79,7 +82,7 @@ def test_blocks_become_smaller_until_folds_are_even() -> None:
         ({"min_records": 1000}, surveys(), r"no species stands in 1000 surveys or more, the commonest in"),
         ({}, surveys(clusters=2), r"the surveys lie too close together for 5 folds .* set train\.members to 2 or less"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused_with_a_number_that_works(evaluate: dict, given: Surveys, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         plan_folds(config(**evaluate), given)

@@ -60,9 +60,14 @@ def test_what_does_not_belong_together_is_refused(predictors, change, message):
 def test_surveys_are_checked_and_cut():
     n = 3
     surveys = Surveys(
-        np.eye(3, dtype=bool), np.ones(n, np.float32), np.ones(n, np.float32), np.array([7, 7, 9]),
-        np.zeros(n), np.zeros(n), ("a", "b", "c"),
-    )  # fmt: skip
+        np.eye(3, dtype=bool),
+        np.ones(n, np.float32),
+        np.ones(n, np.float32),
+        np.array([7, 7, 9]),
+        np.zeros(n),
+        np.zeros(n),
+        ("a", "b", "c"),
+    )
     assert surveys.subset(np.array([1])).presence.tolist() == [[False, True, False]]
     assert surveys.place_weight.tolist() == [0.5, 0.5, 1]
     with pytest.raises(TableError, match="'year'"):

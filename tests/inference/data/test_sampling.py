@@ -116,8 +116,10 @@ def test_a_recipe_is_what_a_cube_and_another_source_have_in_common(cube: CubeSto
     both = recipe(cube, None, ("landsat", "elevation", "footprint", "bioclim"))
     assert both.modalities == ("landsat", "static", "coarse")
     assert {m: [layer.name for layer in layers] for m, layers in both.groups.items()} == {
-        "landsat": ["landsat"], "static": ["elevation"], "coarse": ["bioclim"],
-    }  # fmt: skip
+        "landsat": ["landsat"],
+        "static": ["elevation"],
+        "coarse": ["bioclim"],
+    }
 
 
 def test_layers_that_tell_nothing_are_no_predictors() -> None:
@@ -126,8 +128,15 @@ def test_layers_that_tell_nothing_are_no_predictors() -> None:
 
 def test_predictors_come_out_of_a_geoplant_folder(cube: CubeStore, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
-    rows = pd.DataFrame({"longitude": [10.05, 10.06], "latitude": [48.5, 48.51], "survey": [11, 3018575],
-                         "patch_id": [11, 3018575], "series_id": [11, 3018575]})  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            "longitude": [10.05, 10.06],
+            "latitude": [48.5, 48.51],
+            "survey": [11, 3018575],
+            "patch_id": [11, 3018575],
+            "series_id": [11, 3018575],
+        }
+    )
     for number in rows["survey"]:
         write_jpeg(tmp_path, 2024, int(number), rng.uniform(0, 0.3, (4, 128, 128)).astype(np.float32))
         write_cube(tmp_path, 2024, "landsat", int(number), rng.integers(0, 200, (6, 4, 21)))
@@ -135,8 +144,10 @@ def test_predictors_come_out_of_a_geoplant_folder(cube: CubeStore, tmp_path: Pat
     values = tmp_path / "EnvironmentalValues"
     write_table(values / "Elevation/PA-train-elevation.csv", {"surveyId": [3018575, 11], "Elevation": [300, 100]})
     write_table(values / "LandCover/PA-train-landcover.csv", {"surveyId": [11, 3018575], "LandCover": [4, 10]})
-    write_table(values / "Climate/PA-train-bioclimatic.csv",
-                {"surveyId": [11, 3018575], **{f"Bio{i}": [2_800, 2_850] for i in range(1, 20)}})  # fmt: skip
+    write_table(
+        values / "Climate/PA-train-bioclimatic.csv",
+        {"surveyId": [11, 3018575], **{f"Bio{i}": [2_800, 2_850] for i in range(1, 20)}},
+    )
     files = FileSource(GeoPlant(tmp_path))
     what = recipe(cube, None, files.layers)
     got = sample_source(files, what, places_of(rows, "PA"), 9)
@@ -235,8 +246,15 @@ def test_a_place_without_a_patch_has_none_when_packed(tmp_path: Path) -> None:
     write_jpeg(tmp_path, 2024, 11, rng.uniform(0, 0.3, (4, 128, 128)).astype(np.float32))
     write_jpeg(tmp_path, 2024, 3018575, rng.uniform(0, 0.3, (4, 128, 128)).astype(np.float32))
     next(tmp_path.rglob("3018575.jpeg")).write_bytes(b"no image")
-    rows = pd.DataFrame({"survey": [11, 42, 3018575], "longitude": [10.0, 10.1, 10.2], "latitude": [50.0, 50.1, 50.2],
-                         "patch_id": [11, 42, 3018575], "series_id": [11, 42, 3018575]})  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            "survey": [11, 42, 3018575],
+            "longitude": [10.0, 10.1, 10.2],
+            "latitude": [50.0, 50.1, 50.2],
+            "patch_id": [11, 42, 3018575],
+            "series_id": [11, 42, 3018575],
+        }
+    )
     files = FileSource(GeoPlant(tmp_path))
     disk = sample_source(files, recipe_of([INPUTS["sentinel2"]]), places_of(rows, "PA"), 3, shelf=Shelf(tmp_path / "scratch", 0))
     known = np.isfinite(disk.values["satellite"][:]).any(axis=(1, 2, 3))

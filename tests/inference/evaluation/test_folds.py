@@ -152,17 +152,26 @@ def test_evaluate_adds_peers_to_the_saved_scores_and_reads_locked_blocks_only_wh
     case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     predictors, surveys, eta, folds = case
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({
-        "title": "t", "cube": "c.zarr", "unit_km": 10, "sources": [],
-        "region": {"west_km": 4000, "south_km": 3000, "east_km": 4100, "north_km": 3100},
-        "evaluate": {"options": {"trees": 5, "bootstraps": 5}},
-    }))  # fmt: skip
+    (tmp_path / "config.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "title": "t",
+                "cube": "c.zarr",
+                "unit_km": 10,
+                "sources": [],
+                "region": {"west_km": 4000, "south_km": 3000, "east_km": 4100, "north_km": 3100},
+                "evaluate": {"options": {"trees": 5, "bootstraps": 5}},
+            }
+        )
+    )
     save_out_of_fold(tmp_path / "model", scores_of(case), [])
     model = SimpleNamespace(ensemble=SimpleNamespace(species=surveys.species))
     monkeypatch.setattr("inference.evaluation.assess.open_cube", lambda url: None)
     monkeypatch.setattr("inference.evaluation.assess.load_model", lambda path: model)
-    monkeypatch.setattr("inference.evaluation.assess.load_dataset", lambda config, cube: SimpleNamespace(
-        predictors=predictors, surveys=surveys, records=None))  # fmt: skip
+    monkeypatch.setattr(
+        "inference.evaluation.assess.load_dataset",
+        lambda config, cube: SimpleNamespace(predictors=predictors, surveys=surveys, records=None),
+    )
     config = load_config(tmp_path / "config.yaml")
     found = {locked: assess(config, lambda done, total, text: None, locked) for locked in (False, True)}
     for locked, result in found.items():
@@ -185,22 +194,40 @@ def test_a_second_row_lets_members_learn_from_records_of_the_blocks_they_leave_o
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     world = World(80, 600)
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({
-        "title": "t", "cube": "c.zarr", "unit_km": 10, "sources": [],
-        "region": {"west_km": 4000, "south_km": 3000, "east_km": 4100, "north_km": 3100},
-        "train": {"members": 2, "epochs": 1, "least_steps": 5, "batch": 32, "record_batch": 32, "threads": 1},
-        "network": {"d": 8, "hidden": 8},
-        "evaluate": {"min_records": 5, "options": {"bootstraps": 5, "baselines": [], "records_allowed": True}},
-    }))  # fmt: skip
+    (tmp_path / "config.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "title": "t",
+                "cube": "c.zarr",
+                "unit_km": 10,
+                "sources": [],
+                "region": {"west_km": 4000, "south_km": 3000, "east_km": 4100, "north_km": 3100},
+                "train": {"members": 2, "epochs": 1, "least_steps": 5, "batch": 32, "record_batch": 32, "threads": 1},
+                "network": {"d": 8, "hidden": 8},
+                "evaluate": {"min_records": 5, "options": {"bootstraps": 5, "baselines": [], "records_allowed": True}},
+            }
+        )
+    )
     config = load_config(tmp_path / "config.yaml")
     data = SimpleNamespace(
-        predictors=world.places.subset(world.at), surveys=world.surveys, records=world.records, record_predictors=world.places,
+        predictors=world.places.subset(world.at),
+        surveys=world.surveys,
+        records=world.records,
+        record_predictors=world.places,
         traits={"family": np.full(len(world.surveys.species), "")},
-    )  # fmt: skip
+    )
     folds = make_folds(world.surveys, 5, 2)
     spec = spec_for(data.predictors, data.surveys, d=8, hidden=8)
-    withheld = train(data.predictors, data.surveys, spec, config.train, folds, records=data.records,
-                     record_predictors=data.record_predictors, family=data.traits["family"])  # fmt: skip
+    withheld = train(
+        data.predictors,
+        data.surveys,
+        spec,
+        config.train,
+        folds,
+        records=data.records,
+        record_predictors=data.record_predictors,
+        family=data.traits["family"],
+    )
     scores = OutOfFold(withheld.out_of_fold, folds, 5, "the default", fingerprint(world.surveys))
     save_out_of_fold(tmp_path / "model", scores, [])
     model = SimpleNamespace(ensemble=SimpleNamespace(species=world.surveys.species))

@@ -34,10 +34,13 @@ def folder_of(root: Path) -> Path:
             area = [np.nan, -np.inf, 100.0][i % 3]
             rows += [(ids[i], lon[i], lat[i], 2018, area, s) for s in species]
         columns = ["surveyId", "lon", "lat", "year", "areaInM2", "speciesId"]
-        write_table(root / f"PresenceAbsenceSurveys/PA_metadata_{split}.csv",
-                    dict(zip(columns, zip(*rows, strict=True), strict=True)))  # fmt: skip
-        write_table(root / f"EnvironmentalValues/Elevation/PA-{split}-elevation.csv",
-                    {"surveyId": ids[part], "Elevation": elevation[part]})  # fmt: skip
+        write_table(
+            root / f"PresenceAbsenceSurveys/PA_metadata_{split}.csv", dict(zip(columns, zip(*rows, strict=True), strict=True))
+        )
+        write_table(
+            root / f"EnvironmentalValues/Elevation/PA-{split}-elevation.csv",
+            {"surveyId": ids[part], "Elevation": elevation[part]},
+        )
     write_cube(root, 2026, "landsat", 101, np.full((6, 4, 21), np.nan))
     write_cube(root, 2026, "landsat", 102, np.full((6, 4, 21), 127.0))
     return root

@@ -25,8 +25,9 @@ from inference.training.fit import Trained, train
 
 PLACES, SPECIES = 800, 3
 FOREST = DownSampledForest(50)
-NONE = Surveys(np.zeros((0, SPECIES), bool), *np.zeros((2, 0), np.float32), np.zeros(0, np.int64), *np.zeros((2, 0)),
-               ("a", "b", "c"))  # fmt: skip
+NONE = Surveys(
+    np.zeros((0, SPECIES), bool), *np.zeros((2, 0), np.float32), np.zeros(0, np.int64), *np.zeros((2, 0)), ("a", "b", "c")
+)
 
 
 def world() -> tuple[Predictors, Records, Folds]:
@@ -36,8 +37,9 @@ def world() -> tuple[Predictors, Records, Folds]:
     weight = np.exp(driver @ np.array([[2.0, -2.0, 0.0], [0.0, 0.0, 2.0]]))
     row = np.concatenate([rng.choice(PLACES, 80, p=weight[:, s] / weight[:, s].sum()) for s in range(SPECIES)])
     n, uniform = len(row), np.arange(PLACES)
-    records = Records(np.repeat(np.arange(SPECIES, dtype=np.int32), 80), row, x[row], y[row], np.full(n, 2000, np.float32),
-                      uniform, x, y)  # fmt: skip
+    records = Records(
+        np.repeat(np.arange(SPECIES, dtype=np.int32), 80), row, x[row], y[row], np.full(n, 2000, np.float32), uniform, x, y
+    )
     as_surveys = Surveys(np.zeros((n, 0), bool), *np.zeros((2, n), np.float32), np.arange(n), x[row], y[row])
     folds = make_folds(as_surveys, 5, 2).subset(np.zeros(0, np.int64))
     return Predictors({"static": driver}, static_names=("u", "v")), records, folds

@@ -19,8 +19,17 @@ from inference.network.ensemble import Ensemble
 from inference.training.likelihood import cloglog_probability
 
 N = 150
-SPEC = ModelSpec(("static", "climate", "coarse", "survey"), 3, ("a", "b"), ("c", "d"), d=8, hidden=16, width=4, dropout=0.0,
-                 inputs={"climate": Input(tuple(f"climate.{i}" for i in range(4)), 24, 12, "1km")})  # fmt: skip
+SPEC = ModelSpec(
+    ("static", "climate", "coarse", "survey"),
+    3,
+    ("a", "b"),
+    ("c", "d"),
+    d=8,
+    hidden=16,
+    width=4,
+    dropout=0.0,
+    inputs={"climate": Input(tuple(f"climate.{i}" for i in range(4)), 24, 12, "1km")},
+)
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +114,10 @@ def test_an_input_that_does_not_vary_has_no_response(places):
     assert response(places, "survey", "year", np.arange(3)) is None
 
 
-@pytest.mark.parametrize(("axis", "as_whole", "shape"), [(1, False, (5, 2)), (2, False, (5, 4, 2)), (2, True, (5, 4, 4, 12)),
-                                                         (1, True, (5, 6, 12)), (1, True, (5, 4, 10, 10))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("axis", "as_whole", "shape"),
+    [(1, False, (5, 2)), (2, False, (5, 4, 2)), (2, True, (5, 4, 4, 12)), (1, True, (5, 6, 12)), (1, True, (5, 4, 10, 10))],
+)
 def test_a_channel_is_moved_to_a_level_and_no_other_is(axis, as_whole, shape):
     values = torch.randn(shape)
     moved = at_level(values, axis, 1, 2.5, as_whole)

@@ -26,31 +26,51 @@ from inference.training.fit import Trained, spec_for
 
 CORE = {
     "Overview": ("Target output", "Focal Taxon", "Spatial extent", "Temporal extent", "Modelling techniques", "Software"),
-    "Data": ("Sample size", "Absence data", "Training data", "Validation data", "Test data", "Predictor variables",
-             "Coordinate reference system", "Quantification of Novelty"),
-    "Model": ("Multicollinearity", "Model settings (fitting)", "Variable importance", "Spatial autocorrelation",
-              "Threshold selection"),
+    "Data": (
+        "Sample size",
+        "Absence data",
+        "Training data",
+        "Validation data",
+        "Test data",
+        "Predictor variables",
+        "Coordinate reference system",
+        "Quantification of Novelty",
+    ),
+    "Model": (
+        "Multicollinearity",
+        "Model settings (fitting)",
+        "Variable importance",
+        "Spatial autocorrelation",
+        "Threshold selection",
+    ),
     "Assessment": ("Performance on training data", "Performance on test data", "Response shapes"),
     "Prediction": ("Prediction unit", "Novel environments"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("odmap")
     document = {
-        "title": "Small place", "cube": "cube.zarr", "unit_km": 10,
+        "title": "Small place",
+        "cube": "cube.zarr",
+        "unit_km": 10,
         "region": {"west_km": 4100, "east_km": 4120, "south_km": 2600, "north_km": 2620},
         "sources": [{"layer": "bioclim", "raster": "bio.tif", "attribution": "E-OBS", "reference_years": "1987-2017"}],
         "surveys": {"table": "plots.csv", "columns": {"survey": "id"}},
-    }  # fmt: skip
+    }
     (folder / "c.yaml").write_text(yaml.safe_dump(document))
     rng = np.random.default_rng(0)
     n = 60
     surveys = Surveys(
-        rng.random((n, 3)) < 0.4, np.full(n, 25, np.float32), np.linspace(1990, 2010, n).astype(np.float32), np.arange(n),
-        rng.uniform(4.1e6, 4.12e6, n), rng.uniform(2.6e6, 2.62e6, n), ("A a", "B b", "C c"),
-    )  # fmt: skip
+        rng.random((n, 3)) < 0.4,
+        np.full(n, 25, np.float32),
+        np.linspace(1990, 2010, n).astype(np.float32),
+        np.arange(n),
+        rng.uniform(4.1e6, 4.12e6, n),
+        rng.uniform(2.6e6, 2.62e6, n),
+        ("A a", "B b", "C c"),
+    )
     predictors = Predictors({"static": rng.normal(size=(n, 2)).astype(np.float32)}, static_names=("elevation", "slope"))
     report = Report("surveys")
     report.note("surveys without a position, skipped", ["7", "9"])
@@ -90,8 +110,13 @@ def test_a_model_of_records_alone_claims_no_surveys_and_a_search_is_told(run):
     one = np.zeros(n, np.int32)
     records = Records(one, np.arange(n), *np.zeros((2, n)), np.full(n, 2000, np.float32))
     options = replace(run.trained.options, recorded_sites=0.25, search=(NetworkConfig(d=32),))
-    trained = replace(run.trained, statement="relative intensity", options=options, metrics={"auc_against_background": 0.8},
-                      folds=run.trained.folds.subset(np.zeros(0, np.int64)))  # fmt: skip
+    trained = replace(
+        run.trained,
+        statement="relative intensity",
+        options=options,
+        metrics={"auc_against_background": 0.8},
+        folds=run.trained.folds.subset(np.zeros(0, np.int64)),
+    )
     alone = replace(run, data=replace(run.data, surveys=none, records=records), trained=trained)
     found = {e.element: e.value for e in protocol(alone)}
     assert "likelihood of surveys" not in found["Modelling techniques"]

@@ -16,10 +16,14 @@ def test_every_size_builds_and_predicts_from_every_modality(size):
     spec = ModelSpec(EVERYTHING, 5, static_names=("slope",), **shape_of({"size": size}))
     net = DeepSDM(spec).eval()
     batch = {
-        "satellite": torch.rand(2, 4, spec.patch, spec.patch), "landsat": torch.rand(2, 6, 84), "static": torch.rand(2, 1),
-        "climate": torch.rand(8, 4, 228), "corner": torch.arange(8).reshape(2, 4), "weight": torch.full((2, 4), 0.25),
+        "satellite": torch.rand(2, 4, spec.patch, spec.patch),
+        "landsat": torch.rand(2, 6, 84),
+        "static": torch.rand(2, 1),
+        "climate": torch.rand(8, 4, 228),
+        "corner": torch.arange(8).reshape(2, 4),
+        "weight": torch.full((2, 4), 0.25),
         "survey": torch.rand(2, 1),
-    }  # fmt: skip
+    }
     with torch.no_grad():
         assert net(batch).shape == (2, 5)
 

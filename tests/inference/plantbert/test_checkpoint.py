@@ -21,8 +21,15 @@ PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ",", "alba", "rosa", "ho
 
 def small(**more: Any) -> BertConfig:
     torch.manual_seed(0)
-    return BertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, initializer_range=0.3,
-                      max_position_embeddings=512, **more)  # fmt: skip
+    return BertConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        initializer_range=0.3,
+        max_position_embeddings=512,
+        **more,
+    )
 
 
 def hub(folder: Path, words: list[str]) -> tuple[Path, Path]:

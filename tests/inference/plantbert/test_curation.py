@@ -19,11 +19,20 @@ COLUMNS = Columns("plot", "species", "cover", "habitat")
 def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
     plots = pd.DataFrame({"plot": [1, 2, 3, 4, 5], "habitat": ["A", "A", "~", None, "B"]})
     rows = [
-        (1, "Poa annua", 5), (1, "Fagus sylvatica", 30), (1, "Fagus sylvatica_6", 20), (1, "Carex sp.", 1),
-        (2, "Poa annua agg.", 5), (2, "Fagus sylvatica", 5), (2, "Abies alba", 50),
-        (3, "Poa annua", 1), (3, "Fagus sylvatica", -1), (3, "Lilium martagon", 1),
-        (4, "Fagus sylvatica", 2), (5, "Poa annua", 0), (9, "Poa annua", 3),
-    ]  # fmt: skip
+        (1, "Poa annua", 5),
+        (1, "Fagus sylvatica", 30),
+        (1, "Fagus sylvatica_6", 20),
+        (1, "Carex sp.", 1),
+        (2, "Poa annua agg.", 5),
+        (2, "Fagus sylvatica", 5),
+        (2, "Abies alba", 50),
+        (3, "Poa annua", 1),
+        (3, "Fagus sylvatica", -1),
+        (3, "Lilium martagon", 1),
+        (4, "Fagus sylvatica", 2),
+        (5, "Poa annua", 0),
+        (9, "Poa annua", 3),
+    ]
     return plots, pd.DataFrame(rows, columns=["plot", "species", "cover"])
 
 
@@ -120,8 +129,15 @@ def test_incomplete_plots_are_those_that_lost_a_quarter_or_their_dominant_specie
 
 def test_names_of_one_species_written_in_many_ways_are_one() -> None:
     plots = pd.DataFrame({"plot": [1], "habitat": ["A"]})
-    noisy = ["Festuca ovina agg.", "Festuca ovina (L.) Hack.", "Festuca ovina subsp. guestfalica", "Festuca ovina_6",
-             "Festuca_ovina_7", "FESTUCA OVINA s.lat.", "Festuca cf. ovina"]  # fmt: skip
+    noisy = [
+        "Festuca ovina agg.",
+        "Festuca ovina (L.) Hack.",
+        "Festuca ovina subsp. guestfalica",
+        "Festuca ovina_6",
+        "Festuca_ovina_7",
+        "FESTUCA OVINA s.lat.",
+        "Festuca cf. ovina",
+    ]
     covers = pd.DataFrame({"plot": 1, "species": noisy, "cover": 1.0})
     made, report = make_plots(plots, covers, COLUMNS, min_records=1, min_plots=1)
     assert made.species == ("festuca ovina",)

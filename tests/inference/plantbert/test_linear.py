@@ -45,8 +45,15 @@ def test_probabilities_are_those_of_scikit_learn(labels: tuple[int, ...]) -> Non
 
 def test_log_cover_is_that_of_each_species() -> None:
     order = np.array([[2, 0, -1], [1, -1, -1]], np.int32)
-    plots = Plots(np.array(["a", "b"]), order, np.array([3, 1], np.int32), np.zeros(2, np.int32), ("p", "q", "r"), ("H",),
-                  np.array([[50, 9, 1], [0.1, 7, 7]], np.float32))  # fmt: skip
+    plots = Plots(
+        np.array(["a", "b"]),
+        order,
+        np.array([3, 1], np.int32),
+        np.zeros(2, np.int32),
+        ("p", "q", "r"),
+        ("H",),
+        np.array([[50, 9, 1], [0.1, 7, 7]], np.float32),
+    )
     np.testing.assert_allclose(plots.log_cover(), [[np.log(10), 0, np.log(51)], [0, np.log(1.1), 0]], rtol=1e-6)
     np.testing.assert_array_equal(plots.take(np.array([1])).log_cover(), plots.log_cover()[1:])
     predicted = replace(plots, cover=None)

@@ -285,9 +285,8 @@ def test_base_model_is_widened_by_one_token_a_species(folder: Path, tmp_path: Pa
     base = BertTokenizerFast(vocab={w: i for i, w in enumerate(words)})
     base.save_pretrained(tmp_path)
     BertForMaskedLM(
-        BertConfig(vocab_size=len(words), hidden_size=16, num_hidden_layers=1,
-                   num_attention_heads=2, intermediate_size=32)
-    ).save_pretrained(tmp_path)  # fmt: skip
+        BertConfig(vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    ).save_pretrained(tmp_path)
     spec = ReaderSpec(mask_epochs=1, epochs=1, base=tmp_path)
     out = tmp_path / "out"
     model, _, _ = train_reader(landscape(40), out, spec)

@@ -30,21 +30,36 @@ def configured(folder: Path, reader: str = "plantbert", **options: Any) -> Confi
     label = [CODES[plots.habitats[i]] if i >= 0 else "~" for i in plots.label]
     lon, lat = draw.uniform(14, 16, 160), draw.uniform(48, 50, 160)
     pd.DataFrame({"plot": plots.plot_id, "habitat": label, "lon": lon, "lat": lat}).to_csv(folder / "plots.csv", index=False)
-    rows = [(plots.plot_id[i], SPECIES[s], 50 - rank) for i in range(160)
-            for rank, s in enumerate(plots.order[i, : plots.size[i]])]  # fmt: skip
+    rows = [
+        (plots.plot_id[i], SPECIES[s], 50 - rank) for i in range(160) for rank, s in enumerate(plots.order[i, : plots.size[i]])
+    ]
     pd.DataFrame(rows, columns=["plot", "species", "cover"]).to_csv(folder / "covers.csv", index=False)
     classes = [(c, "3", c[:2]) for c in CODES.values()] + [("R2", "2", "R"), ("T1", "2", "T"), ("R", "1", ""), ("T", "1", "")]
     pd.DataFrame(classes, columns=["code", "level", "parent"]).to_csv(folder / "scheme.csv", index=False)
     document = {
-        "title": "Plots", "cube": "cube.zarr", "region": {"west_km": 4700, "south_km": 2850, "east_km": 4710, "north_km": 2860},
-        "unit_km": 10, "sources": [{"layer": "bioclim", "raster": "bio.tif"}],
+        "title": "Plots",
+        "cube": "cube.zarr",
+        "region": {"west_km": 4700, "south_km": 2850, "east_km": 4710, "north_km": 2860},
+        "unit_km": 10,
+        "sources": [{"layer": "bioclim", "raster": "bio.tif"}],
         "habitats": {
-            "scheme": "scheme.csv", "options": TINY | options, "reader": reader,
-            "plots": {"table": "plots.csv", "occurrences": "covers.csv",
-                      "columns": {"survey": "plot", "habitat": "habitat", "longitude": "lon", "latitude": "lat",
-                                  "species": "species", "cover": "cover"}},
+            "scheme": "scheme.csv",
+            "options": TINY | options,
+            "reader": reader,
+            "plots": {
+                "table": "plots.csv",
+                "occurrences": "covers.csv",
+                "columns": {
+                    "survey": "plot",
+                    "habitat": "habitat",
+                    "longitude": "lon",
+                    "latitude": "lat",
+                    "species": "species",
+                    "cover": "cover",
+                },
+            },
         },
-    }  # fmt: skip
+    }
     (folder / "config.yaml").write_text(yaml.safe_dump(document))
     return load_config(folder / "config.yaml")
 

@@ -43,24 +43,31 @@ class World:
         at = rng.integers(0, CELLS, surveys)
         presence = rng.random((surveys, SPECIES)) < -np.expm1(-np.exp(np.minimum(self.eta[at], 3)))
         self.at = at
-        self.surveys = Surveys(presence, np.full(surveys, 100, np.float32), np.full(surveys, 2010, np.float32),
-                               np.arange(surveys), self.x[at], self.y[at], NAMES)  # fmt: skip
+        self.surveys = Surveys(
+            presence,
+            np.full(surveys, 100, np.float32),
+            np.full(surveys, 2010, np.float32),
+            np.arange(surveys),
+            self.x[at],
+            self.y[at],
+            NAMES,
+        )
         effort = np.exp(0.8 * z[:, 0] + rng.normal(0, 1, CELLS))
         weight = effort[:, None] * np.exp(np.minimum(self.eta, 3) + self.rate)
         flat = rng.choice(weight.size, records, p=(weight / weight.sum()).ravel())
         row, species = np.divmod(flat, SPECIES)
         uniform = rng.integers(0, CELLS, 400)
         years = rng.integers(1990, 2021, records).astype(np.float32)
-        self.records = Records(species.astype(np.int32), row, self.x[row], self.y[row], years,
-                               uniform, self.x[uniform], self.y[uniform])  # fmt: skip
+        self.records = Records(
+            species.astype(np.int32), row, self.x[row], self.y[row], years, uniform, self.x[uniform], self.y[uniform]
+        )
 
     def trained(self, likelihood: str, **options: object) -> Trained:
         chosen = replace(QUICK, likelihood=likelihood, **options)
         at = self.places.subset(self.at)
         surveys = self.surveys if likelihood != "records_only" else self.surveys.subset(np.zeros(0, np.int64))
         spec = spec_for(at, surveys, d=16, hidden=32, dropout=0.0)
-        return train(at, self.surveys, spec, chosen, records=self.records,
-                     record_predictors=self.places)  # fmt: skip
+        return train(at, self.surveys, spec, chosen, records=self.records, record_predictors=self.places)
 
     def correlation(self, trained: Trained) -> float:
         n = np.full(CELLS, 100)
@@ -93,8 +100,13 @@ def test_records_alone_give_relative_intensities(world: World) -> None:
     assert world.correlation(trained) > 0.5
     none = world.surveys.subset(np.zeros(0, np.int64))
     empty = world.places.subset(np.zeros(0, np.int64))
-    same = train(empty, none, options=replace(QUICK, likelihood="joint", least_steps=5), records=world.records,
-                 record_predictors=world.places)  # fmt: skip
+    same = train(
+        empty,
+        none,
+        options=replace(QUICK, likelihood="joint", least_steps=5),
+        records=world.records,
+        record_predictors=world.places,
+    )
     assert same.statement == "relative intensity"
 
 
@@ -149,10 +161,16 @@ def test_no_out_of_fold_score_saw_records_of_its_blocks_unless_they_are_allowed(
     for allowed in (False, True):
         options = replace(QUICK, members=2, least_steps=8, po_allowed=allowed)
         found = [
-            train(world.places.subset(world.at), world.surveys, options=options, folds=folds, records=records,
-                  record_predictors=world.places).out_of_fold
+            train(
+                world.places.subset(world.at),
+                world.surveys,
+                options=options,
+                folds=folds,
+                records=records,
+                record_predictors=world.places,
+            ).out_of_fold
             for records in (world.records, poisoned)
-        ]  # fmt: skip
+        ]
         assert (found[0] == found[1])[folds.fold == 0].all() != allowed
 
 
@@ -164,8 +182,13 @@ def test_input_that_cannot_be_right_is_named(world: World) -> None:
         train(world.places.subset(world.at), world.surveys, options=replace(QUICK, likelihood="records_only"))
     nowhere = world.records.without_background(np.ones(400, bool))
     with pytest.raises(ModelError, match="0 sites of background"):
-        train(world.places.subset(world.at), world.surveys, options=replace(QUICK, likelihood="records_only"),
-              records=nowhere, record_predictors=world.places)  # fmt: skip
+        train(
+            world.places.subset(world.at),
+            world.surveys,
+            options=replace(QUICK, likelihood="records_only"),
+            records=nowhere,
+            record_predictors=world.places,
+        )
 
 
 def test_a_species_without_presence_and_places_without_any_value_train_and_predict(world: World) -> None:
@@ -174,8 +197,13 @@ def test_a_species_without_presence_and_places_without_any_value_train_and_predi
     static = world.places.values["static"].copy()
     static[::7] = np.nan
     holes = world.places.with_values({"static": static})
-    trained = train(holes.subset(world.at), replace(world.surveys, presence=presence), records=world.records,
-                    record_predictors=holes, options=replace(QUICK, least_steps=60))  # fmt: skip
+    trained = train(
+        holes.subset(world.at),
+        replace(world.surveys, presence=presence),
+        records=world.records,
+        record_predictors=holes,
+        options=replace(QUICK, least_steps=60),
+    )
     n = np.full(CELLS, 100)
     eta = predict_surveys(trained.ensemble, holes, n * 0 + 2015, n)
     assert np.isfinite(eta).all()

@@ -26,8 +26,9 @@ def test_a_second_training_is_refused_and_touches_no_file_of_the_first(tmp_path:
     half_written = tmp_path / ".model.partial" / "metrics.json"
     half_written.parent.mkdir()
     half_written.write_text("{}")
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(config.model_path)], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, text=True) as first:  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(config.model_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "has it\n"
         for train in (learn, learn_habitats):

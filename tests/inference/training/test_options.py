@@ -19,8 +19,13 @@ from inference.network.sizes import FIELDS, SIZES
 from inference.plantbert.training import ReaderSpec
 from inference.training.habitats import BESIDE
 
-SMALLEST = {"title": "t", "cube": "c.zarr", "unit_km": 10, "sources": [],
-            "region": {"west_km": 4000, "south_km": 3000, "east_km": 4040, "north_km": 3060}}  # fmt: skip
+SMALLEST = {
+    "title": "t",
+    "cube": "c.zarr",
+    "unit_km": 10,
+    "sources": [],
+    "region": {"west_km": 4000, "south_km": 3000, "east_km": 4040, "north_km": 3060},
+}
 HABITATS = {"plots": {"table": "plots.csv", "columns": {"survey": "id"}}}
 
 

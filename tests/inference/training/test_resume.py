@@ -22,9 +22,16 @@ from inference.training.resume import Checkpoint, fingerprint
 from tests.inference.training.test_fit import landscape
 
 OPTIONS = TrainOptions(
-    members=2, epochs=1, least_steps=40, batch=32, learning_rate=0.02, seed=3, threads=1, checkpoint_seconds=0,
+    members=2,
+    epochs=1,
+    least_steps=40,
+    batch=32,
+    learning_rate=0.02,
+    seed=3,
+    threads=1,
+    checkpoint_seconds=0,
     device="cpu",
-)  # fmt: skip
+)
 
 
 def run_of(folder: Path | None, options: TrainOptions = OPTIONS, progress=lambda *told: None, **more):

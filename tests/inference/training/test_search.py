@@ -18,8 +18,15 @@ from tests.inference.training.test_fit import landscape
 def config(*candidates: dict) -> Config:
     region = {"west_km": 0, "south_km": 0, "east_km": 40, "north_km": 40}
     train = {"members": 2, "epochs": 1, "least_steps": 25, "batch": 32, "threads": 1, "search": list(candidates)}
-    document = {"title": "t", "cube": "c", "unit_km": 10, "sources": [], "region": region, "train": train,
-                "network": {"d": 8, "hidden": 16, "width": 8}}  # fmt: skip
+    document = {
+        "title": "t",
+        "cube": "c",
+        "unit_km": 10,
+        "sources": [],
+        "region": region,
+        "train": train,
+        "network": {"d": 8, "hidden": 16, "width": 8},
+    }
     return Config.model_validate(document)
 
 
@@ -27,8 +34,13 @@ def dataset(presence=None) -> SimpleNamespace:
     predictors, surveys, _ = landscape(200)
     surveys = surveys if presence is None else replace(surveys, presence=presence)
     predictors = predictors.without("satellite")
-    return SimpleNamespace(surveys=surveys, predictors=predictors, records=None, record_predictors=None,
-                           traits={"family": np.full(len(surveys.species), "")})  # fmt: skip
+    return SimpleNamespace(
+        surveys=surveys,
+        predictors=predictors,
+        records=None,
+        record_predictors=None,
+        traits={"family": np.full(len(surveys.species), "")},
+    )
 
 
 def test_the_best_candidate_is_chosen_without_the_locked_blocks() -> None:

@@ -24,14 +24,25 @@ OPTIONS = TrainOptions(members=2, epochs=1, least_steps=150, batch=64, modality_
 def records_of(species: np.ndarray, row: np.ndarray, background: np.ndarray) -> Records:
     n, m = len(row), len(background)
     return Records(
-        species.astype(np.int32), row, np.zeros(n), np.zeros(n), np.full(n, np.nan, np.float32),
-        background, np.zeros(m), np.zeros(m),
-    )  # fmt: skip
+        species.astype(np.int32),
+        row,
+        np.zeros(n),
+        np.zeros(n),
+        np.full(n, np.nan, np.float32),
+        background,
+        np.zeros(m),
+        np.zeros(m),
+    )
 
 
 def trained_on(places: Predictors, records: Records, spec: ModelSpec, options: TrainOptions) -> Trained:
-    nobody = Surveys(np.zeros((0, spec.species), bool), *np.zeros((2, 0), np.float32), np.zeros(0, np.int64), *np.zeros((2, 0)),
-                     tuple("abcd"[: spec.species]))  # fmt: skip
+    nobody = Surveys(
+        np.zeros((0, spec.species), bool),
+        *np.zeros((2, 0), np.float32),
+        np.zeros(0, np.int64),
+        *np.zeros((2, 0)),
+        tuple("abcd"[: spec.species]),
+    )
     nowhere = places.subset(np.zeros(0, np.int64))
     return train(nowhere, nobody, spec, options, records=records, record_predictors=places)
 

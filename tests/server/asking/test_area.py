@@ -23,8 +23,14 @@ from server.asking.report import COLUMNS, as_csv, as_html
 from server.main import create_app
 from server.operating.settings import Settings
 
-CONCAVE = [(4806.217, 2893.113), (4826.731, 2894.437), (4812.319, 2899.611), (4824.409, 2908.243), (4807.131, 2906.927),
-           (4810.439, 2900.209)]  # fmt: skip
+CONCAVE = [
+    (4806.217, 2893.113),
+    (4826.731, 2894.437),
+    (4812.319, 2899.611),
+    (4824.409, 2908.243),
+    (4807.131, 2906.927),
+    (4810.439, 2900.209),
+]
 HOLE = [(4808.011, 2894.017), (4809.503, 2894.221), (4808.719, 2895.547)]
 
 
@@ -162,14 +168,18 @@ def test_page_prints_alone_and_escapes_what_it_shows(client: TestClient) -> None
 @pytest.mark.parametrize(
     ("body", "status", "told"),
     [
-        (b"", 422, "not JSON"), (b"{", 422, "not JSON"), (b"[" * 100_000, 422, "not JSON"), (b"\xff\xfe", 422, "not JSON"),
+        (b"", 422, "not JSON"),
+        (b"{", 422, "not JSON"),
+        (b"[" * 100_000, 422, "not JSON"),
+        (b"\xff\xfe", 422, "not JSON"),
         (b'{"type": "Polygon", "coordinates": [[[NaN, 1], [1, 2], [2, 3], [NaN, 1]]]}', 422, "NaN"),
         (b'{"type": "Polygon", "coordinates": [[[1e999, 1], [1, 2], [2, 3], [1e999, 1]]]}', 422, "finite"),
-        (b'{"region": 7}', 422, "names"), (b'{"region": "Atlantis"}', 404, "no region"),
+        (b'{"region": 7}', 422, "names"),
+        (b'{"region": "Atlantis"}', 404, "no region"),
         (b'{"type": "Polygon", "coordinates": [[[1, 1], [2, 1], [2, 2], [1, 1]]]}', 404, "outside"),
         (b'{"type": "Polygon", "coordinates": [' + b" " * 10_000_000 + b"]}", 413, "larger"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_area_is_told_so_in_one_sentence(client: TestClient, body: bytes, status: int, told: str) -> None:
     answer = client.post("/area", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == status

@@ -90,11 +90,20 @@ def test_a_picture_shows_the_colours_of_the_map(client: TestClient, tmp_path: Pa
 @pytest.mark.parametrize(
     ("query", "status"),
     [
-        ("bbox=1,2,3", 422), ("bbox=nan,1,2,3", 422), ("bbox=16.8,49,16.7,50", 400), ("bbox=16,95,17,99", 400),
-        ("bbox=2,48,3,49", 404), ("level=9", 404), ("level=-1", 422), ("style=neon", 422), ("colormap_name=magma", 400),
-        ("style=picture&colormap_name=neon", 400), ("style=picture&rescale=2,1", 400), ("bbox=" + "1" * 2000, 422),
+        ("bbox=1,2,3", 422),
+        ("bbox=nan,1,2,3", 422),
+        ("bbox=16.8,49,16.7,50", 400),
+        ("bbox=16,95,17,99", 400),
+        ("bbox=2,48,3,49", 404),
+        ("level=9", 404),
+        ("level=-1", 422),
+        ("style=neon", 422),
+        ("colormap_name=magma", 400),
+        ("style=picture&colormap_name=neon", 400),
+        ("style=picture&rescale=2,1", 400),
+        ("bbox=" + "1" * 2000, 422),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_window_is_told_so(client: TestClient, query: str, status: int) -> None:
     answer = client.get(f"/layers/indicators.richness/cog?{query}")
     assert answer.status_code == status

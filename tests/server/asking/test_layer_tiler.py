@@ -83,8 +83,10 @@ def test_point_has_the_value_of_the_cube(client: TestClient, cube: CubeStore) ->
 
 
 # At zooms 8 and 9 of this small, rough field rio-tiler's kernel leaves it 5 and 1.04 steps from ours: it shrinks otherwise.
-@pytest.mark.parametrize(("tms", "z"), [("WebMercatorQuad", 10), ("WebMercatorQuad", 11), ("WebMercatorQuad", 14),
-                                        ("WorldCRS84Quad", 10), ("FloracubeGrid", 9)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("tms", "z"),
+    [("WebMercatorQuad", 10), ("WebMercatorQuad", 11), ("WebMercatorQuad", 14), ("WorldCRS84Quad", 10), ("FloracubeGrid", 9)],
+)
 def test_tiles_are_those_of_our_own_reader(client: TestClient, snapshot: Snapshot, tms: str, z: int) -> None:
     request = tile_at(tms, z)
     for name in (LEVEL3, RICHNESS):
@@ -125,14 +127,22 @@ def test_statistics_of_a_box_are_those_of_its_cells(client: TestClient, cube: Cu
     found = answer.json()["properties"]["statistics"]["b1"]
     seen = values[np.isfinite(values)]
     assert found["valid_pixels"] == seen.size
-    for key, wanted in (("min", seen.min()), ("max", seen.max()), ("mean", seen.mean()), ("std", seen.std()),
-                        ("count", seen.size)):  # fmt: skip
+    for key, wanted in (
+        ("min", seen.min()),
+        ("max", seen.max()),
+        ("mean", seen.mean()),
+        ("std", seen.std()),
+        ("count", seen.size),
+    ):
         assert found[key] == pytest.approx(wanted, rel=1e-4)
 
 
 def test_a_feature_is_masked_outside_and_a_preview_shows_the_whole(client: TestClient, cube: CubeStore) -> None:
-    triangle = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [
-        [[16.7, 49.0], [16.8, 49.0], [16.7, 49.05], [16.7, 49.0]]]}}  # fmt: skip
+    triangle = {
+        "type": "Feature",
+        "properties": {},
+        "geometry": {"type": "Polygon", "coordinates": [[[16.7, 49.0], [16.8, 49.0], [16.7, 49.05], [16.7, 49.0]]]},
+    }
     answer = client.post(f"{LEVEL3}/feature/100x80.npy", json=triangle)
     _, mask = np.load(io.BytesIO(answer.content))
     assert mask.shape == (80, 100)
@@ -228,9 +238,22 @@ def test_what_cannot_be_is_told_in_json(client: TestClient, path: str, query: di
 @pytest.mark.parametrize("value", ["9" * 400, "-1e31"])
 def test_a_number_beyond_what_an_image_holds_is_refused_by_name(client: TestClient, value: str) -> None:
     """Every number of every route of a layer, in its address and behind it, but for those of a tile (404, tested below)."""
-    place = {"layer_id": "indicators.richness", "tileMatrixSetId": "WebMercatorQuad", "z": "9", "x": "279", "y": "175",
-             "format": "npy", "lon": "16.7", "lat": "49", "minx": "16.7", "miny": "49", "maxx": "16.8", "maxy": "49.05",
-             "width": "60", "height": "40"}  # fmt: skip
+    place = {
+        "layer_id": "indicators.richness",
+        "tileMatrixSetId": "WebMercatorQuad",
+        "z": "9",
+        "x": "279",
+        "y": "175",
+        "format": "npy",
+        "lon": "16.7",
+        "lat": "49",
+        "minx": "16.7",
+        "miny": "49",
+        "maxx": "16.8",
+        "maxy": "49.05",
+        "width": "60",
+        "height": "40",
+    }
     refused = set()
     for path, methods in client.get("/openapi.json").json()["paths"].items():
         tags = [tag for operation in methods.values() for tag in operation.get("tags", ())]
@@ -287,8 +310,7 @@ def test_a_box_that_a_geometry_says_of_itself_changes_nothing(client: TestClient
 
 def test_many_features_are_too_much_for_one_request(client: TestClient) -> None:
     feature = box_feature(16.7, 49.0, 16.701, 49.001)
-    answer = client.post(f"{RICHNESS}/statistics",
-                         json={"type": "FeatureCollection", "features": [feature] * 200})  # fmt: skip
+    answer = client.post(f"{RICHNESS}/statistics", json={"type": "FeatureCollection", "features": [feature] * 200})
     assert answer.json()["error"] == "too_large"
 
 
@@ -351,8 +373,10 @@ def test_a_mistake_of_ours_is_no_mistake_of_who_asks(
 
 def test_no_parameter_reaches_a_file_or_a_host(client: TestClient, tmp_path: Path) -> None:
     """GDAL opens what it is given as a reference system: a file, or an address."""
-    (tmp_path / "grid.prj").write_text('GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257]],'
-                                       'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]]')  # fmt: skip
+    (tmp_path / "grid.prj").write_text(
+        'GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257]],'
+        'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]]'
+    )
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()

@@ -27,37 +27,52 @@ def polygon(*rings: Any) -> dict[str, Any]:
 
 def test_polygons_multipolygons_and_features_are_the_same_area() -> None:
     plain = outline.parse(polygon(SQUARE))
-    for other in ({"type": "MultiPolygon", "coordinates": [[SQUARE]]},
-                  {"type": "Feature", "geometry": polygon(SQUARE), "properties": None},
-                  polygon([[*position, 200.0] for position in SQUARE])):  # fmt: skip
+    for other in (
+        {"type": "MultiPolygon", "coordinates": [[SQUARE]]},
+        {"type": "Feature", "geometry": polygon(SQUARE), "properties": None},
+        polygon([[*position, 200.0] for position in SQUARE]),
+    ):
         assert outline.parse(other).equals(plain)
 
 
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        (None, "must be a GeoJSON"), ([], "must be a GeoJSON"), ("Polygon", "must be a GeoJSON"), (7, "must be a GeoJSON"),
+        (None, "must be a GeoJSON"),
+        ([], "must be a GeoJSON"),
+        ("Polygon", "must be a GeoJSON"),
+        (7, "must be a GeoJSON"),
         ({"type": "Point", "coordinates": [16, 49]}, "must be a GeoJSON"),
         ({"type": "Feature", "geometry": None}, "must be a GeoJSON"),
         ({"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": polygon(SQUARE)}, 3]}, "must be a GeoJSON"),
-        ({"type": "Polygon"}, "'coordinates' not found"), (polygon(), "empty"),
+        ({"type": "Polygon"}, "'coordinates' not found"),
+        (polygon(), "empty"),
         ({"type": "MultiPolygon", "coordinates": []}, "empty"),
-        ({"type": "MultiPolygon", "coordinates": [[]]}, "empty"), ({"type": "Polygon", "coordinates": "round"}, "must be array"),
-        (polygon([]), "empty"), (polygon(SQUARE[:3]), "closed"), (polygon([*SQUARE[:2], SQUARE[0]]), "too few points"),
-        (polygon([1, 2, 3, 4]), "must be array"), (polygon([["16", "49"]] * 4), "must be number"),
-        (polygon([[True, False]] * 4), "must be number"), (polygon([[None, 1.0]] * 4), "must be number"),
-        (polygon([[16.0]] * 4), "two or three coordinates"), (polygon([[10**400, 1]] * 4), "number overflow"),
+        ({"type": "MultiPolygon", "coordinates": [[]]}, "empty"),
+        ({"type": "Polygon", "coordinates": "round"}, "must be array"),
+        (polygon([]), "empty"),
+        (polygon(SQUARE[:3]), "closed"),
+        (polygon([*SQUARE[:2], SQUARE[0]]), "too few points"),
+        (polygon([1, 2, 3, 4]), "must be array"),
+        (polygon([["16", "49"]] * 4), "must be number"),
+        (polygon([[True, False]] * 4), "must be number"),
+        (polygon([[None, 1.0]] * 4), "must be number"),
+        (polygon([[16.0]] * 4), "two or three coordinates"),
+        (polygon([[10**400, 1]] * 4), "number overflow"),
         (polygon([[1.0, 2.0], [3.0], [4.0, 5.0], [1.0, 2.0]]), "two or three coordinates"),
         (polygon([[math.nan, 49.0], *SQUARE[1:]]), "finite"),
         (polygon([[math.inf, 49.0], *SQUARE[1:]]), "finite"),
-        (polygon([[4_700_000, 2_900_000]] * 4), "degrees"), (polygon([[49.0, 116.7]] * 4), "degrees"),
-        (polygon(SQUARE[:4]), "closed"), (polygon([[16.7, 49.0]] * 4), "not a valid|empty"),
+        (polygon([[4_700_000, 2_900_000]] * 4), "degrees"),
+        (polygon([[49.0, 116.7]] * 4), "degrees"),
+        (polygon(SQUARE[:4]), "closed"),
+        (polygon([[16.7, 49.0]] * 4), "not a valid|empty"),
         (polygon([[16.7, 49.0], [16.8, 49.1], [16.8, 49.0], [16.7, 49.1], [16.7, 49.0]]), "self-intersection at longitude"),
         (polygon([[179.0, 49.0], [-179.0, 49.0], [-179.0, 50.0], [179.0, 50.0], [179.0, 49.0]]), "antimeridian"),
         (polygon(SQUARE, [[20.0, 20.0], [21.0, 20.0], [21.0, 21.0], [20.0, 20.0]]), "hole"),
-        (polygon([[16.0, 49.0]] * 100_001), "100000 positions"), (polygon(*[SQUARE] * 10_001), "10000 rings"),
+        (polygon([[16.0, 49.0]] * 100_001), "100000 positions"),
+        (polygon(*[SQUARE] * 10_001), "10000 rings"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_area_is_told_why(document: Any, reason: str) -> None:
     with pytest.raises(OutlineError, match=reason):
         outline.parse(document)

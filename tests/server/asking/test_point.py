@@ -50,8 +50,10 @@ def test_a_point_is_two_rounds_of_requests_and_none_when_asked_again(cube: CubeS
     indices, chunks = rounds
     base = "products/composition/v1"
     assert {key: n for key, n in chunks.items() if key.startswith(base)} == {
-        f"{base}/species_id": 1, f"{base}/probability": 1, f"{base}/set_size": 1,
-    }  # fmt: skip
+        f"{base}/species_id": 1,
+        f"{base}/probability": 1,
+        f"{base}/set_size": 1,
+    }
     assert set(indices) == set(chunks)
     assert not any(key.startswith("products/species") for key in chunks)
     assert cube.array(f"{base}/species_id").chunks == (64, 50, 50)

@@ -36,8 +36,12 @@ def test_a_reading_is_the_value_that_xarray_reads_of_the_cell(
     client: TestClient, richness: xr.DataArray, lon: float, lat: float
 ) -> None:
     cell = at(richness, lon, lat)
-    truth = {"": cell.sel(bound="estimate"), ".lower": cell.sel(bound="lower"), ".upper": cell.sel(bound="upper"),
-             ".width": cell.sel(bound="upper") - cell.sel(bound="lower")}  # fmt: skip
+    truth = {
+        "": cell.sel(bound="estimate"),
+        ".lower": cell.sel(bound="lower"),
+        ".upper": cell.sel(bound="upper"),
+        ".width": cell.sel(bound="upper") - cell.sel(bound="lower"),
+    }
     for face, value in truth.items():
         answer = client.get(f"/layers/indicators.richness{face}/cell/{lon},{lat}").json()
         assert answer["inside"]

@@ -33,10 +33,18 @@ def write(path: Path, *features: dict[str, Any]) -> Path:
 
 @pytest.fixture
 def files(tmp_path: Path) -> str:
-    countries = write(tmp_path / "countries.geojson", feature(16.7, 49.0, NAME="Lowland", ISO_A2="LL"),
-                      feature(16.8, 49.0, NAME="Highland", ISO_A2="-99"), feature(2, 48, NAME="Far"))  # fmt: skip
-    nature = write(tmp_path / "nature.geojson", feature(16.75, 49.02, name="Pannonian"), feature(16.9, 49.02, name="Pannonian"),
-                   feature(16.7, 49.0, name="Lowland"))  # fmt: skip
+    countries = write(
+        tmp_path / "countries.geojson",
+        feature(16.7, 49.0, NAME="Lowland", ISO_A2="LL"),
+        feature(16.8, 49.0, NAME="Highland", ISO_A2="-99"),
+        feature(2, 48, NAME="Far"),
+    )
+    nature = write(
+        tmp_path / "nature.geojson",
+        feature(16.75, 49.02, name="Pannonian"),
+        feature(16.9, 49.02, name="Pannonian"),
+        feature(16.7, 49.0, name="Lowland"),
+    )
     return f"{countries},biogeography={nature}"
 
 
@@ -59,14 +67,17 @@ def test_names_are_found_in_any_letters_by_code_and_by_kind(files: str) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"{", "not GeoJSON"), (b'{"type": "FeatureCollection", "features": []}', "no features"), (b"[]", "no features"),
+        (b"{", "not GeoJSON"),
+        (b'{"type": "FeatureCollection", "features": []}', "no features"),
+        (b"[]", "no features"),
         (json.dumps({"features": [feature(1, 1, other="x")]}).encode(), "feature 0 .* has no name"),
-        (b"[" * 100_000, "not GeoJSON"), (b'{"features": [7]}', "feature 0 .* not a GeoJSON Feature"),
+        (b"[" * 100_000, "not GeoJSON"),
+        (b'{"features": [7]}', "feature 0 .* not a GeoJSON Feature"),
         (b'{"features": "abc"}', "feature 0 .* not a GeoJSON Feature"),
         (b'{"features": [{"properties": ["name"], "geometry": null}]}', "feature 0 .* not a GeoJSON Feature"),
         (json.dumps({"features": [feature(4_321_000, 3_210_000, name="Metres")]}).encode(), "'Metres' .* degrees"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_file_is_named_with_what_is_wrong_in_it(tmp_path: Path, content: bytes, told: str) -> None:
     path = tmp_path / "some.geojson"
     path.write_bytes(content)
@@ -96,8 +107,11 @@ def test_the_server_lists_them_and_reports_by_name(cube: CubeStore, files: str, 
     client = TestClient(create_app([cube.url]))
     listed = client.get("/regions").json()
     assert [(r["name"], r["kind"]) for r in listed["regions"]] == [
-        ("Lowland", "countries"), ("Highland", "countries"), ("Pannonian", "biogeography"), ("Lowland", "biogeography"),
-    ]  # fmt: skip
+        ("Lowland", "countries"),
+        ("Highland", "countries"),
+        ("Pannonian", "biogeography"),
+        ("Lowland", "biogeography"),
+    ]
     named = client.post("/area", json={"region": "highland"}).json()
     drawn = client.post("/area", json=feature(16.8, 49.0)).json()
     assert named.pop("name") == "Highland"

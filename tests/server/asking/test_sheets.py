@@ -84,8 +84,11 @@ def test_what_is_applicable_is_told_by_cells_and_by_expected_occurrences(cube: C
     copy.ensure_group(layer.group, [layer])
     copy.array(f"{layer.group}/applicability")[...] = richness[...]
     for product in ("species", "composition", "habitats"):
-        shutil.copytree(tmp_path / f"c.zarr/products/{product}/v1", tmp_path / f"c.zarr/products/{product}/v2",
-                        ignore=shutil.ignore_patterns("facts"))  # fmt: skip
+        shutil.copytree(
+            tmp_path / f"c.zarr/products/{product}/v1",
+            tmp_path / f"c.zarr/products/{product}/v2",
+            ignore=shutil.ignore_patterns("facts"),
+        )
     versions = dict.fromkeys(("species", "composition", "habitats", "indicators"), "v2")
     for level in range(1, copy.region.levels() + 1):
         copy.ensure_group(f"products/indicators/v2/{level}", [layer.at(f"products/indicators/v2/{level}")], level=level)
@@ -179,10 +182,13 @@ def test_parents_have_children_and_shares_of_a_level_add_up(told: TestClient) ->
     assert shares["T"] == pytest.approx(shares["T17"] + shares["T31"], abs=1e-5)
 
 
-@pytest.mark.parametrize(("path", "hint"), [
-    ("/species/Nusquam plantae", "There is no species 'Nusquam plantae' in release r1; see /layers?product=species&search=."),
-    ("/habitats/Z99", "There is no habitat 'Z99' in release r1; known are T17, T31, R22, T, R."),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("/species/Nusquam plantae", "There is no species 'Nusquam plantae' in release r1; see /layers?product=species&search=."),
+        ("/habitats/Z99", "There is no habitat 'Z99' in release r1; known are T17, T31, R22, T, R."),
+    ],
+)
 def test_what_is_not_there_is_told_in_the_houses_style(client: TestClient, path: str, hint: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 404

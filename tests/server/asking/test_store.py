@@ -43,8 +43,13 @@ def test_whole_ranges_and_suffixes_equal_the_file(client: TestClient, cube: Cube
     whole = Path(cube.url, CHUNK).read_bytes()
     answer = client.get(f"/cube/{CHUNK}")
     assert (answer.status_code, answer.content, answer.headers["accept-ranges"]) == (200, whole, "bytes")
-    for header, part in (("bytes=0-9", whole[:10]), ("bytes=100-", whole[100:]), ("bytes=-7", whole[-7:]),
-                         ("bytes=5-99999999999", whole[5:]), ("bytes=-99999999999", whole)):  # fmt: skip
+    for header, part in (
+        ("bytes=0-9", whole[:10]),
+        ("bytes=100-", whole[100:]),
+        ("bytes=-7", whole[-7:]),
+        ("bytes=5-99999999999", whole[5:]),
+        ("bytes=-99999999999", whole),
+    ):
         answer = client.get(f"/cube/{CHUNK}", headers={"Range": header, "Accept-Encoding": "gzip"})
         assert (answer.status_code, answer.content) == (206, part)
         assert answer.headers["content-range"].endswith(f"/{len(whole)}")
@@ -79,14 +84,33 @@ def test_a_range_is_that_of_python_slices(first: int, last: int, size: int) -> N
 @pytest.mark.parametrize(
     "name",
     [
-        "", ".", "..", "/", "zarr.json/", "products", "products/species", "products/x/v1/", "ledger/inputs/elevation/x.json",
-        "../zarr.json", "products/../zarr.json", "products//zarr.json", "/zarr.json", "products/.hidden/zarr.json",
-        "products/species\\..\\zarr.json", "products/species/v1/0/zarr.json\n", "products/species/\x00/zarr.json",
+        "",
+        ".",
+        "..",
+        "/",
+        "zarr.json/",
+        "products",
+        "products/species",
+        "products/x/v1/",
+        "ledger/inputs/elevation/x.json",
+        "../zarr.json",
+        "products/../zarr.json",
+        "products//zarr.json",
+        "/zarr.json",
+        "products/.hidden/zarr.json",
+        "products/species\\..\\zarr.json",
+        "products/species/v1/0/zarr.json\n",
+        "products/species/\x00/zarr.json",
         ".zarr.json.partial",
-        "products/species/v1/0/occurrence/c/../zarr.json", "releases/../current.json", "releases", "file:///etc/passwd",
-        "http://127.0.0.1/zarr.json", "products/species/v1/0/occurrence/c/0/0/0/0/0/0/0/0/0/0", "a" * 500 + "/zarr.json",
+        "products/species/v1/0/occurrence/c/../zarr.json",
+        "releases/../current.json",
+        "releases",
+        "file:///etc/passwd",
+        "http://127.0.0.1/zarr.json",
+        "products/species/v1/0/occurrence/c/0/0/0/0/0/0/0/0/0/0",
+        "a" * 500 + "/zarr.json",
     ],
-)  # fmt: skip
+)
 def test_what_is_neither_metadata_nor_chunk_has_no_name(cube: CubeStore, name: str) -> None:
     Path(cube.url, "ledger", "inputs", "elevation").mkdir(parents=True, exist_ok=True)
     Path(cube.url, "ledger", "inputs", "elevation", "x.json").write_text("{}")

@@ -17,40 +17,95 @@ LAYER = "/layers/habitats.level3"
 SCHEME = "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme"
 _URI = {"type": "string", "pattern": "^https?://"}
 _LINK = {
-    "type": "object", "required": ["rel", "href"],
-    "properties": {"rel": {"type": "string"}, "href": _URI, "type": {"type": "string", "pattern": "^[a-z]+/"},
-                   "templated": {"const": True}},
-}  # fmt: skip
-_CRS = {"oneOf": [_URI, {"type": "object", "required": ["uri"]}, {"type": "object", "required": ["wkt"]},
-                  {"type": "string", "pattern": "^urn:ogc:def:crs:"}]}  # fmt: skip
+    "type": "object",
+    "required": ["rel", "href"],
+    "properties": {
+        "rel": {"type": "string"},
+        "href": _URI,
+        "type": {"type": "string", "pattern": "^[a-z]+/"},
+        "templated": {"const": True},
+    },
+}
+_CRS = {
+    "oneOf": [
+        _URI,
+        {"type": "object", "required": ["uri"]},
+        {"type": "object", "required": ["wkt"]},
+        {"type": "string", "pattern": "^urn:ogc:def:crs:"},
+    ]
+}
 _NUMBER = {"type": "integer", "minimum": 0}
 _POINT = {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "number"}}
 # In our own words after the tables of the standards: what a tile set and a tile matrix set must have.
-TILESET_ITEM = {"type": "object", "required": ["dataType", "crs", "links"],
-                "properties": {"dataType": {"enum": ["map", "vector", "coverage"]}, "crs": _CRS, "tileMatrixSetURI": _URI,
-                               "links": {"type": "array", "minItems": 1, "items": _LINK}}}  # fmt: skip
+TILESET_ITEM = {
+    "type": "object",
+    "required": ["dataType", "crs", "links"],
+    "properties": {
+        "dataType": {"enum": ["map", "vector", "coverage"]},
+        "crs": _CRS,
+        "tileMatrixSetURI": _URI,
+        "links": {"type": "array", "minItems": 1, "items": _LINK},
+    },
+}
 TILESET = {
     **TILESET_ITEM,
     "properties": {
         **TILESET_ITEM["properties"],  # type: ignore[dict-item]
-        "tileMatrixSetLimits": {"type": "array", "items": {
-            "type": "object", "required": ["tileMatrix", "minTileRow", "maxTileRow", "minTileCol", "maxTileCol"],
-            "properties": {"tileMatrix": {"type": "string"}, "minTileRow": _NUMBER, "maxTileRow": _NUMBER, "minTileCol": _NUMBER,
-                           "maxTileCol": _NUMBER}}},
-        "boundingBox": {"type": "object", "required": ["lowerLeft", "upperRight"],
-                        "properties": {"lowerLeft": _POINT, "upperRight": _POINT, "crs": _CRS}},
+        "tileMatrixSetLimits": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["tileMatrix", "minTileRow", "maxTileRow", "minTileCol", "maxTileCol"],
+                "properties": {
+                    "tileMatrix": {"type": "string"},
+                    "minTileRow": _NUMBER,
+                    "maxTileRow": _NUMBER,
+                    "minTileCol": _NUMBER,
+                    "maxTileCol": _NUMBER,
+                },
+            },
+        },
+        "boundingBox": {
+            "type": "object",
+            "required": ["lowerLeft", "upperRight"],
+            "properties": {"lowerLeft": _POINT, "upperRight": _POINT, "crs": _CRS},
+        },
         "accessConstraints": {"enum": ["unclassified", "restricted", "confidential", "secret", "topSecret"]},
     },
-}  # fmt: skip
+}
 MATRIX_SET = {
-    "type": "object", "required": ["crs", "tileMatrices"],
-    "properties": {"crs": _CRS, "id": {"type": "string"}, "uri": _URI, "tileMatrices": {"type": "array", "minItems": 1, "items": {
-        "type": "object",
-        "required": ["id", "scaleDenominator", "cellSize", "pointOfOrigin", "tileWidth", "tileHeight", "matrixWidth",
-                     "matrixHeight"],
-        "properties": {"id": {"type": "string"}, "pointOfOrigin": _POINT, "cornerOfOrigin": {"enum": ["topLeft", "bottomLeft"]},
-                       "tileWidth": {"minimum": 1}, "matrixWidth": {"minimum": 1}}}}},
-}  # fmt: skip
+    "type": "object",
+    "required": ["crs", "tileMatrices"],
+    "properties": {
+        "crs": _CRS,
+        "id": {"type": "string"},
+        "uri": _URI,
+        "tileMatrices": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": [
+                    "id",
+                    "scaleDenominator",
+                    "cellSize",
+                    "pointOfOrigin",
+                    "tileWidth",
+                    "tileHeight",
+                    "matrixWidth",
+                    "matrixHeight",
+                ],
+                "properties": {
+                    "id": {"type": "string"},
+                    "pointOfOrigin": _POINT,
+                    "cornerOfOrigin": {"enum": ["topLeft", "bottomLeft"]},
+                    "tileWidth": {"minimum": 1},
+                    "matrixWidth": {"minimum": 1},
+                },
+            },
+        },
+    },
+}
 
 
 def links(document: dict[str, Any], rel: str) -> list[dict[str, Any]]:
@@ -82,8 +137,11 @@ def test_the_landing_page_leads_to_everything(client: TestClient) -> None:
 
 def test_the_list_of_tile_sets_has_one_for_each_tile_matrix_set(client: TestClient) -> None:
     """/req/tilesets-list/tileset-links."""
-    found = checked(client, f"{LAYER}/tiles", {"type": "object", "required": ["tilesets"],
-                    "properties": {"tilesets": {"type": "array", "items": TILESET_ITEM}}})["tilesets"]  # fmt: skip
+    found = checked(
+        client,
+        f"{LAYER}/tiles",
+        {"type": "object", "required": ["tilesets"], "properties": {"tilesets": {"type": "array", "items": TILESET_ITEM}}},
+    )["tilesets"]
     assert {links(item, "self")[0]["href"].rpartition("/")[2] for item in found} == set(NAMES)
     for item in found:
         links(item, SCHEME)

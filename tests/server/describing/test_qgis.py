@@ -114,19 +114,30 @@ def session(cube: CubeStore, address: str, tmp_path_factory: pytest.TempPathFact
         "xyz habitats": over_tile(xyz(address, "habitats.level3"), MERCATOR, 13),
         "wmts plain": over_tile(wmts(f"{address}/wmts", "indicators.richness", MERCATOR), MERCATOR, 12),
         "wmts asked": over_tile(
-            wmts(f"{address}/wmts?layers=species.fagus_sylvatica", "species.fagus_sylvatica", ETRS), ETRS, 10),
+            wmts(f"{address}/wmts?layers=species.fagus_sylvatica", "species.fagus_sylvatica", ETRS), ETRS, 10
+        ),
         "wmts of a layer": over_tile(
-            wmts(f"{address}/layers/habitats.level3/{ETRS}/WMTSCapabilities.xml", "habitats.level3", ETRS), ETRS, 10),
+            wmts(f"{address}/layers/habitats.level3/{ETRS}/WMTSCapabilities.xml", "habitats.level3", ETRS), ETRS, 10
+        ),
         **{path.stem: over_cells(path) for path in sorted(folder.glob("*.tif"))},
-    }  # fmt: skip
-    document = {"layers": [{**one._asdict(), "out": str(folder / f"{i}.png")} for i, one in enumerate(asked.values())],
-                "connections": str(folder / "connections.xml")}  # fmt: skip
+    }
+    document = {
+        "layers": [{**one._asdict(), "out": str(folder / f"{i}.png")} for i, one in enumerate(asked.values())],
+        "connections": str(folder / "connections.xml"),
+    }
     runtime = folder / "runtime"
     runtime.mkdir(mode=0o700)
     environment = {**os.environ, "HOME": str(folder), "XDG_RUNTIME_DIR": str(runtime), "QGIS_CUSTOM_CONFIG_PATH": str(folder)}
     environment.pop("PYTHONPATH", None)
-    run = subprocess.run([PYTHON, str(SESSION)], input=json.dumps(document), capture_output=True, text=True, check=False,
-                         timeout=600, env=environment)  # fmt: skip
+    run = subprocess.run(
+        [PYTHON, str(SESSION)],
+        input=json.dumps(document),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+        env=environment,
+    )
     answers = [line for line in run.stdout.splitlines() if line.startswith("ANSWER ")]
     assert answers, run.stderr[-2000:]
     answer = json.loads(answers[0][len("ANSWER ") :])
@@ -156,7 +167,7 @@ def tile_picture(address: str, layer: str, tms: str, zoom: int) -> NDArray[np.ui
 )
 def test_qgis_draws_the_very_pixels_of_our_tiles(
     session: Session, address: str, name: str, layer: str, tms: str, zoom: int
-) -> None:  # fmt: skip
+) -> None:
     own, seen = visible(tile_picture(address, layer, tms, zoom)), visible(session.seen[name].picture)
     assert (own[..., 3] == 255).mean() > 0.5
     if tms == MERCATOR:
@@ -198,7 +209,7 @@ def test_classes_open_with_their_colours_and_names_alone(session: Session, cube:
 )
 def test_values_open_in_the_colours_and_the_range_of_the_map(
     session: Session, cube: CubeStore, address: str, layer: str, group: str, name: str, at: dict[str, str]
-) -> None:  # fmt: skip
+) -> None:
     told, picture = session.seen[layer]
     said = httpx.get(f"{address}/layers/{layer}", timeout=60).json()
     assert told["renderer"] == "singlebandpseudocolor"

@@ -76,9 +76,18 @@ def test_tiles_are_answered_by_query(client: TestClient) -> None:
     assert get is not None
     address = get.get("{http://www.w3.org/1999/xlink}href", "")
     tile = tile_matrix_set(ETRS).tile(*CENTRE, 9)
-    asked = {"SERVICE": "WMTS", "REQUEST": "GetTile", "VERSION": "1.0.0", "LAYER": "indicators.richness", "STYLE": "default",
-             "FORMAT": "image/png", "TILEMATRIXSET": ETRS, "TILEMATRIX": "9", "TILEROW": str(tile.y),
-             "TILECOL": str(tile.x)}  # fmt: skip
+    asked = {
+        "SERVICE": "WMTS",
+        "REQUEST": "GetTile",
+        "VERSION": "1.0.0",
+        "LAYER": "indicators.richness",
+        "STYLE": "default",
+        "FORMAT": "image/png",
+        "TILEMATRIXSET": ETRS,
+        "TILEMATRIX": "9",
+        "TILEROW": str(tile.y),
+        "TILECOL": str(tile.x),
+    }
     answer = client.get(address, params=asked)
     assert answer.headers["content-type"] == "image/png"
     assert answer.content == client.get(f"/layers/indicators.richness/tiles/{ETRS}/9/{tile.x}/{tile.y}.png").content

@@ -51,15 +51,30 @@ def gdal_warp(snapshot: Snapshot, layer: MapLayer, request: TileRequest, default
     transform = rasterio.Affine(level.pixel, 0, edge_west, 0, -level.pixel, edge_north)
     options = {} if defaults or not continuous else scale_of(snapshot, layer, request)
     with MemoryFile() as memory:
-        with memory.open(driver="GTiff", height=stored.shape[0], width=stored.shape[1], count=1, dtype=stored.dtype,
-                         crs="EPSG:3035", transform=transform, nodata=layer.fill) as file:  # fmt: skip
+        with memory.open(
+            driver="GTiff",
+            height=stored.shape[0],
+            width=stored.shape[1],
+            count=1,
+            dtype=stored.dtype,
+            crs="EPSG:3035",
+            transform=transform,
+            nodata=layer.fill,
+        ) as file:
             file.write(stored, 1)
-        with memory.open() as file, WarpedVRT(
-            file, crs=matrix_set.rasterio_crs, tolerance=0.01,
-            transform=from_bounds(west, south, east, north, request.size, request.size),
-            width=request.size, height=request.size,
-            resampling=Resampling.bilinear if continuous else Resampling.nearest, **options,
-        ) as vrt:  # fmt: skip
+        with (
+            memory.open() as file,
+            WarpedVRT(
+                file,
+                crs=matrix_set.rasterio_crs,
+                tolerance=0.01,
+                transform=from_bounds(west, south, east, north, request.size, request.size),
+                width=request.size,
+                height=request.size,
+                resampling=Resampling.bilinear if continuous else Resampling.nearest,
+                **options,
+            ) as vrt,
+        ):
             return vrt.read(1)
 
 
@@ -116,9 +131,15 @@ def assert_equals_gdal(snapshot: Snapshot, layer: MapLayer, request: TileRequest
 @pytest.mark.parametrize("zoom", range(5, 18))
 @pytest.mark.parametrize(
     "layer_id",
-    ["habitats.level3", "indicators.richness", "species.fagus_sylvatica", "species.adonis_vernalis",
-     "inputs.bioclim.bio1", "inputs.sentinel2.red"],
-)  # fmt: skip
+    [
+        "habitats.level3",
+        "indicators.richness",
+        "species.fagus_sylvatica",
+        "species.adonis_vernalis",
+        "inputs.bioclim.bio1",
+        "inputs.sentinel2.red",
+    ],
+)
 def test_tile_equals_gdal_warp_at_every_zoom_and_at_edges(snapshot: Snapshot, layer_id: str, zoom: int) -> None:
     layer = snapshot.layer(layer_id)
     drawn = [assert_equals_gdal(snapshot, layer, request) for request in tiles_at(zoom)]
@@ -133,10 +154,13 @@ def test_tile_equals_gdal_warp_in_other_tile_matrix_sets(snapshot: Snapshot, lay
             assert_equals_gdal(snapshot, snapshot.layer(layer_id), request)
 
 
-@pytest.mark.parametrize(("zoom", "layer_id"), [
-    *((zoom, "indicators.richness") for zoom in range(11, 18)),
-    *((zoom, "inputs.sentinel2.red") for zoom in range(12, 18)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("zoom", "layer_id"),
+    [
+        *((zoom, "indicators.richness") for zoom in range(11, 18)),
+        *((zoom, "inputs.sentinel2.red") for zoom in range(12, 18)),
+    ],
+)
 def test_tile_inside_the_data_equals_gdal_warp_left_to_its_defaults(snapshot: Snapshot, layer_id: str, zoom: int) -> None:
     request = tile_over((16.72, 49.03), zoom)
     assert assert_equals_gdal(snapshot, snapshot.layer(layer_id), request, defaults=True)

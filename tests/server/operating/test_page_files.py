@@ -20,8 +20,17 @@ PACKAGES = FOLDER / "node_modules"
 
 def page_in(folder: Path) -> TestClient:
     """A page of a few files, one of which is on no list."""
-    for name in ("js/app.js", "js/notes.txt", "css/base.css", "dist/app-AB12.js", "dist/index.html", "package.json", "docs.html",
-                 "node_modules/maplibre-gl/dist/maplibre-gl.mjs", "node_modules/maplibre-gl/package.json"):  # fmt: skip
+    for name in (
+        "js/app.js",
+        "js/notes.txt",
+        "css/base.css",
+        "dist/app-AB12.js",
+        "dist/index.html",
+        "package.json",
+        "docs.html",
+        "node_modules/maplibre-gl/dist/maplibre-gl.mjs",
+        "node_modules/maplibre-gl/package.json",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
     (folder / "index.html").write_text("modules")
@@ -35,8 +44,17 @@ def test_only_listed_files_of_the_page_are_given(tmp_path: Path) -> None:
     client = page_in(tmp_path / "page")
     for name in ("js/app.js", "css/base.css", "node_modules/maplibre-gl/dist/maplibre-gl.mjs"):
         assert client.get(f"/page/{name}").text == name
-    for name in ("package.json", "js/notes.txt", "node_modules/maplibre-gl/package.json", "index.html", "dist/index.html",
-                 "../secret.js", "js/..%2f..%2fsecret.js", "", "js"):  # fmt: skip
+    for name in (
+        "package.json",
+        "js/notes.txt",
+        "node_modules/maplibre-gl/package.json",
+        "index.html",
+        "dist/index.html",
+        "../secret.js",
+        "js/..%2f..%2fsecret.js",
+        "",
+        "js",
+    ):
         assert client.get(f"/page/{name}").status_code == 404, name
 
 

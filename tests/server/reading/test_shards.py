@@ -34,16 +34,26 @@ def read(shards: Shards, chunk: tuple[int, ...]) -> np.ndarray | None:
     seed=st.integers(0, 1000),
 )
 def test_every_chunk_equals_what_zarr_reads(
-    tmp_path_factory: pytest.TempPathFactory, dtype: str, compressed: bool, lead: int, counts: tuple[int, int, int],
-    extent: tuple[int, int], seed: int,
-) -> None:  # fmt: skip
+    tmp_path_factory: pytest.TempPathFactory,
+    dtype: str,
+    compressed: bool,
+    lead: int,
+    counts: tuple[int, int, int],
+    extent: tuple[int, int],
+    seed: int,
+) -> None:
     rng = np.random.default_rng(seed)
     chunk = (1, 7, 6)
     array = zarr.create_array(
-        zarr.storage.LocalStore(tmp_path_factory.mktemp("shards")), name="deep/layer", shape=(lead, *extent), dtype=dtype,
-        chunks=chunk, shards=tuple(c * n for c, n in zip(chunk, counts, strict=True)), fill_value=3,
+        zarr.storage.LocalStore(tmp_path_factory.mktemp("shards")),
+        name="deep/layer",
+        shape=(lead, *extent),
+        dtype=dtype,
+        chunks=chunk,
+        shards=tuple(c * n for c, n in zip(chunk, counts, strict=True)),
+        fill_value=3,
         compressors=ZstdCodec(level=3) if compressed else None,
-    )  # fmt: skip
+    )
     values = rng.integers(0, 9, array.shape).astype(dtype)
     values[rng.random(array.shape[0]) < 0.5] = 3  # some chunks and shards are not written
     array[...] = values

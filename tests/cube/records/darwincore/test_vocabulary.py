@@ -42,13 +42,32 @@ def test_what_is_no_presence(status: str | None, basis: str | None, count: str |
 @pytest.mark.parametrize(
     ("unit", "area"),
     [
-        ("m2", 1), ("m²", 1), ("m^2", 1), ("square metre", 1), ("Square Meters", 1), ("square_metre", 1), ("sq. m", 1),
-        ("sqm", 1), ("metres squared", 1),
-        ("ha", 1e4), ("Hectare", 1e4), ("a", 100), ("km2", 1e6), ("km²", 1e6), ("square kilometer", 1e6),
-        ("sq km", 1e6), ("cm2", 1e-4), ("square centimetre", 1e-4), ("dm²", 0.01), ("m3", None), ("m", None), ("litre", None),
-        ("trap nights", None), ("individuals", None),
+        ("m2", 1),
+        ("m²", 1),
+        ("m^2", 1),
+        ("square metre", 1),
+        ("Square Meters", 1),
+        ("square_metre", 1),
+        ("sq. m", 1),
+        ("sqm", 1),
+        ("metres squared", 1),
+        ("ha", 1e4),
+        ("Hectare", 1e4),
+        ("a", 100),
+        ("km2", 1e6),
+        ("km²", 1e6),
+        ("square kilometer", 1e6),
+        ("sq km", 1e6),
+        ("cm2", 1e-4),
+        ("square centimetre", 1e-4),
+        ("dm²", 0.01),
+        ("m3", None),
+        ("m", None),
+        ("litre", None),
+        ("trap nights", None),
+        ("individuals", None),
     ],
-)  # fmt: skip
+)
 def test_units_of_area(unit: str, area: float | None) -> None:
     assert square_metres(unit) == area
 
@@ -56,11 +75,20 @@ def test_units_of_area(unit: str, area: float | None) -> None:
 @pytest.mark.parametrize(
     ("kind", "percent"),
     [
-        ("% cover", True), ("percent", True), ("percentage cover", True), ("% coverage of herb layer", True), ("cover", True),
-        ("Braun-Blanquet cover scale", False), ("Braun Blanquet", False), ("cover class", False),
-        ("Londo scale (percent)", False), ("individuals", False), ("biomass", False), ("Barkman, Doing & Segal", False),
+        ("% cover", True),
+        ("percent", True),
+        ("percentage cover", True),
+        ("% coverage of herb layer", True),
+        ("cover", True),
+        ("Braun-Blanquet cover scale", False),
+        ("Braun Blanquet", False),
+        ("cover class", False),
+        ("Londo scale (percent)", False),
+        ("individuals", False),
+        ("biomass", False),
+        ("Barkman, Doing & Segal", False),
     ],
-)  # fmt: skip
+)
 def test_a_scale_is_no_percent(kind: str, percent: bool) -> None:
     assert is_percent(kind) is percent
 

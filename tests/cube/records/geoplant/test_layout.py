@@ -70,9 +70,15 @@ def test_tables_of_2026_are_told_apart(tmp_path: Path) -> None:
     write_table(tmp_path / "PresenceAbsenceSurveys/test_labels_iid.csv", {"surveyId": [1], "speciesIds": ["1 2"]})
     write_table(tmp_path / "PresenceOnlyOccurrences/PO_metadata_train.csv", {"surveyId": [1], "lon": [1], "lat": [1]})
     values = tmp_path / "EnvironmentalValues"
-    for path in ("Climate/PA-test-iid-bioclimatic", "Climate/legacy/PA-train-bioclimatic-average", "Elevation/PO-train-elevation",
-                 "SoilGrids/v1/PA-train-soilgrids", "SoilGrids/v2/PA-train-soilgrids", "LandCover/PA-train-landcover",
-                 "HumanFootprint/v2/PA-train-human_footprint"):  # fmt: skip
+    for path in (
+        "Climate/PA-test-iid-bioclimatic",
+        "Climate/legacy/PA-train-bioclimatic-average",
+        "Elevation/PO-train-elevation",
+        "SoilGrids/v1/PA-train-soilgrids",
+        "SoilGrids/v2/PA-train-soilgrids",
+        "LandCover/PA-train-landcover",
+        "HumanFootprint/v2/PA-train-human_footprint",
+    ):
         write_table(values / f"{path}.csv", {"surveyId": [1], "a": [1]})
     (tmp_path / "SatelliteData").mkdir()
     (tmp_path / "SatelliteData/PA-Train.zip").write_bytes(b"")

@@ -50,10 +50,14 @@ def test_the_traps_of_a_table_are_met(tmp_path: Path) -> None:
 def test_test_surveys_get_their_species_from_the_labels_and_overlapping_tables_count_once(tmp_path: Path) -> None:
     head = "lon,lat,year,areaInM2,surveyId\n"
     surveys_folder(
-        tmp_path, PA_metadata_train=PA, PA_metadata_test_iid=head + "1,45,2020,10,2\n",
-        PA_metadata_test_ood=head + "2,46,2020,10,3\n", PA_metadata_test_glc25=head + "1,45,2020,10,2\n2,46.5,2020,10,3\n",
-        test_labels_iid="surveyId,speciesIds\n2,11 10\n", test_labels_ood="surveyId,speciesIds\n3,\n",
-    )  # fmt: skip
+        tmp_path,
+        PA_metadata_train=PA,
+        PA_metadata_test_iid=head + "1,45,2020,10,2\n",
+        PA_metadata_test_ood=head + "2,46,2020,10,3\n",
+        PA_metadata_test_glc25=head + "1,45,2020,10,2\n2,46.5,2020,10,3\n",
+        test_labels_iid="surveyId,speciesIds\n2,11 10\n",
+        test_labels_ood="surveyId,speciesIds\n3,\n",
+    )
     report = Report("surveys")
     layout = find_layout(tmp_path)
     raw = raw_surveys(layout, ("test",), report)
@@ -95,13 +99,24 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     ids = rng.permutation(ROWS) + 3_000_000
     columns = {
-        "surveyId": ids, "publisher": np.repeat("Observations of a rather long name", ROWS), "year": 2020, "month": 6, "day": 17,
-        "lat": rng.uniform(40, 60, ROWS).round(5), "lon": rng.uniform(0, 20, ROWS).round(5), "geoUncertaintyInM": 10.0,
-        "taxonRank": "SPECIES", "date": "2020-06-17", "dayOfYear": 169, "speciesId": rng.integers(1, 10_000, ROWS),
-    }  # fmt: skip
+        "surveyId": ids,
+        "publisher": np.repeat("Observations of a rather long name", ROWS),
+        "year": 2020,
+        "month": 6,
+        "day": 17,
+        "lat": rng.uniform(40, 60, ROWS).round(5),
+        "lon": rng.uniform(0, 20, ROWS).round(5),
+        "geoUncertaintyInM": 10.0,
+        "taxonRank": "SPECIES",
+        "date": "2020-06-17",
+        "dayOfYear": 169,
+        "speciesId": rng.integers(1, 10_000, ROWS),
+    }
     values = {"surveyId": ids, "Soilgrid-clay": ids % 1000}
-    for name, table in (("PresenceOnlyOccurrences/PO_metadata_train", columns),
-                        ("EnvironmentalValues/SoilGrids/PO-train-soilgrids", values)):  # fmt: skip
+    for name, table in (
+        ("PresenceOnlyOccurrences/PO_metadata_train", columns),
+        ("EnvironmentalValues/SoilGrids/PO-train-soilgrids", values),
+    ):
         path = root / f"{name}.csv"
         path.parent.mkdir(parents=True)
         pyarrow.csv.write_csv(pyarrow.Table.from_pandas(pd.DataFrame(table)), path)

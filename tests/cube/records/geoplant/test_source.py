@@ -117,10 +117,24 @@ def write_geoplant(root: Path, cube: CubeStore, places: Places, year: int) -> Fi
     return FileSource(GeoPlant(root))
 
 
-TABLE_NAMES = {"bioclim": "bioclimatic", "soil": "soilgrids", "elevation": "elevation", "landcover": "landcover",
-               "footprint": "human_footprint"}  # fmt: skip
-SHAPES = {"sentinel2": (4, 5 * CELLS, 5 * CELLS), "landsat": (6, 84), "elevation": (), "soil": (9,), "landcover": (13,),
-          "footprint": (2,), "footprint_detail": (14,), "climate": (4, 228), "bioclim": (19,)}  # fmt: skip
+TABLE_NAMES = {
+    "bioclim": "bioclimatic",
+    "soil": "soilgrids",
+    "elevation": "elevation",
+    "landcover": "landcover",
+    "footprint": "human_footprint",
+}
+SHAPES = {
+    "sentinel2": (4, 5 * CELLS, 5 * CELLS),
+    "landsat": (6, 84),
+    "elevation": (),
+    "soil": (9,),
+    "landcover": (13,),
+    "footprint": (2,),
+    "footprint_detail": (14,),
+    "climate": (4, 228),
+    "bioclim": (19,),
+}
 # What publishing costs: CHELSA's tenths of a degree and mm; float32 of printed decimals.
 TOLERANCE = {"climate": 0.051, "bioclim": 0.051}
 JPEG_STEPS = 8  # of 255, what JPEG of quality 90 may cost a pixel; on average it is less than one
@@ -214,8 +228,12 @@ def test_rasters_stand_in_where_no_table_gives_values(real_data: Path) -> None:
 
 
 def test_bioclim_is_understood_raw_in_kelvin_and_in_degrees() -> None:
-    truth = np.tile(np.array([9.5, 8.0, 30.0, 600.0, 25.0, -3.0, 28.0, 15.0, 2.0, 18.0, 0.5, 700, 90, 30, 20, 250, 100, 240, 120],
-                             np.float32), (4, 1))  # fmt: skip
+    truth = np.tile(
+        np.array(
+            [9.5, 8.0, 30.0, 600.0, 25.0, -3.0, 28.0, 15.0, 2.0, 18.0, 0.5, 700, 90, 30, 20, 250, 100, 240, 120], np.float32
+        ),
+        (4, 1),
+    )
     truth[3, 0] = np.nan
     given = truth.copy()
     given[0] = raw_bioclim(truth[0])

@@ -43,9 +43,14 @@ def test_missing_values_take_the_columns_mean():
 def test_survey_adds_log_area_and_year():
     n = 4
     surveys = Surveys(
-        np.zeros((n, 1), bool), np.array([1, 10, np.nan, 100], np.float32), np.arange(n, dtype=np.float32),
-        np.arange(n), np.zeros(n), np.zeros(n), ("Poa annua",),
-    )  # fmt: skip
+        np.zeros((n, 1), bool),
+        np.array([1, 10, np.nan, 100], np.float32),
+        np.arange(n, dtype=np.float32),
+        np.arange(n),
+        np.zeros(n),
+        np.zeros(n),
+        ("Poa annua",),
+    )
     static = np.arange(n, dtype=np.float32)[:, None]
     table = table_of(Predictors({"static": static}, static_names=("a",)), surveys)
     np.testing.assert_allclose(table[:, 1], np.log(np.array([1, 10, 10, 100]) / 100), atol=1e-6)

@@ -37,7 +37,10 @@ def test_climate_is_that_of_the_place_between_its_cells() -> None:
         batch["climate"].numpy(), (given.values["climate"][rows] + given.values["climate"][rows + 1]) / 2, rtol=1e-5
     )
     assert {name: tuple(values.shape) for name, values in batch.items()} == {
-        "landsat": (2, 6, 84), "climate": (2, 4, 228), "satellite": (2, 4, 32, 32)}  # fmt: skip
+        "landsat": (2, 6, 84),
+        "climate": (2, 4, 228),
+        "satellite": (2, 4, 32, 32),
+    }
 
 
 def test_it_learns_from_the_rows_given_and_scores_others() -> None:
