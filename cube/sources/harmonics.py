@@ -20,7 +20,8 @@ def harmonic_fit(values: Floats, period: int, began: float = 0.0) -> dict[str, F
     the middle of the series (Verbesselt et al. 2010 with one harmonic); a trend is fitted to two years or more, a harmonic to
     three steps a year or more. Amplitude is hypot(a, b); phase is the cosine and sine of the angle, a turn a year from 1
     January (or the first step, where it names no time), at which the harmonic is highest.
-    NaN where gaps leave a parameter undetermined; phase also where there is no amplitude.
+    Where gaps leave the trend undetermined, as three years out of twenty-one do, it is NaN and the others are fitted without it;
+    where they leave the year undetermined, all are NaN. Phase is NaN also where there is no amplitude.
     """
     steps, shape = len(values), values.shape[1:]
     years = (np.arange(steps) + 0.5) / period
@@ -33,7 +34,7 @@ def harmonic_fit(values: Floats, period: int, began: float = 0.0) -> dict[str, F
         columns |= {"cosine": np.cos(angle), "sine": np.sin(angle)}
     design = np.stack(list(columns.values()), axis=1)
     flat = values.reshape(steps, -1)
-    coefficients = np.concatenate([_solve(flat[:, i : i + AT_ONCE], design) for i in range(0, flat.shape[1], AT_ONCE)])
+    coefficients = np.concatenate([_fit(flat[:, i : i + AT_ONCE], design, half >= 1) for i in range(0, flat.shape[1], AT_ONCE)])
     parts = dict(zip(columns, coefficients.T.reshape(len(columns), *shape), strict=True))
     out = {"mean": parts["mean"]}
     if "trend" in parts:
@@ -44,6 +45,16 @@ def harmonic_fit(values: Floats, period: int, began: float = 0.0) -> dict[str, F
         with np.errstate(invalid="ignore", divide="ignore"):
             out["phase"] = np.stack([a, b]) / out["amplitude"]
     return {name: part.astype(np.float32) for name, part in out.items()}
+
+
+def _fit(values: Floats, design: NDArray[np.float64], has_trend: bool) -> NDArray[np.float64]:
+    """(pixels, parameters), the trend being the second parameter; `values` is (steps, pixels)."""
+    coefficients = _solve(values, design)
+    left = np.flatnonzero(np.isnan(coefficients[:, 0]) & np.isfinite(values).any(axis=0))
+    if has_trend and len(left):
+        others = np.delete(np.arange(design.shape[1]), 1)
+        coefficients[np.ix_(left, others)] = _solve(values[:, left], design[:, others])
+    return coefficients
 
 
 def _solve(values: Floats, design: NDArray[np.float64]) -> NDArray[np.float64]:

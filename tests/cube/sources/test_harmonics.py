@@ -66,6 +66,18 @@ def test_gaps_that_leave_the_year_undetermined_are_no_data() -> None:
     assert np.isnan(found["mean"][0, 0])
 
 
+def test_a_few_years_of_a_long_series_have_a_year_but_no_trend() -> None:
+    """Scenes of three years in a series of twenty-one: their mean and season are what they are, a trend would be guessed."""
+    values, truth = sines(84, 4, np.random.default_rng(1))
+    t = ((np.arange(84) + 0.5) / 4)[:, None, None]
+    values -= (truth["trend"] * (t - 10.5)).astype(np.float32)
+    values[:40], values[52:] = np.nan, np.nan
+    found = harmonic_fit(values, 4)
+    assert np.isnan(found["trend"]).all()
+    for name in ("mean", "amplitude", "phase"):
+        np.testing.assert_allclose(found[name], truth[name], atol=2e-4)
+
+
 def test_one_year_has_no_trend_and_yearly_steps_have_no_season() -> None:
     assert set(harmonic_fit(np.ones((12, 1, 1), np.float32), 12)) == {"mean", "amplitude", "phase"}
     assert set(harmonic_fit(np.ones((6, 1, 1), np.float32), 1)) == {"mean", "trend"}
