@@ -29,6 +29,16 @@ OF_EMBEDDINGS: Final = {
     "references",
     "reference_years",
 }
+OF_SCENES: Final = {
+    "layer",
+    "stac",
+    "derive",
+    "min_coverage",
+    "license",
+    "attribution",
+    "references",
+    "reference_years",
+}
 OF_OWN_LAYERS: Final = ("resolution", "kind", "units", "long_name", "names", "period", "valid_range")
 
 
@@ -189,8 +199,10 @@ class Source(Strict):
             raise ValueError(f"'stac' is for the layer {' or '.join(STAC_LAYERS)}")
         if self.coastline is not None and self.layer != "surface":
             raise ValueError("'coastline' belongs to the layer surface")
-        if self.derive and self.raster is None:
-            raise ValueError("'derive' belongs to layers of rasters; leave it out, or give 'raster'")
+        if self.stac is not None and (strange := self.model_fields_set - OF_SCENES):
+            raise ValueError(f"'{min(strange)}' says nothing of scenes, which describe themselves; leave it out")
+        if self.derive and self.raster is None and self.stac is None:
+            raise ValueError("'derive' belongs to layers of rasters or scenes; leave it out, or give 'raster'")
         if preset is None:
             self._own_name()
         else:

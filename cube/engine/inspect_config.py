@@ -173,6 +173,7 @@ def _row(config: Config, source: Source, where: str, region: Region, layers: lis
     try:
         reader: Any = open_source(config, source, where, region)
         layers += reader.layers
+        row.derived = [layer.name for layer in reader.layers[1:]]
         if isinstance(reader, SurfaceReader):
             reader = reader.inner
         if isinstance(reader, RasterReader):
@@ -180,7 +181,6 @@ def _row(config: Config, source: Source, where: str, region: Region, layers: lis
                 reader.local_files[0] if reader.local_files else str(reader.files[0].path),
                 max(len(reader.local_files), 1),
             )
-            row.derived = [layer.name for layer in reader.derived]
             _describe(row, row.file)
             _values(row, reader, region)
         elif isinstance(reader, EmbeddingReader):

@@ -87,10 +87,8 @@ class StagePlan:
     @classmethod
     def of_source(cls, config: Config, source: Source, where: str) -> StagePlan:
         """That of a source as far as its name tells; of a layer that is no preset the header of a file is read."""
-        if source.stac:
-            return cls(source, tuple(input_layer(name) for name in FILLS[source.layer]))
-        layer = source_layer(config, source, where)
-        return cls(source, (layer, *derived_layers(source, layer, f"{config.path}: {where}")))
+        filled = tuple(map(input_layer, FILLS[source.layer])) if source.stac else (source_layer(config, source, where),)
+        return cls(source, (*filled, *derived_layers(source, filled[0], f"{config.path}: {where}")))
 
     @property
     def name(self) -> str:

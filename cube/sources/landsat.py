@@ -18,10 +18,12 @@ from cube.config import StacSearch
 from cube.errors import SourceError
 from cube.grid import CELL, Region, Unit
 from cube.layers import Layer
+from cube.layers.derived import derived_layer
 from cube.layers.inputs import LANDSAT_BANDS, QUARTERS, input_layer
 from cube.layers.periods import SEASONS
-from cube.sources import areas, stack
+from cube.sources import areas, derivation, stack
 from cube.sources.composite import BRIGHTEST, clear_median
+from cube.sources.harmonics import AT_ONCE
 from cube.sources.processing import calibration_differs
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.reader import UnitValues
@@ -120,16 +122,20 @@ class LandsatReader(SceneReader):
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The series."""
-        return (input_layer("landsat"),)
+        """The series and what is derived from it."""
+        series = input_layer("landsat")
+        return (series, *(derived_layer(series, name) for name in self.source.derive))
 
     def memory(self, unit: Unit) -> int:
         """Memory that reading a unit takes, however many scenes there are."""
-        cells = unit.cells**2
+        cells, names = unit.cells**2, self.source.derive
         bands = len(LANDSAT_BANDS)
         # Of each quarter what is stored and a mask; of one quarter its values and what compares them.
         result = cells * bands * (2 * len(QUARTERS) + 8)
         overlap = 2 * areas.overlap_bytes(cells, (CELL / PIXEL) ** 2)
+        if names:  # what is derived twice, in strips and joined, a phase being two numbers
+            strip = min(cells, max(AT_ONCE, unit.cells))
+            result += derivation.memory(input_layer("landsat"), names, strip) + 8 * bands * (len(names) + 1) * cells
         return result + overlap + stack.memory(unit, PIXEL, self.catalogue.scenes, bands + 1)
 
     def read(self, region: Region, unit: Unit) -> dict[str, NDArray[Any]]:
@@ -158,4 +164,16 @@ class LandsatReader(SceneReader):
             )
         read = UnitValues({"landsat": out})
         read.clipped["landsat"] = clipped
+        if self.source.derive:
+            read |= self._derived(out, RasterGrid.of(unit, CELL))
         return read
+
+    def _derived(self, stored: NDArray[np.uint8], cells: RasterGrid) -> dict[str, NDArray[Any]]:
+        """What is derived from the stored series, strip by strip: 84 quarters of a large unit as float32 are gigabytes."""
+        layer, rows = input_layer("landsat"), max(1, AT_ONCE // stored.shape[-1])
+        series = stored.reshape(-1, *stored.shape[-2:])
+        strips = [
+            derivation.compute(layer, self.source.derive, layer.decode(series[:, top : top + rows]), cells)
+            for top in range(0, stored.shape[-2], rows)
+        ]
+        return {name: np.concatenate([strip[name] for strip in strips], axis=-2) for name in strips[0]}

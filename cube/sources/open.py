@@ -8,12 +8,14 @@ from cube.config import Config, Source
 from cube.errors import ConfigError
 from cube.grid import Region
 from cube.layers import Layer, periods
+from cube.layers.inputs import input_layer
 from cube.sources.effort import open_effort
 from cube.sources.embeddings import open_embedding
 from cube.sources.landsat import LandsatReader
 from cube.sources.rasters import open_rasters
 from cube.sources.reader import Reader
 from cube.sources.sentinel2 import Sentinel2Reader
+from cube.sources.source_layer import derived_layers
 from cube.sources.surface import SurfaceReader, open_surface
 
 
@@ -32,6 +34,7 @@ def open_source(config: Config, source: Source, where: str, region: Region) -> R
     """The reader of one source; `where` is its place in the configuration. Raises `SourceError` or `ConfigError`."""
     if source.stac is not None:
         _require_stackstac(f"{config.path}: {where}.stac")
+        derived_layers(source, input_layer(source.layer), f"{config.path}: {where}")
         return (LandsatReader if source.layer == "landsat" else Sentinel2Reader).open(config, source, region)
     if source.embedding is not None:
         return open_embedding(config, source, where, region)

@@ -26,6 +26,7 @@ import shapely.geometry
 from cube.config import Config, Source, StacSearch
 from cube.errors import ConfigError, SourceError
 from cube.grid import Bounds, Grid, Region, Unit
+from cube.sources import derivation
 from cube.sources.acquisitions import one_per_acquisition
 from cube.sources.opening import is_remote
 from cube.sources.processing import newness, tile_of
@@ -315,8 +316,9 @@ class SceneReader:
         return cls(source, source.stac, open_catalogue(url, source.stac, cls.WANTED, region))
 
     def depends_on(self) -> Mapping[str, Any]:
-        """The search and the scenes that it found."""
-        return self.catalogue.depends_on()
+        """The search and the scenes that it found, and what is derived from them."""
+        derived = {"derive": (*self.source.derive, derivation.ALGORITHM)} if self.source.derive else {}
+        return {**self.catalogue.depends_on(), **derived}
 
     def near(self, unit: Unit) -> Self:
         """The same with the scenes of one unit alone."""

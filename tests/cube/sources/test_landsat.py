@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import tracemalloc
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +14,17 @@ from affine import Affine
 from rasterio.warp import transform
 
 from cube.config import Source
-from cube.errors import SourceError
+from cube.engine.build import build
+from cube.engine.inspect_config import inspect_config
+from cube.engine.plan import plan
+from cube.errors import ConfigError, SourceError
 from cube.grid import Region
 from cube.layers.inputs import INPUTS, LANDSAT_BANDS, QUARTERS
 from cube.sources.landsat import WANTED, LandsatReader, asset_names, quarter_of
+from cube.sources.open import open_sources
+from cube.sources.reader import inputs_of
+from cube.storage.store import open_cube
+from tests.support.builds import write_config
 from tests.support.scenes import Array, Scenes, needs_stackstac, opened
 
 REGION = Region(4700, 2850, 4710, 2860, 10)
@@ -148,3 +158,86 @@ def test_a_cell_is_the_mean_of_its_clear_pixels_by_area(tmp_path: Path) -> None:
     scale = INPUTS["landsat"].scale
     assert np.abs(stored * scale - np.clip(mean, 0, 1))[valid > 0].max() <= scale / 2 + 1e-6
     assert len(LANDSAT_BANDS) == 6
+
+
+def seasons(folder: Path, years: Sequence[int]) -> str:
+    """A catalogue with a scene in the middle of each quarter: reflectance has its peak in summer."""
+    scenes, flat = Scenes(folder, "landsat-c2-l2"), np.ones((SIDE, SIDE))
+    for year in years:
+        for day, red in (("02-01", 0.10), ("05-01", 0.30), ("08-01", 0.50), ("10-20", 0.30)):
+            bands = {asset: flat * number(red + 0.02 * k) for k, asset in enumerate(ASSETS)}
+            scenes.add(f"L{year}-{day}", f"{year}-{day}", "EPSG:32633", placed(), bands, ("qa_pixel", flat * CLEAR, 1), fill=1)
+    return scenes.save()
+
+
+@needs_stackstac
+def test_layers_derived_from_scenes_are_built_like_those_of_a_raster(tmp_path: Path) -> None:
+    """Mean, trend, amplitude and phase of what the scenes were made from, and no second reading of them."""
+    source = {
+        "layer": "landsat",
+        "stac": {"catalog": seasons(tmp_path, (2010, 2011, 2012)), "start": "2010-01-01", "end": "2012-12-31"},
+        "derive": ["mean", "trend", "amplitude", "phase"],
+    }
+    config = write_config(tmp_path, sources=[source], region=REGION)
+    planned = plan(config)
+    assert build(config) == []
+    cube = open_cube(config.cube_url)
+    assert {row.layer for row in planned.rows} >= {f"landsat_{name}" for name in source["derive"]}
+    got = {name: np.asarray(cube.array(f"inputs/50m/landsat_{name}")[...]) for name in source["derive"]}
+    step = INPUTS["landsat"].scale
+    for k in range(6):
+        np.testing.assert_allclose(got["mean"][k], 0.30 + 0.02 * k, atol=step)
+        assert np.isnan(got["trend"][k]).all()  # of three years out of twenty-one
+        np.testing.assert_allclose(got["amplitude"][k], 0.20, atol=step)
+        # The third quarter, 25 June to 12 September, has its middle at 0.59 of the year, give or take how quarters differ.
+        turn = np.arctan2(got["phase"][2 * k + 1], got["phase"][2 * k]) / (2 * np.pi) % 1
+        np.testing.assert_allclose(turn, 0.57, atol=0.05)
+    (row,) = inspect_config(config).sources
+    assert row.derived == [f"landsat_{name}" for name in source["derive"]]
+    changed = write_config(tmp_path, sources=[{**source, "derive": ["mean"]}], region=REGION)
+    assert inputs_of(open_sources(changed, REGION)[0]) != inputs_of(open_sources(config, REGION)[0])
+
+
+@needs_stackstac
+def test_reading_a_unit_with_derived_layers_takes_what_its_reader_says(tmp_path: Path) -> None:
+    search = opened(seasons(tmp_path, [2010]), WANTED, REGION).search
+    plain = reader(search.catalog)
+    for derive in ((), ("mean",), ("mean", "trend", "amplitude", "phase")):
+        of_scenes = replace(plain, source=Source(layer="landsat", stac=search, derive=derive))
+        of_scenes.read(REGION, UNIT)  # compiled code and libraries belong to the process
+        tracemalloc.start()
+        try:
+            of_scenes.read(REGION, UNIT)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < of_scenes.memory(UNIT) < 5 * peak
+
+
+@needs_stackstac
+@pytest.mark.parametrize(
+    ("layer", "name", "words"),
+    [
+        (
+            "landsat",
+            "slope",
+            r"sources\[0\]\.derive: 'slope' is derived from one band of .*, and landsat is a series",
+        ),
+        ("sentinel2", "mean", r"sources\[0\]\.derive: 'mean' is derived from a series, and sentinel2 is none"),
+    ],
+)
+def test_what_scenes_cannot_give_is_refused_before_the_catalogue_is_read(
+    tmp_path: Path, layer: str, name: str, words: str
+) -> None:
+    source = {"layer": layer, "stac": {"catalog": "none.json", "start": "2010-01-01", "end": "2012-12-31"}, "derive": [name]}
+    config = write_config(tmp_path, sources=[source], region=REGION)
+    for act in (plan, lambda config: open_sources(config, REGION)):
+        with pytest.raises(ConfigError, match=words):
+            act(config)
+
+
+@pytest.mark.parametrize("key", [{"bands": ["red"]}, {"scale": 2}, {"nodata": [0]}, {"resampling": "nearest"}, {"stored": True}])
+def test_a_key_of_rasters_beside_scenes_is_refused_not_ignored(key: dict[str, object]) -> None:
+    search = {"catalog": "c.json", "start": "2010-01-01", "end": "2012-12-31"}
+    with pytest.raises(ValueError, match=f"'{next(iter(key))}' says nothing of scenes"):
+        Source.model_validate({"layer": "landsat", "stac": search, **key})
