@@ -48,6 +48,14 @@ class Window(Strict):
             raise ValueError("give either 'bbox' or west_km, south_km, east_km, north_km")
         if not (isinstance(box, list | tuple) and len(box) == 4 and all(isinstance(v, int | float) for v in box)):
             raise ValueError("bbox is [west, south, east, north] in degrees")
+        if 180 <= box[0] < box[2] <= 360:  # counted on beyond the date line
+            box = [box[0] - 360, box[1], box[2] - 360, box[3]]
+        east = box[2] - 360 if 180 < box[2] <= 360 else box[2]
+        if -180 < east < 0 < box[0] < 180 and -90 < box[1] < box[3] < 90 and box[0] - east > 180:
+            raise ValueError(
+                f"bbox crosses the meridian of 180 degrees; make a cube of each side: {[box[0], box[1], 180, box[3]]} and"
+                f" {[-180, box[1], east, box[3]]}"
+            )
         if not (-180 <= box[0] < box[2] <= 180 and -90 < box[1] < box[3] < 90):
             raise ValueError("bbox is [west, south, east, north] in degrees, west below east and south below north")
         grid: Grid = (info.context or {}).get("grid", EUROPE)

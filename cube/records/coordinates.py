@@ -19,8 +19,9 @@ from pyproj import CRS, Transformer
 from cube.errors import TableError
 from cube.grid import Region
 from cube.records.numbers import clean_number, parse_numbers
-from cube.records.report import Report
+from cube.records.report import NAMED, Report
 
+TURN: Final = 360.0  # degrees of longitude around the globe
 SAMPLE: Final = 1000  # positions of a piece of a table that are tried with the columns exchanged
 SYSTEMS: Final = {
     3035: "ETRS89-LAEA Europe",
@@ -73,21 +74,22 @@ def positions(
     where they lie in `region` only in another system than `crs`, such as the neighbouring UTM zone.
     """
     first, second = labels
-    if crs is not None and not CRS.from_user_input(crs).is_geographic:
+    is_projected = crs is not None and not CRS.from_user_input(crs).is_geographic
+    if is_projected:
         x = parse_numbers(rows["longitude"], f"{where}: column '{first}'", report, first).to_numpy()
         y = parse_numbers(rows["latitude"], f"{where}: column '{second}'", report, second).to_numpy()
     else:
         x = _degrees(rows["longitude"], "EW", f"{where}: column '{first}'", report, first)
         y = _degrees(rows["latitude"], "NS", f"{where}: column '{second}'", report, second)
+        _refuse_projected(x, y, where, region, labels)
+        x = _within_half_turn(x, report, first)
     if crs is not None:
         lon, lat = (np.asarray(v) for v in Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y))
         lon, lat = (np.where(np.isfinite(v), v, np.nan) for v in (lon, lat))
     else:
         lon, lat = x, y
-    if crs is None or CRS.from_user_input(crs).is_geographic:
-        _refuse_projected(x, y, where, region, labels)
-    else:
-        _refuse_degrees(x, y, crs, where, labels)
+    if is_projected:
+        _refuse_degrees(x, y, str(crs), where, labels)
     if region is not None:
         _refuse_elsewhere(x, y, lon, lat, crs, where, region, labels)
     return pd.DataFrame({"longitude": lon, "latitude": lat}, index=rows.index)
@@ -109,6 +111,28 @@ def _degrees(column: pd.Series, letters: str, where: str, report: Report, label:
     report.note(f"degrees of {label} with letters or minutes, read as decimals", list(left[minutes]))
     values.loc[left.index] = left.map(parsed).astype(float)
     return np.asarray(values, np.float64)
+
+
+def _within_half_turn(longitude: NDArray[np.float64], report: Report, label: str) -> NDArray[np.float64]:
+    """Longitudes from -180 to 180 degrees of those that count on to 360 or -360, as tables of the Pacific do; others stay."""
+    beyond = (np.abs(longitude) > 180) & (np.abs(longitude) <= TURN)
+    examples = [f"{value:g} is {value - np.copysign(TURN, value):g}" for value in longitude[beyond][:NAMED]]
+    report.note(f"values of {label} beyond 180 degrees, taken once around the globe", examples, int(beyond.sum()))
+    return np.where(beyond, longitude - np.copysign(TURN, longitude), longitude)
+
+
+def without_place(rows: pd.DataFrame, ids: str, account: str, report: Report) -> pd.Series:
+    """Which of `rows` (longitude and latitude in degrees, a column `ids`) have no place on the Earth; each is left out.
+
+    Rows without a number are counted apart from those beyond 180 degrees of longitude or 90 of latitude.
+    """
+    missing = rows["longitude"].isna() | rows["latitude"].isna()
+    beyond = ~missing & ~(rows["longitude"].between(-180, 180) & rows["latitude"].between(-90, 90))
+    report.leave_out(account, f"{account} without a position in degrees", list(rows.loc[missing, ids]))
+    named = rows[beyond].head(NAMED)
+    examples = [f"{i} at {x:g} E {y:g} N" for i, x, y in zip(named[ids], named["longitude"], named["latitude"], strict=True)]
+    report.leave_out(account, f"{account} beyond 360 degrees of longitude or 90 of latitude", examples, int(beyond.sum()))
+    return missing | beyond
 
 
 def parse_degrees(text: str, letters: str = "NSEW", where: str = "column") -> float:
@@ -138,11 +162,11 @@ def _refuse_projected(
 ) -> None:
     """Refuse coordinates most of which are no degrees, with what they may be."""
     given = np.isfinite(x) & np.isfinite(y)
-    beyond = given & ~((np.abs(x) <= 180) & (np.abs(y) <= 90))
+    beyond = given & ~((np.abs(x) <= TURN) & (np.abs(y) <= 90))
     if not given.any() or beyond.sum() <= 0.5 * given.sum():
         return
     a, b = x[beyond], y[beyond]
-    if ((np.abs(x) <= 90) & (np.abs(y) > 90) & (np.abs(y) <= 180)).sum() > 0.5 * given.sum() and not _packed(a, b, region):
+    if ((np.abs(x) <= 90) & (np.abs(y) > 90) & (np.abs(y) <= TURN)).sum() > 0.5 * given.sum() and not _packed(a, b, region):
         raise TableError(
             f"{where}: columns '{labels[0]}' and '{labels[1]}' seem swapped (the first is {a[0]:.10g}, {b[0]:.10g}): no latitude"
             " is beyond 90 degrees; exchange the two names in the configuration."
@@ -166,7 +190,7 @@ def _refuse_projected(
 def _refuse_degrees(x: NDArray[np.float64], y: NDArray[np.float64], crs: str, where: str, labels: tuple[str, str]) -> None:
     """Refuse coordinates of a projected system most of which are degrees."""
     given = np.isfinite(x) & np.isfinite(y)
-    degrees = given & (np.abs(x) <= 180) & (np.abs(y) <= 90) & ((x != 0) | (y != 0))
+    degrees = given & (np.abs(x) <= TURN) & (np.abs(y) <= 90) & ((x != 0) | (y != 0))
     if degrees.sum() > 0.5 * given.sum():
         first = f"{x[degrees][0]:.10g}, {y[degrees][0]:.10g}"
         raise TableError(
@@ -233,7 +257,7 @@ def _refuse_elsewhere(
     x, y, lon, lat = (values[:: -(-len(lon) // SAMPLE) or 1] for values in (x, y, lon, lat))
 
     def share(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-        sited = (np.abs(a) <= 180) & (np.abs(b) <= 90)
+        sited = (np.abs(a) <= TURN) & (np.abs(b) <= 90)
         inside = region.contains(*region.grid.project(a[sited], b[sited]))
         return float(np.count_nonzero(inside)) / max(len(a), 1)
 

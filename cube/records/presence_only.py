@@ -14,7 +14,7 @@ from cube.config.records import Corner, RecordColumns
 from cube.errors import ConfigError
 from cube.grid import EUROPE, Region
 from cube.records import darwincore
-from cube.records.coordinates import positions
+from cube.records.coordinates import positions, without_place
 from cube.records.darwincore.observations import RECORDS as ACCOUNT
 from cube.records.darwincore.vocabulary import STATUS_TERMS, not_a_presence, word
 from cube.records.filters import keep_where
@@ -136,8 +136,7 @@ class RecordStream:
         else:
             for column in ("longitude", "latitude"):
                 out[column] = pd.to_numeric(rows[column], errors="coerce").astype(float)
-            sited = out["longitude"].between(-180, 180) & out["latitude"].between(-90, 90)
-            self._leave_out("records without a position in degrees", out.loc[~sited, "record"])
+            sited = ~without_place(out, "record", ACCOUNT, self.report)
         named = out["name"].notna()
         self._leave_out("records without a species", out.loc[sited & ~named, "record"])
         out = self._certain(out[sited & named], rows)

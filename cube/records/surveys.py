@@ -15,7 +15,7 @@ from cube.errors import TableError
 from cube.grid import CELL, EUROPE, Region
 from cube.records import darwincore
 from cube.records.causes import where_they_lie
-from cube.records.coordinates import positions
+from cube.records.coordinates import positions, without_place
 from cube.records.geoplant.layout import find_layout
 from cube.records.geoplant.metadata import raw_surveys
 from cube.records.names import SpeciesNames
@@ -141,8 +141,7 @@ def _surveys(raw: RawSurveys, region: Region | None, report: Report) -> pd.DataF
         report.note("surveys without a usable area, taken as the median", list(out.loc[~usable, "survey"]))
     out["area_m2"] = area.where(usable)
     out["habitat"] = first["habitat"].astype("string") if "habitat" in first else pd.Series(pd.NA, index=first.index)
-    sited = out["longitude"].between(-180, 180) & out["latitude"].between(-90, 90)
-    report.leave_out("surveys", "surveys without a position in degrees", list(out.loc[~sited, "survey"]))
+    sited = ~without_place(out, "survey", "surveys", report)
     out["x"], out["y"] = np.nan, np.nan
     grid = EUROPE if region is None else region.grid
     x, y = grid.project(out.loc[sited, "longitude"].to_numpy(), out.loc[sited, "latitude"].to_numpy())

@@ -115,6 +115,15 @@ def test_a_box_in_degrees_of_another_grid_is_in_its_kilometres(tmp_path: Path) -
     assert (region.east_km - region.west_km, region.north_km - region.south_km) == (9, 12)
 
 
+def test_a_box_beyond_180_degrees_is_the_one_of_negative_longitudes(tmp_path: Path) -> None:
+    chatham = [
+        load_config(write(tmp_path, grid={"crs": "EPSG:3793"}, region={"bbox": box})).whole_region()
+        for box in ([183.0, -44.2, 183.8, -43.7], [-177.0, -44.2, -176.2, -43.7])
+    ]
+    assert chatham[0] == chatham[1]
+    assert chatham[0].degrees == pytest.approx((-177.0, -44.2, -176.2, -43.7), abs=0.3)
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
@@ -139,6 +148,12 @@ def test_a_grid_that_does_not_fit_is_one_sentence(keys: dict[str, Any], words: s
     ("window", "words"),
     [
         ({"bbox": [8, 47, 7, 48]}, ["region", "west below east"]),
+        ({"bbox": [177, -19, 182, -16]}, ["region", "of each side: [177, -19, 180, -16] and [-180, -19, -178, -16]"]),
+        (
+            {"bbox": [177, -19, -178, -16]},
+            ["region", "of each side: [177, -19, 180, -16] and [-180, -19, -178, -16]"],
+        ),
+        ({"bbox": [183, -19, 365, -16]}, ["region", "west below east"]),
         ({"bbox": [8, 47, 9]}, ["region", "[west, south, east, north]"]),
         ({"bbox": [8, 47, 9, 48], "west_km": 4000}, ["region", "either 'bbox'"]),
         ({"bbox": [100, 10, 101, 11]}, ["region", "outside the grid (EPSG:3035)", "`grid: {crs: ...}`"]),

@@ -13,7 +13,7 @@ from pyproj import Transformer
 
 from cube.errors import TableError
 from cube.grid import Region
-from cube.records.coordinates import parse_degrees, positions
+from cube.records.coordinates import parse_degrees, positions, without_place
 from cube.records.report import Report
 
 MORAVIA = Region(4700, 2850, 4900, 2950, 10)
@@ -129,3 +129,38 @@ def test_degrees_under_a_projected_system_and_metres_under_degrees_are_refused()
     metres = pd.DataFrame({"longitude": [616_000.0], "latitude": [5_451_000.0]})
     with pytest.raises(TableError, match=r"are not degrees \(the first is 616000, 5451000\)"):
         positions(metres, "a.csv", Report(""), "EPSG:4258")
+
+
+def test_longitudes_that_count_on_beyond_180_are_taken_once_around_the_globe() -> None:
+    """Tables of New Zealand and Fiji hold 0 to 360 degrees; a map that was panned westward gives -180 to -360."""
+    report = Report("t")
+    rows = pd.DataFrame({"longitude": ["183.5", "175,25", "190 E", "-184", "360", None], "latitude": [-44.0] * 6})
+    lon = positions(rows, "plots.csv", report, None, None, ("x", "y"))["longitude"]
+    np.testing.assert_allclose(lon, [-176.5, 175.25, -170, 176, 0, np.nan])
+    assert report.remarks["values of x beyond 180 degrees, taken once around the globe"] == (
+        4,
+        ["183.5 is -176.5", "190 is -170", "-184 is 176", "360 is 0"],
+    )
+    # In New Zealand's own datum, too: PROJ alone leaves them as they are.
+    np.testing.assert_allclose(read([183.5, 175.0], [-44.0, -41.0], "EPSG:4167", None)[0], [-176.5, 175], atol=1e-6)
+    with pytest.raises(TableError, match=r"are degrees \(the first is 183.5, -44\), not metres of EPSG:2193"):
+        read([183.5], [-44.0], "EPSG:2193", None)
+    with pytest.raises(TableError, match=r"seem swapped \(the first is -44, 183.5\): no latitude is beyond 90 degrees"):
+        read([-44.0], [183.5], None, None)
+
+
+def test_rows_without_a_place_are_left_out_by_their_reason() -> None:
+    report = Report("t")
+    rows = pd.DataFrame(
+        {"id": list("abcdef"), "longitude": [16.6, np.nan, 400, 16.6, np.inf, 180], "latitude": [49.2, 49.2, 49.2, -95, 49.2, 90]}
+    )
+    assert list(without_place(rows, "id", "surveys", report)) == [False, True, True, True, True, False]
+    assert report.tallies["surveys"].left_out == {
+        "surveys without a position in degrees": 1,
+        "surveys beyond 360 degrees of longitude or 90 of latitude": 3,
+    }
+    assert report.remarks["surveys beyond 360 degrees of longitude or 90 of latitude, skipped"][1] == [
+        "c at 400 E 49.2 N",
+        "d at 16.6 E -95 N",
+        "e at inf E 49.2 N",
+    ]

@@ -406,3 +406,26 @@ def test_positions_of_an_archive_that_are_swapped_or_projected_are_refused(
     (tmp_path / "a/occurrence.csv").write_text("eventID,occurrenceID,scientificName\n1,1,Abies alba\n")
     with pytest.raises(TableError, match=f"columns 'decimalLongitude' and 'decimalLatitude' {words}"):
         list(read_records(config_of(tmp_path, records={"darwin_core": "a"})))
+
+
+def test_records_of_the_chatham_islands_are_the_same_with_longitudes_of_0_to_360(tmp_path: Path) -> None:
+    """Those of the mainland lie outside the region, whichever way its longitudes count."""
+    place = {"grid": {"crs": "EPSG:3793"}, "region": {"bbox": [-177.0, -44.2, -176.2, -43.7]}}
+    found = []
+    for turn in (0, 360):
+        table = TABLE | {
+            "taxon": ["Olearia traversiorum"] * 6,
+            "lon": [turn - 176.5, turn - 176.4, turn - 176.3, None, 172.6, 999.0],
+        }
+        write_table(tmp_path / "po.csv", table | {"lat": [-43.9, -44.0, -43.95, -44, -43.5, -44]})
+        stream = read_records(config_of(tmp_path, records={"table": "po.csv", "columns": COLUMNS}, **place))
+        found.append(pd.concat(stream, ignore_index=True))
+        assert list(found[-1]["record"]) == ["a", "b", "c"]
+        noted = stream.report.remarks.get("values of lon beyond 180 degrees, taken once around the globe", (0, []))
+        assert noted[0] == (3 if turn else 0)
+        assert stream.report.tallies["records"].left_out == {
+            "records without a position in degrees": 1,
+            "records beyond 360 degrees of longitude or 90 of latitude": 1,
+            "records outside the region": 1,
+        }
+    pd.testing.assert_frame_equal(*found)
