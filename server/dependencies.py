@@ -28,9 +28,9 @@ KEY: Final = "api_key"  # query parameter of an access key
 HEAD: Final = "floracube.head"  # in the scope of a HEAD: a route that reads much may leave out the body
 OTHER_CUBE: Final = "/cubes/{cube}"  # before the paths of a cube that is not the first
 EVERYWHERE: Final = frozenset({KEY, "v"})  # query parameters of every address
-_FOREVER: Final = "public, max-age=31536000, immutable"
+_IMMUTABLE: Final = "public, max-age=31536000, immutable"
 # What does not name its release may change with the next one: a minute, then ask again.
-_BRIEFLY: Final = "public, max-age=60, must-revalidate"
+_ONE_MINUTE: Final = "public, max-age=60, must-revalidate"
 
 TmsParameter = Annotated[str, PathParameter(description="Tile matrix set, such as WebMercatorQuad.")]
 LayerParameter = Annotated[str, PathParameter(description="Layer id, `product.name`.", max_length=200)]
@@ -70,7 +70,7 @@ ReleaseParameter = Annotated[
 def requested(request: Request, release: ReleaseParameter = None) -> Snapshot:
     """The snapshot of `?release=` of the cube of an address; raises `NotFoundError` for what is not there."""
     cube = cube_of(request)
-    return cube.snapshot() if release is None else cube.named(release)
+    return cube.snapshot() if release is None else cube.by_name(release)
 
 
 RequestedSnapshot = Annotated[Snapshot, Depends(requested)]
@@ -85,9 +85,9 @@ def tile_request(tms: str, z: int, x: int, y: str, size: int | None = None) -> t
     form = "png" if match is None else match[3] or "png"
     if match is None or form not in MEDIA:
         raise NotFoundError("There is no such tile; name it {z}/{x}/{y}.png, {y}@2x.png or {y}.webp.")
-    least, most = zooms_of(tms)
-    if not least <= z <= most:
-        raise WrongRequestError(f"Zoom {z} is outside {least} to {most} of {tms}; choose one of these.")
+    min_zoom, max_zoom = zooms_of(tms)
+    if not min_zoom <= z <= max_zoom:
+        raise WrongRequestError(f"Zoom {z} is outside {min_zoom} to {max_zoom} of {tms}; choose one of these.")
     (width, height, pixels), row = size_of(tms, z), int(match[1])
     if not (0 <= x < width and row < height):
         raise NotFoundError(f"Tile {z}/{x}/{row} is not in {tms}, which has {width} x {height} tiles there; count from 0.")
@@ -190,8 +190,8 @@ def validators(snapshot: Snapshot, request: Request) -> dict[str, str]:
 
     Inputs belong to no release: they change when a unit is built again.
     """
-    named = request.query_params.get("v") == snapshot.token and "/inputs." not in request.url.path
-    return {"ETag": entity_tag(snapshot, request), "Cache-Control": _FOREVER if named else _BRIEFLY}
+    is_pinned = request.query_params.get("v") == snapshot.token and "/inputs." not in request.url.path
+    return {"ETag": entity_tag(snapshot, request), "Cache-Control": _IMMUTABLE if is_pinned else _ONE_MINUTE}
 
 
 def unchanged(request: Request, headers: dict[str, str]) -> Response | None:

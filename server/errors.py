@@ -82,14 +82,14 @@ def error_answer(status: int, name: str, detail: str, headers: dict[str, str] | 
 
 def add_handlers(app: FastAPI) -> None:
     """Make `app` tell errors as this module does."""
-    app.add_exception_handler(RequestError, _told)
+    app.add_exception_handler(RequestError, _problem_response)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(CubeError, _unavailable)
     app.add_exception_handler(OSError, _unavailable)
 
 
-async def _told(request: Request, error: Exception) -> JSONResponse:
+async def _problem_response(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
     if isinstance(error, StoreError):
         return await _unavailable(request, error)
@@ -125,17 +125,17 @@ class ErrorGuard:
         """Answer in the application's stead if it fails before it has begun to."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        begun = False
+        has_started = False
 
         async def watched(message: Message) -> None:
-            nonlocal begun
-            begun = True
+            nonlocal has_started
+            has_started = True
             await send(message)
 
         try:
             await self._app(scope, receive, watched)
         except Exception as error:
-            if begun:
+            if has_started:
                 raise
             passing = is_transient(error)
             log.error("%s: %s", scope.get("path", ""), error, exc_info=None if passing else error)

@@ -20,7 +20,7 @@ from server.reading.snapshot import Snapshot
 
 def layer_document(snapshot: Snapshot, layer: MapLayer, request: Request) -> dict[str, Any]:
     """A layer of the catalogue as the page reads it; its URLs name the release that `request` does."""
-    least, most = zooms(snapshot, layer)
+    min_zoom, max_zoom = zooms(snapshot, layer)
     base = f"{root_of(request)}/layers/{layer.id}"
     release = f"?release={snapshot.release}" if "release" in request.query_params else ""
     document = {
@@ -32,8 +32,8 @@ def layer_document(snapshot: Snapshot, layer: MapLayer, request: Request) -> dic
         "kind": layer.kind,
         "range": None if layer.kind == "class" else list(snapshot.range_of(layer)),
         "bounds": list(snapshot.bounds),
-        "minzoom": least,
-        "maxzoom": most,
+        "minzoom": min_zoom,
+        "maxzoom": max_zoom,
         "palette": layer.palette,
         "interval": layer.interval,
         "legend": f"{base}/legend.json{release}",
@@ -63,7 +63,7 @@ def layers(
     if product and product not in TITLES:
         raise WrongRequestError(f"There is no product '{product}'; known are {', '.join(TITLES)}.")
     matches = snapshot.catalogue.find(search, product)
-    listed = [layer.product for layer in snapshot.catalogue.layers if layer.listed]
+    products = [layer.product for layer in snapshot.catalogue.layers if layer.in_catalogue]
     document = {
         "total": len(matches),
         "limit": limit,
@@ -71,7 +71,7 @@ def layers(
         "release": snapshot.release,
         "version": snapshot.token,
         "products": [
-            {"id": name, "title": title, "count": listed.count(name)} for name, title in TITLES.items() if name in listed
+            {"id": name, "title": title, "count": products.count(name)} for name, title in TITLES.items() if name in products
         ],
         "layers": [layer_document(snapshot, layer, request) for layer in matches[offset : offset + limit]],
     }
@@ -105,7 +105,7 @@ def legend_png(request: Request, snapshot: RequestedSnapshot, layer_id: LayerPar
 
 
 @router.get("/about.json", summary="The cube in a few words")
-def about(request: Request, snapshot: RequestedSnapshot) -> Response:
+def cube_summary(request: Request, snapshot: RequestedSnapshot) -> Response:
     """Title, bounds, release and licence of the cube."""
     west, south, east, north = snapshot.bounds
     attributes = {**snapshot.reader.cube.root.attrs}

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from server.dependencies import OTHER_CUBE, path_of
 from server.errors import BusyError
 
-_AT_ONCE: Final = 16
+_MAX_RUNNING: Final = 16
 _PATHS: Final = (
     "/layers/{layer_id}/{rest:path}",
     f"{OTHER_CUBE}/layers/{{layer_id}}/{{rest:path}}",
@@ -64,7 +64,7 @@ class Front(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or raise `BusyError`: its requests take threads that others share, so they may not take all."""
-        if self._running >= _AT_ONCE:
+        if self._running >= _MAX_RUNNING:
             raise BusyError("The server is busy with other requests to titiler; try again in a few seconds.")
         self._running += 1
         try:

@@ -52,8 +52,8 @@ def create_app(urls: list[str], settings: Settings | None = None) -> FastAPI:
     """
     if not urls:
         raise CubeError("No cube to serve was named; give at least one path or URL of a cube.")
-    chosen = settings or Settings.from_environment()
-    cache = ChunkCache(chosen.cache_mb * 2**20)
+    configured = settings or Settings.from_environment()
+    cache = ChunkCache(configured.cache_mb * 2**20)
     cubes: dict[str, ServedCube] = {}
     for url in urls:
         name = slug(url.rstrip("/").rsplit("/", 1)[-1].removesuffix(".zarr")) or "cube"
@@ -63,10 +63,10 @@ def create_app(urls: list[str], settings: Settings | None = None) -> FastAPI:
     # The document of all routes is titiler's application's to give: it knows the parameters of its own.
     app = FastAPI(lifespan=_lifespan, openapi_url=None, routes=[TileRoute(""), TileRoute(OTHER_CUBE)])
     add_handlers(app)
-    _surround(app, chosen)
+    _surround(app, configured)
     app.state.chunks, app.state.cubes, app.state.ready = cache, cubes, threading.Event()
-    app.state.regions = regions.read(chosen.regions, variable("regions"))
-    app.state.settings = chosen
+    app.state.regions = regions.read(configured.regions, variable("regions"))
+    app.state.settings = configured
     dependencies = [Depends(refuse_unknown)]
     for part in _OF_A_CUBE:
         app.include_router(part.router, responses=COMMON, dependencies=dependencies)
@@ -103,7 +103,7 @@ def _surround(app: FastAPI, settings: Settings) -> None:
     """What every request passes through; the last one added is the outermost."""
     app.add_middleware(ErrorGuard)
     app.add_middleware(Keys, keys=settings.api_keys, header=settings.trusted_header)
-    app.add_middleware(Limits, at_once=settings.max_requests, seconds=settings.max_seconds)
+    app.add_middleware(Limits, max_running=settings.max_requests, seconds=settings.max_seconds)
     app.add_middleware(Compression)
     app.add_middleware(Answers, frame_ancestors=settings.frame_ancestors)
     app.add_middleware(AnyOrigin)

@@ -61,10 +61,10 @@ class TileRoute(Route):
         match, child = super().matches(scope)
         if match is not Match.FULL:
             return match, child
-        given = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        query = dict(given)
+        parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        query = dict(parameters)
         _, dot, form = child["path_params"]["y"].rpartition(".")
-        ours = len(query) == len(given) and not query.keys() - LONGEST.keys() - {KEY} and query.get("tilesize") in _SIZES
+        ours = len(query) == len(parameters) and not query.keys() - LONGEST.keys() - {KEY} and query.get("tilesize") in _SIZES
         if not ours or (dot and form not in tiles.MEDIA):
             return Match.NONE, {}
         return match, {**child, "route": self, _QUERY: query}
@@ -84,10 +84,10 @@ async def answer(request: Request, layer_id: str, tms: str, z: str, x: str, y: s
     release, token, version = parameters["release"], parameters["v"], parameters["version"]
     snapshot = None if release else cube.ready(token, version, product)
     if snapshot is None:  # the release itself has to be read
-        snapshot = await _in(_READERS, lambda: cube.named(release) if release else cube.of_address(token, version, product))
+        snapshot = await _in(_READERS, lambda: cube.by_name(release) if release else cube.of_address(token, version, product))
     layer = snapshot.layer(layer_id, parameters["time"])
     size = parameters["tilesize"]
-    wanted, form = tile_request(tms, _integer(z, "z"), _integer(x, "x"), y, _integer(size, "tilesize") if size else None)
+    tile, form = tile_request(tms, _integer(z, "z"), _integer(x, "x"), y, _integer(size, "tilesize") if size else None)
     style = StyleParameters(parameters["colormap_name"], parameters["rescale"], parameters["above"])
     style.check(layer)
     headers = validators(snapshot, request)
@@ -95,7 +95,7 @@ async def answer(request: Request, layer_id: str, tms: str, z: str, x: str, y: s
         return cached
     body = cube.tiles.get(headers["ETag"])
     if body is None:
-        body = await _render(snapshot, layer, wanted, form, style)
+        body = await _render(snapshot, layer, tile, form, style)
         if body is None:
             return Response(status_code=204, headers=headers)
         with suppress(ValueError):  # larger than all that is kept
@@ -104,24 +104,24 @@ async def answer(request: Request, layer_id: str, tms: str, z: str, x: str, y: s
 
 
 async def _render(
-    snapshot: Snapshot, layer: MapLayer, wanted: tiles.TileRequest, form: str, style: StyleParameters
+    snapshot: Snapshot, layer: MapLayer, tile: tiles.TileRequest, form: str, style: StyleParameters
 ) -> bytes | None:
     """The tile, drawn at once from what is in memory, or as soon as it has been read."""
 
     def from_memory() -> bytes | None:
         if layer.kind == "continuous" and not snapshot.knows_range(layer):
             raise NotCachedError(layer.id)
-        cells = tiles.read_cells(snapshot, layer, wanted, cached_only=True)
+        cells = tiles.read_cells(snapshot, layer, tile, cached_only=True)
         return None if cells is None else tiles.draw(layer, cells, form, style.style(snapshot, layer))
 
     def read() -> tuple[tiles.Cells | None, tiles.Style | None]:
-        return tiles.read_cells(snapshot, layer, wanted), style.style(snapshot, layer)
+        return tiles.read_cells(snapshot, layer, tile), style.style(snapshot, layer)
 
     try:
         return await _in(_DRAWERS, from_memory)
     except NotCachedError:
-        cells, drawn = await _in(_READERS, read)
-        return None if cells is None else await _in(_DRAWERS, lambda: tiles.draw(layer, cells, form, drawn))
+        cells, draw = await _in(_READERS, read)
+        return None if cells is None else await _in(_DRAWERS, lambda: tiles.draw(layer, cells, form, draw))
 
 
 async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:

@@ -26,8 +26,8 @@ from server.asking.area_models import (
 )
 from server.asking.gate import HEAVY
 from server.asking.outline import OutlineError
-from server.asking.regions import NamedRegions, named
-from server.asking.report import MEDIA, written
+from server.asking.regions import NamedRegions, region_lists
+from server.asking.report import MEDIA, in_format
 from server.asking.tally import AreaTooLargeError, Tally
 from server.dependencies import RequestedSnapshot, unchanged, validators
 from server.errors import NotFoundError
@@ -78,10 +78,10 @@ async def of_outline(
     threshold: ThresholdParameter = 0.05,
 ) -> Response:
     """GeoJSON in longitude and latitude, or `{"region": "Austria"}`. The edge of large areas is read at a coarser `level`."""
-    body, chosen = await request.body(), form or _accepted(request)
+    body, answer_format = await request.body(), form or _accepted(request)
     # Megabytes of JSON are parsed where they keep nobody waiting.
-    answer = await HEAVY.run(lambda: written(_report(request, snapshot, _document(body), threshold), chosen))
-    return Response(answer, media_type=MEDIA[chosen], headers={"Cache-Control": "no-store", **_guarded(chosen)})
+    answer = await HEAVY.run(lambda: in_format(_report(request, snapshot, _document(body), threshold), answer_format))
+    return Response(answer, media_type=MEDIA[answer_format], headers={"Cache-Control": "no-store", **_guarded(answer_format)})
 
 
 @router.get("/area", summary="Report of a named region", response_model=AreaReport, responses=_ANSWERS)
@@ -95,14 +95,14 @@ async def of_region(
     threshold: ThresholdParameter = 0.05,
 ) -> Response:
     """The same report at an address that can be linked and printed."""
-    chosen = form or _accepted(request)
-    headers = {**validators(snapshot, request), "Vary": "Accept", **_guarded(chosen)}
-    headers["ETag"] = f'{headers["ETag"][:-1]}-{chosen}-{regions.token}"'
+    answer_format = form or _accepted(request)
+    headers = {**validators(snapshot, request), "Vary": "Accept", **_guarded(answer_format)}
+    headers["ETag"] = f'{headers["ETag"][:-1]}-{answer_format}-{regions.token}"'
     if (cached := unchanged(request, headers)) is not None:
         return cached
     document = {"region": region, **({} if kind is None else {"kind": kind})}
-    answer = await HEAVY.run(lambda: written(_report(request, snapshot, document, threshold), chosen))
-    return Response(answer, media_type=MEDIA[chosen], headers=headers)
+    answer = await HEAVY.run(lambda: in_format(_report(request, snapshot, document, threshold), answer_format))
+    return Response(answer, media_type=MEDIA[answer_format], headers=headers)
 
 
 def _document(body: bytes) -> Any:
@@ -133,11 +133,11 @@ def _guarded(form: Format) -> dict[str, str]:
 
 
 def _report(request: Request, snapshot: Snapshot, document: Any, threshold: float) -> AreaReport:
-    most = request.app.state.settings.area_km2
+    max_km2 = request.app.state.settings.area_km2
     if isinstance(document, dict) and "region" in document:
-        region = named(request).find(document["region"], document.get("kind"))
-        return describe(snapshot, region.shape, region.name, threshold, most)
-    return describe(snapshot, outline.parse(document), "Area", threshold, most)
+        region = region_lists(request).find(document["region"], document.get("kind"))
+        return describe(snapshot, region.shape, region.name, threshold, max_km2)
+    return describe(snapshot, outline.parse(document), "Area", threshold, max_km2)
 
 
 def describe(snapshot: Snapshot, shape: shapely.Geometry, name: str, threshold: float, most_km2: float = math.inf) -> AreaReport:
@@ -207,24 +207,26 @@ def _species(snapshot: Snapshot, result: Tally, threshold: float) -> tuple[list[
         return [], 0
     table = snapshot.catalogue.species
     rows = {str(name): row for row, name in enumerate(table.get("scientific_name", ()))}
-    listed = result.figures["composition"]["listed"] if result.exact and "composition" in result.figures else None
+    set_cells = result.figures["composition"]["listed"] if result.exact and "composition" in result.figures else None
     out = []
     for layer in snapshot.catalogue.find(product="species"):
         (index,) = layer.lead
         count, highest = int(figures["cells"][index]), float(figures["highest"][index]) * layer.scale
         if count and highest >= threshold:
             total, row = float(figures["steps"][index]) * layer.scale, rows.get(layer.title)
-            out.append(_one(layer, table, row, count, total, highest, listed))
+            out.append(_species_row(layer, table, row, count, total, highest, set_cells))
     out.sort(key=lambda entry: (-entry.mean_probability, entry.name))
     return out, int(figures["cells"].max(initial=0))
 
 
-def _one(layer: MapLayer, table: Any, row: int | None, count: int, total: float, highest: float, listed: Any) -> AreaSpecies:
+def _species_row(
+    layer: MapLayer, table: Any, row: int | None, count: int, total: float, highest: float, set_cells: Any
+) -> AreaSpecies:
     return AreaSpecies(
         id=layer.id,
         name=layer.title,
         vernacular="" if row is None else text(table, "vernacular_name", row),
-        coverage=None if listed is None or row is None else rounded(int(listed[row]) / count),
+        coverage=None if set_cells is None or row is None else rounded(int(set_cells[row]) / count),
         mean_probability=rounded(total / count),
         highest_probability=rounded(highest),
         expected_cells=rounded(total),
@@ -233,15 +235,15 @@ def _one(layer: MapLayer, table: Any, row: int | None, count: int, total: float,
 
 
 def _counts(species: list[AreaSpecies]) -> Counts:
-    def of(chosen: list[AreaSpecies]) -> Count:
-        return Count(species=len(chosen), expected_per_plot=rounded(sum(s.mean_probability for s in chosen)))
+    def count(members: list[AreaSpecies]) -> Count:
+        return Count(species=len(members), expected_per_plot=rounded(sum(s.mean_probability for s in members)))
 
     return Counts(
-        listed=of(species),
-        threatened=of([s for s in species if s.iucn in THREATENED]),
-        protected=of([s for s in species if s.protected]),
-        invasive=of([s for s in species if s.invasive]),
-        endemic=of([s for s in species if s.endemic]),
+        listed=count(species),
+        threatened=count([s for s in species if s.iucn in THREATENED]),
+        protected=count([s for s in species if s.protected]),
+        invasive=count([s for s in species if s.invasive]),
+        endemic=count([s for s in species if s.endemic]),
     )
 
 

@@ -63,8 +63,8 @@ async def window(
     rescale: Annotated[str | None, Query(max_length=60, description="Another range of a picture, `low,high`.")] = None,
 ) -> Response:
     """The pixels of the cube that the box touches, neither turned nor resampled, in its projection."""
-    layer, drawn = snapshot.layer(layer_id), StyleParameters(colormap_name, rescale)
-    drawn.check(layer)
+    layer, style_parameters = snapshot.layer(layer_id), StyleParameters(colormap_name, rescale)
+    style_parameters.check(layer)
     if style == "values" and (colormap_name or rescale):
         raise WrongRequestError("colormap_name and rescale are of a picture; ask for style=picture.")
     headers = validators(snapshot, request)
@@ -73,11 +73,11 @@ async def window(
         return cached
     box = None if bbox is None else tuple(float(part) for part in bbox.split(","))
 
-    def made() -> bytes:  # a display range may have to be read first
+    def write() -> bytes:  # a display range may have to be read first
         picture = style == "picture"
-        return cog(snapshot, layer, box, level, picture, drawn.style(snapshot, layer) if picture else None)
+        return cog(snapshot, layer, box, level, picture, style_parameters.style(snapshot, layer) if picture else None)
 
-    body = await HEAVY.run(made)
+    body = await HEAVY.run(write)
     status, first, end = part_of(request, len(body), headers)
     return Response(body[first:end], status, headers, MEDIA)
 
@@ -111,10 +111,10 @@ def cog(
     array = snapshot.reader.array(layer.paths[level])
     version = snapshot.products.get(layer.product)
     described = replace(layer_of(array), long_name=layer.title, scale=layer.scale, offset=layer.offset)
-    chosen = Selection(array, layer.lead, (layer.title,), (layer.units,), layer.resolution, level, described, version)
+    selection = Selection(array, layer.lead, (layer.title,), (layer.units,), layer.resolution, level, described, version)
     try:
         box = None if bbox is None else (bbox[0], bbox[1], bbox[2], bbox[3])
-        window = window_of(cube, snapshot.region if version else cube.region, chosen, box, layer.id)
+        window = window_of(cube, snapshot.region if version else cube.region, selection, box, layer.id)
     except CubeError:
         raise NotFoundError("The window lies outside the map; /layers gives its bounds.") from None
     pixels = window.height * window.width
@@ -126,18 +126,18 @@ def cog(
     snapshot.reader.require_written(layer.paths[level], layer.lead, *window.slices)
     with tempfile.TemporaryDirectory(prefix="floracube-cog-") as folder, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         if picture:
-            _picture(snapshot, layer, chosen, window, style or Style(layer.palette, *snapshot.range_of(layer)), Path(folder))
+            _picture(snapshot, layer, selection, window, style or Style(layer.palette, *snapshot.range_of(layer)), Path(folder))
         else:
-            write_cog(cube, chosen, window, layer.id, Path(folder))
+            write_cog(cube, selection, window, layer.id, Path(folder))
         return (Path(folder) / "cog.tif").read_bytes()
 
 
-def _picture(snapshot: Snapshot, layer: MapLayer, chosen: Selection, window: Window, style: Style, folder: Path) -> None:
+def _picture(snapshot: Snapshot, layer: MapLayer, selection: Selection, window: Window, style: Style, folder: Path) -> None:
     """Red, green, blue and alpha as `cog.tif` in `folder`."""
     import rasterio.shutil
     from rasterio.enums import ColorInterp
 
-    (stored,) = chosen.read(window)
+    (stored,) = selection.read(window)
     if layer.kind == "class":
         lookup, colours = layer.class_lookup
         index = lookup[np.minimum(stored.astype(np.int64), len(lookup) - 1)]
@@ -146,7 +146,7 @@ def _picture(snapshot: Snapshot, layer: MapLayer, chosen: Selection, window: Win
         values[~np.isfinite(values) | (stored == stored.dtype.type(layer.fill))] = np.nan
         values = values * np.float32(layer.scale) + np.float32(layer.offset)
         index, colours = steps(values, style.low, style.high, palettes.COLOURS), palettes.continuous_colours(style.palette)
-    transform = snapshot.reader.cube.region.transform(chosen.resolution, chosen.level) @ Affine.translation(
+    transform = snapshot.reader.cube.region.transform(selection.resolution, selection.level) @ Affine.translation(
         window.col, window.row
     )
     profile: dict[str, Any] = {

@@ -39,7 +39,7 @@ class Block:
         row, col = self.number[0] * height, self.number[1] * width
         return (row + self.rows.start, row + self.rows.stop), (col + self.cols.start, col + self.cols.stop)
 
-    def of(self, chunk: NDArray[Any]) -> NDArray[Any]:
+    def cut(self, chunk: NDArray[Any]) -> NDArray[Any]:
         """(..., n) stored values of the cells in a decoded chunk."""
         return chunk[..., self.rows, self.cols][..., self.mask]
 
@@ -98,8 +98,8 @@ def measured(
         size = reader.source(f"{releases.group_of('composition', layouts['composition'].version)}/set_size")
         jobs += [partial(_lists, reader, layouts["composition"], cells, block) for block in cells.blocks(*size.chunk[-2:])]
     by_product: dict[str, list[Figures]] = {product: [none(facts)] for product, facts in layouts.items()}
-    for one in pool.map(lambda job: job(), jobs):
-        for product, part in one.items():
+    for part_of_product in pool.map(lambda job: job(), jobs):
+        for product, part in part_of_product.items():
             by_product[product] = [figures.merged(layouts[product].statistics, [*by_product[product], part])]
     return {product: part for product, (part,) in by_product.items()}
 
@@ -134,13 +134,13 @@ def _paths(facts: Facts, level: int) -> list[tuple[str, int]]:
 def _maps(reader: Reader, layouts: Mapping[str, Facts], level: int, block: Block) -> dict[str, Figures]:
     """The figures of indicators and habitats in one block of cells."""
     paths = [(path, count) for facts in layouts.values() for path, count in _paths(facts, level) if reader.has(path)]
-    wanted = [(path, (*(() if not count else (i,)), *block.number)) for path, count in paths for i in range(count or 1)]
-    chunks = iter(read_together(reader, wanted))
+    requests = [(path, (*(() if not count else (i,)), *block.number)) for path, count in paths for i in range(count or 1)]
+    chunks = iter(read_together(reader, requests))
     values: dict[str, NDArray[Any]] = {}
     for path, count in paths:
         source = reader.source(path)
         group = [next(chunks) for _ in range(count or 1)]
-        parts = [block.of(chunk if chunk.size else np.full(source.chunk, source.fill, source.array.dtype)) for chunk in group]
+        parts = [block.cut(chunk if chunk.size else np.full(source.chunk, source.fill, source.array.dtype)) for chunk in group]
         values[path] = np.concatenate(parts) if count else parts[0]
     out = {}
     for product, facts in layouts.items():
@@ -156,18 +156,18 @@ def _lists(reader: Reader, facts: Facts, cells: Cells, block: Block) -> dict[str
     """The figures of the lists of species in one block of cells, a chunk of `set_size` and many of `species_id`."""
     group = releases.group_of("composition", facts.version)
     (row, _), (col, _) = block.span(*reader.source(f"{group}/set_size").chunk[-2:])
-    here = Cells(0, row, col, block.mask)
-    blocks = list(here.blocks(*reader.source(f"{group}/species_id").chunk[-2:]))
-    wanted = [(f"{group}/set_size", block.number), *((f"{group}/species_id", (0, *one.number)) for one in blocks)]
-    sizes, *chunks = read_together(reader, wanted)
+    window = Cells(0, row, col, block.mask)
+    blocks = list(window.blocks(*reader.source(f"{group}/species_id").chunk[-2:]))
+    requests = [(f"{group}/set_size", block.number), *((f"{group}/species_id", (0, *list_block.number)) for list_block in blocks)]
+    sizes, *chunks = read_together(reader, requests)
     height, width = reader.source(f"{group}/set_size").chunk[-2:]
     sums = [none(facts)]
-    for one, chunk in zip(blocks, chunks, strict=True):
+    for list_block, chunk in zip(blocks, chunks, strict=True):
         if chunk.size and sizes.size:
-            (first_row, end_row), (first_col, end_col) = one.span(*chunk.shape[-2:])
+            (first_row, end_row), (first_col, end_col) = list_block.span(*chunk.shape[-2:])
             size = sizes[
                 first_row % height : first_row % height + end_row - first_row,
                 first_col % width : first_col % width + end_col - first_col,
             ]
-            sums.append(figures.of_lists(one.of(chunk), size[one.mask], facts.items))
+            sums.append(figures.of_lists(list_block.cut(chunk), size[list_block.mask], facts.items))
     return {"composition": figures.merged(facts.statistics, sums)}

@@ -26,19 +26,19 @@ class Gate:
     def __init__(self, running: int = RUNNING, waiting: int = WAITING) -> None:
         """Open; threads begin with the first call."""
         self._pool = ThreadPoolExecutor(running, thread_name_prefix="floracube-query")
-        self._most, self._inside, self._lock = running + waiting, 0, threading.Lock()
+        self._capacity, self._inside, self._lock = running + waiting, 0, threading.Lock()
 
     async def run(self, call: Callable[[], T]) -> T:
         """The result of `call`; raises `BusyError` where too many wait already. A client that leaves gives up its place."""
         with self._lock:
-            if self._inside >= self._most:
+            if self._inside >= self._capacity:
                 raise BusyError("The server is busy with other requests of this kind; try again in a few seconds.")
             self._inside += 1
         future = self._pool.submit(call)
-        future.add_done_callback(self._ended)
+        future.add_done_callback(self._leave)
         return await asyncio.wrap_future(future)
 
-    def _ended(self, future: Future[T]) -> None:
+    def _leave(self, future: Future[T]) -> None:
         with self._lock:
             self._inside -= 1
 

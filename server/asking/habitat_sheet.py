@@ -51,11 +51,11 @@ def code_of(entry: HabitatClass) -> str:
 
 def find(snapshot: Snapshot, code: str) -> tuple[MapLayer, HabitatClass]:
     """The layer and the class called `code`, in any letters, at the finest level that has it; raises `NotFoundError`."""
-    wanted = code.strip().casefold()
+    lower_code = code.strip().casefold()
     layers = [layer for layer in snapshot.catalogue.find(product="habitats") if layer.kind == "class"]
     for layer in layers:
         for entry in layer.classes:
-            if wanted in (code_of(entry).casefold(), slug(code_of(entry))):
+            if lower_code in (code_of(entry).casefold(), slug(code_of(entry))):
                 return layer, entry
     codes = [code_of(entry) for layer in layers for entry in layer.classes]
     more = f", ... ({len(codes)} in all)" if len(codes) > 12 else ""
@@ -119,7 +119,7 @@ def _on_map(snapshot: Snapshot, layer: MapLayer, entry: HabitatClass) -> Habitat
     """The class over the whole map; None where nothing is classified."""
     result = tally(snapshot, None, products=("habitats",))
     figures, level = result.figures["habitats"], layer.id.removeprefix("habitats.")
-    count, here = int(figures[level].sum()), int(figures[level][entry.value])
+    count, class_cells = int(figures[level].sum()), int(figures[level][entry.value])
     if not count:
         return None
     finest = level == snapshot.facts.layouts["habitats"].levels[0]
@@ -127,8 +127,8 @@ def _on_map(snapshot: Snapshot, layer: MapLayer, entry: HabitatClass) -> Habitat
     step = snapshot.catalogue.by_id["habitats.probability"].scale if "habitats.probability" in snapshot.catalogue.by_id else 0.0
     return HabitatOnMap(
         **about_cells(result, count),
-        share=rounded(here / count),
-        habitat_km2=rounded(here * CELL_KM2),
+        share=rounded(class_cells / count),
+        habitat_km2=rounded(class_cells * CELL_KM2),
         mean_probability=rounded(figures["probability_steps"][entry.value] * step / certain) if finest and certain else None,
         among_three=rounded(figures["among_three"][entry.value] / count) if finest and result.exact else None,
     )

@@ -35,14 +35,14 @@ from server.reading.snapshot import Snapshot
 MAX_PIXELS: Final = 2048 * 2048  # of one image
 STATISTICS_PIXELS: Final = 2**19  # of one feature: titiler rasterises each of its pixels `cover_scale` times finer
 _REQUEST_CELLS: Final = 4 * MAX_PIXELS  # of all features of one request together
-_LEAST: Final = 100_000  # cells that a feature counts for at the least, since opening it has its cost
+_FEATURE_CELLS: Final = 100_000  # cells that a feature counts for at the least, since opening it has its cost
 _MARGIN: Final = 4  # cells read around a window: what the bilinear kernel and rounded bounds take in
-_AT_ONCE: Final = threading.BoundedSemaphore(4)  # images put together at once: bounds memory
+_IMAGES: Final = threading.BoundedSemaphore(4)  # images put together at once: bounds memory
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Chosen:
+class LayerInput:
     """A layer of a release: what stands where titiler has the URL of a dataset."""
 
     snapshot: Snapshot
@@ -54,8 +54,10 @@ class Chosen:
         layer = self.layer
         if layer.product == "species" or layer.minus is not None or not layer.lead:
             return (layer,)
-        others = (one for one in self.snapshot.catalogue.layers if one.paths == layer.paths and one.minus is None)
-        return tuple(sorted((one for one in others if one.lead[1:] == layer.lead[1:]), key=lambda one: one.lead))
+        same_array = (member for member in self.snapshot.catalogue.layers if member.paths == layer.paths and member.minus is None)
+        return tuple(
+            sorted((member for member in same_array if member.lead[1:] == layer.lead[1:]), key=lambda member: member.lead)
+        )
 
     def numbers(self, indexes: Sequence[int] | None, expression: str | None) -> tuple[int, ...]:
         """The bands that a request asks for, from 1; the layer itself where it names none. Raises `WrongRequestError`."""
@@ -73,7 +75,7 @@ class LayerReader(BaseReader):
     A window of the level that suits the pixels asked for becomes a small GDAL dataset; rio-tiler's own Reader does the rest.
     """
 
-    input: Chosen = attr.ib()
+    input: LayerInput = attr.ib()
     tms: TileMatrixSet = attr.ib(default=WEB_MERCATOR_TMS)
 
     def __attrs_post_init__(self) -> None:
@@ -83,7 +85,7 @@ class LayerReader(BaseReader):
         self.bounds, self.crs = region.grown_bounds, CRS.from_epsg(region.grid.epsg)
         self.height, self.width = snapshot.reader.shape(layer.paths[0])
         self.transform = Affine(layer.resolution, 0, self.bounds[0], 0, -layer.resolution, self.bounds[3])
-        self._left = _REQUEST_CELLS
+        self._cells_left = _REQUEST_CELLS
 
     @property
     def minzoom(self) -> int:
@@ -103,16 +105,16 @@ class LayerReader(BaseReader):
     def info(self) -> Info:
         """Extent, type, and of each band title, units and classes."""
         layer, bands, release = self.input.layer, self.input.bands, self.input.snapshot.release
-        about = []
+        metadata = []
         for number, band in enumerate(bands, start=1):
             classes = {c.value: f"{c.code} {c.label}".strip() for c in band.classes}
             described = {"layer": band.id, "units": band.units, "release": release, **({"classes": classes} if classes else {})}
-            about.append((f"b{number}", described))
+            metadata.append((f"b{number}", described))
         return Info.model_validate(
             {
                 "bounds": self.bounds,
                 "crs": f"http://www.opengis.net/def/crs/EPSG/0/{self.crs.to_epsg()}",
-                "band_metadata": about,
+                "band_metadata": metadata,
                 "band_descriptions": [(f"b{number}", band.title) for number, band in enumerate(bands, start=1)],
                 "nodata_type": "Nodata",
                 "dtype": self._type(),
@@ -155,10 +157,10 @@ class LayerReader(BaseReader):
         **options: Any,
     ) -> ImageData:
         """The image of a box; without a size at the cells' own, else at most `max_size` or exactly `height`, `width` pixels."""
-        given: CRS = bounds_crs or WGS84_CRS
+        crs_of_bounds: CRS = bounds_crs or WGS84_CRS
         size: dict[str, Any] = {"max_size": max_size, "height": height, "width": width}
-        with self._opened(bbox, given, dst_crs or given, MAX_PIXELS, size, options) as (source, settled):
-            return source.part(bbox, dst_crs=dst_crs or given, bounds_crs=given, **size, **settled)
+        with self._window(bbox, crs_of_bounds, dst_crs or crs_of_bounds, MAX_PIXELS, size, options) as (source, settled):
+            return source.part(bbox, dst_crs=dst_crs or crs_of_bounds, bounds_crs=crs_of_bounds, **size, **settled)
 
     def feature(
         self,
@@ -171,15 +173,15 @@ class LayerReader(BaseReader):
         **options: Any,
     ) -> ImageData:
         """The image of the box around a GeoJSON geometry or feature, masked outside of it; size as in `part`."""
-        given: CRS = shape_crs or WGS84_CRS
+        crs_of_shape: CRS = shape_crs or WGS84_CRS
         size: dict[str, Any] = {"max_size": max_size, "height": height, "width": width}
         # titiler asks for whole pixels where it goes on to count how much of each is covered.
         limit = STATISTICS_PIXELS if options.get("align_bounds_with_dataset") else MAX_PIXELS
         bbox = _box_of(shape.get("geometry", shape))
         # rio-tiler would take a box that the geometry says of itself for its own, whatever it is.
         geometry = {name: value for name, value in shape.get("geometry", shape).items() if name != "bbox"}
-        with self._opened(bbox, given, dst_crs or given, limit, size, options) as (source, settled):
-            return source.feature(geometry, dst_crs=dst_crs or given, shape_crs=given, **size, **settled)
+        with self._window(bbox, crs_of_shape, dst_crs or crs_of_shape, limit, size, options) as (source, settled):
+            return source.feature(geometry, dst_crs=dst_crs or crs_of_shape, shape_crs=crs_of_shape, **size, **settled)
 
     def preview(
         self,
@@ -210,7 +212,7 @@ class LayerReader(BaseReader):
             raise PointOutsideBounds(f"The point {lon}, {lat} (longitude, latitude) lies outside the cube.")
         row, col = int((north - y) // layer.resolution), int((x - west) // layer.resolution)
         values = [self._values(number, layer.paths[0], 1, (row, row + 1), (col, col + 1), nodata) for number in numbers]
-        array = np.concatenate([one[0] for one in values])
+        array = np.concatenate([value[0] for value in values])
         missing = math.nan if layer.kind == "continuous" else layer.fill
         masked = np.ma.MaskedArray(array, (array == missing) | ~np.isfinite(array))
         point = PointData(
@@ -242,8 +244,8 @@ class LayerReader(BaseReader):
         return values
 
     @contextmanager
-    def _opened(
-        self, bbox: Box, given: CRS, wanted: CRS, limit: int, size: dict[str, Any], options: dict[str, Any]
+    def _window(
+        self, bbox: Box, source_crs: CRS, target_crs: CRS, limit: int, size: dict[str, Any], options: dict[str, Any]
     ) -> Iterator[tuple[Reader, dict[str, Any]]]:
         """A reader of the window under a box, and the options for it: the bands, and the resampling methods.
 
@@ -258,7 +260,9 @@ class LayerReader(BaseReader):
             settled["indexes"] = numbers
         for name in ("nodata", "unscale"):  # values are in units, and what is missing is so already
             settled.pop(name, None)
-        west, south, east, north = transform_bounds(given, wanted, *bbox, densify_pts=21) if given != wanted else bbox
+        west, south, east, north = (
+            transform_bounds(source_crs, target_crs, *bbox, densify_pts=21) if source_crs != target_crs else bbox
+        )
         if not (west < east and south < north and all(map(math.isfinite, (west, south, east, north)))):
             raise WrongRequestError("The box must be finite, with west < east and south < north.")
         steps = _steps(east - west, north - south, size)
@@ -268,12 +272,14 @@ class LayerReader(BaseReader):
                 raise TooLargeError(f"One image has at most {limit:,} pixels here; ask for a smaller one.")
             west, east = west - grown * steps[0], east + grown * steps[0]
             south, north = south - grown * steps[1], north + grown * steps[1]
-        edges = self.get_geographic_bounds(wanted)
+        edges = self.get_geographic_bounds(target_crs)
         inside = max(west, edges[0]), max(south, edges[1]), min(east, edges[2]), min(north, edges[3])
         if not (inside[0] < inside[2] and inside[1] < inside[3]):
             raise NotFoundError("What is asked for lies outside the cube; /layers gives its bounds.")
-        level = choose_level(layer, _ground(wanted, self.crs, inside, steps) if steps else layer.resolution)
-        left, bottom, right, top = transform_bounds(wanted, self.crs, *inside, densify_pts=21) if wanted != self.crs else inside
+        level = choose_level(layer, _ground(target_crs, self.crs, inside, steps) if steps else layer.resolution)
+        left, bottom, right, top = (
+            transform_bounds(target_crs, self.crs, *inside, densify_pts=21) if target_crs != self.crs else inside
+        )
         margin = _MARGIN + math.ceil(0 if steps else grown)
         spans = []
         for low, high, length in (
@@ -286,16 +292,16 @@ class LayerReader(BaseReader):
         cells = (end_row - top_row) * (end_col - left_col) * len(numbers)
         if cells <= 0 or end_row <= top_row:
             raise NotFoundError("What is asked for lies outside the cube; /layers gives its bounds.")
-        self._left -= max(cells, _LEAST)
+        self._cells_left -= max(cells, _FEATURE_CELLS)
         # Without a size the image has the cells' own pixels, also where it lies outside the cube and nothing is read.
-        read, total = (inside[2] - inside[0]) * (inside[3] - inside[1]), (east - west) * (north - south)
-        too_large = not steps and (right - left) * (top - bottom) / level.pixel**2 * total > limit * read
-        if cells > (4 * MAX_PIXELS if steps else limit) or self._left < 0 or too_large:
+        read_area, image_area = (inside[2] - inside[0]) * (inside[3] - inside[1]), (east - west) * (north - south)
+        too_large = not steps and (right - left) * (top - bottom) / level.pixel**2 * image_area > limit * read_area
+        if cells > (4 * MAX_PIXELS if steps else limit) or self._cells_left < 0 or too_large:
             raise TooLargeError(
                 f"That is more cells than one answer may read; ask for a smaller area, or for max_size="
                 f"{math.isqrt(limit)} at most."
             )
-        with _AT_ONCE:
+        with _IMAGES:
             corner = self.bounds[0] + left_col * level.pixel, self.bounds[3] - top_row * level.pixel
             place = Affine(level.pixel, 0, corner[0], 0, -level.pixel, corner[1])
             missing = math.nan if layer.kind == "continuous" else layer.fill
@@ -345,7 +351,7 @@ def _bands_of(expression: str) -> tuple[int, ...]:
         if isinstance(node, ast.Constant) and not isinstance(node.value, int | float):
             raise WrongRequestError("An expression takes bands and real numbers, no texts and no imaginary numbers.")
         within = ast.walk(node) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) else None
-        if within is not None and not any(isinstance(one, ast.Name) and id(one) not in functions for one in within):
+        if within is not None and not any(isinstance(inner, ast.Name) and id(inner) not in functions for inner in within):
             raise WrongRequestError("A power in an expression must have a band in it; write a power of numbers as its value.")
     return numbers
 
@@ -353,21 +359,21 @@ def _bands_of(expression: str) -> tuple[int, ...]:
 def _methods(layer: MapLayer, options: dict[str, Any]) -> dict[str, str]:
     """rio-tiler's two resampling methods: nearest for classes, bilinear for others, unless another is asked for."""
     default = "nearest" if layer.kind == "class" else "bilinear"
-    chosen = {name: options.get(name) or default for name in ("resampling_method", "reproject_method")}
-    if layer.kind == "class" and not set(chosen.values()) <= {"nearest", "mode"}:
+    methods = {name: options.get(name) or default for name in ("resampling_method", "reproject_method")}
+    if layer.kind == "class" and not set(methods.values()) <= {"nearest", "mode"}:
         raise WrongRequestError(f"Layer '{layer.id}' shows classes; they are resampled by nearest or mode.")
-    return chosen
+    return methods
 
 
 def _steps(across: float, down: float, size: dict[str, Any]) -> tuple[float, float] | None:
     """Width and height of a pixel of an image of the given size, in the image's own units; None: the cells' own size."""
-    width, height, most = size["width"], size["height"], size["max_size"]
+    width, height, max_size = size["width"], size["height"], size["max_size"]
     if any(number is not None and number < 1 for number in size.values()):
         raise WrongRequestError("width, height and max_size must be at least 1.")
     if width or height:
         x, y = across / width if width else None, down / height if height else None
         return x or y or 1.0, y or x or 1.0
-    return (max(across, down) / most,) * 2 if most else None
+    return (max(across, down) / max_size,) * 2 if max_size else None
 
 
 def _ground(crs: CRS, grid: CRS, box: Box, steps: tuple[float, float]) -> float:

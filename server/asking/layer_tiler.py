@@ -38,7 +38,7 @@ from titiler.core.utils import create_html_response
 
 from cube.grid import EUROPE
 from server import palettes
-from server.asking.layer_reader import Chosen, LayerReader
+from server.asking.layer_reader import LayerInput, LayerReader
 from server.asking.titiler_parameters import Histogram, Tile, possible, small_picture
 from server.dependencies import OTHER_CUBE, LayerParameter, ReleaseParameter, cube_of, refuse_unknown, root_of, unchanged
 from server.describing import tilesets
@@ -60,7 +60,7 @@ class _UnchangedError(Exception):
     """The client holds the answer already; carries the validators."""
 
 
-def chosen(
+def layer_input(
     request: Request,
     layer_id: LayerParameter,
     release: ReleaseParameter = None,
@@ -69,11 +69,11 @@ def chosen(
     ] = None,
     version: Annotated[str | None, Query(max_length=100, description="A published version of the layer's product.")] = None,
     time: Annotated[str | None, Query(max_length=20, description="Of a series of inputs: 2019Q3, 2018-07.")] = None,
-) -> Chosen:
+) -> LayerInput:
     """What stands where titiler has `url`; a client that holds the answer is told so before anything is read."""
     cube = cube_of(request)
-    snapshot = cube.of_address(v, version, layer_id.partition(".")[0]) if release is None else cube.named(release)
-    chosen_layer = Chosen(snapshot, snapshot.layer(layer_id, time))
+    snapshot = cube.of_address(v, version, layer_id.partition(".")[0]) if release is None else cube.by_name(release)
+    chosen_layer = LayerInput(snapshot, snapshot.layer(layer_id, time))
     if request.method == "GET":
         headers = request.state.validators = absolute_validators(snapshot, request)
         if unchanged(request, headers) is not None:
@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     TileMatrixSetName = str
 else:  # as titiler writes it into its own routes
     TileMatrixSetName = Annotated[str, Path(description="Identifier of a tile matrix set."), AfterValidator(known_name)]
-ChosenLayer = Annotated[Chosen, Depends(chosen)]
+LayerInputParameter = Annotated[LayerInput, Depends(layer_input)]
 Bands = Annotated[BidxExprParams, Depends(BidxExprParams)]
 Colours: Final = cmap.register(
     {
@@ -103,27 +103,30 @@ def _styled_by_us(request: Request) -> bool:
     return "algorithm" not in request.query_params and form not in _DATA
 
 
-def _colours(request: Request, chosen: ChosenLayer, bands: Bands, params: ColoursParameter) -> Any:
+def _colours(request: Request, layer_input: LayerInputParameter, bands: Bands, params: ColoursParameter) -> Any:
     if params is not None and not isinstance(params, dict | list):
         raise WrongRequestError("colormap takes an object of values and colours, or a list of intervals and colours, as JSON.")
     one_band = ";" not in bands.expression.strip("; ") if bands.expression else len(bands.indexes or ()) < 2
     if params is not None or not one_band or not _styled_by_us(request):
         return params
-    if chosen.layer.kind == "class":
-        return None if bands.expression else {c.value: (*palettes.rgb(c.colour), 255) for c in chosen.layer.classes}
-    return Colours.get(chosen.layer.palette)
+    if layer_input.layer.kind == "class":
+        return None if bands.expression else {c.value: (*palettes.rgb(c.colour), 255) for c in layer_input.layer.classes}
+    return Colours.get(layer_input.layer.palette)
 
 
 def _rendering(
-    request: Request, chosen: ChosenLayer, bands: Bands, params: Annotated[ImageRenderingParams, Depends(ImageRenderingParams)]
+    request: Request,
+    layer_input: LayerInputParameter,
+    bands: Bands,
+    params: Annotated[ImageRenderingParams, Depends(ImageRenderingParams)],
 ) -> ImageRenderingParams:
     if params.rescale is None and _styled_by_us(request):
         if bands.expression:
             raise WrongRequestError("An expression has no range of its own; say with rescale=low,high how to draw it.")
-        if chosen.layer.kind == "continuous":
-            shown = [chosen.bands[number - 1] for number in chosen.numbers(bands.indexes, None)]
+        if layer_input.layer.kind == "continuous":
+            drawn_bands = [layer_input.bands[number - 1] for number in layer_input.numbers(bands.indexes, None)]
             # titiler makes pairs of its strings.
-            params.rescale = [chosen.snapshot.range_of(band) for band in shown]  # type: ignore[misc]
+            params.rescale = [layer_input.snapshot.range_of(band) for band in drawn_bands]  # type: ignore[misc]
     return params
 
 
@@ -167,8 +170,10 @@ class LayerTiler(_Linked, TilerFactory):
             summary="The tile sets of a layer",
             responses=self._OR_HTML,
         )
-        def tileset_list(request: Request, chosen: ChosenLayer, f: Literal["html", "json"] | None = None) -> Response:
-            documents = [self._tileset(request, chosen, name) for name in self.supported_tms.list()]
+        def tileset_list(
+            request: Request, layer_input: LayerInputParameter, f: Literal["html", "json"] | None = None
+        ) -> Response:
+            documents = [self._tileset(request, layer_input, name) for name in self.supported_tms.list()]
             return self._formatted(request, {"tilesets": documents}, f, "tilesets", "Tilesets")
 
         @self.router.get(
@@ -179,13 +184,16 @@ class LayerTiler(_Linked, TilerFactory):
             responses=self._OR_HTML,
         )
         def tileset(
-            request: Request, tileMatrixSetId: TileMatrixSetName, chosen: ChosenLayer, f: Literal["html", "json"] | None = None
+            request: Request,
+            tileMatrixSetId: TileMatrixSetName,
+            layer_input: LayerInputParameter,
+            f: Literal["html", "json"] | None = None,
         ) -> Response:
-            document = self._tileset(request, chosen, tileMatrixSetId)
-            document["tileMatrixSetLimits"] = tilesets.matrix_limits(chosen.snapshot, chosen.layer, tileMatrixSetId)
+            document = self._tileset(request, layer_input, tileMatrixSetId)
+            document["tileMatrixSetLimits"] = tilesets.matrix_limits(layer_input.snapshot, layer_input.layer, tileMatrixSetId)
             return self._formatted(request, document, f, "tileset", tileMatrixSetId)
 
-    def _tileset(self, request: Request, chosen: Chosen, name: str) -> dict[str, Any]:
+    def _tileset(self, request: Request, layer_input: LayerInput, name: str) -> dict[str, Any]:
         query = urlencode([(key, value) for key, value in request.query_params.multi_items() if key not in ("f", "v")])
         links = {
             "self": self.url_for(request, "tileset", tileMatrixSetId=name),
@@ -193,7 +201,7 @@ class LayerTiler(_Linked, TilerFactory):
             "definition": f"{base_url(request)}/tileMatrixSets/{name}",
             "tiles": self.url_for(request, "tile", tileMatrixSetId=name, z="{z}", x="{x}", y="{y}"),
         }
-        return tilesets.tileset(chosen.snapshot, chosen.layer, name, links, query)
+        return tilesets.tileset(layer_input.snapshot, layer_input.layer, name, links, query)
 
     def _formatted(self, request: Request, document: dict[str, Any], form: str | None, template: str, title: str) -> Response:
         if form == "html" or (form is None and "text/html" in request.headers.get("accept", "")):
@@ -216,13 +224,13 @@ class LayerTiler(_Linked, TilerFactory):
             response_model=TileJSON,
             operation_id="getTileJSON",
             summary="TileJSON of a layer",
-            dependencies=[Depends(one) for one in of_tiles],
+            dependencies=[Depends(dependency) for dependency in of_tiles],
             response_model_exclude_none=True,
         )
         def tilejson(
             request: Request,
             tileMatrixSetId: TileMatrixSetName,
-            chosen: ChosenLayer,
+            layer_input: LayerInputParameter,
             tilesize: Annotated[int | None, Query(gt=0, description="Tilesize in pixels: 256 if left out.")] = None,
             tile_format: Annotated[ImageType, Query(description="Format of the tiles.")] = ImageType.png,
             minzoom: Annotated[int | None, Query(description="Overwrite default minzoom.")] = None,
@@ -230,13 +238,13 @@ class LayerTiler(_Linked, TilerFactory):
         ) -> Any:
             """Where the tiles are, at which zooms, and what must be said beside them; further parameters go to the tiles."""
             left_out = {"tile_format", "minzoom", "maxzoom", "v", "release", "version", "time"}
-            query = [("v", chosen.snapshot.token)]
+            query = [("v", layer_input.snapshot.token)]
             query += [(key, value) for key, value in request.query_params.multi_items() if key not in left_out]
             places = {"tileMatrixSetId": tileMatrixSetId, "z": "{z}", "x": "{x}", "y": "{y}", "format": tile_format.value}
-            tiles = self.url_for(request, "tile", layer_id=chosen.layer.id, **places)
+            tiles = self.url_for(request, "tile", layer_id=layer_input.layer.id, **places)
             document = {
-                **tilesets.tilejson(chosen.snapshot, chosen.layer, tileMatrixSetId),
-                "legend": f"{base_url(request)}{root_of(request)}{LAYER.format(layer_id=chosen.layer.id)}/legend.png",
+                **tilesets.tilejson(layer_input.snapshot, layer_input.layer, tileMatrixSetId),
+                "legend": f"{base_url(request)}{root_of(request)}{LAYER.format(layer_id=layer_input.layer.id)}/legend.png",
                 "tiles": [f"{tiles}?{urlencode(query)}"],
             }
             zooms = {"minzoom": minzoom, "maxzoom": maxzoom}
@@ -249,7 +257,7 @@ def build(state: State, description: str) -> FastAPI:
     sets = tms.register({own_name(grid): own_grid(grid) for grid in grids})
     tiler = LayerTiler(
         reader=LayerReader,
-        path_dependency=chosen,
+        path_dependency=layer_input,
         colormap_dependency=_colours,
         render_dependency=cast(Any, _rendering),
         tile_dependency=Tile,

@@ -139,7 +139,7 @@ def cell_of(snapshot: Snapshot, lon: float, lat: float) -> tuple[int, int, str]:
 def describe(snapshot: Snapshot, lon: float, lat: float, threshold: float) -> PointReport:
     """Species above `threshold` (probability), indicators with bounds, habitats and inputs of the cell."""
     row, col, name = cell_of(snapshot, lon, lat)
-    remember_cells(snapshot.reader, _wanted(snapshot, row, col))
+    remember_cells(snapshot.reader, _cells_to_read(snapshot, row, col))
     return PointReport(
         lon=lon,
         lat=lat,
@@ -153,7 +153,7 @@ def describe(snapshot: Snapshot, lon: float, lat: float, threshold: float) -> Po
     )
 
 
-def _wanted(snapshot: Snapshot, row: int, col: int) -> list[Cell]:
+def _cells_to_read(snapshot: Snapshot, row: int, col: int) -> list[Cell]:
     """All that is told of a cell, to be read at once."""
     out: list[Cell] = []
     for product, names in (("composition", ("species_id", "probability", "set_size")), ("habitats", TOP3)):
@@ -168,7 +168,7 @@ def _wanted(snapshot: Snapshot, row: int, col: int) -> list[Cell]:
 
 def _is_input(layer: MapLayer) -> bool:
     """Whether it is an input, or a band of one, but no series of times and nothing finer than a cell."""
-    return layer.product == "inputs" and layer.listed and len(layer.lead) < 2 and layer.resolution >= grid.CELL
+    return layer.product == "inputs" and layer.in_catalogue and len(layer.lead) < 2 and layer.resolution >= grid.CELL
 
 
 def traits_of(table: Table, row: int) -> dict[str, float | int | str | bool]:
@@ -198,14 +198,14 @@ def _species(snapshot: Snapshot, row: int, col: int, threshold: float) -> dict[s
     for rank, (index, value) in enumerate(zip(ids.tolist(), stored.tolist(), strict=True)):
         probability = last = 0.0 if index == NO_SPECIES or value == 255 else round(value * step, 4)
         if index != NO_SPECIES and value != 255 and probability >= threshold:
-            species.append(_one(catalogue.species, catalogue.species_by_name, index, probability, rank < size))
+            species.append(_species_at(catalogue.species, catalogue.species_by_name, index, probability, rank < size))
     species.sort(key=lambda entry: -entry.probability)
     # The least probable of the ranked species bounds all that are not ranked.
     complete = len(catalogue.species.get("scientific_name", ())) <= len(ids) or last < threshold
     return {"species": species, "set_size": size or None, "complete": complete}
 
 
-def _one(table: Table, layers: dict[str, MapLayer], index: int, probability: float, in_set: bool) -> PointSpecies:
+def _species_at(table: Table, layers: dict[str, MapLayer], index: int, probability: float, in_set: bool) -> PointSpecies:
     in_table = index < len(table.get("scientific_name", ()))
     name = text(table, "scientific_name", index) if in_table else f"species {index}"
     layer = layers.get(name)

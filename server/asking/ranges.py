@@ -38,9 +38,9 @@ def part_of(request: Request, size: int, headers: dict[str, str]) -> tuple[int, 
     Where the file has changed since (`If-Range`) the whole is sent; 416 has no bytes.
     """
     headers |= {"Accept-Ranges": "bytes", "Content-Encoding": "identity"}  # ranges count the bytes as they are stored
-    changed = request.headers.get("if-range", headers["ETag"]) != headers["ETag"]
+    is_stale = request.headers.get("if-range", headers["ETag"]) != headers["ETag"]
     try:
-        part = None if changed else byte_range(request.headers.get("range", ""), size)
+        part = None if is_stale else byte_range(request.headers.get("range", ""), size)
     except ValueError:
         headers["Content-Range"] = f"bytes */{size}"
         return 416, 0, 0

@@ -60,17 +60,17 @@ class Regions:
         """
         if not isinstance(name, str) or not 0 < len(name) <= 200 or not (kind is None or isinstance(kind, str)):
             raise OutlineError("region and kind must be names of /regions.")
-        wanted = name.strip().casefold()
+        lower_name = name.strip().casefold()
         fitting = [r for r in self.entries if kind is None or r.kind.casefold() == kind.casefold()]
-        matches = [r for r in fitting if r.name.casefold() == wanted] or [r for r in fitting if wanted in r.aliases]
+        matches = [r for r in fitting if r.name.casefold() == lower_name] or [r for r in fitting if lower_name in r.aliases]
         if len(matches) == 1:
             return matches[0]
         if matches:
             kinds = ", ".join(sorted({r.kind for r in matches}))
             raise OutlineError(f"Several regions are called '{name[:80]}'; say which kind: {kinds}.")
-        close = difflib.get_close_matches(wanted, [r.name.casefold() for r in fitting], 3, 0.6)
-        named = [r.name for r in fitting if r.name.casefold() in close]
-        hint = f"; close names are {', '.join(dict.fromkeys(named))}" if named else "; see /regions"
+        close = difflib.get_close_matches(lower_name, [r.name.casefold() for r in fitting], 3, 0.6)
+        close_names = [r.name for r in fitting if r.name.casefold() in close]
+        hint = f"; close names are {', '.join(dict.fromkeys(close_names))}" if close_names else "; see /regions"
         raise NotFoundError(f"There is no region '{name[:80]}'{hint if self.entries else ': this server has no named regions'}.")
 
 
@@ -156,13 +156,13 @@ class RegionList(BaseModel):
 router: Final = APIRouter(tags=["queries"])
 
 
-def named(request: Request) -> Regions:
+def region_lists(request: Request) -> Regions:
     """The regions that the server was started with."""
     regions: Regions = request.app.state.regions
     return regions
 
 
-NamedRegions = Annotated[Regions, Depends(named)]
+NamedRegions = Annotated[Regions, Depends(region_lists)]
 
 
 def _tagged(regions: Regions, request: Request) -> dict[str, str]:
@@ -172,7 +172,7 @@ def _tagged(regions: Regions, request: Request) -> dict[str, str]:
 
 
 @router.get("/regions", summary="Regions that have a name", response_model=RegionList)
-def listed(request: Request, regions: NamedRegions) -> Response:
+def list_regions(request: Request, regions: NamedRegions) -> Response:
     """Named regions whose box touches the mapped region; `/area` takes their names."""
     window = shapely.box(*cube_of(request).snapshot().bounds)
     rows = [

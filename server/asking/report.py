@@ -35,7 +35,7 @@ COLUMNS: Final = (
 )
 
 
-def written(report: AreaReport, form: Format) -> str:
+def in_format(report: AreaReport, form: Format) -> str:
     """The report in one of the formats."""
     if form == "csv":
         return as_csv(report)
@@ -65,8 +65,8 @@ def _rows(report: AreaReport) -> list[dict[str, Any]]:
     for name, count in report.counts.model_dump().items():
         rows.append({"section": "count", "id": name, "name": count["species"], "mean": count["expected_per_plot"]})
     for s in report.species:
-        named = {"mean": s.mean_probability, "highest": s.highest_probability, "units": "1"}
-        rows.append({"section": "species", **named, **s.model_dump()})
+        summary = {"mean": s.mean_probability, "highest": s.highest_probability, "units": "1"}
+        rows.append({"section": "species", **summary, **s.model_dump()})
     rows += [{"section": "indicator", "name": i.title, **i.model_dump()} for i in report.indicators]
     for h in report.habitats:
         rows += [

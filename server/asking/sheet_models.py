@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from server.asking.point import Status
 
 
-class Read(BaseModel):
+class MapSource(BaseModel):
     """The cells that a sheet's figures of the whole map were read from."""
 
     level: int = Field(description="Pyramid level: 0 is 50 m, each further one twice as coarse.")
@@ -23,7 +23,7 @@ class Share(BaseModel):
     share: float = Field(description="Of the mapped cells.")
 
 
-class SpeciesOnMap(Read):
+class SpeciesOnMap(MapSource):
     """A species over the whole mapped region."""
 
     mean_probability: float = Field(description="Share of plots of the reference area that are expected to hold the species.")
@@ -124,7 +124,7 @@ class HabitatName(BaseModel):
     colour: str
 
 
-class HabitatOnMap(Read):
+class HabitatOnMap(MapSource):
     """A habitat over the whole mapped region; `cells` are those that are classified at all."""
 
     share: float = Field(description="Of the classified cells: where it is the most probable habitat.")

@@ -73,7 +73,7 @@ def describe(snapshot: Snapshot, layer: MapLayer) -> SpeciesSheet:
     cube = snapshot.reader.cube
     card = model_card.read_card(cube, version)
     record = None if card is None else model_card.read_species(cube, version, layer.lead[0])
-    about = dict(cube.group(releases.group_of("species", version)).attrs)
+    attributes = dict(cube.group(releases.group_of("species", version)).attrs)
     responses, importance = _responses(card, record), _importance(card)
     skill = _skill(card, record)
     notes = [
@@ -92,8 +92,8 @@ def describe(snapshot: Snapshot, layer: MapLayer) -> SpeciesSheet:
         **({} if row is None else species_status(table, row)),
         release=snapshot.release,
         version=version,
-        reference_area_m2=_number(about.get("reference_area_m2")),
-        reference_year=None if (year := _number(about.get("reference_year"))) is None else int(year),
+        reference_area_m2=_number(attributes.get("reference_area_m2")),
+        reference_year=None if (year := _number(attributes.get("reference_year"))) is None else int(year),
         region=_on_map(snapshot, layer),
         learned=None if record is None else Learned(surveys=record.get("surveys"), records=record.get("records")),
         skill=skill,
@@ -133,7 +133,7 @@ def _on_map(snapshot: Snapshot, layer: MapLayer) -> SpeciesOnMap | None:
         mean_probability=rounded(figures["steps"] * layer.scale / count),
         highest_probability=rounded(figures["highest"] * layer.scale),
         listed=None if lists is None or not result.exact else rounded(int(lists[names.index(layer.title)]) / count),
-        shares=[Share(least=least, share=rounded(figures[f"at_least_{least}"] / count)) for least in LEAST],
+        shares=[Share(least=threshold, share=rounded(figures[f"at_least_{threshold}"] / count)) for threshold in LEAST],
         applicable=rounded(figures["applicable_cells"] / count) if judged else None,
         applicable_occurrences=rounded(figures["applicable_steps"] / figures["steps"]) if judged and figures["steps"] else None,
     )
@@ -158,8 +158,8 @@ def _responses(card: dict[str, Any] | None, record: dict[str, Any] | None) -> li
     if card is None or lines is None:
         return []
     return [
-        ResponseCurve(**about, **dict(zip(model_card.CURVE, three, strict=True)))
-        for about, three in zip(card["responses"], lines, strict=True)
+        ResponseCurve(**entry, **dict(zip(model_card.CURVE, three, strict=True)))
+        for entry, three in zip(card["responses"], lines, strict=True)
     ]
 
 

@@ -72,14 +72,14 @@ class ServedStore:
         """
         if _NAME.fullmatch(name) is None:
             raise NotFoundError(_NO_FILE)
-        file = self._found(name)
-        if file is None and self._found("zarr.json") is None:
+        file = self._find(name)
+        if file is None and self._find("zarr.json") is None:
             raise StoreError(f"{self._url}: zarr.json is not there any more; see whether the store is mounted.")
         if file is None:
             raise NotFoundError(_NO_FILE)
         return file
 
-    def _found(self, name: str) -> StoreFile | None:
+    def _find(self, name: str) -> StoreFile | None:
         if self._root is not None:
             path = self._root / name
             # A link inside the cube could lead out of it.
@@ -100,9 +100,9 @@ class ServedStore:
     def read(self, file: StoreFile, first: int, end: int) -> Iterator[bytes]:
         """Bytes [first, end) of a file, a block at a time."""
         if self._root is not None:
-            with Path(file.key).open("rb") as opened:
-                opened.seek(first)
-                while first < end and (block := opened.read(min(BLOCK, end - first))):
+            with Path(file.key).open("rb") as stream:
+                stream.seek(first)
+                while first < end and (block := stream.read(min(BLOCK, end - first))):
                     first += len(block)
                     yield block
             return

@@ -62,13 +62,13 @@ class Tally:
 def tally(
     snapshot: Snapshot,
     shape: shapely.Geometry | None,
-    least: float = 0.0,
+    threshold: float = 0.0,
     species: Sequence[int] | None = None,
     products: Sequence[str] = releases.PRODUCTS,
 ) -> Tally:
     """The figures of `products` in a shape (metres of the grid), or the whole map for None.
 
-    Of `species` (their indices; all for None) those count that reach the probability `least` in some unit that the shape
+    Of `species` (their indices; all for None) those count that reach the probability `threshold` in some unit that the shape
     touches, as far as facts tell: the others cannot reach it in the shape. Raises `AreaTooLargeError`, `NotFoundError`.
     """
     layouts = {product: facts for product, facts in snapshot.facts.layouts.items() if product in products}
@@ -76,20 +76,20 @@ def tally(
     complete, edge = _units(snapshot, shape)
     with ThreadPoolExecutor(THREADS) as pool:
         places = _places(snapshot, complete)
-        narrowed = "species" in layouts and least > 0 and snapshot.facts.present
-        touched = [(0, int(row), int(col)) for row, col in np.argwhere(edge)] if narrowed else []
-        jobs = [*((facts, places) for facts in layouts.values()), *([(layouts["species"], touched)] if touched else [])]
+        narrowed = "species" in layouts and threshold > 0 and snapshot.facts.present
+        edge_units = [(0, int(row), int(col)) for row, col in np.argwhere(edge)] if narrowed else []
+        jobs = [*((facts, places) for facts in layouts.values()), *([(layouts["species"], edge_units)] if edge_units else [])]
         results = _of_places(snapshot, jobs, pool)
         of_products = dict(zip(layouts, results, strict=False))
-        chosen = list(range(layouts["species"].items) if species is None else species) if "species" in layouts else []
-        if touched:
-            of_species = [one for one in (of_products["species"], results[-1]) if one is not None]
-            chosen = _chosen(snapshot, of_species, least, chosen)
-        others = sum(len(facts.names) or len(facts.levels) for p, facts in layouts.items() if p in ("indicators", "habitats"))
-        cells = _edge(snapshot, shape, (complete, edge), len(chosen) + others, levels)
+        species_indices = list(range(layouts["species"].items) if species is None else species) if "species" in layouts else []
+        if edge_units:
+            of_species = [figures_part for figures_part in (of_products["species"], results[-1]) if figures_part is not None]
+            species_indices = _species_above(snapshot, of_species, threshold, species_indices)
+        map_layers = sum(len(facts.names) or len(facts.levels) for p, facts in layouts.items() if p in ("indicators", "habitats"))
+        cells = _edge(snapshot, shape, (complete, edge), len(species_indices) + map_layers, levels)
         parts = {product: [part for part in (of_products[product],) if part is not None] for product in layouts}
         if cells.mask.any():
-            for product, part in measured(snapshot, layouts, cells, chosen, pool).items():
+            for product, part in measured(snapshot, layouts, cells, species_indices, pool).items():
                 parts[product].append(_weighted(layouts[product].statistics, part, 4**cells.level))
     merged = {p: figures.merged(facts.statistics, parts[p] or [none(facts)]) for p, facts in layouts.items()}
     side = snapshot.reader.cube.region.unit_km * 1000 // grid.CELL
@@ -117,13 +117,13 @@ def _units(snapshot: Snapshot, shape: shapely.Geometry | None) -> tuple[Bools, B
         return (every, ~every) if snapshot.facts.present else (~every, every)
     transform = Affine(side, 0, region.grown_bounds[0], 0, -side, region.grown_bounds[3])
 
-    def burnt(geometry: shapely.Geometry, touched: bool) -> Bools:
-        return rasterize([(geometry, 1)], size, transform=transform, all_touched=touched, dtype="uint8") > 0
+    def rasterized(outline: shapely.Geometry, all_touched: bool) -> Bools:
+        return rasterize([(outline, 1)], size, transform=transform, all_touched=all_touched, dtype="uint8") > 0
 
     # Where no edge of the shape passes through a unit, its centre speaks for all of it.
-    cut, inside = burnt(shape.boundary, True), burnt(shape, False)
-    complete = inside & ~cut if snapshot.facts.present else np.zeros(size, bool)
-    return complete, (inside | cut) & ~complete
+    crossed, inside = rasterized(shape.boundary, True), rasterized(shape, False)
+    complete = inside & ~crossed if snapshot.facts.present else np.zeros(size, bool)
+    return complete, (inside | crossed) & ~complete
 
 
 def _places(snapshot: Snapshot, complete: Bools) -> list[Place]:
@@ -135,33 +135,35 @@ def _places(snapshot: Snapshot, complete: Bools) -> list[Place]:
         padded = np.pad(levels[-1], ((0, rows % 2), (0, cols % 2)), constant_values=True)
         levels.append(np.asarray(padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2).all(axis=(1, 3))))
     places = []
-    for level, here in enumerate(levels):
+    for level, complete_squares in enumerate(levels):
         above = levels[level + 1] if level + 1 < len(levels) else np.zeros((1, 1), bool)
-        places += [(level, int(r), int(c)) for r, c in np.argwhere(here) if not above[r // 2, c // 2]]
+        places += [(level, int(r), int(c)) for r, c in np.argwhere(complete_squares) if not above[r // 2, c // 2]]
     return places
 
 
 def _of_places(
-    snapshot: Snapshot, wanted: Sequence[tuple[Facts, Sequence[Place]]], pool: ThreadPoolExecutor
+    snapshot: Snapshot, jobs_of_facts: Sequence[tuple[Facts, Sequence[Place]]], pool: ThreadPoolExecutor
 ) -> list[Figures | None]:
     """For each (facts, units and squares): their figures together; None of no place. All are read at once."""
 
-    def of(facts: Facts, batch: Sequence[Place]) -> Figures:
-        read = read_together(snapshot.reader, [(facts.array(level), (0, 0, row, col)) for level, row, col in batch])
-        return figures.merged(facts.statistics, [none(facts), *(chunk[..., 0, 0] for chunk in read if chunk.size)])
+    def figures_of(facts: Facts, batch: Sequence[Place]) -> Figures:
+        chunks = read_together(snapshot.reader, [(facts.array(level), (0, 0, row, col)) for level, row, col in batch])
+        return figures.merged(facts.statistics, [none(facts), *(chunk[..., 0, 0] for chunk in chunks if chunk.size)])
 
     jobs = [
-        [pool.submit(of, facts, places[first : first + PLACES]) for first in range(0, len(places), PLACES)]
-        for facts, places in wanted
+        [pool.submit(figures_of, facts, places[first : first + PLACES]) for first in range(0, len(places), PLACES)]
+        for facts, places in jobs_of_facts
     ]
     parts = [[job.result() for job in batch] for batch in jobs]
-    return [figures.merged(facts.statistics, batch) if batch else None for (facts, _), batch in zip(wanted, parts, strict=True)]
+    return [
+        figures.merged(facts.statistics, batch) if batch else None for (facts, _), batch in zip(jobs_of_facts, parts, strict=True)
+    ]
 
 
-def _chosen(snapshot: Snapshot, sums: Sequence[Figures], least: float, species: Sequence[int]) -> list[int]:
-    """Those of `species` that reach `least` by the figures of places; one at least, which tells the mapped cells."""
+def _species_above(snapshot: Snapshot, sums: Sequence[Figures], threshold: float, species: Sequence[int]) -> list[int]:
+    """Those of `species` that reach `threshold` by the figures of places; one at least, which tells the mapped cells."""
     row = snapshot.facts.layouts["species"].statistics.index("highest")
-    reach = np.max([one[row] for one in sums], axis=0) * snapshot.catalogue.species_scales >= least
+    reach = np.max([part[row] for part in sums], axis=0) * snapshot.catalogue.species_scales >= threshold
     return [s for s in species if reach[s]] or list(species[:1])
 
 
@@ -188,8 +190,8 @@ def _edge(snapshot: Snapshot, shape: shapely.Geometry | None, units: tuple[Bools
         middle = shape.centroid
         at = int(np.clip((top - middle.y) // cell, 0, height - 1)), int(np.clip((middle.x - left) // cell, 0, width - 1))
         return Cells(level, at[0], at[1], np.ones((1, 1), bool), tiny=True)
-    unit_of = [(first + np.arange(count)) * 2**level + 2**level // 2 for first, count in ((row, rows), (col, cols))]
-    at_unit = [np.minimum(cells // side, count - 1) for cells, count in zip(unit_of, complete.shape, strict=True)]
+    cell_rows_cols = [(first + np.arange(count)) * 2**level + 2**level // 2 for first, count in ((row, rows), (col, cols))]
+    at_unit = [np.minimum(cells // side, count - 1) for cells, count in zip(cell_rows_cols, complete.shape, strict=True)]
     return Cells(level, row, col, mask & ~complete[np.ix_(*at_unit)])
 
 

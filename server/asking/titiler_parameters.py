@@ -17,7 +17,7 @@ _MOST_PARTS: Final = 10  # `cover_scale`: in how many a pixel is cut to see how 
 _MOST_PIXELS: Final = 2048  # a side of the picture of a palette
 # Anything else that GDAL and PROJ take for a reference system may name a file, a grid or an address, which they open.
 _CODE: Final = re.compile(r"(EPSG|OGC|ESRI):[A-Za-z0-9]{1,10}", re.IGNORECASE)
-_WHOLE: Final = re.compile(r"\d{1,9}", re.ASCII)
+_INTEGER: Final = re.compile(r"\d{1,9}", re.ASCII)
 _NUMBER: Final = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECASE | re.ASCII)
 _NAMES: Final = EVERYWHERE | {"release", "version", "layer_id"}  # parameters that are no numbers even where they look so
 
@@ -58,8 +58,8 @@ def small_picture(request: Request) -> None:
     _require_at_most(_MOST_PIXELS, request, "width", "height")
 
 
-def _require_at_most(most: int, request: Request, *names: str) -> None:
+def _require_at_most(largest: int, request: Request, *names: str) -> None:
     for name in names:
         value = request.query_params.get(name)
-        if value is not None and not (_WHOLE.fullmatch(value) and 1 <= int(value) <= most):
-            raise WrongRequestError(f"{name} is a whole number from 1 to {most} here; ask for as many.")
+        if value is not None and not (_INTEGER.fullmatch(value) and 1 <= int(value) <= largest):
+            raise WrongRequestError(f"{name} is a whole number from 1 to {largest} here; ask for as many.")

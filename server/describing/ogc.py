@@ -44,5 +44,5 @@ def landing_page(request: Request) -> dict[str, Any]:
         ("data", "/layers", json, "The layers; the tile sets of each are at /layers/{id}/tiles"),
         (f"{_DEFINED}/tiling-schemes", "/tileMatrixSets", json, "Tile matrix sets"),
     )
-    shown = [{"rel": rel, "href": base + path, "type": media, "title": title} for rel, path, media, title in links]
-    return {"title": cube_of(request).title, "links": shown}
+    link_objects = [{"rel": rel, "href": base + path, "type": media, "title": title} for rel, path, media, title in links]
+    return {"title": cube_of(request).title, "links": link_objects}

@@ -15,7 +15,7 @@ class Problem(BaseModel):
     status: int
 
 
-_TOLD: Final = {
+_DESCRIPTIONS: Final = {
     304: "The client holds the answer already.",
     400: "A parameter outside what it may be.",
     404: "What is asked for is not there.",
@@ -27,5 +27,5 @@ _TOLD: Final = {
 # In JSON, whatever the answer itself would be.
 _BODY: Final = {"model": Problem, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 COMMON: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"description": told, **({} if status == 304 else _BODY)} for status, told in _TOLD.items()
+    status: {"description": told, **({} if status == 304 else _BODY)} for status, told in _DESCRIPTIONS.items()
 }

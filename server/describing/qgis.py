@@ -40,11 +40,11 @@ def connections(
     if len(names) > MAX_LAYERS:
         raise HTTPException(413, f"{len(names)} layers are named; one file holds at most {MAX_LAYERS}.")
     mapped = [layer for product in ("indicators", "habitats") for layer in snapshot.catalogue.find(product=product)]
-    shown = [*mapped, *(snapshot.layer(name) for name in dict.fromkeys(names) if name not in {layer.id for layer in mapped})]
+    map_layers = [*mapped, *(snapshot.layer(name) for name in dict.fromkeys(names) if name not in {layer.id for layer in mapped})]
     title, base = cube_of(request).title, base_url(request) + root_of(request)
     top = Element("qgsXYZTilesConnections", {"version": "1.0"})
-    for layer in shown:
-        least, most = zooms(snapshot, layer)
+    for layer in map_layers:
+        min_zoom, max_zoom = zooms(snapshot, layer)
         url = f"{base}/layers/{layer.id}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png"
         SubElement(
             top,
@@ -52,8 +52,8 @@ def connections(
             {
                 "name": f"{title}: {layer.title}",
                 "url": url,
-                "zmin": str(least),
-                "zmax": str(most),
+                "zmin": str(min_zoom),
+                "zmax": str(max_zoom),
                 "tilePixelRatio": "1",
                 "authcfg": "",
                 "username": "",

@@ -85,10 +85,10 @@ def _document(snapshot: Snapshot, file: str) -> Document:
     if document is None:
         from cube.export import stac  # pystac is a fifth of a second to import
 
-        made = stac.documents(cube, snapshot.document)
-        if file not in made:
+        documents = stac.documents(cube, snapshot.document)
+        if file not in documents:
             raise NotFoundError(f"There is no item '{posixpath.basename(file)[:80]}'; see /stac/collection.")
-        document = made[file]
+        document = documents[file]
     return dict(document)
 
 
@@ -121,13 +121,13 @@ def _show(snapshot: Snapshot, item: Document, base: str, query: str) -> None:
 
 def render(snapshot: Snapshot, layer: MapLayer) -> Document:
     """How a layer is drawn, as the render extension tells it."""
-    least, most = zooms(snapshot, layer)
-    shown: Document = {
+    min_zoom, max_zoom = zooms(snapshot, layer)
+    properties: Document = {
         "title": layer.title,
         "assets": ["data"],
-        "minmax_zoom": [least, most],
+        "minmax_zoom": [min_zoom, max_zoom],
         "resampling": "nearest" if layer.kind == "class" else "bilinear",
     }
     if layer.kind == "class":
-        return {**shown, "colormap": {str(entry.value): entry.colour for entry in layer.classes}}
-    return {**shown, "colormap_name": layer.palette, "rescale": [list(snapshot.range_of(layer))]}
+        return {**properties, "colormap": {str(entry.value): entry.colour for entry in layer.classes}}
+    return {**properties, "colormap_name": layer.palette, "rescale": [list(snapshot.range_of(layer))]}

@@ -17,16 +17,16 @@ Document = dict[str, Any]
 
 def tilejson(snapshot: Snapshot, layer: MapLayer, tms: str) -> Document:
     """TileJSON 3.0 of `layer` in the tile matrix set `tms`, but for addresses."""
-    least, most = zooms_in(snapshot, layer, tms)
+    min_zoom, max_zoom = zooms_in(snapshot, layer, tms)
     west, south, east, north = snapshot.bounds
     return {
         "name": layer.title,
         "description": layer.note or layer.subtitle or None,
         "attribution": layer.attribution or None,
-        "minzoom": least,
-        "maxzoom": most,
+        "minzoom": min_zoom,
+        "maxzoom": max_zoom,
         "bounds": list(snapshot.bounds),
-        "center": ((west + east) / 2, (south + north) / 2, min(least + 2, most)),
+        "center": ((west + east) / 2, (south + north) / 2, min(min_zoom + 2, max_zoom)),
     }
 
 
@@ -34,8 +34,8 @@ def tileset(snapshot: Snapshot, layer: MapLayer, tms: str, links: dict[str, str]
     """A tile set. `links`: `self`, `definition` of the tile matrix set, `map`, and `tiles` with {z}, {x}, {y}."""
     matrix_set = tile_matrix_set(tms)
     west, south, east, north = snapshot.bounds
-    after = f"?{query}" if query else ""
-    named = links["tiles"].replace("{z}", "{tileMatrix}").replace("{x}", "{tileCol}").replace("{y}", "{tileRow}")
+    suffix = f"?{query}" if query else ""
+    template = links["tiles"].replace("{z}", "{tileMatrix}").replace("{x}", "{tileCol}").replace("{y}", "{tileRow}")
     version = f"?v={snapshot.token}" + (f"&{query}" if query else "")
     document = {
         "title": f"{layer.title}: {tms}",
@@ -53,12 +53,12 @@ def tileset(snapshot: Snapshot, layer: MapLayer, tms: str, links: dict[str, str]
         "version": snapshot.release,
         "created": snapshot.created or None,
         "links": [
-            {"rel": "self", "href": links["self"] + after, "type": "application/json", "title": f"Tile set in {tms}"},
+            {"rel": "self", "href": links["self"] + suffix, "type": "application/json", "title": f"Tile set in {tms}"},
             # The standard's relation and names, then titiler's.
             *(
                 {
                     "rel": "item",
-                    "href": f"{named}.{form}{version}",
+                    "href": f"{template}.{form}{version}",
                     "type": media,
                     "templated": True,
                     "title": f"Tiles as {form.upper()}",
@@ -67,7 +67,7 @@ def tileset(snapshot: Snapshot, layer: MapLayer, tms: str, links: dict[str, str]
             ),
             {"rel": "tile", "href": f"{links['tiles']}{version}", "type": "image/png", "templated": True, "title": "Tiles"},
             {"rel": _SCHEME, "href": links["definition"], "type": "application/json", "title": f"Definition of {tms}"},
-            {"rel": "data", "href": links["map"] + after, "type": "text/html", "title": f"A map in {tms}"},
+            {"rel": "data", "href": links["map"] + suffix, "type": "text/html", "title": f"A map in {tms}"},
         ],
     }
     return {key: value for key, value in document.items() if value is not None}
@@ -75,9 +75,9 @@ def tileset(snapshot: Snapshot, layer: MapLayer, tms: str, links: dict[str, str]
 
 def matrix_limits(snapshot: Snapshot, layer: MapLayer, tms: str) -> list[Document]:
     """First and last row and column of the tiles that a layer reaches, for each zoom that is worth a tile."""
-    least, most = zooms_in(snapshot, layer, tms)
+    min_zoom, max_zoom = zooms_in(snapshot, layer, tms)
     return [
         {"tileMatrix": str(zoom), "minTileRow": row0, "maxTileRow": row1, "minTileCol": col0, "maxTileCol": col1}
         for zoom, (row0, row1, col0, col1) in limits_of(snapshot, tms).items()
-        if least <= zoom <= most
+        if min_zoom <= zoom <= max_zoom
     ]

@@ -32,7 +32,7 @@ _MEDIA: Final = "application/xml"
 _PIXEL: Final = 0.00028  # m, of OGC's standardised rendering
 _OF_A_TILE: Final = ("LAYER", "STYLE", "FORMAT", "TILEMATRIXSET", "TILEMATRIX", "TILEROW", "TILECOL")
 # What the tile's own sentences begin with.
-_REFUSED: Final = {
+_TILE_ERRORS: Final = {
     "Tile ": ("TileOutOfRange", "TILEROW"),
     "Zoom ": ("InvalidParameterValue", "TILEMATRIX"),
     "There is no tile matrix set": ("InvalidParameterValue", "TILEMATRIXSET"),
@@ -99,10 +99,10 @@ async def of_cube(
     try:
         if parameters.get("SERVICE", service).upper() not in ("WMTS", "WMS"):
             raise ServiceError("InvalidParameterValue", "SERVICE", "This is a WMTS: service must be WMTS.")
-        wanted = parameters.get("REQUEST", operation).lower()
-        if wanted == "gettile":
+        operation_name = parameters.get("REQUEST", operation).lower()
+        if operation_name == "gettile":
             return await _tile(request, parameters)
-        if wanted != "getcapabilities":
+        if operation_name != "getcapabilities":
             raise ServiceError("OperationNotSupported", "REQUEST", "request is GetCapabilities or GetTile here.")
     except ServiceError as error:
         body = _template().get_template("exception.xml").render(error=error)
@@ -110,10 +110,10 @@ async def of_cube(
     names = [name.strip() for name in parameters.get("LAYERS", layers).split(",") if name.strip()]
     if len(names) > MAX_LAYERS:
         raise HTTPException(413, f"{len(names)} layers are named; one document holds at most {MAX_LAYERS}.")
-    chosen = [snapshot.layer(name) for name in dict.fromkeys(names)] or [
+    map_layers = [snapshot.layer(name) for name in dict.fromkeys(names)] or [
         layer for product in ("indicators", "habitats") for layer in snapshot.catalogue.find(product=product)
     ]
-    return await asyncio.to_thread(_answer, snapshot, request, chosen, _sets(snapshot))
+    return await asyncio.to_thread(_answer, snapshot, request, map_layers, _sets(snapshot))
 
 
 async def _tile(request: Request, parameters: dict[str, str]) -> Response:
@@ -135,8 +135,10 @@ async def _tile(request: Request, parameters: dict[str, str]) -> Response:
     except StoreError:
         raise
     except RequestError as error:
-        refused = next((entry for start, entry in _REFUSED.items() if str(error).startswith(start)), _REFUSED["There"])
-        raise ServiceError(*refused, str(error)) from None
+        code_and_locator = next(
+            (entry for start, entry in _TILE_ERRORS.items() if str(error).startswith(start)), _TILE_ERRORS["There"]
+        )
+        raise ServiceError(*code_and_locator, str(error)) from None
 
 
 def _sets(snapshot: Snapshot) -> tuple[str, ...]:

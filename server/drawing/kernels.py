@@ -65,11 +65,11 @@ def _line_of(reach: int) -> Any:
         height, width = values.shape
         flat = values.ravel()
         scale_y, scale_x = _F(1) / radius_y, _F(1) / radius_x
-        least, most_y, most_x = _F(reach - 0.5), _F(height - reach - 0.5), _F(width - reach - 0.5)
+        edge_low, most_y, most_x = _F(reach - 0.5), _F(height - reach - 0.5), _F(width - reach - 0.5)
         for j in range(rows.shape[0]):
             row, col = rows[j], cols[j]
             value = _F(np.nan)
-            if row >= least and row < most_y and col >= least and col < most_x:
+            if row >= edge_low and row < most_y and col >= edge_low and col < most_x:
                 y, x = np.int32(row - _F(0.5)), np.int32(col - _F(0.5))
                 part_y, part_x = row - _F(0.5) - _F(y), col - _F(0.5) - _F(x)
                 # An unsigned index, or each of them would be asked whether it counts from the end.

@@ -63,9 +63,9 @@ def choose_level(layer: MapLayer, screen_pixel: float) -> Level:
     """
     ratio = screen_pixel / layer.resolution
     # A pixel coarser by a hair (the scale of a map projection varies) is still the right level.
-    wanted = max(0, math.floor(math.log2(ratio * 1.01))) if ratio > 0 and math.isfinite(ratio) else 0
-    level = min(wanted, len(layer.paths) - 1)
-    step = 2 ** max(0, wanted - level - 1)
+    ideal_level = max(0, math.floor(math.log2(ratio * 1.01))) if ratio > 0 and math.isfinite(ratio) else 0
+    level = min(ideal_level, len(layer.paths) - 1)
+    step = 2 ** max(0, ideal_level - level - 1)
     return Level(layer.paths[level], step, layer.resolution * 2.0**level * step)
 
 

@@ -14,13 +14,13 @@ from cube.errors import ConfigError
 from cube.grid import CELL, EUROPE, Grid
 from server.errors import NotFoundError
 
-OWN: Final = "FloracubeGrid"  # of Europe's grid; that of another one ends with its EPSG code
+CUBE_GRID: Final = "FloracubeGrid"  # of Europe's grid; that of another one ends with its EPSG code
 _FINER: Final = 3  # zooms beyond that of the cells: 6.25 m, so that a 10 m pixel is seen
 
 
 def own_name(grid: Grid) -> str:
     """The name of the tile matrix set of a grid: `FloracubeGrid`, `FloracubeGrid3577`."""
-    return OWN if grid == EUROPE else f"{OWN}{grid.epsg}"
+    return CUBE_GRID if grid == EUROPE else f"{CUBE_GRID}{grid.epsg}"
 
 
 @lru_cache(maxsize=16)
@@ -39,16 +39,16 @@ def own_grid(grid: Grid = EUROPE) -> morecantile.TileMatrixSet:
     )
 
 
-NAMES: Final = tuple(sorted((*morecantile.tms.list(), OWN)))
+NAMES: Final = tuple(sorted((*morecantile.tms.list(), CUBE_GRID)))
 
 
 @lru_cache(maxsize=64)
 def tile_matrix_set(name: str) -> morecantile.TileMatrixSet:
     """The tile matrix set of that name; raises `NotFoundError`. Cached: morecantile reads its file each time it is asked."""
     if name in NAMES:
-        return own_grid() if name == OWN else morecantile.tms.get(name)
+        return own_grid() if name == CUBE_GRID else morecantile.tms.get(name)
     try:
-        if (match := re.fullmatch(rf"{OWN}(\d{{4,6}})", name)) is not None:
+        if (match := re.fullmatch(rf"{CUBE_GRID}(\d{{4,6}})", name)) is not None:
             return own_grid(Grid.of(f"EPSG:{match[1]}"))
     except ConfigError:
         pass

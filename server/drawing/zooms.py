@@ -27,11 +27,11 @@ def zooms(snapshot: Snapshot, layer: MapLayer) -> tuple[int, int]:
     ground = EQUATOR_PIXEL * math.cos(math.radians((south + north) / 2))
     edges = snapshot.region.bounds
     span = max(edges[2] - edges[0], edges[3] - edges[1])
-    least = max(0, math.floor(math.log2(ground * 32 / span)))
+    min_zoom = max(0, math.floor(math.log2(ground * 32 / span)))
     if len(layer.paths) == 1:
-        least = max(least, _readable(snapshot, layer, ground))
+        min_zoom = max(min_zoom, _readable(snapshot, layer, ground))
     native = math.ceil(math.log2(ground / layer.resolution))
-    return least, max(least, native + _OVERZOOM)
+    return min_zoom, max(min_zoom, native + _OVERZOOM)
 
 
 def zooms_in(snapshot: Snapshot, layer: MapLayer, tms: str) -> tuple[int, int]:
@@ -50,10 +50,10 @@ Limits = dict[int, tuple[int, int, int, int]]  # zoom -> first and last row, fir
 
 def limits_of(snapshot: Snapshot, tms: str) -> Limits:
     """The tiles that the region touches at each zoom, so that no client asks for the others."""
-    matrix_set, (least, most) = tile_matrix_set(tms), zooms_of(tms)
+    matrix_set, (min_zoom, max_zoom) = tile_matrix_set(tms), zooms_of(tms)
     x, y = _transformer(matrix_set.crs.to_wkt()).transform(*np.array(snapshot.outline).T)
     limits: Limits = {}
-    for zoom in range(least, most + 1):
+    for zoom in range(min_zoom, max_zoom + 1):
         matrix, first = matrix_set.matrix(zoom), matrix_set.xy_bounds(morecantile.Tile(0, 0, zoom))
         rows = _span((first.top - y) / (first.top - first.bottom), matrix.matrixHeight - 1)
         cols = _span((x - first.left) / (first.right - first.left), matrix.matrixWidth - 1)

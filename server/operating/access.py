@@ -34,26 +34,26 @@ class AccessLog:
         """Pass the request on and note how it was answered."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        started, status, sent = time.perf_counter(), 500, 0
+        start, status, bytes_out = time.perf_counter(), 500, 0
 
         async def watched(message: Message) -> None:
-            nonlocal status, sent
+            nonlocal status, bytes_out
             if message["type"] == "http.response.start":
                 status = message["status"]
             else:
-                sent += len(message.get("body", b""))
+                bytes_out += len(message.get("body", b""))
             await send(message)
 
         try:
             await self._app(scope, receive, watched)
         finally:
-            seconds = time.perf_counter() - started
+            seconds = time.perf_counter() - start
             route = route_of(scope)
             metrics.REQUESTS.labels(route, str(status)).inc()
             metrics.LATENCY.labels(route).observe(seconds)
-            metrics.SENT_BYTES.labels(route).inc(sent)
+            metrics.SENT_BYTES.labels(route).inc(bytes_out)
             if self._lines:
-                _write(scope, route, status, sent, seconds)
+                _write(scope, route, status, bytes_out, seconds)
 
 
 def _is_key(part: str) -> bool:
@@ -61,7 +61,7 @@ def _is_key(part: str) -> bool:
     return unquote_plus(part.partition("=")[0]).strip().lower() == KEY
 
 
-def _write(scope: Scope, route: str, status: int, sent: int, seconds: float) -> None:
+def _write(scope: Scope, route: str, status: int, bytes_out: int, seconds: float) -> None:
     headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"user-agent", b"referer")}
     query = scope["query_string"].decode("latin-1")
     line: dict[str, Any] = {
@@ -72,7 +72,7 @@ def _write(scope: Scope, route: str, status: int, sent: int, seconds: float) -> 
         "query": "&".join(part for part in query.split("&") if part and not _is_key(part)),
         "route": route,
         "status": status,
-        "bytes": sent,
+        "bytes": bytes_out,
         "ms": round(seconds * 1e3, 2),
         "client": (scope.get("client") or ("",))[0],
         "agent": headers.get(b"user-agent", ""),

@@ -8,7 +8,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_LEAST: Final = 1000  # bytes
+_MINIMUM_BYTES: Final = 1000  # bytes
 _EFFORT: Final = 5
 _AS_THEY_ARE: Final = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream", "image/tiff")
 
@@ -18,7 +18,7 @@ class Compression:
 
     def __init__(self, app: ASGIApp) -> None:
         """Around `app`."""
-        self._app = GZipMiddleware(app, _LEAST, _EFFORT, exclude_content_types=_AS_THEY_ARE)
+        self._app = GZipMiddleware(app, _MINIMUM_BYTES, _EFFORT, exclude_content_types=_AS_THEY_ARE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""

@@ -34,9 +34,9 @@ class _BodyError(Exception):
 class Limits:
     """Refuses with a JSON sentence what is too large (413, 414), too slow (408) or too much at the moment (503)."""
 
-    def __init__(self, app: ASGIApp, at_once: int, seconds: float) -> None:
-        """At most `at_once` requests in `app`, each with `seconds` until its answer begins."""
-        self._app, self._at_once, self._seconds = app, at_once, seconds
+    def __init__(self, app: ASGIApp, max_running: int, seconds: float) -> None:
+        """At most `max_running` requests in `app`, each with `seconds` until its answer begins."""
+        self._app, self._max_running, self._seconds = app, max_running, seconds
         self._running, self._sending, self._receiving_bytes = 0, 0, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,8 +67,8 @@ class Limits:
     def _full(self, scope: Scope) -> tuple[int, str, str] | None:
         if path_of(scope) in _ALWAYS:
             return None
-        if self._running >= self._at_once:
-            return 503, "busy", f"The server is answering {self._at_once} requests already; try again."
+        if self._running >= self._max_running:
+            return 503, "busy", f"The server is answering {self._max_running} requests already; try again."
         if self._sending >= MAX_SENDING:
             return 503, "busy", f"The server is sending {MAX_SENDING} answers already; try again."
         return None
@@ -98,16 +98,16 @@ class Limits:
         return b"".join(parts)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
+        has_started = False
         self._running += 1
         metrics.IN_FLIGHT.inc()
         try:
             async with asyncio.timeout(self._seconds) as clock:
 
                 async def watched(message: Message) -> None:
-                    nonlocal begun
-                    if not begun:
-                        begun = True
+                    nonlocal has_started
+                    if not has_started:
+                        has_started = True
                         clock.reschedule(None)  # from here on the rate counts
                         self._running -= 1
                         self._sending += 1
@@ -116,12 +116,12 @@ class Limits:
 
                 await self._app(scope, receive, watched)
         except TimeoutError:
-            if begun:
+            if has_started:
                 raise
             sentence = f"There was no answer within {self._seconds:g} seconds; try again."
             await error_answer(503, "too_slow", sentence)(scope, receive, send)
         finally:
-            if begun:
+            if has_started:
                 self._sending -= 1
             else:
                 self._running -= 1

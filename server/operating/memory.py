@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 # Of images and windows: what is smaller, such as the arrays of a map tile, is quicker to have again than to ask the system for.
-APART: Final = 2**20  # bytes
+MMAP_BYTES: Final = 2**20  # bytes
 _MMAP_THRESHOLD: Final = -3  # of glibc's malloc.h
 
 
@@ -18,4 +18,4 @@ def give_back_large_arrays() -> None:
     between small ones, and their place stays with the process. Other C libraries have no such call.
     """
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, APART)
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, MMAP_BYTES)

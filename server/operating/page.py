@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 FOLDER: Final = Path(__file__).parents[1] / "page"
 # Our own files, and of the packages those that a browser asks for; a pattern names files of one folder.
-_LISTED: Final = (
+_PAGE_FILES: Final = (
     "js/*.js",
     "css/*.css",
     "dist/app-*.js",
@@ -28,7 +28,7 @@ _LISTED: Final = (
     "node_modules/swagger-ui-dist/swagger-ui.css",
 )
 _SOURCES: Final = ("index.html", "js/*.js", "css/*.css")
-_FOREVER: Final = "public, max-age=31536000, immutable"
+_IMMUTABLE: Final = "public, max-age=31536000, immutable"
 # Swagger UI draws with styles of its own and icons in them; it runs no script but its own file.
 _DOCS_POLICY: Final = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none';"
@@ -41,7 +41,7 @@ class _ListedFiles(StaticFiles):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(directory=folder, check_dir=False)
-        self._names = frozenset(file.relative_to(folder).as_posix() for file in _matching(folder, _LISTED))
+        self._names = frozenset(file.relative_to(folder).as_posix() for file in _matching(folder, _PAGE_FILES))
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
         """As Starlette's, of listed names alone."""
@@ -51,7 +51,7 @@ class _ListedFiles(StaticFiles):
         """The file; a bundle's name holds a hash of its content."""
         answer = await super().get_response(path, scope)
         if path.startswith(f"dist{os.sep}") and answer.status_code < 400:
-            answer.headers["Cache-Control"] = _FOREVER
+            answer.headers["Cache-Control"] = _IMMUTABLE
         return answer
 
 

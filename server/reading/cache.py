@@ -28,9 +28,9 @@ T = TypeVar("T", bound=_Sized)
 class ByteCache(Generic[T]):
     """Least recently used values, bounded in bytes; threads share it, and what is missing is made once."""
 
-    def __init__(self, limit: int, counted: bool = False) -> None:
-        """Keep at most `limit` bytes; `counted`: this is the cache that the metrics of chunks speak of."""
-        self._counted = counted
+    def __init__(self, limit: int, with_metrics: bool = False) -> None:
+        """Keep at most `limit` bytes; `with_metrics`: this is the cache that the metrics of chunks speak of."""
+        self._with_metrics = with_metrics
         self._values: LRUCache[Key, T] = LRUCache(limit, getsizeof=lambda value: value.nbytes + _OVERHEAD)
         self._coming: dict[Key, Future[T]] = {}
         self._lock = threading.Lock()
@@ -62,7 +62,7 @@ class ByteCache(Generic[T]):
             if any(key not in self._values for key in keys):
                 return None
             values = [self._values[key] for key in keys]
-        if self._counted:
+        if self._with_metrics:
             metrics.CACHE_HITS.inc(len(values))
         return values
 
@@ -83,7 +83,7 @@ class ByteCache(Generic[T]):
         """
         values: dict[int, T] = {}
         waiting: dict[int, Future[T]] = {}
-        mine: dict[int, Future[T]] = {}
+        own_futures: dict[int, Future[T]] = {}
         with self._lock:
             for i, key in enumerate(keys):
                 if (value := self._values.get(key)) is not None:
@@ -91,33 +91,33 @@ class ByteCache(Generic[T]):
                 elif (coming := self._coming.get(key)) is not None:
                     waiting[i] = coming
                 else:
-                    mine[i] = self._coming[key] = Future()
-        if self._counted:
+                    own_futures[i] = self._coming[key] = Future()
+        if self._with_metrics:
             metrics.CACHE_HITS.inc(len(values))
-            metrics.CACHE_MISSES.inc(len(waiting) + len(mine))
+            metrics.CACHE_MISSES.inc(len(waiting) + len(own_futures))
         # What is ours comes first: two threads that wait for each other's would wait forever.
-        if mine:
-            values.update(self._make(keys, mine, make))
+        if own_futures:
+            values.update(self._make(keys, own_futures, make))
         for i, future in waiting.items():
             values[i] = future.result(timeout=_WAIT_SECONDS)
         return [values[i] for i in range(len(keys))]
 
-    def _make(self, keys: Sequence[Key], mine: dict[int, Future[T]], make: Callable[[list[int]], Sequence[T]]) -> dict[int, T]:
+    def _make(self, keys: Sequence[Key], futures: dict[int, Future[T]], make: Callable[[list[int]], Sequence[T]]) -> dict[int, T]:
         try:
-            values = dict(zip(mine, make(list(mine)), strict=True))
+            values = dict(zip(futures, make(list(futures)), strict=True))
         except BaseException as error:
             with self._lock:
-                for i in mine:
+                for i in futures:
                     del self._coming[keys[i]]
-            for future in mine.values():
+            for future in futures.values():
                 future.set_exception(error)
             raise
         with self._lock:
             for i, value in values.items():
                 self._put(keys[i], value)
                 del self._coming[keys[i]]
-        if self._counted:
+        if self._with_metrics:
             metrics.CACHE_BYTES.set(self.used_bytes)
-        for i, future in mine.items():
+        for i, future in futures.items():
             future.set_result(values[i])
         return values

@@ -62,7 +62,9 @@ class Catalogue:
         matches = [
             layer
             for layer in self.layers
-            if layer.listed and (not product or layer.product == product) and all(word in layer.search_text for word in words)
+            if layer.in_catalogue
+            and (not product or layer.product == product)
+            and all(word in layer.search_text for word in words)
         ]
         if words:
             start = " ".join(words)
@@ -155,7 +157,7 @@ def _indicators(cube: CubeStore, version: str) -> Iterator[MapLayer]:
         name, title = layer.name, layer.long_name
         bounds = ("", ".lower", ".upper") if layer.dims == ("bound",) else ("",)
         for index, suffix in enumerate(bounds):
-            shown = MapLayer(
+            map_layer = MapLayer(
                 id=f"indicators.{name}{suffix}",
                 product="indicators",
                 title=title + {".lower": ", lower bound", ".upper": ", upper bound"}.get(suffix, ""),
@@ -166,12 +168,12 @@ def _indicators(cube: CubeStore, version: str) -> Iterator[MapLayer]:
                 lead=(index,) if layer.dims else (),
                 resolution=grid.CELL,
                 range_of=f"indicators.{name}",
-                listed=not suffix,
+                in_catalogue=not suffix,
                 **common,
             )
-            yield shown
+            yield map_layer
         if layer.dims:
-            yield _width(shown, title)
+            yield _width(map_layer, title)
 
 
 def _width(upper: MapLayer, title: str) -> MapLayer:
@@ -271,7 +273,7 @@ def _species(cube: CubeStore, version: str, table: Table) -> Iterator[MapLayer]:
         )
 
 
-def _shown(labels: Sequence[str]) -> set[str]:
+def _default_labels(labels: Sequence[str]) -> set[str]:
     """Of a long second axis (quarters, months), the one that the catalogue lists: the last summer."""
     summer = [label for label in labels if label.endswith(("Q3", "-07"))]
     return {summer[-1] if summer else labels[-1]}
@@ -294,7 +296,7 @@ def _inputs(cube: CubeStore) -> Iterator[MapLayer]:
         for layer, common in _maps(cube, group):
             name, dims = layer.name, layer.dims
             labels = [[str(v) for v in np.asarray(cube.array(f"{group}/{dim}")[:])] for dim in dims]
-            shown = [set(axis) if i == 0 else _shown(axis) for i, axis in enumerate(labels)]
+            listed_labels = [set(axis) if i == 0 else _default_labels(axis) for i, axis in enumerate(labels)]
             if folder == "1km":
                 common["note"] = common["note"] or "Effective resolution 1 km."
             above = takewhile(lambda level: name in level[1], overviews)  # noqa: B023  used up in this turn of the loop
@@ -305,7 +307,7 @@ def _inputs(cube: CubeStore) -> Iterator[MapLayer]:
             for lead in combinations(*(range(len(axis)) for axis in labels)):
                 parts = [axis[i] for axis, i in zip(labels, lead, strict=True)]
                 title = layer.long_name
-                about = {**common, "units": layer.band(parts[0]).units} if parts else common
+                properties = {**common, "units": layer.band(parts[0]).units} if parts else common
                 yield MapLayer(
                     id=input_id(name, parts),
                     product="inputs",
@@ -316,6 +318,6 @@ def _inputs(cube: CubeStore) -> Iterator[MapLayer]:
                     lead=lead,
                     resolution=grid.RESOLUTIONS[folder],
                     classes=classes if layer.kind == "class" else (),
-                    listed=all(part in axis for part, axis in zip(parts, shown, strict=True)),
-                    **about,
+                    in_catalogue=all(part in axis for part, axis in zip(parts, listed_labels, strict=True)),
+                    **properties,
                 )

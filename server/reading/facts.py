@@ -19,18 +19,18 @@ class ReleaseFacts:
     products: Mapping[str, str]
 
     @cached_property
-    def _there(self) -> dict[str, Facts]:
+    def _planned(self) -> dict[str, Facts]:
         return {facts.product: facts for facts in all_facts(self.cube, self.products)}
 
     @property
     def present(self) -> bool:
         """Whether all versions were made with facts."""
-        return len(self._there) == len(self.products)
+        return len(self._planned) == len(self.products)
 
     @cached_property
     def layouts(self) -> dict[str, Facts]:
         """What the facts of each product count, or would count."""
-        return {p: self._there.get(p) or plan_facts(self.cube, p, v, self.products) for p, v in self.products.items()}
+        return {p: self._planned.get(p) or plan_facts(self.cube, p, v, self.products) for p, v in self.products.items()}
 
     @cached_property
     def telling_species(self) -> dict[str, list[list[float]]] | None:

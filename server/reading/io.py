@@ -30,7 +30,7 @@ CACHE_BYTES: Final = 256 * 2**20
 TILES_SHARE: Final = 16  # of it for images of tiles: 16 MiB are the five hundred that visitors begin with
 # Chunks that one tile may take from a layer without a pyramid (about half a second of reading when cold).
 MAX_CHUNKS: Final = 400
-_AT_ONCE: Final = 36  # chunks read in one round: bounds what one request holds beside the cache
+_CHUNKS_A_ROUND: Final = 36  # chunks read in one round: bounds what one request holds beside the cache
 _READERS: Final = 16  # rounds at once; with the store down, the other threads still answer from the cache
 _QUEUE_SECONDS: Final = 2.0
 INPUT_SECONDS: Final = 60.0
@@ -50,7 +50,7 @@ class ChunkCache(ByteCache[NDArray[Any]]):
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
         """Keep at most `limit` bytes, and a share of it beside for images of tiles."""
-        super().__init__(limit, counted=True)
+        super().__init__(limit, with_metrics=True)
         self.tiles: LRUCache[str, bytes] = LRUCache(limit // TILES_SHARE, getsizeof=len)  # by ETag; the event loop's alone
 
 
@@ -80,12 +80,12 @@ class Reader:
     cache: ChunkCache
     _sources: dict[str, Source] = field(default_factory=dict)
     _groups: dict[str, zarr.Group] = field(default_factory=dict)
-    _written: WrittenShards = field(init=False)
+    _written_shards: WrittenShards = field(init=False)
     _gate: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(_READERS))
 
     def __post_init__(self) -> None:
         """Ask the cube's own receipts of what its store does not find."""
-        self._written = WrittenShards(self.cube)
+        self._written_shards = WrittenShards(self.cube)
 
     def token_of(self, path: str) -> str:
         """What chunks of `path` are remembered under: inputs belong to no release and are read anew every minute."""
@@ -101,7 +101,7 @@ class Reader:
 
     def require_empty(self, path: str, shards: Sequence[tuple[int, ...]]) -> None:
         """Raise `StoreError` if one of `shards`, which the store does not find, should be there."""
-        self._written.require_empty(path, shards)
+        self._written_shards.require_empty(path, shards)
 
     def has(self, path: str) -> bool:
         """Whether there is an array at `path`."""
@@ -120,7 +120,7 @@ class Reader:
         if source is None:
             node = self._member(path)
             array = backends.with_rust_codecs(node, self.cube.url) if isinstance(node, zarr.Array) else self.cube.array(path)
-            source = Source(array, tuple(array.shape), tuple(array.chunks), array.fill_value, Shards.of(array))
+            source = Source(array, tuple(array.shape), tuple(array.chunks), array.fill_value, Shards.from_array(array))
             self._sources[path] = source
         return source
 
@@ -180,8 +180,8 @@ class Reader:
         if len(parts[0]) * len(parts[1]) > MAX_CHUNKS:
             raise TooLargeError("This layer has no overviews and the tile spans too much of it; zoom in.")
         pairs = [(y, x) for y in parts[0] for x in parts[1]]
-        for start in range(0, len(pairs), _AT_ONCE):
-            batch = pairs[start : start + _AT_ONCE]
+        for start in range(0, len(pairs), _CHUNKS_A_ROUND):
+            batch = pairs[start : start + _CHUNKS_A_ROUND]
             for (y, x), chunk in zip(batch, self._maps(source, path, lead, step, batch, cached_only), strict=True):
                 if chunk.size:
                     out[y.first - rows[0] : y.end - rows[0], x.first - cols[0] : x.end - cols[0]] = chunk[

@@ -49,7 +49,7 @@ class MapLayer:
     license: str = ""
     note: str = ""
     interval: bool = False  # whether it is a face of an indicator that has bounds
-    listed: bool = True  # in the catalogue; others are found by their id alone
+    in_catalogue: bool = True  # in the catalogue; others are found by their id alone
 
     @property
     def series(self) -> str:

@@ -37,30 +37,30 @@ _CHECKSUM_BYTES: Final = 4
 Index = NDArray[np.uint64]
 
 
-def fetch(store: Store, wanted: Sequence[tuple[str, ByteRequest]]) -> list[memoryview | None]:
+def fetch(store: Store, requests: Sequence[tuple[str, ByteRequest]]) -> list[memoryview | None]:
     """Ranges of objects, all asked for at once, as the store gave them, not copied; None where it says that there is no object.
 
     Raises `StoreError` if the store fails or takes longer than `READ_SECONDS`.
     """
-    if not wanted:
+    if not requests:
         return []
     prototype = default_buffer_prototype()
-    started = time.perf_counter()
+    start = time.perf_counter()
     try:
         if isinstance(store, SupportsGetSync):
-            buffers = [store.get_sync(key, prototype=prototype, byte_range=part) for key, part in wanted]
+            buffers = [store.get_sync(key, prototype=prototype, byte_range=part) for key, part in requests]
         else:
 
             async def all_of_them() -> list[Any]:
-                return await asyncio.gather(*(store.get(key, prototype, part) for key, part in wanted))
+                return await asyncio.gather(*(store.get(key, prototype, part) for key, part in requests))
 
             buffers = sync(all_of_them(), timeout=READ_SECONDS)
     except Exception as error:  # each kind of store has errors of its own, and all of them mean the same to a reader
         metrics.STORE_ERRORS.inc()
         raise StoreError(f"{store}: {type(error).__name__}: {error}") from error
     bodies = [None if buffer is None else buffer.as_numpy_array().data for buffer in buffers]
-    metrics.READ_SECONDS.observe(time.perf_counter() - started)
-    metrics.READS.inc(len(wanted))
+    metrics.READ_SECONDS.observe(time.perf_counter() - start)
+    metrics.READS.inc(len(requests))
     metrics.READ_BYTES.inc(sum(len(part) for part in bodies if part is not None))
     return bodies
 
@@ -81,10 +81,10 @@ class Shards:
     chunk: tuple[int, ...]  # cells of an inner chunk by axis
     chunks: tuple[int, ...]  # inner chunks of a shard by axis
     compressed: bool
-    checked: bool  # a CRC-32C follows each chunk; cubes of earlier versions have none
+    has_crc: bool  # a CRC-32C follows each chunk; cubes of earlier versions have none
 
     @classmethod
-    def of(cls, array: zarr.Array[Any]) -> Shards:
+    def from_array(cls, array: zarr.Array[Any]) -> Shards:
         """The array's layout; raises `CubeError` where it is another than ours."""
         metadata, dtype = array.metadata, np.dtype(array.dtype)
         codec = metadata.codecs[0] if isinstance(metadata, ArrayV3Metadata) and len(metadata.codecs) == 1 else None
@@ -142,7 +142,7 @@ class Shards:
         """A chunk of `self.chunk`; raises `DamagedError` for bytes that are none."""
         if data is None:
             raise DamagedError(f"{key}: this shard is gone; see `floracube check`.")
-        if self.checked:
+        if self.has_crc:
             data, checksum = bytes(data[:-_CHECKSUM_BYTES]), data[-_CHECKSUM_BYTES:]
             if google_crc32c.value(data) != int.from_bytes(checksum, "little"):
                 raise DamagedError(

@@ -86,7 +86,10 @@ class Snapshot:
                     f"Layer '{layer_id[:80]}' has no time '{time[:20]}' in release {self.release}; /layers lists its times."
                 )
         elif layer is None and layer_id.startswith("inputs."):
-            layer = next((other for other in self.catalogue.layers if other.listed and other.series == layer_id), None)
+            layer = next(
+                (candidate for candidate in self.catalogue.layers if candidate.in_catalogue and candidate.series == layer_id),
+                None,
+            )
         if layer is None:
             raise NotFoundError(f"There is no layer '{layer_id[:80]}' in release {self.release}; see /layers.")
         return layer
@@ -141,10 +144,10 @@ class Snapshot:
         places = sample_chunks(source.shape, source.chunk)
         maps = self.reader.maps(layer.paths[-1], layer.lead, places)
         if layer.minus is not None:
-            others = self.reader.maps(layer.paths[-1], layer.minus, places)
-            pairs = zip(maps, others, strict=True)
+            subtrahends = self.reader.maps(layer.paths[-1], layer.minus, places)
+            pairs = zip(maps, subtrahends, strict=True)
             # A chunk without a value comes as nothing at all, and so does what is taken from it.
-            maps = [less(one, two, layer.fill) if one.size and two.size else one[:0] for one, two in pairs]
+            maps = [less(minuend, two, layer.fill) if minuend.size and two.size else minuend[:0] for minuend, two in pairs]
         stored = np.concatenate([chunk.ravel() for chunk in maps])
         stored = stored[(stored != layer.fill) & np.isfinite(stored.astype(np.float64))]
         return np.asarray(stored.astype(np.float64) * layer.scale + layer.offset)
@@ -170,7 +173,7 @@ class ServedCube:
         self._snapshots: LRUCache[str, Snapshot] = LRUCache(_SNAPSHOTS)
         self._opening, self._waiting = threading.Lock(), threading.BoundedSemaphore(_OPENING)
         self._snapshot = self._read()
-        self._checked = time.monotonic()
+        self._last_check = time.monotonic()
         self.tiles = cache.tiles
 
     @property
@@ -181,7 +184,7 @@ class ServedCube:
     def ready(self, token: str | None, version: str | None, product: str) -> Snapshot | None:
         """What `of_address` would give, if that is known without a look at the store; None otherwise."""
         snapshot = self._snapshot
-        if time.monotonic() - self._checked > POLL_SECONDS:
+        if time.monotonic() - self._last_check > POLL_SECONDS:
             return None
         current = token is None or token in (snapshot.release, snapshot.token)
         return snapshot if current and version in (None, snapshot.products.get(product)) else None
@@ -191,7 +194,7 @@ class ServedCube:
 
         A request never waits for a remote store to say that nothing is new, unless nobody has asked for long.
         """
-        age = time.monotonic() - self._checked
+        age = time.monotonic() - self._last_check
         if age > POLL_SECONDS and self._looking.acquire(blocking=False):
             if "://" not in self.url or age > _LONG_AGO:
                 self._look()
@@ -205,10 +208,10 @@ class ServedCube:
         except Exception as error:  # each kind of store fails in its own way; whatever it is, the old release is still good
             log.warning("%s: the current release cannot be read, serving %s: %s", self.url, self._snapshot.release, error)
         finally:
-            self._checked = time.monotonic()
+            self._last_check = time.monotonic()
             self._looking.release()
 
-    def named(self, name: str) -> Snapshot:
+    def by_name(self, name: str) -> Snapshot:
         """The release `name`, whether readers follow it or not; raises `NotFoundError` where the cube has none of it."""
         current = self.snapshot()
         if name in (current.release, current.token):
@@ -216,7 +219,7 @@ class ServedCube:
         document = self._document(name) if _NAME.fullmatch(name) else None
         if document is None:
             raise NotFoundError(f"There is no release '{name[:80]}' in this cube; the current one is {current.release}.")
-        return self._opened(document)
+        return self._cached_snapshot(document)
 
     def of_address(self, token: str | None, version: str | None = None, product: str = "") -> Snapshot:
         """The release that a tile's address is about: the one that `token` (`?v=`) names if the cube has it, else the current.
@@ -234,7 +237,7 @@ class ServedCube:
                 return current
             document = self._document(name)
             if document is not None:
-                return self._opened(document)
+                return self._cached_snapshot(document)
         return current
 
     def _with_version(self, product: str, version: str) -> Snapshot:
@@ -248,7 +251,7 @@ class ServedCube:
             raise NotFoundError(
                 f"No release of this cube has version '{version[:80]}' of {product or 'this layer'}; leave out the version."
             )
-        return self._opened(max(fitting, key=lambda document: str(document.get("created", ""))))
+        return self._cached_snapshot(max(fitting, key=lambda document: str(document.get("created", ""))))
 
     @cachedmethod(attrgetter("_names"), lock=attrgetter("_lock"))
     def _release_names(self) -> list[str]:
@@ -258,10 +261,10 @@ class ServedCube:
     @cachedmethod(attrgetter("_documents"), lock=attrgetter("_lock"))
     def _document(self, name: str) -> dict[str, Any] | None:
         """The document of the release `name`, None if there is none; it is believed for `_DOCUMENT_SECONDS`."""
-        read = self._snapshot.reader.cube.read_json(f"releases/{name}.json")
-        return None if read is None else dict(read)
+        document = self._snapshot.reader.cube.read_json(f"releases/{name}.json")
+        return None if document is None else dict(document)
 
-    def _opened(self, document: dict[str, Any]) -> Snapshot:
+    def _cached_snapshot(self, document: dict[str, Any]) -> Snapshot:
         """The snapshot of a release that is not the current one: opening takes seconds, so one is opened at a time.
 
         Raises `BusyError` where too many requests wait for that already.
@@ -287,25 +290,25 @@ class ServedCube:
         with self._lock:
             return self._snapshots.get(token)
 
-    def _read(self, before: Snapshot | None = None) -> Snapshot:
-        cube = open_cube(self.url) if before is None else before.reader.cube
+    def _read(self, previous: Snapshot | None = None) -> Snapshot:
+        cube = open_cube(self.url) if previous is None else previous.reader.cube
         release = releases.current(cube)
         # A store that finds nothing for a moment looks like a cube before its first release, and none goes back to that.
-        if release["name"] is None and before is not None and before.products:
+        if release["name"] is None and previous is not None and previous.products:
             raise CubeError(f"{self.url}: {releases.CURRENT} is not there any more; see whether the store is mounted.")
-        return self._build(release, before)
+        return self._build(release, previous)
 
-    def _build(self, release: dict[str, Any], before: Snapshot | None) -> Snapshot:
+    def _build(self, release: dict[str, Any], previous: Snapshot | None) -> Snapshot:
         name, token = str(release["name"] or "inputs"), token_of(release)
-        if before is not None and before.token == token:
-            return before
+        if previous is not None and previous.token == token:
+            return previous
         cube = open_cube(self.url)
         window = release.get("region_km")  # a release may cover less than the cube: training often reaches further
         region = cube.region.crop(*window) if window else cube.region
         reader = Reader(cube, token, self._cache)
         metrics.RELEASES.inc()
         products, facts = dict(release["products"]), ReleaseFacts(cube, dict(release["products"]))
-        built = Snapshot(
+        snapshot = Snapshot(
             name,
             token,
             products,
@@ -319,4 +322,4 @@ class ServedCube:
         )
         if cube.read_json("zarr.json") is None:  # what was not found was not found because the store went away
             raise CubeError(f"{self.url}: zarr.json is not there any more; see whether the store is mounted.")
-        return built
+        return snapshot

@@ -23,12 +23,12 @@ Stored = tuple[str, memoryview | None]  # key of a shard, a chunk of it; None of
 Cell = tuple[str, tuple[int, ...] | None, int, int]  # path, index of the leading axes (None: all of them), row, column
 
 
-def read_together(reader: Reader, wanted: Sequence[Chunk]) -> Iterator[NDArray[Any]]:
+def read_together(reader: Reader, chunks: Sequence[Chunk]) -> Iterator[NDArray[Any]]:
     """Whole decoded chunks, not remembered; one that holds only fill is `NOTHING`. Raises `StoreError` if reading fails.
 
     All are read at once and decoded one after the other: whoever lets each go before the next has one in memory.
     """
-    for (path, number), stored in zip(wanted, _read(reader, wanted), strict=True):
+    for (path, number), stored in zip(chunks, _read(reader, chunks), strict=True):
         try:
             yield _decoded(reader, path, stored)
         except DamagedError:  # a shard that was written anew has other offsets: its index is read once more
@@ -36,10 +36,10 @@ def read_together(reader: Reader, wanted: Sequence[Chunk]) -> Iterator[NDArray[A
             yield _decoded(reader, path, _read(reader, [(path, number)])[0])
 
 
-def remember_cells(reader: Reader, wanted: Sequence[Cell]) -> None:
+def remember_cells(reader: Reader, cells: Sequence[Cell]) -> None:
     """Read what `Reader.cell` and `Reader.window` will ask for of some cells."""
     by_key: dict[tuple[object, ...], tuple[Chunk, Any]] = {}
-    for path, lead, row, col in wanted:
+    for path, lead, row, col in cells:
         source = reader.source(path)
         place = row // source.chunk[-2], col // source.chunk[-1]
         if lead is None:
@@ -54,13 +54,13 @@ def remember_cells(reader: Reader, wanted: Sequence[Cell]) -> None:
         reader.cache.put(key, chunk[part].copy() if chunk.size else chunk)
 
 
-def indices(reader: Reader, wanted: Sequence[Chunk]) -> dict[Key, Index]:
-    """(chunks of a shard, 2) offset and length, of each shard that holds some of `wanted`, by `Reader.index_key`.
+def indices(reader: Reader, chunks: Sequence[Chunk]) -> dict[Key, Index]:
+    """(chunks of a shard, 2) offset and length, of each shard that holds some of `chunks`, by `Reader.index_key`.
 
     Raises `StoreError` for a shard that is not there though a receipt counts it.
     """
     places = {}
-    for path, number in wanted:
+    for path, number in chunks:
         shards = reader.source(path).shards
         shard, _ = shards.place(number)
         places[reader.index_key(path, shard)] = path, shards, shard
@@ -80,18 +80,18 @@ def _decoded(reader: Reader, path: str, stored: Stored | None) -> NDArray[Any]:
     return NOTHING if stored is None else reader.source(path).shards.decode(stored[1], stored[0])
 
 
-def _read(reader: Reader, wanted: Sequence[Chunk]) -> list[Stored | None]:
+def _read(reader: Reader, chunks: Sequence[Chunk]) -> list[Stored | None]:
     """Some chunks as they are stored; None for those that hold only fill."""
-    if not wanted:
+    if not chunks:
         return []
-    with reader.turn(wanted[0][0]):
-        indices_by_path = indices(reader, wanted)
+    with reader.turn(chunks[0][0]):
+        indices_by_path = indices(reader, chunks)
         requests = []
-        for path, number in wanted:
+        for path, number in chunks:
             shards = reader.source(path).shards
             shard, row = shards.place(number)
             requests.append(shards.chunk_request(shard, indices_by_path[reader.index_key(path, shard)], row))
-        store = reader.source(wanted[0][0]).shards.store
+        store = reader.source(chunks[0][0]).shards.store
         bodies = _near_ranges_at_once(store, [request for request in requests if request is not None])
         return [None if request is None else (request[0], next(bodies)) for request in requests]
 

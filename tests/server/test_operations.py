@@ -91,7 +91,7 @@ def test_a_body_or_an_address_too_large_is_refused(client: TestClient) -> None:
 
 def test_more_requests_than_the_limit_are_told_to_come_again() -> None:
     app, entered, leave = FastAPI(), threading.Event(), threading.Event()
-    app.add_middleware(Limits, at_once=1, seconds=30)
+    app.add_middleware(Limits, max_running=1, seconds=30)
 
     @app.get("/slow")
     def slow() -> str:
@@ -114,7 +114,7 @@ def test_more_requests_than_the_limit_are_told_to_come_again() -> None:
 
 def test_an_answer_that_does_not_begin_in_time_is_503() -> None:
     app, leave = FastAPI(), threading.Event()
-    app.add_middleware(Limits, at_once=9, seconds=0.1)
+    app.add_middleware(Limits, max_running=9, seconds=0.1)
 
     @app.get("/slow")
     async def slow() -> str:
@@ -368,7 +368,7 @@ def request_of(app: Any, method: str, path: str, messages: list[dict[str, Any]],
 def test_bodies_that_do_not_arrive_take_no_place_and_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "BODY_SECONDS", 0.5)
     app = FastAPI()
-    app.add_middleware(Limits, at_once=4, seconds=30)
+    app.add_middleware(Limits, max_running=4, seconds=30)
 
     @app.post("/area")
     async def area() -> str:
@@ -398,7 +398,7 @@ def test_bodies_on_their_way_are_bounded_together(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(limits, "MAX_BODIES", 2**20)
     monkeypatch.setattr(limits, "BODY_SECONDS", 0.5)
     app = FastAPI()
-    app.add_middleware(Limits, at_once=4, seconds=30)
+    app.add_middleware(Limits, max_running=4, seconds=30)
 
     async def attack() -> None:
         part = b"x" * (300 * 2**10)
@@ -413,7 +413,7 @@ def test_bodies_on_their_way_are_bounded_together(monkeypatch: pytest.MonkeyPatc
 def test_a_client_that_does_not_take_its_answer_keeps_nobody_out_and_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PIECE_SECONDS", 0.5)
     app = FastAPI()
-    app.add_middleware(Limits, at_once=1, seconds=30)
+    app.add_middleware(Limits, max_running=1, seconds=30)
 
     @app.get("/large")
     async def large() -> Response:

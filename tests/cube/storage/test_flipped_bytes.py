@@ -66,7 +66,7 @@ def test_a_flipped_byte_is_an_error_of_every_way_to_read(
     flip(Path(cube.url) / PATH / "c/0/0", place)
     with pytest.raises((ValueError, RuntimeError)):
         open_cube(cube.url).array(PATH)[...]
-    shards = Shards.of(zarr.open_array(Path(cube.url) / PATH, mode="r"))
+    shards = Shards.from_array(zarr.open_array(Path(cube.url) / PATH, mode="r"))
     assert shards is not None
     with pytest.raises(StoreError, match=r"c/0/0: .* of this shard is damaged"):
         served(shards, 0)
@@ -85,7 +85,7 @@ def test_layouts_with_and_without_checksums_are_read_alike(tmp_path: Path, old: 
         compressors=old,  # type: ignore[arg-type]
     )
     array[...] = VALUES
-    shards = Shards.of(array)
+    shards = Shards.from_array(array)
     assert shards is not None
     np.testing.assert_array_equal(served(shards, 3), VALUES[100:, 100:])
 

@@ -141,7 +141,7 @@ def test_species_below_the_threshold_are_not_read_at_the_edge(snapshot: Snapshot
 
     monkeypatch.setattr(edge, "read_together", counted)
     shape = polygons(0, 0)[0].buffer(-3000)
-    found = tally.tally(snapshot, shape, least=0.3)
+    found = tally.tally(snapshot, shape, threshold=0.3)
     reach = found.figures["species"]["highest"] * snapshot.catalogue.species_scales >= 0.3
     assert set(np.flatnonzero(reach).tolist()) <= read == {0, 1, 2}  # three of the six have a scale that reaches 0.3
 

@@ -57,7 +57,7 @@ def test_every_chunk_equals_what_zarr_reads(
     values = rng.integers(0, 9, array.shape).astype(dtype)
     values[rng.random(array.shape[0]) < 0.5] = 3  # some chunks and shards are not written
     array[...] = values
-    shards = Shards.of(array)
+    shards = Shards.from_array(array)
     for place in np.ndindex(*(-(-n // c) for n, c in zip(array.shape, chunk, strict=True))):
         parts = tuple(slice(i * c, min((i + 1) * c, n)) for i, c, n in zip(place, chunk, array.shape, strict=True))
         found = read(shards, place)
@@ -77,7 +77,7 @@ def test_every_chunk_equals_what_zarr_reads(
 def test_another_layout_is_refused(tmp_path: Path, more: dict[str, Any], told: str) -> None:
     array = zarr.create_array(zarr.storage.LocalStore(tmp_path), name="other", shape=(8, 8), chunks=(4, 4), dtype="u2", **more)
     with pytest.raises(CubeError, match=told):
-        Shards.of(array)
+        Shards.from_array(array)
 
 
 @pytest.mark.parametrize("damage", ["index", "chunk", "truncated"])
@@ -93,6 +93,6 @@ def test_damage_is_an_error_and_not_a_hole(tmp_path: Path, damage: str) -> None:
     elif damage == "chunk":
         data[0] ^= 255
     file.write_bytes(bytes(data[:-7] if damage == "truncated" else data))
-    shards = Shards.of(array)
+    shards = Shards.from_array(array)
     with pytest.raises(StoreError, match="damaged"):
         read(shards, (0, 0))

@@ -126,7 +126,7 @@ def test_a_pointer_that_is_not_found_for_a_moment_is_no_cube_without_a_release(
     served = ServedCube(many_releases.url, ChunkCache())
     with monkeypatch.context() as patch:
         patch.setattr(CubeStore, "read_json", lambda self, name: None)
-        served._checked = float("-inf")
+        served._last_check = float("-inf")
         assert served.snapshot().release == f"r{RELEASES - 1}"
         assert served.snapshot().catalogue.by_id["indicators.richness"]
 
