@@ -211,7 +211,7 @@ def predict(
         print(json.dumps(asdict(outcome), indent=1, default=str))
     say.print(f"Report: {outcome.report}", highlight=False)
     fail_if(outcome.failures, f"Run `floracube predict {config}` again when the cause is fixed.")
-    if warning := warning_of(outcome.cut):
+    if warning := warning_of(outcome.clipped_shares):
         say.print(warning, style="yellow", highlight=False)
     say.print(f"Release {outcome.release}: {outcome.units} units, {outcome.cells:,} cells now.", highlight=False)
 

@@ -39,7 +39,7 @@ from benchmarks.cascade_floor import floors, rates
 from benchmarks.cascade_projection import print_projection
 from cube.grid import Region
 from inference.cascade.clock import Clock
-from inference.cascade.unit import Job, opened, run_unit
+from inference.cascade.unit import Job, open_job, run_unit
 from inference.network.ensemble import survey_covariates
 from tests.support.dense import read_window
 
@@ -59,7 +59,7 @@ def timed(job: Job, case: Case, repeats: int) -> dict[str, Any]:
         encoders[step] += time.thread_time() - here.started
 
     hooks: list[Any] = []
-    for net in opened(job)[1].ensemble.networks:
+    for net in open_job(job)[1].ensemble.networks:
         for name, encoder in net.encoders.items():
             end = partial(add, f"encode {name}")
             hooks += [encoder.register_forward_pre_hook(begin), encoder.register_forward_hook(end)]
@@ -84,7 +84,7 @@ def timed(job: Job, case: Case, repeats: int) -> dict[str, Any]:
 
 def per_patch(job: Job, case: Case) -> dict[str, Any]:
     """Seconds of the encoders on single patches, a satellite patch and four 1 km cells for every place."""
-    model = opened(job)[1]
+    model = open_job(job)[1]
     ensemble, spec = model.ensemble, model.ensemble.spec
     window = read_window(case.cube, case.units[0], model.recipe, spec.halo)
     rng = np.random.default_rng(0)
@@ -173,7 +173,7 @@ def main() -> None:
             dense = timed(job, case, args.repeats)
             maps = np.asarray(cube.root[f"products/species/v{species}/0/occurrence"][:64])
             rate = rates(maps)
-            floor = floors(opened(job)[1].ensemble.spec, species, rate)
+            floor = floors(open_job(job)[1].ensemble.spec, species, rate)
             stored = sum(f.stat().st_size for f in Path(cube.url, "products", "species", f"v{species}", "0").rglob("c/*/*/*"))
             measured[species] = dense | {"bytes": stored / dense["cells"] / species, "floor": floor, "rate": rate}
             records += show(species, dense, per_patch(job, case) if args.device == "cpu" else None, floor, rate, cores)

@@ -177,7 +177,7 @@ def _plausible(ensemble: Ensemble, cube: CubeStore, rng: np.random.Generator) ->
     part = Part(0, 0, side, side)
     with torch.inference_mode():
         kilometre = ensemble.encode_kilometres(tensors)
-        z = ensemble.embed_part(part.of(tensors, ensemble.spec), kilometre, part, survey_covariates(2020))[::5]
+        z = ensemble.embed_part(part.cut(tensors, ensemble.spec), kilometre, part, survey_covariates(2020))[::5]
         species, d = ensemble.spec.species, ensemble.spec.d
         wanted = torch.from_numpy(np.log(np.exp(rng.normal(np.log(0.03), 1.3, species)))).float().clamp(max=-1.0)
         for i, net in enumerate(ensemble.networks):

@@ -113,7 +113,7 @@ def richness_rows(case: Case) -> list[Row]:
     for k in np.unique(case.fold):
         others = case.fold != k
         fit = fit_richness(total[others], observed[others], case.weight[others], case.block[others])
-        calibrated[~others] = fit.of(total[~others])
+        calibrated[~others] = fit.predict(total[~others])
     rows = []
     for name, expected in (("summed", total), ("calibrated", calibrated)):
         third = np.digitize(expected, np.quantile(expected, [1 / 3, 2 / 3]))

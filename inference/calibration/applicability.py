@@ -25,7 +25,7 @@ from inference.data.samples import Predictors
 from inference.network.batches import gather
 from inference.network.deep_sdm import Part
 from inference.network.ensemble import Ensemble
-from inference.network.tensors import damage_told, write_tensors
+from inference.network.tensors import model_errors, write_tensors
 
 REFERENCES: Final = 500
 AXES: Final = 32  # of the embedding, those along which species' responses vary most
@@ -128,8 +128,8 @@ def fit_applicability(
     fitted = Applicability(
         modalities, of_column, np.nan_to_num(centre).astype(np.float32), scale.astype(np.float32), _axes(ensemble), {}, {}
     )
-    chosen = torch.from_numpy(columns[rows])
-    present = present_in(modalities, of_column, chosen)
+    sample_columns = torch.from_numpy(columns[rows])
+    present = present_in(modalities, of_column, sample_columns)
     parts = _encoded(ensemble, predictors, covariates, rows)
     inputs, embedding = {}, {}
     for mask in _masks(len(modalities)):
@@ -137,7 +137,7 @@ def fit_applicability(
         complete_rows = np.flatnonzero(np.stack([present[m].numpy() for m in names]).all(0))
         if len(complete_rows) < FEWEST:
             continue
-        inputs[mask] = fit_space(fitted.scaled(chosen[complete_rows], mask).numpy(), fold[rows[complete_rows]])
+        inputs[mask] = fit_space(fitted.scaled(sample_columns[complete_rows], mask).numpy(), fold[rows[complete_rows]])
         embedding[mask] = fit_space(_fused(ensemble, parts, complete_rows, names) @ fitted.axes, fold[rows[complete_rows]])
     return Applicability(modalities, of_column, fitted.centre, fitted.scale, fitted.axes, inputs, embedding)
 
@@ -187,12 +187,12 @@ def dissimilarity_of_part(
     kilometre: Mapping[str, Tensor],
     part: Part,
     z: Tensor,
-    chosen: Tensor,
+    modality_flags: Tensor,
 ) -> Tensor:
-    """(m,) dissimilarity over its threshold (`Applicability.ratio`) of the `chosen` cells of a square part of a unit.
+    """(m,) dissimilarity over its threshold (`Applicability.ratio`) of the `modality_flags` cells of a square part of a unit.
 
     `tile`: the part's own modalities as `Part.of` cuts them; `kilometre`: series of 1 km (C, steps, k + 2, k + 2) and coarse
-    (W, k + 2, k + 2) of the whole unit, in physical units; `z` (m, D) embeddings and `chosen` (m,) flat indices
+    (W, k + 2, k + 2) of the whole unit, in physical units; `z` (m, D) embeddings and `modality_flags` (m,) flat indices
     into the part. Corners and sides of a part lie on whole kilometres.
     """
     spec = ensemble.spec
@@ -201,13 +201,13 @@ def dissimilarity_of_part(
     for name in spec.kilometres:
         if name in kilometre:
             window[name] = kilometre[name][..., top : top + side, left : left + side]
-    columns = window_columns(window, spec, part.height)[chosen]
+    columns = window_columns(window, spec, part.height)[modality_flags]
     present = present_in(area.modalities, area.column_modality, columns)
     for name in spec.images:
         if name in window and not bool(torch.isfinite(window[name]).all()):
             # a cell without pixels of its own is still seen by its neighbours', as far as the network looks
             encoder = cast(Any, ensemble.networks[0].encoders[name])
-            present[name] = encoder.present(window[name][None]).reshape(-1)[chosen]
+            present[name] = encoder.present(window[name][None]).reshape(-1)[modality_flags]
     return area.ratio(columns, z, masks_of(area.modalities, present, len(columns)))
 
 
@@ -244,7 +244,7 @@ def load_applicability(folder: Path) -> Applicability | None:
 
     if not (folder / CARD).is_file():
         return None
-    with damage_told(folder / CARD):
+    with model_errors(folder / CARD):
         document: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
         tensors = load_file(folder / TENSORS)
         spaces: dict[str, dict[int, Space]] = {"inputs": {}, "embedding": {}}

@@ -21,7 +21,7 @@ from inference.training.likelihood import HIGHEST, LOWEST, cloglog, survey_loss
 POOLING: Final = (0.02, 0.1, 0.2, 0.4, 0.8)  # prior standard deviations of a species' own shift, cloglog scale
 FEWEST: Final = 20  # surveys below which calibration would only learn noise
 FOLDS: Final = 5
-PAIRS_TRIED: Final = 1_000_000  # surveys x species at most on which a pooling is chosen
+POOLING_PAIRS: Final = 1_000_000  # surveys x species at most on which a pooling is chosen
 SLICE: Final = 4_000_000  # surveys x species in memory at a time, in float64
 STEPS: Final = 40
 SLOPE_SD: Final = 0.5
@@ -67,11 +67,11 @@ def fit_calibration(
         return Calibration.identity(species)
     w = np.ones(n, np.float32) if weight is None else np.asarray(weight, np.float32)
     level = levels(eta, w)
-    chosen = _choose(eta, presence, w, level, np.arange(n) if block is None else block, pooling)
-    if chosen is None:
+    pooling_strength = _choose(eta, presence, w, level, np.arange(n) if block is None else block, pooling)
+    if pooling_strength is None:
         return Calibration.identity(species, n)
-    slope, shift = _fit(eta, presence, w, level, chosen)
-    return Calibration(slope, ((1 - slope) * level + shift).astype(np.float32), n, chosen)
+    slope, shift = _fit(eta, presence, w, level, pooling_strength)
+    return Calibration(slope, ((1 - slope) * level + shift).astype(np.float32), n, pooling_strength)
 
 
 def levels(eta: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -99,7 +99,7 @@ def _choose(
     if folds < 2:  # one block says nothing of the next
         return min(pooling)
     fold = np.random.default_rng(0).permutation(np.arange(len(names)) % folds)[inverse]
-    species = slice(None, None, max(1, -(-eta.size // PAIRS_TRIED)))
+    species = slice(None, None, max(1, -(-eta.size // POOLING_PAIRS)))
     e, presences, level = np.ascontiguousarray(eta[:, species]), np.ascontiguousarray(presence[:, species]), level[species]
     losses = dict.fromkeys((0.0, *pooling), 0.0)
     for k in range(folds):
@@ -141,26 +141,26 @@ def _fit(
     tight = 1 / pooling**2
     for _ in range(STEPS):
         g_slope, h_slope = (slope - 1) / SLOPE_SD**2, 1 / SLOPE_SD**2
-        g_own, h_own, h_cross = (shift - common) * tight, np.full(species, tight), np.zeros(species)
+        g_shift, h_shift, h_cross = (shift - common) * tight, np.full(species, tight), np.zeros(species)
         for start in range(0, n, rows):
             part = slice(start, start + rows)
             e, w = eta[part].astype(np.float64) - level, weight[part, None]
             first, second = (w * d for d in _curvature(slope * e + level + shift, presence[part]))
             g_slope += float((first * e).sum())
             h_slope += float((second * e * e).sum())
-            g_own += first.sum(0)
-            h_own += second.sum(0)
+            g_shift += first.sum(0)
+            h_shift += second.sum(0)
             h_cross += (second * e).sum(0)
         # rows and columns of the arrow's head: slope, common
         head = np.array([[h_slope, 0.0], [0.0, species * tight]])
         gradient = np.array([g_slope, float((common - shift).sum()) * tight])
         arms = np.stack([h_cross, np.full(species, -tight)])
-        moved = np.linalg.solve(head - (arms / h_own) @ arms.T, gradient - (arms / h_own) @ g_own)
-        step = (g_own - moved @ arms) / h_own
-        damp = min(1.0, 1.0 / max(float(np.abs(step).max()), abs(moved[0]) * 2, 1e-12))
-        slope = max(slope - damp * float(moved[0]), LEAST_SLOPE)
-        common -= damp * float(moved[1])
+        head_step = np.linalg.solve(head - (arms / h_shift) @ arms.T, gradient - (arms / h_shift) @ g_shift)
+        step = (g_shift - head_step @ arms) / h_shift
+        damp = min(1.0, 1.0 / max(float(np.abs(step).max()), abs(head_step[0]) * 2, 1e-12))
+        slope = max(slope - damp * float(head_step[0]), LEAST_SLOPE)
+        common -= damp * float(head_step[1])
         shift -= damp * step
-        if max(float(np.abs(step).max()), abs(float(moved[0]))) < 1e-5:
+        if max(float(np.abs(step).max()), abs(float(head_step[0]))) < 1e-5:
             break
     return slope, shift.astype(np.float32)

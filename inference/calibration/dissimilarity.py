@@ -62,11 +62,11 @@ def fit_space(points: NDArray[np.floating[Any]], block: NDArray[np.int64]) -> Sp
     np.fill_diagonal(distance, 0.0)
     r = len(distance)
     mean = float(distance[np.isfinite(distance)].sum() / max(np.isfinite(distance).sum() - r, 1))
-    other = np.where(block[:, None] == block[None, :], np.inf, distance).min(1)
-    other = other[np.isfinite(other)]
-    if mean == 0 or not len(other):
+    to_other_blocks = np.where(block[:, None] == block[None, :], np.inf, distance).min(1)
+    to_other_blocks = to_other_blocks[np.isfinite(to_other_blocks)]
+    if mean == 0 or not len(to_other_blocks):
         return Space(np.asarray(points, np.float32), mean, float("inf"))
-    return Space(np.asarray(points, np.float32), mean, whisker(other / mean))
+    return Space(np.asarray(points, np.float32), mean, whisker(to_other_blocks / mean))
 
 
 def whisker(values: NDArray[np.floating[Any]]) -> float:
@@ -93,8 +93,8 @@ def index_of(space: Space, values: Tensor) -> Tensor:
     return out / space.mean_distance
 
 
-def choose_references(block: NDArray[np.int64], wanted: int, seed: int = 0) -> NDArray[np.int64]:
-    """Row numbers, ascending, of at most `wanted` places to stand for those in blocks (n,).
+def choose_references(block: NDArray[np.int64], total: int, seed: int = 0) -> NDArray[np.int64]:
+    """Row numbers, ascending, of at most `total` places to stand for those in blocks (n,).
 
     Blocks take turns, each giving its places in random order, so that a block that was surveyed more often is not told
     more of and every block has a say.
@@ -104,4 +104,4 @@ def choose_references(block: NDArray[np.int64], wanted: int, seed: int = 0) -> N
     _, inverse, count = np.unique(block[order], return_inverse=True, return_counts=True)
     rank = np.empty(len(order), np.int64)  # within its block
     rank[np.argsort(inverse, kind="stable")] = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
-    return np.sort(order[np.argsort(rank, kind="stable")[:wanted]])
+    return np.sort(order[np.argsort(rank, kind="stable")[:total]])

@@ -21,7 +21,7 @@ def residual_scores(
     `presence` (species, surveys). Observed is the same indicator of the survey's list (presences for probabilities, by the sums
     of `of_lists`, whose reference is one of lists).
     """
-    predicted, observed = plan.of(probability), (of_lists or plan).of(presence.astype(np.float64))
+    predicted, observed = plan.sums(probability), (of_lists or plan).sums(presence.astype(np.float64))
     return {
         indicator.name: np.abs(indicator.function(observed) - indicator.function(predicted)) / indicator.spread(predicted)
         for indicator in applicable(plan.available)
@@ -55,8 +55,8 @@ def coverage_by_fold(
     """(share of surveys inside, share in the worst fold) of every indicator, each fold by the quantiles of the others."""
     inside: dict[str, list[tuple[float, float]]] = {}
     for k in np.unique(fold):
-        others = quantiles_of({name: score[fold != k] for name, score in scores.items()}, weight[fold != k], coverage)
-        for name, quantile in others.items():
+        other_folds = quantiles_of({name: score[fold != k] for name, score in scores.items()}, weight[fold != k], coverage)
+        for name, quantile in other_folds.items():
             fold_scores, w = scores[name][fold == k], weight[fold == k]
             finite = np.isfinite(fold_scores)
             if finite.any():

@@ -26,7 +26,7 @@ class Richness:
     level: float = 1.0
     exponent: float = 1.0
 
-    def of(self, total: Floats) -> NDArray[np.float64]:
+    def predict(self, total: Floats) -> NDArray[np.float64]:
         """Calibrated richness of sums of probabilities, any shape."""
         return np.asarray(self.level * np.asarray(total, np.float64) ** self.exponent)
 
@@ -52,7 +52,7 @@ def fit_richness(total: Floats, observed: Floats, weight: Floats, block: NDArray
     gain = 0.0
     for k in range(folds):
         out = fold == k
-        fitted = _fit(total[~out], observed[~out], weight[~out]).of(total[out])
+        fitted = _fit(total[~out], observed[~out], weight[~out]).predict(total[out])
         gain += float((weight[out] * ((total[out] - observed[out]) ** 2 - (fitted - observed[out]) ** 2)).sum())
     return _fit(total, observed, weight) if gain > 0 else Richness()
 

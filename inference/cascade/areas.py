@@ -17,7 +17,7 @@ from cube.config import Config
 from cube.errors import ConfigError
 from inference.training.likelihood import REFERENCE_AREA_M2
 
-FAR: Final = 10.0  # times the smallest or largest area of the surveys; common plots of 16 m2 and maps of 100 m2 are within
+FAR_FACTOR: Final = 10.0  # times the smallest or largest area of the surveys; common plots of 16 m2 and maps of 100 m2 are within
 TAIL: Final = 0.01  # share of surveys at each end whose areas are not counted: a typing error teaches nothing
 
 
@@ -29,7 +29,7 @@ class SurveyAreas:
     largest_m2: float
 
     @classmethod
-    def of(cls, area_m2: NDArray[np.floating]) -> SurveyAreas:
+    def from_surveys(cls, area_m2: NDArray[np.floating]) -> SurveyAreas:
         """Of the areas (n,) of surveys, unknown ones NaN or not positive; none known: 100 m2, as training takes them."""
         area = np.asarray(area_m2, np.float64)
         positive_areas = area[np.isfinite(area) & (area > 0)]
@@ -49,12 +49,12 @@ class SurveyAreas:
 
     def text(self) -> str:
         """The areas for a person."""
-        low, high = _shown(self.smallest_m2), _shown(self.largest_m2)
+        low, high = _area_text(self.smallest_m2), _area_text(self.largest_m2)
         return f"{low} m2" if low == high else f"{low} to {high} m2"
 
     def far_from(self, area_m2: float) -> bool:
         """Whether a plot of `area_m2` lies beyond `FAR` times the areas of the surveys."""
-        return not self.smallest_m2 / FAR <= area_m2 <= self.largest_m2 * FAR
+        return not self.smallest_m2 / FAR_FACTOR <= area_m2 <= self.largest_m2 * FAR_FACTOR
 
 
 def extrapolated_area(config: Config, areas: SurveyAreas | None) -> str:
@@ -66,13 +66,13 @@ def extrapolated_area(config: Config, areas: SurveyAreas | None) -> str:
     if areas is None or not areas.far_from(area):
         return ""
     if not config.predict.extrapolate_area:
-        low, high = _shown(areas.smallest_m2 / FAR), _shown(areas.largest_m2 * FAR)
+        low, high = _area_text(areas.smallest_m2 / FAR_FACTOR), _area_text(areas.largest_m2 * FAR_FACTOR)
         raise ConfigError(
             f"{config.path}: predict.area_m2 is {area:g}, but the surveys that the model learns from are of {areas.text()};"
             f" choose {low} to {high} m2, or set predict.extrapolate_area: true to map it all the same, stated on every layer."
         )
-    return f"extrapolated to plots of {_shown(area)} m2 from surveys of {areas.text()}"
+    return f"extrapolated to plots of {_area_text(area)} m2 from surveys of {areas.text()}"
 
 
-def _shown(area_m2: float) -> str:
+def _area_text(area_m2: float) -> str:
     return f"{area_m2:,.0f}" if area_m2 >= 100 else f"{area_m2:g}"

@@ -38,7 +38,7 @@ SIDE: Final = 20  # cells of a square
 FACTOR: Final = 1.5  # of the highest probability among the sampled cells
 RATE: Final = 2.0  # of the highest rate -log(1 - p) among them: for common species 1.5 times p would say nothing
 LOWEST_CEILING: Final = 1e-3
-SPECIES_AT_ONCE: Final = 512
+SPECIES_BLOCK: Final = 512
 
 
 def stored_scale(cube: CubeStore, version: str) -> Floats | None:
@@ -74,23 +74,23 @@ def highest_scores(
     device = Device(torch.device("cuda" if torch.cuda.is_available() else "cpu"), Batch(side=SIDE))
     ensemble = ensemble.to(device.torch)
     log_ratio = float(np.log(area_m2 / REFERENCE_AREA_M2))
-    chosen, recipe = _chosen(units), recipe.in_cube(cube)
+    sample_units, recipe = _sample_units(units), recipe.in_cube(cube)
     torch.set_num_threads(1)  # as in `run_unit`: tiles are spread over the threads
     try:
         with ThreadPoolExecutor(initializer=torch.set_num_threads, initargs=(1,)) as pool, torch.inference_mode():
-            for unit, tiles in chosen:
+            for unit, tiles in sample_units:
                 try:
                     surface = cube.read_window(SURFACE, cube.region.square(unit))
-                    wanted = sampled(predicted(surface, unit, region), unit, tiles)
-                    if not wanted.any():
+                    sample_cells = sampled(predicted(surface, unit, region), unit, tiles)
+                    if not sample_cells.any():
                         continue
-                    _, z, _ = embed_unit(cube, ensemble, recipe, unit, wanted, year, device, pool, Clock())
+                    _, z, _ = embed_unit(cube, ensemble, recipe, unit, sample_cells, year, device, pool, Clock())
                 except Exception as error:
                     if is_transient(error):
                         raise
                     continue  # an input that cannot be read is named when the unit has its turn
-                for start in range(0, len(highest) if len(z) else 0, SPECIES_AT_ONCE):
-                    part = slice(start, start + SPECIES_AT_ONCE)
+                for start in range(0, len(highest) if len(z) else 0, SPECIES_BLOCK):
+                    part = slice(start, start + SPECIES_BLOCK)
                     scores = ensemble.eta(z, log_ratio, part).amax(0).cpu()
                     highest[part] = torch.maximum(highest[part], scores)
     finally:
@@ -98,20 +98,20 @@ def highest_scores(
     return np.asarray(highest.numpy(), np.float32)
 
 
-def _chosen(units: Sequence[Unit]) -> list[tuple[Unit, int]]:
+def _sample_units(units: Sequence[Unit]) -> list[tuple[Unit, int]]:
     """Units that are sampled and how many squares of each: all where they are few, else those with the lowest hashes."""
     ordered = sorted(units, key=lambda unit: _seed(unit.name))[:TILES]
     return [(unit, -(-TILES // len(ordered))) for unit in ordered]
 
 
-def sampled(wanted: NDArray[np.bool_], unit: Unit, tiles: int) -> NDArray[np.bool_]:
-    """The cells of `wanted` (U, U) that lie in `tiles` of its squares of a kilometre, drawn by the unit's name."""
-    count = wanted.shape[0] // SIDE
-    blocks = wanted.reshape(count, SIDE, count, SIDE)
+def sampled(cells: NDArray[np.bool_], unit: Unit, tiles: int) -> NDArray[np.bool_]:
+    """The cells of `cells` (U, U) that lie in `tiles` of its squares of a kilometre, drawn by the unit's name."""
+    count = cells.shape[0] // SIDE
+    blocks = cells.reshape(count, SIDE, count, SIDE)
     present = np.flatnonzero(blocks.any((1, 3)))
     sampled_cells = np.zeros(count * count, bool)
     sampled_cells[np.random.default_rng(_seed(unit.name)).permutation(present)[:tiles]] = True
-    return np.asarray((blocks & sampled_cells.reshape(count, 1, count, 1)).reshape(wanted.shape))
+    return np.asarray((blocks & sampled_cells.reshape(count, 1, count, 1)).reshape(cells.shape))
 
 
 def _seed(name: str) -> int:

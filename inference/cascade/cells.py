@@ -25,12 +25,12 @@ class Cells:
     side: int  # U
     sums: NDArray[np.float64]  # running, (rows of the model's plan, n)
     keys: NDArray[np.uint64]  # (n, RANKS) ranking so far, see `kernels.rank_block`
-    least: Floats  # (n,) probability of the last rank
+    last_rank_probability: Floats  # (n,) probability of the last rank
     extra: dict[str, NDArray[np.float64]] = field(default_factory=dict)  # (n,) values from the embedding, by name
-    cut: Counter[int] = field(default_factory=Counter)  # values above the largest stored probability, by species
+    clipped_values: Counter[int] = field(default_factory=Counter)  # values above the largest stored probability, by species
 
     @classmethod
-    def of(cls, index: NDArray[np.int64], side: int, sums: NDArray[np.float64]) -> Cells:
+    def empty(cls, index: NDArray[np.int64], side: int, sums: NDArray[np.float64]) -> Cells:
         """Cells that have met no species yet; -1 lets a species of probability 0 enter an empty rank."""
         n = len(index)
         return cls(index, side, sums, np.zeros((n, RANKS), np.uint64), np.full(n, -1, np.float32))
@@ -39,9 +39,9 @@ class Cells:
         """(probabilities, species) of a part of the cells, each (m, RANKS), best first; -1 is no species."""
         return unpack(self.keys[part])
 
-    def note_cut(self, first: int, counts: NDArray[np.integer[Any]]) -> None:
+    def count_clipped(self, first: int, counts: NDArray[np.integer[Any]]) -> None:
         """Add the values cut (s,) of the species `first`, `first` + 1, ..."""
-        self.cut.update({first + int(i): int(counts[i]) for i in np.flatnonzero(counts)})
+        self.clipped_values.update({first + int(i): int(counts[i]) for i in np.flatnonzero(counts)})
 
     def spread_out(self, values: NDArray[Any], fill: Any, dtype: Any) -> NDArray[Any]:
         """(..., n) values to (..., U, U), `fill` where no cell is predicted."""

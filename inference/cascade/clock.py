@@ -20,11 +20,11 @@ class Clock:
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
         """Add what the block costs to `step`; steps may run on several threads at once, and must not be nested."""
-        started = time.thread_time()
+        start = time.thread_time()
         try:
             yield
         finally:
-            self.add(step, time.thread_time() - started)
+            self.add(step, time.thread_time() - start)
 
     def add(self, step: str, seconds: float) -> None:
         """Add seconds that were measured elsewhere."""

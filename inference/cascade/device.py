@@ -59,7 +59,7 @@ class Device:
     batch: Batch = field(default_factory=Batch)
 
     @classmethod
-    def of(cls, name: str) -> Device:
+    def by_name(cls, name: str) -> Device:
         """`cpu`, `cuda`, `cuda:1`, or `auto`: a GPU where torch finds one, and workers of one machine take its GPUs in turn.
 
         Raises `ModelError` for one that is not there.

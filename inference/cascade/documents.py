@@ -16,7 +16,7 @@ from cube.storage.model_card import SKILL
 from inference.cascade.model import Model
 from inference.explanation import responses, skill
 from inference.explanation.responses import Response
-from inference.network.tensors import damage_told
+from inference.network.tensors import model_errors
 
 DIGITS = 4  # of every number: a curve is read by eye
 
@@ -27,7 +27,7 @@ def model_documents(folder: Path, model: Model) -> tuple[dict[str, Any], list[di
     Raises: ModelError for a file of the folder `explanation` that is damaged or lists other species.
     """
     explanation_folder = folder / "explanation"
-    with damage_told(explanation_folder):
+    with model_errors(explanation_folder):
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8")) if (folder / "metrics.json").is_file() else {}
         curves = responses.load_curves(explanation_folder)
         tables = (explanation_folder / name for name in (skill.FILE, "importance.csv"))

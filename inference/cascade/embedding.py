@@ -24,7 +24,7 @@ from inference.cascade.clock import Clock
 from inference.cascade.device import Device
 from inference.data.channels import as_channels
 from inference.data.recipe import Recipe
-from inference.data.sampling import joined, read_kilometres
+from inference.data.sampling import concatenated, read_kilometres
 from inference.network.deep_sdm import Part
 from inference.network.ensemble import Ensemble, survey_covariates
 
@@ -38,9 +38,9 @@ class Task:
     ensemble: Ensemble
     recipe: Recipe
     kilometre: list[dict[str, Tensor]]  # embeddings of each member
-    known: NDArray[np.bool_]  # (k + 2, k + 2) 1 km cells with a value
+    kilometre_has_value: NDArray[np.bool_]  # (k + 2, k + 2) 1 km cells with a value
     survey: Tensor
-    wanted: NDArray[np.bool_]  # (U, U) cells to predict
+    cells_to_predict: NDArray[np.bool_]  # (U, U) cells to predict
     area: Applicability | None
     coarse: dict[str, Tensor]  # 1 km inputs of the unit
     device: Device
@@ -51,24 +51,26 @@ class Task:
 
         `band` begins at row `top`. Without an area of applicability the dissimilarity is empty.
         """
-        side = self.wanted.shape[0]
-        wanted = self.wanted[part.slices]
-        if not wanted.any():
+        side = self.cells_to_predict.shape[0]
+        part_cells = self.cells_to_predict[part.slices]
+        if not part_cells.any():
             return np.zeros(0, np.int64), torch.zeros(0, self.ensemble.dimension), torch.zeros(0)
         with self.clock("read"):
             local = Part(part.top - top, part.left, part.height, part.width)
             tile = _decoded(band, local, self.recipe, self.ensemble.spec.halo)
-            known = _known(tile, self.recipe, self.ensemble.spec.halo) | _at_cells(self.known, part)
-            rows, cols = np.nonzero(wanted & known)
+            has_value = _has_value(tile, self.recipe, self.ensemble.spec.halo) | _at_cells(self.kilometre_has_value, part)
+            rows, cols = np.nonzero(part_cells & has_value)
         tensors = {name: self.device.put(torch.from_numpy(values)) for name, values in tile.items()}
         with self.clock("embed"), self.device.precision():
             z = self.ensemble.embed_part(tensors, self.kilometre, part, self.survey).float()
-        chosen = torch.from_numpy(rows * part.width + cols).to(z.device)
+        cell_positions = torch.from_numpy(rows * part.width + cols).to(z.device)
         unlike = torch.zeros(0)
         if self.area is not None:
             with self.clock("applicability"):
-                unlike = dissimilarity_of_part(self.area, self.ensemble, tensors, self.coarse, part, z[chosen], chosen)
-        return (part.top + rows) * side + part.left + cols, z[chosen], unlike
+                unlike = dissimilarity_of_part(
+                    self.area, self.ensemble, tensors, self.coarse, part, z[cell_positions], cell_positions
+                )
+        return (part.top + rows) * side + part.left + cols, z[cell_positions], unlike
 
 
 def embed_unit(
@@ -76,14 +78,14 @@ def embed_unit(
     ensemble: Ensemble,
     recipe: Recipe,
     unit: Unit,
-    wanted: NDArray[np.bool_],
+    cells_to_predict: NDArray[np.bool_],
     year: float,
     device: Device,
     threads: Executor,
     clock: Clock,
     area: Applicability | None = None,
 ) -> tuple[NDArray[np.int64], Tensor, NDArray[np.float64] | None]:
-    """(flat indices (n,), embeddings (n, D) on the device) of the `wanted` (U, U) cells of a unit with any known predictor.
+    """(flat indices (n,), embeddings (n, D) on the device) of the `cells_to_predict` (U, U) that have a known predictor.
 
     The third is their dissimilarity (n,) over its threshold where an `area` of applicability is given. Cells are in the
     order of rows within bands of tiles.
@@ -96,12 +98,12 @@ def embed_unit(
     on_device = {name: device.put(torch.from_numpy(v)) for name, v in coarse.items()}
     kilometre = ensemble.encode_kilometres(on_device)
     survey = device.put(survey_covariates(year))
-    task = Task(ensemble, recipe, kilometre, kilometre_has_value, survey, wanted, area, on_device, device, clock)
+    task = Task(ensemble, recipe, kilometre, kilometre_has_value, survey, cells_to_predict, area, on_device, device, clock)
     n = 0
-    index = np.empty(int(wanted.sum()), np.int64)
+    index = np.empty(int(cells_to_predict.sum()), np.int64)
     z = torch.empty(len(index), ensemble.dimension, device=device.torch)
     unlike = np.empty(len(index) if area is not None else 0)
-    for top, band in _bands(cube, recipe, unit, wanted, side, ensemble.spec.halo, clock):
+    for top, band in _bands(cube, recipe, unit, cells_to_predict, side, ensemble.spec.halo, clock):
         parts = [Part(top, left, side, side) for left in range(0, unit.cells, side)]
         embedded_parts = list(threads.map(lambda part, b=band, t=top: task.embed(b, t, part), parts))
         at = np.concatenate([i for i, _, _ in embedded_parts])
@@ -115,10 +117,10 @@ def embed_unit(
 
 
 def _bands(
-    cube: CubeStore, recipe: Recipe, unit: Unit, wanted: NDArray[np.bool_], side: int, halo: int, clock: Clock
+    cube: CubeStore, recipe: Recipe, unit: Unit, cells_to_predict: NDArray[np.bool_], side: int, halo: int, clock: Clock
 ) -> Iterator[tuple[int, Stored]]:
     """(first row, stored values) of each band of `side` rows that has a wanted cell; the next one is read meanwhile."""
-    tops = [top for top in range(0, unit.cells, side) if wanted[top : top + side].any()]
+    tops = [top for top in range(0, unit.cells, side) if cells_to_predict[top : top + side].any()]
 
     def read(top: int) -> Stored:
         with clock("read"):
@@ -145,14 +147,14 @@ def _read_band(cube: CubeStore, recipe: Recipe, unit: Unit, top: int, side: int,
 def _decoded(band: Stored, part: Part, recipe: Recipe, halo: int) -> dict[str, NDArray[np.float32]]:
     """Physical units, NaN where missing, of a part of a band: the 10 m and 50 m modalities."""
 
-    def of(layer: Layer) -> NDArray[np.float32]:
+    def channels_of(layer: Layer) -> NDArray[np.float32]:
         rows, cols = part.pixels(halo) if layer.resolution == "10m" else part.slices
         return as_channels(layer, layer.decode(band[layer.name][..., rows, cols]))
 
-    return {modality: joined([of(layer) for layer in layers]) for modality, layers in recipe.places.items()}
+    return {modality: concatenated([channels_of(layer) for layer in layers]) for modality, layers in recipe.places.items()}
 
 
-def _known(tile: dict[str, NDArray[np.float32]], recipe: Recipe, halo: int) -> NDArray[np.bool_]:
+def _has_value(tile: dict[str, NDArray[np.float32]], recipe: Recipe, halo: int) -> NDArray[np.bool_]:
     """(height, width) cells with a known value of their own among a tile's 10 m and 50 m layers."""
     has_value: Any = False
     for name, values in tile.items():

@@ -23,7 +23,7 @@ from cube.storage.store import CubeStore
 
 NO_DATA: Final = 255  # of a stored probability
 TELLING: Final = 25  # species of a class
-MOST: Final = 4e9  # cells times species that are added up: a minute; larger maps are read at a coarser level
+MAX_ADDED: Final = 4e9  # cells times species that are added up: a minute; larger maps are read at a coarser level
 Floats = NDArray[np.float64]
 
 
@@ -40,8 +40,8 @@ class Fidelity:
 
     def outside(self, row: int) -> Floats:
         """(S,) mean probability in all other classified cells."""
-        rest = int(self.cells.sum() - self.cells[row])
-        return np.asarray((self.expected.sum(0) - self.expected[row]) / max(1, rest))
+        cells_outside = int(self.cells.sum() - self.cells[row])
+        return np.asarray((self.expected.sum(0) - self.expected[row]) / max(1, cells_outside))
 
     def phi(self, row: int) -> Floats:
         """(S,) phi coefficient of association with a class (Chytry et al. 2002, doi:10.1111/j.1654-1103.2002.tb02025.x).
@@ -83,12 +83,12 @@ def write_documents(cube: CubeStore, products: Mapping[str, str]) -> None:
             cube.write_json(document_path(*pair), document)
 
 
-def remove_documents(cube: CubeStore, beside: Mapping[str, str], written: Mapping[str, str]) -> None:
-    """Remove what `write_documents` wrote of versions whose units are `written` again, `beside` those that stay."""
-    for product, version in written.items():
+def remove_documents(cube: CubeStore, other_versions: Mapping[str, str], new_versions: Mapping[str, str]) -> None:
+    """Remove what `write_documents` wrote of versions whose units are `new_versions` again, `other_versions` those that stay."""
+    for product, version in new_versions.items():
         cube.remove_json(ranges.document_path(product, version))
-    products = {**beside, **written}
-    if "habitats" in products and "species" in products and not written.keys().isdisjoint(("habitats", "species")):
+    products = {**other_versions, **new_versions}
+    if "habitats" in products and "species" in products and not new_versions.keys().isdisjoint(("habitats", "species")):
         cube.remove_json(document_path(products["habitats"], products["species"]))
 
 
@@ -99,10 +99,10 @@ def telling_species(cube: CubeStore, habitats: str, species: str) -> dict[str, A
         return None
     count = cube.array(f"{group_of('species', species)}/occurrence").shape[0]
     levels = range(cube.region.levels() + 1)
-    level = next((n for n in levels if np.prod(cube.region.shape(level=n)) * count <= MOST), levels[-1])
+    level = next((n for n in levels if np.prod(cube.region.shape(level=n)) * count <= MAX_ADDED), levels[-1])
     cells, expected = _sums(cube, habitats, species, level, facts)
-    fidelities = [Fidelity(*one) for one in zip(cells, expected, strict=True)]
-    by_row = {str(row): one.telling(row) for one in fidelities for row in np.flatnonzero(one.cells).tolist()}
+    fidelities = [Fidelity(*fidelity) for fidelity in zip(cells, expected, strict=True)]
+    by_row = {str(row): fidelity.telling(row) for fidelity in fidelities for row in np.flatnonzero(fidelity.cells).tolist()}
     return {"level": level, "species": by_row}
 
 
@@ -114,22 +114,22 @@ def _sums(cube: CubeStore, habitats: str, species: str, level: int, facts: Facts
     cells, steps = np.zeros((len(levels), rows), np.int64), np.zeros((len(levels), rows, len(scale)))
     side, (height, width) = cube.region.unit_km * 1000 // CELL, cube.region.shape(level=level)
     for row, col in itertools.product(range(0, height, side), range(0, width, side)):
-        where = slice(row, min(row + side, height)), slice(col, min(col + side, width))
+        square = slice(row, min(row + side, height)), slice(col, min(col + side, width))
         # Cells of one class at every level are added up together; `rows` stands for no class.
-        classes = [np.minimum(np.asarray(array[where]).ravel(), rows).astype(np.int64) for array in levels]
+        classes = [np.minimum(np.asarray(array[square]).ravel(), rows).astype(np.int64) for array in levels]
         kinds, kind = np.unique(np.ravel_multi_index(classes, [rows + 1] * len(levels)), return_inverse=True)
         of_kind = np.unravel_index(kinds, [rows + 1] * len(levels))
         if all((of_level == rows).all() for of_level in of_kind):
             continue
         for first in range(0, len(scale), SPECIES_PER_SHARD):
             block = slice(first, min(first + SPECIES_PER_SHARD, len(scale)))
-            stored = np.asarray(maps[(block, *where)]).reshape(block.stop - first, -1)
+            stored = np.asarray(maps[(block, *square)]).reshape(block.stop - first, -1)
             has_data = stored[0] != NO_DATA  # the same cells are mapped for every species
-            counted = np.bincount(kind[has_data], minlength=len(kinds))
-            sums = np.stack([np.bincount(kind[has_data], one[has_data], len(kinds)) for one in stored], axis=1)
+            cells_of_kind = np.bincount(kind[has_data], minlength=len(kinds))
+            sums = np.stack([np.bincount(kind[has_data], row_values[has_data], len(kinds)) for row_values in stored], axis=1)
             for level_sums, of_level in enumerate(of_kind):
                 valid = of_level < rows
                 np.add.at(steps[level_sums][:, block], of_level[valid], sums[valid])
                 if first == 0:
-                    np.add.at(cells[level_sums], of_level[valid], counted[valid])
+                    np.add.at(cells[level_sums], of_level[valid], cells_of_kind[valid])
     return cells, steps * scale

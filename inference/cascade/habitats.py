@@ -74,8 +74,8 @@ class HabitatMapper:
 
     def offset(self, level: str) -> int:
         """Row of the first class of a level in the table."""
-        before = self.levels[: self.levels.index(level)]
-        return sum(len(self.scheme.classes[x]) for x in before)
+        finer_levels = self.levels[: self.levels.index(level)]
+        return sum(len(self.scheme.classes[x]) for x in finer_levels)
 
     @property
     def rows(self) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ from inference.cascade.sums import Sums
 
 Floats = NDArray[np.float64]
 LONGEST: Final = 12.0  # the highest value of any indicator scale (Ellenberg's moisture)
-COVERED_LEAST: Final = 0.5  # share of the expected species whose value must be known for their mean to stand for all
+MINIMUM_COVERAGE: Final = 0.5  # share of the expected species whose value must be known for their mean to stand for all
 
 
 def richness(sums: Sums) -> Floats:
@@ -72,7 +72,7 @@ def _mean_of(name: str) -> Callable[[Sums], Floats]:
     def weighted_mean(sums: Sums) -> Floats:
         count = sums[f"{name}_known"]
         with np.errstate(divide="ignore", invalid="ignore"):
-            enough = (count > 0) & (count >= COVERED_LEAST * sums["p"])
+            enough = (count > 0) & (count >= MINIMUM_COVERAGE * sums["p"])
             return np.where(enough, sums[f"{name}_sum"] / count, np.nan)
 
     return weighted_mean

@@ -63,18 +63,18 @@ def _expm1(x: Any) -> Any:
 @njit(inline="always")  # type: ignore[untyped-decorator]
 def _rate(eta: Any) -> Any:
     """exp(eta), with `eta` kept where neither it nor a sum of a few is beyond float32."""
-    power, rest = _expm1(min(max(eta, -_WIDE), _WIDE))
-    return power * rest + power
+    power, expm1_part = _expm1(min(max(eta, -_WIDE), _WIDE))
+    return power * expm1_part + power
 
 
 @njit(inline="always")  # type: ignore[untyped-decorator]
 def _probability(eta: Any) -> Any:
     """1 - exp(-exp(eta)) with `eta` kept in LOWEST..HIGHEST, exact for small ones: see `cloglog_probability`."""
     x = min(max(eta, _LOW), _HIGH)
-    power, rest = _expm1(x)
-    rate = power * rest + power
-    power, rest = _expm1(-rate)
-    return -(power * rest + (power - _ONE))
+    power, expm1_part = _expm1(x)
+    rate = power * expm1_part + power
+    power, expm1_part = _expm1(-rate)
+    return -(power * expm1_part + (power - _ONE))
 
 
 @njit(inline="always")  # type: ignore[untyped-decorator]
@@ -99,15 +99,15 @@ def take_block(
     bias: NDArray[np.float32],
     slope: NDArray[np.float32],
     intercept: NDArray[np.float32],
-    given: NDArray[np.float32],
+    replacements: NDArray[np.float32],
     which: NDArray[np.int64],
     elementwise: NDArray[np.float64],
 ) -> None:
     """Scores of members to probabilities in place, and their sums of p ln p and p^2.
 
     `scores` (members, s, n): without their `bias` (members, s); afterwards `scores[0]` holds probabilities: those of the members'
-    mean intensity, calibrated by `slope` and `intercept` (s,). Row `which[i]` of `given` (k, n), where that is not negative, is
-    the probability of species i instead. `elementwise` (2, n) is added to, 128 species in float32 at a time.
+    mean intensity, calibrated by `slope` and `intercept` (s,). Row `which[i]` of `replacements` (k, n), where that is not
+    negative, is the probability of species i instead. `elementwise` (2, n) is added to, 128 species in float32 at a time.
     """
     members, species, cells = scores.shape
     share = _f(1.0 / members)
@@ -119,7 +119,7 @@ def take_block(
             for s in range(s0, min(s0 + 128, species)):
                 row = scores[0, s, c0 : c0 + n]
                 if which[s] >= 0:
-                    row[:] = given[which[s], c0 : c0 + n]
+                    row[:] = replacements[which[s], c0 : c0 + n]
                 else:
                     a, b, first = slope[s], intercept[s], bias[0, s]
                     if members > 1:
@@ -144,11 +144,11 @@ def take_block(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def rank_block(p: NDArray[np.float32], first: int, keys: NDArray[np.uint64], least: NDArray[np.float32]) -> None:
+def rank_block(p: NDArray[np.float32], first: int, keys: NDArray[np.uint64], last_rank: NDArray[np.float32]) -> None:
     """Enter the species `first`, `first` + 1, ... with probabilities `p` (s, n or more) into the ranking `keys` (n, ranks).
 
     A key holds the bits of a probability above those of a species' place from the end of the table: the larger, the more
-    probable, and of equals the earlier one. `keys` are kept descending; `least` (n,) is the probability of the last.
+    probable, and of equals the earlier one. `keys` are kept descending; `last_rank` (n,) is the probability of the last.
     """
     species = p.shape[0]
     cells, ranks = keys.shape
@@ -158,20 +158,20 @@ def rank_block(p: NDArray[np.float32], first: int, keys: NDArray[np.uint64], lea
             c1 = min(c0 + CHUNK, cells)
             hits = np.int32(0)
             for c in range(c0, c1):
-                hits += np.int32(p[s, c] > least[c])
+                hits += np.int32(p[s, c] > last_rank[c])
             if hits == 0:
                 continue
             for c in range(c0, c1):
-                if p[s, c] > least[c]:
+                if p[s, c] > last_rank[c]:
                     key = (np.uint64(np.float32(p[s, c]).view(np.int32)) << np.uint64(32)) | low
-                    mine = keys[c]
+                    cell_keys = keys[c]
                     k = ranks - 1
-                    while k > 0 and mine[k - 1] < key:
-                        mine[k] = mine[k - 1]
+                    while k > 0 and cell_keys[k - 1] < key:
+                        cell_keys[k] = cell_keys[k - 1]
                         k -= 1
-                    mine[k] = key
-                    if mine[ranks - 1] != NONE:  # as long as a rank is empty even a probability of 0 enters it
-                        least[c] = np.int32(mine[ranks - 1] >> np.uint64(32)).view(np.float32)
+                    cell_keys[k] = key
+                    if cell_keys[ranks - 1] != NONE:  # as long as a rank is empty even a probability of 0 enters it
+                        last_rank[c] = np.int32(cell_keys[ranks - 1] >> np.uint64(32)).view(np.float32)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
@@ -185,7 +185,7 @@ def store_block(
     species, cells = p.shape[0], index.shape[0]
     top = _f(steps)
     buffer = np.empty(ROW, np.uint8)
-    cut = np.zeros(species, np.int64)
+    clipped = np.zeros(species, np.int64)
     for c0 in range(0, cells, ROW):
         n = min(ROW, cells - c0)
         together = index[c0 + n - 1] - index[c0] == n - 1
@@ -198,11 +198,11 @@ def store_block(
                 v = p[s, c0 + c] / unit
                 above += np.int32(v > top + _HALF)
                 row[c] = np.uint8(np.int32(min((v + _ROUND) - _ROUND, top)))
-            cut[s] += above
+            clipped[s] += above
             if not together:
                 for c in range(n):
                     out[s, index[c0 + c]] = buffer[c]
-    return cut
+    return clipped
 
 
 def unpack(keys: NDArray[np.uint64]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:

@@ -89,7 +89,7 @@ def composition(cells: Cells, ranked: Ranked, put: Put) -> None:
 
 def indicators(cells: Cells, model: Model, put: Put) -> None:
     """One layer an indicator, (bound 3, U, U)."""
-    sums = {**model.plan.named(cells.sums), **cells.extra}
+    sums = {**model.plan.by_name(cells.sums), **cells.extra}
     for indicator in applicable(sums.keys()):
         three = bounds(indicator, sums, model.quantiles.get(indicator.name)) / indicator.scale
         stored = np.where(np.isfinite(three), np.clip(np.rint(three), 0, INDICATOR_STEPS), 65535)
@@ -113,9 +113,9 @@ def habitats(cells: Cells, ranked: Ranked, reader: HabitatMapper, put: Put, thre
     share, spread = habitat_probability("").encode, habitat_entropy("").encode
     put("probability", cells.spread_out(share(np.where(empty, np.nan, best[:, 0])), 255, np.uint8))
     put("entropy", cells.spread_out(spread(np.where(empty, np.nan, entropy)), 255, np.uint8))
-    wanted = np.full((TOP_HABITATS, len(empty)), 65535, np.uint16)
-    wanted[: order.shape[1]] = np.where(empty[:, None], 65535, reader.rows[order]).T
+    top_classes = np.full((TOP_HABITATS, len(empty)), 65535, np.uint16)
+    top_classes[: order.shape[1]] = np.where(empty[:, None], 65535, reader.rows[order]).T
     chance = np.full((TOP_HABITATS, len(empty)), np.nan)
     chance[: order.shape[1]] = np.where(empty[:, None], np.nan, best).T
-    put("top3_class", cells.spread_out(wanted, 65535, np.uint16))
+    put("top3_class", cells.spread_out(top_classes, 65535, np.uint16))
     put("top3_probability", cells.spread_out(share(chance), 255, np.uint8))

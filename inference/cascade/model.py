@@ -38,9 +38,9 @@ from inference.data.recipe import Recipe
 from inference.network import checkpoint
 from inference.network.checksums import verify_checksums
 from inference.network.ensemble import Ensemble
-from inference.network.tensors import damage_told
+from inference.network.tensors import model_errors
 
-READ: Final = ("species.csv", FILE, TENSORS, CARD, RANGES)
+FILES: Final = ("species.csv", FILE, TENSORS, CARD, RANGES)
 """Files beside the networks that a prediction depends on; all but the first may be absent."""
 
 
@@ -68,8 +68,8 @@ class Model:
     @property
     def available(self) -> frozenset[str]:
         """Named cell values that indicators can be made of: the sums, and what is computed beside them."""
-        beside = {"dissimilarity"} if self.applicability is not None else set()
-        return self.plan.available | beside | ({"member_spread"} if self.members > 1 else set())
+        extra_values = {"dissimilarity"} if self.applicability is not None else set()
+        return self.plan.available | extra_values | ({"member_spread"} if self.members > 1 else set())
 
 
 def save_traits(folder: Path, names: tuple[str, ...], traits: dict[str, Any]) -> None:
@@ -105,7 +105,7 @@ def load_settings(folder: Path) -> tuple[Recipe, dict[str, float], Richness, dic
     settings = folder / "predict.json"
     if not settings.is_file():
         raise ModelError(f"{folder}: there is no trained model here; run `floracube train` first.")
-    with damage_told(settings):
+    with model_errors(settings):
         document = json.loads(settings.read_text(encoding="utf-8"))
         what = Recipe.from_json(document["recipe"])
         quantiles = {str(k): float(v) for k, v in document["intervals"]["quantiles"].items()}
@@ -115,7 +115,7 @@ def load_settings(folder: Path) -> tuple[Recipe, dict[str, float], Richness, dic
 def load_model(path: str | Path) -> Model:
     """Load a model folder. Raises `ModelError` where a part is absent, damaged or of another species table."""
     folder = Path(path)
-    verify_checksums(folder, READ)
+    verify_checksums(folder, FILES)
     what, quantiles, richness, document = load_settings(folder)
     names, traits = load_traits(folder)
     ensemble, card = checkpoint.load(folder / "sdm", species=tuple(names))
@@ -129,4 +129,4 @@ def load_model(path: str | Path) -> Model:
 
 def _file_hash(folder: Path) -> str:
     """Of what else a prediction depends on: species table, reference composition, area of applicability and ranges."""
-    return digest([path.read_bytes() for name in READ if (path := folder / name).is_file()])
+    return digest([path.read_bytes() for name in FILES if (path := folder / name).is_file()])

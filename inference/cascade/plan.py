@@ -36,15 +36,15 @@ def plan(config: Config, version: str | None = None, only: Sequence[str] | None 
     layout = Layout.of(cube.region, lambda memory: make_products(replace(run, cube=memory), steps), _product)
     paths = {SURFACE, *(layer.path for layer in model.recipe.in_cube(cube).inputs)}
     arrays = [cube.array(path) for path in paths]
-    read = sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays) * todo / units
-    rows = [Row("inputs", todo, read, 0.0, 0)]
+    input_bytes = sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays) * todo / units
+    rows = [Row("inputs", todo, input_bytes, 0.0, 0)]
     for product in run.products:
         objects = layout.metadata(product) + round(layout.shards(product) * todo / units)
         rows.append(Row(product, todo, 0.0, layout.raw_bytes(product) * todo / units, objects))
     squares = len(tree(cube.region, run.units)) if todo else 0
     rows.append(Row("(receipts)", todo, 0.0, 0.0, todo + squares))
-    shown = {**run.base.get("products", {}), **run.products}
-    documents = sum(cube.read_json(path) is None for path in document_paths(shown))
+    products = {**run.base.get("products", {}), **run.products}
+    documents = sum(cube.read_json(path) is None for path in document_paths(products))
     rows.append(Row("(tables, axes)", 0, 0.0, float(layout.other_bytes), layout.other_objects + documents))
     return Plan(f"{config.title}, version {run.version}", len(run.units), 0, tuple(rows))
 

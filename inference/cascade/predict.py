@@ -38,7 +38,7 @@ from inference.cascade.documents import model_documents
 from inference.cascade.fidelity import remove_documents, write_documents
 from inference.cascade.indicators import applicable
 from inference.cascade.model import Model, load_model
-from inference.cascade.unit import Job, opened
+from inference.cascade.unit import Job, open_job
 from inference.cascade.worker import predict_unit
 
 Progress = Callable[[int, int, str], None]  # units and squares done, in all, what
@@ -47,9 +47,9 @@ RETRIES: Final = 7  # after the first try: a store may be away for more than a m
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did: the release, units and cells predicted now, values cut now, units that failed, its report.
+    """What a run did: the release, units and cells predicted now, values clipped now, units that failed, its report.
 
-    `cut`: by species, the share of the cells of the whole version in which its map is cut at its largest stored probability.
+    `clipped_shares`: by species, the share of the cells of the whole version whose value is above the largest stored one.
     """
 
     release: str
@@ -58,7 +58,7 @@ class Outcome:
     clipped: int
     failures: list[str]
     report: Path
-    cut: dict[str, float] = field(default_factory=dict)
+    clipped_shares: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,13 @@ def predict(
     fix = partial(fix_run, config, cube, load_model(config.model_path), version, only)
     this = fix()
     report = Report(config.report_path, config.title, cube.url, f"predict-{this.version}")
-    told = _told(report, tell)
+    announce = _announcer(report, tell)
     crew = Workers(
         cluster=chosen(config.cluster, workers, scheduler),
         retries=RETRIES,
-        prepare=partial(opened, this.job),
+        prepare=partial(open_job, this.job),
         one_a_process=True,
-        tell=told,
+        tell=announce,
     )
     # A store that fails is named for the report too, so once within it.
     with store_named(cube.url), lock.held(cube, this.stage) as still_ours, report, store_named(cube.url), crew:
@@ -130,30 +130,30 @@ def predict(
             if progress:
                 progress(report.done, report.total, f"{what}{report.speed()}")
 
-        clipped, todo = _units(this, crew, report, move, told)
+        clipped, todo = _units(this, crew, report, move, announce)
         if not report.failures:
             if retry_transient(partial(_made_from, cube, this.model, this.units), RETRIES) != this.made_from:
                 raise WorkersError(f"{cube.url}: inputs were built anew during this run; run `floracube predict` again.")
             report.release = this.version
-            refused = retry_transient(partial(_release, this, publish), RETRIES)
+            broken_rules = retry_transient(partial(_release, this, publish), RETRIES)
         else:
-            refused = []
-        cut = retry_transient(partial(_cut, this), RETRIES)
-    return Outcome(this.version, todo, report.cells, clipped, report.failures + refused, report.path, cut)
+            broken_rules = []
+        clipped_shares = retry_transient(partial(_clipped_shares, this), RETRIES)
+    return Outcome(this.version, todo, report.cells, clipped, report.failures + broken_rules, report.path, clipped_shares)
 
 
-def _cut(this: Run) -> dict[str, float]:
+def _clipped_shares(this: Run) -> dict[str, float]:
     """See `Outcome.cut`."""
     return cut_shares(receipt for _, receipt in receipts(this.cube, this.stage) if receipt["inputs"] == this.job.inputs)
 
 
-def _told(report: Report, tell: Callable[[str], None] | None) -> Callable[[str], None]:
-    def told(text: str) -> None:
+def _announcer(report: Report, tell: Callable[[str], None] | None) -> Callable[[str], None]:
+    def announce(text: str) -> None:
         report.journal.write("note", text=text)
         if tell:
             tell(text)
 
-    return told
+    return announce
 
 
 def fix_run(config: Config, cube: CubeStore, model: Model, version: str | None, only: Sequence[str] | None) -> Run:
@@ -166,20 +166,20 @@ def fix_run(config: Config, cube: CubeStore, model: Model, version: str | None, 
     if config.predict.block % SPECIES_PER_SHARD:
         wrong = f"{config.path}: predict.block is {config.predict.block}"
         raise ConfigError(f"{wrong}; it must be a multiple of {SPECIES_PER_SHARD}, the species of a shard.")
-    wanted = versions.wanted_products(only, model)
+    products_to_write = versions.wanted_products(only, model)
     bounds = (region.west_km, region.south_km, region.east_km, region.north_km)
-    base = versions.beside(cube, wanted, model, bounds) if only is not None else {}
+    base = versions.base_release(cube, products_to_write, model, bounds) if only is not None else {}
     # Habitats alone are read from the ranked species that are there already.
-    base_products = base.get("products", {}) if wanted == ("habitats",) else {}
+    base_products = base.get("products", {}) if products_to_write == ("habitats",) else {}
     composition, mask = base_products.get("composition"), versions.of_applicability(cube, base_products)
     what = (model.hash, bounds, config.predict.year, config.predict.area_m2)
     made_from = _made_from(cube, model, units)
-    inputs = digest([*what, made_from, wanted, composition, mask])
+    inputs = digest([*what, made_from, products_to_write, composition, mask])
     name = versions.choose(cube, version, inputs, only is None)
     job = Job(
         cube.url,
         str(config.model_path),
-        tuple(dict.fromkeys(wanted, name).items()),
+        tuple(dict.fromkeys(products_to_write, name).items()),
         bounds,
         config.predict.year,
         config.predict.area_m2,
@@ -199,16 +199,18 @@ def _made_from(cube: CubeStore, model: Model, units: Sequence[Unit]) -> list[str
 
 def _require_region(config: Config, cube: CubeStore, region: Region) -> None:
     """Raises `ConfigError` unless `region` is a part of the cube, cut into the same units."""
-    there, here = ((*(edge // 1000 for edge in r.bounds), r.unit_km) for r in (cube.region, region))
-    inside = there[0] <= here[0] and there[1] <= here[1] and here[2] <= there[2] and here[3] <= there[3]
+    in_cube, in_run = ((*(edge // 1000 for edge in r.bounds), r.unit_km) for r in (cube.region, region))
+    inside = in_cube[0] <= in_run[0] and in_cube[1] <= in_run[1] and in_run[2] <= in_cube[2] and in_run[3] <= in_cube[3]
     if not inside or cube.region.unit_km != region.unit_km:
         raise ConfigError(
-            f"{config.path}: region {list(here[:4])} km in units of {here[4]} km is no part of {cube.url}, which was built for"
-            f" {list(there[:4])} km in units of {there[4]} km; choose a region within it, or build another cube."
+            f"{config.path}: region {list(in_run[:4])} km in units of {in_run[4]} km is no part of {cube.url}, which was built"
+            f" for {list(in_cube[:4])} km in units of {in_cube[4]} km; choose a region within it, or build another cube."
         )
 
 
-def _units(this: Run, crew: Workers, report: Report, move: Callable[[str], None], told: Callable[[str], None]) -> tuple[int, int]:
+def _units(
+    this: Run, crew: Workers, report: Report, move: Callable[[str], None], announce: Callable[[str], None]
+) -> tuple[int, int]:
     """Predict what has no valid receipt and build what stands above; (values clipped, units that were to do)."""
     cube, clipped = this.cube, 0
     cube.sweep(f"ledger/{this.stage}")
@@ -230,7 +232,7 @@ def _units(this: Run, crew: Workers, report: Report, move: Callable[[str], None]
     report.expect_squares(count_squares(cube.region, [above]))
     report.begin(crew.where, crew.dashboard)
     if crew.dashboard:
-        told(f"dask dashboard: {crew.dashboard}")
+        announce(f"dask dashboard: {crew.dashboard}")
     move("units")
     job = replace(this.job, threads=crew.threads, facts=facts)
     task: Callable[[Unit], dict[str, Any]] = partial(predict_unit, job, this.stage)
@@ -274,15 +276,17 @@ def make_products(this: Run, steps: NDArray[np.float32] | None = None) -> None:
     `steps` (species): the probability of one stored step of each; None: fixed from cells of the region, which takes a while.
     """
     config, cube, model, to_write = this.config, this.cube, this.model, this.products
-    about: dict[str, Any] = {MADE_FROM: this.job.inputs, REGION_KM: list(this.job.region_km)}
-    about["reference_year"] = config.predict.year
-    about[products.STATEMENT] = str(model.card.training.get("statement", products.PROBABILITY))
-    about |= {k: v for k, v in (("license", config.license), ("attribution", config.attribution), ("note", config.note)) if v}
+    attributes: dict[str, Any] = {MADE_FROM: this.job.inputs, REGION_KM: list(this.job.region_km)}
+    attributes["reference_year"] = config.predict.year
+    attributes[products.STATEMENT] = str(model.card.training.get("statement", products.PROBABILITY))
+    attributes |= {
+        k: v for k, v in (("license", config.license), ("attribution", config.attribution), ("note", config.note)) if v
+    }
     extrapolated = extrapolated_area(config, model.areas)
-    about |= products.stated(config.note, str(about[products.STATEMENT]), extrapolated)
+    attributes |= products.statement_attributes(config.note, str(attributes[products.STATEMENT]), extrapolated)
     if model.ranges is not None:
-        about["floracube_ranges"] = f"probabilities of {len(model.ranges)} species are 0 outside of their range maps"
-    area = {**about, "reference_area_m2": config.predict.area_m2}
+        attributes["floracube_ranges"] = f"probabilities of {len(model.ranges)} species are 0 outside of their range maps"
+    area = {**attributes, "reference_area_m2": config.predict.area_m2}
     names = model.ensemble.species
     species = {
         "species_id": np.arange(len(names), dtype=np.int32),
@@ -295,7 +299,7 @@ def make_products(this: Run, steps: NDArray[np.float32] | None = None) -> None:
             region = config.predict_region()
             scale = map_scale(cube, model, this.units, region, config.predict.year, config.predict.area_m2)
         releases.ensure_table(cube, "species", to_write["species"], species, traits_attributes())
-        products.make_species(cube, to_write["species"], names, scale, config.predict.area_m2, about)
+        products.make_species(cube, to_write["species"], names, scale, config.predict.area_m2, attributes)
         if (model_card.read_card(cube, to_write["species"]) or {}).get("model") != model.hash:
             card, rows = model_documents(config.model_path, model)
             card["extrapolated_area"] = extrapolated or None
@@ -308,7 +312,7 @@ def make_products(this: Run, steps: NDArray[np.float32] | None = None) -> None:
     if "habitats" in to_write and model.habitats is not None:
         title = config.habitats.title if config.habitats else "Habitat"
         releases.ensure_table(cube, "habitats", to_write["habitats"], model.habitats.table)
-        products.make_habitats(cube, to_write["habitats"], model.habitats.flags(), title, about)
+        products.make_habitats(cube, to_write["habitats"], model.habitats.flags(), title, attributes)
     make_facts(cube, this.stage, to_write)
 
 
@@ -316,9 +320,9 @@ def _release(this: Run, publish: bool) -> list[str]:
     """Write the release, and let readers follow it if it keeps its promises; a sentence for each that it does not keep."""
     cube, to_write = this.cube, this.products
     origin = versions.provenance(this.config, this.model, this.job.region_km, this.job.inputs, tuple(to_write), this.base)
-    shown = {**this.base.get("products", {}), **to_write}
-    write_documents(cube, shown)
-    releases.write_release(cube, this.version, shown, origin)
+    products = {**this.base.get("products", {}), **to_write}
+    write_documents(cube, products)
+    releases.write_release(cube, this.version, products, origin)
     if not publish:
         return []
     _, document = publishing.publish(cube.url, this.version)

@@ -41,13 +41,13 @@ PROBABILITY: Final = "probability"
 EXTRAPOLATED: Final = "floracube_extrapolated_area"  # attribute of a product whose plots are far from the surveys' areas
 
 
-def indicator_layers(chosen: Sequence[Indicator], about: Mapping[str, Any] | None = None) -> list[Layer]:
-    """One layer an indicator, in the order of the registry; `about` the product, whose titles say what it is made of."""
+def indicator_layers(available: Sequence[Indicator], attributes: Mapping[str, Any] | None = None) -> list[Layer]:
+    """One layer an indicator, in the order of the registry; `attributes` the product, whose titles say what it is made of."""
     return [
         indicator(
             i.name,
             "",
-            _said(i.long_name, about or {}),
+            _title(i.long_name, attributes or {}),
             i.units,
             i.scale,
             INDICATOR_STEPS * i.scale,
@@ -55,18 +55,18 @@ def indicator_layers(chosen: Sequence[Indicator], about: Mapping[str, Any] | Non
             i.references,
             order,
         )
-        for order, i in enumerate(chosen)
+        for order, i in enumerate(available)
     ]
 
 
-def _said(title: str, about: Mapping[str, Any]) -> str:
+def _title(title: str, attributes: Mapping[str, Any]) -> str:
     """A title that names relative intensities, and plots far from the surveys' areas, as what they are: legends show it."""
-    if about.get(STATEMENT, PROBABILITY) != PROBABILITY:
+    if attributes.get(STATEMENT, PROBABILITY) != PROBABILITY:
         title = f"{title} (from relative intensities: compare places only, not numbers of species)"
-    return f"{title} ({about[EXTRAPOLATED]})" if EXTRAPOLATED in about else title
+    return f"{title} ({attributes[EXTRAPOLATED]})" if EXTRAPOLATED in attributes else title
 
 
-def stated(note: str, statement: str, extrapolated: str) -> dict[str, str]:
+def statement_attributes(note: str, statement: str, extrapolated: str) -> dict[str, str]:
     """Attributes that say what numbers state and how far their plots are from the surveys'; the note stands under every map."""
     notes = [note] if note else []
     if statement != PROBABILITY:
@@ -76,12 +76,12 @@ def stated(note: str, statement: str, extrapolated: str) -> dict[str, str]:
     return ({"note": " ".join(notes)} if notes else {}) | ({EXTRAPOLATED: extrapolated} if extrapolated else {})
 
 
-def _stated(layer: Layer, about: Mapping[str, Any]) -> Layer:
+def _with_statement(layer: Layer, attributes: Mapping[str, Any]) -> Layer:
     """A layer of probabilities, or of what stands for them in this product."""
-    statement, title = str(about.get(STATEMENT, PROBABILITY)), layer.long_name
+    statement, title = str(attributes.get(STATEMENT, PROBABILITY)), layer.long_name
     if statement != PROBABILITY:
         title = title.replace("Probability of occurrence", statement.capitalize())
-    return replace(layer, long_name=f"{title} ({about[EXTRAPOLATED]})" if EXTRAPOLATED in about else title)
+    return replace(layer, long_name=f"{title} ({attributes[EXTRAPOLATED]})" if EXTRAPOLATED in attributes else title)
 
 
 def habitat_layers(classes: Classes, title: str) -> list[Layer]:
@@ -94,13 +94,15 @@ def _make(
     cube: CubeStore,
     pyramid: Pyramid,
     labels: dict[str, NDArray[Any]],
-    about: dict[str, Any],
+    attributes: dict[str, Any],
     top: Sequence[Layer] = (),
     columns: Mapping[str, NDArray[Any]] | None = None,
 ) -> None:
     """Make every level of a product; `top` are layers that level 0 alone has, `columns` lie along the species."""
-    set_attributes(cube.root.require_group(pyramid.base), about)
-    group = cube.ensure_group(pyramid.source, [x.at(pyramid.source) for x in (*pyramid.layers, *top)], CELL, 0, labels, about)
+    set_attributes(cube.root.require_group(pyramid.base), attributes)
+    group = cube.ensure_group(
+        pyramid.source, [x.at(pyramid.source) for x in (*pyramid.layers, *top)], CELL, 0, labels, attributes
+    )
     for name, values in (columns or {}).items():
         step_attributes = {"long_name": "Probability of one step of occurrence", "units": "1"}
         if ensure_column(group, name, values, "species", step_attributes):
@@ -109,33 +111,35 @@ def _make(
 
 
 def make_species(
-    cube: CubeStore, version: str, names: Sequence[str], scale: NDArray[np.float32], area_m2: float, about: dict[str, Any]
+    cube: CubeStore, version: str, names: Sequence[str], scale: NDArray[np.float32], area_m2: float, attributes: dict[str, Any]
 ) -> None:
     """`occurrence` at every level and the probability of one step, `scale`, beside it."""
-    layer = _stated(occurrence("", area_m2), about)
+    layer = _with_statement(occurrence("", area_m2), attributes)
     _make(
         cube,
         Pyramid.of_product("species", version, [layer]),
         {"species": np.asarray(names, object)},
-        {**about, "reference_area_m2": area_m2},
+        {**attributes, "reference_area_m2": area_m2},
         columns={"scale": scale.astype(np.float32)},
     )
 
 
-def make_composition(cube: CubeStore, version: str, about: dict[str, Any]) -> None:
+def make_composition(cube: CubeStore, version: str, attributes: dict[str, Any]) -> None:
     """The ranked species of every cell."""
     group = group_of("composition", version)
     labels = {"rank": np.arange(1, RANKS + 1, dtype=np.int16)}
-    cube.ensure_group(group, [_stated(x, about).at(group) for x in COMPOSITION], labels=labels, attributes=about)
+    cube.ensure_group(
+        group, [_with_statement(x, attributes).at(group) for x in COMPOSITION], labels=labels, attributes=attributes
+    )
 
 
-def make_indicators(cube: CubeStore, version: str, chosen: Sequence[Indicator], about: dict[str, Any]) -> None:
+def make_indicators(cube: CubeStore, version: str, available: Sequence[Indicator], attributes: dict[str, Any]) -> None:
     """One array an indicator, each with its bounds."""
-    layers = indicator_layers(chosen, about)
-    _make(cube, Pyramid.of_product("indicators", version, layers), {"bound": np.asarray(BOUNDS, object)}, about)
+    layers = indicator_layers(available, attributes)
+    _make(cube, Pyramid.of_product("indicators", version, layers), {"bound": np.asarray(BOUNDS, object)}, attributes)
 
 
-def make_habitats(cube: CubeStore, version: str, classes: Classes, title: str, about: dict[str, Any]) -> None:
+def make_habitats(cube: CubeStore, version: str, classes: Classes, title: str, attributes: dict[str, Any]) -> None:
     """The maps of a habitat scheme; level 0 also holds the most probable classes of each cell."""
     rank = ("habitat_rank",)
     top = [
@@ -154,15 +158,23 @@ def make_habitats(cube: CubeStore, version: str, classes: Classes, title: str, a
         ),
     ]
     labels = {"habitat_rank": np.arange(1, TOP_HABITATS + 1, dtype=np.int16)}
-    layers = [_stated(layer, about) for layer in habitat_layers(classes, title)]
-    _make(cube, Pyramid.of_product("habitats", version, layers), labels, about, [_stated(layer, about) for layer in top])
+    layers = [_with_statement(layer, attributes) for layer in habitat_layers(classes, title)]
+    _make(
+        cube,
+        Pyramid.of_product("habitats", version, layers),
+        labels,
+        attributes,
+        [_with_statement(layer, attributes) for layer in top],
+    )
 
 
-def pyramids(versions: Mapping[str, str], area_m2: float, chosen: Sequence[Indicator], classes: Classes) -> tuple[Pyramid, ...]:
+def pyramids(
+    versions: Mapping[str, str], area_m2: float, available: Sequence[Indicator], classes: Classes
+) -> tuple[Pyramid, ...]:
     """The pyramid of each product of `versions` that has one (composition has none)."""
     layers = {
         "species": [occurrence("", area_m2)],
-        "indicators": indicator_layers(chosen),
+        "indicators": indicator_layers(available),
         "habitats": habitat_layers(classes, ""),
     }
     return tuple(Pyramid.of_product(p, version, layers[p]) for p, version in versions.items() if p in layers)

@@ -24,7 +24,7 @@ from pyproj.exceptions import CRSError
 from cube.config import Config
 from cube.errors import ConfigError
 from cube.grid import CELL, Grid, Unit
-from inference.network.tensors import damage_told
+from inference.network.tensors import model_errors
 
 FILE: Final = "ranges.geojson"
 NAME: Final = "species"  # the property of our own file
@@ -59,13 +59,13 @@ class Ranges:
     def within(self, unit: Unit, index: NDArray[np.int64]) -> Callable[[int], NDArray[np.bool_] | None]:
         """Of each species: (n,) which of the cells `index` of a unit lie in its range; None where all do, or it has none."""
 
-        def of(species: int) -> NDArray[np.bool_] | None:
+        def cells_in_range(species: int) -> NDArray[np.bool_] | None:
             if species not in self.shapes:
                 return None
             inside = self.mask(unit, species).ravel()[index]
             return None if inside.all() else inside
 
-        return of
+        return cells_in_range
 
 
 def read_ranges(config: Config, species: Sequence[str]) -> dict[str, Any] | None:
@@ -73,10 +73,10 @@ def read_ranges(config: Config, species: Sequence[str]) -> dict[str, Any] | None
 
     Raises `ConfigError` for a file that is absent, of another kind, or has nothing of these species.
     """
-    wanted = config.species.ranges
-    if wanted is None:
+    settings = config.species.ranges
+    if settings is None:
         return None
-    path, key = config.source_path(wanted.geojson), wanted.property
+    path, key = config.source_path(settings.geojson), settings.property
     try:
         with fsspec.open(path, "rb") as file:
             document = json.load(file)
@@ -101,7 +101,7 @@ def read_ranges(config: Config, species: Sequence[str]) -> dict[str, Any] | None
         raise ConfigError(f"{path}: has no range of any of the {len(species)} modelled species; check species.ranges.property.")
     out = {"type": "FeatureCollection", "features": features_of_species} | {k: document[k] for k in ("crs",) if k in document}
     try:
-        _refuse_empty(_parsed(out, species), species, config.whole_region().grid)
+        _refuse_empty(_parse(out, species), species, config.whole_region().grid)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}; fix it or leave that species out.") from None
     return out
@@ -118,11 +118,11 @@ def load_ranges(folder: Path, species: Sequence[str]) -> Ranges | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    with damage_told(path):
-        return _parsed(json.loads(path.read_text(encoding="utf-8")), species)
+    with model_errors(path):
+        return _parse(json.loads(path.read_text(encoding="utf-8")), species)
 
 
-def _parsed(document: dict[str, Any], species: Sequence[str]) -> Ranges:
+def _parse(document: dict[str, Any], species: Sequence[str]) -> Ranges:
     """Raises `ValueError` for what is no range of a species."""
     column = {name: i for i, name in enumerate(species)}
     geometries: dict[str, list[Any]] = {}

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.errors import ModelError
-from inference.network.tensors import damage_told, write_tensors
+from inference.network.tensors import model_errors, write_tensors
 
 FILE = "reference.safetensors"
 
@@ -58,7 +58,7 @@ def load_reference(folder: Path, species: int) -> Reference | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    with damage_told(path):
+    with model_errors(path):
         tensors: Mapping[str, NDArray[Any]] = load_file(path)
         reference = Reference(np.asarray(tensors["mean"], np.float32), float(tensors["total"][0]))
     if reference.mean.shape != (species,):

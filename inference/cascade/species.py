@@ -29,7 +29,7 @@ from inference.training.likelihood import cloglog_probability
 
 Floats = NDArray[np.float32]
 Within = Callable[[int], NDArray[np.bool_] | None]  # species: (n,) cells where it may be; None: in all of them
-AT_ONCE: Final = 128 * 2**20  # bytes of one block of species that is filled while others are written
+BLOCK_BYTES: Final = 128 * 2**20  # bytes of one block of species that is filled while others are written
 
 
 def everywhere(species: int) -> None:
@@ -49,7 +49,7 @@ class Head:
     sensitive_km: NDArray[np.int64]  # (S,) resolution that a species is kept at; 0 none
 
     @classmethod
-    def of(cls, ensemble: Ensemble, plan: SumPlan, sensitive_km: NDArray[np.floating[Any]], area_m2: float) -> Head:
+    def from_ensemble(cls, ensemble: Ensemble, plan: SumPlan, sensitive_km: NDArray[np.floating[Any]], area_m2: float) -> Head:
         """The head of a model for plots of `area_m2`, on the model's device."""
         weight, bias = ensemble.member_heads(area_m2)
         sums = torch.from_numpy(plan.weights).to(weight.device)
@@ -79,22 +79,24 @@ def predict_species(
     way = Compiled(head, cells, z, device, threads, clock) if device.compiled else OnDevice(head, cells, z, device)
     # whole shards, as many at a time as asked for and as fit
     side = cells.side
-    size = max(1, min(block, AT_ONCE // side**2) // SPECIES_PER_SHARD) * SPECIES_PER_SHARD
+    size = max(1, min(block, BLOCK_BYTES // side**2) // SPECIES_PER_SHARD) * SPECIES_PER_SHARD
     buffers = Buffers((min(size, len(head)), side * side), 255)
     for start in range(0, len(head), size):
         stop = min(start + size, len(head))
         out = buffers.take() if writer is not None else None
         for first in range(start, stop, SPECIES_PER_SHARD):
             part = slice(first, min(first + SPECIES_PER_SHARD, stop))
-            given, which = _given(head, cells, way, part, within)
-            way.block(part, given, which, None if out is None else out[first - start : part.stop - start])
+            replacements, which = _replacements(head, cells, way, part, within)
+            way.block(part, replacements, which, None if out is None else out[first - start : part.stop - start])
         if writer is not None and out is not None:
             values = out[: stop - start].reshape(-1, side, side)
             writer.put(f"species {start}", path, values, slice(start, stop), lambda out=out: buffers.give_back(out))  # type: ignore[misc]
     way.finish()
 
 
-def _given(head: Head, cells: Cells, way: Compiled | OnDevice, block: slice, within: Within) -> tuple[Floats, NDArray[np.int64]]:
+def _replacements(
+    head: Head, cells: Cells, way: Compiled | OnDevice, block: slice, within: Within
+) -> tuple[Floats, NDArray[np.int64]]:
     """Probabilities (k, n) of the species of a block that are sensitive or end within the unit, and where each is (-1: nowhere).
 
     First cut to the range, then blurred: a range cut after it would show within a square where the species is not.
@@ -106,13 +108,13 @@ def _given(head: Head, cells: Cells, way: Compiled | OnDevice, block: slice, wit
     if not len(at):
         return np.zeros((0, len(cells.index)), np.float32), which
     which[at] = np.arange(len(at))
-    given = way.probability(block.start + at)
-    for p, i in zip(given, at.tolist(), strict=True):
+    replacements = way.probability(block.start + at)
+    for p, i in zip(replacements, at.tolist(), strict=True):
         if i in inside:
             p *= inside[i]
         if km[i]:
             p[:] = blur(p, cells.index, cells.side, int(km[i]))
-    return given, which
+    return replacements, which
 
 
 class Compiled:
@@ -142,24 +144,24 @@ class Compiled:
         bias, slope, intercept = (np.ascontiguousarray(values[..., species]) for values in self.constants)
         none, which = np.zeros((0, self.size), np.float32), np.full(len(species), -1, np.int64)
 
-        def of(tile: slice) -> Floats:
+        def tile_probability(tile: slice) -> Floats:
             scores = self._scores(weight, tile).numpy()
             take_block(scores, bias, slope, intercept, none, which, np.zeros((2, self.size)))
             return scores[0, :, : tile.stop - tile.start]
 
-        return np.concatenate(list(self.threads.map(of, self.tiles)), 1)
+        return np.concatenate(list(self.threads.map(tile_probability, self.tiles)), 1)
 
-    def block(self, block: slice, given: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None) -> None:
+    def block(self, block: slice, replacements: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None) -> None:
         """Enter a block of species, at most a shard's, into sums, ranks and bytes.
 
-        `given` (k, n) are probabilities of the species i with `which[i]` = 0..k-1 (else -1), `out` (s, U^2).
+        `replacements` (k, n) are probabilities of the species i with `which[i]` = 0..k-1 (else -1), `out` (s, U^2).
         """
-        for cut in self.threads.map(lambda tile: self._tile(block, tile, given, which, out), self.tiles):
-            if cut is not None:
-                self.cells.note_cut(block.start, cut)
+        for clipped in self.threads.map(lambda tile: self._tile(block, tile, replacements, which, out), self.tiles):
+            if clipped is not None:
+                self.cells.count_clipped(block.start, clipped)
 
     def _tile(
-        self, block: slice, tile: slice, given: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None
+        self, block: slice, tile: slice, replacements: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None
     ) -> NDArray[np.int64] | None:
         cells, clock = self.cells, self.clock
         n = tile.stop - tile.start
@@ -167,8 +169,8 @@ class Compiled:
             scores = self._scores(self.head.weight[:, block], tile)
         p = scores[0].numpy()
         with clock("probabilities and indicator sums"):
-            tile_scores = np.zeros((len(given), self.size), np.float32)
-            tile_scores[:, :n] = given[:, tile]
+            tile_scores = np.zeros((len(replacements), self.size), np.float32)
+            tile_scores[:, :n] = replacements[:, tile]
             elementwise = np.zeros((len(ELEMENTWISE), self.size))
             bias, slope, intercept = (np.ascontiguousarray(values[..., block]) for values in self.constants)
             take_block(scores.numpy(), bias, slope, intercept, tile_scores, which, elementwise)
@@ -176,12 +178,12 @@ class Compiled:
             cells.sums[: len(linear), tile] += linear.numpy()[:, :n]
             cells.sums[len(linear) :, tile] += elementwise[:, :n]
         with clock("rank"):
-            rank_block(p, block.start, cells.keys[tile], cells.least[tile])
+            rank_block(p, block.start, cells.keys[tile], cells.last_rank_probability[tile])
         if out is None:
             return None
         with clock("quantise"):
-            cut: NDArray[np.int64] = store_block(p, self.head.scale[block], cells.index[tile], PROBABILITY_STEPS, out)
-            return cut
+            clipped: NDArray[np.int64] = store_block(p, self.head.scale[block], cells.index[tile], PROBABILITY_STEPS, out)
+            return clipped
 
     def finish(self) -> None:
         """Everything is in the cells already."""
@@ -198,7 +200,7 @@ class OnDevice:
         self.index = torch.from_numpy(cells.index).to(z.device)
         self.sums = torch.zeros(cells.sums.shape, dtype=torch.float64, device=z.device)
         self.keys = torch.zeros(cells.keys.shape, dtype=torch.int64, device=z.device)
-        self.cut = torch.zeros(len(head), dtype=torch.int64, device=z.device)
+        self.clipped = torch.zeros(len(head), dtype=torch.int64, device=z.device)
 
     def _probability(self, species: slice | Tensor, tile: slice) -> Tensor:
         """(s, cells) probabilities."""
@@ -214,7 +216,7 @@ class OnDevice:
         parts = [self._probability(at, tile).cpu() for tile in self.tiles]
         return np.asarray(torch.cat(parts, 1).numpy())
 
-    def block(self, block: slice, given: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None) -> None:
+    def block(self, block: slice, replacements: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None) -> None:
         """See `Compiled.block`."""
         device = self.z.device
         scale = torch.from_numpy(self.head.scale[block]).to(device)[:, None]
@@ -223,7 +225,7 @@ class OnDevice:
         for tile in self.tiles:
             p = self._probability(block, tile)
             for i in np.flatnonzero(which >= 0):
-                p[i] = torch.from_numpy(given[which[i], tile]).to(device)
+                p[i] = torch.from_numpy(replacements[which[i], tile]).to(device)
             linear = self.head.sums[:, block] @ p
             self.sums[: len(linear), tile] += linear
             self.sums[len(linear), tile] += torch.xlogy(p, p).sum(0)
@@ -234,7 +236,7 @@ class OnDevice:
             self.keys[tile] = torch.topk(merged, RANKS, dim=1, sorted=True).values
             if stored is not None:
                 steps = p / scale
-                self.cut[block] += (steps > PROBABILITY_STEPS + 0.5).sum(1)
+                self.clipped[block] += (steps > PROBABILITY_STEPS + 0.5).sum(1)
                 stored[:, self.index[tile]] = steps.round().clamp(max=PROBABILITY_STEPS).to(torch.uint8)
         if stored is not None and out is not None:
             torch.from_numpy(out).copy_(stored)
@@ -243,4 +245,4 @@ class OnDevice:
         """Sums and ranks to the cells."""
         self.cells.sums += self.sums.cpu().numpy()
         self.cells.keys[:] = self.keys.cpu().numpy().view(np.uint64)
-        self.cells.note_cut(0, self.cut.cpu().numpy())
+        self.cells.count_clipped(0, self.clipped.cpu().numpy())

@@ -73,16 +73,16 @@ class SumPlan:
         running[-2] += (p * np.log(np.maximum(p, np.finfo(p.dtype).tiny))).sum(axis=0, dtype=np.float64)
         running[-1] += np.einsum("sc,sc->c", p, p)
 
-    def named(self, running: NDArray[np.float64]) -> Sums:
+    def by_name(self, running: NDArray[np.float64]) -> Sums:
         """The rows of `running` by name, with the constants as (1,) arrays beside them."""
         rows = dict(zip(self.names, running, strict=True))
         return rows | {name: np.array([value]) for name, value in self.constants.items()}
 
-    def of(self, probability: Floats) -> Sums:
+    def sums(self, probability: Floats) -> Sums:
         """The named sums of all species at once, from (species, cells)."""
         running = self.zero(probability.shape[1])
         self.add(running, probability, slice(None))
-        return self.named(running)
+        return self.by_name(running)
 
 
 def plan_sums(traits: Traits, reference: Reference | None = None, more: Mapping[str, float] | None = None) -> SumPlan:
@@ -98,16 +98,16 @@ def plan_sums(traits: Traits, reference: Reference | None = None, more: Mapping[
         w = weights(traits)
         if w.any():
             rows[name] = w
-    all_known = np.ones(species, bool)
+    has_all_values = np.ones(species, bool)
     for name in INDICATOR_VALUES:
         values = np.asarray(traits.get(f"ellenberg_{name}", np.full(species, np.nan)), np.float64)
         finite = np.isfinite(values)
         if finite.any():
             rows[f"{name}_known"] = finite.astype(np.float64)
             rows[f"{name}_sum"] = np.where(finite, values, 0.0)
-            all_known &= finite
+            has_all_values &= finite
     if any(row.endswith("_known") for row in rows):
-        rows["values_known"] = all_known.astype(np.float64)
+        rows["values_known"] = has_all_values.astype(np.float64)
     constants: dict[str, float] = dict(more or {})
     if reference is not None and reference.total > 0:
         rows["reference"] = reference.mean.astype(np.float64)

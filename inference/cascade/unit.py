@@ -65,7 +65,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Opened:
+class WorkerContext:
     """What a worker process opens once, with the first unit: the cube, the model, its device and its head."""
 
     cube: CubeStore
@@ -74,27 +74,27 @@ class Opened:
     head: Head
 
 
-def opened(job: Job) -> tuple[CubeStore, Model]:
+def open_job(job: Job) -> tuple[CubeStore, Model]:
     """The cube and the model of a job, opened once in a process: the first call takes its time, the others none."""
-    context = _opened(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
+    context = _worker_context(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
     return context.cube, context.model
 
 
 @lru_cache(maxsize=2)
-def _opened(cube_url: str, model_path: str, model_hash: str, device: str, area_m2: float) -> Opened:
+def _worker_context(cube_url: str, model_path: str, model_hash: str, device: str, area_m2: float) -> WorkerContext:
     model = load_model(model_path)
     if model.hash != model_hash:
         raise ModelError(
             f"{model_path}: the model that this worker sees is another one than the run began with; give all machines the same"
             " folder, and do not train into it while it predicts."
         )
-    where = Device.of(device)
-    ensemble = where.prepare(model.ensemble)
+    worker_device = Device.by_name(device)
+    ensemble = worker_device.prepare(model.ensemble)
     if model.habitats is not None:
-        model.habitats.to(where.torch)
-    head = Head.of(ensemble, model.plan, model.traits["sensitive_km"], area_m2)
+        model.habitats.to(worker_device.torch)
+    head = Head.from_ensemble(ensemble, model.plan, model.traits["sensitive_km"], area_m2)
     cube = open_cube(cube_url, writable=True)
-    return Opened(cube, replace(model, recipe=model.recipe.in_cube(cube)), where, head)
+    return WorkerContext(cube, replace(model, recipe=model.recipe.in_cube(cube)), worker_device, head)
 
 
 def run_unit(job: Job, unit: Unit, clock: Clock | None = None) -> dict[str, Any]:
@@ -103,9 +103,9 @@ def run_unit(job: Job, unit: Unit, clock: Clock | None = None) -> dict[str, Any]
     Cells that are not land, lie outside the predicted region or have no predictor at all stay without data. Values depend
     neither on the number of threads nor on the block of species. `clock` is told what each step costs.
     """
-    started = time.perf_counter()
+    start = time.perf_counter()
     clock = clock or Clock()
-    context = _opened(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
+    context = _worker_context(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
     threads = job.threads or _cores()
     # Libraries compute on the thread that calls them: it is tiles that are spread over the threads.
     torch.set_num_threads(1)
@@ -117,14 +117,17 @@ def run_unit(job: Job, unit: Unit, clock: Clock | None = None) -> dict[str, Any]
             cells = _from_composition(context, job, job.composition, unit, pool, writer, clock)
         else:
             cells = _predict(context, job, unit, pool, writer, clock)
-    counts = {"cells": len(cells.index), "clipped": cells.cut.total()}
+    counts = {"cells": len(cells.index), "clipped": cells.clipped_values.total()}
     if context.device.batch.halved:
         counts["batch_halved"] = context.device.batch.halved
     steps = {step: round(seconds, 3) for step, seconds in clock.seconds.items()}
-    seconds = round(time.perf_counter() - started, 3)
-    receipt = Receipt(unit.name, "predict", job.inputs, seconds, counts, writer.written, steps, writer.sizes)
+    seconds = round(time.perf_counter() - start, 3)
+    receipt = Receipt(unit.name, "predict", job.inputs, seconds, counts, writer.checksums, steps, writer.sizes)
     names = context.model.ensemble.species
-    return {**vars(receipt), "cut_cells": {names[species]: cells.cut[species] for species in sorted(cells.cut)}}
+    return {
+        **vars(receipt),
+        "cut_cells": {names[species]: cells.clipped_values[species] for species in sorted(cells.clipped_values)},
+    }
 
 
 def _cores() -> int:
@@ -132,17 +135,19 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _from_composition(context: Opened, job: Job, version: str, unit: Unit, pool: Executor, writer: Writer, clock: Clock) -> Cells:
+def _from_composition(
+    context: WorkerContext, job: Job, version: str, unit: Unit, pool: Executor, writer: Writer, clock: Clock
+) -> Cells:
     """Habitats alone, from the ranked species and the applicability that are there already."""
     cube, model = context.cube, context.model
     index, ranked = maps.read_ranked(cube, version, unit)
-    cells = Cells.of(index, unit.cells, np.zeros((0, len(index))))
+    cells = Cells.empty(index, unit.cells, np.zeros((0, len(index))))
     if job.applicability is not None:
         cells.extra["dissimilarity"] = maps.read_dissimilarity(cube, job.applicability, unit, index)
     elif model.applicability is not None and len(index):
-        wanted = np.zeros(unit.cells**2, bool)
-        wanted[index] = True
-        at, _, unlike = _embedded(context, job, unit, wanted.reshape(unit.cells, -1), pool, clock, model.applicability)
+        cells_to_predict = np.zeros(unit.cells**2, bool)
+        cells_to_predict[index] = True
+        at, _, unlike = _embedded(context, job, unit, cells_to_predict.reshape(unit.cells, -1), pool, clock, model.applicability)
         of_cell = np.full(unit.cells**2, np.nan)
         of_cell[at] = unlike
         cells.extra["dissimilarity"] = of_cell[index]
@@ -151,10 +156,10 @@ def _from_composition(context: Opened, job: Job, version: str, unit: Unit, pool:
 
 
 def _embedded(
-    context: Opened,
+    context: WorkerContext,
     job: Job,
     unit: Unit,
-    wanted: NDArray[np.bool_],
+    cells_to_predict: NDArray[np.bool_],
     pool: Executor,
     clock: Clock,
     area: Applicability | None,
@@ -162,18 +167,18 @@ def _embedded(
     """See `embed_unit`."""
     cube, model, device = context.cube, context.model, context.device
     return device.with_smaller_batches_on_oom(
-        lambda: embed_unit(cube, model.ensemble, model.recipe, unit, wanted, job.year, device, pool, clock, area)
+        lambda: embed_unit(cube, model.ensemble, model.recipe, unit, cells_to_predict, job.year, device, pool, clock, area)
     )
 
 
-def _predict(context: Opened, job: Job, unit: Unit, pool: Executor, writer: Writer, clock: Clock) -> Cells:
+def _predict(context: WorkerContext, job: Job, unit: Unit, pool: Executor, writer: Writer, clock: Clock) -> Cells:
     cube, model = context.cube, context.model
     surface = cube.read_window(SURFACE, cube.region.square(unit))
-    wanted = predicted(surface, unit, Region(*job.region_km, cube.region.unit_km, cube.region.grid))
-    cells = _meet(context, job, unit, wanted, pool, writer, clock)
+    cells_to_predict = predicted(surface, unit, Region(*job.region_km, cube.region.unit_km, cube.region.grid))
+    cells = _predict_species(context, job, unit, cells_to_predict, pool, writer, clock)
     if not len(cells.index):
         return cells
-    ranked = maps.rank(cells, model.plan.named(cells.sums)["p"], pool, clock)
+    ranked = maps.rank(cells, model.plan.by_name(cells.sums)["p"], pool, clock)
     if "composition" in job.version:
         with clock("set"):
             maps.composition(cells, ranked, _put(job, "composition", writer))
@@ -184,15 +189,21 @@ def _predict(context: Opened, job: Job, unit: Unit, pool: Executor, writer: Writ
     return cells
 
 
-def _meet(
-    context: Opened, job: Job, unit: Unit, wanted: NDArray[np.bool_], pool: Executor, writer: Writer, clock: Clock
+def _predict_species(
+    context: WorkerContext,
+    job: Job,
+    unit: Unit,
+    cells_to_predict: NDArray[np.bool_],
+    pool: Executor,
+    writer: Writer,
+    clock: Clock,
 ) -> Cells:
-    """Embed the wanted cells and let them meet all species; the embeddings are gone when this ends."""
+    """Embed the wanted cells and predict all species there; the embeddings are gone when this ends."""
     model, device = context.model, context.device
     area = model.applicability if "indicators" in job.version or "habitats" in job.version else None
-    index, z, unlike = _embedded(context, job, unit, wanted, pool, clock, area)
+    index, z, unlike = _embedded(context, job, unit, cells_to_predict, pool, clock, area)
     version = job.version.get("species")
-    where = (writer, f"{group_of('species', version)}/occurrence") if version else (None, "")
+    writer_and_path = (writer, f"{group_of('species', version)}/occurrence") if version else (None, "")
     # The version's own steps, fixed before its first unit: see `ceilings`.
     head = context.head
     if version is not None:
@@ -203,8 +214,8 @@ def _meet(
             )
         head = replace(head, scale=scale)
 
-    def meet() -> Cells:
-        cells = Cells.of(index, unit.cells, model.plan.zero(len(index)))
+    def predict_cells() -> Cells:
+        cells = Cells.empty(index, unit.cells, model.plan.zero(len(index)))
         if unlike is not None:
             cells.extra["dissimilarity"] = unlike
             within = np.isfinite(unlike) & ~maps.is_beyond(unlike)
@@ -214,10 +225,10 @@ def _meet(
                 cells.extra["member_spread"] = _spread(model, z, job.area_m2, pool)
         if len(index):
             ranges = model.ranges.within(unit, index) if model.ranges is not None else everywhere
-            predict_species(head, cells, z, device, job.block, pool, clock, where[0], where[1], ranges)
+            predict_species(head, cells, z, device, job.block, pool, clock, writer_and_path[0], writer_and_path[1], ranges)
         return cells
 
-    return device.with_smaller_batches_on_oom(meet)
+    return device.with_smaller_batches_on_oom(predict_cells)
 
 
 def _spread(model: Model, z: torch.Tensor, area_m2: float, pool: Executor) -> NDArray[np.float64]:

@@ -29,25 +29,27 @@ def wanted_products(only: Sequence[str] | None, model: Model) -> tuple[str, ...]
     return tuple(product for product in possible if only is None or product in only)
 
 
-def choose(cube: CubeStore, wanted: str | None, inputs: str, whole: bool) -> str:
+def choose(cube: CubeStore, name: str | None, inputs: str, all_products: bool) -> str:
     """The version to write: the wanted one, or the first `vN` that is new or was begun from the same inputs.
 
     A version name belongs to one run, whatever products it writes, since its receipts are those of all of them. Of some
-    products alone (not `whole`) a version that has a release already is finished: who asks again wants another.
+    products alone (not `all_products`) a version that has a release already is finished: who asks again wants another.
     Raises `ConfigError` for a name that is none, `CubeError` for a version that was made from something else.
     """
     made_from = _made_from(cube)
-    if wanted is not None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", wanted):
-            raise ConfigError(f"--version is '{wanted}'; a version is made of letters, digits, '.', '_' and '-'.")
-        if made_from.get(wanted, set()) - {inputs}:
+    if name is not None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ConfigError(f"--version is '{name}'; a version is made of letters, digits, '.', '_' and '-'.")
+        if made_from.get(name, set()) - {inputs}:
             raise CubeError(
-                f"{cube.url}: version '{wanted}' was made from another model, other inputs or of other products, and versions"
+                f"{cube.url}: version '{name}' was made from another model, other inputs or of other products, and versions"
                 " are never changed; choose another --version."
             )
-        return wanted
+        return name
     number = 1
-    while made_from.get(f"v{number}", set()) - {inputs} or (not whole and cube.read_json(f"releases/v{number}.json") is not None):
+    while made_from.get(f"v{number}", set()) - {inputs} or (
+        not all_products and cube.read_json(f"releases/v{number}.json") is not None
+    ):
         number += 1
     return f"v{number}"
 
@@ -62,14 +64,14 @@ def _made_from(cube: CubeStore) -> dict[str, set[str]]:
     return out
 
 
-def beside(cube: CubeStore, products: Sequence[str], model: Model, region_km: Sequence[int]) -> dict[str, Any]:
+def base_release(cube: CubeStore, products: Sequence[str], model: Model, region_km: Sequence[int]) -> dict[str, Any]:
     """The release whose other products stand beside the new version of `products`: the one that readers follow.
 
     Raises `CubeError` where its species or its region are others: one release speaks of one list of species in one place.
     """
     release = releases.current(cube)
-    others = {product: version for product, version in release["products"].items() if product not in products}
-    if not others:
+    other_products = {product: version for product, version in release["products"].items() if product not in products}
+    if not other_products:
         return {}
     if list(release.get("region_km", region_km)) != list(region_km):
         raise CubeError(
@@ -83,7 +85,7 @@ def beside(cube: CubeStore, products: Sequence[str], model: Model, region_km: Se
             raise CubeError(
                 f"{cube.url}: release '{release['name']}' is of other species than the model now; predict all products together."
             )
-    return {**release, "products": others}
+    return {**release, "products": other_products}
 
 
 def of_applicability(cube: CubeStore, products: Mapping[str, str]) -> str | None:
@@ -107,10 +109,10 @@ def require_layers(config: Config, cube: CubeStore, model: Model) -> None:
             f" {'them' if len(missing) > 1 else 'it'} to `sources` and run `floracube build {config.path.name}`, or train."
         )
     for learned in model.recipe.inputs:
-        other = difference(cube_layers[learned.name], learned)
-        if other is not None:
+        change = difference(cube_layers[learned.name], learned)
+        if change is not None:
             raise CubeError(
-                f"{cube.url}: the layer {learned.name} is not what the model in {config.model_path} learned from ({other});"
+                f"{cube.url}: the layer {learned.name} is not what the model in {config.model_path} learned from ({change});"
                 " build it from such a source again, or train again."
             )
 
@@ -121,8 +123,8 @@ def provenance(
     """What a release says of its origin; `made_from` says it product by product, since some may stand from an earlier run."""
     code = _code_version()
     ours = {"model": model.hash, "inputs": inputs, "code": code}
-    before = {name: base.get(name) for name in ours}
-    made_from = {product: base.get("made_from", {}).get(product, before) for product in base.get("products", {})}
+    base_origin = {name: base.get(name) for name in ours}
+    made_from = {product: base.get("made_from", {}).get(product, base_origin) for product in base.get("products", {})}
     return {
         **ours,
         "made_from": made_from | dict.fromkeys(products, ours),

@@ -12,7 +12,7 @@ from typing import Any
 from cube.grid import Unit
 from cube.storage import claims
 from cube.storage.ledger import Ledger, fingerprint
-from inference.cascade.unit import Job, opened, run_unit
+from inference.cascade.unit import Job, open_job, run_unit
 
 # A unit takes the memory and the threads that its process has; a worker of several threads computes one after another.
 _alone = threading.Lock()
@@ -25,7 +25,7 @@ def predict_unit(job: Job, stage: str, unit: Unit) -> dict[str, Any]:
     workers of a coordinator that was killed may still be at it. Raises what reading, the model and writing raise.
     """
     with _alone:
-        cube, _ = opened(job)
+        cube, _ = open_job(job)
         ledger = Ledger(cube, stage, job.inputs)
         with claims.claimed(cube, stage, unit.name):
             receipt = ledger.valid(unit.name)

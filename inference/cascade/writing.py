@@ -23,7 +23,7 @@ WAITING: Final = 2  # maps that may wait to be written: more would only take mem
 class Writer:
     """Writes the maps of one unit on a thread of its own; the first error comes back at the next call.
 
-    As a context manager it leaves when everything is written, the unit's facts last. `written` then holds a checksum by name,
+    As a context manager it leaves when everything is written, the unit's facts last. `checksums` then holds a checksum by name,
     `sizes` the bytes of each shard by its key.
     """
 
@@ -31,7 +31,7 @@ class Writer:
         """Nothing waits yet; `facts` are those of the versions that are written."""
         self.cube, self.unit, self.clock = cube, unit, clock
         self.facts = UnitFacts(cube, facts, unit)
-        self.written: dict[str, int] = {}
+        self.checksums: dict[str, int] = {}
         self.sizes: dict[str, int] = {}
         self._thread = ThreadPoolExecutor(1, "write")
         self._waiting: list[Future[None]] = []
@@ -48,15 +48,15 @@ class Writer:
         self._waiting.append(self._thread.submit(self._write, name, path, values, lead, free))
 
     def _write(self, name: str, path: str, values: NDArray[Any], lead: slice | None, free: Callable[[], None] | None) -> None:
-        started = time.perf_counter()
+        start = time.perf_counter()
         try:
             self.sizes |= self.cube.write_unit(path, self.unit, values, lead=lead)
-            self.written[name] = checksum(values)
+            self.checksums[name] = checksum(values)
             self.facts.see(path, values, lead)
         finally:
             if free is not None:
                 free()
-        self.clock.add("write, behind the computing", time.perf_counter() - started)
+        self.clock.add("write, behind the computing", time.perf_counter() - start)
 
     def __enter__(self) -> Writer:
         return self
@@ -67,7 +67,7 @@ class Writer:
                 for future in self._waiting:
                     future.result()
                 checksums, sizes = self.facts.write()
-                self.written |= checksums
+                self.checksums |= checksums
                 self.sizes |= sizes
         finally:
             self._thread.shutdown(wait=True, cancel_futures=error is not None)

@@ -89,8 +89,8 @@ class Folds:
         if allowed:
             return records
         away = self._left_out(fold, surveys, records.x, records.y)
-        others = [np.stack([surveys.x, surveys.y], 1)[self.fold == fold], np.stack([records.x, records.y], 1)[away]]
-        near = within(np.stack([records.x, records.y], 1), np.concatenate(others), self.reach_m)
+        other_places = [np.stack([surveys.x, surveys.y], 1)[self.fold == fold], np.stack([records.x, records.y], 1)[away]]
+        near = within(np.stack([records.x, records.y], 1), np.concatenate(other_places), self.reach_m)
         train_records = records.subset(np.flatnonzero(~away & ~near))
         if not len(records.background):
             return train_records
@@ -145,8 +145,8 @@ def _dealt(sizes: Numbers, folds: int, draw: int) -> Numbers:
     fold, load = _deal(order, sizes, folds)
     if load.max() > UNEVEN * load.min():
         octave = np.floor(np.log2(np.maximum(sizes[order], 1)))
-        again = _deal(order[np.argsort(-octave, kind="stable")], sizes, folds)
-        fold, load = min((fold, load), again, key=lambda dealt: int(np.ptp(dealt[1])))
+        by_size = _deal(order[np.argsort(-octave, kind="stable")], sizes, folds)
+        fold, load = min((fold, load), by_size, key=lambda dealt: int(np.ptp(dealt[1])))
     return fold
 
 
@@ -166,9 +166,9 @@ def clear_of(surveys: Surveys, keep: Flags, distance_m: float) -> Flags:
     return keep & ~within(points, points[~keep], distance_m)
 
 
-def within(points: Metres, others: Metres, distance_m: float) -> Flags:
-    """(n,) whether one of `others` (m, 2) lies within `distance_m` of each of `points` (n, 2) along both axes."""
-    if distance_m <= 0 or not len(others) or not len(points):
+def within(points: Metres, targets: Metres, distance_m: float) -> Flags:
+    """(n,) whether one of `targets` (m, 2) lies within `distance_m` of each of `points` (n, 2) along both axes."""
+    if distance_m <= 0 or not len(targets) or not len(points):
         return np.zeros(len(points), bool)
-    nearest, _ = cKDTree(others).query(points, p=np.inf)
+    nearest, _ = cKDTree(targets).query(points, p=np.inf)
     return np.asarray(nearest <= distance_m)

@@ -36,12 +36,12 @@ def channels_of(layer: Layer) -> tuple[Channel, ...]:
             for name, (value, meaning) in zip(names, classes, strict=True)
         )
     if not layer.dims:
-        return (Channel(layer.name, layer.long_name, _shown(layer.units)),)
+        return (Channel(layer.name, layer.long_name, _unit_text(layer.units)),)
     bands = (layer.band(label) for label in layer.labels[layer.dims[0]])
-    return tuple(Channel(f"{layer.name}.{band.name}", band.long_name, _shown(band.units)) for band in bands)
+    return tuple(Channel(f"{layer.name}.{band.name}", band.long_name, _unit_text(band.units)) for band in bands)
 
 
-def _shown(units: str) -> str:
+def _unit_text(units: str) -> str:
     return "" if units == "1" else units
 
 

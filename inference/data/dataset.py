@@ -68,8 +68,8 @@ class Dataset:
 
 def split_network_options(config: Config) -> tuple[tuple[str, ...] | None, dict[str, Any]]:
     """(modalities wanted, other fields of the model's spec) of the key `network`, tuples where lists were given."""
-    given = config.network.model_dump(exclude_none=True)
-    return config.network.modalities, shape_of(given)
+    fields = config.network.model_dump(exclude_none=True)
+    return config.network.modalities, shape_of(fields)
 
 
 def load_dataset(
@@ -96,15 +96,15 @@ def load_dataset(
         table = read_surveys(config, config.surveys, config.species.table, region, "surveys", "surveys")
         table = _on_land(cube, table)
     files = _files(config)
-    named = _named_records(config, cube, files)
-    names = _species(table, named, config.species.min_records)
+    named_records = _named_records(config, cube, files)
+    names = _species(table, named_records, config.species.min_records)
     if not names:
-        raise _no_species(config, table, named)
+        raise _no_species(config, table, named_records)
     table.report.totals[f"species with {config.species.min_records} records or more"] = len(names)
     traits, traits_report = read_traits(config, config.species.traits, names)
-    wanted, options = split_network_options(config)
+    modalities, options = split_network_options(config)
     from_table = tuple(predictors_of(table.surveys))
-    what = recipe(cube, wanted, files.layers if files is not None else None, from_table)
+    what = recipe(cube, modalities, files.layers if files is not None else None, from_table)
     field = 1
     if any(layer.resolution == "10m" for layer in what.inputs):
         field = 1 + 2 * sum(options.get("dilations", DEFAULT_DILATIONS))
@@ -124,9 +124,9 @@ def load_dataset(
         predictors = sample_source(files, what, places_of(s, "PA"), field, progress, survey_store)
         reports.append(files.report)
     records, record_predictors = None, None
-    if named is not None:
-        records, record_predictors = _records(config, cube, named, names, what, field, files, shelf, progress)
-        reports.insert(1, named.report)
+    if named_records is not None:
+        records, record_predictors = _records(config, cube, named_records, names, what, field, files, shelf, progress)
+        reports.insert(1, named_records.report)
     presence = np.zeros((len(s), len(names)), bool)
     position = {name: i for i, name in enumerate(names)}
     rows = table.occurrences[table.occurrences["name"].isin(names)]
@@ -180,12 +180,12 @@ def _side_m(table: SurveyTable) -> NDArray[np.float64]:
     return side
 
 
-def _no_species(config: Config, table: SurveyTable, named: NamedRecords | None) -> TableError:
+def _no_species(config: Config, table: SurveyTable, named_records: NamedRecords | None) -> TableError:
     """No species is left to model: the sentence says how many records the commonest has."""
     counts = table.occurrences.groupby("name")["survey"].nunique().to_dict()
-    for name, count in (named.counts() if named is not None else {}).items():
+    for name, count in (named_records.counts() if named_records is not None else {}).items():
         counts[name] = counts.get(name, 0) + count
-    least = config.species.min_records
+    min_records = config.species.min_records
     if not counts:
         return TableError(
             f"{config.path}: surveys: no species was found at the {len(table.surveys):,} surveys of the region; the ids of"
@@ -193,24 +193,24 @@ def _no_species(config: Config, table: SurveyTable, named: NamedRecords | None) 
         )
     commonest = max(counts, key=lambda name: counts[name])
     return TableError(
-        f"{config.path}: no species has {least} records within the region, the commonest ({commonest}) has"
+        f"{config.path}: no species has {min_records} records within the region, the commonest ({commonest}) has"
         f" {counts[commonest]}; set species.min_records to {counts[commonest]} or less, or give more surveys."
     )
 
 
 def _note_extremes(table: SurveyTable, presence: NDArray[np.bool_], names: list[str]) -> None:
     """Report by name what teaches little: species in every survey, and surveys without a species that is modelled."""
-    report, listed = table.report, table.surveys.index.isin(table.occurrences["survey"])
+    report, has_species = table.report, table.surveys.index.isin(table.occurrences["survey"])
     if len(presence):
         everywhere = np.flatnonzero(presence.all(0))
         report.note(
             "species in every survey: where they are absent is not learned, their maps are near 1", [names[i] for i in everywhere]
         )
     empty = ~presence.any(1)
-    report.note("surveys without any species: they count as absences of all", list(table.surveys.loc[~listed, "survey"]))
+    report.note("surveys without any species: they count as absences of all", list(table.surveys.loc[~has_species, "survey"]))
     report.note(
         "surveys whose species are all too rare to be modelled: they count as absences of the others",
-        list(table.surveys.loc[empty & listed, "survey"]),
+        list(table.surveys.loc[empty & has_species, "survey"]),
     )
 
 
@@ -231,17 +231,17 @@ def _named_records(config: Config, cube: CubeStore, files: FileSource | None) ->
     return read_named_records(config, cube, with_ids=files is not None)
 
 
-def _species(table: SurveyTable, named: NamedRecords | None, least: int) -> list[str]:
-    if named is None:
-        return species_list(table.occurrences, least)
+def _species(table: SurveyTable, named_records: NamedRecords | None, min_records: int) -> list[str]:
+    if named_records is None:
+        return species_list(table.occurrences, min_records)
     survey_counts = table.occurrences.groupby("name")["survey"].nunique()
-    return model_species({str(name): int(n) for name, n in survey_counts.items()}, named.counts(), least)
+    return model_species({str(name): int(n) for name, n in survey_counts.items()}, named_records.counts(), min_records)
 
 
 def _records(
     config: Config,
     cube: CubeStore,
-    named: NamedRecords,
+    named_records: NamedRecords,
     names: list[str],
     what: Recipe,
     field: int,
@@ -251,14 +251,14 @@ def _records(
 ) -> tuple[Records, Predictors]:
     """Records of the modelled species and the predictors of their distinct cells and of the background."""
     if files is None:
-        records, cells, _ = place_records(named, names, uniform_cells(cube, BACKGROUND), cube.region)
+        records, cells, _ = place_records(named_records, names, uniform_cells(cube, BACKGROUND), cube.region)
         x, y = cell_centres(cube.region, cells)
         require_complete(cube, what.layers, cube.region.units_at(x, y))
         return records, sample(cube, what, x, y, field, progress, shelf)
     # GeoPlant has files at its records alone: there a quadrature would have nothing to read.
-    records, cells, first = place_records(named, names, np.zeros(0, np.int64), cube.region)
-    assert named.ids is not None
-    rows = named.ids.iloc[first].assign(x=named.x[first], y=named.y[first])
+    records, cells, first = place_records(named_records, names, np.zeros(0, np.int64), cube.region)
+    assert named_records.ids is not None
+    rows = named_records.ids.iloc[first].assign(x=named_records.x[first], y=named_records.y[first])
     return records, sample_source(files, what, places_of(rows, "PO"), field, progress, shelf)
 
 

@@ -25,7 +25,7 @@ EVEN: Final = 1.5  # largest over smallest fold that a default aims at
 UNEVEN: Final = 3.0  # largest over smallest fold that is refused: its scores would be those of one part of the region
 BLOCKS_A_FOLD: Final = 4  # that a default aims at
 PER_FOLD: Final = 5  # presences of a species that an AUC of one fold takes
-MANY: Final = 100  # presences from which a species is scored where surveys are many
+PRESENCES_WANTED: Final = 100  # presences from which a species is scored where surveys are many
 SHARE: Final = 20  # where they are few: a twentieth of them
 
 
@@ -67,10 +67,10 @@ def plan_folds(
     what = "surveys" if len(surveys) else "records"
     count = len(np.unique(places.place if group is None else np.asarray(group, str)))
     if count < members:
-        where = "" if group is None else f" in the column '{e.groups}'"
+        column_hint = "" if group is None else f" in the column '{e.groups}'"
         kind = ("place" if group is None else "group") + ("s" if count > 1 else "")
         raise ConfigError(
-            f"{config.path}: train.members is {members}, but the {what} are of {count} {kind}{where}; {_fewer(count)}"
+            f"{config.path}: train.members is {members}, but the {what} are of {count} {kind}{column_hint}; {_fewer(count)}"
             f"{f'give {what} of more places' if group is None else 'name a column of more groups'}."
         )
     if group is not None:
@@ -85,7 +85,7 @@ def plan_folds(
     sizes = np.bincount(folds.fold, minlength=members)
     if not len(surveys):
         folds = folds.subset(np.zeros(0, np.int64))
-    return Holdout(folds, _least(config, surveys), (int(sizes.min()), int(sizes.max())), why)
+    return Holdout(folds, _min_records(config, surveys), (int(sizes.min()), int(sizes.max())), why)
 
 
 def _fewer(count: int) -> str:
@@ -93,18 +93,18 @@ def _fewer(count: int) -> str:
     return f"set train.members to {count} or less, or " if count > 1 else ""
 
 
-def _least(config: Config, surveys: Surveys) -> int:
+def _min_records(config: Config, surveys: Surveys) -> int:
     """Surveys from which a species is scored. Raises: ConfigError where the configuration asks for more than there are."""
     commonest = int(surveys.presence.sum(0).max(initial=0))
-    least = config.evaluate.min_records
-    if least is None:
-        return min(MANY, commonest, max(PER_FOLD * config.train.members, len(surveys) // SHARE))
-    if commonest < least and len(surveys):
+    min_records = config.evaluate.min_records
+    if min_records is None:
+        return min(PRESENCES_WANTED, commonest, max(PER_FOLD * config.train.members, len(surveys) // SHARE))
+    if commonest < min_records and len(surveys):
         raise ConfigError(
-            f"{config.path}: no species stands in {least} surveys or more, the commonest in {commonest}; set"
+            f"{config.path}: no species stands in {min_records} surveys or more, the commonest in {commonest}; set"
             f" evaluate.min_records to {commonest} or less."
         )
-    return least
+    return min_records
 
 
 def usual_block_km(config: Config) -> float:

@@ -36,7 +36,7 @@ def batches(
 
     if threads < 1:
         for draw, note in draws:
-            yield moved(ready(draw), device), note
+            yield to_device(ready(draw), device), note
         return
     pool = ThreadPoolExecutor(threads, "loader")
     waiting: deque[tuple[Future[Batch], Note]] = deque()
@@ -44,18 +44,18 @@ def batches(
         for draw, note in draws:
             waiting.append((pool.submit(ready, draw), note))
             if len(waiting) > threads * AHEAD:
-                yield _taken(waiting, device)
+                yield _next_batch(waiting, device)
         while waiting:
-            yield _taken(waiting, device)
+            yield _next_batch(waiting, device)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _taken(waiting: deque[tuple[Future[Batch], Note]], device: torch.device) -> tuple[Batch, Note]:
+def _next_batch(waiting: deque[tuple[Future[Batch], Note]], device: torch.device) -> tuple[Batch, Note]:
     future, note = waiting.popleft()
-    return moved(future.result(), device), note
+    return to_device(future.result(), device), note
 
 
-def moved(batch: Batch, device: torch.device) -> Batch:
+def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch on `device`; the copy from pinned memory goes on while the caller does."""
     return {name: values.to(device, non_blocking=True) for name, values in batch.items()}

@@ -44,8 +44,8 @@ class Recipe:
     @property
     def groups(self) -> dict[str, tuple[Layer, ...]]:
         """The layers of each modality that has some, in the order of their channels."""
-        found = {m: tuple(layer for layer in self.inputs if modality_of(layer) == m) for m in self.modalities}
-        return {modality: layers for modality, layers in found.items() if layers}
+        by_modality = {m: tuple(layer for layer in self.inputs if modality_of(layer) == m) for m in self.modalities}
+        return {modality: layers for modality, layers in by_modality.items() if layers}
 
     @property
     def places(self) -> dict[str, tuple[Layer, ...]]:
@@ -79,23 +79,23 @@ class Recipe:
     def title(self, modality: str, channel: str = "") -> tuple[str, str]:
         """(title, units) of a modality, or of one of its channels; of an unknown one its own name."""
         if not channel:
-            own = self.groups.get(modality, ())
-            return TITLES.get(modality) or (own[0].long_name if own else modality), ""
+            layers = self.groups.get(modality, ())
+            return TITLES.get(modality) or (layers[0].long_name if layers else modality), ""
         if channel.startswith(PREDICTOR):
             return f"{channel.removeprefix(PREDICTOR)} (surveys' table)", ""
         if (modality, channel) == ("survey", "year"):
             return "Year of the survey", ""
-        known = {each.name: each for each in self.channels(modality)}
-        found = known.get(channel, Channel(channel, channel))
-        return found.title.replace("of the month", "of months"), found.units
+        channels = {each.name: each for each in self.channels(modality)}
+        title_and_units = channels.get(channel, Channel(channel, channel))
+        return title_and_units.title.replace("of the month", "of months"), title_and_units.units
 
     def in_cube(self, cube: CubeStore) -> Recipe:
         """The same layers as a cube stores them: another cube may hold them in another type. Raises `CubeError`."""
-        there = cube.layers()
-        missing = [name for name in self.layers if name not in there]
+        cube_layers = cube.layers()
+        missing = [name for name in self.layers if name not in cube_layers]
         if missing:
             raise CubeError(f"{cube.url}: has no {', '.join(missing)}; add it to `sources` and run `floracube build`.")
-        return replace(self, inputs=tuple(there[name] for name in self.layers))
+        return replace(self, inputs=tuple(cube_layers[name] for name in self.layers))
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values, units, bands and classes of the layers included; `from_json` gives the recipe back."""
@@ -152,11 +152,11 @@ def input_of(layer: Layer) -> Input:
     return Input(tuple(channel.name for channel in channels_of(layer)), steps, layer.period, layer.resolution)
 
 
-def difference(found: Layer, wanted: Layer) -> str | None:
+def difference(layer: Layer, learned_layer: Layer) -> str | None:
     """In which way a layer means something else than the one that a model learned from, in words; None where it does not."""
-    here, learned = _meaning(found), _meaning(wanted)
-    what = next((name for name, text in learned.items() if here[name] != text), None)
-    return None if what is None else f"its {what}: {here[what]}, where the model learned from {learned[what]}"
+    meaning, learned = _meaning(layer), _meaning(learned_layer)
+    what = next((name for name, text in learned.items() if meaning[name] != text), None)
+    return None if what is None else f"its {what}: {meaning[what]}, where the model learned from {learned[what]}"
 
 
 def _meaning(layer: Layer) -> dict[str, str]:
@@ -174,36 +174,36 @@ def _meaning(layer: Layer) -> dict[str, str]:
 
 def recipe(
     cube: CubeStore,
-    wanted: tuple[str, ...] | None = None,
-    offered: Collection[str] | None = None,
+    modalities: tuple[str, ...] | None = None,
+    layer_names: Collection[str] | None = None,
     table_columns: tuple[str, ...] = (),
 ) -> Recipe:
-    """What the inputs of a cube offer; `wanted` keeps some modalities only. Raises `CubeError` if nothing is left.
+    """What the inputs of a cube offer; `modalities` keeps some modalities only. Raises `CubeError` if nothing is left.
 
-    `offered` are the layers of another source that a model is to learn from: it can use what both have. `table_columns` are
+    `layer_names` are the layers of another source that a model is to learn from: it can use what both have. `table_columns` are
     predictors of the surveys' table, part of the modality `static`.
     """
     present = list(cube.layers().values())
-    if offered is not None:
-        present = [layer for layer in present if layer.name in offered and layer.labels == INPUTS[layer.name].labels]
-    found = recipe_of(present, wanted, table_columns)
-    known = recipe_of(present).modalities
-    strange = [name for name in wanted or () if name not in {*PAPER, *COLUMNS, *known}]
-    if strange or not found.modalities:
+    if layer_names is not None:
+        present = [layer for layer in present if layer.name in layer_names and layer.labels == INPUTS[layer.name].labels]
+    usable = recipe_of(present, modalities, table_columns)
+    available = recipe_of(present).modalities
+    strange = [name for name in modalities or () if name not in {*PAPER, *COLUMNS, *available}]
+    if strange or not usable.modalities:
         raise CubeError(
-            f"{cube.url}: has no inputs for the modality {', '.join(strange or wanted or ('any',))} (it has"
-            f" {', '.join(known) or 'none'}); run `floracube build` or change network.modalities."
+            f"{cube.url}: has no inputs for the modality {', '.join(strange or modalities or ('any',))} (it has"
+            f" {', '.join(available) or 'none'}); run `floracube build` or change network.modalities."
         )
-    return found
+    return usable
 
 
-def recipe_of(layers: Iterable[Layer], wanted: Collection[str] | None = None, table_columns: tuple[str, ...] = ()) -> Recipe:
-    """What a model can learn from `layers`; `wanted` keeps some modalities only."""
+def recipe_of(layers: Iterable[Layer], modalities: Collection[str] | None = None, table_columns: tuple[str, ...] = ()) -> Recipe:
+    """What a model can learn from `layers`; `modalities` keeps some modalities only."""
     able = [layer for layer in layers if layer.predictor and (layer.kind != "class" or channels_of(layer))]
     tables = [table for table in TABLES.values() if any(modality_of(layer) == table for layer in able)]
     if table_columns and "static" not in tables:
         tables.insert(0, "static")
-    own = [modality_of(layer) for layer in able if modality_of(layer) not in tables]
-    kept = tuple(m for m in (*own, *tables) if wanted is None or m in wanted)
-    inputs = tuple(layer for m in kept for layer in able if modality_of(layer) == m)
-    return Recipe(kept, inputs, table_columns if "static" in kept else ())
+    separate = [modality_of(layer) for layer in able if modality_of(layer) not in tables]
+    selection = tuple(m for m in (*separate, *tables) if modalities is None or m in modalities)
+    inputs = tuple(layer for m in selection for layer in able if modality_of(layer) == m)
+    return Recipe(selection, inputs, table_columns if "static" in selection else ())

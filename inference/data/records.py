@@ -114,9 +114,9 @@ class NamedRecords:
 
     def counts(self, rows: NDArray[np.bool_] | None = None) -> Mapping[str, int]:
         """Number of records of each name, of the rows of a mask."""
-        chosen = slice(None) if rows is None else rows
-        share = None if self.share is None else self.share[chosen]
-        counts = np.bincount(self.name[chosen], share, minlength=len(self.names))
+        index = slice(None) if rows is None else rows
+        share = None if self.share is None else self.share[index]
+        counts = np.bincount(self.name[index], share, minlength=len(self.names))
         return dict(zip(self.names, np.rint(counts).astype(int).tolist(), strict=True))
 
 
@@ -136,41 +136,41 @@ def read_named_records(config: Config, cube: CubeStore, with_ids: bool = False) 
     rng, dry = np.random.default_rng(11), DryCells(cube)
     for chunk in stream:
         if SQUARE_COLUMNS[0] in chunk:
-            chosen, x, y, share = _places_within(chunk, cube.region, dry, rng)
+            chunk_rows, x, y, share = _places_within(chunk, cube.region, dry, rng)
             shares.append(share)
-            weights.append(share * np.minimum(1, FULL_WEIGHT_M / chunk["square_m"].to_numpy(np.float32)[chosen]))
-            lost = np.setdiff1d(np.arange(len(chunk)), chosen)
-            wet.append(("records whose cell has no land in the region", list(chunk["record"].iloc[lost])))
+            weights.append(share * np.minimum(1, FULL_WEIGHT_M / chunk["square_m"].to_numpy(np.float32)[chunk_rows]))
+            rows_on_water = np.setdiff1d(np.arange(len(chunk)), chunk_rows)
+            wet.append(("records whose cell has no land in the region", list(chunk["record"].iloc[rows_on_water])))
         else:
             x, y = chunk["x"].to_numpy(np.float64), chunk["y"].to_numpy(np.float64)
             on_land = dry.at(x, y)
             wet.append(("records on permanent water", list(chunk["record"][~on_land])))
-            chosen, x, y = np.flatnonzero(on_land), x[on_land], y[on_land]
+            chunk_rows, x, y = np.flatnonzero(on_land), x[on_land], y[on_land]
         row, col = cube.region.index(x, y)
         columns = {
-            "name": _coded(chunk["name"], codes)[chosen],
+            "name": _coded(chunk["name"], codes)[chunk_rows],
             "cell": row.astype(np.int64) * cube.region.shape()[1] + col,
             "x": x,
             "y": y,
-            "year": chunk["year"].to_numpy(np.float32)[chosen],
+            "year": chunk["year"].to_numpy(np.float32)[chunk_rows],
         }
         for key, values in columns.items():
             parts[key].append(values)
         if with_ids:
-            ids.append(chunk.iloc[chosen][[c for c in ("survey", "patch_id", "series_id") if c in chunk]])
+            ids.append(chunk.iloc[chunk_rows][[c for c in ("survey", "patch_id", "series_id") if c in chunk]])
     report = stream.report
     for reason, rows in wet:
         _withdraw(report, reason, rows, len(rows))
     if not parts["name"] or not sum(map(len, parts["name"])):
         raise TableError(f"{config.path}: records: no record is left: " + "; ".join(report.reasons()) + ".")
-    joined = {key: np.concatenate(values) for key, values in parts.items()}
+    columns_of_all = {key: np.concatenate(values) for key, values in parts.items()}
     return NamedRecords(
         tuple(codes),
         report=report,
         ids=pd.concat(ids, ignore_index=True) if ids else None,
         share=np.concatenate(shares) if shares else None,
         weight=np.concatenate(weights).astype(np.float32) if weights else None,
-        **joined,
+        **columns_of_all,
     )
 
 
@@ -216,17 +216,17 @@ def _places_within(
     Where none of a square's first draws is, four times as many are drawn: a coast may leave it little land.
     """
     rows, xs, ys = [], [], []
-    wanted = np.arange(len(chunk))
+    open_rows = np.arange(len(chunk))
     for draws in (DRAWS, 4 * DRAWS):
-        chosen = np.repeat(wanted, draws)
-        squares = Squares.of_rows(chunk.iloc[chosen])
-        x, y = squares.at(rng.uniform(size=len(chosen)), rng.uniform(size=len(chosen)))
+        draw_rows = np.repeat(open_rows, draws)
+        squares = Squares.of_rows(chunk.iloc[draw_rows])
+        x, y = squares.at(rng.uniform(size=len(draw_rows)), rng.uniform(size=len(draw_rows)))
         inside = np.flatnonzero(region.contains(x, y))
         on_land = inside[dry.at(x[inside], y[inside])]
-        rows.append(chosen[on_land])
+        rows.append(draw_rows[on_land])
         xs.append(x[on_land])
         ys.append(y[on_land])
-        wanted = np.setdiff1d(wanted, chosen[on_land])
+        open_rows = np.setdiff1d(open_rows, draw_rows[on_land])
     row = np.concatenate(rows)
     count = np.bincount(row, minlength=len(chunk))
     return row, np.concatenate(xs), np.concatenate(ys), (1 / count[row]).astype(np.float32)
@@ -239,35 +239,35 @@ def _coded(values: pd.Series, codes: dict[str, int]) -> NDArray[np.int32]:
     return np.asarray(table[local])
 
 
-def model_species(presences: Mapping[str, int], records: Mapping[str, int], least: int) -> list[str]:
-    """Species with at least `least` presences and records together, by name: records alone can make a species known."""
-    return sorted(name for name in {*presences, *records} if presences.get(name, 0) + records.get(name, 0) >= least)
+def model_species(presences: Mapping[str, int], records: Mapping[str, int], min_records: int) -> list[str]:
+    """Species with at least `min_records` presences and records together, by name: records alone can make a species known."""
+    return sorted(name for name in {*presences, *records} if presences.get(name, 0) + records.get(name, 0) >= min_records)
 
 
 def place_records(
-    named: NamedRecords, species: Sequence[str], background: NDArray[np.int64], region: Region
+    named_records: NamedRecords, species: Sequence[str], background: NDArray[np.int64], region: Region
 ) -> tuple[Records, NDArray[np.int64], NDArray[np.int64]]:
     """(records of the modelled `species`, the distinct cells whose predictors they and the background read, and for each
     cell the first record in it, -1 where there is none). `background`: flat cells.
     """
     position = {name: i for i, name in enumerate(species)}
-    column = np.array([position.get(name, -1) for name in named.names], np.int32)[named.name]
+    column = np.array([position.get(name, -1) for name in named_records.names], np.int32)[named_records.name]
     modelled_rows = np.flatnonzero(column >= 0)
-    rare = {name: n for name, n in named.counts(column < 0).items() if n}
-    _withdraw(named.report, "records of species with too few of them", sorted(rare), sum(rare.values()))
-    named.report.totals["species"] = len(np.unique(column[modelled_rows]))
-    cells, row = np.unique(np.concatenate([named.cell[modelled_rows], background]), return_inverse=True)
+    rare = {name: n for name, n in named_records.counts(column < 0).items() if n}
+    _withdraw(named_records.report, "records of species with too few of them", sorted(rare), sum(rare.values()))
+    named_records.report.totals["species"] = len(np.unique(column[modelled_rows]))
+    cells, row = np.unique(np.concatenate([named_records.cell[modelled_rows], background]), return_inverse=True)
     first = np.full(len(cells), -1, np.int64)
     first[row[: len(modelled_rows)][::-1]] = modelled_rows[::-1]
     records = Records(
         column[modelled_rows],
         row[: len(modelled_rows)].astype(np.int64),
-        named.x[modelled_rows],
-        named.y[modelled_rows],
-        named.year[modelled_rows],
+        named_records.x[modelled_rows],
+        named_records.y[modelled_rows],
+        named_records.year[modelled_rows],
         row[len(modelled_rows) :].astype(np.int64),
         *cell_centres(region, background),
-        weight=None if named.weight is None else named.weight[modelled_rows],
+        weight=None if named_records.weight is None else named_records.weight[modelled_rows],
     )
     return records, cells, first
 

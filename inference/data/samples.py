@@ -35,23 +35,23 @@ class Input:
         return replace(self, channels=names, steps=shape[1] if self.steps else 0)
 
 
-def _named(layer: str, *names: str) -> tuple[str, ...]:
+def _band_names(layer: str, *names: str) -> tuple[str, ...]:
     return tuple(f"{layer}.{name}" for name in names)
 
 
 # Images and series of the published models, by modality.
 PAPER: Final[Mapping[str, Input]] = {
-    "satellite": Input(_named("sentinel2", "red", "green", "blue", "nir")),
-    "landsat": Input(_named("landsat", "red", "green", "blue", "nir", "swir1", "swir2"), 84, 4, "50m"),
-    "climate": Input(_named("climate", "pr", "tas", "tasmax", "tasmin"), 228, 12, "1km"),
+    "satellite": Input(_band_names("sentinel2", "red", "green", "blue", "nir")),
+    "landsat": Input(_band_names("landsat", "red", "green", "blue", "nir", "swir1", "swir2"), 84, 4, "50m"),
+    "climate": Input(_band_names("climate", "pr", "tas", "tasmax", "tasmin"), 228, 12, "1km"),
 }
 _FIELDS: Final = ("satellite", "landsat", "static", "climate", "coarse")
 
 
 def in_order(modalities: Collection[str]) -> tuple[str, ...]:
     """Modalities in the order in which a network has them: images and series by name behind those of the published models."""
-    others = sorted(set(modalities) - {*_FIELDS, "survey"})
-    return tuple(m for m in (*_FIELDS, *others, "survey") if m in modalities)
+    further = sorted(set(modalities) - {*_FIELDS, "survey"})
+    return tuple(m for m in (*_FIELDS, *further, "survey") if m in modalities)
 
 
 @dataclass(frozen=True)
@@ -138,9 +138,9 @@ class Predictors:
 
     def subset(self, index: NDArray[np.integer | np.bool_]) -> Predictors:
         """The places of `index` (positions or a mask); 1 km cells are shared, not copied."""
-        chosen = {name: values[index] for name, values in self._per_place().items()}
-        beside: dict[str, Any] = {name: chosen.pop(name) for name in ("corner", "weight") if name in chosen}
-        return replace(self, values={**self.values, **chosen}, **beside)
+        subset_values = {name: values[index] for name, values in self._per_place().items()}
+        corners: dict[str, Any] = {name: subset_values.pop(name) for name in ("corner", "weight") if name in subset_values}
+        return replace(self, values={**self.values, **subset_values}, **corners)
 
     def without(self, *modalities: str) -> Predictors:
         """The same places with some modalities left out."""
@@ -148,8 +148,8 @@ class Predictors:
 
     def with_columns(self, values: Floats, names: tuple[str, ...]) -> Predictors:
         """The same places with `values` (n, V) as further columns of `static`, which `names` names."""
-        before = self.get("static")
-        static = values if before is None else np.concatenate([before[np.arange(len(values))], values], 1)
+        table = self.get("static")
+        static = values if table is None else np.concatenate([table[np.arange(len(values))], values], 1)
         return replace(self, values={**self.values, "static": static}, static_names=(*self.static_names, *names))
 
     def interpolated(self, name: str) -> Floats | None:

@@ -38,12 +38,12 @@ def read_kilometres(cube: CubeStore, unit: Unit, what: Recipe) -> dict[str, Floa
     """
     kilometres = _grown(cube.region.square(unit, COARSE), 1)
     return {
-        modality: joined([_read_with_edge(cube, layer, kilometres) for layer in layers])
+        modality: concatenated([_read_with_edge(cube, layer, kilometres) for layer in layers])
         for modality, layers in what.kilometres.items()
     }
 
 
-def joined(parts: Sequence[Floats], axis: int = 0) -> Floats:
+def concatenated(parts: Sequence[Floats], axis: int = 0) -> Floats:
     """Channels of several layers, one behind the other."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
 
@@ -84,7 +84,7 @@ def sample(
     """
     what.require_maps()
     what = what.in_cube(cube)
-    squares = Squares.of(cube.region, x, y, np.zeros(len(x)) if side_m is None else side_m)
+    squares = Squares.longer_than_a_cell(cube.region, x, y, np.zeros(len(x)) if side_m is None else side_m)
     samples = _at_places(CubeSource(cube), what, Places.at(x, y), receptive_field, progress, shelf, (cube, squares))
     kilometres, corner, weight = _sample_kilometres(cube, what, *cube.region.index(x, y), shelf, squares)
     return Predictors({**samples, **kilometres}, corner, weight, what.static_names, what.coarse_names, what.encoded)
@@ -110,7 +110,7 @@ def sample_source(
         values = source.sample(part, [layer.name for layers in what.kilometres.values() for layer in layers])
         return {modality: _from_places(layers, values) for modality, layers in what.kilometres.items()}
 
-    kilometres = _kept(shelf, "kilometres", what.kilometres, 1, np.stack([places.x, places.y]), read, None)
+    kilometres = _sample_all(shelf, "kilometres", what.kilometres, 1, np.stack([places.x, places.y]), read, None)
     corner, weight = None, None
     if kilometres:
         corner = np.repeat(np.arange(n, dtype=np.int64)[:, None], 4, axis=1)
@@ -128,10 +128,10 @@ def _at_places(
     averaged: tuple[CubeStore, Squares] | None = None,
 ) -> dict[str, Floats]:
     """The modalities of 10 m and 50 m."""
-    groups, packed = what.places, dict[str, Floats]()
+    groups, packed_images = what.places, dict[str, Floats]()
     if shelf is not None and isinstance(source, PackedSource):
-        packed = _packed(source, groups, places, receptive_field, shelf)
-        groups = {modality: layers for modality, layers in groups.items() if modality not in packed}
+        packed_images = _pack_images(source, groups, places, receptive_field, shelf)
+        groups = {modality: layers for modality, layers in groups.items() if modality not in packed_images}
     names = [layer.name for layers in groups.values() for layer in layers]
 
     def read(index: NDArray[np.int64]) -> dict[str, Floats]:
@@ -142,10 +142,13 @@ def _at_places(
         return out
 
     salt = b"" if averaged is None or not len(averaged[1]) else averaged[1].identity()
-    return _kept(shelf, "places", groups, receptive_field, np.stack([places.x, places.y]), read, progress, salt) | packed
+    return (
+        _sample_all(shelf, "places", groups, receptive_field, np.stack([places.x, places.y]), read, progress, salt)
+        | packed_images
+    )
 
 
-def _packed(
+def _pack_images(
     source: PackedSource, groups: Mapping[str, Sequence[Layer]], places: Places, cells: int, shelf: Shelf
 ) -> dict[str, Floats]:
     """Images that do not fit the memory of the shelf, as the source has packed them."""
@@ -178,17 +181,17 @@ def _row(layers: Sequence[Layer], cells: int = 1) -> tuple[int, ...]:
     return (count, len(first.labels[first.dims[-1]])) if first.period else (count,)
 
 
-def _kept(
+def _sample_all(
     shelf: Shelf | None,
     name: str,
     groups: Mapping[str, Sequence[Layer]],
     cells: int,
     at: NDArray[np.floating | np.integer],
-    read: Callable[[NDArray[np.int64]], dict[str, Floats]],
+    read_samples: Callable[[NDArray[np.int64]], dict[str, Floats]],
     progress: Callable[[int, int], None] | None,
     salt: bytes = b"",
 ) -> dict[str, Floats]:
-    """What `read` gives of all n places at `at` (2, n), in memory or, where that is too small, in files of the shelf.
+    """What `read_samples` gives of all n places at `at` (2, n), in memory or, where that is too small, in files of the shelf.
 
     Files are filled neighbours first, so that a source is read in one sweep; `salt` is what else values depend on. Images are
     of `cells` cells a side.
@@ -198,17 +201,17 @@ def _kept(
         return {}
     rows = {modality: _row(layers, cells) for modality, layers in groups.items()}
     if shelf is None or not shelf.holds(rows, n):
-        return read(np.arange(n))
+        return read_samples(np.arange(n))
     tables = TABLES.values()
     stored = {m: layers[0] if m not in tables and layers[0].kind != "class" else None for m, layers in groups.items()}
     identity = hashlib.sha256(repr(sorted(rows.items())).encode() + np.ascontiguousarray(at).tobytes() + salt).hexdigest()
-    return shelf.cut(name, rows, stored, _neighbours_first(at), read, identity, progress)
+    return shelf.cut(name, rows, stored, _neighbours_first(at), read_samples, identity, progress)
 
 
 def _from_places(layers: Sequence[Layer], values: Mapping[str, Floats]) -> Floats:
     """(n, channels, ...) of layers whose values at n places are (n, ...)."""
     parts = [as_channels(layer, np.moveaxis(values[layer.name], 0, -1)) for layer in layers]
-    return joined([np.moveaxis(part, -1, 0) for part in parts], 1)
+    return concatenated([np.moveaxis(part, -1, 0) for part in parts], 1)
 
 
 def _sample_kilometres(
@@ -239,7 +242,7 @@ def _sample_kilometres(
         return out
 
     salt = squares.identity() if len(squares) else b""
-    return _kept(shelf, "kilometres", what.kilometres, 1, at, read, None, salt), which, weight
+    return _sample_all(shelf, "kilometres", what.kilometres, 1, at, read, None, salt), which, weight
 
 
 def _at_cells(cube: CubeStore, what: Recipe, at: NDArray[np.int64]) -> dict[str, Floats]:
@@ -247,11 +250,11 @@ def _at_cells(cube: CubeStore, what: Recipe, at: NDArray[np.int64]) -> dict[str,
     out = {modality: np.empty((at.shape[1], *_row(layers)), np.float32) for modality, layers in what.kilometres.items()}
     squares, which = np.unique(at // (SWEEP_M // COARSE), axis=1, return_inverse=True)
     for number in range(squares.shape[1]):
-        here = np.flatnonzero(which.ravel() == number)
-        (top, left), (bottom, right) = at[:, here].min(1), at[:, here].max(1)
+        members = np.flatnonzero(which.ravel() == number)
+        (top, left), (bottom, right) = at[:, members].min(1), at[:, members].max(1)
         window = Window(int(top), int(left), int(bottom - top) + 1, int(right - left) + 1)
-        inside = (..., at[0, here] - top, at[1, here] - left)
+        inside = (..., at[0, members] - top, at[1, members] - left)
         for modality, layers in what.kilometres.items():
-            layer_values = joined([_read(cube, layer, window)[inside] for layer in layers])
-            out[modality][here] = np.moveaxis(layer_values, -1, 0)
+            layer_values = concatenated([_read(cube, layer, window)[inside] for layer in layers])
+            out[modality][members] = np.moveaxis(layer_values, -1, 0)
     return out

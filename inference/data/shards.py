@@ -93,7 +93,7 @@ class Rows(OnDisk):
 
 
 @dataclass(frozen=True)
-class Packed(OnDisk):
+class PackedImages(OnDisk):
     """Images packed one behind the other; `unpack(bytes, position)` decodes one."""
 
     unpack: Callable[[bytes, int], Floats]
@@ -156,7 +156,7 @@ class Shelf:
         rows: Mapping[str, tuple[int, ...]],
         layers: Mapping[str, Layer | None],
         order: Index,
-        read: Callable[[Index], Mapping[str, Floats]],
+        read_samples: Callable[[Index], Mapping[str, Floats]],
         identity: str,
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Floats]:
@@ -166,40 +166,40 @@ class Shelf:
         `identity` is cut anew. Returned as arrays, since they read like such.
         """
         folder = self.folder / name
-        made = {key: Rows(folder / f"{key}.rows", len(order), shape, layers[key]) for key, shape in rows.items()}
-        done = _begun(folder, identity, made)
+        rows_by_key = {key: Rows(folder / f"{key}.rows", len(order), shape, layers[key]) for key, shape in rows.items()}
+        done = _prepare(folder, identity, rows_by_key)
         piece = max(1, PIECE // (4 * sum(int(np.prod(shape)) for shape in rows.values())))
         while done < len(order):
             index = order[done : done + piece]
-            for key, values in read(index).items():
-                _write(made[key], index, values)
+            for key, values in read_samples(index).items():
+                _write(rows_by_key[key], index, values)
             done += len(index)
             _note(folder, identity, done)
             if progress:
                 progress(done, len(order))
-        return cast(dict[str, Floats], made)
+        return cast(dict[str, Floats], rows_by_key)
 
     def pack(
         self,
         name: str,
         row: tuple[int, ...],
         order: Index,
-        read: Callable[[Index], Sequence[bytes]],
+        read_images: Callable[[Index], Sequence[bytes]],
         unpack: Callable[[bytes, int], Floats],
         identity: str,
     ) -> Floats:
         """As `cut`, of images of the shape `row` that `read(index)` gives as bytes and `unpack` decodes."""
         folder = self.folder / name
-        made = Packed(folder / "images.packed", len(order), row, unpack)
-        spans = Rows(made.path.with_suffix(".spans"), len(order), (2,), None, "int64")
-        done = _begun(folder, identity, {"spans": spans})
+        images = PackedImages(folder / "images.packed", len(order), row, unpack)
+        spans = Rows(images.path.with_suffix(".spans"), len(order), (2,), None, "int64")
+        done = _prepare(folder, identity, {"spans": spans})
         end = int(spans[order[:done]].sum(1).max(initial=0))
-        with made.path.open("r+b" if done else "wb") as file:
+        with images.path.open("r+b" if done else "wb") as file:
             file.truncate(end)  # what a kill left behind the last piece
             file.seek(end)
             while done < len(order):
                 index = order[done : done + IMAGES]
-                contents = read(index)
+                contents = read_images(index)
                 lengths = np.array([len(content) for content in contents], np.int64)
                 starts = end + np.cumsum(lengths) - lengths
                 file.write(b"".join(contents))
@@ -208,22 +208,22 @@ class Shelf:
                 _write(spans, index, np.stack([starts, lengths], 1))
                 end, done = end + int(lengths.sum()), done + len(index)
                 _note(folder, identity, done)
-        return cast(Floats, made)
+        return cast(Floats, images)
 
 
-def _begun(folder: Path, identity: str, made: Mapping[str, Rows]) -> int:
+def _prepare(folder: Path, identity: str, rows_by_key: Mapping[str, Rows]) -> int:
     """Places that lie there already; files of full length are made where there are none."""
     note = folder / "shelf.json"
     try:
         saved_note = json.loads(note.read_text(encoding="utf-8"))
-        complete = all(rows.path.stat().st_size == rows.nbytes for rows in made.values())
+        complete = all(rows.path.stat().st_size == rows.nbytes for rows in rows_by_key.values())
         if saved_note["identity"] == identity and complete:
             return int(saved_note["done"])
     except (OSError, ValueError, KeyError):
         pass
     folder.mkdir(parents=True, exist_ok=True)
     note.unlink(missing_ok=True)
-    for rows in made.values():
+    for rows in rows_by_key.values():
         with rows.path.open("wb") as file:
             file.truncate(rows.nbytes)
     return 0

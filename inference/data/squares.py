@@ -18,7 +18,7 @@ from cube.storage.store import resolution_of
 
 Floats = NDArray[np.float32]
 STRIP: Final = 100  # rows of cells read at a time: a square of 100 km would be gigabytes
-Read = Callable[[Layer, Window], Floats]  # layer, window in its own pixels: (channels, ..., height, width)
+ReadWindow = Callable[[Layer, Window], Floats]  # layer, window in its own pixels: (channels, ..., height, width)
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class Squares:
     right: NDArray[np.int64]
 
     @classmethod
-    def of(cls, region: Region, x: NDArray[np.float64], y: NDArray[np.float64], side_m: NDArray[np.floating]) -> Squares:
+    def longer_than_a_cell(
+        cls, region: Region, x: NDArray[np.float64], y: NDArray[np.float64], side_m: NDArray[np.floating]
+    ) -> Squares:
         """The places (x, y) metres whose side (n,) is longer than a cell; NaN: as small as a cell.
 
         A square is of the cells whose centres lie in it, cut at the region's edge.
@@ -52,7 +54,7 @@ class Squares:
         """What samples of these squares depend on."""
         return np.stack([self.rows, self.top, self.bottom, self.left, self.right]).tobytes()
 
-    def mean(self, read: Read, layer: Layer, square: int, resolution: int) -> Floats:
+    def mean(self, read_window: ReadWindow, layer: Layer, square: int, resolution: int) -> Floats:
         """(...) means of a layer over the cells of a square, NaN where none of them has a value.
 
         Pixels of 10 m are those within the cells; a pixel of 1 km weighs as many cells as it covers of the square.
@@ -63,7 +65,7 @@ class Squares:
             last = min(first + STRIP, int(self.bottom[square]))
             row, down = _pixels(first, last, resolution)
             col, right = _pixels(int(self.left[square]), int(self.right[square]), resolution)
-            values = read(layer, Window(row, col, len(down), len(right)))
+            values = read_window(layer, Window(row, col, len(down), len(right)))
             cells = down[:, None] * right[None, :]
             finite = np.isfinite(values)
             total = total + (np.where(finite, values, 0) * cells).sum((-2, -1), dtype=np.float64)
@@ -71,12 +73,12 @@ class Squares:
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(np.where(weight > 0, total / weight, np.nan), np.float32)
 
-    def table(self, read: Read, layers: Sequence[Layer], square: int, resolution: int) -> Floats:
+    def table(self, read_window: ReadWindow, layers: Sequence[Layer], square: int, resolution: int) -> Floats:
         """(channels, ...) means of several layers, one behind the other; a class is the share of its cells."""
-        return np.concatenate([self.mean(read, layer, square, resolution) for layer in layers])
+        return np.concatenate([self.mean(read_window, layer, square, resolution) for layer in layers])
 
     def put_means(
-        self, read: Read, index: NDArray[np.int64], groups: Mapping[str, Sequence[Layer]], out: dict[str, Floats]
+        self, read_window: ReadWindow, index: NDArray[np.int64], groups: Mapping[str, Sequence[Layer]], out: dict[str, Floats]
     ) -> None:
         """Put the means of the squares among the places `index` into `out` of them, in place; `groups`: layers by modality.
 
@@ -88,7 +90,7 @@ class Squares:
             if at is None:
                 continue
             for modality, layers in groups.items():
-                mean = self.table(read, layers, square, resolution_of(layers[0]))
+                mean = self.table(read_window, layers, square, resolution_of(layers[0]))
                 out[modality][at] = mean[:, None, None] if layers[0].resolution == "10m" else mean
 
 

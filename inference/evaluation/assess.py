@@ -31,7 +31,7 @@ from inference.evaluation.baselines.named import LEAVES, scores_without
 from inference.evaluation.baselines.table import table_of
 from inference.evaluation.folds import OURS, peer_scores, peers_key, remembered, skill_report
 from inference.evaluation.metrics import species_correlation
-from inference.evaluation.out_of_fold import OutOfFold, as_eta, load_out_of_fold, where
+from inference.evaluation.out_of_fold import OutOfFold, as_eta, describe_surveys, load_out_of_fold
 from inference.evaluation.protocol import Report
 from inference.evaluation.record_folds import JudgedPlaces, forest_of_records, load_judged, record_table
 from inference.evaluation.tables import Table, write_tables
@@ -76,7 +76,7 @@ def assess(config: Config, progress: Progress, locked: bool = False) -> Assessme
         )
     report = Report()
     if len(data.surveys) and config.train.likelihood != "records_only":
-        scores = load_out_of_fold(config.model_path).of(data.surveys)
+        scores = load_out_of_fold(config.model_path).require_surveys(data.surveys)
         report = _with_peers(config, data, scores, progress, locked)
     elif data.records is not None and data.record_predictors is not None:
         report.tables.append(_of_records(config, model, data.records, data.record_predictors, locked))
@@ -94,7 +94,7 @@ def assess(config: Config, progress: Progress, locked: bool = False) -> Assessme
 def _with_peers(config: Config, data: Dataset, scores: OutOfFold, progress: Progress, locked: bool) -> Report:
     """Tables of our scores and of peers; of species that are too rare to fit one, peers take the frequency."""
     options, folds, surveys = config.evaluate.options, scores.folds, data.surveys
-    least = config.evaluate.min_records or scores.min_records
+    min_records = config.evaluate.min_records or scores.min_records
     methods = [("frequency", 0), *((name, leaf) for name in options.baselines if name != "frequency" for leaf in NAMES[name])]
     key = peers_key(data.predictors, surveys, folds, f"{options.trees}")
     cache, done, total = config.report_path / "folds", 0, len(methods) * folds.count + 1
@@ -112,10 +112,10 @@ def _with_peers(config: Config, data: Dataset, scores: OutOfFold, progress: Prog
     if options.records_allowed and data.records is not None:
         cache_key = f"{key}-allowed-{digest((options_document(config.train), config.network.model_dump(), len(data.records)))}"
         eta[f"{OURS}, records allowed"] = remembered(cache, cache_key, lambda: _with_all_records(config, data, folds))
-    rows, what = folds.locked == locked, where(scores, locked)
+    rows, what = folds.locked == locked, describe_surveys(scores, locked)
     if data.records is not None:
         what += f"; {OURS} learned from {len(data.records):,} records too, which its peers cannot read"
-    return skill_report(eta, surveys, folds, least, rows, what, options.bootstraps)
+    return skill_report(eta, surveys, folds, min_records, rows, what, options.bootstraps)
 
 
 def _with_all_records(config: Config, data: Dataset, folds: Folds) -> NDArray[np.float32]:
@@ -140,7 +140,7 @@ def _of_records(config: Config, model: Model, records: Records, predictors: Pred
     """Our out-of-fold scores of records and background, beside a forest on the same folds."""
     places, eta = load_judged(config.model_path)
     plan = plan_folds(config, Surveys.none(()), model.ensemble.spec.reach_m, records=records)
-    expected = JudgedPlaces.of(records, plan.folds)
+    expected = JudgedPlaces.draw(records, plan.folds)
     if not np.array_equal(expected.fold, places.fold) or not np.array_equal(expected.row, places.row):
         raise ModelError(
             "The records of the configuration are not those that the model was trained on; run `floracube train` again."

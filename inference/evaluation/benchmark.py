@@ -149,11 +149,11 @@ def run_benchmark(bench: Benchmark, plan: Plan, scratch: Path, tell: Tell = lamb
         )
         forecasts_at = {k: Forecast(f.p if at.all() else f.p[at], f.calibration) for k, f in forecasts.items()}
         reports[test_name] = judge(forecasts_at, truth, f"{test_name} ({int(at.sum()):,} surveys)")
-        remarks += _too_few(test_name, int(at.sum()), reports[test_name])
+        remarks += _few_surveys_warning(test_name, int(at.sum()), reports[test_name])
     return Outcome(trained.ensemble, reports, learned, remarks)
 
 
-def _too_few(name: str, surveys: int, report: Report) -> list[str]:
+def _few_surveys_warning(name: str, surveys: int, report: Report) -> list[str]:
     species = report.tables[0].rows[0]["species"]
     if surveys >= ENOUGH_SURVEYS and species >= ENOUGH_SPECIES:
         return []

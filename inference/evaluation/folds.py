@@ -96,7 +96,7 @@ def mean_over_species(auc: NDArray[np.float64]) -> float:
 
 def bootstrap_gain(
     ours: Scores,
-    theirs: Scores,
+    peer_scores: Scores,
     presence: Flags,
     fold: NDArray[np.int64],
     block: NDArray[np.int64],
@@ -104,7 +104,7 @@ def bootstrap_gain(
 ) -> tuple[float, float]:
     """95 % interval of the gain in mean within-fold AUC when blocks are drawn anew with replacement.
 
-    `ours`, `theirs`, `presence` (n, S), `fold` and `block` (n,).
+    `ours`, `peer_scores`, `presence` (n, S), `fold` and `block` (n,).
     """
     rng = np.random.default_rng(0)
     numbers, block = np.unique(block, return_inverse=True)
@@ -115,7 +115,9 @@ def bootstrap_gain(
         inside = fold == k
         blocks, place = np.unique(block[inside], return_inverse=True)
         for s in np.flatnonzero(np.isfinite(species_auc(ours[inside], presence[inside]))):
-            a, b = (resampled_auc(score[inside, s], presence[inside, s], place, times[:, blocks]) for score in (ours, theirs))
+            a, b = (
+                resampled_auc(score[inside, s], presence[inside, s], place, times[:, blocks]) for score in (ours, peer_scores)
+            )
             gain[at, s] = a - b
     finite = np.isfinite(gain)
     per_species = np.where(finite, gain, 0).sum(0) / np.maximum(finite.sum(0), 1)

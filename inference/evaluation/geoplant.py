@@ -36,7 +36,7 @@ SPLITS: Final = ("train", "val", "test_iid", "test_ood", "test_glc25", "test")  
 TESTS: Final = SPLITS[2:]
 SPECIES: Final = 11_255  # label space of the benchmark: ids are 0 to 11,254
 # All of the benchmark's area, and nothing of it is built: reading surveys asks for a configuration.
-WHOLE: Final = {
+COMPLETE_DATA: Final = {
     "title": "GeoPlant",
     "cube": "none",
     "unit_km": 40,
@@ -95,8 +95,8 @@ def read_benchmark(
     presence = np.zeros((len(heads), len(ids)), bool)
     presence[survey[column >= 0], column[column >= 0]] = True
     unseen = np.bincount(survey[column < 0], minlength=len(heads))
-    beyond = Report("species")
-    beyond.note(
+    species_report = Report("species")
+    species_report.note(
         f"species ids beyond the label space of {SPECIES:,}, in no published figure",
         [str(i) for i in np.unique(species) if not 0 <= i < SPECIES],
     )
@@ -113,13 +113,13 @@ def read_benchmark(
     what = recipe_of(source, modalities)
     places = places_of(heads, "PA")
     predictors = _on_disk(source, what, places, cells, scratch)
-    reports = [*(t.report for t in tables.values()), beyond, source.report]
+    reports = [*(t.report for t in tables.values()), species_report, source.report]
     return Benchmark(surveys, predictors, split, places.survey, ids.astype(np.int64), unseen, labelled, what, reports)
 
 
 def _tables(folder: Path, limit: int | None) -> dict[str, SurveyTable]:
     """The surveys of every split that the folder has, none twice."""
-    config = Config.model_validate(WHOLE)
+    config = Config.model_validate(COMPLETE_DATA)
     tables: dict[str, SurveyTable] = {}
     errors: list[TableError] = []
     names: set[str] = set()
@@ -152,13 +152,13 @@ def _lists(tables: Sequence[SurveyTable]) -> tuple[NDArray[np.int64], NDArray[np
     return np.asarray(rows["survey"], np.int64), np.asarray(species, np.int64)
 
 
-def recipe_of(source: FileSource, wanted: Sequence[str] | None = None) -> Recipe:
-    """What the files of a folder offer the network; `wanted` keeps some modalities. Raises `TableError` if nothing is left."""
+def recipe_of(source: FileSource, modalities: Sequence[str] | None = None) -> Recipe:
+    """What the files of a folder offer the network; `modalities` keeps some. Raises `TableError` if nothing is left."""
     layers = [INPUTS[name] for name in source.layers]
-    recipe = recipe_of_layers(layers, wanted)
+    recipe = recipe_of_layers(layers, modalities)
     if not recipe.modalities:
         raise TableError(
-            f"{source.geoplant.layout.folder}: has no predictors for {', '.join(wanted or ('any modality',))}"
+            f"{source.geoplant.layout.folder}: has no predictors for {', '.join(modalities or ('any modality',))}"
             f" (it has {', '.join(recipe_of_layers(layers).modalities) or 'none'}); fetch patches, series or tables of values."
         )
     return recipe

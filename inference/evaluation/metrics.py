@@ -53,16 +53,16 @@ def resampled_auc(
     score and presence (n,), `block` (n,) in 0..B-1. Pairs of a presence and an absence are counted once, by their two blocks.
     """
     order = np.argsort(score, kind="stable")
-    sorted_score, presences, where = score[order], presence[order], block[order]
+    sorted_score, presences, sorted_block = score[order], presence[order], block[order]
     blocks = times.shape[1]
     absences = np.zeros((len(score) + 1, blocks))
-    absences[np.flatnonzero(~presences) + 1, where[~presences]] = 1
+    absences[np.flatnonzero(~presences) + 1, sorted_block[~presences]] = 1
     below = np.cumsum(absences, 0)  # absences of each block among the first i surveys
     first = np.searchsorted(sorted_score, sorted_score[presences], side="left")
     last = np.searchsorted(sorted_score, sorted_score[presences], side="right")
     wins = np.zeros((blocks, blocks))  # presences of a row's block over absences of a column's; ties count half
-    np.add.at(wins, where[presences], (below[first] + below[last]) / 2)
-    present = times @ np.bincount(where[presences], minlength=blocks)
+    np.add.at(wins, sorted_block[presences], (below[first] + below[last]) / 2)
+    present = times @ np.bincount(sorted_block[presences], minlength=blocks)
     pairs = present * (times @ below[-1])
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(pairs > 0, ((times @ wins) * times).sum(1) / pairs, np.nan), np.float64)

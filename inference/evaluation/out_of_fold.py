@@ -18,7 +18,7 @@ from inference.calibration.calibrate import fit_calibration
 from inference.data.blocks import Folds
 from inference.data.holdout import shown_km
 from inference.data.samples import Surveys
-from inference.network.tensors import damage_told, write_tensors
+from inference.network.tensors import model_errors, write_tensors
 from inference.training.likelihood import cloglog, cloglog_probability
 
 Scores = NDArray[np.float32]
@@ -37,7 +37,7 @@ class OutOfFold:
     why: str  # the blocks are as large as they are
     surveys: str  # fingerprint of the surveys, row for row
 
-    def of(self, surveys: Surveys) -> OutOfFold:
+    def require_surveys(self, surveys: Surveys) -> OutOfFold:
         """Itself. Raises: ModelError where `surveys` are not those that the scores are of."""
         if fingerprint(surveys) != self.surveys:
             raise ModelError(
@@ -91,7 +91,7 @@ def load_out_of_fold(folder: Path) -> OutOfFold:
             f"{folder}: has no out-of-fold scores: it was trained without surveys, or by an earlier version; run `floracube"
             " train` again."
         )
-    with damage_told(folder / CARD):
+    with model_errors(folder / CARD):
         document: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
         tensors = load_file(folder / TENSORS)
         corners = [(int(column), int(row)) for column, row in tensors["corner"]]
@@ -125,7 +125,7 @@ def as_eta(probability: Scores) -> Scores:
     return cloglog(np.clip(probability, *SUREST)).astype(np.float32)
 
 
-def where(scores: OutOfFold, locked: bool = False) -> str:
+def describe_surveys(scores: OutOfFold, locked: bool = False) -> str:
     """Which surveys are judged, for the titles of tables."""
     rows = scores.folds.locked == locked
     kind = f"locked blocks, read on {datetime.date.today().isoformat()}" if locked else "open blocks"

@@ -43,11 +43,11 @@ def table_picture(path: Path, tables: Sequence[Table]) -> Path:
         axis.axis("off")
         axis.set_title(table.title, loc="left", fontsize=9, wrap=True)
         header, *rows = table.cells()
-        drawn = axis.table(rows, colLabels=header, loc="upper left", cellLoc="right", edges="horizontal")
-        drawn.auto_set_font_size(False)
-        drawn.set_fontsize(8)
-        drawn.auto_set_column_width(list(range(len(header))))
-        for (_, column), cell in drawn.get_celld().items():
+        text_table = axis.table(rows, colLabels=header, loc="upper left", cellLoc="right", edges="horizontal")
+        text_table.auto_set_font_size(False)
+        text_table.set_fontsize(8)
+        text_table.auto_set_column_width(list(range(len(header))))
+        for (_, column), cell in text_table.get_celld().items():
             cell.set_linewidth(0.3)
             if column == 0:
                 cell.set_text_props(ha="left")

@@ -128,10 +128,10 @@ def _skill(forecast: Forecast, auc: NDArray[np.float64], truth: Observed) -> Rec
         "species": int(np.isfinite(auc).sum()),
         "sample AUC": mean_of(sample_auc(p, presence)),
     }
-    return row | _chosen(forecast, truth)
+    return row | _cross_selected_skill(forecast, truth)
 
 
-def _chosen(forecast: Forecast, truth: Observed) -> Record:
+def _cross_selected_skill(forecast: Forecast, truth: Observed) -> Record:
     """Skill of one K, one probability and one threshold a species, each chosen on other surveys than it is judged on."""
     p, presence = forecast.p, truth.presence
     parts: list[tuple[Bools, Floats, Bools]] = []  # surveys that are judged, and probabilities and presences of the others
@@ -142,11 +142,11 @@ def _chosen(forecast: Forecast, truth: Observed) -> Record:
     if not parts or not all(presences.any() for _, _, presences in parts):
         return {}
     size, member, over = np.zeros(len(p), np.int64), np.zeros(p.shape, bool), np.zeros(p.shape, np.float32)
-    for rows, others, presences in parts:
-        size[rows] = best_size(others, presences)
-        sampled_rows = np.linspace(0, len(others) - 1, min(len(others), MOST_CHOOSING)).astype(np.int64)
-        member[rows] = p[rows] >= best_threshold(others[sampled_rows], presences[sampled_rows])
-        over[rows] = p[rows] - best_thresholds(others, presences)
+    for rows, other_p, presences in parts:
+        size[rows] = best_size(other_p, presences)
+        sampled_rows = np.linspace(0, len(other_p) - 1, min(len(other_p), MOST_CHOOSING)).astype(np.int64)
+        member[rows] = p[rows] >= best_threshold(other_p[sampled_rows], presences[sampled_rows])
+        over[rows] = p[rows] - best_thresholds(other_p, presences)
     defined = np.isfinite(over).all(0)
     skill = true_skill(over, presence, np.where(defined, 0.0, np.nan))
     return {

@@ -24,9 +24,9 @@ from inference.evaluation.baselines.scores import record_scores
 from inference.evaluation.baselines.table import table_of
 from inference.evaluation.metrics import mean_of, species_auc
 from inference.evaluation.tables import Record, Table
-from inference.network.tensors import damage_told, write_tensors
+from inference.network.tensors import model_errors, write_tensors
 
-MOST: Final = 20_000  # records that are judged
+MAX_RECORDS: Final = 20_000  # records that are judged
 FEWEST: Final = 5  # of them, of a species that is scored
 WINDOW: Final = 0.1  # of the range of scores, in the Boyce index
 POSITIONS: Final = 100  # steps of its moving window, so 101 windows
@@ -45,9 +45,9 @@ class JudgedPlaces:
     locked: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, records: Records, folds: Folds) -> JudgedPlaces:
+    def draw(cls, records: Records, folds: Folds) -> JudgedPlaces:
         """At most `MOST` records, drawn at random, and all of the background."""
-        sampled_records = np.sort(np.random.default_rng(0).permutation(len(records))[:MOST])
+        sampled_records = np.sort(np.random.default_rng(0).permutation(len(records))[:MAX_RECORDS])
         x, y = np.r_[records.x[sampled_records], records.background_x], np.r_[records.y[sampled_records], records.background_y]
         species = np.r_[records.species[sampled_records].astype(np.int64), np.full(len(records.background), -1)]
         return cls(np.r_[records.row[sampled_records], records.background], species, folds.at(x, y), folds.locked_at(x, y))
@@ -90,25 +90,25 @@ def boyce_index(presences: NDArray[np.floating], background: NDArray[np.floating
     middle, ratio = predicted_to_expected(at_records, area)
     defined = np.isfinite(ratio)
     middle, ratio = middle[defined], np.round(ratio[defined], 10)
-    changed = np.r_[np.diff(ratio) != 0, True]
-    if changed.sum() < 3:
+    is_new_ratio = np.r_[np.diff(ratio) != 0, True]
+    if is_new_ratio.sum() < 3:
         return float("nan")
-    return float(spearmanr(middle[changed], ratio[changed]).statistic)
+    return float(spearmanr(middle[is_new_ratio], ratio[is_new_ratio]).statistic)
 
 
 def record_table(eta: Mapping[str, NDArray[np.float32]], places: JudgedPlaces, locked: bool, what: str) -> Table:
     """A row a method of scores eta (m, S) of the open places, or of the locked ones."""
     rows: list[Record] = []
-    chosen = places.locked == locked
-    kind = places.species[chosen]
+    rows_of_role = places.locked == locked
+    kind = places.species[rows_of_role]
     for method, scores in eta.items():
-        judged_scores, aucs, boyces = scores[chosen], [], []
+        judged_scores, aucs, boyces = scores[rows_of_role], [], []
         for s in np.unique(kind[kind >= 0]):
             species_or_background = (kind == s) | (kind < 0)
-            score, noted = judged_scores[species_or_background, s], kind[species_or_background] == s
-            if noted.sum() >= FEWEST and not noted.all():
-                aucs.append(float(species_auc(score[:, None], noted[:, None], FEWEST)[0]))
-                boyces.append(boyce_index(score[noted], score[~noted]))
+            score, has_record = judged_scores[species_or_background, s], kind[species_or_background] == s
+            if has_record.sum() >= FEWEST and not has_record.all():
+                aucs.append(float(species_auc(score[:, None], has_record[:, None], FEWEST)[0]))
+                boyces.append(boyce_index(score[has_record], score[~has_record]))
         rows.append(
             {"method": method, "AUC against background": mean_of(aucs), "Boyce index": mean_of(boyces), "species": len(aucs)}
         )
@@ -147,9 +147,9 @@ def forest_of_records(
 
 def save_judged(folder: Path, places: JudgedPlaces, eta: NDArray[np.float32], folds: Folds, skill: list[dict[str, Any]]) -> None:
     """Write `out_of_fold.*` of a model without surveys."""
-    named = {"row": places.row, "species": places.species, "fold": places.fold, "locked": places.locked, "eta": eta}
+    arrays = {"row": places.row, "species": places.species, "fold": places.fold, "locked": places.locked, "eta": eta}
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / TENSORS, {name: np.ascontiguousarray(values) for name, values in named.items()})
+    write_tensors(folder / TENSORS, {name: np.ascontiguousarray(values) for name, values in arrays.items()})
     document = {"kind": "records", "folds": folds.count, "block_km": folds.block_km, "skill": skill}
     (folder / CARD).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
@@ -158,6 +158,6 @@ def load_judged(folder: Path) -> tuple[JudgedPlaces, NDArray[np.float32]]:
     """What `save_judged` wrote. Raises: ModelError where there is nothing, or it is damaged."""
     from safetensors.numpy import load_file
 
-    with damage_told(folder / TENSORS):
+    with model_errors(folder / TENSORS):
         tensors = load_file(folder / TENSORS)
         return JudgedPlaces(tensors["row"], tensors["species"], tensors["fold"], tensors["locked"]), tensors["eta"]

@@ -65,8 +65,8 @@ def logit_slope(p: Probabilities, presence: NDArray[np.bool_], rounds: int = 30)
             q = np.clip(np.asarray(flat[start : start + PAIRS], np.float64), LOWEST, 1 - LOWEST)
             x = np.log(q) - np.log1p(-q)
             mu = 1 / (1 + np.exp(-(beta[0] + beta[1] * x)))
-            rest, w = observed[start : start + PAIRS] - mu, mu * (1 - mu)
-            gradient += rest.sum(), rest @ x
+            residual, w = observed[start : start + PAIRS] - mu, mu * (1 - mu)
+            gradient += residual.sum(), residual @ x
             hessian += np.array([[w.sum(), w @ x], [w @ x, w @ (x * x)]])
         try:
             step = np.linalg.solve(hessian, gradient)

@@ -101,6 +101,6 @@ def best_size(p: NDArray[np.floating], presence: NDArray[np.bool_]) -> int:
 
 def best_threshold(p: NDArray[np.floating], presence: NDArray[np.bool_]) -> float:
     """The one probability, the same for all surveys and species, above which sets have the highest mean F1."""
-    tried = np.unique(np.r_[np.linspace(0.005, 0.1, 20), np.linspace(0.11, 0.8, 70)])
-    scores = [float(np.nanmean(score_sets(p >= t, presence).f1)) for t in tried]
-    return float(tried[int(np.argmax(scores))])
+    thresholds = np.unique(np.r_[np.linspace(0.005, 0.1, 20), np.linspace(0.11, 0.8, 70)])
+    scores = [float(np.nanmean(score_sets(p >= t, presence).f1)) for t in thresholds]
+    return float(thresholds[int(np.argmax(scores))])

@@ -30,7 +30,7 @@ class Table:
 
     def cells(self) -> list[list[str]]:
         """The header and every row as text."""
-        return [self.columns, *([shown(row.get(c)) for c in self.columns] for row in self.rows)]
+        return [self.columns, *([cell_text(row.get(c)) for c in self.columns] for row in self.rows)]
 
     def text(self) -> str:
         """Title and aligned columns."""
@@ -40,7 +40,7 @@ class Table:
         return "\n".join([self.title, *lines])
 
 
-def shown(value: Any) -> str:
+def cell_text(value: Any) -> str:
     """A value as a table shows it: three decimals, nothing for what is unknown."""
     value = _plain(value)
     if value is None:

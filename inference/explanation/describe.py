@@ -32,7 +32,7 @@ from inference.training.fit import Trained
 
 Progress = Callable[[int, int, str], None]
 JUDGED: Final = 1_000  # held-out surveys on which importance is measured
-SHOWN: Final = 150  # surveys over which a response is averaged
+RESPONSE_SURVEYS: Final = 150  # surveys over which a response is averaged
 CURVES: Final = 6  # inputs of the greatest importance
 SPECIES: Final = 6  # with the most presences, where none is asked for
 CANDIDATES: Final = 20_000  # training surveys among which references are chosen
@@ -68,7 +68,7 @@ def describe_model(folder: Path, config: Config, data: Dataset, trained: Trained
     )
     save_applicability(folder, area)
     progress(2, 4, "response curves")
-    _responses(explanation_folder, config, trained, data, rng.permutation(learned)[:SHOWN], rows)
+    _responses(explanation_folder, config, trained, data, rng.permutation(learned)[:RESPONSE_SURVEYS], rows)
     skill_metrics = _skill(explanation_folder, trained, data, folds, trained.out_of_fold)
     progress(3, 4, "protocol")
     all_modalities = (1 << len(area.modalities)) - 1
@@ -100,7 +100,7 @@ def _importance(
 
 def _places(ensemble: Ensemble, data: Dataset, rows: NDArray[np.int64]) -> Encoded:
     surveys = data.surveys.subset(rows)
-    return Encoded.of(ensemble, data.predictors.subset(rows), surveys.year, surveys.area_m2)
+    return Encoded.encode_all(ensemble, data.predictors.subset(rows), surveys.year, surveys.area_m2)
 
 
 def _skill(folder: Path, trained: Trained, data: Dataset, folds: Folds, eta: NDArray[np.float32]) -> dict[str, float]:
@@ -123,10 +123,10 @@ def _responses(
     species_indices = [names.index(name) for name in config.species.responses if name in names]
     species = np.array(species_indices or np.argsort(-data.surveys.presence.sum(0))[:SPECIES], np.int64)
     places = _places(trained.ensemble, data, np.sort(rows))
-    wanted = [r for r in importance if r["channel"] and r["more_log_loss"] > 0][:CURVES]
-    response_curves = [response(places, r["modality"], r["channel"], np.arange(len(names))) for r in wanted]
+    important_channels = [r for r in importance if r["channel"] and r["more_log_loss"] > 0][:CURVES]
+    response_curves = [response(places, r["modality"], r["channel"], np.arange(len(names))) for r in important_channels]
     curves = [curve for curve in response_curves if curve is not None]
     save_curves(folder, curves)
-    write_responses(folder, [curve.of(species) for curve in curves], [names[i] for i in species])
+    write_responses(folder, [curve.subset(species) for curve in curves], [names[i] for i in species])
     note = {"species": [names[i] for i in species], "unknown": [n for n in config.species.responses if n not in names]}
     (folder / "responses.json").write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -30,7 +30,9 @@ class Encoded:
     parts: Parts
 
     @classmethod
-    def of(cls, ensemble: Ensemble, predictors: Predictors, year: NDArray[np.floating], area_m2: NDArray[np.floating]) -> Encoded:
+    def encode_all(
+        cls, ensemble: Ensemble, predictors: Predictors, year: NDArray[np.floating], area_m2: NDArray[np.floating]
+    ) -> Encoded:
         """Encode every modality of the model at all places (n)."""
         log_ratio = clean_areas(area_m2, ensemble.median_area_m2.item()).log_ratio
         places = cls(ensemble, predictors, covariates_of(year), log_ratio, [])
@@ -54,14 +56,14 @@ class Encoded:
             yield batch
 
     @torch.inference_mode()
-    def encode(self, modalities: tuple[str, ...], changed: Mapping[str, Tensor] | None = None) -> Parts:
-        """Encoded modalities of all places; the inputs of a modality of `changed` (n, ...) replace the places' own."""
+    def encode(self, modalities: tuple[str, ...], inputs: Mapping[str, Tensor] | None = None) -> Parts:
+        """Encoded modalities of all places; the inputs of a modality of `inputs` (n, ...) replace the places' own."""
         out: Parts = [{} for _ in self.ensemble.networks]
         for modality in modalities:
             chunks: list[list[Tensor]] = [[] for _ in out]
             at = 0
             for batch in self.batches(modality):
-                values = batch[modality] if changed is None else changed[modality][at : at + len(batch[modality])]
+                values = batch[modality] if inputs is None else inputs[modality][at : at + len(batch[modality])]
                 at += len(values)
                 batch[modality] = values.flatten(0, 1) if self.predictors.at_kilometres(modality) else values
                 for member_chunks, net in zip(chunks, self.ensemble.networks, strict=True):
@@ -75,10 +77,10 @@ class Encoded:
         return torch.cat([batch[modality] for batch in self.batches(modality)])
 
     @torch.inference_mode()
-    def probability(self, changed: Parts | None = None, species: slice = slice(None)) -> NDArray[np.float32]:
-        """(n, s) calibrated probabilities, with the encoded modalities of `changed` in place of the places' own."""
+    def probability(self, other_parts: Parts | None = None, species: slice = slice(None)) -> NDArray[np.float32]:
+        """(n, s) calibrated probabilities, with the encoded modalities of `other_parts` in place of the places' own."""
         nets = self.ensemble.networks
-        parts = self.parts if changed is None else [a | b for a, b in zip(self.parts, changed, strict=True)]
+        parts = self.parts if other_parts is None else [a | b for a, b in zip(self.parts, other_parts, strict=True)]
         z = torch.cat([net.fuse_places(part) for net, part in zip(nets, parts, strict=True)], 1)
         offset = torch.from_numpy(self.log_ratio)[:, None]
         return cloglog_probability(self.ensemble.eta(z, offset, species)).numpy()

@@ -58,10 +58,10 @@ def permutation_importance(
             more, less = [], []
             for _ in range(repeats):
                 order = torch.from_numpy(rng.permutation(len(places)))
-                changed = places.encode(
+                permuted_parts = places.encode(
                     (modality,), {modality: permuted(values, places.channel_axis(modality), order, i if channels else None)}
                 )
-                p = places.probability(changed)
+                p = places.probability(permuted_parts)
                 more.append(log_loss(p, presence) - loss)
                 less.append(auc - mean_of(species_auc(p, presence)))
             rows.append(Importance(modality, name, loss, float(np.mean(more)), float(np.std(more)), auc, float(np.mean(less))))

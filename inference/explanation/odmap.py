@@ -76,8 +76,8 @@ def write_protocol(folder: Path, run: Run) -> None:
     """`odmap.csv` (section, subsection, element, value) and `odmap.md`."""
     elements = protocol(run)
     pd.DataFrame([vars(e) for e in elements]).to_csv(folder / "odmap.csv", index=False)
-    about = "Zurell et al. 2020, doi:10.1111/ecog.04960. Written by `floracube train`."
-    lines = [f"# ODMAP protocol: {run.config.title}", "", about]
+    reference = "Zurell et al. 2020, doi:10.1111/ecog.04960. Written by `floracube train`."
+    lines = [f"# ODMAP protocol: {run.config.title}", "", reference]
     section = subsection = ""
     for e in elements:
         if e.section != section:
@@ -161,7 +161,7 @@ def _prediction(run: Run) -> dict[str, Any]:
     config, region, spec, recipe = run.config, run.config.whole_region(), run.trained.ensemble.spec, run.data.recipe
     w, s, e, n = region.bounds
     lon, lat = region.grid.unproject(np.array([w, e, w, e]), np.array([s, s, n, n]))
-    others = [f"{recipe.title(m)[0]} ({len(spec.channels(m))} bands)" for m in (*spec.images, *spec.series)]
+    image_titles = [f"{recipe.title(m)[0]} ({len(spec.channels(m))} bands)" for m in (*spec.images, *spec.series)]
     year = ["year of the survey"] if "survey" in spec.modalities else []
     novelty = "no threshold: one block of training places"
     if np.isfinite(run.threshold):
@@ -177,7 +177,7 @@ def _prediction(run: Run) -> dict[str, Any]:
         "extent": f"longitude {lon.min():.2f} to {lon.max():.2f}, latitude {lat.min():.2f} to {lat.max():.2f} degrees",
         "crs": region.grid.code,
         "predictor_types": ", ".join(k for k in dict.fromkeys(KINDS.get(s.layer, "") for s in config.sources) if k),
-        "predictors": "; ".join([*spec.static_names, *spec.coarse_names, *others, *year]),
+        "predictors": "; ".join([*spec.static_names, *spec.coarse_names, *image_titles, *year]),
         "sources": "; ".join(_source(x) for x in config.sources),
         "source_years": "; ".join(y for x in config.sources if (y := x.reference_years)),
         "resolutions": ", ".join(dict.fromkeys(x.resolution for x in recipe.inputs)),
@@ -200,6 +200,6 @@ def _version(package: str) -> str:
 
 
 def _source(source: Source) -> str:
-    about = [text for text in (source.attribution, source.references, source.reference_years, source.license) if text]
+    facts = [text for text in (source.attribution, source.references, source.reference_years, source.license) if text]
     preset = INPUTS.get(source.layer)
-    return f"{source.layer}: {', '.join(about) or (preset and preset.references) or 'no source is named'}"
+    return f"{source.layer}: {', '.join(facts) or (preset and preset.references) or 'no source is named'}"

@@ -38,7 +38,7 @@ class Response:
     upper: NDArray[np.float32]
     at_surveys: NDArray[np.float32]
 
-    def of(self, species: NDArray[np.int64]) -> Response:
+    def subset(self, species: NDArray[np.int64]) -> Response:
         """The same with the curves of some species alone (columns of this one's)."""
         return replace(self, mean=self.mean[:, species], lower=self.lower[:, species], upper=self.upper[:, species])
 
@@ -60,8 +60,10 @@ def response(places: Encoded, modality: str, channel: str, species: NDArray[np.i
     grid = np.linspace(low, high, POINTS, dtype=np.float32)
     curves = []
     for value in grid:
-        changed = places.encode((modality,), {modality: at_level(values, axis, index, float(value), modality in spec.inputs)})
-        curves.append(places.probability(changed)[:, species])
+        shifted_parts = places.encode(
+            (modality,), {modality: at_level(values, axis, index, float(value), modality in spec.inputs)}
+        )
+        curves.append(places.probability(shifted_parts)[:, species])
     p = np.stack(curves)  # (g, n, s)
     lower, upper = np.quantile(p, BAND, axis=1)
     return Response(modality, channel, grid, p.mean(1), lower, upper, finite)
@@ -73,14 +75,14 @@ def level_of(values: Tensor, axis: int, channel: int) -> Tensor:
     return channel_values.flatten(1).nanmean(1) if channel_values.ndim > 1 else channel_values
 
 
-def at_level(values: Tensor, axis: int, channel: int, level: float, as_whole: bool) -> Tensor:
+def at_level(values: Tensor, axis: int, channel: int, level: float, shift_all: bool) -> Tensor:
     """The inputs with the level of one channel moved to `level` at every place; what is missing in tables is filled by it.
 
-    A series or an image is shifted `as_whole`.
+    A series or an image is shifted `shift_all`.
     """
     out = values.clone()
     channel_values = out.select(axis, channel)
-    if as_whole:
+    if shift_all:
         shift = level - level_of(values, axis, channel)
         channel_values += shift.reshape(-1, *[1] * (channel_values.ndim - 1))
     else:

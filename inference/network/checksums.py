@@ -35,7 +35,7 @@ def verify_checksums(folder: Path, optional: Iterable[str] = ()) -> None:
     path = folder / FILE
     if not path.is_file():
         return
-    for name, entry in _listed(path).items():
+    for name, entry in _read_checksums(path).items():
         file = folder / name
         if not file.is_file():
             raise ModelError(f"{file}: is missing, and {FILE} of the model lists it; {FIX}.")
@@ -47,11 +47,11 @@ def verify_checksums(folder: Path, optional: Iterable[str] = ()) -> None:
                 f"{file}: is damaged or from another model (its SHA-256 is not the one in {FILE} of the model); {FIX}."
             )
     for name in optional:
-        if (folder / name).is_file() and name not in _listed(path):
+        if (folder / name).is_file() and name not in _read_checksums(path):
             raise ModelError(f"{folder / name}: is not a file of this model ({FILE} does not list it); remove it or train again.")
 
 
-def _listed(path: Path) -> dict[str, dict[str, Any]]:
+def _read_checksums(path: Path) -> dict[str, dict[str, Any]]:
     """`{file: {"bytes", "sha256"}}` of a list. Raises: ModelError where it is damaged or of a newer version."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

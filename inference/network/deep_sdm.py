@@ -130,7 +130,7 @@ class Part:
         rows, cols = self.slices
         return slice(5 * rows.start, 5 * (rows.stop + 2 * halo)), slice(5 * cols.start, 5 * (cols.stop + 2 * halo))
 
-    def of(self, window: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+    def cut(self, window: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
         """The part of each 10 m and 50 m modality of a window, images with their halo of cells."""
         out = {}
         for name, values in window.items():
@@ -148,8 +148,8 @@ def _interpolated(embedding: Tensor, part: Part) -> Tensor:
     along = []
     for first, count in ((part.top, part.height), (part.left, part.width)):
         weight = weights_along(first, count, embedding.shape[0])
-        used = np.flatnonzero(weight.any(0))
-        near = slice(int(used[0]), int(used[-1]) + 1)
+        columns_with_weight = np.flatnonzero(weight.any(0))
+        near = slice(int(columns_with_weight[0]), int(columns_with_weight[-1]) + 1)
         along.append((near, torch.from_numpy(np.ascontiguousarray(weight[:, near])).to(embedding.device)))
     (rows, down), (cols, right) = along
     between = torch.tensordot(down, embedding[rows, cols], 1)  # (height, 1 km columns, d)

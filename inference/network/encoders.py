@@ -116,11 +116,11 @@ class SeriesEncoder(nn.Module):
         count = len(years)
         weight, bias = self.year.weight.flatten(1), cast(Tensor, self.year.bias)
         x = nn.functional.gelu(torch.baddbmm(bias[:, None], weight.expand(count, -1, -1), years))
-        before, here, after = self.across.weight.permute(2, 0, 1).contiguous()
-        y = torch.baddbmm(cast(Tensor, self.across.bias)[:, None], here.expand(count, -1, -1), x)
+        w_previous, w_same, w_next = self.across.weight.permute(2, 0, 1).contiguous()
+        y = torch.baddbmm(cast(Tensor, self.across.bias)[:, None], w_same.expand(count, -1, -1), x)
         if count > 1:  # what lies beyond the first and the last year is 0
-            y[1:].baddbmm_(before.expand(count - 1, -1, -1), x[:-1])
-            y[:-1].baddbmm_(after.expand(count - 1, -1, -1), x[1:])
+            y[1:].baddbmm_(w_previous.expand(count - 1, -1, -1), x[:-1])
+            y[:-1].baddbmm_(w_next.expand(count - 1, -1, -1), x[1:])
         x = x + nn.functional.gelu(y)
         mean = x.mean(0)
         # torch's own variance over a first axis goes value by value: it took a third of the whole encoder

@@ -16,10 +16,10 @@ from inference.network.deep_sdm import DeepSDM
 MOST_VALUES: Final = 1 << 26  # of a modality that constants are taken from: half a gigabyte in float64
 
 
-def _some(rows: NDArray[np.int64], each: int) -> NDArray[np.int64]:
+def _spaced_rows(rows: NDArray[np.int64], each: int) -> NDArray[np.int64]:
     """All rows where their values are few, else as many evenly spaced ones as memory is spared for."""
-    most = max(MOST_VALUES // each, 1)
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+    max_rows = max(MOST_VALUES // each, 1)
+    return rows if len(rows) <= max_rows else rows[np.linspace(0, len(rows) - 1, max_rows).astype(np.int64)]
 
 
 def _moments(values: NDArray[np.floating], axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -41,13 +41,13 @@ def set_normalisation(net: DeepSDM, predictors: Predictors, rows: NDArray[np.int
     for name, encoder in net.encoders.items():
         if name == "survey":
             values = covariates[rows]
-        elif (found := predictors.get(name)) is None:
+        elif (samples := predictors.get(name)) is None:
             raise ModelError(f"The model is to use '{name}' but the predictors hold none.")
         elif name in net.spec.kilometres:
             assert predictors.corner is not None
-            values = found[_some(np.unique(predictors.corner[rows]), int(np.prod(found.shape[1:])))]
+            values = samples[_spaced_rows(np.unique(predictors.corner[rows]), int(np.prod(samples.shape[1:])))]
         else:
-            values = found[_some(rows, int(np.prod(found.shape[1:])))]
+            values = samples[_spaced_rows(rows, int(np.prod(samples.shape[1:])))]
         mean, std = _moments(values, (0, 2, 3) if name in net.spec.images else (0,))
         constants = cast(Any, encoder).normalisation
         constants.mean.copy_(mean)

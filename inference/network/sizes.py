@@ -21,5 +21,5 @@ def shape_of(network: Mapping[str, Any]) -> dict[str, Any]:
 
     `size` names a row of SIZES, other keys override it; without a size the spec's own defaults ("small") hold.
     """
-    given = {key: value for key, value in network.items() if key not in ("size", "modalities")}
-    return {**SIZES.get(network.get("size", ""), {}), **given}
+    fields = {key: value for key, value in network.items() if key not in ("size", "modalities")}
+    return {**SIZES.get(network.get("size", ""), {}), **fields}

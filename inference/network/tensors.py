@@ -34,7 +34,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: dict[str, st
 
 
 @contextmanager
-def damage_told(path: Path) -> Iterator[None]:
+def model_errors(path: Path) -> Iterator[None]:
     """While the file at `path` of a model folder is read. Raises: ModelError where it is absent, damaged or of another form."""
     from safetensors import SafetensorError
 

@@ -93,11 +93,13 @@ def gradient_boosting(values: Floats, label: Labels, test: Floats, classes: int)
 
     A class that the training rows lack has a probability of 0.
     """
-    used = (values > 0).sum(axis=0) >= 10  # a split needs 20 rows, and binary columns that are nearly constant cost time alone
+    frequent = (values > 0).sum(
+        axis=0
+    ) >= 10  # a split needs 20 rows, and binary columns that are nearly constant cost time alone
     model = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, learning_rate=0.15, random_state=0)
     result = np.zeros((len(test), classes), dtype=np.float32)
-    model.fit(values[:, used], label)
-    result[:, model.classes_] = model.predict_proba(test[:, used])
+    model.fit(values[:, frequent], label)
+    result[:, model.classes_] = model.predict_proba(test[:, frequent])
     return result
 
 

@@ -115,8 +115,8 @@ def cross(
     parent = np.empty((n, how.parents), np.int64)
     parent[:, 0] = rows
     for habitat in np.unique(plots.label[rows]):
-        mine = np.flatnonzero(plots.label[rows] == habitat)
-        parent[mine, 1:] = draw.choice(members[habitat], (len(mine), how.parents - 1))
+        habitat_rows = np.flatnonzero(plots.label[rows] == habitat)
+        parent[habitat_rows, 1:] = draw.choice(members[habitat], (len(habitat_rows), how.parents - 1))
     count = np.where(draw.random(n) < how.crossover, draw.integers(2, how.parents + 1, n), 1)
     species, size = plots.order[parent], plots.size[parent]
     place = np.arange(width)
@@ -128,17 +128,19 @@ def cross(
     keep = np.take_along_axis(keep.reshape(n, -1), flat, axis=1)
     # A species of several parents stands where it comes first; unknown ones are not known to be the same.
     by_name = np.argsort(np.where(keep & (species >= 0), species, np.iinfo(np.int32).max), axis=1, kind="stable")
-    named = np.take_along_axis(species, by_name, axis=1)
-    again = np.zeros_like(keep)
-    np.put_along_axis(again, by_name[:, 1:], (named[:, 1:] == named[:, :-1]) & (named[:, 1:] >= 0), axis=1)
-    keep &= ~again
+    sorted_species = np.take_along_axis(species, by_name, axis=1)
+    is_repeat = np.zeros_like(keep)
+    np.put_along_axis(
+        is_repeat, by_name[:, 1:], (sorted_species[:, 1:] == sorted_species[:, :-1]) & (sorted_species[:, 1:] >= 0), axis=1
+    )
+    keep &= ~is_repeat
     front = np.argsort(~keep, axis=1, kind="stable")[:, :width]
     order = np.where(np.take_along_axis(keep, front, axis=1), np.take_along_axis(species, front, axis=1), -1)
-    left = np.minimum(keep.sum(axis=1), width)
-    alone = (count == 1) | (left == 0)
+    new_size = np.minimum(keep.sum(axis=1), width)
+    alone = (count == 1) | (new_size == 0)
     return (
         np.where(alone[:, None], plots.order[rows], order).astype(np.int32),
-        np.where(alone, plots.size[rows], left).astype(np.int32),
+        np.where(alone, plots.size[rows], new_size).astype(np.int32),
     )
 
 
@@ -152,8 +154,8 @@ def augment(
     n, width = order.shape
     rank = np.arange(width)
     top = draw.integers(np.minimum(how.shortest, size), size + 1)
-    cut = np.where(draw.random(n) < how.truncate, top, size)
-    keep = (rank < cut[:, None]) & (draw.random((n, width)) >= how.dropout)
+    new_length = np.where(draw.random(n) < how.truncate, top, size)
+    keep = (rank < new_length[:, None]) & (draw.random((n, width)) >= how.dropout)
     # Plots that lost everything keep their first species.
     keep[:, 0] |= ~keep.any(axis=1)
     shuffled = np.less(draw.random((n, 1)), how.shuffle)
@@ -179,9 +181,9 @@ def mask_tokens(
     masked_positions &= ~torch.isin(rows, fixed)
     labels = torch.where(masked_positions, rows, IGNORED)
     fate = torch.rand(rows.shape, generator=draw)
-    other = species[torch.randint(len(species), rows.shape, generator=draw)]
+    random_species = species[torch.randint(len(species), rows.shape, generator=draw)]
     inputs = torch.where(masked_positions & (fate < 0.8), words[MASK], rows)
-    inputs = torch.where(masked_positions & (fate >= 0.8) & (fate < 0.9), other, inputs)
+    inputs = torch.where(masked_positions & (fate >= 0.8) & (fate < 0.9), random_species, inputs)
     return inputs, labels
 
 

@@ -131,8 +131,8 @@ class HabitatReader:
             cells = by_size[starts[length - 1] : starts[length]]
             if not len(cells):
                 continue
-            most = TOKENS_PER_BATCH_GPU if self.device.type == "cuda" else TOKENS_PER_BATCH
-            step = max(1, most // ((_each(words) + 1) * length + 1))
+            max_tokens = TOKENS_PER_BATCH_GPU if self.device.type == "cuda" else TOKENS_PER_BATCH
+            step = max(1, max_tokens // ((_each(words) + 1) * length + 1))
             work += [(cells[start : start + step], length) for start in range(0, len(cells), step)]
 
         def read(task: tuple[NDArray[np.int64], int]) -> None:
@@ -143,9 +143,9 @@ class HabitatReader:
                 logits = self.network(torch.from_numpy(rows).to(self.device)).float().log_softmax(dim=-1).cpu()
             if self.linear is not None:
                 covers = None if cover is None else cover[cells, :length]
-                beside = self.linear.logits(order[cells, :length], list_lengths[cells], species_token[:, -1], covers)
+                linear_logits = self.linear.logits(order[cells, :length], list_lengths[cells], species_token[:, -1], covers)
                 share = self.linear.transformer_share
-                logits = share * logits + (1 - share) * torch.from_numpy(beside)
+                logits = share * logits + (1 - share) * torch.from_numpy(linear_logits)
             result[cells] = logits.softmax(dim=-1).numpy()
 
         pool = threads if self.device.type == "cpu" else None

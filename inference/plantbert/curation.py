@@ -77,24 +77,24 @@ def make_plots(
             f"{plot_id[plot_id.duplicated()].iloc[0]!r} stands there more than once."
         )
     report: dict[str, Any] = {"plots_read": len(plots), "records_read": len(covers)}
-    summed = _summed(covers, set(plot_id), columns, report)
-    species, index = _known(summed, min_records, report)
+    cover_sums = _sum_covers(covers, set(plot_id), columns, report)
+    species, index = _frequent_species(cover_sums, min_records, report)
     if not species:
         raise TableError(
             f"{names[1]}: no species has {min_records} records with a cover above 0 in plots of "
             f"{names[0]}; check column {columns.plot!r} in both, or lower min_records."
         )
-    present = plot_id.isin(set(summed["plot"])).to_numpy()
+    present = plot_id.isin(set(cover_sums["plot"])).to_numpy()
     report["plots_without_species"] = int((~present).sum())
     plot_id, plots = plot_id[present], plots[present]
-    order, size, cover = _ordered(summed, index, plot_id)
-    habitats, label = _labelled(plots[columns.habitat], min_plots, report)
-    made = Plots(np.asarray(plot_id, dtype=np.str_), order, size, label, species, habitats, cover)
-    report["plots_incomplete"] = int((~made.complete()).sum())
-    return made, report
+    order, size, cover = _order_by_cover(cover_sums, index, plot_id)
+    habitats, label = _label_plots(plots[columns.habitat], min_plots, report)
+    curated = Plots(np.asarray(plot_id, dtype=np.str_), order, size, label, species, habitats, cover)
+    report["plots_incomplete"] = int((~curated.complete()).sum())
+    return curated, report
 
 
-def _summed(covers: pd.DataFrame, plots: set[str], columns: Columns, report: dict[str, Any]) -> pd.DataFrame:
+def _sum_covers(covers: pd.DataFrame, plots: set[str], columns: Columns, report: dict[str, Any]) -> pd.DataFrame:
     """Records as (plot, name, cover), one a plot and binomial, by plot and descending cover, equal ones by name."""
     records = pd.DataFrame(
         {
@@ -113,39 +113,43 @@ def _summed(covers: pd.DataFrame, plots: set[str], columns: Columns, report: dic
     report["records_without_binomial"] = int((nameless & ~no_cover & ~orphan).sum())
     report["names_without_binomial"] = sorted(n for n, b in spelling.items() if not b)[:20]
     records = records[~orphan & ~no_cover & ~nameless]
-    summed = records.groupby(["plot", "name"], as_index=False)["cover"].sum()
-    report["duplicates_summed"] = len(records) - len(summed)
-    return summed.sort_values(["plot", "cover", "name"], ascending=[True, False, True])
+    cover_sums = records.groupby(["plot", "name"], as_index=False)["cover"].sum()
+    report["duplicates_summed"] = len(records) - len(cover_sums)
+    return cover_sums.sort_values(["plot", "cover", "name"], ascending=[True, False, True])
 
 
-def _known(summed: pd.DataFrame, min_records: int, report: dict[str, Any]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+def _frequent_species(
+    cover_sums: pd.DataFrame, min_records: int, report: dict[str, Any]
+) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     """Species with enough records, in alphabetical order, and the species of each record, -1 = unknown."""
-    per_species = summed["name"].value_counts()
+    per_species = cover_sums["name"].value_counts()
     frequent_species = sorted(per_species.index[per_species >= min_records])
-    index = summed["name"].map({name: i for i, name in enumerate(frequent_species)}).fillna(-1).to_numpy(np.int32)
+    index = cover_sums["name"].map({name: i for i, name in enumerate(frequent_species)}).fillna(-1).to_numpy(np.int32)
     report["species"] = len(frequent_species)
     report["species_too_rare"] = int((per_species < min_records).sum())
     report["records_of_unknown_species"] = int((index < 0).sum())
     return tuple(frequent_species), index
 
 
-def _ordered(
-    summed: pd.DataFrame, index: NDArray[np.int32], plot_id: pd.Series[str]
+def _order_by_cover(
+    cover_sums: pd.DataFrame, index: NDArray[np.int32], plot_id: pd.Series[str]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
     """(order (n, K), size (n), cover (n, K)) of the plots `plot_id` from records that are sorted within each plot."""
-    row = summed["plot"].map({p: i for i, p in enumerate(plot_id)}).to_numpy(int)
-    rank = summed.groupby("plot").cumcount().to_numpy(int)
+    row = cover_sums["plot"].map({p: i for i, p in enumerate(plot_id)}).to_numpy(int)
+    rank = cover_sums.groupby("plot").cumcount().to_numpy(int)
     size = np.bincount(row, minlength=len(plot_id)).astype(np.int32)
     order = np.full((len(plot_id), int(size.max())), -1, dtype=np.int32)
     order[row, rank] = index
     cover = np.zeros(order.shape, np.float32)
-    cover[row, rank] = summed["cover"].to_numpy(np.float32)
+    cover[row, rank] = cover_sums["cover"].to_numpy(np.float32)
     return order, size, cover
 
 
-def _labelled(given: pd.Series[Any], min_plots: int, report: dict[str, Any]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+def _label_plots(
+    habitat_names: pd.Series[Any], min_plots: int, report: dict[str, Any]
+) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     """Habitats with enough plots, in alphabetical order, and the habitat of each plot, -1 = unlabelled."""
-    text = given.fillna("").astype(str).str.strip()
+    text = habitat_names.fillna("").astype(str).str.strip()
     text = text.where(~text.str.lower().isin(UNLABELLED), "")
     per_habitat = text[text != ""].value_counts()
     habitats = sorted(per_habitat.index[per_habitat >= min_plots])

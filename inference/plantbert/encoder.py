@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as f
 
 
-def _joined(*linears: Any) -> nn.Linear:
+def _stack_linears(*linears: Any) -> nn.Linear:
     """One linear layer that gives the outputs of several, side by side."""
-    weight = torch.cat([one.weight for one in linears]).detach()
-    made = nn.Linear(weight.shape[1], weight.shape[0])
-    made.weight = nn.Parameter(weight, requires_grad=False)
-    made.bias = nn.Parameter(torch.cat([one.bias for one in linears]).detach(), requires_grad=False)
-    return made
+    weight = torch.cat([layer.weight for layer in linears]).detach()
+    stacked = nn.Linear(weight.shape[1], weight.shape[0])
+    stacked.weight = nn.Parameter(weight, requires_grad=False)
+    stacked.bias = nn.Parameter(torch.cat([layer.bias for layer in linears]).detach(), requires_grad=False)
+    return stacked
 
 
 class PackedBert(nn.Module):
@@ -33,10 +33,10 @@ class PackedBert(nn.Module):
         self.classifier = model.classifier
         self.heads = int(model.config.num_attention_heads)
         selves = [block.attention.self for block in self.blocks]
-        self.query_key_value = nn.ModuleList(_joined(s.query, s.key, s.value) for s in selves[:-1])
+        self.query_key_value = nn.ModuleList(_stack_linears(s.query, s.key, s.value) for s in selves[:-1])
         # The classifier reads [CLS] alone, so the last layer asks one question instead of L.
-        self.last_query = _joined(selves[-1].query)
-        self.last_key_value = _joined(selves[-1].key, selves[-1].value)
+        self.last_query = _stack_linears(selves[-1].query)
+        self.last_key_value = _stack_linears(selves[-1].key, selves[-1].value)
         self.eval()
 
     def forward(self, tokens: Tensor) -> Tensor:

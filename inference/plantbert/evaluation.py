@@ -57,8 +57,8 @@ def spatial_folds(
     """Assign places (n; metres, or degrees with a block in degrees) to folds by square blocks drawn at random."""
     cell = np.stack([np.floor(x / block), np.floor(y / block)], axis=1).astype(np.int64)
     blocks, member = np.unique(cell, axis=0, return_inverse=True)
-    drawn = np.random.default_rng(seed).permutation(len(blocks)) % folds
-    return np.asarray(drawn[member.reshape(-1)], dtype=np.int64)
+    fold_of_block = np.random.default_rng(seed).permutation(len(blocks)) % folds
+    return np.asarray(fold_of_block[member.reshape(-1)], dtype=np.int64)
 
 
 def reader_folds(
@@ -71,11 +71,11 @@ def reader_folds(
     """
     labelled = plots.label >= 0
     if lon is not None and lat is not None:
-        placed = np.isfinite(lon) & np.isfinite(lat)
+        has_place = np.isfinite(lon) & np.isfinite(lat)
         fold = np.full(len(plots), -1, np.int64)
-        if placed.any():
-            fold[placed] = spatial_folds(lon[placed], lat[placed], BLOCK_DEGREES, folds, seed)
-        counts = np.bincount(fold[labelled & placed], minlength=folds)
+        if has_place.any():
+            fold[has_place] = spatial_folds(lon[has_place], lat[has_place], BLOCK_DEGREES, folds, seed)
+        counts = np.bincount(fold[labelled & has_place], minlength=folds)
         if counts.min() > 0:
             return fold, f"blocks of {BLOCK_DEGREES} degree"
     # Dealt by habitat: a class of two plots is then in two folds.
@@ -124,11 +124,11 @@ def evaluate_reader(
             x = values[name.endswith("_cover")]
             p = BASELINES[name](x[labelled_train], plots.label[labelled_train], x[test], shape[1])
             probabilities[name][test] = _with_unseen(p, plots.label[labelled_train])
-        part, asked = plots.take(train), plots.take(test)
+        part, test_plots = plots.take(train), plots.take(test)
         lists = None if predicted is None else predicted.take(np.isin(predicted.plot_id, part.plot_id[part.label >= 0]))
         for name, reader in (trained_readers(readers, part, spec, lists) if readers else {}).items():
             token, _ = reader.tokens_of(plots.species)
-            p = reader.classify(asked.order, asked.size, token, cover=asked.cover)
+            p = reader.classify(test_plots.order, test_plots.size, token, cover=test_plots.cover)
             probabilities[name][test] = _with_unseen(p, plots.label[labelled_train])
         if progress:
             for method, p in probabilities.items():
@@ -141,15 +141,15 @@ def trained_readers(
 ) -> dict[str, LinearReader | HabitatReader]:
     """Readers by name: `plantbert` is a transformer and a linear path, as it ships, `transformer` and `linear` its parts."""
     linear = LinearReader.fit(plots, predicted)
-    made: dict[str, LinearReader | HabitatReader] = {"linear": linear}
+    readers: dict[str, LinearReader | HabitatReader] = {"linear": linear}
     if {"plantbert", "transformer"} & set(names):
         from inference.plantbert.classify import HabitatReader
         from inference.plantbert.training import train_reader
 
         model, tokenizer, _ = train_reader(plots, None, spec, predicted=predicted)
-        made["plantbert"] = HabitatReader(model, tokenizer, linear=linear)
-        made["transformer"] = HabitatReader(model, tokenizer)
-    return {name: made[name] for name in names}
+        readers["plantbert"] = HabitatReader(model, tokenizer, linear=linear)
+        readers["transformer"] = HabitatReader(model, tokenizer)
+    return {name: readers[name] for name in names}
 
 
 def _with_unseen(probability: NDArray[np.float32], label: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
@@ -162,8 +162,8 @@ def _with_unseen(probability: NDArray[np.float32], label: NDArray[np.integer[Any
 def better_baselines(skills: Sequence[Skill], reader: str) -> str:
     """A sentence on what the best baseline does better than the reader on the same plots; empty where it does nothing."""
     reader_skill = next((skill for skill in skills if skill.method == reader), None)
-    others = [skill for skill in skills if skill.method != reader]
-    if reader_skill is None or not others:
+    peer_skills = [skill for skill in skills if skill.method != reader]
+    if reader_skill is None or not peer_skills:
         return ""
     worse = []
     for name, figure, sign in (
@@ -172,7 +172,7 @@ def better_baselines(skills: Sequence[Skill], reader: str) -> str:
         ("top 3", "top3", 1),
         ("log loss", "log_loss", -1),
     ):
-        best = max(others, key=lambda skill: sign * getattr(skill, figure))
+        best = max(peer_skills, key=lambda skill: sign * getattr(skill, figure))
         if sign * getattr(best, figure) > sign * getattr(reader_skill, figure):
             worse.append(
                 f"{name} {getattr(reader_skill, figure):.3f}, {getattr(best, figure):.3f} of {best.method.replace('_', ' ')}"
@@ -223,10 +223,10 @@ def gain(
     blocks, classes = int(member.max()) + 1, int(max(label.max(), ours.max(), peer.max())) + 1
     times = np.random.default_rng(seed).multinomial(blocks, np.full(blocks, 1 / blocks), draws)
     times = np.concatenate([np.ones((1, blocks), np.int64), times])  # the first: every block as it is
-    a, b = (_skill_of_draws(times, member, label, named, classes) for named in (ours, peer))
+    a, b = (_skill_of_draws(times, member, label, answers, classes) for answers in (ours, peer))
     gains = {}
-    for name, ours_drawn in a.items():
-        difference = ours_drawn - b[name]
+    for name, our_draws in a.items():
+        difference = our_draws - b[name]
         low, high = np.quantile(difference[1:], (0.025, 0.975))
         gains[name] = (float(difference[0]), float(low), float(high))
     return gains
@@ -236,16 +236,16 @@ def _skill_of_draws(
     times: NDArray[np.int64],
     member: NDArray[np.int64],
     label: NDArray[np.integer[Any]],
-    named: NDArray[np.integer[Any]],
+    answers: NDArray[np.integer[Any]],
     classes: int,
 ) -> dict[str, NDArray[np.float64]]:
     """Accuracy and macro F1 (d) where block b counts `times` (d, b) times; habitats neither found nor named are left out."""
 
-    def counts(which: NDArray[np.bool_] | slice, of: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-        flat = np.bincount(member[which] * classes + of[which], minlength=times.shape[1] * classes)
+    def counts(which: NDArray[np.bool_] | slice, classes_of: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        flat = np.bincount(member[which] * classes + classes_of[which], minlength=times.shape[1] * classes)
         return (times @ flat.reshape(-1, classes)).astype(float)
 
-    hits, found, listed = counts(label == named, label), counts(slice(None), label), counts(slice(None), named)
-    either = found + listed
+    hits, true_counts, answer_counts = counts(label == answers, label), counts(slice(None), label), counts(slice(None), answers)
+    either = true_counts + answer_counts
     f1 = 2 * hits / np.maximum(either, 1)
-    return {"accuracy": hits.sum(1) / found.sum(1), "macro_f1": f1.sum(1) / (either > 0).sum(1)}
+    return {"accuracy": hits.sum(1) / true_counts.sum(1), "macro_f1": f1.sum(1) / (either > 0).sum(1)}

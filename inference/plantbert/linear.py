@@ -59,15 +59,15 @@ class LinearReader:
 
         place = place_weights(plots)
         labelled = plots.take(plots.label >= 0)
-        labelled = labelled if predicted is None else labelled.joined(predicted)
+        labelled = labelled if predicted is None else labelled.append(predicted)
         species, classes = len(plots.species), len(plots.habitats)
         x = vectors(labelled.order, labelled.size, place, species, labelled.cover)
         weight, bias = logistic_weights(x, labelled.label, classes, STRENGTH)
         bayes, prior = bayes_weights(x[:, :species], labelled.label, classes)
         weight *= 1 - BAYES_SHARE
         weight[:species] += BAYES_SHARE * bayes
-        seen = np.isfinite(prior)
-        bias[seen] = (1 - BAYES_SHARE) * bias[seen] + (BAYES_SHARE - ADJUSTMENT) * prior[seen]
+        has_prior = np.isfinite(prior)
+        bias[has_prior] = (1 - BAYES_SHARE) * bias[has_prior] + (BAYES_SHARE - ADJUSTMENT) * prior[has_prior]
         return cls(plots.species, plots.habitats, weight, bias, place)
 
     def to(self, device: Any) -> None:
@@ -110,8 +110,8 @@ class LinearReader:
         cover: NDArray[np.floating[Any]] | None = None,
     ) -> NDArray[np.float32]:
         """Log odds (n, C) up to a constant of each list, minus infinity for a class without training plots; see `classify`."""
-        known = np.append(species_token, -1)[np.maximum(order, -1)]
-        return np.asarray(vectors(known, size, self.place, len(self.species), cover) @ self.weight + self.bias, np.float32)
+        tokens = np.append(species_token, -1)[np.maximum(order, -1)]
+        return np.asarray(vectors(tokens, size, self.place, len(self.species), cover) @ self.weight + self.bias, np.float32)
 
     def save(self, folder: Path) -> None:
         """Write `linear.safetensors` and `linear.json` into a model folder."""

@@ -38,7 +38,7 @@ class Plots:
         names = ("plot_id", "order", "size", "label")
         return replace(self, cover=cover, **{name: getattr(self, name)[index] for name in names})
 
-    def joined(self, more: Plots) -> Plots:
+    def append(self, more: Plots) -> Plots:
         """These plots and then those of `more`, of the same species and habitats; longer lists widen `order`."""
         if (more.species, more.habitats) != (self.species, self.habitats):
             raise ValueError("plots of other species or habitats cannot be joined")
@@ -48,10 +48,10 @@ class Plots:
         covers = [np.full(p.order.shape, np.nan, np.float32) if p.cover is None else p.cover for p in both]
         padded = [np.pad(cover, ((0, 0), (0, width - cover.shape[1]))) for cover in covers]
         cover = None if self.cover is None and more.cover is None else np.concatenate(padded)
-        rest: dict[str, Any] = {
+        columns: dict[str, Any] = {
             name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in ("plot_id", "size", "label")
         }
-        return replace(self, order=np.concatenate(wide), cover=cover, **rest)
+        return replace(self, order=np.concatenate(wide), cover=cover, **columns)
 
     def sentence(self, row: int) -> str:
         """Write plot `row` as text; unknown species are written [UNK]."""
@@ -72,11 +72,11 @@ class Plots:
         table[row, self.order[row, rank]] = values[row, rank]
         return table
 
-    def complete(self, most_lost: float = 0.25) -> NDArray[np.bool_]:
-        """Whether each plot (n) is as published: at most `most_lost` of its species unknown, its dominant one known.
+    def complete(self, max_unknown: float = 0.25) -> NDArray[np.bool_]:
+        """Whether each plot (n) is as published: at most `max_unknown` of its species unknown, its dominant one known.
 
         Leblanc et al. train on such plots alone. A plot that loses more is another sentence than the botanist wrote.
         """
         within = np.arange(self.order.shape[1]) < self.size[:, None]
-        lost = (within & (self.order < 0)).sum(axis=1)
-        return np.asarray((lost <= most_lost * np.maximum(self.size, 1)) & (self.order[:, 0] >= 0) & (self.size > 0))
+        unknown_count = (within & (self.order < 0)).sum(axis=1)
+        return np.asarray((unknown_count <= max_unknown * np.maximum(self.size, 1)) & (self.order[:, 0] >= 0) & (self.size > 0))

@@ -196,24 +196,24 @@ def _colour(rows: list[dict[str, str]], levels: Sequence[str]) -> None:
     """Complete the colours: hues for the top classes, shades of the parent's for the others; given ones stay."""
     by_code = {r["code"]: r for r in rows}
     for depth, level in enumerate(reversed(levels)):
-        mine = sorted((r for r in rows if r["level"] == level), key=lambda r: r["code"])
-        taken = {r["colour"].upper() for r in mine}
+        level_rows = sorted((r for r in rows if r["level"] == level), key=lambda r: r["code"])
+        level_colours = {r["colour"].upper() for r in level_rows}
         if depth == 0:
-            made = dict(zip((r["code"] for r in mine), top_colours([r["code"] for r in mine]), strict=True))
+            new_colours = dict(zip((r["code"] for r in level_rows), top_colours([r["code"] for r in level_rows]), strict=True))
         else:
-            made = {}
-            for parent in sorted({r["parent"] for r in mine}):
-                children = [r["code"] for r in mine if r["parent"] == parent]
+            new_colours = {}
+            for parent in sorted({r["parent"] for r in level_rows}):
+                children = [r["code"] for r in level_rows if r["parent"] == parent]
                 shades = family(by_code[parent]["colour"], len(children), SPREAD[min(depth, 2)], 0.5 if depth == 1 else 0.15)
-                made |= dict(zip(children, shades, strict=True))
-        for r in mine:
-            r["colour"] = r["colour"] or _free(made[r["code"]], taken)
+                new_colours |= dict(zip(children, shades, strict=True))
+        for r in level_rows:
+            r["colour"] = r["colour"] or _free(new_colours[r["code"]], level_colours)
 
 
-def _free(colour: str, taken: set[str]) -> str:
+def _free(colour: str, level_colours: set[str]) -> str:
     """Return the colour or the nearest bluer one that no class of the level has, and take it."""
     value = int(colour[1:], 16)
-    while f"#{value:06X}" in taken:
+    while f"#{value:06X}" in level_colours:
         value = (value + 8) % 0x1000000
-    taken.add(f"#{value:06X}")
+    level_colours.add(f"#{value:06X}")
     return f"#{value:06X}"

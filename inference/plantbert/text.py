@@ -48,12 +48,12 @@ def binomial(name: str) -> str:
         words = words[1:]
     if len(words) < 2 or not _GENUS.fullmatch(words[0]) or words[0] in _NO_GENUS:
         return ""
-    genus, rest = words[0], words[1:]
-    if rest[0] in _SECTION or rest[0] == "x":
-        rest = rest[1:]
-    if not rest or not _EPITHET.fullmatch(rest[0]) or rest[0] in _NO_EPITHET:
+    genus, epithets = words[0], words[1:]
+    if epithets[0] in _SECTION or epithets[0] == "x":
+        epithets = epithets[1:]
+    if not epithets or not _EPITHET.fullmatch(epithets[0]) or epithets[0] in _NO_EPITHET:
         return ""
-    return "" if "x" in rest[1:] else f"{genus} {rest[0]}"
+    return "" if "x" in epithets[1:] else f"{genus} {epithets[0]}"
 
 
 def sentence(weight: Mapping[str, float]) -> str:

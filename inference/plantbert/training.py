@@ -111,8 +111,8 @@ def train_reader(
     spec = spec or ReaderSpec()
     if spec.complete_only:
         plots = plots.take(plots.complete())
-    named = plots.take(plots.label >= 0)
-    if len(plots.habitats) < 2 or not len(named):
+    labelled_plots = plots.take(plots.label >= 0)
+    if len(plots.habitats) < 2 or not len(labelled_plots):
         raise TableError(
             "the vegetation plots hold fewer than two habitats with enough plots; lower min_plots or give more labelled plots."
         )
@@ -120,10 +120,10 @@ def train_reader(
     hub_logging.disable_progress_bar()
     set_seed(spec.seed)
     start = time.monotonic()
-    lessons = named if predicted is None else named.joined(predicted)
+    lessons = labelled_plots if predicted is None else labelled_plots.append(predicted)
     run_folder = _run_folder(run, (plots, lessons), spec) if run is not None else None
     masked, tokenizer, report = _masked(plots, spec, run_folder, progress)
-    report |= {"plots": len(plots), "plots_labelled": len(named), "lists_predicted": len(lessons) - len(named)}
+    report |= {"plots": len(plots), "plots_labelled": len(labelled_plots), "lists_predicted": len(lessons) - len(labelled_plots)}
     config = BertConfig(
         **{
             **masked.config.to_dict(),
@@ -135,7 +135,9 @@ def train_reader(
     set_seed(spec.seed)  # whether fill-mask was trained or read again, what follows is the same
     model = BertForSequenceClassification(config)
     model.bert.load_state_dict(masked.bert.state_dict(), strict=False)
-    report["classification_loss"] = _fit(model, lessons, tokenizer, fitted_to(len(named), spec), False, progress, run_folder)
+    report["classification_loss"] = _fit(
+        model, lessons, tokenizer, fitted_to(len(labelled_plots), spec), False, progress, run_folder
+    )
     model.train(False)
     report["parameters"] = int(sum(p.numel() for p in model.parameters()))
     report["seconds"] = round(time.monotonic() - start, 1)
@@ -154,15 +156,15 @@ def _save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     tokenizer.save_pretrained(str(folder))
 
 
-def _run_folder(run: Path, read: Sequence[Plots], spec: ReaderSpec) -> Path:
+def _run_folder(run: Path, plot_sets: Sequence[Plots], spec: ReaderSpec) -> Path:
     """The folder of a training that may go on, emptied where it was one of other plots or another spec."""
-    parts = [repr(spec).encode(), repr(read[0].species).encode(), repr(read[0].habitats).encode()]
-    parts += [np.ascontiguousarray(a).tobytes() for plots in read for a in (plots.order, plots.size, plots.label)]
-    wanted, note = hashlib.sha256(b"".join(parts)).hexdigest(), run / "training.sha256"
-    if not note.is_file() or note.read_text() != wanted:
+    parts = [repr(spec).encode(), repr(plot_sets[0].species).encode(), repr(plot_sets[0].habitats).encode()]
+    parts += [np.ascontiguousarray(a).tobytes() for plots in plot_sets for a in (plots.order, plots.size, plots.label)]
+    fingerprint, note = hashlib.sha256(b"".join(parts)).hexdigest(), run / "training.sha256"
+    if not note.is_file() or note.read_text() != fingerprint:
         shutil.rmtree(run, ignore_errors=True)
         run.mkdir(parents=True)
-        note.write_text(wanted)
+        note.write_text(fingerprint)
     return run
 
 

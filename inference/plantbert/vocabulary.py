@@ -49,7 +49,7 @@ def make_tokenizer(species: Sequence[str], max_length: int = MAX_LENGTH) -> PreT
     )
     # transformers leaves this class untyped.
     wrap = cast(Any, PreTrainedTokenizerFast)
-    made: PreTrainedTokenizerBase = wrap(
+    wrapper: PreTrainedTokenizerBase = wrap(
         tokenizer_object=engine,
         model_max_length=max_length,
         pad_token=PAD,
@@ -59,7 +59,7 @@ def make_tokenizer(species: Sequence[str], max_length: int = MAX_LENGTH) -> PreT
         mask_token=MASK,
         model_input_names=["input_ids", "attention_mask"],
     )
-    return made
+    return wrapper
 
 
 def widen_tokenizer(folder: Path, species: Sequence[str], mode: str = "species") -> PreTrainedTokenizerBase:

@@ -139,7 +139,7 @@ def train(
     on_disk = is_on_disk(predictors) or (record_predictors is not None and is_on_disk(record_predictors))
     judged = None
     if folds is not None and statement == RELATIVE and records is not None:
-        judged = JudgedPlaces.of(records, folds)
+        judged = JudgedPlaces.draw(records, folds)
     rows_of = None if folds is None else folds.fold if judged is None else judged.fold
     scores = None if rows_of is None else np.empty((len(rows_of), spec.species), np.float32)
     course = None

@@ -30,7 +30,7 @@ from inference.data.dataset import Dataset, load_dataset, split_network_options
 from inference.data.holdout import Holdout, plan_folds, shown_km
 from inference.data.shards import Shelf
 from inference.evaluation.folds import OURS, skill_report
-from inference.evaluation.out_of_fold import OutOfFold, cross_calibrated, fingerprint, save_out_of_fold, where
+from inference.evaluation.out_of_fold import OutOfFold, cross_calibrated, describe_surveys, fingerprint, save_out_of_fold
 from inference.evaluation.record_folds import record_table, save_judged
 from inference.evaluation.tables import Table
 from inference.evaluation.tables import records as records_of
@@ -84,7 +84,7 @@ def _learn(config: Config, progress: Progress) -> dict[str, Any]:
         Shelf(run / "samples", options.memory_gb * 1e9),
     )
     if len(data.surveys) and options.likelihood != "records_only":
-        extrapolated_area(config, SurveyAreas.of(data.surveys.area_m2))  # refused before hours of training
+        extrapolated_area(config, SurveyAreas.from_surveys(data.surveys.area_m2))  # refused before hours of training
     ranges = read_ranges(config, data.surveys.species)
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -119,7 +119,7 @@ def _learn(config: Config, progress: Progress) -> dict[str, Any]:
         if reference is not None:
             save_reference(partial, reference)
         richness = Richness(metrics.get("richness_level", 1.0), metrics.get("richness_exponent", 1.0))
-        areas = SurveyAreas.of(data.surveys.area_m2) if trained.statement == "probability" else None
+        areas = SurveyAreas.from_surveys(data.surveys.area_m2) if trained.statement == "probability" else None
         save_settings(partial, data.recipe, as_json(quantiles, COVERAGE), richness, areas)
         metrics |= trained.metrics | describe_model(partial, config, data, trained, progress)
         if config.habitats is not None:
@@ -242,7 +242,9 @@ def _judge(
         trained.metrics.update({f"coverage_{name}": share, f"coverage_{name}_worst_fold": worst})
     trained.metrics["median_area_m2"] = trained.ensemble.median_area_m2.item()
     progress(1, 2, "skill on the blocks left out")
-    tables = skill_report({OURS: trained.out_of_fold}, surveys, folds, plan.min_records, ~folds.locked, where(scores)).tables
+    tables = skill_report(
+        {OURS: trained.out_of_fold}, surveys, folds, plan.min_records, ~folds.locked, describe_surveys(scores)
+    ).tables
     save_out_of_fold(folder, scores, records_of(tables))
     _note(trained, "auc", tables[0].rows[0]["AUC in folds"])
     return quantiles_of(parts, weight, COVERAGE), expected, tables

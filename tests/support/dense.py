@@ -15,7 +15,7 @@ from cube.storage.store import CubeStore
 from inference.data.channels import as_channels
 from inference.data.kilometres import CELLS_PER_KM
 from inference.data.recipe import Recipe
-from inference.data.sampling import joined, read_kilometres
+from inference.data.sampling import concatenated, read_kilometres
 from inference.network import deep_sdm
 from inference.network.deep_sdm import DeepSDM, Part
 from inference.network.ensemble import Ensemble, survey_covariates
@@ -36,7 +36,7 @@ def read_window(cube: CubeStore, unit: Unit, what: Recipe, halo: int) -> dict[st
         window = grown if layer.resolution == "10m" else square
         return as_channels(layer, layer.decode(cube.read_window(layer.path, window)))
 
-    out = {modality: joined([read(layer) for layer in layers]) for modality, layers in what.places.items()}
+    out = {modality: concatenated([read(layer) for layer in layers]) for modality, layers in what.places.items()}
     return out | read_kilometres(cube, unit, what)
 
 
@@ -59,7 +59,7 @@ def embed_window(net: DeepSDM, window: Mapping[str, Tensor], survey: Tensor | No
     for top in range(0, cells, tile):
         for left in range(0, cells, tile):
             part = Part(top, left, min(tile, cells - top), min(tile, cells - left))
-            z = net.embed_part(part.of(of_model, spec), kilometre, part, survey)
+            z = net.embed_part(part.cut(of_model, spec), kilometre, part, survey)
             out[part.slices] = z.reshape(part.height, part.width, -1)
     return out.permute(2, 0, 1)
 

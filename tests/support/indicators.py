@@ -13,5 +13,5 @@ from inference.cascade.sums import SumPlan
 
 def indicators_of(probability: NDArray[np.floating[Any]], plan: SumPlan) -> dict[str, NDArray[np.float64]]:
     """Every applicable indicator of (species, cells) probabilities: (cells,) by name."""
-    sums = plan.of(probability)
+    sums = plan.sums(probability)
     return {i.name: i.function(sums) for i in applicable(plan.available)}

@@ -51,7 +51,7 @@ def test_one_model_predicts_on_another_climate(tmp_path: Path) -> None:
     for each in (config, warm):
         outcome = predict(each)
         assert outcome.failures == []
-        assert max(outcome.cut.values(), default=0) < 1e-3
+        assert max(outcome.clipped_shares.values(), default=0) < 1e-3
         cube, model = open_cube(each.cube_url), load_model(each.model_path)
         # beside the model at single places, out of the same cube
         rng = np.random.default_rng(0)

@@ -73,7 +73,7 @@ def test_richness_is_the_calibrated_sum_of_the_probabilities_in_the_cube(predict
     opened = front.open(str(predicted))
     metrics = json.loads((predicted.parent / "model/metrics.json").read_text())
     calibration = Richness(metrics.get("richness_level", 1.0), metrics.get("richness_exponent", 1.0))
-    total = calibration.of(sum(opened.species[name] for name in opened.species))  # type: ignore[arg-type]
+    total = calibration.predict(sum(opened.species[name] for name in opened.species))  # type: ignore[arg-type]
     richness = opened.indicators["richness"].sel(bound="estimate")
     difference = abs(total - richness).values  # type: ignore[union-attr]
     steps = float(opened.species.data["scale"].sum()) / 2 + 0.01

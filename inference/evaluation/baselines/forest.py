@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from inference.evaluation.baselines.scores import Flags, Scores, Table
-from inference.evaluation.baselines.table import filled, one_hot
+from inference.evaluation.baselines.table import one_hot, without_gaps
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class SharedForest:
 
         def ask(number: int) -> NDArray[np.float64]:
             rng = np.random.default_rng([seed, number])
-            drawn = np.bincount(rng.integers(0, len(table), len(table)), minlength=len(table))
+            draw_counts = np.bincount(rng.integers(0, len(table), len(table)), minlength=len(table))
             state = int(rng.integers(2**31))
             tree = DecisionTreeRegressor(max_features="sqrt", min_samples_leaf=self.leaf, random_state=state)
-            shares = tree.fit(table, target, sample_weight=drawn).predict(query)
+            shares = tree.fit(table, target, sample_weight=draw_counts).predict(query)
             return np.asarray(shares).reshape(len(query), presence.shape[1])
 
         total = np.zeros((len(query), presence.shape[1]))
@@ -76,18 +76,18 @@ class DownSampledForest:
         """See `scores.Fit`."""
         plain = tuple(c for c in range(table.shape[1]) if c not in self.categorical)
         filled_table, filled_query = np.array(table, np.float64), np.array(query, np.float64)
-        filled_table[:, plain], filled_query[:, plain] = filled(table[:, plain], query[:, plain])
+        filled_table[:, plain], filled_query[:, plain] = without_gaps(table[:, plain], query[:, plain])
         filled_table, filled_query = one_hot(filled_table, filled_query, self.categorical)
         # trees are fed in the type that they work in: checks and copies would cost more than small trees do
         learned = np.ascontiguousarray(filled_table, np.float32)
         places = np.ascontiguousarray(filled_query, np.float32)
-        presences, rest = np.flatnonzero(target), np.flatnonzero(~target)
-        drawn = min(len(presences), len(rest))
-        label = np.repeat([1.0, 0.0], [len(presences), drawn])
+        presences, absences = np.flatnonzero(target), np.flatnonzero(~target)
+        draws = min(len(presences), len(absences))
+        label = np.repeat([1.0, 0.0], [len(presences), draws])
         rng = np.random.default_rng(seed)
         votes = np.zeros(len(places))
         for _ in range(self.trees):
-            rows = np.concatenate([rng.choice(presences, len(presences)), rng.choice(rest, drawn)])
+            rows = np.concatenate([rng.choice(presences, len(presences)), rng.choice(absences, draws)])
             tree = DecisionTreeClassifier(max_features="sqrt", random_state=int(rng.integers(2**31)))
             tree.fit(learned[rows], label, check_input=False)
             votes += tree.tree_.predict(places)[:, -1].ravel()

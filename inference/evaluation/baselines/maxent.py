@@ -10,7 +10,7 @@ import numpy as np
 
 from cube.errors import ModelError
 from inference.evaluation.baselines.scores import Flags, Scores, Table
-from inference.evaluation.baselines.table import filled
+from inference.evaluation.baselines.table import without_gaps
 
 FOLDS: Final = 3  # of glmnet's choice of a penalty, each with a record
 
@@ -40,8 +40,8 @@ class Maxent:
             import elapid
         except ImportError as error:
             raise ModelError(f"The baseline maxent needs elapid ({error}); install it: pip install elapid.") from error
-        filled_table, filled_query = filled(table, query, self.categorical)
-        few = {"use_sklearn": True} if target.sum() < FOLDS else {}
-        model = elapid.MaxentModel(convergence_tolerance=self.tolerance, n_cpus=1, random_state=seed, **few)
+        filled_table, filled_query = without_gaps(table, query, self.categorical)
+        solver_options = {"use_sklearn": True} if target.sum() < FOLDS else {}
+        model = elapid.MaxentModel(convergence_tolerance=self.tolerance, n_cpus=1, random_state=seed, **solver_options)
         model.fit(filled_table, target.astype(np.int64), categorical=list(self.categorical) or None)
         return np.asarray(model.predict(filled_query), np.float32)

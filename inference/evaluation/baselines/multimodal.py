@@ -136,8 +136,8 @@ class MultimodalEnsemble(nn.Module):
         reflectance, which is put on -1..1. Raises `ModelError` for a modality that is absent or of another size.
         """
         out = {}
-        wanted = {"landsat": LANDSAT, "climate": CLIMATE, "satellite": self.spec.image}
-        for name, shape in wanted.items():
+        layouts = {"landsat": LANDSAT, "climate": CLIMATE, "satellite": self.spec.image}
+        for name, shape in layouts.items():
             if name not in batch:
                 raise ModelError(f"The ensemble needs '{name}'; every branch has a patch of its own.")
             values = batch[name]

@@ -39,13 +39,13 @@ def survey_scores(fit: Fit, table: Table, presence: Flags, train: Flags, query: 
     """
     train_table, query_table, truth = table[train], table[query], presence[train]
 
-    def one(species: int) -> Scores:
+    def fit_species(species: int) -> Scores:
         target = truth[:, species]
         if target.all() or not target.any():
             return np.full(len(query_table), float(target.any()), np.float32)
         return fit(train_table, target, query_table, seed)
 
-    return np.stack(side_by_side(one, presence.shape[1], threads), 1)
+    return np.stack(side_by_side(fit_species, presence.shape[1], threads), 1)
 
 
 def record_scores(
@@ -64,19 +64,19 @@ def record_scores(
     record scores 0 everywhere.
     """
 
-    def one(number: int) -> Scores:
+    def fit_species(number: int) -> Scores:
         species_records = records[species == number]
         if not len(species_records):
             return np.zeros(len(query), np.float32)
         target = np.arange(len(species_records) + len(background)) < len(species_records)
         return fit(np.concatenate([species_records, background]), target, query, seed)
 
-    return np.stack(side_by_side(one, count, threads), 1)
+    return np.stack(side_by_side(fit_species, count, threads), 1)
 
 
-def side_by_side(one: Callable[[int], Any], count: int, threads: int) -> list[Any]:
-    """`one` of every number below `count`, as many at a time as `threads`: none of them takes more cores than its own."""
+def side_by_side(compute: Callable[[int], Any], count: int, threads: int) -> list[Any]:
+    """`compute` of every number below `count`, as many at a time as `threads`: none of them takes more cores than its own."""
     libraries = ThreadpoolController()
     openmp = partial(libraries.limit, limits=1, user_api="openmp")  # which counts threads for each thread of Python
     with libraries.limit(limits=1), ThreadPoolExecutor(max(1, threads), initializer=openmp) as pool:
-        return list(pool.map(one, range(count)))
+        return list(pool.map(compute, range(count)))

@@ -42,7 +42,7 @@ def table_of(predictors: Predictors, surveys: Surveys | None = None, drop_consta
     return table[:, varying].astype(np.float32)
 
 
-def filled(
+def without_gaps(
     table: NDArray[np.floating], query: NDArray[np.floating], categorical: Sequence[int] = ()
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Both tables (n, C), (m, C) without gaps: the mean of `table`'s column, of a categorical one its commonest level.

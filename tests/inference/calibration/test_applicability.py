@@ -136,7 +136,7 @@ def test_a_part_of_a_window_says_of_its_cells_what_places_say(fitted, ensemble):
     part = Part(20, 0, 20, 20)
     side = held["landsat"].shape[-1]
     z = embed_cells(ensemble, held, 2010.0).unflatten(0, (side, side))[part.slices].flatten(0, 1)
-    found = dissimilarity_of_part(fitted, ensemble, part.of(held, SPEC), held, part, z, torch.arange(400)).reshape(20, 20)
+    found = dissimilarity_of_part(fitted, ensemble, part.cut(held, SPEC), held, part, z, torch.arange(400)).reshape(20, 20)
     wanted = ratio(fitted, ensemble, there)
     inside = (rows >= 20) & (cols < 20)
     assert np.isnan(place_columns(there, SPEC)[inside]).any()

@@ -36,7 +36,7 @@ def test_coverage_is_that_promised_though_species_are_not_independent() -> None:
     scores = residual_scores(p, seen, PLAN)
     quantiles = quantiles_of(scores, np.ones(1500), 0.9)
     p, seen = plots(rng, 4000)
-    sums = PLAN.of(p)
+    sums = PLAN.sums(p)
     observed = indicators_of(seen.astype(float), PLAN)
     for name in ("richness", "threatened"):
         interval = bounds(BY_NAME[name], sums, quantiles[name])

@@ -16,7 +16,7 @@ def test_a_known_power_law_is_found():
     seen = RNG.poisson(0.5 * TOTAL**1.3)
     found = fit_richness(TOTAL, seen, np.ones(1500), BLOCK)
     assert found.exponent == pytest.approx(1.3, abs=0.03)
-    assert found.of(TOTAL).sum() == pytest.approx(seen.sum(), rel=0.01)
+    assert found.predict(TOTAL).sum() == pytest.approx(seen.sum(), rel=0.01)
 
 
 def test_the_fit_agrees_with_scikit_learn_where_the_prior_is_nothing(monkeypatch):
@@ -32,7 +32,7 @@ def test_the_fit_agrees_with_scikit_learn_where_the_prior_is_nothing(monkeypatch
 
 def test_sums_that_are_right_are_hardly_moved():
     found = fit_richness(TOTAL, RNG.poisson(TOTAL), np.ones(1500), BLOCK)
-    np.testing.assert_allclose(found.of(TOTAL), TOTAL, rtol=0.03)
+    np.testing.assert_allclose(found.predict(TOTAL), TOTAL, rtol=0.03)
 
 
 def test_few_surveys_or_one_block_change_nothing():

@@ -17,7 +17,7 @@ from inference.calibration.columns import column_names, place_columns
 from inference.calibration.members import common_species, member_spread
 from inference.cascade import maps, versions
 from inference.cascade.model import load_model
-from inference.cascade.unit import _opened, run_unit
+from inference.cascade.unit import _worker_context, run_unit
 from inference.data.sampling import sample
 from inference.network.batches import covariates_of, gather
 
@@ -122,9 +122,9 @@ def test_habitats_alone_are_masked_as_in_a_whole_run(case, monkeypatch):
         "inference.cascade.writing.Writer.put",
         lambda self, name, path, values, lead=None, free=None: written.update({name: values}),
     )
-    _opened.cache_clear()
+    _worker_context.cache_clear()
     whole = case.job("told", products=("indicators", "habitats"))
-    held = _opened(whole.cube_url, whole.model_path, whole.model_hash, whole.device, whole.area_m2)
+    held = _worker_context(whole.cube_url, whole.model_path, whole.model_hash, whole.device, whole.area_m2)
     object.__setattr__(held, "model", replace(held.model, habitats=Reader()))
     runs = []
     for job in (
@@ -135,7 +135,7 @@ def test_habitats_alone_are_masked_as_in_a_whole_run(case, monkeypatch):
         written.clear()
         run_unit(job, case.units[0])
         runs.append({name: values for name, values in written.items() if name.startswith("habitats")})
-    _opened.cache_clear()
+    _worker_context.cache_clear()
     unlike = case.cube.root["products/indicators/told/0/applicability"][0]
     empty = runs[0]["habitats habitat"] == 65535
     np.testing.assert_array_equal(empty, unlike > 1000)  # no data is greater still

@@ -48,7 +48,7 @@ def config(**predict: object) -> Config:
     ],
 )
 def test_an_area_far_outside_those_of_the_surveys_is_refused(surveys: list[float], area_m2: float, refused: bool) -> None:
-    areas = SurveyAreas.of(np.array(surveys, np.float32))
+    areas = SurveyAreas.from_surveys(np.array(surveys, np.float32))
     assert areas.far_from(area_m2) == refused
     assert SurveyAreas.from_json(areas.to_json()) == areas
     if not refused:

@@ -27,14 +27,14 @@ def test_eight_workers_of_a_machine_with_four_gpus_are_two_on_each(monkeypatch: 
     taken = []
     for number in range(8):
         monkeypatch.setenv(WORKER_NUMBER, str(number))
-        taken.append(Device.of("auto").torch.index)
+        taken.append(Device.by_name("auto").torch.index)
     assert taken == [0, 1, 2, 3, 0, 1, 2, 3]
 
 
 @pytest.mark.usefixtures("four_gpus")
 def test_a_process_that_is_no_worker_of_this_machine_takes_the_first_gpu_that_it_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(WORKER_NUMBER, raising=False)
-    assert Device.of("auto").torch == torch.device("cuda:0")
+    assert Device.by_name("auto").torch == torch.device("cuda:0")
 
 
 def number_of(_: int) -> str:

@@ -37,7 +37,7 @@ def test_richness_and_its_interval_are_those_of_monte_carlo_where_draws_are_what
     q = quantiles_of(residual_scores(p, rng.random(p.shape) < p, PLAN), np.ones(4000), 0.9)["richness"]
     places = rng.beta(0.4, 1.5, (30, 200)) * rng.uniform(0.3, 1.0, 200)
     drawn = (rng.random((3000, 30, 200)) < places).sum(1)
-    estimate, lower, upper = bounds(RICHNESS, PLAN.of(places), q)
+    estimate, lower, upper = bounds(RICHNESS, PLAN.sums(places), q)
     np.testing.assert_allclose(estimate, drawn.mean(0), atol=5 * drawn.std() / np.sqrt(3000))
     assert ((drawn >= lower) & (drawn <= upper)).mean() == pytest.approx(0.9, abs=0.02)
     # Of independent draws it is the central interval, within a species.
@@ -63,7 +63,7 @@ def test_on_the_landscape_true_lists_lie_in_the_intervals_as_often_as_promised()
     plan = plan_sums(traits, reference_of(p[:, :1000], one))
     of_lists = plan_sums(traits, reference_of(lists[:, :1000], one))
     factors = quantiles_of(residual_scores(p[:, :1000], lists[:, :1000], plan, of_lists), one, 0.9)
-    sums, seen = plan.of(p[:, 1000:]), of_lists.of(lists[:, 1000:].astype(float))
+    sums, seen = plan.sums(p[:, 1000:]), of_lists.sums(lists[:, 1000:].astype(float))
     for indicator in INDICATORS:
         if indicator.name not in ("richness", "threatened", "cwm_light", "lcbd"):
             continue

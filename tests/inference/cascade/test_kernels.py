@@ -54,9 +54,9 @@ def test_a_given_probability_replaces_the_computed_one():
 def test_ranks_are_those_of_a_stable_sort_whatever_the_blocks(seed, species, cells, block):
     rng = np.random.default_rng(seed)
     p = (rng.integers(0, 30, (species, cells)) / 30).astype(np.float32)  # many ties, zeros among them
-    held = Cells.of(np.arange(cells), cells, np.zeros((0, cells)))
+    held = Cells.empty(np.arange(cells), cells, np.zeros((0, cells)))
     for first in range(0, species, block):
-        rank_block(np.ascontiguousarray(p[first : first + block]), first, held.keys, held.least)
+        rank_block(np.ascontiguousarray(p[first : first + block]), first, held.keys, held.last_rank_probability)
     values, ids = unpack(held.keys)
     order = np.argsort(-p, axis=0, kind="stable")[:64].T
     np.testing.assert_array_equal(ids[:, : order.shape[1]], order)

@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def expected(folder: Path, p: np.ndarray) -> np.ndarray:
-    return richness(load_model(folder).plan.of(p))
+    return richness(load_model(folder).plan.sums(p))
 
 
 def test_calibration_of_richness_is_kept_in_predict_json_and_applied(folder):

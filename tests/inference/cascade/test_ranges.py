@@ -17,7 +17,7 @@ from inference.cascade.device import Device
 from inference.cascade.indicators import INDICATORS
 from inference.cascade.model import load_model
 from inference.cascade.ranges import FILE, load_ranges, read_ranges, save_ranges
-from inference.cascade.unit import _opened, run_unit
+from inference.cascade.unit import _worker_context, run_unit
 
 SPECIES, SIDE = 12, 200
 WEST, SENSITIVE, FAR, EVERYWHERE = 3, 0, 5, 7  # species by their range
@@ -70,7 +70,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     save_ranges(made.model, read_ranges(config(folder, RANGES), NAMES))
     assert load_model(made.model).hash != before
     made.make("cut")
-    _opened.cache_clear()
+    _worker_context.cache_clear()
     run_unit(made.job("cut"), made.units[0])
     return made
 
@@ -130,10 +130,10 @@ def test_ranks_hold_no_species_out_of_its_range(case):
 
 def test_the_way_of_a_gpu_cuts_the_same(case, monkeypatch):
     case.make("torch")
-    _opened.cache_clear()
+    _worker_context.cache_clear()
     monkeypatch.setattr(Device, "compiled", property(lambda self: False))
     run_unit(case.job("torch"), case.units[0])
-    _opened.cache_clear()
+    _worker_context.cache_clear()
     for here, there in zip(maps(case, "cut"), maps(case, "torch"), strict=True):
         assert np.abs(here - there).max() <= 1
 

@@ -21,7 +21,7 @@ from inference.cascade.device import Device
 from inference.cascade.embedding import embed_unit
 from inference.cascade.indicators import applicable
 from inference.cascade.model import load_model
-from inference.cascade.unit import _opened, run_unit
+from inference.cascade.unit import _worker_context, run_unit
 from inference.data.blocks import Folds
 from inference.data.sampling import sample
 from inference.evaluation.out_of_fold import OutOfFold, save_out_of_fold
@@ -114,8 +114,8 @@ def test_composition_and_set_are_those_of_the_reference(case, truth, receipt):
 
 def test_a_unit_equals_single_patches_at_its_edges_and_beside_missing_data(case):
     job = case.job()
-    _opened.cache_clear()
-    held = _opened(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
+    _worker_context.cache_clear()
+    held = _worker_context(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
     model, unit = held.model, case.units[0]
     wanted = (case.cube.read_window("inputs/50m/surface", case.cube.region.square(unit)) == 0) & _inside(case)
     with ThreadPoolExecutor(2) as pool:
@@ -141,7 +141,7 @@ def _others(case: Case, index: np.ndarray) -> np.ndarray:
 
 def test_indicators_are_those_of_all_probabilities_at_once(case, truth, receipt):
     model = load_model(case.model)
-    sums = model.plan.of(truth["p"].astype(np.float64))
+    sums = model.plan.sums(truth["p"].astype(np.float64))
     held = stored(case)
     for indicator in applicable(model.plan.available):
         exact = bounds(indicator, sums, model.quantiles[indicator.name]) / indicator.scale
@@ -177,7 +177,7 @@ def test_the_way_of_a_gpu_gives_the_same_within_a_rounding_tie(case, receipt, mo
 
 @pytest.mark.slow
 def test_a_full_memory_halves_the_batch_goes_on_and_is_told_in_the_receipt(case, receipt, monkeypatch):
-    _opened.cache_clear()
+    _worker_context.cache_clear()
     case.make("halved")
     monkeypatch.setattr(Device, "compiled", property(lambda self: False))
     exact = species_module.OnDevice._probability
@@ -200,15 +200,15 @@ def test_a_full_memory_halves_the_batch_goes_on_and_is_told_in_the_receipt(case,
     remembered = run_unit(case.job("halved"), case.units[0])
     assert remembered["counts"]["batch_halved"] == 1
     assert len(refused) == 1
-    _opened.cache_clear()
+    _worker_context.cache_clear()
 
 
 def test_a_memory_that_is_always_full_is_an_error_at_last(case, monkeypatch):
-    _opened.cache_clear()
+    _worker_context.cache_clear()
     monkeypatch.setattr("inference.cascade.unit.embed_unit", _no_room)
     with pytest.raises(torch.OutOfMemoryError):
         run_unit(case.job(), case.units[0])
-    _opened.cache_clear()
+    _worker_context.cache_clear()
 
 
 def _no_room(*_: object) -> None:
@@ -244,15 +244,15 @@ def test_habitats_from_a_composition_layer_are_those_of_the_whole_cascade(case, 
         "inference.cascade.writing.Writer.put",
         lambda self, name, path, values, lead=None, free=None: written.update({name: values}),
     )
-    _opened.cache_clear()
+    _worker_context.cache_clear()
     job = case.job(products=("habitats",))
-    held = _opened(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
+    held = _worker_context(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
     object.__setattr__(held, "model", replace(held.model, habitats=Reader()))
     run_unit(job, case.units[0])
     whole = dict(written)
     written.clear()
     run_unit(replace(job, composition=VERSION), case.units[0])
-    _opened.cache_clear()
+    _worker_context.cache_clear()
     assert set(whole) == set(written)
     for name, values in whole.items():
         np.testing.assert_array_equal(values, written[name])

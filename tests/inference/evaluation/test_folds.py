@@ -31,10 +31,10 @@ from inference.evaluation.out_of_fold import (
     OutOfFold,
     as_eta,
     cross_calibrated,
+    describe_surveys,
     fingerprint,
     load_out_of_fold,
     save_out_of_fold,
-    where,
 )
 from inference.training.fit import spec_for, train
 from tests.inference.training.test_joint import World
@@ -134,7 +134,7 @@ def scores_of(case) -> OutOfFold:
 def test_scores_come_back_as_they_were_and_other_surveys_are_refused(case, tmp_path: Path):
     _, surveys, eta, folds = case
     save_out_of_fold(tmp_path, scores_of(case), [{"method": OURS, "AUC in folds": 0.7}])
-    back = load_out_of_fold(tmp_path).of(surveys)
+    back = load_out_of_fold(tmp_path).survey_rows(surveys)
     for name in ("fold", "block", "locked"):
         np.testing.assert_array_equal(getattr(back.folds, name), getattr(folds, name))
     np.testing.assert_array_equal(back.eta, eta)
@@ -183,7 +183,7 @@ def test_evaluate_adds_peers_to_the_saved_scores_and_reads_locked_blocks_only_wh
         assert json.loads((tmp_path / "reports" / name).read_text()) == result.document()
     assert "locked blocks, read on 20" in found[True].tables[0].title
     assert "open blocks" in found[False].tables[0].title
-    assert where(scores_of(case)).startswith(f"{int((~folds.locked).sum())} of 400 surveys")
+    assert describe_surveys(scores_of(case)).startswith(f"{int((~folds.locked).sum())} of 400 surveys")
 
 
 def test_probabilities_of_a_peer_that_is_sure_stay_finite():

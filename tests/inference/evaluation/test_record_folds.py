@@ -114,7 +114,7 @@ def test_scores_come_back_as_they_were_and_damage_is_told(case, tmp_path: Path) 
 
 def test_records_that_are_judged_are_at_most_as_many_as_fit(case, monkeypatch: pytest.MonkeyPatch) -> None:
     _, records, folds, _ = case
-    monkeypatch.setattr("inference.evaluation.record_folds.MOST", 50)
-    some = JudgedPlaces.of(records, folds)
+    monkeypatch.setattr("inference.evaluation.record_folds.MAX_RECORDS", 50)
+    some = JudgedPlaces.draw(records, folds)
     assert (some.species >= 0).sum() == 50
     assert (some.species < 0).sum() == PLACES

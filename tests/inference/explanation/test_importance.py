@@ -61,7 +61,7 @@ def places() -> Encoded:
         optimiser.zero_grad()
         (net(batch) - wanted).square().mean().backward()
         optimiser.step()
-    return Encoded.of(held, predictors, year - 2010, area)
+    return Encoded.encode_all(held, predictors, year - 2010, area)
 
 
 @pytest.fixture(scope="module")

@@ -57,8 +57,8 @@ def test_log_cover_is_that_of_each_species() -> None:
     np.testing.assert_allclose(plots.log_cover(), [[np.log(10), 0, np.log(51)], [0, np.log(1.1), 0]], rtol=1e-6)
     np.testing.assert_array_equal(plots.take(np.array([1])).log_cover(), plots.log_cover()[1:])
     predicted = replace(plots, cover=None)
-    assert predicted.joined(predicted).cover is None
-    np.testing.assert_array_equal(plots.joined(predicted).cover, np.concatenate([plots.cover, np.full((2, 3), np.nan)]))
+    assert predicted.append(predicted).cover is None
+    np.testing.assert_array_equal(plots.append(predicted).cover, np.concatenate([plots.cover, np.full((2, 3), np.nan)]))
     np.testing.assert_allclose(place_weights(plots), [(np.log(51) + np.log(1.1)) / 2], rtol=1e-6)
 
 

@@ -88,7 +88,7 @@ def test_predicted_lists_teach_habitats_beside_the_plots_own_and_not_the_languag
     assert again["classification_loss"] != first["classification_loss"]
     assert "predicted lists of labelled places: 57" in (tmp_path / "README.md").read_text()
     with pytest.raises(ValueError, match="other species or habitats"):
-        plots.joined(replace(told, habitats=("A", "B", "D")))
+        plots.append(replace(told, habitats=("A", "B", "D")))
 
 
 def test_arrays_give_the_tokens_of_the_sentence() -> None:

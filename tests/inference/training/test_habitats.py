@@ -161,7 +161,7 @@ def test_a_linear_reader_gives_the_same_layers_without_region_sources_or_transfo
     assert (p.argmax(axis=1) == plots.label)[labelled].mean() > 0.7
     level = mapper.level_maps(p)
     np.testing.assert_array_equal(level["level1"] - mapper.offset("level1"), p[:, 2] > p[:, :2].sum(axis=1))
-    cells = Cells.of(np.arange(100), 10, np.zeros((0, 100)))
+    cells = Cells.empty(np.arange(100), 10, np.zeros((0, 100)))
     written: dict[str, Any] = {}
     maps.habitats(cells, maps.Ranked(plots.order, np.zeros(plots.order.shape), plots.size), mapper, written.__setitem__)
     assert sorted(written) == ["entropy", "level1", "level2", "level3", "probability", "top3_class", "top3_probability"]

@@ -92,7 +92,7 @@ def test_requests_for_other_releases_never_keep_the_current_one_waiting(
     monkeypatch.setattr(ServedCube, "_build", slow)
     with ThreadPoolExecutor(34) as pool:
         try:
-            first = pool.submit(served.named, "r1")
+            first = pool.submit(served.by_name, "r1")
             assert inside.wait(30)
             others = [pool.submit(served.of_address, None, f"v{n % 11}", "indicators") for n in range(33)]
             assert served.of_address(None).release == f"r{RELEASES - 1}"

@@ -15,7 +15,7 @@ from inference.evaluation.baselines.forest import DownSampledForest, Forest, Sha
 from inference.evaluation.baselines.maxent import Maxent
 from inference.evaluation.baselines.named import Frequency
 from inference.evaluation.baselines.scores import Fit, record_scores, survey_scores
-from inference.evaluation.baselines.table import filled, one_hot
+from inference.evaluation.baselines.table import one_hot, without_gaps
 from inference.evaluation.metrics import species_auc
 
 RNG = np.random.default_rng(0)
@@ -111,7 +111,7 @@ def test_levels_become_columns_and_unknown_ones_none():
 
 
 def test_gaps_take_the_mean_or_the_commonest_level_of_what_was_learned():
-    known, unknown = filled(np.array([[1.0, 3], [3, 3], [np.nan, 8]]), np.array([[np.nan, 5.0]]), (1,))
+    known, unknown = without_gaps(np.array([[1.0, 3], [3, 3], [np.nan, 8]]), np.array([[np.nan, 5.0]]), (1,))
     assert known[2, 0] == 2
     assert unknown.tolist() == [[2, 3]]
 
