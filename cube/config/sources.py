@@ -15,30 +15,9 @@ from cube.layers import Layer, derived, inputs
 
 STAC_LAYERS: Final = ("sentinel2", "landsat")
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
-OF_EMBEDDINGS: Final = {
-    "layer",
-    "embedding",
-    "path",
-    "year",
-    "resolution",
-    "long_name",
-    "valid_range",
-    "min_coverage",
-    "license",
-    "attribution",
-    "references",
-    "reference_years",
-}
-OF_SCENES: Final = {
-    "layer",
-    "stac",
-    "derive",
-    "min_coverage",
-    "license",
-    "attribution",
-    "references",
-    "reference_years",
-}
+TERMS: Final = ("license", "attribution", "references", "reference_years")
+OF_EMBEDDINGS: Final = {"layer", "embedding", "path", "year", "resolution", "long_name", "valid_range", "min_coverage", *TERMS}
+OF_SCENES: Final = {"layer", "stac", "derive", "min_coverage", *TERMS}
 OF_OWN_LAYERS: Final = ("resolution", "kind", "units", "long_name", "names", "period", "valid_range")
 
 

@@ -71,6 +71,8 @@ CORINE: Final[tuple[tuple[int, int, str, str], ...]] = (
 CORINE_FLAGS: Final[Flags] = tuple((value, name, colour) for value, _, name, colour in CORINE)
 CORINE_CODES: Final[Mapping[int, int]] = {code: value for value, code, _, _ in CORINE}  # 111 -> 1, ..., 523 -> 44
 
+CORINE_RECODED: Final[Mapping[int, int]] = {**CORINE_CODES, 990: 49, 995: 50, 999: 48}
+
 # International Geosphere-Biosphere Programme classes of MCD12Q1 LC_Type1, colours of the Earth Engine catalogue.
 IGBP: Final[Flags] = (
     (1, "Evergreen needleleaf forests", "#05450a"),

@@ -1,7 +1,7 @@
 """Which values a layer can have at all: the ranges outside of which a pixel is a fill value, another unit or another band.
 
-Ranges are wide: they tell mistakes from measurements, not good measurements from bad ones. Layers that are not named here
-have their `valid_range`, else what their type stores.
+Ranges are wide: they tell mistakes from measurements, not good measurements from bad ones. Those of the inputs stand in
+`inputs.yaml`; other layers have their `valid_range`, else what their type stores.
 """
 
 from __future__ import annotations
@@ -12,51 +12,10 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from cube.layers import Layer
-from cube.layers.inputs import INPUTS
+from cube.layers.inputs import INPUTS, RANGES, Range
 
-Range = tuple[float, float]
-
-_TEMPERATURE: Final[Range] = (-75.0, 60.0)  # degree Celsius, of any bioclimatic mean or extreme
 # Of a layer of another name whose source states no `valid_range`: beyond lie the fill values that programs write, from -9999 on.
 BELIEVED: Final[Range] = (-9998.0, 1e15)
-_KELVIN: Final[Range] = (180.0, 335.0)
-_LC_TYPES: Final = ((1, 17), (0, 15), (0, 10), (0, 8), (0, 11))  # MCD12 user guide v6.1, tables 3 to 7
-_LC_PROPERTIES: Final = (*[(0, 100)] * 3, (1, 43), (1, 40), (1, 51), (0, 10), (1, 2))  # tables 1 and 8 to 10
-
-# In the layer's units: one range, or one for each label of the first axis. The lower ends of bio2, bio3, bio4, bio7, of air
-# temperatures, bulk density and pH stand above 0: a raster with 0 for no data is then refused instead of believed.
-RANGES: Final[Mapping[str, Range | tuple[Range, ...]]] = {
-    # From the least digital number less ESA's offset to snow that faces the sun; below 0 is stored as 0.
-    "sentinel2": (-0.1, 1.6),
-    "landsat": (-0.2, 1.61),  # what Collection 2 can express; stored is 0 to 1
-    "soil": (
-        (1.0, 265.0),  # bulk density: below that of quartz
-        (0.0, 3000.0),
-        *[(0.0, 1000.0)] * 4,
-        (0.0, 10_000.0),
-        (20.0, 110.0),
-        (0.0, 10_000.0),
-    ),
-    "climate": ((0.0, 5000.0), _KELVIN, _KELVIN, _KELVIN),
-    "bioclim": (
-        _TEMPERATURE,
-        (0.1, 60.0),
-        (3.0, 100.0),
-        (20.0, 2500.0),
-        _TEMPERATURE,
-        _TEMPERATURE,
-        (0.5, 110.0),
-        *[_TEMPERATURE] * 4,
-        (0.0, 15_000.0),
-        *[(0.0, 5000.0)] * 2,
-        (0.0, 350.0),
-        *[(0.0, 10_000.0)] * 4,
-    ),
-    "landcover": tuple((float(low), float(high)) for low, high in (*_LC_TYPES, *_LC_PROPERTIES)),
-    "effort": (0.0, 1e9),
-    "terrain": (*[(-500.0, 6000.0)] * 3, (0.0, 3000.0)),
-    "srtm": (-500.0, 6000.0),
-}
 
 
 def plausible_ranges(layer: Layer) -> tuple[Range, ...]:

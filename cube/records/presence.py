@@ -10,91 +10,20 @@ import pandas as pd
 from cube.records.numbers import parse_numbers
 
 # Words of tables and of GBIF's parsers of occurrenceStatus, without blanks and underscores between them.
-PRESENT: Final = frozenset(
-    (
-        "true",
-        "t",
-        "yes",
-        "y",
-        "1",
-        "+",
-        "x",
-        "p",
-        "present",
-        "presence",
-        "detected",
-        "observed",
-        "found",
-        "seen",
-        "common",
-        "rare",
-        "abundant",
-        "occasional",
-        "frequent",
-        "irregular",
-        "presente",
-        "présent",
-        "vorhanden",
-        "ja",
-        "oui",
-    )
-)
-ABSENT: Final = frozenset(
-    (
-        "false",
-        "f",
-        "no",
-        "n",
-        "0",
-        "-",
-        ".",
-        "a",
-        "absent",
-        "absence",
-        "undetected",
-        "notdetected",
-        "notobserved",
-        "notpresent",
-        "notfound",
-        "nonobserved",
-        "excluded",
-        "extinct",
-        "ausente",
-        "assente",
-        "absente",
-        "abwesend",
-        "nein",
-        "non",
-    )
-)
-NAMES: Final = frozenset(
-    (  # of columns that may tell presence from absence
-        "presence",
-        "present",
-        "pres",
-        "pa",
-        "occ",
-        "occurrence",
-        "occurrencestatus",
-        "presenceabsence",
-        "presabs",
-        "detected",
-        "detection",
-        "observed",
-        "seen",
-        "status",
-        "abundance",
-        "individualcount",
-        "individuals",
-        "count",
-        "organismquantity",
-        "cover",
-        "coverage",
-        "coverperc",
-        "coverpercent",
-        "percentcover",
-    )
-)
+_PRESENT: Final = """
+    true t yes y 1 + x p present presence detected observed found seen common rare abundant occasional frequent irregular
+    presente présent vorhanden ja oui
+"""
+_ABSENT: Final = """
+    false f no n 0 - . a absent absence undetected notdetected notobserved notpresent notfound nonobserved excluded extinct
+    ausente assente absente abwesend nein non
+"""
+# Names of columns that may tell presence from absence.
+_NAMES: Final = """
+    presence present pres pa occ occurrence occurrencestatus presenceabsence presabs detected detection observed seen status
+    abundance individualcount individuals count organismquantity cover coverage coverperc coverpercent percentcover
+"""
+PRESENT, ABSENT, NAMES = (frozenset(words.split()) for words in (_PRESENT, _ABSENT, _NAMES))
 
 
 def parse_presence(column: pd.Series, where: str = "column") -> pd.Series:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from cube.errors import SourceError
 from cube.layers import Layer
-from cube.layers.plausible import Range, scale_that_fits
+from cube.layers.inputs import Range
+from cube.layers.plausible import scale_that_fits
 from cube.sources.coverage import percent
 
 MOST_REFUSED: Final = 0.01  # of the valid pixels of a band, in what is read at once; of classes none

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.config import Config, Source
+from cube.config.sources import TERMS
 from cube.errors import ConfigError, SourceError
 from cube.grid import COARSE, FINE, Region, Unit, bounds_in
 from cube.layers import Layer
-from cube.layers.plausible import Range, plausible_ranges
+from cube.layers.inputs import Range
+from cube.layers.plausible import plausible_ranges
 from cube.sources import derivation
 from cube.sources.opening import files_behind, is_remote, is_there, open_raster
 from cube.sources.pixels import MOST_REFUSED, Account, Bools, Floats, Judgement, PixelRules, file_ranges
@@ -280,5 +282,4 @@ def _look(reader: RasterReader, region: Region) -> None:
 
 def credited(source: Source, row: Published) -> Source:
     """The source with the licence, attribution, references and years of its row, where it names none itself."""
-    names = ("license", "attribution", "references", "reference_years")
-    return source.model_copy(update={name: getattr(source, name) or getattr(row, name) for name in names})
+    return source.model_copy(update={name: getattr(source, name) or getattr(row, name) for name in TERMS})

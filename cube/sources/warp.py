@@ -19,7 +19,7 @@ from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
 from cube.errors import SourceError
-from cube.layers.plausible import Range
+from cube.layers.inputs import Range
 from cube.sources import areas, georeference, opening, resample
 from cube.sources.opening import open_raster
 from cube.sources.pixels import AS_FILED, Account, Bools, Floats, PixelRules, numbers_of
