@@ -38,6 +38,7 @@ from server.tileroute import TileRoute
 from server.waiting import WaitingServer
 
 ENVIRONMENT: Final = "FLORACUBE_CUBES"
+PROBE_SECONDS: Final = 0.5  # for a look at a new release: probes of liveness give up after a second
 _OF_A_CUBE: Final = (factory, point, reading, area, regions, species_sheet, habitat_sheet, wmts, qgis, cog, stac, store)
 _DESCRIPTION: Final = (
     "Plant species, biodiversity and habitat maps of one cube. Below each layer are titiler's routes: tiles, TileJSON, info,"
@@ -113,9 +114,9 @@ def _surround(app: FastAPI, settings: Settings) -> None:
 def _add_operations(app: FastAPI, first: ServedCube, count: int) -> None:
     @app.get("/healthz", summary="Liveness", tags=["operations"])
     def healthz(response: Response) -> dict[str, Any]:
-        """Alive, and at which release; answers without the store."""
+        """Alive, and at which release; a store that is slow or away is not waited for."""
         response.headers["Cache-Control"] = "no-store"
-        return {"status": "ok", "cubes": count, "release": first.last_snapshot.release}
+        return {"status": "ok", "cubes": count, "release": first.probed(PROBE_SECONDS).release}
 
     @app.get(
         "/readyz",

@@ -187,14 +187,14 @@ def releases_and_current(inspection: Inspection) -> Iterator[Finding]:
     """Releases name versions that are there, and readers follow, and may go back to, a release that is there."""
     names = inspection.cube.list_json("releases")
     for name in names if inspection.release is None else [inspection.release]:
-        release = inspection.cube.read_json(f"releases/{name}.json") or {}
+        release = releases.read_document(inspection.cube, name) or {}
         for product, version in release.get("products", {}).items():
             if not inspection.cube.has(releases.group_of(product, version)):
                 fix = "write that version again, or remove the release"
                 yield Finding(f"releases/{name}.json", f"products/{product}/{version}", "nothing there", fix)
     if inspection.release is not None:
         return  # publishing it replaces the pointer
-    pointer = inspection.cube.read_json(releases.CURRENT) or {}
+    pointer = releases.read_pointer(inspection.cube) or {}
     for role in ("release", "previous"):
         followed = pointer.get(role)
         if followed is not None and followed not in names:
@@ -223,8 +223,8 @@ def model_documents(inspection: Inspection) -> Iterator[Finding]:
             yield Finding(model_card.card_path(version), f"a card of {len(names)} species", f"of {card.get('species')}", PREDICT)
         for first in range(0, len(names), model_card.BLOCK):
             path, wanted = model_card.block_path(version, first), names[first : first + model_card.BLOCK]
-            document = inspection.cube.read_json(path)
+            document = model_card.read_block(inspection.cube, path)
             if document is None:
                 yield Finding(path, f"the documents of {len(wanted)} species", "nothing", PREDICT)
-            elif [entry.get("name") for entry in document.get("species", [])] != wanted:
+            elif [entry.get("name") for entry in document["species"]] != wanted:
                 yield Finding(path, f"the species of {leaf.path} in their order", "others", PREDICT)

@@ -22,7 +22,7 @@ def describe(url: str) -> dict[str, Any]:
     """
     cube = open_cube(url)
     units, listing = list(cube.region.units()), cube.versions("ledger")
-    made = {name: cube.read_json(f"releases/{name}.json") for name in cube.list_json("releases")}
+    made = {name: releases.read_document(cube, name) for name in cube.list_json("releases")}
     return {
         "url": cube.url,
         "title": cube.attributes.get("title"),

@@ -151,8 +151,8 @@ class Inspection:
     def products(self) -> dict[str, str]:
         """Version by product of the release that is asked of, else of the one that readers follow."""
         if self.release is None:
-            return dict(releases.current(self.cube)["products"]) if self.cube.read_json(releases.CURRENT) else {}
-        return dict((self.cube.read_json(f"releases/{self.release}.json") or {}).get("products", {}))
+            return dict(releases.current(self.cube)["products"])
+        return dict((releases.read_document(self.cube, self.release) or {}).get("products", {}))
 
     def table(self, product: str, version: str) -> dict[str, Any]:
         """The table of a version; `{}` where it has none, which the promise on tables reports."""

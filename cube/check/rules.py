@@ -119,8 +119,8 @@ def _warnings(inspection: Inspection) -> Iterator[str]:
 def _findings(one: Rule, inspection: Inspection) -> Iterator[Finding]:
     try:
         yield from one.check(inspection)
-    # RuntimeError and ValueError are how codecs refuse a damaged shard, the last two how damaged metadata end.
-    except (FloracubeError, OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
+    # RuntimeError and ValueError are how codecs refuse a damaged shard, the last three how damaged metadata end.
+    except (FloracubeError, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         yield Finding(
             inspection.cube.url, "something that can be read", f"an error ({error})", "fix that first, then check again"
         )

@@ -203,7 +203,7 @@ def build_unit(task: UnitTask) -> BuiltUnit:
         if receipt is None:
             signed, warnings = _write(cube, ledger, task)
             receipt = vars(signed)
-    return BuiltUnit(fingerprint(receipt), receipt["seconds"], receipt["counts"], warnings)
+    return BuiltUnit(fingerprint(receipt), receipt.get("seconds", 0.0), receipt.get("counts", {}), warnings)
 
 
 def _write(cube: CubeStore, ledger: Ledger, task: UnitTask) -> tuple[Receipt, tuple[str, ...]]:

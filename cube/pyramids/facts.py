@@ -22,12 +22,15 @@ from cube.layers import BOUNDS
 from cube.pyramids import figures
 from cube.pyramids.figures import Figures
 from cube.pyramids.squares import Square, extent
+from cube.storage import shapes
 from cube.storage.leaves import SPECIES_PER_SHARD, compressors, consolidate_if_changed, set_attributes
 from cube.storage.ledger import checksum
 from cube.storage.releases import group_of, table_path
 from cube.storage.store import CubeStore, layer_of
 
 APPLICABILITY: Final = "applicability"  # the indicator that is at most 1 where the model applies
+_NAMES: Final = shapes.Key("a list of texts", shapes.is_list_of_texts, required=True)
+_SHAPE: Final = {"statistics": _NAMES, "items": shapes.WHOLE, "names": _NAMES}  # of the group's attributes
 Products = Mapping[str, str]  # version by product
 Place = Unit | Square
 
@@ -58,12 +61,13 @@ class Facts:
 
 
 def read_facts(cube: CubeStore, product: str, version: str) -> Facts | None:
-    """The facts of a version; None where it was made before there were any."""
+    """The facts of a version; None where it was made before there were any. Raises `CubeError` for damaged ones."""
     path = f"products/{product}/{version}/facts"
-    about = cube.group(path).attrs if cube.has(path) else {}
+    about: Any = cube.group(path).attrs.asdict() if cube.has(path) else {}
     if "statistics" not in about:
         return None
-    return Facts(product, version, tuple(about["statistics"]), int(about["items"]), tuple(about["names"]))  # type: ignore
+    about = shapes.require(f"{cube.url}/{path}/zarr.json, attributes", about, _SHAPE, "restore it, or predict another version")
+    return Facts(product, version, tuple(about["statistics"]), about["items"], tuple(about["names"]))
 
 
 def all_facts(cube: CubeStore, products: Products) -> tuple[Facts, ...]:

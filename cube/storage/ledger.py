@@ -22,11 +22,20 @@ from numpy.typing import NDArray
 from cube.errors import ConfigError, CubeError
 from cube.grid import Unit
 from cube.square_names import eea_corner
-from cube.storage import claims
+from cube.storage import claims, shapes
 from cube.storage.documents import Documents
 from cube.storage.identity import digest
 from cube.storage.memo import Memo
 
+WHOLE_NUMBERS: Final = shapes.Key("an object of whole numbers", shapes.is_whole_numbers)
+# What a receipt may hold beside `inputs` and `checksums`.
+PARTS: Final[Mapping[str, shapes.Key]] = {
+    "counts": WHOLE_NUMBERS,
+    "sizes": WHOLE_NUMBERS,
+    "cut_cells": WHOLE_NUMBERS,
+    "seconds": shapes.NUMBER,
+    "steps": shapes.Key("an object of numbers", shapes.is_numbers),
+}
 BLOCK: Final = 16  # units a side of a block: its document is some 200 kB
 COMPACT_FROM: Final = 16  # receipts; fewer of a block stay files of their own, which a person finds by name
 
@@ -78,9 +87,11 @@ def block_of(name: str) -> str:
 
 def is_receipt(document: Any) -> TypeGuard[Mapping[str, Any]]:
     """Whether a document is a receipt; `{}`, which withdraws one, is none, and neither is anything damaged."""
-    if not isinstance(document, Mapping) or not isinstance(document.get("inputs"), str):
+    if not isinstance(document, dict) or "checksums" not in document or not isinstance(document.get("inputs"), str):
         return False
-    return "checksums" in document and all(isinstance(document.get(key, {}), Mapping) for key in ("checksums", "counts", "sizes"))
+    return isinstance(document["checksums"], dict) and all(
+        key.fits(document[name]) for name, key in PARTS.items() if name in document
+    )
 
 
 def _receipts_of(block: Any) -> dict[str, Any]:

@@ -12,14 +12,25 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from cube.errors import CubeError, WorkersError
+from cube.storage import shapes
 from cube.storage.documents import Documents
 
 BEAT: Final = 10.0  # seconds between two heartbeats
 DEAD_AFTER: Final = 60.0  # seconds without one, for a holder elsewhere (whose clock may differ by less than that)
+
+
+_SHAPE: Final = {
+    "host": shapes.text(required=True),
+    "machine": shapes.TEXT_OR_NULL,
+    "pid": shapes.WHOLE,
+    "born": shapes.TEXT_OR_NULL,
+    "beat": replace(shapes.NUMBER, required=True),
+}
 
 
 class _LostError(Exception):
@@ -35,7 +46,8 @@ def held(cube: Documents, stage: str) -> Iterator[Callable[[], None]]:
     """
     name, mine = f"locks/{stage}.json", _document()
 
-    def take(holder: Any | None) -> Any:
+    def take(document: Any | None) -> Any:
+        holder = _holder(cube, stage, document)
         if holder is not None and _alive(holder):
             raise WorkersError(
                 f"{cube.url}: process {holder['pid']} on {holder['host']} is writing {stage} here, and two writers would only"
@@ -83,12 +95,18 @@ def held(cube: Documents, stage: str) -> Iterator[Callable[[], None]]:
 
 def holder(cube: Documents, stage: str) -> str | None:
     """Who holds the lock of `stage` now, as `process 12 on host`; None where nobody living does."""
-    document = cube.read_json(f"locks/{stage}.json")
+    document = _holder(cube, stage, cube.read_json(f"locks/{stage}.json"))
     return f"process {document['pid']} on {document['host']}" if document is not None and _alive(document) else None
 
 
+def _holder(cube: Documents, stage: str, document: Any | None) -> dict[str, Any] | None:
+    """What a lock says of its holder. Raises `CubeError` for a document of another shape."""
+    where, fix = f"{cube.url}/locks/{stage}.json", "remove it if no run is writing here"
+    return None if document is None else shapes.require(where, document, _SHAPE, fix)
+
+
 def _require_mine(holder: Any | None, mine: dict[str, Any]) -> None:
-    if holder is None or holder.get("token") != mine["token"]:
+    if not isinstance(holder, dict) or holder.get("token") != mine["token"]:
         raise _LostError
 
 
@@ -109,7 +127,7 @@ def _alive(holder: dict[str, Any]) -> bool:
     if holder.get("machine") is None or holder["machine"] != _machine():
         return time.time() - float(holder["beat"]) < DEAD_AFTER
     # Numbers of processes come again, in containers above all: born at the same tick is the same process.
-    return holder["born"] is not None and _born(int(holder["pid"])) == holder["born"]
+    return holder.get("born") is not None and _born(int(holder["pid"])) == holder["born"]
 
 
 def _machine() -> str | None:

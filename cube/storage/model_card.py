@@ -10,8 +10,10 @@ measured is null. A version of before these documents has none, and no sheet inv
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
+from cube.storage import shapes
 from cube.storage.releases import group_of
 from cube.storage.store import CubeStore
 
@@ -19,6 +21,12 @@ FORMAT: Final = 1
 BLOCK: Final = 128  # species of one document: a few hundred kilobytes with six curves each
 CURVE: Final = ("mean", "lower", "upper")  # of a response, in this order
 SKILL: Final = ("present", "expected", "auc", "auc_se", "log_loss", "log_loss_of_prevalence")
+_CARD: Final = {"format": shapes.WHOLE, "model": shapes.text(), "species": shapes.Key("a whole number", shapes.is_whole)}
+_BLOCK: Final = {
+    "first": shapes.WHOLE,
+    "species": shapes.Key("a list of objects", shapes.is_list_of_objects, required=True),
+}
+_FIX: Final = "restore it, or run `floracube predict` with another --version"
 
 
 def folder_of(version: str) -> str:
@@ -51,15 +59,34 @@ def write_model(cube: CubeStore, version: str, card: Mapping[str, Any], species:
 
 
 def read_card(cube: CubeStore, version: str) -> dict[str, Any] | None:
-    """The card of a version, None where it has none or it is of another format."""
+    """The card of a version, None where it has none or it is of another format. Raises `CubeError` for one of another shape."""
     document = cube.read_json(card_path(version))
-    return dict(document) if isinstance(document, Mapping) and document.get("format") == FORMAT else None
+    if document is None or (isinstance(document, dict) and document.get("format") not in (FORMAT, None)):
+        return None
+    return shapes.require(f"{cube.url}/{card_path(version)}", document, _CARD, _FIX)
 
 
 def read_species(cube: CubeStore, version: str, index: int) -> dict[str, Any] | None:
-    """What the documents say of the species with this index, None where they say nothing."""
-    document = cube.read_json(block_path(version, index))
-    if not isinstance(document, Mapping):
+    """What the documents say of the species with this index, None where they say nothing.
+
+    Raises `CubeError` for a document of another shape.
+    """
+    document = read_block(cube, block_path(version, index))
+    if document is None:
         return None
-    held, at = document.get("species", []), index - int(document.get("first", 0))
-    return dict(held[at]) if 0 <= at < len(held) else None
+    entries, at = document["species"], index - document["first"]
+    return dict(entries[at]) if 0 <= at < len(entries) else None
+
+
+def reading(cube: CubeStore, version: str) -> AbstractContextManager[None]:
+    """Make one `CubeError` of whatever fails while the documents of a version are taken apart."""
+    return shapes.reading(f"{cube.url}/{folder_of(version)}", _FIX)
+
+
+def read_block(cube: CubeStore, path: str) -> dict[str, Any] | None:
+    """The document of some species at `path` (`block_path`), None where there is none.
+
+    Raises `CubeError` for one of another shape.
+    """
+    document = cube.read_json(path)
+    return None if document is None else shapes.require(f"{cube.url}/{path}", document, _BLOCK, _FIX)

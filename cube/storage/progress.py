@@ -15,14 +15,16 @@ from typing import Any, Final
 from cube.errors import SourceError
 from cube.grid import Region, Unit
 from cube.pyramids.squares import Square, tree
-from cube.storage import releases
+from cube.storage import releases, shapes
 from cube.storage.identity import digest
 from cube.storage.ledger import Ledger, ReceiptIndex, summaries
+from cube.storage.root import about_region, region_of
 from cube.storage.store import CubeStore
 
 MADE_FROM: Final = "floracube_inputs"  # hash of what the values depend on: of a stage's first layer, of a version's groups
 LAYERS: Final = "floracube_layers"  # names of the layers of a stage, on its first one
 REGION_KM: Final = "floracube_region_km"  # what a version is predicted for: west, south, east, north
+_OF_VERSION: Final = {MADE_FROM: shapes.text(), REGION_KM: shapes.window()}
 
 
 @dataclass(frozen=True)
@@ -125,16 +127,15 @@ def versions(cube: CubeStore) -> dict[str, list[str]]:
 def version_stage(cube: CubeStore, version: str) -> Stage:
     """The stage of a version of the products, as its groups say."""
     nodes = {product: cube.node(f"products/{product}/{version}") for product in releases.PRODUCTS}
-    products = tuple(product for product, node in nodes.items() if node is not None)
-    attributes: dict[str, Any] = {}
-    for product in products:
-        node = nodes[product]
-        attributes |= {} if node is None else node.attrs.asdict()
-    region = cube.region
-    if REGION_KM in attributes:
-        west, south, east, north = attributes[REGION_KM]
-        region = Region(west, south, east, north, cube.region.unit_km, cube.region.grid)
-    return Stage(f"predict/{version}", products, attributes.get(MADE_FROM), region)
+    there = {product: node for product, node in nodes.items() if node is not None}
+    region, made_from = cube.region, list[str]()
+    for product, node in there.items():
+        where = f"{cube.url}/products/{product}/{version}/zarr.json, attributes"
+        about = shapes.require(where, node.attrs.asdict(), _OF_VERSION, "restore it, or predict another version")
+        made_from += [about[MADE_FROM]] if MADE_FROM in about else []
+        if REGION_KM in about:
+            region = region_of(where, {**about_region(cube.region), "region_km": about[REGION_KM]})
+    return Stage(f"predict/{version}", tuple(there), made_from[-1] if made_from else None, region)
 
 
 def stages(cube: CubeStore) -> Iterator[Stage]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.errors import CubeError, UnknownNameError
+from cube.storage import shapes
 from cube.storage.documents import Documents
 from cube.storage.identity import digest
 from cube.storage.root import described, region_of
@@ -22,6 +23,7 @@ ABOUT: Final = "cube"  # of the pointer: format, region and unit of the cube
 TABLE_ROWS: Final = {"species": "species", "composition": "species", "habitats": "habitat"}
 PRODUCTS: Final = ("species", "composition", "indicators", "habitats")
 _NOTHING: Final[dict[str, Any]] = {"release": None, "previous": None}  # the pointer before the first publication
+_PUBLISH_ANEW: Final = "remove it and run `floracube publish` with a release of `floracube info`"
 
 
 def group_of(product: str, version: str, level: int | None = 0) -> str:
@@ -38,26 +40,49 @@ def open_current(url: str) -> tuple[CubeStore, dict[str, Any]]:
     url = str(url).rstrip("/")
     pointer = None
     with suppress(OSError):  # what is wrong with the store is said where its root is opened
-        pointer = Documents(url).read_json(CURRENT)
+        pointer = read_pointer(Documents(url))
     if pointer is None or ABOUT not in pointer:  # nothing is published, or an older floracube did
         cube = open_cube(url)
         return cube, current(cube)
-    cube = CubeStore(url, region_of(described(url, pointer[ABOUT])))
+    where = f"{url}/{CURRENT}, {ABOUT}"
+    cube = CubeStore(url, region_of(where, described(where, pointer[ABOUT])))
     return cube, _followed(cube, pointer)
+
+
+def read_pointer(cube: Documents) -> dict[str, Any] | None:
+    """What `current.json` says, None before the first publication. Raises `CubeError` for a pointer of another shape."""
+    return _pointer(cube, cube.read_json(CURRENT))
+
+
+def _pointer(cube: Documents, document: Any | None) -> dict[str, Any] | None:
+    if document is None:
+        return None
+    pointer = shapes.require(f"{cube.url}/{CURRENT}", document, shapes.POINTER, _PUBLISH_ANEW)
+    if pointer.get("content"):
+        shapes.require(f"{cube.url}/{CURRENT}, content", pointer["content"], shapes.RELEASE, _PUBLISH_ANEW)
+    return pointer
+
+
+def read_document(cube: Documents, name: str) -> dict[str, Any] | None:
+    """The document of the release `name`, None where there is none. Raises `CubeError` for one of another shape."""
+    path = f"releases/{name}.json"
+    document = cube.read_json(path)
+    fix = "restore it, or remove it and run `floracube predict` again"
+    return None if document is None else shapes.require(f"{cube.url}/{path}", document, shapes.RELEASE, fix)
 
 
 def current(cube: CubeStore) -> dict[str, Any]:
     """The release that readers follow, `{"name", "products": {product: version}, ...}`; empty products before the first."""
-    return _followed(cube, cube.read_json(CURRENT))
+    return _followed(cube, read_pointer(cube))
 
 
 def _followed(cube: CubeStore, pointer: dict[str, Any] | None) -> dict[str, Any]:
     while pointer is not None and pointer.get("release") is not None:
         # The pointer holds what the release says, for one request less; one that an older floracube wrote has the name alone.
-        release = pointer.get("content") or cube.read_json(f"releases/{pointer['release']}.json")
+        release = pointer.get("content") or read_document(cube, pointer["release"])
         if release is not None:
             return dict(release)
-        before, pointer = pointer, cube.read_json(CURRENT)
+        before, pointer = pointer, read_pointer(cube)
         if pointer == before:  # and not one that was replaced and removed since the pointer was read
             raise CubeError(
                 f"{cube.url}: {CURRENT} names the release '{pointer['release']}', which is not there; publish another."
@@ -93,7 +118,7 @@ def named(cube: CubeStore, but: Collection[str] = ()) -> dict[str, set[str]]:
     """The versions of each product that some release (`but` not these) names. Raises `CubeError` for a damaged release."""
     out: dict[str, set[str]] = {}
     for name in set(cube.list_json("releases")) - set(but):
-        for product, version in (cube.read_json(f"releases/{name}.json") or {}).get("products", {}).items():
+        for product, version in (read_document(cube, name) or {}).get("products", {}).items():
             out.setdefault(str(product), set()).add(str(version))
     return out
 
@@ -107,7 +132,7 @@ def forget(cube: CubeStore, name: str, dry_run: bool = False) -> None:
     removed = {name: digest(read(cube, name))}
 
     def mark(pointer: dict[str, Any] | None) -> dict[str, Any]:
-        pointer = pointer or _NOTHING
+        pointer = _pointer(cube, pointer) or _NOTHING
         for role, key in (("which readers follow", "release"), ("to which they may go back", "previous")):
             if pointer.get(key) == name:
                 raise CubeError(f"{cube.url}: '{name}' is the release {role}; publish another first.")
@@ -159,7 +184,7 @@ def _equal(a: NDArray[Any], b: NDArray[Any]) -> bool:
 
 def read(cube: CubeStore, name: str) -> dict[str, Any]:
     """The release `name`; raises `UnknownNameError` where the cube has none of that name."""
-    release = cube.read_json(f"releases/{name}.json") if "/" not in name else None
+    release = read_document(cube, name) if "/" not in name else None
     if release is None:
         names: list[str] = []
         with suppress(CubeError):  # a web server lists nothing
@@ -183,7 +208,7 @@ def require(cube: CubeStore, name: str) -> dict[str, Any]:
 
 def verified(cube: CubeStore) -> dict[str, str]:
     """The state (`Progress.state`) of each stage that was checked when readers were made to follow a release last."""
-    return dict((cube.read_json(CURRENT) or {}).get("verified", {}))
+    return dict((read_pointer(cube) or {}).get("verified", {}))
 
 
 def publish(cube: CubeStore, name: str, verified: Mapping[str, str] | None = None) -> None:
@@ -195,12 +220,12 @@ def publish(cube: CubeStore, name: str, verified: Mapping[str, str] | None = Non
     require(cube, name)
 
     def follow(pointer: dict[str, Any] | None) -> dict[str, Any]:
-        pointer = pointer or _NOTHING
+        pointer = _pointer(cube, pointer) or _NOTHING
         release = read(cube, name)
         if pointer.get("removed", {}).get(name) == digest(release):
             raise CubeError(f"{cube.url}: Release '{name}' is being removed. Publish another one.")
         earlier = (one for one in (pointer.get("release"), pointer.get("previous")) if one is not None and one != name)
-        previous = next((one for one in earlier if cube.read_json(f"releases/{one}.json") is not None), None)
+        previous = next((one for one in earlier if read_document(cube, one) is not None), None)
         now = {ABOUT: about(cube), "release": name, "previous": previous, "content": release, "verified": dict(verified or {})}
         return {**pointer, **now}
 
@@ -216,6 +241,7 @@ def rollback(cube: CubeStore) -> str:
     """Make readers follow the release before the current one again; returns its name."""
 
     def back(pointer: dict[str, Any] | None) -> dict[str, Any]:
+        pointer = _pointer(cube, pointer)
         if not pointer or not pointer.get("previous"):
             raise CubeError(f"{cube.url}: there is no earlier release to go back to; publish one by its name.")
         before = str(pointer["previous"])

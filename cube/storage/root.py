@@ -10,9 +10,9 @@ from typing import Any, Final
 import zarr
 import zarr.errors
 
-from cube.errors import CubeError
+from cube.errors import ConfigError, CubeError
 from cube.grid import EUROPE, Grid, Region
-from cube.storage import backends
+from cube.storage import backends, shapes
 
 FORMAT: Final = 2  # 2: tables lie in their versions, identities of values are plain JSON, bands are described
 
@@ -42,19 +42,19 @@ def open_root(url: str, writable: bool = False) -> zarr.Group:
             raise CubeError(f"{url}: there is no cube here; run `floracube build` first or check the path.") from error
 
 
-def described(url: str, about: object) -> Mapping[str, Any]:
+def described(where: str, about: object) -> Mapping[str, Any]:
     """`about`, where it is what the root of a cube says: `format`, `title`, `region_km` (west, south, east, north), `unit_km`
     and `crs` (absent: EPSG:3035).
 
-    Raises `CubeError` where it is not, or where a newer floracube wrote it.
+    `where` names the place of it. Raises `CubeError` where it is not, or where a newer floracube wrote it.
     """
     if not isinstance(about, Mapping):
         raise CubeError(
-            f"{url}: this Zarr store is not a floracube cube (its root has no 'floracube' attribute); check the path."
+            f"{where}: this Zarr store is not a floracube cube (its root has no 'floracube' attribute); check the path."
         )
-    if int(str(about["format"])) > FORMAT:
-        raise CubeError(f"{url}: cube format {about['format']} is newer than {FORMAT}; upgrade floracube to read it.")
-    return about
+    if shapes.is_whole(about.get("format")) and about["format"] > FORMAT:
+        raise CubeError(f"{where}: cube format {about['format']} is newer than {FORMAT}; upgrade floracube to read it.")
+    return shapes.require(where, dict(about), shapes.ROOT, "restore the file")
 
 
 def about_region(region: Region) -> dict[str, Any]:
@@ -63,10 +63,13 @@ def about_region(region: Region) -> dict[str, Any]:
     return {"unit_km": region.unit_km, "crs": region.grid.code, "region_km": edges}
 
 
-def region_of(about: Mapping[str, Any]) -> Region:
-    """The region of a cube by what its root says."""
+def region_of(where: str, about: Mapping[str, Any]) -> Region:
+    """The region of a cube by what its root says (`described`). Raises `CubeError` for what is no window of a grid."""
     west, south, east, north = about["region_km"]
-    return Region(west, south, east, north, about["unit_km"], Grid.of(str(about.get("crs", EUROPE.code))))
+    try:
+        return Region(west, south, east, north, about["unit_km"], Grid.of(str(about.get("crs", EUROPE.code))))
+    except ConfigError as error:
+        raise CubeError(f"{where}: {error} Restore the file.") from None
 
 
 @contextmanager

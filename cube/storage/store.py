@@ -23,7 +23,7 @@ from cube.errors import CubeError
 from cube.grid import CELL, RESOLUTIONS, Region, Unit, Window
 from cube.layers import Layer, conventions
 from cube.layers.inputs import INPUTS
-from cube.storage import backends
+from cube.storage import backends, shapes
 from cube.storage.backends import zarr_store
 from cube.storage.documents import Documents
 from cube.storage.leaves import add_labels, make_leaf, set_attributes
@@ -49,7 +49,7 @@ class CubeStore(Documents):
     @property
     def attributes(self) -> Mapping[str, Any]:
         """What the root says of the cube, see `cube.storage.root.described`."""
-        return described(self.url, self.root.attrs.get("floracube"))
+        return described(f"{self.url}/zarr.json", self.root.attrs.get("floracube"))
 
     # Groups and arrays.
 
@@ -315,14 +315,16 @@ def open_cube(url: str, writable: bool = False) -> CubeStore:
     """Open the cube at `url`; raises `CubeError` if there is none or its format is newer than ours."""
     url = str(url).rstrip("/")
     root = open_root(url, writable)
-    return CubeStore(url, region_of(described(url, root.attrs.get("floracube"))), root)
+    where = f"{url}/zarr.json"
+    return CubeStore(url, region_of(where, described(where, root.attrs.get("floracube"))), root)
 
 
 def layer_of(array: zarr.Array[Any], labels: Mapping[str, tuple[str, ...]] | None = None) -> Layer:
     """What an array of a cube says of itself; `labels` of axes are those of its group, as far as they are of interest."""
     dims = _dims(array)
     own = {dim: labels[dim] for dim in dims if dim in labels} if labels else {}
-    layer = Layer.from_metadata(array.path, str(array.dtype), array.fill_value, dims, array.attrs, own)
+    with shapes.reading(f"{array.path}/zarr.json, attributes", "restore it, or run the command that writes the layer again"):
+        layer = Layer.from_metadata(array.path, str(array.dtype), array.fill_value, dims, array.attrs, own)
     preset = INPUTS.get(layer.name)
     if preset is None or not layer.group.startswith("inputs/"):
         return layer

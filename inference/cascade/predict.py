@@ -241,9 +241,9 @@ def _units(
             report.unit(this.version, end.task, end)
         else:
             fingerprints[end.task.name] = end.result["fingerprint"]
-            counts = end.result["counts"]
-            clipped += counts["clipped"]
-            report.unit(this.version, end.task, end, end.result["seconds"], counts["cells"], end.result.get("steps"))
+            counts, seconds = end.result.get("counts", {}), end.result.get("seconds", 0.0)
+            clipped += counts.get("clipped", 0)
+            report.unit(this.version, end.task, end, seconds, counts.get("cells", 0), end.result.get("steps"))
         retry_transient(partial(blocks.ended, end.task.name), RETRIES)
         move(end.task.name)
     for step in build_overviews(cube.url, cube.region, [replace(above, fingerprints=fingerprints)], crew):

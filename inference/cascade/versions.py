@@ -48,7 +48,7 @@ def choose(cube: CubeStore, name: str | None, inputs: str, all_products: bool) -
         return name
     number = 1
     while made_from.get(f"v{number}", set()) - {inputs} or (
-        not all_products and cube.read_json(f"releases/v{number}.json") is not None
+        not all_products and releases.read_document(cube, f"v{number}") is not None
     ):
         number += 1
     return f"v{number}"

@@ -70,6 +70,7 @@ def describe(snapshot: Snapshot, layer: MapLayer, entry: HabitatClass) -> Habita
     region = _on_map(snapshot, layer, entry)
     version = snapshot.products.get("species")
     card = None if version is None else model_card.read_card(snapshot.reader.cube, version)
+    metrics = None if card is None else card.get("habitats")
     parents = _parents(table, code)
     species = _species(snapshot, entry)
     return HabitatSheet(
@@ -85,7 +86,7 @@ def describe(snapshot: Snapshot, layer: MapLayer, entry: HabitatClass) -> Habita
         children=[_name(table, row) for row, up in enumerate(table.get("parent", ())) if code and str(up) == code],
         region=region,
         species=species,
-        metrics=None if card is None else card.get("habitats"),
+        metrics=metrics if isinstance(metrics, dict) else None,
         notes=[
             _SHARE,
             *([_PARENTS] if parents else []),

@@ -74,8 +74,9 @@ def describe(snapshot: Snapshot, layer: MapLayer) -> SpeciesSheet:
     card = model_card.read_card(cube, version)
     record = None if card is None else model_card.read_species(cube, version, layer.lead[0])
     attributes = dict(cube.group(releases.group_of("species", version)).attrs)
-    responses, importance = _responses(card, record), _importance(card)
-    skill = _skill(card, record)
+    with model_card.reading(cube, version):
+        responses, importance = _responses(card, record), _importance(card)
+        skill, model = _skill(card, record), _model(card)
     notes = [
         _PROBABILITY,
         *([_SKILL] if skill else []),
@@ -99,15 +100,7 @@ def describe(snapshot: Snapshot, layer: MapLayer) -> SpeciesSheet:
         skill=skill,
         responses=responses,
         importance=importance,
-        model=None
-        if card is None
-        else ModelSaid(
-            model=str(card["model"]),
-            statement=str(card["statement"]),
-            members=int(card["members"]),
-            modalities=[str(m["title"]) for m in card["modalities"]],
-            metrics=card["metrics"],
-        ),
+        model=model,
         notes=[*notes, *([layer.note] if layer.note else [])],
         attribution=layer.attribution or cube_text(snapshot, "attribution"),
         license=layer.license or cube_text(snapshot, "license"),
@@ -161,6 +154,18 @@ def _responses(card: dict[str, Any] | None, record: dict[str, Any] | None) -> li
         ResponseCurve(**entry, **dict(zip(model_card.CURVE, three, strict=True)))
         for entry, three in zip(card["responses"], lines, strict=True)
     ]
+
+
+def _model(card: dict[str, Any] | None) -> ModelSaid | None:
+    if card is None:
+        return None
+    return ModelSaid(
+        model=str(card["model"]),
+        statement=str(card["statement"]),
+        members=int(card["members"]),
+        modalities=[str(modality["title"]) for modality in card["modalities"]],
+        metrics=card["metrics"],
+    )
 
 
 def _importance(card: dict[str, Any] | None) -> list[Importance]:

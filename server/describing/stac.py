@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request, Response
 
+from cube.storage import shapes
 from server.dependencies import RequestedSnapshot, root_of
 from server.describing.links import absolute_answer, base_url
 from server.drawing.zooms import zooms
@@ -68,13 +69,15 @@ def _answer(snapshot: Snapshot, request: Request, name: str, media: str = _JSON)
             return f"{base}/cube{path}".rstrip("/")
         return f"{base}/stac/{path.removesuffix('.json')}".removesuffix("/catalog") + query
 
-    for link in document["links"]:
-        link["href"] = address(link["href"])
-    for asset in document.get("assets", {}).values():
-        asset["href"] = address(asset["href"])
-    document["links"].insert(0, {"rel": "self", "href": address(posixpath.basename(name)), "type": media})
-    if media == _GEOJSON:
-        _show(snapshot, document, base, query)
+    where = f"{snapshot.reader.cube.url}/stac/{snapshot.release}/{name}.json"
+    with shapes.reading(where, f"run `floracube publish` {snapshot.release} again"):
+        for link in document["links"]:
+            link["href"] = address(link["href"])
+        for asset in document.get("assets", {}).values():
+            asset["href"] = address(asset["href"])
+        document["links"].insert(0, {"rel": "self", "href": address(posixpath.basename(name)), "type": media})
+        if media == _GEOJSON:
+            _show(snapshot, document, base, query)
     body = json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return absolute_answer(snapshot, request, body.encode(), media)
 
@@ -89,7 +92,7 @@ def _document(snapshot: Snapshot, file: str) -> Document:
         if file not in documents:
             raise NotFoundError(f"There is no item '{posixpath.basename(file)[:80]}'; see /stac/collection.")
         document = documents[file]
-    return dict(document)
+    return document if isinstance(document, dict) else {}
 
 
 def _show(snapshot: Snapshot, item: Document, base: str, query: str) -> None:

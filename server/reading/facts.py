@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Final
 
 from cube.pyramids import ranges
 from cube.pyramids.facts import Facts, all_facts, plan_facts
+from cube.storage import shapes
 from cube.storage.store import CubeStore
+
+
+def _is_telling(rows: Any) -> bool:
+    return isinstance(rows, dict) and all(
+        isinstance(row, list) and all(shapes.is_list_of_numbers(species, 4) for species in row) for row in rows.values()
+    )
+
+
+_ENDS: Final = shapes.Key("[lowest, highest] or null", lambda ends: ends is None or shapes.is_list_of_numbers(ends, 2))
+_TELLING: Final = {"species": shapes.Key("an object of lists of four numbers", _is_telling, required=True)}
+_FIX: Final = "restore it, or remove it and run `floracube predict` again"
 
 
 @dataclass(frozen=True)
@@ -38,13 +51,16 @@ class ReleaseFacts:
         versions = [self.products.get(product) for product in ("habitats", "species")]
         path = f"products/habitats/{versions[0]}/facts/fidelity-{versions[1]}.json"
         document = self.cube.read_json(path) if all(versions) else None
-        return None if document is None else dict(document["species"])
+        return None if document is None else shapes.require(f"{self.cube.url}/{path}", document, _TELLING, _FIX)["species"]
 
     @cached_property
     def _ranges(self) -> dict[str, list[float] | None]:
         by_layer: dict[str, list[float] | None] = {}
         for product, version in self.products.items():
-            document = self.cube.read_json(ranges.document_path(product, version)) or {}
+            path = ranges.document_path(product, version)
+            document = self.cube.read_json(path) or {}
+            keys = dict.fromkeys(document if isinstance(document, dict) else (), _ENDS)
+            shapes.require(f"{self.cube.url}/{path}", document, keys, _FIX)
             by_layer |= {f"{product}.{name}": ends for name, ends in document.items()}
         return by_layer
 

@@ -202,6 +202,14 @@ class ServedCube:
                 threading.Thread(target=self._look, name="floracube-release", daemon=True).start()
         return self._snapshot
 
+    def probed(self, seconds: float) -> Snapshot:
+        """The current release as `snapshot` gives it, where a look at the store may take so many `seconds` and no longer."""
+        if time.monotonic() - self._checked > POLL_SECONDS and self._looking.acquire(blocking=False):
+            looking = threading.Thread(target=self._look, name="floracube-release", daemon=True)
+            looking.start()
+            looking.join(seconds)
+        return self._snapshot
+
     def _look(self) -> None:
         try:
             self._snapshot = self._read(self._snapshot)
@@ -261,8 +269,7 @@ class ServedCube:
     @cachedmethod(attrgetter("_documents"), lock=attrgetter("_lock"))
     def _document(self, name: str) -> dict[str, Any] | None:
         """The document of the release `name`, None if there is none; it is believed for `_DOCUMENT_SECONDS`."""
-        document = self._snapshot.reader.cube.read_json(f"releases/{name}.json")
-        return None if document is None else dict(document)
+        return releases.read_document(self._snapshot.reader.cube, name)
 
     def _cached_snapshot(self, document: dict[str, Any]) -> Snapshot:
         """The snapshot of a release that is not the current one: opening takes seconds, so one is opened at a time.

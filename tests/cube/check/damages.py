@@ -350,7 +350,7 @@ BROKEN: list[tuple[str, str, Damage, str]] = [
     (
         "releases_and_current",
         "release",
-        lambda c: c.write_json("releases/lost.json", {"products": {"indicators": "v7"}}),
+        lambda c: c.write_json("releases/lost.json", {"name": "lost", "products": {"indicators": "v7"}}),
         "releases/lost.json",
     ),
     (

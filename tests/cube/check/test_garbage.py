@@ -61,7 +61,7 @@ def test_what_a_release_names_or_a_run_holds_stays_and_the_rest_goes(
         cube.write_json(f"ledger/predict/{version}/overviews/20kmE444N264.json", {"inputs": "x"})
     cube.write_json("ledger/inputs/elevation/10kmE445N265.json", {})
     for number, release in enumerate(named):
-        cube.write_json(f"releases/r{number}.json", {"products": release})
+        cube.write_json(f"releases/r{number}.json", {"name": f"r{number}", "products": release})
     for version in running | dead:
         owner = lock._document()
         cube.write_json(f"locks/predict/{version}.json", owner if version in running else {**owner, "born": "another boot 7"})
@@ -190,7 +190,7 @@ def test_garbage_of_a_bucket_is_collected_as_that_of_a_disk(s3: FaultyS3) -> Non
     for version in VERSIONS:
         for path in (f"products/species/{version}/0/c/0", f"products/indicators/{version}/0/c/0", f"ledger/predict/{version}/u"):
             cube.write_json(f"{path}.json", {"version": version})
-    cube.write_json("releases/a.json", {"products": {"species": "v1", "indicators": "v2"}})
+    cube.write_json("releases/a.json", {"name": "a", "products": {"species": "v1", "indicators": "v2"}})
     before = set(files(cube))
     with lock.held(cube, "predict/v3"):
         done = collect(cube)

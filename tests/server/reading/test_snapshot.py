@@ -19,7 +19,7 @@ from cube.storage import releases
 from cube.storage.store import CubeStore, create_cube
 from server.errors import BusyError
 from server.main import create_app
-from server.reading import catalogue, together
+from server.reading import catalogue, snapshot, together
 from server.reading.io import ChunkCache
 from server.reading.snapshot import ServedCube, Snapshot
 from tests.support.good_cube import copy_of
@@ -129,6 +129,25 @@ def test_a_pointer_that_is_not_found_for_a_moment_is_no_cube_without_a_release(
         served._last_check = float("-inf")
         assert served.snapshot().release == f"r{RELEASES - 1}"
         assert served.snapshot().catalogue.by_id["indicators.richness"]
+
+
+def test_probes_of_liveness_alone_find_a_new_release_and_wait_for_no_store(
+    good_cube: CubeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cube = copy_of(good_cube, tmp_path)
+    client = TestClient(create_app([cube.url]))
+    assert client.get("/healthz").json()["release"] == "first"
+    releases.write_release(cube, "second", {"species": "v1"}, {})
+    releases.publish(cube, "second")
+    monkeypatch.setattr(snapshot, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr("server.main.PROBE_SECONDS", 30.0)
+    assert client.get("/healthz").json()["release"] == "second"
+    leave = threading.Event()
+    monkeypatch.setattr("server.main.PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(ServedCube, "_read", lambda self, before: leave.wait(30) and before)
+    assert client.get("/healthz").json()["release"] == "second"
+    assert not leave.is_set()
+    leave.set()
 
 
 @pytest.mark.parametrize("lost", ["scale", "species"])
