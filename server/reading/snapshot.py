@@ -204,7 +204,7 @@ class ServedCube:
 
     def probed(self, seconds: float) -> Snapshot:
         """The current release as `snapshot` gives it, where a look at the store may take so many `seconds` and no longer."""
-        if time.monotonic() - self._checked > POLL_SECONDS and self._looking.acquire(blocking=False):
+        if time.monotonic() - self._last_check > POLL_SECONDS and self._looking.acquire(blocking=False):
             looking = threading.Thread(target=self._look, name="floracube-release", daemon=True)
             looking.start()
             looking.join(seconds)
