@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
@@ -16,13 +16,17 @@ from cube.storage import releases
 from cube.storage.datasets import cell_of, find_leaf, in_blocks, on_cells, open_leaf
 from cube.storage.store import CubeStore, open_cube
 
+if TYPE_CHECKING:
+    from cube.notebook import Preview
+
 
 class Species(Mapping[str, xr.DataArray]):
     """Probability of occurrence by scientific name: lazy (y, x) arrays, already multiplied, NaN where there is no data."""
 
-    def __init__(self, data: xr.Dataset) -> None:
-        """`data` is the level 0 group of a version of the species product, as `open_leaf` gives it."""
+    def __init__(self, data: xr.Dataset, cube: Cube | None = None) -> None:
+        """`data` is the level 0 group of a version of the species product, as `open_leaf` gives it; `cube` draws the maps."""
         self.data = data
+        self._cube = cube
         self._index = {str(name): index for index, name in enumerate(data["species"].values)}
 
     @property
@@ -71,6 +75,17 @@ class Species(Mapping[str, xr.DataArray]):
         """How many species the cube holds."""
         return len(self._index)
 
+    def __repr__(self) -> str:
+        """How many species there are, and the first ones."""
+        return f"<{len(self):,} species: {', '.join(list(self)[:3])}{', ...' if len(self) > 3 else ''}>"
+
+    def _repr_html_(self) -> str | None:
+        if self._cube is None:
+            return None
+        from cube import notebook
+
+        return notebook.species_html(self._cube, self)
+
 
 class Cube:
     """A cube opened for reading at one release; arrays are lazy.
@@ -98,6 +113,33 @@ class Cube:
         r = self.region
         place = f"E {r.west_km} to {r.east_km}, N {r.south_km} to {r.north_km} km"
         return f"<floracube '{self.title}' {self.store.url}: {place}, {versions}>"
+
+    def _repr_html_(self) -> str:
+        from cube import notebook  # here: scripts and workers show nothing
+
+        return notebook.cube_html(self)
+
+    def preview(self, layer: str, bbox: tuple[float, float, float, float] | None = None) -> Preview:
+        """A small map of a layer with its legend, which a notebook shows; read from the overview that fits, not at 50 m.
+
+        `layer` is a scientific name, a name or an id such as `indicators.richness`, `inputs.slope` or `inputs.sentinel2.nir`; of
+        several bands the first is shown. `bbox` (west, south, east, north) in degrees cuts a window. Raises `CubeError`
+        for an unknown layer and for a window outside the cube.
+        """
+        from cube import notebook
+
+        return notebook.preview(self, layer, bbox)
+
+    def explore(self, layer: str, bbox: tuple[float, float, float, float] | None = None, basemap: bool = False) -> Any:
+        """A layer on an interactive map in a notebook: an `ipyleaflet.Map` (extra `notebook`).
+
+        `layer` and `bbox` are those of `preview`. The map draws what is visible from the overview that fits, in the kernel, so it
+        works without a network and on a remote machine; `basemap=True` adds OpenStreetMap, whose tiles the browser fetches.
+        Raises `CubeError` as `preview` does, and where ipyleaflet is not installed.
+        """
+        from cube import notebook
+
+        return notebook.explore(self, layer, bbox, basemap)
 
     def refresh(self) -> Cube:
         """Move on to the release that readers follow now; returns this cube. Arrays taken from it before stay as they are."""
@@ -157,7 +199,7 @@ class Cube:
 
     def _species_of(self, version: str) -> Species:
         if version not in self._species:
-            self._species[version] = Species(self._leaf("species", version))
+            self._species[version] = Species(self._leaf("species", version), self)
         return self._species[version]
 
     @property

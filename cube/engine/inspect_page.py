@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from html import escape
 from typing import Final
 
 import numpy as np
-import rasterio.errors
-import rasterio.io
-from numpy.typing import NDArray
 
 from cube.engine.inspect_config import BandRow, SourceRow, Understood
 from cube.engine.inspect_text import metres, notes, span
+from cube.export.png import coloured, data_uri
 from cube.records.report import Report
 from cube.sources.coverage import percent
 
@@ -128,34 +124,14 @@ def _histogram(band: BandRow) -> str:
 
 
 def thumbnail(row: SourceRow) -> str:
-    """The first band of a source as the data URI of a PNG, transparent where there is no data."""
+    """The first band of a source as the data URI of a PNG, transparent where there is no data.
+
+    A range is that of the middle 96 % of the values.
+    """
     assert row.picture is not None
-    image = _coloured(row.picture, row.palette)
-    with rasterio.io.MemoryFile() as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # a picture lies nowhere
-        with file.open(driver="PNG", height=image.shape[1], width=image.shape[2], count=4, dtype="uint8") as target:
-            target.write(image)
-        return f"data:image/png;base64,{base64.b64encode(file.read()).decode()}"
-
-
-def _coloured(values: NDArray[np.float32], palette: Sequence[str] | dict[int, str]) -> NDArray[np.uint8]:
-    """(4, rows, columns) red, green, blue and opacity; a range is that of the middle 96 % of the values."""
-    valid = np.isfinite(values)
-    out = np.zeros((4, *values.shape), np.uint8)
-    out[3] = np.where(valid, 255, 0)
-    if isinstance(palette, dict):
-        for number, colour in palette.items():
-            out[:3, values == number] = np.array(_rgb(colour), np.uint8)[:, None]
-    elif valid.any():
-        low, high = np.percentile(values[valid], (2, 98))
-        place = np.clip((np.where(valid, values, low) - low) / ((high - low) or 1), 0, 1) * (len(palette) - 1)
-        for channel, part in enumerate(zip(*map(_rgb, palette), strict=True)):
-            out[channel] = np.interp(place, np.arange(len(palette)), part)
-    return out
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+    valid = row.picture[np.isfinite(row.picture)]
+    low, high = np.percentile(valid, (2, 98)) if valid.size else (0.0, 1.0)
+    return data_uri(coloured(row.picture, row.palette, float(low), float(high)))
 
 
 def _report(report: Report) -> str:

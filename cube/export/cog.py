@@ -55,7 +55,7 @@ def export(url: str, name: str, out: Path, level: int = 0, bbox: BBox | None = N
     release = releases.current(cube)  # once: values, window and style are of the same one
     layer_id = find_layer(cube, release["products"], name)
     chosen = select(cube, release["products"], layer_id, level)
-    window = window_of(cube, _covered(cube, release, chosen), chosen, bbox, layer_id)
+    window = window_of(cube, covered_region(cube, release, chosen), chosen, bbox, layer_id)
     folder = out.parent / f".{out.name}.{uuid.uuid4().hex}.partial"
     try:
         folder.mkdir(parents=True)
@@ -87,7 +87,7 @@ def parse_bbox(text: str | None) -> BBox | None:
     return west, south, east, north
 
 
-def _covered(cube: CubeStore, release: Mapping[str, Any], chosen: Selection) -> Region:
+def covered_region(cube: CubeStore, release: Mapping[str, Any], chosen: Selection) -> Region:
     """What a layer covers: inputs the region of the cube, products the region of their release."""
     window = release.get("region_km") if chosen.version else None
     return cube.region.crop(*window) if window else cube.region
@@ -107,13 +107,13 @@ def window_of(cube: CubeStore, region: Region, chosen: Selection, bbox: BBox | N
         return Window(first_row, first_col, end_row - first_row, end_col - first_col)
     west, south, east, north = bbox
     if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
-        raise CubeError(f"--bbox is {west:g},{south:g},{east:g},{north:g}; it must be W,S,E,N in degrees with W < E and S < N.")
+        raise CubeError(f"bbox is {west:g},{south:g},{east:g},{north:g}; it must be W,S,E,N in degrees with W < E and S < N.")
     edges = bounds_in(cube.region.grid.epsg, bbox, 4326)
     row, col = max(first_row, math.floor((edges[3] - t.f) / t.e)), max(first_col, math.floor((edges[0] - t.c) / t.a))
     row1, col1 = min(end_row, math.ceil((edges[1] - t.f) / t.e)), min(end_col, math.ceil((edges[2] - t.c) / t.a))
     if row >= row1 or col >= col1:
         raise CubeError(
-            f"--bbox {west:g},{south:g},{east:g},{north:g} lies outside the region of {layer_id} in {cube.url};"
+            f"bbox {west:g},{south:g},{east:g},{north:g} lies outside the region of {layer_id} in {cube.url};"
             f" choose a box that touches {_degrees(region)} (W,S,E,N)."
         )
     return Window(row, col, row1 - row, col1 - col)

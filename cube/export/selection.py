@@ -56,6 +56,15 @@ class Selection:
             raise CubeError(f"{self.array.path}: cannot be read ({error}); `floracube check --values` says where.") from error
         return values.reshape(-1, window.height, window.width)
 
+    def band(self, number: int) -> Selection:
+        """One band alone, so that `read` reads nothing else."""
+        lead = self.array.shape[len(self.index) : -2]
+        index = tuple(int(i) for i in np.unravel_index(number, lead)) if lead else ()
+        steps = self.steps[number : number + 1]
+        layer = replace(self.layer, scale=steps[0]) if steps else self.layer
+        one = (self.bands[number],), (self.units[number],)
+        return replace(self, index=(*self.index, *index), bands=one[0], units=one[1], layer=layer, steps=steps)
+
     @property
     def classes(self) -> tuple[tuple[int, str, str], ...]:
         """(value, name, #rrggbb) of a class layer with a legend that is whole."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +68,7 @@ def _coarsest(cube: CubeStore, versions: Mapping[str, str], layer_id: str) -> Se
 
 def _values(chosen: Selection, band: int) -> NDArray[np.float64]:
     """A sample, in units and without gaps, of one band."""
-    lead = chosen.array.shape[len(chosen.index) : -2]
-    index = tuple(int(i) for i in np.unravel_index(band, lead)) if lead else ()
-    one = replace(chosen, index=(*chosen.index, *index), bands=(chosen.bands[band],), units=(chosen.units[band],))
+    one = chosen.band(band)
     height, width = one.array.chunks[-2:]
     rows, cols = one.array.shape[-2:]
     windows = [

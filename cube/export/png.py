@@ -1,0 +1,50 @@
+"""Values to colours to a PNG, as bytes or as a data URI; where the values come from is not said here."""
+
+from __future__ import annotations
+
+import base64
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import rasterio.errors
+import rasterio.io
+from numpy.typing import NDArray
+
+
+def coloured(
+    values: NDArray[np.floating], palette: Sequence[str] | Mapping[int, str], low: float, high: float
+) -> NDArray[np.uint8]:
+    """(4, rows, columns) red, green, blue and opacity of values (rows, columns), transparent where they are NaN.
+
+    `palette` has `#rrggbb` at equal steps from `low` to `high`, or by the value of a class; a class without a colour is black.
+    """
+    valid = np.isfinite(values)
+    out = np.zeros((4, *values.shape), np.uint8)
+    out[3] = np.where(valid, 255, 0)
+    if isinstance(palette, Mapping):
+        for number, colour in palette.items():
+            out[:3, values == number] = np.array(_rgb(colour), np.uint8)[:, None]
+    elif valid.any():
+        place = np.clip((np.where(valid, values, low) - low) / ((high - low) or 1), 0, 1) * (len(palette) - 1)
+        for channel, part in enumerate(zip(*map(_rgb, palette), strict=True)):
+            out[channel] = np.interp(place, np.arange(len(palette)), part)
+    return out
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def png(image: NDArray[np.uint8]) -> bytes:
+    """The PNG of an image (4, rows, columns)."""
+    with rasterio.io.MemoryFile() as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # a picture lies nowhere
+        with file.open(driver="PNG", height=image.shape[1], width=image.shape[2], count=4, dtype="uint8", zlevel=9) as target:
+            target.write(image)
+        return bytes(file.read())
+
+
+def data_uri(image: NDArray[np.uint8]) -> str:
+    """The PNG of an image (4, rows, columns) as the address that an `<img>` takes without a request."""
+    return f"data:image/png;base64,{base64.b64encode(png(image)).decode()}"
