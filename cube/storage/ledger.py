@@ -120,7 +120,7 @@ Summary = list[Any]  # what some receipts are made from, the fingerprint of each
 
 def _memo(cube: Documents, stage: str) -> Memo:
     # Another name where `_summarised` or `fingerprint` makes something else of the same receipt: an old memo would stand for it.
-    return Memo(cube, f"ledger/{stage}", "memo/receipts", _summarised, _is_summaries)
+    return Memo(cube, f"ledger/{stage}", "memo/receipts", _summarised)
 
 
 def _summarised(path: str, document: Any) -> list[Summary]:
@@ -131,17 +131,6 @@ def _summarised(path: str, document: Any) -> list[Summary]:
         units.setdefault(receipt["inputs"], {})[name] = fingerprint(receipt)
         add_counts(counts.setdefault(receipt["inputs"], {}), receipt.get("counts", {}))
     return [[inputs, names, counts[inputs]] for inputs, names in units.items()]
-
-
-def _is_summaries(value: Any) -> bool:
-    """Whether a value of the memo has the shape of what `_summarised` makes."""
-    return isinstance(value, list) and all(
-        isinstance(one, list)
-        and [type(part) for part in one] == [str, dict, dict]
-        and all(isinstance(text, str) for text in one[1].values())
-        and all(isinstance(number, int) for number in one[2].values())
-        for one in value
-    )
 
 
 def _documents(listing: Mapping[str, str], prefix: str = "") -> dict[str, str]:

@@ -9,24 +9,25 @@ from typing import Any, Final
 
 from cube.errors import CubeError
 from cube.storage.documents import Documents
+from cube.storage.identity import digest
 
 VERSION: Final = "version"  # of the document that a value was made from, as its store says
 VALUE: Final = "value"
+DIGEST: Final = "digest"  # of path, version and value
 
 
 @dataclass(frozen=True)
 class Memo:
     """The values of the documents of `folder`, stored as its document `name`; `derive(path, document)` makes one, as JSON.
 
-    `is_value` says of what is stored whether `derive` makes such. A memo that cannot be read is none, and one that cannot be
-    written is left as it is: it only saves requests.
+    Each value has a digest beside it: one that was changed, or lost a part, is none, and its document is read. A memo that
+    cannot be read is none, and one that cannot be written is left as it is: it only saves requests.
     """
 
     cube: Documents
     folder: str
     name: str
     derive: Callable[[str, Any], Any]
-    is_value: Callable[[Any], bool]
 
     def values(self, versions: Mapping[str, str], use_stored: bool = True) -> dict[str, Any]:
         """By path, the value of each of the documents in `versions` (see `Documents.versions`).
@@ -54,7 +55,7 @@ class Memo:
         after = listed()
         # What was written anew while it was read may be of either version.
         memo = {
-            path: {VERSION: version, VALUE: values[path]}
+            path: {VERSION: version, VALUE: values[path], DIGEST: digest([path, version, values[path]])}
             for path, version in before.items()
             if version and path in values and after.get(path) == version
         }
@@ -68,7 +69,11 @@ class Memo:
             stored = self.cube.read_json(f"{self.folder}/{self.name}.json")
         if not isinstance(stored, dict):
             return {}
-        return {path: one for path, one in stored.items() if self._is_entry(one)}
+        return {path: one for path, one in stored.items() if _is_undamaged(path, one)}
 
-    def _is_entry(self, one: Any) -> bool:
-        return isinstance(one, dict) and isinstance(one.get(VERSION), str) and self.is_value(one.get(VALUE))
+
+def _is_undamaged(path: str, entry: Any) -> bool:
+    """Whether an entry of a memo is as it was written, for the document at `path`."""
+    if not isinstance(entry, dict) or not {VERSION, VALUE, DIGEST} <= entry.keys():
+        return False
+    return bool(entry[DIGEST] == digest([path, entry[VERSION], entry[VALUE]]))

@@ -226,6 +226,41 @@ def test_a_value_of_the_memo_of_another_shape_is_none(tmp_path: Path, value: obj
     assert json.loads(memo.read_text()) == whole
 
 
+@pytest.mark.parametrize("damage", ["a unit less", "another fingerprint", "of another block", "as of another version"])
+def test_what_a_memo_says_wrongly_is_read_from_its_document(tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cube = Documents(str(tmp_path))
+    book = signed(cube, UNITS[:300])
+    book.compact()
+    before = book.index()
+    (file,) = (tmp_path / f"ledger/{STAGE}/memo").iterdir()
+    memo = json.loads(file.read_text())
+    first, second = list(memo)[:2]
+    fingerprints = memo[first]["value"][0][1]
+    unit = next(iter(fingerprints))
+    if damage == "a unit less":
+        del fingerprints[unit]
+    elif damage == "another fingerprint":
+        fingerprints[unit] = "0" * 16
+    elif damage == "of another block":
+        memo[first] = {**memo[second], "version": memo[first]["version"]}
+    else:
+        cube.write_json(f"ledger/{STAGE}/{first}.json", {unit: {"inputs": "now", "checksums": {"elevation": 8}}})
+        before = book.index()
+        memo[first]["version"] = cube.versions(f"ledger/{STAGE}")[first]
+    file.write_text(json.dumps(memo))
+    requests: list[list[str]] = []
+    read = Documents.read_documents
+    monkeypatch.setattr(
+        Documents, "read_documents", lambda self, folder, names: requests.append([*names]) or read(self, folder, names)
+    )
+    assert book.index() == before
+    assert requests == [[first]]  # and no other block
+    book.compact()
+    requests.clear()
+    assert book.index() == before
+    assert requests == [[]]
+
+
 def test_a_file_in_place_of_the_folder_of_the_memo_keeps_nobody_from_the_receipts(tmp_path: Path) -> None:
     cube = Documents(str(tmp_path))
     book = signed(cube, UNITS[:300])
