@@ -1,10 +1,11 @@
 """What a cube costs to keep and to move: bytes a cell and objects a unit by layer, and how fast chunks go in and out.
 
-`bytes` measures the layers of a cube as they lie on disk: of the generated landscape (built here, or `--cube` for any other
-local one). `stores` writes and reads maps of species of realistic texture by each way that `FLORACUBE_IO` offers, into a
-local folder and into moto's S3 on loopback, by turns in the same run; the ratio to `plain` is what to look at, since S3 on
-loopback is a Python program that shares this machine. `checksums` writes and reads the same maps with and without the CRC-32C
-of each chunk, by turns. `benchmarks/cube.py` prints each as a part of its table.
+`bytes` measures the layers of a cube as they lie on disk: of the generated landscape with embeddings of it, 64 and 128 bands
+made of its Sentinel-2 and terrain (built here, or `--cube` for any other local one). `stores` writes and reads maps of species
+of realistic texture by each way that `FLORACUBE_IO` offers, into a local folder and into moto's S3 on loopback, by turns in the
+same run; the ratio to `plain` is what to look at, since S3 on loopback is a Python program that shares this machine. `checksums`
+writes and reads the same maps with and without the CRC-32C of each chunk, by turns. `benchmarks/cube.py` prints each as a part
+of its table.
 
     python -m benchmarks.cube --only stores,checksums --json stores.json
 """
@@ -26,14 +27,16 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import yaml
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.ports import answering, free_port
-from cube.grid import CELL, Region
+from cube.grid import CELL, FINE, Region, bounds_in, transformer
 from cube.layers import occurrence
 from cube.storage.store import CubeStore, create_cube, open_cube
 
 Row = dict[str, Any]
+Array = np.ndarray[Any, Any]
 Taken = tuple[float, float, float, int]  # seconds to write and to read a unit, and to read a tile; bytes
 STORE_REGION = Region(4420, 2620, 4460, 2660, 40)  # one unit of 40 km, as Europe has them
 SPECIES = 128  # one shard
@@ -45,16 +48,65 @@ WAYS = {"local": ("plain", "zarrs"), "s3": ("plain", "obstore", "obstore+zarrs")
 
 
 def demo_cube(folder: Path, size_km: int) -> Path:
-    """The inputs of a generated landscape, built by the pipeline itself."""
-    from cube.config import load_config
-    from cube.engine.build import build
+    """The inputs of a generated landscape and embeddings of it, built by the pipeline itself."""
     from demo.journey import prepare
     from demo.landscape import LandscapeSpec
 
     config = prepare(folder, LandscapeSpec(size_km=size_km), lambda text: None)
+    _build(config)
+    document = yaml.safe_load(config.read_text())
+    document["sources"] += embeddings(folder, open_cube(str(folder / "cube.zarr")))
+    config.write_text(yaml.safe_dump(document))
+    _build(config)
+    return folder / "cube.zarr"
+
+
+def _build(config: Path) -> None:
+    from cube.config import load_config
+    from cube.engine.build import build
+
     failures = build(load_config(config))
     assert not failures, failures
-    return folder / "cube.zarr"
+
+
+def embeddings(folder: Path, cube: CubeStore) -> list[dict[str, Any]]:
+    """Sources of embeddings in both published layouts: a random network of Sentinel-2's pixels and the terrain, as UTM pixels."""
+    from benchmarks.landscape_embedding import stored_bytes, unit_vectors
+    from tests.support.embeddings import write_cog, write_zarr_zones
+
+    region, layers = cube.region, cube.layers()
+    pixels = [layers["sentinel2"].decode(cube.array("inputs/10m/sentinel2")[:])]
+    for name in ("elevation", "slope", "northness", "eastness"):
+        cells = layers[name].decode(cube.array(f"inputs/50m/{name}")[:])
+        pixels.append(cells.repeat(CELL // FINE, 0).repeat(CELL // FINE, 1)[None])
+    drivers = np.concatenate(pixels)
+    like = drivers.reshape(len(drivers), -1)[:, ::97].T
+    left, _, _, top = region.grown_bounds
+    zone = int((region.degrees[0] + 180) // 6) + 1
+    west, south, east, north = bounds_in(32600 + zone, region.bounds, region.grid.code)
+    west, south, cols, rows = west // 10 * 10, south // 10 * 10, int((east - west) // 10) + 2, int((north - south) // 10) + 2
+
+    def vectors(x: Array, y: Array, bands: int) -> Array:
+        out = np.empty((bands, *x.shape), np.float32)
+        for i in range(0, len(x), 64):
+            easting, northing = transformer(32600 + zone, region.grid.code).transform(x[i : i + 64], y[i : i + 64])
+            row, col = ((top - northing) // FINE).astype(int), ((easting - left) // FINE).astype(int)
+            here = drivers[:, row.clip(0, drivers.shape[1] - 1), col.clip(0, drivers.shape[2] - 1)]
+            found = unit_vectors(here.reshape(len(here), -1).T, like, 0, bands)
+            out[:, i : i + 64] = found.T.reshape(bands, *here.shape[1:])
+        return out
+
+    x, y = np.meshgrid(west + 10 * (np.arange(cols) + 0.5), south + 10 * (np.arange(rows) + 0.5))
+    path = folder / f"alphaearth/2020/{zone}N/part.tiff"
+    write_cog(path, 32600 + zone, (west, south), stored_bytes(vectors(x, y, 64)))
+    zones = {zone: (west, south + 10 * rows, rows, cols)}
+    write_zarr_zones(folder / "tessera.zarr", (2020,), zones, lambda x, y: vectors(x, y, 128))
+    alphaearth = {"embedding": "alphaearth", "path": "alphaearth", "year": 2020}
+    return [
+        {"layer": "alphaearth", **alphaearth},
+        {"layer": "alphaearth_10m", "resolution": "10m", **alphaearth},
+        {"layer": "tessera", "embedding": "tessera", "path": "tessera.zarr", "year": 2020},
+    ]
 
 
 def bytes_records(cube: Path) -> list[Row]:

@@ -41,14 +41,23 @@ PASSES: Final = 5
 Floats = NDArray[np.float32]
 
 
-def embedding(drivers: Floats, like: Floats, seed: int) -> Floats:
-    """(n, 64) vectors of length 1 as read from signed bytes: a random network of `drivers` (n, V), scaled as `like` (m, V) is."""
-    rng = np.random.default_rng([seed, BANDS])
+def unit_vectors(drivers: Floats, like: Floats, seed: int, bands: int = BANDS) -> NDArray[np.float64]:
+    """(n, bands) vectors of length 1: a random network of `drivers` (n, V), scaled as `like` (m, V) is."""
+    rng = np.random.default_rng([seed, bands])
     x = (drivers - np.nanmean(like, 0)) / (np.nanstd(like, 0) + 1e-6)
     hidden = np.tanh(np.nan_to_num(x) @ rng.normal(size=(x.shape[1], HIDDEN)) / np.sqrt(x.shape[1]) + rng.normal(size=HIDDEN))
-    out = hidden @ rng.normal(size=(HIDDEN, BANDS))
-    out /= np.linalg.norm(out, axis=1, keepdims=True)
-    stored = np.clip(np.rint(np.sign(out) * np.sqrt(np.abs(out)) * 127.5), -127, 127).astype(np.int8)
+    out = hidden @ rng.normal(size=(HIDDEN, bands))
+    return np.asarray(out / np.linalg.norm(out, axis=1, keepdims=True))
+
+
+def stored_bytes(vectors: NDArray[np.float64]) -> NDArray[np.int8]:
+    """Components of vectors as AlphaEarth stores them."""
+    return np.clip(np.rint(np.sign(vectors) * np.sqrt(np.abs(vectors)) * 127.5), -127, 127).astype(np.int8)
+
+
+def embedding(drivers: Floats, like: Floats, seed: int) -> Floats:
+    """(n, 64) vectors as they are read from signed bytes; see `unit_vectors`."""
+    stored = stored_bytes(unit_vectors(drivers, like, seed))
     return np.asarray(np.sign(stored) * (stored / np.float32(127.5)) ** 2, np.float32)
 
 
