@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 
 from cube.config import Config, Source
@@ -31,6 +31,7 @@ from cube.records.report import Report
 from cube.records.surveys import read_surveys, species_list
 from cube.records.traits import read_traits
 from cube.sources import georeference
+from cube.sources.coverage import percent
 from cube.sources.embeddings import EmbeddingReader
 from cube.sources.open import open_source, refuse_shared_names
 from cube.sources.opening import open_raster
@@ -177,10 +178,8 @@ def _row(config: Config, source: Source, where: str, region: Region, layers: lis
         if isinstance(reader, SurfaceReader):
             reader = reader.inner
         if isinstance(reader, RasterReader):
-            row.file, row.files = (
-                reader.local_files[0] if reader.local_files else str(reader.files[0].path),
-                max(len(reader.local_files), 1),
-            )
+            row.file = reader.local_files[0] if reader.local_files else str(reader.files[0].path)
+            row.files = max(len(reader.local_files), 1)
             _describe(row, row.file)
             _values(row, reader, region)
         elif isinstance(reader, EmbeddingReader):
@@ -234,6 +233,7 @@ def _values(row: SourceRow, reader: RasterReader, region: Region) -> None:
         for path in file.paths(region.degrees):
             if path in reader.local_files or len(reader.local_files) == 0:
                 values = _at_points(path, reader, spec.bands, target)
+                row.notes += _ends_of_type(path, reader, spec.bands, values)
                 filled = np.where(np.isnan(filled), values if len(values) == len(filled) else values[:1], filled)
         if spec.absent is not None:  # of a band without data where another has some, as a build reads it
             filled = np.where(np.isnan(filled) & ~np.isnan(filled).all(axis=0), np.float32(spec.absent), filled)
@@ -297,6 +297,18 @@ def _at_points(path: str, reader: RasterReader, bands: Sequence[int], target: Ra
             values = numbers_of(raw, path, bands, reader.rules, scales, offsets, (), Account())[0]
             at_points = np.where(np.isnan(at_points), values, at_points)
         return at_points
+
+
+def _ends_of_type(path: str, reader: RasterReader, bands: Sequence[int], values: Floats) -> Iterator[str]:
+    """That bytes reach 255 where no number means no data: often it does, and too often it is a value to refuse it."""
+    share = float((values == 255).mean())
+    with open_raster(path, reader.where) as dataset:
+        undeclared = {(dataset.dtypes[n - 1], *dataset.mask_flag_enums[n - 1]) for n in bands} == {("uint8", MaskFlags.all_valid)}
+    if share and undeclared and reader.rules.fills:
+        yield (
+            f"{percent(share)} of the points are 255, the largest number of its type, and none is declared as no data; if 255 is"
+            " one, add `nodata: [255]`"
+        )
 
 
 def _bands(layer: Layer, values: Floats, valid: NDArray[np.bool_]) -> Iterator[BandRow]:

@@ -80,12 +80,13 @@ def find_bands(
             f"{dataset.name}: is a picture (bands red, green and blue), and the layer {layer.name} needs one band of class"
             f" numbers; take the raster that the picture was drawn from, or name a band by `bands:` ({where})."
         )
-    present = [band for band in dataset.indexes if interpretation[band - 1] != ColorInterp.alpha]
+    present = value_bands(dataset)
     if len(present) == len(wanted) == 1:
         _check_only(dataset, where, layer, wanted[0], present[0], names)
         return (present[0],)
     filed = {band: name_of_band(dataset, band) for band in present}
     if len(present) < len(wanted):
+        refuse_alpha(dataset, where, dataset.indexes)
         raise SourceError(f"{dataset.name}: has {len(present)} bands, {where} needs {len(wanted)} ({', '.join(wanted)}).")
     first = layer.labels[layer.dims[0]] if layer.dims else (layer.name,)
     published = dict(zip(first, names, strict=False)) if len(names) >= len(first) else {}
@@ -119,6 +120,26 @@ def _check_only(dataset: DatasetReader, where: str, layer: Layer, wanted: str, b
             f"{dataset.name}: its band is named '{name}', which is {named} and not {wanted} of the layer {layer.name}; name the"
             f" right file, or say `bands: [{band}]` if the name is wrong ({where})."
         )
+
+
+def value_bands(dataset: DatasetReader) -> list[int]:
+    """The bands of a file (from 1) but for one that is a mask: an alpha band without a name of its own."""
+    return [band for band in dataset.indexes if dataset.colorinterp[band - 1] != ColorInterp.alpha or name_of_band(dataset, band)]
+
+
+def refuse_alpha(dataset: DatasetReader, where: str, bands: Sequence[int]) -> None:
+    """Raise `SourceError` where a band that holds values, being one of `bands` or having a name, is declared as an alpha band.
+
+    Pixels where it is 0 would count as no data in all bands. Programs declare the fourth band of four of uint8 so by default.
+    """
+    for band in dataset.indexes:
+        named = name_of_band(dataset, band)
+        if dataset.colorinterp[band - 1] == ColorInterp.alpha and (band in bands or named):
+            title = f"band {band}, {named}," if named else f"band {band}"
+            raise SourceError(
+                f"{dataset.name}: {title} is declared as an alpha band, whose zeros mean no data everywhere; if it holds values,"
+                f" write `gdal_edit.py -colorinterp_{band} undefined {dataset.name}` ({where})."
+            )
 
 
 def name_of_band(dataset: DatasetReader, band: int) -> str:

@@ -88,7 +88,8 @@ def advice(dataset: DatasetReader, region: RasterGrid | None) -> str:
     numbers = f"its coordinates run from {_corners((west, south, east, north))}"
     if west >= -360 and east <= 540 and south >= -90.01 and north <= 90.01:
         return f"{numbers}, as degrees do: write it with `gdal_edit.py -a_srs {LONLAT} {dataset.name}`"
-    fitting = [c for c in _likely(region) if _overlaps((west, south, east, north), c, region)] if region else []
+    likely = dict.fromkeys(_likely(region)) if region else ()
+    fitting = [code for code in likely if region and _overlaps((west, south, east, north), code, region)]
     if fitting:
         codes = " or ".join(fitting[:3])
         return (
@@ -103,7 +104,7 @@ def advice(dataset: DatasetReader, region: RasterGrid | None) -> str:
 
 def _likely(region: RasterGrid) -> Iterator[str]:
     """Projections that a raster of a region may be in: the cube's, Europe's, the UTM zones around it, national ones, Mercator."""
-    yield from dict.fromkeys((region.crs, EUROPE.code))
+    yield from (region.crs, EUROPE.code)
     west, south, east, _ = grid.bounds_in(4326, region.bounds, region.crs)
     first, last = (int((value + 180) // 6) + 1 for value in (west, east))
     codes = (32600, 25800) if south >= 0 else (32700,)

@@ -41,7 +41,8 @@ class PixelRules:
     `nodata` are numbers that mean no data besides the file's own, `valid` is the range outside of which the publisher
     says that there is none either. `classes` says what every number means (None: no data); a number that is not listed
     is refused. `raw` leaves the file's own scale and offset unused. `zeros` is for Sentinel-2: of whole numbers 0 is no
-    data, as ESA has it, of others where all of several bands are 0.
+    data, as ESA has it, of others where all of several bands are 0. `fills` is for layers whose range nobody states: -9999 and
+    the ends of a file's type of whole numbers are refused, whatever scale the numbers have.
     """
 
     nodata: tuple[float, ...] = ()
@@ -49,6 +50,7 @@ class PixelRules:
     classes: Mapping[int, int | None] = field(default_factory=dict)
     raw: bool = False
     zeros: bool = False
+    fills: bool = False
 
     def apply(self, values: Floats, whole_block: bool = False) -> tuple[Floats, Bools]:
         """Raw numbers (bands, rows, columns), NaN for the file's own no data, to (numbers that mean something, refused).
@@ -81,6 +83,18 @@ class PixelRules:
 
 
 AS_FILED: Final = PixelRules()
+
+
+def undeclared_fills(dtype: np.dtype[Any]) -> tuple[float, ...]:
+    """Numbers that files of a type hold for no data without saying so: -9999 and the ends of its range.
+
+    The upper end of 8 bits is none of them, nor 0: both are common values.
+    """
+    if dtype.kind not in "iu":
+        return (-9999.0,)
+    info = np.iinfo(dtype)
+    ends = ([info.min] if dtype.kind == "i" else []) + ([info.max] if dtype.itemsize > 1 else [])
+    return (-9999.0, *map(float, ends))
 
 
 def outside(values: Floats, ranges: Sequence[Range]) -> Bools:
@@ -140,6 +154,7 @@ class Judgement:
     ranges: Mapping[int, Range]  # by band of the file, in the layer's units
     scale: Mapping[int, tuple[float, float]]  # by band: units = number x scale + offset
     most: float = MOST_REFUSED
+    unstated: bool = False  # nobody says which values the layer can have (`PixelRules.fills`)
 
     def check(self, account: Account) -> tuple[str, ...]:
         """One sentence for each band with a few refused pixels; raises `SourceError` for one with more than a few."""
@@ -161,17 +176,19 @@ class Judgement:
         much = f"{path}: {percent(count.share)} of the pixels of band {band} ({count.refused:,} of {total:,})"
         if band not in self.ranges:
             return f"{much} have a number that is no class of the layer {self.layer.name} (first value {first:g})"
+        if self.unstated and _is_fill(first):
+            return f"{much} are {first:.10g}, which many programs write for no data"
         low, high = self.ranges[band]
         return f"{much} lie outside [{low:g}, {high:g}]{units} of the layer {self.layer.name} (first value {first:g}{meaning})"
 
     def _fix(self, band: int, count: BandCount) -> str:
         first = count.examples[0]
-        written = as_yaml(first)
-        fill = not np.isfinite(first) or abs(first) >= LARGEST
-        if band not in self.ranges and not fill and first == round(first):
+        written, is_fill = as_yaml(first), _is_fill(first)
+        if band not in self.ranges and abs(first) < LARGEST and first == round(first):
             return f"say what it means by `classes: {{{written}: ...}}`, or declare `nodata: [{written}]`"
-        if band not in self.ranges or self.layer.kind == "class" or fill or first in FILL_VALUES:
-            return f"declare `nodata: [{written}]`"
+        if band not in self.ranges or self.layer.kind == "class" or is_fill:
+            value = ", or a `valid_range:` that holds it if it is a value" if self.unstated and abs(first) < LARGEST else ""
+            return f"declare `nodata: [{written}]`{value}"
         examples, (low, high) = np.asarray(count.examples, np.float64), self.ranges[band]
         scale, offset = self.scale.get(band, (1.0, 0.0))
         if (scale, offset) != (1.0, 0.0) and ((low <= examples) & (examples <= high)).all():
@@ -180,6 +197,11 @@ class Judgement:
         if fitting is not None:
             return f"declare {fitting} if the file stores its numbers so, or `nodata: [{written}]`"
         return f"declare `nodata: [{written}]`, or the `scale:` and `offset:` that turn the file's numbers into the layer's units"
+
+
+def _is_fill(number: float) -> bool:
+    """Whether a number of a file is one that programs write for no data."""
+    return not np.isfinite(number) or abs(number) >= LARGEST or number in FILL_VALUES
 
 
 def as_yaml(number: float) -> str:
@@ -217,7 +239,10 @@ def numbers_of(
     """
     with np.errstate(over="ignore", invalid="ignore"):
         filed = np.ma.filled(np.ma.asanyarray(raw).astype(np.float32), np.float32(np.nan))
-        values, refused = rules.apply(filed, np.asanyarray(raw).dtype.kind in "iu")
+        dtype = np.asanyarray(raw).dtype
+        values, refused = rules.apply(filed, dtype.kind in "iu")
+        if rules.fills and ranges:
+            refused |= np.isin(values, np.asarray(undeclared_fills(dtype), np.float32))
         if not rules.raw and (any(s != 1.0 for s in scales) or any(o != 0.0 for o in offsets)):
             values = values * np.asarray(scales, np.float32)[:, None, None] + np.asarray(offsets, np.float32)[:, None, None]
     if ranges:

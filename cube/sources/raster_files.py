@@ -16,13 +16,14 @@ from cube.errors import ConfigError, SourceError
 from cube.grid import Region
 from cube.layers import Layer
 from cube.layers.inputs import INPUTS, input_layer
-from cube.sources.band_names import find_bands, name_of_band
+from cube.sources.band_names import find_bands, name_of_band, refuse_alpha, value_bands
 from cube.sources.opening import is_remote, open_raster
 from cube.sources.published import Published
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.series_files import series_files
 from cube.sources.source_layer import published_row, source_layer
 from cube.sources.templates import RasterFile, expand
+from cube.sources.units import conversion, differ
 from cube.sources.warp import check_numbers, check_raster
 
 NAMED: int = 3  # missing files that a sentence names
@@ -154,26 +155,37 @@ def bands_of(path: str, where: str, file: RasterFile, layer: Layer, source: Sour
                 f"{path}: has {dataset.count} bands, and bands of {where} names band {max(bands)};"
                 " name bands that the file has, counted from 1."
             )
+        refuse_alpha(dataset, where, bands)
         raw = row is not None or layer.kind == "class"
         check_numbers(dataset, where, bands, raw)
         if not raw:
             _check_twice(dataset, where, bands, source)
-        if layer.name not in INPUTS and layer.kind != "class" and source.units is None:
-            _check_units(dataset, where, bands, layer, file)
+        if layer.kind != "class" and row is None and not source.stored:
+            _check_units(dataset, where, bands, layer, file, source)
         return bands
 
 
-def _check_units(dataset: DatasetReader, where: str, bands: tuple[int, ...], layer: Layer, file: RasterFile) -> None:
-    """Refuse a file whose units are not those that its layer takes from another file of the same source."""
+def _check_units(
+    dataset: DatasetReader, where: str, bands: tuple[int, ...], layer: Layer, file: RasterFile, source: Source
+) -> None:
+    """Refuse a file whose units are not those of its layer: another file of the source, a preset or `units` says which."""
     named = file.labels if len(file.labels) == len(bands) else ()
     everywhere = {band.units for band in layer.bands} or {layer.units}
+    of_files = layer.name not in INPUTS and source.units is None
+    converts = bool({"scale", "offset"} & source.model_fields_set)
     for n, band in enumerate(bands):
         units = dataset.units[band - 1]
         wanted = {layer.band(named[n]).units} if named and layer.dims else everywhere
-        if units and units not in wanted:
+        if of_files and units and units not in wanted:
             raise SourceError(
                 f"{dataset.name}: says that band {band} is in {units}, where other files of the layer {layer.name} are in"
                 f" {', '.join(sorted(wanted))}; bring all of them to the same units ({where})."
+            )
+        if not of_files and not converts and all(differ(units or "", other) for other in wanted):
+            raise SourceError(
+                f"{dataset.name}: says that band {band} is in {units}, and the layer {layer.name} is in"
+                f" {', '.join(sorted(wanted))}; give {conversion(units or '', min(wanted))}, or `scale: 1` if the file is wrong"
+                f" ({where})."
             )
 
 
@@ -194,9 +206,9 @@ def _bands_by_name(
     dataset: DatasetReader, where: str, file: RasterFile, layer: Layer, source: Source, row: Published | None
 ) -> tuple[int, ...]:
     if len(layer.dims) < 2:
-        names = source.band_names
-        if names and len(names) == dataset.count > 1 and not any(name_of_band(dataset, band) for band in dataset.indexes):
-            return file.bands  # the configuration names the bands of a file that does not
+        names, bands = source.band_names, value_bands(dataset)
+        if names and len(names) == len(bands) > 1 and not any(name_of_band(dataset, band) for band in bands):
+            return tuple(bands)  # the configuration names the bands of a file that does not
         return find_bands(dataset, where, layer, file.labels, row.bands if row else ())
     if dataset.count != len(file.bands):
         raise SourceError(

@@ -17,7 +17,7 @@ from rasterio.io import DatasetReader
 from cube.config import Config, Source
 from cube.errors import SourceError
 from cube.layers import Layer
-from cube.sources.band_names import find_bands, name_of_band
+from cube.sources.band_names import find_bands, name_of_band, refuse_alpha, value_bands
 from cube.sources.georeference import crs_of
 from cube.sources.opening import is_there, open_raster
 from cube.sources.raster_grid import RasterGrid
@@ -80,6 +80,7 @@ class RasterHeader:
     def of(cls, dataset: DatasetReader, source: Source, where: str) -> RasterHeader:
         """The header of the bands that a source reads, in its order; `where` is its key. Raises `SourceError`."""
         chosen = _chosen(dataset, source, where)
+        refuse_alpha(dataset, where, chosen)
         first = (chosen or [1])[0]
         same = len({(dataset.scales[b - 1], dataset.offsets[b - 1], dataset.dtypes[b - 1]) for b in chosen}) == 1
         try:
@@ -126,9 +127,12 @@ def _chosen(dataset: DatasetReader, source: Source, where: str) -> list[int]:
             )
         return list(source.band_numbers)
     names = source.band_names
-    nameless = not any(name_of_band(dataset, band) for band in dataset.indexes)
-    if names is None or source.has_file_by_band or (nameless and len(names) == dataset.count):
+    if source.period or source.kind == "series":
         return list(dataset.indexes)
+    bands = value_bands(dataset)
+    nameless = not any(name_of_band(dataset, band) for band in bands)
+    if names is None or source.has_file_by_band or (nameless and len(names) == len(bands)):
+        return bands
     # By the rule that finds them when they are read: titles and units must be of the same bands as the values.
     axis = f"{source.layer}_band"
     return list(find_bands(dataset, where, Layer(source.layer, "", "float32", math.nan, "", "", (axis,), {axis: names}), names))

@@ -16,7 +16,7 @@ from cube.config.sources import TERMS
 from cube.errors import ConfigError, SourceError
 from cube.grid import COARSE, FINE, Region, Unit, bounds_in
 from cube.layers import Layer
-from cube.layers.inputs import Range
+from cube.layers.inputs import INPUTS, Range
 from cube.layers.plausible import plausible_ranges
 from cube.sources import derivation
 from cube.sources.opening import files_behind, is_remote, is_there, open_raster
@@ -80,7 +80,8 @@ class RasterReader:
             "behind": [content for path, content in contents.items() if path not in self.local_files],
             "numbers": [numbers.tolist() for numbers in self.units_of_numbers],
             "shares": self.shares,
-            "rules": asdict(self.rules),
+            # Of layers that it is not for, as before there was such a rule: no unit of theirs is built anew.
+            "rules": {name: value for name, value in asdict(self.rules).items() if name != "fills" or value},
             "resampling": self.source.resampling,
             "absent": self.source.absent,
             "derive": (*self.source.derive, derivation.ALGORITHM) if self.source.derive else (),
@@ -125,7 +126,7 @@ class RasterReader:
             units = dict(zip(file.bands, zip(scale[bands].tolist(), offset[bands].tolist(), strict=True), strict=False))
             most = 0.0 if self.rules.classes or layer.kind == "class" else MOST_REFUSED
             limits = dict(zip(file.bands, given[bands], strict=False))
-            out.append((file, spec, Judgement(layer, self.where, limits, units, most)))
+            out.append((file, spec, Judgement(layer, self.where, limits, units, most, self.rules.fills)))
         return out
 
     def _cells(self, unit: Unit) -> tuple[RasterGrid, int]:
@@ -236,6 +237,7 @@ def open_rasters(config: Config, source: Source, where: str, region: Region) -> 
         classes=_classes(layer, source, rules),
         raw=rules.raw or layer.kind == "class",
         zeros=layer.name == "sentinel2",
+        fills=layer.name not in INPUTS and layer.kind != "class" and layer.valid_range is None,
     )
     reader = RasterReader(
         source,

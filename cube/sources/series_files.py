@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import re
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,7 +79,7 @@ def series_files(config: Config, source: Source, where: str) -> SeriesFiles | No
     if not files:
         raise SourceError(f"{path}: there is no file of this name with numbers in it; check {where}.raster.")
     out = SeriesFiles(files, 12 if "month" in names else 4 if "quarter" in names else 1)
-    wanted = [(band, step) for band in out.bands or ("",) for step in periods.without_gaps(out.steps)]
+    wanted = [(band, step) for band in out.bands or ("",) for step in _due(out, names, source.period)]
     missing = [f"{band} {step}".strip() for band, step in wanted if (band, step) not in files]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
@@ -86,6 +87,19 @@ def series_files(config: Config, source: Source, where: str) -> SeriesFiles | No
             f"{path}: there is no file of {', '.join(missing[:3])}{more}; fetch them, or take whole years ({where})."
         )
     return out
+
+
+def _due(series: SeriesFiles, names: Sequence[str], period: int | None) -> Sequence[str]:
+    """The steps of a series without gaps: from its first to its last, or of a year that stands for many all of it."""
+    if "year" not in names:
+        return (
+            [f"{n + 1:0{len(str(series.period))}d}" for n in range(series.period)]
+            if period in (None, series.period)
+            else series.steps
+        )
+    if series.period > 1:
+        return periods.without_gaps(series.steps)
+    return [str(year) for year in range(int(series.steps[0]), int(series.steps[-1]) + 1)]
 
 
 def _label(parts: dict[str, str]) -> str:

@@ -125,7 +125,7 @@ def beyond_the_given_range(folder: Path, document: dict[str, Any]) -> None:
     document["sources"][1]["valid_range"] = [0, 890]
 
 
-@shows("(first value -9999); declare `nodata: [-9999]`")
+@shows("are -9999, which many programs write for no data; declare `nodata: [-9999]`")
 def nodata_that_is_not_declared(folder: Path, document: dict[str, Any]) -> None:
     values = plain(folder, 2)
     values[:, :3] = -9999
@@ -169,7 +169,7 @@ def months(folder: Path, document: dict[str, Any], numbers: Sequence[int]) -> No
     document["sources"].append({"layer": "green", "raster": "green-{month}.tif", "units": "1"})
 
 
-@shows("the series has 11 steps, which are no whole number of years of 12")
+@shows("green-{month}.tif: there is no file of 07; fetch them")
 def missing_month(folder: Path, document: dict[str, Any]) -> None:
     months(folder, document, [*range(1, 7), *range(8, 13)])
 

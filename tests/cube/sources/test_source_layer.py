@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import rasterio
 import yaml
+from rasterio.enums import ColorInterp
 
 from cube.config import Config, load_config
 from cube.engine.build import build
+from cube.engine.inspect_config import inspect_config
 from cube.engine.plan import plan
 from cube.errors import ConfigError, SourceError
 from cube.grid import Region
@@ -143,7 +146,7 @@ def test_a_series_in_one_file_with_a_gap_or_out_of_order_is_refused(tmp_path: Pa
 def test_two_files_of_one_month_and_a_thirteenth_month_are_refused(tmp_path: Path) -> None:
     for month in (*range(1, 12), 13):
         write(tmp_path, f"ndvi/{month:02d}.tif", noise(1, 1000), 1000)
-    with pytest.raises(ConfigError, match=r"the series has 11 steps, which are no whole number of years of 12"):
+    with pytest.raises(SourceError, match=r"there is no file of 12; fetch them"):
         layer_of(tmp_path, layer="ndvi", raster="ndvi/{month}.tif", units="1")
     write(tmp_path, "ndvi/1.tif", noise(1, 1000), 1000)
     with pytest.raises(SourceError, match=r"is the file of 01, as .*; keep one of them"):
@@ -327,7 +330,7 @@ def test_an_undeclared_fill_value_of_a_layer_of_any_name_is_refused(tmp_path: Pa
     values = noise(1, 50)
     values[0, :50] = -9999
     write(tmp_path, "d.tif", values, 50)
-    with pytest.raises(SourceError, match=r"lie outside \[-9998, .*declare `nodata: \[-9999\]`"):
+    with pytest.raises(SourceError, match=r"are -9999, which many programs write for no data; declare `nodata: \[-9999\]`"):
         layer_of(tmp_path, layer="depth", raster="d.tif", units="m")
     with pytest.raises(SourceError, match=r"lie outside \[0, 50\] m"):
         layer_of(tmp_path, layer="depth", raster="d.tif", units="m", valid_range=[0, 50], nodata=[-9999])
@@ -357,3 +360,137 @@ def test_a_layer_that_is_defined_anew_replaces_the_former_one(tmp_path: Path) ->
     assert cube.layers()["heat"].path == "inputs/50m/heat"
     assert not cube.has("inputs/1km/heat")
     assert float(cube.array("inputs/50m/heat")[0, 9, 9]) == 6.0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "number", "written"),
+    [
+        ("uint16", 65535, "65535"),
+        ("int16", 32767, "32767"),
+        ("int16", -32768, "-32768"),
+        ("int16", -9999, "-9999"),
+        ("int32", 2**31 - 1, r"2.1474836e\+09"),
+        ("uint32", 2**32 - 1, r"4.2949673e\+09"),
+        ("int8", -128, "-128"),
+        ("float32", -9999, "-9999"),
+    ],
+)
+@pytest.mark.parametrize("scaled", ["", "file", "source"])
+def test_a_number_for_no_data_that_no_header_declares_is_refused_whatever_the_scale(
+    tmp_path: Path, dtype: str, number: int, written: str, scaled: str
+) -> None:
+    values = noise(1, 50, dtype=dtype)
+    values[0, :50] = number
+    write(tmp_path, "d.tif", values, 50)
+    if scaled == "file":
+        with rasterio.open(tmp_path / "d.tif", "r+") as file:
+            file.scales = [0.001]
+    source = {"layer": "depth", "raster": "d.tif", "units": "m"} | ({"scale": 0.001} if scaled == "source" else {})
+    with pytest.raises(SourceError, match=rf"25 % of .* are .*many programs write for no data; declare `nodata: \[{written}\]`"):
+        layer_of(tmp_path, **source)
+    reader = open_sources(config_of(tmp_path, {**source, "nodata": [number]}), REGION)[0]
+    assert np.isfinite(reader.layers[0].decode(reader.read(REGION, next(REGION.units()))["depth"])).mean() == 0.75
+    if abs(number) < 1e6:  # someone who measures it says so
+        layer_of(tmp_path, **source, valid_range=[-40000, 70000])
+
+
+def test_the_top_of_bytes_is_believed_and_inspect_says_so(tmp_path: Path) -> None:
+    values = noise(1, 50, dtype="uint8")
+    values[0, :50] = 255
+    write(tmp_path, "d.tif", values, 50)
+    source = {"layer": "cover", "raster": "d.tif", "units": "percent"}
+    note = inspect_config(config_of(tmp_path, source)).sources[0].notes[0]
+    assert note.startswith("20 % of the points are 255")
+    assert note.endswith("add `nodata: [255]`")
+    for keys in ({"nodata": [255]}, {"valid_range": [0, 255]}):
+        assert not inspect_config(config_of(tmp_path, {**source, **keys})).sources[0].notes
+
+
+@pytest.mark.parametrize(
+    ("filed", "source", "fix"),
+    [
+        ("ft", {"layer": "elevation"}, "says that band 1 is in ft, and the layer elevation is in m; give `scale: 0.3048`, or"),
+        ("feet", {"layer": "lidar", "units": "m"}, "band 1 is in feet, and the layer lidar is in m; give `scale: 0.3048`, or"),
+        ("K", {"layer": "warmth", "units": "degC"}, "is in K, and the layer warmth is in degC; give `offset: -273.15`, or"),
+        ("degF", {"layer": "warmth", "units": "degC"}, "give `scale: 0.5555555556` and `offset: -17.77777778`, or"),
+        ("m", {"layer": "rain", "units": "mm"}, "give `scale: 1000`, or `scale: 1` if the file is wrong"),
+        ("m", {"layer": "warmth", "units": "K"}, "is in m, and the layer warmth is in K; give a file in K, or"),
+    ],
+)
+def test_a_file_in_other_units_than_its_layer_is_refused_with_the_conversion(
+    tmp_path: Path, filed: str, source: dict[str, Any], fix: str
+) -> None:
+    write(tmp_path, "d.tif", noise(1, 50), 50)
+    with rasterio.open(tmp_path / "d.tif", "r+") as file:
+        file.units = [filed]
+    with pytest.raises(SourceError, match=re.escape(fix)):
+        layer_of(tmp_path, raster="d.tif", **source)
+    layer_of(tmp_path, raster="d.tif", **source, scale=1)
+
+
+@pytest.mark.parametrize(("filed", "units"), [("metre", "m"), ("Celsius", "degC"), ("kg m-2", "mm"), ("", "m"), ("m/s", "m s-1")])
+def test_units_that_are_the_same_or_unknown_are_no_contradiction(tmp_path: Path, filed: str, units: str) -> None:
+    write(tmp_path, "d.tif", noise(1, 50), 50)
+    with rasterio.open(tmp_path / "d.tif", "r+") as file:
+        file.units = [filed]
+    assert layer_of(tmp_path, layer="depth", raster="d.tif", units=units).units == units
+
+
+def test_the_fourth_band_of_bytes_is_no_mask_of_the_others(tmp_path: Path) -> None:
+    """GDAL declares it as an alpha band unless it is told otherwise: where it is 0 the other bands would have no data."""
+    values = noise(4, 50, dtype="uint8")
+    values[3, :, :100] = 0
+    sentence = r"band 4(, four,)? is declared as an alpha band, .*`gdal_edit.py -colorinterp_4 undefined .*d\.tif`"
+    ways: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+        (("one", "two", "three", "four"), {}),
+        (("one", "two", "three", "four"), {"bands": ["one", "two"]}),
+        ((), {"bands": [1, 2, 3, 4]}),
+        ((), {"kind": "series", "period": 4}),
+    ]
+    for names, keys in ways:
+        write(tmp_path, "d.tif", values, 50, *names)
+        with pytest.raises(SourceError, match=sentence):
+            layer_of(tmp_path, layer="wet", raster="d.tif", units="1", **keys)
+    write(tmp_path, "d.tif", values, 50, "one", "two", "three", "four", photometric="MINISBLACK", alpha="NO")
+    reader = open_sources(config_of(tmp_path, {"layer": "wet", "raster": "d.tif", "units": "1"}), REGION)[0]
+    np.testing.assert_array_equal(reader.read(REGION, next(REGION.units()))["wet"], values)
+
+
+def test_a_band_that_is_a_mask_needs_no_name(tmp_path: Path) -> None:
+    values = noise(2, 50, dtype="uint8")
+    values[1] = 255
+    values[1, :50] = 0
+    write(tmp_path, "d.tif", values, 50)
+    with rasterio.open(tmp_path / "d.tif", "r+") as file:
+        file.colorinterp = [ColorInterp.gray, ColorInterp.alpha]
+    reader = open_sources(config_of(tmp_path, {"layer": "wet", "raster": "d.tif", "units": "1"}), REGION)[0]
+    stored = reader.read(REGION, next(REGION.units()))["wet"]
+    assert stored.ndim == 2
+    assert (np.isnan(stored) == (values[1] == 0)).all()
+
+
+def test_a_gap_in_years_or_in_the_months_of_a_year_is_named(tmp_path: Path) -> None:
+    for name in [f"m/{month:02d}.tif" for month in range(1, 13) if month != 7] + [f"y/{year}.tif" for year in (2018, 2020)]:
+        write(tmp_path, name, noise(1, 1000), 1000)
+    given = {"layer": "ndvi", "units": "1"}
+    with pytest.raises(SourceError, match=r"there is no file of 07; fetch them"):
+        layer_of(tmp_path, raster="m/{month}.tif", **given)
+    with pytest.raises(SourceError, match=r"there is no file of 2019; fetch them"):
+        layer_of(tmp_path, raster="y/{year}.tif", **given)
+    assert layer_of(tmp_path, raster="m/{month}.tif", period=11, **given).period == 11
+
+
+def test_the_one_band_without_a_name_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "d.tif", noise(3, 50), 50, "upper", "", "lower")
+    with pytest.raises(ConfigError, match=r"bands 2 of its file have no names; name all 3 in their order by `bands:`"):
+        layer_of(tmp_path, layer="depth", raster="d.tif", units="m")
+
+
+def test_classes_below_zero_are_renumbered_by_the_key_that_the_refusal_names(tmp_path: Path) -> None:
+    values = np.where(noise(1, 50) > 50, -1, 3).astype(np.int16)
+    write(tmp_path, "d.tif", values, 50)
+    source: dict[str, Any] = {"layer": "rock", "raster": "d.tif", "kind": "class"}
+    with pytest.raises(ConfigError, match=r"from 0 to 65534; say which .* by `classes:`, such as `classes: \{-1: 0\}`"):
+        layer_of(tmp_path, **source, names={-1: "none", 3: "chalk"})
+    reader = open_sources(config_of(tmp_path, {**source, "names": {0: "none", 3: "chalk"}, "classes": {-1: 0}}), REGION)[0]
+    np.testing.assert_array_equal(reader.read(REGION, next(REGION.units()))["rock"], np.where(values[0] == -1, 0, 3))
