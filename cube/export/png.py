@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 import rasterio.errors
 import rasterio.io
 from numpy.typing import NDArray
+
+STEPS: Final = 254  # between the two ends of a palette: with the transparent one, 256 colours, which a PNG stores as bytes
 
 
 def coloured(
@@ -21,14 +24,16 @@ def coloured(
     """
     valid = np.isfinite(values)
     out = np.zeros((4, *values.shape), np.uint8)
-    out[3] = np.where(valid, 255, 0)
     if isinstance(palette, Mapping):
         for number, colour in palette.items():
             out[:3, values == number] = np.array(_rgb(colour), np.uint8)[:, None]
     elif valid.any():
-        place = np.clip((np.where(valid, values, low) - low) / ((high - low) or 1), 0, 1) * (len(palette) - 1)
+        share = np.clip((np.where(valid, values, low) - low) / ((high - low) or 1), 0, 1)
+        place = np.rint(share * STEPS) / STEPS * (len(palette) - 1)
         for channel, part in enumerate(zip(*map(_rgb, palette), strict=True)):
             out[channel] = np.interp(place, np.arange(len(palette)), part)
+    out[3] = 255
+    out[:, ~valid] = 0
     return out
 
 
@@ -37,11 +42,19 @@ def _rgb(colour: str) -> tuple[int, int, int]:
 
 
 def png(image: NDArray[np.uint8]) -> bytes:
-    """The PNG of an image (4, rows, columns)."""
+    """The PNG of an image (4, rows, columns), a byte a pixel where it has at most 256 colours."""
+    _, height, width = image.shape
+    pixels = np.ascontiguousarray(np.moveaxis(image, 0, -1)).view(np.uint32)  # four bytes as one number: sorted at once
+    colours, index = np.unique(pixels, return_inverse=True)
+    palette = colours.view(np.uint8).reshape(-1, 4).tolist() if len(colours) <= 256 else []
+    bands = index.reshape(1, height, width).astype(np.uint8) if palette else image
+    profile: dict[str, Any] = {"height": height, "width": width, "count": len(bands), "dtype": "uint8"}
     with rasterio.io.MemoryFile() as file, warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # a picture lies nowhere
-        with file.open(driver="PNG", height=image.shape[1], width=image.shape[2], count=4, dtype="uint8", zlevel=9) as target:
-            target.write(image)
+        with file.open(driver="PNG", zlevel=9, **profile) as target:
+            target.write(bands)
+            if palette:
+                target.write_colormap(1, dict(enumerate(map(tuple, palette))))
         return bytes(file.read())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import io
 import itertools
 import sys
 from html.parser import HTMLParser
@@ -12,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rasterio.io
+from PIL import Image
 
 import floracube
 from cube.errors import CubeError
 from cube.export.picture import draw
+from cube.notebook import SIDE
 from cube.storage.store import CubeStore
 from tests.support.good_cube import REGION, SPECIES, copy_of
 from tests.support.web import served
@@ -60,8 +62,8 @@ class Page(HTMLParser):
                 head, _, body = (attributes["src"] or "").partition(",")
                 assert head == "data:image/png;base64"
                 assert attributes["alt"]
-                with rasterio.io.MemoryFile(base64.b64decode(body)) as file, file.open() as picture:
-                    out.append(picture.read())
+                picture = Image.open(io.BytesIO(base64.b64decode(body))).convert("RGBA")
+                out.append(np.moveaxis(np.asarray(picture), -1, 0))
         return out
 
 
@@ -106,6 +108,8 @@ def test_a_cube_shows_title_extent_release_layers_and_a_map(good_cube: CubeStore
     assert rows["Inputs"].startswith("6: ")
     (image,) = page.images()
     assert 120 <= image.shape[2] <= 320
+    shown = draw(good_cube, floracube.open(good_cube.url).release, "indicators.richness", SIDE)
+    np.testing.assert_array_equal(image, shown.image())
     assert len({tuple(colour) for colour in image[:3].reshape(3, -1).T}) > 10
 
 
