@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
-import html
 import io
 import json
 import os
@@ -50,8 +49,7 @@ def _shown(output: dict[str, Any]) -> str:
     """An output as Markdown: a picture before HTML before text."""
     data = output.get("data", {})
     if "image/png" in data:
-        alt = html.escape("".join(data.get("text/plain", "A map")), quote=True)
-        return f'<img alt="{alt}" src="data:image/png;base64,{"".join(data["image/png"]).strip()}">'
+        return f'<img alt="Picture that the code above draws" src="data:image/png;base64,{"".join(data["image/png"]).strip()}">'
     if "text/html" in data:
         return re.sub(r"<style.*?</style>|\n\s*", "", "".join(data["text/html"]), flags=re.S)
     text = "".join(output.get("text") or data.get("text/plain", "")).rstrip()
