@@ -6,7 +6,9 @@
         compare="#layer=indicators.richness&compare=indicators.richness.width&hatch=1"
 
 A view is `[phone:][dark:]name=#hash`, the hash copied from the page's address; without views the
-page's own first view is taken.
+page's own first view is taken. The picture of the README is of `make try`:
+
+    python docs/screenshots.py http://127.0.0.1:8000 docs demo-richness="#layer=indicators.richness"
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
+
+COLOURS = 64  # of a picture
 
 LAUNCH = [
     "--no-sandbox",
@@ -74,6 +79,8 @@ def take(browser: Browser, url: str, view: View, folder: Path) -> Path:
     path = folder / f"{view.name}.png"
     page.screenshot(path=path)
     page.close()
+    image = Image.open(path).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    image.save(path, optimize=True)  # a quarter of the bytes
     return path
 
 
