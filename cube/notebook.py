@@ -5,6 +5,7 @@ All text of a cube (its title, names of layers and species) may hold markup, so 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cube.errors import CubeError
 from cube.export.cog import BBox
-from cube.export.picture import Picture, draw, extent_text
+from cube.export.picture import MERCATOR, Picture, draw, extent_text
 from cube.export.png import data_uri, png
+from cube.grid import bounds_in
 from cube.layers.ids import species_ids
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ MOST_CLASSES: Final = 8  # of a legend
 SHOWN: Final = 3  # species with a map of their own
 EXPLORED: Final = 512  # pixels at least, of a picture on an interactive map
 MOST_SIDE: Final = 1024  # pixels, of that picture
+VIEW: Final = (700, 400)  # pixels, wide and high, of a map in a notebook
+EQUATOR: Final = 2 * math.pi * 6_378_137  # metres in Web Mercator, 256 pixels at zoom 0
 FIRST: Final = ("indicators.richness", "habitats.level3", "inputs.elevation", "inputs.surface")  # of these the first is shown
 BOX: Final = "display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start"
 IMAGE: Final = "image-rendering:pixelated;width:260px;height:auto;border:1px solid #8888"
@@ -163,10 +167,9 @@ def explore(cube: Cube, layer: str, bbox: BBox | None = None, basemap: bool = Fa
     # Nothing is fetched from outside unless that is asked for: a map without a base map needs no network.
     layers = (ipyleaflet.basemap_to_tiles(ipyleaflet.basemaps.OpenStreetMap.Mapnik), overlay) if basemap else (overlay,)
     centre = tuple((low + high) / 2 for low, high in zip(*corners, strict=True))
-    shown = ipyleaflet.Map(layers=layers, center=centre, scroll_wheel_zoom=True, max_zoom=18)
+    shown = ipyleaflet.Map(layers=layers, center=centre, zoom=_zoom(corners), scroll_wheel_zoom=True, max_zoom=18)
     text = f'<div style="max-width:16em"><strong>{escape(first.title)}</strong>{legend(first)}</div>'
     shown.add(ipyleaflet.WidgetControl(widget=ipywidgets.HTML(text), position="bottomright"))
-    shown.fit_bounds(corners)
     whole = _box(corners)
 
     def follow(change: Mapping[str, Any]) -> None:
@@ -186,6 +189,13 @@ def _overlay(picture: Picture) -> tuple[str, tuple[tuple[float, float], tuple[fl
     """The image of a picture on a web map as a data URI, and its corners (south, west), (north, east) in degrees."""
     image, (west, south, east, north) = picture.on_web_map(MOST_SIDE)
     return data_uri(image), ((south, west), (north, east))
+
+
+def _zoom(corners: Any) -> int:
+    """The zoom at which the view shows the whole box; `fit_bounds` would find it in steps, each a round trip to the browser."""
+    west, south, east, north = bounds_in(MERCATOR, _box(corners), 4326)
+    across, down = (side * EQUATOR / 256 / metres for side, metres in zip(VIEW, (east - west, north - south), strict=True))
+    return max(1, min(18, math.floor(math.log2(min(across, down)))))
 
 
 def _box(corners: Any) -> BBox:

@@ -187,6 +187,8 @@ def test_an_interactive_map_shows_what_is_visible_from_the_level_that_fits(good_
     lon, lat = REGION.grid.unproject(*(np.array(REGION.bounds)[[[0, 2], [1, 3]]].mean(1)))
     assert west < float(lon) < east
     assert south < float(lat) < north
+    pixels = 256 * 2**shown.zoom * (east - west) / 360
+    assert 200 < pixels <= 700
     before = overlay.url
     # The browser reports what it sees: a quarter of the map.
     for edge, value in {"south": (south + north) / 2, "west": west, "north": north, "east": (west + east) / 2}.items():
