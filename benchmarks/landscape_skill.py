@@ -150,6 +150,8 @@ def gains(rows: Sequence[Row]) -> Table:
             if key[:3] == (case, observation, method)
         ]
         gain = [one - two for one, two in pairs if one is not None]
+        if not gain:  # one way was asked for alone
+            continue
         gain = [g[np.isfinite(g)] for g in gain]
         draw = np.random.default_rng(0)
         drawn = [np.mean([g[draw.integers(0, len(g), len(g))].mean() for g in gain]) for _ in range(BOOTSTRAPS)]

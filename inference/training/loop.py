@@ -46,8 +46,11 @@ def device_of(options: TrainOptions) -> torch.device:
 
 
 def steps_of(objective: Objective, options: TrainOptions) -> int:
-    """Steps of a member: `epochs` passes over the larger kind of data, and `least_steps` where that is fewer."""
-    return max(options.least_steps, options.epochs * objective.steps_per_epoch)
+    """Steps of a member: `epochs` passes over the larger kind of data, and `least_steps` where that is fewer.
+
+    Few surveys alone, or few records alone, get fewer: see `Objective.most_steps`.
+    """
+    return max(min(options.least_steps, objective.most_steps), options.epochs * objective.steps_per_epoch)
 
 
 def _low_precision(options: TrainOptions, device: torch.device) -> bool:

@@ -5,6 +5,7 @@ The optimiser's loop (`loop.py`) knows an `Objective` and nothing of surveys, re
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -22,6 +23,7 @@ from inference.training.likelihood import clean_areas, survey_loss
 
 Batch = dict[str, Tensor]
 Flags = NDArray[np.bool_]
+PASSES = 64  # through few surveys, whatever `least_steps` says: with more they are learned by heart
 LEAST_SPREAD = 0.1  # standard deviation of log areas: surveys that are all of one area do not teach what an area changes
 
 
@@ -46,6 +48,11 @@ class Objective(Protocol):
     @property
     def steps_per_epoch(self) -> int:
         """Draws after which every training row was seen once."""
+
+    @property
+    def most_steps(self) -> int:
+        """What `least_steps` of the options may not exceed: more would be learning by heart."""
+        return sys.maxsize
 
     def draw(self, generator: torch.Generator) -> Draw:
         """The rows and the random numbers of the next batch."""
@@ -110,6 +117,11 @@ class SurveyObjective(Objective):
     def steps_per_epoch(self) -> int:
         """Draws after which every training survey was seen once (but for a last incomplete batch)."""
         return len(self._data.train) // self._size
+
+    @property
+    def most_steps(self) -> int:
+        """Steps of `PASSES` passes through the surveys."""
+        return -(-PASSES * len(self._data.train) // self._size)
 
     def draw(self, generator: torch.Generator) -> Draw:
         """The next rows of a shuffled epoch, sorted so that reading them runs forward through a file."""

@@ -25,6 +25,7 @@ from inference.training.objective import Batch, Draw, Objective, augmented, rand
 
 SITES_PER_RECORD = 2  # sites drawn beside every record of a batch
 EXPONENT = 0.5  # a species' share of the loss is its number of records to this power
+PASSES = 25  # through few records, whatever `least_steps` says: with more a species' own places are learned by heart
 CHUNK = 4096  # sites scored at a time
 
 
@@ -63,6 +64,11 @@ class SiteSoftmaxObjective(Objective):
     def steps_per_epoch(self) -> int:
         """Draws after which as many records were seen as there are."""
         return len(self._records) // self._size
+
+    @property
+    def most_steps(self) -> int:
+        """Steps of `PASSES` passes through the records."""
+        return -(-PASSES * len(self._records) // self._size)
 
     def draw(self, generator: torch.Generator) -> Draw:
         """Numbers of records, then positions in the background, then numbers of the records whose places are sites."""

@@ -16,6 +16,7 @@ from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import ModelSpec
 from inference.training.fit import Trained, train
 from inference.training.likelihood import site_softmax_loss
+from inference.training.loop import steps_of
 from inference.training.site_softmax import SiteSoftmaxObjective
 
 OPTIONS = TrainOptions(members=2, epochs=1, least_steps=150, batch=64, modality_dropout=0.0, threads=1)
@@ -107,6 +108,26 @@ def test_rare_species_are_drawn_by_the_root_of_their_records():
     drawn = torch.cat([objective.load(objective.draw(generator))["species"] for _ in range(20)])
     root = np.sqrt([400, 60, 200, 0])
     np.testing.assert_allclose(np.bincount(drawn, minlength=4) / len(drawn), root / root.sum(), atol=0.02)
+
+
+@pytest.mark.parametrize(("count", "steps"), [(40, 25), (128, 25), (256, 50), (660, 129), (20_000, 400), (102_400, 800)])
+def test_few_records_are_passed_through_25_times_and_many_once(count: int, steps: int) -> None:
+    places, _, _ = landscape()
+    spec = ModelSpec(("static",), 3, static_names=places.static_names)
+    rng = np.random.default_rng(0)
+    records = records_of(rng.integers(0, 3, count), rng.integers(0, 4000, count), np.arange(4000))
+    options = TrainOptions(epochs=1, least_steps=400, batch=128)
+    assert steps_of(SiteSoftmaxObjective(places, records, spec, options), options) == steps
+
+
+def test_few_records_are_not_learned_by_heart() -> None:
+    rng = np.random.default_rng(0)
+    noise = Predictors({"static": rng.normal(size=(4000, 20)).astype(np.float32)}, static_names=tuple("abcdefghijklmnopqrst"))
+    records = records_of(np.repeat([0, 1, 2], 15), rng.choice(4000, 45, replace=False), np.arange(4000))  # of no preference
+    spec = ModelSpec(("static",), 3, static_names=noise.static_names, d=64, hidden=128, dropout=0.3)
+    f = intensity(trained_on(noise, records, spec, TrainOptions(members=1, epochs=1, threads=1, recorded_sites=0.0)), noise)
+    gain = [f[records.row[records.species == s], s].mean() - f[:, s].mean() for s in range(3)]
+    assert np.mean(gain) < 2.5, gain  # of the logarithm; 400 steps gave 14
 
 
 def test_nothing_to_set_records_against_is_said():
