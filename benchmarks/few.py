@@ -63,7 +63,7 @@ Draw = Callable[[str], NDArray[np.float64]]  # method -> (S,) AUC of each specie
 def plot_draws(data: Path, count: int, draws: int) -> Iterator[Draw]:
     """Draws of `count` Danish plots to learn from."""
     plots = pd.read_csv(data / "denmark/plots.csv.gz")
-    plots = plots[plots["x"].notna() & plots["y"].notna()].reset_index(drop=True)
+    plots = plots[plots["x"].notna() & plots["y"].notna()].drop_duplicates("plot").reset_index(drop=True)
     table = plots[PREDICTORS].to_numpy(np.float32)
     table[table == ABSENT] = np.nan
     lists = pd.read_csv(data / "denmark/plot_species.csv.gz")
