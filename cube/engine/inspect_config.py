@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.vrt import WarpedVRT
 
 from cube.config import Config, Source
+from cube.engine.inspect_points import values_at_points, vectors_at_points
 from cube.errors import ConfigError, FloracubeError
-from cube.grid import CELL, COARSE, Region
+from cube.grid import Region
 from cube.layers import Layer
 from cube.layers.display import anchors
 from cube.layers.plausible import BELIEVED, plausible_ranges
@@ -31,11 +30,8 @@ from cube.records.report import Report
 from cube.records.surveys import read_surveys, species_list
 from cube.records.traits import read_traits
 from cube.sources import georeference
-from cube.sources.coverage import percent
 from cube.sources.embeddings import EmbeddingReader
 from cube.sources.open import open_source, refuse_shared_names
-from cube.sources.opening import open_raster
-from cube.sources.pixels import Account, numbers_of
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.raster_header import pixel_metres
 from cube.sources.rasters import RasterReader
@@ -43,8 +39,6 @@ from cube.sources.surface import SurfaceReader
 
 METRIC: Final = ("metre", "meter", "m", "degree", "unknown")  # units of a CRS that need no word
 EASTERNMOST: Final = 181.0  # degrees; a pixel may reach over the date line
-POINTS: Final = 200  # along the longer side of the region
-VECTORS: Final = 12  # points of embeddings along it
 BINS: Final = 24  # of a histogram
 
 Floats = NDArray[np.float32]
@@ -181,10 +175,12 @@ def _row(config: Config, source: Source, where: str, region: Region, layers: lis
             row.file = reader.local_files[0] if reader.local_files else str(reader.files[0].path)
             row.files = max(len(reader.local_files), 1)
             _describe(row, row.file)
-            _values(row, reader, region)
+            values, target, notes = values_at_points(reader, region)
+            row.notes += notes
+            _fill(row, reader.layer, values, target, region)
         elif isinstance(reader, EmbeddingReader):
             row.file = config.source_path(str(source.path))
-            _vectors(row, reader, region)
+            _fill(row, reader.layer, *vectors_at_points(reader, region), region)
         elif source.stac is not None:
             row.file = source.stac.catalog
     except FloracubeError as error:
@@ -215,45 +211,6 @@ def _describe(row: SourceRow, path: str) -> None:
         return
 
 
-def _points(region: Region, most: int) -> RasterGrid:
-    """Pixels of whole kilometres over the region, `most` of them along its longer side."""
-    west, south, east, north = region.bounds
-    step = max(COARSE, (max(east - west, north - south) // most + COARSE - 1) // COARSE * COARSE)
-    rows, cols = -(-(north - south) // step), -(-(east - west) // step)
-    return RasterGrid(rasterio.Affine(step, 0, west, 0, -step, north), (rows, cols), region.grid.code)
-
-
-def _values(row: SourceRow, reader: RasterReader, region: Region) -> None:
-    """Fill in bands, ranges and coverage from the values at points over the region."""
-    scale, offset = (numbers.astype(np.float32) for numbers in reader.units_of_numbers)
-    target = _points(region, POINTS)
-    parts, first = [], 0
-    for file, spec, _ in reader.specs():
-        filled = np.full((spec.layers, *target.shape), np.nan, np.float32)
-        for path in file.paths(region.degrees):
-            if path in reader.local_files or len(reader.local_files) == 0:
-                values = _at_points(path, reader, spec.bands, target)
-                row.notes += _ends_of_type(path, reader, spec.bands, values)
-                filled = np.where(np.isnan(filled), values if len(values) == len(filled) else values[:1], filled)
-        if spec.absent is not None:  # of a band without data where another has some, as a build reads it
-            filled = np.where(np.isnan(filled) & ~np.isnan(filled).all(axis=0), np.float32(spec.absent), filled)
-        bands = slice(first, first + len(filled))
-        first = bands.stop
-        parts.append(filled * scale[bands, None, None] + offset[bands, None, None])
-    _fill(row, reader.layer, np.concatenate(parts), target, region)
-
-
-def _vectors(row: SourceRow, reader: EmbeddingReader, region: Region) -> None:
-    """The same of embeddings, from one cell at each of a few points: their files are large."""
-    target = _points(region, VECTORS)
-    values = np.empty((len(reader.layer.bands), *target.shape), np.float32)
-    step, _, west, _, _, north = target.transform[:6]
-    for place in np.ndindex(target.shape):
-        corner = rasterio.Affine(CELL, 0, west + (place[1] + 0.5) * step, 0, -CELL, north - (place[0] + 0.5) * step)
-        values[:, *place] = reader.vectors(RasterGrid(corner, (1, 1), target.crs))[:, 0, 0]
-    _fill(row, reader.layer, values, target, region)
-
-
 def _fill(row: SourceRow, layer: Layer, values: Floats, target: RasterGrid, region: Region) -> None:
     """Bands, coverage and picture of the `values` (bands, rows, columns) at points."""
     row.kind, row.resolution = ("series" if layer.period else layer.kind), layer.resolution
@@ -269,46 +226,6 @@ def _fill(row: SourceRow, layer: Layer, values: Floats, target: RasterGrid, regi
         row.units += bool(across.any() and down.any())
         if across.any() and down.any() and not valid[:, down][..., across].any():
             row.units_without_data.append(unit.name)
-
-
-def _at_points(path: str, reader: RasterReader, bands: Sequence[int], target: RasterGrid) -> Floats:
-    """(bands, rows, columns) numbers of a file at the nearest pixel, NaN where there is no data, refused ones as they are."""
-    with open_raster(path, reader.where) as dataset:
-        scales, offsets = ([every[band - 1] for band in bands] for every in (dataset.scales, dataset.offsets))
-        # Outside of a file without a number for no data a virtual raster is 0: there an alpha band says so.
-        opaque = dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp
-        at_points = np.full((len(bands), *target.shape), np.nan, np.float32)
-        for pixels in georeference.copies(dataset):
-            points = WarpedVRT(
-                dataset,
-                src_crs=pixels.crs,
-                src_transform=pixels.transform,
-                crs=target.crs,
-                transform=target.transform,
-                height=target.shape[0],
-                width=target.shape[1],
-                resampling=Resampling.nearest,
-                add_alpha=opaque,
-            )
-            with points:
-                raw = points.read(list(bands), masked=True)
-                if opaque:
-                    raw = np.ma.masked_where(np.broadcast_to(points.read(points.count) == 0, raw.shape), raw)
-            values = numbers_of(raw, path, bands, reader.rules, scales, offsets, (), Account())[0]
-            at_points = np.where(np.isnan(at_points), values, at_points)
-        return at_points
-
-
-def _ends_of_type(path: str, reader: RasterReader, bands: Sequence[int], values: Floats) -> Iterator[str]:
-    """That bytes reach 255 where no number means no data: often it does, and too often it is a value to refuse it."""
-    share = float((values == 255).mean())
-    with open_raster(path, reader.where) as dataset:
-        undeclared = {(dataset.dtypes[n - 1], *dataset.mask_flag_enums[n - 1]) for n in bands} == {("uint8", MaskFlags.all_valid)}
-    if share and undeclared and reader.rules.fills:
-        yield (
-            f"{percent(share)} of the points are 255, the largest number of its type, and none is declared as no data; if 255 is"
-            " one, add `nodata: [255]`"
-        )
 
 
 def _bands(layer: Layer, values: Floats, valid: NDArray[np.bool_]) -> Iterator[BandRow]:

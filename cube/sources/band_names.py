@@ -16,6 +16,7 @@ from rasterio.io import DatasetReader
 from cube.errors import SourceError
 from cube.layers import Layer, legends
 from cube.layers.inputs import INPUTS
+from cube.sources.georeference import edit_command
 
 # Names beside the label itself. Names of none of the labels shadow shorter ones: "red edge" is not red, B8A is not B08.
 _ALIASES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
@@ -138,7 +139,7 @@ def refuse_alpha(dataset: DatasetReader, where: str, bands: Sequence[int]) -> No
             title = f"band {band}, {named}," if named else f"band {band}"
             raise SourceError(
                 f"{dataset.name}: {title} is declared as an alpha band, whose zeros mean no data everywhere; if it holds values,"
-                f" write `gdal_edit.py -colorinterp_{band} undefined {dataset.name}` ({where})."
+                f" write {edit_command(dataset, f'-colorinterp_{band} undefined')} ({where})."
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
@@ -18,6 +19,15 @@ from cube.sources.raster_grid import RasterGrid
 LONLAT: Final = "EPSG:4326"
 _NORTH: Final = {"degrees_north", "degree_north", "degree_n", "degrees_n", "degreen", "degreesn"}  # CF conventions, 4.1 and 4.2
 _EAST: Final = {"degrees_east", "degree_east", "degree_e", "degrees_e", "degreee", "degreese"}
+
+
+def edit_command(dataset: DatasetReader, options: str) -> str:
+    """What to type to change what a file says of itself: GDAL changes a GeoTIFF in place and writes other formats anew."""
+    path = shlex.quote(dataset.name)
+    if dataset.driver == "GTiff":
+        return f"`gdal_edit.py {options} {path}`"
+    options = options.replace("-scale", "-a_scale").replace("-offset", "-a_offset")
+    return f"`gdal_translate {options} {path} new.tif`"
 
 
 def grid_of(dataset: DatasetReader) -> RasterGrid:
@@ -73,7 +83,7 @@ def place(dataset: DatasetReader, region: RasterGrid) -> str:
     crs, covers = crs_of(dataset), extent(dataset)
     wanted = grid.bounds_in(crs, region.bounds, region.crs)
     degrees = not crs.is_geographic and max(map(abs, covers)) <= 540
-    hint = f"; its numbers are degrees rather: write `gdal_edit.py -a_srs {LONLAT} {dataset.name}`" if degrees else ""
+    hint = f"; its numbers are degrees rather: write {edit_command(dataset, f'-a_srs {LONLAT}')}" if degrees else ""
     return f"it covers {_corners(covers)} of {_name(crs)}, the region {_corners(wanted)}{hint}"
 
 
@@ -87,18 +97,18 @@ def advice(dataset: DatasetReader, region: RasterGrid | None) -> str:
     west, south, east, north = extent(dataset)
     numbers = f"its coordinates run from {_corners((west, south, east, north))}"
     if west >= -360 and east <= 540 and south >= -90.01 and north <= 90.01:
-        return f"{numbers}, as degrees do: write it with `gdal_edit.py -a_srs {LONLAT} {dataset.name}`"
+        return f"{numbers}, as degrees do: write it with {edit_command(dataset, f'-a_srs {LONLAT}')}"
     likely = dict.fromkeys(_likely(region)) if region else ()
     fitting = [code for code in likely if region and _overlaps((west, south, east, north), code, region)]
     if fitting:
         codes = " or ".join(fitting[:3])
         return (
             f"{numbers}, metres of a projection: the region would lie on it in {codes}; if its documentation agrees, write"
-            f" that with `gdal_edit.py -a_srs {fitting[0]} {dataset.name}`"
+            f" that with {edit_command(dataset, f'-a_srs {fitting[0]}')}"
         )
     return (
-        f"{numbers}, metres of a projection that its documentation names: write it with `gdal_edit.py -a_srs EPSG:<code>"
-        f" {dataset.name}`"
+        f"{numbers}, metres of a projection that its documentation names: write it with"
+        f" {edit_command(dataset, '-a_srs EPSG:<code>')}"
     )
 
 

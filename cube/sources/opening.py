@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -68,7 +69,7 @@ def open_raster(path: str, where: str, region: RasterGrid | None = None) -> Iter
             shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
             raise SourceError(
                 f"{path}: holds several variables ({shown}); write the one that is wanted into a file, for example with"
-                f" `gdal_translate {dataset.subdatasets[0]} {names[0]}.tif` ({where})."
+                f" `gdal_translate {shlex.quote(dataset.subdatasets[0])} {names[0]}.tif` ({where})."
             )
         crs = georeference.crs_of(dataset)
         if crs is None and not dataset.transform.is_identity:
@@ -76,16 +77,22 @@ def open_raster(path: str, where: str, region: RasterGrid | None = None) -> Iter
         if dataset.transform.determinant == 0 or dataset.transform.is_identity:
             raise SourceError(
                 f"{path}: the raster has no georeferencing (gcps or rpcs alone are not read); warp it to a grid first,"
-                f" for example with `gdalwarp {path} warped.tif` ({where})."
+                f" for example with `gdalwarp {shlex.quote(path)} warped.tif` ({where})."
             )
         if not (crs.is_geographic or crs.is_projected):
             raise SourceError(
                 f"{path}: its CRS says neither degrees nor a projection of the Earth; write the one that its documentation"
-                f" names with `gdal_edit.py -a_srs EPSG:<code> {path}` ({where})."
+                f" names with {georeference.edit_command(dataset, '-a_srs EPSG:<code>')} ({where})."
             )
         yield dataset
     finally:
         dataset.close()
+
+
+def unreadable(dataset: DatasetReader, where: str, error: Exception) -> SourceError:
+    """The sentence for pixels that cannot be read: GDAL's reason, which of a VRT names the file behind it."""
+    reason = str(error.__cause__ or error).splitlines()[0]
+    return SourceError(f"{dataset.name}: cannot be read ({reason}); the file may be damaged ({where}).")
 
 
 def files_behind(paths: Sequence[str], where: str) -> list[str]:

@@ -69,7 +69,7 @@ def check_numbers(dataset: DatasetReader, where: str, bands: Sequence[int], raw:
         if not raw and (scale == 0 or not np.isfinite(scale) or not np.isfinite(offset)):
             raise SourceError(
                 f"{dataset.name}: says that band {band} has the scale {scale:g} and the offset {offset:g}, which leave no value;"
-                f" write the right ones, for example with `gdal_edit.py -scale 1 -offset 0 {dataset.name}` ({where})."
+                f" write the right ones, for example with {georeference.edit_command(dataset, '-scale 1 -offset 0')} ({where})."
             )
 
 
@@ -265,8 +265,7 @@ def _numbers(
         with rasterio.Env(**opening.GDAL):
             values = _masked(dataset, bands, window)
     except rasterio.errors.RasterioError as error:
-        reason = str(error.__cause__ or error).splitlines()[0]  # of a VRT it names the file behind it
-        raise SourceError(f"{dataset.name}: cannot be read ({reason}); the file may be damaged ({spec.where}).") from None
+        raise opening.unreadable(dataset, spec.where, error) from None
     scales, offsets = ([numbers[band - 1] for band in bands] for numbers in (dataset.scales, dataset.offsets))
     return numbers_of(values, dataset.name, bands, spec.rules, scales, offsets, spec.ranges, account)
 

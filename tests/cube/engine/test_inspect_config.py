@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import yaml
 from affine import Affine
 from PIL import Image
@@ -271,6 +272,34 @@ def only_a_genus(folder: Path, document: dict[str, Any]) -> None:
 def misspelt_name(folder: Path, document: dict[str, Any]) -> None:
     with (folder / "species.csv").open("a") as file:
         file.write("3,Poa anua\n")
+
+
+@shows("frost.tif: cannot be read (")
+def pixels_that_are_damaged(folder: Path, document: dict[str, Any]) -> None:
+    write(folder, "frost.tif", plain(folder, 2, 100), 100, names=("days", "nights"), compress="deflate")
+    data = bytearray((folder / "frost.tif").read_bytes())
+    data[len(data) // 4 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 4)
+    (folder / "frost.tif").write_bytes(data)
+
+
+@shows("behind.tif: No such file or directory); the file may be damaged (sources[1].raster)")
+def virtual_raster_without_its_file(folder: Path, document: dict[str, Any]) -> None:
+    write(folder, "behind.tif", plain(folder))
+    rasterio.shutil.copy(folder / "behind.tif", folder / "frost.vrt", driver="VRT")
+    (folder / "behind.tif").unlink()
+    document["sources"][1]["raster"] = "frost.vrt"
+
+
+@shows("it declares 0 as no data, so that no cell is of the class water; if it is a class, write `gdal_edit.py -unsetnodata")
+def class_that_is_no_data(folder: Path, document: dict[str, Any]) -> None:
+    write(folder, "rock.tif", (plain(folder) > 500).astype(np.uint8), nodata=0)
+    document["sources"].append({"layer": "rock", "raster": "rock.tif", "names": {0: "water", 1: "chalk"}})
+
+
+@shows("of the points are 255, the largest number of its type")
+def bytes_up_to_255(folder: Path, document: dict[str, Any]) -> None:
+    write(folder, "cover.tif", np.where(plain(folder) > 700, 255, 40).astype(np.uint8))
+    document["sources"].append({"layer": "cover", "raster": "cover.tif", "units": "percent"})
 
 
 def said(found: Understood) -> str:

@@ -380,6 +380,15 @@ def test_advice_for_a_missing_crs_fits_the_numbers(tmp_path: Path, transform: Af
     assert ("4326" in str(caught.value)) == ("degrees" in words)
 
 
+def test_a_format_that_cannot_be_changed_in_place_is_to_be_written_anew(tmp_path: Path) -> None:
+    """`gdal_edit.py` opens a file for update, which GDAL refuses for an ASCII grid; a blank in a path needs quotes."""
+    west, north = REGION.bounds[0], REGION.bounds[3]
+    head = f"ncols 30\nnrows 30\nxllcorner {west}\nyllcorner {north - 30_000}\ncellsize 1000\nNODATA_value -9999\n"
+    (tmp_path / "dem 1.asc").write_text(head + "\n".join([" ".join(["500.5"] * 30)] * 30) + "\n")
+    with pytest.raises(SourceError, match=r"`gdal_translate -a_srs EPSG:3035 '.*/dem 1\.asc' new\.tif`"):
+        read(tmp_path, layer="srtm", raster="dem 1.asc")
+
+
 def test_a_raster_elsewhere_says_where_it_is_and_where_the_region_is(tmp_path: Path) -> None:
     write_bands(tmp_path / "far.tif", np.ones((30, 30), np.float32), Affine(1000, 0, 2690_000, 0, -1000, 2870_000))
     with pytest.raises(SourceError, match=r"does not touch the region \(it covers 2690000, 2840000 to 2720000, 2870000 of"):
