@@ -63,7 +63,7 @@ class Preview:
 
 def preview(cube: Cube, layer: str, bbox: BBox | None = None) -> Preview:
     """See `cube.reader.Cube.preview`."""
-    picture = draw(cube.store, cube.release, layer, SIDE, bbox)
+    picture = draw(cube.store, cube.release, _id(cube, layer), SIDE, bbox)
     return Preview(picture, cube.title, extent_text(cube.region), _release(cube))
 
 
@@ -88,6 +88,14 @@ def species_html(cube: Cube, names: Iterable[str]) -> str:
     ]
     ids = species_ids(listed[:SHOWN])
     return _card(f"{len(listed):,} species", rows, [_figure(draw(cube.store, cube.release, name, SIDE)) for name in ids])
+
+
+def _id(cube: Cube, name: str) -> str:
+    """The id of a species by its scientific name, for which `find_layer` would read the names of all layers; else the name."""
+    if "species" not in cube.release["products"] or name not in cube.species:
+        return name
+    names = list(cube.species)
+    return species_ids(names)[names.index(name)]
 
 
 def _release(cube: Cube) -> str:
@@ -161,7 +169,7 @@ def explore(cube: Cube, layer: str, bbox: BBox | None = None, basemap: bool = Fa
             f"An interactive map needs {error.name}, which is not installed; install floracube[notebook]"
             " (`pip install 'floracube[notebook]'`), or use `cube.preview`, which needs nothing more."
         ) from None
-    first = draw(cube.store, cube.release, layer, EXPLORED, bbox)
+    first = draw(cube.store, cube.release, _id(cube, layer), EXPLORED, bbox)
     url, corners = _overlay(first)
     overlay = ipyleaflet.ImageOverlay(url=url, bounds=corners, name=first.title)
     # Nothing is fetched from outside unless that is asked for: a map without a base map needs no network.

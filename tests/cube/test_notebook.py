@@ -159,8 +159,12 @@ def test_a_map_needs_few_requests(good_cube: CubeStore) -> None:
         opened.preview("indicators.richness")
         first = len(log)
         log.clear()
+        opened.preview("Picea abies")
+        named = len(log)
+        log.clear()
         opened._repr_html_()
     assert first <= 12, log
+    assert named <= 12, log
     assert len(log) <= 40, log
 
 
