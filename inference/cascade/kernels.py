@@ -205,6 +205,13 @@ def store_block(
     return clipped
 
 
+def pack(p: NDArray[np.float32], species: NDArray[np.int32]) -> NDArray[np.uint64]:
+    """The keys of ranks, the inverse of `unpack`; of species -1 that of an empty rank."""
+    low = (np.uint32(0xFFFFFFFF) - species.view(np.uint32)).astype(np.uint64)
+    keys = (p.view(np.uint32).astype(np.uint64) << np.uint64(32)) | low
+    return np.where(species < 0, NONE, keys)
+
+
 def unpack(keys: NDArray[np.uint64]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """(probabilities, species) of ranks, each of the shape of `keys`; an empty rank is probability 0 of species -1."""
     p = (keys >> np.uint64(32)).astype(np.uint32).view(np.float32)

@@ -21,7 +21,7 @@ from cube.storage.leaves import SPECIES_PER_SHARD
 from inference.cascade.cells import Cells, blur
 from inference.cascade.clock import Clock
 from inference.cascade.device import Device
-from inference.cascade.kernels import rank_block, store_block, take_block
+from inference.cascade.kernels import pack, rank_block, store_block, take_block
 from inference.cascade.sums import ELEMENTWISE, SumPlan
 from inference.cascade.writing import Buffers, Writer
 from inference.network.ensemble import Ensemble, log_mean_intensity
@@ -199,7 +199,8 @@ class OnDevice:
         self.tiles = [slice(start, min(start + size, n)) for start in range(0, n, size)]
         self.index = torch.from_numpy(cells.index).to(z.device)
         self.sums = torch.zeros(cells.sums.shape, dtype=torch.float64, device=z.device)
-        self.keys = torch.zeros(cells.keys.shape, dtype=torch.int64, device=z.device)
+        self.ranked = torch.full(cells.keys.shape, -1.0, device=z.device)  # probabilities, best first; -1: an empty rank
+        self.species = torch.full(cells.keys.shape, -1, dtype=torch.int32, device=z.device)
         self.clipped = torch.zeros(len(head), dtype=torch.int64, device=z.device)
 
     def _probability(self, species: slice | Tensor, tile: slice) -> Tensor:
@@ -221,7 +222,6 @@ class OnDevice:
         device = self.z.device
         scale = torch.from_numpy(self.head.scale[block]).to(device)[:, None]
         stored = None if out is None else torch.full(out.shape, 255, dtype=torch.uint8, device=device)
-        low = (0xFFFFFFFF - torch.arange(block.start, block.stop, device=device))[:, None]
         for tile in self.tiles:
             p = self._probability(block, tile)
             for i in np.flatnonzero(which >= 0):
@@ -230,10 +230,8 @@ class OnDevice:
             self.sums[: len(linear), tile] += linear
             self.sums[len(linear), tile] += torch.xlogy(p, p).sum(0)
             self.sums[len(linear) + 1, tile] += p.square().sum(0)
-            # the same keys as those of `kernels.rank_block`: positive floats are ordered as their bits are
-            keys = (p.contiguous().view(torch.int32).to(torch.int64) << 32) | low
-            merged = torch.cat([self.keys[tile], keys.T], 1)
-            self.keys[tile] = torch.topk(merged, RANKS, dim=1, sorted=True).values
+            ranks = merged_ranks(self.ranked[tile], self.species[tile], p, block.start)
+            self.ranked[tile], self.species[tile] = ranks
             if stored is not None:
                 steps = p / scale
                 self.clipped[block] += (steps > PROBABILITY_STEPS + 0.5).sum(1)
@@ -244,5 +242,17 @@ class OnDevice:
     def finish(self) -> None:
         """Sums and ranks to the cells."""
         self.cells.sums += self.sums.cpu().numpy()
-        self.cells.keys[:] = self.keys.cpu().numpy().view(np.uint64)
+        self.cells.keys[:] = pack(self.ranked.cpu().numpy(), self.species.cpu().numpy())
         self.cells.count_clipped(0, self.clipped.cpu().numpy())
+
+
+def merged_ranks(ranked: Tensor, species: Tensor, p: Tensor, first: int) -> tuple[Tensor, Tensor]:
+    """(probabilities, species) (n, RANKS), best first, of those `ranked` already and of `p` (s, n), species from `first` on.
+
+    An empty rank is probability -1 of species -1. A stable sort of floats leaves the earlier of equal species first, as
+    `kernels.rank_block` does, since ranked ones come before those of the block; a GPU needs half the passes of 64-bit keys.
+    """
+    ordered, at = torch.sort(torch.cat([ranked, p.T], 1), dim=1, descending=True, stable=True)
+    at = at[:, :RANKS]
+    before = species.gather(1, at.clamp(max=RANKS - 1))
+    return ordered[:, :RANKS], torch.where(at < RANKS, before, (at + (first - RANKS)).to(torch.int32))

@@ -80,6 +80,14 @@ def decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     ]
 
 
+def _optimiser_of(groups: list[dict[str, Any]], learning_rate: float, device: torch.device) -> torch.optim.AdamW:
+    """AdamW; on a GPU as one kernel for all parameters, and what stays in float32 is multiplied in TF32."""
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        torch.backends.cuda.matmul.allow_tf32 = True
+    return torch.optim.AdamW(groups, learning_rate, fused=True if on_gpu else None)
+
+
 @dataclass
 class _Progress:
     """How far a member is; plain values, so that a checkpoint's header can hold it."""
@@ -110,7 +118,7 @@ def fit_member(
     device = net.species_bias.device
     steps = steps_of(objective, options)
     groups = decay_groups(net, options.weight_decay) + objective.own_groups(options)
-    optimiser = torch.optim.AdamW(groups, options.learning_rate)
+    optimiser = _optimiser_of(groups, options.learning_rate, device)
     rates = [group["lr"] for group in optimiser.param_groups]
     schedule = OneCycleLR(optimiser, rates, total_steps=max(steps, SHORTEST), pct_start=WARM_UP)
     state = _State(net, objective, optimiser, schedule, torch.Generator().manual_seed(seed))
@@ -126,9 +134,9 @@ def fit_member(
     progress = state.progress
     try:
         while progress.step < steps:
-            loss = _step(net, objective, state, feed, half)
-            progress.running = 0.9 * progress.running + 0.1 * loss if progress.step > 1 else loss
+            state.note(_step(net, objective, state, feed, half))
             if progress.step % every == 0 or progress.step == steps:
+                progress.running = float(state.running)  # here a GPU is waited for, and in no other step
                 rate = float(optimiser.param_groups[0]["lr"])
                 row = {"seed": float(seed), "step": float(progress.step), "loss": progress.running, "rate": rate}
                 progress.history.append(row)
@@ -151,8 +159,8 @@ def _step(
     state: _State,
     feed: Iterator[tuple[Batch, Cursor]],
     half: bool,
-) -> float:
-    """One step of the optimiser; returns its loss."""
+) -> Tensor:
+    """One step of the optimiser; returns its loss, which may still be in the making on the device."""
     net.train()
     state.optimiser.zero_grad()
     batch, state.cursor = next(feed)
@@ -163,7 +171,7 @@ def _step(
     state.optimiser.step()
     state.schedule.step()
     state.progress.step += 1
-    return float(loss.detach())
+    return loss.detach()
 
 
 class _State:
@@ -175,6 +183,11 @@ class _State:
         self.net, self.objective, self.optimiser, self.schedule = net, objective, optimiser, schedule
         self.generator, self.progress = generator, _Progress()
         self.cursor: Cursor = {}
+        self.running = torch.zeros((), dtype=torch.float64, device=net.species_bias.device)
+
+    def note(self, loss: Tensor) -> None:
+        """Add the loss of a step to the running mean, on the device."""
+        self.running = 0.9 * self.running + 0.1 * loss.double() if self.progress.step > 1 else loss.double()
 
     def draws(self) -> Iterator[tuple[Draw, Cursor]]:
         """Draws without end, each with where drawing goes on after it."""
@@ -198,6 +211,7 @@ class _State:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write everything; a finished member needs its weights and torch's generators alone."""
+        self.progress.running = float(self.running)
         tensors = {f"now.{name}": values for name, values in self.weights().items()} | _torch_generators(self.net)
         document: dict[str, Any] = {"member": asdict(self.progress)}
         if not self.progress.finished:
@@ -211,6 +225,7 @@ class _State:
     def restore(self, tensors: dict[str, Tensor], document: dict[str, Any]) -> None:
         """Go on from what `save` wrote."""
         self.progress = _Progress(**document["member"])
+        self.running.fill_(self.progress.running)
         parts: dict[str, dict[str, Tensor]] = {}
         for name, values in tensors.items():
             head, _, rest = name.partition(".")
@@ -220,7 +235,8 @@ class _State:
             for name, values in parts.get("adam", {}).items():
                 index, _, key = name.partition(".")
                 adam.setdefault(int(index), {})[key] = values
-            self.optimiser.load_state_dict({"state": adam, "param_groups": document["groups"]})
+            fused = [{**group, "fused": self.optimiser.defaults["fused"]} for group in document["groups"]]  # may be of a CPU
+            self.optimiser.load_state_dict({"state": adam, "param_groups": fused})
             self.schedule.load_state_dict(document["schedule"])
             self.cursor = parts["cursor"]
             self.generator.set_state(self.cursor["generator"])

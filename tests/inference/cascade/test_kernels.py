@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +12,8 @@ from benchmarks.cascade_projection import objects
 from cube.layers import occurrence
 from cube.storage.leaves import shards
 from inference.cascade.cells import Cells
-from inference.cascade.kernels import rank_block, store_block, take_block, unpack
+from inference.cascade.kernels import pack, rank_block, store_block, take_block, unpack
+from inference.cascade.species import merged_ranks
 from inference.training.likelihood import HIGHEST, LOWEST
 
 
@@ -57,6 +59,10 @@ def test_ranks_are_those_of_a_stable_sort_whatever_the_blocks(seed, species, cel
     held = Cells.empty(np.arange(cells), cells, np.zeros((0, cells)))
     for first in range(0, species, block):
         rank_block(np.ascontiguousarray(p[first : first + block]), first, held.keys, held.last_rank_probability)
+    ranked, names = torch.full((cells, 64), -1.0), torch.full((cells, 64), -1, dtype=torch.int32)
+    for first in range(0, species, block):
+        ranked, names = merged_ranks(ranked, names, torch.from_numpy(p[first : first + block]), first)
+    np.testing.assert_array_equal(pack(ranked.numpy(), names.numpy()), held.keys)
     values, ids = unpack(held.keys)
     order = np.argsort(-p, axis=0, kind="stable")[:64].T
     np.testing.assert_array_equal(ids[:, : order.shape[1]], order)

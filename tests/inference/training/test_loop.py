@@ -11,6 +11,7 @@ from inference.data.blocks import make_folds
 from inference.network.batches import covariates_of, gather
 from inference.network.deep_sdm import DeepSDM, ModelSpec
 from inference.network.normalisation import set_normalisation
+from inference.training import loop
 from inference.training.fit import spec_for, train
 from inference.training.likelihood import clean_areas, cloglog, cloglog_probability, survey_loss
 from inference.training.loop import fit_member
@@ -132,3 +133,27 @@ def test_prevalences_of_rare_species_are_recovered_however_long_the_training(ste
     fit_member(net, ShareOfPlaces(share), options, 0, lambda step, text: None)
     p = cloglog_probability(net.species_bias.detach()).numpy()
     np.testing.assert_allclose(p, share, rtol=0.02)
+
+
+def test_the_loss_is_asked_of_the_device_only_where_a_row_is_kept(monkeypatch):
+    torch.manual_seed(0)
+    net = DeepSDM(ModelSpec(modalities=("static",), static_names=("a",), species=3, d=2, hidden=2))
+    asked = []
+    number = torch.Tensor.__float__
+    monkeypatch.setattr(torch.Tensor, "__float__", lambda self: asked.append(self.shape) or number(self))
+    options = TrainOptions(epochs=1, least_steps=500, batch=1)
+    rows = fit_member(net, ShareOfPlaces(np.full(3, 0.01)), options, 0, lambda step, text: None)
+    assert len(rows) == 25
+    assert len(asked) <= 2 * len(rows)
+
+
+@pytest.mark.parametrize(("device", "fused"), [("cuda", True), ("cpu", None)])
+def test_adamw_is_one_kernel_on_a_gpu(device, fused):
+    before = torch.backends.cuda.matmul.allow_tf32
+    try:
+        torch.backends.cuda.matmul.allow_tf32 = False
+        optimiser = loop._optimiser_of([{"params": [torch.nn.Parameter(torch.zeros(2))]}], 1e-3, torch.device(device))
+        assert optimiser.defaults["fused"] is fused
+        assert torch.backends.cuda.matmul.allow_tf32 == (device == "cuda")
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
