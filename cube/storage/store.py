@@ -29,7 +29,7 @@ from cube.storage.documents import Documents
 from cube.storage.leaves import add_labels, make_leaf, set_attributes
 from cube.storage.root import FORMAT, about_region, described, one_sentence, open_root, region_of
 from cube.storage.shardfile import shard_keys
-from cube.storage.whole import to_overwrite
+from cube.storage.whole import to_overwrite, written_sizes
 
 T = TypeVar("T")
 
@@ -223,7 +223,8 @@ class CubeStore(Documents):
             # there first: what a killed process cut off is no shard. A fault of another kind comes again.
             self._remove(array, path, selection)
             array[selection] = values
-        return self._stored_bytes([f"{path}/{key}" for key in shard_keys(array, selection)])
+        keys, written = [f"{path}/{key}" for key in shard_keys(array, selection)], written_sizes(array)
+        return self._stored_bytes([key for key in keys if key not in written]) | {k: written[k] for k in keys if k in written}
 
     def _stored_bytes(self, keys: Sequence[str]) -> dict[str, int]:
         """Bytes of some objects by their keys, 0 where there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import zarr
@@ -45,7 +46,25 @@ class WholeObjects(WrapperStore[Store]):
 
 
 class UnreadObjects(WrapperStore[Store]):
-    """A store of which nothing is read: Zarr fetches a shard before it writes all of it anew."""
+    """A store of which nothing is read: Zarr fetches a shard before it writes all of it anew.
+
+    `sizes` are the bytes of each object that was written through it, by its key; 0 of one that was removed.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Over `store`, with nothing written."""
+        super().__init__(store)
+        self.sizes: dict[str, int] = {}
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write an object whole."""
+        await self._store.set(key, value)
+        self.sizes[key] = len(value)
+
+    async def delete(self, key: str) -> None:
+        """Remove an object: a shard of nothing but fill is none."""
+        await self._store.delete(key)
+        self.sizes[key] = 0
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """None."""
@@ -57,6 +76,11 @@ def to_overwrite(array: zarr.Array[Any], url: str) -> zarr.Array[Any]:
     if backends.local_path(url) is not None or "zarrs" in backends.io_backend(url):
         return array
     return zarr.Array(zarr.AsyncArray(array.metadata, StorePath(UnreadObjects(array.store), array.path)))
+
+
+def written_sizes(array: zarr.Array[Any]) -> Mapping[str, int]:
+    """Bytes of the objects that were written through an array of `to_overwrite`, by their keys; empty where a disk tells them."""
+    return array.store.sizes if isinstance(array.store, UnreadObjects) else {}
 
 
 class OpenArrays:

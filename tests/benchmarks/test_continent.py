@@ -16,7 +16,7 @@ from cube.check.info import describe
 from cube.check.publishing import publish
 from cube.grid import Region
 from cube.layers import occurrence
-from cube.pyramids.pyramid import Pyramid, build_square
+from cube.pyramids.pyramid import Built, Pyramid, build_square
 from cube.pyramids.squares import tree
 from cube.storage import releases
 from cube.storage.progress import progress, version_stage
@@ -100,8 +100,12 @@ def test_a_square_of_overviews_gets_every_shard_once(skeleton: tuple[str, Spent,
     cube = open_cube(url, writable=True)
     square = next(s for s in tree(cube.region, cube.region.units()) if unit in list(s.units()))
     pyramid = Pyramid.of_product("species", "v1", [occurrence("products/species/v1/0", 100.0)])
-    cost = spent(lambda: build_square(cube, pyramid, square))
+    built: list[Built] = []
+    cost = spent(lambda: built.append(build_square(cube, pyramid, square)))
     blocks = 3  # of species, a shard each
+    sizes = cube.sizes(pyramid.group(1))
+    assert built[0].sizes == {f"{pyramid.group(1)}/{key}": size for key, size in sizes.items() if "occurrence/c/" in key}
+    assert cost["HEAD"] == 0  # how much was written is known
     assert cost["of shards"] == 4 * blocks
     assert cost["PUT"] == blocks
     assert cost["GET"] <= cost["of shards"] + 2  # the metadata of two groups
