@@ -69,7 +69,8 @@ def region_of(where: str, about: Mapping[str, Any]) -> Region:
     try:
         return Region(west, south, east, north, about["unit_km"], Grid.of(str(about.get("crs", EUROPE.code))))
     except ConfigError as error:
-        raise CubeError(f"{where}: {error} Restore the file.") from None
+        reason = str(error).rstrip(".")
+        raise CubeError(f"{where}: {reason}; restore the file.") from None
 
 
 @contextmanager
