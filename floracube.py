@@ -90,8 +90,8 @@ def demo(
 ) -> None:
     """Make a landscape, build its cube, train, predict and serve it: the whole story in minutes."""
     config = _make_demo(out, size_km, species, seed)
-    after = f"Compare its skill with a forest's and with the truth: floracube evaluate {config}"
-    say.print(f"The cube is {out / 'cube.zarr'}, its configuration {config}.\n{after}", highlight=False)
+    hint = f"Compare its skill with a forest's and with the truth: floracube evaluate {config}"
+    say.print(f"The cube is {out / 'cube.zarr'}, its configuration {config}.\n{hint}", highlight=False)
     if serve:
         _serve([str(out / "cube.zarr")], host, port, 1, [f"districts={out / 'regions.geojson'}"])
 
@@ -135,53 +135,55 @@ def build(
 ) -> None:
     """Harmonise the sources of CONFIG into the inputs of its cube; run again, it goes on where it was."""
     from cube.engine.build import build as build_inputs
-    from cube.engine.cluster import chosen
+    from cube.engine.cluster import with_flags
     from cube.engine.workers import Workers
 
-    loaded = _read(config)
+    config_ = _read(config)
     if plan:
         from cube.engine import plan as planning
 
-        return console.print_plan(planning.plan(loaded, land), *planning.problems(loaded), as_json)
-    if loaded.missing_terms():
-        say.print(loaded.missing_terms(), style="yellow", highlight=False, markup=False)
+        return console.print_plan(planning.plan(config_, land), *planning.problems(config_), as_json)
+    if config_.missing_terms():
+        say.print(config_.missing_terms(), style="yellow", highlight=False, markup=False)
     with bar("build") as progress:
-        failures = build_inputs(loaded, progress, Workers(retries=retries, cluster=chosen(loaded.cluster, workers, scheduler)))
-    console.print_built(loaded.report_path / "build.json", loaded.cube_url, failures, as_json)
+        failures = build_inputs(
+            config_, progress, Workers(retries=retries, cluster=with_flags(config_.cluster, workers, scheduler))
+        )
+    console.print_built(config_.report_path / "build.json", config_.cube_url, failures, as_json)
     fail_if(failures, f"Fix the sources and run `floracube build {config}` again.")
-    say.print(f"Inputs are complete in {loaded.cube_url}.", highlight=False)
+    say.print(f"Inputs are complete in {config_.cube_url}.", highlight=False)
 
 
 @app.command(epilog="Example: `floracube train examples/moravia.yaml`")
 def train(config: CONFIG, as_json: JSON = False) -> None:
     """Train the deep-SDM on surveys, and Pl@ntBERT where CONFIG names vegetation plots."""
-    loaded = _read(config)
+    config_ = _read(config)
     from inference.training.learn import learn
 
     with bar("train") as progress:
-        result = learn(loaded, progress)
-    console.print_result(result, as_json, f"Models are in {loaded.model_path}.")
+        result = learn(config_, progress)
+    console.print_result(result, as_json, f"Models are in {config_.model_path}.")
 
 
 @habitats_app.command("train", epilog="Example: `floracube habitats train examples/moravia.yaml`")
 def habitats_train(config: CONFIG, as_json: JSON = False) -> None:
     """Train the reader of habitats alone on the vegetation plots of CONFIG, beside naive Bayes and logistic regression."""
-    loaded = _read(config, habitats_alone=True)
+    config_ = _read(config, habitats_alone=True)
     from inference.training.learn import learn_habitats
 
     with bar("habitats") as progress:
-        result = learn_habitats(loaded, progress)
-    console.print_result(result, as_json, f"The model is in {loaded.model_path / 'habitats'}.")
+        result = learn_habitats(config_, progress)
+    console.print_result(result, as_json, f"The model is in {config_.model_path / 'habitats'}.")
 
 
 @app.command(epilog="Example: `floracube evaluate examples/moravia.yaml --json`")
 def evaluate(config: CONFIG, locked: LOCKED = False, as_json: JSON = False) -> None:
     """Compare the skill that `train` has printed with peers on the same folds; our network is not trained again."""
-    loaded = _read(config)
+    config_ = _read(config)
     from inference.evaluation.assess import assess
 
     with bar("evaluate") as progress:
-        result = assess(loaded, progress, locked)
+        result = assess(config_, progress, locked)
     print(json.dumps(result.document(), indent=1) if as_json else result.text())
 
 
@@ -197,16 +199,18 @@ def predict(
     as_json: JSON = False,
 ) -> None:
     """Predict species, indicators and habitats of every unit; killed and run again, it goes on where it was."""
-    loaded, only = _read(config), products.split(",") if products else None
+    config_, only = _read(config), products.split(",") if products else None
     from cube.check.cut_values import warning_of
     from inference.cascade.predict import predict as predict_units
 
     if plan:
         from inference.cascade.plan import plan as planned
 
-        return console.print_plan(planned(loaded, version, only), [], [], as_json)
+        return console.print_plan(planned(config_, version, only), [], [], as_json)
     with bar("predict") as progress:
-        outcome = predict_units(loaded, workers, scheduler, version, publish, progress, only, partial(say.print, highlight=False))
+        outcome = predict_units(
+            config_, workers, scheduler, version, publish, progress, only, partial(say.print, highlight=False)
+        )
     if as_json:
         print(json.dumps(asdict(outcome), indent=1, default=str))
     say.print(f"Report: {outcome.report}", highlight=False)
@@ -233,13 +237,13 @@ def publish(
 
     if (release is None) == (not rollback):
         raise CubeError("publish: give either the name of a release or --rollback.")
-    cube, followed, broken = _url(cube), True, list[str]()
+    cube, is_current, broken_rules = _url(cube), True, list[str]()
     if release is None:
         release = releases.rollback(open_cube(cube, writable=True))
     else:
-        followed, document = publishing.publish(cube, release, values, everything)
-        broken = publishing.broken(document)
-    console.print_published(cube, release, followed, broken, as_json)
+        is_current, document = publishing.publish(cube, release, values, everything)
+        broken_rules = publishing.broken_rules(document)
+    console.print_published(cube, release, is_current, broken_rules, as_json)
 
 
 @app.command(epilog="Example: `floracube gc demo-out/cube.zarr --dry-run`")
@@ -255,8 +259,8 @@ def gc(
     from cube.storage.store import open_cube
 
     collected = garbage.collect(open_cube(_url(cube), writable=True), dry_run, tuple(keep or ()), tuple(forget or ()))
-    told = collected.text() + ("\nA dry run: nothing was removed." if dry_run else "")
-    print(json.dumps({"dry_run": dry_run, **asdict(collected)}, indent=1) if as_json else told)
+    summary = collected.text() + ("\nA dry run: nothing was removed." if dry_run else "")
+    print(json.dumps({"dry_run": dry_run, **asdict(collected)}, indent=1) if as_json else summary)
 
 
 @app.command(epilog="Example: `floracube info demo-out/cube.zarr --json`")

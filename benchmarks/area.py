@@ -79,21 +79,21 @@ def make(url: str, species: int) -> CubeStore:
         add_labels(leaf, "scale", scale, "species")
         field = np.stack([_field(seed) for seed in range(4)])
         for first in range(0, species, SPECIES_PER_SHARD):
-            some = np.arange(first, min(first + SPECIES_PER_SHARD, species))
-            values = np.stack([np.roll(field[s % 4], 7 * int(s), axis=s % 2) for s in some])
-            _write(cube, f"{group}/occurrence", values, slice(first, some[-1] + 1))
+            species_rows = np.arange(first, min(first + SPECIES_PER_SHARD, species))
+            values = np.stack([np.roll(field[s % 4], 7 * int(s), axis=s % 2) for s in species_rows])
+            _write(cube, f"{group}/occurrence", values, slice(first, species_rows[-1] + 1))
         group = releases.group_of("indicators", "v1", level)
-        cube.ensure_group(group, [one.at(group) for one in indicators], level=level)
-        for one in indicators:
-            _write(cube, f"{group}/{one.name}", np.stack([field[0], field[0] // 2, field[0]]).astype(np.uint16) * 100)
+        cube.ensure_group(group, [layer.at(group) for layer in indicators], level=level)
+        for layer in indicators:
+            _write(cube, f"{group}/{layer.name}", np.stack([field[0], field[0] // 2, field[0]]).astype(np.uint16) * 100)
         group = releases.group_of("habitats", "v1", level)
-        maps = [one.at(group) for one in (*classes, certain, *(() if level else (top,)))]
+        maps = [layer.at(group) for layer in (*classes, certain, *(() if level else (top,)))]
         cube.ensure_group(group, maps, level=level, labels={"habitat_rank": np.arange(1, 4)})
-        for i, one in enumerate(classes):
-            _write(cube, f"{group}/{one.name}", (field[1] // 13 + 20 * i).astype(np.uint16))
+        for i, layer in enumerate(classes):
+            _write(cube, f"{group}/{layer.name}", (field[1] // 13 + 20 * i).astype(np.uint16))
         _write(cube, f"{group}/probability", np.minimum(field[2], 250))
     group = releases.group_of("composition", "v1")
-    cube.ensure_group(group, [one.at(group) for one in layers.COMPOSITION], labels={"rank": np.arange(1, 65)})
+    cube.ensure_group(group, [layer.at(group) for layer in layers.COMPOSITION], labels={"rank": np.arange(1, 65)})
     ranked = np.broadcast_to(np.arange(64, dtype=np.uint16)[:, None, None], (64, SIDE, SIDE))
     _write(cube, f"{group}/species_id", ranked)
     _write(cube, f"{group}/set_size", np.full((SIDE, SIDE), 30, np.uint16))
@@ -101,10 +101,10 @@ def make(url: str, species: int) -> CubeStore:
     make_facts(cube, "predict/v1", versions)
     facts = all_facts(cube, versions)
     measured(cube, facts, next(REGION.units())).write()
-    _share(cube, [f"{one.path}/0" for one in facts])
+    _share(cube, [f"{layer.path}/0" for layer in facts])
     for level in range(1, REGION.levels() + 1):
         write_square(cube, facts, Square(REGION, level, 0, 0))
-        _share(cube, [one.array(level) for one in facts])
+        _share(cube, [layer.array(level) for layer in facts])
     releases.write_release(cube, "r1", versions, {})
     releases.publish(cube, "r1")
     return cube
@@ -119,8 +119,8 @@ def _field(seed: int) -> NDArray[np.uint8]:
 
 def _write(cube: CubeStore, path: str, values: NDArray[Any], lead: slice | None = None) -> None:
     """Write the first square of an array and give its shards the names of all others."""
-    where = (..., slice(0, SIDE), slice(0, SIDE))
-    cube.write(path, where if lead is None else (lead, *where), values)
+    square = (..., slice(0, SIDE), slice(0, SIDE))
+    cube.write(path, square if lead is None else (lead, *square), values)
     _share(cube, [path])
 
 
@@ -130,10 +130,10 @@ def _share(cube: CubeStore, paths: list[str]) -> None:
         rows, cols = (-(-n // side) for n, side in zip(array.shape[-2:], array.shards[-2:], strict=True))
         for shard in [file for file in folder.rglob("0") if file.is_file() and file.parent.name == "0"]:
             for row, col in np.ndindex(rows, cols):
-                other = shard.parent.parent / str(row) / str(col)
-                other.parent.mkdir(exist_ok=True)
-                if not other.exists():
-                    os.link(shard, other)
+                target = shard.parent.parent / str(row) / str(col)
+                target.parent.mkdir(exist_ok=True)
+                if not target.exists():
+                    os.link(shard, target)
 
 
 def area() -> shapely.Geometry:
@@ -145,17 +145,17 @@ def area() -> shapely.Geometry:
     return shapely.Polygon(np.stack(grid.EUROPE.unproject(x, y), axis=1))
 
 
-def asked(served: ServedCube, threshold: float) -> dict[str, Any]:
+def ask_area(served_cube: ServedCube, threshold: float) -> dict[str, Any]:
     """One answer: its requests, seconds, processor seconds and the memory that it took at most, MB."""
     Path("/proc/self/clear_refs").write_text("5")
-    before, started, worked = _memory("VmRSS"), time.perf_counter(), time.process_time()
+    memory_before, start, worked = _memory("VmRSS"), time.perf_counter(), time.process_time()
     Distant.requests = 0
-    report = describe(served.snapshot(), area(), "Area", threshold)
+    report = describe(served_cube.snapshot(), area(), "Area", threshold)
     return {
         "requests": Distant.requests,
-        "seconds": time.perf_counter() - started,
+        "seconds": time.perf_counter() - start,
         "processor": time.process_time() - worked,
-        "mb": (_memory("VmHWM") - before) / 1024,
+        "mb": (_memory("VmHWM") - memory_before) / 1024,
         "edge_m": report.cell_m,
         "listed": len(report.species),
     }
@@ -185,16 +185,16 @@ def main() -> None:
 
 
 def _rows(url: str) -> list[dict[str, Any]]:
-    near, read, codecs, rows = backends.zarr_store, Documents._read, backends.with_rust_codecs, []
+    near, read_document, codecs, rows = backends.zarr_store, Documents._read, backends.with_rust_codecs, []
     backends.with_rust_codecs = lambda array, url: array  # which know no other stores
     backends.zarr_store = lambda url, read_only: Distant(near(url, read_only))
-    Documents._read = lambda self, name: (time.sleep(SECONDS), read(self, name))[1]
+    Documents._read = lambda self, name: (time.sleep(SECONDS), read_document(self, name))[1]
     try:
-        for least in (0.05, 0.0):
-            served = ServedCube(open_cube(url).url, ChunkCache())
-            rows += [{"least": least, "state": state, **asked(served, least)} for state in ("cold", "warm")]
+        for threshold in (0.05, 0.0):
+            served_cube = ServedCube(open_cube(url).url, ChunkCache())
+            rows += [{"least": threshold, "state": state, **ask_area(served_cube, threshold)} for state in ("cold", "warm")]
     finally:
-        backends.zarr_store, Documents._read, backends.with_rust_codecs = near, read, codecs
+        backends.zarr_store, Documents._read, backends.with_rust_codecs = near, read_document, codecs
     return rows
 
 

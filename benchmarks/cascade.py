@@ -50,13 +50,13 @@ PATCHES = 128  # cells that the per-patch way is timed on
 def timed(job: Job, case: Case, repeats: int) -> dict[str, Any]:
     """Median of `repeats` units: seconds of wall and processor, cells, and processor seconds by step, encoders apart."""
     encoders: defaultdict[str, float] = defaultdict(float)
-    here = threading.local()
+    local = threading.local()
 
     def begin(*_: Any) -> None:
-        here.started = time.thread_time()
+        local.started = time.thread_time()
 
     def add(step: str, *_: Any) -> None:
-        encoders[step] += time.thread_time() - here.started
+        encoders[step] += time.thread_time() - local.started
 
     hooks: list[Any] = []
     for net in open_job(job)[1].ensemble.networks:
@@ -138,17 +138,17 @@ def workers(folder: Path, case: Case, count: int) -> float:
                 text=True,
             )
         )
-    for one in crew:
-        assert one.stdout is not None
-        assert one.stdout.readline() == "ready\n", "a worker could not begin"
-    started = time.perf_counter()
-    for one in crew:
-        assert one.stdin is not None
-        one.stdin.write("\n")
-        one.stdin.flush()
-    for one in crew:
-        one.communicate()
-    return time.perf_counter() - started
+    for process in crew:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n", "a worker could not begin"
+    start = time.perf_counter()
+    for process in crew:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in crew:
+        process.communicate()
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -205,9 +205,9 @@ def show(
     print(f"{'step':34}{'us of a core':>14}{'share':>8}{'floor':>9}{'times':>7}")
     records = []
     for step, seconds in sorted(steps.items(), key=lambda s: -s[1]):
-        us, least = 1e6 * seconds / cells, floor.get(step)
-        beside = f"{1e6 * least:9.1f}{us / (1e6 * least):7.1f}" if least else ""
-        print(f"{step:34}{us:14.1f}{seconds / dense['processor']:8.1%}{beside}")
+        us, floor_seconds = 1e6 * seconds / cells, floor.get(step)
+        floor_text = f"{1e6 * floor_seconds:9.1f}{us / (1e6 * floor_seconds):7.1f}" if floor_seconds else ""
+        print(f"{step:34}{us:14.1f}{seconds / dense['processor']:8.1%}{floor_text}")
         if seconds > 0:
             records.append({"way": "dense", "species": species, "step": step, "cells_per_second": cores * cells / seconds})
     for way, run in (("dense", dense), ("per_patch", patch)):

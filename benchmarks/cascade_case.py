@@ -179,13 +179,13 @@ def _plausible(ensemble: Ensemble, cube: CubeStore, rng: np.random.Generator) ->
         kilometre = ensemble.encode_kilometres(tensors)
         z = ensemble.embed_part(part.cut(tensors, ensemble.spec), kilometre, part, survey_covariates(2020))[::5]
         species, d = ensemble.spec.species, ensemble.spec.d
-        wanted = torch.from_numpy(np.log(np.exp(rng.normal(np.log(0.03), 1.3, species)))).float().clamp(max=-1.0)
+        mean_eta = torch.from_numpy(np.log(np.exp(rng.normal(np.log(0.03), 1.3, species)))).float().clamp(max=-1.0)
         for i, net in enumerate(ensemble.networks):
             member_part = z[:, i * d : (i + 1) * d]
             directions = torch.randn(species, d)
             raw = member_part @ directions.T
             net.species_embedding.copy_(directions * (1.5 / raw.std(0).clamp(min=1e-6))[:, None])
-            net.species_bias.copy_(wanted - 1.0 - (member_part @ net.species_embedding.T).mean(0))
+            net.species_bias.copy_(mean_eta - 1.0 - (member_part @ net.species_embedding.T).mean(0))
         peak = torch.cat([ensemble.probability(z, 100.0, slice(s, s + 512)).quantile(0.999, 0) for s in range(0, species, 512)])
         ensemble.ceiling.copy_(peak.clamp(min=1e-4))
 

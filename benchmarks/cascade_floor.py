@@ -17,9 +17,9 @@ def best(work: Callable[[], object], times: int = 5) -> float:
     work()
     seconds = []
     for _ in range(times):
-        started = time.thread_time()
+        start = time.thread_time()
         work()
-        seconds.append(time.thread_time() - started)
+        seconds.append(time.thread_time() - start)
     return min(seconds)
 
 

@@ -48,7 +48,7 @@ INPUT_LAYERS: Final = (("surface",), ("elevation", "slope"), ("bioclim",), ("sen
 SHARD_SPECIES: Final = 192
 LINKS: Final = 30_000  # to one file: ext4 has room for 65,000
 MADE_FROM: Final = "0123456789abcdef"
-ABOUT: Final = {
+CUBE_ATTRIBUTES: Final = {
     progress.MADE_FROM: MADE_FROM,
     "reference_year": 2018,
     "reference_area_m2": 100.0,
@@ -85,8 +85,8 @@ ACTIONS: Final[Mapping[str, str]] = {
 }
 
 
-def make(url: str, region: Region, species: int, filled: int = 1) -> Unit:
-    """Write the skeleton at the folder `url`, `filled` squares of 2 x 2 units with maps of species; returns a filled unit."""
+def make(url: str, region: Region, species: int, squares_with_data: int = 1) -> Unit:
+    """Write the skeleton at `url`, `squares_with_data` squares of 2 x 2 units with maps of species; returns a filled unit."""
     cube = create_cube(url, region, "Skeleton of a continent")
     cube.root.attrs.update({"license": "CC0-1.0", "attribution": "Nobody"})
     units = tuple(region.units())
@@ -98,18 +98,18 @@ def make(url: str, region: Region, species: int, filled: int = 1) -> Unit:
     columns: dict[str, Any] = {"species_id": np.arange(species, dtype=np.int32), "scientific_name": np.asarray(names, object)}
     for product in ("species", "composition"):
         releases.ensure_table(cube, product, "v1", columns)
-    products.make_species(cube, "v1", names, np.full(species, 0.004, np.float32), 100.0, dict(ABOUT))
-    products.make_composition(cube, "v1", dict(ABOUT))
-    products.make_indicators(cube, "v1", INDICATORS, dict(ABOUT))
+    products.make_species(cube, "v1", names, np.full(species, 0.004, np.float32), 100.0, dict(CUBE_ATTRIBUTES))
+    products.make_composition(cube, "v1", dict(CUBE_ATTRIBUTES))
+    products.make_indicators(cube, "v1", INDICATORS, dict(CUBE_ATTRIBUTES))
     squares = [square for square in tree(region, units) if square.level == 1]
     middle = len(squares) // 2
-    chosen = [unit for square in squares[middle : middle + filled] for unit in square.units()]
+    units_with_data = [unit for square in squares[middle : middle + squares_with_data] for unit in square.units()]
     maps = ["products/species/v1/0/occurrence", *(f"products/composition/v1/{name}" for name in ("species_id", "probability"))]
     maps += [f"products/indicators/v1/0/{entry.name}" for entry in INDICATORS]
-    _receipts(cube, "predict/v1", MADE_FROM, units, maps, _fill(cube, maps[0], chosen))
+    _receipts(cube, "predict/v1", MADE_FROM, units, maps, _fill(cube, maps[0], units_with_data))
     releases.write_release(cube, "v1", dict.fromkeys(("species", "composition", "indicators"), "v1"), {})
     releases.publish(cube, "v1")
-    return chosen[0]
+    return units_with_data[0]
 
 
 def _receipts(
@@ -133,9 +133,9 @@ def _receipts(
         }
         fingerprints[unit.name] = fingerprint(below[unit.name])
     squares = tree(cube.region, units)
-    covered = set(fingerprints) | {square.name for square in squares}
+    names = set(fingerprints) | {square.name for square in squares}
     for square in squares:
-        fingerprints[square.name] = str(progress.square_inputs(square, covered, fingerprints))
+        fingerprints[square.name] = str(progress.square_inputs(square, names, fingerprints))
         above[square.name] = {
             "unit": square.name,
             "stage": f"{stage}/overviews",
@@ -150,8 +150,8 @@ def _receipts(
         for name, receipt in receipts.items():
             blocks.setdefault(block_of(name), {})[name] = receipt
         for block, members in blocks.items():  # few of a block stay files of their own, as `Ledger.compact` leaves them
-            written = {f"blocks/{block}": members} if len(members) >= COMPACT_FROM else members
-            for name, document in written.items():
+            documents = {f"blocks/{block}": members} if len(members) >= COMPACT_FROM else members
+            for name, document in documents.items():
                 cube.write_json(f"ledger/{folder}/{name}.json", document)
 
 
@@ -191,14 +191,14 @@ def _fill(cube: CubeStore, path: str, units: Sequence[Unit]) -> dict[str, int]:
     sizes = cube.write(path, (slice(0, len(values)), *cube.region.square(units[0]).slices), values)
     ((key, size),) = sizes.items()
     source, root = Path(cube.url) / key, Path(cube.url)
-    others = (other for unit in units for other in _keys(cube, path, array, unit) if other != key)
-    for made, other in enumerate(others, 1):
-        (root / other).parent.mkdir(parents=True, exist_ok=True)
-        if made % LINKS:
-            os.link(source, root / other)
+    other_keys = (other_key for unit in units for other_key in _keys(cube, path, array, unit) if other_key != key)
+    for count, other_key in enumerate(other_keys, 1):
+        (root / other_key).parent.mkdir(parents=True, exist_ok=True)
+        if count % LINKS:
+            os.link(source, root / other_key)
         else:  # as many as one file may have
-            source = Path(shutil.copy(source, root / other))
-        sizes[other] = size
+            source = Path(shutil.copy(source, root / other_key))
+        sizes[other_key] = size
     return sizes
 
 
@@ -214,20 +214,22 @@ def measured(url: str, unit: Unit, environment: Mapping[str, str], counts: str |
             f"{action}\npeak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]\n"
             "print(json.dumps([time.process_time(), int(peak) / 1024]))"
         )
-        before, began = _counts(counts), time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", program], env={**os.environ, **environment}, capture_output=True, text=True)
+        counts_before, began = _counts(counts), time.perf_counter()
+        process = subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, **environment}, capture_output=True, text=True
+        )
         seconds = time.perf_counter() - began
-        if done.returncode:
-            yield {"what": name, "processor s": "failed: " + done.stderr.strip().splitlines()[-1][:120]}
+        if process.returncode:
+            yield {"what": name, "processor s": "failed: " + process.stderr.strip().splitlines()[-1][:120]}
             continue
-        after, (processor, memory) = _counts(counts), json.loads(done.stdout.splitlines()[-1])
+        counts_after, (processor, memory) = _counts(counts), json.loads(process.stdout.splitlines()[-1])
         print(f"{name}: {seconds:.0f} s", file=sys.stderr, flush=True)
         yield {
             "what": name,
             "processor s": round(processor, 2),
             "wall s": round(seconds, 2),
             "memory MB": round(memory),
-            **{kind: after[kind] - before[kind] for kind in after},
+            **{kind: counts_after[kind] - counts_before[kind] for kind in counts_after},
         }
 
 
@@ -254,7 +256,7 @@ def main() -> None:
         units, seconds = len(list(region.units())), time.process_time() - began
         print(f"{units:,} units, {args.species:,} species, made in {seconds:.0f} s of processor", flush=True)
         tables = [Table("disk", list(measured(url, unit, {}, None)))]
-        with tile_web.served(Path(name), free_port(), args.delay) as address:
+        with tile_web.serve(Path(name), free_port(), args.delay) as address:
             environment = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "testing")
             environment |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": address, "AWS_ALLOW_HTTP": "true"}
             environment["AWS_EC2_METADATA_DISABLED"] = "true"

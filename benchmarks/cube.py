@@ -34,21 +34,21 @@ def main() -> None:
     parser.add_argument("--cube", type=Path, help="a local cube whose bytes are counted instead of a generated one's")
     parser.add_argument("--size-km", type=int, default=10, help="side of the generated landscape")
     parser.add_argument("--repeats", type=int, default=3)
-    given = parser.parse_args()
-    parts = given.only.split(",")
+    options = parser.parse_args()
+    parts = options.only.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"--only: '{min(unknown)}' is no part; parts are {', '.join(PARTS)}")
     print(f"{os.cpu_count()} cores, {platform.machine()}, load {os.getloadavg()[0]:.1f} at the start\n")
     rows: list[dict[str, Any]] = []
     for part in parts:
         if part in TIMED:
-            part_rows = TIMED[part](repeats=given.repeats)
+            part_rows = TIMED[part](repeats=options.repeats)
         else:
             with tempfile.TemporaryDirectory() as folder:
-                part_rows = cube_storage.bytes_records(given.cube or cube_storage.demo_cube(Path(folder), given.size_km))
+                part_rows = cube_storage.bytes_records(options.cube or cube_storage.demo_cube(Path(folder), options.size_km))
         print(Table(part, part_rows).text() + "\n")
         rows += ({"part": part} | row for row in part_rows)
-    write_rows(given.json, rows)
+    write_rows(options.json, rows)
 
 
 if __name__ == "__main__":

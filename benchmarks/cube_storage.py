@@ -37,7 +37,7 @@ from cube.storage.store import CubeStore, create_cube, open_cube
 
 Row = dict[str, Any]
 Array = np.ndarray[Any, Any]
-Taken = tuple[float, float, float, int]  # seconds to write and to read a unit, and to read a tile; bytes
+Timing = tuple[float, float, float, int]  # seconds to write and to read a unit, and to read a tile; bytes
 STORE_REGION = Region(4420, 2620, 4460, 2660, 40)  # one unit of 40 km, as Europe has them
 SPECIES = 128  # one shard
 TILES = 30
@@ -114,9 +114,9 @@ def bytes_records(cube: Path) -> list[Row]:
 
     Overviews are one row for all levels of a group (`inputs/overviews/50m`, `species/overviews`).
     """
-    opened = open_cube(str(cube))
-    units = len(list(opened.region.units()))
-    cells = units * (opened.region.unit_km * 1000 // CELL) ** 2
+    store = open_cube(str(cube))
+    units = len(list(store.region.units()))
+    cells = units * (store.region.unit_km * 1000 // CELL) ** 2
     layer_rows: dict[str, Row] = {}
     for meta in sorted(cube.rglob("zarr.json")):
         document = json.loads(meta.read_text())
@@ -125,7 +125,7 @@ def bytes_records(cube: Path) -> list[Row]:
             continue
         path = str(meta.parent.relative_to(cube))
         shards = [p.stat().st_size for p in (meta.parent / "c").rglob("*") if p.is_file()]
-        array = opened.array(path)
+        array = store.array(path)
         row = layer_rows.setdefault(
             _row_name(path),
             {"layer": _row_name(path), "dtype": str(array.dtype), "bands": 0, "stored": 0, "raw": 0, "shards": 0},
@@ -207,31 +207,31 @@ def stores_records(repeats: int = 3) -> list[Row]:
     rows = []
     with patch.dict(os.environ), tempfile.TemporaryDirectory() as folder, s3_on_loopback() as bucket:
         for store, ways in WAYS.items():
-            taken: dict[str, list[Taken]] = {way: [] for way in ways}
+            timings: dict[str, list[Timing]] = {way: [] for way in ways}
             for turn in range(repeats + 1):  # the first warms up and is forgotten
                 for way in ways:
                     os.environ["FLORACUBE_IO"] = way
                     url = f"{folder if store == 'local' else bucket}/{way.replace('+', '-')}-{turn}.zarr"
-                    taken[way].append(_once(url, values))
-            base = _medians(taken["plain"])
+                    timings[way].append(_time_store(url, values))
+            base = _medians(timings["plain"])
             for way in ways:
-                write, read, tile, _ = _medians(taken[way])
+                write, read_seconds, tile, _ = _medians(timings[way])
                 rows.append(
                     {
                         "store": store,
                         "way": way,
                         "write_mb_s": round(mb / write, 1),
-                        "read_mb_s": round(mb / read, 1),
+                        "read_mb_s": round(mb / read_seconds, 1),
                         "tile_ms": round(tile * 1000, 2),
                         "write_ratio": round(base[0] / write, 2),
-                        "read_ratio": round(base[1] / read, 2),
+                        "read_ratio": round(base[1] / read_seconds, 2),
                         "tile_ratio": round(base[2] / tile, 2),
                     }
                 )
     return rows
 
 
-def _once(url: str, values: np.ndarray, checksums: bool = True) -> Taken:
+def _time_store(url: str, values: np.ndarray, checksums: bool = True) -> Timing:
     """Seconds to write a unit of a new cube, to read it whole, and to read a map tile (400 x 400 cells of a species); bytes."""
     cube = create_cube(url, STORE_REGION, "benchmark")
     names = np.asarray([f"Planta {i}" for i in range(SPECIES)], object)
@@ -239,23 +239,23 @@ def _once(url: str, values: np.ndarray, checksums: bool = True) -> Taken:
     path, unit = "products/species/v1/0/occurrence", next(STORE_REGION.units())
     if not checksums:
         _without_checksums(cube, path)
-    started = time.perf_counter()
+    start = time.perf_counter()
     cube.write_unit(path, unit, values)
     wrote = time.perf_counter()
     read_values = cube.read_window(path, STORE_REGION.square(unit))
-    read = time.perf_counter()
+    read_end = time.perf_counter()
     assert (read_values == values).all()
     array = cube.array(path)
     began = time.perf_counter()
     for i in range(TILES):
         assert array[i, 400:800, :400].shape == (400, 400)
     tile = (time.perf_counter() - began) / TILES
-    return wrote - started, read - wrote, tile, sum(cube.sizes(f"{path}/c").values())
+    return wrote - start, read_end - wrote, tile, sum(cube.sizes(f"{path}/c").values())
 
 
-def _medians(taken: list[Taken]) -> list[float]:
+def _medians(timings: list[Timing]) -> list[float]:
     """Medians of all but the first."""
-    return [statistics.median(column) for column in zip(*taken[1:], strict=True)]
+    return [statistics.median(column) for column in zip(*timings[1:], strict=True)]
 
 
 # Checksums.
@@ -268,20 +268,23 @@ def checksums_records(repeats: int = 5) -> list[Row]:
     with patch.dict(os.environ), tempfile.TemporaryDirectory() as folder:
         for way in WAYS["local"]:
             os.environ["FLORACUBE_IO"] = way
-            taken: dict[bool, list[Taken]] = {True: [], False: []}
+            timings: dict[bool, list[Timing]] = {True: [], False: []}
             for turn in range(repeats + 1):  # the first warms up and is forgotten
-                for checksums in taken:
+                for checksums in timings:
                     url = f"{folder}/{way}-{checksums}-{turn}.zarr"
-                    taken[checksums].append(_once(url, values, checksums))
+                    timings[checksums].append(_time_store(url, values, checksums))
                     shutil.rmtree(url)
-            write, read, tile, size = _medians(taken[True])
-            more = [100 * (one / other - 1) for one, other in zip((write, read, tile, size), _medians(taken[False]), strict=True)]
+            write, read_seconds, tile, size = _medians(timings[True])
+            more = [
+                100 * (with_checksums / without - 1)
+                for with_checksums, without in zip((write, read_seconds, tile, size), _medians(timings[False]), strict=True)
+            ]
             rows.append(
                 {
                     "way": way,
                     "mb": round(size / 1e6, 2),
                     "write_s": round(write, 3),
-                    "read_s": round(read, 3),
+                    "read_s": round(read_seconds, 3),
                     "tile_ms": round(tile * 1000, 2),
                     "more_bytes_percent": round(more[3], 4),
                     "more_write_percent": round(more[0], 1),

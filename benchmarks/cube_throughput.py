@@ -64,8 +64,13 @@ def write_scenes(folder: Path, region: Region, scenes: int, seed: int = 0) -> st
     ring = [[box[i], box[j]] for i, j in ((0, 1), (2, 1), (2, 3), (0, 3), (0, 1))]
     for n in range(scenes):
         moment = datetime(2021, 6, 1, tzinfo=UTC) + timedelta(days=5 * n)
-        about = {"s2:processing_baseline": "05.09", "proj:epsg": UTM, "proj:code": f"EPSG:{UTM}", "eo:cloud_cover": 100 * CLOUD}
-        item = pystac.Item(f"scene{n:03d}", {"type": "Polygon", "coordinates": [ring]}, box, moment, about)
+        properties = {
+            "s2:processing_baseline": "05.09",
+            "proj:epsg": UTM,
+            "proj:code": f"EPSG:{UTM}",
+            "eo:cloud_cover": 100 * CLOUD,
+        }
+        item = pystac.Item(f"scene{n:03d}", {"type": "Polygon", "coordinates": [ring]}, box, moment, properties)
         cloud = gaussian_filter(rng.standard_normal((side // 2, side // 2)), 30)
         layers = {"scl": np.where(cloud < np.quantile(cloud, CLOUD), 9, 4)}
         for k, band in enumerate(SENTINEL2_BANDS):
@@ -120,7 +125,7 @@ def _ways(catalog: str, region: Region, threads: int, folder: Path) -> dict[str,
     warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
     unit = next(region.units())
     search = StacSearch.model_validate({"catalog": catalog, "start": "2021-01-01", "end": "2031-12-31"})
-    scenes = open_catalogue(catalog, search, sentinel2.WANTED, region).touching(unit)
+    scenes = open_catalogue(catalog, search, sentinel2.SENTINEL2, region).touching(unit)
     items = sorted(pystac.Catalog.from_file(catalog).get_items(recursive=True), key=lambda item: item.id)
     bands = [*SENTINEL2_BANDS, "scl"]
     box = GeoBox.from_bbox(unit.bounds, crs=f"EPSG:{grid.EUROPE.epsg}", resolution=FINE)
@@ -138,7 +143,7 @@ def _ways(catalog: str, region: Region, threads: int, folder: Path) -> dict[str,
         return _median_of(np.ascontiguousarray(values[:, :-1]), values[:, -1], threads)
 
     # The same window of the scenes' own pixels that ours reads, and the same way from there to the grid.
-    pixels = sentinel2.stack.common_grid(scenes, "red", RasterGrid.of(unit, FINE))
+    pixels = sentinel2.stack.common_grid(scenes, "red", RasterGrid.of_place(unit, FINE))
     cells = RasterGrid.over(unit.bounds, FINE)
     window = pixels.around(cells, sentinel2.stack.MARGIN)
     utm_box = GeoBox.from_bbox(window.bounds, crs=f"EPSG:{UTM}", resolution=FINE)
@@ -212,18 +217,18 @@ def records(unit_km: int = 10, scenes: int = 12, repeats: int = 5, seed: int = 0
         (folder / "warped").mkdir()
         catalog = write_scenes(folder, region, scenes, seed)
         ways = _ways(catalog, region, sentinel2.stack.threads(), folder / "warped")
-        taken: dict[str, list[float]] = {way: [] for way in ways}
+        timings: dict[str, list[float]] = {way: [] for way in ways}
         worked: dict[str, list[float]] = {way: [] for way in ways}
         results = {way: run() for way, run in ways.items()}  # warms the page cache, and shows that all give the same picture
         for way in set(results) - {"floracube", "gdalwarp"}:
-            apart = np.abs(results[way].astype(int) - results["floracube"].astype(int))[:, 50:-50, 50:-50]
-            assert np.median(apart) < 100, f"{way} gives another composite"
+            difference = np.abs(results[way].astype(int) - results["floracube"].astype(int))[:, 50:-50, 50:-50]
+            assert np.median(difference) < 100, f"{way} gives another composite"
         for turn in range(repeats):
             for way in list(ways)[turn % len(ways) :] + list(ways)[: turn % len(ways)]:
-                started, before = time.perf_counter(), _cpu()
+                start, cpu_before = time.perf_counter(), _cpu()
                 ways[way]()
-                taken[way].append(time.perf_counter() - started)
-                worked[way].append(_cpu() - before)
+                timings[way].append(time.perf_counter() - start)
+                worked[way].append(_cpu() - cpu_before)
     pixels = scenes * len(SENTINEL2_BANDS) * (unit_km * 1000 // FINE) ** 2 / 1e6
     return [
         {
@@ -233,7 +238,7 @@ def records(unit_km: int = 10, scenes: int = 12, repeats: int = 5, seed: int = 0
             "seconds": round(statistics.median(times), 3),
             "cpu_seconds": round(statistics.median(worked[way]), 3),
             "megapixels_per_second": round(pixels / statistics.median(times), 1),
-            "ratio_to_odc_stac": round(statistics.median(o / t for o, t in zip(taken["odc-stac"], times, strict=True)), 2),
+            "ratio_to_odc_stac": round(statistics.median(o / t for o, t in zip(timings["odc-stac"], times, strict=True)), 2),
         }
-        for way, times in taken.items()
+        for way, times in timings.items()
     ]

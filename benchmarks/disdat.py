@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.command import parser_of
-from benchmarks.disdat_data import Group, beyond, read_region
+from benchmarks.disdat_data import Group, farther_than, read_region
 from benchmarks.disdat_model import MIXED, cross_validated, floracube_scores
 from inference.evaluation.baselines.boosting import Boosting
 from inference.evaluation.baselines.forest import DownSampledForest
@@ -123,7 +123,7 @@ def measure(args: argparse.Namespace, table: str) -> Table:
     for region in args.regions.split(","):
         groups = read_region(args.data, region, background)
         if table == "buffer":
-            groups = [beyond(group, args.buffer_km) for group in groups]
+            groups = [farther_than(group, args.buffer_km) for group in groups]
         groups = [group for group in groups if len(group.records) and len(group.background)]
         if not groups:
             rows.append({"region": region, "method": "(no record is left)"})
@@ -131,11 +131,11 @@ def measure(args: argparse.Namespace, table: str) -> Table:
         rare[region] = np.concatenate([counts_of(group) < RARE for group in groups])
         auc[region] = {}
         for method in methods:
-            begun = time.perf_counter()
+            start = time.perf_counter()
             seeds = range(args.seeds if method.startswith(OURS) else 1)
             auc[region][method] = np.mean([region_auc(groups, method, table, s, args.keep, args.validate) for s in seeds], 0)
             summary = f"{table} {region} {method}: {np.nanmean(auc[region][method]):.4f}"
-            print(f"{summary}, {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+            print(f"{summary}, {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
         rows += _rows(region, {region: auc[region]}, rare)
     if len(auc) > 1:
         rows += _rows("mean of regions", auc, rare)
@@ -148,18 +148,18 @@ def _rows(name: str, auc: dict[str, dict[str, Auc]], rare: dict[str, NDArray[np.
     """A row a method: the mean over `auc`'s regions of the mean over species, and our gain over the method."""
     rows: list[Record] = []
     for method in next(iter(auc.values())):
-        values = [of[method] for of in auc.values()]
-        few = [of[method][rare[region]] for region, of in auc.items()]
+        values = [auc_by_method[method] for auc_by_method in auc.values()]
+        rare_aucs = [auc_by_method[method][rare[region]] for region, auc_by_method in auc.items()]
         row: Record = {
             "region": name,
             "method": method,
             "AUC": mean_of(values),
             "species": sum(int(np.isfinite(v).sum()) for v in values),
-            f"AUC, under {RARE} records": mean_of(few),
-            "rare species": sum(int(np.isfinite(v).sum()) for v in few),
+            f"AUC, under {RARE} records": mean_of(rare_aucs),
+            "rare species": sum(int(np.isfinite(v).sum()) for v in rare_aucs),
         }
         if method != OURS and OURS in next(iter(auc.values())):
-            gains = [of[OURS] - of[method] for of in auc.values()]
+            gains = [auc_by_method[OURS] - auc_by_method[method] for auc_by_method in auc.values()]
             row["gain of ours"] = mean_of(gains)
             row["lower"], row["upper"] = paired_interval(gains)
         rows.append(row)
@@ -174,11 +174,11 @@ def mean_of(values: Sequence[Auc]) -> float:
 def paired_interval(gains: Sequence[Auc]) -> tuple[float, float]:
     """95 % interval of `mean_of(gains)` when the species of each region are drawn anew with replacement."""
     rng = np.random.default_rng(0)
-    drawn = []
+    draws = []
     for gain in gains:
         finite = gain[np.isfinite(gain)]
-        drawn.append(finite[rng.integers(0, len(finite), (DRAWS, len(finite)))].mean(1))
-    lower, upper = np.quantile(np.mean(drawn, 0), [0.025, 0.975])
+        draws.append(finite[rng.integers(0, len(finite), (DRAWS, len(finite)))].mean(1))
+    lower, upper = np.quantile(np.mean(draws, 0), [0.025, 0.975])
     return float(lower), float(upper)
 
 
@@ -193,8 +193,8 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder for scores; delete it after a change of a method")
     parser.add_argument("--validate", action="store_true", help="AUC of records held out in spatial blocks instead of surveys")
     args = parser.parse_args()
-    for name, given, choices in (("methods", args.methods, METHODS), ("tables", args.tables, TABLES)):
-        if wrong := [value for value in given.split(",") if value not in choices]:
+    for name, names, choices in (("methods", args.methods, METHODS), ("tables", args.tables, TABLES)):
+        if wrong := [value for value in names.split(",") if value not in choices]:
             parser.error(f"--{name} {wrong[0]}: expected any of {', '.join(choices)}.")
     tables = []
     for table in args.tables.split(","):

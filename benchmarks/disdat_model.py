@@ -99,11 +99,11 @@ def cross_validated(group: Group, scores: Callable[[Group, int], NDArray[np.floa
     auc = np.full((FOLDS, len(group.species)), np.nan)
     count = np.zeros((FOLDS, len(group.species)))
     for k in range(FOLDS):
-        learn, rest = of_records != k, of_background != k
+        learn, held_out = of_records != k, of_background != k
         part = replace(
-            group.subset(learn, rest),
-            test=np.concatenate([group.records[~learn], group.background[~rest]]),
-            test_places=np.concatenate([group.record_places[~learn], group.background_places[~rest]]),
+            group.subset(learn, held_out),
+            test=np.concatenate([group.records[~learn], group.background[~held_out]]),
+            test_places=np.concatenate([group.record_places[~learn], group.background_places[~held_out]]),
         )
         score = scores(part, seed)
         species = group.record_species[~learn]

@@ -29,12 +29,12 @@ STAGES = ("build", "train", "evaluate", "predict")
 
 def timed(arguments: list[str]) -> tuple[float, float, float]:
     """(wall seconds, CPU seconds, peak memory of its largest process in GB) of one command of ours."""
-    started = time.perf_counter()
+    start = time.perf_counter()
     pid = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, str(ROOT / "floracube.py"), *arguments])
     _, status, usage = os.wait4(pid, 0)
     if status:
         raise SystemExit(f"floracube {' '.join(arguments)} failed")
-    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6
+    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6
 
 
 def main() -> None:
@@ -48,9 +48,9 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     config = options.config
     if config is None:
-        started = time.perf_counter()
+        start = time.perf_counter()
         config = prepare(options.out, LandscapeSpec(size_km=options.size_km, n_species=options.species), lambda text: None)
-        rows.append({"stage": "landscape", "wall_s": time.perf_counter() - started})
+        rows.append({"stage": "landscape", "wall_s": time.perf_counter() - start})
     if not options.table_only:
         for stage in STAGES:
             wall, cpu, memory = timed([stage, str(config)])

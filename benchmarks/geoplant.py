@@ -60,10 +60,10 @@ def run(options: argparse.Namespace) -> None:
     from inference.evaluation.geoplant import read_benchmark
     from inference.evaluation.tables import write_tables
 
-    started = time.perf_counter()
+    start = time.perf_counter()
     scratch = options.scratch or options.out / "scratch"
-    wanted = options.modalities.split(",") if options.modalities else None
-    bench = read_benchmark(options.data, scratch, options.cells, wanted, options.min_records, options.limit)
+    modalities = options.modalities.split(",") if options.modalities else None
+    bench = read_benchmark(options.data, scratch, options.cells, modalities, options.min_records, options.limit)
     for report in bench.reports:
         if report.totals or report.remarks:
             print("\n".join(report.lines()))
@@ -90,12 +90,12 @@ def run(options: argparse.Namespace) -> None:
         tables += report.tables
         report.pictures(options.out, f"geoplant_{name.replace(' ', '_')}")
     write_tables(options.out, "geoplant", tables)
-    written = submit(bench, outcome.ensemble, options.out / "submission.csv", scratch)
+    submission = submit(bench, outcome.ensemble, options.out / "submission.csv", scratch)
     print("\n" + "\n\n".join(table.text() for table in tables))
     print("\n" + "\n".join(f"NOTE {remark}" for remark in outcome.remarks))
     print(
-        f"Modalities: {', '.join(bench.recipe.modalities)}; {time.perf_counter() - started:.0f} s; written to {options.out}"
-        + (f", for Kaggle {written}" if written else "")
+        f"Modalities: {', '.join(bench.recipe.modalities)}; {time.perf_counter() - start:.0f} s; written to {options.out}"
+        + (f", for Kaggle {submission}" if submission else "")
     )
     if options.json:
         write_tables(options.json.parent, options.json.stem, tables)

@@ -45,19 +45,19 @@ def main() -> None:
     parser.add_argument("--spec", default="{}", help='of the reader, as JSON: {"hidden": 128}')
     parser.add_argument("--json", type=Path, help="write the rows as flat records")
     args = parser.parse_args()
-    given = json.loads(args.spec)
+    spec_fields = json.loads(args.spec)
     options = {f.name for f in fields(ReaderSpec)} - {"augmentation", "base"}
-    if set(given) - options:
-        parser.error(f"--spec: {sorted(set(given) - options)[0]!r} is not known; known are {', '.join(sorted(options))}")
+    if set(spec_fields) - options:
+        parser.error(f"--spec: {sorted(set(spec_fields) - options)[0]!r} is not known; known are {', '.join(sorted(options))}")
     if {"formations", "denmark"} & set(args.cases) and args.data is None:
         parser.error("formations and denmark need --data or FLORACUBE_DATA")
     if {"cascade", "cells"} & set(args.cases) and args.demo is None:
         parser.error("cascade and cells need --demo")
-    spec, seeds = ReaderSpec(**given), [int(s) for s in args.seeds.split(",")]
+    spec, seeds = ReaderSpec(**spec_fields), [int(s) for s in args.seeds.split(",")]
     methods = Methods(tuple(args.readers.split(",")), spec, tuple(args.baselines.split(",")))
-    for given_names, known in ((methods.readers, READERS), (methods.baselines, tuple(BASELINES))):
-        if set(given_names) - set(known):
-            parser.error(f"{','.join(given_names)}: expected any of {', '.join(known)}")
+    for given_names, available in ((methods.readers, READERS), (methods.baselines, tuple(BASELINES))):
+        if set(given_names) - set(available):
+            parser.error(f"{','.join(given_names)}: expected any of {', '.join(available)}")
 
     def say(line: str) -> None:
         print(line, flush=True)

@@ -67,17 +67,17 @@ def few_plots(demo: Path, labelled: int, seed: int) -> tuple[Plots, pd.DataFrame
     covers = covers[covers["PlotObservationID"].isin(table["PlotObservationID"])]
     names = pd.read_csv(sources / "species.csv").set_index("speciesId")["scientificName"]
     surveys = pd.read_csv(sources / "geoplant" / "PresenceAbsenceSurveys" / "PA_metadata_train.csv")
-    listed = pd.DataFrame(
+    species_covers = pd.DataFrame(
         {
             "PlotObservationID": "s" + surveys["surveyId"].astype(str),
             "Cover": 1.0,
             "Species": surveys["speciesId"].astype(int).map(names),
         }
     ).dropna()
-    more = pd.DataFrame({"PlotObservationID": listed["PlotObservationID"].unique(), "Habitat": "~"})
+    more = pd.DataFrame({"PlotObservationID": species_covers["PlotObservationID"].unique(), "Habitat": "~"})
     plots, _ = make_plots(
         pd.concat([table, more]),
-        pd.concat([covers, listed]),
+        pd.concat([covers, species_covers]),
         Columns("PlotObservationID", "Species", "Cover", "Habitat"),
         min_plots=2,
     )
@@ -111,7 +111,7 @@ def cascade(demo: Path, labelled: int, seeds: Sequence[int], compared: Methods, 
     """Train on `labelled` plots, score on cells, a draw of plots for each seed; returns flat records."""
     records: list[dict[str, Any]] = []
     for seed in seeds:
-        records += drawn(demo, labelled, seed, compared, say)
+        records += seed_rows(demo, labelled, seed, compared, say)
     methods = dict.fromkeys(r["method"] for r in records if r["case"] == "cascade")
     mean, f1 = ({m: float(np.mean([r[key] for r in records if r["method"] == m])) for m in methods} for key in FIGURES)
     say("  mean of the seeds, accuracy (macro F1): " + ", ".join(f"{m} {v:.3f} ({f1[m]:.3f})" for m, v in mean.items()))
@@ -125,7 +125,7 @@ def cascade(demo: Path, labelled: int, seeds: Sequence[int], compared: Methods, 
     return records
 
 
-def drawn(demo: Path, labelled: int, seed: int, compared: Methods, say: Say) -> list[dict[str, Any]]:
+def seed_rows(demo: Path, labelled: int, seed: int, compared: Methods, say: Say) -> list[dict[str, Any]]:
     """`cascade` for one draw of plots."""
     plots, table = few_plots(demo, labelled, seed)
     lists, row, col, facts = cells_of(demo)
@@ -164,12 +164,12 @@ def drawn(demo: Path, labelled: int, seed: int, compared: Methods, say: Say) -> 
         predictors(demo, np.append(place[0], row), np.append(place[1], col)), [len(table)]
     )
     with_habitat = table["Habitat"].isin(plots.habitats).to_numpy()
-    named = np.array([plots.habitats.index(h) for h in table["Habitat"][with_habitat]])
+    true_class = np.array([plots.habitats.index(h) for h in table["Habitat"][with_habitat]])
     for name, tree in (
         ("trees", ExtraTreesClassifier(400, random_state=0)),
         ("boosted", HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, random_state=0)),
     ):
-        tree.fit(plot_predictors[with_habitat], named)
+        tree.fit(plot_predictors[with_habitat], true_class)
         p = np.zeros((len(label), len(plots.habitats)), np.float32)
         p[:, tree.classes_] = tree.predict_proba(cell_predictors)
         score("direct" if name == "trees" else f"direct, {name}", p)

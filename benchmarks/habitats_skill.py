@@ -48,14 +48,14 @@ def formations(data: Path, seeds: Sequence[int], methods: Methods, say: Say) -> 
     plots, _ = read_plots(path, data / "czechia" / "plot_species.csv")
     table = pd.read_csv(path, low_memory=False)
     table = table.set_index(table["PlotObservationID"].astype(str)).loc[plots.plot_id]
-    placed = (table["Latitude"] < 52).to_numpy()  # one stands at 58.14
+    has_plausible_place = (table["Latitude"] < 52).to_numpy()  # one stands at 58.14
     first = np.zeros(len(table), bool)
     by_year = np.argsort(table["year"].to_numpy(), kind="stable")
     first[by_year[np.unique(table["RS_CODE_PLOT"].to_numpy()[by_year], return_index=True)[1]]] = True
-    withheld = (table["RS_CODE"] == WITHHELD).to_numpy() | ~placed
+    withheld = (table["RS_CODE"] == WITHHELD).to_numpy() | ~has_plausible_place
     lon, lat = table["Longitude"].to_numpy(), table["Latitude"].to_numpy()
-    counted = f"{len(plots):,} surveys, {int((first & placed).sum()):,} first ones scored"
-    say(f"\nformations: {counted}, project {WITHHELD} never trained on")
+    summary = f"{len(plots):,} surveys, {int((first & has_plausible_place).sum()):,} first ones scored"
+    say(f"\nformations: {summary}, project {WITHHELD} never trained on")
     block = np.unique(np.floor(np.stack([lon, lat]) / BLOCK_DEGREES), axis=1, return_inverse=True)[1].reshape(-1)
     return compare(
         "formations",
@@ -65,15 +65,15 @@ def formations(data: Path, seeds: Sequence[int], methods: Methods, say: Say) -> 
         seeds,
         methods,
         say,
-        score=first & placed,
+        score=first & has_plausible_place,
         withheld=withheld,
     )
 
 
 def landscape_plots(count: int, seed: int) -> tuple[Plots, NDArray[np.float64], NDArray[np.float64], Scheme]:
     """Vegetation plots of a generated landscape of 20 km and 100 species, x and y (m) of each, and their EUNIS classes."""
-    made = make_landscape(LandscapeSpec(n_plots=count, seed=seed))
-    table, covers = vegetation_plots(made)
+    landscape = make_landscape(LandscapeSpec(n_plots=count, seed=seed))
+    table, covers = vegetation_plots(landscape)
     plots, _ = make_plots(table, covers, Columns("PlotObservationID", "Species", "Cover", "Habitat"))
     plot_table = table.set_index(table["PlotObservationID"].astype(str)).loc[plots.plot_id]
     x, y = EUROPE.project(plot_table["Longitude"].to_numpy(), plot_table["Latitude"].to_numpy())
@@ -115,8 +115,8 @@ def denmark(data: Path, seeds: Sequence[int], methods: Methods, say: Say) -> lis
     """Annex I types of Danish plots from presence alone: five folds of blocks of 20 km; the locked third of blocks again."""
     plots, x, y = denmark_plots(data)
     labelled = plots.label >= 0
-    counted = f"{int(labelled.sum()):,} plots, {len(plots.species)} species, {len(plots.habitats)} types"
-    say(f"\ndenmark: {counted}, presence without covers")
+    summary = f"{int(labelled.sum()):,} plots, {len(plots.species)} species, {len(plots.habitats)} types"
+    say(f"\ndenmark: {summary}, presence without covers")
     block = np.unique(np.stack([x, y]) // DANISH_M, axis=1, return_inverse=True)[1].reshape(-1)
     locked = Folds(block, block, labelled, 5, DANISH_M / 1000).locked_at(x, y)
     return compare(
@@ -152,24 +152,24 @@ def compare(
     `only`: the one fold that is scored; `locked` (n): plots that no choice was made on, which are printed again by themselves.
     """
     records: list[dict[str, Any]] = []
-    named: dict[str, list[NDArray[np.int64]]] = {}
+    answers: dict[str, list[NDArray[np.int64]]] = {}
     rows: list[NDArray[np.int64]] = []
     for seed in seeds:
         fold = folds(seed)
-        counted = score & (fold == only) if only is not None else score
+        test_rows = score & (fold == only) if only is not None else score
         skills, probabilities = evaluate_reader(
             plots,
             fold,
             replace(methods.spec, seed=seed),
-            score=counted,
+            score=test_rows,
             withheld=withheld,
             baselines=methods.baselines,
             scheme=scheme,
             readers=methods.readers,
         )
-        rows.append(np.flatnonzero(counted & (plots.label >= 0)))
+        rows.append(np.flatnonzero(test_rows & (plots.label >= 0)))
         for method, p in probabilities.items():
-            named.setdefault(method, []).append(p[rows[-1]].argmax(axis=1))
+            answers.setdefault(method, []).append(p[rows[-1]].argmax(axis=1))
         for skill in skills:
             say(f"  seed {seed}: {skill.line()}")
             records.append(record(case, skill, seed))
@@ -177,13 +177,13 @@ def compare(
             part = rows[-1][locked[rows[-1]]]
             for method, p in probabilities.items():
                 say(f"  locked third: {skill_of(method, p[part], plots.label[part], scheme).line()}")
-    means = {m: [float(np.mean([r[key] for r in records if r["method"] == m])) for key in FIGURES] for m in named}
+    means = {m: [float(np.mean([r[key] for r in records if r["method"] == m])) for key in FIGURES] for m in answers}
     say("  mean of the seeds, accuracy (macro F1): " + ", ".join(f"{m} {a:.3f} ({f1:.3f})" for m, (a, f1) in means.items()))
     every = np.concatenate(rows)
     parts = {"": np.ones(len(every), bool)} | ({} if locked is None else {", locked third": locked[every]})
     for (what, part), (i, key), reader in product(parts.items(), enumerate(FIGURES), methods.readers):
         best = max(methods.baselines, key=lambda m: means[m][i])
-        ours, peer = (np.concatenate(named[m])[part] for m in (reader, best))
+        ours, peer = (np.concatenate(answers[m])[part] for m in (reader, best))
         middle, low, high = gain(plots.label[every[part]], ours, peer, block[every[part]])[key]
         interval = f"{middle:+.3f}, 95 % of block draws {low:+.3f} to {high:+.3f}"
         say(f"  {reader} over {best}, {key.replace('_', ' ')}{what}: {interval}")

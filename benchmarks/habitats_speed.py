@@ -53,8 +53,8 @@ def units_of(demo: Path, numbers: slice) -> Assemblages:
     """The predicted cells of some units of a demo cube, one unit after the other."""
     cube = open_cube(str(demo / "cube.zarr"))
     names, _ = load_traits(demo / "model")
-    read = [read_ranked(cube, "v1", unit)[1] for unit in list(cube.region.units())[numbers]]
-    species, size = np.concatenate([r.species for r in read]), np.concatenate([r.size for r in read])
+    ranked = [read_ranked(cube, "v1", unit)[1] for unit in list(cube.region.units())[numbers]]
+    species, size = np.concatenate([r.species for r in ranked]), np.concatenate([r.size for r in ranked])
     ids = np.where(species == NO_SPECIES, -1, species.astype(np.int32)).astype(np.int32)
     return Assemblages(ids[size > 0], size[size > 0].astype(np.int64), names)
 
@@ -66,55 +66,55 @@ def unit_of(demo: Path, number: int = 0) -> Assemblages:
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     """(result, seconds of the processor)."""
-    started = time.process_time()
+    start = time.process_time()
     result = work()
-    return result, time.process_time() - started
+    return result, time.process_time() - start
 
 
 def naive(model: Any, tokenizer: PreTrainedTokenizerBase, cells: Assemblages) -> tuple[Array, float]:
     """One sentence at a time through the pipeline: probabilities (n, C) and processor seconds a cell."""
     run = pipeline("text-classification", model=model, tokenizer=tokenizer, top_k=None, device="cpu")
     classes = {name: i for i, name in model.config.id2label.items()}
-    made = np.zeros((len(cells.size), len(classes)))
+    scores = np.zeros((len(cells.size), len(classes)))
     run(cells.sentence(0), truncation=True)
-    started = time.process_time()
+    start = time.process_time()
     for i in range(len(cells.size)):
-        for one in run(cells.sentence(i), truncation=True)[0]:
-            made[i, classes[one["label"]]] = one["score"]
-    return made, (time.process_time() - started) / len(cells.size)
+        for result in run(cells.sentence(i), truncation=True)[0]:
+            scores[i, classes[result["label"]]] = result["score"]
+    return scores, (time.process_time() - start) / len(cells.size)
 
 
 def compare(model: Any, tokenizer: Any, cells: Assemblages, sizes: tuple[int, int], bar: float, say: Say) -> list[dict[str, Any]]:
     """The naive pipeline on `sizes[0]` cells and the reader on `sizes[1]`, the labels of the former by both."""
     draw = np.random.default_rng(0)
-    few = cells.take(draw.permutation(len(cells.size))[: sizes[0]])
-    many = cells.take(draw.permutation(len(cells.size))[: sizes[1]])
-    expected, each = naive(model, tokenizer, few)
+    small_sample = cells.take(draw.permutation(len(cells.size))[: sizes[0]])
+    large_sample = cells.take(draw.permutation(len(cells.size))[: sizes[1]])
+    expected, each = naive(model, tokenizer, small_sample)
     reader = HabitatReader(model, tokenizer)
     tokens, _ = reader.tokens_of(cells.names)
-    reader.classify(many.order[:16], many.size[:16], tokens)
-    _, seconds = timed(lambda: reader.classify(many.order, many.size, tokens))
-    made = reader.classify(few.order, few.size, tokens)
+    reader.classify(large_sample.order[:16], large_sample.size[:16], tokens)
+    _, seconds = timed(lambda: reader.classify(large_sample.order, large_sample.size, tokens))
+    probability = reader.classify(small_sample.order, small_sample.size, tokens)
     two = np.sort(expected, axis=1)[:, -2:]
     clear = two[:, 1] - two[:, 0] >= CLOSE
-    other = int((made.argmax(axis=1) != expected.argmax(axis=1))[clear].sum())
-    slow, fast = 1 / each, len(many.size) / seconds
+    n_different = int((probability.argmax(axis=1) != expected.argmax(axis=1))[clear].sum())
+    slow, fast = 1 / each, len(large_sample.size) / seconds
     say(
         f"  {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M weights; naive pipeline {slow:,.1f} cells/s,"
         f" reader {fast:,.1f}: {fast / slow:.1f} times (bar {bar:g}); labels that differ, of {int(clear.sum())} clear ones:"
-        f" {other}; largest difference of a probability {np.abs(made - expected).max():.1e}"
+        f" {n_different}; largest difference of a probability {np.abs(probability - expected).max():.1e}"
     )
     say(f"    {CELLS / 1e9:.1f} billion cells: {CELLS / fast / 3600:,.0f} core hours at this measured rate")
     records = [{"method": "naive_loop", "cells_per_second": slow}, {"method": "plantbert", "cells_per_second": fast}]
-    return [{"case": "cells", "times": fast / slow, "labels_that_differ": other, **r} for r in records]
+    return [{"case": "cells", "times": fast / slow, "labels_that_differ": n_different, **r} for r in records]
 
 
 def speed(demo: Path, say: Say) -> list[dict[str, Any]]:
     """The demo's own reader beside the naive pipeline."""
     warnings.filterwarnings("ignore", message=".*sequentially on GPU.*")
     torch.set_num_threads(1)
-    here = unit_of(demo, 0)
+    lists = unit_of(demo, 0)
     reader = HabitatReader.load(demo / "model" / "habitats")
     model = BertForSequenceClassification.from_pretrained(str(demo / "model" / "habitats"), local_files_only=True).eval()
-    say(f"\ncells: a unit of {len(here.size):,} cells, lists of {here.size.mean():.1f} species, one thread, by processor time")
-    return compare(model, reader.tokenizer, here, CELLS_TIMED, 2, say)
+    say(f"\ncells: a unit of {len(lists.size):,} cells, lists of {lists.size.mean():.1f} species, one thread, by processor time")
+    return compare(model, reader.tokenizer, lists, CELLS_TIMED, 2, say)

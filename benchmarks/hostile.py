@@ -32,7 +32,7 @@ from urllib.parse import quote
 
 from benchmarks.command import parser_of, write_rows
 from benchmarks.hostile_clients import unkind_clients
-from benchmarks.hostile_list import document, listed
+from benchmarks.hostile_list import document, hostile_requests
 from benchmarks.hostile_watch import Watch, places_allowed
 from benchmarks.ports import answering, free_port
 
@@ -41,11 +41,11 @@ GROWTH_MB = 50  # of the server's memory, more than what moves around by itself
 SETTLE_SECONDS = 30.0  # until the memory of the last answers is free again
 THREADS = 40  # of the server's event loop (anyio's default)
 INNOCENT_P99 = 1.0  # seconds
-SEEN = "FLORACUBE_HOSTILE_SEEN"  # file for what the watched server touches
+TOUCHED_FILE = "FLORACUBE_HOSTILE_SEEN"  # file for what the watched server touches
 # Of an answer, against the OpenAPI document: that its status, type and fields are written there.
 PROMISES = ("status_code_conformance", "content_type_conformance", "response_schema_conformance")
 SLOW = 20.0  # seconds; a longer answer is a way to keep the server busy
-KNOWN: dict[str, tuple[Any, ...]] = {
+VALID_VALUES: dict[str, tuple[Any, ...]] = {
     "layer_id": ("indicators.richness", "habitats.level3", "species.fagus_sylvatica", "inputs.elevation", "inputs.bioclim.bio1"),
     "tms": ("WebMercatorQuad", "EuropeanETRS89_LAEAQuad", "WGS1984Quad", "UPSArcticWGS84Quad"),
     "tileMatrixSetId": ("WebMercatorQuad", "EuropeanETRS89_LAEAQuad", "FloracubeGrid", "CDB1GlobalGrid"),
@@ -71,7 +71,7 @@ def watched_app() -> Any:
     from server.main import ENVIRONMENT, app_from_environment
 
     app = app_from_environment()
-    sys.addaudithook(Watch(places_allowed(os.environ[ENVIRONMENT]), Path(os.environ[SEEN])))
+    sys.addaudithook(Watch(places_allowed(os.environ[ENVIRONMENT]), Path(os.environ[TOUCHED_FILE])))
     return app
 
 
@@ -109,7 +109,7 @@ class Running:
 
     port: int
     process: subprocess.Popen[bytes]
-    seen: Path
+    touched_file: Path
 
     @property
     def base(self) -> str:
@@ -122,16 +122,22 @@ class Running:
 
     def touched(self) -> list[str]:
         """What it opened or reached beyond what it may."""
-        return [f"touched {what} ({n} times)" for what, n in Counter(self.seen.read_text().splitlines()).items()]
+        return [f"touched {what} ({n} times)" for what, n in Counter(self.touched_file.read_text().splitlines()).items()]
 
 
 @contextmanager
-def served(cube: str, folder: Path) -> Iterator[Running]:
+def serve(cube: str, folder: Path) -> Iterator[Running]:
     """A server on `cube` with a small cache."""
     port = free_port()
-    seen = folder / "seen.txt"
-    seen.touch()
-    environment = {**os.environ, "FLORACUBE_CUBES": cube, "FLORACUBE_CACHE_MB": "16", SEEN: str(seen), "PYTHONWARNINGS": "ignore"}
+    touched_file = folder / "seen.txt"
+    touched_file.touch()
+    environment = {
+        **os.environ,
+        "FLORACUBE_CUBES": cube,
+        "FLORACUBE_CACHE_MB": "16",
+        TOUCHED_FILE: str(touched_file),
+        "PYTHONWARNINGS": "ignore",
+    }
     command = [
         sys.executable,
         "-m",
@@ -144,20 +150,20 @@ def served(cube: str, folder: Path) -> Iterator[Running]:
         "critical",
     ]
     with answering(command, f"http://127.0.0.1:{port}/healthz", cwd=ROOT, env=environment) as process:
-        yield Running(port, process, seen)
+        yield Running(port, process, touched_file)
 
 
 def any_items(node: Any) -> Any:
     """The document without `prefixItems`, which schemathesis takes for a list under `items` and stops at."""
     if isinstance(node, list):
-        return [any_items(one) for one in node]
+        return [any_items(item) for item in node]
     if not isinstance(node, dict):
         return node
-    kept = {key: any_items(value) for key, value in node.items() if key != "prefixItems"}
-    return {**kept, "items": {"anyOf": any_items(node["prefixItems"])}} if "prefixItems" in node else kept
+    fields = {key: any_items(value) for key, value in node.items() if key != "prefixItems"}
+    return {**fields, "items": {"anyOf": any_items(node["prefixItems"])}} if "prefixItems" in node else fields
 
 
-def drawn(base: str, count: int, tally: Tally) -> int:
+def send_generated(base: str, count: int, tally: Tally) -> int:
     """About `count` requests that schemathesis makes of the OpenAPI document; answers are held against it."""
     import hypothesis
     import schemathesis
@@ -172,20 +178,24 @@ def drawn(base: str, count: int, tally: Tally) -> int:
     schema.config.update(base_url=base)
     operations = [result.ok() for result in schema.get_all_operations()]
 
-    def exercise(operation: Any, mode: GenerationMode, most: int, seed: int) -> None:
+    def exercise(operation: Any, mode: GenerationMode, max_examples: int, seed: int) -> None:
         @hypothesis.seed(seed)
         @hypothesis.settings(
-            max_examples=most, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+            max_examples=max_examples,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
         )
-        @hypothesis.given(case=operation.as_strategy(generation_mode=mode), known=st.booleans(), data=st.data())
-        def send(case: Any, known: bool, data: Any) -> None:
-            if known:  # names drawn at random name nothing, and what lies behind them would never be reached
-                for name in KNOWN.keys() & (case.path_parameters or {}).keys():
-                    case.path_parameters[name] = data.draw(st.sampled_from(KNOWN[name]))
-            started = time.perf_counter()
+        @hypothesis.given(case=operation.as_strategy(generation_mode=mode), is_valid=st.booleans(), data=st.data())
+        def send(case: Any, is_valid: bool, data: Any) -> None:
+            if is_valid:  # names drawn at random name nothing, and what lies behind them would never be reached
+                for name in VALID_VALUES.keys() & (case.path_parameters or {}).keys():
+                    case.path_parameters[name] = data.draw(st.sampled_from(VALID_VALUES[name]))
+            start = time.perf_counter()
             response = case.call()
             what = f"{case.method} {case.formatted_path} {case.query} {str(case.body)[:200]}"
-            tally.add(operation.label, what, response.status_code, time.perf_counter() - started)
+            tally.add(operation.label, what, response.status_code, time.perf_counter() - start)
             try:
                 case.validate_response(response, checks=promises)
             except FailureGroup as group:
@@ -194,8 +204,8 @@ def drawn(base: str, count: int, tally: Tally) -> int:
 
         send()
 
-    before, end, seed = tally.statuses.total(), tally.statuses.total() + count, 0
-    while (left := end - tally.statuses.total()) > 0:
+    count_before, end, seed = tally.statuses.total(), tally.statuses.total() + count, 0
+    while (remaining := end - tally.statuses.total()) > 0:
         # A route without parameters has one request to draw, so a pass sends fewer than it may.
         for operation in operations:
             modes = [GenerationMode.POSITIVE]
@@ -203,9 +213,9 @@ def drawn(base: str, count: int, tally: Tally) -> int:
                 modes.append(GenerationMode.NEGATIVE)
             for mode in modes:
                 with suppress(hypothesis.errors.Unsatisfiable):  # parameters that cannot be broken
-                    exercise(operation, mode, -(-left // (2 * len(operations))), seed)
+                    exercise(operation, mode, -(-remaining // (2 * len(operations))), seed)
         seed += 1
-    return tally.statuses.total() - before
+    return tally.statuses.total() - count_before
 
 
 def ask(port: int, method: str, address: str, headers: dict[str, str] | None = None, body: Any = None) -> int:
@@ -229,16 +239,16 @@ def ask(port: int, method: str, address: str, headers: dict[str, str] | None = N
         connection.close()
 
 
-def send(server: Running, most: int, tally: Tally) -> int:
-    """Every `n`-th of the listed requests, so that at most `most` are sent, and all areas; returns how many."""
-    requests = list(listed(server.base))
-    step = max(1, -(-len(requests) // most))
-    chosen = [request for i, request in enumerate(requests) if i % step == 0 or request[0] == "post"]
-    for method, address, more in chosen:
-        started = time.perf_counter()
+def send(server: Running, max_requests: int, tally: Tally) -> int:
+    """Every `n`-th of the listed requests, so that at most `max_requests` are sent, and all areas; returns how many."""
+    requests = list(hostile_requests(server.base))
+    step = max(1, -(-len(requests) // max_requests))
+    selection = [request for i, request in enumerate(requests) if i % step == 0 or request[0] == "post"]
+    for method, address, more in selection:
+        start = time.perf_counter()
         status = ask(server.port, method, address, **more)
-        tally.add("listed", f"{method} {address[:200]} {str(more)[:200]}", status, time.perf_counter() - started)
-    return len(chosen)
+        tally.add("listed", f"{method} {address[:200]} {str(more)[:200]}", status, time.perf_counter() - start)
+    return len(selection)
 
 
 def crowd(port: int) -> None:
@@ -251,7 +261,7 @@ def crowd(port: int) -> None:
 def run(cube: str, count: int) -> tuple[list[dict[str, Any]], list[str]]:
     """(rows of the table, failures) of about `count` requests on a cube: the listed ones, up to half of all, and drawn ones."""
     warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory() as folder, served(cube, Path(folder)) as server:
+    with tempfile.TemporaryDirectory() as folder, serve(cube, Path(folder)) as server:
         return _attacked(server, count)
 
 
@@ -259,23 +269,23 @@ def _attacked(server: Running, count: int) -> tuple[list[dict[str, Any]], list[s
     rows: list[dict[str, Any]] = []
     failures: list[str] = []
     send(server, 200, Tally())  # libraries are loaded, caches are full
-    for address in sorted({address for method, address, more in listed(server.base) if method == "get" and more}):
+    for address in sorted({address for method, address, more in hostile_requests(server.base) if method == "get" and more}):
         ask(server.port, "get", address)  # each route once: what it compiles and imports stays
     crowd(server.port)
-    before = server.memory_mb()
+    memory_before = server.memory_mb()
     server.process.send_signal(signal.SIGUSR1)
-    rows.append({"kind": "before", "memory_mb": round(before, 1)})
-    left = count
+    rows.append({"kind": "before", "memory_mb": round(memory_before, 1)})
+    remaining = count
     with unkind_clients(server.port) as innocent:
         for kind in ("listed", "schemathesis"):
-            tally, started = Tally(), time.perf_counter()
-            sent = send(server, count // 2, tally) if kind == "listed" else drawn(server.base, left, tally)
-            left -= sent
+            tally, start = Tally(), time.perf_counter()
+            n_sent = send(server, count // 2, tally) if kind == "listed" else send_generated(server.base, remaining, tally)
+            remaining -= n_sent
             rows.append(
                 {
                     "kind": kind,
-                    "requests": sent,
-                    "seconds": round(time.perf_counter() - started, 1),
+                    "requests": n_sent,
+                    "seconds": round(time.perf_counter() - start, 1),
                     **{f"{n}xx": sum(v for k, v in tally.statuses.items() if k // 100 == n) for n in (2, 3, 4, 5)},
                     "slowest_s": round(tally.slowest, 2),
                     "failures": tally.failures.total(),
@@ -284,7 +294,7 @@ def _attacked(server: Running, count: int) -> tuple[list[dict[str, Any]], list[s
             )
             failures += tally.lines()
     end = time.monotonic() + SETTLE_SECONDS
-    while (growth := server.memory_mb() - before) > GROWTH_MB and time.monotonic() < end:
+    while (growth := server.memory_mb() - memory_before) > GROWTH_MB and time.monotonic() < end:
         time.sleep(1)
     rows.append(
         {

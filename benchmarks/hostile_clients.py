@@ -60,28 +60,28 @@ async def _unkind(port: int, request: str, reads: bool) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _innocent(port: int, seen: Innocent) -> None:
+async def _innocent(port: int, innocent: Innocent) -> None:
     while True:
-        started, status = time.monotonic(), 0
+        start, status = time.monotonic(), 0
         with suppress(OSError, EOFError, ValueError, TimeoutError):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(f"GET {TILE} HTTP/1.1\r\n{_HEAD}\r\n".encode())
             answer = await asyncio.wait_for(reader.read(), 60)
             status = int(answer.split(b" ", 2)[1])
             writer.close()
-        seen.statuses[status] = seen.statuses.get(status, 0) + 1
-        seen.seconds.append(time.monotonic() - started)
+        innocent.statuses[status] = innocent.statuses.get(status, 0) + 1
+        innocent.seconds.append(time.monotonic() - start)
         await asyncio.sleep(0.2)
 
 
 @contextmanager
 def unkind_clients(port: int, each: int = EACH) -> Iterator[Innocent]:
     """`each` clients of every kind in a thread of their own, and what the innocent one among them gets."""
-    seen, loop = Innocent(), asyncio.new_event_loop()
+    innocent, loop = Innocent(), asyncio.new_event_loop()
 
     async def all_of_them() -> None:
-        many = [_unkind(port, request, kind == "slow reader") for kind, request in KINDS.items() for _ in range(each)]
-        await asyncio.gather(_innocent(port, seen), *many)
+        clients = [_unkind(port, request, kind == "slow reader") for kind, request in KINDS.items() for _ in range(each)]
+        await asyncio.gather(_innocent(port, innocent), *clients)
 
     def run() -> None:
         with suppress(asyncio.CancelledError):
@@ -91,7 +91,7 @@ def unkind_clients(port: int, each: int = EACH) -> Iterator[Innocent]:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        yield seen
+        yield innocent
     finally:
         loop.call_soon_threadsafe(task.cancel)
         thread.join(30)

@@ -83,7 +83,7 @@ def document(base: str) -> dict[str, Any]:
             time.sleep(1)
 
 
-def listed(base: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def hostile_requests(base: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(method, address, headers and body) of every parameter of every route with every attack."""
     valid = {
         "layer_id": "indicators.richness",
@@ -108,21 +108,21 @@ def listed(base: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
         "region": "Austria",
         "code": "T1",
     }
-    named = {"/species/{name}": "Fagus sylvatica", "/regions/{name}": "Austria"}
+    example_names = {"/species/{name}": "Fagus sylvatica", "/regions/{name}": "Austria"}
     paths = document(base)["paths"]
     for path, methods in paths.items():
         for method, operation in methods.items():
             if method == "post":
                 continue
             parameters = operation.get("parameters", [])
-            given = valid | ({"name": named[path]} if path in named else {})
-            given = {p["name"]: given[p["name"]] for p in parameters if p["in"] == "path"}
-            plain = path.format(**given)
+            parameter_values = valid | ({"name": example_names[path]} if path in example_names else {})
+            parameter_values = {p["name"]: parameter_values[p["name"]] for p in parameters if p["in"] == "path"}
+            plain = path.format(**parameter_values)
             for parameter in parameters:
                 for attack in ATTACKS:
                     if parameter["in"] == "path":
                         attacked = {parameter["name"]: attack.replace("?", "%3F").replace("#", "%23")}
-                        yield method, path.format(**given | attacked), {}
+                        yield method, path.format(**parameter_values | attacked), {}
                     else:
                         yield method, f"{plain}?{parameter['name']}={attack if '%' in attack else quote(attack)}", {}
             for headers in HEADERS:

@@ -124,11 +124,11 @@ class Reader(threading.Thread):
     def __init__(self, config: Config) -> None:
         """Begins with `start()`."""
         super().__init__(daemon=True)
-        self.config, self.looks, self.torn, self.ended = config, 0, [], threading.Event()
+        self.config, self.looks, self.torn, self.stop = config, 0, [], threading.Event()
 
     def run(self) -> None:
         """Look again and again until `ended`."""
-        while not self.ended.wait(0.05):
+        while not self.stop.wait(0.05):
             self.look()
 
     def look(self) -> None:
@@ -174,19 +174,19 @@ def command(config: Config, cluster: Cluster) -> subprocess.Popen[bytes]:
 
 def disturbed(number: int, config: Config, cluster: Cluster, role: str, moment: float, rng: random.Random) -> tuple[Row, Reader]:
     """One run: its first command is disturbed after `moment` (a share) of the units, the next ones are left to end."""
-    reader, cube, started = Reader(config), open_cube(config.cube_url), time.monotonic()
+    reader, cube, start = Reader(config), open_cube(config.cube_url), time.monotonic()
     reader.start()
     units = len(list(config.predict_region().units()))
     process, commands = command(config, cluster), 1
 
-    def done() -> int:
+    def n_receipts() -> int:
         return len(cube.list_json("ledger/predict/v1"))
 
     # A share of the units and then of a second: kills fall into the beginning, into units and between them, into overviews.
-    while process.poll() is None and done() < int(moment * units):
+    while process.poll() is None and n_receipts() < int(moment * units):
         time.sleep(0.005)
     time.sleep(rng.uniform(0, 1.0))
-    at, receipts = time.monotonic() - started, done()
+    at, receipts = time.monotonic() - start, n_receipts()
     pid = process.pid if role == "coordinator" else cluster.victim(role, rng)
     if pid is not None:
         try:
@@ -198,17 +198,17 @@ def disturbed(number: int, config: Config, cluster: Cluster, role: str, moment: 
         try:
             process.wait(5)
         except subprocess.TimeoutExpired:
-            if time.monotonic() - started > PATIENCE:
+            if time.monotonic() - start > PATIENCE:
                 process.kill()
                 process.wait()
                 break
             continue
-        if process.returncode == 0 or time.monotonic() - started > PATIENCE:
+        if process.returncode == 0 or time.monotonic() - start > PATIENCE:
             break
         cluster.restart_missing()
         process, commands = command(config, cluster), commands + 1
-    seconds = time.monotonic() - started
-    reader.ended.set()
+    seconds = time.monotonic() - start
+    reader.stop.set()
     reader.join()
     reader.look()  # and once at what is left
     row = Row(
@@ -229,15 +229,15 @@ def kills(config: Config, folder: Path, runs: int, seed: int, roles: tuple[str, 
     """`runs` disturbed runs, the roles in turn; their rows, and a sentence for everything that was not as it should be."""
     rng, wrong, rows = random.Random(seed), [], []
     calm = tiny_run.copy(config, folder / "undisturbed")
-    ended = subprocess.run(
+    process = subprocess.run(
         [sys.executable, str(ROOT / "floracube.py"), "predict", str(calm.path), "--version", "v1"],
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
     )
-    if ended.returncode:
-        raise SystemExit(f"the undisturbed run failed: {ended.stderr[-2000:]}")
+    if process.returncode:
+        raise SystemExit(f"the undisturbed run failed: {process.stderr[-2000:]}")
     truth = tiny_run.digests(open_cube(calm.cube_url), "v1")
     cluster = Cluster(free_port(), folder)
     cluster.restart_missing()

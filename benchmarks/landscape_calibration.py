@@ -111,9 +111,9 @@ def richness_rows(case: Case) -> list[Row]:
     total, observed = case.probability.sum(1, dtype=np.float64), case.presence.sum(1)
     calibrated = np.empty_like(total)
     for k in np.unique(case.fold):
-        others = case.fold != k
-        fit = fit_richness(total[others], observed[others], case.weight[others], case.block[others])
-        calibrated[~others] = fit.predict(total[~others])
+        other_folds = case.fold != k
+        fit = fit_richness(total[other_folds], observed[other_folds], case.weight[other_folds], case.block[other_folds])
+        calibrated[~other_folds] = fit.predict(total[~other_folds])
     rows = []
     for name, expected in (("summed", total), ("calibrated", calibrated)):
         third = np.digitize(expected, np.quantile(expected, [1 / 3, 2 / 3]))
@@ -137,9 +137,9 @@ def set_rows(case: Case) -> list[Row]:
     p, presence = case.probability, case.presence
     size, member = np.zeros(len(p), np.int64), np.zeros(p.shape, bool)
     for k in np.unique(case.fold):
-        others = case.fold != k
-        size[~others] = best_size(p[others], presence[others])
-        member[~others] = p[~others] >= best_threshold(p[others], presence[others])
+        other_folds = case.fold != k
+        size[~other_folds] = best_size(p[other_folds], presence[other_folds])
+        member[~other_folds] = p[~other_folds] >= best_threshold(p[other_folds], presence[other_folds])
     scores = {
         "expected F1": top_scores(p, presence),
         "best K": top_scores(p, presence, size),
@@ -167,8 +167,10 @@ def interval_rows(case: Case) -> list[Row]:
         exchangeable = []
         for _ in range(SPLITS):
             order = rng.permutation(len(score))
-            one, two = order[: len(order) // 2], order[len(order) // 2 :]
-            exchangeable.append(float((score[two] <= weighted_quantile(score[one], weight[one], COVERAGE)).mean()))
+            first_half, second_half = order[: len(order) // 2], order[len(order) // 2 :]
+            exchangeable.append(
+                float((score[second_half] <= weighted_quantile(score[first_half], weight[first_half], COVERAGE)).mean())
+            )
         rows.append(
             {
                 "indicator": name,

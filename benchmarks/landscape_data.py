@@ -106,8 +106,8 @@ def _cells(landscape: Landscape) -> tuple[NDArray[np.float64], NDArray[np.float6
     mask = np.zeros(domain.shape, bool)
     mask[domain.region] = True
     land = np.flatnonzero(mask & landscape.site.land)
-    picked = np.random.default_rng(landscape.spec.seed).choice(land, min(CELLS, len(land)), replace=False)
-    row, col = np.unravel_index(picked, domain.shape)
+    cells = np.random.default_rng(landscape.spec.seed).choice(land, min(CELLS, len(land)), replace=False)
+    row, col = np.unravel_index(cells, domain.shape)
     return domain.west + (col + 0.5) * CELL, domain.north - (row + 0.5) * CELL
 
 

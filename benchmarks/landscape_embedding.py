@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.command import parser_of, write_rows
 from benchmarks.landscape_data import CACHE, LandscapeData, landscape_data
-from benchmarks.landscape_skill import BLOCK_KM, FIELD, LEAST, cropped, probability, scores
+from benchmarks.landscape_skill import BLOCK_KM, FIELD, MIN_PRESENCES, cropped, probability, scores
 from cube.config.learning import TrainOptions
 from cube.grid import CELL
 from cube.layers import Layer
@@ -83,7 +83,7 @@ def compared(data: LandscapeData, members: int) -> list[dict[str, Any]]:
     }
     sizes = {"embedding": BANDS, "Sentinel-2 and Landsat": bytes_of(INPUTS["sentinel2"]) + bytes_of(INPUTS["landsat"])}
     sizes["both"] = sum(sizes.values())
-    folds, scored = make_folds(surveys, BLOCK_KM, members), surveys.presence.sum(0) >= LEAST
+    folds, scored = make_folds(surveys, BLOCK_KM, members), surveys.presence.sum(0) >= MIN_PRESENCES
     options = TrainOptions(members=members, batch=64, threads=1, device="cpu")
     trained: dict[str, Trained] = {}
     rows = []
@@ -95,9 +95,9 @@ def compared(data: LandscapeData, members: int) -> list[dict[str, Any]]:
     seconds: dict[str, list[float]] = {method: [] for method in predictors}
     for _ in range(PASSES):
         for method, (_, to) in predictors.items():
-            begun = time.perf_counter()
+            start = time.perf_counter()
             probability(trained[method], to, cell_surveys)
-            seconds[method].append(time.perf_counter() - begun)
+            seconds[method].append(time.perf_counter() - start)
     base = np.array(seconds["Sentinel-2 and Landsat"])
     for row in rows:
         row["cells a second, ratio"] = float(np.median(base / np.array(seconds[row["method"]])))

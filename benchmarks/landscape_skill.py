@@ -43,7 +43,7 @@ from inference.training.fit import Trained, spec_for, train
 
 BLOCK_KM: Final = 2.5  # of 20 km: 64 blocks, as the demo takes
 FIELD: Final = 5  # cells of 50 m seen of the satellite image: 250 m
-LEAST: Final = 5  # presences and records of a species that is scored
+MIN_PRESENCES: Final = 5  # presences and records of a species that is scored
 SURVEYS: Final = {"surveys": 1_000, "records": 300}
 WAYS: Final = ("joint", "surveys_only", "records_only")
 FIGURES: Final = ["correlation", "correlation_known", "prevalence_factor", "richness_bias", "richness_error"]
@@ -90,72 +90,77 @@ def scores(p: NDArray[np.floating], truth: NDArray[np.float32], scored: NDArray[
 
 
 def of_records(
-    data: LandscapeData, members: int, epochs: int, ways: Sequence[str], done: Callable[[Row], None], observation: str
+    data: LandscapeData, members: int, epochs: int, ways: Sequence[str], report_row: Callable[[Row], None], observation: str
 ) -> None:
     """300 surveys and all records, one row a way to use them."""
     surveys = data.surveys.subset(np.arange(SURVEYS["records"]))
     places = cropped(data.predictors.subset(np.arange(len(surveys))), FIELD)
     of_record, cells, cell_surveys = cropped(data.record_predictors, FIELD), cropped(data.cells, FIELD), data.cell_surveys()
-    presences, noted = surveys.presence.sum(0), data.records.counts(len(surveys.species))
+    presences, record_counts = surveys.presence.sum(0), data.records.counts(len(surveys.species))
     for way in ways:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         options = TrainOptions(members=members, epochs=epochs, batch=64, likelihood=way, threads=1, device="cpu")  # type: ignore[arg-type]
-        given = {} if way == "surveys_only" else {"records": data.records, "record_predictors": of_record}
+        extra = {} if way == "surveys_only" else {"records": data.records, "record_predictors": of_record}
         learned = surveys.subset(np.zeros(0, np.int64)) if way == "records_only" else surveys
         spec = spec_for(places, learned)
-        trained = train(places, surveys, spec, options, make_folds(surveys, BLOCK_KM, members), family=data.family, **given)
-        row = scores(probability(trained, cells, cell_surveys), data.truth, presences + noted >= LEAST, presences >= LEAST)
+        trained = train(places, surveys, spec, options, make_folds(surveys, BLOCK_KM, members), family=data.family, **extra)
+        row = scores(
+            probability(trained, cells, cell_surveys),
+            data.truth,
+            presences + record_counts >= MIN_PRESENCES,
+            presences >= MIN_PRESENCES,
+        )
         if trained.reporting is not None:
             row["rates_correlation"] = float(np.corrcoef(trained.reporting, np.log(data.rates))[0, 1])
-        minutes = (time.perf_counter() - begun) / 60
-        done({"case": "records", "seed": data.seed, "method": way, "observation": observation, **row, "minutes": minutes})
+        minutes = (time.perf_counter() - start) / 60
+        report_row({"case": "records", "seed": data.seed, "method": way, "observation": observation, **row, "minutes": minutes})
 
 
-def of_surveys(data: LandscapeData, members: int, done: Callable[[Row], None]) -> None:
+def of_surveys(data: LandscapeData, members: int, report_row: Callable[[Row], None]) -> None:
     """1,000 surveys alone: the network, forests, and both on the true drivers."""
     surveys = data.surveys.subset(np.arange(SURVEYS["surveys"]))
     cell_surveys = data.cell_surveys()
     places, cells = cropped(data.predictors.subset(np.arange(len(surveys))), FIELD), cropped(data.cells, FIELD)
     folds = make_folds(surveys, BLOCK_KM, members)
-    scored = surveys.presence.sum(0) >= LEAST
+    scored = surveys.presence.sum(0) >= MIN_PRESENCES
     options = TrainOptions(members=members, batch=64, threads=1, device="cpu")
     drivers, cell_drivers = _table_predictors(data.drivers[: len(surveys)]), _table_predictors(data.cell_drivers)
     for name, at, to in (("floracube", places, cells), ("oracle network", drivers, cell_drivers)):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         row = scores(probability(train(at, surveys, options=options, folds=folds), to, cell_surveys), data.truth, scored, scored)
-        done({"case": "surveys", "seed": data.seed, "method": name, **row, "minutes": (time.perf_counter() - begun) / 60})
+        report_row({"case": "surveys", "seed": data.seed, "method": name, **row, "minutes": (time.perf_counter() - start) / 60})
     for name, at, to in (("forest", places, cells), ("oracle forest", drivers, cell_drivers)):
         for leaf in LEAVES:
-            begun = time.perf_counter()
+            start = time.perf_counter()
             table = np.concatenate([table_of(at, surveys, False), table_of(to, cell_surveys, False)])
             learned = np.arange(len(table)) < len(surveys)
             presence = np.concatenate([surveys.presence, cell_surveys.presence])
             p = scores_without("random_forest", table, presence, learned, ~learned, leaf)
             row = scores(p, data.truth, scored, scored)
-            minutes = (time.perf_counter() - begun) / 60
-            done({"case": "surveys", "seed": data.seed, "method": f"{name} (leaf {leaf})", **row, "minutes": minutes})
+            minutes = (time.perf_counter() - start) / 60
+            report_row({"case": "surveys", "seed": data.seed, "method": f"{name} (leaf {leaf})", **row, "minutes": minutes})
 
 
 def gains(rows: Sequence[Row]) -> Table:
     """What is gained in correlation, species by species: by records beside surveys, and over a forest of the same surveys."""
-    of = {(r["case"], r.get("observation", ""), r["method"], r["seed"]): np.array(r["by_species"], float) for r in rows}
+    skill_by_key = {(r["case"], r.get("observation", ""), r["method"], r["seed"]): np.array(r["by_species"], float) for r in rows}
     lines = []
-    for case, observation, method in dict.fromkeys(key[:3] for key in of):
+    for case, observation, method in dict.fromkeys(key[:3] for key in skill_by_key):
         ours = "floracube" if case == "surveys" else "joint"
         if method == ours or method.startswith("oracle"):
             continue
         pairs = [
-            (of.get((case, observation, ours, key[3])), value)
-            for key, value in of.items()
+            (skill_by_key.get((case, observation, ours, key[3])), value)
+            for key, value in skill_by_key.items()
             if key[:3] == (case, observation, method)
         ]
-        gain = [one - two for one, two in pairs if one is not None]
+        gain = [our_skill - theirs for our_skill, theirs in pairs if our_skill is not None]
         if not gain:  # one way was asked for alone
             continue
         gain = [g[np.isfinite(g)] for g in gain]
         draw = np.random.default_rng(0)
-        drawn = [np.mean([g[draw.integers(0, len(g), len(g))].mean() for g in gain]) for _ in range(BOOTSTRAPS)]
-        low, high = np.quantile(drawn, (0.025, 0.975))
+        draw_means = [np.mean([g[draw.integers(0, len(g), len(g))].mean() for g in gain]) for _ in range(BOOTSTRAPS)]
+        low, high = np.quantile(draw_means, (0.025, 0.975))
         means = [g.mean() for g in gain]
         lines.append(
             {
@@ -198,7 +203,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows: list[Row] = json.loads(args.json.read_text()) if args.json and args.json.is_file() else []
 
-    def done(row: Row) -> None:
+    def report_row(row: Row) -> None:
         rows.append(row)
         label = f"{row['case']} {row.get('observation', '')} {row['seed']} {row['method']:18}"
         print(f"  {label} correlation {row['correlation']:.3f}", flush=True)
@@ -214,12 +219,12 @@ def main() -> None:
             ways = [w for w in args.ways.split(",") if ("records", observation, w) not in have]
             if ways:
                 data = landscape_data(seed, args.cache, observation=observation)
-                of_records(data, args.members, args.epochs, ways, done, observation)
+                of_records(data, args.members, args.epochs, ways, report_row, observation)
         if "surveys" in cases and ("surveys", ASSUMED, "oracle forest (leaf 20)") not in have:
             rows[:] = [r for r in rows if (r["case"], r["seed"]) != ("surveys", seed)]
-            of_surveys(landscape_data(seed, args.cache), args.members, done)
+            of_surveys(landscape_data(seed, args.cache), args.members, report_row)
     tables = [table(rows, case) for case in cases] + [gains(rows)]
-    print("\n" + "\n\n".join(one.text() for one in tables))
+    print("\n" + "\n\n".join(result_table.text() for result_table in tables))
 
 
 if __name__ == "__main__":

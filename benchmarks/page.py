@@ -55,7 +55,7 @@ ENTRIES = """performance.getEntriesByType("resource").map(({ name, responseEnd, 
 
 
 @contextmanager
-def served(cube: str) -> Iterator[str]:
+def serve(cube: str) -> Iterator[str]:
     """The address of a server of `cube`, while it runs."""
     port = free_port()
     command = [
@@ -81,7 +81,7 @@ def visit(browser: Any, url: str) -> tuple[dict[str, float], dict[str, int]]:
     page.add_init_script(WATCH)
     page.goto(url)
     page.wait_for_function("window.seen", timeout=120_000)
-    tiles_seen = page.evaluate("window.seen")
+    n_tiles = page.evaluate("window.seen")
     entries = page.evaluate(ENTRIES)
     page.wait_for_selector("html[data-ready]", timeout=120_000)
     page.wait_for_timeout(3000)  # what comes after the tiles
@@ -93,7 +93,7 @@ def visit(browser: Any, url: str) -> tuple[dict[str, float], dict[str, int]]:
     context.close()
     page_ends = [e["responseEnd"] for e in entries if "/page/" in e["name"] and not e["name"].endswith(".json")]
     tiles = [e["responseEnd"] for e in entries if "/tiles/" in e["name"]]
-    return {"page": max(t for t in page_ends if t < first), "tile": min(tiles), "first": first, "seen": tiles_seen}, weights
+    return {"page": max(t for t in page_ends if t < first), "tile": min(tiles), "first": first, "seen": n_tiles}, weights
 
 
 def main() -> int:
@@ -105,7 +105,7 @@ def main() -> int:
     from playwright.sync_api import sync_playwright
 
     executable = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-    with served(arguments.cube) as url, sync_playwright() as playwright:
+    with serve(arguments.cube) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=LAUNCH)
         visit(browser, url)  # the first one warms the server, as any before it would have
         visits = [visit(browser, url) for _ in range(arguments.visits)]
@@ -113,7 +113,7 @@ def main() -> int:
     times = [milliseconds for milliseconds, _ in visits]
     records: list[dict[str, Any]] = []
     print(f"first tiles, median (least to most) of {len(times)} visits, load of the machine {os.getloadavg()[0]:.1f}")
-    for name, of in (
+    for name, paths_of in (
         ("page's own files have arrived", [t["page"] for t in times]),
         ("first tile has arrived", [t["tile"] for t in times]),
         ("first tile is drawn", [t["first"] for t in times]),
@@ -121,14 +121,14 @@ def main() -> int:
         ("all drawn after the page's own files", [t["seen"] - t["page"] for t in times]),
         ("first drawn after them", [t["first"] - t["page"] for t in times]),
     ):
-        middle = statistics.median(of)
-        records.append({"what": name, "ms": round(middle), "least": round(min(of)), "most": round(max(of))})
-        print(f"  {name:36}{middle:7.0f} ms  ({min(of):.0f} to {max(of):.0f})")
+        middle = statistics.median(paths_of)
+        records.append({"what": name, "ms": round(middle), "least": round(min(paths_of)), "most": round(max(paths_of))})
+        print(f"  {name:36}{middle:7.0f} ms  ({min(paths_of):.0f} to {max(paths_of):.0f})")
     soon = records[-1]["ms"] <= BAR_MS
     weights = visits[-1][1]
-    own = [n for path, n in weights.items() if path == "/" or ("/page/" in path and "node_modules" not in path)]
+    own_bytes = [n for path, n in weights.items() if path == "/" or ("/page/" in path and "node_modules" not in path)]
     kinds = {
-        "page (HTML, styles, scripts)": own,
+        "page (HTML, styles, scripts)": own_bytes,
         "coastlines and what reads them": [n for p, n in weights.items() if "/world-atlas/" in p or "/topojson-client/" in p],
     }
     print("\nweight as sent")

@@ -18,9 +18,9 @@ BELOW = 32768  # from here on the kernel gives ports to connections, which take 
 def free_port() -> int:
     """A port of loopback that nobody listens on at this moment and that no outgoing connection will take."""
     for port in random.SystemRandom().sample(range(15000, BELOW), 200):
-        with socket.socket() as one:
+        with socket.socket() as probe:
             try:
-                one.bind(("127.0.0.1", port))
+                probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port

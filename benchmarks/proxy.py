@@ -57,18 +57,18 @@ def addresses(url: str, region: Any) -> list[str]:
 def rate(url: str, paths: list[str], seconds: float, folder: Path) -> float:
     """Requests a second of wrk over the paths, one after another on 16 connections."""
     script = folder / "paths.lua"
-    listed = ",".join(json.dumps(path) for path in paths)
+    path_list = ",".join(json.dumps(path) for path in paths)
     script.write_text(
-        f"local paths = {{{listed}}}\nlocal n = 0\n"
+        f"local paths = {{{path_list}}}\nlocal n = 0\n"
         "request = function() n = n % #paths + 1; return wrk.format('GET', paths[n]) end\n",
         encoding="utf-8",
     )
-    done = subprocess.run(
+    process = subprocess.run(
         ["wrk", "-t1", "-c16", f"-d{seconds}s", "-s", str(script), url], capture_output=True, text=True, check=True
     )
-    if "Non-2xx" in done.stdout:
-        raise SystemExit(done.stdout)
-    match = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+    if "Non-2xx" in process.stdout:
+        raise SystemExit(process.stdout)
+    match = re.search(r"Requests/sec:\s+([\d.]+)", process.stdout)
     assert match is not None
     return float(match[1])
 
@@ -76,7 +76,7 @@ def rate(url: str, paths: list[str], seconds: float, folder: Path) -> float:
 def publish_under_load(url: str, cube: Any, seconds: float) -> dict[str, Any]:
     """Ask for tiles by the addresses of both releases while the second one is published; who shows another release is stale."""
     old = addresses(url, cube.region)
-    shown = {round(1 + FIRST / 250 * 254): "first", round(1 + SECOND / 250 * 254): "second"}
+    colour_of_release = {round(1 + FIRST / 250 * 254): "first", round(1 + SECOND / 250 * 254): "second"}
     release_of: dict[str, str] = dict.fromkeys(old, "first")
     counts = {"requests": 0, "stale": 0, "failed": 0}
     port = int(url.rpartition(":")[2])
@@ -87,13 +87,13 @@ def publish_under_load(url: str, cube: Any, seconds: float) -> dict[str, Any]:
         if answer.status != 200:
             counts["failed"] += answer.status != 204
             return
-        releases = {shown.get(colour) for colour in colours(answer.body)}
+        releases = {colour_of_release.get(colour) for colour in colours(answer.body)}
         counts["stale"] += releases != {release_of[answer.path]}
 
-    seen_after = 0.0
+    first_seen = 0.0
 
     async def publish() -> None:
-        nonlocal seen_after
+        nonlocal first_seen
         await asyncio.sleep(seconds / 3)
         await asyncio.to_thread(tile_cube.release, cube, "second", "v2")
         published = time.monotonic()
@@ -102,7 +102,7 @@ def publish_under_load(url: str, cube: Any, seconds: float) -> dict[str, Any]:
             if new[0] != old[0]:
                 break
             await asyncio.sleep(0.05)
-        seen_after = time.monotonic() - published
+        first_seen = time.monotonic() - published
         release_of.update(dict.fromkeys(new, "second"))
         paths.extend(new)
 
@@ -110,7 +110,7 @@ def publish_under_load(url: str, cube: Any, seconds: float) -> dict[str, Any]:
         await asyncio.gather(load(port, paths, 8, seconds, note), publish())
 
     asyncio.run(both())
-    return {**counts, "new release handed out after s": seen_after}
+    return {**counts, "new release handed out after s": first_seen}
 
 
 def main() -> int:
@@ -138,15 +138,15 @@ def main() -> int:
         for _ in range(3):
             for name, url in (("server alone", direct), ("behind nginx", front)):
                 rates[name].append(rate(url, paths, options.seconds, folder))
-        ended = publish_under_load(front, cube, 3 * options.seconds)
-    alone, behind = (statistics.median(values) for values in rates.values())
-    rows = [["server alone", f"{alone:,.0f}", "1.0"], ["behind nginx", f"{behind:,.0f}", f"{behind / alone:.1f}"]]
+        outcome = publish_under_load(front, cube, 3 * options.seconds)
+    alone, through_proxy = (statistics.median(values) for values in rates.values())
+    rows = [["server alone", f"{alone:,.0f}", "1.0"], ["behind nginx", f"{through_proxy:,.0f}", f"{through_proxy / alone:.1f}"]]
     print(show("repeated tiles, one worker of the server, one of nginx, 16 connections", ["way", "tiles/s", "times"], rows))
-    values = [f"{v:.1f}" if isinstance(v, float) else f"{v:,}" for v in ended.values()]
-    print(show("a release published under load, asked through nginx", list(ended), [values]))
-    rates_of = [{"way": "server", "tiles_per_second": alone}, {"way": "nginx", "tiles_per_second": behind}]
-    write_rows(options.json, [*rates_of, {"way": "publish", **ended}])
-    return int(ended["stale"] > 0 or ended["failed"] > 0)
+    values = [f"{v:.1f}" if isinstance(v, float) else f"{v:,}" for v in outcome.values()]
+    print(show("a release published under load, asked through nginx", list(outcome), [values]))
+    rate_rows = [{"way": "server", "tiles_per_second": alone}, {"way": "nginx", "tiles_per_second": through_proxy}]
+    write_rows(options.json, [*rate_rows, {"way": "publish", **outcome}])
+    return int(outcome["stale"] > 0 or outcome["failed"] > 0)
 
 
 if __name__ == "__main__":

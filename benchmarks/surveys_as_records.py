@@ -61,7 +61,7 @@ def main() -> None:
     }
     eta = {}
     for name, (rows, records_of_case) in cases.items():
-        begun = time.process_time()
+        start = time.process_time()
         trained = train(
             data.predictors.subset(rows),
             surveys.subset(rows),
@@ -74,7 +74,7 @@ def main() -> None:
         )
         assert trained.out_of_fold is not None
         eta[name] = trained.out_of_fold[np.isin(rows, survey_rows)]
-        print(f"{name}: {time.process_time() - begun:.0f} s of processor", file=sys.stderr, flush=True)
+        print(f"{name}: {time.process_time() - start:.0f} s of processor", file=sys.stderr, flush=True)
     open_rows = ~folds.locked
     what = (
         f"{int(open_rows.sum()):,} of {len(survey_rows):,} surveys, open blocks of {shown_km(folds.block_km)} km, "

@@ -19,7 +19,7 @@ class Answer:
     path: str
     status: int
     seconds: float
-    started: float
+    start: float
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
@@ -35,8 +35,8 @@ class Connection:
 
     async def get(self, path: str) -> Answer:
         """Ask for `path`. A kept connection that the server has closed meanwhile is opened again, once; else status 0."""
-        started = time.monotonic()
-        for kept in (self._writer is not None, False):
+        start = time.monotonic()
+        for is_reused in (self._writer is not None, False):
             try:
                 if self._writer is None:
                     self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -46,11 +46,11 @@ class Connection:
             except (OSError, EOFError, TimeoutError) as error:
                 self.close()
                 status, headers, body = 0, {}, repr(error).encode()
-                if not kept or isinstance(error, TimeoutError):
+                if not is_reused or isinstance(error, TimeoutError):
                     await asyncio.sleep(0.1)
                     break
-                started = time.monotonic()
-        return Answer(path, status, time.monotonic() - started, started, headers, body)
+                start = time.monotonic()
+        return Answer(path, status, time.monotonic() - start, start, headers, body)
 
     async def _exchange(self, path: str) -> tuple[int, dict[str, str], bytes]:
         assert self._reader is not None
@@ -81,7 +81,7 @@ async def load(port: int, paths: Sequence[str], connections: int, seconds: float
     """
     end = time.monotonic() + seconds
 
-    async def one(seed: int) -> None:
+    async def client(seed: int) -> None:
         connection, rng = Connection(port), random.Random(seed)
         while time.monotonic() < end:
             note(await connection.get(rng.choice(paths)))
@@ -89,7 +89,7 @@ async def load(port: int, paths: Sequence[str], connections: int, seconds: float
 
     async with asyncio.TaskGroup() as tasks:
         for seed in range(connections):
-            tasks.create_task(one(seed))
+            tasks.create_task(client(seed))
 
 
 def percentile(values: Sequence[float], part: float) -> float:

@@ -35,7 +35,7 @@ class WebFolder:
     def __init__(self, folder: Path, delay: float) -> None:
         """Of `folder`, each answer `delay` seconds late."""
         self.folder, self.delay, self.state, self.count = folder, delay, "up", 0
-        self.listed: dict[str, list[str]] = {}  # what the pages of each listing are cut from
+        self.listings: dict[str, list[str]] = {}  # what the pages of each listing are cut from
         # Since the start, by kind; GETs of shards are among the GETs.
         self.counts = {"GET": 0, "of shards": 0, "HEAD": 0, "LIST": 0, "PUT": 0, "DELETE": 0, "bytes": 0}
 
@@ -48,11 +48,11 @@ class WebFolder:
                 headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:] if line)}
                 if "100-continue" in headers.get("expect", "").lower():
                     writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                given = await reader.readexactly(int(headers.get("content-length", 0)))
+                request_body = await reader.readexactly(int(headers.get("content-length", 0)))
                 await asyncio.sleep(self.delay)
                 name, _, query = path.partition("?")
                 if method == "PUT":
-                    status, extra, body = self.put(unquote(name), headers, given)
+                    status, extra, body = self.put(unquote(name), headers, request_body)
                 elif method == "DELETE":
                     (self.folder / unquote(name).lstrip("/")).unlink(missing_ok=True)
                     status, extra, body = 204, "", b""
@@ -70,7 +70,7 @@ class WebFolder:
                 await writer.drain()
         writer.close()
 
-    def answer(self, path: str, query: str, asked: str) -> tuple[int, str, bytes]:
+    def answer(self, path: str, query: str, range_header: str) -> tuple[int, str, bytes]:
         """Status, further header lines and body."""
         if path.strip("/_") in _STATES:
             self.state = path.strip("/_")
@@ -86,7 +86,7 @@ class WebFolder:
         if self.state == "away" or not file.is_file():
             return 404, "", b"<Error><Code>NoSuchKey</Code></Error>"
         data, tag = file.read_bytes(), f"ETag: {_tag(file)}\r\n"
-        match = _RANGE.fullmatch(asked)
+        match = _RANGE.fullmatch(range_header)
         if match is None:
             return 200, tag, data
         if match[1] and int(match[1]) >= len(data):
@@ -112,13 +112,13 @@ class WebFolder:
         prefix = query.get("prefix", [""])[0]
         root = self.folder / bucket
         place = root / prefix.rstrip("/")
-        first, of = int(query.get("continuation-token", ["0"])[0]), f"{bucket}/{prefix} {'delimiter' in query}"
+        first, listing_key = int(query.get("continuation-token", ["0"])[0]), f"{bucket}/{prefix} {'delimiter' in query}"
         if not first:
-            found = sorted(map(str, place.iterdir()) if "delimiter" in query else _below(place)) if place.is_dir() else []
-            self.listed[of] = [] if self.state == "away" else found
-        listed, behind = self.listed[of], first + PAGE
+            paths = sorted(map(str, place.iterdir()) if "delimiter" in query else _below(place)) if place.is_dir() else []
+            self.listings[listing_key] = [] if self.state == "away" else paths
+        entries, end = self.listings[listing_key], first + PAGE
         parts = []
-        for entry in map(Path, listed[first:behind]):
+        for entry in map(Path, entries[first:end]):
             key = escape(entry.relative_to(root).as_posix())
             if entry.is_file():
                 parts.append(
@@ -127,24 +127,24 @@ class WebFolder:
                 )
             elif "delimiter" in query:
                 parts.append(f"<CommonPrefixes><Prefix>{key}/</Prefix></CommonPrefixes>")
-        more = behind < len(listed)
+        more = end < len(entries)
         head = f"<Name>{bucket}</Name><Prefix>{escape(prefix)}</Prefix><IsTruncated>{str(more).lower()}</IsTruncated>"
-        head += f"<NextContinuationToken>{behind}</NextContinuationToken>" if more else ""
+        head += f"<NextContinuationToken>{end}</NextContinuationToken>" if more else ""
         return f"<ListBucketResult>{head}<KeyCount>{len(parts)}</KeyCount>{''.join(parts)}</ListBucketResult>".encode()
 
 
 def _below(folder: Path) -> Iterator[str]:
-    for here, _, names in os.walk(folder):
-        yield from (os.path.join(here, name) for name in names)
+    for directory, _, names in os.walk(folder):
+        yield from (os.path.join(directory, name) for name in names)
 
 
 def _tag(file: Path) -> str:
-    about = file.stat()
-    return f'"{about.st_ino}-{about.st_mtime_ns}"'
+    status = file.stat()
+    return f'"{status.st_ino}-{status.st_mtime_ns}"'
 
 
 @contextmanager
-def served(folder: Path, port: int, delay: float) -> Iterator[str]:
+def serve(folder: Path, port: int, delay: float) -> Iterator[str]:
     """The URL of `folder` while a process serves it."""
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "benchmarks.tile_web", str(folder.resolve()), str(port), str(delay)]

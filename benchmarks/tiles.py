@@ -38,13 +38,13 @@ from benchmarks.tile_load import Answer, Connection, load, percentile
 from benchmarks.tile_tables import OURS, Row, tables
 
 ROOT = Path(__file__).resolve().parents[1]
-PICKED = "titiler.xarray, level by hand"
+BY_HAND = "titiler.xarray, level by hand"
 UNPICKED = "titiler.xarray, level 0"
 # Server and which level it reads, what uvicorn starts, what must be installed. The one that finds levels by itself comes first.
 SERVERS = {
     OURS: ("floracube", "morecantile"),
     "rio-tiler GroupReader, multiscales": ("group_reader", "rio-tiler"),
-    PICKED: ("titiler", "titiler.xarray"),
+    BY_HAND: ("titiler", "titiler.xarray"),
     UNPICKED: ("titiler", "titiler.xarray"),
     "xpublish-tiles, level 0": ("xpublish", "xpublish-tiles"),
 }
@@ -133,7 +133,7 @@ def level_of(zoom: int, x: int, y: int, levels: int) -> int:
 async def by_zoom(running: dict[str, Running], cube: Any, url: str, zooms: list[int], repeats: int) -> list[Row]:
     """Median milliseconds of each server at each zoom, cold and warm, tile after tile and server after server."""
     connections = {name: Connection(server.port) for name, server in running.items()}
-    taken: dict[tuple[str, int, str], list[float]] = {}
+    timings: dict[tuple[str, int, str], list[float]] = {}
     sizes: dict[tuple[str, int], list[int]] = {}
 
     async def ask(name: str, z: int, x: int, y: int, state: str) -> None:
@@ -145,7 +145,7 @@ async def by_zoom(running: dict[str, Running], cube: Any, url: str, zooms: list[
             print(f"{name} is left out: status {answer.status} for {answer.path}: {answer.body[:200]!r}")
             del running[name]
             return
-        taken.setdefault((name, z, state), []).append(answer.seconds * 1e3)
+        timings.setdefault((name, z, state), []).append(answer.seconds * 1e3)
         sizes.setdefault((name, z), []).append(len(answer.body))
 
     for name in list(running):  # imports, compilation and the first opening are no tile's
@@ -168,7 +168,7 @@ async def by_zoom(running: dict[str, Running], cube: Any, url: str, zooms: list[
         connection.close()
     return [
         {"server": name, "zoom": z, "state": state, "ms": statistics.median(values), "bytes": statistics.mean(sizes[name, z])}
-        for (name, z, state), values in taken.items()
+        for (name, z, state), values in timings.items()
         if state in ("cold", "warm") and name in running
     ]
 
@@ -198,8 +198,7 @@ def under_load(server: Running, cube: Any, url: str, zooms: list[int], seconds: 
                 "zoom": None,
                 "state": f"{connections} connections",
                 "ms": statistics.median(times),
-                "requests_per_second": len(times)
-                / (max(a.started + a.seconds for a in answers) - min(a.started for a in answers)),
+                "requests_per_second": len(times) / (max(a.start + a.seconds for a in answers) - min(a.start for a in answers)),
                 "p50_ms": percentile(times, 0.5),
                 "p99_ms": percentile(times, 0.99),
                 "failed": len(wrong),
@@ -213,7 +212,7 @@ def run(store: str, url: str, cube: Any, names: list[str], options: argparse.Nam
     with ExitStack() as stack:
         running: dict[str, Running] = {}
         for i, name in enumerate(names):
-            twin = running.get(PICKED) if name == UNPICKED else None  # the same process, asked otherwise
+            twin = running.get(BY_HAND) if name == UNPICKED else None  # the same process, asked otherwise
             running[name] = replace(twin, name=name) if twin else start(name, url, options.port + i, stack, environment)
         rows = asyncio.run(by_zoom(running, cube, url, options.zooms, options.repeats))
         if options.seconds > 0:
@@ -258,7 +257,7 @@ def main() -> None:
         height, width = cube.region.shape()
         print(
             f"{height} x {width} cells, uint8, shards of {options.unit_km * 20} cells, levels 0 to {cube.region.levels()}; "
-            + ", ".join(f"{n} {version_of(SERVERS[n][1])}" for n in names if n not in (OURS, PICKED))
+            + ", ".join(f"{n} {version_of(SERVERS[n][1])}" for n in names if n not in (OURS, BY_HAND))
         )
         rows = run("local folder", str(folder), cube, names, options, {})
         print(tables(rows, "local folder", options.zooms))

@@ -54,7 +54,7 @@ class Judge:
         """`truth`: of each path the body by release; `patience` stretches what is promised in seconds."""
         self.truth = truth
         self.followed_within, self.recovered_within = FOLLOWED_WITHIN * patience, RECOVERED_WITHIN * patience
-        self.followed: list[tuple[float, str]] = [(0.0, FIRST)]  # from when readers followed which release
+        self.releases: list[tuple[float, str]] = [(0.0, FIRST)]  # from when readers followed which release
         self.failing: list[list[float]] = []  # from when to when the store did
         self.statuses: dict[int, int] = {}
         self.by_release: dict[str, int] = {}
@@ -66,7 +66,7 @@ class Judge:
 
     def note(self, answer: Answer) -> None:
         """Take an answer in."""
-        now = answer.started + answer.seconds
+        now = answer.start + answer.seconds
         self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
         if answer.status not in (200, 204):
             self._error(answer, now)
@@ -76,21 +76,25 @@ class Judge:
         if self.bodies.setdefault(tag, hash(answer.body)) != hash(answer.body):
             self.wrong.append(f"{answer.path}: one ETag, two bodies")
         bodies = self.truth[answer.path]
-        allowed = [r for r in self._followed_in(answer.started - self.followed_within, now) if bodies[r] == answer.body]
+        allowed = [r for r in self._followed_in(answer.start - self.followed_within, now) if bodies[r] == answer.body]
         if not allowed:
-            of = next((release for release, body in bodies.items() if body == answer.body), "no release")
-            self.wrong.append(f"{answer.path}: status {answer.status} with {len(answer.body)} bytes of {of}")
+            release_of_body = next((release for release, body in bodies.items() if body == answer.body), "no release")
+            self.wrong.append(f"{answer.path}: status {answer.status} with {len(answer.body)} bytes of {release_of_body}")
         elif len(set(bodies.values())) > 1:
             self.by_release[allowed[0]] = self.by_release.get(allowed[0], 0) + 1
 
     def _followed_in(self, start: float, end: float) -> set[str]:
         """Releases that readers followed at some time between."""
-        ends = [time for time, _ in self.followed[1:]] + [float("inf")]
-        return {release for (begun, release), over in zip(self.followed, ends, strict=True) if begun <= end and over >= start}
+        ends = [time for time, _ in self.releases[1:]] + [float("inf")]
+        return {
+            release
+            for (start_time, release), over in zip(self.releases, ends, strict=True)
+            if start_time <= end and over >= start
+        }
 
     def _error(self, answer: Answer, now: float) -> None:
         self.last_error = max(self.last_error, now)
-        during = any(begun <= now and answer.started <= over + self.recovered_within for begun, over in self.failing)
+        during = any(start_time <= now and answer.start <= over + self.recovered_within for start_time, over in self.failing)
         self.errors_while_down += during
         if not during:
             self.wrong.append(f"{answer.path}: status {answer.status} while the store was well")
@@ -143,15 +147,15 @@ async def soak(port: int, paths: list[str], options: argparse.Namespace, cube: A
 
         pause = (seconds - 2 * options.down) / 6
         await asyncio.sleep(pause)
-        judge.followed.append((time.monotonic(), SECOND))
+        judge.releases.append((time.monotonic(), SECOND))
         await asyncio.to_thread(releases.publish, cube, SECOND)
         # The store shall fail under the new release, not while a busy machine still opens it.
-        while SECOND not in judge.by_release and time.monotonic() < judge.followed[-1][0] + judge.followed_within:
+        while SECOND not in judge.by_release and time.monotonic() < judge.releases[-1][0] + judge.followed_within:
             await asyncio.sleep(0.1)
         await asyncio.sleep(pause)
         await fail("away")
         await asyncio.sleep(pause)
-        judge.followed.append((time.monotonic(), FIRST))
+        judge.releases.append((time.monotonic(), FIRST))
         await asyncio.to_thread(releases.rollback, cube)
         await asyncio.sleep(pause)
         await asyncio.to_thread(rewrite_shards, Path(cube.url), "products/species/v1/0/occurrence", 192)
@@ -202,8 +206,8 @@ async def run(options: argparse.Namespace) -> tuple[Judge, list[float]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "soak"
         folder.mkdir()
-        made = options.cube or large_cube.make_large_cube(str(folder / "made.zarr")).url
-        cube = large_cube.linked_copy(large_cube.open_cube(str(made)), folder)
+        cube_url = options.cube or large_cube.make_large_cube(str(folder / "made.zarr")).url
+        cube = large_cube.linked_copy(large_cube.open_cube(str(cube_url)), folder)
         store = stack.enter_context(folder_s3.served(cube, options.delay))
         tiles = [(z, x, y) for z in (8, 9, 10, 11, 12) for x, y in spots(cube.region, z, 8)]
         paths = sorted({f"/layers/{layer}/tiles/WebMercatorQuad/{z}/{x}/{y}.png" for layer in LAYERS for z, x, y in tiles})

@@ -76,10 +76,10 @@ def tables(records: int, surveys: int, species: int) -> tuple[Records, Surveys]:
     """Records of a Zipf-like number a species, each at a cell of its own, and surveys of 20 species each."""
     rng = np.random.default_rng(0)
     share = 1 / np.arange(1, species + 1)
-    named = rng.choice(species, records, p=share / share.sum()).astype(np.int32)
+    species_of_record = rng.choice(species, records, p=share / share.sum()).astype(np.int32)
     x, y = rng.uniform(0, 5e6, (2, records))
     year = rng.integers(1990, 2022, records).astype(np.float32)
-    record_table = Records(named, np.arange(records), x, y, year)
+    record_table = Records(species_of_record, np.arange(records), x, y, year)
     presence = np.zeros((surveys, species), bool)
     presence[np.arange(surveys)[:, None], rng.integers(0, species, (surveys, 20))] = True
     names = tuple(f"species {i}" for i in range(species))
@@ -129,10 +129,14 @@ def main() -> None:
         row("records and surveys", (args.records * 34 + args.surveys * args.species) / GB)
         cells = min(KILOMETRES, args.records)
         record_predictors = predictors_of(Path(folder), "record", args.records, shape, cells)
-        beside = predictors_of(Path(folder), "survey", args.surveys, shape, min(cells, args.surveys))
+        survey_predictors = predictors_of(Path(folder), "survey", args.surveys, shape, min(cells, args.surveys))
         row("corners and weights of places", (args.records + args.surveys) * 48 / GB)
         disk = (
-            sum(getattr(p, m).nbytes for p in (record_predictors, beside) for m in ("satellite", "landsat", "static", "climate"))
+            sum(
+                getattr(p, m).nbytes
+                for p in (record_predictors, survey_predictors)
+                for m in ("satellite", "landsat", "static", "climate")
+            )
             / GB
         )
         options = TrainOptions(
@@ -141,17 +145,17 @@ def main() -> None:
         spec = ModelSpec(
             ("satellite", "landsat", "static", "climate", "survey"), args.species, record_predictors.static_names, **shape
         )
-        data = Assembly(beside, surveys, spec, options, None, records, record_predictors)
+        data = Assembly(survey_predictors, surveys, spec, options, None, records, record_predictors)
         torch.manual_seed(0)
         net = DeepSDM(spec)
         gamma = data.begin(net)
         objective = data.objective(gamma, "cpu")
         count = sum(p.numel() for p in net.parameters())
         row(f"network ({count / 1e6:.1f} M parameters), normalisation", count * 4 / GB)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         fit_member(net, Few(objective), options, 0, lambda *expectation: None, on_disk=True)
         row(f"{args.steps} steps, AdamW", count * 4 * 5 / GB)
-        seconds = (time.perf_counter() - begun) / args.steps
+        seconds = (time.perf_counter() - start) / args.steps
     print(f"samples on disk: {disk:,.0f} GB as pixels (sparse here; GeoPlant's own files stay packed); {seconds:.0f} s a step")
     print(f"peak {peak():.1f} GB, bar {BAR_GB:.0f} GB: {'kept' if peak() < BAR_GB else 'BROKEN'}")
     rows.append({"part": "peak", "expected_gb": BAR_GB, "resident_gb": resident(), "peak_gb": peak()})

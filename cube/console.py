@@ -92,7 +92,7 @@ class Pace:
         self.done = done
         return new
 
-    def left(self, now: float) -> float | None:
+    def seconds_left(self, now: float) -> float | None:
         """Seconds left at `now`; None before the pace has settled, without a sum, and once the estimate is overdue.
 
         The pace is that of the finished steps, so the estimate runs down while a step takes its time and never stays at 0.
@@ -100,13 +100,13 @@ class Pace:
         finished = self.done - self._first
         if not 0 < self.done < self.total or finished <= SETTLED * (self.total - self._first):
             return None
-        left = (self._last - self._began) / finished * (self.total - self.done) - (now - self._last)
-        return left if left >= 1 else None
+        estimate = (self._last - self._began) / finished * (self.total - self.done) - (now - self._last)
+        return estimate if estimate >= 1 else None
 
     def text(self, now: float) -> str:
         """` 0:01:30 left` for a person; empty where that cannot be told."""
-        left = self.left(now)
-        return "" if left is None else f"{datetime.timedelta(seconds=round(left))} left"
+        seconds = self.seconds_left(now)
+        return "" if seconds is None else f"{datetime.timedelta(seconds=round(seconds))} left"
 
     def steps(self) -> str:
         """`3/10 steps`; steps alone where their sum is unknown."""
@@ -148,11 +148,11 @@ def bar(title: str) -> Iterator[Move]:
         task = progress.add_task(title, total=None, what="")
 
         def move(done: int, total: int, what: str) -> None:
-            whole = total if total > 0 else None
+            known_total = total if total > 0 else None
             if pace.note(done, total, time.monotonic()):
                 # What an earlier run or stage did is no measure of this one's speed.
-                progress.reset(task, completed=done, total=whole, what=what)
-            progress.update(task, completed=done, total=whole, what=what)
+                progress.reset(task, completed=done, total=known_total, what=what)
+            progress.update(task, completed=done, total=known_total, what=what)
 
         yield move
 
@@ -178,30 +178,32 @@ def _lines(title: str) -> Move:
 def print_reports(reports: list[dict[str, Any]]) -> None:
     """What was kept of each table and what was left out, with the first few names."""
     for report in reports:
-        kept = ", ".join(f"{n:,} {what}" for what, n in report["kept"].items())
-        say.print(f"{report['title']}: {kept}", highlight=False)
+        totals_text = ", ".join(f"{n:,} {what}" for what, n in report["kept"].items())
+        say.print(f"{report['title']}: {totals_text}", highlight=False)
         for reason, row in report["remarks"].items():
             names = ", ".join(row["first"]) + (", ..." if row["count"] > len(row["first"]) else "")
-            named = f" ({names})" if row["first"] else ""
-            say.print(f"  {row['count']:,} {reason}{named}", highlight=False, style="yellow")
+            names_text = f" ({names})" if row["first"] else ""
+            say.print(f"  {row['count']:,} {reason}{names_text}", highlight=False, style="yellow")
 
 
-def print_metrics(metrics: Mapping[str, Any], before: str = "") -> None:
+def print_metrics(metrics: Mapping[str, Any], prefix: str = "") -> None:
     """A line for each figure, four digits of it, `part: name` where they come in parts."""
     for name, value in metrics.items():
         if isinstance(value, Mapping):
-            print_metrics(value, f"{before}{name}: ")
+            print_metrics(value, f"{prefix}{name}: ")
         else:
-            shown = value if not isinstance(value, int | float) or isinstance(value, bool) else _figure(value)
-            say.print(f"  {before}{name}: {shown}", highlight=False, markup=False, style="yellow" if name == "warning" else None)
+            value_text = value if not isinstance(value, int | float) or isinstance(value, bool) else _figure(value)
+            say.print(
+                f"  {prefix}{name}: {value_text}", highlight=False, markup=False, style="yellow" if name == "warning" else None
+            )
 
 
 def _figure(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
 
 
-def print_result(result: dict[str, Any], as_json: bool, where: str) -> None:
-    """What a training has found: its metrics, the reports of its tables, its skill on the blocks left out, and `where` it is."""
+def print_result(result: dict[str, Any], as_json: bool, location: str) -> None:
+    """What a training has found: its metrics, the reports of its tables, its skill on the blocks left out, and its `location`."""
     if as_json:
         print(json.dumps({"metrics": result["metrics"], "reports": result["reports"]}, indent=1, default=float))
     else:
@@ -209,7 +211,7 @@ def print_result(result: dict[str, Any], as_json: bool, where: str) -> None:
         print_metrics(result["metrics"])
         for table in result["tables"]:
             print(f"\n{table}")
-    say.print(where, highlight=False)
+    say.print(location, highlight=False)
 
 
 def print_plan(plan: Plan, problems: list[str], notes: list[str], as_json: bool) -> None:
@@ -228,48 +230,48 @@ def say_problems(notes: list[str], problems: list[str]) -> None:
         raise typer.Exit(2)
 
 
-def print_understood(found: Understood, html: Path | None, as_json: bool) -> None:
+def print_understood(understood: Understood, html: Path | None, as_json: bool) -> None:
     """Print what is understood of a configuration and write it as the page `html`; exit code 2 where a build would refuse.
 
     Raises `CubeError` where the page cannot be written.
     """
     from cube.engine import inspect_page, inspect_text  # here: what lists commands needs no arrays
 
-    notes = inspect_text.notes(found)
-    document = {**found.document(), "notes": notes}
-    print(json.dumps(document, indent=1, default=str) if as_json else inspect_text.text(found))
+    notes = inspect_text.notes(understood)
+    document = {**understood.document(), "notes": notes}
+    print(json.dumps(document, indent=1, default=str) if as_json else inspect_text.text(understood))
     if html is not None:
         try:
-            html.write_text(inspect_page.page(found), encoding="utf-8")
+            html.write_text(inspect_page.page(understood), encoding="utf-8")
         except OSError as error:
             raise CubeError(f"--html: {html} cannot be written ({error.strerror}); name another file.") from None
         say.print(f"The page is {html}.", highlight=False)
-    say_problems(notes, found.problems)
+    say_problems(notes, understood.problems)
 
 
 def print_built(report: Path, cube: str, failures: list[str], as_json: bool) -> None:
     """Print how much of the region each input has values for, and what was refused, as the `report` of a build says it."""
-    from cube.sources.coverage import FEW  # here: what lists commands needs no arrays
+    from cube.sources.coverage import COMPLETE_SHARE  # here: what lists commands needs no arrays
 
     document = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
-    about = {key: document.get(key, []) for key in ("coverage", "warnings")}
+    document_parts = {key: document.get(key, []) for key in ("coverage", "warnings")}
     if as_json:
-        print(json.dumps({"cube": cube, "complete": not failures, "failures": failures, **about}, indent=1))
+        print(json.dumps({"cube": cube, "complete": not failures, "failures": failures, **document_parts}, indent=1))
         return
-    for row in about["coverage"]:
-        say.print(row["line"], style=None if row["least_share"] > FEW else "yellow", highlight=False, markup=False)
-    for warning in about["warnings"]:
+    for row in document_parts["coverage"]:
+        say.print(row["line"], style=None if row["least_share"] > COMPLETE_SHARE else "yellow", highlight=False, markup=False)
+    for warning in document_parts["warnings"]:
         times = f" ({warning['times']} units)" if warning["times"] > 1 else ""
         say.print(f"warning: {warning['text']}{times}", style="yellow", highlight=False, markup=False)
 
 
-def print_published(cube: str, release: str, followed: bool, broken: list[str], as_json: bool) -> None:
-    """Say whether readers follow a release now; exit code 1 where they do not, because of the promises `broken`."""
+def print_published(cube: str, release: str, is_current: bool, broken_rules: list[str], as_json: bool) -> None:
+    """Say whether readers follow a release now; exit code 1 where they do not, because of the promises `broken_rules`."""
     if as_json:
-        print(json.dumps({"cube": cube, "release": release, "followed": followed, "broken": broken}, indent=1))
-    for sentence in broken:
+        print(json.dumps({"cube": cube, "release": release, "followed": is_current, "broken": broken_rules}, indent=1))
+    for sentence in broken_rules:
         say.print(f"broken: {sentence}", style="red", highlight=False, markup=False)
-    if not followed:
+    if not is_current:
         say.print(f"Release {release} is not published; readers of {cube} follow what they followed.", highlight=False)
         raise typer.Exit(1)
     say.print(f"Readers of {cube} follow release {release}.", highlight=False)
@@ -302,5 +304,5 @@ def run(app: typer.Typer) -> None:
 
 def fix_of(module: str) -> str:
     """The command that installs what a missing module belongs to."""
-    named = [extra for extra, modules in EXTRAS.items() if module.split(".")[0] in modules]
-    return f"pip install 'floracube[{named[0]}]'" if named else "pip install --force-reinstall floracube"
+    extras = [extra for extra, modules in EXTRAS.items() if module.split(".")[0] in modules]
+    return f"pip install 'floracube[{extras[0]}]'" if extras else "pip install --force-reinstall floracube"

@@ -58,7 +58,7 @@ class Species(Mapping[str, xr.DataArray]):
         index = self._index.get(name)
         if index is None:
             start = str(name).lower()[:4]
-            close = [other for other in self._index if other.lower().startswith(start)][:3]
+            close = [known_name for known_name in self._index if known_name.lower().startswith(start)][:3]
             hint = f"Did you mean {' or '.join(close)}?" if close else "`list(cube.species)` gives the names."
             raise UnknownNameError(f"Unknown species '{name}'. {hint}")
         return index

@@ -19,7 +19,7 @@ def bioclim(pr: Array, tas: Array, tasmax: Array, tasmin: Array) -> NDArray[np.f
     rain = three[0] + three[1] + three[2]
     warmth = np.mean([np.roll(tas, -i, axis=0) for i in range(3)], axis=0)
 
-    def of(values: Array, index: NDArray[np.intp]) -> Array:
+    def at_months(values: Array, index: NDArray[np.intp]) -> Array:
         return np.asarray(np.take_along_axis(values, index[None], axis=0)[0])
 
     wettest, driest = rain.argmax(0), rain.argmin(0)
@@ -35,17 +35,17 @@ def bioclim(pr: Array, tas: Array, tasmax: Array, tasmin: Array) -> NDArray[np.f
         highest,
         lowest,
         spread,
-        of(warmth, wettest),
-        of(warmth, driest),
-        of(warmth, warmest),
-        of(warmth, coldest),
+        at_months(warmth, wettest),
+        at_months(warmth, driest),
+        at_months(warmth, warmest),
+        at_months(warmth, coldest),
         pr.sum(0),
         pr.max(0),
         pr.min(0),
         100 * pr.std(0, ddof=1) / (1 + pr.mean(0)),
-        of(rain, wettest),
-        of(rain, driest),
-        of(rain, warmest),
-        of(rain, coldest),
+        at_months(rain, wettest),
+        at_months(rain, driest),
+        at_months(rain, warmest),
+        at_months(rain, coldest),
     ]
     return np.stack(layers).astype(np.float32)

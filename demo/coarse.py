@@ -137,9 +137,9 @@ def write_footprint(landscape: Landscape, folder: Path) -> None:
     at = positions(landscape.domain, target)
     share = landscape.land.share
     near = smoothstep(landscape.land.village_distance, 3_500, 100)
-    used = 90 * (share[lu.SEALED] + 0.5 * share[lu.GARDEN]) + 11 * share[lu.ARABLE]
-    used = used + 6 * share[lu.MEADOW] * landscape.land.management + 9 * near + 1
-    mean: Field = sampled(uniform_filter(used, 20), at)
+    pressure = 90 * (share[lu.SEALED] + 0.5 * share[lu.GARDEN]) + 11 * share[lu.ARABLE]
+    pressure = pressure + 6 * share[lu.MEADOW] * landscape.land.management + 9 * near + 1
+    mean: Field = sampled(uniform_filter(pressure, 20), at)
     noise = fractal(target.shape, 6, stream(landscape.spec.seed, "footprint"), 2.0)
     for year, growth in ((1993, 0.9), (2009, 1.0)):
         value = np.clip(growth * mean * (1 + 0.06 * noise), 0, 50).astype(np.float32)

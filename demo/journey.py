@@ -39,18 +39,18 @@ def prepare(out: Path, spec: LandscapeSpec, say: Callable[[str], None]) -> Path:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{out}: the demo cannot be written there ({error.strerror}); choose another --out.") from None
-    done, wanted = out / "landscape.json", asdict(spec)
+    marker, fields = out / "landscape.json", asdict(spec)
     config = out / "config.yaml"
-    if done.is_file() and json.loads(done.read_text(encoding="utf-8")) == wanted:
+    if marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == fields:
         say("is there already")
     else:
-        done.unlink(missing_ok=True)
+        marker.unlink(missing_ok=True)
         say(f"{spec.size_km} x {spec.size_km} km, {spec.n_species} species, seed {spec.seed}")
         landscape = make_landscape(spec)
         write_sources(landscape, out, say)
         write_truth(landscape, out / "truth")
         write_regions(landscape.domain, out)
-        done.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
+        marker.write_text(json.dumps(fields) + "\n", encoding="utf-8")
     config.write_text(yaml.safe_dump(configuration(spec), sort_keys=False, allow_unicode=True), encoding="utf-8")
     return config
 

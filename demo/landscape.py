@@ -38,8 +38,8 @@ class LandscapeSpec:
 
     def __post_init__(self) -> None:
         """Refuse sizes of which no landscape can be made."""
-        least = {"size_km": 2, "n_species": 2, "margin_km": 2, "n_surveys": 1, "n_plots": 1}
-        for field, low in {**least, "n_records": 1, "n_scenes": 2}.items():
+        minimum = {"size_km": 2, "n_species": 2, "margin_km": 2, "n_surveys": 1, "n_plots": 1}
+        for field, low in {**minimum, "n_records": 1, "n_scenes": 2}.items():
             if getattr(self, field) < low:
                 raise ConfigError(f"demo: {field} is {getattr(self, field)}; a landscape needs at least {low}.")
         if self.observation not in OBSERVATIONS:

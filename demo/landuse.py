@@ -102,18 +102,18 @@ def _villages(domain: Domain, terrain: Terrain, rng: np.random.Generator) -> NDA
 def _roads(shape: tuple[int, int], villages: NDArray[np.intp], height: Field) -> NDArray[np.bool_]:
     """10 m mask of roads that join each village to its two nearest, swerving where the ground is high."""
     road = np.zeros(shape, bool)
-    for i, one in enumerate(villages):
-        distance = np.hypot(*(villages - one).T)
+    for i, village in enumerate(villages):
+        distance = np.hypot(*(villages - village).T)
         for two in villages[np.argsort(distance)[1:3]]:
-            if tuple(one) == tuple(two):
+            if tuple(village) == tuple(two):
                 continue
-            t = np.linspace(0, 1, int(np.hypot(*(two - one)) * RATIO * 1.6) + 2)[:, None]
+            t = np.linspace(0, 1, int(np.hypot(*(two - village)) * RATIO * 1.6) + 2)[:, None]
             best: NDArray[np.float64] | None = None
             cost = np.inf
-            side = np.array([one[1] - two[1], two[0] - one[0]])
+            side = np.array([village[1] - two[1], two[0] - village[0]])
             for swerve in (-0.25, -0.12, 0.0, 0.12, 0.25):
                 wiggle = swerve * np.sin(np.pi * t) + 0.03 * np.sin(2.5 * np.pi * t + i)
-                path = one + t * (two - one) + wiggle * side
+                path = village + t * (two - village) + wiggle * side
                 path = np.clip(path, 0, np.array(height.shape) - 1.01)
                 profile = height[path[:, 0].astype(int), path[:, 1].astype(int)]
                 climb = float(np.abs(np.diff(profile)).sum())
@@ -152,7 +152,7 @@ def make_landuse(domain: Domain, terrain: Terrain, climate: Climate, soil: Soil,
     bare = bare * smoothstep(warmth, 12, 8) + smoothstep(warmth, 6.4, 4.2) * 0.7
     ericoid = smoothstep(6.6 - soil.ph + 0.9 * patches(shape, 20, rng), -0.3, 1.5)
     ericoid = ericoid * smoothstep(warmth, 10.0, 8.0) * smoothstep(warmth, 5.2, 6.6)
-    built = np.exp(-((away / extent) ** 2))
+    built_up = np.exp(-((away / extent) ** 2))
 
     w = _fine(wood, fine)
     is_wood = w + 0.20 * (lot - 0.5) + 0.05 * (grain - 0.5) > 0.33
@@ -167,7 +167,7 @@ def make_landuse(domain: Domain, terrain: Terrain, climate: Climate, soil: Soil,
     cover[_fine(bare, fine) > 0.2 + 0.6 * grain] = ROCK
     mire = (_fine(soil.peat, fine) > 0.36) & (cover != ROCK) & (cover != ARABLE)
     cover[mire] = MIRE
-    b = _fine(built, fine)
+    b = _fine(built_up, fine)
     village = b > 0.35 + 0.15 * lot
     cover[village] = GARDEN
     roof = hashed(parcel // 3 + (grain * 3).astype(np.uint32), seed, 7)

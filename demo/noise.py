@@ -14,9 +14,9 @@ def stream(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, *name.encode()])
 
 
-def standardise(field: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> Field:
-    """The field with mean 0 and standard deviation 1 (over `where`, if given); a flat field becomes 0."""
-    part = field if where is None else field[where]
+def standardise(field: NDArray[np.floating], mask: NDArray[np.bool_] | None = None) -> Field:
+    """The field with mean 0 and standard deviation 1 (over `mask`, if given); a flat field becomes 0."""
+    part = field if mask is None else field[mask]
     mean, spread = float(part.mean()), float(part.std())
     return ((field - mean) / max(spread, 1e-9)).astype(np.float32)
 

@@ -106,8 +106,8 @@ def greenness(view: View, day: int, year: int, seed: int) -> Field:
     lean = np.clip((day - 185) / 60, 0, 1) * (1 - view.intensity) * 0.22
     since = (day - 135 - 22 * view.height - 40 * chance) % 46
     mown = (view.intensity > 0.5) & (day > 135) & (day < 285)
-    cut = np.where(mown, 0.55 * np.exp(-since / 13), 0)
-    green = np.where(meadow, green * managed * (1 - cut) - lean, green)
+    mowing_loss = np.where(mown, 0.55 * np.exp(-since / 13), 0)
+    green = np.where(meadow, green * managed * (1 - mowing_loss) - lean, green)
     forest = (view.cover == lu.BROADLEAF) | (view.cover == lu.CONIFER)
     green = np.where(forest, green * (0.66 + 0.36 * view.intensity), green)
     return np.clip(green, 0, 1).astype(np.float32)

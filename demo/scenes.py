@@ -96,7 +96,7 @@ def classify(view: View, green: Field, depth: Field, shadow: NDArray[np.bool_]) 
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Acquisition:
     """A scene before it is written: arrays of one shape, at 10 m."""
 
     view: View
@@ -215,7 +215,7 @@ def write_scenes(landscape: Landscape, folder: Path) -> None:
         scl = classify(view, green, depth, shadow)
         name = f"S2A_{utm(landscape.domain)[-2:]}T_{moment:%Y%m%d}_{k}_L2A"
         place = folder / COLLECTION / name
-        scene = _Seen(lit, texture, green, depth, shadow, 0 if old else 1_000)
+        scene = _Acquisition(lit, texture, green, depth, shadow, 0 if old else 1_000)
         side_by_side(partial(scene.write, place, target), ASSETS)
         write(place / "scl.tif", half, scl[::2, ::2], 0, cog=True, resampling="nearest")
         cloudy = np.isin(scl, (8, 9, 10)).mean() / max(float((view.cover != lu.OUTSIDE).mean()), 1e-9)

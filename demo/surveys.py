@@ -17,7 +17,7 @@ from demo.noise import Field, patches, standardise, stream
 
 AREA_EXPONENT: Final = 0.2  # sightings scale with (area / 100 m2) to this power, on the cloglog
 HOME_RANGE_M: Final = 4_000.0  # standard deviation of where an observer goes
-KNOWN: Final = 0.5  # share of the flora that an observer knows
+KNOWN_SHARE: Final = 0.5  # share of the flora that an observer knows
 LOGARITHMIC_M2: Final = 10.0
 AREAS: Final = (1.0, 4.0, 10.0, 16.0, 25.0, 50.0, 100.0, 200.0, 400.0)
 AREA_WEIGHTS: Final = (0.04, 0.08, 0.1, 0.13, 0.15, 0.14, 0.18, 0.1, 0.08)
@@ -79,11 +79,11 @@ def presence_absence(landscape: Landscape) -> pd.DataFrame:
     cells = _survey_cells(landscape, spec.n_surveys, rng)
     places = _places(landscape, cells, rng)
     x, y = places.x.copy(), places.y.copy()
-    again = np.flatnonzero(rng.random(spec.n_surveys) < REPEATED)
-    again = again[again > 0]
-    origin = rng.integers(0, again) if again.size else again
+    repeat_surveys = np.flatnonzero(rng.random(spec.n_surveys) < REPEATED)
+    repeat_surveys = repeat_surveys[repeat_surveys > 0]
+    origin = rng.integers(0, repeat_surveys) if repeat_surveys.size else repeat_surveys
     cells, year = cells.copy(), rng.integers(2005, 2022, spec.n_surveys)
-    for i, j in zip(again, origin, strict=True):
+    for i, j in zip(repeat_surveys, origin, strict=True):
         cells[i], x[i], y[i] = cells[j], x[j], y[j]
         year[i] = min(year[j] + int(rng.integers(1, 9)), 2022)
     area = rng.choice(AREAS, spec.n_surveys, p=AREA_WEIGHTS)
@@ -91,10 +91,10 @@ def presence_absence(landscape: Landscape) -> pd.DataFrame:
     p = landscape.probability[:, row, col]
     present = rng.random(p.shape) < sighting(p, area, spec.observed.logarithmic_area)
     lon, lat = EUROPE.unproject(x, y)
-    written = area.astype(float)
-    lost = rng.random(spec.n_surveys)
-    written[lost < 0.04] = np.nan
-    written[lost > 0.985] = -np.inf
+    area_text = area.astype(float)
+    missing_draw = rng.random(spec.n_surveys)
+    area_text[missing_draw < 0.04] = np.nan
+    area_text[missing_draw > 0.985] = -np.inf
     which, survey = np.nonzero(present)
     order = np.lexsort((which, survey))
     which, survey = which[order], survey[order]
@@ -107,7 +107,7 @@ def presence_absence(landscape: Landscape) -> pd.DataFrame:
             "lat": np.round(lat[survey], 6),
             "year": year[survey],
             "geoUncertaintyInM": uncertainty[survey],
-            "areaInM2": written[survey],
+            "areaInM2": area_text[survey],
             "region": "ALPINE",
             "country": "Landscape",
             "speciesId": species[which].astype(float),
@@ -161,10 +161,12 @@ def _recorders(
     out = []
     for kind in kinds:
         for home in rng.choice(len(cells), how.observers, p=kind.effort / kind.effort.sum()):
-            far = np.hypot(row - row[home], col - col[home]) * CELL / HOME_RANGE_M
-            species_known_to = rng.random(len(rate)) < KNOWN
+            distance = np.hypot(row - row[home], col - col[home]) * CELL / HOME_RANGE_M
+            species_known_to = rng.random(len(rate)) < KNOWN_SHARE
             species_known_to[rng.integers(len(rate))] = True
-            out.append(Recorders(kind.effort * np.exp(-0.5 * far**2), kind.rate * species_known_to, kind.share / how.observers))
+            out.append(
+                Recorders(kind.effort * np.exp(-0.5 * distance**2), kind.rate * species_known_to, kind.share / how.observers)
+            )
     return out
 
 
@@ -198,15 +200,15 @@ def _checklists(
     intensity: NDArray[np.float32], total: NDArray[np.float64], count: int, mean: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(positions (n,), species (n,)) of `count` records, in visits of about `mean` different species each."""
-    at, which, left = [], [], count
-    while left > 0:
+    at, which, records_left = [], [], count
+    while records_left > 0:
         visit = int(rng.choice(len(total), p=total / total.sum()))
         visit_intensity = intensity[:, visit].astype(np.float64)
-        size = min(1 + int(rng.poisson(mean - 1)), left, int((visit_intensity > 0).sum()))
-        drawn = rng.choice(len(visit_intensity), size, replace=False, p=visit_intensity / visit_intensity.sum())
+        size = min(1 + int(rng.poisson(mean - 1)), records_left, int((visit_intensity > 0).sum()))
+        visits = rng.choice(len(visit_intensity), size, replace=False, p=visit_intensity / visit_intensity.sum())
         at.append(np.full(size, visit))
-        which.append(drawn)
-        left -= size
+        which.append(visits)
+        records_left -= size
     return (np.concatenate(at), np.concatenate(which)) if at else (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
@@ -214,11 +216,11 @@ def _misnamed(landscape: Landscape, species: NDArray[np.int64]) -> NDArray[np.in
     """The species (n,) as written: some as another of their family (of all, where a family has one species)."""
     rng = stream(landscape.spec.seed, "names")
     family = np.array([s.family for s in landscape.flora])
-    written = species.copy()
+    recorded_species = species.copy()
     for i in np.flatnonzero(rng.random(len(species)) < landscape.spec.observed.misidentified):
-        others = np.flatnonzero((family == family[species[i]]) & (np.arange(len(family)) != species[i]))
-        written[i] = rng.choice(others if len(others) else len(family))
-    return written
+        relatives = np.flatnonzero((family == family[species[i]]) & (np.arange(len(family)) != species[i]))
+        recorded_species[i] = rng.choice(relatives if len(relatives) else len(family))
+    return recorded_species
 
 
 def presence_only(landscape: Landscape) -> pd.DataFrame:

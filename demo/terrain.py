@@ -51,17 +51,17 @@ def drainage(height: NDArray[np.floating]) -> NDArray[np.int64]:
         else:
             a, b = index[upper, 1:], index[dy:, : cols - 1]
         edges.append((a.ravel(), b.ravel()))
-    one = np.concatenate([e[0] for e in edges])
+    sources = np.concatenate([e[0] for e in edges])
     two = np.concatenate([e[1] for e in edges])
     flat = height.ravel().astype(np.float64)
     base = flat.min()
-    low, high = np.minimum(flat[one], flat[two]), np.maximum(flat[one], flat[two])
+    low, high = np.minimum(flat[sources], flat[two]), np.maximum(flat[sources], flat[two])
     weight = (high - base) + 1e-3 * (low - base) + 1.0
     border = np.unique(np.concatenate([index[0], index[-1], index[:, 0], index[:, -1]]))
-    one = np.concatenate([one, border])
+    sources = np.concatenate([sources, border])
     two = np.concatenate([two, np.full(border.size, outlet)])
     weight = np.concatenate([weight, (flat[border] - base) + 1.0])
-    graph = coo_matrix((weight, (one, two)), shape=(outlet + 1, outlet + 1)).tocsr()
+    graph = coo_matrix((weight, (sources, two)), shape=(outlet + 1, outlet + 1)).tocsr()
     tree = minimum_spanning_tree(graph)
     _, parent = breadth_first_order(tree, outlet, directed=False)
     receiver = parent[:-1].astype(np.int64)

@@ -31,18 +31,20 @@ def fix_of(stage: Stage) -> str:
 def consolidated(inspection: Inspection) -> Iterator[Finding]:
     """Leaf groups are consolidated, and what is consolidated is what their arrays say."""
     fix = "run the command that writes the group again, or `zarr.consolidate_metadata`"
-    for leaf in (leaf for leaf in inspection.leaves if not leaf.unread):
-        listed = (leaf.document.get("consolidated_metadata") or {}).get("metadata")
-        if listed is None:
+    for leaf in (leaf for leaf in inspection.leaves if not leaf.from_consolidated):
+        consolidated_nodes = (leaf.document.get("consolidated_metadata") or {}).get("metadata")
+        if consolidated_nodes is None:
             yield Finding(leaf.path, "consolidated metadata", "none", fix)
             continue
         # The table and the facts of a composition lie below its maps; whether they are listed with them does not matter.
-        listed = {name: document for name, document in listed.items() if name.partition("/")[0] not in ("table", "facts")}
-        for name in sorted(set(listed) ^ set(leaf.arrays)):
-            found = "it is not listed" if name in leaf.arrays else "it is listed and not there"
-            yield Finding(f"{leaf.path}/{name}", "listed in the consolidated metadata of its group as it is there", found, fix)
-        for name in sorted(set(listed) & set(leaf.arrays)):
-            if _same(listed[name]) != _same(leaf.arrays[name]):
+        consolidated_nodes = {
+            name: document for name, document in consolidated_nodes.items() if name.partition("/")[0] not in ("table", "facts")
+        }
+        for name in sorted(set(consolidated_nodes) ^ set(leaf.arrays)):
+            problem = "it is not listed" if name in leaf.arrays else "it is listed and not there"
+            yield Finding(f"{leaf.path}/{name}", "listed in the consolidated metadata of its group as it is there", problem, fix)
+        for name in sorted(set(consolidated_nodes) & set(leaf.arrays)):
+            if _same(consolidated_nodes[name]) != _same(leaf.arrays[name]):
                 yield Finding(f"{leaf.path}/{name}", "the same metadata as consolidated", "another", fix)
 
 
@@ -56,32 +58,34 @@ def receipts(inspection: Inspection) -> Iterator[Finding]:
     for progress in inspection.progress:
         stage = progress.stage
         if stage.inputs is None:
-            where = inspection.layers[stage.layers[0]].path if stage.path.startswith("inputs/") else stage.path
-            yield Finding(f"{where}, {MADE_FROM}", "what its values are made from", "nothing", fix_of(stage))
+            location = inspection.layers[stage.layers[0]].path if stage.path.startswith("inputs/") else stage.path
+            yield Finding(f"{location}, {MADE_FROM}", "what its values are made from", "nothing", fix_of(stage))
             continue
-        yield from _lost(inspection, stage, stage.path, [name for name in progress.missing if name not in progress.index.stale])
-    for progress in inspection.changed:
+        yield from _unlisted_receipts(
+            inspection, stage, stage.path, [name for name in progress.missing if name not in progress.index.stale]
+        )
+    for progress in inspection.changed_stages:
         for path, name in inspection.receipts[progress.stage.path].unreadable:
-            yield from _lost(inspection, progress.stage, path, [name])
+            yield from _unlisted_receipts(inspection, progress.stage, path, [name])
 
 
-def _lost(inspection: Inspection, stage: Stage, path: str, names: Collection[str]) -> Iterator[Finding]:
+def _unlisted_receipts(inspection: Inspection, stage: Stage, path: str, names: Collection[str]) -> Iterator[Finding]:
     """Findings of receipts that are none; one that a memo still has needs another in its place, or no run looks at it."""
-    noted = {name for _, units, _ in summaries(inspection.cube, path) for name in units} if names else set()
+    summary_units = {name for _, units, _ in summaries(inspection.cube, path) for name in units} if names else set()
     for name in names:
-        fix = write_again(fix_of(stage), path, name) if name in noted else fix_of(stage)
+        fix = write_again(fix_of(stage), path, name) if name in summary_units else fix_of(stage)
         yield Finding(f"ledger/{path}/{name}.json", "a receipt", "none, or half of one", fix)
 
 
 @rule
 def stored_shards(inspection: Inspection) -> Iterator[Finding]:
     """Every shard that a receipt lists, of a product that is there, is stored with the size that it was written with."""
-    for progress in inspection.changed:
+    for progress in inspection.changed_stages:
         fix = fix_of(progress.stage)
-        for one in inspection.receipts[progress.stage.path].wrong_sizes:
-            expected = f"{one.written} bytes" if one.written else "no file, since it holds only fill"
-            found = f"{one.stored} bytes" if one.stored else "no file"
-            yield Finding(one.key, expected, found, write_again(fix, one.stage, one.unit))
+        for wrong_size in inspection.receipts[progress.stage.path].wrong_sizes:
+            expected = f"{wrong_size.receipt_bytes} bytes" if wrong_size.receipt_bytes else "no file, since it holds only fill"
+            stored_text = f"{wrong_size.stored} bytes" if wrong_size.stored else "no file"
+            yield Finding(wrong_size.key, expected, stored_text, write_again(fix, wrong_size.stage, wrong_size.unit))
 
 
 @rule
@@ -110,7 +114,7 @@ def overviews(inspection: Inspection) -> Iterator[Finding]:
     for progress in inspection.progress:
         if progress.stage.inputs is not None:
             missing = [square for square, state in progress.squares.items() if state == "missing"]
-            yield from _lost(inspection, progress.stage, f"{progress.stage.path}/overviews", missing)
+            yield from _unlisted_receipts(inspection, progress.stage, f"{progress.stage.path}/overviews", missing)
 
 
 def _levels(inspection: Inspection, source: str, base: str, levels: range, fix: str) -> Iterator[Finding]:
@@ -132,9 +136,9 @@ def leftovers(inspection: Inspection) -> Iterator[Finding]:
     if folder is None:
         return  # an object appears whole or not at all
     # What is not of the release that is asked of may be written right now.
-    named = ["inputs", *(f"products/{product}/{version}" for product, version in inspection.products.items())]
+    folders = ["inputs", *(f"products/{product}/{version}" for product, version in inspection.products.items())]
     for orphan in (
-        file for part in ([""] if inspection.release is None else named) for file in (folder / part).rglob("*.partial")
+        file for part in ([""] if inspection.release is None else folders) for file in (folder / part).rglob("*.partial")
     ):
         yield Finding(str(orphan.relative_to(folder)), "nothing", "a file of a write that was cut off", "remove it")
 
@@ -150,8 +154,8 @@ def tables(inspection: Inspection) -> Iterator[Finding]:
             elif product == "habitats":
                 yield from _habitat_table(inspection, path, version, table)
             else:
-                beside = inspection.products.get("species") if version == inspection.products.get(product) else None
-                yield from _species_table(inspection, path, version if product == "species" else beside, table)
+                species_version = inspection.products.get("species") if version == inspection.products.get(product) else None
+                yield from _species_table(inspection, path, version if product == "species" else species_version, table)
 
 
 def _species_table(inspection: Inspection, path: str, maps: str | None, table: Mapping[str, Any]) -> Iterator[Finding]:
@@ -196,16 +200,19 @@ def releases_and_current(inspection: Inspection) -> Iterator[Finding]:
         return  # publishing it replaces the pointer
     pointer = releases.read_pointer(inspection.cube) or {}
     for role in ("release", "previous"):
-        followed = pointer.get(role)
-        if followed is not None and followed not in names:
+        release_name = pointer.get(role)
+        if release_name is not None and release_name not in names:
             expected = f"one of {', '.join(names) or 'no releases'}"
             fix = "`floracube publish` a release that is there"
-            yield Finding(f"{releases.CURRENT}, {role}", expected, f"'{followed}'", fix)
-        elif role == "release" and pointer.get("content", {}) not in ({}, inspection.cube.read_json(f"releases/{followed}.json")):
-            expected = f"what releases/{followed}.json says"
-            yield Finding(f"{releases.CURRENT}, content", expected, "something else", f"`floracube publish` {followed} again")
-    about = {key: value for key, value in inspection.cube.attributes.items() if key in ("crs", "region_km", "unit_km")}
-    if releases.ABOUT in pointer and not about.items() <= pointer[releases.ABOUT].items():
+            yield Finding(f"{releases.CURRENT}, {role}", expected, f"'{release_name}'", fix)
+        elif role == "release" and pointer.get("content", {}) not in (
+            {},
+            inspection.cube.read_json(f"releases/{release_name}.json"),
+        ):
+            expected = f"what releases/{release_name}.json says"
+            yield Finding(f"{releases.CURRENT}, content", expected, "something else", f"`floracube publish` {release_name} again")
+    cube_attributes = {key: value for key, value in inspection.cube.attributes.items() if key in ("crs", "region_km", "unit_km")}
+    if releases.ABOUT in pointer and not cube_attributes.items() <= pointer[releases.ABOUT].items():
         expected = "what the root says"
         yield Finding(f"{releases.CURRENT}, {releases.ABOUT}", expected, "something else", "`floracube publish` a release again")
 
@@ -222,9 +229,9 @@ def model_documents(inspection: Inspection) -> Iterator[Finding]:
         if card.get("species") != len(names):
             yield Finding(model_card.card_path(version), f"a card of {len(names)} species", f"of {card.get('species')}", PREDICT)
         for first in range(0, len(names), model_card.BLOCK):
-            path, wanted = model_card.block_path(version, first), names[first : first + model_card.BLOCK]
+            path, block_names = model_card.block_path(version, first), names[first : first + model_card.BLOCK]
             document = model_card.read_block(inspection.cube, path)
             if document is None:
-                yield Finding(path, f"the documents of {len(wanted)} species", "nothing", PREDICT)
-            elif [entry.get("name") for entry in document["species"]] != wanted:
+                yield Finding(path, f"the documents of {len(block_names)} species", "nothing", PREDICT)
+            elif [entry.get("name") for entry in document["species"]] != block_names:
                 yield Finding(path, f"the species of {leaf.path} in their order", "others", PREDICT)

@@ -26,10 +26,10 @@ def coverage(inspection: Inspection) -> Iterator[Finding]:
     """Counts of receipts add up, and each input has values in as much of the region as its source asks for."""
     for progress in _inputs(inspection):
         stage = progress.stage
-        for unit, row in inspection.receipts[stage.path].uneven if progress in inspection.changed else ():
-            found = f"{row.used} used + {row.no_data} no data + {row.refused} refused"
+        for unit, row in inspection.receipts[stage.path].uneven if progress in inspection.changed_stages else ():
+            counts_text = f"{row.used} used + {row.no_data} no data + {row.refused} refused"
             expected = f"counts of {row.layer} that add up to {row.pixels} pixels"
-            yield Finding(f"ledger/{stage.path}/{unit}.json", expected, found, BUILD)
+            yield Finding(f"ledger/{stage.path}/{unit}.json", expected, counts_text, BUILD)
         name = stage.path.removeprefix("inputs/")
         if progress.missing:
             continue  # units are missing still: that is another promise

@@ -10,26 +10,26 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 WARN_ABOVE: Final = 0.001  # share of a species' cells
-NAMED: Final = 5
+MAX_NAMES: Final = 5
 
 
 def cut_shares(receipts: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Share of its cells (0..1) that each species was cut in, the largest first; species that were not cut are left out."""
-    cells, cut = 0, Counter[str]()
+    cells, clipped = 0, Counter[str]()
     for receipt in receipts:
         cells += int(receipt.get("counts", {}).get("cells", 0))
-        cut.update({str(name): int(count) for name, count in receipt.get("cut_cells", {}).items()})
-    return {name: count / cells for name, count in cut.most_common() if cells}
+        clipped.update({str(name): int(count) for name, count in receipt.get("cut_cells", {}).items()})
+    return {name: count / cells for name, count in clipped.most_common() if cells}
 
 
 def warning_of(shares: Mapping[str, float]) -> str:
     """A sentence on the species above `WARN_ABOVE`; empty where there is none."""
-    many = [f"{name} {share:.2%}" for name, share in shares.items() if share > WARN_ABOVE]
-    if not many:
+    species_shares = [f"{name} {share:.2%}" for name, share in shares.items() if share > WARN_ABOVE]
+    if not species_shares:
         return ""
-    more = f" and {len(many) - NAMED} more" if len(many) > NAMED else ""
+    more = f" and {len(species_shares) - MAX_NAMES} more" if len(species_shares) > MAX_NAMES else ""
     return (
-        f"{len(many)} species are cut at their largest stored probability in more than {WARN_ABOVE:.1%} of their cells"
-        f" ({', '.join(many[:NAMED])}{more}): there their sums fall short of richness; predict again as a new version,"
-        " whose steps are fixed from cells of its own region and year."
+        f"{len(species_shares)} species are cut at their largest stored probability in more than {WARN_ABOVE:.1%} of their cells"
+        f" ({', '.join(species_shares[:MAX_NAMES])}{more}): there their sums fall short of richness; predict again as a new"
+        " version, whose steps are fixed from cells of its own region and year."
     )

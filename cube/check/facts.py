@@ -26,14 +26,17 @@ def facts(inspection: Inspection) -> Iterator[Finding]:
             continue
         for unit in progress.units:
             if unit.name in progress.index.fingerprints:
-                given = measured(cube, every, unit).figures()
+                figures = measured(cube, every, unit).figures()
                 if "indicators" not in stage.layers:  # taken by `gc`, and what they say of applicability with them
-                    given = {one.product: given[one.product][_without_applicability(one)] for one in every}
-                yield from _differing(cube, stage.path, every, unit, given)
+                    figures = {
+                        product_facts.product: figures[product_facts.product][_without_applicability(product_facts)]
+                        for product_facts in every
+                    }
+                yield from _differing(cube, stage.path, every, unit, figures)
         for square in tree(cube.region, progress.units):
             if progress.squares[square.name] == "valid":
-                given = {one.product: of_square(cube, one, square) for one in every}
-                yield from _differing(cube, f"{stage.path}/overviews", every, square, given)
+                figures = {product_facts.product: of_square(cube, product_facts, square) for product_facts in every}
+                yield from _differing(cube, f"{stage.path}/overviews", every, square, figures)
 
 
 def _without_applicability(facts: Facts) -> list[int]:
@@ -42,11 +45,11 @@ def _without_applicability(facts: Facts) -> list[int]:
 
 
 def _differing(
-    cube: CubeStore, stage: str, every: tuple[Facts, ...], place: Unit | Square, given: Mapping[str, Figures]
+    cube: CubeStore, stage: str, every: tuple[Facts, ...], place: Unit | Square, figures: Mapping[str, Figures]
 ) -> Iterator[Finding]:
-    for one in every:
-        wanted = given[one.product]
-        differ = int((stored_figures(cube, one, place)[: len(wanted)] != wanted).sum())
+    for product_facts in every:
+        expected_figures = figures[product_facts.product]
+        differ = int((stored_figures(cube, product_facts, place)[: len(expected_figures)] != expected_figures).sum())
         if differ:
-            again = write_again(PREDICT, stage, place.name)
-            yield Finding(f"{one.path} of {place.name}", "what the maps give", f"{differ} figures that differ", again)
+            fix = write_again(PREDICT, stage, place.name)
+            yield Finding(f"{product_facts.path} of {place.name}", "what the maps give", f"{differ} figures that differ", fix)

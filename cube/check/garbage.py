@@ -48,12 +48,14 @@ class Collected:
     @property
     def size(self) -> int:
         """Bytes of all garbage."""
-        return sum(one.size for one in self.garbage)
+        return sum(item.size for item in self.garbage)
 
     def text(self) -> str:
         """A line each, and the sum, for a person."""
-        lines = [f"{one.kind:<8} {one.files:>8,} files {decimal(one.size):>9}  {one.path} ({one.why})" for one in self.garbage]
-        files = sum(one.files for one in self.garbage)
+        lines = [
+            f"{item.kind:<8} {item.files:>8,} files {decimal(item.size):>9}  {item.path} ({item.why})" for item in self.garbage
+        ]
+        files = sum(item.files for item in self.garbage)
         lines.append(f"{'all':<8} {files:>8,} files {decimal(self.size):>9}")
         return "\n".join([*lines, *(f"kept: {sentence}" for sentence in self.in_use)])
 
@@ -66,32 +68,32 @@ def collect(cube: CubeStore, dry_run: bool = False, keep: tuple[str, ...] = (), 
     """
     for release in forget:
         releases.forget(cube, release, dry_run)
-    done = Collected([], [])
+    collected = Collected([], [])
     for version in sorted(_versions(cube)):
-        with _locked(cube, f"predict/{version}", f"version {version}", dry_run, done) as still_ours:
+        with _locked(cube, f"predict/{version}", f"version {version}", dry_run, collected) as still_ours:
             if still_ours is None:
                 continue
             if version not in keep:
-                _remove(cube, _of_version(cube, version, forget), dry_run, done, still_ours)
+                _remove(cube, _of_version(cube, version, forget), dry_run, collected, still_ours)
             folders = [f"ledger/predict/{version}", *(f"products/{product}/{version}" for product in releases.PRODUCTS)]
-            _remove(cube, _cut_off(cube, folders), dry_run, done, still_ours)
-    with _locked(cube, "inputs", "inputs", dry_run, done) as still_ours:
+            _remove(cube, _cut_off(cube, folders), dry_run, collected, still_ours)
+    with _locked(cube, "inputs", "inputs", dry_run, collected) as still_ours:
         if still_ours is not None:
-            _remove(cube, _cut_off(cube, ["inputs", "ledger/inputs"]), dry_run, done, still_ours)
-            _remove(cube, _truncated(cube), dry_run, done, still_ours)
-    _remove(cube, _cut_off(cube, [""], deep=False), dry_run, done)
-    return done
+            _remove(cube, _cut_off(cube, ["inputs", "ledger/inputs"]), dry_run, collected, still_ours)
+            _remove(cube, _cut_blocks(cube), dry_run, collected, still_ours)
+    _remove(cube, _cut_off(cube, [""], deep=False), dry_run, collected)
+    return collected
 
 
 @contextmanager
-def _locked(cube: CubeStore, stage: str, what: str, dry_run: bool, done: Collected) -> Iterator[Callable[[], None] | None]:
+def _locked(cube: CubeStore, stage: str, what: str, dry_run: bool, collected: Collected) -> Iterator[Callable[[], None] | None]:
     """Hold the lock of a stage while it is walked, so that no run of it begins meanwhile; None where a living run has it.
 
     A dry run takes no lock: it changes nothing.
     """
     who = lock.holder(cube, stage)
     if who is not None:
-        done.in_use.append(f"{what}, which {who} is writing")
+        collected.in_use.append(f"{what}, which {who} is writing")
         yield None
     elif dry_run:
         yield lambda: None
@@ -99,20 +101,24 @@ def _locked(cube: CubeStore, stage: str, what: str, dry_run: bool, done: Collect
         with ExitStack() as stack:
             still_ours = None
             try:
-                still_ours = stack.enter_context(lock.held(cube, stage))
+                still_ours = stack.enter_context(lock.hold(cube, stage))
             except WorkersError as error:  # taken since the question
-                done.in_use.append(f"{what} ({error})")
+                collected.in_use.append(f"{what} ({error})")
             yield still_ours
 
 
 def _remove(
-    cube: CubeStore, garbage: Iterable[Garbage], dry_run: bool, done: Collected, still_ours: Callable[[], None] = lambda: None
+    cube: CubeStore,
+    garbage: Iterable[Garbage],
+    dry_run: bool,
+    collected: Collected,
+    still_ours: Callable[[], None] = lambda: None,
 ) -> None:
-    for one in garbage:
+    for item in garbage:
         still_ours()
         if not dry_run:
-            cube.remove_tree(one.path)
-        done.garbage.append(one)
+            cube.remove_tree(item.path)
+        collected.garbage.append(item)
 
 
 def _versions(cube: CubeStore) -> set[str]:
@@ -123,11 +129,11 @@ def _versions(cube: CubeStore) -> set[str]:
 
 def _of_version(cube: CubeStore, version: str, forgotten: tuple[str, ...]) -> Iterator[Garbage]:
     """The folders of a version that no release names, receipts first: without them its values are believed by nobody."""
-    named = releases.named(cube, forgotten)
-    if version not in set().union(*named.values()):
+    named_versions = releases.named_versions(cube, forgotten)
+    if version not in set().union(*named_versions.values()):
         yield from _folder(cube, f"ledger/predict/{version}", "ledger", "receipts of no release")
     for product in releases.PRODUCTS:
-        if version not in named.get(product, set()):
+        if version not in named_versions.get(product, set()):
             yield from _folder(cube, f"products/{product}/{version}", "version", "in no release")
 
 
@@ -143,21 +149,21 @@ def _cut_off(cube: CubeStore, folders: Iterable[str], deep: bool = True) -> Iter
     if root is None:
         return
     for folder in folders:
-        here = root / folder
-        for file in sorted(here.rglob("*.partial") if deep else here.glob("*.partial")):
+        path = root / folder
+        for file in sorted(path.rglob("*.partial") if deep else path.glob("*.partial")):
             yield from _file(root, file, "a write that was cut off", SETTLED)
 
 
 def _file(folder: Path, file: Path, why: str, age: float) -> Iterator[Garbage]:
     try:
-        about = file.stat()
+        status = file.stat()
     except FileNotFoundError:
         return
-    if time.time() - about.st_mtime >= age:
-        yield Garbage(str(file.relative_to(folder)), "orphan", why, 1, about.st_size)
+    if time.time() - status.st_mtime >= age:
+        yield Garbage(str(file.relative_to(folder)), "orphan", why, 1, status.st_size)
 
 
-def _truncated(cube: CubeStore) -> Iterator[Garbage]:
+def _cut_blocks(cube: CubeStore) -> Iterator[Garbage]:
     """Shards of inputs that are not whole and that no receipt vouches for; one that a receipt names is `check`'s to tell."""
     folder = backends.local_path(cube.url)
     if folder is None:
@@ -175,10 +181,10 @@ def _truncated(cube: CubeStore) -> Iterator[Garbage]:
                 for unit in stage.region.units()
                 if unit.name in units_with_receipts
             ]
-            listed = {(square.row // side, square.col // side) for square in squares}
+            block_numbers = {(square.row // side, square.col // side) for square in squares}
             chunks = prod(outer // inner for outer, inner in zip(array.shards, array.chunks, strict=True))
             for file in sorted((folder / layer.path / "c").rglob("*")):
                 if not file.is_file() or not file.name.isdigit():
                     continue
-                if (int(file.parent.name), int(file.name)) not in listed and not is_whole_shard(file, chunks):
+                if (int(file.parent.name), int(file.name)) not in block_numbers and not is_whole_shard(file, chunks):
                     yield from _file(folder, file, "a truncated shard of a unit without a receipt", 0.0)

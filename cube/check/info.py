@@ -22,7 +22,7 @@ def describe(url: str) -> dict[str, Any]:
     """
     cube = open_cube(url)
     units, listing = list(cube.region.units()), cube.versions("ledger")
-    made = {name: releases.read_document(cube, name) for name in cube.list_json("releases")}
+    documents = {name: releases.read_document(cube, name) for name in cube.list_json("releases")}
     return {
         "url": cube.url,
         "title": cube.attributes.get("title"),
@@ -35,9 +35,9 @@ def describe(url: str) -> dict[str, Any]:
         "levels": cube.region.levels(),
         "squares": len(tree(cube.region, units)),
         "inputs": _inputs(cube, listing),
-        "products": _products(cube, listing, made),
-        "releases": list(made),
-        "made": made,
+        "products": _products(cube, listing, documents),
+        "releases": list(documents),
+        "made": documents,
         "current": releases.current(cube)["name"],
     }
 
@@ -60,7 +60,7 @@ def _inputs(cube: CubeStore, listing: Mapping[str, str]) -> dict[str, dict[str, 
         state = _state(progress(cube, stage, listing))
         for layer in (layers[name] for name in stage.layers if name in layers):
             bands = list(layer.labels[layer.dims[0]]) if layer.dims else []
-            where = {
+            stages = {
                 "title": layer.long_name,
                 "resolution": layer.resolution,
                 "kind": layer.kind,
@@ -68,26 +68,28 @@ def _inputs(cube: CubeStore, listing: Mapping[str, str]) -> dict[str, dict[str, 
                 "bands": bands,
                 "stage": stage.path,
             }
-            out[layer.name] = {**where, **state, "bytes": _bytes(cube, layer.path)}
+            out[layer.name] = {**stages, **state, "bytes": _bytes(cube, layer.path)}
     return {name: out[name] for name in layers if name in out}
 
 
-def _products(cube: CubeStore, listing: Mapping[str, str], made: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
-    named = {release: (document or {}).get("products", {}) for release, document in made.items()}
+def _products(cube: CubeStore, listing: Mapping[str, str], documents: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    products_by_release = {release: (document or {}).get("products", {}) for release, document in documents.items()}
     out: dict[str, dict[str, dict[str, Any]]] = {}
     by_product = versions(cube)
     every = {version for names in by_product.values() for version in names}
-    done = {version: progress(cube, version_stage(cube, version), listing) for version in every}
+    progress_by_version = {version: progress(cube, version_stage(cube, version), listing) for version in every}
     for product, names in by_product.items():
         for version in names:
-            state = _state(done[version])
+            state = _state(progress_by_version[version])
             if product == "composition":
                 state["overviews_complete"] = None  # has no levels
             out.setdefault(product, {})[version] = {
-                "units": len(done[version].units),
+                "units": len(progress_by_version[version].units),
                 **state,
                 "bytes": _bytes(cube, f"products/{product}/{version}"),
-                "releases": [release for release, by_product in named.items() if by_product.get(product) == version],
+                "releases": [
+                    release for release, by_product in products_by_release.items() if by_product.get(product) == version
+                ],
             }
     return out
 
@@ -125,11 +127,11 @@ def text(document: dict[str, Any]) -> str:
     lines.append("  products:" if document["products"] else "  products: none yet")
     for product, rows in document["products"].items():
         for version, row in rows.items():
-            used = f", in release {', '.join(row['releases'])}" if row["releases"] else ", in no release"
-            lines.append(f"    {product:<12} {version:<8} {_size(row['bytes']):>8}  {_progress(row, row['units'])}{used}")
+            release_text = f", in release {', '.join(row['releases'])}" if row["releases"] else ", in no release"
+            lines.append(f"    {product:<12} {version:<8} {_size(row['bytes']):>8}  {_progress(row, row['units'])}{release_text}")
     for name, release in document["made"].items():
         names = release.get("products", {})
-        made_of = ", ".join(f"{product} {names[product]}" for product in releases.PRODUCTS if product in names)
-        lines.append(f"    release {name}: {made_of} (made {release.get('created', 'at an unknown time')})")
+        versions_text = ", ".join(f"{product} {names[product]}" for product in releases.PRODUCTS if product in names)
+        lines.append(f"    release {name}: {versions_text} (made {release.get('created', 'at an unknown time')})")
     lines.append(f"  releases: {', '.join(document['releases']) or 'none'}; readers follow {document['current'] or 'none'}")
     return "\n".join(lines)

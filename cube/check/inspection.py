@@ -48,7 +48,7 @@ class Leaf:
     level: int
     document: Document  # the group's own zarr.json
     arrays: Mapping[str, Document]
-    unread: bool = False  # arrays are as the group has consolidated them, since nothing of it changed
+    from_consolidated: bool = False  # arrays are as the group has consolidated them, since nothing of it changed
 
     @property
     def attributes(self) -> Document:
@@ -76,11 +76,19 @@ class Leaf:
         if self.product == "composition":
             return next((layer.at(self.path) for layer in COMPOSITION if layer.name == name), None)
         if self.product == "indicators":
-            said = as_layer(self, name)
-            return indicator(name, self.path, said.long_name, said.units, said.scale, INDICATOR_STEPS * said.scale, "viridis")
-        known = {"probability": habitat_probability(self.path), "entropy": habitat_entropy(self.path)}
-        if name in known:
-            return known[name]
+            map_layer = as_layer(self, name)
+            return indicator(
+                name,
+                self.path,
+                map_layer.long_name,
+                map_layer.units,
+                map_layer.scale,
+                INDICATOR_STEPS * map_layer.scale,
+                "viridis",
+            )
+        certainty_layers = {"probability": habitat_probability(self.path), "entropy": habitat_entropy(self.path)}
+        if name in certainty_layers:
+            return certainty_layers[name]
         if name == "top3_class":
             return Layer(name, self.path, "uint16", 65535, "", "1", ("habitat_rank",), kind="class")
         if name == "top3_probability":
@@ -89,12 +97,12 @@ class Leaf:
 
     def _input(self, name: str) -> Layer:
         """A preset, of the bands that are there; a layer of another name is as it says itself."""
-        found, preset = as_layer(self, name), INPUTS.get(name)
+        layer, preset = as_layer(self, name), INPUTS.get(name)
         if preset is None:
-            return found
-        lengths = dict(zip(found.dims, self.arrays[name]["shape"], strict=False))
+            return layer
+        lengths = dict(zip(layer.dims, self.arrays[name]["shape"], strict=False))
         labels = {dim: names for dim, names in preset.labels.items() if len(names) == lengths.get(dim)}
-        bands = preset.bands if len(labels) == len(preset.labels) else found.bands
+        bands = preset.bands if len(labels) == len(preset.labels) else layer.bands
         return replace(preset.at(self.path), labels=labels, bands=bands)
 
 
@@ -126,8 +134,8 @@ class Inspection:
     @cached_property
     def stages(self) -> list[Stage]:
         """Every stage of the inputs, and of every version that is asked of."""
-        asked = sorted({version for product in releases.PRODUCTS for version in self.versions(product)})
-        return input_stages(self.cube) + [version_stage(self.cube, version) for version in asked]
+        version_names = sorted({version for product in releases.PRODUCTS for version in self.versions(product)})
+        return input_stages(self.cube) + [version_stage(self.cube, version) for version in version_names]
 
     @cached_property
     def progress(self) -> list[Progress]:
@@ -136,16 +144,18 @@ class Inspection:
         return [progress(self.cube, stage, listing, use_memo) for stage in self.stages]
 
     @cached_property
-    def changed(self) -> list[Progress]:
+    def changed_stages(self) -> list[Progress]:
         """Those of `progress` that are not as an earlier check verified them: their receipts are read one by one."""
-        return [one for one in self.progress if self.verified.get(one.stage.path) != one.state]
+        return [progress for progress in self.progress if self.verified.get(progress.stage.path) != progress.state]
 
     @cached_property
     def receipts(self) -> dict[str, StageReceipts]:
         """What the receipts of each changed stage say, by its path."""
-        all_inputs = not any(one.stage.path.startswith("inputs/") for one in self.progress if one not in self.changed)
+        all_inputs = not any(
+            progress.stage.path.startswith("inputs/") for progress in self.progress if progress not in self.changed_stages
+        )
         sizes = StoredSizes(self.cube, all_inputs)
-        return {one.stage.path: read_receipts(self.cube, one, sizes) for one in self.changed}
+        return {progress.stage.path: read_receipts(self.cube, progress, sizes) for progress in self.changed_stages}
 
     @cached_property
     def products(self) -> dict[str, str]:
@@ -195,27 +205,27 @@ class Inspection:
 
     def _leaf(self, path: str, product: str, resolution: int, level: int) -> Leaf:
         document = self.node(path)
-        listed = (document.get("consolidated_metadata") or {}).get("metadata")
-        unread = listed is not None and not self._is_changed(path)
-        nodes = dict(listed or {}) if unread else self._nodes(path)
+        consolidated_nodes = (document.get("consolidated_metadata") or {}).get("metadata")
+        trust_consolidated = consolidated_nodes is not None and not self._is_changed(path)
+        nodes = dict(consolidated_nodes or {}) if trust_consolidated else self._nodes(path)
         arrays = {name: node for name, node in nodes.items() if node.get("node_type") == "array" and "/" not in name}
-        return Leaf(path, product, resolution, level, document, arrays, unread)
+        return Leaf(path, product, resolution, level, document, arrays, trust_consolidated)
 
     def _nodes(self, path: str) -> dict[str, Document]:
         """The metadata documents of the nodes directly below a group, many requests at once on object stores."""
         names = self.cube.folders(path)
-        found = dict(self.cube.read_documents(path, [f"{name}/zarr" for name in names]))
+        documents = dict(self.cube.read_documents(path, [f"{name}/zarr" for name in names]))
         # One that is damaged is left out there, and a sentence here.
-        return {name: found.get(f"{name}/zarr") or self.node(f"{path}/{name}") for name in names}
+        return {name: documents.get(f"{name}/zarr") or self.node(f"{path}/{name}") for name in names}
 
     def _is_changed(self, path: str) -> bool:
         """Whether a stage that writes into the leaf group at `path` is not as it was verified."""
         if not self.verified:
             return True
-        changed = {one.stage.path for one in self.changed}
+        paths = {progress.stage.path for progress in self.changed_stages}
         if path.startswith("inputs/"):
-            return any(stage.startswith("inputs/") for stage in changed)
-        return f"predict/{path.split('/')[2]}" in changed
+            return any(stage.startswith("inputs/") for stage in paths)
+        return f"predict/{path.split('/')[2]}" in paths
 
     def values(self, leaf: Leaf, name: str) -> NDArray[Any]:
         """The stored values of a whole array of a leaf group, such as the labels of an axis."""

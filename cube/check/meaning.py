@@ -16,7 +16,7 @@ from cube.grid import CELL, RESOLUTIONS
 from cube.layers import PROBABILITY_STEPS, conventions
 from cube.storage.leaves import INLINE, inline_text
 
-AGAIN: Final = "run the command that writes it again"
+REWRITE: Final = "run the command that writes it again"
 LARGEST_STEP: Final = np.float32(1 / PROBABILITY_STEPS)
 
 
@@ -27,12 +27,12 @@ def grid_mapping(inspection: Inspection) -> Iterator[Finding]:
     for leaf in inspection.leaves:
         path, mapping = f"{leaf.path}/{conventions.GRID_MAPPING}", leaf.arrays.get(conventions.GRID_MAPPING)
         if mapping is None:
-            yield Finding(path, "the grid mapping", "nothing", AGAIN)
+            yield Finding(path, "the grid mapping", "nothing", REWRITE)
             continue
         for key in ("crs_wkt", "spatial_ref"):
             code = _epsg(mapping.get("attributes", {}).get(key))
             if code != epsg:
-                yield Finding(f"{path}, {key}", f"EPSG:{epsg}", f"EPSG:{code}", AGAIN)
+                yield Finding(f"{path}, {key}", f"EPSG:{epsg}", f"EPSG:{code}", REWRITE)
 
 
 def _epsg(wkt: Any) -> int | None:
@@ -47,22 +47,22 @@ def multiscales(inspection: Inspection) -> Iterator[Finding]:
     """Pyramids list their levels by the multiscales convention, and every level listed is there."""
     cube = inspection.cube
     levels = range(cube.region.levels() + 1)
-    wanted: dict[str, dict[int, list[str]]] = {}
+    paths_by_level: dict[str, dict[int, list[str]]] = {}
     for product in ("species", "indicators", "habitats"):
         for version in inspection.versions(product):
-            wanted[f"products/{product}/{version}"] = {CELL: [str(level) for level in levels]}
+            paths_by_level[f"products/{product}/{version}"] = {CELL: [str(level) for level in levels]}
     resolutions = [name for name in RESOLUTIONS if cube.has(f"inputs/overviews/{name}/1")]
     if resolutions:
-        wanted["inputs"] = {
+        paths_by_level["inputs"] = {
             RESOLUTIONS[name]: [name, *(f"overviews/{name}/{level}" for level in levels if level)] for name in resolutions
         }
-    for path, assets in wanted.items():
+    for path, assets in paths_by_level.items():
         layout = conventions.multiscale_attributes(cube.region, assets)["multiscales"]["layout"]
-        found = inspection.node(path).get("attributes", {}).get("multiscales", {}).get("layout", [])
-        if found != layout:
-            names = ", ".join(str(entry.get("asset")) for entry in found) or "nothing"
-            asked = ", ".join(entry["asset"] for entry in layout)
-            yield Finding(f"{path}, multiscales", f"levels {asked} with their transforms", names, AGAIN)
+        declared_layout = inspection.node(path).get("attributes", {}).get("multiscales", {}).get("layout", [])
+        if declared_layout != layout:
+            names = ", ".join(str(entry.get("asset")) for entry in declared_layout) or "nothing"
+            expected_assets = ", ".join(entry["asset"] for entry in layout)
+            yield Finding(f"{path}, multiscales", f"levels {expected_assets} with their transforms", names, REWRITE)
 
 
 @rule
@@ -74,14 +74,14 @@ def flags(inspection: Inspection) -> Iterator[Finding]:
             values = attrs.get("flag_values", [])
             meanings, colours = str(attrs.get("flag_meanings", "")).split(), str(attrs.get("flag_colors", "")).split()
             if not len(values) == len(set(values)) == len(meanings) == len(colours):
-                found = f"{len(set(values))}, {len(meanings)} and {len(colours)}"
-                yield Finding(path, "as many flag_values, flag_meanings and flag_colors", found, AGAIN)
+                lengths_text = f"{len(set(values))}, {len(meanings)} and {len(colours)}"
+                yield Finding(path, "as many flag_values, flag_meanings and flag_colors", lengths_text, REWRITE)
                 continue
             wrong = [colour for colour in colours if not re.fullmatch(r"#[0-9a-fA-F]{6}", colour)]
             if wrong:
-                yield Finding(f"{path}, flag_colors", "colours as #rrggbb", wrong[0], AGAIN)
+                yield Finding(f"{path}, flag_colors", "colours as #rrggbb", wrong[0], REWRITE)
             if attrs.get("floracube_palette") == "flags" and not values:
-                yield Finding(f"{path}, flag_values", "a legend", "nothing", AGAIN)
+                yield Finding(f"{path}, flag_values", "a legend", "nothing", REWRITE)
 
 
 @rule
@@ -95,7 +95,7 @@ def documented(inspection: Inspection) -> Iterator[Finding]:
             by_band = bool(bands) and all(band.get("long_name") and band.get("units") for band in bands)
             for key in ("long_name", "units"):
                 if not attrs.get(key) and not (key == "units" and by_band):
-                    yield Finding(f"{leaf.path}/{name}, {key}", "a text", "nothing", AGAIN)
+                    yield Finding(f"{leaf.path}/{name}, {key}", "a text", "nothing", REWRITE)
             for key in ("license", "attribution"):
                 # A map's own word, or that of its group, or that of the whole cube.
                 if not (attrs.get(key) or leaf.attributes.get(key) or root.get(key)):
@@ -112,7 +112,7 @@ def reference_area(inspection: Inspection) -> Iterator[Finding]:
         for name, array in leaf.maps():
             area = array.get("attributes", {}).get("reference_area_m2", leaf.attributes.get("reference_area_m2"))
             if not isinstance(area, int | float) or area <= 0:
-                yield Finding(f"{leaf.path}/{name}, reference_area_m2", "square metres", str(area), AGAIN)
+                yield Finding(f"{leaf.path}/{name}, reference_area_m2", "square metres", str(area), REWRITE)
 
 
 @rule
@@ -122,19 +122,19 @@ def steps(inspection: Inspection) -> Iterator[Finding]:
         base = f"products/species/{version}"
         finest = inspection.leaf(f"{base}/0")
         if finest is None or "scale" not in finest.arrays:
-            yield Finding(f"{base}/0/scale", "the probability of one step of each species", "nothing", AGAIN)
+            yield Finding(f"{base}/0/scale", "the probability of one step of each species", "nothing", REWRITE)
             continue
         scale = inspection.values(finest, "scale")
         text = finest.arrays["scale"].get("attributes", {}).get(INLINE)
         if text is not None and text != inline_text(scale):
-            yield Finding(f"{base}/0/scale, {INLINE}", "the values of the array", "others", AGAIN)
+            yield Finding(f"{base}/0/scale, {INLINE}", "the values of the array", "others", REWRITE)
         wrong = ~((scale > 0) & (scale <= LARGEST_STEP))
         if wrong.any():
-            found = f"{scale[wrong][0]:g} of species {int(np.flatnonzero(wrong)[0])}"
-            yield Finding(f"{base}/0/scale", f"steps above 0 and at most {LARGEST_STEP:g}", found, AGAIN)
+            wrong_text = f"{scale[wrong][0]:g} of species {int(np.flatnonzero(wrong)[0])}"
+            yield Finding(f"{base}/0/scale", f"steps above 0 and at most {LARGEST_STEP:g}", wrong_text, REWRITE)
         for level in inspection.levels(base)[1:]:
             leaf = inspection.leaf(f"{base}/{level}")
             if leaf is None or "scale" not in leaf.arrays:
-                yield Finding(f"{base}/{level}/scale", "the steps of level 0", "nothing", AGAIN)
-            elif not leaf.unread and not np.array_equal(inspection.values(leaf, "scale"), scale):
-                yield Finding(f"{base}/{level}/scale", "the steps of level 0", "others", AGAIN)
+                yield Finding(f"{base}/{level}/scale", "the steps of level 0", "nothing", REWRITE)
+            elif not leaf.from_consolidated and not np.array_equal(inspection.values(leaf, "scale"), scale):
+                yield Finding(f"{base}/{level}/scale", "the steps of level 0", "others", REWRITE)

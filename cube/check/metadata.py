@@ -21,13 +21,13 @@ from cube.grid import CELL
 from cube.layers import conventions
 from cube.storage.leaves import make_leaf
 
-AGAIN: Final = "remove the layer and build it again; if all say so, the cube was written by other code than this"
-CHOSEN: Final = frozenset({"long_name", "references", "floracube_palette", "floracube_order", "flag_colors"})
+REBUILD: Final = "remove the layer and build it again; if all say so, the cube was written by other code than this"
+FREE_ATTRIBUTES: Final = frozenset({"long_name", "references", "floracube_palette", "floracube_order", "flag_colors"})
 WKT: Final = frozenset({"crs_wkt", "spatial_ref"})  # texts that differ between versions of PROJ: `grid_mapping` reads them
 NEUTRAL: Final = {"scale_factor": 1.0, "add_offset": 0.0}  # what is meant where an attribute is absent
 
 
-class _Written:
+class _Expected:
     """A leaf group as this version writes it for the maps that are there."""
 
     def __init__(self, inspection: Inspection, leaf: Leaf) -> None:
@@ -58,28 +58,28 @@ class _Written:
 @rule
 def region(inspection: Inspection) -> Iterator[Finding]:
     """The cube says which region of the grid it covers."""
-    wanted = conventions.spatial_attributes(inspection.cube.region, CELL)
-    found = inspection.node("").get("attributes", {})
-    yield from _differences(f"{inspection.cube.url} (root)", wanted, found, "write the attribute anew")
+    expected_attributes = conventions.spatial_attributes(inspection.cube.region, CELL)
+    attributes = inspection.node("").get("attributes", {})
+    yield from _differences(f"{inspection.cube.url} (root)", expected_attributes, attributes, "write the attribute anew")
 
 
 @rule
 def metadata(inspection: Inspection) -> Iterator[Finding]:
     """Groups, arrays and axes have the shape, type, chunks, codecs, attributes and labels that their layers are written with."""
     for leaf in inspection.leaves:
-        written = _Written(inspection, leaf)
-        yield from _differences(leaf.path, written.attributes, leaf.attributes, AGAIN)
-        for name, found in leaf.arrays.items():
-            path, wanted = f"{leaf.path}/{name}", written.arrays.get(name)
-            if wanted is None:
-                if dims(found)[-2:] == ("y", "x"):
+        expected = _Expected(inspection, leaf)
+        yield from _differences(leaf.path, expected.attributes, leaf.attributes, REBUILD)
+        for name, stored_document in leaf.arrays.items():
+            path, expected_document = f"{leaf.path}/{name}", expected.arrays.get(name)
+            if expected_document is None:
+                if dims(stored_document)[-2:] == ("y", "x"):
                     yield Finding(path, "a layer that the table knows", "an unknown name", "remove it, or upgrade floracube")
                 continue
-            yield from _differences(path, _form(wanted), _form(found), AGAIN)
-            written_as, found_as = (NEUTRAL | document.get("attributes", {}) for document in (wanted, found))
-            yield from _differences(path, written_as, found_as, AGAIN)
-        if not leaf.unread:
-            yield from _axes(inspection, leaf, written)
+            yield from _differences(path, _form(expected_document), _form(stored_document), REBUILD)
+            written_as, found_as = (NEUTRAL | document.get("attributes", {}) for document in (expected_document, stored_document))
+            yield from _differences(path, written_as, found_as, REBUILD)
+        if not leaf.from_consolidated:
+            yield from _axes(inspection, leaf, expected)
 
 
 def _form(array: Document) -> dict[str, Any]:
@@ -98,28 +98,28 @@ def _form(array: Document) -> dict[str, Any]:
     }
 
 
-def _differences(path: str, wanted: Document, found: Document, fix: str) -> Iterator[Finding]:
-    for key, value in wanted.items():
-        if key not in CHOSEN | WKT and found.get(key) != value:
-            yield Finding(f"{path}, {key}", short(value), short(found.get(key)), fix)
+def _differences(path: str, expected: Document, document: Document, fix: str) -> Iterator[Finding]:
+    for key, value in expected.items():
+        if key not in FREE_ATTRIBUTES | WKT and document.get(key) != value:
+            yield Finding(f"{path}, {key}", short(value), short(document.get(key)), fix)
 
 
-def _axes(inspection: Inspection, leaf: Leaf, written: _Written) -> Iterator[Finding]:
+def _axes(inspection: Inspection, leaf: Leaf, expected: _Expected) -> Iterator[Finding]:
     """Where axes y and x are not the centres of the region's pixels, or another axis lacks its labels or has others."""
-    for name in sorted(set(written.arrays) - {array for array, _ in leaf.maps()} - {conventions.GRID_MAPPING}):
-        path, wanted = f"{leaf.path}/{name}", written.arrays[name]
-        found = leaf.arrays.get(name)
-        if found is None:
-            yield Finding(path, f"{wanted['shape'][0]} labels", "nothing", AGAIN)
-        elif (name in written.valued or name == "species") and found["data_type"] != wanted["data_type"]:
-            yield Finding(path, f"data type {wanted['data_type']}", short(found["data_type"]), AGAIN)
-        elif name in written.valued:
-            values, stored = written.values(name), inspection.values(leaf, name)
+    for name in sorted(set(expected.arrays) - {array for array, _ in leaf.maps()} - {conventions.GRID_MAPPING}):
+        path, expected_document = f"{leaf.path}/{name}", expected.arrays[name]
+        document = leaf.arrays.get(name)
+        if document is None:
+            yield Finding(path, f"{expected_document['shape'][0]} labels", "nothing", REBUILD)
+        elif (name in expected.valued or name == "species") and document["data_type"] != expected_document["data_type"]:
+            yield Finding(path, f"data type {expected_document['data_type']}", short(document["data_type"]), REBUILD)
+        elif name in expected.valued:
+            values, stored = expected.values(name), inspection.values(leaf, name)
             if not np.array_equal(values, stored):
-                yield Finding(path, _some(values), _some(stored), AGAIN)
+                yield Finding(path, _shortened(values), _shortened(stored), REBUILD)
 
 
-def _some(values: Any) -> str:
+def _shortened(values: Any) -> str:
     return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values[:6].tolist())
 
 

@@ -46,9 +46,9 @@ def only_land(inspection: Inspection) -> Iterator[Finding]:
                     for values in blocks(inspection, leaf, name, unit):
                         beyond |= valid_cells(values, fill).reshape(-1, *land.shape).any(axis=0) & ~land
                     if beyond.any():
-                        found = f"{int(beyond.sum())} cells with values"
+                        problem = f"{int(beyond.sum())} cells with values"
                         yield Finding(
-                            f"{leaf.path}/{name} in unit {unit.name}", "no data off the land", found, _anew(version, unit)
+                            f"{leaf.path}/{name} in unit {unit.name}", "no data off the land", problem, _anew(version, unit)
                         )
 
 
@@ -98,34 +98,36 @@ def sensitive_species(inspection: Inspection) -> Iterator[Finding]:
     for version in inspection.versions("species"):
         table = inspection.table("species", version)
         sides = np.nan_to_num(np.asarray(table.get("sensitive_km", np.zeros(0)), float)).astype(int)
-        kept = {str(name): int(km) for name, km in zip(table.get("scientific_name", []), sides, strict=False) if km > 0}
+        sensitive_km = {str(name): int(km) for name, km in zip(table.get("scientific_name", []), sides, strict=False) if km > 0}
         group, composition = releases.group_of("species", version), releases.group_of("composition", version)
         names = [str(name) for name in np.asarray(inspection.cube.array(f"{group}/species")[:])]
-        some = [(index, name, kept[name]) for index, name in enumerate(names) if name in kept]
+        sensitive = [(index, name, sensitive_km[name]) for index, name in enumerate(names) if name in sensitive_km]
         ranked = inspection.cube.has(composition)
-        for unit in inspection.cube.region.units() if some else ():
+        for unit in inspection.cube.region.units() if sensitive else ():
             ids = read(inspection, f"{composition}/species_id", unit) if ranked else None
             chance = read(inspection, f"{composition}/probability", unit) if ranked else None
-            for index, name, km in some:
+            for index, name, km in sensitive:
                 values = read(inspection, f"{group}/occurrence", unit, slice(index, index + 1))[0]
-                seen = [(f"{group}/occurrence", values, values != 255)]
+                maps = [(f"{group}/occurrence", values, values != 255)]
                 if ids is not None and chance is not None:
                     at = ids == index
-                    seen.append((f"{composition}/probability", np.where(at, chance, 0).max(axis=0), at.any(axis=0)))
-                for path, one, held in seen:
-                    count = _leaks(one, held, km)
+                    maps.append((f"{composition}/probability", np.where(at, chance, 0).max(axis=0), at.any(axis=0)))
+                for path, values_of_map, has_value in maps:
+                    count = _leaks(values_of_map, has_value, km)
                     if count:
-                        where, found = f"{path} of {name} in unit {unit.name}", f"{count} squares with several"
-                        yield Finding(where, f"one value a square of {km} km", found, f"do not publish; {_anew(version, unit)}")
+                        location, problem = f"{path} of {name} in unit {unit.name}", f"{count} squares with several"
+                        yield Finding(
+                            location, f"one value a square of {km} km", problem, f"do not publish; {_anew(version, unit)}"
+                        )
 
 
-def _leaks(values: Array, held: NDArray[np.bool_], km: int) -> int:
-    """Squares of `km` kilometres whose `held` cells differ."""
+def _leaks(values: Array, has_value: NDArray[np.bool_], km: int) -> int:
+    """Squares of `km` kilometres whose `has_value` cells differ."""
     step = km * 1000 // CELL
     shape = (values.shape[0] // step, step, values.shape[1] // step, step)
-    blocks, there = values.astype(np.int64).reshape(shape), held.reshape(shape)
-    low = np.where(there, blocks, np.iinfo(np.int64).max).min(axis=(1, 3))
-    high = np.where(there, blocks, np.iinfo(np.int64).min).max(axis=(1, 3))
+    blocks, block_has_value = values.astype(np.int64).reshape(shape), has_value.reshape(shape)
+    low = np.where(block_has_value, blocks, np.iinfo(np.int64).max).min(axis=(1, 3))
+    high = np.where(block_has_value, blocks, np.iinfo(np.int64).min).max(axis=(1, 3))
     return int((high > low).sum())
 
 
@@ -139,16 +141,19 @@ def indicator_bounds(inspection: Inspection) -> Iterator[Finding]:
             fill = int(as_layer(leaf, name).fill)
             for unit in inspection.cube.region.units():
                 three = read_map(inspection, leaf, name, unit).astype(np.int64)
-                known, lower, upper = three != fill
+                has_estimate, has_lower, has_upper = three != fill
                 estimate, low, high = three
                 for what, wrong in (
-                    ("the estimate lies beyond its bounds", known & lower & upper & ((estimate < low) | (estimate > high))),
-                    ("there is one bound alone, or bounds of nothing", (lower != upper) | (lower & ~known)),
+                    (
+                        "the estimate lies beyond its bounds",
+                        has_estimate & has_lower & has_upper & ((estimate < low) | (estimate > high)),
+                    ),
+                    ("there is one bound alone, or bounds of nothing", (has_lower != has_upper) | (has_lower & ~has_estimate)),
                 ):
                     if wrong.any():
-                        found = f"{int(wrong.sum())} cells where {what}"
+                        problem = f"{int(wrong.sum())} cells where {what}"
                         yield Finding(
-                            f"{leaf.path}/{name} in unit {unit.name}", "lower <= estimate <= upper", found, _anew(version, unit)
+                            f"{leaf.path}/{name} in unit {unit.name}", "lower <= estimate <= upper", problem, _anew(version, unit)
                         )
 
 
@@ -172,8 +177,8 @@ def habitat_levels(inspection: Inspection) -> Iterator[Finding]:
             for name, values in maps.items():
                 strangers = ~np.isin(values, [i for i, level in enumerate(table["level"]) if level == name]) & (values != 65535)
                 if strangers.any():
-                    found = f"{int(strangers.sum())} cells of another level"
-                    yield Finding(f"{group}/{name} in unit {unit.name}", f"classes of {name}", found, fix)
+                    problem = f"{int(strangers.sum())} cells of another level"
+                    yield Finding(f"{group}/{name} in unit {unit.name}", f"classes of {name}", problem, fix)
             best = read_map(inspection, leaf, "top3_class", unit).astype(np.int64)
             chance = read_map(inspection, leaf, "top3_probability", unit).astype(np.int64)
             above = np.where((best != 65535) & (best < len(parent)), best, -1)
@@ -182,12 +187,12 @@ def habitat_levels(inspection: Inspection) -> Iterator[Finding]:
                 wrong = (maps[levels[0]] != 65535) & _outweighed(maps[name], above, np.where(chance == 255, 0, chance))
                 if wrong.any():
                     expected = "the class with the largest sum of probabilities"
-                    found = f"{int(wrong.sum())} cells where the best three classes alone give another one more"
-                    yield Finding(f"{group}/{name} in unit {unit.name}", expected, found, fix)
-            other = best[0] != maps[levels[0]]
-            if other.any():
-                found = f"{int(other.sum())} cells of others"
-                yield Finding(f"{group}/top3_class in unit {unit.name}", f"the class of {levels[0]} first", found, fix)
+                    problem = f"{int(wrong.sum())} cells where the best three classes alone give another one more"
+                    yield Finding(f"{group}/{name} in unit {unit.name}", expected, problem, fix)
+            is_other_class = best[0] != maps[levels[0]]
+            if is_other_class.any():
+                problem = f"{int(is_other_class.sum())} cells of others"
+                yield Finding(f"{group}/top3_class in unit {unit.name}", f"the class of {levels[0]} first", problem, fix)
 
 
 def _outweighed(stored: Array, above: Array, chance: Array) -> NDArray[np.bool_]:
@@ -196,7 +201,7 @@ def _outweighed(stored: Array, above: Array, chance: Array) -> NDArray[np.bool_]
     above (3, y, x): row of each of the best three at this level, -1 = none; chance (3, y, x): their probabilities in steps.
     """
     # Each stored probability is off by half a step at most, and so is what they leave.
-    rest = np.maximum(PROBABILITY_STEPS - chance.sum(axis=0), 0) + 2 * len(chance)
-    own = np.where(above == stored, chance, 0).sum(axis=0)
+    unlisted_steps = np.maximum(PROBABILITY_STEPS - chance.sum(axis=0), 0) + 2 * len(chance)
+    stored_sum = np.where(above == stored, chance, 0).sum(axis=0)
     largest = np.stack([np.where((above == row) & (row >= 0), chance, 0).sum(axis=0) for row in above]).max(axis=0)
-    return np.asarray(largest > own + rest)
+    return np.asarray(largest > stored_sum + unlisted_steps)

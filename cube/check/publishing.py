@@ -20,15 +20,15 @@ def publish(url: str, name: str, values: bool = False, everything: bool = False)
     """
     cube = open_cube(url, writable=True)
     releases.require(cube, name)
-    inspection = Inspection(cube, name, {} if everything or values else releases.verified(cube))
+    inspection = Inspection(cube, name, {} if everything or values else releases.verified_states(cube))
     document = inspect(inspection, values)
     if document["kept"]:
         stac.write(cube, name)
-        releases.publish(cube, name, {one.stage.path: one.state for one in inspection.progress})
+        releases.publish(cube, name, {progress.stage.path: progress.state for progress in inspection.progress})
     return bool(document["kept"]), document
 
 
-def broken(document: dict[str, Any]) -> list[str]:
+def broken_rules(document: dict[str, Any]) -> list[str]:
     """A sentence for each promise that a check found broken: its first finding, and how many more there are."""
     out = []
     for row in document["promises"]:

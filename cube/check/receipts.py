@@ -20,7 +20,7 @@ class WrongSize:
     """A shard that is not stored with the bytes that its receipt lists; 0 bytes: it holds only fill and is no object."""
 
     key: str
-    written: int
+    receipt_bytes: int
     stored: int
     stage: str  # of the receipt: that of the units, or of the squares above them
     unit: str
@@ -44,17 +44,17 @@ class StoredSizes:
     whole_inputs: bool
 
     @cached_property
-    def _listed(self) -> dict[str, dict[str, int]]:
+    def _sizes(self) -> dict[str, dict[str, int]]:
         return {}
 
-    def of(self, key: str) -> int:
+    def bytes_of(self, key: str) -> int:
         """Bytes of the shard `key`, 0 where there is none."""
         part = "inputs" if self.whole_inputs else key.rpartition("/c/")[0]
         if key.startswith("products/"):
             part = "/".join(key.split("/")[:3])
-        if part not in self._listed:
-            self._listed[part] = self.cube.sizes(part)
-        return self._listed[part].get(key.removeprefix(f"{part}/"), 0)
+        if part not in self._sizes:
+            self._sizes[part] = self.cube.sizes(part)
+        return self._sizes[part].get(key.removeprefix(f"{part}/"), 0)
 
 
 def read_receipts(cube: CubeStore, progress: Progress, sizes: StoredSizes) -> StageReceipts:
@@ -64,15 +64,15 @@ def read_receipts(cube: CubeStore, progress: Progress, sizes: StoredSizes) -> St
     uneven: list[tuple[str, Coverage]] = []
     lists_sizes = backends.scheme(cube.url) not in backends.WEB
 
-    def read(path: str, known: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        left = set(known)
+    def read(path: str, names: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        unread_names = set(names)
         for name, receipt in receipts(cube, path):
             for key, size in receipt.get("sizes", {}).items() if lists_sizes else ():
-                if is_there(stage, key) and (stored := sizes.of(key)) != size:
+                if is_in_stage(stage, key) and (stored := sizes.bytes_of(key)) != size:
                     wrong.append(WrongSize(key, size, stored, path, name))
-            left.discard(name)
+            unread_names.discard(name)
             yield name, receipt
-        unreadable.extend((path, name) for name in sorted(left))
+        unreadable.extend((path, name) for name in sorted(unread_names))
 
     def units() -> Iterator[Mapping[str, Any]]:
         for name, receipt in read(stage.path, progress.index.fingerprints.keys() | progress.index.stale):
@@ -87,6 +87,6 @@ def read_receipts(cube: CubeStore, progress: Progress, sizes: StoredSizes) -> St
     return StageReceipts(wrong, uneven, shares, unreadable)
 
 
-def is_there(stage: Stage, path: str) -> bool:
+def is_in_stage(stage: Stage, path: str) -> bool:
     """Whether the product of a version that `path` lies in is there: `gc` takes those that no release names, and no receipt."""
     return not path.startswith("products/") or path.split("/")[1] in stage.layers

@@ -12,8 +12,8 @@ from cube.check.inspection import Inspection
 from cube.errors import FloracubeError
 from cube.storage.store import open_cube
 
-MOST: Final = 1000  # findings that are listed of one rule: a cube that is wrong everywhere is wrong in one way
-SHOWN: Final = 5  # of them for a person
+MAX_FINDINGS: Final = 1000  # findings that are listed of one rule: a cube that is wrong everywhere is wrong in one way
+MAX_SENTENCES: Final = 5  # of them for a person
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,14 @@ def inspect(inspection: Inspection, values: bool = False) -> dict[str, Any]:
     from cube.check.coverage import coverages
 
     rows = []
-    for one in registered().values():
-        asked = values or not one.reads_values
-        findings = list(islice(_findings(one, inspection), MOST)) if asked else []
+    for rule_ in registered().values():
+        applies = values or not rule_.reads_values
+        findings = list(islice(_findings(rule_, inspection), MAX_FINDINGS)) if applies else []
         rows.append(
             {
-                "name": one.name,
-                "sentence": one.sentence,
-                "kept": not findings if asked else None,
+                "name": rule_.name,
+                "sentence": rule_.sentence,
+                "kept": not findings if applies else None,
                 "findings": [asdict(finding) for finding in findings],
             }
         )
@@ -111,14 +111,14 @@ def inspect(inspection: Inspection, values: bool = False) -> dict[str, Any]:
 
 def _warnings(inspection: Inspection) -> Iterator[str]:
     """A sentence for each version of the species with many values cut."""
-    for progress in inspection.changed:
-        if "species" in progress.stage.layers and (said := warning_of(inspection.receipts[progress.stage.path].cut_shares)):
-            yield f"species {progress.stage.path.removeprefix('predict/')}: {said}"
+    for progress in inspection.changed_stages:
+        if "species" in progress.stage.layers and (warning := warning_of(inspection.receipts[progress.stage.path].cut_shares)):
+            yield f"species {progress.stage.path.removeprefix('predict/')}: {warning}"
 
 
-def _findings(one: Rule, inspection: Inspection) -> Iterator[Finding]:
+def _findings(rule_: Rule, inspection: Inspection) -> Iterator[Finding]:
     try:
-        yield from one.check(inspection)
+        yield from rule_.check(inspection)
     # RuntimeError and ValueError are how codecs refuse a damaged shard, the last three how damaged metadata end.
     except (FloracubeError, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         yield Finding(
@@ -133,16 +133,16 @@ def text(document: dict[str, Any]) -> str:
     for row in document["promises"]:
         lines.append(f"{words[row['kept']]}  {row['name']}: {row['sentence']}")
         findings = [Finding(**finding).sentence() for finding in row["findings"]]
-        lines += [f"          {sentence}" for sentence in findings[:SHOWN]]
-        if len(findings) > SHOWN:
-            lines.append(f"          ... and {len(findings) - SHOWN} more of the kind (--json lists them)")
+        lines += [f"          {sentence}" for sentence in findings[:MAX_SENTENCES]]
+        if len(findings) > MAX_SENTENCES:
+            lines.append(f"          ... and {len(findings) - MAX_SENTENCES} more of the kind (--json lists them)")
     lines += [f"WARNED  {sentence}" for sentence in document.get("warnings", [])]
     lines += [row["line"] for row in document["coverage"]]
-    broken = sum(row["kept"] is False for row in document["promises"])
-    asked = sum(row["kept"] is not None for row in document["promises"])
-    unread = len(document["promises"]) - asked
+    n_broken = sum(row["kept"] is False for row in document["promises"])
+    n_checked = sum(row["kept"] is not None for row in document["promises"])
+    n_skipped = len(document["promises"]) - n_checked
     lines.append(
-        f"{document['cube']}: {asked - broken} of {asked} promises are kept"
-        + (f"; {unread} more read the values, ask for them with --values." if unread else ".")
+        f"{document['cube']}: {n_checked - n_broken} of {n_checked} promises are kept"
+        + (f"; {n_skipped} more read the values, ask for them with --values." if n_skipped else ".")
     )
     return "\n".join(lines)

@@ -10,7 +10,7 @@ import numpy as np
 from cube.check.completeness import BUILD, fix_of
 from cube.check.inspection import Inspection, as_layer
 from cube.check.reading import blocks, read, write_again
-from cube.check.receipts import is_there
+from cube.check.receipts import is_in_stage
 from cube.check.rules import Finding, rule_of_values
 from cube.grid import CELL
 from cube.layers.inputs import SURFACE
@@ -30,19 +30,19 @@ def checksums(inspection: Inspection) -> Iterator[Finding]:
     for stage in inspection.stages:
         units = {unit.name: unit for unit in stage.region.units()}
         for unit, receipt in ((units[name], receipt) for name, receipt in receipts(inspection.cube, stage.path) if name in units):
-            for key, wanted in receipt.get("checksums", {}).items():
+            for key, checksum_of_receipt in receipt.get("checksums", {}).items():
                 for path, lead in _with_checksum(inspection, stage.path, key, receipt["checksums"]):
-                    if not is_there(stage, path):
+                    if not is_in_stage(stage, path):
                         continue
                     try:
-                        found = str(checksum(read(inspection, path, unit, lead)))
+                        checksum_of_values = str(checksum(read(inspection, path, unit, lead)))
                     except (RuntimeError, ValueError) as error:  # how codecs refuse a damaged shard
-                        found = f"a shard that cannot be decoded ({error})"
-                    if found != str(wanted):
+                        checksum_of_values = f"a shard that cannot be decoded ({error})"
+                    if checksum_of_values != str(checksum_of_receipt):
                         yield Finding(
                             f"{path} in unit {unit.name}",
-                            f"checksum {wanted}",
-                            found,
+                            f"checksum {checksum_of_receipt}",
+                            checksum_of_values,
                             write_again(fix_of(stage), stage.path, unit.name),
                         )
 
@@ -69,23 +69,25 @@ def pyramids(inspection: Inspection) -> Iterator[Finding]:
     """Overviews are the means of the valid cells of level 0, and its majorities."""
     arrays = OpenArrays(inspection.cube)
     for progress in inspection.progress:
-        stage, some = progress.stage, list(_pyramids(inspection, progress.stage))
+        stage, stage_pyramids = progress.stage, list(_pyramids(inspection, progress.stage))
         for square in tree(inspection.cube.region, progress.units):
             if progress.squares[square.name] == "missing":
                 continue
-            for pyramid in some:
+            for pyramid in stage_pyramids:
                 for layer in pyramid.layers:
-                    for path, where, wanted in square_values(arrays, pyramid, layer, square):
-                        found = np.asarray(inspection.cube.array(path)[where])
+                    for path, selection, expected in square_values(arrays, pyramid, layer, square):
+                        stored = np.asarray(inspection.cube.array(path)[selection])
                         differ = int(
-                            (~np.equal(found, wanted) & ~(np.not_equal(found, found) & np.not_equal(wanted, wanted))).sum()
+                            (
+                                ~np.equal(stored, expected) & ~(np.not_equal(stored, stored) & np.not_equal(expected, expected))
+                            ).sum()
                         )
                         if differ:
                             anew = write_again(fix_of(stage), f"{stage.path}/overviews", square.name)
                             yield Finding(
                                 f"{path} in square {square.name}",
                                 "what level 0 gives",
-                                f"{differ} of {found.size} pixels that differ",
+                                f"{differ} of {stored.size} pixels that differ",
                                 anew,
                             )
 
@@ -115,11 +117,11 @@ def surface(inspection: Inspection) -> Iterator[Finding]:
     for unit in inspection.cube.region.units():
         values = read(inspection, SURFACE, unit)
         within = inside(inspection.cube.region, unit, CELL)
-        for where, wrong, expected in (
+        for location, wrong, expected in (
             (within, values == 255, "land, water or sealed"),
             (~within, values != 255, "255 outside the region"),
         ):
-            count = int((where & wrong).sum())
+            count = int((location & wrong).sum())
             if count:
                 path = f"{SURFACE} in unit {unit.name}"
                 yield Finding(path, expected, f"{count} cells that are not", write_again(BUILD, "inputs/surface", unit.name))
@@ -133,15 +135,15 @@ def valid_values(inspection: Inspection) -> Iterator[Finding]:
             continue
         for name, array in leaf.maps():
             attrs, layer = array.get("attributes", {}), as_layer(leaf, name)
-            known, limits = attrs.get("flag_values"), attrs.get("valid_range")
-            if not known and not limits:
+            flag_values, limits = attrs.get("flag_values"), attrs.get("valid_range")
+            if not flag_values and not limits:
                 continue
             fix = "fix the source or the range, and write it again"
             for unit in inspection.cube.region.units():
                 for values in blocks(inspection, leaf, name, unit):
                     valid = values[valid_cells(values, layer.fill)]
-                    wrong = ~np.isin(valid, known) if known else (valid < limits[0]) | (valid > limits[1])
+                    wrong = ~np.isin(valid, flag_values) if flag_values else (valid < limits[0]) | (valid > limits[1])
                     if wrong.any():
-                        expected = "a class of its legend" if known else f"stored values {limits[0]} to {limits[1]}"
-                        found = f"{int(wrong.sum())} values such as {valid[wrong][0]}"
-                        yield Finding(f"{leaf.path}/{name} in unit {unit.name}", expected, found, fix)
+                        expected = "a class of its legend" if flag_values else f"stored values {limits[0]} to {limits[1]}"
+                        problem = f"{int(wrong.sum())} values such as {valid[wrong][0]}"
+                        yield Finding(f"{leaf.path}/{name} in unit {unit.name}", expected, problem, fix)

@@ -239,7 +239,7 @@ def load_config(path: str | Path, habitats_alone: bool = False) -> Config:
     except ValidationError as error:
         wrong = error.errors()
         # A key in a typo is told before the one that is missing because of it.
-        first = next((one for one in wrong if one["type"] in UNKNOWN_KEY), wrong[0])
+        first = next((problem for problem in wrong if problem["type"] in UNKNOWN_KEY), wrong[0])
         key = _where(first["loc"])
         if first["type"] in UNKNOWN_KEY:
             owner = _fields_at(first["loc"][:-1])

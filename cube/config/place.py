@@ -40,11 +40,11 @@ class Window(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_degrees(cls, given: Any, info: ValidationInfo) -> Any:
-        if not isinstance(given, dict) or "bbox" not in given:
-            return given
-        box = given["bbox"]
-        if len(given) > 1:
+    def _of_degrees(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, dict) or "bbox" not in value:
+            return value
+        box = value["bbox"]
+        if len(value) > 1:
             raise ValueError("give either 'bbox' or west_km, south_km, east_km, north_km")
         if not (isinstance(box, list | tuple) and len(box) == 4 and all(isinstance(v, int | float) for v in box)):
             raise ValueError("bbox is [west, south, east, north] in degrees")

@@ -117,15 +117,15 @@ class _Origin(Strict):
 
     @model_validator(mode="after")
     def _one_origin(self) -> _Origin:
-        given = [name for name in ("table", "geoplant", "darwin_core") if getattr(self, name) is not None]
-        if len(given) != 1:
+        origins = [name for name in ("table", "geoplant", "darwin_core") if getattr(self, name) is not None]
+        if len(origins) != 1:
             raise ValueError("give one of 'table', 'geoplant' and 'darwin_core'")
         mapped = getattr(self, "columns", None) is not None
-        if mapped != (given == ["table"]):
+        if mapped != (origins == ["table"]):
             raise ValueError("'columns' belongs to 'table'" if mapped else "'table' needs 'columns'")
-        if self.encoding is not None and given != ["table"]:
+        if self.encoding is not None and origins != ["table"]:
             raise ValueError("'encoding' belongs to 'table'")
-        if "splits" in self.model_fields_set and given != ["geoplant"]:
+        if "splits" in self.model_fields_set and origins != ["geoplant"]:
             raise ValueError("'splits' belongs to 'geoplant'")
         return self
 
@@ -141,9 +141,9 @@ class SurveyConfig(_Origin, _Tables):
     def _of_its_origin(self) -> SurveyConfig:
         if self.occurrences is not None and self.table is None:
             raise ValueError("'occurrences' belongs to 'table'")
-        given = self.model_fields_set & set(_Tables.model_fields)
-        if given and self.table is None:
-            raise ValueError(f"'{min(given)}' belongs to 'table'")
+        table_keys = self.model_fields_set & set(_Tables.model_fields)
+        if table_keys and self.table is None:
+            raise ValueError(f"'{min(table_keys)}' belongs to 'table'")
         if self.predictors == "files" and self.geoplant is None:
             raise ValueError("'predictors: files' belongs to 'geoplant'")
         return self

@@ -185,9 +185,11 @@ class Source(Strict):
         if preset is None:
             self._own_name()
         else:
-            given = [name for name in OF_OWN_LAYERS if getattr(self, name) is not None]
-            if given:
-                raise ValueError(f"'{given[0]}' belongs to layers of your own; {self.layer} is a preset, whose meaning is fixed")
+            origins = [name for name in OF_OWN_LAYERS if getattr(self, name) is not None]
+            if origins:
+                raise ValueError(
+                    f"'{origins[0]}' belongs to layers of your own; {self.layer} is a preset, whose meaning is fixed"
+                )
             refuse_misfits(self, preset)
         if self.scale == 0 or not math.isfinite(self.scale) or not math.isfinite(self.offset):
             raise ValueError(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from cube.errors import FloracubeError, WorkersError
-from cube.storage.transient import hopeless, retry_transient
+from cube.storage.transient import fatal_reason, retry_transient
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -30,14 +30,14 @@ class Outcome(Generic[T, R]):
 
 
 @dataclass(frozen=True)
-class Ended:
+class TaskResult:
     """What comes back from where a task ran."""
 
     result: Any
     error: str | None
     tries: int
     details: str = ""
-    hopeless: str | None = None
+    fatal_reason: str | None = None
 
 
 def sentence(error: BaseException) -> str:
@@ -46,22 +46,22 @@ def sentence(error: BaseException) -> str:
     return text if isinstance(error, FloracubeError) else f"{type(error).__name__}: {text}"
 
 
-def attempt(function: Callable[[T], R], task: T, retries: int, first_wait: float) -> Ended:
+def attempt(function: Callable[[T], R], task: T, retries: int, first_wait: float) -> TaskResult:
     """Run one task where it is, with its tries; what goes wrong is named and stops no other task."""
-    tried = 0
+    tries = 0
 
-    def once() -> R:
-        nonlocal tried
-        tried += 1
+    def try_once() -> R:
+        nonlocal tries
+        tries += 1
         return function(task)
 
     try:
-        return Ended(retry_transient(once, retries, first_wait), None, tried)
+        return TaskResult(retry_transient(try_once, retries, first_wait), None, tries)
     except Exception as error:
-        times = f" (tried {tried} times)" if tried > 1 else ""
+        times = f" (tried {tries} times)" if tries > 1 else ""
         foreseen = isinstance(error, FloracubeError | OSError)
         details = "" if foreseen else "".join(traceback.format_exception(error))
-        return Ended(None, sentence(error) + times, tried, details, hopeless(error))
+        return TaskResult(None, sentence(error) + times, tries, details, fatal_reason(error))
 
 
 @contextmanager
@@ -70,5 +70,5 @@ def store_named(url: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        why = hopeless(error) or f"the store failed ({sentence(error)}); check it and your permissions"
+        why = fatal_reason(error) or f"the store failed ({sentence(error)}); check it and your permissions"
         raise WorkersError(f"{url}: {why}, then run the same command again; finished units are kept.") from error

@@ -75,10 +75,10 @@ def build(config: Config, progress: Progress | None = None, workers: Workers | N
     workers = workers or Workers()
     region = config.whole_region()
     readers = open_sources(config, region)
-    about = {"license": config.license, "attribution": config.attribution, "note": config.note}
-    cube = create_cube(config.cube_url, region, config.title, about)
+    terms = {"license": config.license, "attribution": config.attribution, "note": config.note}
+    cube = create_cube(config.cube_url, region, config.title, terms)
     report = Report(config.report_path, config.title, cube.url)
-    with store_named(cube.url), lock.held(cube, "inputs") as still_ours, report:
+    with store_named(cube.url), lock.hold(cube, "inputs") as still_ours, report:
         cube.sweep("", deep=False)  # of the root's own metadata; below it are other stages, which may be running
         cube.sweep("inputs")
         cube.sweep("ledger/inputs")
@@ -116,7 +116,7 @@ def build(config: Config, progress: Progress | None = None, workers: Workers | N
                     report.warn(outcome.result.warnings)
                     seconds = outcome.result.seconds
                 report.unit(task.reader.layers[0].name, task.unit, outcome, seconds, task.unit.cells**2)
-                retry_transient(partial(blocks[task.stage].ended, task.unit.name), workers.retries, workers.first_wait)
+                retry_transient(partial(blocks[task.stage].finish, task.unit.name), workers.retries, workers.first_wait)
                 tell(f"{task.reader.layers[0].name} {task.unit.name}")
             for step in build_overviews(cube.url, region, above, workers):
                 report.square(step)
@@ -135,19 +135,19 @@ def _forget_former_makers(cube: CubeStore, plans: Sequence[StagePlan]) -> None:
     makers = {layer.name: plan.path for plan in plans for layer in plan.layers}
     layers = cube.layers()
     for stage in input_stages(cube):
-        others = [name for name in stage.layers if makers.get(name, stage.path) != stage.path]
-        if others and stage.inputs is not None:
+        other_layers = [name for name in stage.layers if makers.get(name, stage.path) != stage.path]
+        if other_layers and stage.inputs is not None:
             cube.remove_tree(f"ledger/{stage.path}")
             if stage.layers[0] not in makers:
-                rest = " ".join(name for name in stage.layers if name not in others)
-                set_attributes(cube.array(layers[stage.layers[0]].path), {LAYERS: rest})
+                remaining_layers = " ".join(name for name in stage.layers if name not in other_layers)
+                set_attributes(cube.array(layers[stage.layers[0]].path), {LAYERS: remaining_layers})
 
 
 def _remove_redefined(cube: CubeStore, plans: Sequence[StagePlan]) -> None:
     """Remove layers that are now of another resolution, type or bands, with their overviews and receipts."""
-    before = cube.layers()
+    cube_layers = cube.layers()
     for layer in (layer for plan in plans for layer in plan.layers):
-        old = before.get(layer.name)
+        old = cube_layers.get(layer.name)
         if old is None or all(str(getattr(old, key)) == str(getattr(layer, key)) for key in ("path", "dtype", "fill", "labels")):
             continue
         overviews = f"inputs/overviews/{old.resolution}"
@@ -207,11 +207,11 @@ def build_unit(task: UnitTask) -> BuiltUnit:
 
 
 def _write(cube: CubeStore, ledger: Ledger, task: UnitTask) -> tuple[Receipt, tuple[str, ...]]:
-    started = time.perf_counter()
+    start = time.perf_counter()
     layers = {layer.name: layer for layer in task.reader.layers}
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
         stored = task.reader.read(task.region, task.unit)
-    noted = stored if isinstance(stored, UnitValues) else UnitValues(stored)
+    unit_values = stored if isinstance(stored, UnitValues) else UnitValues(stored)
     if task.stale:
         ledger.withdraw(task.unit.name)
     checksums: dict[str, int] = {}
@@ -222,7 +222,9 @@ def _write(cube: CubeStore, ledger: Ledger, task: UnitTask) -> tuple[Receipt, tu
             layer = layers[name]
             sizes |= cube.write_unit(layer.path, task.unit, values, resolution_of(layer))
             checksums[name] = checksum(values)
-            counts |= counts_of(layer, values, task.region, task.unit, noted.refused.get(name), noted.clipped.get(name))
+            counts |= counts_of(
+                layer, values, task.region, task.unit, unit_values.refused.get(name), unit_values.clipped.get(name)
+            )
     except Exception:
         # The Rust codecs write in place: what a full disk cut off would lie there as a damaged shard.
         with suppress(Exception):
@@ -230,4 +232,4 @@ def _write(cube: CubeStore, ledger: Ledger, task: UnitTask) -> tuple[Receipt, tu
                 cube.clear(layer.path, task.region.square(task.unit, resolution_of(layer)))
         raise
     memory = {"projected": projected_bytes(task.reader, task.unit), "peak": peak_bytes()}
-    return ledger.sign(task.unit, started, counts, checksums, sizes, memory), noted.warnings
+    return ledger.sign(task.unit, start, counts, checksums, sizes, memory), unit_values.warnings

@@ -61,9 +61,9 @@ def known_options(cluster: Any) -> set[str]:
 
         classes += [Nanny, Worker]
     options: set[str] = set()
-    for one in classes:
-        if one is not object and "__init__" in vars(one):
-            parameters = inspect.signature(vars(one)["__init__"]).parameters.values()
+    for cluster_class in classes:
+        if cluster_class is not object and "__init__" in vars(cluster_class):
+            parameters = inspect.signature(vars(cluster_class)["__init__"]).parameters.values()
             options |= {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
     return options - OURS
 
@@ -123,15 +123,15 @@ def open_cluster(config: ClusterConfig) -> Any:
     try:
         # Dask's own three tries of a task whose worker died would kill four workers and prove nothing: see `workers._on_dask`.
         with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-            opened = cluster(**arguments(config))
-            _scale(opened, config)
+            running_cluster = cluster(**arguments(config))
+            _scale(running_cluster, config)
     except Exception as error:
         why = " ".join(str(error).split())
         raise WorkersError(
             f"cluster.kind is {config.kind}, but {_full_name(cluster)} did not start ({type(error).__name__}: {why});"
             " check cluster.options."
         ) from error
-    return opened
+    return running_cluster
 
 
 def _scale(cluster: Any, config: ClusterConfig) -> None:
@@ -141,7 +141,7 @@ def _scale(cluster: Any, config: ClusterConfig) -> None:
         cluster.scale(config.workers)
 
 
-def chosen(config: ClusterConfig, workers: int | None, scheduler: str | None) -> ClusterConfig:
+def with_flags(config: ClusterConfig, workers: int | None, scheduler: str | None) -> ClusterConfig:
     """The cluster of a configuration under the flags of a command: an address stands above it, a number is its workers."""
     if scheduler is not None:
         return ClusterConfig(kind="address", address=scheduler, patience_s=config.patience_s, memory_gb=config.memory_gb)

@@ -76,8 +76,8 @@ def write_indicators(url: str, version: str, layers: Sequence[IndicatorSpec], mo
     `SourceError` where an input is not complete.
     """
     cube = open_cube(url, writable=True)
-    opened = reader.Cube(cube)
-    base = opened.release
+    reader_cube = reader.Cube(cube)
+    base = reader_cube.release
     region = version_stage(cube, base["products"].get("species", version)).region
     units = tuple(region.units())
     made_from = require_complete(cube, cube.layers(), units)
@@ -85,11 +85,11 @@ def write_indicators(url: str, version: str, layers: Sequence[IndicatorSpec], mo
     hashed = digest([made_by, [vars(layer) for layer in layers], base["products"], made_from])
     stage = f"predict/{version}"
     _refuse(cube, version, hashed)
-    with lock.held(cube, stage):
+    with lock.hold(cube, stage):
         inherited = _inherited(cube, base)
         new = [layer.layer(len(inherited) + i) for i, layer in enumerate(layers)]
-        if taken := {layer.name for layer in inherited} & {layer.name for layer in new}:
-            raise CubeError(f"{url}: there is an indicator '{min(taken)}' already; choose another name.")
+        if duplicates := {layer.name for layer in inherited} & {layer.name for layer in new}:
+            raise CubeError(f"{url}: there is an indicator '{min(duplicates)}' already; choose another name.")
         pyramid = Pyramid.of_product("indicators", version, [*inherited, *new])
         _make(cube, pyramid, hashed, base, region)
         make_facts(cube, stage, {"indicators": version})
@@ -97,15 +97,15 @@ def write_indicators(url: str, version: str, layers: Sequence[IndicatorSpec], mo
         ledger = Ledger(cube, stage, hashed)
         missing = ledger.missing(units)
         for unit in missing:
-            started = time.perf_counter()
-            stored = _unit(opened, base, unit, region, inherited, new, model)
+            start = time.perf_counter()
+            stored = _unit(reader_cube, base, unit, region, inherited, new, model)
             sizes, unit_facts = dict[str, int](), UnitFacts(cube, facts, unit)
             for name, values in stored.items():
                 sizes |= cube.write_unit(f"{pyramid.source}/{name}", unit, values)
                 unit_facts.see(f"{pyramid.source}/{name}", values)
             checksums = {f"indicators {name}": checksum(values) for name, values in stored.items()}
             checks, more = unit_facts.write()
-            ledger.sign(unit, started, {"cells": unit.cells**2}, checksums | checks, sizes | more)
+            ledger.sign(unit, start, {"cells": unit.cells**2}, checksums | checks, sizes | more)
         ledger.compact()
         above = Overviews(stage, (pyramid,), units, ledger.index().fingerprints, facts)
         for step in build_overviews(cube.url, cube.region, [above], Workers()):
@@ -151,21 +151,21 @@ def _inherited(cube: CubeStore, base: Mapping[str, Any]) -> list[Layer]:
 
 def _make(cube: CubeStore, pyramid: Pyramid, hashed: str, base: Mapping[str, Any], region: Region) -> None:
     """The groups of all levels; terms, year and area of the plot are those of the indicators that are there."""
-    about: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         MADE_FROM: hashed,
         REGION_KM: [edge // 1000 for edge in region.bounds],
         "reference_area_m2": base.get("reference_area_m2", 100.0),
     }
-    about |= {"reference_year": base["reference_year"]} if "reference_year" in base else {}
-    about |= {key: cube.root.attrs[key] for key in ("license", "attribution", "note") if key in cube.root.attrs}
-    set_attributes(cube.root.require_group(pyramid.base), about)
+    attributes |= {"reference_year": base["reference_year"]} if "reference_year" in base else {}
+    attributes |= {key: cube.root.attrs[key] for key in ("license", "attribution", "note") if key in cube.root.attrs}
+    set_attributes(cube.root.require_group(pyramid.base), attributes)
     layers = [layer.at(pyramid.source) for layer in pyramid.layers]
-    cube.ensure_group(pyramid.source, layers, CELL, 0, {"bound": np.asarray(BOUNDS, object)}, about)
+    cube.ensure_group(pyramid.source, layers, CELL, 0, {"bound": np.asarray(BOUNDS, object)}, attributes)
     make_levels(cube, pyramid)
 
 
 def _unit(
-    opened: reader.Cube,
+    reader_cube: reader.Cube,
     base: Mapping[str, Any],
     unit: Unit,
     region: Region,
@@ -174,7 +174,7 @@ def _unit(
     model: Model,
 ) -> dict[str, NDArray[Any]]:
     """Stored values (3, rows, columns) of every layer of one unit."""
-    cube = opened.store
+    cube = reader_cube.store
     window = cube.region.square(unit)
     rows, cols = window.slices
     stored = {}
@@ -182,7 +182,7 @@ def _unit(
         path = releases.group_of("indicators", str(base["products"]["indicators"]))
         stored[layer.name] = cube.read_window(f"{path}/{layer.name}", window)
     land = (cube.read_window(SURFACE, window) == LAND) & inside(region, unit, CELL)
-    maps = model(opened.inputs.isel(y=rows, x=cols)) if land.any() else {}
+    maps = model(reader_cube.inputs.isel(y=rows, x=cols)) if land.any() else {}
     for layer in new:
         values = np.full((3, *land.shape), np.nan, np.float32)
         if land.any():
@@ -191,13 +191,13 @@ def _unit(
                     f"the model gave {', '.join(map(str, maps)) or 'nothing'} for unit {unit.name}, not '{layer.name}';"
                     " return an array for each."
                 )
-            given = np.asarray(maps[layer.name], np.float32)
-            if given.shape not in (land.shape, values.shape):
+            model_values = np.asarray(maps[layer.name], np.float32)
+            if model_values.shape not in (land.shape, values.shape):
                 raise CubeError(
-                    f"the model gave '{layer.name}' of the shape {given.shape} for unit {unit.name}; expected {land.shape}, or"
-                    f" {values.shape} with the bounds."
+                    f"the model gave '{layer.name}' of the shape {model_values.shape} for unit {unit.name}; expected"
+                    f" {land.shape}, or {values.shape} with the bounds."
                 )
-            values[: 1 if given.ndim == 2 else 3] = given
+            values[: 1 if model_values.ndim == 2 else 3] = model_values
         top = INDICATOR_STEPS * layer.scale
         valid = land & np.isfinite(values[0])
         bounded = valid & np.isfinite(values[1:]).all(axis=0)

@@ -104,10 +104,10 @@ class Understood:
 
     def document(self) -> dict[str, Any]:
         """As JSON, without pictures and places."""
-        drawn = ("picture", "palette")
+        page_only = ("picture", "palette")
         return {
             "title": self.title,
-            "sources": [{key: value for key, value in asdict(row).items() if key not in drawn} for row in self.sources],
+            "sources": [{key: value for key, value in asdict(row).items() if key not in page_only} for row in self.sources],
             "tables": [report.document() for report in self.tables],
             "problems": self.problems,
         }
@@ -128,9 +128,9 @@ def inspect_config(config: Config) -> Understood:
     except ConfigError as error:
         problems.append(str(error))
     reports, places, counts = list[Report](), Places(), Counter[str]()
-    for read in (_surveys, _records):
+    for describe in (_surveys, _records):
         try:
-            reports += read(config, region, places, counts)
+            reports += describe(config, region, places, counts)
         except FloracubeError as error:
             problems.append(str(error))
     if counts:

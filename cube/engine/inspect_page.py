@@ -69,8 +69,8 @@ def _map(understood: Understood) -> str:
         step = -(-len(points) // MOST_POINTS) or 1
         dots = "".join(f"M{(x - west) * scale:.1f} {(north - y) * scale:.1f}h0" for x, y in points[::step])
         shapes.append(f'<path d="{dots}" stroke="{COLOURS[name]}" stroke-width="3" stroke-linecap="round"/>')
-        shown = f", every {step}th shown" if step > 1 else ""
-        captions.append(f'<span style="color:{COLOURS[name]}">{len(points):,} {name}{shown}</span>')
+        step_text = f", every {step}th shown" if step > 1 else ""
+        captions.append(f'<span style="color:{COLOURS[name]}">{len(points):,} {name}{step_text}</span>')
     size = f'width="{across:.0f}" height="{down:.0f}" viewBox="0 0 {across:.1f} {down:.1f}"'
     at = understood.region
     caption = f"{at.west_km} to {at.east_km} km east, {at.south_km} to {at.north_km} km north ({at.grid.code})"
@@ -105,16 +105,16 @@ def _histogram(band: BandRow) -> str:
     """Bars of the values; those beyond the plausible range are red, and its ends are lines where they lie among the values."""
     if band.low is None or band.high is None or not band.histogram:
         return ""
-    wide, most = STEP * len(band.histogram), max(band.histogram)
+    wide, highest = STEP * len(band.histogram), max(band.histogram)
     step = (band.high - band.low) / len(band.histogram) or 1.0
     low, high = band.plausible or (-np.inf, np.inf)
     bars = []
     for i, count in enumerate(band.histogram):
-        tall = HIGH * count / most
-        beyond = band.low + i * step < low or band.low + (i + 1) * step > high + step * 1e-6
+        tall = HIGH * count / highest
+        is_implausible = band.low + i * step < low or band.low + (i + 1) * step > high + step * 1e-6
         bars.append(
             f'<rect x="{i * STEP}" y="{HIGH - tall:.1f}" width="{STEP - 1}" height="{tall:.1f}"'
-            f' fill="{"#cb181d" if beyond else "#4a7a4a"}"/>'
+            f' fill="{"#cb181d" if is_implausible else "#4a7a4a"}"/>'
         )
     for end in (low, high):
         if band.low < end < band.high:
@@ -137,5 +137,5 @@ def thumbnail(row: SourceRow) -> str:
 def _report(report: Report) -> str:
     rows = "".join(f"<tr><td>{escape(account)}<td>{escape(tally.line())}</tr>" for account, tally in report.tallies.items())
     remarks = "".join(f"<li>{escape(reason)}</li>" for reason in report.reasons())
-    used = ", ".join(f"{count:,} {escape(what)}" for what, count in report.totals.items())
-    return f"<h2>{escape(report.title)}</h2><p>{used}</p><table>{rows}</table><ul>{remarks}</ul>"
+    totals_text = ", ".join(f"{count:,} {escape(what)}" for what, count in report.totals.items())
+    return f"<h2>{escape(report.title)}</h2><p>{totals_text}</p><table>{rows}</table><ul>{remarks}</ul>"

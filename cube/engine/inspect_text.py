@@ -8,7 +8,7 @@ from typing import Final
 from cube.engine.inspect_config import BandRow, SourceRow, Understood
 from cube.sources.coverage import percent
 
-NAMED: Final = 3  # units, or bands, that a line names
+MAX_NAMES: Final = 3  # units, or bands, that a line names
 MOST_BANDS: Final = 24  # of a layer, that the table lists
 HEADS: Final = ("layer", "band", "range", "plausible", "units", "of the region", "units without data")
 
@@ -69,11 +69,11 @@ def _notes(row: SourceRow) -> Iterator[str]:
     yield from (f"{row.source}: {row.file}: {note}." for note in row.notes)
     empty = [band.name for band in row.bands if band.low is None]
     if empty:
-        yield f"{row.source}: no value anywhere in the region in {_some(empty)}; check the extent, the CRS and no data."
+        yield f"{row.source}: no value anywhere in the region in {_first_names(empty)}; check the extent, the CRS and no data."
     yield from (_beyond(row, band) for band in row.bands if band.implausible)
     if row.units_without_data and not empty:
         count = len(row.units_without_data)
-        yield f"{row.source}: {count} units have no value at any point ({_some(row.units_without_data)})."
+        yield f"{row.source}: {count} units have no value at any point ({_first_names(row.units_without_data)})."
 
 
 def _beyond(row: SourceRow, band: BandRow) -> str:
@@ -84,5 +84,5 @@ def _beyond(row: SourceRow, band: BandRow) -> str:
     )
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+def _first_names(names: list[str]) -> str:
+    return ", ".join(names[:MAX_NAMES]) + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")

@@ -43,14 +43,14 @@ def check_memory(readers: Iterable[Reader], unit: Unit, cluster: ClusterConfig) 
     if allowed is None:
         return
     for reader in readers:
-        needed = projected_bytes(reader, unit)
-        if needed > allowed:
+        required_bytes = projected_bytes(reader, unit)
+        if required_bytes > allowed:
             ways = ["a smaller unit_km"] if unit.km > min(UNIT_KM) else []
             ways += ["fewer workers"] if cluster.memory_gb is None and (cluster.workers or 1) > 1 else []
             ways += ["another cluster.memory_gb" if cluster.memory_gb is not None else "a machine with more memory"]
             raise ConfigError(
-                f"unit_km is {unit.km}: a unit of {reader.layers[0].name} takes about {needed / GB:.1f} GB, and a task may take"
-                f" {allowed / GB:.1f} GB; choose {' or '.join(ways)}."
+                f"unit_km is {unit.km}: a unit of {reader.layers[0].name} takes about {required_bytes / GB:.1f} GB, and a task"
+                f" may take {allowed / GB:.1f} GB; choose {' or '.join(ways)}."
             )
 
 

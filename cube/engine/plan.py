@@ -49,7 +49,7 @@ SCENE_BYTES: Final = {"sentinel2": 4 * 1.9 + 0.2 / 4, "landsat": 6 * 1.4 + 0.1}
 FILLS: Final = {"sentinel2": ("sentinel2", "sentinel2_count"), "landsat": ("landsat",)}
 
 # Bytes as stored over bytes of the type: measured on the generated landscape of `floracube demo --size-km 10`, zstd level 3.
-PACKED: Final[Mapping[str, float]] = {
+COMPRESSION: Final[Mapping[str, float]] = {
     "sentinel2": 0.64,
     "sentinel2_count": 0.06,
     "landsat": 0.52,
@@ -127,14 +127,14 @@ def make_groups(cube: CubeStore, stages: Sequence[StagePlan]) -> None:
         cube.ensure_group(path, layers, resolution_of(layers[0]), consolidate=False)
     for stage in stages:
         for layer in stage.layers:
-            about = layer_attributes(cube.region, layer, resolution_of(layer)) | _terms(stage.source, layer)
-            about |= {MADE_FROM: None, LAYERS: None, MINIMUM: None}
+            attributes = layer_attributes(cube.region, layer, resolution_of(layer)) | _terms(stage.source, layer)
+            attributes |= {MADE_FROM: None, LAYERS: None, MINIMUM: None}
             if layer is stage.layers[0]:
                 # What `check` is to ask for later; of what is derived nothing is asked.
-                about[MINIMUM] = stage.min_coverage
+                attributes[MINIMUM] = stage.min_coverage
                 if stage.inputs is not None:
-                    about |= {MADE_FROM: stage.inputs, LAYERS: " ".join(layer.name for layer in stage.layers)}
-            set_attributes(cube.array(layer.path), about)
+                    attributes |= {MADE_FROM: stage.inputs, LAYERS: " ".join(layer.name for layer in stage.layers)}
+            set_attributes(cube.array(layer.path), attributes)
     for path, layers in groups.items():
         cube.ensure_group(path, [], resolution_of(layers[0]))
         make_levels(cube, Pyramid.of_inputs(layers[0].resolution, layers))
@@ -209,18 +209,18 @@ def plan(config: Config, land: float = 1.0) -> Plan:
         is_map = document.get("node_type") == "array" and document.get("dimension_names") != [name]
         return layer if is_map and layer in names else None
 
-    layout = Layout.of(region, lambda cube: make_groups(cube, stages), layer_of)
+    layout = Layout.from_groups(region, lambda cube: make_groups(cube, stages), layer_of)
     rows = []
     for i, stage in enumerate(stages):
         worked = units if stage.name == "surface" else units - sea
-        read = _bytes_read(config, stage.source, f"sources[{i}]", region)
+        input_bytes = _bytes_read(config, stage.source, f"sources[{i}]", region)
         for layer in stage.layers:
             objects = layout.metadata(layer.name) + round(layout.shards(layer.name) * worked / units)
-            written = layout.raw_bytes(layer.name) * PACKED.get(layer.name, PACKED_ELSE)
+            output_bytes = layout.raw_bytes(layer.name) * COMPRESSION.get(layer.name, PACKED_ELSE)
             first = layer is stage.layers[0]
             receipts = units + layout.squares if first else 0
             share = worked / units
-            rows.append(Row(layer.name, worked, read * share if first else 0.0, written * share, objects + receipts))
+            rows.append(Row(layer.name, worked, input_bytes * share if first else 0.0, output_bytes * share, objects + receipts))
     rows.append(Row("(groups, axes)", 0, 0.0, float(layout.other_bytes), layout.other_objects))
     return Plan(config.title, units, sea, tuple(rows))
 
@@ -237,10 +237,10 @@ def problems(config: Config) -> tuple[list[str], list[str]]:
             of_source, absent = local_problems(config, source, f"sources[{i}].raster", region)
             wrong += of_source
             notes += absent
-    return wrong, [*notes, *_built(config, region)]
+    return wrong, [*notes, *_built_notes(config, region)]
 
 
-def _built(config: Config, region: Region) -> Iterator[str]:
+def _built_notes(config: Config, region: Region) -> Iterator[str]:
     """How many units of each stage the cube has, or why that cannot be told."""
     try:
         cube = open_cube(config.cube_url)
@@ -252,10 +252,10 @@ def _built(config: Config, region: Region) -> Iterator[str]:
         if path in stages:
             ready = Ledger(cube, path, stages[path].inputs).index().fingerprints
             names = [unit.name for unit in region.units()]
-            left = sum(name not in ready for name in names)
+            open_units = sum(name not in ready for name in names)
             yield (
-                f"{path}: {len(names) - left:,} of {len(names):,} units are in the cube, {left:,} would be built (all of them if"
-                " the source has changed)."
+                f"{path}: {len(names) - open_units:,} of {len(names):,} units are in the cube, {open_units:,} would be built (all"
+                " of them if the source has changed)."
             )
 
 
@@ -296,14 +296,14 @@ def scenes_of_a_place(source: Source) -> float:
 class Layout:
     """The objects and arrays of an empty cube: made in memory, so that they are counted as they are written."""
 
-    def __init__(self, squares: int, arrays: Mapping[str, list[dict[str, Any]]], other: list[int]) -> None:
+    def __init__(self, squares: int, arrays: Mapping[str, list[dict[str, Any]]], other_sizes: list[int]) -> None:
         """See `of`."""
         self.squares = squares  # receipts of overviews, of one stage
         self._arrays = arrays  # by row: level 0, overviews, sums for the levels above
-        self.other_objects, self.other_bytes = len(other), sum(other)
+        self.other_objects, self.other_bytes = len(other_sizes), sum(other_sizes)
 
     @classmethod
-    def of(
+    def from_groups(
         cls, region: Region, make: Callable[[CubeStore], None], row_of: Callable[[str, Mapping[str, Any]], str | None]
     ) -> Layout:
         """Make groups in memory and look at what is there; `row_of` says of an array (path, metadata) to which row it belongs."""
@@ -312,18 +312,18 @@ class Layout:
         try:
             make(create_cube(url, region, "plan"))
             arrays: dict[str, list[dict[str, Any]]] = {}
-            other: list[int] = []
+            other_sizes: list[int] = []
             for path in store.find(root):
                 document = json.loads(store.cat_file(path)) if path.endswith("zarr.json") else {}
                 row = row_of(path, document)
                 if row is None:
-                    other.append(store.size(path))
+                    other_sizes.append(store.size(path))
                 else:
                     arrays.setdefault(row, []).append(document)
         finally:
             if store.exists(root):
                 store.rm(root, recursive=True)
-        return cls(len(tree(region, tuple(region.units()))), arrays, other)
+        return cls(len(tree(region, tuple(region.units()))), arrays, other_sizes)
 
     def metadata(self, row: str) -> int:
         """Documents that describe the arrays of a row."""

@@ -70,10 +70,10 @@ class Report:
 
     def expect(self, layer: str, units: Sequence[Unit], ready: Collection[str]) -> None:
         """Announce the units of a layer; those named in `ready` have a valid receipt."""
-        done = [unit.name in ready for unit in units]
-        self._rows[layer] = _Row(len(units), sum(done))
+        is_ready = [unit.name in ready for unit in units]
+        self._rows[layer] = _Row(len(units), sum(is_ready))
         self.total += len(units)
-        self.done += sum(done)
+        self.done += sum(is_ready)
 
     def expect_squares(self, count: int) -> None:
         """Announce the squares of all overviews."""
@@ -111,8 +111,8 @@ class Report:
         """Note how a unit ended; of one that was built the seconds of its worker (all, and by step) and its cells."""
         row = self._rows[layer]
         self.done += 1
-        built = outcome.error is None
-        if built:
+        succeeded = outcome.error is None
+        if succeeded:
             row.built += 1
             row.seconds += seconds
             self.cells += cells
@@ -125,11 +125,11 @@ class Report:
             "unit",
             layer=layer,
             unit=unit.name,
-            state="built" if built else "failed",
+            state="built" if succeeded else "failed",
             tries=outcome.tries,
             error=outcome.error,
-            seconds=round(seconds, 3) if built else None,
-            cells=cells if built else None,
+            seconds=round(seconds, 3) if succeeded else None,
+            cells=cells if succeeded else None,
             steps=rounded,
         )
 

@@ -19,12 +19,12 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 from cube.config.cluster import ClusterConfig
-from cube.engine.attempt import Ended, Outcome, attempt, sentence
+from cube.engine.attempt import Outcome, TaskResult, attempt, sentence
 from cube.engine.cluster import open_cluster
 from cube.errors import WorkersError
 
 AHEAD: Final = 2  # tasks in flight for each slot: one that runs and one that waits beside it
-SLOTS_KNOWN: Final = 5.0  # seconds for which the size of a foreign cluster is believed
+SLOTS_SECONDS: Final = 5.0  # seconds for which the size of a foreign cluster is believed
 TOGETHER: Final = 2  # tries of a task whose worker died beside the others, before it is tried alone
 LOOK: Final = 0.02  # seconds between two looks for a task that ended
 WORKER_NUMBER: Final = "FLORACUBE_WORKER_NUMBER"  # environment variable of a local worker: its number, from 0
@@ -50,7 +50,7 @@ class Workers:
     _client: Any = field(default=None, repr=False)
     _cluster: Any = field(default=None, repr=False)
     _depth: int = field(default=0, repr=False)
-    _slots: tuple[int, float] = field(default=(1, -SLOTS_KNOWN), repr=False)
+    _slots: tuple[int, float] = field(default=(1, -SLOTS_SECONDS), repr=False)
 
     @property
     def distributed(self) -> bool:
@@ -91,21 +91,21 @@ class Workers:
         if client is not None and self.prepare is not None and self.cluster.kind == "address":
             with suppress(Exception):  # the scheduler stays, and its next workers need not know of us
                 client.unregister_worker_plugin(_name_of(self.prepare))
-        for one in (client, cluster):
-            if one is not None:
-                one.close()
+        for part in (client, cluster):
+            if part is not None:
+                part.close()
 
     def _open(self) -> None:
         # What dask has to say of a lost worker or scheduler comes to us as the end of a task; its log would say it again.
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
-        started = open_cluster(self.cluster)
+        cluster = open_cluster(self.cluster)
         # Imported here: a single process needs neither a scheduler nor its start-up second.
         from distributed import Client
 
-        self._cluster = None if isinstance(started, str) else started
-        where = self.cluster.address or self.cluster.kind
+        self._cluster = None if isinstance(cluster, str) else cluster
+        place = self.cluster.address or self.cluster.kind
         try:
-            self._client = Client(started)
+            self._client = Client(cluster)
             if self.cluster.kind in ("local", "dask-cuda"):
                 self._client.register_plugin(_interrupt_plugin())
             if self.prepare is not None:
@@ -116,14 +116,14 @@ class Workers:
         except (OSError, TimeoutError, ValueError) as error:
             self._close()
             fix = "check --scheduler" if self.cluster.kind == "address" else "check it, or give it more cluster.patience_s"
-            raise WorkersError(f"{where}: no dask scheduler with workers answers here ({error}); {fix}.") from error
+            raise WorkersError(f"{place}: no dask scheduler with workers answers here ({error}); {fix}.") from error
 
     def slots(self) -> int:
         """Tasks that can run at this moment; workers may come and go, so the scheduler is asked again now and then."""
         if self.cluster.kind == "local":
             return self.cluster.workers or 1
         count, asked_at = self._slots
-        if time.monotonic() - asked_at > SLOTS_KNOWN:
+        if time.monotonic() - asked_at > SLOTS_SECONDS:
             threads = self._client.nthreads().values()
             count = max(1, len(threads) if self.one_a_process else sum(threads))
             self._slots = (count, time.monotonic())
@@ -180,17 +180,17 @@ def _interrupt_means_finish() -> Iterator[_Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = signal.getsignal(signal.SIGINT)
+    previous_handler = signal.getsignal(signal.SIGINT)
 
     def finish(number: int, frame: Any) -> None:
         stop.requested = True
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous_handler)
 
     signal.signal(signal.SIGINT, finish)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous_handler)
 
 
 def run(function: Callable[[T], R], tasks: Iterable[T], workers: Workers) -> Iterator[Outcome[T, R]]:
@@ -204,38 +204,38 @@ def run(function: Callable[[T], R], tasks: Iterable[T], workers: Workers) -> Ite
     a full disk, a read-only store, a scheduler that went away.
     """
     with _interrupt_means_finish() as stop, workers:
-        engine = _on_dask if workers.distributed else _here
+        engine = _on_dask if workers.distributed else _in_process
         useless: str | None = None
-        for task, ended in engine(function, iter(tasks), workers, stop):
-            if ended.hopeless:
-                useless, stop.requested = ended.hopeless, True
-            yield Outcome(task, ended.result, ended.error, ended.tries, ended.details)
+        for task, result in engine(function, iter(tasks), workers, stop):
+            if result.fatal_reason:
+                useless, stop.requested = result.fatal_reason, True
+            yield Outcome(task, result.result, result.error, result.tries, result.details)
         if useless:
             raise WorkersError(f"{useless}, then run the same command again; finished units are kept.")
         if stop.requested:
             raise KeyboardInterrupt
 
 
-def _here(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, stop: _Stop) -> Iterator[tuple[T, Ended]]:
+def _in_process(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, stop: _Stop) -> Iterator[tuple[T, TaskResult]]:
     for task in tasks:
         yield task, attempt(function, task, workers.retries, workers.first_wait)
         if stop.requested:
             return
 
 
-def _on_dask(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, stop: _Stop) -> Iterator[tuple[T, Ended]]:
+def _on_dask(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, stop: _Stop) -> Iterator[tuple[T, TaskResult]]:
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
     client = workers._client
     flying: dict[str, tuple[T, int]] = {}  # key of the future -> task, how often its worker died
-    again: deque[tuple[T, int]] = deque()
+    retries_queue: deque[tuple[T, int]] = deque()
     suspects: deque[T] = deque()
     ending = as_completed(loop=client.loop)
 
     def launch() -> None:
         room = 0 if stop.requested else max(0, AHEAD * workers.slots() - len(flying))
-        batch = [again.popleft() for _ in range(min(room, len(again)))]
+        batch = [retries_queue.popleft() for _ in range(min(room, len(retries_queue)))]
         batch += [(task, 0) for task in islice(tasks, room - len(batch))]
         if not batch and not flying and suspects and not stop.requested:
             batch = [(suspects.popleft(), TOGETHER)]
@@ -256,20 +256,22 @@ def _on_dask(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, s
         if future.status == "cancelled":
             raise WorkersError("the dask scheduler went away; start it and run the same command again; finished units are kept.")
         error = None if future.status == "finished" else future.exception()
-        ended = future.result() if error is None else Ended(None, sentence(error), 1)
+        result = future.result() if error is None else TaskResult(None, sentence(error), 1)
         future.release()
         died = isinstance(error, KilledWorker)
         if died:
-            ended = Ended(None, "its worker process died whenever it ran, alone as well; it may need more memory", deaths + 1)
+            result = TaskResult(
+                None, "its worker process died whenever it ran, alone as well; it may need more memory", deaths + 1
+            )
             # Dask blames every task that was with the worker, and a machine may be taken away by no fault of any: tried once
             # more beside the others, and alone at the end, the guilty one is known for sure.
             if deaths + 1 < TOGETHER:
-                again.append((task, deaths + 1))
+                retries_queue.append((task, deaths + 1))
             elif deaths < TOGETHER:
                 suspects.append(task)
         launch()
         if not died or deaths >= TOGETHER:
-            yield task, ended
+            yield task, result
 
 
 def _until_one_ended(ending: Any, workers: Workers) -> None:

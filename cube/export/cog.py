@@ -32,7 +32,7 @@ from cube.storage.leaves import SPECIES_PER_SHARD
 from cube.storage.store import CubeStore, open_cube
 
 BLOCK: Final = 512  # pixels a side of a block of the file
-BANDS_AT_ONCE: Final = SPECIES_PER_SHARD  # species read and written at once
+BAND_BLOCK: Final = SPECIES_PER_SHARD  # species read and written at once
 READ_BYTES: Final = 64 * 2**20  # stored bytes read at once
 CACHE_BYTES: Final = 128 * 2**20  # of GDAL, whose own is a share of the machine
 
@@ -54,20 +54,20 @@ def export(url: str, name: str, out: Path, level: int = 0, bbox: BBox | None = N
     cube = open_cube(url)
     release = releases.current(cube)  # once: values, window and style are of the same one
     layer_id = find_layer(cube, release["products"], name)
-    chosen = select(cube, release["products"], layer_id, level)
-    window = window_of(cube, covered_region(cube, release, chosen), chosen, bbox, layer_id)
+    selection = select(cube, release["products"], layer_id, level)
+    window = window_of(cube, covered_region(cube, release, selection), selection, bbox, layer_id)
     folder = out.parent / f".{out.name}.{uuid.uuid4().hex}.partial"
     try:
         folder.mkdir(parents=True)
         with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
-            document = write_cog(cube, chosen, window, layer_id, folder)
-        legend, beside = folder / "cog.tif.aux.xml", out.with_name(f"{out.name}.aux.xml")
+            document = write_cog(cube, selection, window, layer_id, folder)
+        legend, legend_target = folder / "cog.tif.aux.xml", out.with_name(f"{out.name}.aux.xml")
         if legend.exists():
-            legend.replace(beside)
+            legend.replace(legend_target)
         else:
-            beside.unlink(missing_ok=True)  # of a file that was here before: its legend is not this layer's
+            legend_target.unlink(missing_ok=True)  # of a file that was here before: its legend is not this layer's
         (folder / "cog.tif").replace(out)
-        style = put_style(style_of(cube, chosen, layer_id), out)
+        style = put_style(style_of(cube, selection, layer_id), out)
     except (OSError, rasterio.errors.RasterioError) as error:
         reason = getattr(error, "strerror", None) or error  # not the name of our own file beside it
         raise CubeError(f"{out}: cannot be written ({reason}); check the folder, its permissions and the space left.") from error
@@ -93,14 +93,14 @@ def covered_region(cube: CubeStore, release: Mapping[str, Any], chosen: Selectio
     return cube.region.crop(*window) if window else cube.region
 
 
-def window_of(cube: CubeStore, region: Region, chosen: Selection, bbox: BBox | None, layer_id: str) -> Window:
+def window_of(cube: CubeStore, region: Region, selection: Selection, bbox: BBox | None, layer_id: str) -> Window:
     """The pixels of `region` (arrays reach beyond it, to whole units) that a box in degrees touches, all without a box.
 
     Raises `CubeError` where it touches none.
     """
-    t = cube.region.transform(chosen.resolution, chosen.level)
+    t = cube.region.transform(selection.resolution, selection.level)
     left, bottom, right, top = region.bounds
-    height, width = chosen.array.shape[-2:]
+    height, width = selection.array.shape[-2:]
     first_row, first_col = math.floor((top - t.f) / t.e), math.floor((left - t.c) / t.a)
     end_row, end_col = min(height, math.ceil((bottom - t.f) / t.e)), min(width, math.ceil((right - t.c) / t.a))
     if bbox is None:
@@ -124,20 +124,20 @@ def _degrees(region: Region) -> str:
     return ",".join(f"{edge:.3f}" for edge in bounds_in(4326, region.bounds, region.grid.epsg))
 
 
-def write_cog(cube: CubeStore, chosen: Selection, window: Window, layer_id: str, folder: Path) -> dict[str, Any]:
+def write_cog(cube: CubeStore, selection: Selection, window: Window, layer_id: str, folder: Path) -> dict[str, Any]:
     """Blocks of the cube to a plain GeoTIFF, that one to `cog.tif`; both in `folder`. Says what was written."""
-    array, classes = chosen.array, chosen.classes
+    array, classes = selection.array, selection.classes
     dtype, fill = np.dtype(array.dtype), np.asarray(array.fill_value).item()
     if classes and max(value for value, _, _ in classes) < 255:
         # A palette of bytes is what every tool draws and a 256th of the colour table that uint16 needs.
         dtype, fill = np.dtype(np.uint8), 255
-    t = cube.region.transform(chosen.resolution, chosen.level)
+    t = cube.region.transform(selection.resolution, selection.level)
     transform = Affine(t.a, 0, t.c + window.col * t.a, 0, t.e, t.f + window.row * t.e)
     profile: dict[str, Any] = {
         "driver": "GTiff",
         "height": window.height,
         "width": window.width,
-        "count": len(chosen.bands),
+        "count": len(selection.bands),
         "dtype": dtype,
         "crs": CRS.from_epsg(cube.region.grid.epsg),
         "transform": transform,
@@ -153,25 +153,25 @@ def write_cog(cube: CubeStore, chosen: Selection, window: Window, layer_id: str,
     }
     plain, cog = folder / "plain.tif", folder / "cog.tif"
     with rasterio.open(plain, "w", **profile) as target:
-        _describe(target, cube, chosen, layer_id)
+        _describe(target, cube, selection, layer_id)
         # Bands of a group at a time: all species of a continent in one block would be gigabytes.
-        step = min(len(chosen.bands), BANDS_AT_ONCE) if chosen.layered else len(chosen.bands)
+        step = min(len(selection.bands), BAND_BLOCK) if selection.layered else len(selection.bands)
         for part in _parts(window, array.dtype.itemsize * step):
             place = RasterWindow(part.col - window.col, part.row - window.row, part.width, part.height)
-            for first in range(0, len(chosen.bands), step):
-                bands = range(first, min(first + step, len(chosen.bands)))
-                values = chosen.read(part, bands if len(bands) < len(chosen.bands) else None)
+            for first in range(0, len(selection.bands), step):
+                bands = range(first, min(first + step, len(selection.bands)))
+                values = selection.read(part, bands if len(bands) < len(selection.bands) else None)
                 if (values != array.fill_value).any():
                     stored = np.where(values == array.fill_value, fill, values).astype(dtype)
                     target.write(stored, [band + 1 for band in bands], window=place)
-    block = str(_block(dtype.itemsize * len(chosen.bands)))
+    block = str(_block(dtype.itemsize * len(selection.bands)))
     options = {
         "COMPRESS": "DEFLATE",
         "BLOCKSIZE": block,
         "BIGTIFF": "IF_SAFER",
         "NUM_THREADS": "ALL_CPUS",
-        "OVERVIEW_RESAMPLING": "MODE" if chosen.layer.kind == "class" else "AVERAGE",
-        "PREDICTOR": "NO" if chosen.layer.kind == "class" else "YES",
+        "OVERVIEW_RESAMPLING": "MODE" if selection.layer.kind == "class" else "AVERAGE",
+        "PREDICTOR": "NO" if selection.layer.kind == "class" else "YES",
     }
     # GDAL's own driver, since rio-cogeo's translation loses the units of bands; its validator has the last word.
     rasterio.shutil.copy(plain, cog, driver="COG", **options)
@@ -181,19 +181,19 @@ def write_cog(cube: CubeStore, chosen: Selection, window: Window, layer_id: str,
             f"{layer_id}: the file made is no valid COG ({'; '.join(errors)}); please report it with the layer's name."
         )
     if classes:
-        (folder / "cog.tif.aux.xml").write_bytes(_legend(classes, len(chosen.bands)))
+        (folder / "cog.tif.aux.xml").write_bytes(_legend(classes, len(selection.bands)))
     west, south, east, north = rasterio.transform.array_bounds(window.height, window.width, transform)
     return {
-        "title": chosen.layer.long_name,
-        "level": chosen.level,
+        "title": selection.layer.long_name,
+        "level": selection.level,
         "resolution_m": transform.a,
         "shape": [window.height, window.width],
-        "bands": list(chosen.bands),
+        "bands": list(selection.bands),
         "dtype": str(dtype),
         "nodata": None if fill != fill else fill,
-        "scale": chosen.layer.scale,
-        "offset": chosen.layer.offset,
-        "units": _one(chosen.units),
+        "scale": selection.layer.scale,
+        "offset": selection.layer.offset,
+        "units": _one(selection.units),
         "classes": len(classes),
         "bounds": [west, south, east, north],
         "crs": cube.region.grid.code,
@@ -218,9 +218,9 @@ def _parts(window: Window, bytes_a_pixel: int) -> Iterator[Window]:
             yield Window(row, col, min(side, window.row + window.height - row), min(side, window.col + window.width - col))
 
 
-def _describe(target: DatasetWriter, cube: CubeStore, chosen: Selection, layer_id: str) -> None:
+def _describe(target: DatasetWriter, cube: CubeStore, selection: Selection, layer_id: str) -> None:
     """Names, units, scale, colours, and who made it under which licence: a layer's own before the cube's."""
-    attrs: Any = {**cube.root.attrs, **chosen.array.attrs}
+    attrs: Any = {**cube.root.attrs, **selection.array.attrs}
     keys = (
         "license",
         "attribution",
@@ -233,20 +233,20 @@ def _describe(target: DatasetWriter, cube: CubeStore, chosen: Selection, layer_i
     )
     tags = {key: str(attrs[key]) for key in keys if key in attrs}
     target.update_tags(
-        TITLE=chosen.layer.long_name,
+        TITLE=selection.layer.long_name,
         LAYER=layer_id,
         CUBE=str(cube.root.attrs.get("title", "")),
         **tags,
-        **({"version": chosen.version} if chosen.version else {}),
+        **({"version": selection.version} if selection.version else {}),
     )
-    count = len(chosen.bands)
-    target.descriptions = chosen.bands
-    target.units = chosen.units
-    if chosen.steps:
-        target.scales, target.offsets = chosen.steps, (0.0,) * count
-    elif (chosen.layer.scale, chosen.layer.offset) != (1.0, 0.0):
-        target.scales, target.offsets = (chosen.layer.scale,) * count, (chosen.layer.offset,) * count
-    if chosen.classes:
+    count = len(selection.bands)
+    target.descriptions = selection.bands
+    target.units = selection.units
+    if selection.steps:
+        target.scales, target.offsets = selection.steps, (0.0,) * count
+    elif (selection.layer.scale, selection.layer.offset) != (1.0, 0.0):
+        target.scales, target.offsets = (selection.layer.scale,) * count, (selection.layer.offset,) * count
+    if selection.classes:
         flags = {
             key: " ".join(map(str, attrs[key])) if key == "flag_values" else attrs[key]
             for key in ("flag_values", "flag_meanings", "flag_colors")
@@ -254,7 +254,7 @@ def _describe(target: DatasetWriter, cube: CubeStore, chosen: Selection, layer_i
         for band in range(1, count + 1):
             target.update_tags(band, **flags)
         if count == 1:
-            target.write_colormap(1, {value: (*_rgb(colour), 255) for value, _, colour in chosen.classes})
+            target.write_colormap(1, {value: (*_rgb(colour), 255) for value, _, colour in selection.classes})
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:
@@ -288,7 +288,7 @@ def as_text(document: dict[str, Any]) -> str:
     """What was written, for a person."""
     rows, cols = document["shape"]
     bands = f", {len(document['bands'])} bands" if len(document["bands"]) > 1 else ""
-    drawn = f" QGIS draws it as {document['style']} says." if document["style"] else ""
+    style = f" QGIS draws it as {document['style']} says." if document["style"] else ""
     return (
-        f"{document['layer']} is in {document['file']}: {rows} x {cols} pixels of {document['resolution_m']:g} m{bands}.{drawn}"
+        f"{document['layer']} is in {document['file']}: {rows} x {cols} pixels of {document['resolution_m']:g} m{bands}.{style}"
     )

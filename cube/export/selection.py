@@ -82,7 +82,7 @@ def layer_names(cube: CubeStore, versions: Mapping[str, str]) -> list[tuple[str,
             species = [str(name) for name in np.asarray(cube.array(f"{group}/species")[:])]
             table = cube.read_table(releases.table_path(product, versions[product]))
             for names in (species, map(str, table.get("vernacular_name", ()))):
-                pairs += [(one, name) for one, name in zip(species_ids(species), names, strict=False) if name]
+                pairs += [(species_id, name) for species_id, name in zip(species_ids(species), names, strict=False) if name]
             continue
         for name, array in sorted(cube.group(group).arrays()):
             if [str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ()][-2:] == ["y", "x"]:
@@ -98,12 +98,12 @@ def find_layer(cube: CubeStore, versions: Mapping[str, str], name: str) -> str:
     Case, punctuation and blanks do not matter. Raises `CubeError` for a name that no layer has, with those that
     are close, and for one that several layers have, with their ids.
     """
-    product, dot, rest = name.partition(".")
-    if name == "species" or (dot and rest and (product == "inputs" or product in releases.PRODUCTS)):
-        return f"species.{slug(rest)}" if product == "species" and rest else name
+    product, dot, layer_name = name.partition(".")
+    if name == "species" or (dot and layer_name and (product == "inputs" or product in releases.PRODUCTS)):
+        return f"species.{slug(layer_name)}" if product == "species" and layer_name else name
     names = layer_names(cube, versions)
-    exact = {layer_id for layer_id, called in names if called == name}
-    ids = sorted(exact or {layer_id for layer_id, called in names if slug(called) == slug(name)})
+    exact = {layer_id for layer_id, title in names if title == name}
+    ids = sorted(exact or {layer_id for layer_id, title in names if slug(title) == slug(name)})
     if len(ids) > 1:
         raise CubeError(f"{cube.url}: '{name}' is the name of {len(ids)} layers; name one of {', '.join(ids)}.")
     if not ids:
@@ -113,14 +113,14 @@ def find_layer(cube: CubeStore, versions: Mapping[str, str], name: str) -> str:
 
 def _hint(name: str, names: Sequence[tuple[str, str]]) -> str:
     """The end of a sentence on a layer that is not there: names that are close, else where names are listed."""
-    wanted = slug(name.partition(".")[2] or name)
-    by_slug = {slug(called): layer_id for layer_id, called in reversed(names)} | {slug(i): i for i, _ in names}
+    slug_text = slug(name.partition(".")[2] or name)
+    by_slug = {slug(title): layer_id for layer_id, title in reversed(names)} | {slug(i): i for i, _ in names}
     by_slug |= {slug(layer_id.partition(".")[2]): layer_id for layer_id, _ in names}
-    near = [by_slug[close] for close in difflib.get_close_matches(wanted, by_slug, 8, 0.7)]
-    near += [layer_id for key, layer_id in by_slug.items() if len(wanted) > 2 and wanted in key.split("_")]
-    offered = list(dict.fromkeys(near))[:4]
-    if offered:
-        return f"did you mean {' or '.join(offered)}?"
+    near = [by_slug[close] for close in difflib.get_close_matches(slug_text, by_slug, 8, 0.7)]
+    near += [layer_id for key, layer_id in by_slug.items() if len(slug_text) > 2 and slug_text in key.split("_")]
+    suggestions = list(dict.fromkeys(near))[:4]
+    if suggestions:
+        return f"did you mean {' or '.join(suggestions)}?"
     return "`floracube info` lists the layers, such as indicators.richness, inputs.slope or species.fagus_sylvatica."
 
 
@@ -134,8 +134,8 @@ def select(cube: CubeStore, versions: Mapping[str, str], layer_id: str, level: i
     `species` alone are all species, a band each.
     Axes before (y, x) may be named one after the other (`inputs.landsat.red.2018Q3`); those that are not become bands.
     """
-    product, _, rest = layer_id.partition(".")
-    name, *named = rest.split(".") if rest else [""]
+    product, _, axes_text = layer_id.partition(".")
+    name, *axis_names = axes_text.split(".") if axes_text else [""]
     version = None
     inputs = cube.layers() if product == "inputs" else {}
     if name in inputs:
@@ -159,7 +159,7 @@ def select(cube: CubeStore, versions: Mapping[str, str], layer_id: str, level: i
         )
     array = cube.array(f"{group}/{name}")
     layer = layer_of(array)
-    index, bands, units = _bands(cube, group, layer, layer_id, named)
+    index, bands, units = _bands(cube, group, layer, layer_id, axis_names)
     bands = bands or (layer.long_name,)
     return Selection(array, index, bands, units, resolution, level, layer, version)
 
@@ -185,20 +185,20 @@ def _species(cube: CubeStore, versions: Mapping[str, str], group: str, layer_id:
 
 
 def _bands(
-    cube: CubeStore, group: str, layer: Layer, layer_id: str, named: list[str]
+    cube: CubeStore, group: str, layer: Layer, layer_id: str, axis_names: list[str]
 ) -> tuple[tuple[int, ...], tuple[str, ...], tuple[str, ...]]:
     """(index of the axes that are named, names of the bands that are left, units of each)."""
     dims = layer.dims
-    if len(named) > len(dims):
+    if len(axis_names) > len(dims):
         raise CubeError(f"'{layer_id}': the layer has the axes {', '.join(dims) or 'none'}; name one of each at most.")
     labels = [[str(x) for x in np.asarray(cube.array(f"{group}/{dim}")[:])] for dim in dims]
     index = []
-    for dim, axis, band in zip(dims, labels, named, strict=False):
+    for dim, axis, band in zip(dims, labels, axis_names, strict=False):
         positions = [i for i, label in enumerate(axis) if slug(label) == slug(band)]
         if not positions:
             raise CubeError(f"'{layer_id}': {dim} '{band}' is not there; choose one of {', '.join(axis[:20])}.")
         index.append(positions[0])
-    chosen = [[axis[index[k]]] if k < len(index) else axis for k, axis in enumerate(labels)]
-    parts = list(itertools.product(*chosen))
+    labels_of_axes = [[axis[index[k]]] if k < len(index) else axis for k, axis in enumerate(labels)]
+    parts = list(itertools.product(*labels_of_axes))
     units = tuple(layer.band(part[0]).units if part else layer.units for part in parts)
     return tuple(index), tuple(" ".join(part) for part in parts if part), units

@@ -52,7 +52,10 @@ def documents(cube: CubeStore, release: Release) -> dict[str, Document]:
     catalog.normalize_hrefs("/stac", strategy=_LAYOUT)
     catalog.catalog_type = pystac.CatalogType.SELF_CONTAINED
     objects: list[pystac.STACObject] = [catalog, collection, *collection.get_items()]
-    return {str(one.get_self_href()).removeprefix("/stac/"): one.to_dict(include_self_link=False) for one in objects}
+    return {
+        str(stac_object.get_self_href()).removeprefix("/stac/"): stac_object.to_dict(include_self_link=False)
+        for stac_object in objects
+    }
 
 
 def groups_of(cube: CubeStore, release: Release) -> dict[str, tuple[str, ...]]:
@@ -91,7 +94,7 @@ def _collection(
     cube: CubeStore, release: Release, identifier: str, title: str, groups: Mapping[str, tuple[str, ...]]
 ) -> pystac.Collection:
     attributes = cube.root.attrs
-    spans = [span for levels in groups.values() if (span := _times(cube, levels[0])) is not None] or [(_made(release),) * 2]
+    spans = [span for levels in groups.values() if (span := _times(cube, levels[0])) is not None] or [(_created(release),) * 2]
     described = " ".join(str(attributes[key]) for key in ("note", "attribution") if attributes.get(key))
     interval = [min(start for start, _ in spans), max(end for _, end in spans)]
     box = list(outlines.box(_mapped(cube, release)))
@@ -109,9 +112,9 @@ def _collection(
     dimensions: dict[str, Dimension] = {}
     variables: dict[str, Variable] = {}
     for item_id, levels in groups.items():
-        of_item, named = _datacube(cube, levels[0], _resolution(item_id))
+        of_item, dimension_names = _datacube(cube, levels[0], _resolution(item_id))
         dimensions |= of_item
-        variables |= {f"{item_id.split('.')[0]}.{name}": variable for name, variable in named.items()}
+        variables |= {f"{item_id.split('.')[0]}.{name}": variable for name, variable in dimension_names.items()}
     for axis in ("x", "y"):
         if axis in dimensions:
             dimensions[axis].properties.pop("step")  # each item has its own
@@ -136,7 +139,7 @@ def _item(cube: CubeStore, release: Release, item_id: str, groups: tuple[str, ..
         item_id,
         {"type": "Polygon", "coordinates": [outlines.outline(region)]},
         list(outlines.box(region)),
-        None if span else _made(release),
+        None if span else _created(release),
         {"title": title_of(item_id), "gsd": resolution},
         *(span or ()),
     )
@@ -173,10 +176,10 @@ def _times(cube: CubeStore, group: str) -> Span | None:
     return datetime.datetime(min(years), 1, 1, tzinfo=utc), datetime.datetime(max(years), 12, 31, 23, 59, 59, tzinfo=utc)
 
 
-def _made(release: Release) -> datetime.datetime:
+def _created(release: Release) -> datetime.datetime:
     """When the release was made: all that is known of the time of what does not tell its own. Without a release, now."""
-    made = release.get("created")
-    return datetime.datetime.fromisoformat(made) if made else datetime.datetime.now(datetime.UTC)
+    created = release.get("created")
+    return datetime.datetime.fromisoformat(created) if created else datetime.datetime.now(datetime.UTC)
 
 
 def _datacube(cube: CubeStore, group: str, resolution: int) -> tuple[dict[str, Dimension], dict[str, Variable]]:

@@ -18,17 +18,17 @@ from cube.storage.store import CubeStore
 COLOURS = ("red", "green", "blue")
 
 
-def style_of(cube: CubeStore, chosen: Selection, layer_id: str) -> bytes | None:
-    """The QGIS style of a file with the bands of `chosen`; None for classes without a legend, which have no colours."""
-    if chosen.classes:
-        return qgis.classes(chosen.classes)
-    if chosen.layer.kind == "class":
+def style_of(cube: CubeStore, selection: Selection, layer_id: str) -> bytes | None:
+    """The QGIS style of a file with the bands of `selection`; None for classes without a legend, which have no colours."""
+    if selection.classes:
+        return qgis.classes(selection.classes)
+    if selection.layer.kind == "class":
         return None
-    if set(COLOURS) <= set(chosen.bands):
-        positions = [chosen.bands.index(colour) for colour in COLOURS]
-        low, high = _range(cube, chosen, layer_id, positions)
+    if set(COLOURS) <= set(selection.bands):
+        positions = [selection.bands.index(colour) for colour in COLOURS]
+        low, high = _range(cube, selection, layer_id, positions)
         return qgis.picture([band + 1 for band in positions], (low, high))
-    return qgis.continuous(chosen.layer.palette, _range(cube, chosen, layer_id, [0]), chosen.units[0])
+    return qgis.continuous(selection.layer.palette, _range(cube, selection, layer_id, [0]), selection.units[0])
 
 
 def put_style(style: bytes | None, out: Path) -> str | None:
@@ -43,18 +43,18 @@ def put_style(style: bytes | None, out: Path) -> str | None:
     return str(place)
 
 
-def _range(cube: CubeStore, chosen: Selection, layer_id: str, bands: list[int]) -> tuple[float, float]:
+def _range(cube: CubeStore, selection: Selection, layer_id: str, bands: list[int]) -> tuple[float, float]:
     """Low and high of the display in units, as `server.reading.snapshot` finds them: from a sample of the coarsest level."""
     product = layer_id.partition(".")[0]
     if product == "species":
-        return display.species_range(chosen.layer.scale * PROBABILITY_STEPS)
+        return display.species_range(selection.layer.scale * PROBABILITY_STEPS)
     if product == "habitats":
         return 0.0, 1.0
     if product == "indicators" and layer_id.count(".") > 1:
         layer_id = layer_id.rpartition(".")[0]  # a bound is drawn in the range of the estimate
-    coarsest = _coarsest(cube, {} if chosen.version is None else {product: chosen.version}, layer_id)
+    coarsest = _coarsest(cube, {} if selection.version is None else {product: selection.version}, layer_id)
     sample = np.concatenate([_values(coarsest, band) for band in bands])
-    return display.display_range(sample, product, chosen.layer.palette)
+    return display.display_range(sample, product, selection.layer.palette)
 
 
 def _coarsest(cube: CubeStore, versions: Mapping[str, str], layer_id: str) -> Selection:
@@ -66,15 +66,15 @@ def _coarsest(cube: CubeStore, versions: Mapping[str, str], layer_id: str) -> Se
     return select(cube, versions, layer_id)
 
 
-def _values(chosen: Selection, band: int) -> NDArray[np.float64]:
+def _values(selection: Selection, band: int) -> NDArray[np.float64]:
     """A sample, in units and without gaps, of one band."""
-    one = chosen.band(band)
-    height, width = one.array.chunks[-2:]
-    rows, cols = one.array.shape[-2:]
+    band_selection = selection.band(band)
+    height, width = band_selection.array.chunks[-2:]
+    rows, cols = band_selection.array.shape[-2:]
     windows = [
         Window(r * height, c * width, min(height, rows - r * height), min(width, cols - c * width))
-        for r, c in display.sample_chunks(one.array.shape, one.array.chunks)
+        for r, c in display.sample_chunks(band_selection.array.shape, band_selection.array.chunks)
     ]
-    stored = np.concatenate([one.read(window).ravel() for window in windows])
-    valid = stored[(stored != one.array.fill_value) & np.isfinite(stored.astype(np.float64))]
-    return np.asarray(valid.astype(np.float64) * one.layer.scale + one.layer.offset)
+    stored = np.concatenate([band_selection.read(window).ravel() for window in windows])
+    valid = stored[(stored != band_selection.array.fill_value) & np.isfinite(stored.astype(np.float64))]
+    return np.asarray(valid.astype(np.float64) * band_selection.layer.scale + band_selection.layer.offset)

@@ -78,8 +78,8 @@ def derived_layer(base: Layer, name: str) -> Layer:
 
     Raises `ValueError`, without the place, where `base` is not what it is computed from.
     """
-    made = _of_series(base, name) if name in SERIES else _of_terrain(base, name)
-    return made if base.name == "elevation" else replace(made, name=f"{base.name}_{name}")
+    layer = _of_series(base, name) if name in SERIES else _of_terrain(base, name)
+    return layer if base.name == "elevation" else replace(layer, name=f"{base.name}_{name}")
 
 
 def _of_terrain(base: Layer, name: str) -> Layer:
@@ -142,7 +142,7 @@ def _of_series(base: Layer, name: str) -> Layer:
             trend = "year-1" if step in ("", "1") else f"{step} year-1"
             bands.append(Band(band.name, text, trend if name == "trend" else step))
     units = {band.units for band in bands}
-    many = len(bands) > 1
+    n_bands = len(bands) > 1
     return Layer(
         name,
         base.group,
@@ -150,9 +150,9 @@ def _of_series(base: Layer, name: str) -> Layer:
         math.nan,
         f"{base.long_name}, {title}",
         units.pop() if len(units) == 1 else "",
-        (axis,) if many else (),
-        {axis: tuple(band.name for band in bands)} if many else {},
-        bands=tuple(bands) if many else (),
+        (axis,) if n_bands else (),
+        {axis: tuple(band.name for band in bands)} if n_bands else {},
+        bands=tuple(bands) if n_bands else (),
         palette="vik" if name == "trend" else "viridis",
         references="Verbesselt et al. 2010, doi:10.1016/j.rse.2009.08.014",
     )

@@ -55,8 +55,8 @@ def nice_ceiling(value: float) -> float:
 def sample_chunks(shape: tuple[int, ...], chunk: tuple[int, ...]) -> list[tuple[int, int]]:
     """(row, column) of a few chunks of (rows, columns) each, spread over an array of `shape`; all where they are few."""
     down, across = (-(-n // size) for n, size in zip(shape[-2:], chunk[-2:], strict=True))
-    chosen = sorted({int(i) for i in np.linspace(0, down * across - 1, min(SAMPLE_CHUNKS, down * across))})
-    return [divmod(i, across) for i in chosen]
+    chunk_numbers = sorted({int(i) for i in np.linspace(0, down * across - 1, min(SAMPLE_CHUNKS, down * across))})
+    return [divmod(i, across) for i in chunk_numbers]
 
 
 def display_range(values: NDArray[Any], product: str, palette: str) -> tuple[float, float]:

@@ -44,15 +44,15 @@ class Georeference:
         return y * t.e + t.f, x * t.a + t.c
 
 
-def read_georeference(where: str, attributes: Mapping[str, Any], parent: Georeference | None = None) -> Georeference:
+def read_georeference(location: str, attributes: Mapping[str, Any], parent: Georeference | None = None) -> Georeference:
     """The georeference of a node by its attributes; a CRS that it does not give is that of its `parent` group.
 
-    Raises `CubeError` naming `where` and the attribute that breaks its convention.
+    Raises `CubeError` naming `location` and the attribute that breaks its convention.
     """
     names = {str(entry.get("name")) for entry in attributes.get("zarr_conventions", ())}
 
     def refuse(key: str, text: str) -> CubeError:
-        return CubeError(f"{where}: {key} {text}; write this attribute as its convention says.")
+        return CubeError(f"{location}: {key} {text}; write this attribute as its convention says.")
 
     ways = [key for key in PROJ if key in attributes]
     if ("proj" in names or "proj:" in names) and not ways:
@@ -68,9 +68,9 @@ def read_georeference(where: str, attributes: Mapping[str, Any], parent: Georefe
     dimensions = tuple(str(dim) for dim in attributes.get("spatial:dimensions", ()))
     if names & {"spatial", "spatial:"} and len(dimensions) not in (2, 3):
         raise refuse("spatial:dimensions", "must name the two or three axes that lie in space")
-    given = attributes.get("spatial:transform")
-    if given is not None and len(given) != {2: 6, 3: 9}.get(len(dimensions), 6):
-        raise refuse("spatial:transform", f"has {len(given)} numbers, where 6 (or 9 in three dimensions) are expected")
+    transform_values = attributes.get("spatial:transform")
+    if transform_values is not None and len(transform_values) != {2: 6, 3: 9}.get(len(dimensions), 6):
+        raise refuse("spatial:transform", f"has {len(transform_values)} numbers, where 6 (or 9 in three dimensions) are expected")
     registration = attributes.get("spatial:registration", "pixel")
     if registration not in ("pixel", "node"):
         raise refuse("spatial:registration", f"is '{registration}', neither pixel nor node")
@@ -84,7 +84,7 @@ def read_georeference(where: str, attributes: Mapping[str, Any], parent: Georefe
     return Georeference(
         crs,
         dimensions,
-        Affine(*given) if given is not None and len(given) == 6 else None,
+        Affine(*transform_values) if transform_values is not None and len(transform_values) == 6 else None,
         (int(shape[-2]), int(shape[-1])) if shape is not None else None,
         tuple(float(edge) for edge in bbox) if bbox is not None else None,
         registration,

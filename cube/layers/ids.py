@@ -16,14 +16,14 @@ def species_ids(names: Sequence[str]) -> list[str]:
 
     Of several names with one slug the first gets it and the others `_2`, `_3`, ...; an id never depends on later names.
     """
-    taken: set[str] = set()
+    ids: set[str] = set()
     out = []
     for name in names:
         key, count = slug(name), 1
-        while (one := key if count == 1 else f"{key}_{count}") in taken:
+        while (candidate := key if count == 1 else f"{key}_{count}") in ids:
             count += 1
-        taken.add(one)
-        out.append(f"species.{one}")
+        ids.add(candidate)
+        out.append(f"species.{candidate}")
     return out
 
 

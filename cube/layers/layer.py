@@ -23,7 +23,7 @@ BOUNDS: Final = ("estimate", "lower", "upper")
 RANKS: Final = 64
 NO_SPECIES: Final = 65535
 PROBABILITY_STEPS: Final = 250  # of a stored probability, from 0 to 1 or to a species' own ceiling
-ENCODED_AT_ONCE: Final = 2**16  # values: their float64 stays in a core's cache
+ENCODE_BLOCK: Final = 2**16  # values: their float64 stays in a core's cache
 INDICATOR_STEPS: Final = 65_000  # of a stored indicator, from 0 to the largest value of its map
 
 
@@ -107,7 +107,7 @@ class Layer:
             [np.dtype(np.float64), np.dtype(self.dtype)],
             order="C",
             casting="unsafe",
-            buffersize=ENCODED_AT_ONCE,
+            buffersize=ENCODE_BLOCK,
         ) as blocks:
             for numbers, stored in blocks:
                 raw = (numbers - self.offset) / self.scale
@@ -202,8 +202,8 @@ class Layer:
 
     def band(self, label: str) -> Band:
         """Title and units of one label of the first axis; those of the layer where it says nothing of its bands."""
-        named = next((band for band in self.bands if band.name == label), None)
-        return named or Band(label, f"{self.long_name}: {label.replace('_', ' ')}", self.units or "1", self.standard_name)
+        found_band = next((band for band in self.bands if band.name == label), None)
+        return found_band or Band(label, f"{self.long_name}: {label.replace('_', ' ')}", self.units or "1", self.standard_name)
 
     def at(self, group: str) -> Layer:
         """The same layer in another group (a version, a level)."""

@@ -73,7 +73,7 @@ def modes(values: Array, factor: int, fill: int) -> Array:
     rows, cols = values.shape[0] // factor, values.shape[1] // factor
     cells = values.reshape(rows, factor, cols, factor).transpose(1, 3, 0, 2).reshape(factor * factor, rows, cols)
     ordered = np.sort(cells, axis=0)
-    winner, most, run = (
+    winner, longest, run = (
         np.full((rows, cols), fill, values.dtype),
         np.zeros((rows, cols), np.uint8),
         np.zeros((rows, cols), np.uint8),
@@ -81,9 +81,9 @@ def modes(values: Array, factor: int, fill: int) -> Array:
     for i, cell in enumerate(ordered):
         # A run of equal cells goes on or begins; a longer one than all before wins, so the lowest class of equals does.
         run = np.where(cell == ordered[i - 1], run + 1, 1).astype(np.uint8) if i else np.ones((rows, cols), np.uint8)
-        better = (run > most) & (cell != fill)
+        better = (run > longest) & (cell != fill)
         winner[better] = cell[better]
-        most[better] = run[better]
+        longest[better] = run[better]
     return winner
 
 
@@ -97,10 +97,10 @@ class Votes:
 
     def add(self, values: Array, pixel: NDArray[np.int64], fill: int) -> None:
         """Count (n,) unsigned stored classes, each in the pixel (n,) that it lies in; `fill` has no vote."""
-        held = np.zeros(max(fill, int(values.max(initial=0))) + 1, np.bool_)
-        held[values] = True
-        held[fill] = False
-        present = np.flatnonzero(held)
+        is_present = np.zeros(max(fill, int(values.max(initial=0))) + 1, np.bool_)
+        is_present[values] = True
+        is_present[fill] = False
+        present = np.flatnonzero(is_present)
         if not np.isin(present, self.classes, assume_unique=True).all():
             together = np.union1d(self.classes, present)
             wider = np.zeros((len(self.counts), len(together)), np.int64)
@@ -110,17 +110,17 @@ class Votes:
             return
         # Cells without data go to a column of their own that is thrown away: cheaper than leaving them out.
         pixels, classes = self.counts.shape
-        column = np.full(len(held), classes, np.int64)
+        column = np.full(len(is_present), classes, np.int64)
         column[present] = np.searchsorted(self.classes, present)
         flat = pixel * (classes + 1)
         flat += column[values]
-        counted = np.bincount(flat, minlength=pixels * (classes + 1)).reshape(pixels, classes + 1)
-        self.counts += counted[:, :classes]
+        new_counts = np.bincount(flat, minlength=pixels * (classes + 1)).reshape(pixels, classes + 1)
+        self.counts += new_counts[:, :classes]
 
     def winners(self, dtype: Any, fill: int) -> Array:
         """(pixels,) the most frequent class; of equals the lowest; `fill` where no cell voted."""
         if not self.classes.size:
             return np.full(len(self.counts), fill, dtype)
         best = self.counts.argmax(axis=1)
-        some = self.counts.max(axis=1) > 0
-        return np.where(some, self.classes[best], fill).astype(dtype)
+        has_votes = self.counts.max(axis=1) > 0
+        return np.where(has_votes, self.classes[best], fill).astype(dtype)

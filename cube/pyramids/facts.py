@@ -63,16 +63,18 @@ class Facts:
 def read_facts(cube: CubeStore, product: str, version: str) -> Facts | None:
     """The facts of a version; None where it was made before there were any. Raises `CubeError` for damaged ones."""
     path = f"products/{product}/{version}/facts"
-    about: Any = cube.group(path).attrs.asdict() if cube.has(path) else {}
-    if "statistics" not in about:
+    attributes: Any = cube.group(path).attrs.asdict() if cube.has(path) else {}
+    if "statistics" not in attributes:
         return None
-    about = shapes.require(f"{cube.url}/{path}/zarr.json, attributes", about, _SHAPE, "restore it, or predict another version")
-    return Facts(product, version, tuple(about["statistics"]), about["items"], tuple(about["names"]))
+    attributes = shapes.require(
+        f"{cube.url}/{path}/zarr.json, attributes", attributes, _SHAPE, "restore it, or predict another version"
+    )
+    return Facts(product, version, tuple(attributes["statistics"]), attributes["items"], tuple(attributes["names"]))
 
 
 def all_facts(cube: CubeStore, products: Products) -> tuple[Facts, ...]:
     """The facts of those of the versions that have some."""
-    return tuple(found for product, version in products.items() if (found := read_facts(cube, product, version)))
+    return tuple(facts for product, version in products.items() if (facts := read_facts(cube, product, version)))
 
 
 def make_facts(cube: CubeStore, stage: str, products: Products) -> None:
@@ -116,15 +118,17 @@ def announce(cube: CubeStore, facts: Facts) -> None:
         consolidate_if_changed(cube.root.store, group_of(facts.product, facts.version))
 
 
-def plan_facts(cube: CubeStore, product: str, version: str, beside: Products) -> Facts:
-    """The facts that a version of a product would have; `beside` are the versions that one run writes with it."""
+def plan_facts(cube: CubeStore, product: str, version: str, versions: Products) -> Facts:
+    """The facts that a version of a product would have; `versions` are the versions that one run writes with it."""
     if product == "composition":
         species = cube.array(f"{table_path(product, version)}/species_id").shape[0]
         return Facts(product, version, figures.COMPOSITION, species)
     group = group_of(product, version)
     if product == "species":
-        known = "indicators" in beside and cube.has(f"{group_of('indicators', beside['indicators'])}/{APPLICABILITY}")
-        statistics = (*figures.SPECIES, *(figures.APPLICABLE if known else ()))
+        has_applicability = "indicators" in versions and cube.has(
+            f"{group_of('indicators', versions['indicators'])}/{APPLICABILITY}"
+        )
+        statistics = (*figures.SPECIES, *(figures.APPLICABLE if has_applicability else ()))
         return Facts(product, version, statistics, cube.array(f"{group}/occurrence").shape[0])
     maps = {layer.name: layer for _, array in cube.group(group).arrays() if array.ndim > 1 for layer in [layer_of(array)]}
     if product == "indicators":
@@ -142,7 +146,7 @@ class UnitFacts:
         """Of the products of `every`; nothing is counted of maps that do not come: they are without data."""
         self._cube, self._unit = cube, unit
         self._facts = {facts.product: facts for facts in every}
-        self._found = {name: np.zeros((len(f.statistics), f.items), np.int64) for name, f in self._facts.items()}
+        self._figures = {name: np.zeros((len(f.statistics), f.items), np.int64) for name, f in self._facts.items()}
         self._maps: dict[tuple[str, str], NDArray[Any]] = {}
         self._group = np.ones(unit.cells**2, np.uint8)
         self._scale: NDArray[np.floating[Any]] | None = None
@@ -156,7 +160,7 @@ class UnitFacts:
         product, name = path.split("/")[1], path.rsplit("/", 1)[1]
         if product not in self._facts:
             return
-        facts, found, flat = self._facts[product], self._found[product], values.reshape(*values.shape[:-2], -1)
+        facts, product_figures, flat = self._facts[product], self._figures[product], values.reshape(*values.shape[:-2], -1)
         if product == "species":
             from cube.pyramids.counting import count_values  # compiled, and half a second to import
 
@@ -164,14 +168,14 @@ class UnitFacts:
                 self._scale = np.asarray(self._cube.array(f"{path.rsplit('/', 1)[0]}/scale")[:])
             block, applicable = lead or slice(0, len(flat)), figures.APPLICABLE[0] in facts.statistics
             for first in range(0, len(flat), SPECIES_PER_SHARD):
-                some = flat[first : first + SPECIES_PER_SHARD]
-                counts = np.zeros((2, len(some), figures.VALUES), np.int64)
-                count_values(some, self._group, counts)
-                where = slice(block.start + first, block.start + first + len(some))
-                found[:, where] = figures.of_species(counts, self._scale[where], applicable)
+                species_values = flat[first : first + SPECIES_PER_SHARD]
+                counts = np.zeros((2, len(species_values), figures.VALUES), np.int64)
+                count_values(species_values, self._group, counts)
+                rows = slice(block.start + first, block.start + first + len(species_values))
+                product_figures[:, rows] = figures.of_species(counts, self._scale[rows], applicable)
         elif product == "indicators":
             first = facts.names.index(f"{name}.{BOUNDS[0]}")
-            found[:, first : first + len(BOUNDS)] = figures.of_indicator(flat)
+            product_figures[:, first : first + len(BOUNDS)] = figures.of_indicator(flat)
         elif name in (("species_id", "set_size") if product == "composition" else ("probability", "top3_class", *facts.levels)):
             self._maps[product, name] = flat
 
@@ -179,12 +183,12 @@ class UnitFacts:
         """By product: (statistic, item)."""
         if ("composition", "set_size") in self._maps:
             lists = self._maps["composition", "species_id"], self._maps["composition", "set_size"]
-            self._found["composition"] = figures.of_lists(*lists, self._facts["composition"].items)
+            self._figures["composition"] = figures.of_lists(*lists, self._facts["composition"].items)
         if "habitats" in self._facts:
             maps = {name: values for (product, name), values in self._maps.items() if product == "habitats"}
             facts = self._facts["habitats"]
-            self._found["habitats"] = figures.of_habitats(maps, facts.levels, facts.items)
-        return self._found
+            self._figures["habitats"] = figures.of_habitats(maps, facts.levels, facts.items)
+        return self._figures
 
     def write(self) -> tuple[dict[str, int], dict[str, int]]:
         """(checksums, sizes in bytes) for the receipt of the unit, once its maps are written."""
@@ -193,15 +197,15 @@ class UnitFacts:
 
 def write_square(cube: CubeStore, every: Sequence[Facts], square: Square) -> tuple[dict[str, int], dict[str, int]]:
     """Put the facts of a square together; (checksums, sizes in bytes) for its receipt."""
-    found = {facts.product: of_square(cube, facts, square) for facts in every}
-    return _write(cube, {facts.product: facts for facts in every}, found, square)
+    figures_by_product = {facts.product: of_square(cube, facts, square) for facts in every}
+    return _write(cube, {facts.product: facts for facts in every}, figures_by_product, square)
 
 
 def of_square(cube: CubeStore, facts: Facts, square: Square) -> Figures:
     """(statistic, item) of a square from what is one level below it."""
     below = cube.array(facts.array(square.level - 1))
-    some = np.asarray(below[:, :, 2 * square.row : 2 * square.row + 2, 2 * square.col : 2 * square.col + 2])
-    return figures.merged(facts.statistics, np.moveaxis(some.reshape(*some.shape[:2], -1), -1, 0))
+    child_figures = np.asarray(below[:, :, 2 * square.row : 2 * square.row + 2, 2 * square.col : 2 * square.col + 2])
+    return figures.merged(facts.statistics, np.moveaxis(child_figures.reshape(*child_figures.shape[:2], -1), -1, 0))
 
 
 def stored_figures(cube: CubeStore, facts: Facts, place: Place) -> Figures:
@@ -219,20 +223,20 @@ def position(cube: CubeStore, place: Place) -> tuple[int, Window]:
 
 
 def _write(
-    cube: CubeStore, every: Mapping[str, Facts], found: Mapping[str, Figures], place: Place
+    cube: CubeStore, every: Mapping[str, Facts], figures_by_product: Mapping[str, Figures], place: Place
 ) -> tuple[dict[str, int], dict[str, int]]:
     level, window = position(cube, place)
     checksums, sizes = {}, dict[str, int]()
     for product, facts in every.items():
-        sizes |= cube.write(facts.array(level), (..., *window.slices), found[product][..., None, None])
-        checksums[f"facts {product}"] = checksum(found[product])
+        sizes |= cube.write(facts.array(level), (..., *window.slices), figures_by_product[product][..., None, None])
+        checksums[f"facts {product}"] = checksum(figures_by_product[product])
     return checksums, sizes
 
 
 def measured(cube: CubeStore, every: Sequence[Facts], unit: Unit) -> UnitFacts:
     """What the stored maps of a unit give."""
     facts, window = UnitFacts(cube, every, unit), cube.region.square(unit)
-    products = {one.product: one.version for one in every}
+    products = {product_facts.product: product_facts.version for product_facts in every}
     if "indicators" in products and cube.has(path := f"{group_of('indicators', products['indicators'])}/{APPLICABILITY}"):
         facts.set_applicable(is_applicable(cube.array(path))(cube.read_window(path, window)[0].ravel()))
     for product, version in products.items():

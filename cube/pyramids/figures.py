@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from cube.layers import NO_SPECIES
 
 Figures = NDArray[np.int64]  # (statistic, item)
-LEAST: Final = (0.01, 0.05, 0.1, 0.25, 0.5)  # probabilities: in how many cells a species reaches each of them
-SPECIES: Final = ("cells", "steps", "highest", *(f"at_least_{least}" for least in LEAST))
+THRESHOLDS: Final = (0.01, 0.05, 0.1, 0.25, 0.5)  # probabilities: in how many cells a species reaches each of them
+SPECIES: Final = ("cells", "steps", "highest", *(f"at_least_{least}" for least in THRESHOLDS))
 APPLICABLE: Final = ("applicable_cells", "applicable_steps")  # of the cells within the area of applicability, where it is known
 COMPOSITION: Final = ("listed",)  # cells in whose most likely list of species one is
 INDICATORS: Final = ("cells", "steps", "lowest", "highest")
@@ -50,7 +50,7 @@ def of_species(counts: NDArray[np.integer[Any]], scale: NDArray[np.floating[Any]
     cells = every.sum(axis=1)
     highest = np.where(cells > 0, VALUES - 2 - np.argmax(every[:, ::-1] > 0, axis=1), 0)
     probability = step * scale.astype(np.float64)[:, None]
-    rows = [cells, every @ step, highest, *(np.where(probability >= least, every, 0).sum(axis=1) for least in LEAST)]
+    rows = [cells, every @ step, highest, *(np.where(probability >= least, every, 0).sum(axis=1) for least in THRESHOLDS)]
     if applicable:
         within = counts[1, :, : VALUES - 1].astype(np.int64)
         rows += [within.sum(axis=1), within @ step]
@@ -60,18 +60,18 @@ def of_species(counts: NDArray[np.integer[Any]], scale: NDArray[np.floating[Any]
 def of_lists(species_id: NDArray[np.uint16], set_size: NDArray[np.uint16], species: int) -> Figures:
     """Figures (1, species) of ranked species (rank, n) and the sizes of their sets (n,)."""
     size = np.where(set_size == NO_SPECIES, 0, set_size)
-    listed = species_id[(np.arange(len(species_id))[:, None] < size) & (species_id != NO_SPECIES)]
-    return np.bincount(listed, minlength=species)[None, :species].astype(np.int64)
+    species_in_sets = species_id[(np.arange(len(species_id))[:, None] < size) & (species_id != NO_SPECIES)]
+    return np.bincount(species_in_sets, minlength=species)[None, :species].astype(np.int64)
 
 
 def of_indicator(stored: NDArray[np.uint16]) -> Figures:
     """Figures (4, bounds) of the stored values (bounds, n) of one indicator."""
     fill = np.iinfo(stored.dtype).max
-    known = stored != fill
-    cells = known.sum(axis=1, dtype=np.int64)
-    steps = np.where(known, stored, 0).sum(axis=1, dtype=np.int64)
+    has_value = stored != fill
+    cells = has_value.sum(axis=1, dtype=np.int64)
+    steps = np.where(has_value, stored, 0).sum(axis=1, dtype=np.int64)
     lowest = np.where(cells > 0, stored.min(axis=1, initial=fill), 0)
-    return np.stack([cells, steps, lowest, np.where(known, stored, 0).max(axis=1, initial=0)]).astype(np.int64)
+    return np.stack([cells, steps, lowest, np.where(has_value, stored, 0).max(axis=1, initial=0)]).astype(np.int64)
 
 
 def of_habitats(maps: Mapping[str, NDArray[Any]], levels: Sequence[str], rows: int) -> Figures:
@@ -80,17 +80,17 @@ def of_habitats(maps: Mapping[str, NDArray[Any]], levels: Sequence[str], rows: i
     `probability` is that of the class of the finest level; a map that is not given counts nothing.
     """
 
-    def counted(classes: NDArray[Any], weights: NDArray[Any] | None = None) -> NDArray[np.int64]:
+    def count(classes: NDArray[Any], weights: NDArray[Any] | None = None) -> NDArray[np.int64]:
         valid = classes < rows
-        chosen = None if weights is None else weights[valid]
-        return np.bincount(classes[valid], chosen, minlength=rows).astype(np.int64)
+        valid_weights = None if weights is None else weights[valid]
+        return np.bincount(classes[valid], valid_weights, minlength=rows).astype(np.int64)
 
     none = np.zeros(rows, np.int64)
-    out = [counted(maps[level]) if level in maps else none for level in levels]
+    out = [count(maps[level]) if level in maps else none for level in levels]
     if "probability" in maps and levels and levels[0] in maps:
-        known = maps["probability"] != np.iinfo(maps["probability"].dtype).max
-        finest = maps[levels[0]][known]
-        out += [counted(finest), counted(finest, maps["probability"][known])]
+        has_probability = maps["probability"] != np.iinfo(maps["probability"].dtype).max
+        finest = maps[levels[0]][has_probability]
+        out += [count(finest), count(finest, maps["probability"][has_probability])]
     else:
         out += [none, none]
-    return np.stack([*out, counted(maps["top3_class"].ravel()) if "top3_class" in maps else none])
+    return np.stack([*out, count(maps["top3_class"].ravel()) if "top3_class" in maps else none])

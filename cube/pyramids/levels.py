@@ -18,7 +18,7 @@ from cube.storage.leaves import ensure_column, layer_attributes, set_attributes
 from cube.storage.progress import LAYERS, MADE_FROM
 from cube.storage.store import CubeStore
 
-OWN: Final = ("zarr_conventions", "_FillValue", "grid_mapping")  # attributes that each level writes for itself
+LEVEL_ATTRIBUTES: Final = ("zarr_conventions", "_FillValue", "grid_mapping")  # attributes that each level writes for itself
 
 
 def make_levels(cube: CubeStore, pyramid: Pyramid) -> None:
@@ -29,12 +29,14 @@ def make_levels(cube: CubeStore, pyramid: Pyramid) -> None:
     # Consolidated metadata may be older than the attributes.
     source = zarr.open_group(cube.root.store, path=pyramid.source, mode="r", zarr_format=3, use_consolidated=False)
     arrays = {name: array for name, array in source.arrays() if _dims(array)}
-    needed = {dim for layer in pyramid.layers for dim in layer.dims}
-    labels = {dim: np.asarray(arrays[dim][:]) for dim in needed}
-    columns = [name for name, array in arrays.items() if name not in needed and set(_dims(array)) <= needed]
-    about = _inherited(source)
+    dims = {dim for layer in pyramid.layers for dim in layer.dims}
+    labels = {dim: np.asarray(arrays[dim][:]) for dim in dims}
+    columns = [name for name, array in arrays.items() if name not in dims and set(_dims(array)) <= dims]
+    level_attributes = _inherited(source)
     for level in range(1, cube.region.levels() + 1):
-        group = cube.ensure_group(pyramid.group(level), [], pyramid.resolution, level, attributes=about, consolidate=False)
+        group = cube.ensure_group(
+            pyramid.group(level), [], pyramid.resolution, level, attributes=level_attributes, consolidate=False
+        )
         for layer in pyramid.layers:
             inherited = {k: v for k, v in _inherited(arrays[layer.name]).items() if k not in (MADE_FROM, LAYERS)}
             inherited["cell_methods"] = _cell_method(layer)
@@ -55,8 +57,10 @@ def make_levels(cube: CubeStore, pyramid: Pyramid) -> None:
             ensure_column(group, name, np.asarray(arrays[name][:]), _dims(arrays[name])[0], dict(arrays[name].attrs))
         cube.ensure_group(pyramid.group(level), [], pyramid.resolution, level)
         if level in kept_levels(cube):
-            kept = [part for layer in pyramid.layers if layer.kind == "continuous" for part in _sum_layers(layer, pyramid, level)]
-            cube.ensure_group(pyramid.sums(level), kept, pyramid.resolution, level, labels)
+            sum_layers = [
+                part for layer in pyramid.layers if layer.kind == "continuous" for part in _sum_layers(layer, pyramid, level)
+            ]
+            cube.ensure_group(pyramid.sums(level), sum_layers, pyramid.resolution, level, labels)
     _list_levels(cube, pyramid)
 
 
@@ -66,8 +70,8 @@ def _list_levels(cube: CubeStore, pyramid: Pyramid) -> None:
     if pyramid.owner == pyramid.base:
         described = {pyramid.resolution: [str(level) for level in levels]}
     else:
-        held = [Pyramid.of_inputs(name, ()) for name in RESOLUTIONS if cube.has(f"inputs/overviews/{name}/1")]
-        described = {p.resolution: [p.group(level).removeprefix("inputs/") for level in levels] for p in held}
+        input_pyramids = [Pyramid.of_inputs(name, ()) for name in RESOLUTIONS if cube.has(f"inputs/overviews/{name}/1")]
+        described = {p.resolution: [p.group(level).removeprefix("inputs/") for level in levels] for p in input_pyramids}
     if described:
         set_attributes(cube.group(pyramid.owner), conventions.multiscale_attributes(cube.region, described))
 
@@ -78,7 +82,7 @@ def _dims(array: zarr.Array[Any]) -> tuple[str, ...]:
 
 def _inherited(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:
     """Attributes of level 0 that hold at every level."""
-    return {k: v for k, v in node.attrs.items() if k not in OWN and not k.startswith(("spatial:", "proj:"))}
+    return {k: v for k, v in node.attrs.items() if k not in LEVEL_ATTRIBUTES and not k.startswith(("spatial:", "proj:"))}
 
 
 def _cell_method(layer: Layer) -> str:

@@ -16,7 +16,7 @@ from cube.engine.attempt import Outcome
 from cube.engine.workers import Workers, run
 from cube.grid import Region, Unit
 from cube.pyramids.facts import Facts, position, write_square
-from cube.pyramids.pyramid import REST, Built, Pyramid, blocks_of, build_square
+from cube.pyramids.pyramid import NO_BLOCK, Pyramid, Written, blocks_of, build_square
 from cube.pyramids.squares import Square, tree
 from cube.storage import claims
 from cube.storage.ledger import Ledger, add_counts, summaries
@@ -73,44 +73,44 @@ class _Task:
 class _Parts:
     """A square whose parts are tasks of their own: how many are left, and what those that ended left for its receipt."""
 
-    left: int
-    started: float = field(default_factory=time.perf_counter)
+    open_parts: int
+    start: float = field(default_factory=time.perf_counter)
     error: str | None = None
-    built: Built = field(default_factory=lambda: Built({}, {}, {}))
+    result: Written = field(default_factory=lambda: Written({}, {}, {}))
 
 
-def _build(task: _Task) -> Built:
+def _build(task: _Task) -> Written:
     """Build one square and leave its receipt, the last thing that is written; a part of one has none."""
-    cube, started = open_cube(task.cube_url, writable=True), time.perf_counter()
+    cube, start = open_cube(task.cube_url, writable=True), time.perf_counter()
     ledger = Ledger(cube, task.stage, task.inputs)
     part = task.square.name if task.block is None else f"{task.square.name}-{task.block}"
     # Whoever is at it still, a worker of a run that was killed, is waited for; what it finished need not be done again.
     with claims.claimed(cube, task.stage, part):
         if ledger.valid(task.square.name) is not None:
-            return Built({}, {}, {})
+            return Written({}, {}, {})
         if task.stale:
             ledger.withdraw(task.square.name)
         if task.block is not None:
             return _write(cube, task)
         try:
-            built = _write(cube, task)
+            result = _write(cube, task)
         except Exception:
             _clear(cube, task)
             raise
-        ledger.sign(task.square, started, *built)
-        return built
+        ledger.sign(task.square, start, *result)
+        return result
 
 
-def _write(cube: CubeStore, task: _Task) -> Built:
-    out = Built({}, {}, {})
+def _write(cube: CubeStore, task: _Task) -> Written:
+    out = Written({}, {}, {})
     for pyramid in task.pyramids:
         _add(out, build_square(cube, pyramid, task.square, task.block))
-    if task.block in (None, REST):
-        _add(out, Built({}, *write_square(cube, task.facts, task.square)))
+    if task.block in (None, NO_BLOCK):
+        _add(out, Written({}, *write_square(cube, task.facts, task.square)))
     return out
 
 
-def _add(sums: Built, more: Built) -> None:
+def _add(sums: Written, more: Written) -> None:
     add_counts(sums.counts, more.counts)
     sums.checksums.update(more.checksums)
     sums.sizes.update(more.sizes)
@@ -134,7 +134,7 @@ class _Climb:
         self.workers = workers
         self.fingerprints = dict(overviews.fingerprints)
         self.squares = tree(region, overviews.units)
-        self.covered = {unit.name for unit in overviews.units} | {square.name for square in self.squares}
+        self.names = {unit.name for unit in overviews.units} | {square.name for square in self.squares}
         self.cube = open_cube(cube_url, writable=True)
         self.ledger = Ledger(self.cube, overviews.ledger_stage, None)
         self.made_from = self._retried(self._made_from)
@@ -157,31 +157,31 @@ class _Climb:
         squares = [square for square in self.squares if square.level == level]
         parts: list[int | None] = [None]
         if self.blocks > 1 and len(squares) < SPLIT_BELOW:
-            parts = [REST, *range(self.blocks)]
+            parts = [NO_BLOCK, *range(self.blocks)]
         for square in squares:
-            inputs = square_inputs(square, self.covered, self.fingerprints)
+            inputs = square_inputs(square, self.names, self.fingerprints)
             if inputs is None:
                 settled.append(Step(self.overviews.stage, square, waits=True))
             elif self.made_from.get(square.name) == inputs:
                 self.fingerprints[square.name] = inputs
                 settled.append(Step(self.overviews.stage, square))
             else:
-                one, stale = self.overviews, square.name in self.made_from
+                overviews, stale = self.overviews, square.name in self.made_from
                 if len(parts) > 1:
                     self.open[square.name] = _Parts(len(parts))
                 for block in parts:
-                    yield _Task(self.cube_url, stage, inputs, one.pyramids, one.facts, square, stale, block)
+                    yield _Task(self.cube_url, stage, inputs, overviews.pyramids, overviews.facts, square, stale, block)
 
-    def ended(self, outcome: Outcome[_Task, Built]) -> Step | None:
+    def finish(self, outcome: Outcome[_Task, Written]) -> Step | None:
         """Note that a task has ended; the step of its square, unless parts of that are left."""
         task, error = outcome.task, outcome.error
         if task.block is not None:
             parts = self.open[task.square.name]
-            parts.left -= 1
+            parts.open_parts -= 1
             parts.error = parts.error or error
             if outcome.result is not None:
-                _add(parts.built, outcome.result)
-            if parts.left:
+                _add(parts.result, outcome.result)
+            if parts.open_parts:
                 return None
             error = self._sign(task, self.open.pop(task.square.name))
         if error is None:
@@ -197,13 +197,13 @@ class _Climb:
                 _clear(self.cube, task)
             return parts.error
         ledger = Ledger(self.cube, task.stage, task.inputs)
-        self._retried(lambda: ledger.sign(task.square, parts.started, *parts.built))
+        self._retried(lambda: ledger.sign(task.square, parts.start, *parts.result))
         return None
 
 
 def count_squares(region: Region, overviews: list[Overviews]) -> int:
     """How many steps `build_overviews` will take."""
-    return sum(len(tree(region, one.units)) for one in overviews)
+    return sum(len(tree(region, part.units)) for part in overviews)
 
 
 def build_overviews(cube_url: str, region: Region, overviews: list[Overviews], workers: Workers) -> Iterator[Step]:
@@ -211,13 +211,13 @@ def build_overviews(cube_url: str, region: Region, overviews: list[Overviews], w
 
     A square over a unit without a valid receipt waits, and so do all above it. Raises what `cube.engine.workers.run` raises.
     """
-    climbs = [_Climb(cube_url, region, one, workers) for one in overviews]
+    climbs = [_Climb(cube_url, region, part, workers) for part in overviews]
     by_stage = {climb.overviews.ledger_stage: climb for climb in climbs}
     for level in range(1, region.levels() + 1):
         settled: list[Step] = []
         tasks = (task for climb in climbs for task in climb.tasks(level, settled))
         for outcome in run(_build, tasks, workers):
-            step = by_stage[outcome.task.stage].ended(outcome)
+            step = by_stage[outcome.task.stage].finish(outcome)
             if step is not None:
                 yield step
         yield from settled

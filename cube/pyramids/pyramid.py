@@ -35,7 +35,7 @@ from cube.storage.whole import OpenArrays
 SPAN: Final = 3
 BLOCK_BYTES: Final = 64 * 2**20  # stored bytes that are read at once
 SMALL: Final = 4  # cells along a pixel up to which sorting them is cheaper than counting classes
-REST: Final = -1  # the part of a square that has no species, where its blocks of species are tasks of their own
+NO_BLOCK: Final = -1  # the part of a square that has no species, where its blocks of species are tasks of their own
 VOTING: Final = 400  # level 0 cells a side whose votes are held at once (more where one pixel has more cells)
 
 Array = NDArray[Any]
@@ -75,7 +75,7 @@ class Pyramid:
         return f"{self.base}/sums/{level}"
 
 
-class Built(NamedTuple):
+class Written(NamedTuple):
     """What `build_square` leaves for the receipt of a square."""
 
     counts: dict[str, int]  # `<layer> valid`: pixels that hold data
@@ -88,7 +88,7 @@ def kept_levels(cube: CubeStore) -> range:
     return range(SPAN, cube.region.levels(), SPAN)
 
 
-def build_square(cube: CubeStore, pyramid: Pyramid, square: Square, block: int | None = None) -> Built:
+def build_square(cube: CubeStore, pyramid: Pyramid, square: Square, block: int | None = None) -> Written:
     """Fill one square of every layer of the pyramid: whole shards of its level, written once each.
 
     With a `block`, that block of species alone (`blocks_of` tells how many there are), with `REST` all that has no species.
@@ -98,7 +98,7 @@ def build_square(cube: CubeStore, pyramid: Pyramid, square: Square, block: int |
     arrays = OpenArrays(cube)
     for layer in pyramid.layers:
         of_block = block if has_species(layer) else None
-        if block is not None and has_species(layer) == (block == REST):
+        if block is not None and has_species(layer) == (block == NO_BLOCK):
             continue
         path, valid, crc = f"{pyramid.group(square.level)}/{layer.name}", 0, 0
         for target, selection, values in square_values(arrays, pyramid, layer, square, of_block):
@@ -108,7 +108,7 @@ def build_square(cube: CubeStore, pyramid: Pyramid, square: Square, block: int |
                 crc = zlib.crc32(values.data, crc)
         counts[f"{layer.name} valid"] = valid
         checksums[layer.name if of_block is None else f"{layer.name} {of_block * SPECIES_PER_SHARD}"] = crc
-    return Built(counts, checksums, sizes)
+    return Written(counts, checksums, sizes)
 
 
 def has_species(layer: Layer) -> bool:
@@ -148,13 +148,13 @@ class _Below:
 
     def sums(self, lead: tuple[slice, ...], part: Window) -> tuple[Array, NDArray[np.integer[Any]]]:
         """(sum, number) of the valid level 0 cells in each pixel of `part`, a window of the square's level."""
-        read = [_read(array, lead, part, self.factor) for array in self.arrays]
-        if len(read) == 1:
-            return valid_sums(read[0], self.fill, self.factor)
-        total, count = read
+        children = [_read(array, lead, part, self.factor) for array in self.arrays]
+        if len(children) == 1:
+            return valid_sums(children[0], self.fill, self.factor)
+        total, count = children
         wide = np.float64 if total.dtype.kind == "f" else np.int64
-        known = np.where(count > 0, total, np.zeros((), total.dtype)).astype(wide)
-        return block_sums(known, self.factor), block_sums(count, self.factor)
+        means = np.where(count > 0, total, np.zeros((), total.dtype)).astype(wide)
+        return block_sums(means, self.factor), block_sums(count, self.factor)
 
 
 def _below(arrays: OpenArrays, pyramid: Pyramid, layer: Layer, level: int) -> _Below:
@@ -182,11 +182,11 @@ def _means(arrays: OpenArrays, pyramid: Pyramid, layer: Layer, square: Square, b
         for parts in _parts(window, below.factor, below.arrays[0], reach):
             for part in parts:
                 total, count = below.sums(lead, part)
-                where = (..., *_within(part, window))
-                shards[0][where] = rounded_mean(total, count, targets[0].dtype, layer.fill)
+                selection = (..., *_within(part, window))
+                shards[0][selection] = rounded_mean(total, count, targets[0].dtype, layer.fill)
                 if len(shards) > 1:
-                    shards[1][where] = np.where(count > 0, total, targets[1].fill_value)
-                    shards[2][where] = count
+                    shards[1][selection] = np.where(count > 0, total, targets[1].fill_value)
+                    shards[2][selection] = count
             arrays.forget()
         yield from ((path, (*lead, *window.slices), values) for path, values in zip(paths, shards, strict=True))
 
@@ -200,8 +200,8 @@ def _majorities(arrays: OpenArrays, pyramid: Pyramid, layer: Layer, square: Squa
         lead = tuple(slice(i, i + 1) for i in index)
         for parts in _parts(window, factor, source, VOTING):
             for part in parts:
-                where = (*index, *_within(part, window))
-                out[where] = _winners(arrays, source, lead, part, factor, fill)
+                selection = (*index, *_within(part, window))
+                out[selection] = _winners(arrays, source, lead, part, factor, fill)
             arrays.forget()
     yield path, (*(slice(0, length) for length in target.shape[:-2]), *window.slices), out
 
@@ -224,12 +224,12 @@ def _leads(array: zarr.Array[Any], layer: Layer, block: int | None) -> Iterator[
     """Slices of the axes before (y, x): whole shards, species in blocks, or one block of them."""
     lengths = array.shape[:-2]
     step = SPECIES_PER_SHARD if has_species(layer) else max(lengths[:1], default=1)
-    rest = tuple(slice(0, length) for length in lengths[1:])
+    further_axes = tuple(slice(0, length) for length in lengths[1:])
     if not lengths:
         yield ()
     starts = range(0, lengths[0] if lengths else 0, step)
     for start in starts if block is None else starts[block : block + 1]:
-        yield (slice(start, min(start + step, lengths[0])), *rest)
+        yield (slice(start, min(start + step, lengths[0])), *further_axes)
 
 
 def _parts(window: Window, factor: int, array: zarr.Array[Any], reach: int) -> Iterator[Iterator[Window]]:

@@ -32,7 +32,7 @@ def write_ranges(cube: CubeStore, products: Mapping[str, str]) -> None:
 
 
 def _ranges(cube: CubeStore, product: str, version: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    ranges: dict[str, Any] = {}
     for name, array in cube.group(group_of(product, version, cube.region.levels())).arrays():
         layer = layer_of(array) if array.ndim > 1 else None
         if layer is None or layer.kind == "class":
@@ -46,17 +46,17 @@ def _ranges(cube: CubeStore, product: str, version: str) -> dict[str, Any]:
             axis=1,
         )
         values = np.where(stored == layer.fill, np.nan, stored * layer.scale + layer.offset)
-        found[name] = _range(values[0], product, layer.palette)
+        ranges[name] = _range(values[0], product, layer.palette)
         if layer.dims == ("bound",):
             # Of stored values, so that equal widths are equal.
             upper, lower = (stored[BOUNDS.index(bound)].astype(np.int64) for bound in ("upper", "lower"))
             width = np.where((upper == layer.fill) | (lower == layer.fill), np.nan, (upper - lower) * layer.scale)
-            found[f"{name}.width"] = wide = _range(width, product, "magma")
+            ranges[f"{name}.width"] = wide = _range(width, product, "magma")
             if wide:  # from nothing: a width that hardly varies must not look as if it did
                 wide[0] = 0.0
-    return found
+    return ranges
 
 
 def _range(values: Any, product: str, palette: str) -> list[float] | None:
-    known = values[np.isfinite(values)]
-    return list(display_range(known, product, palette)) if known.size else None
+    finite_values = values[np.isfinite(values)]
+    return list(display_range(finite_values, product, palette)) if finite_values.size else None

@@ -82,9 +82,9 @@ def extent(region: Region, level: int) -> tuple[int, int]:
 def tree(region: Region, units: Iterable[Unit]) -> list[Square]:
     """Squares of levels 1 to the coarsest that hold one of `units`, children before parents, row by row in a level."""
     first = next(region.units())
-    held = {(unit.row - first.row, unit.col - first.col) for unit in units}
+    cells = {(unit.row - first.row, unit.col - first.col) for unit in units}
     out: list[Square] = []
     for level in range(1, region.levels() + 1):
-        held = {(row // 2, col // 2) for row, col in held}
-        out += [Square(region, level, row, col) for row, col in sorted(held)]
+        cells = {(row // 2, col // 2) for row, col in cells}
+        out += [Square(region, level, row, col) for row, col in sorted(cells)]
     return out

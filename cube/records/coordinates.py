@@ -19,7 +19,7 @@ from pyproj import CRS, Transformer
 from cube.errors import TableError
 from cube.grid import Region
 from cube.records.numbers import clean_number, parse_numbers
-from cube.records.report import NAMED, Report
+from cube.records.report import MAX_NAMES, Report
 
 TURN: Final = 360.0  # degrees of longitude around the globe
 SAMPLE: Final = 1000  # positions of a piece of a table that are tried with the columns exchanged
@@ -101,24 +101,24 @@ def _degrees(column: pd.Series, letters: str, where: str, report: Report, label:
         return np.asarray(column, np.float64)
     texts = column.astype("string").str.strip()
     values = pd.to_numeric(texts, errors="coerce").astype(float)
-    left = texts[values.isna() & texts.notna()]
-    if left.empty:
+    unparsed_texts = texts[values.isna() & texts.notna()]
+    if unparsed_texts.empty:
         return np.asarray(values, np.float64)
-    parsed = {t: parse_degrees(t, letters, where) for t in left.unique()}
-    commas = left.map(lambda t: re.fullmatch(r"[+-]?\d+,\d+", clean_number(t)) is not None)
-    minutes = ~commas & left.map(lambda t: np.isfinite(parsed[t]))
-    report.note(f"decimal commas of {label}, read as points", list(left[commas]))
-    report.note(f"degrees of {label} with letters or minutes, read as decimals", list(left[minutes]))
-    values.loc[left.index] = left.map(parsed).astype(float)
+    degrees_by_text = {t: parse_degrees(t, letters, where) for t in unparsed_texts.unique()}
+    commas = unparsed_texts.map(lambda t: re.fullmatch(r"[+-]?\d+,\d+", clean_number(t)) is not None)
+    minutes = ~commas & unparsed_texts.map(lambda t: np.isfinite(degrees_by_text[t]))
+    report.note(f"decimal commas of {label}, read as points", list(unparsed_texts[commas]))
+    report.note(f"degrees of {label} with letters or minutes, read as decimals", list(unparsed_texts[minutes]))
+    values.loc[unparsed_texts.index] = unparsed_texts.map(degrees_by_text).astype(float)
     return np.asarray(values, np.float64)
 
 
 def _within_half_turn(longitude: NDArray[np.float64], report: Report, label: str) -> NDArray[np.float64]:
     """Longitudes from -180 to 180 degrees of those that count on to 360 or -360, as tables of the Pacific do; others stay."""
-    beyond = (np.abs(longitude) > 180) & (np.abs(longitude) <= TURN)
-    examples = [f"{value:g} is {value - np.copysign(TURN, value):g}" for value in longitude[beyond][:NAMED]]
-    report.note(f"values of {label} beyond 180 degrees, taken once around the globe", examples, int(beyond.sum()))
-    return np.where(beyond, longitude - np.copysign(TURN, longitude), longitude)
+    is_over_180 = (np.abs(longitude) > 180) & (np.abs(longitude) <= TURN)
+    examples = [f"{value:g} is {value - np.copysign(TURN, value):g}" for value in longitude[is_over_180][:MAX_NAMES]]
+    report.note(f"values of {label} beyond 180 degrees, taken once around the globe", examples, int(is_over_180.sum()))
+    return np.where(is_over_180, longitude - np.copysign(TURN, longitude), longitude)
 
 
 def without_place(rows: pd.DataFrame, ids: str, account: str, report: Report) -> pd.Series:
@@ -127,12 +127,15 @@ def without_place(rows: pd.DataFrame, ids: str, account: str, report: Report) ->
     Rows without a number are counted apart from those beyond 180 degrees of longitude or 90 of latitude.
     """
     missing = rows["longitude"].isna() | rows["latitude"].isna()
-    beyond = ~missing & ~(rows["longitude"].between(-180, 180) & rows["latitude"].between(-90, 90))
+    is_outside = ~missing & ~(rows["longitude"].between(-180, 180) & rows["latitude"].between(-90, 90))
     report.leave_out(account, f"{account} without a position in degrees", list(rows.loc[missing, ids]))
-    named = rows[beyond].head(NAMED)
-    examples = [f"{i} at {x:g} E {y:g} N" for i, x, y in zip(named[ids], named["longitude"], named["latitude"], strict=True)]
-    report.leave_out(account, f"{account} beyond 360 degrees of longitude or 90 of latitude", examples, int(beyond.sum()))
-    return missing | beyond
+    first_rows = rows[is_outside].head(MAX_NAMES)
+    examples = [
+        f"{i} at {x:g} E {y:g} N"
+        for i, x, y in zip(first_rows[ids], first_rows["longitude"], first_rows["latitude"], strict=True)
+    ]
+    report.leave_out(account, f"{account} beyond 360 degrees of longitude or 90 of latitude", examples, int(is_outside.sum()))
+    return missing | is_outside
 
 
 def parse_degrees(text: str, letters: str = "NSEW", where: str = "column") -> float:
@@ -161,18 +164,20 @@ def _refuse_projected(
     x: NDArray[np.float64], y: NDArray[np.float64], where: str, region: Region | None, labels: tuple[str, str]
 ) -> None:
     """Refuse coordinates most of which are no degrees, with what they may be."""
-    given = np.isfinite(x) & np.isfinite(y)
-    beyond = given & ~((np.abs(x) <= TURN) & (np.abs(y) <= 90))
-    if not given.any() or beyond.sum() <= 0.5 * given.sum():
+    has_place = np.isfinite(x) & np.isfinite(y)
+    is_outside = has_place & ~((np.abs(x) <= TURN) & (np.abs(y) <= 90))
+    if not has_place.any() or is_outside.sum() <= 0.5 * has_place.sum():
         return
-    a, b = x[beyond], y[beyond]
-    if ((np.abs(x) <= 90) & (np.abs(y) > 90) & (np.abs(y) <= TURN)).sum() > 0.5 * given.sum() and not _packed(a, b, region):
+    a, b = x[is_outside], y[is_outside]
+    if ((np.abs(x) <= 90) & (np.abs(y) > 90) & (np.abs(y) <= TURN)).sum() > 0.5 * has_place.sum() and not _is_packed_degrees(
+        a, b, region
+    ):
         raise TableError(
             f"{where}: columns '{labels[0]}' and '{labels[1]}' seem swapped (the first is {a[0]:.10g}, {b[0]:.10g}): no latitude"
             " is beyond 90 degrees; exchange the two names in the configuration."
         )
     text = f"{where}: columns '{labels[0]}' and '{labels[1]}' are not degrees (the first is {a[0]:.10g}, {b[0]:.10g})"
-    if _packed(a, b, region):
+    if _is_packed_degrees(a, b, region):
         raise TableError(
             f"{text}; they look like degrees, minutes and seconds written together (DDMMSS): write 49°12'30\" or 49.2083."
         )
@@ -189,9 +194,9 @@ def _refuse_projected(
 
 def _refuse_degrees(x: NDArray[np.float64], y: NDArray[np.float64], crs: str, where: str, labels: tuple[str, str]) -> None:
     """Refuse coordinates of a projected system most of which are degrees."""
-    given = np.isfinite(x) & np.isfinite(y)
-    degrees = given & (np.abs(x) <= TURN) & (np.abs(y) <= 90) & ((x != 0) | (y != 0))
-    if degrees.sum() > 0.5 * given.sum():
+    has_place = np.isfinite(x) & np.isfinite(y)
+    degrees = has_place & (np.abs(x) <= TURN) & (np.abs(y) <= 90) & ((x != 0) | (y != 0))
+    if degrees.sum() > 0.5 * has_place.sum():
         first = f"{x[degrees][0]:.10g}, {y[degrees][0]:.10g}"
         raise TableError(
             f"{where}: columns '{labels[0]}' and '{labels[1]}' are degrees (the first is {first}), not metres of {crs}; remove"
@@ -199,7 +204,7 @@ def _refuse_degrees(x: NDArray[np.float64], y: NDArray[np.float64], crs: str, wh
         )
 
 
-def _packed(x: NDArray[np.float64], y: NDArray[np.float64], region: Region | None) -> bool:
+def _is_packed_degrees(x: NDArray[np.float64], y: NDArray[np.float64], region: Region | None) -> bool:
     """Whether all values read as degrees, minutes and seconds without separators, of places in `region` or Europe."""
     for values in (x, y):
         size = np.abs(values)
@@ -227,8 +232,8 @@ def _fitting(x: float, y: float, region: Region | None) -> Iterator[str]:
         elif not 32600 < code < 32700 or region is not None:
             transformer, area = _to_degrees(code)
             lon, lat = transformer.transform(x, y)
-            used = area.west <= lon <= area.east and area.south <= lat <= area.north
-            if np.isfinite(lon) and used and _inside(lon, lat, region):
+            in_area = area.west <= lon <= area.east and area.south <= lat <= area.north
+            if np.isfinite(lon) and in_area and _inside(lon, lat, region):
                 yield f"EPSG:{code} ({name})"
 
 

@@ -148,9 +148,9 @@ def _refuse_codes(strange: list[str], unique: list[str], where: str, key: str, r
     if fitting:
         raise TableError(f"{where}: holds codes such as '{strange[0]}', no percents; name their scale ({key}: {fitting[0]}).")
     if scales:
-        other = next(t for t in unique if t not in ABSENT and _code(t, scales[0]) not in SCALES[scales[0]])
+        unfitting = next(t for t in unique if t not in ABSENT and _code(t, scales[0]) not in SCALES[scales[0]])
         raise TableError(
-            f"{where}: holds '{strange[0]}' of the scale {scales[0]} beside '{other}'; use percents or the codes of one scale,"
-            f" and name it ({key}: {', '.join(SCALES)})."
+            f"{where}: holds '{strange[0]}' of the scale {scales[0]} beside '{unfitting}'; use percents or the codes of one"
+            f" scale, and name it ({key}: {', '.join(SCALES)})."
         )
     raise TableError(f"{where}: '{strange[0]}' is no cover in percent; correct the cell, or name the scale ({key}).")

@@ -37,16 +37,16 @@ class Dialect:
 
     encoding: str
     separator: str
-    header: tuple[str, ...]  # distinct, as `given` may not be
+    header: tuple[str, ...]  # distinct, as `file_header` may not be
     skip: int
     quoted: bool = True  # False: quotation marks are letters like others, as GBIF writes its tables
     remarks: tuple[str, ...] = ()
-    given: tuple[str, ...] = ()
+    file_header: tuple[str, ...] = ()
 
     @property
     def twice(self) -> frozenset[str]:
         """Names of columns that the header has more than once."""
-        return frozenset(name for name in self.given if self.given.count(name) > 1)
+        return frozenset(name for name in self.file_header if self.file_header.count(name) > 1)
 
 
 def dialect_of(path: str, encoding: str | None = None) -> Dialect:
@@ -63,7 +63,7 @@ def dialect_of(path: str, encoding: str | None = None) -> Dialect:
             f"{path}: is no text table (it holds zero bytes); give a table in one of the formats of the documentation."
         )
     text = head.decode("utf-8-sig" if form == "utf-8" else form, "replace")
-    separator, given, skip, remarks = _head(path, text)
+    separator, header, skip, remarks = _head(path, text)
     wrong = _undecodable(path, form)
     if wrong and (encoding or form.startswith("utf-16")):
         raise TableError(
@@ -73,9 +73,9 @@ def dialect_of(path: str, encoding: str | None = None) -> Dialect:
     if wrong:
         form = _byte_encoding(path, _high_words(path))
         remarks += (f"table read as {form}",)
-        separator, given, skip, _ = _head(path, head.decode(form, "replace"))
-    quoted, remark = _quoting(path, form, separator, len(given), skip)
-    return Dialect(form, separator, _distinct(given), skip, quoted, (*remarks, remark) if remark else remarks, given)
+        separator, header, skip, _ = _head(path, head.decode(form, "replace"))
+    quoted, remark = _quoting(path, form, separator, len(header), skip)
+    return Dialect(form, separator, _distinct(header), skip, quoted, (*remarks, remark) if remark else remarks, header)
 
 
 def _announced(head: bytes) -> str | None:
@@ -101,17 +101,17 @@ def _head(path: str, text: str) -> tuple[str, tuple[str, ...], int, tuple[str, .
         elif line.strip():
             break
         skip += 1
-    rest = lines[skip:]
-    if skip and lines[skip - 1].startswith("#") and rest and _commented_header(lines[skip - 1], rest[0]):
+    data_lines = lines[skip:]
+    if skip and lines[skip - 1].startswith("#") and data_lines and _commented_header(lines[skip - 1], data_lines[0]):
         skip, comments = skip - 1, comments - 1
-        rest = [lines[skip].lstrip("# "), *rest]
-    if not rest:
+        data_lines = [lines[skip].lstrip("# "), *data_lines]
+    if not data_lines:
         raise TableError(f"{path}: is empty; a table begins with a line of column names.")
     if comments:
         remarks.append(f"lines of comment (#) before the header: {comments}")
-    separator = separator or _separator(path, rest[0])
-    names = _cells(rest[0], separator)
-    rows = [_cells(line, separator) for line in rest[1:FIRST] if line.strip()]
+    separator = separator or _separator(path, data_lines[0])
+    names = _cells(data_lines[0], separator)
+    rows = [_cells(line, separator) for line in data_lines[1:FIRST] if line.strip()]
     if len(rows) > 1 and all(len(row) == len(names) + 1 for row in rows[:-1]):
         # R's write.table leaves the column of row names without a header; others end every row with a separator.
         names = [*names, ""] if rows[0][-1] == "" else [ROW_NAMES, *names]
@@ -156,15 +156,15 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
 def _blocks(file: IO[bytes], encoding: str) -> Iterator[bytes]:
     """The file in an encoding that leaves ASCII as it is, each block ending with a line."""
     decoder = codecs.getincrementaldecoder(encoding)("replace") if encoding.startswith("utf-16") else None
-    rest = b""
+    remainder = b""
     while block := file.read(BLOCK):
-        block = rest + (decoder.decode(block).encode() if decoder else block)
-        cut = block.rfind(b"\n") + 1
-        rest = block[cut:]
-        if cut:
-            yield block[:cut]
-    if rest:
-        yield rest
+        block = remainder + (decoder.decode(block).encode() if decoder else block)
+        line_end = block.rfind(b"\n") + 1
+        remainder = block[line_end:]
+        if line_end:
+            yield block[:line_end]
+    if remainder:
+        yield remainder
 
 
 def _undecodable(path: str, encoding: str) -> tuple[int, str] | None:
@@ -199,23 +199,23 @@ def _high_words(path: str) -> dict[bytes, int]:
 
 def _byte_encoding(path: str, words: dict[bytes, int]) -> str:
     """The one reading of `words` in which all are words; refused where two such readings differ, or none is."""
-    readings = {e: read for e in BYTE_ENCODINGS if (read := _read(words, e)) is not None}
+    readings = {e: text for e in BYTE_ENCODINGS if (text := _read(words, e)) is not None}
     if readings:
-        chosen = next(iter(readings))
+        encoding = next(iter(readings))
         for word, line in words.items():
-            spellings = {read[word]: e for e, read in reversed(readings.items())}
+            spellings = {text[word]: e for e, text in reversed(readings.items())}
             if len(spellings) > 1:
-                said = ", ".join(f"'{spelling[:40]}' in {e}" for spelling, e in reversed(spellings.items()))
+                spellings_text = ", ".join(f"'{spelling[:40]}' in {e}" for spelling, e in reversed(spellings.items()))
                 raise TableError(
-                    f"{path}: line {line}: is not UTF-8, and could be {said}; say which in the configuration"
+                    f"{path}: line {line}: is not UTF-8, and could be {spellings_text}; say which in the configuration"
                     f" (encoding: {' or '.join(reversed(spellings.values()))}), or save the table as UTF-8."
                 )
-        return chosen
+        return encoding
     word, line = next(iter(words.items()))
-    said = ", ".join(f"'{word.decode(e, 'replace')[:40]}' in {e}" for e in (*BYTE_ENCODINGS[:2], *OLD_ENCODINGS))
+    spellings_text = ", ".join(f"'{word.decode(e, 'replace')[:40]}' in {e}" for e in (*BYTE_ENCODINGS[:2], *OLD_ENCODINGS))
     raise TableError(
-        f"{path}: line {line}: is not UTF-8, and no usual encoding makes words of all its letters ({said}); say which in"
-        " the configuration (encoding: cp850, mac_roman, ...), or save the table as UTF-8."
+        f"{path}: line {line}: is not UTF-8, and no usual encoding makes words of all its letters ({spellings_text}); say which"
+        " in the configuration (encoding: cp850, mac_roman, ...), or save the table as UTF-8."
     )
 
 
@@ -237,14 +237,14 @@ def _plausible(word: str) -> bool:
     for i, letter in enumerate(word):
         if letter.isascii():
             continue
-        before, after = word[i - 1 : i], word[i + 1 : i + 2]
+        preceding, following = word[i - 1 : i], word[i + 1 : i + 2]
         category = unicodedata.category(letter)
         if category == "Cc":
             return False
         if category[0] != "L" or category == "Lm":
-            if before.isalpha() and after.isalpha() and letter not in "\u2019\u00b7\u00ad\u00d7\u2013\u2014\xa0":
+            if preceding.isalpha() and following.isalpha() and letter not in "\u2019\u00b7\u00ad\u00d7\u2013\u2014\xa0":
                 return False
-        elif category == "Lu" and before.islower():
+        elif category == "Lu" and preceding.islower():
             return False
     scripts = {unicodedata.name(c, "?").split(" ")[0] for c in word if c.isalpha()}
     return not ("CYRILLIC" in scripts and "LATIN" in scripts)
@@ -260,8 +260,8 @@ def _quoting(path: str, encoding: str, separator: str, cells: int, skip: int) ->
     if wrong is None and not enclosing:
         return True, None
     if _lines_are_rows(path, encoding, separator, cells, skip):
-        where = f" (line {wrong})" if wrong else ""
-        return False, f"quotation marks read as letters, as they do not enclose cells{where}"
+        line_text = f" (line {wrong})" if wrong else ""
+        return False, f"quotation marks read as letters, as they do not enclose cells{line_text}"
     if wrong is None:
         return True, None
     raise TableError(

@@ -18,9 +18,9 @@ def keep_where(
     Upper and lower case are one, and so are 6 and 6.0. `names` names the rows in the report, with the same index.
     """
     for column, values in where.items():
-        wanted = {_text(value) for value in values}
+        texts = {_text(value) for value in values}
         codes, different = pd.factorize(rows[column])
-        matches = np.array([*(_text(value) in wanted for value in different), "" in wanted])[codes]
+        matches = np.array([*(_text(value) in texts for value in different), "" in texts])[codes]
         reason = f"records where {column} is not {' or '.join(map(str, values))}"
         report.leave_out(account, reason, list(names[rows.index[~matches]]))
         rows = rows[matches]

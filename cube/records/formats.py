@@ -46,28 +46,28 @@ def names(path: str) -> list[str]:
     if ending(path) in PARQUET:
         with fsspec.open(path, "rb") as file:
             schema = pyarrow.parquet.ParquetFile(file).schema_arrow
-        given = [str(n) for n in schema.names]
-        return given + [*GEOMETRY] * (_geoparquet(schema) is not None)
-    return [str(n) for n in _whole(path).column_names]
+        schema_names = [str(n) for n in schema.names]
+        return schema_names + [*GEOMETRY] * (_geoparquet(schema) is not None)
+    return [str(n) for n in _read_table(path).column_names]
 
 
 def batches(path: str, columns: Sequence[str], piece: int) -> Iterator[pyarrow.RecordBatch]:
     """`columns` of a table that is not text, `piece` rows at a time; only Parquet is not in memory as a whole."""
     if ending(path) not in PARQUET:
-        yield from _whole(path).select(list(columns)).to_batches(piece)
+        yield from _read_table(path).select(list(columns)).to_batches(piece)
         return
     with fsspec.open(path, "rb") as file:
         parquet = pyarrow.parquet.ParquetFile(file)
         geometry = _geoparquet(parquet.schema_arrow) if set(columns) & set(GEOMETRY) else None
-        wanted = [c for c in columns if c not in GEOMETRY] + ([geometry[0]] if geometry else [])
-        for batch in parquet.iter_batches(piece, columns=list(dict.fromkeys(wanted))):
+        read_columns = [c for c in columns if c not in GEOMETRY] + ([geometry[0]] if geometry else [])
+        for batch in parquet.iter_batches(piece, columns=list(dict.fromkeys(read_columns))):
             table = pyarrow.Table.from_batches([batch])
             if geometry:
                 table = _with_points(path, table, *geometry)
             yield from table.select(list(columns)).to_batches()
 
 
-def _whole(path: str) -> pyarrow.Table:
+def _read_table(path: str) -> pyarrow.Table:
     return _sheet(path) if ending(path) in SHEETS else _vector(path)
 
 
@@ -140,10 +140,10 @@ def _geoparquet(schema: pyarrow.Schema) -> tuple[str, Any] | None:
 def _with_points(path: str, table: pyarrow.Table, column: str, crs: Any) -> pyarrow.Table:
     """`table` with the positions of its points in degrees; NaN where a row has no geometry."""
     points = shapely.from_wkb(table.column(column).to_numpy(zero_copy_only=False))
-    others = np.flatnonzero(~shapely.is_missing(points) & (shapely.get_type_id(points) != shapely.GeometryType.POINT))
-    if len(others):
+    not_points = np.flatnonzero(~shapely.is_missing(points) & (shapely.get_type_id(points) != shapely.GeometryType.POINT))
+    if len(not_points):
         raise TableError(
-            f"{path}: row {others[0] + 1}: its geometry is not a point; give points, such as the centroids of plots."
+            f"{path}: row {not_points[0] + 1}: its geometry is not a point; give points, such as the centroids of plots."
         )
     x, y = shapely.get_x(points), shapely.get_y(points)
     if crs is None:

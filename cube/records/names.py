@@ -21,9 +21,9 @@ class SpeciesNames:
         self._config, self._table, self._numbers_suffice = config, table, numbers_suffice
         self._lookup: dict[int, str] | None = None
         self._synonyms = Synonyms.read(config)
-        self._names_of: dict[str, str | None] = {}  # by the name as it is written; records come in many pieces
+        self._cached_names: dict[str, str | None] = {}  # by the name as it is written; records come in many pieces
 
-    def of(self, rows: pd.DataFrame, report: Report) -> pd.Series:
+    def of_rows(self, rows: pd.DataFrame, report: Report) -> pd.Series:
         """Accepted names by `rows` (column name or species_id), missing where there is none; numbers without one are noted.
 
         Raises `TableError` where rows are numbered and no table names them.
@@ -42,19 +42,19 @@ class SpeciesNames:
 
     def _of_names(self, names: pd.Series, report: Report) -> pd.Series:
         codes, different = pd.factorize(names)
-        written = [str(name) for name in different]
+        texts = [str(name) for name in different]
         accepted: list[str | None] = []
         rewritten, nameless = [], []
-        for name in written:
-            if name not in self._names_of:
+        for name in texts:
+            if name not in self._cached_names:
                 resolved = self._synonyms.resolve(name)
-                self._names_of[name] = resolved if scientific_name(resolved).names_a_taxon else None
-            accepted.append(self._names_of[name])
+                self._cached_names[name] = resolved if scientific_name(resolved).names_a_taxon else None
+            accepted.append(self._cached_names[name])
             if accepted[-1] is None:
                 nameless.append(name)
             elif accepted[-1] != " ".join(name.split()) and not self._synonyms.knows(name):
                 rewritten.append(f"{name} = {accepted[-1]}")
-        self._synonyms.note(report, written)
+        self._synonyms.note(report, texts)
         report.note("names written in another way than here", rewritten)
         none = np.array([name is None for name in accepted] + [False])
         report.note(

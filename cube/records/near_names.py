@@ -27,25 +27,25 @@ def near_misses(counts: Mapping[str, int]) -> list[tuple[str, str]]:
     pairs = {}
     for (place, shared), names in sharing.items():
         # What is left of a name without the words that all of these share.
-        rest = {name: name.lower()[len(shared) :] if place == 0 else name.lower()[: -len(shared)] for name in names}
+        remainder = {name: name.lower()[len(shared) :] if place == 0 else name.lower()[: -len(shared)] for name in names}
         for count in {counts[name] for name in names}:
-            others = {rest[name].strip(): name for name in names if counts[name] > count}
-            for name in names if others else ():
-                if counts[name] == count and (close := difflib.get_close_matches(rest[name].strip(), others, 1, ALIKE)):
-                    pairs[name] = others[close[0]]
+            commoner = {remainder[name].strip(): name for name in names if counts[name] > count}
+            for name in names if commoner else ():
+                if counts[name] == count and (close := difflib.get_close_matches(remainder[name].strip(), commoner, 1, ALIKE)):
+                    pairs[name] = commoner[close[0]]
     return sorted(pairs.items())
 
 
-def species_report(counts: Mapping[str, int], least: int) -> Report:
-    """How many names are given `least` times or more, which are modelled, and which are nearly spelt like another one."""
+def species_report(counts: Mapping[str, int], min_records: int) -> Report:
+    """How many names are given `min_records` times or more, which are modelled, and which are nearly spelt like another one."""
     report = Report("species")
     report.count(ACCOUNT, len(counts))
-    rare = sorted(name for name, count in counts.items() if count < least)
+    rare = sorted(name for name, count in counts.items() if count < min_records)
     report.use(ACCOUNT, len(counts) - len(rare))
-    report.leave_out(ACCOUNT, f"given less than {least} times", rare)
+    report.leave_out(ACCOUNT, f"given less than {min_records} times", rare)
     report.check()
-    report.totals[f"species with {least} records or more"] = len(counts) - len(rare)
-    pairs = [f"{name} ({counts[name]}): {other} ({counts[other]})" for name, other in near_misses(counts)]
+    report.totals[f"species with {min_records} records or more"] = len(counts) - len(rare)
+    pairs = [f"{name} ({counts[name]}): {commoner} ({counts[commoner]})" for name, commoner in near_misses(counts)]
     report.note("names that are nearly spelt like a more frequent one; correct the table where they are one species", pairs)
     if pairs:
         report.lists["names nearly spelt alike"] = pairs

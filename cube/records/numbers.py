@@ -57,17 +57,17 @@ def parse_numbers(
     return plain
 
 
-def read_each(values: pd.Series, rows: pd.Series, report: Report, read: Callable[[object], tuple[float, str]]) -> pd.Series:
-    """float64: what `read` makes of each value, NaN for missing ones; the reasons that it gives are noted in `report`.
+def read_each(values: pd.Series, rows: pd.Series, report: Report, parse: Callable[[object], tuple[float, str]]) -> pd.Series:
+    """float64: what `parse` makes of each value, NaN for missing ones; the reasons that it gives are noted in `report`.
 
-    `read` gives (number or NaN, reason to note or ""), and is asked once for each different value. `rows` names the rows.
+    `parse` gives (number or NaN, reason to note or ""), and is asked once for each different value. `rows` names the rows.
     """
     codes, different = pd.factorize(values)
-    parsed = [read(value) for value in different] + [(np.nan, "")]  # the last, -1: missing
-    reasons = np.array([reason for _, reason in parsed], object)[codes]
-    for reason in dict.fromkeys(reason for _, reason in parsed if reason):
+    values_and_notes = [parse(value) for value in different] + [(np.nan, "")]  # the last, -1: missing
+    reasons = np.array([reason for _, reason in values_and_notes], object)[codes]
+    for reason in dict.fromkeys(reason for _, reason in values_and_notes if reason):
         report.note(reason, list(rows.iloc[np.flatnonzero(reasons == reason)]))
-    return pd.Series(np.array([number for number, _ in parsed])[codes], index=values.index, dtype=float)
+    return pd.Series(np.array([number for number, _ in values_and_notes])[codes], index=values.index, dtype=float)
 
 
 def read_number(text: str) -> float:

@@ -42,8 +42,8 @@ class Places:
 
     def subset(self, index: NDArray[np.integer | np.bool_]) -> Places:
         """The places of `index` (positions or a mask)."""
-        named = {name: getattr(self, name)[index] for name in ("x", "y", "survey", "patch_id", "series_id")}
-        return replace(self, **named)
+        columns = {name: getattr(self, name)[index] for name in ("x", "y", "survey", "patch_id", "series_id")}
+        return replace(self, **columns)
 
     @property
     def lonlat(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

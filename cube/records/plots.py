@@ -16,7 +16,7 @@ from cube.records import formats
 from cube.records.covers import parse_covers
 from cube.records.presence import NAMES, parse_presence, tells_absence
 from cube.records.raw import PREDICTOR, RawSurveys
-from cube.records.report import NAMED, Report
+from cube.records.report import MAX_NAMES, Report
 from cube.records.scientific import scientific_name
 from cube.records.synonyms import Synonyms
 from cube.records.tables import MISSING, header, read_table
@@ -33,24 +33,28 @@ def read_plots(config: Config, plots: Plots, key: str, report: Report) -> RawSur
     c = plots.columns
     path = config.source_path(plots.table)
     labels = _labels(config, plots, key)
-    apart = plots.occurrences is not None
+    has_species_table = plots.occurrences is not None
     species_path = config.source_path(plots.occurrences or plots.table)
     row_account = f"rows of {posixpath.basename(path)}"
-    table = read_table(path, [*labels.values()], encoding=plots.encoding, report=report if apart else None, account=row_account)
+    table = read_table(
+        path, [*labels.values()], encoding=plots.encoding, report=report if has_species_table else None, account=row_account
+    )
     surveys = pd.DataFrame({k: table[v] for k, v in labels.items()})
     surveys["survey"] = survey_ids(surveys["survey"])
-    if apart:
+    if has_species_table:
         blank = surveys["survey"].isna()
         report.leave_out(row_account, "rows without a survey id", [f"row {i + 1}" for i in surveys.index[blank]])
         twice = ~blank & surveys.duplicated("survey")
         report.leave_out(row_account, "surveys given twice, first kept", list(surveys.loc[twice, "survey"]))
         report.use(row_account, int((~blank & ~twice).sum()))
     surveys = surveys[surveys["survey"].notna()]
-    moved = surveys.drop_duplicates(["survey", "longitude", "latitude"])
-    report.note("surveys given at several positions, first kept", list(moved.loc[moved.duplicated("survey"), "survey"].unique()))
+    by_place = surveys.drop_duplicates(["survey", "longitude", "latitude"])
+    report.note(
+        "surveys given at several positions, first kept", list(by_place.loc[by_place.duplicated("survey"), "survey"].unique())
+    )
     for name in surveys.columns.difference(["survey", "longitude", "latitude"]):
-        changed = surveys.drop_duplicates(["survey", name])
-        several = changed.loc[changed.duplicated("survey"), "survey"].unique()
+        by_value = surveys.drop_duplicates(["survey", name])
+        several = by_value.loc[by_value.duplicated("survey"), "survey"].unique()
         report.note(f"surveys with several values of '{labels[name]}', first kept", list(several))
     surveys = surveys.drop_duplicates("survey").reset_index(drop=True)
     occurrences = read_occurrences(config, plots, list(labels.values()), key, report)
@@ -68,14 +72,14 @@ def read_plots(config: Config, plots: Plots, key: str, report: Report) -> RawSur
     )
 
 
-def read_occurrences(config: Config, plots: Plots, others: Sequence[str], key: str, report: Report) -> pd.DataFrame:
+def read_occurrences(config: Config, plots: Plots, plot_columns: Sequence[str], key: str, report: Report) -> pd.DataFrame:
     """survey, name or species_id, and cover in percent where the tables have it: what grew in each survey.
 
-    `others` are columns of the table that are no species. All rows of text are counted in `report` under "rows of
+    `plot_columns` are columns of the table that are no species. All rows of text are counted in `report` under "rows of
     occurrences"; those that are not returned are left out there with their reason. Errors as `read_plots`.
     """
-    read = _wide if plots.layout == "wide" else _long
-    return read(config, plots, config.source_path(plots.occurrences or plots.table), others, key, report)
+    read_layout = _wide if plots.layout == "wide" else _long
+    return read_layout(config, plots, config.source_path(plots.occurrences or plots.table), plot_columns, key, report)
 
 
 def survey_ids(column: pd.Series) -> pd.Series:
@@ -109,26 +113,26 @@ def _labels(config: Config, plots: Plots, key: str) -> dict[str, str]:
     return {k: v for k, v in ours.items() if v is not None} | {PREDICTOR + name: name for name in c.predictors}
 
 
-def _long(config: Config, plots: Plots, path: str, others: Sequence[str], key: str, report: Report) -> pd.DataFrame:
+def _long(config: Config, plots: Plots, path: str, plot_columns: Sequence[str], key: str, report: Report) -> pd.DataFrame:
     """survey, name or species_id, and cover of a table with a row a survey and species."""
     c = plots.columns
     name_column = c.species or c.species_id
     if name_column is None:
         raise TableError(f"{config.path}: {key}.columns: give 'species' (a name) or 'species_id' (a number).")
-    wanted = {"survey": c.survey, ("name" if c.species else "species_id"): name_column}
-    wanted |= {k: v for k, v in (("cover", c.cover), ("presence", c.presence)) if v is not None}
+    columns = {"survey": c.survey, ("name" if c.species else "species_id"): name_column}
+    columns |= {k: v for k, v in (("cover", c.cover), ("presence", c.presence)) if v is not None}
     account = "rows of occurrences"
-    hints = [n for n in header(path, plots.encoding) if n not in {*wanted.values(), *others}] if c.presence is None else []
-    named = [n for n in hints if _normal(n) in NAMES]
-    rows = read_table(path, [*wanted.values(), *named], encoding=plots.encoding, report=report, account=account)
+    hints = [n for n in header(path, plots.encoding) if n not in {*columns.values(), *plot_columns}] if c.presence is None else []
+    name_like = [n for n in hints if _normal(n) in NAMES]
+    rows = read_table(path, [*columns.values(), *name_like], encoding=plots.encoding, report=report, account=account)
     where = f"{path}: column '{{}}'"
-    for column in named:
+    for column in name_like:
         if tells_absence(column, rows[column]):
             raise TableError(
                 f"{where.format(column)} tells presence from absence, and absences would be read as presences; name it in"
                 f" {key}.columns (presence: {column}), or remove it from the table."
             )
-    out = pd.DataFrame({k: rows[v] for k, v in wanted.items()}, copy=False)
+    out = pd.DataFrame({k: rows[v] for k, v in columns.items()}, copy=False)
     del rows
     out["survey"] = survey_ids(out["survey"])
     if c.presence is None and c.cover is None:
@@ -176,11 +180,11 @@ def _refuse_full(rows: pd.DataFrame, path: str, plots: Plots, hints: Sequence[st
         )
 
 
-def _wide(config: Config, plots: Plots, path: str, others: Sequence[str], key: str, report: Report) -> pd.DataFrame:
+def _wide(config: Config, plots: Plots, path: str, plot_columns: Sequence[str], key: str, report: Report) -> pd.DataFrame:
     """survey, name and cover (where cells are covers) of a table with a row a survey and a column a species."""
     c = plots.columns
     present = header(path, plots.encoding)
-    columns = _species_columns(config, plots, path, present, {c.survey, *others}, key)
+    columns = _species_columns(config, plots, path, present, {c.survey, *plot_columns}, key)
     table = read_table(path, [c.survey, *columns], encoding=plots.encoding, report=Report(""))
     table = table.rename(columns={c.survey: "survey"})
     table["survey"] = survey_ids(table["survey"])
@@ -212,55 +216,60 @@ def _cells_are_covers(cells: pd.Series, plots: Plots, where: str, key: str) -> b
     numbers = pd.to_numeric(unique.astype("string"), errors="coerce")
     if presence.notna().all() and (numbers.isna() | numbers.isin([0, 1])).all():
         return False
-    other = unique[presence.isna() | ~(numbers.isna() | numbers.isin([0, 1]))].iloc[0]
+    odd_value = unique[presence.isna() | ~(numbers.isna() | numbers.isin([0, 1]))].iloc[0]
     raise TableError(
-        f"{where}: hold '{other}', more than presence and absence; say what the cells are ({key}.cells: cover, with cover_scale:"
-        f" for codes, or {key}.cells: presence, where any number above 0 is one)."
+        f"{where}: hold '{odd_value}', more than presence and absence; say what the cells are ({key}.cells: cover, with"
+        f" cover_scale: for codes, or {key}.cells: presence, where any number above 0 is one)."
     )
 
 
-def _species_columns(config: Config, plots: Plots, path: str, present: Sequence[str], others: set[str], key: str) -> list[str]:
+def _species_columns(
+    config: Config, plots: Plots, path: str, present: Sequence[str], plot_columns: set[str], key: str
+) -> list[str]:
     """The species' columns of a wide table: a range, a list, or all that are neither named nor excluded."""
-    wanted = plots.species_columns
-    excluded = {*plots.not_species, *others}
+    selection = plots.species_columns
+    excluded = {*plots.not_species, *plot_columns}
     absent = [n for n in plots.not_species if n not in present]
-    if isinstance(wanted, tuple):
-        absent += [n for n in wanted if n not in present]
-    ends = wanted.split(":") if isinstance(wanted, str) else []
+    if isinstance(selection, tuple):
+        absent += [n for n in selection if n not in present]
+    ends = selection.split(":") if isinstance(selection, str) else []
     absent += [n for n in ends if n and n not in present]
     if absent:
         raise TableError(f"{path}: there is no column '{absent[0]}', which {key} names; correct the name.")
-    if isinstance(wanted, tuple):
-        return [n for n in wanted if n not in plots.not_species]
+    if isinstance(selection, tuple):
+        return [n for n in selection if n not in plots.not_species]
     if ends:
         first = present.index(ends[0]) if ends[0] else 0
         last = present.index(ends[-1]) if ends[-1] else len(present) - 1
         return [n for n in present[first : last + 1] if n not in excluded]
-    chosen = [n for n in present if n not in excluded and n not in formats.GEOMETRY]
+    species_columns = [n for n in present if n not in excluded and n not in formats.GEOMETRY]
     synonyms = Synonyms.read(config)
-    for column in chosen:
+    for column in species_columns:
         if not synonyms.knows(column) and scientific_name(column).kind in ("code", "above"):
             raise TableError(
                 f"{path}: column '{column}' is no name of a species; exclude it ({key}.not_species: [{column}]), or give the"
                 f" species' columns ({key}.species_columns: First:Last)."
             )
-    return chosen
+    return species_columns
 
 
 def _reconcile(surveys: pd.DataFrame, occurrences: pd.DataFrame, path: str, species_path: str, report: Report) -> None:
     """Read `1.0` as `1` where all ids of one of the two tables were saved as decimals and the other's were not."""
     if path == species_path:
         return
-    surveyed, used = set(surveys["survey"]), set(occurrences["survey"])
-    for frame, name, mine, others in ((surveys, path, surveyed, used), (occurrences, species_path, used, surveyed)):
-        if mine & others or not mine or not all(re.fullmatch(r"\d+\.0", i) for i in mine):
+    surveyed, with_species = set(surveys["survey"]), set(occurrences["survey"])
+    for frame, name, own_ids, other_ids in (
+        (surveys, path, surveyed, with_species),
+        (occurrences, species_path, with_species, surveyed),
+    ):
+        if own_ids & other_ids or not own_ids or not all(re.fullmatch(r"\d+\.0", i) for i in own_ids):
             continue
         without_fraction = frame["survey"].str.removesuffix(".0")
-        if set(without_fraction) & others:
+        if set(without_fraction) & other_ids:
             report.note(f"ids of {posixpath.basename(name)} saved as decimals, read as whole numbers", list(frame["survey"]))
             frame["survey"] = without_fraction
 
 
 def _leave_out(report: Report, account: str, reason: str, rows: pd.DataFrame, examples: bool = True) -> None:
     """Leave out `rows`, whose index counts the rows of the table from 0."""
-    report.leave_out(account, reason, [f"row {i + 1}" for i in rows.index[: NAMED if examples else 0]], len(rows))
+    report.leave_out(account, reason, [f"row {i + 1}" for i in rows.index[: MAX_NAMES if examples else 0]], len(rows))

@@ -37,11 +37,11 @@ def parse_presence(column: pd.Series, where: str = "column") -> pd.Series:
 
 def tells_absence(name: str, column: pd.Series, any_name: bool = False) -> bool:
     """Whether `column` has presences and absences and nothing else, and is called so (or `any_name`)."""
-    called = "".join(c for c in name.lower() if c.isalnum()) in NAMES
-    if not (called or any_name):
+    is_status_name = "".join(c for c in name.lower() if c.isalnum()) in NAMES
+    if not (is_status_name or any_name):
         return False
     values = column.dropna().drop_duplicates()
-    if not called and len(values) > 2:
+    if not is_status_name and len(values) > 2:
         return False
     presence = parse_presence(values)
     return bool(presence.notna().all() and (presence == 0).any() and (presence == 1).any())

@@ -56,11 +56,11 @@ class RecordStream:
         names = SpeciesNames(self.config, self.config.species.table, self.source.geoplant is not None)
         self.report.keep("records", 0)
         for rows in self._rows():
-            chosen = self._kept(rows, names)
-            self.report.use(ACCOUNT, len(chosen))
-            if len(chosen):
-                self.report.keep("records", len(chosen))
-                yield chosen
+            usable_rows = self._usable(rows, names)
+            self.report.use(ACCOUNT, len(usable_rows))
+            if len(usable_rows):
+                self.report.keep("records", len(usable_rows))
+                yield usable_rows
         self.report.check()
 
     def _rows(self) -> Iterator[pd.DataFrame]:
@@ -93,38 +93,38 @@ class RecordStream:
             "name": c.species,
             "species_id": c.species_id,
         }
-        named = {k: v for k, v in ours.items() if v is not None}
+        column_names = {k: v for k, v in ours.items() if v is not None}
         if self._header is None:
             self._header = header(path, s.encoding)
         present = {word(name): name for name in reversed(self._header)}
         status = {term: present[word(term)] for term in STATUS_TERMS if word(term) in present}
         counts, statuses = ([present[name] for name in names if name in present] for names in (COUNTS, STATUSES))
-        wanted = [*named.values(), *status.values(), *counts, *statuses, *s.where, *_cell_columns(c)]
+        read_columns = [*column_names.values(), *status.values(), *counts, *statuses, *s.where, *_cell_columns(c)]
         numbers = [c.species_id] if c.species_id is not None else []
         degrees = (c.longitude or "longitude", c.latitude or "latitude")
         start = 0
-        columns = list(dict.fromkeys(wanted))
+        columns = list(dict.fromkeys(read_columns))
         for rows in stream_table(path, columns, numbers, self.piece, self.report, ACCOUNT, s.encoding, degrees):
             record = pd.Series(np.arange(start + 1, start + 1 + len(rows))) if c.record is None else rows[c.record]
             start += len(rows)
-            chosen = keep_where(rows, s.where_texts, record, self.report, ACCOUNT)
+            matches = keep_where(rows, s.where_texts, record, self.report, ACCOUNT)
             terms = status | {column: column for column in (*counts, *statuses)}
-            words = pd.DataFrame({term: chosen[column] for term, column in terms.items()}, index=chosen.index)
+            words = pd.DataFrame({term: matches[column] for term, column in terms.items()}, index=matches.index)
             reasons = not_a_presence(words, counts, statuses)
             for reason in dict.fromkeys(reasons[reasons != ""]):
                 self._leave_out(reason, record[reasons.index[reasons == reason]])
-            chosen = chosen[reasons == ""]
-            out = pd.DataFrame({k: chosen[v] for k, v in named.items()}).assign(record=record.loc[chosen.index])
+            matches = matches[reasons == ""]
+            out = pd.DataFrame({k: matches[v] for k, v in column_names.items()}).assign(record=record.loc[matches.index])
             if c.cells is not None:
-                out = out.assign(**_squares(chosen, c.cells, c.crs).columns())
+                out = out.assign(**_squares(matches, c.cells, c.crs).columns())
             else:
                 out[["longitude", "latitude"]] = positions(out, path, self.report, c.crs, self.region, degrees)
             yield out.reset_index(drop=True)
 
-    def _kept(self, rows: pd.DataFrame, names: SpeciesNames) -> pd.DataFrame:
+    def _usable(self, rows: pd.DataFrame, names: SpeciesNames) -> pd.DataFrame:
         """The usable part of some rows; the rest is left out by reason."""
         grid = EUROPE if self.region is None else self.region.grid
-        out = pd.DataFrame({"record": rows["record"].astype(str), "name": names.of(rows, self.report)})
+        out = pd.DataFrame({"record": rows["record"].astype(str), "name": names.of_rows(rows, self.report)})
         for column in ("survey", "patch_id", "series_id", *SQUARE_COLUMNS):
             if column in rows:
                 out[column] = rows[column]
@@ -137,9 +137,9 @@ class RecordStream:
             for column in ("longitude", "latitude"):
                 out[column] = pd.to_numeric(rows[column], errors="coerce").astype(float)
             sited = ~without_place(out, "record", ACCOUNT, self.report)
-        named = out["name"].notna()
-        self._leave_out("records without a species", out.loc[sited & ~named, "record"])
-        out = self._certain(out[sited & named], rows)
+        has_name = out["name"].notna()
+        self._leave_out("records without a species", out.loc[sited & ~has_name, "record"])
+        out = self._certain(out[sited & has_name], rows)
         if "x" not in out:
             out["x"], out["y"] = grid.project(out["longitude"].to_numpy(), out["latitude"].to_numpy())
         if self.region is not None:
@@ -154,19 +154,19 @@ class RecordStream:
         s, note = self.source, self.report.note
         if "uncertainty_m" not in rows:
             return out.assign(uncertainty_m=np.nan)
-        stated = uncertainties(rows.loc[out.index, "uncertainty_m"], out["record"], self.report)
-        silent = out.loc[stated.isna(), "record"]
+        uncertainty_m = uncertainties(rows.loc[out.index, "uncertainty_m"], out["record"], self.report)
+        silent = out.loc[uncertainty_m.isna(), "record"]
         if s.assumed_uncertainty_m is not None:
             note(f"records without a stated uncertainty, taken as {s.assumed_uncertainty_m:g} m", list(silent))
-            stated = stated.fillna(s.assumed_uncertainty_m)
+            uncertainty_m = uncertainty_m.fillna(s.assumed_uncertainty_m)
         else:
             note("records without a stated uncertainty, used", list(silent))
-        out = out.assign(uncertainty_m=stated)
-        impossible = stated > EARTH_M
+        out = out.assign(uncertainty_m=uncertainty_m)
+        impossible = uncertainty_m > EARTH_M
         self._leave_out("records less certain than the Earth is large", out.loc[impossible, "record"])
         if s.max_uncertainty_m is None:
             return out[~impossible]
-        vague = stated > s.max_uncertainty_m
+        vague = uncertainty_m > s.max_uncertainty_m
         self._leave_out(f"records less certain than {s.max_uncertainty_m:g} m", out.loc[vague & ~impossible, "record"])
         return out[~vague & ~impossible]
 
@@ -186,8 +186,8 @@ def _squares(rows: pd.DataFrame, cells: str | Corner, crs: str | None) -> Square
     if not isinstance(cells, Corner):
         return Squares.of_codes(rows[cells])
     corner = [parse_numbers(rows[name], name) for name in (cells.west, cells.south)]
-    given = cells.size_m
-    size = parse_numbers(rows[given], given) if isinstance(given, str) else pd.Series(float(given), rows.index)
+    has_size = cells.size_m
+    size = parse_numbers(rows[has_size], has_size) if isinstance(has_size, str) else pd.Series(float(has_size), rows.index)
     size = size.where((size > 0) & (size <= LARGEST_M))
     systems = np.full(len(rows), crs or EUROPE.code, object)
     west, south, side = (np.asarray(values, np.float64) for values in (*corner, size))

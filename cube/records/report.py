@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-NAMED: Final = 5  # how many rows a report names for each reason
+MAX_NAMES: Final = 5  # how many rows a report names for each reason
 
 
 @dataclass
@@ -47,8 +47,8 @@ class Report:
         """Add `rows` (or `count` of them, where `rows` are examples) to those of `reason`; nothing is noted for none."""
         count = len(rows) if count is None else count
         if count:
-            before, names = self.remarks.get(reason, (0, []))
-            self.remarks[reason] = (before + count, names + [str(r) for r in rows[: max(NAMED - len(names), 0)]])
+            count_before, names = self.remarks.get(reason, (0, []))
+            self.remarks[reason] = (count_before + count, names + [str(r) for r in rows[: max(MAX_NAMES - len(names), 0)]])
 
     def keep(self, what: str, count: int) -> None:
         """Add `count` to what was kept under the name `what`."""

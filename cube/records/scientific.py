@@ -90,16 +90,16 @@ def scientific_name(text: str) -> ScientificName:
     genus = _latin(parts[0][0])
     if any(token.strip(".,()[]").casefold() in OPEN for token in (*tokens, *clean.split())):
         return ScientificName(clean, "undetermined")
-    shown = f"× {genus}" if hybrid_genus else genus
+    genus_text = f"× {genus}" if hybrid_genus else genus
     if len(parts) > 1 and len(parts[0]) == 1 and parts[1] and _is_epithet(parts[1][0]):
-        name = _one(shown, ["×", *parts[1]], clean)
+        name = _binomial(genus_text, ["×", *parts[1]], clean)
         parts = [[], *parts[2:]]
         hybrid_genus |= len(parts) > 1  # a formula of a hybrid: of no use as a name
     else:
-        name = _one(shown, parts[0][1:], clean)
+        name = _binomial(genus_text, parts[0][1:], clean)
     if len(parts) == 1:
         return name
-    parents = [shown if name.kind == "above" else name.canonical, *(_parent(part, genus) for part in parts[1:])]
+    parents = [genus_text if name.kind == "above" else name.canonical, *(_parent(part, genus) for part in parts[1:])]
     if hybrid_genus or not all(parents):
         return ScientificName(clean, "undetermined")
     return ScientificName(" × ".join(sorted(set(parents), key=lambda n: n.removeprefix("× "))), "formula")
@@ -147,11 +147,16 @@ def _tokens(text: str) -> list[str]:
     text = re.sub(r"(?<=[a-z])\.$", "", text) if len(text.split(" ")) == 2 and not text.endswith((" sp.", " spp.")) else text
     text = re.sub(r"(?<=[^\W\d_])\.\d+$", "", text)  # R and pandas number columns of one name
     if text.isupper() and " " in text:
-        genus, *rest = text.split(" ")
+        genus, *further_words = text.split(" ")
         plain = [
             w
-            for i, w in enumerate(rest)
-            if i == 0 or not w.isalpha() or _rank(w) or _rank(rest[i - 1]) or rest[i - 1] in ("X", "×") or len(w) == 1
+            for i, w in enumerate(further_words)
+            if i == 0
+            or not w.isalpha()
+            or _rank(w)
+            or _rank(further_words[i - 1])
+            or further_words[i - 1] in ("X", "×")
+            or len(w) == 1
         ]
         text = " ".join([genus, *plain]).lower()
     words = re.sub(r"\s*×\s*", " × ", text).split()
@@ -212,46 +217,46 @@ def _parent(part: Sequence[str], genus: str) -> str:
         part = [genus, *part]
     if not _GENUS.fullmatch(_latin(part[0])):
         return ""
-    name = _one(_latin(part[0]), part[1:], " ".join(part))
+    name = _binomial(_latin(part[0]), part[1:], " ".join(part))
     return "" if name.kind == "undetermined" else _latin(part[0]) if name.kind == "above" else name.canonical
 
 
-def _one(genus: str, rest: Sequence[str], text: str) -> ScientificName:
-    """A name of `genus` with epithets, ranks and authors in `rest`; `text` is shown where there is no species."""
-    cross = bool(rest) and rest[0] == "×"
-    rest = rest[1:] if cross else rest
-    if any(re.search(r"[a-z]/|/[a-z]|^[+/&]$", token) for token in rest[:2]) or (
-        rest and rest[0].rstrip(".,0123456789").casefold() in SPECIES_WORDS
+def _binomial(genus: str, tokens: Sequence[str], text: str) -> ScientificName:
+    """A name of `genus` with epithets, ranks and authors in `tokens`; `text` is shown where there is no species."""
+    cross = bool(tokens) and tokens[0] == "×"
+    tokens = tokens[1:] if cross else tokens
+    if any(re.search(r"[a-z]/|/[a-z]|^[+/&]$", token) for token in tokens[:2]) or (
+        tokens and tokens[0].rstrip(".,0123456789").casefold() in SPECIES_WORDS
     ):
         return ScientificName(text, "undetermined")
-    group = len(rest) > 1 and rest[0].strip(".").casefold() in GROUPS and rest[1][:1].isupper()
-    if not rest or group or not _is_epithet(rest[0]):
-        return _above(genus, rest, text)
-    if len(rest) > 2 and rest[1].casefold() in ("et", "&", "or", "and", "oder", "und", "vel") and _is_epithet(rest[2]):
+    group = len(tokens) > 1 and tokens[0].strip(".").casefold() in GROUPS and tokens[1][:1].isupper()
+    if not tokens or group or not _is_epithet(tokens[0]):
+        return _above(genus, tokens, text)
+    if len(tokens) > 2 and tokens[1].casefold() in ("et", "&", "or", "and", "oder", "und", "vel") and _is_epithet(tokens[2]):
         return ScientificName(text, "undetermined")  # two species
-    species = f"{genus} {'× ' if cross else ''}{_latin(rest[0].rstrip(',.'))}"
-    ranks, suffix = _below(rest[1:])
+    species = f"{genus} {'× ' if cross else ''}{_latin(tokens[0].rstrip(',.'))}"
+    ranks, suffix = _below(tokens[1:])
     below = " ".join([species, *ranks])
     if suffix:
         return ScientificName(f"{below} {suffix}", "aggregate", None if suffix == "auct." else species)
     return ScientificName(below, "infraspecific" if ranks else "species", species)
 
 
-def _above(genus: str, rest: Sequence[str], text: str) -> ScientificName:
-    for i, token in enumerate(rest[:-1]):
-        if (group := GROUPS.get(token.strip(".").casefold())) and rest[i + 1][:1].isupper():
-            return ScientificName(f"{genus} {group} {_latin(rest[i + 1]).rstrip('.,')}", "group")
-    return ScientificName(genus if not rest else text, "above")
+def _above(genus: str, tokens: Sequence[str], text: str) -> ScientificName:
+    for i, token in enumerate(tokens[:-1]):
+        if (group := GROUPS.get(token.strip(".").casefold())) and tokens[i + 1][:1].isupper():
+            return ScientificName(f"{genus} {group} {_latin(tokens[i + 1]).rstrip('.,')}", "group")
+    return ScientificName(genus if not tokens else text, "above")
 
 
-def _below(rest: Sequence[str]) -> tuple[list[str], str]:
+def _below(tokens: Sequence[str]) -> tuple[list[str], str]:
     """(ranks and epithets below the species, `agg.`, `s. l.`, `auct.` or "") out of what follows it."""
     out: list[str] = []
     suffix, authors, depth, i = "", False, 0, 0
-    joined = [token.strip(",()").casefold() for token in rest]
-    while i < len(rest):
-        token, following = joined[i], rest[i + 1] if i + 1 < len(rest) else ""
-        depth += rest[i].count("(")
+    words = [token.strip(",()").casefold() for token in tokens]
+    while i < len(tokens):
+        token, following = words[i], tokens[i + 1] if i + 1 < len(tokens) else ""
+        depth += tokens[i].count("(")
         if depth == 0 and (rank := _rank(token)) and _is_epithet(following):
             out += [rank, _latin(following.rstrip(",."))]
             i += 1
@@ -263,10 +268,10 @@ def _below(rest: Sequence[str]) -> tuple[list[str], str]:
             suffix, authors = "s. l.", True
         elif token in ("auct.", "auct", "auctt.", "auctt"):
             suffix = suffix or "auct."
-        elif not authors and depth == 0 and len(token) > 2 and _is_epithet(rest[i]):
-            out.append(_latin(rest[i].rstrip(",.")))
+        elif not authors and depth == 0 and len(token) > 2 and _is_epithet(tokens[i]):
+            out.append(_latin(tokens[i].rstrip(",.")))
         else:
             authors = True
-        depth -= rest[i].count(")")
+        depth -= tokens[i].count(")")
         i += 1
     return out, suffix

@@ -98,8 +98,8 @@ class Squares:
         """The squares of cell codes; what is no code is NaN throughout, in the coordinate system ""."""
         numbers, different = pd.factorize(codes)
         none = ("", np.nan, np.nan, np.nan)
-        read = [parse_cell(str(code)) or none for code in different] + [none]  # the last, -1: missing
-        crs, west, south, size = zip(*read, strict=True)
+        cells = [parse_cell(str(code)) or none for code in different] + [none]  # the last, -1: missing
+        crs, west, south, size = zip(*cells, strict=True)
         return cls(np.array(crs, object)[numbers], *(np.array(v, float)[numbers] for v in (west, south, size)))
 
     @classmethod

@@ -114,11 +114,11 @@ def _predictor(raw: RawSurveys, first: pd.DataFrame, name: str, report: Report) 
 
 def _refuse_hectares(raw: RawSurveys, first: pd.DataFrame, area: pd.Series) -> None:
     """Refuse sizes of plots that are hectares by their column's name or their cells, or no numbers at all."""
-    given = first["area_m2"].dropna() if "area_m2" in first else pd.Series(dtype=object)
+    areas = first["area_m2"].dropna() if "area_m2" in first else pd.Series(dtype=object)
     label = raw.labels.get("area_m2", "area_m2")
     hectares = re.search(r"(^|[\W_])(ha|hectares?)($|[\W_])", label, re.IGNORECASE) is not None
-    if len(given) and (hectares or area[given.index].isna().all()):
-        cause = "holds hectares by its name" if hectares else f"holds no number (the first cell is '{given.iloc[0]}')"
+    if len(areas) and (hectares or area[areas.index].isna().all()):
+        cause = "holds hectares by its name" if hectares else f"holds no number (the first cell is '{areas.iloc[0]}')"
         raise TableError(
             f"{raw.path}: column '{label}' {cause}; area_m2 takes square metres as numbers, 10,000 to a hectare: convert it, or"
             " remove area_m2 from the columns."
@@ -175,7 +175,7 @@ def _occurrences(raw: RawSurveys, names: SpeciesNames, surveys: pd.DataFrame, re
     rows, account = raw.occurrences, "rows of occurrences"
     if account not in report.tallies:
         report.count(account, len(rows))
-    out = pd.DataFrame({"key": rows["survey"], "name": names.of(rows, report)})
+    out = pd.DataFrame({"key": rows["survey"], "name": names.of_rows(rows, report)})
     out["cover"] = rows["cover"].astype(float) if "cover" in rows else np.nan
     orphan = ~out["key"].isin(set(raw.surveys["survey"]))
     _refuse_unmatched(raw, out.loc[orphan, "key"], len(out))
@@ -199,8 +199,8 @@ def _occurrences(raw: RawSurveys, names: SpeciesNames, surveys: pd.DataFrame, re
     report.leave_out(account, "occurrences of surveys that are left out", [], int(elsewhere.sum()))
     out = out[~elsewhere].astype({"survey": np.int64})
     report.use(account, len(out))
-    again = out.duplicated(["survey", "name"])
-    report.note("rows of a species that its survey has already, covers summed", [], int(again.sum()))
+    is_repeat = out.duplicated(["survey", "name"])
+    report.note("rows of a species that its survey has already, covers summed", [], int(is_repeat.sum()))
     # A species may stand in several layers of one survey: once for presence, its covers summed.
     return out.groupby(["survey", "name"], sort=True)["cover"].sum(min_count=1).reset_index()
 
@@ -210,11 +210,11 @@ def _refuse_unmatched(raw: RawSurveys, orphans: pd.Series, rows: int) -> None:
     if len(orphans) <= raw.max_unmatched * rows:
         return
     ids = set(raw.surveys["survey"].astype(str))
-    one, other = str(orphans.iloc[0]), str(next(iter(raw.surveys["survey"]), ""))
+    orphan_id, survey_id = str(orphans.iloc[0]), str(next(iter(raw.surveys["survey"]), ""))
 
     def alike(change: Callable[[str], str]) -> bool:
-        changed = {change(i) for i in ids}
-        return sum(change(str(i)) in changed for i in orphans) > 0.5 * len(orphans)
+        changed_ids = {change(i) for i in ids}
+        return sum(change(str(i)) in changed_ids for i in orphans) > 0.5 * len(orphans)
 
     if alike(lambda i: i.lstrip("0")):
         cause = "they differ in leading zeros; write the ids alike in both tables"
@@ -225,8 +225,8 @@ def _refuse_unmatched(raw: RawSurveys, orphans: pd.Series, rows: int) -> None:
     else:
         cause = f"check the column of ids (columns.survey) in both tables, or allow more ({raw.key})"
     raise TableError(
-        f"{raw.path}: {len(orphans):,} of {rows:,} occurrences match no survey (such as '{one}', where surveys are such as"
-        f" '{other}'): {cause}."
+        f"{raw.path}: {len(orphans):,} of {rows:,} occurrences match no survey (such as '{orphan_id}', where surveys are such as"
+        f" '{survey_id}'): {cause}."
     )
 
 

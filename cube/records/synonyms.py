@@ -27,19 +27,21 @@ class Synonyms:
 
         Raises `TableError` for a name with two accepted ones, and for names that lead to one another.
         """
-        wanted = config.species.synonyms
-        if wanted is None:
+        settings = config.species.synonyms
+        if settings is None:
             return cls()
-        path = config.source_path(wanted.table)
-        table = read_table(path, [wanted.name, wanted.accepted], encoding=wanted.encoding).dropna()
+        path = config.source_path(settings.table)
+        table = read_table(path, [settings.name, settings.accepted], encoding=settings.encoding).dropna()
         direct: dict[str, str] = {}
-        for name, accepted in zip(table[wanted.name], table[wanted.accepted], strict=True):
+        for name, accepted in zip(table[settings.name], table[settings.accepted], strict=True):
             if match_key(name) == match_key(accepted):
                 continue
-            before = direct.setdefault(match_key(name), scientific_name(accepted).canonical)
-            if match_key(before) != match_key(accepted):
-                raise TableError(f"{path}: '{name}' is a synonym of both '{before}' and '{accepted}'; keep one of the rows.")
-        return cls({key: _followed(key, direct, path) for key in direct})
+            accepted_before = direct.setdefault(match_key(name), scientific_name(accepted).canonical)
+            if match_key(accepted_before) != match_key(accepted):
+                raise TableError(
+                    f"{path}: '{name}' is a synonym of both '{accepted_before}' and '{accepted}'; keep one of the rows."
+                )
+        return cls({key: _follow(key, direct, path) for key in direct})
 
     def knows(self, name: str) -> bool:
         """Whether `name` is a synonym."""
@@ -58,7 +60,7 @@ class Synonyms:
         report.note("names resolved as synonyms", [f"{n} = {self.resolve(n)}" for n in names if self.knows(n)])
 
 
-def _followed(key: str, direct: Mapping[str, str], path: str) -> str:
+def _follow(key: str, direct: Mapping[str, str], path: str) -> str:
     """The name at the end of a chain of synonyms."""
     chain, name = [key], direct[key]
     while (following := match_key(name)) in direct:

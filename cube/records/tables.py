@@ -47,21 +47,21 @@ def read_table(
 
     Raises `TableError` naming the file, and the first of `columns` that it lacks.
     """
-    wanted = list(dict.fromkeys(columns)) if columns is not None else None
-    parts = list(stream_table(path, wanted, numbers, report=report, account=account, encoding=encoding))
+    read_columns = list(dict.fromkeys(columns)) if columns is not None else None
+    parts = list(stream_table(path, read_columns, numbers, report=report, account=account, encoding=encoding))
     if parts:
         # Column by column, so that no more than one is there twice.
-        return pd.DataFrame({name: _joined([part.pop(name) for part in parts]) for name in [*map(str, parts[0])]})
-    return pd.DataFrame(columns=wanted if wanted is not None else header(path, encoding), dtype=object)
+        return pd.DataFrame({name: _combine([part.pop(name) for part in parts]) for name in [*map(str, parts[0])]})
+    return pd.DataFrame(columns=read_columns if read_columns is not None else header(path, encoding), dtype=object)
 
 
-def _joined(columns: Sequence[pd.Series]) -> pd.Series:
+def _combine(columns: Sequence[pd.Series]) -> pd.Series:
     return pd.concat(columns, ignore_index=True)
 
 
 def header(path: str, encoding: str | None = None) -> list[str]:
     """Names of the columns of a table. Raises `TableError` where there is none."""
-    return [n for n in _opened(path, encoding)[1] if n]
+    return [n for n in _open(path, encoding)[1] if n]
 
 
 def require_columns(path: str, present: Sequence[str], columns: Sequence[str]) -> None:
@@ -96,8 +96,8 @@ def stream_table(
     are an error.
     Raises `TableError` before the first piece, or where the file is damaged.
     """
-    dialect, present = _opened(path, encoding)
-    wanted = list(columns) if columns is not None else [n for n in present if n]
+    dialect, present = _open(path, encoding)
+    read_columns = list(columns) if columns is not None else [n for n in present if n]
     require_columns(path, present, columns or ())
     if twice := next((c for c in columns or () if dialect is not None and c in dialect.twice), None):
         raise TableError(f"{path}: the column '{twice}' stands twice; rename one of them.")
@@ -105,18 +105,20 @@ def stream_table(
         report.note("remarks on the form of a table", [f"{posixpath.basename(path)}: {remark}" for remark in dialect.remarks])
     account = account or f"rows of {posixpath.basename(path)}"
     try:
-        rows = formats.batches(path, wanted, piece) if dialect is None else _text(path, dialect, wanted, report, account)
+        rows = (
+            formats.batches(path, read_columns, piece) if dialect is None else _text(path, dialect, read_columns, report, account)
+        )
         for batch in rows:
             for start in range(0, batch.num_rows, piece):
                 part = batch.slice(start, piece)
                 if report is not None:
                     report.count(account, part.num_rows)
-                yield pd.DataFrame({c: _cells(path, c, part[c], c in numbers, c in degrees, report) for c in wanted})
+                yield pd.DataFrame({c: _cells(path, c, part[c], c in numbers, c in degrees, report) for c in read_columns})
     except DAMAGED as error:
         raise _unreadable(path, error) from None
 
 
-def _opened(path: str, encoding: str | None) -> tuple[Dialect | None, list[str]]:
+def _open(path: str, encoding: str | None) -> tuple[Dialect | None, list[str]]:
     """(how a text table is written, None for other formats; names of its columns)."""
     try:
         if formats.is_text(path):

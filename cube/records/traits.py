@@ -61,8 +61,8 @@ def read_traits(config: Config, traits: Sequence[Trait], names: Sequence[str]) -
         if trait.where and len(table):
             account, rows = f"rows of {trait.table}", len(table)
             report.count(account, rows)
-            given = table[trait.name].fillna("")
-            table = keep_where(table, {k: (v,) for k, v in trait.where.items()}, given, report, account)
+            texts = table[trait.name].fillna("")
+            table = keep_where(table, {k: (v,) for k, v in trait.where.items()}, texts, report, account)
             report.use(account, len(table))
             if table.empty:
                 raise TableError(
@@ -76,8 +76,8 @@ def read_traits(config: Config, traits: Sequence[Trait], names: Sequence[str]) -
         matched, at = _matched(table, trait, names, position, synonyms, report)
         if trait.flag:
             columns[trait.flag][at] = True
-        for ours, theirs in trait.columns.items():
-            values, valid = _trait_values(ours, matched[theirs], matched[trait.name], f"{path}: column '{theirs}'", report)
+        for ours, column in trait.columns.items():
+            values, valid = _trait_values(ours, matched[column], matched[trait.name], f"{path}: column '{column}'", report)
             several = pd.Series(values[valid]).groupby(at[valid]).nunique()
             report.note(
                 f"species with several values of {ours} in {trait.table}, first used",
@@ -104,14 +104,14 @@ def _matched(
         keys = keys.map(_spellings(keys, position), na_action="ignore")
     positions = keys.map(position)
     table, at = table[positions.notna()], np.asarray(positions.dropna(), np.int64)
-    given = [str(name) for name in table[trait.name]]
-    same = np.array([match_key(name) == match_key(names[i]) for name, i in zip(given, at, strict=True)], bool)
+    table_names = [str(name) for name in table[trait.name]]
+    same = np.array([match_key(name) == match_key(names[i]) for name, i in zip(table_names, at, strict=True)], bool)
     order = np.argsort(~same, kind="stable")
     by_name = np.zeros(len(names), bool)
     by_name[at[same]] = True
     order = order[same[order] | ~by_name[at[order]]]
     first = order[np.sort(np.unique(at[order], return_index=True)[1])]
-    by_synonym = [f"{given[row]} = {names[at[row]]}" for row in first if not same[row]]
+    by_synonym = [f"{table_names[row]} = {names[at[row]]}" for row in first if not same[row]]
     how = "a synonym or, as asked, a near spelling" if trait.close else "a synonym"
     report.note(f"names of {trait.table} matched by {how}", by_synonym)
     return table.iloc[order], at[order]
@@ -119,12 +119,12 @@ def _matched(
 
 def _spellings(keys: pd.Series, position: Mapping[str, int]) -> Callable[[str], str]:
     """Keys by the nearest one (`difflib`, 0.92 or more alike) of a species that the table does not know by itself."""
-    written = set(keys.dropna())
+    distinct_keys = set(keys.dropna())
     candidates: dict[str, list[str]] = {}  # by the letter that they begin with
-    for key in sorted(written - set(position)):
+    for key in sorted(distinct_keys - set(position)):
         candidates.setdefault(key[:1], []).append(key)
     near = {}
-    for key in sorted(set(position) - written):
+    for key in sorted(set(position) - distinct_keys):
         close = difflib.get_close_matches(key, candidates.get(key[:1], []), 1, 0.92)
         if close:
             near[close[0]] = key
@@ -138,7 +138,7 @@ def _trait_values(
 
     Raises `TableError` for a size of squares that is none: it protects places of sensitive species.
     """
-    given = values.notna().to_numpy(bool)
+    has_value = values.notna().to_numpy(bool)
     out: NDArray[Any]
     if name in FLAG_TRAITS:
         numbers = parse_presence(values, where).to_numpy(np.float64)
@@ -146,7 +146,7 @@ def _trait_values(
     elif name in NUMBER_TRAITS:
         out = parse_numbers(values, where).to_numpy(np.float32)
         valid, expected = np.isfinite(out), "no number"
-        strange = values[given & ~((out >= 0) & (out % 1 == 0))]
+        strange = values[has_value & ~((out >= 0) & (out % 1 == 0))]
         if name == "sensitive_km" and len(strange):
             raise TableError(
                 f"{where}: '{strange.iloc[0]}' is no size of squares (sensitive_km); write 1 or 10 (km), or 0 for none."
@@ -157,11 +157,11 @@ def _trait_values(
     else:
         out = values.astype("string").fillna("").str.strip().to_numpy(object)
         valid, expected = out != "", ""
-    unread = given & ~valid
+    is_unreadable = has_value & ~valid
     if expected:
-        examples = [f"{a}: {b}" for a, b in zip(species[unread], values[unread], strict=True)]
+        examples = [f"{a}: {b}" for a, b in zip(species[is_unreadable], values[is_unreadable], strict=True)]
         report.note(f"values of {name} that are {expected}, taken as unknown", examples)
-    return out, valid & given
+    return out, valid & has_value
 
 
 def _category(status: Any) -> str:

@@ -19,7 +19,7 @@ THOUSANDS: Final = "uncertainties with a comma before three digits, read as thou
 NOT_POSITIVE: Final = "uncertainties of zero or less, taken as not stated"
 NO_NUMBER: Final = "uncertainties that are no number of metres, taken as not stated"
 
-_WRITTEN: Final = re.compile(r"([-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[-+]?\d+)?)\s*([a-z]*)", re.IGNORECASE)
+_NUMBER_AND_UNIT: Final = re.compile(r"([-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[-+]?\d+)?)\s*([a-z]*)", re.IGNORECASE)
 _THOUSANDS: Final = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 
 
@@ -42,7 +42,7 @@ def _metres(value: object) -> tuple[float, str]:
         return np.nan, ""
     if match := _THOUSANDS.match(text):
         text, reason = match[0].replace(",", "") + text[match.end() :], THOUSANDS
-    match = _WRITTEN.fullmatch(text)
+    match = _NUMBER_AND_UNIT.fullmatch(text)
     factor = METRES.get(match[2].lower()) if match else None
     if match is None or factor is None:
         return np.nan, NO_NUMBER

@@ -18,25 +18,25 @@ def one_per_acquisition(scenes: Sequence[Scene]) -> tuple[Scene, ...]:
     Two scenes are of one acquisition where satellite, tile and moment (to `SAME_MOMENT`) agree and the smaller footprint
     lies in the other for the most part: a tile that two downlinks cut in two is two scenes.
     """
-    chosen: list[Scene] = []
+    selection: list[Scene] = []
     by_frame: dict[tuple[Any, ...], list[int]] = {}
     for scene in scenes:
         places = by_frame.setdefault((*scene.frame, scene.epsg), [])
-        same = next((place for place in places if _one_acquisition(chosen[place], scene)), None)
+        same = next((place for place in places if _one_acquisition(selection[place], scene)), None)
         if same is None:
-            places.append(len(chosen))
-            chosen.append(scene)
-        elif (not scene.flaw, scene.newness) > (not chosen[same].flaw, chosen[same].newness):
-            chosen[same] = scene
-    return tuple(chosen)
+            places.append(len(selection))
+            selection.append(scene)
+        elif (not scene.flaw, scene.newness) > (not selection[same].flaw, selection[same].newness):
+            selection[same] = scene
+    return tuple(selection)
 
 
-def _one_acquisition(one: Scene, other: Scene) -> bool:
-    if one.id == other.id:
+def _one_acquisition(first: Scene, second: Scene) -> bool:
+    if first.id == second.id:
         return True
-    if abs(one.moment - other.moment) > SAME_MOMENT:
+    if abs(first.moment - second.moment) > SAME_MOMENT:
         return False
-    if one.outline is None or other.outline is None:
+    if first.outline is None or second.outline is None:
         return True
-    shared = one.outline.intersection(other.outline).area
-    return bool(shared >= 0.5 * min(one.outline.area, other.outline.area))
+    shared = first.outline.intersection(second.outline).area
+    return bool(shared >= 0.5 * min(first.outline.area, second.outline.area))

@@ -18,16 +18,16 @@ import pandas as pd
 from numba import njit
 from numpy.typing import NDArray
 
-from cube.sources.raster_grid import FAR, RasterGrid
+from cube.sources.raster_grid import FAR_PIXELS, RasterGrid
 from cube.sources.resample import Floats, Piece
 
 Doubles = NDArray[np.float64]
 
 NOISE: Final = 1e-7  # of a cell or a pixel, whichever is smaller: less in common is rounding, not area
 EQUAL: Final = 1e-6  # of a cell: classes whose areas differ by less cover the same
-UNDEFINED: Final = FAR / 1e4  # pixels: corners beyond are interpolated with a point that has no projection
+UNDEFINED: Final = FAR_PIXELS / 1e4  # pixels: corners beyond are interpolated with a point that has no projection
 CACHED: Final = 4  # overlaps in memory: the blocks of a unit, of which each file of a series needs all
-SUMS_AT_ONCE: Final = 2**22  # areas by cell and class that are added up together, 8 bytes each
+SUM_BLOCK: Final = 2**22  # areas by cell and class that are added up together, 8 bytes each
 
 _compiled: Callable[[Callable[..., Any]], Callable[..., Any]] = njit(cache=True, nogil=True)
 
@@ -75,8 +75,8 @@ def _reach(corners: Doubles, size: int) -> Doubles:
     """Pixels, along one axis, that the rectangle around each cell touches within a raster of `size` of them."""
     four = corners[:-1, :-1], corners[:-1, 1:], corners[1:, :-1], corners[1:, 1:]
     low, high = np.minimum.reduce(four), np.maximum.reduce(four)
-    touched = np.clip(np.floor(high) + 1, 0, size) - np.clip(np.floor(low), 0, size)
-    return np.where((low > -UNDEFINED) & (high < UNDEFINED), touched, 0)
+    n_cells = np.clip(np.floor(high) + 1, 0, size) - np.clip(np.floor(low), 0, size)
+    return np.where((low > -UNDEFINED) & (high < UNDEFINED), n_cells, 0)
 
 
 @_compiled
@@ -93,9 +93,9 @@ def _overlap(row: Any, col: Any, height: Any, width: Any, first: Any, pixel: Any
                 corner_row[n], corner_col[n] = row[i + down, j + across], col[i + down, j + across]
             low_row, high_row = corner_row.min(), corner_row.max()
             low_col, high_col = corner_col.min(), corner_col.max()
-            lies_there = low_row < height and high_row > 0 and low_col < width and high_col > 0
+            overlaps = low_row < height and high_row > 0 and low_col < width and high_col > 0
             defined = min(low_row, low_col) > -UNDEFINED and max(high_row, high_col) < UNDEFINED
-            if lies_there and defined:
+            if overlaps and defined:
                 top, left = int(np.floor(low_row)), int(np.floor(low_col))
                 rows, cols = int(np.floor(high_row)) + 1 - top, int(np.floor(high_col)) + 1 - left
                 if rows > cover.shape[0] or cols + 1 > cover.shape[1]:
@@ -123,9 +123,9 @@ def _add_edge(cover: Any, r0: Any, c0: Any, r1: Any, c1: Any) -> None:
         start, end = max(low, row), min(high, row + 1)
         height = end - start if r1 > r0 else start - end
         # Rounding must not carry the edge beyond its own ends.
-        one = min(max(c0 + (start - r0) * slope, min(c0, c1)), max(c0, c1))
-        other = min(max(c0 + (end - r0) * slope, min(c0, c1)), max(c0, c1))
-        begin, stop = min(one, other), max(one, other)
+        first_col = min(max(c0 + (start - r0) * slope, min(c0, c1)), max(c0, c1))
+        second_col = min(max(c0 + (end - r0) * slope, min(c0, c1)), max(c0, c1))
+        begin, stop = min(first_col, second_col), max(first_col, second_col)
         for col in range(int(begin), int(stop) + 1):
             left, right = max(begin, col), min(stop, col + 1)
             part = height * (right - left) / (stop - begin) if stop > begin else height
@@ -149,13 +149,13 @@ def _collect(
     share: Any,
 ) -> Any:
     """Append the pixels that a cell covers, and how much of the cell each is; returns how many entries there are now."""
-    least = NOISE * min(1.0, 1.0 / abs(area))
+    noise = NOISE * min(1.0, 1.0 / abs(area))
     for row in range(max(0, -top), min(rows, height - top)):
         running = 0.0
         for col in range(min(cols, width - left)):
             running += cover[row, col]
             part = running / area
-            if col >= -left and part > least:
+            if col >= -left and part > noise:
                 pixel[entries] = (top + row) * width + left + col
                 share[entries] = part
                 entries += 1
@@ -167,13 +167,13 @@ def _sums(first: Any, pixel: Any, share: Any, values: Any, total: Any, weight: A
     """Fill (bands, cells) sums of value x share and of share from (bands, pixels); what is not finite counts in neither."""
     for band in range(values.shape[0]):
         for cell in range(len(first) - 1):
-            sum_, covered = 0.0, 0.0
+            sum_, covered_area = 0.0, 0.0
             for entry in range(first[cell], first[cell + 1]):
                 value = values[band, pixel[entry]]
                 if np.isfinite(value):
                     sum_ += np.float64(share[entry]) * value
-                    covered += share[entry]
-            total[band, cell], weight[band, cell] = sum_, covered
+                    covered_area += share[entry]
+            total[band, cell], weight[band, cell] = sum_, covered_area
 
 
 @_compiled
@@ -203,7 +203,7 @@ def _areas_of_classes(target: RasterGrid, pieces: Sequence[Piece], band: int, co
         values = piece.values[band].ravel()
         near = order[np.clip(np.searchsorted(codes, values, sorter=order), 0, len(codes) - 1)].astype(np.int32)
         places.append(np.where(codes[near] == values, near, np.int32(-1)))
-    step = max(1, SUMS_AT_ONCE // len(codes))
+    step = max(1, SUM_BLOCK // len(codes))
     for start in range(0, target.pixels, step):
         area = np.zeros((min(step, target.pixels - start), len(codes)))
         for piece, place in zip(pieces, places, strict=True):
@@ -222,10 +222,10 @@ def majority(target: RasterGrid, pieces: Sequence[Piece]) -> Floats:
         if not codes.size:
             continue
         for cells, area in _areas_of_classes(target, pieces, band, codes):
-            most = area.max(axis=1)
+            largest = area.max(axis=1)
             # The first of those that are as large as the largest.
-            winner = codes[(area >= most[:, None] - EQUAL).argmax(axis=1)]
-            out[band, cells] = np.where(most > 0, winner, np.float32(np.nan))
+            winner = codes[(area >= largest[:, None] - EQUAL).argmax(axis=1)]
+            out[band, cells] = np.where(largest > 0, winner, np.float32(np.nan))
     return out.reshape(-1, *target.shape)
 
 

@@ -63,7 +63,7 @@ _ALIASES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 _TAGS: Final = ("long_name", "standard_name", "NETCDF_VARNAME", "name", "common_name", "BandName", "Band_Name")
 _NAMELESS: Final = re.compile(r"^(band|layer|lyr|b|channel|ch)?[ _.]*\d*$|^(gr[ae]y|undefined|alpha)$", re.IGNORECASE)
 _PICTURE: Final = {ColorInterp.red, ColorInterp.green, ColorInterp.blue}
-MOST_NAMED: Final = 12  # names of bands that a sentence lists
+MAX_NAMES: Final = 12  # names of bands that a sentence lists
 
 
 def find_bands(
@@ -74,37 +74,39 @@ def find_bands(
     `names` are the publisher's names of the labels: a published file without names has its bands in that order.
     Raises `SourceError` naming the file's bands and the key `bands` where they cannot be told apart.
     """
-    wanted = tuple(labels) or (layer.name,)
+    labels_to_find = tuple(labels) or (layer.name,)
     interpretation = dataset.colorinterp
-    if layer.kind == "class" and len(wanted) == 1 and set(interpretation) >= _PICTURE:
+    if layer.kind == "class" and len(labels_to_find) == 1 and set(interpretation) >= _PICTURE:
         raise SourceError(
             f"{dataset.name}: is a picture (bands red, green and blue), and the layer {layer.name} needs one band of class"
             f" numbers; take the raster that the picture was drawn from, or name a band by `bands:` ({where})."
         )
     present = value_bands(dataset)
-    if len(present) == len(wanted) == 1:
-        _check_only(dataset, where, layer, wanted[0], present[0], names)
+    if len(present) == len(labels_to_find) == 1:
+        _check_only(dataset, where, layer, labels_to_find[0], present[0], names)
         return (present[0],)
     filed = {band: name_of_band(dataset, band) for band in present}
-    if len(present) < len(wanted):
+    if len(present) < len(labels_to_find):
         refuse_alpha(dataset, where, dataset.indexes)
-        raise SourceError(f"{dataset.name}: has {len(present)} bands, {where} needs {len(wanted)} ({', '.join(wanted)}).")
+        raise SourceError(
+            f"{dataset.name}: has {len(present)} bands, {where} needs {len(labels_to_find)} ({', '.join(labels_to_find)})."
+        )
     first = layer.labels[layer.dims[0]] if layer.dims else (layer.name,)
     published = dict(zip(first, names, strict=False)) if len(names) >= len(first) else {}
     if published and len(present) == len(names) and not any(filed.values()):
-        return tuple(present[names.index(published[label])] for label in wanted)
-    aliases = _aliases(layer, wanted, published)
-    matches: dict[str, list[int]] = {label: [] for label in wanted}
+        return tuple(present[names.index(published[label])] for label in labels_to_find)
+    aliases = _aliases(layer, labels_to_find, published)
+    matches: dict[str, list[int]] = {label: [] for label in labels_to_find}
     for band, name in filed.items():
         label = _label_of(name, aliases) if name else None
         if label:
             matches[label].append(band)
     if all(len(bands) == 1 for bands in matches.values()):
         return tuple(bands[0] for bands in matches.values())
-    raise SourceError(f"{dataset.name}: {_why(filed, matches)}; {_fix(layer, wanted)} ({where}).")
+    raise SourceError(f"{dataset.name}: {_why(filed, matches)}; {_fix(layer, labels_to_find)} ({where}).")
 
 
-def _check_only(dataset: DatasetReader, where: str, layer: Layer, wanted: str, band: int, names: Sequence[str]) -> None:
+def _check_only(dataset: DatasetReader, where: str, layer: Layer, expected_label: str, band: int, names: Sequence[str]) -> None:
     """Refuse a file of one band whose name says that it is another label of the layer than the wanted one."""
     name = name_of_band(dataset, band)
     if not layer.dims or not name:
@@ -115,11 +117,11 @@ def _check_only(dataset: DatasetReader, where: str, layer: Layer, wanted: str, b
     aliases = {
         alias: label for alias, label in _aliases(layer, labels, published).items() if not re.fullmatch("[a-z]{1,2}", alias)
     }
-    named = _label_of(name, aliases)
-    if named is not None and named != wanted:
+    band_label = _label_of(name, aliases)
+    if band_label is not None and band_label != expected_label:
         raise SourceError(
-            f"{dataset.name}: its band is named '{name}', which is {named} and not {wanted} of the layer {layer.name}; name the"
-            f" right file, or say `bands: [{band}]` if the name is wrong ({where})."
+            f"{dataset.name}: its band is named '{name}', which is {band_label} and not {expected_label} of the layer"
+            f" {layer.name}; name the right file, or say `bands: [{band}]` if the name is wrong ({where})."
         )
 
 
@@ -193,21 +195,21 @@ def _label_of(name: str, aliases: Mapping[str, str]) -> str | None:
 
 
 def _why(filed: Mapping[int, str], matches: Mapping[str, list[int]]) -> str:
-    shown = [f"{band} {name}".strip() for band, name in filed.items()]
-    listed = ", ".join(shown[:MOST_NAMED]) + (", ..." if len(shown) > MOST_NAMED else "")
+    band_texts = [f"{band} {name}".strip() for band, name in filed.items()]
+    bands_text = ", ".join(band_texts[:MAX_NAMES]) + (", ..." if len(band_texts) > MAX_NAMES else "")
     if not any(filed.values()):
         return f"has {len(filed)} bands without names, and nothing says which is which"
     missing = [label for label, bands in matches.items() if not bands]
     if missing:
-        return f"no band's name says that it is {', '.join(missing[:MOST_NAMED])} (its bands are {listed})"
+        return f"no band's name says that it is {', '.join(missing[:MAX_NAMES])} (its bands are {bands_text})"
     label, bands = next((label, bands) for label, bands in matches.items() if len(bands) > 1)
     if len(bands) == 2:
-        return f"bands {bands[0]} and {bands[1]} are both named {label} (its bands are {listed})"
-    return f"{len(bands)} bands are all named {label} (its bands are {listed})"
+        return f"bands {bands[0]} and {bands[1]} are both named {label} (its bands are {bands_text})"
+    return f"{len(bands)} bands are all named {label} (its bands are {bands_text})"
 
 
 def _fix(layer: Layer, labels: Sequence[str]) -> str:
     if len(labels) == 1:
         return f"say which one is {labels[0]} by `bands: [n]`, counted from 1"
-    examples = ", ".join(labels[:MOST_NAMED]) + (", ..." if len(labels) > MOST_NAMED else "")
+    examples = ", ".join(labels[:MAX_NAMES]) + (", ..." if len(labels) > MAX_NAMES else "")
     return f"say which ones are {examples}, in this order, by `bands:` with {len(labels)} numbers counted from 1"

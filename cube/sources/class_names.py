@@ -30,7 +30,7 @@ def read_names(path: str, where: str) -> dict[int, tuple[str, str]]:
     except UnicodeError:
         raise ConfigError(f"{where}: {path} is not UTF-8; save it in this encoding.") from None
     first = next((line for line in text.splitlines() if line.strip()), "")
-    before = text.count("\n", 0, text.find(first))  # blank lines above the header
+    blank_lines = text.count("\n", 0, text.find(first))  # blank lines above the header
     delimiter = max(",;\t", key=first.count)
     rows = csv.DictReader(io.StringIO(text.lstrip()), delimiter=delimiter)
     columns = {column.strip().lower(): column for column in rows.fieldnames or () if column}
@@ -38,7 +38,7 @@ def read_names(path: str, where: str) -> dict[int, tuple[str, str]]:
         raise ConfigError(f"{where}: {path} needs the columns value and name; it has {', '.join(columns) or 'none'}.")
     out: dict[int, tuple[str, str]] = {}
     for row in rows:
-        number = before + rows.line_num
+        number = blank_lines + rows.line_num
         try:
             value = float(row[columns["value"]])
         except (TypeError, ValueError):

@@ -22,7 +22,7 @@ from cube.errors import SourceError
 from cube.grid import CELL, EUROPE, FINE, Grid, Unit
 
 LONGEST: Final = 0.05  # degrees; a longer edge is cut, since a straight line there is bent here (by 0.3 m at this length)
-MOST: Final = 1_000.0  # m: the same for edges in projected coordinates
+MAX_EDGE_M: Final = 1_000.0  # m: the same for edges in projected coordinates
 SHAPEFILE: Final = (".shp", ".shx", ".dbf", ".prj", ".cpg")  # the files of one
 
 Polygons = NDArray[np.object_]  # shapely polygons, x and y in metres of the grid
@@ -108,12 +108,12 @@ def on_grid(geometries: NDArray[Any], crs: CRS, grid: Grid) -> Polygons:
     """
     parts = shapely.get_parts(shapely.get_parts(geometries[~shapely.is_missing(geometries)]))
     parts = shapely.force_2d(parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON])
-    rings, of = shapely.get_rings(parts, return_index=True)
-    for i in np.unique(of[shapely.length(rings) == 0]):  # rings that are one point, which GEOS does not cut
+    rings, part_of_ring = shapely.get_rings(parts, return_index=True)
+    for i in np.unique(part_of_ring[shapely.length(rings) == 0]):  # rings that are one point, which GEOS does not cut
         parts[i] = _repaired(parts[i])
     to_grid = Transformer.from_crs(crs, grid.epsg, always_xy=True)
-    cut = shapely.segmentize(parts, LONGEST if crs.is_geographic else MOST)
-    projected = shapely.transform(cut, lambda points: np.stack(to_grid.transform(*points.T), axis=1))
+    segmented = shapely.segmentize(parts, LONGEST if crs.is_geographic else MAX_EDGE_M)
+    projected = shapely.transform(segmented, lambda points: np.stack(to_grid.transform(*points.T), axis=1))
     out = [polygon if np.isfinite(polygon.bounds).all() else _repaired(polygon) for polygon in projected]
     return np.asarray([polygon for polygon in out if not polygon.is_empty], object)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 MASKED: Final = 65535  # sorts behind every value
 BRIGHTEST: Final = MASKED - 1
-AT_ONCE: Final = 8192  # pixels: the scenes of so many stay in a core's cache while they are sorted
+PIXEL_BLOCK: Final = 8192  # pixels: the scenes of so many stay in a core's cache while they are sorted
 
 
 @lru_cache(maxsize=64)
@@ -48,7 +48,7 @@ def clear_median(values: NDArray[np.uint16], clear: NDArray[np.bool_], threads: 
     count = np.empty(height * width, np.uint16)
 
     def block(start: int) -> None:
-        part = slice(start, start + AT_ONCE)
+        part = slice(start, start + PIXEL_BLOCK)
         masked = ~is_clear[:, part]
         n = scenes - masked.sum(axis=0)
         count[part] = n
@@ -63,7 +63,7 @@ def clear_median(values: NDArray[np.uint16], clear: NDArray[np.bool_], threads: 
             out[band, part] = middle
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(block, range(0, height * width, AT_ONCE)))
+        list(pool.map(block, range(0, height * width, PIXEL_BLOCK)))
     return out.reshape(bands, height, width), count.reshape(height, width)
 
 

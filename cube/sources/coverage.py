@@ -18,7 +18,7 @@ from cube.layers import Layer
 from cube.storage.store import resolution_of
 
 MINIMUM: Final = "floracube_min_coverage"  # attribute of an input's array: the share that its source asks for
-FEW: Final = 0.999  # below it a person is told in colour
+COMPLETE_SHARE: Final = 0.999  # below it a person is told in colour
 
 
 def inside(region: Region, unit: Unit, size: int) -> NDArray[np.bool_]:
@@ -40,19 +40,19 @@ def counts_of(
     """What a receipt says of one layer of a unit: `stored` is (axes, rows, columns), the masks are of its shape."""
     within = inside(region, unit, resolution_of(layer))
     empty = np.isnan(stored) if layer.dtype.startswith("float") else stored == layer.fill
-    used = ~empty & within
+    is_used = ~empty & within
     wrong = empty & within & refused.reshape(stored.shape) if refused is not None else np.zeros((), np.bool_)
     pixels = int(within.sum()) * (stored.size // within.size)
-    n_used, n_refused = int(used.sum()), int(wrong.sum())
+    n_used, n_refused = int(is_used.sum()), int(wrong.sum())
     counts = {
         f"{layer.name} pixels": pixels,
         f"{layer.name} valid": n_used,
         f"{layer.name} no data": pixels - n_used - n_refused,
         f"{layer.name} refused": n_refused,
-        f"{layer.name} clipped": int((clipped.reshape(stored.shape) & used).sum()) if clipped is not None else 0,
+        f"{layer.name} clipped": int((clipped.reshape(stored.shape) & is_used).sum()) if clipped is not None else 0,
     }
     if layer.dims:
-        for label, band in zip(layer.labels[layer.dims[0]], used, strict=True):
+        for label, band in zip(layer.labels[layer.dims[0]], is_used, strict=True):
             counts[f"{layer.name} valid of {label}"] = int(band.sum())
     return counts
 
@@ -74,7 +74,7 @@ class Coverage:
         """Used of all, 0 to 1."""
         return self.used / self.pixels if self.pixels else 0.0
 
-    def least(self) -> tuple[str, float]:
+    def least_covered(self) -> tuple[str, float]:
         """(label, share) of the band with the fewest values; an empty label for a layer without bands."""
         if not self.bands:
             return "", self.share
@@ -83,7 +83,7 @@ class Coverage:
 
     def document(self) -> dict[str, Any]:
         """As JSON, with the shares."""
-        label, least = self.least()
+        label, share = self.least_covered()
         return {
             "layer": self.layer,
             "pixels": self.pixels,
@@ -93,13 +93,13 @@ class Coverage:
             "clipped": self.clipped,
             "share": round(self.share, 6),
             "least_band": label,
-            "least_share": round(least, 6),
+            "least_share": round(share, 6),
         }
 
     def line(self) -> str:
         """One line for a person."""
-        label, least = self.least()
-        band = f", {label} {percent(least)}" if label and least < self.share - 5e-4 else ""
+        label, share = self.least_covered()
+        band = f", {label} {percent(share)}" if label and share < self.share - 5e-4 else ""
         clipped = f" ({self.clipped:,} of the used clipped)" if self.clipped else ""
         return (
             f"{self.layer:18} {percent(self.share):>7} of the region{band}: {self.pixels:,} pixels = {self.used:,} used"
@@ -108,15 +108,15 @@ class Coverage:
 
     def shortfall(self, minimum: float | None) -> str | None:
         """Why the coverage is not enough: a band below the share `minimum` (None: without any value); None where it is."""
-        label, least = self.least()
+        label, share = self.least_covered()
         name = f"band {label} of {self.layer}" if label else self.layer
-        if not self.pixels or (least > 0 if minimum is None else least >= minimum):
+        if not self.pixels or (share > 0 if minimum is None else share >= minimum):
             return None
         advice = "check the extent, the CRS and the no-data value of the file"
         if minimum is None:
             return f"{name} has no value anywhere in the region; {advice}, leave the layer out, or accept it by min_coverage: 0"
         demand = f"its source asks for {percent(minimum)}"
-        return f"{name} has values in {percent(least)} of the region, {demand}; {advice}, or lower min_coverage"
+        return f"{name} has values in {percent(share)} of the region, {demand}; {advice}, or lower min_coverage"
 
 
 def percent(share: float) -> str:

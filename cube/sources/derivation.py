@@ -18,7 +18,7 @@ from cube.layers import Layer, periods
 from cube.layers.derived import TERRAIN, derived_layer, radius_of
 from cube.sources import terrain, wetness
 from cube.sources.georeference import LONLAT
-from cube.sources.harmonics import AT_ONCE, harmonic_fit
+from cube.sources.harmonics import PIXEL_BLOCK, harmonic_fit
 from cube.sources.raster_grid import RasterGrid, knots
 
 ALGORITHM: Final = 3  # raised with every change of the code that changes values
@@ -44,7 +44,7 @@ def memory(layer: Layer, names: Sequence[str], cells: int) -> int:
         steps = len(layer.labels[layer.dims[-1]])
         bands = math.prod(len(layer.labels[dim]) for dim in layer.dims) // steps
         # Values of all bands as they are read and side by side, what is found, then the normal matrices of some pixels.
-        return cells * 4 * bands * (2 * steps + 20) + min(cells, AT_ONCE) * 8 * (3 * steps + 60)
+        return cells * 4 * bands * (2 * steps + 20) + min(cells, PIXEL_BLOCK) * 8 * (3 * steps + 60)
     return cells * 4 * (28 if "wetness" in names else 24)
 
 
@@ -55,8 +55,8 @@ def compute(layer: Layer, names: Sequence[str], values: Floats, cells: RasterGri
     `halo` cells on every side.
     """
     computed = _of_series(layer, values) if layer.period else _of_terrain(layer, names, values[0], cells)
-    made = {name: derived_layer(layer, name) for name in names}
-    return {of_name.name: of_name.encode(computed[name]) for name, of_name in made.items()}
+    derived_layers = {name: derived_layer(layer, name) for name in names}
+    return {of_name.name: of_name.encode(computed[name]) for name, of_name in derived_layers.items()}
 
 
 def _of_series(layer: Layer, values: Floats) -> dict[str, Floats]:
@@ -70,8 +70,8 @@ def _of_series(layer: Layer, values: Floats) -> dict[str, Floats]:
         began = (number - 1) / 12 if kind == "month" else days / 365.25
     bands = values.reshape(-1, len(steps), *values.shape[1:])
     fits = [harmonic_fit(band, layer.period, began) for band in bands]
-    joined = {name: np.concatenate([np.atleast_3d(fit[name].T).T for fit in fits]) for name in fits[0]}
-    return {name: parts[0] if len(parts) == 1 else parts for name, parts in joined.items()}
+    statistics = {name: np.concatenate([np.atleast_3d(fit[name].T).T for fit in fits]) for name in fits[0]}
+    return {name: parts[0] if len(parts) == 1 else parts for name, parts in statistics.items()}
 
 
 def _of_terrain(layer: Layer, names: Sequence[str], padded: Floats, cells: RasterGrid) -> dict[str, Floats]:

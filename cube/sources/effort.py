@@ -119,10 +119,10 @@ def _identity(config: Config) -> dict[str, Any]:
     if records.geoplant is not None:
         tables = metadata_tables(find_layout(config.source_path(records.geoplant)), "PO", records.splits)
         files["geoplant"] = [file_identity(str(table.path)) for table in tables]
-    unread = {"table", "geoplant", "darwin_core", "effort_km"}
+    ignored_keys = {"table", "geoplant", "darwin_core", "effort_km"}
     return {
         "files": files,
-        "records": records.model_dump(mode="json", exclude=unread),
+        "records": records.model_dump(mode="json", exclude=ignored_keys),
         "species": {
             "table": species.table.model_dump(exclude={"table"}) if species.table else None,
             "synonyms": species.synonyms.model_dump(exclude={"table"}) if species.synonyms else None,

@@ -96,7 +96,7 @@ class NumpyTiles:
             window = _window(place, target)
             if window is None:
                 continue
-            values, scales = _loaded(file), _loaded(file.removesuffix(".npy") + "_scales.npy")
+            values, scales = _load(file), _load(file.removesuffix(".npy") + "_scales.npy")
             if values.shape[:2] != place.shape or values.shape[:2] != scales.shape[:2]:
                 raise SourceError(
                     f"{file}: has {values.shape[:2]} pixels, its scales {scales.shape[:2]} and its mask {place.shape}; fetch the"
@@ -110,7 +110,7 @@ class NumpyTiles:
     def largest(self, region: RasterGrid) -> float:
         """See `Tiles`; of evenly spaced tiles."""
         sample = self.tiles[:: -(-len(self.tiles) // SAMPLED)]
-        return 127 * max(_finite_max(_loaded(file.removesuffix(".npy") + "_scales.npy")) for file, _ in sample)
+        return 127 * max(_finite_max(_load(file.removesuffix(".npy") + "_scales.npy")) for file, _ in sample)
 
     def depends_on(self) -> Mapping[str, Any]:
         """See `Tiles`."""
@@ -184,9 +184,9 @@ class Cogs:
         west, south, east, north = bounds_in(4326, region.bounds, region.crs)
         zones = range(math.floor((west + 180) / 6), math.floor((east + 180) / 6) + 3)  # and their neighbours, which overlap
         names = [f"{zone}{half}" for zone in zones for half in ("N" if north > 0 else "", "S" if south < 0 else "") if half]
-        listed = [file for name in names for file in sorted(system.glob(f"{path}/{year}/{name}/*.tif*")) if file[-4:] != ".vrt"]
+        paths = [file for name in names for file in sorted(system.glob(f"{path}/{year}/{name}/*.tif*")) if file[-4:] != ".vrt"]
         files = []
-        for file in (system.unstrip_protocol(each) if "://" in root else each for each in listed):
+        for file in (system.unstrip_protocol(each) if "://" in root else each for each in paths):
             with open_raster(file, where) as dataset:
                 if dataset.count != BANDS or dataset.dtypes[0] != "int8":
                     raise SourceError(
@@ -227,7 +227,7 @@ class Cogs:
 
 
 @lru_cache(maxsize=4)
-def _loaded(path: str) -> NDArray[Any]:
+def _load(path: str) -> NDArray[Any]:
     """An array of a file: of one on this machine only what is asked for is read."""
     try:
         if not is_remote(path):

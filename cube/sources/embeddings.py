@@ -70,7 +70,7 @@ class EmbeddingReader:
 
     def read(self, region: Region, unit: Unit) -> Mapping[str, NDArray[Any]]:
         """Stored values of one unit; a cell without a vector is no data in all bands."""
-        cells = RasterGrid.of(unit, resolution_of(self.layer))
+        cells = RasterGrid.of_place(unit, resolution_of(self.layer))
         out = np.full((len(self.layer.bands), *cells.shape), self.layer.fill, self.layer.dtype)
         for rows, cols, block in _blocks(cells):
             out[:, rows, cols] = self.layer.encode(self.vectors(block))
@@ -78,7 +78,7 @@ class EmbeddingReader:
 
     def vectors(self, cells: RasterGrid) -> Floats:
         """(bands, rows, columns) mean vectors of some cells, NaN in all bands where there is none."""
-        pieces = joined(self.tiles.pieces(cells))
+        pieces = join_pieces(self.tiles.pieces(cells))
         if not pieces:
             return np.full((len(self.layer.bands), *cells.shape), np.nan, np.float32)
         mean = areas.mean(cells, pieces)
@@ -89,7 +89,7 @@ class EmbeddingReader:
         return mean
 
 
-def joined(pieces: Iterable[Piece]) -> list[Piece]:
+def join_pieces(pieces: Iterable[Piece]) -> list[Piece]:
     """Pieces of one lattice as one: where tiles overlap they have the same pixels, of which each counts once."""
     lattices: dict[tuple[Any, ...], list[Piece]] = {}
     for piece in pieces:

@@ -45,10 +45,10 @@ def crs_of(dataset: DatasetReader) -> Any:
         return dataset.crs
     tags = dataset.tags()
     units = {value.lower() for name, value in tags.items() if name.endswith("#units")}
-    other = any(name.endswith("#coordinates") for name in tags) or any(
+    has_other_crs = any(name.endswith("#coordinates") for name in tags) or any(
         name.endswith("#standard_name") and value.startswith(("grid_", "projection_")) for name, value in tags.items()
     )
-    return None if other or not (units & _NORTH and units & _EAST) else CRS.from_epsg(4326)
+    return None if has_other_crs or not (units & _NORTH and units & _EAST) else CRS.from_epsg(4326)
 
 
 def copies(dataset: DatasetReader) -> tuple[RasterGrid, ...]:
@@ -81,10 +81,10 @@ def touches(dataset: DatasetReader, region: RasterGrid) -> bool:
 def place(dataset: DatasetReader, region: RasterGrid) -> str:
     """Where a raster lies and where a region lies, for a sentence: both in the raster's own coordinates."""
     crs, covers = crs_of(dataset), extent(dataset)
-    wanted = grid.bounds_in(crs, region.bounds, region.crs)
+    bounds = grid.bounds_in(crs, region.bounds, region.crs)
     degrees = not crs.is_geographic and max(map(abs, covers)) <= 540
     hint = f"; its numbers are degrees rather: write {edit_command(dataset, f'-a_srs {LONLAT}')}" if degrees else ""
-    return f"it covers {_corners(covers)} of {_name(crs)}, the region {_corners(wanted)}{hint}"
+    return f"it covers {_corners(covers)} of {_name(crs)}, the region {_corners(bounds)}{hint}"
 
 
 def extent(dataset: DatasetReader) -> Bounds:

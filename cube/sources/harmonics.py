@@ -7,8 +7,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST: Final = 0.01  # smallest eigenvalue of the normal matrix a value: below it gaps leave the year or the trend undetermined
-AT_ONCE: Final = 2**15  # pixels whose normal matrices lie in memory: 4 MB of 4 x 4 float64
+MIN_EIGENVALUE: Final = (
+    0.01  # smallest eigenvalue of the normal matrix a value: below it gaps leave the year or the trend undetermined
+)
+PIXEL_BLOCK: Final = 2**15  # pixels whose normal matrices lie in memory: 4 MB of 4 x 4 float64
 Floats = NDArray[np.float32]
 
 
@@ -34,7 +36,9 @@ def harmonic_fit(values: Floats, period: int, began: float = 0.0) -> dict[str, F
         columns |= {"cosine": np.cos(angle), "sine": np.sin(angle)}
     design = np.stack(list(columns.values()), axis=1)
     flat = values.reshape(steps, -1)
-    coefficients = np.concatenate([_fit(flat[:, i : i + AT_ONCE], design, half >= 1) for i in range(0, flat.shape[1], AT_ONCE)])
+    coefficients = np.concatenate(
+        [_fit(flat[:, i : i + PIXEL_BLOCK], design, half >= 1) for i in range(0, flat.shape[1], PIXEL_BLOCK)]
+    )
     parts = dict(zip(columns, coefficients.T.reshape(len(columns), *shape), strict=True))
     out = {"mean": parts["mean"]}
     if "trend" in parts:
@@ -50,10 +54,10 @@ def harmonic_fit(values: Floats, period: int, began: float = 0.0) -> dict[str, F
 def _fit(values: Floats, design: NDArray[np.float64], has_trend: bool) -> NDArray[np.float64]:
     """(pixels, parameters), the trend being the second parameter; `values` is (steps, pixels)."""
     coefficients = _solve(values, design)
-    left = np.flatnonzero(np.isnan(coefficients[:, 0]) & np.isfinite(values).any(axis=0))
-    if has_trend and len(left):
-        others = np.delete(np.arange(design.shape[1]), 1)
-        coefficients[np.ix_(left, others)] = _solve(values[:, left], design[:, others])
+    unsolved = np.flatnonzero(np.isnan(coefficients[:, 0]) & np.isfinite(values).any(axis=0))
+    if has_trend and len(unsolved):
+        without_column = np.delete(np.arange(design.shape[1]), 1)
+        coefficients[np.ix_(unsolved, without_column)] = _solve(values[:, unsolved], design[:, without_column])
     return coefficients
 
 
@@ -64,8 +68,8 @@ def _solve(values: Floats, design: NDArray[np.float64]) -> NDArray[np.float64]:
     products = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
     normal = (valid.T.astype(np.float64) @ products).reshape(-1, count, count)
     right = np.where(valid, values, 0).T.astype(np.float64) @ design
-    least = np.linalg.eigvalsh(normal)[:, 0]
-    determined = least > LEAST * np.maximum(valid.sum(axis=0), 1)
+    smallest_eigenvalue = np.linalg.eigvalsh(normal)[:, 0]
+    determined = smallest_eigenvalue > MIN_EIGENVALUE * np.maximum(valid.sum(axis=0), 1)
     normal[~determined] = np.eye(count)
     coefficients = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
     return np.where(determined[:, None], coefficients, np.nan)

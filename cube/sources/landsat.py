@@ -23,12 +23,12 @@ from cube.layers.inputs import LANDSAT_BANDS, QUARTERS, input_layer
 from cube.layers.periods import SEASONS
 from cube.sources import areas, derivation, stack
 from cube.sources.composite import BRIGHTEST, clear_median
-from cube.sources.harmonics import AT_ONCE
+from cube.sources.harmonics import PIXEL_BLOCK
 from cube.sources.processing import calibration_differs
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.reader import UnitValues
 from cube.sources.resample import Piece
-from cube.sources.stac import Described, Scene, SceneReader, Wanted
+from cube.sources.stac import CollectionRules, Described, Scene, SceneReader
 
 # Digital numbers to reflectance: USGS, Landsat Collection 2 Level-2 Science Product Guides (LSDS-1618, LSDS-1619).
 SCALE: Final = 2.75e-5
@@ -38,7 +38,7 @@ PIXEL: Final = 30  # m
 # QA_PIXEL: 0 fill, 1 dilated cloud, 2 cirrus (OLI alone), 3 cloud, 4 cloud shadow. Snow (bit 5) stays: it is what a
 # quarter's plants live under, and GeoPlant's own winters show it.
 UNCLEAR: Final = 0b11111
-FILLED: Final = 1  # QA_PIXEL where there is no scene
+QA_FILL: Final = 1  # QA_PIXEL where there is no scene
 
 _COMMON: Final = {
     "red": ("red",),
@@ -73,7 +73,7 @@ def _added(item: Described, search: StacSearch) -> int:
     return 0
 
 
-WANTED: Final = Wanted("landsat-c2-l2", asset_names, _added, _first_tier)
+LANDSAT: Final = CollectionRules("landsat-c2-l2", asset_names, _added, _first_tier)
 
 
 def quarter_of(moment: datetime.datetime) -> str:
@@ -89,7 +89,7 @@ def quarter(scenes: Sequence[Scene], unit: Unit, pixels: RasterGrid) -> NDArray[
 
     Each cell is the mean, by area, of the medians of its pixels. Raises `SourceError` naming the scene that cannot be read.
     """
-    cells = RasterGrid.of(unit, CELL)
+    cells = RasterGrid.of_place(unit, CELL)
     out = np.empty((len(LANDSAT_BANDS), *cells.shape), np.float32)
     for where, tile in stack.tiles(cells, len(scenes), len(LANDSAT_BANDS) + 1, pixels):
         out[:, *where] = _tile(scenes, pixels, tile)
@@ -98,7 +98,7 @@ def quarter(scenes: Sequence[Scene], unit: Unit, pixels: RasterGrid) -> NDArray[
 
 def _tile(scenes: Sequence[Scene], pixels: RasterGrid, cells: RasterGrid) -> NDArray[np.float32]:
     window = pixels.around(cells, stack.MARGIN)
-    clear = (stack.read(scenes, ["quality"], window, FILLED)[:, 0] & UNCLEAR) == 0
+    clear = (stack.read(scenes, ["quality"], window, QA_FILL)[:, 0] & UNCLEAR) == 0
     useful = [i for i in range(len(scenes)) if clear[i].any()]
     if not useful:
         return np.full((len(LANDSAT_BANDS), *cells.shape), np.nan, np.float32)
@@ -118,7 +118,7 @@ class LandsatReader(SceneReader):
     """The layer landsat out of the scenes of a catalogue."""
 
     ALGORITHM: ClassVar[int] = 2
-    WANTED: ClassVar[Wanted] = WANTED
+    LANDSAT: ClassVar[CollectionRules] = LANDSAT
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -134,7 +134,7 @@ class LandsatReader(SceneReader):
         result = cells * bands * (2 * len(QUARTERS) + 8)
         overlap = 2 * areas.overlap_bytes(cells, (CELL / PIXEL) ** 2)
         if names:  # what is derived twice, in strips and joined, a phase being two numbers
-            strip = min(cells, max(AT_ONCE, unit.cells))
+            strip = min(cells, max(PIXEL_BLOCK, unit.cells))
             result += derivation.memory(input_layer("landsat"), names, strip) + 8 * bands * (len(names) + 1) * cells
         return result + overlap + stack.memory(unit, PIXEL, self.catalogue.scenes, bands + 1)
 
@@ -149,7 +149,7 @@ class LandsatReader(SceneReader):
         out = np.full((len(LANDSAT_BANDS), len(QUARTERS), side, side), layer.fill, layer.dtype)
         clipped = np.zeros(out.shape, np.bool_)
         scenes = self.catalogue.touching(unit)
-        pixels = stack.common_grid(scenes, "red", RasterGrid.of(unit, CELL)) if scenes else None
+        pixels = stack.common_grid(scenes, "red", RasterGrid.of_place(unit, CELL)) if scenes else None
         for n, name in enumerate(QUARTERS):
             of_quarter = [scene for scene in scenes if quarter_of(scene.moment) == name]
             if of_quarter and pixels is not None:
@@ -162,15 +162,15 @@ class LandsatReader(SceneReader):
                 f" {unit.name} has a clear pixel in any quarter of {QUARTERS[0]} to {QUARTERS[-1]}; widen stac.start,"
                 " stac.end or stac.max_cloud_cover, or accept it by stac.gaps: accept."
             )
-        read = UnitValues({"landsat": out})
-        read.clipped["landsat"] = clipped
+        unit_values = UnitValues({"landsat": out})
+        unit_values.clipped["landsat"] = clipped
         if self.source.derive:
-            read |= self._derived(out, RasterGrid.of(unit, CELL))
-        return read
+            unit_values |= self._derived(out, RasterGrid.of_place(unit, CELL))
+        return unit_values
 
     def _derived(self, stored: NDArray[np.uint8], cells: RasterGrid) -> dict[str, NDArray[Any]]:
         """What is derived from the stored series, strip by strip: 84 quarters of a large unit as float32 are gigabytes."""
-        layer, rows = input_layer("landsat"), max(1, AT_ONCE // stored.shape[-1])
+        layer, rows = input_layer("landsat"), max(1, PIXEL_BLOCK // stored.shape[-1])
         series = stored.reshape(-1, *stored.shape[-2:])
         strips = [
             derivation.compute(layer, self.source.derive, layer.decode(series[:, top : top + rows]), cells)

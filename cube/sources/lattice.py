@@ -39,14 +39,20 @@ class LatticeReader(AutoParallelRioReader):  # type: ignore[misc]
         """(times, row, column): one pixel of the file is so many of the stack's a side, whose corner lies at (row, column)
         counted in the stack's pixels from the file's corner; None where they do not share a lattice.
         """
-        wanted, transform = self.spec.transform, dataset.transform
+        expected_transform, transform = self.spec.transform, dataset.transform
         foreign = dataset.crs is None or dataset.crs.to_epsg() != self.spec.epsg
         if foreign or self.scale_offset != (1, 0) or dataset.count != 1 or transform.b != 0 or transform.d != 0:
             return None
-        times = round(transform.a / wanted.a)
-        if times < 1 or max(abs(transform.a / wanted.a - times), abs(transform.e / wanted.e - times)) > ALIKE:
+        times = round(transform.a / expected_transform.a)
+        if (
+            times < 1
+            or max(abs(transform.a / expected_transform.a - times), abs(transform.e / expected_transform.e - times)) > ALIKE
+        ):
             return None
-        row, column = (wanted.f - transform.f) / wanted.e, (wanted.c - transform.c) / wanted.a
+        row, column = (
+            (expected_transform.f - transform.f) / expected_transform.e,
+            (expected_transform.c - transform.c) / expected_transform.a,
+        )
         if max(abs(row - round(row)), abs(column - round(column))) > ALIGNED:
             return None
         return times, round(row), round(column)
@@ -56,12 +62,12 @@ class LatticeReader(AutoParallelRioReader):  # type: ignore[misc]
         height, width = round(window.height), round(window.width)
         out = np.full((height, width), self.fill_value, self.dtype)
         # Of the window, what lies on the file; of the file, the pixels that this touches.
-        above, before = max(top, 0), max(left, 0)
-        below, behind = min(top + height, dataset.height * times), min(left + width, dataset.width * times)
-        if above >= below or before >= behind:
+        first_row, first_col = max(top, 0), max(left, 0)
+        end_row, end_col = min(top + height, dataset.height * times), min(left + width, dataset.width * times)
+        if first_row >= end_row or first_col >= end_col:
             return out
-        first, start = above // times, before // times
-        part = rasterio.windows.Window(start, first, -(-behind // times) - start, -(-below // times) - first)
+        first, start = first_row // times, first_col // times
+        part = rasterio.windows.Window(start, first, -(-end_col // times) - start, -(-end_row // times) - first)
         values = dataset.read(1, window=part).astype(self.dtype, copy=False)
         if dataset.nodata is not None and dataset.nodata != self.fill_value:
             values[values == dataset.nodata] = self.fill_value
@@ -69,8 +75,8 @@ class LatticeReader(AutoParallelRioReader):  # type: ignore[misc]
             values[dataset.read_masks(1, window=part) == 0] = self.fill_value
         if times > 1:
             values = values.repeat(times, axis=0).repeat(times, axis=1)
-        rows, columns = above - first * times, before - start * times
-        out[above - top : below - top, before - left : behind - left] = values[
-            rows : rows + below - above, columns : columns + behind - before
+        rows, columns = first_row - first * times, first_col - start * times
+        out[first_row - top : end_row - top, first_col - left : end_col - left] = values[
+            rows : rows + end_row - first_row, columns : columns + end_col - first_col
         ]
         return out

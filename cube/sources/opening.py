@@ -29,7 +29,7 @@ GDAL: Final[Mapping[str, Any]] = {
     "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
 }
 REMOTE: Final = "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/"
-NAMED: Final = 12  # variables that a sentence lists
+MAX_NAMES: Final = 12  # variables that a sentence lists
 
 
 def is_remote(path: str) -> bool:
@@ -37,7 +37,7 @@ def is_remote(path: str) -> bool:
     return "://" in path or path.startswith("/vsi")
 
 
-def _opened(path: str) -> DatasetReader:
+def _open_once(path: str) -> DatasetReader:
     try:
         with rasterio.Env(**GDAL), warnings.catch_warnings():
             # What has no georeferencing is refused by a sentence of ours.
@@ -58,7 +58,7 @@ def open_raster(path: str, where: str, region: RasterGrid | None = None) -> Iter
     `region` helps to say which CRS a raster without one may have.
     """
     try:
-        dataset = _opened(path)
+        dataset = _open_once(path)
     except rasterio.errors.RasterioIOError as error:
         text = str(error)
         reason = "there is no such file" if is_absent(text) else f"cannot be read as a raster ({text})"
@@ -66,9 +66,9 @@ def open_raster(path: str, where: str, region: RasterGrid | None = None) -> Iter
     try:
         if dataset.subdatasets and not dataset.count:
             names = [name.rsplit(":", 1)[-1].lstrip("/") for name in dataset.subdatasets]
-            shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+            names_text = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
             raise SourceError(
-                f"{path}: holds several variables ({shown}); write the one that is wanted into a file, for example with"
+                f"{path}: holds several variables ({names_text}); write the one that is wanted into a file, for example with"
                 f" `gdal_translate {shlex.quote(dataset.subdatasets[0])} {names[0]}.tif` ({where})."
             )
         crs = georeference.crs_of(dataset)
@@ -113,12 +113,12 @@ def is_absent(text: str) -> bool:
     return any(words in text for words in ("No such file", "does not exist", "HTTP response code: 404", "NoSuchKey"))
 
 
-def is_there(path: str, where: str) -> bool:
+def raster_exists(path: str, where: str) -> bool:
     """Whether a tile exists; raises `SourceError` where that cannot be found out, so that trouble is never a hole."""
     if not is_remote(path):
         return os.path.exists(path)
     try:
-        _opened(path).close()
+        _open_once(path).close()
     except rasterio.errors.RasterioIOError as error:
         if is_absent(str(error)):
             return False

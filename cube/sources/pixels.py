@@ -19,7 +19,7 @@ from cube.layers.inputs import Range
 from cube.layers.plausible import scale_that_fits
 from cube.sources.coverage import percent
 
-MOST_REFUSED: Final = 0.01  # of the valid pixels of a band, in what is read at once; of classes none
+MAX_REFUSED_SHARE: Final = 0.01  # of the valid pixels of a band, in what is read at once; of classes none
 EXAMPLES: Final = 1000  # refused numbers of a band that are remembered, to find a scale that would fit
 # Numbers that programs write for "no data": of these the advice is `nodata:` and not `scale:`.
 FILL_VALUES: Final = frozenset(
@@ -78,8 +78,8 @@ class PixelRules:
             [np.nan if self.classes[int(code)] is None else self.classes[int(code)] for code in codes], np.float32
         )
         place = np.clip(np.searchsorted(codes, values), 0, len(codes) - 1)
-        refused = (codes[place] != values) & ~np.isnan(values)
-        return np.where(refused, values, np.where(np.isnan(values), values, meanings[place])).astype(np.float32), refused
+        is_refused = (codes[place] != values) & ~np.isnan(values)
+        return np.where(is_refused, values, np.where(np.isnan(values), values, meanings[place])).astype(np.float32), is_refused
 
 
 AS_FILED: Final = PixelRules()
@@ -128,15 +128,15 @@ class Account:
     bands: dict[tuple[str, int], BandCount] = field(default_factory=dict)
     cells: Bools | None = None  # (bands, rows, columns) of the target, True where a value was refused
 
-    def add(self, path: str, bands: Sequence[int], raw: Floats, values: Floats, refused: Bools) -> None:
+    def add(self, path: str, bands: Sequence[int], raw: Floats, values: Floats, is_refused: Bools) -> None:
         """Count one window: (bands, rows, columns) raw numbers, what they mean (NaN: no data), and which were refused."""
         for n, band in enumerate(bands):
             count = self.bands.setdefault((path, band), BandCount())
-            bad = int(refused[n].sum())
+            bad = int(is_refused[n].sum())
             count.refused += bad
-            count.valid += int((~np.isnan(values[n]) & ~refused[n]).sum())
+            count.valid += int((~np.isnan(values[n]) & ~is_refused[n]).sum())
             if bad and len(count.examples) < EXAMPLES:
-                count.examples += [float(v) for v in raw[n][refused[n]][: EXAMPLES - len(count.examples)]]
+                count.examples += [float(v) for v in raw[n][is_refused[n]][: EXAMPLES - len(count.examples)]]
 
     def refuse(self, top: int, left: int, cells: Bools, shape: tuple[int, int]) -> None:
         """Mark cells of the target, whose whole has `shape` (rows, columns), as refused."""
@@ -153,14 +153,14 @@ class Judgement:
     where: str
     ranges: Mapping[int, Range]  # by band of the file, in the layer's units
     scale: Mapping[int, tuple[float, float]]  # by band: units = number x scale + offset
-    most: float = MOST_REFUSED
+    max_share: float = MAX_REFUSED_SHARE
     unstated: bool = False  # nobody says which values the layer can have (`PixelRules.fills`)
 
     def check(self, account: Account) -> tuple[str, ...]:
         """One sentence for each band with a few refused pixels; raises `SourceError` for one with more than a few."""
         warnings = []
         for (path, band), count in account.bands.items():
-            if count.refused and count.share > self.most:
+            if count.refused and count.share > self.max_share:
                 raise SourceError(f"{self._sentence(path, band, count)}; {self._fix(band, count)} ({self.where}).")
             if count.refused:
                 fix = self._fix(band, count)
@@ -183,20 +183,22 @@ class Judgement:
 
     def _fix(self, band: int, count: BandCount) -> str:
         first = count.examples[0]
-        written, is_fill = as_yaml(first), _is_fill(first)
+        yaml_text, is_fill = as_yaml(first), _is_fill(first)
         if band not in self.ranges and abs(first) < LARGEST and first == round(first):
-            return f"say what it means by `classes: {{{written}: ...}}`, or declare `nodata: [{written}]`"
+            return f"say what it means by `classes: {{{yaml_text}: ...}}`, or declare `nodata: [{yaml_text}]`"
         if band not in self.ranges or self.layer.kind == "class" or is_fill:
             value = ", or a `valid_range:` that holds it if it is a value" if self.unstated and abs(first) < LARGEST else ""
-            return f"declare `nodata: [{written}]`{value}"
+            return f"declare `nodata: [{yaml_text}]`{value}"
         examples, (low, high) = np.asarray(count.examples, np.float64), self.ranges[band]
         scale, offset = self.scale.get(band, (1.0, 0.0))
         if (scale, offset) != (1.0, 0.0) and ((low <= examples) & (examples <= high)).all():
             return f"the file's numbers fit as they are: leave out the scale {scale:g} and the offset {offset:g}"
         fitting = scale_that_fits(self.layer.name, examples, self.ranges[band])
         if fitting is not None:
-            return f"declare {fitting} if the file stores its numbers so, or `nodata: [{written}]`"
-        return f"declare `nodata: [{written}]`, or the `scale:` and `offset:` that turn the file's numbers into the layer's units"
+            return f"declare {fitting} if the file stores its numbers so, or `nodata: [{yaml_text}]`"
+        return (
+            f"declare `nodata: [{yaml_text}]`, or the `scale:` and `offset:` that turn the file's numbers into the layer's units"
+        )
 
 
 def _is_fill(number: float) -> bool:
@@ -240,12 +242,12 @@ def numbers_of(
     with np.errstate(over="ignore", invalid="ignore"):
         filed = np.ma.filled(np.ma.asanyarray(raw).astype(np.float32), np.float32(np.nan))
         dtype = np.asanyarray(raw).dtype
-        values, refused = rules.apply(filed, dtype.kind in "iu")
+        values, is_refused = rules.apply(filed, dtype.kind in "iu")
         if rules.fills and ranges:
-            refused |= np.isin(values, np.asarray(undeclared_fills(dtype), np.float32))
+            is_refused |= np.isin(values, np.asarray(undeclared_fills(dtype), np.float32))
         if not rules.raw and (any(s != 1.0 for s in scales) or any(o != 0.0 for o in offsets)):
             values = values * np.asarray(scales, np.float32)[:, None, None] + np.asarray(offsets, np.float32)[:, None, None]
     if ranges:
-        refused |= outside(values, ranges)
-    account.add(path, bands, filed, values, refused)
-    return np.where(refused, np.float32(np.nan), values), refused
+        is_refused |= outside(values, ranges)
+    account.add(path, bands, filed, values, is_refused)
+    return np.where(is_refused, np.float32(np.nan), values), is_refused

@@ -112,23 +112,23 @@ def added_offset(
     none of them says it, or where the bands have a scale that is not reflectance x 10,000.
     """
     flags = [truth_of(value) for name, value in properties.items() if name.endswith("boa_offset_applied")]
-    given = {_added(*scale_and_offset(fields)) for fields in assets}
+    offsets = {_added(*scale_and_offset(fields)) for fields in assets}
     if True in flags:
         return 0
-    given.discard(None)
-    if len(given) > 1:
-        raise ValueError(f"its bands have several offsets ({', '.join(str(number) for number in sorted(map(str, given)))})")
-    if given:
-        return int(next(iter(given)) or 0)
+    offsets.discard(None)
+    if len(offsets) > 1:
+        raise ValueError(f"its bands have several offsets ({', '.join(str(number) for number in sorted(map(str, offsets)))})")
+    if offsets:
+        return int(next(iter(offsets)) or 0)
     baseline = baseline_of(properties, identifier)
     if baseline is not None and baseline != NOT_ESAS:
         return BOA_OFFSET if baseline >= (4, 0) else 0
-    made = processed_at(properties, identifier)
-    late = made is not None and made >= BOA_SINCE
+    processing_time = processed_at(properties, identifier)
+    late = processing_time is not None and processing_time >= BOA_SINCE
     if moment >= BOA_SINCE or (late and baseline is None):
         return BOA_OFFSET
-    listed = moment_of(properties.get("created"))
-    if (made is not None and not late) or (listed is not None and listed < BOA_SINCE):
+    creation_time = moment_of(properties.get("created"))
+    if (processing_time is not None and not late) or (creation_time is not None and creation_time < BOA_SINCE):
         return 0
     if otherwise is not None:
         return otherwise
@@ -185,7 +185,9 @@ def newness(properties: Mapping[str, Any], identifier: str) -> tuple[Any, ...]:
 def calibration_differs(assets: Sequence[Mapping[str, Any]], scale: float, offset: float) -> str:
     """A sentence, without its scene, where an asset gives another scale or offset than these; empty where none does."""
     for fields in assets:
-        for name, wanted, given in zip(("scale", "offset"), (scale, offset), scale_and_offset(fields), strict=True):
-            if given is not None and abs(given - wanted) > 1e-6 * abs(wanted):
-                return f"its bands have the {name} {given:g}, and those of Collection 2 Level-2 have {wanted:g}"
+        for name, expected_value, stated_value in zip(
+            ("scale", "offset"), (scale, offset), scale_and_offset(fields), strict=True
+        ):
+            if stated_value is not None and abs(stated_value - expected_value) > 1e-6 * abs(expected_value):
+                return f"its bands have the {name} {stated_value:g}, and those of Collection 2 Level-2 have {expected_value:g}"
     return ""

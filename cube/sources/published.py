@@ -83,7 +83,7 @@ def published(name: str, layer: str) -> Published:
         close = difflib.get_close_matches(name, PUBLISHED, n=3, cutoff=0.4) or sorted(PUBLISHED)
         raise ConfigError(f"'{name}' is no published product that is known; close are {', '.join(close)}")
     if layer not in row.layers:
-        fitting = [other for other, r in PUBLISHED.items() if layer in r.layers]
+        fitting = [product for product, r in PUBLISHED.items() if layer in r.layers]
         instead = f"; for {layer} there is {', '.join(fitting)}" if fitting else ""
         raise ConfigError(f"'{name}' fills {', '.join(row.layers)}, not the layer {layer}{instead}")
     return row

@@ -26,7 +26,7 @@ from cube.sources.templates import RasterFile, expand
 from cube.sources.units import conversion, differ
 from cube.sources.warp import check_numbers, check_raster
 
-NAMED: int = 3  # missing files that a sentence names
+MAX_NAMES: int = 3  # missing files that a sentence names
 
 
 def lengths_of(layer: Layer) -> tuple[int, ...]:
@@ -60,8 +60,8 @@ def files_of(config: Config, source: Source, where: str, layer: Layer, row: Publ
                 f" found {', '.join(raster)}"
             )
         bands = tuple(range(1, int(np.prod(lengths_of(layer)[1:])) + 1))
-        named = len(layer.dims) == 1
-        return [RasterFile(config.source_path(raster[label]), bands, None, (label,) if named else ()) for label in labels]
+        has_one_axis = len(layer.dims) == 1
+        return [RasterFile(config.source_path(raster[label]), bands, None, (label,) if has_one_axis else ()) for label in labels]
     if isinstance(raster, tuple):
         bands = tuple(range(1, int(np.prod(lengths_of(layer))) + 1))
         labels = layer.labels[layer.dims[0]] if len(layer.dims) == 1 else ()
@@ -88,8 +88,10 @@ def check_files(
     if missing and not (tiled and existing):
         if len(paths) == 1:
             raise SourceError(f"{missing[0]}: there is no such file; check {where}.")
-        named = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
-        raise SourceError(f"{len(missing)} of {len(paths)} files of {where} are missing: {named}; fetch them or check the name.")
+        files_text = ", ".join(missing[:MAX_NAMES]) + (", ..." if len(missing) > MAX_NAMES else "")
+        raise SourceError(
+            f"{len(missing)} of {len(paths)} files of {where} are missing: {files_text}; fetch them or check the name."
+        )
     single_raster = not tiled and not any(isinstance(file.path, tuple) for file in files)
     remote = [path for path in paths if path not in set(local)]
     out = []
@@ -99,7 +101,7 @@ def check_files(
             # A thousand remote files are not worth a thousand requests before work starts; the first speaks for them.
             # Of several bands each file says itself which is which.
             if path in existing or (not tiled and (path == remote[0] or len(file.labels) > 1)):
-                check_raster(path, where, max(file.bands), RasterGrid.of(region), not single_raster)
+                check_raster(path, where, max(file.bands), RasterGrid.of_place(region), not single_raster)
                 by_bands.setdefault(bands_of(path, where, file, layer, source, row), path)
         if not by_bands and len(file.labels) > 1 and source.band_numbers is None and row is None:
             raise SourceError(
@@ -107,10 +109,10 @@ def check_files(
                 f" are {', '.join(file.labels)} by `bands:` with {len(file.labels)} numbers counted from 1."
             )
         if len(by_bands) > 1:
-            (one, first), (other, second) = list(by_bands.items())[:2]
+            (first_bands, first), (second_bands, second) = list(by_bands.items())[:2]
             raise SourceError(
-                f"{second}: its bands {', '.join(map(str, other))} are what the bands {', '.join(map(str, one))} of {first} are;"
-                f" bring the tiles of one raster to one order of bands ({where})."
+                f"{second}: its bands {', '.join(map(str, second_bands))} are what the bands {', '.join(map(str, first_bands))}"
+                f" of {first} are; bring the tiles of one raster to one order of bands ({where})."
             )
         out.append(replace(file, bands=next(iter(by_bands), file.bands)))
     return out, existing
@@ -134,7 +136,7 @@ def local_problems(config: Config, source: Source, where: str, region: Region) -
             continue
         single_raster = file.tile is None and not isinstance(file.path, tuple)
         try:
-            check_raster(path, where, max(file.bands), RasterGrid.of(region), not single_raster)
+            check_raster(path, where, max(file.bands), RasterGrid.of_place(region), not single_raster)
             bands_of(path, where, file, layer, source, row)
         except SourceError as error:
             out.append(str(error))
@@ -169,36 +171,36 @@ def _check_units(
     dataset: DatasetReader, where: str, bands: tuple[int, ...], layer: Layer, file: RasterFile, source: Source
 ) -> None:
     """Refuse a file whose units are not those of its layer: another file of the source, a preset or `units` says which."""
-    named = file.labels if len(file.labels) == len(bands) else ()
+    labels = file.labels if len(file.labels) == len(bands) else ()
     everywhere = {band.units for band in layer.bands} or {layer.units}
     of_files = layer.name not in INPUTS and source.units is None
     converts = bool({"scale", "offset"} & source.model_fields_set)
     for n, band in enumerate(bands):
         units = dataset.units[band - 1]
-        wanted = {layer.band(named[n]).units} if named and layer.dims else everywhere
-        if of_files and units and units not in wanted:
+        expected_units = {layer.band(labels[n]).units} if labels and layer.dims else everywhere
+        if of_files and units and units not in expected_units:
             raise SourceError(
                 f"{dataset.name}: says that band {band} is in {units}, where other files of the layer {layer.name} are in"
-                f" {', '.join(sorted(wanted))}; bring all of them to the same units ({where})."
+                f" {', '.join(sorted(expected_units))}; bring all of them to the same units ({where})."
             )
-        if not of_files and not converts and all(differ(units or "", other) for other in wanted):
+        if not of_files and not converts and all(differ(units or "", other) for other in expected_units):
             raise SourceError(
                 f"{dataset.name}: says that band {band} is in {units}, and the layer {layer.name} is in"
-                f" {', '.join(sorted(wanted))}; give {conversion(units or '', min(wanted))}, or `scale: 1` if the file is wrong"
-                f" ({where})."
+                f" {', '.join(sorted(expected_units))}; give {conversion(units or '', min(expected_units))}, or `scale: 1` if the"
+                f" file is wrong ({where})."
             )
 
 
 def _check_twice(dataset: DatasetReader, where: str, bands: tuple[int, ...], source: Source) -> None:
     """Refuse a scale or offset of the source that the file has as well: both would count."""
-    for name, given, plain, filed in (
+    for name, filed_value, plain, filed in (
         ("scale", source.scale, 1.0, dataset.scales),
         ("offset", source.offset, 0.0, dataset.offsets),
     ):
-        if given != plain and any(np.isclose(filed[band - 1], given, rtol=1e-6, atol=0) for band in bands):
+        if filed_value != plain and any(np.isclose(filed[band - 1], filed_value, rtol=1e-6, atol=0) for band in bands):
             raise SourceError(
-                f"{dataset.name}: has the {name} {given:g} of its own, which counts already, so that `{name}: {given:g}` would"
-                f" be used twice; take `{name}` out of the source ({where})."
+                f"{dataset.name}: has the {name} {filed_value:g} of its own, which counts already, so that `{name}:"
+                f" {filed_value:g}` would be used twice; take `{name}` out of the source ({where})."
             )
 
 

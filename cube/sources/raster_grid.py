@@ -18,7 +18,7 @@ from cube import grid
 from cube.grid import COARSE, EUROPE, Bounds, Region, Unit
 
 KNOT: Final = 1_000  # m between exact projections; linear in between, the error of which is KNOT^2 / 8R = 2 cm
-FAR: Final = 1e12  # pixels: where a projection is undefined, a point lies this far outside of every raster
+FAR_PIXELS: Final = 1e12  # pixels: where a projection is undefined, a point lies this far outside of every raster
 ALONG: Final = 21  # points along each side of a rectangle whose place is looked for
 TOLERANCE: Final = 1e-6  # of a pixel: the noise of the arithmetic
 
@@ -45,7 +45,7 @@ class RasterGrid:
         return cls(Affine(size, 0, west, 0, -size, north), shape, crs)
 
     @classmethod
-    def of(cls, place: Region | Unit, size: float = COARSE) -> RasterGrid:
+    def of_place(cls, place: Region | Unit, size: float = COARSE) -> RasterGrid:
         """Pixels of `size` metres over a unit, or over a region without what its units add, in the CRS of its grid."""
         return cls.over(place.bounds, size, place.grid.code)
 
@@ -53,8 +53,8 @@ class RasterGrid:
     def corners(self) -> tuple[tuple[float, float], ...]:
         """(x, y) of the four corners in `crs`."""
         rows, cols = self.shape
-        moved = [self.window(row, col, 1, 1).transform for row in (0, rows) for col in (0, cols)]
-        return tuple((t.c, t.f) for t in moved)
+        transforms = [self.window(row, col, 1, 1).transform for row in (0, rows) for col in (0, cols)]
+        return tuple((t.c, t.f) for t in transforms)
 
     @property
     def bounds(self) -> Bounds:
@@ -70,8 +70,8 @@ class RasterGrid:
     def window(self, row: int, col: int, rows: int, cols: int) -> RasterGrid:
         """The part that begins at pixel (row, col); it may reach beyond this grid, on the same lattice."""
         t = self.transform
-        moved = Affine(t.a, t.b, t.c + t.a * col + t.b * row, t.d, t.e, t.f + t.d * col + t.e * row)
-        return replace(self, transform=moved, shape=(rows, cols))
+        transform = Affine(t.a, t.b, t.c + t.a * col + t.b * row, t.d, t.e, t.f + t.d * col + t.e * row)
+        return replace(self, transform=transform, shape=(rows, cols))
 
     def span(self, target: RasterGrid, margin: int) -> tuple[int, int, int, int]:
         """(first row, first column, end row, end column) of the pixels around a north-up grid and `margin` more.
@@ -99,7 +99,10 @@ class RasterGrid:
         knots_x, weights_x = knots(x)
         knots_y, weights_y = knots(y)
         sx, sy = grid.transformer(target.crs, self.crs).transform(*np.meshgrid(knots_x, knots_y))
-        row, col = (np.nan_to_num(p, nan=-FAR, posinf=FAR, neginf=-FAR) for p in self._pixels(np.asarray(sx), np.asarray(sy)))
+        row, col = (
+            np.nan_to_num(p, nan=-FAR_PIXELS, posinf=FAR_PIXELS, neginf=-FAR_PIXELS)
+            for p in self._pixels(np.asarray(sx), np.asarray(sy))
+        )
         return weights_y @ row @ weights_x.T, weights_y @ col @ weights_x.T
 
     def pixels_a_cell(self, target: RasterGrid) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from cube.errors import SourceError
 from cube.layers import Layer
 from cube.sources.band_names import find_bands, name_of_band, refuse_alpha, value_bands
 from cube.sources.georeference import crs_of
-from cube.sources.opening import is_there, open_raster
+from cube.sources.opening import open_raster, raster_exists
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.series_files import SeriesFiles
 
@@ -52,14 +52,14 @@ def _of_each(headers: list[RasterHeader]) -> RasterHeader:
     return replace(first, units=units, dtype=first.dtype if len(stored) == 1 else "float64")
 
 
-def _of_paths(config: Config, source: Source, where: str, named: list[str]) -> RasterHeader:
-    """The header of the first of `named` paths that is there."""
-    paths = [config.source_path(path) for path in named]
-    path = next((path for path in paths if is_there(path, f"{where}.raster")), None)
+def _of_paths(config: Config, source: Source, where: str, file_paths: list[str]) -> RasterHeader:
+    """The header of the first of `file_paths` paths that is there."""
+    paths = [config.source_path(path) for path in file_paths]
+    path = next((path for path in paths if raster_exists(path, f"{where}.raster")), None)
     if path is None:
         raise SourceError(f"{paths[0]}: there is no such file; check {where}.raster.")
-    with open_raster(path, f"{where}.raster", RasterGrid.of(config.whole_region())) as dataset:
-        return RasterHeader.of(dataset, source, f"{where}.raster")
+    with open_raster(path, f"{where}.raster", RasterGrid.of_place(config.whole_region())) as dataset:
+        return RasterHeader.read(dataset, source, f"{where}.raster")
 
 
 @dataclass(frozen=True)
@@ -77,23 +77,23 @@ class RasterHeader:
     numbers: tuple[int, ...] = ()  # some of a raster of classes that nobody has named
 
     @classmethod
-    def of(cls, dataset: DatasetReader, source: Source, where: str) -> RasterHeader:
+    def read(cls, dataset: DatasetReader, source: Source, where: str) -> RasterHeader:
         """The header of the bands that a source reads, in its order; `where` is its key. Raises `SourceError`."""
-        chosen = _chosen(dataset, source, where)
-        refuse_alpha(dataset, where, chosen)
-        first = (chosen or [1])[0]
-        same = len({(dataset.scales[b - 1], dataset.offsets[b - 1], dataset.dtypes[b - 1]) for b in chosen}) == 1
+        band_numbers = _band_numbers(dataset, source, where)
+        refuse_alpha(dataset, where, band_numbers)
+        first = (band_numbers or [1])[0]
+        same = len({(dataset.scales[b - 1], dataset.offsets[b - 1], dataset.dtypes[b - 1]) for b in band_numbers}) == 1
         try:
             table = dataset.colormap(first)
         except ValueError:
             table = {}
         return cls(
-            tuple(name_of_band(dataset, band) for band in chosen),
+            tuple(name_of_band(dataset, band) for band in band_numbers),
             dataset.dtypes[first - 1] if same else "float64",
             float(dataset.scales[first - 1]),
             float(dataset.offsets[first - 1]),
             dataset.nodatavals[first - 1],
-            tuple(dataset.units[band - 1] or "" for band in chosen),
+            tuple(dataset.units[band - 1] or "" for band in band_numbers),
             {value: f"#{r:02x}{g:02x}{b:02x}" for value, (r, g, b, _) in table.items()},
             pixel_metres(dataset),
             _numbers_of(dataset, first) if source.kind == "class" and source.names is None else (),
@@ -114,7 +114,7 @@ def _numbers_of(dataset: DatasetReader, band: int) -> tuple[int, ...]:
     return tuple(int(value) for value in np.unique(values[np.isfinite(values)])[:NUMBERS])
 
 
-def _chosen(dataset: DatasetReader, source: Source, where: str) -> list[int]:
+def _band_numbers(dataset: DatasetReader, source: Source, where: str) -> list[int]:
     """The bands (from 1) that a source reads: by number, by name, or all.
 
     Raises `SourceError` for a band that is not there.

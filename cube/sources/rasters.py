@@ -19,8 +19,8 @@ from cube.layers import Layer
 from cube.layers.inputs import INPUTS, Range
 from cube.layers.plausible import plausible_ranges
 from cube.sources import derivation
-from cube.sources.opening import files_behind, is_remote, is_there, open_raster
-from cube.sources.pixels import MOST_REFUSED, Account, Bools, Floats, Judgement, PixelRules, file_ranges
+from cube.sources.opening import files_behind, is_remote, open_raster, raster_exists
+from cube.sources.pixels import MAX_REFUSED_SHARE, Account, Bools, Floats, Judgement, PixelRules, file_ranges
 from cube.sources.published import Published
 from cube.sources.raster_files import check_files, files_of, lengths_of, shares_of
 from cube.sources.raster_grid import RasterGrid
@@ -104,11 +104,11 @@ class RasterReader:
         """How each file is read, and how the account of its pixels is judged."""
         layer, source = self.layer, self.source
         scale, offset = self.units_of_numbers
-        given: list[Range] = []
+        value_ranges: list[Range] = []
         if not self.rules.classes:
             ranges = plausible_ranges(layer)
-            given = [ranges[n * len(ranges) // len(scale)] for n in range(len(scale))]
-        filed = file_ranges(given, scale.tolist(), offset.tolist()) if given else ()
+            value_ranges = [ranges[n * len(ranges) // len(scale)] for n in range(len(scale))]
+        filed = file_ranges(value_ranges, scale.tolist(), offset.tolist()) if value_ranges else ()
         out, first = [], 0
         for file in self.files:
             bands = slice(first, first + len(file.bands))
@@ -124,14 +124,14 @@ class RasterReader:
                 filed[bands],
             )
             units = dict(zip(file.bands, zip(scale[bands].tolist(), offset[bands].tolist(), strict=True), strict=False))
-            most = 0.0 if self.rules.classes or layer.kind == "class" else MOST_REFUSED
-            limits = dict(zip(file.bands, given[bands], strict=False))
-            out.append((file, spec, Judgement(layer, self.where, limits, units, most, self.rules.fills)))
+            max_share = 0.0 if self.rules.classes or layer.kind == "class" else MAX_REFUSED_SHARE
+            limits = dict(zip(file.bands, value_ranges[bands], strict=False))
+            out.append((file, spec, Judgement(layer, self.where, limits, units, max_share, self.rules.fills)))
         return out
 
     def _cells(self, unit: Unit) -> tuple[RasterGrid, int]:
         """(cells of a unit, how many more on every side what is derived needs)."""
-        return RasterGrid.of(unit, resolution_of(self.layer)), derivation.halo(self.layer, self.source.derive)
+        return RasterGrid.of_place(unit, resolution_of(self.layer)), derivation.halo(self.layer, self.source.derive)
 
     def memory(self, unit: Unit) -> int:
         """Memory that reading a unit takes; the pixels of files far away are taken to be of 10 m."""
@@ -156,7 +156,7 @@ class RasterReader:
         for file, spec, judgement in self.specs():
             paths = file.paths(bounds_in(4326, target.bounds, target.crs))
             if file.tile is not None:
-                paths = [path for path in paths if is_there(path, self.where)]
+                paths = [path for path in paths if raster_exists(path, self.where)]
             account = Account()
             if paths:
                 values = read_raster(paths, target, spec, account)
@@ -177,21 +177,21 @@ class RasterReader:
         out = UnitValues({layer.name: np.empty((self._bands, side, side), layer.dtype)})
         marks = (out.refused, out.clipped)
         first = 0
-        for values, refused, warnings in self._files(cells.window(-halo, -halo, side + 2 * halo, side + 2 * halo)):
+        for values, is_refused, warnings in self._files(cells.window(-halo, -halo, side + 2 * halo, side + 2 * halo)):
             bands = slice(first, first + len(values))
             first = bands.stop
             out.warnings += warnings
             out[layer.name][bands] = layer.encode(values[inner])
             if self.derived:
                 computed.append(values)
-            for marked, where in zip(marks, (refused, layer.clipped(values)), strict=True):
-                if where is not None and where[inner].any():
+            for marked, mask in zip(marks, (is_refused, layer.clipped(values)), strict=True):
+                if mask is not None and mask[inner].any():
                     everywhere = marked.setdefault(layer.name, np.zeros((self._bands, side, side), np.bool_))
-                    everywhere[bands] = where[inner]
+                    everywhere[bands] = mask[inner]
         shape = (*lengths_of(layer), side, side)
-        for values_of in (out, *marks):
-            if layer.name in values_of:
-                values_of[layer.name] = values_of[layer.name].reshape(shape)
+        for array in (out, *marks):
+            if layer.name in array:
+                array[layer.name] = array[layer.name].reshape(shape)
         if computed:
             out |= derivation.compute(layer, self.source.derive, np.concatenate(computed), cells)
         return out
@@ -261,12 +261,12 @@ def _classes(layer: Layer, source: Source, rules: PixelRules) -> dict[int, int |
     Once `classes` gives one of these numbers another meaning, the file has a legend of its own: then only what is listed
     has a meaning, and nothing is believed to be a class because its number happens to be one.
     """
-    before: dict[int, int | None] = dict(rules.classes) or {number: number for number, _, _ in layer.flags}
+    old_classes: dict[int, int | None] = dict(rules.classes) or {number: number for number, _, _ in layer.flags}
     names = {name: number for number, name, _ in layer.flags}
-    given = {number: names[meaning] if isinstance(meaning, str) else meaning for number, meaning in source.classes.items()}
-    if any(number in before and meaning not in (before[number], None) for number, meaning in given.items()):
-        return given
-    return before | given
+    new_classes = {number: names[meaning] if isinstance(meaning, str) else meaning for number, meaning in source.classes.items()}
+    if any(number in old_classes and meaning not in (old_classes[number], None) for number, meaning in new_classes.items()):
+        return new_classes
+    return old_classes | new_classes
 
 
 def _look(reader: RasterReader, region: Region) -> None:

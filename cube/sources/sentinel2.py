@@ -23,12 +23,12 @@ from cube.layers.plausible import plausible_ranges
 from cube.sources import resample, stack
 from cube.sources.composite import BRIGHTEST, clear_median
 from cube.sources.coverage import percent
-from cube.sources.pixels import MOST_REFUSED
+from cube.sources.pixels import MAX_REFUSED_SHARE
 from cube.sources.processing import added_offset
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.reader import UnitValues
 from cube.sources.resample import Piece
-from cube.sources.stac import Described, Scene, SceneReader, Wanted
+from cube.sources.stac import CollectionRules, Described, Scene, SceneReader
 
 # Scene classification of Level-2A (Sen2Cor): what a median may use. Left out are 0 no data, 1 saturated,
 # 3 cloud shadow, 8 and 9 cloud, 10 thin cirrus.
@@ -58,7 +58,7 @@ def added(item: Described, search: StacSearch) -> int:
     return added_offset(item.id, item.moment, item.properties, item.bands, search.offset)
 
 
-WANTED: Final = Wanted("sentinel-2-l2a", asset_names, added)
+SENTINEL2: Final = CollectionRules("sentinel-2-l2a", asset_names, added)
 
 
 def composite(scenes: Sequence[Scene], unit: Unit) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
@@ -68,7 +68,7 @@ def composite(scenes: Sequence[Scene], unit: Unit) -> tuple[NDArray[np.uint16], 
     clear scenes (rows, columns) uint8, 255 nowhere, both at 10 m. A median below 1 becomes 1. Memory is bounded in the
     number of scenes. Raises `SourceError` naming the scene that cannot be read.
     """
-    cells = RasterGrid.of(unit, FINE)
+    cells = RasterGrid.of_place(unit, FINE)
     out = np.empty((len(SENTINEL2_BANDS), *cells.shape), np.uint16)
     count = np.empty(cells.shape, np.uint8)
     pixels = stack.common_grid(scenes, "red", cells)
@@ -126,7 +126,7 @@ class Sentinel2Reader(SceneReader):
     """The layers sentinel2 and sentinel2_count out of the scenes of a catalogue."""
 
     ALGORITHM: ClassVar[int] = 1
-    WANTED: ClassVar[Wanted] = WANTED
+    SENTINEL2: ClassVar[CollectionRules] = SENTINEL2
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -161,18 +161,18 @@ class Sentinel2Reader(SceneReader):
         """Values that no reflectance has become no data; raises `SourceError` where they are more than a few."""
         layer, stored = input_layer("sentinel2"), out["sentinel2"]
         ((_, highest), *_) = plausible_ranges(layer)
-        refused = (stored > round(highest / layer.scale)) & (stored != FILL)
-        if refused.any():
-            first = float(stored[refused][0]) * layer.scale
-            share = refused.sum() / (stored != FILL).sum()
+        is_refused = (stored > round(highest / layer.scale)) & (stored != FILL)
+        if is_refused.any():
+            first = float(stored[is_refused][0]) * layer.scale
+            share = is_refused.sum() / (stored != FILL).sum()
             text = (
                 f"{self.catalogue.url}: {percent(float(share))} of the values of unit {unit.name} lie above a reflectance of"
                 f" {highest:g} (first value {first:g})"
             )
-            if share > MOST_REFUSED:
+            if share > MAX_REFUSED_SHARE:
                 raise SourceError(f"{text}; the scenes' digital numbers are not reflectance x 10,000, take another collection.")
             out.warnings = (f"{text}; they became no data.",)
-            out["sentinel2"] = np.where(refused, np.uint16(FILL), stored)
-            out.refused["sentinel2"] = refused
+            out["sentinel2"] = np.where(is_refused, np.uint16(FILL), stored)
+            out.refused["sentinel2"] = is_refused
         out.clipped["sentinel2"] = out["sentinel2"] == DARKEST
         return out

@@ -79,8 +79,8 @@ def series_files(config: Config, source: Source, where: str) -> SeriesFiles | No
     if not files:
         raise SourceError(f"{path}: there is no file of this name with numbers in it; check {where}.raster.")
     out = SeriesFiles(files, 12 if "month" in names else 4 if "quarter" in names else 1)
-    wanted = [(band, step) for band in out.bands or ("",) for step in _due(out, names, source.period)]
-    missing = [f"{band} {step}".strip() for band, step in wanted if (band, step) not in files]
+    bands_and_steps = [(band, step) for band in out.bands or ("",) for step in _due(out, names, source.period)]
+    missing = [f"{band} {step}".strip() for band, step in bands_and_steps if (band, step) not in files]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise SourceError(

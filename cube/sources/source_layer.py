@@ -89,14 +89,14 @@ def published_row(source: Source, layer: Layer) -> Published | None:
     full = INPUTS[layer.name].labels[layer.dims[0]] if layer.dims else ()
     if len(at) == len(full):
         return row
-    chosen = {
+    settings = {
         name: tuple(values[i] for i in at)
         for name, values in (("bands", row.bands), ("scale", row.scale), ("offset", row.offset))
         if len(values) == len(full)
     }
-    if "bands" not in chosen:
+    if "bands" not in settings:
         raise ConfigError(f"'{source.published}' fills all bands of {layer.name} at once; leave out `bands`")
-    return replace(row, **chosen)  # type: ignore[arg-type]
+    return replace(row, **settings)  # type: ignore[arg-type]
 
 
 def _bands_of_preset(preset: Layer, source: Source, at: str) -> Layer:
@@ -145,7 +145,7 @@ def _of_file(config: Config, source: Source, where: str) -> Layer:
     dims = tuple(labels)
     bands = labels[dims[0]] if dims else (name,)
     units = _units(source, header, bands, at)
-    one = len(set(units)) == 1
+    has_one_unit = len(set(units)) == 1
     described = dict(zip(bands, header.names, strict=False)) if kind == "continuous" and not source.has_file_by_band else {}
     layer = Layer(
         name,
@@ -153,7 +153,7 @@ def _of_file(config: Config, source: Source, where: str) -> Layer:
         "float32",
         math.nan,
         title,
-        units[0] if one else "",
+        units[0] if has_one_unit else "",
         dims,
         labels,
         bands=tuple(
@@ -190,15 +190,15 @@ def _resolution(pixel: float) -> str:
 
 def _units(source: Source, header: RasterHeader, bands: Sequence[str], at: str) -> tuple[str, ...]:
     """Units of each band: those of the configuration, else those of the file."""
-    given = source.units
-    if isinstance(given, dict):
-        strange = sorted(set(given) - set(bands))
+    unit_text = source.units
+    if isinstance(unit_text, dict):
+        strange = sorted(set(unit_text) - set(bands))
         if strange:
             raise ConfigError(f"{at}.units names '{strange[0]}', which is no band; the bands are {', '.join(bands)}.")
         filed = dict(zip(bands, header.units, strict=False))
-        units = tuple(given.get(band) or filed.get(band, "") for band in bands)
-    elif given is not None:
-        units = (given,) * len(bands)
+        units = tuple(unit_text.get(band) or filed.get(band, "") for band in bands)
+    elif unit_text is not None:
+        units = (unit_text,) * len(bands)
     elif len(header.units) == len(bands):
         units = header.units
     else:
@@ -263,12 +263,12 @@ def _of_classes(config: Config, source: Source, where: str, header: RasterHeader
             " `classes:`, such as `classes: {-1: 0}`."
         )
     # The cube keeps names as words with '_' between them: other blanks would divide a name, and no name would be lost.
-    named = {value: (" ".join(name.split()), colour) for value, (name, colour) in rows.items()}
-    nameless = [value for value, (name, _) in named.items() if not name]
+    classes = {value: (" ".join(name.split()), colour) for value, (name, colour) in rows.items()}
+    nameless = [value for value, (name, _) in classes.items() if not name]
     if nameless:
         raise ConfigError(f"{at}.names has no name for the class {nameless[0]}; write one.")
     flags = tuple(
-        (v, name, colour or header.colours.get(v) or class_colour(i)) for i, (v, (name, colour)) in enumerate(named.items())
+        (v, name, colour or header.colours.get(v) or class_colour(i)) for i, (v, (name, colour)) in enumerate(classes.items())
     )
     wide = max(rows) > 254
     return replace(

@@ -48,7 +48,7 @@ class Described:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class CollectionRules:
     """What a layer takes out of a catalogue.
 
     `assets` gives, for the properties of an item, the names that each band's asset may have, `quality` being the band
@@ -94,22 +94,22 @@ class Catalogue:
 
     url: str
     search: StacSearch
-    wanted: Wanted
+    rules: CollectionRules
     scenes: tuple[Scene, ...] | None
 
     @property
     def collection(self) -> str:
         """Its identifier in the catalogue."""
-        return self.search.collection or self.wanted.collection
+        return self.search.collection or self.rules.collection
 
     def touching(self, unit: Unit) -> list[Scene]:
         """Scenes whose footprint reaches into the unit, by date; raises `SourceError` for one that lacks an asset."""
-        scenes = self._asked(unit) if self.scenes is None else self.scenes
-        scenes_here = [scene for scene in scenes if scene.touches(unit.bounds)]
-        for scene in scenes_here:
+        scenes = self._search_unit(unit) if self.scenes is None else self.scenes
+        scenes_of_unit = [scene for scene in scenes if scene.touches(unit.bounds)]
+        for scene in scenes_of_unit:
             if scene.flaw:
                 raise SourceError(scene.flaw)
-        return sorted(scenes_here, key=lambda scene: (scene.moment, scene.id))
+        return sorted(scenes_of_unit, key=lambda scene: (scene.moment, scene.id))
 
     def depends_on(self) -> dict[str, Any]:
         """The search and its scenes with their local files; what is behind an address is taken to stay as it is."""
@@ -129,14 +129,14 @@ class Catalogue:
             return self
         return replace(self, scenes=tuple(scene for scene in self.scenes if scene.touches(unit.bounds)))
 
-    def _asked(self, unit: Unit) -> tuple[Scene, ...]:
-        with _told(self.url):
+    def _search_unit(self, unit: Unit) -> tuple[Scene, ...]:
+        with _source_errors(self.url):
             items = list(_search(self.url, self.search, self.collection, unit.degrees))
-        return _scenes(items, self.url, self.search, self.wanted, unit)
+        return _scenes(items, self.url, self.search, self.rules, unit)
 
 
 @contextmanager
-def _told(url: str) -> Iterator[None]:
+def _source_errors(url: str) -> Iterator[None]:
     """Turns what goes wrong with a catalogue into a sentence, the cause kept: whether it passes by itself is told by that."""
     try:
         yield
@@ -154,23 +154,23 @@ class _AnyStore(pystac.stac_io.DefaultStacIO):
         return super().read_text_from_href(href)
 
 
-def open_catalogue(url: str, search: StacSearch, wanted: Wanted, region: Region) -> Catalogue:
+def open_catalogue(url: str, search: StacSearch, rules: CollectionRules, region: Region) -> Catalogue:
     """Find out what the catalogue is and whether it holds a usable scene for the region.
 
     Raises `SourceError` where it cannot be read, where no scene fits the search, or where every scene lacks an asset;
     `ConfigError` for an asset of a band that the layer does not have.
     """
-    strange = set(search.assets) - set(wanted.assets({}))
+    strange = set(search.assets) - set(rules.assets({}))
     if strange:
         raise ConfigError(
-            f"stac.assets: there is no band '{min(strange)}' in this layer; its bands are {', '.join(wanted.assets({}))}."
+            f"stac.assets: there is no band '{min(strange)}' in this layer; its bands are {', '.join(rules.assets({}))}."
         )
     bounds = region.degrees
-    collection = search.collection or wanted.collection
-    with _told(url):
+    collection = search.collection or rules.collection
+    with _source_errors(url):
         static = _static_items(url)
-        items = list(_search(url, search, collection, bounds, most=20)) if static is None else static
-    scenes = _scenes(items, url, search, wanted, region)
+        items = list(_search(url, search, collection, bounds, max_items=20)) if static is None else static
+    scenes = _scenes(items, url, search, rules, region)
     if not scenes:
         raise SourceError(
             f"{url}: no scene of '{collection}' between {search.start} and {search.end} in months {list(search.months)}"
@@ -179,7 +179,7 @@ def open_catalogue(url: str, search: StacSearch, wanted: Wanted, region: Region)
         )
     if all(scene.flaw for scene in scenes):
         raise SourceError(scenes[0].flaw)
-    return Catalogue(url, search, wanted, None if static is None else scenes)
+    return Catalogue(url, search, rules, None if static is None else scenes)
 
 
 def _static_items(url: str) -> list[pystac.Item] | None:
@@ -208,20 +208,20 @@ def _client(url: str) -> pystac_client.Client:
     return pystac_client.Client.open(url)
 
 
-def _search(url: str, search: StacSearch, collection: str, bounds: Bounds, most: int | None = None) -> Iterable[pystac.Item]:
+def _search(url: str, search: StacSearch, collection: str, bounds: Bounds, max_items: int | None = None) -> Iterable[pystac.Item]:
     client = _client(url)
     clear = {"eo:cloud_cover": {"lte": search.max_cloud_cover}} if client.conforms_to("QUERY") else None
     days = f"{search.start}/{search.end}"
-    return client.search(collections=[collection], bbox=bounds, datetime=days, query=clear, max_items=most).items()
+    return client.search(collections=[collection], bbox=bounds, datetime=days, query=clear, max_items=max_items).items()
 
 
 def _scenes(
-    items: Iterable[pystac.Item], url: str, search: StacSearch, wanted: Wanted, place: Region | Unit
+    items: Iterable[pystac.Item], url: str, search: StacSearch, rules: CollectionRules, place: Region | Unit
 ) -> tuple[Scene, ...]:
     """Those items that fit the search, whoever filtered them before."""
     first = datetime.datetime.combine(search.start, datetime.time(), datetime.UTC)
-    after = datetime.datetime.combine(search.end, datetime.time(), datetime.UTC) + datetime.timedelta(days=1)
-    collection, bounds = search.collection or wanted.collection, shapely.box(*place.degrees)
+    end = datetime.datetime.combine(search.end, datetime.time(), datetime.UTC) + datetime.timedelta(days=1)
+    collection, bounds = search.collection or rules.collection, shapely.box(*place.degrees)
     scenes = []
     for item in items:
         moment = item.datetime or item.common_metadata.start_datetime
@@ -229,20 +229,22 @@ def _scenes(
             continue
         moment = moment.replace(tzinfo=datetime.UTC) if moment.tzinfo is None else moment.astimezone(datetime.UTC)
         if (
-            first <= moment < after
+            first <= moment < end
             and moment.month in search.months
             and float(item.properties.get("eo:cloud_cover") or 0.0) <= search.max_cloud_cover
-            and (wanted.accepts is None or wanted.accepts(item.properties))
+            and (rules.accepts is None or rules.accepts(item.properties))
             and (item.bbox is None or shapely.box(*_flat(item.bbox)).intersects(bounds))
         ):
-            scenes.append(_scene(item, moment, url, search, wanted, place.grid))
+            scenes.append(_scene(item, moment, url, search, rules, place.grid))
     return one_per_acquisition(scenes)
 
 
-def _scene(item: pystac.Item, moment: datetime.datetime, url: str, search: StacSearch, wanted: Wanted, grid: Grid) -> Scene:
+def _scene(
+    item: pystac.Item, moment: datetime.datetime, url: str, search: StacSearch, rules: CollectionRules, grid: Grid
+) -> Scene:
     assets, flaw = {}, ""
     fields = []
-    for band, names in wanted.assets(item.properties).items():
+    for band, names in rules.assets(item.properties).items():
         names = (search.assets[band],) if band in search.assets else names
         name = next((name for name in names if name in item.assets), None)
         if name is None:
@@ -257,7 +259,7 @@ def _scene(item: pystac.Item, moment: datetime.datetime, url: str, search: StacS
     described = Described(item.id, moment, item.properties, tuple(fields))
     added = 0
     try:
-        added = wanted.added(described, search)
+        added = rules.added(described, search)
     except ValueError as error:
         flaw = flaw or f"{url}: scene {item.id}: {error}."
     frame = (str(item.properties.get("platform", "")).lower().replace("_", "-"), tile_of(item.properties, item.id))
@@ -270,11 +272,11 @@ def _outline(item: pystac.Item, grid: Grid) -> shapely.Geometry | None:
     if not (item.geometry or item.bbox):
         return None
     try:
-        drawn = shapely.geometry.shape(item.geometry) if item.geometry else shapely.box(*_flat(item.bbox or ()))
+        outline = shapely.geometry.shape(item.geometry) if item.geometry else shapely.box(*_flat(item.bbox or ()))
     except (ValueError, TypeError, LookupError, AttributeError):  # no GeoJSON
         return None
-    projected = shapely.transform(shapely.force_2d(drawn), lambda points: np.stack(grid.project(*points.T), axis=1))
-    undefined = drawn.is_empty or not np.isfinite(shapely.get_coordinates(projected)).all()
+    projected = shapely.transform(shapely.force_2d(outline), lambda points: np.stack(grid.project(*points.T), axis=1))
+    undefined = outline.is_empty or not np.isfinite(shapely.get_coordinates(projected)).all()
     return None if undefined else shapely.make_valid(projected)
 
 
@@ -302,7 +304,7 @@ def _address(href: str, catalog: str, collection: str | None) -> str:
 class SceneReader:
     """What the readers of scenes have in common: where the scenes are from, and which of them a unit needs."""
 
-    WANTED: ClassVar[Wanted]
+    WANTED: ClassVar[CollectionRules]
 
     source: Source
     search: StacSearch

@@ -41,11 +41,11 @@ def common_grid(scenes: Sequence[Scene], band: str, cells: RasterGrid) -> Raster
     must be read and cannot.
     """
     codes = [scene.epsg or _header(scene, band)[0] for scene in scenes]
-    counted = Counter(code for code in codes if code)
-    if not counted:  # a projection without a code is nothing that stackstac could stack in
+    counts = Counter(code for code in codes if code)
+    if not counts:  # a projection without a code is nothing that stackstac could stack in
         return RasterGrid.over(cells.bounds, FINE, cells.crs)
     # The lowest code of equals, or the order of a search would decide.
-    epsg = min(counted, key=lambda code: (-counted[code], code))
+    epsg = min(counts, key=lambda code: (-counts[code], code))
     t = _header(scenes[codes.index(epsg)], band)[1]
     return RasterGrid(Affine(abs(t.a), 0, t.c, 0, -abs(t.e), t.f), (1, 1), f"EPSG:{epsg}")
 
@@ -114,7 +114,7 @@ def read(scenes: Sequence[Scene], bands: Sequence[str], window: RasterGrid, fill
         # Stored chunk by chunk: a computed array would be joined from its parts, twice the memory.
         dask.array.store(stack.data, out, lock=False, scheduler="threads", num_workers=threads(addresses))
     except (RuntimeError, rasterio.errors.RasterioError) as error:
-        raise _named(error, scenes, bands) from error
+        raise _read_error(error, scenes, bands) from error
     return out
 
 
@@ -141,10 +141,10 @@ def _header(scene: Scene, band: str) -> tuple[int | None, Affine]:
                 raise SourceError(f"scene {scene.id}: {address} has no CRS; write it into the file.")
             return dataset.crs.to_epsg(), dataset.transform
     except rasterio.errors.RasterioError as error:
-        raise _named(error, [scene], [band]) from error
+        raise _read_error(error, [scene], [band]) from error
 
 
-def _named(error: Exception, scenes: Sequence[Scene], bands: Sequence[str]) -> SourceError:
+def _read_error(error: Exception, scenes: Sequence[Scene], bands: Sequence[str]) -> SourceError:
     """The error with the scene and the file that it is about; GDAL's words stay in it, they tell what passes by itself."""
     text = str(error).splitlines()[0]
     for scene in scenes:

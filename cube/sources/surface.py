@@ -35,12 +35,12 @@ class SurfaceReader:
     inner: Reader | None
     coastline: str | None = None  # its path: polygons are read by each worker, not sent with each unit
     where: str = ""
-    of: Source | None = None
+    own_source: Source | None = None
 
     @property
     def source(self) -> Source | None:
         """That of the raster behind it, or its own."""
-        return self.inner.source if self.inner else self.of
+        return self.inner.source if self.inner else self.own_source
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -101,7 +101,8 @@ def expand(template: str, layer: Layer, names: tuple[str, ...] = (), tile: int |
             raise ConfigError(f"'{template}' is not a file name template ({error}); write for example {{month:02d}}") from None
         labels.setdefault(path, []).append(str(row.get("variable", "")))
     side = (tile or 1) if tiled else None
-    named = len(layer.dims) == 1
+    has_one_axis = len(layer.dims) == 1
     return [
-        RasterFile(path, tuple(range(1, len(bands) + 1)), side, tuple(bands) if named else ()) for path, bands in labels.items()
+        RasterFile(path, tuple(range(1, len(bands) + 1)), side, tuple(bands) if has_one_axis else ())
+        for path, bands in labels.items()
     ]

@@ -30,10 +30,10 @@ def neighbours(elevation: Floats) -> dict[tuple[int, int], Floats]:
     out = {(dy, dx): elevation[1 + dy : 1 + dy + rows, 1 + dx : 1 + dx + cols] for dy in (-1, 0, 1) for dx in (-1, 0, 1)}
     cell = out[0, 0]
     for dy, dx in OPPOSITE:
-        one, other = out[dy, dx], out[-dy, -dx]
+        forward, backward = out[dy, dx], out[-dy, -dx]
         level = out[dy, 0] + out[0, dx] - cell if dy and dx else cell
-        out[dy, dx] = np.where(np.isnan(one), np.where(np.isnan(other), level, 2 * cell - other), one)
-        out[-dy, -dx] = np.where(np.isnan(other), np.where(np.isnan(one), 2 * cell - level, 2 * cell - one), other)
+        out[dy, dx] = np.where(np.isnan(forward), np.where(np.isnan(backward), level, 2 * cell - backward), forward)
+        out[-dy, -dx] = np.where(np.isnan(backward), np.where(np.isnan(forward), 2 * cell - level, 2 * cell - forward), backward)
     return out
 
 
@@ -100,8 +100,8 @@ def topographic_position(elevation: Floats, radius: float) -> Floats:
     for down in range(-wide, wide + 1):
         half = int(math.sqrt(radius**2 - down**2))
         row, first, end = wide + down, wide - half, wide + half + 1
-        for summed, part in ((total, sums), (count, counts)):
-            summed += part[row : row + rows, end : end + cols]
-            summed -= part[row : row + rows, first : first + cols]
+        for target, part in ((total, sums), (count, counts)):
+            target += part[row : row + rows, end : end + cols]
+            target -= part[row : row + rows, first : first + cols]
     inner = elevation[wide : wide + rows, wide : wide + cols]
     return np.asarray(inner - total / (STEPS * np.maximum(count, 1)), np.float32)

@@ -26,7 +26,7 @@ from cube.sources.pixels import AS_FILED, Account, Bools, Floats, PixelRules, nu
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.resample import Piece
 
-BANDS_AT_ONCE: Final = 21  # bounds the memory of 84 or 228 bands
+BAND_BLOCK: Final = 21  # bounds the memory of 84 or 228 bands
 BLOCK_PIXELS: Final = 2**21  # of a block and band, and this that of a unit of 80 km out of 10 m pixels: see `working_bytes`
 BLOCK_VALUES: Final = 2**24  # of all its bands together; a cell counts as CELL_VALUES
 CELL_VALUES: Final = 4  # a cell's sums in float64 take so many times as much as a pixel
@@ -99,7 +99,7 @@ class ResampleSpec:
 
     def parts(self) -> Iterator[ResampleSpec]:
         """The same for a few bands at a time; what fills one band from the others must see them together."""
-        step = len(self.bands) if self.absent is not None else BANDS_AT_ONCE
+        step = len(self.bands) if self.absent is not None else BAND_BLOCK
         for first in range(0, len(self.bands), step):
             part = slice(first, first + step)
             yield replace(self, bands=self.bands[part], ranges=self.ranges[part])
@@ -128,10 +128,10 @@ def read_raster(path: str | Sequence[str], target: RasterGrid, spec: ResampleSpe
             if max(spec.bands) > dataset.count:
                 raise SourceError(f"{dataset.name}: has {dataset.count} bands, {spec.where} asks for band {max(spec.bands)}.")
         for top, left, block in _blocks(target, datasets, max(len(part.bands) for part in spec.parts())):
-            values, refused = _block(datasets, block, spec, account)
+            values, is_refused = _block(datasets, block, spec, account)
             out[:, top : top + block.shape[0], left : left + block.shape[1]] = values
-            if refused is not None:
-                account.refuse(top, left, refused, target.shape)
+            if is_refused is not None:
+                account.refuse(top, left, is_refused, target.shape)
     return out
 
 
@@ -154,7 +154,7 @@ def working_bytes(target: RasterGrid, area: float, spec: ResampleSpec) -> int:
     pixels = (math.sqrt(cells * area) + 2 * MARGIN + 2) ** 2
     values = bands * (pixels + CELL_VALUES * cells) * VALUE_BYTES
     blocks = min(-(-target.shape[0] // side) * -(-target.shape[1] // side), areas.CACHED)
-    classes = areas.SUMS_AT_ONCE * 8 if spec.classes or spec.shares else 0
+    classes = areas.SUM_BLOCK * 8 if spec.classes or spec.shares else 0
     return round(values + blocks * areas.overlap_bytes(cells, area) + classes)
 
 
@@ -193,21 +193,22 @@ def _block(
     datasets: Sequence[DatasetReader], target: RasterGrid, spec: ResampleSpec, account: Account
 ) -> tuple[Floats, Bools | None]:
     """Values of a block of the target, and which of them are missing because a pixel was refused (None: no pixel was)."""
-    parts, missing, any_refused = [], [], False
+    parts, missing, is_refused = [], [], False
     for part in spec.parts():
-        pieces, refused = _pieces(datasets, target, part, account)
+        pieces, part_refused = _pieces(datasets, target, part, account)
         if not pieces:
             return np.full((spec.layers, *target.shape), np.nan, np.float32), None
         parts.append(_resampled(target, pieces, part))
         missing.append(np.zeros(parts[-1].shape, np.bool_))
-        if any(bad.any() for bad in refused):
-            any_refused = True
+        if any(bad.any() for bad in part_refused):
+            is_refused = True
             # What the cells would be if the refused pixels counted: where only then there is a value, it was refused.
-            counted = [
-                Piece(np.where(bad, np.float32(1), piece.values), piece.grid) for piece, bad in zip(pieces, refused, strict=True)
+            counts = [
+                Piece(np.where(bad, np.float32(1), piece.values), piece.grid)
+                for piece, bad in zip(pieces, part_refused, strict=True)
             ]
-            missing[-1] = np.isnan(parts[-1]) & ~np.isnan(_resampled(target, counted, part))
-    return np.concatenate(parts), np.concatenate(missing) if any_refused else None
+            missing[-1] = np.isnan(parts[-1]) & ~np.isnan(_resampled(target, counts, part))
+    return np.concatenate(parts), np.concatenate(missing) if is_refused else None
 
 
 def _resampled(target: RasterGrid, pieces: Sequence[Piece], spec: ResampleSpec) -> Floats:
@@ -231,7 +232,7 @@ def _pieces(
     datasets: Sequence[DatasetReader], target: RasterGrid, spec: ResampleSpec, account: Account
 ) -> tuple[list[Piece], list[Bools]]:
     """The pixels of each dataset around the target, by rules, and which of them were refused; none where there are none."""
-    pieces, refused = [], []
+    pieces, refused_pieces = [], []
     for dataset in datasets:
         for copy in georeference.copies(dataset):
             window = _window(copy, target)
@@ -243,8 +244,8 @@ def _pieces(
                 numbers = np.where(np.isnan(numbers) & any_band & ~bad, np.float32(spec.absent), numbers)
             pixels = copy.window(window.row_off, window.col_off, window.height, window.width)
             pieces.append(Piece(numbers, pixels))
-            refused.append(bad)
-    return pieces, refused
+            refused_pieces.append(bad)
+    return pieces, refused_pieces
 
 
 def _window(source: RasterGrid, target: RasterGrid) -> rasterio.windows.Window | None:

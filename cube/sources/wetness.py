@@ -55,8 +55,8 @@ def upslope_cells(elevation: Floats) -> Floats:
     for _ in range(REACH):
         gathered = np.ones_like(area)
         for (dy, dx), share in zip(AROUND, shares, strict=True):
-            into, out_of = _pair(area.shape, dy, dx)
-            gathered[into] += share[out_of] * area[out_of]
+            into, source = _pair(area.shape, dy, dx)
+            gathered[into] += share[source] * area[source]
         area = gathered
     return area
 

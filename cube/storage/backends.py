@@ -77,7 +77,7 @@ def filesystem(url: str, asynchronous: bool = False) -> tuple[Any, str]:
         # A cache on the way must not answer for the release that readers follow.
         options["client_kwargs"] = {"headers": {"Cache-Control": "no-cache"}}
     try:
-        found, path = fsspec.core.url_to_fs(url, **{**options, **fsspec.config.conf.get(name, {})})
+        fs, path = fsspec.core.url_to_fs(url, **{**options, **fsspec.config.conf.get(name, {})})
     except ImportError as error:
         package = PACKAGES.get(name, name)
         raise CubeError(f"{url}: {name}:// needs the package {package}, which is not here; `pip install {package}`.") from error
@@ -85,7 +85,7 @@ def filesystem(url: str, asynchronous: bool = False) -> tuple[Any, str]:
         raise CubeError(
             f"{url}: '{name}://' is no protocol of a cube; use a path, {', '.join(f'{p}://' for p in PACKAGES)} or memory://."
         ) from error
-    return found, path.rstrip("/")
+    return fs, path.rstrip("/")
 
 
 def io_backend(url: str) -> str:
@@ -93,19 +93,19 @@ def io_backend(url: str) -> str:
 
     Raises `CubeError` where that says something else or needs a package that is not installed.
     """
-    wanted = os.environ.get("FLORACUBE_IO", "")
-    if wanted and wanted not in IO_BACKENDS:
-        raise CubeError(f"FLORACUBE_IO is '{wanted}'; it may be {', '.join(IO_BACKENDS)} or unset.")
+    setting = os.environ.get("FLORACUBE_IO", "")
+    if setting and setting not in IO_BACKENDS:
+        raise CubeError(f"FLORACUBE_IO is '{setting}'; it may be {', '.join(IO_BACKENDS)} or unset.")
     for package in ("zarrs", "obstore"):
-        if package in wanted and importlib.util.find_spec(package) is None:
-            raise CubeError(f"FLORACUBE_IO is '{wanted}', but {package} is not installed; `pip install {package}` or unset it.")
-    if not wanted:
+        if package in setting and importlib.util.find_spec(package) is None:
+            raise CubeError(f"FLORACUBE_IO is '{setting}', but {package} is not installed; `pip install {package}` or unset it.")
+    if not setting:
         return "zarrs" if scheme(url) == "file" and importlib.util.find_spec("zarrs") else "plain"
-    chosen = [p for p in wanted.split("+") if p != "obstore" or scheme(url) in OBSTORE]
+    packages = [p for p in setting.split("+") if p != "obstore" or scheme(url) in OBSTORE]
     # The Rust codecs fetch by themselves, and know folders and clouds; of a web server they forget what it was opened with.
-    if "zarrs" in chosen and not (scheme(url) == "file" or ("obstore" in chosen and scheme(url) not in WEB)):
-        chosen.remove("zarrs")
-    return "+".join(chosen) or "plain"
+    if "zarrs" in packages and not (scheme(url) == "file" or ("obstore" in packages and scheme(url) not in WEB)):
+        packages.remove("zarrs")
+    return "+".join(packages) or "plain"
 
 
 def with_rust_codecs(array: zarr.Array[Any], url: str) -> zarr.Array[Any]:
@@ -130,12 +130,12 @@ def zarr_store(url: str, read_only: bool) -> Store:
         raise CubeError(f"{url}: a cube on a web server can only be read; write to the folder or bucket that it serves.")
     if "obstore" in io_backend(url):
         return zarr.storage.ObjectStore(object_store(url), read_only=read_only)
-    found, path = filesystem(url, asynchronous=True)
-    if not found.async_impl:
+    fs, path = filesystem(url, asynchronous=True)
+    if not fs.async_impl:
         from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 
-        found = AsyncFileSystemWrapper(found, asynchronous=True)
-    return RemoteStore(found, read_only=read_only, path=path)
+        fs = AsyncFileSystemWrapper(fs, asynchronous=True)
+    return RemoteStore(fs, read_only=read_only, path=path)
 
 
 def object_store(url: str) -> Any:
@@ -170,7 +170,7 @@ def is_absent(error: BaseException) -> bool:
     return isinstance(error, FileNotFoundError) and code != "NoSuchBucket"
 
 
-def named(error: Exception, what: str) -> OSError:
+def with_name(error: Exception, what: str) -> OSError:
     """The same failure as an `OSError` that names the object; kind and number stay, for whoever decides on another try."""
     kind = next((k for k in (PermissionError, FileNotFoundError, TimeoutError) if isinstance(error, k)), OSError)
     text = f"{what}: {getattr(error, 'strerror', None) or str(error) or type(error).__name__}"
@@ -209,9 +209,9 @@ class RemoteStore(zarr.storage.FsspecStore):
 
     async def _fetch(self, path: str, start: int | None, end: int | None) -> bytes | None:
         retries = TRIES - 1 if "http" in self.fs.protocol else 0
-        tried = 0
+        tries = 0
         while True:
-            tried += 1
+            tries += 1
             try:
                 return bytes(await self.fs._cat_file(path, start=start, end=end))
             except (IsADirectoryError, NotADirectoryError):
@@ -219,9 +219,9 @@ class RemoteStore(zarr.storage.FsspecStore):
             except Exception as error:
                 if is_absent(error):
                     return None
-                wait = delay(error, tried, retries, FIRST_WAIT)
+                wait = delay(error, tries, retries, FIRST_WAIT)
                 if wait is None:
-                    raise named(error, path) from error
+                    raise with_name(error, path) from error
             await asyncio.sleep(wait)
 
     async def get_partial_values(
@@ -243,4 +243,4 @@ class RemoteStore(zarr.storage.FsspecStore):
         except (TypeError, ValueError):  # what is no buffer, and a store that is open for reading alone
             raise
         except Exception as error:
-            raise named(error, f"{self.path.rstrip('/')}/{key}") from error
+            raise with_name(error, f"{self.path.rstrip('/')}/{key}") from error

@@ -47,39 +47,39 @@ def read(url: str, name: str) -> Content:
     except Exception as error:
         if backends.is_absent(error):
             return ABSENT
-        raise backends.named(error, f"{url}/{name}") from error
+        raise backends.with_name(error, f"{url}/{name}") from error
 
 
-def replace(url: str, name: str, before: Content, data: bytes, remove: bool = False) -> bool:
-    """Write `data` if the object is still as it was read `before`; False, and nothing written, if another writer was first.
+def replace(url: str, name: str, expected: Content, data: bytes, remove: bool = False) -> bool:
+    """Write `data` if the object is still as it was read `expected`; False, and nothing written, if another writer was first.
 
     What was `ABSENT` is written only where there is no object yet. With `remove` the object is removed instead, where the
     store does that under a condition; the clouds get `data`. A store that fails is an `OSError` that names the object.
     """
     try:
         if backends.scheme(url) in backends.PUT_BY_OBSTORE:
-            return _put_by_obstore(url, name, before, data)
+            return _put_by_obstore(url, name, expected, data)
         if backends.scheme(url) == "s3":
             filesystem, base = backends.filesystem(url)
-            conditions = {"mode": "create"} if before.data is None else dict(before.tags)
+            conditions = {"mode": "create"} if expected.data is None else dict(expected.tags)
             filesystem.pipe_file(f"{base}/{name}", data, CacheControl=backends.NO_STORE, **conditions)
             return True
         with _alone(url, name):
-            return _compare_and_write(url, name, before, None if remove else data)
+            return _compare_and_write(url, name, expected, None if remove else data)
     except CubeError:
         raise
     except Exception as error:
         if _beaten(error):
             return False
-        raise backends.named(error, f"{url}/{name}") from error
+        raise backends.with_name(error, f"{url}/{name}") from error
 
 
-def _compare_and_write(url: str, name: str, before: Content, data: bytes | None) -> bool:
+def _compare_and_write(url: str, name: str, expected: Content, data: bytes | None) -> bool:
     """To be called while nobody else does the same to this object; without `data` it is removed."""
     folder = backends.local_path(url)
-    if folder is not None and before.data is None and data is not None:
+    if folder is not None and expected.data is None and data is not None:
         return create_file(folder / name, data)
-    if read(url, name).data != before.data:
+    if read(url, name).data != expected.data:
         return False
     filesystem, base = backends.filesystem(url)
     if data is None:
@@ -109,8 +109,8 @@ def _read_by_obstore(url: str, name: str) -> Content:
     return Content(bytes(answer.bytes()), tags)
 
 
-def _put_by_obstore(url: str, name: str, before: Content, data: bytes) -> bool:
-    mode: Any = "create" if before.data is None else dict(before.tags)
+def _put_by_obstore(url: str, name: str, expected: Content, data: bytes) -> bool:
+    mode: Any = "create" if expected.data is None else dict(expected.tags)
     backends.object_store(url).put(name, data, mode=mode, attributes={"Cache-Control": backends.NO_STORE})
     return True
 

@@ -51,8 +51,8 @@ def find_leaf(cube: CubeStore, path: str) -> xr.Dataset | None:
         mapping = group.variables[GRID_MAPPING]
         for name in [name for name, column in group.variables.items() if INLINE in column.attrs]:
             column = group.variables[name]
-            kept = {key: value for key, value in column.attrs.items() if key != INLINE}
-            group[name] = (column.dims, inline_values(column.attrs[INLINE], column.dtype), kept)
+            attributes = {key: value for key, value in column.attrs.items() if key != INLINE}
+            group[name] = (column.dims, inline_values(column.attrs[INLINE], column.dtype), attributes)
     except FileNotFoundError:
         return None
     except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -94,7 +94,7 @@ def block_shape(inner: Sequence[int], shard: Sequence[int], item_bytes: float) -
     """A shard, cut to at most `BLOCK_BYTES`: along inner chunks while there are several, then along the leading axes."""
     block = list(shard)
     while math.prod(block) * item_bytes > BLOCK_BYTES:
-        parts = [-(-size // least) for size, least in zip(block, inner, strict=True)]
+        parts = [-(-size // inner_length) for size, inner_length in zip(block, inner, strict=True)]
         axis = int(np.argmax(parts))
         if parts[axis] > 1:
             block[axis] = inner[axis] * -(-parts[axis] // 2)
@@ -113,9 +113,9 @@ def on_cells(data: xr.DataArray, resolution: int, y: NDArray[Any], x: NDArray[An
     *lead, height, width = data.data.chunks
     sides = [tuple(size * resolution // CELL for size in axis) for axis in (height, width)]
     show = _mean if resolution == FINE else _repeat
-    seen = da.map_blocks(show, data.data, dtype=data.dtype, chunks=(*lead, *sides))  # type: ignore[no-untyped-call]
+    decoded = da.map_blocks(show, data.data, dtype=data.dtype, chunks=(*lead, *sides))  # type: ignore[no-untyped-call]
     labels = {name: labels for name, labels in data.coords.items() if not {"x", "y"} & set(labels.dims)}
-    out = xr.DataArray(seen, {**labels, "y": y, "x": x}, data.dims, data.name, data.attrs)
+    out = xr.DataArray(decoded, {**labels, "y": y, "x": x}, data.dims, data.name, data.attrs)
     out.encoding["grid_mapping"] = GRID_MAPPING
     return out
 

@@ -16,7 +16,7 @@ from cube.storage import backends, conditional
 from cube.storage.local_files import write_file
 
 UPDATES: Final = 10  # tries of a change where others change the same document
-DOCUMENTS_AT_ONCE: Final = 1000  # bounds the memory of reading a stage's receipts
+DOCUMENT_BATCH: Final = 1000  # bounds the memory of reading a stage's receipts
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Documents:
         except Exception as error:
             if backends.is_absent(error):
                 return None
-            raise backends.named(error, f"{self.url}/{name}") from error
+            raise backends.with_name(error, f"{self.url}/{name}") from error
 
     def read_json(self, name: str) -> Any | None:
         """The document `name`, or None where there is none. A store that fails is an `OSError`, a damaged one a `CubeError`."""
@@ -64,7 +64,7 @@ class Documents:
         try:
             filesystem.pipe_file(f"{base}/{name}", data, **options)
         except Exception as error:
-            raise backends.named(error, f"{self.url}/{name}") from error
+            raise backends.with_name(error, f"{self.url}/{name}") from error
 
     def update_json(self, name: str, change: Callable[[Any | None], Any]) -> Any:
         """Replace `name` by `change(what is there or None)` such that nobody's change in between is undone; returns it.
@@ -74,18 +74,18 @@ class Documents:
         writer was faster.
         """
         self._refuse_if_read_only()
-        written = None
+        new_content = None
         for _ in range(UPDATES):
             content = conditional.read(self.url, name)
-            before = self._document(name, content.data)
-            if written is not None and content.data == written:
-                return before  # the answer of our own put got lost: the library tried again and met itself
-            after = change(before)
-            if after == before:
-                return after
-            written = _bytes(after)
-            if conditional.replace(self.url, name, content, written, remove=after is None):
-                return after
+            old = self._document(name, content.data)
+            if new_content is not None and content.data == new_content:
+                return old  # the answer of our own put got lost: the library tried again and met itself
+            new = change(old)
+            if new == old:
+                return new
+            new_content = _bytes(new)
+            if conditional.replace(self.url, name, content, new_content, remove=new is None):
+                return new
         raise CubeError(f"{self.url}/{name}: other processes keep changing it; run the command again.")
 
     def create_json(self, name: str, document: Any) -> bool:
@@ -124,13 +124,13 @@ class Documents:
         A damaged one is left out: these are receipts, and a unit without one is built again.
         """
         filesystem, base = self._files
-        for start in range(0, len(names), DOCUMENTS_AT_ONCE):
-            paths = {f"{base}/{folder}/{name}.json": name for name in names[start : start + DOCUMENTS_AT_ONCE]}
+        for start in range(0, len(names), DOCUMENT_BATCH):
+            paths = {f"{base}/{folder}/{name}.json": name for name in names[start : start + DOCUMENT_BATCH]}
             for path, data in filesystem.cat(list(paths), on_error="return").items():
                 if isinstance(data, Exception):
                     if backends.is_absent(data):
                         continue  # removed since it was listed
-                    raise backends.named(data, f"{self.url}/{folder}/{paths[path]}.json") from data
+                    raise backends.with_name(data, f"{self.url}/{folder}/{paths[path]}.json") from data
                 with suppress(ValueError):
                     yield paths[path], json.loads(data)
 
@@ -142,8 +142,8 @@ class Documents:
         root = backends.local_path(self.url)
         if root is None:
             return 0
-        here = root / folder
-        orphans = list(here.rglob("*.partial") if deep else here.glob("*.partial"))
+        path = root / folder
+        orphans = list(path.rglob("*.partial") if deep else path.glob("*.partial"))
         for orphan in orphans:
             orphan.unlink(missing_ok=True)
         return len(orphans)
@@ -152,17 +152,17 @@ class Documents:
         """Names of the folders directly in `folder`, sorted, whatever is in them; empty where it does not exist."""
         filesystem, base = self._files
         try:
-            found = filesystem.ls(f"{base}/{folder}", detail=True, refresh=True)
+            entries = filesystem.ls(f"{base}/{folder}", detail=True, refresh=True)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        names = (str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in found if entry["type"] == "directory")
+        names = (str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory")
         return sorted(names)
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Bytes of every file or object below `folder`, by its path there; empty where it does not exist."""
         filesystem, base = self._files
-        found = filesystem.find(f"{base}/{folder}", detail=True)
-        return {str(path).removeprefix(f"{base}/{folder}/"): int(entry["size"]) for path, entry in found.items()}
+        entries = filesystem.find(f"{base}/{folder}", detail=True)
+        return {str(path).removeprefix(f"{base}/{folder}/"): int(entry["size"]) for path, entry in entries.items()}
 
     def versions(self, folder: str) -> dict[str, str]:
         """What tells each document below `folder` from what it was before, by its path there without `.json`.
@@ -174,8 +174,8 @@ class Documents:
         if root is not None:
             return _local_versions(root / folder)
         filesystem, base = self._files
-        found = self._listing(folder, lambda path: filesystem.find(path, detail=True).values())
-        names = ((str(entry["name"]).removeprefix(f"{base}/{folder}/"), entry) for entry in found)
+        entries = self._listing(folder, lambda path: filesystem.find(path, detail=True).values())
+        names = ((str(entry["name"]).removeprefix(f"{base}/{folder}/"), entry) for entry in entries)
         return {name.removesuffix(".json"): _version(entry) for name, entry in names if name.endswith(".json")}
 
     def remove_tree(self, path: str) -> None:
@@ -188,8 +188,8 @@ class Documents:
     def _list(self, folder: str) -> list[str]:
         """Names in `folder` as the store says them now; raises `CubeError` for a web server that lists no folders."""
         filesystem, _ = self._files
-        found = self._listing(folder, lambda path: filesystem.ls(path, detail=False, refresh=True))
-        return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
+        paths = self._listing(folder, lambda path: filesystem.ls(path, detail=False, refresh=True))
+        return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in paths)
 
     def _listing(self, folder: str, ask: Callable[[str], Iterable[Any]]) -> Iterable[Any]:
         """What the store answers on the path of `folder`; nothing where it is not there."""
@@ -202,7 +202,7 @@ class Documents:
                 raise CubeError(f"{self.url}: this web server lists no '{folder}'; ask where the cube itself lies.") from error
             if backends.is_absent(error):
                 return []
-            raise backends.named(error, f"{self.url}/{folder}") from error
+            raise backends.with_name(error, f"{self.url}/{folder}") from error
 
     def list_json(self, folder: str) -> list[str]:
         """Names (without `.json`) of the documents in `folder`, sorted; empty where it does not exist."""
@@ -225,13 +225,13 @@ def _raise_unless_absent(error: OSError) -> None:
 
 def _local_versions(folder: Path) -> dict[str, str]:
     """As `Documents.versions`: each write makes a new file, with a number and a time of its own."""
-    found = {}
-    for here, _, names in os.walk(folder, onerror=_raise_unless_absent, followlinks=True):
+    versions = {}
+    for directory, _, names in os.walk(folder, onerror=_raise_unless_absent, followlinks=True):
         for name in names:
             if name.endswith(".json") and name[0] != ".":
                 with suppress(FileNotFoundError):
-                    file = Path(here, name)
-                    about = file.stat()
+                    file = Path(directory, name)
+                    status = file.stat()
                     path = file.relative_to(folder).as_posix().removesuffix(".json")
-                    found[path] = f"{about.st_ino} {about.st_mtime_ns} {about.st_size}"
-    return found
+                    versions[path] = f"{status.st_ino} {status.st_mtime_ns} {status.st_size}"
+    return versions

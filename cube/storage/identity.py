@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-READ_WHOLE: Final = 2**20  # bytes; a larger file is known by its size, its time and its ends: a thousand tiles take seconds
+MAX_HASHED_BYTES: Final = 2**20  # bytes; a larger file is known by its size, its time and its ends: a thousand tiles take seconds
 END: Final = 2**16  # bytes at either end of a larger file
 # What gives a raster its place, or a shapefile its meaning, beside the file itself.
 SIDECARS: Final = (".tfw", ".wld", ".prj", ".shx", ".dbf", ".cpg")
@@ -70,18 +70,18 @@ def file_identity(path: str) -> Any:
         return {file.name: _content(file) for file in sorted(local.iterdir()) if file.is_file()}
     if not local.is_file():
         return None
-    beside = {s: _content(file) for s in SIDECARS if (file := local.with_suffix(s)) != local and file.is_file()}
-    return {"content": _content(local), "beside": beside} if beside else _content(local)
+    sidecars = {s: _content(file) for s in SIDECARS if (file := local.with_suffix(s)) != local and file.is_file()}
+    return {"content": _content(local), "beside": sidecars} if sidecars else _content(local)
 
 
 def _content(path: Path) -> list[Any]:
     with path.open("rb") as file:
-        about = os.fstat(file.fileno())
-        if about.st_size <= READ_WHOLE:
-            return [about.st_size, plain(file.read())]
+        status = os.fstat(file.fileno())
+        if status.st_size <= MAX_HASHED_BYTES:
+            return [status.st_size, plain(file.read())]
         head = file.read(END)
         file.seek(-END, os.SEEK_END)
-        return [about.st_size, about.st_mtime_ns, plain(head + file.read())]
+        return [status.st_size, status.st_mtime_ns, plain(head + file.read())]
 
 
 def file_identities(paths: Iterable[str]) -> dict[str, Any]:

@@ -70,13 +70,17 @@ def shards(layer: Layer, sizes: Sequence[int], unit_pixels: int) -> tuple[tuple[
 
 def set_attributes(node: zarr.Group | zarr.Array[Any], attributes: Mapping[str, Any]) -> bool:
     """Write those of `attributes` that a node does not have already, remove those that are None; whether any was written."""
-    wanted = json.loads(json.dumps(dict(attributes)))  # as they come back: lists, not tuples
-    before = node.attrs.asdict()
-    after = {key: value for key, value in {**before, **wanted}.items() if value is not None or key not in wanted}
-    if after == before:
+    new_attributes = json.loads(json.dumps(dict(attributes)))  # as they come back: lists, not tuples
+    old_attributes = node.attrs.asdict()
+    merged_attributes = {
+        key: value
+        for key, value in {**old_attributes, **new_attributes}.items()
+        if value is not None or key not in new_attributes
+    }
+    if merged_attributes == old_attributes:
         return False
     # Not `attrs.update`, which writes the whole document once for every key and can be cut off between two.
-    node.attrs.put(after)
+    node.attrs.put(merged_attributes)
     return True
 
 
@@ -121,10 +125,10 @@ def make_leaf(
 
 def consolidate_if_changed(store: Store, path: str) -> None:
     """Consolidate the metadata of the group `path`, unless what is consolidated there is what its members say."""
-    held = zarr.open_group(store, path=path, mode="r", zarr_format=3).metadata.consolidated_metadata
+    consolidated = zarr.open_group(store, path=path, mode="r", zarr_format=3).metadata.consolidated_metadata
     group = zarr.open_group(store, path=path, mode="r", zarr_format=3, use_consolidated=False)
     now = {name: _as_text(node.metadata) for name, node in group.members(max_depth=None)}
-    if held is None or {name: _as_text(metadata) for name, metadata in held.flattened_metadata.items()} != now:
+    if consolidated is None or {name: _as_text(metadata) for name, metadata in consolidated.flattened_metadata.items()} != now:
         zarr.consolidate_metadata(store, path=path)
 
 
@@ -165,9 +169,9 @@ def _ensure_labels(group: zarr.Group, dim: str, values: NDArray[Any]) -> None:
         if array.shape == values.shape and (np.asarray(array[:]) == values).all():
             return
         # A store lists its members in any order: the layer is named rather than a column beside it.
-        for name, other in sorted(group.arrays(), key=lambda member: (-member[1].ndim, member[0])):
+        for name, member_array in sorted(group.arrays(), key=lambda member: (-member[1].ndim, member[0])):
             # Labels are whole before the first layer is made, so these are other labels and not half of the same.
-            if name != dim and dim in (getattr(other.metadata, "dimension_names", None) or ()):
+            if name != dim and dim in (getattr(member_array.metadata, "dimension_names", None) or ()):
                 raise CubeError(
                     f"{group.path}: '{name}' was made for other values of '{dim}' ({array.shape[0]} of them, now"
                     f" {values.shape[0]}); write a new version, or remove the group from the cube."
@@ -181,9 +185,9 @@ def ensure_column(group: zarr.Group, name: str, values: NDArray[Any], dim: str, 
     They lie in its attributes, too, see `INLINE`. Returns whether anything was written.
     """
     if name in group:
-        held = group[name]
-        assert isinstance(held, zarr.Array)
-        if held.shape == values.shape and (np.asarray(held[:]) == values).all():
+        column = group[name]
+        assert isinstance(column, zarr.Array)
+        if column.shape == values.shape and (np.asarray(column[:]) == values).all():
             return False
     add_labels(group, name, values, dim, {**attributes, INLINE: inline_text(values)})
     return True

@@ -45,7 +45,7 @@ def checksum(values: NDArray[Any]) -> int:
     return zlib.crc32(np.ascontiguousarray(values).data)
 
 
-class Named(Protocol):
+class HasName(Protocol):
     """A unit, or a square of a pyramid."""
 
     @property
@@ -102,13 +102,13 @@ def receipts(cube: Documents, stage: str) -> Iterator[tuple[str, Mapping[str, An
     """(unit, receipt) of all receipts of a stage, each unit once; a unit whose receipt is damaged or withdrawn has none."""
     folder = f"ledger/{stage}"
     # Single ones before blocks: one that is moved meanwhile is met in its block.
-    listed, single = set(cube.list_json(folder)), set()
-    for name, receipt in cube.read_documents(folder, sorted(listed)):
+    paths, single = set(cube.list_json(folder)), set()
+    for name, receipt in cube.read_documents(folder, sorted(paths)):
         single.add(name)
         if is_receipt(receipt):
             yield name, receipt
-    if single != listed:
-        single |= listed & set(cube.list_json(folder))  # damaged
+    if single != paths:
+        single |= paths & set(cube.list_json(folder))  # damaged
     for _, block in cube.read_folder(f"{folder}/blocks"):
         for name, receipt in _receipts_of(block).items():
             if name not in single:
@@ -145,15 +145,15 @@ def summaries(cube: Documents, stage: str, listing: Mapping[str, str] | None = N
     A unit whose receipt is damaged or withdrawn has none. Unless `use_memo`, the receipts themselves are read.
     """
     folder = f"ledger/{stage}"
-    listed = _documents(cube.versions(folder)) if listing is None else _documents(listing, f"{stage}/")
-    found = _memo(cube, stage).values(listed, use_memo)
-    while unread := {path: listed[path] for path in listed.keys() - found.keys()}:
+    versions = _documents(cube.versions(folder)) if listing is None else _documents(listing, f"{stage}/")
+    by_path = _memo(cube, stage).values(versions, use_memo)
+    while missing := {path: versions[path] for path in versions.keys() - by_path.keys()}:
         now = _documents(cube.versions(folder))
-        if unread.items() <= now.items():
+        if missing.items() <= now.items():
             break  # damaged, and not moved into a block since they were listed
-        listed, found = now, _memo(cube, stage).values(now, use_memo)
-    single = {path for path in listed if "/" not in path}
-    for path, parts in found.items():
+        versions, by_path = now, _memo(cube, stage).values(now, use_memo)
+    single = {path for path in versions if "/" not in path}
+    for path, parts in by_path.items():
         if "/" in path and any(not single.isdisjoint(units) for _, units, _ in parts):
             block = dict(cube.read_documents(folder, [path])).get(path, {})
             parts = _summarised(path, {name: receipt for name, receipt in block.items() if name not in single})
@@ -206,16 +206,16 @@ class Ledger:
 
     def sign(
         self,
-        unit: Named,
-        started: float,
+        unit: HasName,
+        start: float,
         counts: Mapping[str, int] | None = None,
         checksums: Mapping[str, int] | None = None,
         sizes: Mapping[str, int] | None = None,
         memory: Mapping[str, int] | None = None,
     ) -> Receipt:
-        """Leave the receipt of a unit or square; `started` is `time.perf_counter()` of its beginning."""
+        """Leave the receipt of a unit or square; `start` is `time.perf_counter()` of its beginning."""
         assert self.inputs is not None
-        seconds = round(time.perf_counter() - started, 3)
+        seconds = round(time.perf_counter() - start, 3)
         receipt = Receipt(
             unit.name, self.stage, self.inputs, seconds, counts or {}, checksums or {}, sizes=sizes or {}, memory=memory or {}
         )
@@ -286,16 +286,16 @@ class OpenBlocks:
     def __init__(self, ledger: Ledger, units: Iterable[Unit], todo: Iterable[str]) -> None:
         """`units` are all of the stage, `todo` the names of those that this run writes."""
         self._ledger = ledger
-        self._left = Counter(map(block_of, todo))
+        self._open_units = Counter(map(block_of, todo))
         self._names: dict[str, list[str]] = {}
         for unit in units:
             self._names.setdefault(block_of(unit.name), []).append(unit.name)
 
-    def ended(self, name: str) -> None:
+    def finish(self, name: str) -> None:
         """Note that a unit has ended."""
         block = block_of(name)
-        self._left[block] -= 1
-        if not self._left[block]:
+        self._open_units[block] -= 1
+        if not self._open_units[block]:
             self._ledger.compact_block(block, self._names[block])
-        if not self._left.total():
+        if not self._open_units.total():
             self._ledger.update_memo()

@@ -16,13 +16,13 @@ _WITHOUT: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EO
 
 def write_file(target: Path, data: bytes) -> None:
     """Write `target` whole or not at all, whatever was there; a kill leaves at most a `.partial` file beside it."""
-    _beside(target, data).replace(target)
+    _write_temporary(target, data).replace(target)
     _sync_folder(target.parent)
 
 
 def create_file(target: Path, data: bytes) -> bool:
     """Write `target` whole, unless it is there already; whether it was written."""
-    partial = _beside(target, data)
+    partial = _write_temporary(target, data)
     try:
         os.link(partial, target)  # fails where `target` exists, as a rename would not
     except FileExistsError:
@@ -33,7 +33,7 @@ def create_file(target: Path, data: bytes) -> bool:
     return True
 
 
-def _beside(target: Path, data: bytes) -> Path:
+def _write_temporary(target: Path, data: bytes) -> Path:
     """A temporary file beside `target` that is safely on the disk."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")

@@ -38,7 +38,7 @@ class _LostError(Exception):
 
 
 @contextmanager
-def held(cube: Documents, stage: str) -> Iterator[Callable[[], None]]:
+def hold(cube: Documents, stage: str) -> Iterator[Callable[[], None]]:
     """Hold the lock of `stage` (`locks/<stage>.json`); yields a check that raises once somebody else has taken it.
 
     Raises `WorkersError` naming the holder if a living process has it. A holder whose processes we see is alive if its
@@ -56,17 +56,17 @@ def held(cube: Documents, stage: str) -> Iterator[Callable[[], None]]:
         return mine
 
     def renew(holder: Any | None) -> Any:
-        _require_mine(holder, mine)
+        _require_holder(holder, mine)
         return {**mine, "beat": time.time()}
 
     def release(holder: Any | None) -> None:
-        _require_mine(holder, mine)
+        _require_holder(holder, mine)
 
     cube.update_json(name, take)
-    lost, ended = threading.Event(), threading.Event()
+    lost, stop = threading.Event(), threading.Event()
 
     def beat() -> None:
-        while not ended.wait(BEAT):
+        while not stop.wait(BEAT):
             try:
                 cube.update_json(name, renew)
             except _LostError:
@@ -87,7 +87,7 @@ def held(cube: Documents, stage: str) -> Iterator[Callable[[], None]]:
     try:
         yield check
     finally:
-        ended.set()
+        stop.set()
         heart.join()
         with suppress(OSError, CubeError, _LostError):  # the dead hold nothing, so neither does one that cannot say goodbye
             cube.update_json(name, release)
@@ -105,8 +105,8 @@ def _holder(cube: Documents, stage: str, document: Any | None) -> dict[str, Any]
     return None if document is None else shapes.require(where, document, _SHAPE, fix)
 
 
-def _require_mine(holder: Any | None, mine: dict[str, Any]) -> None:
-    if not isinstance(holder, dict) or holder.get("token") != mine["token"]:
+def _require_holder(holder: Any | None, document: dict[str, Any]) -> None:
+    if not isinstance(holder, dict) or holder.get("token") != document["token"]:
         raise _LostError
 
 

@@ -37,27 +37,27 @@ class Memo:
         place, where the version stays.
         """
         stored = self._stored() if use_stored else {}
-        found = {
+        values = {
             path: stored[path][VALUE]
             for path, version in versions.items()
             if version and path in stored and stored[path][VERSION] == version
         }
-        for path, document in self.cube.read_documents(self.folder, [path for path in versions if path not in found]):
-            found[path] = self.derive(path, document)
-        return found
+        for path, document in self.cube.read_documents(self.folder, [path for path in versions if path not in values]):
+            values[path] = self.derive(path, document)
+        return values
 
-    def update(self, listed: Callable[[], Mapping[str, str]]) -> None:
-        """Write the memo where it is not what the documents say; `listed` asks the store for their versions."""
-        before, stored = listed(), self._stored()
-        if before == {path: one[VERSION] for path, one in stored.items()}:
+    def update(self, list_versions: Callable[[], Mapping[str, str]]) -> None:
+        """Write the memo where it is not what the documents say; `list_versions` asks the store for their versions."""
+        versions, stored = list_versions(), self._stored()
+        if versions == {path: entry[VERSION] for path, entry in stored.items()}:
             return
-        values = self.values(before)
-        after = listed()
+        values = self.values(versions)
+        later_versions = list_versions()
         # What was written anew while it was read may be of either version.
         memo = {
             path: {VERSION: version, VALUE: values[path], DIGEST: digest([path, version, values[path]])}
-            for path, version in before.items()
-            if version and path in values and after.get(path) == version
+            for path, version in versions.items()
+            if version and path in values and later_versions.get(path) == version
         }
         if memo != stored:
             with suppress(OSError):
@@ -69,7 +69,7 @@ class Memo:
             stored = self.cube.read_json(f"{self.folder}/{self.name}.json")
         if not isinstance(stored, dict):
             return {}
-        return {path: one for path, one in stored.items() if _is_undamaged(path, one)}
+        return {path: entry for path, entry in stored.items() if _is_undamaged(path, entry)}
 
 
 def _is_undamaged(path: str, entry: Any) -> bool:

@@ -75,28 +75,28 @@ def progress(cube: CubeStore, stage: Stage, listing: Mapping[str, str] | None = 
     above = {name: inputs for inputs, names, _ in squares_say for name in names}
     fingerprints, states = dict(index.fingerprints), {}
     squares = tree(cube.region, units)
-    covered = {unit.name for unit in units} | {square.name for square in squares}
+    unit_and_square_names = {unit.name for unit in units} | {square.name for square in squares}
     for square in squares:
-        wanted = square_inputs(square, covered, fingerprints)
+        expected_inputs = square_inputs(square, unit_and_square_names, fingerprints)
         if square.name not in above:
             states[square.name] = "missing"
-        elif wanted is None:
+        elif expected_inputs is None:
             states[square.name] = "waits"
         else:
-            states[square.name] = "valid" if above[square.name] == wanted else "stale"
+            states[square.name] = "valid" if above[square.name] == expected_inputs else "stale"
             # What stands above is judged by what this one says, or one stale square would be told at every level.
             fingerprints[square.name] = above[square.name]
     state = digest([stage.inputs, sorted(index.fingerprints.items()), sorted(index.stale), sorted(above.items())])
     return Progress(stage, index, units, states, state)
 
 
-def square_inputs(square: Square, covered: Collection[str], fingerprints: Mapping[str, str]) -> str | None:
+def square_inputs(square: Square, names: Collection[str], fingerprints: Mapping[str, str]) -> str | None:
     """What a valid receipt of a square carries; None while something that it stands on is missing.
 
-    `covered` names the units and squares that the stage is to have, `fingerprints` those that are complete. That of a square
+    `names` names the units and squares that the stage is to have, `fingerprints` those that are complete. That of a square
     holds those of all units below it: a changed unit makes every square above it anew.
     """
-    below = [name for name in square.children() if name in covered]
+    below = [name for name in square.children() if name in names]
     if any(name not in fingerprints for name in below):
         return None
     return digest([[name, fingerprints[name]] for name in below])
@@ -105,7 +105,11 @@ def square_inputs(square: Square, covered: Collection[str], fingerprints: Mappin
 def input_stages(cube: CubeStore, layers: Collection[str] | None = None) -> list[Stage]:
     """The stages of the inputs, or of those `layers` alone; a layer that no stage claims is one of which nothing is valid."""
     attributes: dict[str, Mapping[str, Any]] = {name: array.attrs.asdict() for name, array in cube.input_arrays().items()}
-    by_stage = {name: tuple(str(about[LAYERS]).split()) for name, about in attributes.items() if LAYERS in about}
+    by_stage = {
+        name: tuple(str(group_attributes[LAYERS]).split())
+        for name, group_attributes in attributes.items()
+        if LAYERS in group_attributes
+    }
     with_stage = {layer for names in by_stage.values() for layer in names}
     by_stage |= {name: (name,) for name in attributes if name not in with_stage}
     return [

@@ -46,7 +46,7 @@ def open_current(url: str) -> tuple[CubeStore, dict[str, Any]]:
         return cube, current(cube)
     where = f"{url}/{CURRENT}, {ABOUT}"
     cube = CubeStore(url, region_of(where, described(where, pointer[ABOUT])))
-    return cube, _followed(cube, pointer)
+    return cube, _pointed_release(cube, pointer)
 
 
 def read_pointer(cube: Documents) -> dict[str, Any] | None:
@@ -73,17 +73,17 @@ def read_document(cube: Documents, name: str) -> dict[str, Any] | None:
 
 def current(cube: CubeStore) -> dict[str, Any]:
     """The release that readers follow, `{"name", "products": {product: version}, ...}`; empty products before the first."""
-    return _followed(cube, read_pointer(cube))
+    return _pointed_release(cube, read_pointer(cube))
 
 
-def _followed(cube: CubeStore, pointer: dict[str, Any] | None) -> dict[str, Any]:
+def _pointed_release(cube: CubeStore, pointer: dict[str, Any] | None) -> dict[str, Any]:
     while pointer is not None and pointer.get("release") is not None:
         # The pointer holds what the release says, for one request less; one that an older floracube wrote has the name alone.
         release = pointer.get("content") or read_document(cube, pointer["release"])
         if release is not None:
             return dict(release)
-        before, pointer = pointer, read_pointer(cube)
-        if pointer == before:  # and not one that was replaced and removed since the pointer was read
+        previous_pointer, pointer = pointer, read_pointer(cube)
+        if pointer == previous_pointer:  # and not one that was replaced and removed since the pointer was read
             raise CubeError(
                 f"{cube.url}: {CURRENT} names the release '{pointer['release']}', which is not there; publish another."
             )
@@ -96,14 +96,14 @@ def write_release(cube: CubeStore, name: str, products: Mapping[str, str], prove
     `parents` are the release that readers followed meanwhile, with a hash of what it named. Of several writers at once
     one creates it. The same versions of the same inputs once more leave it as it is, others of its name are a `CubeError`.
     """
-    before = current(cube)
+    parent = current(cube)
     unknown = set(products) - set(PRODUCTS)
     if unknown:
         raise CubeError(f"release {name}: '{min(unknown)}' is not a product; known are {', '.join(PRODUCTS)}.")
     document = {
         "name": name,
         "products": dict(products),
-        "parents": {before["name"]: digest(sorted(before["products"].items()))} if before["name"] else {},
+        "parents": {parent["name"]: digest(sorted(parent["products"].items()))} if parent["name"] else {},
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         **provenance,
     }
@@ -114,7 +114,7 @@ def write_release(cube: CubeStore, name: str, products: Mapping[str, str], prove
         raise CubeError(f"{cube.url}: Release '{name}' already exists. Releases are immutable; choose another name.")
 
 
-def named(cube: CubeStore, but: Collection[str] = ()) -> dict[str, set[str]]:
+def named_versions(cube: CubeStore, but: Collection[str] = ()) -> dict[str, set[str]]:
     """The versions of each product that some release (`but` not these) names. Raises `CubeError` for a damaged release."""
     out: dict[str, set[str]] = {}
     for name in set(cube.list_json("releases")) - set(but):
@@ -169,10 +169,10 @@ def ensure_table(
     """
     path = table_path(product, version)
     try:
-        before = cube.read_table(path) if cube.has(path) else {}
+        existing = cube.read_table(path) if cube.has(path) else {}
     except CubeError:
-        before = {}
-    if set(before) != set(columns) or any(not _equal(before[name], values) for name, values in columns.items()):
+        existing = {}
+    if set(existing) != set(columns) or any(not _equal(existing[name], values) for name, values in columns.items()):
         cube.write_table(path, columns, TABLE_ROWS[product], attributes)
 
 
@@ -206,16 +206,16 @@ def require(cube: CubeStore, name: str) -> dict[str, Any]:
     return release
 
 
-def verified(cube: CubeStore) -> dict[str, str]:
+def verified_states(cube: CubeStore) -> dict[str, str]:
     """The state (`Progress.state`) of each stage that was checked when readers were made to follow a release last."""
     return dict((read_pointer(cube) or {}).get("verified", {}))
 
 
-def publish(cube: CubeStore, name: str, verified: Mapping[str, str] | None = None) -> None:
+def publish(cube: CubeStore, name: str, stage_states: Mapping[str, str] | None = None) -> None:
     """Make readers follow the release `name`, whatever it holds; what they followed before is `previous` for a rollback.
 
-    `cube.check.publishing` asks first whether it keeps its promises, and says of which stages in `verified`. Raises `CubeError`
-    where a part of it is not there.
+    `cube.check.publishing` asks first whether it keeps its promises, and says of which stages in `stage_states`. Raises
+    `CubeError` where a part of it is not there.
     """
     require(cube, name)
 
@@ -224,15 +224,25 @@ def publish(cube: CubeStore, name: str, verified: Mapping[str, str] | None = Non
         release = read(cube, name)
         if pointer.get("removed", {}).get(name) == digest(release):
             raise CubeError(f"{cube.url}: Release '{name}' is being removed. Publish another one.")
-        earlier = (one for one in (pointer.get("release"), pointer.get("previous")) if one is not None and one != name)
-        previous = next((one for one in earlier if read_document(cube, one) is not None), None)
-        now = {ABOUT: about(cube), "release": name, "previous": previous, "content": release, "verified": dict(verified or {})}
+        earlier = (
+            release_name
+            for release_name in (pointer.get("release"), pointer.get("previous"))
+            if release_name is not None and release_name != name
+        )
+        previous = next((release_name for release_name in earlier if read_document(cube, release_name) is not None), None)
+        now = {
+            ABOUT: fixed_attributes(cube),
+            "release": name,
+            "previous": previous,
+            "content": release,
+            "verified": dict(stage_states or {}),
+        }
         return {**pointer, **now}
 
     cube.update_json(CURRENT, follow)
 
 
-def about(cube: CubeStore) -> dict[str, Any]:
+def fixed_attributes(cube: CubeStore) -> dict[str, Any]:
     """What never changes of what the root says, for the pointer: a title may."""
     return {key: value for key, value in cube.attributes.items() if key != "title"}
 
@@ -244,8 +254,14 @@ def rollback(cube: CubeStore) -> str:
         pointer = _pointer(cube, pointer)
         if not pointer or not pointer.get("previous"):
             raise CubeError(f"{cube.url}: there is no earlier release to go back to; publish one by its name.")
-        before = str(pointer["previous"])
-        content = read(cube, before)
-        return {**pointer, ABOUT: about(cube), "release": before, "previous": pointer.get("release"), "content": content}
+        earlier = str(pointer["previous"])
+        content = read(cube, earlier)
+        return {
+            **pointer,
+            ABOUT: fixed_attributes(cube),
+            "release": earlier,
+            "previous": pointer.get("release"),
+            "content": content,
+        }
 
     return str(cube.update_json(CURRENT, back)["release"])

@@ -42,19 +42,19 @@ def open_root(url: str, writable: bool = False) -> zarr.Group:
             raise CubeError(f"{url}: there is no cube here; run `floracube build` first or check the path.") from error
 
 
-def described(where: str, about: object) -> Mapping[str, Any]:
-    """`about`, where it is what the root of a cube says: `format`, `title`, `region_km` (west, south, east, north), `unit_km`
-    and `crs` (absent: EPSG:3035).
+def described(where: str, attributes: object) -> Mapping[str, Any]:
+    """`attributes`, where they are what the root of a cube says: `format`, `title`, `region_km` (west, south, east,
+    north), `unit_km` and `crs` (absent: EPSG:3035).
 
     `where` names the place of it. Raises `CubeError` where it is not, or where a newer floracube wrote it.
     """
-    if not isinstance(about, Mapping):
+    if not isinstance(attributes, Mapping):
         raise CubeError(
             f"{where}: this Zarr store is not a floracube cube (its root has no 'floracube' attribute); check the path."
         )
-    if shapes.is_whole(about.get("format")) and about["format"] > FORMAT:
-        raise CubeError(f"{where}: cube format {about['format']} is newer than {FORMAT}; upgrade floracube to read it.")
-    return shapes.require(where, dict(about), shapes.ROOT, "restore the file")
+    if shapes.is_whole(attributes.get("format")) and attributes["format"] > FORMAT:
+        raise CubeError(f"{where}: cube format {attributes['format']} is newer than {FORMAT}; upgrade floracube to read it.")
+    return shapes.require(where, dict(attributes), shapes.ROOT, "restore the file")
 
 
 def about_region(region: Region) -> dict[str, Any]:
@@ -63,11 +63,11 @@ def about_region(region: Region) -> dict[str, Any]:
     return {"unit_km": region.unit_km, "crs": region.grid.code, "region_km": edges}
 
 
-def region_of(where: str, about: Mapping[str, Any]) -> Region:
+def region_of(where: str, attributes: Mapping[str, Any]) -> Region:
     """The region of a cube by what its root says (`described`). Raises `CubeError` for what is no window of a grid."""
-    west, south, east, north = about["region_km"]
+    west, south, east, north = attributes["region_km"]
     try:
-        return Region(west, south, east, north, about["unit_km"], Grid.of(str(about.get("crs", EUROPE.code))))
+        return Region(west, south, east, north, attributes["unit_km"], Grid.of(str(attributes.get("crs", EUROPE.code))))
     except ConfigError as error:
         reason = str(error).rstrip(".")
         raise CubeError(f"{where}: {reason}; restore the file.") from None

@@ -22,22 +22,22 @@ def is_whole_shard(file: Path, chunks: int) -> bool:
     size, length = file.stat().st_size, 16 * chunks
     if size < length + 4:
         return False
-    with file.open("rb") as opened:
-        opened.seek(size - length - 4)
-        index, checksum = opened.read(length), opened.read(4)
+    with file.open("rb") as stream:
+        stream.seek(size - length - 4)
+        index, checksum = stream.read(length), stream.read(4)
     if google_crc32c.value(index) != int.from_bytes(checksum, "little"):
         return False
     offset, count = np.frombuffer(index, "<u8").reshape(-1, 2).T
-    held = offset != ABSENT
-    return bool((offset[held] + count[held] <= size - length - 4).all())
+    has_chunk = offset != ABSENT
+    return bool((offset[has_chunk] + count[has_chunk] <= size - length - 4).all())
 
 
 def shard_keys(array: zarr.Array[Any], selection: tuple[Any, ...]) -> Iterator[str]:
     """Keys below an array of the shards that a selection of slices and `...` touches."""
     lead = array.ndim - (len(selection) - selection.count(...))
-    whole = [part for item in selection for part in ([slice(None)] * lead if item is ... else [item])]
+    full_selection = [part for item in selection for part in ([slice(None)] * lead if item is ... else [item])]
     reach = []
-    for part, length, side in zip(whole, array.shape, array.shards or array.chunks, strict=True):
+    for part, length, side in zip(full_selection, array.shape, array.shards or array.chunks, strict=True):
         start, stop, _ = part.indices(length)
         reach.append(range(start // side, -(-stop // side)))
     for index in product(*reach):

@@ -36,15 +36,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CubeStore(Documents):
-    """An opened cube: its URL and its region; its Zarr root is opened when it is needed first, unless it is `opened`."""
+    """An opened cube: its URL and its region; its Zarr root is opened when it is needed first, unless it is `open_group`."""
 
     region: Region
-    opened: zarr.Group | None = field(default=None, repr=False, compare=False)
+    open_group: zarr.Group | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def root(self) -> zarr.Group:
         """The root group of the cube."""
-        return open_root(self.url) if self.opened is None else self.opened
+        return open_root(self.url) if self.open_group is None else self.open_group
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -67,10 +67,10 @@ class CubeStore(Documents):
 
     def unreadable(self, path: str, error: Exception) -> CubeError:
         """What to raise for metadata of a group or array that cannot be read."""
-        where = f"{self.url}/{path}".rstrip("/")
+        location = f"{self.url}/{path}".rstrip("/")
         return CubeError(
-            f"{where}/zarr.json: is no metadata of a Zarr array or group ({' '.join(repr(error).split())}); restore this file, or"
-            " remove the layer and run the command that writes it again."
+            f"{location}/zarr.json: is no metadata of a Zarr array or group ({' '.join(repr(error).split())}); restore this file,"
+            " or remove the layer and run the command that writes it again."
         )
 
     def groups(self, path: str = "") -> list[str]:
@@ -110,13 +110,13 @@ class CubeStore(Documents):
 
     def layers(self) -> dict[str, Layer]:
         """The input layers of the cube by name, with the labels of their axes: those of the presets in their order first."""
-        found: dict[str, Layer] = {}
+        layers: dict[str, Layer] = {}
         for arrays in self._inputs():
             labels = {
                 name: tuple(str(label) for label in np.asarray(array[:])) for name, array in arrays.items() if array.ndim == 1
             }
-            found |= {name: layer_of(array, labels) for name, array in arrays.items() if array.ndim > 1}
-        return _presets_first(found)
+            layers |= {name: layer_of(array, labels) for name, array in arrays.items() if array.ndim > 1}
+        return _presets_first(layers)
 
     def input_arrays(self) -> dict[str, zarr.Array[Any]]:
         """The arrays of the input layers by name, with the attributes that they have now; in the order of `layers`."""
@@ -207,13 +207,13 @@ class CubeStore(Documents):
         return self.write(path, (..., rows, cols) if lead is None else (lead, ..., rows, cols), values)
 
     def write(
-        self, path: str, selection: tuple[Any, ...], values: NDArray[Any], opened: zarr.Array[Any] | None = None
+        self, path: str, selection: tuple[Any, ...], values: NDArray[Any], target: zarr.Array[Any] | None = None
     ) -> dict[str, int]:
-        """Write `values` over a selection of whole shards of the array at `path` (or `opened`), whatever is in them.
+        """Write `values` over a selection of whole shards of the array at `path` (or `target`), whatever is in them.
 
         Returns the bytes of each shard by its key in the cube, 0 for one that holds only fill and is not stored.
         """
-        array = to_overwrite(self.array(path) if opened is None else opened, self.url)
+        array = to_overwrite(self.array(path) if target is None else target, self.url)
         try:
             array[selection] = values
         except RuntimeError:
@@ -274,15 +274,15 @@ class CubeStore(Documents):
         return out
 
 
-def _presets_first(found: Mapping[str, T]) -> dict[str, T]:
+def _presets_first(items: Mapping[str, T]) -> dict[str, T]:
     order = list(INPUTS)
-    return {name: found[name] for name in sorted(found, key=lambda n: (order.index(n) if n in INPUTS else len(order), n))}
+    return {name: items[name] for name in sorted(items, key=lambda n: (order.index(n) if n in INPUTS else len(order), n))}
 
 
-def create_cube(url: str, region: Region, title: str, about: Mapping[str, str | None] | None = None) -> CubeStore:
+def create_cube(url: str, region: Region, title: str, usage_terms: Mapping[str, str | None] | None = None) -> CubeStore:
     """Create the cube at `url`, or open it for writing if it is there already with the same region.
 
-    `about` are attributes of the whole (`license`, `attribution`, `note`). They and the title are written where they changed.
+    `usage_terms` are attributes of the whole (`license`, `attribution`, `note`). They and the title are updated.
     Raises `CubeError` if another region or unit was used, if there is another Zarr store, or the store cannot be written.
     """
     if not backends.writable(url):
@@ -307,7 +307,7 @@ def create_cube(url: str, region: Region, title: str, about: Mapping[str, str | 
             f" {cube.region.unit_km} km, the configuration asks for {[b // 1000 for b in region.bounds]} km of"
             f" {region.grid.code} and {region.unit_km} km; choose another cube URL or remove the old cube."
         )
-    terms = {key: value or None for key, value in (about or {}).items()}
+    terms = {key: value or None for key, value in (usage_terms or {}).items()}
     set_attributes(cube.root, {"title": title, "floracube": {**cube.attributes, "title": title, "format": FORMAT}, **terms})
     return cube
 
@@ -323,9 +323,9 @@ def open_cube(url: str, writable: bool = False) -> CubeStore:
 def layer_of(array: zarr.Array[Any], labels: Mapping[str, tuple[str, ...]] | None = None) -> Layer:
     """What an array of a cube says of itself; `labels` of axes are those of its group, as far as they are of interest."""
     dims = _dims(array)
-    own = {dim: labels[dim] for dim in dims if dim in labels} if labels else {}
+    axis_labels = {dim: labels[dim] for dim in dims if dim in labels} if labels else {}
     with shapes.reading(f"{array.path}/zarr.json, attributes", "restore it, or run the command that writes the layer again"):
-        layer = Layer.from_metadata(array.path, str(array.dtype), array.fill_value, dims, array.attrs, own)
+        layer = Layer.from_metadata(array.path, str(array.dtype), array.fill_value, dims, array.attrs, axis_labels)
     preset = INPUTS.get(layer.name)
     if preset is None or not layer.group.startswith("inputs/"):
         return layer

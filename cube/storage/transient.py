@@ -42,7 +42,7 @@ _ERRNO: Final = frozenset(
     if hasattr(errno, name)
 )
 # What no other unit will survive either: no room, no quota, a store that cannot be written.
-_HOPELESS: Final = {
+_PERMANENT_ERRNO: Final = {
     errno.ENOSPC: "the disk is full; make room",
     errno.EDQUOT: "the disk quota is used up; make room",
     errno.EROFS: "the store is read-only; make it writable or choose another cube URL",
@@ -101,22 +101,22 @@ _BLOCK: Final = re.compile(r"IReadBlock failed|TIFFRead\w+|Read failed|TIFFFillT
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The error, then what caused it; `raise ... from None` hides the cause from a traceback and not from us."""
-    seen: set[int] = set()
-    here: BaseException | None = error
-    while here is not None and id(here) not in seen:
-        seen.add(id(here))
-        yield here
-        here = here.__cause__ or here.__context__
+    seen_ids: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen_ids:
+        seen_ids.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
 
 
 def _status(error: Any) -> int | None:
     """HTTP status that an error carries: aiohttp `status`, pystac-client `status_code`, requests, httpx, botocore `response`."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):  # botocore
-        found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     else:
-        found = getattr(error, "status_code", None) or getattr(error, "status", None) or getattr(response, "status_code", None)
-    return found if isinstance(found, int) else None
+        status = getattr(error, "status_code", None) or getattr(error, "status", None) or getattr(response, "status_code", None)
+    return status if isinstance(status, int) else None
 
 
 def _code(error: Any) -> str | None:
@@ -128,8 +128,8 @@ def _number(error: BaseException) -> int | None:
     """The `errno` of an error; Rust libraries (zarrs, obstore) keep it in the text alone: `(os error 28)`."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
-    told = _RUST.search(str(error))
-    return int(told[1]) if told else None
+    match = _RUST.search(str(error))
+    return int(match[1]) if match else None
 
 
 def _verdict(error: BaseException) -> bool | None:
@@ -149,12 +149,12 @@ def _verdict(error: BaseException) -> bool | None:
         return True
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
         return False
-    if _number(error) in _HOPELESS:
+    if _number(error) in _PERMANENT_ERRNO:
         return False
     text = str(error)
-    told = [int(number) for number in _TEXT_STATUS.findall(text) if number[0] in "45"]
-    if told:
-        return any(number in _STATUS for number in told)
+    status_codes = [int(number) for number in _TEXT_STATUS.findall(text) if number[0] in "45"]
+    if status_codes:
+        return any(number in _STATUS for number in status_codes)
     return True if _TEXT.search(text) else None
 
 
@@ -170,18 +170,18 @@ def is_transient(error: BaseException) -> bool:
         verdict = _verdict(part)
         if verdict is not None:
             return verdict
-    told = " ".join(str(part) for part in _chain(error))
-    return bool(_BLOCK.search(told) and _REMOTE.search(told))
+    text = " ".join(str(part) for part in _chain(error))
+    return bool(_BLOCK.search(text) and _REMOTE.search(text))
 
 
-def delay(error: BaseException, tried: int, retries: int, first_wait: float) -> float | None:
-    """Seconds to wait before another try, after `tried` of them; None where `error` lasts or `retries` are used up.
+def delay(error: BaseException, tries: int, retries: int, first_wait: float) -> float | None:
+    """Seconds to wait before another try, after `tries` of them; None where `error` lasts or `retries` are used up.
 
     `first_wait` is doubled for each further try. Jitter keeps all workers from coming back in the same instant.
     """
-    if tried > retries or not is_transient(error):
+    if tries > retries or not is_transient(error):
         return None
-    return min(LONGEST_WAIT, first_wait * 2 ** (tried - 1)) * random.uniform(0.5, 1.0)
+    return min(LONGEST_WAIT, first_wait * 2 ** (tries - 1)) * random.uniform(0.5, 1.0)
 
 
 def retry_transient(request: Callable[[], T], retries: int, first_wait: float = 1.0) -> T:
@@ -189,22 +189,22 @@ def retry_transient(request: Callable[[], T], retries: int, first_wait: float = 
 
     Raises what the last try raised. `request` may be made several times, so twice must be as good as once.
     """
-    tried = 0
+    tries = 0
     while True:
-        tried += 1
+        tries += 1
         try:
             return request()
         except Exception as error:
-            wait = delay(error, tried, retries, first_wait)
+            wait = delay(error, tries, retries, first_wait)
             if wait is None:
                 raise
         time.sleep(wait)
 
 
-def hopeless(error: BaseException) -> str | None:
+def fatal_reason(error: BaseException) -> str | None:
     """Why no other task can succeed either (a full disk, a read-only store), as a sentence with the fix; else None."""
     for part in _chain(error):
         number = _number(part)
-        if number in _HOPELESS:
-            return f"{getattr(part, 'filename', None) or 'the store'}: {_HOPELESS[number]}"
+        if number in _PERMANENT_ERRNO:
+            return f"{getattr(part, 'filename', None) or 'the store'}: {_PERMANENT_ERRNO[number]}"
     return None

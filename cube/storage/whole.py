@@ -30,15 +30,15 @@ class WholeObjects(WrapperStore[Store]):
         """The object (or part of it) as a buffer; None where the store says that there is none."""
         if key not in self._fetched:
             self._fetched[key] = asyncio.ensure_future(self._store.get(key, prototype))
-        whole = await self._fetched[key]
-        if whole is None or byte_range is None:
-            return whole
+        content = await self._fetched[key]
+        if content is None or byte_range is None:
+            return content
         if isinstance(byte_range, RangeByteRequest):
-            return whole[byte_range.start : byte_range.end]
+            return content[byte_range.start : byte_range.end]
         if isinstance(byte_range, OffsetByteRequest):
-            return whole[byte_range.offset :]
+            return content[byte_range.offset :]
         assert isinstance(byte_range, SuffixByteRequest)
-        return whole[max(0, len(whole) - byte_range.suffix) :]
+        return content[max(0, len(content) - byte_range.suffix) :]
 
     def forget(self) -> None:
         """Let go of what was fetched."""
@@ -93,7 +93,7 @@ class OpenArrays:
         """Of `cube`, with nothing opened."""
         self.cube = cube
         self._groups: dict[str, dict[str, zarr.Array[Any]]] = {}
-        self._whole = WholeObjects(cube.root.store) if backends.local_path(cube.url) is None else None
+        self._objects = WholeObjects(cube.root.store) if backends.local_path(cube.url) is None else None
 
     def array(self, path: str) -> zarr.Array[Any]:
         """The array at `path`, as its group's metadata say; raises `CubeError` if there is none."""
@@ -106,11 +106,11 @@ class OpenArrays:
     def for_reading(self, path: str) -> zarr.Array[Any]:
         """The same, to read whole shards from."""
         array = self.array(path)
-        if self._whole is None:
+        if self._objects is None:
             return array
-        return zarr.Array(zarr.AsyncArray(array.metadata, StorePath(self._whole, path)))
+        return zarr.Array(zarr.AsyncArray(array.metadata, StorePath(self._objects, path)))
 
     def forget(self) -> None:
         """Let go of the shards that were read."""
-        if self._whole is not None:
-            self._whole.forget()
+        if self._objects is not None:
+            self._objects.forget()

@@ -33,7 +33,7 @@ def plan(config: Config, version: str | None = None, only: Sequence[str] | None 
     todo = sum(unit.name not in valid for unit in run.units)
     units = len(list(cube.region.units()))
     steps = np.full(len(model.ensemble.species), 1 / 250, np.float32)
-    layout = Layout.of(cube.region, lambda memory: make_products(replace(run, cube=memory), steps), _product)
+    layout = Layout.from_groups(cube.region, lambda memory: make_products(replace(run, cube=memory), steps), _product)
     paths = {SURFACE, *(layer.path for layer in model.recipe.in_cube(cube).inputs)}
     arrays = [cube.array(path) for path in paths]
     input_bytes = sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays) * todo / units

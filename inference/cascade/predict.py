@@ -15,7 +15,7 @@ from cube.check import publishing
 from cube.check.cut_values import cut_shares
 from cube.config import Config
 from cube.engine.attempt import store_named
-from cube.engine.cluster import chosen
+from cube.engine.cluster import with_flags
 from cube.engine.report import Report
 from cube.engine.workers import Workers, run
 from cube.errors import ConfigError, WorkersError
@@ -111,14 +111,14 @@ def predict(
     report = Report(config.report_path, config.title, cube.url, f"predict-{this.version}")
     announce = _announcer(report, tell)
     crew = Workers(
-        cluster=chosen(config.cluster, workers, scheduler),
+        cluster=with_flags(config.cluster, workers, scheduler),
         retries=RETRIES,
         prepare=partial(open_job, this.job),
         one_a_process=True,
         tell=announce,
     )
     # A store that fails is named for the report too, so once within it.
-    with store_named(cube.url), lock.held(cube, this.stage) as still_ours, report, store_named(cube.url), crew:
+    with store_named(cube.url), lock.hold(cube, this.stage) as still_ours, report, store_named(cube.url), crew:
         if fix().version != this.version:
             raise WorkersError(f"{cube.url}: another run has taken version '{this.version}' just now; run the command again.")
         if progress:
@@ -143,7 +143,7 @@ def predict(
 
 
 def _clipped_shares(this: Run) -> dict[str, float]:
-    """See `Outcome.cut`."""
+    """See `Outcome.clipped_shares`."""
     return cut_shares(receipt for _, receipt in receipts(this.cube, this.stage) if receipt["inputs"] == this.job.inputs)
 
 
@@ -244,7 +244,7 @@ def _units(
             counts, seconds = end.result.get("counts", {}), end.result.get("seconds", 0.0)
             clipped += counts.get("clipped", 0)
             report.unit(this.version, end.task, end, seconds, counts.get("cells", 0), end.result.get("steps"))
-        retry_transient(partial(blocks.ended, end.task.name), RETRIES)
+        retry_transient(partial(blocks.finish, end.task.name), RETRIES)
         move(end.task.name)
     for step in build_overviews(cube.url, cube.region, [replace(above, fingerprints=fingerprints)], crew):
         report.square(step)
@@ -326,4 +326,4 @@ def _release(this: Run, publish: bool) -> list[str]:
     if not publish:
         return []
     _, document = publishing.publish(cube.url, this.version)
-    return [f"release {this.version} is not published: {sentence}" for sentence in publishing.broken(document)]
+    return [f"release {this.version} is not published: {sentence}" for sentence in publishing.broken_rules(document)]

@@ -53,7 +53,7 @@ class Job:
     inputs: str
     model_hash: str  # a worker may live longer than one model in a folder: it refuses another than the run began with
     threads: int | None = None  # that compute; None: one for each core
-    device: str = "auto"  # see `Device.of`
+    device: str = "auto"  # see `Device.by_name`
     composition: str | None = None  # version of the composition that habitats are made from, where nothing else is written
     facts: tuple[Facts, ...] = ()  # of the versions that are written
     applicability: str | None = None  # version of the indicators whose applicability then masks them; None: it is computed

@@ -260,7 +260,7 @@ class DeepSDM(nn.Module):
         """Embeddings (height x width, d) of a part of a window, row by row.
 
         `tile` holds the part's own images (C, 5(height + R - 1), 5(width + R - 1)), series (C, steps, height, width) and static
-        (V, height, width), as `Part.of` cuts them; `kilometre` is `encode_kilometres` of the whole window.
+        (V, height, width), as `Part.cut` cuts them; `kilometre` is `encode_kilometres` of the whole window.
         """
         parts = {}
         for name, values in tile.items():

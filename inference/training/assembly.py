@@ -52,15 +52,15 @@ class Assembly:
         """
         self._spec, self._options = spec, options
         self._family = families(family, spec.species)
-        wanted = records is not None and options.likelihood != "surveys_only"
+        use_records = records is not None and options.likelihood != "surveys_only"
         alone = statement_of(surveys, options) == RELATIVE
-        if alone and not wanted:
+        if alone and not use_records:
             raise ModelError(
                 "There are neither surveys nor records to learn from; name `surveys` or `records` in the configuration."
             )
         self.surveys = None if alone else SurveyRows(predictors, surveys, train)
         self.records: RecordRows | None = None
-        if wanted:
+        if use_records:
             if records is None or record_predictors is None:
                 raise ModelError("Records were given without the predictors of their places.")
             self.records = RecordRows(records, record_predictors, spec.species)

@@ -95,8 +95,8 @@ def spec_for(predictors: Predictors, surveys: Surveys, **shape: Any) -> ModelSpe
     )
 
 
-def _tell(progress: Report, before: int, total: int) -> Callable[[int, str], None]:
-    return lambda step, text: progress(before + step, total, text)
+def _tell(progress: Report, steps_before: int, total: int) -> Callable[[int, str], None]:
+    return lambda step, text: progress(steps_before + step, total, text)
 
 
 def train(
@@ -140,8 +140,8 @@ def train(
     judged = None
     if folds is not None and statement == RELATIVE and records is not None:
         judged = JudgedPlaces.draw(records, folds)
-    rows_of = None if folds is None else folds.fold if judged is None else judged.fold
-    scores = None if rows_of is None else np.empty((len(rows_of), spec.species), np.float32)
+    fold_of_row = None if folds is None else folds.fold if judged is None else judged.fold
+    scores = None if fold_of_row is None else np.empty((len(fold_of_row), spec.species), np.float32)
     course = None
     if run is not None:
         identity = identity_of(options, device, spec, predictors, surveys, folds, records, record_predictors)
@@ -172,8 +172,8 @@ def train(
                 nets.append(net.to("cpu"))
             if run is not None:
                 draw_curves(history, run / PICTURE)
-            if rows_of is not None and scores is not None:
-                rows = np.flatnonzero(rows_of == fold)
+            if fold_of_row is not None and scores is not None:
+                rows = np.flatnonzero(fold_of_row == fold)
                 fold_ensemble = Ensemble(spec, nets[fold * options.repeats :], surveys.species)
                 if judged is None:
                     fold_ensemble.median_area_m2.fill_(clean_areas(surveys.area_m2).median_m2)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # transformers takes seconds to import: a model without habit
     from inference.plantbert.training import ReaderSpec
 
 Progress = Callable[[int, int, str], None]
-BESIDE: Final = ("folds", "predicted")
+OTHER_OPTIONS: Final = ("folds", "predicted")
 """Keys of habitats.options that are not of the reader's own training; see `train_habitats`."""
 FOLDS: Final = 5  # parts into which plots are dealt
 SKILL: Final = "skill.json"  # a record for each method, beside the reader
@@ -54,24 +54,24 @@ def load_plots(config: Config) -> tuple[Plots, pd.DataFrame, dict[str, Any]]:
     assert c.habitat is not None
     path = config.source_path(habitats.plots.table)
     species_path = config.source_path(habitats.plots.occurrences or habitats.plots.table)
-    placed = (c.longitude, c.latitude) if c.longitude is not None and c.latitude is not None else ()
-    others = [c.survey, c.habitat, *placed, *c.predictors, *habitats.exclude_surveys]
+    place_columns = (c.longitude, c.latitude) if c.longitude is not None and c.latitude is not None else ()
+    plot_columns = [c.survey, c.habitat, *place_columns, *c.predictors, *habitats.exclude_surveys]
     rows = Report("vegetation plots")
-    table = read_table(path, others, encoding=habitats.plots.encoding, report=rows, account="rows of plots")
-    if placed:
-        given = pd.DataFrame({"longitude": table[placed[0]], "latitude": table[placed[1]]})
-        table[list(placed)] = positions(given, path, rows, c.crs, None, placed).to_numpy()
-    covers = read_occurrences(config, habitats.plots, others, "habitats.plots", rows)
+    table = read_table(path, plot_columns, encoding=habitats.plots.encoding, report=rows, account="rows of plots")
+    if place_columns:
+        degrees = pd.DataFrame({"longitude": table[place_columns[0]], "latitude": table[place_columns[1]]})
+        table[list(place_columns)] = positions(degrees, path, rows, c.crs, None, place_columns).to_numpy()
+    covers = read_occurrences(config, habitats.plots, plot_columns, "habitats.plots", rows)
     if "cover" not in covers:
         raise ConfigError(f"{config.path}: habitats.plots.cells: say 'cover'; presences do not teach habitats.")
     table[c.survey] = survey_ids(table[c.survey])
-    named = table[c.survey].notna()
-    rows.leave_out("rows of plots", "rows without a survey id", [f"row {i + 1}" for i in table.index[~named]])
+    has_id = table[c.survey].notna()
+    rows.leave_out("rows of plots", "rows without a survey id", [f"row {i + 1}" for i in table.index[~has_id]])
     left_out = pd.Series(False, index=table.index)
     for column, values in habitats.exclude_surveys.items():
         left_out |= table[column].astype(str).isin(values)
-    rows.leave_out("rows of plots", "plots withheld by exclude_surveys", [], int((left_out & named).sum()))
-    table = table[named & ~left_out]
+    rows.leave_out("rows of plots", "plots withheld by exclude_surveys", [], int((left_out & has_id).sum()))
+    table = table[has_id & ~left_out]
     rows.use("rows of plots", len(table))
     of_plots = covers["survey"].isin(table[c.survey])
     rows.leave_out("rows of occurrences", "occurrences of no plot, or of one withheld", [], int((~of_plots).sum()))
@@ -103,8 +103,8 @@ def _remarks(report: dict[str, Any]) -> dict[str, Any]:
     remarks: dict[str, Any] = {k: {"count": n, "first": []} for k, n in counts.items()}
     rare: dict[str, int] = report.get("habitats_too_rare", {})
     if rare:
-        named = [f"{habitat} with {plots} plots" for habitat, plots in sorted(rare.items(), key=lambda item: -item[1])]
-        remarks["habitats with fewer than habitats.min_plots, not learned"] = {"count": len(rare), "first": named[:5]}
+        texts = [f"{habitat} with {plots} plots" for habitat, plots in sorted(rare.items(), key=lambda item: -item[1])]
+        remarks["habitats with fewer than habitats.min_plots, not learned"] = {"count": len(rare), "first": texts[:5]}
     return remarks
 
 
@@ -118,7 +118,7 @@ def reader_spec(config: Config) -> ReaderSpec:
     """`habitats.options` as the reader's size and schedule."""
     from inference.plantbert.training import ReaderSpec
 
-    spec = ReaderSpec(**_required(config).options.model_dump(exclude_unset=True, exclude=set(BESIDE)))
+    spec = ReaderSpec(**_required(config).options.model_dump(exclude_unset=True, exclude=set(OTHER_OPTIONS)))
     return dataclasses.replace(spec, base=Path(config.own_path(str(spec.base)))) if spec.base else spec
 
 
@@ -152,12 +152,12 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
     metrics |= {"held_out": how} | {f"held_out_{skill.method}": skill.line() for skill in skills}
     warning = better_baselines(skills, habitats.reader)
     if warning:
-        other = (
+        advice = (
             "`habitats.reader: linear` maps with logistic regression"
             if habitats.reader == "plantbert"
             else ("`habitats.reader: plantbert` may do better where plots are many")
         )
-        metrics["warning"] = f"{warning}; {other}."
+        metrics["warning"] = f"{warning}; {advice}."
     (folder / SKILL).write_text(json.dumps([dataclasses.asdict(s) for s in skills], indent=1) + "\n", encoding="utf-8")
     rows = [dataclasses.asdict(h) for level in scheme.levels for h in scheme.classes[level]]
     pd.DataFrame(rows).to_csv(folder / SCHEME, index=False)
@@ -167,15 +167,15 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
 
 def _train_linear(plots: Plots, folder: Path, predicted: Plots | None, skill: Sequence[str]) -> dict[str, Any]:
     """Fit a linear reader and save it with its card; returns its figures."""
-    named = plots.take(plots.label >= 0)
-    started = time.monotonic()
+    labelled_plots = plots.take(plots.label >= 0)
+    start = time.monotonic()
     reader = LinearReader.fit(plots, predicted)
     report = {
         "plots": len(plots),
-        "plots_labelled": len(named),
+        "plots_labelled": len(labelled_plots),
         "lists_predicted": 0 if predicted is None else len(predicted),
         "parameters": reader.weight.size + reader.bias.size,
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(time.monotonic() - start, 1),
     }
     reader.save(folder)
     (folder / "README.md").write_text(linear_card(plots, report, skill), encoding="utf-8")
@@ -223,19 +223,19 @@ def _predicted(config: Config, model: Path, plots: Plots, table: pd.DataFrame, s
         return None
     progress(0, 1, "Pl@ntBERT predicted lists")
     cube = open_cube(config.cube_url)
-    placed = table.loc[list(plots.plot_id)]
-    made = predicted_plots(
+    plot_rows = table.loc[list(plots.plot_id)]
+    lists = predicted_plots(
         cube,
         model,
         plots,
-        placed[columns.longitude],
-        placed[columns.latitude],
+        plot_rows[columns.longitude],
+        plot_rows[columns.latitude],
         config.predict.year,
         config.predict.area_m2,
         seed,
     )
     progress(1, 1, "Pl@ntBERT predicted lists")
-    return made if len(made) else None
+    return lists if len(lists) else None
 
 
 def _held_out(
@@ -253,16 +253,16 @@ def _held_out(
     columns = _required(config).plots.columns
     place: dict[str, NDArray[np.float64] | None] = {"lon": None, "lat": None}
     if columns.longitude is not None and columns.latitude is not None:
-        placed = table.loc[list(plots.plot_id)]
+        plot_rows = table.loc[list(plots.plot_id)]
         for name, column in (("lon", columns.longitude), ("lat", columns.latitude)):
-            place[name] = pd.to_numeric(placed[column], errors="coerce").to_numpy(float)
+            place[name] = pd.to_numeric(plot_rows[column], errors="coerce").to_numpy(float)
     parts = folds if folds > 1 else FOLDS
     fold, how = reader_folds(plots, place["lon"], place["lat"], parts, seed)
     score = (fold >= 0) & (plots.label >= 0)
     if folds == 1:
         counts = np.bincount(fold[score], minlength=parts)
-        one = int(np.abs(counts - counts.sum() / parts).argmin())
-        score, how = score & (fold == one), f"{how}, one part of {parts}"
+        smallest_fold = int(np.abs(counts - counts.sum() / parts).argmin())
+        score, how = score & (fold == smallest_fold), f"{how}, one part of {parts}"
     else:
         how = f"{how}, {parts} parts in turn"
     readers = ("plantbert" if spec is not None else "linear",) if folds else ()

@@ -91,9 +91,9 @@ class JointObjective(Objective):
         data, surveys = self._data, self._surveys.draw(generator)
         if len(self._order) < self._size:
             self._order = torch.randperm(len(data.records), generator=generator)
-        picked, self._order = self._order[: self._size], self._order[self._size :]
+        records, self._order = self._order[: self._size], self._order[self._size :]
         chance = randomness(self._size, data.predictors, self._spec, self._options, generator)
-        return RecordDraw(np.sort(picked.numpy()), *chance, surveys)
+        return RecordDraw(np.sort(records.numpy()), *chance, surveys)
 
     def load(self, draw: Draw) -> Batch:
         """Predictors and species of a draw of records, and of its surveys."""

@@ -229,11 +229,13 @@ def _judge(
     scores = OutOfFold(trained.out_of_fold, folds, plan.min_records, plan.why, fingerprint(surveys))
     p = cross_calibrated(trained.out_of_fold, surveys, folds)
     total, observed_richness = p.sum(1), surveys.presence.sum(1)
-    expected, listed = _references(config, data, trained, trained.options.seed)
-    parts, lists = dict[str, NDArray[np.float64]](), plan_sums(data.traits, listed)
+    expected, reference_of_lists = _references(config, data, trained, trained.options.seed)
+    parts, lists = dict[str, NDArray[np.float64]](), plan_sums(data.traits, reference_of_lists)
     for k in range(folds.count):
-        rows, others = folds.fold == k, folds.fold != k
-        richness = fit_richness(total[others], observed_richness[others], weight[others], folds.block[others]).constants
+        rows, other_folds = folds.fold == k, folds.fold != k
+        richness = fit_richness(
+            total[other_folds], observed_richness[other_folds], weight[other_folds], folds.block[other_folds]
+        ).constants
         fold_scores = residual_scores(p[rows].T, surveys.presence[rows].T, plan_sums(data.traits, expected, richness), lists)
         for name, values in fold_scores.items():
             parts.setdefault(name, np.full(len(surveys), np.nan))[rows] = values

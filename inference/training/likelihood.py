@@ -37,8 +37,8 @@ def clean_areas(area_m2: NDArray[np.floating], median_m2: float | None = None) -
     valid = np.isfinite(area) & (area > 0)
     if median_m2 is None:
         median_m2 = float(np.median(area[valid])) if valid.any() else REFERENCE_AREA_M2
-    filled = np.where(valid, area, median_m2)
-    ratio = np.log(filled / REFERENCE_AREA_M2).astype(np.float32)
+    complete_area = np.where(valid, area, median_m2)
+    ratio = np.log(complete_area / REFERENCE_AREA_M2).astype(np.float32)
     return Areas(ratio, median_m2, int((~valid).sum()))
 
 
@@ -64,8 +64,8 @@ def survey_loss(eta: Tensor, presence: Tensor) -> Tensor:
     safe = torch.where(small, 1.0, rate)
     log_p = torch.where(small, inside - rate / 2, torch.log(-torch.expm1(-safe)))
     loss = torch.where(presence > 0.5, -log_p, rate)
-    beyond = eta - inside
-    return loss + torch.where(presence > 0.5, (-beyond).clamp(min=0), beyond.clamp(min=0))
+    excess = eta - inside
+    return loss + torch.where(presence > 0.5, (-excess).clamp(min=0), excess.clamp(min=0))
 
 
 def record_loss(eta: Tensor, species: Tensor) -> Tensor:

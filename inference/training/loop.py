@@ -200,8 +200,10 @@ class _State:
         """All that is learned: the network's, and what the objective has beside it. The tensors themselves, no copies."""
         tensors = {f"net.{name}": values for name, values in self.net.state_dict().items()}
         network_parameters = {id(p) for p in self.net.parameters()}
-        others = (p for group in self.optimiser.param_groups for p in group["params"] if id(p) not in network_parameters)
-        return tensors | {f"other.{i}": p.detach() for i, p in enumerate(others)}
+        other_parameters = (
+            p for group in self.optimiser.param_groups for p in group["params"] if id(p) not in network_parameters
+        )
+        return tensors | {f"other.{i}": p.detach() for i, p in enumerate(other_parameters)}
 
     @torch.no_grad()
     def _put(self, weights: dict[str, Tensor]) -> None:
@@ -228,8 +230,8 @@ class _State:
         self.running.fill_(self.progress.running)
         parts: dict[str, dict[str, Tensor]] = {}
         for name, values in tensors.items():
-            head, _, rest = name.partition(".")
-            parts.setdefault(head, {})[rest] = values
+            head, _, parameter_name = name.partition(".")
+            parts.setdefault(head, {})[parameter_name] = values
         if not self.progress.finished:
             adam: dict[int, dict[str, Tensor]] = {}
             for name, values in parts.get("adam", {}).items():

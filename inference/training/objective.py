@@ -128,8 +128,8 @@ class SurveyObjective(Objective):
         data, spec = self._data, self._spec
         if len(self._order) < self._size:
             self._order = torch.randperm(len(data.train), generator=generator)
-        picked, self._order = self._order[: self._size], self._order[self._size :]
-        rows = data.train[np.sort(picked.numpy())]
+        drawn_rows, self._order = self._order[: self._size], self._order[self._size :]
+        rows = data.train[np.sort(drawn_rows.numpy())]
         return Draw(rows, *randomness(len(rows), data.predictors, spec, self._options, generator))
 
     def load(self, draw: Draw) -> Batch:

@@ -33,7 +33,7 @@ from inference.plantbert.text import binomial
 from inference.training.fit import without_fold
 from inference.training.likelihood import cloglog_probability
 
-MOST: Final = 20_000  # labelled plots that are predicted for: enough to learn what predicted lists are like
+MAX_PLOTS: Final = 20_000  # labelled plots that are predicted for: enough to learn what predicted lists are like
 PART: Final = 1_000  # plots sampled at a time, for the sake of memory
 
 
@@ -64,7 +64,7 @@ def predicted_plots(
     rows, x, y = rows[inside], x[inside], y[inside]
     row, col = cube.region.index(x, y)
     land = np.asarray(cube.array(SURFACE).vindex[row, col]) == LAND if len(rows) else np.zeros(0, bool)
-    sampled_cells = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(land))[:MOST])
+    sampled_cells = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(land))[:MAX_PLOTS])
     rows, x, y = rows[sampled_cells], x[sampled_cells], y[sampled_cells]
     verify_checksums(model)
     ensemble, _ = checkpoint.load(model / "sdm")

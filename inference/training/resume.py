@@ -100,26 +100,26 @@ class Run:
         """
         self.folder, self._every = folder, every_seconds
         path = folder / "run.json"
-        wanted = json.loads(json.dumps(identity))
+        expected = json.loads(json.dumps(identity))
         if path.exists():
-            _compare(path, wanted)
+            _compare(path, expected)
             return
-        write_file(path, (json.dumps({"format": FORMAT, "identity": wanted}, indent=1) + "\n").encode())
+        write_file(path, (json.dumps({"format": FORMAT, "identity": expected}, indent=1) + "\n").encode())
 
     def checkpoint(self, member: int) -> Checkpoint:
         """The file of one member."""
         return Checkpoint(self.folder / f"member{member}.safetensors", self._every)
 
 
-def _compare(path: Path, wanted: Mapping[str, Any]) -> None:
+def _compare(path: Path, expected: Mapping[str, Any]) -> None:
     try:
         saved_identity = json.loads(path.read_text(encoding="utf-8"))["identity"]
-        differing = [key for key in sorted({*saved_identity, *wanted}) if saved_identity.get(key) != wanted.get(key)]
+        differing = [key for key in sorted({*saved_identity, *expected}) if saved_identity.get(key) != expected.get(key)]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is damaged ({error}); remove {path.parent} to train anew.") from error
     if differing:
         differences = "; ".join(
-            f"{key}: {_short(saved_identity.get(key))} there, {_short(wanted.get(key))} now" for key in differing[:3]
+            f"{key}: {_short(saved_identity.get(key))} there, {_short(expected.get(key))} now" for key in differing[:3]
         )
         raise ModelError(
             f"{path.parent} holds an unfinished training of another kind ({differences}); run it again with what it was"
@@ -142,8 +142,8 @@ def fingerprint(**arrays: Any) -> str:
         if values is None:
             continue
         total.update(f"{name}{values.shape}".encode())
-        few = len(values) * int(np.prod(values.shape[1:])) <= 1 << 24
-        index = np.arange(len(values)) if few else np.unique(np.linspace(0, len(values) - 1, ROWS).astype(np.int64))
+        is_small = len(values) * int(np.prod(values.shape[1:])) <= 1 << 24
+        index = np.arange(len(values)) if is_small else np.unique(np.linspace(0, len(values) - 1, ROWS).astype(np.int64))
         total.update(np.ascontiguousarray(values[index]).tobytes())
     return total.hexdigest()[:16]
 
@@ -159,11 +159,11 @@ def identity_of(
     record_predictors: Predictors | None,
 ) -> dict[str, Any]:
     """What must be the same for a run to be gone on with: options, kind of device, network, species, folds and data."""
-    named = {f"train.{key}": value for key, value in asdict(options).items() if key not in INDIFFERENT}
-    named |= {f"network.{key}": value for key, value in spec.to_json().items()}
+    option_values = {f"train.{key}": value for key, value in asdict(options).items() if key not in INDIFFERENT}
+    option_values |= {f"network.{key}": value for key, value in spec.to_json().items()}
     data = {f"survey {key}": getattr(surveys, key) for key in ("presence", "area_m2", "year", "place", "x", "y")}
     if folds is not None:
-        named |= {"folds": folds.count, "reach_m": folds.reach_m, "block_km": folds.block_km}
+        option_values |= {"folds": folds.count, "reach_m": folds.reach_m, "block_km": folds.block_km}
         data["survey folds"] = folds.fold
     if records is not None:
         data |= {f"record {key}": getattr(records, key) for key in ("species", "row", "year", "background", "x", "y")}
@@ -172,4 +172,4 @@ def identity_of(
         if sampled is not None:
             data |= {f"{kind} {key}": values for key, values in sampled.values.items()}
             data |= {f"{kind} corner": sampled.corner, f"{kind} weight": sampled.weight}
-    return named | {"device": device.type, "species table": species_hash(surveys.species), "data": fingerprint(**data)}
+    return option_values | {"device": device.type, "species table": species_hash(surveys.species), "data": fingerprint(**data)}

@@ -73,10 +73,10 @@ class SiteSoftmaxObjective(Objective):
     def draw(self, generator: torch.Generator) -> Draw:
         """Numbers of records, then positions in the background, then numbers of the records whose places are sites."""
         at = torch.rand(self._size, generator=generator, dtype=torch.float64) * self._weight[-1]
-        picked = torch.searchsorted(self._weight, at, right=True).clamp(max=len(self._records) - 1)
+        records = torch.searchsorted(self._weight, at, right=True).clamp(max=len(self._records) - 1)
         sites = torch.randint(len(self._records.background), (self._sites,), generator=generator)
         recorded = torch.randint(len(self._records), (self._recorded,), generator=generator)
-        rows = torch.cat([picked, sites, recorded]).numpy()
+        rows = torch.cat([records, sites, recorded]).numpy()
         return Draw(rows, *randomness(len(rows), self._predictors, self._spec, self._options, generator))
 
     def load(self, draw: Draw) -> Batch:

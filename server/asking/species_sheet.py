@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from cube.grid import CELL
 from cube.layers.ids import slug
-from cube.pyramids.figures import LEAST
+from cube.pyramids.figures import THRESHOLDS
 from cube.storage import model_card, releases
 from server.asking.area import CELL_KM2, cube_text, rounded
 from server.asking.gate import queried
@@ -126,7 +126,7 @@ def _on_map(snapshot: Snapshot, layer: MapLayer) -> SpeciesOnMap | None:
         mean_probability=rounded(figures["steps"] * layer.scale / count),
         highest_probability=rounded(figures["highest"] * layer.scale),
         listed=None if lists is None or not result.exact else rounded(int(lists[names.index(layer.title)]) / count),
-        shares=[Share(least=threshold, share=rounded(figures[f"at_least_{threshold}"] / count)) for threshold in LEAST],
+        shares=[Share(least=threshold, share=rounded(figures[f"at_least_{threshold}"] / count)) for threshold in THRESHOLDS],
         applicable=rounded(figures["applicable_cells"] / count) if judged else None,
         applicable_occurrences=rounded(figures["applicable_steps"] / figures["steps"]) if judged and figures["steps"] else None,
     )

@@ -82,7 +82,7 @@ def test_a_check_lists_shards_and_reads_receipts_once(skeleton: tuple[str, Spent
 def test_publishing_reads_again_what_changed(skeleton: tuple[str, Spent, Any]) -> None:
     url, spent, _ = skeleton
     whole = spent(lambda: publish(url, "v1", everything=True))
-    assert set(releases.verified(open_cube(url))) > {"inputs/surface", "predict/v1"}
+    assert set(releases.verified_states(open_cube(url))) > {"inputs/surface", "predict/v1"}
     again = spent(lambda: publish(url, "v1"))
     assert requests(whole) <= 1020
     assert requests(again) <= 365

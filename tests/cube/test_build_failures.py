@@ -214,7 +214,7 @@ def test_two_builds_of_one_cube_at_once_are_refused(folder: Path) -> None:
     config = write_config(folder)
     assert build(config) == []
     with (
-        lock.held(open_cube(config.cube_url, writable=True), "inputs"),
+        lock.hold(open_cube(config.cube_url, writable=True), "inputs"),
         pytest.raises(WorkersError, match="is writing inputs here"),
     ):
         build(config)

@@ -16,8 +16,8 @@ def test_time_left_is_that_of_the_finished_steps_and_runs_down() -> None:
     assert pace.note(0, 10, 0.0)
     assert pace.text(5.0) == ""
     assert not pace.note(2, 10, 20.0)
-    assert pace.left(20.0) == pytest.approx(80)
-    assert pace.left(50.0) == pytest.approx(50)  # the third step takes its time
+    assert pace.seconds_left(20.0) == pytest.approx(80)
+    assert pace.seconds_left(50.0) == pytest.approx(50)  # the third step takes its time
     assert pace.text(20.0) == "0:01:20 left"
 
 
@@ -36,11 +36,11 @@ def test_another_sum_or_a_smaller_step_is_another_stage() -> None:
     pace.note(5, 10, 0.0)
     pace.note(9, 10, 40.0)
     assert pace.note(5, 100, 50.0)
-    assert pace.left(60.0) is None
+    assert pace.seconds_left(60.0) is None
     pace.note(50, 100, 95.0)  # 45 of the 95 steps that were left when the stage began, in 45 seconds
-    assert pace.left(95.0) == pytest.approx(50)
+    assert pace.seconds_left(95.0) == pytest.approx(50)
     assert pace.note(0, 100, 96.0)
-    assert pace.left(97.0) is None
+    assert pace.seconds_left(97.0) is None
 
 
 def test_steps_of_an_unknown_sum_are_counted_without_it(monkeypatch: pytest.MonkeyPatch) -> None:

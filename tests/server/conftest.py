@@ -12,7 +12,7 @@ import zarr
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from benchmarks.page import LAUNCH, served
+from benchmarks.page import LAUNCH, serve
 from cube import layers
 from cube.grid import COARSE, FINE, Region
 from cube.layers import Layer
@@ -263,7 +263,7 @@ def client(cube: CubeStore) -> TestClient:
 @pytest.fixture(scope="session")
 def address(cube: CubeStore) -> Iterator[str]:
     """`http://127.0.0.1:port` of the server as it really runs, a process of its own, on the synthetic cube."""
-    with served(cube.url) as url:
+    with serve(cube.url) as url:
         yield url.removesuffix("/")
 
 

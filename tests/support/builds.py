@@ -64,8 +64,8 @@ def receipts_hold(cube: CubeStore, region: Region = REGION) -> int:
         for name, receipt in cube.read_folder(f"ledger/inputs/{stage}/overviews"):
             square = next(s for s in tree(region, region.units()) if s.name == name)
             for layer, crc in receipt["checksums"].items():
-                held = INPUTS[layer]
-                window = square.window(resolution_of(held))
-                assert checksum(cube.read_window(f"inputs/overviews/{held.resolution}/1/{layer}", window)) == crc
+                stored_layer = INPUTS[layer]
+                window = square.window(resolution_of(stored_layer))
+                assert checksum(cube.read_window(f"inputs/overviews/{stored_layer.resolution}/1/{layer}", window)) == crc
             count += 1
     return count

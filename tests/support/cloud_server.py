@@ -37,10 +37,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         with self.server.lock:
-            found = self.server.objects.get(self._path())
-        if found is None:
+            content = self.server.objects.get(self._path())
+        if content is None:
             return self._answer(404, 0, b"<Error><Code>NoSuchKey</Code></Error>")
-        return self._answer(200, found[1], found[0])
+        return self._answer(200, content[1], content[0])
 
     def do_PUT(self) -> None:
         data = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -31,7 +31,7 @@ class FolderStore:
 def served(cube: CubeStore, delay: float) -> Iterator[FolderStore]:
     """The cube behind a server that answers `delay` seconds late."""
     place = Path(cube.url)
-    with tile_web.served(place.parents[1], free_port(), delay) as address:
+    with tile_web.serve(place.parents[1], free_port(), delay) as address:
         environment = {
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",

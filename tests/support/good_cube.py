@@ -109,8 +109,8 @@ def _climb(cube: CubeStore, stage: str, pyramids: tuple[Pyramid, ...], inputs: s
 
 
 def _products(cube: CubeStore, units: tuple[Unit, ...]) -> None:
-    about = {"floracube_inputs": INPUTS_HASH, "reference_year": 2018, "license": "CC-BY-4.0", "attribution": "Nobody"}
-    area = {**about, "reference_area_m2": 100.0}
+    attributes = {"floracube_inputs": INPUTS_HASH, "reference_year": 2018, "license": "CC-BY-4.0", "attribution": "Nobody"}
+    area = {**attributes, "reference_area_m2": 100.0}
     columns = {
         "species_id": np.arange(4, dtype=np.int32),
         "scientific_name": np.asarray(SPECIES, object),
@@ -125,24 +125,24 @@ def _products(cube: CubeStore, units: tuple[Unit, ...]) -> None:
         level: tuple((i, f"{c} {n}", colour) for i, (c, n, at, _, colour) in enumerate(HABITATS) if at == level)
         for level in ("level3", "level2", "level1")
     }
-    chosen = INDICATORS[:2]
-    products.make_species(cube, VERSION, SPECIES, STEPS, 100.0, about)
+    indicators = INDICATORS[:2]
+    products.make_species(cube, VERSION, SPECIES, STEPS, 100.0, attributes)
     entries = [{"name": name, "surveys": 9, "records": 0, "held_out": None, "responses": None} for name in SPECIES]
     model_card.write_model(cube, VERSION, {"model": "0123", "species": len(SPECIES), "responses": []}, entries)
     products.make_composition(cube, VERSION, area)
-    products.make_indicators(cube, VERSION, chosen, area)
-    products.make_habitats(cube, VERSION, flags, "EUNIS", about)
+    products.make_indicators(cube, VERSION, indicators, area)
+    products.make_habitats(cube, VERSION, flags, "EUNIS", attributes)
     stage, versions = f"predict/{VERSION}", dict.fromkeys(releases.PRODUCTS, VERSION)
     make_facts(cube, stage, versions)
     facts = all_facts(cube, versions)
     ledger = Ledger(cube, stage, INPUTS_HASH)
     for unit in units:
-        started = time.perf_counter()
-        written, sizes = _predict(cube, unit, [i.name for i in chosen])
+        start = time.perf_counter()
+        checksum_by_name, sizes = _predict(cube, unit, [i.name for i in indicators])
         checksums, more = measured(cube, facts, unit).write()
-        written, sizes = written | checksums, sizes | more
-        ledger.sign(unit, started, {"cells": 1, "clipped": 0}, written, sizes)
-    _climb(cube, stage, products.pyramids(versions, 100.0, chosen, flags), INPUTS_HASH, facts)
+        checksum_by_name, sizes = checksum_by_name | checksums, sizes | more
+        ledger.sign(unit, start, {"cells": 1, "clipped": 0}, checksum_by_name, sizes)
+    _climb(cube, stage, products.pyramids(versions, 100.0, indicators, flags), INPUTS_HASH, facts)
     bounds = [edge // 1000 for edge in REGION.bounds]
     releases.write_release(cube, "first", versions, {"region_km": bounds, "reference_area_m2": 100.0})
     releases.publish(cube, "first")
@@ -158,12 +158,12 @@ def _predict(cube: CubeStore, unit: Unit, indicators: list[str]) -> tuple[dict[s
     squares = rng.integers(0, 251, (side // 20, side // 20)).repeat(20, 0).repeat(20, 1).astype(np.uint8)
     stored[2] = squares  # the sensitive species: one value a square of 1 km
     stored[:, ~land] = 255
-    written: dict[str, int] = {}
+    checksums: dict[str, int] = {}
     sizes: dict[str, int] = {}
 
     def write(path: str, key: str, values: Array) -> None:
         sizes.update(cube.write_unit(path, unit, values))
-        written[key] = checksum(values)
+        checksums[key] = checksum(values)
 
     write(f"products/species/{VERSION}/0/occurrence", "species 0", stored)
     chance = COMPOSITION[1].encode(np.where(stored == 255, np.nan, stored * STEPS[:, None, None])).astype(np.int64)
@@ -194,7 +194,7 @@ def _predict(cube: CubeStore, unit: Unit, indicators: list[str]) -> tuple[dict[s
         ("top3_probability", three_p, 255, np.uint8),
     ):
         write(f"products/habitats/{VERSION}/0/{name}", f"habitats {name}", np.where(land, values, fill).astype(dtype))
-    return written, sizes
+    return checksums, sizes
 
 
 def copy_of(cube: CubeStore, folder: Path) -> CubeStore:

@@ -27,10 +27,10 @@ def possible() -> bool:
     if shutil.which("ip") is None:
         return False
     name = f"fc{uuid.uuid4().hex[:6]}"
-    made = _ip("netns", "add", name, check=False).returncode == 0
-    if made:
+    succeeded = _ip("netns", "add", name, check=False).returncode == 0
+    if succeeded:
         _ip("netns", "del", name, check=False)
-    return made
+    return succeeded
 
 
 @dataclass
@@ -67,14 +67,14 @@ class Host:
             check=False,
         )
 
-    def cut(self, other: Host) -> None:
-        """Nothing that this host sends to `other` arrives any more, and nobody is told: frames go to a card that is not there."""
+    def cut(self, peer: Host) -> None:
+        """Nothing that this host sends to `peer` arrives any more, and nobody is told: frames go to a card that is not there."""
         _ip(
             "-n",
             self.namespace,
             "neigh",
             "replace",
-            other.address,
+            peer.address,
             "lladdr",
             "02:00:00:00:00:01",
             "nud",
@@ -83,9 +83,9 @@ class Host:
             "eth0",
         )
 
-    def fix(self, other: Host) -> None:
+    def fix(self, peer: Host) -> None:
         """Take `cut` back."""
-        _ip("-n", self.namespace, "neigh", "del", other.address, "dev", "eth0")
+        _ip("-n", self.namespace, "neigh", "del", peer.address, "dev", "eth0")
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def hosts(names: Sequence[str], logs: Path) -> Iterator[dict[str, Host]]:
     """Hosts on one switch, which is a namespace of its own: nothing of it touches the machine's network."""
     tag = f"fc{uuid.uuid4().hex[:5]}"
     switch = f"{tag}-switch"
-    made: dict[str, Host] = {}
+    by_name: dict[str, Host] = {}
     logs.mkdir(parents=True, exist_ok=True)
     try:
         _ip("netns", "add", switch)
@@ -101,16 +101,16 @@ def hosts(names: Sequence[str], logs: Path) -> Iterator[dict[str, Host]]:
         _ip("-n", switch, "link", "set", "br0", "up")
         for number, name in enumerate(names, start=1):
             host = Host(name, f"{tag}-{name}", f"{NETWORK}.{number}")
-            made[name] = host
+            by_name[name] = host
             _ip("netns", "add", host.namespace)
             _ip("-n", switch, "link", "add", f"p{number}", "type", "veth", "peer", "name", "eth0", "netns", host.namespace)
             _ip("-n", switch, "link", "set", f"p{number}", "master", "br0", "up")
             _ip("-n", host.namespace, "link", "set", "lo", "up")
             _ip("-n", host.namespace, "addr", "add", f"{host.address}/24", "dev", "eth0")
             _ip("-n", host.namespace, "link", "set", "eth0", "up")
-        yield made
+        yield by_name
     finally:
-        for host in made.values():
+        for host in by_name.values():
             for process in host.running:
                 if process.poll() is None:
                     os.killpg(process.pid, 15)

@@ -39,7 +39,7 @@ REGION: Final = Region(4803, 2892, 4828, 2910, 10)  # 25 x 18 km in 3 x 2 units,
 SPECIES: Final = 2_000
 BLOCK: Final = 192  # species a shard
 HOLE: Final = 5  # of the units: sea, no shard of it is stored
-KNOWN: Final = "Fagus sylvatica"  # asked for by name in tests of every cube
+COMMON_SPECIES: Final = "Fagus sylvatica"  # asked for by name in tests of every cube
 CLASHING: Final = ("Salix fragilis", "Salix × fragilis", "Salix x fragilis")
 GENERA: Final = ("Carex", "Festuca", "Hieracium", "Alchemilla", "Rubus", "Salix", "Viola", "Campanula", "Trifolium", "Centaurea")
 # Each version has all products; of the twelve releases two have other species tables (v2, v3), two others another indicator map.
@@ -50,7 +50,7 @@ INPUT_LAYERS: Final = (("surface",), ("elevation", "slope"), ("bioclim",), ("sen
 
 def species_names(version: str) -> list[str]:
     """Names of a version by row: v2 and v3 have the rows of v1 in another order, and a species that v1 does not know."""
-    names = [*CLASHING, KNOWN, *(f"{GENERA[i % 10]} planta-{i:04d}" for i in range(SPECIES - len(CLASHING) - 1))]
+    names = [*CLASHING, COMMON_SPECIES, *(f"{GENERA[i % 10]} planta-{i:04d}" for i in range(SPECIES - len(CLASHING) - 1))]
     shift = {"v1": 0, "v2": 100, "v3": 700}[version]
     names = [*names[shift:], *names[:shift]]
     return names if version == "v1" else [*names[:-1], f"Nova specialis-{version}"]
@@ -83,13 +83,13 @@ def make_large_cube(url: str) -> CubeStore:
     cube.root.attrs.update({"license": "CC-BY-4.0", "attribution": "Nobody", "note": "Invented."})
     units = tuple(REGION.units())
     _inputs(cube, units)
-    _Written(cube, "v1", units).write()
+    _Links(cube, "v1", units).write()
     for version in VERSIONS[1:]:
         _link_version(cube, version)
     bounds = [edge // 1000 for edge in REGION.bounds]
     for number, version in enumerate(RELEASES, start=1):
-        about = {"region_km": bounds, "reference_area_m2": 100.0, "number": number}
-        releases.write_release(cube, f"r{number:02d}", dict.fromkeys(releases.PRODUCTS, version), about)
+        attributes = {"region_km": bounds, "reference_area_m2": 100.0, "number": number}
+        releases.write_release(cube, f"r{number:02d}", dict.fromkeys(releases.PRODUCTS, version), attributes)
         releases.publish(cube, f"r{number:02d}")
     return open_cube(url)
 
@@ -115,8 +115,8 @@ def _inputs(cube: CubeStore, units: tuple[Unit, ...]) -> None:
 
 def _groups(cube: CubeStore, version: str) -> products.Classes:
     """Make arrays, coordinates and tables of a version, without values; the classes of its habitats."""
-    about = {progress.MADE_FROM: INPUTS_HASH, "reference_year": 2018, "license": "CC-BY-4.0", "attribution": "Nobody"}
-    area = {**about, "reference_area_m2": 100.0}
+    attributes = {progress.MADE_FROM: INPUTS_HASH, "reference_year": 2018, "license": "CC-BY-4.0", "attribution": "Nobody"}
+    area = {**attributes, "reference_area_m2": 100.0}
     names = species_names(version)
     for product in ("species", "composition"):
         releases.ensure_table(cube, product, version, traits(version))
@@ -127,14 +127,14 @@ def _groups(cube: CubeStore, version: str) -> products.Classes:
         level: tuple((i, f"{code} {name}", colour) for i, (code, name, at, _, colour) in enumerate(HABITATS) if at == level)
         for level in ("level3", "level2", "level1")
     }
-    products.make_species(cube, version, names, steps(version), 100.0, about)
+    products.make_species(cube, version, names, steps(version), 100.0, attributes)
     products.make_composition(cube, version, area)
     products.make_indicators(cube, version, INDICATORS, area)
-    products.make_habitats(cube, version, flags, "EUNIS", about)
+    products.make_habitats(cube, version, flags, "EUNIS", attributes)
     return flags
 
 
-class _Written:
+class _Links:
     """The shards of one version, and the receipts of its units and squares."""
 
     def __init__(self, cube: CubeStore, version: str, units: tuple[Unit, ...]) -> None:
@@ -146,7 +146,7 @@ class _Written:
         flags = _groups(self.cube, self.version)
         ledger = Ledger(self.cube, f"predict/{self.version}", INPUTS_HASH)
         for number, unit in enumerate(self.units):
-            started, sizes, checksums = time.perf_counter(), {}, {}
+            start, sizes, checksums = time.perf_counter(), {}, {}
             for name, values in self._maps(unit, number).items():
                 product, variable = name.split("/")
                 path = f"{releases.group_of(product, self.version)}/{variable}"
@@ -156,7 +156,7 @@ class _Written:
                 else:
                     sizes |= self.cube.write_unit(path, unit, values)
                     checksums[f"{product} {variable}"] = checksum(values)
-            ledger.sign(unit, started, {"cells": 1, "clipped": 0}, checksums, sizes)
+            ledger.sign(unit, start, {"cells": 1, "clipped": 0}, checksums, sizes)
         self._overviews(dict(ledger.index().fingerprints), flags)
 
     def _overviews(self, fingerprints: dict[str, str], flags: products.Classes) -> None:
@@ -164,14 +164,14 @@ class _Written:
         versions = {"indicators": self.version, "habitats": self.version}
         above = products.pyramids(versions, 100.0, INDICATORS, flags)
         for square in tree(REGION, self.units):
-            started = time.perf_counter()
+            start = time.perf_counter()
             coarse = rounded_mean(*valid_sums(self.occurrence, 255, 2**square.level), np.uint8, 255)
             path = f"{releases.group_of('species', self.version, square.level)}/occurrence"
             sizes = self._all_blocks(path, square.window(), coarse[:, *square.window().slices])
             for pyramid in above:
                 sizes |= build_square(self.cube, pyramid, square).sizes
             inputs = progress.square_inputs(square, {*fingerprints, *square.children()}, fingerprints)
-            Ledger(self.cube, f"predict/{self.version}/overviews", inputs).sign(square, started, {}, {}, sizes)
+            Ledger(self.cube, f"predict/{self.version}/overviews", inputs).sign(square, start, {}, {}, sizes)
             fingerprints[square.name] = str(inputs)
 
     def _maps(self, unit: Unit, number: int) -> dict[str, Array]:
@@ -215,11 +215,11 @@ class _Written:
         ((key, size),) = self.cube.write(path, (slice(0, BLOCK), *window.slices), values).items()
         root, sizes = Path(self.cube.url), {}
         for block in range(-(-SPECIES // BLOCK)):
-            other = key.replace("/c/0/", f"/c/{block}/", 1)
-            sizes[other] = size
+            other_key = key.replace("/c/0/", f"/c/{block}/", 1)
+            sizes[other_key] = size
             if block and size:
-                (root / other).parent.mkdir(parents=True, exist_ok=True)
-                os.link(root / key, root / other)
+                (root / other_key).parent.mkdir(parents=True, exist_ok=True)
+                os.link(root / key, root / other_key)
         return sizes
 
 
@@ -249,20 +249,20 @@ def _link_version(cube: CubeStore, version: str) -> None:
 
 def _relinked(root: Path, receipt: dict[str, Any], version: str) -> dict[str, Any]:
     """The receipt of v1 as one of `version`, whose maps of indicators are those of other indicators of v1."""
-    other = {entry.name: INDICATORS[i - VERSIONS.index(version)].name for i, entry in enumerate(INDICATORS)}
+    new_names = {entry.name: INDICATORS[i - VERSIONS.index(version)].name for i, entry in enumerate(INDICATORS)}
     sizes, checksums = {}, {}
     for key in receipt["sizes"]:
-        source, own = key, key.replace("/v1/", f"/{version}/")
+        source, new_key = key, key.replace("/v1/", f"/{version}/")
         if "/indicators/" in key:
             _, _, _, level, variable, *_ = key.split("/")
-            source = key.replace(f"/{level}/{variable}/", f"/{level}/{other[variable]}/")
-        sizes[own] = receipt["sizes"][source]
-        if source != key and sizes[own]:
-            (root / own).unlink()
-            os.link(root / source, root / own)
+            source = key.replace(f"/{level}/{variable}/", f"/{level}/{new_names[variable]}/")
+        sizes[new_key] = receipt["sizes"][source]
+        if source != key and sizes[new_key]:
+            (root / new_key).unlink()
+            os.link(root / source, root / new_key)
     for key in receipt["checksums"]:
         product, variable = key.split()
-        checksums[key] = receipt["checksums"][f"{product} {other[variable]}" if product == "indicators" else key]
+        checksums[key] = receipt["checksums"][f"{product} {new_names[variable]}" if product == "indicators" else key]
     stage = receipt["stage"].replace("/v1", f"/{version}")
     return {**receipt, "stage": stage, "checksums": checksums, "sizes": sizes}
 

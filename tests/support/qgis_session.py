@@ -26,28 +26,28 @@ from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtWidgets import QDialogButtonBox, QListWidget
 
 
-def draw(asked: dict) -> dict:
-    layer = QgsRasterLayer(asked["uri"], "layer", asked["provider"])
+def draw(request: dict) -> dict:
+    layer = QgsRasterLayer(request["uri"], "layer", request["provider"])
     if not layer.isValid():
         return {"valid": False, "error": layer.error().summary()}
     settings = QgsMapSettings()
     settings.setLayers([layer])
-    settings.setDestinationCrs(QgsCoordinateReferenceSystem(asked["crs"]))
-    settings.setExtent(QgsRectangle(*asked["box"]))
-    settings.setOutputSize(QSize(*asked["size"]))
+    settings.setDestinationCrs(QgsCoordinateReferenceSystem(request["crs"]))
+    settings.setExtent(QgsRectangle(*request["box"]))
+    settings.setOutputSize(QSize(*request["size"]))
     settings.setOutputDpi(96)
     settings.setBackgroundColor(QColor(0, 0, 0, 0))
     job = QgsMapRendererSequentialJob(settings)
     job.start()
     job.waitForFinished()
-    job.renderedImage().save(asked["out"])
+    job.renderedImage().save(request["out"])
     renderer = layer.renderer()
-    told = {"valid": True, "crs": layer.crs().authid(), "renderer": renderer.type(), "bands": layer.bandCount()}
+    answer = {"valid": True, "crs": layer.crs().authid(), "renderer": renderer.type(), "bands": layer.bandCount()}
     if renderer.type() == "paletted":
-        told["classes"] = [[int(c.value), c.label, c.color.name()] for c in renderer.classes()]
+        answer["classes"] = [[int(c.value), c.label, c.color.name()] for c in renderer.classes()]
     if renderer.type() == "singlebandpseudocolor":
-        told["range"] = [renderer.classificationMin(), renderer.classificationMax()]
-    return told
+        answer["range"] = [renderer.classificationMin(), renderer.classificationMax()]
+    return answer
 
 
 def imported(path: str) -> dict:
@@ -62,7 +62,7 @@ def imported(path: str) -> dict:
 
 application = QgsApplication([], True)
 application.initQgis()
-asked = json.load(sys.stdin)
-answer = {"layers": [draw(layer) for layer in asked["layers"]], "connections": imported(asked["connections"])}
+request = json.load(sys.stdin)
+answer = {"layers": [draw(layer) for layer in request["layers"]], "connections": imported(request["connections"])}
 print("ANSWER", json.dumps(answer), flush=True)
 os._exit(0)  # QGIS's own end crashes now and then when Python owned its dialogues

@@ -43,15 +43,15 @@ class Fault:
     seconds: float = 0.0
     every: int = 1  # 1: each matching request, 3: the first, the fourth, ...
     times: int | None = None  # None: without end
-    seen: int = field(default=0, init=False)
+    n_matches: int = field(default=0, init=False)
     struck: int = field(default=0, init=False)
 
     def strikes(self, method: str, path: str) -> bool:
         """Count a request and say whether it is disturbed."""
         if not (re.match(self.method, method) and re.search(self.path, path)):
             return False
-        self.seen += 1
-        if (self.seen - 1) % self.every or (self.times is not None and self.struck >= self.times):
+        self.n_matches += 1
+        if (self.n_matches - 1) % self.every or (self.times is not None and self.struck >= self.times):
             return False
         self.struck += 1
         return True
@@ -194,11 +194,11 @@ class FaultyS3:
 def _s3_server() -> Iterator[_Proxy]:
     from moto.server import ThreadedMotoServer
 
-    before = {k: os.environ.get(k) for k in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    old_values = {k: os.environ.get(k) for k in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     # moto sets credentials of its own in this process: each test sets what it means to have.
-    for name, value in before.items():
+    for name, value in old_values.items():
         os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
     proxy = _Proxy(server.get_host_and_port())
     threading.Thread(target=proxy.serve_forever, daemon=True).start()

@@ -17,7 +17,7 @@ from rasterio.warp import transform_bounds, transform_geom
 
 from cube.config import StacSearch
 from cube.grid import Region
-from cube.sources.stac import Catalogue, Wanted, open_catalogue
+from cube.sources.stac import Catalogue, CollectionRules, open_catalogue
 
 Array = np.ndarray[Any, Any]
 needs_stackstac = pytest.mark.skipif(find_spec("stackstac") is None, reason="scenes are stacked by stackstac")
@@ -29,7 +29,7 @@ class Scenes:
     def __init__(self, folder: Path, collection: str) -> None:
         self.folder = folder
         # What every item says that says nothing else.
-        self.said: dict[str, Any] = {"s2:processing_baseline": "03.01"} if collection == "sentinel-2-l2a" else {}
+        self.properties: dict[str, Any] = {"s2:processing_baseline": "03.01"} if collection == "sentinel-2-l2a" else {}
         extent = pystac.Extent(pystac.SpatialExtent([[-20, 30, 60, 75]]), pystac.TemporalExtent([[None, None]]))
         self.root = pystac.Catalog("test", "test")
         self.collection = pystac.Collection(collection, "test", extent)
@@ -75,7 +75,7 @@ class Scenes:
             transform_geom(crs, "EPSG:4326", {"type": "Polygon", "coordinates": [ring]}),
             list(transform_bounds(crs, "EPSG:4326", west, south, east, north)),
             moment,
-            self.said | {"proj:code": crs, **properties},
+            self.properties | {"proj:code": crs, **properties},
         )
         for asset in assets:
             item.add_asset(asset, pystac.Asset(str(self.folder / f"{name}-{asset}.tif")))
@@ -88,7 +88,7 @@ class Scenes:
         return str(self.folder / "catalog.json")
 
 
-def opened(path: str, wanted: Wanted, region: Region, **search: Any) -> Catalogue:
+def open_scenes(path: str, rules: CollectionRules, region: Region, **search: Any) -> Catalogue:
     """The catalogue at `path` as a configuration would open it."""
-    given = {"catalog": path, "start": "1999-01-01", "end": "2025-12-31", **search}
-    return open_catalogue(path, StacSearch.model_validate(given), wanted, region)
+    search_fields = {"catalog": path, "start": "1999-01-01", "end": "2025-12-31", **search}
+    return open_catalogue(path, StacSearch.model_validate(search_fields), rules, region)

@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 OUT = Path(__file__).parents[1] / "seconds.json"
-LEAST = 3.0  # seconds of a file that is worth a line
+MIN_SECONDS = 3.0  # seconds of a file that is worth a line
 
 
 def main(report: str) -> None:
@@ -24,7 +24,7 @@ def main(report: str) -> None:
         path = next((f"{p}.py" for p in (module, module.rpartition("/")[0]) if (OUT.parents[1] / f"{p}.py").is_file()), None)
         if path:
             seconds[path] += float(case.attrib["time"])
-    rows = {path: round(value) for path, value in sorted(seconds.items(), key=lambda row: -row[1]) if value >= LEAST}
+    rows = {path: round(value) for path, value in sorted(seconds.items(), key=lambda row: -row[1]) if value >= MIN_SECONDS}
     OUT.write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
 
 

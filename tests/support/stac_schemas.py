@@ -17,8 +17,8 @@ def _declares(name: str) -> dict[str, Any]:
     return {"type": "array", "contains": {"const": f"{_BASE}/{name}/schema.json"}}
 
 
-def _numbers(least: int, most: int) -> dict[str, Any]:
-    return {"type": "array", "minItems": least, "maxItems": most, "items": _NUMBER}
+def _numbers(minimum: int, maximum: int) -> dict[str, Any]:
+    return {"type": "array", "minItems": minimum, "maxItems": maximum, "items": _NUMBER}
 
 
 _DIMENSION: Final = {
@@ -100,7 +100,7 @@ _STRUCTURE: Final = {
 }
 
 
-def _named(structure: str) -> dict[str, Any]:
+def _object(structure: str) -> dict[str, Any]:
     return {
         "type": "array",
         "minItems": 1,
@@ -115,8 +115,8 @@ _MODEL: Final = {
         "mlm:architecture": {"type": "string", "minLength": 1},
         "mlm:framework": {"const": "PyTorch"},
         "mlm:tasks": {"type": "array", "uniqueItems": True, "items": {"enum": ["regression", "classification"]}},
-        "mlm:input": _named("input"),
-        "mlm:output": _named("result"),
+        "mlm:input": _object("input"),
+        "mlm:output": _object("result"),
         "mlm:hyperparameters": {"type": "object", "minProperties": 1},
     },
 }

@@ -101,6 +101,6 @@ def digests(cube: CubeStore, version: str) -> dict[str, str]:
                 out[f"{product}/{name}"] = hashlib.sha256(data).hexdigest()[:16]
     for folder in (f"ledger/predict/{version}", f"ledger/predict/{version}/overviews"):
         for name, receipt in cube.read_folder(folder):
-            kept = {key: value for key, value in receipt.items() if key not in ("seconds", "steps", "sizes")}
-            out[f"{folder}/{name}"] = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+            receipt_values = {key: value for key, value in receipt.items() if key not in ("seconds", "steps", "sizes")}
+            out[f"{folder}/{name}"] = hashlib.sha256(json.dumps(receipt_values, sort_keys=True).encode()).hexdigest()[:16]
     return out

@@ -64,13 +64,13 @@ def card(names: Sequence[str]) -> dict[str, Any]:
 
 def entries(names: Sequence[str]) -> list[dict[str, Any]]:
     """One entry a species; the last was never seen on held-out surveys."""
-    held = [
+    curves = [
         {"present": 20 + s, "expected": 22.5, "auc": 0.8, "auc_se": 0.05, "log_loss": 0.2, "log_loss_of_prevalence": 0.25}
         for s in range(len(names))
     ]
-    held[-1] |= {"present": 0, "auc": None, "auc_se": None}
+    curves[-1] |= {"present": 0, "auc": None, "auc_se": None}
     return [
-        {"name": name, "surveys": 100 - s, "records": 7 * s, "held_out": held[s], "responses": [bell(s)]}
+        {"name": name, "surveys": 100 - s, "records": 7 * s, "held_out": curves[s], "responses": [bell(s)]}
         for s, name in enumerate(names)
     ]
 
@@ -78,6 +78,6 @@ def entries(names: Sequence[str]) -> list[dict[str, Any]]:
 def told_copy(cube: CubeStore, folder: Path, names: Sequence[str]) -> CubeStore:
     """A copy of a cube whose species version v1 says what model made it."""
     copy_of(cube, folder)
-    told = open_cube(str(folder / "copy.zarr"), writable=True)
-    model_card.write_model(told, "v1", card(names), entries(names))
-    return told
+    copy = open_cube(str(folder / "copy.zarr"), writable=True)
+    model_card.write_model(copy, "v1", card(names), entries(names))
+    return copy

@@ -29,11 +29,11 @@ def served(folder: Path, ranges: bool = True, log: list[str] | None = None) -> I
             path = folder / unquote(urlsplit(self.path).path).lstrip("/")
             data = path.read_bytes() if path.is_file() else b""
             status, extra = (200, {}) if path.is_file() else (404, {})
-            asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", "")) if ranges and status == 200 else None
-            if asked:
+            range_match = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", "")) if ranges and status == 200 else None
+            if range_match:
                 size = len(data)
-                start = int(asked[1]) if asked[1] else max(0, size - int(asked[2]))
-                end = min(int(asked[2]), size - 1) if asked[1] and asked[2] else size - 1
+                start = int(range_match[1]) if range_match[1] else max(0, size - int(range_match[2]))
+                end = min(int(range_match[2]), size - 1) if range_match[1] and range_match[2] else size - 1
                 status, data = (206, data[start : end + 1]) if start < size else (416, b"")
                 extra = {"Content-Range": f"bytes {start}-{end}/{size}"}
             if log is not None:

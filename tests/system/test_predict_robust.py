@@ -231,7 +231,7 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(
 def test_a_second_coordinator_is_refused_before_it_does_anything(calm: Config, tiny: Config, tmp_path: Path) -> None:
     config = tiny_run.copy(tiny, tmp_path / "run")
     with (
-        lock.held(open_cube(config.cube_url, writable=True), "predict/v1"),
+        lock.hold(open_cube(config.cube_url, writable=True), "predict/v1"),
         pytest.raises(WorkersError, match=rf"process {os.getpid()} on .* is writing predict/v1 here"),
     ):
         predict(config)

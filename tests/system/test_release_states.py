@@ -75,7 +75,7 @@ class Releases(RuleBasedStateMachine):
     def begin(self) -> None:
         """A run takes the lock of a new version."""
         version, stack = self._new(), ExitStack()
-        stack.enter_context(lock.held(self.cube, f"predict/{version}"))
+        stack.enter_context(lock.hold(self.cube, f"predict/{version}"))
         self.building[version] = (stack, list(PARTS))
 
     @precondition(lambda self: self.building)

@@ -195,7 +195,7 @@ def test_a_lock_of_another_shape_is_named(good_cube: CubeStore, tmp_path: Path, 
     cube.write_json("locks/predict/v1.json", value)
     with pytest.raises(CubeError, match=r"locks/predict/v1\.json.*expected"):
         lock.holder(cube, "predict/v1")
-    with pytest.raises(CubeError, match=r"locks/predict/v1\.json.*expected"), lock.held(cube, "predict/v1"):
+    with pytest.raises(CubeError, match=r"locks/predict/v1\.json.*expected"), lock.hold(cube, "predict/v1"):
         pass
 
 

@@ -130,8 +130,8 @@ def open_archive(path: str) -> Archive:
         raise TableError(f"{path}: is neither a folder nor a zip file; unpack it and give the folder.")
     else:
         raise TableError(f"{path}: there is no such archive; check the path in the configuration.")
-    for wanted in ((META,), (PACKAGE,), EVENT_FILES):
-        matches = [n for n in names if n.rsplit("/", 1)[-1] in wanted and n.count("/") <= 1]
+    for file_names in ((META,), (PACKAGE,), EVENT_FILES):
+        matches = [n for n in names if n.rsplit("/", 1)[-1] in file_names and n.count("/") <= 1]
         if matches:
             first = min(matches, key=lambda name: (name.count("/"), name))
             return Archive(path, first[: first.rfind("/") + 1], first.rsplit("/", 1)[-1] == META)

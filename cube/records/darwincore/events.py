@@ -44,18 +44,18 @@ def raw_surveys(path: str, report: Report) -> RawSurveys:
     if source.events is None:
         source.require(source.occurrences, ("eventID",))
     events = _events(source, report)
-    rows, listed = _occurrences(source, report)
-    surveys = _surveys(source, events, listed, report)
+    rows, events_with_species = _occurrences(source, report)
+    surveys = _surveys(source, events, events_with_species, report)
     if surveys.empty:
         raise TableError(
             f"{path}: no event is a survey ({', '.join(report.reasons())}); give an archive whose events state complete lists."
         )
-    chosen = rows["survey"].isin(surveys["survey"])
-    report.leave_out(OCCURRENCES, "occurrences of events that are no survey", list(rows.loc[~chosen, "survey"]))
-    report.use(OCCURRENCES, int(chosen.sum()))
+    in_surveys = rows["survey"].isin(surveys["survey"])
+    report.leave_out(OCCURRENCES, "occurrences of events that are no survey", list(rows.loc[~in_surveys, "survey"]))
+    report.use(OCCURRENCES, int(in_surveys.sum()))
     report.use(EVENTS, len(surveys))
     labels = {"longitude": "decimalLongitude", "latitude": "decimalLatitude", "area_m2": "sampleSizeValue"}
-    return RawSurveys(path, surveys, rows[chosen].reset_index(drop=True), labels, bool(surveys["place"].notna().any()))
+    return RawSurveys(path, surveys, rows[in_surveys].reset_index(drop=True), labels, bool(surveys["place"].notna().any()))
 
 
 def _events(source: Source, report: Report) -> pd.DataFrame:
@@ -73,12 +73,12 @@ def _events(source: Source, report: Report) -> pd.DataFrame:
         rows = positions(part, report).assign(event=part["event"], parent=part["parentEventID"])
         parts.append(rows.assign(area_m2=areas(part, report), place=part["locationID"], habitat=part["habitat"]))
     events = pd.concat(parts, ignore_index=True)
-    again = events.duplicated("event")
+    is_repeat = events.duplicated("event")
     if account is None:
-        report.count(EVENTS, int((~again).sum()))
+        report.count(EVENTS, int((~is_repeat).sum()))
     else:
-        report.leave_out(EVENTS, "events given twice, first used", list(events.loc[again, "event"]))
-    events = events[~again].set_index("event")
+        report.leave_out(EVENTS, "events given twice, first used", list(events.loc[is_repeat, "event"]))
+    events = events[~is_repeat].set_index("event")
     out = from_above(events, events["parent"])
     # The area of a plot is not that of the plots within it.
     return out.assign(parent=events["parent"], area_m2=events["area_m2"])
@@ -88,7 +88,7 @@ def _occurrences(source: Source, report: Report) -> tuple[pd.DataFrame, set[str]
     """(survey, name, cover of every presence, the events that have occurrences of any status)."""
     names = accepted_names(source, report)
     parts: list[pd.DataFrame] = []
-    listed: set[str] = set()
+    events_with_species: set[str] = set()
     terms = dict.fromkeys((*NAME_TERMS, *STATUS_TERMS, *COVER_TERMS, "eventID", "occurrenceID"))
     for part in source.occurrences.stream(tuple(terms), report, OCCURRENCES):
         part = with_names(part, names)
@@ -96,41 +96,41 @@ def _occurrences(source: Source, report: Report) -> tuple[pd.DataFrame, set[str]
         astray = part["survey"].isna()
         report.leave_out(OCCURRENCES, "occurrences without an event", list(part.loc[astray, "occurrenceID"]))
         part = part[~astray]
-        listed |= set(part["survey"].unique())
+        events_with_species |= set(part["survey"].unique())
         part = use_named(use_presences(part, report, OCCURRENCES), report, OCCURRENCES)
         parts.append(part[["survey", "name"]].assign(cover=covers(part, report)))
-    return pd.concat(parts, ignore_index=True), listed
+    return pd.concat(parts, ignore_index=True), events_with_species
 
 
-def _surveys(source: Source, events: pd.DataFrame, listed: set[str], report: Report) -> pd.DataFrame:
+def _surveys(source: Source, events: pd.DataFrame, events_with_species: set[str], report: Report) -> pd.DataFrame:
     """The events that are surveys; the others are left out with their reason."""
     parents = events["parent"].dropna()
     statements = inherited(read_statements(source, report), dict(events["parent"]))
     scope = common_scope(statements.values())
     above = set(parents)
-    with_list = pd.Series(events.index.isin(list(listed)), index=events.index)
-    of_list = events["parent"].isin(list(listed))
+    with_list = pd.Series(events.index.isin(list(events_with_species)), index=events.index)
+    of_list = events["parent"].isin(list(events_with_species))
     reasons = pd.Series("", index=events.index, dtype=object)
     for event in events.index:
-        stated = statements.get(event, Statement())
+        statement = statements.get(event, Statement())
         if not with_list[event] and event in above:
             reasons[event] = "events that only group others"
-        elif not with_list[event] and of_list[event] and not stated.complete:
+        elif not with_list[event] and of_list[event] and not statement.complete:
             reasons[event] = "parts of a survey without occurrences of their own"
-        elif stated.incomplete and not stated.complete:
+        elif statement.incomplete and not statement.complete:
             reasons[event] = "events that state an incomplete list"
-        elif stated.complete and stated.scope != scope:
-            reasons[event] = f"events whose list is complete for {_names(stated.scope)} alone"
+        elif statement.complete and statement.scope != scope:
+            reasons[event] = f"events whose list is complete for {_names(statement.scope)} alone"
         elif statements and event not in statements:
             reasons[event] = "events that state nothing of their list, where others state a complete one"
     for reason in dict.fromkeys(reasons[reasons != ""]):
         report.leave_out(EVENTS, reason, list(events.index[reasons == reason]))
-    chosen = events[reasons == ""]
-    silent = list(chosen.index) if not statements else []
+    usable = events[reasons == ""]
+    silent = list(usable.index) if not statements else []
     report.note("surveys that do not state whether their list is complete, taken as complete", silent)
-    empty = [event for event in chosen.index if not with_list[event]]
+    empty = [event for event in usable.index if not with_list[event]]
     report.note("surveys without any occurrence, taken as empty lists", empty)
-    return chosen.drop(columns=["parent", "uncertainty_m"]).rename_axis("survey").reset_index()
+    return usable.drop(columns=["parent", "uncertainty_m"]).rename_axis("survey").reset_index()
 
 
 def _names(scope: frozenset[str]) -> str:

@@ -46,28 +46,28 @@ _WGS84: Final = re.compile(
 def species_names(rows: pd.DataFrame) -> pd.Series:
     """Binomials: of what GBIF or the publisher accepts, else of genus and epithet, else of the name as it was written."""
     parts = rows["genus"] + " " + rows["specificEpithet"]
-    chosen = rows["species"]
-    for other in (rows["acceptedNameUsage"], rows["acceptedScientificName"], parts, rows["scientificName"]):
-        chosen = chosen.where(chosen.notna(), other)
+    names = rows["species"]
+    for further_names in (rows["acceptedNameUsage"], rows["acceptedScientificName"], parts, rows["scientificName"]):
+        names = names.where(names.notna(), further_names)
     # A piece of rows holds far fewer names than rows.
-    return chosen.map({name: binomial(name) for name in chosen.dropna().unique()})
+    return names.map({name: binomial(name) for name in names.dropna().unique()})
 
 
 def positions(rows: pd.DataFrame, report: Report) -> pd.DataFrame:
     """longitude, latitude (degrees), uncertainty_m, year; NaN where not given or unusable. `rows`: `PLACE_TERMS`, key."""
     out = pd.DataFrame(index=rows.index)
-    for ours, theirs in (("longitude", "decimalLongitude"), ("latitude", "decimalLatitude")):
-        out[ours] = parse_numbers(rows[theirs], theirs, report, theirs, small=True)
+    for ours, term in (("longitude", "decimalLongitude"), ("latitude", "decimalLatitude")):
+        out[ours] = parse_numbers(rows[term], term, report, term, small=True)
     out["uncertainty_m"] = uncertainties(rows["coordinateUncertaintyInMeters"], rows[KEY], report)
     out["year"] = years(rows["year"], rows[KEY], report)
     unknown = out["year"].isna()
     out.loc[unknown, "year"] = years(rows.loc[unknown, "eventDate"], rows.loc[unknown, KEY], report)
     different = rows["geodeticDatum"].dropna().unique()
-    other = [
+    other_datums = [
         datum for datum in different if not _WGS84.search(str(datum)) and str(datum).lower() not in ("unknown", "not recorded")
     ]
-    of_other = rows["geodeticDatum"].isin(other) & out["longitude"].notna()
-    report.note("positions in another geodetic datum, taken as WGS 84", list(rows.loc[of_other, "geodeticDatum"]))
+    in_other_datum = rows["geodeticDatum"].isin(other_datums) & out["longitude"].notna()
+    report.note("positions in another geodetic datum, taken as WGS 84", list(rows.loc[in_other_datum, "geodeticDatum"]))
     return out
 
 
@@ -83,14 +83,14 @@ def use_named(rows: pd.DataFrame, report: Report, account: str) -> pd.DataFrame:
     """The rows with the name of a species, in a column `name`; the others are left out of `account`."""
     names = species_names(rows)
     unnamed = rows[names.isna()]
-    written = unnamed["scientificName"].fillna("")
+    name_texts = unnamed["scientificName"].fillna("")
     report.leave_out(
         account,
         "occurrences without the name of a species",
-        [f"{k} {n}".strip() for k, n in zip(unnamed[KEY], written, strict=True)],
+        [f"{k} {n}".strip() for k, n in zip(unnamed[KEY], name_texts, strict=True)],
     )
-    broken = names.astype("string").str.contains(UNDECODABLE).fillna(False)
-    report.note("names with letters that the archive's encoding does not know", list(names[broken]))
+    is_undecodable = names.astype("string").str.contains(UNDECODABLE).fillna(False)
+    report.note("names with letters that the archive's encoding does not know", list(names[is_undecodable]))
     return rows.assign(name=names)[names.notna()]
 
 
@@ -109,16 +109,16 @@ def covers(rows: pd.DataFrame, report: Report) -> pd.Series:
     kind, quantity = rows["organismQuantityType"].fillna("no type"), rows["organismQuantity"]
     out = pd.Series(np.nan, index=rows.index)
     for name in kind[quantity.notna()].unique():
-        chosen = quantity[quantity.notna() & (kind == name)]
+        quantities = quantity[quantity.notna() & (kind == name)]
         scale = next((SCALES[s] for s in SCALES if word(s) in word(name)), None)
         if scale is not None:
-            out[chosen.index] = chosen.str.lower().map(scale).astype(float)
+            out[quantities.index] = quantities.str.lower().map(scale).astype(float)
         elif is_percent(name):
-            numbers = parse_numbers(chosen, "organismQuantity", report, "organismQuantity", small=True)
-            written = {text: read_percent(text) for text in chosen[numbers.isna()].unique()}
-            out[chosen.index] = numbers.where(numbers.notna(), chosen.map(written).astype(float))
-        unread = int(out[chosen.index].isna().sum())
-        report.note(f"quantities of {name}, which are no percent: cover taken as unknown", [], unread)
+            numbers = parse_numbers(quantities, "organismQuantity", report, "organismQuantity", small=True)
+            percents = {text: read_percent(text) for text in quantities[numbers.isna()].unique()}
+            out[quantities.index] = numbers.where(numbers.notna(), quantities.map(percents).astype(float))
+        n_unreadable = int(out[quantities.index].isna().sum())
+        report.note(f"quantities of {name}, which are no percent: cover taken as unknown", [], n_unreadable)
     return out
 
 
@@ -183,8 +183,8 @@ def from_above(events: pd.DataFrame, parent: pd.Series) -> pd.DataFrame:
         inherited = events.reindex(above).set_axis(out.index)
         sited = out[["longitude", "latitude"]].notna().all(axis=1)
         together = ["longitude", "latitude", "uncertainty_m"]
-        filled = out.fillna(inherited)
-        filled[together] = out[together].where(sited, inherited[together], axis=0)
-        out = filled
+        complete = out.fillna(inherited)
+        complete[together] = out[together].where(sited, inherited[together], axis=0)
+        out = complete
         above = above.map(parent)
     return out

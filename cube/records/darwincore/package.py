@@ -93,22 +93,22 @@ def _described(archive: Archive) -> list[_Resource]:
         raise TableError(f"{archive.path}: its {PACKAGE} lists no resources ({error!r}); export the package again.") from None
 
 
-def _resource(given: Mapping[str, Any]) -> _Resource:
-    schema = given.get("schema") if isinstance(given.get("schema"), dict) else {}
+def _resource(document: Mapping[str, Any]) -> _Resource:
+    schema = document.get("schema") if isinstance(document.get("schema"), dict) else {}
     assert isinstance(schema, dict)
-    dialect = given.get("dialect") if isinstance(given.get("dialect"), dict) else {}
+    dialect = document.get("dialect") if isinstance(document.get("dialect"), dict) else {}
     assert isinstance(dialect, dict)
     dialect = dialect.get("csv", dialect)
-    paths = given["path"] if isinstance(given["path"], list) else [given["path"]]
+    paths = document["path"] if isinstance(document["path"], list) else [document["path"]]
     fields = [f for f in schema.get("fields", ()) if isinstance(f, dict)]
     terms = {str(f["name"]): f.get("iri") or f.get("rdfType") or f.get("dcterms:isVersionOf") for f in fields}
     addresses_of = (str(schema.get(k) or "") for k in ("identifier", "url"))
     address = next((short_name(a).removesuffix(".json") for a in addresses_of if "dwc-dp" in a), "")
-    encoding = str(given.get("encoding", "utf-8")).lower()
+    encoding = str(document.get("encoding", "utf-8")).lower()
     return _Resource(
         paths=tuple(str(p) for p in paths),
         address=address,
-        names=(str(given.get("name", "")), str(schema.get("name", "")), PurePosixPath(str(paths[0])).stem),
+        names=(str(document.get("name", "")), str(schema.get("name", "")), PurePosixPath(str(paths[0])).stem),
         terms={name: short_name(str(iri)) for name, iri in terms.items() if iri},
         fields=tuple(terms),
         delimiter=dialect.get("delimiter"),

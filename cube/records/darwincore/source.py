@@ -99,10 +99,12 @@ def accepted_names(source: Source, report: Report) -> pd.Series | None:
     table = source.extension("Identification")
     if table is None:
         return None
-    of = next((t for t in ("basedOnOccurrenceID", "identificationBasedOnOccurrenceID", "occurrenceID") if table.has(t)), None)
-    if of is None:
+    id_term = next(
+        (t for t in ("basedOnOccurrenceID", "identificationBasedOnOccurrenceID", "occurrenceID") if table.has(t)), None
+    )
+    if id_term is None:
         return None
-    parts = list(table.stream((of, "scientificName", "isAcceptedIdentification"), report))
-    rows = pd.concat(parts, ignore_index=True).dropna(subset=of)
+    parts = list(table.stream((id_term, "scientificName", "isAcceptedIdentification"), report))
+    rows = pd.concat(parts, ignore_index=True).dropna(subset=id_term)
     rejected = rows["isAcceptedIdentification"].map(truth).eq(False)
-    return rows[~rejected].drop_duplicates(of).set_index(of)["scientificName"]
+    return rows[~rejected].drop_duplicates(id_term).set_index(id_term)["scientificName"]

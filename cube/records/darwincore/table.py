@@ -50,8 +50,8 @@ class Table:
         Rows are counted under `account` of `report`, and those that are too short left out. Raises `TableError` for a file
         that cannot be read.
         """
-        wanted = [(KEY, self.key, None), *((term, *self.columns.get(word(term), (None, None))) for term in terms)]
-        need = 1 + max((i for _, i, _ in wanted if i is not None), default=-1)
+        column_keys = [(KEY, self.key, None), *((term, *self.columns.get(word(term), (None, None))) for term in terms)]
+        need = 1 + max((i for _, i, _ in column_keys if i is not None), default=-1)
         for name in self.files:
             rows = self._rows(name)
             number = self.header_lines
@@ -63,7 +63,7 @@ class Table:
                     report.count(account, len(part))
                     report.leave_out(account, "rows with fewer cells than the file's columns", short)
                 columns = {}
-                for term, index, default in wanted:
+                for term, index, default in column_keys:
                     values = [default] * len(full) if index is None else [r[index].strip() or default for r in full]
                     columns[term] = pd.Series(values, dtype=object)
                 yield pd.DataFrame(columns)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from cube.errors import SourceError
 from cube.layers.inputs import CLIMATE_MONTHS, CLIMATE_VARIABLES, LANDSAT_BANDS, QUARTERS
-from cube.records.geoplant.images import Patch, opened, read_patch
-from cube.records.geoplant.layout import Found, Layout, candidates, find_layout
+from cube.records.geoplant.images import Patch, open_image, read_patch
+from cube.records.geoplant.layout import DataFolder, Layout, candidates, find_layout
 from cube.records.geoplant.rows import read_rows
 from cube.records.geoplant.tensors import read_tensor
 
@@ -51,15 +51,15 @@ class GeoPlant:
 
     def patch_files(self, number: int, observations: str = "") -> tuple[Path, ...]:
         """The files of a patch: its GeoTIFF, or RGB and NIR. Raises `AbsentError` where there is none."""
-        tried: list[Path] = []
+        missing_files: list[Path] = []
         for tiff in self.layout.folder_of("tiff", observations):
-            path = _existing(tiff, number, tried)
+            path = _existing(tiff, number, missing_files)
             if path is not None:
                 return (path,)
-        rgb = self._file("rgb", number, observations, tried)
-        nir = self._file("nir", number, observations, tried)
+        rgb = self._file("rgb", number, observations, missing_files)
+        nir = self._file("nir", number, observations, missing_files)
         if rgb is None or nir is None:
-            raise self._absent("satellite patch", number, tried)
+            raise self._absent("satellite patch", number, missing_files)
         return rgb, nir
 
     def landsat(self, number: int, observations: str = "") -> Floats:
@@ -71,24 +71,24 @@ class GeoPlant:
         return self._cube("climate", "climate", CLIMATE_SHAPE, number, observations)
 
     def _cube(self, what: str, title: str, shape: tuple[int, ...], number: int, observations: str) -> Floats:
-        tried: list[Path] = []
-        path = self._file(what, number, observations, tried)
+        missing_files: list[Path] = []
+        path = self._file(what, number, observations, missing_files)
         if path is None:
-            raise self._absent(f"{title} series", number, tried)
+            raise self._absent(f"{title} series", number, missing_files)
         values: NDArray[Any] = read_tensor(path)
         if values.shape != shape:
             raise SourceError(f"{path}: has the shape {values.shape}; a published {title} cube has {shape}.")
         return np.asarray(values, np.float32)
 
-    def _file(self, what: str, number: int, observations: str, tried: list[Path]) -> Path | None:
+    def _file(self, what: str, number: int, observations: str, missing_files: list[Path]) -> Path | None:
         for folder in self.layout.folder_of(what, observations):
-            path = _existing(folder, number, tried)
+            path = _existing(folder, number, missing_files)
             if path is not None:
                 return path
         return None
 
-    def _absent(self, what: str, number: int, tried: list[Path]) -> AbsentError:
-        where = f"expected {tried[0]}" if tried else "the folder has none"
+    def _absent(self, what: str, number: int, missing_files: list[Path]) -> AbsentError:
+        where = f"expected {missing_files[0]}" if missing_files else "the folder has none"
         return AbsentError(f"{self.layout.folder}: {number} has no {what} ({where}); unpack it whole.")
 
     # One row an id.
@@ -117,14 +117,14 @@ class GeoPlant:
         return self._rows(self.layout.table(what, observations), numbers, columns)
 
     def _rows(
-        self, tables: Sequence[Found], numbers: NDArray[np.int64], columns: Sequence[str]
+        self, tables: Sequence[DataFolder], numbers: NDArray[np.int64], columns: Sequence[str]
     ) -> tuple[Floats, NDArray[np.bool_]]:
         out = np.full((len(numbers), len(columns)), np.nan, np.float32)
         in_tables = np.zeros(len(numbers), bool)
         for table in tables:
             if table.path.suffix == ".csv" and not in_tables.all():
-                left = np.flatnonzero(~in_tables)
-                out[left], in_tables[left] = read_rows(table.path, numbers[left], columns)
+                outside_tables = np.flatnonzero(~in_tables)
+                out[outside_tables], in_tables[outside_tables] = read_rows(table.path, numbers[outside_tables], columns)
         return out, in_tables
 
     # Rasters.
@@ -134,15 +134,15 @@ class GeoPlant:
 
         One pixel is read for each point: the raster is never in memory. The file is in degrees (WGS 84) as published.
         """
-        with opened(path) as source:
+        with open_image(path) as source:
             points = zip(longitude, latitude, strict=True)
             values = [np.ma.filled(v.astype(np.float32), np.nan) for v in source.sample(points, masked=True)]
             return np.asarray(values, np.float32).reshape(-1, source.count)
 
 
-def _existing(folder: Found, number: int, tried: list[Path]) -> Path | None:
+def _existing(folder: DataFolder, number: int, missing_files: list[Path]) -> Path | None:
     for path in candidates(folder, number):
         if path.is_file():
             return path
-        tried.append(path)
+        missing_files.append(path)
     return None

@@ -56,7 +56,7 @@ def decode_jpeg(values: NDArray[np.uint8]) -> Floats:
 
 
 @contextmanager
-def opened(path: Path, content: bytes | None = None) -> Iterator[Any]:
+def open_image(path: Path, content: bytes | None = None) -> Iterator[Any]:
     """A raster opened without a look at its neighbours: a folder may hold a hundred patches, a drive five million.
 
     With `content`, the bytes of the file, nothing is read from `path`.
@@ -76,7 +76,7 @@ def opened(path: Path, content: bytes | None = None) -> Iterator[Any]:
 
 
 def _read(path: Path, content: bytes | None, bands: int, what: str) -> tuple[NDArray[Any], Affine | None]:
-    with opened(path, content) as source:
+    with open_image(path, content) as source:
         if source.count != bands:
             raise SourceError(f"{path}: has {source.count} bands; {what} has {bands}.")
         projected = source.crs is not None and source.crs.is_projected and _is_laea(source.crs)
@@ -86,8 +86,8 @@ def _read(path: Path, content: bytes | None, bands: int, what: str) -> tuple[NDA
 def _is_laea(crs: Any) -> bool:
     """Whether a CRS is EPSG:3035 in all but name: patches of 2025 call its datum unknown."""
     definition = crs.to_dict()
-    wanted = {"proj": "laea", "lat_0": 52, "lon_0": 10, "x_0": 4_321_000, "y_0": 3_210_000}
-    return definition.get("init") == "epsg:3035" or all(definition.get(k) == v for k, v in wanted.items())
+    parameters = {"proj": "laea", "lat_0": 52, "lon_0": 10, "x_0": 4_321_000, "y_0": 3_210_000}
+    return definition.get("init") == "epsg:3035" or all(definition.get(k) == v for k, v in parameters.items())
 
 
 def read_patch(files: Sequence[Path], contents: Sequence[bytes] | None = None) -> Patch:
@@ -95,10 +95,10 @@ def read_patch(files: Sequence[Path], contents: Sequence[bytes] | None = None) -
 
     Raises `SourceError` as `read_jpeg_patch` and `read_tiff_patch`.
     """
-    given: Sequence[bytes | None] = contents or [None] * len(files)
+    contents_by_file: Sequence[bytes | None] = contents or [None] * len(files)
     if len(files) == 1:
-        return read_tiff_patch(files[0], given[0])
-    return read_jpeg_patch(files[0], files[1], given[0], given[1])
+        return read_tiff_patch(files[0], contents_by_file[0])
+    return read_jpeg_patch(files[0], files[1], contents_by_file[0], contents_by_file[1])
 
 
 def read_jpeg_patch(rgb: Path, nir: Path, rgb_content: bytes | None = None, nir_content: bytes | None = None) -> Patch:

@@ -21,14 +21,14 @@ from cube.layers.inputs import LANDSAT_BANDS
 
 PROBED: Final = 2000  # entries of a folder that are looked at; a folder of cubes holds millions
 DEPTH: Final = 7
-TRIED: Final = 100  # folders of two digits; a folder has no more of them
+MAX_SUBFOLDERS: Final = 100  # folders of two digits; a folder has no more of them
 TABLES: Final = (".csv", ".parquet", ".csv.gz")
 VALUES: Final = {"elevation": "elevation", "footprint": "footprint", "landcover": "land-?cover", "soil": "soil-?grid"}
 IMAGES: Final = (".jpeg", ".jpg", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
-class Found:
+class DataFolder:
     """A table, or a folder of files by id, and what its path says of it.
 
     `what`: metadata, labels, landsat, climate, bioclim, soil, elevation, landcover, footprint (tables of values);
@@ -50,21 +50,21 @@ class Layout:
     """All that was found below `folder`, in the order of names; nothing of it is opened yet."""
 
     folder: Path
-    tables: tuple[Found, ...]
-    folders: tuple[Found, ...]
+    tables: tuple[DataFolder, ...]
+    folders: tuple[DataFolder, ...]
     rasters: tuple[Path, ...]
-    packed: tuple[Path, ...]  # archives that nobody has unpacked
+    archives: tuple[Path, ...]  # archives that nobody has unpacked
 
-    def table(self, what: str, observations: str = "") -> list[Found]:
+    def table(self, what: str, observations: str = "") -> list[DataFolder]:
         """Tables of one kind of content that may hold records of PA or PO, newest version first."""
         return _fitting(self.tables, what, observations)
 
-    def folder_of(self, what: str, observations: str = "") -> list[Found]:
+    def folder_of(self, what: str, observations: str = "") -> list[DataFolder]:
         """Folders of one kind of files that may hold records of PA or PO."""
         return _fitting(self.folders, what, observations)
 
 
-def _fitting(folders: tuple[Found, ...], what: str, observations: str) -> list[Found]:
+def _fitting(folders: tuple[DataFolder, ...], what: str, observations: str) -> list[DataFolder]:
     return [f for f in folders if f.what == what and (not observations or f.observations in ("", observations))]
 
 
@@ -73,10 +73,10 @@ def find_layout(folder: str | Path) -> Layout:
     root = Path(folder)
     if not root.is_dir():
         raise SourceError(f"{root}: there is no such folder; give the folder into which GeoPlant was unpacked.")
-    tables: list[Found] = []
-    folders: list[Found] = []
+    tables: list[DataFolder] = []
+    folders: list[DataFolder] = []
     rasters: list[Path] = []
-    packed: list[Path] = []
+    archives: list[Path] = []
     for path, files in _walk(root, root, 0):
         leaf = _leaf(root, path, files)
         if leaf is not None:
@@ -90,13 +90,13 @@ def find_layout(folder: str | Path) -> Layout:
             elif lower.endswith((".tif", ".tiff")) and leaf is None:
                 rasters.append(path / name)
             elif lower.endswith(".zip"):
-                packed.append(path / name)
+                archives.append(path / name)
     if not tables and not folders and not rasters:
-        more = f" ({packed[0].name} is still packed)" if packed else ""
+        more = f" ({archives[0].name} is still packed)" if archives else ""
         raise SourceError(f"{root}: holds no tables, patches or cubes of GeoPlant{more}; unpack it here.")
     # Values of an older version are asked last.
     tables.sort(key=lambda t: (bool(re.search(r"legacy|[/\\]v1[/\\]", str(t.path))), str(t.path)))
-    return Layout(root, tuple(tables), tuple(folders), tuple(rasters), tuple(packed))
+    return Layout(root, tuple(tables), tuple(folders), tuple(rasters), tuple(archives))
 
 
 def _walk(root: Path, path: Path, depth: int) -> Iterator[tuple[Path, list[str]]]:
@@ -132,32 +132,32 @@ def _split(words: str) -> str:
     return hits[-1].replace("-", "_") if hits else ""
 
 
-def _table(root: Path, path: Path) -> Found | None:
+def _table(root: Path, path: Path) -> DataFolder | None:
     words = _words(root, path)
     name = _words(path.parent, path)
     observations, split = _observations(words), _split(words)
 
-    def found(what: str, band: str = "") -> Found:
-        return Found(path, what, observations, split, band)
+    def data_folder(what: str, band: str = "") -> DataFolder:
+        return DataFolder(path, what, observations, split, band)
 
     if re.search(r"habitat|dummy|submission|alphaearth|stats", name):
         return None
     if "bioclim" in words:
-        return found("climate" if re.search(r"month|time-?series", name) else "bioclim")
+        return data_folder("climate" if re.search(r"month|time-?series", name) else "bioclim")
     if re.search(r"time-?serie|landsat", words):
         band = next((b for b in LANDSAT_BANDS if f"-{b}-" in name), "")
-        return found("landsat", band) if band else None
+        return data_folder("landsat", band) if band else None
     for what, word in VALUES.items():
         if re.search(word, words):
-            return found(what)
+            return data_folder(what)
     if "-labels-" in name:
-        return found("labels")
+        return data_folder("labels")
     if "metadata" in name or re.search(r"presences?-?(absence|only)", words) or name.startswith("-test-blind"):
-        return found("metadata")
+        return data_folder("metadata")
     return None
 
 
-def _leaf(root: Path, path: Path, files: list[str]) -> Found | None:
+def _leaf(root: Path, path: Path, files: list[str]) -> DataFolder | None:
     """`path` as a folder of files named by id, if it is one: known from the first file found."""
     words = _words(root, path)
     if "rasters" in words:
@@ -179,7 +179,7 @@ def _leaf(root: Path, path: Path, files: list[str]) -> Found | None:
         what = "tiff"
     else:
         what = _colour(words)
-    return Found(path, what, _observations(words), _split(words), pattern=pattern, nested=nested)
+    return DataFolder(path, what, _observations(words), _split(words), pattern=pattern, nested=nested)
 
 
 def _first_below(path: Path, depth: int = 2) -> str | None:
@@ -187,7 +187,7 @@ def _first_below(path: Path, depth: int = 2) -> str | None:
     if depth == 0:
         return None
     with os.scandir(path) as entries:
-        inner = [Path(e.path) for e in islice(entries, PROBED) if e.is_dir() and _is_digits(e.name)][:TRIED]
+        inner = [Path(e.path) for e in islice(entries, PROBED) if e.is_dir() and _is_digits(e.name)][:MAX_SUBFOLDERS]
     for folder in inner:
         with os.scandir(folder) as entries:
             name = next((e.name for e in islice(entries, PROBED) if e.is_file() and e.name.endswith((".pt", *IMAGES))), None)
@@ -203,7 +203,7 @@ def _colour(words: str) -> str:
     return hits[-1] if hits else "rgb"
 
 
-def candidates(folder: Found, number: int) -> list[Path]:
+def candidates(folder: DataFolder, number: int) -> list[Path]:
     """Where the file of `number` may lie: `75/85/3018575`; ids under four digits are padded with zeros, or not.
 
     `candidates` is pure: no file is looked for.

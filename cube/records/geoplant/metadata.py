@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cube.errors import TableError
-from cube.records.geoplant.layout import Found, Layout
+from cube.records.geoplant.layout import DataFolder, Layout
 from cube.records.raw import RawSurveys
 from cube.records.report import Report
 from cube.records.tables import PIECE, header, require_columns, stream_table
@@ -32,10 +32,10 @@ COLUMNS: Final = {
     "species_id": ("speciesId",),
     "subset": ("subset",),
 }
-NEEDED: Final = ("lon", "lat")
+REQUIRED: Final = ("lon", "lat")
 
 
-def metadata_tables(layout: Layout, observations: str, splits: Sequence[str] = ()) -> list[Found]:
+def metadata_tables(layout: Layout, observations: str, splits: Sequence[str] = ()) -> list[DataFolder]:
     """Tables of PA surveys or PO records that may hold rows of `splits` (all of them where none is given).
 
     Raises `TableError` where the folder has none.
@@ -70,23 +70,23 @@ def stream_metadata(
     for table in metadata_tables(layout, observations, splits):
         path = str(table.path)
         present = header(path)
-        require_columns(path, present, NEEDED)
-        names = {ours: next((t for t in theirs if t in present), None) for ours, theirs in COLUMNS.items()}
+        require_columns(path, present, REQUIRED)
+        names = {ours: next((t for t in aliases if t in present), None) for ours, aliases in COLUMNS.items()}
         if names["survey"] is None:
             raise TableError(f"{path}: has neither a column surveyId nor glcID; it is no table of GeoPlant.")
-        given = sorted({t for t in names.values() if t})
-        for rows in stream_table(path, given, [t for t in given if t != names["subset"]], piece, report):
+        columns = sorted({t for t in names.values() if t})
+        for rows in stream_table(path, columns, [t for t in columns if t != names["subset"]], piece, report):
             out = pd.DataFrame({k: rows[t] if t else np.nan for k, t in names.items() if k != "subset"}, index=rows.index)
             has_survey = out["survey"].notna()
-            chosen = rows[names["subset"]].astype(str).isin(splits) if names["subset"] and splits else has_survey | True
+            in_splits = rows[names["subset"]].astype(str).isin(splits) if names["subset"] and splits else has_survey | True
             if report is not None:
                 account = f"rows of {table.path.name}"
                 nameless = [f"{table.path.name} row {i + 1}" for i in out.index[~has_survey]]
                 report.leave_out(account, "rows without an id", nameless)
-                others = int((has_survey & ~chosen).sum())
-                report.leave_out(account, f"rows of other splits than {', '.join(splits)}", [], others)
-                report.use(account, int((has_survey & chosen).sum()))
-            out = out[has_survey & chosen].reset_index(drop=True)
+                n_other_splits = int((has_survey & ~in_splits).sum())
+                report.leave_out(account, f"rows of other splits than {', '.join(splits)}", [], n_other_splits)
+                report.use(account, int((has_survey & in_splits).sum()))
+            out = out[has_survey & in_splits].reset_index(drop=True)
             ids = ["survey", "patch_id", "series_id"]
             out[ids] = out[ids].fillna(-1).astype(np.int64)
             yield out
@@ -106,7 +106,7 @@ def raw_surveys(layout: Layout, splits: Sequence[str], report: Report) -> RawSur
         heads.append(rows.drop_duplicates("survey").drop(columns=["day_of_year", "species_id"]))
     surveys = pd.concat(heads, ignore_index=True)
     first = surveys.drop_duplicates("survey", ignore_index=True)
-    _note_changed(surveys, first, report)
+    _note_changes(surveys, first, report)
     occurrences += list(_labels(layout, splits))
     return RawSurveys(
         str(layout.folder),
@@ -116,11 +116,11 @@ def raw_surveys(layout: Layout, splits: Sequence[str], report: Report) -> RawSur
     )
 
 
-def _note_changed(surveys: pd.DataFrame, first: pd.DataFrame, report: Report) -> None:
+def _note_changes(surveys: pd.DataFrame, first: pd.DataFrame, report: Report) -> None:
     """Note surveys that stand in several places of the tables under one id but at different positions."""
-    again = surveys[surveys.duplicated("survey")].merge(first, on="survey", suffixes=("", "_first"))
-    moved = (again["longitude"] != again["longitude_first"]) | (again["latitude"] != again["latitude_first"])
-    report.note("surveys given twice at different positions, first kept", list(again.loc[moved, "survey"].unique()))
+    repeats = surveys[surveys.duplicated("survey")].merge(first, on="survey", suffixes=("", "_first"))
+    has_other_place = (repeats["longitude"] != repeats["longitude_first"]) | (repeats["latitude"] != repeats["latitude_first"])
+    report.note("surveys given twice at different positions, first kept", list(repeats.loc[has_other_place, "survey"].unique()))
 
 
 def _labels(layout: Layout, splits: Sequence[str]) -> Iterator[pd.DataFrame]:

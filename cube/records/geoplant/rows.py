@@ -34,14 +34,14 @@ def read_rows(path: Path, ids: NDArray[np.int64], columns: Sequence[str]) -> tup
     key = next((c for c in ID_COLUMNS if c in present), None)
     if key is None:
         raise TableError(f"{path}: none of its columns ({', '.join(present[:8])}) is an id such as {ID_COLUMNS[0]}; rename it.")
-    wanted = [c for c in columns if c in present]
+    read_columns = [c for c in columns if c in present]
     out, in_table = np.full((len(ids), len(columns)), np.nan, np.float32), np.zeros(len(ids), bool)
-    if not wanted:
+    if not read_columns:
         return out, in_table  # another version of the variable, with other columns
     table = pyarrow.dataset.dataset(
         path,
         # Ids are stored as floats in places.
-        pyarrow.schema([(key, pyarrow.float64()), *((c, pyarrow.float32()) for c in wanted)]),
+        pyarrow.schema([(key, pyarrow.float64()), *((c, pyarrow.float32()) for c in read_columns)]),
         pyarrow.dataset.CsvFileFormat(
             pyarrow.csv.ParseOptions(delimiter=separator),
             pyarrow.dataset.CsvFragmentScanOptions(pyarrow.csv.ConvertOptions(null_values=MISSING)),
@@ -54,6 +54,6 @@ def read_rows(path: Path, ids: NDArray[np.int64], columns: Sequence[str]) -> tup
     rows = rows.drop_duplicates(key).set_index(key)
     at = rows.index.get_indexer(ids)
     in_table = at >= 0
-    out[np.ix_(in_table, [columns.index(c) for c in wanted])] = rows.to_numpy(np.float32)[at[in_table]]
+    out[np.ix_(in_table, [columns.index(c) for c in read_columns])] = rows.to_numpy(np.float32)[at[in_table]]
     out[np.isinf(out)] = np.nan
     return out, in_table

@@ -92,7 +92,7 @@ class FileSource:
         out = np.full((len(places), 4, 5 * cells, 5 * cells), np.nan, np.float32)
         what, absent = "satellite patch", list[int]()
         for i, number in enumerate(places.patch_id.tolist()):
-            patch = self._tried(what, i, number, self.geoplant.patch, places.observations, absent)
+            patch = self._read_or_note(what, i, number, self.geoplant.patch, places.observations, absent)
             if patch is not None:
                 out[i] = crop_to_cell(patch, float(places.x[i]), float(places.y[i]), 5 * cells)
         self.report.note(f"places without a {what}", places.patch_id[absent].tolist())
@@ -105,11 +105,11 @@ class FileSource:
         """
         what, absent, out = "satellite patch", list[int](), [b""] * len(places)
         for i, number in enumerate(places.patch_id.tolist()):
-            out[i] = self._tried(what, i, number, self._packed, places.observations, absent) or b""
+            out[i] = self._read_or_note(what, i, number, self._file_bytes, places.observations, absent) or b""
         self.report.note(f"places without a {what}", places.patch_id[absent].tolist())
         return out
 
-    def _packed(self, number: int, observations: str) -> bytes:
+    def _file_bytes(self, number: int, observations: str) -> bytes:
         files = self.geoplant.patch_files(number, observations)
         contents = [path.read_bytes() for path in files]
         read_patch(files, contents)
@@ -130,7 +130,7 @@ class FileSource:
         ids: NDArray[np.int64],
         shape: tuple[int, ...],
         what: str,
-        read: Callable[[int, str], Floats],
+        read_file: Callable[[int, str], Floats],
         rows: Rows,
         decode: Callable[[Floats], Floats],
     ) -> Floats:
@@ -142,24 +142,24 @@ class FileSource:
             cubes = np.full((len(numbers), *shape), np.nan, np.float32)
             without_file: list[int] = []
             for k, number in enumerate(numbers.tolist()):
-                values = self._tried(what, k, number, read, places.observations, without_file)
+                values = self._read_or_note(what, k, number, read_file, places.observations, without_file)
                 if values is not None:
                     cubes[k] = values
-            left = np.array(without_file, np.int64)
-            cubes[left], in_table = rows(numbers[left], places.observations)
-            self.report.note(f"places without a {what}", numbers[left[~in_table]].tolist())
+            missing_numbers = np.array(without_file, np.int64)
+            cubes[missing_numbers], in_table = rows(numbers[missing_numbers], places.observations)
+            self.report.note(f"places without a {what}", numbers[missing_numbers[~in_table]].tolist())
             parts.append(decode(cubes))
         return np.concatenate(parts)
 
-    def _tried(
-        self, what: str, k: int, number: int, read: Callable[[int, str], T], observations: str, absent: list[int]
+    def _read_or_note(
+        self, what: str, k: int, number: int, read_file: Callable[[int, str], T], observations: str, absent: list[int]
     ) -> T | None:
         """What is read of one id; `absent` gets `k` where it has no file, damage is noted."""
         if number == NO_ID:
             self.report.note(f"places without the id of a {what}", [number])
             return None
         try:
-            return read(number, observations)
+            return read_file(number, observations)
         except AbsentError:
             absent.append(k)
         except SourceError as error:
@@ -171,14 +171,14 @@ class FileSource:
         raw, in_table = self.geoplant.values(what.table, what.columns, places.survey, places.observations)
         for k, column in enumerate(what.columns):
             if column in ALIASES:
-                other, _ = self.geoplant.values(what.table, [ALIASES[column]], places.survey, places.observations)
-                raw[:, k] = np.where(np.isnan(raw[:, k]), other[:, 0], raw[:, k])
-                in_table |= np.isfinite(other[:, 0])
+                alias_values, _ = self.geoplant.values(what.table, [ALIASES[column]], places.survey, places.observations)
+                raw[:, k] = np.where(np.isnan(raw[:, k]), alias_values[:, 0], raw[:, k])
+                in_table |= np.isfinite(alias_values[:, 0])
         rasters = self._rasters(what)
         if rasters and not in_table.all():
-            left = np.flatnonzero(~in_table)
-            raw[left] = self._of_rasters(places, left, what, rasters)
-            in_table[left] = np.isfinite(raw[left]).any(axis=1)
+            outside_table = np.flatnonzero(~in_table)
+            raw[outside_table] = self._of_rasters(places, outside_table, what, rasters)
+            in_table[outside_table] = np.isfinite(raw[outside_table]).any(axis=1)
         self.report.note(f"places without values of {what.layer}", list(places.survey[~in_table]))
         values = what.decode(raw)
         return values if layer.dims else values[:, 0]

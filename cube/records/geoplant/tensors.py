@@ -76,9 +76,9 @@ def read_tensor(path: str | Path) -> NDArray[Any]:
             return _tensor_of(archive)
     except FileNotFoundError:
         raise SourceError(f"{path}: there is no such file; unpack the archive of its predictors anew.") from None
-    except _RefusedError as refused:
+    except _RefusedError as refusal:
         raise SourceError(
-            f"{path}: is not a plain tensor (its pickle asks for {refused}); it is refused, fetch the published file again."
+            f"{path}: is not a plain tensor (its pickle asks for {refusal}); it is refused, fetch the published file again."
         ) from None
     except (zipfile.BadZipFile, OSError) as error:
         raise SourceError(f"{path}: {_unreadable(path, error)}; fetch the file again.") from None
@@ -102,7 +102,7 @@ def _tensor_of(archive: zipfile.ZipFile) -> NDArray[Any]:
     if len(pickles) != 1:
         raise zipfile.BadZipFile("no data.pkl inside")
     root = pickles[0].removesuffix("data.pkl")
-    match _parsed(_entry(archive, pickles[0], PICKLE_BYTES)):
+    match _parse(_entry(archive, pickles[0], PICKLE_BYTES)):
         case _Call(
             _Global(name="torch._utils _rebuild_tensor_v2"),
             (
@@ -134,7 +134,7 @@ def _tensor_of(archive: zipfile.ZipFile) -> NDArray[Any]:
         raise zipfile.BadZipFile("fewer numbers than its shape needs") from None
 
 
-def _parsed(pickle: bytes) -> Any:
+def _parse(pickle: bytes) -> Any:
     """What a pickle describes, as tuples, texts and whole numbers; raises `_RefusedError` for any other operation."""
     stack: list[Any] = []
     memo: dict[Any, Any] = {}

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import floracube
 from cube.check import check, garbage
 from cube.check.garbage import collect
-from cube.check.publishing import broken, publish
+from cube.check.publishing import broken_rules, publish
 from cube.errors import CubeError, WorkersError
 from cube.grid import Region
 from cube.pyramids import figures
@@ -115,7 +115,7 @@ def test_what_kills_left_goes_and_the_good_cube_stays(good_cube: CubeStore, tmp_
     assert [one.path for one in collect(cube, dry_run=True).garbage] == ["inputs/50m/.slope.partial"]
     for shard in (half, damaged):
         shard.write_bytes(shard.read_bytes()[:-3])
-    with lock.held(cube, "inputs"):
+    with lock.hold(cube, "inputs"):
         assert collect(cube).garbage == []
     done = collect(cube)
     assert {one.path: one.size for one in done.garbage} == {
@@ -178,10 +178,10 @@ def test_what_is_left_of_a_version_passes_its_check_and_is_published(good_cube: 
         releases.publish(cube, name)
     removed = {one.path for one in collect(cube, forget=("first",)).garbage}
     assert removed == {f"products/{product}/v1" for product in releases.PRODUCTS if product != "species"}
-    assert broken(check(cube.url, values=True)) == []
+    assert broken_rules(check(cube.url, values=True)) == []
     assert publish(cube.url, "second", values=True)[0]
     cube.array("products/species/v1/facts/0")[1, 2, 0, 0] = 7
-    assert [one for one in broken(check(cube.url, values=True)) if "figures that differ" in one]
+    assert [one for one in broken_rules(check(cube.url, values=True)) if "figures that differ" in one]
 
 
 @pytest.mark.slow
@@ -192,7 +192,7 @@ def test_garbage_of_a_bucket_is_collected_as_that_of_a_disk(s3: FaultyS3) -> Non
             cube.write_json(f"{path}.json", {"version": version})
     cube.write_json("releases/a.json", {"name": "a", "products": {"species": "v1", "indicators": "v2"}})
     before = set(files(cube))
-    with lock.held(cube, "predict/v3"):
+    with lock.hold(cube, "predict/v3"):
         done = collect(cube)
     assert [one.path for one in done.garbage] == ["products/indicators/v1", "products/species/v2"]
     assert ["v3" in sentence for sentence in done.in_use] == [True]
@@ -216,7 +216,7 @@ def test_no_build_can_sign_a_shard_that_is_being_removed(
         verdict = judged(file, chunks)
         if file == shard and not refused:  # judged, and not removed yet
             try:
-                with lock.held(cube, "inputs"):
+                with lock.hold(cube, "inputs"):
                     shard.write_bytes(whole)
                     cube.write_json(f"ledger/inputs/elevation/{unit.name}.json", {"inputs": "now", "checksums": {}})
             except WorkersError as error:
@@ -240,7 +240,7 @@ def test_no_prediction_loses_what_it_writes_while_its_version_is_walked(
     real = type(cube).remove_tree
 
     def predict_meanwhile(self: CubeStore, path: str) -> None:
-        with pytest.raises(WorkersError, match="is writing predict/v1 here"), lock.held(cube, "predict/v1"):
+        with pytest.raises(WorkersError, match="is writing predict/v1 here"), lock.hold(cube, "predict/v1"):
             pass
         refused.append(path)
         real(self, path)

@@ -12,7 +12,7 @@ import zarr
 from typer.testing import CliRunner
 
 import floracube
-from cube.check.publishing import broken, publish
+from cube.check.publishing import broken_rules, publish
 from cube.check.rules import check
 from cube.errors import CubeError
 from cube.storage import releases
@@ -40,7 +40,7 @@ def cube(good_cube: CubeStore, tmp_path: Path) -> CubeStore:
 
 def test_a_release_that_keeps_its_promises_is_followed_and_names_its_parent(cube: CubeStore) -> None:
     followed, document = publish(cube.url, "second", values=True)
-    assert broken(document) == []
+    assert broken_rules(document) == []
     assert followed
     release = releases.current(cube)
     assert release["name"] == "second"
@@ -55,7 +55,7 @@ def test_a_broken_promise_is_told_and_readers_stay_where_they_are(cube: CubeStor
     assert releases.current(cube)["name"] == "first"
     followed, document = publish(cube.url, "second")
     assert not followed
-    assert any("indicators/v2/0/richness" in sentence for sentence in broken(document))
+    assert any("indicators/v2/0/richness" in sentence for sentence in broken_rules(document))
 
 
 def test_values_are_read_where_that_is_asked_for(cube: CubeStore) -> None:
@@ -69,7 +69,7 @@ def test_what_changed_since_the_last_publication_is_checked_and_the_rest_with_al
     assert publish(cube.url, "first")[0]
     next((Path(cube.url) / "inputs/50m/slope/c").rglob("1")).unlink()  # behind everybody's back
     document = publish(cube.url, "second")[1]
-    assert document["kept"], broken(document)
+    assert document["kept"], broken_rules(document)
     run = CliRunner().invoke(floracube.app, ["publish", cube.url, "first", "--all"])
     assert run.exit_code == 1
     assert "stored_shards" in run.output
@@ -89,7 +89,7 @@ def test_a_new_version_is_checked_to_the_last_shard(cube: CubeStore) -> None:
     next((Path(cube.url) / "products/species/v2/0/occurrence/c").rglob("1")).unlink()
     followed, document = publish(cube.url, "second")
     assert not followed
-    assert [sentence.split(":")[0] for sentence in broken(document)] == ["promise stored_shards"]
+    assert [sentence.split(":")[0] for sentence in broken_rules(document)] == ["promise stored_shards"]
 
 
 def test_metadata_are_read_of_what_has_not_changed_too(cube: CubeStore) -> None:
@@ -160,8 +160,8 @@ def noted(cube: CubeStore) -> CubeStore:
 def test_a_receipt_that_was_damaged_in_place_is_told_though_a_memo_has_it(noted: CubeStore, receipt: str) -> None:
     assert publish(noted.url, "second")[0]
     zero_in_place(Path(noted.url) / receipt)
-    assert any(receipt in sentence for sentence in broken(publish(noted.url, "second", everything=True)[1]))
-    assert any(f"write {{}} to {receipt}" in sentence for sentence in broken(check(noted.url)))  # what a run looks at
+    assert any(receipt in sentence for sentence in broken_rules(publish(noted.url, "second", everything=True)[1]))
+    assert any(f"write {{}} to {receipt}" in sentence for sentence in broken_rules(check(noted.url)))  # what a run looks at
 
 
 def test_a_damaged_receipt_of_a_changed_stage_is_told_where_the_memo_is_believed(noted: CubeStore) -> None:
@@ -172,7 +172,7 @@ def test_a_damaged_receipt_of_a_changed_stage_is_told_where_the_memo_is_believed
         zero_in_place(Path(noted.url) / receipt)
         followed, answer = publish(noted.url, "second")
         assert not followed
-        assert any(receipt in sentence for sentence in broken(answer))
+        assert any(receipt in sentence for sentence in broken_rules(answer))
         (Path(noted.url) / receipt).write_bytes(whole)
 
 
@@ -190,7 +190,7 @@ def test_publishing_repairs_the_pointer(cube: CubeStore, damage: dict[str, Any])
     change_document(cube, "current.json", lambda pointer: pointer.update(damage))
     assert not check(cube.url)["kept"]
     followed, answer = publish(cube.url, "second")
-    assert broken(answer) == []
+    assert broken_rules(answer) == []
     assert followed
     assert releases.current(cube)["name"] == "second"
     assert check(cube.url)["kept"]

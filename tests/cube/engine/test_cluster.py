@@ -76,11 +76,11 @@ def test_a_cluster_that_does_not_fit_is_one_sentence(tmp_path: Path, cluster: An
 
 def test_flags_stand_above_the_configuration(tmp_path: Path) -> None:
     asked = load_config(config_with(tmp_path, {"kind": "jobqueue", "workers": 4, "options": SLURM})).cluster
-    assert clusters.chosen(asked, None, None) is asked
-    assert clusters.chosen(asked, 9, None).workers == 9
-    assert clusters.chosen(asked, 9, None).kind == "jobqueue"
-    assert clusters.chosen(asked, 9, "tcp://a:1") == ClusterConfig(kind="address", address="tcp://a:1")
-    assert clusters.chosen(ClusterConfig(kind="address", address="tcp://a:1"), 2, None) == ClusterConfig(workers=2)
+    assert clusters.with_flags(asked, None, None) is asked
+    assert clusters.with_flags(asked, 9, None).workers == 9
+    assert clusters.with_flags(asked, 9, None).kind == "jobqueue"
+    assert clusters.with_flags(asked, 9, "tcp://a:1") == ClusterConfig(kind="address", address="tcp://a:1")
+    assert clusters.with_flags(ClusterConfig(kind="address", address="tcp://a:1"), 2, None) == ClusterConfig(workers=2)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from affine import Affine
 
 from cube.config.cluster import ClusterConfig
 from cube.engine.build import build
-from cube.engine.cluster import chosen
+from cube.engine.cluster import with_flags
 from cube.engine.memory import GB, allowed_bytes, check_memory, machine_bytes, peak_bytes
 from cube.engine.workers import Workers
 from cube.errors import ConfigError
@@ -48,8 +48,8 @@ def test_a_task_may_take_its_share_of_the_machine_or_what_the_configuration_says
     assert allowed_bytes(ClusterConfig(workers=4, memory_gb=1.5)) == 1.5 * GB
     there = ClusterConfig(kind="address", address="tcp://host:8786")
     assert allowed_bytes(there) is None
-    assert allowed_bytes(chosen(ClusterConfig(memory_gb=2), None, "tcp://host:8786")) == 2 * GB
-    assert allowed_bytes(chosen(there.model_copy(update={"memory_gb": 2}), 2, None)) == 2 * GB
+    assert allowed_bytes(with_flags(ClusterConfig(memory_gb=2), None, "tcp://host:8786")) == 2 * GB
+    assert allowed_bytes(with_flags(there.model_copy(update={"memory_gb": 2}), 2, None)) == 2 * GB
 
 
 def test_a_unit_that_takes_more_than_a_task_may_is_refused_before_work_starts(tmp_path: Path) -> None:

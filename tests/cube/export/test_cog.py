@@ -117,7 +117,7 @@ def test_a_name_is_as_good_as_an_id(good_cube: CubeStore, tmp_path: Path, name: 
 
 
 def test_all_species_are_the_bands_of_one_file(good_cube: CubeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BANDS_AT_ONCE", 3)
+    monkeypatch.setattr(module, "BAND_BLOCK", 3)
     document = export(good_cube.url, "species", tmp_path / "all.tif")
     assert document["bands"] == list(SPECIES)
     assert cog_validate(str(tmp_path / "all.tif"), strict=True)[0]

@@ -37,7 +37,7 @@ def test_figures_of_the_top_square_are_those_of_all_cells(good_cube: CubeStore) 
     assert (found["steps"] == np.where(known, maps, 0).sum(1, dtype=int)).all()
     assert (found["highest"] == np.where(known, maps, 0).max(1)).all()
     probability = np.where(known, maps * STEPS.astype(float)[:, None], -1)
-    for least in figures.LEAST:
+    for least in figures.THRESHOLDS:
         assert (found[f"at_least_{least}"] == (probability >= least).sum(1)).all()
     ranked = stored(good_cube, "composition/v1")
     size = np.where(ranked["set_size"] == 65535, 0, ranked["set_size"])

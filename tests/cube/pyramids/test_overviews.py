@@ -16,7 +16,7 @@ from cube.layers import occurrence
 from cube.pyramids import overviews
 from cube.pyramids.levels import make_levels
 from cube.pyramids.overviews import Overviews, Step, build_overviews
-from cube.pyramids.pyramid import REST, Pyramid
+from cube.pyramids.pyramid import NO_BLOCK, Pyramid
 from cube.storage.ledger import Ledger, receipts
 from cube.storage.store import CubeStore, create_cube
 
@@ -115,7 +115,7 @@ def test_a_stop_between_two_blocks_leaves_the_square_to_be_built(
     monkeypatch.setattr(overviews, "build_square", stopped)
     with pytest.raises(KeyboardInterrupt):
         climbed(cube, above)
-    assert built == [REST, 0, 1, 2, REST, 0]
+    assert built == [NO_BLOCK, 0, 1, 2, NO_BLOCK, 0]
     monkeypatch.setattr(overviews, "build_square", real)
     assert sum(step.built for step in climbed(cube, above)) == 4
     for found, expected in zip(values(cube), values(whole), strict=True):

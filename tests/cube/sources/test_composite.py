@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cube.sources.composite import AT_ONCE, clear_median, sorting_network
+from cube.sources.composite import PIXEL_BLOCK, clear_median, sorting_network
 
 
 @given(st.integers(1, 40), st.integers(0, 2**32 - 1))
@@ -24,7 +24,7 @@ def test_the_network_sorts_whatever_comes(n: int, seed: int) -> None:
 @pytest.mark.parametrize("scenes", [1, 2, 3, 8, 13, 31])
 def test_the_median_is_that_of_the_clear_scenes_alone(scenes: int) -> None:
     rng = np.random.default_rng(scenes)
-    shape = (97, AT_ONCE // 97 * 2)  # more than one block, the last one not full
+    shape = (97, PIXEL_BLOCK // 97 * 2)  # more than one block, the last one not full
     values = rng.integers(1, 65535, (scenes, 2, *shape)).astype(np.uint16)
     clear = rng.random((scenes, *shape)) < 0.5
     masked = np.ma.masked_array(values.astype(np.float64), ~np.broadcast_to(clear[:, None], values.shape))

@@ -101,6 +101,6 @@ def test_shares_are_never_rounded_to_all_or_nothing() -> None:
         "50 %",
     )
     row = Coverage("bioclim", 100, 90, 10, 0, 0, {"bio1": 50, "bio2": 40})
-    assert row.least() == ("bio2", 0.8)
+    assert row.least_covered() == ("bio2", 0.8)
     assert row.shortfall(0.8) is None
     assert "its source asks for 85 %" in str(row.shortfall(0.85))

@@ -20,12 +20,12 @@ from cube.engine.plan import plan
 from cube.errors import ConfigError, SourceError
 from cube.grid import Region
 from cube.layers.inputs import INPUTS, LANDSAT_BANDS, QUARTERS
-from cube.sources.landsat import WANTED, LandsatReader, asset_names, quarter_of
+from cube.sources.landsat import LANDSAT, LandsatReader, asset_names, quarter_of
 from cube.sources.open import open_sources
 from cube.sources.reader import inputs_of
 from cube.storage.store import open_cube
 from tests.support.builds import write_config
-from tests.support.scenes import Array, Scenes, needs_stackstac, opened
+from tests.support.scenes import Array, Scenes, needs_stackstac, open_scenes
 
 REGION = Region(4700, 2850, 4710, 2860, 10)
 UNIT = next(REGION.units())
@@ -44,7 +44,7 @@ def placed() -> Affine:
 
 
 def reader(path: str, **search: object) -> LandsatReader:
-    catalogue = opened(path, WANTED, REGION, **search)
+    catalogue = open_scenes(path, LANDSAT, REGION, **search)
     return LandsatReader(Source(layer="landsat", stac=catalogue.search), catalogue.search, catalogue)
 
 
@@ -200,7 +200,7 @@ def test_layers_derived_from_scenes_are_built_like_those_of_a_raster(tmp_path: P
 
 @needs_stackstac
 def test_reading_a_unit_with_derived_layers_takes_what_its_reader_says(tmp_path: Path) -> None:
-    search = opened(seasons(tmp_path, [2010]), WANTED, REGION).search
+    search = open_scenes(seasons(tmp_path, [2010]), LANDSAT, REGION).search
     plain = reader(search.catalog)
     for derive in ((), ("mean",), ("mean", "trend", "amplitude", "phase")):
         of_scenes = replace(plain, source=Source(layer="landsat", stac=search, derive=derive))

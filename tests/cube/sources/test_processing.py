@@ -120,34 +120,34 @@ def real_scenes(folder: Path, pattern: str, wanted: Any, place: Any = WORLD, **k
 def test_offsets_of_real_items_of_four_catalogues(real_data: Path) -> None:
     """CDSE gives -0.1 in STAC 1.1's words, Earth Search took it out and says so, the others say baselines and names."""
     folder = real_data / "formats/stac"
-    found = {scene.id: scene.added for scene in real_scenes(folder, "cdse_*.json", sentinel2.WANTED, EUROPE)}
+    found = {scene.id: scene.added for scene in real_scenes(folder, "cdse_*.json", sentinel2.SENTINEL2, EUROPE)}
     assert found
     assert set(found.values()) == {1000}
-    both = real_scenes(folder, "earthsearch_*.json", sentinel2.WANTED, EUROPE)
+    both = real_scenes(folder, "earthsearch_*.json", sentinel2.SENTINEL2, EUROPE)
     assert {scene.added for scene in both} == {0}
-    old = {scene.id: scene for scene in real_scenes(folder, "odcstac_S2*.json", sentinel2.WANTED)}
+    old = {scene.id: scene for scene in real_scenes(folder, "odcstac_S2*.json", sentinel2.SENTINEL2)}
     assert old["S2A_28QCH_20200714_0_L2A"].added == 0  # N0214, in sentinel:product_id alone
     assert old["S2B_MSIL2A_20190629T212529_R043_T06VVN_20201006T080531"].added == 0  # 02.12
 
 
 def test_of_a_reprocessed_pair_the_newest_is_read_and_repeated_items_once(real_data: Path) -> None:
     folder = real_data / "formats/stac"
-    found = real_scenes(folder, "earthsearch_*.json", sentinel2.WANTED, EUROPE)
+    found = real_scenes(folder, "earthsearch_*.json", sentinel2.SENTINEL2, EUROPE)
     assert sorted(scene.id for scene in found) == ["S2A_32TMT_20200305_1_L2A", "S2A_32TNT_20200305_1_L2A"]
     assert sorted(one_per_acquisition([*found, *found, *found]), key=lambda s: s.id) == sorted(found, key=lambda s: s.id)
-    neighbours = real_scenes(folder, "cdse_S2B*.json", sentinel2.WANTED, EUROPE)
+    neighbours = real_scenes(folder, "cdse_S2B*.json", sentinel2.SENTINEL2, EUROPE)
     assert len(neighbours) == 2  # two tiles of one moment
 
 
 def test_landsat_items_keep_usgs_numbers_or_are_refused(real_data: Path) -> None:
-    found = real_scenes(real_data / "formats/stac", "pc_landsat*.json", landsat.WANTED)
+    found = real_scenes(real_data / "formats/stac", "pc_landsat*.json", landsat.LANDSAT)
     assert found
     assert {scene.flaw for scene in found} == {""}
     item = pystac.Item("L", {"type": "Point", "coordinates": [10, 50]}, [10, 50, 10, 50], AFTER, {"platform": "landsat-8"})
     for band, names in landsat.asset_names(item.properties).items():
         fields = {"raster:bands": [{"scale": 0.0001, "offset": 0}]} if band == "red" else {}
         item.add_asset(names[0], pystac.Asset("x.tif", extra_fields=fields))
-    (scene,) = _scenes([item], "c.json", search(), landsat.WANTED, EUROPE)
+    (scene,) = _scenes([item], "c.json", search(), landsat.LANDSAT, EUROPE)
     assert "scene L: its bands have the scale 0.0001" in scene.flaw
 
 
@@ -176,9 +176,9 @@ def test_a_scene_that_says_nothing_is_named_when_it_is_read() -> None:
     item = pystac.Item("S2X_mystery", square(10, 50, 1), [10, 50, 11, 51], BEFORE, {})
     for band, names in sentinel2.ASSETS.items():
         item.add_asset(names[0], pystac.Asset(f"{band}.tif"))
-    (found,) = _scenes([item], "c.json", search(), sentinel2.WANTED, EUROPE)
+    (found,) = _scenes([item], "c.json", search(), sentinel2.SENTINEL2, EUROPE)
     assert found.flaw.startswith("c.json: scene S2X_mystery: neither offset nor processing baseline")
-    (settled,) = _scenes([item], "c.json", search(offset=0), sentinel2.WANTED, EUROPE)
+    (settled,) = _scenes([item], "c.json", search(offset=0), sentinel2.SENTINEL2, EUROPE)
     assert (settled.flaw, settled.added) == ("", 0)
     assert isinstance(SourceError(found.flaw), Exception)
 

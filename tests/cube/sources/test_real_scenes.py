@@ -23,7 +23,7 @@ from cube.grid import Region, Unit
 from cube.layers.inputs import INPUTS, QUARTERS
 from cube.sources import landsat, sentinel2, stack
 from cube.sources.raster_grid import RasterGrid
-from tests.support.scenes import Array, Scenes, needs_stackstac, opened
+from tests.support.scenes import Array, Scenes, needs_stackstac, open_scenes
 
 pytestmark = needs_stackstac
 BANDS = ("red", "green", "blue", "nir")
@@ -95,7 +95,7 @@ def slovenia(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def test_the_slovenian_composite_is_of_cloud_free_pixels_only(slovenia: Any) -> None:
     paths, scenes = slovenia
     unit = next(SLOVENIA.units())
-    found = opened(str(paths["masked"]), sentinel2.WANTED, SLOVENIA).touching(unit)
+    found = open_scenes(str(paths["masked"]), sentinel2.SENTINEL2, SLOVENIA).touching(unit)
     median, count = sentinel2.composite(found, unit)
     assert all(scenes[day][1].all() for day in CLOUDY)
     assert set(np.unique(count)) == {0, 3}
@@ -113,7 +113,7 @@ def test_the_slovenian_composite_is_of_cloud_free_pixels_only(slovenia: Any) -> 
 def test_each_slovenian_scene_is_gdals_average(slovenia: Any, day: str) -> None:
     paths, scenes = slovenia
     unit = next(SLOVENIA.units())
-    found = opened(str(paths["bare"]), sentinel2.WANTED, SLOVENIA, start=day, end=day).touching(unit)
+    found = open_scenes(str(paths["bare"]), sentinel2.SENTINEL2, SLOVENIA, start=day, end=day).touching(unit)
     assert [scene.id for scene in found] == [day]
     numbers, _, crs, transform = scenes[day]
     ours, whole = cells(sentinel2.composite(found, unit)[0])
@@ -135,7 +135,7 @@ def test_part_of_a_real_scene_under_a_real_cloud(slovenia: Any, real_data: Path,
     made = Scenes(tmp_path, "sentinel-2-l2a")
     white = np.where(partly, 15_000, numbers)
     made.add("s", DAYS[0], "EPSG:32633", transform, dict(zip(BANDS, white, strict=True)), ("scl", np.where(partly, 9, 4), 0))
-    ours, whole = cells(sentinel2.composite(opened(made.save(), sentinel2.WANTED, SLOVENIA).touching(unit), unit)[0])
+    ours, whole = cells(sentinel2.composite(open_scenes(made.save(), sentinel2.SENTINEL2, SLOVENIA).touching(unit), unit)[0])
     theirs = gdal_average(np.where(partly, 0, numbers), crs, transform, unit)
     assert whole.sum() > 100
     relative, greatest = compare(ours, theirs, whole, 1e-4)
@@ -177,9 +177,9 @@ def test_twelve_belgian_months_become_quarters(belgium: Any, tmp_path: Path) -> 
         numbers.setdefault(name, []).append(np.where(known, np.stack(list(scaled.values())), np.nan))
     assert set(numbers) == {"2019Q4", "2020Q1", "2020Q2", "2020Q3", "2020Q4"}
     unit = next(BELGIUM.units())
-    found = opened(made.save(), landsat.WANTED, BELGIUM)
+    found = open_scenes(made.save(), landsat.LANDSAT, BELGIUM)
     scenes = found.touching(unit)
-    pixels = stack.common_grid(scenes, "red", RasterGrid.of(unit, 50))
+    pixels = stack.common_grid(scenes, "red", RasterGrid.of_place(unit, 50))
     source = Source(layer="landsat", stac=found.search)
     stored = landsat.LandsatReader(source, found.search, found).read(BELGIUM, unit)["landsat"]
     for name, months in numbers.items():

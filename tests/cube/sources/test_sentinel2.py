@@ -16,9 +16,9 @@ from cube.errors import SourceError
 from cube.grid import Region
 from cube.sources import stack
 from cube.sources.raster_grid import RasterGrid
-from cube.sources.sentinel2 import WANTED, Sentinel2Reader, composite
+from cube.sources.sentinel2 import SENTINEL2, Sentinel2Reader, composite
 from cube.sources.stac import Catalogue
-from tests.support.scenes import Array, Scenes, needs_stackstac, opened
+from tests.support.scenes import Array, Scenes, needs_stackstac, open_scenes
 
 REGION = Region(4700, 2850, 4710, 2860, 10)
 UNIT = next(REGION.units())
@@ -64,7 +64,7 @@ def expected(truth: Array, scl: Array) -> tuple[Array, Array]:
 @needs_stackstac
 def test_the_composite_is_the_median_of_the_clear_pixels_without_offset(made: tuple[str, Array, Array]) -> None:
     path, truth, scl = made
-    catalogue = opened(path, WANTED, REGION, **SEARCH)
+    catalogue = open_scenes(path, SENTINEL2, REGION, **SEARCH)
     assert [scene.id for scene in catalogue.touching(UNIT)] == ["scene0", "scene1", "scene2"]
     layers = reader(catalogue).read(REGION, UNIT)
     seen, count = layers["sentinel2"], layers["sentinel2_count"]
@@ -79,10 +79,10 @@ def test_the_composite_is_the_median_of_the_clear_pixels_without_offset(made: tu
 @pytest.mark.slow
 @needs_stackstac
 def test_a_unit_in_tiles_is_the_unit_at_once(made: tuple[str, Array, Array], monkeypatch: pytest.MonkeyPatch) -> None:
-    scenes = opened(made[0], WANTED, REGION, **SEARCH).touching(UNIT)
+    scenes = open_scenes(made[0], SENTINEL2, REGION, **SEARCH).touching(UNIT)
     whole = composite(scenes, UNIT)
     monkeypatch.setattr(stack, "STACK_BYTES", 2**20)
-    cells = RasterGrid.of(UNIT, 10)
+    cells = RasterGrid.of_place(UNIT, 10)
     assert len(list(stack.tiles(cells, 3, 5, stack.common_grid(scenes, "red", cells)))) == 25
     for at_once, in_parts in zip(whole, composite(scenes, UNIT), strict=True):
         np.testing.assert_array_equal(at_once, in_parts)
@@ -92,11 +92,11 @@ def test_a_unit_in_tiles_is_the_unit_at_once(made: tuple[str, Array, Array], mon
 def test_months_without_a_scene_are_named_and_only_accepted_when_asked(made: tuple[str, Array, Array]) -> None:
     search = {**SEARCH, "months": (6, 7, 8, 9)}
     with pytest.raises(SourceError, match=r"10kmE470N285 in month 8, 9 of any year.*gaps: accept"):
-        reader(opened(made[0], WANTED, REGION, **search)).read(REGION, UNIT)
-    layers = reader(opened(made[0], WANTED, REGION, **search, gaps="accept")).read(REGION, UNIT)
+        reader(open_scenes(made[0], SENTINEL2, REGION, **search)).read(REGION, UNIT)
+    layers = reader(open_scenes(made[0], SENTINEL2, REGION, **search, gaps="accept")).read(REGION, UNIT)
     assert layers["sentinel2_count"].max() == 3
     elsewhere = next(Region(5000, 2850, 5010, 2860, 10).units())
-    layers = reader(opened(made[0], WANTED, REGION, **search, gaps="accept")).read(REGION, elsewhere)
+    layers = reader(open_scenes(made[0], SENTINEL2, REGION, **search, gaps="accept")).read(REGION, elsewhere)
     assert (layers["sentinel2"] == 65535).all()
     assert (layers["sentinel2_count"] == 0).all()
 
@@ -123,8 +123,8 @@ def test_a_scene_in_another_projection_just_works(tmp_path: Path) -> None:
             ("scl", np.full((550, 550), 4), 0),
             coarser=2,
         )
-    found = opened(scenes.save(), WANTED, REGION).touching(UNIT)
-    assert stack.common_grid(found, "red", RasterGrid.of(UNIT, 10)).crs == "EPSG:32633"
+    found = open_scenes(scenes.save(), SENTINEL2, REGION).touching(UNIT)
+    assert stack.common_grid(found, "red", RasterGrid.of_place(UNIT, 10)).crs == "EPSG:32633"
     median, count = composite(found, UNIT)
     y, x = REGION.coordinates(10)
     truth = 2000 + (x[None, :] - middle[0]) * 0.1 + (y[:, None] - middle[1]) * 0.05
@@ -147,7 +147,7 @@ def test_what_lies_under_a_cloud_never_reaches_a_neighbour(tmp_path: Path) -> No
         scenes = Scenes(tmp_path / name, "sentinel-2-l2a")
         band = np.where(cloud, under, 2000 + rng.integers(0, 1, cloud.shape))
         scenes.add("s", "2020-06-01", "EPSG:32633", transform, dict.fromkeys(BANDS, band), ("scl", scl, 0), coarser=2)
-        found.append(composite(opened(scenes.save(), WANTED, REGION).touching(UNIT), UNIT))
+        found.append(composite(open_scenes(scenes.save(), SENTINEL2, REGION).touching(UNIT), UNIT))
     for dark, bright in zip(*found, strict=True):
         np.testing.assert_array_equal(dark, bright)
     assert set(np.unique(found[0][0])) == {2000, 65535}

@@ -21,10 +21,10 @@ from cube.config import StacSearch
 from cube.errors import ConfigError, SourceError
 from cube.grid import Region
 from cube.sources import stack
-from cube.sources.sentinel2 import WANTED, composite
+from cube.sources.sentinel2 import SENTINEL2, composite
 from cube.sources.stac import PLANETARY_COMPUTER, Scene, _address, _client
 from cube.storage.transient import is_transient
-from tests.support.scenes import Scenes, needs_stackstac, opened
+from tests.support.scenes import Scenes, needs_stackstac, open_scenes
 
 REGION = Region(4700, 2850, 4720, 2860, 10)
 BANDS = ("red", "green", "blue", "nir")
@@ -127,7 +127,7 @@ def api(tmp_path: Path) -> Iterator[tuple[type[Handler], str]]:
 
 
 def test_a_unit_gets_the_scenes_that_touch_it(two: Scenes) -> None:
-    catalogue = opened(two.save(), WANTED, REGION, **SEARCH)
+    catalogue = open_scenes(two.save(), SENTINEL2, REGION, **SEARCH)
     west, east = REGION.units()
     assert [scene.id for scene in catalogue.touching(west)] == ["in-the-west"]
     assert [scene.id for scene in catalogue.touching(east)] == ["in-the-east"]
@@ -144,28 +144,28 @@ def test_a_slanted_footprint_is_not_its_box() -> None:
 
 
 def test_scenes_travel_without_their_catalogue(two: Scenes) -> None:
-    catalogue = opened(two.save(), WANTED, REGION, **SEARCH)
+    catalogue = open_scenes(two.save(), SENTINEL2, REGION, **SEARCH)
     assert len(pickle.dumps(catalogue.scenes)) < 2_000 * len(catalogue.scenes or ())
     assert pickle.loads(pickle.dumps(catalogue)) == catalogue
 
 
 def test_a_collection_and_a_saved_search_are_catalogues_too(two: Scenes, tmp_path: Path) -> None:
     two.save()
-    expected = opened(str(tmp_path / "catalog.json"), WANTED, REGION, **SEARCH).scenes
+    expected = open_scenes(str(tmp_path / "catalog.json"), SENTINEL2, REGION, **SEARCH).scenes
     assert expected
-    assert opened(str(tmp_path / "sentinel-2-l2a/collection.json"), WANTED, REGION, **SEARCH).scenes == expected
+    assert open_scenes(str(tmp_path / "sentinel-2-l2a/collection.json"), SENTINEL2, REGION, **SEARCH).scenes == expected
     found = pystac.ItemCollection(list(two.collection.get_items())).to_dict()
     for item in found["features"]:
         for asset in item["assets"].values():
             asset["href"] = f"./{Path(asset['href']).name}"
     (tmp_path / "search.json").write_text(json.dumps(found))
-    assert opened(str(tmp_path / "search.json"), WANTED, REGION, **SEARCH).scenes == expected
+    assert open_scenes(str(tmp_path / "search.json"), SENTINEL2, REGION, **SEARCH).scenes == expected
 
 
 def test_an_api_is_asked_for_each_unit(two: Scenes, api: tuple[type[Handler], str]) -> None:
     handler, url = api
     handler.items = tuple(two.collection.get_items())
-    catalogue = opened(url, WANTED, REGION, **SEARCH, max_cloud_cover=60)
+    catalogue = open_scenes(url, SENTINEL2, REGION, **SEARCH, max_cloud_cover=60)
     assert catalogue.scenes is None
     west, east = REGION.units()
     assert [scene.id for scene in catalogue.touching(west)] == ["in-the-west"]
@@ -179,8 +179,8 @@ def test_an_api_is_asked_for_each_unit(two: Scenes, api: tuple[type[Handler], st
 def test_an_api_that_goes_away_is_an_error_that_passes(two: Scenes, api: tuple[type[Handler], str]) -> None:
     handler, url = api
     handler.items = tuple(two.collection.get_items())
-    catalogue = opened(url, WANTED, REGION, **SEARCH)
-    gone = opened(url, WANTED, REGION, **SEARCH)
+    catalogue = open_scenes(url, SENTINEL2, REGION, **SEARCH)
+    gone = open_scenes(url, SENTINEL2, REGION, **SEARCH)
     object.__setattr__(gone, "url", "http://127.0.0.1:9/")
     _client.cache_clear()
     assert catalogue.touching(next(REGION.units()))
@@ -196,16 +196,16 @@ def test_the_search_filters_whatever_the_catalogue_holds(two: Scenes) -> None:
     little(two, "no-such-month", 4_000, "2020-03-01")
     path = two.save()
     unit = next(REGION.units())
-    found = opened(path, WANTED, REGION, **SEARCH, months=(6, 12)).touching(unit)
+    found = open_scenes(path, SENTINEL2, REGION, **SEARCH, months=(6, 12)).touching(unit)
     assert [scene.id for scene in found] == ["in-the-west", "last-day"]
     with pytest.raises(SourceError, match=r"no scene of 'elsewhere' between 2020-01-01.*widen stac\.start"):
-        opened(path, WANTED, REGION, **SEARCH, collection="elsewhere")
+        open_scenes(path, SENTINEL2, REGION, **SEARCH, collection="elsewhere")
 
 
 def test_a_scene_without_its_asset_is_named_where_it_is_needed(two: Scenes) -> None:
     item = next(item for item in two.collection.get_items() if item.id == "in-the-east")
     del item.assets["nir"]
-    catalogue = opened(two.save(), WANTED, REGION, **SEARCH)
+    catalogue = open_scenes(two.save(), SENTINEL2, REGION, **SEARCH)
     west, east = REGION.units()
     assert catalogue.touching(west)
     with pytest.raises(
@@ -217,11 +217,11 @@ def test_a_scene_without_its_asset_is_named_where_it_is_needed(two: Scenes) -> N
 def test_mistakes_in_the_search_stop_before_any_work(two: Scenes) -> None:
     path = two.save()
     with pytest.raises(SourceError, match=r"no asset 'B8A'.*set stac\.assets\.nir"):
-        opened(path, WANTED, REGION, **SEARCH, assets={"nir": "B8A"})
+        open_scenes(path, SENTINEL2, REGION, **SEARCH, assets={"nir": "B8A"})
     with pytest.raises(ConfigError, match="no band 'swir1' in this layer; its bands are red, green"):
-        opened(path, WANTED, REGION, **SEARCH, assets={"swir1": "B11"})
+        open_scenes(path, SENTINEL2, REGION, **SEARCH, assets={"swir1": "B11"})
     with pytest.raises(SourceError, match="cannot be read as a STAC catalogue"):
-        opened("/nowhere/catalog.json", WANTED, REGION, **SEARCH)
+        open_scenes("/nowhere/catalog.json", SENTINEL2, REGION, **SEARCH)
     for wrong, words in (
         ({"months": (0,)}, "from 1 to 12"),
         ({"end": "2019-01-01"}, "lies after"),
@@ -235,7 +235,7 @@ def test_mistakes_in_the_search_stop_before_any_work(two: Scenes) -> None:
 def test_a_file_that_is_lost_or_broken_is_named_with_its_scene(two: Scenes, tmp_path: Path) -> None:
     path = two.save()
     west, east = REGION.units()
-    catalogue = opened(path, WANTED, REGION, **SEARCH)
+    catalogue = open_scenes(path, SENTINEL2, REGION, **SEARCH)
     (tmp_path / "in-the-west-nir.tif").unlink()
     with pytest.raises(SourceError, match=r"scene in-the-west: .*in-the-west-nir\.tif cannot be read") as told:
         composite(catalogue.touching(west), west)
@@ -262,7 +262,7 @@ def test_a_server_that_fails_passes_and_one_that_lacks_a_file_does_not(
     handler, url = api
     monkeypatch.setattr(stack, "threads", lambda addresses=(): 1)
     unit = next(REGION.units())
-    local = opened(two.save(), WANTED, REGION, **SEARCH).touching(unit)
+    local = open_scenes(two.save(), SENTINEL2, REGION, **SEARCH).touching(unit)
     expected = composite(local, unit)
     served = [_moved(scene, f"{url}/files") for scene in local]
     handler.failures = 1  # GDAL tries again by itself
@@ -299,7 +299,7 @@ def test_only_the_scenes_of_a_unit_travel_with_it(tmp_path: Path) -> None:
     scenes = Scenes(tmp_path, "sentinel-2-l2a")
     for i, west in enumerate((2000, 5000, 12000)):
         little(scenes, f"s{i}", west)
-    catalogue = opened(scenes.save(), WANTED, REGION)
+    catalogue = open_scenes(scenes.save(), SENTINEL2, REGION)
     units = list(REGION.units())
     assert [[scene.id for scene in catalogue.near(unit).scenes or ()] for unit in units] == [["s0", "s1"], ["s2"]]
     for unit in units:

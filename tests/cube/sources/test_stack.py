@@ -16,9 +16,9 @@ from cube.config import Source
 from cube.grid import Region, Unit
 from cube.sources import stack
 from cube.sources.raster_grid import RasterGrid
-from cube.sources.sentinel2 import WANTED, Sentinel2Reader, composite
+from cube.sources.sentinel2 import SENTINEL2, Sentinel2Reader, composite
 from cube.sources.stac import Scene
-from tests.support.scenes import Scenes, needs_stackstac, opened
+from tests.support.scenes import Scenes, needs_stackstac, open_scenes
 
 REGION = Region(4700, 2850, 4710, 2860, 10)
 UNIT = next(REGION.units())
@@ -36,7 +36,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Scene]:
     scl = np.random.default_rng(1).choice([4, 9], (600, 600))
     scenes.add("s", "2020-06-01", "EPSG:32633", corner, dict(zip(BANDS, bands, strict=True)), ("scl", scl, 0), coarser=2)
     path = scenes.save()
-    return path, opened(path, WANTED, REGION).touching(UNIT)[0]
+    return path, open_scenes(path, SENTINEL2, REGION).touching(UNIT)[0]
 
 
 def peak(work: Callable[[], Any]) -> float:
@@ -66,7 +66,7 @@ def test_memory_does_not_grow_with_the_region(scene: tuple[str, Scene], monkeypa
     monkeypatch.setattr(stack, "threads", lambda addresses=(): 1)  # of several, chance decides which are at work together
     peaks = []
     for region in (REGION, Region(4500, 2650, 4900, 3050, 10)):
-        catalogue = opened(scene[0], WANTED, region)
+        catalogue = open_scenes(scene[0], SENTINEL2, region)
         reader = Sentinel2Reader(Source(layer="sentinel2", stac=catalogue.search), catalogue.search, catalogue)
         reader = replace(reader, search=reader.search.model_copy(update={"gaps": "accept"}))
         peaks.append(peak(lambda r=reader, around=region: r.read(around, UNIT)))

@@ -17,7 +17,7 @@ from rasterio.vrt import WarpedVRT
 from cube.errors import SourceError
 from cube.grid import Region
 from cube.sources import opening
-from cube.sources.opening import is_there
+from cube.sources.opening import raster_exists
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.warp import ResampleSpec, check_raster, read_raster
 
@@ -141,10 +141,10 @@ def test_a_tile_that_is_not_there_is_a_hole_and_a_server_in_trouble_is_not(
     try:
         assert server.stdout is not None
         base = f"http://127.0.0.1:{int(server.stdout.readline())}"
-        assert is_there(f"{base}/a.tif", "x")
-        assert not is_there(f"{base}/gone.tif", "x")
+        assert raster_exists(f"{base}/a.tif", "x")
+        assert not raster_exists(f"{base}/gone.tif", "x")
         with pytest.raises(SourceError, match=r"cannot be read as a raster .*500"):
-            is_there(f"{base}/broken.tif", "sources[0].raster")
+            raster_exists(f"{base}/broken.tif", "sources[0].raster")
         with pytest.raises(SourceError, match="500"):
             read_raster(f"{base}/fixed.tif", RasterGrid(REGION.transform(1000), (10, 10)), ResampleSpec("x", [1]))
         for _ in range(3):  # as the engine does
@@ -162,7 +162,7 @@ def test_a_tile_that_is_not_there_is_a_hole_and_a_server_in_trouble_is_not(
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_wrong_rasters_are_one_sentence_each(tmp_path: Path) -> None:
     t = Affine(1000, 0, 4690_000, 0, -1000, 2870_000)
-    region = RasterGrid.of(REGION)
+    region = RasterGrid.of_place(REGION)
     with pytest.raises(SourceError, match="there is no such file"):
         check_raster(str(tmp_path / "nowhere.tif"), "sources[0].raster", 1, region)
     with pytest.raises(SourceError, match="no CRS"):

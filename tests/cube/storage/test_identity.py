@@ -51,7 +51,7 @@ def test_what_has_no_canonical_form_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize("size", [10, 5000])
 def test_a_file_is_its_content_wherever_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(identity, "READ_WHOLE", 1000)
+    monkeypatch.setattr(identity, "MAX_HASHED_BYTES", 1000)
     monkeypatch.setattr(identity, "END", 100)
     file = tmp_path / "a" / "x.tif"
     file.parent.mkdir()

@@ -80,9 +80,9 @@ def test_blocks_are_compacted_when_their_last_unit_has_ended(tmp_path: Path) -> 
     book = signed(cube, UNITS)
     blocks = OpenBlocks(book, UNITS, [unit.name for unit in UNITS[8:]])
     for unit in UNITS[8:-1]:
-        blocks.ended(unit.name)
+        blocks.finish(unit.name)
     assert len(cube.list_json(f"ledger/{STAGE}/blocks")) == 3
-    blocks.ended(UNITS[-1].name)
+    blocks.finish(UNITS[-1].name)
     assert len(cube.list_json(f"ledger/{STAGE}/blocks")) == 4
     assert cube.list_json(f"ledger/{STAGE}") == []
     assert book.missing(UNITS) == []

@@ -30,23 +30,23 @@ def _holder(**other: Any) -> dict[str, Any]:
 
 
 def test_a_second_writer_is_told_who_holds_it_and_the_next_one_may(cube: Documents) -> None:
-    with lock.held(cube, "inputs") as still_ours:
+    with lock.hold(cube, "inputs") as still_ours:
         still_ours()
         told = rf"process {os.getpid()} on {socket.gethostname()} is writing inputs here"
-        with pytest.raises(WorkersError, match=told), lock.held(cube, "inputs"):
+        with pytest.raises(WorkersError, match=told), lock.hold(cube, "inputs"):
             pass
-        with lock.held(cube, "another stage"):
+        with lock.hold(cube, "another stage"):
             pass
         still_ours()
     assert cube.read_json("locks/inputs.json") is None
-    with lock.held(cube, "inputs"):
+    with lock.hold(cube, "inputs"):
         pass
 
 
 def test_a_writer_that_was_killed_is_followed_at_once(tmp_path: Path) -> None:
     code = (
         "import sys, time; from cube.storage import lock; from cube.storage.documents import Documents\n"
-        "with lock.held(Documents(sys.argv[1]), 'inputs'):\n"
+        "with lock.hold(Documents(sys.argv[1]), 'inputs'):\n"
         "    print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
@@ -54,16 +54,16 @@ def test_a_writer_that_was_killed_is_followed_at_once(tmp_path: Path) -> None:
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(WorkersError, match=f"process {other.pid} on"), lock.held(Documents(str(tmp_path)), "inputs"):
+        with pytest.raises(WorkersError, match=f"process {other.pid} on"), lock.hold(Documents(str(tmp_path)), "inputs"):
             pass
         other.kill()
-    with lock.held(Documents(str(tmp_path)), "inputs"):
+    with lock.hold(Documents(str(tmp_path)), "inputs"):
         pass
 
 
 def test_the_number_of_a_dead_process_that_came_again_holds_nothing(cube: Documents) -> None:
     cube.write_json("locks/inputs.json", _holder(born="17"))
-    with lock.held(cube, "inputs"):
+    with lock.hold(cube, "inputs"):
         pass
 
 
@@ -73,10 +73,10 @@ def test_a_holder_whose_processes_we_do_not_see_is_believed_for_a_minute(cube: D
     machine = {"host": host, "machine": "another boot pid:[4026531836]", "pid": 1, "born": "17"}
     cube.write_json("locks/inputs.json", _holder(**machine, beat=time.time() - 30))
     assert lock.holder(cube, "inputs") == f"process 1 on {host}"
-    with pytest.raises(WorkersError, match=f"on {host} is writing"), lock.held(cube, "inputs"):
+    with pytest.raises(WorkersError, match=f"on {host} is writing"), lock.hold(cube, "inputs"):
         pass
     cube.write_json("locks/inputs.json", _holder(**machine, beat=time.time() - 90))
-    with lock.held(cube, "inputs"):
+    with lock.hold(cube, "inputs"):
         pass
 
 
@@ -93,7 +93,7 @@ def test_the_lock_of_a_dead_holder_is_taken_by_one(cube: Documents, monkeypatch:
 
     def take(number: int) -> None:
         try:
-            with lock.held(cube, "inputs") as still_ours:
+            with lock.hold(cube, "inputs") as still_ours:
                 inside.append(number)
                 ended.wait(60)
                 still_ours()
@@ -113,14 +113,14 @@ def test_the_lock_of_a_dead_holder_is_taken_by_one(cube: Documents, monkeypatch:
 
 
 def test_who_lost_the_lock_leaves_it_to_the_other(cube: Documents) -> None:
-    with lock.held(cube, "inputs"):
+    with lock.hold(cube, "inputs"):
         cube.write_json("locks/inputs.json", other := _holder())
     assert cube.read_json("locks/inputs.json") == other
 
 
 def test_the_heart_beats_and_a_lock_that_is_taken_over_is_noticed(cube: Documents, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "BEAT", 0.02)
-    with lock.held(cube, "inputs") as still_ours:
+    with lock.hold(cube, "inputs") as still_ours:
         first = cube.read_json("locks/inputs.json")
         time.sleep(0.3)
         assert cube.read_json("locks/inputs.json")["beat"] > first["beat"]

@@ -23,7 +23,7 @@ from cube.errors import ConfigError, SourceError
 from cube.sources import opening
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.warp import ResampleSpec, read_raster
-from cube.storage.transient import hopeless, is_transient, retry_transient
+from cube.storage.transient import fatal_reason, is_transient, retry_transient
 
 
 def _s3(code: str, status: int) -> botocore.exceptions.ClientError:
@@ -131,10 +131,10 @@ def test_the_first_error_that_says_something_decides() -> None:
 def test_what_no_task_survives_is_known_from_python_and_from_rust() -> None:
     behind = SourceError("unit x cannot be written.")
     behind.__cause__ = OSError(errno.ENOSPC, "No space left on device", "/cube/c/0")
-    assert hopeless(behind) == "/cube/c/0: the disk is full; make room"
-    assert "disk is full" in str(hopeless(RuntimeError("No space left on device (os error 28)")))
-    assert "read-only" in str(hopeless(OSError(errno.EROFS, "Read-only file system")))
-    assert hopeless(OSError(errno.EACCES, "one file of another user")) is None
+    assert fatal_reason(behind) == "/cube/c/0: the disk is full; make room"
+    assert "disk is full" in str(fatal_reason(RuntimeError("No space left on device (os error 28)")))
+    assert "read-only" in str(fatal_reason(OSError(errno.EROFS, "Read-only file system")))
+    assert fatal_reason(OSError(errno.EACCES, "one file of another user")) is None
 
 
 @pytest.fixture

@@ -134,13 +134,13 @@ def scores_of(case) -> OutOfFold:
 def test_scores_come_back_as_they_were_and_other_surveys_are_refused(case, tmp_path: Path):
     _, surveys, eta, folds = case
     save_out_of_fold(tmp_path, scores_of(case), [{"method": OURS, "AUC in folds": 0.7}])
-    back = load_out_of_fold(tmp_path).survey_rows(surveys)
+    back = load_out_of_fold(tmp_path).require_surveys(surveys)
     for name in ("fold", "block", "locked"):
         np.testing.assert_array_equal(getattr(back.folds, name), getattr(folds, name))
     np.testing.assert_array_equal(back.eta, eta)
     assert json.loads((tmp_path / "out_of_fold.json").read_text())["skill"][0]["AUC in folds"] == 0.7
     with pytest.raises(ModelError, match="are not those that the model was trained on; run `floracube train` again"):
-        back.of(surveys.subset(np.arange(399)))
+        back.require_surveys(surveys.subset(np.arange(399)))
     (tmp_path / "out_of_fold.json").write_text("{}")
     with pytest.raises(ModelError, match="is damaged"):
         load_out_of_fold(tmp_path)

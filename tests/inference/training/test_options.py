@@ -17,7 +17,7 @@ from cube.errors import ConfigError
 from inference.evaluation.baselines.named import NAMES
 from inference.network.sizes import FIELDS, SIZES
 from inference.plantbert.training import ReaderSpec
-from inference.training.habitats import BESIDE
+from inference.training.habitats import OTHER_OPTIONS
 
 SMALLEST = {
     "title": "t",
@@ -67,8 +67,8 @@ def test_a_wrong_key_or_value_is_refused_when_the_file_is_read(tmp_path: Path, c
 def test_keys_and_defaults_are_those_of_the_code_that_reads_them() -> None:
     spec = {f.name: f.default for f in dataclasses.fields(ReaderSpec) if f.name != "augmentation"}
     reader = {name: field.default for name, field in ReaderOptions.model_fields.items()}
-    assert {name: value for name, value in reader.items() if name not in BESIDE} == spec
-    assert set(BESIDE) <= set(reader)
+    assert {name: value for name, value in reader.items() if name not in OTHER_OPTIONS} == spec
+    assert set(OTHER_OPTIONS) <= set(reader)
     assert set(NetworkConfig.model_fields) == {"size", "modalities", *FIELDS}
     size = NetworkConfig.model_fields["size"].annotation
     assert tuple(name for part in get_args(size) for name in get_args(part)) == tuple(SIZES)

@@ -27,7 +27,7 @@ if sys.argv[1] == "served":
     memory.give_back_large_arrays()
 np.empty(16 * 2**20, np.uint8)  # freed at once: glibc takes its size for the new threshold
 before = count().hblks
-arrays = [np.empty(memory.APART, np.uint8) for _ in range(20)]
+arrays = [np.empty(memory.MMAP_BYTES, np.uint8) for _ in range(20)]
 print(count().hblks - before)
 """
 

@@ -88,7 +88,7 @@ def test_tables_of_2026_are_told_apart(tmp_path: Path) -> None:
     assert layout.table("labels")[0].split == "test_iid"
     assert [re.findall(r"v\d", str(t.path.relative_to(tmp_path))) for t in layout.table("soil")] == [["v2"], ["v1"]]
     assert {t.what for t in layout.tables} == {"metadata", "labels", "bioclim", "elevation", "soil", "landcover", "footprint"}
-    assert [p.name for p in layout.packed] == ["PA-Train.zip"]
+    assert [p.name for p in layout.archives] == ["PA-Train.zip"]
     # The name of the dataset is not the name of a split.
     write_table(tmp_path / "GLC25_PA_metadata_test.csv", {"surveyId": [1], "lon": [1], "lat": [1]})
     assert find_layout(tmp_path).table("metadata", "PA")[0].split == "test"
