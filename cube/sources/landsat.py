@@ -118,7 +118,7 @@ class LandsatReader(SceneReader):
     """The layer landsat out of the scenes of a catalogue."""
 
     ALGORITHM: ClassVar[int] = 2
-    LANDSAT: ClassVar[CollectionRules] = LANDSAT
+    RULES: ClassVar[CollectionRules] = LANDSAT
 
     @property
     def layers(self) -> tuple[Layer, ...]:

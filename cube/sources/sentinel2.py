@@ -126,7 +126,7 @@ class Sentinel2Reader(SceneReader):
     """The layers sentinel2 and sentinel2_count out of the scenes of a catalogue."""
 
     ALGORITHM: ClassVar[int] = 1
-    SENTINEL2: ClassVar[CollectionRules] = SENTINEL2
+    RULES: ClassVar[CollectionRules] = SENTINEL2
 
     @property
     def layers(self) -> tuple[Layer, ...]:

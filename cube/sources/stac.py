@@ -304,7 +304,7 @@ def _address(href: str, catalog: str, collection: str | None) -> str:
 class SceneReader:
     """What the readers of scenes have in common: where the scenes are from, and which of them a unit needs."""
 
-    WANTED: ClassVar[CollectionRules]
+    RULES: ClassVar[CollectionRules]
 
     source: Source
     search: StacSearch
@@ -315,7 +315,7 @@ class SceneReader:
         """Find the scenes of a source; raises `SourceError` where there is none."""
         assert source.stac is not None
         url = config.source_path(source.stac.catalog)
-        return cls(source, source.stac, open_catalogue(url, source.stac, cls.WANTED, region))
+        return cls(source, source.stac, open_catalogue(url, source.stac, cls.RULES, region))
 
     def depends_on(self) -> Mapping[str, Any]:
         """The search and the scenes that it found, and what is derived from them."""

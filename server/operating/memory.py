@@ -12,7 +12,7 @@ _MMAP_THRESHOLD: Final = -3  # of glibc's malloc.h
 
 
 def give_back_large_arrays() -> None:
-    """Have arrays of `APART` bytes and more return to the system when they are freed.
+    """Have arrays of `MMAP_BYTES` bytes and more return to the system when they are freed.
 
     glibc does so until one of them is freed, then takes its size for the new threshold (up to 32 MiB): large arrays come to lie
     between small ones, and their place stays with the process. Other C libraries have no such call.
