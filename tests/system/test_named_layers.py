@@ -137,7 +137,7 @@ def configuration(folder: Path, sources: list[dict[str, Any]]) -> Path:
                 "attribution": "Nobody",
                 "surveys": {"table": "plots.csv", "occurrences": "species.csv", "columns": columns},
                 "network": {"d": 16, "hidden": 32, "width": 8, "dilations": [1]},
-                "train": {"members": 2, "least_steps": 250, "epochs": 1, "threads": 1},
+                "train": {"members": 2, "epochs": 250, "threads": 1},
                 "evaluate": {"block_km": 1, "options": {"bootstraps": 20, "trees": 20}},
             },
             sort_keys=False,
@@ -244,7 +244,7 @@ def test_xarray_alone_sees_units_and_bands(made: Path) -> None:
 
 def test_a_cube_whose_layer_is_in_other_units_is_refused(made: Path, tmp_path: Path) -> None:
     document = yaml.safe_load(made.read_text())
-    document["sources"][0]["units"] = "ft"
+    document["sources"][0] |= {"units": "ft", "scale": 3.280839895}
     document["cube"], document["model"] = str(tmp_path / "feet.zarr"), str(made.parent / "model")
     config = made.parent / "feet.yaml"
     config.write_text(yaml.safe_dump(document))

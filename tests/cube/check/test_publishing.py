@@ -182,7 +182,7 @@ def test_a_damaged_receipt_of_a_changed_stage_is_told_where_the_memo_is_believed
         {"release": "gone"},
         {"previous": "gone"},
         {"release": "gone", "previous": "gone"},
-        {"content": {"name": "another"}},
+        {"content": {"name": "another", "products": {}}},
         {"cube": {}},
     ],
 )

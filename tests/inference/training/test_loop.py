@@ -92,6 +92,7 @@ class ShareOfPlaces:
     """An objective without places: each species is in a known share of all surveys, found in every tenth batch of them."""
 
     steps_per_epoch = 1
+    most_steps = 10_000
 
     def __init__(self, share: np.ndarray) -> None:
         self.share = torch.from_numpy(10 * share.astype(np.float32))
