@@ -142,7 +142,7 @@ def _of_series(base: Layer, name: str) -> Layer:
             trend = "year-1" if step in ("", "1") else f"{step} year-1"
             bands.append(Band(band.name, text, trend if name == "trend" else step))
     units = {band.units for band in bands}
-    n_bands = len(bands) > 1
+    has_several_bands = len(bands) > 1
     return Layer(
         name,
         base.group,
@@ -150,9 +150,9 @@ def _of_series(base: Layer, name: str) -> Layer:
         math.nan,
         f"{base.long_name}, {title}",
         units.pop() if len(units) == 1 else "",
-        (axis,) if n_bands else (),
-        {axis: tuple(band.name for band in bands)} if n_bands else {},
-        bands=tuple(bands) if n_bands else (),
+        (axis,) if has_several_bands else (),
+        {axis: tuple(band.name for band in bands)} if has_several_bands else {},
+        bands=tuple(bands) if has_several_bands else (),
         palette="vik" if name == "trend" else "viridis",
         references="Verbesselt et al. 2010, doi:10.1016/j.rse.2009.08.014",
     )
