@@ -50,7 +50,12 @@ TERRAIN: Final[Mapping[str, Layer]] = {
     "profile_curvature": _curvature("profile_curvature", "Curvature of the terrain along the slope"),
     "plan_curvature": _curvature("plan_curvature", "Curvature of the terrain across the slope"),
 }
-SERIES: Final = ("mean", "amplitude", "phase", "trend")
+SERIES: Final = {  # what is derived of a series, and how its title says so
+    "mean": "mean",
+    "amplitude": "amplitude of the year",
+    "phase": "time of the yearly maximum",
+    "trend": "linear trend",
+}
 NAMES: Final = (
     f"{', '.join(TERRAIN)}, topographic_position_500m (or another radius) of an elevation; {', '.join(SERIES)} of a series"
 )
@@ -118,12 +123,7 @@ def _of_series(base: Layer, name: str) -> Layer:
         raise ValueError(f"'{name}' needs three steps a year or more, and {base.name} has {base.period}; leave it out")
     if name == "trend" and years < 2:
         raise ValueError(f"'trend' needs two years or more, and {base.name} has {years:g}; leave it out")
-    title, axis = (
-        {"mean": "mean", "amplitude": "amplitude of the year", "phase": "time of the yearly maximum", "trend": "linear trend"}[
-            name
-        ],
-        f"{base.name}_{name}_band",
-    )
+    title, axis = SERIES[name], f"{base.name}_{name}_band"
     of_series = [base.band(label) for label in base.labels[base.dims[0]]] if len(base.dims) > 1 else [Band(base.name, "")]
     alone = len(of_series) == 1
     bands = []

@@ -186,8 +186,8 @@ def _squares(rows: pd.DataFrame, cells: str | Corner, crs: str | None) -> Square
     if not isinstance(cells, Corner):
         return Squares.of_codes(rows[cells])
     corner = [parse_numbers(rows[name], name) for name in (cells.west, cells.south)]
-    has_size = cells.size_m
-    size = parse_numbers(rows[has_size], has_size) if isinstance(has_size, str) else pd.Series(float(has_size), rows.index)
+    cell_size = cells.size_m
+    size = parse_numbers(rows[cell_size], cell_size) if isinstance(cell_size, str) else pd.Series(float(cell_size), rows.index)
     size = size.where((size > 0) & (size <= LARGEST_M))
     systems = np.full(len(rows), crs or EUROPE.code, object)
     west, south, side = (np.asarray(values, np.float64) for values in (*corner, size))
