@@ -113,7 +113,8 @@ def fit_member(
 
     With a `checkpoint` the state is saved from time to time and at the end, and training goes on from what is there: weights
     are those of an undisturbed run on the same kind of device. `on_disk`: samples are read from files.
-    Returns some rows of the course: seed, step, rate, loss (running mean).
+    Returns some rows of the course: seed, step, rate, loss (running mean). Raises: ModelError for a checkpoint of another
+    number of steps.
     """
     device = net.species_bias.device
     steps = steps_of(objective, options)
@@ -123,8 +124,14 @@ def fit_member(
     schedule = OneCycleLR(optimiser, rates, total_steps=max(steps, SHORTEST), pct_start=WARM_UP)
     state = _State(net, objective, optimiser, schedule, torch.Generator().manual_seed(seed))
     saved = checkpoint.read() if checkpoint is not None else None
-    if saved is not None:
+    if saved is not None and checkpoint is not None:
         state.restore(*saved)
+        planned = state.progress.step if state.progress.finished else schedule.total_steps
+        if planned not in (steps, max(steps, SHORTEST)):  # the rate was to fall to 0 over as many
+            raise ModelError(
+                f"{checkpoint.path} was begun with {planned} steps, and a member makes {steps} now; remove"
+                f" {checkpoint.path.parent} to train anew, or finish it with the version of floracube that began it."
+            )
     if state.progress.finished:
         net.eval()
         return state.progress.history

@@ -17,6 +17,7 @@ import torch
 from cube.config.learning import TrainOptions
 from cube.errors import ModelError
 from inference.data.blocks import make_folds
+from inference.training import objective
 from inference.training.fit import train
 from inference.training.resume import Checkpoint, fingerprint
 from tests.inference.training.test_fit import landscape
@@ -132,6 +133,17 @@ def test_run_of_other_options_species_or_data_is_refused_and_kept(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stop", [3, 40])
+def test_a_run_that_was_begun_with_another_number_of_steps_is_refused(tmp_path, monkeypatch, stop):
+    few = replace(OPTIONS, least_steps=10_000, epochs=1)
+    monkeypatch.setattr(objective, "PASSES", 10)
+    with pytest.raises(Stopped):
+        run_of(tmp_path, few, stopped_after(stop))
+    monkeypatch.setattr(objective, "PASSES", 5)
+    with pytest.raises(ModelError, match=r"was begun with \d+ steps, and a member makes \d+ now; remove"):
+        run_of(tmp_path, few)
+
+
 def test_truncated_checkpoint_is_told_and_the_other_members_are_kept(tmp_path, undisturbed):
     run_of(tmp_path)
     path = tmp_path / "member1.safetensors"
