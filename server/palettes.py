@@ -6,7 +6,6 @@ The palettes are titiler's, whose tables rio-tiler carries, and batlow and vik, 
 from __future__ import annotations
 
 import colorsys
-import re
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.layers.display import ANCHORS
+from cube.layers.layer import COLOUR
 
 COLOURS: Final = 255  # of a continuous layer; the first entry is no data
 # Linear interpolation between the anchors stays within 2 (batlow) and 6 (vik) of 255 of Crameri's full tables.
@@ -72,7 +72,7 @@ def class_colour(value: int) -> str:
 
 def valid_colour(colour: str, value: int) -> str:
     """`colour` if it reads `#rrggbb`, else the distinct colour of `value`."""
-    return colour.lower() if re.fullmatch(r"#[0-9a-fA-F]{6}", colour) else class_colour(value)
+    return colour.lower() if COLOUR.fullmatch(colour) else class_colour(value)
 
 
 def rgb(colour: str) -> tuple[int, int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from cube.check.inspection import Inspection
 from cube.check.rules import Finding, rule
 from cube.grid import CELL, RESOLUTIONS
 from cube.layers import PROBABILITY_STEPS, conventions
+from cube.layers.layer import COLOUR
 from cube.storage.leaves import INLINE, inline_text
 
 REWRITE: Final = "run the command that writes it again"
@@ -77,7 +77,7 @@ def flags(inspection: Inspection) -> Iterator[Finding]:
                 lengths_text = f"{len(set(values))}, {len(meanings)} and {len(colours)}"
                 yield Finding(path, "as many flag_values, flag_meanings and flag_colors", lengths_text, REWRITE)
                 continue
-            wrong = [colour for colour in colours if not re.fullmatch(r"#[0-9a-fA-F]{6}", colour)]
+            wrong = [colour for colour in colours if not COLOUR.fullmatch(colour)]
             if wrong:
                 yield Finding(f"{path}, flag_colors", "colours as #rrggbb", wrong[0], REWRITE)
             if attrs.get("floracube_palette") == "flags" and not values:

@@ -105,6 +105,8 @@ def window_of(cube: CubeStore, region: Region, selection: Selection, bbox: BBox 
     end_row, end_col = min(height, math.ceil((bottom - t.f) / t.e)), min(width, math.ceil((right - t.c) / t.a))
     if bbox is None:
         return Window(first_row, first_col, end_row - first_row, end_col - first_col)
+    if len(bbox) != 4 or any(isinstance(edge, str) for edge in bbox):
+        raise CubeError(f"bbox is {bbox}; it must be four numbers: W,S,E,N in degrees.")
     west, south, east, north = bbox
     if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
         raise CubeError(f"bbox is {west:g},{south:g},{east:g},{north:g}; it must be W,S,E,N in degrees with W < E and S < N.")

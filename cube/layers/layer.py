@@ -7,6 +7,7 @@ read from there by one function (`from_metadata`).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import zip_longest
@@ -23,6 +24,7 @@ BOUNDS: Final = ("estimate", "lower", "upper")
 RANKS: Final = 64
 NO_SPECIES: Final = 65535
 PROBABILITY_STEPS: Final = 250  # of a stored probability, from 0 to 1 or to a species' own ceiling
+COLOUR: Final = re.compile(r"#[0-9a-fA-F]{6}")  # of a legend, as readers may put it into a style sheet
 ENCODE_BLOCK: Final = 2**16  # values: their float64 stays in a core's cache
 INDICATOR_STEPS: Final = 65_000  # of a stored indicator, from 0 to the largest value of its map
 
@@ -171,7 +173,7 @@ class Layer:
         ends = attributes.get("valid_range")
         values = [int(value) for value in attributes.get("flag_values", ())]
         meanings = [meaning.replace("_", " ") for meaning in str(attributes.get("flag_meanings", "")).split()]
-        colours = str(attributes.get("flag_colors", "")).split()
+        colours = [text if COLOUR.fullmatch(text) else "" for text in str(attributes.get("flag_colors", "")).split()]
         bands = tuple(
             Band(**{entry.name: str(band[entry.name]) for entry in fields(Band) if entry.name in band})
             for band in attributes.get("bands", ())
@@ -190,7 +192,7 @@ class Layer:
             valid_range=(ends[0] * scale + offset, ends[1] * scale + offset) if ends else None,
             kind="class" if attributes.get("floracube_kind") == "class" else "continuous",
             palette=str(attributes.get("floracube_palette", "viridis")),
-            # A legend that lost meanings or colours still names its values.
+            # A legend that lost meanings or colours (one that is no #rrggbb is lost, too) still names its values.
             flags=tuple((v, m, c) for v, m, c in zip_longest(values, meanings, colours, fillvalue="") if isinstance(v, int)),
             references=str(attributes.get("references", "")),
             order=int(attributes.get("floracube_order", 99)),

@@ -142,6 +142,19 @@ def test_names_with_markup_are_shown_as_text(good_cube: CubeStore, tmp_path: Pat
         assert any(HOSTILE in text for text in page.text)
 
 
+@pytest.mark.parametrize("colour", ["#1b4f72;background:url(http://example.org/x)", "red", "#12"])
+def test_a_colour_of_a_legend_that_is_none_never_reaches_a_style(good_cube: CubeStore, tmp_path: Path, colour: str) -> None:
+    cube = copy_of(good_cube, tmp_path)
+    for level in ("0", "1", "2", "3"):
+        path = f"products/habitats/v1/{level}/level3"
+        if cube.has(path):
+            attributes = cube.array(path).attrs
+            attributes["flag_colors"] = " ".join([colour, *str(attributes["flag_colors"]).split()[1:]])
+    html = floracube.open(cube.url).preview("habitats.level3")._repr_html_()
+    assert "<img" in html
+    assert colour not in html
+
+
 def test_a_cube_without_a_release_or_inputs_says_so(tmp_path: Path) -> None:
     from cube.storage.store import create_cube
 
@@ -174,6 +187,9 @@ def test_an_unknown_layer_and_a_place_outside_are_one_sentence(good_cube: CubeSt
         opened.preview("richnes")
     with pytest.raises(CubeError, match=r"bbox 0,0,1,1 lies outside the region"):
         opened.preview("richness", bbox=(0, 0, 1, 1))
+    for bbox in ((1, 2, 3), ("7", "46", "8", "47")):
+        with pytest.raises(CubeError, match=r"it must be four numbers: W,S,E,N in degrees"):
+            opened.preview("richness", bbox=bbox)  # type: ignore[arg-type]
 
 
 def test_without_the_extra_a_sentence_says_what_to_install(good_cube: CubeStore, monkeypatch: pytest.MonkeyPatch) -> None:
