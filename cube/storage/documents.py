@@ -49,7 +49,7 @@ class Documents:
     def _document(self, name: str, data: bytes | None) -> Any | None:
         try:
             return None if data is None else json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # nested deeper than anything that floracube writes
             raise CubeError(f"{self.url}/{name}: this is no whole JSON document ({error}); restore or remove it.") from error
 
     def write_json(self, name: str, document: Any) -> None:
@@ -131,7 +131,7 @@ class Documents:
                     if backends.is_absent(data):
                         continue  # removed since it was listed
                     raise backends.with_name(data, f"{self.url}/{folder}/{paths[path]}.json") from data
-                with suppress(ValueError):
+                with suppress(ValueError, RecursionError):
                     yield paths[path], json.loads(data)
 
     def sweep(self, folder: str, deep: bool = True) -> int:

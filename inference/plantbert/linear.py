@@ -148,6 +148,8 @@ class LinearReader:
                 raise ValueError(f"weights of the shape {weight.shape} for {len(species)} species, {len(habitats)} habitats")
             if not (np.isfinite(weight).all() and np.isfinite(place).all() and 0 <= share <= 1):
                 raise ValueError("a weight is not a number, or transformer_share is not between 0 and 1")
+            if not (np.isfinite(bias).any() and (np.isfinite(bias) | (bias == -np.inf)).all()):  # minus infinity: never seen
+                raise ValueError("a bias is not a number")
             if not all(isinstance(names, list) and len(set(names)) == len(names) for names in (species, habitats)):
                 raise ValueError("species or habitats are no list of different names")
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:

@@ -197,7 +197,7 @@ def test_a_compacted_stage_is_read_from_its_memo_and_changed_documents_alone(mon
     assert requests.count("cat_file") == 2  # one receipt of a block stays a file of its own
 
 
-@pytest.mark.parametrize("damage", ["text", "[1]", '{"blocks/10kmE28N17": 3}', "{}"])
+@pytest.mark.parametrize("damage", ["text", "[1]", "[" * 200_000, '{"blocks/10kmE28N17": 3}', "{}"])
 def test_a_damaged_memo_is_none(tmp_path: Path, damage: str) -> None:
     cube = Documents(str(tmp_path))
     book = signed(cube, UNITS[:300])

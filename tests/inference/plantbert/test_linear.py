@@ -181,6 +181,15 @@ def test_a_card_that_says_what_cannot_be_is_refused(tmp_path: Path, key: str, va
         LinearReader.load(tmp_path)
 
 
+@pytest.mark.parametrize("bias", [[np.nan, 0, 0], [np.inf, 0, 0], [-np.inf] * 3])
+def test_a_bias_that_gives_no_probability_is_refused(tmp_path: Path, bias: list[float]) -> None:
+    reader = LinearReader.fit(landscape(100))
+    reader.bias = np.array(bias, np.float32)
+    reader.save(tmp_path)
+    with pytest.raises(ModelError, match="the linear reader is damaged"):
+        LinearReader.load(tmp_path)
+
+
 def test_all_methods_are_scored_on_the_same_plots_and_a_class_without_training_plots_costs_no_infinite_loss() -> None:
     plots = landscape(400)
     two = np.flatnonzero(plots.label == 2)
