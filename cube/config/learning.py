@@ -48,7 +48,7 @@ class TrainOptions:
     repeats: int = 1  # networks that leave out the same fold
     search: tuple[NetworkConfig, ...] = ()  # keys of `network` to try beside it, on open blocks; the best is trained
     epochs: int = 15  # passes over the surveys
-    least_steps: int = 400  # small data get more epochs: surveys alone at most 64, records alone at most 25
+    least_steps: int = 400  # small data get more passes: up to 64 of surveys alone, up to 25 of records alone
     batch: int = 128  # surveys a step
     learning_rate: float = 3e-3  # the highest of the schedule
     weight_decay: float = 0.05  # of AdamW

@@ -23,7 +23,7 @@ from inference.training.likelihood import clean_areas, survey_loss
 
 Batch = dict[str, Tensor]
 Flags = NDArray[np.bool_]
-PASSES = 64  # through few surveys, whatever `least_steps` says: with more they are learned by heart
+PASSES = 64  # through few surveys, by `least_steps`: with more they are learned by heart
 LEAST_SPREAD = 0.1  # standard deviation of log areas: surveys that are all of one area do not teach what an area changes
 
 

@@ -25,7 +25,7 @@ from inference.training.objective import Batch, Draw, Objective, augmented, rand
 
 SITES_PER_RECORD = 2  # sites drawn beside every record of a batch
 EXPONENT = 0.5  # a species' share of the loss is its number of records to this power
-PASSES = 25  # through few records, whatever `least_steps` says: with more a species' own places are learned by heart
+PASSES = 25  # in the mean through few records, by `least_steps`: with more a species' own places are learned by heart
 CHUNK = 4096  # sites scored at a time
 
 
