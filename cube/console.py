@@ -80,16 +80,16 @@ class Pace:
 
     def __init__(self) -> None:
         """No stage yet."""
-        self.total, self.done, self._first, self._began, self._last = -1, 0, 0, 0.0, 0.0
+        self.total, self.steps_done, self._first, self._began, self._last = -1, 0, 0, 0.0, 0.0
 
-    def note(self, done: int, total: int, now: float) -> bool:
+    def note(self, steps_done: int, total: int, now: float) -> bool:
         """Take over steps done, steps in all (0: unknown) and the time in seconds; True where a stage begins."""
-        new = total != self.total or done < self.done
+        new = total != self.total or steps_done < self.steps_done
         if new:
-            self.total, self._first, self._began, self._last = total, done, now, now
-        elif done > self.done:
+            self.total, self._first, self._began, self._last = total, steps_done, now, now
+        elif steps_done > self.steps_done:
             self._last = now
-        self.done = done
+        self.steps_done = steps_done
         return new
 
     def seconds_left(self, now: float) -> float | None:
@@ -97,10 +97,10 @@ class Pace:
 
         The pace is that of the finished steps, so the estimate runs down while a step takes its time and never stays at 0.
         """
-        finished = self.done - self._first
-        if not 0 < self.done < self.total or finished <= SETTLED * (self.total - self._first):
+        finished_steps = self.steps_done - self._first
+        if not 0 < self.steps_done < self.total or finished_steps <= SETTLED * (self.total - self._first):
             return None
-        estimate = (self._last - self._began) / finished * (self.total - self.done) - (now - self._last)
+        estimate = (self._last - self._began) / finished_steps * (self.total - self.steps_done) - (now - self._last)
         return estimate if estimate >= 1 else None
 
     def text(self, now: float) -> str:
@@ -110,7 +110,9 @@ class Pace:
 
     def steps(self) -> str:
         """`3/10 steps`; steps alone where their sum is unknown."""
-        return f"{self.done}/{self.total} steps" if self.total > 0 else f"{self.done} steps" if self.done else ""
+        return (
+            f"{self.steps_done}/{self.total} steps" if self.total > 0 else f"{self.steps_done} steps" if self.steps_done else ""
+        )
 
 
 class _OfPace(ProgressColumn):
@@ -147,12 +149,12 @@ def bar(title: str) -> Iterator[Move]:
     with Progress(*columns, console=say, transient=True) as progress:
         task = progress.add_task(title, total=None, what="")
 
-        def move(done: int, total: int, what: str) -> None:
+        def move(steps_done: int, total: int, what: str) -> None:
             known_total = total if total > 0 else None
-            if pace.note(done, total, time.monotonic()):
+            if pace.note(steps_done, total, time.monotonic()):
                 # What an earlier run or stage did is no measure of this one's speed.
-                progress.reset(task, completed=done, total=known_total, what=what)
-            progress.update(task, completed=done, total=known_total, what=what)
+                progress.reset(task, completed=steps_done, total=known_total, what=what)
+            progress.update(task, completed=steps_done, total=known_total, what=what)
 
         yield move
 
@@ -161,11 +163,11 @@ def _lines(title: str) -> Move:
     pace = Pace()
     last = (-1, 0.0)  # tenth (or step, where their sum is unknown) and time of the last line
 
-    def line(done: int, total: int, what: str) -> None:
+    def line(steps_done: int, total: int, what: str) -> None:
         nonlocal last
         now = time.monotonic()
-        new = pace.note(done, total, now)
-        tenth = 10 * done // total if total > 0 else done
+        new = pace.note(steps_done, total, now)
+        tenth = 10 * steps_done // total if total > 0 else steps_done
         if not new and tenth == last[0] and now - last[1] < LINE_EVERY:
             return
         last = (tenth, now)

@@ -64,18 +64,18 @@ class Grid:
 
         Raises `ConfigError` for what is no code of a projection to the east and north in metres.
         """
-        wanted = "expected the code of a projection in metres, such as EPSG:3577"
+        expectation = "expected the code of a projection in metres, such as EPSG:3577"
         if re.fullmatch(r"EPSG:\d{4,6}", code) is None:
-            raise ConfigError(f"grid.crs: {wanted}; found '{code}'.")
+            raise ConfigError(f"grid.crs: {expectation}; found '{code}'.")
         try:
             crs = CRS.from_user_input(code)
         except CRSError:
-            raise ConfigError(f"grid.crs: {wanted}; PROJ knows no {code}.") from None
+            raise ConfigError(f"grid.crs: {expectation}; PROJ knows no {code}.") from None
         units = {axis.unit_name for axis in crs.axis_info}
         if not crs.is_projected or len(crs.axis_info) != 2 or units != {"metre"}:
-            raise ConfigError(f"grid.crs: {wanted}; {code} ({crs.name}) has coordinates in {' and '.join(sorted(units))}.")
+            raise ConfigError(f"grid.crs: {expectation}; {code} ({crs.name}) has coordinates in {' and '.join(sorted(units))}.")
         if {axis.direction for axis in crs.axis_info} != {"east", "north"}:
-            raise ConfigError(f"grid.crs: {wanted}; the axes of {code} ({crs.name}) do not run to the east and north.")
+            raise ConfigError(f"grid.crs: {expectation}; the axes of {code} ({crs.name}) do not run to the east and north.")
         return EUROPE if code == EUROPE.code else cls(int(code.removeprefix("EPSG:")))
 
     @property
@@ -118,8 +118,8 @@ class Grid:
     def scales(self, x: float, y: float) -> tuple[float, float]:
         """(square metres, metres along the longest direction) of the grid to one on the ellipsoid at a point (metres)."""
         lon, lat = self.unproject(x, y)
-        found = Proj(self.crs).get_factors(float(lon), float(lat))
-        return float(found.areal_scale), float(found.tissot_semimajor)
+        factors = Proj(self.crs).get_factors(float(lon), float(lat))
+        return float(factors.areal_scale), float(factors.tissot_semimajor)
 
 
 @lru_cache(maxsize=8)

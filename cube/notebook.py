@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 SIDE: Final = 160  # pixels at least, of the map beside a description
 MOST_NAMES: Final = 12  # of the layers of a product
 MOST_CLASSES: Final = 8  # of a legend
-SHOWN: Final = 3  # species with a map of their own
-EXPLORED: Final = 512  # pixels at least, of a picture on an interactive map
+MAPPED_SPECIES: Final = 3  # species with a map of their own
+MIN_PIXELS: Final = 512  # pixels at least, of a picture on an interactive map
 MOST_SIDE: Final = 1024  # pixels, of that picture
 VIEW: Final = (700, 400)  # pixels, wide and high, of a map in a notebook
 EQUATOR: Final = 2 * math.pi * 6_378_137  # metres in Web Mercator, 256 pixels at zoom 0
@@ -78,16 +78,16 @@ def cube_html(cube: Cube) -> str:
 
 def species_html(cube: Cube, names: Iterable[str]) -> str:
     """How many species a release has, their names and the maps of the first ones."""
-    listed = list(names)
+    name_list = list(names)
     rows = [
         ("Cube", cube.title),
         ("Extent", extent_text(cube.region)),
         ("Release", _release(cube)),
-        ("Names", _some(listed)),
+        ("Names", _first_names(name_list)),
         ("One of them", "cube.species[name] is its probability, cube.preview(name) shows it"),
     ]
-    ids = species_ids(listed[:SHOWN])
-    return _card(f"{len(listed):,} species", rows, [_figure(draw(cube.store, cube.release, name, SIDE)) for name in ids])
+    ids = species_ids(name_list[:MAPPED_SPECIES])
+    return _card(f"{len(name_list):,} species", rows, [_figure(draw(cube.store, cube.release, name, SIDE)) for name in ids])
 
 
 def _id(cube: Cube, name: str) -> str:
@@ -117,11 +117,11 @@ def _contents(cube: Cube) -> list[tuple[str, str]]:
 
 
 def _counted(names: Iterable[Any]) -> str:
-    listed = [str(name) for name in names]
-    return f"{len(listed):,}: {_some(listed)}"
+    name_list = [str(name) for name in names]
+    return f"{len(name_list):,}: {_first_names(name_list)}"
 
 
-def _some(names: list[str]) -> str:
+def _first_names(names: list[str]) -> str:
     more = len(names) - MOST_NAMES
     return ", ".join(names[:MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
@@ -169,28 +169,30 @@ def explore(cube: Cube, layer: str, bbox: BBox | None = None, basemap: bool = Fa
             f"An interactive map needs {error.name}, which is not installed; install floracube[notebook]"
             " (`pip install 'floracube[notebook]'`), or use `cube.preview`, which needs nothing more."
         ) from None
-    first = draw(cube.store, cube.release, _id(cube, layer), EXPLORED, bbox)
+    first = draw(cube.store, cube.release, _id(cube, layer), MIN_PIXELS, bbox)
     url, corners = _overlay(first)
     overlay = ipyleaflet.ImageOverlay(url=url, bounds=corners, name=first.title)
     # Nothing is fetched from outside unless that is asked for: a map without a base map needs no network.
     layers = (ipyleaflet.basemap_to_tiles(ipyleaflet.basemaps.OpenStreetMap.Mapnik), overlay) if basemap else (overlay,)
     centre = tuple((low + high) / 2 for low, high in zip(*corners, strict=True))
-    shown = ipyleaflet.Map(layers=layers, center=centre, zoom=_zoom(corners), scroll_wheel_zoom=True, max_zoom=18)
+    explorer = ipyleaflet.Map(layers=layers, center=centre, zoom=_zoom(corners), scroll_wheel_zoom=True, max_zoom=18)
     text = f'<div style="max-width:16em"><strong>{escape(first.title)}</strong>{legend(first)}</div>'
-    shown.add(ipyleaflet.WidgetControl(widget=ipywidgets.HTML(text), position="bottomright"))
-    whole = _box(corners)
+    explorer.add(ipyleaflet.WidgetControl(widget=ipywidgets.HTML(text), position="bottomright"))
+    layer_extent = _box(corners)
 
     def follow(change: Mapping[str, Any]) -> None:
         """Draw what is visible at the level that fits; nothing where the view lies beside the layer."""
-        seen = _box(change["new"])
-        west, south, east, north = (max(a, b) if i < 2 else min(a, b) for i, (a, b) in enumerate(zip(seen, whole, strict=True)))
+        view = _box(change["new"])
+        west, south, east, north = (
+            max(a, b) if i < 2 else min(a, b) for i, (a, b) in enumerate(zip(view, layer_extent, strict=True))
+        )
         if west < east and south < north:
             with suppress(CubeError):
-                part = draw(cube.store, cube.release, first.layer_id, EXPLORED, (west, south, east, north))
+                part = draw(cube.store, cube.release, first.layer_id, MIN_PIXELS, (west, south, east, north))
                 overlay.url, overlay.bounds = _overlay(replace(part, low=first.low, high=first.high))
 
-    shown.observe(follow, names="bounds")
-    return shown
+    explorer.observe(follow, names="bounds")
+    return explorer
 
 
 def _overlay(picture: Picture) -> tuple[str, tuple[tuple[float, float], tuple[float, float]]]:

@@ -84,7 +84,7 @@ def stored_shards(inspection: Inspection) -> Iterator[Finding]:
         fix = fix_of(progress.stage)
         for wrong_size in inspection.receipts[progress.stage.path].wrong_sizes:
             expected = f"{wrong_size.receipt_bytes} bytes" if wrong_size.receipt_bytes else "no file, since it holds only fill"
-            stored_text = f"{wrong_size.stored} bytes" if wrong_size.stored else "no file"
+            stored_text = f"{wrong_size.stored_bytes} bytes" if wrong_size.stored_bytes else "no file"
             yield Finding(wrong_size.key, expected, stored_text, write_again(fix, wrong_size.stage, wrong_size.unit))
 
 

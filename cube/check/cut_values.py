@@ -15,11 +15,11 @@ MAX_NAMES: Final = 5
 
 def cut_shares(receipts: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Share of its cells (0..1) that each species was cut in, the largest first; species that were not cut are left out."""
-    cells, clipped = 0, Counter[str]()
+    cells, cut_cells = 0, Counter[str]()
     for receipt in receipts:
         cells += int(receipt.get("counts", {}).get("cells", 0))
-        clipped.update({str(name): int(count) for name, count in receipt.get("cut_cells", {}).items()})
-    return {name: count / cells for name, count in clipped.most_common() if cells}
+        cut_cells.update({str(name): int(count) for name, count in receipt.get("cut_cells", {}).items()})
+    return {name: count / cells for name, count in cut_cells.most_common() if cells}
 
 
 def warning_of(shares: Mapping[str, float]) -> str:

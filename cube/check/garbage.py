@@ -68,32 +68,32 @@ def collect(cube: CubeStore, dry_run: bool = False, keep: tuple[str, ...] = (), 
     """
     for release in forget:
         releases.forget(cube, release, dry_run)
-    collected = Collected([], [])
+    collection = Collected([], [])
     for version in sorted(_versions(cube)):
-        with _locked(cube, f"predict/{version}", f"version {version}", dry_run, collected) as still_ours:
+        with _locked(cube, f"predict/{version}", f"version {version}", dry_run, collection) as still_ours:
             if still_ours is None:
                 continue
             if version not in keep:
-                _remove(cube, _of_version(cube, version, forget), dry_run, collected, still_ours)
+                _remove(cube, _of_version(cube, version, forget), dry_run, collection, still_ours)
             folders = [f"ledger/predict/{version}", *(f"products/{product}/{version}" for product in releases.PRODUCTS)]
-            _remove(cube, _cut_off(cube, folders), dry_run, collected, still_ours)
-    with _locked(cube, "inputs", "inputs", dry_run, collected) as still_ours:
+            _remove(cube, _cut_off(cube, folders), dry_run, collection, still_ours)
+    with _locked(cube, "inputs", "inputs", dry_run, collection) as still_ours:
         if still_ours is not None:
-            _remove(cube, _cut_off(cube, ["inputs", "ledger/inputs"]), dry_run, collected, still_ours)
-            _remove(cube, _cut_blocks(cube), dry_run, collected, still_ours)
-    _remove(cube, _cut_off(cube, [""], deep=False), dry_run, collected)
-    return collected
+            _remove(cube, _cut_off(cube, ["inputs", "ledger/inputs"]), dry_run, collection, still_ours)
+            _remove(cube, _cut_blocks(cube), dry_run, collection, still_ours)
+    _remove(cube, _cut_off(cube, [""], deep=False), dry_run, collection)
+    return collection
 
 
 @contextmanager
-def _locked(cube: CubeStore, stage: str, what: str, dry_run: bool, collected: Collected) -> Iterator[Callable[[], None] | None]:
+def _locked(cube: CubeStore, stage: str, what: str, dry_run: bool, collection: Collected) -> Iterator[Callable[[], None] | None]:
     """Hold the lock of a stage while it is walked, so that no run of it begins meanwhile; None where a living run has it.
 
     A dry run takes no lock: it changes nothing.
     """
     who = lock.holder(cube, stage)
     if who is not None:
-        collected.in_use.append(f"{what}, which {who} is writing")
+        collection.in_use.append(f"{what}, which {who} is writing")
         yield None
     elif dry_run:
         yield lambda: None
@@ -103,7 +103,7 @@ def _locked(cube: CubeStore, stage: str, what: str, dry_run: bool, collected: Co
             try:
                 still_ours = stack.enter_context(lock.hold(cube, stage))
             except WorkersError as error:  # taken since the question
-                collected.in_use.append(f"{what} ({error})")
+                collection.in_use.append(f"{what} ({error})")
             yield still_ours
 
 
@@ -111,14 +111,14 @@ def _remove(
     cube: CubeStore,
     garbage: Iterable[Garbage],
     dry_run: bool,
-    collected: Collected,
+    collection: Collected,
     still_ours: Callable[[], None] = lambda: None,
 ) -> None:
     for item in garbage:
         still_ours()
         if not dry_run:
             cube.remove_tree(item.path)
-        collected.garbage.append(item)
+        collection.garbage.append(item)
 
 
 def _versions(cube: CubeStore) -> set[str]:
@@ -127,9 +127,9 @@ def _versions(cube: CubeStore) -> set[str]:
     return {name for folder in folders for name in cube.folders(folder)}
 
 
-def _of_version(cube: CubeStore, version: str, forgotten: tuple[str, ...]) -> Iterator[Garbage]:
+def _of_version(cube: CubeStore, version: str, forgotten_releases: tuple[str, ...]) -> Iterator[Garbage]:
     """The folders of a version that no release names, receipts first: without them its values are believed by nobody."""
-    named_versions = releases.named_versions(cube, forgotten)
+    named_versions = releases.named_versions(cube, forgotten_releases)
     if version not in set().union(*named_versions.values()):
         yield from _folder(cube, f"ledger/predict/{version}", "ledger", "receipts of no release")
     for product in releases.PRODUCTS:

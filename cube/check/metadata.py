@@ -46,7 +46,7 @@ class _Expected:
         self.arrays: dict[str, Document] = {name: json.loads(node) for name, node in nodes.items()}
         self.attributes: Document = json.loads(content[f"{leaf.path}/zarr.json"].to_bytes())["attributes"]
         # Labels whose values the layers themselves give, and the axes.
-        self.valued = {"y", "x", *(dim for layer in layers for dim in layer.labels)} & set(self.arrays)
+        self.valued_arrays = {"y", "x", *(dim for layer in layers for dim in layer.labels)} & set(self.arrays)
 
     def values(self, name: str) -> NDArray[Any]:
         """The coordinates or labels of an axis."""
@@ -111,12 +111,12 @@ def _axes(inspection: Inspection, leaf: Leaf, expected: _Expected) -> Iterator[F
         document = leaf.arrays.get(name)
         if document is None:
             yield Finding(path, f"{expected_document['shape'][0]} labels", "nothing", REBUILD)
-        elif (name in expected.valued or name == "species") and document["data_type"] != expected_document["data_type"]:
+        elif (name in expected.valued_arrays or name == "species") and document["data_type"] != expected_document["data_type"]:
             yield Finding(path, f"data type {expected_document['data_type']}", short(document["data_type"]), REBUILD)
-        elif name in expected.valued:
-            values, stored = expected.values(name), inspection.values(leaf, name)
-            if not np.array_equal(values, stored):
-                yield Finding(path, _shortened(values), _shortened(stored), REBUILD)
+        elif name in expected.valued_arrays:
+            values, stored_values = expected.values(name), inspection.values(leaf, name)
+            if not np.array_equal(values, stored_values):
+                yield Finding(path, _shortened(values), _shortened(stored_values), REBUILD)
 
 
 def _shortened(values: Any) -> str:

@@ -87,8 +87,8 @@ def _disorder(ids: Array, chance: Array) -> Iterator[tuple[str, int]]:
     # Ranks without a species come last: they count as less than nothing.
     falling = np.where(none, -1, chance.astype(np.int32))
     yield "a less probable species comes first", int((np.diff(falling, axis=0) > 0).any(axis=0).sum())
-    ordered = np.sort(np.where(none, -1 - np.arange(len(ids), dtype=np.int32)[:, None, None], ids.astype(np.int32)), axis=0)
-    yield "a species comes twice", int((np.diff(ordered, axis=0) == 0).any(axis=0).sum())
+    sorted_ids = np.sort(np.where(none, -1 - np.arange(len(ids), dtype=np.int32)[:, None, None], ids.astype(np.int32)), axis=0)
+    yield "a species comes twice", int((np.diff(sorted_ids, axis=0) == 0).any(axis=0).sum())
     yield "a species or its probability is missing", int((none != (chance == 255)).any(axis=0).sum())
 
 
@@ -102,10 +102,10 @@ def sensitive_species(inspection: Inspection) -> Iterator[Finding]:
         group, composition = releases.group_of("species", version), releases.group_of("composition", version)
         names = [str(name) for name in np.asarray(inspection.cube.array(f"{group}/species")[:])]
         sensitive = [(index, name, sensitive_km[name]) for index, name in enumerate(names) if name in sensitive_km]
-        ranked = inspection.cube.has(composition)
+        has_ranks = inspection.cube.has(composition)
         for unit in inspection.cube.region.units() if sensitive else ():
-            ids = read(inspection, f"{composition}/species_id", unit) if ranked else None
-            chance = read(inspection, f"{composition}/probability", unit) if ranked else None
+            ids = read(inspection, f"{composition}/species_id", unit) if has_ranks else None
+            chance = read(inspection, f"{composition}/probability", unit) if has_ranks else None
             for index, name, km in sensitive:
                 values = read(inspection, f"{group}/occurrence", unit, slice(index, index + 1))[0]
                 maps = [(f"{group}/occurrence", values, values != 255)]
@@ -195,13 +195,13 @@ def habitat_levels(inspection: Inspection) -> Iterator[Finding]:
                 yield Finding(f"{group}/top3_class in unit {unit.name}", f"the class of {levels[0]} first", problem, fix)
 
 
-def _outweighed(stored: Array, above: Array, chance: Array) -> NDArray[np.bool_]:
+def _outweighed(stored_values: Array, above: Array, chance: Array) -> NDArray[np.bool_]:
     """Cells (y, x) whose `stored` class another one outweighs whatever the classes beyond the best three are.
 
     above (3, y, x): row of each of the best three at this level, -1 = none; chance (3, y, x): their probabilities in steps.
     """
     # Each stored probability is off by half a step at most, and so is what they leave.
     unlisted_steps = np.maximum(PROBABILITY_STEPS - chance.sum(axis=0), 0) + 2 * len(chance)
-    stored_sum = np.where(above == stored, chance, 0).sum(axis=0)
+    stored_sum = np.where(above == stored_values, chance, 0).sum(axis=0)
     largest = np.stack([np.where((above == row) & (row >= 0), chance, 0).sum(axis=0) for row in above]).max(axis=0)
     return np.asarray(largest > stored_sum + unlisted_steps)

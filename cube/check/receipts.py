@@ -21,7 +21,7 @@ class WrongSize:
 
     key: str
     receipt_bytes: int
-    stored: int
+    stored_bytes: int
     stage: str  # of the receipt: that of the units, or of the squares above them
     unit: str
 
@@ -68,8 +68,8 @@ def read_receipts(cube: CubeStore, progress: Progress, sizes: StoredSizes) -> St
         unread_names = set(names)
         for name, receipt in receipts(cube, path):
             for key, size in receipt.get("sizes", {}).items() if lists_sizes else ():
-                if is_in_stage(stage, key) and (stored := sizes.bytes_of(key)) != size:
-                    wrong.append(WrongSize(key, size, stored, path, name))
+                if is_in_stage(stage, key) and (stored_bytes := sizes.bytes_of(key)) != size:
+                    wrong.append(WrongSize(key, size, stored_bytes, path, name))
             unread_names.discard(name)
             yield name, receipt
         unreadable.extend((path, name) for name in sorted(unread_names))

@@ -76,10 +76,11 @@ def pyramids(inspection: Inspection) -> Iterator[Finding]:
             for pyramid in stage_pyramids:
                 for layer in pyramid.layers:
                     for path, selection, expected in square_values(arrays, pyramid, layer, square):
-                        stored = np.asarray(inspection.cube.array(path)[selection])
+                        stored_values = np.asarray(inspection.cube.array(path)[selection])
                         differ = int(
                             (
-                                ~np.equal(stored, expected) & ~(np.not_equal(stored, stored) & np.not_equal(expected, expected))
+                                ~np.equal(stored_values, expected)
+                                & ~(np.not_equal(stored_values, stored_values) & np.not_equal(expected, expected))
                             ).sum()
                         )
                         if differ:
@@ -87,7 +88,7 @@ def pyramids(inspection: Inspection) -> Iterator[Finding]:
                             yield Finding(
                                 f"{path} in square {square.name}",
                                 "what level 0 gives",
-                                f"{differ} of {stored.size} pixels that differ",
+                                f"{differ} of {stored_values.size} pixels that differ",
                                 anew,
                             )
 

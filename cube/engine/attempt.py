@@ -59,8 +59,8 @@ def attempt(function: Callable[[T], R], task: T, retries: int, first_wait: float
         return TaskResult(retry_transient(try_once, retries, first_wait), None, tries)
     except Exception as error:
         times = f" (tried {tries} times)" if tries > 1 else ""
-        foreseen = isinstance(error, FloracubeError | OSError)
-        details = "" if foreseen else "".join(traceback.format_exception(error))
+        is_expected = isinstance(error, FloracubeError | OSError)
+        details = "" if is_expected else "".join(traceback.format_exception(error))
         return TaskResult(None, sentence(error) + times, tries, details, fatal_reason(error))
 
 

@@ -102,7 +102,7 @@ def build(config: Config, progress: Progress | None = None, workers: Workers | N
         def tell(what: str) -> None:
             still_ours()
             if progress:
-                progress(report.done, report.total, f"{what}{report.speed()}")
+                progress(report.steps_done, report.total, f"{what}{report.speed()}")
 
         with workers:
             report.begin(workers.where, workers.dashboard)
@@ -201,8 +201,8 @@ def build_unit(task: UnitTask) -> BuiltUnit:
         receipt = ledger.valid(task.unit.name)
         warnings: tuple[str, ...] = ()
         if receipt is None:
-            signed, warnings = _write(cube, ledger, task)
-            receipt = vars(signed)
+            unit_receipt, warnings = _write(cube, ledger, task)
+            receipt = vars(unit_receipt)
     return BuiltUnit(fingerprint(receipt), receipt.get("seconds", 0.0), receipt.get("counts", {}), warnings)
 
 
@@ -210,15 +210,15 @@ def _write(cube: CubeStore, ledger: Ledger, task: UnitTask) -> tuple[Receipt, tu
     start = time.perf_counter()
     layers = {layer.name: layer for layer in task.reader.layers}
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
-        stored = task.reader.read(task.region, task.unit)
-    unit_values = stored if isinstance(stored, UnitValues) else UnitValues(stored)
+        read_values = task.reader.read(task.region, task.unit)
+    unit_values = read_values if isinstance(read_values, UnitValues) else UnitValues(read_values)
     if task.stale:
         ledger.withdraw(task.unit.name)
     checksums: dict[str, int] = {}
     counts: dict[str, int] = {}
     sizes: dict[str, int] = {}
     try:
-        for name, values in stored.items():
+        for name, values in read_values.items():
             layer = layers[name]
             sizes |= cube.write_unit(layer.path, task.unit, values, resolution_of(layer))
             checksums[name] = checksum(values)

@@ -34,7 +34,7 @@ JOBS: Final = {
     "local": "LocalCluster",
 }
 # What the configuration says by other keys, or what would take the cluster out of our hands.
-OURS: Final = frozenset({"self", "args", "kwargs", "n_workers", "loop", "asynchronous", "silence_logs", "job_cls"})
+RESERVED_OPTIONS: Final = frozenset({"self", "args", "kwargs", "n_workers", "loop", "asynchronous", "silence_logs", "job_cls"})
 
 
 def constructor(config: ClusterConfig) -> Any:
@@ -65,7 +65,7 @@ def known_options(cluster: Any) -> set[str]:
         if cluster_class is not object and "__init__" in vars(cluster_class):
             parameters = inspect.signature(vars(cluster_class)["__init__"]).parameters.values()
             options |= {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
-    return options - OURS
+    return options - RESERVED_OPTIONS
 
 
 def check_options(config: ClusterConfig) -> Any:
@@ -91,9 +91,9 @@ def arguments(config: ClusterConfig) -> dict[str, Any]:
 
     A worker is a process of one slot, on a GPU alone: units are large, and two in one process would only share its memory.
     """
-    ours: dict[str, Any] = {}
+    default_options: dict[str, Any] = {}
     if config.kind == "local":
-        ours = {
+        default_options = {
             "n_workers": config.workers or 1,
             "threads_per_worker": 1,
             "processes": True,
@@ -101,13 +101,15 @@ def arguments(config: ClusterConfig) -> dict[str, Any]:
             "silence_logs": logging.CRITICAL,
         }
     elif config.kind == "dask-cuda":
-        ours = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
-        ours |= {"n_workers": config.workers} if config.workers else {}  # else: every GPU
+        default_options = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
+        default_options |= {"n_workers": config.workers} if config.workers else {}  # else: every GPU
     elif config.kind == "kubernetes":
-        ours = {"quiet": True, "n_workers": config.workers or (config.adapt.minimum if config.adapt else 0)}
+        default_options = {"quiet": True, "n_workers": config.workers or (config.adapt.minimum if config.adapt else 0)}
     elif config.kind == "jobqueue":
-        ours = {"processes": 1}  # dask-jobqueue would cut a job of many cores into several workers, each with the model
-    return ours | dict(config.options)
+        default_options = {
+            "processes": 1
+        }  # dask-jobqueue would cut a job of many cores into several workers, each with the model
+    return default_options | dict(config.options)
 
 
 def open_cluster(config: ClusterConfig) -> Any:

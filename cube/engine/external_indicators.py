@@ -82,28 +82,28 @@ def write_indicators(url: str, version: str, layers: Sequence[IndicatorSpec], mo
     units = tuple(region.units())
     made_from = require_complete(cube, cube.layers(), units)
     # With the inputs and the products beside it: units made before and after a change of these would not fit together.
-    hashed = digest([made_by, [vars(layer) for layer in layers], base["products"], made_from])
+    model_hash = digest([made_by, [vars(layer) for layer in layers], base["products"], made_from])
     stage = f"predict/{version}"
-    _refuse(cube, version, hashed)
+    _refuse(cube, version, model_hash)
     with lock.hold(cube, stage):
-        inherited = _inherited(cube, base)
-        new = [layer.layer(len(inherited) + i) for i, layer in enumerate(layers)]
-        if duplicates := {layer.name for layer in inherited} & {layer.name for layer in new}:
+        base_layers = _inherited(cube, base)
+        new = [layer.layer(len(base_layers) + i) for i, layer in enumerate(layers)]
+        if duplicates := {layer.name for layer in base_layers} & {layer.name for layer in new}:
             raise CubeError(f"{url}: there is an indicator '{min(duplicates)}' already; choose another name.")
-        pyramid = Pyramid.of_product("indicators", version, [*inherited, *new])
-        _make(cube, pyramid, hashed, base, region)
+        pyramid = Pyramid.of_product("indicators", version, [*base_layers, *new])
+        _make(cube, pyramid, model_hash, base, region)
         make_facts(cube, stage, {"indicators": version})
         facts = all_facts(cube, {"indicators": version})
-        ledger = Ledger(cube, stage, hashed)
+        ledger = Ledger(cube, stage, model_hash)
         missing = ledger.missing(units)
         for unit in missing:
             start = time.perf_counter()
-            stored = _unit(reader_cube, base, unit, region, inherited, new, model)
+            stored_values = _unit(reader_cube, base, unit, region, base_layers, new, model)
             sizes, unit_facts = dict[str, int](), UnitFacts(cube, facts, unit)
-            for name, values in stored.items():
+            for name, values in stored_values.items():
                 sizes |= cube.write_unit(f"{pyramid.source}/{name}", unit, values)
                 unit_facts.see(f"{pyramid.source}/{name}", values)
-            checksums = {f"indicators {name}": checksum(values) for name, values in stored.items()}
+            checksums = {f"indicators {name}": checksum(values) for name, values in stored_values.items()}
             checks, more = unit_facts.write()
             ledger.sign(unit, start, {"cells": unit.cells**2}, checksums | checks, sizes | more)
         ledger.compact()
@@ -118,20 +118,20 @@ def write_indicators(url: str, version: str, layers: Sequence[IndicatorSpec], mo
         origin = {
             "region_km": [edge // 1000 for edge in region.bounds],
             **shared_fields,
-            "inputs": hashed,
-            "made_from": {**base.get("made_from", {}), "indicators": {"model": made_by, "inputs": hashed}},
+            "inputs": model_hash,
+            "made_from": {**base.get("made_from", {}), "indicators": {"model": made_by, "inputs": model_hash}},
         }
         releases.write_release(cube, version, {**base["products"], "indicators": version}, origin)
     return [unit.name for unit in missing]
 
 
-def _refuse(cube: CubeStore, version: str, hashed: str) -> None:
+def _refuse(cube: CubeStore, version: str, model_hash: str) -> None:
     """Raise `CubeError` where `version` is another's: its groups would be written over."""
     if not version.replace("-", "").replace("_", "").replace(".", "").isalnum() or version.startswith("."):
         raise CubeError(f"'{version}' is no name of a version: letters, digits, '-', '_' and '.', such as 'deadwood-1'.")
     products = [p for p in releases.PRODUCTS if cube.has(f"products/{p}/{version}")]
     if products and (
-        products != ["indicators"] or cube.group(f"products/indicators/{version}").attrs.get("floracube_inputs") != hashed
+        products != ["indicators"] or cube.group(f"products/indicators/{version}").attrs.get("floracube_inputs") != model_hash
     ):
         raise CubeError(f"{cube.url}: there is a version '{version}' of {', '.join(products)} already; choose another name.")
 
@@ -149,10 +149,10 @@ def _inherited(cube: CubeStore, base: Mapping[str, Any]) -> list[Layer]:
     return sorted(out, key=lambda layer: (layer.order, layer.name))
 
 
-def _make(cube: CubeStore, pyramid: Pyramid, hashed: str, base: Mapping[str, Any], region: Region) -> None:
+def _make(cube: CubeStore, pyramid: Pyramid, model_hash: str, base: Mapping[str, Any], region: Region) -> None:
     """The groups of all levels; terms, year and area of the plot are those of the indicators that are there."""
     attributes: dict[str, Any] = {
-        MADE_FROM: hashed,
+        MADE_FROM: model_hash,
         REGION_KM: [edge // 1000 for edge in region.bounds],
         "reference_area_m2": base.get("reference_area_m2", 100.0),
     }
@@ -169,7 +169,7 @@ def _unit(
     base: Mapping[str, Any],
     unit: Unit,
     region: Region,
-    inherited: Sequence[Layer],
+    base_layers: Sequence[Layer],
     new: Sequence[Layer],
     model: Model,
 ) -> dict[str, NDArray[Any]]:
@@ -177,10 +177,10 @@ def _unit(
     cube = reader_cube.store
     window = cube.region.square(unit)
     rows, cols = window.slices
-    stored = {}
-    for layer in inherited:
+    stored_values = {}
+    for layer in base_layers:
         path = releases.group_of("indicators", str(base["products"]["indicators"]))
-        stored[layer.name] = cube.read_window(f"{path}/{layer.name}", window)
+        stored_values[layer.name] = cube.read_window(f"{path}/{layer.name}", window)
     land = (cube.read_window(SURFACE, window) == LAND) & inside(region, unit, CELL)
     maps = model(reader_cube.inputs.isel(y=rows, x=cols)) if land.any() else {}
     for layer in new:
@@ -200,9 +200,9 @@ def _unit(
             values[: 1 if model_values.ndim == 2 else 3] = model_values
         top = INDICATOR_STEPS * layer.scale
         valid = land & np.isfinite(values[0])
-        bounded = valid & np.isfinite(values[1:]).all(axis=0)
-        values = np.where(np.stack([valid, bounded, bounded]), np.clip(values, 0, top), np.nan)
+        has_bounds = valid & np.isfinite(values[1:]).all(axis=0)
+        values = np.where(np.stack([valid, has_bounds, has_bounds]), np.clip(values, 0, top), np.nan)
         values[1], values[2] = np.fmin(values[1], values[0]), np.fmax(values[2], values[0])
-        values[1:, ~bounded] = np.nan
-        stored[layer.name] = layer.encode(values)
-    return stored
+        values[1:, ~has_bounds] = np.nan
+        stored_values[layer.name] = layer.encode(values)
+    return stored_values

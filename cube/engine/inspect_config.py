@@ -152,13 +152,13 @@ def _records(config: Config, region: Region, places: Places, counts: Counter[str
     if config.records is None:
         return []
     stream = RecordStream(config, config.records, region)
-    surveyed, places_of_rows = set(counts), list[NDArray[np.float64]]()
+    survey_species, places_of_rows = set(counts), list[NDArray[np.float64]]()
     for rows in stream:
         counts.update(map(str, rows["name"]))
         places_of_rows.append(rows[["x", "y"]].to_numpy(np.float64))
     places["records"] = np.concatenate(places_of_rows) if places_of_rows else np.empty((0, 2))
-    if surveyed:
-        stream.report.note("species of records that no survey has", sorted(map(str, set(counts) - surveyed)))
+    if survey_species:
+        stream.report.note("species of records that no survey has", sorted(map(str, set(counts) - survey_species)))
     return [stream.report]
 
 

@@ -44,18 +44,18 @@ def values_at_points(reader: RasterReader, region: Region) -> tuple[Floats, Rast
     parts, first = [], 0
     notes: dict[str, str] = {}
     for file, spec, _ in reader.specs():
-        filled = np.full((spec.layers, *target.shape), np.nan, np.float32)
+        values_at = np.full((spec.layers, *target.shape), np.nan, np.float32)
         for path in file.paths(region.degrees):
             if path in reader.local_files or len(reader.local_files) == 0:
                 with open_raster(path, reader.where) as dataset:
                     values = _at_points(dataset, reader, spec.bands, target)
                     notes = _remarks(dataset, reader, spec.bands, values) | notes
-                filled = np.where(np.isnan(filled), values if len(values) == len(filled) else values[:1], filled)
+                values_at = np.where(np.isnan(values_at), values if len(values) == len(values_at) else values[:1], values_at)
         if spec.absent is not None:  # of a band without data where another has some, as a build reads it
-            filled = np.where(np.isnan(filled) & ~np.isnan(filled).all(axis=0), np.float32(spec.absent), filled)
-        bands = slice(first, first + len(filled))
+            values_at = np.where(np.isnan(values_at) & ~np.isnan(values_at).all(axis=0), np.float32(spec.absent), values_at)
+        bands = slice(first, first + len(values_at))
         first = bands.stop
-        parts.append(filled * scale[bands, None, None] + offset[bands, None, None])
+        parts.append(values_at * scale[bands, None, None] + offset[bands, None, None])
     return np.concatenate(parts), target, list(notes.values())
 
 

@@ -39,18 +39,18 @@ def projected_bytes(reader: Reader, unit: Unit) -> int:
 
 def check_memory(readers: Iterable[Reader], unit: Unit, cluster: ClusterConfig) -> None:
     """Refuse, before any work, sources of which a unit takes more memory than a task may. Raises `ConfigError`."""
-    allowed = allowed_bytes(cluster)
-    if allowed is None:
+    max_bytes = allowed_bytes(cluster)
+    if max_bytes is None:
         return
     for reader in readers:
         required_bytes = projected_bytes(reader, unit)
-        if required_bytes > allowed:
+        if required_bytes > max_bytes:
             ways = ["a smaller unit_km"] if unit.km > min(UNIT_KM) else []
             ways += ["fewer workers"] if cluster.memory_gb is None and (cluster.workers or 1) > 1 else []
             ways += ["another cluster.memory_gb" if cluster.memory_gb is not None else "a machine with more memory"]
             raise ConfigError(
                 f"unit_km is {unit.km}: a unit of {reader.layers[0].name} takes about {required_bytes / GB:.1f} GB, and a task"
-                f" may take {allowed / GB:.1f} GB; choose {' or '.join(ways)}."
+                f" may take {max_bytes / GB:.1f} GB; choose {' or '.join(ways)}."
             )
 
 

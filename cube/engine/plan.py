@@ -87,8 +87,8 @@ class StagePlan:
     @classmethod
     def of_source(cls, config: Config, source: Source, where: str) -> StagePlan:
         """That of a source as far as its name tells; of a layer that is no preset the header of a file is read."""
-        filled = tuple(map(input_layer, FILLS[source.layer])) if source.stac else (source_layer(config, source, where),)
-        return cls(source, (*filled, *derived_layers(source, filled[0], f"{config.path}: {where}")))
+        source_layers = tuple(map(input_layer, FILLS[source.layer])) if source.stac else (source_layer(config, source, where),)
+        return cls(source, (*source_layers, *derived_layers(source, source_layers[0], f"{config.path}: {where}")))
 
     @property
     def name(self) -> str:
@@ -212,15 +212,17 @@ def plan(config: Config, land: float = 1.0) -> Plan:
     layout = Layout.from_groups(region, lambda cube: make_groups(cube, stages), layer_of)
     rows = []
     for i, stage in enumerate(stages):
-        worked = units if stage.name == "surface" else units - sea
+        worked_units = units if stage.name == "surface" else units - sea
         input_bytes = _bytes_read(config, stage.source, f"sources[{i}]", region)
         for layer in stage.layers:
-            objects = layout.metadata(layer.name) + round(layout.shards(layer.name) * worked / units)
+            objects = layout.metadata(layer.name) + round(layout.shards(layer.name) * worked_units / units)
             output_bytes = layout.raw_bytes(layer.name) * COMPRESSION.get(layer.name, PACKED_ELSE)
             first = layer is stage.layers[0]
             receipts = units + layout.squares if first else 0
-            share = worked / units
-            rows.append(Row(layer.name, worked, input_bytes * share if first else 0.0, output_bytes * share, objects + receipts))
+            share = worked_units / units
+            rows.append(
+                Row(layer.name, worked_units, input_bytes * share if first else 0.0, output_bytes * share, objects + receipts)
+            )
     rows.append(Row("(groups, axes)", 0, 0.0, float(layout.other_bytes), layout.other_objects))
     return Plan(config.title, units, sea, tuple(rows))
 
@@ -280,8 +282,8 @@ def _bytes_read(config: Config, source: Source | None, where: str, region: Regio
     size = row.bytes if row else float(np.dtype(layer.dtype).itemsize)
     halo = derivation.halo(layer, source.derive)
     side = region.unit_km * 1000 / resolution_of(layer)
-    widened = ((side + 2 * halo) / side) ** 2
-    return area / pixel**2 * widened * bands * size
+    halo_factor = ((side + 2 * halo) / side) ** 2
+    return area / pixel**2 * halo_factor * bands * size
 
 
 def scenes_of_a_place(source: Source) -> float:

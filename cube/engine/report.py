@@ -44,19 +44,19 @@ class Report:
     title: str
     cube: str
     name: str = "build"
-    done: int = 0
+    steps_done: int = 0
     total: int = 0
     cells: int = 0  # 50 m cells done now; of a build, counted once for every source
     release: str | None = None
-    failed: list[dict[str, Any]] = field(default_factory=list)
-    ended: str = "complete"
+    failed_tasks: list[dict[str, Any]] = field(default_factory=list)
+    outcome: str = "complete"
     steps: dict[str, float] = field(default_factory=dict)  # seconds of workers by step, of every receipt that tells
     coverage: list[dict[str, Any]] = field(default_factory=list)  # of the inputs, one document a layer
     warnings: dict[str, int] = field(default_factory=dict)  # sentence -> units that it is about
     _shortfalls: list[str] = field(default_factory=list)
     _rows: dict[str, _Row] = field(default_factory=dict)
     _squares: dict[str, int] = field(default_factory=lambda: {"all": 0, "ready": 0, "built": 0, "failed": 0, "waiting": 0})
-    _started: float = field(default_factory=time.time)
+    _start: float = field(default_factory=time.time)
 
     @property
     def path(self) -> Path:
@@ -73,7 +73,7 @@ class Report:
         is_ready = [unit.name in ready for unit in units]
         self._rows[layer] = _Row(len(units), sum(is_ready))
         self.total += len(units)
-        self.done += sum(is_ready)
+        self.steps_done += sum(is_ready)
 
     def expect_squares(self, count: int) -> None:
         """Announce the squares of all overviews."""
@@ -110,7 +110,7 @@ class Report:
     ) -> None:
         """Note how a unit ended; of one that was built the seconds of its worker (all, and by step) and its cells."""
         row = self._rows[layer]
-        self.done += 1
+        self.steps_done += 1
         succeeded = outcome.error is None
         if succeeded:
             row.built += 1
@@ -120,7 +120,7 @@ class Report:
         else:
             row.failed += 1
             self._fail(layer, unit.name, str(outcome.error), outcome.tries, outcome.details)
-        rounded = {step: round(value, 3) for step, value in (steps or {}).items()}
+        rounded_steps = {step: round(value, 3) for step, value in (steps or {}).items()}
         self.journal.write(
             "unit",
             layer=layer,
@@ -130,13 +130,13 @@ class Report:
             error=outcome.error,
             seconds=round(seconds, 3) if succeeded else None,
             cells=cells if succeeded else None,
-            steps=rounded,
+            steps=rounded_steps,
         )
 
     def square(self, step: Step) -> None:
         """Note how a square of the overviews ended."""
         layer = step.stage.rsplit("/", 1)[-1]
-        self.done += 1
+        self.steps_done += 1
         if step.error is not None:
             self._fail(f"overviews of {layer}", step.square.name, step.error, 1, "")
         if step.waits and layer in self._rows:
@@ -168,12 +168,12 @@ class Report:
 
     def _fail(self, layer: str, name: str, error: str, tries: int, details: str) -> None:
         row = {"layer": layer, "unit": name, "error": error, "tries": tries}
-        self.failed.append(row | ({"details": details} if details else {}))
+        self.failed_tasks.append(row | ({"details": details} if details else {}))
 
     @property
     def failures(self) -> list[str]:
         """A sentence for each unit and square that failed, each layer with too few values or whose overviews wait for units."""
-        out = [f"{f['unit']}: {f['layer']}: {f['error']}" for f in self.failed] + self._shortfalls
+        out = [f"{f['unit']}: {f['layer']}: {f['error']}" for f in self.failed_tasks] + self._shortfalls
         return out + [
             f"overviews of {layer}: {row.squares_waiting} squares wait for the units below them"
             for layer, row in self._rows.items()
@@ -182,21 +182,21 @@ class Report:
 
     def speed(self) -> str:
         """Cells a second until now and failures, as text behind what is being done; empty before there is either."""
-        seconds = time.time() - self._started
-        failed = f", {len(self.failed)} failed" if self.failed else ""
+        seconds = time.time() - self._start
+        failed = f", {len(self.failed_tasks)} failed" if self.failed_tasks else ""
         return (f", {self.cells / seconds:,.0f} cells/s" if self.cells else "") + failed
 
     def document(self) -> dict[str, Any]:
         """The report as JSON takes it: counts, seconds, cells of 50 m, and every failure with its sentence."""
-        seconds = time.time() - self._started
+        seconds = time.time() - self._start
         rows = self._rows.values()
         return {
             "title": self.title,
             "cube": self.cube,
             "run": self.name,
-            "ended": self.ended,
+            "ended": self.outcome,
             "release": self.release,
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._started)),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._start)),
             "seconds": round(seconds, 3),
             "units": {
                 "all": sum(r.units for r in rows),
@@ -209,7 +209,7 @@ class Report:
             "cells_per_second": round(self.cells / seconds) if seconds else 0,
             "steps": {step: round(value, 3) for step, value in self.steps.items()},
             "layers": {name: vars(row) | {"seconds": round(row.seconds, 3)} for name, row in self._rows.items()},
-            "failures": self.failed,
+            "failures": self.failed_tasks,
             "coverage": self.coverage,
             "too_few_values": self._shortfalls,
             "warnings": [{"text": text, "times": times} for text, times in self.warnings.items()],
@@ -220,12 +220,17 @@ class Report:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is not None:
-            self.ended = "interrupted" if issubclass(kind, KeyboardInterrupt) else f"{error}"
-        elif self.failures:
-            self.ended = "with failures"
+            self.outcome = "interrupted" if issubclass(kind, KeyboardInterrupt) else f"{error}"
+        elif self.failed_tasks:
+            self.outcome = "with failures"
         document = self.document()
         self.journal.write(
-            "end", ended=self.ended, seconds=document["seconds"], cells=self.cells, failed=len(self.failed), release=self.release
+            "end",
+            ended=self.outcome,
+            seconds=document["seconds"],
+            cells=self.cells,
+            failed=len(self.failed_tasks),
+            release=self.release,
         )
         # Where the run ends on a full disk, there may be no room for its report either: the first error is the news.
         with suppress(OSError) if kind is not None else nullcontext():

@@ -276,10 +276,10 @@ def _on_dask(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, s
 
 def _until_one_ended(ending: Any, workers: Workers) -> None:
     """Wait for the next end; a cluster that has lost all of its workers is waited for too, but not in silence."""
-    since, reported = time.monotonic(), False
+    since, is_reported = time.monotonic(), False
     while not ending.has_ready():
         time.sleep(LOOK)
-        if workers.tell and not reported and time.monotonic() - since > LONELY:
-            reported = True
+        if workers.tell and not is_reported and time.monotonic() - since > LONELY:
+            is_reported = True
             if workers.alone():
                 workers.tell("no worker is there; waiting for one to come (Ctrl-C ends)")

@@ -87,9 +87,9 @@ def parse_bbox(text: str | None) -> BBox | None:
     return west, south, east, north
 
 
-def covered_region(cube: CubeStore, release: Mapping[str, Any], chosen: Selection) -> Region:
+def covered_region(cube: CubeStore, release: Mapping[str, Any], selection: Selection) -> Region:
     """What a layer covers: inputs the region of the cube, products the region of their release."""
-    window = release.get("region_km") if chosen.version else None
+    window = release.get("region_km") if selection.version else None
     return cube.region.crop(*window) if window else cube.region
 
 
@@ -164,8 +164,8 @@ def write_cog(cube: CubeStore, selection: Selection, window: Window, layer_id: s
                 bands = range(first, min(first + step, len(selection.bands)))
                 values = selection.read(part, bands if len(bands) < len(selection.bands) else None)
                 if (values != array.fill_value).any():
-                    stored = np.where(values == array.fill_value, fill, values).astype(dtype)
-                    target.write(stored, [band + 1 for band in bands], window=place)
+                    stored_values = np.where(values == array.fill_value, fill, values).astype(dtype)
+                    target.write(stored_values, [band + 1 for band in bands], window=place)
     block = str(_block(dtype.itemsize * len(selection.bands)))
     options = {
         "COMPRESS": "DEFLATE",

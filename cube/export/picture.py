@@ -49,12 +49,12 @@ class Picture:
 
     def classes(self) -> list[tuple[str, str, float]]:
         """(name, `#rrggbb`, share of the pixels with data) of the classes of the picture, the commonest first."""
-        found = Counter(self.values[np.isfinite(self.values)].astype(int).tolist())
+        cells_by_class = Counter(self.values[np.isfinite(self.values)].astype(int).tolist())
         assert isinstance(self.palette, dict)
         palette = self.palette
         return [
-            (self.names.get(value, str(value)), palette.get(value, "#000000"), count / found.total())
-            for value, count in found.most_common()
+            (self.names.get(value, str(value)), palette.get(value, "#000000"), count / cells_by_class.total())
+            for value, count in cells_by_class.most_common()
         ]
 
     def on_web_map(self, side: int) -> tuple[NDArray[np.uint8], Bounds]:
@@ -65,10 +65,10 @@ class Picture:
         west, south, east, north = bounds_in(MERCATOR, self.bounds, self.epsg)
         step = max(east - west, north - south) / side
         shape = max(1, round((north - south) / step)), max(1, round((east - west) / step))
-        warped = np.full(shape, np.nan, np.float32)
+        warped_values = np.full(shape, np.nan, np.float32)
         rasterio.warp.reproject(
             self.values,
-            warped,
+            warped_values,
             src_transform=rasterio.transform.from_bounds(*self.bounds, *self.values.shape[::-1]),
             src_crs=f"EPSG:{self.epsg}",
             dst_transform=rasterio.transform.from_bounds(west, south, east, north, *shape[::-1]),
@@ -76,7 +76,7 @@ class Picture:
             src_nodata=np.nan,
             dst_nodata=np.nan,
         )
-        return coloured(warped, self.palette, self.low, self.high), bounds_in(4326, (west, south, east, north), MERCATOR)
+        return coloured(warped_values, self.palette, self.low, self.high), bounds_in(4326, (west, south, east, north), MERCATOR)
 
 
 def draw(cube: CubeStore, release: Mapping[str, Any], name: str, side: int, bbox: BBox | None = None) -> Picture:
@@ -87,23 +87,25 @@ def draw(cube: CubeStore, release: Mapping[str, Any], name: str, side: int, bbox
     outside the cube, and a window of more than 25 million pixels that no overview shows.
     """
     layer_id = find_layer(cube, release["products"], name)
-    chosen = _fitting(cube, release, layer_id, side, bbox).band(0)
-    window = window_of(cube, covered_region(cube, release, chosen), chosen, bbox, layer_id)
+    selection = _fitting(cube, release, layer_id, side, bbox).band(0)
+    window = window_of(cube, covered_region(cube, release, selection), selection, bbox, layer_id)
     if window.height * window.width > MOST_PIXELS:
         raise CubeError(
             f"{cube.url}: {layer_id} has no overview of {window.width} x {window.height} pixels; choose a smaller bbox."
         )
-    values = chosen.layer.decode(chosen.read(window)[0])
-    t = cube.region.transform(chosen.resolution, chosen.level)
+    values = selection.layer.decode(selection.read(window)[0])
+    t = cube.region.transform(selection.resolution, selection.level)
     west, north = t.c + window.col * t.a, t.f + window.row * t.e
     bounds = (west, north + window.height * t.e, west + window.width * t.a, north)
-    palette = {value: colour for value, _, colour in chosen.classes} or display.anchors(chosen.layer.palette)
-    low, high = _range(chosen, layer_id, values)
+    palette = {value: colour for value, _, colour in selection.classes} or display.anchors(selection.layer.palette)
+    low, high = _range(selection, layer_id, values)
     title = (
-        chosen.layer.long_name if chosen.bands[0] == chosen.layer.long_name else f"{chosen.layer.long_name}: {chosen.bands[0]}"
+        selection.layer.long_name
+        if selection.bands[0] == selection.layer.long_name
+        else f"{selection.layer.long_name}: {selection.bands[0]}"
     )
-    names = {value: label for value, label, _ in chosen.classes}
-    return Picture(layer_id, title, chosen.units[0], values, bounds, cube.region.grid.epsg, palette, names, low, high)
+    names = {value: label for value, label, _ in selection.classes}
+    return Picture(layer_id, title, selection.units[0], values, bounds, cube.region.grid.epsg, palette, names, low, high)
 
 
 def _fitting(cube: CubeStore, release: Mapping[str, Any], layer_id: str, side: int, bbox: BBox | None) -> Selection:
@@ -118,14 +120,14 @@ def _fitting(cube: CubeStore, release: Mapping[str, Any], layer_id: str, side: i
     return finest
 
 
-def _range(chosen: Selection, layer_id: str, values: Values) -> tuple[float, float]:
+def _range(selection: Selection, layer_id: str, values: Values) -> tuple[float, float]:
     """Low and high of the colours, in units: by the rules of the map page, from the values of the picture."""
     product = layer_id.partition(".")[0]
     if product == "species":
-        return display.species_range(chosen.layer.scale * PROBABILITY_STEPS)
+        return display.species_range(selection.layer.scale * PROBABILITY_STEPS)
     if product == "habitats":
         return 0.0, 1.0
-    return display.display_range(values[np.isfinite(values)], product, chosen.layer.palette)
+    return display.display_range(values[np.isfinite(values)], product, selection.layer.palette)
 
 
 def extent_text(region: Region) -> str:

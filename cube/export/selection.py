@@ -46,12 +46,12 @@ class Selection:
 
         `bands`: some of the bands of a `layered` selection, all by default.
         """
-        fixed = tuple(slice(i, i + 1) for i in self.index)
+        leading_slices = tuple(slice(i, i + 1) for i in self.index)
         everything = tuple(slice(0, length) for length in self.array.shape[len(self.index) : -2])
         if bands is not None:
             everything = (slice(bands.start, bands.stop), *everything[1:])
         try:
-            values = np.asarray(self.array[(*fixed, *everything, *window.slices)])
+            values = np.asarray(self.array[(*leading_slices, *everything, *window.slices)])
         except (OSError, RuntimeError, ValueError) as error:  # the last two are how codecs refuse a damaged shard
             raise CubeError(f"{self.array.path}: cannot be read ({error}); `floracube check --values` says where.") from error
         return values.reshape(-1, window.height, window.width)

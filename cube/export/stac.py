@@ -95,12 +95,12 @@ def _collection(
 ) -> pystac.Collection:
     attributes = cube.root.attrs
     spans = [span for levels in groups.values() if (span := _times(cube, levels[0])) is not None] or [(_created(release),) * 2]
-    described = " ".join(str(attributes[key]) for key in ("note", "attribution") if attributes.get(key))
+    description = " ".join(str(attributes[key]) for key in ("note", "attribution") if attributes.get(key))
     interval = [min(start for start, _ in spans), max(end for _, end in spans)]
     box = list(outlines.box(_mapped(cube, release)))
     collection = pystac.Collection(
         identifier,
-        described or f"Plant species, indicators and habitats of the cube '{title}'.",
+        description or f"Plant species, indicators and habitats of the cube '{title}'.",
         pystac.Extent(pystac.SpatialExtent([box]), pystac.TemporalExtent([interval])),
         title,
         license=license_of(attributes.get("license")),

@@ -75,6 +75,6 @@ def _values(selection: Selection, band: int) -> NDArray[np.float64]:
         Window(r * height, c * width, min(height, rows - r * height), min(width, cols - c * width))
         for r, c in display.sample_chunks(band_selection.array.shape, band_selection.array.chunks)
     ]
-    stored = np.concatenate([band_selection.read(window).ravel() for window in windows])
-    valid = stored[(stored != band_selection.array.fill_value) & np.isfinite(stored.astype(np.float64))]
+    stored_values = np.concatenate([band_selection.read(window).ravel() for window in windows])
+    valid = stored_values[(stored_values != band_selection.array.fill_value) & np.isfinite(stored_values.astype(np.float64))]
     return np.asarray(valid.astype(np.float64) * band_selection.layer.scale + band_selection.layer.offset)

@@ -89,8 +89,8 @@ def derived_layer(base: Layer, name: str) -> Layer:
 
 def _of_terrain(base: Layer, name: str) -> Layer:
     if base.period or base.dims or base.kind != "continuous" or base.units != "m":
-        measured = f"of {len(base.bands) or 1} bands in '{base.units}'"
-        kind = "a series" if base.period else "of classes" if base.kind == "class" else measured
+        of_bands = f"of {len(base.bands) or 1} bands in '{base.units}'"
+        kind = "a series" if base.period else "of classes" if base.kind == "class" else of_bands
         raise ValueError(f"'{name}' is derived from one band of elevation in metres, and {base.name} is {kind}; leave it out")
     cell = RESOLUTIONS[base.resolution]
     radius = radius_of(name)

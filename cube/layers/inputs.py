@@ -24,9 +24,9 @@ def _fill(dtype: str) -> float | int:
     return int(np.iinfo(dtype).max if dtype.startswith("u") else np.iinfo(dtype).min)
 
 
-def _labels(given: list[str] | str | None, bands: Mapping[str, Any]) -> tuple[str, ...]:
+def _labels(labels: list[str] | str | None, bands: Mapping[str, Any]) -> tuple[str, ...]:
     """Labels of an axis: a list, `first to last` of quarters or months, or the bands where nothing is given."""
-    return periods.without_gaps(given.split(" to ")) if isinstance(given, str) else tuple(given or bands)
+    return periods.without_gaps(labels.split(" to ")) if isinstance(labels, str) else tuple(labels or bands)
 
 
 def _layer(name: str, resolution: str, **row: Any) -> Layer:
@@ -39,7 +39,7 @@ def _layer(name: str, resolution: str, **row: Any) -> Layer:
         fill=_fill(row["dtype"]),
         units=row.pop("units", ""),
         dims=tuple(axes),
-        labels={dim: _labels(given, bands) for dim, given in axes.items()},
+        labels={dim: _labels(entry_ranges, bands) for dim, entry_ranges in axes.items()},
         bands=tuple(Band(band, title, units, *standard_name) for band, (title, units, _, *standard_name) in bands.items()),
         valid_range=(float(valid_range[0]), float(valid_range[1])) if valid_range else None,
         flags=getattr(legends, row.pop("legend", ""), ()),
@@ -48,12 +48,12 @@ def _layer(name: str, resolution: str, **row: Any) -> Layer:
 
 
 def _ranges(row: Mapping[str, Any]) -> Range | tuple[Range, ...] | None:
-    given = [parts[2] for parts in row["bands"].values()] if "bands" in row else row.get("plausible")
-    if given is None:
+    entry_ranges = [parts[2] for parts in row["bands"].values()] if "bands" in row else row.get("plausible")
+    if entry_ranges is None:
         return None
-    pairs = given if isinstance(given[0], list) else [given]
+    pairs = entry_ranges if isinstance(entry_ranges[0], list) else [entry_ranges]
     ranges = tuple((float(low), float(high)) for low, high in pairs)
-    return ranges if pairs is given else ranges[0]
+    return ranges if pairs is entry_ranges else ranges[0]
 
 
 INPUTS: Final[Mapping[str, Layer]] = {name: _layer(name, **row) for name, row in _TABLE.items()}

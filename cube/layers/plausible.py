@@ -40,10 +40,10 @@ def preset_positions(layer: Layer) -> list[int]:
     return [labels.index(label) for label in layer.labels[layer.dims[0]]]
 
 
-def scale_that_fits(layer: str, values: NDArray[Any], allowed: Range) -> str | None:
+def scale_that_fits(layer: str, values: NDArray[Any], plausible: Range) -> str | None:
     """The `scale` and `offset` of a common way to store a layer that would bring nearly all `values` into `allowed`."""
     for scale, offset in COMMON_SCALES.get(layer, COMMON_SCALES[""]):
-        inside = (values * scale + offset >= allowed[0]) & (values * scale + offset <= allowed[1])
+        inside = (values * scale + offset >= plausible[0]) & (values * scale + offset <= plausible[1])
         if inside.mean() > 0.99:
             return f"`scale: {scale:g}`" + (f" and `offset: {offset:g}`" if offset else "")
     return None

@@ -72,15 +72,15 @@ def modes(values: Array, factor: int, fill: int) -> Array:
     """
     rows, cols = values.shape[0] // factor, values.shape[1] // factor
     cells = values.reshape(rows, factor, cols, factor).transpose(1, 3, 0, 2).reshape(factor * factor, rows, cols)
-    ordered = np.sort(cells, axis=0)
+    sorted_cells = np.sort(cells, axis=0)
     winner, longest, run = (
         np.full((rows, cols), fill, values.dtype),
         np.zeros((rows, cols), np.uint8),
         np.zeros((rows, cols), np.uint8),
     )
-    for i, cell in enumerate(ordered):
+    for i, cell in enumerate(sorted_cells):
         # A run of equal cells goes on or begins; a longer one than all before wins, so the lowest class of equals does.
-        run = np.where(cell == ordered[i - 1], run + 1, 1).astype(np.uint8) if i else np.ones((rows, cols), np.uint8)
+        run = np.where(cell == sorted_cells[i - 1], run + 1, 1).astype(np.uint8) if i else np.ones((rows, cols), np.uint8)
         better = (run > longest) & (cell != fill)
         winner[better] = cell[better]
         longest[better] = run[better]

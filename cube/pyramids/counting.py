@@ -7,12 +7,12 @@ from typing import Any
 from numba import njit
 
 
-def _count_values(stored, group, out):  # type: ignore[no-untyped-def]
+def _count_values(stored_values, group, out):  # type: ignore[no-untyped-def]
     """Count the `stored` (s, n) uint8 values of each species: in out[g - 1, s, value] for a cell of group g, 0 is left out."""
-    for s in range(stored.shape[0]):
-        for i in range(stored.shape[1]):
+    for s in range(stored_values.shape[0]):
+        for i in range(stored_values.shape[1]):
             if group[i]:
-                out[group[i] - 1, s, stored[s, i]] += 1
+                out[group[i] - 1, s, stored_values[s, i]] += 1
 
 
 def _compiled() -> Any:

@@ -132,8 +132,8 @@ def plan_facts(cube: CubeStore, product: str, version: str, versions: Products) 
         return Facts(product, version, statistics, cube.array(f"{group}/occurrence").shape[0])
     maps = {layer.name: layer for _, array in cube.group(group).arrays() if array.ndim > 1 for layer in [layer_of(array)]}
     if product == "indicators":
-        bounded = sorted(name for name, layer in maps.items() if layer.dims == ("bound",))
-        names = tuple(f"{name}.{bound}" for name in bounded for bound in BOUNDS)
+        bound_layers = sorted(name for name, layer in maps.items() if layer.dims == ("bound",))
+        names = tuple(f"{name}.{bound}" for name in bound_layers for bound in BOUNDS)
         return Facts(product, version, figures.INDICATORS, len(names), names)
     levels = sorted((name for name, layer in maps.items() if layer.kind == "class" and not layer.dims), reverse=True)
     return Facts(product, version, (*levels, *figures.CERTAINTY), cube.array(f"{table_path(product, version)}/name").shape[0])

@@ -64,14 +64,14 @@ def of_lists(species_id: NDArray[np.uint16], set_size: NDArray[np.uint16], speci
     return np.bincount(species_in_sets, minlength=species)[None, :species].astype(np.int64)
 
 
-def of_indicator(stored: NDArray[np.uint16]) -> Figures:
+def of_indicator(stored_values: NDArray[np.uint16]) -> Figures:
     """Figures (4, bounds) of the stored values (bounds, n) of one indicator."""
-    fill = np.iinfo(stored.dtype).max
-    has_value = stored != fill
+    fill = np.iinfo(stored_values.dtype).max
+    has_value = stored_values != fill
     cells = has_value.sum(axis=1, dtype=np.int64)
-    steps = np.where(has_value, stored, 0).sum(axis=1, dtype=np.int64)
-    lowest = np.where(cells > 0, stored.min(axis=1, initial=fill), 0)
-    return np.stack([cells, steps, lowest, np.where(has_value, stored, 0).max(axis=1, initial=0)]).astype(np.int64)
+    steps = np.where(has_value, stored_values, 0).sum(axis=1, dtype=np.int64)
+    lowest = np.where(cells > 0, stored_values.min(axis=1, initial=fill), 0)
+    return np.stack([cells, steps, lowest, np.where(has_value, stored_values, 0).max(axis=1, initial=0)]).astype(np.int64)
 
 
 def of_habitats(maps: Mapping[str, NDArray[Any]], levels: Sequence[str], rows: int) -> Figures:

@@ -38,20 +38,20 @@ def make_levels(cube: CubeStore, pyramid: Pyramid) -> None:
             pyramid.group(level), [], pyramid.resolution, level, attributes=level_attributes, consolidate=False
         )
         for layer in pyramid.layers:
-            inherited = {k: v for k, v in _inherited(arrays[layer.name]).items() if k not in (MADE_FROM, LAYERS)}
-            inherited["cell_methods"] = _cell_method(layer)
+            inherited_attributes = {k: v for k, v in _inherited(arrays[layer.name]).items() if k not in (MADE_FROM, LAYERS)}
+            inherited_attributes["cell_methods"] = _cell_method(layer)
             cube.ensure_group(
                 pyramid.group(level),
                 [layer.at(pyramid.group(level))],
                 pyramid.resolution,
                 level,
                 labels,
-                layer_attributes=inherited,
+                layer_attributes=inherited_attributes,
                 consolidate=False,
             )
             # One that was there already may have what level 0 had before.
             array = cube.array(f"{pyramid.group(level)}/{layer.name}")
-            attributes = layer_attributes(cube.region, layer, pyramid.resolution, level) | inherited
+            attributes = layer_attributes(cube.region, layer, pyramid.resolution, level) | inherited_attributes
             set_attributes(array, {**dict.fromkeys(array.attrs), **attributes})
         for name in columns:
             ensure_column(group, name, np.asarray(arrays[name][:]), _dims(arrays[name])[0], dict(arrays[name].attrs))
@@ -68,12 +68,12 @@ def _list_levels(cube: CubeStore, pyramid: Pyramid) -> None:
     """The `multiscales` attribute of a product's version; of `inputs` for the overviews of all resolutions."""
     levels = range(cube.region.levels() + 1)
     if pyramid.owner == pyramid.base:
-        described = {pyramid.resolution: [str(level) for level in levels]}
+        paths_by_resolution = {pyramid.resolution: [str(level) for level in levels]}
     else:
         input_pyramids = [Pyramid.of_inputs(name, ()) for name in RESOLUTIONS if cube.has(f"inputs/overviews/{name}/1")]
-        described = {p.resolution: [p.group(level).removeprefix("inputs/") for level in levels] for p in input_pyramids}
-    if described:
-        set_attributes(cube.group(pyramid.owner), conventions.multiscale_attributes(cube.region, described))
+        paths_by_resolution = {p.resolution: [p.group(level).removeprefix("inputs/") for level in levels] for p in input_pyramids}
+    if paths_by_resolution:
+        set_attributes(cube.group(pyramid.owner), conventions.multiscale_attributes(cube.region, paths_by_resolution))
 
 
 def _dims(array: zarr.Array[Any]) -> tuple[str, ...]:

@@ -151,7 +151,7 @@ class _Climb:
     def _retried(self, request: Callable[[], T]) -> T:
         return retry_transient(request, self.workers.retries, self.workers.first_wait)
 
-    def tasks(self, level: int, settled: list[Step]) -> Iterator[_Task]:
+    def tasks(self, level: int, steps: list[Step]) -> Iterator[_Task]:
         """Squares of a level to be built; those that need not or cannot be go to `settled`."""
         stage = self.overviews.ledger_stage
         squares = [square for square in self.squares if square.level == level]
@@ -161,10 +161,10 @@ class _Climb:
         for square in squares:
             inputs = square_inputs(square, self.names, self.fingerprints)
             if inputs is None:
-                settled.append(Step(self.overviews.stage, square, waits=True))
+                steps.append(Step(self.overviews.stage, square, waits=True))
             elif self.made_from.get(square.name) == inputs:
                 self.fingerprints[square.name] = inputs
-                settled.append(Step(self.overviews.stage, square))
+                steps.append(Step(self.overviews.stage, square))
             else:
                 overviews, stale = self.overviews, square.name in self.made_from
                 if len(parts) > 1:
@@ -214,12 +214,12 @@ def build_overviews(cube_url: str, region: Region, overviews: list[Overviews], w
     climbs = [_Climb(cube_url, region, part, workers) for part in overviews]
     by_stage = {climb.overviews.ledger_stage: climb for climb in climbs}
     for level in range(1, region.levels() + 1):
-        settled: list[Step] = []
-        tasks = (task for climb in climbs for task in climb.tasks(level, settled))
+        steps: list[Step] = []
+        tasks = (task for climb in climbs for task in climb.tasks(level, steps))
         for outcome in run(_build, tasks, workers):
             step = by_stage[outcome.task.stage].finish(outcome)
             if step is not None:
                 yield step
-        yield from settled
+        yield from steps
         for climb in climbs:
             climb.compact()

@@ -236,8 +236,8 @@ def _parts(window: Window, factor: int, array: zarr.Array[Any], reach: int) -> I
     """Tiles of a square that stand on about `reach` pixels a side of the array below: those of a shard after one another."""
 
     def side(unit: int) -> int:
-        aligned = math.lcm(unit, factor)
-        return aligned * max(1, reach // aligned) // factor
+        common_step = math.lcm(unit, factor)
+        return common_step * max(1, reach // common_step) // factor
 
     for tile in _tiles(window, side(_shard(array))):
         yield _tiles(tile, side(array.chunks[-1]))

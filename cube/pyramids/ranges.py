@@ -37,7 +37,7 @@ def _ranges(cube: CubeStore, product: str, version: str) -> dict[str, Any]:
         layer = layer_of(array) if array.ndim > 1 else None
         if layer is None or layer.kind == "class":
             continue
-        stored = np.concatenate(
+        stored_values = np.concatenate(
             [
                 np.asarray(array[..., r * h : (r + 1) * h, c * w : (c + 1) * w]).reshape(array.shape[0] if layer.dims else 1, -1)
                 for h, w in [array.chunks[-2:]]
@@ -45,11 +45,11 @@ def _ranges(cube: CubeStore, product: str, version: str) -> dict[str, Any]:
             ],
             axis=1,
         )
-        values = np.where(stored == layer.fill, np.nan, stored * layer.scale + layer.offset)
+        values = np.where(stored_values == layer.fill, np.nan, stored_values * layer.scale + layer.offset)
         ranges[name] = _range(values[0], product, layer.palette)
         if layer.dims == ("bound",):
             # Of stored values, so that equal widths are equal.
-            upper, lower = (stored[BOUNDS.index(bound)].astype(np.int64) for bound in ("upper", "lower"))
+            upper, lower = (stored_values[BOUNDS.index(bound)].astype(np.int64) for bound in ("upper", "lower"))
             width = np.where((upper == layer.fill) | (lower == layer.fill), np.nan, (upper - lower) * layer.scale)
             ranges[f"{name}.width"] = wide = _range(width, product, "magma")
             if wide:  # from nothing: a width that hardly varies must not look as if it did

@@ -34,9 +34,9 @@ class CubeSource:
         cube_layers = self.cube.layers()
         out = {name: np.full(_shape(cube_layers[name], len(places), cells), np.nan, np.float32) for name in layers}
         units = list(self._by_unit(places))
-        for done, (unit, members, rows, cols) in enumerate(units):
+        for units_done, (unit, members, rows, cols) in enumerate(units):
             if progress:
-                progress(done, len(units))
+                progress(units_done, len(units))
             for name in layers:
                 layer = cube_layers[name]
                 square = self.cube.region.square(unit, resolution_of(layer))

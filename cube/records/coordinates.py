@@ -183,9 +183,11 @@ def _refuse_projected(
         )
     middle = float(np.median(a)), float(np.median(b))
     fitting = list(islice(_fitting(*middle, region), 4))
-    swapped = [] if fitting else list(islice(_fitting(*middle[::-1], region), 1))
-    if not fitting and swapped:
-        raise TableError(f"{text}; exchange the two names and name their coordinate system in the columns (crs: {swapped[0]}).")
+    crs_if_swapped = [] if fitting else list(islice(_fitting(*middle[::-1], region), 1))
+    if not fitting and crs_if_swapped:
+        raise TableError(
+            f"{text}; exchange the two names and name their coordinate system in the columns (crs: {crs_if_swapped[0]})."
+        )
     if not fitting:
         raise TableError(f"{text}; name their coordinate system in the columns (crs: EPSG:...), or give degrees (WGS 84).")
     more = f"; these also fit: {', '.join(fitting[1:4])}" if len(fitting) > 1 else ""
@@ -262,8 +264,8 @@ def _refuse_elsewhere(
     x, y, lon, lat = (values[:: -(-len(lon) // SAMPLE) or 1] for values in (x, y, lon, lat))
 
     def share(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-        sited = (np.abs(a) <= TURN) & (np.abs(b) <= 90)
-        inside = region.contains(*region.grid.project(a[sited], b[sited]))
+        is_possible = (np.abs(a) <= TURN) & (np.abs(b) <= 90)
+        inside = region.contains(*region.grid.project(a[is_possible], b[is_possible]))
         return float(np.count_nonzero(inside)) / max(len(a), 1)
 
     if len(lon) == 0 or share(lon, lat) > 0.1:

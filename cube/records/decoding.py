@@ -279,15 +279,17 @@ def _quotes(path: str, encoding: str, separator: str) -> tuple[int | None, bool]
         for number, raw in enumerate(_blocks(file, encoding)):
             block = raw.removeprefix(codecs.BOM_UTF8) if number == 0 else raw
             if inside or b'"' in block:
-                padded = np.frombuffer(b"\n" + block + b"\n", np.uint8)
-                quotes = padded == _QUOTE
+                bytes_between_lines = np.frombuffer(b"\n" + block + b"\n", np.uint8)
+                quotes = bytes_between_lines == _QUOTE
                 within = np.bitwise_xor.accumulate(quotes) ^ bool(inside)
                 at = np.flatnonzero(quotes)
-                neighbour = np.where(within[at], padded[at - 1], padded[at + 1])
+                neighbour = np.where(within[at], bytes_between_lines[at - 1], bytes_between_lines[at + 1])
                 wrong = at[~edges[neighbour]]
                 if len(wrong):
-                    return lines + int(np.count_nonzero(padded[1 : wrong[0]] == _LINE)), enclosing
-                enclosing |= bool((within[1:-1] & ((padded[1:-1] == ord(separator)) | (padded[1:-1] == _LINE))).any())
+                    return lines + int(np.count_nonzero(bytes_between_lines[1 : wrong[0]] == _LINE)), enclosing
+                enclosing |= bool(
+                    (within[1:-1] & ((bytes_between_lines[1:-1] == ord(separator)) | (bytes_between_lines[1:-1] == _LINE))).any()
+                )
                 inside ^= len(at) & 1
             lines += block.count(b"\n")
     return (lines if inside else None), enclosing

@@ -43,26 +43,26 @@ class SpeciesNames:
     def _of_names(self, names: pd.Series, report: Report) -> pd.Series:
         codes, different = pd.factorize(names)
         texts = [str(name) for name in different]
-        accepted: list[str | None] = []
+        accepted_names: list[str | None] = []
         rewritten, nameless = [], []
         for name in texts:
             if name not in self._cached_names:
-                resolved = self._synonyms.resolve(name)
-                self._cached_names[name] = resolved if scientific_name(resolved).names_a_taxon else None
-            accepted.append(self._cached_names[name])
-            if accepted[-1] is None:
+                canonical = self._synonyms.resolve(name)
+                self._cached_names[name] = canonical if scientific_name(canonical).names_a_taxon else None
+            accepted_names.append(self._cached_names[name])
+            if accepted_names[-1] is None:
                 nameless.append(name)
-            elif accepted[-1] != " ".join(name.split()) and not self._synonyms.knows(name):
-                rewritten.append(f"{name} = {accepted[-1]}")
+            elif accepted_names[-1] != " ".join(name.split()) and not self._synonyms.knows(name):
+                rewritten.append(f"{name} = {accepted_names[-1]}")
         self._synonyms.note(report, texts)
         report.note("names written in another way than here", rewritten)
-        none = np.array([name is None for name in accepted] + [False])
+        none = np.array([name is None for name in accepted_names] + [False])
         report.note(
             "rows of a name that is of no species (a genus, a family, sp., cf.; species.synonyms may name it)",
             nameless,
             int(none[codes].sum()),
         )
-        return pd.Series(np.array([*accepted, None], object)[codes], index=names.index)
+        return pd.Series(np.array([*accepted_names, None], object)[codes], index=names.index)
 
     def _names(self) -> dict[int, str] | None:
         if self._lookup is None:
@@ -72,6 +72,6 @@ class SpeciesNames:
                 raise TableError(f"{self._config.path}: species.table is missing; it names the species ids of the table.")
             t = self._table
             table = read_table(self._config.source_path(t.table), [t.id, t.name], [t.id], encoding=t.encoding).dropna()
-            resolved = ((int(i), self._synonyms.resolve(n)) for i, n in zip(table[t.id], table[t.name], strict=True))
-            self._lookup = {i: name for i, name in resolved if scientific_name(name).names_a_taxon}
+            canonical = ((int(i), self._synonyms.resolve(n)) for i, n in zip(table[t.id], table[t.name], strict=True))
+            self._lookup = {i: name for i, name in canonical if scientific_name(name).names_a_taxon}
         return self._lookup

@@ -25,9 +25,11 @@ def near_misses(counts: Mapping[str, int]) -> list[tuple[str, str]]:
             sharing[0, words[0]].append(name)
             sharing[1, " ".join(words[1:])].append(name)
     pairs = {}
-    for (place, shared), names in sharing.items():
+    for (place, common_part), names in sharing.items():
         # What is left of a name without the words that all of these share.
-        remainder = {name: name.lower()[len(shared) :] if place == 0 else name.lower()[: -len(shared)] for name in names}
+        remainder = {
+            name: name.lower()[len(common_part) :] if place == 0 else name.lower()[: -len(common_part)] for name in names
+        }
         for count in {counts[name] for name in names}:
             commoner = {remainder[name].strip(): name for name in names if counts[name] > count}
             for name in names if commoner else ():

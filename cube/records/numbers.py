@@ -14,7 +14,7 @@ from cube.records.report import Report
 
 _PLAIN: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _COMMA: Final = re.compile(r"[+-]?\d*,\d+")
-_GROUPED: Final = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
+_WITH_THOUSANDS: Final = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 _POINTS: Final = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+,\d+|[+-]?[1-9]\d{0,2}(\.\d{3}){2,}")
 _BLANKS: Final = re.compile(r"(?<=\d)[\s\u00a0\u202f\u2009'\u2019](?=\d{3}(?!\d))")
 
@@ -43,11 +43,11 @@ def parse_numbers(
         return plain
     unique = open_cells.unique()
     commas = [t for t in unique if _COMMA.fullmatch(t)]
-    grouped = [t for t in unique if _GROUPED.fullmatch(t)]
-    if grouped and not small and len(commas) == len([t for t in grouped if _COMMA.fullmatch(t)]):
+    with_thousands = [t for t in unique if _WITH_THOUSANDS.fullmatch(t)]
+    if with_thousands and not small and len(commas) == len([t for t in with_thousands if _COMMA.fullmatch(t)]):
         raise TableError(
-            f"{where}: '{grouped[0]}' could be a number with a decimal comma or with a separator of thousands; write"
-            f" {grouped[0].replace(',', '')} or {float(grouped[0].replace(',', '.', 1)):g}."
+            f"{where}: '{with_thousands[0]}' could be a number with a decimal comma or with a separator of thousands; write"
+            f" {with_thousands[0].replace(',', '')} or {float(with_thousands[0].replace(',', '.', 1)):g}."
         )
     values = {t: read_number(t) for t in unique}
     decimal = open_cells[open_cells.map(lambda t: _COMMA.fullmatch(t) is not None)]
@@ -78,6 +78,6 @@ def read_number(text: str) -> float:
         return float(text.replace(",", "."))
     if _POINTS.fullmatch(text):
         return float(text.replace(".", "").replace(",", "."))
-    if _GROUPED.fullmatch(text):
+    if _WITH_THOUSANDS.fullmatch(text):
         return float(text.replace(",", ""))
     return np.nan

@@ -96,6 +96,6 @@ class PackedSource(SampleSource, Protocol):
         """The files of each of n places as bytes, empty where there are none."""
         ...
 
-    def unpacked_patch(self, packed: bytes, x: float, y: float, cells: int) -> Floats:
+    def unpacked_patch(self, content: bytes, x: float, y: float, cells: int) -> Floats:
         """(4, 5 cells, 5 cells), the image of a place (x, y) as `sample` gives it."""
         ...

@@ -228,7 +228,7 @@ def _species_columns(
 ) -> list[str]:
     """The species' columns of a wide table: a range, a list, or all that are neither named nor excluded."""
     selection = plots.species_columns
-    excluded = {*plots.not_species, *plot_columns}
+    other_columns = {*plots.not_species, *plot_columns}
     absent = [n for n in plots.not_species if n not in present]
     if isinstance(selection, tuple):
         absent += [n for n in selection if n not in present]
@@ -241,8 +241,8 @@ def _species_columns(
     if ends:
         first = present.index(ends[0]) if ends[0] else 0
         last = present.index(ends[-1]) if ends[-1] else len(present) - 1
-        return [n for n in present[first : last + 1] if n not in excluded]
-    species_columns = [n for n in present if n not in excluded and n not in formats.GEOMETRY]
+        return [n for n in present[first : last + 1] if n not in other_columns]
+    species_columns = [n for n in present if n not in other_columns and n not in formats.GEOMETRY]
     synonyms = Synonyms.read(config)
     for column in species_columns:
         if not synonyms.knows(column) and scientific_name(column).kind in ("code", "above"):
@@ -257,10 +257,10 @@ def _reconcile(surveys: pd.DataFrame, occurrences: pd.DataFrame, path: str, spec
     """Read `1.0` as `1` where all ids of one of the two tables were saved as decimals and the other's were not."""
     if path == species_path:
         return
-    surveyed, with_species = set(surveys["survey"]), set(occurrences["survey"])
+    survey_names, with_species = set(surveys["survey"]), set(occurrences["survey"])
     for frame, name, own_ids, other_ids in (
-        (surveys, path, surveyed, with_species),
-        (occurrences, species_path, with_species, surveyed),
+        (surveys, path, survey_names, with_species),
+        (occurrences, species_path, with_species, survey_names),
     ):
         if own_ids & other_ids or not own_ids or not all(re.fullmatch(r"\d+\.0", i) for i in own_ids):
             continue

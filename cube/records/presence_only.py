@@ -131,15 +131,17 @@ class RecordStream:
         if SQUARE_COLUMNS[0] in rows:
             out["x"], out["y"] = Squares.of_rows(out).at(0.5, 0.5, grid)
             out["longitude"], out["latitude"] = grid.unproject(out["x"].to_numpy(), out["y"].to_numpy())
-            sited = out["x"].notna()
-            self._leave_out("records whose cell is no EEA or MGRS code and no square of up to 100 km", out.loc[~sited, "record"])
+            has_place = out["x"].notna()
+            self._leave_out(
+                "records whose cell is no EEA or MGRS code and no square of up to 100 km", out.loc[~has_place, "record"]
+            )
         else:
             for column in ("longitude", "latitude"):
                 out[column] = pd.to_numeric(rows[column], errors="coerce").astype(float)
-            sited = ~without_place(out, "record", ACCOUNT, self.report)
+            has_place = ~without_place(out, "record", ACCOUNT, self.report)
         has_name = out["name"].notna()
-        self._leave_out("records without a species", out.loc[sited & ~has_name, "record"])
-        out = self._certain(out[sited & has_name], rows)
+        self._leave_out("records without a species", out.loc[has_place & ~has_name, "record"])
+        out = self._certain(out[has_place & has_name], rows)
         if "x" not in out:
             out["x"], out["y"] = grid.project(out["longitude"].to_numpy(), out["latitude"].to_numpy())
         if self.region is not None:

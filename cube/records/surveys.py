@@ -141,15 +141,15 @@ def _surveys(raw: RawSurveys, region: Region | None, report: Report) -> pd.DataF
         report.note("surveys without a usable area, taken as the median", list(out.loc[~usable, "survey"]))
     out["area_m2"] = area.where(usable)
     out["habitat"] = first["habitat"].astype("string") if "habitat" in first else pd.Series(pd.NA, index=first.index)
-    sited = ~without_place(out, "survey", "surveys", report)
+    has_place = ~without_place(out, "survey", "surveys", report)
     out["x"], out["y"] = np.nan, np.nan
     grid = EUROPE if region is None else region.grid
-    x, y = grid.project(out.loc[sited, "longitude"].to_numpy(), out.loc[sited, "latitude"].to_numpy())
-    out.loc[sited, "x"], out.loc[sited, "y"] = x, y
-    inside = sited.copy()
+    x, y = grid.project(out.loc[has_place, "longitude"].to_numpy(), out.loc[has_place, "latitude"].to_numpy())
+    out.loc[has_place, "x"], out.loc[has_place, "y"] = x, y
+    inside = has_place.copy()
     if region is not None:
         inside &= pd.Series(region.contains(out["x"].to_numpy(), out["y"].to_numpy()), index=out.index)
-        outside = out[sited & ~inside]
+        outside = out[has_place & ~inside]
         report.leave_out(
             "surveys",
             "surveys outside the region",

@@ -73,11 +73,13 @@ def read_traits(config: Config, traits: Sequence[Trait], names: Sequence[str]) -
             raise TableError(
                 f"{config.path}: species.traits[{k}].columns: '{unknown[0]}' is not a trait; known are {', '.join(columns)}."
             )
-        matched, at = _matched(table, trait, names, position, synonyms, report)
+        matched_rows, at = _matched(table, trait, names, position, synonyms, report)
         if trait.flag:
             columns[trait.flag][at] = True
         for ours, column in trait.columns.items():
-            values, valid = _trait_values(ours, matched[column], matched[trait.name], f"{path}: column '{column}'", report)
+            values, valid = _trait_values(
+                ours, matched_rows[column], matched_rows[trait.name], f"{path}: column '{column}'", report
+            )
             several = pd.Series(values[valid]).groupby(at[valid]).nunique()
             report.note(
                 f"species with several values of {ours} in {trait.table}, first used",

@@ -38,5 +38,5 @@ def _one_acquisition(first: Scene, second: Scene) -> bool:
         return False
     if first.outline is None or second.outline is None:
         return True
-    shared = first.outline.intersection(second.outline).area
-    return bool(shared >= 0.5 * min(first.outline.area, second.outline.area))
+    overlap_m2 = first.outline.intersection(second.outline).area
+    return bool(overlap_m2 >= 0.5 * min(first.outline.area, second.outline.area))

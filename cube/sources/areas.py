@@ -94,8 +94,8 @@ def _overlap(row: Any, col: Any, height: Any, width: Any, first: Any, pixel: Any
             low_row, high_row = corner_row.min(), corner_row.max()
             low_col, high_col = corner_col.min(), corner_col.max()
             overlaps = low_row < height and high_row > 0 and low_col < width and high_col > 0
-            defined = min(low_row, low_col) > -UNDEFINED and max(high_row, high_col) < UNDEFINED
-            if overlaps and defined:
+            has_projection = min(low_row, low_col) > -UNDEFINED and max(high_row, high_col) < UNDEFINED
+            if overlaps and has_projection:
                 top, left = int(np.floor(low_row)), int(np.floor(low_col))
                 rows, cols = int(np.floor(high_row)) + 1 - top, int(np.floor(high_col)) + 1 - left
                 if rows > cover.shape[0] or cols + 1 > cover.shape[1]:

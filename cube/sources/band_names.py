@@ -85,25 +85,25 @@ def find_bands(
     if len(present) == len(labels_to_find) == 1:
         _check_only(dataset, where, layer, labels_to_find[0], present[0], names)
         return (present[0],)
-    filed = {band: name_of_band(dataset, band) for band in present}
+    file_names = {band: name_of_band(dataset, band) for band in present}
     if len(present) < len(labels_to_find):
         refuse_alpha(dataset, where, dataset.indexes)
         raise SourceError(
             f"{dataset.name}: has {len(present)} bands, {where} needs {len(labels_to_find)} ({', '.join(labels_to_find)})."
         )
     first = layer.labels[layer.dims[0]] if layer.dims else (layer.name,)
-    published = dict(zip(first, names, strict=False)) if len(names) >= len(first) else {}
-    if published and len(present) == len(names) and not any(filed.values()):
-        return tuple(present[names.index(published[label])] for label in labels_to_find)
-    aliases = _aliases(layer, labels_to_find, published)
+    title_of_label = dict(zip(first, names, strict=False)) if len(names) >= len(first) else {}
+    if title_of_label and len(present) == len(names) and not any(file_names.values()):
+        return tuple(present[names.index(title_of_label[label])] for label in labels_to_find)
+    aliases = _aliases(layer, labels_to_find, title_of_label)
     matches: dict[str, list[int]] = {label: [] for label in labels_to_find}
-    for band, name in filed.items():
+    for band, name in file_names.items():
         label = _label_of(name, aliases) if name else None
         if label:
             matches[label].append(band)
     if all(len(bands) == 1 for bands in matches.values()):
         return tuple(bands[0] for bands in matches.values())
-    raise SourceError(f"{dataset.name}: {_why(filed, matches)}; {_fix(layer, labels_to_find)} ({where}).")
+    raise SourceError(f"{dataset.name}: {_why(file_names, matches)}; {_fix(layer, labels_to_find)} ({where}).")
 
 
 def _check_only(dataset: DatasetReader, where: str, layer: Layer, expected_label: str, band: int, names: Sequence[str]) -> None:
@@ -112,10 +112,10 @@ def _check_only(dataset: DatasetReader, where: str, layer: Layer, expected_label
     if not layer.dims or not name:
         return
     labels = layer.labels[layer.dims[0]]
-    published = dict(zip(labels, names, strict=False)) if len(names) >= len(labels) else {}
+    title_of_label = dict(zip(labels, names, strict=False)) if len(names) >= len(labels) else {}
     # Aliases of two letters stand in many a sentence: "cation exchange capacity at pH 7".
     aliases = {
-        alias: label for alias, label in _aliases(layer, labels, published).items() if not re.fullmatch("[a-z]{1,2}", alias)
+        alias: label for alias, label in _aliases(layer, labels, title_of_label).items() if not re.fullmatch("[a-z]{1,2}", alias)
     }
     band_label = _label_of(name, aliases)
     if band_label is not None and band_label != expected_label:
@@ -136,9 +136,9 @@ def refuse_alpha(dataset: DatasetReader, where: str, bands: Sequence[int]) -> No
     Pixels where it is 0 would count as no data in all bands. Programs declare the fourth band of four of uint8 so by default.
     """
     for band in dataset.indexes:
-        named = name_of_band(dataset, band)
-        if dataset.colorinterp[band - 1] == ColorInterp.alpha and (band in bands or named):
-            title = f"band {band}, {named}," if named else f"band {band}"
+        band_name = name_of_band(dataset, band)
+        if dataset.colorinterp[band - 1] == ColorInterp.alpha and (band in bands or band_name):
+            title = f"band {band}, {band_name}," if band_name else f"band {band}"
             raise SourceError(
                 f"{dataset.name}: {title} is declared as an alpha band, whose zeros mean no data everywhere; if it holds values,"
                 f" write {edit_command(dataset, f'-colorinterp_{band} undefined')} ({where})."
@@ -156,7 +156,7 @@ def name_of_band(dataset: DatasetReader, band: int) -> str:
     return ""
 
 
-def _aliases(layer: Layer, labels: Sequence[str], published: Mapping[str, str]) -> dict[str, str]:
+def _aliases(layer: Layer, labels: Sequence[str], title_of_label: Mapping[str, str]) -> dict[str, str]:
     """Label by alias, aliases in plain form; an empty label is a band that is none of them."""
     out: dict[str, str] = {}
     own_aliases = _ALIASES.get(layer.name, {})
@@ -165,7 +165,7 @@ def _aliases(layer: Layer, labels: Sequence[str], published: Mapping[str, str]) 
     codes = {value: (code, name) for value, code, name, _ in legends.CORINE}
     # All labels of the layer, not only the wanted ones: what is another label's band is not this one's.
     for label in (*first, ""):
-        names = [label, published.get(label, ""), *own_aliases.get(label, ())]
+        names = [label, title_of_label.get(label, ""), *own_aliases.get(label, ())]
         if label:
             names += [band.long_name for band in preset.bands if band.name == label]
         if layer.name == "corine" and label:
@@ -194,11 +194,11 @@ def _label_of(name: str, aliases: Mapping[str, str]) -> str | None:
     return next(iter(labels)) or None if len(labels) == 1 else None
 
 
-def _why(filed: Mapping[int, str], matches: Mapping[str, list[int]]) -> str:
-    band_texts = [f"{band} {name}".strip() for band, name in filed.items()]
+def _why(file_names: Mapping[int, str], matches: Mapping[str, list[int]]) -> str:
+    band_texts = [f"{band} {name}".strip() for band, name in file_names.items()]
     bands_text = ", ".join(band_texts[:MAX_NAMES]) + (", ..." if len(band_texts) > MAX_NAMES else "")
-    if not any(filed.values()):
-        return f"has {len(filed)} bands without names, and nothing says which is which"
+    if not any(file_names.values()):
+        return f"has {len(file_names)} bands without names, and nothing says which is which"
     missing = [label for label, bands in matches.items() if not bands]
     if missing:
         return f"no band's name says that it is {', '.join(missing[:MAX_NAMES])} (its bands are {bands_text})"

@@ -113,8 +113,8 @@ def on_grid(geometries: NDArray[Any], crs: CRS, grid: Grid) -> Polygons:
         parts[i] = _repaired(parts[i])
     to_grid = Transformer.from_crs(crs, grid.epsg, always_xy=True)
     segmented = shapely.segmentize(parts, LONGEST if crs.is_geographic else MAX_EDGE_M)
-    projected = shapely.transform(segmented, lambda points: np.stack(to_grid.transform(*points.T), axis=1))
-    out = [polygon if np.isfinite(polygon.bounds).all() else _repaired(polygon) for polygon in projected]
+    projected_polygons = shapely.transform(segmented, lambda points: np.stack(to_grid.transform(*points.T), axis=1))
+    out = [polygon if np.isfinite(polygon.bounds).all() else _repaired(polygon) for polygon in projected_polygons]
     return np.asarray([polygon for polygon in out if not polygon.is_empty], object)
 
 

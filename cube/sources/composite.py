@@ -49,14 +49,14 @@ def clear_median(values: NDArray[np.uint16], clear: NDArray[np.bool_], threads: 
 
     def block(start: int) -> None:
         part = slice(start, start + PIXEL_BLOCK)
-        masked = ~is_clear[:, part]
-        n = scenes - masked.sum(axis=0)
+        is_masked = ~is_clear[:, part]
+        n = scenes - is_masked.sum(axis=0)
         count[part] = n
         low, high = np.maximum(n - 1, 0) // 2, np.minimum(n // 2, scenes - 1)
         pixel = np.arange(n.size)
         for band in range(bands):
             pixels = flat[:, band, part]
-            pixels[masked] = MASKED
+            pixels[is_masked] = MASKED
             _sort(pixels)
             middle = (pixels[low, pixel].astype(np.float32) + pixels[high, pixel]) / 2
             middle[n == 0] = np.nan

@@ -31,7 +31,7 @@ def inside(region: Region, unit: Unit, size: int) -> NDArray[np.bool_]:
 
 def counts_of(
     layer: Layer,
-    stored: NDArray[Any],
+    stored_values: NDArray[Any],
     region: Region,
     unit: Unit,
     refused: NDArray[np.bool_] | None = None,
@@ -39,17 +39,17 @@ def counts_of(
 ) -> dict[str, int]:
     """What a receipt says of one layer of a unit: `stored` is (axes, rows, columns), the masks are of its shape."""
     within = inside(region, unit, resolution_of(layer))
-    empty = np.isnan(stored) if layer.dtype.startswith("float") else stored == layer.fill
+    empty = np.isnan(stored_values) if layer.dtype.startswith("float") else stored_values == layer.fill
     is_used = ~empty & within
-    wrong = empty & within & refused.reshape(stored.shape) if refused is not None else np.zeros((), np.bool_)
-    pixels = int(within.sum()) * (stored.size // within.size)
+    wrong = empty & within & refused.reshape(stored_values.shape) if refused is not None else np.zeros((), np.bool_)
+    pixels = int(within.sum()) * (stored_values.size // within.size)
     n_used, n_refused = int(is_used.sum()), int(wrong.sum())
     counts = {
         f"{layer.name} pixels": pixels,
         f"{layer.name} valid": n_used,
         f"{layer.name} no data": pixels - n_used - n_refused,
         f"{layer.name} refused": n_refused,
-        f"{layer.name} clipped": int((clipped.reshape(stored.shape) & is_used).sum()) if clipped is not None else 0,
+        f"{layer.name} clipped": int((clipped.reshape(stored_values.shape) & is_used).sum()) if clipped is not None else 0,
     }
     if layer.dims:
         for label, band in zip(layer.labels[layer.dims[0]], is_used, strict=True):

@@ -54,9 +54,9 @@ def compute(layer: Layer, names: Sequence[str], values: Floats, cells: RasterGri
     `values` are (bands x steps, rows, columns) of `layer` in its units: all of a series, or the one band of an elevation with
     `halo` cells on every side.
     """
-    computed = _of_series(layer, values) if layer.period else _of_terrain(layer, names, values[0], cells)
+    values_of = _of_series(layer, values) if layer.period else _of_terrain(layer, names, values[0], cells)
     derived_layers = {name: derived_layer(layer, name) for name in names}
-    return {of_name.name: of_name.encode(computed[name]) for name, of_name in derived_layers.items()}
+    return {of_name.name: of_name.encode(values_of[name]) for name, of_name in derived_layers.items()}
 
 
 def _of_series(layer: Layer, values: Floats) -> dict[str, Floats]:
@@ -74,24 +74,24 @@ def _of_series(layer: Layer, values: Floats) -> dict[str, Floats]:
     return {name: parts[0] if len(parts) == 1 else parts for name, parts in statistics.items()}
 
 
-def _of_terrain(layer: Layer, names: Sequence[str], padded: Floats, cells: RasterGrid) -> dict[str, Floats]:
+def _of_terrain(layer: Layer, names: Sequence[str], elevation: Floats, cells: RasterGrid) -> dict[str, Floats]:
     wide, cell = halo(layer, names), RESOLUTIONS[layer.resolution]
-    inner = _within(padded, wide)
+    inner = _within(elevation, wide)
     if not np.isfinite(inner).any():
         return dict.fromkeys(names, inner)
     out: dict[str, Floats] = {}
     for name in names:
         radius = radius_of(name)
         if radius is not None:
-            out[name] = terrain.topographic_position(_within(padded, wide - radius // cell), radius / cell)
+            out[name] = terrain.topographic_position(_within(elevation, wide - radius // cell), radius / cell)
     if not set(names) & set(TERRAIN):
         return out
-    around = terrain.neighbours(_within(padded, wide - 1))
+    around = terrain.neighbours(_within(elevation, wide - 1))
     east, north = terrain.gradient(around, cell)
     steep = np.hypot(east, north)
     out["slope"] = np.degrees(np.arctan(steep))
     if "wetness" in names:
-        out["wetness"] = wetness.wetness(_within(padded, wide - wetness.HALO), steep, cell)
+        out["wetness"] = wetness.wetness(_within(elevation, wide - wetness.HALO), steep, cell)
     if {"curvature", "profile_curvature", "plan_curvature"} & set(names):
         parts = terrain.curvatures(around, cell)
         out |= dict(zip(("curvature", "profile_curvature", "plan_curvature"), parts, strict=True))
@@ -105,9 +105,9 @@ def _of_terrain(layer: Layer, names: Sequence[str], padded: Floats, cells: Raste
     return out
 
 
-def _within(padded: Floats, less: int) -> Floats:
+def _within(elevation: Floats, rim: int) -> Floats:
     """A window that is `less` cells smaller on every side."""
-    return padded[less : padded.shape[0] - less, less : padded.shape[1] - less]
+    return elevation[rim : elevation.shape[0] - rim, rim : elevation.shape[1] - rim]
 
 
 def meridians(cells: RasterGrid) -> tuple[Floats, Floats, Floats]:

@@ -209,12 +209,12 @@ class Cogs:
                     continue
                 try:
                     with rasterio.Env(**opening.GDAL):
-                        stored = dataset.read(window=window)
+                        stored_values = dataset.read(window=window)
                 except rasterio.errors.RasterioError as error:
                     raise SourceError(f"{file}: cannot be read ({error}); the file may be damaged ({self.where}).") from None
-            steps = stored / np.float32(127.5)
+            steps = stored_values / np.float32(127.5)
             values = np.sign(steps) * steps**2
-            values[:, (stored == MISSING).any(axis=0)] = np.nan
+            values[:, (stored_values == MISSING).any(axis=0)] = np.nan
             yield Piece(values, _part(place, window))
 
     def largest(self, region: RasterGrid) -> float:
@@ -240,11 +240,11 @@ def _load(path: str) -> NDArray[Any]:
         raise SourceError(f"{path}: cannot be read as an array ({error}); fetch it again.") from None
 
 
-def _scaled(stored: NDArray[Any], scale: NDArray[Any]) -> Floats:
+def _scaled(stored_values: NDArray[Any], scale: NDArray[Any]) -> Floats:
     """(bands, rows, columns) values of signed bytes and their scales, all bands NaN where a scale is no positive number."""
     with np.errstate(invalid="ignore"):
         valid = (np.isfinite(scale) & (scale > 0)).all(axis=0)
-        values = stored.astype(np.float32) * np.where(valid, scale, np.nan).astype(np.float32)
+        values = stored_values.astype(np.float32) * np.where(valid, scale, np.nan).astype(np.float32)
     return values
 
 

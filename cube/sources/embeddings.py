@@ -64,9 +64,9 @@ class EmbeddingReader:
     def memory(self, unit: Unit) -> int:
         """What is stored, and of a block the bytes, their vectors, and the sums over its cells."""
         count, size = len(self.layer.bands), resolution_of(self.layer)
-        stored = count * (unit.km * 1000 // size) ** 2
+        stored_bytes = count * (unit.km * 1000 // size) ** 2
         pixels, cells = (2 * BLOCK // FINE) ** 2, (BLOCK // size) ** 2
-        return stored + count * (pixels * 10 + cells * 40) + areas.CACHED * areas.overlap_bytes(cells, (size / FINE) ** 2)
+        return stored_bytes + count * (pixels * 10 + cells * 40) + areas.CACHED * areas.overlap_bytes(cells, (size / FINE) ** 2)
 
     def read(self, region: Region, unit: Unit) -> Mapping[str, NDArray[Any]]:
         """Stored values of one unit; a cell without a vector is no data in all bands."""

@@ -69,7 +69,7 @@ def _solve(values: Floats, design: NDArray[np.float64]) -> NDArray[np.float64]:
     normal = (valid.T.astype(np.float64) @ products).reshape(-1, count, count)
     right = np.where(valid, values, 0).T.astype(np.float64) @ design
     smallest_eigenvalue = np.linalg.eigvalsh(normal)[:, 0]
-    determined = smallest_eigenvalue > MIN_EIGENVALUE * np.maximum(valid.sum(axis=0), 1)
-    normal[~determined] = np.eye(count)
+    is_determined = smallest_eigenvalue > MIN_EIGENVALUE * np.maximum(valid.sum(axis=0), 1)
+    normal[~is_determined] = np.eye(count)
     coefficients = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
-    return np.where(determined[:, None], coefficients, np.nan)
+    return np.where(is_determined[:, None], coefficients, np.nan)

@@ -147,7 +147,7 @@ class LandsatReader(SceneReader):
         layer = input_layer("landsat")
         side = unit.km * 1000 // CELL
         out = np.full((len(LANDSAT_BANDS), len(QUARTERS), side, side), layer.fill, layer.dtype)
-        clipped = np.zeros(out.shape, np.bool_)
+        is_clipped = np.zeros(out.shape, np.bool_)
         scenes = self.catalogue.touching(unit)
         pixels = stack.common_grid(scenes, "red", RasterGrid.of_place(unit, CELL)) if scenes else None
         for n, name in enumerate(QUARTERS):
@@ -155,7 +155,7 @@ class LandsatReader(SceneReader):
             if of_quarter and pixels is not None:
                 values = quarter(of_quarter, unit, pixels)
                 out[:, n] = layer.encode(values)
-                clipped[:, n] = layer.clipped(values)
+                is_clipped[:, n] = layer.clipped(values)
         if self.search.gaps == "report" and (out == layer.fill).all():
             raise SourceError(
                 f"{self.catalogue.url}: none of the {len(scenes)} scenes of '{self.catalogue.collection}' that touch unit"
@@ -163,17 +163,17 @@ class LandsatReader(SceneReader):
                 " stac.end or stac.max_cloud_cover, or accept it by stac.gaps: accept."
             )
         unit_values = UnitValues({"landsat": out})
-        unit_values.clipped["landsat"] = clipped
+        unit_values.clipped["landsat"] = is_clipped
         if self.source.derive:
             unit_values |= self._derived(out, RasterGrid.of_place(unit, CELL))
         return unit_values
 
-    def _derived(self, stored: NDArray[np.uint8], cells: RasterGrid) -> dict[str, NDArray[Any]]:
+    def _derived(self, stored_series: NDArray[np.uint8], cells: RasterGrid) -> dict[str, NDArray[Any]]:
         """What is derived from the stored series, strip by strip: 84 quarters of a large unit as float32 are gigabytes."""
-        layer, rows = input_layer("landsat"), max(1, PIXEL_BLOCK // stored.shape[-1])
-        series = stored.reshape(-1, *stored.shape[-2:])
+        layer, rows = input_layer("landsat"), max(1, PIXEL_BLOCK // stored_series.shape[-1])
+        series = stored_series.reshape(-1, *stored_series.shape[-2:])
         strips = [
             derivation.compute(layer, self.source.derive, layer.decode(series[:, top : top + rows]), cells)
-            for top in range(0, stored.shape[-2], rows)
+            for top in range(0, stored_series.shape[-2], rows)
         ]
         return {name: np.concatenate([strip[name] for strip in strips], axis=-2) for name in strips[0]}

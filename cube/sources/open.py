@@ -66,8 +66,8 @@ def refuse_shared_names(config: Config, layers: Sequence[Layer]) -> None:
     names = {layer.name for layer in layers}
     for layer in layers:
         arrays = {array for dim in layer.dims for array in (dim, periods.time_name(dim), periods.bounds_name(dim))}
-        if shared := sorted(names & arrays):
+        if common_names := sorted(names & arrays):
             raise ConfigError(
-                f"{config.path}: sources: the layer {shared[0]} has the name of an axis of the layer {layer.name}; choose another"
-                " name."
+                f"{config.path}: sources: the layer {common_names[0]} has the name of an axis of the layer {layer.name};"
+                " choose another name."
             )

@@ -240,14 +240,14 @@ def numbers_of(
     `scales` and `offsets` are the file's own, `ranges` bound the result, band by band (none: anything goes).
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        filed = np.ma.filled(np.ma.asanyarray(raw).astype(np.float32), np.float32(np.nan))
+        numbers = np.ma.filled(np.ma.asanyarray(raw).astype(np.float32), np.float32(np.nan))
         dtype = np.asanyarray(raw).dtype
-        values, is_refused = rules.apply(filed, dtype.kind in "iu")
+        values, is_refused = rules.apply(numbers, dtype.kind in "iu")
         if rules.fills and ranges:
             is_refused |= np.isin(values, np.asarray(undeclared_fills(dtype), np.float32))
         if not rules.raw and (any(s != 1.0 for s in scales) or any(o != 0.0 for o in offsets)):
             values = values * np.asarray(scales, np.float32)[:, None, None] + np.asarray(offsets, np.float32)[:, None, None]
     if ranges:
         is_refused |= outside(values, ranges)
-    account.add(path, bands, filed, values, is_refused)
+    account.add(path, bands, numbers, values, is_refused)
     return np.where(is_refused, np.float32(np.nan), values), is_refused

@@ -145,10 +145,10 @@ def _added(scale: float | None, offset: float | None) -> int | None:
     if offset is None:
         return None
     # Some catalogues give the offset in digital numbers, beside whatever scale.
-    added = -offset if abs(offset) >= 1 else -offset / REFLECTANCE_STEP
-    if not 0 <= added <= LARGEST_OFFSET or abs(added - round(added)) > 1e-3:
+    boa_offset = -offset if abs(offset) >= 1 else -offset / REFLECTANCE_STEP
+    if not 0 <= boa_offset <= LARGEST_OFFSET or abs(boa_offset - round(boa_offset)) > 1e-3:
         raise ValueError(f"its bands have the offset {offset:g}, and those of Sentinel-2 have 0 or -0.1")
-    return round(added)
+    return round(boa_offset)
 
 
 def tile_of(properties: Mapping[str, Any], identifier: str) -> str:

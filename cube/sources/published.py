@@ -73,17 +73,17 @@ def _published(layers: list[str], **row: Any) -> Published:
 
 
 _TABLE: Final = Path(__file__).with_name("published.yaml").read_text(encoding="utf-8")
-PUBLISHED: Final[Mapping[str, Published]] = {name: _published(**row) for name, row in yaml.safe_load(_TABLE).items()}
+PRODUCTS: Final[Mapping[str, Published]] = {name: _published(**row) for name, row in yaml.safe_load(_TABLE).items()}
 
 
 def published(name: str, layer: str) -> Published:
     """The row `name` for an input layer; raises `ConfigError` with the close names, or the rows that fill the layer."""
-    row = PUBLISHED.get(name)
+    row = PRODUCTS.get(name)
     if row is None:
-        close = difflib.get_close_matches(name, PUBLISHED, n=3, cutoff=0.4) or sorted(PUBLISHED)
+        close = difflib.get_close_matches(name, PRODUCTS, n=3, cutoff=0.4) or sorted(PRODUCTS)
         raise ConfigError(f"'{name}' is no published product that is known; close are {', '.join(close)}")
     if layer not in row.layers:
-        fitting = [product for product, r in PUBLISHED.items() if layer in r.layers]
+        fitting = [product for product, r in PRODUCTS.items() if layer in r.layers]
         instead = f"; for {layer} there is {', '.join(fitting)}" if fitting else ""
         raise ConfigError(f"'{name}' fills {', '.join(row.layers)}, not the layer {layer}{instead}")
     return row

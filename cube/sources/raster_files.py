@@ -79,20 +79,20 @@ def check_files(
 
     Remote ones are opened only where there are few.
     """
-    tiled = any(file.tile is not None for file in files)
+    has_tiles = any(file.tile is not None for file in files)
     around = region.degrees
     paths = list(dict.fromkeys(path for file in files for path in file.paths(around)))
     local = [path for path in paths if not is_remote(path)]
     missing = [path for path in local if not os.path.exists(path)]
     existing = tuple(path for path in local if path not in set(missing))
-    if missing and not (tiled and existing):
+    if missing and not (has_tiles and existing):
         if len(paths) == 1:
             raise SourceError(f"{missing[0]}: there is no such file; check {where}.")
         files_text = ", ".join(missing[:MAX_NAMES]) + (", ..." if len(missing) > MAX_NAMES else "")
         raise SourceError(
             f"{len(missing)} of {len(paths)} files of {where} are missing: {files_text}; fetch them or check the name."
         )
-    single_raster = not tiled and not any(isinstance(file.path, tuple) for file in files)
+    single_raster = not has_tiles and not any(isinstance(file.path, tuple) for file in files)
     remote = [path for path in paths if path not in set(local)]
     out = []
     for file in files:
@@ -100,7 +100,7 @@ def check_files(
         for path in file.paths(around):
             # A thousand remote files are not worth a thousand requests before work starts; the first speaks for them.
             # Of several bands each file says itself which is which.
-            if path in existing or (not tiled and (path == remote[0] or len(file.labels) > 1)):
+            if path in existing or (not has_tiles and (path == remote[0] or len(file.labels) > 1)):
                 check_raster(path, where, max(file.bands), RasterGrid.of_place(region), not single_raster)
                 by_bands.setdefault(bands_of(path, where, file, layer, source, row), path)
         if not by_bands and len(file.labels) > 1 and source.band_numbers is None and row is None:
@@ -126,9 +126,9 @@ def local_problems(config: Config, source: Source, where: str, region: Region) -
     around = region.degrees
     by_path = {path: file for file in files for path in file.paths(around) if not is_remote(path)}
     missing = [path for path in by_path if not os.path.exists(path)]
-    tiled = any(file.tile is not None for file in files)  # of these the open sea has none
+    has_tiles = any(file.tile is not None for file in files)  # of these the open sea has none
     absent = []
-    if missing and not (tiled and len(missing) < len(by_path)):
+    if missing and not (has_tiles and len(missing) < len(by_path)):
         absent = [f"{where}: {len(missing)} of {len(by_path)} files are not there yet, the first is {missing[0]}."]
     out = []
     for path, file in by_path.items():
@@ -193,14 +193,14 @@ def _check_units(
 
 def _check_twice(dataset: DatasetReader, where: str, bands: tuple[int, ...], source: Source) -> None:
     """Refuse a scale or offset of the source that the file has as well: both would count."""
-    for name, filed_value, plain, filed in (
+    for name, file_value, plain, file_values in (
         ("scale", source.scale, 1.0, dataset.scales),
         ("offset", source.offset, 0.0, dataset.offsets),
     ):
-        if filed_value != plain and any(np.isclose(filed[band - 1], filed_value, rtol=1e-6, atol=0) for band in bands):
+        if file_value != plain and any(np.isclose(file_values[band - 1], file_value, rtol=1e-6, atol=0) for band in bands):
             raise SourceError(
-                f"{dataset.name}: has the {name} {filed_value:g} of its own, which counts already, so that `{name}:"
-                f" {filed_value:g}` would be used twice; take `{name}` out of the source ({where})."
+                f"{dataset.name}: has the {name} {file_value:g} of its own, which counts already, so that `{name}:"
+                f" {file_value:g}` would be used twice; take `{name}` out of the source ({where})."
             )
 
 

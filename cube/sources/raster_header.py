@@ -47,9 +47,9 @@ def _of_each(headers: list[RasterHeader]) -> RasterHeader:
     first = headers[0]
     if len(headers) == 1:
         return first
-    stored = {(header.dtype, header.scale, header.offset, header.nodata) for header in headers}
+    number_forms = {(header.dtype, header.scale, header.offset, header.nodata) for header in headers}
     units = tuple(header.units[0] for header in headers)
-    return replace(first, units=units, dtype=first.dtype if len(stored) == 1 else "float64")
+    return replace(first, units=units, dtype=first.dtype if len(number_forms) == 1 else "float64")
 
 
 def _of_paths(config: Config, source: Source, where: str, file_paths: list[str]) -> RasterHeader:

@@ -45,7 +45,7 @@ class RasterReader:
 
     source: Source
     layer: Layer  # that is read
-    derived: tuple[Layer, ...]  # that are computed from it
+    layers_derived: tuple[Layer, ...]  # that are computed from it
     where: str
     files: tuple[RasterFile, ...]
     rules: PixelRules
@@ -57,7 +57,7 @@ class RasterReader:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layer itself and what is derived from it."""
-        return (self.layer, *self.derived)
+        return (self.layer, *self.layers_derived)
 
     def depends_on(self) -> Mapping[str, Any]:
         """How numbers become values, and for each file its bands, plausible ranges and content."""
@@ -108,7 +108,7 @@ class RasterReader:
         if not self.rules.classes:
             ranges = plausible_ranges(layer)
             value_ranges = [ranges[n * len(ranges) // len(scale)] for n in range(len(scale))]
-        filed = file_ranges(value_ranges, scale.tolist(), offset.tolist()) if value_ranges else ()
+        raw_ranges = file_ranges(value_ranges, scale.tolist(), offset.tolist()) if value_ranges else ()
         out, first = [], 0
         for file in self.files:
             bands = slice(first, first + len(file.bands))
@@ -121,7 +121,7 @@ class RasterReader:
                 source.absent,
                 self.rules,
                 self.shares,
-                filed[bands],
+                raw_ranges[bands],
             )
             units = dict(zip(file.bands, zip(scale[bands].tolist(), offset[bands].tolist(), strict=True), strict=False))
             max_share = 0.0 if self.rules.classes or layer.kind == "class" else MAX_REFUSED_SHARE
@@ -146,8 +146,8 @@ class RasterReader:
         # Of all bands what is stored and two masks; of the bands of a file their values, two masks and what compares them.
         result = self._bands * cells.pixels * (np.dtype(self.layer.dtype).itemsize + 2)
         values = spec.layers * target.pixels * 8
-        computed = derivation.memory(self.layer, self.source.derive, target.pixels)
-        return result + values + computed + working_bytes(target, area, spec)
+        derivation_bytes = derivation.memory(self.layer, self.source.derive, target.pixels)
+        return result + values + derivation_bytes + working_bytes(target, area, spec)
 
     def _files(self, target: RasterGrid) -> Iterator[tuple[Floats, Bools | None, tuple[str, ...]]]:
         """(values in units, which are missing because pixels were refused or None, warnings), file by file."""
@@ -182,11 +182,11 @@ class RasterReader:
             first = bands.stop
             out.warnings += warnings
             out[layer.name][bands] = layer.encode(values[inner])
-            if self.derived:
+            if self.layers_derived:
                 computed.append(values)
-            for marked, mask in zip(marks, (is_refused, layer.clipped(values)), strict=True):
+            for marks_by_layer, mask in zip(marks, (is_refused, layer.clipped(values)), strict=True):
                 if mask is not None and mask[inner].any():
-                    everywhere = marked.setdefault(layer.name, np.zeros((self._bands, side, side), np.bool_))
+                    everywhere = marks_by_layer.setdefault(layer.name, np.zeros((self._bands, side, side), np.bool_))
                     everywhere[bands] = mask[inner]
         shape = (*lengths_of(layer), side, side)
         for array in (out, *marks):

@@ -77,8 +77,8 @@ class Loadable(Protocol):
 
 def inputs_of(reader: Reader) -> str:
     """Hash of all that the values of a reader's layers depend on: what a valid receipt of its units carries."""
-    stored = []
+    layer_forms = []
     for layer in reader.layers:
         labels = {dim: layer.labels.get(dim) for dim in layer.dims}
-        stored.append([layer.name, layer.dtype, layer.fill, layer.scale, layer.offset, labels])
-    return digest({"reader": type(reader).__name__, "algorithm": reader.ALGORITHM, "stored": stored, **reader.depends_on()})
+        layer_forms.append([layer.name, layer.dtype, layer.fill, layer.scale, layer.offset, labels])
+    return digest({"reader": type(reader).__name__, "algorithm": reader.ALGORITHM, "stored": layer_forms, **reader.depends_on()})

@@ -31,12 +31,12 @@ class Piece:
 def _take(pixels: Floats) -> Callable[[Doubles, Doubles], Floats]:
     """A function from (row, column) of any shape to (bands, ...) pixels, NaN outside of them."""
     bands, height, width = pixels.shape
-    framed = np.pad(pixels, ((0, 0), (1, 1), (1, 1)), constant_values=np.nan).reshape(bands, -1)
+    with_rim = np.pad(pixels, ((0, 0), (1, 1), (1, 1)), constant_values=np.nan).reshape(bands, -1)
 
     def take(row: Doubles, col: Doubles) -> Floats:
         r = np.clip(np.floor(row), -1, height).astype(np.int32) + 1
         c = np.clip(np.floor(col), -1, width).astype(np.int32) + 1
-        return framed[:, r * (width + 2) + c]
+        return with_rim[:, r * (width + 2) + c]
 
     return take
 

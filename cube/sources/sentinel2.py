@@ -90,7 +90,7 @@ def _tile(scenes: Sequence[Scene], pixels: RasterGrid, cells: RasterGrid) -> tup
     values = stack.read(useful_scenes, SENTINEL2_BANDS, window)
     for scene, numbers, clear_pixels in zip(useful_scenes, values, clear, strict=True):
         clear_pixels &= (numbers != NO_DATA).all(axis=0)
-        offset = scene.added
+        offset = scene.added_offset
         # Below 1: a dark pixel after the offset; 0 would read as the scenes' no data elsewhere.
         np.clip(numbers, offset + DARKEST, BRIGHTEST, out=numbers)
         numbers -= np.uint16(offset)
@@ -101,7 +101,7 @@ def _resampled(
     median: NDArray[np.float32], count: NDArray[np.uint16], window: RasterGrid, cells: RasterGrid
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     """Median and count of a window of the scenes' pixels as the stored values of cells of ours."""
-    stored, clear = np.empty((len(median), *cells.shape), np.uint16), np.empty(cells.shape, np.uint8)
+    stored_values, clear = np.empty((len(median), *cells.shape), np.uint16), np.empty(cells.shape, np.uint8)
 
     def strip(top: int) -> None:
         rows = slice(top, min(top + STRIP, cells.shape[0]))
@@ -113,12 +113,12 @@ def _resampled(
         values = resample.bilinear(part, [Piece(median[:, of_strip], pixels)])
         # Bilinear reaches half a pixel over the edge of a cloud: a pixel is valid where its own is.
         valid = np.isfinite(values[0]) & (number > 0)
-        stored[:, rows] = np.where(valid, np.rint(np.nan_to_num(values)), FILL)
+        stored_values[:, rows] = np.where(valid, np.rint(np.nan_to_num(values)), FILL)
         clear[rows] = np.where(valid, np.minimum(number, 254), 0)
 
     with ThreadPoolExecutor(stack.threads()) as pool:
         list(pool.map(strip, range(0, cells.shape[0], STRIP)))
-    return stored, clear
+    return stored_values, clear
 
 
 @dataclass(frozen=True)
@@ -159,12 +159,12 @@ class Sentinel2Reader(SceneReader):
 
     def _judged(self, out: UnitValues, unit: Unit) -> UnitValues:
         """Values that no reflectance has become no data; raises `SourceError` where they are more than a few."""
-        layer, stored = input_layer("sentinel2"), out["sentinel2"]
+        layer, stored_values = input_layer("sentinel2"), out["sentinel2"]
         ((_, highest), *_) = plausible_ranges(layer)
-        is_refused = (stored > round(highest / layer.scale)) & (stored != FILL)
+        is_refused = (stored_values > round(highest / layer.scale)) & (stored_values != FILL)
         if is_refused.any():
-            first = float(stored[is_refused][0]) * layer.scale
-            share = is_refused.sum() / (stored != FILL).sum()
+            first = float(stored_values[is_refused][0]) * layer.scale
+            share = is_refused.sum() / (stored_values != FILL).sum()
             text = (
                 f"{self.catalogue.url}: {percent(float(share))} of the values of unit {unit.name} lie above a reflectance of"
                 f" {highest:g} (first value {first:g})"
@@ -172,7 +172,7 @@ class Sentinel2Reader(SceneReader):
             if share > MAX_REFUSED_SHARE:
                 raise SourceError(f"{text}; the scenes' digital numbers are not reflectance x 10,000, take another collection.")
             out.warnings = (f"{text}; they became no data.",)
-            out["sentinel2"] = np.where(is_refused, np.uint16(FILL), stored)
+            out["sentinel2"] = np.where(is_refused, np.uint16(FILL), stored_values)
             out.refused["sentinel2"] = is_refused
         out.clipped["sentinel2"] = out["sentinel2"] == DARKEST
         return out

@@ -146,7 +146,7 @@ def _of_file(config: Config, source: Source, where: str) -> Layer:
     bands = labels[dims[0]] if dims else (name,)
     units = _units(source, header, bands, at)
     has_one_unit = len(set(units)) == 1
-    described = dict(zip(bands, header.names, strict=False)) if kind == "continuous" and not source.has_file_by_band else {}
+    band_titles = dict(zip(bands, header.names, strict=False)) if kind == "continuous" and not source.has_file_by_band else {}
     layer = Layer(
         name,
         group,
@@ -157,7 +157,7 @@ def _of_file(config: Config, source: Source, where: str) -> Layer:
         dims,
         labels,
         bands=tuple(
-            Band(band, described.get(band) or (f"{title}: {band.replace('_', ' ')}" if band != name else title), unit)
+            Band(band, band_titles.get(band) or (f"{title}: {band.replace('_', ' ')}" if band != name else title), unit)
             for band, unit in zip(bands, units, strict=True)
         )
         if dims
@@ -195,8 +195,8 @@ def _units(source: Source, header: RasterHeader, bands: Sequence[str], at: str) 
         strange = sorted(set(unit_text) - set(bands))
         if strange:
             raise ConfigError(f"{at}.units names '{strange[0]}', which is no band; the bands are {', '.join(bands)}.")
-        filed = dict(zip(bands, header.units, strict=False))
-        units = tuple(unit_text.get(band) or filed.get(band, "") for band in bands)
+        units_in_file = dict(zip(bands, header.units, strict=False))
+        units = tuple(unit_text.get(band) or units_in_file.get(band, "") for band in bands)
     elif unit_text is not None:
         units = (unit_text,) * len(bands)
     elif len(header.units) == len(bands):
@@ -214,13 +214,13 @@ def _units(source: Source, header: RasterHeader, bands: Sequence[str], at: str) 
 
 
 def _period(source: Source, series: SeriesFiles | None, steps: Sequence[str], at: str) -> int:
-    dated = {"Q": 4, "-": 12}[steps[0][4]] if periods.are_periods(steps) else None
-    period = source.period or (series.period if series else None) or dated
+    steps_a_year = {"Q": 4, "-": 12}[steps[0][4]] if periods.are_periods(steps) else None
+    period = source.period or (series.period if series else None) or steps_a_year
     if period is None:
         raise ConfigError(f"{at}: nothing says how many steps of the series make a year; add `period: 12` (months) or another.")
-    if dated is not None and period != dated:
+    if steps_a_year is not None and period != steps_a_year:
         raise ConfigError(
-            f"{at}: `period` is {period}, but the steps are named {steps[0]} and so on, {dated} a year; leave it out."
+            f"{at}: `period` is {period}, but the steps are named {steps[0]} and so on, {steps_a_year} a year; leave it out."
         )
     if len(steps) % period:
         raise ConfigError(

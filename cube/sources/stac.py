@@ -52,13 +52,13 @@ class CollectionRules:
     """What a layer takes out of a catalogue.
 
     `assets` gives, for the properties of an item, the names that each band's asset may have, `quality` being the band
-    that tells clouds; `added` what was added to the digital numbers of an item whose bands' assets have those fields, and
+    that tells clouds; `added_offset` what was added to the digital numbers of an item whose bands' assets have those fields, and
     raises ValueError where that is not said.
     """
 
     collection: str
     assets: Callable[[Mapping[str, Any]], Mapping[str, tuple[str, ...]]]
-    added: Callable[[Described, StacSearch], int]
+    added_offset: Callable[[Described, StacSearch], int]
     accepts: Callable[[Mapping[str, Any]], bool] | None = None
 
 
@@ -66,7 +66,7 @@ class CollectionRules:
 class Scene:
     """A scene as a worker needs it: small, and picklable without the catalogue that it hung in.
 
-    `assets` maps bands to addresses; `outline` is its footprint in metres of the grid; `added` is what is to be taken
+    `assets` maps bands to addresses; `outline` is its footprint in metres of the grid; `added_offset` is what is to be taken
     from its digital numbers; `flaw` is the sentence that whoever wants to read it must hear. Scenes of one `frame` (the
     satellite and its tile) and moment are processings of one acquisition, of which the highest `newness` counts.
     """
@@ -76,7 +76,7 @@ class Scene:
     assets: Mapping[str, str]
     outline: shapely.Geometry | None
     epsg: int | None
-    added: int = 0
+    added_offset: int = 0
     flaw: str = ""
     frame: tuple[str, str] = ("", "")
     newness: tuple[Any, ...] = ()
@@ -119,7 +119,8 @@ class Catalogue:
         local = (path for scene in self.scenes for path in scene.assets.values() if not is_remote(path))
         contents = file_identities(local)
         scenes = [
-            [scene.id, scene.added, {band: contents.get(path) for band, path in scene.assets.items()}] for scene in self.scenes
+            [scene.id, scene.added_offset, {band: contents.get(path) for band, path in scene.assets.items()}]
+            for scene in self.scenes
         ]
         return {"search": search, "scenes": scenes}
 
@@ -256,15 +257,15 @@ def _scene(
             assets[band] = _address(item.assets[name].href, url, item.collection_id)
             if band != "quality":
                 fields.append(item.assets[name].extra_fields)
-    described = Described(item.id, moment, item.properties, tuple(fields))
-    added = 0
+    item_metadata = Described(item.id, moment, item.properties, tuple(fields))
+    added_offset = 0
     try:
-        added = rules.added(described, search)
+        added_offset = rules.added_offset(item_metadata, search)
     except ValueError as error:
         flaw = flaw or f"{url}: scene {item.id}: {error}."
     frame = (str(item.properties.get("platform", "")).lower().replace("_", "-"), tile_of(item.properties, item.id))
     outline, epsg = _outline(item, grid), _epsg(item.properties)
-    return Scene(item.id, moment, assets, outline, epsg, added, flaw, frame, newness(item.properties, item.id))
+    return Scene(item.id, moment, assets, outline, epsg, added_offset, flaw, frame, newness(item.properties, item.id))
 
 
 def _outline(item: pystac.Item, grid: Grid) -> shapely.Geometry | None:
@@ -275,9 +276,9 @@ def _outline(item: pystac.Item, grid: Grid) -> shapely.Geometry | None:
         outline = shapely.geometry.shape(item.geometry) if item.geometry else shapely.box(*_flat(item.bbox or ()))
     except (ValueError, TypeError, LookupError, AttributeError):  # no GeoJSON
         return None
-    projected = shapely.transform(shapely.force_2d(outline), lambda points: np.stack(grid.project(*points.T), axis=1))
-    undefined = outline.is_empty or not np.isfinite(shapely.get_coordinates(projected)).all()
-    return None if undefined else shapely.make_valid(projected)
+    outline_on_grid = shapely.transform(shapely.force_2d(outline), lambda points: np.stack(grid.project(*points.T), axis=1))
+    has_no_projection = outline.is_empty or not np.isfinite(shapely.get_coordinates(outline_on_grid)).all()
+    return None if has_no_projection else shapely.make_valid(outline_on_grid)
 
 
 def _flat(bbox: Sequence[float]) -> tuple[float, float, float, float]:
@@ -319,8 +320,8 @@ class SceneReader:
 
     def depends_on(self) -> Mapping[str, Any]:
         """The search and the scenes that it found, and what is derived from them."""
-        derived = {"derive": (*self.source.derive, derivation.ALGORITHM)} if self.source.derive else {}
-        return {**self.catalogue.depends_on(), **derived}
+        derive_settings = {"derive": (*self.source.derive, derivation.ALGORITHM)} if self.source.derive else {}
+        return {**self.catalogue.depends_on(), **derive_settings}
 
     def near(self, unit: Unit) -> Self:
         """The same with the scenes of one unit alone."""

@@ -57,14 +57,14 @@ def heat_load(east: Floats, north: Floats, latitude: Floats) -> Floats:
     """
     slope, place = np.arctan(np.hypot(east, north)), np.radians(np.abs(latitude))
     aspect = np.degrees(np.arctan2(-east, -north * np.where(latitude < 0, -1, 1)))
-    folded = np.radians(np.abs(180 - np.abs(aspect % 360 - 225)))
+    folded_aspect = np.radians(np.abs(180 - np.abs(aspect % 360 - 225)))
     across, along = np.sin(slope), np.sin(place)
     log = (
         -1.236
         + 1.350 * np.cos(place) * np.cos(slope)
-        - 1.376 * np.cos(folded) * across * along
+        - 1.376 * np.cos(folded_aspect) * across * along
         - 0.331 * along * across
-        + 0.375 * np.sin(folded) * across
+        + 0.375 * np.sin(folded_aspect) * across
     )
     return np.exp(log).astype(np.float32)
 

@@ -29,7 +29,7 @@ _UNITS: Final[tuple[dict[str, tuple[tuple[str, ...], float, float]], ...]] = (
         "rad": (("rad", "radian", "radians"), 57.29577951308232, 0.0),
     },
 )
-_KNOWN: Final = {
+_BY_NAME: Final = {
     spelling: (kind, scale, offset)
     for kind, units in enumerate(_UNITS)
     for spellings, scale, offset in units.values()
@@ -39,15 +39,15 @@ _KNOWN: Final = {
 
 def differ(one: str, other: str) -> bool:
     """Whether both are known units, and not the same one."""
-    known = [_KNOWN.get(units.strip().lower()) for units in (one, other)]
-    return None not in known and known[0] != known[1]
+    units_of_both = [_BY_NAME.get(units.strip().lower()) for units in (one, other)]
+    return None not in units_of_both and units_of_both[0] != units_of_both[1]
 
 
 def conversion(one: str, other: str) -> str:
     """The `scale` and `offset` that turn numbers in the units `one` into `other`, as a configuration would have them."""
-    (kind, scale, offset), (of_kind, per, above) = (_KNOWN[units.strip().lower()] for units in (one, other))
+    (kind, scale, offset), (of_kind, per, above) = (_BY_NAME[units.strip().lower()] for units in (one, other))
     if kind != of_kind:
         return f"a file in {other}"
     keys = [f"`scale: {scale / per:.10g}`"] if scale != per else []
-    moved = (offset - above) / per
-    return " and ".join(keys + ([f"`offset: {moved:.10g}`"] if abs(moved) > 1e-9 else []))
+    offset_in_units = (offset - above) / per
+    return " and ".join(keys + ([f"`offset: {offset_in_units:.10g}`"] if abs(offset_in_units) > 1e-9 else []))

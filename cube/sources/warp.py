@@ -274,11 +274,11 @@ def _numbers(
 def _masked(dataset: DatasetReader, bands: list[int], window: rasterio.windows.Window) -> np.ma.MaskedArray[Any, Any]:
     """Bands of a window; masked is what any of no-data value, mask and alpha band says, of which GDAL heeds one alone."""
     values = dataset.read(bands, window=window, masked=True)
-    declared = [dataset.nodatavals[band - 1] for band in bands]
-    if all(number is None for number in declared):
+    nodata_numbers = [dataset.nodatavals[band - 1] for band in bands]
+    if all(number is None for number in nodata_numbers):
         return values
     missing = np.ma.getmaskarray(values)
-    for n, number in enumerate(declared):
+    for n, number in enumerate(nodata_numbers):
         if number is not None:
             missing[n] |= values.data[n] == number
     if ColorInterp.alpha in dataset.colorinterp:

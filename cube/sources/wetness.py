@@ -33,15 +33,15 @@ AROUND: Final = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy o
 Floats = NDArray[np.float32]
 
 
-def wetness(padded: Floats, slope: Floats, cell: float) -> Floats:
+def wetness(wide_elevation: Floats, slope: Floats, cell: float) -> Floats:
     """ln(m) of each cell, NaN where elevation is unknown.
 
     `padded` is (rows + 2 HALO, columns + 2 HALO) metres, NaN where unknown; `slope` (rows, columns) is the tangent; `cell`
     is in metres. The area of a cell is its own and all that drains through it.
     """
     inner = (slice(HALO, -HALO), slice(HALO, -HALO))
-    index = np.log(upslope_cells(padded)[inner] * np.float32(cell) / np.maximum(slope, np.float32(GENTLEST)))
-    return np.where(np.isfinite(padded[inner]), index, np.float32(np.nan)).astype(np.float32)
+    index = np.log(upslope_cells(wide_elevation)[inner] * np.float32(cell) / np.maximum(slope, np.float32(GENTLEST)))
+    return np.where(np.isfinite(wide_elevation[inner]), index, np.float32(np.nan)).astype(np.float32)
 
 
 def upslope_cells(elevation: Floats) -> Floats:
@@ -53,11 +53,11 @@ def upslope_cells(elevation: Floats) -> Floats:
     shares = _shares(np.where(valid, fill_pits(elevation), SEA), valid)
     area = np.ones(elevation.shape, np.float32)
     for _ in range(REACH):
-        gathered = np.ones_like(area)
+        cells_gathered = np.ones_like(area)
         for (dy, dx), share in zip(AROUND, shares, strict=True):
             into, source = _pair(area.shape, dy, dx)
-            gathered[into] += share[source] * area[source]
-        area = gathered
+            cells_gathered[into] += share[source] * area[source]
+        area = cells_gathered
     return area
 
 

@@ -80,9 +80,9 @@ def in_blocks(data: Lazy, resolution: int = CELL) -> Lazy:
     if isinstance(data, xr.Dataset):
         maps = {name: in_blocks(array, resolution) for name, array in data.data_vars.items() if array.dims[-2:] == ("y", "x")}
         return data.assign(maps)
-    stored = data.encoding.get("preferred_chunks", {})
-    shards = dict(zip(stored, data.encoding.get("shards") or stored.values(), strict=True))
-    inner = [stored.get(dim, 1) for dim in data.dims]
+    chunk_sizes = data.encoding.get("preferred_chunks", {})
+    shards = dict(zip(chunk_sizes, data.encoding.get("shards") or chunk_sizes.values(), strict=True))
+    inner = [chunk_sizes.get(dim, 1) for dim in data.dims]
     # A mean of 10 m pixels takes three copies of them beside its block; a square of 1 km becomes 400 cells.
     copies = {FINE: 4, CELL: 1, COARSE: (COARSE // CELL) ** 2}[resolution]
     return data.chunk(
@@ -113,9 +113,9 @@ def on_cells(data: xr.DataArray, resolution: int, y: NDArray[Any], x: NDArray[An
     *lead, height, width = data.data.chunks
     sides = [tuple(size * resolution // CELL for size in axis) for axis in (height, width)]
     show = _mean if resolution == FINE else _repeat
-    decoded = da.map_blocks(show, data.data, dtype=data.dtype, chunks=(*lead, *sides))  # type: ignore[no-untyped-call]
+    blocks = da.map_blocks(show, data.data, dtype=data.dtype, chunks=(*lead, *sides))  # type: ignore[no-untyped-call]
     labels = {name: labels for name, labels in data.coords.items() if not {"x", "y"} & set(labels.dims)}
-    out = xr.DataArray(decoded, {**labels, "y": y, "x": x}, data.dims, data.name, data.attrs)
+    out = xr.DataArray(blocks, {**labels, "y": y, "x": x}, data.dims, data.name, data.attrs)
     out.encoding["grid_mapping"] = GRID_MAPPING
     return out
 

@@ -275,8 +275,8 @@ class Ledger:
             single = dict(self.cube.read_documents(folder, names))
             if len(single) < COMPACT_FROM:
                 return
-            merged = {name: receipt for name, receipt in (self._block(block) | single).items() if is_receipt(receipt)}
-            self.cube.write_json(f"{folder}/blocks/{block}.json", merged)
+            block_receipts = {name: receipt for name, receipt in (self._block(block) | single).items() if is_receipt(receipt)}
+            self.cube.write_json(f"{folder}/blocks/{block}.json", block_receipts)
             self.cube.remove_documents(folder, sorted(single))
 
 

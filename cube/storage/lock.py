@@ -44,7 +44,7 @@ def hold(cube: Documents, stage: str) -> Iterator[Callable[[], None]]:
     Raises `WorkersError` naming the holder if a living process has it. A holder whose processes we see is alive if its
     process is, so a killed run is followed at once; one elsewhere if its last heartbeat is younger than a minute.
     """
-    name, mine = f"locks/{stage}.json", _document()
+    name, own_document = f"locks/{stage}.json", _document()
 
     def take(document: Any | None) -> Any:
         holder = _holder(cube, stage, document)
@@ -53,30 +53,30 @@ def hold(cube: Documents, stage: str) -> Iterator[Callable[[], None]]:
                 f"{cube.url}: process {holder['pid']} on {holder['host']} is writing {stage} here, and two writers would only"
                 f" do the same work twice; wait for it, or end it and run the same command again."
             )
-        return mine
+        return own_document
 
     def renew(holder: Any | None) -> Any:
-        _require_holder(holder, mine)
-        return {**mine, "beat": time.time()}
+        _require_holder(holder, own_document)
+        return {**own_document, "beat": time.time()}
 
     def release(holder: Any | None) -> None:
-        _require_holder(holder, mine)
+        _require_holder(holder, own_document)
 
     cube.update_json(name, take)
-    lost, stop = threading.Event(), threading.Event()
+    lock_lost, stop = threading.Event(), threading.Event()
 
     def beat() -> None:
         while not stop.wait(BEAT):
             try:
                 cube.update_json(name, renew)
             except _LostError:
-                lost.set()
+                lock_lost.set()
                 return
             except (OSError, CubeError):
                 continue  # a store that fails for the moment: the next beat tries again
 
     def check() -> None:
-        if lost.is_set():
+        if lock_lost.is_set():
             raise WorkersError(
                 f"{cube.url}: another process has taken over {stage} since this one gave no sign of life for"
                 f" {DEAD_AFTER:.0f} s; finished units are kept."

@@ -36,11 +36,11 @@ class Memo:
         since it was listed, or damaged, has none. Unless `use_stored`, all are read: the memo hides what was damaged in
         place, where the version stays.
         """
-        stored = self._stored() if use_stored else {}
+        entries = self._stored() if use_stored else {}
         values = {
-            path: stored[path][VALUE]
+            path: entries[path][VALUE]
             for path, version in versions.items()
-            if version and path in stored and stored[path][VERSION] == version
+            if version and path in entries and entries[path][VERSION] == version
         }
         for path, document in self.cube.read_documents(self.folder, [path for path in versions if path not in values]):
             values[path] = self.derive(path, document)
@@ -48,8 +48,8 @@ class Memo:
 
     def update(self, list_versions: Callable[[], Mapping[str, str]]) -> None:
         """Write the memo where it is not what the documents say; `list_versions` asks the store for their versions."""
-        versions, stored = list_versions(), self._stored()
-        if versions == {path: entry[VERSION] for path, entry in stored.items()}:
+        versions, entries = list_versions(), self._stored()
+        if versions == {path: entry[VERSION] for path, entry in entries.items()}:
             return
         values = self.values(versions)
         later_versions = list_versions()
@@ -59,17 +59,17 @@ class Memo:
             for path, version in versions.items()
             if version and path in values and later_versions.get(path) == version
         }
-        if memo != stored:
+        if memo != entries:
             with suppress(OSError):
                 self.cube.write_json(f"{self.folder}/{self.name}.json", memo)
 
     def _stored(self) -> dict[str, Any]:
-        stored = None
+        entries = None
         with suppress(CubeError, OSError):  # damaged, or out of reach: then everything is read
-            stored = self.cube.read_json(f"{self.folder}/{self.name}.json")
-        if not isinstance(stored, dict):
+            entries = self.cube.read_json(f"{self.folder}/{self.name}.json")
+        if not isinstance(entries, dict):
             return {}
-        return {path: entry for path, entry in stored.items() if _is_undamaged(path, entry)}
+        return {path: entry for path, entry in entries.items() if _is_undamaged(path, entry)}
 
 
 def _is_undamaged(path: str, entry: Any) -> bool:

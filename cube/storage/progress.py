@@ -131,15 +131,15 @@ def versions(cube: CubeStore) -> dict[str, list[str]]:
 def version_stage(cube: CubeStore, version: str) -> Stage:
     """The stage of a version of the products, as its groups say."""
     nodes = {product: cube.node(f"products/{product}/{version}") for product in releases.PRODUCTS}
-    there = {product: node for product, node in nodes.items() if node is not None}
+    existing_nodes = {product: node for product, node in nodes.items() if node is not None}
     region, made_from = cube.region, list[str]()
-    for product, node in there.items():
+    for product, node in existing_nodes.items():
         where = f"{cube.url}/products/{product}/{version}/zarr.json, attributes"
         about = shapes.require(where, node.attrs.asdict(), _OF_VERSION, "restore it, or predict another version")
         made_from += [about[MADE_FROM]] if MADE_FROM in about else []
         if REGION_KM in about:
             region = region_of(where, {**about_region(cube.region), "region_km": about[REGION_KM]})
-    return Stage(f"predict/{version}", tuple(there), made_from[-1] if made_from else None, region)
+    return Stage(f"predict/{version}", tuple(existing_nodes), made_from[-1] if made_from else None, region)
 
 
 def stages(cube: CubeStore) -> Iterator[Stage]:

@@ -129,14 +129,14 @@ def forget(cube: CubeStore, name: str, dry_run: bool = False) -> None:
     The pointer says so first and ever after, so that nobody who has read it before publishes that release. Raises
     `CubeError` where it is not there, is the current one or the one before it.
     """
-    removed = {name: digest(read(cube, name))}
+    digest_of_removed = {name: digest(read(cube, name))}
 
     def mark(pointer: dict[str, Any] | None) -> dict[str, Any]:
         pointer = _pointer(cube, pointer) or _NOTHING
         for role, key in (("which readers follow", "release"), ("to which they may go back", "previous")):
             if pointer.get(key) == name:
                 raise CubeError(f"{cube.url}: '{name}' is the release {role}; publish another first.")
-        return {**pointer, "removed": {**pointer.get("removed", {}), **removed}}
+        return {**pointer, "removed": {**pointer.get("removed", {}), **digest_of_removed}}
 
     if dry_run:
         mark(cube.read_json(CURRENT))

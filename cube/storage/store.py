@@ -223,8 +223,10 @@ class CubeStore(Documents):
             # there first: what a killed process cut off is no shard. A fault of another kind comes again.
             self._remove(array, path, selection)
             array[selection] = values
-        keys, written = [f"{path}/{key}" for key in shard_keys(array, selection)], written_sizes(array)
-        return self._stored_bytes([key for key in keys if key not in written]) | {k: written[k] for k in keys if k in written}
+        keys, size_of_key = [f"{path}/{key}" for key in shard_keys(array, selection)], written_sizes(array)
+        return self._stored_bytes([key for key in keys if key not in size_of_key]) | {
+            k: size_of_key[k] for k in keys if k in size_of_key
+        }
 
     def _stored_bytes(self, keys: Sequence[str]) -> dict[str, int]:
         """Bytes of some objects by their keys, 0 where there is none."""

@@ -24,13 +24,13 @@ class WholeObjects(WrapperStore[Store]):
     def __init__(self, store: Store) -> None:
         """Over `store`, with nothing fetched."""
         super().__init__(store)
-        self._fetched: dict[str, asyncio.Future[Buffer | None]] = {}
+        self._futures: dict[str, asyncio.Future[Buffer | None]] = {}
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """The object (or part of it) as a buffer; None where the store says that there is none."""
-        if key not in self._fetched:
-            self._fetched[key] = asyncio.ensure_future(self._store.get(key, prototype))
-        content = await self._fetched[key]
+        if key not in self._futures:
+            self._futures[key] = asyncio.ensure_future(self._store.get(key, prototype))
+        content = await self._futures[key]
         if content is None or byte_range is None:
             return content
         if isinstance(byte_range, RangeByteRequest):
@@ -42,7 +42,7 @@ class WholeObjects(WrapperStore[Store]):
 
     def forget(self) -> None:
         """Let go of what was fetched."""
-        self._fetched.clear()
+        self._futures.clear()
 
 
 class UnreadObjects(WrapperStore[Store]):

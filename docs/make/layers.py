@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cube.layers import Layer
 from cube.layers.inputs import INPUTS
-from cube.sources.published import PUBLISHED
+from cube.sources.published import PRODUCTS
 
 HEAD = """# Input layers
 
@@ -26,7 +26,7 @@ def page() -> str:
         stored = f"{layer.resolution}, {layer.dtype}, fill {layer.fill}{scale}"
         rows.append(f"| `{layer.name}` | {name} | {layer.units or 'of each band'} | {stored} | {bands} | {layer.references} |")
     products = ["| `published:` | what it is | fills | years | licence | where its numbers were looked up |", "|" + "---|" * 6]
-    for name, row in PUBLISHED.items():
+    for name, row in PRODUCTS.items():
         layers = ", ".join(f"`{layer}`" for layer in row.layers)
         products.append(f"| `{name}` | {row.title} | {layers} | {row.reference_years} | {row.license} | {row.lookup} |")
     return "\n\n".join([HEAD, "\n".join(rows), "## Published products", "\n".join(products)]) + "\n"

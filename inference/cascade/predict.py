@@ -128,7 +128,7 @@ def predict(
         def move(what: str) -> None:
             still_ours()
             if progress:
-                progress(report.done, report.total, f"{what}{report.speed()}")
+                progress(report.steps_done, report.total, f"{what}{report.speed()}")
 
         clipped, todo = _units(this, crew, report, move, announce)
         if not report.failures:

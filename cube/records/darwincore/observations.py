@@ -154,8 +154,8 @@ def stream_records(
             # An occurrence may say better than its event where it was.
             in_degrees = out[["longitude", "latitude"]].notna().all(axis=1)
             of_event = places.reindex(part[KEY]).set_axis(out.index)
-            measured = ["longitude", "latitude", "uncertainty_m"]
-            out[measured] = out[measured].where(in_degrees, of_event[measured], axis=0)
+            position_columns = ["longitude", "latitude", "uncertainty_m"]
+            out[position_columns] = out[position_columns].where(in_degrees, of_event[position_columns], axis=0)
             out["year"] = out["year"].fillna(of_event["year"])
         out["record"] = part["occurrenceID"].where(part["occurrenceID"].notna(), part[KEY])
         out["name"] = part["name"]
@@ -180,11 +180,11 @@ def from_above(events: pd.DataFrame, parent: pd.Series) -> pd.DataFrame:
         above = above.where(above.isin(events.index))
         if above.isna().all():
             break
-        inherited = events.reindex(above).set_axis(out.index)
-        sited = out[["longitude", "latitude"]].notna().all(axis=1)
+        event_values = events.reindex(above).set_axis(out.index)
+        has_place = out[["longitude", "latitude"]].notna().all(axis=1)
         together = ["longitude", "latitude", "uncertainty_m"]
-        complete = out.fillna(inherited)
-        complete[together] = out[together].where(sited, inherited[together], axis=0)
+        complete = out.fillna(event_values)
+        complete[together] = out[together].where(has_place, event_values[together], axis=0)
         out = complete
         above = above.map(parent)
     return out

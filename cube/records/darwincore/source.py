@@ -106,5 +106,5 @@ def accepted_names(source: Source, report: Report) -> pd.Series | None:
         return None
     parts = list(table.stream((id_term, "scientificName", "isAcceptedIdentification"), report))
     rows = pd.concat(parts, ignore_index=True).dropna(subset=id_term)
-    rejected = rows["isAcceptedIdentification"].map(truth).eq(False)
-    return rows[~rejected].drop_duplicates(id_term).set_index(id_term)["scientificName"]
+    is_rejected = rows["isAcceptedIdentification"].map(truth).eq(False)
+    return rows[~is_rejected].drop_duplicates(id_term).set_index(id_term)["scientificName"]

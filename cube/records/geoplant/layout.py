@@ -19,7 +19,7 @@ from typing import Final
 from cube.errors import SourceError
 from cube.layers.inputs import LANDSAT_BANDS
 
-PROBED: Final = 2000  # entries of a folder that are looked at; a folder of cubes holds millions
+MAX_ENTRIES: Final = 2000  # entries of a folder that are looked at; a folder of cubes holds millions
 DEPTH: Final = 7
 MAX_SUBFOLDERS: Final = 100  # folders of two digits; a folder has no more of them
 TABLES: Final = (".csv", ".parquet", ".csv.gz")
@@ -102,7 +102,7 @@ def find_layout(folder: str | Path) -> Layout:
 def _walk(root: Path, path: Path, depth: int) -> Iterator[tuple[Path, list[str]]]:
     """Folders and the first files in them; folders named by the digits of ids are not entered."""
     with os.scandir(path) as entries:
-        children = [(e.name, e.is_dir()) for e in islice(entries, PROBED) if not e.name.startswith((".", "__MACOSX"))]
+        children = [(e.name, e.is_dir()) for e in islice(entries, MAX_ENTRIES) if not e.name.startswith((".", "__MACOSX"))]
     yield path, sorted(name for name, is_folder in children if not is_folder)
     if depth < DEPTH:
         for name in sorted(name for name, is_folder in children if is_folder and not _is_digits(name)):
@@ -187,10 +187,10 @@ def _first_below(path: Path, depth: int = 2) -> str | None:
     if depth == 0:
         return None
     with os.scandir(path) as entries:
-        inner = [Path(e.path) for e in islice(entries, PROBED) if e.is_dir() and _is_digits(e.name)][:MAX_SUBFOLDERS]
+        inner = [Path(e.path) for e in islice(entries, MAX_ENTRIES) if e.is_dir() and _is_digits(e.name)][:MAX_SUBFOLDERS]
     for folder in inner:
         with os.scandir(folder) as entries:
-            name = next((e.name for e in islice(entries, PROBED) if e.is_file() and e.name.endswith((".pt", *IMAGES))), None)
+            name = next((e.name for e in islice(entries, MAX_ENTRIES) if e.is_file() and e.name.endswith((".pt", *IMAGES))), None)
         name = name or _first_below(folder, depth - 1)
         if name is not None:
             return name

@@ -101,7 +101,7 @@ def _pressure(name: str) -> str:
     return name if word == "croplands" else special.get(word, word.capitalize()) + name[len(word) :]
 
 
-PUBLISHED: Final[Mapping[str, Published]] = {
+PUBLISHED_INPUTS: Final[Mapping[str, Published]] = {
     p.layer: p
     for p in (
         Published("elevation", "elevation", ("Elevation",), (r".*elevation.*",), _within("elevation")),

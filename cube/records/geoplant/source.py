@@ -15,7 +15,7 @@ from cube.layers.inputs import INPUTS
 from cube.records.geoplant import published
 from cube.records.geoplant.dataset import CLIMATE_SHAPE, LANDSAT_SHAPE, AbsentError, GeoPlant
 from cube.records.geoplant.images import crop_to_cell, read_patch
-from cube.records.geoplant.published import ALIASES, PUBLISHED, Published
+from cube.records.geoplant.published import ALIASES, PUBLISHED_INPUTS, Published
 from cube.records.places import NO_ID, Floats, Places
 from cube.records.report import Report
 
@@ -47,7 +47,7 @@ class FileSource:
             "landsat": bool(layout.folder_of("landsat") or layout.table("landsat")),
             "climate": bool(layout.folder_of("climate") or layout.table("climate")),
         }
-        has |= {name: bool(layout.table(p.table) or self._rasters(p)) for name, p in PUBLISHED.items()}
+        has |= {name: bool(layout.table(p.table) or self._rasters(p)) for name, p in PUBLISHED_INPUTS.items()}
         return tuple(name for name in INPUTS if has.get(name))
 
     def sample(
@@ -55,9 +55,9 @@ class FileSource:
     ) -> dict[str, Floats]:
         """As `SampleSource.sample`; a patch is cut around the cell of its place, NaN beyond the patch."""
         out: dict[str, Floats] = {}
-        for done, name in enumerate(layers):
+        for layers_done, name in enumerate(layers):
             if progress:
-                progress(done, len(layers))
+                progress(layers_done, len(layers))
             if name == "sentinel2":
                 out[name] = self._patches(places, cells)
             elif name == "landsat":
@@ -80,8 +80,8 @@ class FileSource:
                     self.geoplant.climate_rows,
                     published.climate,
                 )
-            elif name in PUBLISHED:
-                out[name] = self._values(places, PUBLISHED[name])
+            elif name in PUBLISHED_INPUTS:
+                out[name] = self._values(places, PUBLISHED_INPUTS[name])
             else:
                 raise SourceError(
                     f"{self.geoplant.layout.folder}: GeoPlant has no layer '{name}'; it has {', '.join(self.layers)}."
@@ -115,12 +115,12 @@ class FileSource:
         read_patch(files, contents)
         return len(contents[0]).to_bytes(LENGTH, "big") + b"".join(contents)
 
-    def unpacked_patch(self, packed: bytes, x: float, y: float, cells: int) -> Floats:
+    def unpacked_patch(self, content: bytes, x: float, y: float, cells: int) -> Floats:
         """(4, 5 cells, 5 cells) reflectance around the place (x, y) of what `packed_patches` gave for it."""
-        if not packed:
+        if not content:
             return np.full((4, 5 * cells, 5 * cells), np.nan, np.float32)
-        end = LENGTH + int.from_bytes(packed[:LENGTH], "big")
-        contents = [part for part in (packed[LENGTH:end], packed[end:]) if part]
+        end = LENGTH + int.from_bytes(content[:LENGTH], "big")
+        contents = [part for part in (content[LENGTH:end], content[end:]) if part]
         patch = read_patch([self.geoplant.layout.folder] * len(contents), contents)
         return crop_to_cell(patch, x, y, 5 * cells)
 

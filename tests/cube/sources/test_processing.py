@@ -120,14 +120,14 @@ def real_scenes(folder: Path, pattern: str, wanted: Any, place: Any = WORLD, **k
 def test_offsets_of_real_items_of_four_catalogues(real_data: Path) -> None:
     """CDSE gives -0.1 in STAC 1.1's words, Earth Search took it out and says so, the others say baselines and names."""
     folder = real_data / "formats/stac"
-    found = {scene.id: scene.added for scene in real_scenes(folder, "cdse_*.json", sentinel2.SENTINEL2, EUROPE)}
+    found = {scene.id: scene.added_offset for scene in real_scenes(folder, "cdse_*.json", sentinel2.SENTINEL2, EUROPE)}
     assert found
     assert set(found.values()) == {1000}
     both = real_scenes(folder, "earthsearch_*.json", sentinel2.SENTINEL2, EUROPE)
-    assert {scene.added for scene in both} == {0}
+    assert {scene.added_offset for scene in both} == {0}
     old = {scene.id: scene for scene in real_scenes(folder, "odcstac_S2*.json", sentinel2.SENTINEL2)}
-    assert old["S2A_28QCH_20200714_0_L2A"].added == 0  # N0214, in sentinel:product_id alone
-    assert old["S2B_MSIL2A_20190629T212529_R043_T06VVN_20201006T080531"].added == 0  # 02.12
+    assert old["S2A_28QCH_20200714_0_L2A"].added_offset == 0  # N0214, in sentinel:product_id alone
+    assert old["S2B_MSIL2A_20190629T212529_R043_T06VVN_20201006T080531"].added_offset == 0  # 02.12
 
 
 def test_of_a_reprocessed_pair_the_newest_is_read_and_repeated_items_once(real_data: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_scene_that_says_nothing_is_named_when_it_is_read() -> None:
     (found,) = _scenes([item], "c.json", search(), sentinel2.SENTINEL2, EUROPE)
     assert found.flaw.startswith("c.json: scene S2X_mystery: neither offset nor processing baseline")
     (settled,) = _scenes([item], "c.json", search(offset=0), sentinel2.SENTINEL2, EUROPE)
-    assert (settled.flaw, settled.added) == ("", 0)
+    assert (settled.flaw, settled.added_offset) == ("", 0)
     assert isinstance(SourceError(found.flaw), Exception)
 
 

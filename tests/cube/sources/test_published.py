@@ -17,7 +17,7 @@ from cube.grid import Region, Unit
 from cube.layers import legends
 from cube.layers.inputs import INPUTS
 from cube.sources.open import open_sources
-from cube.sources.published import PUBLISHED
+from cube.sources.published import PRODUCTS
 from cube.sources.reader import Reader
 
 REGION = Region(4700, 2850, 4715, 2860, 10)
@@ -71,7 +71,7 @@ def read(folder: Path, source: dict[str, Any], unit: Unit = FIRST) -> np.ndarray
 
 def test_chelsa_months_come_in_kelvin_and_millimetres(tmp_path: Path) -> None:
     """Of the 912 files of `test_templates`, 76 here: a year in one file."""
-    for v, variable in enumerate(PUBLISHED["chelsa-2.1-monthly"].bands):
+    for v, variable in enumerate(PRODUCTS["chelsa-2.1-monthly"].bands):
         for year in range(2000, 2019):
             values = (0, 2700, 2800, 2600)[v] + 10 * (year - 2000) + np.arange(1, 13)[:, None, None]
             # The file's own scale must not be applied a second time.
@@ -103,14 +103,14 @@ def test_soil_stays_in_mapped_units_and_its_no_data_is_out_before_it_is_interpol
 
 def test_footprint_pressures_of_geoplant_lose_every_kind_of_no_data(tmp_path: Path) -> None:
     numbers = {"Built1994": 2147483647, "Roads": -2, "Railways": 255, "Lights2009": 127, "NavWater1994": -9999}
-    for band in PUBLISHED["human-footprint-detail"].bands:
+    for band in PRODUCTS["human-footprint-detail"].bands:
         values = np.full((1, *REGION.shape(1000)), 4)
         values[0, 0, 0] = numbers.get(band, 4)
         raster(tmp_path / f"{band}_WGS84.tif", values, dtype="int32")
     source = {"layer": "footprint_detail", "published": "human-footprint-detail", "raster": "{band}_WGS84.tif"}
     seen = read(tmp_path, source)
     assert set(np.unique(seen[np.isfinite(seen)])) == {np.float32(4)}
-    names = [PUBLISHED["human-footprint-detail"].bands[i] for i in range(14) if np.isnan(seen[i]).any()]
+    names = [PRODUCTS["human-footprint-detail"].bands[i] for i in range(14) if np.isnan(seen[i]).any()]
     assert sorted(names) == sorted(numbers)
 
 
@@ -183,7 +183,7 @@ def test_modis_says_surface_and_igbp_from_its_first_band(tmp_path: Path) -> None
 
 
 def test_elevation_comes_from_those_tiles_that_are_there(tmp_path: Path) -> None:
-    row = PUBLISHED["copernicus-dem-glo-30"]
+    row = PRODUCTS["copernicus-dem-glo-30"]
     path = tmp_path / row.file.format(north="N48", east="E015")
     path.parent.mkdir(parents=True)
     with rasterio.open(
@@ -210,7 +210,7 @@ def test_licence_and_years_come_from_the_row_unless_the_configuration_says_other
     made = reader_of(tmp_path, source).source
     assert made is not None
     assert made.attribution == "my own copy"
-    assert made.license == PUBLISHED["corine-2018"].license
+    assert made.license == PRODUCTS["corine-2018"].license
     assert made.reference_years == "2018"
 
 

@@ -7,12 +7,12 @@ import pytest
 from cube.errors import ConfigError
 from cube.grid import Region, bounds_in
 from cube.layers.inputs import CLIMATE_MONTHS, INPUTS
-from cube.sources.published import PUBLISHED
+from cube.sources.published import PRODUCTS
 from cube.sources.templates import RasterFile, expand
 
 
 def test_one_line_names_the_912_files_of_chelsa_in_the_order_of_the_layer() -> None:
-    row = PUBLISHED["chelsa-2.1-monthly"]
+    row = PRODUCTS["chelsa-2.1-monthly"]
     files = expand(f"chelsa/{row.file}", INPUTS["climate"], row.bands)
     assert len(files) == 912
     assert files[0] == RasterFile("chelsa/CHELSA_pr_01_2000_V.2.1.tif", (1,))
@@ -28,12 +28,12 @@ def test_what_a_template_leaves_out_lies_in_one_file_as_bands() -> None:
     assert expand("all.tif", INPUTS["landsat"]) == [RasterFile("all.tif", tuple(range(1, 505)))]
     quarters = expand("{variable}_{year}_{quarter}.tif", INPUTS["landsat"])
     assert quarters[83].path == "red_2020_4.tif"
-    published = expand("{band}_WGS84.tif", INPUTS["footprint_detail"], PUBLISHED["human-footprint-detail"].bands)
+    published = expand("{band}_WGS84.tif", INPUTS["footprint_detail"], PRODUCTS["human-footprint-detail"].bands)
     assert published[6].path == "NavWater1994_WGS84.tif"
 
 
 def test_every_row_names_a_file_for_every_layer_that_it_fills_and_a_band_for_every_label() -> None:
-    for name, row in PUBLISHED.items():
+    for name, row in PRODUCTS.items():
         for layer in (INPUTS[n] for n in row.layers):
             assert expand(row.file, layer, row.bands, row.tile), name
             if layer.dims and name != "corine-2018":
@@ -43,7 +43,7 @@ def test_every_row_names_a_file_for_every_layer_that_it_fills_and_a_band_for_eve
 
 
 def test_tiles_are_named_by_their_lower_left_corner() -> None:
-    row = PUBLISHED["copernicus-dem-glo-30"]
+    row = PRODUCTS["copernicus-dem-glo-30"]
     (file,) = expand(row.file, INPUTS["elevation"], row.bands, row.tile)
     moravia = file.paths(Region(4800, 2900, 4810, 2910, 10).degrees)
     assert moravia == [row.file.format(north=north, east="E016") for north in ("N48", "N49")]

@@ -12,7 +12,7 @@ import pytest
 
 from cube.errors import SourceError
 from cube.records.geoplant.dataset import AbsentError, GeoPlant
-from cube.records.geoplant.layout import PROBED, candidates, find_layout
+from cube.records.geoplant.layout import MAX_ENTRIES, candidates, find_layout
 from tests.support.geoplant import NAMES, file_of, write_cube, write_jpeg, write_table, write_tiff
 
 LANDSAT = np.arange(6 * 4 * 21, dtype=np.float32).reshape(6, 4, 21) % 200
@@ -123,9 +123,9 @@ def test_folders_of_ids_are_not_entered_and_flat_ones_not_listed(tmp_path: Path,
             self.entries.close()
 
     monkeypatch.setattr(os, "scandir", Counted)
-    monkeypatch.setattr("cube.records.geoplant.layout.PROBED", 50)
+    monkeypatch.setattr("cube.records.geoplant.layout.MAX_ENTRIES", 50)
     layout = find_layout(tmp_path)
-    assert PROBED > 50
+    assert MAX_ENTRIES > 50
     assert max(looked) <= 51
     assert sum(looked) < 400
     assert len(layout.folders) == 3

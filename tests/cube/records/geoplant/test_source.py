@@ -13,7 +13,7 @@ from cube.layers.inputs import INPUTS, QUARTERS
 from cube.records.cells import CubeSource
 from cube.records.geoplant.dataset import GeoPlant
 from cube.records.geoplant.metadata import stream_metadata
-from cube.records.geoplant.published import CLIMATE_SCALE, PUBLISHED, bioclim
+from cube.records.geoplant.published import CLIMATE_SCALE, PUBLISHED_INPUTS, bioclim
 from cube.records.geoplant.source import FileSource
 from cube.records.places import Places, SampleSource, places_of
 from cube.storage.store import CubeStore, create_cube, resolution_of
@@ -91,7 +91,7 @@ def write_geoplant(root: Path, cube: CubeStore, places: Places, year: int) -> Fi
     image = np.pad(decoded["sentinel2"], ((0, 0), (SIDE, SIDE), (SIDE, SIDE)), constant_values=0)
     row = np.floor((REGION.bounds[3] - places.y) / 10).astype(int)
     col = np.floor((places.x - REGION.bounds[0]) / 10).astype(int)
-    columns: dict[str, dict[str, object]] = {p.table: {"surveyId": places.survey} for p in PUBLISHED.values()}
+    columns: dict[str, dict[str, object]] = {p.table: {"surveyId": places.survey} for p in PUBLISHED_INPUTS.values()}
     for i, number in enumerate(places.survey):
         top, left = row[i] + SIDE - SIDE // 2, col[i] + SIDE - SIDE // 2
         patch = image[:, top : top + SIDE, left : left + SIDE]
@@ -106,7 +106,7 @@ def write_geoplant(root: Path, cube: CubeStore, places: Places, year: int) -> Fi
         write_cube(root, year, "landsat", int(number), series.reshape(6, 21, 4).swapaxes(1, 2))
         climate = decoded["climate"][:, :, r // 20, c // 20] / CLIMATE_SCALE[:, None]
         write_cube(root, year, "climate", int(number), np.rint(climate).reshape(4, 19, 12))
-    for name, what in PUBLISHED.items():
+    for name, what in PUBLISHED_INPUTS.items():
         step = 20 if name == "bioclim" else 1
         values = decoded[name][..., row // 5 // step, col // 5 // step]
         values = raw_bioclim(values.T).T if name == "bioclim" else values
