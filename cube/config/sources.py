@@ -76,7 +76,9 @@ class Source(Strict):
     )
     long_name: str | None = Field(None, description="of a layer that is no preset: its title")
     names: str | dict[int, str] | None = Field(
-        None, description="of a class layer that is no preset: number -> name, or a table with the columns value, name, colour"
+        None,
+        description="of a class layer that is no preset: number -> name, or a table with the columns value, name, colour; unset:"
+        " as the file's attribute table or category names say",
     )
     period: int | None = Field(None, ge=1, description="of a series that is no preset: how many steps make a year")
     valid_range: tuple[float, float] | None = Field(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
@@ -63,6 +64,8 @@ _ALIASES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 _TAGS: Final = ("long_name", "standard_name", "NETCDF_VARNAME", "name", "common_name", "BandName", "Band_Name")
 _NAMELESS: Final = re.compile(r"^(band|layer|lyr|b|channel|ch)?[ _.]*\d*$|^(gr[ae]y|undefined|alpha)$", re.IGNORECASE)
 _PICTURE: Final = {ColorInterp.red, ColorInterp.green, ColorInterp.blue}
+ALPHA_SAMPLE: Final = 256  # pixels along a side of an alpha band that are looked at
+MAX_BLENDED: Final = 0.1  # most of their share that is neither 0 nor opaque in a mask
 MAX_NAMES: Final = 12  # names of bands that a sentence lists
 
 
@@ -131,18 +134,29 @@ def value_bands(dataset: DatasetReader) -> list[int]:
 
 
 def refuse_alpha(dataset: DatasetReader, where: str, bands: Sequence[int]) -> None:
-    """Raise `SourceError` where a band that holds values, being one of `bands` or having a name, is declared as an alpha band.
+    """Raise `SourceError` where a band that holds values is declared as an alpha band: being one of `bands`, named, or no mask.
 
     Pixels where it is 0 would count as no data in all bands. Programs declare the fourth band of four of uint8 so by default.
     """
     for band in dataset.indexes:
+        if dataset.colorinterp[band - 1] != ColorInterp.alpha:
+            continue
         band_name = name_of_band(dataset, band)
-        if dataset.colorinterp[band - 1] == ColorInterp.alpha and (band in bands or band_name):
+        if band in bands or band_name or not _is_mask(dataset, band):
             title = f"band {band}, {band_name}," if band_name else f"band {band}"
             raise SourceError(
                 f"{dataset.name}: {title} is declared as an alpha band, whose zeros mean no data everywhere; if it holds values,"
                 f" write {edit_command(dataset, f'-colorinterp_{band} undefined')} ({where})."
             )
+
+
+def _is_mask(dataset: DatasetReader, band: int) -> bool:
+    """Whether an alpha band holds little but 0 and its largest value, at points of a coarse grid: edges may be blended."""
+    dtype = np.dtype(dataset.dtypes[band - 1])
+    largest = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
+    shape = tuple(min(length, ALPHA_SAMPLE) for length in dataset.shape)
+    values = dataset.read(band, out_shape=shape)
+    return bool(np.mean((values != 0) & (values != largest)) <= MAX_BLENDED)
 
 
 def name_of_band(dataset: DatasetReader, band: int) -> str:

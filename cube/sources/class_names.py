@@ -1,4 +1,4 @@
-"""Names and colours of the classes of a raster, from a table that somebody brings with it."""
+"""Names and colours of the classes of a raster, from a table that somebody brings with it or from the file itself."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import csv
 import io
 import math
 import re
+from collections.abc import Callable
 from typing import Final
+from xml.etree import ElementTree
 
 import fsspec
+import rasterio.shutil
+from rasterio.io import DatasetReader, MemoryFile
 
 from cube.errors import ConfigError
 
@@ -50,6 +54,56 @@ def read_names(path: str, where: str) -> dict[int, tuple[str, str]]:
         colour = (row.get(columns.get("colour", columns.get("color", ""))) or "").strip()
         out[int(value)] = (row[columns["name"]] or "", colour if COLOUR.fullmatch(colour) else "")
     return out
+
+
+def names_in_file(dataset: DatasetReader, band: int) -> dict[int, tuple[str, str]]:
+    """(name, colour; empty: none) by number of the classes that a file names: its attribute table, else its category names.
+
+    GDAL reads both from the file or its `.aux.xml`; rasterio has no call for them, a virtual copy of the file shows them. Rows of
+    no one whole number (a range of numbers) and names that are blank are left out.
+    """
+    with MemoryFile(ext=".vrt") as copy:
+        rasterio.shutil.copy(dataset, copy.name, driver="VRT")
+        root = ElementTree.fromstring(copy.read())  # nosec B314: GDAL has just written it
+    element = root.find(f"VRTRasterBand[@band='{band}']")
+    if element is None:
+        return {}
+    table = element.find("GDALRasterAttributeTable")
+    rows = {} if table is None else _rows_of_attributes(table)
+    if not rows:
+        rows = {i: (category.text or "", "") for i, category in enumerate(element.iterfind("CategoryNames/Category"))}
+    return {value: (name, colour) for value, (name, colour) in rows.items() if name.strip()}
+
+
+def _rows_of_attributes(table: ElementTree.Element) -> dict[int, tuple[str, str]]:
+    """(name, colour) by number of GDAL's attribute table, whose columns say by `Usage` and name what they are."""
+    fields = [
+        (field.findtext("Name", "").strip().lower(), field.findtext("Type"), field.findtext("Usage"))
+        for field in table.iterfind("FieldDefn")
+    ]
+
+    def column(matches: Callable[[str, str | None, str | None], bool]) -> int | None:
+        return next((i for i, field in enumerate(fields) if matches(*field)), None)
+
+    # Usages of GDAL (GDALRATFieldUsage): 2 name, 5 the number, 6 to 8 red, green and blue. Type 2 is a text.
+    number = column(lambda name, _, usage: usage == "5" or name == "value")
+    title = column(lambda _, kind, usage: usage == "2" and kind == "2")
+    title = column(lambda _, kind, __: kind == "2") if title is None else title
+    colour_columns = [column(lambda _, __, usage, code=code: usage == code) for code in ("6", "7", "8")]
+    rows: dict[int, tuple[str, str]] = {}
+    if number is None or title is None:
+        return rows
+    for row in table.iterfind("Row"):
+        cells = [cell.text or "" for cell in row.iterfind("F")]
+        try:
+            value = float(cells[number])
+            levels = [int(float(cells[i])) for i in colour_columns if i is not None]
+        except (ValueError, IndexError):
+            continue
+        if value.is_integer():
+            is_colour = len(levels) == 3 and all(0 <= level <= 255 for level in levels)
+            rows.setdefault(int(value), (cells[title], "#" + bytes(levels).hex() if is_colour else ""))
+    return rows
 
 
 def class_colour(number: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -18,6 +18,7 @@ from cube.config import Config, Source
 from cube.errors import SourceError
 from cube.layers import Layer
 from cube.sources.band_names import find_bands, name_of_band, refuse_alpha, value_bands
+from cube.sources.class_names import names_in_file
 from cube.sources.georeference import crs_of
 from cube.sources.opening import open_raster, raster_exists
 from cube.sources.raster_grid import RasterGrid
@@ -75,6 +76,7 @@ class RasterHeader:
     colours: Mapping[int, str]  # #rrggbb by class number
     pixel: float  # metres
     numbers: tuple[int, ...] = ()  # some of a raster of classes that nobody has named
+    classes: Mapping[int, tuple[str, str]] = field(default_factory=dict)  # (name, colour) by number, of a file that names them
 
     @classmethod
     def read(cls, dataset: DatasetReader, source: Source, where: str) -> RasterHeader:
@@ -97,6 +99,7 @@ class RasterHeader:
             {value: f"#{r:02x}{g:02x}{b:02x}" for value, (r, g, b, _) in table.items()},
             pixel_metres(dataset),
             _numbers_of(dataset, first) if source.kind == "class" and source.names is None else (),
+            _classes_of(dataset, first, source),
         )
 
 
@@ -105,6 +108,16 @@ def pixel_metres(dataset: DatasetReader) -> float:
     crs = crs_of(dataset)
     metres = METRES_A_DEGREE if crs.is_geographic else crs.linear_units_factor[1]
     return float(abs(dataset.transform.determinant) ** 0.5 * metres)
+
+
+def _classes_of(dataset: DatasetReader, band: int, source: Source) -> dict[int, tuple[str, str]]:
+    """The classes that a file of whole numbers names, where the configuration neither names nor renumbers them."""
+    if source.names is not None or source.classes or source.kind not in (None, "class"):
+        return {}
+    if not np.issubdtype(np.dtype(dataset.dtypes[band - 1]), np.integer):
+        return {}
+    nodata = dataset.nodatavals[band - 1]
+    return {value: row for value, row in names_in_file(dataset, band).items() if value != nodata}
 
 
 def _numbers_of(dataset: DatasetReader, band: int) -> tuple[int, ...]:

@@ -176,6 +176,8 @@ def _kind(source: Source, header: RasterHeader, series: SeriesFiles | None, at: 
         return "series"
     if source.names is not None:
         return "class"
+    if source.units is None and header.classes:
+        return "class"
     if source.units is not None or all(header.units) or header.dtype.startswith("float"):
         return "continuous"
     raise ConfigError(
@@ -246,17 +248,18 @@ def _of_classes(config: Config, source: Source, where: str, header: RasterHeader
     at = f"{config.path}: {where}"
     if isinstance(source.raster, dict) or len(header.names) > 1:
         raise ConfigError(f"{at}: a layer of classes has one band; choose it by `bands: [1]`, counted from 1.")
-    if source.names is None:
+    if source.names is None and not header.classes:
         line = ", ".join(f"{number}: name{i + 1}" for i, number in enumerate(header.numbers)) or "1: granite, 2: limestone"
         raise ConfigError(
             f"{at}: nothing says what the classes of {layer.name} are; add `names: {{{line}}}`, or the path of a table with the"
             " columns value and name (and colour, if you like)."
         )
-    rows = (
-        read_names(config.source_path(source.names), f"{at}.names")
-        if isinstance(source.names, str)
-        else {value: (name, "") for value, name in source.names.items()}
-    )
+    if source.names is None:
+        rows = dict(header.classes)
+    elif isinstance(source.names, str):
+        rows = read_names(config.source_path(source.names), f"{at}.names")
+    else:
+        rows = {value: (name, "") for value, name in source.names.items()}
     if not rows or min(rows) < 0 or max(rows) > 65534:
         raise ConfigError(
             f"{at}.names needs at least one class, with numbers from 0 to 65534; say which of these a file's other numbers are by"

@@ -17,6 +17,7 @@ from cube.engine.build import build
 from cube.engine.inspect_config import inspect_config
 from cube.engine.plan import plan
 from cube.errors import ConfigError, SourceError
+from cube.export.cog import export
 from cube.grid import Region
 from cube.layers import Layer
 from cube.sources.open import open_sources
@@ -190,6 +191,43 @@ def test_classes_are_named_by_a_table_or_in_the_configuration(tmp_path: Path, ta
     assert (layer.kind, layer.dtype) == ("class", "uint8")
     assert [(value, name) for value, name, _ in layer.flags] == [(1, "granite"), (2, "red sandstone"), (3, "chalk")]
     assert len({colour for _, _, colour in layer.flags}) == 3
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_classes_that_the_file_names_need_no_names_of_the_configuration(tmp_path: Path, table: bool) -> None:
+    """As GDAL's category names, and as the attribute table that terra and ArcGIS write beside a raster."""
+    write(tmp_path, "rock.tif", noise(1, 50, 1, 3.99, "int16"), 50)
+    names = ["", "granite", "red sandstone", "chalk"]
+    fields = [("VALUE", 0, 5), ("COUNT", 0, 1), ("rock", 2, 2), ("R", 0, 6), ("G", 0, 7), ("B", 0, 8)]
+    definitions = "".join(
+        f'<FieldDefn index="{i}"><Name>{name}</Name><Type>{kind}</Type><Usage>{usage}</Usage></FieldDefn>'
+        for i, (name, kind, usage) in enumerate(fields)
+    )
+    rows = [(1, 9, "granite", 255, 0, 0), (2, 9, "red sandstone", 0, 128, 0), (3, 9, "chalk", 0, 0, 255)]
+    cells = [f'<Row index="{i}">{"".join(f"<F>{cell}</F>" for cell in row)}</Row>' for i, row in enumerate(rows)]
+    content = (
+        f"<GDALRasterAttributeTable>{definitions}{''.join(cells)}</GDALRasterAttributeTable>"
+        if table
+        else f"<CategoryNames>{''.join(f'<Category>{name}</Category>' for name in names)}</CategoryNames>"
+    )
+    (tmp_path / "rock.tif.aux.xml").write_text(f'<PAMDataset><PAMRasterBand band="1">{content}</PAMRasterBand></PAMDataset>')
+    layer = layer_of(tmp_path, layer="rock", raster="rock.tif")
+    assert layer.kind == "class"
+    assert [(value, name) for value, name, _ in layer.flags] == list(enumerate(names))[1:]
+    if table:
+        assert [colour for *_, colour in layer.flags] == ["#ff0000", "#008000", "#0000ff"]
+    ours = layer_of(tmp_path, layer="rock", raster="rock.tif", names={1: "a", 2: "b", 3: "c"})
+    assert [name for _, name, _ in ours.flags] == ["a", "b", "c"]
+    assert layer_of(tmp_path, layer="rock", raster="rock.tif", kind="continuous", units="1").kind == "continuous"
+
+
+def test_classes_of_an_exported_file_are_those_of_the_cube(tmp_path: Path) -> None:
+    write(tmp_path, "rock.tif", noise(1, 50, 1, 3.99, "uint8"), 50)
+    source = {"layer": "rock", "raster": "rock.tif", "names": {1: "granite", 2: "red sandstone", 3: "chalk"}}
+    assert build(config_of(tmp_path, source)) == []
+    export(str(tmp_path / "c.zarr"), "rock", tmp_path / "export.tif")
+    flags = open_cube(str(tmp_path / "c.zarr")).layers()["rock"].flags
+    assert layer_of(tmp_path, layer="rock", raster="export.tif").flags == flags
 
 
 def test_names_of_classes_with_any_blanks_are_those_of_the_cube(tmp_path: Path) -> None:
@@ -446,6 +484,7 @@ def test_the_fourth_band_of_bytes_is_no_mask_of_the_others(tmp_path: Path) -> No
         (("one", "two", "three", "four"), {"bands": ["one", "two"]}),
         ((), {"bands": [1, 2, 3, 4]}),
         ((), {"kind": "series", "period": 4}),
+        ((), {"bands": [1]}),
     ]
     for names, keys in ways:
         write(tmp_path, "d.tif", values, 50, *names)
