@@ -35,6 +35,7 @@ from cube.sources.open import open_source, refuse_shared_names
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.raster_header import pixel_metres
 from cube.sources.rasters import RasterReader
+from cube.sources.stac import SceneReader
 from cube.sources.surface import SurfaceReader
 
 METRIC: Final = ("metre", "meter", "m", "degree", "unknown")  # units of a CRS that need no word
@@ -83,6 +84,7 @@ class SourceRow:
     bands: list[BandRow] = field(default_factory=list)
     derived: list[str] = field(default_factory=list)
     covered: float | None = None
+    scenes: str = ""  # how many the catalogue has for the region, and of which days; their pixels are not read
     units: int = 0  # of the region, with a point
     units_without_data: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # of the file's form, which is read all the same
@@ -181,8 +183,9 @@ def _row(config: Config, source: Source, where: str, region: Region, layers: lis
         elif isinstance(reader, EmbeddingReader):
             row.file = config.source_path(str(source.path))
             _fill(row, reader.layer, *vectors_at_points(reader, region), region)
-        elif source.stac is not None:
-            row.file = source.stac.catalog
+        elif isinstance(reader, SceneReader):
+            row.file = reader.catalogue.url
+            _fill_scenes(row, reader, region)
     except FloracubeError as error:
         row.problem = str(error)
         if isinstance(source.raster, str) and not row.crs:
@@ -226,6 +229,20 @@ def _fill(row: SourceRow, layer: Layer, values: Floats, target: RasterGrid, regi
         row.units += bool(across.any() and down.any())
         if across.any() and down.any() and not valid[:, down][..., across].any():
             row.units_without_data.append(unit.name)
+
+
+def _fill_scenes(row: SourceRow, reader: SceneReader, region: Region) -> None:
+    """Scenes of a catalogue by unit; an API would be asked once for each unit, which is left to the build."""
+    layer = reader.layers[0]
+    row.kind, row.resolution = ("series" if layer.period else layer.kind), layer.resolution
+    scenes = reader.catalogue.scenes
+    if scenes is None:
+        row.scenes = "scenes of an API, searched unit by unit while building"
+        return
+    days = sorted(scene.moment.date() for scene in scenes)
+    row.scenes = f"{len(scenes)} scene{'s' if len(scenes) > 1 else ''}, {days[0]} to {days[-1]}"
+    row.units_without_data = [u.name for u in region.units() if not any(scene.touches(u.bounds) for scene in scenes)]
+    row.units = sum(1 for _ in region.units())
 
 
 def _bands(layer: Layer, values: Floats, valid: NDArray[np.bool_]) -> Iterator[BandRow]:

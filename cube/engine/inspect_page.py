@@ -89,7 +89,8 @@ def _source(row: SourceRow) -> Iterator[str]:
     if row.picture is not None:
         head += f'<br><img alt="Thumbnail of {escape(row.layer)}" src="{thumbnail(row)}">'
     if not row.bands:
-        yield f'<tr><td>{head}<td class="problem" colspan="5">{escape(row.problem or "not read")}</tr>'
+        is_problem = "" if row.scenes else ' class="problem"'
+        yield f'<tr><td>{head}<td{is_problem} colspan="5">{escape(row.problem or row.scenes or "not read")}</tr>'
     for i, band in enumerate(row.bands):
         first = f'<td rowspan="{len(row.bands)}">{head}' if i == 0 else ""
         plausible = span(*band.plausible) if band.plausible else "-"

@@ -40,7 +40,8 @@ def metres(length: float) -> str:
 def _bands(row: SourceRow) -> Iterator[Sequence[str]]:
     """Cells of the table for the bands of a source; a source that was not read has one row."""
     if not row.bands:
-        yield row.layer, "", "not read", "", "", "", ""
+        missing = f"{len(row.units_without_data)} of {row.units}" if row.units else ""
+        yield row.layer, "", row.scenes or "not read", "", "", "", missing
     for i, band in enumerate(row.bands[:MOST_BANDS]):
         plausible = span(*band.plausible) if band.plausible else "-"
         missing = f"{len(row.units_without_data)} of {row.units}" if i == 0 else ""
@@ -73,7 +74,8 @@ def _notes(row: SourceRow) -> Iterator[str]:
     yield from (_beyond(row, band) for band in row.bands if band.implausible)
     if row.units_without_data and not empty:
         count = len(row.units_without_data)
-        yield f"{row.source}: {count} units have no value at any point ({_first_names(row.units_without_data)})."
+        what = "scene" if row.scenes else "value at any point"
+        yield f"{row.source}: {count} units have no {what} ({_first_names(row.units_without_data)})."
 
 
 def _beyond(row: SourceRow, band: BandRow) -> str:

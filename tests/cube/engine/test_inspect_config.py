@@ -25,6 +25,7 @@ from cube.engine import inspect_page, inspect_text
 from cube.engine.inspect_config import Understood, inspect_config
 from cube.grid import EUROPE, Region
 from tests.support.rasters import Array, write_bands
+from tests.support.scenes import Scenes, needs_stackstac
 from tests.system.conftest import floracube
 
 REGION = Region(4700, 2850, 4720, 2860, 10)
@@ -79,6 +80,28 @@ def test_sound_inputs_show_what_they_are(tmp_path: Path) -> None:
     assert srtm.bands[0].plausible == (-500, 6000)
     assert "20 surveys" in inspect_text.text(found)
     assert json.loads(json.dumps(found.document()))["sources"][0]["layer"] == "srtm"
+
+
+@needs_stackstac
+def test_scenes_are_counted_by_day_and_by_unit(tmp_path: Path) -> None:
+    """One scene over the western unit of two, and one far from both, which the search leaves out."""
+    document = sound(tmp_path)
+    scenes = Scenes(tmp_path, "sentinel-2-l2a")
+    values = np.full((100, 100), 900)
+    bands = {f"B{number:02d}": values for number in (2, 3, 4, 8)}
+    for name, day, east in (
+        ("west", "2021-06-03", 4_700_000),
+        ("late", "2022-07-01", 4_700_000),
+        ("far", "2021-07-01", 4_900_000),
+    ):
+        scenes.add(name, day, "EPSG:3035", Affine(80, 0, east, 0, -80, 2_860_000), bands, ("SCL", values * 0 + 4, 1))
+    stac = {"catalog": scenes.save(), "start": "2021-01-01", "end": "2022-12-31"}
+    document["sources"].append({"layer": "sentinel2", "stac": stac})
+    found = told(tmp_path, document)
+    row = found.sources[-1]
+    assert (row.problem, row.scenes, row.units_without_data) == ("", "2 scenes, 2021-06-03 to 2022-07-01", ["10kmE471N285"])
+    assert "2 scenes, 2021-06-03 to 2022-07-01" in inspect_text.text(found)
+    assert inspect_text.notes(found) == ["sources[2]: 1 units have no scene (10kmE471N285)."]
 
 
 Damage = Callable[[Path, dict[str, Any]], None]
