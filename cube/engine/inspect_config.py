@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -35,7 +35,7 @@ from cube.sources.open import open_source, refuse_shared_names
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.raster_header import pixel_metres
 from cube.sources.rasters import RasterReader
-from cube.sources.stac import SceneReader
+from cube.sources.stac import Scene, SceneReader
 from cube.sources.surface import SurfaceReader
 
 METRIC: Final = ("metre", "meter", "m", "degree", "unknown")  # units of a CRS that need no word
@@ -169,8 +169,9 @@ def _row(config: Config, source: Source, where: str, region: Region, layers: lis
     row = SourceRow(where, source.layer)
     try:
         reader: Any = open_source(config, source, where, region)
-        layers += reader.layers
-        row.derived = [layer.name for layer in reader.layers[1:]]
+        filled: Sequence[Layer] = reader.layers
+        layers += filled
+        row.derived = [layer.name for layer in filled[1:]]
         if isinstance(reader, SurfaceReader):
             reader = reader.inner
         if isinstance(reader, RasterReader):
@@ -185,7 +186,7 @@ def _row(config: Config, source: Source, where: str, region: Region, layers: lis
             _fill(row, reader.layer, *vectors_at_points(reader, region), region)
         elif isinstance(reader, SceneReader):
             row.file = reader.catalogue.url
-            _fill_scenes(row, reader, region)
+            _fill_scenes(row, reader.catalogue.scenes, filled[0], region)
     except FloracubeError as error:
         row.problem = str(error)
         if isinstance(source.raster, str) and not row.crs:
@@ -231,11 +232,9 @@ def _fill(row: SourceRow, layer: Layer, values: Floats, target: RasterGrid, regi
             row.units_without_data.append(unit.name)
 
 
-def _fill_scenes(row: SourceRow, reader: SceneReader, region: Region) -> None:
-    """Scenes of a catalogue by unit; an API would be asked once for each unit, which is left to the build."""
-    layer = reader.layers[0]
+def _fill_scenes(row: SourceRow, scenes: Sequence[Scene] | None, layer: Layer, region: Region) -> None:
+    """Scenes of a catalogue by unit; an API (no scenes) would be asked once for each unit, which is left to the build."""
     row.kind, row.resolution = ("series" if layer.period else layer.kind), layer.resolution
-    scenes = reader.catalogue.scenes
     if scenes is None:
         row.scenes = "scenes of an API, searched unit by unit while building"
         return

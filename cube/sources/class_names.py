@@ -7,7 +7,6 @@ import csv
 import io
 import math
 import re
-from collections.abc import Callable
 from typing import Final
 from xml.etree import ElementTree
 
@@ -82,27 +81,24 @@ def _rows_of_attributes(table: ElementTree.Element) -> dict[int, tuple[str, str]
         for field in table.iterfind("FieldDefn")
     ]
 
-    def column(matches: Callable[[str, str | None, str | None], bool]) -> int | None:
-        return next((i for i, field in enumerate(fields) if matches(*field)), None)
-
     # Usages of GDAL (GDALRATFieldUsage): 2 name, 5 the number, 6 to 8 red, green and blue. Type 2 is a text.
-    number = column(lambda name, _, usage: usage == "5" or name == "value")
-    title = column(lambda _, kind, usage: usage == "2" and kind == "2")
-    title = column(lambda _, kind, __: kind == "2") if title is None else title
-    colour_columns = [column(lambda _, __, usage, code=code: usage == code) for code in ("6", "7", "8")]
+    numbers = [i for i, (name, _, usage) in enumerate(fields) if usage == "5" or name == "value"]
+    texts = [i for i, (_, kind, _) in enumerate(fields) if kind == "2"]
+    titles = [i for i in texts if fields[i][2] == "2"] or texts
+    colour_columns = [i for code in ("6", "7", "8") for i, field in enumerate(fields) if field[2] == code]
     rows: dict[int, tuple[str, str]] = {}
-    if number is None or title is None:
+    if not numbers or not titles:
         return rows
     for row in table.iterfind("Row"):
         cells = [cell.text or "" for cell in row.iterfind("F")]
         try:
-            value = float(cells[number])
-            levels = [int(float(cells[i])) for i in colour_columns if i is not None]
+            value = float(cells[numbers[0]])
+            levels = [int(float(cells[i])) for i in colour_columns]
         except (ValueError, IndexError):
             continue
         if value.is_integer():
             is_colour = len(levels) == 3 and all(0 <= level <= 255 for level in levels)
-            rows.setdefault(int(value), (cells[title], "#" + bytes(levels).hex() if is_colour else ""))
+            rows.setdefault(int(value), (cells[titles[0]], "#" + bytes(levels).hex() if is_colour else ""))
     return rows
 
 
