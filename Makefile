@@ -83,7 +83,7 @@ test-all: setup browser ## all tests: also journeys, kills, hosts, notebooks
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 docs: setup ## the documentation as a site, in site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/python -m docs.make.site site
 
 lint: setup ## ruff, mypy and bandit as CI runs them
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from cube.storage.store import CubeStore
 ROOT = Path(__file__).parents[2]
 EXTRAS = {"requirements-serve": ("server", "fast"), "requirements-demo": ("server", "fast", "inference", "build")}
 HEAVY = {"requirements-serve": {"torch", "transformers", "scikit-learn"}, "requirements-demo": set[str]()}
-TEST_TOOLS = {"pytest", "playwright", "moto", "mypy", "ruff", "mkdocs", "kubernetes", "schemathesis"}
+TEST_TOOLS = {"pytest", "playwright", "moto", "mypy", "ruff", "zensical", "kubernetes", "schemathesis"}
 
 
 def pins(name: str) -> dict[str, str]:
