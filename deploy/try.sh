@@ -27,14 +27,14 @@ tools() {
       "${missing[@]}" netavark aardvark-dns nftables iptables catatonit; } >/dev/null 2>&1 || skip "there is no ${missing[*]} here and it cannot be installed"
   fi
   mkdir -p "$work"
-  # Limits that a container within a container may set; names without a registry are those of Docker's.
+  # Limits that a container within a container may set; a name without a registry is an image that was built here.
   cat >"$work/containers.conf" <<'CONF'
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=20000:20000"]
 [engine]
 runtime = "runc"
 CONF
-  echo 'unqualified-search-registries = ["docker.io"]' >"$work/registries.conf"
+  echo 'unqualified-search-registries = ["localhost"]' >"$work/registries.conf"
   export CONTAINERS_CONF=$work/containers.conf CONTAINERS_REGISTRIES_CONF=$work/registries.conf
   "$python" -m venv "$work/compose"
   "$work/compose/bin/pip" install -qq podman-compose==1.6.0
@@ -60,7 +60,7 @@ print("[global]", *(f"{key} = {value}" for key, value in settings.items()), sep=
 built() { # name, then arguments of buildah
   local name=$1
   shift
-  buildah bud --isolation=chroot --network=host --layers --pull-never --quiet "${mounts[@]}" --tag "$name" "$@" . \
+  buildah bud --isolation=chroot --network=host --layers=false --pull-never --quiet "${mounts[@]}" --tag "$name" "$@" . \
     >"$work/build-${name//[^a-z]/}.log" 2>&1 || { tail -n 30 "$work/build-${name//[^a-z]/}.log"; fail "the image $name was not built"; }
   step "built $name: $(podman image inspect --format '{{.Size}}' "$name" | numfmt --to=si)B"
 }
@@ -73,18 +73,18 @@ images() {
     tar -C "$work/root" --create . | podman import --quiet - localhost/debian >/dev/null
     rm -rf "$work/root"
   fi
-  podman tag localhost/debian docker.io/library/python:3.11-slim-bookworm
+  podman tag localhost/debian localhost/python:3.11-slim-bookworm
   step "base image by debootstrap: $(podman image inspect --format '{{.Size}}' localhost/debian | numfmt --to=si)B"
   local standins=(--file deploy/try/standins.Dockerfile --ignorefile deploy/try/ignore)
-  built docker.io/library/node:22-bookworm-slim "${standins[@]}" --target node
-  built docker.io/nginxinc/nginx-unprivileged:1.28-alpine "${standins[@]}" --target nginx
-  built docker.io/prom/prometheus:v3.5.0 "${standins[@]}" --target prometheus
-  built docker.io/minio/minio:RELEASE.2025-09-07T16-13-09Z "${standins[@]}" --target store \
+  built localhost/node:22-bookworm-slim "${standins[@]}" --target node
+  built localhost/nginxinc/nginx-unprivileged:1.28-alpine "${standins[@]}" --target nginx
+  built localhost/prom/prometheus:v3.5.0 "${standins[@]}" --target prometheus
+  built localhost/minio/minio:RELEASE.2025-09-07T16-13-09Z "${standins[@]}" --target store \
     --build-arg "MOTO=$("$python" -c 'from importlib.metadata import version; print(version("moto"))')"
-  built docker.io/floracube/server:0.1.0 --file deploy/images/server.Dockerfile
+  built localhost/floracube/server:0.1.0 --file deploy/images/server.Dockerfile
   # Where pip is told of a folder of wheels, torch for processors is there, as for `make setup`.
   local index=${TORCH_INDEX:-$(sed -n 's,^find-links = /,file:///,p' "$work/pip.conf")}
-  built docker.io/floracube/worker:0.1.0 --file deploy/images/worker.Dockerfile ${index:+--build-arg "TORCH_INDEX=$index"}
+  built localhost/floracube/worker:0.1.0 --file deploy/images/worker.Dockerfile ${index:+--build-arg "TORCH_INDEX=$index"}
 }
 
 listening() { # seconds until the server at $1 is ready and has drawn a tile, through the rest of the arguments of served.py
