@@ -64,9 +64,6 @@ def receipts(inspection: Inspection) -> Iterator[Finding]:
         yield from _unlisted_receipts(
             inspection, stage, stage.path, [name for name in progress.missing if name not in progress.index.stale]
         )
-    for progress in inspection.changed_stages:
-        for path, name in inspection.receipts[progress.stage.path].unreadable:
-            yield from _unlisted_receipts(inspection, progress.stage, path, [name])
 
 
 def _unlisted_receipts(inspection: Inspection, stage: Stage, path: str, names: Collection[str]) -> Iterator[Finding]:

@@ -7,19 +7,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 WARN_ABOVE: Final = 0.001  # share of a species' cells
 MAX_NAMES: Final = 5
 
 
+@dataclass
+class CutValues:
+    """The cells of some receipts, and in how many of them each species was cut."""
+
+    cells: int = 0
+    by_species: Counter[str] = field(default_factory=Counter)
+
+    def add(self, receipt: Mapping[str, Any]) -> None:
+        """Count those of one more receipt."""
+        self.cells += int(receipt.get("counts", {}).get("cells", 0))
+        self.by_species.update({str(name): int(count) for name, count in receipt.get("cut_cells", {}).items()})
+
+    def shares(self) -> dict[str, float]:
+        """Share of its cells (0..1) that each species was cut in, the largest first; species that were not cut are left out."""
+        return {name: count / self.cells for name, count in self.by_species.most_common() if self.cells}
+
+
 def cut_shares(receipts: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Share of its cells (0..1) that each species was cut in, the largest first; species that were not cut are left out."""
-    cells, cut_cells = 0, Counter[str]()
+    """See `CutValues.shares`."""
+    values = CutValues()
     for receipt in receipts:
-        cells += int(receipt.get("counts", {}).get("cells", 0))
-        cut_cells.update({str(name): int(count) for name, count in receipt.get("cut_cells", {}).items()})
-    return {name: count / cells for name, count in cut_cells.most_common() if cells}
+        values.add(receipt)
+    return values.shares()
 
 
 def warning_of(shares: Mapping[str, float]) -> str:

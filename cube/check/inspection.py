@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import StorePath
 
-from cube.check.receipts import StageReceipts, StoredSizes, read_receipts
+from cube.check.receipts import StageReceipts, StoredSizes
 from cube.grid import CELL, RESOLUTIONS
 from cube.layers import (
     COMPOSITION,
@@ -137,25 +137,33 @@ class Inspection:
         version_names = sorted({version for product in releases.PRODUCTS for version in self.versions(product)})
         return input_stages(self.cube) + [version_stage(self.cube, version) for version in version_names]
 
-    @cached_property
+    @property
     def progress(self) -> list[Progress]:
-        """How far each of the stages is; as the receipts themselves say, unless an earlier check is believed."""
-        listing, use_memo = self.cube.versions("ledger"), bool(self.verified)
-        return [progress(self.cube, stage, listing, use_memo) for stage in self.stages]
+        """How far each of the stages is: as the receipts themselves say, unless it is as an earlier check verified it."""
+        return self._progress_and_receipts[0]
 
-    @cached_property
-    def changed_stages(self) -> list[Progress]:
-        """Those of `progress` that are not as an earlier check verified them: their receipts are read one by one."""
-        return [progress for progress in self.progress if self.verified.get(progress.stage.path) != progress.state]
-
-    @cached_property
+    @property
     def receipts(self) -> dict[str, StageReceipts]:
-        """What the receipts of each changed stage say, by its path."""
-        all_inputs = not any(
-            progress.stage.path.startswith("inputs/") for progress in self.progress if progress not in self.changed_stages
-        )
-        sizes = StoredSizes(self.cube, all_inputs)
-        return {progress.stage.path: read_receipts(self.cube, progress, sizes) for progress in self.changed_stages}
+        """What is found in the receipts of each stage that is not as an earlier check verified it, by its path."""
+        return self._progress_and_receipts[1]
+
+    @property
+    def changed_stages(self) -> list[Progress]:
+        """Those of `progress` whose receipts were read."""
+        return [progress for progress in self.progress if progress.stage.path in self.receipts]
+
+    @cached_property
+    def _progress_and_receipts(self) -> tuple[list[Progress], dict[str, StageReceipts]]:
+        """Both from one reading of the receipts."""
+        listing, verified = self.cube.versions("ledger"), self.verified
+        by_memo = {stage.path: progress(self.cube, stage, listing) for stage in self.stages if stage.path in verified}
+        unchanged = {path: now for path, now in by_memo.items() if now.state == verified[path]}
+        sizes = StoredSizes(self.cube, not any(path.startswith("inputs/") for path in unchanged))
+        found = {stage.path: StageReceipts(stage, sizes) for stage in self.stages if stage.path not in unchanged}
+        all_progress = [
+            unchanged.get(stage.path) or progress(self.cube, stage, listing, found[stage.path].look) for stage in self.stages
+        ]
+        return all_progress, found
 
     @cached_property
     def products(self) -> dict[str, str]:
@@ -212,11 +220,10 @@ class Inspection:
         return Leaf(path, product, resolution, level, document, arrays, trust_consolidated)
 
     def _nodes(self, path: str) -> dict[str, Document]:
-        """The metadata documents of the nodes directly below a group, many requests at once on object stores."""
+        """The metadata documents of the nodes directly below a group."""
         names = self.cube.folders(path)
-        documents = dict(self.cube.read_documents(path, [f"{name}/zarr" for name in names]))
-        # One that is damaged is left out there, and a sentence here.
-        return {name: documents.get(f"{name}/zarr") or self.node(f"{path}/{name}") for name in names}
+        documents = self.cube.metadata([f"{path}/{name}" for name in names])
+        return {name: document or {} for name, document in zip(names, documents, strict=True)}
 
     def _is_changed(self, path: str) -> bool:
         """Whether a stage that writes into the leaf group at `path` is not as it was verified."""
@@ -235,4 +242,4 @@ class Inspection:
 
     def node(self, path: str) -> Document:
         """The metadata document of a group or array; `{}` where there is none."""
-        return dict(self.cube.read_json(f"{path}/zarr.json" if path else "zarr.json") or {})
+        return dict(self.cube.metadata([path])[0] or {})

@@ -9,6 +9,7 @@ from cube.check.rules import Finding, inspect
 from cube.export import stac
 from cube.storage import releases
 from cube.storage.store import open_cube
+from cube.storage.whole import with_metadata_once
 
 
 def publish(url: str, name: str, values: bool = False, everything: bool = False) -> tuple[bool, dict[str, Any]]:
@@ -20,10 +21,10 @@ def publish(url: str, name: str, values: bool = False, everything: bool = False)
     """
     cube = open_cube(url, writable=True)
     releases.require(cube, name)
-    inspection = Inspection(cube, name, {} if everything or values else releases.verified_states(cube))
+    inspection = Inspection(with_metadata_once(cube), name, {} if everything or values else releases.verified_states(cube))
     document = inspect(inspection, values)
     if document["kept"]:
-        stac.write(cube, name)
+        stac.write(inspection.cube, name)
         releases.publish(cube, name, {progress.stage.path: progress.state for progress in inspection.progress})
     return bool(document["kept"]), document
 

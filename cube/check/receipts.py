@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from cube.check.cut_values import cut_shares
+from cube.check.cut_values import CutValues
 from cube.sources.coverage import Coverage, coverage_of
 from cube.storage import backends
-from cube.storage.ledger import receipts
-from cube.storage.progress import Progress, Stage
+from cube.storage.progress import Stage
 from cube.storage.store import CubeStore
 
 
@@ -27,21 +26,16 @@ class WrongSize:
 
 
 @dataclass(frozen=True)
-class StageReceipts:
-    """What is found in the receipts of a stage."""
-
-    wrong_sizes: list[WrongSize]
-    uneven: list[tuple[str, Coverage]]  # units with layers whose counts do not add up
-    cut_shares: dict[str, float]  # see `cube.check.cut_values`
-    unreadable: list[tuple[str, str]]  # (stage, unit) of receipts that the memo lists and that cannot be read
-
-
-@dataclass(frozen=True)
 class StoredSizes:
     """Bytes of the objects of a cube, each of its parts listed once; `whole_inputs` lists all inputs together."""
 
     cube: CubeStore
     whole_inputs: bool
+
+    @property
+    def can_be_listed(self) -> bool:
+        """Whether the store says what is in it; a web server does not."""
+        return backends.scheme(self.cube.url) not in backends.WEB
 
     @cached_property
     def _sizes(self) -> dict[str, dict[str, int]]:
@@ -57,34 +51,25 @@ class StoredSizes:
         return self._sizes[part].get(key.removeprefix(f"{part}/"), 0)
 
 
-def read_receipts(cube: CubeStore, progress: Progress, sizes: StoredSizes) -> StageReceipts:
-    """Read the receipts of the units of a stage and of the squares above them."""
-    stage, unreadable = progress.stage, list[tuple[str, str]]()
-    wrong: list[WrongSize] = []
-    uneven: list[tuple[str, Coverage]] = []
-    lists_sizes = backends.scheme(cube.url) not in backends.WEB
+@dataclass(frozen=True)
+class StageReceipts:
+    """What is found in the receipts of a stage and of the squares above it, one after another."""
 
-    def read(path: str, names: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        unread_names = set(names)
-        for name, receipt in receipts(cube, path):
-            for key, size in receipt.get("sizes", {}).items() if lists_sizes else ():
-                if is_in_stage(stage, key) and (stored_bytes := sizes.bytes_of(key)) != size:
-                    wrong.append(WrongSize(key, size, stored_bytes, path, name))
-            unread_names.discard(name)
-            yield name, receipt
-        unreadable.extend((path, name) for name in sorted(unread_names))
+    stage: Stage
+    all_sizes: StoredSizes
+    wrong_sizes: list[WrongSize] = field(default_factory=list)
+    uneven: list[tuple[str, Coverage]] = field(default_factory=list)  # units with layers whose counts do not add up
+    cut_values: CutValues = field(default_factory=CutValues)
 
-    def units() -> Iterator[Mapping[str, Any]]:
-        for name, receipt in read(stage.path, progress.index.fingerprints.keys() | progress.index.stale):
-            rows = coverage_of(receipt.get("counts", {})) if stage.path.startswith("inputs/") else []
-            uneven.extend((name, row) for row in rows if row.used + row.no_data + row.refused != row.pixels)
-            yield receipt
-
-    shares = cut_shares(units())
-    squares = [name for name, state in progress.squares.items() if state != "missing"]
-    for _ in read(f"{stage.path}/overviews", squares):
-        pass
-    return StageReceipts(wrong, uneven, shares, unreadable)
+    def look(self, path: str, name: str, receipt: Mapping[str, Any]) -> None:
+        """Look at the receipt `name` of `path`: of the stage, or of its overviews."""
+        for key, size in receipt.get("sizes", {}).items() if self.all_sizes.can_be_listed else ():
+            if is_in_stage(self.stage, key) and (stored_bytes := self.all_sizes.bytes_of(key)) != size:
+                self.wrong_sizes.append(WrongSize(key, size, stored_bytes, path, name))
+        if path == self.stage.path:
+            self.cut_values.add(receipt)
+            rows = coverage_of(receipt.get("counts", {})) if path.startswith("inputs/") else []
+            self.uneven.extend((name, row) for row in rows if row.used + row.no_data + row.refused != row.pixels)
 
 
 def is_in_stage(stage: Stage, path: str) -> bool:

@@ -11,6 +11,7 @@ from cube.check.cut_values import warning_of
 from cube.check.inspection import Inspection
 from cube.errors import FloracubeError
 from cube.storage.store import open_cube
+from cube.storage.whole import with_metadata_once
 
 MAX_FINDINGS: Final = 1000  # findings that are listed of one rule: a cube that is wrong everywhere is wrong in one way
 MAX_SENTENCES: Final = 5  # of them for a person
@@ -76,7 +77,7 @@ def registered() -> dict[str, Rule]:
 
 def check(url: str, values: bool = False) -> dict[str, Any]:
     """Check every rule on the cube at `url`; those that read values only if `values`. Raises `CubeError` without a cube."""
-    return inspect(Inspection(open_cube(url)), values)
+    return inspect(Inspection(with_metadata_once(open_cube(url))), values)
 
 
 def inspect(inspection: Inspection, values: bool = False) -> dict[str, Any]:
@@ -112,7 +113,8 @@ def inspect(inspection: Inspection, values: bool = False) -> dict[str, Any]:
 def _warnings(inspection: Inspection) -> Iterator[str]:
     """A sentence for each version of the species with many values cut."""
     for progress in inspection.changed_stages:
-        if "species" in progress.stage.layers and (warning := warning_of(inspection.receipts[progress.stage.path].cut_shares)):
+        shares = inspection.receipts[progress.stage.path].cut_values.shares()
+        if "species" in progress.stage.layers and (warning := warning_of(shares)):
             yield f"species {progress.stage.path.removeprefix('predict/')}: {warning}"
 
 

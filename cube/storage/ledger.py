@@ -11,9 +11,10 @@ from __future__ import annotations
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, Protocol, TypeGuard
 
 import numpy as np
@@ -118,6 +119,9 @@ def receipts(cube: Documents, stage: str) -> Iterator[tuple[str, Mapping[str, An
 Summary = list[Any]  # what some receipts are made from, the fingerprint of each by its unit, the sums of their counts
 
 
+Look = Callable[[str, str, Mapping[str, Any]], None]  # is shown a receipt: its stage, its unit, what it says
+
+
 def _memo(cube: Documents, stage: str) -> Memo:
     # Another name where `_summarised` or `fingerprint` makes something else of the same receipt: an old memo would stand for it.
     return Memo(cube, f"ledger/{stage}", "memo/receipts", _summarised)
@@ -139,25 +143,38 @@ def _documents(listing: Mapping[str, str], prefix: str = "") -> dict[str, str]:
     return {path: version for path, version in paths if path.rpartition("/")[0] in ("", "blocks")}
 
 
-def summaries(cube: Documents, stage: str, listing: Mapping[str, str] | None = None, use_memo: bool = True) -> Iterator[Summary]:
+def summaries(
+    cube: Documents, stage: str, listing: Mapping[str, str] | None = None, look: Look | None = None
+) -> Iterator[Summary]:
     """What the receipts of a stage say, each unit once; `listing` are the versions of all documents below `ledger`.
 
-    A unit whose receipt is damaged or withdrawn has none. Unless `use_memo`, the receipts themselves are read.
+    A unit whose receipt is damaged or withdrawn has none. With `look` the receipts themselves are read, and it sees each once.
     """
-    folder = f"ledger/{stage}"
+    folder, memo = f"ledger/{stage}", _memo(cube, stage)
     versions = _documents(cube.versions(folder)) if listing is None else _documents(listing, f"{stage}/")
-    by_path = _memo(cube, stage).values(versions, use_memo)
+    if look is not None:
+        memo = replace(memo, derive=partial(_shown, stage, look, {path for path in versions if "/" not in path}, set()))
+    by_path = memo.values(versions, look is None)
     while missing := {path: versions[path] for path in versions.keys() - by_path.keys()}:
         now = _documents(cube.versions(folder))
         if missing.items() <= now.items():
             break  # damaged, and not moved into a block since they were listed
-        versions, by_path = now, _memo(cube, stage).values(now, use_memo)
+        versions, by_path = now, memo.values(now, look is None)
     single = {path for path in versions if "/" not in path}
     for path, parts in by_path.items():
         if "/" in path and any(not single.isdisjoint(units) for _, units, _ in parts):
             block = dict(cube.read_documents(folder, [path])).get(path, {})
             parts = _summarised(path, {name: receipt for name, receipt in block.items() if name not in single})
         yield from parts
+
+
+def _shown(stage: str, look: Look, single: set[str], seen: set[str], path: str, document: Any) -> list[Summary]:
+    """As `_summarised`; `look` sees each receipt once: a block's not of `single` units, which have files of their own."""
+    for name, receipt in _receipts_of(document if "/" in path else {path: document}).items():
+        if name not in seen and not ("/" in path and name in single):
+            seen.add(name)
+            look(stage, name, receipt)
+    return _summarised(path, document)
 
 
 @dataclass(frozen=True)
@@ -179,12 +196,12 @@ class Ledger:
         """`stage` is a path such as `inputs/sentinel2` or `species/v1`."""
         self.cube, self.stage, self.inputs = cube, stage, inputs
 
-    def index(self, listing: Mapping[str, str] | None = None, use_memo: bool = True) -> ReceiptIndex:
+    def index(self, listing: Mapping[str, str] | None = None, look: Look | None = None) -> ReceiptIndex:
         """What all receipts say, see `summaries`."""
         fingerprints: dict[str, str] = {}
         stale: set[str] = set()
         counts: dict[str, int] = {}
-        for inputs, units, sums in summaries(self.cube, self.stage, listing, use_memo):
+        for inputs, units, sums in summaries(self.cube, self.stage, listing, look):
             if inputs == self.inputs:
                 fingerprints |= units
                 add_counts(counts, sums)

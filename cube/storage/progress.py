@@ -17,7 +17,7 @@ from cube.grid import Region, Unit
 from cube.pyramids.squares import Square, tree
 from cube.storage import releases, shapes
 from cube.storage.identity import digest
-from cube.storage.ledger import Ledger, ReceiptIndex, summaries
+from cube.storage.ledger import Ledger, Look, ReceiptIndex, summaries
 from cube.storage.root import about_region, region_of
 from cube.storage.store import CubeStore
 
@@ -63,15 +63,15 @@ class Progress:
         return sum(state == "valid" for state in self.squares.values())
 
 
-def progress(cube: CubeStore, stage: Stage, listing: Mapping[str, str] | None = None, use_memo: bool = True) -> Progress:
+def progress(cube: CubeStore, stage: Stage, listing: Mapping[str, str] | None = None, look: Look | None = None) -> Progress:
     """Read the receipts of a stage and say which of its units and squares are there, valid, or missing.
 
     Who asks for many stages lists the documents of `ledger` once (`Documents.versions`) and gives them as `listing`.
-    Unless `use_memo`, the receipts themselves are read (`summaries`).
+    With `look` the receipts themselves are read (`summaries`).
     """
     units = tuple(stage.region.units())
-    index = Ledger(cube, stage.path, stage.inputs).index(listing, use_memo)
-    squares_say = summaries(cube, f"{stage.path}/overviews", listing, use_memo)
+    index = Ledger(cube, stage.path, stage.inputs).index(listing, look)
+    squares_say = summaries(cube, f"{stage.path}/overviews", listing, look)
     above = {name: inputs for inputs, names, _ in squares_say for name in names}
     fingerprints, states = dict(index.fingerprints), {}
     squares = tree(cube.region, units)

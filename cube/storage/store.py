@@ -16,6 +16,7 @@ import zarr
 import zarr.codecs
 import zarr.errors
 from numpy.typing import NDArray
+from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.core.sync import sync
 
 from cube import grid
@@ -59,11 +60,27 @@ class CubeStore(Documents):
             return self.root[path] if path else self.root
         except (KeyError, FileNotFoundError) as error:
             # Zarr raises the same for a node that is absent and for metadata that lack a key.
-            if self._read(f"{path}/zarr.json".lstrip("/")) is None:
+            if self._metadata_bytes([path]) == [None]:
                 return None
             raise self.unreadable(path, error) from error
         except (ValueError, TypeError, AttributeError) as error:
             raise self.unreadable(path, error) from error
+
+    def metadata(self, paths: Sequence[str]) -> list[Any | None]:
+        """The metadata documents of groups and arrays as they are stored, read at once; None where there is none.
+
+        Raises `CubeError` for one that is no JSON document.
+        """
+        contents = self._metadata_bytes(paths)
+        return [self._document(f"{path}/zarr.json".lstrip("/"), data) for path, data in zip(paths, contents, strict=True)]
+
+    def _metadata_bytes(self, paths: Sequence[str]) -> list[bytes | None]:
+        store, keys = self.root.store, [f"{path}/zarr.json".lstrip("/") for path in paths]
+
+        async def read() -> list[Buffer | None]:
+            return list(await asyncio.gather(*(store.get(key, default_buffer_prototype()) for key in keys)))
+
+        return [None if content is None else content.to_bytes() for content in sync(read())]
 
     def unreadable(self, path: str, error: Exception) -> CubeError:
         """What to raise for metadata of a group or array that cannot be read."""

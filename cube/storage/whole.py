@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import zarr
@@ -30,7 +31,11 @@ class WholeObjects(WrapperStore[Store]):
         """The object (or part of it) as a buffer; None where the store says that there is none."""
         if key not in self._futures:
             self._futures[key] = asyncio.ensure_future(self._store.get(key, prototype))
-        content = await self._futures[key]
+        try:
+            content = await self._futures[key]
+        except BaseException:
+            self._futures.pop(key, None)  # the next one asks again
+            raise
         if content is None or byte_range is None:
             return content
         if isinstance(byte_range, RangeByteRequest):
@@ -43,6 +48,39 @@ class WholeObjects(WrapperStore[Store]):
     def forget(self) -> None:
         """Let go of what was fetched."""
         self._futures.clear()
+
+
+class MetadataOnce(WholeObjects):
+    """A store that is asked once for each metadata document, for each column of labels and for what is in a folder.
+
+    For who looks at a cube as it is at one moment; everything else is read as often as it is asked for.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Over `store`, with nothing fetched."""
+        super().__init__(store)
+        self._folders: dict[str, list[str]] = {}
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """As the store, from memory where it is small and was asked for before."""
+        if key.endswith(("zarr.json", "/c", "/c/0")):  # of arrays without an axis or with one
+            return await super().get(key, prototype, byte_range)
+        return await self._store.get(key, prototype, byte_range)
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Names directly below `prefix`."""
+        if prefix not in self._folders:
+            self._folders[prefix] = [name async for name in self._store.list_dir(prefix)]
+        for name in self._folders[prefix]:
+            yield name
+
+
+def with_metadata_once(cube: CubeStore) -> CubeStore:
+    """The same cube for reading, its metadata asked for once each; on a disk, where they cost no request, as it is."""
+    if backends.local_path(cube.url) is not None or "zarrs" in backends.io_backend(cube.url):
+        return cube
+    root = zarr.AsyncGroup(cube.root.metadata, StorePath(MetadataOnce(cube.root.store)))
+    return replace(cube, open_group=zarr.Group(root))
 
 
 class UnreadObjects(WrapperStore[Store]):

@@ -75,8 +75,8 @@ def test_a_check_lists_shards_and_reads_receipts_once(skeleton: tuple[str, Spent
     document: dict[str, Any] = {}
     cost = spent(lambda: document.update(check(url)))
     assert document["kept"], text(document)
-    assert cost["LIST"] <= 76  # one of the ledger, the inputs and each product; two more an array group, a few a stage
-    assert requests(cost) <= 870  # every receipt is read itself: what the memo says of them is not asked
+    assert cost["LIST"] <= 40  # one of the ledger, the inputs and each product; one more a group
+    assert requests(cost) <= 570  # every receipt and every metadata document itself, once: what memos say is not asked
 
 
 def test_publishing_reads_again_what_changed(skeleton: tuple[str, Spent, Any]) -> None:
@@ -84,9 +84,9 @@ def test_publishing_reads_again_what_changed(skeleton: tuple[str, Spent, Any]) -
     whole = spent(lambda: publish(url, "v1", everything=True))
     assert set(releases.verified_states(open_cube(url))) > {"inputs/surface", "predict/v1"}
     again = spent(lambda: publish(url, "v1"))
-    assert requests(whole) <= 1020
-    assert requests(again) <= 365
-    assert again["LIST"] <= 30
+    assert requests(whole) <= 600
+    assert requests(again) <= 130
+    assert again["LIST"] <= 12
 
 
 def test_gc_lists_versions(skeleton: tuple[str, Spent, Any]) -> None:

@@ -88,6 +88,20 @@ def test_blocks_are_compacted_when_their_last_unit_has_ended(tmp_path: Path) -> 
     assert book.missing(UNITS) == []
 
 
+def test_whoever_looks_at_the_receipts_is_shown_each_once_as_it_stands(tmp_path: Path) -> None:
+    cube = Documents(str(tmp_path))
+    book = signed(cube, UNITS[:256])
+    book.compact()
+    own, withdrawn = UNITS[3].name, UNITS[5].name
+    book.leave(own, {"inputs": "now", "checksums": {"elevation": 77}})
+    book.withdraw(withdrawn)
+    looked: list[tuple[str, dict[str, Any]]] = []
+    index = book.index(look=lambda stage, name, receipt: looked.append((name, dict(receipt))))
+    assert len(looked) == 255  # one that was shown twice would be one too many
+    assert dict(looked) == dict(receipts(cube, STAGE))
+    assert index == book.index()
+
+
 def test_few_receipts_stay_files_of_their_own(tmp_path: Path) -> None:
     cube = Documents(str(tmp_path))
     signed(cube, UNITS[: COMPACT_FROM - 1]).compact()

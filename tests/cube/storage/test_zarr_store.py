@@ -5,18 +5,24 @@ from __future__ import annotations
 import functools
 import inspect
 import pickle
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pytest
 from zarr.core.buffer import Buffer, cpu
 from zarr.core.sync import sync
 from zarr.testing.store import StoreTests
 
+from cube.grid import Region
+from cube.layers.inputs import INPUTS
 from cube.storage import backends
 from cube.storage.backends import RemoteStore
+from cube.storage.store import create_cube
+from cube.storage.whole import with_metadata_once
 
 
 def in_loop(test: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,3 +100,34 @@ class TestOnS3(_Contract):
     @pytest.fixture
     def url(self, s3: Any) -> str:
         return f"{s3.url}/c.zarr"
+
+
+def test_metadata_labels_and_folders_are_asked_for_once_and_values_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    cube = create_cube("memory://once.zarr", Region(4800, 2890, 4810, 2900, 10), "Once")
+    cube.ensure_group("inputs/10m", [INPUTS["sentinel2"]], 10)
+    path, unit = INPUTS["sentinel2"].path, next(cube.region.units())
+    ones = np.ones(cube.array(path).shape, cube.array(path).dtype)
+    cube.write_unit(path, unit, ones, 10)
+    groups, layers, document = cube.groups("inputs"), cube.layers(), cube.read_json("inputs/10m/zarr.json")
+    asked: list[str] = []
+
+    def noted(method: Any) -> Any:
+        def call(self: RemoteStore, key: str, *arguments: Any, **named: Any) -> Any:
+            asked.append(f"{method.__name__} {key}")
+            return method(self, key, *arguments, **named)
+
+        return call
+
+    for name in ("get", "list_dir"):
+        monkeypatch.setattr(RemoteStore, name, noted(getattr(RemoteStore, name)))
+    seen = with_metadata_once(cube)
+    for _ in range(3):
+        assert seen.groups("inputs") == groups
+        assert seen.layers() == layers
+        assert not seen.has("products/species")
+        assert seen.metadata(["inputs/10m", "products"]) == [document, None]
+    assert "get inputs/10m/sentinel2_band/c/0" in asked
+    assert max(Counter(asked).values()) == 1
+    for times in (1, 2):
+        cube.write_unit(path, unit, times * ones, 10)
+        np.testing.assert_array_equal(seen.array(path)[:], times * ones)
