@@ -117,8 +117,8 @@ def tour(browser: Browser, url: str, path: Path) -> Path:
     page.locator("#point").wait_for()
     page.wait_for_timeout(2000)
     frame(2200)
+    page.goto("about:blank")  # the address keeps the place that the panel has moved the map to
     page.goto(url + "#layer=indicators.richness&compare=habitats.level3&swipe=90")
-    page.reload()
     wait_for_tiles(page)
     for swipe in (*range(90, 10, -5), *range(10, 55, 5)):
         page.evaluate("hash => { location.hash = hash; }", f"#layer=indicators.richness&compare=habitats.level3&swipe={swipe}")
