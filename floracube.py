@@ -17,7 +17,7 @@ import typer
 from cube import console
 from cube.console import ENDS, EXPORT, PREDICT, bar, fail_if, run, say
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["open"]
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ set -euo pipefail
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=${TRY_FOLDER:-${XDG_CACHE_HOME:-$HOME/.cache}/floracube/try}
 python=${PYTHON:-$checkout/.venv/bin/python}
+version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$checkout/floracube.py")
 cd "$checkout"
 
 began=$SECONDS
@@ -81,10 +82,10 @@ images() {
   built localhost/prom/prometheus:v3.5.0 "${standins[@]}" --target prometheus
   built localhost/minio/minio:RELEASE.2025-09-07T16-13-09Z "${standins[@]}" --target store \
     --build-arg "MOTO=$("$python" -c 'from importlib.metadata import version; print(version("moto"))')"
-  built localhost/floracube/server:0.1.0 --file deploy/images/server.Dockerfile
+  built localhost/floracube/server:$version --file deploy/images/server.Dockerfile
   # Where pip is told of a folder of wheels, torch for processors is there, as for `make setup`.
   local index=${TORCH_INDEX:-$(sed -n 's,^find-links = /,file:///,p' "$work/pip.conf")}
-  built localhost/floracube/worker:0.1.0 --file deploy/images/worker.Dockerfile ${index:+--build-arg "TORCH_INDEX=$index"}
+  built localhost/floracube/worker:$version --file deploy/images/worker.Dockerfile ${index:+--build-arg "TORCH_INDEX=$index"}
 }
 
 listening() { # seconds until the server at $1 is ready and has drawn a tile, through the rest of the arguments of served.py
@@ -99,7 +100,7 @@ from demo.landscape import LandscapeSpec
 prepare(Path('/config'), LandscapeSpec(size_km=10, n_species=30, seed=20), print)"
   mkdir -p "$1"
   chown 10001:10001 "$1"
-  podman run --rm --network=none --volume "$1:/config" floracube/worker:0.1.0 python3 -c "$code" >/dev/null
+  podman run --rm --network=none --volume "$1:/config" floracube/worker:$version python3 -c "$code" >/dev/null
 }
 
 ticks() { # of processor time of the first process of a container
@@ -111,14 +112,14 @@ server() {
   if [ ! -d "$folder/cube.zarr/products" ]; then
     demo "$folder"
     for command in build train predict; do
-      podman run --rm --network=host --volume "$folder:/config" floracube/worker:0.1.0 floracube "$command" /config/config.yaml \
+      podman run --rm --network=host --volume "$folder:/config" floracube/worker:$version floracube "$command" /config/config.yaml \
         >"$work/$command.log" 2>&1 || { tail -n 20 "$work/$command.log"; fail "floracube $command failed"; }
     done
     step "the demo of 10 km by the worker's image alone"
   fi
   podman rm --force --ignore "$name" >/dev/null
   podman run --detach --name "$name" --network=host --read-only --tmpfs /tmp --user 54321:54321 \
-    --volume "$folder/cube.zarr:/cube.zarr:ro" floracube/server:0.1.0 /cube.zarr >/dev/null
+    --volume "$folder/cube.zarr:/cube.zarr:ro" floracube/server:$version /cube.zarr >/dev/null
   step "server, read-only root, any user: $(listening http://127.0.0.1:8000 --at-most "${TRY_READY:-5}" "${TRY_TILE:-0.3}")"
   step "processor time of the server until here: $(($(ticks "$name") * 10)) ms"
   [ "$(podman exec "$name" ls /tmp/numba | wc -l)" = 1 ] || fail "the server has compiled its loops again"
@@ -248,7 +249,7 @@ PYTHON
   cp -a "$run/config" "$(podman volume inspect --format '{{.Mountpoint}}' floracube-work)/demo"
   chown -R 10001:10001 "$(podman volume inspect --format '{{.Mountpoint}}' floracube-work)"
 
-  play predict jobs/predict floracube/worker:0.1.0-cuda=floracube/worker:0.1.0
+  play predict jobs/predict floracube/worker:$version-cuda=floracube/worker:$version
   [ "$(podman wait floracube-predict-predict)" = 0 ] || { podman logs floracube-predict-predict 2>&1 | tail -n 20; fail "the job predict failed"; }
   step "played scheduler, workers and the job predict: $(podman logs floracube-predict-predict 2>&1 | tail -n 1)"
   unplay predict

@@ -162,7 +162,7 @@ def test_who_computes_on_a_gpu_has_the_image_for_it_and_refuses_without_one() ->
     for step in ("train", "predict"):
         documents = rendered(f"jobs/{step}")
         images = {container["image"] for spec in pod_specs(documents) for container in spec["containers"]}
-        assert images == {"floracube/worker:0.1.0-cuda"}, "Python and dask must be the same everywhere"
+        assert images == {"floracube/worker:0.2.0-cuda"}, "Python and dask must be the same everywhere"
         limits = [c["resources"]["limits"] for spec in pod_specs(documents) for c in spec["containers"]]
         assert [limit["nvidia.com/gpu"] for limit in limits if "nvidia.com/gpu" in limit] == ["1"]
     (spec,) = pod_specs(rendered("jobs/train"))
@@ -170,7 +170,7 @@ def test_who_computes_on_a_gpu_has_the_image_for_it_and_refuses_without_one() ->
     text = (ROOT / "deploy/images/worker.Dockerfile").read_text(encoding="utf-8")
     assert "DASK_DISTRIBUTED__WORKER__PRELOAD=/opt/floracube/require_gpu.py" in text
     build = {container["image"] for spec in pod_specs(rendered("jobs/build")) for container in spec["containers"]}
-    assert build == {"floracube/worker:0.1.0"}
+    assert build == {"floracube/worker:0.2.0"}
 
 
 @pytest.mark.parametrize("step", STEPS)
