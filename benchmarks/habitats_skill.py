@@ -66,7 +66,7 @@ def formations(data: Path, seeds: Sequence[int], methods: Methods, say: Say) -> 
         methods,
         say,
         score=first & has_plausible_place,
-        withheld=withheld,
+        never_trained=withheld,
     )
 
 
@@ -162,7 +162,7 @@ def compare(
             fold,
             replace(methods.spec, seed=seed),
             score=test_rows,
-            withheld=withheld,
+            never_trained=withheld,
             baselines=methods.baselines,
             scheme=scheme,
             readers=methods.readers,

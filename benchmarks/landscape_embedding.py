@@ -31,7 +31,7 @@ from cube.storage.store import resolution_of
 from inference.data.blocks import make_folds
 from inference.data.samples import Predictors
 from inference.evaluation.tables import Table
-from inference.training.fit import Trained, train
+from inference.training.fit import TrainedModel, train
 
 BANDS: Final = 64
 HIDDEN: Final = 96
@@ -85,7 +85,7 @@ def compared(data: LandscapeData, members: int) -> list[dict[str, Any]]:
     sizes["both"] = sum(sizes.values())
     folds, scored = make_folds(surveys, BLOCK_KM, members), surveys.presence.sum(0) >= MIN_PRESENCES
     options = TrainOptions(members=members, batch=64, threads=1, device="cpu")
-    trained: dict[str, Trained] = {}
+    trained: dict[str, TrainedModel] = {}
     rows = []
     for method, (at, to) in predictors.items():
         trained[method] = train(at, surveys, options=options, folds=folds)

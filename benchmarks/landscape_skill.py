@@ -39,7 +39,7 @@ from inference.evaluation.baselines.table import table_of
 from inference.evaluation.metrics import species_correlation
 from inference.evaluation.tables import Table
 from inference.network.batches import predict_surveys
-from inference.training.fit import Trained, spec_for, train
+from inference.training.fit import TrainedModel, spec_for, train
 
 BLOCK_KM: Final = 2.5  # of 20 km: 64 blocks, as the demo takes
 FIELD: Final = 5  # cells of 50 m seen of the satellite image: 250 m
@@ -63,7 +63,7 @@ def _table_predictors(columns: NDArray[np.float32]) -> Predictors:
     return Predictors({"static": columns}, static_names=tuple(f"driver {i}" for i in range(columns.shape[1])))
 
 
-def probability(trained: Trained, places: Predictors, cells: Surveys) -> NDArray[np.float64]:
+def probability(trained: TrainedModel, places: Predictors, cells: Surveys) -> NDArray[np.float64]:
     eta = predict_surveys(trained.ensemble, places, cells.year, cells.area_m2)
     return np.asarray(-np.expm1(-np.exp(np.clip(eta.astype(np.float64), -25, 4))))
 

@@ -125,7 +125,7 @@ def fit_applicability(
     weight = weight / weight.mean() if weight.any() else np.ones_like(weight)
     scale = np.where(np.isfinite(std) & (std > 1e-9), weight / np.maximum(std, 1e-9), 0.0)
     rows = choose_references(block, references, seed)
-    fitted = Applicability(
+    applicability = Applicability(
         modalities, of_column, np.nan_to_num(centre).astype(np.float32), scale.astype(np.float32), _axes(ensemble), {}, {}
     )
     sample_columns = torch.from_numpy(columns[rows])
@@ -137,9 +137,9 @@ def fit_applicability(
         complete_rows = np.flatnonzero(np.stack([present[m].numpy() for m in names]).all(0))
         if len(complete_rows) < FEWEST:
             continue
-        inputs[mask] = fit_space(fitted.scaled(sample_columns[complete_rows], mask).numpy(), fold[rows[complete_rows]])
-        embedding[mask] = fit_space(_fused(ensemble, parts, complete_rows, names) @ fitted.axes, fold[rows[complete_rows]])
-    return Applicability(modalities, of_column, fitted.centre, fitted.scale, fitted.axes, inputs, embedding)
+        inputs[mask] = fit_space(applicability.scaled(sample_columns[complete_rows], mask).numpy(), fold[rows[complete_rows]])
+        embedding[mask] = fit_space(_fused(ensemble, parts, complete_rows, names) @ applicability.axes, fold[rows[complete_rows]])
+    return Applicability(modalities, of_column, applicability.centre, applicability.scale, applicability.axes, inputs, embedding)
 
 
 def _masks(count: int) -> list[int]:

@@ -42,12 +42,12 @@ def squared_distances(values: Tensor, points: Tensor) -> Tensor:
         square = torch.addmm(points.square().sum(1), values, points.T, alpha=-2) + values.square().sum(1)[:, None]
         return square.clamp_(min=0)
     x, y = torch.where(finite, values, 0.0), torch.where(points_finite, points, 0.0)
-    has, had = finite.to(x.dtype), points_finite.to(x.dtype)
-    square = torch.addmm(has @ y.square().T + x.square() @ had.T, x, y.T, alpha=-2).clamp_(min=0)
-    count = had.sum(0).clamp(min=1)
-    variance = ((y - had * (y.sum(0) / count)) ** 2).sum(0) / count
-    shared = (has * variance) @ had.T / variance.sum()
-    return torch.where(shared > 1e-6, square / shared.clamp(min=1e-6), torch.inf)
+    has, other_has = finite.to(x.dtype), points_finite.to(x.dtype)
+    square = torch.addmm(has @ y.square().T + x.square() @ other_has.T, x, y.T, alpha=-2).clamp_(min=0)
+    count = other_has.sum(0).clamp(min=1)
+    variance = ((y - other_has * (y.sum(0) / count)) ** 2).sum(0) / count
+    shared_variance = (has * variance) @ other_has.T / variance.sum()
+    return torch.where(shared_variance > 1e-6, square / shared_variance.clamp(min=1e-6), torch.inf)
 
 
 def fit_space(points: NDArray[np.floating[Any]], block: NDArray[np.int64]) -> Space:

@@ -52,8 +52,8 @@ def fit_richness(total: Floats, observed: Floats, weight: Floats, block: NDArray
     gain = 0.0
     for k in range(folds):
         out = fold == k
-        fitted = _fit(total[~out], observed[~out], weight[~out]).predict(total[out])
-        gain += float((weight[out] * ((total[out] - observed[out]) ** 2 - (fitted - observed[out]) ** 2)).sum())
+        fitted_total = _fit(total[~out], observed[~out], weight[~out]).predict(total[out])
+        gain += float((weight[out] * ((total[out] - observed[out]) ** 2 - (fitted_total - observed[out]) ** 2)).sum())
     return _fit(total, observed, weight) if gain > 0 else Richness()
 
 

@@ -12,9 +12,9 @@ def set_size(p: NDArray[np.floating], total: NDArray[np.floating] | None = None)
     `total` (...): the sum over all species where `p` holds only the top ones of each cell. The smallest K wins a tie;
     K is 0 where nothing has a positive probability.
     """
-    ranked = np.asarray(p, np.float64)
-    expected_size = ranked.sum(-1) if total is None else np.asarray(total, np.float64)
-    size = np.arange(1, ranked.shape[-1] + 1)
-    score = 2 * np.cumsum(ranked, -1) / (size + expected_size[..., None])
+    sorted_p = np.asarray(p, np.float64)
+    expected_size = sorted_p.sum(-1) if total is None else np.asarray(total, np.float64)
+    size = np.arange(1, sorted_p.shape[-1] + 1)
+    score = 2 * np.cumsum(sorted_p, -1) / (size + expected_size[..., None])
     best = score.argmax(-1) + 1
-    return np.where(ranked[..., 0] > 0, best, 0).astype(np.uint16)
+    return np.where(sorted_p[..., 0] > 0, best, 0).astype(np.uint16)

@@ -100,8 +100,8 @@ def highest_scores(
 
 def _sample_units(units: Sequence[Unit]) -> list[tuple[Unit, int]]:
     """Units that are sampled and how many squares of each: all where they are few, else those with the lowest hashes."""
-    ordered = sorted(units, key=lambda unit: _seed(unit.name))[:TILES]
-    return [(unit, -(-TILES // len(ordered))) for unit in ordered]
+    sampled_units = sorted(units, key=lambda unit: _seed(unit.name))[:TILES]
+    return [(unit, -(-TILES // len(sampled_units))) for unit in sampled_units]
 
 
 def sampled(cells: NDArray[np.bool_], unit: Unit, tiles: int) -> NDArray[np.bool_]:

@@ -38,7 +38,7 @@ class Batch:
 
     side: int = TILE  # cells a side of an embedded tile
     cells: int = CELLS  # cells of a tile of scores
-    halved: int = 0
+    times_halved: int = 0
 
     def halve(self) -> bool:
         """Half as many cells in both, or fewer; False where they are the fewest already."""
@@ -47,7 +47,7 @@ class Batch:
             return False
         self.side = smaller[0] if smaller else self.side
         self.cells = max(self.cells // 2, FEWEST)
-        self.halved += 1
+        self.times_halved += 1
         return True
 
 

@@ -54,16 +54,16 @@ def model_documents(folder: Path, model: Model) -> tuple[dict[str, Any], list[di
     rows: list[dict[str, Any]] = (
         [{} for _ in names] if table is None else [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
     )
-    measured = bool(metrics.get("held_out_surveys"))
-    return card, [_species(name, row, measured, curves, s) for s, (name, row) in enumerate(zip(names, rows, strict=True))]
+    has_skill = bool(metrics.get("held_out_surveys"))
+    return card, [_species(name, row, has_skill, curves, s) for s, (name, row) in enumerate(zip(names, rows, strict=True))]
 
 
-def _species(name: str, row: Mapping[str, Any], measured: bool, curves: list[Response], index: int) -> dict[str, Any]:
+def _species(name: str, row: Mapping[str, Any], has_skill: bool, curves: list[Response], index: int) -> dict[str, Any]:
     return {
         "name": name,
         "surveys": _plain(row.get("surveys")),
         "records": _plain(row.get("records")),
-        "held_out": {key: _plain(row[key]) for key in SKILL} if measured and row else None,
+        "held_out": {key: _plain(row[key]) for key in SKILL} if has_skill and row else None,
         "responses": [[_numbers(line[:, index]) for line in (c.mean, c.lower, c.upper)] for c in curves] or None,
     }
 

@@ -28,7 +28,7 @@ from inference.data.sampling import concatenated, read_kilometres
 from inference.network.deep_sdm import Part
 from inference.network.ensemble import Ensemble, survey_covariates
 
-Stored = dict[str, NDArray[Any]]
+StoredBand = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Task:
     device: Device
     clock: Clock
 
-    def embed(self, band: Stored, top: int, part: Part) -> tuple[NDArray[np.int64], Tensor, Tensor]:
+    def embed(self, band: StoredBand, top: int, part: Part) -> tuple[NDArray[np.int64], Tensor, Tensor]:
         """(flat indices (m,), embeddings (m, D), dissimilarity (m,)) of the wanted cells of `part` with any known value.
 
         `band` begins at row `top`. Without an area of applicability the dissimilarity is empty.
@@ -118,33 +118,33 @@ def embed_unit(
 
 def _bands(
     cube: CubeStore, recipe: Recipe, unit: Unit, cells_to_predict: NDArray[np.bool_], side: int, halo: int, clock: Clock
-) -> Iterator[tuple[int, Stored]]:
+) -> Iterator[tuple[int, StoredBand]]:
     """(first row, stored values) of each band of `side` rows that has a wanted cell; the next one is read meanwhile."""
     tops = [top for top in range(0, unit.cells, side) if cells_to_predict[top : top + side].any()]
 
-    def read(top: int) -> Stored:
+    def read(top: int) -> StoredBand:
         with clock("read"):
             return _read_band(cube, recipe, unit, top, side, halo)
 
     with ThreadPoolExecutor(1, "read") as reader:
-        coming: list[Future[Stored]] = [reader.submit(read, top) for top in tops[:1]]
+        coming: list[Future[StoredBand]] = [reader.submit(read, top) for top in tops[:1]]
         for i, top in enumerate(tops):
             band = coming.pop().result()
             coming += [reader.submit(read, following) for following in tops[i + 1 : i + 2]]
             yield top, band
 
 
-def _read_band(cube: CubeStore, recipe: Recipe, unit: Unit, top: int, side: int, halo: int) -> Stored:
+def _read_band(cube: CubeStore, recipe: Recipe, unit: Unit, top: int, side: int, halo: int) -> StoredBand:
     """Stored values of rows `top` to `top + side` of each 10 m and 50 m layer, images with their halo."""
     square, fine = cube.region.square(unit), cube.region.square(unit, FINE)
     rows = Window(square.row + top, square.col, side, square.width)
     pad, per_cell = halo * CELL // FINE, CELL // FINE
-    grown = Window(fine.row + per_cell * top - pad, fine.col - pad, per_cell * side + 2 * pad, fine.width + 2 * pad)
+    with_halo = Window(fine.row + per_cell * top - pad, fine.col - pad, per_cell * side + 2 * pad, fine.width + 2 * pad)
     layers = [layer for group in recipe.places.values() for layer in group]
-    return {layer.name: cube.read_window(layer.path, grown if layer.resolution == "10m" else rows) for layer in layers}
+    return {layer.name: cube.read_window(layer.path, with_halo if layer.resolution == "10m" else rows) for layer in layers}
 
 
-def _decoded(band: Stored, part: Part, recipe: Recipe, halo: int) -> dict[str, NDArray[np.float32]]:
+def _decoded(band: StoredBand, part: Part, recipe: Recipe, halo: int) -> dict[str, NDArray[np.float32]]:
     """Physical units, NaN where missing, of a part of a band: the 10 m and 50 m modalities."""
 
     def channels_of(layer: Layer) -> NDArray[np.float32]:

@@ -123,10 +123,12 @@ def _sums(cube: CubeStore, habitats: str, species: str, level: int, facts: Facts
             continue
         for first in range(0, len(scale), SPECIES_PER_SHARD):
             block = slice(first, min(first + SPECIES_PER_SHARD, len(scale)))
-            stored = np.asarray(maps[(block, *square)]).reshape(block.stop - first, -1)
-            has_data = stored[0] != NO_DATA  # the same cells are mapped for every species
+            stored_values = np.asarray(maps[(block, *square)]).reshape(block.stop - first, -1)
+            has_data = stored_values[0] != NO_DATA  # the same cells are mapped for every species
             cells_of_kind = np.bincount(kind[has_data], minlength=len(kinds))
-            sums = np.stack([np.bincount(kind[has_data], row_values[has_data], len(kinds)) for row_values in stored], axis=1)
+            sums = np.stack(
+                [np.bincount(kind[has_data], row_values[has_data], len(kinds)) for row_values in stored_values], axis=1
+            )
             for level_sums, of_level in enumerate(of_kind):
                 valid = of_level < rows
                 np.add.at(steps[level_sums][:, block], of_level[valid], sums[valid])

@@ -93,12 +93,12 @@ class HabitatMapper:
         }
 
     def classify(
-        self, ranked: NDArray[np.int32], size: NDArray[np.integer[Any]], threads: Executor | None = None
+        self, ranked_species: NDArray[np.int32], size: NDArray[np.integer[Any]], threads: Executor | None = None
     ) -> NDArray[np.float32]:
         """(n, C) probabilities of the finest classes from ranked species (n, K) and how many belong to each cell."""
-        return self.reader.classify(ranked, size, self.tokens, threads=threads)
+        return self.reader.classify(ranked_species, size, self.tokens, threads=threads)
 
     def level_maps(self, probability: NDArray[Any]) -> dict[str, NDArray[np.int64]]:
         """(n,) table row of the most probable class at each level; coarser levels sum the finest."""
-        rolled = roll_up(probability, self.scheme)
-        return {level: self.offset(level) + p.argmax(axis=1) for level, p in rolled.items()}
+        of_level = roll_up(probability, self.scheme)
+        return {level: self.offset(level) + p.argmax(axis=1) for level, p in of_level.items()}

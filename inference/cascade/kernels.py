@@ -185,7 +185,7 @@ def store_block(
     species, cells = p.shape[0], index.shape[0]
     top = _f(steps)
     buffer = np.empty(ROW, np.uint8)
-    clipped = np.zeros(species, np.int64)
+    clipped_cells = np.zeros(species, np.int64)
     for c0 in range(0, cells, ROW):
         n = min(ROW, cells - c0)
         together = index[c0 + n - 1] - index[c0] == n - 1
@@ -198,11 +198,11 @@ def store_block(
                 v = p[s, c0 + c] / unit
                 above += np.int32(v > top + _HALF)
                 row[c] = np.uint8(np.int32(min((v + _ROUND) - _ROUND, top)))
-            clipped[s] += above
+            clipped_cells[s] += above
             if not together:
                 for c in range(n):
                     out[s, index[c0 + c]] = buffer[c]
-    return clipped
+    return clipped_cells
 
 
 def pack(p: NDArray[np.float32], species: NDArray[np.int32]) -> NDArray[np.uint64]:

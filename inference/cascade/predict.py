@@ -55,7 +55,7 @@ class Outcome:
     release: str
     units: int
     cells: int
-    clipped: int
+    clipped_values: int
     failures: list[str]
     report: Path
     clipped_shares: dict[str, float] = field(default_factory=dict)
@@ -130,7 +130,7 @@ def predict(
             if progress:
                 progress(report.steps_done, report.total, f"{what}{report.speed()}")
 
-        clipped, todo = _units(this, crew, report, move, announce)
+        clipped_values, todo = _units(this, crew, report, move, announce)
         if not report.failures:
             if retry_transient(partial(_made_from, cube, this.model, this.units), RETRIES) != this.made_from:
                 raise WorkersError(f"{cube.url}: inputs were built anew during this run; run `floracube predict` again.")
@@ -139,7 +139,7 @@ def predict(
         else:
             broken_rules = []
         clipped_shares = retry_transient(partial(_clipped_shares, this), RETRIES)
-    return Outcome(this.version, todo, report.cells, clipped, report.failures + broken_rules, report.path, clipped_shares)
+    return Outcome(this.version, todo, report.cells, clipped_values, report.failures + broken_rules, report.path, clipped_shares)
 
 
 def _clipped_shares(this: Run) -> dict[str, float]:
@@ -212,7 +212,7 @@ def _units(
     this: Run, crew: Workers, report: Report, move: Callable[[str], None], announce: Callable[[str], None]
 ) -> tuple[int, int]:
     """Predict what has no valid receipt and build what stands above; (values clipped, units that were to do)."""
-    cube, clipped = this.cube, 0
+    cube, clipped_values = this.cube, 0
     cube.sweep(f"ledger/{this.stage}")
     claims.sweep(cube, this.stage)
     cube.sweep("products", deep=False)  # of the metadata above versions; other versions may be in the making
@@ -242,14 +242,14 @@ def _units(
         else:
             fingerprints[end.task.name] = end.result["fingerprint"]
             counts, seconds = end.result.get("counts", {}), end.result.get("seconds", 0.0)
-            clipped += counts.get("clipped", 0)
+            clipped_values += counts.get("clipped", 0)
             report.unit(this.version, end.task, end, seconds, counts.get("cells", 0), end.result.get("steps"))
         retry_transient(partial(blocks.finish, end.task.name), RETRIES)
         move(end.task.name)
     for step in build_overviews(cube.url, cube.region, [replace(above, fingerprints=fingerprints)], crew):
         report.square(step)
         move(f"overviews {step.square.name}")
-    return clipped, len(todo)
+    return clipped_values, len(todo)
 
 
 def _fingerprints(this: Run, report: Report) -> dict[str, str]:
@@ -282,8 +282,8 @@ def make_products(this: Run, steps: NDArray[np.float32] | None = None) -> None:
     attributes |= {
         k: v for k, v in (("license", config.license), ("attribution", config.attribution), ("note", config.note)) if v
     }
-    extrapolated = extrapolated_area(config, model.areas)
-    attributes |= products.statement_attributes(config.note, str(attributes[products.STATEMENT]), extrapolated)
+    extrapolation_note = extrapolated_area(config, model.areas)
+    attributes |= products.statement_attributes(config.note, str(attributes[products.STATEMENT]), extrapolation_note)
     if model.ranges is not None:
         attributes["floracube_ranges"] = f"probabilities of {len(model.ranges)} species are 0 outside of their range maps"
     area = {**attributes, "reference_area_m2": config.predict.area_m2}
@@ -302,7 +302,7 @@ def make_products(this: Run, steps: NDArray[np.float32] | None = None) -> None:
         products.make_species(cube, to_write["species"], names, scale, config.predict.area_m2, attributes)
         if (model_card.read_card(cube, to_write["species"]) or {}).get("model") != model.hash:
             card, rows = model_documents(config.model_path, model)
-            card["extrapolated_area"] = extrapolated or None
+            card["extrapolated_area"] = extrapolation_note or None
             model_card.write_model(cube, to_write["species"], card, rows)
     if "composition" in to_write:
         releases.ensure_table(cube, "composition", to_write["composition"], species, traits_attributes())

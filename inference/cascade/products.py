@@ -38,7 +38,7 @@ Classes = Mapping[str, tuple[tuple[int, str, str], ...]]  # level of a habitat s
 
 STATEMENT: Final = "floracube_statement"  # attribute of a product: what its numbers state
 PROBABILITY: Final = "probability"
-EXTRAPOLATED: Final = "floracube_extrapolated_area"  # attribute of a product whose plots are far from the surveys' areas
+EXTRAPOLATED_AREA: Final = "floracube_extrapolated_area"  # attribute of a product whose plots are far from the surveys' areas
 
 
 def indicator_layers(available: Sequence[Indicator], attributes: Mapping[str, Any] | None = None) -> list[Layer]:
@@ -63,17 +63,17 @@ def _title(title: str, attributes: Mapping[str, Any]) -> str:
     """A title that names relative intensities, and plots far from the surveys' areas, as what they are: legends show it."""
     if attributes.get(STATEMENT, PROBABILITY) != PROBABILITY:
         title = f"{title} (from relative intensities: compare places only, not numbers of species)"
-    return f"{title} ({attributes[EXTRAPOLATED]})" if EXTRAPOLATED in attributes else title
+    return f"{title} ({attributes[EXTRAPOLATED_AREA]})" if EXTRAPOLATED_AREA in attributes else title
 
 
-def statement_attributes(note: str, statement: str, extrapolated: str) -> dict[str, str]:
+def statement_attributes(note: str, statement: str, extrapolation_note: str) -> dict[str, str]:
     """Attributes that say what numbers state and how far their plots are from the surveys'; the note stands under every map."""
     notes = [note] if note else []
     if statement != PROBABILITY:
         notes.append("Relative intensity, not probability: compare places of one species only; do not add them up.")
-    if extrapolated:
-        notes.append(f"{extrapolated.capitalize()}.")
-    return ({"note": " ".join(notes)} if notes else {}) | ({EXTRAPOLATED: extrapolated} if extrapolated else {})
+    if extrapolation_note:
+        notes.append(f"{extrapolation_note.capitalize()}.")
+    return ({"note": " ".join(notes)} if notes else {}) | ({EXTRAPOLATED_AREA: extrapolation_note} if extrapolation_note else {})
 
 
 def _with_statement(layer: Layer, attributes: Mapping[str, Any]) -> Layer:
@@ -81,7 +81,7 @@ def _with_statement(layer: Layer, attributes: Mapping[str, Any]) -> Layer:
     statement, title = str(attributes.get(STATEMENT, PROBABILITY)), layer.long_name
     if statement != PROBABILITY:
         title = title.replace("Probability of occurrence", statement.capitalize())
-    return replace(layer, long_name=f"{title} ({attributes[EXTRAPOLATED]})" if EXTRAPOLATED in attributes else title)
+    return replace(layer, long_name=f"{title} ({attributes[EXTRAPOLATED_AREA]})" if EXTRAPOLATED_AREA in attributes else title)
 
 
 def habitat_layers(classes: Classes, title: str) -> list[Layer]:

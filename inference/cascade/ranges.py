@@ -36,7 +36,7 @@ class Ranges:
 
     shapes: Mapping[int, NDArray[np.object_]]
     crs: CRS
-    _projected: dict[Grid, Mapping[int, NDArray[np.object_]]] = field(default_factory=dict, repr=False, compare=False)
+    _shapes_by_grid: dict[Grid, Mapping[int, NDArray[np.object_]]] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -45,9 +45,9 @@ class Ranges:
         """Polygons in metres of a grid, by species."""
         from cube.sources.coastline import on_grid
 
-        if grid not in self._projected:
-            self._projected[grid] = {species: on_grid(shapes, self.crs, grid) for species, shapes in self.shapes.items()}
-        return self._projected[grid]
+        if grid not in self._shapes_by_grid:
+            self._shapes_by_grid[grid] = {species: on_grid(shapes, self.crs, grid) for species, shapes in self.shapes.items()}
+        return self._shapes_by_grid[grid]
 
     def mask(self, unit: Unit, species: int) -> NDArray[np.bool_]:
         """(U, U) cells of a unit whose centre lies in the range of a species that has one."""

@@ -221,7 +221,7 @@ class OnDevice:
         """See `Compiled.block`."""
         device = self.z.device
         scale = torch.from_numpy(self.head.scale[block]).to(device)[:, None]
-        stored = None if out is None else torch.full(out.shape, 255, dtype=torch.uint8, device=device)
+        stored_block = None if out is None else torch.full(out.shape, 255, dtype=torch.uint8, device=device)
         for tile in self.tiles:
             p = self._probability(block, tile)
             for i in np.flatnonzero(which >= 0):
@@ -232,12 +232,12 @@ class OnDevice:
             self.sums[len(linear) + 1, tile] += p.square().sum(0)
             ranks = merged_ranks(self.ranked[tile], self.species[tile], p, block.start)
             self.ranked[tile], self.species[tile] = ranks
-            if stored is not None:
+            if stored_block is not None:
                 steps = p / scale
                 self.clipped[block] += (steps > PROBABILITY_STEPS + 0.5).sum(1)
-                stored[:, self.index[tile]] = steps.round().clamp(max=PROBABILITY_STEPS).to(torch.uint8)
-        if stored is not None and out is not None:
-            torch.from_numpy(out).copy_(stored)
+                stored_block[:, self.index[tile]] = steps.round().clamp(max=PROBABILITY_STEPS).to(torch.uint8)
+        if stored_block is not None and out is not None:
+            torch.from_numpy(out).copy_(stored_block)
 
     def finish(self) -> None:
         """Sums and ranks to the cells."""
@@ -246,13 +246,13 @@ class OnDevice:
         self.cells.count_clipped(0, self.clipped.cpu().numpy())
 
 
-def merged_ranks(ranked: Tensor, species: Tensor, p: Tensor, first: int) -> tuple[Tensor, Tensor]:
-    """(probabilities, species) (n, RANKS), best first, of those `ranked` already and of `p` (s, n), species from `first` on.
+def merged_ranks(best_p: Tensor, species: Tensor, p: Tensor, first: int) -> tuple[Tensor, Tensor]:
+    """(probabilities, species) (n, RANKS), best first, of `best_p` until now and of `p` (s, n), species from `first` on.
 
     An empty rank is probability -1 of species -1. A stable sort of floats leaves the earlier of equal species first, as
     `kernels.rank_block` does, since ranked ones come before those of the block; a GPU needs half the passes of 64-bit keys.
     """
-    ordered, at = torch.sort(torch.cat([ranked, p.T], 1), dim=1, descending=True, stable=True)
+    sorted_p, at = torch.sort(torch.cat([best_p, p.T], 1), dim=1, descending=True, stable=True)
     at = at[:, :RANKS]
     before = species.gather(1, at.clamp(max=RANKS - 1))
-    return ordered[:, :RANKS], torch.where(at < RANKS, before, (at + (first - RANKS)).to(torch.int32))
+    return sorted_p[:, :RANKS], torch.where(at < RANKS, before, (at + (first - RANKS)).to(torch.int32))

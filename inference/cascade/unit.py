@@ -118,8 +118,8 @@ def run_unit(job: Job, unit: Unit, clock: Clock | None = None) -> dict[str, Any]
         else:
             cells = _predict(context, job, unit, pool, writer, clock)
     counts = {"cells": len(cells.index), "clipped": cells.clipped_values.total()}
-    if context.device.batch.halved:
-        counts["batch_halved"] = context.device.batch.halved
+    if context.device.batch.times_halved:
+        counts["batch_halved"] = context.device.batch.times_halved
     steps = {step: round(seconds, 3) for step, seconds in clock.seconds.items()}
     seconds = round(time.perf_counter() - start, 3)
     receipt = Receipt(unit.name, "predict", job.inputs, seconds, counts, writer.checksums, steps, writer.sizes)
@@ -140,7 +140,7 @@ def _from_composition(
 ) -> Cells:
     """Habitats alone, from the ranked species and the applicability that are there already."""
     cube, model = context.cube, context.model
-    index, ranked = maps.read_ranked(cube, version, unit)
+    index, species_ranks = maps.read_ranked(cube, version, unit)
     cells = Cells.empty(index, unit.cells, np.zeros((0, len(index))))
     if job.applicability is not None:
         cells.extra["dissimilarity"] = maps.read_dissimilarity(cube, job.applicability, unit, index)
@@ -151,7 +151,7 @@ def _from_composition(
         of_cell = np.full(unit.cells**2, np.nan)
         of_cell[at] = unlike
         cells.extra["dissimilarity"] = of_cell[index]
-    _habitats(model, job, cells, ranked, pool, writer, clock)
+    _habitats(model, job, cells, species_ranks, pool, writer, clock)
     return cells
 
 
@@ -178,14 +178,14 @@ def _predict(context: WorkerContext, job: Job, unit: Unit, pool: Executor, write
     cells = _predict_species(context, job, unit, cells_to_predict, pool, writer, clock)
     if not len(cells.index):
         return cells
-    ranked = maps.rank(cells, model.plan.by_name(cells.sums)["p"], pool, clock)
+    species_ranks = maps.rank(cells, model.plan.by_name(cells.sums)["p"], pool, clock)
     if "composition" in job.version:
         with clock("set"):
-            maps.composition(cells, ranked, _put(job, "composition", writer))
+            maps.composition(cells, species_ranks, _put(job, "composition", writer))
     if "indicators" in job.version:
         with clock("indicators"):
             maps.indicators(cells, model, _put(job, "indicators", writer))
-    _habitats(model, job, cells, ranked, pool, writer, clock)
+    _habitats(model, job, cells, species_ranks, pool, writer, clock)
     return cells
 
 
@@ -239,12 +239,14 @@ def _spread(model: Model, z: torch.Tensor, area_m2: float, pool: Executor) -> ND
     return np.concatenate(parts_spread).astype(np.float64) if parts_spread else np.zeros(0)
 
 
-def _habitats(model: Model, job: Job, cells: Cells, ranked: maps.Ranked, pool: Executor, writer: Writer, clock: Clock) -> None:
+def _habitats(
+    model: Model, job: Job, cells: Cells, species_ranks: maps.RankedSpecies, pool: Executor, writer: Writer, clock: Clock
+) -> None:
     if "habitats" in job.version and model.habitats is not None and len(cells.index):
         with clock("habitats"):
-            maps.habitats(cells, ranked, model.habitats, _put(job, "habitats", writer), pool)
+            maps.habitats(cells, species_ranks, model.habitats, _put(job, "habitats", writer), pool)
 
 
-def _put(job: Job, product: str, writer: Writer) -> maps.Put:
+def _put(job: Job, product: str, writer: Writer) -> maps.WriteLayer:
     group = group_of(product, job.version[product])
     return lambda name, values: writer.put(f"{product} {name}", f"{group}/{name}", values)

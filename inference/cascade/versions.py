@@ -108,12 +108,12 @@ def require_layers(config: Config, cube: CubeStore, model: Model) -> None:
             f"{cube.url}: has no {', '.join(missing)}, from which the model in {config.model_path} learned; add"
             f" {'them' if len(missing) > 1 else 'it'} to `sources` and run `floracube build {config.path.name}`, or train."
         )
-    for learned in model.recipe.inputs:
-        change = difference(cube_layers[learned.name], learned)
+    for learned_layer in model.recipe.inputs:
+        change = difference(cube_layers[learned_layer.name], learned_layer)
         if change is not None:
             raise CubeError(
-                f"{cube.url}: the layer {learned.name} is not what the model in {config.model_path} learned from ({change});"
-                " build it from such a source again, or train again."
+                f"{cube.url}: the layer {learned_layer.name} is not what the model in {config.model_path} learned from"
+                f" ({change}); build it from such a source again, or train again."
             )
 
 

@@ -146,7 +146,7 @@ def _dealt(sizes: Numbers, folds: int, draw: int) -> Numbers:
     if load.max() > UNEVEN * load.min():
         octave = np.floor(np.log2(np.maximum(sizes[order], 1)))
         by_size = _deal(order[np.argsort(-octave, kind="stable")], sizes, folds)
-        fold, load = min((fold, load), by_size, key=lambda dealt: int(np.ptp(dealt[1])))
+        fold, load = min((fold, load), by_size, key=lambda deal: int(np.ptp(deal[1])))
     return fold
 
 

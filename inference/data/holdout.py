@@ -125,10 +125,10 @@ def largest_block_km(surveys: Surveys, folds: int, below_km: float) -> float | N
 
 def fold_sizes(surveys: Surveys, block_km: float, folds: int) -> tuple[int, int] | None:
     """Surveys of the smallest and of the largest fold; None where blocks are fewer than folds."""
-    dealt = make_folds(surveys, block_km, folds)
-    if dealt.block.max(initial=-1) + 1 < folds:
+    folds_of_size = make_folds(surveys, block_km, folds)
+    if folds_of_size.block.max(initial=-1) + 1 < folds:
         return None
-    count = np.bincount(dealt.fold, minlength=folds)
+    count = np.bincount(folds_of_size.fold, minlength=folds)
     return int(count.min()), int(count.max())
 
 

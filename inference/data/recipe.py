@@ -154,9 +154,9 @@ def input_of(layer: Layer) -> Input:
 
 def difference(layer: Layer, learned_layer: Layer) -> str | None:
     """In which way a layer means something else than the one that a model learned from, in words; None where it does not."""
-    meaning, learned = _meaning(layer), _meaning(learned_layer)
-    what = next((name for name, text in learned.items() if meaning[name] != text), None)
-    return None if what is None else f"its {what}: {meaning[what]}, where the model learned from {learned[what]}"
+    meaning, learned_meaning = _meaning(layer), _meaning(learned_layer)
+    what = next((name for name, text in learned_meaning.items() if meaning[name] != text), None)
+    return None if what is None else f"its {what}: {meaning[what]}, where the model learned from {learned_meaning[what]}"
 
 
 def _meaning(layer: Layer) -> dict[str, str]:

@@ -203,9 +203,9 @@ def _sample_all(
     if shelf is None or not shelf.holds(rows, n):
         return read_samples(np.arange(n))
     tables = TABLES.values()
-    stored = {m: layers[0] if m not in tables and layers[0].kind != "class" else None for m, layers in groups.items()}
+    stored_layers = {m: layers[0] if m not in tables and layers[0].kind != "class" else None for m, layers in groups.items()}
     identity = hashlib.sha256(repr(sorted(rows.items())).encode() + np.ascontiguousarray(at).tobytes() + salt).hexdigest()
-    return shelf.cut(name, rows, stored, _neighbours_first(at), read_samples, identity, progress)
+    return shelf.cut(name, rows, stored_layers, _neighbours_first(at), read_samples, identity, progress)
 
 
 def _from_places(layers: Sequence[Layer], values: Mapping[str, Floats]) -> Floats:

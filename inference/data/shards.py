@@ -61,7 +61,7 @@ class Rows(OnDisk):
     kind: str = "float32"
 
     @property
-    def stored(self) -> np.dtype[Any]:
+    def stored_dtype(self) -> np.dtype[Any]:
         """Type on disk."""
         return np.dtype(self.kind if self.layer is None else self.layer.dtype)
 
@@ -73,12 +73,12 @@ class Rows(OnDisk):
     @property
     def row_bytes(self) -> int:
         """Bytes of one row on disk."""
-        return int(np.prod(self.row)) * self.stored.itemsize
+        return int(np.prod(self.row)) * self.stored_dtype.itemsize
 
     def __getitem__(self, index: Any) -> Floats:
         """Values of the places `index` (positions, a mask or a slice), decoded. Raises: ModelError for a truncated file."""
         at = _positions(index, self.count)
-        out = np.empty((at.size, *self.row), self.stored)
+        out = np.empty((at.size, *self.row), self.stored_dtype)
         lines = out.reshape(at.size, int(np.prod(self.row))).view(np.uint8)
         size = self.row_bytes
         file = os.open(self.path, os.O_RDONLY)
@@ -167,16 +167,16 @@ class Shelf:
         """
         folder = self.folder / name
         rows_by_key = {key: Rows(folder / f"{key}.rows", len(order), shape, layers[key]) for key, shape in rows.items()}
-        done = _prepare(folder, identity, rows_by_key)
+        rows_done = _prepare(folder, identity, rows_by_key)
         piece = max(1, PIECE // (4 * sum(int(np.prod(shape)) for shape in rows.values())))
-        while done < len(order):
-            index = order[done : done + piece]
+        while rows_done < len(order):
+            index = order[rows_done : rows_done + piece]
             for key, values in read_samples(index).items():
                 _write(rows_by_key[key], index, values)
-            done += len(index)
-            _note(folder, identity, done)
+            rows_done += len(index)
+            _note(folder, identity, rows_done)
             if progress:
-                progress(done, len(order))
+                progress(rows_done, len(order))
         return cast(dict[str, Floats], rows_by_key)
 
     def pack(
@@ -192,13 +192,13 @@ class Shelf:
         folder = self.folder / name
         images = PackedImages(folder / "images.packed", len(order), row, unpack)
         spans = Rows(images.path.with_suffix(".spans"), len(order), (2,), None, "int64")
-        done = _prepare(folder, identity, {"spans": spans})
-        end = int(spans[order[:done]].sum(1).max(initial=0))
-        with images.path.open("r+b" if done else "wb") as file:
+        rows_done = _prepare(folder, identity, {"spans": spans})
+        end = int(spans[order[:rows_done]].sum(1).max(initial=0))
+        with images.path.open("r+b" if rows_done else "wb") as file:
             file.truncate(end)  # what a kill left behind the last piece
             file.seek(end)
-            while done < len(order):
-                index = order[done : done + IMAGES]
+            while rows_done < len(order):
+                index = order[rows_done : rows_done + IMAGES]
                 contents = read_images(index)
                 lengths = np.array([len(content) for content in contents], np.int64)
                 starts = end + np.cumsum(lengths) - lengths
@@ -206,8 +206,8 @@ class Shelf:
                 file.flush()
                 os.fsync(file.fileno())
                 _write(spans, index, np.stack([starts, lengths], 1))
-                end, done = end + int(lengths.sum()), done + len(index)
-                _note(folder, identity, done)
+                end, rows_done = end + int(lengths.sum()), rows_done + len(index)
+                _note(folder, identity, rows_done)
         return cast(Floats, images)
 
 
@@ -230,8 +230,8 @@ def _prepare(folder: Path, identity: str, rows_by_key: Mapping[str, Rows]) -> in
 
 
 def _write(rows: Rows, index: Index, values: NDArray[Any]) -> None:
-    stored = values.astype(rows.stored) if rows.layer is None else rows.layer.encode(values)
-    lines = np.ascontiguousarray(stored).reshape(len(index), -1).view(np.uint8)
+    stored_values = values.astype(rows.stored_dtype) if rows.layer is None else rows.layer.encode(values)
+    lines = np.ascontiguousarray(stored_values).reshape(len(index), -1).view(np.uint8)
     file = os.open(rows.path, os.O_WRONLY)
     try:
         for line, position in zip(lines, index.tolist(), strict=True):
@@ -241,7 +241,7 @@ def _write(rows: Rows, index: Index, values: NDArray[Any]) -> None:
         os.close(file)
 
 
-def _note(folder: Path, identity: str, done: int) -> None:
+def _note(folder: Path, identity: str, rows_done: int) -> None:
     partial = folder / "shelf.partial"
-    partial.write_text(json.dumps({"identity": identity, "done": done}) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps({"identity": identity, "done": rows_done}) + "\n", encoding="utf-8")
     partial.replace(folder / "shelf.json")

@@ -33,7 +33,7 @@ from inference.evaluation.folds import OURS, peer_scores, peers_key, remembered,
 from inference.evaluation.metrics import species_correlation
 from inference.evaluation.out_of_fold import OutOfFold, as_eta, describe_surveys, load_out_of_fold
 from inference.evaluation.protocol import Report
-from inference.evaluation.record_folds import JudgedPlaces, forest_of_records, load_judged, record_table
+from inference.evaluation.record_folds import JudgedPlaces, forest_of_records, load_places, record_table
 from inference.evaluation.tables import Table, write_tables
 from inference.evaluation.tables import records as records_of
 from inference.network.batches import predict_surveys
@@ -97,12 +97,12 @@ def _with_peers(config: Config, data: Dataset, scores: OutOfFold, progress: Prog
     min_records = config.evaluate.min_records or scores.min_records
     methods = [("frequency", 0), *((name, leaf) for name in options.baselines if name != "frequency" for leaf in NAMES[name])]
     key = peers_key(data.predictors, surveys, folds, f"{options.trees}")
-    cache, done, total = config.report_path / "folds", 0, len(methods) * folds.count + 1
+    cache, steps_done, total = config.report_path / "folds", 0, len(methods) * folds.count + 1
 
     def tell(text: str) -> None:
-        nonlocal done
-        done += 1
-        progress(min(done, total), total, text)
+        nonlocal steps_done
+        steps_done += 1
+        progress(min(steps_done, total), total, text)
 
     eta = {OURS: scores.eta}
     for name, leaf in methods:
@@ -122,7 +122,7 @@ def _with_all_records(config: Config, data: Dataset, folds: Folds) -> NDArray[np
     """(n, S) out-of-fold scores of members that learned from the records of the blocks they left out, too."""
     _, shape = split_network_options(config)
     options = replace(config.train, po_allowed=True)
-    trained = train(
+    trained_model = train(
         data.predictors,
         data.surveys,
         spec_for(data.predictors, data.surveys, **shape),
@@ -132,13 +132,13 @@ def _with_all_records(config: Config, data: Dataset, folds: Folds) -> NDArray[np
         record_predictors=data.record_predictors,
         family=data.traits["family"],
     )
-    assert trained.out_of_fold is not None
-    return trained.out_of_fold
+    assert trained_model.out_of_fold is not None
+    return trained_model.out_of_fold
 
 
 def _of_records(config: Config, model: Model, records: Records, predictors: Predictors, locked: bool) -> Table:
     """Our out-of-fold scores of records and background, beside a forest on the same folds."""
-    places, eta = load_judged(config.model_path)
+    places, eta = load_places(config.model_path)
     plan = plan_folds(config, Surveys.none(()), model.ensemble.spec.reach_m, records=records)
     expected = JudgedPlaces.draw(records, plan.folds)
     if not np.array_equal(expected.fold, places.fold) or not np.array_equal(expected.row, places.row):
@@ -196,9 +196,9 @@ def _against_truth(
     if len(data.surveys):
         tables = (table_of(data.predictors, data.surveys, drop_constant=False), table_of(*cells, drop_constant=False))
         presence = np.concatenate([data.surveys.presence, surveys.presence])[:, shared_columns]
-        learned = np.arange(len(presence)) < len(data.surveys)
+        train_rows = np.arange(len(presence)) < len(data.surveys)
         forest, leaf = "random_forest", LEAVES[0]
-        p = scores_without(forest, np.concatenate(tables), presence, learned, ~learned, leaf, trees, threads)
+        p = scores_without(forest, np.concatenate(tables), presence, train_rows, ~train_rows, leaf, trees, threads)
         predictions[f"{forest} (leaf {leaf})"] = p
     rows = []
     for name, predicted in predictions.items():

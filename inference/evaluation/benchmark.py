@@ -42,7 +42,7 @@ HEADER: Final = ("surveyId", "predictions")  # of a file for Kaggle: GeoLifeCLEF
 SLICE: Final = 4096  # surveys predicted at a time
 
 # Percent on the published PA test: Picek et al. 2024, tables 3 to 5, and https://plantnet.github.io/GeoPlant/baselines.
-PUBLISHED: Final[tuple[Record, ...]] = (
+PUBLISHED_SKILL: Final[tuple[Record, ...]] = (
     {"method": "top 25 by district (published)", "F1@25": 20.6},
     {"method": "MaxEnt, 492 species (published)", "F1@25": 17.5},
     {"method": "XGBoost location (published)", "F1@25": 28.2, "recall@25": 47.6, "macro AUC": 89.8},
@@ -76,7 +76,7 @@ class Outcome:
 
     ensemble: Ensemble
     reports: dict[str, Report]
-    learned: NDArray[np.int64]  # rows of the surveys that were learned from
+    train_rows: NDArray[np.int64]  # rows of the surveys that were learned from
     remarks: list[str]
 
     def against_published(self, test: str) -> Table:
@@ -84,7 +84,7 @@ class Outcome:
         ours = self.reports[test].tables[0].rows
         columns = ("F1@25", "recall@25", "F1", "set size", "macro AUC", "sample AUC", "species")
         our_rows = [{"method": row["method"], **{c: _percent(c, row.get(c)) for c in columns}} for row in ours]
-        return Table(f"GeoPlant, percent: published on the published test; this run on {test}", [*PUBLISHED, *our_rows])
+        return Table(f"GeoPlant, percent: published on the published test; this run on {test}", [*PUBLISHED_SKILL, *our_rows])
 
 
 def _percent(column: str, value: Any) -> Any:
@@ -106,8 +106,11 @@ def run_benchmark(bench: Benchmark, plan: Plan, scratch: Path, tell: Tell = lamb
             check_name(name)
     remarks: list[str] = []
     spec = spec_for(bench.predictors, bench.surveys, **plan.shape)
-    learned, judged = np.flatnonzero(~np.isin(bench.split, TESTS)), np.flatnonzero(np.isin(bench.split, TESTS) & bench.labelled)
-    if not len(learned):
+    train_rows, test_rows = (
+        np.flatnonzero(~np.isin(bench.split, TESTS)),
+        np.flatnonzero(np.isin(bench.split, TESTS) & bench.labelled),
+    )
+    if not len(train_rows):
         raise TableError("The split 'train' is empty: no survey of it has a place and a species; fetch its table.")
     tests = {name: np.flatnonzero((bench.split == name) & bench.labelled) for name in labelled_tests(bench)}
     if not tests:
@@ -115,42 +118,42 @@ def run_benchmark(bench: Benchmark, plan: Plan, scratch: Path, tell: Tell = lamb
             f"No survey of a published test tells its species here: a third of the blocks of {plan.block_km:g} km of the training"
             " surveys is held out instead, which is another test than the published one."
         )
-        locked = make_folds(bench.surveys.subset(learned), plan.block_km).locked
-        judged, inside = learned[locked], bench.surveys.subset(learned)
-        learned = learned[clear_of(inside, ~locked, spec.reach_m)]
-        tests = {"held-out blocks": judged}
+        is_locked = make_folds(bench.surveys.subset(train_rows), plan.block_km).locked
+        test_rows, inside = train_rows[is_locked], bench.surveys.subset(train_rows)
+        train_rows = train_rows[clear_of(inside, ~is_locked, spec.reach_m)]
+        tests = {"held-out blocks": test_rows}
     if len(tests) > 1:
-        tests = {"all tests": judged, **tests}
-    tell(f"{len(learned):,} surveys to train on, {len(bench.species_ids):,} species")
-    train_surveys = bench.surveys.subset(learned)
+        tests = {"all tests": test_rows, **tests}
+    tell(f"{len(train_rows):,} surveys to train on, {len(bench.species_ids):,} species")
+    train_surveys = bench.surveys.subset(train_rows)
     folds = make_folds(train_surveys, plan.block_km, plan.train.members, plan.seed, spec.reach_m)
-    trained = train(
-        bench.predictors.subset(learned), train_surveys, spec, plan.train, folds, lambda done, total, text: tell(text)
+    trained_model = train(
+        bench.predictors.subset(train_rows), train_surveys, spec, plan.train, folds, lambda steps_done, total, text: tell(text)
     )
-    assert trained.out_of_fold is not None
+    assert trained_model.out_of_fold is not None
     forecasts = {
         "floracube": Forecast(
-            probabilities(trained.ensemble, bench.predictors, bench.surveys, judged, scratch / "test.npy"),
-            cross_calibrated(trained.out_of_fold, train_surveys, folds),
+            probabilities(trained_model.ensemble, bench.predictors, bench.surveys, test_rows, scratch / "test.npy"),
+            cross_calibrated(trained_model.out_of_fold, train_surveys, folds),
         )
     }
     for name in plan.baselines:
         tell(f"baseline {name}")
-        forecasts[name] = Forecast(_baseline(name, bench, learned, judged, plan))
+        forecasts[name] = Forecast(_baseline(name, bench, train_rows, test_rows, plan))
     reports = {}
     for test_name, rows in tests.items():
-        at = np.isin(judged, rows)
+        at = np.isin(test_rows, rows)
         truth = Observed(
-            bench.surveys.presence[judged][at],
+            bench.surveys.presence[test_rows][at],
             train_surveys.presence.sum(0),
-            len(learned),
-            bench.unseen[judged][at],
+            len(train_rows),
+            bench.other_species[test_rows][at],
             train_surveys.presence,
         )
         forecasts_at = {k: Forecast(f.p if at.all() else f.p[at], f.calibration) for k, f in forecasts.items()}
         reports[test_name] = judge(forecasts_at, truth, f"{test_name} ({int(at.sum()):,} surveys)")
         remarks += _few_surveys_warning(test_name, int(at.sum()), reports[test_name])
-    return Outcome(trained.ensemble, reports, learned, remarks)
+    return Outcome(trained_model.ensemble, reports, train_rows, remarks)
 
 
 def _few_surveys_warning(name: str, surveys: int, report: Report) -> list[str]:
@@ -163,13 +166,13 @@ def _few_surveys_warning(name: str, surveys: int, report: Report) -> list[str]:
     ]
 
 
-def _baseline(name: str, bench: Benchmark, learned: NDArray[np.int64], query: NDArray[np.int64], plan: Plan) -> Floats:
+def _baseline(name: str, bench: Benchmark, train_rows: NDArray[np.int64], query: NDArray[np.int64], plan: Plan) -> Floats:
     """(query, S) probabilities of one baseline, learned from the surveys that the network learned from."""
     if name == multimodal.NAME:
-        return multimodal.multimodal_scores(bench.predictors, bench.surveys.presence, learned, query, plan.ensemble)
+        return multimodal.multimodal_scores(bench.predictors, bench.surveys.presence, train_rows, query, plan.ensemble)
     table = table_for(name, bench.predictors.subset(np.arange(len(bench.surveys))), bench.surveys)
-    rows = np.r_[learned, query]
-    train = np.arange(len(rows)) < len(learned)
+    rows = np.r_[train_rows, query]
+    train = np.arange(len(rows)) < len(train_rows)
     return scores_without(name, table[rows], bench.surveys.presence[rows], train, ~train, threads=plan.threads, seed=plan.seed)
 
 
@@ -207,8 +210,8 @@ def write_submission(
     for start in range(0, len(ids), rows):
         part = np.asarray(p[start : start + rows])
         order = np.argsort(-part, axis=1, kind="stable")
-        for survey, ranked, count in zip(ids[start : start + rows], order, predicted_size(part), strict=True):
-            lines.append(f"{survey},{' '.join(map(str, species_ids[ranked[:count]]))}")
+        for survey, species_order, count in zip(ids[start : start + rows], order, predicted_size(part), strict=True):
+            lines.append(f"{survey},{' '.join(map(str, species_ids[species_order[:count]]))}")
     write_file(path, ("\n".join(lines) + "\n").encode())
     return path
 

@@ -52,18 +52,18 @@ def skill_report(
         f"in {min_records} surveys or more": np.flatnonzero(count >= min_records),
         f"in {RARE[0]} to {RARE[1]}": np.flatnonzero((count >= RARE[0]) & (count <= RARE[1])),
     }
-    ranked: list[Record] = []
+    auc_rows: list[Record] = []
     for group, in_group in groups.items():
         group_scores = {method: scores[rows][:, in_group] for method, scores in eta.items()}
         auc = {method: within_fold_auc(scores, presence[:, in_group], fold) for method, scores in group_scores.items()}
         for method in eta:
-            pooled = mean_of(macro_auc(p[method][rows][:, in_group], presence[:, in_group]))
-            ranked.append(
+            pooled_auc = mean_of(macro_auc(p[method][rows][:, in_group], presence[:, in_group]))
+            auc_rows.append(
                 {
                     "species": group,
                     "method": method,
                     "AUC in folds": mean_over_species(auc[method]),
-                    "pooled AUC": pooled,
+                    "pooled AUC": pooled_auc,
                     "count": len(in_group),
                 }
             )
@@ -72,13 +72,13 @@ def skill_report(
             lower, upper = bootstrap_gain(
                 group_scores[OURS], group_scores[method], presence[:, in_group], fold, folds.block[rows], bootstraps
             )
-            ranked.append(
+            auc_rows.append(
                 {"species": group, "method": f"gain over {method}", "AUC in folds": gain, "lower": lower, "upper": upper}
             )
     truth = Observed(presence, count, len(surveys), fold=fold)
     report = judge({method: Forecast(values[rows]) for method, values in p.items()}, truth, what)
     interval = "; gain with its 95 % block bootstrap interval" if len(eta) > 1 else ""
-    report.tables.insert(0, Table(f"AUC on {what}{interval}", ranked))
+    report.tables.insert(0, Table(f"AUC on {what}{interval}", auc_rows))
     return report
 
 
@@ -147,9 +147,9 @@ def peer_scores(
     fitted_species = np.flatnonzero(surveys.presence.sum(0) >= (0 if name == "frequency" else RARE[0]))
     for k in range(folds.count):
         inside = folds.fold == k
-        learned = folds.learned(k, surveys)
+        train_rows = folds.learned(k, surveys)
         score[np.ix_(inside, fitted_species)] = scores_without(
-            name, table, surveys.presence[:, fitted_species], learned, inside, leaf, trees, threads
+            name, table, surveys.presence[:, fitted_species], train_rows, inside, leaf, trees, threads
         )
         report(f"{name}, fold {k + 1} of {folds.count}")
     return score

@@ -58,7 +58,7 @@ class Benchmark:
     split: NDArray[np.str_]
     survey_ids: NDArray[np.int64]
     species_ids: NDArray[np.int64]
-    unseen: NDArray[np.int64]
+    other_species: NDArray[np.int64]
     labelled: NDArray[np.bool_]
     recipe: Recipe
     reports: list[Report]
@@ -94,7 +94,7 @@ def read_benchmark(
     column = pd.Index(ids).get_indexer(pd.Index(species))
     presence = np.zeros((len(heads), len(ids)), bool)
     presence[survey[column >= 0], column[column >= 0]] = True
-    unseen = np.bincount(survey[column < 0], minlength=len(heads))
+    other_species = np.bincount(survey[column < 0], minlength=len(heads))
     species_report = Report("species")
     species_report.note(
         f"species ids beyond the label space of {SPECIES:,}, in no published figure",
@@ -114,7 +114,7 @@ def read_benchmark(
     places = places_of(heads, "PA")
     predictors = _on_disk(source, what, places, cells, scratch)
     reports = [*(t.report for t in tables.values()), species_report, source.report]
-    return Benchmark(surveys, predictors, split, places.survey, ids.astype(np.int64), unseen, labelled, what, reports)
+    return Benchmark(surveys, predictors, split, places.survey, ids.astype(np.int64), other_species, labelled, what, reports)
 
 
 def _tables(folder: Path, limit: int | None) -> dict[str, SurveyTable]:

@@ -119,5 +119,5 @@ def true_skill(
     absences = len(presence) - presences
     with np.errstate(invalid="ignore", divide="ignore"):
         skill = (predicted & presence).sum(0) / presences - (predicted & ~presence).sum(0) / absences
-    judged = np.isfinite(threshold) & (presences >= fewest) & (absences >= fewest)
-    return np.where(judged, skill, np.nan)
+    has_enough = np.isfinite(threshold) & (presences >= fewest) & (absences >= fewest)
+    return np.where(has_enough, skill, np.nan)

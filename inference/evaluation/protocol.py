@@ -38,9 +38,9 @@ class Observed:
     """
 
     presence: Bools
-    trained: NDArray[np.integer]
+    training_presences: NDArray[np.integer]
     surveys: int
-    unseen: NDArray[np.integer] | None = None
+    other_species: NDArray[np.integer] | None = None
     calibration: Bools | None = None
     fold: NDArray[np.int64] | None = None
 
@@ -55,7 +55,7 @@ class Observed:
     @property
     def prevalence(self) -> NDArray[np.float64]:
         """(S,) share of training surveys with each species."""
-        return np.asarray(self.trained / max(1, self.surveys), np.float64)
+        return np.asarray(self.training_presences / max(1, self.surveys), np.float64)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,10 @@ def judge(forecasts: Mapping[str, Forecast], truth: Observed, what: str) -> Repo
 def _skill(forecast: Forecast, auc: NDArray[np.float64], truth: Observed) -> Record:
     """One row: sets of 25 and of the predicted size, AUC, and where other surveys can choose them thresholds."""
     p, presence = forecast.p, truth.presence
-    top, sets = top_scores(p, presence, TOP, truth.unseen).means(), top_scores(p, presence, None, truth.unseen).means()
+    top, sets = (
+        top_scores(p, presence, TOP, truth.other_species).means(),
+        top_scores(p, presence, None, truth.other_species).means(),
+    )
     row: Record = {
         f"F1@{TOP}": top["f1"],
         f"precision@{TOP}": top["precision"],
@@ -147,12 +150,12 @@ def _cross_selected_skill(forecast: Forecast, truth: Observed) -> Record:
         sampled_rows = np.linspace(0, len(other_p) - 1, min(len(other_p), MOST_CHOOSING)).astype(np.int64)
         member[rows] = p[rows] >= best_threshold(other_p[sampled_rows], presences[sampled_rows])
         over[rows] = p[rows] - best_thresholds(other_p, presences)
-    defined = np.isfinite(over).all(0)
-    skill = true_skill(over, presence, np.where(defined, 0.0, np.nan))
+    has_threshold = np.isfinite(over).all(0)
+    skill = true_skill(over, presence, np.where(has_threshold, 0.0, np.nan))
     return {
         "best K": float(size.mean()),
-        "F1 best K": top_scores(p, presence, size, truth.unseen).means()["f1"],
-        "F1 best threshold": score_sets(member, presence, truth.unseen).means()["f1"],
+        "F1 best K": top_scores(p, presence, size, truth.other_species).means()["f1"],
+        "F1 best threshold": score_sets(member, presence, truth.other_species).means()["f1"],
         "TSS": mean_of(skill),
         "TSS species": int(np.isfinite(skill).sum()),
     }
@@ -162,7 +165,7 @@ def _by_class(name: str, auc: NDArray[np.float64], truth: Observed) -> list[Reco
     rows: list[Record] = []
     for at, lower in enumerate(CLASSES):
         upper = CLASSES[at + 1] if at + 1 < len(CLASSES) else None
-        inside = (truth.trained >= lower) & ((truth.trained < upper) if upper is not None else True)
+        inside = (truth.training_presences >= lower) & ((truth.training_presences < upper) if upper is not None else True)
         of_class = auc[inside]
         label = f"{lower}+" if upper is None else str(lower) if upper == lower + 1 else f"{lower}-{upper - 1}"
         rows.append({"method": name, "class": label, "species": int(np.isfinite(of_class).sum()), "auc": mean_of(of_class)})

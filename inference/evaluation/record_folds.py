@@ -32,7 +32,7 @@ WINDOW: Final = 0.1  # of the range of scores, in the Boyce index
 POSITIONS: Final = 100  # steps of its moving window, so 101 windows
 TENSORS: Final = "out_of_fold.safetensors"
 CARD: Final = "out_of_fold.json"
-PUBLISHED: Final = DownSampledForest()  # 1,000 trees
+PUBLISHED_FOREST: Final = DownSampledForest()  # 1,000 trees
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ def predicted_to_expected(
     upper[-1] = high  # so that rounding does not lose the highest score
 
     def share(values: NDArray[np.floating]) -> NDArray[np.float64]:
-        ranked = np.sort(np.asarray(values, np.float64))
-        count = np.searchsorted(ranked, upper, side="right") - np.searchsorted(ranked, lower, side="left")
-        return np.asarray(count / len(ranked), np.float64)
+        sorted_values = np.sort(np.asarray(values, np.float64))
+        count = np.searchsorted(sorted_values, upper, side="right") - np.searchsorted(sorted_values, lower, side="left")
+        return np.asarray(count / len(sorted_values), np.float64)
 
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = share(presences) / share(background)
@@ -88,8 +88,8 @@ def boyce_index(presences: NDArray[np.floating], background: NDArray[np.floating
     if not len(at_records) or not len(area) or np.ptp(np.concatenate([at_records, area])) == 0:
         return float("nan")
     middle, ratio = predicted_to_expected(at_records, area)
-    defined = np.isfinite(ratio)
-    middle, ratio = middle[defined], np.round(ratio[defined], 10)
+    is_finite = np.isfinite(ratio)
+    middle, ratio = middle[is_finite], np.round(ratio[is_finite], 10)
     is_new_ratio = np.r_[np.diff(ratio) != 0, True]
     if is_new_ratio.sum() < 3:
         return float("nan")
@@ -122,17 +122,17 @@ def forest_of_records(
     places: JudgedPlaces,
     folds: Folds,
     count: int,
-    forest: DownSampledForest = PUBLISHED,
+    forest: DownSampledForest = PUBLISHED_FOREST,
     threads: int = 1,
 ) -> NDArray[np.float32]:
     """(m, count) scores of the down-sampled forest of Valavi et al. (2021), each place by the forest without its fold.
 
     A forest learns from the very records and background that the member without the fold learned from.
     """
-    table, nowhere = table_of(predictors), Surveys.none(())
+    table, no_surveys = table_of(predictors), Surveys.none(())
     out = np.zeros((len(places.row), count), np.float32)
     for k in range(folds.count):
-        train_rows, test_rows = folds.records_of(k, nowhere, records), places.fold == k
+        train_rows, test_rows = folds.records_of(k, no_surveys, records), places.fold == k
         out[test_rows] = record_scores(
             forest,
             table[train_rows.row],
@@ -145,7 +145,7 @@ def forest_of_records(
     return out
 
 
-def save_judged(folder: Path, places: JudgedPlaces, eta: NDArray[np.float32], folds: Folds, skill: list[dict[str, Any]]) -> None:
+def save_places(folder: Path, places: JudgedPlaces, eta: NDArray[np.float32], folds: Folds, skill: list[dict[str, Any]]) -> None:
     """Write `out_of_fold.*` of a model without surveys."""
     arrays = {"row": places.row, "species": places.species, "fold": places.fold, "locked": places.locked, "eta": eta}
     folder.mkdir(parents=True, exist_ok=True)
@@ -154,8 +154,8 @@ def save_judged(folder: Path, places: JudgedPlaces, eta: NDArray[np.float32], fo
     (folder / CARD).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def load_judged(folder: Path) -> tuple[JudgedPlaces, NDArray[np.float32]]:
-    """What `save_judged` wrote. Raises: ModelError where there is nothing, or it is damaged."""
+def load_places(folder: Path) -> tuple[JudgedPlaces, NDArray[np.float32]]:
+    """What `save_places` wrote. Raises: ModelError where there is nothing, or it is damaged."""
     from safetensors.numpy import load_file
 
     with model_errors(folder / TENSORS):

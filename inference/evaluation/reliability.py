@@ -101,9 +101,9 @@ def calibration_record(
         expected_in_bin = float(p[inside].sum())
         row[f"O/E p {lower:g}-{upper:g}"] = float(presence[inside].sum()) / expected_in_bin if expected_in_bin > 0 else None
     log_ratio = species_log_ratio(p, presence)
-    defined = np.isfinite(log_ratio)
-    row["median |log O/E|"] = float(np.median(np.abs(log_ratio[defined]))) if defined.any() else None
-    row[f"species with {ENOUGH}+"] = int(defined.sum())
+    is_finite = np.isfinite(log_ratio)
+    row["median |log O/E|"] = float(np.median(np.abs(log_ratio[is_finite]))) if is_finite.any() else None
+    row[f"species with {ENOUGH}+"] = int(is_finite.sum())
     row["log loss"] = log_loss(p, presence)
     if prevalence is not None:
         row["log loss of prevalence"] = log_loss(np.broadcast_to(prevalence, presence.shape), presence)

@@ -43,20 +43,22 @@ def top_set(p: NDArray[np.floating], size: int | NDArray[np.integer]) -> NDArray
     return member
 
 
-def score_sets(member: NDArray[np.bool_], presence: NDArray[np.bool_], unseen: NDArray[np.integer] | None = None) -> SampleScores:
+def score_sets(
+    member: NDArray[np.bool_], presence: NDArray[np.bool_], other_species: NDArray[np.integer] | None = None
+) -> SampleScores:
     """Sets `member` (n, S) against `presence` (n, S), survey by survey.
 
     F1 = TP / (TP + (FP + FN) / 2) as in GeoPlant's rules; a set without species has precision 0. `unseen` (n,): species
     found that no column stands for (never in the training data): each is one that the set lacks.
     """
     hits = (member & presence).sum(1).astype(np.float64)
-    size, observed_size = member.sum(1), presence.sum(1) + (0 if unseen is None else unseen)
+    size, observed_size = member.sum(1), presence.sum(1) + (0 if other_species is None else other_species)
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = np.where(size > 0, hits / size, 0.0)
         recall, f1 = hits / observed_size, 2 * hits / (size + observed_size)
-    nothing = observed_size == 0
+    is_empty = observed_size == 0
     for values in (precision, recall, f1):
-        values[nothing] = np.nan
+        values[is_empty] = np.nan
     return SampleScores(precision, recall, f1, size.astype(np.int64))
 
 
@@ -64,7 +66,7 @@ def top_scores(
     p: NDArray[np.floating],
     presence: NDArray[np.bool_],
     size: int | NDArray[np.integer] | None = None,
-    unseen: NDArray[np.integer] | None = None,
+    other_species: NDArray[np.integer] | None = None,
 ) -> SampleScores:
     """Scores of the sets of the most probable species; `size` None: the K that maximises the expected F1 of each survey.
 
@@ -75,7 +77,7 @@ def top_scores(
     for start in range(0, len(p), rows):
         part = slice(start, start + rows)
         k = predicted_size(p[part]) if size is None else (size if isinstance(size, int) else size[part])
-        parts.append(score_sets(top_set(p[part], k), presence[part], None if unseen is None else unseen[part]))
+        parts.append(score_sets(top_set(p[part], k), presence[part], None if other_species is None else other_species[part]))
     return SampleScores(*(np.concatenate([getattr(s, name) for s in parts]) for name in ("precision", "recall", "f1", "size")))
 
 

@@ -28,65 +28,67 @@ from inference.explanation.responses import response, save_curves, write_respons
 from inference.explanation.skill import species_skill, write_skill
 from inference.network.batches import covariates_of
 from inference.network.ensemble import Ensemble
-from inference.training.fit import Trained
+from inference.training.fit import TrainedModel
 
 Progress = Callable[[int, int, str], None]
-JUDGED: Final = 1_000  # held-out surveys on which importance is measured
+MAX_SURVEYS: Final = 1_000  # held-out surveys on which importance is measured
 RESPONSE_SURVEYS: Final = 150  # surveys over which a response is averaged
 CURVES: Final = 6  # inputs of the greatest importance
 SPECIES: Final = 6  # with the most presences, where none is asked for
 CANDIDATES: Final = 20_000  # training surveys among which references are chosen
 
 
-def describe_model(folder: Path, config: Config, data: Dataset, trained: Trained, progress: Progress) -> dict[str, float]:
+def describe_model(
+    folder: Path, config: Config, data: Dataset, trained_model: TrainedModel, progress: Progress
+) -> dict[str, float]:
     """Write `applicability.*`, `explanation/` and `odmap.*` into a model folder; returns metrics worth keeping.
 
     Importance is measured on surveys of open blocks, by the members that did not learn from them.
     """
-    folds = trained.folds
+    folds = trained_model.folds
     # no survey was left out on which anything could be judged
-    if folds is None or trained.out_of_fold is None or trained.judged is not None:
-        write_protocol(folder, Run(config, data, trained, [], float("nan")))
+    if folds is None or trained_model.out_of_fold is None or trained_model.record_places is not None:
+        write_protocol(folder, Run(config, data, trained_model, [], float("nan")))
         return {}
     rng = np.random.default_rng(0)
     progress(0, 4, "importance of inputs")
     explanation_folder = folder / "explanation"
     explanation_folder.mkdir(exist_ok=True)
-    judged = np.sort(rng.permutation(np.flatnonzero(~folds.locked))[:JUDGED])
-    modalities, channels = _importance(trained, data, folds, judged)
+    measured_rows = np.sort(rng.permutation(np.flatnonzero(~folds.locked))[:MAX_SURVEYS])
+    modalities, channels = _importance(trained_model, data, folds, measured_rows)
     rows = write_importance(explanation_folder, [*modalities, *channels])
     progress(1, 4, "area of applicability")
-    learned = np.sort(rng.permutation(len(data.surveys))[:CANDIDATES])
-    surveys = data.surveys.subset(learned)
+    train_rows = np.sort(rng.permutation(len(data.surveys))[:CANDIDATES])
+    surveys = data.surveys.subset(train_rows)
     area = fit_applicability(
-        trained.ensemble,
-        data.predictors.subset(learned),
+        trained_model.ensemble,
+        data.predictors.subset(train_rows),
         covariates_of(surveys.year),
-        folds.block[learned],
-        column_importance(trained.ensemble.spec, channels),
-        fold=folds.fold[learned],
+        folds.block[train_rows],
+        column_importance(trained_model.ensemble.spec, channels),
+        fold=folds.fold[train_rows],
     )
     save_applicability(folder, area)
     progress(2, 4, "response curves")
-    _responses(explanation_folder, config, trained, data, rng.permutation(learned)[:RESPONSE_SURVEYS], rows)
-    skill_metrics = _skill(explanation_folder, trained, data, folds, trained.out_of_fold)
+    _responses(explanation_folder, config, trained_model, data, rng.permutation(train_rows)[:RESPONSE_SURVEYS], rows)
+    skill_metrics = _skill(explanation_folder, trained_model, data, folds, trained_model.out_of_fold)
     progress(3, 4, "protocol")
     all_modalities = (1 << len(area.modalities)) - 1
     threshold = area.inputs[all_modalities].threshold if all_modalities in area.inputs else float("nan")
-    write_protocol(folder, Run(config, data, trained, rows, threshold))
+    write_protocol(folder, Run(config, data, trained_model, rows, threshold))
     skill_metrics |= {f"importance_{r.modality}": r.more_log_loss for r in modalities}
     return skill_metrics | ({"applicability_threshold": threshold} if np.isfinite(threshold) else {})
 
 
 def _importance(
-    trained: Trained, data: Dataset, folds: Folds, judged: NDArray[np.int64]
+    trained_model: TrainedModel, data: Dataset, folds: Folds, measured_rows: NDArray[np.int64]
 ) -> tuple[list[Importance], list[Importance]]:
     """(of modalities, of their channels): means over the folds of the surveys `judged`, each by the members without it."""
     parts: list[tuple[int, list[Importance], list[Importance]]] = []
     for k in range(folds.count):
-        rows = judged[folds.fold[judged] == k]
+        rows = measured_rows[folds.fold[measured_rows] == k]
         if len(rows):
-            places, presences = _places(trained.without(k), data, rows), data.surveys.presence[rows]
+            places, presences = _places(trained_model.without(k), data, rows), data.surveys.presence[rows]
             parts.append(
                 (
                     len(rows),
@@ -103,26 +105,31 @@ def _places(ensemble: Ensemble, data: Dataset, rows: NDArray[np.int64]) -> Encod
     return Encoded.encode_all(ensemble, data.predictors.subset(rows), surveys.year, surveys.area_m2)
 
 
-def _skill(folder: Path, trained: Trained, data: Dataset, folds: Folds, eta: NDArray[np.float32]) -> dict[str, float]:
+def _skill(folder: Path, trained_model: TrainedModel, data: Dataset, folds: Folds, eta: NDArray[np.float32]) -> dict[str, float]:
     """Write the skill of every species on open blocks; returns how much of the surveys it was learned from and measured on."""
-    surveys, judged = data.surveys, ~folds.locked
-    p = cross_calibrated(eta, surveys, folds)[judged]
-    write_skill(folder, species_skill(surveys.species, surveys.presence, judged, p, trained.learned_records))
+    surveys, is_open = data.surveys, ~folds.locked
+    p = cross_calibrated(eta, surveys, folds)[is_open]
+    write_skill(folder, species_skill(surveys.species, surveys.presence, is_open, p, trained_model.learned_records))
     return {
         "learned_surveys": float(len(surveys)),
-        "held_out_surveys": float(judged.sum()),
-        "held_out_blocks": float(len(np.unique(folds.block[judged]))),
+        "held_out_surveys": float(is_open.sum()),
+        "held_out_blocks": float(len(np.unique(folds.block[is_open]))),
     }
 
 
 def _responses(
-    folder: Path, config: Config, trained: Trained, data: Dataset, rows: NDArray[np.int64], importance: list[dict[str, Any]]
+    folder: Path,
+    config: Config,
+    trained_model: TrainedModel,
+    data: Dataset,
+    rows: NDArray[np.int64],
+    importance: list[dict[str, Any]],
 ) -> None:
     """Curves along the inputs that matter most: all are kept, those that `species.responses` names, or the commonest, shown."""
-    names = list(trained.ensemble.species)
+    names = list(trained_model.ensemble.species)
     species_indices = [names.index(name) for name in config.species.responses if name in names]
     species = np.array(species_indices or np.argsort(-data.surveys.presence.sum(0))[:SPECIES], np.int64)
-    places = _places(trained.ensemble, data, np.sort(rows))
+    places = _places(trained_model.ensemble, data, np.sort(rows))
     important_channels = [r for r in importance if r["channel"] and r["more_log_loss"] > 0][:CURVES]
     response_curves = [response(places, r["modality"], r["channel"], np.arange(len(names))) for r in important_channels]
     curves = [curve for curve in response_curves if curve is not None]

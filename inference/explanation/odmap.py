@@ -19,7 +19,7 @@ from cube.config import Config, Source
 from cube.layers.inputs import INPUTS
 from inference.data.dataset import Dataset
 from inference.training.assembly import RELATIVE
-from inference.training.fit import Trained
+from inference.training.fit import TrainedModel
 
 TEMPLATE: Final = Path(__file__).with_name("odmap.yaml")
 OPEN: Final = "(to be said by the authors)"
@@ -45,7 +45,7 @@ class Run:
 
     config: Config
     data: Dataset
-    trained: Trained
+    trained_model: TrainedModel
     importance: list[dict[str, Any]]
     threshold: float  # of the area of applicability, inputs, all modalities
 
@@ -91,7 +91,7 @@ def write_protocol(folder: Path, run: Run) -> None:
 
 def _model(run: Run) -> dict[str, Any]:
     """What the network is, how it was trained, and how good it is."""
-    options, ensemble, metrics = run.trained.options, run.trained.ensemble, run.trained.metrics
+    options, ensemble, metrics = run.trained_model.options, run.trained_model.ensemble, run.trained_model.metrics
     calibration = "none: intensities are relative"
     if not _alone(run):
         slope, pooling = metrics.get("calibration_slope", 1.0), metrics.get("calibration_pooling", 0.0)
@@ -99,7 +99,7 @@ def _model(run: Run) -> dict[str, Any]:
     importance = [f"{r['modality']} {r['more_log_loss']:+.4f}" for r in run.importance if not r["channel"]]
     candidates = f"size of the network, {1 + len(options.search)} candidates by log loss on open blocks; "
     return {
-        "statement": run.trained.statement,
+        "statement": run.trained_model.statement,
         "species": len(ensemble.species),
         "modalities": ", ".join(ensemble.spec.modalities),
         "survey_likelihood": "" if _alone(run) else "; complementary log-log likelihood of surveys",
@@ -119,8 +119,8 @@ def _model(run: Run) -> dict[str, Any]:
 
 def _data(run: Run) -> dict[str, Any]:
     """The surveys and records that were learned from, and how they were dealt to folds."""
-    config, surveys, folds, records = run.config, run.data.surveys, run.trained.folds, run.data.records
-    options, counts, year = run.trained.options, surveys.presence.sum(0), surveys.year
+    config, surveys, folds, records = run.config, run.data.surveys, run.trained_model.folds, run.data.records
+    options, counts, year = run.trained_model.options, surveys.presence.sum(0), surveys.year
     s = config.surveys
     area = surveys.area_m2[np.isfinite(surveys.area_m2) & (surveys.area_m2 > 0)]
     background, data = "none", f"{len(surveys)} surveys"
@@ -158,7 +158,7 @@ def _data(run: Run) -> dict[str, Any]:
 
 def _prediction(run: Run) -> dict[str, Any]:
     """What is read, and what maps are made of."""
-    config, region, spec, recipe = run.config, run.config.whole_region(), run.trained.ensemble.spec, run.data.recipe
+    config, region, spec, recipe = run.config, run.config.whole_region(), run.trained_model.ensemble.spec, run.data.recipe
     w, s, e, n = region.bounds
     lon, lat = region.grid.unproject(np.array([w, e, w, e]), np.array([s, s, n, n]))
     image_titles = [f"{recipe.title(m)[0]} ({len(spec.channels(m))} bands)" for m in (*spec.images, *spec.series)]
@@ -189,7 +189,7 @@ def _prediction(run: Run) -> dict[str, Any]:
 
 def _alone(run: Run) -> bool:
     """Whether the model learned from records alone."""
-    return run.trained.statement == RELATIVE
+    return run.trained_model.statement == RELATIVE
 
 
 def _version(package: str) -> str:

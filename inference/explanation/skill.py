@@ -17,7 +17,7 @@ FILE: Final = "species.csv"
 def species_skill(
     names: tuple[str, ...],
     presence: NDArray[np.bool_],
-    judged: NDArray[np.bool_],
+    measured_rows: NDArray[np.bool_],
     p: NDArray[np.floating],
     records: NDArray[np.int64] | None = None,
 ) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def species_skill(
     `log_loss_of_prevalence`. What cannot be said is NaN: an AUC of fewer than 5 presences or absences, everything where no
     survey is judged.
     """
-    presences, count = presence[judged], int(judged.sum())
+    presences, count = presence[measured_rows], int(measured_rows.sum())
     columns = {
         "scientific_name": list(names),
         "surveys": presence.sum(0),

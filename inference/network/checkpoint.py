@@ -115,10 +115,10 @@ def read_card(folder: str | Path) -> Card:
             data_hashes=document["data_hashes"],
             training=document["training"],
         )
-        declared = document["species_hash"]
+        expected_hash = document["species_hash"]
     except KeyError as error:
         raise ModelError(f"{path} lacks the field {error}; copy the model anew.") from error
-    if card.species_hash != declared or card.spec.species != len(card.species):
+    if card.species_hash != expected_hash or card.spec.species != len(card.species):
         raise ModelError(f"{path}: the species table is not the one that the model was trained on; copy the model again.")
     return card
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 CLIP: Final = 4.0  # standard deviations; beyond it a network only extrapolates
 STEM: Final = 5  # 10 m pixels on a side of a 50 m cell
-CACHED: Final = 1000  # series encoded at a time in prediction: what lies between two layers stays in the cache
+SERIES_BLOCK: Final = 1000  # series encoded at a time in prediction: what lies between two layers stays in the cache
 
 
 class Normalisation(nn.Module):
@@ -98,9 +98,9 @@ class SeriesEncoder(nn.Module):
 
     def forward(self, series: Tensor) -> Tensor:
         """(n, channels, steps) to (n, out)."""
-        if torch.is_grad_enabled() or len(series) <= CACHED:
+        if torch.is_grad_enabled() or len(series) <= SERIES_BLOCK:
             return self._features(series).T
-        return torch.cat([self._features(part) for part in series.split(CACHED)], 1).T
+        return torch.cat([self._features(part) for part in series.split(SERIES_BLOCK)], 1).T
 
     def _features(self, series: Tensor) -> Tensor:
         """(n, channels, steps) to (out, n): the convolutions as matrix products with places last.
@@ -111,8 +111,8 @@ class SeriesEncoder(nn.Module):
         values, missing = self.normalisation(series)
         n, channels, steps = values.shape
         period = self.year.kernel_size[0]
-        flagged = torch.cat([values.permute(1, 2, 0), missing.amax(1).T[None]])  # (channels + 1, steps, n)
-        years = flagged.reshape(channels + 1, -1, period, n).transpose(0, 1).reshape(steps // period, -1, n)
+        with_flag = torch.cat([values.permute(1, 2, 0), missing.amax(1).T[None]])  # (channels + 1, steps, n)
+        years = with_flag.reshape(channels + 1, -1, period, n).transpose(0, 1).reshape(steps // period, -1, n)
         count = len(years)
         weight, bias = self.year.weight.flatten(1), cast(Tensor, self.year.bias)
         x = nn.functional.gelu(torch.baddbmm(bias[:, None], weight.expand(count, -1, -1), years))

@@ -176,9 +176,9 @@ def mask_tokens(
     15 % of the species are asked for: 80 % of them become [MASK], 10 % another species drawn from
     `species`, 10 % stay. Commas, [CLS], [SEP] and [PAD] are never asked for (Leblanc et al.), nor is what is unknown.
     """
-    fixed = torch.tensor([words[w] for w in (PAD, UNKNOWN, START, END, COMMA)])
+    fixed_tokens = torch.tensor([words[w] for w in (PAD, UNKNOWN, START, END, COMMA)])
     masked_positions = torch.rand(rows.shape, generator=draw) < share
-    masked_positions &= ~torch.isin(rows, fixed)
+    masked_positions &= ~torch.isin(rows, fixed_tokens)
     labels = torch.where(masked_positions, rows, IGNORED)
     fate = torch.rand(rows.shape, generator=draw)
     random_species = species[torch.randint(len(species), rows.shape, generator=draw)]

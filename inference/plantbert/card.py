@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def card(plots: Plots, spec: ReaderSpec, report: dict[str, Any], skill: Iterable[str] = ()) -> str:
     """The card in Markdown with the hub's front matter; `skill`: a line a method about held-out plots, if any were."""
-    measured = list(skill)
+    skill_rows = list(skill)
     lines = [
         "---",
         "library_name: transformers",
@@ -37,7 +37,7 @@ def card(plots: Plots, spec: ReaderSpec, report: dict[str, Any], skill: Iterable
         "",
         "## Skill on held-out blocks",
         "",
-        *(measured or ["Not measured in this training; run `floracube habitats train`, which measures it."]),
+        *(skill_rows or ["Not measured in this training; run `floracube habitats train`, which measures it."]),
         "",
         "## Limits",
         "",

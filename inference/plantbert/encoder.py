@@ -15,10 +15,10 @@ from torch.nn import functional as f
 def _stack_linears(*linears: Any) -> nn.Linear:
     """One linear layer that gives the outputs of several, side by side."""
     weight = torch.cat([layer.weight for layer in linears]).detach()
-    stacked = nn.Linear(weight.shape[1], weight.shape[0])
-    stacked.weight = nn.Parameter(weight, requires_grad=False)
-    stacked.bias = nn.Parameter(torch.cat([layer.bias for layer in linears]).detach(), requires_grad=False)
-    return stacked
+    joined = nn.Linear(weight.shape[1], weight.shape[0])
+    joined.weight = nn.Parameter(weight, requires_grad=False)
+    joined.bias = nn.Parameter(torch.cat([layer.bias for layer in linears]).detach(), requires_grad=False)
+    return joined
 
 
 class PackedBert(nn.Module):
@@ -55,7 +55,7 @@ class PackedBert(nn.Module):
             q, k, v = (part.reshape(shape).transpose(1, 2) for part in (q, k, v))
             context = f.scaled_dot_product_attention(q, k, v)
             context = context.transpose(1, 2).reshape(n, -1, width)
-            attended = block.attention.output(context, head)
-            x = block.output(block.intermediate(attended), attended)
+            attention = block.attention.output(context, head)
+            x = block.output(block.intermediate(attention), attention)
         logits: Tensor = self.classifier(self.pooler(x))
         return logits

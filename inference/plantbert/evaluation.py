@@ -92,7 +92,7 @@ def evaluate_reader(
     spec: ReaderSpec | None = None,
     *,
     score: NDArray[np.bool_] | None = None,
-    withheld: NDArray[np.bool_] | None = None,
+    never_trained: NDArray[np.bool_] | None = None,
     baselines: Sequence[str] = ("naive_bayes",),
     scheme: Scheme | None = None,
     progress: Callable[[str], None] | None = None,
@@ -110,7 +110,7 @@ def evaluate_reader(
     """
     labelled = plots.label >= 0
     score = labelled if score is None else score & labelled
-    usable = np.ones(len(plots), bool) if withheld is None else ~withheld
+    usable = np.ones(len(plots), bool) if never_trained is None else ~never_trained
     shape = (len(plots), len(plots.habitats))
     probabilities = {m: np.full(shape, np.nan, np.float32) for m in (*readers, *baselines)}
     values = {True: plots.log_cover(), False: plots.presence()}
@@ -192,9 +192,9 @@ def skill_of(
     right = np.maximum(probability[np.arange(len(label)), label], 1e-15)
     levels = []
     if scheme is not None:
-        rolled = roll_up(probability, scheme)
+        of_level = roll_up(probability, scheme)
         for level in scheme.levels[1:]:
-            levels.append((level, float((rolled[level].argmax(axis=1) == scheme.parents(level)[label]).mean())))
+            levels.append((level, float((of_level[level].argmax(axis=1) == scheme.parents(level)[label]).mean())))
     return Skill(
         method=method,
         plots=len(label),

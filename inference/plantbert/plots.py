@@ -46,8 +46,8 @@ class Plots:
         both = (self, more)
         wide = [np.pad(p.order, ((0, 0), (0, width - p.order.shape[1])), constant_values=-1) for p in both]
         covers = [np.full(p.order.shape, np.nan, np.float32) if p.cover is None else p.cover for p in both]
-        padded = [np.pad(cover, ((0, 0), (0, width - cover.shape[1]))) for cover in covers]
-        cover = None if self.cover is None and more.cover is None else np.concatenate(padded)
+        covers_of_width = [np.pad(cover, ((0, 0), (0, width - cover.shape[1]))) for cover in covers]
+        cover = None if self.cover is None and more.cover is None else np.concatenate(covers_of_width)
         columns: dict[str, Any] = {
             name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in ("plot_id", "size", "label")
         }

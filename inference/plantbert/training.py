@@ -31,7 +31,7 @@ from cube.errors import ModelError, TableError
 from inference.plantbert.batches import Augmentation, ByLength, PlotBatches, PlotIndex
 from inference.plantbert.card import card
 from inference.plantbert.plots import Plots
-from inference.plantbert.vocabulary import FIXED, MAX_LENGTH, PAD, make_tokenizer, widen_tokenizer
+from inference.plantbert.vocabulary import FIXED_WORDS, MAX_LENGTH, PAD, make_tokenizer, widen_tokenizer
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage ("fill-mask", "classification"), the step done and the number of steps."""
@@ -80,8 +80,8 @@ def fitted_to(labelled: int, spec: ReaderSpec) -> ReaderSpec:
     Beyond `ENOUGH` plots mixtures of plots become rare, by the square of their number: they teach that species stand for
     themselves, which helps 3,000 plots (of nine habitats) and harms 9,000 (of sixteen: 71.8 % right with them, 72.8 % without).
     """
-    mixed = spec.augmentation.crossover * min(1.0, (ENOUGH / labelled) ** 2)
-    spec = replace(spec, augmentation=replace(spec.augmentation, crossover=mixed))
+    crossover = spec.augmentation.crossover * min(1.0, (ENOUGH / labelled) ** 2)
+    spec = replace(spec, augmentation=replace(spec.augmentation, crossover=crossover))
     if labelled * spec.epochs >= spec.least_steps * spec.batch:
         return spec
     batch = max(min(SMALLEST_BATCH, spec.batch), labelled * spec.epochs // spec.least_steps)
@@ -122,11 +122,11 @@ def train_reader(
     start = time.monotonic()
     lessons = labelled_plots if predicted is None else labelled_plots.append(predicted)
     run_folder = _run_folder(run, (plots, lessons), spec) if run is not None else None
-    masked, tokenizer, report = _masked(plots, spec, run_folder, progress)
+    masked_model, tokenizer, report = _masked(plots, spec, run_folder, progress)
     report |= {"plots": len(plots), "plots_labelled": len(labelled_plots), "lists_predicted": len(lessons) - len(labelled_plots)}
     config = BertConfig(
         **{
-            **masked.config.to_dict(),
+            **masked_model.config.to_dict(),
             "id2label": dict(enumerate(plots.habitats)),
             "label2id": {name: i for i, name in enumerate(plots.habitats)},
             "architectures": ["BertForSequenceClassification"],
@@ -134,7 +134,7 @@ def train_reader(
     )
     set_seed(spec.seed)  # whether fill-mask was trained or read again, what follows is the same
     model = BertForSequenceClassification(config)
-    model.bert.load_state_dict(masked.bert.state_dict(), strict=False)
+    model.bert.load_state_dict(masked_model.bert.state_dict(), strict=False)
     report["classification_loss"] = _fit(
         model, lessons, tokenizer, fitted_to(len(labelled_plots), spec), False, progress, run_folder
     )
@@ -143,7 +143,7 @@ def train_reader(
     report["seconds"] = round(time.monotonic() - start, 1)
     if folder is not None:
         _save(model, tokenizer, folder)
-        _save(masked.train(False), tokenizer, folder / FILL_MASK)
+        _save(masked_model.train(False), tokenizer, folder / FILL_MASK)
         (folder / "README.md").write_text(card(plots, spec, report, skill), encoding="utf-8")
     if run is not None:
         shutil.rmtree(run, ignore_errors=True)
@@ -208,7 +208,7 @@ def _start(plots: Plots, spec: ReaderSpec) -> tuple[PreTrainedTokenizerBase, Ber
         hidden_dropout_prob=spec.dropout,
         attention_probs_dropout_prob=spec.dropout,
         max_position_embeddings=MAX_LENGTH,
-        pad_token_id=FIXED.index(PAD),
+        pad_token_id=FIXED_WORDS.index(PAD),
         # BERT's 0.02 belongs to a width of 768; kept at a small width it stalls learning at the start.
         initializer_range=0.02 * (768 / spec.hidden) ** 0.5,
     )

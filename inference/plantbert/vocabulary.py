@@ -19,7 +19,7 @@ from cube.errors import ModelError
 from inference.plantbert.text import binomial
 
 PAD, UNKNOWN, START, END, MASK, COMMA = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ","
-FIXED: Final = (PAD, UNKNOWN, START, END, MASK, COMMA)
+FIXED_WORDS: Final = (PAD, UNKNOWN, START, END, MASK, COMMA)
 MAX_LENGTH: Final = 512
 
 
@@ -30,7 +30,7 @@ def make_tokenizer(species: Sequence[str], max_length: int = MAX_LENGTH) -> PreT
     that is not in the vocabulary is one [UNK].
     """
     names = sorted({binomial(name) for name in species} - {""})
-    words = {word: i for i, word in enumerate((*FIXED, *names))}
+    words = {word: i for i, word in enumerate((*FIXED_WORDS, *names))}
     engine = Tokenizer(models.WordLevel(words, unk_token=UNKNOWN))
     engine.normalizer = normalizers.Sequence(
         [
@@ -80,7 +80,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             f"{folder}: no tokenizer of the transformers format was found here; name a folder that "
             "`floracube habitats train` or save_pretrained wrote."
         ) from error
-    missing = [word for word in FIXED if word not in tokenizer.get_vocab()]
+    missing = [word for word in FIXED_WORDS if word not in tokenizer.get_vocab()]
     if missing:
         raise ModelError(f"{folder}: the tokenizer lacks {', '.join(missing)}; a BERT tokenizer is expected.")
     return cast(PreTrainedTokenizerBase, tokenizer)
@@ -89,8 +89,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 def reads_terms(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the words added to a base vocabulary are single ones (mode "term"), not binomials (mode "species")."""
     special = set(tokenizer.all_special_tokens)
-    added = [word for word in tokenizer.get_added_vocab() if word not in special]
-    return bool(added) and not any(" " in word for word in added)
+    added_words = [word for word in tokenizer.get_added_vocab() if word not in special]
+    return bool(added_words) and not any(" " in word for word in added_words)
 
 
 def species_tokens(tokenizer: PreTrainedTokenizerBase, species: Sequence[str]) -> NDArray[np.int64]:

@@ -45,7 +45,7 @@ def options_document(options: TrainOptions) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """An ensemble and what is worth telling about how it came to be."""
 
     ensemble: Ensemble
@@ -57,7 +57,9 @@ class Trained:
     learned_records: NDArray[np.int64] | None = None  # (S,) presence-only records of each species
     folds: Folds | None = None  # that the members left out, in order
     out_of_fold: NDArray[np.float32] | None = None  # (n, S) uncalibrated scores of surveys by the members without their fold
-    judged: JudgedPlaces | None = None  # without surveys: records and background, of which `out_of_fold` (m, S) are the scores
+    record_places: JudgedPlaces | None = (
+        None  # without surveys: records and background, of which `out_of_fold` (m, S) are the scores
+    )
 
     def without(self, fold: int) -> Ensemble:
         """The members that did not learn from `fold`, calibrated as the ensemble is."""
@@ -78,14 +80,14 @@ def spec_for(predictors: Predictors, surveys: Surveys, **shape: Any) -> ModelSpe
     The layers of images are fitted to the patch: dilations such that 5 x receptive field = P.
     """
     survey_modality = ("survey",) if len(surveys) else ()  # records alone do not say what a year or an area changes
-    encoded = {name: values for name, values in predictors.values.items() if name not in TABLES}
-    sides = [values.shape[-1] for values in encoded.values() if values.ndim == 4]
+    arrays = {name: values for name, values in predictors.values.items() if name not in TABLES}
+    sides = [values.shape[-1] for values in arrays.values() if values.ndim == 4]
     if sides and "dilations" not in shape:
         reach = (sides[0] // 5 - 1) // 2
         layers = max(1, min(3, reach))
         shape["dilations"] = tuple(reach // layers + (i >= layers - reach % layers) for i in range(layers))
-    fitted = {name: predictors.inputs[name].fitted(values.shape[1:]) for name, values in encoded.items()}
-    shape.setdefault("inputs", {**predictors.inputs, **fitted})
+    fitted_inputs = {name: predictors.inputs[name].fitted(values.shape[1:]) for name, values in arrays.items()}
+    shape.setdefault("inputs", {**predictors.inputs, **fitted_inputs})
     shape.setdefault("modalities", in_order((*predictors.modalities, *survey_modality)))
     return ModelSpec(
         species=len(surveys.species),
@@ -105,13 +107,13 @@ def train(
     spec: ModelSpec | None = None,
     options: TrainOptions | None = None,
     folds: Folds | None = None,
-    progress: Report = lambda done, total, text: None,
+    progress: Report = lambda steps_done, total, text: None,
     *,
     records: Records | None = None,
     record_predictors: Predictors | None = None,
     family: Sequence[str] | NDArray[np.str_] | None = None,
     run: Path | None = None,
-) -> Trained:
+) -> TrainedModel:
     """Train an ensemble on surveys (row for row with `predictors`), on records, or on both as `options.likelihood` says.
 
     `spec`: `spec_for(predictors, surveys)` by default. `folds`: as many as `options.members`, each left out by a member (by
@@ -137,10 +139,10 @@ def train(
     nets, history, gammas = list[DeepSDM](), list[dict[str, float]](), []
     device = device_of(options)
     on_disk = is_on_disk(predictors) or (record_predictors is not None and is_on_disk(record_predictors))
-    judged = None
+    record_places = None
     if folds is not None and statement == RELATIVE and records is not None:
-        judged = JudgedPlaces.draw(records, folds)
-    fold_of_row = None if folds is None else folds.fold if judged is None else judged.fold
+        record_places = JudgedPlaces.draw(records, folds)
+    fold_of_row = None if folds is None else folds.fold if record_places is None else record_places.fold
     scores = None if fold_of_row is None else np.empty((len(fold_of_row), spec.species), np.float32)
     course = None
     if run is not None:
@@ -175,17 +177,17 @@ def train(
             if fold_of_row is not None and scores is not None:
                 rows = np.flatnonzero(fold_of_row == fold)
                 fold_ensemble = Ensemble(spec, nets[fold * options.repeats :], surveys.species)
-                if judged is None:
+                if record_places is None:
                     fold_ensemble.median_area_m2.fill_(clean_areas(surveys.area_m2).median_m2)
                     scores[rows] = predict_surveys(
                         fold_ensemble, predictors.subset(rows), surveys.year[rows], surveys.area_m2[rows], False
                     )
                 elif train_records is not None and record_predictors is not None:
                     set_level(fold_ensemble, record_predictors, train_records.background)
-                    places, none = record_predictors.subset(judged.row[rows]), np.zeros(len(rows))
+                    places, none = record_predictors.subset(record_places.row[rows]), np.zeros(len(rows))
                     scores[rows] = predict_surveys(fold_ensemble, places, none, none + REFERENCE_AREA_M2)
     ensemble = Ensemble(spec, nets, surveys.species)
-    metrics, rates, learned = {}, None, None
+    metrics, rates, records_by_species = {}, None, None
     if statement == RELATIVE:
         assert records is not None
         assert record_predictors is not None
@@ -198,10 +200,10 @@ def train(
         metrics = _finish(ensemble, SurveyRows(predictors, surveys), folds, scores)
         rates = np.mean(gammas, 0).astype(np.float32) if gammas else None
     if records is not None and options.likelihood != "surveys_only":
-        learned = np.bincount(records.species, records.weight, minlength=spec.species)[: spec.species]
-        learned = np.rint(learned).astype(np.int64)
+        records_by_species = np.bincount(records.species, records.weight, minlength=spec.species)[: spec.species]
+        records_by_species = np.rint(records_by_species).astype(np.int64)
         metrics["records"] = float(len(records))
-    return Trained(ensemble, metrics, options, history, statement, rates, learned, folds, scores, judged)
+    return TrainedModel(ensemble, metrics, options, history, statement, rates, records_by_species, folds, scores, record_places)
 
 
 def _set_ceiling(ensemble: Ensemble, highest: NDArray[np.floating]) -> None:
@@ -216,7 +218,7 @@ def _finish(ensemble: Ensemble, data: SurveyRows, folds: Folds | None, scores: N
     ensemble.median_area_m2.fill_(data.median_m2)
     metrics = {
         "surveys": float(len(surveys)),
-        "areas_filled": float(data.filled),
+        "areas_filled": float(data.n_filled),
         "area_exponent": ensemble.beta.item(),
         "area_exponent_learned": float(data.teaches_area),
     }

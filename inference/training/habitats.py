@@ -266,7 +266,7 @@ def _held_out(
     else:
         how = f"{how}, {parts} parts in turn"
     readers = ("plantbert" if spec is not None else "linear",) if folds else ()
-    done, total = iter(range(1, 10**6)), (1 if folds == 1 else parts) * (len(readers) + len(ALWAYS))
+    steps_done, total = iter(range(1, 10**6)), (1 if folds == 1 else parts) * (len(readers) + len(ALWAYS))
     progress(0, total, "habitats on held-out plots")
     skills, _ = evaluate_reader(
         plots,
@@ -277,7 +277,7 @@ def _held_out(
         scheme=scheme,
         readers=readers,
         predicted=predicted,
-        progress=lambda _: progress(next(done), total, "habitats on held-out plots"),
+        progress=lambda _: progress(next(steps_done), total, "habitats on held-out plots"),
     )
     return skills, how
 

@@ -31,7 +31,7 @@ from inference.data.holdout import Holdout, plan_folds, shown_km
 from inference.data.shards import Shelf
 from inference.evaluation.folds import OURS, skill_report
 from inference.evaluation.out_of_fold import OutOfFold, cross_calibrated, describe_surveys, fingerprint, save_out_of_fold
-from inference.evaluation.record_folds import record_table, save_judged
+from inference.evaluation.record_folds import record_table, save_places
 from inference.evaluation.tables import Table
 from inference.evaluation.tables import records as records_of
 from inference.explanation.describe import describe_model
@@ -39,7 +39,7 @@ from inference.network import checkpoint
 from inference.network.batches import predict_surveys
 from inference.network.checksums import write_checksums
 from inference.training.curves import EVENTS, PICTURE
-from inference.training.fit import Trained, options_document, spec_for, train
+from inference.training.fit import TrainedModel, options_document, spec_for, train
 from inference.training.habitats import train_habitats
 from inference.training.likelihood import cloglog_probability
 from inference.training.search import search
@@ -49,7 +49,7 @@ COVERAGE = 0.9
 REFERENCE_PLACES = 5000  # surveys whose mean composition distinctness is measured against: more would change nothing
 
 
-def learn(config: Config, progress: Progress = lambda done, total, text: None) -> dict[str, Any]:
+def learn(config: Config, progress: Progress = lambda steps_done, total, text: None) -> dict[str, Any]:
     """Train everything that the configuration asks for and write the model folder; returns the metrics and reports.
 
     The folder is replaced as a whole when all parts are ready; until then the old one stays. Beside it a folder `NAME.run`
@@ -80,7 +80,7 @@ def _learn(config: Config, progress: Progress) -> dict[str, Any]:
     data = load_dataset(
         config,
         cube,
-        lambda done, total: progress(done, total, "sampling the cube"),
+        lambda steps_done, total: progress(steps_done, total, "sampling the cube"),
         Shelf(run / "samples", options.memory_gb * 1e9),
     )
     if len(data.surveys) and options.likelihood != "records_only":
@@ -90,38 +90,38 @@ def _learn(config: Config, progress: Progress) -> dict[str, Any]:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        trained, plan, tables = _train_sdm(config, data, options, run, progress)
+        trained_model, plan, tables = _train_sdm(config, data, options, run, progress)
         quantiles: dict[str, float] = {}
         reference = None
-        if trained.judged is not None:
-            tables.append(_judge_records(trained, plan, partial))
-        elif trained.out_of_fold is not None:
-            quantiles, reference, skill = _judge(config, data, trained, plan, partial, progress)
+        if trained_model.record_places is not None:
+            tables.append(_judge_records(trained_model, plan, partial))
+        elif trained_model.out_of_fold is not None:
+            quantiles, reference, skill = _judge(config, data, trained_model, plan, partial, progress)
             tables += skill
         _keep_curves(run, partial / "training")
-        metrics: dict[str, Any] = dict(trained.metrics)
+        metrics: dict[str, Any] = dict(trained_model.metrics)
         reports = [r.document() for r in data.reports]
         checkpoint.save(
             partial / "sdm",
-            trained.ensemble,
-            metrics=trained.metrics,
+            trained_model.ensemble,
+            metrics=trained_model.metrics,
             data_hashes={"surveys": digest(data.surveys.presence.tobytes())},
             training={
                 "options": options_document(options),
-                "history": trained.history,
+                "history": trained_model.history,
                 "reports": reports,
-                "statement": trained.statement,
-                "reporting_rates": _rates(trained),
+                "statement": trained_model.statement,
+                "reporting_rates": _rates(trained_model),
             },
         )
-        save_traits(partial, trained.ensemble.species, data.traits)
+        save_traits(partial, trained_model.ensemble.species, data.traits)
         save_ranges(partial, ranges)
         if reference is not None:
             save_reference(partial, reference)
         richness = Richness(metrics.get("richness_level", 1.0), metrics.get("richness_exponent", 1.0))
-        areas = SurveyAreas.from_surveys(data.surveys.area_m2) if trained.statement == "probability" else None
+        areas = SurveyAreas.from_surveys(data.surveys.area_m2) if trained_model.statement == "probability" else None
         save_settings(partial, data.recipe, as_json(quantiles, COVERAGE), richness, areas)
-        metrics |= trained.metrics | describe_model(partial, config, data, trained, progress)
+        metrics |= trained_model.metrics | describe_model(partial, config, data, trained_model, progress)
         if config.habitats is not None:
             metrics["habitats"], habitat_report = train_habitats(config, partial / "habitats", progress)
             reports.append(habitat_report)
@@ -135,7 +135,7 @@ def _learn(config: Config, progress: Progress) -> dict[str, Any]:
     return {"metrics": metrics, "reports": reports, "tables": [table.text() for table in tables]}
 
 
-def learn_habitats(config: Config, progress: Progress = lambda done, total, text: None) -> dict[str, Any]:
+def learn_habitats(config: Config, progress: Progress = lambda steps_done, total, text: None) -> dict[str, Any]:
     """Train the habitats reader alone and put it into an existing model folder (or a new one)."""
     if config.habitats is None:
         raise ConfigError(f"{config.path}: habitats is missing; it names the vegetation plots to learn from.")
@@ -172,7 +172,7 @@ def _replace(partial: Path, target: Path) -> None:
 
 def _train_sdm(
     config: Config, data: Dataset, options: TrainOptions, run: Path, progress: Progress
-) -> tuple[Trained, Holdout, list[Table]]:
+) -> tuple[TrainedModel, Holdout, list[Table]]:
     """The deep-SDM, each member without one fold of the blocks, and the plan of the folds."""
     _, shape = split_network_options(config)
     records = options.likelihood == "records_only" or not len(data.surveys)
@@ -193,43 +193,43 @@ def _train_sdm(
         shape, table = search(config, data, plan, progress)
         spec = spec_for(data.predictors, surveys, **shape)
         tables.append(table)
-    trained = train(
+    trained_model = train(
         data.predictors,
         data.surveys,
         spec,
         options,
         plan.folds,
-        lambda done, total, text: progress(done, total, f"deep-SDM {text}"),
+        lambda steps_done, total, text: progress(steps_done, total, f"deep-SDM {text}"),
         records=data.records,
         record_predictors=data.record_predictors,
         family=data.traits["family"],
         run=run,
     )
-    trained.metrics["block_km"] = plan.folds.block_km
-    if "area_exponent_learned" in trained.metrics and not trained.metrics["area_exponent_learned"]:
-        median = trained.ensemble.median_area_m2.item()
+    trained_model.metrics["block_km"] = plan.folds.block_km
+    if "area_exponent_learned" in trained_model.metrics and not trained_model.metrics["area_exponent_learned"]:
+        median = trained_model.ensemble.median_area_m2.item()
         data.table.report.note(
             f"surveys are all of one area ({median:g} m2): what a larger plot would add is not learned, its exponent is fixed at"
-            f" {trained.ensemble.beta.item():g}",
+            f" {trained_model.ensemble.beta.item():g}",
             list(data.table.surveys["survey"]),
         )
-    return trained, plan, tables
+    return trained_model, plan, tables
 
 
 def _judge(
-    config: Config, data: Dataset, trained: Trained, plan: Holdout, folder: Path, progress: Progress
+    config: Config, data: Dataset, trained_model: TrainedModel, plan: Holdout, folder: Path, progress: Progress
 ) -> tuple[dict[str, float], Reference, list[Table]]:
     """Quantiles of the intervals, the reference composition and the tables of skill, all by the out-of-fold scores.
 
     The scores are written into the model folder, and the tables beside them.
     """
-    assert trained.out_of_fold is not None
+    assert trained_model.out_of_fold is not None
     progress(0, 2, "skill on the blocks left out")
     surveys, folds, weight = data.surveys, plan.folds, data.surveys.place_weight
-    scores = OutOfFold(trained.out_of_fold, folds, plan.min_records, plan.why, fingerprint(surveys))
-    p = cross_calibrated(trained.out_of_fold, surveys, folds)
+    scores = OutOfFold(trained_model.out_of_fold, folds, plan.min_records, plan.why, fingerprint(surveys))
+    p = cross_calibrated(trained_model.out_of_fold, surveys, folds)
     total, observed_richness = p.sum(1), surveys.presence.sum(1)
-    expected, reference_of_lists = _references(config, data, trained, trained.options.seed)
+    expected, reference_of_lists = _references(config, data, trained_model, trained_model.options.seed)
     parts, lists = dict[str, NDArray[np.float64]](), plan_sums(data.traits, reference_of_lists)
     for k in range(folds.count):
         rows, other_folds = folds.fold == k, folds.fold != k
@@ -239,49 +239,51 @@ def _judge(
         fold_scores = residual_scores(p[rows].T, surveys.presence[rows].T, plan_sums(data.traits, expected, richness), lists)
         for name, values in fold_scores.items():
             parts.setdefault(name, np.full(len(surveys), np.nan))[rows] = values
-    trained.metrics.update(fit_richness(total, observed_richness, weight, folds.block).constants)
+    trained_model.metrics.update(fit_richness(total, observed_richness, weight, folds.block).constants)
     for name, (share, worst) in coverage_by_fold(parts, weight, folds.fold, COVERAGE).items():
-        trained.metrics.update({f"coverage_{name}": share, f"coverage_{name}_worst_fold": worst})
-    trained.metrics["median_area_m2"] = trained.ensemble.median_area_m2.item()
+        trained_model.metrics.update({f"coverage_{name}": share, f"coverage_{name}_worst_fold": worst})
+    trained_model.metrics["median_area_m2"] = trained_model.ensemble.median_area_m2.item()
     progress(1, 2, "skill on the blocks left out")
     tables = skill_report(
-        {OURS: trained.out_of_fold}, surveys, folds, plan.min_records, ~folds.locked, describe_surveys(scores)
+        {OURS: trained_model.out_of_fold}, surveys, folds, plan.min_records, ~folds.locked, describe_surveys(scores)
     ).tables
     save_out_of_fold(folder, scores, records_of(tables))
-    _note(trained, "auc", tables[0].rows[0]["AUC in folds"])
+    _note(trained_model, "auc", tables[0].rows[0]["AUC in folds"])
     return quantiles_of(parts, weight, COVERAGE), expected, tables
 
 
-def _judge_records(trained: Trained, plan: Holdout, folder: Path) -> Table:
+def _judge_records(trained_model: TrainedModel, plan: Holdout, folder: Path) -> Table:
     """The skill of a model without surveys, by the scores of records and background that its members left out."""
-    places, scores, km = trained.judged, trained.out_of_fold, shown_km(plan.folds.block_km)
+    places, scores, km = trained_model.record_places, trained_model.out_of_fold, shown_km(plan.folds.block_km)
     assert places is not None
     assert scores is not None
     table = record_table({OURS: scores}, places, False, f"open blocks of {km} km ({plan.why}), {plan.folds.count} members")
-    save_judged(folder, places, scores, plan.folds, records_of([table]))
-    _note(trained, "auc_against_background", table.rows[0]["AUC against background"])
+    save_places(folder, places, scores, plan.folds, records_of([table]))
+    _note(trained_model, "auc_against_background", table.rows[0]["AUC against background"])
     return table
 
 
-def _note(trained: Trained, name: str, value: float | None) -> None:
+def _note(trained_model: TrainedModel, name: str, value: float | None) -> None:
     """A metric, where it could be measured."""
     if value is not None and np.isfinite(value):
-        trained.metrics[name] = value
+        trained_model.metrics[name] = value
 
 
-def _rates(trained: Trained) -> dict[str, float]:
+def _rates(trained_model: TrainedModel) -> dict[str, float]:
     """How readily species are reported, by name: the factor to the typical one."""
-    if trained.reporting is None:
+    if trained_model.reporting is None:
         return {}
-    return {name: round(float(np.exp(g)), 4) for name, g in zip(trained.ensemble.species, trained.reporting, strict=True)}
+    return {
+        name: round(float(np.exp(g)), 4) for name, g in zip(trained_model.ensemble.species, trained_model.reporting, strict=True)
+    }
 
 
-def _references(config: Config, data: Dataset, trained: Trained, seed: int) -> tuple[Reference, Reference]:
+def _references(config: Config, data: Dataset, trained_model: TrainedModel, seed: int) -> tuple[Reference, Reference]:
     """The mean composition of the surveys: as predicted for the area and year of the maps, and as listed."""
     rows = np.sort(np.random.default_rng(seed).permutation(len(data.surveys))[:REFERENCE_PLACES])
     year = np.full(len(rows), config.predict.year, np.float32)
     area = np.full(len(rows), config.predict.area_m2, np.float32)
-    eta = predict_surveys(trained.ensemble, data.predictors.subset(rows), year, area)
+    eta = predict_surveys(trained_model.ensemble, data.predictors.subset(rows), year, area)
     weight = data.surveys.place_weight[rows]
     expected = reference_of(cloglog_probability(torch.from_numpy(eta)).numpy().T, weight)
     return expected, reference_of(data.surveys.presence[rows].T, weight)

@@ -25,7 +25,7 @@ class Areas:
 
     log_ratio: NDArray[np.float32]  # (n,) log(area / 100 m2)
     median_m2: float
-    filled: int
+    n_filled: int
 
 
 def clean_areas(area_m2: NDArray[np.floating], median_m2: float | None = None) -> Areas:

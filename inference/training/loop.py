@@ -123,13 +123,13 @@ def fit_member(
     rates = [group["lr"] for group in optimiser.param_groups]
     schedule = OneCycleLR(optimiser, rates, total_steps=max(steps, SHORTEST), pct_start=WARM_UP)
     state = _State(net, objective, optimiser, schedule, torch.Generator().manual_seed(seed))
-    saved = checkpoint.read() if checkpoint is not None else None
-    if saved is not None and checkpoint is not None:
-        state.restore(*saved)
-        planned = state.progress.step if state.progress.finished else schedule.total_steps
-        if planned not in (steps, max(steps, SHORTEST)):  # the rate was to fall to 0 over as many
+    saved_state = checkpoint.read() if checkpoint is not None else None
+    if saved_state is not None and checkpoint is not None:
+        state.restore(*saved_state)
+        planned_steps = state.progress.step if state.progress.finished else schedule.total_steps
+        if planned_steps not in (steps, max(steps, SHORTEST)):  # the rate was to fall to 0 over as many
             raise ModelError(
-                f"{checkpoint.path} was begun with {planned} steps, and a member makes {steps} now; remove"
+                f"{checkpoint.path} was begun with {planned_steps} steps, and a member makes {steps} now; remove"
                 f" {checkpoint.path.parent} to train anew, or finish it with the version of floracube that began it."
             )
     if state.progress.finished:
@@ -244,8 +244,10 @@ class _State:
             for name, values in parts.get("adam", {}).items():
                 index, _, key = name.partition(".")
                 adam.setdefault(int(index), {})[key] = values
-            fused = [{**group, "fused": self.optimiser.defaults["fused"]} for group in document["groups"]]  # may be of a CPU
-            self.optimiser.load_state_dict({"state": adam, "param_groups": fused})
+            fused_groups = [
+                {**group, "fused": self.optimiser.defaults["fused"]} for group in document["groups"]
+            ]  # may be of a CPU
+            self.optimiser.load_state_dict({"state": adam, "param_groups": fused_groups})
             self.schedule.load_state_dict(document["schedule"])
             self.cursor = parts["cursor"]
             self.generator.set_state(self.cursor["generator"])

@@ -91,7 +91,7 @@ class SurveyRows:
         if not len(self.train):
             raise ModelError("No survey is left to train on; use smaller blocks or give more surveys.")
         areas = clean_areas(surveys.area_m2)
-        self.median_m2, self.filled, self.log_ratio = areas.median_m2, areas.filled, areas.log_ratio
+        self.median_m2, self.n_filled, self.log_ratio = areas.median_m2, areas.n_filled, areas.log_ratio
         self.teaches_area = float(areas.log_ratio.std()) >= LEAST_SPREAD
         self.covariates = covariates_of(surveys.year)
         weight = surveys.place_weight

@@ -82,13 +82,13 @@ def predicted_plots(
             fold_rows = np.flatnonzero(fold[part] == k)
             members = without_fold(ensemble, int(k), repeats)
             eta = predict_surveys(members, predictors.subset(fold_rows), same[fold_rows] * year, same[fold_rows] * area_m2)
-            ranked, size[start + fold_rows] = ranked_lists(cloglog_probability(torch.from_numpy(eta)).numpy())
-            order[start + fold_rows] = species_index[ranked]
+            ranks, size[start + fold_rows] = ranked_lists(cloglog_probability(torch.from_numpy(eta)).numpy())
+            order[start + fold_rows] = species_index[ranks]
     not_empty = size > 0
     return replace(plots.take(rows[not_empty]), order=order[not_empty], size=size[not_empty])
 
 
 def ranked_lists(p: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
     """(species (n, RANKS or all) by probability, best first; how many are in the set (n)) of p (n, S)."""
-    ranked = np.argsort(-p, axis=1, kind="stable")[:, :RANKS]
-    return ranked, set_size(np.take_along_axis(p, ranked, axis=1), p.sum(axis=1, dtype=np.float64))
+    ranks = np.argsort(-p, axis=1, kind="stable")[:, :RANKS]
+    return ranks, set_size(np.take_along_axis(p, ranks, axis=1), p.sum(axis=1, dtype=np.float64))

@@ -76,15 +76,15 @@ class Reporting(nn.Module):
         size = torch.bincount(self.family, minlength=count).clamp(min=1)
         start = start - start.mean()
         self.of_family = nn.Parameter(torch.zeros(count).index_add(0, self.family, start) / size)
-        self.own = nn.Parameter(start - self.of_family.detach()[self.family])
+        self.of_species = nn.Parameter(start - self.of_family.detach()[self.family])
 
     @property
     def gamma(self) -> Tensor:
         """(S,) log reporting rates, mean 0."""
-        gamma = self.of_family[self.family] + self.own
+        gamma = self.of_family[self.family] + self.of_species
         return gamma - gamma.mean()
 
     def penalty(self) -> Tensor:
         """Minus the log prior (), nats: rates around their family's, families around 0."""
         families = self.of_family - self.of_family.mean()
-        return self.own.square().sum() / (2 * WITHIN**2) + families.square().sum() / (2 * BETWEEN**2)
+        return self.of_species.square().sum() / (2 * WITHIN**2) + families.square().sum() / (2 * BETWEEN**2)

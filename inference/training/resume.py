@@ -168,8 +168,8 @@ def identity_of(
     if records is not None:
         data |= {f"record {key}": getattr(records, key) for key in ("species", "row", "year", "background", "x", "y")}
         data["record certainty"] = records.weight
-    for kind, sampled in (("survey", predictors), ("record", record_predictors)):
-        if sampled is not None:
-            data |= {f"{kind} {key}": values for key, values in sampled.values.items()}
-            data |= {f"{kind} corner": sampled.corner, f"{kind} weight": sampled.weight}
+    for kind, predictors_of_kind in (("survey", predictors), ("record", record_predictors)):
+        if predictors_of_kind is not None:
+            data |= {f"{kind} {key}": values for key, values in predictors_of_kind.values.items()}
+            data |= {f"{kind} corner": predictors_of_kind.corner, f"{kind} weight": predictors_of_kind.weight}
     return option_values | {"device": device.type, "species table": species_hash(surveys.species), "data": fingerprint(**data)}

@@ -23,7 +23,7 @@ from inference.network.sizes import shape_of
 from inference.training.fit import spec_for, train
 
 Progress = Callable[[int, int, str], None]
-FIXED = ("size", "modalities", "dilations")  # what a cell sees is sampled once
+FIXED_KEYS = ("size", "modalities", "dilations")  # what a cell sees is sampled once
 
 
 def search(config: Config, data: Dataset, plan: Holdout, progress: Progress) -> tuple[dict[str, Any], Table]:
@@ -34,7 +34,7 @@ def search(config: Config, data: Dataset, plan: Holdout, progress: Progress) -> 
     base = config.network.model_dump(exclude_none=True)
     candidates = [{}, *(c.model_dump(exclude_none=True) for c in config.train.search)]
     for candidate in candidates:
-        if wrong := sorted(set(candidate) & set(FIXED)):
+        if wrong := sorted(set(candidate) & set(FIXED_KEYS)):
             raise ConfigError(f"{config.path}: train.search: '{wrong[0]}' changes what is sampled; set it in `network` alone.")
     rows = np.flatnonzero(~plan.folds.locked)
     surveys, predictors, folds = data.surveys.subset(rows), data.predictors.subset(rows), plan.folds.subset(rows)
@@ -49,10 +49,10 @@ def search(config: Config, data: Dataset, plan: Holdout, progress: Progress) -> 
         shapes.append(shape_of(base | candidate))
         spec = spec_for(predictors, surveys, **shapes[-1])
 
-        def tell(done: int, total: int, text: str, number: int = number) -> None:
-            progress(number * total + done, len(candidates) * total, f"candidate {number + 1}, {text}")
+        def tell(steps_done: int, total: int, text: str, number: int = number) -> None:
+            progress(number * total + steps_done, len(candidates) * total, f"candidate {number + 1}, {text}")
 
-        trained = train(
+        trained_model = train(
             predictors,
             surveys,
             spec,
@@ -63,9 +63,9 @@ def search(config: Config, data: Dataset, plan: Holdout, progress: Progress) -> 
             record_predictors=data.record_predictors,
             family=data.traits["family"],
         )
-        assert trained.out_of_fold is not None
-        p = cross_calibrated(trained.out_of_fold, surveys, folds)
-        auc = within_fold_auc(trained.out_of_fold[:, common], surveys.presence[:, common], folds.fold)
+        assert trained_model.out_of_fold is not None
+        p = cross_calibrated(trained_model.out_of_fold, surveys, folds)
+        auc = within_fold_auc(trained_model.out_of_fold[:, common], surveys.presence[:, common], folds.fold)
         name = ", ".join(f"{k} {v}" for k, v in candidate.items()) or "network as it is"
         table.append({"candidate": name, "log loss": log_loss(p, surveys.presence), "AUC in folds": mean_over_species(auc)})
     best = int(np.argmin([row["log loss"] for row in table]))

@@ -54,8 +54,8 @@ class SiteSoftmaxObjective(Objective):
         self._predictors, self._records, self._spec, self._options = predictors, records, spec, options
         self._size = min(options.batch, len(records))
         sites = min(SITES_PER_RECORD * options.batch, len(records.background))
-        self._recorded = round(options.recorded_sites * sites)
-        self._sites = sites - self._recorded
+        self._record_sites = round(options.recorded_sites * sites)
+        self._sites = sites - self._record_sites
         counts = np.bincount(records.species, minlength=spec.species)
         share = np.power(counts, EXPONENT - 1.0, where=counts > 0, out=np.zeros(len(counts)))[records.species]
         self._weight = torch.from_numpy(np.cumsum(share if records.weight is None else share * records.weight))
@@ -75,15 +75,15 @@ class SiteSoftmaxObjective(Objective):
         at = torch.rand(self._size, generator=generator, dtype=torch.float64) * self._weight[-1]
         records = torch.searchsorted(self._weight, at, right=True).clamp(max=len(self._records) - 1)
         sites = torch.randint(len(self._records.background), (self._sites,), generator=generator)
-        recorded = torch.randint(len(self._records), (self._recorded,), generator=generator)
-        rows = torch.cat([records, sites, recorded]).numpy()
+        record_sites = torch.randint(len(self._records), (self._record_sites,), generator=generator)
+        rows = torch.cat([records, sites, record_sites]).numpy()
         return Draw(rows, *randomness(len(rows), self._predictors, self._spec, self._options, generator))
 
     def load(self, draw: Draw) -> Batch:
         """Predictors of both, and whose the records are."""
-        numbers, sites, recorded = np.split(draw.rows, [self._size, self._size + self._sites])
+        numbers, sites, record_sites = np.split(draw.rows, [self._size, self._size + self._sites])
         row = self._records.row
-        places = np.concatenate([row[numbers], self._records.background[sites], row[recorded]])
+        places = np.concatenate([row[numbers], self._records.background[sites], row[record_sites]])
         batch = augmented(gather(self._predictors, places, self._spec.modalities), draw)
         return batch | {"species": torch.from_numpy(self._records.species[numbers].astype(np.int64))}
 

@@ -31,7 +31,7 @@ class Boosting:
 
     def __call__(self, table: Table, target: Flags, query: Table, seed: int) -> Scores:
         """See `scores.Fit`."""
-        coded, coded_query = self._coded(table, query)
+        coded_table, coded_query = self._coded(table, query)
         model = HistGradientBoostingClassifier(
             max_iter=self.trees,
             learning_rate=self.learning_rate,
@@ -42,17 +42,17 @@ class Boosting:
             class_weight="balanced" if self.balanced else None,
             random_state=seed,
         )
-        return np.asarray(model.fit(coded, target).predict_proba(coded_query)[:, 1], np.float32)
+        return np.asarray(model.fit(coded_table, target).predict_proba(coded_query)[:, 1], np.float32)
 
     def _coded(self, table: Table, query: Table) -> tuple[Table, Table]:
         """Both tables with the levels of categorical columns numbered by how common they are, the rarest missing."""
         if not self.categorical:
             return table, query
-        coded, coded_query = np.array(table, np.float64), np.array(query, np.float64)
+        coded_table, coded_query = np.array(table, np.float64), np.array(query, np.float64)
         for c in self.categorical:
-            levels, counts = np.unique(coded[np.isfinite(coded[:, c]), c], return_counts=True)
+            levels, counts = np.unique(coded_table[np.isfinite(coded_table[:, c]), c], return_counts=True)
             coded_levels = levels[np.argsort(-counts, kind="stable")[:MOST_LEVELS]]
-            for values in (coded, coded_query):
+            for values in (coded_table, coded_query):
                 match = values[:, [c]] == coded_levels
                 values[:, c] = np.where(match.any(1), match.argmax(1), np.nan)
-        return coded, coded_query
+        return coded_table, coded_query

@@ -79,7 +79,7 @@ class DownSampledForest:
         filled_table[:, plain], filled_query[:, plain] = without_gaps(table[:, plain], query[:, plain])
         filled_table, filled_query = one_hot(filled_table, filled_query, self.categorical)
         # trees are fed in the type that they work in: checks and copies would cost more than small trees do
-        learned = np.ascontiguousarray(filled_table, np.float32)
+        train_table = np.ascontiguousarray(filled_table, np.float32)
         places = np.ascontiguousarray(filled_query, np.float32)
         presences, absences = np.flatnonzero(target), np.flatnonzero(~target)
         draws = min(len(presences), len(absences))
@@ -89,6 +89,6 @@ class DownSampledForest:
         for _ in range(self.trees):
             rows = np.concatenate([rng.choice(presences, len(presences)), rng.choice(absences, draws)])
             tree = DecisionTreeClassifier(max_features="sqrt", random_state=int(rng.integers(2**31)))
-            tree.fit(learned[rows], label, check_input=False)
+            tree.fit(train_table[rows], label, check_input=False)
             votes += tree.tree_.predict(places)[:, -1].ravel()
         return (votes / self.trees).astype(np.float32)

@@ -195,11 +195,11 @@ def train_ensemble(
     generator = torch.Generator().manual_seed(options.seed)
     order = torch.randperm(n, generator=generator)
     stop_count = max(1, round(options.stop_share * n))
-    stop, learned = order[:stop_count], order[stop_count:]
+    stop, train_rows = order[:stop_count], order[stop_count:]
     net.to(options.device)
     history: list[dict[str, float | str]] = []
     for phase in [*net.branches, "joint"]:
-        history += _train_phase(net, phase, inputs, presence, learned, stop, options, generator)
+        history += _train_phase(net, phase, inputs, presence, train_rows, stop, options, generator)
     return history
 
 
@@ -208,7 +208,7 @@ def _train_phase(
     phase: str,
     inputs: Gather,
     presence: Tensor,
-    learned: Tensor,
+    train_rows: Tensor,
     stop: Tensor,
     options: EnsembleOptions,
     generator: torch.Generator,
@@ -229,8 +229,8 @@ def _train_phase(
     for epoch in range(options.epochs):
         net.train()
         losses = []
-        for rows in learned[torch.randperm(len(learned), generator=generator)].split(options.batch):
-            if len(rows) == 1 and len(learned) > 1:
+        for rows in train_rows[torch.randperm(len(train_rows), generator=generator)].split(options.batch):
+            if len(rows) == 1 and len(train_rows) > 1:
                 continue  # batch norm over one survey alone is no statistic
             optimiser.zero_grad()
             loss = loss_of(rows)
@@ -275,7 +275,7 @@ def need_patches(predictors: Predictors) -> None:
 def multimodal_scores(
     predictors: Predictors,
     presence: Flags,
-    learned: NDArray[np.int64],
+    train_rows: NDArray[np.int64],
     query: NDArray[np.int64],
     options: EnsembleOptions,
     **shape: object,
@@ -291,7 +291,9 @@ def multimodal_scores(
     image = tuple(int(size) for size in predictors.values["satellite"].shape[1:])
     spec = EnsembleSpec(**{"species": presence.shape[1], "image": image, **shape})  # type: ignore[arg-type]
     net = MultimodalEnsemble(spec, options.weights)
-    train_ensemble(net, lambda rows: patches(predictors, learned[rows.numpy()]), torch.from_numpy(presence[learned]), options)
+    train_ensemble(
+        net, lambda rows: patches(predictors, train_rows[rows.numpy()]), torch.from_numpy(presence[train_rows]), options
+    )
     out = np.empty((len(query), presence.shape[1]), np.float32)
     for start in range(0, len(query), options.batch):
         part = query[start : start + options.batch]

@@ -68,7 +68,7 @@ def test_the_message_names_areas_that_would_work() -> None:
 def test_every_layer_states_an_extrapolated_area(tmp_path: Path) -> None:
     cube = create_cube(str(tmp_path / "c.zarr"), Region(4800, 2890, 4810, 2900, 10), "t")
     text = "extrapolated to plots of 100 m2 from surveys of 100,000,000 m2"
-    about = {products.EXTRAPOLATED: text}
+    about = {products.EXTRAPOLATED_AREA: text}
     products.make_species(cube, "v1", ["Abies alba"], np.full(1, 0.004, np.float32), 100.0, about)
     products.make_composition(cube, "v1", about)
     products.make_indicators(cube, "v1", INDICATORS[:2], about)
@@ -76,7 +76,7 @@ def test_every_layer_states_an_extrapolated_area(tmp_path: Path) -> None:
     seen = 0
     for product, level in (("species", "/0"), ("species", ""), ("composition", ""), ("indicators", "/0"), ("habitats", "/0")):
         group = cube.group(f"products/{product}/v1{level}")
-        assert group.attrs[products.EXTRAPOLATED] == text
+        assert group.attrs[products.EXTRAPOLATED_AREA] == text
         for _, array in group.arrays():
             if array.ndim >= 2:
                 seen += 1

@@ -55,8 +55,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory):
 def test_folder_gives_every_split_once_and_counts_what_no_column_stands_for(bench):
     assert {s: int((bench.split == s).sum()) for s in set(bench.split)} == {"train": TRAIN, "test_iid": IID, "test_ood": OOD}
     assert bench.species_ids.tolist() == [1, 2, 3]
-    assert bench.unseen[bench.split == "test_ood"].tolist() == [2] * OOD
-    assert bench.unseen[bench.split != "test_ood"].max() == 0
+    assert bench.other_species[bench.split == "test_ood"].tolist() == [2] * OOD
+    assert bench.other_species[bench.split != "test_ood"].max() == 0
     assert labelled_tests(bench) == ["test_iid", "test_ood"]
     told = "\n".join(line for report in bench.reports for line in report.lines())
     assert "beyond the label space of 11,255" in told
@@ -72,7 +72,7 @@ def test_published_tests_are_judged_apart_and_together(bench, tmp_path: Path):
     iid, ood = (outcome.reports[name].tables[0].rows[0] for name in ("test_iid", "test_ood"))
     assert iid["F1"] > 0.9
     assert ood["F1"] == pytest.approx(2 * 2 / (2 + 4), abs=0.08)  # two of four species have no column
-    np.testing.assert_array_equal(outcome.learned, np.flatnonzero(bench.split == "train"))
+    np.testing.assert_array_equal(outcome.train_rows, np.flatnonzero(bench.split == "train"))
     assert any("too few for any of these figures" in remark for remark in outcome.remarks)
     table = outcome.against_published("all tests")
     assert [row["method"] for row in table.rows[-3:]] == ["floracube", "frequency", "gradient_boosting"]
@@ -87,8 +87,8 @@ def test_without_labelled_tests_blocks_are_held_out_and_told(bench, tmp_path: Pa
     outcome = run_benchmark(blind, Plan(train=QUICK, baselines=()), tmp_path)
     assert list(outcome.reports) == ["held-out blocks"]
     assert "another test than the published one" in outcome.remarks[0]
-    assert (bench.split[outcome.learned] == "train").all()
-    assert len(outcome.learned) < (bench.split == "train").sum()
+    assert (bench.split[outcome.train_rows] == "train").all()
+    assert len(outcome.train_rows) < (bench.split == "train").sum()
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ from inference.evaluation.baselines.forest import DownSampledForest
 from inference.evaluation.record_folds import (
     JudgedPlaces,
     forest_of_records,
-    load_judged,
+    load_places,
     record_table,
-    save_judged,
+    save_places,
 )
-from inference.training.fit import Trained, train
+from inference.training.fit import TrainedModel, train
 
 PLACES, SPECIES = 800, 3
 FOREST = DownSampledForest(50)
@@ -45,14 +45,14 @@ def world() -> tuple[Predictors, Records, Folds]:
     return Predictors({"static": driver}, static_names=("u", "v")), records, folds
 
 
-def trained_on(places: Predictors, records: Records, folds: Folds) -> Trained:
+def trained_on(places: Predictors, records: Records, folds: Folds) -> TrainedModel:
     options = TrainOptions(members=2, epochs=1, least_steps=120, batch=32, modality_dropout=0.0, learning_rate=0.01, threads=1)
     nowhere = places.subset(np.zeros(0, np.int64))
     return train(nowhere, NONE, None, options, folds, records=records, record_predictors=places)
 
 
 @pytest.fixture(scope="module")
-def case() -> tuple[Predictors, Records, Folds, Trained]:
+def case() -> tuple[Predictors, Records, Folds, TrainedModel]:
     places, records, folds = world()
     return places, records, folds, trained_on(places, records, folds)
 
@@ -61,13 +61,13 @@ def test_records_of_blocks_left_out_are_told_from_background(case) -> None:
     places, records, folds, trained = case
     assert trained.statement == "relative intensity"
     assert "survey" not in trained.ensemble.spec.modalities
-    forest = forest_of_records(records, places, trained.judged, folds, SPECIES, FOREST)
-    table = record_table({"floracube": trained.out_of_fold, "forest": forest}, trained.judged, False, "open blocks")
+    forest = forest_of_records(records, places, trained.record_places, folds, SPECIES, FOREST)
+    table = record_table({"floracube": trained.out_of_fold, "forest": forest}, trained.record_places, False, "open blocks")
     ours, theirs = table.rows
     assert ours["AUC against background"] > 0.8
     assert theirs["AUC against background"] > 0.7
     assert ours["species"] == SPECIES
-    locked = record_table({"floracube": trained.out_of_fold}, trained.judged, True, "locked blocks")
+    locked = record_table({"floracube": trained.out_of_fold}, trained.record_places, True, "locked blocks")
     assert table.title.split(" records")[0] != locked.title.split(" records")[0]
 
 
@@ -77,8 +77,8 @@ def test_no_score_saw_records_of_its_own_blocks(case) -> None:
     poisoned = replace(records, species=np.where(inside, (records.species + 1) % SPECIES, records.species).astype(np.int32))
     other = trained_on(places, poisoned, folds)
     same = (trained.out_of_fold == other.out_of_fold).all(1)
-    np.testing.assert_array_equal(same, trained.judged.fold == 0)
-    forest = [forest_of_records(some, places, trained.judged, folds, SPECIES, FOREST) for some in (records, poisoned)]
+    np.testing.assert_array_equal(same, trained.record_places.fold == 0)
+    forest = [forest_of_records(some, places, trained.record_places, folds, SPECIES, FOREST) for some in (records, poisoned)]
     np.testing.assert_array_equal(forest[0][same], forest[1][same])
 
 
@@ -89,8 +89,8 @@ def test_a_peer_learns_from_the_records_that_the_member_without_the_fold_learned
     withheld[np.isin(np.arange(len(records)), numbers_of(wide, 0, records))] = False
     assert (withheld & (wide.at(records.x, records.y) != 0)).any()  # some lie near the fold and not in it
     poisoned = replace(records, species=np.where(withheld, (records.species + 1) % SPECIES, records.species).astype(np.int32))
-    forest = [forest_of_records(some, places, trained.judged, wide, SPECIES, FOREST) for some in (records, poisoned)]
-    own = trained.judged.fold == 0
+    forest = [forest_of_records(some, places, trained.record_places, wide, SPECIES, FOREST) for some in (records, poisoned)]
+    own = trained.record_places.fold == 0
     np.testing.assert_array_equal(forest[0][own], forest[1][own])
     assert (forest[0][~own] != forest[1][~own]).any()
 
@@ -103,13 +103,13 @@ def numbers_of(folds: Folds, fold: int, records: Records) -> np.ndarray:
 
 def test_scores_come_back_as_they_were_and_damage_is_told(case, tmp_path: Path) -> None:
     _, _, folds, trained = case
-    save_judged(tmp_path, trained.judged, trained.out_of_fold, folds, [])
-    places, eta = load_judged(tmp_path)
+    save_places(tmp_path, trained.record_places, trained.out_of_fold, folds, [])
+    places, eta = load_places(tmp_path)
     np.testing.assert_array_equal(eta, trained.out_of_fold)
     for name in ("row", "species", "fold", "locked"):
-        np.testing.assert_array_equal(getattr(places, name), getattr(trained.judged, name))
+        np.testing.assert_array_equal(getattr(places, name), getattr(trained.record_places, name))
     with pytest.raises(ModelError, match="run `floracube train` again"):
-        load_judged(tmp_path / "nothing")
+        load_places(tmp_path / "nothing")
 
 
 def test_records_that_are_judged_are_at_most_as_many_as_fit(case, monkeypatch: pytest.MonkeyPatch) -> None:

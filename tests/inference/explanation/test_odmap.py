@@ -22,7 +22,7 @@ from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
 from inference.explanation.odmap import OPEN, Run, protocol, write_protocol
 from inference.network.ensemble import Ensemble
-from inference.training.fit import Trained, spec_for
+from inference.training.fit import TrainedModel, spec_for
 
 CORE = {
     "Overview": ("Target output", "Focal Taxon", "Spatial extent", "Temporal extent", "Modelling techniques", "Software"),
@@ -80,7 +80,7 @@ def run(tmp_path_factory) -> Run:
     options = TrainOptions(members=2, epochs=1, least_steps=5, device="cpu")
     ensemble = Ensemble(spec_for(predictors, surveys, d=8, hidden=8), 1, surveys.species)
     metrics = {"auc": 0.75, "calibration_slope": 0.9}
-    trained = Trained(
+    trained = TrainedModel(
         ensemble, metrics, options, folds=folds
     )  # what is told of a run is the same whether its numbers were trained or not
     rows = [{"modality": "static", "channel": "", "more_log_loss": 0.125}]
@@ -95,7 +95,7 @@ def test_core_elements_are_filled_from_the_run(run):
     assert "60 surveys at 60 places" in found["Data", "Sample size"]
     assert found["Overview", "Temporal extent"] == "1990 to 2010"
     assert found["Data", "Training data"].startswith("all 60 surveys, 2 folds of spatial blocks of 5 km")
-    assert f"{int(run.trained.folds.locked.sum())} of them, those in locked blocks" in found["Data", "Test data"]
+    assert f"{int(run.trained_model.folds.locked.sum())} of them, those in locked blocks" in found["Data", "Test data"]
     assert "static +0.1250" in found["Model", "Variable importance"]
     assert "surveys without a position, skipped: 2" in found["Data", "Cleaning"]
     assert "0.750" in found["Assessment", "Performance on validation data"]
@@ -109,15 +109,15 @@ def test_a_model_of_records_alone_claims_no_surveys_and_a_search_is_told(run):
     n = 40
     one = np.zeros(n, np.int32)
     records = Records(one, np.arange(n), *np.zeros((2, n)), np.full(n, 2000, np.float32))
-    options = replace(run.trained.options, recorded_sites=0.25, search=(NetworkConfig(d=32),))
+    options = replace(run.trained_model.options, recorded_sites=0.25, search=(NetworkConfig(d=32),))
     trained = replace(
-        run.trained,
+        run.trained_model,
         statement="relative intensity",
         options=options,
         metrics={"auc_against_background": 0.8},
-        folds=run.trained.folds.subset(np.zeros(0, np.int64)),
+        folds=run.trained_model.folds.subset(np.zeros(0, np.int64)),
     )
-    alone = replace(run, data=replace(run.data, surveys=none, records=records), trained=trained)
+    alone = replace(run, data=replace(run.data, surveys=none, records=records), trained_model=trained)
     found = {e.element: e.value for e in protocol(alone)}
     assert "likelihood of surveys" not in found["Modelling techniques"]
     assert found["Background data"].startswith("sites of which 25% are places of records")

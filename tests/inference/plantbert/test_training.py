@@ -307,7 +307,7 @@ def test_held_out_skill_beats_chance_beside_naive_bayes() -> None:
     fold = spatial_folds(draw.random(200) * 5e5, draw.random(200) * 5e5, folds=2)
     withheld = np.zeros(200, dtype=bool)
     withheld[:20] = True
-    skills, held = evaluate_reader(plots, fold, SMALL, withheld=withheld)
+    skills, held = evaluate_reader(plots, fold, SMALL, never_trained=withheld)
     assert {s.method for s in skills} == {"plantbert", "naive_bayes"}
     assert all(s.accuracy > 0.5 and s.top3 == 1.0 for s in skills)
     assert np.isfinite(held["plantbert"][plots.label >= 0]).all()

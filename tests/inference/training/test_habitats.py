@@ -163,7 +163,7 @@ def test_a_linear_reader_gives_the_same_layers_without_region_sources_or_transfo
     np.testing.assert_array_equal(level["level1"] - mapper.offset("level1"), p[:, 2] > p[:, :2].sum(axis=1))
     cells = Cells.empty(np.arange(100), 10, np.zeros((0, 100)))
     written: dict[str, Any] = {}
-    maps.habitats(cells, maps.Ranked(plots.order, np.zeros(plots.order.shape), plots.size), mapper, written.__setitem__)
+    maps.habitats(cells, maps.RankedSpecies(plots.order, np.zeros(plots.order.shape), plots.size), mapper, written.__setitem__)
     assert sorted(written) == ["entropy", "level1", "level2", "level3", "probability", "top3_class", "top3_probability"]
     np.testing.assert_array_equal(written["level3"].ravel(), p.argmax(axis=1))
     np.testing.assert_array_equal(written["top3_class"][0], written["level3"])

@@ -16,7 +16,7 @@ from inference.data.samples import Predictors, Surveys
 from inference.evaluation.metrics import species_correlation
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import DeepSDM
-from inference.training.fit import Trained, spec_for, train
+from inference.training.fit import TrainedModel, spec_for, train
 from inference.training.joint import JointObjective, RecordRows
 from inference.training.objective import SurveyObjective, SurveyRows
 from inference.training.reporting import Reporting
@@ -62,14 +62,14 @@ class World:
             species.astype(np.int32), row, self.x[row], self.y[row], years, uniform, self.x[uniform], self.y[uniform]
         )
 
-    def trained(self, likelihood: str, **options: object) -> Trained:
+    def trained(self, likelihood: str, **options: object) -> TrainedModel:
         chosen = replace(QUICK, likelihood=likelihood, **options)
         at = self.places.subset(self.at)
         surveys = self.surveys if likelihood != "records_only" else self.surveys.subset(np.zeros(0, np.int64))
         spec = spec_for(at, surveys, d=16, hidden=32, dropout=0.0)
         return train(at, self.surveys, spec, chosen, records=self.records, record_predictors=self.places)
 
-    def correlation(self, trained: Trained) -> float:
+    def correlation(self, trained: TrainedModel) -> float:
         n = np.full(CELLS, 100)
         eta = predict_surveys(trained.ensemble, self.places, n * 0 + 2015, n)
         return float(np.mean(species_correlation(-np.expm1(-np.exp(eta)), -np.expm1(-np.exp(self.eta)))))

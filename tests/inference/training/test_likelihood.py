@@ -44,7 +44,7 @@ def test_loss_and_gradient_are_finite_and_push_back_however_extreme(presence):
 
 def test_unknown_areas_take_the_median_and_are_counted():
     areas = clean_areas(np.array([10, 100, 1000, np.nan, np.inf, -np.inf, 0, -5]))
-    assert (areas.median_m2, areas.filled) == (100.0, 5)
+    assert (areas.median_m2, areas.n_filled) == (100.0, 5)
     np.testing.assert_allclose(areas.log_ratio, np.log([0.1, 1, 10, 1, 1, 1, 1, 1]), atol=1e-6)
     assert clean_areas(np.array([np.nan]), 25.0).log_ratio[0] == pytest.approx(np.log(0.25))
     assert clean_areas(np.array([np.nan])).median_m2 == 100.0

@@ -47,4 +47,4 @@ def test_species_of_unknown_family_share_none() -> None:
 def test_the_prior_draws_a_species_to_its_family() -> None:
     reporting = Reporting(np.array([0.0, 0.0, 3.0]), families(["a", "a", "a"], 3))
     reporting.penalty().backward()
-    assert reporting.own.grad[2] > 0 > reporting.own.grad[0]
+    assert reporting.of_species.grad[2] > 0 > reporting.of_species.grad[0]

@@ -14,7 +14,7 @@ from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import ModelSpec
-from inference.training.fit import Trained, train
+from inference.training.fit import TrainedModel, train
 from inference.training.likelihood import site_softmax_loss
 from inference.training.loop import steps_of
 from inference.training.site_softmax import SiteSoftmaxObjective
@@ -36,7 +36,7 @@ def records_of(species: np.ndarray, row: np.ndarray, background: np.ndarray) -> 
     )
 
 
-def trained_on(places: Predictors, records: Records, spec: ModelSpec, options: TrainOptions) -> Trained:
+def trained_on(places: Predictors, records: Records, spec: ModelSpec, options: TrainOptions) -> TrainedModel:
     nobody = Surveys(
         np.zeros((0, spec.species), bool),
         *np.zeros((2, 0), np.float32),
@@ -48,7 +48,7 @@ def trained_on(places: Predictors, records: Records, spec: ModelSpec, options: T
     return train(nowhere, nobody, spec, options, records=records, record_predictors=places)
 
 
-def intensity(trained: Trained, places: Predictors) -> np.ndarray:
+def intensity(trained: TrainedModel, places: Predictors) -> np.ndarray:
     return predict_surveys(trained.ensemble, places, np.zeros(len(places)), np.full(len(places), 100.0))
 
 
