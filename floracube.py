@@ -204,9 +204,9 @@ def predict(
     from inference.cascade.predict import predict as predict_units
 
     if plan:
-        from inference.cascade.plan import plan as planned
+        from inference.cascade.plan import plan as plan_prediction
 
-        return console.print_plan(planned(config_, version, only), [], [], as_json)
+        return console.print_plan(plan_prediction(config_, version, only), [], [], as_json)
     with bar("predict") as progress:
         outcome = predict_units(
             config_, workers, scheduler, version, publish, progress, only, partial(say.print, highlight=False)
@@ -258,9 +258,9 @@ def gc(
     from cube.check import garbage
     from cube.storage.store import open_cube
 
-    collected = garbage.collect(open_cube(_url(cube), writable=True), dry_run, tuple(keep or ()), tuple(forget or ()))
-    summary = collected.text() + ("\nA dry run: nothing was removed." if dry_run else "")
-    print(json.dumps({"dry_run": dry_run, **asdict(collected)}, indent=1) if as_json else summary)
+    collection = garbage.collect(open_cube(_url(cube), writable=True), dry_run, tuple(keep or ()), tuple(forget or ()))
+    summary = collection.text() + ("\nA dry run: nothing was removed." if dry_run else "")
+    print(json.dumps({"dry_run": dry_run, **asdict(collection)}, indent=1) if as_json else summary)
 
 
 @app.command(epilog="Example: `floracube info demo-out/cube.zarr --json`")

@@ -94,8 +94,8 @@ def make(url: str, species: int) -> CubeStore:
         _write(cube, f"{group}/probability", np.minimum(field[2], 250))
     group = releases.group_of("composition", "v1")
     cube.ensure_group(group, [layer.at(group) for layer in layers.COMPOSITION], labels={"rank": np.arange(1, 65)})
-    ranked = np.broadcast_to(np.arange(64, dtype=np.uint16)[:, None, None], (64, SIDE, SIDE))
-    _write(cube, f"{group}/species_id", ranked)
+    species_order = np.broadcast_to(np.arange(64, dtype=np.uint16)[:, None, None], (64, SIDE, SIDE))
+    _write(cube, f"{group}/species_id", species_order)
     _write(cube, f"{group}/set_size", np.full((SIDE, SIDE), 30, np.uint16))
     versions = dict.fromkeys(releases.PRODUCTS, "v1")
     make_facts(cube, "predict/v1", versions)
@@ -148,13 +148,13 @@ def area() -> shapely.Geometry:
 def ask_area(served_cube: ServedCube, threshold: float) -> dict[str, Any]:
     """One answer: its requests, seconds, processor seconds and the memory that it took at most, MB."""
     Path("/proc/self/clear_refs").write_text("5")
-    memory_before, start, worked = _memory("VmRSS"), time.perf_counter(), time.process_time()
+    memory_before, start, processor_start = _memory("VmRSS"), time.perf_counter(), time.process_time()
     Distant.requests = 0
     report = describe(served_cube.snapshot(), area(), "Area", threshold)
     return {
         "requests": Distant.requests,
         "seconds": time.perf_counter() - start,
-        "processor": time.process_time() - worked,
+        "processor": time.process_time() - processor_start,
         "mb": (_memory("VmHWM") - memory_before) / 1024,
         "edge_m": report.cell_m,
         "listed": len(report.species),

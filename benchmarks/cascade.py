@@ -53,10 +53,10 @@ def timed(job: Job, case: Case, repeats: int) -> dict[str, Any]:
     local = threading.local()
 
     def begin(*_: Any) -> None:
-        local.started = time.thread_time()
+        local.thread_start = time.thread_time()
 
     def add(step: str, *_: Any) -> None:
-        encoders[step] += time.thread_time() - local.started
+        encoders[step] += time.thread_time() - local.thread_start
 
     hooks: list[Any] = []
     for net in open_job(job)[1].ensemble.networks:
@@ -162,7 +162,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="cascade"))
     cores = len(os.sched_getaffinity(0))
     records: list[dict[str, Any]] = []
-    measured: dict[int, dict[str, Any]] = {}
+    rows_by_species: dict[int, dict[str, Any]] = {}
     try:
         cube = make_cube(str(folder / "cube.zarr"), Region(4800, 2890, 4810, 2900, 10))
         for species in args.species:
@@ -174,8 +174,10 @@ def main() -> None:
             maps = np.asarray(cube.root[f"products/species/v{species}/0/occurrence"][:64])
             rate = rates(maps)
             floor = floors(open_job(job)[1].ensemble.spec, species, rate)
-            stored = sum(f.stat().st_size for f in Path(cube.url, "products", "species", f"v{species}", "0").rglob("c/*/*/*"))
-            measured[species] = dense | {"bytes": stored / dense["cells"] / species, "floor": floor, "rate": rate}
+            stored_bytes = sum(
+                f.stat().st_size for f in Path(cube.url, "products", "species", f"v{species}", "0").rglob("c/*/*/*")
+            )
+            rows_by_species[species] = dense | {"bytes": stored_bytes / dense["cells"] / species, "floor": floor, "rate": rate}
             records += show(species, dense, per_patch(job, case) if args.device == "cpu" else None, floor, rate, cores)
         print(f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB")
         if args.workers:
@@ -186,7 +188,7 @@ def main() -> None:
                 f"{args.workers} workers of one thread: {gain:.2f} times one ({seconds[1]:.1f} s, {seconds[args.workers]:.1f} s)"
             )
             records.append({"way": "workers", "species": 1000, "step": "gain", "cells_per_second": gain})
-        records += print_projection(measured[max(measured)], max(measured), cores, args.device)
+        records += print_projection(rows_by_species[max(rows_by_species)], max(rows_by_species), cores, args.device)
     finally:
         shutil.rmtree(folder)
     if args.json:

@@ -71,7 +71,7 @@ class Case:
     ) -> Job:
         """A job over the whole region."""
         west, south, east, north = (v // 1000 for v in self.cube.region.bounds)
-        fixed = {
+        settings = {
             "block": 1024,
             "year": 2020,
             "area_m2": 100.0,
@@ -79,7 +79,7 @@ class Case:
             "model_hash": load_model(self.model).hash,
             **more,
         }
-        return Job(self.cube.url, str(self.model), tuple((p, version) for p in products), (west, south, east, north), **fixed)
+        return Job(self.cube.url, str(self.model), tuple((p, version) for p in products), (west, south, east, north), **settings)
 
     def make(self, version: str = VERSION) -> None:
         """The groups of species, composition and indicators of a version."""
@@ -116,9 +116,9 @@ def _values(layer: Layer, shape: tuple[int, ...], gaps: float, rng: np.random.Ge
     bases = np.stack([zoom(k, (height / k.shape[0], width / k.shape[1]), order=1) for k in knots]).astype(np.float32)
     out = np.empty((fields, height, width), layer.dtype)
     for i in range(fields):
-        mixed = (0.7 * bases[i % len(bases)] + 0.3 * bases[(i // 4) % len(bases)]).clip(0, 1)
-        mixed += rng.normal(0, 0.02, (height, width)).astype(np.float32)
-        out[i] = layer.encode(np.where(missing, np.nan, low + mixed.clip(0, 1) * (high - low)))
+        image = (0.7 * bases[i % len(bases)] + 0.3 * bases[(i // 4) % len(bases)]).clip(0, 1)
+        image += rng.normal(0, 0.02, (height, width)).astype(np.float32)
+        out[i] = layer.encode(np.where(missing, np.nan, low + image.clip(0, 1) * (high - low)))
     return out.reshape(shape)
 
 

@@ -41,8 +41,8 @@ def print_projection(dense: dict[str, Any], species: int, cores: int, device: st
             print(f"  {CELLS * seconds / 3600 / count:,.1f} h on {count} GPU")
             rate = count / seconds
             records.append({"way": "projection", "species": species, "step": f"{count} GPU", "cells_per_second": rate})
-    stored = CELLS * dense["bytes"] * species * (1 + sum(0.25**n for n in range(1, len(ABOVE) + 1)))
-    print(f"  {stored / 1e12:.1f} TB of species with overviews, at {dense['bytes']:.2f} bytes a value of these noisy maps")
+    stored_bytes = CELLS * dense["bytes"] * species * (1 + sum(0.25**n for n in range(1, len(ABOVE) + 1)))
+    print(f"  {stored_bytes / 1e12:.1f} TB of species with overviews, at {dense['bytes']:.2f} bytes a value of these noisy maps")
     object_counts = objects(species)
     print(
         "  objects: "

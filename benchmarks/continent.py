@@ -113,14 +113,14 @@ def make(url: str, region: Region, species: int, squares_with_data: int = 1) -> 
 
 
 def _receipts(
-    cube: CubeStore, stage: str, inputs: str, units: Sequence[Unit], maps: Sequence[str], stored: Mapping[str, int]
+    cube: CubeStore, stage: str, inputs: str, units: Sequence[Unit], maps: Sequence[str], size_of_key: Mapping[str, int]
 ) -> None:
     """Receipts of all units of a stage and of all squares above them, as runs leave them; shards not `stored` hold only fill."""
     fingerprints: dict[str, str] = {}
     below, above = {}, {}
     arrays = {path: cube.array(path) for path in maps}
     for unit in units:
-        sizes = {key: stored.get(key, 0) for path, array in arrays.items() for key in _keys(cube, path, array, unit)}
+        sizes = {key: size_of_key.get(key, 0) for path, array in arrays.items() for key in _keys(cube, path, array, unit)}
         checksums = dict.fromkeys((key.rpartition("/c/")[0] for key in sizes), unit.row * 7919 + unit.col)
         below[unit.name] = {
             "unit": unit.name,

@@ -91,9 +91,9 @@ def embeddings(folder: Path, cube: CubeStore) -> list[dict[str, Any]]:
         for i in range(0, len(x), 64):
             easting, northing = transformer(32600 + zone, region.grid.code).transform(x[i : i + 64], y[i : i + 64])
             row, col = ((top - northing) // FINE).astype(int), ((easting - left) // FINE).astype(int)
-            here = drivers[:, row.clip(0, drivers.shape[1] - 1), col.clip(0, drivers.shape[2] - 1)]
-            found = unit_vectors(here.reshape(len(here), -1).T, like, 0, bands)
-            out[:, i : i + 64] = found.T.reshape(bands, *here.shape[1:])
+            drivers_here = drivers[:, row.clip(0, drivers.shape[1] - 1), col.clip(0, drivers.shape[2] - 1)]
+            image_vectors = unit_vectors(drivers_here.reshape(len(drivers_here), -1).T, like, 0, bands)
+            out[:, i : i + 64] = image_vectors.T.reshape(bands, *drivers_here.shape[1:])
         return out
 
     x, y = np.meshgrid(west + 10 * (np.arange(cols) + 0.5), south + 10 * (np.arange(rows) + 0.5))
@@ -136,10 +136,10 @@ def bytes_records(cube: Path) -> list[Row]:
         row["shards"] += len(shards)
     rows = []
     for row in layer_rows.values():
-        stored, raw, shards = row.pop("stored"), row.pop("raw"), row.pop("shards")
-        row |= {"bytes_per_cell": round(stored / cells, 4), "share_of_raw": round(stored / raw, 3)}
+        total_bytes, raw, shards = row.pop("stored"), row.pop("raw"), row.pop("shards")
+        row |= {"bytes_per_cell": round(total_bytes / cells, 4), "share_of_raw": round(total_bytes / raw, 3)}
         rows.append(
-            row | {"objects_per_unit": round(shards / units, 2), "mean_object_kb": round(stored / max(shards, 1) / 1e3, 1)}
+            row | {"objects_per_unit": round(shards / units, 2), "mean_object_kb": round(total_bytes / max(shards, 1) / 1e3, 1)}
         )
     total = sum(row["bytes_per_cell"] for row in rows)
     objects = sum(row["objects_per_unit"] for row in rows)

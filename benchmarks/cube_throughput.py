@@ -218,7 +218,7 @@ def records(unit_km: int = 10, scenes: int = 12, repeats: int = 5, seed: int = 0
         catalog = write_scenes(folder, region, scenes, seed)
         ways = _ways(catalog, region, sentinel2.stack.threads(), folder / "warped")
         timings: dict[str, list[float]] = {way: [] for way in ways}
-        worked: dict[str, list[float]] = {way: [] for way in ways}
+        processor_seconds: dict[str, list[float]] = {way: [] for way in ways}
         results = {way: run() for way, run in ways.items()}  # warms the page cache, and shows that all give the same picture
         for way in set(results) - {"floracube", "gdalwarp"}:
             difference = np.abs(results[way].astype(int) - results["floracube"].astype(int))[:, 50:-50, 50:-50]
@@ -228,7 +228,7 @@ def records(unit_km: int = 10, scenes: int = 12, repeats: int = 5, seed: int = 0
                 start, cpu_before = time.perf_counter(), _cpu()
                 ways[way]()
                 timings[way].append(time.perf_counter() - start)
-                worked[way].append(_cpu() - cpu_before)
+                processor_seconds[way].append(_cpu() - cpu_before)
     pixels = scenes * len(SENTINEL2_BANDS) * (unit_km * 1000 // FINE) ** 2 / 1e6
     return [
         {
@@ -236,7 +236,7 @@ def records(unit_km: int = 10, scenes: int = 12, repeats: int = 5, seed: int = 0
             "scenes": scenes,
             "unit_km": unit_km,
             "seconds": round(statistics.median(times), 3),
-            "cpu_seconds": round(statistics.median(worked[way]), 3),
+            "cpu_seconds": round(statistics.median(processor_seconds[way]), 3),
             "megapixels_per_second": round(pixels / statistics.median(times), 1),
             "ratio_to_odc_stac": round(statistics.median(o / t for o, t in zip(timings["odc-stac"], times, strict=True)), 2),
         }

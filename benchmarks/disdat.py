@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from benchmarks.command import parser_of
 from benchmarks.disdat_data import Group, farther_than, read_region
-from benchmarks.disdat_model import MIXED, cross_validated, floracube_scores
+from benchmarks.disdat_model import MIXED_SITES, cross_validated, floracube_scores
 from inference.evaluation.baselines.boosting import Boosting
 from inference.evaluation.baselines.forest import DownSampledForest
 from inference.evaluation.baselines.maxent import Maxent, solver
@@ -83,7 +83,7 @@ def _frequency(group: Group, seed: int) -> Scores:
 
 METHODS: dict[str, Callable[[Group, int], Scores]] = {
     OURS: floracube_scores,
-    "floracube_mixed": partial(floracube_scores, options=MIXED),
+    "floracube_mixed": partial(floracube_scores, options=MIXED_SITES),
     "maxent": partial(_fitted, model=Maxent),
     "random_forest": partial(_fitted, model=DownSampledForest),
     "gradient_boosting": partial(_fitted, model=partial(Boosting, balanced=True)),

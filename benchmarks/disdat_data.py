@@ -139,12 +139,12 @@ def _target_group(folder: Path, region: str, group: str) -> pd.DataFrame:
     return _read(folder / "tgb" / region / group, "tgbsample", ("x", "y"))
 
 
-def _read(folder: Path, stem: str, required: tuple[str, ...]) -> pd.DataFrame:
+def _read(folder: Path, stem: str, columns: tuple[str, ...]) -> pd.DataFrame:
     for ending in (".csv", ".csv.gz"):
         path = folder / f"{stem}{ending}"
         if path.is_file():
             table = pd.read_csv(path, low_memory=False)
-            if absent := [c for c in required if c not in table.columns]:
+            if absent := [c for c in columns if c not in table.columns]:
                 raise TableError(f"{path}: there is no column '{absent[0]}'; it has {', '.join(map(str, table.columns))}.")
             return table
     raise TableError(f"{folder / stem}.csv: there is no such table, gzipped or not.")

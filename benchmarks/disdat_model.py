@@ -30,7 +30,7 @@ OPTIONS = TrainOptions(
 # What `floracube train` does: half of the sites are places of records of the group. Against random sites alone one network for
 # all species learns above all where people went; against records alone it is free where nobody went. AUC of held-out records
 # against records of other species and against random sites, mean of both and of SWI and NZ: 0 .786, 0.5 .796, 0.75 .792, 1 .770.
-MIXED = replace(OPTIONS, recorded_sites=0.5)
+MIXED_SITES = replace(OPTIONS, recorded_sites=0.5)
 ALONG_SIDE = 8  # blocks along the side of a square as large as the region's extent
 FOLDS = 3  # of `cross_validated`
 SHAPE: dict[str, Any] = {"d": 64, "hidden": 128, "depth": 2, "dropout": 0.3}
@@ -42,9 +42,9 @@ def static_columns(group: Group) -> list[NDArray[np.float32]]:
     Continuous predictors as they are and as their rank among the background's (skewed ones would lie in one corner);
     a column of 0 and 1 per level of a categorical one, all missing where the level was never learned.
     """
-    learned = np.concatenate([group.records, group.background])
-    plain = [c for c in range(learned.shape[1]) if c not in group.categorical]
-    levels = {c: np.unique(learned[np.isfinite(learned[:, c]), c]) for c in group.categorical}
+    train_rows = np.concatenate([group.records, group.background])
+    plain = [c for c in range(train_rows.shape[1]) if c not in group.categorical]
+    levels = {c: np.unique(train_rows[np.isfinite(train_rows[:, c]), c]) for c in group.categorical}
     tables = []
     for table in (group.records, group.background, group.test):
         columns = [table[:, plain], np.stack([_rank(group.background[:, c], table[:, c]) for c in plain], 1)]
@@ -86,10 +86,12 @@ def floracube_scores(group: Group, seed: int, options: TrainOptions = OPTIONS) -
     )
     spec = ModelSpec(("static",), len(group.species), static_names=names, **SHAPE)
     folds = folds_of(group.record_places, options.members, seed).subset(np.zeros(0, np.int64))
-    nowhere, nobody = places.subset(np.zeros(0, np.int64)), Surveys.none(group.species)
-    trained = train(nowhere, nobody, spec, replace(options, seed=seed), folds, records=records_of_group, record_predictors=places)
+    no_places, no_surveys = places.subset(np.zeros(0, np.int64)), Surveys.none(group.species)
+    trained_model = train(
+        no_places, no_surveys, spec, replace(options, seed=seed), folds, records=records_of_group, record_predictors=places
+    )
     zero = np.zeros(len(test))
-    return predict_surveys(trained.ensemble, Predictors({"static": test}, static_names=names), zero, zero + 100)
+    return predict_surveys(trained_model.ensemble, Predictors({"static": test}, static_names=names), zero, zero + 100)
 
 
 def cross_validated(group: Group, scores: Callable[[Group, int], NDArray[np.float32]], seed: int) -> NDArray[np.float64]:

@@ -79,21 +79,21 @@ def plot_draws(data: Path, count: int, draws: int) -> Iterator[Draw]:
     test, rest = rng.choice(np.flatnonzero(in_test), TESTED, replace=False), np.flatnonzero(~in_test)
     for draw in range(draws):
         learn = np.sort(np.random.default_rng([count, draw]).choice(rest, count, replace=False))
-        scored = np.flatnonzero((presence[learn].sum(0) >= 10) & (presence[test].sum(0) >= 20))
-        surveys = Surveys.at(x[learn], y[learn], tuple(map(str, names[scored])), AREA_M2, YEAR)
-        surveys = replace(surveys, presence=presence[np.ix_(learn, scored)])
-        yield partial(_plot_auc, surveys, table[learn], table[test], presence[np.ix_(test, scored)])
+        scored_species = np.flatnonzero((presence[learn].sum(0) >= 10) & (presence[test].sum(0) >= 20))
+        surveys = Surveys.at(x[learn], y[learn], tuple(map(str, names[scored_species])), AREA_M2, YEAR)
+        surveys = replace(surveys, presence=presence[np.ix_(learn, scored_species)])
+        yield partial(_plot_auc, surveys, table[learn], table[test], presence[np.ix_(test, scored_species)])
 
 
 def _plot_auc(surveys: Surveys, table: Floats, query: Floats, truth: NDArray[np.bool_], method: str) -> NDArray[np.float64]:
     if method == "forest":
-        filled, filled_query = without_gaps(table, query)
-        return species_auc(SharedForest()(filled, surveys.presence, filled_query, 0), truth, fewest=1)
+        filled_table, filled_query = without_gaps(table, query)
+        return species_auc(SharedForest()(filled_table, surveys.presence, filled_query, 0), truth, fewest=1)
     options = limited(TrainOptions(threads=1, device="cpu"), method, len(surveys))
     places, test = (Predictors({"static": values}, static_names=tuple(PREDICTORS)) for values in (table, query))
-    trained = train(places, surveys, None, options, make_folds(surveys, BLOCK_M / 1000, options.members, 0))
+    trained_model = train(places, surveys, None, options, make_folds(surveys, BLOCK_M / 1000, options.members, 0))
     none = np.zeros(len(query))
-    return species_auc(predict_surveys(trained.ensemble, test, none + YEAR, none + AREA_M2), truth, fewest=1)
+    return species_auc(predict_surveys(trained_model.ensemble, test, none + YEAR, none + AREA_M2), truth, fewest=1)
 
 
 def record_draws(data: Path, region: str, count: int, draws: int) -> Iterator[Draw]:
@@ -146,7 +146,7 @@ def measure(title: str, draws: list[Draw]) -> list[Record]:
     for method, values in auc.items():
         row: Record = {"data": title, "method": method, "AUC": mean_of(values), "draws": len(draws)}
         if method != "floracube":
-            gains = [ours - theirs for ours, theirs in zip(auc["floracube"], values, strict=True)]
+            gains = [our_auc - peer_auc for our_auc, peer_auc in zip(auc["floracube"], values, strict=True)]
             row["gain of ours"] = mean_of(gains)
             row["lower"], row["upper"] = paired_interval(gains)
         rows.append(row)

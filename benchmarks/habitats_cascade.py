@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 
 import floracube
-from benchmarks.habitats_skill import Methods, Say, scheme_of, scored
+from benchmarks.habitats_skill import Methods, Say, scheme_of, score_row
 from benchmarks.habitats_speed import Assemblages, unit_of
 from cube.config import load_config
 from cube.grid import CELL, EUROPE
@@ -31,7 +31,7 @@ from inference.plantbert.evaluation import trained_readers
 from inference.plantbert.plots import Plots
 from inference.training.predicted import predicted_plots
 
-SCORED = 4000  # cells
+SCORED_CELLS = 4000  # cells
 FIGURES = ("accuracy", "macro_f1")
 Array = NDArray[Any]
 
@@ -53,8 +53,10 @@ def predictors(demo: Path, row: Array, col: Array) -> Array:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of cells whose pixels are all missing
         mean, spread = np.nanmean(pixels, axis=(2, 4)), np.nanstd(pixels, axis=(2, 4))
-    padded = np.pad(mean, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    around = np.stack([padded[:, i : i + mean.shape[1], j : j + mean.shape[2]] for i in range(3) for j in range(3)]).mean(0)
+    mean_with_rim = np.pad(mean, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    around = np.stack([mean_with_rim[:, i : i + mean.shape[1], j : j + mean.shape[2]] for i in range(3) for j in range(3)]).mean(
+        0
+    )
     columns += [maps[:, row, col].T for maps in (mean, spread, around)]
     return np.nan_to_num(np.concatenate(columns, axis=1), nan=-1.0)
 
@@ -85,14 +87,14 @@ def few_plots(demo: Path, labelled: int, seed: int) -> tuple[Plots, pd.DataFrame
 
 
 def cells_of(demo: Path) -> tuple[Assemblages, Array, Array, dict[str, Any]]:
-    """Predicted lists of `SCORED` cells of the first unit, their row and column in the region, and the truth's facts."""
+    """Predicted lists of `SCORED_CELLS` cells of the first unit, their row and column in the region, and the truth's facts."""
     facts = json.loads((demo / "truth" / "grid.json").read_text())
     cube = open_cube(str(demo / "cube.zarr"))
     unit = next(iter(cube.region.units()))
     square = cube.region.square(unit)
     size = cube.read_window("products/composition/v1/set_size", square)
     row, col = np.nonzero((size > 0) & (size != 65535))
-    sampled_cells = np.sort(np.random.default_rng(0).permutation(len(row))[:SCORED])
+    sampled_cells = np.sort(np.random.default_rng(0).permutation(len(row))[:SCORED_CELLS])
     return unit_of(demo, 0).take(sampled_cells), row[sampled_cells] + square.row, col[sampled_cells] + square.col, facts
 
 
@@ -107,16 +109,16 @@ def true_lists(demo: Path, row: Array, col: Array, names: list[str], facts: dict
     return Assemblages(index[order].astype(np.int32), present.sum(axis=1).astype(np.int64), names)
 
 
-def cascade(demo: Path, labelled: int, seeds: Sequence[int], compared: Methods, say: Say) -> list[dict[str, Any]]:
+def cascade(demo: Path, labelled: int, seeds: Sequence[int], reader_methods: Methods, say: Say) -> list[dict[str, Any]]:
     """Train on `labelled` plots, score on cells, a draw of plots for each seed; returns flat records."""
     records: list[dict[str, Any]] = []
     for seed in seeds:
-        records += seed_rows(demo, labelled, seed, compared, say)
+        records += seed_rows(demo, labelled, seed, reader_methods, say)
     methods = dict.fromkeys(r["method"] for r in records if r["case"] == "cascade")
     mean, f1 = ({m: float(np.mean([r[key] for r in records if r["method"] == m])) for m in methods} for key in FIGURES)
     say("  mean of the seeds, accuracy (macro F1): " + ", ".join(f"{m} {v:.3f} ({f1[m]:.3f})" for m, v in mean.items()))
     direct = max(v for m, v in mean.items() if m.startswith("direct"))
-    first = compared.readers[0]
+    first = reader_methods.readers[0]
     loss = mean[f"{first}, true lists"] - mean[first]
     say(
         f"  {first} below its reading of true lists: {loss:+.3f} (bar 0.10 at most);"
@@ -125,7 +127,7 @@ def cascade(demo: Path, labelled: int, seeds: Sequence[int], compared: Methods, 
     return records
 
 
-def seed_rows(demo: Path, labelled: int, seed: int, compared: Methods, say: Say) -> list[dict[str, Any]]:
+def seed_rows(demo: Path, labelled: int, seed: int, reader_methods: Methods, say: Say) -> list[dict[str, Any]]:
     """`cascade` for one draw of plots."""
     plots, table = few_plots(demo, labelled, seed)
     lists, row, col, facts = cells_of(demo)
@@ -143,16 +145,16 @@ def seed_rows(demo: Path, labelled: int, seed: int, compared: Methods, say: Say)
     records = []
 
     def score(method: str, probability: Array, rows: Array | slice = slice(None)) -> None:
-        records.append(scored("cascade", method, probability[rows], label[rows], scheme, say) | {"seed": seed})
+        records.append(score_row("cascade", method, probability[rows], label[rows], scheme, say) | {"seed": seed})
 
     at = table.set_index(table["PlotObservationID"].astype(str)).reindex([str(i) for i in plots.plot_id])
     maps = load_config(demo / "config.yaml").predict
     predicted = predicted_plots(
         open_cube(str(demo / "cube.zarr")), demo / "model", plots, at["Longitude"], at["Latitude"], maps.year, maps.area_m2, seed
     )
-    first, spec = compared.readers[0], replace(compared.spec, seed=seed)
+    first, spec = reader_methods.readers[0], replace(reader_methods.spec, seed=seed)
     alone = trained_readers((first,), plots, spec, None)
-    both = trained_readers(compared.readers, plots, spec, predicted)
+    both = trained_readers(reader_methods.readers, plots, spec, predicted)
     for name, reader in [(f"{first}, plots alone", alone[first]), *both.items()]:
         for method, cells in ((f"{name}, true lists", true), (name, lists)):
             tokens, _ = reader.tokens_of(cells.names)

@@ -24,7 +24,7 @@ from inference.plantbert.scheme import Scheme, make_scheme
 from inference.plantbert.training import ReaderSpec
 from inference.training.habitats import restricted
 
-WITHHELD = "CZ_0019_042"  # labelled with EUNIS classes elsewhere: kept for testing, never trained on
+TEST_PROJECT = "CZ_0019_042"  # labelled with EUNIS classes elsewhere: kept for testing, never trained on
 BLOCK_DEGREES = 0.1  # as published
 BLOCK_M = 2500.0  # of a landscape of 20 km
 DANISH_M = 20_000.0
@@ -52,10 +52,10 @@ def formations(data: Path, seeds: Sequence[int], methods: Methods, say: Say) -> 
     first = np.zeros(len(table), bool)
     by_year = np.argsort(table["year"].to_numpy(), kind="stable")
     first[by_year[np.unique(table["RS_CODE_PLOT"].to_numpy()[by_year], return_index=True)[1]]] = True
-    withheld = (table["RS_CODE"] == WITHHELD).to_numpy() | ~has_plausible_place
+    never_trained = (table["RS_CODE"] == TEST_PROJECT).to_numpy() | ~has_plausible_place
     lon, lat = table["Longitude"].to_numpy(), table["Latitude"].to_numpy()
     summary = f"{len(plots):,} surveys, {int((first & has_plausible_place).sum()):,} first ones scored"
-    say(f"\nformations: {summary}, project {WITHHELD} never trained on")
+    say(f"\nformations: {summary}, project {TEST_PROJECT} never trained on")
     block = np.unique(np.floor(np.stack([lon, lat]) / BLOCK_DEGREES), axis=1, return_inverse=True)[1].reshape(-1)
     return compare(
         "formations",
@@ -66,7 +66,7 @@ def formations(data: Path, seeds: Sequence[int], methods: Methods, say: Say) -> 
         methods,
         say,
         score=first & has_plausible_place,
-        never_trained=withheld,
+        never_trained=never_trained,
     )
 
 
@@ -96,8 +96,8 @@ def landscape(count: int, seeds: Sequence[int], methods: Methods, say: Say) -> l
     def fifth(seed: int) -> NDArray[np.int64]:
         return np.minimum(spatial_folds(x, y, BLOCK_M, 5, seed), 1)
 
-    scored = np.ones(len(plots), bool)
-    return compare("landscape", plots, fifth, block, seeds, methods, say, score=scored, scheme=scheme, only=0)
+    scored_plots = np.ones(len(plots), bool)
+    return compare("landscape", plots, fifth, block, seeds, methods, say, score=scored_plots, scheme=scheme, only=0)
 
 
 def denmark_plots(data: Path) -> tuple[Plots, NDArray[np.float64], NDArray[np.float64]]:
@@ -142,7 +142,7 @@ def compare(
     say: Say,
     *,
     score: NDArray[np.bool_],
-    withheld: NDArray[np.bool_] | None = None,
+    never_trained: NDArray[np.bool_] | None = None,
     scheme: Scheme | None = None,
     only: int | None = None,
     locked: NDArray[np.bool_] | None = None,
@@ -162,7 +162,7 @@ def compare(
             fold,
             replace(methods.spec, seed=seed),
             score=test_rows,
-            never_trained=withheld,
+            never_trained=never_trained,
             baselines=methods.baselines,
             scheme=scheme,
             readers=methods.readers,
@@ -198,7 +198,7 @@ def record(case: str, skill: Skill, seed: int) -> dict[str, Any]:
     return {"case": case, "seed": seed, **flat, **levels}
 
 
-def scored(
+def score_row(
     case: str, method: str, probability: NDArray[np.float32], label: NDArray[np.integer[Any]], scheme: Scheme | None, say: Say
 ) -> dict[str, Any]:
     """Print and return the skill of probabilities (n, C) against labels (n)."""

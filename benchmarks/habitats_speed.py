@@ -53,8 +53,8 @@ def units_of(demo: Path, numbers: slice) -> Assemblages:
     """The predicted cells of some units of a demo cube, one unit after the other."""
     cube = open_cube(str(demo / "cube.zarr"))
     names, _ = load_traits(demo / "model")
-    ranked = [read_ranked(cube, "v1", unit)[1] for unit in list(cube.region.units())[numbers]]
-    species, size = np.concatenate([r.species for r in ranked]), np.concatenate([r.size for r in ranked])
+    species_ranks = [read_ranked(cube, "v1", unit)[1] for unit in list(cube.region.units())[numbers]]
+    species, size = np.concatenate([r.species for r in species_ranks]), np.concatenate([r.size for r in species_ranks])
     ids = np.where(species == NO_SPECIES, -1, species.astype(np.int32)).astype(np.int32)
     return Assemblages(ids[size > 0], size[size > 0].astype(np.int64), names)
 

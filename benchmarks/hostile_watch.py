@@ -17,9 +17,9 @@ REACHING = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "sub
 class Watch:
     """Writes down what Python opens, lists, connects to and starts; an audit hook, which cannot be taken off again."""
 
-    def __init__(self, allowed: tuple[str, ...], out: Path) -> None:
-        """Everything but paths that begin with `allowed` goes to `out`, once it is told to look (SIGUSR1)."""
-        self._allowed, self._on = allowed, False
+    def __init__(self, allowed_folders: tuple[str, ...], out: Path) -> None:
+        """Everything but paths that begin with `allowed_folders` goes to `out`, once it is told to look (SIGUSR1)."""
+        self._allowed_folders, self._on = allowed_folders, False
         self._out = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         signal.signal(signal.SIGUSR1, self._look)
 
@@ -34,7 +34,7 @@ class Watch:
             if event == "os.remove" and arguments[1] != -1:
                 return  # a name in a folder that was opened before, and noted then
             path = os.fsdecode(arguments[0]) if isinstance(arguments[0], bytes) else arguments[0]
-            if isinstance(path, str) and not os.path.abspath(path).startswith(self._allowed):
+            if isinstance(path, str) and not os.path.abspath(path).startswith(self._allowed_folders):
                 os.write(self._out, f"{event} {path[:200]!r}\n".encode())
         elif event in REACHING:
             os.write(self._out, f"{event} {str(arguments[1:])[:200]}\n".encode())

@@ -47,7 +47,7 @@ class Row:
     """How one run went."""
 
     run: int
-    killed: str
+    victim: str
     after_s: float  # of the command in which the kill fell
     units_done: int  # receipts at the moment of the kill
     commands: int  # until it was done
@@ -248,8 +248,8 @@ def kills(config: Config, folder: Path, runs: int, seed: int, roles: tuple[str, 
             run_digests = tiny_run.digests(open_cube(run_config.cube_url), "v1")
             differ = sorted(name for name in truth.keys() | run_digests.keys() if truth.get(name) != run_digests.get(name))
             row.same = row.same and not differ
-            wrong += [f"run {number}, {row.killed}: {name} differs" for name in differ[:3]]
-            wrong += [f"run {number}, {row.killed}: the reader saw {sentence}" for sentence in reader.torn[:3]]
+            wrong += [f"run {number}, {row.victim}: {name} differs" for name in differ[:3]]
+            wrong += [f"run {number}, {row.victim}: the reader saw {sentence}" for sentence in reader.torn[:3]]
             rows.append(row)
             print(_line(row), flush=True)
             shutil.rmtree(folder / f"run-{number}")
@@ -263,7 +263,7 @@ HEAD = f"{'run':>4} {'killed':<24}{'after s':>8}{'units':>7}{'commands':>10}{'se
 
 def _line(row: Row) -> str:
     return (
-        f"{row.run:>4} {row.killed:<24}{row.after_s:>8.1f}{row.units_done:>7}{row.commands:>10}{row.seconds:>9.1f}"
+        f"{row.run:>4} {row.victim:<24}{row.after_s:>8.1f}{row.units_done:>7}{row.commands:>10}{row.seconds:>9.1f}"
         f"{row.looks:>7}{row.torn:>6}  {'yes' if row.same else 'NO'}"
     )
 

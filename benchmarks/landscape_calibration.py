@@ -65,8 +65,8 @@ def make_case(data: LandscapeData, members: int, modalities: tuple[str, ...] | N
     if modalities is not None:
         predictors = predictors.without(*(m for m in predictors.modalities if m not in modalities))
     folds = make_folds(surveys, BLOCK_KM, members, data.seed)
-    trained = train(predictors, surveys, spec_for(predictors, surveys), TrainOptions(members=members), folds)
-    ensemble, eta = trained.ensemble, trained.out_of_fold
+    trained_model = train(predictors, surveys, spec_for(predictors, surveys), TrainOptions(members=members), folds)
+    ensemble, eta = trained_model.ensemble, trained_model.out_of_fold
     assert eta is not None
     covariates = covariates_of(surveys.year)
     with torch.inference_mode():
@@ -82,8 +82,8 @@ def make_case(data: LandscapeData, members: int, modalities: tuple[str, ...] | N
         surveys.place_weight,
         folds.block,
         folds.fold,
-        trained.metrics["calibration_pooling"],
-        trained.metrics["calibration_slope"],
+        trained_model.metrics["calibration_pooling"],
+        trained_model.metrics["calibration_slope"],
         _traits(len(surveys.species)),
         member_spread(ensemble, torch.cat(z), common_species(ensemble)).numpy(),
     )
@@ -154,8 +154,8 @@ def interval_rows(case: Case) -> list[Row]:
     rng = np.random.default_rng(0)
     rows = []
     for name, scores in residual_scores(case.probability.T, case.presence.T, plan_sums(case.traits)).items():
-        defined = np.isfinite(scores)
-        score, weight, fold, block = scores[defined], case.weight[defined], case.fold[defined], case.block[defined]
+        is_finite = np.isfinite(scores)
+        score, weight, fold, block = scores[is_finite], case.weight[is_finite], case.fold[is_finite], case.block[is_finite]
         inside = np.zeros(len(score), bool)
         for k in np.unique(fold):
             inside[fold == k] = score[fold == k] <= weighted_quantile(score[fold != k], weight[fold != k], COVERAGE)

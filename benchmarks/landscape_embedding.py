@@ -57,8 +57,8 @@ def stored_bytes(vectors: NDArray[np.float64]) -> NDArray[np.int8]:
 
 def embedding(drivers: Floats, like: Floats, seed: int) -> Floats:
     """(n, 64) vectors as they are read from signed bytes; see `unit_vectors`."""
-    stored = stored_bytes(unit_vectors(drivers, like, seed))
-    return np.asarray(np.sign(stored) * (stored / np.float32(127.5)) ** 2, np.float32)
+    stored_values = stored_bytes(unit_vectors(drivers, like, seed))
+    return np.asarray(np.sign(stored_values) * (stored_values / np.float32(127.5)) ** 2, np.float32)
 
 
 def bytes_of(layer: Layer) -> int:
@@ -83,20 +83,20 @@ def compared(data: LandscapeData, members: int) -> list[dict[str, Any]]:
     }
     sizes = {"embedding": BANDS, "Sentinel-2 and Landsat": bytes_of(INPUTS["sentinel2"]) + bytes_of(INPUTS["landsat"])}
     sizes["both"] = sum(sizes.values())
-    folds, scored = make_folds(surveys, BLOCK_KM, members), surveys.presence.sum(0) >= MIN_PRESENCES
+    folds, scored_species = make_folds(surveys, BLOCK_KM, members), surveys.presence.sum(0) >= MIN_PRESENCES
     options = TrainOptions(members=members, batch=64, threads=1, device="cpu")
-    trained: dict[str, TrainedModel] = {}
+    model_of: dict[str, TrainedModel] = {}
     rows = []
     for method, (at, to) in predictors.items():
-        trained[method] = train(at, surveys, options=options, folds=folds)
-        row = scores(probability(trained[method], to, cell_surveys), data.truth, scored, scored)
+        model_of[method] = train(at, surveys, options=options, folds=folds)
+        row = scores(probability(model_of[method], to, cell_surveys), data.truth, scored_species, scored_species)
         rows.append({"seed": data.seed, "method": method, **row, "bytes a cell": sizes[method]})
         print(f"  {data.seed} {method}: correlation {row['correlation']:.3f}", flush=True)
     seconds: dict[str, list[float]] = {method: [] for method in predictors}
     for _ in range(PASSES):
         for method, (_, to) in predictors.items():
             start = time.perf_counter()
-            probability(trained[method], to, cell_surveys)
+            probability(model_of[method], to, cell_surveys)
             seconds[method].append(time.perf_counter() - start)
     base = np.array(seconds["Sentinel-2 and Landsat"])
     for row in rows:

@@ -63,12 +63,14 @@ def _table_predictors(columns: NDArray[np.float32]) -> Predictors:
     return Predictors({"static": columns}, static_names=tuple(f"driver {i}" for i in range(columns.shape[1])))
 
 
-def probability(trained: TrainedModel, places: Predictors, cells: Surveys) -> NDArray[np.float64]:
-    eta = predict_surveys(trained.ensemble, places, cells.year, cells.area_m2)
+def probability(trained_model: TrainedModel, places: Predictors, cells: Surveys) -> NDArray[np.float64]:
+    eta = predict_surveys(trained_model.ensemble, places, cells.year, cells.area_m2)
     return np.asarray(-np.expm1(-np.exp(np.clip(eta.astype(np.float64), -25, 4))))
 
 
-def scores(p: NDArray[np.floating], truth: NDArray[np.float32], scored: NDArray[np.bool_], surveyed: NDArray[np.bool_]) -> Row:
+def scores(
+    p: NDArray[np.floating], truth: NDArray[np.float32], scored_species: NDArray[np.bool_], is_surveyed: NDArray[np.bool_]
+) -> Row:
     """Skill of probabilities (cells, S) against the truth.
 
     `correlation` over cells, mean of the `scored` species, `correlation_known` of those that surveys alone know too;
@@ -79,13 +81,13 @@ def scores(p: NDArray[np.floating], truth: NDArray[np.float32], scored: NDArray[
     ratio = np.maximum(p.mean(0), 1e-9) / truth.mean(0)
     rich, true = p.sum(1), truth.sum(1)
     return {
-        "correlation": float(np.nanmean(r[scored])),
-        "correlation_known": float(np.nanmean(r[surveyed])),
-        "prevalence_factor": float(np.exp(np.median(np.abs(np.log(ratio[scored]))))),
+        "correlation": float(np.nanmean(r[scored_species])),
+        "correlation_known": float(np.nanmean(r[is_surveyed])),
+        "prevalence_factor": float(np.exp(np.median(np.abs(np.log(ratio[scored_species]))))),
         "richness_bias": float(rich.mean() / true.mean() - 1),
         "richness_error": float(np.abs(rich - true).mean() / true.mean()),
-        "species": int(scored.sum()),
-        "by_species": [None if not ok or np.isnan(v) else float(v) for v, ok in zip(r, scored, strict=True)],
+        "species": int(scored_species.sum()),
+        "by_species": [None if not ok or np.isnan(v) else float(v) for v, ok in zip(r, scored_species, strict=True)],
     }
 
 
@@ -101,17 +103,17 @@ def of_records(
         start = time.perf_counter()
         options = TrainOptions(members=members, epochs=epochs, batch=64, likelihood=way, threads=1, device="cpu")  # type: ignore[arg-type]
         extra = {} if way == "surveys_only" else {"records": data.records, "record_predictors": of_record}
-        learned = surveys.subset(np.zeros(0, np.int64)) if way == "records_only" else surveys
-        spec = spec_for(places, learned)
-        trained = train(places, surveys, spec, options, make_folds(surveys, BLOCK_KM, members), family=data.family, **extra)
+        surveys_to_learn = surveys.subset(np.zeros(0, np.int64)) if way == "records_only" else surveys
+        spec = spec_for(places, surveys_to_learn)
+        trained_model = train(places, surveys, spec, options, make_folds(surveys, BLOCK_KM, members), family=data.family, **extra)
         row = scores(
-            probability(trained, cells, cell_surveys),
+            probability(trained_model, cells, cell_surveys),
             data.truth,
             presences + record_counts >= MIN_PRESENCES,
             presences >= MIN_PRESENCES,
         )
-        if trained.reporting is not None:
-            row["rates_correlation"] = float(np.corrcoef(trained.reporting, np.log(data.rates))[0, 1])
+        if trained_model.reporting is not None:
+            row["rates_correlation"] = float(np.corrcoef(trained_model.reporting, np.log(data.rates))[0, 1])
         minutes = (time.perf_counter() - start) / 60
         report_row({"case": "records", "seed": data.seed, "method": way, "observation": observation, **row, "minutes": minutes})
 
@@ -122,21 +124,26 @@ def of_surveys(data: LandscapeData, members: int, report_row: Callable[[Row], No
     cell_surveys = data.cell_surveys()
     places, cells = cropped(data.predictors.subset(np.arange(len(surveys))), FIELD), cropped(data.cells, FIELD)
     folds = make_folds(surveys, BLOCK_KM, members)
-    scored = surveys.presence.sum(0) >= MIN_PRESENCES
+    scored_species = surveys.presence.sum(0) >= MIN_PRESENCES
     options = TrainOptions(members=members, batch=64, threads=1, device="cpu")
     drivers, cell_drivers = _table_predictors(data.drivers[: len(surveys)]), _table_predictors(data.cell_drivers)
     for name, at, to in (("floracube", places, cells), ("oracle network", drivers, cell_drivers)):
         start = time.perf_counter()
-        row = scores(probability(train(at, surveys, options=options, folds=folds), to, cell_surveys), data.truth, scored, scored)
+        row = scores(
+            probability(train(at, surveys, options=options, folds=folds), to, cell_surveys),
+            data.truth,
+            scored_species,
+            scored_species,
+        )
         report_row({"case": "surveys", "seed": data.seed, "method": name, **row, "minutes": (time.perf_counter() - start) / 60})
     for name, at, to in (("forest", places, cells), ("oracle forest", drivers, cell_drivers)):
         for leaf in LEAVES:
             start = time.perf_counter()
             table = np.concatenate([table_of(at, surveys, False), table_of(to, cell_surveys, False)])
-            learned = np.arange(len(table)) < len(surveys)
+            surveys_to_learn = np.arange(len(table)) < len(surveys)
             presence = np.concatenate([surveys.presence, cell_surveys.presence])
-            p = scores_without("random_forest", table, presence, learned, ~learned, leaf)
-            row = scores(p, data.truth, scored, scored)
+            p = scores_without("random_forest", table, presence, surveys_to_learn, ~surveys_to_learn, leaf)
+            row = scores(p, data.truth, scored_species, scored_species)
             minutes = (time.perf_counter() - start) / 60
             report_row({"case": "surveys", "seed": data.seed, "method": f"{name} (leaf {leaf})", **row, "minutes": minutes})
 
@@ -146,15 +153,15 @@ def gains(rows: Sequence[Row]) -> Table:
     skill_by_key = {(r["case"], r.get("observation", ""), r["method"], r["seed"]): np.array(r["by_species"], float) for r in rows}
     lines = []
     for case, observation, method in dict.fromkeys(key[:3] for key in skill_by_key):
-        ours = "floracube" if case == "surveys" else "joint"
-        if method == ours or method.startswith("oracle"):
+        our_method = "floracube" if case == "surveys" else "joint"
+        if method == our_method or method.startswith("oracle"):
             continue
         pairs = [
-            (skill_by_key.get((case, observation, ours, key[3])), value)
+            (skill_by_key.get((case, observation, our_method, key[3])), value)
             for key, value in skill_by_key.items()
             if key[:3] == (case, observation, method)
         ]
-        gain = [our_skill - theirs for our_skill, theirs in pairs if our_skill is not None]
+        gain = [our_skill - peer_skill for our_skill, peer_skill in pairs if our_skill is not None]
         if not gain:  # one way was asked for alone
             continue
         gain = [g[np.isfinite(g)] for g in gain]

@@ -96,13 +96,13 @@ def publish_under_load(url: str, cube: Any, seconds: float) -> dict[str, Any]:
         nonlocal first_seen
         await asyncio.sleep(seconds / 3)
         await asyncio.to_thread(tile_cube.release, cube, "second", "v2")
-        published = time.monotonic()
+        published_at = time.monotonic()
         while True:
             new = await asyncio.to_thread(addresses, url, cube.region)
             if new[0] != old[0]:
                 break
             await asyncio.sleep(0.05)
-        first_seen = time.monotonic() - published
+        first_seen = time.monotonic() - published_at
         release_of.update(dict.fromkeys(new, "second"))
         paths.extend(new)
 

@@ -53,7 +53,7 @@ def main() -> None:
     half = np.random.default_rng(args.draw).random(surveys.place.max() + 1) < 0.5
     survey_rows = np.flatnonzero(half[surveys.place])
     records = as_records(surveys, np.flatnonzero(~half[surveys.place]), args.draw)
-    folds, judged = plan.folds.subset(survey_rows), surveys.subset(survey_rows)
+    folds, test_surveys = plan.folds.subset(survey_rows), surveys.subset(survey_rows)
     cases = {
         OURS: (survey_rows, records),
         "surveys alone": (survey_rows, None),
@@ -62,7 +62,7 @@ def main() -> None:
     eta = {}
     for name, (rows, records_of_case) in cases.items():
         start = time.process_time()
-        trained = train(
+        trained_model = train(
             data.predictors.subset(rows),
             surveys.subset(rows),
             spec,
@@ -72,15 +72,15 @@ def main() -> None:
             record_predictors=None if records_of_case is None else data.predictors,
             family=data.traits["family"],
         )
-        assert trained.out_of_fold is not None
-        eta[name] = trained.out_of_fold[np.isin(rows, survey_rows)]
+        assert trained_model.out_of_fold is not None
+        eta[name] = trained_model.out_of_fold[np.isin(rows, survey_rows)]
         print(f"{name}: {time.process_time() - start:.0f} s of processor", file=sys.stderr, flush=True)
     open_rows = ~folds.locked
     what = (
         f"{int(open_rows.sum()):,} of {len(survey_rows):,} surveys, open blocks of {shown_km(folds.block_km)} km, "
         f"{options.members} members; {OURS} learned from {len(records):,} records beside them"
     )
-    tables = skill_report(eta, judged, folds, plan.min_records, open_rows, what, config.evaluate.options.bootstraps).tables
+    tables = skill_report(eta, test_surveys, folds, plan.min_records, open_rows, what, config.evaluate.options.bootstraps).tables
     print("\n\n".join(table.text() for table in tables))
     if args.json:
         write_tables(args.json.parent, args.json.stem, tables)

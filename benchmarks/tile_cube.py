@@ -35,27 +35,27 @@ def field(shape: tuple[int, int], seed: int) -> NDArray[np.uint8]:
     hills = ((weight * np.sin(down)) @ np.cos(along).T + (weight * np.cos(down)) @ np.sin(along).T).astype(np.float32)
     hills /= 4 * hills.std()
     hills += 0.5 + 0.02 * rng.standard_normal(shape, dtype=np.float32)
-    stored = np.clip(np.rint(hills * 250), 0, 250).astype(np.uint8)
+    stored_values = np.clip(np.rint(hills * 250), 0, 250).astype(np.uint8)
     for at_y, at_x in ((0.3, 0.6), (0.7, 0.35)):
-        stored[(y - at_y * shape[0]) ** 2 + (x.T - at_x * shape[1]) ** 2 < (0.03 * shape[0]) ** 2] = 255
-    return stored
+        stored_values[(y - at_y * shape[0]) ** 2 + (x.T - at_x * shape[1]) ** 2 < (0.03 * shape[0]) ** 2] = 255
+    return stored_values
 
 
-def halved(stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def halved(stored_values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The next level: mean of the valid ones of four, 255 where none is."""
-    padded = np.pad(stored, [(0, n % 2) for n in stored.shape], constant_values=255)
-    return np.asarray(rounded_mean(*valid_sums(padded, 255, 2), np.uint8, 255))
+    even_values = np.pad(stored_values, [(0, n % 2) for n in stored_values.shape], constant_values=255)
+    return np.asarray(rounded_mean(*valid_sums(even_values, 255, 2), np.uint8, 255))
 
 
-def write_version(cube: CubeStore, version: str, stored: NDArray[np.uint8]) -> None:
+def write_version(cube: CubeStore, version: str, stored_values: NDArray[np.uint8]) -> None:
     """One version of the product habitats: its probability at every level, listed by the multiscales convention."""
     layer = layers.habitat_probability("")
     pyramid = Pyramid.of_product("habitats", version, [layer])
     cube.ensure_group(pyramid.source, [layer.at(pyramid.source)])
     make_levels(cube, pyramid)
     for level in range(cube.region.levels() + 1):
-        cube.array(f"{pyramid.group(level)}/{VARIABLE}")[...] = stored
-        stored = halved(stored)
+        cube.array(f"{pyramid.group(level)}/{VARIABLE}")[...] = stored_values
+        stored_values = halved(stored_values)
     classes = {name: np.asarray([text], object) for name, text in (("code", "A"), ("name", "Any"), ("level", "level1"))}
     releases.ensure_table(cube, "habitats", version, classes)
 
@@ -77,5 +77,5 @@ def release(cube: CubeStore, name: str, version: str) -> None:
 
 def constant(cube: CubeStore, version: str, value: int) -> None:
     """A version with `value` in every cell, so that a picture tells which version it shows."""
-    stored: NDArray[Any] = np.full(cube.region.shape(), value, np.uint8)
-    write_version(cube, version, stored)
+    stored_values: NDArray[Any] = np.full(cube.region.shape(), value, np.uint8)
+    write_version(cube, version, stored_values)

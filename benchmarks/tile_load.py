@@ -94,5 +94,5 @@ async def load(port: int, paths: Sequence[str], connections: int, seconds: float
 
 def percentile(values: Sequence[float], part: float) -> float:
     """The value below which `part` of the values lie."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+    sorted_values = sorted(values)
+    return sorted_values[min(len(sorted_values) - 1, int(part * len(sorted_values)))]

@@ -14,8 +14,8 @@ def show(title: str, columns: list[str], rows: list[list[str]]) -> str:
     widths = [max(len(c), *(len(r[i]) for r in rows)) for i, c in enumerate(columns)]
 
     def line(cells: list[str]) -> str:
-        padded = [v.rjust(w) if i else v.ljust(w) for i, (v, w) in enumerate(zip(cells, widths, strict=True))]
-        return "  ".join(padded).rstrip()
+        cell_texts = [v.rjust(w) if i else v.ljust(w) for i, (v, w) in enumerate(zip(cells, widths, strict=True))]
+        return "  ".join(cell_texts).rstrip()
 
     return "\n".join([title, line(columns), *(line(row) for row in rows)]) + "\n"
 
@@ -34,10 +34,10 @@ def tables(rows: list[Row], store: str, zooms: list[int]) -> str:
             lines.append([server, *(f"{r['ms']:.1f}" for r in by_zoom), f"{size:.0f}"])
             if server == OURS or OURS not in servers:
                 continue
-            compared = (
+            comparison = (
                 [("warm", "times ours"), ("cold", "times ours, empty cache")] if state == "warm" else [("cold", "times ours")]
             )
-            for our_state, label in compared:
+            for our_state, label in comparison:
                 ratios = [r["ms"] / times[OURS, z, our_state]["ms"] for r, z in zip(by_zoom, zooms, strict=True)]
                 lines.append([f"  {label}", *(f"{ratio:.0f}" for ratio in ratios), ""])
         text += show(f"\n{store}: median ms a tile, {state}", ["server", *(f"zoom {z}" for z in zooms), "kB a tile"], lines)

@@ -76,12 +76,12 @@ class Judge:
         if self.bodies.setdefault(tag, hash(answer.body)) != hash(answer.body):
             self.wrong.append(f"{answer.path}: one ETag, two bodies")
         bodies = self.truth[answer.path]
-        allowed = [r for r in self._followed_in(answer.start - self.followed_within, now) if bodies[r] == answer.body]
-        if not allowed:
+        possible_releases = [r for r in self._followed_in(answer.start - self.followed_within, now) if bodies[r] == answer.body]
+        if not possible_releases:
             release_of_body = next((release for release, body in bodies.items() if body == answer.body), "no release")
             self.wrong.append(f"{answer.path}: status {answer.status} with {len(answer.body)} bytes of {release_of_body}")
         elif len(set(bodies.values())) > 1:
-            self.by_release[allowed[0]] = self.by_release.get(allowed[0], 0) + 1
+            self.by_release[possible_releases[0]] = self.by_release.get(possible_releases[0], 0) + 1
 
     def _followed_in(self, start: float, end: float) -> set[str]:
         """Releases that readers followed at some time between."""

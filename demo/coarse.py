@@ -91,8 +91,8 @@ def write_landcover(landscape: Landscape, folder: Path) -> None:
     share = np.stack([sampled(uniform_filter(s, 9), at) for s in landscape.land.share])
     wood = share[lu.BROADLEAF] + share[lu.CONIFER]
     classes = np.array(IGBP)[share[1:].argmax(0) + 1]
-    mixed = np.minimum(share[lu.BROADLEAF], share[lu.CONIFER]) > 0.3 * wood
-    igbp = np.where(wood > 0.55, np.where(mixed, 5, classes), classes)
+    is_mixed = np.minimum(share[lu.BROADLEAF], share[lu.CONIFER]) > 0.3 * wood
+    igbp = np.where(wood > 0.55, np.where(is_mixed, 5, classes), classes)
     igbp = np.where((wood <= 0.55) & (wood > 0.35) & (igbp != 17), 8, igbp)
     fields = share[lu.ARABLE] + share[lu.MEADOW]
     igbp = np.where((fields > 0.4) & (wood > 0.15) & (wood <= 0.35), 14, igbp)
@@ -179,8 +179,8 @@ def write_landsat(landscape: Landscape, folder: Path) -> None:
             share_green = green[quarter % 4] * np.float32(1 + years[year])
             share_green = share_green * (1 + change * np.float32((year - 10) / 10))
             mixed_reflectance = leafless + share_green * (leafy - leafless)
-            shifted = np.roll(noise, (quarter * 37, quarter * 91), (0, 1))
-            stack[quarter] = _quantised(mixed_reflectance + np.float32(0.0007) * shifted)
+            season_noise = np.roll(noise, (quarter * 37, quarter * 91), (0, 1))
+            stack[quarter] = _quantised(mixed_reflectance + np.float32(0.0007) * season_noise)
             stack[quarter][gaps[quarter]] = 255
         write(folder / f"{band}.tif", target, stack, 255, interleave="band", tiled=True)
 

@@ -56,10 +56,10 @@ def patches(shape: tuple[int, int], size: float, rng: np.random.Generator) -> Fi
 
 def hashed(cells: NDArray[np.integer], seed: int, salt: int = 0) -> Field:
     """A uniform number in [0, 1) for every integer, the same wherever that integer appears."""
-    mixed = cells.astype(np.uint32) * np.uint32(2654435761)
-    mixed += np.uint32((seed * 97 + salt * 7919 + 12345) & 0xFFFFFFFF)
+    hashes = cells.astype(np.uint32) * np.uint32(2654435761)
+    hashes += np.uint32((seed * 97 + salt * 7919 + 12345) & 0xFFFFFFFF)
     for shift, factor in ((16, 2246822519), (13, 3266489917)):
-        mixed ^= mixed >> np.uint32(shift)
-        mixed *= np.uint32(factor)
-    mixed ^= mixed >> np.uint32(16)
-    return ((mixed >> np.uint32(8)).astype(np.float32) / np.float32(2**24)).astype(np.float32)
+        hashes ^= hashes >> np.uint32(shift)
+        hashes *= np.uint32(factor)
+    hashes ^= hashes >> np.uint32(16)
+    return ((hashes >> np.uint32(8)).astype(np.float32) / np.float32(2**24)).astype(np.float32)

@@ -104,16 +104,16 @@ class _Acquisition:
     green: Field
     depth: Field
     shadow: NDArray[np.bool_]
-    added: int  # counts, by the processing baseline
+    added_counts: int  # counts, by the processing baseline
 
     def write(self, place: Path, target: Target, band: str) -> None:
         """Write a band as counts, 0 outside, into the folder `place`."""
         band_reflectance = reflectance(self.view, band, self.green) * np.where(self.shadow, np.float32(0.42), np.float32(1))
         bright = np.float32(0.62 if band != "nir" else 0.66)
         band_reflectance += self.depth * (bright * (1 + 0.3 * self.texture) - band_reflectance)
-        stored = np.clip(band_reflectance, 0.0002, 1.4) * 10_000 + self.added
+        numbers = np.clip(band_reflectance, 0.0002, 1.4) * 10_000 + self.added_counts
         # Steps of 8 counts, finer than the sensor's noise, so that the files stay small.
-        counts = (stored * 0.125).astype(np.uint16) * np.uint16(8)
+        counts = (numbers * 0.125).astype(np.uint16) * np.uint16(8)
         counts[self.view.cover == lu.OUTSIDE] = 0
         write(place / f"{band}.tif", target, counts, 0, cog=True, resampling="average")
 

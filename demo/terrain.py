@@ -150,11 +150,11 @@ def _flood_lake(
     rows, cols = domain.kilometres()
     inner = domain.margin_km + 0.16 * domain.size_km
     side = domain.side_km
-    allowed = (rows > inner) & (rows < side - inner) & (cols > inner) & (cols < side - inner)
+    is_inner = (rows > inner) & (rows < side - inner) & (cols > inner) & (cols < side - inner)
     low = height < np.percentile(height, 45)
-    score = np.where(allowed & low, np.log(flow), -np.inf)
+    score = np.where(is_inner & low, np.log(flow), -np.inf)
     if not np.isfinite(score).any():
-        score = np.where(allowed, np.log(flow), -np.inf)
+        score = np.where(is_inner, np.log(flow), -np.inf)
     y, x = np.unravel_index(int(np.argmax(score)), height.shape)
     reach = 0.13 * domain.size_km  # km, half length
     near = np.hypot(rows - rows[y, 0], cols - cols[0, x]) < reach

@@ -18,7 +18,7 @@ from demo.noise import Field, patches, smoothstep, standardise, stream
 from demo.soil import Soil
 from demo.terrain import Terrain
 
-UNSEEN: Final = 0.30  # share of the logit's variance that no driver explains
+UNEXPLAINED: Final = 0.30  # share of the logit's variance that no driver explains
 FLOOR: Final = 0.0015  # of a niche: stray plants grow outside of it
 COMPETITORS: Final = 8
 # Prevalence by rank, the rarest first: a few plants are nearly everywhere, most are rare.
@@ -108,14 +108,14 @@ def unseen(species: Species, domain: Domain, site: Site, seed: int) -> Field:
     """What no driver knows (y, x): history shared by many plants, own patches, valleys never reached."""
     shape = domain.shape
     rng = stream(seed, f"unseen {species.name}")
-    shared = [patches(shape, size, stream(seed, f"history {size}")) for size in (18, 36)]
-    field = sum((rng.normal(0, 0.45) * f for f in shared), np.zeros(shape, np.float32))
+    history = [patches(shape, size, stream(seed, f"history {size}")) for size in (18, 36)]
+    field = sum((rng.normal(0, 0.45) * f for f in history), np.zeros(shape, np.float32))
     field = field + 0.8 * patches(shape, float(rng.uniform(14, 34)), rng)
-    bounded = np.tanh(1.4 * field)
+    field_effect = np.tanh(1.4 * field)
     if rng.random() < 0.4:  # a dispersal gap with a soft edge
         gap = patches(shape, float(rng.uniform(60, 110)), rng)
-        bounded = bounded - 2.2 * smoothstep(gap, 0.75, 1.05)
-    return standardise(bounded, site.land)
+        field_effect = field_effect - 2.2 * smoothstep(gap, 0.75, 1.05)
+    return standardise(field_effect, site.land)
 
 
 def logits(flora: list[Species], domain: Domain, site: Site, seed: int) -> Iterator[tuple[Species, Field, Field]]:
@@ -127,8 +127,8 @@ def logits(flora: list[Species], domain: Domain, site: Site, seed: int) -> Itera
         if species.growth_form != "tree":
             niche = niche - weak * crowd
         spread = float(stream(seed, f"spread {species.name}").uniform(1.9, 2.6))
-        visible_part = np.sqrt(1 - UNSEEN) * standardise(niche, site.land)
-        hidden = np.sqrt(UNSEEN) * unseen(species, domain, site, seed)
+        visible_part = np.sqrt(1 - UNEXPLAINED) * standardise(niche, site.land)
+        hidden = np.sqrt(UNEXPLAINED) * unseen(species, domain, site, seed)
         yield species, (spread * visible_part).astype(np.float32), (spread * hidden).astype(np.float32)
 
 

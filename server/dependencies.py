@@ -166,12 +166,12 @@ async def refuse_unknown(request: Request) -> None:
         refuse_other_than(names, _query_names(request.scope["route"].dependant))
 
 
-def refuse_other_than(names: Collection[str], allowed: Collection[str]) -> None:
+def refuse_other_than(names: Collection[str], allowed_names: Collection[str]) -> None:
     """Raise `InvalidParameterError` unless all `names` are among `allowed`."""
     for name in names:
-        if name not in allowed:
-            close = difflib.get_close_matches(name, allowed, 1)
-            hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(sorted(allowed)) or 'none'}."
+        if name not in allowed_names:
+            close = difflib.get_close_matches(name, allowed_names, 1)
+            hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(sorted(allowed_names)) or 'none'}."
             raise InvalidParameterError(f"This address has no parameter '{name[:40]}'; {hint}")
 
 
@@ -204,7 +204,7 @@ def unchanged(request: Request, headers: dict[str, str]) -> Response | None:
 def json_answer(snapshot: Snapshot, request: Request, document: Any) -> Response:
     """A JSON answer with validators; NaN is refused, since browsers do not read it."""
     headers = validators(snapshot, request)
-    if (cached := unchanged(request, headers)) is not None:
-        return cached
+    if (not_modified := unchanged(request, headers)) is not None:
+        return not_modified
     body = json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return Response(body.encode(), media_type="application/json", headers=headers)

@@ -37,8 +37,8 @@ class Front(BaseRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Every path of titiler's and the OpenAPI document, whatever the method: what it does not have it refuses itself."""
-        ours = scope["type"] == "http" and any(pattern.match(path_of(scope)) for pattern in self._patterns)
-        return (Match.FULL, {}) if ours else (Match.NONE, {})
+        is_listed_path = scope["type"] == "http" and any(pattern.match(path_of(scope)) for pattern in self._patterns)
+        return (Match.FULL, {}) if is_listed_path else (Match.NONE, {})
 
     def built(self) -> FastAPI:
         """titiler's application."""

@@ -145,8 +145,8 @@ def _add_page(app: FastAPI) -> None:
         request: Request, f: Annotated[Literal["html", "json"] | None, Query(description="Else as Accept says.")] = None
     ) -> Response:
         """The page; with `f=json` or `Accept: application/json` the landing page of OGC API Common."""
-        accepted = request.headers.get("accept", "")
-        if f == "json" or (f is None and "json" in accepted and "html" not in accepted):
+        accept = request.headers.get("accept", "")
+        if f == "json" or (f is None and "json" in accept and "html" not in accept):
             return JSONResponse(ogc.landing_page(request), headers={"Vary": "Accept"})
         if index.is_file():
             return FileResponse(index, headers={"Cache-Control": "no-cache", "Vary": "Accept"})

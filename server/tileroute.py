@@ -64,8 +64,8 @@ class TileRoute(Route):
         parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         query = dict(parameters)
         _, dot, form = child["path_params"]["y"].rpartition(".")
-        ours = len(query) == len(parameters) and not query.keys() - LONGEST.keys() - {KEY} and query.get("tilesize") in _SIZES
-        if not ours or (dot and form not in tiles.MEDIA):
+        is_plain = len(query) == len(parameters) and not query.keys() - LONGEST.keys() - {KEY} and query.get("tilesize") in _SIZES
+        if not is_plain or (dot and form not in tiles.MEDIA):
             return Match.NONE, {}
         return match, {**child, "route": self, _QUERY: query}
 
@@ -91,8 +91,8 @@ async def answer(request: Request, layer_id: str, tms: str, z: str, x: str, y: s
     style = StyleParameters(parameters["colormap_name"], parameters["rescale"], parameters["above"])
     style.check(layer)
     headers = validators(snapshot, request)
-    if (cached := unchanged(request, headers)) is not None:
-        return cached
+    if (not_modified := unchanged(request, headers)) is not None:
+        return not_modified
     body = cube.tiles.get(headers["ETag"])
     if body is None:
         body = await _render(snapshot, layer, tile, form, style)

@@ -98,8 +98,8 @@ async def of_region(
     answer_format = form or _accepted(request)
     headers = {**validators(snapshot, request), "Vary": "Accept", **_guarded(answer_format)}
     headers["ETag"] = f'{headers["ETag"][:-1]}-{answer_format}-{regions.token}"'
-    if (cached := unchanged(request, headers)) is not None:
-        return cached
+    if (not_modified := unchanged(request, headers)) is not None:
+        return not_modified
     document = {"region": region, **({} if kind is None else {"kind": kind})}
     answer = await HEAVY.run(lambda: in_format(_report(request, snapshot, document, threshold), answer_format))
     return Response(answer, media_type=MEDIA[answer_format], headers=headers)
@@ -151,9 +151,9 @@ def describe(snapshot: Snapshot, shape: shapely.Geometry, name: str, threshold: 
     if inside.area / 1e6 > most_km2:
         raise AreaTooLargeError(f"{name} has {inside.area / 1e6:,.0f} km2 inside the map; one report takes {most_km2:,.0f} km2.")
     result = tally.tally(snapshot, inside, threshold)
-    species, mapped = _species(snapshot, result, threshold)
+    species, mapped_cells = _species(snapshot, result, threshold)
     indicators, habitats = _indicators(snapshot, result), _habitats(snapshot, result)
-    mapped = mapped or max([*(i.cells for i in indicators), *(h.cells for h in habitats)], default=0)
+    mapped_cells = mapped_cells or max([*(i.cells for i in indicators), *(h.cells for h in habitats)], default=0)
     return AreaReport(
         name=name,
         release=snapshot.release,
@@ -162,8 +162,8 @@ def describe(snapshot: Snapshot, shape: shapely.Geometry, name: str, threshold: 
         km2=rounded(outline.square_kilometres(shape)),
         inside_km2=rounded(inside.area / 1e6),
         cells=result.cells,
-        mapped_cells=mapped,
-        mapped_km2=rounded(mapped * CELL_KM2),
+        mapped_cells=mapped_cells,
+        mapped_km2=rounded(mapped_cells * CELL_KM2),
         threshold=threshold,
         counts=_counts(species),
         species=species,
@@ -275,8 +275,8 @@ def _indicators(snapshot: Snapshot, result: Tally) -> list[AreaIndicator]:
     return out
 
 
-def _value(layer: MapLayer, stored: float) -> float:
-    return rounded(float(stored) * layer.scale + layer.offset)
+def _value(layer: MapLayer, stored_value: float) -> float:
+    return rounded(float(stored_value) * layer.scale + layer.offset)
 
 
 def _habitats(snapshot: Snapshot, result: Tally) -> list[AreaHabitats]:

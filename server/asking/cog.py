@@ -69,8 +69,8 @@ async def window(
         raise WrongRequestError("colormap_name and rescale are of a picture; ask for style=picture.")
     headers = validators(snapshot, request)
     headers["Content-Disposition"] = f'attachment; filename="{layer.id}.{level}.tif"'
-    if (cached := unchanged(request, headers)) is not None:
-        return cached
+    if (not_modified := unchanged(request, headers)) is not None:
+        return not_modified
     box = None if bbox is None else tuple(float(part) for part in bbox.split(","))
 
     def write() -> bytes:  # a display range may have to be read first
@@ -110,8 +110,8 @@ def cog(
     cube = snapshot.reader.cube
     array = snapshot.reader.array(layer.paths[level])
     version = snapshot.products.get(layer.product)
-    described = replace(layer_of(array), long_name=layer.title, scale=layer.scale, offset=layer.offset)
-    selection = Selection(array, layer.lead, (layer.title,), (layer.units,), layer.resolution, level, described, version)
+    layer_in_units = replace(layer_of(array), long_name=layer.title, scale=layer.scale, offset=layer.offset)
+    selection = Selection(array, layer.lead, (layer.title,), (layer.units,), layer.resolution, level, layer_in_units, version)
     try:
         box = None if bbox is None else (bbox[0], bbox[1], bbox[2], bbox[3])
         window = window_of(cube, snapshot.region if version else cube.region, selection, box, layer.id)
@@ -137,13 +137,13 @@ def _picture(snapshot: Snapshot, layer: MapLayer, selection: Selection, window: 
     import rasterio.shutil
     from rasterio.enums import ColorInterp
 
-    (stored,) = selection.read(window)
+    (stored_values,) = selection.read(window)
     if layer.kind == "class":
         lookup, colours = layer.class_lookup
-        index = lookup[np.minimum(stored.astype(np.int64), len(lookup) - 1)]
+        index = lookup[np.minimum(stored_values.astype(np.int64), len(lookup) - 1)]
     else:
-        values = stored.astype(np.float32)
-        values[~np.isfinite(values) | (stored == stored.dtype.type(layer.fill))] = np.nan
+        values = stored_values.astype(np.float32)
+        values[~np.isfinite(values) | (stored_values == stored_values.dtype.type(layer.fill))] = np.nan
         values = values * np.float32(layer.scale) + np.float32(layer.offset)
         index, colours = steps(values, style.low, style.high, palettes.COLOURS), palettes.continuous_colours(style.palette)
     transform = snapshot.reader.cube.region.transform(selection.resolution, selection.level) @ Affine.translation(

@@ -48,6 +48,6 @@ HEAVY: Final = Gate()
 
 async def queried(snapshot: Snapshot, request: Request, describe: Callable[[], BaseModel]) -> Response:
     """The document that `describe` makes behind the gate, or 304 where the client holds it; raises `BusyError`."""
-    if (cached := unchanged(request, validators(snapshot, request))) is not None:
-        return cached
+    if (not_modified := unchanged(request, validators(snapshot, request))) is not None:
+        return not_modified
     return json_answer(snapshot, request, (await HEAVY.run(describe)).model_dump())

@@ -108,8 +108,8 @@ class LayerReader(BaseReader):
         metadata = []
         for number, band in enumerate(bands, start=1):
             classes = {c.value: f"{c.code} {c.label}".strip() for c in band.classes}
-            described = {"layer": band.id, "units": band.units, "release": release, **({"classes": classes} if classes else {})}
-            metadata.append((f"b{number}", described))
+            texts = {"layer": band.id, "units": band.units, "release": release, **({"classes": classes} if classes else {})}
+            metadata.append((f"b{number}", texts))
         return Info.model_validate(
             {
                 "bounds": self.bounds,
@@ -159,8 +159,8 @@ class LayerReader(BaseReader):
         """The image of a box; without a size at the cells' own, else at most `max_size` or exactly `height`, `width` pixels."""
         crs_of_bounds: CRS = bounds_crs or WGS84_CRS
         size: dict[str, Any] = {"max_size": max_size, "height": height, "width": width}
-        with self._window(bbox, crs_of_bounds, dst_crs or crs_of_bounds, MAX_PIXELS, size, options) as (source, settled):
-            return source.part(bbox, dst_crs=dst_crs or crs_of_bounds, bounds_crs=crs_of_bounds, **size, **settled)
+        with self._window(bbox, crs_of_bounds, dst_crs or crs_of_bounds, MAX_PIXELS, size, options) as (source, final_options):
+            return source.part(bbox, dst_crs=dst_crs or crs_of_bounds, bounds_crs=crs_of_bounds, **size, **final_options)
 
     def feature(
         self,
@@ -180,8 +180,8 @@ class LayerReader(BaseReader):
         bbox = _box_of(shape.get("geometry", shape))
         # rio-tiler would take a box that the geometry says of itself for its own, whatever it is.
         geometry = {name: value for name, value in shape.get("geometry", shape).items() if name != "bbox"}
-        with self._window(bbox, crs_of_shape, dst_crs or crs_of_shape, limit, size, options) as (source, settled):
-            return source.feature(geometry, dst_crs=dst_crs or crs_of_shape, shape_crs=crs_of_shape, **size, **settled)
+        with self._window(bbox, crs_of_shape, dst_crs or crs_of_shape, limit, size, options) as (source, final_options):
+            return source.feature(geometry, dst_crs=dst_crs or crs_of_shape, shape_crs=crs_of_shape, **size, **final_options)
 
     def preview(
         self,
@@ -214,9 +214,9 @@ class LayerReader(BaseReader):
         values = [self._values(number, layer.paths[0], 1, (row, row + 1), (col, col + 1), nodata) for number in numbers]
         array = np.concatenate([value[0] for value in values])
         missing = math.nan if layer.kind == "continuous" else layer.fill
-        masked = np.ma.MaskedArray(array, (array == missing) | ~np.isfinite(array))
+        masked_array = np.ma.MaskedArray(array, (array == missing) | ~np.isfinite(array))
         point = PointData(
-            masked,
+            masked_array,
             band_names=[f"b{number}" for number in numbers],
             coordinates=(lon, lat),
             nodata=missing,
@@ -233,11 +233,11 @@ class LayerReader(BaseReader):
     ) -> np.ndarray[Any, Any]:
         """A window of a band: classes as stored, others in units with NaN for no data, which `nodata` stands for as well."""
         band = self.input.bands[number - 1]
-        stored = self.input.snapshot.window(band, path, step, rows, cols)
+        array = self.input.snapshot.window(band, path, step, rows, cols)
         if band.kind == "class":
-            return stored if nodata is None else np.where(stored == nodata, stored.dtype.type(band.fill), stored)
-        values = stored.astype(np.float32)
-        values[(stored == band.fill) | ~np.isfinite(values)] = np.nan
+            return array if nodata is None else np.where(array == nodata, array.dtype.type(band.fill), array)
+        values = array.astype(np.float32)
+        values[(array == band.fill) | ~np.isfinite(values)] = np.nan
         values = values * np.float32(band.scale) + np.float32(band.offset)
         if nodata is not None:
             values[values == np.float32(nodata)] = np.nan
@@ -252,26 +252,26 @@ class LayerReader(BaseReader):
         Raises `NotFoundError` outside the cube, `TooLargeError` beyond `limit` pixels, `WrongRequestError`.
         """
         layer, reader = self.input.layer, self.input.snapshot.reader
-        settled, nodata = {**options, **_methods(layer, options)}, options.get("nodata")
+        final_options, nodata = {**options, **_methods(layer, options)}, options.get("nodata")
         numbers = self.input.numbers(options.get("indexes"), options.get("expression"))
         if options.get("expression"):
-            settled.pop("indexes", None)
+            final_options.pop("indexes", None)
         else:
-            settled["indexes"] = numbers
+            final_options["indexes"] = numbers
         for name in ("nodata", "unscale"):  # values are in units, and what is missing is so already
-            settled.pop(name, None)
+            final_options.pop(name, None)
         west, south, east, north = (
             transform_bounds(source_crs, target_crs, *bbox, densify_pts=21) if source_crs != target_crs else bbox
         )
         if not (west < east and south < north and all(map(math.isfinite, (west, south, east, north)))):
             raise WrongRequestError("The box must be finite, with west < east and south < north.")
         steps = _steps(east - west, north - south, size)
-        grown = float(options.get("buffer") or 0) + float(options.get("padding") or 0)
+        rim = float(options.get("buffer") or 0) + float(options.get("padding") or 0)
         if steps:
-            if ((east - west) / steps[0] + 2 * grown) * ((north - south) / steps[1] + 2 * grown) > limit:
+            if ((east - west) / steps[0] + 2 * rim) * ((north - south) / steps[1] + 2 * rim) > limit:
                 raise TooLargeError(f"One image has at most {limit:,} pixels here; ask for a smaller one.")
-            west, east = west - grown * steps[0], east + grown * steps[0]
-            south, north = south - grown * steps[1], north + grown * steps[1]
+            west, east = west - rim * steps[0], east + rim * steps[0]
+            south, north = south - rim * steps[1], north + rim * steps[1]
         edges = self.get_geographic_bounds(target_crs)
         inside = max(west, edges[0]), max(south, edges[1]), min(east, edges[2]), min(north, edges[3])
         if not (inside[0] < inside[2] and inside[1] < inside[3]):
@@ -280,7 +280,7 @@ class LayerReader(BaseReader):
         left, bottom, right, top = (
             transform_bounds(target_crs, self.crs, *inside, densify_pts=21) if target_crs != self.crs else inside
         )
-        margin = _MARGIN + math.ceil(0 if steps else grown)
+        margin = _MARGIN + math.ceil(0 if steps else rim)
         spans = []
         for low, high, length in (
             (self.bounds[3] - top, self.bounds[3] - bottom, reader.shape(level.path)[0]),
@@ -324,7 +324,7 @@ class LayerReader(BaseReader):
                         file.set_band_description(number, self.input.bands[number - 1].title)
                 # No overviews are missed: the window is of the level that they would be.
                 with memory.open() as file, Reader(layer.id, dataset=file, tms=self.tms) as source:
-                    yield source, settled
+                    yield source, final_options
 
 
 def _box_of(geometry: Any) -> Box:

@@ -267,7 +267,7 @@ def build(state: State, description: str) -> FastAPI:
         name="layer",
     )
     pictures = APIRouter(dependencies=[Depends(small_picture)])
-    shared = (TileMatrixSets(supported_tms=sets), Algorithms(), ColorMaps(supported_colormaps=Colours, router=pictures))
+    common_factories = (TileMatrixSets(supported_tms=sets), Algorithms(), ColorMaps(supported_colormaps=Colours, router=pictures))
     for route in tiler.router.routes:
         if isinstance(route, APIRoute) and route.name == "tile":
             route.responses[204] = {"description": "Nothing is mapped there."}
@@ -275,7 +275,7 @@ def build(state: State, description: str) -> FastAPI:
     app.state = state
     app.include_router(tiler.router, tags=["layers, as titiler"], responses=COMMON)
     app.include_router(tiler.router, prefix=OTHER_CUBE, include_in_schema=False)
-    for factory in shared:
+    for factory in common_factories:
         app.include_router(factory.router, tags=["tile matrix sets, palettes, algorithms"], responses=COMMON)
     app.add_middleware(ErrorGuard)
     app.add_middleware(_Validators)

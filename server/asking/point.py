@@ -189,13 +189,13 @@ def _species(snapshot: Snapshot, row: int, col: int, threshold: float) -> dict[s
     base = releases.group_of("composition", version)
     reader, catalogue = snapshot.reader, snapshot.catalogue
     ids = reader.cell(f"{base}/species_id", row, col)
-    stored = reader.cell(f"{base}/probability", row, col)
+    steps = reader.cell(f"{base}/probability", row, col)
     step = float(reader.array(f"{base}/probability").attrs.get("scale_factor", 1 / PROBABILITY_STEPS))  # type: ignore[arg-type]
     size = int(reader.cell(f"{base}/set_size", row, col))
     size = 0 if size == NO_SPECIES else size
     species: list[PointSpecies] = []
     last = 0.0
-    for rank, (index, value) in enumerate(zip(ids.tolist(), stored.tolist(), strict=True)):
+    for rank, (index, value) in enumerate(zip(ids.tolist(), steps.tolist(), strict=True)):
         probability = last = 0.0 if index == NO_SPECIES or value == 255 else round(value * step, 4)
         if index != NO_SPECIES and value != 255 and probability >= threshold:
             species.append(_species_at(catalogue.species, catalogue.species_by_name, index, probability, rank < size))

@@ -194,8 +194,8 @@ def outlined(
 ) -> Response:
     """A GeoJSON Feature in longitude and latitude, with five decimals: a metre."""
     region, headers = regions.find(name, kind), _tagged(regions, request)
-    if (cached := unchanged(request, headers)) is not None:
-        return cached
+    if (not_modified := unchanged(request, headers)) is not None:
+        return not_modified
     geometry = json.loads(shapely.to_geojson(shapely.transform(region.shape, lambda xy: np.round(xy, 5))))
     feature = {"type": "Feature", "properties": {"name": region.name, "kind": region.kind}, "geometry": geometry}
     return Response(json.dumps(feature, separators=(",", ":")), media_type="application/geo+json", headers=headers)

@@ -120,15 +120,17 @@ def _on_map(snapshot: Snapshot, layer: MapLayer) -> SpeciesOnMap | None:
         return None
     names = [str(name) for name in snapshot.catalogue.species.get("scientific_name", ())]
     lists = result.figures.get("composition", {}).get("listed")
-    judged = result.exact and "applicable_cells" in figures
+    has_cells = result.exact and "applicable_cells" in figures
     return SpeciesOnMap(
         **about_cells(result, count),
         mean_probability=rounded(figures["steps"] * layer.scale / count),
         highest_probability=rounded(figures["highest"] * layer.scale),
         listed=None if lists is None or not result.exact else rounded(int(lists[names.index(layer.title)]) / count),
         shares=[Share(least=threshold, share=rounded(figures[f"at_least_{threshold}"] / count)) for threshold in THRESHOLDS],
-        applicable=rounded(figures["applicable_cells"] / count) if judged else None,
-        applicable_occurrences=rounded(figures["applicable_steps"] / figures["steps"]) if judged and figures["steps"] else None,
+        applicable=rounded(figures["applicable_cells"] / count) if has_cells else None,
+        applicable_occurrences=rounded(figures["applicable_steps"] / figures["steps"])
+        if has_cells and figures["steps"]
+        else None,
     )
 
 

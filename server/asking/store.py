@@ -160,8 +160,8 @@ async def file_of_store(
     """Metadata or a chunk, whole or by `Range`; `xarray.open_zarr("http://host/cube/products/species/v1/0")` reads it."""
     file = await _GATE.run(lambda: _find(cube, name))
     headers = {"ETag": file.tag, "Cache-Control": "no-cache" if name == "current.json" else "public, max-age=60"}
-    if (cached := unchanged(request, headers)) is not None:
-        return cached
+    if (not_modified := unchanged(request, headers)) is not None:
+        return not_modified
     status, first, end = part_of(request, file.size, headers)
     headers["Content-Length"] = str(end - first)
     media = "application/json" if name.endswith(".json") else "application/octet-stream"

@@ -76,8 +76,8 @@ def tally(
     complete, edge = _units(snapshot, shape)
     with ThreadPoolExecutor(THREADS) as pool:
         places = _places(snapshot, complete)
-        narrowed = "species" in layouts and threshold > 0 and snapshot.facts.present
-        edge_units = [(0, int(row), int(col)) for row, col in np.argwhere(edge)] if narrowed else []
+        by_presence = "species" in layouts and threshold > 0 and snapshot.facts.present
+        edge_units = [(0, int(row), int(col)) for row, col in np.argwhere(edge)] if by_presence else []
         jobs = [*((facts, places) for facts in layouts.values()), *([(layouts["species"], edge_units)] if edge_units else [])]
         results = _of_places(snapshot, jobs, pool)
         of_products = dict(zip(layouts, results, strict=False))
@@ -91,12 +91,12 @@ def tally(
         if cells.mask.any():
             for product, part in measured(snapshot, layouts, cells, species_indices, pool).items():
                 parts[product].append(_weighted(layouts[product].statistics, part, 4**cells.level))
-    merged = {p: figures.merged(facts.statistics, parts[p] or [none(facts)]) for p, facts in layouts.items()}
+    summed = {p: figures.merged(facts.statistics, parts[p] or [none(facts)]) for p, facts in layouts.items()}
     side = snapshot.reader.cube.region.unit_km * 1000 // grid.CELL
     return Tally(
         int(complete.sum()) * side**2 + cells.count,
         cells,
-        {p: dict(zip(facts.statistics, merged[p], strict=True)) for p, facts in layouts.items()},
+        {p: dict(zip(facts.statistics, summed[p], strict=True)) for p, facts in layouts.items()},
         layouts["indicators"].names if "indicators" in layouts else (),
     )
 
@@ -132,8 +132,8 @@ def _places(snapshot: Snapshot, complete: Bools) -> list[Place]:
     for _ in range(snapshot.reader.cube.region.levels()):
         rows, cols = levels[-1].shape
         # What lies beyond the arrays holds nothing.
-        padded = np.pad(levels[-1], ((0, rows % 2), (0, cols % 2)), constant_values=True)
-        levels.append(np.asarray(padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2).all(axis=(1, 3))))
+        even_level = np.pad(levels[-1], ((0, rows % 2), (0, cols % 2)), constant_values=True)
+        levels.append(np.asarray(even_level.reshape(even_level.shape[0] // 2, 2, even_level.shape[1] // 2, 2).all(axis=(1, 3))))
     places = []
     for level, complete_squares in enumerate(levels):
         above = levels[level + 1] if level + 1 < len(levels) else np.zeros((1, 1), bool)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from server.dependencies import cube_of
 from server.describing.links import base_url
 
-_DEFINED: Final = "http://www.opengis.net/def/rel/ogc/1.0"
+_RELATIONS: Final = "http://www.opengis.net/def/rel/ogc/1.0"
 _STANDARDS: Final = {
     "ogcapi-common-1/1.0": ("core", "landing-page", "json", "html"),
     "ogcapi-tiles-1/1.0": ("core", "tileset", "tilesets-list", "png", "jpeg", "tiff"),
@@ -42,7 +42,7 @@ def landing_page(request: Request) -> dict[str, Any]:
         ("service-doc", "/docs", "text/html", "The API, to try out"),
         ("conformance", "/conformance", json, "The standards that the server follows"),
         ("data", "/layers", json, "The layers; the tile sets of each are at /layers/{id}/tiles"),
-        (f"{_DEFINED}/tiling-schemes", "/tileMatrixSets", json, "Tile matrix sets"),
+        (f"{_RELATIONS}/tiling-schemes", "/tileMatrixSets", json, "Tile matrix sets"),
     )
     link_objects = [{"rel": rel, "href": base + path, "type": media, "title": title} for rel, path, media, title in links]
     return {"title": cube_of(request).title, "links": link_objects}

@@ -27,5 +27,5 @@ _DESCRIPTIONS: Final = {
 # In JSON, whatever the answer itself would be.
 _BODY: Final = {"model": Problem, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 COMMON: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"description": told, **({} if status == 304 else _BODY)} for status, told in _DESCRIPTIONS.items()
+    status: {"description": description, **({} if status == 304 else _BODY)} for status, description in _DESCRIPTIONS.items()
 }

@@ -39,8 +39,11 @@ def connections(
     names = [name.strip() for name in layers.split(",") if name.strip()]
     if len(names) > MAX_LAYERS:
         raise HTTPException(413, f"{len(names)} layers are named; one file holds at most {MAX_LAYERS}.")
-    mapped = [layer for product in ("indicators", "habitats") for layer in snapshot.catalogue.find(product=product)]
-    map_layers = [*mapped, *(snapshot.layer(name) for name in dict.fromkeys(names) if name not in {layer.id for layer in mapped})]
+    default_layers = [layer for product in ("indicators", "habitats") for layer in snapshot.catalogue.find(product=product)]
+    map_layers = [
+        *default_layers,
+        *(snapshot.layer(name) for name in dict.fromkeys(names) if name not in {layer.id for layer in default_layers}),
+    ]
     title, base = cube_of(request).title, base_url(request) + root_of(request)
     top = Element("qgsXYZTilesConnections", {"version": "1.0"})
     for layer in map_layers:
@@ -82,8 +85,8 @@ def style(request: Request, snapshot: RequestedSnapshot, layer_id: LayerParamete
     """Colours and range of the map, for a window from `/layers/{id}/cog`; `floracube export` writes it by itself."""
     layer, headers = snapshot.layer(layer_id), validators(snapshot, request)
     headers["Content-Disposition"] = f'attachment; filename="{layer.id}.0.qml"'
-    if (cached := unchanged(request, headers)) is not None:
-        return cached
+    if (not_modified := unchanged(request, headers)) is not None:
+        return not_modified
     if layer.kind == "class":
         body = qgis.classes((entry.value, f"{entry.code} {entry.label}".strip(), entry.colour) for entry in layer.classes)
     else:

@@ -163,7 +163,7 @@ def capabilities(snapshot: Snapshot, layers: Sequence[MapLayer], sets: Sequence[
     """The XML document; tile URLs begin with `base`, the document itself lies at `address`."""
     title = str(snapshot.reader.cube.attributes.get("title") or "floracube")
     limits = {name: limits_of(snapshot, name) for name in sets}
-    reached = {layer.id: {name: zooms_in(snapshot, layer, name) for name in sets} for layer in layers}
+    zooms_of = {layer.id: {name: zooms_in(snapshot, layer, name) for name in sets} for layer in layers}
     return (
         _template()
         .get_template("wmts.xml")
@@ -171,7 +171,7 @@ def capabilities(snapshot: Snapshot, layers: Sequence[MapLayer], sets: Sequence[
             title=title,
             layers=layers,
             limits=limits,
-            reached=reached,
+            reached=zooms_of,
             base=base,
             address=address,
             bounds=snapshot.bounds,

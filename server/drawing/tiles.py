@@ -73,7 +73,7 @@ def choose_level(layer: MapLayer, screen_pixel: float) -> Level:
 class Cells:
     """A window of stored values and where the tile's control points lie in it (pixels from its upper left corner)."""
 
-    stored: NDArray[np.generic]
+    stored_values: NDArray[np.generic]
     rows: NDArray[np.float64]  # (n, n), evenly spaced from the first to the last pixel of the tile
     cols: NDArray[np.float64]
     size: int  # pixels a side of the tile
@@ -103,8 +103,8 @@ def read_cells(snapshot: Snapshot, layer: MapLayer, request: TileRequest, cached
         (max(math.floor(low) - margin, -margin), min(math.floor(high) + 1 + margin, size + margin))
         for (low, high), size, margin in zip(spans, (height, width), margins, strict=True)
     ]
-    stored = snapshot.window(layer, level.path, level.step, windows[0], windows[1], cached_only)
-    return Cells(stored, rows - windows[0][0], cols - windows[1][0], request.size, radius)
+    stored_values = snapshot.window(layer, level.path, level.step, windows[0], windows[1], cached_only)
+    return Cells(stored_values, rows - windows[0][0], cols - windows[1][0], request.size, radius)
 
 
 def _radii(spans: tuple[tuple[float, float], tuple[float, float]], pixels: int) -> tuple[float, float]:
@@ -129,19 +129,19 @@ def class_tile(layer: MapLayer, cells: Cells) -> NDArray[np.uint16]:
     """(size, size) rows of the layer's class colours; 0 where there is no data or no such class."""
     index, _ = layer.class_lookup
     unknown = len(index) - 1  # the last entry is no class
-    values = nearest(cells.stored.astype(np.int32), cells.rows, cells.cols, cells.size, unknown)
+    values = nearest(cells.stored_values.astype(np.int32), cells.rows, cells.cols, cells.size, unknown)
     # Seen without a sign, what is negative lies beyond the last class as well.
     return index.take(np.minimum(values.view(np.uint32), np.uint32(unknown)))
 
 
 def value_tile(layer: MapLayer, cells: Cells) -> NDArray[np.float32]:
     """(size, size) values in the layer's units, NaN where there is no data."""
-    stored = cells.stored
-    plain = stored.astype(np.float32)
-    if stored.dtype.kind == "f":
+    stored_values = cells.stored_values
+    plain = stored_values.astype(np.float32)
+    if stored_values.dtype.kind == "f":
         plain[~np.isfinite(plain)] = np.nan
     else:
-        plain[stored == stored.dtype.type(layer.fill)] = np.nan
+        plain[stored_values == stored_values.dtype.type(layer.fill)] = np.nan
     values = bilinear(plain, cells.rows, cells.cols, cells.size, cells.radius)
     if layer.scale != 1.0 or layer.offset != 0.0:
         values *= np.float32(layer.scale)

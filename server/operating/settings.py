@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from cube.errors import ConfigError
 
 PREFIX: Final = "FLORACUBE_"
-_Keys = Annotated[tuple[str, ...], NoDecode, BeforeValidator(lambda given: _split(given) if isinstance(given, str) else given)]
+_Keys = Annotated[tuple[str, ...], NoDecode, BeforeValidator(lambda keys: _split(keys) if isinstance(keys, str) else keys)]
 _Header = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[\w!#$%&'*+.^`|~-]*$")]
 _Sites = Annotated[str, AfterValidator(lambda text: _sources(text))]
 

@@ -219,13 +219,13 @@ def _habitat_classes(table: Table, layer: Layer) -> tuple[HabitatClass, ...]:
     flags = _classes(layer)
     if not rows:
         return flags
-    flagged = {entry.value: entry.colour for entry in flags}
+    colour_of_flag = {entry.value: entry.colour for entry in flags}
     return tuple(
         HabitatClass(
             row,
             text(table, "code", row),
             text(table, "name", row),
-            palettes.valid_colour(text(table, "colour", row) or flagged.get(row, ""), row),
+            palettes.valid_colour(text(table, "colour", row) or colour_of_flag.get(row, ""), row),
         )
         for row in rows
     )

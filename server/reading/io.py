@@ -200,23 +200,23 @@ class Reader:
     ) -> list[NDArray[Any]]:
         """Thinned chunks (h, w) of one map."""
         keys = [self.map_key(path, lead, step, (y.number, x.number)) for y, x in pairs]
-        cached = self.cache.get_all(keys)
-        if cached is not None:
-            return cached
+        cached_chunks = self.cache.get_all(keys)
+        if cached_chunks is not None:
+            return cached_chunks
         if cached_only:
             raise NotCachedError(path)
         numbers, place = source.within(lead)
 
         def read(missing: list[int]) -> list[NDArray[Any]]:
             chunks = self._read(source, path, [(*numbers, pairs[i][0].number, pairs[i][1].number) for i in missing], place)
-            thinned = []
+            step_slices = []
             for i, chunk in zip(missing, chunks, strict=True):
                 thin = chunk
                 if chunk.size and step > 1:
                     thin = chunk[tuple(slice(p.origin * step + step // 2 - p.start, p.stop - p.start, step) for p in pairs[i])]
                 # A view would keep the whole chunk in memory behind the cache's back.
-                thinned.append(thin if thin is chunk else np.ascontiguousarray(thin))
-            return thinned
+                step_slices.append(thin if thin is chunk else np.ascontiguousarray(thin))
+            return step_slices
 
         return self.cache.gather(keys, read)
 
@@ -224,12 +224,12 @@ class Reader:
         self, source: Source, path: str, chunks: Sequence[tuple[int, ...]], place: tuple[int, ...] | Any
     ) -> list[NDArray[Any]]:
         """The part `place` (of the leading axes; all of it for `...`) of whole chunks, given by their numbers."""
-        decoded = []
+        arrays = []
         for chunk in read_together(self, [(path, number) for number in chunks]):
             part = chunk[place] if chunk.size else chunk
             # Of a long chunk only what is asked for is kept: a copy, or the rest would stay behind it.
-            decoded.append(part if part.size * 2 > chunk.size else part.copy())
-        return decoded
+            arrays.append(part if part.size * 2 > chunk.size else part.copy())
+        return arrays
 
     @contextmanager
     def turn(self, path: str) -> Iterator[None]:

@@ -92,7 +92,7 @@ class Shards:
             raise CubeError(f"{array.store_path}: the array is not sharded as floracube writes it; write it by floracube.")
         (first, *packing), (index, *checksum) = list(codec.codecs), list(codec.index_codecs)
         keys, kinds = metadata.chunk_key_encoding, [type(c) for c in packing]
-        ours = (
+        is_written_by_floracube = (
             [type(first), type(index)] == [BytesCodec, BytesCodec]
             and [type(c) for c in checksum] == [Crc32cCodec]
             and kinds in ([], [ZstdCodec], [Crc32cCodec], [ZstdCodec, Crc32cCodec])
@@ -100,7 +100,7 @@ class Shards:
             and not any(_option(c, "endian", "little") == "big" for c in (first, index))
             and not dtype.hasobject
         )
-        if not ours:
+        if not is_written_by_floracube:
             raise CubeError(f"{array.store_path}: the shards are not those that floracube writes; write the array by floracube.")
         counts = tuple(s // c for s, c in zip(array.shards, array.chunks, strict=True))
         prefix = f"{array.path}/c" if array.path else "c"

@@ -124,19 +124,19 @@ class Snapshot:
         self, layer: MapLayer, path: str, step: int, rows: tuple[int, int], cols: tuple[int, int], cached_only: bool = False
     ) -> NDArray[Any]:
         """Stored values of a window of a layer in its array `path`; see `Reader.window` for the rest."""
-        stored = self.reader.window(path, layer.lead, step, rows, cols, cached_only)
+        stored_values = self.reader.window(path, layer.lead, step, rows, cols, cached_only)
         if layer.minus is None:
-            return stored
-        return less(stored, self.reader.window(path, layer.minus, step, rows, cols, cached_only), layer.fill)
+            return stored_values
+        return less(stored_values, self.reader.window(path, layer.minus, step, rows, cols, cached_only), layer.fill)
 
     def value(self, layer: MapLayer, row: int, col: int) -> float | None:
         """Value in units of a layer (classes: as stored) in a 50 m cell, from its finest level, or None where it has none."""
         factor = max(1, layer.resolution // grid.CELL)
         place = (row // factor, row // factor + 1), (col // factor, col // factor + 1)
-        stored = self.window(layer, layer.paths[0], 1, *place)[0, 0]
-        if stored == layer.fill or not np.isfinite(float(stored)):
+        stored_values = self.window(layer, layer.paths[0], 1, *place)[0, 0]
+        if stored_values == layer.fill or not np.isfinite(float(stored_values)):
             return None
-        return float(f"{float(stored) * layer.scale + layer.offset:.6g}")
+        return float(f"{float(stored_values) * layer.scale + layer.offset:.6g}")
 
     def _sample(self, layer: MapLayer) -> NDArray[np.float64]:
         """Values in units of the coarsest level, at most a few chunks spread over it."""
@@ -148,9 +148,9 @@ class Snapshot:
             pairs = zip(maps, subtrahends, strict=True)
             # A chunk without a value comes as nothing at all, and so does what is taken from it.
             maps = [less(minuend, two, layer.fill) if minuend.size and two.size else minuend[:0] for minuend, two in pairs]
-        stored = np.concatenate([chunk.ravel() for chunk in maps])
-        stored = stored[(stored != layer.fill) & np.isfinite(stored.astype(np.float64))]
-        return np.asarray(stored.astype(np.float64) * layer.scale + layer.offset)
+        stored_values = np.concatenate([chunk.ravel() for chunk in maps])
+        stored_values = stored_values[(stored_values != layer.fill) & np.isfinite(stored_values.astype(np.float64))]
+        return np.asarray(stored_values.astype(np.float64) * layer.scale + layer.offset)
 
 
 def token_of(release: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 GAP: Final = 32 * 1024  # bytes between two ranges that are read rather than asked for apart
 SPAN: Final = 4 * 2**20  # bytes of one request at most
 Chunk = tuple[str, tuple[int, ...]]  # path of an array, number of the chunk by axis
-Stored = tuple[str, memoryview | None]  # key of a shard, a chunk of it; None of a shard that is gone
+StoredChunk = tuple[str, memoryview | None]  # key of a shard, a chunk of it; None of a shard that is gone
 Cell = tuple[str, tuple[int, ...] | None, int, int]  # path, index of the leading axes (None: all of them), row, column
 
 
@@ -28,9 +28,9 @@ def read_together(reader: Reader, chunks: Sequence[Chunk]) -> Iterator[NDArray[A
 
     All are read at once and decoded one after the other: whoever lets each go before the next has one in memory.
     """
-    for (path, number), stored in zip(chunks, _read(reader, chunks), strict=True):
+    for (path, number), stored_chunk in zip(chunks, _read(reader, chunks), strict=True):
         try:
-            yield _decoded(reader, path, stored)
+            yield _decoded(reader, path, stored_chunk)
         except DamagedError:  # a shard that was written anew has other offsets: its index is read once more
             reader.cache.drop([reader.index_key(path, reader.source(path).shards.place(number)[0])])
             yield _decoded(reader, path, _read(reader, [(path, number)])[0])
@@ -76,11 +76,11 @@ def indices(reader: Reader, chunks: Sequence[Chunk]) -> dict[Key, Index]:
     return dict(zip(places, reader.cache.gather(list(places), read), strict=True))
 
 
-def _decoded(reader: Reader, path: str, stored: Stored | None) -> NDArray[Any]:
-    return NOTHING if stored is None else reader.source(path).shards.decode(stored[1], stored[0])
+def _decoded(reader: Reader, path: str, stored_chunk: StoredChunk | None) -> NDArray[Any]:
+    return NOTHING if stored_chunk is None else reader.source(path).shards.decode(stored_chunk[1], stored_chunk[0])
 
 
-def _read(reader: Reader, chunks: Sequence[Chunk]) -> list[Stored | None]:
+def _read(reader: Reader, chunks: Sequence[Chunk]) -> list[StoredChunk | None]:
     """Some chunks as they are stored; None for those that hold only fill."""
     if not chunks:
         return []
