@@ -133,7 +133,7 @@ def build(
     land: Annotated[float, typer.Option(help="With --plan: the share of units that are not all sea.", min=0, max=1)] = 1.0,
     as_json: JSON = False,
 ) -> None:
-    """Harmonise the sources of CONFIG into the inputs of its cube; run again, it goes on where it was."""
+    """Harmonise the sources of CONFIG into the inputs of its cube; run again, it resumes."""
     from cube.engine.build import build as build_inputs
     from cube.engine.cluster import with_flags
     from cube.engine.workers import Workers
@@ -198,7 +198,7 @@ def predict(
     plan: Annotated[bool, typer.Option("--plan", help="Say what it will take; nothing is written.")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Predict species, indicators and habitats of every unit; killed and run again, it goes on where it was."""
+    """Predict species, indicators and habitats of every unit; killed and run again, it resumes."""
     config_, only = _read(config), products.split(",") if products else None
     from cube.check.cut_values import warning_of
     from inference.cascade.predict import predict as predict_units

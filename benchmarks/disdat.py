@@ -13,7 +13,7 @@ buffer  a random background; records and background within --buffer-km of a test
 Nothing is chosen by region, and nothing was chosen by the surveys (see `disdat_model.py`). `floracube_mixed` is what `floracube
 train` does: half of its sites are places of records of the group, which its peers in the table `random` do not see, so it is no
 peer. Gains are of `floracube`, with the 95 % interval of a paired bootstrap over species. Peers do not depend on --seeds.
---keep FOLDER keeps scores, so that a stopped run goes on.
+--keep FOLDER keeps scores, so that a stopped run resumes.
 """
 
 from __future__ import annotations

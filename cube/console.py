@@ -29,7 +29,7 @@ say: Final = Console(stderr=True, soft_wrap=True)
 ENDS: Final = """Every command says more with `--help`; `--json` prints what it has found for other programs.
 
 Exit codes: 0 done; 1 done but for what is named, or a promise is broken; 2 a mistake that you can fix, told in one
-sentence; 130 interrupted (Ctrl-C): run the same command again, it goes on where it was."""
+sentence; 130 interrupted (Ctrl-C): run the same command again to resume."""
 PREDICT: Final = """Examples:
 
 `floracube predict demo-out/config.yaml` in this process, the next version, published if it keeps its promises
@@ -300,7 +300,7 @@ def run(app: typer.Typer) -> None:
         sys.exit(2)
     except SystemExit as end:
         if end.code == 130:  # how typer ends on KeyboardInterrupt
-            say.print("Interrupted; run the same command again to go on where it was.", style="yellow")
+            say.print("Interrupted; run the same command again to resume.", style="yellow")
         raise
 
 

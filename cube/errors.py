@@ -34,7 +34,7 @@ class ModelError(FloracubeError):
 
 
 class WorkersError(FloracubeError):
-    """A run that cannot go on: no room in the store, or a scheduler that is not there."""
+    """A run that cannot continue: no room in the store, or a scheduler that is not there."""
 
 
 class ServerError(FloracubeError):

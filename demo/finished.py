@@ -31,7 +31,7 @@ def cache_folder(version: str) -> Path:
 def finished_demo(folder: Path, url: str | None, make: Callable[[Path], object], report: Callable[[str], None]) -> Path:
     """`folder` with `cube.zarr` and `regions.geojson`, downloaded from `url` or made by `make(folder beside it)`.
 
-    The folder appears at once and complete: an interrupted download is repeated, an interrupted demo goes on. Raises
+    The folder appears at once and complete: an interrupted download is repeated, an interrupted demo resumes. Raises
     `CubeError` where the archive cannot be read or holds no cube, or the cache cannot be written.
     """
     if folder.is_dir():

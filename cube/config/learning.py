@@ -59,7 +59,7 @@ class TrainOptions:
     device: str = "auto"  # auto (a GPU where there is one), cpu, cuda or cuda:1
     precision: Precision = "auto"  # of the forward pass: bfloat16 on a GPU that has it, else float32
     loaders: int | None = None  # threads that read batches ahead; None: 4 for a GPU or samples on disk, else 0
-    checkpoint_seconds: float = 120.0  # between states that a killed training goes on from
+    checkpoint_seconds: float = 120.0  # between states from which an interrupted training resumes
     memory_gb: float = 8.0  # samples that would not fit are cut once to disk
     # where there are records:
     likelihood: Likelihood = "joint"  # what is learned from, see One likelihood for surveys and records

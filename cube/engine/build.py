@@ -68,9 +68,9 @@ def build(config: Config, progress: Progress | None = None, workers: Workers | N
 
     A layer that has too few values in the region (`min_coverage`, or a band without any) is a failure, too.
 
-    Units with a valid receipt are left alone, so a killed build goes on where it was. What became of the run is written to
+    Units with a valid receipt are left alone, so an interrupted build resumes. What became of the run is written to
     `build.json` in the folder of the reports, whatever ended it. Raises `SourceError` or `ConfigError` before any work
-    starts, `WorkersError` where another build is at work on this cube or going on is useless (a full disk).
+    starts, `WorkersError` where another build is at work on this cube or continuing is useless (a full disk).
     """
     workers = workers or Workers()
     region = config.whole_region()

@@ -69,7 +69,7 @@ def write_indicators(url: str, version: str, layers: Sequence[IndicatorSpec], mo
     `model` gets the inputs of one unit, a lazy Dataset of (y, x) on the 50 m grid, and gives for each name of `layers` an
     array (y, x) in its units, or (3, y, x): estimate, lower and upper bound; NaN where it says nothing. Cells that are no land
     stay empty whatever it gives, values are clipped to 0 and `top`. `made_by` names the model and its state (a version, a hash
-    of its weights): it stands in the release, and the same words let a run that was cut off go on where it was, as long as
+    of its weights): it stands in the release, and the same words let an interrupted run resume, as long as
     readers follow the same products. Writes the release `version`, which nobody follows before `floracube publish URL VERSION`;
     returns the names of the units written now.
     Raises `CubeError` for a version or a name that is taken, an array of another shape, or a name that is missing, and

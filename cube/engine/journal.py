@@ -8,7 +8,7 @@ square  layer, square, level, state (`built`, `failed`, `waiting`), error
 note    text: what a person should know, such as that no worker is there
 end     ended (`complete`, `with failures`, `interrupted` or a sentence), seconds, cells, failed, release
 
-A run that goes on where another was appends to its file. Keys without a value are left out.
+A run that resumes another one appends to its file. Keys without a value are left out.
 """
 
 from __future__ import annotations

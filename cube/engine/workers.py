@@ -200,7 +200,7 @@ def run(function: Callable[[T], R], tasks: Iterable[T], workers: Workers) -> Ite
     (`cube.storage.transient.is_transient`) are tried again where the task runs, with growing waits; a task whose worker died is
     tried again alone. `function` must be importable by the workers, tasks and results small and picklable.
 
-    Ctrl-C ends what is in flight and then raises `KeyboardInterrupt`. Raises `WorkersError` where going on is useless:
+    Ctrl-C ends what is in flight and then raises `KeyboardInterrupt`. Raises `WorkersError` where continuing is useless:
     a full disk, a read-only store, a scheduler that went away.
     """
     with _interrupt_means_finish() as stop, workers:

@@ -79,7 +79,7 @@ def modes(values: Array, factor: int, fill: int) -> Array:
         np.zeros((rows, cols), np.uint8),
     )
     for i, cell in enumerate(sorted_cells):
-        # A run of equal cells goes on or begins; a longer one than all before wins, so the lowest class of equals does.
+        # A run of equal cells continues or begins; a longer one than all before wins, so the lowest class of equals does.
         run = np.where(cell == sorted_cells[i - 1], run + 1, 1).astype(np.uint8) if i else np.ones((rows, cols), np.uint8)
         better = (run > longest) & (cell != fill)
         winner[better] = cell[better]

@@ -97,13 +97,13 @@ def predict(
 ) -> Outcome:
     """Predict every unit of the configuration's region and write a release.
 
-    `workers` or a `scheduler` address stand above the configuration's `cluster`. A killed run goes on where it was: units
+    `workers` or a `scheduler` address stand above the configuration's `cluster`. An interrupted run resumes: units
     with a valid receipt are left alone. With `only` some products are written, as a new version of them beside the others
     of the release that readers follow. `tell` is told what a person should know, such as the address of the dashboard.
     A log and a report of the run are left in the folder of the reports, whatever ends it.
 
     Raises `CubeError`, `ModelError` or `ConfigError` before any work starts; `WorkersError` where another run writes this
-    version, or going on is useless (a full disk, a scheduler that went away).
+    version, or continuing is useless (a full disk, a scheduler that went away).
     """
     cube = open_cube(config.cube_url, writable=True)
     fix = partial(fix_run, config, cube, load_model(config.model_path), version, only)
@@ -295,7 +295,7 @@ def make_products(this: Run, steps: NDArray[np.float32] | None = None) -> None:
     }
     if "species" in to_write:
         scale = stored_scale(cube, to_write["species"]) if steps is None else steps
-        if scale is None:  # a run that goes on has fixed its steps already
+        if scale is None:  # a resumed run has fixed its steps already
             region = config.predict_region()
             scale = map_scale(cube, model, this.units, region, config.predict.year, config.predict.area_m2)
         releases.ensure_table(cube, "species", to_write["species"], species, traits_attributes())

@@ -191,7 +191,7 @@ class PlotBatches:
     """Collates plot numbers into a batch.
 
     Augmentation and masks are drawn from the seed and the numbers of the batch alone, not from what came before, so a
-    training that goes on after a kill sees the very batches of an undisturbed one.
+    training that resumes after an interruption sees the same batches of an undisturbed one.
     """
 
     def __init__(

@@ -103,7 +103,7 @@ def train_reader(
 
     All plots serve fill-mask, the labelled ones classification. Returns the model (evaluation mode),
     its tokenizer and a report of losses and seconds. Equal seeds give equal weights on one machine
-    with the same number of threads, also where a training was killed and goes on from what it left in the
+    with the same number of threads, also where a training was interrupted and resumes from what it left in the
     folder `run` (None: it begins anew). skill: lines about held-out skill for the card. predicted: labelled
     lists that a model of species tells for places of plots, beside the plots' own; they teach habitats, not fill-mask.
     Raises TableError where fewer than two habitats are labelled, ModelError for an impossible spec or base.
@@ -157,7 +157,7 @@ def _save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 
 
 def _run_folder(run: Path, plot_sets: Sequence[Plots], spec: ReaderSpec) -> Path:
-    """The folder of a training that may go on, emptied where it was one of other plots or another spec."""
+    """The folder of a training that may be resumed, emptied where it was one of other plots or another spec."""
     parts = [repr(spec).encode(), repr(plot_sets[0].species).encode(), repr(plot_sets[0].habitats).encode()]
     parts += [np.ascontiguousarray(a).tobytes() for plots in plot_sets for a in (plots.order, plots.size, plots.label)]
     fingerprint, note = hashlib.sha256(b"".join(parts)).hexdigest(), run / "training.sha256"

@@ -1,4 +1,4 @@
-"""Loss curves of a training: TensorBoard events while it goes on, one picture afterwards."""
+"""Loss curves of a training: TensorBoard events while it runs, one picture afterwards."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def train(
     `record_predictors`; `family` (S,) is what reporting rates are shrunk towards. Without surveys (no rows, or `records_only`)
     the model's numbers are relative intensities and nothing is calibrated. The same seed gives the same weights on a CPU.
     `run`: a folder that keeps the state, loss curves and TensorBoard events; killed and called again with the same
-    arguments, training goes on from there and gives the weights of an undisturbed run.
+    arguments, training resumes there and gives the weights of an undisturbed run.
     Raises: ModelError where rows, species or modalities do not match, or `run` holds a training of another kind.
     """
     options = options or TrainOptions()

@@ -125,7 +125,7 @@ def reader_spec(config: Config) -> ReaderSpec:
 def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train the reader on all plots of the configuration into `folder`; returns (metrics, report of the plots).
 
-    `habitats.reader` says which: `plantbert` (a killed training goes on where it was) or `linear`. Its skill on held-out
+    `habitats.reader` says which: `plantbert` (an interrupted training resumes) or `linear`. Its skill on held-out
     plots stands beside that of naive Bayes and logistic regression on the same ones, in the metrics, the card and
     `skill.json`. Two keys of habitats.options stand beside those of `ReaderSpec`: `folds` (1 by default for `plantbert`: a
     fifth of the plots is held out once; 5 for `linear`; 0: only the baselines are measured); `predicted` (true by default)

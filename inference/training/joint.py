@@ -134,7 +134,7 @@ class JointObjective(Objective):
         return {"record_order": self._order} | rates | self._surveys.state()
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Resume from what `state` gave."""
         self._order = state["record_order"]
         self.reporting.load_state_dict(
             {name.removeprefix("reporting."): value for name, value in state.items() if name.startswith("reporting.")}

@@ -53,7 +53,7 @@ def learn(config: Config, progress: Progress = lambda steps_done, total, text: N
     """Train everything that the configuration asks for and write the model folder; returns the metrics and reports.
 
     The folder is replaced as a whole when all parts are ready; until then the old one stays. Beside it a folder `NAME.run`
-    holds the state of the training: killed and started again, it goes on from there. Raises `ModelError` while another
+    holds the state of the training: interrupted and started again, it resumes there. Raises `ModelError` while another
     process trains into the folder.
     """
     with _sole_training(config.model_path):

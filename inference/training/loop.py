@@ -1,4 +1,4 @@
-"""The optimiser's loop of one member: a fixed number of steps, one cycle of the learning rate, going on after a kill.
+"""The optimiser's loop of one member: a fixed number of steps, one cycle of the learning rate, resuming after an interruption.
 
 What is minimised is an `Objective`'s business, files that of `resume.py`.
 """
@@ -23,7 +23,7 @@ from inference.training.resume import Checkpoint
 
 Tell = Callable[[int, str], None]  # steps done of this member, a line for the person who waits
 Watch = Callable[[dict[str, float]], None]  # is shown each row of the history
-Cursor = dict[str, Tensor]  # where drawing goes on: the generator and the objective's order
+Cursor = dict[str, Tensor]  # where drawing resumes: the generator and the objective's order
 ROWS: Final = 25  # of the history in a full run
 SHORTEST: Final = 11  # steps of a cycle: one of 10 divides by its warm-up of no length
 FEEDING: Final = 4  # threads that keep a GPU, or a disk, busy
@@ -111,7 +111,7 @@ def fit_member(
 ) -> list[dict[str, float]]:
     """Train `net` in place by AdamW and one cycle of the learning rate; it stays where it is (CPU or GPU).
 
-    With a `checkpoint` the state is saved from time to time and at the end, and training goes on from what is there: weights
+    With a `checkpoint` the state is saved from time to time and at the end, and training resumes from what is there: weights
     are those of an undisturbed run on the same kind of device. `on_disk`: samples are read from files.
     Returns some rows of the course: seed, step, rate, loss (running mean). Raises: ModelError for a checkpoint of another
     number of steps.
@@ -197,7 +197,7 @@ class _State:
         self.running = 0.9 * self.running + 0.1 * loss.double() if self.progress.step > 1 else loss.double()
 
     def draws(self) -> Iterator[tuple[Draw, Cursor]]:
-        """Draws without end, each with where drawing goes on after it."""
+        """Draws without end, each with where drawing resumes after it."""
         while True:
             draw = self.objective.draw(self.generator)
             order = {f"order.{name}": values for name, values in self.objective.state().items()}
@@ -232,7 +232,7 @@ class _State:
         checkpoint.save(tensors, document)
 
     def restore(self, tensors: dict[str, Tensor], document: dict[str, Any]) -> None:
-        """Go on from what `save` wrote."""
+        """Resume from what `save` wrote."""
         self.progress = _Progress(**document["member"])
         self.running.fill_(self.progress.running)
         parts: dict[str, dict[str, Tensor]] = {}

@@ -72,7 +72,7 @@ class Objective(Protocol):
         return {}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Resume from what `state` gave."""
         return
 
 
@@ -158,7 +158,7 @@ class SurveyObjective(Objective):
         return {"order": self._order}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on within the epoch of `state`."""
+        """Resume within the epoch of `state`."""
         self._order = state["order"]
 
 

@@ -1,4 +1,4 @@
-"""The state of a training on disk: what a killed run goes on from, written whole or not at all, nothing pickled.
+"""The state of a training on disk: from which an interrupted run resumes, written whole or not at all, nothing pickled.
 
 A run is a folder: `run.json` says of which data and options it is, and every member has one safetensors file with its
 weights, optimiser, generators and order of rows, and its progress as JSON in the file's header.
@@ -93,7 +93,7 @@ class Run:
     """The folder of a training that is under way."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], every_seconds: float) -> None:
-        """Begin a run, or go on with the one in `folder`.
+        """Begin a run, or resume the one in `folder`.
 
         `identity`: plain values that must be the same for the numbers to be. Raises: ModelError where the folder holds a run
         of another identity; nothing of it is changed.
@@ -158,7 +158,7 @@ def identity_of(
     records: Records | None,
     record_predictors: Predictors | None,
 ) -> dict[str, Any]:
-    """What must be the same for a run to be gone on with: options, kind of device, network, species, folds and data."""
+    """What must be the same for a run to be resumed: options, kind of device, network, species, folds and data."""
     option_values = {f"train.{key}": value for key, value in asdict(options).items() if key not in INDIFFERENT}
     option_values |= {f"network.{key}": value for key, value in spec.to_json().items()}
     data = {f"survey {key}": getattr(surveys, key) for key in ("presence", "area_m2", "year", "place", "x", "y")}

@@ -176,7 +176,7 @@ def test_ctrl_c_ends_what_is_in_flight_and_says_how_to_go_on(folder: Path, undis
         os.killpg(run.pid, signal.SIGINT)
         said = run.communicate()[1]
     assert run.returncode == 130, said
-    assert "Interrupted; run the same command again to go on where it was." in said
+    assert "Interrupted; run the same command again to resume." in said
     report = json.loads((folder / "interrupted-reports/build.json").read_text())
     assert report["ended"] == "interrupted"
     built = report["units"]["built"] + report["squares"]["built"]

@@ -307,7 +307,7 @@ floracube.main()"""
         rest = run.stderr.read()
         assert run.wait(60) == 130, rest
     assert "Traceback" not in rest
-    assert "Interrupted; run the same command again to go on where it was." in rest
+    assert "Interrupted; run the same command again to resume." in rest
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 # One step of a run after the other: each is applied, waited for and taken away, so that its workers cost nothing afterwards.
 #
 #   deploy/kubernetes/jobs/run.sh                    # build, train, predict
-#   deploy/kubernetes/jobs/run.sh train predict      # from a step that failed: fix the cause, go on with it
+#   deploy/kubernetes/jobs/run.sh train predict      # from a step that failed: fix the cause, resume with it
 #
 # Needs kubectl and the namespace (../namespace). Ends with the first step that fails (exit code 1), whose pods stay for `kubectl logs`.
 set -euo pipefail

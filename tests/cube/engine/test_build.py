@@ -1,4 +1,4 @@
-"""Builds: every source checked before work, units that fail are named and the rest is built, a second run goes on."""
+"""Builds: every source checked before work, units that fail are named and the rest is built, a second run resumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A killed training goes on to the weights of an undisturbed one, and refuses what is not its own."""
+"""An interrupted training resumes to the weights of an undisturbed one, and refuses what is not its own."""
 
 from __future__ import annotations
 
