@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 from datetime import UTC, datetime
 from typing import Final
@@ -22,6 +23,8 @@ TOO_LONG: Final = f"intervals longer than {LONGEST} years, year taken as unknown
 _NUMBER: Final = re.compile(r"([-+]?\d+)(?:\.0*)?")
 _YEAR_FIRST: Final = re.compile(r"(\d{4})(?:[-/](\d{1,2})|[-/.](\d{1,2})[-/.](\d{1,2}))?(?:[T ].*)?")
 _YEAR_LAST: Final = re.compile(r"\d{1,2}(?:[-/. ]\s?)(?:\d{1,2}|[^\W\d_]{3,9})\.?[-/., ]\s?(\d{4})(?:[T ].*)?")
+_MONTHS: Final = "|".join([*calendar.month_name[1:], *calendar.month_abbr[1:], "Sept"])
+_MONTH_YEAR: Final = re.compile(rf"(?:0?[1-9]|1[0-2]|(?:{_MONTHS})\.?)\s?[-/., ]\s?(\d{{4}})", re.IGNORECASE)
 _BASIC: Final = re.compile(r"(\d{4})(\d{2})(\d{2})(?:T.*)?")
 _INTERVAL: Final = re.compile(r"(\d{4})\s*[-–—]\s*(\d{4})")
 _SHORT_END: Final = re.compile(r"(?:\d{1,2}-)?\d{1,2}(?:T.*)?|T?\d{1,2}:.*")
@@ -36,7 +39,7 @@ def years(values: pd.Series, rows: pd.Series, report: Report, latest: int | None
     """Years (float64, NaN: unknown) of numbers, dates or texts; what is not taken as it stands is noted in `report`.
 
     Read are a year, an ISO 8601 date or date and time of any precision (`2015-06`, `20150601`), a date with the year last
-    (`1.6.2015`), and an interval of them (`2015-06-01/2015-07-15`, `1990/2000`, `1990-2000`). An interval within one year
+    (`1.6.2015`, `06/2015`, `June 2015`), and an interval of them (`2015-06-01/2015-07-15`, `1990/2000`, `1990-2000`). An interval within one year
     is of that year; one of up to `LONGEST` years is of its middle year, rounded down; a longer one is of no year. Years
     before `EARLIEST` or after `latest` (this year) are unknown, and so are two-digit years: nobody says of which century.
     `rows` names the rows in the report, with the same index as `values`.
@@ -52,7 +55,8 @@ def _year(value: object, latest: int) -> tuple[float, str]:
     text = f"{value:.10g}" if isinstance(value, float | np.floating) else str(value).strip()
     if not text:
         return np.nan, ""
-    first, last = _span(text)
+    # A number such as 10.2019 is no month and year: the tenth month of 2020 would be 10.202.
+    first, last = (None, None) if isinstance(value, float | np.floating) and "." in text else _span(text)
     if first is None or last is None or last < first:
         return np.nan, UNREADABLE
     if not EARLIEST <= first <= last <= latest:
@@ -66,6 +70,8 @@ def _span(text: str) -> tuple[int | None, int | None]:
     """First and last year of a date or an interval; None where there is none to read."""
     if match := _INTERVAL.fullmatch(text):
         return int(match[1]), int(match[2])
+    if match := _MONTH_YEAR.fullmatch(text):
+        return int(match[1]), int(match[1])
     start, slash, end = text.partition("/")
     if slash and "/" not in end:
         first = _single(start.strip())
