@@ -39,9 +39,10 @@ def years(values: pd.Series, rows: pd.Series, report: Report, latest: int | None
     """Years (float64, NaN: unknown) of numbers, dates or texts; what is not taken as it stands is noted in `report`.
 
     Read are a year, an ISO 8601 date or date and time of any precision (`2015-06`, `20150601`), a date with the year last
-    (`1.6.2015`, `06/2015`, `June 2015`), and an interval of them (`2015-06-01/2015-07-15`, `1990/2000`, `1990-2000`). An interval within one year
-    is of that year; one of up to `LONGEST` years is of its middle year, rounded down; a longer one is of no year. Years
-    before `EARLIEST` or after `latest` (this year) are unknown, and so are two-digit years: nobody says of which century.
+    (`1.6.2015`, `06/2015`, `June 2015`), and an interval of them (`2015-06-01/2015-07-15`, `1990/2000`, `1990-2000`). An
+    interval within one year is of that year; one of up to `LONGEST` years is of its middle year, rounded down; a longer one
+    is of no year. Years before `EARLIEST` or after `latest` (this year) are unknown, and so are two-digit years: nobody says
+    of which century.
     `rows` names the rows in the report, with the same index as `values`.
     """
     latest = datetime.now(UTC).year if latest is None else latest

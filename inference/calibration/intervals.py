@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.cascade.indicators import Indicator, applicable
 from inference.cascade.sums import SumPlan, Sums
+
+COVERAGE: Final = 0.9  # share of surveys whose own value the interval of an indicator holds
 
 
 def residual_scores(
@@ -30,7 +32,7 @@ def residual_scores(
 
 
 def quantiles_of(
-    scores: Mapping[str, NDArray[np.floating[Any]]], weight: NDArray[np.floating[Any]], coverage: float = 0.9
+    scores: Mapping[str, NDArray[np.floating[Any]]], weight: NDArray[np.floating[Any]], coverage: float = COVERAGE
 ) -> dict[str, float]:
     """The factor of its `spread` that reaches `coverage`, for every indicator that some survey says something of.
 
@@ -50,7 +52,7 @@ def coverage_by_fold(
     scores: Mapping[str, NDArray[np.floating[Any]]],
     weight: NDArray[np.floating[Any]],
     fold: NDArray[np.int64],
-    coverage: float = 0.9,
+    coverage: float = COVERAGE,
 ) -> dict[str, tuple[float, float]]:
     """(share of surveys inside, share in the worst fold) of every indicator, each fold by the quantiles of the others."""
     inside: dict[str, list[tuple[float, float]]] = {}
@@ -92,6 +94,6 @@ def bounds(indicator: Indicator, sums: Sums, quantile: float | None) -> NDArray[
     return np.stack([estimate, np.minimum(low, estimate), np.maximum(high, estimate)])
 
 
-def as_json(quantiles: Mapping[str, float], coverage: float) -> dict[str, Any]:
+def as_json(quantiles: Mapping[str, float], coverage: float = COVERAGE) -> dict[str, Any]:
     """What the model folder keeps."""
     return {"coverage": coverage, "method": "K-fold cross-validation (Barber et al. 2021)", "quantiles": dict(quantiles)}

@@ -45,7 +45,6 @@ from inference.training.likelihood import cloglog_probability
 from inference.training.search import search
 
 Progress = Callable[[int, int, str], None]
-COVERAGE = 0.9
 REFERENCE_PLACES = 5000  # surveys whose mean composition distinctness is measured against: more would change nothing
 
 
@@ -120,7 +119,7 @@ def _learn(config: Config, progress: Progress) -> dict[str, Any]:
             save_reference(partial, reference)
         richness = Richness(metrics.get("richness_level", 1.0), metrics.get("richness_exponent", 1.0))
         areas = SurveyAreas.from_surveys(data.surveys.area_m2) if trained_model.statement == "probability" else None
-        save_settings(partial, data.recipe, as_json(quantiles, COVERAGE), richness, areas)
+        save_settings(partial, data.recipe, as_json(quantiles), richness, areas)
         metrics |= trained_model.metrics | describe_model(partial, config, data, trained_model, progress)
         if config.habitats is not None:
             metrics["habitats"], habitat_report = train_habitats(config, partial / "habitats", progress)
@@ -240,7 +239,7 @@ def _judge(
         for name, values in fold_scores.items():
             parts.setdefault(name, np.full(len(surveys), np.nan))[rows] = values
     trained_model.metrics.update(fit_richness(total, observed_richness, weight, folds.block).constants)
-    for name, (share, worst) in coverage_by_fold(parts, weight, folds.fold, COVERAGE).items():
+    for name, (share, worst) in coverage_by_fold(parts, weight, folds.fold).items():
         trained_model.metrics.update({f"coverage_{name}": share, f"coverage_{name}_worst_fold": worst})
     trained_model.metrics["median_area_m2"] = trained_model.ensemble.median_area_m2.item()
     progress(1, 2, "skill on the blocks left out")
@@ -249,7 +248,7 @@ def _judge(
     ).tables
     save_out_of_fold(folder, scores, records_of(tables))
     _note(trained_model, "auc", tables[0].rows[0]["AUC in folds"])
-    return quantiles_of(parts, weight, COVERAGE), expected, tables
+    return quantiles_of(parts, weight), expected, tables
 
 
 def _judge_records(trained_model: TrainedModel, plan: Holdout, folder: Path) -> Table:
