@@ -106,13 +106,13 @@ def try_demo(
     serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the map at the end.")] = True,
 ) -> None:
     """Serve a finished small cube: the demo of 10 km, downloaded or made once, then cached."""
-    from demo import finished
+    from demo import ready_cube
 
-    make = partial(_make_demo, size_km=finished.SIZE_KM, species=100, seed=20)
-    folder = finished.finished_demo(finished.cache_folder(__version__), url, make, partial(say.print, highlight=False))
-    say.print(f"The cube is {folder / finished.CUBE}.", highlight=False)
+    make = partial(_make_demo, size_km=ready_cube.SIZE_KM, species=100, seed=20)
+    folder = ready_cube.cached_demo(ready_cube.cache_folder(__version__), url, make, partial(say.print, highlight=False))
+    say.print(f"The cube is {folder / ready_cube.CUBE}.", highlight=False)
     if serve:
-        _serve([str(folder / finished.CUBE)], host, port, 1, [f"districts={folder / finished.REGIONS}"])
+        _serve([str(folder / ready_cube.CUBE)], host, port, 1, [f"districts={folder / ready_cube.REGIONS}"])
 
 
 @app.command(epilog="Example: `floracube inspect examples/moravia.yaml --html inputs.html`")

@@ -31,7 +31,7 @@ from cube.storage import backends, releases
 from cube.storage.documents import Documents
 from cube.storage.leaves import SPECIES_PER_SHARD, add_labels
 from cube.storage.store import CubeStore, create_cube, open_cube
-from server.asking.area import describe
+from server.queries.area import describe
 from server.reading.io import ChunkCache
 from server.reading.snapshot import ServedCube
 

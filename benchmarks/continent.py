@@ -37,7 +37,7 @@ from cube.pyramids.squares import tree
 from cube.storage import progress, releases
 from cube.storage.ledger import COMPACT_FROM, Ledger, block_of, fingerprint
 from cube.storage.store import CubeStore, create_cube, layer_of, open_cube, resolution_of
-from cube.storage.whole import OpenArrays
+from cube.storage.whole_shards import OpenArrays
 from inference.cascade import products
 from inference.cascade.indicators import INDICATORS
 from inference.evaluation.tables import Table, write_tables

@@ -36,7 +36,7 @@ from benchmarks.disdat_model import MIXED_SITES, cross_validated, floracube_scor
 from inference.evaluation.baselines.boosting import Boosting
 from inference.evaluation.baselines.forest import DownSampledForest
 from inference.evaluation.baselines.maxent import Maxent, solver
-from inference.evaluation.baselines.named import Frequency
+from inference.evaluation.baselines.methods import Frequency
 from inference.evaluation.baselines.scores import Fit, record_scores
 from inference.evaluation.folds import remembered
 from inference.evaluation.metrics import mean_of as mean

@@ -29,7 +29,7 @@ from cube.storage.store import open_cube
 from inference.plantbert.curation import Columns, make_plots
 from inference.plantbert.evaluation import trained_readers
 from inference.plantbert.plots import Plots
-from inference.training.predicted import predicted_plots
+from inference.training.predicted_lists import predicted_plots
 
 SCORED_CELLS = 4000  # cells
 FIGURES = ("accuracy", "macro_f1")

@@ -34,7 +34,7 @@ from cube.config.learning import TrainOptions
 from demo.observation import ASSUMED, OBSERVATIONS
 from inference.data.blocks import make_folds
 from inference.data.samples import Predictors, Surveys
-from inference.evaluation.baselines.named import LEAVES, scores_without
+from inference.evaluation.baselines.methods import LEAVES, scores_without
 from inference.evaluation.baselines.table import table_of
 from inference.evaluation.metrics import species_correlation
 from inference.evaluation.tables import Table

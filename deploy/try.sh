@@ -88,8 +88,8 @@ images() {
   built localhost/floracube/worker:$version --file deploy/images/worker.Dockerfile ${index:+--build-arg "TORCH_INDEX=$index"}
 }
 
-listening() { # seconds until the server at $1 is ready and has drawn a tile, through the rest of the arguments of served.py
-  "$python" deploy/try/served.py "$@"
+listening() { # seconds until the server at $1 is ready and has drawn a tile, through the rest of the arguments of check_server.py
+  "$python" deploy/try/check_server.py "$@"
 }
 
 demo() { # sources and configuration of a generated landscape of 10 km in $1, by the worker's image
@@ -216,7 +216,7 @@ ENV
   quietly composed up --detach --no-deps --scale workers=3 workers
   [ "$(podman ps --quiet --filter name=floracube_workers | wc -l)" = 3 ] || fail "there are not three workers"
   step "three workers"
-  "$python" deploy/try/served.py http://127.0.0.1:9090 --targets floracube-server dask-scheduler dask-workers
+  "$python" deploy/try/check_server.py http://127.0.0.1:9090 --targets floracube-server dask-scheduler dask-workers
   podman exec floracube_prometheus_1 promtool check config /etc/prometheus/prometheus.yml >/dev/null
   step "Prometheus reaches server (with a key), scheduler and workers, and takes the rules"
   quietly podman rm --force floracube_server_1

@@ -1,6 +1,6 @@
 """The catalogue of one cube and its legends; what else it answers is put together in `server.main`.
 
-Tiles are `server.tileroute`'s, and titiler's other routes of a layer those of `server.asking.layer_tiler`.
+Tiles are `server.tileroute`'s, and titiler's other routes of a layer those of `server.queries.layer_tiler`.
 """
 
 from __future__ import annotations

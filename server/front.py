@@ -44,7 +44,7 @@ class Front(BaseRoute):
         """titiler's application."""
         with self._lock:
             if self._app is None:
-                from server.asking.layer_tiler import build
+                from server.queries.layer_tiler import build
 
                 self._app = build(self._state, self._description)
                 self._app.openapi = self._openapi  # type: ignore[method-assign]

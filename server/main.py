@@ -16,7 +16,6 @@ from starlette.types import ASGIApp
 from cube.errors import CubeError
 from cube.layers.ids import slug
 from server import factory, metrics
-from server.asking import area, cog, habitat_sheet, point, reading, regions, species_sheet, store
 from server.dependencies import OTHER_CUBE, refuse_unknown
 from server.describing import ogc, qgis, stac, wmts
 from server.describing.problem import COMMON
@@ -32,6 +31,7 @@ from server.operating.limits import Limits
 from server.operating.memory import give_back_large_arrays
 from server.operating.page import FOLDER, add_files, index_of
 from server.operating.settings import Settings, variable
+from server.queries import area, cog, habitat_sheet, point, reading, regions, species_sheet, store
 from server.reading.io import ChunkCache
 from server.reading.snapshot import ServedCube
 from server.tileroute import TileRoute

@@ -14,8 +14,8 @@ import uvicorn
 
 from cube.errors import ServerError
 from cube.storage.store import open_cube
-from server.asking import regions as named
 from server.operating.settings import Settings, variable
+from server.queries import regions as regions_of_operator
 
 CUBES = "FLORACUBE_CUBES"  # as `server.main` reads it, which is not imported here: each worker does it for itself
 FIGURES = "PROMETHEUS_MULTIPROC_DIR"
@@ -63,7 +63,7 @@ def prepare(urls: Sequence[str], host: str, port: int, regions: Sequence[str] = 
     if regions:
         os.environ[variable("regions")] = ",".join(regions)
     settings = Settings.from_environment()
-    named.read(settings.regions, "--regions" if regions else variable("regions"))
+    regions_of_operator.read(settings.regions, "--regions" if regions else variable("regions"))
     for url in () if settings.wait else urls:
         open_cube(url)
     require_free(host, port)

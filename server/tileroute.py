@@ -1,7 +1,7 @@
 """The route of a map tile, as plain as Starlette's routes are. It reads its own parameters and draws in threads of its own.
 
 FastAPI's way costs as much as drawing: a tile has a millisecond or two, and checking ten declared parameters takes one.
-What it takes stands in the OpenAPI document of titiler's route of the same address (`server.asking.layer_tiler`), which
+What it takes stands in the OpenAPI document of titiler's route of the same address (`server.queries.layer_tiler`), which
 answers whatever this one leaves to it: expressions, algorithms, other sizes and formats.
 """
 

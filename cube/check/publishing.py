@@ -9,7 +9,7 @@ from cube.check.rules import Finding, inspect
 from cube.export import stac
 from cube.storage import releases
 from cube.storage.store import open_cube
-from cube.storage.whole import with_metadata_once
+from cube.storage.whole_shards import with_metadata_once
 
 
 def publish(url: str, name: str, values: bool = False, everything: bool = False) -> tuple[bool, dict[str, Any]]:

@@ -11,7 +11,7 @@ from cube.check.cut_values import warning_of
 from cube.check.inspection import Inspection
 from cube.errors import FloracubeError
 from cube.storage.store import open_cube
-from cube.storage.whole import with_metadata_once
+from cube.storage.whole_shards import with_metadata_once
 
 MAX_FINDINGS: Final = 1000  # findings that are listed of one rule: a cube that is wrong everywhere is wrong in one way
 MAX_SENTENCES: Final = 5  # of them for a person

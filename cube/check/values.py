@@ -21,7 +21,7 @@ from cube.sources.coverage import inside
 from cube.storage import releases
 from cube.storage.ledger import checksum, receipts
 from cube.storage.progress import Stage
-from cube.storage.whole import OpenArrays
+from cube.storage.whole_shards import OpenArrays
 
 
 @rule_of_values

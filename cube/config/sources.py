@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from cube.config.strict import Strict
-from cube.layers import Layer, derived, inputs
+from cube.layers import Layer, derived_layers, inputs
 
 STAC_LAYERS: Final = ("sentinel2", "landsat")
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
@@ -56,7 +56,9 @@ class Source(Strict):
     """One input layer and where its values come from."""
 
     layer: str = Field(description="a preset (docs/reference/layers.md), or any name: lower case letters, digits and '_'")
-    published: str | None = Field(None, description="row of cube.sources.published: scale, no data, licence come from there")
+    published: str | None = Field(
+        None, description="row of cube.sources.published_rasters: scale, no data, licence come from there"
+    )
     raster: str | dict[str, str] | tuple[str, ...] | None = Field(
         None, description="a path, a template over labels or tiles, a folder (with published), a list of tiles, or label -> path"
     )
@@ -111,7 +113,7 @@ class Source(Strict):
         description="share of the region that each band must have values in, or the build ends with 1; None: any value at all",
     )
     absent: float | None = Field(None, description="value of a band without data where another band has some")
-    derive: tuple[str, ...] = Field((), description=f"layers computed from this one: {derived.NAMES}")
+    derive: tuple[str, ...] = Field((), description=f"layers computed from this one: {derived_layers.NAMES}")
     license: str = Field("", description="terms of the file; a published row brings its own")
     attribution: str = Field("", description="who is to be named")
     references: str = Field("", description="where the data are described")
@@ -130,7 +132,7 @@ class Source(Strict):
     @classmethod
     def _can_be_derived(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            derived.refuse_unknown(name)
+            derived_layers.refuse_unknown(name)
         if len(set(names)) < len(names):
             raise ValueError(f"'derive' names '{max(names, key=names.count)}' twice; name each layer once")
         return names

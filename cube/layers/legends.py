@@ -1,6 +1,6 @@
 """Legends of published land cover: codes, names, official colours, and what each class says of the surface.
 
-The layers that carry them are rows of `cube.layers.inputs`; the products that use them are rows of `cube.sources.published`.
+The layers that carry them are rows of `cube.layers.inputs`; the products that use them of `cube.sources.published_rasters`.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from cube.pyramids.coarsen import Votes, block_sums, modes, rounded_mean, valid_
 from cube.pyramids.squares import Square
 from cube.storage.leaves import SPECIES_PER_SHARD
 from cube.storage.store import CubeStore
-from cube.storage.whole import OpenArrays
+from cube.storage.whole_shards import OpenArrays
 
 # Levels between two that keep sums: a square reads at most 2^3 x 2^3 squares of pixels, each shard once. Sums at levels 1 and 2
 # as well would spare 1.4 of the 3 GETs of each shard of level 0, but store 66 % of its bytes once more (49 and 17 %: species of

@@ -1,6 +1,6 @@
 """Values of the layers that are computed from another one, on one unit: how far around it they look, and their memory.
 
-Which layers there are is in `cube.layers.derived`; the arithmetic is in `terrain`, `wetness` and `harmonics`.
+Which layers there are is in `cube.layers.derived_layers`; the arithmetic is in `terrain`, `wetness` and `harmonics`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cube.grid import RESOLUTIONS, transformer
 from cube.layers import Layer, periods
-from cube.layers.derived import TERRAIN, derived_layer, radius_of
+from cube.layers.derived_layers import TERRAIN, derived_layer, radius_of
 from cube.sources import terrain, wetness
 from cube.sources.georeference import LONLAT
 from cube.sources.harmonics import PIXEL_BLOCK, harmonic_fit

@@ -18,7 +18,7 @@ from cube.config import StacSearch
 from cube.errors import SourceError
 from cube.grid import CELL, Region, Unit
 from cube.layers import Layer
-from cube.layers.derived import derived_layer
+from cube.layers.derived_layers import derived_layer
 from cube.layers.inputs import LANDSAT_BANDS, QUARTERS, input_layer
 from cube.layers.periods import SEASONS
 from cube.sources import areas, derivation, stack

@@ -18,7 +18,7 @@ from cube.layers import Layer
 from cube.layers.inputs import INPUTS, input_layer
 from cube.sources.band_names import find_bands, name_of_band, refuse_alpha, value_bands
 from cube.sources.opening import is_remote, open_raster
-from cube.sources.published import Published
+from cube.sources.published_rasters import Published
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.series_files import series_files
 from cube.sources.source_layer import published_row, source_layer

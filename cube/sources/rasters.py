@@ -21,7 +21,7 @@ from cube.layers.plausible import plausible_ranges
 from cube.sources import derivation
 from cube.sources.opening import files_behind, is_remote, open_raster, raster_exists
 from cube.sources.pixels import MAX_REFUSED_SHARE, Account, Bools, Floats, Judgement, PixelRules, file_ranges
-from cube.sources.published import Published
+from cube.sources.published_rasters import Published
 from cube.sources.raster_files import check_files, files_of, lengths_of, shares_of
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.reader import UnitValues

@@ -17,13 +17,13 @@ from cube.config import Config, Source
 from cube.config.sources import refuse_misfits
 from cube.errors import ConfigError
 from cube.layers import Band, Layer, periods
-from cube.layers.derived import derived_layer
+from cube.layers.derived_layers import derived_layer
 from cube.layers.inputs import INPUTS
 from cube.layers.plausible import preset_positions
 from cube.sources.class_names import class_colour, read_names
 from cube.sources.embeddings import embedding_layer
 from cube.sources.layer_labels import labels_of, refuse_labels_without_ids
-from cube.sources.published import Published, published
+from cube.sources.published_rasters import Published, published
 from cube.sources.raster_header import RasterHeader, read_header
 from cube.sources.series_files import SeriesFiles, series_files
 

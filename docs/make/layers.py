@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cube.layers import Layer
 from cube.layers.inputs import INPUTS
-from cube.sources.published import PRODUCTS
+from cube.sources.published_rasters import PRODUCTS
 
 HEAD = """# Input layers
 

@@ -27,7 +27,7 @@ from inference.data.holdout import plan_folds, shown_km
 from inference.data.records import Records
 from inference.data.samples import Predictors, Surveys
 from inference.data.sampling import sample
-from inference.evaluation.baselines.named import LEAVES, scores_without
+from inference.evaluation.baselines.methods import LEAVES, scores_without
 from inference.evaluation.baselines.table import table_of
 from inference.evaluation.folds import OURS, peer_scores, peers_key, remembered, skill_report
 from inference.evaluation.metrics import species_correlation

@@ -20,8 +20,8 @@ from cube.storage.local_files import write_file
 from inference.data.blocks import clear_of, make_folds
 from inference.data.samples import Predictors, Surveys
 from inference.evaluation.baselines import multimodal
+from inference.evaluation.baselines.methods import check_name, scores_without, table_for
 from inference.evaluation.baselines.multimodal import EnsembleOptions
-from inference.evaluation.baselines.named import check_name, scores_without, table_for
 from inference.evaluation.geoplant import TESTS, Benchmark, labelled_tests
 from inference.evaluation.out_of_fold import cross_calibrated
 from inference.evaluation.protocol import Forecast, Observed, Report, judge
@@ -59,7 +59,7 @@ PUBLISHED_SKILL: Final[tuple[Record, ...]] = (
 
 @dataclass(frozen=True)
 class Plan:
-    """How to run the benchmark. `shape`: fields of ModelSpec; `baselines`: of baselines.named.NAMES, or "multimodal"."""
+    """How to run the benchmark. `shape`: fields of ModelSpec; `baselines`: of baselines.methods.NAMES, or "multimodal"."""
 
     block_km: float = 50.0
     seed: int = 0

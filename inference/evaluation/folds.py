@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cube.storage.local_files import write_file
 from inference.data.blocks import Folds
 from inference.data.samples import Predictors, Surveys
-from inference.evaluation.baselines.named import scores_without, table_for
+from inference.evaluation.baselines.methods import scores_without, table_for
 from inference.evaluation.metrics import macro_auc, mean_of, resampled_auc, species_auc
 from inference.evaluation.out_of_fold import cross_calibrated
 from inference.evaluation.protocol import Forecast, Observed, Report, judge

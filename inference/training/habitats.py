@@ -32,7 +32,7 @@ from inference.plantbert.evaluation import Skill, better_baselines, evaluate_rea
 from inference.plantbert.linear import LinearReader
 from inference.plantbert.plots import Plots
 from inference.plantbert.scheme import Scheme, flat_scheme, make_scheme, read_scheme
-from inference.training.predicted import predicted_plots
+from inference.training.predicted_lists import predicted_plots
 
 if TYPE_CHECKING:  # transformers takes seconds to import: a model without habitats does without it
     from inference.plantbert.training import ReaderSpec

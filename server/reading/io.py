@@ -22,9 +22,9 @@ from cube.storage import backends
 from cube.storage.store import CubeStore
 from server.errors import StoreError, TooLargeError
 from server.reading.cache import ByteCache
+from server.reading.chunk_batches import indices, read_together
+from server.reading.shard_receipts import WrittenShards
 from server.reading.shards import Shards
-from server.reading.together import indices, read_together
-from server.reading.written import WrittenShards
 
 CACHE_BYTES: Final = 256 * 2**20
 TILES_SHARE: Final = 16  # of it for images of tiles: 16 MiB are the five hundred that visitors begin with

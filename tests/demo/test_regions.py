@@ -9,7 +9,7 @@ import shapely
 
 from demo.domain import Domain
 from demo.regions import NAMES, write_regions
-from server.asking import outline, regions
+from server.queries import outline, regions
 
 
 def test_districts_fill_the_landscape_without_overlap(tmp_path: Path) -> None:

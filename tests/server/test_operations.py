@@ -64,7 +64,7 @@ def test_a_failing_store_is_503_with_retry_after_and_answers_again_when_it_is_ba
         raise StoreError("/secret/path: read failed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("server.reading.together.fetch", broken)
+        patch.setattr("server.reading.chunk_batches.fetch", broken)
         answer = client.get(TILE)
         assert (answer.status_code, answer.json()["error"]) == (503, "store_unavailable")
         assert "retry-after" in answer.headers

@@ -16,7 +16,7 @@ import xarray as xr
 
 from cube import grid
 from cube.storage.store import CubeStore
-from server.asking import outline
+from server.queries import outline
 from tests.server.page_visit import NEEDED, Visit, live, values
 
 pytestmark = [pytest.mark.slow, *NEEDED]

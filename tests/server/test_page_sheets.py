@@ -12,7 +12,7 @@ import xarray as xr
 from cube.storage.store import CubeStore
 from tests.server.conftest import SPECIES
 from tests.server.page_visit import NEEDED, Visit, live, values
-from tests.support import told_model
+from tests.support import model_documents
 
 pytestmark = [pytest.mark.slow, *NEEDED]
 AREA = "pgxlmDwu8qJg3LAv7Fw4J"  # a triangle on the map, as the page spells it
@@ -21,7 +21,7 @@ AREA = "pgxlmDwu8qJg3LAv7Fw4J"  # a triangle on the map, as the page spells it
 @pytest.fixture(scope="module")
 def told(cube: CubeStore, tmp_path_factory: pytest.TempPathFactory) -> CubeStore:
     """A copy of the cube that says what model made its species."""
-    return told_model.told_copy(cube, tmp_path_factory.mktemp("told"), SPECIES)
+    return model_documents.copy_with_model(cube, tmp_path_factory.mktemp("told"), SPECIES)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_a_species_sheet_opens_by_keyboard_closes_by_escape_and_gives_the_keyboa
     p = data["occurrence"].values[index] * float(data["scale"][index])
     assert figure(page, "mean_probability") == pytest.approx(np.nanmean(p), rel=1e-4)
     assert figure(page, "highest_probability") == pytest.approx(np.nanmax(p), rel=1e-4)
-    entry = told_model.entries(SPECIES)[index]
+    entry = model_documents.entries(SPECIES)[index]
     assert figure(page, "auc") == entry["held_out"]["auc"]
     assert (figure(page, "present"), figure(page, "expected")) == (entry["held_out"]["present"], entry["held_out"]["expected"])
     assert (figure(page, "surveys"), figure(page, "records")) == (entry["surveys"], entry["records"])
@@ -63,16 +63,16 @@ def test_a_curve_is_drawn_where_its_table_says(visit: Visit) -> None:
     page.wait_for_selector("#sheet[data-state=ready]")
     points = page.eval_on_selector("#sheet .curve .mean", "e => e.getAttribute('points')")
     drawn = np.array([[float(v) for v in pair.split(",")] for pair in points.split()])
-    mean = np.array(told_model.bell(0)[0])
+    mean = np.array(model_documents.bell(0)[0])
     # a straight line maps what is drawn to what is meant, along both axes
-    assert np.corrcoef(drawn[:, 0], told_model.GRID)[0, 1] == pytest.approx(1, abs=1e-5)
+    assert np.corrcoef(drawn[:, 0], model_documents.GRID)[0, 1] == pytest.approx(1, abs=1e-5)
     assert np.corrcoef(drawn[:, 1], mean)[0, 1] == pytest.approx(-1, abs=1e-4)
     assert len(page.query_selector_all("#sheet .curve .rug")) == 4
     label = page.get_attribute("#sheet .curve", "aria-label")
     assert label.startswith("Probability of Fagus sylvatica along Annual mean temperature (°C)")
     page.click("#sheet .response summary")
     rows = page.locator("#sheet .response tbody tr").all_inner_texts()
-    assert len(rows) == len(told_model.GRID)
+    assert len(rows) == len(model_documents.GRID)
     assert rows[int(np.argmax(mean))].split("\t")[1] == "50 %"
 
 

@@ -39,7 +39,7 @@ def test_imports_of_the_server_run_one_way() -> None:
         "dependencies",
         "tileroute",
         "describing",
-        "asking",
+        "queries",
         "operating",
         "factory",
         "front",

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from cube.errors import SourceError
 from cube.layers.inputs import INPUTS
-from cube.records.geoplant import published
+from cube.records.geoplant import published_inputs
 from cube.records.geoplant.dataset import CLIMATE_SHAPE, LANDSAT_SHAPE, AbsentError, GeoPlant
 from cube.records.geoplant.images import crop_to_cell, read_patch
-from cube.records.geoplant.published import ALIASES, PUBLISHED_INPUTS, Published
+from cube.records.geoplant.published_inputs import ALIASES, PUBLISHED_INPUTS, Published
 from cube.records.places import NO_ID, Floats, Places
 from cube.records.report import Report
 
@@ -68,7 +68,7 @@ class FileSource:
                     "Landsat series",
                     self.geoplant.landsat,
                     self.geoplant.landsat_rows,
-                    published.landsat,
+                    published_inputs.landsat,
                 )
             elif name == "climate":
                 out[name] = self._series(
@@ -78,7 +78,7 @@ class FileSource:
                     "climate series",
                     self.geoplant.climate,
                     self.geoplant.climate_rows,
-                    published.climate,
+                    published_inputs.climate,
                 )
             elif name in PUBLISHED_INPUTS:
                 out[name] = self._values(places, PUBLISHED_INPUTS[name])

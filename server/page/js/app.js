@@ -8,7 +8,7 @@ import { goHome, showLayer, startMap, uncover } from "./map.js";
 import { mark, showPoint } from "./point.js";
 import { startSearch } from "./search.js";
 import { startSheet } from "./sheet.js";
-import { readHere, showCard } from "./shown.js";
+import { readHere, showCard } from "./layer-card.js";
 import * as state from "./state.js";
 
 const FIRST_CHOICE = "indicators.richness";

@@ -3,7 +3,7 @@
 import { ask, askJson } from "./api.js";
 import * as draw from "./draw.js";
 import { announce, byId, h } from "./dom.js";
-import { print, save } from "./handing.js";
+import { print, save } from "./download.js";
 import * as outline from "./outline.js";
 import { reportOf } from "./report.js";
 import * as state from "./state.js";

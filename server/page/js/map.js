@@ -2,7 +2,7 @@
 
 import { byId, h } from "./dom.js";
 import { startCrosshair } from "./crosshair.js";
-import { drawer } from "./drawn.js";
+import { drawer } from "./layer-tiles.js";
 import { graticule, labelFrame } from "./graticule.js";
 import { layGround, style } from "./ground.js";
 import { loadLibrary } from "./library.js";

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { byId, h, nameOf } from "./dom.js";
-import { drawer } from "./drawn.js";
+import { drawer } from "./layer-tiles.js";
 import { graticule } from "./graticule.js";
 import { layGround, style } from "./ground.js";
 import { legendOf } from "./legend.js";

@@ -7,7 +7,7 @@ import pytest
 from cube.errors import ConfigError
 from cube.grid import Region, bounds_in
 from cube.layers.inputs import CLIMATE_MONTHS, INPUTS
-from cube.sources.published import PRODUCTS
+from cube.sources.published_rasters import PRODUCTS
 from cube.sources.templates import RasterFile, expand
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from cube.grid import CELL, EUROPE, Grid
-from cube.layers.derived import TERRAIN, derived_layer
+from cube.layers.derived_layers import TERRAIN, derived_layer
 from cube.layers.inputs import INPUTS
 from cube.sources.derivation import compute, halo, meridians
 from cube.sources.raster_grid import RasterGrid

@@ -22,7 +22,7 @@ from cube.layers.inputs import INPUTS
 from cube.storage import backends
 from cube.storage.backends import RemoteStore
 from cube.storage.store import create_cube
-from cube.storage.whole import with_metadata_once
+from cube.storage.whole_shards import with_metadata_once
 
 
 def in_loop(test: Callable[..., Any]) -> Callable[..., Any]:

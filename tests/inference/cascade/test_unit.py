@@ -29,7 +29,7 @@ from inference.network.batches import gather, predict_surveys
 from inference.network.ensemble import survey_covariates
 from inference.plantbert.plots import Plots
 from inference.training.fit import without_fold
-from inference.training.predicted import predicted_plots, ranked_lists
+from inference.training.predicted_lists import predicted_plots, ranked_lists
 from tests.support.dense import embed_cells, read_window
 
 SPECIES = 200

@@ -17,7 +17,7 @@ from cube.errors import ModelError
 from inference.data.blocks import make_folds
 from inference.data.samples import Predictors, Surveys
 from inference.evaluation.assess import assess
-from inference.evaluation.baselines.named import NAMES
+from inference.evaluation.baselines.methods import NAMES
 from inference.evaluation.folds import (
     OURS,
     bootstrap_gain,

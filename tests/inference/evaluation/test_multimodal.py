@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cube.errors import ModelError
-from cube.records.geoplant import published
+from cube.records.geoplant import published_inputs
 from inference.evaluation.baselines.multimodal import EnsembleOptions, EnsembleSpec, MultimodalEnsemble, train_ensemble
 
 TINY = EnsembleSpec(3, (4, 4, 8, 8), (4, 32, 32), embed=8, depths=(1, 1), heads=(1, 2), window=4, stochastic_depth=0.0)
@@ -32,7 +32,7 @@ def test_published_sizes():
 
 def test_series_in_order_of_time_become_the_published_cube():
     cube = np.random.default_rng(0).integers(0, 250, (2, 6, 4, 21)).astype(np.float32)
-    series = torch.from_numpy(published.landsat(cube.copy()))
+    series = torch.from_numpy(published_inputs.landsat(cube.copy()))
     net = MultimodalEnsemble(TINY)
     given = {**inputs(2), "landsat": series}
     prepared = net.prepared(given)["landsat"].numpy()

@@ -14,7 +14,7 @@ import yaml
 from cube.config import load_config
 from cube.config.learning import EvaluateDetails, NetworkConfig, ReaderOptions, TrainOptions
 from cube.errors import ConfigError
-from inference.evaluation.baselines.named import NAMES
+from inference.evaluation.baselines.methods import NAMES
 from inference.network.sizes import FIELDS, SIZES
 from inference.plantbert.training import ReaderSpec
 from inference.training.habitats import OTHER_OPTIONS

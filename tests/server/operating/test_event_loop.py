@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from cube.storage.documents import Documents
 from cube.storage.store import CubeStore
 from server.main import create_app
-from server.reading import together
+from server.reading import chunk_batches
 
 LAYER = "indicators.richness"
 SQUARE = [[16.7, 48.95], [16.8, 48.95], [16.8, 49.0], [16.7, 49.0], [16.7, 48.95]]
@@ -39,10 +39,10 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
 
         return call
 
-    monkeypatch.setattr(together, "fetch", watched(together.fetch))
+    monkeypatch.setattr(chunk_batches, "fetch", watched(chunk_batches.fetch))
     monkeypatch.setattr(Documents, "_read", watched(Documents._read))
     monkeypatch.setattr(CubeStore, "array", watched(CubeStore.array))
-    monkeypatch.setattr("server.asking.area._document", watched(json.loads))
+    monkeypatch.setattr("server.queries.area._document", watched(json.loads))
     return seen
 
 

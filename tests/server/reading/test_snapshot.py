@@ -19,7 +19,7 @@ from cube.storage import releases
 from cube.storage.store import CubeStore, create_cube
 from server.errors import BusyError
 from server.main import create_app
-from server.reading import catalogue, snapshot, together
+from server.reading import catalogue, chunk_batches, snapshot
 from server.reading.io import ChunkCache
 from server.reading.snapshot import ServedCube, Snapshot
 from tests.support.good_cube import copy_of
@@ -107,13 +107,13 @@ def test_requests_for_other_releases_never_keep_the_current_one_waiting(
 def test_the_value_of_one_species_reads_one_chunk(cube: CubeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     client = TestClient(create_app([cube.url]))
     assert client.get("/layers/species.fagus_sylvatica").status_code == 200
-    fetch, wanted = together.fetch, []
+    fetch, wanted = chunk_batches.fetch, []
 
     def counted(store: Any, ranges: Any) -> Any:
         wanted.extend(key for key, _ in ranges)
         return fetch(store, ranges)
 
-    monkeypatch.setattr(together, "fetch", counted)
+    monkeypatch.setattr(chunk_batches, "fetch", counted)
     answer = client.get("/layers/species.fagus_sylvatica/cell/16.77,49.02")
     assert answer.json()["inside"]
     assert len(wanted) <= 2  # the index of one shard, one chunk of it

@@ -13,7 +13,7 @@ from cube.grid import EUROPE
 from cube.records.geoplant.dataset import AbsentError, GeoPlant
 from cube.records.geoplant.images import decode_jpeg
 from cube.records.geoplant.metadata import stream_metadata
-from cube.records.geoplant.published import climate, landsat
+from cube.records.geoplant.published_inputs import climate, landsat
 from tests.support.geoplant import encode_jpeg, file_of, write_cube, write_jpeg, write_table
 
 

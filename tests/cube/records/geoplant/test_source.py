@@ -13,7 +13,7 @@ from cube.layers.inputs import INPUTS, QUARTERS
 from cube.records.cells import CubeSource
 from cube.records.geoplant.dataset import GeoPlant
 from cube.records.geoplant.metadata import stream_metadata
-from cube.records.geoplant.published import CLIMATE_SCALE, PUBLISHED_INPUTS, bioclim
+from cube.records.geoplant.published_inputs import CLIMATE_SCALE, PUBLISHED_INPUTS, bioclim
 from cube.records.geoplant.source import FileSource
 from cube.records.places import Places, SampleSource, places_of
 from cube.storage.store import CubeStore, create_cube, resolution_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from inference.data.samples import Predictors, Surveys
-from inference.evaluation.baselines.named import scores_without
+from inference.evaluation.baselines.methods import scores_without
 from inference.evaluation.baselines.table import table_of
 
 

@@ -13,7 +13,7 @@ import pytest
 from inference.evaluation.baselines.boosting import Boosting
 from inference.evaluation.baselines.forest import DownSampledForest, Forest, SharedForest
 from inference.evaluation.baselines.maxent import Maxent
-from inference.evaluation.baselines.named import Frequency
+from inference.evaluation.baselines.methods import Frequency
 from inference.evaluation.baselines.scores import Fit, record_scores, survey_scores
 from inference.evaluation.baselines.table import one_hot, without_gaps
 from inference.evaluation.metrics import species_auc
