@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.try_gpu import differences
+from benchmarks.gpu import differences
 from tests.deploy.test_kubernetes import FOLDERS, pytestmark, rendered  # noqa: F401  skips without kustomize 5
 
 ROOT = Path(__file__).parents[2]

@@ -1,7 +1,7 @@
 """Does floracube use a GPU, and how much faster is it? Build, train, predict and the benchmark of the cascade on one GPU.
 
-    python -m deploy.try_gpu                                  # within ten minutes; a table, exit code 1 if a step fails
-    python -m deploy.try_gpu --device cpu --size-km 10 --species 30 --benchmark-species 100     # the same steps without a GPU
+    python -m benchmarks.gpu                                  # within ten minutes; a table, exit code 1 if a step fails
+    python -m benchmarks.gpu --device cpu --size-km 10 --species 30 --benchmark-species 100     # the same steps without a GPU
 
 The demo's landscape is built and learned, then predicted twice by the same model: on the device, and on the processor. The last
 row counts stored values of species that differ between the two maps, and by how many steps of 250.
