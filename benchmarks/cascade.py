@@ -67,7 +67,7 @@ def timed(job: Job, case: Case, repeats: int) -> dict[str, Any]:
     runs = []
     for _ in range(repeats):
         encoders.clear()
-        clock, wall, processor = Clock(), time.perf_counter(), time.process_time()
+        clock, wall, processor = Clock(job.device), time.perf_counter(), time.process_time()
         cells = run_unit(job, case.units[0], clock)["counts"]["cells"]
         processor, wall = time.process_time() - processor, time.perf_counter() - wall
         steps = {k: v for k, v in clock.seconds.items() if not k.startswith("write") and k != "embed"}
@@ -75,7 +75,7 @@ def timed(job: Job, case: Case, repeats: int) -> dict[str, Any]:
         steps["fuse"] = clock.seconds["embed"] - sum(encoders.values())
         # what compresses has threads of its own, which only the whole process knows of
         steps["write"] = processor - sum(steps.values())
-        runs.append({"wall": wall, "processor": processor, "cells": cells, "steps": steps})
+        runs.append({"wall": wall, "processor": processor, "cells": cells, "steps": steps, "on device": clock.device_seconds()})
     for hook in hooks:
         hook.remove()
     middle = sorted(runs, key=lambda r: r["processor"])[len(runs) // 2]
@@ -212,6 +212,9 @@ def show(
         print(f"{step:34}{us:14.1f}{seconds / dense['processor']:8.1%}{floor_text}")
         if seconds > 0:
             records.append({"way": "dense", "species": species, "step": step, "cells_per_second": cores * cells / seconds})
+    for step, seconds in sorted(dense["on device"].items(), key=lambda s: -s[1]):
+        print(f"{step + ', on the GPU':34}{1e6 * seconds / cells:14.2f}{seconds / dense['wall']:8.1%} of the wall")
+        records.append({"way": "GPU", "species": species, "step": step, "cells_per_second": cells / seconds})
     for way, run in (("dense", dense), ("per_patch", patch)):
         if run is None:
             continue

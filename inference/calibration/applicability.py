@@ -189,7 +189,7 @@ def dissimilarity_of_part(
     z: Tensor,
     modality_flags: Tensor,
 ) -> Tensor:
-    """(m,) dissimilarity over its threshold (`Applicability.ratio`) of the `modality_flags` cells of a square part of a unit.
+    """(m,) dissimilarity over its threshold (`Applicability.ratio`) of the `modality_flags` cells of a part of a unit.
 
     `tile`: the part's own modalities as `Part.cut` cuts them; `kilometre`: series of 1 km (C, steps, k + 2, k + 2) and coarse
     (W, k + 2, k + 2) of the whole unit, in physical units; `z` (m, D) embeddings and `modality_flags` (m,) flat indices
@@ -197,11 +197,11 @@ def dissimilarity_of_part(
     """
     spec = ensemble.spec
     window = dict(tile)
-    top, left, side = part.top // CELLS_PER_KM, part.left // CELLS_PER_KM, part.height // CELLS_PER_KM + 2
+    top, left, height, width = (edge // CELLS_PER_KM for edge in (part.top, part.left, part.height, part.width))
     for name in spec.kilometres:
         if name in kilometre:
-            window[name] = kilometre[name][..., top : top + side, left : left + side]
-    columns = window_columns(window, spec, part.height)[modality_flags]
+            window[name] = kilometre[name][..., top : top + height + 2, left : left + width + 2]
+    columns = window_columns(window, spec, part.height, part.width)[modality_flags]
     present = present_in(area.modalities, area.column_modality, columns)
     for name in spec.images:
         if name in window and not bool(torch.isfinite(window[name]).all()):

@@ -66,27 +66,27 @@ def _kilometre(values: Tensor) -> Tensor:
     return torch.cat([mean, spread], 1)
 
 
-def window_columns(window: Mapping[str, Tensor], spec: ModelSpec, side: int) -> Tensor:
-    """(side x side, C) columns of the cells of a window (see `DeepSDM.embed_window`), row by row.
+def window_columns(window: Mapping[str, Tensor], spec: ModelSpec, height: int, width: int) -> Tensor:
+    """(height x width, C) columns of the cells of a window (see `DeepSDM.embed_part`), row by row.
 
     A modality that the window lacks is NaN throughout.
     """
-    cells = side * side
+    cells = height * width
     parts: list[Tensor] = []
     for modality in spec.modalities:
         if modality == "survey":
             continue
         values = window.get(modality)
         if values is None:
-            width = sum(m == modality for m in column_names(spec)[0])
-            parts.append(torch.full((cells, width), torch.nan))
+            count = sum(m == modality for m in column_names(spec)[0])
+            parts.append(torch.full((cells, count), torch.nan))
         elif modality in spec.images:
             halo = FINE * spec.halo
-            inner = values[:, halo : halo + FINE * side, halo : halo + FINE * side]
-            squares = inner.reshape(len(inner), side, FINE, side, FINE).permute(0, 1, 3, 2, 4)
+            inner = values[:, halo : halo + FINE * height, halo : halo + FINE * width]
+            squares = inner.reshape(len(inner), height, FINE, width, FINE).permute(0, 1, 3, 2, 4)
             parts.append(_mean(squares.reshape(len(inner), cells, FINE * FINE), 2).T)
         elif modality in spec.kilometres:
-            parts.append(_spread_over_cells(_kilometre(values.flatten(-2).movedim(-1, 0)), side))
+            parts.append(_spread_over_cells(_kilometre(values.flatten(-2).movedim(-1, 0)), height, width))
         elif modality in spec.series:
             parts.append(_mean(values.flatten(2), 1).T)
         else:
@@ -100,16 +100,17 @@ def _mean(values: Tensor, dim: int) -> Tensor:
     return mean if bool(torch.isfinite(mean).all()) else values.nanmean(dim)
 
 
-def _spread_over_cells(values: Tensor, side: int) -> Tensor:
-    """(side x side, columns) bilinear from 1 km cells ((k + 2)^2, columns) with one cell of halo, over known ones."""
-    k = side // CELLS_PER_KM + 2
-    along = torch.from_numpy(weights_along(0, side, k)).to(values.device)
-    finite = torch.isfinite(values)
-    square = values.nan_to_num(0.0).reshape(k, k, -1)
-    total = torch.einsum("yi,ijc,xj->yxc", along, square, along).reshape(side * side, -1)
+def _spread_over_cells(values: Tensor, height: int, width: int) -> Tensor:
+    """(height x width, columns) bilinear from 1 km cells with one cell of halo, row by row (cells, columns), over known ones."""
+    sizes = [(side, side // CELLS_PER_KM + 2) for side in (height, width)]
+    down, right = (torch.from_numpy(weights_along(0, side, k)).to(values.device) for side, k in sizes)
+
+    def spread(kilometres: Tensor) -> Tensor:
+        by_cell = torch.einsum("yi,ijc,xj->yxc", down, kilometres.reshape(sizes[0][1], sizes[1][1], -1), right)
+        return by_cell.reshape(height * width, -1)
+
+    finite, total = torch.isfinite(values), spread(values.nan_to_num(0.0))
     if bool(finite.all()):
         return total
-    finite_share = torch.einsum("yi,ijc,xj->yxc", along, finite.to(values.dtype).reshape(k, k, -1), along).reshape(
-        side * side, -1
-    )
+    finite_share = spread(finite.to(values.dtype))
     return torch.where(finite_share > 1e-6, total / finite_share, torch.nan)

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.util import find_spec
 from typing import Any, Final, TypeVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.cuda import Stream
 
 from cube.engine.workers import WORKER_NUMBER
 from cube.errors import ModelError
@@ -28,7 +31,8 @@ log = logging.getLogger("floracube.device")
 
 CELLS: Final = 2048  # cells of a tile of scores on the processor: with 128 species they stay in the cache
 CELLS_GPU: Final = 131_072
-SIDES: Final = (TILE, 40, 20)  # divide every unit, and their corners lie on 1 km cells
+ROWS_GPU: Final = 200  # a unit of 40 km is four bands of 160,000 cells: one is read and copied while another is computed
+SIDES: Final = (ROWS_GPU, TILE, 40, 20)  # divide every unit, and their corners lie on 1 km cells
 FEWEST: Final = 128
 
 
@@ -38,6 +42,7 @@ class Batch:
 
     side: int = TILE  # cells a side of an embedded tile
     cells: int = CELLS  # cells of a tile of scores
+    whole_rows: bool = False  # tiles are as wide as the unit
     times_halved: int = 0
 
     def halve(self) -> bool:
@@ -70,7 +75,14 @@ class Device:
         if name.startswith("cuda") and not torch.cuda.is_available():
             raise ModelError(f"the device '{name}' is asked for, but torch finds no GPU here; use 'cpu' or 'auto'.")
         device = torch.device(name)
-        return cls(device, Batch(cells=CELLS if device.type == "cpu" else CELLS_GPU))
+        if device.type == "cpu":
+            return cls(device)
+        return cls(device, Batch(ROWS_GPU, CELLS_GPU, whole_rows=True))
+
+    @cached_property
+    def copies(self) -> Stream | None:
+        """What a GPU copies while it computes."""
+        return Stream(self.torch) if self.torch.type == "cuda" else None
 
     @property
     def compiled(self) -> bool:
@@ -80,6 +92,31 @@ class Device:
     def put(self, values: Tensor) -> Tensor:
         """The tensor on the device."""
         return values.to(self.torch, non_blocking=True)
+
+    def upload(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+        """Arrays on the device, there when this returns: on a GPU by way of pinned memory, while it computes something else."""
+        tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
+        if self.copies is None:
+            return tensors
+        with torch.cuda.stream(self.copies):
+            on_device = {name: values.pin_memory().to(self.torch, non_blocking=True) for name, values in tensors.items()}
+        for values in on_device.values():  # their memory must not serve the next copy before what computes is done with it
+            values.record_stream(torch.cuda.default_stream(self.torch))
+        self.copies.synchronize()
+        return on_device
+
+    def download(self, values: Tensor, out: NDArray[Any]) -> None:
+        """Copy a tensor into an array, which must be pinned if the device is a GPU; it is there after `finish_copies`."""
+        if self.copies is not None:
+            self.copies.wait_stream(torch.cuda.current_stream(self.torch))
+            values.record_stream(self.copies)
+        with torch.cuda.stream(self.copies):
+            torch.from_numpy(out).copy_(values, non_blocking=True)
+
+    def finish_copies(self) -> None:
+        """Wait until all that was to be downloaded is there."""
+        if self.copies is not None:
+            self.copies.synchronize()
 
     def precision(self) -> AbstractContextManager[Any]:
         """bfloat16 for the encoders on a GPU; float32 on a processor, where it is exact and mostly as fast."""

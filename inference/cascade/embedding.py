@@ -1,7 +1,8 @@
 """A unit's inputs to the embeddings of its predicted cells: read band by band ahead of the computing, embedded tile by tile.
 
-Every tile has the one shape `Batch.side` x `Batch.side`, so results depend neither on the unit, nor on the number of threads,
-each of which computes tiles of its own on one core.
+Stored values are what is copied to a GPU, and decoded there. On a processor every tile has the one shape `Batch.side` x
+`Batch.side`, so results depend neither on the unit, nor on the number of threads, each of which computes tiles of its own on one
+core; on a GPU a tile is a whole band.
 """
 
 from __future__ import annotations
@@ -17,18 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cube.grid import CELL, COARSE, FINE, Unit, Window
-from cube.layers import Layer
 from cube.storage.store import CubeStore
 from inference.calibration.applicability import Applicability, dissimilarity_of_part
 from inference.cascade.clock import Clock
 from inference.cascade.device import Device
-from inference.data.channels import as_channels
+from inference.data.channels import decoded
 from inference.data.recipe import Recipe
-from inference.data.sampling import concatenated, read_kilometres
+from inference.data.sampling import read_kilometres
 from inference.network.deep_sdm import Part
 from inference.network.ensemble import Ensemble, survey_covariates
 
-StoredBand = dict[str, NDArray[Any]]
+StoredBand = dict[str, Tensor]  # stored values by layer, on the device
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,18 @@ class Task:
             return np.zeros(0, np.int64), torch.zeros(0, self.ensemble.dimension), torch.zeros(0)
         with self.clock("read"):
             local = Part(part.top - top, part.left, part.height, part.width)
-            tile = _decoded(band, local, self.recipe, self.ensemble.spec.halo)
-            has_value = _has_value(tile, self.recipe, self.ensemble.spec.halo) | _at_cells(self.kilometre_has_value, part)
-            rows, cols = np.nonzero(part_cells & has_value)
-        tensors = {name: self.device.put(torch.from_numpy(values)) for name, values in tile.items()}
+            tile, has_value = _decoded(band, local, self.recipe, self.ensemble.spec.halo, self.device)
+            has_value = has_value | self.device.put(torch.from_numpy(_at_cells(self.kilometre_has_value, part)))
+            wanted = self.device.put(torch.from_numpy(part_cells)) & has_value
+            cell_positions = torch.nonzero(wanted.flatten())[:, 0]
+            rows, cols = np.divmod(cell_positions.cpu().numpy(), part.width)
         with self.clock("embed"), self.device.precision():
-            z = self.ensemble.embed_part(tensors, self.kilometre, part, self.survey).float()
-        cell_positions = torch.from_numpy(rows * part.width + cols).to(z.device)
+            z = self.ensemble.embed_part(tile, self.kilometre, part, self.survey).float()
         unlike = torch.zeros(0)
         if self.area is not None:
             with self.clock("applicability"):
                 unlike = dissimilarity_of_part(
-                    self.area, self.ensemble, tensors, self.coarse, part, z[cell_positions], cell_positions
+                    self.area, self.ensemble, tile, self.coarse, part, z[cell_positions], cell_positions
                 )
         return (part.top + rows) * side + part.left + cols, z[cell_positions], unlike
 
@@ -91,6 +91,7 @@ def embed_unit(
     order of rows within bands of tiles.
     """
     side = min(device.batch.side, unit.cells)
+    width = unit.cells if device.batch.whole_rows else side
     coarse = read_kilometres(cube, unit, recipe)
     kilometre_has_value = np.zeros((unit.cells * CELL // COARSE + 2,) * 2, bool)
     for values in coarse.values():
@@ -103,8 +104,8 @@ def embed_unit(
     index = np.empty(int(cells_to_predict.sum()), np.int64)
     z = torch.empty(len(index), ensemble.dimension, device=device.torch)
     unlike = np.empty(len(index) if area is not None else 0)
-    for top, band in _bands(cube, recipe, unit, cells_to_predict, side, ensemble.spec.halo, clock):
-        parts = [Part(top, left, side, side) for left in range(0, unit.cells, side)]
+    for top, band in _bands(cube, recipe, unit, cells_to_predict, side, ensemble.spec.halo, device, clock):
+        parts = [Part(top, left, side, width) for left in range(0, unit.cells, width)]
         embedded_parts = list(threads.map(lambda part, b=band, t=top: task.embed(b, t, part), parts))
         at = np.concatenate([i for i, _, _ in embedded_parts])
         order = np.argsort(at, kind="stable")  # by rows of the whole band: long runs are stored faster than short ones
@@ -117,14 +118,21 @@ def embed_unit(
 
 
 def _bands(
-    cube: CubeStore, recipe: Recipe, unit: Unit, cells_to_predict: NDArray[np.bool_], side: int, halo: int, clock: Clock
+    cube: CubeStore,
+    recipe: Recipe,
+    unit: Unit,
+    cells_to_predict: NDArray[np.bool_],
+    side: int,
+    halo: int,
+    device: Device,
+    clock: Clock,
 ) -> Iterator[tuple[int, StoredBand]]:
     """(first row, stored values) of each band of `side` rows that has a wanted cell; the next one is read meanwhile."""
     tops = [top for top in range(0, unit.cells, side) if cells_to_predict[top : top + side].any()]
 
     def read(top: int) -> StoredBand:
         with clock("read"):
-            return _read_band(cube, recipe, unit, top, side, halo)
+            return device.upload(_read_band(cube, recipe, unit, top, side, halo))
 
     with ThreadPoolExecutor(1, "read") as reader:
         coming: list[Future[StoredBand]] = [reader.submit(read, top) for top in tops[:1]]
@@ -134,7 +142,7 @@ def _bands(
             yield top, band
 
 
-def _read_band(cube: CubeStore, recipe: Recipe, unit: Unit, top: int, side: int, halo: int) -> StoredBand:
+def _read_band(cube: CubeStore, recipe: Recipe, unit: Unit, top: int, side: int, halo: int) -> dict[str, NDArray[Any]]:
     """Stored values of rows `top` to `top + side` of each 10 m and 50 m layer, images with their halo."""
     square, fine = cube.region.square(unit), cube.region.square(unit, FINE)
     rows = Window(square.row + top, square.col, side, square.width)
@@ -144,27 +152,25 @@ def _read_band(cube: CubeStore, recipe: Recipe, unit: Unit, top: int, side: int,
     return {layer.name: cube.read_window(layer.path, with_halo if layer.resolution == "10m" else rows) for layer in layers}
 
 
-def _decoded(band: StoredBand, part: Part, recipe: Recipe, halo: int) -> dict[str, NDArray[np.float32]]:
-    """Physical units, NaN where missing, of a part of a band: the 10 m and 50 m modalities."""
+def _decoded(band: StoredBand, part: Part, recipe: Recipe, halo: int, device: Device) -> tuple[dict[str, Tensor], Tensor]:
+    """The 10 m and 50 m modalities of a part of a band, in physical units with NaN where missing.
 
-    def channels_of(layer: Layer) -> NDArray[np.float32]:
-        rows, cols = part.pixels(halo) if layer.resolution == "10m" else part.slices
-        return as_channels(layer, layer.decode(band[layer.name][..., rows, cols]))
-
-    return {modality: concatenated([channels_of(layer) for layer in layers]) for modality, layers in recipe.places.items()}
-
-
-def _has_value(tile: dict[str, NDArray[np.float32]], recipe: Recipe, halo: int) -> NDArray[np.bool_]:
-    """(height, width) cells with a known value of their own among a tile's 10 m and 50 m layers."""
-    has_value: Any = False
-    for name, values in tile.items():
-        # one comparison and no copy: the largest of what is finite, and NaN only where nothing is
-        finite = np.isfinite(np.fmax.reduce(values, axis=tuple(range(values.ndim - 2))))
-        if recipe.places[name][0].resolution == "10m":
-            inner = finite[5 * halo : len(finite) - 5 * halo, 5 * halo : finite.shape[1] - 5 * halo]
-            finite = inner.reshape(inner.shape[0] // 5, 5, -1, 5).any((1, 3))
-        has_value = has_value | finite
-    return np.asarray(has_value)
+    And (height, width) cells with a value of their own in any of their layers.
+    """
+    tile: dict[str, Tensor] = {}
+    has_value = torch.zeros(part.height, part.width, dtype=torch.bool, device=device.torch)
+    for modality, layers in recipe.places.items():
+        channels = []
+        for layer in layers:
+            is_image = layer.resolution == "10m"
+            values, has_own = decoded(layer, band[layer.name][(..., *(part.pixels(halo) if is_image else part.slices))])
+            channels.append(values)
+            if is_image:
+                inner = has_own[5 * halo : len(has_own) - 5 * halo, 5 * halo : has_own.shape[1] - 5 * halo]
+                has_own = inner.reshape(part.height, 5, part.width, 5).any(3).any(1)
+            has_value |= has_own
+        tile[modality] = channels[0] if len(channels) == 1 else torch.cat(channels)
+    return tile, has_value
 
 
 def _at_cells(kilometre: NDArray[np.bool_], part: Part) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -76,11 +77,11 @@ def predict_species(
 
     `within` says where a species may be; elsewhere its probability is 0.
     """
-    way = Compiled(head, cells, z, device, threads, clock) if device.compiled else OnDevice(head, cells, z, device)
+    way = Compiled(head, cells, z, device, threads, clock) if device.compiled else OnDevice(head, cells, z, device, clock)
     # whole shards, as many at a time as asked for and as fit
     side = cells.side
     size = max(1, min(block, BLOCK_BYTES // side**2) // SPECIES_PER_SHARD) * SPECIES_PER_SHARD
-    buffers = Buffers((min(size, len(head)), side * side), 255)
+    buffers = Buffers((min(size, len(head)), side * side), 255, pinned=device.copies is not None)
     for start in range(0, len(head), size):
         stop = min(start + size, len(head))
         out = buffers.take() if writer is not None else None
@@ -90,7 +91,8 @@ def predict_species(
             way.block(part, replacements, which, None if out is None else out[first - start : part.stop - start])
         if writer is not None and out is not None:
             values = out[: stop - start].reshape(-1, side, side)
-            writer.put(f"species {start}", path, values, slice(start, stop), lambda out=out: buffers.give_back(out))  # type: ignore[misc]
+            free = partial(buffers.give_back, out)
+            writer.put(f"species {start}", path, values, slice(start, stop), free, device.finish_copies)
     way.finish()
 
 
@@ -192,9 +194,10 @@ class Compiled:
 class OnDevice:
     """In torch, wherever the embeddings are: only bytes leave the device, and at the end sums and ranks."""
 
-    def __init__(self, head: Head, cells: Cells, z: Tensor, device: Device) -> None:
+    def __init__(self, head: Head, cells: Cells, z: Tensor, device: Device, clock: Clock) -> None:
         """`z` (n, D) are the embeddings of the cells."""
-        self.head, self.cells, self.z = head, cells, z
+        self.head, self.cells, self.z, self.device, self.clock = head, cells, z, device, clock
+        self.scale = torch.from_numpy(head.scale).to(z.device)[:, None]
         n, size = len(z), device.batch.cells
         self.tiles = [slice(start, min(start + size, n)) for start in range(0, n, size)]
         self.index = torch.from_numpy(cells.index).to(z.device)
@@ -218,26 +221,29 @@ class OnDevice:
         return np.asarray(torch.cat(parts, 1).numpy())
 
     def block(self, block: slice, replacements: Floats, which: NDArray[np.int64], out: NDArray[np.uint8] | None) -> None:
-        """See `Compiled.block`."""
-        device = self.z.device
-        scale = torch.from_numpy(self.head.scale[block]).to(device)[:, None]
+        """See `Compiled.block`; `out` is filled once the device has finished its copies."""
+        device, clock = self.z.device, self.clock
         stored_block = None if out is None else torch.full(out.shape, 255, dtype=torch.uint8, device=device)
         for tile in self.tiles:
-            p = self._probability(block, tile)
-            for i in np.flatnonzero(which >= 0):
-                p[i] = torch.from_numpy(replacements[which[i], tile]).to(device)
-            linear = self.head.sums[:, block] @ p
-            self.sums[: len(linear), tile] += linear
-            self.sums[len(linear), tile] += torch.xlogy(p, p).sum(0)
-            self.sums[len(linear) + 1, tile] += p.square().sum(0)
-            ranks = merged_ranks(self.ranked[tile], self.species[tile], p, block.start)
-            self.ranked[tile], self.species[tile] = ranks
+            with clock("head"):
+                p = self._probability(block, tile)
+                for i in np.flatnonzero(which >= 0):
+                    p[i] = torch.from_numpy(replacements[which[i], tile]).to(device)
+            with clock("probabilities and indicator sums"):
+                linear = self.head.sums[:, block] @ p
+                self.sums[: len(linear), tile] += linear
+                self.sums[len(linear), tile] += torch.xlogy(p, p).sum(0)
+                self.sums[len(linear) + 1, tile] += p.square().sum(0)
+            with clock("rank"):
+                ranks = merged_ranks(self.ranked[tile], self.species[tile], p, block.start)
+                self.ranked[tile], self.species[tile] = ranks
             if stored_block is not None:
-                steps = p / scale
-                self.clipped[block] += (steps > PROBABILITY_STEPS + 0.5).sum(1)
-                stored_block[:, self.index[tile]] = steps.round().clamp(max=PROBABILITY_STEPS).to(torch.uint8)
+                with clock("quantise"):
+                    steps = p / self.scale[block]
+                    self.clipped[block] += (steps > PROBABILITY_STEPS + 0.5).sum(1)
+                    stored_block[:, self.index[tile]] = steps.round().clamp(max=PROBABILITY_STEPS).to(torch.uint8)
         if stored_block is not None and out is not None:
-            torch.from_numpy(out).copy_(stored_block)
+            self.device.download(stored_block, out)
 
     def finish(self) -> None:
         """Sums and ranks to the cells."""

@@ -104,8 +104,8 @@ def run_unit(job: Job, unit: Unit, clock: Clock | None = None) -> dict[str, Any]
     neither on the number of threads nor on the block of species. `clock` is told what each step costs.
     """
     start = time.perf_counter()
-    clock = clock or Clock()
     context = _worker_context(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
+    clock = clock or Clock(context.device.torch)
     threads = job.threads or _cores()
     # Libraries compute on the thread that calls them: it is tiles that are spread over the threads.
     torch.set_num_threads(1)
@@ -121,6 +121,7 @@ def run_unit(job: Job, unit: Unit, clock: Clock | None = None) -> dict[str, Any]
     if context.device.batch.times_halved:
         counts["batch_halved"] = context.device.batch.times_halved
     steps = {step: round(seconds, 3) for step, seconds in clock.seconds.items()}
+    steps |= {f"{step}, on the GPU": round(seconds, 3) for step, seconds in clock.device_seconds().items()}
     seconds = round(time.perf_counter() - start, 3)
     receipt = Receipt(unit.name, "predict", job.inputs, seconds, counts, writer.checksums, steps, writer.sizes)
     names = context.model.ensemble.species

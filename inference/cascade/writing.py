@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cube.grid import Unit
@@ -37,19 +38,36 @@ class Writer:
         self._waiting: list[Future[None]] = []
 
     def put(
-        self, name: str, path: str, values: NDArray[Any], lead: slice | None = None, free: Callable[[], None] | None = None
+        self,
+        name: str,
+        path: str,
+        values: NDArray[Any],
+        lead: slice | None = None,
+        free: Callable[[], None] | None = None,
+        wait: Callable[[], None] | None = None,
     ) -> None:
         """Write `values` (..., U, U) at `path`, or a block `lead` of its first axis; waits while others wait.
 
-        `free` is called once they are written: until then the values must not be changed.
+        `free` is called once they are written: until then the values must not be changed. `wait` is called before they are
+        read: a device may be copying them still.
         """
         while len(self._waiting) >= WAITING:
             self._waiting.pop(0).result()
-        self._waiting.append(self._thread.submit(self._write, name, path, values, lead, free))
+        self._waiting.append(self._thread.submit(self._write, name, path, values, lead, free, wait))
 
-    def _write(self, name: str, path: str, values: NDArray[Any], lead: slice | None, free: Callable[[], None] | None) -> None:
+    def _write(
+        self,
+        name: str,
+        path: str,
+        values: NDArray[Any],
+        lead: slice | None,
+        free: Callable[[], None] | None,
+        wait: Callable[[], None] | None,
+    ) -> None:
         start = time.perf_counter()
         try:
+            if wait is not None:
+                wait()
             self.sizes |= self.cube.write_unit(path, self.unit, values, lead=lead)
             self.checksums[name] = checksum(values)
             self.facts.see(path, values, lead)
@@ -76,19 +94,21 @@ class Writer:
 class Buffers:
     """A few arrays of one shape that are filled, written and filled again: what no cell covers keeps its fill."""
 
-    def __init__(self, shape: tuple[int, ...], fill: int, count: int = WAITING + 1) -> None:
-        """`count` arrays (uint8) of `shape`, made when they are first asked for."""
+    def __init__(self, shape: tuple[int, ...], fill: int, count: int = WAITING + 1, pinned: bool = False) -> None:
+        """`count` arrays (uint8) of `shape`, made when they are first asked for; `pinned`: for copies of a GPU."""
         import queue
 
         self._free: queue.SimpleQueue[NDArray[np.uint8] | None] = queue.SimpleQueue()
-        self.shape, self.fill = shape, fill
+        self.shape, self.fill, self.pinned = shape, fill, pinned
         for _ in range(count):
             self._free.put(None)
 
     def take(self) -> NDArray[np.uint8]:
         """One that is free; waits for it."""
         buffer = self._free.get()
-        return np.full(self.shape, self.fill, np.uint8) if buffer is None else buffer
+        if buffer is not None:
+            return buffer
+        return np.asarray(torch.empty(self.shape, dtype=torch.uint8, pin_memory=self.pinned).fill_(self.fill).numpy())
 
     def give_back(self, array: NDArray[np.uint8]) -> None:
         """It may be filled again."""

@@ -106,8 +106,17 @@ def places_in(held: dict[str, torch.Tensor], step: int = 7) -> tuple[np.ndarray,
 def test_columns_of_a_window_are_those_of_its_places(missing):
     held = window(missing)
     rows, cols, there = places_in(held)
-    dense = window_columns(held, SPEC, U).reshape(U, U, -1)[rows, cols]
+    dense = window_columns(held, SPEC, U, U).reshape(U, U, -1)[rows, cols]
     np.testing.assert_allclose(dense.numpy(), place_columns(there, SPEC), atol=1e-5)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_columns_of_a_band_are_those_of_its_rows_of_the_window(missing):
+    held = window(missing)
+    part = Part(0, 0, 20, U)
+    cut = part.cut(held, SPEC) | {name: held[name][..., :3, :] for name in SPEC.kilometres}
+    dense = window_columns(held, SPEC, U, U).reshape(U, U, -1)[:20].flatten(0, 1)
+    torch.testing.assert_close(window_columns(cut, SPEC, 20, U), dense, atol=1e-5, rtol=0, equal_nan=True)
 
 
 def ratio(held, ensemble, predictors, without: tuple[str, ...] = ()) -> np.ndarray:

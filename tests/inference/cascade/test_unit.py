@@ -17,11 +17,11 @@ from inference.calibration.sets import set_size
 from inference.cascade import species as species_module
 from inference.cascade.cells import blur
 from inference.cascade.clock import Clock
-from inference.cascade.device import Device
+from inference.cascade.device import Batch, Device
 from inference.cascade.embedding import embed_unit
 from inference.cascade.indicators import applicable
 from inference.cascade.model import load_model
-from inference.cascade.unit import _worker_context, run_unit
+from inference.cascade.unit import WorkerContext, _worker_context, run_unit
 from inference.data.blocks import Folds
 from inference.data.sampling import sample
 from inference.evaluation.out_of_fold import OutOfFold, save_out_of_fold
@@ -112,10 +112,14 @@ def test_composition_and_set_are_those_of_the_reference(case, truth, receipt):
     assert COMPOSITION[1].scale == 0.004
 
 
-def test_a_unit_equals_single_patches_at_its_edges_and_beside_missing_data(case):
+def open_context(case: Case) -> WorkerContext:
     job = case.job()
     _worker_context.cache_clear()
-    held = _worker_context(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
+    return _worker_context(job.cube_url, job.model_path, job.model_hash, job.device, job.area_m2)
+
+
+def test_a_unit_equals_single_patches_at_its_edges_and_beside_missing_data(case):
+    held = open_context(case)
     model, unit = held.model, case.units[0]
     wanted = (case.cube.read_window("inputs/50m/surface", case.cube.region.square(unit)) == 0) & _inside(case)
     with ThreadPoolExecutor(2) as pool:
@@ -133,6 +137,22 @@ def test_a_unit_equals_single_patches_at_its_edges_and_beside_missing_data(case)
     with torch.no_grad():
         single = model.ensemble.embed_places(batch)
     torch.testing.assert_close(z[torch.from_numpy(some)], single, atol=1e-5, rtol=0)
+
+
+def test_bands_as_wide_as_a_unit_embed_as_tiles_do(case):
+    """A GPU takes whole bands."""
+    held = open_context(case)
+    model, unit = held.model, case.units[0]
+    wanted = case.cube.read_window("inputs/50m/surface", case.cube.region.square(unit)) == 0
+    seen = []
+    for batch in (Batch(side=40), Batch(side=100, whole_rows=True)):
+        device = Device(torch.device("cpu"), batch)
+        with ThreadPoolExecutor(2) as pool:
+            index, z, _ = embed_unit(case.cube, model.ensemble, model.recipe, unit, wanted, 2020, device, pool, Clock())
+        seen.append((index, z))
+    order = np.argsort(seen[0][0])
+    np.testing.assert_array_equal(seen[0][0][order], np.sort(seen[1][0]))
+    torch.testing.assert_close(seen[0][1][order], seen[1][1][np.argsort(seen[1][0])], atol=1e-6, rtol=0)
 
 
 def _others(case: Case, index: np.ndarray) -> np.ndarray:
