@@ -261,6 +261,7 @@ def load_config(path: str | Path, habitats_alone: bool = False) -> Config:
         config.predict_region()
         _check_geoplant(config, check_grid(config.whole_region()))
         _check_blocks(config)
+        _check_folds(config)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return config
@@ -270,6 +271,15 @@ def _check_geoplant(config: Config, grid: Grid) -> None:
     """Refuse GeoPlant's files on another grid than Europe's, which they are in."""
     if grid != EUROPE and any(part is not None and part.geoplant is not None for part in (config.surveys, config.records)):
         raise ConfigError(f"grid.crs: files of GeoPlant lie in {EUROPE.code}; leave `grid` out, or give tables of surveys.")
+
+
+def _check_folds(config: Config) -> None:
+    """Refuse what no member could be judged with."""
+    if config.train.members < 2:
+        raise ConfigError(
+            f"train.members is {config.train.members}: each member is judged on the blocks that it leaves out, which takes two;"
+            " set it to 2 or more."
+        )
 
 
 def _check_blocks(config: Config) -> None:

@@ -54,11 +54,6 @@ def plan_folds(
     """
     e, members = config.evaluate, config.train.members
     places = surveys if len(surveys) or records is None else Surveys.at(records.x, records.y)
-    if members < 2:
-        raise ConfigError(
-            f"{config.path}: train.members is {members}: each member is judged on the blocks that it leaves out, which takes two;"
-            " set train.members to 2 or more."
-        )
     if e.groups is not None and not len(surveys):
         raise ConfigError(
             f"{config.path}: evaluate.groups names '{e.groups}', a column of surveys, and the model learns from records alone;"

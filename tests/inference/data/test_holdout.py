@@ -106,11 +106,6 @@ def test_large_blocks_that_come_late_do_not_make_folds_uneven() -> None:
         assert all(len(np.unique(folds.fold[folds.block == b])) == 1 for b in range(6))
 
 
-def test_one_member_cannot_be_judged() -> None:
-    with pytest.raises(ConfigError, match=r"train\.members is 1: .* set train\.members to 2 or more"):
-        plan_folds(config(members=1), surveys())
-
-
 def test_fewer_groups_than_members_are_refused_with_the_number_that_works() -> None:
     group = np.array(["a", "b", "c"])[np.arange(900) % 3]
     with pytest.raises(ConfigError, match=r"3 groups in the column 'country'; set train\.members to 3 or less"):
