@@ -207,9 +207,9 @@ def show(
     print(f"{'step':34}{'us of a core':>14}{'share':>8}{'floor':>9}{'times':>7}")
     records = []
     for step, seconds in sorted(steps.items(), key=lambda s: -s[1]):
-        us, floor_seconds = 1e6 * seconds / cells, floor.get(step)
-        floor_text = f"{1e6 * floor_seconds:9.1f}{us / (1e6 * floor_seconds):7.1f}" if floor_seconds else ""
-        print(f"{step:34}{us:14.1f}{seconds / dense['processor']:8.1%}{floor_text}")
+        microseconds, floor_seconds = 1e6 * seconds / cells, floor.get(step)
+        floor_text = f"{1e6 * floor_seconds:9.1f}{microseconds / (1e6 * floor_seconds):7.1f}" if floor_seconds else ""
+        print(f"{step:34}{microseconds:14.1f}{seconds / dense['processor']:8.1%}{floor_text}")
         if seconds > 0:
             records.append({"way": "dense", "species": species, "step": step, "cells_per_second": cores * cells / seconds})
     for step, seconds in sorted(dense["on device"].items(), key=lambda s: -s[1]):

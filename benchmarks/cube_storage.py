@@ -80,7 +80,7 @@ def embeddings(folder: Path, cube: CubeStore) -> list[dict[str, Any]]:
         cells = layers[name].decode(cube.array(f"inputs/50m/{name}")[:])
         pixels.append(cells.repeat(CELL // FINE, 0).repeat(CELL // FINE, 1)[None])
     drivers = np.concatenate(pixels)
-    like = drivers.reshape(len(drivers), -1)[:, ::97].T
+    reference = drivers.reshape(len(drivers), -1)[:, ::97].T
     left, _, _, top = region.grown_bounds
     zone = int((region.degrees[0] + 180) // 6) + 1
     west, south, east, north = bounds_in(32600 + zone, region.bounds, region.grid.code)
@@ -92,7 +92,7 @@ def embeddings(folder: Path, cube: CubeStore) -> list[dict[str, Any]]:
             easting, northing = transformer(32600 + zone, region.grid.code).transform(x[i : i + 64], y[i : i + 64])
             row, col = ((top - northing) // FINE).astype(int), ((easting - left) // FINE).astype(int)
             drivers_here = drivers[:, row.clip(0, drivers.shape[1] - 1), col.clip(0, drivers.shape[2] - 1)]
-            image_vectors = unit_vectors(drivers_here.reshape(len(drivers_here), -1).T, like, 0, bands)
+            image_vectors = unit_vectors(drivers_here.reshape(len(drivers_here), -1).T, reference, 0, bands)
             out[:, i : i + 64] = image_vectors.T.reshape(bands, *drivers_here.shape[1:])
         return out
 

@@ -130,7 +130,7 @@ def _ways(catalog: str, region: Region, threads: int, folder: Path) -> dict[str,
     bands = [*SENTINEL2_BANDS, "scl"]
     box = GeoBox.from_bbox(unit.bounds, crs=f"EPSG:{grid.EUROPE.epsg}", resolution=FINE)
 
-    def ours() -> Any:
+    def our_way() -> Any:
         return sentinel2.composite(scenes, unit)[0]
 
     def odc_stac() -> Any:
@@ -176,7 +176,7 @@ def _ways(catalog: str, region: Region, threads: int, folder: Path) -> dict[str,
         return laid(np.ascontiguousarray(values[:, :-1]), values[:, -1])
 
     ways: dict[str, Callable[[], Any]] = {
-        "floracube": ours,
+        "floracube": our_way,
         "odc-stac": odc_stac,
         "stackstac": plain_stackstac,
         "odc-stac in UTM": odc_in_utm,

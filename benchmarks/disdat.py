@@ -48,7 +48,7 @@ Auc = NDArray[np.float64]
 BLOCKS: Final = 8  # a side of the region, for the frequency by spatial block
 RARE: Final = 50  # records below which a species counts as rare
 DRAWS: Final = 2000  # of the bootstrap
-OURS: Final = "floracube"
+FLORACUBE: Final = "floracube"
 TABLES: Final = {
     "random": ("random", "random background for all"),
     "group": ("tgb", "records of the group as sites for all"),
@@ -82,7 +82,7 @@ def _frequency(group: Group, seed: int) -> Scores:
 
 
 METHODS: dict[str, Callable[[Group, int], Scores]] = {
-    OURS: floracube_scores,
+    FLORACUBE: floracube_scores,
     "floracube_mixed": partial(floracube_scores, options=MIXED_SITES),
     "maxent": partial(_fitted, model=Maxent),
     "random_forest": partial(_fitted, model=DownSampledForest),
@@ -132,7 +132,7 @@ def measure(args: argparse.Namespace, table: str) -> Table:
         auc[region] = {}
         for method in methods:
             start = time.perf_counter()
-            seeds = range(args.seeds if method.startswith(OURS) else 1)
+            seeds = range(args.seeds if method.startswith(FLORACUBE) else 1)
             auc[region][method] = np.mean([region_auc(groups, method, table, s, args.keep, args.validate) for s in seeds], 0)
             summary = f"{table} {region} {method}: {np.nanmean(auc[region][method]):.4f}"
             print(f"{summary}, {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
@@ -158,8 +158,8 @@ def _rows(name: str, auc: dict[str, dict[str, Auc]], rare: dict[str, NDArray[np.
             f"AUC, under {RARE} records": mean_of(rare_aucs),
             "rare species": sum(int(np.isfinite(v).sum()) for v in rare_aucs),
         }
-        if method != OURS and OURS in next(iter(auc.values())):
-            gains = [auc_by_method[OURS] - auc_by_method[method] for auc_by_method in auc.values()]
+        if method != FLORACUBE and FLORACUBE in next(iter(auc.values())):
+            gains = [auc_by_method[FLORACUBE] - auc_by_method[method] for auc_by_method in auc.values()]
             row["gain of ours"] = mean_of(gains)
             row["lower"], row["upper"] = paired_interval(gains)
         rows.append(row)

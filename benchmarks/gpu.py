@@ -30,10 +30,10 @@ HIDDEN = {"CUDA_VISIBLE_DEVICES": ""}  # of a process that computes on the proce
 def run(*words: object, **environment: str) -> str:
     """Standard output of a command of this checkout; raises `SystemExit` with the end of what it printed if it fails."""
     command = [sys.executable, *(str(word) for word in words)]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command[1:])} failed:\n{(done.stdout + done.stderr)[-3000:]}")
-    return done.stdout
+    process = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command[1:])} failed:\n{(process.stdout + process.stderr)[-3000:]}")
+    return process.stdout
 
 
 def differences(cube: CubeStore, one: str, two: str) -> tuple[float, int]:
@@ -56,7 +56,7 @@ def main() -> None:
         raise SystemExit("torch finds no GPU here; install torch for CUDA and its driver, or give --device cpu.")
     name = torch.cuda.get_device_name() if gpu else f"{os.cpu_count()} cores"
     print(f"torch {torch.__version__} on {name}")
-    here = {} if gpu else HIDDEN
+    environment = {} if gpu else HIDDEN
 
     def step(label: str, *words: object, **environment: str) -> str:
         started = time.perf_counter()
@@ -67,14 +67,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="floracube-gpu-") as folder:
         demo = Path(folder) / "demo"
         sizes: tuple[Any, ...] = ("--size-km", options.size_km, "--species", options.species, "--no-serve")
-        step(f"build, train and predict on {options.device}", "floracube.py", "demo", "--out", demo, *sizes, **here)
+        step(f"build, train and predict on {options.device}", "floracube.py", "demo", "--out", demo, *sizes, **environment)
         config = demo / "config.yaml"
-        step(f"predict again on {options.device}", "floracube.py", "predict", config, "--version", "device", **here)
+        step(f"predict again on {options.device}", "floracube.py", "predict", config, "--version", "device", **environment)
         step("predict on the processor", "floracube.py", "predict", config, "--version", "processor", **HIDDEN)
-        step("two workers take turns", "floracube.py", "predict", config, "--version", "workers", "--workers", 2, **here)
+        step(
+            "two workers take turns",
+            "floracube.py",
+            "predict",
+            config,
+            "--version",
+            "workers",
+            "--workers",
+            2,
+            **environment,
+        )
         cube = open_cube(str(demo / "cube.zarr"))
         species = ("--species", options.benchmark_species, "--device", options.device)
-        table = step("benchmark of the cascade", "benchmarks/cascade.py", *species, "--repeats", 2, **here)
+        table = step("benchmark of the cascade", "benchmarks/cascade.py", *species, "--repeats", 2, **environment)
         for other in ("processor", "workers"):
             share, most = differences(cube, "device", other)
             print(f"{f'values apart, {options.device} and {other}':44} {share:9.4%}, {most} steps at most")

@@ -183,8 +183,8 @@ def compare(
     parts = {"": np.ones(len(every), bool)} | ({} if locked is None else {", locked third": locked[every]})
     for (what, part), (i, key), reader in product(parts.items(), enumerate(FIGURES), methods.readers):
         best = max(methods.baselines, key=lambda m: means[m][i])
-        ours, peer = (np.concatenate(answers[m])[part] for m in (reader, best))
-        middle, low, high = gain(plots.label[every[part]], ours, peer, block[every[part]])[key]
+        answers_of_reader, peer = (np.concatenate(answers[m])[part] for m in (reader, best))
+        middle, low, high = gain(plots.label[every[part]], answers_of_reader, peer, block[every[part]])[key]
         interval = f"{middle:+.3f}, 95 % of block draws {low:+.3f} to {high:+.3f}"
         say(f"  {reader} over {best}, {key.replace('_', ' ')}{what}: {interval}")
         records.append({"case": case + what, "method": f"{reader} - {best}", key: middle, "low": low, "high": high})

@@ -54,7 +54,7 @@ class Row:
     seconds: float
     looks: int  # of the reader at whole releases
     same: bool
-    torn: int  # looks that found something that was not whole
+    partial_looks: int  # looks that found something that was not whole
 
 
 @dataclass
@@ -124,7 +124,7 @@ class Reader(threading.Thread):
     def __init__(self, config: Config) -> None:
         """Begins with `start()`."""
         super().__init__(daemon=True)
-        self.config, self.looks, self.torn, self.stop = config, 0, [], threading.Event()
+        self.config, self.looks, self.partial_looks, self.stop = config, 0, [], threading.Event()
 
     def run(self) -> None:
         """Look again and again until `ended`."""
@@ -155,7 +155,7 @@ class Reader(threading.Thread):
                 raise ValueError("the map of the first species is empty")
             self.looks += 1
         except Exception as error:
-            self.torn.append(f"{type(error).__name__}: {error}")
+            self.partial_looks.append(f"{type(error).__name__}: {error}")
 
 
 def command(config: Config, cluster: Cluster) -> subprocess.Popen[bytes]:
@@ -220,7 +220,7 @@ def disturbed(number: int, config: Config, cluster: Cluster, role: str, moment: 
         round(seconds, 1),
         reader.looks,
         process.returncode == 0,
-        len(reader.torn),
+        len(reader.partial_looks),
     )
     return row, reader
 
@@ -249,7 +249,7 @@ def kills(config: Config, folder: Path, runs: int, seed: int, roles: tuple[str, 
             differ = sorted(name for name in truth.keys() | run_digests.keys() if truth.get(name) != run_digests.get(name))
             row.same = row.same and not differ
             wrong += [f"run {number}, {row.victim}: {name} differs" for name in differ[:3]]
-            wrong += [f"run {number}, {row.victim}: the reader saw {sentence}" for sentence in reader.torn[:3]]
+            wrong += [f"run {number}, {row.victim}: the reader saw {sentence}" for sentence in reader.partial_looks[:3]]
             rows.append(row)
             print(_line(row), flush=True)
             shutil.rmtree(folder / f"run-{number}")
@@ -264,7 +264,7 @@ HEAD = f"{'run':>4} {'killed':<24}{'after s':>8}{'units':>7}{'commands':>10}{'se
 def _line(row: Row) -> str:
     return (
         f"{row.run:>4} {row.victim:<24}{row.after_s:>8.1f}{row.units_done:>7}{row.commands:>10}{row.seconds:>9.1f}"
-        f"{row.looks:>7}{row.torn:>6}  {'yes' if row.same else 'NO'}"
+        f"{row.looks:>7}{row.partial_looks:>6}  {'yes' if row.same else 'NO'}"
     )
 
 
@@ -282,9 +282,9 @@ def main() -> int:
         rows, wrong = kills(config, folder, args.runs, seed)
     records: list[dict[str, Any]] = [asdict(row) for row in rows]
     write_rows(args.json, records)
-    same, torn = sum(row.same for row in rows), sum(row.torn for row in rows)
-    looks = sum(row.looks for row in rows) + torn
-    print(f"{same} of {len(rows)} runs ended in the undisturbed products; {torn} of {looks} looks of the reader were not whole")
+    same, partial_looks = sum(row.same for row in rows), sum(row.partial_looks for row in rows)
+    looks = sum(row.looks for row in rows) + partial_looks
+    print(f"{same} of {len(rows)} runs ended in the undisturbed products; {partial_looks} of {looks} looks were partial")
     for sentence in wrong:
         print(sentence)
     return 1 if wrong or same < len(rows) else 0

@@ -41,10 +41,10 @@ PASSES: Final = 5
 Floats = NDArray[np.float32]
 
 
-def unit_vectors(drivers: Floats, like: Floats, seed: int, bands: int = BANDS) -> NDArray[np.float64]:
+def unit_vectors(drivers: Floats, reference: Floats, seed: int, bands: int = BANDS) -> NDArray[np.float64]:
     """(n, bands) vectors of length 1: a random network of `drivers` (n, V), scaled as `like` (m, V) is."""
     rng = np.random.default_rng([seed, bands])
-    x = (drivers - np.nanmean(like, 0)) / (np.nanstd(like, 0) + 1e-6)
+    x = (drivers - np.nanmean(reference, 0)) / (np.nanstd(reference, 0) + 1e-6)
     hidden = np.tanh(np.nan_to_num(x) @ rng.normal(size=(x.shape[1], HIDDEN)) / np.sqrt(x.shape[1]) + rng.normal(size=HIDDEN))
     out = hidden @ rng.normal(size=(HIDDEN, bands))
     return np.asarray(out / np.linalg.norm(out, axis=1, keepdims=True))
@@ -55,9 +55,9 @@ def stored_bytes(vectors: NDArray[np.float64]) -> NDArray[np.int8]:
     return np.clip(np.rint(np.sign(vectors) * np.sqrt(np.abs(vectors)) * 127.5), -127, 127).astype(np.int8)
 
 
-def embedding(drivers: Floats, like: Floats, seed: int) -> Floats:
+def embedding(drivers: Floats, reference: Floats, seed: int) -> Floats:
     """(n, 64) vectors as they are read from signed bytes; see `unit_vectors`."""
-    stored_values = stored_bytes(unit_vectors(drivers, like, seed))
+    stored_values = stored_bytes(unit_vectors(drivers, reference, seed))
     return np.asarray(np.sign(stored_values) * (stored_values / np.float32(127.5)) ** 2, np.float32)
 
 

@@ -221,13 +221,13 @@ def main() -> None:
     if set(observations) - set(OBSERVATIONS):
         parser.error(f"--observations {args.observations}: expected any of {', '.join(OBSERVATIONS)}, or every")
     for seed in (int(s) for s in args.seeds.split(",")):
-        have = {(r["case"], r.get("observation", ASSUMED), r["method"]) for r in rows if r["seed"] == seed}
+        finished_rows = {(r["case"], r.get("observation", ASSUMED), r["method"]) for r in rows if r["seed"] == seed}
         for observation in observations if "records" in cases else []:
-            ways = [w for w in args.ways.split(",") if ("records", observation, w) not in have]
+            ways = [w for w in args.ways.split(",") if ("records", observation, w) not in finished_rows]
             if ways:
                 data = landscape_data(seed, args.cache, observation=observation)
                 of_records(data, args.members, args.epochs, ways, report_row, observation)
-        if "surveys" in cases and ("surveys", ASSUMED, "oracle forest (leaf 20)") not in have:
+        if "surveys" in cases and ("surveys", ASSUMED, "oracle forest (leaf 20)") not in finished_rows:
             rows[:] = [r for r in rows if (r["case"], r["seed"]) != ("surveys", seed)]
             of_surveys(landscape_data(seed, args.cache), args.members, report_row)
     tables = [table(rows, case) for case in cases] + [gains(rows)]

@@ -25,7 +25,7 @@ from inference.data.dataset import load_dataset, split_network_options
 from inference.data.holdout import plan_folds, shown_km
 from inference.data.records import Records
 from inference.data.samples import Surveys
-from inference.evaluation.folds import OURS, skill_report
+from inference.evaluation.folds import FLORACUBE, skill_report
 from inference.evaluation.tables import write_tables
 from inference.training.fit import spec_for, train
 
@@ -55,7 +55,7 @@ def main() -> None:
     records = as_records(surveys, np.flatnonzero(~half[surveys.place]), args.draw)
     folds, test_surveys = plan.folds.subset(survey_rows), surveys.subset(survey_rows)
     cases = {
-        OURS: (survey_rows, records),
+        FLORACUBE: (survey_rows, records),
         "surveys alone": (survey_rows, None),
         "both halves as surveys": (np.arange(len(surveys)), None),
     }
@@ -78,7 +78,7 @@ def main() -> None:
     open_rows = ~folds.locked
     what = (
         f"{int(open_rows.sum()):,} of {len(survey_rows):,} surveys, open blocks of {shown_km(folds.block_km)} km, "
-        f"{options.members} members; {OURS} learned from {len(records):,} records beside them"
+        f"{options.members} members; {FLORACUBE} learned from {len(records):,} records beside them"
     )
     tables = skill_report(eta, test_surveys, folds, plan.min_records, open_rows, what, config.evaluate.options.bootstraps).tables
     print("\n\n".join(table.text() for table in tables))

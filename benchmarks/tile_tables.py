@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-OURS = "floracube"
+FLORACUBE = "floracube"
 Row = dict[str, Any]
 
 
@@ -32,13 +32,13 @@ def tables(rows: list[Row], store: str, zooms: list[int]) -> str:
             by_zoom = [times[server, z, state] for z in zooms]
             size = statistics.mean(r["bytes"] for r in by_zoom) / 1e3
             lines.append([server, *(f"{r['ms']:.1f}" for r in by_zoom), f"{size:.0f}"])
-            if server == OURS or OURS not in servers:
+            if server == FLORACUBE or FLORACUBE not in servers:
                 continue
             comparison = (
                 [("warm", "times ours"), ("cold", "times ours, empty cache")] if state == "warm" else [("cold", "times ours")]
             )
             for our_state, label in comparison:
-                ratios = [r["ms"] / times[OURS, z, our_state]["ms"] for r, z in zip(by_zoom, zooms, strict=True)]
+                ratios = [r["ms"] / times[FLORACUBE, z, our_state]["ms"] for r, z in zip(by_zoom, zooms, strict=True)]
                 lines.append([f"  {label}", *(f"{ratio:.0f}" for ratio in ratios), ""])
         text += show(f"\n{store}: median ms a tile, {state}", ["server", *(f"zoom {z}" for z in zooms), "kB a tile"], lines)
     lines = [

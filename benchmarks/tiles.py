@@ -35,14 +35,14 @@ from benchmarks import tile_cube, tile_servers
 from benchmarks.command import parser_of, write_rows
 from benchmarks.ports import answering
 from benchmarks.tile_load import Answer, Connection, load, percentile
-from benchmarks.tile_tables import OURS, Row, tables
+from benchmarks.tile_tables import FLORACUBE, Row, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 BY_HAND = "titiler.xarray, level by hand"
 UNPICKED = "titiler.xarray, level 0"
 # Server and which level it reads, what uvicorn starts, what must be installed. The one that finds levels by itself comes first.
 SERVERS = {
-    OURS: ("floracube", "morecantile"),
+    FLORACUBE: ("floracube", "morecantile"),
     "rio-tiler GroupReader, multiscales": ("group_reader", "rio-tiler"),
     BY_HAND: ("titiler", "titiler.xarray"),
     UNPICKED: ("titiler", "titiler.xarray"),
@@ -155,12 +155,12 @@ async def by_zoom(running: dict[str, Running], cube: Any, url: str, zooms: list[
         places = spots(cube.region, z, repeats)
         for x, y in places:
             for name in list(running):
-                if name == OURS:
+                if name == FLORACUBE:
                     await forget(running[name].port)
                 await ask(name, z, x, y, "cold")
         for x, y in places:
-            if OURS in running:  # emptied before each cold tile: each is to be warm again
-                await ask(OURS, z, x, y, "again")
+            if FLORACUBE in running:  # emptied before each cold tile: each is to be warm again
+                await ask(FLORACUBE, z, x, y, "again")
         for x, y in places:
             for name in list(running):
                 await ask(name, z, x, y, "warm")
@@ -257,7 +257,7 @@ def main() -> None:
         height, width = cube.region.shape()
         print(
             f"{height} x {width} cells, uint8, shards of {options.unit_km * 20} cells, levels 0 to {cube.region.levels()}; "
-            + ", ".join(f"{n} {version_of(SERVERS[n][1])}" for n in names if n not in (OURS, BY_HAND))
+            + ", ".join(f"{n} {version_of(SERVERS[n][1])}" for n in names if n not in (FLORACUBE, BY_HAND))
         )
         rows = run("local folder", str(folder), cube, names, options, {})
         print(tables(rows, "local folder", options.zooms))

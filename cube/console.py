@@ -70,7 +70,7 @@ EXTRAS: Final = {
     ),
 }
 LINE_EVERY: Final = 60.0  # seconds between two lines of progress where the output is no terminal
-SETTLED: Final = 0.05  # share of a stage after which its speed says something of the rest
+MIN_SHARE: Final = 0.05  # share of a stage after which its speed says something of the rest
 
 Move = Callable[[int, int, str], None]
 
@@ -98,7 +98,7 @@ class Pace:
         The pace is that of the finished steps, so the estimate runs down while a step takes its time and never stays at 0.
         """
         finished_steps = self.steps_done - self._first
-        if not 0 < self.steps_done < self.total or finished_steps <= SETTLED * (self.total - self._first):
+        if not 0 < self.steps_done < self.total or finished_steps <= MIN_SHARE * (self.total - self._first):
             return None
         estimate = (self._last - self._began) / finished_steps * (self.total - self.steps_done) - (now - self._last)
         return estimate if estimate >= 1 else None

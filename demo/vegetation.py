@@ -104,7 +104,7 @@ def pressure(flora: list[Species], site: Site) -> Field:
     return np.asarray(1 - np.exp(-1.5 * total / max(len(strong), 1) * 4), dtype=np.float32)
 
 
-def unseen(species: Species, domain: Domain, site: Site, seed: int) -> Field:
+def unexplained(species: Species, domain: Domain, site: Site, seed: int) -> Field:
     """What no driver knows (y, x): history shared by many plants, own patches, valleys never reached."""
     shape = domain.shape
     rng = stream(seed, f"unseen {species.name}")
@@ -128,7 +128,7 @@ def logits(flora: list[Species], domain: Domain, site: Site, seed: int) -> Itera
             niche = niche - weak * crowd
         spread = float(stream(seed, f"spread {species.name}").uniform(1.9, 2.6))
         visible_part = np.sqrt(1 - UNEXPLAINED) * standardise(niche, site.land)
-        hidden = np.sqrt(UNEXPLAINED) * unseen(species, domain, site, seed)
+        hidden = np.sqrt(UNEXPLAINED) * unexplained(species, domain, site, seed)
         yield species, (spread * visible_part).astype(np.float32), (spread * hidden).astype(np.float32)
 
 

@@ -36,13 +36,13 @@ ABSENT = {"server": ("torch", "transformers"), "worker": ("titiler", "fastapi", 
 
 def run(*command: object, cwd: Path, **environment: str) -> str:
     """Run a command that must succeed, away from the checkout; its standard output."""
-    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run(
-        [str(c) for c in command], cwd=cwd, env={**kept, **environment}, capture_output=True, text=True, check=False
+    environment_before = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    completed = subprocess.run(
+        [str(c) for c in command], cwd=cwd, env={**environment_before, **environment}, capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(map(str, command))} failed:\n{(done.stdout + done.stderr)[-3000:]}")
-    return done.stdout
+    if completed.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))} failed:\n{(completed.stdout + completed.stderr)[-3000:]}")
+    return completed.stdout
 
 
 def build(work: Path) -> Path:
@@ -94,8 +94,8 @@ def installed_as_image(name: str, wheel: Path, work: Path) -> Path:
         line = re.sub(r"(\S+\.lock)", lambda m: str(IMAGES / m[1]), line)
         run(place / "bin/python", "-m", *line.split(), "--quiet", cwd=work)
     code = f"import importlib.util as u; print([m for m in {ABSENT[name]!r} if u.find_spec(m)])"
-    if (found := run(place / "bin/python", "-c", code, cwd=work).strip()) != "[]":
-        raise SystemExit(f"the {name}'s environment holds {found}")
+    if (missing_files := run(place / "bin/python", "-c", code, cwd=work).strip()) != "[]":
+        raise SystemExit(f"the {name}'s environment holds {missing_files}")
     return place
 
 
@@ -154,10 +154,10 @@ def main() -> None:
 
     def step(name: str, what: str, function: Callable[[], object]) -> object:
         started = time.perf_counter()
-        made = function()
+        result = function()
         rows.append((name, what, time.perf_counter() - started))
         print(f"ok  {name:22} {what:60} {rows[-1][2]:7.0f} s", flush=True)
-        return made
+        return result
 
     with tempfile.TemporaryDirectory(prefix="floracube-release-") as folder:
         work = Path(folder)

@@ -55,8 +55,8 @@ class View:
     @classmethod
     def parse(cls, text: str) -> View:
         """Read `[phone:][dark:]name=#hash`; raises ValueError when there is no `=`."""
-        head, found, tail = text.partition("=")
-        if not found:
+        head, equals_sign, tail = text.partition("=")
+        if not equals_sign:
             raise ValueError(f"view {text!r} needs the form name=#hash")
         *marks, name = head.split(":")
         return cls(name, tail, "phone" in marks, "dark" in marks)

@@ -27,7 +27,7 @@ from server.reading.snapshot import ServedCube, Snapshot
 KEY: Final = "api_key"  # query parameter of an access key
 HEAD: Final = "floracube.head"  # in the scope of a HEAD: a route that reads much may leave out the body
 OTHER_CUBE: Final = "/cubes/{cube}"  # before the paths of a cube that is not the first
-EVERYWHERE: Final = frozenset({KEY, "v"})  # query parameters of every address
+COMMON_PARAMETERS: Final = frozenset({KEY, "v"})  # query parameters of every address
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
 # What does not name its release may change with the next one: a minute, then ask again.
 _ONE_MINUTE: Final = "public, max-age=60, must-revalidate"
@@ -161,7 +161,7 @@ def _query_names(dependant: Dependant) -> set[str]:
 
 async def refuse_unknown(request: Request) -> None:
     """Raise `InvalidParameterError` for a query parameter that the route does not have: a misspelt one must not pass."""
-    names = request.query_params.keys() - EVERYWHERE
+    names = request.query_params.keys() - COMMON_PARAMETERS
     if names and not request.url.path.endswith("/wmts"):  # OGC 06-121r9, 11.5.1: a service ignores those it does not know
         refuse_other_than(names, _query_names(request.scope["route"].dependant))
 

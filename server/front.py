@@ -40,7 +40,7 @@ class Front(BaseRoute):
         is_listed_path = scope["type"] == "http" and any(pattern.match(path_of(scope)) for pattern in self._patterns)
         return (Match.FULL, {}) if is_listed_path else (Match.NONE, {})
 
-    def built(self) -> FastAPI:
+    def application(self) -> FastAPI:
         """titiler's application."""
         with self._lock:
             if self._app is None:
@@ -69,7 +69,7 @@ class Front(BaseRoute):
         self._running += 1
         try:
             # In a thread, so that tiles are drawn meanwhile.
-            app = self._app if self._app is not None else await asyncio.to_thread(self.built)
+            app = self._app if self._app is not None else await asyncio.to_thread(self.application)
             if path_of(scope) == "/openapi.json" and app.openapi_schema is None:
                 await asyncio.to_thread(app.openapi)
             await app(scope, receive, send)

@@ -76,7 +76,7 @@ def create_app(urls: list[str], settings: Settings | None = None) -> FastAPI:
     _add_page(app)
     front = Front(app, _DESCRIPTION)
     app.router.routes.append(front)
-    app.openapi = lambda: front.built().openapi()  # type: ignore[method-assign]
+    app.openapi = lambda: front.application().openapi()  # type: ignore[method-assign]
     return app
 
 

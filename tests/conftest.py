@@ -12,7 +12,7 @@ from hypothesis import settings
 
 from tests.support.cloud import gs  # noqa: F401
 from tests.support.s3 import _s3_server, s3  # noqa: F401  the fixture is for every test
-from tests.support.shared import made_once
+from tests.support.shared_data import made_once
 
 if TYPE_CHECKING:
     from cube.storage.store import CubeStore

@@ -24,7 +24,7 @@ from cube.storage.shardfile import is_whole_shard
 from cube.storage.store import CubeStore, resolution_of
 
 Kind = Literal["version", "ledger", "orphan"]
-SETTLED: Final = 600.0  # seconds after which a temporary file that is still there belongs to nobody
+STALE_AFTER: Final = 600.0  # seconds after which a temporary file that is still there belongs to nobody
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Garbage:
 
 
 @dataclass(frozen=True)
-class Collected:
+class Findings:
     """What was found (and removed, unless it was a dry run), and what was left since a living run holds it."""
 
     garbage: list[Garbage]
@@ -60,7 +60,7 @@ class Collected:
         return "\n".join([*lines, *(f"kept: {sentence}" for sentence in self.in_use)])
 
 
-def collect(cube: CubeStore, dry_run: bool = False, keep: tuple[str, ...] = (), forget: tuple[str, ...] = ()) -> Collected:
+def collect(cube: CubeStore, dry_run: bool = False, keep: tuple[str, ...] = (), forget: tuple[str, ...] = ()) -> Findings:
     """Remove what no release names and no living run holds, or only tell with `dry_run`; versions in `keep` stay.
 
     The releases in `forget` are removed first. Raises `CubeError` for one of them that readers follow or may go back to,
@@ -68,7 +68,7 @@ def collect(cube: CubeStore, dry_run: bool = False, keep: tuple[str, ...] = (), 
     """
     for release in forget:
         releases.forget(cube, release, dry_run)
-    collection = Collected([], [])
+    collection = Findings([], [])
     for version in sorted(_versions(cube)):
         with _locked(cube, f"predict/{version}", f"version {version}", dry_run, collection) as still_ours:
             if still_ours is None:
@@ -86,7 +86,7 @@ def collect(cube: CubeStore, dry_run: bool = False, keep: tuple[str, ...] = (), 
 
 
 @contextmanager
-def _locked(cube: CubeStore, stage: str, what: str, dry_run: bool, collection: Collected) -> Iterator[Callable[[], None] | None]:
+def _locked(cube: CubeStore, stage: str, what: str, dry_run: bool, collection: Findings) -> Iterator[Callable[[], None] | None]:
     """Hold the lock of a stage while it is walked, so that no run of it begins meanwhile; None where a living run has it.
 
     A dry run takes no lock: it changes nothing.
@@ -111,7 +111,7 @@ def _remove(
     cube: CubeStore,
     garbage: Iterable[Garbage],
     dry_run: bool,
-    collection: Collected,
+    collection: Findings,
     still_ours: Callable[[], None] = lambda: None,
 ) -> None:
     for item in garbage:
@@ -151,7 +151,7 @@ def _cut_off(cube: CubeStore, folders: Iterable[str], deep: bool = True) -> Iter
     for folder in folders:
         path = root / folder
         for file in sorted(path.rglob("*.partial") if deep else path.glob("*.partial")):
-            yield from _file(root, file, "a write that was cut off", SETTLED)
+            yield from _file(root, file, "a write that was cut off", STALE_AFTER)
 
 
 def _file(folder: Path, file: Path, why: str, age: float) -> Iterator[Garbage]:

@@ -159,11 +159,11 @@ class Inspection:
         by_memo = {stage.path: progress(self.cube, stage, listing) for stage in self.stages if stage.path in verified}
         unchanged = {path: now for path, now in by_memo.items() if now.state == verified[path]}
         sizes = StoredSizes(self.cube, not any(path.startswith("inputs/") for path in unchanged))
-        found = {stage.path: StageReceipts(stage, sizes) for stage in self.stages if stage.path not in unchanged}
+        receipts = {stage.path: StageReceipts(stage, sizes) for stage in self.stages if stage.path not in unchanged}
         all_progress = [
-            unchanged.get(stage.path) or progress(self.cube, stage, listing, found[stage.path].look) for stage in self.stages
+            unchanged.get(stage.path) or progress(self.cube, stage, listing, receipts[stage.path].look) for stage in self.stages
         ]
-        return all_progress, found
+        return all_progress, receipts
 
     @cached_property
     def products(self) -> dict[str, str]:

@@ -48,11 +48,14 @@ def only_land(inspection: Inspection) -> Iterator[Finding]:
                     if beyond.any():
                         problem = f"{int(beyond.sum())} cells with values"
                         yield Finding(
-                            f"{leaf.path}/{name} in unit {unit.name}", "no data off the land", problem, _anew(version, unit)
+                            f"{leaf.path}/{name} in unit {unit.name}",
+                            "no data off the land",
+                            problem,
+                            _repeat(version, unit),
                         )
 
 
-def _anew(version: str, unit: Unit) -> str:
+def _repeat(version: str, unit: Unit) -> str:
     return write_again(PREDICT, f"predict/{version}", unit.name)
 
 
@@ -71,7 +74,7 @@ def composition_order(inspection: Inspection) -> Iterator[Finding]:
             for what, cells in wrong.items():
                 if cells:
                     yield Finding(
-                        f"{group} in unit {unit.name}", "a ranking", f"{cells} cells where {what}", _anew(version, unit)
+                        f"{group} in unit {unit.name}", "a ranking", f"{cells} cells where {what}", _repeat(version, unit)
                     )
 
 
@@ -117,7 +120,10 @@ def sensitive_species(inspection: Inspection) -> Iterator[Finding]:
                     if count:
                         location, problem = f"{path} of {name} in unit {unit.name}", f"{count} squares with several"
                         yield Finding(
-                            location, f"one value a square of {km} km", problem, f"do not publish; {_anew(version, unit)}"
+                            location,
+                            f"one value a square of {km} km",
+                            problem,
+                            f"do not publish; {_repeat(version, unit)}",
                         )
 
 
@@ -153,7 +159,10 @@ def indicator_bounds(inspection: Inspection) -> Iterator[Finding]:
                     if wrong.any():
                         problem = f"{int(wrong.sum())} cells where {what}"
                         yield Finding(
-                            f"{leaf.path}/{name} in unit {unit.name}", "lower <= estimate <= upper", problem, _anew(version, unit)
+                            f"{leaf.path}/{name} in unit {unit.name}",
+                            "lower <= estimate <= upper",
+                            problem,
+                            _repeat(version, unit),
                         )
 
 
@@ -173,7 +182,7 @@ def habitat_levels(inspection: Inspection) -> Iterator[Finding]:
         levels = [name for name in dict.fromkeys(table["level"]) if name in leaf.arrays]  # finest first, as in the table
         for unit in inspection.cube.region.units():
             maps = {name: read_map(inspection, leaf, name, unit).astype(np.int64) for name in levels}
-            fix = _anew(version, unit)
+            fix = _repeat(version, unit)
             for name, values in maps.items():
                 strangers = ~np.isin(values, [i for i, level in enumerate(table["level"]) if level == name]) & (values != 65535)
                 if strangers.any():

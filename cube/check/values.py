@@ -84,12 +84,12 @@ def pyramids(inspection: Inspection) -> Iterator[Finding]:
                             ).sum()
                         )
                         if differ:
-                            anew = write_again(fix_of(stage), f"{stage.path}/overviews", square.name)
+                            command = write_again(fix_of(stage), f"{stage.path}/overviews", square.name)
                             yield Finding(
                                 f"{path} in square {square.name}",
                                 "what level 0 gives",
                                 f"{differ} of {stored_values.size} pixels that differ",
-                                anew,
+                                command,
                             )
 
 

@@ -120,9 +120,9 @@ class _Origin(Strict):
         origins = [name for name in ("table", "geoplant", "darwin_core") if getattr(self, name) is not None]
         if len(origins) != 1:
             raise ValueError("give one of 'table', 'geoplant' and 'darwin_core'")
-        mapped = getattr(self, "columns", None) is not None
-        if mapped != (origins == ["table"]):
-            raise ValueError("'columns' belongs to 'table'" if mapped else "'table' needs 'columns'")
+        names_columns = getattr(self, "columns", None) is not None
+        if names_columns != (origins == ["table"]):
+            raise ValueError("'columns' belongs to 'table'" if names_columns else "'table' needs 'columns'")
         if self.encoding is not None and origins != ["table"]:
             raise ValueError("'encoding' belongs to 'table'")
         if "splits" in self.model_fields_set and origins != ["geoplant"]:

@@ -169,9 +169,9 @@ def _row(config: Config, source: Source, where: str, region: Region, layers: lis
     row = SourceRow(where, source.layer)
     try:
         reader: Any = open_source(config, source, where, region)
-        filled: Sequence[Layer] = reader.layers
-        layers += filled
-        row.derived = [layer.name for layer in filled[1:]]
+        source_layers: Sequence[Layer] = reader.layers
+        layers += source_layers
+        row.derived = [layer.name for layer in source_layers[1:]]
         if isinstance(reader, SurfaceReader):
             reader = reader.inner
         if isinstance(reader, RasterReader):
@@ -186,7 +186,7 @@ def _row(config: Config, source: Source, where: str, region: Region, layers: lis
             _fill(row, reader.layer, *vectors_at_points(reader, region), region)
         elif isinstance(reader, SceneReader):
             row.file = reader.catalogue.url
-            _fill_scenes(row, reader.catalogue.scenes, filled[0], region)
+            _fill_scenes(row, reader.catalogue.scenes, source_layers[0], region)
     except FloracubeError as error:
         row.problem = str(error)
         if isinstance(source.raster, str) and not row.crs:

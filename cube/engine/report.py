@@ -30,7 +30,7 @@ class _Row:
 
     units: int
     ready: int  # valid before this run
-    built: int = 0
+    n_built: int = 0
     failed: int = 0
     seconds: float = 0.0  # of workers
     squares_waiting: int = 0
@@ -113,7 +113,7 @@ class Report:
         self.steps_done += 1
         succeeded = outcome.error is None
         if succeeded:
-            row.built += 1
+            row.n_built += 1
             row.seconds += seconds
             self.cells += cells
             self.add_steps(steps or {})
@@ -141,7 +141,7 @@ class Report:
             self._fail(f"overviews of {layer}", step.square.name, step.error, 1, "")
         if step.waits and layer in self._rows:
             self._rows[layer].squares_waiting += 1
-        state = "failed" if step.error else "waiting" if step.waits else "built" if step.built else "ready"
+        state = "failed" if step.error else "waiting" if step.waits else "built" if step.is_built else "ready"
         self._squares[state] += 1
         if state != "ready":
             self.journal.write(
@@ -201,7 +201,7 @@ class Report:
             "units": {
                 "all": sum(r.units for r in rows),
                 "ready": sum(r.ready for r in rows),
-                "built": sum(r.built for r in rows),
+                "built": sum(r.n_built for r in rows),
                 "failed": sum(r.failed for r in rows),
             },
             "squares": self._squares,

@@ -111,17 +111,17 @@ class Layer:
             casting="unsafe",
             buffersize=ENCODE_BLOCK,
         ) as blocks:
-            for numbers, stored in blocks:
+            for numbers, stored_values in blocks:
                 raw = (numbers - self.offset) / self.scale
-                stored[...] = np.where(np.isfinite(raw), np.clip(np.rint(raw), low, high), self.fill)
+                stored_values[...] = np.where(np.isfinite(raw), np.clip(np.rint(raw), low, high), self.fill)
             return blocks.operands[1]
 
-    def decode(self, stored: NDArray[Any]) -> NDArray[np.float32]:
+    def decode(self, stored_values: NDArray[Any]) -> NDArray[np.float32]:
         """Stored values to values in `units`, float32, NaN where there is no data."""
         if self.dtype.startswith("float"):
-            return np.asarray(stored, np.float32)
-        values = stored.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
-        values[stored == self.fill] = np.nan
+            return np.asarray(stored_values, np.float32)
+        values = stored_values.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
+        values[stored_values == self.fill] = np.nan
         return values
 
     def attributes(self) -> dict[str, Any]:

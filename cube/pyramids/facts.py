@@ -30,7 +30,7 @@ from cube.storage.store import CubeStore, layer_of
 
 APPLICABILITY: Final = "applicability"  # the indicator that is at most 1 where the model applies
 _NAMES: Final = shapes.Key("a list of texts", shapes.is_list_of_texts, required=True)
-_SHAPE: Final = {"statistics": _NAMES, "items": shapes.WHOLE, "names": _NAMES}  # of the group's attributes
+_SHAPE: Final = {"statistics": _NAMES, "items": shapes.WHOLE_NUMBER, "names": _NAMES}  # of the group's attributes
 Products = Mapping[str, str]  # version by product
 Place = Unit | Square
 

@@ -16,7 +16,7 @@ from cube.engine.attempt import Outcome
 from cube.engine.workers import Workers, run
 from cube.grid import Region, Unit
 from cube.pyramids.facts import Facts, position, write_square
-from cube.pyramids.pyramid import NO_BLOCK, Pyramid, Written, blocks_of, build_square
+from cube.pyramids.pyramid import NO_BLOCK, Pyramid, WrittenSums, blocks_of, build_square
 from cube.pyramids.squares import Square, tree
 from cube.storage import claims
 from cube.storage.ledger import Ledger, add_counts, summaries
@@ -50,7 +50,7 @@ class Step:
 
     stage: str
     square: Square
-    built: bool = False
+    is_built: bool = False
     error: str | None = None
     waits: bool = False
 
@@ -76,10 +76,10 @@ class _Parts:
     open_parts: int
     start: float = field(default_factory=time.perf_counter)
     error: str | None = None
-    result: Written = field(default_factory=lambda: Written({}, {}, {}))
+    result: WrittenSums = field(default_factory=lambda: WrittenSums({}, {}, {}))
 
 
-def _build(task: _Task) -> Written:
+def _build(task: _Task) -> WrittenSums:
     """Build one square and leave its receipt, the last thing that is written; a part of one has none."""
     cube, start = open_cube(task.cube_url, writable=True), time.perf_counter()
     ledger = Ledger(cube, task.stage, task.inputs)
@@ -87,7 +87,7 @@ def _build(task: _Task) -> Written:
     # Whoever is at it still, a worker of a run that was killed, is waited for; what it finished need not be done again.
     with claims.claimed(cube, task.stage, part):
         if ledger.valid(task.square.name) is not None:
-            return Written({}, {}, {})
+            return WrittenSums({}, {}, {})
         if task.stale:
             ledger.withdraw(task.square.name)
         if task.block is not None:
@@ -101,16 +101,16 @@ def _build(task: _Task) -> Written:
         return result
 
 
-def _write(cube: CubeStore, task: _Task) -> Written:
-    out = Written({}, {}, {})
+def _write(cube: CubeStore, task: _Task) -> WrittenSums:
+    out = WrittenSums({}, {}, {})
     for pyramid in task.pyramids:
         _add(out, build_square(cube, pyramid, task.square, task.block))
     if task.block in (None, NO_BLOCK):
-        _add(out, Written({}, *write_square(cube, task.facts, task.square)))
+        _add(out, WrittenSums({}, *write_square(cube, task.facts, task.square)))
     return out
 
 
-def _add(sums: Written, more: Written) -> None:
+def _add(sums: WrittenSums, more: WrittenSums) -> None:
     add_counts(sums.counts, more.counts)
     sums.checksums.update(more.checksums)
     sums.sizes.update(more.sizes)
@@ -172,7 +172,7 @@ class _Climb:
                 for block in parts:
                     yield _Task(self.cube_url, stage, inputs, overviews.pyramids, overviews.facts, square, stale, block)
 
-    def finish(self, outcome: Outcome[_Task, Written]) -> Step | None:
+    def finish(self, outcome: Outcome[_Task, WrittenSums]) -> Step | None:
         """Note that a task has ended; the step of its square, unless parts of that are left."""
         task, error = outcome.task, outcome.error
         if task.block is not None:

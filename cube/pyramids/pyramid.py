@@ -75,7 +75,7 @@ class Pyramid:
         return f"{self.base}/sums/{level}"
 
 
-class Written(NamedTuple):
+class WrittenSums(NamedTuple):
     """What `build_square` leaves for the receipt of a square."""
 
     counts: dict[str, int]  # `<layer> valid`: pixels that hold data
@@ -88,7 +88,7 @@ def kept_levels(cube: CubeStore) -> range:
     return range(SPAN, cube.region.levels(), SPAN)
 
 
-def build_square(cube: CubeStore, pyramid: Pyramid, square: Square, block: int | None = None) -> Written:
+def build_square(cube: CubeStore, pyramid: Pyramid, square: Square, block: int | None = None) -> WrittenSums:
     """Fill one square of every layer of the pyramid: whole shards of its level, written once each.
 
     With a `block`, that block of species alone (`blocks_of` tells how many there are), with `REST` all that has no species.
@@ -108,7 +108,7 @@ def build_square(cube: CubeStore, pyramid: Pyramid, square: Square, block: int |
                 crc = zlib.crc32(values.data, crc)
         counts[f"{layer.name} valid"] = valid
         checksums[layer.name if of_block is None else f"{layer.name} {of_block * SPECIES_PER_SHARD}"] = crc
-    return Written(counts, checksums, sizes)
+    return WrittenSums(counts, checksums, sizes)
 
 
 def has_species(layer: Layer) -> bool:

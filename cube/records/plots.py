@@ -101,7 +101,7 @@ def _labels(config: Config, plots: Plots, key: str) -> dict[str, str]:
         longitude, latitude = formats.GEOMETRY
     if longitude is None or latitude is None:
         raise TableError(f"{config.path}: {key}.columns: give 'longitude' and 'latitude' (degrees, or with crs:).")
-    ours = {
+    column_of = {
         "survey": c.survey,
         "longitude": longitude,
         "latitude": latitude,
@@ -110,7 +110,7 @@ def _labels(config: Config, plots: Plots, key: str) -> dict[str, str]:
         "place": c.place,
         "habitat": c.habitat,
     }
-    return {k: v for k, v in ours.items() if v is not None} | {PREDICTOR + name: name for name in c.predictors}
+    return {k: v for k, v in column_of.items() if v is not None} | {PREDICTOR + name: name for name in c.predictors}
 
 
 def _long(config: Config, plots: Plots, path: str, plot_columns: Sequence[str], key: str, report: Report) -> pd.DataFrame:

@@ -84,7 +84,7 @@ class RecordStream:
         assert c is not None
         assert s.table is not None
         path = self.config.source_path(s.table)
-        ours = {
+        column_of = {
             "record": c.record,
             "longitude": c.longitude,
             "latitude": c.latitude,
@@ -93,7 +93,7 @@ class RecordStream:
             "name": c.species,
             "species_id": c.species_id,
         }
-        column_names = {k: v for k, v in ours.items() if v is not None}
+        column_names = {k: v for k, v in column_of.items() if v is not None}
         if self._header is None:
             self._header = header(path, s.encoding)
         present = {word(name): name for name in reversed(self._header)}

@@ -195,9 +195,9 @@ def _occurrences(raw: RawSurveys, names: SpeciesNames, surveys: pd.DataFrame, re
     out = out[~nameless]
     position = pd.Series(surveys.index, index=surveys["key"])
     out = out.assign(survey=out["key"].map(position))
-    elsewhere = out["survey"].isna()
-    report.leave_out(account, "occurrences of surveys that are left out", [], int(elsewhere.sum()))
-    out = out[~elsewhere].astype({"survey": np.int64})
+    has_no_survey = out["survey"].isna()
+    report.leave_out(account, "occurrences of surveys that are left out", [], int(has_no_survey.sum()))
+    out = out[~has_no_survey].astype({"survey": np.int64})
     report.use(account, len(out))
     is_repeat = out.duplicated(["survey", "name"])
     report.note("rows of a species that its survey has already, covers summed", [], int(is_repeat.sum()))

@@ -19,7 +19,7 @@ from cube.records.tables import read_table
 class Synonyms:
     """Accepted names by the key of a synonym."""
 
-    accepted: Mapping[str, str] = field(default_factory=dict)
+    accepted_by_key: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, config: Config) -> Synonyms:
@@ -33,23 +33,23 @@ class Synonyms:
         path = config.source_path(settings.table)
         table = read_table(path, [settings.name, settings.accepted], encoding=settings.encoding).dropna()
         direct: dict[str, str] = {}
-        for name, accepted in zip(table[settings.name], table[settings.accepted], strict=True):
-            if match_key(name) == match_key(accepted):
+        for name, accepted_name in zip(table[settings.name], table[settings.accepted], strict=True):
+            if match_key(name) == match_key(accepted_name):
                 continue
-            accepted_before = direct.setdefault(match_key(name), scientific_name(accepted).canonical)
-            if match_key(accepted_before) != match_key(accepted):
+            accepted_before = direct.setdefault(match_key(name), scientific_name(accepted_name).canonical)
+            if match_key(accepted_before) != match_key(accepted_name):
                 raise TableError(
-                    f"{path}: '{name}' is a synonym of both '{accepted_before}' and '{accepted}'; keep one of the rows."
+                    f"{path}: '{name}' is a synonym of both '{accepted_before}' and '{accepted_name}'; keep one of the rows."
                 )
         return cls({key: _follow(key, direct, path) for key in direct})
 
     def knows(self, name: str) -> bool:
         """Whether `name` is a synonym."""
-        return match_key(name) in self.accepted
+        return match_key(name) in self.accepted_by_key
 
     def resolve(self, name: str) -> str:
         """The accepted name of a synonym; any other name in its one spelling."""
-        return self.accepted.get(match_key(name)) or scientific_name(name).canonical
+        return self.accepted_by_key.get(match_key(name)) or scientific_name(name).canonical
 
     def key(self, name: str) -> str:
         """What a name is matched by: the key of its accepted name."""

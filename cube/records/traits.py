@@ -76,16 +76,16 @@ def read_traits(config: Config, traits: Sequence[Trait], names: Sequence[str]) -
         matched_rows, at = _matched(table, trait, names, position, synonyms, report)
         if trait.flag:
             columns[trait.flag][at] = True
-        for ours, column in trait.columns.items():
+        for trait_column, column in trait.columns.items():
             values, valid = _trait_values(
-                ours, matched_rows[column], matched_rows[trait.name], f"{path}: column '{column}'", report
+                trait_column, matched_rows[column], matched_rows[trait.name], f"{path}: column '{column}'", report
             )
             several = pd.Series(values[valid]).groupby(at[valid]).nunique()
             report.note(
-                f"species with several values of {ours} in {trait.table}, first used",
+                f"species with several values of {trait_column} in {trait.table}, first used",
                 [names[i] for i in several[several > 1].index],
             )
-            columns[ours][at[valid][::-1]] = values[valid][::-1]  # the first row comes last, and stays
+            columns[trait_column][at[valid][::-1]] = values[valid][::-1]  # the first row comes last, and stays
         present = np.zeros(len(names), bool)
         present[at] = True
         missing = [name for name, in_table in zip(names, present, strict=True) if not in_table]

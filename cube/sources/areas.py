@@ -25,7 +25,7 @@ Doubles = NDArray[np.float64]
 
 NOISE: Final = 1e-7  # of a cell or a pixel, whichever is smaller: less in common is rounding, not area
 EQUAL: Final = 1e-6  # of a cell: classes whose areas differ by less cover the same
-UNDEFINED: Final = FAR_PIXELS / 1e4  # pixels: corners beyond are interpolated with a point that has no projection
+MAX_PIXELS: Final = FAR_PIXELS / 1e4  # pixels: corners beyond are interpolated with a point that has no projection
 CACHED: Final = 4  # overlaps in memory: the blocks of a unit, of which each file of a series needs all
 SUM_BLOCK: Final = 2**22  # areas by cell and class that are added up together, 8 bytes each
 
@@ -76,7 +76,7 @@ def _reach(corners: Doubles, size: int) -> Doubles:
     four = corners[:-1, :-1], corners[:-1, 1:], corners[1:, :-1], corners[1:, 1:]
     low, high = np.minimum.reduce(four), np.maximum.reduce(four)
     n_cells = np.clip(np.floor(high) + 1, 0, size) - np.clip(np.floor(low), 0, size)
-    return np.where((low > -UNDEFINED) & (high < UNDEFINED), n_cells, 0)
+    return np.where((low > -MAX_PIXELS) & (high < MAX_PIXELS), n_cells, 0)
 
 
 @_compiled
@@ -94,7 +94,7 @@ def _overlap(row: Any, col: Any, height: Any, width: Any, first: Any, pixel: Any
             low_row, high_row = corner_row.min(), corner_row.max()
             low_col, high_col = corner_col.min(), corner_col.max()
             overlaps = low_row < height and high_row > 0 and low_col < width and high_col > 0
-            has_projection = min(low_row, low_col) > -UNDEFINED and max(high_row, high_col) < UNDEFINED
+            has_projection = min(low_row, low_col) > -MAX_PIXELS and max(high_row, high_col) < MAX_PIXELS
             if overlaps and has_projection:
                 top, left = int(np.floor(low_row)), int(np.floor(low_col))
                 rows, cols = int(np.floor(high_row)) + 1 - top, int(np.floor(high_col)) + 1 - left

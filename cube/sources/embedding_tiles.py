@@ -36,7 +36,7 @@ from cube.storage.identity import file_identities, file_identity
 
 MARGIN: Final = 1  # pixels around a block of cells
 METRES: Final = 10.0  # a pixel of TESSERA
-SAMPLED: Final = 16  # tiles whose scales tell how far values reach
+SAMPLE_TILES: Final = 16  # tiles whose scales tell how far values reach
 BANDS: Final = 64  # of AlphaEarth
 MISSING: Final = -128  # of AlphaEarth, in all bands at once
 GRIDS, MASKS = "global_0.1_degree_representation", "global_0.1_degree_tiff_all"  # folders as geotessera makes them
@@ -109,7 +109,7 @@ class NumpyTiles:
 
     def largest(self, region: RasterGrid) -> float:
         """See `Tiles`; of evenly spaced tiles."""
-        sample = self.tiles[:: -(-len(self.tiles) // SAMPLED)]
+        sample = self.tiles[:: -(-len(self.tiles) // SAMPLE_TILES)]
         return 127 * max(_finite_max(_load(file.removesuffix(".npy") + "_scales.npy")) for file, _ in sample)
 
     def depends_on(self) -> Mapping[str, Any]:
@@ -158,7 +158,7 @@ class ZarrZones:
             window = _window(place, region)
             if window is not None:
                 rows, cols = window.toslices()
-                for row in range(rows.start, rows.stop, -(-(rows.stop - rows.start) // SAMPLED)):
+                for row in range(rows.start, rows.stop, -(-(rows.stop - rows.start) // SAMPLE_TILES)):
                     largest = max(largest, _finite_max(np.asarray(group["scales"][year, row, cols])))  # type: ignore[index]
         if not largest:
             raise SourceError(f"{self.url}: has no embeddings of {self.year} in the region; check {self.where}.path and year.")

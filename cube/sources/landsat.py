@@ -28,7 +28,7 @@ from cube.sources.processing import calibration_differs
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.reader import UnitValues
 from cube.sources.resample import Piece
-from cube.sources.stac import CollectionRules, Described, Scene, SceneReader
+from cube.sources.stac import CollectionRules, ItemMetadata, Scene, SceneReader
 
 # Digital numbers to reflectance: USGS, Landsat Collection 2 Level-2 Science Product Guides (LSDS-1618, LSDS-1619).
 SCALE: Final = 2.75e-5
@@ -66,7 +66,7 @@ def _first_tier(properties: Mapping[str, Any]) -> bool:
     return properties.get("landsat:collection_category", "T1") == "T1"
 
 
-def _added(item: Described, search: StacSearch) -> int:
+def _added(item: ItemMetadata, search: StacSearch) -> int:
     differs = calibration_differs(item.bands, SCALE, OFFSET)
     if differs:
         raise ValueError(differs)

@@ -35,13 +35,13 @@ def labels_of(source: Source, header: RasterHeader, kind: str, series: SeriesFil
     if len(names) == 1:
         return {}
     if not all(names) and source.band_numbers is None:
-        other = next((given for given in header.names if given and not slug(given)), None)
+        other = next((title for title in header.names if title and not slug(title)), None)
         if other is not None:
             raise ConfigError(
                 f"{at}: the band '{other}' of its file has no letter from a to z and no digit, of which ids are made; choose"
                 " bands by number, such as `bands: [1, 2]`."
             )
-        without = [str(n) for n, given in enumerate(header.names, 1) if not given]
+        without = [str(n) for n, title in enumerate(header.names, 1) if not title]
         which = f"bands {', '.join(without)}" if len(without) < len(names) else f"the {len(names)} bands"
         raise ConfigError(
             f"{at}: {which} of its file have no names; name all {len(names)} in their order by `bands:`, such as"

@@ -172,12 +172,12 @@ def _check_units(
 ) -> None:
     """Refuse a file whose units are not those of its layer: another file of the source, a preset or `units` says which."""
     labels = file.labels if len(file.labels) == len(bands) else ()
-    everywhere = {band.units for band in layer.bands} or {layer.units}
+    layer_units = {band.units for band in layer.bands} or {layer.units}
     of_files = layer.name not in INPUTS and source.units is None
     converts = bool({"scale", "offset"} & source.model_fields_set)
     for n, band in enumerate(bands):
         units = dataset.units[band - 1]
-        expected_units = {layer.band(labels[n]).units} if labels and layer.dims else everywhere
+        expected_units = {layer.band(labels[n]).units} if labels and layer.dims else layer_units
         if of_files and units and units not in expected_units:
             raise SourceError(
                 f"{dataset.name}: says that band {band} is in {units}, where other files of the layer {layer.name} are in"

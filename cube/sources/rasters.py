@@ -171,7 +171,7 @@ class RasterReader:
 
     def read(self, region: Region, unit: Unit) -> UnitValues:
         """Stored values of one unit; raises `SourceError` for a file whose numbers the layer cannot have."""
-        layer, computed = self.layer, []
+        layer, source_values = self.layer, []
         cells, halo = self._cells(unit)
         side, inner = cells.shape[0], (..., slice(halo, halo + cells.shape[0]), slice(halo, halo + cells.shape[1]))
         out = UnitValues({layer.name: np.empty((self._bands, side, side), layer.dtype)})
@@ -183,17 +183,17 @@ class RasterReader:
             out.warnings += warnings
             out[layer.name][bands] = layer.encode(values[inner])
             if self.layers_derived:
-                computed.append(values)
+                source_values.append(values)
             for marks_by_layer, mask in zip(marks, (is_refused, layer.clipped(values)), strict=True):
                 if mask is not None and mask[inner].any():
-                    everywhere = marks_by_layer.setdefault(layer.name, np.zeros((self._bands, side, side), np.bool_))
-                    everywhere[bands] = mask[inner]
+                    unit_marks = marks_by_layer.setdefault(layer.name, np.zeros((self._bands, side, side), np.bool_))
+                    unit_marks[bands] = mask[inner]
         shape = (*lengths_of(layer), side, side)
         for array in (out, *marks):
             if layer.name in array:
                 array[layer.name] = array[layer.name].reshape(shape)
-        if computed:
-            out |= derivation.compute(layer, self.source.derive, np.concatenate(computed), cells)
+        if source_values:
+            out |= derivation.compute(layer, self.source.derive, np.concatenate(source_values), cells)
         return out
 
 

@@ -28,7 +28,7 @@ from cube.sources.processing import added_offset
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.reader import UnitValues
 from cube.sources.resample import Piece
-from cube.sources.stac import CollectionRules, Described, Scene, SceneReader
+from cube.sources.stac import CollectionRules, ItemMetadata, Scene, SceneReader
 
 # Scene classification of Level-2A (Sen2Cor): what a median may use. Left out are 0 no data, 1 saturated,
 # 3 cloud shadow, 8 and 9 cloud, 10 thin cirrus.
@@ -53,7 +53,7 @@ def asset_names(properties: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
     return ASSETS
 
 
-def added(item: Described, search: StacSearch) -> int:
+def added(item: ItemMetadata, search: StacSearch) -> int:
     """What was added to a scene's digital numbers; raises ValueError where nothing says it."""
     return added_offset(item.id, item.moment, item.properties, item.bands, search.offset)
 

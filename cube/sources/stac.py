@@ -38,7 +38,7 @@ _TROUBLES: Final = (OSError, pystac.STACError, pystac_client.exceptions.APIError
 
 
 @dataclass(frozen=True)
-class Described:
+class ItemMetadata:
     """What a catalogue says of a scene: `bands` are the fields of the assets that are read, but for clouds."""
 
     id: str
@@ -58,7 +58,7 @@ class CollectionRules:
 
     collection: str
     assets: Callable[[Mapping[str, Any]], Mapping[str, tuple[str, ...]]]
-    added_offset: Callable[[Described, StacSearch], int]
+    added_offset: Callable[[ItemMetadata, StacSearch], int]
     accepts: Callable[[Mapping[str, Any]], bool] | None = None
 
 
@@ -257,7 +257,7 @@ def _scene(
             assets[band] = _address(item.assets[name].href, url, item.collection_id)
             if band != "quality":
                 fields.append(item.assets[name].extra_fields)
-    item_metadata = Described(item.id, moment, item.properties, tuple(fields))
+    item_metadata = ItemMetadata(item.id, moment, item.properties, tuple(fields))
     added_offset = 0
     try:
         added_offset = rules.added_offset(item_metadata, search)

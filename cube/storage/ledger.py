@@ -153,7 +153,7 @@ def summaries(
     folder, memo = f"ledger/{stage}", _memo(cube, stage)
     versions = _documents(cube.versions(folder)) if listing is None else _documents(listing, f"{stage}/")
     if look is not None:
-        memo = replace(memo, derive=partial(_shown, stage, look, {path for path in versions if "/" not in path}, set()))
+        memo = replace(memo, derive=partial(_summaries, stage, look, {path for path in versions if "/" not in path}, set()))
     by_path = memo.values(versions, look is None)
     while missing := {path: versions[path] for path in versions.keys() - by_path.keys()}:
         now = _documents(cube.versions(folder))
@@ -168,11 +168,11 @@ def summaries(
         yield from parts
 
 
-def _shown(stage: str, look: Look, single: set[str], seen: set[str], path: str, document: Any) -> list[Summary]:
+def _summaries(stage: str, look: Look, single: set[str], reported_names: set[str], path: str, document: Any) -> list[Summary]:
     """As `_summarised`; `look` sees each receipt once: a block's not of `single` units, which have files of their own."""
     for name, receipt in _receipts_of(document if "/" in path else {path: document}).items():
-        if name not in seen and not ("/" in path and name in single):
-            seen.add(name)
+        if name not in reported_names and not ("/" in path and name in single):
+            reported_names.add(name)
             look(stage, name, receipt)
     return _summarised(path, document)
 

@@ -27,7 +27,7 @@ DEAD_AFTER: Final = 60.0  # seconds without one, for a holder elsewhere (whose c
 _SHAPE: Final = {
     "host": shapes.text(required=True),
     "machine": shapes.TEXT_OR_NULL,
-    "pid": shapes.WHOLE,
+    "pid": shapes.WHOLE_NUMBER,
     "born": shapes.TEXT_OR_NULL,
     "beat": replace(shapes.NUMBER, required=True),
 }

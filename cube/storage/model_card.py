@@ -21,9 +21,9 @@ FORMAT: Final = 1
 BLOCK: Final = 128  # species of one document: a few hundred kilobytes with six curves each
 CURVE: Final = ("mean", "lower", "upper")  # of a response, in this order
 SKILL: Final = ("present", "expected", "auc", "auc_se", "log_loss", "log_loss_of_prevalence")
-_CARD: Final = {"format": shapes.WHOLE, "model": shapes.text(), "species": shapes.Key("a whole number", shapes.is_whole)}
+_CARD: Final = {"format": shapes.WHOLE_NUMBER, "model": shapes.text(), "species": shapes.Key("a whole number", shapes.is_whole)}
 _BLOCK: Final = {
-    "first": shapes.WHOLE,
+    "first": shapes.WHOLE_NUMBER,
     "species": shapes.Key("a list of objects", shapes.is_list_of_objects, required=True),
 }
 _FIX: Final = "restore it, or run `floracube predict` with another --version"

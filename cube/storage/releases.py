@@ -22,7 +22,7 @@ ABOUT: Final = "cube"  # of the pointer: format, region and unit of the cube
 # Products whose versions have a table of the species or habitats that they were made with, and the axis of its rows.
 TABLE_ROWS: Final = {"species": "species", "composition": "species", "habitats": "habitat"}
 PRODUCTS: Final = ("species", "composition", "indicators", "habitats")
-_NOTHING: Final[dict[str, Any]] = {"release": None, "previous": None}  # the pointer before the first publication
+_NO_RELEASE: Final[dict[str, Any]] = {"release": None, "previous": None}  # the pointer before the first publication
 _PUBLISH_ANEW: Final = "remove it and run `floracube publish` with a release of `floracube info`"
 
 
@@ -132,7 +132,7 @@ def forget(cube: CubeStore, name: str, dry_run: bool = False) -> None:
     digest_of_removed = {name: digest(read(cube, name))}
 
     def mark(pointer: dict[str, Any] | None) -> dict[str, Any]:
-        pointer = _pointer(cube, pointer) or _NOTHING
+        pointer = _pointer(cube, pointer) or _NO_RELEASE
         for role, key in (("which readers follow", "release"), ("to which they may go back", "previous")):
             if pointer.get(key) == name:
                 raise CubeError(f"{cube.url}: '{name}' is the release {role}; publish another first.")
@@ -220,7 +220,7 @@ def publish(cube: CubeStore, name: str, stage_states: Mapping[str, str] | None =
     require(cube, name)
 
     def follow(pointer: dict[str, Any] | None) -> dict[str, Any]:
-        pointer = _pointer(cube, pointer) or _NOTHING
+        pointer = _pointer(cube, pointer) or _NO_RELEASE
         release = read(cube, name)
         if pointer.get("removed", {}).get(name) == digest(release):
             raise CubeError(f"{cube.url}: Release '{name}' is being removed. Publish another one.")

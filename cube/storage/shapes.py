@@ -76,7 +76,7 @@ def window(required: bool = False) -> Key:
 
 TEXT_OR_NULL: Final = Key("a text or null", lambda value: value is None or isinstance(value, str))
 NUMBER: Final = Key("a number", is_number)
-WHOLE: Final = Key("a whole number", is_whole, required=True)
+WHOLE_NUMBER: Final = Key("a whole number", is_whole, required=True)
 TEXTS: Final = Key("an object of texts", is_texts)
 OBJECT: Final = Key("an object", lambda value: isinstance(value, dict))
 # Of `current.json`; its `content` is a release, its `cube` is what the root says (`ROOT`).
@@ -97,7 +97,7 @@ RELEASE: Final[Mapping[str, Key]] = {
     "region_km": window(),
 }
 ROOT: Final[Mapping[str, Key]] = {
-    "format": WHOLE,
+    "format": WHOLE_NUMBER,
     "region_km": window(required=True),
     "unit_km": Key("a whole number of kilometres", is_whole, required=True),
     "crs": text(),
@@ -110,13 +110,13 @@ def require(where: str, document: Any, keys: Mapping[str, Key], fix: str) -> dic
     Raises `CubeError` with the key, what it must be, what it is, and the `fix`.
     """
     if not isinstance(document, dict):
-        raise CubeError(f"{where}: expected a JSON object, found {_shown(document)}; {fix}.")
+        raise CubeError(f"{where}: expected a JSON object, found {_value_text(document)}; {fix}.")
     for name, key in keys.items():
         if name not in document:
             if key.required:
                 raise CubeError(f"{where}: expected {key.words} as '{name}', found nothing; {fix}.")
         elif not key.fits(document[name]):
-            raise CubeError(f"{where}: expected {key.words} as '{name}', found {_shown(document[name])}; {fix}.")
+            raise CubeError(f"{where}: expected {key.words} as '{name}', found {_value_text(document[name])}; {fix}.")
     return document
 
 
@@ -132,6 +132,6 @@ def reading(where: str, fix: str) -> Iterator[None]:
         raise CubeError(f"{where}: is not as floracube writes it ({reason}); {fix}.") from error
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     names = {dict: "an object", list: "a list", type(None): "null"}
     return names.get(type(value)) or repr(value)[:60]

@@ -75,10 +75,10 @@ def main() -> None:
         if old not in text:
             raise SystemExit(f"there is no '{old}' in what is played")
         text = text.replace(old, new)
-    found = [document for document in yaml.safe_load_all(text) if document]
-    maps = {document["metadata"]["name"]: document["data"] for document in found if document["kind"] == "ConfigMap"}
+    documents = [document for document in yaml.safe_load_all(text) if document]
+    maps = {document["metadata"]["name"]: document["data"] for document in documents if document["kind"] == "ConfigMap"}
     maps["floracube-store"] = dict(pair.split("=", 1) for pair in options.secret)
-    played = [pod(document, maps) if document["kind"] in ("Deployment", "Job") else document for document in found]
+    played = [pod(document, maps) if document["kind"] in ("Deployment", "Job") else document for document in documents]
     for document in played:
         if document["kind"] not in ("Pod", "ConfigMap", *NOT_PLAYED):
             raise SystemExit(f"{document['kind']} is neither played nor named in NOT_PLAYED")

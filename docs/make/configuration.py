@@ -38,7 +38,7 @@ WORDS = {
     "Path": "path",
     "tuple[str, ...]": "list of text",
 }
-SHOWN = {"None": "", "''": "", "()": "", "True": "true", "False": "false"}
+DEFAULT_TEXTS = {"None": "", "''": "", "()": "", "True": "true", "False": "false"}
 HEAD = """# Every key of a configuration
 
 One YAML file says everything; it is checked whole before any work starts, and a wrong key is one sentence that names
@@ -76,9 +76,9 @@ def keys() -> Iterator[str]:
 def _models(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
     for name, field in model.model_fields.items():
         for below in _models_in(field.annotation):
-            here = f"{path}.{name}".lstrip(".")
-            yield here, below
-            yield from _models(below, here)
+            location = f"{path}.{name}".lstrip(".")
+            yield location, below
+            yield from _models(below, location)
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -93,7 +93,7 @@ def _field(name: str, field: Any) -> tuple[str, str, str, str]:
     elif field.default in (None, PydanticUndefined) or isinstance(field.default, BaseModel) or is_dataclass(field.default):
         default = ""
     else:
-        default = _shown(field.default)
+        default = _value_text(field.default)
     return name, _type(field.annotation), default, field.description or ""
 
 
@@ -124,24 +124,24 @@ def _dataclass(file: str, name: str) -> tuple[str, list[_Option]]:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.end_lineno:
             if "ClassVar" in ast.unparse(node.annotation):
                 continue
-            said = re.search(r"  # (.*)$", lines[node.end_lineno - 1]) or re.match(r"\s*# (.*)$", lines[node.lineno - 2])
+            comment = re.search(r"  # (.*)$", lines[node.end_lineno - 1]) or re.match(r"\s*# (.*)$", lines[node.lineno - 2])
             default = ast.unparse(node.value) if isinstance(node.value, ast.Constant | ast.Tuple | ast.UnaryOp) else ""
-            default = SHOWN.get(default, default.strip("'"))
+            default = DEFAULT_TEXTS.get(default, default.strip("'"))
             kind = ast.unparse(node.annotation).removesuffix(" | None")
             kind = (WORDS | choices).get(kind, kind)
-            out.append(_Option(node.target.id, kind, f"`{default}`" if default else "", said[1] if said else ""))
+            out.append(_Option(node.target.id, kind, f"`{default}`" if default else "", comment[1] if comment else ""))
     return ast.get_docstring(body) or "", out
 
 
 def _network() -> str:
-    shown = [key for key in FIELDS if any(key in row for row in SIZES.values())]
-    sizes = [(name, *(_shown(row[key]) for key in shown)) for name, row in SIZES.items()]
+    size_keys = [key for key in FIELDS if any(key in row for row in SIZES.values())]
+    sizes = [(name, *(_value_text(row[key]) for key in size_keys)) for name, row in SIZES.items()]
     head = "What each `network.size` stands for; single keys override it.\n\n"
-    table = [("size", *(f"`{key}`" for key in shown)), ("---",) * (len(shown) + 1), *sizes]
+    table = [("size", *(f"`{key}`" for key in size_keys)), ("---",) * (len(size_keys) + 1), *sizes]
     return head + "\n".join("| " + " | ".join(row) + " |" for row in table)
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if isinstance(value, tuple):
         value = list(value)
     if value == "" or value == [] or value == {}:

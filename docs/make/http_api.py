@@ -44,9 +44,9 @@ def page() -> str:
         for method, operation in methods.items():
             operations.setdefault((operation.get("tags") or ["other"])[0], []).append((method.upper(), path, operation))
     parts = [HEAD]
-    for tag, some in operations.items():
+    for tag, tagged_operations in operations.items():
         parts.append(f"## {TITLES.get(tag, tag.capitalize())}")
-        for method, path, operation in some:
+        for method, path, operation in tagged_operations:
             parts += [f"### `{method} {path}`", operation.get("description") or operation.get("summary", "")]
             rows = [_row(parameter) for parameter in operation.get("parameters", []) if parameter["in"] in ("path", "query")]
             if rows:
@@ -61,10 +61,10 @@ def _row(parameter: dict[str, Any]) -> str:
     schema = parameter.get("schema", {})
     kinds = [schema, *schema.get("anyOf", [])]
     values = [value for kind in kinds for value in kind.get("enum", [])]
-    told = ", ".join(f"`{value}`" for value in values[:12]) or " or ".join(
+    values_text = ", ".join(f"`{value}`" for value in values[:12]) or " or ".join(
         kind["type"] for kind in kinds if kind.get("type") not in (None, "null")
     )
     if schema.get("default") not in (None, ""):
-        told += f", by default `{schema['default']}`"
+        values_text += f", by default `{schema['default']}`"
     name = f"`{parameter['name']}`" + ("" if parameter["required"] or parameter["in"] == "query" else " (optional)")
-    return f"| {name} | {told} | {parameter.get('description') or ''} |".replace("\n", " ")
+    return f"| {name} | {values_text} | {parameter.get('description') or ''} |".replace("\n", " ")

@@ -23,8 +23,8 @@ def page() -> str:
         scale = f", scale {layer.scale:g}" if layer.scale != 1 else ""
         bands = "; ".join(f"`{dim}` {_labels(layer, dim)}" for dim in layer.dims)
         name = layer.long_name + ("" if layer.predictor else " (no predictor)")
-        stored = f"{layer.resolution}, {layer.dtype}, fill {layer.fill}{scale}"
-        rows.append(f"| `{layer.name}` | {name} | {layer.units or 'of each band'} | {stored} | {bands} | {layer.references} |")
+        numbers = f"{layer.resolution}, {layer.dtype}, fill {layer.fill}{scale}"
+        rows.append(f"| `{layer.name}` | {name} | {layer.units or 'of each band'} | {numbers} | {bands} | {layer.references} |")
     products = ["| `published:` | what it is | fills | years | licence | where its numbers were looked up |", "|" + "---|" * 6]
     for name, row in PRODUCTS.items():
         layers = ", ".join(f"`{layer}`" for layer in row.layers)

@@ -66,8 +66,8 @@ class Message:
         keys = "".join(f"{key}: " for key in self.text[:start].split(": ") if key and not key.startswith(FIELD))
         text = self.text[start:]
         for separator in ("; ", ". ", ", expected ", ": "):
-            cause, found, fix = text.partition(separator)
-            if found and not fix.startswith("found ") and (separator == "; " or len(re.findall(rf"\w+|{FIELD}", fix)) >= 2):
+            cause, middle, fix = text.partition(separator)
+            if middle and not fix.startswith("found ") and (separator == "; " or len(re.findall(rf"\w+|{FIELD}", fix)) >= 2):
                 return keys + cause, f"give {fix}" if separator == ", expected " else fix
         if re.search(r"\b(must|may be|takes?|needs?|expected|give)\b", text):
             return keys + text, AS_SAID
@@ -78,7 +78,7 @@ def messages() -> list[Message]:
     """Every message of the code, by module and line; those of one text once."""
     trees = {_module(path): ast.parse(path.read_text(encoding="utf-8")) for path in _files()}
     names = _error_names(trees.values())
-    found: dict[str, Message] = {}
+    message_by_text: dict[str, Message] = {}
     for module, tree in trees.items():
         constants = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)]
         for node, function in _calls(tree, tree):
@@ -86,8 +86,8 @@ def messages() -> list[Message]:
             name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
             if name in names or name in PLACES:
                 for text in _texts(node, name, scope):
-                    found.setdefault(text, Message(module, node.lineno, text))
-    return sorted(found.values())
+                    message_by_text.setdefault(text, Message(module, node.lineno, text))
+    return sorted(message_by_text.values())
 
 
 def page() -> str:
@@ -95,9 +95,9 @@ def page() -> str:
     parts = [HEAD]
     every = messages()
     for title, _ in THEMES:
-        own = [message for message in every if message.theme == title]
-        if own:
-            rows = ["| message | what to do |", "|---|---|", *(_row(message) for message in own)]
+        messages_of_theme = [message for message in every if message.theme == title]
+        if messages_of_theme:
+            rows = ["| message | what to do |", "|---|---|", *(_row(message) for message in messages_of_theme)]
             parts += [f"## {title}", "\n".join(rows)]
     return "\n\n".join(parts) + "\n"
 
@@ -151,10 +151,10 @@ def _texts(call: ast.Call, name: str, scope: ast.AST) -> list[str]:
     """The messages that a call may make: with `…` for what is not known before it runs, none where nothing is known."""
     detail = next((k.value for k in call.keywords if k.arg == "detail"), None)
     place = PLACES.get(name, 0)
-    given = detail or (call.args[place] if len(call.args) > place else None)
-    if given is None:
+    text_node = detail or (call.args[place] if len(call.args) > place else None)
+    if text_node is None:
         return []
-    texts = _variants(given, scope, 2)
+    texts = _variants(text_node, scope, 2)
     return [text for text in dict.fromkeys(re.sub(rf"(?:{FIELD})+", FIELD, t).strip() for t in texts) if _says_something(text)]
 
 

@@ -40,12 +40,12 @@ def page(path: Path) -> str:
     for cell in cells:
         text = "".join(cell["source"]).strip()
         parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
-        parts += [part for output in cell.get("outputs", ()) if (part := _shown(output))]
+        parts += [part for output in cell.get("outputs", ()) if (part := _output_text(output))]
     head, *rest = parts
     return "\n\n".join([head, f"[Download this notebook]({path.name}){{ download }}", *rest]) + "\n"
 
 
-def _shown(output: dict[str, Any]) -> str:
+def _output_text(output: dict[str, Any]) -> str:
     """An output as Markdown: a picture before HTML before text."""
     data = output.get("data", {})
     if "image/png" in data:

@@ -41,9 +41,9 @@ stands in one table, not seconds of two. What a figure means is told in [How ski
 
 def page() -> str:
     """Markdown of the whole page."""
-    held = {path.stem: path for path in sorted(FOLDER.glob("*.txt"))}
+    path_by_stem = {path.stem: path for path in sorted(FOLDER.glob("*.txt"))}
     parts = [HEAD]
-    for stem in [*(s for s in TITLES if s in held), *(s for s in held if s not in TITLES)]:
+    for stem in [*(s for s in TITLES if s in path_by_stem), *(s for s in path_by_stem if s not in TITLES)]:
         title, command = TITLES.get(stem, (stem.replace("_", " ").capitalize(), f"benchmarks/results/{stem}.txt"))
-        parts += [f"## {title}", f"`{command}`", f"```text\n{held[stem].read_text(encoding='utf-8').strip()}\n```"]
+        parts += [f"## {title}", f"`{command}`", f"```text\n{path_by_stem[stem].read_text(encoding='utf-8').strip()}\n```"]
     return "\n\n".join(parts) + "\n"

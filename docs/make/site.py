@@ -43,11 +43,11 @@ def build(site: Path) -> int:
         settings["plugins"][-1]["mkdocstrings"]["handlers"]["python"]["paths"] = [str(ROOT)]
         (folder / "mkdocs.yml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
         command = [sys.executable, "-m", "zensical", "build", "--strict", "--config-file", "mkdocs.yml"]
-        done = subprocess.run(command, cwd=folder, check=False)
-        if done.returncode == 0:
+        process = subprocess.run(command, cwd=folder, check=False)
+        if process.returncode == 0:
             shutil.rmtree(site, ignore_errors=True)
             shutil.copytree(folder / "site", site)
-        return done.returncode
+        return process.returncode
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ Within = Callable[[int], NDArray[np.bool_] | None]  # species: (n,) cells where 
 BLOCK_BYTES: Final = 128 * 2**20  # bytes of one block of species that is filled while others are written
 
 
-def everywhere(species: int) -> None:
+def no_range(species: int) -> None:
     """No species has a range."""
 
 
@@ -71,7 +71,7 @@ def predict_species(
     clock: Clock,
     writer: Writer | None = None,
     path: str = "",
-    within: Within = everywhere,
+    within: Within = no_range,
 ) -> None:
     """Meet all species: fills the sums and ranks of `cells`, and writes `occurrence` at `path` where a `writer` is given.
 

@@ -33,7 +33,7 @@ from inference.cascade.clock import Clock
 from inference.cascade.device import Device
 from inference.cascade.embedding import embed_unit
 from inference.cascade.model import Model, load_model
-from inference.cascade.species import Head, everywhere, predict_species
+from inference.cascade.species import Head, no_range, predict_species
 from inference.cascade.writing import Writer
 
 NEEDS_SPECIES: Final = ("species", "composition", "indicators")  # what cannot be made from the composition layer
@@ -225,7 +225,7 @@ def _predict_species(
             with clock("spread"):
                 cells.extra["member_spread"] = _spread(model, z, job.area_m2, pool)
         if len(index):
-            ranges = model.ranges.within(unit, index) if model.ranges is not None else everywhere
+            ranges = model.ranges.within(unit, index) if model.ranges is not None else no_range
             predict_species(head, cells, z, device, job.block, pool, clock, writer_and_path[0], writer_and_path[1], ranges)
         return cells
 

@@ -122,12 +122,12 @@ def provenance(
 ) -> dict[str, Any]:
     """What a release says of its origin; `made_from` says it product by product, since some may stand from an earlier run."""
     code = _code_version()
-    ours = {"model": model.hash, "inputs": inputs, "code": code}
-    base_origin = {name: base.get(name) for name in ours}
+    own_identity = {"model": model.hash, "inputs": inputs, "code": code}
+    base_origin = {name: base.get(name) for name in own_identity}
     made_from = {product: base.get("made_from", {}).get(product, base_origin) for product in base.get("products", {})}
     return {
-        **ours,
-        "made_from": made_from | dict.fromkeys(products, ours),
+        **own_identity,
+        "made_from": made_from | dict.fromkeys(products, own_identity),
         "title": config.title,
         "region_km": list(region_km),
         "reference_year": config.predict.year,

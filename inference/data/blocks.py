@@ -75,18 +75,18 @@ class Folds:
         blocks, inverse = np.unique(at, axis=0, return_inverse=True)
         return blocks, inverse.ravel()
 
-    def learned(self, fold: int, surveys: Surveys) -> Flags:
+    def surveys_without(self, fold: int, surveys: Surveys) -> Flags:
         """(n,) surveys that a member without `fold` learns from: those of the other folds, clear of it by `reach_m`."""
         return clear_of(surveys, self.fold != fold, self.reach_m)
 
-    def records_of(self, fold: int, surveys: Surveys, records: Records, allowed: bool = False) -> Records:
+    def records_of(self, fold: int, surveys: Surveys, records: Records, all_records: bool = False) -> Records:
         """The records that a member without `fold` learns from.
 
-        Those in blocks of the fold and within `reach_m` of its surveys or records are withheld, and so is the background in its
-        blocks. Where whole groups are left out, a record belongs to the group of the nearest survey. `allowed`: all records, as
-        in GeoPlant's benchmark.
+        Those in blocks of the fold and within `reach_m` of its surveys or records are left out, and so is the background in its
+        blocks. Where whole groups are left out, a record belongs to the group of the nearest survey. `all_records`: as in
+        GeoPlant's benchmark, without any of this.
         """
-        if allowed:
+        if all_records:
             return records
         away = self._left_out(fold, surveys, records.x, records.y)
         other_places = [np.stack([surveys.x, surveys.y], 1)[self.fold == fold], np.stack([records.x, records.y], 1)[away]]

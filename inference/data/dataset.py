@@ -202,9 +202,10 @@ def _note_extremes(table: SurveyTable, presence: NDArray[np.bool_], names: list[
     """Report by name what teaches little: species in every survey, and surveys without a species that is modelled."""
     report, has_species = table.report, table.surveys.index.isin(table.occurrences["survey"])
     if len(presence):
-        everywhere = np.flatnonzero(presence.all(0))
+        constant = np.flatnonzero(presence.all(0))
         report.note(
-            "species in every survey: where they are absent is not learned, their maps are near 1", [names[i] for i in everywhere]
+            "species in every survey: where they are absent is not learned, their maps are near 1",
+            [names[i] for i in constant],
         )
     empty = ~presence.any(1)
     report.note("surveys without any species: they count as absences of all", list(table.surveys.loc[~has_species, "survey"]))

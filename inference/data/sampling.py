@@ -125,7 +125,7 @@ def _at_places(
     receptive_field: int,
     progress: Callable[[int, int], None] | None,
     shelf: Shelf | None,
-    averaged: tuple[CubeStore, Squares] | None = None,
+    square_means: tuple[CubeStore, Squares] | None = None,
 ) -> dict[str, Floats]:
     """The modalities of 10 m and 50 m."""
     groups, packed_images = what.places, dict[str, Floats]()
@@ -137,11 +137,11 @@ def _at_places(
     def read(index: NDArray[np.int64]) -> dict[str, Floats]:
         values = source.sample(places.subset(index), names, receptive_field, progress if len(index) == len(places) else None)
         out = {modality: _from_places(layers, values) for modality, layers in groups.items()}
-        if averaged is not None:
-            averaged[1].put_means(partial(_read, averaged[0]), index, groups, out)
+        if square_means is not None:
+            square_means[1].put_means(partial(_read, square_means[0]), index, groups, out)
         return out
 
-    salt = b"" if averaged is None or not len(averaged[1]) else averaged[1].identity()
+    salt = b"" if square_means is None or not len(square_means[1]) else square_means[1].identity()
     return (
         _sample_all(shelf, "places", groups, receptive_field, np.stack([places.x, places.y]), read, progress, salt)
         | packed_images

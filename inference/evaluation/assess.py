@@ -29,7 +29,7 @@ from inference.data.samples import Predictors, Surveys
 from inference.data.sampling import sample
 from inference.evaluation.baselines.methods import LEAVES, scores_without
 from inference.evaluation.baselines.table import table_of
-from inference.evaluation.folds import OURS, peer_scores, peers_key, remembered, skill_report
+from inference.evaluation.folds import FLORACUBE, peer_scores, peers_key, remembered, skill_report
 from inference.evaluation.metrics import species_correlation
 from inference.evaluation.out_of_fold import OutOfFold, as_eta, describe_surveys, load_out_of_fold
 from inference.evaluation.protocol import Report
@@ -104,17 +104,17 @@ def _with_peers(config: Config, data: Dataset, scores: OutOfFold, progress: Prog
         steps_done += 1
         progress(min(steps_done, total), total, text)
 
-    eta = {OURS: scores.eta}
+    eta = {FLORACUBE: scores.eta}
     for name, leaf in methods:
         compute = partial(peer_scores, name, data.predictors, surveys, folds, leaf, options.trees, options.threads, tell)
         p = remembered(cache, f"{key}-{name}{leaf}", compute)
         eta[f"{name} (leaf {leaf})" if leaf else name] = np.where(np.isfinite(p), as_eta(p), eta.get("frequency", p))
     if options.records_allowed and data.records is not None:
         cache_key = f"{key}-allowed-{digest((options_document(config.train), config.network.model_dump(), len(data.records)))}"
-        eta[f"{OURS}, records allowed"] = remembered(cache, cache_key, lambda: _with_all_records(config, data, folds))
+        eta[f"{FLORACUBE}, records allowed"] = remembered(cache, cache_key, lambda: _with_all_records(config, data, folds))
     rows, what = folds.locked == locked, describe_surveys(scores, locked)
     if data.records is not None:
-        what += f"; {OURS} learned from {len(data.records):,} records too, which its peers cannot read"
+        what += f"; {FLORACUBE} learned from {len(data.records):,} records too, which its peers cannot read"
     return skill_report(eta, surveys, folds, min_records, rows, what, options.bootstraps)
 
 
@@ -149,7 +149,7 @@ def _of_records(config: Config, model: Model, records: Records, predictors: Pred
         records, predictors, places, plan.folds, len(model.ensemble.species), threads=config.evaluate.options.threads
     )
     kind = f"locked blocks, read on {datetime.date.today().isoformat()}" if locked else "open blocks"
-    scores = {OURS: eta, "random_forest (down-sampled)": forest}
+    scores = {FLORACUBE: eta, "random_forest (down-sampled)": forest}
     return record_table(scores, places, locked, f"{kind} of {shown_km(plan.folds.block_km)} km ({plan.why})")
 
 
@@ -192,7 +192,7 @@ def _against_truth(
     shared_columns = [i for i, name in enumerate(model.ensemble.species) if name in truth.species]
     true = truth.probability[:, [truth.species.index(model.ensemble.species[i]) for i in shared_columns]]
     eta = predict_surveys(model.ensemble, places, surveys.year, surveys.area_m2)
-    predictions = {OURS: cloglog_probability(torch.from_numpy(eta)).numpy()[:, shared_columns]}
+    predictions = {FLORACUBE: cloglog_probability(torch.from_numpy(eta)).numpy()[:, shared_columns]}
     if len(data.surveys):
         tables = (table_of(data.predictors, data.surveys, drop_constant=False), table_of(*cells, drop_constant=False))
         presence = np.concatenate([data.surveys.presence, surveys.presence])[:, shared_columns]

@@ -81,9 +81,9 @@ class Outcome:
 
     def against_published(self, test: str) -> Table:
         """Our rows of one test, in percent, under the published ones."""
-        ours = self.reports[test].tables[0].rows
+        metric_rows = self.reports[test].tables[0].rows
         columns = ("F1@25", "recall@25", "F1", "set size", "macro AUC", "sample AUC", "species")
-        our_rows = [{"method": row["method"], **{c: _percent(c, row.get(c)) for c in columns}} for row in ours]
+        our_rows = [{"method": row["method"], **{c: _percent(c, row.get(c)) for c in columns}} for row in metric_rows]
         return Table(f"GeoPlant, percent: published on the published test; this run on {test}", [*PUBLISHED_SKILL, *our_rows])
 
 

@@ -27,7 +27,7 @@ Tell = Callable[[str], None]
 Scores = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
-OURS: Final = "floracube"
+FLORACUBE: Final = "floracube"
 RARE: Final = (10, 99)  # surveys of a species that counts as rare
 BOOTSTRAPS: Final = 200  # of blocks
 
@@ -68,9 +68,9 @@ def skill_report(
                 }
             )
         for method in list(eta)[1:]:
-            gain = mean_over_species(auc[OURS]) - mean_over_species(auc[method])
+            gain = mean_over_species(auc[FLORACUBE]) - mean_over_species(auc[method])
             lower, upper = bootstrap_gain(
-                group_scores[OURS], group_scores[method], presence[:, in_group], fold, folds.block[rows], bootstraps
+                group_scores[FLORACUBE], group_scores[method], presence[:, in_group], fold, folds.block[rows], bootstraps
             )
             auc_rows.append(
                 {"species": group, "method": f"gain over {method}", "AUC in folds": gain, "lower": lower, "upper": upper}
@@ -95,7 +95,7 @@ def mean_over_species(auc: NDArray[np.float64]) -> float:
 
 
 def bootstrap_gain(
-    ours: Scores,
+    scores: Scores,
     peer_scores: Scores,
     presence: Flags,
     fold: NDArray[np.int64],
@@ -104,7 +104,7 @@ def bootstrap_gain(
 ) -> tuple[float, float]:
     """95 % interval of the gain in mean within-fold AUC when blocks are drawn anew with replacement.
 
-    `ours`, `peer_scores`, `presence` (n, S), `fold` and `block` (n,).
+    `scores`, `peer_scores`, `presence` (n, S), `fold` and `block` (n,).
     """
     rng = np.random.default_rng(0)
     numbers, block = np.unique(block, return_inverse=True)
@@ -114,9 +114,9 @@ def bootstrap_gain(
     for at, k in enumerate(kinds):
         inside = fold == k
         blocks, place = np.unique(block[inside], return_inverse=True)
-        for s in np.flatnonzero(np.isfinite(species_auc(ours[inside], presence[inside]))):
+        for s in np.flatnonzero(np.isfinite(species_auc(scores[inside], presence[inside]))):
             a, b = (
-                resampled_auc(score[inside, s], presence[inside, s], place, times[:, blocks]) for score in (ours, peer_scores)
+                resampled_auc(score[inside, s], presence[inside, s], place, times[:, blocks]) for score in (scores, peer_scores)
             )
             gain[at, s] = a - b
     finite = np.isfinite(gain)
@@ -147,7 +147,7 @@ def peer_scores(
     fitted_species = np.flatnonzero(surveys.presence.sum(0) >= (0 if name == "frequency" else RARE[0]))
     for k in range(folds.count):
         inside = folds.fold == k
-        train_rows = folds.learned(k, surveys)
+        train_rows = folds.surveys_without(k, surveys)
         score[np.ix_(inside, fitted_species)] = scores_without(
             name, table, surveys.presence[:, fitted_species], train_rows, inside, leaf, trees, threads
         )

@@ -208,7 +208,7 @@ def skill_of(
 
 def gain(
     label: NDArray[np.integer[Any]],
-    ours: NDArray[np.integer[Any]],
+    our_labels: NDArray[np.integer[Any]],
     peer: NDArray[np.integer[Any]],
     block: NDArray[np.integer[Any]],
     draws: int = 2000,
@@ -220,10 +220,10 @@ def gain(
     plot. Both methods are judged on the same drawn blocks (paired). Raises: ValueError without any plot.
     """
     member = np.unique(block, return_inverse=True)[1].reshape(-1)
-    blocks, classes = int(member.max()) + 1, int(max(label.max(), ours.max(), peer.max())) + 1
+    blocks, classes = int(member.max()) + 1, int(max(label.max(), our_labels.max(), peer.max())) + 1
     times = np.random.default_rng(seed).multinomial(blocks, np.full(blocks, 1 / blocks), draws)
     times = np.concatenate([np.ones((1, blocks), np.int64), times])  # the first: every block as it is
-    a, b = (_skill_of_draws(times, member, label, answers, classes) for answers in (ours, peer))
+    a, b = (_skill_of_draws(times, member, label, answers, classes) for answers in (our_labels, peer))
     gains = {}
     for name, our_draws in a.items():
         difference = our_draws - b[name]

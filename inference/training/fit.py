@@ -152,7 +152,7 @@ def train(
         for fold in range(options.members):
             survey_rows, train_records = None, records
             if folds is not None:
-                survey_rows = folds.learned(fold, surveys)
+                survey_rows = folds.surveys_without(fold, surveys)
                 train_records = None if records is None else folds.records_of(fold, surveys, records, options.po_allowed)
             data = Assembly(predictors, surveys, spec, options, survey_rows, train_records, record_predictors, family)
             for number in range(fold * options.repeats, (fold + 1) * options.repeats):

@@ -29,7 +29,7 @@ from inference.cascade.sums import plan_sums
 from inference.data.dataset import Dataset, load_dataset, split_network_options
 from inference.data.holdout import Holdout, plan_folds, shown_km
 from inference.data.shards import Shelf
-from inference.evaluation.folds import OURS, skill_report
+from inference.evaluation.folds import FLORACUBE, skill_report
 from inference.evaluation.out_of_fold import OutOfFold, cross_calibrated, describe_surveys, fingerprint, save_out_of_fold
 from inference.evaluation.record_folds import record_table, save_places
 from inference.evaluation.tables import Table
@@ -244,7 +244,7 @@ def _judge(
     trained_model.metrics["median_area_m2"] = trained_model.ensemble.median_area_m2.item()
     progress(1, 2, "skill on the blocks left out")
     tables = skill_report(
-        {OURS: trained_model.out_of_fold}, surveys, folds, plan.min_records, ~folds.locked, describe_surveys(scores)
+        {FLORACUBE: trained_model.out_of_fold}, surveys, folds, plan.min_records, ~folds.locked, describe_surveys(scores)
     ).tables
     save_out_of_fold(folder, scores, records_of(tables))
     _note(trained_model, "auc", tables[0].rows[0]["AUC in folds"])
@@ -256,7 +256,7 @@ def _judge_records(trained_model: TrainedModel, plan: Holdout, folder: Path) -> 
     places, scores, km = trained_model.record_places, trained_model.out_of_fold, shown_km(plan.folds.block_km)
     assert places is not None
     assert scores is not None
-    table = record_table({OURS: scores}, places, False, f"open blocks of {km} km ({plan.why}), {plan.folds.count} members")
+    table = record_table({FLORACUBE: scores}, places, False, f"open blocks of {km} km ({plan.why}), {plan.folds.count} members")
     save_places(folder, places, scores, plan.folds, records_of([table]))
     _note(trained_model, "auc_against_background", table.rows[0]["AUC against background"])
     return table

@@ -22,7 +22,7 @@ _OPEN: Final = frozenset({"/healthz", "/readyz"})  # what asks them has no key
 _CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="floracube", charset="UTF-8"'}
 
 
-def carried(scope: Scope) -> str:
+def key_of(scope: Scope) -> str:
     """The key of a request: `X-API-Key`, `Authorization: Bearer` or `Basic` (as password), `?api_key=`, a cookie; or empty."""
     headers = Headers(scope=scope)
     if "x-api-key" in headers:
@@ -64,7 +64,7 @@ class Keys:
     def _allowed(self, scope: Scope) -> bool:
         if self._header and Headers(scope=scope).get(self._header):
             return True
-        key = carried(scope).encode()
+        key = key_of(scope).encode()
         # All keys are compared, each in constant time, so that the time taken tells nothing.
         return sum(hmac.compare_digest(key, valid) for valid in self._keys) > 0
 

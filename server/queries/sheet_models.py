@@ -36,7 +36,7 @@ class SpeciesOnMap(MapSource):
     applicable_occurrences: float | None = Field(description="Share of the species' expected occurrences within it.")
 
 
-class Learned(BaseModel):
+class TrainingRows(BaseModel):
     """What the model learned the species from."""
 
     surveys: int | None = Field(description="Surveys with the species, in blocks that were learned from.")
@@ -83,7 +83,7 @@ class Importance(BaseModel):
     less_auc: float | None
 
 
-class ModelSaid(BaseModel):
+class ModelSummary(BaseModel):
     """The model behind the maps."""
 
     model: str = Field(description="Fingerprint of its weights and settings.")
@@ -105,11 +105,11 @@ class SpeciesSheet(Status):
     reference_area_m2: float | None
     reference_year: int | None
     region: SpeciesOnMap | None = Field(description="Null where no cell is mapped.")
-    learned: Learned | None = Field(description="Null where the version says nothing of it.")
+    learned: TrainingRows | None = Field(description="Null where the version says nothing of it.")
     skill: Skill | None = Field(description="Null: not evaluated.")
     responses: list[ResponseCurve]
     importance: list[Importance]
-    model: ModelSaid | None
+    model: ModelSummary | None
     notes: list[str]
     attribution: str
     license: str

@@ -15,7 +15,16 @@ from server.errors import NotFoundError
 from server.queries.area import CELL_KM2, cube_text, rounded
 from server.queries.gate import queried
 from server.queries.point import traits_of
-from server.queries.sheet_models import Importance, Learned, ModelSaid, ResponseCurve, Share, Skill, SpeciesOnMap, SpeciesSheet
+from server.queries.sheet_models import (
+    Importance,
+    ModelSummary,
+    ResponseCurve,
+    Share,
+    Skill,
+    SpeciesOnMap,
+    SpeciesSheet,
+    TrainingRows,
+)
 from server.queries.tally import Tally, tally
 from server.reading.catalogue import species_status, text
 from server.reading.layers import MapLayer
@@ -96,7 +105,7 @@ def describe(snapshot: Snapshot, layer: MapLayer) -> SpeciesSheet:
         reference_area_m2=_number(attributes.get("reference_area_m2")),
         reference_year=None if (year := _number(attributes.get("reference_year"))) is None else int(year),
         region=_on_map(snapshot, layer),
-        learned=None if record is None else Learned(surveys=record.get("surveys"), records=record.get("records")),
+        learned=None if record is None else TrainingRows(surveys=record.get("surveys"), records=record.get("records")),
         skill=skill,
         responses=responses,
         importance=importance,
@@ -158,10 +167,10 @@ def _responses(card: dict[str, Any] | None, record: dict[str, Any] | None) -> li
     ]
 
 
-def _model(card: dict[str, Any] | None) -> ModelSaid | None:
+def _model(card: dict[str, Any] | None) -> ModelSummary | None:
     if card is None:
         return None
-    return ModelSaid(
+    return ModelSummary(
         model=str(card["model"]),
         statement=str(card["statement"]),
         members=int(card["members"]),

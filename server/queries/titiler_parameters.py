@@ -9,7 +9,7 @@ from typing import Annotated, Final
 from fastapi import Query, Request
 from titiler.core.dependencies import HistogramParams, TileParams
 
-from server.dependencies import EVERYWHERE
+from server.dependencies import COMMON_PARAMETERS
 from server.errors import WrongRequestError
 
 _MOST_BINS: Final = 1000
@@ -19,7 +19,7 @@ _MOST_PIXELS: Final = 2048  # a side of the picture of a palette
 _CODE: Final = re.compile(r"(EPSG|OGC|ESRI):[A-Za-z0-9]{1,10}", re.IGNORECASE)
 _INTEGER: Final = re.compile(r"\d{1,9}", re.ASCII)
 _NUMBER: Final = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.IGNORECASE | re.ASCII)
-_NAMES: Final = EVERYWHERE | {"release", "version", "layer_id"}  # parameters that are no numbers even where they look so
+_NAMES: Final = COMMON_PARAMETERS | {"release", "version", "layer_id"}  # parameters that are no numbers even where they look so
 
 
 @dataclass

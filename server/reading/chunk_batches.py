@@ -11,7 +11,7 @@ from zarr.abc.store import RangeByteRequest, Store
 
 from server.errors import DamagedError
 from server.reading.cache import Key
-from server.reading.shards import NOTHING, Index, fetch
+from server.reading.shards import EMPTY_CHUNK, Index, fetch
 
 if TYPE_CHECKING:
     from server.reading.io import Reader
@@ -77,7 +77,7 @@ def indices(reader: Reader, chunks: Sequence[Chunk]) -> dict[Key, Index]:
 
 
 def _decoded(reader: Reader, path: str, stored_chunk: StoredChunk | None) -> NDArray[Any]:
-    return NOTHING if stored_chunk is None else reader.source(path).shards.decode(stored_chunk[1], stored_chunk[0])
+    return EMPTY_CHUNK if stored_chunk is None else reader.source(path).shards.decode(stored_chunk[1], stored_chunk[0])
 
 
 def _read(reader: Reader, chunks: Sequence[Chunk]) -> list[StoredChunk | None]:

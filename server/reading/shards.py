@@ -31,7 +31,7 @@ from server import metrics
 from server.errors import DamagedError, StoreError
 
 READ_SECONDS: Final = 15.0  # for the reads of one request together; a store that answers later counts as failing
-NOTHING: Final[NDArray[Any]] = np.empty((0, 0), np.uint8)  # a chunk that holds only fill
+EMPTY_CHUNK: Final[NDArray[Any]] = np.empty((0, 0), np.uint8)  # a chunk that holds only fill
 _ABSENT: Final = 2**64 - 1  # offset and length of a chunk that holds only fill
 _CHECKSUM_BYTES: Final = 4
 Index = NDArray[np.uint64]

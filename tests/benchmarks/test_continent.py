@@ -16,7 +16,7 @@ from cube.check.info import describe
 from cube.check.publishing import publish
 from cube.grid import Region
 from cube.layers import occurrence
-from cube.pyramids.pyramid import Pyramid, Written, build_square
+from cube.pyramids.pyramid import Pyramid, WrittenSums, build_square
 from cube.pyramids.squares import tree
 from cube.storage import releases
 from cube.storage.progress import progress, version_stage
@@ -100,7 +100,7 @@ def test_a_square_of_overviews_gets_every_shard_once(skeleton: tuple[str, Spent,
     cube = open_cube(url, writable=True)
     square = next(s for s in tree(cube.region, cube.region.units()) if unit in list(s.units()))
     pyramid = Pyramid.of_product("species", "v1", [occurrence("products/species/v1/0", 100.0)])
-    built: list[Written] = []
+    built: list[WrittenSums] = []
     cost = spent(lambda: built.append(build_square(cube, pyramid, square)))
     blocks = 3  # of species, a shard each
     sizes = cube.sizes(pyramid.group(1))

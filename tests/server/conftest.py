@@ -21,7 +21,7 @@ from cube.storage import releases
 from cube.storage.store import CubeStore, create_cube, open_cube
 from server.main import create_app
 from tests.server.page_visit import CHROMIUM, Visit
-from tests.support.shared import made_once
+from tests.support.shared_data import made_once
 from tests.support.written_facts import write_facts
 
 # 25 x 18 km, grown to 30 x 20 km: 3 x 2 units of 10 km, with an empty rim inside the arrays.

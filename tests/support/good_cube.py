@@ -105,7 +105,7 @@ def _climb(cube: CubeStore, stage: str, pyramids: tuple[Pyramid, ...], inputs: s
     above = Overviews(stage, pyramids, tuple(REGION.units()), fingerprints, facts)
     steps = list(build_overviews(cube.url, REGION, [above], Workers()))
     assert steps
-    assert all(step.built for step in steps)
+    assert all(step.is_built for step in steps)
 
 
 def _products(cube: CubeStore, units: tuple[Unit, ...]) -> None:

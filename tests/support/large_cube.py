@@ -110,7 +110,7 @@ def _inputs(cube: CubeStore, units: tuple[Unit, ...]) -> None:
             build_unit(UnitTask(cube.url, plan.path, plan.inputs, reader, REGION, unit, False))
         ledger = Ledger(cube, plan.path, plan.inputs)
         above = Overviews(plan.path, plan.pyramids(), units, ledger.index().fingerprints)
-        assert all(step.built for step in build_overviews(cube.url, REGION, [above], Workers()))
+        assert all(step.is_built for step in build_overviews(cube.url, REGION, [above], Workers()))
 
 
 def _groups(cube: CubeStore, version: str) -> products.Classes:

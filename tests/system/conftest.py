@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import floracube as front
-from tests.support.shared import made_once
+from tests.support.shared_data import made_once
 
 ROOT = Path(__file__).parents[2]
 

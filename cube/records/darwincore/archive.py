@@ -35,11 +35,11 @@ class Archive:
 
     path: str
     root: str  # folder of its tables within, "" or ending in /
-    described: bool = True  # by a meta.xml
+    has_meta: bool = True  # by a meta.xml
 
     def open(self, name: str) -> AbstractContextManager[IO[bytes]]:
         """A file of the archive, for reading. Raises `TableError` if there is none or it lies outside."""
-        inside, by = posixpath.normpath(self.root + name), META if self.described else PACKAGE
+        inside, by = posixpath.normpath(self.root + name), META if self.has_meta else PACKAGE
         if inside.startswith(("../", "/")) or posixpath.isabs(name):
             raise TableError(f"{self.path}: {by} names a file outside the archive ({name}); it is refused.")
         try:

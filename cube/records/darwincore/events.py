@@ -93,9 +93,9 @@ def _occurrences(source: Source, report: Report) -> tuple[pd.DataFrame, set[str]
     for part in source.occurrences.stream(tuple(terms), report, OCCURRENCES):
         part = with_names(part, names)
         part = part.assign(survey=part["eventID"] if source.events is None else part[KEY])
-        astray = part["survey"].isna()
-        report.leave_out(OCCURRENCES, "occurrences without an event", list(part.loc[astray, "occurrenceID"]))
-        part = part[~astray]
+        has_no_survey = part["survey"].isna()
+        report.leave_out(OCCURRENCES, "occurrences without an event", list(part.loc[has_no_survey, "occurrenceID"]))
+        part = part[~has_no_survey]
         events_with_species |= set(part["survey"].unique())
         part = use_named(use_presences(part, report, OCCURRENCES), report, OCCURRENCES)
         parts.append(part[["survey", "name"]].assign(cover=covers(part, report)))

@@ -56,8 +56,8 @@ def species_names(rows: pd.DataFrame) -> pd.Series:
 def positions(rows: pd.DataFrame, report: Report) -> pd.DataFrame:
     """longitude, latitude (degrees), uncertainty_m, year; NaN where not given or unusable. `rows`: `PLACE_TERMS`, key."""
     out = pd.DataFrame(index=rows.index)
-    for ours, term in (("longitude", "decimalLongitude"), ("latitude", "decimalLatitude")):
-        out[ours] = parse_numbers(rows[term], term, report, term, small=True)
+    for column, term in (("longitude", "decimalLongitude"), ("latitude", "decimalLatitude")):
+        out[column] = parse_numbers(rows[term], term, report, term, small=True)
     out["uncertainty_m"] = uncertainties(rows["coordinateUncertaintyInMeters"], rows[KEY], report)
     out["year"] = years(rows["year"], rows[KEY], report)
     unknown = out["year"].isna()

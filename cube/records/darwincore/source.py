@@ -50,7 +50,7 @@ class Source:
 def open_source(path: str) -> Source:
     """What lies at `path`. Raises `TableError` where there are neither occurrences nor events with occurrences."""
     archive = open_archive(path)
-    if archive.described:
+    if archive.has_meta:
         core, extensions = archive.tables()
         if core.kind == "Occurrence":
             return Source(path, core, None, tuple(extensions))

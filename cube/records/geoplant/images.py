@@ -28,7 +28,7 @@ REFLECTANCE_STEPS: Final = 10_000
 
 Floats = NDArray[np.float32]
 
-_DECODED: Final = ((np.arange(256) / 255.0) ** GAMMA).astype(np.float32)
+_LINEAR: Final = ((np.arange(256) / 255.0) ** GAMMA).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Patch:
 
 def decode_jpeg(values: NDArray[np.uint8]) -> Floats:
     """JPEG values 0..255 to reflectance (v / 255)^2.5, any shape."""
-    return np.asarray(_DECODED[values], np.float32)
+    return np.asarray(_LINEAR[values], np.float32)
 
 
 @contextmanager
@@ -79,8 +79,8 @@ def _read(path: Path, content: bytes | None, bands: int, what: str) -> tuple[NDA
     with open_image(path, content) as source:
         if source.count != bands:
             raise SourceError(f"{path}: has {source.count} bands; {what} has {bands}.")
-        projected = source.crs is not None and source.crs.is_projected and _is_laea(source.crs)
-        return source.read(), source.transform if projected else None
+        is_laea = source.crs is not None and source.crs.is_projected and _is_laea(source.crs)
+        return source.read(), source.transform if is_laea else None
 
 
 def _is_laea(crs: Any) -> bool:

@@ -71,7 +71,7 @@ def stream_metadata(
         path = str(table.path)
         present = header(path)
         require_columns(path, present, REQUIRED)
-        names = {ours: next((t for t in aliases if t in present), None) for ours, aliases in COLUMNS.items()}
+        names = {column: next((t for t in aliases if t in present), None) for column, aliases in COLUMNS.items()}
         if names["survey"] is None:
             raise TableError(f"{path}: has neither a column surveyId nor glcID; it is no table of GeoPlant.")
         columns = sorted({t for t in names.values() if t})

@@ -56,14 +56,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> CubeStore:
     cube, above = predicted(tmp_path_factory.mktemp("whole") / "c.zarr")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(overviews, "SPLIT_BELOW", 0)
-        assert all(step.built for step in climbed(cube, above))
+        assert all(step.is_built for step in climbed(cube, above))
     return cube
 
 
 def test_blocks_of_species_give_what_whole_squares_give(whole: CubeStore, tmp_path: Path) -> None:
     cube, above = predicted(tmp_path / "c.zarr")
     steps = climbed(cube, above)
-    assert [step.built for step in steps] == [True] * 5
+    assert [step.is_built for step in steps] == [True] * 5
     for found, expected in zip(values(cube), values(whole), strict=True):
         np.testing.assert_array_equal(found, expected)
     split, together = (dict(receipts(c, f"{STAGE}/overviews")) for c in (cube, whole))
@@ -72,7 +72,7 @@ def test_blocks_of_species_give_what_whole_squares_give(whole: CubeStore, tmp_pa
         assert split[name]["counts"] == receipt["counts"]
         assert split[name]["sizes"] == receipt["sizes"]
         assert set(split[name]["checksums"]) == {"occurrence 0", "occurrence 192", "occurrence 384"}
-    assert not any(step.built for step in climbed(cube, above))
+    assert not any(step.is_built for step in climbed(cube, above))
 
 
 def test_a_square_without_one_of_its_blocks_has_no_receipt_and_nothing_stands_on_it(
@@ -95,7 +95,7 @@ def test_a_square_without_one_of_its_blocks_has_no_receipt_and_nothing_stands_on
     assert (half == 255).all()  # what its other blocks had written
     assert Ledger(cube, f"{STAGE}/overviews", None).any(failed.square.name) is None
     monkeypatch.setattr(overviews, "build_square", real)
-    assert sum(step.built for step in climbed(cube, above)) == 2
+    assert sum(step.is_built for step in climbed(cube, above)) == 2
     for found, expected in zip(values(cube), values(whole), strict=True):
         np.testing.assert_array_equal(found, expected)
 
@@ -117,7 +117,7 @@ def test_a_stop_between_two_blocks_leaves_the_square_to_be_built(
         climbed(cube, above)
     assert built == [NO_BLOCK, 0, 1, 2, NO_BLOCK, 0]
     monkeypatch.setattr(overviews, "build_square", real)
-    assert sum(step.built for step in climbed(cube, above)) == 4
+    assert sum(step.is_built for step in climbed(cube, above)) == 4
     for found, expected in zip(values(cube), values(whole), strict=True):
         np.testing.assert_array_equal(found, expected)
 

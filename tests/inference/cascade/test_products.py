@@ -43,7 +43,7 @@ def test_a_coarser_cell_is_the_mean_of_the_valid_cells_below_it(tmp_path: Path) 
         "predict/v1", products.pyramids({"indicators": "v1"}, 100.0, chosen, {}), units, ledger.index().fingerprints
     )
     steps = list(build_overviews(cube.url, region, [above], Workers()))
-    assert all(step.built for step in steps)
+    assert all(step.is_built for step in steps)
     assert cube.list_json("ledger/predict/v1/overviews") == sorted(square.name for square in tree(region, units))
     for name in NAMES:
         fine = np.asarray(cube.array(f"products/indicators/v1/0/{name}")[:]).astype(float)

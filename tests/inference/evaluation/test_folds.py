@@ -19,7 +19,7 @@ from inference.data.samples import Predictors, Surveys
 from inference.evaluation.assess import assess
 from inference.evaluation.baselines.methods import NAMES
 from inference.evaluation.folds import (
-    OURS,
+    FLORACUBE,
     bootstrap_gain,
     mean_over_species,
     peer_scores,
@@ -85,22 +85,22 @@ def test_no_fold_is_calibrated_by_its_own_surveys(case):
 def test_every_table_has_every_method_and_gains_their_interval(case):
     _, surveys, eta, folds = case
     rng = np.random.default_rng(1)
-    scores = {OURS: eta, "worse": (eta + rng.normal(0, 2, eta.shape)).astype(np.float32)}
+    scores = {FLORACUBE: eta, "worse": (eta + rng.normal(0, 2, eta.shape)).astype(np.float32)}
     report = skill_report(scores, surveys, folds, 30, np.ones(len(surveys), bool), "all surveys", 50)
     ranked, sets, calibration, classes = report.tables
     ours, worse, gain = (row for row in ranked.rows if row["species"] == "in 30 surveys or more")
-    assert [row["method"] for row in ranked.rows if row["species"] == "in 10 to 99"] == [OURS, "worse", "gain over worse"]
+    assert [row["method"] for row in ranked.rows if row["species"] == "in 10 to 99"] == [FLORACUBE, "worse", "gain over worse"]
     assert gain["method"] == "gain over worse"
     assert gain["AUC in folds"] == pytest.approx(ours["AUC in folds"] - worse["AUC in folds"])
     assert 0 < gain["lower"] <= gain["AUC in folds"] <= gain["upper"]
     for table in (sets, calibration, classes):
-        assert list(dict.fromkeys(row["method"] for row in table.rows)) == [OURS, "worse"]
+        assert list(dict.fromkeys(row["method"] for row in table.rows)) == [FLORACUBE, "worse"]
     assert sets.rows[0]["F1"] > sets.rows[1]["F1"]
 
 
 def test_thresholds_of_a_fold_come_from_the_other_folds(case):
     _, surveys, eta, folds = case
-    report = skill_report({OURS: eta}, surveys, folds, 30, np.ones(len(surveys), bool), "all surveys")
+    report = skill_report({FLORACUBE: eta}, surveys, folds, 30, np.ones(len(surveys), bool), "all surveys")
     p, over = cross_calibrated(eta, surveys, folds), np.zeros(eta.shape)
     for k in range(3):
         others = folds.fold != k
@@ -133,7 +133,7 @@ def scores_of(case) -> OutOfFold:
 
 def test_scores_come_back_as_they_were_and_other_surveys_are_refused(case, tmp_path: Path):
     _, surveys, eta, folds = case
-    save_out_of_fold(tmp_path, scores_of(case), [{"method": OURS, "AUC in folds": 0.7}])
+    save_out_of_fold(tmp_path, scores_of(case), [{"method": FLORACUBE, "AUC in folds": 0.7}])
     back = load_out_of_fold(tmp_path).require_surveys(surveys)
     for name in ("fold", "block", "locked"):
         np.testing.assert_array_equal(getattr(back.folds, name), getattr(folds, name))
@@ -176,8 +176,8 @@ def test_evaluate_adds_peers_to_the_saved_scores_and_reads_locked_blocks_only_wh
     found = {locked: assess(config, lambda done, total, text: None, locked) for locked in (False, True)}
     for locked, result in found.items():
         methods = [row["method"] for row in result.tables[0].rows]
-        assert methods[:4] == [OURS, "frequency", "random_forest (leaf 5)", "random_forest (leaf 20)"]
-        expected = skill_report({OURS: eta}, surveys, folds, 30, folds.locked == locked, "")
+        assert methods[:4] == [FLORACUBE, "frequency", "random_forest (leaf 5)", "random_forest (leaf 20)"]
+        expected = skill_report({FLORACUBE: eta}, surveys, folds, 30, folds.locked == locked, "")
         assert result.document()[0]["AUC in folds"] == expected.tables[0].rows[0]["AUC in folds"]
         name = "evaluation_locked.json" if locked else "evaluation.json"
         assert json.loads((tmp_path / "reports" / name).read_text()) == result.document()
@@ -235,5 +235,5 @@ def test_a_second_row_lets_members_learn_from_records_of_the_blocks_they_leave_o
     monkeypatch.setattr("inference.evaluation.assess.load_model", lambda path: model)
     monkeypatch.setattr("inference.evaluation.assess.load_dataset", lambda config, cube: data)
     rows = assess(config, lambda done, total, text: None).tables[0].rows
-    assert [row["method"] for row in rows[:3]] == [OURS, "frequency", f"{OURS}, records allowed"]
+    assert [row["method"] for row in rows[:3]] == [FLORACUBE, "frequency", f"{FLORACUBE}, records allowed"]
     assert rows[0]["AUC in folds"] != rows[2]["AUC in folds"]

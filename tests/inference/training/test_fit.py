@@ -140,7 +140,7 @@ def test_no_out_of_fold_score_saw_its_own_block(crossed):
 
 def test_every_survey_is_learned_from_by_all_members_but_those_of_its_fold_and_its_neighbours(crossed):
     _, surveys, folds, options, trained = crossed
-    learned = np.stack([folds.learned(k, surveys) for k in range(3)])
+    learned = np.stack([folds.surveys_without(k, surveys) for k in range(3)])
     assert not learned[folds.fold, np.arange(len(surveys))].any()
     assert learned.any(0).all()
     assert len(trained.ensemble.networks) == options.members * options.repeats

@@ -139,7 +139,7 @@ def test_records_of_the_fold_that_is_left_out_are_withheld_and_so_are_those_with
         assert k not in folds.at(kept.background_x, kept.background_y)
         assert 0 < len(kept) < len(world.records)
         assert 0 < len(kept.background) < len(world.records.background)
-    assert folds.records_of(0, world.surveys, world.records, allowed=True) is world.records
+    assert folds.records_of(0, world.surveys, world.records, all_records=True) is world.records
 
 
 def test_records_of_whole_groups_that_are_left_out_are_withheld_too(world: World) -> None:

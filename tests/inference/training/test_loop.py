@@ -75,7 +75,7 @@ def test_training_on_surveys_equals_a_plain_loop_bit_for_bit():
     folds = make_folds(surveys, 5, 2)
     options = TrainOptions(members=2, epochs=1, least_steps=40, batch=32, learning_rate=0.02, seed=2, threads=1)
     with torch.random.fork_rng(devices=[]):
-        expected = by_hand(predictors, surveys, folds.learned(0, surveys), options).state_dict()
+        expected = by_hand(predictors, surveys, folds.surveys_without(0, surveys), options).state_dict()
     found = train(predictors, surveys, options=options, folds=folds).ensemble.networks[0].state_dict()
     assert all(torch.equal(found[name], values) for name, values in expected.items())
 
