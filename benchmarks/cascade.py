@@ -156,6 +156,7 @@ def main() -> None:
     parser.add_argument("--species", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=0, help="also time this many workers of one thread against one")
+    parser.add_argument("--trees", type=int, default=0, help="of a forest beside the network, grown on 3,000 invented surveys")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--json", type=Path, help="write the rows as flat records")
     args = parser.parse_args()
@@ -166,7 +167,7 @@ def main() -> None:
     try:
         cube = make_cube(str(folder / "cube.zarr"), Region(4800, 2890, 4810, 2900, 10))
         for species in args.species:
-            path = make_model(folder / f"model{species}", cube, species, SPEC)
+            path = make_model(folder / f"model{species}", cube, species, SPEC, trees=args.trees)
             case = Case(cube, path, tuple(cube.region.units()))
             case.make(f"v{species}")
             job = case.job(f"v{species}", device=args.device)

@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import zoom
+from scipy.sparse import csr_array
 
 from cube.grid import Region, Unit
 from cube.layers import Layer
 from cube.layers.inputs import INPUTS
 from cube.records.traits import FLAG_TRAITS, NUMBER_TRAITS, TEXT_TRAITS
 from cube.storage.store import CubeStore, create_cube, resolution_of
+from inference.calibration.columns import window_columns
 from inference.cascade import products
 from inference.cascade.indicators import applicable
 from inference.cascade.model import load_model, save_settings, save_traits
@@ -29,6 +31,7 @@ from inference.data.recipe import recipe
 from inference.network import checkpoint
 from inference.network.deep_sdm import ModelSpec, Part
 from inference.network.ensemble import Ensemble, survey_covariates
+from inference.network.forest import Forest, rounded
 
 LAYERS = (
     "surface",
@@ -128,9 +131,19 @@ def species_names(count: int) -> tuple[str, ...]:
 
 
 def make_model(
-    folder: Path, cube: CubeStore, species: int, spec: dict[str, Any], members: int = 1, sensitive: int = 0, seed: int = 0
+    folder: Path,
+    cube: CubeStore,
+    species: int,
+    spec: dict[str, Any],
+    members: int = 1,
+    sensitive: int = 0,
+    seed: int = 0,
+    trees: int = 0,
 ) -> Path:
-    """A model folder for the inputs of `cube`; `spec` are sizes of `ModelSpec`, the first `sensitive` species kept at 1 km."""
+    """A model folder for the inputs of `cube`; `spec` are sizes of `ModelSpec`, the first `sensitive` species kept at 1 km.
+
+    `trees`: of a forest, which learns invented surveys from cells of the first unit.
+    """
     from inference.network.deep_sdm import DeepSDM
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -143,6 +156,8 @@ def make_model(
     names = species_names(species)
     ensemble = Ensemble(spec_of_case, [DeepSDM(spec_of_case).eval() for _ in range(members)], names)
     _plausible(ensemble, cube, rng)
+    if trees:
+        ensemble = _with_forest(ensemble, cube, trees, rng)
     traits: dict[str, Any] = {name: np.full(species, "", object) for name in TEXT_TRAITS}
     traits |= {name: rng.random(species) < 0.1 for name in FLAG_TRAITS}
     traits |= {name: rng.uniform(1, 9, species).astype(np.float32) for name in NUMBER_TRAITS}
@@ -188,6 +203,29 @@ def _plausible(ensemble: Ensemble, cube: CubeStore, rng: np.random.Generator) ->
             net.species_bias.copy_(mean_eta - 1.0 - (member_part @ net.species_embedding.T).mean(0))
         peak = torch.cat([ensemble.probability(z, 100.0, slice(s, s + 512)).quantile(0.999, 0) for s in range(0, species, 512)])
         ensemble.ceiling.copy_(peak.clamp(min=1e-4))
+
+
+def _with_forest(ensemble: Ensemble, cube: CubeStore, trees: int, rng: np.random.Generator) -> Ensemble:
+    """The ensemble beside a forest of half the weight, grown on 3,000 invented surveys that the networks believe in."""
+    from inference.training.forest import LEAVES, grow_tree
+    from tests.support.dense import embed_cells, read_window
+
+    unit = next(iter(cube.region.units()))
+    window = read_window(cube, unit, recipe(cube), ensemble.spec.halo)
+    tensors = {name: torch.from_numpy(values) for name, values in window.items()}
+    cells = torch.from_numpy(rng.permutation(unit.cells**2)[:3_000])
+    p = ensemble.probability(embed_cells(ensemble, tensors, 2020)[cells]).numpy()
+    survey = np.stack([rng.integers(1990, 2025, len(cells)), rng.normal(0, 0.5, len(cells))], 1)
+    columns = window_columns(tensors, ensemble.spec, unit.cells, unit.cells)[cells].numpy()
+    columns = np.concatenate([columns, survey], 1).astype(np.float32)
+    centre = np.nan_to_num(np.nanmean(columns, 0))
+    presence = csr_array((rng.random(p.shape) < p).astype(np.float32))
+    trees_of_case = [grow_tree(rounded(columns, centre), presence, LEAVES[t % len(LEAVES)], (0, t)) for t in range(trees)]
+    with_forest = Ensemble(
+        ensemble.spec, ensemble.networks, ensemble.species, Forest.from_trees(trees_of_case, centre, p.mean(0))
+    )
+    with_forest.ceiling.copy_((1.5 * ensemble.ceiling).clamp(max=1.0))
+    return with_forest
 
 
 def values_are_many(values: NDArray[Any]) -> bool:

@@ -52,6 +52,7 @@ class TrainOptions:
     batch: int = 128  # surveys a step
     learning_rate: float = 3e-3  # the highest of the schedule
     weight_decay: float = 0.05  # of AdamW
+    forest_trees: int = 0  # of a forest beside the networks, a member; 0: none
     coarse_noise: float = 1.0  # standard deviations, see `objective.coarse_noise`
     modality_dropout: float = 0.1  # chance that a modality is hidden from a survey in training
     seed: int = 0  # of the folds, the weights and the order of surveys
@@ -74,7 +75,7 @@ class TrainOptions:
         for name in ("members", "repeats", "epochs", "batch", "record_batch"):
             if getattr(self, name) < 1:
                 raise ModelError(f"train.{name} is {getattr(self, name)}, expected 1 or more.")
-        for name in ("least_steps", "loaders", "weight_decay", "coarse_noise", "checkpoint_seconds", "memory_gb"):
+        for name in ("forest_trees", "least_steps", "loaders", "weight_decay", "coarse_noise", "checkpoint_seconds", "memory_gb"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ModelError(f"train.{name} is {value}, expected 0 or more.")

@@ -77,7 +77,7 @@ class Applicability:
             uniform = bool((mask == value).all())
             rows = slice(None) if uniform else torch.nonzero(mask == value)[:, 0]
             inputs = index_of(self.inputs[value], self.scaled(columns[rows], value)) / self.inputs[value].threshold
-            embedding = index_of(self.embedding[value], z[rows] @ axes) / self.embedding[value].threshold
+            embedding = index_of(self.embedding[value], z[rows, : len(axes)] @ axes) / self.embedding[value].threshold
             finite = np.isfinite([self.inputs[value].threshold, self.embedding[value].threshold]).all()
             out[rows] = torch.maximum(inputs, embedding) if finite else torch.nan
         return out
@@ -196,19 +196,24 @@ def dissimilarity_of_part(
     into the part. Corners and sides of a part lie on whole kilometres.
     """
     spec = ensemble.spec
-    window = dict(tile)
-    top, left, height, width = (edge // CELLS_PER_KM for edge in (part.top, part.left, part.height, part.width))
-    for name in spec.kilometres:
-        if name in kilometre:
-            window[name] = kilometre[name][..., top : top + height + 2, left : left + width + 2]
-    columns = window_columns(window, spec, part.height, part.width)[modality_flags]
+    columns = columns_of_part(ensemble, tile, kilometre, part)[modality_flags]
     present = present_in(area.modalities, area.column_modality, columns)
     for name in spec.images:
-        if name in window and not bool(torch.isfinite(window[name]).all()):
+        if name in tile and not bool(torch.isfinite(tile[name]).all()):
             # a cell without pixels of its own is still seen by its neighbours', as far as the network looks
             encoder = cast(Any, ensemble.networks[0].encoders[name])
-            present[name] = encoder.present(window[name][None]).reshape(-1)[modality_flags]
+            present[name] = encoder.present(tile[name][None]).reshape(-1)[modality_flags]
     return area.ratio(columns, z, masks_of(area.modalities, present, len(columns)))
+
+
+def columns_of_part(ensemble: Ensemble, tile: Mapping[str, Tensor], kilometre: Mapping[str, Tensor], part: Part) -> Tensor:
+    """(cells, C) columns of all cells of a part of a unit, row by row; arguments as in `dissimilarity_of_part`."""
+    window = dict(tile)
+    top, left, height, width = (edge // CELLS_PER_KM for edge in (part.top, part.left, part.height, part.width))
+    for name in ensemble.spec.kilometres:
+        if name in kilometre:
+            window[name] = kilometre[name][..., top : top + height + 2, left : left + width + 2]
+    return window_columns(window, ensemble.spec, part.height, part.width)
 
 
 def save_applicability(folder: Path, area: Applicability) -> None:

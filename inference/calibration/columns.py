@@ -7,7 +7,7 @@ its steps, one of 1 km by mean and spread); tables are taken as they are. Missin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -35,26 +35,38 @@ def column_names(spec: ModelSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def place_columns(predictors: Predictors, spec: ModelSpec) -> NDArray[np.float32]:
     """(n, C) columns of places."""
+    missing = [modality for modality in spec.modalities if modality != "survey" and predictors.get(modality) is None]
+    if missing:
+        raise ValueError(f"the places hold no '{missing[0]}'")
+    arrays: dict[str, NDArray[Any]] = dict(predictors.values)
+    if predictors.corner is not None and predictors.weight is not None:
+        arrays |= {"corner": predictors.corner, "weight": predictors.weight}
+    return batch_columns({name: torch.from_numpy(np.asarray(values)) for name, values in arrays.items()}, spec).numpy()
+
+
+def batch_columns(batch: Mapping[str, Tensor], spec: ModelSpec) -> Tensor:
+    """(n, C) columns of the places of a batch (see `batches.gather`), on the CPU; a modality that it lacks is NaN throughout."""
+    count = next(len(values) for name, values in batch.items() if name not in spec.kilometres)
     parts: list[Tensor] = []
     for modality in spec.modalities:
-        if modality == "survey":
-            continue
-        values = predictors.get(modality)
-        if values is None:
-            raise ValueError(f"the places hold no '{modality}'")
-        tensor = torch.from_numpy(np.asarray(values, np.float32))
-        if modality in spec.kilometres:
-            assert predictors.corner is not None
-            assert predictors.weight is not None
-            columns = known_mean(_kilometre(tensor).numpy(), predictors.corner, predictors.weight)
-            parts.append(torch.from_numpy(columns))
-        elif modality in spec.images:
-            middle = tensor.shape[-1] // 2
-            centre_cell = slice(middle - FINE // 2, middle + FINE // 2 + 1)
-            parts.append(tensor[:, :, centre_cell, centre_cell].flatten(2).nanmean(2))
-        else:
-            parts.append(tensor.nanmean(2) if modality in spec.series else tensor)
-    return torch.cat(parts, 1).numpy()
+        if modality in batch and modality != "survey":
+            parts.append(modality_columns(batch, modality, spec))
+        elif modality != "survey":
+            parts.append(torch.full((count, sum(m == modality for m in column_names(spec)[0])), torch.nan))
+    return torch.cat(parts, 1)
+
+
+def modality_columns(batch: Mapping[str, Tensor], modality: str, spec: ModelSpec) -> Tensor:
+    """(n, c) the columns of one modality that a batch holds; see `batch_columns`."""
+    values = batch[modality].cpu().float()
+    if modality in spec.kilometres:
+        corner, weight = (batch[name].cpu().numpy() for name in ("corner", "weight"))
+        return torch.from_numpy(known_mean(_kilometre(values).numpy(), corner, weight))
+    if modality in spec.images:
+        middle = values.shape[-1] // 2
+        centre_cell = slice(middle - FINE // 2, middle + FINE // 2 + 1)
+        return values[:, :, centre_cell, centre_cell].flatten(2).nanmean(2)
+    return values.nanmean(2) if modality in spec.series else values
 
 
 def _kilometre(values: Tensor) -> Tensor:

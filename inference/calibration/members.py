@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from inference.network.ensemble import Ensemble
+from inference.network.ensemble import Ensemble, beside_forest
 from inference.training.likelihood import REFERENCE_AREA_M2, cloglog_probability
 
 SPREAD_SPECIES: Final = 64  # species, the commonest: rarer ones hardly move the measure, and 10,000 of each member cost too much
@@ -29,22 +29,26 @@ def member_spread(ensemble: Ensemble, z: Tensor, species: Tensor, area_m2: float
 
     Over the `species` (w,) columns: the sum of the standard deviations (of the members, not of their mean) of a species'
     calibrated probability over the sum of its means: 0.1 says that a probability of 0.3 is 0.3 +- 0.03 for the members.
+    Beside a forest each member is joined to it, as their mean is.
     0 with one member.
     """
     weights, biases = (values[:, species] for values in ensemble.member_heads(area_m2))
     slope = ensemble.slope.expand(len(ensemble.intercept))[species]  # one for all species, or one each
-    heads = [((slope[:, None] * w).T, slope * b + ensemble.intercept[species]) for w, b in zip(weights, biases, strict=True)]
+    intercept = ensemble.intercept[species]
     d = ensemble.spec.d
+    forest = None if ensemble.forest is None else ensemble.forest.of_species(species)
     out = torch.empty(len(z), device=z.device)
     for start in range(0, len(z), ROWS):
         rows = slice(start, start + ROWS)
         first = torch.zeros(len(z[rows]), len(species), device=z.device)
         second = torch.zeros_like(first)
-        for k, (weight, bias) in enumerate(heads):
-            p = cloglog_probability(torch.addmm(bias, z[rows, k * d : (k + 1) * d], weight))
+        rate = None if forest is None else forest.rate(z[rows, ensemble.network_dimension :])
+        for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            scores = torch.addmm(bias, z[rows, k * d : (k + 1) * d], weight.T)
+            p = cloglog_probability(slope * (scores if rate is None else beside_forest(scores, rate)) + intercept)
             first += p
             second += p.square()
-        mean = first / len(heads)
-        deviation = (second / len(heads) - mean.square()).clamp(min=0).sqrt()
+        mean = first / len(weights)
+        deviation = (second / len(weights) - mean.square()).clamp(min=0).sqrt()
         out[rows] = deviation.sum(1) / mean.sum(1).clamp(min=1e-12)
     return out

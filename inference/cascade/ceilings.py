@@ -84,7 +84,7 @@ def highest_scores(
                     sample_cells = sampled(predicted(surface, unit, region), unit, tiles)
                     if not sample_cells.any():
                         continue
-                    _, z, _ = embed_unit(cube, ensemble, recipe, unit, sample_cells, year, device, pool, Clock())
+                    _, z, _ = embed_unit(cube, ensemble, recipe, unit, sample_cells, year, area_m2, device, pool, Clock())
                 except Exception as error:
                     if is_transient(error):
                         raise

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cube.grid import CELL, COARSE, FINE, Unit, Window
 from cube.storage.store import CubeStore
-from inference.calibration.applicability import Applicability, dissimilarity_of_part
+from inference.calibration.applicability import Applicability, columns_of_part, dissimilarity_of_part
 from inference.cascade.clock import Clock
 from inference.cascade.device import Device
 from inference.data.channels import decoded
@@ -27,6 +27,7 @@ from inference.data.recipe import Recipe
 from inference.data.sampling import read_kilometres
 from inference.network.deep_sdm import Part
 from inference.network.ensemble import Ensemble, survey_covariates
+from inference.training.likelihood import REFERENCE_AREA_M2
 
 StoredBand = dict[str, Tensor]  # stored values by layer, on the device
 
@@ -40,6 +41,7 @@ class Task:
     kilometre: list[dict[str, Tensor]]  # embeddings of each member
     kilometre_has_value: NDArray[np.bool_]  # (k + 2, k + 2) 1 km cells with a value
     survey: Tensor
+    log_area_ratio: float  # log(area / 100 m2), which a forest reads
     cells_to_predict: NDArray[np.bool_]  # (U, U) cells to predict
     area: Applicability | None
     coarse: dict[str, Tensor]  # 1 km inputs of the unit
@@ -64,13 +66,15 @@ class Task:
             rows, cols = np.divmod(cell_positions.cpu().numpy(), part.width)
         with self.clock("embed"), self.device.precision():
             z = self.ensemble.embed_part(tile, self.kilometre, part, self.survey).float()
-        unlike = torch.zeros(0)
+        z, unlike = z[cell_positions], torch.zeros(0)
+        if self.ensemble.forest is not None:
+            with self.clock("forest"):
+                columns = columns_of_part(self.ensemble, tile, self.coarse, part)[cell_positions]
+                z = self.ensemble.with_leaves(z, columns, {"survey": self.survey}, self.log_area_ratio)
         if self.area is not None:
             with self.clock("applicability"):
-                unlike = dissimilarity_of_part(
-                    self.area, self.ensemble, tile, self.coarse, part, z[cell_positions], cell_positions
-                )
-        return (part.top + rows) * side + part.left + cols, z[cell_positions], unlike
+                unlike = dissimilarity_of_part(self.area, self.ensemble, tile, self.coarse, part, z, cell_positions)
+        return (part.top + rows) * side + part.left + cols, z, unlike
 
 
 def embed_unit(
@@ -80,12 +84,15 @@ def embed_unit(
     unit: Unit,
     cells_to_predict: NDArray[np.bool_],
     year: float,
+    area_m2: float,
     device: Device,
     threads: Executor,
     clock: Clock,
     area: Applicability | None = None,
 ) -> tuple[NDArray[np.int64], Tensor, NDArray[np.float64] | None]:
     """(flat indices (n,), embeddings (n, D) on the device) of the `cells_to_predict` (U, U) that have a known predictor.
+
+    For `year` and, where a forest reads it, plots of `area_m2`.
 
     The third is their dissimilarity (n,) over its threshold where an `area` of applicability is given. Cells are in the
     order of rows within bands of tiles.
@@ -99,7 +106,20 @@ def embed_unit(
     on_device = {name: device.put(torch.from_numpy(v)) for name, v in coarse.items()}
     kilometre = ensemble.encode_kilometres(on_device)
     survey = device.put(survey_covariates(year))
-    task = Task(ensemble, recipe, kilometre, kilometre_has_value, survey, cells_to_predict, area, on_device, device, clock)
+    log_area_ratio = float(np.log(area_m2 / REFERENCE_AREA_M2))
+    task = Task(
+        ensemble,
+        recipe,
+        kilometre,
+        kilometre_has_value,
+        survey,
+        log_area_ratio,
+        cells_to_predict,
+        area,
+        on_device,
+        device,
+        clock,
+    )
     n = 0
     index = np.empty(int(cells_to_predict.sum()), np.int64)
     z = torch.empty(len(index), ensemble.dimension, device=device.torch)

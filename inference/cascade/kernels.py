@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from inference.network.forest import FOREST_SHARE
 from inference.training.likelihood import HIGHEST, LOWEST
 
 ROW: Final = 2048  # cells of a row that are worked on at a time: temporaries stay in the first cache
@@ -101,16 +102,18 @@ def take_block(
     intercept: NDArray[np.float32],
     replacements: NDArray[np.float32],
     which: NDArray[np.int64],
+    forest: NDArray[np.float32],
     elementwise: NDArray[np.float64],
 ) -> None:
     """Scores of members to probabilities in place, and their sums of p ln p and p^2.
 
     `scores` (members, s, n): without their `bias` (members, s); afterwards `scores[0]` holds probabilities: those of the members'
     mean intensity, calibrated by `slope` and `intercept` (s,). Row `which[i]` of `replacements` (k, n), where that is not
-    negative, is the probability of species i instead. `elementwise` (2, n) is added to, 128 species in float32 at a time.
+    negative, is the probability of species i instead. `forest` (s, n) is a forest's
+    share of the mean intensity, or has no row. `elementwise` (2, n) is added to, 128 species in float32 at a time.
     """
     members, species, cells = scores.shape
-    share = _f(1.0 / members)
+    share = _f(1.0 / members) if len(forest) == 0 else _f((1.0 - FOREST_SHARE) / members)
     part = np.empty((2, ROW), np.float32)
     for c0 in range(0, cells, ROW):
         n = min(ROW, cells - c0)
@@ -122,7 +125,7 @@ def take_block(
                     row[:] = replacements[which[s], c0 : c0 + n]
                 else:
                     a, b, first = slope[s], intercept[s], bias[0, s]
-                    if members > 1:
+                    if members > 1 or len(forest) > 0:
                         for c in range(n):
                             row[c] = _rate(row[c] + first)
                         for k in range(1, members):
@@ -130,7 +133,13 @@ def take_block(
                             for c in range(n):
                                 row[c] += _rate(more[c] + species_bias)
                         for c in range(n):
-                            row[c] = _probability(a * _log(row[c] * share) + b)
+                            row[c] *= share
+                        if len(forest) > 0:
+                            of_forest = forest[s, c0 : c0 + n]
+                            for c in range(n):
+                                row[c] += of_forest[c]
+                        for c in range(n):
+                            row[c] = _probability(a * _log(row[c]) + b)
                     else:
                         for c in range(n):
                             row[c] = _probability(a * (row[c] + first) + b)

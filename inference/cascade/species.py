@@ -25,7 +25,8 @@ from inference.cascade.device import Device
 from inference.cascade.kernels import pack, rank_block, store_block, take_block
 from inference.cascade.sums import ELEMENTWISE, SumPlan
 from inference.cascade.writing import Buffers, Writer
-from inference.network.ensemble import Ensemble, log_mean_intensity
+from inference.network.ensemble import Ensemble, beside_forest, log_mean_intensity
+from inference.network.forest import FOREST_SHARE, Forest
 from inference.training.likelihood import cloglog_probability
 
 Floats = NDArray[np.float32]
@@ -48,6 +49,7 @@ class Head:
     scale: Floats  # (S,) probability of one stored step
     sums: Tensor  # (rows, S) weights of the plan's linear sums
     sensitive_km: NDArray[np.int64]  # (S,) resolution that a species is kept at; 0 none
+    forest: Forest | None = None  # beside the networks: its leaves stand behind their embeddings
 
     @classmethod
     def from_ensemble(cls, ensemble: Ensemble, plan: SumPlan, sensitive_km: NDArray[np.floating[Any]], area_m2: float) -> Head:
@@ -55,10 +57,22 @@ class Head:
         weight, bias = ensemble.member_heads(area_m2)
         sums = torch.from_numpy(plan.weights).to(weight.device)
         slope = ensemble.slope.expand(len(ensemble.intercept)).contiguous()  # one for all species, or one each
-        return cls(weight, bias, slope, ensemble.intercept, ensemble.scale, sums, np.nan_to_num(sensitive_km).astype(np.int64))
+        km = np.nan_to_num(sensitive_km).astype(np.int64)
+        return cls(weight, bias, slope, ensemble.intercept, ensemble.scale, sums, km, ensemble.forest)
 
     def __len__(self) -> int:
         return len(self.intercept)
+
+    def split(self, z: Tensor) -> tuple[Tensor, ...]:
+        """Embeddings (n, D) of a member each, without the leaves of a forest."""
+        members, _, d = self.weight.shape
+        return z[:, : members * d].split(d, 1)
+
+    def forest_rate(self, z: Tensor, first: int, stop: int) -> Tensor:
+        """(n, stop - first) intensities of species by the forest at embeddings z (n, D)."""
+        assert self.forest is not None
+        members, _, d = self.weight.shape
+        return self.forest.rate(z[:, members * d :], slice(first, stop))
 
 
 def predict_species(
@@ -136,19 +150,30 @@ class Compiled:
         if len(z) < self.size:
             z = torch.cat([z, z.new_zeros(self.size - len(z), z.shape[1])])
         scores = torch.empty(*weight.shape[:2], self.size)
-        for member_scores, of_member, part in zip(scores, weight, z.split(weight.shape[2], 1), strict=True):
+        for member_scores, of_member, part in zip(scores, weight, self.head.split(z), strict=True):
             torch.mm(of_member, part.T, out=member_scores)
         return scores
 
+    def _forest(self, block: slice, tile: slice) -> Floats:
+        """(s, CELLS) what a forest adds to the intensities of a block of species; no row without one."""
+        if self.head.forest is None:
+            return np.zeros((0, self.size), np.float32)
+        rate = self.head.forest_rate(self.z[tile], block.start, block.stop).numpy()
+        shares = np.zeros((rate.shape[1], self.size), np.float32)
+        shares[:, : len(rate)] = FOREST_SHARE * rate.T
+        return shares
+
     def probability(self, species: NDArray[np.int64]) -> Floats:
-        """(k, n) probabilities of some species."""
+        """(k, n) probabilities of some species of one block, in ascending order."""
         weight = self.head.weight[:, torch.from_numpy(species)]
         bias, slope, intercept = (np.ascontiguousarray(values[..., species]) for values in self.constants)
         none, which = np.zeros((0, self.size), np.float32), np.full(len(species), -1, np.int64)
 
         def tile_probability(tile: slice) -> Floats:
             scores = self._scores(weight, tile).numpy()
-            take_block(scores, bias, slope, intercept, none, which, np.zeros((2, self.size)))
+            rate = self._forest(slice(int(species[0]), int(species[-1]) + 1), tile)
+            rate = np.ascontiguousarray(rate[species - species[0]]) if len(rate) else rate
+            take_block(scores, bias, slope, intercept, none, which, rate, np.zeros((2, self.size)))
             return scores[0, :, : tile.stop - tile.start]
 
         return np.concatenate(list(self.threads.map(tile_probability, self.tiles)), 1)
@@ -169,13 +194,14 @@ class Compiled:
         n = tile.stop - tile.start
         with clock("head"):
             scores = self._scores(self.head.weight[:, block], tile)
+            rate = self._forest(block, tile)
         p = scores[0].numpy()
         with clock("probabilities and indicator sums"):
             tile_scores = np.zeros((len(replacements), self.size), np.float32)
             tile_scores[:, :n] = replacements[:, tile]
             elementwise = np.zeros((len(ELEMENTWISE), self.size))
             bias, slope, intercept = (np.ascontiguousarray(values[..., block]) for values in self.constants)
-            take_block(scores.numpy(), bias, slope, intercept, tile_scores, which, elementwise)
+            take_block(scores.numpy(), bias, slope, intercept, tile_scores, which, rate, elementwise)
             linear = self.head.sums[:, block] @ scores[0]
             cells.sums[: len(linear), tile] += linear.numpy()[:, :n]
             cells.sums[len(linear) :, tile] += elementwise[:, :n]
@@ -209,9 +235,15 @@ class OnDevice:
     def _probability(self, species: slice | Tensor, tile: slice) -> Tensor:
         """(s, cells) probabilities."""
         head, z = self.head, self.z[tile]
-        parts = z.split(head.weight.shape[2], 1)
+        parts = head.split(z)
         weights, biases = head.weight[:, species], head.bias[:, species]
         f = log_mean_intensity([torch.addmm(b, part, w.T) for w, b, part in zip(weights, biases, parts, strict=True)])
+        if head.forest is not None:
+            if isinstance(species, slice):
+                f = beside_forest(f, head.forest_rate(z, species.start, species.stop))
+            else:
+                first, last = int(species[0]), int(species[-1])
+                f = beside_forest(f, head.forest_rate(z, first, last + 1)[:, species - first])
         return cloglog_probability((head.slope[species] * f + head.intercept[species]).T)
 
     def probability(self, species: NDArray[np.int64]) -> Floats:

@@ -168,7 +168,9 @@ def _embedded(
     """See `embed_unit`."""
     cube, model, device = context.cube, context.model, context.device
     return device.with_smaller_batches_on_oom(
-        lambda: embed_unit(cube, model.ensemble, model.recipe, unit, cells_to_predict, job.year, device, pool, clock, area)
+        lambda: embed_unit(
+            cube, model.ensemble, model.recipe, unit, cells_to_predict, job.year, job.area_m2, device, pool, clock, area
+        )
     )
 
 

@@ -104,7 +104,7 @@ def _with_peers(config: Config, data: Dataset, scores: OutOfFold, progress: Prog
         steps_done += 1
         progress(min(steps_done, total), total, text)
 
-    eta = {FLORACUBE: scores.eta}
+    eta = {FLORACUBE: scores.eta} | {f"{FLORACUBE}, {name} alone": alone for name, alone in scores.alone.items()}
     for name, leaf in methods:
         compute = partial(peer_scores, name, data.predictors, surveys, folds, leaf, options.trees, options.threads, tell)
         p = remembered(cache, f"{key}-{name}{leaf}", compute)

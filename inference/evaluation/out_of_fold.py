@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ from inference.training.likelihood import cloglog, cloglog_probability
 Scores = NDArray[np.float32]
 TENSORS: Final = "out_of_fold.safetensors"
 CARD: Final = "out_of_fold.json"
+KINDS: Final = ("networks", "forest")  # of members, where there is a forest
+ALONE: Final = "alone."  # names of tensors of `OutOfFold.alone` begin with it
 SUREST: Final = (1e-4, 0.999)  # of a peer's probabilities before they are calibrated: a forest says 0, which nothing corrects
 
 
@@ -36,6 +39,7 @@ class OutOfFold:
     min_records: int  # surveys from which a species is scored
     why: str  # the blocks are as large as they are
     surveys: str  # fingerprint of the surveys, row for row
+    alone: Mapping[str, Scores] = field(default_factory=dict)  # beside a forest: networks and forest alone (n, S), by name
 
     def require_surveys(self, surveys: Surveys) -> OutOfFold:
         """Itself. Raises: ModelError where `surveys` are not those that the scores are of."""
@@ -67,7 +71,8 @@ def save_out_of_fold(folder: Path, scores: OutOfFold, skill: list[dict[str, Any]
             "locked": folds.locked,
             "corner": corner,
             "fold_of_block": of_block,
-        },
+        }
+        | {f"{ALONE}{name}": eta for name, eta in scores.alone.items()},
     )
     document = {
         "folds": folds.count,
@@ -106,7 +111,9 @@ def load_out_of_fold(folder: Path) -> OutOfFold:
             int(document["seed"]),
             of_block,
         )
-        return OutOfFold(tensors["eta"], folds, int(document["min_records"]), str(document["why"]), str(document["surveys"]))
+        alone = {name: tensors[f"{ALONE}{name}"] for name in KINDS if f"{ALONE}{name}" in tensors}
+        settings = int(document["min_records"]), str(document["why"]), str(document["surveys"])
+        return OutOfFold(tensors["eta"], folds, *settings, alone)
 
 
 def cross_calibrated(eta: Scores, surveys: Surveys, folds: Folds) -> Scores:

@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inference.calibration.columns import modality_columns
 from inference.data.samples import Predictors
 from inference.network.batches import covariates_of, gather
 from inference.network.ensemble import Ensemble
 from inference.training.likelihood import clean_areas, cloglog_probability
 
 BATCH = 256
-Parts = list[dict[str, Tensor]]  # encoded modalities (n, d), one dictionary a member
+Parts = list[dict[str, Tensor]]  # encoded modalities (n, d), one dictionary a member; last the columns that a forest reads
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Encoded:
     @torch.inference_mode()
     def encode(self, modalities: tuple[str, ...], inputs: Mapping[str, Tensor] | None = None) -> Parts:
         """Encoded modalities of all places; the inputs of a modality of `inputs` (n, ...) replace the places' own."""
-        out: Parts = [{} for _ in self.ensemble.networks]
+        spec, nets, forest = self.ensemble.spec, self.ensemble.networks, self.ensemble.forest
+        out: Parts = [{} for _ in range(len(nets) + (forest is not None))]
         for modality in modalities:
             chunks: list[list[Tensor]] = [[] for _ in out]
             at = 0
@@ -66,8 +68,10 @@ class Encoded:
                 values = batch[modality] if inputs is None else inputs[modality][at : at + len(batch[modality])]
                 at += len(values)
                 batch[modality] = values.flatten(0, 1) if self.predictors.at_kilometres(modality) else values
-                for member_chunks, net in zip(chunks, self.ensemble.networks, strict=True):
+                for member_chunks, net in zip(chunks, nets, strict=False):
                     member_chunks.append(net.encode_places(batch)[modality])
+                if forest is not None:
+                    chunks[-1].append(values if modality == "survey" else modality_columns(batch, modality, spec))
             for part, member_chunks in zip(out, chunks, strict=True):
                 part[modality] = torch.cat(member_chunks)
         return out
@@ -81,6 +85,9 @@ class Encoded:
         """(n, s) calibrated probabilities, with the encoded modalities of `other_parts` in place of the places' own."""
         nets = self.ensemble.networks
         parts = self.parts if other_parts is None else [a | b for a, b in zip(self.parts, other_parts, strict=True)]
-        z = torch.cat([net.fuse_places(part) for net, part in zip(nets, parts, strict=True)], 1)
+        z = torch.cat([net.fuse_places(part) for net, part in zip(nets, parts, strict=False)], 1)
         offset = torch.from_numpy(self.log_ratio)[:, None]
+        if self.ensemble.forest is not None:
+            columns = torch.cat([part for name, part in parts[-1].items() if name != "survey"], 1)
+            z = self.ensemble.with_leaves(z, columns, parts[-1], offset)
         return cloglog_probability(self.ensemble.eta(z, offset, species)).numpy()

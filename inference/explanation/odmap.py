@@ -106,6 +106,9 @@ def _model(run: Run) -> dict[str, Any]:
         "d": ensemble.spec.d,
         "weights": f"{sum(p.numel() for p in ensemble.parameters()):,}",
         "members": len(ensemble.members),
+        "forest": ""
+        if ensemble.forest is None
+        else f", weighed with a forest of {ensemble.forest.sizes.trees} trees, by how common a species is",
         "floracube": _version("floracube"),
         "python": platform.python_version(),
         "torch": _version("torch"),

@@ -61,7 +61,7 @@ def predict_surveys(
     for start in range(0, len(predictors), batch):
         index = np.arange(start, min(start + batch, len(predictors)))
         inputs = gather(predictors, index, ensemble.spec.modalities, covariates)
-        z = ensemble.embed_places({name: values.to(device) for name, values in inputs.items()})
         offset = torch.from_numpy(log_ratio[index])[:, None].to(device)
+        z = ensemble.embed_places({name: values.to(device) for name, values in inputs.items()}, offset)
         parts.append(ensemble.eta(z, offset, calibrated=calibrated).cpu().numpy())
     return np.concatenate(parts)

@@ -16,6 +16,7 @@ from cube.errors import ModelError
 from inference.network.checksums import sha256_of
 from inference.network.deep_sdm import ModelSpec
 from inference.network.ensemble import Ensemble
+from inference.network.forest import Forest, ForestSizes
 from inference.network.tensors import write_tensors
 
 FORMAT: Final = 2  # 2: the area is no predictor, and members' intensities are averaged
@@ -31,6 +32,7 @@ class Card:
     members: int
     species: tuple[str, ...]
     weights_sha256: str = ""
+    forest: ForestSizes | None = None  # of the forest beside the networks; its arrays stand among their weights
     metrics: Mapping[str, Any] = field(default_factory=dict)
     data_hashes: Mapping[str, str] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -69,6 +71,7 @@ def save(
         members=len(ensemble.members),
         species=ensemble.species,
         weights_sha256=sha256_of(target / WEIGHTS),
+        forest=None if ensemble.forest is None else ensemble.forest.sizes,
         metrics=dict(metrics or {}),
         data_hashes=dict(data_hashes or {}),
         training=dict(training or {}),
@@ -84,6 +87,7 @@ def save(
         "species": list(card.species),
         "species_hash": card.species_hash,
         "weights_sha256": card.weights_sha256,
+        "forest": None if card.forest is None else card.forest.to_json(),
         "calibration": {"slope": ensemble.slope.item(), "area_exponent": ensemble.beta.item()},
         "median_area_m2": ensemble.median_area_m2.item(),
         "metrics": card.metrics,
@@ -111,6 +115,7 @@ def read_card(folder: str | Path) -> Card:
             members=int(document["members"]),
             species=tuple(document["species"]),
             weights_sha256=document["weights_sha256"],
+            forest=ForestSizes(**document["forest"]) if document.get("forest") else None,
             metrics=document["metrics"],
             data_hashes=document["data_hashes"],
             training=document["training"],
@@ -118,6 +123,8 @@ def read_card(folder: str | Path) -> Card:
         expected_hash = document["species_hash"]
     except KeyError as error:
         raise ModelError(f"{path} lacks the field {error}; copy the model anew.") from error
+    except TypeError as error:
+        raise ModelError(f"{path} is damaged ({error}); copy the model anew.") from error
     if card.species_hash != expected_hash or card.spec.species != len(card.species):
         raise ModelError(f"{path}: the species table is not the one that the model was trained on; copy the model again.")
     return card
@@ -141,7 +148,7 @@ def load(folder: str | Path, species: Sequence[str] | None = None) -> tuple[Ense
         raise ModelError(f"{path} is missing; copy the model anew or train again.")
     if sha256_of(path) != card.weights_sha256:
         raise ModelError(f"{path} is truncated or altered: its checksum is not the card's; copy it anew.")
-    ensemble = Ensemble(card.spec, card.members, card.species)
+    ensemble = Ensemble(card.spec, card.members, card.species, None if card.forest is None else Forest(card.forest))
     try:
         ensemble.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:

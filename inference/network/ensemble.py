@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Final, cast
 
 import numpy as np
 import torch
@@ -16,25 +16,35 @@ from torch import Tensor, nn
 
 from cube.layers import PROBABILITY_STEPS
 from inference.calibration.calibrate import Calibration
+from inference.calibration.columns import batch_columns
 from inference.network.deep_sdm import DeepSDM, ModelSpec, Part
+from inference.network.forest import FOREST_SHARE, Forest
 from inference.training.likelihood import REFERENCE_AREA_M2, cloglog_probability
+
+FOREST_SURVEY: Final = ("year", "log_area")  # what a forest reads of a survey, behind the columns of its place
 
 
 class Ensemble(nn.Module):
-    """Members of one spec; dimension of the joint embedding D = members x d."""
+    """Members of one spec, with a forest beside them where one was grown; D is the length of the joint embedding.
+
+    The embedding of a forest is the leaf of each of its trees: the columns behind those of the networks.
+    """
 
     slope: Tensor
     intercept: Tensor
     ceiling: Tensor
     median_area_m2: Tensor
 
-    def __init__(self, spec: ModelSpec, members: int | Sequence[DeepSDM], species: Sequence[str]) -> None:
+    def __init__(
+        self, spec: ModelSpec, members: int | Sequence[DeepSDM], species: Sequence[str], forest: Forest | None = None
+    ) -> None:
         """Uncalibrated; `species` names the columns of the head."""
         super().__init__()
         nets = [DeepSDM(spec) for _ in range(members)] if isinstance(members, int) else list(members)
         self.spec = spec
         self.species = tuple(species)
         self.members = nn.ModuleList(nets)
+        self.forest = forest
         self.register_buffer("slope", torch.ones(()))
         self.register_buffer("intercept", torch.zeros(spec.species))
         self.register_buffer("ceiling", torch.ones(spec.species))
@@ -49,6 +59,11 @@ class Ensemble(nn.Module):
     @property
     def dimension(self) -> int:
         """D, length of the joint embedding."""
+        return self.network_dimension + (0 if self.forest is None else self.forest.sizes.trees)
+
+    @property
+    def network_dimension(self) -> int:
+        """Length of the embeddings of the networks, which come first: members x d."""
         return self.spec.d * len(self.members)
 
     @property
@@ -66,9 +81,25 @@ class Ensemble(nn.Module):
         self.slope.fill_(calibration.slope)
         self.intercept.copy_(torch.from_numpy(calibration.intercept))
 
-    def embed_places(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """(n, D); see `DeepSDM.embed_places`."""
-        return torch.cat([net.embed_places(batch) for net in self.networks], 1)
+    def embed_places(self, batch: Mapping[str, Tensor], log_area_ratio: Tensor | float = 0.0) -> Tensor:
+        """(n, D); see `DeepSDM.embed_places`. A forest reads log(A / 100 m2), a number or (n, 1), too."""
+        z = torch.cat([net.embed_places(batch) for net in self.networks], 1)
+        return z if self.forest is None else self.with_leaves(z, batch_columns(batch, self.spec), batch, log_area_ratio)
+
+    def with_leaves(
+        self, z: Tensor, columns: Tensor, batch: Mapping[str, Tensor], log_area_ratio: Tensor | float = 0.0
+    ) -> Tensor:
+        """(n, D) embeddings `z` (n, members x d) with the leaves of the forest, where there is one.
+
+        `columns` (n, C) of the places, the year in `batch` as `survey`, (n, 1) or (1,), and the log of their area.
+        """
+        if self.forest is None:
+            return z
+        surveys = torch.full((len(z), len(FOREST_SURVEY)), torch.nan, device=z.device)
+        if "survey" in batch:
+            surveys[:, 0] = batch["survey"].flatten()
+        surveys[:, 1] = torch.as_tensor(log_area_ratio, device=z.device).flatten()
+        return torch.cat([z, self.forest.leaves(torch.cat([columns.to(z.device), surveys], 1))], 1)
 
     @torch.inference_mode()
     def encode_kilometres(self, window: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
@@ -100,9 +131,12 @@ class Ensemble(nn.Module):
         """
         scores = [
             torch.addmm(net.species_bias[species], part, net.species_embedding[species].T) + net.beta * log_area_ratio
-            for net, part in zip(self.networks, z.split(self.spec.d, 1), strict=True)
+            for net, part in zip(self.networks, z[:, : self.network_dimension].split(self.spec.d, 1), strict=True)
         ]
-        return log_mean_intensity(scores)
+        mean = log_mean_intensity(scores)
+        if self.forest is None:
+            return mean
+        return beside_forest(mean, self.forest.rate(z[:, self.network_dimension :], species))
 
     def eta(
         self,
@@ -130,6 +164,11 @@ def log_mean_intensity(scores: Sequence[Tensor]) -> Tensor:
     for more in scores[1:]:
         total = torch.logaddexp(total, more)
     return total - math.log(len(scores))
+
+
+def beside_forest(scores: Tensor, rate: Tensor) -> Tensor:
+    """log of the mean of the networks' intensity, exp(scores), and the forest's `rate`, both of any one shape."""
+    return torch.logaddexp(scores + math.log(1 - FOREST_SHARE), torch.log(rate * FOREST_SHARE))
 
 
 def survey_covariates(year: float) -> Tensor:

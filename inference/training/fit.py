@@ -6,7 +6,7 @@ calibration and, in the files that call this one, intervals and skill.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,10 @@ from inference.data.shards import is_on_disk
 from inference.evaluation.record_folds import JudgedPlaces
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import DeepSDM, ModelSpec
-from inference.network.ensemble import Ensemble
+from inference.network.ensemble import Ensemble, beside_forest
 from inference.training.assembly import RELATIVE, Assembly, statement_of
 from inference.training.curves import PICTURE, draw_curves, watching
+from inference.training.forest import forest_columns, grow_forest
 from inference.training.joint import JointObjective
 from inference.training.likelihood import REFERENCE_AREA_M2, clean_areas
 from inference.training.loop import device_of, fit_member, steps_of
@@ -60,6 +61,7 @@ class TrainedModel:
     record_places: JudgedPlaces | None = (
         None  # without surveys: records and background, of which `out_of_fold` (m, S) are the scores
     )
+    alone: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # beside a forest: those of networks and forest alone
 
     def without(self, fold: int) -> Ensemble:
         """The members that did not learn from `fold`, calibrated as the ensemble is."""
@@ -68,7 +70,8 @@ class TrainedModel:
 
 def without_fold(ensemble: Ensemble, fold: int, repeats: int = 1) -> Ensemble:
     """The members of a cross-fitted ensemble that did not learn from `fold`; each fold has `repeats`, one after the other."""
-    part = Ensemble(ensemble.spec, ensemble.networks[fold * repeats : (fold + 1) * repeats], ensemble.species)
+    forest = None if ensemble.forest is None else ensemble.forest.of_part(fold, len(ensemble.members) // repeats)
+    part = Ensemble(ensemble.spec, ensemble.networks[fold * repeats : (fold + 1) * repeats], ensemble.species, forest)
     for name in ("slope", "intercept", "ceiling", "median_area_m2"):
         getattr(part, name).copy_(getattr(ensemble, name))
     return part
@@ -149,6 +152,7 @@ def train(
         identity = identity_of(options, device, spec, predictors, surveys, folds, records, record_predictors)
         course = Run(run, identity, options.checkpoint_seconds)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        total_steps = 1
         for fold in range(options.members):
             survey_rows, train_records = None, records
             if folds is not None:
@@ -163,7 +167,8 @@ def train(
                 net.to(device)
                 objective = data.objective(gamma, str(device))
                 steps = steps_of(objective, options)
-                tell = _tell(progress, number * steps, options.members * options.repeats * steps)
+                total_steps = options.members * options.repeats * steps
+                tell = _tell(progress, number * steps, total_steps)
                 checkpoint = None if course is None else course.checkpoint(number)
                 with watching(run, number) as watch:
                     history += fit_member(
@@ -186,7 +191,14 @@ def train(
                     set_level(fold_ensemble, record_predictors, train_records.background)
                     places, none = record_predictors.subset(record_places.row[rows]), np.zeros(len(rows))
                     scores[rows] = predict_surveys(fold_ensemble, places, none, none + REFERENCE_AREA_M2)
-    ensemble = Ensemble(spec, nets, surveys.species)
+    forest, alone = None, dict[str, NDArray[np.float32]]()
+    if options.forest_trees and folds is not None and scores is not None and statement != RELATIVE:
+        progress(total_steps, total_steps, "forest")
+        columns = forest_columns(predictors, surveys, spec)
+        forest, forest_scores = grow_forest(columns, surveys, folds, options.forest_trees, options.seed, options.threads or 1)
+        alone = {"networks": scores, "forest": forest_scores}
+        scores = beside_forest(torch.from_numpy(scores), torch.from_numpy(forest_scores).exp()).numpy()
+    ensemble = Ensemble(spec, nets, surveys.species, forest)
     metrics, rates, records_by_species = {}, None, None
     if statement == RELATIVE:
         assert records is not None
@@ -203,7 +215,9 @@ def train(
         records_by_species = np.bincount(records.species, records.weight, minlength=spec.species)[: spec.species]
         records_by_species = np.rint(records_by_species).astype(np.int64)
         metrics["records"] = float(len(records))
-    return TrainedModel(ensemble, metrics, options, history, statement, rates, records_by_species, folds, scores, record_places)
+    return TrainedModel(
+        ensemble, metrics, options, history, statement, rates, records_by_species, folds, scores, record_places, alone
+    )
 
 
 def _set_ceiling(ensemble: Ensemble, highest: NDArray[np.floating]) -> None:

@@ -225,7 +225,7 @@ def _judge(
     assert trained_model.out_of_fold is not None
     progress(0, 2, "skill on the blocks left out")
     surveys, folds, weight = data.surveys, plan.folds, data.surveys.place_weight
-    scores = OutOfFold(trained_model.out_of_fold, folds, plan.min_records, plan.why, fingerprint(surveys))
+    scores = OutOfFold(trained_model.out_of_fold, folds, plan.min_records, plan.why, fingerprint(surveys), trained_model.alone)
     p = cross_calibrated(trained_model.out_of_fold, surveys, folds)
     total, observed_richness = p.sum(1), surveys.presence.sum(1)
     expected, reference_of_lists = _references(config, data, trained_model, trained_model.options.seed)

@@ -12,6 +12,7 @@ from torch import Tensor
 from cube.grid import CELL, FINE, Unit, Window
 from cube.layers import Layer
 from cube.storage.store import CubeStore
+from inference.calibration.columns import window_columns
 from inference.data.channels import as_channels
 from inference.data.kilometres import CELLS_PER_KM
 from inference.data.recipe import Recipe
@@ -66,6 +67,8 @@ def embed_window(net: DeepSDM, window: Mapping[str, Tensor], survey: Tensor | No
 
 @torch.inference_mode()
 def embed_cells(ensemble: Ensemble, window: Mapping[str, Tensor], year: float) -> Tensor:
-    """(U x U, D) joint embeddings of the cells of a window, row by row, as surveys in `year` would see it."""
+    """(U x U, D) joint embeddings of the cells of a window, row by row, as surveys of 100 m2 in `year` would see it."""
     covariates = survey_covariates(year)
-    return torch.cat([embed_window(net, window, covariates) for net in ensemble.networks]).flatten(1).T
+    z = torch.cat([embed_window(net, window, covariates) for net in ensemble.networks])
+    columns = window_columns(window, ensemble.spec, *z.shape[1:])
+    return ensemble.with_leaves(z.flatten(1).T, columns, {"survey": covariates})

@@ -14,6 +14,7 @@ from cube.storage.leaves import shards
 from inference.cascade.cells import Cells
 from inference.cascade.kernels import pack, rank_block, store_block, take_block, unpack
 from inference.cascade.species import merged_ranks
+from inference.network.forest import FOREST_SHARE
 from inference.training.likelihood import HIGHEST, LOWEST
 
 
@@ -24,7 +25,16 @@ def test_probabilities_and_sums_are_those_of_double_precision():
     exact = -np.expm1(-np.exp(x))
     scores, sums = eta[None].copy(), np.zeros((2, 2100))
     ones, nothing = np.ones(130, np.float32), np.zeros(130, np.float32)
-    take_block(scores, bias[None], ones, nothing, np.zeros((0, 2100), np.float32), np.full(130, -1), sums)
+    take_block(
+        scores,
+        bias[None],
+        ones,
+        nothing,
+        np.zeros((0, 2100), np.float32),
+        np.full(130, -1),
+        np.zeros((0, 2100), np.float32),
+        sums,
+    )
     p = scores[0]
     np.testing.assert_allclose(p, exact, rtol=4e-7)
     assert p.max() <= 1
@@ -32,20 +42,31 @@ def test_probabilities_and_sums_are_those_of_double_precision():
     np.testing.assert_allclose(sums[1], (exact**2).sum(0), rtol=3e-6)
 
 
-def test_members_are_averaged_as_intensities_before_calibration():
+@pytest.mark.parametrize(("members", "share"), [(3, 0), (3, FOREST_SHARE), (1, FOREST_SHARE)])
+def test_members_and_a_forest_are_averaged_as_intensities_before_calibration(members, share):
     rng = np.random.default_rng(0)
-    scores, bias = rng.normal(-4, 3, (3, 20, 300)).astype(np.float32), rng.normal(size=(3, 20)).astype(np.float32)
+    scores, bias = rng.normal(-4, 3, (members, 20, 300)).astype(np.float32), rng.normal(size=(members, 20)).astype(np.float32)
     slope, intercept = rng.uniform(0.5, 1.5, 20).astype(np.float32), rng.normal(size=20).astype(np.float32)
-    mean = np.exp(scores.astype(np.float64) + bias[:, :, None]).mean(0)
+    forest = rng.uniform(0, 0.1, (20, 300)).astype(np.float32) if share else np.zeros((0, 300), np.float32)
+    mean = (1 - share) * np.exp(scores.astype(np.float64) + bias[:, :, None]).mean(0) + (forest if share else 0)
     eta = np.clip(slope[:, None] * np.log(mean) + intercept[:, None], LOWEST, HIGHEST)
-    take_block(scores, bias, slope, intercept, np.zeros((0, 300), np.float32), np.full(20, -1), np.zeros((2, 300)))
+    take_block(scores, bias, slope, intercept, np.zeros((0, 300), np.float32), np.full(20, -1), forest, np.zeros((2, 300)))
     np.testing.assert_allclose(scores[0], -np.expm1(-np.exp(eta)), rtol=1e-5)
 
 
 def test_a_given_probability_replaces_the_computed_one():
     scores, given_ = np.zeros((1, 3, 5), np.float32), np.full((1, 5), 0.25, np.float32)
     nothing = np.zeros(3, np.float32)
-    take_block(scores, nothing[None], np.ones(3, np.float32), nothing, given_, np.array([-1, 0, -1]), np.zeros((2, 5)))
+    take_block(
+        scores,
+        nothing[None],
+        np.ones(3, np.float32),
+        nothing,
+        given_,
+        np.array([-1, 0, -1]),
+        np.zeros((0, 5), np.float32),
+        np.zeros((2, 5)),
+    )
     p = scores[0]
     np.testing.assert_array_equal(p[1], 0.25)
     np.testing.assert_allclose(p[[0, 2]], 1 - np.exp(-1), rtol=1e-6)

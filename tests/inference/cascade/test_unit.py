@@ -39,9 +39,9 @@ LAYERS = ("surface", "sentinel2", "landsat", "elevation", "slope", "climate", "b
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
-    """A unit of 10 km at the region's edge with gaps in every input, sea, and three sensitive species."""
+    """A unit of 10 km at the region's edge with gaps in every input, sea, three sensitive species, and a forest."""
     region = Region(4800, 2890, 4805, 2896, 10)
-    return make_case(tmp_path_factory.mktemp("case"), region, SPECIES, SPEC, LAYERS, gaps=0.15, members=2, sensitive=3)
+    return make_case(tmp_path_factory.mktemp("case"), region, SPECIES, SPEC, LAYERS, gaps=0.15, members=2, sensitive=3, trees=6)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_a_unit_equals_single_patches_at_its_edges_and_beside_missing_data(case)
     model, unit = held.model, case.units[0]
     wanted = (case.cube.read_window("inputs/50m/surface", case.cube.region.square(unit)) == 0) & _inside(case)
     with ThreadPoolExecutor(2) as pool:
-        index, z, _ = embed_unit(case.cube, model.ensemble, model.recipe, unit, wanted, 2020, held.device, pool, Clock())
+        index, z, _ = embed_unit(case.cube, model.ensemble, model.recipe, unit, wanted, 2020, 100.0, held.device, pool, Clock())
     assert set(index) == set(np.flatnonzero(wanted))
     row, col = np.divmod(index, unit.cells)
     edge = np.flatnonzero((row == row.max()) | (col == col.min()) | (col == col.max()) | (row == row.min()))

@@ -128,7 +128,7 @@ def test_species_weigh_the_same_however_many_folds_they_fill():
 
 def scores_of(case) -> OutOfFold:
     _, surveys, eta, folds = case
-    return OutOfFold(eta, folds, 30, "the default", fingerprint(surveys))
+    return OutOfFold(eta, folds, 30, "the default", fingerprint(surveys), {"networks": eta - 1, "forest": 2 * eta})
 
 
 def test_scores_come_back_as_they_were_and_other_surveys_are_refused(case, tmp_path: Path):
@@ -138,6 +138,8 @@ def test_scores_come_back_as_they_were_and_other_surveys_are_refused(case, tmp_p
     for name in ("fold", "block", "locked"):
         np.testing.assert_array_equal(getattr(back.folds, name), getattr(folds, name))
     np.testing.assert_array_equal(back.eta, eta)
+    np.testing.assert_array_equal(back.alone["networks"], eta - 1)
+    np.testing.assert_array_equal(back.alone["forest"], 2 * eta)
     assert json.loads((tmp_path / "out_of_fold.json").read_text())["skill"][0]["AUC in folds"] == 0.7
     with pytest.raises(ModelError, match="are not those that the model was trained on; run `floracube train` again"):
         back.require_surveys(surveys.subset(np.arange(399)))
@@ -176,7 +178,8 @@ def test_evaluate_adds_peers_to_the_saved_scores_and_reads_locked_blocks_only_wh
     found = {locked: assess(config, lambda done, total, text: None, locked) for locked in (False, True)}
     for locked, result in found.items():
         methods = [row["method"] for row in result.tables[0].rows]
-        assert methods[:4] == [FLORACUBE, "frequency", "random_forest (leaf 5)", "random_forest (leaf 20)"]
+        assert methods[:3] == [FLORACUBE, f"{FLORACUBE}, networks alone", f"{FLORACUBE}, forest alone"]
+        assert methods[3:6] == ["frequency", "random_forest (leaf 5)", "random_forest (leaf 20)"]
         expected = skill_report({FLORACUBE: eta}, surveys, folds, 30, folds.locked == locked, "")
         assert result.document()[0]["AUC in folds"] == expected.tables[0].rows[0]["AUC in folds"]
         name = "evaluation_locked.json" if locked else "evaluation.json"

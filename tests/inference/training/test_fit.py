@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,17 @@ import torch
 
 from cube.config.learning import TrainOptions
 from cube.errors import ModelError
+from inference.calibration.calibrate import fit_calibration
 from inference.data.blocks import make_folds
 from inference.data.samples import Predictors, Surveys
-from inference.evaluation.metrics import species_correlation
+from inference.evaluation.metrics import log_loss, species_correlation
+from inference.evaluation.out_of_fold import cross_calibrated
+from inference.explanation.encoded import Encoded
+from inference.network import checkpoint
 from inference.network.batches import predict_surveys
+from inference.network.forest import FOREST_SHARE, PREVALENCE_SHARE
 from inference.training.fit import spec_for, train
+from inference.training.likelihood import cloglog_probability
 from inference.training.loop import steps_of
 from inference.training.objective import SurveyObjective, SurveyRows
 
@@ -217,3 +224,70 @@ def test_rows_that_do_not_match_are_refused():
     spec = spec_for(predictors, surveys, modalities=("static", "landsat"))
     with pytest.raises(ModelError, match="'landsat'"):
         train(predictors, surveys, spec=spec, options=QUICK)
+
+
+@pytest.fixture(scope="module")
+def with_forest():
+    """A training with a forest of few trees beside its members."""
+    predictors, surveys, _ = landscape(300)
+    folds = make_folds(surveys, 8.0, 3)
+    return predictors, surveys, folds, train(predictors, surveys, None, replace(QUICK, members=3, forest_trees=4), folds)
+
+
+def test_intensities_of_networks_and_forest_are_averaged_out_of_fold_and_in_what_ships(with_forest) -> None:
+    predictors, surveys, folds, trained = with_forest
+    ensemble, alone = trained.ensemble, trained.alone
+    plain = train(predictors, surveys, None, replace(QUICK, members=3), folds)
+    np.testing.assert_array_equal(plain.out_of_fold, alone["networks"])
+    mean = FOREST_SHARE * np.exp(alone["forest"]) + (1 - FOREST_SHARE) * np.exp(alone["networks"])
+    np.testing.assert_allclose(trained.out_of_fold, np.log(mean), atol=1e-5)
+    calibration = fit_calibration(trained.out_of_fold, surveys.presence, surveys.place_weight, folds.block)
+    assert ensemble.slope.item() == pytest.approx(calibration.slope)
+    # what the members of a fold predict of it are these scores, calibrated, but for the prevalence that fills empty leaves
+    rows = np.flatnonzero(folds.fold == 1)
+    part = trained.without(1)
+    assert part.forest.sizes.trees == 4
+    seen = predict_surveys(part, predictors.subset(rows), surveys.year[rows], surveys.area_m2[rows])
+    expected = ensemble.slope.numpy() * trained.out_of_fold[rows] + ensemble.intercept.numpy()
+    p, q = (-np.expm1(-np.exp(eta)) for eta in (seen, expected))
+    np.testing.assert_allclose(p, q, atol=PREVALENCE_SHARE)
+
+
+def test_a_forest_beside_networks_is_no_worse_than_either_in_log_loss() -> None:
+    predictors, surveys, _ = landscape(600)
+    folds = make_folds(surveys, 8.0, 3)
+    trained = train(predictors, surveys, None, replace(QUICK, members=3, forest_trees=10), folds)
+    eta = {"both": trained.out_of_fold, **trained.alone}
+    loss = {name: log_loss(cross_calibrated(scores, surveys, folds), surveys.presence) for name, scores in eta.items()}
+    assert loss["both"] < min(loss["networks"], loss["forest"]), loss
+
+
+def test_what_explains_a_model_with_a_forest_is_what_it_predicts(with_forest) -> None:
+    predictors, surveys, _, trained = with_forest
+    places = Encoded.encode_all(trained.ensemble, predictors, surveys.year, surveys.area_m2)
+    eta = scores(trained, predictors, surveys)
+    np.testing.assert_allclose(places.probability(), cloglog_probability(torch.from_numpy(eta)), atol=1e-5)
+    values = places.values("static")
+    reverse = torch.arange(len(values) - 1, -1, -1)
+    moved = places.probability(places.encode(("static",), {"static": values[reverse]}))
+    turned = predictors.with_values({"static": predictors.values["static"][::-1].copy()})
+    eta = scores(trained, turned, surveys)
+    np.testing.assert_allclose(moved, cloglog_probability(torch.from_numpy(eta)), atol=1e-5)
+
+
+def test_a_model_with_a_forest_comes_back_from_its_folder_and_a_damaged_one_is_refused(with_forest, tmp_path) -> None:
+    predictors, surveys, _, trained = with_forest
+    checkpoint.save(tmp_path, trained.ensemble)
+    again, card = checkpoint.load(tmp_path, surveys.species)
+    assert card.forest == trained.ensemble.forest.sizes
+    expected = scores(trained, predictors, surveys)
+    np.testing.assert_array_equal(predict_surveys(again, predictors, surveys.year, surveys.area_m2), expected)
+    document = json.loads((tmp_path / "card.json").read_text())
+    document["forest"]["leaves"] += 1
+    (tmp_path / "card.json").write_text(json.dumps(document))
+    with pytest.raises(ModelError, match=r"model.safetensors does not fit its card .*; train again\.$"):
+        checkpoint.load(tmp_path)
+    del document["forest"]["leaves"]
+    (tmp_path / "card.json").write_text(json.dumps(document))
+    with pytest.raises(ModelError, match=r"card.json is damaged .*; copy the model anew\.$"):
+        checkpoint.load(tmp_path)
