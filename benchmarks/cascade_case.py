@@ -222,7 +222,7 @@ def _with_forest(ensemble: Ensemble, cube: CubeStore, trees: int, rng: np.random
     presence = csr_array((rng.random(p.shape) < p).astype(np.float32))
     trees_of_case = [grow_tree(rounded(columns, centre), presence, LEAVES[t % len(LEAVES)], (0, t)) for t in range(trees)]
     with_forest = Ensemble(
-        ensemble.spec, ensemble.networks, ensemble.species, Forest.from_trees(trees_of_case, centre, p.mean(0))
+        ensemble.spec, ensemble.networks, ensemble.species, Forest.from_trees(trees_of_case, centre, presence.sum(0), len(p))
     )
     with_forest.ceiling.copy_((1.5 * ensemble.ceiling).clamp(max=1.0))
     return with_forest

@@ -10,7 +10,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from inference.network.ensemble import Ensemble, beside_forest
+from inference.network.ensemble import Ensemble
+from inference.network.forest import beside_forest
 from inference.training.likelihood import REFERENCE_AREA_M2, cloglog_probability
 
 SPREAD_SPECIES: Final = 64  # species, the commonest: rarer ones hardly move the measure, and 10,000 of each member cost too much
@@ -42,10 +43,12 @@ def member_spread(ensemble: Ensemble, z: Tensor, species: Tensor, area_m2: float
         rows = slice(start, start + ROWS)
         first = torch.zeros(len(z[rows]), len(species), device=z.device)
         second = torch.zeros_like(first)
-        rate = None if forest is None else forest.rate(z[rows, ensemble.network_dimension :])
+        rate = torch.zeros(()) if forest is None else forest.rate(z[rows, ensemble.network_dimension :])
         for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
             scores = torch.addmm(bias, z[rows, k * d : (k + 1) * d], weight.T)
-            p = cloglog_probability(slope * (scores if rate is None else beside_forest(scores, rate)) + intercept)
+            if forest is not None:
+                scores = beside_forest(scores, rate, forest.weight)
+            p = cloglog_probability(slope * scores + intercept)
             first += p
             second += p.square()
         mean = first / len(weights)

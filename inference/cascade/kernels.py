@@ -16,7 +16,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from inference.network.forest import FOREST_SHARE
 from inference.training.likelihood import HIGHEST, LOWEST
 
 ROW: Final = 2048  # cells of a row that are worked on at a time: temporaries stay in the first cache
@@ -113,7 +112,7 @@ def take_block(
     share of the mean intensity, or has no row. `elementwise` (2, n) is added to, 128 species in float32 at a time.
     """
     members, species, cells = scores.shape
-    share = _f(1.0 / members) if len(forest) == 0 else _f((1.0 - FOREST_SHARE) / members)
+    share = _f(1.0 / members)
     part = np.empty((2, ROW), np.float32)
     for c0 in range(0, cells, ROW):
         n = min(ROW, cells - c0)

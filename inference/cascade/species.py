@@ -25,8 +25,8 @@ from inference.cascade.device import Device
 from inference.cascade.kernels import pack, rank_block, store_block, take_block
 from inference.cascade.sums import ELEMENTWISE, SumPlan
 from inference.cascade.writing import Buffers, Writer
-from inference.network.ensemble import Ensemble, beside_forest, log_mean_intensity
-from inference.network.forest import FOREST_SHARE, Forest
+from inference.network.ensemble import Ensemble, log_mean_intensity
+from inference.network.forest import Forest
 from inference.training.likelihood import cloglog_probability
 
 Floats = NDArray[np.float32]
@@ -55,6 +55,8 @@ class Head:
     def from_ensemble(cls, ensemble: Ensemble, plan: SumPlan, sensitive_km: NDArray[np.floating[Any]], area_m2: float) -> Head:
         """The head of a model for plots of `area_m2`, on the model's device."""
         weight, bias = ensemble.member_heads(area_m2)
+        if ensemble.forest is not None:
+            bias = bias + torch.log1p(-ensemble.forest.weight)  # the networks' share of the mean intensity
         sums = torch.from_numpy(plan.weights).to(weight.device)
         slope = ensemble.slope.expand(len(ensemble.intercept)).contiguous()  # one for all species, or one each
         km = np.nan_to_num(sensitive_km).astype(np.int64)
@@ -69,10 +71,10 @@ class Head:
         return z[:, : members * d].split(d, 1)
 
     def forest_rate(self, z: Tensor, first: int, stop: int) -> Tensor:
-        """(n, stop - first) intensities of species by the forest at embeddings z (n, D)."""
+        """(n, stop - first) the forest's share of the mean intensity of species at embeddings z (n, D)."""
         assert self.forest is not None
         members, _, d = self.weight.shape
-        return self.forest.rate(z[:, members * d :], slice(first, stop))
+        return self.forest.rate(z[:, members * d :], slice(first, stop)) * self.forest.weight[first:stop]
 
 
 def predict_species(
@@ -155,12 +157,12 @@ class Compiled:
         return scores
 
     def _forest(self, block: slice, tile: slice) -> Floats:
-        """(s, CELLS) what a forest adds to the intensities of a block of species; no row without one."""
+        """(s, CELLS) a forest's share of the mean intensity of a block of species; no row without one."""
         if self.head.forest is None:
             return np.zeros((0, self.size), np.float32)
-        rate = self.head.forest_rate(self.z[tile], block.start, block.stop).numpy()
+        rate = self.head.forest_rate(self.z[tile], block.start, block.stop)
         shares = np.zeros((rate.shape[1], self.size), np.float32)
-        shares[:, : len(rate)] = FOREST_SHARE * rate.T
+        shares[:, : len(rate)] = rate.numpy().T
         return shares
 
     def probability(self, species: NDArray[np.int64]) -> Floats:
@@ -240,10 +242,11 @@ class OnDevice:
         f = log_mean_intensity([torch.addmm(b, part, w.T) for w, b, part in zip(weights, biases, parts, strict=True)])
         if head.forest is not None:
             if isinstance(species, slice):
-                f = beside_forest(f, head.forest_rate(z, species.start, species.stop))
+                rate = head.forest_rate(z, species.start, species.stop)
             else:
                 first, last = int(species[0]), int(species[-1])
-                f = beside_forest(f, head.forest_rate(z, first, last + 1)[:, species - first])
+                rate = head.forest_rate(z, first, last + 1)[:, species - first]
+            f = torch.logaddexp(f, rate.log())
         return cloglog_probability((head.slope[species] * f + head.intercept[species]).T)
 
     def probability(self, species: NDArray[np.int64]) -> Floats:

@@ -18,7 +18,7 @@ from cube.layers import PROBABILITY_STEPS
 from inference.calibration.calibrate import Calibration
 from inference.calibration.columns import batch_columns
 from inference.network.deep_sdm import DeepSDM, ModelSpec, Part
-from inference.network.forest import FOREST_SHARE, Forest
+from inference.network.forest import Forest, beside_forest
 from inference.training.likelihood import REFERENCE_AREA_M2, cloglog_probability
 
 FOREST_SURVEY: Final = ("year", "log_area")  # what a forest reads of a survey, behind the columns of its place
@@ -136,7 +136,8 @@ class Ensemble(nn.Module):
         mean = log_mean_intensity(scores)
         if self.forest is None:
             return mean
-        return beside_forest(mean, self.forest.rate(z[:, self.network_dimension :], species))
+        rate = self.forest.rate(z[:, self.network_dimension :], species)
+        return beside_forest(mean, rate, self.forest.weight[species])
 
     def eta(
         self,
@@ -164,11 +165,6 @@ def log_mean_intensity(scores: Sequence[Tensor]) -> Tensor:
     for more in scores[1:]:
         total = torch.logaddexp(total, more)
     return total - math.log(len(scores))
-
-
-def beside_forest(scores: Tensor, rate: Tensor) -> Tensor:
-    """log of the mean of the networks' intensity, exp(scores), and the forest's `rate`, both of any one shape."""
-    return torch.logaddexp(scores + math.log(1 - FOREST_SHARE), torch.log(rate * FOREST_SHARE))
 
 
 def survey_covariates(year: float) -> Tensor:

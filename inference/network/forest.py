@@ -24,7 +24,8 @@ STEPS: Final = 65_535  # of a share: the smallest one, of a leaf of a thousand s
 PREVALENCE_SHARE: Final = 0.02
 LOW_BITS: Final = np.uint32(9)  # bits of a value that are rounded away, so that a last digit does not decide at a split
 CERTAIN: Final = 0.999
-FOREST_SHARE: Final = 0.5  # of the forest in the mean intensity of networks and forest
+FOREST_SHARE: Final = 0.5  # of the forest in the mean intensity of networks and forest, of a common species
+HALF_AT: Final = 100  # surveys of a species at which the forest has half of that: it ranks rare species badly
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Forest(nn.Module):
     member: Tensor
     share: Tensor
     prevalence: Tensor
+    weight: Tensor
 
     def __init__(self, sizes: ForestSizes) -> None:
         """Arrays of `sizes` without values, to be filled by `load_state_dict`."""
@@ -84,14 +86,15 @@ class Forest(nn.Module):
             ("member", (sizes.entries,), torch.uint8),  # species within its block
             ("share", (sizes.entries,), torch.uint16),
             ("prevalence", (sizes.species,), torch.float32),
+            ("weight", (sizes.species,), torch.float32),  # of the forest beside the networks
         ):
             self.register_buffer(name, torch.zeros(shape, dtype=kind))
 
     @classmethod
     def from_trees(
-        cls, trees: Sequence[Tree], centre: NDArray[np.floating[Any]], prevalence: NDArray[np.floating[Any]]
+        cls, trees: Sequence[Tree], centre: NDArray[np.floating[Any]], counts: NDArray[np.integer[Any]], surveys: int
     ) -> Forest:
-        """The forest of `trees`, `centre` (C,) for missing values, species' shares of surveys `prevalence` (S,)."""
+        """The forest of `trees`, `centre` (C,) for missing values, of species that `counts` (S,) of the `surveys` have."""
         node_counts, leaf_counts = ([len(t.feature) for t in trees], [t.share.shape[0] for t in trees])
         node_at, leaf_at = (np.concatenate([[0], np.cumsum(counts)]) for counts in (node_counts, leaf_counts))
         child = [
@@ -99,7 +102,7 @@ class Forest(nn.Module):
             for t, node, leaf in zip(trees, node_at[:-1], leaf_at[:-1], strict=True)
         ]
         start, member, share, entries = [], [], [], 0
-        species = len(prevalence)
+        species = len(counts)
         for first in range(0, species, BLOCK):
             lengths = []
             for tree in trees:
@@ -121,7 +124,8 @@ class Forest(nn.Module):
             "start": np.stack(start),
             "member": np.concatenate(member),
             "share": np.concatenate(share),
-            "prevalence": np.asarray(prevalence, np.float32),
+            "prevalence": ((counts + 0.5) / (surveys + 1.0)).astype(np.float32),
+            "weight": (FOREST_SHARE * counts / (counts + HALF_AT)).astype(np.float32),
         }
         forest.load_state_dict({name: torch.from_numpy(array) for name, array in values.items()})
         return forest
@@ -159,7 +163,7 @@ class Forest(nn.Module):
         for name, values in self.named_buffers():
             setattr(forest, name, values)
         forest.start, forest.member = torch.cat([first, ends], 1), (member[entries] % BLOCK).to(torch.uint8)
-        forest.share, forest.prevalence = self.share[entries], self.prevalence[species]
+        forest.share, forest.prevalence, forest.weight = self.share[entries], self.prevalence[species], self.weight[species]
         return forest
 
     def leaves(self, columns: Tensor) -> Tensor:
@@ -204,6 +208,11 @@ class Forest(nn.Module):
 
     def _width(self, block: int) -> int:
         return min(BLOCK, self.sizes.species - block * BLOCK)
+
+
+def beside_forest(scores: Tensor, rate: Tensor, weight: Tensor) -> Tensor:
+    """log of the weighted mean of the networks' intensity, exp(scores), and the forest's `rate`, (n, s); `weight` (s,) of it."""
+    return torch.logaddexp(scores + torch.log1p(-weight), torch.log(rate * weight))
 
 
 def rounded(columns: NDArray[np.float32], centre: NDArray[np.float32]) -> NDArray[np.float32]:

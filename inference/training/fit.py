@@ -25,7 +25,8 @@ from inference.data.shards import is_on_disk
 from inference.evaluation.record_folds import JudgedPlaces
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import DeepSDM, ModelSpec
-from inference.network.ensemble import Ensemble, beside_forest
+from inference.network.ensemble import Ensemble
+from inference.network.forest import beside_forest
 from inference.training.assembly import RELATIVE, Assembly, statement_of
 from inference.training.curves import PICTURE, draw_curves, watching
 from inference.training.forest import forest_columns, grow_forest
@@ -197,7 +198,7 @@ def train(
         columns = forest_columns(predictors, surveys, spec)
         forest, forest_scores = grow_forest(columns, surveys, folds, options.forest_trees, options.seed, options.threads or 1)
         alone = {"networks": scores, "forest": forest_scores}
-        scores = beside_forest(torch.from_numpy(scores), torch.from_numpy(forest_scores).exp()).numpy()
+        scores = beside_forest(torch.from_numpy(scores), torch.from_numpy(forest_scores).exp(), forest.weight).numpy()
     ensemble = Ensemble(spec, nets, surveys.species, forest)
     metrics, rates, records_by_species = {}, None, None
     if statement == RELATIVE:

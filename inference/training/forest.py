@@ -83,11 +83,11 @@ def grow_forest(
                 pool.map(lambda t: grow_tree(own_values, own_presence, LEAVES[t % len(LEAVES)], (seed, k, t)), jobs)  # noqa: B023
             )
             inside = np.flatnonzero(folds.fold == k)
-            part = Forest.from_trees(fold_trees, centre, _prevalence(own_presence))
+            part = Forest.from_trees(fold_trees, centre, surveys.presence[rows].sum(0), len(rows))
             eta[inside] = part.rate(part.leaves(torch.from_numpy(columns[inside]))).log().numpy()
             all_trees += fold_trees
             tell(k + 1, folds.count)
-    return Forest.from_trees(all_trees, centre, _prevalence(presence)), eta
+    return Forest.from_trees(all_trees, centre, surveys.presence.sum(0), len(surveys)), eta
 
 
 def forest_columns(predictors: Predictors, surveys: Surveys, spec: ModelSpec) -> Floats:
@@ -100,8 +100,3 @@ def forest_columns(predictors: Predictors, surveys: Surveys, spec: ModelSpec) ->
     columns = np.concatenate([place_columns(predictors.subset(rows), spec) for rows in parts])
     log_ratio = clean_areas(surveys.area_m2).log_ratio
     return np.concatenate([columns, surveys.year[:, None], log_ratio[:, None]], 1).astype(np.float32)
-
-
-def _prevalence(presence: csr_array) -> NDArray[np.float64]:
-    """(S,) share of surveys with each species, never 0."""
-    return np.asarray((presence.sum(0) + 0.5) / (presence.shape[0] + 1.0), np.float64)

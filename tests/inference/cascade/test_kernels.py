@@ -14,7 +14,6 @@ from cube.storage.leaves import shards
 from inference.cascade.cells import Cells
 from inference.cascade.kernels import pack, rank_block, store_block, take_block, unpack
 from inference.cascade.species import merged_ranks
-from inference.network.forest import FOREST_SHARE
 from inference.training.likelihood import HIGHEST, LOWEST
 
 
@@ -42,7 +41,7 @@ def test_probabilities_and_sums_are_those_of_double_precision():
     np.testing.assert_allclose(sums[1], (exact**2).sum(0), rtol=3e-6)
 
 
-@pytest.mark.parametrize(("members", "share"), [(3, 0), (3, FOREST_SHARE), (1, FOREST_SHARE)])
+@pytest.mark.parametrize(("members", "share"), [(3, 0), (3, 0.4), (1, 0.4)])
 def test_members_and_a_forest_are_averaged_as_intensities_before_calibration(members, share):
     rng = np.random.default_rng(0)
     scores, bias = rng.normal(-4, 3, (members, 20, 300)).astype(np.float32), rng.normal(size=(members, 20)).astype(np.float32)
@@ -50,6 +49,7 @@ def test_members_and_a_forest_are_averaged_as_intensities_before_calibration(mem
     forest = rng.uniform(0, 0.1, (20, 300)).astype(np.float32) if share else np.zeros((0, 300), np.float32)
     mean = (1 - share) * np.exp(scores.astype(np.float64) + bias[:, :, None]).mean(0) + (forest if share else 0)
     eta = np.clip(slope[:, None] * np.log(mean) + intercept[:, None], LOWEST, HIGHEST)
+    bias += np.float32(np.log1p(-share))
     take_block(scores, bias, slope, intercept, np.zeros((0, 300), np.float32), np.full(20, -1), forest, np.zeros((2, 300)))
     np.testing.assert_allclose(scores[0], -np.expm1(-np.exp(eta)), rtol=1e-5)
 

@@ -30,7 +30,7 @@ def forest() -> Forest:
     columns, presence = table()
     target = csr_array(presence.astype(np.float32))
     trees = [grow_tree(rounded(columns, CENTRE), target, leaf, (0, leaf)) for leaf in (5, 20, 5, 20)]
-    return Forest.from_trees(trees, CENTRE, presence.mean(0))
+    return Forest.from_trees(trees, CENTRE, presence.sum(0), len(presence))
 
 
 def test_leaves_hold_the_shares_that_a_tree_of_scikit_learn_predicts() -> None:
@@ -40,8 +40,10 @@ def test_leaves_hold_the_shares_that_a_tree_of_scikit_learn_predicts() -> None:
     weight = np.bincount(rng.integers(0, len(values), len(values)), minlength=len(values))
     peer = DecisionTreeRegressor(max_features="sqrt", min_samples_leaf=5, random_state=int(rng.integers(2**31)))
     expected = peer.fit(values, presence.astype(np.float32), sample_weight=weight).predict(values)
-    forest = Forest.from_trees([grow_tree(values, csr_array(presence.astype(np.float32)), 5, (3,))], CENTRE, presence.mean(0))
-    p = np.minimum((1 - PREVALENCE_SHARE) * expected + PREVALENCE_SHARE * presence.mean(0), CERTAIN)
+    tree = grow_tree(values, csr_array(presence.astype(np.float32)), 5, (3,))
+    forest = Forest.from_trees([tree], CENTRE, presence.sum(0), len(presence))
+    prevalence = (presence.sum(0) + 0.5) / (len(presence) + 1)
+    p = np.minimum((1 - PREVALENCE_SHARE) * expected + PREVALENCE_SHARE * prevalence, CERTAIN)
     rate = forest.rate(forest.leaves(torch.from_numpy(columns))).numpy()
     np.testing.assert_allclose(-np.expm1(-rate), p, atol=2e-5)
 

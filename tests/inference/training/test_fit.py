@@ -19,7 +19,7 @@ from inference.evaluation.out_of_fold import cross_calibrated
 from inference.explanation.encoded import Encoded
 from inference.network import checkpoint
 from inference.network.batches import predict_surveys
-from inference.network.forest import FOREST_SHARE, PREVALENCE_SHARE
+from inference.network.forest import FOREST_SHARE, HALF_AT, PREVALENCE_SHARE
 from inference.training.fit import spec_for, train
 from inference.training.likelihood import cloglog_probability
 from inference.training.loop import steps_of
@@ -239,7 +239,9 @@ def test_intensities_of_networks_and_forest_are_averaged_out_of_fold_and_in_what
     ensemble, alone = trained.ensemble, trained.alone
     plain = train(predictors, surveys, None, replace(QUICK, members=3), folds)
     np.testing.assert_array_equal(plain.out_of_fold, alone["networks"])
-    mean = FOREST_SHARE * np.exp(alone["forest"]) + (1 - FOREST_SHARE) * np.exp(alone["networks"])
+    count = surveys.presence.sum(0)
+    weight = FOREST_SHARE * count / (count + HALF_AT)  # of a forest less where a species is rare
+    mean = weight * np.exp(alone["forest"]) + (1 - weight) * np.exp(alone["networks"])
     np.testing.assert_allclose(trained.out_of_fold, np.log(mean), atol=1e-5)
     calibration = fit_calibration(trained.out_of_fold, surveys.presence, surveys.place_weight, folds.block)
     assert ensemble.slope.item() == pytest.approx(calibration.slope)
