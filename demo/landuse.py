@@ -125,23 +125,32 @@ def _roads(shape: tuple[int, int], villages: NDArray[np.intp], height: Field) ->
     return road
 
 
-def make_landuse(domain: Domain, terrain: Terrain, climate: Climate, soil: Soil, seed: int) -> LandUse:
-    """Land use of the domain."""
-    rng = stream(seed, "landuse")
-    shape, fine = domain.shape, domain.fine_shape
-    villages = _villages(domain, terrain, rng)
-    seeds = np.ones(shape, bool)
-    seeds[villages[:, 0], villages[:, 1]] = False
-    away = (distance_transform_edt(seeds) * CELL).astype(np.float32)
-    extent = 260 * np.exp(0.45 * patches(shape, 30, rng))
-    parcel = _parcels(fine, seed)
-    lot = hashed(parcel, seed, 5)
-    grain = rng.random(fine, dtype=np.float32)
+@dataclass(frozen=True)
+class _Tendencies:
+    """How much each cell of 50 m tends to a cover, before parcels and grain decide; (y, x)."""
 
-    warmth = climate.growing_temperature
+    wood: Field
+    field: Field
+    conifer: Field
+    tree_limit: Field
+    bare: Field
+    ericoid: Field
+    village: Field
+
+
+def _tendencies(
+    domain: Domain,
+    terrain: Terrain,
+    climate: Climate,
+    soil: Soil,
+    village_distance: Field,
+    extent: Field,
+    rng: np.random.Generator,
+) -> _Tendencies:
+    shape, warmth = domain.shape, climate.growing_temperature
     tree_limit = smoothstep(warmth + 0.5 * fractal(shape, 40, rng, 2.2), 6.9, 8.4)
     steep = smoothstep(terrain.slope, 8, 24)
-    wood = 0.95 * steep + 0.22 * smoothstep(away, 500, 2200) + 0.24 * patches(shape, 34, rng)
+    wood = 0.95 * steep + 0.22 * smoothstep(village_distance, 500, 2200) + 0.24 * patches(shape, 34, rng)
     wood += 0.12 * smoothstep(terrain.elevation, 700, 1100) - 0.10 + 0.07 * fractal(shape, 20, rng, 2.0)
     pasture = smoothstep(terrain.elevation, 1000, 1500) * smoothstep(terrain.slope, 22, 10)
     wood = np.where(terrain.river_distance < 90, wood + 0.2, wood) - 0.45 * pasture
@@ -152,54 +161,68 @@ def make_landuse(domain: Domain, terrain: Terrain, climate: Climate, soil: Soil,
     bare = bare * smoothstep(warmth, 12, 8) + smoothstep(warmth, 6.4, 4.2) * 0.7
     ericoid = smoothstep(6.6 - soil.ph + 0.9 * patches(shape, 20, rng), -0.3, 1.5)
     ericoid = ericoid * smoothstep(warmth, 10.0, 8.0) * smoothstep(warmth, 5.2, 6.6)
-    built_up = np.exp(-((away / extent) ** 2))
+    return _Tendencies(wood, field, conifer, tree_limit, bare, ericoid, np.exp(-((village_distance / extent) ** 2)))
 
-    w = _fine(wood, fine)
-    is_wood = w + 0.20 * (lot - 0.5) + 0.05 * (grain - 0.5) > 0.33
-    cover = np.where(_fine(field, fine) + 0.8 * (lot - 0.5) > 0.56, ARABLE, MEADOW).astype(np.uint8)
-    high = _fine(tree_limit, fine)
+
+def _cover(
+    tend: _Tendencies,
+    terrain: Terrain,
+    soil: Soil,
+    villages: NDArray[np.intp],
+    parcel: NDArray[np.uint32],
+    grain: Field,
+    seed: int,
+) -> NDArray[np.uint8]:
+    """The class of each pixel of 10 m; what people build and what is water lies over the rest."""
+    fine, lot = parcel.shape, hashed(parcel, seed, 5)
+    is_wood = _fine(tend.wood, fine) + 0.20 * (lot - 0.5) + 0.05 * (grain - 0.5) > 0.33
+    cover = np.where(_fine(tend.field, fine) + 0.8 * (lot - 0.5) > 0.56, ARABLE, MEADOW).astype(np.uint8)
     crown = grain * 0.55 + lot * 0.45
-    cover[is_wood] = np.where(crown < _fine(conifer, fine), CONIFER, BROADLEAF)[is_wood]
-    above = high < 0.25 + 0.5 * grain
-    cover[above] = ALPINE
-    shrubby = _fine(ericoid, fine) > 0.25 + 0.45 * crown
-    cover[shrubby & (cover != ARABLE) & (above | ~is_wood)] = HEATH
-    cover[_fine(bare, fine) > 0.2 + 0.6 * grain] = ROCK
-    mire = (_fine(soil.peat, fine) > 0.36) & (cover != ROCK) & (cover != ARABLE)
-    cover[mire] = MIRE
-    b = _fine(built_up, fine)
-    village = b > 0.35 + 0.15 * lot
+    cover[is_wood] = np.where(crown < _fine(tend.conifer, fine), CONIFER, BROADLEAF)[is_wood]
+    above_trees = _fine(tend.tree_limit, fine) < 0.25 + 0.5 * grain
+    cover[above_trees] = ALPINE
+    shrubby = _fine(tend.ericoid, fine) > 0.25 + 0.45 * crown
+    cover[shrubby & (cover != ARABLE) & (above_trees | ~is_wood)] = HEATH
+    cover[_fine(tend.bare, fine) > 0.2 + 0.6 * grain] = ROCK
+    cover[(_fine(soil.peat, fine) > 0.36) & (cover != ROCK) & (cover != ARABLE)] = MIRE
+    settlement = _fine(tend.village, fine)
+    village = settlement > 0.35 + 0.15 * lot
     cover[village] = GARDEN
     roof = hashed(parcel // 3 + (grain * 3).astype(np.uint32), seed, 7)
-    cover[village & ((roof < 0.25 + 0.5 * b) & (grain < 0.75))] = SEALED
-    road = _roads(fine, villages, terrain.elevation)
-    cover[road] = SEALED
+    cover[village & ((roof < 0.25 + 0.5 * settlement) & (grain < 0.75))] = SEALED
+    cover[_roads(fine, villages, terrain.elevation)] = SEALED
     water = zoom(terrain.lake.astype(np.float32), RATIO, order=1, grid_mode=True, mode="nearest") > 0.5
-    stream_line = np.kron(terrain.river, np.ones((RATIO, RATIO), bool))
-    stream_line = gaussian_filter(stream_line.astype(np.float32), 3) > 0.30
-    cover[water | stream_line] = WATER
+    river = gaussian_filter(np.kron(terrain.river, np.ones((RATIO, RATIO), bool)).astype(np.float32), 3) > 0.30
+    cover[water | river] = WATER
+    return cover
+
+
+def make_landuse(domain: Domain, terrain: Terrain, climate: Climate, soil: Soil, seed: int) -> LandUse:
+    """Land use of the domain."""
+    rng = stream(seed, "landuse")
+    shape, fine = domain.shape, domain.fine_shape
+    villages = _villages(domain, terrain, rng)
+    seeds = np.ones(shape, bool)
+    seeds[villages[:, 0], villages[:, 1]] = False
+    village_distance = (distance_transform_edt(seeds) * CELL).astype(np.float32)
+    extent = 260 * np.exp(0.45 * patches(shape, 30, rng))
+    parcel = _parcels(fine, seed)
+    grain = rng.random(fine, dtype=np.float32)
+    tend = _tendencies(domain, terrain, climate, soil, village_distance, extent, rng)
+    cover = _cover(tend, terrain, soil, villages, parcel, grain, seed)
 
     # Known to nobody but the farmer, the forester and the satellite: no coarse map shows a parcel.
     intensity = np.clip(0.15 + 0.95 * hashed(parcel, seed, 11), 0, 1)
-    intensity *= _fine(smoothstep(terrain.slope, 30, 6) * smoothstep(warmth, 8.5, 13.5), fine) * 0.8 + 0.2
-    closed = 0.30 + 0.70 * np.sqrt(hashed(parcel, seed, 13))
+    mild = smoothstep(terrain.slope, 30, 6) * smoothstep(climate.growing_temperature, 8.5, 13.5)
+    intensity *= _fine(mild, fine) * 0.8 + 0.2
     forest = (cover == BROADLEAF) | (cover == CONIFER)
-    intensity = np.where(forest, closed, intensity).astype(np.float32)
+    intensity = np.where(forest, 0.30 + 0.70 * np.sqrt(hashed(parcel, seed, 13)), intensity).astype(np.float32)
 
     share = np.stack([_coarse(cover == k) for k in range(len(CLASSES))])
     wooded = share[BROADLEAF] + share[CONIFER]
-    closure = _coarse(np.where(forest, intensity, 0)) / np.maximum(wooded, 1e-3)
-    management = _coarse(np.where(forest, 0, intensity)) / np.maximum(1 - wooded, 1e-3)
+    closure = np.clip(_coarse(np.where(forest, intensity, 0)) / np.maximum(wooded, 1e-3), 0, 1)
+    management = np.clip(_coarse(np.where(forest, 0, intensity)) / np.maximum(1 - wooded, 1e-3), 0, 1)
     surface = np.zeros(shape, np.uint8)
     surface[share[SEALED] > 0.5] = 2
     surface[share[WATER] >= 0.5] = 1
-    return LandUse(
-        cover,
-        parcel,
-        intensity,
-        share,
-        np.clip(management, 0, 1),
-        np.clip(closure, 0, 1),
-        surface,
-        away,
-    )
+    return LandUse(cover, parcel, intensity, share, management, closure, surface, village_distance)

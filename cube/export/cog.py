@@ -18,6 +18,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window as RasterWindow
@@ -34,6 +35,17 @@ from cube.storage.store import CubeStore, open_cube
 BLOCK: Final = 512  # pixels a side of a block of the file
 BAND_BLOCK: Final = SPECIES_PER_SHARD  # species read and written at once
 READ_BYTES: Final = 64 * 2**20  # stored bytes read at once
+PLAIN: Final[Mapping[str, Any]] = {  # of the file that the COG is made from
+    "driver": "GTiff",
+    "tiled": True,
+    "blockxsize": BLOCK,
+    "blockysize": BLOCK,
+    "interleave": "band",
+    "compress": "deflate",
+    "zlevel": 1,
+    "bigtiff": "if_safer",
+    "sparse_ok": True,
+}
 CACHE_BYTES: Final = 128 * 2**20  # of GDAL, whose own is a share of the machine
 
 BBox = tuple[float, float, float, float]
@@ -128,52 +140,30 @@ def _degrees(region: Region) -> str:
 
 def write_cog(cube: CubeStore, selection: Selection, window: Window, layer_id: str, folder: Path) -> dict[str, Any]:
     """Blocks of the cube to a plain GeoTIFF, that one to `cog.tif`; both in `folder`. Says what was written."""
-    array, classes = selection.array, selection.classes
-    dtype, fill = np.dtype(array.dtype), np.asarray(array.fill_value).item()
+    classes, stored_fill = selection.classes, selection.array.fill_value
+    dtype, fill = np.dtype(selection.array.dtype), np.asarray(stored_fill).item()
     if classes and max(value for value, _, _ in classes) < 255:
         # A palette of bytes is what every tool draws and a 256th of the colour table that uint16 needs.
         dtype, fill = np.dtype(np.uint8), 255
     t = cube.region.transform(selection.resolution, selection.level)
     transform = Affine(t.a, 0, t.c + window.col * t.a, 0, t.e, t.f + window.row * t.e)
-    profile: dict[str, Any] = {
-        "driver": "GTiff",
-        "height": window.height,
-        "width": window.width,
-        "count": len(selection.bands),
-        "dtype": dtype,
-        "crs": CRS.from_epsg(cube.region.grid.epsg),
-        "transform": transform,
-        "nodata": fill,
-        "tiled": True,
-        "blockxsize": BLOCK,
-        "blockysize": BLOCK,
-        "interleave": "band",
-        "compress": "deflate",
-        "zlevel": 1,
-        "bigtiff": "if_safer",
-        "sparse_ok": True,
-    }
     plain, cog = folder / "plain.tif", folder / "cog.tif"
-    with rasterio.open(plain, "w", **profile) as target:
+    grid = {"height": window.height, "width": window.width, "crs": CRS.from_epsg(cube.region.grid.epsg), "transform": transform}
+    with rasterio.open(plain, "w", count=len(selection.bands), dtype=dtype, nodata=fill, **grid, **PLAIN) as target:
         _describe(target, cube, selection, layer_id)
-        # Bands of a group at a time: all species of a continent in one block would be gigabytes.
-        step = min(len(selection.bands), BAND_BLOCK) if selection.layered else len(selection.bands)
-        for part in _parts(window, array.dtype.itemsize * step):
-            place = RasterWindow(part.col - window.col, part.row - window.row, part.width, part.height)
-            for first in range(0, len(selection.bands), step):
-                bands = range(first, min(first + step, len(selection.bands)))
-                values = selection.read(part, bands if len(bands) < len(selection.bands) else None)
-                if (values != array.fill_value).any():
-                    stored_values = np.where(values == array.fill_value, fill, values).astype(dtype)
-                    target.write(stored_values, [band + 1 for band in bands], window=place)
-    block = str(_block(dtype.itemsize * len(selection.bands)))
+        for part, bands, values in _blocks(selection, window):
+            if (values != stored_fill).any():
+                place = RasterWindow(part.col - window.col, part.row - window.row, part.width, part.height)
+                values = np.where(values == stored_fill, fill, values).astype(dtype)
+                target.write(values, [band + 1 for band in bands], window=place)
+    is_class = selection.layer.kind == "class"
     options = {
         "COMPRESS": "DEFLATE",
-        "BLOCKSIZE": block,
+        "BLOCKSIZE": str(_block(dtype.itemsize * len(selection.bands))),
         "BIGTIFF": "IF_SAFER",
         "NUM_THREADS": "ALL_CPUS",
-        "OVERVIEW_RESAMPLING": "MODE" if selection.layer.kind == "class" else "AVERAGE",
-        "PREDICTOR": "NO" if selection.layer.kind == "class" else "YES",
+        "OVERVIEW_RESAMPLING": "MODE" if is_class else "AVERAGE",
+        "PREDICTOR": "NO" if is_class else "YES",
     }
     # GDAL's own driver, since rio-cogeo's translation loses the units of bands; its validator has the last word.
     rasterio.shutil.copy(plain, cog, driver="COG", **options)
@@ -200,6 +190,16 @@ def write_cog(cube: CubeStore, selection: Selection, window: Window, layer_id: s
         "bounds": [west, south, east, north],
         "crs": cube.region.grid.code,
     }
+
+
+def _blocks(selection: Selection, window: Window) -> Iterator[tuple[Window, range, NDArray[Any]]]:
+    """(part of the window, bands, their stored values): all species of a continent in one block would be gigabytes."""
+    count = len(selection.bands)
+    step = min(count, BAND_BLOCK) if selection.layered else count
+    for part in _parts(window, selection.array.dtype.itemsize * step):
+        for first in range(0, count, step):
+            bands = range(first, min(first + step, count))
+            yield part, bands, selection.read(part, bands if len(bands) < count else None)
 
 
 def _one(units: tuple[str, ...]) -> str:

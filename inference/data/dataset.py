@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,14 +82,7 @@ def load_dataset(
     Raises `TableError` where no survey or no species is left, `ConfigError` for wrong keys, `SourceError` where an input is not
     complete in a unit with surveys.
     """
-    columns = None if config.surveys is None else config.surveys.columns
-    if columns is not None and columns.predictors and uses_records(config):
-        raise ConfigError(
-            f"{config.path}: surveys.columns.predictors names columns that records do not have; set train.likelihood to"
-            " surveys_only, or leave out the predictors or the records."
-        )
-    if config.surveys is None and not uses_records(config):
-        raise ConfigError(f"{config.path}: there are neither surveys nor records to learn from; name `surveys` or `records`.")
+    _require_sources(config)
     region = config.whole_region()
     table = SurveyTable(pd.DataFrame(columns=list(SURVEYS)), pd.DataFrame(columns=list(OCCURRENCES)), Report("surveys"))
     if config.surveys is not None:
@@ -110,27 +103,17 @@ def load_dataset(
         field = 1 + 2 * sum(options.get("dilations", DEFAULT_DILATIONS))
     s = table.surveys
     x, y = s["x"].to_numpy(float), s["y"].to_numpy(float)
-    reports = [table.report, traits_report]
+    reports = [table.report, traits_report, *([] if files is None else [files.report])]
     survey_store, shelf = (None, None) if shelf is None else (shelf.under("surveys"), shelf.under("records"))
     if files is None:
-        require_complete(cube, what.layers, cube.region.units_at(x, y))
-        side, of_layers = _side_m(table), what.of_layers
-        predictors = sample(cube, of_layers, x, y, field, progress, survey_store, side) if of_layers.modalities else None
-        if what.table_columns:
-            values = s[list(what.table_columns)].to_numpy(np.float32)
-            predictors = (predictors or Predictors({"static": values[:, :0]})).with_columns(values, what.table_columns)
-        assert predictors is not None
+        predictors = _of_cube(cube, table, what, field, progress, survey_store)
     else:
         predictors = sample_source(files, what, places_of(s, "PA"), field, progress, survey_store)
-        reports.append(files.report)
     records, record_predictors = None, None
     if named_records is not None:
         records, record_predictors = _records(config, cube, named_records, names, what, field, files, shelf, progress)
         reports.insert(1, named_records.report)
-    presence = np.zeros((len(s), len(names)), bool)
-    position = {name: i for i, name in enumerate(names)}
-    rows = table.occurrences[table.occurrences["name"].isin(names)]
-    presence[rows["survey"].to_numpy(np.int64), rows["name"].map(position).to_numpy(np.int64)] = True
+    presence = _presence(table, names)
     year = s["year"].fillna(s["year"].median() if s["year"].notna().any() else config.predict.year)
     _note_extremes(table, presence, names)
     surveys = Surveys(
@@ -143,6 +126,48 @@ def load_dataset(
         species=tuple(names),
     )
     return Dataset(what, predictors, surveys, table, traits, reports, records, record_predictors, _groups(config, table))
+
+
+def _require_sources(config: Config) -> None:
+    """Raise `ConfigError` where there is nothing to learn from, or records lack what surveys are learned by."""
+    columns = None if config.surveys is None else config.surveys.columns
+    if columns is not None and columns.predictors and uses_records(config):
+        raise ConfigError(
+            f"{config.path}: surveys.columns.predictors names columns that records do not have; set train.likelihood to"
+            " surveys_only, or leave out the predictors or the records."
+        )
+    if config.surveys is None and not uses_records(config):
+        raise ConfigError(f"{config.path}: there are neither surveys nor records to learn from; name `surveys` or `records`.")
+
+
+def _of_cube(
+    cube: CubeStore,
+    table: SurveyTable,
+    what: Recipe,
+    field: int,
+    progress: Callable[[int, int], None] | None,
+    shelf: Shelf | None,
+) -> Predictors:
+    """What the layers of the cube and the columns of the survey table say at surveys."""
+    s = table.surveys
+    x, y = s["x"].to_numpy(float), s["y"].to_numpy(float)
+    require_complete(cube, what.layers, cube.region.units_at(x, y))
+    side, of_layers = _side_m(table), what.of_layers
+    predictors = sample(cube, of_layers, x, y, field, progress, shelf, side) if of_layers.modalities else None
+    if what.table_columns:
+        values = s[list(what.table_columns)].to_numpy(np.float32)
+        predictors = (predictors or Predictors({"static": values[:, :0]})).with_columns(values, what.table_columns)
+    assert predictors is not None
+    return predictors
+
+
+def _presence(table: SurveyTable, names: Sequence[str]) -> NDArray[np.bool_]:
+    """(n, S) which species each survey found."""
+    presence = np.zeros((len(table.surveys), len(names)), bool)
+    position = {name: i for i, name in enumerate(names)}
+    rows = table.occurrences[table.occurrences["name"].isin(names)]
+    presence[rows["survey"].to_numpy(np.int64), rows["name"].map(position).to_numpy(np.int64)] = True
+    return presence
 
 
 def _groups(config: Config, table: SurveyTable) -> NDArray[np.str_] | None:
