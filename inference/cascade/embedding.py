@@ -61,8 +61,8 @@ class Task:
             local = Part(part.top - top, part.left, part.height, part.width)
             tile, has_value = _decoded(band, local, self.recipe, self.ensemble.spec.halo, self.device)
             has_value = has_value | self.device.put(torch.from_numpy(_at_cells(self.kilometre_has_value, part)))
-            wanted = self.device.put(torch.from_numpy(part_cells)) & has_value
-            cell_positions = torch.nonzero(wanted.flatten())[:, 0]
+            is_predicted = self.device.put(torch.from_numpy(part_cells)) & has_value
+            cell_positions = torch.nonzero(is_predicted.flatten())[:, 0]
             rows, cols = np.divmod(cell_positions.cpu().numpy(), part.width)
         with self.clock("embed"), self.device.precision():
             z = self.ensemble.embed_part(tile, self.kilometre, part, self.survey).float()

@@ -62,27 +62,27 @@ def as_channels(layer: Layer, values: Floats) -> Floats:
     return out
 
 
-def decoded(layer: Layer, stored: Tensor) -> tuple[Tensor, Tensor]:
+def decoded(layer: Layer, stored_values: Tensor) -> tuple[Tensor, Tensor]:
     """`as_channels` of `Layer.decode` of a window, on the device where its stored values (axes of the layer, y, x) lie.
 
     (channels, ..., y, x) float32 in units, NaN where there is no data, and (y, x) whether the layer has any value there.
     """
-    if stored.device.type != "cpu":
-        return decoded_by_torch(layer, stored)
-    values = as_channels(layer, layer.decode(stored.numpy()))  # numpy needs half of torch's time on a processor
+    if stored_values.device.type != "cpu":
+        return decoded_by_torch(layer, stored_values)
+    values = as_channels(layer, layer.decode(stored_values.numpy()))  # numpy needs half of torch's time on a processor
     # one comparison and no copy: the largest of what is finite, and NaN only where nothing is
     has_value = np.isfinite(np.fmax.reduce(values, axis=tuple(range(values.ndim - 2))))
     return torch.from_numpy(values), torch.from_numpy(has_value)
 
 
-def decoded_by_torch(layer: Layer, stored: Tensor) -> tuple[Tensor, Tensor]:
+def decoded_by_torch(layer: Layer, stored_values: Tensor) -> tuple[Tensor, Tensor]:
     """The same values, by torch."""
-    stored = stored[0] if layer.kind == "class" and layer.dims else stored
-    values = stored.to(torch.float32)
-    if stored.is_floating_point():
+    stored_values = stored_values[0] if layer.kind == "class" and layer.dims else stored_values
+    values = stored_values.to(torch.float32)
+    if stored_values.is_floating_point():
         missing = ~torch.isfinite(values)
     else:  # float32 holds every integer of 16 bits, and not all types of integers can be compared on a GPU
-        missing = (values if stored.element_size() <= 2 else stored) == layer.fill
+        missing = (values if stored_values.element_size() <= 2 else stored_values) == layer.fill
         values = values.mul_(layer.scale).add_(layer.offset).masked_fill_(missing, torch.nan)
     has_value = ~missing.reshape(-1, *missing.shape[-2:]).all(0)
     if layer.kind == "class":

@@ -26,7 +26,7 @@ from inference.evaluation.record_folds import JudgedPlaces
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import DeepSDM, ModelSpec
 from inference.network.ensemble import Ensemble
-from inference.network.forest import beside_forest
+from inference.network.forest import Forest, beside_forest
 from inference.training.assembly import RELATIVE, Assembly, statement_of
 from inference.training.curves import PICTURE, draw_curves, watching
 from inference.training.forest import forest_columns, grow_forest
@@ -105,6 +105,33 @@ def _tell(progress: Report, steps_before: int, total: int) -> Callable[[int, str
     return lambda step, text: progress(steps_before + step, total, text)
 
 
+def _train_member(
+    data: Assembly,
+    spec: ModelSpec,
+    options: TrainOptions,
+    number: int,
+    progress: Report,
+    run: Path | None,
+    course: Run | None,
+    on_disk: bool,
+) -> tuple[DeepSDM, list[dict[str, float]], NDArray[np.float32] | None, int]:
+    """(network on the CPU, its loss curve, log reporting rates of records, steps of all members)."""
+    seed, device = 1000 * options.seed + number, device_of(options)
+    torch.manual_seed(seed)
+    net = DeepSDM(spec)
+    gamma = data.begin(net)
+    net.to(device)
+    objective = data.objective(gamma, str(device))
+    steps = steps_of(objective, options)
+    total_steps = options.members * options.repeats * steps
+    tell = _tell(progress, number * steps, total_steps)
+    checkpoint = None if course is None else course.checkpoint(number)
+    with watching(run, number) as watch:
+        curve = fit_member(net, objective, options, seed, tell, checkpoint=checkpoint, watch=watch, on_disk=on_disk)
+    rates = objective.reporting.gamma.detach().cpu().numpy() if isinstance(objective, JointObjective) else None
+    return net.to("cpu"), curve, rates, total_steps
+
+
 def train(
     predictors: Predictors,
     surveys: Surveys,
@@ -134,10 +161,7 @@ def train(
         surveys = surveys.subset(np.zeros(0, np.int64))
         folds = None if folds is None else folds.subset(np.zeros(0, np.int64))
     spec = spec or spec_for(predictors if statement != RELATIVE or record_predictors is None else record_predictors, surveys)
-    if spec.species != len(surveys.species):
-        raise ModelError(f"The model's spec has {spec.species} species, the surveys {len(surveys.species)}.")
-    if folds is not None and folds.count != options.members:
-        raise ModelError(f"{folds.count} folds and {options.members} members do not match: each member leaves one fold out.")
+    _require_match(spec, surveys, folds, options)
     if options.threads:
         torch.set_num_threads(options.threads)
     nets, history, gammas = list[DeepSDM](), list[dict[str, float]](), []
@@ -161,44 +185,25 @@ def train(
                 train_records = None if records is None else folds.records_of(fold, surveys, records, options.po_allowed)
             data = Assembly(predictors, surveys, spec, options, survey_rows, train_records, record_predictors, family)
             for number in range(fold * options.repeats, (fold + 1) * options.repeats):
-                seed = 1000 * options.seed + number
-                torch.manual_seed(seed)
-                net = DeepSDM(spec)
-                gamma = data.begin(net)
-                net.to(device)
-                objective = data.objective(gamma, str(device))
-                steps = steps_of(objective, options)
-                total_steps = options.members * options.repeats * steps
-                tell = _tell(progress, number * steps, total_steps)
-                checkpoint = None if course is None else course.checkpoint(number)
-                with watching(run, number) as watch:
-                    history += fit_member(
-                        net, objective, options, seed, tell, checkpoint=checkpoint, watch=watch, on_disk=on_disk
-                    )
-                if isinstance(objective, JointObjective):
-                    gammas.append(objective.reporting.gamma.detach().cpu().numpy())
-                nets.append(net.to("cpu"))
+                net, curve, gamma, total_steps = _train_member(data, spec, options, number, progress, run, course, on_disk)
+                nets.append(net)
+                history += curve
+                gammas += [] if gamma is None else [gamma]
             if run is not None:
                 draw_curves(history, run / PICTURE)
             if fold_of_row is not None and scores is not None:
                 rows = np.flatnonzero(fold_of_row == fold)
                 fold_ensemble = Ensemble(spec, nets[fold * options.repeats :], surveys.species)
                 if record_places is None:
-                    fold_ensemble.median_area_m2.fill_(clean_areas(surveys.area_m2).median_m2)
-                    scores[rows] = predict_surveys(
-                        fold_ensemble, predictors.subset(rows), surveys.year[rows], surveys.area_m2[rows], False
-                    )
+                    scores[rows] = _score_surveys(fold_ensemble, predictors, surveys, rows)
                 elif train_records is not None and record_predictors is not None:
                     set_level(fold_ensemble, record_predictors, train_records.background)
-                    places, none = record_predictors.subset(record_places.row[rows]), np.zeros(len(rows))
-                    scores[rows] = predict_surveys(fold_ensemble, places, none, none + REFERENCE_AREA_M2)
+                    scores[rows] = _score_places(fold_ensemble, record_predictors.subset(record_places.row[rows]))
     forest, alone = None, dict[str, NDArray[np.float32]]()
     if options.forest_trees and folds is not None and scores is not None and statement != RELATIVE:
         progress(total_steps, total_steps, "forest")
-        columns = forest_columns(predictors, surveys, spec)
-        forest, forest_scores = grow_forest(columns, surveys, folds, options.forest_trees, options.seed, options.threads or 1)
-        alone = {"networks": scores, "forest": forest_scores}
-        scores = beside_forest(torch.from_numpy(scores), torch.from_numpy(forest_scores).exp(), forest.weight).numpy()
+        forest, alone = _forest_scores(predictors, surveys, spec, folds, scores, options)
+        scores = beside_forest(torch.from_numpy(scores), torch.from_numpy(alone["forest"]).exp(), forest.weight).numpy()
     ensemble = Ensemble(spec, nets, surveys.species, forest)
     metrics, rates, records_by_species = {}, None, None
     if statement == RELATIVE:
@@ -206,19 +211,54 @@ def train(
         assert record_predictors is not None
         set_level(ensemble, record_predictors, records.background)
         cells = np.random.default_rng(0).permutation(np.unique(records.row))[:10_000]
-        places = record_predictors.subset(np.sort(cells))
-        none = np.zeros(len(places))
-        _set_ceiling(ensemble, predict_surveys(ensemble, places, none, none + REFERENCE_AREA_M2).max(0))
+        _set_ceiling(ensemble, _score_places(ensemble, record_predictors.subset(np.sort(cells))).max(0))
     else:
         metrics = _finish(ensemble, SurveyRows(predictors, surveys), folds, scores)
         rates = np.mean(gammas, 0).astype(np.float32) if gammas else None
     if records is not None and options.likelihood != "surveys_only":
-        records_by_species = np.bincount(records.species, records.weight, minlength=spec.species)[: spec.species]
-        records_by_species = np.rint(records_by_species).astype(np.int64)
+        records_by_species = _count_records(records, spec.species)
         metrics["records"] = float(len(records))
     return TrainedModel(
         ensemble, metrics, options, history, statement, rates, records_by_species, folds, scores, record_places, alone
     )
+
+
+def _require_match(spec: ModelSpec, surveys: Surveys, folds: Folds | None, options: TrainOptions) -> None:
+    if spec.species != len(surveys.species):
+        raise ModelError(f"The model's spec has {spec.species} species, the surveys {len(surveys.species)}.")
+    if folds is not None and folds.count != options.members:
+        raise ModelError(f"{folds.count} folds and {options.members} members do not match: each member leaves one fold out.")
+
+
+def _score_surveys(ensemble: Ensemble, predictors: Predictors, surveys: Surveys, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(m, S) uncalibrated scores of survey `rows` at their own years and areas."""
+    ensemble.median_area_m2.fill_(clean_areas(surveys.area_m2).median_m2)
+    return predict_surveys(ensemble, predictors.subset(rows), surveys.year[rows], surveys.area_m2[rows], False)
+
+
+def _score_places(ensemble: Ensemble, places: Predictors) -> NDArray[np.float32]:
+    """(m, S) scores of places without a survey, on plots of the reference area."""
+    zeros = np.zeros(len(places))
+    return predict_surveys(ensemble, places, zeros, zeros + REFERENCE_AREA_M2)
+
+
+def _forest_scores(
+    predictors: Predictors,
+    surveys: Surveys,
+    spec: ModelSpec,
+    folds: Folds,
+    scores: NDArray[np.float32],
+    options: TrainOptions,
+) -> tuple[Forest, dict[str, NDArray[np.float32]]]:
+    """(a forest of all species, out-of-fold scores (n, S) of the networks alone and of the forest alone)."""
+    columns = forest_columns(predictors, surveys, spec)
+    forest, forest_scores = grow_forest(columns, surveys, folds, options.forest_trees, options.seed, options.threads or 1)
+    return forest, {"networks": scores, "forest": forest_scores}
+
+
+def _count_records(records: Records, species: int) -> NDArray[np.int64]:
+    """(S,) records of each species, by their weights."""
+    return np.rint(np.bincount(records.species, records.weight, minlength=species)[:species]).astype(np.int64)
 
 
 def _set_ceiling(ensemble: Ensemble, highest: NDArray[np.floating]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import io
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,30 @@ def test_a_room_does_not_pull_in_what_another_needs(statement: str, forbidden: t
     code = f"import sys; {statement}; print([m for m in {forbidden!r} if m in sys.modules])"
     seen = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert seen.stdout.strip() == "[]"
+
+
+def code_lines(source: str) -> set[int]:
+    """The numbers of the lines that hold code; a docstring counts, a comment and a blank line do not."""
+    layout = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {n for token in tokens if token.type not in layout for n in range(token.start[0], token.end[0] + 1)}
+
+
+def test_no_function_does_more_than_one_page() -> None:
+    long = {}
+    for path in [ROOT / "floracube.py", *(path for room in (*ROOMS, "benchmarks") for path in (ROOT / room).rglob("*.py"))]:
+        if "node_modules" in path.parts:
+            continue
+        source = path.read_text(encoding="utf-8")
+        with_code = code_lines(source)
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                text = node.body[0] if ast.get_docstring(node) is not None else None
+                docstring = set() if text is None else set(range(text.lineno, (text.end_lineno or text.lineno) + 1))
+                lines = with_code & set(range(node.lineno, (node.end_lineno or node.lineno) + 1)) - docstring
+                if len(lines) > 80:
+                    long[f"{path.relative_to(ROOT)}: {node.name}"] = len(lines)
+    assert not long
 
 
 def test_no_file_outgrows_its_room() -> None:
