@@ -1,4 +1,4 @@
-"""How fast a unit becomes species, composition and indicators, step by step, beside the per-patch way and this machine's floor.
+"""How fast a unit becomes species, composition and indicators, step by step, compared with a patch a cell and with the machine.
 
 A cube of generated inputs and a model of random weights (192 wide, embedding of 256, all modalities) of 100, 1,000 and 10,000
 species; habitats are measured by `benchmarks/habitats.py`. Two figures a row: `wall`, as a user waits, and `processor`, cells

@@ -4,7 +4,7 @@
     python -m benchmarks.cube --only bytes --cube /data/cube.zarr
     python -m benchmarks.cube --only throughput,stores --json cube.json
 
-Each part is a file of its own: `cube_throughput.py` (beside odc-stac, stackstac and gdalwarp on the same scenes) and
+Each part is a file of its own: `cube_throughput.py` (compared with odc-stac, stackstac and gdalwarp on the same scenes) and
 `cube_storage.py`. Machines are shared and noisy: read the ratios, which compare ways within one run, before the rates.
 """
 

@@ -1,4 +1,4 @@
-"""How fast Sentinel-2 scenes become a composite: ours beside odc-stac, stackstac as it comes, and gdalwarp.
+"""How fast Sentinel-2 scenes become a composite: ours compared with odc-stac, stackstac and gdalwarp.
 
 All of them read the same generated scenes (UTM, tiled and deflated, SCL at 20 m) in the same run, by turns, and all but
 gdalwarp mask by SCL and take the same median. `odc-stac` and `stackstac` bring every band of every scene to the grid, as

@@ -1,4 +1,4 @@
-"""Skill where data are few: 100 to 1,000 Danish plots, groups of 60 to 700 records of the NCEAS benchmark; a forest beside us.
+"""Skill where data are few: 100 to 1,000 Danish plots, groups of 60 to 700 records of the NCEAS benchmark, against a forest.
 
     python -m benchmarks.few --data DIR --json few.json
 

@@ -4,7 +4,7 @@
     python -m benchmarks.first_map --config examples/moravia.yaml   # a configuration that exists
     python -m benchmarks.first_map --config examples/moravia.yaml --table-only   # what its last evaluation printed
 
-Rows of skill are those of `floracube evaluate`: the peer (a random forest per species) stands beside us in the same run.
+Rows of skill are those of `floracube evaluate`: the peer (a random forest per species) comes from the same run.
 Machines are shared and noisy: read the shares, not the seconds.
 """
 

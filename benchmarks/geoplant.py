@@ -2,7 +2,7 @@
 
     python -m benchmarks.geoplant --data /data/geoplant --out geoplant-out              # the real download
     python -m benchmarks.geoplant --data DIR/glc24 --out out --baselines frequency,gradient_boosting
-    python -m benchmarks.geoplant --data DIR --baselines multimodal --cells 25 --device cuda   # the published ensemble beside us
+    python -m benchmarks.geoplant --data DIR --baselines multimodal --cells 25 --device cuda   # with the published ensemble
     python -m benchmarks.geoplant --data DIR --limit 2000 --modalities landsat,climate  # a part of it
 
 DIR is a folder into which GeoPlant or a GeoLifeCLEF of 2023 to 2026 was unpacked, whole or in part; what is missing is

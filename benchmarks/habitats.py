@@ -1,4 +1,4 @@
-"""Pl@ntBERT beside its baselines: skill on real and generated plots, the whole cascade, and cells a second.
+"""Pl@ntBERT compared with its baselines: skill on real and generated plots, the whole cascade, and cells a second.
 
     python -m benchmarks.habitats formations --data FOLDER    nine Czech formations (FLORACUBE_DATA); 30 minutes on one free core
     python -m benchmarks.habitats denmark --data FOLDER       Annex I types of 31,616 Danish plots from presence alone

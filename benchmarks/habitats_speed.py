@@ -1,4 +1,4 @@
-"""Cells a second of the reader beside the naive pipeline of `transformers`.
+"""Cells a second of the reader and of the naive pipeline of `transformers`.
 
 The cells are those of a unit of a demo cube (`floracube demo --out DIR --no-serve`) as its composition layer holds them, so
 their lists are predicted ones. Everything runs on one thread: rates are cells a second of one core, by processor time.
@@ -110,7 +110,7 @@ def compare(model: Any, tokenizer: Any, cells: Assemblages, sizes: tuple[int, in
 
 
 def speed(demo: Path, say: Say) -> list[dict[str, Any]]:
-    """The demo's own reader beside the naive pipeline."""
+    """The demo's own reader and the naive pipeline."""
     warnings.filterwarnings("ignore", message=".*sequentially on GPU.*")
     torch.set_num_threads(1)
     lists = unit_of(demo, 0)

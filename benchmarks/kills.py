@@ -1,4 +1,4 @@
-"""Predictions with a SIGKILL each to a random process at a random moment, resumed until done, beside the undisturbed one.
+"""Predictions with a SIGKILL each to a random process at a random moment, resumed until done, compared with the undisturbed one.
 
 A scheduler, two nannies with a worker each and the coordinator are processes of their own. In every run one of them is
 killed; whoever watches them (here this program, elsewhere Kubernetes or systemd) starts what is gone again, and the

@@ -1,4 +1,4 @@
-"""What an embedding is worth beside the satellites, on generated landscapes where the truth is known.
+"""What an embedding is worth compared with the satellites, on generated landscapes where the truth is known.
 
 The embedding is made of what plants really answer to (drivers that the satellites see in part) through a random network:
 64 signed bytes of a vector of length 1, as AlphaEarth's. One network each learns from 1,000 surveys with the embedding alone,

@@ -3,7 +3,7 @@
 Case `surveys`: 1,000 surveys; our network on the layers of the cube, a forest per species on the same layers, and an oracle,
 the better of network and forest on the drivers that plants really answer to. Case `records`: 300 surveys and 20,000
 records whose effort falls with elevation and is half hidden, of species that are reported at very different rates; the
-joint likelihood beside either kind of data alone, all with one network. What records are worth, the gain of the joint
+joint likelihood compared with either kind of data alone, all with one network. What records are worth, the gain of the joint
 likelihood over surveys alone, is printed where its own assumptions hold and under each way of observing of `demo.observation`
 that breaks one of them, with a bootstrap over species.
 

@@ -1,4 +1,4 @@
-"""Repeated tiles through nginx as deploy/proxy configures it, beside the server alone; and a release published meanwhile.
+"""Repeated tiles through nginx as deploy/proxy configures it, compared with the server alone; and a release published meanwhile.
 
     python -m benchmarks.proxy                      # rates and the publish, about a minute; needs nginx and wrk
     python -m benchmarks.proxy --seconds 3 --json proxy.json

@@ -73,7 +73,7 @@ class BusyError(RequestError):
 
 
 def error_answer(status: int, name: str, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """The JSON of every answer that is none: `detail` for the person, `error` for the program."""
+    """The JSON of every error response: `detail` for the person, `error` for the program."""
     all_headers = {"Cache-Control": "no-store", **(headers or {})}
     if status == 503:
         all_headers["Retry-After"] = str(RETRY_SECONDS)

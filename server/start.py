@@ -56,7 +56,7 @@ def require_free(host: str, port: int) -> None:
 def prepare(urls: Sequence[str], host: str, port: int, regions: Sequence[str] = ()) -> None:
     """Put what the workers need into the environment; what is wrong is one sentence now, not a broken server.
 
-    `regions`: GeoJSON files of named regions, each `FILE` or `KIND=FILE`. Raises `ConfigError` for one that is none,
+    `regions`: GeoJSON files of named regions, each `FILE` or `KIND=FILE`. Raises `ConfigError` for an invalid one,
     `ServerError` where the address cannot be served on, `CubeError` where there is no cube and the setting `wait` is off.
     """
     os.environ[CUBES] = ",".join(urls)

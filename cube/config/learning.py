@@ -131,7 +131,7 @@ class ReaderOptions(Strict):
     folds: int | None = Field(
         None,
         ge=0,
-        description="parts of the plots that are held out in turn to measure skill beside naive Bayes and logistic regression;"
+        description="parts of the plots that are held out in turn to measure skill, with naive Bayes and logistic regression;"
         " left out, 1 for `plantbert` (a fifth, held out once) and 5 for `linear`; 0: baselines alone",
     )
     predicted: Flag = Field(True, description="the lists predicted for labelled plots teach the reader too")

@@ -39,7 +39,7 @@ _ALIASES: Final = {"species": "viridis", "none": "viridis", "grey": "gray"}  # w
 
 
 def anchors(palette: str) -> tuple[str, ...]:
-    """`#rrggbb` at equal steps from low to high of the palette of a layer; viridis for a name that is none."""
+    """`#rrggbb` at equal steps from low to high of the palette of a layer; viridis for an unknown name."""
     return tuple(f"#{colour}" for colour in ANCHORS.get(_ALIASES.get(palette, palette), ANCHORS["viridis"]).split())
 
 

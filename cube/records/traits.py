@@ -138,7 +138,7 @@ def _trait_values(
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """The values of a trait as they are stored, and where they are known; what cannot be read is noted by its species.
 
-    Raises `TableError` for a size of squares that is none: it protects places of sensitive species.
+    Raises `TableError` for an invalid size of squares: it protects places of sensitive species.
     """
     has_value = values.notna().to_numpy(bool)
     out: NDArray[Any]

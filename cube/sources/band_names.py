@@ -171,7 +171,7 @@ def name_of_band(dataset: DatasetReader, band: int) -> str:
 
 
 def _aliases(layer: Layer, labels: Sequence[str], title_of_label: Mapping[str, str]) -> dict[str, str]:
-    """Label by alias, aliases in plain form; an empty label is a band that is none of them."""
+    """Label by alias, aliases in plain form; an empty label is another band."""
     out: dict[str, str] = {}
     own_aliases = _ALIASES.get(layer.name, {})
     preset = INPUTS.get(layer.name, layer)  # of a preset that is read in part, the bands that are left out have names, too

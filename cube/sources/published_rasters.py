@@ -49,7 +49,7 @@ class Published:
         return PixelRules(self.nodata, None if layer == "surface" else self.valid, self._meanings(layer), raw=True)
 
     def _meanings(self, layer: str) -> dict[int, int | None]:
-        """What each class number means (None: no data); empty for a product that is none of classes."""
+        """What each class number means (None: no data); empty for a product without classes."""
         if layer == "surface":
             numbers = {*self.surface, *self.recode.values()}
             meanings: dict[int, int | None] = {number: self.surface.get(number) for number in numbers}

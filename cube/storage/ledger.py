@@ -252,7 +252,7 @@ class Ledger:
         """The receipt of a unit or square, whatever it was made from."""
         try:
             receipt = self.cube.read_json(f"ledger/{self.stage}/{unit}.json")
-        except CubeError:  # damaged: that is none
+        except CubeError:  # a damaged one counts as missing
             return None
         if receipt is None:
             receipt = self._block(block_of(unit)).get(unit)

@@ -34,7 +34,7 @@ def choose(cube: CubeStore, name: str | None, inputs: str, all_products: bool) -
 
     A version name belongs to one run, whatever products it writes, since its receipts are those of all of them. Of some
     products alone (not `all_products`) a version that has a release already is finished: who asks again wants another.
-    Raises `ConfigError` for a name that is none, `CubeError` for a version that was made from something else.
+    Raises `ConfigError` for an invalid name, `CubeError` for a version that was made from something else.
     """
     made_from = _made_from(cube)
     if name is not None:

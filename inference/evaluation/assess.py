@@ -137,7 +137,7 @@ def _with_all_records(config: Config, data: Dataset, folds: Folds) -> NDArray[np
 
 
 def _of_records(config: Config, model: Model, records: Records, predictors: Predictors, locked: bool) -> Table:
-    """Our out-of-fold scores of records and background, beside a forest on the same folds."""
+    """Our out-of-fold scores of records and background, compared with a forest on the same folds."""
     places, eta = load_places(config.model_path)
     plan = plan_folds(config, Surveys.none(()), model.ensemble.spec.reach_m, records=records)
     expected = JudgedPlaces.draw(records, plan.folds)
@@ -187,7 +187,7 @@ def _truth(config: Config, cube: CubeStore) -> Truth | None:
 def _against_truth(
     model: Model, truth: Truth, cells: tuple[Predictors, Surveys], data: Dataset, trees: int, threads: int
 ) -> Table:
-    """Correlation over cells between predicted and true probability, species by species, beside a forest of all surveys."""
+    """Correlation over cells of predicted and true probability by species, compared with a forest of all surveys."""
     places, surveys = cells
     shared_columns = [i for i, name in enumerate(model.ensemble.species) if name in truth.species]
     true = truth.probability[:, [truth.species.index(model.ensemble.species[i]) for i in shared_columns]]

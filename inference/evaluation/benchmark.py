@@ -1,4 +1,4 @@
-"""GeoPlant's protocol from surveys to rows: train on its training surveys, judge on its tests, beside what was published.
+"""GeoPlant's protocol from surveys to rows: train on its training surveys, judge on its tests, compare with what was published.
 
 Reading the folder is `inference.evaluation.geoplant`'s business, the metrics `inference.evaluation.protocol`'s.
 """

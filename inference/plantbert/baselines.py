@@ -115,4 +115,4 @@ BASELINES: Final[Mapping[str, Classifier]] = {
     "gradient_boosting": gradient_boosting,
 }
 ALWAYS: Final = ("naive_bayes", "naive_bayes_cover", "logistic_regression_balanced", "logistic_regression_balanced_cover")
-"""Those printed beside every training: they cost seconds, and have the penalty and the balance that the linear path has."""
+"""Those printed in every training: they cost seconds, and have the penalty and the balance that the linear path has."""

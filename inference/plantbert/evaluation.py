@@ -1,4 +1,4 @@
-"""Skill of the reader on held-out spatial blocks, beside the baselines of `baselines` in the same run."""
+"""Skill of the reader on held-out spatial blocks, with the baselines of `baselines` in the same run."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
     """Train the reader on all plots of the configuration into `folder`; returns (metrics, report of the plots).
 
     `habitats.reader` says which: `plantbert` (an interrupted training resumes) or `linear`. Its skill on held-out
-    plots stands beside that of naive Bayes and logistic regression on the same ones, in the metrics, the card and
+    plots is compared with that of naive Bayes and logistic regression on the same ones, in the metrics, the card and
     `skill.json`. Two keys of habitats.options stand beside those of `ReaderSpec`: `folds` (1 by default for `plantbert`: a
     fifth of the plots is held out once; 5 for `linear`; 0: only the baselines are measured); `predicted` (true by default)
     lets the reader learn from predicted lists too, where the plots have coordinates and a deep-SDM stands beside `folder`.

@@ -52,7 +52,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """The settings of the environment; raises `ConfigError` for a value that is none."""
+        """The settings of the environment; raises `ConfigError` for an invalid value."""
         try:
             return cls()
         except ValidationError as error:

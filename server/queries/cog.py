@@ -92,7 +92,7 @@ def cog(
 ) -> bytes:
     """The file: values of the cube, or with `picture` the colours of the map (`style`: others than the layer's own).
 
-    Raises `WrongRequestError` for a box that is none, `NotFoundError` outside the cube, `WindowTooLargeError`.
+    Raises `WrongRequestError` for an invalid box, `NotFoundError` outside the cube, `WindowTooLargeError`.
     """
     # Imported with the first window: GDAL and what is around it cost the start more than all else of the server.
     import rasterio

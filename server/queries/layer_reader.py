@@ -328,7 +328,7 @@ class LayerReader(BaseReader):
 
 
 def _box_of(geometry: Any) -> Box:
-    """West, south, east and north end of a GeoJSON geometry; raises `WrongRequestError` for what is none or encloses nothing."""
+    """West, south, east and north end of a GeoJSON geometry; raises `WrongRequestError` for an invalid or empty one."""
     try:
         west, south, east, north = shapely.from_geojson(json.dumps(geometry)).bounds
     except shapely.errors.GEOSException as error:

@@ -68,7 +68,7 @@ class ServedStore:
     def find(self, name: str) -> StoreFile:
         """The file called `name` (`products/species/v1/0/zarr.json`).
 
-        Raises `NotFoundError` for all that is none, `StoreError` where the cube itself is not found either.
+        Raises `NotFoundError` for any other name, `StoreError` where the cube itself is not found either.
         """
         if _NAME.fullmatch(name) is None:
             raise NotFoundError(_NO_FILE)

@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# What to write instead: fix; permissions; common species or another name; retry.
-WORDS = re.compile(r"\b(mend(s|ed|ing)?|your rights|witness(es)?|patiently|quickened|unsaid)\b", re.IGNORECASE)
+# What to write instead: fix; permissions; common species or another name; retry; compared with.
+WORDS = re.compile(
+    r"\b(mend(s|ed|ing)?|your rights|witness(es)?|patiently|quickened|unsaid|that is none\b(?! of)|beside (us|ours))\b"
+    r"|\d beside [.\d]|beside it \|",
+    re.IGNORECASE,
+)
 TEXTS = ("*.py", "*.md", "*.yaml", "*.html", "*.js", "*.sh", "*.ipynb", "*.toml")
 
 

@@ -71,7 +71,7 @@ ROOTS: dict[str, Change] = {
     "a format that is a text": replaced("format", "two"),
     "a unit that is no unit": replaced("unit_km", 7),
     "a CRS that is a number": replaced("crs", 3035),
-    "a CRS that is none": replaced("crs", "EPSG:99999999"),
+    "an unknown CRS": replaced("crs", "EPSG:99999999"),
 }
 
 

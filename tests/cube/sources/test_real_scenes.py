@@ -1,4 +1,4 @@
-"""Real scenes as a catalogue: cells beside GDAL's own average warp of the same masked pixels, Slovenia and a Belgian year."""
+"""Real scenes as a catalogue: cells compared with GDAL's average warp of the masked pixels, Slovenia and a Belgian year."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records without surveys: each is judged by the member without its block, beside a forest that did not see it either."""
+"""Records without surveys: each is judged by the member without its block, compared with a forest that did not see it either."""
 
 from __future__ import annotations
 
