@@ -148,6 +148,10 @@ class Window:
             slice(self.col, self.col + self.width),
         )
 
+    def grown(self, pixels: int) -> Window:
+        """The window with as many more pixels on every side; it may reach beyond the array."""
+        return Window(self.row - pixels, self.col - pixels, self.height + 2 * pixels, self.width + 2 * pixels)
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Unit:

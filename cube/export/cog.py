@@ -25,6 +25,7 @@ from rasterio.windows import Window as RasterWindow
 from rio_cogeo.cogeo import cog_validate
 
 from cube.errors import CubeError
+from cube.export.png import rgb
 from cube.export.selection import Selection, find_layer, select
 from cube.export.style import put_style, style_of
 from cube.grid import Region, Window, bounds_in
@@ -256,11 +257,7 @@ def _describe(target: DatasetWriter, cube: CubeStore, selection: Selection, laye
         for band in range(1, count + 1):
             target.update_tags(band, **flags)
         if count == 1:
-            target.write_colormap(1, {value: (*_rgb(colour), 255) for value, _, colour in selection.classes})
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+            target.write_colormap(1, {value: (*rgb(colour), 255) for value, _, colour in selection.classes})
 
 
 def _legend(classes: tuple[tuple[int, str, str], ...], bands: int) -> bytes:
@@ -280,7 +277,7 @@ def _legend(classes: tuple[tuple[int, str, str], ...], bands: int) -> bytes:
                 ElementTree.SubElement(field, tag).text = text
         for i, (value, name, colour) in enumerate(classes):
             row = ElementTree.SubElement(table, "Row", index=str(i))
-            for cell in (value, name, *_rgb(colour), 255):
+            for cell in (value, name, *rgb(colour), 255):
                 ElementTree.SubElement(row, "F").text = str(cell)
     # Without an XML declaration: GDAL takes the first node of the file for the root.
     return ElementTree.tostring(root, encoding="unicode").encode()

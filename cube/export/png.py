@@ -26,18 +26,19 @@ def coloured(
     out = np.zeros((4, *values.shape), np.uint8)
     if isinstance(palette, Mapping):
         for number, colour in palette.items():
-            out[:3, values == number] = np.array(_rgb(colour), np.uint8)[:, None]
+            out[:3, values == number] = np.array(rgb(colour), np.uint8)[:, None]
     elif valid.any():
         share = np.clip((np.where(valid, values, low) - low) / ((high - low) or 1), 0, 1)
         place = np.rint(share * STEPS) / STEPS * (len(palette) - 1)
-        for channel, part in enumerate(zip(*map(_rgb, palette), strict=True)):
+        for channel, part in enumerate(zip(*map(rgb, palette), strict=True)):
             out[channel] = np.interp(place, np.arange(len(palette)), part)
     out[3] = 255
     out[:, ~valid] = 0
     return out
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue of `#rrggbb`."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 

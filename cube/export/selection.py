@@ -19,7 +19,7 @@ from cube.layers import Layer
 from cube.layers.ids import slug, species_ids
 from cube.pyramids.pyramid import Pyramid
 from cube.storage import releases
-from cube.storage.store import CubeStore, layer_of
+from cube.storage.store import CubeStore, dims_of, layer_of
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def layer_names(cube: CubeStore, versions: Mapping[str, str]) -> list[tuple[str,
                 pairs += [(species_id, name) for species_id, name in zip(species_ids(species), names, strict=False) if name]
             continue
         for name, array in sorted(cube.group(group).arrays()):
-            if [str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ()][-2:] == ["y", "x"]:
+            if dims_of(array)[-2:] == ("y", "x"):
                 pairs += [(f"{product}.{name}", name), (f"{product}.{name}", layer_of(array).long_name)]
     for name, layer in cube.layers().items():
         pairs += [(f"inputs.{name}", name), (f"inputs.{name}", layer.long_name)]

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import numpy as np
 import pystac
-import zarr
 from pystac.extensions.datacube import DatacubeExtension, Dimension, Variable
 from pystac.extensions.projection import ProjectionExtension
 from pystac.layout import TemplateLayoutStrategy
@@ -22,7 +21,7 @@ from cube import grid, outlines
 from cube.grid import Region
 from cube.layers.ids import slug
 from cube.storage import releases
-from cube.storage.store import CubeStore
+from cube.storage.store import CubeStore, dims_of
 
 ZARR: Final = "application/vnd.zarr; version=3"
 MLM: Final = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
@@ -188,7 +187,7 @@ def _datacube(cube: CubeStore, group: str, resolution: int) -> tuple[dict[str, D
     dimensions: dict[str, Dimension] = {}
     variables: dict[str, Variable] = {}
     for name, array in sorted(node.arrays()):
-        dims = _dims(array)
+        dims = list(dims_of(array))
         if dims == [name] or not dims:
             continue  # coordinates, and the grid mapping
         variables[name] = Variable(
@@ -202,10 +201,6 @@ def _datacube(cube: CubeStore, group: str, resolution: int) -> tuple[dict[str, D
         for dim, size in zip(dims, array.shape, strict=True):
             dimensions.setdefault(dim, Dimension.from_dict(_dimension(node, dim, size, cube.region, resolution)))
     return dimensions, variables
-
-
-def _dims(array: zarr.Array[Any]) -> list[str]:
-    return [str(dim) for dim in array.metadata.dimension_names or ()]  # type: ignore[union-attr]
 
 
 def _dimension(node: Any, dim: str, size: int, region: Region, resolution: int) -> Document:
@@ -228,7 +223,7 @@ def _model(cube: CubeStore, release: Release) -> Document:
     if not digest:
         return {}
     groups = [cube.group(f"inputs/{resolution}") for resolution in grid.RESOLUTIONS if cube.has(f"inputs/{resolution}")]
-    arrays = [(name, array) for group in groups for name, array in sorted(group.arrays()) if _dims(array)[-2:] == ["y", "x"]]
+    arrays = [(name, array) for group in groups for name, array in sorted(group.arrays()) if dims_of(array)[-2:] == ("y", "x")]
     version = release["products"].get("species")
     species = 0 if version is None else cube.array(f"{releases.group_of('species', version)}/species").size
     hyperparameters = {
@@ -245,7 +240,7 @@ def _model(cube: CubeStore, release: Release) -> Document:
             {
                 "name": name,
                 "bands": [],
-                "input": {"shape": [*array.shape[:-2], -1, -1], "dim_order": _dims(array), "data_type": str(array.dtype)},
+                "input": {"shape": [*array.shape[:-2], -1, -1], "dim_order": list(dims_of(array)), "data_type": str(array.dtype)},
             }
             for name, array in arrays
         ],

@@ -16,7 +16,7 @@ from cube.layers import Layer, conventions
 from cube.pyramids.pyramid import Pyramid, kept_levels
 from cube.storage.leaves import ensure_column, layer_attributes, set_attributes
 from cube.storage.progress import LAYERS, MADE_FROM
-from cube.storage.store import CubeStore
+from cube.storage.store import CubeStore, dims_of
 
 LEVEL_ATTRIBUTES: Final = ("zarr_conventions", "_FillValue", "grid_mapping")  # attributes that each level writes for itself
 
@@ -28,10 +28,10 @@ def make_levels(cube: CubeStore, pyramid: Pyramid) -> None:
     """
     # Consolidated metadata may be older than the attributes.
     source = zarr.open_group(cube.root.store, path=pyramid.source, mode="r", zarr_format=3, use_consolidated=False)
-    arrays = {name: array for name, array in source.arrays() if _dims(array)}
+    arrays = {name: array for name, array in source.arrays() if dims_of(array)}
     dims = {dim for layer in pyramid.layers for dim in layer.dims}
     labels = {dim: np.asarray(arrays[dim][:]) for dim in dims}
-    columns = [name for name, array in arrays.items() if name not in dims and set(_dims(array)) <= dims]
+    columns = [name for name, array in arrays.items() if name not in dims and set(dims_of(array)) <= dims]
     level_attributes = _inherited(source)
     for level in range(1, cube.region.levels() + 1):
         group = cube.ensure_group(
@@ -54,7 +54,7 @@ def make_levels(cube: CubeStore, pyramid: Pyramid) -> None:
             attributes = layer_attributes(cube.region, layer, pyramid.resolution, level) | inherited_attributes
             set_attributes(array, {**dict.fromkeys(array.attrs), **attributes})
         for name in columns:
-            ensure_column(group, name, np.asarray(arrays[name][:]), _dims(arrays[name])[0], dict(arrays[name].attrs))
+            ensure_column(group, name, np.asarray(arrays[name][:]), dims_of(arrays[name])[0], dict(arrays[name].attrs))
         cube.ensure_group(pyramid.group(level), [], pyramid.resolution, level)
         if level in kept_levels(cube):
             sum_layers = [
@@ -74,10 +74,6 @@ def _list_levels(cube: CubeStore, pyramid: Pyramid) -> None:
         paths_by_resolution = {p.resolution: [p.group(level).removeprefix("inputs/") for level in levels] for p in input_pyramids}
     if paths_by_resolution:
         set_attributes(cube.group(pyramid.owner), conventions.multiscale_attributes(cube.region, paths_by_resolution))
-
-
-def _dims(array: zarr.Array[Any]) -> tuple[str, ...]:
-    return tuple(str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ())
 
 
 def _inherited(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:

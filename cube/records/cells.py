@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cube.grid import CELL, FINE, Region, Unit, Window
+from cube.grid import CELL, FINE, Region, Unit
 from cube.layers import Layer
 from cube.records.places import Floats, Places
 from cube.storage.store import CubeStore, resolution_of
@@ -41,7 +41,7 @@ class CubeSource:
                 layer = cube_layers[name]
                 square = self.cube.region.square(unit, resolution_of(layer))
                 if layer.resolution == "10m":
-                    values = layer.decode(self.cube.read_window(layer.path, _grown(square, (cells - 1) // 2 * PIXELS)))
+                    values = layer.decode(self.cube.read_window(layer.path, square.grown((cells - 1) // 2 * PIXELS)))
                     side = PIXELS * cells
                     for i, row, col in zip(members, rows * PIXELS, cols * PIXELS, strict=True):
                         out[name][i] = values[..., row : row + side, col : col + side]
@@ -79,7 +79,3 @@ def _shape(layer: Layer, places: int, cells: int) -> tuple[int, ...]:
 def _unit_at(region: Region, row: int, col: int) -> Unit:
     first = next(iter(region.units()))
     return region.unit(first.row + row, first.col + col)
-
-
-def _grown(window: Window, pad: int) -> Window:
-    return Window(window.row - pad, window.col - pad, window.height + 2 * pad, window.width + 2 * pad)

@@ -154,7 +154,7 @@ class CubeStore(Documents):
         if not isinstance(node, zarr.Group):
             return {}
         try:
-            return {name: _dims(array) for name, array in node.arrays()}
+            return {name: dims_of(array) for name, array in node.arrays()}
         except (ValueError, TypeError, AttributeError) as error:
             raise self.unreadable(f"{path}/*", error) from error
 
@@ -341,7 +341,7 @@ def open_cube(url: str, writable: bool = False) -> CubeStore:
 
 def layer_of(array: zarr.Array[Any], labels: Mapping[str, tuple[str, ...]] | None = None) -> Layer:
     """What an array of a cube says of itself; `labels` of axes are those of its group, as far as they are of interest."""
-    dims = _dims(array)
+    dims = dims_of(array)
     axis_labels = {dim: labels[dim] for dim in dims if dim in labels} if labels else {}
     with shapes.reading(f"{array.path}/zarr.json, attributes", "restore it, or run the command that writes the layer again"):
         layer = Layer.from_metadata(array.path, str(array.dtype), array.fill_value, dims, array.attrs, axis_labels)
@@ -352,7 +352,8 @@ def layer_of(array: zarr.Array[Any], labels: Mapping[str, tuple[str, ...]] | Non
     return replace(layer, predictor=layer.predictor and preset.predictor, period=layer.period or preset.period)
 
 
-def _dims(array: zarr.Array[Any]) -> tuple[str, ...]:
+def dims_of(array: zarr.Array[Any]) -> tuple[str, ...]:
+    """Names of the axes of an array."""
     return tuple(str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ())
 
 

@@ -36,7 +36,7 @@ def read_kilometres(cube: CubeStore, unit: Unit, what: Recipe) -> dict[str, Floa
 
     One 1 km cell more on each side for the bilinear interpolation: series such as `climate` and the columns of `coarse`.
     """
-    kilometres = _grown(cube.region.square(unit, COARSE), 1)
+    kilometres = cube.region.square(unit, COARSE).grown(1)
     return {
         modality: concatenated([_read_with_edge(cube, layer, kilometres) for layer in layers])
         for modality, layers in what.kilometres.items()
@@ -46,10 +46,6 @@ def read_kilometres(cube: CubeStore, unit: Unit, what: Recipe) -> dict[str, Floa
 def concatenated(parts: Sequence[Floats], axis: int = 0) -> Floats:
     """Channels of several layers, one behind the other."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
-
-
-def _grown(window: Window, pad: int) -> Window:
-    return Window(window.row - pad, window.col - pad, window.height + 2 * pad, window.width + 2 * pad)
 
 
 def _read_with_edge(cube: CubeStore, layer: Layer, window: Window) -> Floats:
