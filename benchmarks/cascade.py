@@ -7,6 +7,7 @@ is that of the code. `per_patch` cuts the patch around every cell and runs the s
 
     python benchmarks/cascade.py                              1 to 2 minutes a size on two cores that are free
     python benchmarks/cascade.py --species 1000 --workers 2   scaling with workers too (bar 1.7), each with a core of its own
+    python benchmarks/cascade.py --species --workers 2 --delay 0.02   and on a store like S3 that answers so late (bar 0.9)
     python benchmarks/cascade.py --device cuda --json gpu.json
 """
 
@@ -24,6 +25,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,9 +36,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import torch
 
+from benchmarks import tile_web
 from benchmarks.cascade_case import Case, make_case, make_cube, make_model
 from benchmarks.cascade_floor import floors, rates
 from benchmarks.cascade_projection import print_projection
+from benchmarks.ports import free_port
 from cube.grid import Region
 from inference.cascade.clock import Clock
 from inference.cascade.unit import Job, open_job, run_unit
@@ -113,26 +117,36 @@ def per_patch(job: Job, case: Case) -> dict[str, Any]:
     return {"processor": processor, "wall": wall, "cells": PATCHES}
 
 
-def workers(folder: Path, case: Case, count: int) -> float:
-    """Seconds that `count` processes of one thread, each on a core of its own, take for four units."""
+def workers(folder: Path, case: Case, count: int, address: str | None = None) -> float:
+    """Seconds that `count` processes of one thread, each on a core of its own, take for four units with their receipts.
+
+    The cube is read and written on the disk, or through the server of `folder` at `address`.
+    """
     code = (
         "import os, sys, pickle, time; sys.path.insert(0, sys.argv[1]); os.sched_setaffinity(0, {int(sys.argv[3])})\n"
         "import torch; torch.set_num_threads(1)\n"
         "from inference.cascade.unit import run_unit\n"
+        "from inference.cascade.worker import predict_unit\n"
         "job, warm, units = pickle.load(open(sys.argv[2], 'rb'))\n"
         "run_unit(job, warm); print('ready', flush=True); sys.stdin.readline()\n"
-        "[run_unit(job, u) for u in units]; print('done', flush=True)\n"
+        "[predict_unit(job, 'predict/' + job.versions[0][1], u) for u in units]; print('done', flush=True)\n"
     )
     import pickle
 
     root, cores = str(Path(__file__).resolve().parents[1]), sorted(os.sched_getaffinity(0))
+    version = f"workers{time.monotonic_ns()}"  # units that have receipts are left alone
+    case.make(version)
+    job = case.job(version)
+    if address is not None:
+        job = replace(job, cube_url=f"s3://{Path(case.cube.url).relative_to(folder)}")
     crew = []
     for i in range(count):
         task_file = folder / f"task{i}.pickle"
-        task_file.write_bytes(pickle.dumps((case.job(threads=1), case.units[i], case.units[i::count])))
+        task_file.write_bytes(pickle.dumps((job, case.units[i], case.units[i::count])))
         crew.append(
             subprocess.Popen(
                 [sys.executable, "-c", code, root, str(task_file), str(cores[i % len(cores)])],
+                env=os.environ | (tile_web.s3_environment(address) if address else {}),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -153,10 +167,11 @@ def workers(folder: Path, case: Case, count: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--species", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--species", type=int, nargs="*", default=[100, 1000, 10_000])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=0, help="also time this many workers of one thread against one")
     parser.add_argument("--trees", type=int, default=0, help="of a forest beside the network, grown on 3,000 invented surveys")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds by which the store of the workers answers late, too")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--json", type=Path, help="write the rows as flat records")
     args = parser.parse_args()
@@ -189,7 +204,14 @@ def main() -> None:
                 f"{args.workers} workers of one thread: {gain:.2f} times one ({seconds[1]:.1f} s, {seconds[args.workers]:.1f} s)"
             )
             records.append({"way": "workers", "species": 1000, "step": "gain", "cells_per_second": gain})
-        records += print_projection(rows_by_species[max(rows_by_species)], max(rows_by_species), cores, args.device)
+            if args.delay:
+                with tile_web.serve(folder, free_port(), args.delay) as address:
+                    away = workers(folder, four, args.workers, address)
+                share = seconds[args.workers] / away
+                print(f"on S3, {1000 * args.delay:.0f} ms away: {share:.2f} of the cells a second on disk ({away:.1f} s)")
+                records.append({"way": "workers", "species": 1000, "step": "on S3", "cells_per_second": share})
+        if rows_by_species:
+            records += print_projection(rows_by_species[max(rows_by_species)], max(rows_by_species), cores, args.device)
     finally:
         shutil.rmtree(folder)
     if args.json:

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -202,7 +201,7 @@ def _fill(cube: CubeStore, path: str, units: Sequence[Unit]) -> dict[str, int]:
     return sizes
 
 
-def measured(url: str, unit: Unit, environment: Mapping[str, str], counts: str | None) -> Iterator[dict[str, Any]]:
+def measured(url: str, unit: Unit, environment: Mapping[str, str], address: str | None) -> Iterator[dict[str, Any]]:
     """A row an action: requests by kind (None on disk), processor seconds, peak memory in MB."""
     note = f"from benchmarks.continent import note_receipts; note_receipts({url!r})"
     subprocess.run([sys.executable, "-c", note], env={**os.environ, **environment}, check=True)
@@ -214,7 +213,7 @@ def measured(url: str, unit: Unit, environment: Mapping[str, str], counts: str |
             f"{action}\npeak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]\n"
             "print(json.dumps([time.process_time(), int(peak) / 1024]))"
         )
-        counts_before, began = _counts(counts), time.perf_counter()
+        counts_before, began = tile_web.counts(address) if address else {}, time.perf_counter()
         process = subprocess.run(
             [sys.executable, "-c", program], env={**os.environ, **environment}, capture_output=True, text=True
         )
@@ -222,7 +221,10 @@ def measured(url: str, unit: Unit, environment: Mapping[str, str], counts: str |
         if process.returncode:
             yield {"what": name, "processor s": "failed: " + process.stderr.strip().splitlines()[-1][:120]}
             continue
-        counts_after, (processor, memory) = _counts(counts), json.loads(process.stdout.splitlines()[-1])
+        counts_after, (processor, memory) = (
+            tile_web.counts(address) if address else {},
+            json.loads(process.stdout.splitlines()[-1]),
+        )
         print(f"{name}: {seconds:.0f} s", file=sys.stderr, flush=True)
         yield {
             "what": name,
@@ -231,13 +233,6 @@ def measured(url: str, unit: Unit, environment: Mapping[str, str], counts: str |
             "memory MB": round(memory),
             **{kind: counts_after[kind] - counts_before[kind] for kind in counts_after},
         }
-
-
-def _counts(address: str | None) -> dict[str, int]:
-    if address is None:
-        return {}
-    with urllib.request.urlopen(f"{address}/__counts__", timeout=10) as answer:
-        return dict(json.load(answer))
 
 
 def main() -> None:
@@ -257,10 +252,7 @@ def main() -> None:
         print(f"{units:,} units, {args.species:,} species, made in {seconds:.0f} s of processor", flush=True)
         tables = [Table("disk", list(measured(url, unit, {}, None)))]
         with tile_web.serve(Path(name), free_port(), args.delay) as address:
-            environment = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "testing")
-            environment |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": address, "AWS_ALLOW_HTTP": "true"}
-            environment["AWS_EC2_METADATA_DISABLED"] = "true"
-            rows = list(measured("s3://bucket/continent.zarr", unit, environment, address))
+            rows = list(measured("s3://bucket/continent.zarr", unit, tile_web.s3_environment(address), address))
             tables.append(Table(f"s3, {args.delay:g} s away", rows))
         print("\n\n".join(table.text() for table in tables))
         if args.json:

@@ -152,6 +152,24 @@ def serve(folder: Path, port: int, delay: float) -> Iterator[str]:
         yield url
 
 
+def s3_environment(address: str) -> dict[str, str]:
+    """Variables by which a process finds the server at `address` as its S3."""
+    keys = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "testing")
+    return {
+        **keys,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def counts(url: str) -> dict[str, int]:
+    """Requests by kind that the server at `url` has answered."""
+    with urllib.request.urlopen(f"{url}/__counts__", timeout=10) as answer:
+        return dict(json.load(answer))
+
+
 def switch(url: str, state: str) -> None:
     """Make the server at `url` one of `up`, `down`, `away`, `flaky`."""
     urllib.request.urlopen(f"{url}/__{state}__", timeout=10).read()

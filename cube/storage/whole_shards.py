@@ -56,14 +56,16 @@ class MetadataOnce(WholeObjects):
     For who looks at a cube as it is at one moment; everything else is read as often as it is asked for.
     """
 
-    def __init__(self, store: Store) -> None:
-        """Over `store`, with nothing fetched."""
+    def __init__(self, store: Store, whole_below: str | None = None) -> None:
+        """Over `store`, with nothing fetched; what lies below the path `whole_below` is fetched whole and once, too."""
         super().__init__(store)
+        self.whole_below = whole_below
         self._folders: dict[str, list[str]] = {}
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """As the store, from memory where it is small and was asked for before."""
-        if key.endswith(("zarr.json", "/c", "/c/0")):  # of arrays without an axis or with one
+        is_whole = self.whole_below is not None and key.startswith(f"{self.whole_below}/")
+        if is_whole or key.endswith(("zarr.json", "/c", "/c/0")):  # of arrays without an axis or with one
             return await super().get(key, prototype, byte_range)
         return await self._store.get(key, prototype, byte_range)
 
@@ -75,11 +77,11 @@ class MetadataOnce(WholeObjects):
             yield name
 
 
-def with_metadata_once(cube: CubeStore) -> CubeStore:
-    """The same cube for reading, its metadata asked for once each; on a disk, where they cost no request, as it is."""
+def with_metadata_once(cube: CubeStore, whole_below: str | None = None) -> CubeStore:
+    """The same cube for reading, see `MetadataOnce`; on a disk, where what is small costs no request, as it is."""
     if backends.local_path(cube.url) is not None or "zarrs" in backends.io_backend(cube.url):
         return cube
-    root = zarr.AsyncGroup(cube.root.metadata, StorePath(MetadataOnce(cube.root.store)))
+    root = zarr.AsyncGroup(cube.root.metadata, StorePath(MetadataOnce(cube.root.store, whole_below)))
     return replace(cube, open_group=zarr.Group(root))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cube.grid import CELL, COARSE, FINE, Unit, Window
+from cube.layers import Layer
 from cube.storage.store import CubeStore
 from inference.calibration.applicability import Applicability, columns_of_part, dissimilarity_of_part
 from inference.cascade.clock import Clock
@@ -29,6 +30,7 @@ from inference.network.deep_sdm import Part
 from inference.network.ensemble import Ensemble, survey_covariates
 from inference.training.likelihood import REFERENCE_AREA_M2
 
+LAYERS_AT_ONCE: Final = 8  # that are read: of a store in the cloud each answer takes its time, and chunks are asked for in turn
 StoredBand = dict[str, Tensor]  # stored values by layer, on the device
 
 
@@ -151,10 +153,9 @@ def _bands(
     tops = [top for top in range(0, unit.cells, side) if cells_to_predict[top : top + side].any()]
 
     def read(top: int) -> StoredBand:
-        with clock("read"):
-            return device.upload(_read_band(cube, recipe, unit, top, side, halo))
+        return device.upload(_read_band(cube, recipe, unit, top, side, halo, pool, clock))
 
-    with ThreadPoolExecutor(1, "read") as reader:
+    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(LAYERS_AT_ONCE, "read layer") as pool:
         coming: list[Future[StoredBand]] = [reader.submit(read, top) for top in tops[:1]]
         for i, top in enumerate(tops):
             band = coming.pop().result()
@@ -162,14 +163,20 @@ def _bands(
             yield top, band
 
 
-def _read_band(cube: CubeStore, recipe: Recipe, unit: Unit, top: int, side: int, halo: int) -> dict[str, NDArray[Any]]:
+def _read_band(
+    cube: CubeStore, recipe: Recipe, unit: Unit, top: int, side: int, halo: int, pool: Executor, clock: Clock
+) -> dict[str, NDArray[Any]]:
     """Stored values of rows `top` to `top + side` of each 10 m and 50 m layer, images with their halo."""
     square, fine = cube.region.square(unit), cube.region.square(unit, FINE)
     rows = Window(square.row + top, square.col, side, square.width)
     pad, per_cell = halo * CELL // FINE, CELL // FINE
     with_halo = Window(fine.row + per_cell * top - pad, fine.col - pad, per_cell * side + 2 * pad, fine.width + 2 * pad)
-    layers = [layer for group in recipe.places.values() for layer in group]
-    return {layer.name: cube.read_window(layer.path, with_halo if layer.resolution == "10m" else rows) for layer in layers}
+
+    def read(layer: Layer) -> tuple[str, NDArray[Any]]:
+        with clock("read"):
+            return layer.name, cube.read_window(layer.path, with_halo if layer.resolution == "10m" else rows)
+
+    return dict(pool.map(read, [layer for group in recipe.places.values() for layer in group]))
 
 
 def _decoded(band: StoredBand, part: Part, recipe: Recipe, halo: int, device: Device) -> tuple[dict[str, Tensor], Tensor]:

@@ -24,6 +24,7 @@ from cube.pyramids.facts import Facts
 from cube.storage.ledger import Receipt
 from cube.storage.releases import group_of
 from cube.storage.store import CubeStore, open_cube
+from cube.storage.whole_shards import with_metadata_once
 from inference.calibration.applicability import Applicability
 from inference.calibration.members import common_species, member_spread
 from inference.cascade import maps
@@ -165,8 +166,8 @@ def _embedded(
     clock: Clock,
     area: Applicability | None,
 ) -> tuple[NDArray[np.int64], torch.Tensor, NDArray[np.float64] | None]:
-    """See `embed_unit`."""
-    cube, model, device = context.cube, context.model, context.device
+    """See `embed_unit`. All chunks of the unit's shards of 50 m are read, and Zarr would ask for one after another."""
+    cube, model, device = with_metadata_once(context.cube, "inputs/50m"), context.model, context.device
     return device.with_smaller_batches_on_oom(
         lambda: embed_unit(
             cube, model.ensemble, model.recipe, unit, cells_to_predict, job.year, job.area_m2, device, pool, clock, area

@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 
 from cube.grid import Unit
 from cube.pyramids.facts import Facts, UnitFacts
+from cube.storage import backends
 from cube.storage.ledger import checksum
 from cube.storage.store import CubeStore
+from cube.storage.whole_shards import OpenArrays
 from inference.cascade.clock import Clock
 
 WAITING: Final = 2  # maps that may wait to be written: more would only take memory
 
 
 class Writer:
-    """Writes the maps of one unit on a thread of its own; the first error comes back at the next call.
+    """Writes the maps of one unit behind the computing, in a bucket two at once; the first error comes back at a later call.
 
     As a context manager it leaves when everything is written, the unit's facts last. `checksums` then holds a checksum by name,
     `sizes` the bytes of each shard by its key.
@@ -34,7 +36,8 @@ class Writer:
         self.facts = UnitFacts(cube, facts, unit)
         self.checksums: dict[str, int] = {}
         self.sizes: dict[str, int] = {}
-        self._thread = ThreadPoolExecutor(1, "write")
+        self._arrays = OpenArrays(cube)
+        self._threads = ThreadPoolExecutor(1 if backends.local_path(cube.url) is not None else WAITING, "write")
         self._waiting: list[Future[None]] = []
 
     def put(
@@ -53,7 +56,7 @@ class Writer:
         """
         while len(self._waiting) >= WAITING:
             self._waiting.pop(0).result()
-        self._waiting.append(self._thread.submit(self._write, name, path, values, lead, free, wait))
+        self._waiting.append(self._threads.submit(self._write, name, path, values, lead, free, wait))
 
     def _write(
         self,
@@ -68,7 +71,9 @@ class Writer:
         try:
             if wait is not None:
                 wait()
-            self.sizes |= self.cube.write_unit(path, self.unit, values, lead=lead)
+            rows, cols = self.cube.region.square(self.unit).slices
+            selection = (..., rows, cols) if lead is None else (lead, ..., rows, cols)
+            self.sizes |= self.cube.write(path, selection, values, self._arrays.array(path))
             self.checksums[name] = checksum(values)
             self.facts.see(path, values, lead)
         finally:
@@ -88,7 +93,7 @@ class Writer:
                 self.checksums |= checksums
                 self.sizes |= sizes
         finally:
-            self._thread.shutdown(wait=True, cancel_futures=error is not None)
+            self._threads.shutdown(wait=True, cancel_futures=error is not None)
 
 
 class Buffers:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from benchmarks import continent
+from benchmarks import continent, tile_web
 from cube.check import check, text
 from cube.check.garbage import collect
 from cube.check.info import describe
@@ -35,14 +33,10 @@ def skeleton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Sp
     unit = continent.make(str(folder), REGION, SPECIES)
     with folder_s3.served(open_cube(str(folder)), 0.0) as store, folder_s3.in_this_process(store) as url:
 
-        def counts() -> dict[str, int]:
-            with urllib.request.urlopen(f"{store.address}/__counts__", timeout=10) as answer:
-                return dict(json.load(answer))
-
         def spent(call: Callable[[], Any]) -> dict[str, int]:
-            before = counts()
+            before = tile_web.counts(store.address)
             call()
-            return {kind: count - before[kind] for kind, count in counts().items()}
+            return {kind: count - before[kind] for kind, count in tile_web.counts(store.address).items()}
 
         continent.note_receipts(url)
         yield url, spent, unit

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import tile_web
 from benchmarks.cascade_case import VERSION, Case, make_case
 from cube.grid import EUROPE, Region
 from cube.layers import COMPOSITION, NO_SPECIES, PROBABILITY_STEPS, RANKS
@@ -21,7 +22,7 @@ from inference.cascade.device import Batch, Device
 from inference.cascade.embedding import embed_unit
 from inference.cascade.indicators import applicable
 from inference.cascade.model import load_model
-from inference.cascade.unit import WorkerContext, _worker_context, run_unit
+from inference.cascade.unit import WorkerContext, _worker_context, open_job, run_unit
 from inference.data.blocks import Folds
 from inference.data.sampling import sample
 from inference.evaluation.out_of_fold import OutOfFold, save_out_of_fold
@@ -30,6 +31,7 @@ from inference.network.ensemble import survey_covariates
 from inference.plantbert.plots import Plots
 from inference.training.fit import without_fold
 from inference.training.predicted_lists import predicted_plots, ranked_lists
+from tests.support import folder_s3
 from tests.support.dense import embed_cells, read_window
 
 SPECIES = 200
@@ -223,6 +225,26 @@ def test_a_full_memory_halves_the_batch_goes_on_and_is_told_in_the_receipt(case,
     _worker_context.cache_clear()
 
 
+def test_a_unit_in_a_bucket_has_the_same_values_for_a_request_a_shard(case, receipt):
+    case.make("bucket")
+    with folder_s3.served(case.cube, 0.0) as store, folder_s3.in_this_process(store) as url:
+        job = replace(case.job("bucket"), cube_url=url)
+        open_job(job)
+        before = tile_web.counts(store.address)
+        there = run_unit(job, case.units[0])
+        after = tile_web.counts(store.address)
+    _worker_context.cache_clear()
+    spent = {kind: after[kind] - before[kind] for kind in after}
+    assert there["checksums"] == receipt["checksums"]
+    is_stored = {key.replace("/bucket/", f"/{VERSION}/"): size > 0 for key, size in there["sizes"].items()}
+    assert is_stored == {key: size > 0 for key, size in receipt["sizes"].items()}  # bytes are those of another library
+    assert spent["PUT"] == sum(is_stored.values())
+    tops = -(-case.units[0].cells // 100)  # bands: the image alone is read with each, for its halo
+    assert spent["of shards"] <= len(LAYERS) + tops - 1 + 1  # and the steps of the species
+    documents = len(LAYERS) + 2 + 2 * 3  # of the inputs and the steps; of three groups, which both writers may open at once
+    assert spent["GET"] - spent["of shards"] <= documents
+
+
 def test_a_memory_that_is_always_full_is_an_error_at_last(case, monkeypatch):
     _worker_context.cache_clear()
     monkeypatch.setattr("inference.cascade.unit.embed_unit", _no_room)
@@ -350,6 +372,6 @@ def test_a_failed_write_is_an_error_of_the_unit(case, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cube.storage.store.CubeStore.write_unit", full)
+    monkeypatch.setattr("cube.storage.store.CubeStore.write", full)
     with pytest.raises(OSError, match="No space left"):
         run_unit(case.job(), case.units[0])
