@@ -30,7 +30,7 @@ class _Row:
 
     units: int
     ready: int  # valid before this run
-    n_built: int = 0
+    built: int = 0
     failed: int = 0
     seconds: float = 0.0  # of workers
     squares_waiting: int = 0
@@ -113,7 +113,7 @@ class Report:
         self.steps_done += 1
         succeeded = outcome.error is None
         if succeeded:
-            row.n_built += 1
+            row.built += 1
             row.seconds += seconds
             self.cells += cells
             self.add_steps(steps or {})
@@ -201,7 +201,7 @@ class Report:
             "units": {
                 "all": sum(r.units for r in rows),
                 "ready": sum(r.ready for r in rows),
-                "built": sum(r.n_built for r in rows),
+                "built": sum(r.built for r in rows),
                 "failed": sum(r.failed for r in rows),
             },
             "squares": self._squares,

@@ -55,7 +55,7 @@ class Outcome:
     release: str
     units: int
     cells: int
-    clipped_values: int
+    clipped: int
     failures: list[str]
     report: Path
     clipped_shares: dict[str, float] = field(default_factory=dict)

@@ -41,6 +41,7 @@ KEYS = {
     ("cube/config/sources.py", "stored"),
     ("cube/engine/inspect_config.py", "covered"),
     ("cube/engine/inspect_config.py", "derived"),
+    ("cube/engine/report.py", "built"),
     ("server/queries/area_models.py", "listed"),
     ("server/queries/sheet_models.py", "learned"),
     ("server/queries/sheet_models.py", "listed"),

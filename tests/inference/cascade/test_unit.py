@@ -150,7 +150,7 @@ def test_bands_as_wide_as_a_unit_embed_as_tiles_do(case):
     for batch in (Batch(side=40), Batch(side=100, whole_rows=True)):
         device = Device(torch.device("cpu"), batch)
         with ThreadPoolExecutor(2) as pool:
-            index, z, _ = embed_unit(case.cube, model.ensemble, model.recipe, unit, wanted, 2020, device, pool, Clock())
+            index, z, _ = embed_unit(case.cube, model.ensemble, model.recipe, unit, wanted, 2020, 100.0, device, pool, Clock())
         seen.append((index, z))
     order = np.argsort(seen[0][0])
     np.testing.assert_array_equal(seen[0][0][order], np.sort(seen[1][0]))
