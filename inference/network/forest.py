@@ -169,13 +169,14 @@ class Forest(nn.Module):
     def leaves(self, columns: Tensor) -> Tensor:
         """(n, trees) the leaf of every tree that each place lies in, from its columns (n, C), NaN where missing.
 
-        As float32, which holds whole numbers up to 16 million.
+        Whole numbers of 32 bits that pass for float32, so that they stand in one array with embeddings: above 16 million float32
+        itself would round them.
         """
         values = rounded(columns.cpu().numpy(), self.centre.cpu().numpy())
-        out = np.empty((len(values), self.sizes.trees), np.float32)
+        out = np.empty((len(values), self.sizes.trees), np.int32)
         feature, threshold, child, root = (a.cpu().numpy() for a in (self.feature, self.threshold, self.child, self.root))
         _descend(values, feature, threshold, child, root, out)
-        return torch.from_numpy(out).to(self.root.device)
+        return torch.from_numpy(out).view(torch.float32).to(self.root.device)
 
     def rate(self, leaves: Tensor, species: slice = slice(None)) -> Tensor:
         """(n, s) intensities -log(1 - p) at places in `leaves` (n, trees), of a slice of the species; never 0."""
@@ -194,7 +195,7 @@ class Forest(nn.Module):
     def block_on_processor(self, leaves: Tensor, block: int) -> Tensor:
         """Entry by entry, in compiled code."""
         total = np.zeros((len(leaves), self._width(block)), np.int32)
-        _add_up(leaves.numpy(), self.start[block].numpy(), self.member.numpy(), self.share.numpy(), total)
+        _add_up(leaves.view(torch.int32).numpy(), self.start[block].numpy(), self.member.numpy(), self.share.numpy(), total)
         return torch.from_numpy(total).float()
 
     def block_on_device(self, leaves: Tensor, block: int) -> Tensor:
@@ -204,7 +205,7 @@ class Forest(nn.Module):
         leaf = torch.repeat_interleave(torch.arange(len(start) - 1, device=start.device), start.diff())
         table = torch.zeros(len(start) - 1, self._width(block), device=leaves.device)
         table[leaf, self.member[entries].long()] = self.share[entries].float()
-        return nn.functional.embedding_bag(leaves.long(), table, mode="sum")
+        return nn.functional.embedding_bag(leaves.view(torch.int32).long(), table, mode="sum")
 
     def _width(self, block: int) -> int:
         return min(BLOCK, self.sizes.species - block * BLOCK)
@@ -229,7 +230,7 @@ def _descend(
     threshold: NDArray[np.float32],
     child: NDArray[np.int32],
     root: NDArray[np.int32],
-    out: NDArray[np.float32],
+    out: NDArray[np.int32],
 ) -> None:
     """Fill `out` (n, trees) with the leaves of places `values` (n, C)."""
     for t in range(len(root)):
@@ -242,7 +243,7 @@ def _descend(
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _add_up(
-    leaves: NDArray[np.float32],
+    leaves: NDArray[np.int32],
     start: NDArray[np.int64],
     member: NDArray[np.uint8],
     share: NDArray[np.uint16],
@@ -252,6 +253,6 @@ def _add_up(
     for i in range(len(leaves)):
         row = total[i]
         for t in range(leaves.shape[1]):
-            leaf = np.int64(leaves[i, t])
+            leaf = leaves[i, t]
             for e in range(start[leaf], start[leaf + 1]):
                 row[member[e]] += share[e]

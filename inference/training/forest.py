@@ -70,7 +70,8 @@ def grow_forest(
 
     `columns` (n, C) of the surveys' places, NaN where missing. The same seed gives the same forest, whatever the threads.
     """
-    centre = np.nan_to_num(np.nanmean(np.where(np.isfinite(columns), columns, np.nan), 0)).astype(np.float32)
+    finite = np.isfinite(columns)  # a column may have no value at all
+    centre = (np.where(finite, columns, 0).sum(0, np.float64) / np.maximum(finite.sum(0), 1)).astype(np.float32)
     values, presence = rounded(columns, centre), csr_array(surveys.presence.astype(np.float32))
     all_trees: list[Tree] = []
     eta = np.empty(surveys.presence.shape, np.float32)

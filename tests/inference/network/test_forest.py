@@ -10,7 +10,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 from inference.data.blocks import make_folds
 from inference.data.samples import Surveys
-from inference.network.forest import BLOCK, CERTAIN, PREVALENCE_SHARE, Forest, rounded
+from inference.network.forest import BLOCK, CERTAIN, PREVALENCE_SHARE, STEPS, Forest, ForestSizes, rounded
 from inference.training.forest import PROJECTIONS, grow_forest, grow_tree
 
 SPECIES = BLOCK + 7  # two blocks
@@ -64,6 +64,16 @@ def test_sums_of_shares_on_a_device_are_those_of_the_processor(forest: Forest) -
         torch.testing.assert_close(forest.block_on_device(leaves, block), forest.block_on_processor(leaves, block))
 
 
+def test_a_leaf_beyond_the_whole_numbers_of_float32_is_itself() -> None:
+    leaf = 2**24 + 1  # as a float32 it would be 2^24
+    forest = Forest(ForestSizes(species=1, columns=1, trees=1, nodes=1, leaves=leaf + 1, entries=1))
+    forest.feature[0], forest.child[0], forest.share[0] = -1, leaf, STEPS
+    forest.start[0, leaf + 1] = 1  # the last leaf alone has the species
+    z = torch.cat([torch.randn(3, 2), forest.leaves(torch.zeros(3, 1))], 1)  # as embeddings hold them
+    p = -torch.expm1(-forest.rate(z[:, 2:]))
+    torch.testing.assert_close(p, torch.full((3, 1), 1 - PREVALENCE_SHARE))
+
+
 def test_a_last_digit_decides_no_split() -> None:
     values = np.random.default_rng(1).normal(300, 50, (2000, 1)).astype(np.float32)
     same = rounded(np.nextafter(values, np.float32(0)), CENTRE[:1]) == rounded(values, CENTRE[:1])
@@ -89,3 +99,15 @@ def test_each_fold_is_scored_by_trees_that_did_not_learn_from_it() -> None:
     part = forest.of_part(1, 4)
     p, q = (1 - np.exp(-rate) for rate in (part.rate(part.leaves(inside)).numpy(), np.exp(eta[folds.fold == 1])))
     np.testing.assert_allclose(p, q, atol=PREVALENCE_SHARE)  # prevalence alone is that of all surveys
+
+
+def test_what_is_missing_is_the_mean_of_its_column_and_0_in_a_column_without_values() -> None:
+    n = 300_000  # sums of years in float32 are of whole tens there
+    year = np.random.default_rng(0).integers(1990, 2023, n).astype(np.float32)
+    columns = np.stack([np.full(n, np.nan, np.float32), year], 1)
+    columns[::2, 1] = np.nan
+    names = ("s",)
+    position = np.arange(n, dtype=np.float64)
+    surveys = Surveys(np.zeros((n, 1), bool), np.full(n, 50, np.float32), year, np.arange(n), position, position, names)
+    forest = grow_forest(columns, surveys, make_folds(surveys, 200.0, 2), 1)[0]
+    np.testing.assert_allclose(forest.centre, [0, year[1::2].mean(dtype=np.float64)], rtol=1e-6)
