@@ -26,7 +26,7 @@ from cube.storage.releases import group_of
 from cube.storage.store import CubeStore, open_cube
 from cube.storage.whole_shards import with_metadata_once
 from inference.calibration.applicability import Applicability
-from inference.calibration.members import common_species, member_spread
+from inference.calibration.members import common_species, forest_of, member_spread
 from inference.cascade import maps
 from inference.cascade.ceilings import stored_scale
 from inference.cascade.cells import Cells, predicted
@@ -238,8 +238,13 @@ def _predict_species(
 def _spread(model: Model, z: torch.Tensor, area_m2: float, pool: Executor) -> NDArray[np.float64]:
     """(n,) relative spread of probabilities between the members."""
     species = common_species(model.ensemble)
+    forest = forest_of(model.ensemble, species)
     parts = [slice(start, start + maps.PART) for start in range(0, len(z), maps.PART)]
-    parts_spread = list(pool.map(lambda part: member_spread(model.ensemble, z[part], species, area_m2).cpu().numpy(), parts))
+
+    def spread(part: slice) -> NDArray[np.float32]:
+        return member_spread(model.ensemble, z[part], species, area_m2, forest).cpu().numpy()
+
+    parts_spread = list(pool.map(spread, parts))
     return np.concatenate(parts_spread).astype(np.float64) if parts_spread else np.zeros(0)
 
 
