@@ -63,7 +63,7 @@ def names_in_file(dataset: DatasetReader, band: int) -> dict[int, tuple[str, str
     """
     with MemoryFile(ext=".vrt") as copy:
         rasterio.shutil.copy(dataset, copy.name, driver="VRT")
-        root = ElementTree.fromstring(copy.read())  # nosec B314: GDAL has just written it
+        root = ElementTree.fromstring(_text(copy.read()))  # nosec B314: GDAL has just written it
     element = root.find(f"VRTRasterBand[@band='{band}']")
     if element is None:
         return {}
@@ -72,6 +72,14 @@ def names_in_file(dataset: DatasetReader, band: int) -> dict[int, tuple[str, str
     if not rows:
         rows = {i: (category.text or "", "") for i, category in enumerate(element.iterfind("CategoryNames/Category"))}
     return {value: (name, colour) for value, (name, colour) in rows.items() if name.strip()}
+
+
+def _text(content: bytes) -> str:
+    """GDAL's XML: names stand in it byte by byte as in the file, which may be older than UTF-8."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def _rows_of_attributes(table: ElementTree.Element) -> dict[int, tuple[str, str]]:

@@ -221,6 +221,15 @@ def test_classes_that_the_file_names_need_no_names_of_the_configuration(tmp_path
     assert layer_of(tmp_path, layer="rock", raster="rock.tif", kind="continuous", units="1").kind == "continuous"
 
 
+def test_names_of_classes_in_a_file_older_than_utf_8_are_read(tmp_path: Path) -> None:
+    write(tmp_path, "rock.tif", noise(1, 50, 1, 2.99, "uint8"), 50)
+    names = "<Category></Category><Category>Süßwasserkalk</Category><Category>grès</Category>"
+    content = f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames></PAMRasterBand></PAMDataset>'
+    (tmp_path / "rock.tif.aux.xml").write_text(content, encoding="latin-1")
+    layer = layer_of(tmp_path, layer="rock", raster="rock.tif")
+    assert [name for _, name, _ in layer.flags] == ["Süßwasserkalk", "grès"]
+
+
 def test_classes_of_an_exported_file_are_those_of_the_cube(tmp_path: Path) -> None:
     write(tmp_path, "rock.tif", noise(1, 50, 1, 3.99, "uint8"), 50)
     source = {"layer": "rock", "raster": "rock.tif", "names": {1: "granite", 2: "red sandstone", 3: "chalk"}}
