@@ -114,7 +114,7 @@ def make(url: str, region: Region, species: int, squares_with_data: int = 1) -> 
 def _receipts(
     cube: CubeStore, stage: str, inputs: str, units: Sequence[Unit], maps: Sequence[str], size_of_key: Mapping[str, int]
 ) -> None:
-    """Receipts of all units of a stage and of all squares above them, as runs leave them; shards not `stored` hold only fill."""
+    """Receipts of all units of a stage and of all squares above them, as runs leave them; fill where `size_of_key` has none."""
     fingerprints: dict[str, str] = {}
     below, above = {}, {}
     arrays = {path: cube.array(path) for path in maps}

@@ -127,7 +127,7 @@ class Reader(threading.Thread):
         self.config, self.looks, self.partial_looks, self.stop = config, 0, [], threading.Event()
 
     def run(self) -> None:
-        """Look again and again until `ended`."""
+        """Look again and again until `stop` is set."""
         while not self.stop.wait(0.05):
             self.look()
 

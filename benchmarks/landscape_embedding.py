@@ -42,7 +42,7 @@ Floats = NDArray[np.float32]
 
 
 def unit_vectors(drivers: Floats, reference: Floats, seed: int, bands: int = BANDS) -> NDArray[np.float64]:
-    """(n, bands) vectors of length 1: a random network of `drivers` (n, V), scaled as `like` (m, V) is."""
+    """(n, bands) vectors of length 1: a random network of `drivers` (n, V), scaled as `reference` (m, V) is."""
     rng = np.random.default_rng([seed, bands])
     x = (drivers - np.nanmean(reference, 0)) / (np.nanstd(reference, 0) + 1e-6)
     hidden = np.tanh(np.nan_to_num(x) @ rng.normal(size=(x.shape[1], HIDDEN)) / np.sqrt(x.shape[1]) + rng.normal(size=HIDDEN))

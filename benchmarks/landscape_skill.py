@@ -73,7 +73,7 @@ def scores(
 ) -> Row:
     """Skill of probabilities (cells, S) against the truth.
 
-    `correlation` over cells, mean of the `scored` species, `correlation_known` of those that surveys alone know too;
+    `correlation` over cells, mean of the `scored_species`, `correlation_known` of those that surveys alone know too;
     `prevalence_factor` by which the median species' mean probability is off; `richness_bias`, predicted over true minus 1;
     `richness_error`, mean absolute error of a cell's richness over mean richness.
     """

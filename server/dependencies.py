@@ -167,7 +167,7 @@ async def refuse_unknown(request: Request) -> None:
 
 
 def refuse_other_than(names: Collection[str], allowed_names: Collection[str]) -> None:
-    """Raise `InvalidParameterError` unless all `names` are among `allowed`."""
+    """Raise `InvalidParameterError` unless all `names` are among `allowed_names`."""
     for name in names:
         if name not in allowed_names:
             close = difflib.get_close_matches(name, allowed_names, 1)

@@ -205,7 +205,7 @@ def habitat_levels(inspection: Inspection) -> Iterator[Finding]:
 
 
 def _outweighed(stored_values: Array, above: Array, chance: Array) -> NDArray[np.bool_]:
-    """Cells (y, x) whose `stored` class another one outweighs whatever the classes beyond the best three are.
+    """Cells (y, x) whose `stored_values` class another one outweighs whatever the classes beyond the best three are.
 
     above (3, y, x): row of each of the best three at this level, -1 = none; chance (3, y, x): their probabilities in steps.
     """

@@ -41,7 +41,7 @@ def preset_positions(layer: Layer) -> list[int]:
 
 
 def scale_that_fits(layer: str, values: NDArray[Any], plausible: Range) -> str | None:
-    """The `scale` and `offset` of a common way to store a layer that would bring nearly all `values` into `allowed`."""
+    """The `scale` and `offset` of a common way to store a layer that would bring nearly all `values` into `plausible`."""
     for scale, offset in COMMON_SCALES.get(layer, COMMON_SCALES[""]):
         inside = (values * scale + offset >= plausible[0]) & (values * scale + offset <= plausible[1])
         if inside.mean() > 0.99:

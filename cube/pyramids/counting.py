@@ -8,7 +8,7 @@ from numba import njit
 
 
 def _count_values(stored_values, group, out):  # type: ignore[no-untyped-def]
-    """Count the `stored` (s, n) uint8 values of each species: in out[g - 1, s, value] for a cell of group g, 0 is left out."""
+    """Count the `stored_values` (s, n) uint8 values of each species: in out[g - 1, s, value] of cells of group g, 0 left out."""
     for s in range(stored_values.shape[0]):
         for i in range(stored_values.shape[1]):
             if group[i]:

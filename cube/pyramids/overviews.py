@@ -152,7 +152,7 @@ class _Climb:
         return retry_transient(request, self.workers.retries, self.workers.first_wait)
 
     def tasks(self, level: int, steps: list[Step]) -> Iterator[_Task]:
-        """Squares of a level to be built; those that need not or cannot be go to `settled`."""
+        """Squares of a level to be built; those that need not or cannot be go to `steps`."""
         stage = self.overviews.ledger_stage
         squares = [square for square in self.squares if square.level == level]
         parts: list[int | None] = [None]

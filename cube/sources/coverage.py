@@ -37,7 +37,7 @@ def counts_of(
     refused: NDArray[np.bool_] | None = None,
     clipped: NDArray[np.bool_] | None = None,
 ) -> dict[str, int]:
-    """What a receipt says of one layer of a unit: `stored` is (axes, rows, columns), the masks are of its shape."""
+    """What a receipt says of one layer of a unit: `stored_values` is (axes, rows, columns), the masks are of its shape."""
     within = inside(region, unit, resolution_of(layer))
     empty = np.isnan(stored_values) if layer.dtype.startswith("float") else stored_values == layer.fill
     is_used = ~empty & within

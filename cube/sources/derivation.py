@@ -106,7 +106,7 @@ def _of_terrain(layer: Layer, names: Sequence[str], elevation: Floats, cells: Ra
 
 
 def _within(elevation: Floats, rim: int) -> Floats:
-    """A window that is `less` cells smaller on every side."""
+    """A window that is `rim` cells smaller on every side."""
     return elevation[rim : elevation.shape[0] - rim, rim : elevation.shape[1] - rim]
 
 

@@ -36,8 +36,8 @@ Floats = NDArray[np.float32]
 def wetness(wide_elevation: Floats, slope: Floats, cell: float) -> Floats:
     """ln(m) of each cell, NaN where elevation is unknown.
 
-    `padded` is (rows + 2 HALO, columns + 2 HALO) metres, NaN where unknown; `slope` (rows, columns) is the tangent; `cell`
-    is in metres. The area of a cell is its own and all that drains through it.
+    `wide_elevation` is (rows + 2 HALO, columns + 2 HALO) metres, NaN where unknown; `slope` (rows, columns) is the tangent;
+    `cell` is in metres. The area of a cell is its own and all that drains through it.
     """
     inner = (slice(HALO, -HALO), slice(HALO, -HALO))
     index = np.log(upslope_cells(wide_elevation)[inner] * np.float32(cell) / np.maximum(slope, np.float32(GENTLEST)))

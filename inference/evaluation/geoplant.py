@@ -50,7 +50,7 @@ class Benchmark:
     """Surveys of all splits, row for row with their predictors; columns are the species seen in training.
 
     `split` (n,) as published, `survey_ids` (n,) GeoPlant's numbers, `species_ids` (S,) GeoPlant's number of each column,
-    `unseen` (n,) species found that no column stands for, `labelled` (n,) whether the species of a survey are told.
+    `other_species` (n,) species found that no column stands for, `labelled` (n,) whether the species of a survey are told.
     """
 
     surveys: Surveys

@@ -32,8 +32,8 @@ CLASSES: Final = (0, 1, 10, 30, 100, 300)  # presences in training at which a cl
 class Observed:
     """What was found: the same for all methods.
 
-    `presence` (n, S) of the test surveys, `trained` (S,) presences among the training surveys and `surveys` their
-    number, `unseen` (n,) species found that no column stands for. Thresholds are chosen on other surveys: on those of
+    `presence` (n, S) of the test surveys, `training_presences` (S,) those among the training surveys and `surveys` their
+    number, `other_species` (n,) species found that no column stands for. Thresholds are chosen on other surveys: on those of
     `calibration` (m, S), or, where `fold` (n,) says which fold each survey lies in, on the other folds.
     """
 

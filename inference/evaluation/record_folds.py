@@ -46,7 +46,7 @@ class JudgedPlaces:
 
     @classmethod
     def draw(cls, records: Records, folds: Folds) -> JudgedPlaces:
-        """At most `MOST` records, drawn at random, and all of the background."""
+        """At most `MAX_RECORDS` records, drawn at random, and all of the background."""
         sampled_records = np.sort(np.random.default_rng(0).permutation(len(records))[:MAX_RECORDS])
         x, y = np.r_[records.x[sampled_records], records.background_x], np.r_[records.y[sampled_records], records.background_y]
         species = np.r_[records.species[sampled_records].astype(np.int64), np.full(len(records.background), -1)]

@@ -48,7 +48,7 @@ def score_sets(
 ) -> SampleScores:
     """Sets `member` (n, S) against `presence` (n, S), survey by survey.
 
-    F1 = TP / (TP + (FP + FN) / 2) as in GeoPlant's rules; a set without species has precision 0. `unseen` (n,): species
+    F1 = TP / (TP + (FP + FN) / 2) as in GeoPlant's rules; a set without species has precision 0. `other_species` (n,): species
     found that no column stands for (never in the training data): each is one that the set lacks.
     """
     hits = (member & presence).sum(1).astype(np.float64)

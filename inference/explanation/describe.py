@@ -83,7 +83,7 @@ def describe_model(
 def _importance(
     trained_model: TrainedModel, data: Dataset, folds: Folds, measured_rows: NDArray[np.int64]
 ) -> tuple[list[Importance], list[Importance]]:
-    """(of modalities, of their channels): means over the folds of the surveys `judged`, each by the members without it."""
+    """(of modalities, of their channels): means over the folds of the surveys `measured_rows`, each by the members without it."""
     parts: list[tuple[int, list[Importance], list[Importance]]] = []
     for k in range(folds.count):
         rows = measured_rows[folds.fold[measured_rows] == k]

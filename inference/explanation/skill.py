@@ -23,7 +23,7 @@ def species_skill(
 ) -> pd.DataFrame:
     """One row a species, in the order of `names` (S,).
 
-    `presence` (n, S) of all surveys and `judged` (n,) those that count here; `p` (judged, S) their probabilities by the members
+    `presence` (n, S) of all surveys and `measured_rows` (n,) those that count here; `p` (m, S) their probabilities by the members
     that did not learn from their fold, calibrated on other folds. `records` (S,): presence-only records that were learned from.
 
     Columns: `scientific_name`; `surveys` and `records` learned from; on the surveys judged `present` (observed), `expected`

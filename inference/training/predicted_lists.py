@@ -55,7 +55,7 @@ def predicted_plots(
     longitude, latitude (n): degrees of each plot. Lists are those of the composition layer of maps for `year` and `area_m2`
     (but that sensitive species are not spread over their squares): species by probability, as many as maximise
     expected F1; a species that the plots do not know is -1. Plots outside the region, on water, or where nothing is
-    predicted are left out; of very many, `MOST` are drawn. Raises: ModelError where the model has no out-of-fold scores.
+    predicted are left out; of very many, `MAX_PLOTS` are drawn. Raises: ModelError where the model has no out-of-fold scores.
     """
     lon, lat = (np.asarray(pd.to_numeric(degrees, errors="coerce"), float) for degrees in (longitude, latitude))
     rows = np.flatnonzero((plots.label >= 0) & np.isfinite(lon) & np.isfinite(lat))

@@ -287,7 +287,7 @@ def build(state: State, description: str) -> FastAPI:
 
 
 class _Validators:
-    """Writes the validators that `chosen` found into an answer: titiler's routes make their own `Response`."""
+    """Writes the validators that `layer_input` found into an answer: titiler's routes make their own `Response`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

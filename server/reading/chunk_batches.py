@@ -24,7 +24,7 @@ Cell = tuple[str, tuple[int, ...] | None, int, int]  # path, index of the leadin
 
 
 def read_together(reader: Reader, chunks: Sequence[Chunk]) -> Iterator[NDArray[Any]]:
-    """Whole decoded chunks, not remembered; one that holds only fill is `NOTHING`. Raises `StoreError` if reading fails.
+    """Whole decoded chunks, not remembered; one that holds only fill is `EMPTY_CHUNK`. Raises `StoreError` if reading fails.
 
     All are read at once and decoded one after the other: whoever lets each go before the next has one in memory.
     """

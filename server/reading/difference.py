@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def less(stored_values: NDArray[Any], subtrahend: NDArray[Any], fill: float) -> NDArray[Any]:
-    """`stored` - `subtrahend`, of equal shape and type, not below 0; `fill` where either is fill or not finite.
+    """`stored_values` - `subtrahend`, of equal shape and type, not below 0; `fill` where either is fill or not finite.
 
     Both are steps of one array, so the difference times its scale is the difference of the values.
     """

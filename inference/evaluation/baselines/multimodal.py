@@ -280,7 +280,7 @@ def multimodal_scores(
     options: EnsembleOptions,
     **shape: object,
 ) -> Scores:
-    """(query, S) probabilities of an ensemble trained on the rows `learned` of `predictors` and `presence` (n, S).
+    """(query, S) probabilities of an ensemble trained on the rows `train_rows` of `predictors` and `presence` (n, S).
 
     `shape` overrides fields of EnsembleSpec (tests do); the image is as large as the predictors' patches. Raises: ModelError
     where a modality is missing, or with fewer than two surveys.
