@@ -38,7 +38,7 @@ class Writer:
         self.sizes: dict[str, int] = {}
         self._arrays = OpenArrays(cube)
         self._threads = ThreadPoolExecutor(1 if backends.local_path(cube.url) is not None else WAITING, "write")
-        self._waiting: list[Future[None]] = []
+        self._waiting: list[tuple[str, Future[None]]] = []
 
     def put(
         self,
@@ -54,9 +54,10 @@ class Writer:
         `free` is called once they are written: until then the values must not be changed. `wait` is called before they are
         read: a device may be copying them still.
         """
-        while len(self._waiting) >= WAITING:
-            self._waiting.pop(0).result()
-        self._waiting.append(self._threads.submit(self._write, name, path, values, lead, free, wait))
+        # one map is written after the other where a unit whose memory was full begins anew
+        while len(self._waiting) >= WAITING or any(name == waiting_name for waiting_name, _ in self._waiting):
+            self._waiting.pop(0)[1].result()
+        self._waiting.append((name, self._threads.submit(self._write, name, path, values, lead, free, wait)))
 
     def _write(
         self,
@@ -87,7 +88,7 @@ class Writer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             if error is None:
-                for future in self._waiting:
+                for _, future in self._waiting:
                     future.result()
                 checksums, sizes = self.facts.write()
                 self.checksums |= checksums
