@@ -38,6 +38,8 @@ def test_an_interrupted_run_has_told_everything(tmp_path: Path) -> None:
     assert events[1]["steps"] == {"head": 2.0, "write": 0.5}
     document = json.loads((tmp_path / "predict-v1.json").read_text())
     assert document["units"] == {"all": 6, "ready": 1, "built": 1, "failed": 1}
+    rows = {"units": 6, "ready": 1, "built": 1, "failed": 1, "seconds": 2.5, "squares_waiting": 0}
+    assert document["layers"] == {"v1": rows}
     assert document["steps"] == {"head": 3.0, "write": 0.5}
 
 

@@ -45,6 +45,10 @@ def test_a_plan_counts_the_units_and_objects_of_the_prediction(tmp_path: Path) -
     run = CliRunner().invoke(floracube.app, ["predict", str(config.path), "--plan", "--json"])
     assert run.exit_code == 0, run.output
     assert {row["units"] for row in json.loads(run.stdout)["rows"]} == {0}  # all is done
+    run = CliRunner().invoke(floracube.app, ["predict", str(config.path), "--version", "v1", "--json"])
+    assert run.exit_code == 0, run.output
+    document, _ = json.JSONDecoder().raw_decode(run.stdout)
+    assert set(document) == {"release", "units", "cells", "clipped", "failures", "report", "clipped_shares"}
 
 
 def test_a_region_or_unit_that_is_not_the_cubes_is_refused_as_such(tmp_path: Path) -> None:
