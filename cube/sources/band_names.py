@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
+from rasterio.windows import Window
 
 from cube.errors import SourceError
 from cube.layers import Layer, legends
@@ -64,7 +65,8 @@ _ALIASES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 _TAGS: Final = ("long_name", "standard_name", "NETCDF_VARNAME", "name", "common_name", "BandName", "Band_Name")
 _NAMELESS: Final = re.compile(r"^(band|layer|lyr|b|channel|ch)?[ _.]*\d*$|^(gr[ae]y|undefined|alpha)$", re.IGNORECASE)
 _PICTURE: Final = {ColorInterp.red, ColorInterp.green, ColorInterp.blue}
-ALPHA_SAMPLE: Final = 256  # pixels along a side of an alpha band that are looked at
+ALPHA_SQUARES: Final = 3  # along a side of an alpha band, that are read: a decimated read of a file without overviews reads all
+ALPHA_SIDE: Final = 64  # pixels of such a square
 MAX_BLENDED: Final = 0.1  # most of their share that is neither 0 nor opaque in a mask
 MAX_NAMES: Final = 12  # names of bands that a sentence lists
 
@@ -151,11 +153,14 @@ def refuse_alpha(dataset: DatasetReader, where: str, bands: Sequence[int]) -> No
 
 
 def _is_mask(dataset: DatasetReader, band: int) -> bool:
-    """Whether an alpha band holds little but 0 and its largest value, at points of a coarse grid: edges may be blended."""
+    """Whether an alpha band holds little but 0 and its largest value, in a few squares of it: edges may be blended."""
     dtype = np.dtype(dataset.dtypes[band - 1])
     largest = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
-    shape = tuple(min(length, ALPHA_SAMPLE) for length in dataset.shape)
-    values = dataset.read(band, out_shape=shape)
+    height, width = (min(length, ALPHA_SIDE) for length in dataset.shape)
+    rows = np.linspace(0, dataset.height - height, ALPHA_SQUARES).astype(int)
+    cols = np.linspace(0, dataset.width - width, ALPHA_SQUARES).astype(int)
+    squares = [dataset.read(band, window=Window(col, row, width, height)) for row in rows for col in cols]
+    values = np.stack(squares)
     return bool(np.mean((values != 0) & (values != largest)) <= MAX_BLENDED)
 
 

@@ -93,7 +93,7 @@ def _rows_of_attributes(table: ElementTree.Element) -> dict[int, tuple[str, str]
     numbers = [i for i, (name, _, usage) in enumerate(fields) if usage == "5" or name == "value"]
     texts = [i for i, (_, kind, _) in enumerate(fields) if kind == "2"]
     titles = [i for i in texts if fields[i][2] == "2"] or texts
-    colour_columns = [i for code in ("6", "7", "8") for i, field in enumerate(fields) if field[2] == code]
+    colour_columns = [i for code in ("6", "7", "8") for i, field in enumerate(fields) if field[1:] == ("0", code)]  # 0 to 255
     rows: dict[int, tuple[str, str]] = {}
     if not numbers or not titles:
         return rows

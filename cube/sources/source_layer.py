@@ -260,7 +260,13 @@ def _of_classes(config: Config, source: Source, where: str, header: RasterHeader
         rows = read_names(config.source_path(source.names), f"{at}.names")
     else:
         rows = {value: (name, "") for value, name in source.names.items()}
-    if not rows or min(rows) < 0 or max(rows) > 65534:
+    beyond = [value for value in rows if not 0 <= value <= 65534]
+    if source.names is None and beyond:
+        raise ConfigError(
+            f"{at}: the file names the class {beyond[0]}, and numbers go from 0 to 65534; say which of these it is by `classes:`,"
+            " such as `classes: {-1: 0}`, and name them by `names:`."
+        )
+    if not rows or beyond:
         raise ConfigError(
             f"{at}.names needs at least one class, with numbers from 0 to 65534; say which of these a file's other numbers are by"
             " `classes:`, such as `classes: {-1: 0}`."

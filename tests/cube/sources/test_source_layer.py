@@ -230,6 +230,19 @@ def test_names_of_classes_in_a_file_older_than_utf_8_are_read(tmp_path: Path) ->
     assert [name for _, name, _ in layer.flags] == ["Süßwasserkalk", "grès"]
 
 
+def test_a_class_of_the_file_that_no_layer_can_have_is_refused_with_both_keys(tmp_path: Path) -> None:
+    write(tmp_path, "rock.tif", noise(1, 50, -1, 1.99, "int16"), 50)
+    fields = '<FieldDefn index="0"><Name>Value</Name><Type>0</Type><Usage>5</Usage></FieldDefn>'
+    fields += '<FieldDefn index="1"><Name>rock</Name><Type>2</Type><Usage>2</Usage></FieldDefn>'
+    rows = '<Row index="0"><F>-1</F><F>chalk</F></Row><Row index="1"><F>1</F><F>granite</F></Row>'
+    table = f"<GDALRasterAttributeTable>{fields}{rows}</GDALRasterAttributeTable>"
+    (tmp_path / "rock.tif.aux.xml").write_text(f'<PAMDataset><PAMRasterBand band="1">{table}</PAMRasterBand></PAMDataset>')
+    with pytest.raises(ConfigError, match=r"the file names the class -1, .*`classes: \{-1: 0\}`, and name them by `names:`"):
+        layer_of(tmp_path, layer="rock", raster="rock.tif")
+    names = {0: "chalk", 1: "granite"}
+    assert layer_of(tmp_path, layer="rock", raster="rock.tif", classes={-1: 0}, names=names).kind == "class"
+
+
 def test_classes_of_an_exported_file_are_those_of_the_cube(tmp_path: Path) -> None:
     write(tmp_path, "rock.tif", noise(1, 50, 1, 3.99, "uint8"), 50)
     source = {"layer": "rock", "raster": "rock.tif", "names": {1: "granite", 2: "red sandstone", 3: "chalk"}}
