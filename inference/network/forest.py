@@ -39,6 +39,12 @@ class ForestSizes:
     leaves: int
     entries: int  # species and leaf pairs with a share
 
+    def __post_init__(self) -> None:
+        """Refuse what no array is as long as. Raises: TypeError."""
+        for name, value in asdict(self).items():
+            if type(value) is not int or value < 0:
+                raise TypeError(f"forest.{name} is {value!r}, expected a whole number")
+
     def to_json(self) -> dict[str, int]:
         """A dictionary of plain values."""
         return asdict(self)

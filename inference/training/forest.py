@@ -7,9 +7,8 @@ shares of all species.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -64,7 +63,6 @@ def grow_forest(
     trees: int,
     seed: int = 0,
     threads: int = 1,
-    tell: Callable[[int, int], Any] = lambda fold, count: None,
 ) -> tuple[Forest, Floats]:
     """(the forest, with `trees` of each fold one after the other; (n, S) scores of every survey by those without its fold).
 
@@ -87,7 +85,6 @@ def grow_forest(
             part = Forest.from_trees(fold_trees, centre, surveys.presence[rows].sum(0), len(rows))
             eta[inside] = part.rate(part.leaves(torch.from_numpy(columns[inside]))).log().numpy()
             all_trees += fold_trees
-            tell(k + 1, folds.count)
     return Forest.from_trees(all_trees, centre, surveys.presence.sum(0), len(surveys)), eta
 
 

@@ -289,6 +289,10 @@ def test_a_model_with_a_forest_comes_back_from_its_folder_and_a_damaged_one_is_r
     (tmp_path / "card.json").write_text(json.dumps(document))
     with pytest.raises(ModelError, match=r"model.safetensors does not fit its card .*; train again\.$"):
         checkpoint.load(tmp_path)
+    document["forest"]["leaves"] = "many"
+    (tmp_path / "card.json").write_text(json.dumps(document))
+    with pytest.raises(ModelError, match=r"card.json is damaged \(forest.leaves is 'many', expected a whole number\)"):
+        checkpoint.load(tmp_path)
     del document["forest"]["leaves"]
     (tmp_path / "card.json").write_text(json.dumps(document))
     with pytest.raises(ModelError, match=r"card.json is damaged .*; copy the model anew\.$"):
