@@ -20,6 +20,7 @@ from cube.layers.inputs import INPUTS
 from cube.storage import releases
 from cube.storage.store import CubeStore, create_cube, open_cube
 from server.main import create_app
+from server.reading import io
 from tests.server.page_visit import CHROMIUM, Visit
 from tests.support.shared_data import made_once
 from tests.support.written_facts import write_facts
@@ -44,6 +45,12 @@ HABITATS = (
     ("R", "Grasslands", "level1", "", "#f2d16b"),
 )
 Array = NDArray[Any]
+
+
+@pytest.fixture(autouse=True)
+def one_input_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inputs are read anew each minute of the clock: a test that counts reads must not depend on when it starts."""
+    monkeypatch.setattr(io, "input_period", lambda: 0)
 
 
 def smooth(seed: int, shape: tuple[int, int], length: float = 40.0) -> NDArray[np.float64]:
