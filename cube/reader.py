@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 from cube import grid
@@ -43,7 +44,7 @@ class Species(Mapping[str, xr.DataArray]):
     def _scale(self) -> xr.DataArray:
         return self.data["scale"].load()
 
-    def _probability(self, occurrence: xr.DataArray, scale: xr.DataArray) -> xr.DataArray:
+    def _probability(self, occurrence: xr.DataArray, scale: xr.DataArray | np.float32) -> xr.DataArray:
         return (in_blocks(occurrence) * scale).assign_attrs(self._attributes())
 
     def _attributes(self) -> dict[str, Any]:
@@ -52,7 +53,8 @@ class Species(Mapping[str, xr.DataArray]):
     def __getitem__(self, name: str) -> xr.DataArray:
         """The map of one species; raises `UnknownNameError`, which is a `KeyError`, for a name that is not in the cube."""
         at = self._at(name)
-        return self._probability(self.data["occurrence"][at], self._scale[at]).rename(name)
+        # A number joins the blocks of the map, where dask would read an array of one beside them.
+        return self._probability(self.data["occurrence"][at], np.float32(self._scale.values[at])).rename(name)
 
     def _at(self, name: str) -> int:
         index = self._index.get(name)

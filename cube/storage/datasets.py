@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -85,9 +84,9 @@ def in_blocks(data: Lazy, resolution: int = CELL) -> Lazy:
     inner = [chunk_sizes.get(dim, 1) for dim in data.dims]
     # A mean of 10 m pixels takes three copies of them beside its block; a square of 1 km becomes 400 cells.
     copies = {FINE: 4, CELL: 1, COARSE: (COARSE // CELL) ** 2}[resolution]
-    return data.chunk(
-        dict(zip(data.dims, block_shape(inner, [shards.get(dim, 1) for dim in data.dims], 4 * copies), strict=True))
-    )
+    blocks = block_shape(inner, [shards.get(dim, 1) for dim in data.dims], 4 * copies)
+    # Inline, or dask makes the tasks of all blocks as soon as another array joins them: 19,024 for one value of Europe.
+    return data.chunk(dict(zip(data.dims, blocks, strict=True)), inline_array=True)
 
 
 def block_shape(inner: Sequence[int], shard: Sequence[int], item_bytes: float) -> tuple[int, ...]:
@@ -110,6 +109,8 @@ def on_cells(data: xr.DataArray, resolution: int, y: NDArray[Any], x: NDArray[An
     """Dask blocks of 10 m or 1 km seen on the cells `y`, `x` of 50 m: mean of the valid of 25 pixels, or value of the square."""
     if resolution == CELL:
         return data
+    import dask.array as da  # here: whoever opens a cube and reads no map needs none
+
     *lead, height, width = data.data.chunks
     sides = [tuple(size * resolution // CELL for size in axis) for axis in (height, width)]
     show = _mean if resolution == FINE else _repeat
@@ -140,6 +141,6 @@ def cell_of(data: xr.Dataset, resolution: int, row: int, col: int) -> xr.Dataset
     if resolution == FINE:
         n = CELL // FINE
         window = data.isel(y=slice(row * n, row * n + n), x=slice(col * n, col * n + n))
-        return window.chunk().mean(("y", "x"), keep_attrs=True)
+        return window.chunk(inline_array=True).mean(("y", "x"), keep_attrs=True)
     n = resolution // CELL
-    return data.isel(y=row // n, x=col // n).chunk()
+    return data.isel(y=row // n, x=col // n).chunk(inline_array=True)

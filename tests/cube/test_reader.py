@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from dask.blockwise import fuse_roots, optimize_blockwise
 
 import floracube
+from benchmarks import continent
 from cube import grid
 from cube.errors import CubeError
 from cube.export.selection import select
@@ -89,6 +91,17 @@ def test_species_are_multiplied_by_their_own_step_at_every_level(good_cube: Cube
     assert level1.scale.values == pytest.approx(STEPS)
     with pytest.raises(CubeError, match="Did you mean Picea abies"):
         opened.species["Picea"]
+
+
+def test_one_value_makes_tasks_of_its_own_block(tmp_path: Path) -> None:
+    folder = str(tmp_path / "cube.zarr")
+    continent.make(folder, Region(4180, 2620, 4420, 2860, 40), 3)  # 36 units, so 36 blocks
+    first, second, _ = floracube.open(folder).species.values()
+    assert first.data.numblocks == (6, 6)
+    for maps in (first, first + second):
+        value = maps[0, 0].data
+        layers = fuse_roots(optimize_blockwise(value.dask, value.__dask_keys__()), value.__dask_keys__()).layers
+        assert max(len(layer) for layer in layers.values() if layer.is_materialized()) == 1
 
 
 def test_at_tells_every_input_and_product_of_the_cell_that_holds_the_point(good_cube: CubeStore) -> None:
