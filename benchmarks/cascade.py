@@ -95,7 +95,7 @@ def per_patch(job: Job, case: Case) -> dict[str, Any]:
     rows, cols = rng.integers(0, 200, (2, PATCHES))
     batch: dict[str, torch.Tensor] = {
         "landsat": torch.from_numpy(window["landsat"][:, :, rows, cols]).movedim(-1, 0),
-        "static": torch.from_numpy(window["static"][:, rows, cols]).T,
+        "table_50m": torch.from_numpy(window["table_50m"][:, rows, cols]).T,
         "survey": survey_covariates(job.year).expand(PATCHES, 1),
         "corner": torch.arange(4 * PATCHES).reshape(-1, 4),
         "weight": torch.full((PATCHES, 4), 0.25),
@@ -104,7 +104,7 @@ def per_patch(job: Job, case: Case) -> dict[str, Any]:
         window["satellite"][:, 5 * r : 5 * r + spec.patch, 5 * c : 5 * c + spec.patch] for r, c in zip(rows, cols, strict=True)
     ]
     batch["satellite"] = torch.from_numpy(np.stack(patches))
-    for name, axes in (("climate", 2), ("coarse", 1)):
+    for name, axes in (("climate", 2), ("table_1km", 1)):
         cells = window[name].reshape(*window[name].shape[:axes], -1)
         batch[name] = torch.from_numpy(cells[..., rng.integers(0, cells.shape[-1], 4 * PATCHES)]).movedim(-1, 0)
     runs = []

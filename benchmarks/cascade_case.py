@@ -149,7 +149,7 @@ def make_model(
     folder.mkdir(parents=True, exist_ok=True)
     what = recipe(cube)
     spec_of_case = ModelSpec(
-        (*what.modalities, "survey"), species, what.static_names, what.coarse_names, inputs=what.encoded, **spec
+        (*what.modalities, "survey"), species, what.table_50m_names, what.table_1km_names, inputs=what.encoded, **spec
     )
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)

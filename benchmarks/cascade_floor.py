@@ -52,8 +52,8 @@ def operations(spec: ModelSpec, species: int) -> dict[str, float]:
         channels, period = len(spec.channels(name)), spec.inputs[name].period
         years = spec.inputs[name].steps // period
         out[f"encode {name}"] = 2.0 * (years * period * (channels + 1) * w + (3 * years - 2) * w * w + 2 * w * d)
-    if "static" in spec.modalities:
-        out["encode static"] = 2.0 * (2 * len(spec.static_names) * spec.hidden + spec.hidden * d)
+    if "table_50m" in spec.modalities:
+        out["encode table_50m"] = 2.0 * (2 * len(spec.table_50m_names) * spec.hidden + spec.hidden * d)
     return out
 
 
@@ -64,8 +64,8 @@ def floors(spec: ModelSpec, species: int, rate: dict[str, float]) -> dict[str, f
     as floats; of every species a float score is read and a byte written; ranks are 64 keys of 8 bytes, read and written.
     """
     out = {step: flop / rate["gemm"] for step, flop in operations(spec, species).items()}
-    bytes_a_cell = 200 + 504 + 2 * len(spec.static_names)
-    out["read"] = (bytes_a_cell + 4 * (100 + 504 + len(spec.static_names))) / rate["memcpy"]
+    bytes_a_cell = 200 + 504 + 2 * len(spec.table_50m_names)
+    out["read"] = (bytes_a_cell + 4 * (100 + 504 + len(spec.table_50m_names))) / rate["memcpy"]
     out["probabilities and indicator sums"] = 8 * species / rate["memcpy"] + 2 * 18 * species / rate["gemm"]
     out["rank"] = 4 * species / rate["memcpy"] + 2 * 64 * 8 * species / 128 / rate["memcpy"]
     out["quantise"] = 5 * species / rate["memcpy"]

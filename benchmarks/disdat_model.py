@@ -37,7 +37,7 @@ SHAPE: dict[str, Any] = {"d": 64, "hidden": 128, "depth": 2, "dropout": 0.3}
 
 
 def static_columns(group: Group) -> list[NDArray[np.float32]]:
-    """Records, background and test sites as static columns (rows, V) of the network.
+    """Records, background and test sites as columns of `table_50m` (rows, V) of the network.
 
     Continuous predictors as they are and as their rank among the background's (skewed ones would lie in one corner);
     a column of 0 and 1 per level of a categorical one, all missing where the level was never learned.
@@ -72,7 +72,7 @@ def floracube_scores(group: Group, seed: int, options: TrainOptions = OPTIONS) -
     """(test sites, species) log relative intensity."""
     records, background, test = static_columns(group)
     names = tuple(f"column {i}" for i in range(records.shape[1]))
-    places = Predictors({"static": np.concatenate([records, background])}, static_names=names)
+    places = Predictors({"table_50m": np.concatenate([records, background])}, table_50m_names=names)
     n, m = len(records), len(background)
     records_of_group = Records(
         species=group.record_species.astype(np.int32),
@@ -84,14 +84,14 @@ def floracube_scores(group: Group, seed: int, options: TrainOptions = OPTIONS) -
         background_x=group.background_places[:, 0],
         background_y=group.background_places[:, 1],
     )
-    spec = ModelSpec(("static",), len(group.species), static_names=names, **SHAPE)
+    spec = ModelSpec(("table_50m",), len(group.species), table_50m_names=names, **SHAPE)
     folds = folds_of(group.record_places, options.members, seed).subset(np.zeros(0, np.int64))
     no_places, no_surveys = places.subset(np.zeros(0, np.int64)), Surveys.none(group.species)
     trained_model = train(
         no_places, no_surveys, spec, replace(options, seed=seed), folds, records=records_of_group, record_predictors=places
     )
     zero = np.zeros(len(test))
-    return predict_surveys(trained_model.ensemble, Predictors({"static": test}, static_names=names), zero, zero + 100)
+    return predict_surveys(trained_model.ensemble, Predictors({"table_50m": test}, table_50m_names=names), zero, zero + 100)
 
 
 def cross_validated(group: Group, scores: Callable[[Group, int], NDArray[np.float32]], seed: int) -> NDArray[np.float64]:

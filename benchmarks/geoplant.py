@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--weights", type=Path, help="folder of a Swin-v2-T of ImageNet that the ensemble's image network begins as"
     )
-    parser.add_argument("--modalities", help="of satellite, landsat, climate, static, coarse; default: all that are there")
+    parser.add_argument("--modalities", help="of satellite, landsat, climate, table_50m, table_1km; default: all that are there")
     parser.add_argument("--cells", type=int, default=9, help="side of what the network sees of an image, in 50 m cells")
     parser.add_argument("--min-records", type=int, default=1, help="presences in training that make a species a column")
     parser.add_argument("--limit", type=int, help="surveys kept of each split")

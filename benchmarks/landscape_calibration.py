@@ -1,7 +1,7 @@
 """What comes after the score, on generated landscapes of known truth: calibration, sets of species, intervals, disagreement.
 
-    python -m benchmarks.landscape_calibration --seeds 1,2 --modalities static,coarse,climate
-    python -m benchmarks.landscape_calibration --seeds 201,202,203,204,205 --modalities static,coarse --json calibration.json
+    python -m benchmarks.landscape_calibration --seeds 1,2 --modalities table_50m,table_1km,climate
+    python -m benchmarks.landscape_calibration --seeds 201,202,203 --modalities table_50m,table_1km --json calibration.json
 
 Members of an ensemble leave out one fold of the landscape's blocks each; every survey is judged by the member that did not
 learn from it, calibrated on the other folds. About two minutes a seed on two cores, and two more where the landscape is not

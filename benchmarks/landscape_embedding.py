@@ -73,11 +73,13 @@ def compared(data: LandscapeData, members: int) -> list[dict[str, Any]]:
     names = tuple(f"A{i:02d}" for i in range(BANDS))
     at_surveys, at_cells = (embedding(d, data.cell_drivers, data.seed) for d in (data.drivers[:SURVEYS], data.cell_drivers))
     satellites = [
-        replace(cropped(p, FIELD).without("static", "coarse"), static_names=(), coarse_names=(), corner=None, weight=None)
+        replace(
+            cropped(p, FIELD).without("table_50m", "table_1km"), table_50m_names=(), table_1km_names=(), corner=None, weight=None
+        )
         for p in (data.predictors.subset(np.arange(SURVEYS)), data.cells)
     ]
     predictors = {
-        "embedding": tuple(Predictors({"static": values}, static_names=names) for values in (at_surveys, at_cells)),
+        "embedding": tuple(Predictors({"table_50m": values}, table_50m_names=names) for values in (at_surveys, at_cells)),
         "Sentinel-2 and Landsat": (satellites[0], satellites[1]),
         "both": (satellites[0].with_columns(at_surveys, names), satellites[1].with_columns(at_cells, names)),
     }

@@ -60,7 +60,7 @@ def cropped(places: Predictors, cells: int) -> Predictors:
 
 
 def _table_predictors(columns: NDArray[np.float32]) -> Predictors:
-    return Predictors({"static": columns}, static_names=tuple(f"driver {i}" for i in range(columns.shape[1])))
+    return Predictors({"table_50m": columns}, table_50m_names=tuple(f"driver {i}" for i in range(columns.shape[1])))
 
 
 def probability(trained_model: TrainedModel, places: Predictors, cells: Surveys) -> NDArray[np.float64]:

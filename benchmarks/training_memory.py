@@ -63,12 +63,12 @@ def predictors_of(folder: Path, name: str, count: int, spec_shape: dict[str, Any
         {
             "satellite": sparse(folder, f"{name}-satellite", count, (4, side, side), "sentinel2"),
             "landsat": sparse(folder, f"{name}-landsat", count, (6, 84), "landsat"),
-            "static": sparse(folder, f"{name}-static", count, (STATIC,), None),
+            "table_50m": sparse(folder, f"{name}-table", count, (STATIC,), None),
             "climate": sparse(folder, f"{name}-climate", cells, (4, 228), "climate"),
         },
         corner=rng.integers(0, cells, (count, 4)),
         weight=np.full((count, 4), 0.25, np.float32),
-        static_names=tuple(f"s{i}" for i in range(STATIC)),
+        table_50m_names=tuple(f"s{i}" for i in range(STATIC)),
     )
 
 
@@ -135,7 +135,7 @@ def main() -> None:
             sum(
                 getattr(p, m).nbytes
                 for p in (record_predictors, survey_predictors)
-                for m in ("satellite", "landsat", "static", "climate")
+                for m in ("satellite", "landsat", "table_50m", "climate")
             )
             / GB
         )
@@ -143,7 +143,7 @@ def main() -> None:
             members=1, epochs=1, least_steps=args.steps, batch=args.batch, record_batch=args.batch, loaders=args.loaders
         )
         spec = ModelSpec(
-            ("satellite", "landsat", "static", "climate", "survey"), args.species, record_predictors.static_names, **shape
+            ("satellite", "landsat", "table_50m", "climate", "survey"), args.species, record_predictors.table_50m_names, **shape
         )
         data = Assembly(survey_predictors, surveys, spec, options, None, records, record_predictors)
         torch.manual_seed(0)

@@ -25,8 +25,8 @@ class NetworkConfig(Strict):
     size: Literal["tiny", "small", "medium", "geoplant"] | None = Field(None, description="a named size, see the table below")
     modalities: tuple[str, ...] | None = Field(
         None,
-        description="what to learn from: `static` (layers of 50 m), `coarse` (of 1 km), `survey`, `satellite`, or the name of an"
-        " image of 10 m or of a series; left out, all that the cube has",
+        description="what to learn from: `table_50m` (layers of 50 m), `table_1km` (of 1 km), `survey`, `satellite`, or the name"
+        " of an image of 10 m or of a series; left out, all that the cube has",
     )
     d: Count | None = Field(None, description="length of a member's embedding")
     hidden: Count | None = Field(None, description="width of the encoders of tables")

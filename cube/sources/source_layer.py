@@ -32,8 +32,8 @@ COARSEST_PIXEL: Final = 500.0  # metres: a coarser raster is kept at 1 km
 MEANINGLESS: Final = {"class": ("units", "period", "valid_range"), "series": ("names",), "continuous": ("names", "period")}
 RESERVED: Final = frozenset(
     {
-        "static",
-        "coarse",
+        "table_50m",
+        "table_1km",
         "survey",
         "satellite",
         "table",

@@ -191,7 +191,7 @@ def dissimilarity_of_part(
 ) -> Tensor:
     """(m,) dissimilarity over its threshold (`Applicability.ratio`) of the `modality_flags` cells of a part of a unit.
 
-    `tile`: the part's own modalities as `Part.cut` cuts them; `kilometre`: series of 1 km (C, steps, k + 2, k + 2) and coarse
+    `tile`: the part's own modalities as `Part.cut` cuts them; `kilometre`: series of 1 km (C, steps, k + 2, k + 2) and table_1km
     (W, k + 2, k + 2) of the whole unit, in physical units; `z` (m, D) embeddings and `modality_flags` (m,) flat indices
     into the part. Corners and sides of a part lie on whole kilometres.
     """

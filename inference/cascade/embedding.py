@@ -46,7 +46,7 @@ class Task:
     log_area_ratio: float  # log(area / 100 m2), which a forest reads
     cells_to_predict: NDArray[np.bool_]  # (U, U) cells to predict
     area: Applicability | None
-    coarse: dict[str, Tensor]  # 1 km inputs of the unit
+    kilometres: dict[str, Tensor]  # 1 km inputs of the unit
     device: Device
     clock: Clock
 
@@ -71,11 +71,11 @@ class Task:
         z, unlike = z[cell_positions], torch.zeros(0)
         if self.ensemble.forest is not None:
             with self.clock("forest"):
-                columns = columns_of_part(self.ensemble, tile, self.coarse, part)[cell_positions]
+                columns = columns_of_part(self.ensemble, tile, self.kilometres, part)[cell_positions]
                 z = self.ensemble.with_leaves(z, columns, {"survey": self.survey}, self.log_area_ratio)
         if self.area is not None:
             with self.clock("applicability"):
-                unlike = dissimilarity_of_part(self.area, self.ensemble, tile, self.coarse, part, z, cell_positions)
+                unlike = dissimilarity_of_part(self.area, self.ensemble, tile, self.kilometres, part, z, cell_positions)
         return (part.top + rows) * side + part.left + cols, z, unlike
 
 
@@ -101,11 +101,11 @@ def embed_unit(
     """
     side = min(device.batch.side, unit.cells)
     width = unit.cells if device.batch.whole_rows else side
-    coarse = read_kilometres(cube, unit, recipe)
+    kilometres = read_kilometres(cube, unit, recipe)
     kilometre_has_value = np.zeros((unit.cells * CELL // COARSE + 2,) * 2, bool)
-    for values in coarse.values():
+    for values in kilometres.values():
         kilometre_has_value |= np.isfinite(values).reshape(-1, *kilometre_has_value.shape).any(0)
-    on_device = {name: device.put(torch.from_numpy(v)) for name, v in coarse.items()}
+    on_device = {name: device.put(torch.from_numpy(v)) for name, v in kilometres.items()}
     kilometre = ensemble.encode_kilometres(on_device)
     survey = device.put(survey_covariates(year))
     log_area_ratio = float(np.log(area_m2 / REFERENCE_AREA_M2))

@@ -278,12 +278,12 @@ def make_products(this: Run, steps: NDArray[np.float32] | None = None) -> None:
     config, cube, model, to_write = this.config, this.cube, this.model, this.products
     attributes: dict[str, Any] = {MADE_FROM: this.job.inputs, REGION_KM: list(this.job.region_km)}
     attributes["reference_year"] = config.predict.year
-    attributes[products.STATEMENT] = str(model.card.training.get("statement", products.PROBABILITY))
+    attributes[products.OUTPUT_KIND] = str(model.card.training.get("statement", products.PROBABILITY))
     attributes |= {
         k: v for k, v in (("license", config.license), ("attribution", config.attribution), ("note", config.note)) if v
     }
     extrapolation_note = extrapolated_area(config, model.areas)
-    attributes |= products.statement_attributes(config.note, str(attributes[products.STATEMENT]), extrapolation_note)
+    attributes |= products.attributes_of(config.note, str(attributes[products.OUTPUT_KIND]), extrapolation_note)
     if model.ranges is not None:
         attributes["floracube_ranges"] = f"probabilities of {len(model.ranges)} species are 0 outside of their range maps"
     area = {**attributes, "reference_area_m2": config.predict.area_m2}

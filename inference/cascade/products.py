@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -36,8 +37,9 @@ TOP_HABITATS = 3
 Classes = Mapping[str, tuple[tuple[int, str, str], ...]]  # level of a habitat scheme: (value, meaning, colour) of its classes
 
 
-STATEMENT: Final = "floracube_statement"  # attribute of a product: what its numbers state
+OUTPUT_KIND: Final = "floracube_statement"  # attribute of a product: what its numbers state
 PROBABILITY: Final = "probability"
+_LEVEL: Final = re.compile(r"level(\d)")  # of EUNIS, as its codes' table names it
 EXTRAPOLATED_AREA: Final = "floracube_extrapolated_area"  # attribute of a product whose plots are far from the surveys' areas
 
 
@@ -61,32 +63,33 @@ def indicator_layers(available: Sequence[Indicator], attributes: Mapping[str, An
 
 def _title(title: str, attributes: Mapping[str, Any]) -> str:
     """A title that names relative intensities, and plots far from the surveys' areas, as what they are: legends show it."""
-    if attributes.get(STATEMENT, PROBABILITY) != PROBABILITY:
+    if attributes.get(OUTPUT_KIND, PROBABILITY) != PROBABILITY:
         title = f"{title} (from relative intensities: compare places only, not numbers of species)"
     return f"{title} ({attributes[EXTRAPOLATED_AREA]})" if EXTRAPOLATED_AREA in attributes else title
 
 
-def statement_attributes(note: str, statement: str, extrapolation_note: str) -> dict[str, str]:
+def attributes_of(note: str, output_kind: str, extrapolation_note: str) -> dict[str, str]:
     """Attributes that say what numbers state and how far their plots are from the surveys'; the note stands under every map."""
     notes = [note] if note else []
-    if statement != PROBABILITY:
+    if output_kind != PROBABILITY:
         notes.append("Relative intensity, not probability: compare places of one species only; do not add them up.")
     if extrapolation_note:
         notes.append(f"{extrapolation_note.capitalize()}.")
     return ({"note": " ".join(notes)} if notes else {}) | ({EXTRAPOLATED_AREA: extrapolation_note} if extrapolation_note else {})
 
 
-def _with_statement(layer: Layer, attributes: Mapping[str, Any]) -> Layer:
+def _titled(layer: Layer, attributes: Mapping[str, Any]) -> Layer:
     """A layer of probabilities, or of what stands for them in this product."""
-    statement, title = str(attributes.get(STATEMENT, PROBABILITY)), layer.long_name
-    if statement != PROBABILITY:
-        title = title.replace("Probability of occurrence", statement.capitalize())
+    output_kind, title = str(attributes.get(OUTPUT_KIND, PROBABILITY)), layer.long_name
+    if output_kind != PROBABILITY:
+        title = title.replace("Probability of occurrence", output_kind.capitalize())
     return replace(layer, long_name=f"{title} ({attributes[EXTRAPOLATED_AREA]})" if EXTRAPOLATED_AREA in attributes else title)
 
 
 def habitat_layers(classes: Classes, title: str) -> list[Layer]:
     """One class map a level of the scheme, with the probability and entropy of the finest."""
-    levels = [habitat_level(name, "", flags, f"{title} ({name})") for name, flags in classes.items()]
+    titles = {name: _LEVEL.sub(r"level \1", f"{title} ({name})") for name in classes}
+    levels = [habitat_level(name, "", flags, titles[name]) for name, flags in classes.items()]
     return [*levels, habitat_probability(""), habitat_entropy("")]
 
 
@@ -114,7 +117,7 @@ def make_species(
     cube: CubeStore, version: str, names: Sequence[str], scale: NDArray[np.float32], area_m2: float, attributes: dict[str, Any]
 ) -> None:
     """`occurrence` at every level and the probability of one step, `scale`, beside it."""
-    layer = _with_statement(occurrence("", area_m2), attributes)
+    layer = _titled(occurrence("", area_m2), attributes)
     _make(
         cube,
         Pyramid.of_product("species", version, [layer]),
@@ -128,9 +131,7 @@ def make_composition(cube: CubeStore, version: str, attributes: dict[str, Any]) 
     """The ranked species of every cell."""
     group = group_of("composition", version)
     labels = {"rank": np.arange(1, RANKS + 1, dtype=np.int16)}
-    cube.ensure_group(
-        group, [_with_statement(x, attributes).at(group) for x in COMPOSITION], labels=labels, attributes=attributes
-    )
+    cube.ensure_group(group, [_titled(x, attributes).at(group) for x in COMPOSITION], labels=labels, attributes=attributes)
 
 
 def make_indicators(cube: CubeStore, version: str, available: Sequence[Indicator], attributes: dict[str, Any]) -> None:
@@ -158,13 +159,13 @@ def make_habitats(cube: CubeStore, version: str, classes: Classes, title: str, a
         ),
     ]
     labels = {"habitat_rank": np.arange(1, TOP_HABITATS + 1, dtype=np.int16)}
-    layers = [_with_statement(layer, attributes) for layer in habitat_layers(classes, title)]
+    layers = [_titled(layer, attributes) for layer in habitat_layers(classes, title)]
     _make(
         cube,
         Pyramid.of_product("habitats", version, layers),
         labels,
         attributes,
-        [_with_statement(layer, attributes) for layer in top],
+        [_titled(layer, attributes) for layer in top],
     )
 
 

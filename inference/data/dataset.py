@@ -39,7 +39,7 @@ from inference.data.records import (
 )
 from inference.data.samples import Predictors, Surveys
 from inference.data.sampling import sample, sample_source
-from inference.data.shards import Shelf
+from inference.data.shards import SampleStore
 from inference.network.deep_sdm import ModelSpec
 from inference.network.sizes import shape_of
 
@@ -73,9 +73,9 @@ def split_network_options(config: Config) -> tuple[tuple[str, ...] | None, dict[
 
 
 def load_dataset(
-    config: Config, cube: CubeStore, progress: Callable[[int, int], None] | None = None, shelf: Shelf | None = None
+    config: Config, cube: CubeStore, progress: Callable[[int, int], None] | None = None, sample_store: SampleStore | None = None
 ) -> Dataset:
-    """Read, check and sample everything that training needs; samples that `shelf` has no memory for lie there.
+    """Read, check and sample everything that training needs; samples that `sample_store` has no memory for lie there.
 
     A configuration with records and no surveys gives a dataset whose surveys have no rows.
 
@@ -104,14 +104,16 @@ def load_dataset(
     s = table.surveys
     x, y = s["x"].to_numpy(float), s["y"].to_numpy(float)
     reports = [table.report, traits_report, *([] if files is None else [files.report])]
-    survey_store, shelf = (None, None) if shelf is None else (shelf.under("surveys"), shelf.under("records"))
+    survey_store, sample_store = (
+        (None, None) if sample_store is None else (sample_store.under("surveys"), sample_store.under("records"))
+    )
     if files is None:
         predictors = _of_cube(cube, table, what, field, progress, survey_store)
     else:
         predictors = sample_source(files, what, places_of(s, "PA"), field, progress, survey_store)
     records, record_predictors = None, None
     if named_records is not None:
-        records, record_predictors = _records(config, cube, named_records, names, what, field, files, shelf, progress)
+        records, record_predictors = _records(config, cube, named_records, names, what, field, files, sample_store, progress)
         reports.insert(1, named_records.report)
     presence = _presence(table, names)
     year = s["year"].fillna(s["year"].median() if s["year"].notna().any() else config.predict.year)
@@ -146,17 +148,17 @@ def _of_cube(
     what: Recipe,
     field: int,
     progress: Callable[[int, int], None] | None,
-    shelf: Shelf | None,
+    sample_store: SampleStore | None,
 ) -> Predictors:
     """What the layers of the cube and the columns of the survey table say at surveys."""
     s = table.surveys
     x, y = s["x"].to_numpy(float), s["y"].to_numpy(float)
     require_complete(cube, what.layers, cube.region.units_at(x, y))
     side, of_layers = _side_m(table), what.of_layers
-    predictors = sample(cube, of_layers, x, y, field, progress, shelf, side) if of_layers.modalities else None
+    predictors = sample(cube, of_layers, x, y, field, progress, sample_store, side) if of_layers.modalities else None
     if what.table_columns:
         values = s[list(what.table_columns)].to_numpy(np.float32)
-        predictors = (predictors or Predictors({"static": values[:, :0]})).with_columns(values, what.table_columns)
+        predictors = (predictors or Predictors({"table_50m": values[:, :0]})).with_columns(values, what.table_columns)
     assert predictors is not None
     return predictors
 
@@ -272,7 +274,7 @@ def _records(
     what: Recipe,
     field: int,
     files: FileSource | None,
-    shelf: Shelf | None,
+    sample_store: SampleStore | None,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[Records, Predictors]:
     """Records of the modelled species and the predictors of their distinct cells and of the background."""
@@ -280,12 +282,12 @@ def _records(
         records, cells, _ = place_records(named_records, names, uniform_cells(cube, BACKGROUND), cube.region)
         x, y = cell_centres(cube.region, cells)
         require_complete(cube, what.layers, cube.region.units_at(x, y))
-        return records, sample(cube, what, x, y, field, progress, shelf)
+        return records, sample(cube, what, x, y, field, progress, sample_store)
     # GeoPlant has files at its records alone: there a quadrature would have nothing to read.
     records, cells, first = place_records(named_records, names, np.zeros(0, np.int64), cube.region)
     assert named_records.ids is not None
     rows = named_records.ids.iloc[first].assign(x=named_records.x[first], y=named_records.y[first])
-    return records, sample_source(files, what, places_of(rows, "PO"), field, progress, shelf)
+    return records, sample_source(files, what, places_of(rows, "PO"), field, progress, sample_store)
 
 
 def _files(config: Config) -> FileSource | None:

@@ -12,13 +12,13 @@ from cube.layers.inputs import INPUTS
 from cube.records.raw import PREDICTOR
 from cube.storage.store import CubeStore
 from inference.data.channels import Channel, channels_of
-from inference.data.samples import PAPER, Input
+from inference.data.samples import FORMER_NAMES, PAPER, Input
 from inference.data.samples import TABLES as COLUMNS
 
-TABLES: Final = {"50m": "static", "1km": "coarse"}  # modality of the layers that are columns of a table
+TABLES: Final = {"50m": "table_50m", "1km": "table_1km"}  # modality of the layers that are columns of a table
 TITLES: Final = {
-    "static": "Layers of 50 m",
-    "coarse": "Layers of 1 km",
+    "table_50m": "Layers of 50 m",
+    "table_1km": "Layers of 1 km",
     "survey": "Year and area of the survey",
 }
 
@@ -28,7 +28,7 @@ class Recipe:
     """Which layers of a cube feed which modality.
 
     An image (10 m) and a series are modalities of their own, by the layer's name; the other layers of 50 m are columns of
-    `static`, those of 1 km of `coarse`. `table_columns` are predictors that the surveys' table gives; they stand behind the
+    `table_50m`, those of 1 km of `table_1km`. `table_columns` are predictors that the surveys' table gives; they stand behind the
     columns of the 50 m layers.
     """
 
@@ -67,14 +67,14 @@ class Recipe:
         return tuple(channel for layer in self.groups.get(modality, ()) for channel in channels_of(layer))
 
     @property
-    def static_names(self) -> tuple[str, ...]:
+    def table_50m_names(self) -> tuple[str, ...]:
         """Columns of the 50 m layers, then those of the surveys' table."""
-        return (*(channel.name for channel in self.channels("static")), *self.table_columns)
+        return (*(channel.name for channel in self.channels("table_50m")), *self.table_columns)
 
     @property
-    def coarse_names(self) -> tuple[str, ...]:
+    def table_1km_names(self) -> tuple[str, ...]:
         """Columns of the 1 km layers that are no series."""
-        return tuple(channel.name for channel in self.channels("coarse"))
+        return tuple(channel.name for channel in self.channels("table_1km"))
 
     def title(self, modality: str, channel: str = "") -> tuple[str, str]:
         """(title, units) of a modality, or of one of its channels; of an unknown one its own name."""
@@ -121,7 +121,8 @@ class Recipe:
             layers.append(
                 Layer.from_metadata(each["path"], each["dtype"], each["fill"], each["dims"], each["attributes"], labels)
             )
-        return cls(tuple(values["modalities"]), tuple(layers), tuple(values["table_columns"]))
+        modalities = tuple(FORMER_NAMES.get(name, name) for name in values["modalities"])
+        return cls(modalities, tuple(layers), tuple(values["table_columns"]))
 
     @property
     def of_layers(self) -> Recipe:
@@ -181,7 +182,7 @@ def recipe(
     """What the inputs of a cube offer; `modalities` keeps some modalities only. Raises `CubeError` if nothing is left.
 
     `layer_names` are the layers of another source that a model is to learn from: it can use what both have. `table_columns` are
-    predictors of the surveys' table, part of the modality `static`.
+    predictors of the surveys' table, part of the modality `table_50m`.
     """
     present = list(cube.layers().values())
     if layer_names is not None:
@@ -201,9 +202,9 @@ def recipe_of(layers: Iterable[Layer], modalities: Collection[str] | None = None
     """What a model can learn from `layers`; `modalities` keeps some modalities only."""
     able = [layer for layer in layers if layer.predictor and (layer.kind != "class" or channels_of(layer))]
     tables = [table for table in TABLES.values() if any(modality_of(layer) == table for layer in able)]
-    if table_columns and "static" not in tables:
-        tables.insert(0, "static")
+    if table_columns and "table_50m" not in tables:
+        tables.insert(0, "table_50m")
     separate = [modality_of(layer) for layer in able if modality_of(layer) not in tables]
     selection = tuple(m for m in (*separate, *tables) if modalities is None or m in modalities)
     inputs = tuple(layer for m in selection for layer in able if modality_of(layer) == m)
-    return Recipe(selection, inputs, table_columns if "static" in selection else ())
+    return Recipe(selection, inputs, table_columns if "table_50m" in selection else ())

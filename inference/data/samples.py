@@ -14,7 +14,8 @@ from inference.data.kilometres import known_mean
 
 Floats = NDArray[np.float32]
 Metres = NDArray[np.float64]
-TABLES: Final = ("static", "coarse", "survey")  # modalities that are columns
+TABLES: Final = ("table_50m", "table_1km", "survey")  # modalities that are columns
+FORMER_NAMES: Final = {"static": "table_50m", "coarse": "table_1km"}  # in models that version 0.1 trained
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ PAPER: Final[Mapping[str, Input]] = {
     "landsat": Input(_band_names("landsat", "red", "green", "blue", "nir", "swir1", "swir2"), 84, 4, "50m"),
     "climate": Input(_band_names("climate", "pr", "tas", "tasmax", "tasmin"), 228, 12, "1km"),
 }
-_FIELDS: Final = ("satellite", "landsat", "static", "climate", "coarse")
+_FIELDS: Final = ("satellite", "landsat", "table_50m", "climate", "table_1km")
 
 
 def in_order(modalities: Collection[str]) -> tuple[str, ...]:
@@ -61,14 +62,14 @@ class Predictors:
     `corner` and `weight` name the four 1 km cells around each place (upper left, upper right, lower left,
     lower right; indices into the m cells of the 1 km modalities) and their bilinear weights (sum 1). `values` holds by
     modality, in the order of a network: images (n, C, P, P) with P = 5 x receptive field in cells, series (n, C, steps) or,
-    of 1 km, (m, C, steps), tables `static` (n, V) and `coarse` (m, W). `inputs` says what images and series are.
+    of 1 km, (m, C, steps), tables `table_50m` (n, V) and `table_1km` (m, W). `inputs` says what images and series are.
     """
 
     values: Mapping[str, Floats]
     corner: NDArray[np.int64] | None = None  # (n, 4)
     weight: Floats | None = None  # (n, 4)
-    static_names: tuple[str, ...] = ()
-    coarse_names: tuple[str, ...] = ()
+    table_50m_names: tuple[str, ...] = ()
+    table_1km_names: tuple[str, ...] = ()
     inputs: Mapping[str, Input] = field(default_factory=lambda: dict(PAPER))  # of every image and series
 
     def __post_init__(self) -> None:
@@ -98,7 +99,7 @@ class Predictors:
 
     def at_kilometres(self, name: str) -> bool:
         """Whether a modality is of 1 km cells and not of places."""
-        return name == "coarse" or (name in self.inputs and self.inputs[name].resolution == "1km")
+        return name == "table_1km" or (name in self.inputs and self.inputs[name].resolution == "1km")
 
     def _per_place(self) -> dict[str, NDArray[np.generic]]:
         place_values: dict[str, Any] = {name: array for name, array in self.values.items() if not self.at_kilometres(name)}
@@ -106,8 +107,8 @@ class Predictors:
 
     def _check_names(self) -> None:
         for what, values, names in (
-            ("static", self.get("static"), self.static_names),
-            ("coarse", self.get("coarse"), self.coarse_names),
+            ("table_50m", self.get("table_50m"), self.table_50m_names),
+            ("table_1km", self.get("table_1km"), self.table_1km_names),
         ):
             if values is not None and values.shape[1] != len(names):
                 raise TableError(f"Predictors '{what}' have {values.shape[1]} columns but {len(names)} names are given.")
@@ -147,10 +148,10 @@ class Predictors:
         return replace(self, values={name: values for name, values in self.values.items() if name not in modalities})
 
     def with_columns(self, values: Floats, names: tuple[str, ...]) -> Predictors:
-        """The same places with `values` (n, V) as further columns of `static`, which `names` names."""
-        table = self.get("static")
-        static = values if table is None else np.concatenate([table[np.arange(len(values))], values], 1)
-        return replace(self, values={**self.values, "static": static}, static_names=(*self.static_names, *names))
+        """The same places with `values` (n, V) as further columns of `table_50m`, which `names` names."""
+        table = self.get("table_50m")
+        columns = values if table is None else np.concatenate([table[np.arange(len(values))], values], 1)
+        return replace(self, values={**self.values, "table_50m": columns}, table_50m_names=(*self.table_50m_names, *names))
 
     def interpolated(self, name: str) -> Floats | None:
         """A 1 km modality at the places, (n, ...), bilinear over the 1 km cells that hold a value."""

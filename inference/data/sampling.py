@@ -19,7 +19,7 @@ from inference.data.channels import as_channels, channels_of
 from inference.data.kilometres import bilinear
 from inference.data.recipe import TABLES, Recipe
 from inference.data.samples import Predictors
-from inference.data.shards import Shelf
+from inference.data.shards import SampleStore
 from inference.data.squares import Squares
 
 SWEEP_M: Final = 80_000  # side of the squares in which places are read together
@@ -34,7 +34,7 @@ def _read(cube: CubeStore, layer: Layer, window: Window) -> Floats:
 def read_kilometres(cube: CubeStore, unit: Unit, what: Recipe) -> dict[str, Floats]:
     """Predictors of 1 km around every cell of a unit: (channels, ..., k + 2, k + 2) with k = U / 20, NaN where missing.
 
-    One 1 km cell more on each side for the bilinear interpolation: series such as `climate` and the columns of `coarse`.
+    One 1 km cell more on each side for the bilinear interpolation: series such as `climate` and the columns of `table_1km`.
     """
     kilometres = cube.region.square(unit, COARSE).grown(1)
     return {
@@ -67,13 +67,13 @@ def sample(
     y: NDArray[np.float64],
     receptive_field: int,
     progress: Callable[[int, int], None] | None = None,
-    shelf: Shelf | None = None,
+    sample_store: SampleStore | None = None,
     side_m: NDArray[np.floating] | None = None,
 ) -> Predictors:
     """Predictors of the 50 m cells that hold the points (x, y) metres, as `Predictors`.
 
     Every value is that of the cell, not of the point inside it, so that training sees what prediction sees. What does not
-    fit the memory of `shelf` comes as rows of files there. Places whose `side_m` (n,) is longer than a cell are squares
+    fit the memory of `sample_store` comes as rows of files there. Places whose `side_m` (n,) is longer than a cell are squares
     around their point: their values are the means of the square.
 
     Raises: ModelError where `what` reads columns of the surveys' table, too.
@@ -81,9 +81,9 @@ def sample(
     what.require_maps()
     what = what.in_cube(cube)
     squares = Squares.longer_than_a_cell(cube.region, x, y, np.zeros(len(x)) if side_m is None else side_m)
-    samples = _at_places(CubeSource(cube), what, Places.at(x, y), receptive_field, progress, shelf, (cube, squares))
-    kilometres, corner, weight = _sample_kilometres(cube, what, *cube.region.index(x, y), shelf, squares)
-    return Predictors({**samples, **kilometres}, corner, weight, what.static_names, what.coarse_names, what.encoded)
+    samples = _at_places(CubeSource(cube), what, Places.at(x, y), receptive_field, progress, sample_store, (cube, squares))
+    kilometres, corner, weight = _sample_kilometres(cube, what, *cube.region.index(x, y), sample_store, squares)
+    return Predictors({**samples, **kilometres}, corner, weight, what.table_50m_names, what.table_1km_names, what.encoded)
 
 
 def sample_source(
@@ -92,13 +92,13 @@ def sample_source(
     places: Places,
     receptive_field: int,
     progress: Callable[[int, int], None] | None = None,
-    shelf: Shelf | None = None,
+    sample_store: SampleStore | None = None,
 ) -> Predictors:
-    """Predictors at places out of any source, as `Predictors`; `shelf` as in `sample`.
+    """Predictors at places out of any source, as `Predictors`; `sample_store` as in `sample`.
 
     Climate and other 1 km layers are those of the cell that holds a place: it is its own and only corner.
     """
-    samples = _at_places(source, what, places, receptive_field, progress, shelf)
+    samples = _at_places(source, what, places, receptive_field, progress, sample_store)
     n = len(places)
 
     def read(index: NDArray[np.int64]) -> dict[str, Floats]:
@@ -106,12 +106,12 @@ def sample_source(
         values = source.sample(part, [layer.name for layers in what.kilometres.values() for layer in layers])
         return {modality: _from_places(layers, values) for modality, layers in what.kilometres.items()}
 
-    kilometres = _sample_all(shelf, "kilometres", what.kilometres, 1, np.stack([places.x, places.y]), read, None)
+    kilometres = _sample_all(sample_store, "kilometres", what.kilometres, 1, np.stack([places.x, places.y]), read, None)
     corner, weight = None, None
     if kilometres:
         corner = np.repeat(np.arange(n, dtype=np.int64)[:, None], 4, axis=1)
         weight = np.tile(np.array([1, 0, 0, 0], np.float32), (n, 1))
-    return Predictors({**samples, **kilometres}, corner, weight, what.static_names, what.coarse_names, what.encoded)
+    return Predictors({**samples, **kilometres}, corner, weight, what.table_50m_names, what.table_1km_names, what.encoded)
 
 
 def _at_places(
@@ -120,13 +120,13 @@ def _at_places(
     places: Places,
     receptive_field: int,
     progress: Callable[[int, int], None] | None,
-    shelf: Shelf | None,
+    sample_store: SampleStore | None,
     square_means: tuple[CubeStore, Squares] | None = None,
 ) -> dict[str, Floats]:
     """The modalities of 10 m and 50 m."""
     groups, packed_images = what.places, dict[str, Floats]()
-    if shelf is not None and isinstance(source, PackedSource):
-        packed_images = _pack_images(source, groups, places, receptive_field, shelf)
+    if sample_store is not None and isinstance(source, PackedSource):
+        packed_images = _pack_images(source, groups, places, receptive_field, sample_store)
         groups = {modality: layers for modality, layers in groups.items() if modality not in packed_images}
     names = [layer.name for layers in groups.values() for layer in layers]
 
@@ -139,18 +139,18 @@ def _at_places(
 
     salt = b"" if square_means is None or not len(square_means[1]) else square_means[1].identity()
     return (
-        _sample_all(shelf, "places", groups, receptive_field, np.stack([places.x, places.y]), read, progress, salt)
+        _sample_all(sample_store, "places", groups, receptive_field, np.stack([places.x, places.y]), read, progress, salt)
         | packed_images
     )
 
 
 def _pack_images(
-    source: PackedSource, groups: Mapping[str, Sequence[Layer]], places: Places, cells: int, shelf: Shelf
+    source: PackedSource, groups: Mapping[str, Sequence[Layer]], places: Places, cells: int, sample_store: SampleStore
 ) -> dict[str, Floats]:
-    """Images that do not fit the memory of the shelf, as the source has packed them."""
+    """Images that do not fit the memory of the sample store, as the source has packed them."""
     names = [modality for modality, layers in groups.items() if [layer.name for layer in layers] == ["sentinel2"]]
     rows = {modality: _row(layers, cells) for modality, layers in groups.items()}
-    if not names or not shelf.holds(rows, len(places)):
+    if not names or not sample_store.spills(rows, len(places)):
         return {}
     at = np.stack([places.x, places.y])
 
@@ -161,7 +161,7 @@ def _pack_images(
         return source.packed_patches(places.subset(index))
 
     identity = hashlib.sha256(places.patch_id.tobytes() + places.observations.encode() + at.tobytes()).hexdigest()
-    return {name: shelf.pack("images", rows[name], _neighbours_first(at), read, unpack, identity) for name in names}
+    return {name: sample_store.pack("images", rows[name], _neighbours_first(at), read, unpack, identity) for name in names}
 
 
 def _neighbours_first(at: NDArray[np.floating | np.integer]) -> NDArray[np.int64]:
@@ -178,7 +178,7 @@ def _row(layers: Sequence[Layer], cells: int = 1) -> tuple[int, ...]:
 
 
 def _sample_all(
-    shelf: Shelf | None,
+    sample_store: SampleStore | None,
     name: str,
     groups: Mapping[str, Sequence[Layer]],
     cells: int,
@@ -187,7 +187,7 @@ def _sample_all(
     progress: Callable[[int, int], None] | None,
     salt: bytes = b"",
 ) -> dict[str, Floats]:
-    """What `read_samples` gives of all n places at `at` (2, n), in memory or, where that is too small, in files of the shelf.
+    """What `read_samples` gives of all n places at `at` (2, n), in memory or, where that is small, in files of the sample store.
 
     Files are filled neighbours first, so that a source is read in one sweep; `salt` is what else values depend on. Images are
     of `cells` cells a side.
@@ -196,12 +196,12 @@ def _sample_all(
     if not groups:
         return {}
     rows = {modality: _row(layers, cells) for modality, layers in groups.items()}
-    if shelf is None or not shelf.holds(rows, n):
+    if sample_store is None or not sample_store.spills(rows, n):
         return read_samples(np.arange(n))
     tables = TABLES.values()
     stored_layers = {m: layers[0] if m not in tables and layers[0].kind != "class" else None for m, layers in groups.items()}
     identity = hashlib.sha256(repr(sorted(rows.items())).encode() + np.ascontiguousarray(at).tobytes() + salt).hexdigest()
-    return shelf.cut(name, rows, stored_layers, _neighbours_first(at), read_samples, identity, progress)
+    return sample_store.cut(name, rows, stored_layers, _neighbours_first(at), read_samples, identity, progress)
 
 
 def _from_places(layers: Sequence[Layer], values: Mapping[str, Floats]) -> Floats:
@@ -211,7 +211,12 @@ def _from_places(layers: Sequence[Layer], values: Mapping[str, Floats]) -> Float
 
 
 def _sample_kilometres(
-    cube: CubeStore, what: Recipe, row: NDArray[np.int64], col: NDArray[np.int64], shelf: Shelf | None, squares: Squares
+    cube: CubeStore,
+    what: Recipe,
+    row: NDArray[np.int64],
+    col: NDArray[np.int64],
+    sample_store: SampleStore | None,
+    squares: Squares,
 ) -> tuple[dict[str, Floats], NDArray[np.int64] | None, Floats | None]:
     """Values of the distinct 1 km cells around the 50 m cells (row, col); each cell's four corners among them, and weights.
 
@@ -238,7 +243,7 @@ def _sample_kilometres(
         return out
 
     salt = squares.identity() if len(squares) else b""
-    return _sample_all(shelf, "kilometres", what.kilometres, 1, at, read, None, salt), which, weight
+    return _sample_all(sample_store, "kilometres", what.kilometres, 1, at, read, None, salt), which, weight
 
 
 def _at_cells(cube: CubeStore, what: Recipe, at: NDArray[np.int64]) -> dict[str, Floats]:

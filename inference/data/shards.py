@@ -136,17 +136,17 @@ def is_on_disk(predictors: Predictors) -> bool:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class SampleStore:
     """A folder for samples that do not fit `memory_bytes`."""
 
     folder: Path
     memory_bytes: float
 
-    def under(self, name: str) -> Shelf:
+    def under(self, name: str) -> SampleStore:
         """A folder of its own for another set of places."""
-        return Shelf(self.folder / name, self.memory_bytes)
+        return SampleStore(self.folder / name, self.memory_bytes)
 
-    def holds(self, rows: Mapping[str, tuple[int, ...]], count: int) -> bool:
+    def spills(self, rows: Mapping[str, tuple[int, ...]], count: int) -> bool:
         """Whether `count` places with rows of these shapes are to lie on disk."""
         return 4 * count * sum(int(np.prod(shape)) for shape in rows.values()) > self.memory_bytes
 
@@ -213,7 +213,7 @@ class Shelf:
 
 def _prepare(folder: Path, identity: str, rows_by_key: Mapping[str, Rows]) -> int:
     """Places that lie there already; files of full length are made where there are none."""
-    note = folder / "shelf.json"
+    note = folder / "samples.json"
     try:
         saved_note = json.loads(note.read_text(encoding="utf-8"))
         complete = all(rows.path.stat().st_size == rows.nbytes for rows in rows_by_key.values())
@@ -242,6 +242,6 @@ def _write(rows: Rows, index: Index, values: NDArray[Any]) -> None:
 
 
 def _note(folder: Path, identity: str, rows_done: int) -> None:
-    partial = folder / "shelf.partial"
+    partial = folder / "samples.partial"
     partial.write_text(json.dumps({"identity": identity, "done": rows_done}) + "\n", encoding="utf-8")
-    partial.replace(folder / "shelf.json")
+    partial.replace(folder / "samples.json")

@@ -30,7 +30,7 @@ from inference.data.recipe import Recipe
 from inference.data.recipe import recipe_of as recipe_of_layers
 from inference.data.samples import Predictors, Surveys
 from inference.data.sampling import sample_source
-from inference.data.shards import Shelf
+from inference.data.shards import SampleStore
 
 SPLITS: Final = ("train", "val", "test_iid", "test_ood", "test_glc25", "test")  # the last one: what no other holds
 TESTS: Final = SPLITS[2:]
@@ -168,7 +168,7 @@ def _on_disk(source: FileSource, what: Recipe, places: Places, cells: int, scrat
     """Predictors of places as rows of files below `scratch`, made anew."""
     folder = scratch / "samples"
     shutil.rmtree(folder, ignore_errors=True)
-    return sample_source(source, what, places, cells, shelf=Shelf(folder, 0))
+    return sample_source(source, what, places, cells, sample_store=SampleStore(folder, 0))
 
 
 def labelled_tests(benchmark: Benchmark) -> list[str]:

@@ -99,7 +99,7 @@ def _model(run: Run) -> dict[str, Any]:
     importance = [f"{r['modality']} {r['more_log_loss']:+.4f}" for r in run.importance if not r["channel"]]
     candidates = f"size of the network, {1 + len(options.search)} candidates by log loss on open blocks; "
     return {
-        "statement": run.trained_model.statement,
+        "statement": run.trained_model.output_kind,
         "species": len(ensemble.species),
         "modalities": ", ".join(ensemble.spec.modalities),
         "survey_likelihood": "" if _alone(run) else "; complementary log-log likelihood of surveys",
@@ -180,7 +180,7 @@ def _prediction(run: Run) -> dict[str, Any]:
         "extent": f"longitude {lon.min():.2f} to {lon.max():.2f}, latitude {lat.min():.2f} to {lat.max():.2f} degrees",
         "crs": region.grid.code,
         "predictor_types": ", ".join(k for k in dict.fromkeys(KINDS.get(s.layer, "") for s in config.sources) if k),
-        "predictors": "; ".join([*spec.static_names, *spec.coarse_names, *image_titles, *year]),
+        "predictors": "; ".join([*spec.table_50m_names, *spec.table_1km_names, *image_titles, *year]),
         "sources": "; ".join(_source(x) for x in config.sources),
         "source_years": "; ".join(y for x in config.sources if (y := x.reference_years)),
         "resolutions": ", ".join(dict.fromkeys(x.resolution for x in recipe.inputs)),
@@ -192,7 +192,7 @@ def _prediction(run: Run) -> dict[str, Any]:
 
 def _alone(run: Run) -> bool:
     """Whether the model learned from records alone."""
-    return run.trained_model.statement == RELATIVE
+    return run.trained_model.output_kind == RELATIVE
 
 
 def _version(package: str) -> str:

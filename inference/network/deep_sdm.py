@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from cube.errors import ModelError
 from cube.grid import CELL
 from inference.data.kilometres import weights_along
-from inference.data.samples import PAPER, TABLES, Input, in_order
+from inference.data.samples import FORMER_NAMES, PAPER, TABLES, Input, in_order
 from inference.network.encoders import SatelliteEncoder, SeriesEncoder, TableEncoder
 
 SURVEY_COVARIATES: Final = ("year",)  # the area of a survey is in the likelihood alone
@@ -29,8 +29,8 @@ class ModelSpec:
 
     modalities: tuple[str, ...]
     species: int
-    static_names: tuple[str, ...] = ()
-    coarse_names: tuple[str, ...] = ()
+    table_50m_names: tuple[str, ...] = ()
+    table_1km_names: tuple[str, ...] = ()
     d: int = 64
     hidden: int = 128
     depth: int = 2
@@ -44,7 +44,7 @@ class ModelSpec:
         unknown = sorted(set(self.modalities) - {*self.inputs, *TABLES})
         if unknown or not set(self.modalities) - {"survey"}:
             raise ModelError(
-                f"Model modalities {list(self.modalities)}: expected at least one of {[*self.inputs, 'static', 'coarse']}, "
+                f"Model modalities {list(self.modalities)}: expected at least one of {[*self.inputs, 'table_50m', 'table_1km']}, "
                 f"optionally with 'survey'{'; unknown: ' + ', '.join(unknown) if unknown else ''}."
             )
 
@@ -61,11 +61,11 @@ class ModelSpec:
     @property
     def kilometres(self) -> tuple[str, ...]:
         """Modalities that are encoded at 1 km."""
-        return tuple(m for m in self.modalities if m == "coarse" or (m in self.series and self.inputs[m].resolution == "1km"))
+        return tuple(m for m in self.modalities if m == "table_1km" or (m in self.series and self.inputs[m].resolution == "1km"))
 
     def channels(self, modality: str) -> tuple[str, ...]:
         """Names of the bands, variables or columns of a modality, in the order of their axis."""
-        tables = {"static": self.static_names, "coarse": self.coarse_names, "survey": SURVEY_COVARIATES}
+        tables = {"table_50m": self.table_50m_names, "table_1km": self.table_1km_names, "survey": SURVEY_COVARIATES}
         return tables[modality] if modality in tables else self.inputs[modality].channels
 
     @property
@@ -100,6 +100,10 @@ class ModelSpec:
         """The inverse of `to_json`. Raises: ModelError for fields of another version."""
         try:
             fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "waves"}
+            fields |= {
+                f"{new}_names": fields.pop(f"{old}_names") for old, new in FORMER_NAMES.items() if f"{old}_names" in fields
+            }
+            fields["modalities"] = tuple(FORMER_NAMES.get(name, name) for name in fields["modalities"])
             inputs = {name: Input(**{**each, "channels": tuple(each["channels"])}) for name, each in values["inputs"].items()}
             return cls(**{**fields, "inputs": inputs})
         except (TypeError, KeyError, AttributeError) as error:
@@ -220,8 +224,8 @@ class DeepSDM(nn.Module):
     def embed_places(self, batch: Mapping[str, Tensor], keep: Tensor | None = None) -> Tensor:
         """Embeddings (n, d) of single places.
 
-        `batch` holds any of the images (n, C, P, P), series of 50 m (n, C, steps), static (n, V), survey (n, 1: year), and
-        series of 1 km (m, C, steps), coarse (m, W) with corner (n, 4), weight (n, 4); NaN is missing.
+        `batch` holds any of the images (n, C, P, P), series of 50 m (n, C, steps), table_50m (n, V), survey (n, 1: year), and
+        series of 1 km (m, C, steps), table_1km (m, W) with corner (n, 4), weight (n, 4); NaN is missing.
         `keep`: (n, modalities of the spec) bool, False where training drops a modality.
         """
         return self.fuse_places(self.encode_places(batch), keep)
@@ -259,8 +263,8 @@ class DeepSDM(nn.Module):
     ) -> Tensor:
         """Embeddings (height x width, d) of a part of a window, row by row.
 
-        `tile` holds the part's own images (C, 5(height + R - 1), 5(width + R - 1)), series (C, steps, height, width) and static
-        (V, height, width), as `Part.cut` cuts them; `kilometre` is `encode_kilometres` of the whole window.
+        `tile` holds the part's own images (C, 5(height + R - 1), 5(width + R - 1)), series (C, steps, height, width) and
+        table_50m (V, height, width), as `Part.cut` cuts them; `kilometre` is `encode_kilometres` of the whole window.
         """
         parts = {}
         for name, values in tile.items():

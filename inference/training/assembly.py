@@ -27,7 +27,7 @@ PROBABILITY: Final = "probability"
 RELATIVE: Final = "relative intensity"
 
 
-def statement_of(surveys: Surveys, options: TrainOptions) -> str:
+def output_kind_of(surveys: Surveys, options: TrainOptions) -> str:
     """What a model's numbers are: without surveys nobody knows how common plants are."""
     return PROBABILITY if len(surveys) and options.likelihood != "records_only" else RELATIVE
 
@@ -53,7 +53,7 @@ class Assembly:
         self._spec, self._options = spec, options
         self._family = families(family, spec.species)
         use_records = records is not None and options.likelihood != "surveys_only"
-        alone = statement_of(surveys, options) == RELATIVE
+        alone = output_kind_of(surveys, options) == RELATIVE
         if alone and not use_records:
             raise ModelError(
                 "There are neither surveys nor records to learn from; name `surveys` or `records` in the configuration."

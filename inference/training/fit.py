@@ -27,7 +27,7 @@ from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import DeepSDM, ModelSpec
 from inference.network.ensemble import Ensemble
 from inference.network.forest import Forest, beside_forest
-from inference.training.assembly import RELATIVE, Assembly, statement_of
+from inference.training.assembly import RELATIVE, Assembly, output_kind_of
 from inference.training.curves import PICTURE, draw_curves, watching
 from inference.training.forest import forest_columns, grow_forest
 from inference.training.joint import JointObjective
@@ -54,7 +54,7 @@ class TrainedModel:
     metrics: dict[str, float]
     options: TrainOptions
     history: list[dict[str, float]] = field(default_factory=list)
-    statement: str = "probability"  # or "relative intensity", where no survey says how common plants are
+    output_kind: str = "probability"  # or "relative intensity", where no survey says how common plants are
     reporting: NDArray[np.float32] | None = None  # (S,) log reporting rates, mean 0
     learned_records: NDArray[np.int64] | None = None  # (S,) presence-only records of each species
     folds: Folds | None = None  # that the members left out, in order
@@ -95,8 +95,8 @@ def spec_for(predictors: Predictors, surveys: Surveys, **shape: Any) -> ModelSpe
     shape.setdefault("modalities", in_order((*predictors.modalities, *survey_modality)))
     return ModelSpec(
         species=len(surveys.species),
-        static_names=predictors.static_names,
-        coarse_names=predictors.coarse_names,
+        table_50m_names=predictors.table_50m_names,
+        table_1km_names=predictors.table_1km_names,
         **shape,
     )
 
@@ -156,11 +156,11 @@ def train(
     Raises: ModelError where rows, species or modalities do not match, or `run` holds a training of another kind.
     """
     options = options or TrainOptions()
-    statement = statement_of(surveys, options)
-    if statement == RELATIVE:
+    output_kind = output_kind_of(surveys, options)
+    if output_kind == RELATIVE:
         surveys = surveys.subset(np.zeros(0, np.int64))
         folds = None if folds is None else folds.subset(np.zeros(0, np.int64))
-    spec = spec or spec_for(predictors if statement != RELATIVE or record_predictors is None else record_predictors, surveys)
+    spec = spec or spec_for(predictors if output_kind != RELATIVE or record_predictors is None else record_predictors, surveys)
     _require_match(spec, surveys, folds, options)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -168,7 +168,7 @@ def train(
     device = device_of(options)
     on_disk = is_on_disk(predictors) or (record_predictors is not None and is_on_disk(record_predictors))
     record_places = None
-    if folds is not None and statement == RELATIVE and records is not None:
+    if folds is not None and output_kind == RELATIVE and records is not None:
         record_places = JudgedPlaces.draw(records, folds)
     fold_of_row = None if folds is None else folds.fold if record_places is None else record_places.fold
     scores = None if fold_of_row is None else np.empty((len(fold_of_row), spec.species), np.float32)
@@ -200,13 +200,13 @@ def train(
                     set_level(fold_ensemble, record_predictors, train_records.background)
                     scores[rows] = _score_places(fold_ensemble, record_predictors.subset(record_places.row[rows]))
     forest, alone = None, dict[str, NDArray[np.float32]]()
-    if options.forest_trees and folds is not None and scores is not None and statement != RELATIVE:
+    if options.forest_trees and folds is not None and scores is not None and output_kind != RELATIVE:
         progress(total_steps, total_steps, "forest")
         forest, alone = _forest_scores(predictors, surveys, spec, folds, scores, options)
         scores = beside_forest(torch.from_numpy(scores), torch.from_numpy(alone["forest"]).exp(), forest.weight).numpy()
     ensemble = Ensemble(spec, nets, surveys.species, forest)
     metrics, rates, records_by_species = {}, None, None
-    if statement == RELATIVE:
+    if output_kind == RELATIVE:
         assert records is not None
         assert record_predictors is not None
         set_level(ensemble, record_predictors, records.background)
@@ -219,7 +219,7 @@ def train(
         records_by_species = _count_records(records, spec.species)
         metrics["records"] = float(len(records))
     return TrainedModel(
-        ensemble, metrics, options, history, statement, rates, records_by_species, folds, scores, record_places, alone
+        ensemble, metrics, options, history, output_kind, rates, records_by_species, folds, scores, record_places, alone
     )
 
 

@@ -28,7 +28,7 @@ from inference.cascade.reference import Reference, reference_of, save_reference
 from inference.cascade.sums import plan_sums
 from inference.data.dataset import Dataset, load_dataset, split_network_options
 from inference.data.holdout import Holdout, plan_folds, shown_km
-from inference.data.shards import Shelf
+from inference.data.shards import SampleStore
 from inference.evaluation.folds import FLORACUBE, skill_report
 from inference.evaluation.out_of_fold import OutOfFold, cross_calibrated, describe_surveys, fingerprint, save_out_of_fold
 from inference.evaluation.record_folds import record_table, save_places
@@ -80,7 +80,7 @@ def _learn(config: Config, progress: Progress) -> dict[str, Any]:
         config,
         cube,
         lambda steps_done, total: progress(steps_done, total, "sampling the cube"),
-        Shelf(run / "samples", options.memory_gb * 1e9),
+        SampleStore(run / "samples", options.memory_gb * 1e9),
     )
     if len(data.surveys) and options.likelihood != "records_only":
         extrapolated_area(config, SurveyAreas.from_surveys(data.surveys.area_m2))  # refused before hours of training
@@ -109,7 +109,7 @@ def _learn(config: Config, progress: Progress) -> dict[str, Any]:
                 "options": options_document(options),
                 "history": trained_model.history,
                 "reports": reports,
-                "statement": trained_model.statement,
+                "statement": trained_model.output_kind,
                 "reporting_rates": _rates(trained_model),
             },
         )
@@ -118,7 +118,7 @@ def _learn(config: Config, progress: Progress) -> dict[str, Any]:
         if reference is not None:
             save_reference(partial, reference)
         richness = Richness(metrics.get("richness_level", 1.0), metrics.get("richness_exponent", 1.0))
-        areas = SurveyAreas.from_surveys(data.surveys.area_m2) if trained_model.statement == "probability" else None
+        areas = SurveyAreas.from_surveys(data.surveys.area_m2) if trained_model.output_kind == "probability" else None
         save_settings(partial, data.recipe, as_json(quantiles), richness, areas)
         metrics |= trained_model.metrics | describe_model(partial, config, data, trained_model, progress)
         if config.habitats is not None:

@@ -33,7 +33,7 @@ class Draw:
 
     rows: NDArray[np.int64]  # (b,) surveys
     turn: int  # 0..7: quarter turns of the patches of images, and from 4 on a flip
-    noise: Tensor | None  # (b, 1, W) standard normal, for the coarse columns
+    noise: Tensor | None  # (b, 1, W) standard normal, for the columns of 1 km
     keep: Tensor  # (b, modalities of the spec) bool, False where a modality is dropped
 
 
@@ -169,8 +169,8 @@ def randomness(
     turn, noise = 0, None
     if any(predictors.get(name) is not None for name in spec.images):
         turn = int(torch.randint(8, (1,), generator=generator))
-    if "coarse" in spec.modalities and predictors.values["coarse"] is not None and options.coarse_noise > 0:
-        noise = torch.randn(count, 1, predictors.values["coarse"].shape[1], generator=generator)
+    if "table_1km" in spec.modalities and predictors.values["table_1km"] is not None and options.coarse_noise > 0:
+        noise = torch.randn(count, 1, predictors.values["table_1km"].shape[1], generator=generator)
     keep = torch.rand(count, len(spec.modalities), generator=generator) >= options.modality_dropout
     return turn, noise, keep | ~keep.any(1, keepdim=True)
 
@@ -184,10 +184,10 @@ def augmented(batch: Batch, draw: Draw) -> Batch:
 
 
 def with_noise(net: DeepSDM, batch: Batch, strength: float) -> Batch:
-    """A batch whose coarse columns bear the noise of its draw; one without is taken as it is."""
+    """A batch whose columns of 1 km bear the noise of its draw; one without is taken as it is."""
     if "noise" not in batch:
         return batch
-    return batch | {"coarse": batch["coarse"] + coarse_noise(net, batch["noise"], strength)}
+    return batch | {"table_1km": batch["table_1km"] + coarse_noise(net, batch["noise"], strength)}
 
 
 def turned(image: Tensor, turn: int) -> Tensor:
@@ -197,12 +197,12 @@ def turned(image: Tensor, turn: int) -> Tensor:
 
 
 def coarse_noise(net: DeepSDM, normal: Tensor, strength: float) -> Tensor:
-    """Noise (4 b, W) for the coarse columns, the same at a place's four cells, from standard normals (b, 1, W).
+    """Noise (4 b, W) for the columns of 1 km, the same at a place's four cells, from standard normals (b, 1, W).
 
     Neighbouring surveys share their 1 km values, which without it become an address. Many columns say nearly the same,
     so 50 of them bear `strength` standard deviations and fewer bear less.
     """
     columns = normal.shape[2]
     sigma = strength * min(1.0, (columns / 50) ** 0.5)
-    std = cast(Any, net.encoders["coarse"]).normalisation.std
+    std = cast(Any, net.encoders["table_1km"]).normalisation.std
     return (sigma * std * normal).expand(-1, 4, -1).reshape(-1, columns)

@@ -25,8 +25,8 @@ from inference.network.ensemble import Ensemble, survey_covariates
 def read_window(cube: CubeStore, unit: Unit, what: Recipe, halo: int) -> dict[str, NDArray[np.float32]]:
     """Predictors of every cell of a unit, physical units, NaN where missing.
 
-    Images such as `satellite` (4, 5 (U + 2 halo), same), series of 50 m such as `landsat` (6, 84, U, U), `static` (V, U, U);
-    series of 1 km such as `climate` (4, 228, k + 2, k + 2) and `coarse` (W, k + 2, k + 2) with k = U / 20: one 1 km cell more
+    Images such as `satellite` (4, 5 (U + 2 halo), same), series of 50 m such as `landsat` (6, 84, U, U), `table_50m` (V, U, U);
+    series of 1 km such as `climate` (4, 228, k + 2, k + 2) and `table_1km` (W, k + 2, k + 2) with k = U / 20: one 1 km cell more
     on each side for the bilinear interpolation.
     """
     what = what.in_cube(cube)
@@ -44,7 +44,7 @@ def read_window(cube: CubeStore, unit: Unit, what: Recipe, halo: int) -> dict[st
 def embed_window(net: DeepSDM, window: Mapping[str, Tensor], survey: Tensor | None = None) -> Tensor:
     """Embeddings (d, U, U) of a square window of U x U cells.
 
-    `window` holds any of the images (C, 5(U+R-1), 5(U+R-1)), series of 50 m (C, steps, U, U), static (V, U, U), series of
+    `window` holds any of the images (C, 5(U+R-1), 5(U+R-1)), series of 50 m (C, steps, U, U), table_50m (V, U, U), series of
     1 km (C, steps, k+2, k+2), coarse (W, k+2, k+2) with one 1 km cell of halo, k = U / 20. `survey`: (1,) as in a batch.
     """
     spec, tile = net.spec, deep_sdm.TILE

@@ -14,9 +14,9 @@ from tests.support.good_cube import copy_of
 GRID = [float(v) for v in range(2, 17)]  # degrees
 METRICS = {"auc_test": 0.71, "held_out_surveys": 280, "held_out_blocks": 3, "learned_surveys": 1900, "calibration_slope": 0.97}
 IMPORTANCE = [
-    ("coarse", "", "Climate and others at 1 km", 0.021),
-    ("static", "", "Terrain, soil and land cover at 50 m", 0.008),
-    ("coarse", "bioclim.bio1", "Annual mean temperature", 0.012),
+    ("table_1km", "", "Climate and others at 1 km", 0.021),
+    ("table_50m", "", "Terrain, soil and land cover at 50 m", 0.008),
+    ("table_1km", "bioclim.bio1", "Annual mean temperature", 0.012),
 ]
 
 
@@ -34,7 +34,7 @@ def card(names: Sequence[str]) -> dict[str, Any]:
         "members": 2,
         "species": len(names),
         "metrics": METRICS,
-        "modalities": [{"name": "coarse", "title": "Climate and others at 1 km"}],
+        "modalities": [{"name": "table_1km", "title": "Climate and others at 1 km"}],
         "habitats": {"accuracy": 0.8},
         "importance": [
             {
@@ -51,7 +51,7 @@ def card(names: Sequence[str]) -> dict[str, Any]:
         ],
         "responses": [
             {
-                "modality": "coarse",
+                "modality": "table_1km",
                 "input": "bioclim.bio1",
                 "title": "Annual mean temperature",
                 "units": "degC",

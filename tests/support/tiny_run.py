@@ -63,7 +63,7 @@ def _save_model(cube: CubeStore, folder: Path, count: int, seed: int) -> None:
     what = recipe(cube)
     torch.manual_seed(seed)
     names = tuple(f"Planta numero-{i}" for i in range(count))
-    spec = ModelSpec(what.modalities, count, what.static_names, what.coarse_names, d=16, hidden=32, inputs=what.encoded)
+    spec = ModelSpec(what.modalities, count, what.table_50m_names, what.table_1km_names, d=16, hidden=32, inputs=what.encoded)
     ensemble = Ensemble(spec, 1, names)
     checkpoint.save(folder / "sdm", ensemble)
     save_settings(folder, what, {"quantiles": {"richness": 1.5, "shannon": 1.5}})

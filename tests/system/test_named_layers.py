@@ -169,18 +169,18 @@ def test_no_code_knows_these_names() -> None:
 
 def test_the_model_names_each_channel_after_its_layer_and_learned_from_it(made: Path) -> None:
     spec = load_model(made.parent / "model").ensemble.spec
-    assert set(spec.modalities) == {"thicket_height", "train", "verdure_cycle", "static", "coarse", "survey"}
+    assert set(spec.modalities) == {"thicket_height", "train", "verdure_cycle", "table_50m", "table_1km", "survey"}
     assert spec.channels("thicket_height") == ("thicket_height",)
     assert spec.channels("train") == ("train.closed", "train.open")
     imprint = {f"ground_imprint.{i:03d}" for i in range(128)}
-    assert imprint < set(spec.static_names)
-    assert set(spec.static_names) - imprint == {
+    assert imprint < set(spec.table_50m_names)
+    assert set(spec.table_50m_names) - imprint == {
         "bedrock_kind.granite",
         "bedrock_kind.limestone",
         "bedrock_kind.red_sandstone",
         "verdure_cycle_amplitude",
     }
-    assert set(spec.coarse_names) == {
+    assert set(spec.table_1km_names) == {
         "frost_tally.frost_days",
         "frost_tally.late_frosts",
         "bioclim.bio1",

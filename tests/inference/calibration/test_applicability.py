@@ -24,7 +24,7 @@ from inference.network.deep_sdm import DeepSDM, ModelSpec, Part
 from inference.network.ensemble import Ensemble
 from tests.support.dense import embed_cells
 
-EVERY = ("satellite", "landsat", "static", "climate", "coarse")
+EVERY = ("satellite", "landsat", "table_50m", "climate", "table_1km")
 SPEC = ModelSpec((*EVERY, "survey"), 7, ("a", "b"), ("c", "d", "e"), d=8, hidden=8, width=4, dilations=(1,))
 U, K = 40, 2
 
@@ -48,12 +48,12 @@ def places(n: int, seed: int = 0, shift: float = 0.0) -> Predictors:
     drawn = {
         "satellite": values(n, 4, SPEC.patch, SPEC.patch),
         "landsat": values(n, 6, 84),
-        "static": values(n, 2),
+        "table_50m": values(n, 2),
         "climate": values(30, 4, 228),
-        "coarse": values(30, 3),
+        "table_1km": values(30, 3),
     }
     corner, weight = rng.integers(0, 30, (n, 4)), np.full((n, 4), 0.25, np.float32)
-    return Predictors(drawn, corner, weight, SPEC.static_names, SPEC.coarse_names)
+    return Predictors(drawn, corner, weight, SPEC.table_50m_names, SPEC.table_1km_names)
 
 
 def covariates(n: int) -> np.ndarray:
@@ -72,9 +72,9 @@ def window(missing: float) -> dict[str, torch.Tensor]:
     shapes = {
         "satellite": (4, side, side),
         "landsat": (6, 84, U, U),
-        "static": (2, U, U),
+        "table_50m": (2, U, U),
         "climate": (4, 228, K + 2, K + 2),
-        "coarse": (3, K + 2, K + 2),
+        "table_1km": (3, K + 2, K + 2),
     }
     out = {}
     for name, shape in shapes.items():
@@ -95,11 +95,11 @@ def places_in(held: dict[str, torch.Tensor], step: int = 7) -> tuple[np.ndarray,
     there = {
         "satellite": torch.stack(patches).numpy(),
         "landsat": held["landsat"][:, :, rows, cols].movedim(-1, 0).numpy(),
-        "static": held["static"][:, rows, cols].T.numpy(),
+        "table_50m": held["table_50m"][:, rows, cols].T.numpy(),
         "climate": held["climate"].flatten(2).movedim(-1, 0).numpy(),
-        "coarse": held["coarse"].flatten(1).T.numpy(),
+        "table_1km": held["table_1km"].flatten(1).T.numpy(),
     }
-    return rows, cols, Predictors(there, corner, weight, SPEC.static_names, SPEC.coarse_names)
+    return rows, cols, Predictors(there, corner, weight, SPEC.table_50m_names, SPEC.table_1km_names)
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3])
@@ -129,7 +129,7 @@ def ratio(held, ensemble, predictors, without: tuple[str, ...] = ()) -> np.ndarr
     return held.ratio(columns, z.detach(), mask).numpy()
 
 
-@pytest.mark.parametrize("without", [(), ("satellite",), ("landsat", "coarse")])
+@pytest.mark.parametrize("without", [(), ("satellite",), ("landsat", "table_1km")])
 def test_places_like_those_of_training_are_within_and_others_are_not(fitted, ensemble, without):
     inside = ratio(fitted, ensemble, places(100, seed=5), without)
     outside = ratio(fitted, ensemble, places(100, seed=6, shift=6.0), without)

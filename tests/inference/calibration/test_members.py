@@ -21,7 +21,7 @@ from inference.network.forest import Forest
 from inference.training.forest import grow_tree
 from inference.training.likelihood import cloglog_probability
 
-SPEC = ModelSpec(("static",), 6, ("a", "b"), d=8)
+SPEC = ModelSpec(("table_50m",), 6, ("a", "b"), d=8)
 
 
 def ensemble(members: int) -> Ensemble:
@@ -38,7 +38,7 @@ def ensemble(members: int) -> Ensemble:
 
 def test_spread_is_that_of_probabilities_member_by_member():
     held = ensemble(3)
-    batch = {"static": torch.randn(40, 2)}
+    batch = {"table_50m": torch.randn(40, 2)}
     with torch.no_grad():
         z = held.embed_places(batch)
         eta = torch.stack([net(batch) + net.beta * np.log(4.0) for net in held.networks])
@@ -49,7 +49,7 @@ def test_spread_is_that_of_probabilities_member_by_member():
 
 def test_one_member_agrees_with_itself():
     held = ensemble(1)
-    z = held.embed_places({"static": torch.randn(5, 2)})
+    z = held.embed_places({"table_50m": torch.randn(5, 2)})
     assert member_spread(held, z, torch.arange(6)).abs().max() < 1e-3
 
 
@@ -75,7 +75,7 @@ def test_the_forest_of_the_common_species_is_made_once_for_all_parts_of_a_unit(m
     monkeypatch.setattr(Forest, "of_species", counted)
     monkeypatch.setattr(maps, "PART", 100)
     with torch.no_grad():
-        z = held.embed_places({"static": torch.randn(300, 2), "survey": torch.randn(300, 1)}, 1.0)
+        z = held.embed_places({"table_50m": torch.randn(300, 2), "survey": torch.randn(300, 1)}, 1.0)
         with ThreadPoolExecutor(2) as pool:
             spread = _spread(cast(Any, SimpleNamespace(ensemble=held)), z, 400.0, pool)
     assert len(made) == 1

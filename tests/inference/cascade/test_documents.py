@@ -35,9 +35,9 @@ def folder(tmp_path_factory) -> Path:
     """A model of random weights without any word on its skill."""
     path = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
-    spec = ModelSpec(("static", "survey"), COUNT, ("elevation",), (), d=8, hidden=8)
+    spec = ModelSpec(("table_50m", "survey"), COUNT, ("elevation",), (), d=8, hidden=8)
     checkpoint.save(path / "sdm", Ensemble(spec, 1, NAMES))
-    save_settings(path, Recipe(("static",), (INPUTS["elevation"],)), {"quantiles": {}})
+    save_settings(path, Recipe(("table_50m",), (INPUTS["elevation"],)), {"quantiles": {}})
     traits = {name: np.full(COUNT, "", object) for name in TEXT_TRAITS} | {name: np.zeros(COUNT, bool) for name in FLAG_TRAITS}
     save_traits(path, NAMES, traits | {name: np.zeros(COUNT, np.float32) for name in NUMBER_TRAITS})
     return path
@@ -59,11 +59,14 @@ def told(folder: Path) -> tuple[pd.DataFrame, Response]:
     table = species_skill(NAMES, presence, judged, rng.random((40, COUNT)), rng.integers(0, 9, COUNT))
     write_skill(there, table)
     lines = rng.random((3, 15, COUNT)).astype(np.float32)
-    curve = Response("static", "elevation", np.linspace(100, 900, 15, dtype=np.float32), *lines, np.float32([300, 200]))
+    curve = Response("table_50m", "elevation", np.linspace(100, 900, 15, dtype=np.float32), *lines, np.float32([300, 200]))
     save_curves(there, [curve])
     write_importance(
         there,
-        [Importance("static", "", 0.3, 0.02, 0.001, 0.7, 0.05), Importance("static", "elevation", 0.3, 0.01, 0.0, 0.7, 0.02)],
+        [
+            Importance("table_50m", "", 0.3, 0.02, 0.001, 0.7, 0.05),
+            Importance("table_50m", "elevation", 0.3, 0.01, 0.0, 0.7, 0.02),
+        ],
     )
     (folder / "metrics.json").write_text(json.dumps({"auc_test": 0.7, "held_out_surveys": 40.0, "habitats": {"accuracy": 0.9}}))
     return table, curve
@@ -109,14 +112,14 @@ def test_documents_of_other_species_are_refused_with_the_file_and_the_mend(folde
 @pytest.mark.parametrize(
     ("modality", "channel", "title", "units"),
     [
-        ("coarse", "bioclim.bio12", "Annual precipitation", "mm"),
-        ("static", "soil.clay", "Clay in the soil", "g kg-1"),
-        ("static", "landcover.igbp5", "Land cover is mixed forests", ""),
-        ("static", "slope", "Slope of the terrain", "degree"),
+        ("table_1km", "bioclim.bio12", "Annual precipitation", "mm"),
+        ("table_50m", "soil.clay", "Clay in the soil", "g kg-1"),
+        ("table_50m", "landcover.igbp5", "Land cover is mixed forests", ""),
+        ("table_50m", "slope", "Slope of the terrain", "degree"),
         ("satellite", "sentinel2.nir", "Sentinel-2 surface reflectance, cloud-free median: nir", ""),
         ("climate", "climate.tas", "Air temperature, mean of months", "K"),
-        ("static", "footprint.hfp2009", "Human footprint: hfp2009", ""),
-        ("coarse", "invented.thing", "invented.thing", ""),
+        ("table_50m", "footprint.hfp2009", "Human footprint: hfp2009", ""),
+        ("table_1km", "invented.thing", "invented.thing", ""),
     ],
 )
 def test_channels_have_names_and_units_for_a_person(modality: str, channel: str, title: str, units: str) -> None:

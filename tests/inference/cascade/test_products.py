@@ -62,7 +62,7 @@ def test_what_no_survey_has_told_is_called_a_relative_intensity_everywhere(tmp_p
     cube = create_cube(str(tmp_path / "c.zarr"), Region(4800, 2890, 4820, 2900, 10), "t")
     chosen = [i for i in INDICATORS if i.name in NAMES]
     titles: dict[str, list[str]] = {}
-    for version, about in (("v1", {}), ("v2", {products.STATEMENT: RELATIVE})):
+    for version, about in (("v1", {}), ("v2", {products.OUTPUT_KIND: RELATIVE})):
         products.make_species(cube, version, ("Carex alba",), np.ones(1, np.float32), 100.0, about)
         products.make_composition(cube, version, about)
         products.make_indicators(cube, version, chosen, about)

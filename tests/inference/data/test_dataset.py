@@ -82,9 +82,9 @@ def config_of(folder: Path, **surveys: str) -> Config:
 
 def test_surveys_of_geoplant_learn_from_the_cube(tmp_path: Path, cube: CubeStore) -> None:
     data = load_dataset(config_of(tmp_path), cube)
-    assert data.predictors.static_names == ("elevation", "slope")
-    assert "static" in data.predictors.values
-    np.testing.assert_allclose(data.predictors.values["static"], np.tile([10.0, 0.4], (3, 1)), rtol=1e-6)
+    assert data.predictors.table_50m_names == ("elevation", "slope")
+    assert "table_50m" in data.predictors.values
+    np.testing.assert_allclose(data.predictors.values["table_50m"], np.tile([10.0, 0.4], (3, 1)), rtol=1e-6)
     assert data.surveys.species == ("species 1", "species 2")
     assert data.surveys.presence.all()
 
@@ -93,9 +93,9 @@ def test_surveys_of_geoplant_learn_from_its_files_and_what_they_lack_is_told(tmp
     data = load_dataset(config_of(tmp_path, predictors="files"), cube)
     assert list(data.table.surveys["survey"]) == ["212", "7", "3018575"]  # the lake is left out of both
     # Only what the cube has too: a model is to predict from it.
-    assert data.predictors.static_names == ("elevation",)
-    assert "static" in data.predictors.values
-    assert data.predictors.values["static"][:, 0].tolist() == [212, 7, 575]
+    assert data.predictors.table_50m_names == ("elevation",)
+    assert "table_50m" in data.predictors.values
+    assert data.predictors.values["table_50m"][:, 0].tolist() == [212, 7, 575]
     assert "landsat" in data.predictors.values
     np.testing.assert_allclose(data.predictors.values["landsat"][:2], 0.5)
     assert np.isnan(data.predictors.values["landsat"][2]).all()
@@ -139,9 +139,9 @@ def test_predictors_are_read_from_the_columns_of_the_surveys_table(tmp_path: Pat
         cube.array(layer.path)[:] = 0
     data = load_dataset(given, cube)
     layers = () if alone else ("elevation", "slope")
-    assert data.predictors.static_names == (*layers, "table.pH", "table.height")
-    assert "static" in data.predictors.values
-    np.testing.assert_array_equal(data.predictors.values["static"][:, -2:], [[7.5, np.nan], [6, 3], [np.nan, 4], [np.nan, 5]])
+    assert data.predictors.table_50m_names == (*layers, "table.pH", "table.height")
+    assert "table_50m" in data.predictors.values
+    np.testing.assert_array_equal(data.predictors.values["table_50m"][:, -2:], [[7.5, np.nan], [6, 3], [np.nan, 4], [np.nan, 5]])
     assert data.table.report.remarks["surveys without a value of the predictor 'height'"] == (1, ["s0"])
     assert table_of(data.predictors).shape[1] == 2, "a peer reads the same columns, here those that are not constant"
     with pytest.raises(ModelError, match=r"^The model reads pH, height from the surveys' table, .*; to make maps, give rasters"):

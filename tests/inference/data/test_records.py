@@ -88,7 +88,7 @@ def test_a_record_of_a_square_counts_once_in_training(tmp_path: Path, cube: Cube
     assert named.report.totals == {"records": 3, "species": 1}
     assert records.weight is not None
     assert len(records.subset(np.arange(3)).weight) == 3  # type: ignore[arg-type]
-    places = Predictors({"static": np.zeros((len(cells), 1), np.float32)}, static_names=("a",))
+    places = Predictors({"table_50m": np.zeros((len(cells), 1), np.float32)}, table_50m_names=("a",))
     rows = RecordRows(records, places, 1)
     np.testing.assert_allclose(rows.counts, [2.1], rtol=1e-6)
     np.testing.assert_allclose(rows.total, 2.1, rtol=1e-6)

@@ -22,7 +22,7 @@ from inference.cascade.cells import blur
 from inference.data import shards
 from inference.data.recipe import recipe, recipe_of
 from inference.data.sampling import sample, sample_source
-from inference.data.shards import Shelf, is_on_disk
+from inference.data.shards import SampleStore, is_on_disk
 from inference.network.batches import predict_surveys
 from inference.network.deep_sdm import ModelSpec
 from inference.network.ensemble import Ensemble
@@ -54,10 +54,10 @@ def cube(tmp_path_factory: pytest.TempPathFactory) -> CubeStore:
 
 def test_dense_prediction_equals_prediction_at_sampled_places(cube: CubeStore) -> None:
     what = recipe(cube)
-    assert set(what.modalities) == {"satellite", "landsat", "static", "climate", "coarse"}
+    assert set(what.modalities) == {"satellite", "landsat", "table_50m", "climate", "table_1km"}
     torch.manual_seed(0)
     spec = ModelSpec(
-        (*what.modalities, "survey"), 5, what.static_names, what.coarse_names, d=8, hidden=16, width=8, dilations=(1, 2)
+        (*what.modalities, "survey"), 5, what.table_50m_names, what.table_1km_names, d=8, hidden=16, width=8, dilations=(1, 2)
     )
     ensemble = Ensemble(spec, 2, [f"s{i}" for i in range(5)])
     unit = list(REGION.units())[3]
@@ -83,10 +83,10 @@ def test_samples_on_disk_equal_those_in_memory(cube: CubeStore, tmp_path: Path, 
     x, y = 4_700_000 + rng.uniform(0, 20_000, 60), 2_850_000 + rng.uniform(0, 20_000, 60)
     source, places = CubeSource(cube), Places.at(x, y)
     for name, taken in (
-        ("cube", lambda shelf: sample(cube, what, x, y, 3, shelf=shelf)),
-        ("source", lambda shelf: sample_source(source, what, places, 3, shelf=shelf)),
+        ("cube", lambda sample_store: sample(cube, what, x, y, 3, sample_store=sample_store)),
+        ("source", lambda sample_store: sample_source(source, what, places, 3, sample_store=sample_store)),
     ):
-        memory, disk = taken(None), taken(Shelf(tmp_path / name, 0))
+        memory, disk = taken(None), taken(SampleStore(tmp_path / name, 0))
         assert is_on_disk(disk)
         for modality in memory.modalities:
             expected, found = memory.values[modality], disk.values[modality]
@@ -101,24 +101,24 @@ def test_predictors_are_the_same_from_a_cube_and_from_any_other_source(cube: Cub
     x, y = 4_700_000 + rng.uniform(0, 20_000, 40), 2_850_000 + rng.uniform(0, 20_000, 40)
     a = sample(cube, what, x, y, 5)
     b = sample_source(CubeSource(cube), what, Places.at(x, y), 5)
-    for name in ("satellite", "landsat", "static"):
+    for name in ("satellite", "landsat", "table_50m"):
         np.testing.assert_array_equal(a.values[name], b.values[name])
-    assert (a.static_names, a.coarse_names, a.modalities) == (b.static_names, b.coarse_names, b.modalities)
+    assert (a.table_50m_names, a.table_1km_names, a.modalities) == (b.table_50m_names, b.table_1km_names, b.modalities)
     # Of the four 1 km cells around a place, the heaviest is the one that holds it.
     assert a.corner is not None
     assert a.weight is not None
     nearest = a.corner[np.arange(40), a.weight.argmax(axis=1)]
-    for name in ("climate", "coarse"):
+    for name in ("climate", "table_1km"):
         np.testing.assert_array_equal(a.values[name][nearest], b.values[name])
 
 
 def test_a_recipe_is_what_a_cube_and_another_source_have_in_common(cube: CubeStore) -> None:
     both = recipe(cube, None, ("landsat", "elevation", "footprint", "bioclim"))
-    assert both.modalities == ("landsat", "static", "coarse")
+    assert both.modalities == ("landsat", "table_50m", "table_1km")
     assert {m: [layer.name for layer in layers] for m, layers in both.groups.items()} == {
         "landsat": ["landsat"],
-        "static": ["elevation"],
-        "coarse": ["bioclim"],
+        "table_50m": ["elevation"],
+        "table_1km": ["bioclim"],
     }
 
 
@@ -151,14 +151,14 @@ def test_predictors_come_out_of_a_geoplant_folder(cube: CubeStore, tmp_path: Pat
     files = FileSource(GeoPlant(tmp_path))
     what = recipe(cube, None, files.layers)
     got = sample_source(files, what, places_of(rows, "PA"), 9)
-    assert got.modalities == ("satellite", "landsat", "static", "climate", "coarse")
+    assert got.modalities == ("satellite", "landsat", "table_50m", "climate", "table_1km")
     assert "satellite" in got.values
     assert got.values["satellite"].shape == (2, 4, 45, 45)
     assert np.isfinite(got.values["satellite"]).all()
-    assert "static" in got.values
-    assert got.values["static"][:, got.static_names.index("elevation")].tolist() == [100, 300]
-    assert got.values["static"][:, got.static_names.index("landcover.igbp10")].tolist() == [0, 1]
-    climate, coarse = got.interpolated("climate"), got.interpolated("coarse")
+    assert "table_50m" in got.values
+    assert got.values["table_50m"][:, got.table_50m_names.index("elevation")].tolist() == [100, 300]
+    assert got.values["table_50m"][:, got.table_50m_names.index("landcover.igbp10")].tolist() == [0, 1]
+    climate, coarse = got.interpolated("climate"), got.interpolated("table_1km")
     assert climate is not None
     assert climate.shape == (2, 4, 228)
     assert 250 <= climate[:, 1].min() <= climate[:, 1].max() <= 290
@@ -168,12 +168,12 @@ def test_predictors_come_out_of_a_geoplant_folder(cube: CubeStore, tmp_path: Pat
 
 
 def test_the_land_cover_is_one_column_a_class(cube: CubeStore) -> None:
-    what = recipe(cube, ("static",))
+    what = recipe(cube, ("table_50m",))
     places = sample(cube, what, np.array([4_715_025.0]), np.array([2_855_025.0]), 1)
-    columns = [i for i, n in enumerate(what.static_names) if n.startswith("landcover")]
-    assert "static" in places.values
-    assert places.values["static"][0, columns].sum() == 1
-    assert places.modalities == ("static",)
+    columns = [i for i, n in enumerate(what.table_50m_names) if n.startswith("landcover")]
+    assert "table_50m" in places.values
+    assert places.values["table_50m"][0, columns].sum() == 1
+    assert places.modalities == ("table_50m",)
 
 
 def test_a_blurred_species_has_one_value_a_square_and_keeps_its_mean() -> None:
@@ -199,7 +199,7 @@ def test_geoplants_patches_stay_as_packed_as_they_were_published(real_data: Path
     places, files = places_of(rows, "PO"), FileSource(geoplant)
     what = recipe_of([INPUTS["sentinel2"], INPUTS["landsat"]])
     memory = sample_source(files, what, places, 13)
-    disk = sample_source(files, what, places, 13, shelf=Shelf(tmp_path, 0))
+    disk = sample_source(files, what, places, 13, sample_store=SampleStore(tmp_path, 0))
     assert is_on_disk(disk)
     some = np.array([[99, 3], [3, 0]])
     np.testing.assert_array_equal(disk.values["satellite"][some], memory.values["satellite"][some])
@@ -230,10 +230,10 @@ def test_packing_that_was_stopped_goes_on(real_data: Path, tmp_path: Path, monke
 
     monkeypatch.setattr(FileSource, "packed_patches", stopped)
     with pytest.raises(KeyboardInterrupt):
-        sample_source(files, what, places, 3, shelf=Shelf(tmp_path, 0))
+        sample_source(files, what, places, 3, sample_store=SampleStore(tmp_path, 0))
     with (tmp_path / "images" / "images.packed").open("ab") as file:
         file.write(b"half a piece")
-    disk = sample_source(files, what, places, 3, shelf=Shelf(tmp_path, 0))
+    disk = sample_source(files, what, places, 3, sample_store=SampleStore(tmp_path, 0))
     assert calls == [30, 30, 30, 30, 10]
     np.testing.assert_array_equal(disk.values["satellite"][:], sample_source(files, what, places, 3).values["satellite"])
     (tmp_path / "images" / "images.packed").write_bytes(b"")
@@ -256,7 +256,9 @@ def test_a_place_without_a_patch_has_none_when_packed(tmp_path: Path) -> None:
         }
     )
     files = FileSource(GeoPlant(tmp_path))
-    disk = sample_source(files, recipe_of([INPUTS["sentinel2"]]), places_of(rows, "PA"), 3, shelf=Shelf(tmp_path / "scratch", 0))
+    disk = sample_source(
+        files, recipe_of([INPUTS["sentinel2"]]), places_of(rows, "PA"), 3, sample_store=SampleStore(tmp_path / "scratch", 0)
+    )
     known = np.isfinite(disk.values["satellite"][:]).any(axis=(1, 2, 3))
     assert known.tolist() == [True, False, False]
     assert files.report.remarks["places without a satellite patch"] == (1, ["42"])

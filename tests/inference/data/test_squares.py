@@ -12,7 +12,7 @@ from cube.layers.inputs import INPUTS
 from cube.storage.store import CubeStore, create_cube, resolution_of
 from inference.data.recipe import recipe
 from inference.data.sampling import sample
-from inference.data.shards import Shelf, is_on_disk
+from inference.data.shards import SampleStore, is_on_disk
 
 REGION = Region(4700, 2850, 4710, 2860, 10)
 WEST, NORTH = 4_700_000, 2_860_000
@@ -45,22 +45,22 @@ def test_predictors_of_a_square_are_the_means_of_its_cells(cube: CubeStore, tmp_
     x = np.array([WEST + 30 * 50.0, WEST + 5_123.0, WEST + 9_900.0])
     y = np.array([NORTH - 60 * 50.0, NORTH - 777.0, NORTH - 9_900.0])
     side = np.array([2_000.0, 50.0, 1_000.0])
-    shelf = Shelf(tmp_path, 0) if on_disk else None
-    places = sample(cube, what, x, y, 3, shelf=shelf, side_m=side)
+    sample_store = SampleStore(tmp_path, 0) if on_disk else None
+    places = sample(cube, what, x, y, 3, sample_store=sample_store, side_m=side)
     assert is_on_disk(places) == on_disk
     plain = sample(cube, what, x, y, 3)
-    elevation = places.static_names.index("elevation")
-    static, coarse = places.values["static"][np.arange(3)], places.interpolated("coarse") if not on_disk else None
+    elevation = places.table_50m_names.index("elevation")
+    static, coarse = places.values["table_50m"][np.arange(3)], places.interpolated("table_1km") if not on_disk else None
     height = decoded(cube, "elevation")
     assert static[0, elevation] == pytest.approx(np.nanmean(height[40:80, 10:50]), rel=1e-6)
     assert static[2, elevation] == pytest.approx(np.nanmean(height[188:200, 188:200]), rel=1e-6)
-    np.testing.assert_array_equal(static[1], plain.values["static"][1])
+    np.testing.assert_array_equal(static[1], plain.values["table_50m"][1])
     # a class becomes the share of its cells
     kind = decoded(cube, "landcover")
     kind = kind[0] if kind.ndim == 3 else kind
     part = kind[40:80, 10:50]
     share = [(part == value).sum() / np.isfinite(part).sum() for value in range(1, 18)]
-    first = places.static_names.index("landcover.igbp1")
+    first = places.table_50m_names.index("landcover.igbp1")
     np.testing.assert_allclose(static[0, first : first + 17], share, atol=1e-6)
     red = decoded(cube, "sentinel2")[0, 200:400, 50:250]
     satellite = places.values["satellite"][np.array([0])]
@@ -70,4 +70,4 @@ def test_predictors_of_a_square_are_the_means_of_its_cells(cube: CubeStore, tmp_
         temperature = decoded(cube, "bioclim")[0]
         wanted = np.nanmean(np.repeat(np.repeat(temperature, 20, 0), 20, 1)[40:80, 10:50])
         assert coarse[0, 0] == pytest.approx(wanted, rel=1e-6)
-        np.testing.assert_allclose(coarse[1], plain.interpolated("coarse")[1], rtol=1e-6)
+        np.testing.assert_allclose(coarse[1], plain.interpolated("table_1km")[1], rtol=1e-6)

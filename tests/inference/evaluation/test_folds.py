@@ -47,7 +47,7 @@ def landscape(n: int = 400, species: int = 6, seed: int = 0):
     eta = driver @ rng.normal(0, 1.2, (2, species)) - 1
     presence = rng.random(eta.shape) < -np.expm1(-np.exp(np.clip(eta, -20, 3)))
     predictors = Predictors(
-        {"static": np.concatenate([driver, rng.normal(size=(n, 6))], 1).astype(np.float32)}, static_names=tuple("abcdefgh")
+        {"table_50m": np.concatenate([driver, rng.normal(size=(n, 6))], 1).astype(np.float32)}, table_50m_names=tuple("abcdefgh")
     )
     names = tuple(f"species {i}" for i in range(species))
     constant = np.full(n, 100, np.float32)

@@ -42,7 +42,7 @@ def world() -> tuple[Predictors, Records, Folds]:
     )
     as_surveys = Surveys(np.zeros((n, 0), bool), *np.zeros((2, n), np.float32), np.arange(n), x[row], y[row])
     folds = make_folds(as_surveys, 5, 2).subset(np.zeros(0, np.int64))
-    return Predictors({"static": driver}, static_names=("u", "v")), records, folds
+    return Predictors({"table_50m": driver}, table_50m_names=("u", "v")), records, folds
 
 
 def trained_on(places: Predictors, records: Records, folds: Folds) -> TrainedModel:
@@ -59,7 +59,7 @@ def case() -> tuple[Predictors, Records, Folds, TrainedModel]:
 
 def test_records_of_blocks_left_out_are_told_from_background(case) -> None:
     places, records, folds, trained = case
-    assert trained.statement == "relative intensity"
+    assert trained.output_kind == "relative intensity"
     assert "survey" not in trained.ensemble.spec.modalities
     forest = forest_of_records(records, places, trained.record_places, folds, SPECIES, FOREST)
     table = record_table({"floracube": trained.out_of_fold, "forest": forest}, trained.record_places, False, "open blocks")

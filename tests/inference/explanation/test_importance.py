@@ -20,7 +20,7 @@ from inference.training.likelihood import cloglog_probability
 
 N = 150
 SPEC = ModelSpec(
-    ("static", "climate", "coarse", "survey"),
+    ("table_50m", "climate", "table_1km", "survey"),
     3,
     ("a", "b"),
     ("c", "d"),
@@ -34,26 +34,26 @@ SPEC = ModelSpec(
 
 @pytest.fixture(scope="module")
 def places() -> Encoded:
-    """Species 0 follows static a, species 1 coarse c, species 2 nothing: weights are trained on that for a moment."""
+    """Species 0 follows column a of 50 m, species 1 column c of 1 km, species 2 nothing: weights are trained on that."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     predictors = Predictors(
         {
-            "static": rng.normal(size=(N, 2)).astype(np.float32),
+            "table_50m": rng.normal(size=(N, 2)).astype(np.float32),
             "climate": rng.normal(size=(N, 4, 24)).astype(np.float32),
-            "coarse": rng.normal(size=(N, 2)).astype(np.float32),
+            "table_1km": rng.normal(size=(N, 2)).astype(np.float32),
         },
         corner=np.tile(np.arange(N)[:, None], (1, 4)),
         weight=np.full((N, 4), 0.25, np.float32),
-        static_names=SPEC.static_names,
-        coarse_names=SPEC.coarse_names,
+        table_50m_names=SPEC.table_50m_names,
+        table_1km_names=SPEC.table_1km_names,
         inputs=SPEC.inputs,
     )
     held = Ensemble(SPEC, 1, ("Alpha", "Beta", "Gamma"))
     area, year = np.full(N, 100.0), np.full(N, 2010.0)
     net: DeepSDM = held.networks[0]
     wanted = torch.from_numpy(
-        np.stack([2 * predictors.values["static"][:, 0], 2 * predictors.values["coarse"][:, 0], np.zeros(N)], 1) - 1
+        np.stack([2 * predictors.values["table_50m"][:, 0], 2 * predictors.values["table_1km"][:, 0], np.zeros(N)], 1) - 1
     ).float()
     batch = gather(predictors, np.arange(N), SPEC.modalities, covariates_of(year - 2010))
     optimiser = torch.optim.Adam(net.parameters(), 0.02)
@@ -77,7 +77,7 @@ def test_encoded_places_give_the_probabilities_of_surveys(places):
 def test_modalities_and_channels_that_matter_come_first(places, presence):
     of = {r.modality: r.more_log_loss for r in permutation_importance(places, presence)}
     assert set(of) == set(SPEC.modalities)
-    assert min(of["static"], of["coarse"]) > 0.05
+    assert min(of["table_50m"], of["table_1km"]) > 0.05
     assert max(abs(of["climate"]), abs(of["survey"])) < 0.01
     rows = permutation_importance(places, presence, channels=True)
     channel = {r.channel: r.more_log_loss for r in rows}
@@ -96,8 +96,8 @@ def test_rows_are_written_the_greatest_first(places, presence, tmp_path):
 
 def test_responses_rise_where_the_truth_rises_and_are_flat_where_it_is(places, tmp_path):
     every = np.arange(3)
-    a, b = (response(places, "static", name, every) for name in ("a", "b"))
-    c, warm = response(places, "coarse", "c", every), response(places, "climate", "climate.1", every)
+    a, b = (response(places, "table_50m", name, every) for name in ("a", "b"))
+    c, warm = response(places, "table_1km", "c", every), response(places, "climate", "climate.1", every)
     assert (np.diff(a.mean[:, 0]) > 0).all()
     assert a.mean[-1, 0] > 3 * a.mean[0, 0]
     assert np.ptp(c.mean[:, 1]) > 0.4

@@ -71,11 +71,11 @@ def run(tmp_path_factory) -> Run:
         rng.uniform(2.6e6, 2.62e6, n),
         ("A a", "B b", "C c"),
     )
-    predictors = Predictors({"static": rng.normal(size=(n, 2)).astype(np.float32)}, static_names=("elevation", "slope"))
+    predictors = Predictors({"table_50m": rng.normal(size=(n, 2)).astype(np.float32)}, table_50m_names=("elevation", "slope"))
     report = Report("surveys")
     report.note("surveys without a position, skipped", ["7", "9"])
     table = SurveyTable(pd.DataFrame(), pd.DataFrame(), report)
-    data = Dataset(Recipe(("static",), (INPUTS["elevation"], INPUTS["slope"])), predictors, surveys, table, {}, [report])
+    data = Dataset(Recipe(("table_50m",), (INPUTS["elevation"], INPUTS["slope"])), predictors, surveys, table, {}, [report])
     folds = make_folds(surveys, 5, 2)
     options = TrainOptions(members=2, epochs=1, least_steps=5, device="cpu")
     ensemble = Ensemble(spec_for(predictors, surveys, d=8, hidden=8), 1, surveys.species)
@@ -83,7 +83,7 @@ def run(tmp_path_factory) -> Run:
     trained = TrainedModel(
         ensemble, metrics, options, folds=folds
     )  # what is told of a run is the same whether its numbers were trained or not
-    rows = [{"modality": "static", "channel": "", "more_log_loss": 0.125}]
+    rows = [{"modality": "table_50m", "channel": "", "more_log_loss": 0.125}]
     return Run(load_config(folder / "c.yaml"), data, trained, rows, 0.4321)
 
 
@@ -96,7 +96,7 @@ def test_core_elements_are_filled_from_the_run(run):
     assert found["Overview", "Temporal extent"] == "1990 to 2010"
     assert found["Data", "Training data"].startswith("all 60 surveys, 2 folds of spatial blocks of 5 km")
     assert f"{int(run.trained_model.folds.locked.sum())} of them, those in locked blocks" in found["Data", "Test data"]
-    assert "static +0.1250" in found["Model", "Variable importance"]
+    assert "table_50m +0.1250" in found["Model", "Variable importance"]
     assert "surveys without a position, skipped: 2" in found["Data", "Cleaning"]
     assert "0.750" in found["Assessment", "Performance on validation data"]
     assert "slope 0.900" in found["Model", "Probabilities"]
@@ -112,7 +112,7 @@ def test_a_model_of_records_alone_claims_no_surveys_and_a_search_is_told(run):
     options = replace(run.trained_model.options, recorded_sites=0.25, search=(NetworkConfig(d=32),))
     trained = replace(
         run.trained_model,
-        statement="relative intensity",
+        output_kind="relative intensity",
         options=options,
         metrics={"auc_against_background": 0.8},
         folds=run.trained_model.folds.subset(np.zeros(0, np.int64)),

@@ -60,10 +60,13 @@ def test_curves_of_every_species_come_back_as_they_were(tmp_path) -> None:
     rng = np.random.default_rng(1)
     lines = rng.random((3, 15, 4)).astype(np.float32)
     grid, rug = np.linspace(0, 9, 15, dtype=np.float32), rng.random(40).astype(np.float32)
-    curves = [Response("coarse", "bioclim.bio1", grid, *lines, rug), Response("static", "slope", 3 * grid, *lines[::-1], rug[:3])]
+    curves = [
+        Response("table_1km", "bioclim.bio1", grid, *lines, rug),
+        Response("table_50m", "slope", 3 * grid, *lines[::-1], rug[:3]),
+    ]
     save_curves(tmp_path, curves)
     back = load_curves(tmp_path)
-    assert [(c.modality, c.channel) for c in back] == [("coarse", "bioclim.bio1"), ("static", "slope")]
+    assert [(c.modality, c.channel) for c in back] == [("table_1km", "bioclim.bio1"), ("table_50m", "slope")]
     for ours, theirs in zip(curves, back, strict=True):
         for name in ("grid", "mean", "lower", "upper", "at_surveys"):
             np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))

@@ -6,10 +6,12 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from cube.errors import ModelError
 from inference.calibration.calibrate import Calibration
 from inference.network import checkpoint
+from inference.network.checksums import sha256_of
 from inference.network.deep_sdm import ModelSpec
 from inference.network.ensemble import Ensemble
 from tests.support.dense import embed_cells
@@ -20,11 +22,11 @@ SPECIES = ("Poa annua", "Fagus sylvatica", "Carex nigra")
 @pytest.fixture
 def ensemble() -> Ensemble:
     torch.manual_seed(0)
-    spec = ModelSpec(modalities=("static", "survey"), species=3, static_names=("slope", "elevation"), d=8)
+    spec = ModelSpec(modalities=("table_50m", "survey"), species=3, table_50m_names=("slope", "elevation"), d=8)
     made = Ensemble(spec, 2, SPECIES)
     made.calibrate(Calibration(0.8, torch.tensor([0.1, -0.2, 0.3]).numpy(), 50))
     made.ceiling.copy_(torch.tensor([0.01, 0.5, 1.0]))
-    made.networks[0].encoders["static"].normalisation.mean.fill_(3.0)
+    made.networks[0].encoders["table_50m"].normalisation.mean.fill_(3.0)
     return made
 
 
@@ -36,7 +38,7 @@ def folder(ensemble, tmp_path):
 
 def test_round_trip_predicts_the_same_and_keeps_the_card(ensemble, folder):
     again, card = checkpoint.load(folder, SPECIES)
-    window = {"static": torch.randn(2, 6, 6)}
+    window = {"table_50m": torch.randn(2, 6, 6)}
     p = [e.probability(embed_cells(e, window, 2015), 50.0) for e in (ensemble, again)]
     assert torch.equal(*p)
     assert p[0].shape == (36, 3)
@@ -50,10 +52,26 @@ def test_round_trip_predicts_the_same_and_keeps_the_card(ensemble, folder):
 
 def test_card_tells_modalities_layers_and_species_without_weights(folder):
     document = json.loads((folder / "card.json").read_text())
-    assert document["modalities"] == ["static", "survey"]
-    assert document["layers"]["static"] == ["slope", "elevation"]
+    assert document["modalities"] == ["table_50m", "survey"]
+    assert document["layers"]["table_50m"] == ["slope", "elevation"]
     assert document["species"] == list(SPECIES)
     assert sorted(p.name for p in folder.iterdir()) == ["card.json", "model.safetensors"]
+
+
+def test_a_model_of_before_its_tables_were_renamed_predicts_the_same(ensemble, folder):
+    def old(text: str) -> str:
+        return text.replace("table_50m", "static").replace("table_1km", "coarse")
+
+    weights = folder / "model.safetensors"
+    checkpoint.write_tensors(weights, {old(key): values for key, values in load_file(weights).items()})
+    document = json.loads(old((folder / "card.json").read_text())) | {"format": 2}
+    document["weights_sha256"] = sha256_of(weights)
+    assert document["spec"]["static_names"] == ["slope", "elevation"]
+    (folder / "card.json").write_text(json.dumps(document))
+    again, card = checkpoint.load(folder, SPECIES)
+    assert card.spec == ensemble.spec
+    window = {"table_50m": torch.randn(2, 6, 6)}
+    assert torch.equal(*[e.probability(embed_cells(e, window, 2015), 50.0) for e in (ensemble, again)])
 
 
 def test_a_block_of_species_equals_the_whole(ensemble):
@@ -92,7 +110,7 @@ def test_another_species_table_is_refused(folder):
     ("damage", "message"),
     [
         (lambda d: d | {"species": ["Poa annua"]}, "species table"),
-        (lambda d: d | {"format": 99}, "format 2"),
+        (lambda d: d | {"format": 99}, "format 3"),
         (lambda d: {k: v for k, v in d.items() if k != "members"}, "lacks the field 'members'"),
         (lambda d: d | {"members": 3}, "does not fit its card"),
         (lambda d: d | {"spec": d["spec"] | {"later": 1}}, "another version"),

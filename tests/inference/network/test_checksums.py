@@ -28,7 +28,7 @@ def _model(folder: Path, cube, seed: int) -> Path:
     space = {1: Space(points, 1.0, 2.0)}
     ones = np.ones(3, np.float32)
     axes = np.eye(4, 2, dtype=np.float32)
-    save_applicability(folder, Applicability(("static",), ("static",) * 3, ones, ones, axes, space, space))
+    save_applicability(folder, Applicability(("table_50m",), ("table_50m",) * 3, ones, ones, axes, space, space))
     (folder / "explanation").mkdir()
     (folder / "explanation" / "importance.csv").write_text(f"modality,channel\nstatic,{seed}\n")
     (folder / "habitats").mkdir()  # replaced alone by `habitats train`: it has a list of its own

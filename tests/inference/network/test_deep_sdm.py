@@ -15,15 +15,15 @@ from inference.network.deep_sdm import DeepSDM, ModelSpec
 from tests.support.dense import embed_window
 
 U, K = 40, 2
-EVERY = ("satellite", "landsat", "static", "climate", "coarse")
+EVERY = ("satellite", "landsat", "table_50m", "climate", "table_1km")
 
 
 def spec_of(*modalities: str, dilations: tuple[int, ...] = (1, 2)) -> ModelSpec:
     return ModelSpec(
         modalities=modalities,
         species=7,
-        static_names=("a", "b", "c"),
-        coarse_names=("d", "e"),
+        table_50m_names=("a", "b", "c"),
+        table_1km_names=("d", "e"),
         d=16,
         hidden=24,
         width=8,
@@ -49,9 +49,9 @@ def window_of(spec: ModelSpec, missing: float, seed: int = 1) -> dict[str, torch
     shapes = {
         "satellite": (4, side, side),
         "landsat": (6, 84, U, U),
-        "static": (3, U, U),
+        "table_50m": (3, U, U),
         "climate": (4, 228, K + 2, K + 2),
-        "coarse": (2, K + 2, K + 2),
+        "table_1km": (2, K + 2, K + 2),
     }
     window = {}
     for name in (m for m in EVERY if m in spec.modalities):
@@ -73,11 +73,11 @@ def places_of(spec: ModelSpec, window: dict[str, torch.Tensor], rows, cols) -> d
         batch["satellite"] = torch.stack(patches)
     if "landsat" in window:
         batch["landsat"] = window["landsat"][:, :, rows, cols].movedim(-1, 0)
-    if "static" in window:
-        batch["static"] = window["static"][:, rows, cols].T
+    if "table_50m" in window:
+        batch["table_50m"] = window["table_50m"][:, rows, cols].T
     corner, weight = bilinear((rows + 0.5) / 20 + 0.5, (cols + 0.5) / 20 + 0.5, (K + 2, K + 2))
     batch["corner"], batch["weight"] = torch.from_numpy(corner), torch.from_numpy(weight)
-    for name, axes in (("climate", 2), ("coarse", 1)):
+    for name, axes in (("climate", 2), ("table_1km", 1)):
         if name in window:
             batch[name] = window[name].flatten(axes).movedim(-1, 0)
     return batch
@@ -144,9 +144,9 @@ def test_prediction_depends_on_nothing_beyond_the_receptive_field():
 
 
 def test_no_modality_at_all_is_refused():
-    net = network(spec_of("static"))
+    net = network(spec_of("table_50m"))
     with pytest.raises(ModelError, match="None of the model's modalities"):
-        net.embed_places({"coarse": torch.zeros(2, 4)})
+        net.embed_places({"table_1km": torch.zeros(2, 4)})
     with pytest.raises(ModelError, match="sateλλite"):
         ModelSpec(modalities=("sateλλite",), species=3)
 

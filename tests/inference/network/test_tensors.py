@@ -26,12 +26,12 @@ def umask(request):
 
 
 def test_all_files_of_a_model_have_the_mode_of_the_umask(tmp_path, umask):
-    checkpoint.save(tmp_path / "sdm", Ensemble(ModelSpec(("static",), 1, ("slope",), d=4), 1, ("Poa annua",)))
+    checkpoint.save(tmp_path / "sdm", Ensemble(ModelSpec(("table_50m",), 1, ("slope",), d=4), 1, ("Poa annua",)))
     save_reference(tmp_path, Reference(np.ones(1, np.float32), 0.5))
     one = np.zeros(1, np.float32)
     space = Space(np.zeros((2, 1), np.float32), 1.0, 1.0)
     save_applicability(
-        tmp_path, Applicability(("static",), ("static",), one, one, np.ones((4, 1), np.float32), {1: space}, {1: space})
+        tmp_path, Applicability(("table_50m",), ("table_50m",), one, one, np.ones((4, 1), np.float32), {1: space}, {1: space})
     )
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len([path for path in files if path.suffix == ".safetensors"]) == 3

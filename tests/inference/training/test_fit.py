@@ -36,9 +36,9 @@ def landscape(n: int = 500, species: int = 12, seed: int = 0):
     static = np.concatenate([hidden, rng.normal(size=(n, 2))], 1).astype(np.float32)
     satellite = rng.normal(0.3, 0.05, (n, 4, 15, 15)).astype(np.float32)
     predictors = Predictors(
-        {"satellite": satellite, "static": static, "coarse": rng.normal(size=(n, 3)).astype(np.float32)},
-        static_names=("a", "b", "c", "d"),
-        coarse_names=("u", "v", "w"),
+        {"satellite": satellite, "table_50m": static, "table_1km": rng.normal(size=(n, 3)).astype(np.float32)},
+        table_50m_names=("a", "b", "c", "d"),
+        table_1km_names=("u", "v", "w"),
         corner=np.repeat(np.arange(n)[:, None], 4, 1),
         weight=np.full((n, 4), 0.25, np.float32),
     )
@@ -64,7 +64,7 @@ def test_same_seed_gives_the_same_weights_and_another_seed_others():
 
 @pytest.mark.parametrize(("count", "steps"), [(40, 64), (128, 64), (300, 150), (700, 350), (1000, 400), (5120, 600)])
 def test_few_surveys_are_passed_through_64_times_and_many_as_often_as_asked(count: int, steps: int) -> None:
-    places = Predictors({"static": np.zeros((count, 1), np.float32)}, static_names=("a",))
+    places = Predictors({"table_50m": np.zeros((count, 1), np.float32)}, table_50m_names=("a",))
     surveys = Surveys.at(np.arange(count) * 1.0, np.zeros(count), ("s",), 100)
     surveys = replace(surveys, presence=np.ones((count, 1), bool))
     options = TrainOptions()
@@ -75,7 +75,7 @@ def test_few_surveys_are_passed_through_64_times_and_many_as_often_as_asked(coun
 def test_few_surveys_are_not_learned_by_heart() -> None:
     rng = np.random.default_rng(0)
     names = tuple("abcdefghijklmnopqrst")
-    places = Predictors({"static": rng.normal(size=(1060, 20)).astype(np.float32)}, static_names=names)
+    places = Predictors({"table_50m": rng.normal(size=(1060, 20)).astype(np.float32)}, table_50m_names=names)
     presence = rng.random((1060, 8)) < 0.3  # of no preference
     surveys = replace(Surveys.at(*rng.uniform(0, 1e5, (2, 1060)), tuple("stuvwxyz"), 100.0), presence=presence)
     learned, rest = np.arange(60), np.arange(60, 1060)
@@ -114,7 +114,7 @@ def test_the_area_enters_once_by_an_exponent_that_is_recovered():
     presence = rng.random(eta.shape) < -np.expm1(-np.exp(eta))
     names, year = tuple(f"species {i}" for i in range(species)), np.full(n, 2010, np.float32)
     surveys = Surveys(presence, area, year, np.arange(n), *rng.uniform(0, 40_000, (2, n)), names)
-    predictors = Predictors({"static": static}, static_names=("a", "b"))
+    predictors = Predictors({"table_50m": static}, table_50m_names=("a", "b"))
     spec = spec_for(predictors, surveys, d=8, hidden=16, dropout=0.0)
     options = TrainOptions(members=1, epochs=1, least_steps=500, batch=128, threads=1)
     ensemble = train(predictors, surveys, spec, options).ensemble
@@ -179,14 +179,14 @@ def test_unknown_areas_are_counted_and_take_the_training_median():
 
 def test_missing_values_and_missing_modalities_train_and_predict():
     predictors, surveys, _ = landscape(150)
-    static = predictors.values["static"].copy()
+    static = predictors.values["table_50m"].copy()
     static[::3, 0] = np.nan
     static[1] = np.nan
     satellite = predictors.values["satellite"].copy()
     satellite[::2] = np.nan
-    holes = predictors.with_values({"static": static, "satellite": satellite})
+    holes = predictors.with_values({"table_50m": static, "satellite": satellite})
     trained = train(holes, surveys, options=QUICK)
-    for left in (holes, holes.without("satellite"), holes.without("static", "coarse")):
+    for left in (holes, holes.without("satellite"), holes.without("table_50m", "table_1km")):
         assert np.isfinite(scores(trained, left, surveys)).all()
 
 
@@ -221,7 +221,7 @@ def test_rows_that_do_not_match_are_refused():
         train(predictors, surveys, spec=fewer, options=QUICK)
     with pytest.raises(ModelError, match="2 folds and 1 members do not match"):
         train(predictors, surveys, options=QUICK, folds=make_folds(surveys, 5, 2))
-    spec = spec_for(predictors, surveys, modalities=("static", "landsat"))
+    spec = spec_for(predictors, surveys, modalities=("table_50m", "landsat"))
     with pytest.raises(ModelError, match="'landsat'"):
         train(predictors, surveys, spec=spec, options=QUICK)
 
@@ -269,10 +269,10 @@ def test_what_explains_a_model_with_a_forest_is_what_it_predicts(with_forest) ->
     places = Encoded.encode_all(trained.ensemble, predictors, surveys.year, surveys.area_m2)
     eta = scores(trained, predictors, surveys)
     np.testing.assert_allclose(places.probability(), cloglog_probability(torch.from_numpy(eta)), atol=1e-5)
-    values = places.values("static")
+    values = places.values("table_50m")
     reverse = torch.arange(len(values) - 1, -1, -1)
-    moved = places.probability(places.encode(("static",), {"static": values[reverse]}))
-    turned = predictors.with_values({"static": predictors.values["static"][::-1].copy()})
+    moved = places.probability(places.encode(("table_50m",), {"table_50m": values[reverse]}))
+    turned = predictors.with_values({"table_50m": predictors.values["table_50m"][::-1].copy()})
     eta = scores(trained, turned, surveys)
     np.testing.assert_allclose(moved, cloglog_probability(torch.from_numpy(eta)), atol=1e-5)
 

@@ -38,7 +38,7 @@ class World:
         self.eta = z @ rng.normal(0, 1, (2, SPECIES)) - rng.uniform(1, 3, SPECIES)
         self.rate = rng.normal(0, 1, SPECIES)
         self.places = Predictors(
-            {"static": np.concatenate([z, rng.normal(size=(CELLS, 2))], 1).astype(np.float32)}, static_names=tuple("abcd")
+            {"table_50m": np.concatenate([z, rng.normal(size=(CELLS, 2))], 1).astype(np.float32)}, table_50m_names=tuple("abcd")
         )
         at = rng.integers(0, CELLS, surveys)
         presence = rng.random((surveys, SPECIES)) < -np.expm1(-np.exp(np.minimum(self.eta[at], 3)))
@@ -86,7 +86,7 @@ def test_joint_training_recovers_truth_prevalence_and_reporting_rates(world: Wor
     assert world.correlation(joint) > 0.75
     assert world.correlation(joint) > world.correlation(alone) + 0.04
     assert np.corrcoef(joint.reporting, world.rate)[0, 1] > 0.7
-    assert joint.statement == "probability"
+    assert joint.output_kind == "probability"
     n = np.full(CELLS, 100)
     p = -np.expm1(-np.exp(predict_surveys(joint.ensemble, world.places, n * 0 + 2015, n)))
     off = np.abs(np.log(p.mean(0) / -np.expm1(-np.exp(world.eta)).mean(0)))
@@ -95,7 +95,7 @@ def test_joint_training_recovers_truth_prevalence_and_reporting_rates(world: Wor
 
 def test_records_alone_give_relative_intensities(world: World) -> None:
     trained = world.trained("records_only", least_steps=60)
-    assert trained.statement == "relative intensity"
+    assert trained.output_kind == "relative intensity"
     assert trained.reporting is None
     assert world.correlation(trained) > 0.5
     none = world.surveys.subset(np.zeros(0, np.int64))
@@ -107,7 +107,7 @@ def test_records_alone_give_relative_intensities(world: World) -> None:
         records=world.records,
         record_predictors=world.places,
     )
-    assert same.statement == "relative intensity"
+    assert same.output_kind == "relative intensity"
 
 
 def test_an_epoch_shows_every_record_once_in_batches_of_their_own_size(world: World) -> None:
@@ -194,9 +194,9 @@ def test_input_that_cannot_be_right_is_named(world: World) -> None:
 def test_a_species_without_presence_and_places_without_any_value_train_and_predict(world: World) -> None:
     presence = world.surveys.presence.copy()
     presence[:, 3] = False
-    static = world.places.values["static"].copy()
+    static = world.places.values["table_50m"].copy()
     static[::7] = np.nan
-    holes = world.places.with_values({"static": static})
+    holes = world.places.with_values({"table_50m": static})
     trained = train(
         holes.subset(world.at),
         replace(world.surveys, presence=presence),

@@ -56,10 +56,10 @@ def by_hand(predictors, surveys, learned, o: TrainOptions) -> DeepSDM:
         turn = int(torch.randint(8, (1,), generator=generator))
         image = torch.rot90(batch["satellite"], turn % 4, (2, 3))
         batch["satellite"] = image.flip(3) if turn >= 4 else image
-        columns = batch["coarse"].shape[1]
+        columns = batch["table_1km"].shape[1]
         noise = torch.randn(size, 1, columns, generator=generator)
-        sigma = o.coarse_noise * (columns / 50) ** 0.5 * net.encoders["coarse"].normalisation.std
-        batch["coarse"] = batch["coarse"] + (sigma * noise).expand(-1, 4, -1).reshape(-1, columns)
+        sigma = o.coarse_noise * (columns / 50) ** 0.5 * net.encoders["table_1km"].normalisation.std
+        batch["table_1km"] = batch["table_1km"] + (sigma * noise).expand(-1, 4, -1).reshape(-1, columns)
         keep = torch.rand(size, len(net.encoders), generator=generator) >= o.modality_dropout
         net.train()
         optimiser.zero_grad()
@@ -102,7 +102,7 @@ class ShareOfPlaces:
         return Draw(np.zeros(1, np.int64), 0, None, torch.ones(1, 1, dtype=torch.bool))
 
     def load(self, draw):
-        return {"static": torch.zeros(1, 1)}
+        return {"table_50m": torch.zeros(1, 1)}
 
     def loss(self, net, batch):
         self.batches += 1
@@ -125,7 +125,7 @@ class ShareOfPlaces:
 def test_prevalences_of_rare_species_are_recovered_however_long_the_training(steps):
     share = np.array([1e-4, 1e-3, 1e-2])
     torch.manual_seed(0)
-    net = DeepSDM(ModelSpec(modalities=("static",), static_names=("a",), species=3, d=2, hidden=2))
+    net = DeepSDM(ModelSpec(modalities=("table_50m",), table_50m_names=("a",), species=3, d=2, hidden=2))
     net.requires_grad_(False)  # all that remains to be learned are the species' biases
     net.species_embedding.zero_()
     net.species_bias.copy_(torch.from_numpy(cloglog(share)))
@@ -138,7 +138,7 @@ def test_prevalences_of_rare_species_are_recovered_however_long_the_training(ste
 
 def test_the_loss_is_asked_of_the_device_only_where_a_row_is_kept(monkeypatch):
     torch.manual_seed(0)
-    net = DeepSDM(ModelSpec(modalities=("static",), static_names=("a",), species=3, d=2, hidden=2))
+    net = DeepSDM(ModelSpec(modalities=("table_50m",), table_50m_names=("a",), species=3, d=2, hidden=2))
     asked = []
     number = torch.Tensor.__float__
     monkeypatch.setattr(torch.Tensor, "__float__", lambda self: asked.append(self.shape) or number(self))

@@ -60,7 +60,7 @@ def landscape(seed: int = 0) -> tuple[Predictors, Records, np.ndarray]:
     p = np.exp(f) / np.exp(f).sum(0)
     row = np.concatenate([rng.choice(4000, k, p=p[:, s]) for s, k in enumerate((400, 60, 200))])
     species = np.repeat([0, 1, 2], (400, 60, 200))
-    return Predictors({"static": x}, static_names=("a", "b")), records_of(species, row, np.arange(4000)), f
+    return Predictors({"table_50m": x}, table_50m_names=("a", "b")), records_of(species, row, np.arange(4000)), f
 
 
 def test_loss_is_the_softmax_over_a_records_own_place_and_the_sites():
@@ -82,7 +82,7 @@ def test_a_constant_per_species_cancels():
 
 def test_network_recovers_intensities_up_to_a_constant():
     places, records, truth = landscape()
-    spec = ModelSpec(("static",), 3, static_names=places.static_names, d=16, hidden=32, dropout=0.1)
+    spec = ModelSpec(("table_50m",), 3, table_50m_names=places.table_50m_names, d=16, hidden=32, dropout=0.1)
     f = intensity(trained_on(places, records, spec, replace(OPTIONS, recorded_sites=0.0)), places)
     for s, least in enumerate((0.95, 0.9, 0.8)):
         assert np.corrcoef(f[:, s], truth[:, s])[0, 1] > least
@@ -93,7 +93,7 @@ def test_network_recovers_intensities_up_to_a_constant():
 
 def test_same_seed_same_weights():
     places, records, _ = landscape()
-    spec = ModelSpec(("static",), 3, static_names=places.static_names, d=8, hidden=8)
+    spec = ModelSpec(("table_50m",), 3, table_50m_names=places.table_50m_names, d=8, hidden=8)
     quick = TrainOptions(members=1, epochs=1, least_steps=5, batch=32, threads=1)
     first, again = (trained_on(places, records, spec, quick).ensemble for _ in range(2))
     for one, other in zip(first.parameters(), again.parameters(), strict=True):
@@ -102,7 +102,7 @@ def test_same_seed_same_weights():
 
 def test_rare_species_are_drawn_by_the_root_of_their_records():
     places, records, _ = landscape()
-    spec = ModelSpec(("static",), 4, static_names=places.static_names)
+    spec = ModelSpec(("table_50m",), 4, table_50m_names=places.table_50m_names)
     objective = SiteSoftmaxObjective(places, records, spec, TrainOptions(batch=600))
     generator = torch.Generator().manual_seed(0)
     drawn = torch.cat([objective.load(objective.draw(generator))["species"] for _ in range(20)])
@@ -113,7 +113,7 @@ def test_rare_species_are_drawn_by_the_root_of_their_records():
 @pytest.mark.parametrize(("count", "steps"), [(40, 25), (128, 25), (256, 50), (660, 129), (20_000, 400), (102_400, 800)])
 def test_few_records_are_passed_through_25_times_and_many_once(count: int, steps: int) -> None:
     places, _, _ = landscape()
-    spec = ModelSpec(("static",), 3, static_names=places.static_names)
+    spec = ModelSpec(("table_50m",), 3, table_50m_names=places.table_50m_names)
     rng = np.random.default_rng(0)
     records = records_of(rng.integers(0, 3, count), rng.integers(0, 4000, count), np.arange(4000))
     options = TrainOptions(epochs=1, least_steps=400, batch=128)
@@ -122,9 +122,11 @@ def test_few_records_are_passed_through_25_times_and_many_once(count: int, steps
 
 def test_few_records_are_not_learned_by_heart() -> None:
     rng = np.random.default_rng(0)
-    noise = Predictors({"static": rng.normal(size=(4000, 20)).astype(np.float32)}, static_names=tuple("abcdefghijklmnopqrst"))
+    noise = Predictors(
+        {"table_50m": rng.normal(size=(4000, 20)).astype(np.float32)}, table_50m_names=tuple("abcdefghijklmnopqrst")
+    )
     records = records_of(np.repeat([0, 1, 2], 15), rng.choice(4000, 45, replace=False), np.arange(4000))  # of no preference
-    spec = ModelSpec(("static",), 3, static_names=noise.static_names, d=64, hidden=128, dropout=0.3)
+    spec = ModelSpec(("table_50m",), 3, table_50m_names=noise.table_50m_names, d=64, hidden=128, dropout=0.3)
     f = intensity(trained_on(noise, records, spec, TrainOptions(members=1, epochs=1, threads=1, recorded_sites=0.0)), noise)
     gain = [f[records.row[records.species == s], s].mean() - f[:, s].mean() for s in range(3)]
     assert np.mean(gain) < 2.5, gain  # of the logarithm; 400 steps gave 14
@@ -132,7 +134,7 @@ def test_few_records_are_not_learned_by_heart() -> None:
 
 def test_nothing_to_set_records_against_is_said():
     places, records, _ = landscape()
-    spec = ModelSpec(("static",), 3, static_names=places.static_names)
+    spec = ModelSpec(("table_50m",), 3, table_50m_names=places.table_50m_names)
     with pytest.raises(ModelError, match="0 sites of background"):
         SiteSoftmaxObjective(places, records_of(records.species, records.row, np.zeros(0, np.int64)), spec, OPTIONS)
 
@@ -141,19 +143,19 @@ def test_nothing_to_set_records_against_is_said():
 def test_effort_cancels_by_the_share_of_recorded_sites():
     """Nobody goes where x1 is low: against random sites that is learned, against what is recorded it is not."""
     places, records, f = landscape()
-    assert "static" in places.values
+    assert "table_50m" in places.values
     rng = np.random.default_rng(1)
-    effort = np.exp(2 * places.values["static"][:, 1])
+    effort = np.exp(2 * places.values["table_50m"][:, 1])
     rows, species = [], []
     for s, k in enumerate((400, 300, 200)):
         p = np.exp(f[:, s]) * effort
         rows.append(rng.choice(4000, k, p=p / p.sum()))
         species.append(np.full(k, s))
     seen = records_of(np.concatenate(species), np.concatenate(rows), records.background)
-    spec = ModelSpec(("static",), 3, static_names=places.static_names, d=16, hidden=32, dropout=0.1)
+    spec = ModelSpec(("table_50m",), 3, table_50m_names=places.table_50m_names, d=16, hidden=32, dropout=0.1)
     slope = {}
     for share in (0.0, 1.0):
         learned = intensity(trained_on(places, seen, spec, replace(OPTIONS, recorded_sites=share)), places)
-        slope[share] = float(np.polyfit(places.values["static"][:, 1], learned.mean(1), 1)[0])
+        slope[share] = float(np.polyfit(places.values["table_50m"][:, 1], learned.mean(1), 1)[0])
     assert slope[0.0] > 1.5
     assert abs(slope[1.0]) < 0.4

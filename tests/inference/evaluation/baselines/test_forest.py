@@ -15,14 +15,14 @@ def predictors_of(n: int = 30) -> Predictors:
         {
             "satellite": rng.random((n, 4, 15, 15), np.float32),
             "landsat": rng.random((n, 6, 84), np.float32),
-            "static": np.concatenate([rng.random((n, 2)), np.ones((n, 1))], 1).astype(np.float32),
+            "table_50m": np.concatenate([rng.random((n, 2)), np.ones((n, 1))], 1).astype(np.float32),
             "climate": rng.random((8, 4, 228), np.float32),
-            "coarse": np.arange(16, dtype=np.float32).reshape(8, 2),
+            "table_1km": np.arange(16, dtype=np.float32).reshape(8, 2),
         },
         corner=rng.integers(0, 8, (n, 4)),
         weight=np.full((n, 4), 0.25, np.float32),
-        static_names=("a", "b", "constant"),
-        coarse_names=("u", "v"),
+        table_50m_names=("a", "b", "constant"),
+        table_1km_names=("u", "v"),
     )
 
 
@@ -36,7 +36,7 @@ def test_table_holds_every_modality_and_drops_constants():
 
 def test_missing_values_take_the_columns_mean():
     static = np.array([[1.0], [np.nan], [3.0]], np.float32)
-    predictors = Predictors({"static": static}, static_names=("a",))
+    predictors = Predictors({"table_50m": static}, table_50m_names=("a",))
     assert table_of(predictors).ravel().tolist() == [1, 2, 3]
 
 
@@ -52,7 +52,7 @@ def test_survey_adds_log_area_and_year():
         ("Poa annua",),
     )
     static = np.arange(n, dtype=np.float32)[:, None]
-    table = table_of(Predictors({"static": static}, static_names=("a",)), surveys)
+    table = table_of(Predictors({"table_50m": static}, table_50m_names=("a",)), surveys)
     np.testing.assert_allclose(table[:, 1], np.log(np.array([1, 10, 10, 100]) / 100), atol=1e-6)
     assert table[:, 2].tolist() == [0, 1, 2, 3]
 
