@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import os
 import re
 from collections.abc import Sequence
@@ -11,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 import yaml
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from cube.config.cluster import ClusterConfig
 from cube.config.learning import EvaluateDetails, NetworkConfig, ReaderOptions, TrainOptions
@@ -19,7 +17,7 @@ from cube.config.place import GridConfig, Window, check_grid, grid_of
 from cube.config.records import Plots, RecordConfig, SpeciesConfig, SurveyConfig
 from cube.config.sources import Source
 from cube.config.strict import Strict
-from cube.errors import ConfigError, FloracubeError
+from cube.errors import ConfigError
 from cube.grid import EUROPE, Grid, Region
 
 
@@ -183,7 +181,6 @@ def _expand(text: str, path: Path) -> str:
     return re.sub(r"\$\{(\w+)\}", value, text)
 
 
-UNKNOWN_KEY: Final = ("extra_forbidden", "unexpected_keyword_argument")  # of a model and of a dataclass
 _KINDS = {str: "a line of text", list: "a list", type(None): "nothing", int: "a number", float: "a number"}
 
 
@@ -237,25 +234,15 @@ def load_config(path: str | Path, habitats_alone: bool = False) -> Config:
     try:
         config = Config.model_validate(document, context={"grid": grid_of(document)})
     except ValidationError as error:
-        wrong = error.errors()
-        # A key in a typo is told before the one that is missing because of it.
-        first = next((problem for problem in wrong if problem["type"] in UNKNOWN_KEY), wrong[0])
-        key = _where(first["loc"])
-        if first["type"] in UNKNOWN_KEY:
-            owner = _fields_at(first["loc"][:-1])
-            near = difflib.get_close_matches(str(first["loc"][-1]), owner, 1)
-            hint = f"; known are {', '.join(owner)}" if owner else ""
-            message = f"is not a key that is known here{hint}{f'; did you mean {near[0]}?' if near else ''}"
-        elif first["type"] == "missing":
-            message = "is missing; add it"
-        else:
-            message = first["msg"].removeprefix("Value error, ")
-            if not isinstance(first["input"], dict):  # a whole section says nothing of what is wrong in it
-                message += f" (found {str(first['input'])[:60]!r})"
+        first = error.errors()[0]
+        unknown = first["ctx"]["key"] if first["type"] == "unknown_key" else None
+        key = _where(first["loc"] if unknown is None else (*first["loc"], unknown))
+        message = "is missing; add it" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
+        # A whole section says nothing of what is wrong in it.
+        if unknown is None and first["type"] != "missing" and not isinstance(first["input"], dict):
+            message += f" (found {str(first['input'])[:60]!r})"
         end = "" if message.endswith("?") else "."
         raise ConfigError(f"{path}: {key or 'configuration'}: {message}{end}") from None
-    except FloracubeError as error:  # a value that its own class refuses, such as one of `train`
-        raise ConfigError(f"{path}: {error}") from None
     config._path = path.resolve()
     try:
         config.predict_region()
@@ -291,29 +278,3 @@ def _check_blocks(config: Config) -> None:
             f"evaluate.block_km is {block_km:g}, more than the region's shorter side of {shorter} km; set it to {shorter / 8:g}"
             " or leave it out."
         )
-
-
-def _fields_at(location: Sequence[int | str]) -> list[str]:
-    """Names of the keys that the model at `location` knows."""
-    model: Any = Config
-    for part in location:
-        if isinstance(part, int):
-            continue
-        info = model.model_fields.get(part) if hasattr(model, "model_fields") else None
-        if info is None:
-            return []
-        model = _model_in(info.annotation)
-    if dataclasses.is_dataclass(model):
-        return sorted(field.name for field in dataclasses.fields(model))
-    return sorted(model.model_fields) if hasattr(model, "model_fields") else []
-
-
-def _model_in(annotation: Any) -> Any:
-    """The pydantic model or the dataclass inside an annotation such as `tuple[Source, ...]` or `Window | None`."""
-    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        model = _model_in(argument)
-        if model is not None:
-            return model
-    return None

@@ -5,13 +5,12 @@ What an option does is told where it is read, in `inference`; here stand its nam
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
 
-from cube.config.strict import Strict
-from cube.errors import ModelError
+from cube.config.strict import Strict, refuse_unknown_keys
 
 Likelihood = Literal["joint", "surveys_only", "records_only"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -42,52 +41,45 @@ class NetworkConfig(Strict):
 class TrainOptions:
     """How to train. Defaults were chosen on Czech surveys (other fold draws than reported) and on a landscape."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    members: int = Field(5, ge=1, description="each is trained without one fold of the spatial blocks, and judged there")
+    repeats: int = Field(1, ge=1, description="networks that leave out the same fold")
+    search: tuple[NetworkConfig, ...] = Field((), description="keys of `network` to try beside it; the best is trained")
+    epochs: int = Field(15, ge=1, description="passes over the surveys")
+    least_steps: int = Field(
+        400, ge=0, description="small data get more passes: up to 64 of surveys alone, up to 25 of records alone"
+    )
+    batch: int = Field(128, ge=1, description="surveys a step")
+    learning_rate: float = Field(3e-3, gt=0, description="the highest of the schedule")
+    weight_decay: float = Field(0.05, ge=0, description="of AdamW")
+    forest_trees: int = Field(0, ge=0, description="of a forest beside the networks, a member; 0: none")
+    coarse_noise: float = Field(1.0, ge=0, description="standard deviations, see `objective.coarse_noise`")
+    modality_dropout: float = Field(0.1, ge=0, lt=1, description="chance that a modality is hidden from a survey in training")
+    seed: int = Field(0, description="of the folds, the weights and the order of surveys")
+    threads: int | None = Field(None, description="None: torch's own choice")
+    device: str = Field("auto", description="auto (a GPU where there is one), cpu, cuda or cuda:1")
+    precision: Precision = Field("auto", description="of the forward pass: bfloat16 on a GPU that has it, else float32")
+    loaders: int | None = Field(
+        None, ge=0, description="threads that read batches ahead; None: 4 for a GPU or samples on disk, else 0"
+    )
+    checkpoint_seconds: float = Field(120.0, ge=0, description="between states from which an interrupted training resumes")
+    memory_gb: float = Field(8.0, ge=0, description="samples that would not fit are cut once to disk")
+    # Where there are records:
+    likelihood: Likelihood = Field("joint", description="what is learned from, see One likelihood for surveys and records")
+    record_batch: int = Field(512, ge=1, description="records a step: each says one name, a survey all names of a place")
+    record_weight: float = Field(1.0, description="of a record against what its likelihood says")
+    reporting_rate: float = Field(0.03, description="learning rate of reporting rates")
+    po_allowed: bool = Field(False, description="records of the blocks that a member leaves out train it too, as GeoPlant does")
+    recorded_sites: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="without surveys: share of the compared sites that are places of records",
+    )
 
-    members: int = 5  # each is trained without one fold of the spatial blocks, and judged there
-    repeats: int = 1  # networks that leave out the same fold
-    search: tuple[NetworkConfig, ...] = ()  # keys of `network` to try beside it, on open blocks; the best is trained
-    epochs: int = 15  # passes over the surveys
-    least_steps: int = 400  # small data get more passes: up to 64 of surveys alone, up to 25 of records alone
-    batch: int = 128  # surveys a step
-    learning_rate: float = 3e-3  # the highest of the schedule
-    weight_decay: float = 0.05  # of AdamW
-    forest_trees: int = 0  # of a forest beside the networks, a member; 0: none
-    coarse_noise: float = 1.0  # standard deviations, see `objective.coarse_noise`
-    modality_dropout: float = 0.1  # chance that a modality is hidden from a survey in training
-    seed: int = 0  # of the folds, the weights and the order of surveys
-    threads: int | None = None  # None: torch's own choice
-    device: str = "auto"  # auto (a GPU where there is one), cpu, cuda or cuda:1
-    precision: Precision = "auto"  # of the forward pass: bfloat16 on a GPU that has it, else float32
-    loaders: int | None = None  # threads that read batches ahead; None: 4 for a GPU or samples on disk, else 0
-    checkpoint_seconds: float = 120.0  # between states from which an interrupted training resumes
-    memory_gb: float = 8.0  # samples that would not fit are cut once to disk
-    # where there are records:
-    likelihood: Likelihood = "joint"  # what is learned from, see One likelihood for surveys and records
-    record_batch: int = 512  # records a step: each says one name, a survey all names of a place
-    record_weight: float = 1.0  # of a record against what its likelihood says
-    reporting_rate: float = 0.03  # learning rate of reporting rates
-    po_allowed: bool = False  # records of the blocks that a member leaves out train it too, as GeoPlant does
-    recorded_sites: float = 0.5  # without surveys: share of the sites that records are compared with that are places of records
-
-    def __post_init__(self) -> None:
-        """Refuse values that no training can be made with. Raises: ModelError."""
-        for name in ("members", "repeats", "epochs", "batch", "record_batch"):
-            if getattr(self, name) < 1:
-                raise ModelError(f"train.{name} is {getattr(self, name)}, expected 1 or more.")
-        for name in ("forest_trees", "least_steps", "loaders", "weight_decay", "coarse_noise", "checkpoint_seconds", "memory_gb"):
-            value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise ModelError(f"train.{name} is {value}, expected 0 or more.")
-        if not self.learning_rate > 0:
-            raise ModelError(f"train.learning_rate is {self.learning_rate}, expected more than 0.")
-        if not 0 <= self.recorded_sites <= 1:
-            raise ModelError(f"train.recorded_sites is {self.recorded_sites}, expected a share from 0 to 1.")
-        if not 0 <= self.modality_dropout < 1:
-            raise ModelError(f"train.modality_dropout is {self.modality_dropout}, expected a share from 0 to below 1.")
-        for name, kind in (("precision", Precision), ("likelihood", Likelihood)):
-            if getattr(self, name) not in get_args(kind):
-                raise ModelError(f"train.{name} is '{getattr(self, name)}', expected one of {', '.join(get_args(kind))}.")
+    @model_validator(mode="before")
+    @classmethod
+    def _has_known_keys(cls, value: Any) -> Any:
+        return refuse_unknown_keys(value, cls.__dataclass_fields__)
 
 
 class EvaluateDetails(Strict):

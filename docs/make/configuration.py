@@ -1,21 +1,18 @@
 """The page of the configuration, out of the classes that check it: every key, its type, its default, what it means.
 
-A pydantic field tells its meaning by its description; a field of a dataclass by the comment on its line, which is read
-from the source: torch is not imported for a page of words.
+A field tells its meaning by its description.
 
     python -m docs.make.configuration    writes the page anew
 """
 
 from __future__ import annotations
 
-import ast
 import inspect
-import re
 import types
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -26,10 +23,6 @@ from server.operating.settings import Settings, variable
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "configuration.md"
-# Keys whose fields are those of a dataclass.
-OPEN = {  # key: file and class of the dataclass
-    "train": ("cube/config/learning.py", "TrainOptions"),
-}
 WORDS = {
     "str": "text",
     "int": "whole number",
@@ -38,7 +31,6 @@ WORDS = {
     "Path": "path",
     "tuple[str, ...]": "list of text",
 }
-DEFAULT_TEXTS = {"None": "", "''": "", "()": "", "True": "true", "False": "false"}
 HEAD = """# Every key of a configuration
 
 One YAML file says everything; it is checked whole before any work starts, and a wrong key is one sentence that names
@@ -55,10 +47,7 @@ def page() -> str:
     for path, model in [("", Config), *_models(Config, "")]:
         parts.append(f"## {path}" if path else "## The file")
         parts.append(_cleaned(model.__doc__))
-        parts.append(_table([_field(name, field) for name, field in model.model_fields.items()]))
-    for path, place in OPEN.items():
-        doc, options = _dataclass(*place)
-        parts += [f"## {path}", _cleaned(doc), _table([tuple(option) for option in options])]
+        parts.append(_table([_field(name, field) for name, field in _fields(model).items()]))
     parts += ["## Sizes of the network", _network()]
     served = [_field(variable(name), field) for name, field in Settings.model_fields.items()]
     parts += ["## The server", _cleaned(Settings.__doc__), _table(served)]
@@ -68,21 +57,24 @@ def page() -> str:
 def keys() -> Iterator[str]:
     """Every key that a configuration may have, as a path: `sources.layer`, `train.members`."""
     for path, model in [("", Config), *_models(Config, "")]:
-        yield from (f"{path}.{name}".lstrip(".") for name in model.model_fields)
-    for path, options in OPEN.items():
-        yield from (f"{path}.{option.name}" for option in _dataclass(*options)[1])
+        yield from (f"{path}.{name}".lstrip(".") for name in _fields(model))
 
 
-def _models(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    for name, field in model.model_fields.items():
+def _fields(model: type[Any]) -> dict[str, Any]:
+    """The fields of a pydantic model or dataclass by name."""
+    return dict(model.__pydantic_fields__)
+
+
+def _models(model: type[Any], path: str) -> Iterator[tuple[str, type[Any]]]:
+    for name, field in _fields(model).items():
         for below in _models_in(field.annotation):
             location = f"{path}.{name}".lstrip(".")
             yield location, below
             yield from _models(below, location)
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _models_in(annotation: Any) -> list[type[Any]]:
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation)):
         return [annotation]
     return [model for argument in get_args(annotation) for model in _models_in(argument)]
 
@@ -95,42 +87,6 @@ def _field(name: str, field: Any) -> tuple[str, str, str, str]:
     else:
         default = _value_text(field.default)
     return name, _type(field.annotation), default, field.description or ""
-
-
-class _Option(NamedTuple):
-    """A field of a dataclass."""
-
-    name: str
-    kind: str
-    default: str
-    meaning: str
-
-
-def _dataclass(file: str, name: str) -> tuple[str, list[_Option]]:
-    """(docstring, fields) of a dataclass, as its source says."""
-    source = (ROOT / file).read_text(encoding="utf-8")
-    lines = source.splitlines()
-    choices = {  # `Schedule = Literal["one_cycle", ...]`
-        node.targets[0].id: ", ".join(f"`{ast.literal_eval(e)}`" for e in getattr(node.value.slice, "elts", []))
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.value, ast.Subscript)
-        and isinstance(node.targets[0], ast.Name)
-        and ast.unparse(node.value.value) == "Literal"
-    }
-    body = next(node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name)
-    out = []
-    for node in body.body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.end_lineno:
-            if "ClassVar" in ast.unparse(node.annotation):
-                continue
-            comment = re.search(r"  # (.*)$", lines[node.end_lineno - 1]) or re.match(r"\s*# (.*)$", lines[node.lineno - 2])
-            default = ast.unparse(node.value) if isinstance(node.value, ast.Constant | ast.Tuple | ast.UnaryOp) else ""
-            default = DEFAULT_TEXTS.get(default, default.strip("'"))
-            kind = ast.unparse(node.annotation).removesuffix(" | None")
-            kind = (WORDS | choices).get(kind, kind)
-            out.append(_Option(node.target.id, kind, f"`{default}`" if default else "", comment[1] if comment else ""))
-    return ast.get_docstring(body) or "", out
 
 
 def _network() -> str:

@@ -34,7 +34,7 @@ HABITATS = {"plots": {"table": "plots.csv", "columns": {"survey": "id"}}}
     [
         ({"train": {"epochss": 3}}, ["train.epochss: is not a key", "did you mean epochs?"]),
         ({"train": {"epochs": "many"}}, ["train.epochs", "many"]),
-        ({"train": {"members": 0}}, ["train.members is 0, expected 1 or more"]),
+        ({"train": {"members": 0}}, ["train.members: Input should be greater than or equal to 1", "0"]),
         ({"train": {"members": 1}}, ["train.members is 1: each member is judged", "set it to 2 or more"]),
         ({"train": {"likelihood": "naive"}}, ["train.likelihood", "'joint'"]),
         ({"train": 3}, ["train"]),
