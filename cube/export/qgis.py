@@ -7,118 +7,77 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Final
-from xml.etree.ElementTree import Element, SubElement, indent, tostring
+from xml.sax.saxutils import quoteattr
 
 from cube.layers import display
 
 # The first line tells our styles from those that somebody saved in QGIS, which are not ours to overwrite.
 MARK: Final = b"<!-- Written by floracube. A style saved in QGIS replaces it and is then kept. -->\n"
 VERSION: Final = "3.22"  # of QGIS, whose schema this is
+DOCUMENT: Final = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis version="{version}" styleCategories="Symbology">
+  <pipe>
+    <rasterrenderer opacity="1" alphaBand="-1" {attributes}>
+      {content}
+    </rasterrenderer>
+  </pipe>
+</qgis>
+"""
+LIMITS: Final = "<minMaxOrigin><limits>None</limits></minMaxOrigin>"  # QGIS is not to find a range of its own when the map moves
 
 
 def continuous(palette: str, span: tuple[float, float], units: str = "1") -> bytes:
     """The first band in the colours of `palette` over `span` (low, high; in units, as QGIS scales stored values itself)."""
     low, high = span
     colours = display.anchors(palette)
-    at = [low + (high - low) * i / (len(colours) - 1) for i in range(len(colours))]
-    renderer = Element(
-        "rasterrenderer",
-        {
-            "type": "singlebandpseudocolor",
-            "band": "1",
-            "opacity": "1",
-            "alphaBand": "-1",
-            "classificationMin": _number(low),
-            "classificationMax": _number(high),
-        },
-    )
-    _limits(renderer)
-    shader = SubElement(
-        SubElement(renderer, "rastershader"),
-        "colorrampshader",
-        {
-            "colorRampType": "INTERPOLATED",
-            "classificationMode": "1",
-            "clip": "0",
-            "labelPrecision": "6",
-            "minimumValue": _number(low),
-            "maximumValue": _number(high),
-        },
-    )
-    ramp = SubElement(shader, "colorramp", {"type": "gradient", "name": "[source]"})
-    stops = ":".join(f"{i / (len(colours) - 1):.6g};{_rgba(c)}" for i, c in enumerate(colours[1:-1], start=1))
-    for key, text in (
-        ("color1", _rgba(colours[0])),
-        ("color2", _rgba(colours[-1])),
-        ("discrete", "0"),
-        ("rampType", "gradient"),
-        ("stops", stops),
-    ):
-        SubElement(ramp, "prop", {"k": key, "v": text})
+    shares = [i / (len(colours) - 1) for i in range(len(colours))]
+    stops = ":".join(f"{share:.6g};{_rgba(colour)}" for share, colour in list(zip(shares, colours, strict=True))[1:-1])
     suffix = "" if units in ("", "1") else f" {units}"
-    for value, colour in zip(at, colours, strict=True):
-        label = f"{value:.4g}{suffix}"
-        SubElement(shader, "item", {"value": _number(value), "color": colour, "alpha": "255", "label": label})
-    SubElement(
-        shader,
-        "rampLegendSettings",
-        {
-            "useContinuousLegend": "1",
-            "orientation": "2",
-            "direction": "0",
-            "prefix": "",
-            "suffix": suffix,
-            "minimumLabel": "",
-            "maximumLabel": "",
-        },
+    items = [(low + (high - low) * share, colour) for share, colour in zip(shares, colours, strict=True)]
+    entries = "".join(
+        f'<item value="{_number(value)}" color="{colour}" alpha="255" label={quoteattr(f"{value:.4g}{suffix}")}/>'
+        for value, colour in items
     )
-    return _document(renderer)
+    ends = f'classificationMin="{_number(low)}" classificationMax="{_number(high)}"'
+    content = f"""{LIMITS}<rastershader>
+        <colorrampshader colorRampType="INTERPOLATED" classificationMode="1" clip="0" labelPrecision="6"
+                         minimumValue="{_number(low)}" maximumValue="{_number(high)}">
+          <colorramp type="gradient" name="[source]">
+            <prop k="color1" v="{_rgba(colours[0])}"/><prop k="color2" v="{_rgba(colours[-1])}"/>
+            <prop k="discrete" v="0"/><prop k="rampType" v="gradient"/><prop k="stops" v="{stops}"/>
+          </colorramp>
+          {entries}
+          <rampLegendSettings useContinuousLegend="1" orientation="2" direction="0" prefix="" suffix={quoteattr(suffix)}
+                              minimumLabel="" maximumLabel=""/>
+        </colorrampshader>
+      </rastershader>"""
+    return _document(f'type="singlebandpseudocolor" band="1" {ends}', content)
 
 
 def classes(entries: Iterable[tuple[int, str, str]]) -> bytes:
     """The first band in the colours of its classes: (value, name, #rrggbb); other values are not drawn."""
-    renderer = Element("rasterrenderer", {"type": "paletted", "band": "1", "opacity": "1", "alphaBand": "-1"})
-    palette = SubElement(renderer, "colorPalette")
-    for value, name, colour in entries:
-        SubElement(palette, "paletteEntry", {"value": str(value), "label": name, "color": colour, "alpha": "255"})
-    return _document(renderer)
+    palette = "".join(
+        f'<paletteEntry value="{value}" label={quoteattr(name)} color={quoteattr(colour)} alpha="255"/>'
+        for value, name, colour in entries
+    )
+    return _document('type="paletted" band="1"', f"<colorPalette>{palette}</colorPalette>")
 
 
 def picture(bands: Sequence[int], span: tuple[float, float]) -> bytes:
     """Numbers of the red, green and blue band, each stretched linearly over `span` in units."""
-    colours = ("red", "green", "blue")
-    renderer = Element(
-        "rasterrenderer",
-        {
-            "type": "multibandcolor",
-            "opacity": "1",
-            "alphaBand": "-1",
-            **{f"{c}Band": str(b) for c, b in zip(colours, bands, strict=True)},
-        },
+    named = list(zip(("red", "green", "blue"), bands, strict=True))
+    stretches = "".join(
+        f"<{colour}ContrastEnhancement><minValue>{_number(span[0])}</minValue><maxValue>{_number(span[1])}</maxValue>"
+        f"<algorithm>StretchToMinimumMaximum</algorithm></{colour}ContrastEnhancement>"
+        for colour, _ in named
     )
-    _limits(renderer)
-    for colour in colours:
-        stretch = SubElement(renderer, f"{colour}ContrastEnhancement")
-        for key, value in (
-            ("minValue", _number(span[0])),
-            ("maxValue", _number(span[1])),
-            ("algorithm", "StretchToMinimumMaximum"),
-        ):
-            SubElement(stretch, key).text = value
-    return _document(renderer)
+    return _document(
+        " ".join(['type="multibandcolor"', *(f'{colour}Band="{band}"' for colour, band in named)]), LIMITS + stretches
+    )
 
 
-def _limits(renderer: Element) -> None:
-    """The range is said here: QGIS is not to find one of its own when the map moves."""
-    SubElement(SubElement(renderer, "minMaxOrigin"), "limits").text = "None"
-
-
-def _document(renderer: Element) -> bytes:
-    top = Element("qgis", {"version": VERSION, "styleCategories": "Symbology"})
-    pipe = SubElement(top, "pipe")
-    pipe.append(renderer)
-    indent(top)
-    return MARK + b"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + tostring(top, encoding="utf-8") + b"\n"
+def _document(attributes: str, content: str) -> bytes:
+    return MARK + DOCUMENT.format(version=VERSION, attributes=attributes, content=content).encode()
 
 
 def _rgba(colour: str) -> str:
