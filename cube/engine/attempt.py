@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from cube.errors import FloracubeError, WorkersError
 from cube.storage.transient import fatal_reason, retry_transient
@@ -27,17 +27,7 @@ class Outcome(Generic[T, R]):
     error: str | None = None
     tries: int = 1
     details: str = ""  # the traceback of an error that nobody foresaw
-
-
-@dataclass(frozen=True)
-class TaskResult:
-    """What comes back from where a task ran."""
-
-    result: Any
-    error: str | None
-    tries: int
-    details: str = ""
-    fatal_reason: str | None = None
+    fatal_reason: str | None = None  # why no other task can succeed either
 
 
 def sentence(error: BaseException) -> str:
@@ -46,7 +36,7 @@ def sentence(error: BaseException) -> str:
     return text if isinstance(error, FloracubeError) else f"{type(error).__name__}: {text}"
 
 
-def attempt(function: Callable[[T], R], task: T, retries: int, first_wait: float) -> TaskResult:
+def attempt(function: Callable[[T], R], task: T, retries: int, first_wait: float) -> Outcome[T, R]:
     """Run one task where it is, with its tries; what goes wrong is named and stops no other task."""
     tries = 0
 
@@ -56,12 +46,12 @@ def attempt(function: Callable[[T], R], task: T, retries: int, first_wait: float
         return function(task)
 
     try:
-        return TaskResult(retry_transient(try_once, retries, first_wait), None, tries)
+        return Outcome(task, retry_transient(try_once, retries, first_wait), None, tries)
     except Exception as error:
         times = f" (tried {tries} times)" if tries > 1 else ""
         is_expected = isinstance(error, FloracubeError | OSError)
         details = "" if is_expected else "".join(traceback.format_exception(error))
-        return TaskResult(None, sentence(error) + times, tries, details, fatal_reason(error))
+        return Outcome(task, None, sentence(error) + times, tries, details, fatal_reason(error))
 
 
 @contextmanager

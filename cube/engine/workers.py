@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 from cube.config.cluster import ClusterConfig
-from cube.engine.attempt import Outcome, TaskResult, attempt, sentence
+from cube.engine.attempt import Outcome, attempt, sentence
 from cube.engine.cluster import open_cluster
 from cube.errors import WorkersError
 
@@ -206,24 +206,24 @@ def run(function: Callable[[T], R], tasks: Iterable[T], workers: Workers) -> Ite
     with _interrupt_means_finish() as stop, workers:
         engine = _on_dask if workers.distributed else _in_process
         useless: str | None = None
-        for task, result in engine(function, iter(tasks), workers, stop):
-            if result.fatal_reason:
-                useless, stop.requested = result.fatal_reason, True
-            yield Outcome(task, result.result, result.error, result.tries, result.details)
+        for outcome in engine(function, iter(tasks), workers, stop):
+            if outcome.fatal_reason:
+                useless, stop.requested = outcome.fatal_reason, True
+            yield outcome
         if useless:
             raise WorkersError(f"{useless}, then run the same command again; finished units are kept.")
         if stop.requested:
             raise KeyboardInterrupt
 
 
-def _in_process(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, stop: _Stop) -> Iterator[tuple[T, TaskResult]]:
+def _in_process(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, stop: _Stop) -> Iterator[Outcome[T, R]]:
     for task in tasks:
-        yield task, attempt(function, task, workers.retries, workers.first_wait)
+        yield attempt(function, task, workers.retries, workers.first_wait)
         if stop.requested:
             return
 
 
-def _on_dask(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, stop: _Stop) -> Iterator[tuple[T, TaskResult]]:
+def _on_dask(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, stop: _Stop) -> Iterator[Outcome[T, R]]:
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
@@ -256,13 +256,12 @@ def _on_dask(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, s
         if future.status == "cancelled":
             raise WorkersError("the dask scheduler went away; start it and run the same command again; finished units are kept.")
         error = None if future.status == "finished" else future.exception()
-        result = future.result() if error is None else TaskResult(None, sentence(error), 1)
+        outcome = future.result() if error is None else Outcome(task, None, sentence(error))
         future.release()
         died = isinstance(error, KilledWorker)
         if died:
-            result = TaskResult(
-                None, "its worker process died whenever it ran, alone as well; it may need more memory", deaths + 1
-            )
+            why = "its worker process died whenever it ran, alone as well; it may need more memory"
+            outcome = Outcome(task, None, why, deaths + 1)
             # Dask blames every task that was with the worker, and a machine may be taken away by no fault of any: tried once
             # more beside the others, and alone at the end, the guilty one is known for sure.
             if deaths + 1 < TOGETHER:
@@ -271,7 +270,7 @@ def _on_dask(function: Callable[[T], R], tasks: Iterator[T], workers: Workers, s
                 suspects.append(task)
         launch()
         if not died or deaths >= TOGETHER:
-            yield task, result
+            yield outcome
 
 
 def _until_one_ended(ending: Any, workers: Workers) -> None:
