@@ -84,17 +84,8 @@ class Coverage:
     def document(self) -> dict[str, Any]:
         """As JSON, with the shares."""
         label, share = self.least_covered()
-        return {
-            "layer": self.layer,
-            "pixels": self.pixels,
-            "used": self.used,
-            "no_data": self.no_data,
-            "refused": self.refused,
-            "clipped": self.clipped,
-            "share": round(self.share, 6),
-            "least_band": label,
-            "least_share": round(share, 6),
-        }
+        counts = {name: value for name, value in vars(self).items() if name != "bands"}
+        return {**counts, "share": round(self.share, 6), "least_band": label, "least_share": round(share, 6)}
 
     def line(self) -> str:
         """One line for a person."""
