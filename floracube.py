@@ -200,7 +200,7 @@ def predict(
 ) -> None:
     """Predict species, indicators and habitats of every unit; killed and run again, it resumes."""
     config_, only = _read(config), products.split(",") if products else None
-    from cube.check.cut_values import warning_of
+    from cube.check.receipts import warning_of
     from inference.cascade.predict import predict as predict_units
 
     if plan:

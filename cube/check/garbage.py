@@ -20,8 +20,8 @@ from cube.errors import WorkersError
 from cube.storage import backends, lock, releases
 from cube.storage.ledger import receipts
 from cube.storage.progress import input_stages
-from cube.storage.shardfile import is_whole_shard
 from cube.storage.store import CubeStore, resolution_of
+from cube.storage.whole_shards import is_whole_shard
 
 Kind = Literal["version", "ledger", "orphan"]
 STALE_AFTER: Final = 600.0  # seconds after which a temporary file that is still there belongs to nobody

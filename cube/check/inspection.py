@@ -1,4 +1,4 @@
-"""A cube as it lies in its store, for whoever checks it: leaf groups and the raw metadata of their arrays.
+"""A cube as it lies in its store, for whoever checks it: leaf groups, the raw metadata of their arrays, values of one unit.
 
 Metadata is read from each node's own document and not from what was consolidated, except of what was checked before and has not
 changed since.
@@ -18,7 +18,7 @@ from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import StorePath
 
 from cube.check.receipts import StageReceipts, StoredSizes
-from cube.grid import CELL, RESOLUTIONS
+from cube.grid import CELL, RESOLUTIONS, Unit
 from cube.layers import (
     COMPOSITION,
     INDICATOR_STEPS,
@@ -32,10 +32,13 @@ from cube.layers import (
 )
 from cube.layers.inputs import INPUTS
 from cube.storage import releases
+from cube.storage.leaves import SPECIES_PER_SHARD
 from cube.storage.progress import Progress, Stage, input_stages, progress, version_stage
-from cube.storage.store import CubeStore
+from cube.storage.store import CubeStore, layer_of, resolution_of
 
 Document = Mapping[str, Any]
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -243,3 +246,32 @@ class Inspection:
     def node(self, path: str) -> Document:
         """The metadata document of a group or array; `{}` where there is none."""
         return dict(self.cube.metadata([path])[0] or {})
+
+
+def read(inspection: Inspection, path: str, unit: Unit, lead: slice | None = None) -> Array:
+    """Stored values of one unit, at the resolution of the array."""
+    array = inspection.cube.array(path)
+    rows, cols = inspection.cube.region.square(unit, resolution_of(layer_of(array))).slices
+    return np.asarray(array[..., rows, cols] if lead is None else array[lead, ..., rows, cols])
+
+
+def read_map(inspection: Inspection, leaf: Leaf, name: str, unit: Unit) -> Array:
+    """Stored values of one unit of a map."""
+    rows, cols = inspection.cube.region.square(unit, leaf.resolution).slices
+    return np.asarray(inspection.cube.array(f"{leaf.path}/{name}")[..., rows, cols])
+
+
+def blocks(inspection: Inspection, leaf: Leaf, name: str, unit: Unit) -> Iterator[Array]:
+    """Stored values of a unit in blocks of its first axis: ten thousand species at once would fill any memory."""
+    rows, cols = inspection.cube.region.square(unit, leaf.resolution).slices
+    array = inspection.cube.array(f"{leaf.path}/{name}")
+    if array.ndim == 2:
+        yield np.asarray(array[rows, cols])
+        return
+    for start in range(0, array.shape[0], SPECIES_PER_SHARD):
+        yield np.asarray(array[start : start + SPECIES_PER_SHARD, ..., rows, cols])
+
+
+def write_again(fix: str, stage: str, unit: str) -> str:
+    """How to have one unit or square written anew: a file of its own stands above what a block of receipts says."""
+    return f"write {{}} to ledger/{stage}/{unit}.json and {fix}"

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.check.completeness import PREDICT
-from cube.check.inspection import Inspection, as_layer
-from cube.check.reading import blocks, read, read_map, write_again
+from cube.check.inspection import Inspection, as_layer, blocks, read, read_map, write_again
 from cube.check.rules import Finding, rule_of_values
 from cube.grid import CELL, Unit, Window
 from cube.layers import NO_SPECIES, PROBABILITY_STEPS

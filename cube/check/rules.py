@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Final
 
-from cube.check.cut_values import warning_of
 from cube.check.inspection import Inspection
+from cube.check.receipts import warning_of
 from cube.errors import FloracubeError
 from cube.storage.store import open_cube
 from cube.storage.whole_shards import with_metadata_once
@@ -70,7 +70,7 @@ def rule_of_values(function: Check) -> Check:
 def registered() -> dict[str, Rule]:
     """Every rule by name, in the order of checking."""
     # Imported here: each of these rooms registers its own.
-    from cube.check import completeness, coverage, facts, meaning, metadata, predictions, values  # noqa: F401
+    from cube.check import completeness, meaning, metadata, predictions, values  # noqa: F401
 
     return RULES
 
@@ -87,7 +87,7 @@ def inspect(inspection: Inspection, values: bool = False) -> dict[str, Any]:
     a promise is None where it was not asked. A warning is a sentence on values that are as promised and limited all the
     same; `coverage` has what became of the pixels of each input.
     """
-    from cube.check.coverage import coverages
+    from cube.check.completeness import coverages
 
     rows = []
     for rule_ in registered().values():

@@ -41,36 +41,44 @@ class NetworkConfig(Strict):
 class TrainOptions:
     """How to train. Defaults were chosen on Czech surveys (other fold draws than reported) and on a landscape."""
 
-    members: int = Field(5, ge=1, description="each is trained without one fold of the spatial blocks, and judged there")
-    repeats: int = Field(1, ge=1, description="networks that leave out the same fold")
-    search: tuple[NetworkConfig, ...] = Field((), description="keys of `network` to try beside it; the best is trained")
-    epochs: int = Field(15, ge=1, description="passes over the surveys")
+    members: int = Field(default=5, ge=1, description="each is trained without one fold of the spatial blocks, and judged there")
+    repeats: int = Field(default=1, ge=1, description="networks that leave out the same fold")
+    search: tuple[NetworkConfig, ...] = Field(default=(), description="keys of `network` to try beside it; the best is trained")
+    epochs: int = Field(default=15, ge=1, description="passes over the surveys")
     least_steps: int = Field(
-        400, ge=0, description="small data get more passes: up to 64 of surveys alone, up to 25 of records alone"
+        default=400, ge=0, description="small data get more passes: up to 64 of surveys alone, up to 25 of records alone"
     )
-    batch: int = Field(128, ge=1, description="surveys a step")
-    learning_rate: float = Field(3e-3, gt=0, description="the highest of the schedule")
-    weight_decay: float = Field(0.05, ge=0, description="of AdamW")
-    forest_trees: int = Field(0, ge=0, description="of a forest beside the networks, a member; 0: none")
-    coarse_noise: float = Field(1.0, ge=0, description="standard deviations, see `objective.coarse_noise`")
-    modality_dropout: float = Field(0.1, ge=0, lt=1, description="chance that a modality is hidden from a survey in training")
-    seed: int = Field(0, description="of the folds, the weights and the order of surveys")
-    threads: int | None = Field(None, description="None: torch's own choice")
-    device: str = Field("auto", description="auto (a GPU where there is one), cpu, cuda or cuda:1")
-    precision: Precision = Field("auto", description="of the forward pass: bfloat16 on a GPU that has it, else float32")
+    batch: int = Field(default=128, ge=1, description="surveys a step")
+    learning_rate: float = Field(default=3e-3, gt=0, description="the highest of the schedule")
+    weight_decay: float = Field(default=0.05, ge=0, description="of AdamW")
+    forest_trees: int = Field(default=0, ge=0, description="of a forest beside the networks, a member; 0: none")
+    coarse_noise: float = Field(default=1.0, ge=0, description="standard deviations, see `objective.coarse_noise`")
+    modality_dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="chance that a modality is hidden from a survey in training"
+    )
+    seed: int = Field(default=0, description="of the folds, the weights and the order of surveys")
+    threads: int | None = Field(default=None, description="None: torch's own choice")
+    device: str = Field(default="auto", description="auto (a GPU where there is one), cpu, cuda or cuda:1")
+    precision: Precision = Field(default="auto", description="of the forward pass: bfloat16 on a GPU that has it, else float32")
     loaders: int | None = Field(
-        None, ge=0, description="threads that read batches ahead; None: 4 for a GPU or samples on disk, else 0"
+        default=None, ge=0, description="threads that read batches ahead; None: 4 for a GPU or samples on disk, else 0"
     )
-    checkpoint_seconds: float = Field(120.0, ge=0, description="between states from which an interrupted training resumes")
-    memory_gb: float = Field(8.0, ge=0, description="samples that would not fit are cut once to disk")
+    checkpoint_seconds: float = Field(
+        default=120.0, ge=0, description="between states from which an interrupted training resumes"
+    )
+    memory_gb: float = Field(default=8.0, ge=0, description="samples that would not fit are cut once to disk")
     # Where there are records:
-    likelihood: Likelihood = Field("joint", description="what is learned from, see One likelihood for surveys and records")
-    record_batch: int = Field(512, ge=1, description="records a step: each says one name, a survey all names of a place")
-    record_weight: float = Field(1.0, description="of a record against what its likelihood says")
-    reporting_rate: float = Field(0.03, description="learning rate of reporting rates")
-    po_allowed: bool = Field(False, description="records of the blocks that a member leaves out train it too, as GeoPlant does")
+    likelihood: Likelihood = Field(
+        default="joint", description="what is learned from, see One likelihood for surveys and records"
+    )
+    record_batch: int = Field(default=512, ge=1, description="records a step: each says one name, a survey all names of a place")
+    record_weight: float = Field(default=1.0, description="of a record against what its likelihood says")
+    reporting_rate: float = Field(default=0.03, description="learning rate of reporting rates")
+    po_allowed: bool = Field(
+        default=False, description="records of the blocks that a member leaves out train it too, as GeoPlant does"
+    )
     recorded_sites: float = Field(
-        0.5,
+        default=0.5,
         ge=0,
         le=1,
         description="without surveys: share of the compared sites that are places of records",

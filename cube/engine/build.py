@@ -15,17 +15,16 @@ from functools import partial
 import rasterio
 
 from cube.config import Config
-from cube.engine.attempt import store_named
 from cube.engine.memory import check_memory, peak_bytes, projected_bytes
 from cube.engine.plan import StagePlan, make_groups
 from cube.engine.report import Report
-from cube.engine.workers import Workers, run
+from cube.engine.workers import Workers, run, store_named
 from cube.grid import Region, Unit
 from cube.pyramids.overviews import Overviews, build_overviews, count_squares
 from cube.sources.coverage import counts_of, coverage_of
 from cube.sources.open import open_sources
 from cube.sources.reader import Loadable, ManyScenes, Reader, UnitValues
-from cube.storage import claims, lock
+from cube.storage import lock
 from cube.storage.leaves import set_attributes
 from cube.storage.ledger import Ledger, OpenBlocks, Receipt, ReceiptIndex, add_counts, checksum, fingerprint
 from cube.storage.progress import LAYERS, input_stages
@@ -82,7 +81,7 @@ def build(config: Config, progress: Progress | None = None, workers: Workers | N
         cube.sweep("", deep=False)  # of the root's own metadata; below it are other stages, which may be running
         cube.sweep("inputs")
         cube.sweep("ledger/inputs")
-        claims.sweep(cube, "inputs")
+        lock.sweep_claims(cube, "inputs")
         plans = [StagePlan.of_reader(reader) for reader in readers]
         _remove_redefined(cube, plans)
         _forget_former_makers(cube, plans)
@@ -197,7 +196,7 @@ def build_unit(task: UnitTask) -> BuiltUnit:
     cube = open_cube(task.cube_url, writable=True)
     ledger = Ledger(cube, task.stage, task.inputs)
     # Whoever is at it still, a worker of a run that was killed, is waited for; what it finished need not be done again.
-    with claims.claimed(cube, task.stage, task.unit.name):
+    with lock.claimed(cube, task.stage, task.unit.name):
         receipt = ledger.valid(task.unit.name)
         warnings: tuple[str, ...] = ()
         if receipt is None:

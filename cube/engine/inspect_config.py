@@ -23,8 +23,8 @@ from cube.errors import ConfigError, FloracubeError
 from cube.grid import Region
 from cube.layers import Layer
 from cube.layers.display import anchors
-from cube.layers.plausible import BELIEVED, plausible_ranges
-from cube.records.near_names import species_report
+from cube.layers.inputs import BELIEVED, plausible_ranges
+from cube.records.names import species_report
 from cube.records.presence_only import RecordStream
 from cube.records.report import Report
 from cube.records.surveys import read_surveys, species_list

@@ -11,17 +11,21 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from cube.config.cluster import ClusterConfig
-from cube.engine.attempt import Outcome, attempt, sentence
 from cube.engine.cluster import open_cluster
-from cube.errors import WorkersError
+from cube.errors import FloracubeError, WorkersError
+from cube.storage.transient import fatal_reason, retry_transient
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 AHEAD: Final = 2  # tasks in flight for each slot: one that runs and one that waits beside it
 SLOTS_SECONDS: Final = 5.0  # seconds for which the size of a foreign cluster is believed
@@ -30,8 +34,51 @@ LOOK: Final = 0.02  # seconds between two looks for a task that ended
 WORKER_NUMBER: Final = "FLORACUBE_WORKER_NUMBER"  # environment variable of a local worker: its number, from 0
 LONELY: Final = 30.0  # seconds without any worker after which that is said
 
-T = TypeVar("T")
-R = TypeVar("R")
+
+@dataclass(frozen=True)
+class Outcome(Generic[T, R]):
+    """How a task ended: its result, or the sentence that says what went wrong; never both, never neither."""
+
+    task: T
+    result: R | None
+    error: str | None = None
+    tries: int = 1
+    details: str = ""  # the traceback of an error that nobody foresaw
+    fatal_reason: str | None = None  # why no other task can succeed either
+
+
+def sentence(error: BaseException) -> str:
+    """An error as one line: our own speak for themselves, others need their name."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, FloracubeError) else f"{type(error).__name__}: {text}"
+
+
+def attempt(function: Callable[[T], R], task: T, retries: int, first_wait: float) -> Outcome[T, R]:
+    """Run one task where it is, with its tries; what goes wrong is named and stops no other task."""
+    tries = 0
+
+    def try_once() -> R:
+        nonlocal tries
+        tries += 1
+        return function(task)
+
+    try:
+        return Outcome(task, retry_transient(try_once, retries, first_wait), None, tries)
+    except Exception as error:
+        times = f" (tried {tries} times)" if tries > 1 else ""
+        is_expected = isinstance(error, FloracubeError | OSError)
+        details = "" if is_expected else "".join(traceback.format_exception(error))
+        return Outcome(task, None, sentence(error) + times, tries, details, fatal_reason(error))
+
+
+@contextmanager
+def store_named(url: str) -> Iterator[None]:
+    """What a store raises outside of tasks (they name their own troubles) becomes one sentence with the fix."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        why = fatal_reason(error) or f"the store failed ({sentence(error)}); check it and your permissions"
+        raise WorkersError(f"{url}: {why}, then run the same command again; finished units are kept.") from error
 
 
 @dataclass

@@ -12,13 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from cube.engine.attempt import Outcome
-from cube.engine.workers import Workers, run
+from cube.engine.workers import Outcome, Workers, run
 from cube.grid import Region, Unit
 from cube.pyramids.facts import Facts, position, write_square
 from cube.pyramids.pyramid import NO_BLOCK, Pyramid, WrittenSums, blocks_of, build_square
 from cube.pyramids.squares import Square, tree
-from cube.storage import claims
+from cube.storage import lock
 from cube.storage.ledger import Ledger, add_counts, summaries
 from cube.storage.progress import square_inputs
 from cube.storage.store import CubeStore, open_cube
@@ -85,7 +84,7 @@ def _build(task: _Task) -> WrittenSums:
     ledger = Ledger(cube, task.stage, task.inputs)
     part = task.square.name if task.block is None else f"{task.square.name}-{task.block}"
     # Whoever is at it still, a worker of a run that was killed, is waited for; what it finished need not be done again.
-    with claims.claimed(cube, task.stage, part):
+    with lock.claimed(cube, task.stage, part):
         if ledger.valid(task.square.name) is not None:
             return WrittenSums({}, {}, {})
         if task.stale:

@@ -288,3 +288,22 @@ def _refuse_elsewhere(
             raise TableError(
                 f"{columns} lie outside the region in {crs}, and within it in {system}; correct 'crs' of the columns."
             )
+
+
+def where_they_lie(longitude: pd.Series, latitude: pd.Series, region: Region) -> str:
+    """Where the rows of a table lie, none of them in `region`. `longitude`, `latitude` (n,) in degrees, NaN: no number.
+
+    Swapped and projected columns are refused before.
+    """
+    x, y = longitude.to_numpy(float), latitude.to_numpy(float)
+    finite = np.isfinite(x) & np.isfinite(y)
+    x, y = x[finite], y[finite]
+    if not len(x):
+        return "none has coordinates that are numbers"
+    west, south, east, north = (float(f(v)) for f, v in ((np.min, x), (np.min, y), (np.max, x), (np.max, y)))
+    corners = region.bounds
+    lon, lat = region.grid.unproject(np.array([corners[0], corners[2]]), np.array([corners[1], corners[3]]))
+    return (
+        f"they lie at {west:.2f} to {east:.2f} E, {south:.2f} to {north:.2f} N, the region at about {lon[0]:.2f} to {lon[1]:.2f}"
+        f" E, {lat[0]:.2f} to {lat[1]:.2f} N; check the key region"
+    )

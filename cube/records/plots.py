@@ -14,11 +14,11 @@ from cube.config import Config, Plots
 from cube.errors import TableError
 from cube.records import formats
 from cube.records.covers import parse_covers
-from cube.records.presence import NAMES, parse_presence, tells_absence
+from cube.records.names import Synonyms
+from cube.records.numbers import NAMES, parse_presence, tells_absence
 from cube.records.raw import PREDICTOR, RawSurveys
 from cube.records.report import MAX_NAMES, Report
 from cube.records.scientific import scientific_name
-from cube.records.synonyms import Synonyms
 from cube.records.tables import MISSING, header, read_table
 
 NEARLY_ALL: Final = 0.9  # share of all pairs of survey and species that only a table with absences has

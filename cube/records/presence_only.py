@@ -17,16 +17,14 @@ from cube.records import darwincore
 from cube.records.coordinates import positions, without_place
 from cube.records.darwincore.observations import RECORDS as ACCOUNT
 from cube.records.darwincore.vocabulary import STATUS_TERMS, not_a_presence, word
-from cube.records.filters import keep_where
 from cube.records.geoplant.layout import find_layout
 from cube.records.geoplant.metadata import stream_metadata
 from cube.records.names import SpeciesNames
-from cube.records.numbers import parse_numbers
+from cube.records.numbers import EARTH_M, parse_numbers, uncertainties
 from cube.records.report import Report
 from cube.records.squares import COLUMNS as SQUARE_COLUMNS
 from cube.records.squares import LARGEST_M, Squares
-from cube.records.tables import PIECE, header, stream_table
-from cube.records.uncertainties import EARTH_M, uncertainties
+from cube.records.tables import PIECE, header, keep_where, stream_table
 from cube.records.years import years
 
 COUNTS: Final = ("abundance", "count", "quantity", "occurrences")  # columns, by `word`, in which a zero is an absence

@@ -14,8 +14,7 @@ from cube.config import Config, SpeciesTable, SurveyConfig
 from cube.errors import TableError
 from cube.grid import CELL, EUROPE, Region
 from cube.records import darwincore
-from cube.records.causes import where_they_lie
-from cube.records.coordinates import positions, without_place
+from cube.records.coordinates import positions, where_they_lie, without_place
 from cube.records.geoplant.layout import find_layout
 from cube.records.geoplant.metadata import raw_surveys
 from cube.records.names import SpeciesNames

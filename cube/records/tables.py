@@ -1,10 +1,14 @@
-"""Tables as they are: text or other formats, whole or in pieces; what is missing is named, what is left out counted."""
+"""Tables as they are: text or other formats, whole or in pieces; what is missing is named, what is left out counted.
+
+Rows may be asked for by the values of their columns, `where: {kingdom: Plantae}`.
+"""
 
 from __future__ import annotations
 
 import posixpath
+import re
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import fsspec
@@ -68,12 +72,23 @@ def require_columns(path: str, present: Sequence[str], columns: Sequence[str]) -
     """Raise `TableError` naming the first of `columns` that the table at `path` lacks."""
     for column in columns:
         if column not in present:
-            from cube.records.causes import near_column  # it needs the reports of this module
-
             raise TableError(
                 f"{path}: there is no column '{column}'{near_column(column, present)} (it has {', '.join(map(str, present[:12]))}"
                 f"{', ...' if len(present) > 12 else ''}); name the right one in the configuration."
             )
+
+
+def near_column(column: str, present: Sequence[str]) -> str:
+    """The column that differs from `column` by case, dots, blanks or underscores alone, as a question; empty without one."""
+    for name in map(str, present):
+        if _letters(name) == _letters(column):
+            dots = " (R writes a dot for a blank)" if "." in name and "." not in column else ""
+            return f"; did you mean '{name}'{dots}?"
+    return ""
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\s._-]+", "", name).casefold()
 
 
 def stream_table(
@@ -201,3 +216,25 @@ def _text(
                 null_values=MISSING,
             ),
         )
+
+
+def keep_where(
+    rows: pd.DataFrame, where: Mapping[str, tuple[str, ...]], names: pd.Series, report: Report, account: str
+) -> pd.DataFrame:
+    """The rows whose columns have one of the values; the others are left out of `account`, by the first column that differs.
+
+    Upper and lower case are one, and so are 6 and 6.0. `names` names the rows in the report, with the same index.
+    """
+    for column, values in where.items():
+        texts = {_comparable(value) for value in values}
+        codes, different = pd.factorize(rows[column])
+        matches = np.array([*(_comparable(value) in texts for value in different), "" in texts])[codes]
+        reason = f"records where {column} is not {' or '.join(map(str, values))}"
+        report.leave_out(account, reason, list(names[rows.index[~matches]]))
+        rows = rows[matches]
+    return rows
+
+
+def _comparable(value: object) -> str:
+    text = str(value).strip().casefold()
+    return text[:-2] if text.endswith(".0") else text

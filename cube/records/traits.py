@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 
 from cube.config import Config, Trait
 from cube.errors import TableError
-from cube.records.filters import keep_where
-from cube.records.numbers import parse_numbers
-from cube.records.presence import parse_presence
+from cube.records.names import Synonyms
+from cube.records.numbers import parse_numbers, parse_presence
 from cube.records.report import Report
 from cube.records.scientific import match_key
-from cube.records.synonyms import Synonyms
-from cube.records.tables import read_table
+from cube.records.tables import keep_where, read_table
 
 IUCN: Final = ("EX", "RE", "CR", "EN", "VU", "NT", "LC", "DD", "NE")
 IUCN_NAMES: Final = {

@@ -1,7 +1,7 @@
 """What a pixel's number means before anything is resampled, and the account of those that mean nothing.
 
 A number that a layer cannot have is never stored: it becomes no data, is counted, and where more than a few are like it
-the file is refused. Files are opened and resampled in `cube.sources.warp`; ranges stand in `cube.layers.plausible`.
+the file is refused. Files are opened and resampled in `cube.sources.warp`; ranges stand in `cube.layers.inputs`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from cube.errors import SourceError
 from cube.layers import Layer
-from cube.layers.inputs import Range
-from cube.layers.plausible import scale_that_fits
+from cube.layers.inputs import Range, scale_that_fits
 from cube.sources.coverage import percent
 
 MAX_REFUSED_SHARE: Final = 0.01  # of the valid pixels of a band, in what is read at once; of classes none

@@ -20,9 +20,8 @@ from cube.sources.band_names import find_bands, name_of_band, refuse_alpha, valu
 from cube.sources.opening import is_remote, open_raster
 from cube.sources.published_rasters import Published
 from cube.sources.raster_grid import RasterGrid
-from cube.sources.series_files import series_files
 from cube.sources.source_layer import published_row, source_layer
-from cube.sources.templates import RasterFile, expand
+from cube.sources.templates import RasterFile, expand, series_files
 from cube.sources.units import conversion, differ
 from cube.sources.warp import check_numbers, check_raster
 

@@ -22,7 +22,7 @@ from cube.sources.class_names import names_in_file
 from cube.sources.georeference import crs_of
 from cube.sources.opening import open_raster, raster_exists
 from cube.sources.raster_grid import RasterGrid
-from cube.sources.series_files import SeriesFiles
+from cube.sources.templates import SeriesFiles
 
 METRES_A_DEGREE: Final = 111_320.0
 LOOKED_AT: Final = 300  # pixels along a side, of a raster whose class numbers are listed

@@ -16,8 +16,7 @@ from cube.config.sources import TERMS
 from cube.errors import ConfigError, SourceError
 from cube.grid import COARSE, FINE, Region, Unit, bounds_in
 from cube.layers import Layer
-from cube.layers.inputs import INPUTS, Range
-from cube.layers.plausible import plausible_ranges
+from cube.layers.inputs import INPUTS, Range, plausible_ranges
 from cube.sources import derivation
 from cube.sources.opening import files_behind, is_remote, open_raster, raster_exists
 from cube.sources.pixels import MAX_REFUSED_SHARE, Account, Bools, Floats, Judgement, PixelRules, file_ranges

@@ -18,8 +18,7 @@ from cube.config import StacSearch
 from cube.errors import SourceError
 from cube.grid import FINE, Region, Unit
 from cube.layers import Layer
-from cube.layers.inputs import SENTINEL2_BANDS, input_layer
-from cube.layers.plausible import plausible_ranges
+from cube.layers.inputs import SENTINEL2_BANDS, input_layer, plausible_ranges
 from cube.sources import resample, stack
 from cube.sources.composite import BRIGHTEST, clear_median
 from cube.sources.coverage import percent

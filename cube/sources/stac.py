@@ -1,7 +1,7 @@
 """Scenes of a STAC API or catalogue: found, checked, and reduced to the little that reading their pixels needs.
 
-What the layers make of them is said in `cube.sources.sentinel2` and `cube.sources.landsat`, how pixels are read in
-`cube.sources.stack`.
+Each acquisition is one scene, however often a catalogue lists it. What the layers make of scenes is said in
+`cube.sources.sentinel2` and `cube.sources.landsat`, how pixels are read in `cube.sources.stack`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from cube.config import Config, Source, StacSearch
 from cube.errors import ConfigError, SourceError
 from cube.grid import Bounds, Grid, Region, Unit
 from cube.sources import derivation
-from cube.sources.acquisitions import one_per_acquisition
 from cube.sources.opening import is_remote
 from cube.sources.processing import newness, tile_of
 from cube.storage.identity import file_identities
@@ -35,6 +34,8 @@ from cube.storage.identity import file_identities
 SLACK: Final = 1_000  # m around a unit: footprints are drawn with straight edges, scenes are not
 PLANETARY_COMPUTER: Final = "planetarycomputer.microsoft.com"
 _TROUBLES: Final = (OSError, pystac.STACError, pystac_client.exceptions.APIError, ValueError, KeyError)
+
+SAME_MOMENT: Final = datetime.timedelta(seconds=2)  # catalogues give the moments of two processings a millisecond apart
 
 
 @dataclass(frozen=True)
@@ -326,3 +327,33 @@ class SceneReader:
     def near(self, unit: Unit) -> Self:
         """The same with the scenes of one unit alone."""
         return replace(self, catalogue=self.catalogue.near(unit))
+
+
+def one_per_acquisition(scenes: Sequence[Scene]) -> tuple[Scene, ...]:
+    """The newest processing of every acquisition, in the order of the first of each; usable ones before all others.
+
+    Two scenes are of one acquisition where satellite, tile and moment (to `SAME_MOMENT`) agree and the smaller footprint
+    lies in the other for the most part: a tile that two downlinks cut in two is two scenes.
+    """
+    selection: list[Scene] = []
+    by_frame: dict[tuple[Any, ...], list[int]] = {}
+    for scene in scenes:
+        places = by_frame.setdefault((*scene.frame, scene.epsg), [])
+        same = next((place for place in places if _one_acquisition(selection[place], scene)), None)
+        if same is None:
+            places.append(len(selection))
+            selection.append(scene)
+        elif (not scene.flaw, scene.newness) > (not selection[same].flaw, selection[same].newness):
+            selection[same] = scene
+    return tuple(selection)
+
+
+def _one_acquisition(first: Scene, second: Scene) -> bool:
+    if first.id == second.id:
+        return True
+    if abs(first.moment - second.moment) > SAME_MOMENT:
+        return False
+    if first.outline is None or second.outline is None:
+        return True
+    overlap_m2 = first.outline.intersection(second.outline).area
+    return bool(overlap_m2 >= 0.5 * min(first.outline.area, second.outline.area))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from cube.errors import ConfigError, CubeError
 from cube.grid import Unit
 from cube.square_names import eea_corner
-from cube.storage import claims, shapes
+from cube.storage import lock, shapes
 from cube.storage.documents import Documents
 from cube.storage.identity import digest
 from cube.storage.memo import Memo
@@ -288,7 +288,7 @@ class Ledger:
             return
         with ExitStack() as stack:
             for name in names:  # a worker of a run that was killed may be at one of them still
-                stack.enter_context(claims.claimed(self.cube, self.stage, name))
+                stack.enter_context(lock.claimed(self.cube, self.stage, name))
             single = dict(self.cube.read_documents(folder, names))
             if len(single) < COMPACT_FROM:
                 return

@@ -1,6 +1,10 @@
 """One writer at a time: a document that says who holds a cube's stage, with a heartbeat, so that the dead hold nothing.
 
 `locks/<stage>.json` changes by conditional writes alone: of those that find it free, or its holder dead, one gets it.
+It keeps two coordinators apart, and cannot speak for the workers of one that was killed: they finish what they were doing,
+while the next run may have begun the same unit elsewhere. So each unit has a lock of the operating system as well, which dies
+with whoever holds it (`claimed`). On object stores a late writer is harmless, since an object appears whole and both would put
+the same values; on a disk the Rust codecs write in place, and it would open a hole in what a reader already follows.
 """
 
 from __future__ import annotations
@@ -17,13 +21,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from cube.errors import CubeError, WorkersError
-from cube.storage import shapes
+from cube.storage import backends, shapes
 from cube.storage.documents import Documents
+from cube.storage.local_files import file_lock, remove_free_lock
+
+SUFFIX: Final = ".claim"
 
 BEAT: Final = 10.0  # seconds between two heartbeats
 DEAD_AFTER: Final = 60.0  # seconds without one, for a holder elsewhere (whose clock may differ by less than that)
-
-
 _SHAPE: Final = {
     "host": shapes.text(required=True),
     "machine": shapes.TEXT_OR_NULL,
@@ -31,6 +36,26 @@ _SHAPE: Final = {
     "born": shapes.TEXT_OR_NULL,
     "beat": replace(shapes.NUMBER, required=True),
 }
+
+
+@contextmanager
+def claimed(cube: Documents, stage: str, unit: str) -> Iterator[None]:
+    """Hold `unit` of `stage` of a local cube, waiting for whoever holds it now; elsewhere nothing needs to be held.
+
+    What is found afterwards may be new: look for a valid receipt once more before any work.
+    """
+    folder = backends.local_path(cube.url)
+    if folder is None:
+        yield
+        return
+    with file_lock(folder / "ledger" / stage / f".{unit}{SUFFIX}"):
+        yield
+
+
+def sweep_claims(cube: Documents, stage: str) -> int:
+    """Remove the files that killed processes left of their claims; those that are held stay. How many were removed."""
+    folder = backends.local_path(cube.url)
+    return sum(map(remove_free_lock, (folder / "ledger" / stage).rglob(f".*{SUFFIX}"))) if folder is not None else 0
 
 
 class _LostError(Exception):

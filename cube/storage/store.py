@@ -29,8 +29,7 @@ from cube.storage.backends import zarr_store
 from cube.storage.documents import Documents
 from cube.storage.leaves import add_labels, make_leaf, set_attributes
 from cube.storage.root import FORMAT, about_region, described, one_sentence, open_root, region_of
-from cube.storage.shardfile import shard_keys
-from cube.storage.whole_shards import to_overwrite, written_sizes
+from cube.storage.whole_shards import shard_keys, to_overwrite, written_sizes
 
 T = TypeVar("T")
 

@@ -1,12 +1,19 @@
-"""Shards as whole objects: one request reads a shard, where Zarr asks for its index and each of its chunks, and one writes it."""
+"""Shards: their keys, whether a file is a whole one, and one request that reads or writes a shard.
+
+Zarr asks for the index of a shard and for each of its chunks.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
+from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import google_crc32c
+import numpy as np
 import zarr
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.storage import StorePath, WrapperStore
@@ -17,6 +24,39 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
 
     from cube.storage.store import CubeStore
+
+
+ABSENT = 2**64 - 1  # offset and length of an inner chunk that holds only fill
+
+
+def is_whole_shard(file: Path, chunks: int) -> bool:
+    """Whether a file ends in the index of a shard of `chunks` inner chunks (with its CRC-32C) that points within the file.
+
+    A file that was cut off ends anywhere else, and no four bytes there are by chance a checksum of what stands before them.
+    """
+    size, length = file.stat().st_size, 16 * chunks
+    if size < length + 4:
+        return False
+    with file.open("rb") as stream:
+        stream.seek(size - length - 4)
+        index, checksum = stream.read(length), stream.read(4)
+    if google_crc32c.value(index) != int.from_bytes(checksum, "little"):
+        return False
+    offset, count = np.frombuffer(index, "<u8").reshape(-1, 2).T
+    has_chunk = offset != ABSENT
+    return bool((offset[has_chunk] + count[has_chunk] <= size - length - 4).all())
+
+
+def shard_keys(array: zarr.Array[Any], selection: tuple[Any, ...]) -> Iterator[str]:
+    """Keys below an array of the shards that a selection of slices and `...` touches."""
+    lead = array.ndim - (len(selection) - selection.count(...))
+    full_selection = [part for item in selection for part in ([slice(None)] * lead if item is ... else [item])]
+    reach = []
+    for part, length, side in zip(full_selection, array.shape, array.shards or array.chunks, strict=True):
+        start, stop, _ = part.indices(length)
+        reach.append(range(start // side, -(-stop // side)))
+    for index in product(*reach):
+        yield array.metadata.encode_chunk_key(index)
 
 
 class WholeObjects(WrapperStore[Store]):

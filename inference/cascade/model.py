@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from cube.errors import ModelError
-from cube.records.presence import parse_presence
+from cube.records.numbers import parse_presence
 from cube.records.tables import read_table
 from cube.records.traits import FLAG_TRAITS, NUMBER_TRAITS, TEXT_TRAITS
 from cube.storage.identity import digest

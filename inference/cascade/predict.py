@@ -12,19 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.check import publishing
-from cube.check.cut_values import cut_shares
+from cube.check.receipts import cut_shares
 from cube.config import Config
-from cube.engine.attempt import store_named
 from cube.engine.cluster import with_flags
 from cube.engine.report import Report
-from cube.engine.workers import Workers, run
+from cube.engine.workers import Workers, run, store_named
 from cube.errors import ConfigError, WorkersError
 from cube.grid import Region, Unit
 from cube.pyramids.facts import all_facts, make_facts
 from cube.pyramids.overviews import Overviews, build_overviews, count_squares
 from cube.pyramids.pyramid import Pyramid
 from cube.records.traits import traits_attributes
-from cube.storage import claims, lock, model_card, releases
+from cube.storage import lock, model_card, releases
 from cube.storage.identity import digest
 from cube.storage.leaves import SPECIES_PER_SHARD
 from cube.storage.ledger import Ledger, OpenBlocks, fingerprint, receipts
@@ -214,7 +213,7 @@ def _units(
     """Predict what has no valid receipt and build what stands above; (values clipped, units that were to do)."""
     cube, clipped_values = this.cube, 0
     cube.sweep(f"ledger/{this.stage}")
-    claims.sweep(cube, this.stage)
+    lock.sweep_claims(cube, this.stage)
     cube.sweep("products", deep=False)  # of the metadata above versions; other versions may be in the making
     for product, version in this.products.items():
         cube.sweep(f"products/{product}", deep=False)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from cube.grid import Unit
-from cube.storage import claims
+from cube.storage import lock
 from cube.storage.ledger import Ledger, fingerprint
 from inference.cascade.unit import Job, open_job, run_unit
 
@@ -27,7 +27,7 @@ def predict_unit(job: Job, stage: str, unit: Unit) -> dict[str, Any]:
     with _alone:
         cube, _ = open_job(job)
         ledger = Ledger(cube, stage, job.inputs)
-        with claims.claimed(cube, stage, unit.name):
+        with lock.claimed(cube, stage, unit.name):
             receipt = ledger.valid(unit.name)
             if receipt is None:
                 ledger.withdraw(unit.name)

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from cube.grid import CELL, COARSE, FINE, Unit, Window
 from cube.layers import Layer
-from cube.records.cells import CubeSource
-from cube.records.places import PackedSource, Places, SampleSource
+from cube.records.places import CubeSource, PackedSource, Places, SampleSource
 from cube.storage.store import CubeStore
 from inference.data.channels import as_channels, channels_of
 from inference.data.kilometres import bilinear

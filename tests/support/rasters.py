@@ -10,8 +10,7 @@ import rasterio
 from affine import Affine
 
 from cube.grid import Region
-from cube.layers.inputs import INPUTS
-from cube.layers.plausible import plausible_ranges
+from cube.layers.inputs import INPUTS, plausible_ranges
 
 Array = np.ndarray[Any, Any]
 

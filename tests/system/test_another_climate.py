@@ -14,8 +14,7 @@ from cube.engine.build import build
 from cube.errors import CubeError
 from cube.grid import CELL, Region
 from cube.layers import PROBABILITY_STEPS
-from cube.layers.inputs import INPUTS
-from cube.layers.plausible import plausible_ranges
+from cube.layers.inputs import INPUTS, plausible_ranges
 from cube.storage.store import open_cube
 from inference.cascade.model import load_model
 from inference.cascade.predict import predict

@@ -7,7 +7,6 @@ from typing import Final
 import pandas as pd
 
 from cube.errors import TableError
-from cube.records.darwincore.completeness import Statement, common_scope, inherited
 from cube.records.darwincore.observations import (
     COVER_TERMS,
     NAME_TERMS,
@@ -21,7 +20,15 @@ from cube.records.darwincore.observations import (
     use_presences,
     with_names,
 )
-from cube.records.darwincore.source import Source, accepted_names, open_source, read_statements
+from cube.records.darwincore.source import (
+    Source,
+    Statement,
+    accepted_names,
+    common_scope,
+    inherited,
+    open_source,
+    read_statements,
+)
 from cube.records.darwincore.table import KEY
 from cube.records.darwincore.vocabulary import STATUS_TERMS
 from cube.records.raw import RawSurveys

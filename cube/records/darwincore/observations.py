@@ -16,12 +16,10 @@ from cube.records.covers import SCALES, read_percent
 from cube.records.darwincore.source import Source, accepted_names, open_source
 from cube.records.darwincore.table import KEY, UNDECODABLE
 from cube.records.darwincore.vocabulary import STATUS_TERMS, is_percent, not_a_presence, square_metres, word
-from cube.records.filters import keep_where
-from cube.records.numbers import parse_numbers
+from cube.records.numbers import parse_numbers, uncertainties
 from cube.records.report import Report
 from cube.records.scientific import binomial
-from cube.records.tables import PIECE
-from cube.records.uncertainties import uncertainties
+from cube.records.tables import PIECE, keep_where
 from cube.records.years import years
 
 PLACE_TERMS: Final = (

@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cube.records.numbers import clean_number, read_number
-from cube.records.presence import ABSENT, PRESENT
+from cube.records.numbers import ABSENT, PRESENT, clean_number, read_number
 
 STATUS_TERMS: Final = ("occurrenceStatus", "basisOfRecord", "individualCount", "organismQuantity")
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cube.engine.attempt import Outcome, store_named
-from cube.engine.journal import Journal
-from cube.engine.report import Report
+from cube.engine.report import Journal, Report
+from cube.engine.workers import Outcome, store_named
 from cube.errors import WorkersError
 from cube.grid import Region
 

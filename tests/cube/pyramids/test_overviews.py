@@ -134,7 +134,7 @@ def test_a_square_that_is_cleared_has_no_receipt_and_one_that_has_a_receipt_is_n
         raise OSError("the store is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(overviews.claims, "claimed", away)  # before a part could withdraw the receipt
+        patch.setattr(overviews.lock, "claimed", away)  # before a part could withdraw the receipt
         if not withdrawable:
             patch.setattr(Ledger, "withdraw", away)
         (failed,) = [step for step in climbed(cube, changed) if step.error]

@@ -11,10 +11,9 @@ from pyproj import Transformer
 
 from cube.errors import TableError
 from cube.grid import Region
-from cube.records.causes import near_column, where_they_lie
-from cube.records.coordinates import positions
+from cube.records.coordinates import positions, where_they_lie
 from cube.records.report import Report
-from cube.records.tables import require_columns
+from cube.records.tables import near_column, require_columns
 from tests.cube.records.test_surveys import config_of, read
 
 MORAVIA = Region(4700, 2850, 4900, 2950, 10)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from cube.config import load_config
 from cube.errors import ConfigError, TableError
 from cube.records.covers import SCALES, parse_covers
+from cube.records.numbers import parse_presence
 from cube.records.plots import read_plots
-from cube.records.presence import parse_presence
 from cube.records.report import Report
 from cube.records.surveys import SurveyTable, read_surveys
 

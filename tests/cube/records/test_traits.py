@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from cube.config import Config, load_config
 from cube.errors import TableError
 from cube.records import traits
+from cube.records.names import Synonyms
 from cube.records.scientific import match_key
-from cube.records.synonyms import Synonyms
 from cube.records.traits import read_traits
 
 EMPTY = Synonyms()

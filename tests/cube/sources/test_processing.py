@@ -16,9 +16,8 @@ from cube.config import StacSearch
 from cube.errors import SourceError
 from cube.grid import Region
 from cube.sources import landsat, sentinel2
-from cube.sources.acquisitions import one_per_acquisition
 from cube.sources.processing import added_offset, baseline_of, scale_and_offset, tile_of
-from cube.sources.stac import Scene, _scenes
+from cube.sources.stac import Scene, _scenes, one_per_acquisition
 
 BEFORE = datetime.datetime(2020, 7, 1, 10, tzinfo=datetime.UTC)
 AFTER = datetime.datetime(2023, 7, 1, 10, tzinfo=datetime.UTC)

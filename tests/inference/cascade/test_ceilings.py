@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.cascade_case import Case, make_case, make_cube
-from cube.check.cut_values import cut_shares, warning_of
+from cube.check.receipts import cut_shares, warning_of
 from cube.grid import Region
 from cube.layers import PROBABILITY_STEPS
 from cube.layers.inputs import INPUTS

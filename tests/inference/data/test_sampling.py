@@ -12,11 +12,10 @@ import torch
 from cube.errors import ModelError
 from cube.grid import CELL, Region
 from cube.layers.inputs import INPUTS
-from cube.records.cells import CubeSource
 from cube.records.geoplant.dataset import GeoPlant
 from cube.records.geoplant.metadata import stream_metadata
 from cube.records.geoplant.source import FileSource
-from cube.records.places import Places, places_of
+from cube.records.places import CubeSource, Places, places_of
 from cube.storage.store import CubeStore, create_cube, resolution_of
 from inference.cascade.cells import blur
 from inference.data import shards

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cube.records.darwincore.delimited import split_lines
+from cube.records.darwincore.table import split_lines
 
 CELLS = st.text(alphabet="ab\"'; é", max_size=6)
 

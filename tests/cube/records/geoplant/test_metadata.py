@@ -13,10 +13,9 @@ import pyarrow.parquet
 import pytest
 
 from cube.errors import TableError
-from cube.records.geoplant.dataset import GeoPlant
+from cube.records.geoplant.dataset import GeoPlant, read_rows
 from cube.records.geoplant.layout import find_layout
 from cube.records.geoplant.metadata import raw_surveys, stream_metadata
-from cube.records.geoplant.rows import read_rows
 from cube.records.report import Report
 
 PA = """lon,lat,year,geoUncertaintyInM,areaInM2,region,country,speciesId,surveyId

@@ -10,12 +10,11 @@ import pytest
 
 from cube.grid import CELL, EUROPE, Region
 from cube.layers.inputs import INPUTS, QUARTERS
-from cube.records.cells import CubeSource
 from cube.records.geoplant.dataset import GeoPlant
 from cube.records.geoplant.metadata import stream_metadata
 from cube.records.geoplant.published_inputs import CLIMATE_SCALE, PUBLISHED_INPUTS, bioclim
 from cube.records.geoplant.source import FileSource
-from cube.records.places import Places, SampleSource, places_of
+from cube.records.places import CubeSource, Places, SampleSource, places_of
 from cube.storage.store import CubeStore, create_cube, resolution_of
 from tests.support.geoplant import encode_jpeg, file_of, write_cube, write_jpeg, write_table, write_tiff
 

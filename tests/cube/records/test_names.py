@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cube.records.near_names import near_misses, species_report
+from cube.records.names import near_misses, species_report
 
 
 def test_a_letter_apart_is_near_and_the_rarer_one_is_the_miss() -> None:

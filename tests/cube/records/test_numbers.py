@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cube.records.numbers import COMMA, NO_NUMBER, NOT_POSITIVE, THOUSANDS, uncertainties
 from cube.records.report import Report
-from cube.records.uncertainties import COMMA, NO_NUMBER, NOT_POSITIVE, THOUSANDS, uncertainties
 
 
 @pytest.mark.parametrize(
