@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 
-def refuse_unknown_keys(value: Any, known: Iterable[str]) -> Any:
-    """`value`, unless it is a mapping with a key that is not `known`: then the error names the nearest."""
-    names = sorted(known)
+def refuse_unknown_keys(value: Any, names_known: Iterable[str]) -> Any:
+    """`value`, unless it is a mapping with a key that is not one of `names_known`: then the error names the nearest."""
+    names = sorted(names_known)
     for key in value if isinstance(value, dict) else ():
         if key not in names:
             near = difflib.get_close_matches(str(key), names, 1)

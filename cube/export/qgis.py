@@ -65,14 +65,15 @@ def classes(entries: Iterable[tuple[int, str, str]]) -> bytes:
 
 def picture(bands: Sequence[int], span: tuple[float, float]) -> bytes:
     """Numbers of the red, green and blue band, each stretched linearly over `span` in units."""
-    named = list(zip(("red", "green", "blue"), bands, strict=True))
+    band_of_colour = dict(zip(("red", "green", "blue"), bands, strict=True))
     stretches = "".join(
         f"<{colour}ContrastEnhancement><minValue>{_number(span[0])}</minValue><maxValue>{_number(span[1])}</maxValue>"
         f"<algorithm>StretchToMinimumMaximum</algorithm></{colour}ContrastEnhancement>"
-        for colour, _ in named
+        for colour in band_of_colour
     )
     return _document(
-        " ".join(['type="multibandcolor"', *(f'{colour}Band="{band}"' for colour, band in named)]), LIMITS + stretches
+        " ".join(['type="multibandcolor"', *(f'{colour}Band="{band}"' for colour, band in band_of_colour.items())]),
+        LIMITS + stretches,
     )
 
 
