@@ -1,4 +1,4 @@
-"""Promises on the values of the products: where there are any, rankings, sensitive species, levels of habitats.
+"""Rules on the values of the products: where there are any, rankings, sensitive species, levels of habitats.
 
 Of the roll-up of habitats that is asked which stored values can answer: a coarser level is the class with the largest *sum*
 of probabilities. Sums are not stored, the best three classes are: what these give one class must not exceed what they and
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cube.check.completeness import PREDICT
 from cube.check.inspection import Inspection, as_layer, blocks, read, read_map, write_again
-from cube.check.rules import Finding, rule_of_values
+from cube.check.rules import Finding, rule_of_values, wrong_cells
 from cube.grid import CELL, Unit, Window
 from cube.layers import NO_SPECIES, PROBABILITY_STEPS
 from cube.layers.inputs import SURFACE
@@ -44,14 +44,8 @@ def only_land(inspection: Inspection) -> Iterator[Finding]:
                     fill, beyond = as_layer(leaf, name).fill, np.zeros(land.shape, bool)
                     for values in blocks(inspection, leaf, name, unit):
                         beyond |= valid_cells(values, fill).reshape(-1, *land.shape).any(axis=0) & ~land
-                    if beyond.any():
-                        problem = f"{int(beyond.sum())} cells with values"
-                        yield Finding(
-                            f"{leaf.path}/{name} in unit {unit.name}",
-                            "no data off the land",
-                            problem,
-                            _repeat(version, unit),
-                        )
+                    location, fix = f"{leaf.path}/{name} in unit {unit.name}", _repeat(version, unit)
+                    yield from wrong_cells(location, beyond, "no data off the land", "cells with values", fix)
 
 
 def _repeat(version: str, unit: Unit) -> str:
@@ -72,9 +66,8 @@ def composition_order(inspection: Inspection) -> Iterator[Finding]:
                     wrong[what] = wrong.get(what, 0) + cells
             for what, cells in wrong.items():
                 if cells:
-                    yield Finding(
-                        f"{group} in unit {unit.name}", "a ranking", f"{cells} cells where {what}", _repeat(version, unit)
-                    )
+                    location, problem = f"{group} in unit {unit.name}", f"{cells} cells where {what}"
+                    yield Finding(location, "a ranking", problem, _repeat(version, unit))
 
 
 def _strips(square: Window) -> Iterator[Window]:
@@ -117,13 +110,9 @@ def sensitive_species(inspection: Inspection) -> Iterator[Finding]:
                 for path, values_of_map, has_value in maps:
                     count = _leaks(values_of_map, has_value, km)
                     if count:
-                        location, problem = f"{path} of {name} in unit {unit.name}", f"{count} squares with several"
-                        yield Finding(
-                            location,
-                            f"one value a square of {km} km",
-                            problem,
-                            f"do not publish; {_repeat(version, unit)}",
-                        )
+                        location, expected = f"{path} of {name} in unit {unit.name}", f"one value a square of {km} km"
+                        fix = f"do not publish; {_repeat(version, unit)}"
+                        yield Finding(location, expected, f"{count} squares with several", fix)
 
 
 def _leaks(values: Array, has_value: NDArray[np.bool_], km: int) -> int:
@@ -148,21 +137,14 @@ def indicator_bounds(inspection: Inspection) -> Iterator[Finding]:
                 three = read_map(inspection, leaf, name, unit).astype(np.int64)
                 has_estimate, has_lower, has_upper = three != fill
                 estimate, low, high = three
+                beyond = has_estimate & has_lower & has_upper & ((estimate < low) | (estimate > high))
+                unpaired = (has_lower != has_upper) | (has_lower & ~has_estimate)
+                location, fix = f"{leaf.path}/{name} in unit {unit.name}", _repeat(version, unit)
                 for what, wrong in (
-                    (
-                        "the estimate lies beyond its bounds",
-                        has_estimate & has_lower & has_upper & ((estimate < low) | (estimate > high)),
-                    ),
-                    ("there is one bound alone, or bounds of nothing", (has_lower != has_upper) | (has_lower & ~has_estimate)),
+                    ("the estimate lies beyond its bounds", beyond),
+                    ("there is one bound alone, or bounds of nothing", unpaired),
                 ):
-                    if wrong.any():
-                        problem = f"{int(wrong.sum())} cells where {what}"
-                        yield Finding(
-                            f"{leaf.path}/{name} in unit {unit.name}",
-                            "lower <= estimate <= upper",
-                            problem,
-                            _repeat(version, unit),
-                        )
+                    yield from wrong_cells(location, wrong, "lower <= estimate <= upper", f"cells where {what}", fix)
 
 
 @rule_of_values
@@ -184,23 +166,19 @@ def habitat_levels(inspection: Inspection) -> Iterator[Finding]:
             fix = _repeat(version, unit)
             for name, values in maps.items():
                 strangers = ~np.isin(values, [i for i, level in enumerate(table["level"]) if level == name]) & (values != 65535)
-                if strangers.any():
-                    problem = f"{int(strangers.sum())} cells of another level"
-                    yield Finding(f"{group}/{name} in unit {unit.name}", f"classes of {name}", problem, fix)
+                location = f"{group}/{name} in unit {unit.name}"
+                yield from wrong_cells(location, strangers, f"classes of {name}", "cells of another level", fix)
             best = read_map(inspection, leaf, "top3_class", unit).astype(np.int64)
             chance = read_map(inspection, leaf, "top3_probability", unit).astype(np.int64)
             above = np.where((best != 65535) & (best < len(parent)), best, -1)
             for name in levels[1:]:
                 above = np.where(above >= 0, parent[above], -1)
                 wrong = (maps[levels[0]] != 65535) & _outweighed(maps[name], above, np.where(chance == 255, 0, chance))
-                if wrong.any():
-                    expected = "the class with the largest sum of probabilities"
-                    problem = f"{int(wrong.sum())} cells where the best three classes alone give another one more"
-                    yield Finding(f"{group}/{name} in unit {unit.name}", expected, problem, fix)
-            is_other_class = best[0] != maps[levels[0]]
-            if is_other_class.any():
-                problem = f"{int(is_other_class.sum())} cells of others"
-                yield Finding(f"{group}/top3_class in unit {unit.name}", f"the class of {levels[0]} first", problem, fix)
+                expected = "the class with the largest sum of probabilities"
+                problem = "cells where the best three classes alone give another one more"
+                yield from wrong_cells(f"{group}/{name} in unit {unit.name}", wrong, expected, problem, fix)
+            expected, is_other_class = f"the class of {levels[0]} first", best[0] != maps[levels[0]]
+            yield from wrong_cells(f"{group}/top3_class in unit {unit.name}", is_other_class, expected, "cells of others", fix)
 
 
 def _outweighed(stored_values: Array, above: Array, chance: Array) -> NDArray[np.bool_]:

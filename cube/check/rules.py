@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cube.check.inspection import Inspection
 from cube.check.receipts import warning_of
 from cube.errors import FloracubeError
@@ -31,6 +34,12 @@ class Finding:
         return f"{self.path}: expected {self.expected}, found {self.found}; {self.fix}"
 
 
+def wrong_cells(location: str, wrong: NDArray[np.bool_], expected: str, problem: str, fix: str) -> Iterator[Finding]:
+    """A finding where some cells are `wrong`; `problem` says behind their number what they are."""
+    if wrong.any():
+        yield Finding(location, expected, f"{int(wrong.sum())} {problem}", fix)
+
+
 Check = Callable[[Inspection], Iterator[Finding]]
 
 
@@ -48,7 +57,7 @@ class Rule:
 
     @property
     def sentence(self) -> str:
-        """What is promised, which is the function's docstring."""
+        """The rule in words, which is the function's docstring."""
         return str(self.check.__doc__)
 
 
@@ -84,8 +93,8 @@ def inspect(inspection: Inspection, values: bool = False) -> dict[str, Any]:
     """Check every rule on what an inspection looks at.
 
     The answer is `{"cube", "kept", "promises": [{"name", "sentence", "kept", "findings"}], "warnings", "coverage"}`; `kept` of
-    a promise is None where it was not asked. A warning is a sentence on values that are as promised and limited all the
-    same; `coverage` has what became of the pixels of each input.
+    a rule is None where it was not asked. A warning is a sentence on values that keep the rules and are limited all the same;
+    `coverage` has what became of the pixels of each input.
     """
     from cube.check.completeness import coverages
 
@@ -129,7 +138,7 @@ def _findings(rule_: Rule, inspection: Inspection) -> Iterator[Finding]:
 
 
 def text(document: dict[str, Any]) -> str:
-    """The answer for a person: a line a promise, a sentence a finding."""
+    """The answer for a person: a line a rule, a sentence a finding."""
     words = {True: "kept  ", False: "BROKEN", None: "unread"}
     lines = []
     for row in document["promises"]:
@@ -144,7 +153,7 @@ def text(document: dict[str, Any]) -> str:
     n_checked = sum(row["kept"] is not None for row in document["promises"])
     n_skipped = len(document["promises"]) - n_checked
     lines.append(
-        f"{document['cube']}: {n_checked - n_broken} of {n_checked} promises are kept"
+        f"{document['cube']}: {n_checked - n_broken} of {n_checked} rules are kept"
         + (f"; {n_skipped} more read the values, ask for them with --values." if n_skipped else ".")
     )
     return "\n".join(lines)

@@ -10,7 +10,7 @@ import numpy as np
 from cube.check.completeness import BUILD, PREDICT, fix_of
 from cube.check.inspection import Inspection, as_layer, blocks, read, write_again
 from cube.check.receipts import is_in_stage
-from cube.check.rules import Finding, rule_of_values
+from cube.check.rules import Finding, rule_of_values, wrong_cells
 from cube.grid import CELL, Unit
 from cube.layers.inputs import SURFACE
 from cube.pyramids.coarsen import valid_cells
@@ -79,20 +79,11 @@ def pyramids(inspection: Inspection) -> Iterator[Finding]:
                 for layer in pyramid.layers:
                     for path, selection, expected in square_values(arrays, pyramid, layer, square):
                         stored_values = np.asarray(inspection.cube.array(path)[selection])
-                        differ = int(
-                            (
-                                ~np.equal(stored_values, expected)
-                                & ~(np.not_equal(stored_values, stored_values) & np.not_equal(expected, expected))
-                            ).sum()
-                        )
-                        if differ:
-                            command = write_again(fix_of(stage), f"{stage.path}/overviews", square.name)
-                            yield Finding(
-                                f"{path} in square {square.name}",
-                                "what level 0 gives",
-                                f"{differ} of {stored_values.size} pixels that differ",
-                                command,
-                            )
+                        both_nan = (stored_values != stored_values) & (expected != expected)
+                        differ = (stored_values != expected) & ~both_nan
+                        fix = write_again(fix_of(stage), f"{stage.path}/overviews", square.name)
+                        problem = f"of {stored_values.size} pixels that differ"
+                        yield from wrong_cells(f"{path} in square {square.name}", differ, "what level 0 gives", problem, fix)
 
 
 def _pyramids(inspection: Inspection, stage: Stage) -> Iterator[Pyramid]:
@@ -124,10 +115,8 @@ def surface(inspection: Inspection) -> Iterator[Finding]:
             (within, values == 255, "land, water or sealed"),
             (~within, values != 255, "255 outside the region"),
         ):
-            count = int((location & wrong).sum())
-            if count:
-                path = f"{SURFACE} in unit {unit.name}"
-                yield Finding(path, expected, f"{count} cells that are not", write_again(BUILD, "inputs/surface", unit.name))
+            path, fix = f"{SURFACE} in unit {unit.name}", write_again(BUILD, "inputs/surface", unit.name)
+            yield from wrong_cells(path, location & wrong, expected, "cells that are not", fix)
 
 
 @rule_of_values

@@ -93,7 +93,7 @@ class NumpyTiles:
                 t, place = dataset.transform, georeference.grid_of(dataset)
             corner = math.floor(t.c / METRES) * METRES, math.ceil(t.f / METRES) * METRES
             place = RasterGrid(Affine(METRES, 0, corner[0], 0, -METRES, corner[1]), place.shape, place.crs)
-            window = _window(place, target)
+            window = place.inside(target, MARGIN)
             if window is None:
                 continue
             values, scales = _load(file), _load(file.removesuffix(".npy") + "_scales.npy")
@@ -143,7 +143,7 @@ class ZarrZones:
     def pieces(self, target: RasterGrid) -> Iterator[Piece]:
         """See `Tiles`; scales are NaN on water and infinite where there are no data yet."""
         for group, place, year in self._zones():
-            window = _window(place, target)
+            window = place.inside(target, MARGIN)
             if window is not None:
                 at: Any = window.toslices()
                 scale = np.asarray(group["scales"][(year, *at)])  # type: ignore[index]
@@ -155,7 +155,7 @@ class ZarrZones:
         """See `Tiles`; of evenly spaced rows. Raises `SourceError` where none has data."""
         largest = 0.0
         for group, place, year in self._zones():
-            window = _window(place, region)
+            window = place.inside(region, MARGIN)
             if window is not None:
                 rows, cols = window.toslices()
                 for row in range(rows.start, rows.stop, -(-(rows.stop - rows.start) // SAMPLE_TILES)):
@@ -204,7 +204,7 @@ class Cogs:
         for file in self.files:
             with open_raster(file, self.where) as dataset:
                 place = georeference.grid_of(dataset)
-                window = _window(place, target)
+                window = place.inside(target, MARGIN)
                 if window is None:
                     continue
                 try:
@@ -250,13 +250,6 @@ def _scaled(stored_values: NDArray[Any], scale: NDArray[Any]) -> Floats:
 
 def _finite_max(scale: NDArray[Any]) -> float:
     return float(np.max(scale, where=np.isfinite(scale), initial=0.0))
-
-
-def _window(place: RasterGrid, target: RasterGrid) -> rasterio.windows.Window | None:
-    """The pixels around a target; None where there are none."""
-    top, left, bottom, right = place.span(target, MARGIN)
-    top, left, bottom, right = max(top, 0), max(left, 0), min(bottom, place.shape[0]), min(right, place.shape[1])
-    return rasterio.windows.Window(left, top, right - left, bottom - top) if top < bottom and left < right else None
 
 
 def _part(place: RasterGrid, window: rasterio.windows.Window) -> RasterGrid:

@@ -13,6 +13,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.windows import Window
 
 from cube import grid
 from cube.grid import COARSE, EUROPE, Bounds, Region, Unit
@@ -82,6 +83,12 @@ class RasterGrid:
         top, left = (int(np.floor(p.min() + TOLERANCE)) - margin for p in (row, col))
         bottom, right = (int(np.ceil(p.max() - TOLERANCE)) + margin for p in (row, col))
         return top, left, bottom, right
+
+    def inside(self, target: RasterGrid, margin: int) -> Window | None:
+        """The pixels of `span` that lie on this grid; None where there are none."""
+        top, left, bottom, right = self.span(target, margin)
+        top, left, bottom, right = max(top, 0), max(left, 0), min(bottom, self.shape[0]), min(right, self.shape[1])
+        return Window(left, top, right - left, bottom - top) if top < bottom and left < right else None
 
     def around(self, target: RasterGrid, margin: int) -> RasterGrid:
         """The pixels of `span` as a grid."""

@@ -170,7 +170,7 @@ def _blocks(target: RasterGrid, datasets: Sequence[DatasetReader], bands: int) -
 def look_at(dataset: DatasetReader, region: RasterGrid, spec: ResampleSpec, account: Account) -> None:
     """Account for the pixels of a raster in a region, or for a sample of them where they are many."""
     for copy in georeference.copies(dataset):
-        window = _window(copy, region)
+        window = copy.inside(region, MARGIN)
         if window is None:
             continue
         for sample in _samples(window):
@@ -235,7 +235,7 @@ def _pieces(
     pieces, refused_pieces = [], []
     for dataset in datasets:
         for copy in georeference.copies(dataset):
-            window = _window(copy, target)
+            window = copy.inside(target, MARGIN)
             if window is None:
                 continue
             numbers, bad = _numbers(dataset, window, spec, account)
@@ -246,15 +246,6 @@ def _pieces(
             pieces.append(Piece(numbers, pixels))
             refused_pieces.append(bad)
     return pieces, refused_pieces
-
-
-def _window(source: RasterGrid, target: RasterGrid) -> rasterio.windows.Window | None:
-    """The pixels of a raster around a target; None where it has none there."""
-    top, left, bottom, right = source.span(target, MARGIN)
-    top, left, bottom, right = max(top, 0), max(left, 0), min(bottom, source.shape[0]), min(right, source.shape[1])
-    if top >= bottom or left >= right:
-        return None
-    return rasterio.windows.Window(left, top, right - left, bottom - top)
 
 
 def _numbers(
