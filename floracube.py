@@ -229,7 +229,7 @@ def publish(
     everything: Annotated[bool, typer.Option("--all", help="Check what has not changed since the last publication too.")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Let readers follow a release of CUBE if it keeps its promises; exit code 1, and nothing changed, if one is broken."""
+    """Let readers follow a release of CUBE if it keeps the rules; exit code 1, and nothing changed, if one is broken."""
     from cube.check import publishing
     from cube.errors import CubeError
     from cube.storage import releases
@@ -278,7 +278,7 @@ def check(
     values: Annotated[bool, typer.Option("--values", help="Read all values too: checksums, pyramids, rankings.")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Verify every promise of the data model on CUBE; exit code 1 if one is broken."""
+    """Verify every rule of the data model on CUBE; exit code 1 if one is broken."""
     from cube.check import check as verify
     from cube.check import text
 

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 say: Final = Console(stderr=True, soft_wrap=True)
 ENDS: Final = """Every command says more with `--help`; `--json` prints what it has found for other programs.
 
-Exit codes: 0 done; 1 done but for what is named, or a promise is broken; 2 a mistake that you can fix, told in one
+Exit codes: 0 done; 1 done but for what is named, or a rule is broken; 2 a mistake that you can fix, told in one
 sentence; 130 interrupted (Ctrl-C): run the same command again to resume."""
 PREDICT: Final = """Examples:
 
-`floracube predict demo-out/config.yaml` in this process, the next version, published if it keeps its promises
+`floracube predict demo-out/config.yaml` in this process, the next version, published if it keeps the rules
 
 `floracube predict CONFIG --workers 4` in four local processes, or of the `cluster:` that CONFIG names
 
@@ -268,7 +268,7 @@ def print_built(report: Path, cube: str, failures: list[str], as_json: bool) -> 
 
 
 def print_published(cube: str, release: str, is_current: bool, broken_rules: list[str], as_json: bool) -> None:
-    """Say whether readers follow a release now; exit code 1 where they do not, because of the promises `broken_rules`."""
+    """Say whether readers follow a release now; exit code 1 where they do not, because of the `broken_rules`."""
     if as_json:
         print(json.dumps({"cube": cube, "release": release, "followed": is_current, "broken": broken_rules}, indent=1))
     for sentence in broken_rules:

@@ -254,7 +254,7 @@ def coverage(inspection: Inspection) -> Iterator[Finding]:
             yield Finding(f"ledger/{stage.path}/{unit}.json", expected, counts_text, BUILD)
         name = stage.path.removeprefix("inputs/")
         if progress.missing:
-            continue  # units are missing still: that is another promise
+            continue  # units are missing still: that is another rule
         minimum = _minimum(inspection, name)
         for row in coverage_of(progress.index.counts):
             shortfall = row.shortfall(minimum) if row.layer == name else None

@@ -176,7 +176,7 @@ class Inspection:
         return dict((releases.read_document(self.cube, self.release) or {}).get("products", {}))
 
     def table(self, product: str, version: str) -> dict[str, Any]:
-        """The table of a version; `{}` where it has none, which the promise on tables reports."""
+        """The table of a version; `{}` where it has none, which the rule on tables reports."""
         path = releases.table_path(product, version)
         return self.cube.read_table(path) if self.cube.has(path) else {}
 

@@ -1,4 +1,4 @@
-"""Promises on what maps say of themselves: CRS, conventions, legends, units, licence, the plot that a probability is of."""
+"""Rules on what maps say of themselves: CRS, conventions, legends, units, licence, the plot that a probability is of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Letting readers follow a release: only once the cube keeps its promises on all that the release names."""
+"""Letting readers follow a release: only once the cube keeps the rules on all that the release names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def publish(url: str, name: str, values: bool = False, everything: bool = False)
     """Check the cube at `url` as the release `name` shows it (with `values` all values too) and flip `current.json` if it holds.
 
     Receipts and shards of stages that are as they were at the last publication are not read again, unless `everything` is.
-    Returns whether readers follow the release now, and the answer of the check. Where a promise is broken nothing changes.
+    Returns whether readers follow the release now, and the answer of the check. Where a rule is broken nothing changes.
     Raises `CubeError` for a release or a version that is not there.
     """
     cube = open_cube(url, writable=True)
@@ -30,11 +30,11 @@ def publish(url: str, name: str, values: bool = False, everything: bool = False)
 
 
 def broken_rules(document: dict[str, Any]) -> list[str]:
-    """A sentence for each promise that a check found broken: its first finding, and how many more there are."""
+    """A sentence for each rule that a check found broken: its first finding, and how many more there are."""
     out = []
     for row in document["promises"]:
         if row["kept"] is False:
             more = len(row["findings"]) - 1
             first = Finding(**row["findings"][0]).sentence()
-            out.append(f"promise {row['name']}: {first}" + (f" (and {more} more of the kind)" if more else ""))
+            out.append(f"rule {row['name']}: {first}" + (f" (and {more} more of the kind)" if more else ""))
     return out

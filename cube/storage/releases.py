@@ -214,7 +214,7 @@ def verified_states(cube: CubeStore) -> dict[str, str]:
 def publish(cube: CubeStore, name: str, stage_states: Mapping[str, str] | None = None) -> None:
     """Make readers follow the release `name`, whatever it holds; what they followed before is `previous` for a rollback.
 
-    `cube.check.publishing` asks first whether it keeps its promises, and says of which stages in `stage_states`. Raises
+    `cube.check.publishing` asks first whether it keeps the rules, and says of which stages in `stage_states`. Raises
     `CubeError` where a part of it is not there.
     """
     require(cube, name)

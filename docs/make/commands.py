@@ -14,7 +14,7 @@ EXIT_CODES = """## Exit codes
 | code | means |
 |---|---|
 | 0 | done |
-| 1 | some units failed, or a promise is broken; everything else is done, and the same command resumes |
+| 1 | some units failed, or a rule is broken; everything else is done, and the same command resumes |
 | 2 | a mistake that you can fix: one sentence says which file, which field, and how; nothing was begun |
 | 130 | interrupted (Ctrl-C); the same command resumes |
 """

@@ -316,7 +316,7 @@ def make_products(this: Run, steps: NDArray[np.float32] | None = None) -> None:
 
 
 def _release(this: Run, publish: bool) -> list[str]:
-    """Write the release, and let readers follow it if it keeps its promises; a sentence for each that it does not keep."""
+    """Write the release, and let readers follow it if it keeps the rules; a sentence for each that it does not keep."""
     cube, to_write = this.cube, this.products
     origin = versions.provenance(this.config, this.model, this.job.region_km, this.job.inputs, tuple(to_write), this.base)
     products = {**this.base.get("products", {}), **to_write}

@@ -89,7 +89,7 @@ def test_a_new_version_is_checked_to_the_last_shard(cube: CubeStore) -> None:
     next((Path(cube.url) / "products/species/v2/0/occurrence/c").rglob("1")).unlink()
     followed, document = publish(cube.url, "second")
     assert not followed
-    assert [sentence.split(":")[0] for sentence in broken_rules(document)] == ["promise stored_shards"]
+    assert [sentence.split(":")[0] for sentence in broken_rules(document)] == ["rule stored_shards"]
 
 
 def test_metadata_are_read_of_what_has_not_changed_too(cube: CubeStore) -> None:
