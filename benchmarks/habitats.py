@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--baselines", default=",".join(BASELINES))
     parser.add_argument("--readers", default=",".join(READERS), help="Pl@ntBERT as it ships, and its two parts alone")
+    parser.add_argument("--locked", action="store_true", help="score the locked third of the Danish blocks too")
     parser.add_argument("--plots", type=int, default=12_000, help="of the landscape")
     parser.add_argument("--labelled", type=int, default=300, help="plots with a habitat in the cascade")
     parser.add_argument("--spec", default="{}", help='of the reader, as JSON: {"hidden": 128}')
@@ -66,7 +67,7 @@ def main() -> None:
     if "formations" in args.cases:
         records += formations(args.data, seeds, methods, say)
     if "denmark" in args.cases:
-        records += denmark(args.data, seeds, methods, say)
+        records += denmark(args.data, seeds, methods, say, args.locked)
     if "landscape" in args.cases:
         records += landscape(args.plots, seeds, methods, say)
     if "cascade" in args.cases:

@@ -93,11 +93,19 @@ def landscape(count: int, seeds: Sequence[int], methods: Methods, say: Say) -> l
     say(f"\nlandscape: {len(plots):,} plots, {len(plots.species)} species, {len(plots.habitats)} habitats")
     block = np.unique(np.stack([x, y]) // BLOCK_M, axis=1, return_inverse=True)[1].reshape(-1)
 
-    def fifth(seed: int) -> NDArray[np.int64]:
-        return np.minimum(spatial_folds(x, y, BLOCK_M, 5, seed), 1)
-
     scored_plots = np.ones(len(plots), bool)
-    return compare("landscape", plots, fifth, block, seeds, methods, say, score=scored_plots, scheme=scheme, only=0)
+    return compare(
+        "landscape",
+        plots,
+        lambda seed: spatial_folds(x, y, BLOCK_M, 5, seed),
+        block,
+        seeds,
+        methods,
+        say,
+        score=scored_plots,
+        scheme=scheme,
+        only=0,
+    )
 
 
 def denmark_plots(data: Path) -> tuple[Plots, NDArray[np.float64], NDArray[np.float64]]:
@@ -111,12 +119,15 @@ def denmark_plots(data: Path) -> tuple[Plots, NDArray[np.float64], NDArray[np.fl
     return replace(plots, cover=None), place["x"].to_numpy(float), place["y"].to_numpy(float)
 
 
-def denmark(data: Path, seeds: Sequence[int], methods: Methods, say: Say) -> list[dict[str, Any]]:
-    """Annex I types of Danish plots from presence alone: five folds of blocks of 20 km; the locked third of blocks again."""
+def denmark(data: Path, seeds: Sequence[int], methods: Methods, say: Say, with_locked: bool = False) -> list[dict[str, Any]]:
+    """Annex I types of Danish plots from presence alone: five folds of blocks of 20 km, of which the open ones are scored.
+
+    with_locked: score all blocks, and the locked third again by itself.
+    """
     plots, x, y = denmark_plots(data)
     labelled = plots.label >= 0
     summary = f"{int(labelled.sum()):,} plots, {len(plots.species)} species, {len(plots.habitats)} types"
-    say(f"\ndenmark: {summary}, presence without covers")
+    say(f"\ndenmark: {summary}, presence without covers; {'all' if with_locked else 'open'} blocks scored")
     block = np.unique(np.stack([x, y]) // DANISH_M, axis=1, return_inverse=True)[1].reshape(-1)
     locked = Folds(block, block, labelled, 5, DANISH_M / 1000).locked_at(x, y)
     return compare(
@@ -127,8 +138,8 @@ def denmark(data: Path, seeds: Sequence[int], methods: Methods, say: Say) -> lis
         seeds,
         methods,
         say,
-        score=labelled,
-        locked=locked,
+        score=labelled if with_locked else labelled & ~locked,
+        locked=locked if with_locked else None,
     )
 
 

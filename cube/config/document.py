@@ -33,7 +33,8 @@ class HabitatConfig(Strict):
     min_plots: int = Field(10, description="habitats with fewer plots are not learned")
     exclude_surveys: dict[str, tuple[str, ...]] = Field({}, description="column -> values never trained on")
     reader: Literal["plantbert", "linear"] = Field(
-        "plantbert", description="what reads habitats: Pl@ntBERT with a linear path beside it, or that alone, which takes seconds"
+        "plantbert",
+        description="what reads habitats: Pl@ntBERT with a linear path and a hidden layer beside it, or these alone",
     )
     title: str = Field("Habitat", description="name of the layer")
     options: ReaderOptions = Field(ReaderOptions(), description="of the reader")

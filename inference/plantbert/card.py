@@ -57,8 +57,8 @@ def linear_card(plots: Plots, report: dict[str, Any], skill: Iterable[str]) -> s
     lines = [
         "# Habitats from species by a linear reader",
         "",
-        "Multinomial logistic regression (scikit-learn, L2) and naive Bayes on the species of a list and their log covers. Where",
-        "there are no covers a species has the mean log cover of its place in the lists of the plots.",
+        "Multinomial logistic regression (scikit-learn, L2), naive Bayes and a hidden layer on the species of a list and their",
+        "log covers. Where there are no covers a species has the mean log cover of its place in the lists of the plots.",
         "`linear.safetensors` holds the weights, `linear.json` the species and the habitats, `habitats.csv` the scheme.",
         "",
         "## Read",

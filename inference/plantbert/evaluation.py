@@ -126,7 +126,7 @@ def evaluate_reader(
             probabilities[name][test] = _with_unseen(p, plots.label[labelled_train])
         part, test_plots = plots.take(train), plots.take(test)
         lists = None if predicted is None else predicted.take(np.isin(predicted.plot_id, part.plot_id[part.label >= 0]))
-        for name, reader in (trained_readers(readers, part, spec, lists) if readers else {}).items():
+        for name, reader in (trained_readers(readers, part, spec, lists, fold[train]) if readers else {}).items():
             token, _ = reader.tokens_of(plots.species)
             p = reader.classify(test_plots.order, test_plots.size, token, cover=test_plots.cover)
             probabilities[name][test] = _with_unseen(p, plots.label[labelled_train])
@@ -137,10 +137,17 @@ def evaluate_reader(
 
 
 def trained_readers(
-    names: Sequence[str], plots: Plots, spec: ReaderSpec | None, predicted: Plots | None
+    names: Sequence[str],
+    plots: Plots,
+    spec: ReaderSpec | None,
+    predicted: Plots | None,
+    fold: NDArray[np.integer[Any]] | None = None,
 ) -> dict[str, LinearReader | HabitatReader]:
-    """Readers by name: `plantbert` is a transformer and a linear path, as it ships, `transformer` and `linear` its parts."""
-    linear = LinearReader.fit(plots, predicted)
+    """Readers by name: `plantbert` is a transformer and a linear path, as it ships, `transformer` and `linear` its parts.
+
+    fold (n): of the plots, see `LinearReader.fit`.
+    """
+    linear = LinearReader.fit(plots, predicted, fold)
     readers: dict[str, LinearReader | HabitatReader] = {"linear": linear}
     if {"plantbert", "transformer"} & set(names):
         from inference.plantbert.classify import HabitatReader

@@ -1,7 +1,8 @@
-"""A linear reader of habitats: logistic regression on the species of a list and their covers, with some naive Bayes.
+"""A light reader of habitats: logistic regression on the species of a list and their covers, naive Bayes and a hidden layer.
 
-Both are linear in the species, so the sum of their log odds is one table of weights. It reads alone (`habitats.reader: linear`)
-or beside Pl@ntBERT, and answers as `classify.HabitatReader` does. It needs numpy and scipy alone to read.
+The first two are linear in the species, so the sum of their log odds is one table of weights; a small network with one hidden
+layer adds its own. It reads alone (`habitats.reader: linear`) or beside Pl@ntBERT, and answers as `classify.HabitatReader`
+does. It needs numpy and scipy alone to read.
 
 Cells have no covers: a species there has the mean log cover of its place in the lists of the training plots.
 """
@@ -9,8 +10,9 @@ Cells have no covers: a species there has the mean log cover of its place in the
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,12 +27,44 @@ from inference.plantbert.text import binomial
 
 CARD: Final = "linear.json"
 TENSORS: Final = "linear.safetensors"
-FORMAT: Final = 2
+FORMAT: Final = 3
 ROWS: Final = 8192  # cells read at once
 STRENGTH: Final = 0.1  # C of the logistic regression
-BAYES_SHARE: Final = 0.15  # of naive Bayes in the log odds; this and the next two were chosen on open folds, see docs
+HIDDEN_SHARES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # of the hidden layer in the log odds: the best on folds of the plots
+USUAL_SHARE: Final = 0.4  # without folds
+BAYES_SHARE: Final = 0.15  # of naive Bayes in the rest; this and the next two were chosen on open folds, see docs
 ADJUSTMENT: Final = 0.3  # power of a habitat's frequency by which its odds are divided, so that rare ones count
 TRANSFORMER_SHARE: Final = 0.35  # of Pl@ntBERT in the log odds where it reads beside
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Log odds of a vector of species x (2 S: presence, then log cover): x linear + relu(x hidden + hidden_bias) out + bias."""
+
+    linear: NDArray[np.float32]  # (2 S, C)
+    hidden: NDArray[np.float32]  # (2 S, H)
+    hidden_bias: NDArray[np.float32]  # (H)
+    out: NDArray[np.float32]  # (H, C)
+    bias: NDArray[np.float32]  # (C), minus infinity for a class without training plots
+
+    def __post_init__(self) -> None:
+        """Refuse what gives no probability. Raises: ValueError."""
+        (values, classes), width = self.linear.shape, len(self.hidden_bias)
+        expected = {"hidden": (values, width), "hidden_bias": (width,), "out": (width, classes), "bias": (classes,)}
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} of the shape {getattr(self, name).shape}, expected {shape}")
+            if name != "bias" and not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"a weight of {name} is not a number")
+        if not np.isfinite(self.linear).all():
+            raise ValueError("a weight of linear is not a number")
+        if not (np.isfinite(self.bias).any() and (np.isfinite(self.bias) | (self.bias == -np.inf)).all()):
+            raise ValueError("a bias is not a number")
+
+    def log_odds(self, x: csr_matrix) -> NDArray[np.float32]:
+        """(n, C) of vectors x (n, 2 S)."""
+        hidden = np.maximum(x @ self.hidden + self.hidden_bias, 0)
+        return np.asarray(x @ self.linear + hidden @ self.out + self.bias, np.float32)
 
 
 class LinearReader:
@@ -40,35 +74,68 @@ class LinearReader:
         self,
         species: Sequence[str],
         habitats: Sequence[str],
-        weight: NDArray[np.float32],
-        bias: NDArray[np.float32],
+        weights: Weights,
         place: NDArray[np.float32],
         transformer_share: float = TRANSFORMER_SHARE,
     ) -> None:
-        """weight (2 S, C): of presence, then of log cover; bias (C); place (K): log cover by place, later ones as the last."""
+        """place (K): log cover by place in a list, later ones as the last."""
         self.species, self.habitats = tuple(species), tuple(habitats)
-        self.weight, self.bias, self.place, self.transformer_share = weight, bias, place, transformer_share
+        self.weights, self.place, self.transformer_share = weights, place, transformer_share
 
     @classmethod
-    def fit(cls, plots: Plots, predicted: Plots | None = None) -> LinearReader:
+    def fit(cls, plots: Plots, predicted: Plots | None = None, fold: NDArray[np.integer[Any]] | None = None) -> LinearReader:
         """Learn from the labelled plots, and from the lists `predicted` for them; places are weighed by the covers of plots.
 
-        Raises: ValueError where no plot is labelled.
+        fold (n): of each plot, blocks best; each is left out in turn to choose how much the hidden layer counts, those below 0
+        never. Raises: ValueError where no plot is labelled.
         """
+        share = USUAL_SHARE if fold is None else cls._best_share(plots, predicted, fold)
+        return cls._parts(plots, predicted)(share)
+
+    @classmethod
+    def _parts(cls, plots: Plots, predicted: Plots | None) -> Callable[[float], LinearReader]:
+        """Both parts trained: a reader for each share of the hidden layer."""
         from inference.plantbert.baselines import bayes_weights, logistic_weights
+        from inference.plantbert.hidden_layer import fit_layers
 
         place = place_weights(plots)
         labelled = plots.take(plots.label >= 0)
         labelled = labelled if predicted is None else labelled.append(predicted)
         species, classes = len(plots.species), len(plots.habitats)
         x = vectors(labelled.order, labelled.size, place, species, labelled.cover)
-        weight, bias = logistic_weights(x, labelled.label, classes, STRENGTH)
+        linear, linear_bias = logistic_weights(x, labelled.label, classes, STRENGTH)
         bayes, prior = bayes_weights(x[:, :species], labelled.label, classes)
-        weight *= 1 - BAYES_SHARE
-        weight[:species] += BAYES_SHARE * bayes
-        has_prior = np.isfinite(prior)
-        bias[has_prior] = (1 - BAYES_SHARE) * bias[has_prior] + (BAYES_SHARE - ADJUSTMENT) * prior[has_prior]
-        return cls(plots.species, plots.habitats, weight, bias, place)
+        linear *= 1 - BAYES_SHARE
+        linear[:species] += BAYES_SHARE * bayes
+        hidden, hidden_bias, out, out_bias = fit_layers(x, labelled.label, classes)
+        present = np.isfinite(prior)
+
+        def with_share(share: float) -> LinearReader:
+            bias = np.full(classes, -np.inf, np.float32)
+            of_linear = (1 - BAYES_SHARE) * linear_bias[present] + BAYES_SHARE * prior[present]
+            bias[present] = (1 - share) * of_linear + share * out_bias[present] - ADJUSTMENT * prior[present]
+            weights = Weights((1 - share) * linear, hidden, hidden_bias, share * out, bias)
+            return cls(plots.species, plots.habitats, weights, place)
+
+        return with_share
+
+    @classmethod
+    def _best_share(cls, plots: Plots, predicted: Plots | None, fold: NDArray[np.integer[Any]]) -> float:
+        """The share of the hidden layer with the least log loss on plots whose fold was left out."""
+        labelled = plots.label >= 0
+        loss, scored_plots = np.zeros(len(HIDDEN_SHARES)), 0
+        for k in np.unique(fold[labelled & (fold >= 0)]):
+            train = plots.take(fold != k)
+            test = plots.take((fold == k) & labelled & np.isin(plots.label, train.label))
+            if not len(test):
+                continue
+            lists = None if predicted is None else predicted.take(np.isin(predicted.plot_id, train.plot_id))
+            with_share, scored_plots = cls._parts(train, lists), scored_plots + len(test)
+            for i, share in enumerate(HIDDEN_SHARES):
+                reader = with_share(share)
+                p = reader.classify(test.order, test.size, np.arange(len(plots.species)), cover=test.cover)
+                loss[i] -= np.log(np.maximum(p[np.arange(len(test)), test.label], 1e-15)).sum()
+        return HIDDEN_SHARES[int(loss.argmin())] if scored_plots else USUAL_SHARE
 
     def to(self, device: Any) -> None:
         """Stay on the processor: one product of sparse matrices is as fast as reading the cells."""
@@ -111,12 +178,12 @@ class LinearReader:
     ) -> NDArray[np.float32]:
         """Log odds (n, C) up to a constant of each list, minus infinity for a class without training plots; see `classify`."""
         tokens = np.append(species_token, -1)[np.maximum(order, -1)]
-        return np.asarray(vectors(tokens, size, self.place, len(self.species), cover) @ self.weight + self.bias, np.float32)
+        return self.weights.log_odds(vectors(tokens, size, self.place, len(self.species), cover))
 
     def save(self, folder: Path) -> None:
         """Write `linear.safetensors` and `linear.json` into a model folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_tensors(folder / TENSORS, {"weight": self.weight, "bias": self.bias, "place": self.place})
+        write_tensors(folder / TENSORS, vars(self.weights) | {"place": self.place})
         document = {
             "format": FORMAT,
             "reader": "linear",
@@ -138,25 +205,19 @@ class LinearReader:
                 raise ModelError(f"{folder / CARD}: is of another version of floracube; run `floracube habitats train` again.")
             species, habitats, share = document["species"], document["habitats"], float(document["transformer_share"])
             values = load_file(folder / TENSORS)
-            weight, bias, place = values["weight"], values["bias"], values["place"]
-            if (
-                weight.shape != (2 * len(species), len(habitats))
-                or bias.shape != (len(habitats),)
-                or place.ndim != 1
-                or not len(place)
-            ):
-                raise ValueError(f"weights of the shape {weight.shape} for {len(species)} species, {len(habitats)} habitats")
-            if not (np.isfinite(weight).all() and np.isfinite(place).all() and 0 <= share <= 1):
-                raise ValueError("a weight is not a number, or transformer_share is not between 0 and 1")
-            if not (np.isfinite(bias).any() and (np.isfinite(bias) | (bias == -np.inf)).all()):  # minus infinity: never seen
-                raise ValueError("a bias is not a number")
+            place = values.pop("place")
+            weights = Weights(**values)
+            if weights.linear.shape != (2 * len(species), len(habitats)) or place.ndim != 1 or not len(place):
+                raise ValueError(f"weights of {weights.linear.shape} for {len(species)} species, {len(habitats)} habitats")
+            if not (np.isfinite(place).all() and 0 <= share <= 1):
+                raise ValueError("a place is not a number, or transformer_share is not between 0 and 1")
             if not all(isinstance(names, list) and len(set(names)) == len(names) for names in (species, habitats)):
                 raise ValueError("species or habitats are no list of different names")
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ModelError(
                 f"{folder}: the linear reader is damaged ({error}); run `floracube habitats train` again."
             ) from error
-        return cls(species, habitats, weight, bias, place, share)
+        return cls(species, habitats, weights, place, share)
 
 
 def place_weights(plots: Plots) -> NDArray[np.float32]:

@@ -143,17 +143,17 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
         )
     scheme = _scheme(config, plots)
     predicted = _predicted(config, folder.parent, plots, table, options.seed, progress) if options.predicted else None
-    skills, how = _held_out(config, spec, plots, predicted, table, scheme, folds, options.seed, progress)
+    skills, how, fold = _held_out(config, spec, plots, predicted, table, scheme, folds, options.seed, progress)
     lines = [f"On held-out {how}:", *(skill.line() for skill in skills)]
     if spec is None:
-        metrics = _train_linear(plots, folder, predicted, lines)
+        metrics = _train_linear(plots, fold, folder, predicted, lines)
     else:
-        metrics = _train_plantbert(config, plots, folder, spec, predicted, lines, progress)
+        metrics = _train_plantbert(config, plots, fold, folder, spec, predicted, lines, progress)
     metrics |= {"held_out": how} | {f"held_out_{skill.method}": skill.line() for skill in skills}
     warning = better_baselines(skills, habitats.reader)
     if warning:
         advice = (
-            "`habitats.reader: linear` maps with logistic regression"
+            "`habitats.reader: linear` maps with logistic regression and a hidden layer"
             if habitats.reader == "plantbert"
             else ("`habitats.reader: plantbert` may do better where plots are many")
         )
@@ -165,16 +165,18 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
     return metrics, report
 
 
-def _train_linear(plots: Plots, folder: Path, predicted: Plots | None, skill: Sequence[str]) -> dict[str, Any]:
+def _train_linear(
+    plots: Plots, fold: NDArray[np.int64], folder: Path, predicted: Plots | None, skill: Sequence[str]
+) -> dict[str, Any]:
     """Fit a linear reader and save it with its card; returns its figures."""
     labelled_plots = plots.take(plots.label >= 0)
     start = time.monotonic()
-    reader = LinearReader.fit(plots, predicted)
+    reader = LinearReader.fit(plots, predicted, fold)
     report = {
         "plots": len(plots),
         "plots_labelled": len(labelled_plots),
         "lists_predicted": 0 if predicted is None else len(predicted),
-        "parameters": reader.weight.size + reader.bias.size,
+        "parameters": sum(values.size for values in vars(reader.weights).values()),
         "seconds": round(time.monotonic() - start, 1),
     }
     reader.save(folder)
@@ -185,6 +187,7 @@ def _train_linear(plots: Plots, folder: Path, predicted: Plots | None, skill: Se
 def _train_plantbert(
     config: Config,
     plots: Plots,
+    fold: NDArray[np.int64],
     folder: Path,
     spec: ReaderSpec,
     predicted: Plots | None,
@@ -203,7 +206,7 @@ def _train_plantbert(
         skill=skill,
         predicted=predicted,
     )[2]
-    LinearReader.fit(plots, predicted).save(folder)
+    LinearReader.fit(plots, predicted, fold).save(folder)
     return figures
 
 
@@ -248,8 +251,8 @@ def _held_out(
     folds: int,
     seed: int,
     progress: Progress,
-) -> tuple[list[Skill], str]:
-    """(skill by method on the same held-out plots, which plots these are); the reader's is missing where `folds` is 0."""
+) -> tuple[list[Skill], str, NDArray[np.int64]]:
+    """(skill by method on the same held-out plots, which plots these are, fold of each plot); no reader's where `folds` is 0."""
     columns = _required(config).plots.columns
     place: dict[str, NDArray[np.float64] | None] = {"lon": None, "lat": None}
     if columns.longitude is not None and columns.latitude is not None:
@@ -279,7 +282,7 @@ def _held_out(
         predicted=predicted,
         progress=lambda _: progress(next(steps_done), total, "habitats on held-out plots"),
     )
-    return skills, how
+    return skills, how, fold
 
 
 def _scheme(config: Config, plots: Plots) -> Scheme:
