@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
+
+import numpy as np
 
 from cube.config.cluster import ClusterConfig
 from cube.errors import ConfigError
 from cube.grid import UNIT_KM, Unit
+from cube.layers import Layer
 from cube.sources.reader import Reader
+from cube.storage.store import resolution_of
 
 GB: Final = 10**9
 PROCESS: Final = 400 * 10**6  # bytes of a worker that has imported everything and read nothing
+COPIES: Final = 4  # of a shard on its way to a bucket: its chunks, the shard joined of them, and its request in two libraries
 CGROUP: Final = Path("/sys/fs/cgroup/memory.max")  # the limit of a container or job, where there is one
 
 
@@ -33,8 +39,15 @@ def allowed_bytes(cluster: ClusterConfig) -> int | None:
 
 
 def projected_bytes(reader: Reader, unit: Unit) -> int:
-    """Memory of a worker that reads `unit`, its libraries included."""
-    return PROCESS + reader.memory(unit)
+    """Memory of a worker that reads and writes `unit`, its libraries included."""
+    return PROCESS + max(reader.memory(unit), writing_bytes(reader.layers, unit))
+
+
+def writing_bytes(layers: Sequence[Layer], unit: Unit) -> int:
+    """Memory that writing `unit` takes at most, the values of all layers with a mask included: one layer is written at a time."""
+    pixels = [math.prod(map(len, layer.labels.values())) * (unit.km * 1000 // resolution_of(layer)) ** 2 for layer in layers]
+    stored = [count * np.dtype(layer.dtype).itemsize for count, layer in zip(pixels, layers, strict=True)]
+    return sum(pixels) + sum(stored) + COPIES * max(stored)
 
 
 def check_memory(readers: Iterable[Reader], unit: Unit, cluster: ClusterConfig) -> None:

@@ -14,15 +14,18 @@ from affine import Affine
 from cube.config.cluster import ClusterConfig
 from cube.engine.build import build
 from cube.engine.cluster import with_flags
-from cube.engine.memory import GB, allowed_bytes, check_memory, machine_bytes, peak_bytes
+from cube.engine.memory import GB, PROCESS, allowed_bytes, check_memory, machine_bytes, peak_bytes, projected_bytes, writing_bytes
 from cube.engine.workers import Workers
 from cube.errors import ConfigError
 from cube.grid import Region, Unit
+from cube.layers.inputs import INPUTS
 from cube.sources import areas
 from cube.sources.open import open_sources
 from cube.sources.reader import Reader
-from cube.storage.store import open_cube
+from cube.storage.store import create_cube, open_cube
+from tests.support import folder_s3
 from tests.support.builds import REGION, write_config, write_raster
+from tests.support.good_cube import Invented
 from tests.support.rasters import write_bands, write_layer
 
 SMALL_THINGS = 8 * 10**6  # bytes: what is not an array; the process itself is planned with more room than that
@@ -92,6 +95,34 @@ def test_reading_a_unit_takes_what_its_reader_says(tmp_path: Path, layer: str, s
     _, peak = read(reader, unit)
     assert peak < reader.memory(unit) + SMALL_THINGS
     assert reader.memory(unit) < 5 * peak + SMALL_THINGS
+
+
+@pytest.mark.parametrize("name", ["landsat", "surface"])
+def test_writing_a_unit_to_a_bucket_takes_what_is_planned(tmp_path: Path, name: str) -> None:
+    layer, unit = INPUTS[name], next(HERE.units())
+    cube = create_cube(str(tmp_path / "bucket" / "cube.zarr"), HERE, "a unit")
+    cube.ensure_group(layer.group, [layer], labels={dim: np.asarray(labels) for dim, labels in layer.labels.items()})
+    shape = (*map(len, layer.labels.values()), unit.cells, unit.cells)
+    values = np.random.default_rng(0).integers(0, 256, shape, np.uint8)  # which no codec makes smaller
+    with folder_s3.served(cube, 0.0) as store, folder_s3.in_this_process(store) as url:
+        remote = open_cube(url, writable=True)
+        remote.write_unit(layer.path, unit, values)
+        tracemalloc.start()
+        try:
+            remote.write_unit(layer.path, unit, values)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    planned = writing_bytes([layer], unit) - 2 * values.nbytes  # the values and their mask are there before
+    assert 2 * values.nbytes < peak < planned + SMALL_THINGS / 8
+
+
+def test_shards_of_a_unit_count_where_reading_takes_less() -> None:
+    landsat, unit = INPUTS["landsat"], Unit(40, 0, 0)
+    assert writing_bytes([landsat], unit) == 504 * 640_000 * (1 + 1 + 4)  # 6 bands of 84 quarters: value, mask, four copies
+    assert writing_bytes([INPUTS["elevation"], landsat], unit) == writing_bytes([landsat], unit) + 640_000 * (2 + 1)
+    reader = Invented((landsat,))
+    assert projected_bytes(reader, unit) == PROCESS + max(reader.memory(unit), writing_bytes([landsat], unit))
 
 
 def test_a_source_of_any_pixel_size_is_read_in_blocks_that_take_no_more(tmp_path: Path) -> None:
