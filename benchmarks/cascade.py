@@ -117,10 +117,11 @@ def per_patch(job: Job, case: Case) -> dict[str, Any]:
     return {"processor": processor, "wall": wall, "cells": PATCHES}
 
 
-def workers(folder: Path, case: Case, count: int, address: str | None = None) -> float:
-    """Seconds that `count` processes of one thread, each on a core of its own, take for four units with their receipts.
+def workers(folder: Path, case: Case, count: int, address: str | None = None) -> dict[str, float]:
+    """What `count` processes of one thread, each on a core of its own, take for four units with their receipts.
 
-    The cube is read and written on the disk, or through the server of `folder` at `address`.
+    `wall` and `processor` are seconds, `server` the processor seconds of the server. The cube is read and written on the disk,
+    or through the server of `folder` at `address`.
     """
     code = (
         "import os, sys, pickle, time; sys.path.insert(0, sys.argv[1]); os.sched_setaffinity(0, {int(sys.argv[3])})\n"
@@ -129,7 +130,8 @@ def workers(folder: Path, case: Case, count: int, address: str | None = None) ->
         "from inference.cascade.worker import predict_unit\n"
         "job, warm, units = pickle.load(open(sys.argv[2], 'rb'))\n"
         "run_unit(job, warm); print('ready', flush=True); sys.stdin.readline()\n"
-        "[predict_unit(job, 'predict/' + job.versions[0][1], u) for u in units]; print('done', flush=True)\n"
+        "start = time.process_time(); [predict_unit(job, 'predict/' + job.versions[0][1], u) for u in units]\n"
+        "print(time.process_time() - start, flush=True)\n"
     )
     import pickle
 
@@ -155,14 +157,38 @@ def workers(folder: Path, case: Case, count: int, address: str | None = None) ->
     for process in crew:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n", "a worker could not begin"
-    start = time.perf_counter()
+    start, server_start = time.perf_counter(), tile_web.processor_seconds(address) if address else 0.0
     for process in crew:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    for process in crew:
-        process.communicate()
-    return time.perf_counter() - start
+    processor = sum(float(process.communicate()[0]) for process in crew)
+    wall = time.perf_counter() - start
+    return {
+        "wall": wall,
+        "processor": processor,
+        "server": tile_web.processor_seconds(address) - server_start if address else 0.0,
+    }
+
+
+def compare_workers(folder: Path, count: int, delay: float) -> list[dict[str, Any]]:
+    """Print what one worker, `count` and, where answers come `delay` seconds late, `count` on S3 take; returns the records."""
+    case = make_case(folder / "four", Region(4800, 2890, 4820, 2910, 10), 1000, SPEC)
+    rows = {f"{n} on disk": workers(folder, case, n) for n in (1, count)}
+    if delay:
+        with tile_web.serve(folder, free_port(), delay) as address:
+            rows[f"{count} on S3, {1000 * delay:.0f} ms away"] = workers(folder, case, count, address)
+    cells, disk = sum(unit.cells**2 for unit in case.units), rows[f"{count} on disk"]
+    titles = ("cells/s", "of disk", "processor s", "of disk", "of the server")
+    print(f"\n{'workers of one thread':26}{''.join(f'{title:>14}' for title in titles)}")
+    records = []
+    for name, row in rows.items():
+        share, processor_share = disk["wall"] / row["wall"], disk["processor"] / row["processor"]
+        shares = f"{share:14.2f}{row['processor']:14.1f}{processor_share:14.2f}{row['server']:14.1f}"
+        print(f"{name:26}{cells / row['wall']:14,.0f}{shares}")
+        records.append({"way": "workers", "species": 1000, "step": name, "cells_per_second": cells / row["wall"]})
+    print(f"{count} workers of one thread: {rows['1 on disk']['wall'] / disk['wall']:.2f} times one")
+    return records
 
 
 def main() -> None:
@@ -197,19 +223,7 @@ def main() -> None:
             records += show(species, dense, per_patch(job, case) if args.device == "cpu" else None, floor, rate, cores)
         print(f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB")
         if args.workers:
-            four = make_case(folder / "four", Region(4800, 2890, 4820, 2910, 10), 1000, SPEC)
-            seconds = {n: workers(folder, four, n) for n in (1, args.workers)}
-            gain = seconds[1] / seconds[args.workers]
-            print(
-                f"{args.workers} workers of one thread: {gain:.2f} times one ({seconds[1]:.1f} s, {seconds[args.workers]:.1f} s)"
-            )
-            records.append({"way": "workers", "species": 1000, "step": "gain", "cells_per_second": gain})
-            if args.delay:
-                with tile_web.serve(folder, free_port(), args.delay) as address:
-                    away = workers(folder, four, args.workers, address)
-                share = seconds[args.workers] / away
-                print(f"on S3, {1000 * args.delay:.0f} ms away: {share:.2f} of the cells a second on disk ({away:.1f} s)")
-                records.append({"way": "workers", "species": 1000, "step": "on S3", "cells_per_second": share})
+            records += compare_workers(folder, args.workers, args.delay)
         if rows_by_species:
             records += print_projection(rows_by_species[max(rows_by_species)], max(rows_by_species), cores, args.device)
     finally:

@@ -5,7 +5,8 @@
 GET and HEAD of files with ranges, 404 for what is not there, PUT (also under `If-Match` or `If-None-Match`), DELETE, and listings
 as S3 gives them, so that `FOLDER/cubes/a.zarr` is also `s3://cubes/a.zarr` of this endpoint. After `/__down__` everything is 503,
 after `/__away__` nothing is there (404, as where a disk is not mounted), after `/__flaky__` of every seven requests one is 503
-and one breaks off; `/__up__` ends all that. `/__counts__` tells how many requests of each kind there were, and bytes.
+and one breaks off; `/__up__` ends all that. `/__counts__` tells how many requests of each kind there were, and bytes,
+`/__processor__` the processor seconds of the server.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 import re
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -77,6 +79,8 @@ class WebFolder:
             return 200, "", b""
         if path == "/__counts__":
             return 200, "", json.dumps(self.counts).encode()
+        if path == "/__processor__":
+            return 200, "", json.dumps(time.process_time()).encode()
         self.count += 1
         if self.state == "down" or (self.state == "flaky" and self.count % 7 == 2):
             return 503, "", b"down for the benchmark"
@@ -168,6 +172,12 @@ def counts(url: str) -> dict[str, int]:
     """Requests by kind that the server at `url` has answered."""
     with urllib.request.urlopen(f"{url}/__counts__", timeout=10) as answer:
         return dict(json.load(answer))
+
+
+def processor_seconds(url: str) -> float:
+    """Processor seconds that the server at `url` has taken since it started."""
+    with urllib.request.urlopen(f"{url}/__processor__", timeout=10) as answer:
+        return float(json.load(answer))
 
 
 def switch(url: str, state: str) -> None:

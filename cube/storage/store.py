@@ -29,7 +29,7 @@ from cube.storage.backends import zarr_store
 from cube.storage.documents import Documents
 from cube.storage.leaves import add_labels, make_leaf, set_attributes
 from cube.storage.root import FORMAT, about_region, described, one_sentence, open_root, region_of
-from cube.storage.whole_shards import shard_keys, to_overwrite, written_sizes
+from cube.storage.whole_shards import overwrite, shard_keys
 
 T = TypeVar("T")
 
@@ -229,17 +229,17 @@ class CubeStore(Documents):
 
         Returns the bytes of each shard by its key in the cube, 0 for one that holds only fill and is not stored.
         """
-        array = to_overwrite(self.array(path) if target is None else target, self.url)
+        array = self.array(path) if target is None else target
         try:
-            array[selection] = values
+            size_of_key = overwrite(array, self.url, selection, values)
         except RuntimeError:
             if backends.local_path(self.url) is None:
                 raise
             # On a disk the Rust codecs write in place, and where a shard reaches beyond its array they look into the one that is
             # there first: what a killed process cut off is no shard. A fault of another kind comes again.
             self._remove(array, path, selection)
-            array[selection] = values
-        keys, size_of_key = [f"{path}/{key}" for key in shard_keys(array, selection)], written_sizes(array)
+            size_of_key = overwrite(array, self.url, selection, values)
+        keys = [f"{path}/{key}" for key in shard_keys(array, selection)]
         return self._stored_bytes([key for key in keys if key not in size_of_key]) | {
             k: size_of_key[k] for k in keys if k in size_of_key
         }

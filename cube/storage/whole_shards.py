@@ -6,7 +6,8 @@ Zarr asks for the index of a shard and for each of its chunks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -15,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 import google_crc32c
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
-from zarr.storage import StorePath, WrapperStore
+from zarr.core.buffer import Buffer, default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import LocalStore, StorePath, WrapperStore
 
 from cube.storage import backends
 
 if TYPE_CHECKING:
-    from zarr.core.buffer import Buffer, BufferPrototype
+    from zarr.core.buffer import BufferPrototype
 
     from cube.storage.store import CubeStore
 
@@ -151,16 +155,46 @@ class UnreadObjects(WrapperStore[Store]):
         return None
 
 
-def to_overwrite(array: zarr.Array[Any], url: str) -> zarr.Array[Any]:
-    """The same array of the cube at `url`, for writing whole shards whatever is in them."""
+def overwrite(array: zarr.Array[Any], url: str, selection: tuple[Any, ...], values: NDArray[Any]) -> Mapping[str, int]:
+    """Write whole shards of an array of the cube at `url`, whatever is in them.
+
+    Returns the bytes of each object by its key; nothing where a disk tells them.
+    """
     if backends.local_path(url) is not None or "zarrs" in backends.io_backend(url):
-        return array
-    return zarr.Array(zarr.AsyncArray(array.metadata, StorePath(UnreadObjects(array.store), array.path)))
+        array[selection] = values
+        return {}
+    store = UnreadObjects(array.store)
+    if backends.encodes_in_folder():
+        with tempfile.TemporaryDirectory(prefix="floracube-") as folder:
+            _encode(array, folder, selection, values)
+            sync(_put(store, Path(folder), [f"{array.path}/{key}" for key in shard_keys(array, selection)]))
+    else:
+        _in_store(array, store)[selection] = values
+    return store.sizes
 
 
-def written_sizes(array: zarr.Array[Any]) -> Mapping[str, int]:
-    """Bytes of the objects that were written through an array of `to_overwrite`, by their keys; empty where a disk tells them."""
-    return array.store.sizes if isinstance(array.store, UnreadObjects) else {}
+def _encode(array: zarr.Array[Any], folder: str, selection: tuple[Any, ...], values: NDArray[Any]) -> None:
+    """Write the shards of a selection below `folder`, by the Rust codecs."""
+    backends.with_rust_codecs(_in_store(array, LocalStore(folder)), folder)[selection] = values
+
+
+def _in_store(array: zarr.Array[Any], store: Store) -> zarr.Array[Any]:
+    """The same array in another store."""
+    return zarr.Array(zarr.AsyncArray(array.metadata, StorePath(store, array.path)))
+
+
+async def _put(store: Store, folder: Path, keys: Sequence[str]) -> None:
+    """Put the files of `folder` that have these keys, and remove the objects of the others."""
+    at_once = asyncio.Semaphore(zarr.config.get("async.concurrency"))
+
+    async def put(key: str) -> None:
+        async with at_once:
+            if (folder / key).is_file():
+                await store.set(key, default_buffer_prototype().buffer.from_bytes((folder / key).read_bytes()))
+            else:  # of nothing but fill
+                await store.delete(key)
+
+    await asyncio.gather(*map(put, keys))
 
 
 class OpenArrays:
@@ -188,7 +222,7 @@ class OpenArrays:
         array = self.array(path)
         if self._objects is None:
             return array
-        return zarr.Array(zarr.AsyncArray(array.metadata, StorePath(self._objects, path)))
+        return _in_store(array, self._objects)
 
     def forget(self) -> None:
         """Let go of the shards that were read."""

@@ -84,6 +84,22 @@ def test_a_shard_at_the_edge_of_an_array_is_written_over_what_a_kill_cut_off(cub
     np.testing.assert_array_equal(cube.array("inputs/50m/edge")[:], values)
 
 
+def test_a_bucket_gets_the_shards_of_a_disk_and_loses_one_of_fill(tmp_path: Path) -> None:
+    layer, region = INPUTS["surface"], Region(4700, 2850, 4710, 2860, 10)
+    unit, key = next(region.units()), f"{layer.path}/c/0/0"
+    values = np.arange(40_000, dtype=np.uint8).reshape(200, 200)
+    disk, bucket = (
+        create_cube(url, region, "one unit") for url in (str(tmp_path / "cube.zarr"), f"memory:/{tmp_path}/cube.zarr")
+    )
+    for cube in (disk, bucket):
+        cube.ensure_group(layer.group, [layer])
+    assert bucket.write_unit(layer.path, unit, values) == disk.write_unit(layer.path, unit, values)
+    np.testing.assert_array_equal(bucket.array(layer.path)[:], values)
+    assert bucket.write_unit(layer.path, unit, np.full_like(values, layer.fill)) == {key: 0}
+    assert "c/0/0" not in bucket.sizes(layer.path)
+    np.testing.assert_array_equal(bucket.array(layer.path)[:], layer.fill)
+
+
 def test_fill_value_and_its_attribute_agree(cube: CubeStore) -> None:
     for layer in INPUTS.values():
         document = json.loads((Path(cube.url) / layer.path / "zarr.json").read_text())
