@@ -46,8 +46,8 @@ def projected_bytes(reader: Reader, unit: Unit) -> int:
 def writing_bytes(layers: Sequence[Layer], unit: Unit) -> int:
     """Memory that writing `unit` takes at most, the values of all layers with a mask included: one layer is written at a time."""
     pixels = [math.prod(map(len, layer.labels.values())) * (unit.km * 1000 // resolution_of(layer)) ** 2 for layer in layers]
-    stored = [count * np.dtype(layer.dtype).itemsize for count, layer in zip(pixels, layers, strict=True)]
-    return sum(pixels) + sum(stored) + COPIES * max(stored)
+    stored_bytes = [count * np.dtype(layer.dtype).itemsize for count, layer in zip(pixels, layers, strict=True)]
+    return sum(pixels) + sum(stored_bytes) + COPIES * max(stored_bytes)
 
 
 def check_memory(readers: Iterable[Reader], unit: Unit, cluster: ClusterConfig) -> None:
