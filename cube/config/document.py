@@ -202,6 +202,14 @@ HABITATS_ALONE: Final[dict[str, Any]] = {
 """What stands in for the keys of a cube that `habitats train` does not need."""
 
 
+_SENTENCES: Final = {  # in place of pydantic's own, by its type of an error
+    "missing": "is missing; add it",
+    "model_type": "must be a section with keys of its own",
+    "dataclass_type": "must be a section with keys of its own",
+    "tuple_type": "must be a list",
+}
+
+
 def load_config(path: str | Path, habitats_alone: bool = False) -> Config:
     """Read and check a configuration; raises `ConfigError` with one sentence that names the file and the key.
 
@@ -238,7 +246,7 @@ def load_config(path: str | Path, habitats_alone: bool = False) -> Config:
         first = error.errors()[0]
         unknown = first["ctx"]["key"] if first["type"] == "unknown_key" else None
         key = _where(first["loc"] if unknown is None else (*first["loc"], unknown))
-        message = "is missing; add it" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
+        message = _SENTENCES.get(first["type"]) or first["msg"].removeprefix("Value error, ")
         # A whole section says nothing of what is wrong in it.
         if unknown is None and first["type"] != "missing" and not isinstance(first["input"], dict):
             message += f" (found {str(first['input'])[:60]!r})"

@@ -41,6 +41,9 @@ def test_a_good_configuration_resolves_its_paths_from_its_own_folder(tmp_path: P
     [
         ({"titel": "x"}, ["titel", "not a key", "did you mean title?"]),
         ({"region": {"west_km": 1}}, ["region.south_km", "missing"]),
+        ({"train": [1]}, ["train: must be a section with keys of its own (found '[1]')"]),
+        ({"surveys": 3}, ["surveys: must be a section"]),
+        ({"sources": "dem.tif"}, ["sources: must be a list (found 'dem.tif')"]),
         ({"unit_km": 15}, ["unit_km is 15", "10, 20, 40, 80"]),
         ({"sources": [{"layer": "elevasion", "raster": "x.tif"}]}, ["sources[0]", "elevasion", "elevation"]),
         ({"sources": [{"layer": "elevation", "raster": "x.tif", "derive": ["aspect"]}]}, ["derive", "aspect", "northness"]),
