@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 import torch
+import zarr
 from numpy.typing import NDArray
 
 from cube.grid import Region, Unit
@@ -44,7 +45,8 @@ SPECIES_BLOCK: Final = 512
 def stored_scale(cube: CubeStore, version: str) -> Floats | None:
     """(S,) probability of one step as a version of the species holds it already; None where it does not, or a kill cut it off."""
     path = f"{group_of('species', version)}/scale"
-    values = np.asarray(cube.array(path)[:], np.float32) if cube.has(path) else np.zeros(0, np.float32)
+    array = cube.node(path)
+    values = np.asarray(array[:], np.float32) if isinstance(array, zarr.Array) else np.zeros(0, np.float32)
     return values if len(values) and (values > 0).all() else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 from types import TracebackType
 from typing import Any, Final
 
@@ -20,11 +21,12 @@ from cube.storage.store import CubeStore
 from cube.storage.whole_shards import OpenArrays
 from inference.cascade.clock import Clock
 
-WAITING: Final = 2  # maps that may wait to be written: more would only take memory
+WAITING: Final = 2  # blocks of species that may wait to be written: more would only take memory
+SMALL_WAITING: Final = 8  # maps of other products, in a bucket, where each waits for an answer
 
 
 class Writer:
-    """Writes the maps of one unit behind the computing, in a bucket two at once; the first error comes back at a later call.
+    """Writes the maps of one unit behind the computing, in a bucket several at once; the first error comes back at a later call.
 
     As a context manager it leaves when everything is written, the unit's facts last. `checksums` then holds a checksum by name,
     `sizes` the bytes of each shard by its key.
@@ -36,8 +38,9 @@ class Writer:
         self.facts = UnitFacts(cube, facts, unit)
         self.checksums: dict[str, int] = {}
         self.sizes: dict[str, int] = {}
-        self._arrays = OpenArrays(cube)
-        self._threads = ThreadPoolExecutor(1 if backends.local_path(cube.url) is not None else WAITING, "write")
+        self._arrays, self._opening = OpenArrays(cube), Lock()
+        self._is_local = backends.local_path(cube.url) is not None
+        self._threads = ThreadPoolExecutor(1 if self._is_local else SMALL_WAITING, "write")
         self._waiting: list[tuple[str, Future[None]]] = []
 
     def put(
@@ -55,7 +58,8 @@ class Writer:
         read: a device may be copying them still.
         """
         # one map is written after the other where a unit whose memory was full begins anew
-        while len(self._waiting) >= WAITING or any(name == waiting_name for waiting_name, _ in self._waiting):
+        most = WAITING if self._is_local or lead is not None else SMALL_WAITING
+        while len(self._waiting) >= most or any(name == waiting_name for waiting_name, _ in self._waiting):
             self._waiting.pop(0)[1].result()
         self._waiting.append((name, self._threads.submit(self._write, name, path, values, lead, free, wait)))
 
@@ -74,7 +78,9 @@ class Writer:
                 wait()
             rows, cols = self.cube.region.square(self.unit).slices
             selection = (..., rows, cols) if lead is None else (lead, ..., rows, cols)
-            self.sizes |= self.cube.write(path, selection, values, self._arrays.array(path))
+            with self._opening:  # or each would read the metadata of one group
+                array = self._arrays.array(path)
+            self.sizes |= self.cube.write(path, selection, values, array)
             self.checksums[name] = checksum(values)
             self.facts.see(path, values, lead)
         finally:

@@ -248,7 +248,7 @@ def test_a_unit_in_a_bucket_has_the_same_values_for_a_request_a_shard(case, rece
     assert spent["PUT"] == sum(size > 0 for size in sizes.values())
     tops = -(-case.units[0].cells // 100)  # bands: the image alone is read with each, for its halo
     assert spent["of shards"] <= len(LAYERS) + tops - 1 + 1  # and the steps of the species
-    documents = len(LAYERS) + 2 + 2 * 3  # of the inputs and the steps; of three groups, which both writers may open at once
+    documents = len(LAYERS) + 2 + 3  # of the inputs and the steps; of three groups, which all writers open once
     assert spent["GET"] - spent["of shards"] <= documents
 
 
