@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, Final
 
 import numpy as np
@@ -101,7 +102,11 @@ def embed_unit(
     """
     side = min(device.batch.side, unit.cells)
     width = unit.cells if device.batch.whole_rows else side
-    kilometres = read_kilometres(cube, unit, recipe)
+    bands = _bands(cube, recipe, unit, cells_to_predict, side, ensemble.spec.halo, device, clock)
+    with ThreadPoolExecutor(1, "read kilometres") as reader:
+        coming = reader.submit(read_kilometres, cube, unit, recipe)
+        first_band = iter(list(islice(bands, 1)))  # read meanwhile
+        kilometres = coming.result()
     kilometre_has_value = np.zeros((unit.cells * CELL // COARSE + 2,) * 2, bool)
     for values in kilometres.values():
         kilometre_has_value |= np.isfinite(values).reshape(-1, *kilometre_has_value.shape).any(0)
@@ -126,7 +131,7 @@ def embed_unit(
     index = np.empty(int(cells_to_predict.sum()), np.int64)
     z = torch.empty(len(index), ensemble.dimension, device=device.torch)
     unlike = np.empty(len(index) if area is not None else 0)
-    for top, band in _bands(cube, recipe, unit, cells_to_predict, side, ensemble.spec.halo, device, clock):
+    for top, band in chain(first_band, bands):
         parts = [Part(top, left, side, width) for left in range(0, unit.cells, width)]
         embedded_parts = list(threads.map(lambda part, b=band, t=top: task.embed(b, t, part), parts))
         at = np.concatenate([i for i, _, _ in embedded_parts])
