@@ -171,9 +171,9 @@ def workers(folder: Path, case: Case, count: int, address: str | None = None) ->
     }
 
 
-def compare_workers(folder: Path, count: int, delay: float) -> list[dict[str, Any]]:
+def compare_workers(folder: Path, count: int, delay: float, unit_km: int) -> list[dict[str, Any]]:
     """Print what one worker, `count` and, where answers come `delay` seconds late, `count` on S3 take; returns the records."""
-    case = make_case(folder / "four", Region(4800, 2890, 4820, 2910, 10), 1000, SPEC)
+    case = make_case(folder / "four", Region(4800, 2880, 4800 + 2 * unit_km, 2880 + 2 * unit_km, unit_km), 1000, SPEC)
     rows = {f"{n} on disk": workers(folder, case, n) for n in (1, count)}
     if delay:
         with tile_web.serve(folder, free_port(), delay) as address:
@@ -198,6 +198,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="also time this many workers of one thread against one")
     parser.add_argument("--trees", type=int, default=0, help="of a forest beside the network, grown on 3,000 invented surveys")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds by which the store of the workers answers late, too")
+    parser.add_argument("--unit-km", type=int, default=10, help="side of the workers' units")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--json", type=Path, help="write the rows as flat records")
     args = parser.parse_args()
@@ -223,7 +224,7 @@ def main() -> None:
             records += show(species, dense, per_patch(job, case) if args.device == "cpu" else None, floor, rate, cores)
         print(f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB")
         if args.workers:
-            records += compare_workers(folder, args.workers, args.delay)
+            records += compare_workers(folder, args.workers, args.delay, args.unit_km)
         if rows_by_species:
             records += print_projection(rows_by_species[max(rows_by_species)], max(rows_by_species), cores, args.device)
     finally:
