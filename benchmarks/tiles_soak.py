@@ -26,6 +26,7 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
+from rasterio.io import MemoryFile
 
 from benchmarks.command import parser_of, write_rows
 from benchmarks.ports import answering, free_port
@@ -79,7 +80,14 @@ class Judge:
         possible_releases = [r for r in self._followed_in(answer.start - self.followed_within, now) if bodies[r] == answer.body]
         if not possible_releases:
             release_of_body = next((release for release, body in bodies.items() if body == answer.body), "no release")
-            self.wrong.append(f"{answer.path}: status {answer.status} with {len(answer.body)} bytes of {release_of_body}")
+            since = now - self.releases[-1][0]
+            text = (
+                f"{answer.path}: status {answer.status} with {len(answer.body)} bytes of {release_of_body}, {since:.1f} s after"
+            )
+            text += f" release {self.releases[-1][1]} was published, the store failed {len(self.failing)} times before"
+            if release_of_body == "no release":
+                text += "".join(f"; {difference(answer.body, body)} {release}" for release, body in bodies.items())
+            self.wrong.append(text)
         elif len(set(bodies.values())) > 1:
             self.by_release[possible_releases[0]] = self.by_release.get(possible_releases[0], 0) + 1
 
@@ -112,6 +120,25 @@ class Judge:
         if memory_mb > MOST_MB:
             wrong.append(f"{memory_mb:.0f} MB of memory in the end")
         return wrong
+
+
+def difference(image: bytes, other: bytes) -> str:
+    """In words how many pixels of two PNG images differ, and of how many the first alone has none: a hole."""
+    first, second = (_pixels(content) for content in (image, other))
+    differing = (first != second).any(0)
+    return f"{int(differing.sum())} pixels, of which {int((differing & (first[-1] == 0)).sum())} are clear, are not those of"
+
+
+def _pixels(content: bytes) -> np.ndarray[Any, Any]:
+    """(red, green, blue and opacity, rows, columns); all 0 for an answer without content."""
+    if not content:
+        return np.zeros((4, 1, 1), np.uint8)
+    with MemoryFile(content) as memory, memory.open() as file:
+        bands = file.read()
+        if file.count > 1:
+            return np.asarray(bands)
+        table = file.colormap(1)
+        return np.moveaxis(np.array([table.get(i, (0, 0, 0, 0)) for i in range(256)], np.uint8)[bands[0]], -1, 0)
 
 
 def rewrite_shards(folder: Path, path: str, chunks: int) -> None:

@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from rasterio.io import MemoryFile
 
+from benchmarks.tiles_soak import difference
 from cube.storage.store import CubeStore
 
 ROOT = Path(__file__).parents[2]
@@ -39,3 +42,17 @@ def test_each_answer_is_what_its_release_says_and_a_failing_store_is_got_over(tm
     assert row["errors_while_down"] > 0
     assert row["broken"] == []
     assert set(row["statuses"]) <= {"200", "204", "503"}
+
+
+def test_a_wrong_tile_is_told_by_its_pixels() -> None:
+    def png(alpha: np.ndarray) -> bytes:
+        with MemoryFile() as memory:
+            with memory.open(driver="PNG", height=4, width=4, count=4, dtype="uint8") as file:
+                file.write(np.stack([np.full((4, 4), 9), np.full((4, 4), 8), np.full((4, 4), 7), alpha]).astype(np.uint8))
+            return bytes(memory.read())
+
+    full, hole = np.full((4, 4), 255), np.full((4, 4), 255)
+    hole[0, :3] = 0
+    hole[1, 0] = 100
+    assert difference(png(hole), png(full)) == "4 pixels, of which 3 are clear, are not those of"
+    assert difference(png(full), b"") == "16 pixels, of which 0 are clear, are not those of"
