@@ -86,7 +86,10 @@ class Judge:
             )
             text += f" release {self.releases[-1][1]} was published, the store failed {len(self.failing)} times before"
             if release_of_body == "no release":
-                text += "".join(f"; {difference(answer.body, body)} {release}" for release, body in bodies.items())
+                for release, body in bodies.items():
+                    pairs = zip(answer.body, body, strict=False)
+                    same = next((i for i, (one, two) in enumerate(pairs) if one != two), min(len(answer.body), len(body)))
+                    text += f"; {difference(answer.body, body)} {release} ({len(body)} bytes, the first {same} are the same)"
             self.wrong.append(text)
         elif len(set(bodies.values())) > 1:
             self.by_release[possible_releases[0]] = self.by_release.get(possible_releases[0], 0) + 1

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from rasterio.io import MemoryFile
 
-from benchmarks.tiles_soak import difference
+from benchmarks.tile_load import Answer
+from benchmarks.tiles_soak import Judge, difference
 from cube.storage.store import CubeStore
 
 ROOT = Path(__file__).parents[2]
@@ -56,3 +57,10 @@ def test_a_wrong_tile_is_told_by_its_pixels() -> None:
     hole[1, 0] = 100
     assert difference(png(hole), png(full)) == "4 pixels, of which 3 are clear, are not those of"
     assert difference(png(full), b"") == "16 pixels, of which 0 are clear, are not those of"
+    judge = Judge({"/a": {"r12": png(full), "r11": b""}}, 1)
+    judge.note(Answer("/a", 200, 0.1, 1.0, {"etag": "1"}, png(full) + b"more"))
+    (told,) = judge.wrong
+    assert (
+        f"0 pixels, of which 0 are clear, are not those of r12 ({len(png(full))} bytes, the first {len(png(full))} are the same)"
+        in told
+    )
