@@ -52,16 +52,16 @@ class TrainOptions:
     learning_rate: float = Field(default=3e-3, gt=0, description="the highest of the schedule")
     weight_decay: float = Field(default=0.05, ge=0, description="of AdamW")
     forest_trees: int = Field(default=0, ge=0, description="of a forest beside the networks, a member; 0: none")
-    coarse_noise: float = Field(default=1.0, ge=0, description="standard deviations, see `objective.coarse_noise`")
+    coarse_noise: float = Field(default=1.0, ge=0, description="noise on the columns of 1 km in training, in standard deviations")
     modality_dropout: float = Field(
         default=0.1, ge=0, lt=1, description="chance that a modality is hidden from a survey in training"
     )
     seed: int = Field(default=0, description="of the folds, the weights and the order of surveys")
-    threads: int | None = Field(default=None, description="None: torch's own choice")
+    threads: int | None = Field(default=None, description="left out: torch's own choice")
     device: str = Field(default="auto", description="auto (a GPU where there is one), cpu, cuda or cuda:1")
     precision: Precision = Field(default="auto", description="of the forward pass: bfloat16 on a GPU that has it, else float32")
     loaders: int | None = Field(
-        default=None, ge=0, description="threads that read batches ahead; None: 4 for a GPU or samples on disk, else 0"
+        default=None, ge=0, description="threads that read batches ahead; left out: 4 for a GPU or samples on disk, else 0"
     )
     checkpoint_seconds: float = Field(
         default=120.0, ge=0, description="between states from which an interrupted training resumes"
