@@ -22,13 +22,13 @@ class ClusterConfig(Strict):
     kind: Literal["local", "address", "dask-cuda", "kubernetes", "jobqueue"] = Field(
         "local", description="local: processes of this machine"
     )
-    workers: int | None = Field(None, ge=1, description="processes, GPUs, pods or jobs; None: 1 local, every GPU, else the adapt")
+    workers: int | None = Field(None, ge=1, description="processes, GPUs, pods or jobs; left out: 1, every GPU, else the adapt")
     adapt: Adapt | None = Field(None, description="bounds on the number of workers, instead of workers")
     address: str | None = Field(None, description="of a running dask scheduler, for kind address")
     system: Literal["slurm", "pbs", "sge", "lsf", "htcondor", "oar", "moab", "local"] = Field("slurm", description="for jobqueue")
     patience_s: float = Field(60.0, gt=0, description="seconds that the first worker may take to come")
     memory_gb: float | None = Field(
-        None, gt=0, description="that one task may take; None: of local, this machine's divided by workers; else not checked"
+        None, gt=0, description="that one task may take; left out: of local, this machine's divided by workers; else not checked"
     )
     options: dict[str, Any] = Field({}, description="passed to the library's own constructor, every name checked against it")
 

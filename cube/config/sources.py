@@ -25,14 +25,14 @@ class StacSearch(Strict):
     """Scenes of a STAC API, or of a catalogue: the path or URL of a catalog.json, a collection.json or an item collection."""
 
     catalog: str = Field(description="URL of a STAC API, or path or URL of a catalogue")
-    collection: str | None = Field(None, description="None: sentinel-2-l2a for sentinel2, landsat-c2-l2 for landsat")
+    collection: str | None = Field(None, description="left out: sentinel-2-l2a for sentinel2, landsat-c2-l2 for landsat")
     start: datetime.date = Field(description="first day, YYYY-MM-DD")
     end: datetime.date = Field(description="last day, YYYY-MM-DD")
     months: tuple[int, ...] = Field(tuple(range(1, 13)), description="months of every year that are read")
     assets: dict[str, str] = Field({}, description="band, or 'quality' for SCL or QA_PIXEL, to asset where its name is unusual")
     max_cloud_cover: float = Field(80.0, description="percent of the scene")
     offset: int | None = Field(
-        None, description="added to the digital numbers of Sentinel-2 scenes that do not say it: 0 or 1000; None: refuse them"
+        None, description="added to the digital numbers of Sentinel-2 scenes that do not say it: 0 or 1000; left out: refuse them"
     )
     gaps: Literal["report", "accept"] = Field(
         "report", description="of a unit without a scene in one of the months: an error in the report, or no data"
@@ -110,7 +110,7 @@ class Source(Strict):
         None,
         ge=0,
         le=1,
-        description="share of the region that each band must have values in, or the build ends with 1; None: any value at all",
+        description="share of the region that each band must have values in, or the build ends with 1; left out: any value",
     )
     absent: float | None = Field(None, description="value of a band without data where another band has some")
     derive: tuple[str, ...] = Field((), description=f"layers computed from this one: {derived_layers.NAMES}")
