@@ -32,6 +32,11 @@ def read_tensor(path: str | Path) -> NDArray[Any]:
         if size > MOST_BYTES:
             raise SourceError(f"{path}: is not a plain tensor ({size:,} bytes); it is refused, fetch the published file again.")
         tensor = torch.load(path, map_location="cpu", weights_only=True)
+        if type(tensor) is not torch.Tensor or tensor.layout is not torch.strided:
+            raise SourceError(
+                f"{path}: is not a plain tensor ({type(tensor).__name__}); it is refused, fetch the published file again."
+            )
+        return np.ascontiguousarray(tensor.detach().numpy())
     except zipfile.BadZipFile:
         raise SourceError(f"{path}: {_no_archive(path)}; fetch the file again.") from None
     except SourceError:
@@ -39,11 +44,6 @@ def read_tensor(path: str | Path) -> NDArray[Any]:
     except Exception as error:  # a damaged pickle may fail in any way that its bytes can spell
         reason = " ".join(str(error).split())[:200]
         raise SourceError(f"{path}: is not a plain tensor ({reason}); it is refused, fetch the published file again.") from None
-    if type(tensor) is not torch.Tensor or tensor.layout is not torch.strided:
-        raise SourceError(
-            f"{path}: is not a plain tensor ({type(tensor).__name__}); it is refused, fetch the published file again."
-        )
-    return np.ascontiguousarray(tensor.numpy())
 
 
 def _no_archive(path: Path) -> str:

@@ -68,6 +68,20 @@ def test_anything_but_one_tensor_is_refused(tmp_path: Path, value: Any) -> None:
         read_tensor(tmp_path / "o.pt")
 
 
+def test_a_tensor_that_follows_a_gradient_is_read_for_its_numbers(tmp_path: Path) -> None:
+    torch.save(torch.arange(3.0).requires_grad_(), tmp_path / "g.pt")
+    assert read_tensor(tmp_path / "g.pt").tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: torch.zeros(3, dtype=torch.bfloat16), lambda: torch.zeros(3, dtype=torch.cfloat).conj()]
+)
+def test_a_tensor_of_a_type_that_numpy_lacks_is_refused(tmp_path: Path, make: Any) -> None:
+    torch.save(make(), tmp_path / "b.pt")
+    with pytest.raises(SourceError, match=r"b\.pt: is not a plain tensor"):
+        read_tensor(tmp_path / "b.pt")
+
+
 @pytest.mark.parametrize("size", [0, 10, 300, 900])
 def test_a_truncated_file_is_one_sentence(tmp_path: Path, size: int) -> None:
     torch.save(torch.zeros(6, 4, 21), tmp_path / "t.pt")
