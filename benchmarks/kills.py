@@ -7,6 +7,7 @@ names and at all of its values. Every product must be, value for value and recei
 
 Examples: python -m benchmarks.kills               twenty runs on a tiny cube
           python -m benchmarks.kills --runs 4 --json kills.json --seed 7
+          python -m benchmarks.kills --delay 0.01      in a bucket of a store like S3 that answers so late
           python -m benchmarks.kills --config CONFIG   of a cube that is built and a model that is trained
 """
 
@@ -21,25 +22,28 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 
+from benchmarks import tile_web
 from benchmarks.command import parser_of, write_rows
 from benchmarks.ports import free_port
 from cube.config import Config, load_config
 from cube.storage import releases
 from cube.storage.ledger import checksum
-from cube.storage.store import open_cube
+from cube.storage.store import CubeStore, open_cube
 from tests.support import tiny_run
 
 ROOT = Path(__file__).resolve().parents[1]
 ROLES = ("worker", "nanny", "scheduler", "coordinator")
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 PATIENCE = 1800.0  # seconds for a run with its commands; longer is a hang, and a hang is a failure
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 @dataclass
@@ -90,7 +94,7 @@ class Cluster:
             process = self.processes.get(name)
             if process is None or process.poll() is not None:
                 self.processes[name] = subprocess.Popen(
-                    [sys.executable, "-m", "dask", *arguments], env=ENVIRONMENT, cwd=ROOT, **QUIET
+                    [sys.executable, "-m", "dask", *arguments], env=os.environ | ENVIRONMENT, cwd=ROOT, **QUIET
                 )
 
     def victim(self, role: str, rng: random.Random) -> int | None:
@@ -169,12 +173,12 @@ def command(config: Config, cluster: Cluster) -> subprocess.Popen[bytes]:
         "--version",
         "v1",
     ]
-    return subprocess.Popen(arguments, cwd=ROOT, env=ENVIRONMENT, **QUIET)
+    return subprocess.Popen(arguments, cwd=ROOT, env=os.environ | ENVIRONMENT, **QUIET)
 
 
 def disturbed(number: int, config: Config, cluster: Cluster, role: str, moment: float, rng: random.Random) -> tuple[Row, Reader]:
     """One run: its first command is disturbed after `moment` (a share) of the units, the next ones are left to end."""
-    reader, cube, start = Reader(config), open_cube(config.cube_url), time.monotonic()
+    reader, cube, start = Reader(config), _on_disk(config), time.monotonic()
     reader.start()
     units = len(list(config.predict_region().units()))
     process, commands = command(config, cluster), 1
@@ -225,36 +229,49 @@ def disturbed(number: int, config: Config, cluster: Cluster, role: str, moment: 
     return row, reader
 
 
-def kills(config: Config, folder: Path, runs: int, seed: int, roles: tuple[str, ...] = ROLES) -> tuple[list[Row], list[str]]:
-    """`runs` disturbed runs, the roles in turn; their rows, and a sentence for everything that was not as it should be."""
+def _on_disk(config: Config) -> CubeStore:
+    """The cube of a run in the folder that is served, so that this program's own looks cost the store nothing."""
+    return open_cube(str(config.path.parent / "cube.zarr"))
+
+
+def kills(
+    config: Config, folder: Path, runs: int, seed: int, roles: tuple[str, ...] = ROLES, delay: float | None = None
+) -> tuple[list[Row], list[str]]:
+    """`runs` disturbed runs, the roles in turn; their rows, and a sentence for everything that was not as it should be.
+
+    With a `delay` they lie in a bucket that answers so many seconds late; the undisturbed run is always on the disk.
+    """
     rng, wrong, rows = random.Random(seed), [], []
     calm = tiny_run.copy(config, folder / "undisturbed")
     process = subprocess.run(
         [sys.executable, str(ROOT / "floracube.py"), "predict", str(calm.path), "--version", "v1"],
         cwd=ROOT,
-        env=ENVIRONMENT,
+        env=os.environ | ENVIRONMENT,
         capture_output=True,
         text=True,
     )
     if process.returncode:
         raise SystemExit(f"the undisturbed run failed: {process.stderr[-2000:]}")
     truth = tiny_run.digests(open_cube(calm.cube_url), "v1")
-    cluster = Cluster(free_port(), folder)
-    cluster.restart_missing()
-    try:
+    with ExitStack() as stack:
+        if delay is not None:
+            address = stack.enter_context(tile_web.serve(folder, free_port(), delay))
+            stack.enter_context(patch.dict(os.environ, tile_web.s3_environment(address)))
+        cluster = Cluster(free_port(), folder)
+        stack.callback(cluster.stop)
+        cluster.restart_missing()
         for number in range(1, runs + 1):
-            run_config = tiny_run.copy(config, folder / f"run-{number}")
+            name = f"run-{number}"
+            run_config = tiny_run.copy(config, folder / name, parent="" if delay is None else f"s3://{name}/")
             row, reader = disturbed(number, run_config, cluster, roles[(number - 1) % len(roles)], rng.uniform(0, 1), rng)
-            run_digests = tiny_run.digests(open_cube(run_config.cube_url), "v1")
+            run_digests = tiny_run.digests(_on_disk(run_config), "v1")
             differ = sorted(name for name in truth.keys() | run_digests.keys() if truth.get(name) != run_digests.get(name))
             row.same = row.same and not differ
             wrong += [f"run {number}, {row.victim}: {name} differs" for name in differ[:3]]
             wrong += [f"run {number}, {row.victim}: the reader saw {sentence}" for sentence in reader.partial_looks[:3]]
             rows.append(row)
             print(_line(row), flush=True)
-            shutil.rmtree(folder / f"run-{number}")
-    finally:
-        cluster.stop()
+            shutil.rmtree(folder / name)
     return rows, wrong
 
 
@@ -272,6 +289,7 @@ def main() -> int:
     parser = parser_of(__doc__)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of roles and moments; 0: another each time, printed")
+    parser.add_argument("--delay", type=float, help="seconds by which a store like S3 answers late; default: a disk")
     parser.add_argument("--config", type=Path, help="a configuration with a built cube and a trained model; default: a tiny one")
     args = parser.parse_args()
     seed = args.seed or random.SystemRandom().randrange(1, 10**6)
@@ -279,7 +297,7 @@ def main() -> int:
         folder = Path(name)
         config = load_config(args.config) if args.config else tiny_run.make(folder)
         print(f"seed {seed}, {len(list(config.predict_region().units()))} units\n{HEAD}", flush=True)
-        rows, wrong = kills(config, folder, args.runs, seed)
+        rows, wrong = kills(config, folder, args.runs, seed, delay=args.delay)
     records: list[dict[str, Any]] = [asdict(row) for row in rows]
     write_rows(args.json, records)
     same, partial_looks = sum(row.same for row in rows), sum(row.partial_looks for row in rows)

@@ -2,11 +2,11 @@
 
     python -m benchmarks.tile_web FOLDER PORT DELAY_SECONDS
 
-GET and HEAD of files with ranges, 404 for what is not there, PUT (also under `If-Match` or `If-None-Match`), DELETE, and listings
-as S3 gives them, so that `FOLDER/cubes/a.zarr` is also `s3://cubes/a.zarr` of this endpoint. After `/__down__` everything is 503,
-after `/__away__` nothing is there (404, as where a disk is not mounted), after `/__flaky__` of every seven requests one is 503
-and one breaks off; `/__up__` ends all that. `/__counts__` tells how many requests of each kind there were, and bytes,
-`/__processor__` the processor seconds of the server.
+GET and HEAD of files with ranges, 404 for what is not there, PUT (also under `If-Match` or `If-None-Match`, also in parts),
+DELETE (also of many at once), and listings as S3 gives them, so that `FOLDER/cubes/a.zarr` is also `s3://cubes/a.zarr` of this
+endpoint. After `/__down__` everything is 503, after `/__away__` nothing is there (404, as where a disk is not mounted), after
+`/__flaky__` of every seven requests one is 503 and one breaks off; `/__up__` ends all that. `/__counts__` tells how many requests
+of each kind there were, and bytes, `/__processor__` the processor seconds of the server.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import asyncio
 import json
 import os
 import re
+import secrets
 import sys
 import time
 import urllib.request
@@ -22,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 from benchmarks.ports import answering
 
@@ -38,8 +39,9 @@ class WebFolder:
         """Of `folder`, each answer `delay` seconds late."""
         self.folder, self.delay, self.state, self.count = folder, delay, "up", 0
         self.listings: dict[str, list[str]] = {}  # what the pages of each listing are cut from
+        self.uploads: dict[str, dict[int, bytes]] = {}  # parts by number of each upload that is not yet complete
         # Since the start, by kind; GETs of shards are among the GETs.
-        self.counts = {"GET": 0, "of shards": 0, "HEAD": 0, "LIST": 0, "PUT": 0, "DELETE": 0, "bytes": 0}
+        self.counts = {"GET": 0, "of shards": 0, "HEAD": 0, "LIST": 0, "PUT": 0, "POST": 0, "DELETE": 0, "bytes": 0}
 
     async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one keep-alive connection."""
@@ -53,8 +55,13 @@ class WebFolder:
                 request_body = await reader.readexactly(int(headers.get("content-length", 0)))
                 await asyncio.sleep(self.delay)
                 name, _, query = path.partition("?")
-                if method == "PUT":
+                if "uploadId=" in query or query.startswith("uploads"):
+                    parameters = parse_qs(query, keep_blank_values=True)
+                    status, extra, body = self.upload(method, unquote(name), parameters, headers, request_body)
+                elif method == "PUT":
                     status, extra, body = self.put(unquote(name), headers, request_body)
+                elif method == "POST":
+                    status, extra, body = self.delete_many(unquote(name), request_body)
                 elif method == "DELETE":
                     (self.folder / unquote(name).lstrip("/")).unlink(missing_ok=True)
                     status, extra, body = 204, "", b""
@@ -111,6 +118,30 @@ class WebFolder:
         partial.replace(file)
         return 200, f"ETag: {_tag(file)}\r\n", b""
 
+    def upload(
+        self, method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str], data: bytes
+    ) -> tuple[int, str, bytes]:
+        """As `answer`, to a step of an upload in parts: begin, a part, complete (as `put`) or abort."""
+        if "uploads" in query:
+            upload_id = secrets.token_hex(8)
+            self.uploads[upload_id] = {}
+            return 200, "", _xml("InitiateMultipartUploadResult", f"<UploadId>{upload_id}</UploadId>")
+        upload_id = query["uploadId"][0]
+        if method == "PUT":
+            self.uploads[upload_id][int(query["partNumber"][0])] = data
+            return 200, f'ETag: "{upload_id}-{query["partNumber"][0]}"\r\n', b""
+        parts = self.uploads.pop(upload_id)
+        if method == "DELETE":
+            return 204, "", b""
+        status, tag, body = self.put(path, headers, b"".join(parts[number] for number in sorted(parts)))
+        return status, tag, body or _xml("CompleteMultipartUploadResult", f"<ETag>{escape(tag[6:-2])}</ETag>")
+
+    def delete_many(self, bucket: str, request: bytes) -> tuple[int, str, bytes]:
+        """As `answer`, to the names of objects to be removed."""
+        for key in re.findall("<Key>(.*?)</Key>", request.decode()):
+            (self.folder / bucket.strip("/") / unescape(key)).unlink(missing_ok=True)
+        return 200, "", _xml("DeleteResult", "")
+
     def listing(self, bucket: str, query: dict[str, list[str]]) -> bytes:
         """What S3's ListObjectsV2 says of a prefix that ends in `/` (or is empty), with or without the delimiter `/`."""
         prefix = query.get("prefix", [""])[0]
@@ -134,7 +165,11 @@ class WebFolder:
         more = end < len(entries)
         head = f"<Name>{bucket}</Name><Prefix>{escape(prefix)}</Prefix><IsTruncated>{str(more).lower()}</IsTruncated>"
         head += f"<NextContinuationToken>{end}</NextContinuationToken>" if more else ""
-        return f"<ListBucketResult>{head}<KeyCount>{len(parts)}</KeyCount>{''.join(parts)}</ListBucketResult>".encode()
+        return _xml("ListBucketResult", f"{head}<KeyCount>{len(parts)}</KeyCount>{''.join(parts)}")
+
+
+def _xml(name: str, content: str) -> bytes:
+    return f"<{name}>{content}</{name}>".encode()
 
 
 def _below(folder: Path) -> Iterator[str]:

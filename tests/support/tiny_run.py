@@ -74,12 +74,13 @@ def _save_model(cube: CubeStore, folder: Path, count: int, seed: int) -> None:
     save_traits(folder, names, traits)
 
 
-def copy(config: Config, folder: Path, cluster: dict[str, Any] | None = None) -> Config:
-    """A run of its own in `folder` on the same inputs and the same model, from nothing predicted."""
+def copy(config: Config, folder: Path, cluster: dict[str, Any] | None = None, parent: str = "") -> Config:
+    """A run of its own in `folder` (or `parent`, where that is served) on the same inputs and model, from nothing predicted."""
     folder.mkdir(parents=True)
     shutil.copytree(config.cube_url, folder / "cube.zarr")
     document = yaml.safe_load(config.path.read_text()) | {"model": str(config.model_path)}
     document |= {"cluster": cluster} if cluster else {}
+    document["cube"] = f"{parent}cube.zarr"
     (folder / "config.yaml").write_text(yaml.safe_dump(document))
     return load_config(folder / "config.yaml")
 

@@ -67,11 +67,12 @@ def log_of(config: Config) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (config.report_path / "predict-v1.jsonl").read_text().splitlines()]
 
 
-def test_two_runs_with_a_kill_each_end_in_the_undisturbed_products(tiny: Config, tmp_path: Path) -> None:
+@pytest.mark.parametrize("delay", [None, 0.005], ids=["on a disk", "in a bucket"])
+def test_two_runs_with_a_kill_each_end_in_the_undisturbed_products(tiny: Config, tmp_path: Path, delay: float | None) -> None:
     seed = int(os.environ.get("FLORACUBE_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
     print(f"FLORACUBE_SEED={seed}")  # pytest shows it where the test fails
     roles = tuple(random.Random(seed).sample(kills.ROLES, 2))
-    rows, wrong = kills.kills(tiny, tmp_path, 2, seed, roles)
+    rows, wrong = kills.kills(tiny, tmp_path, 2, seed, roles, delay)
     assert wrong == []
     assert all(row.same and row.partial_looks == 0 and row.looks > 0 for row in rows), rows
 
