@@ -29,7 +29,7 @@ from benchmarks import tile_web
 from benchmarks.ports import free_port
 from cube.engine.plan import StagePlan, make_groups
 from cube.grid import Region, Unit
-from cube.layers import occurrence
+from cube.layers import RANKS, occurrence
 from cube.layers.inputs import INPUTS
 from cube.pyramids.pyramid import Pyramid, square_values
 from cube.pyramids.squares import tree
@@ -67,6 +67,7 @@ ACTIONS: Final[Mapping[str, str]] = {
         "assert m.sel(x=slice(unit[0], unit[0] + 1e4), y=slice(unit[1], unit[1] - 1e4)).compute().notnull().any()"
     ),
     "open, everything of one cell, not read": "floracube.open(url).at(*lonlat)",
+    "open, everything of one cell, read": "assert floracube.open(url).at(*lonlat).load()['species.probability'].notnull().all()",
     "info": "from cube.check.info import describe; describe(url)",
     "check": "from cube.check import check, text; document = check(url); assert document['kept'], text(document)",
     "publish, all checked": "from cube.check.publishing import publish; assert publish(url, 'v1', everything=True)[0]",
@@ -109,7 +110,8 @@ def make(url: str, region: Region, species: int, squares_with_data: int = 1) -> 
     units_with_data = [unit for square in squares[middle : middle + squares_with_data] for unit in square.units()]
     maps = ["products/species/v1/0/occurrence", *(f"products/composition/v1/{name}" for name in ("species_id", "probability"))]
     maps += [f"products/indicators/v1/0/{entry.name}" for entry in INDICATORS]
-    _receipts(cube, "predict/v1", MADE_FROM, units, maps, _fill(cube, maps[0], units_with_data))
+    sizes = _fill(cube, maps[0], units_with_data) | _rank(cube, maps[1:3], units_with_data[0])
+    _receipts(cube, "predict/v1", MADE_FROM, units, maps, sizes)
     releases.write_release(cube, "v1", dict.fromkeys(("species", "composition", "indicators"), "v1"), {})
     releases.publish(cube, "v1")
     return units_with_data[0]
@@ -202,6 +204,14 @@ def _fill(cube: CubeStore, path: str, units: Sequence[Unit]) -> dict[str, int]:
         else:  # as many as one file may have
             source = Path(shutil.copy(source, root / other_key))
         sizes[other_key] = size
+    return sizes
+
+
+def _rank(cube: CubeStore, paths: Sequence[str], unit: Unit) -> dict[str, int]:
+    """The first species as those that one unit ranks, in their order; bytes by key."""
+    sizes: dict[str, int] = {}
+    for path, values in zip(paths, (np.arange(RANKS, dtype=np.uint16), np.arange(250, 250 - RANKS, -1, np.uint8)), strict=True):
+        sizes |= cube.write_unit(path, unit, np.broadcast_to(values[:, None, None], (RANKS, unit.cells, unit.cells)))
     return sizes
 
 

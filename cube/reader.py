@@ -12,7 +12,7 @@ import xarray as xr
 from cube import grid
 from cube.errors import CubeError, UnknownNameError
 from cube.grid import CELL
-from cube.layers import conventions
+from cube.layers import RANKS, conventions
 from cube.storage import releases
 from cube.storage.datasets import cell_of, find_leaf, in_blocks, on_cells, open_leaf
 from cube.storage.store import CubeStore, open_cube
@@ -234,8 +234,10 @@ class Cube:
         """Everything known of the 50 m cell that holds a point (degrees, WGS 84), lazy; `load()` reads it.
 
         Variables are `inputs.<layer>`, `species.probability` (species), `composition.<layer>`, `indicators.<name>` (bound) and
-        `habitats.<layer>`, all of the release that is read; `x` and `y` are the cell's centre. Raises `CubeError` for a
-        point outside of the cube.
+        `habitats.<layer>`, all of the release that is read; `x` and `y` are the cell's centre. Of more than 64 species it has
+        those that the cube ranks in the cell, most probable first, whose names are read at once: each other one is a chunk
+        more to ask for, as in `cube.species.probability.sel(x=x, y=y, method="nearest")`. Raises `CubeError` for a point
+        outside of the cube.
         """
         x, y = self.region.grid.project(lon, lat)
         row, col = (int(v) for v in self.region.index(x, y))
@@ -252,10 +254,20 @@ class Cube:
         for name, version in versions.items():
             cell = cell_of(self._leaf(name, str(version)), CELL, row, col)
             if name == "species":
-                cell = xr.Dataset({"probability": cell["occurrence"] * cell["scale"]})
+                cell = xr.Dataset({"probability": self._probability(cell, str(version), row, col)})
             parts |= {f"{name}.{key}": value for key, value in cell.data_vars.items()}
         ys, xs = self.region.coordinates(CELL)
         return xr.Dataset(parts).assign_coords(y=ys[row], x=xs[col])
+
+    def _probability(self, cell: xr.Dataset, version: str, row: int, col: int) -> xr.DataArray:
+        """Probabilities in a `cell` of the species product, of the ranked species alone where there are more."""
+        if cell.sizes["species"] <= RANKS or self.release["products"].get("composition") != version:
+            return cell["occurrence"] * cell["scale"]
+        ranks = cell_of(self._leaf("composition", version), CELL, row, col).drop_vars("rank")
+        ids = ranks["species_id"].values
+        ranked = ids < cell.sizes["species"]  # where fewer are possible, the last ranks hold none
+        names = cell["species"][ids[ranked].astype(int)]
+        return ranks["probability"][ranked].rename(rank="species").assign_coords(species=names)
 
 
 def open(url: str, release: str | None = None) -> Cube:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
+import floracube
 from benchmarks import continent, tile_web
 from cube.check import check, text
 from cube.check.garbage import collect
 from cube.check.info import describe
 from cube.check.publishing import publish
-from cube.grid import Region
-from cube.layers import occurrence
+from cube.grid import EUROPE, Region
+from cube.layers import RANKS, occurrence
 from cube.pyramids.pyramid import Pyramid, WrittenSums, build_square
 from cube.pyramids.squares import tree
 from cube.storage import releases
@@ -44,6 +46,18 @@ def skeleton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Sp
 
 def requests(spent: dict[str, int]) -> int:
     return sum(spent[kind] for kind in ("GET", "HEAD", "LIST", "PUT", "DELETE"))
+
+
+def test_a_cell_is_told_by_the_species_that_it_ranks(skeleton: tuple[str, Spent, Any]) -> None:
+    url, spent, unit = skeleton
+    lon, lat = EUROPE.unproject(unit.west + 5025, unit.north - 5025)
+    cells: list[Any] = []
+    cost = spent(lambda: cells.append(floracube.open(url).at(lon, lat).load()))
+    (probability,) = [cell["species.probability"] for cell in cells]
+    assert list(probability["species"].values) == [f"Planta species-{i:05d}" for i in range(RANKS)]
+    np.testing.assert_allclose(probability.values, (250 - np.arange(RANKS)) / 250)
+    # The document and the labels of a group, then the index of a shard for each layer and the chunk of the two that hold data.
+    assert requests(cost) <= 50
 
 
 def test_info_asks_for_a_memo_a_stage(skeleton: tuple[str, Spent, Any]) -> None:
