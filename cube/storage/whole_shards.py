@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -164,13 +165,23 @@ def overwrite(array: zarr.Array[Any], url: str, selection: tuple[Any, ...], valu
         array[selection] = values
         return {}
     store = UnreadObjects(array.store)
-    if backends.encodes_in_folder():
-        with tempfile.TemporaryDirectory(prefix="floracube-") as folder:
-            _encode(array, folder, selection, values)
-            sync(_put(store, Path(folder), [f"{array.path}/{key}" for key in shard_keys(array, selection)]))
-    else:
+    if not (backends.encodes_in_folder() and _put_from_folder(store, array, selection, values)):
         _in_store(array, store)[selection] = values
     return store.sizes
+
+
+def _put_from_folder(store: Store, array: zarr.Array[Any], selection: tuple[Any, ...], values: NDArray[Any]) -> bool:
+    """Encode shards in a temporary folder and put them; False, with nothing put, where the folder is read-only or full."""
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="floracube-", ignore_cleanup_errors=True))
+            _encode(array, folder, selection, values)
+        except (OSError, RuntimeError):  # that of the Rust codecs; a fault of another kind comes again without the folder
+            return False
+        files = {key: Path(folder, key) for key in (f"{array.path}/{key}" for key in shard_keys(array, selection))}
+        # Here and not at each put: a file that is missing later must not pass for a shard of fill.
+        sync(_put(store, {key: file if file.is_file() else None for key, file in files.items()}))
+    return True
 
 
 def _encode(array: zarr.Array[Any], folder: str, selection: tuple[Any, ...], values: NDArray[Any]) -> None:
@@ -183,18 +194,24 @@ def _in_store(array: zarr.Array[Any], store: Store) -> zarr.Array[Any]:
     return zarr.Array(zarr.AsyncArray(array.metadata, StorePath(store, array.path)))
 
 
-async def _put(store: Store, folder: Path, keys: Sequence[str]) -> None:
-    """Put the files of `folder` that have these keys, and remove the objects of the others."""
+async def _put(store: Store, files: Mapping[str, Path | None]) -> None:
+    """Put files by their keys, and remove the objects of keys without one; when this leaves, no request is under way."""
     at_once = asyncio.Semaphore(zarr.config.get("async.concurrency"))
 
-    async def put(key: str) -> None:
+    async def put(key: str, file: Path | None) -> None:
         async with at_once:
-            if (folder / key).is_file():
-                await store.set(key, default_buffer_prototype().buffer.from_bytes((folder / key).read_bytes()))
-            else:  # of nothing but fill
+            if file is None:  # of nothing but fill
                 await store.delete(key)
+            else:
+                await store.set(key, default_buffer_prototype().buffer.from_bytes(file.read_bytes()))
 
-    await asyncio.gather(*map(put, keys))
+    tasks = [asyncio.ensure_future(put(*each)) for each in files.items()]
+    try:
+        await asyncio.gather(*tasks)
+    finally:  # the first failure leaves the others running
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class OpenArrays:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,16 @@ import pytest
 import rioxarray  # noqa: F401  (the accessor)
 import xarray as xr
 import zarr
+from zarr.core.buffer import Buffer
+from zarr.core.sync import sync
 
 from cube.errors import CubeError
 from cube.grid import Region, Window
 from cube.layers import Layer, occurrence
 from cube.layers.conventions import MULTISCALES, PROJ, SPATIAL
 from cube.layers.inputs import INPUTS
+from cube.storage import whole_shards
+from cube.storage.backends import RemoteStore
 from cube.storage.store import CubeStore, create_cube, open_cube, resolution_of
 
 REGION = Region(4455, 2663, 4468, 2680, 10)
@@ -98,6 +104,55 @@ def test_a_bucket_gets_the_shards_of_a_disk_and_loses_one_of_fill(tmp_path: Path
     assert bucket.write_unit(layer.path, unit, np.full_like(values, layer.fill)) == {key: 0}
     assert "c/0/0" not in bucket.sizes(layer.path)
     np.testing.assert_array_equal(bucket.array(layer.path)[:], layer.fill)
+
+
+def _bucket_of_three_units(folder: Path) -> tuple[CubeStore, np.ndarray]:
+    """A cube in memory and the values of its `surface`, which are three shards."""
+    layer, region = INPUTS["surface"], Region(4700, 2850, 4730, 2860, 10)
+    bucket = create_cube(f"memory:/{folder}/cube.zarr", region, "three units")
+    bucket.ensure_group(layer.group, [layer])
+    values = np.ones((200, 600), np.uint8)
+    bucket.write(layer.path, (slice(0, 200), slice(0, 600)), values)
+    return bucket, values
+
+
+def test_after_a_write_to_a_bucket_that_failed_no_shard_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of the shards is gone by then: what is no longer there must not pass for fill."""
+    bucket, values = _bucket_of_three_units(tmp_path)
+    path, tries = INPUTS["surface"].path, list[str]()
+
+    async def fail(self: RemoteStore, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
+        tries.append(key)
+        if len(tries) == 1:
+            raise OSError("injected")
+        await asyncio.sleep(0.5)  # until the caller has its error
+
+    async def wait_for_all() -> None:
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+
+    monkeypatch.setattr(RemoteStore, "set", fail)
+    with zarr.config.set({"async.concurrency": 1}), pytest.raises(OSError, match="injected"):
+        bucket.write(path, (slice(0, 200), slice(0, 600)), values + 1)
+    sync(wait_for_all())
+    np.testing.assert_array_equal(bucket.array(path)[:], values)
+
+
+@pytest.mark.parametrize("fault", ["no folder", "full"])
+def test_shards_go_to_a_bucket_where_the_temporary_folder_takes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    bucket, values = _bucket_of_three_units(tmp_path)
+    path = INPUTS["surface"].path
+
+    def refuse(*_: object, **__: object) -> None:
+        if fault == "full":
+            raise RuntimeError("No space left on device (os error 28)")
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(*((whole_shards, "_encode") if fault == "full" else (tempfile, "mkdtemp")), refuse)
+    sizes = bucket.write(path, (slice(0, 200), slice(0, 600)), values + 1)
+    assert min(sizes.values()) > 0
+    np.testing.assert_array_equal(bucket.array(path)[:], values + 1)
 
 
 def test_fill_value_and_its_attribute_agree(cube: CubeStore) -> None:
