@@ -6,7 +6,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[2] / "benchmarks/results"
 TITLES = {  # file: (title, command), in the order of the page; files that are not named come after these
-    "first_map": ("The first map", "benchmarks/first_map.py"),
+    "demo": ("The generated landscape", "floracube demo --no-serve; floracube evaluate demo-out/config.yaml"),
     "moravia": ("Species of Moravia", "floracube evaluate examples/moravia.yaml"),
     "czechia_landsat": ("Species of Czechia from Landsat and terrain", "floracube evaluate examples/czechia-landsat.yaml"),
     "denmark": ("Species of Denmark", "floracube evaluate examples/denmark.yaml"),
