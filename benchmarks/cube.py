@@ -1,8 +1,8 @@
-"""What the cube costs: how fast it is built, how many bytes a cell takes, how fast chunks go in and out of its stores.
+"""What the cube costs: how fast it is built, how many bytes a cell takes, what checksums add.
 
     python -m benchmarks.cube                                  # everything; some minutes
     python -m benchmarks.cube --only bytes --cube /data/cube.zarr
-    python -m benchmarks.cube --only throughput,stores --json cube.json
+    python -m benchmarks.cube --only throughput,checksums --json cube.json
 
 Each part is a file of its own: `cube_throughput.py` (compared with odc-stac, stackstac and gdalwarp on the same scenes) and
 `cube_storage.py`. Machines are shared and noisy: read the ratios, which compare ways within one run, before the rates.
@@ -20,12 +20,8 @@ from benchmarks import cube_storage, cube_throughput
 from benchmarks.command import parser_of, write_rows
 from inference.evaluation.tables import Table
 
-PARTS = ("throughput", "bytes", "stores", "checksums")
-TIMED = {
-    "throughput": cube_throughput.records,
-    "stores": cube_storage.stores_records,
-    "checksums": cube_storage.checksums_records,
-}
+PARTS = ("throughput", "bytes", "checksums")
+TIMED = {"throughput": cube_throughput.records, "checksums": cube_storage.checksums_records}
 
 
 def main() -> None:

@@ -1,13 +1,11 @@
-"""What a cube costs to keep and to move: bytes a cell and objects a unit by layer, and how fast chunks go in and out.
+"""What a cube costs to keep: bytes a cell and objects a unit by layer, and what its checksums add.
 
 `bytes` measures the layers of a cube as they lie on disk: of the generated landscape with embeddings of it, 64 and 128 bands
-made of its Sentinel-2 and terrain (built here, or `--cube` for any other local one). `stores` writes and reads maps of species
-of realistic texture by each way that `FLORACUBE_IO` offers, into a local folder and into moto's S3 on loopback, by turns in the
-same run; the ratio to `plain` is what to look at, since S3 on loopback is a Python program that shares this machine. `checksums`
-writes and reads the same maps with and without the CRC-32C of each chunk, by turns. `benchmarks/cube.py` prints each as a part
-of its table.
+made of its Sentinel-2 and terrain (built here, or `--cube` for any other local one). `checksums` writes and reads maps of
+species of realistic texture in a local folder with and without the CRC-32C of each chunk, by turns, with and without Rust codecs.
+`benchmarks/cube.py` prints each as a part of its table.
 
-    python -m benchmarks.cube --only stores,checksums --json stores.json
+    python -m benchmarks.cube --only checksums --json checksums.json
 """
 
 from __future__ import annotations
@@ -16,12 +14,8 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,7 +24,6 @@ import numpy as np
 import yaml
 from scipy.ndimage import gaussian_filter
 
-from benchmarks.ports import answering, free_port
 from cube.grid import CELL, FINE, Region, bounds_in, transformer
 from cube.layers import occurrence
 from cube.storage.store import CubeStore, create_cube, open_cube
@@ -41,7 +34,7 @@ Timing = tuple[float, float, float, int]  # seconds to write and to read a unit,
 STORE_REGION = Region(4420, 2620, 4460, 2660, 40)  # one unit of 40 km, as Europe has them
 SPECIES = 128  # one shard
 TILES = 30
-WAYS = {"local": ("plain", "zarrs"), "s3": ("plain", "obstore", "obstore+zarrs")}
+WAYS = ("plain", "zarrs")
 
 
 # Bytes and objects.
@@ -167,27 +160,7 @@ def _row_name(path: str) -> str:
     return "/".join(parts[1:])
 
 
-# Ways in and out.
-
-
-@contextmanager
-def s3_on_loopback() -> Iterator[str]:
-    """The URL of an empty bucket of moto's server, which runs as a process of its own."""
-    port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    endpoint = f"http://127.0.0.1:{port}"
-    os.environ |= {
-        "AWS_ACCESS_KEY_ID": "benchmark",
-        "AWS_SECRET_ACCESS_KEY": "benchmark",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ALLOW_HTTP": "true",
-    }
-    import s3fs
-
-    with answering(command, endpoint, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
-        s3fs.S3FileSystem().mkdir("benchmark")
-        yield "s3://benchmark"
+# Checksums.
 
 
 def maps_of_species(seed: int = 0) -> np.ndarray:
@@ -198,37 +171,6 @@ def maps_of_species(seed: int = 0) -> np.ndarray:
     scores = np.einsum("sk,kyx->syx", rng.normal(size=(SPECIES, len(gradients))), gradients)
     scores += 0.15 * rng.standard_normal(scores.shape) - rng.uniform(1, 4, (SPECIES, 1, 1))
     return np.rint(250 / (1 + np.exp(-2 * scores))).astype(np.uint8)
-
-
-def stores_records(repeats: int = 3) -> list[Row]:
-    """One row a store and way: MB of stored values a second in and out, ms a tile, and their medians' ratios to `plain`."""
-    values = maps_of_species()
-    mb = values.nbytes / 1e6
-    rows = []
-    with patch.dict(os.environ), tempfile.TemporaryDirectory() as folder, s3_on_loopback() as bucket:
-        for store, ways in WAYS.items():
-            timings: dict[str, list[Timing]] = {way: [] for way in ways}
-            for turn in range(repeats + 1):  # the first warms up and is forgotten
-                for way in ways:
-                    os.environ["FLORACUBE_IO"] = way
-                    url = f"{folder if store == 'local' else bucket}/{way.replace('+', '-')}-{turn}.zarr"
-                    timings[way].append(_time_store(url, values))
-            base = _medians(timings["plain"])
-            for way in ways:
-                write, read_seconds, tile, _ = _medians(timings[way])
-                rows.append(
-                    {
-                        "store": store,
-                        "way": way,
-                        "write_mb_s": round(mb / write, 1),
-                        "read_mb_s": round(mb / read_seconds, 1),
-                        "tile_ms": round(tile * 1000, 2),
-                        "write_ratio": round(base[0] / write, 2),
-                        "read_ratio": round(base[1] / read_seconds, 2),
-                        "tile_ratio": round(base[2] / tile, 2),
-                    }
-                )
-    return rows
 
 
 def _time_store(url: str, values: np.ndarray, checksums: bool = True) -> Timing:
@@ -258,15 +200,12 @@ def _medians(timings: list[Timing]) -> list[float]:
     return [statistics.median(column) for column in zip(*timings[1:], strict=True)]
 
 
-# Checksums.
-
-
 def checksums_records(repeats: int = 5) -> list[Row]:
     """One row a way: bytes and medians of seconds to write and read a unit with a CRC-32C a chunk, and what that adds in %."""
     values = maps_of_species()
     rows = []
     with patch.dict(os.environ), tempfile.TemporaryDirectory() as folder:
-        for way in WAYS["local"]:
+        for way in WAYS:
             os.environ["FLORACUBE_IO"] = way
             timings: dict[bool, list[Timing]] = {True: [], False: []}
             for turn in range(repeats + 1):  # the first warms up and is forgotten
