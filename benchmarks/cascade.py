@@ -13,8 +13,6 @@ is that of the code. `per_patch` cuts the patch around every cell and runs the s
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import resource
 import shutil
@@ -40,6 +38,7 @@ from benchmarks import tile_web
 from benchmarks.cascade_case import Case, make_case, make_cube, make_model
 from benchmarks.cascade_floor import floors, rates
 from benchmarks.cascade_projection import print_projection
+from benchmarks.command import parser_of, write_rows
 from benchmarks.ports import free_port
 from cube.grid import Region
 from inference.cascade.clock import Clock
@@ -192,7 +191,7 @@ def compare_workers(folder: Path, count: int, delay: float, unit_km: int) -> lis
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--species", type=int, nargs="*", default=[100, 1000, 10_000])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=0, help="also time this many workers of one thread against one")
@@ -200,7 +199,6 @@ def main() -> None:
     parser.add_argument("--delay", type=float, default=0.0, help="seconds by which the store of the workers answers late, too")
     parser.add_argument("--unit-km", type=int, default=10, help="side of the workers' units")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--json", type=Path, help="write the rows as flat records")
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="cascade"))
     cores = len(os.sched_getaffinity(0))
@@ -229,8 +227,7 @@ def main() -> None:
             records += print_projection(rows_by_species[max(rows_by_species)], max(rows_by_species), cores, args.device)
     finally:
         shutil.rmtree(folder)
-    if args.json:
-        args.json.write_text(json.dumps(records, indent=1) + "\n")
+    write_rows(args.json, records)
 
 
 def show(

@@ -10,7 +10,6 @@ by --delay (`s3`). Each row is a process of its own; its imports are in the seco
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ import numpy as np
 import zarr
 
 from benchmarks import tile_web
+from benchmarks.command import parser_of
 from benchmarks.ports import free_port
 from cube.engine.plan import StagePlan, make_groups
 from cube.grid import Region, Unit
@@ -259,12 +259,11 @@ def _rows(url: str, unit: Unit, environment: Mapping[str, str], address: str | N
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--side-units", type=int, help="a square of so many units of 40 km instead of Europe")
     parser.add_argument("--species", type=int, default=10_000)
     parser.add_argument("--filled", type=int, default=1, help="squares of 2 x 2 units with maps of species")
     parser.add_argument("--delay", type=float, default=0.03, help="seconds by which an answer of the store comes late")
-    parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     side = (args.side_units or 0) * EUROPE.unit_km
     region = Region(4180, 2620, 4180 + side, 2620 + side, EUROPE.unit_km) if side else EUROPE

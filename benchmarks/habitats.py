@@ -15,13 +15,13 @@ path; naive Bayes, logistic regression and boosting on the vector of species, `_
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import parser_of, write_rows
 from benchmarks.habitats_cascade import cascade
 from benchmarks.habitats_skill import Methods, denmark, formations, landscape
 from benchmarks.habitats_speed import speed
@@ -33,7 +33,7 @@ CASES = ("formations", "denmark", "landscape", "cascade", "cells")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("cases", nargs="+", choices=CASES)
     parser.add_argument("--data", type=Path, default=os.environ.get("FLORACUBE_DATA"), help="folder of the real files")
     parser.add_argument("--demo", type=Path, help="folder that `floracube demo --no-serve` wrote")
@@ -44,7 +44,6 @@ def main() -> None:
     parser.add_argument("--plots", type=int, default=12_000, help="of the landscape")
     parser.add_argument("--labelled", type=int, default=300, help="plots with a habitat in the cascade")
     parser.add_argument("--spec", default="{}", help='of the reader, as JSON: {"hidden": 128}')
-    parser.add_argument("--json", type=Path, help="write the rows as flat records")
     args = parser.parse_args()
     spec_fields = json.loads(args.spec)
     options = {f.name for f in fields(ReaderSpec)} - {"augmentation", "base"}
@@ -74,8 +73,7 @@ def main() -> None:
         records += cascade(args.demo, args.labelled, seeds, methods, say)
     if "cells" in args.cases:
         records += speed(args.demo, say)
-    if args.json:
-        args.json.write_text(json.dumps(records, indent=1) + "\n")
+    write_rows(args.json, records)
 
 
 if __name__ == "__main__":

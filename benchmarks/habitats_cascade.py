@@ -22,7 +22,7 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 
 import floracube
 from benchmarks.habitats_skill import Methods, Say, scheme_of, score_row
-from benchmarks.habitats_speed import Assemblages, unit_of
+from benchmarks.habitats_speed import Assemblages, first_unit
 from cube.config import load_config
 from cube.grid import CELL, EUROPE
 from cube.storage.store import open_cube
@@ -95,7 +95,7 @@ def cells_of(demo: Path) -> tuple[Assemblages, Array, Array, dict[str, Any]]:
     size = cube.read_window("products/composition/v1/set_size", square)
     row, col = np.nonzero((size > 0) & (size != 65535))
     sampled_cells = np.sort(np.random.default_rng(0).permutation(len(row))[:SCORED_CELLS])
-    return unit_of(demo, 0).take(sampled_cells), row[sampled_cells] + square.row, col[sampled_cells] + square.col, facts
+    return first_unit(demo).take(sampled_cells), row[sampled_cells] + square.row, col[sampled_cells] + square.col, facts
 
 
 def true_lists(demo: Path, row: Array, col: Array, names: list[str], facts: dict[str, Any]) -> Assemblages:

@@ -49,19 +49,13 @@ class Assemblages:
         return ", ".join(binomial(self.names[i]) for i in self.order[row, : self.size[row]])
 
 
-def units_of(demo: Path, numbers: slice) -> Assemblages:
-    """The predicted cells of some units of a demo cube, one unit after the other."""
+def first_unit(demo: Path) -> Assemblages:
+    """The predicted cells of the first unit of a demo cube."""
     cube = open_cube(str(demo / "cube.zarr"))
     names, _ = load_traits(demo / "model")
-    species_ranks = [read_ranked(cube, "v1", unit)[1] for unit in list(cube.region.units())[numbers]]
-    species, size = np.concatenate([r.species for r in species_ranks]), np.concatenate([r.size for r in species_ranks])
-    ids = np.where(species == NO_SPECIES, -1, species.astype(np.int32)).astype(np.int32)
-    return Assemblages(ids[size > 0], size[size > 0].astype(np.int64), names)
-
-
-def unit_of(demo: Path, number: int = 0) -> Assemblages:
-    """The predicted cells of one unit of a demo cube."""
-    return units_of(demo, slice(number, number + 1))
+    _, ranked = read_ranked(cube, "v1", next(iter(cube.region.units())))
+    ids = np.where(ranked.species == NO_SPECIES, -1, ranked.species.astype(np.int32)).astype(np.int32)
+    return Assemblages(ids[ranked.size > 0], ranked.size[ranked.size > 0].astype(np.int64), names)
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -113,7 +107,7 @@ def speed(demo: Path, say: Say) -> list[dict[str, Any]]:
     """The demo's own reader and the naive pipeline."""
     warnings.filterwarnings("ignore", message=".*sequentially on GPU.*")
     torch.set_num_threads(1)
-    lists = unit_of(demo, 0)
+    lists = first_unit(demo)
     reader = HabitatReader.load(demo / "model" / "habitats")
     model = BertForSequenceClassification.from_pretrained(str(demo / "model" / "habitats"), local_files_only=True).eval()
     say(f"\ncells: a unit of {len(lists.size):,} cells, lists of {lists.size.mean():.1f} species, one thread, by processor time")

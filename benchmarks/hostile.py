@@ -34,7 +34,7 @@ from benchmarks.command import parser_of, write_rows
 from benchmarks.hostile_clients import unkind_clients
 from benchmarks.hostile_list import document, hostile_requests
 from benchmarks.hostile_watch import Watch, places_allowed
-from benchmarks.ports import answering, free_port
+from benchmarks.ports import free_port, resident_mb, serving
 
 ROOT = Path(__file__).resolve().parents[1]
 GROWTH_MB = 50  # of the server's memory, more than what moves around by itself
@@ -118,7 +118,7 @@ class Running:
 
     def memory_mb(self) -> float:
         """Resident."""
-        return int(Path(f"/proc/{self.process.pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+        return resident_mb(self.process.pid)
 
     def touched(self) -> list[str]:
         """What it opened or reached beyond what it may."""
@@ -132,24 +132,12 @@ def serve(cube: str, folder: Path) -> Iterator[Running]:
     touched_file = folder / "seen.txt"
     touched_file.touch()
     environment = {
-        **os.environ,
         "FLORACUBE_CUBES": cube,
         "FLORACUBE_CACHE_MB": "16",
         TOUCHED_FILE: str(touched_file),
         "PYTHONWARNINGS": "ignore",
     }
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "benchmarks.hostile:watched_app",
-        "--factory",
-        "--port",
-        str(port),
-        "--log-level",
-        "critical",
-    ]
-    with answering(command, f"http://127.0.0.1:{port}/healthz", cwd=ROOT, env=environment) as process:
+    with serving("benchmarks.hostile:watched_app", port, "healthz", environment) as process:
         yield Running(port, process, touched_file)
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.command import parser_of, write_rows
-from benchmarks.ports import answering, free_port
+from benchmarks.ports import free_port, serving
 
 ROOT = Path(__file__).resolve().parents[1]
 BAR_MS, BAR_KB = 1000, 500
@@ -58,20 +58,8 @@ ENTRIES = """performance.getEntriesByType("resource").map(({ name, responseEnd, 
 def serve(cube: str) -> Iterator[str]:
     """The address of a server of `cube`, while it runs."""
     port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "server.main:app_from_environment",
-        "--factory",
-        "--port",
-        str(port),
-        "--log-level",
-        "warning",
-    ]
-    url = f"http://127.0.0.1:{port}/"
-    with answering(command, f"{url}healthz", cwd=ROOT, env={**os.environ, "FLORACUBE_CUBES": cube}):
-        yield url
+    with serving("server.main:app_from_environment", port, "healthz", {"FLORACUBE_CUBES": cube}):
+        yield f"http://127.0.0.1:{port}/"
 
 
 def visit(browser: Any, url: str) -> tuple[dict[str, float], dict[str, int]]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[1]
 BELOW = 32768  # from here on the kernel gives ports to connections, which take a free one before its server has started
 
 
@@ -43,6 +47,19 @@ def answering(command: Sequence[str], url: str, seconds: float = 300, **options:
             yield process
         finally:
             process.terminate()
+
+
+def serving(
+    factory: str, port: int, ready: str, environment: Mapping[str, str], **options: Any
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """uvicorn with the application of `factory` (`module:function`) on `port`, from the first answer at the path `ready` on."""
+    command = [sys.executable, "-m", "uvicorn", factory, "--factory", "--port", str(port), "--log-level", "critical"]
+    return answering(command, f"http://127.0.0.1:{port}/{ready}", cwd=ROOT, env={**os.environ, **environment}, **options)
+
+
+def resident_mb(pid: int) -> float:
+    """Memory of a process at the moment."""
+    return int(Path(f"/proc/{pid}/status").read_text(encoding="utf-8").split("VmRSS:")[1].split()[0]) / 1024
 
 
 def _answers(url: str) -> bool:

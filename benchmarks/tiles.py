@@ -20,7 +20,6 @@ import importlib.metadata
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -33,7 +32,7 @@ import morecantile
 
 from benchmarks import tile_cube, tile_servers
 from benchmarks.command import parser_of, write_rows
-from benchmarks.ports import answering
+from benchmarks.ports import resident_mb, serving
 from benchmarks.tile_load import Answer, Connection, load, percentile
 from benchmarks.tile_tables import FLORACUBE, Row, tables
 
@@ -66,11 +65,6 @@ class Running:
         return resident_mb(self.process.pid)
 
 
-def resident_mb(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-
 def cpu_seconds(pid: int) -> float:
     """Of the process since it began."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
@@ -87,17 +81,10 @@ def version_of(package: str) -> str | None:
 def start(name: str, cube: str, port: int, stack: ExitStack, environment: dict[str, str]) -> Running:
     """Start a server and wait until it answers."""
     factory, _ = SERVERS[name]
-    command = [sys.executable, "-m", "uvicorn", f"benchmarks.tile_servers:{factory}", "--factory", "--port", str(port)]
-    silent: dict[str, Any] = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "cwd": ROOT}
+    silent: dict[str, Any] = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    variables = {**environment, "BENCH_CUBE": cube}
     began = time.perf_counter()
-    process = stack.enter_context(
-        answering(
-            [*command, "--log-level", "error"],
-            f"http://127.0.0.1:{port}/healthz",
-            env={**os.environ, **environment, "BENCH_CUBE": cube},
-            **silent,
-        )
-    )
+    process = stack.enter_context(serving(f"benchmarks.tile_servers:{factory}", port, "healthz", variables, **silent))
     took, cpu = time.perf_counter() - began, cpu_seconds(process.pid)
     time.sleep(5.0)
     return Running(name, port, process, took, cpu, resident_mb(process.pid))

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import subprocess
 import sys
 import tempfile
@@ -29,10 +28,10 @@ import numpy as np
 from rasterio.io import MemoryFile
 
 from benchmarks.command import parser_of, write_rows
-from benchmarks.ports import answering, free_port
+from benchmarks.ports import free_port, resident_mb, serving
 from benchmarks.tile_load import Answer, Connection, load, percentile
 from benchmarks.tile_tables import show
-from benchmarks.tiles import resident_mb, spots
+from benchmarks.tiles import spots
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST, SECOND = "r12", "r11"  # releases of the cube; readers follow the first at the start
@@ -199,28 +198,17 @@ async def soak(port: int, paths: list[str], options: argparse.Namespace, cube: A
         loading.cancel()
 
 
-def serving(url: str, port: int, environment: dict[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:
+def cube_served(url: str, port: int, environment: dict[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """A server of the cube at `url` on `port`, while it runs."""
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "server.main:app_from_environment",
-        "--factory",
-        "--port",
-        str(port),
-        "--log-level",
-        "critical",
-    ]
-    variables = {**os.environ, **environment, "FLORACUBE_CUBES": url, "FLORACUBE_CACHE_MB": "1"}
-    return answering(command, f"http://127.0.0.1:{port}/readyz", cwd=ROOT, env=variables, stderr=subprocess.DEVNULL)
+    variables = {**environment, "FLORACUBE_CUBES": url, "FLORACUBE_CACHE_MB": "1"}
+    return serving("server.main:app_from_environment", port, "readyz", variables, stderr=subprocess.DEVNULL)
 
 
 async def truth_of(url: str, paths: list[str]) -> dict[str, dict[str, bytes]]:
     """The body of each path in both releases, from a server beside the files that nothing disturbs."""
     port = free_port()
     connection, out = Connection(port), {}
-    with serving(url, port, {}):
+    with cube_served(url, port, {}):
         for release in (FIRST, SECOND):
             for path in paths:
                 answer = await connection.get(f"{path}?v={release}")
@@ -243,7 +231,7 @@ async def run(options: argparse.Namespace) -> tuple[Judge, list[float]]:
         paths = sorted({f"/layers/{layer}/tiles/WebMercatorQuad/{z}/{x}/{y}.png" for layer in LAYERS for z, x, y in tiles})
         judge = Judge(await truth_of(cube.url, paths), options.patience)
         port = free_port()
-        process = stack.enter_context(serving(store.url, port, store.environment))
+        process = stack.enter_context(cube_served(store.url, port, store.environment))
         memory = [resident_mb(process.pid)]
         await soak(port, paths, options, cube, store, judge)
         return judge, [*memory, resident_mb(process.pid)]
