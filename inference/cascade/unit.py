@@ -114,10 +114,11 @@ def run_unit(job: Job, unit: Unit, clock: Clock | None = None) -> dict[str, Any]
         ThreadPoolExecutor(threads, "compute", initializer=torch.set_num_threads, initargs=(1,)) as pool,
         Writer(context.cube, unit, clock, job.facts) as writer,
     ):
+        unit_run = UnitRun(context, job, unit, pool, writer, clock)
         if job.composition is not None and not any(product in job.version for product in NEEDS_SPECIES):
-            cells = _from_composition(context, job, job.composition, unit, pool, writer, clock)
+            cells = unit_run.from_composition(job.composition)
         else:
-            cells = _predict(context, job, unit, pool, writer, clock)
+            cells = unit_run.predict()
     counts = {"cells": len(cells.index), "clipped": cells.clipped_values.total()}
     if context.device.batch.times_halved:
         counts["batch_halved"] = context.device.batch.times_halved
@@ -137,102 +138,101 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _from_composition(
-    context: WorkerContext, job: Job, version: str, unit: Unit, pool: Executor, writer: Writer, clock: Clock
-) -> Cells:
-    """Habitats alone, from the ranked species and the applicability that are there already."""
-    cube, model = context.cube, context.model
-    index, species_ranks = maps.read_ranked(cube, version, unit)
-    cells = Cells.empty(index, unit.cells, np.zeros((0, len(index))))
-    if job.applicability is not None:
-        cells.extra["dissimilarity"] = maps.read_dissimilarity(cube, job.applicability, unit, index)
-    elif model.applicability is not None and len(index):
-        cells_to_predict = np.zeros(unit.cells**2, bool)
-        cells_to_predict[index] = True
-        at, _, unlike = _embedded(context, job, unit, cells_to_predict.reshape(unit.cells, -1), pool, clock, model.applicability)
-        of_cell = np.full(unit.cells**2, np.nan)
-        of_cell[at] = unlike
-        cells.extra["dissimilarity"] = of_cell[index]
-    _habitats(model, job, cells, species_ranks, pool, writer, clock)
-    return cells
+@dataclass(frozen=True)
+class UnitRun:
+    """The steps of one unit, and what they share."""
 
+    context: WorkerContext
+    job: Job
+    unit: Unit
+    pool: Executor
+    writer: Writer
+    clock: Clock
 
-def _embedded(
-    context: WorkerContext,
-    job: Job,
-    unit: Unit,
-    cells_to_predict: NDArray[np.bool_],
-    pool: Executor,
-    clock: Clock,
-    area: Applicability | None,
-) -> tuple[NDArray[np.int64], torch.Tensor, NDArray[np.float64] | None]:
-    """See `embed_unit`. All chunks of the unit's shards of 50 m are read, and Zarr would ask for one after another."""
-    cube, model, device = with_metadata_once(context.cube, "inputs/50m"), context.model, context.device
-    return device.with_smaller_batches_on_oom(
-        lambda: embed_unit(
-            cube, model.ensemble, model.recipe, unit, cells_to_predict, job.year, job.area_m2, device, pool, clock, area
-        )
-    )
-
-
-def _predict(context: WorkerContext, job: Job, unit: Unit, pool: Executor, writer: Writer, clock: Clock) -> Cells:
-    cube, model = context.cube, context.model
-    surface = cube.read_window(SURFACE, cube.region.square(unit))
-    cells_to_predict = predicted(surface, unit, Region(*job.region_km, cube.region.unit_km, cube.region.grid))
-    cells = _predict_species(context, job, unit, cells_to_predict, pool, writer, clock)
-    if not len(cells.index):
-        return cells
-    species_ranks = maps.rank(cells, model.plan.by_name(cells.sums)["p"], pool, clock)
-    if "composition" in job.version:
-        with clock("set"):
-            maps.composition(cells, species_ranks, _put(job, "composition", writer))
-    if "indicators" in job.version:
-        with clock("indicators"):
-            maps.indicators(cells, model, _put(job, "indicators", writer))
-    _habitats(model, job, cells, species_ranks, pool, writer, clock)
-    return cells
-
-
-def _predict_species(
-    context: WorkerContext,
-    job: Job,
-    unit: Unit,
-    cells_to_predict: NDArray[np.bool_],
-    pool: Executor,
-    writer: Writer,
-    clock: Clock,
-) -> Cells:
-    """Embed the wanted cells and predict all species there; the embeddings are gone when this ends."""
-    model, device = context.model, context.device
-    area = model.applicability if "indicators" in job.version or "habitats" in job.version else None
-    index, z, unlike = _embedded(context, job, unit, cells_to_predict, pool, clock, area)
-    version = job.version.get("species")
-    writer_and_path = (writer, f"{group_of('species', version)}/occurrence") if version else (None, "")
-    # The version's own steps, fixed before its first unit: see `ceilings`.
-    head = context.head
-    if version is not None:
-        scale = stored_scale(context.cube, version)
-        if scale is None:
-            raise CubeError(
-                f"{context.cube.url}: version '{version}' of the species has no array 'scale'; run `floracube predict` again."
-            )
-        head = replace(head, scale=scale)
-
-    def predict_cells() -> Cells:
-        cells = Cells.empty(index, unit.cells, model.plan.zero(len(index)))
-        if unlike is not None:
-            cells.extra["dissimilarity"] = unlike
-            within = np.isfinite(unlike) & ~maps.is_beyond(unlike)
-            writer.facts.set_applicable(cells.spread_out(within, False, bool).ravel())
-        if model.members > 1 and "indicators" in job.version:
-            with clock("spread"):
-                cells.extra["member_spread"] = _spread(model, z, job.area_m2, pool)
-        if len(index):
-            ranges = model.ranges.within(unit, index) if model.ranges is not None else no_range
-            predict_species(head, cells, z, device, job.block, pool, clock, writer_and_path[0], writer_and_path[1], ranges)
+    def from_composition(self, version: str) -> Cells:
+        """Habitats alone, from the ranked species and the applicability that are there already."""
+        cube, model, unit = self.context.cube, self.context.model, self.unit
+        index, species_ranks = maps.read_ranked(cube, version, unit)
+        cells = Cells.empty(index, unit.cells, np.zeros((0, len(index))))
+        if self.job.applicability is not None:
+            cells.extra["dissimilarity"] = maps.read_dissimilarity(cube, self.job.applicability, unit, index)
+        elif model.applicability is not None and len(index):
+            cells_to_predict = np.zeros(unit.cells**2, bool)
+            cells_to_predict[index] = True
+            at, _, unlike = self._embedded(cells_to_predict.reshape(unit.cells, -1), model.applicability)
+            of_cell = np.full(unit.cells**2, np.nan)
+            of_cell[at] = unlike
+            cells.extra["dissimilarity"] = of_cell[index]
+        self._habitats(cells, species_ranks)
         return cells
 
-    return device.with_smaller_batches_on_oom(predict_cells)
+    def predict(self) -> Cells:
+        """Species, and what is made from them."""
+        cube, model, job = self.context.cube, self.context.model, self.job
+        surface = cube.read_window(SURFACE, cube.region.square(self.unit))
+        region = Region(*job.region_km, cube.region.unit_km, cube.region.grid)
+        cells = self._predict_species(predicted(surface, self.unit, region))
+        if not len(cells.index):
+            return cells
+        species_ranks = maps.rank(cells, model.plan.by_name(cells.sums)["p"], self.pool, self.clock)
+        if "composition" in job.version:
+            with self.clock("set"):
+                maps.composition(cells, species_ranks, self._put("composition"))
+        if "indicators" in job.version:
+            with self.clock("indicators"):
+                maps.indicators(cells, model, self._put("indicators"))
+        self._habitats(cells, species_ranks)
+        return cells
+
+    def _embedded(
+        self, cells_to_predict: NDArray[np.bool_], area: Applicability | None
+    ) -> tuple[NDArray[np.int64], torch.Tensor, NDArray[np.float64] | None]:
+        """See `embed_unit`. All chunks of the unit's shards of 50 m are read, and Zarr would ask for one after another."""
+        cube, model, device = with_metadata_once(self.context.cube, "inputs/50m"), self.context.model, self.context.device
+        what = (cube, model.ensemble, model.recipe, self.unit, cells_to_predict, self.job.year, self.job.area_m2)
+        return device.with_smaller_batches_on_oom(lambda: embed_unit(*what, device, self.pool, self.clock, area))
+
+    def _predict_species(self, cells_to_predict: NDArray[np.bool_]) -> Cells:
+        """Embed the wanted cells and predict all species there; the embeddings are gone when this ends."""
+        model, device, job = self.context.model, self.context.device, self.job
+        area = model.applicability if "indicators" in job.version or "habitats" in job.version else None
+        index, z, unlike = self._embedded(cells_to_predict, area)
+        head, version = self.context.head, job.version.get("species")
+        writer, path = (self.writer, f"{group_of('species', version)}/occurrence") if version else (None, "")
+        if version is not None:  # its own steps, fixed before its first unit: see `ceilings`
+            scale = stored_scale(self.context.cube, version)
+            if scale is None:
+                raise CubeError(
+                    f"{self.context.cube.url}: version '{version}' of the species has no array 'scale'; run `floracube predict`"
+                    " again."
+                )
+            head = replace(head, scale=scale)
+
+        def predict_cells() -> Cells:
+            cells = Cells.empty(index, self.unit.cells, model.plan.zero(len(index)))
+            if unlike is not None:
+                cells.extra["dissimilarity"] = unlike
+                within = np.isfinite(unlike) & ~maps.is_beyond(unlike)
+                self.writer.facts.set_applicable(cells.spread_out(within, False, bool).ravel())
+            if model.members > 1 and "indicators" in job.version:
+                with self.clock("spread"):
+                    cells.extra["member_spread"] = _spread(model, z, job.area_m2, self.pool)
+            if len(index):
+                ranges = model.ranges.within(self.unit, index) if model.ranges is not None else no_range
+                predict_species(head, cells, z, device, job.block, self.pool, self.clock, writer, path, ranges)
+            return cells
+
+        return device.with_smaller_batches_on_oom(predict_cells)
+
+    def _habitats(self, cells: Cells, species_ranks: maps.RankedSpecies) -> None:
+        habitats = self.context.model.habitats
+        if "habitats" in self.job.version and habitats is not None and len(cells.index):
+            with self.clock("habitats"):
+                maps.habitats(cells, species_ranks, habitats, self._put("habitats"), self.pool)
+
+    def _put(self, product: str) -> maps.WriteLayer:
+        group = group_of(product, self.job.version[product])
+        return lambda name, values: self.writer.put(f"{product} {name}", f"{group}/{name}", values)
 
 
 def _spread(model: Model, z: torch.Tensor, area_m2: float, pool: Executor) -> NDArray[np.float64]:
@@ -246,16 +246,3 @@ def _spread(model: Model, z: torch.Tensor, area_m2: float, pool: Executor) -> ND
 
     parts_spread = list(pool.map(spread, parts))
     return np.concatenate(parts_spread).astype(np.float64) if parts_spread else np.zeros(0)
-
-
-def _habitats(
-    model: Model, job: Job, cells: Cells, species_ranks: maps.RankedSpecies, pool: Executor, writer: Writer, clock: Clock
-) -> None:
-    if "habitats" in job.version and model.habitats is not None and len(cells.index):
-        with clock("habitats"):
-            maps.habitats(cells, species_ranks, model.habitats, _put(job, "habitats", writer), pool)
-
-
-def _put(job: Job, product: str, writer: Writer) -> maps.WriteLayer:
-    group = group_of(product, job.version[product])
-    return lambda name, values: writer.put(f"{product} {name}", f"{group}/{name}", values)
