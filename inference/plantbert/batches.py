@@ -10,40 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase
 
 from inference.plantbert.plots import Plots
-from inference.plantbert.vocabulary import (
-    COMMA,
-    END,
-    MASK,
-    PAD,
-    START,
-    UNKNOWN,
-    species_tokens,
-    write_tokens,
-)
+from inference.plantbert.vocabulary import COMMA, END, MASK, PAD, START, UNKNOWN, species_tokens, write_tokens
 
 IGNORED = -100
-
-
-class PlotIndex(Dataset[int]):
-    """Plots by number; the batch is made as a whole by `PlotBatches`."""
-
-    def __init__(self, count: int) -> None:
-        """Count `count` plots."""
-        self.count = count
-
-    def __len__(self) -> int:
-        """Return the number of plots."""
-        return self.count
-
-    def __getitem__(self, row: int) -> int:
-        """Return the plot's own number."""
-        if row >= self.count:
-            raise IndexError(row)
-        return row
+ASKED_SHARE = 0.15  # of the species of a list, in fill-mask
 
 
 class ByLength(Sampler[int]):
@@ -169,15 +143,14 @@ def mask_tokens(
     words: dict[str, int],
     species: Tensor,
     draw: torch.Generator,
-    share: float = 0.15,
 ) -> tuple[Tensor, Tensor]:
     """Mask token rows (n, L) for fill-mask; returns inputs and labels, -100 where nothing is asked.
 
-    15 % of the species are asked for: 80 % of them become [MASK], 10 % another species drawn from
+    A share `ASKED_SHARE` of the species is asked for: 80 % of them become [MASK], 10 % another species drawn from
     `species`, 10 % stay. Commas, [CLS], [SEP] and [PAD] are never asked for (Leblanc et al.), nor is what is unknown.
     """
     fixed_tokens = torch.tensor([words[w] for w in (PAD, UNKNOWN, START, END, COMMA)])
-    masked_positions = torch.rand(rows.shape, generator=draw) < share
+    masked_positions = torch.rand(rows.shape, generator=draw) < ASKED_SHARE
     masked_positions &= ~torch.isin(rows, fixed_tokens)
     labels = torch.where(masked_positions, rows, IGNORED)
     fate = torch.rand(rows.shape, generator=draw)

@@ -25,10 +25,11 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging as hub_logging
 
 from cube.errors import ModelError, TableError
-from inference.plantbert.batches import Augmentation, ByLength, PlotBatches, PlotIndex
+from inference.plantbert.batches import Augmentation, ByLength, PlotBatches
 from inference.plantbert.card import card
 from inference.plantbert.plots import Plots
 from inference.plantbert.vocabulary import FIXED_WORDS, MAX_LENGTH, PAD, make_tokenizer, widen_tokenizer
@@ -268,7 +269,7 @@ def _fit(
                 dataloader_pin_memory=False,
                 use_cpu=not torch.cuda.is_available(),
             ),
-            train_dataset=PlotIndex(len(plots)),
+            train_dataset=cast(Any, range(len(plots))),  # `PlotBatches` makes a batch of their numbers
             data_collator=PlotBatches(
                 plots,
                 tokenizer,
@@ -280,7 +281,7 @@ def _fit(
             callbacks=[_Steps(stage, progress)] if progress else None,
         )
         # The Trainer otherwise prints its summary dictionary to the terminal.
-        trainer.pop_callback(_printer())
+        trainer.pop_callback(PrinterCallback)
         return float(trainer.train(resume_from_checkpoint=_last(checkpoint_folder)).training_loss)
 
 
@@ -290,9 +291,3 @@ def _last(checkpoint_folder: Path | None) -> str | None:
         return None
     complete_checkpoints = [p.parent for p in checkpoint_folder.glob("checkpoint-*/trainer_state.json") if p.stat().st_size]
     return str(max(complete_checkpoints, key=lambda p: int(p.name.split("-")[1]))) if complete_checkpoints else None
-
-
-def _printer() -> type[TrainerCallback]:
-    from transformers.trainer_callback import PrinterCallback
-
-    return PrinterCallback
