@@ -52,12 +52,11 @@ def coverage_by_fold(
     scores: Mapping[str, NDArray[np.floating[Any]]],
     weight: NDArray[np.floating[Any]],
     fold: NDArray[np.int64],
-    coverage: float = COVERAGE,
 ) -> dict[str, tuple[float, float]]:
     """(share of surveys inside, share in the worst fold) of every indicator, each fold by the quantiles of the others."""
     inside: dict[str, list[tuple[float, float]]] = {}
     for k in np.unique(fold):
-        other_folds = quantiles_of({name: score[fold != k] for name, score in scores.items()}, weight[fold != k], coverage)
+        other_folds = quantiles_of({name: score[fold != k] for name, score in scores.items()}, weight[fold != k])
         for name, quantile in other_folds.items():
             fold_scores, w = scores[name][fold == k], weight[fold == k]
             finite = np.isfinite(fold_scores)
@@ -94,6 +93,6 @@ def bounds(indicator: Indicator, sums: Sums, quantile: float | None) -> NDArray[
     return np.stack([estimate, np.minimum(low, estimate), np.maximum(high, estimate)])
 
 
-def as_json(quantiles: Mapping[str, float], coverage: float = COVERAGE) -> dict[str, Any]:
+def as_json(quantiles: Mapping[str, float]) -> dict[str, Any]:
     """What the model folder keeps."""
-    return {"coverage": coverage, "method": "K-fold cross-validation (Barber et al. 2021)", "quantiles": dict(quantiles)}
+    return {"coverage": COVERAGE, "method": "K-fold cross-validation (Barber et al. 2021)", "quantiles": dict(quantiles)}

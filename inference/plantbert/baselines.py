@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
+from scipy.special import softmax
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -30,17 +31,17 @@ def naive_bayes(values: Floats, label: Labels, test: Floats, classes: int) -> Fl
 
     The strongest of four variants on the Czech surveys: Bernoulli and multinomial, smoothing 1 and 0.1.
     """
-    return _softmax(test, *bayes_weights(csr_matrix(values), label, classes))
+    return _probabilities(test, *bayes_weights(csr_matrix(values), label, classes))
 
 
 def logistic_regression(values: Floats, label: Labels, test: Floats, classes: int) -> Floats:
     """Return probabilities (m, C) of multinomial logistic regression (L2, scikit-learn's C = 1) on species vectors (m, S)."""
-    return _softmax(test, *logistic_weights(csr_matrix(values), label, classes))
+    return _probabilities(test, *logistic_weights(csr_matrix(values), label, classes))
 
 
 def logistic_regression_shrunk(values: Floats, label: Labels, test: Floats, classes: int) -> Floats:
     """The same with the penalty that the linear path was given on development data (`linear.STRENGTH`)."""
-    return _softmax(test, *logistic_weights(csr_matrix(values), label, classes, STRENGTH))
+    return _probabilities(test, *logistic_weights(csr_matrix(values), label, classes, STRENGTH))
 
 
 def logistic_regression_balanced(values: Floats, label: Labels, test: Floats, classes: int) -> Floats:
@@ -49,13 +50,11 @@ def logistic_regression_balanced(values: Floats, label: Labels, test: Floats, cl
     frequency = np.bincount(label, minlength=classes)
     present = frequency > 0
     bias[present] -= ADJUSTMENT * np.log(frequency[present] / len(label))
-    return _softmax(test, weight, bias)
+    return _probabilities(test, weight, bias)
 
 
-def _softmax(values: Floats, weight: Floats, bias: Floats) -> Floats:
-    logits = values @ weight + bias
-    p = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(p / p.sum(axis=1, keepdims=True), np.float32)
+def _probabilities(values: Floats, weight: Floats, bias: Floats) -> Floats:
+    return np.asarray(softmax(values @ weight + bias, axis=1), np.float32)
 
 
 def bayes_weights(values: csr_matrix, label: Labels, classes: int) -> tuple[Floats, Floats]:

@@ -11,6 +11,12 @@ from inference.plantbert.plots import Plots
 if TYPE_CHECKING:
     from inference.plantbert.training import ReaderSpec
 
+LIMITS = (
+    "## Limits",
+    "",
+    "It knows the habitats above and no others, and reads any list as one of them: mask where they cannot be.",
+)
+
 
 def card(plots: Plots, spec: ReaderSpec, report: dict[str, Any], skill: Iterable[str] = ()) -> str:
     """The card in Markdown with the hub's front matter; `skill`: a line a method about held-out plots, if any were."""
@@ -29,19 +35,12 @@ def card(plots: Plots, spec: ReaderSpec, report: dict[str, Any], skill: Iterable
         "Maps add to its log probabilities those of a linear path on the species and their covers (`linear.safetensors`);",
         "the skill below is that of both together.",
         "",
-        "## Read",
-        "",
-        f"* plots: {report['plots']}, labelled: {report['plots_labelled']}; species: {len(plots.species)}",
-        *([f"* predicted lists of labelled places: {report['lists_predicted']}"] if report["lists_predicted"] else []),
-        f"* habitats: {', '.join(plots.habitats)}",
-        "",
+        *_read(plots, report),
         "## Skill on held-out blocks",
         "",
         *(skill_rows or ["Not measured in this training; run `floracube habitats train`, which measures it."]),
         "",
-        "## Limits",
-        "",
-        "It knows the habitats above and no others, and reads any list as one of them: mask where they cannot be.",
+        *LIMITS,
         "Species that it never read are [UNK]; text above the model's length loses its last species.",
         "",
         "## Trained with",
@@ -61,19 +60,24 @@ def linear_card(plots: Plots, report: dict[str, Any], skill: Iterable[str]) -> s
         "log covers. Where there are no covers a species has the mean log cover of its place in the lists of the plots.",
         "`linear.safetensors` holds the weights, `linear.json` the species and the habitats, `habitats.csv` the scheme.",
         "",
+        *_read(plots, report),
+        "## Skill on held-out plots",
+        "",
+        *skill,
+        "",
+        *LIMITS,
+        "Species that it never read are left out.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _read(plots: Plots, report: dict[str, Any]) -> list[str]:
+    """The section on what a reader learned from."""
+    return [
         "## Read",
         "",
         f"* plots: {report['plots']}, labelled: {report['plots_labelled']}; species: {len(plots.species)}",
         *([f"* predicted lists of labelled places: {report['lists_predicted']}"] if report["lists_predicted"] else []),
         f"* habitats: {', '.join(plots.habitats)}",
         "",
-        "## Skill on held-out plots",
-        "",
-        *skill,
-        "",
-        "## Limits",
-        "",
-        "It knows the habitats above and no others, and reads any list as one of them: mask where they cannot be.",
-        "Species that it never read are left out.",
     ]
-    return "\n".join(lines) + "\n"

@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
+from scipy.special import softmax
 
 from cube.errors import ModelError
 from inference.network.tensors import write_tensors
@@ -159,10 +160,8 @@ class LinearReader:
         result = np.full((len(size), len(self.habitats)), np.nan, np.float32)
 
         def read(part: slice) -> None:
-            logits = self.logits(order[part], size[part], species_token, None if cover is None else cover[part])
-            logits -= logits.max(axis=1, keepdims=True)
-            p = np.exp(logits)
-            result[part] = p / p.sum(axis=1, keepdims=True)
+            part_cover = None if cover is None else cover[part]
+            result[part] = softmax(self.logits(order[part], size[part], species_token, part_cover), axis=1)
 
         parts = [slice(start, start + ROWS) for start in range(0, len(size), ROWS)]
         list((threads.map if threads is not None else map)(read, parts))

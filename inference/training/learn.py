@@ -175,12 +175,8 @@ def _train_sdm(
     """The deep-SDM, each member without one fold of the blocks, and the plan of the folds."""
     _, shape = split_network_options(config)
     records = options.likelihood == "records_only" or not len(data.surveys)
-    spec = spec_for(
-        data.predictors if data.record_predictors is None else data.record_predictors,
-        data.surveys.subset(np.zeros(0, np.int64)) if records else data.surveys,
-        **shape,
-    )
     surveys = data.surveys.subset(np.zeros(0, np.int64)) if records else data.surveys
+    spec = spec_for(data.predictors if data.record_predictors is None else data.record_predictors, surveys, **shape)
     plan = plan_folds(config, surveys, spec.reach_m, data.groups, data.records)
     tables = []
     if options.search and records:
