@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from cube.errors import ModelError, TableError
+from cube.records.tables import header, read_table, require_columns
 from inference.plantbert import eunis
 from inference.plantbert.colours import family, top_colours
 
@@ -105,12 +105,15 @@ def make_scheme(habitats: Sequence[Mapping[str, Any]], source: str = "habitats",
 
 
 def read_scheme(path: Path) -> Scheme:
-    """Read a table with the column code and, if wanted, name, level, parent, colour; or EUNIS's own table of all versions."""
+    """Read a table with the column code and, if wanted, name, level, parent, colour; or EUNIS's own table of all versions.
+
+    Formats are those of `cube.records.tables`. Raises: TableError for a table that is absent, damaged or of no scheme.
+    """
     if not path.is_file():
         raise TableError(f"{path}: this table does not exist; fix the path.")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if "code" not in table.columns:
-        raise TableError(f"{path}: column 'code' is missing; the table has {', '.join(table.columns)}.")
+    columns = header(str(path))
+    require_columns(str(path), columns, ["code"])
+    table = read_table(str(path), columns).fillna("")
     if eunis.is_published(table):
         return make_scheme(eunis.published_rows(table), str(path))
     rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]

@@ -70,6 +70,34 @@ def test_table_gives_names_parents_and_colours(tmp_path: Path) -> None:
     assert scheme.classes["level1"][0].name == "Grass"
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8-sig", "utf-16"])
+def test_a_table_is_read_in_the_encodings_and_separators_of_other_tables(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "habitats.csv"
+    path.write_bytes('code;name\n1.10;"Wälder; ""nass"""\n01;Moor\n'.encode(encoding))
+    assert {h.code: h.name for h in read_scheme(path).classes["formation"]} == {"01": "Moor", "1.10": 'Wälder; "nass"'}
+
+
+def test_a_comma_at_the_end_of_each_row_moves_no_column(tmp_path: Path) -> None:
+    path = tmp_path / "habitats.csv"
+    path.write_text("code,name\nR,Grass,\nT,Forest,\n")
+    assert {h.code: h.name for h in read_scheme(path).classes["formation"]} == {"R": "Grass", "T": "Forest"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("code,code\nR,T\n", "stands twice"),
+        ("Code,name\nR,Grass\n", "did you mean 'Code'"),
+    ],
+)
+def test_a_table_that_is_no_scheme_is_told_by_its_name(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "habitats.csv"
+    path.write_text(text)
+    with pytest.raises(TableError, match=f"habitats.csv: .*{message}"):
+        read_scheme(path)
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
