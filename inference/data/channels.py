@@ -32,10 +32,13 @@ def channels_of(layer: Layer) -> tuple[Channel, ...]:
     if layer.name == LANDCOVER:
         return tuple(Channel(f"{LANDCOVER}.igbp{value}", f"Land cover is {meaning}") for value, meaning in classes)
     if layer.kind == "class":
-        names = [slug(meaning) for _, meaning in classes]
+        slugs = [slug(meaning) for _, meaning in classes]
+        names = [name if name and slugs.count(name) == 1 else str(value) for name, (value, _) in zip(slugs, classes, strict=True)]
+        if len(set(names)) < len(names):  # a class is called by the number of another one
+            names = [str(value) for value, _ in classes]
         return tuple(
-            Channel(f"{layer.name}.{name if name and names.count(name) == 1 else value}", f"{layer.long_name} is {meaning}")
-            for name, (value, meaning) in zip(names, classes, strict=True)
+            Channel(f"{layer.name}.{name}", f"{layer.long_name} is {meaning}")
+            for name, (_, meaning) in zip(names, classes, strict=True)
         )
     if not layer.dims:
         return (Channel(layer.name, layer.long_name, _unit_text(layer.units)),)

@@ -10,7 +10,7 @@ import torch
 
 from cube.layers import Layer
 from cube.layers.inputs import INPUTS
-from inference.data.channels import decoded, decoded_by_torch
+from inference.data.channels import channels_of, decoded, decoded_by_torch
 
 NUMBERS = Layer("series", "inputs/50m", "uint8", 255, "Series", "1", ("band", "quarter"), scale=0.004, offset=-0.02)
 OTHERS = {
@@ -40,3 +40,9 @@ def test_a_gpu_decodes_as_a_processor_does(layer: Layer) -> None:
     assert has_value.any()
     assert by_torch.dtype == values.dtype == torch.float32
     torch.testing.assert_close(by_torch, values, atol=0, rtol=0, equal_nan=True)
+
+
+def test_classes_have_channels_of_different_names_where_one_is_called_by_the_number_of_another() -> None:
+    flags = ((1, "2", "#000000"), (2, "chalk", "#000000"), (3, "chalk", "#000000"))
+    layer = replace(INPUTS["surface"], name="rock", flags=flags)
+    assert [channel.name for channel in channels_of(layer)] == ["rock.1", "rock.2", "rock.3"]
