@@ -7,6 +7,7 @@ import csv
 import io
 import math
 import re
+from collections.abc import Iterator
 from typing import Final
 from xml.etree import ElementTree
 
@@ -23,11 +24,11 @@ def read_names(path: str, where: str) -> dict[int, tuple[str, str]]:
     """(name, colour; empty: none) by number of a table of classes with the columns value, name and colour.
 
     `where` is its key in the configuration. Raises `ConfigError` for a table that cannot be read, lacks a column, or has a
-    number that is not whole or stands twice.
+    number that is not whole or stands twice, or a colour that is not `#rrggbb`.
     """
     try:
         with fsspec.open(path, "rt", encoding="utf-8-sig", newline="") as file:
-            text = file.read()
+            text = file.read().replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise ConfigError(f"{where}: {path} cannot be read ({error}); check the path.") from None
     except UnicodeError:
@@ -35,13 +36,15 @@ def read_names(path: str, where: str) -> dict[int, tuple[str, str]]:
     first = next((line for line in text.splitlines() if line.strip()), "")
     blank_lines = text.count("\n", 0, text.find(first))  # blank lines above the header
     delimiter = max(",;\t", key=first.count)
-    rows = csv.DictReader(io.StringIO(text.lstrip()), delimiter=delimiter)
-    columns = {column.strip().lower(): column for column in rows.fieldnames or () if column}
+    rows = csv.DictReader(io.StringIO(text.lstrip()), delimiter=delimiter, strict=True)
+    try:
+        columns = {column.strip().lower(): column for column in rows.fieldnames or () if column}
+    except csv.Error as error:
+        raise ConfigError(f"{where}: {path} has no line of column names ({error}); check its quotation marks.") from None
     if not {"value", "name"} <= set(columns):
         raise ConfigError(f"{where}: {path} needs the columns value and name; it has {', '.join(columns) or 'none'}.")
     out: dict[int, tuple[str, str]] = {}
-    for row in rows:
-        number = blank_lines + rows.line_num
+    for number, row in _numbered(rows, blank_lines, path, where):
         try:
             value = float(row[columns["value"]])
         except (TypeError, ValueError):
@@ -51,8 +54,27 @@ def read_names(path: str, where: str) -> dict[int, tuple[str, str]]:
         if value in out:
             raise ConfigError(f"{where}: {path} has the value {value:.0f} twice, again in line {number}; keep one.")
         colour = (row.get(columns.get("colour", columns.get("color", ""))) or "").strip()
-        out[int(value)] = (row[columns["name"]] or "", colour if COLOUR.fullmatch(colour) else "")
+        if colour and not COLOUR.fullmatch(colour):
+            raise ConfigError(
+                f"{where}: line {number} of {path} has the colour '{colour}'; write it as #rrggbb, or leave it empty."
+            )
+        out[int(value)] = (row[columns["name"]] or "", colour)
     return out
+
+
+def _numbered(rows: csv.DictReader[str], lines_above: int, path: str, where: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """(number of its last line, cells by column) of each row. Raises `ConfigError` for what is no row."""
+    while True:
+        first = lines_above + rows.line_num + 1
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise ConfigError(
+                f"{where}: line {first} of {path} is no row of a table ({error}); check its quotation marks."
+            ) from None
+        yield lines_above + rows.line_num, row
 
 
 def names_in_file(dataset: DatasetReader, band: int) -> dict[int, tuple[str, str]]:

@@ -270,6 +270,16 @@ def test_names_of_classes_with_any_blanks_are_those_of_the_cube(tmp_path: Path) 
         (b"value,name\n1,Kr\xe4uter\n", "is not UTF-8; save it in this encoding"),
         (b"value,name\n1,granite\n2\n", "has no name for the class 2; write one"),
         (b"value,name\n1,\n2,granite\n", "has no name for the class 1; write one"),
+        (
+            b'value,name\n1,"granite\n2,chalk\n',
+            "line 2 of .* is no row of a table .unexpected end of data.; check its quotation marks",
+        ),
+        (b'value,"name\n1,granite\n', "has no line of column names .unexpected end of data.; check its quotation marks"),
+        (b"value,name\n1,granite\n2," + b"x" * 200_000, "line 3 of .* is no row of a table .field larger than field limit"),
+        (
+            b"value,name,colour\n1,granite,#f00\n2,chalk,grey\n",
+            "line 2 of .* has the colour '#f00'; write it as #rrggbb, or leave it empty",
+        ),
     ],
 )
 def test_a_table_of_classes_that_could_be_misread_is_refused(tmp_path: Path, table: bytes, sentence: str) -> None:
@@ -277,6 +287,14 @@ def test_a_table_of_classes_that_could_be_misread_is_refused(tmp_path: Path, tab
     (tmp_path / "rock.csv").write_bytes(table)
     with pytest.raises(ConfigError, match=r"sources\[0\]\.names.*" + sentence):
         layer_of(tmp_path, layer="rock", raster="rock.tif", names="rock.csv")
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_a_table_of_classes_is_read_whatever_ends_its_lines(tmp_path: Path, end: str) -> None:
+    write(tmp_path, "rock.tif", noise(1, 50, 1, 2.99, "int16"), 50)
+    (tmp_path / "rock.csv").write_bytes(end.join(("value,name", '1,"Gneis, ""alt"""', "2,Süßwasserkalk", "")).encode())
+    layer = layer_of(tmp_path, layer="rock", raster="rock.tif", names="rock.csv")
+    assert [name for _, name, _ in layer.flags] == ['Gneis, "alt"', "Süßwasserkalk"]
 
 
 def test_a_class_without_a_name_is_refused(tmp_path: Path) -> None:
