@@ -82,7 +82,7 @@ def make_plots(
     if not species:
         raise TableError(
             f"{names[1]}: no species has {min_records} records with a cover above 0 in plots of "
-            f"{names[0]}; check column {columns.plot!r} in both, or lower min_records."
+            f"{names[0]}; check column {columns.plot!r} in both, or give more plots."
         )
     present = plot_id.isin(set(cover_sums["plot"])).to_numpy()
     report["plots_without_species"] = int((~present).sum())

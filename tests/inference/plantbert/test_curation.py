@@ -83,7 +83,7 @@ def test_missing_file_repeated_plot_and_empty_result_are_told(tmp_path: Path) ->
         read_plots(tmp_path / "none.csv", tmp_path / "none.csv")
     with pytest.raises(TableError, match="must be unique"):
         make_plots(pd.concat([plots, plots]), covers, COLUMNS)
-    with pytest.raises(TableError, match="no species has 99 records"):
+    with pytest.raises(TableError, match=r"no species has 99 records .*; check column 'plot' in both, or give more plots"):
         make_plots(plots, covers, COLUMNS, min_records=99)
 
 
