@@ -123,11 +123,11 @@ class LinearReader:
     @classmethod
     def _best_share(cls, plots: Plots, predicted: Plots | None, fold: NDArray[np.integer[Any]]) -> float:
         """The share of the hidden layer with the least log loss on plots whose fold was left out."""
-        labelled = plots.label >= 0
+        labelled, usable_for_score = plots.label >= 0, (plots.label >= 0) & (plots.size > 0)  # without species there is no answer
         loss, scored_plots = np.zeros(len(HIDDEN_SHARES)), 0
         for k in np.unique(fold[labelled & (fold >= 0)]):
             train = plots.take(fold != k)
-            test = plots.take((fold == k) & labelled & np.isin(plots.label, train.label))
+            test = plots.take((fold == k) & usable_for_score & np.isin(plots.label, train.label))
             if not len(test):
                 continue
             lists = None if predicted is None else predicted.take(np.isin(predicted.plot_id, train.plot_id))

@@ -182,6 +182,15 @@ def test_how_much_the_hidden_layer_counts_is_chosen_on_folds_that_were_left_out(
     assert (reader.classify(test.order, test.size, np.arange(len(SPECIES))).argmax(1) == test.label).mean() > 0.9
 
 
+def test_a_plot_without_species_does_not_choose_how_much_the_hidden_layer_counts() -> None:
+    plots = landscape(200)
+    fold, empty = np.arange(200) % 5, plots.label == 0
+    empty &= np.cumsum(empty) <= 2
+    without = replace(plots, size=np.where(empty, 0, plots.size).astype(np.int32))
+    scored, left_out = (LinearReader.fit(without, fold=f).weights.out for f in (fold, np.where(empty, -1, fold)))
+    np.testing.assert_array_equal(scored, left_out)
+
+
 def test_covers_teach_what_presence_cannot() -> None:
     draw = np.random.default_rng(0)
     n, first = 400, np.arange(400) % 2
