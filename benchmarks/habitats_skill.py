@@ -13,11 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cube.grid import EUROPE
+from cube.records.tables import read_table
 from demo.habitats import LEVEL3, PARENTS
 from demo.landscape import LandscapeSpec, make_landscape
 from demo.surveys import vegetation_plots
 from inference.data.blocks import Folds
-from inference.plantbert.curation import Columns, make_plots, read_plots
+from inference.plantbert.curation import Columns, make_plots
 from inference.plantbert.evaluation import Skill, evaluate_reader, gain, skill_of, spatial_folds
 from inference.plantbert.plots import Plots
 from inference.plantbert.scheme import Scheme, make_scheme
@@ -45,7 +46,7 @@ class Methods:
 def formations(data: Path, seeds: Sequence[int], methods: Methods, say: Say) -> list[dict[str, Any]]:
     """Nine formations of Czech surveys: scored on the first survey of each place, in folds of 0.1 degree, a seed a draw."""
     path = data / "czechia" / "plots.csv"
-    plots, _ = read_plots(path, data / "czechia" / "plot_species.csv")
+    plots, _ = make_plots(read_table(str(path)), read_table(str(data / "czechia" / "plot_species.csv")))
     table = pd.read_csv(path, low_memory=False)
     table = table.set_index(table["PlotObservationID"].astype(str)).loc[plots.plot_id]
     has_plausible_place = (table["Latitude"] < 52).to_numpy()  # one stands at 58.14

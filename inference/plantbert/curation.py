@@ -6,7 +6,6 @@ Whatever is set aside is counted in a report. Names are read by the rules of `te
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cube.errors import TableError
-from cube.records.tables import read_table
 from inference.plantbert.plots import Plots
 from inference.plantbert.text import binomial
 
@@ -29,25 +27,6 @@ class Columns:
     species: str = "species_name"
     cover: str = "cover_perc"
     habitat: str = "veg_type0"
-
-
-def read_plots(
-    plots: Path,
-    covers: Path,
-    columns: Columns = Columns(),
-    *,
-    min_records: int = 10,
-    min_plots: int = 10,
-) -> tuple[Plots, dict[str, Any]]:
-    """Read both tables (see `cube.records.tables`) and curate them; see `make_plots`."""
-    return make_plots(
-        read_table(str(plots)),
-        read_table(str(covers)),
-        columns,
-        min_records=min_records,
-        min_plots=min_plots,
-        names=(str(plots), str(covers)),
-    )
 
 
 def make_plots(

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from cube.errors import TableError
-from inference.plantbert.curation import Columns, make_plots, read_plots
+from cube.records.tables import read_table
+from inference.plantbert.curation import Columns, make_plots
 from inference.plantbert.plots import Plots
 from inference.plantbert.text import binomial, sentence
 from inference.plantbert.vocabulary import make_tokenizer, species_tokens, write_tokens
@@ -74,13 +75,13 @@ def test_missing_column_names_file_and_column(tmp_path: Path, column: str) -> No
     plots.to_csv(tmp_path / "plots.csv", index=False)
     covers.drop(columns=column).to_csv(tmp_path / "covers.csv", index=False)
     with pytest.raises(TableError, match=rf"covers\.csv: column '{column}' is missing"):
-        read_plots(tmp_path / "plots.csv", tmp_path / "covers.csv", COLUMNS)
+        make_plots(plots, read_table(str(tmp_path / "covers.csv")), COLUMNS, names=("plots.csv", "covers.csv"))
 
 
 def test_missing_file_repeated_plot_and_empty_result_are_told(tmp_path: Path) -> None:
     plots, covers = tables()
     with pytest.raises(TableError, match=r"none\.csv: there is no such table"):
-        read_plots(tmp_path / "none.csv", tmp_path / "none.csv")
+        read_table(str(tmp_path / "none.csv"))
     with pytest.raises(TableError, match="must be unique"):
         make_plots(pd.concat([plots, plots]), covers, COLUMNS)
     with pytest.raises(TableError, match=r"no species has 99 records .*; check column 'plot' in both, or give more plots"):
@@ -92,7 +93,8 @@ def test_latin1_and_bom_are_read(tmp_path: Path) -> None:
     covers.loc[0, "species"] = "Isoëtes lacustris"
     plots.to_csv(tmp_path / "plots.csv", index=False, encoding="utf-8-sig")
     covers.to_csv(tmp_path / "covers.csv", index=False, encoding="latin-1")
-    made, _ = read_plots(tmp_path / "plots.csv", tmp_path / "covers.csv", COLUMNS, min_records=1, min_plots=1)
+    read = [read_table(str(tmp_path / name)) for name in ("plots.csv", "covers.csv")]
+    made, _ = make_plots(*read, COLUMNS, min_records=1, min_plots=1)
     assert "isoetes lacustris" in made.species
 
 
