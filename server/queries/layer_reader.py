@@ -26,7 +26,7 @@ from rio_tiler.expression import get_expression_blocks, parse_expression
 from rio_tiler.io import BaseReader, Reader
 from rio_tiler.models import BandStatistics, ImageData, Info, PointData
 
-from server.drawing.tiles import choose_level
+from server.drawing.tiles import Level, choose_level
 from server.drawing.zooms import zooms
 from server.errors import NotFoundError, TooLargeError, WrongRequestError
 from server.reading.layers import MapLayer
@@ -39,6 +39,7 @@ _FEATURE_CELLS: Final = 100_000  # cells that a feature counts for at the least,
 _MARGIN: Final = 4  # cells read around a window: what the bilinear kernel and rounded bounds take in
 _IMAGES: Final = threading.BoundedSemaphore(4)  # images put together at once: bounds memory
 Box = tuple[float, float, float, float]
+Span = tuple[int, int]  # [first, end)
 
 
 @dataclass(frozen=True)
@@ -228,9 +229,7 @@ class LayerReader(BaseReader):
         )
         return point.apply_expression(expression) if expression else point
 
-    def _values(
-        self, number: int, path: str, step: int, rows: tuple[int, int], cols: tuple[int, int], nodata: float | None
-    ) -> np.ndarray[Any, Any]:
+    def _values(self, number: int, path: str, step: int, rows: Span, cols: Span, nodata: float | None) -> np.ndarray[Any, Any]:
         """A window of a band: classes as stored, others in units with NaN for no data, which `nodata` stands for as well."""
         band = self.input.bands[number - 1]
         array = self.input.snapshot.window(band, path, step, rows, cols)
@@ -251,7 +250,7 @@ class LayerReader(BaseReader):
 
         Raises `NotFoundError` outside the cube, `TooLargeError` beyond `limit` pixels, `WrongRequestError`.
         """
-        layer, reader = self.input.layer, self.input.snapshot.reader
+        layer = self.input.layer
         final_options, nodata = {**options, **_methods(layer, options)}, options.get("nodata")
         numbers = self.input.numbers(options.get("indexes"), options.get("expression"))
         if options.get("expression"):
@@ -280,14 +279,7 @@ class LayerReader(BaseReader):
         left, bottom, right, top = (
             transform_bounds(target_crs, self.crs, *inside, densify_pts=21) if target_crs != self.crs else inside
         )
-        margin = _MARGIN + math.ceil(0 if steps else rim)
-        spans = []
-        for low, high, length in (
-            (self.bounds[3] - top, self.bounds[3] - bottom, reader.shape(level.path)[0]),
-            (left - self.bounds[0], right - self.bounds[0], reader.shape(level.path)[1]),
-        ):
-            first = max(0, math.floor(low / level.pixel) - margin)
-            spans.append((first, min(-(-length // level.step), math.ceil(high / level.pixel) + margin)))
+        spans = self._spans(level, (left, bottom, right, top), _MARGIN + math.ceil(0 if steps else rim))
         (top_row, end_row), (left_col, end_col) = spans
         cells = (end_row - top_row) * (end_col - left_col) * len(numbers)
         if cells <= 0 or end_row <= top_row:
@@ -301,30 +293,45 @@ class LayerReader(BaseReader):
                 f"That is more cells than one answer may read; ask for a smaller area, or for max_size="
                 f"{math.isqrt(limit)} at most."
             )
-        with _IMAGES:
-            corner = self.bounds[0] + left_col * level.pixel, self.bounds[3] - top_row * level.pixel
-            place = Affine(level.pixel, 0, corner[0], 0, -level.pixel, corner[1])
-            missing = math.nan if layer.kind == "continuous" else layer.fill
-            with MemoryFile() as memory:
-                # Sparse: bands that nobody asks for are there by number and take no memory.
-                with memory.open(
-                    driver="GTiff",
-                    height=end_row - top_row,
-                    width=end_col - left_col,
-                    count=len(self.input.bands),
-                    dtype=self._type(),
-                    crs=self.crs,
-                    transform=place,
-                    nodata=missing,
-                    interleave="band",
-                    sparse_ok=True,
-                ) as file:
-                    for number in numbers:
-                        file.write(self._values(number, level.path, level.step, spans[0], spans[1], nodata), number)
-                        file.set_band_description(number, self.input.bands[number - 1].title)
-                # No overviews are missed: the window is of the level that they would be.
-                with memory.open() as file, Reader(layer.id, dataset=file, tms=self.tms) as source:
-                    yield source, final_options
+        with self._dataset(level, spans, numbers, nodata) as source:
+            yield source, final_options
+
+    def _spans(self, level: Level, box: Box, margin: int) -> tuple[Span, Span]:
+        """The rows and the columns of a level under a box in metres of the grid, and `margin` more on each side."""
+        (left, bottom, right, top), (rows, cols) = box, self.input.snapshot.reader.shape(level.path)
+
+        def span(low: float, high: float, length: int) -> Span:
+            first = max(0, math.floor(low / level.pixel) - margin)
+            return first, min(-(-length // level.step), math.ceil(high / level.pixel) + margin)
+
+        west, north = self.bounds[0], self.bounds[3]
+        return span(north - top, north - bottom, rows), span(left - west, right - west, cols)
+
+    @contextmanager
+    def _dataset(self, level: Level, spans: tuple[Span, Span], numbers: Sequence[int], nodata: float | None) -> Iterator[Reader]:
+        """rio-tiler's own reader of some bands in a window of a level, which lies in memory as a GDAL dataset."""
+        layer, ((top_row, end_row), (left_col, end_col)) = self.input.layer, spans
+        corner = self.bounds[0] + left_col * level.pixel, self.bounds[3] - top_row * level.pixel
+        with _IMAGES, MemoryFile() as memory:
+            # Sparse: bands that nobody asks for are there by number and take no memory.
+            with memory.open(
+                driver="GTiff",
+                height=end_row - top_row,
+                width=end_col - left_col,
+                count=len(self.input.bands),
+                dtype=self._type(),
+                crs=self.crs,
+                transform=Affine(level.pixel, 0, corner[0], 0, -level.pixel, corner[1]),
+                nodata=math.nan if layer.kind == "continuous" else layer.fill,
+                interleave="band",
+                sparse_ok=True,
+            ) as file:
+                for number in numbers:
+                    file.write(self._values(number, level.path, level.step, *spans, nodata), number)
+                    file.set_band_description(number, self.input.bands[number - 1].title)
+            # No overviews are missed: the window is of the level that they would be.
+            with memory.open() as file, Reader(layer.id, dataset=file, tms=self.tms) as source:
+                yield source
 
 
 def _box_of(geometry: Any) -> Box:
