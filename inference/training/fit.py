@@ -31,7 +31,8 @@ from inference.training.assembly import RELATIVE, Assembly, output_kind_of
 from inference.training.curves import PICTURE, draw_curves, watching
 from inference.training.forest import forest_columns, grow_forest
 from inference.training.joint import JointObjective
-from inference.training.likelihood import REFERENCE_AREA_M2, clean_areas
+from inference.training.left_out import LeftOut, score_places
+from inference.training.likelihood import REFERENCE_AREA_M2
 from inference.training.loop import device_of, fit_member, steps_of
 from inference.training.objective import SurveyRows
 from inference.training.resume import Run, identity_of
@@ -167,11 +168,7 @@ def train(
     nets, history, gammas = list[DeepSDM](), list[dict[str, float]](), []
     device = device_of(options)
     on_disk = is_on_disk(predictors) or (record_predictors is not None and is_on_disk(record_predictors))
-    record_places = None
-    if folds is not None and output_kind == RELATIVE and records is not None:
-        record_places = JudgedPlaces.draw(records, folds)
-    fold_of_row = None if folds is None else folds.fold if record_places is None else record_places.fold
-    scores = None if fold_of_row is None else np.empty((len(fold_of_row), spec.species), np.float32)
+    left_out = None if folds is None else LeftOut(folds, records if output_kind == RELATIVE else None, spec.species)
     course = None
     if run is not None:
         identity = identity_of(options, device, spec, predictors, surveys, folds, records, record_predictors)
@@ -191,14 +188,10 @@ def train(
                 gammas += [] if gamma is None else [gamma]
             if run is not None:
                 draw_curves(history, run / PICTURE)
-            if fold_of_row is not None and scores is not None:
-                rows = np.flatnonzero(fold_of_row == fold)
+            if left_out is not None:
                 fold_ensemble = Ensemble(spec, nets[fold * options.repeats :], surveys.species)
-                if record_places is None:
-                    scores[rows] = _score_surveys(fold_ensemble, predictors, surveys, rows)
-                elif train_records is not None and record_predictors is not None:
-                    set_level(fold_ensemble, record_predictors, train_records.background)
-                    scores[rows] = _score_places(fold_ensemble, record_predictors.subset(record_places.row[rows]))
+                left_out.score(fold, fold_ensemble, predictors, surveys, train_records, record_predictors)
+    scores, record_places = (None, None) if left_out is None else (left_out.scores, left_out.places)
     forest, alone = None, dict[str, NDArray[np.float32]]()
     if options.forest_trees and folds is not None and scores is not None and output_kind != RELATIVE:
         progress(total_steps, total_steps, "forest")
@@ -207,11 +200,7 @@ def train(
     ensemble = Ensemble(spec, nets, surveys.species, forest)
     metrics, rates, records_by_species = {}, None, None
     if output_kind == RELATIVE:
-        assert records is not None
-        assert record_predictors is not None
-        set_level(ensemble, record_predictors, records.background)
-        cells = np.random.default_rng(0).permutation(np.unique(records.row))[:10_000]
-        _set_ceiling(ensemble, _score_places(ensemble, record_predictors.subset(np.sort(cells))).max(0))
+        _finish_relative(ensemble, records, record_predictors)
     else:
         metrics = _finish(ensemble, SurveyRows(predictors, surveys), folds, scores)
         rates = np.mean(gammas, 0).astype(np.float32) if gammas else None
@@ -228,18 +217,6 @@ def _require_match(spec: ModelSpec, surveys: Surveys, folds: Folds | None, optio
         raise ModelError(f"The model's spec has {spec.species} species, the surveys {len(surveys.species)}.")
     if folds is not None and folds.count != options.members:
         raise ModelError(f"{folds.count} folds and {options.members} members do not match: each member leaves one fold out.")
-
-
-def _score_surveys(ensemble: Ensemble, predictors: Predictors, surveys: Surveys, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(m, S) uncalibrated scores of survey `rows` at their own years and areas."""
-    ensemble.median_area_m2.fill_(clean_areas(surveys.area_m2).median_m2)
-    return predict_surveys(ensemble, predictors.subset(rows), surveys.year[rows], surveys.area_m2[rows], False)
-
-
-def _score_places(ensemble: Ensemble, places: Predictors) -> NDArray[np.float32]:
-    """(m, S) scores of places without a survey, on plots of the reference area."""
-    zeros = np.zeros(len(places))
-    return predict_surveys(ensemble, places, zeros, zeros + REFERENCE_AREA_M2)
 
 
 def _forest_scores(
@@ -265,6 +242,15 @@ def _set_ceiling(ensemble: Ensemble, highest: NDArray[np.floating]) -> None:
     """Ceilings from the highest calibrated score (S,) of each species."""
     top = 1 - np.exp(-np.exp(np.clip(highest, -25, 4)))
     ensemble.ceiling.copy_(torch.from_numpy(np.clip(ROOM * top, 1e-3, 1.0).astype(np.float32)))
+
+
+def _finish_relative(ensemble: Ensemble, records: Records | None, record_predictors: Predictors | None) -> None:
+    """Fix the level and the ceilings of species that records alone tell of."""
+    assert records is not None
+    assert record_predictors is not None
+    set_level(ensemble, record_predictors, records.background)
+    cells = np.random.default_rng(0).permutation(np.unique(records.row))[:10_000]
+    _set_ceiling(ensemble, score_places(ensemble, record_predictors.subset(np.sort(cells))).max(0))
 
 
 def _finish(ensemble: Ensemble, data: SurveyRows, folds: Folds | None, scores: NDArray[np.float32] | None) -> dict[str, float]:
