@@ -134,4 +134,4 @@ class ReaderOptions(Strict):
         description="parts of the plots that are held out in turn to measure skill, with naive Bayes and logistic regression;"
         " left out, 1 for `plantbert` (a fifth, held out once) and 5 for `linear`; 0: baselines alone",
     )
-    predicted: Flag = Field(True, description="the lists predicted for labelled plots teach the reader too")
+    predicted: Flag = Field(True, description="predicted lists and the places of labelled plots teach habitats, too")

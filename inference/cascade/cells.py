@@ -27,6 +27,7 @@ class Cells:
     keys: NDArray[np.uint64]  # (n, RANKS) ranking so far, see `kernels.rank_block`
     last_rank_probability: Floats  # (n,) probability of the last rank
     extra: dict[str, NDArray[np.float64]] = field(default_factory=dict)  # (n,) values from the embedding, by name
+    habitat_of_place: Floats | None = None  # (n, C) log probabilities of habitats from the embedding
     clipped_values: Counter[int] = field(default_factory=Counter)  # values above the largest stored probability, by species
 
     @classmethod

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # transformers takes seconds to import: a model without habit
 
     from inference.plantbert.classify import HabitatReader
     from inference.plantbert.linear import LinearReader
+    from inference.plantbert.places import PlaceReader
 
 SCHEME: Final = "habitats.csv"
 WEIGHTS: Final = "model.safetensors"
@@ -35,13 +36,17 @@ class HabitatMapper:
     tokens: NDArray[np.int64]  # of the deep-SDM's species
     unknown: int  # of them the reader has never seen
     hash: str
+    places: PlaceReader | None = None
 
     @classmethod
-    def load(cls, folder: Path, species: Sequence[str]) -> HabitatMapper:
-        """Load from a model folder, for species named as the deep-SDM names them."""
-        from inference.plantbert import linear
+    def load(cls, folder: Path, species: Sequence[str], length: int = 0, networks: str = "") -> HabitatMapper:
+        """Load from a model folder, for species named as the deep-SDM names them.
 
-        verify_checksums(folder, (linear.CARD, WEIGHTS))
+        `length` of the joint embedding of its networks, and their fingerprint: a reader of places asks for these.
+        """
+        from inference.plantbert import linear, places
+
+        verify_checksums(folder, (linear.CARD, WEIGHTS, places.CARD))
         reader: HabitatReader | LinearReader
         if (folder / linear.CARD).is_file() and not (folder / WEIGHTS).is_file():
             reader = linear.LinearReader.load(folder)
@@ -53,9 +58,12 @@ class HabitatMapper:
         if scheme.codes() != reader.habitats:
             raise ModelError(f"{folder}: {SCHEME} has other classes than the model; run `floracube habitats train`.")
         tokens, unknown = reader.tokens_of(species)
-        files = (WEIGHTS, linear.TENSORS, linear.CARD, SCHEME)
+        of_places = None
+        if (folder / places.CARD).is_file():
+            of_places = places.PlaceReader.load(folder, reader.habitats, length, networks)
+        files = (WEIGHTS, linear.TENSORS, linear.CARD, SCHEME, places.TENSORS, places.CARD)
         content = b"".join((folder / name).read_bytes() for name in files if (folder / name).is_file())
-        return cls(reader, scheme, tokens, unknown, hashlib.sha256(content).hexdigest()[:16])
+        return cls(reader, scheme, tokens, unknown, hashlib.sha256(content).hexdigest()[:16], of_places)
 
     def to(self, device: torch.device) -> None:
         """Read on a device; a linear reader stays on the processor."""
@@ -93,10 +101,18 @@ class HabitatMapper:
         }
 
     def classify(
-        self, ranked_species: NDArray[np.int32], size: NDArray[np.integer[Any]], threads: Executor | None = None
+        self,
+        ranked_species: NDArray[np.int32],
+        size: NDArray[np.integer[Any]],
+        of_place: NDArray[np.float32] | None = None,
+        threads: Executor | None = None,
     ) -> NDArray[np.float32]:
-        """(n, C) probabilities of the finest classes from ranked species (n, K) and how many belong to each cell."""
-        return self.reader.classify(ranked_species, size, self.tokens, threads=threads)
+        """(n, C) probabilities of the finest classes from ranked species (n, K) and how many belong to each cell.
+
+        of_place (n, C): what `places` says of the cells, where there is such a reader.
+        """
+        p = self.reader.classify(ranked_species, size, self.tokens, threads=threads)
+        return p if self.places is None or of_place is None else self.places.mixture(p, of_place)
 
     def level_maps(self, probability: NDArray[Any]) -> dict[str, NDArray[np.int64]]:
         """(n,) table row of the most probable class at each level; coarser levels sum the finest."""

@@ -101,7 +101,7 @@ def habitats(
 ) -> None:
     """The most probable class at each level, its probability and the entropy of all, and the best three."""
     ids = np.where(species_ranks.species == NO_SPECIES, -1, species_ranks.species.astype(np.int32)).astype(np.int32)
-    p = reader.classify(ids, species_ranks.size, threads)  # (n, classes), NaN for an empty cell
+    p = reader.classify(ids, species_ranks.size, cells.habitat_of_place, threads)  # (n, classes), NaN for an empty cell
     empty: NDArray[np.bool_] = np.asarray(~np.isfinite(p).all(axis=1))
     if "dissimilarity" in cells.extra:
         # A vegetation reader knows what grows where plots were made; elsewhere its class would be a guess that looks like a map.

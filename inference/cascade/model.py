@@ -5,7 +5,7 @@
 <model>/predict.json  recipe of the predictors, quantiles of the indicators' intervals
 <model>/reference.safetensors   the composition that distinctness is measured against (absent without surveys)
 <model>/ranges.geojson   ranges of species, where the configuration gave some
-<model>/habitats/     Pl@ntBERT in the hub's layout (absent where no plots were given)
+<model>/habitats/     readers of lists, Pl@ntBERT in the hub's layout, and of places (absent where no plots were given)
 <model>/applicability.*  reference places of the area of applicability
 <model>/explanation/  importance of inputs, response curves; odmap.md and odmap.csv are the protocol
 <model>/checksums.json   size and SHA-256 of every file, compared whenever the model is loaded (habitats/ has one of its own)
@@ -119,7 +119,9 @@ def load_model(path: str | Path) -> Model:
     what, quantiles, richness, document = load_settings(folder)
     names, traits = load_traits(folder)
     ensemble, card = checkpoint.load(folder / "sdm", species=tuple(names))
-    habitats = HabitatMapper.load(folder / "habitats", names) if (folder / "habitats").is_dir() else None
+    habitats = None
+    if (folder / "habitats").is_dir():
+        habitats = HabitatMapper.load(folder / "habitats", names, ensemble.network_dimension, ensemble.fingerprint)
     plan = plan_sums(traits, load_reference(folder, len(names)), richness.constants)
     fingerprint = digest((card.weights_sha256, document, habitats.hash if habitats else None, _file_hash(folder)))
     area, ranges = load_applicability(folder), load_ranges(folder, names)

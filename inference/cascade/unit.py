@@ -36,6 +36,7 @@ from inference.cascade.embedding import embed_unit
 from inference.cascade.model import Model, load_model
 from inference.cascade.species import Head, no_range, predict_species
 from inference.cascade.writing import Writer
+from inference.plantbert.places import PlaceReader
 
 NEEDS_SPECIES: Final = ("species", "composition", "indicators")  # what cannot be made from the composition layer
 
@@ -156,13 +157,20 @@ class UnitRun:
         cells = Cells.empty(index, unit.cells, np.zeros((0, len(index))))
         if self.job.applicability is not None:
             cells.extra["dissimilarity"] = maps.read_dissimilarity(cube, self.job.applicability, unit, index)
-        elif model.applicability is not None and len(index):
+        area = model.applicability if self.job.applicability is None else None
+        places = None if model.habitats is None else model.habitats.places
+        if len(index) and (area is not None or places is not None):
             cells_to_predict = np.zeros(unit.cells**2, bool)
             cells_to_predict[index] = True
-            at, _, unlike = self._embedded(cells_to_predict.reshape(unit.cells, -1), model.applicability)
-            of_cell = np.full(unit.cells**2, np.nan)
-            of_cell[at] = unlike
-            cells.extra["dissimilarity"] = of_cell[index]
+            at, z, unlike = self._embedded(cells_to_predict.reshape(unit.cells, -1), area)
+            row = np.full(unit.cells**2, -1)
+            row[at] = np.arange(len(at))
+            row = row[index]  # -1: what it was predicted from is not there any more
+            if unlike is not None:
+                cells.extra["dissimilarity"] = np.append(unlike, np.nan)[row]
+            if places is not None:
+                of_place = self._of_places(places, z)
+                cells.habitat_of_place = np.append(of_place, np.full((1, of_place.shape[1]), np.nan), axis=0)[row]
         self._habitats(cells, species_ranks)
         return cells
 
@@ -217,12 +225,19 @@ class UnitRun:
             if model.members > 1 and "indicators" in job.version:
                 with self.clock("spread"):
                     cells.extra["member_spread"] = _spread(model, z, job.area_m2, self.pool)
+            if "habitats" in job.version and model.habitats is not None and model.habitats.places is not None:
+                cells.habitat_of_place = self._of_places(model.habitats.places, z)
             if len(index):
                 ranges = model.ranges.within(self.unit, index) if model.ranges is not None else no_range
                 predict_species(head, cells, z, device, job.block, self.pool, self.clock, writer, path, ranges)
             return cells
 
         return device.with_smaller_batches_on_oom(predict_cells)
+
+    def _of_places(self, places: PlaceReader, z: torch.Tensor) -> NDArray[np.float32]:
+        """(n, C) log probabilities of habitats by embeddings z (n, D)."""
+        with self.clock("habitats"):
+            return np.concatenate(list(self.pool.map(places.log_probability, z.split(maps.PART))))
 
     def _habitats(self, cells: Cells, species_ranks: maps.RankedSpecies) -> None:
         habitats = self.context.model.habitats

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -45,6 +45,25 @@ def gather(
 
 
 @torch.inference_mode()
+def embed_surveys(
+    ensemble: Ensemble,
+    predictors: Predictors,
+    year: NDArray[np.floating],
+    area_m2: NDArray[np.floating],
+    batch: int = 2048,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(embeddings (b, D), log(A / 100 m2) (b, 1)) of surveys of their own year and area, batch by batch, on the device."""
+    log_ratio = clean_areas(area_m2, ensemble.median_area_m2.item()).log_ratio
+    covariates = covariates_of(year)
+    device = ensemble.slope.device
+    for start in range(0, len(predictors), batch):
+        index = np.arange(start, min(start + batch, len(predictors)))
+        inputs = gather(predictors, index, ensemble.spec.modalities, covariates)
+        offset = torch.from_numpy(log_ratio[index])[:, None].to(device)
+        yield ensemble.embed_places({name: values.to(device) for name, values in inputs.items()}, offset), offset
+
+
+@torch.inference_mode()
 def predict_surveys(
     ensemble: Ensemble,
     predictors: Predictors,
@@ -54,14 +73,5 @@ def predict_surveys(
     batch: int = 2048,
 ) -> NDArray[np.float32]:
     """Scores eta (n, S) on the cloglog scale for surveys of their own year and area (unknown: training's median)."""
-    log_ratio = clean_areas(area_m2, ensemble.median_area_m2.item()).log_ratio
-    covariates = covariates_of(year)
-    device = ensemble.slope.device
-    parts = []
-    for start in range(0, len(predictors), batch):
-        index = np.arange(start, min(start + batch, len(predictors)))
-        inputs = gather(predictors, index, ensemble.spec.modalities, covariates)
-        offset = torch.from_numpy(log_ratio[index])[:, None].to(device)
-        z = ensemble.embed_places({name: values.to(device) for name, values in inputs.items()}, offset)
-        parts.append(ensemble.eta(z, offset, calibrated=calibrated).cpu().numpy())
-    return np.concatenate(parts)
+    batches = embed_surveys(ensemble, predictors, year, area_m2, batch)
+    return np.concatenate([ensemble.eta(z, offset, calibrated=calibrated).cpu().numpy() for z, offset in batches])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cube.layers import PROBABILITY_STEPS
+from cube.storage.identity import digest
 from inference.calibration.calibrate import Calibration
 from inference.calibration.columns import batch_columns
 from inference.network.deep_sdm import DeepSDM, ModelSpec, Part
@@ -65,6 +66,11 @@ class Ensemble(nn.Module):
     def network_dimension(self) -> int:
         """Length of the embeddings of the networks, which come first: members x d."""
         return self.spec.d * len(self.members)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the networks: another training has another one, a new calibration has not."""
+        return digest([net.species_bias.detach().cpu().numpy().tobytes() for net in self.networks])[:16]
 
     @property
     def beta(self) -> Tensor:

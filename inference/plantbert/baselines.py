@@ -17,6 +17,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
+from threadpoolctl import threadpool_limits
 
 from inference.plantbert.linear import ADJUSTMENT, STRENGTH
 
@@ -65,7 +66,7 @@ def bayes_weights(values: csr_matrix, label: Labels, classes: int) -> tuple[Floa
     return weight, bias
 
 
-def logistic_weights(values: csr_matrix, label: Labels, classes: int, strength: float = 1.0) -> tuple[Floats, Floats]:
+def logistic_weights(values: csr_matrix | Floats, label: Labels, classes: int, strength: float = 1.0) -> tuple[Floats, Floats]:
     """(weight (S, C), bias (C)) of multinomial logistic regression; classes without a row have a bias of minus infinity.
 
     strength: C of scikit-learn, the inverse of the L2 penalty. Raises: ValueError without any row.
@@ -79,7 +80,8 @@ def logistic_weights(values: csr_matrix, label: Labels, classes: int, strength: 
         return weight, bias
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits of a weight change no class
-        model = LogisticRegression(C=strength, max_iter=300).fit(values, label)
+        with threadpool_limits(1):  # more threads would wait for each other: every step is short
+            model = LogisticRegression(C=strength, max_iter=300).fit(values, label)
     if len(present) == 2:  # scikit-learn then gives the log odds of the second class
         weight[:, present[1]], bias[present] = model.coef_[0], (0.0, model.intercept_[0])
     else:

@@ -94,7 +94,12 @@ class LinearReader:
         return cls._parts(plots, predicted)(share)
 
     @classmethod
-    def _parts(cls, plots: Plots, predicted: Plots | None) -> Callable[[float], LinearReader]:
+    def fit_path(cls, plots: Plots, predicted: Plots | None = None) -> LinearReader:
+        """As `fit`, without the hidden layer: quick, for choices on folds. Raises: ValueError where no plot is labelled."""
+        return cls._parts(plots, predicted, with_hidden=False)(0.0)
+
+    @classmethod
+    def _parts(cls, plots: Plots, predicted: Plots | None, with_hidden: bool = True) -> Callable[[float], LinearReader]:
         """Both parts trained: a reader for each share of the hidden layer."""
         from inference.plantbert.baselines import bayes_weights, logistic_weights
         from inference.plantbert.hidden_layer import fit_layers
@@ -108,7 +113,10 @@ class LinearReader:
         bayes, prior = bayes_weights(x[:, :species], labelled.label, classes)
         linear *= 1 - BAYES_SHARE
         linear[:species] += BAYES_SHARE * bayes
-        hidden, hidden_bias, out, out_bias = fit_layers(x, labelled.label, classes)
+        if with_hidden:
+            hidden, hidden_bias, out, out_bias = fit_layers(x, labelled.label, classes)
+        else:
+            hidden, hidden_bias, out, out_bias = (np.zeros(n, np.float32) for n in ((x.shape[1], 0), 0, (0, classes), classes))
         present = np.isfinite(prior)
 
         def with_share(share: float) -> LinearReader:

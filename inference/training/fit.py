@@ -79,6 +79,14 @@ def without_fold(ensemble: Ensemble, fold: int, repeats: int = 1) -> Ensemble:
     return part
 
 
+def embedding_without_fold(z: torch.Tensor, ensemble: Ensemble, fold: int, repeats: int = 1) -> torch.Tensor:
+    """(n, D') joint embeddings of the members of `without_fold`, out of those of the whole `ensemble`, z (n, D)."""
+    parts, networks = len(ensemble.members) // repeats, ensemble.network_dimension
+    return torch.cat(
+        [half.split(half.shape[1] // parts, 1)[fold] for half in (z[:, :networks], z[:, networks:]) if half.shape[1]], 1
+    )
+
+
 def spec_for(predictors: Predictors, surveys: Surveys, **shape: Any) -> ModelSpec:
     """The spec that uses every modality of `predictors`, plus that of surveys where there are some; `shape` overrides its fields.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from cube.config import Config, HabitatConfig
@@ -28,11 +29,14 @@ from inference.network.checksums import write_checksums
 from inference.plantbert.baselines import ALWAYS
 from inference.plantbert.card import linear_card
 from inference.plantbert.curation import Columns, make_plots
-from inference.plantbert.evaluation import Skill, better_baselines, evaluate_reader, reader_folds
+from inference.plantbert.evaluation import Skill, better_baselines, evaluate_reader, reader_folds, skill_of
 from inference.plantbert.linear import LinearReader
+from inference.plantbert.places import CARD as PLACES
+from inference.plantbert.places import STRENGTHS, Mixture, PlaceReader, best_mixture
+from inference.plantbert.places import TENSORS as PLACE_TENSORS
 from inference.plantbert.plots import Plots
 from inference.plantbert.scheme import Scheme, flat_scheme, make_scheme, read_scheme
-from inference.training.predicted_lists import predicted_plots
+from inference.training.predicted_lists import PredictedPlots, predicted_plots
 
 if TYPE_CHECKING:  # transformers takes seconds to import: a model without habitats does without it
     from inference.plantbert.training import ReaderSpec
@@ -142,14 +146,24 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
             " habitats.min_plots or give more labelled plots."
         )
     scheme = _scheme(config, plots)
-    predicted = _predicted(config, folder.parent, plots, table, options.seed, progress) if options.predicted else None
+    of_places = _predicted(config, folder.parent, plots, table, options.seed, progress) if options.predicted else None
+    predicted = None if of_places is None else of_places.plots
     skills, how, fold = _held_out(config, spec, plots, predicted, table, scheme, folds, options.seed, progress)
     lines = [f"On held-out {how}:", *(skill.line() for skill in skills)]
+    places, map_skills = (None, []) if of_places is None else place_reader(plots, of_places, scheme)
+    if map_skills:
+        lines += ["", "On the places of the same plots, from what the deep-SDM says of them without their block:"]
+        lines += [skill.line() for skill in map_skills]
     if spec is None:
         metrics = _train_linear(plots, fold, folder, predicted, lines)
     else:
         metrics = _train_plantbert(config, plots, fold, folder, spec, predicted, lines, progress)
     metrics |= {"held_out": how} | {f"held_out_{skill.method}": skill.line() for skill in skills}
+    metrics |= {skill.method: skill.line() for skill in map_skills}
+    for name in (PLACES, PLACE_TENSORS):  # of an earlier training
+        (folder / name).unlink(missing_ok=True)
+    if places is not None:
+        places.save(folder, plots.habitats)
     warning = better_baselines(skills, habitats.reader)
     if warning:
         advice = (
@@ -158,7 +172,9 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
             else ("`habitats.reader: plantbert` may do better where plots are many")
         )
         metrics["warning"] = f"{warning}; {advice}."
-    (folder / SKILL).write_text(json.dumps([dataclasses.asdict(s) for s in skills], indent=1) + "\n", encoding="utf-8")
+    (folder / SKILL).write_text(
+        json.dumps([dataclasses.asdict(s) for s in (*skills, *map_skills)], indent=1) + "\n", encoding="utf-8"
+    )
     rows = [dataclasses.asdict(h) for level in scheme.levels for h in scheme.classes[level]]
     pd.DataFrame(rows).to_csv(folder / SCHEME, index=False)
     write_checksums(folder)
@@ -210,7 +226,46 @@ def _train_plantbert(
     return figures
 
 
-def _predicted(config: Config, model: Path, plots: Plots, table: pd.DataFrame, seed: int, progress: Progress) -> Plots | None:
+def place_reader(plots: Plots, predicted: PredictedPlots, scheme: Scheme | None = None) -> tuple[PlaceReader | None, list[Skill]]:
+    """(the reader of places beside that of lists, None where lists alone do better; skill of maps on held-out plots).
+
+    Each fold of the deep-SDM is left out in turn: by its members, by a linear reader of lists and by the regression on
+    embeddings. The mixture of both is chosen on these plots, and the skill of `maps` is that of the best. No reader where fewer
+    than two habitats can be scored.
+    """
+    label, classes = predicted.plots.label, len(plots.habitats)
+    from_lists = np.full((len(predicted), classes), np.nan, np.float32)
+    from_places = {strength: from_lists.copy() for strength in STRENGTHS}
+    for k in np.unique(predicted.fold):
+        is_test = predicted.fold == k
+        train, test = predicted.take(~is_test), predicted.take(is_test)
+        other_plots = plots.take(~np.isin(plots.plot_id, test.plots.plot_id))
+        if not len(train) or len(np.unique(other_plots.label[other_plots.label >= 0])) < 2:
+            continue
+        reader, lists = LinearReader.fit_path(other_plots, train.plots), test.plots
+        from_lists[is_test] = reader.classify(lists.order, lists.size, np.arange(len(plots.species)))
+        (embedding, members), (of_test, _) = train.without_fold(int(k)), test.without_fold(int(k))
+        for strength, p in from_places.items():
+            places = PlaceReader.fit(embedding, members, train.plots.label, classes, Mixture(0.0, 1.0, strength))
+            p[is_test] = places.log_probability(torch.from_numpy(of_test))
+    has_both = np.isfinite(from_lists).all(1)
+    label, from_lists = label[has_both], from_lists[has_both]
+    if len(np.unique(label)) < 2:
+        return None, []
+    from_places = {strength: p[has_both] for strength, p in from_places.items()}
+    mixture = best_mixture(from_lists, from_places, label)
+    of_place = from_places[mixture.strength]
+    maps = {"maps_from_lists": from_lists, "maps_from_places": np.exp(of_place), "maps": mixture(from_lists, of_place)}
+    skills = [skill_of(name, p, label, scheme) for name, p in maps.items()]
+    if mixture.place_weight == 0:
+        return None, skills
+    places = PlaceReader.fit(predicted.embedding, predicted.members, predicted.plots.label, classes, mixture, predicted.networks)
+    return places, skills
+
+
+def _predicted(
+    config: Config, model: Path, plots: Plots, table: pd.DataFrame, seed: int, progress: Progress
+) -> PredictedPlots | None:
     """The lists that the deep-SDM of the folder `model` tells for the labelled plots; None without one or without places.
 
     None too where it learned from files beside its surveys or from their table: the cube need not hold what it reads; and where

@@ -1,4 +1,4 @@
-"""The species lists that the deep-SDM predicts where vegetation plots lie: what the reader will be given in the maps.
+"""What the deep-SDM says where vegetation plots lie: the species lists that a reader will be given in the maps, and embeddings.
 
 A predicted list is longer, surer of the common species and ordered by probability instead of cover. A reader that has seen
 the lists of its labelled plots in both forms reads maps better, and plots no worse; `benchmarks/habitats.py cascade`
@@ -8,13 +8,12 @@ measures it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from cube.layers import RANKS
@@ -26,15 +25,38 @@ from inference.cascade.model import load_settings
 from inference.data.sampling import sample
 from inference.evaluation.out_of_fold import load_out_of_fold
 from inference.network import checkpoint
-from inference.network.batches import predict_surveys
+from inference.network.batches import embed_surveys
 from inference.network.checksums import verify_checksums
 from inference.plantbert.plots import Plots
 from inference.plantbert.text import binomial
-from inference.training.fit import without_fold
-from inference.training.likelihood import cloglog_probability
+from inference.training.fit import embedding_without_fold, without_fold
 
 MAX_PLOTS: Final = 20_000  # labelled plots that are predicted for: enough to learn what predicted lists are like
 PART: Final = 1_000  # plots sampled at a time, for the sake of memory
+
+
+@dataclass(frozen=True)
+class PredictedPlots:
+    """Labelled plots as the deep-SDM sees their places: n of them."""
+
+    plots: Plots  # with predicted lists, by the members that learned nothing in the plot's block
+    embedding: NDArray[np.float32]  # (n, members x d) of all networks
+    members: int
+    fold: NDArray[np.int64]  # (n) of the deep-SDM, 0 to `folds` - 1: its members fold x repeats and following left the plot out
+    folds: int
+    networks: str  # fingerprint of the networks
+
+    def __len__(self) -> int:
+        """Return the number of plots."""
+        return len(self.plots)
+
+    def take(self, index: NDArray[Any]) -> PredictedPlots:
+        """Return the plots at `index` (integers or a mask)."""
+        return replace(self, plots=self.plots.take(index), embedding=self.embedding[index], fold=self.fold[index])
+
+    def without_fold(self, fold: int) -> tuple[NDArray[np.float32], int]:
+        """(embeddings (n, m x d) of the members that learned nothing in the blocks of `fold`, m)."""
+        return np.split(self.embedding, self.folds, axis=1)[fold], self.members // self.folds
 
 
 def predicted_plots(
@@ -46,7 +68,7 @@ def predicted_plots(
     year: int,
     area_m2: float,
     seed: int = 0,
-) -> Plots:
+) -> PredictedPlots:
     """The labelled ones of `plots` with the lists that the deep-SDM in the folder `model` predicts for their cells out of fold.
 
     Each list is that of the members that learned nothing in the plot's block: where the network knows the surveys, its lists are
@@ -74,18 +96,22 @@ def predicted_plots(
     place = {name: i for i, name in enumerate(plots.species)}
     species_index = np.array([place.get(binomial(name), -1) for name in ensemble.species], np.int32)
     order, size = np.full((len(rows), min(RANKS, len(species_index))), -1, np.int32), np.zeros(len(rows), np.int32)
+    embedding = np.empty((len(rows), ensemble.network_dimension), np.float32)
     for start in range(0, len(rows), PART):
         part = slice(start, start + PART)
         predictors = sample(cube, recipe, x[part], y[part], ensemble.spec.receptive_field)
         same = np.ones(len(x[part]), np.float32)
+        z, _ = next(embed_surveys(ensemble, predictors, same * year, same * area_m2, PART))
+        embedding[part] = z[:, : ensemble.network_dimension].cpu().numpy()
         for k in np.unique(fold[part]):
             fold_rows = np.flatnonzero(fold[part] == k)
-            members = without_fold(ensemble, int(k), repeats)
-            eta = predict_surveys(members, predictors.subset(fold_rows), same[fold_rows] * year, same[fold_rows] * area_m2)
-            ranks, size[start + fold_rows] = ranked_lists(cloglog_probability(torch.from_numpy(eta)).numpy())
+            members, of_members = without_fold(ensemble, int(k), repeats), embedding_without_fold(z, ensemble, int(k), repeats)
+            p = members.probability(of_members[fold_rows], area_m2).cpu().numpy()
+            ranks, size[start + fold_rows] = ranked_lists(p)
             order[start + fold_rows] = species_index[ranks]
-    not_empty = size > 0
-    return replace(plots.take(rows[not_empty]), order=order[not_empty], size=size[not_empty])
+    lists = replace(plots.take(rows), order=order, size=size)
+    predicted = PredictedPlots(lists, embedding, len(ensemble.networks), fold, folds.count, ensemble.fingerprint)
+    return predicted.take(size > 0)
 
 
 def ranked_lists(p: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:

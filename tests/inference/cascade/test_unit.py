@@ -26,8 +26,9 @@ from inference.cascade.unit import WorkerContext, _worker_context, open_job, run
 from inference.data.blocks import Folds
 from inference.data.sampling import sample
 from inference.evaluation.out_of_fold import OutOfFold, save_out_of_fold
-from inference.network.batches import gather, predict_surveys
+from inference.network.batches import embed_surveys, gather, predict_surveys
 from inference.network.ensemble import Ensemble, survey_covariates
+from inference.plantbert.places import Mixture, PlaceReader
 from inference.plantbert.plots import Plots
 from inference.training.fit import without_fold
 from inference.training.predicted_lists import predicted_plots, ranked_lists
@@ -273,15 +274,22 @@ def test_one_product_alone_is_the_product_of_a_whole_run(case, receipt):
     assert (alone["species_id"] == NO_SPECIES).all()
 
 
-def test_habitats_from_a_composition_layer_are_those_of_the_whole_cascade(case, receipt, monkeypatch):
+@pytest.mark.parametrize("with_places", [False, True])
+def test_habitats_from_a_composition_layer_are_those_of_the_whole_cascade(case, receipt, monkeypatch, with_places):
     seen = []
+    weight = np.random.default_rng(0).normal(size=(2 * SPEC["d"], 2)).astype(np.float32)
+    reader_of_places = PlaceReader(weight, np.zeros(2, np.float32), 0.01, Mixture(0.5, 0.5, 1.0), "")
 
     class Reader:
         levels = ("habitat",)
         rows = np.arange(2)
+        places = reader_of_places if with_places else None
 
-        def classify(self, ranked, size, threads):
-            seen.append((ranked.copy(), size.copy()))
+        def classify(self, ranked, size, of_place, threads):
+            assert (of_place is not None) == with_places
+            seen.append((ranked.copy(), size.copy(), of_place))
+            if with_places:
+                return np.exp(of_place)
             first = (ranked[:, 0] % 2).astype(np.float32)
             return np.stack([first, 1 - first], 1)
 
@@ -305,8 +313,12 @@ def test_habitats_from_a_composition_layer_are_those_of_the_whole_cascade(case, 
     assert set(whole) == set(written)
     for name, values in whole.items():
         np.testing.assert_array_equal(values, written[name])
-    order = [np.lexsort(ranked.T) for ranked, _ in seen]
+    order = [np.lexsort(ranked.T) for ranked, *_ in seen]
     np.testing.assert_array_equal(seen[0][0][order[0]], seen[1][0][order[1]])
+    if with_places:
+        log_p = [of_place[rows] for (_, _, of_place), rows in zip(seen, order, strict=True)]
+        np.testing.assert_allclose(*log_p, atol=1e-5)
+        assert np.ptp(log_p[0]) > 1
 
 
 def cross_fitted(case: Case, count: int) -> Folds:
@@ -332,17 +344,23 @@ def test_lists_that_teach_the_reader_are_those_of_members_that_learned_nothing_n
         known,
         ("A", "B"),
     )
-    made = predicted_plots(case.cube, case.model, plots, *EUROPE.unproject(x, y), 2020, 100.0)
+    predicted = predicted_plots(case.cube, case.model, plots, *EUROPE.unproject(x, y), 2020, 100.0)
+    made = predicted.plots
     fold = folds.at(x, y)
     assert len(made) == n
     assert set(fold) == {0, 1}
     for k in (0, 1):
         places = sample(case.cube, model.recipe, x[fold == k], y[fold == k], model.ensemble.spec.receptive_field)
         year = np.full(len(places), 2020.0)
-        eta = predict_surveys(without_fold(model.ensemble, k), places, year, np.full(len(places), 100.0))
+        members = without_fold(model.ensemble, k)
+        eta = predict_surveys(members, places, year, np.full(len(places), 100.0))
         ranked, size = ranked_lists(-np.expm1(-np.exp(eta)))
         assert (made.size[fold == k] == size).mean() > 0.95
         assert (made.order[fold == k][:, :5] == ranked[:, :5]).mean() > 0.95
+        z = torch.cat([part for part, _ in embed_surveys(members, places, year, np.full(len(places), 100.0))])
+        embedding, count = predicted.take(fold == k).without_fold(k)
+        assert (count, embedding.shape[1]) == (1, members.network_dimension)
+        np.testing.assert_allclose(embedding, z[:, : members.network_dimension], atol=1e-5)
 
 
 def test_lists_that_teach_the_reader_are_those_of_the_composition_layer(case, truth, receipt):
@@ -359,7 +377,7 @@ def test_lists_that_teach_the_reader_are_those_of_the_composition_layer(case, tr
         np.array([f"p{i}" for i in range(302)]), np.zeros((302, 1), np.int32), np.ones(302, np.int32), label, known, ("A", "B")
     )
     lon, lat = np.append(lon, [0.0, np.nan]), np.append(lat, [50.0, 50.0])  # far away, and nowhere
-    made = predicted_plots(case.cube, case.model, plots, lon, lat, 2020, 100.0)
+    made = predicted_plots(case.cube, case.model, plots, lon, lat, 2020, 100.0).plots
     assert list(made.plot_id) == [f"p{i}" for i in range(300) if i != 7]  # unlabelled plots teach nothing
     np.testing.assert_array_equal(made.label, np.delete(label[:300], 7))
     cells = np.delete(at[some], 7)

@@ -1,6 +1,7 @@
 """Plots of a configuration become a reader in a model folder: its skill in the card, its approximation where one is asked for."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from cube.errors import ConfigError, ModelError, TableError
 from inference.cascade import maps
 from inference.cascade.cells import Cells
 from inference.cascade.habitats import HabitatMapper
-from inference.training.habitats import load_plots, train_habitats
+from inference.training.habitats import load_plots, place_reader, train_habitats
+from inference.training.predicted_lists import PredictedPlots
 from tests.support.plots import SPECIES, landscape
 
 CODES = {"A": "R21", "B": "R22", "C": "T17"}
@@ -209,3 +211,41 @@ def test_a_class_of_two_plots_is_named_or_learned_and_plots_without_coordinates_
     mapper = HabitatMapper.load(tmp_path / "habitats", SPECIES)
     assert len(mapper.reader.habitats) == report["kept"]["habitats"]
     assert np.isfinite(mapper.classify(np.array([[0, 1, 2]], np.int32), np.array([3]))).all()
+
+
+@pytest.mark.parametrize("tells", ["places", "lists"])
+def test_maps_read_from_what_tells_habitats_apart_in_blocks_that_nobody_saw(tmp_path: Path, tells: str) -> None:
+    """Where lists tell them, embeddings give every label away but those of the fold that a member left out: no proof of skill."""
+    plots, rng = landscape(600), np.random.default_rng(0)
+    plots = plots.take(plots.label >= 0)
+    n, fold = len(plots), np.arange(len(plots)) % 3
+    lists = plots if tells == "lists" else replace(plots, order=rng.permuted(plots.order, axis=0))
+    z = rng.normal(size=(3, n, 4)).astype(np.float32)
+    for member in range(3):
+        telling = (fold != member) | (tells == "places")
+        z[member, telling, 0] += 5 * plots.label[telling]
+    embedding = np.concatenate(list(z), axis=1)
+    predicted = PredictedPlots(replace(lists, cover=None), embedding, 3, fold, 3, "networks")
+    reader, skills = place_reader(plots, predicted)
+    accuracy = {skill.method: skill.accuracy for skill in skills}
+    assert list(accuracy) == ["maps_from_lists", "maps_from_places", "maps"]
+    assert all(skill.plots == n for skill in skills)
+    if tells == "lists":
+        assert accuracy["maps_from_places"] < 0.6 < accuracy["maps_from_lists"]
+        assert reader is None or reader.mixture.list_weight > reader.mixture.place_weight
+    else:
+        assert accuracy["maps_from_lists"] < 0.6 < 0.9 < accuracy["maps"]
+        assert reader is not None
+        assert reader.mixture.place_weight > reader.mixture.list_weight
+        assert (reader.weight.shape, reader.networks) == ((12, len(plots.habitats)), "networks")
+    assert max(accuracy.values()) - accuracy["maps"] < 0.05
+
+
+def test_one_fold_or_one_habitat_teaches_no_reader_of_places(tmp_path: Path) -> None:
+    plots = landscape(60)
+    plots = plots.take(plots.label >= 0)
+    z = np.zeros((len(plots), 4), np.float32)
+    same = PredictedPlots(plots, z, 1, np.zeros(len(plots), np.int64), 1, "")
+    assert place_reader(plots, same) == (None, [])
+    first = replace(same, plots=replace(plots, label=np.zeros_like(plots.label)), fold=np.arange(len(plots)) % 2, folds=2)
+    assert place_reader(first.plots, first) == (None, [])
