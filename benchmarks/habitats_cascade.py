@@ -32,13 +32,14 @@ from inference.data.sampling import sample
 from inference.network import checkpoint
 from inference.network.batches import embed_surveys
 from inference.plantbert.curation import Columns, make_plots
-from inference.plantbert.evaluation import trained_readers
+from inference.plantbert.evaluation import gain, trained_readers
 from inference.plantbert.plots import Plots
 from inference.training.habitats import place_reader
 from inference.training.predicted_lists import PredictedPlots, predicted_plots
 
 SCORED_CELLS = 4000  # cells
 FIGURES = ("accuracy", "macro_f1")
+KM = 1000 // CELL  # cells
 Array = NDArray[Any]
 
 
@@ -118,21 +119,30 @@ def true_lists(demo: Path, row: Array, col: Array, names: list[str], facts: dict
 def cascade(demo: Path, labelled: int, seeds: Sequence[int], reader_methods: Methods, say: Say) -> list[dict[str, Any]]:
     """Train on `labelled` plots, score on cells, a draw of plots for each seed; returns flat records."""
     records: list[dict[str, Any]] = []
+    answers: dict[str, list[Array]] = {}  # of each method; `label` and `block` among them
     for seed in seeds:
-        records += seed_rows(demo, labelled, seed, reader_methods, say)
+        rows, of_seed = seed_rows(demo, labelled, seed, reader_methods, say)
+        records += rows
+        for name, values in of_seed.items():
+            answers.setdefault(name, []).append(values)
     methods = dict.fromkeys(r["method"] for r in records if r["case"] == "cascade")
     mean, f1 = ({m: float(np.mean([r[key] for r in records if r["method"] == m])) for m in methods} for key in FIGURES)
     say("  mean of the seeds, accuracy (macro F1): " + ", ".join(f"{m} {v:.3f} ({f1[m]:.3f})" for m, v in mean.items()))
-    direct = max(v for m, v in mean.items() if m.startswith("direct"))
-    first = reader_methods.readers[0]
-    method = "maps" if "maps" in mean else first
-    f1_gain = f1[method] - max(v for m, v in f1.items() if m.startswith("direct"))
-    say(f"  {method} over the better direct one: accuracy {mean[method] - direct:+.3f}, macro F1 {f1_gain:+.3f} (bar above 0)")
+    method = "maps" if "maps" in mean else reader_methods.readers[0]
+    label, block = (np.concatenate(answers[name]) for name in ("label", "block"))
+    for key, values in zip(FIGURES, (mean, f1), strict=True):
+        direct = max((m for m in values if m.startswith("direct")), key=values.__getitem__)
+        pair = (np.concatenate(answers[name]) for name in (method, direct))
+        middle, low, high = gain(label, *pair, block)[key]
+        interval = f"{middle:+.3f}, 95 % of draws of blocks of 1 km {low:+.3f} to {high:+.3f}"
+        say(f"  {method} over {direct}, {key.replace('_', ' ')}: {interval} (bar above 0)")
     return records
 
 
-def seed_rows(demo: Path, labelled: int, seed: int, reader_methods: Methods, say: Say) -> list[dict[str, Any]]:
-    """`cascade` for one draw of plots."""
+def seed_rows(
+    demo: Path, labelled: int, seed: int, reader_methods: Methods, say: Say
+) -> tuple[list[dict[str, Any]], dict[str, Array]]:
+    """`cascade` for one draw of plots: records, and the habitat of each cell that each method names, `label` and `block`."""
     plots, table = few_plots(demo, labelled, seed)
     lists, row, col, facts = cells_of(demo)
     codes = np.array(facts["habitats"])
@@ -147,8 +157,10 @@ def seed_rows(demo: Path, labelled: int, seed: int, reader_methods: Methods, say
     )
     true = true_lists(demo, row, col, lists.names, facts)
     records = []
+    answers = {"label": label, "block": row // KM * 10_000 + col // KM}
 
     def score(method: str, probability: Array, rows: Array | slice = slice(None)) -> None:
+        answers[method] = np.nan_to_num(probability).argmax(axis=1)
         records.append(score_row("cascade", method, probability[rows], label[rows], scheme, say) | {"seed": seed})
 
     at = table.set_index(table["PlotObservationID"].astype(str)).reindex([str(i) for i in plots.plot_id])
@@ -181,7 +193,7 @@ def seed_rows(demo: Path, labelled: int, seed: int, reader_methods: Methods, say
         p = np.zeros((len(label), len(plots.habitats)), np.float32)
         p[:, tree.classes_] = tree.predict_proba(cell_predictors)
         score("direct" if name == "trees" else f"direct, {name}", p)
-    return records
+    return records, answers
 
 
 def _score_maps(
