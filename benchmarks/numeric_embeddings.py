@@ -65,7 +65,7 @@ def main() -> None:
     spec = spec_for(data.predictors, data.surveys, **split_network_options(config)[1])
 
     def encoder(modality: str, spec: ModelSpec) -> nn.Module:
-        is_table = modality in ("static", "coarse")
+        is_table = modality == "table_1km"
         return PiecewiseLinearTable(len(spec.channels(modality)), spec) if is_table else plain(modality, spec)
 
     for seed in range(3):
