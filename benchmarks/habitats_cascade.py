@@ -34,7 +34,7 @@ from inference.network.batches import embed_surveys
 from inference.plantbert.curation import Columns, make_plots
 from inference.plantbert.evaluation import gain, trained_readers
 from inference.plantbert.plots import Plots
-from inference.training.habitats import place_reader
+from inference.training.places import place_reader
 from inference.training.predicted_lists import PredictedPlots, predicted_plots
 
 SCORED_CELLS = 4000  # cells

@@ -121,6 +121,7 @@ class HabitatReader:
         if order.ndim != 2 or size.shape != order.shape[:1]:
             raise ValueError(f"order {order.shape} and size {size.shape} must be (n, K) and (n,)")
         words = species_token if self.linear is None else species_token[:, :-1]
+        share = 1.0 if self.linear is None else self.linear.transformer_share
         longest = min(order.shape[1], most_species(self.max_length, _each(words)))
         list_lengths = np.minimum(size, longest).astype(np.int64)
         result = np.full((len(size), len(self.habitats)), np.nan, dtype=np.float32)
@@ -137,15 +138,16 @@ class HabitatReader:
 
         def read(task: tuple[NDArray[np.int64], int]) -> None:
             cells, length = task
-            rows = write_tokens(order[cells, :length], list_lengths[cells], words, self.tokenizer, self.max_length)
-            low = self.precision != torch.float32
-            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=low):
-                logits = self.network(torch.from_numpy(rows).to(self.device)).float().log_softmax(dim=-1).cpu()
-            if self.linear is not None:
+            logits = torch.zeros(len(cells), len(self.habitats))
+            if share > 0:
+                rows = write_tokens(order[cells, :length], list_lengths[cells], words, self.tokenizer, self.max_length)
+                low = self.precision != torch.float32
+                with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+                    logits = share * self.network(torch.from_numpy(rows).to(self.device)).float().log_softmax(dim=-1).cpu()
+            if self.linear is not None and share < 1:
                 covers = None if cover is None else cover[cells, :length]
                 linear_logits = self.linear.logits(order[cells, :length], list_lengths[cells], species_token[:, -1], covers)
-                share = self.linear.transformer_share
-                logits = share * logits + (1 - share) * torch.from_numpy(linear_logits)
+                logits = logits + (1 - share) * torch.from_numpy(linear_logits)
             result[cells] = logits.softmax(dim=-1).numpy()
 
         pool = threads if self.device.type == "cpu" else None

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from inference.plantbert.baselines import BASELINES
-from inference.plantbert.linear import LinearReader
+from inference.plantbert.linear import SHARES, LinearReader
+from inference.plantbert.places import LEAST, Mixture
 from inference.plantbert.plots import Plots
 from inference.plantbert.scheme import Scheme, roll_up
 
@@ -157,6 +158,16 @@ def trained_readers(
         readers["plantbert"] = HabitatReader(model, tokenizer, linear=linear)
         readers["transformer"] = HabitatReader(model, tokenizer)
     return {name: readers[name] for name in names}
+
+
+def best_transformer_share(
+    transformer: NDArray[np.float32], path: NDArray[np.float32], label: NDArray[np.integer[Any]]
+) -> tuple[float, NDArray[np.float32]]:
+    """(the share of the transformer's log odds with the least log loss, probabilities (n, C) of both with it)."""
+    of_share = {share: Mixture(1 - share, share, 1.0)(path, np.log(np.maximum(transformer, LEAST))) for share in SHARES}
+    row = np.arange(len(label))
+    best = min(SHARES, key=lambda share: float(-np.log(np.maximum(of_share[share][row, label], LEAST)).mean()))
+    return best, of_share[best]
 
 
 def _with_unseen(probability: NDArray[np.float32], label: NDArray[np.integer[Any]]) -> NDArray[np.float32]:

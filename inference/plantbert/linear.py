@@ -31,11 +31,11 @@ TENSORS: Final = "linear.safetensors"
 FORMAT: Final = 3
 ROWS: Final = 8192  # cells read at once
 STRENGTH: Final = 0.1  # C of the logistic regression
-HIDDEN_SHARES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # of the hidden layer in the log odds: the best on folds of the plots
+SHARES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # of the hidden layer, and of Pl@ntBERT, in the log odds: the best on folds
 USUAL_SHARE: Final = 0.4  # without folds
 BAYES_SHARE: Final = 0.15  # of naive Bayes in the rest; this and the next two were chosen on open folds, see docs
 ADJUSTMENT: Final = 0.3  # power of a habitat's frequency by which its odds are divided, so that rare ones count
-TRANSFORMER_SHARE: Final = 0.35  # of Pl@ntBERT in the log odds where it reads beside
+TRANSFORMER_SHARE: Final = 0.35  # of Pl@ntBERT, where no plot was held out
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class LinearReader:
     def _best_share(cls, plots: Plots, predicted: Plots | None, fold: NDArray[np.integer[Any]]) -> float:
         """The share of the hidden layer with the least log loss on plots whose fold was left out."""
         labelled, usable_for_score = plots.label >= 0, (plots.label >= 0) & (plots.size > 0)  # without species there is no answer
-        loss, scored_plots = np.zeros(len(HIDDEN_SHARES)), 0
+        loss, scored_plots = np.zeros(len(SHARES)), 0
         for k in np.unique(fold[labelled & (fold >= 0)]):
             train = plots.take(fold != k)
             test = plots.take((fold == k) & usable_for_score & np.isin(plots.label, train.label))
@@ -140,11 +140,11 @@ class LinearReader:
                 continue
             lists = None if predicted is None else predicted.take(np.isin(predicted.plot_id, train.plot_id))
             with_share, scored_plots = cls._parts(train, lists), scored_plots + len(test)
-            for i, share in enumerate(HIDDEN_SHARES):
+            for i, share in enumerate(SHARES):
                 reader = with_share(share)
                 p = reader.classify(test.order, test.size, np.arange(len(plots.species)), cover=test.cover)
                 loss[i] -= np.log(np.maximum(p[np.arange(len(test)), test.label], 1e-15)).sum()
-        return HIDDEN_SHARES[int(loss.argmin())] if scored_plots else USUAL_SHARE
+        return SHARES[int(loss.argmin())] if scored_plots else USUAL_SHARE
 
     def to(self, device: Any) -> None:
         """Stay on the processor: one product of sparse matrices is as fast as reading the cells."""

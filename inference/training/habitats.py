@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from cube.config import Config, HabitatConfig
@@ -29,13 +28,20 @@ from inference.network.checksums import write_checksums
 from inference.plantbert.baselines import ALWAYS
 from inference.plantbert.card import linear_card
 from inference.plantbert.curation import Columns, make_plots
-from inference.plantbert.evaluation import Skill, better_baselines, evaluate_reader, reader_folds, skill_of
-from inference.plantbert.linear import LinearReader
+from inference.plantbert.evaluation import (
+    Skill,
+    best_transformer_share,
+    better_baselines,
+    evaluate_reader,
+    reader_folds,
+    skill_of,
+)
+from inference.plantbert.linear import TRANSFORMER_SHARE, LinearReader
 from inference.plantbert.places import CARD as PLACES
-from inference.plantbert.places import STRENGTHS, Mixture, PlaceReader, best_mixture
 from inference.plantbert.places import TENSORS as PLACE_TENSORS
 from inference.plantbert.plots import Plots
 from inference.plantbert.scheme import Scheme, flat_scheme, make_scheme, read_scheme
+from inference.training.places import place_reader
 from inference.training.predicted_lists import PredictedPlots, predicted_plots
 
 if TYPE_CHECKING:  # transformers takes seconds to import: a model without habitats does without it
@@ -44,6 +50,7 @@ if TYPE_CHECKING:  # transformers takes seconds to import: a model without habit
 Progress = Callable[[int, int, str], None]
 OTHER_OPTIONS: Final = ("folds", "predicted")
 """Keys of habitats.options that are not of the reader's own training; see `train_habitats`."""
+PARTS: Final = ("transformer", "linear")  # of Pl@ntBERT as it ships
 FOLDS: Final = 5  # parts into which plots are dealt
 SKILL: Final = "skill.json"  # a record for each method, beside the reader
 
@@ -148,7 +155,7 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
     scheme = _scheme(config, plots)
     of_places = _predicted(config, folder.parent, plots, table, options.seed, progress) if options.predicted else None
     predicted = None if of_places is None else of_places.plots
-    skills, how, fold = _held_out(config, spec, plots, predicted, table, scheme, folds, options.seed, progress)
+    skills, how, fold, share = _held_out(config, spec, plots, predicted, table, scheme, folds, options.seed, progress)
     lines = [f"On held-out {how}:", *(skill.line() for skill in skills)]
     places, map_skills = (None, []) if of_places is None else place_reader(plots, of_places, scheme)
     if map_skills:
@@ -157,7 +164,7 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
     if spec is None:
         metrics = _train_linear(plots, fold, folder, predicted, lines)
     else:
-        metrics = _train_plantbert(config, plots, fold, folder, spec, predicted, lines, progress)
+        metrics = _train_plantbert(config, plots, fold, folder, spec, predicted, lines, progress, share)
     metrics |= {"held_out": how} | {f"held_out_{skill.method}": skill.line() for skill in skills}
     metrics |= {skill.method: skill.line() for skill in map_skills}
     for name in (PLACES, PLACE_TENSORS):  # of an earlier training
@@ -209,8 +216,9 @@ def _train_plantbert(
     predicted: Plots | None,
     skill: Sequence[str],
     progress: Progress,
+    share: float,
 ) -> dict[str, Any]:
-    """Train Pl@ntBERT and the linear path beside it into a folder; returns its figures."""
+    """Train Pl@ntBERT, with its `share` in the log odds, and the linear path beside it into a folder; returns its figures."""
     from inference.plantbert.training import train_reader
 
     figures = train_reader(
@@ -222,45 +230,10 @@ def _train_plantbert(
         skill=skill,
         predicted=predicted,
     )[2]
-    LinearReader.fit(plots, predicted, fold).save(folder)
-    return figures
-
-
-def place_reader(plots: Plots, predicted: PredictedPlots, scheme: Scheme | None = None) -> tuple[PlaceReader | None, list[Skill]]:
-    """(the reader of places beside that of lists, None where lists alone do better; skill of maps on held-out plots).
-
-    Each fold of the deep-SDM is left out in turn: by its members, by a linear reader of lists and by the regression on
-    embeddings. The mixture of both is chosen on these plots, and the skill of `maps` is that of the best. No reader where fewer
-    than two habitats can be scored.
-    """
-    label, classes = predicted.plots.label, len(plots.habitats)
-    from_lists = np.full((len(predicted), classes), np.nan, np.float32)
-    from_places = {strength: from_lists.copy() for strength in STRENGTHS}
-    for k in np.unique(predicted.fold):
-        is_test = predicted.fold == k
-        train, test = predicted.take(~is_test), predicted.take(is_test)
-        other_plots = plots.take(~np.isin(plots.plot_id, test.plots.plot_id))
-        if not len(train) or len(np.unique(other_plots.label[other_plots.label >= 0])) < 2:
-            continue
-        reader, lists = LinearReader.fit_path(other_plots, train.plots), test.plots
-        from_lists[is_test] = reader.classify(lists.order, lists.size, np.arange(len(plots.species)))
-        (embedding, members), (of_test, _) = train.without_fold(int(k)), test.without_fold(int(k))
-        for strength, p in from_places.items():
-            places = PlaceReader.fit(embedding, members, train.plots.label, classes, Mixture(0.0, 1.0, strength))
-            p[is_test] = places.log_probability(torch.from_numpy(of_test))
-    has_both = np.isfinite(from_lists).all(1)
-    label, from_lists = label[has_both], from_lists[has_both]
-    if len(np.unique(label)) < 2:
-        return None, []
-    from_places = {strength: p[has_both] for strength, p in from_places.items()}
-    mixture = best_mixture(from_lists, from_places, label)
-    of_place = from_places[mixture.strength]
-    maps = {"maps_from_lists": from_lists, "maps_from_places": np.exp(of_place), "maps": mixture(from_lists, of_place)}
-    skills = [skill_of(name, p, label, scheme) for name, p in maps.items()]
-    if mixture.place_weight == 0:
-        return None, skills
-    places = PlaceReader.fit(predicted.embedding, predicted.members, predicted.plots.label, classes, mixture, predicted.networks)
-    return places, skills
+    path = LinearReader.fit(plots, predicted, fold)
+    path.transformer_share = share
+    path.save(folder)
+    return figures | {"transformer_share": share}
 
 
 def _predicted(
@@ -306,8 +279,11 @@ def _held_out(
     folds: int,
     seed: int,
     progress: Progress,
-) -> tuple[list[Skill], str, NDArray[np.int64]]:
-    """(skill by method on the same held-out plots, which plots these are, fold of each plot); no reader's where `folds` is 0."""
+) -> tuple[list[Skill], str, NDArray[np.int64], float]:
+    """(skill by method on the same held-out plots, which plots these are, fold of each plot, share of the transformer).
+
+    No reader's skill where `folds` is 0, and the usual share. Else that of `plantbert` is the best of six shares on these plots.
+    """
     columns = _required(config).plots.columns
     place: dict[str, NDArray[np.float64] | None] = {"lon": None, "lat": None}
     if columns.longitude is not None and columns.latitude is not None:
@@ -323,10 +299,10 @@ def _held_out(
         score, how = score & (fold == smallest_fold), f"{how}, one part of {parts}"
     else:
         how = f"{how}, {parts} parts in turn"
-    readers = ("plantbert" if spec is not None else "linear",) if folds else ()
+    readers = (PARTS if spec is not None else ("linear",)) if folds else ()
     steps_done, total = iter(range(1, 10**6)), (1 if folds == 1 else parts) * (len(readers) + len(ALWAYS))
     progress(0, total, "habitats on held-out plots")
-    skills, _ = evaluate_reader(
+    skills, p = evaluate_reader(
         plots,
         fold,
         spec,
@@ -337,7 +313,11 @@ def _held_out(
         predicted=predicted,
         progress=lambda _: progress(next(steps_done), total, "habitats on held-out plots"),
     )
-    return skills, how, fold
+    if readers != PARTS:
+        return skills, how, fold, TRANSFORMER_SHARE
+    label, (transformer, path) = plots.label[score], (p[name][score] for name in PARTS)
+    share, both = best_transformer_share(transformer, path, label)
+    return [skill_of("plantbert", both, label, scheme), *skills], how, fold, share
 
 
 def _scheme(config: Config, plots: Plots) -> Scheme:

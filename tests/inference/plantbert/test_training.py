@@ -209,6 +209,10 @@ def test_a_linear_path_adds_its_log_odds_and_a_folder_without_one_reads_as_publi
         shared = both.classify(mixed, plots.size, token, cover=plots.cover, threads=threads)
     np.testing.assert_allclose(shared, p, atol=1e-6)
     assert np.isnan(both.classify(mixed[:1], np.zeros(1, int), token)).all()
+    assert both.linear is not None
+    for share, part in zip((1.0, 0.0), parts, strict=True):
+        both.linear.transformer_share = share
+        np.testing.assert_allclose(both.classify(mixed, plots.size, token, cover=plots.cover), part, atol=1e-5)
 
 
 def test_a_linear_path_of_other_habitats_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ from cube.errors import ConfigError, ModelError, TableError
 from inference.cascade import maps
 from inference.cascade.cells import Cells
 from inference.cascade.habitats import HabitatMapper
-from inference.training.habitats import load_plots, place_reader, train_habitats
+from inference.plantbert.evaluation import best_transformer_share
+from inference.training.habitats import load_plots, train_habitats
+from inference.training.places import place_reader
 from inference.training.predicted_lists import PredictedPlots
 from tests.support.plots import SPECIES, landscape
 
@@ -92,7 +94,9 @@ def test_skill_on_held_out_blocks_stands_in_metrics_and_card(tmp_path: Path) -> 
     assert float(line.split("accuracy ")[1].split(",")[0]) > 0.5
     assert "level1" in line
     assert line in (out / "README.md").read_text()
-    assert metrics["held_out_naive_bayes"] in (out / "README.md").read_text()
+    for method in ("naive_bayes", "transformer", "linear"):
+        assert metrics[f"held_out_{method}"] in (out / "README.md").read_text()
+    assert json.loads((out / "linear.json").read_text())["transformer_share"] == metrics["transformer_share"]
     assert metrics["held_out"] == "blocks of 0.1 degree, 2 parts in turn"
     for method in ("naive_bayes_cover", "logistic_regression_balanced", "logistic_regression_balanced_cover"):
         assert metrics[f"held_out_{method}"] in (out / "README.md").read_text()
@@ -249,3 +253,18 @@ def test_one_fold_or_one_habitat_teaches_no_reader_of_places(tmp_path: Path) -> 
     assert place_reader(plots, same) == (None, [])
     first = replace(same, plots=replace(plots, label=np.zeros_like(plots.label)), fold=np.arange(len(plots)) % 2, folds=2)
     assert place_reader(first.plots, first) == (None, [])
+
+
+def test_the_transformer_counts_as_much_as_it_tells() -> None:
+    rng = np.random.default_rng(3)
+    label = rng.integers(0, 3, 2000)
+    noise = rng.dirichlet(np.ones(3), 2000).astype(np.float32)
+    parts = np.full((2, 2000, 3), 0.1, np.float32)
+    for p in parts:  # each names the right class three times in four, on plots of its own
+        p[np.arange(2000), np.where(rng.random(2000) < 0.75, label, rng.integers(0, 3, 2000))] = 0.8
+    first, second = parts
+    assert best_transformer_share(noise, first, label)[0] == 0
+    assert best_transformer_share(first, noise, label)[0] == 1
+    share, both = best_transformer_share(first, second, label)
+    assert 0 < share < 1
+    assert (both.argmax(1) == label).mean() >= max((p.argmax(1) == label).mean() for p in parts)
