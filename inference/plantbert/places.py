@@ -79,8 +79,9 @@ class PlaceReader:
             raise ValueError("no plot to learn from")
         weights, biases = [], []
         for part in np.split(embedding, members, axis=1):
-            mean, deviation = part.mean(axis=0), np.maximum(part.std(axis=0), 1e-6)
-            weight, bias = logistic_weights((part - mean) / deviation, label, classes, mixture.strength)
+            mean, deviation = part.mean(axis=0, dtype=np.float64), np.maximum(part.std(axis=0, dtype=np.float64), 1e-6)
+            standard = np.where(part.min(axis=0) == part.max(axis=0), 0, (part - mean) / deviation).astype(np.float32)
+            weight, bias = logistic_weights(standard, label, classes, mixture.strength)
             weights.append(weight / deviation[:, None] / members)
             biases.append(bias - (mean / deviation) @ weight)
         bias = np.asarray(np.mean(biases, axis=0), np.float32)

@@ -130,3 +130,14 @@ def test_without_a_plot_there_is_nothing_to_learn_and_of_one_habitat_it_is_certa
         PlaceReader.fit(z[:0], 2, label[:0], 4, MIXTURE)
     p = np.exp(PlaceReader.fit(z, 2, np.full(3, 1), 4, MIXTURE).log_probability(torch.from_numpy(z)))
     np.testing.assert_allclose(p[:, 1], 1 / (1 + 3 / 7), rtol=1e-5)
+
+
+def test_a_value_that_plots_share_says_nothing_of_other_places() -> None:
+    """In single precision its mean is off by a digit, which looks like a deviation."""
+    z, label = drawn(57, members=1)
+    z[:, 1:] = 5.1, 123.456, -7.7, 0.3
+    reader = PlaceReader.fit(z, 1, label, 4, MIXTURE)
+    np.testing.assert_array_equal(reader.weight[1:], 0)
+    elsewhere = z.copy()
+    elsewhere[:, 1:] += 0.5
+    np.testing.assert_array_equal(*(reader.log_probability(torch.from_numpy(values)) for values in (z, elsewhere)))
