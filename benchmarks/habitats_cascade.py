@@ -219,7 +219,7 @@ def _score_maps(
     same = np.ones(len(x), np.float32)
     z = torch.cat([part for part, _ in embed_surveys(ensemble, inputs, same * maps.year, same * maps.area_m2)])
     log_probability = of_places.log_probability(z)
-    both = of_places.mixture(from_lists, log_probability)
+    both = of_places.mixed(from_lists, log_probability)
     say(f"  maps: {of_places.mixture}")
     score("places", np.exp(log_probability))
     score("maps", both, np.isfinite(both).all(axis=1))

@@ -112,7 +112,7 @@ class HabitatMapper:
         of_place (n, C): what `places` says of the cells, where there is such a reader.
         """
         p = self.reader.classify(ranked_species, size, self.tokens, threads=threads)
-        return p if self.places is None or of_place is None else self.places.mixture(p, of_place)
+        return p if self.places is None or of_place is None else self.places.mixed(p, of_place)
 
     def level_maps(self, probability: NDArray[Any]) -> dict[str, NDArray[np.int64]]:
         """(n,) table row of the most probable class at each level; coarser levels sum the finest."""

@@ -96,6 +96,10 @@ class PlaceReader:
         p = torch.clamp(torch.softmax(logits, 1), min=self.floor)
         return np.asarray(torch.log(p / p.sum(1, keepdim=True)).cpu().numpy(), np.float32)
 
+    def mixed(self, from_list: Floats, log_probability: Floats) -> Floats:
+        """(n, C) probabilities of both, from those of lists and what `log_probability` says; NaN stays."""
+        return mixed(self.mixture, from_list, log_probability, np.isfinite(self.bias))
+
     def save(self, folder: Path, habitats: Sequence[str]) -> None:
         """Write `places.safetensors` and `places.json` into the folder of a reader of `habitats`."""
         write_tensors(folder / TENSORS, {"weight": self.weight, "bias": self.bias})
@@ -144,6 +148,19 @@ class PlaceReader:
                 f"{folder}: the reader of places is damaged ({error}); run `floracube habitats train` again."
             ) from error
         return reader
+
+
+def mixed(mixture: Mixture, from_list: Floats, log_probability: Floats, has_place: NDArray[np.bool_]) -> Floats:
+    """(n, C) the mixture of the habitats of which a plot `has_place` (C); the others keep what the list gives them.
+
+    Raises: ValueError where no habitat has a place.
+    """
+    if has_place.all():
+        return mixture(from_list, log_probability)
+    both = from_list.copy()
+    both[:, has_place] = mixture(from_list[:, has_place], log_probability[:, has_place])
+    both[:, has_place] *= from_list[:, has_place].sum(axis=1, keepdims=True)
+    return both
 
 
 def best_mixture(from_list: Floats, from_place: Mapping[float, Floats], label: NDArray[np.integer[Any]]) -> Mixture:

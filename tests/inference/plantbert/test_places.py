@@ -141,3 +141,19 @@ def test_a_value_that_plots_share_says_nothing_of_other_places() -> None:
     elsewhere = z.copy()
     elsewhere[:, 1:] += 0.5
     np.testing.assert_array_equal(*(reader.log_probability(torch.from_numpy(values)) for values in (z, elsewhere)))
+
+
+def test_a_habitat_without_a_place_keeps_what_the_list_gives_it() -> None:
+    z, label = drawn()
+    reader = PlaceReader.fit(z, 2, label, 4, Mixture(0.0, 1.0, 0.1))
+    from_list = np.random.default_rng(3).dirichlet(np.ones(4), 400).astype(np.float32)
+    from_list[0] = np.nan
+    log_probability = reader.log_probability(torch.from_numpy(z))
+    both = reader.mixed(from_list, log_probability)
+    assert np.isnan(both[0]).all()
+    np.testing.assert_array_equal(both[1:, 3], from_list[1:, 3])
+    np.testing.assert_allclose(both[1:].sum(1), 1, rtol=1e-5)
+    assert ((both[1:, :3].argmax(1) == label[1:]).mean()) > 0.9
+    every = PlaceReader.fit(z[:, :5], 1, label, 3, MIXTURE)
+    of_place = every.log_probability(torch.from_numpy(z[:, :5]))
+    np.testing.assert_array_equal(every.mixed(from_list[:, :3], of_place), MIXTURE(from_list[:, :3], of_place))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from pyproj import Transformer
 from typer.testing import CliRunner
@@ -268,3 +269,31 @@ def test_the_transformer_counts_as_much_as_it_tells() -> None:
     share, both = best_transformer_share(first, second, label)
     assert 0 < share < 1
     assert (both.argmax(1) == label).mean() >= max((p.argmax(1) == label).mean() for p in parts)
+
+
+def test_a_habitat_of_one_fold_does_not_choose_how_much_lists_and_places_count() -> None:
+    """Nobody who left that fold out knows the habitat, so that its loss would ask for maps that know nothing."""
+    plots, rng = landscape(600), np.random.default_rng(0)
+    plots = plots.take(plots.label >= 0)
+    fold = np.where(plots.label == 0, 0, np.arange(len(plots)) % 3)
+    z = rng.normal(size=(len(plots), 12)).astype(np.float32)
+    reader, skills = place_reader(plots, PredictedPlots(replace(plots, cover=None), z, 3, fold, 3, ""))
+    accuracy = {skill.method: skill.accuracy for skill in skills}
+    assert all(skill.plots == len(plots) for skill in skills)
+    assert accuracy["maps"] == pytest.approx(accuracy["maps_from_lists"], abs=0.02)
+    assert reader is None or reader.mixture.list_weight >= 0.75
+    apart = PredictedPlots(replace(plots, cover=None), z, 3, plots.label.astype(np.int64), 3, "")
+    assert place_reader(plots, apart) == (None, [])  # each habitat in a fold of its own: nothing to choose from
+
+
+def test_habitats_without_coordinates_stay_in_the_maps() -> None:
+    plots, rng = landscape(600), np.random.default_rng(0)
+    plots = plots.take(plots.label >= 0)
+    rows = np.flatnonzero(plots.label != 2)
+    placed = replace(plots.take(rows), order=rng.permuted(plots.order[rows], axis=0), cover=None)
+    z = rng.normal(size=(len(rows), 12)).astype(np.float32) + 5 * placed.label[:, None].astype(np.float32)
+    reader, _ = place_reader(plots, PredictedPlots(placed, z, 3, np.arange(len(rows)) % 3, 3, ""))
+    assert reader is not None
+    from_list = np.array([[0.02, 0.03, 0.95]], np.float32)
+    of_place = reader.log_probability(torch.from_numpy(z[:1]))
+    assert reader.mixed(from_list, of_place)[0, 2] == np.float32(0.95)
