@@ -170,7 +170,8 @@ class UnitRun:
                 cells.extra["dissimilarity"] = np.append(unlike, np.nan)[row]
             if places is not None:
                 of_place = self._of_places(places, z)
-                cells.habitat_of_place = np.append(of_place, np.full((1, of_place.shape[1]), np.nan), axis=0)[row]
+                empty_row = np.full((1, of_place.shape[1]), np.nan, np.float32)
+                cells.habitat_of_place = np.append(of_place, empty_row, axis=0)[row]
         self._habitats(cells, species_ranks)
         return cells
 
