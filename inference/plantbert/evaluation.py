@@ -165,8 +165,8 @@ def best_transformer_share(
 ) -> tuple[float, NDArray[np.float32]]:
     """(the share of the transformer's log odds with the least log loss, probabilities (n, C) of both with it)."""
     of_share = {share: Mixture(1 - share, share, 1.0)(path, np.log(np.maximum(transformer, LEAST))) for share in SHARES}
-    row = np.arange(len(label))
-    best = min(SHARES, key=lambda share: float(-np.log(np.maximum(of_share[share][row, label], LEAST)).mean()))
+    row = np.flatnonzero(np.isfinite(transformer).all(axis=1) & np.isfinite(path).all(axis=1))  # of plots with species
+    best = min(SHARES, key=lambda share: float(-np.log(np.maximum(of_share[share][row, label[row]], LEAST)).mean()))
     return best, of_share[best]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from cube.errors import ModelError
 from inference.network.tensors import write_tensors
@@ -44,8 +45,7 @@ class Mixture:
     def __call__(self, from_list: Floats, log_probability: Floats) -> Floats:
         """(n, C) probabilities of both, from those of lists (n, C) and log probabilities of places; NaN stays."""
         logits = self.list_weight * np.log(np.maximum(from_list, LEAST)) + self.place_weight * log_probability
-        p = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(p / p.sum(axis=1, keepdims=True), np.float32)
+        return np.asarray(softmax(logits, axis=1), np.float32)
 
 
 LISTS_ALONE: Final = Mixture(1.0, 0.0, 1.0)
