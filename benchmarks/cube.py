@@ -1,8 +1,8 @@
-"""What the cube costs: how fast it is built, how many bytes a cell takes, what checksums add.
+"""What the cube costs: how fast it is built, how many bytes a cell takes.
 
     python -m benchmarks.cube                                  # everything; some minutes
     python -m benchmarks.cube --only bytes --cube /data/cube.zarr
-    python -m benchmarks.cube --only throughput,checksums --json cube.json
+    python -m benchmarks.cube --only throughput --json cube.json
 
 Each part is a file of its own: `cube_throughput.py` (compared with odc-stac, stackstac and gdalwarp on the same scenes) and
 `cube_storage.py`. Machines are shared and noisy: read the ratios, which compare ways within one run, before the rates.
@@ -20,8 +20,7 @@ from benchmarks import cube_storage, cube_throughput
 from benchmarks.command import parser_of, write_rows
 from inference.evaluation.tables import Table
 
-PARTS = ("throughput", "bytes", "checksums")
-TIMED = {"throughput": cube_throughput.records, "checksums": cube_storage.checksums_records}
+PARTS = ("throughput", "bytes")
 
 
 def main() -> None:
@@ -37,8 +36,8 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, {platform.machine()}, load {os.getloadavg()[0]:.1f} at the start\n")
     rows: list[dict[str, Any]] = []
     for part in parts:
-        if part in TIMED:
-            part_rows = TIMED[part](repeats=options.repeats)
+        if part == "throughput":
+            part_rows = cube_throughput.records(repeats=options.repeats)
         else:
             with tempfile.TemporaryDirectory() as folder:
                 part_rows = cube_storage.bytes_records(options.cube or cube_storage.demo_cube(Path(folder), options.size_km))

@@ -1,43 +1,23 @@
-"""What a cube costs to keep: bytes a cell and objects a unit by layer, and what its checksums add.
+"""What a cube costs to keep: bytes a cell and objects a unit by layer.
 
-`bytes` measures the layers of a cube as they lie on disk: of the generated landscape with embeddings of it, 64 and 128 bands
-made of its Sentinel-2 and terrain (built here, or `--cube` for any other local one). `checksums` writes and reads maps of
-species of realistic texture in a local folder with and without the CRC-32C of each chunk, by turns, with and without Rust codecs.
-`benchmarks/cube.py` prints each as a part of its table.
-
-    python -m benchmarks.cube --only checksums --json checksums.json
+Measured on the layers of a cube as they lie on disk: of the generated landscape with embeddings of it, 64 and 128 bands
+made of its Sentinel-2 and terrain (built here, or `--cube` for any other local one). `benchmarks/cube.py` prints it.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import statistics
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import yaml
-from scipy.ndimage import gaussian_filter
 
-from cube.grid import CELL, FINE, Region, bounds_in, transformer
-from cube.layers import occurrence
-from cube.storage.store import CubeStore, create_cube, open_cube
+from cube.grid import CELL, FINE, bounds_in, transformer
+from cube.storage.store import CubeStore, open_cube
 
 Row = dict[str, Any]
 Array = np.ndarray[Any, Any]
-Timing = tuple[float, float, float, int]  # seconds to write and to read a unit, and to read a tile; bytes
-STORE_REGION = Region(4420, 2620, 4460, 2660, 40)  # one unit of 40 km, as Europe has them
-SPECIES = 128  # one shard
-TILES = 30
-WAYS = ("plain", "zarrs")
-
-
-# Bytes and objects.
 
 
 def demo_cube(folder: Path, size_km: int) -> Path:
@@ -158,85 +138,3 @@ def _row_name(path: str) -> str:
         level = next((p for p in parts[3:-1] if p.isdigit()), "0")
         return f"{parts[1]}/{parts[-1]}" if level == "0" else f"{parts[1]}/overviews"
     return "/".join(parts[1:])
-
-
-# Checksums.
-
-
-def maps_of_species(seed: int = 0) -> np.ndarray:
-    """(species, y, x) uint8: smooth gradients shared by the species, a grain of their own, most of the land near zero."""
-    rng = np.random.default_rng(seed)
-    side = STORE_REGION.unit_km * 1000 // CELL
-    gradients = np.stack([gaussian_filter(rng.standard_normal((side, side)), s) * s for s in (3, 6, 12, 24, 48, 48)])
-    scores = np.einsum("sk,kyx->syx", rng.normal(size=(SPECIES, len(gradients))), gradients)
-    scores += 0.15 * rng.standard_normal(scores.shape) - rng.uniform(1, 4, (SPECIES, 1, 1))
-    return np.rint(250 / (1 + np.exp(-2 * scores))).astype(np.uint8)
-
-
-def _time_store(url: str, values: np.ndarray, checksums: bool = True) -> Timing:
-    """Seconds to write a unit of a new cube, to read it whole, and to read a map tile (400 x 400 cells of a species); bytes."""
-    cube = create_cube(url, STORE_REGION, "benchmark")
-    names = np.asarray([f"Planta {i}" for i in range(SPECIES)], object)
-    cube.ensure_group("products/species/v1/0", [occurrence("", 100)], labels={"species": names})
-    path, unit = "products/species/v1/0/occurrence", next(STORE_REGION.units())
-    if not checksums:
-        _without_checksums(cube, path)
-    start = time.perf_counter()
-    cube.write_unit(path, unit, values)
-    wrote = time.perf_counter()
-    read_values = cube.read_window(path, STORE_REGION.square(unit))
-    read_end = time.perf_counter()
-    assert (read_values == values).all()
-    array = cube.array(path)
-    began = time.perf_counter()
-    for i in range(TILES):
-        assert array[i, 400:800, :400].shape == (400, 400)
-    tile = (time.perf_counter() - began) / TILES
-    return wrote - start, read_end - wrote, tile, sum(cube.sizes(f"{path}/c").values())
-
-
-def _medians(timings: list[Timing]) -> list[float]:
-    """Medians of all but the first."""
-    return [statistics.median(column) for column in zip(*timings[1:], strict=True)]
-
-
-def checksums_records(repeats: int = 5) -> list[Row]:
-    """One row a way: bytes and medians of seconds to write and read a unit with a CRC-32C a chunk, and what that adds in %."""
-    values = maps_of_species()
-    rows = []
-    with patch.dict(os.environ), tempfile.TemporaryDirectory() as folder:
-        for way in WAYS:
-            os.environ["FLORACUBE_IO"] = way
-            timings: dict[bool, list[Timing]] = {True: [], False: []}
-            for turn in range(repeats + 1):  # the first warms up and is forgotten
-                for checksums in timings:
-                    url = f"{folder}/{way}-{checksums}-{turn}.zarr"
-                    timings[checksums].append(_time_store(url, values, checksums))
-                    shutil.rmtree(url)
-            write, read_seconds, tile, size = _medians(timings[True])
-            more = [
-                100 * (with_checksums / without - 1)
-                for with_checksums, without in zip((write, read_seconds, tile, size), _medians(timings[False]), strict=True)
-            ]
-            rows.append(
-                {
-                    "way": way,
-                    "mb": round(size / 1e6, 2),
-                    "write_s": round(write, 3),
-                    "read_s": round(read_seconds, 3),
-                    "tile_ms": round(tile * 1000, 2),
-                    "more_bytes_percent": round(more[3], 4),
-                    "more_write_percent": round(more[0], 1),
-                    "more_read_percent": round(more[1], 1),
-                    "more_tile_percent": round(more[2], 1),
-                }
-            )
-    return rows
-
-
-def _without_checksums(cube: CubeStore, path: str) -> None:
-    """Let an empty array be as cubes of earlier versions have it."""
-    document = cube.read_json(f"{path}/zarr.json")
-    settings = document["codecs"][0]["configuration"]
-    settings["codecs"] = [codec for codec in settings["codecs"] if codec["name"] != "crc32c"]
-    cube.write_json(f"{path}/zarr.json", document)

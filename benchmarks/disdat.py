@@ -36,7 +36,6 @@ from benchmarks.disdat_model import MIXED_SITES, cross_validated, floracube_scor
 from inference.evaluation.baselines.boosting import Boosting
 from inference.evaluation.baselines.forest import DownSampledForest
 from inference.evaluation.baselines.maxent import Maxent, solver
-from inference.evaluation.baselines.methods import Frequency
 from inference.evaluation.baselines.scores import Fit, record_scores
 from inference.evaluation.folds import remembered
 from inference.evaluation.metrics import mean_of as mean
@@ -45,7 +44,6 @@ from inference.evaluation.tables import Record, Table, write_tables
 
 Scores = NDArray[np.float32]
 Auc = NDArray[np.float64]
-BLOCKS: Final = 8  # a side of the region, for the frequency by spatial block
 RARE: Final = 50  # records below which a species counts as rare
 DRAWS: Final = 2000  # of the bootstrap
 FLORACUBE: Final = "floracube"
@@ -61,33 +59,12 @@ def _fitted(group: Group, seed: int, model: Callable[..., Fit]) -> Scores:
     return record_scores(fit, group.records, group.record_species, group.background, group.test, len(group.species), seed=seed)
 
 
-def _frequency(group: Group, seed: int) -> Scores:
-    """Share of records among records and background of the same spatial block, whatever the predictors say."""
-    west_south = np.min([group.record_places.min(0), group.background_places.min(0)], 0)
-    span = np.max([group.record_places.max(0), group.background_places.max(0)], 0) - west_south
-
-    def block(places: NDArray[np.float64]) -> NDArray[np.float64]:
-        cell = np.clip(np.floor((places - west_south) / span * BLOCKS), 0, BLOCKS - 1)
-        return cell @ np.array([[BLOCKS], [1.0]])
-
-    return record_scores(
-        Frequency(),
-        block(group.record_places),
-        group.record_species,
-        block(group.background_places),
-        block(group.test_places),
-        len(group.species),
-        seed=seed,
-    )
-
-
 METHODS: dict[str, Callable[[Group, int], Scores]] = {
     FLORACUBE: floracube_scores,
     "floracube_mixed": partial(floracube_scores, options=MIXED_SITES),
     "maxent": partial(_fitted, model=Maxent),
     "random_forest": partial(_fitted, model=DownSampledForest),
     "gradient_boosting": partial(_fitted, model=partial(Boosting, balanced=True)),
-    "frequency": _frequency,
 }
 
 

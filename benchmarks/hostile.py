@@ -32,7 +32,7 @@ from urllib.parse import quote
 
 from benchmarks.command import parser_of, write_rows
 from benchmarks.hostile_clients import unkind_clients
-from benchmarks.hostile_list import document, hostile_requests
+from benchmarks.hostile_list import VALID_VALUES, document, hostile_requests
 from benchmarks.hostile_watch import Watch, places_allowed
 from benchmarks.ports import free_port, resident_mb, serving
 
@@ -45,25 +45,6 @@ TOUCHED_FILE = "FLORACUBE_HOSTILE_SEEN"  # file for what the watched server touc
 # Of an answer, against the OpenAPI document: that its status, type and fields are written there.
 PROMISES = ("status_code_conformance", "content_type_conformance", "response_schema_conformance")
 SLOW = 20.0  # seconds; a longer answer is a way to keep the server busy
-VALID_VALUES: dict[str, tuple[Any, ...]] = {
-    "layer_id": ("indicators.richness", "habitats.level3", "species.fagus_sylvatica", "inputs.elevation", "inputs.bioclim.bio1"),
-    "tms": ("WebMercatorQuad", "EuropeanETRS89_LAEAQuad", "WGS1984Quad", "UPSArcticWGS84Quad"),
-    "tileMatrixSetId": ("WebMercatorQuad", "EuropeanETRS89_LAEAQuad", "FloracubeGrid", "CDB1GlobalGrid"),
-    "lon": (16.77, 16.6, 17.2),
-    "lat": (49.02, 48.9),
-    "z": (0, 7, 11),
-    "x": (0, 1119),
-    "y": (0, 702),
-    "format": ("png", "npy", "tif"),
-    "minx": (16.7,),
-    "miny": (49.0,),
-    "maxx": (16.8, 16.7),
-    "maxy": (49.05,),
-    "width": (1, 60),
-    "height": (40,),
-    "item_id": ("indicators.v1", "species.v1", "inputs.10m"),
-    "name": ("zarr.json", "products/species/v1/0/zarr.json", "products/species/v1/0/occurrence/c/0/0/0", "current.json"),
-}
 
 
 def watched_app() -> Any:

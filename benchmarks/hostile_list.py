@@ -46,6 +46,30 @@ ATTACKS = (
     "a" * 3000,
     "",
 )
+# Of parameters in a path; the first of each is what the other parameters have while one is attacked.
+VALID_VALUES: dict[str, tuple[Any, ...]] = {
+    "layer_id": ("indicators.richness", "habitats.level3", "species.fagus_sylvatica", "inputs.elevation", "inputs.bioclim.bio1"),
+    "tms": ("WebMercatorQuad", "EuropeanETRS89_LAEAQuad", "WGS1984Quad", "UPSArcticWGS84Quad"),
+    "tileMatrixSetId": ("WebMercatorQuad", "EuropeanETRS89_LAEAQuad", "FloracubeGrid", "CDB1GlobalGrid"),
+    "lon": (16.77, 16.6, 17.2),
+    "lat": (49.02, 48.9),
+    "z": (11, 7, 0),
+    "x": (1119, 0),
+    "y": (702, 0),
+    "format": ("png", "npy", "tif"),
+    "minx": (16.7,),
+    "miny": (49.0,),
+    "maxx": (16.8, 16.7),
+    "maxy": (49.05,),
+    "width": (60, 1),
+    "height": (40,),
+    "algorithmId": ("hillshade",),
+    "colorMapId": ("magma",),
+    "item_id": ("indicators.v1", "species.v1", "inputs.10m"),
+    "name": ("zarr.json", "products/species/v1/0/zarr.json", "products/species/v1/0/occurrence/c/0/0/0", "current.json"),
+    "region": ("Austria",),
+    "code": ("T1",),
+}
 HEADERS: tuple[dict[str, str], ...] = (
     {"Host": "[::1"},
     {"Host": 'evil"><script>'},
@@ -85,29 +109,7 @@ def document(base: str) -> dict[str, Any]:
 
 def hostile_requests(base: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(method, address, headers and body) of every parameter of every route with every attack."""
-    valid = {
-        "layer_id": "indicators.richness",
-        "tms": "WebMercatorQuad",
-        "tileMatrixSetId": "WebMercatorQuad",
-        "z": "11",
-        "x": "1119",
-        "y": "702",
-        "format": "png",
-        "lon": "16.77",
-        "lat": "49.02",
-        "minx": "16.7",
-        "miny": "49.0",
-        "maxx": "16.8",
-        "maxy": "49.05",
-        "width": "60",
-        "height": "40",
-        "algorithmId": "hillshade",
-        "colorMapId": "magma",
-        "item_id": "indicators.v1",
-        "name": "zarr.json",
-        "region": "Austria",
-        "code": "T1",
-    }
+    valid = {name: str(values[0]) for name, values in VALID_VALUES.items()}
     example_names = {"/species/{name}": "Fagus sylvatica", "/regions/{name}": "Austria"}
     paths = document(base)["paths"]
     for path, methods in paths.items():

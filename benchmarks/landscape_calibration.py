@@ -1,4 +1,4 @@
-"""What comes after the score, on generated landscapes of known truth: calibration, sets of species, intervals, disagreement.
+"""What comes after the score, on generated landscapes of known truth: calibration, sets of species, intervals.
 
     python -m benchmarks.landscape_calibration --seeds 1,2 --modalities table_50m,table_1km,climate
     python -m benchmarks.landscape_calibration --seeds 201,202,203 --modalities table_50m,table_1km --json calibration.json
@@ -23,22 +23,18 @@ from benchmarks.command import parser_of, write_rows
 from benchmarks.landscape_data import CACHE, LandscapeData, landscape_data
 from cube.config.learning import TrainOptions
 from inference.calibration.intervals import residual_scores, weighted_quantile
-from inference.calibration.members import common_species, member_spread
-from inference.calibration.richness import fit_richness
 from inference.cascade.sums import plan_sums
 from inference.data.blocks import make_folds
 from inference.evaluation.out_of_fold import cross_calibrated
 from inference.evaluation.reliability import calibration_record
 from inference.evaluation.species_sets import best_size, best_threshold, score_sets, top_scores
 from inference.evaluation.tables import Table, records
-from inference.network.batches import covariates_of, gather
 from inference.training.fit import spec_for, train
 from inference.training.likelihood import cloglog_probability
 
 BLOCK_KM = 2.5  # 8 on a side of the landscape, as `train` takes
 COVERAGE = 0.9
 FEWEST = 20  # surveys of a block whose own coverage counts
-SPLITS = 200  # of held-out surveys, for intervals of exchangeable plots
 Row = dict[str, Any]
 
 
@@ -56,7 +52,6 @@ class Case:
     pooling: float
     slope: float
     traits: dict[str, Any]
-    disagreement: NDArray[np.float32]  # (n,) spread between members
 
 
 def make_case(data: LandscapeData, members: int, modalities: tuple[str, ...] | None) -> Case:
@@ -66,14 +61,8 @@ def make_case(data: LandscapeData, members: int, modalities: tuple[str, ...] | N
         predictors = predictors.without(*(m for m in predictors.modalities if m not in modalities))
     folds = make_folds(surveys, BLOCK_KM, members, data.seed)
     trained_model = train(predictors, surveys, spec_for(predictors, surveys), TrainOptions(members=members), folds)
-    ensemble, eta = trained_model.ensemble, trained_model.out_of_fold
+    eta = trained_model.out_of_fold
     assert eta is not None
-    covariates = covariates_of(surveys.year)
-    with torch.inference_mode():
-        z = [
-            ensemble.embed_places(gather(predictors, rows, ensemble.spec.modalities, covariates))
-            for rows in np.array_split(np.arange(len(surveys)), 12)
-        ]
     return Case(
         data.seed,
         cross_calibrated(eta, surveys, folds),
@@ -85,7 +74,6 @@ def make_case(data: LandscapeData, members: int, modalities: tuple[str, ...] | N
         trained_model.metrics["calibration_pooling"],
         trained_model.metrics["calibration_slope"],
         _traits(len(surveys.species)),
-        member_spread(ensemble, torch.cat(z), common_species(ensemble)).numpy(),
     )
 
 
@@ -103,32 +91,6 @@ def calibration_rows(case: Case) -> list[Row]:
         record = calibration_record(p, case.presence, np.maximum(case.presence.mean(0), 1e-4))
         rows.append({"probabilities": name, **record})
     rows[1] |= {"pooling": case.pooling, "fitted slope": case.slope}
-    return rows
-
-
-def richness_rows(case: Case) -> list[Row]:
-    """Summed richness, as it is and calibrated: error, slope of the observed on the expected, O/E in thirds of the expected."""
-    total, observed = case.probability.sum(1, dtype=np.float64), case.presence.sum(1)
-    calibrated = np.empty_like(total)
-    for k in np.unique(case.fold):
-        other_folds = case.fold != k
-        fit = fit_richness(total[other_folds], observed[other_folds], case.weight[other_folds], case.block[other_folds])
-        calibrated[~other_folds] = fit.predict(total[~other_folds])
-    rows = []
-    for name, expected in (("summed", total), ("calibrated", calibrated)):
-        third = np.digitize(expected, np.quantile(expected, [1 / 3, 2 / 3]))
-        ratio = [float(observed[third == k].sum() / expected[third == k].sum()) for k in range(3)]
-        rows.append(
-            {
-                "richness": name,
-                "O/E": float(observed.sum() / expected.sum()),
-                "slope": float(np.polyfit(expected, observed, 1)[0]),
-                "O/E low": ratio[0],
-                "O/E middle": ratio[1],
-                "O/E high": ratio[2],
-                "mean error": float(np.abs(observed - expected).mean()),
-            }
-        )
     return rows
 
 
@@ -150,8 +112,7 @@ def set_rows(case: Case) -> list[Row]:
 
 
 def interval_rows(case: Case) -> list[Row]:
-    """Coverage of 90 % intervals: across folds of blocks, the worst block, and of exchangeable plots (random halves)."""
-    rng = np.random.default_rng(0)
+    """Coverage of 90 % intervals: across folds of blocks, and of the worst block."""
     rows = []
     for name, scores in residual_scores(case.probability.T, case.presence.T, plan_sums(case.traits)).items():
         is_finite = np.isfinite(scores)
@@ -164,48 +125,21 @@ def interval_rows(case: Case) -> list[Row]:
             for b, count in zip(*np.unique(block, return_counts=True), strict=True)
             if count >= FEWEST
         ]
-        exchangeable = []
-        for _ in range(SPLITS):
-            order = rng.permutation(len(score))
-            first_half, second_half = order[: len(order) // 2], order[len(order) // 2 :]
-            exchangeable.append(
-                float((score[second_half] <= weighted_quantile(score[first_half], weight[first_half], COVERAGE)).mean())
-            )
         rows.append(
             {
                 "indicator": name,
                 "across blocks": float(inside.mean()),
                 "worst block": min(by_block),
                 "blocks": len(by_block),
-                "exchangeable": float(np.mean(exchangeable)),
             }
         )
     return rows
 
 
-def disagreement_rows(case: Case) -> list[Row]:
-    """Error where members agree and where they do not: mean Brier score by thirds of the spread."""
-    spread = case.disagreement
-    brier = ((case.probability - case.presence) ** 2).mean(1)
-    relative = brier / (case.probability * (1 - case.probability)).mean(1)
-    third = np.digitize(spread, np.quantile(spread, [1 / 3, 2 / 3]))
-    return [
-        {
-            "third": name,
-            "spread": float(spread[third == k].mean()),
-            "brier": float(brier[third == k].mean()),
-            "brier / expected": float(relative[third == k].mean()),
-        }
-        for k, name in enumerate(("agree", "middle", "disagree"))
-    ]
-
-
 TABLES: Final = {
     "calibration": calibration_rows,
-    "richness": richness_rows,
     "sets": set_rows,
     "intervals": interval_rows,
-    "disagreement of members": disagreement_rows,
 }
 
 

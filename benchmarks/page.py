@@ -63,13 +63,13 @@ def serve(cube: str) -> Iterator[str]:
 
 
 def visit(browser: Any, url: str) -> tuple[dict[str, float], dict[str, int]]:
-    """Milliseconds since the visit began (`page`, `tile`, `first`, `seen`) and bytes as sent by path, with an empty cache."""
+    """Milliseconds since the visit began (`page`, `first`, `seen`) and bytes as sent by path, with an empty cache."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     page.add_init_script(WATCH)
     page.goto(url)
     page.wait_for_function("window.seen", timeout=120_000)
-    n_tiles = page.evaluate("window.seen")
+    view_ms = page.evaluate("window.seen")
     entries = page.evaluate(ENTRIES)
     page.wait_for_selector("html[data-ready]", timeout=120_000)
     page.wait_for_timeout(3000)  # what comes after the tiles
@@ -80,8 +80,7 @@ def visit(browser: Any, url: str) -> tuple[dict[str, float], dict[str, int]]:
     first = page.evaluate("performance.getEntriesByName('first-tile')[0].startTime")
     context.close()
     page_ends = [e["responseEnd"] for e in entries if "/page/" in e["name"] and not e["name"].endswith(".json")]
-    tiles = [e["responseEnd"] for e in entries if "/tiles/" in e["name"]]
-    return {"page": max(t for t in page_ends if t < first), "tile": min(tiles), "first": first, "seen": n_tiles}, weights
+    return {"page": max(t for t in page_ends if t < first), "first": first, "seen": view_ms}, weights
 
 
 def main() -> int:
@@ -103,10 +102,8 @@ def main() -> int:
     print(f"first tiles, median (least to most) of {len(times)} visits, load of the machine {os.getloadavg()[0]:.1f}")
     for name, paths_of in (
         ("page's own files have arrived", [t["page"] for t in times]),
-        ("first tile has arrived", [t["tile"] for t in times]),
         ("first tile is drawn", [t["first"] for t in times]),
         ("tiles of the view are drawn", [t["seen"] for t in times]),
-        ("all drawn after the page's own files", [t["seen"] - t["page"] for t in times]),
         ("first drawn after them", [t["first"] - t["page"] for t in times]),
     ):
         middle = statistics.median(paths_of)
@@ -126,10 +123,7 @@ def main() -> int:
     total = sum(sum(sizes) for sizes in kinds.values()) / 1000
     library = sum(n for p, n in weights.items() if LIBRARY in p) / 1000
     records.append({"what": "together, without the map library", "kilobytes": round(total, 1)})
-    print(f"  {'together, without the map library':36}{total:7.1f} kB\n  {'map library':36}{library:7.1f} kB\n\nby file")
-    for path, size in sorted(weights.items(), key=lambda item: -item[1]):
-        if path == "/" or "/page/" in path:
-            print(f"  {size / 1000:8.1f} kB  {path}")
+    print(f"  {'together, without the map library':36}{total:7.1f} kB\n  {'map library':36}{library:7.1f} kB")
     light = total <= BAR_KB
     words = {True: "yes", False: "NO"}
     print(f"\nunder {BAR_MS} ms after the page's own files: {words[is_fast]}; under {BAR_KB} kB: {words[light]}")

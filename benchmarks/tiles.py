@@ -1,4 +1,4 @@
-"""Tile servers side by side on one cube: milliseconds a tile by zoom, requests a second, bytes, memory.
+"""Tile servers side by side on one cube: milliseconds a tile by zoom, requests a second, bytes.
 
     python -m benchmarks.tiles                      # 8000 x 8000 cells, all servers that are installed
     python -m benchmarks.tiles --s3                 # and once more from a store of S3's kind on loopback, 20 ms away
@@ -17,14 +17,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.metadata
-import os
 import statistics
 import subprocess
 import tempfile
-import time
 import urllib.request
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +29,14 @@ import morecantile
 
 from benchmarks import tile_cube, tile_servers
 from benchmarks.command import parser_of, write_rows
-from benchmarks.ports import resident_mb, serving
+from benchmarks.ports import free_port, serving
 from benchmarks.tile_load import Answer, Connection, load, percentile
 from benchmarks.tile_tables import FLORACUBE, Row, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 BY_HAND = "titiler.xarray, level by hand"
 UNPICKED = "titiler.xarray, level 0"
+CONNECTIONS = 8
 # Server and which level it reads, what uvicorn starts, what must be installed. The one that finds levels by itself comes first.
 SERVERS = {
     FLORACUBE: ("floracube", "morecantile"),
@@ -49,28 +47,6 @@ SERVERS = {
 }
 
 
-@dataclass
-class Running:
-    """A server process."""
-
-    name: str
-    port: int
-    process: subprocess.Popen[bytes]
-    started_in: float  # s
-    started_cpu: float  # s of processors, however many others wanted them
-    idle_mb: float
-
-    def memory_mb(self) -> float:
-        """Resident at the moment."""
-        return resident_mb(self.process.pid)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Of the process since it began."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def version_of(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
@@ -78,16 +54,12 @@ def version_of(package: str) -> str | None:
         return None
 
 
-def start(name: str, cube: str, port: int, stack: ExitStack, environment: dict[str, str]) -> Running:
-    """Start a server and wait until it answers."""
-    factory, _ = SERVERS[name]
-    silent: dict[str, Any] = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+def start(name: str, cube: str, stack: ExitStack, environment: dict[str, str]) -> int:
+    """Start a server and wait until it answers; returns its port."""
+    port, silent = free_port(), {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
     variables = {**environment, "BENCH_CUBE": cube}
-    began = time.perf_counter()
-    process = stack.enter_context(serving(f"benchmarks.tile_servers:{factory}", port, "healthz", variables, **silent))
-    took, cpu = time.perf_counter() - began, cpu_seconds(process.pid)
-    time.sleep(5.0)
-    return Running(name, port, process, took, cpu, resident_mb(process.pid))
+    stack.enter_context(serving(f"benchmarks.tile_servers:{SERVERS[name][0]}", port, "healthz", variables, **silent))
+    return port
 
 
 def spots(region: Any, zoom: int, count: int) -> list[tuple[int, int]]:
@@ -117,46 +89,46 @@ def level_of(zoom: int, x: int, y: int, levels: int) -> int:
     return min(levels, max(0, math.floor(math.log2(pixel * 1.01 / 50))))
 
 
-async def by_zoom(running: dict[str, Running], cube: Any, url: str, zooms: list[int], repeats: int) -> list[Row]:
+async def by_zoom(ports: dict[str, int], cube: Any, url: str, zooms: list[int], repeats: int) -> list[Row]:
     """Median milliseconds of each server at each zoom, cold and warm, tile after tile and server after server."""
-    connections = {name: Connection(server.port) for name, server in running.items()}
+    connections = {name: Connection(port) for name, port in ports.items()}
     timings: dict[tuple[str, int, str], list[float]] = {}
     sizes: dict[tuple[str, int], list[int]] = {}
 
     async def ask(name: str, z: int, x: int, y: int, state: str) -> None:
-        if name not in running:
+        if name not in ports:
             return
         level = level_of(z, x, y, cube.region.levels())
         answer = await connections[name].get(tile_servers.path(name, url, z, x, y, level))
         if answer.status != 200:
             print(f"{name} is left out: status {answer.status} for {answer.path}: {answer.body[:200]!r}")
-            del running[name]
+            del ports[name]
             return
         timings.setdefault((name, z, state), []).append(answer.seconds * 1e3)
         sizes.setdefault((name, z), []).append(len(answer.body))
 
-    for name in list(running):  # imports, compilation and the first opening are no tile's
+    for name in list(ports):  # imports, compilation and the first opening are no tile's
         for z in (zooms[0], zooms[-1]):
             await ask(name, z, *spots(cube.region, z, repeats + 1)[-1], "start")
     for z in zooms:
         places = spots(cube.region, z, repeats)
         for x, y in places:
-            for name in list(running):
+            for name in list(ports):
                 if name == FLORACUBE:
-                    await forget(running[name].port)
+                    await forget(ports[name])
                 await ask(name, z, x, y, "cold")
         for x, y in places:
-            if FLORACUBE in running:  # emptied before each cold tile: each is to be warm again
+            if FLORACUBE in ports:  # emptied before each cold tile: each is to be warm again
                 await ask(FLORACUBE, z, x, y, "again")
         for x, y in places:
-            for name in list(running):
+            for name in list(ports):
                 await ask(name, z, x, y, "warm")
     for connection in connections.values():
         connection.close()
     return [
         {"server": name, "zoom": z, "state": state, "ms": statistics.median(values), "bytes": statistics.mean(sizes[name, z])}
         for (name, z, state), values in timings.items()
-        if state in ("cold", "warm") and name in running
+        if state in ("cold", "warm") and name in ports
     ]
 
 
@@ -165,61 +137,34 @@ async def forget(port: int) -> None:
     await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=30).read())
 
 
-def under_load(server: Running, cube: Any, url: str, zooms: list[int], seconds: float) -> list[Row]:
-    """Requests a second and the spread of times at 1, 8 and 32 connections, over a mix of zooms."""
-    rows: list[Row] = []
+def under_load(name: str, port: int, cube: Any, url: str, zooms: list[int], seconds: float) -> Row:
+    """Requests a second and the spread of times over a mix of zooms."""
     levels = cube.region.levels()
     paths = [
-        tile_servers.path(server.name, url, z, x, y, level_of(z, x, y, levels))
-        for z in zooms
-        for x, y in spots(cube.region, z, 12)
+        tile_servers.path(name, url, z, x, y, level_of(z, x, y, levels)) for z in zooms for x, y in spots(cube.region, z, 12)
     ]
-    for connections in (1, 8, 32):
-        answers: list[Answer] = []
-        asyncio.run(load(server.port, paths, connections, seconds, answers.append))
-        wrong = [a for a in answers if a.status not in (200, 204)]
-        times = [a.seconds * 1e3 for a in answers if a.status in (200, 204)]
-        rows.append(
-            {
-                "server": server.name,
-                "zoom": None,
-                "state": f"{connections} connections",
-                "ms": statistics.median(times),
-                "requests_per_second": len(times) / (max(a.start + a.seconds for a in answers) - min(a.start for a in answers)),
-                "p50_ms": percentile(times, 0.5),
-                "p99_ms": percentile(times, 0.99),
-                "failed": len(wrong),
-            }
-        )
-    return rows
+    answers: list[Answer] = []
+    asyncio.run(load(port, paths, CONNECTIONS, seconds, answers.append))
+    times = [a.seconds * 1e3 for a in answers if a.status in (200, 204)]
+    return {
+        "server": name,
+        "requests_per_second": len(times) / (max(a.start + a.seconds for a in answers) - min(a.start for a in answers)),
+        "p50_ms": percentile(times, 0.5),
+        "p99_ms": percentile(times, 0.99),
+        "failed": len(answers) - len(times),
+    }
 
 
 def run(store: str, url: str, cube: Any, names: list[str], options: argparse.Namespace, environment: dict[str, str]) -> list[Row]:
     """All measures of one store."""
+    ports: dict[str, int] = {}
     with ExitStack() as stack:
-        running: dict[str, Running] = {}
-        for i, name in enumerate(names):
-            twin = running.get(BY_HAND) if name == UNPICKED else None  # the same process, asked otherwise
-            running[name] = replace(twin, name=name) if twin else start(name, url, options.port + i, stack, environment)
-        rows = asyncio.run(by_zoom(running, cube, url, options.zooms, options.repeats))
+        for name in names:  # level 0 is asked of the same process
+            ports[name] = ports.get(BY_HAND if name == UNPICKED else "") or start(name, url, stack, environment)
+        rows = asyncio.run(by_zoom(ports, cube, url, options.zooms, options.repeats))
         if options.seconds > 0:
-            for server in running.values():
-                rows += under_load(server, cube, url, options.zooms, options.seconds)
-        rows += [
-            {
-                "server": s.name,
-                "zoom": None,
-                "state": "process",
-                "ms": None,
-                "start_s": s.started_in,
-                "start_cpu_s": s.started_cpu,
-                "idle_mb": s.idle_mb,
-                "loaded_mb": s.memory_mb(),
-            }
-            for s in running.values()
-            if s.name != UNPICKED
-        ]
-    return [{"requests_per_second": 1000 / r["ms"] if r["ms"] else None, **r, "store": store} for r in rows]
+            rows += [under_load(name, port, cube, url, options.zooms, options.seconds) for name, port in ports.items()]
+    return [{**row, "store": store} for row in rows]
 
 
 def main() -> None:
@@ -228,18 +173,16 @@ def main() -> None:
     parser.add_argument("--unit-km", type=int, default=40)
     parser.add_argument("--zooms", type=int, nargs="+", default=[11, 10, 9, 8, 7, 6, 5])
     parser.add_argument("--repeats", type=int, default=5, help="tiles a zoom")
-    parser.add_argument("--seconds", type=float, default=6, help="of load, at each number of connections; 0: none")
+    parser.add_argument("--seconds", type=float, default=6, help="of load; 0: none")
     parser.add_argument("--servers", nargs="+", default=list(SERVERS), choices=list(SERVERS))
-    parser.add_argument("--port", type=int, default=9400)
     parser.add_argument("--s3", action="store_true", help="serve the cube as S3 does, too, each answer 20 ms late")
-    parser.add_argument("--cube", type=Path, help="keep the cube here instead of in a temporary folder")
     options = parser.parse_args()
     missing = [name for name in options.servers if version_of(SERVERS[name][1]) is None]
     names = [name for name in options.servers if name not in missing]
     for name in missing:
         print(f"{name} is not installed here (pip install 'floracube[bench]'): left out.")
     with ExitStack() as stack:
-        folder = (options.cube or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "bench.zarr").resolve()
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory())).resolve() / "bench.zarr"
         cube = tile_cube.make(str(folder), options.side_km, options.unit_km)
         height, width = cube.region.shape()
         print(

@@ -25,7 +25,6 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
-from rasterio.io import MemoryFile
 
 from benchmarks.command import parser_of, write_rows
 from benchmarks.ports import free_port, resident_mb, serving
@@ -80,16 +79,10 @@ class Judge:
         if not possible_releases:
             release_of_body = next((release for release, body in bodies.items() if body == answer.body), "no release")
             since = now - self.releases[-1][0]
-            text = (
+            self.wrong.append(
                 f"{answer.path}: status {answer.status} with {len(answer.body)} bytes of {release_of_body}, {since:.1f} s after"
+                f" release {self.releases[-1][1]} was published, the store failed {len(self.failing)} times before"
             )
-            text += f" release {self.releases[-1][1]} was published, the store failed {len(self.failing)} times before"
-            if release_of_body == "no release":
-                for release, body in bodies.items():
-                    pairs = zip(answer.body, body, strict=False)
-                    same = next((i for i, (one, two) in enumerate(pairs) if one != two), min(len(answer.body), len(body)))
-                    text += f"; {difference(answer.body, body)} {release} ({len(body)} bytes, the first {same} are the same)"
-            self.wrong.append(text)
         elif len(set(bodies.values())) > 1:
             self.by_release[possible_releases[0]] = self.by_release.get(possible_releases[0], 0) + 1
 
@@ -122,25 +115,6 @@ class Judge:
         if memory_mb > MOST_MB:
             wrong.append(f"{memory_mb:.0f} MB of memory in the end")
         return wrong
-
-
-def difference(image: bytes, other: bytes) -> str:
-    """In words how many pixels of two PNG images differ, and of how many the first alone has none: a hole."""
-    first, second = (_pixels(content) for content in (image, other))
-    differing = (first != second).any(0)
-    return f"{int(differing.sum())} pixels, of which {int((differing & (first[-1] == 0)).sum())} are clear, are not those of"
-
-
-def _pixels(content: bytes) -> np.ndarray[Any, Any]:
-    """(red, green, blue and opacity, rows, columns); all 0 for an answer without content."""
-    if not content:
-        return np.zeros((4, 1, 1), np.uint8)
-    with MemoryFile(content) as memory, memory.open() as file:
-        bands = file.read()
-        if file.count > 1:
-            return np.asarray(bands)
-        table = file.colormap(1)
-        return np.moveaxis(np.array([table.get(i, (0, 0, 0, 0)) for i in range(256)], np.uint8)[bands[0]], -1, 0)
 
 
 def rewrite_shards(folder: Path, path: str, chunks: int) -> None:

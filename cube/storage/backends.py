@@ -11,9 +11,8 @@ an object that the store itself says is not there may count as missing.
 
 `FLORACUBE_IO` chooses how chunks are read and written: `plain` (fsspec and Zarr's own codecs), `zarrs` (its Rust codecs),
 `obstore` (Rust object stores for s3, gs, az and https; for an `AWS_ENDPOINT_URL` with plain http it wants
-`AWS_ALLOW_HTTP=true`) or `obstore+zarrs`. Unset, a local cube takes `zarrs` where that
-package is installed and everything else is `plain`: that is where `benchmarks/cube.py` shows a gain both ways. Where nothing
-is chosen and `zarrs` is installed, shards for a bucket are encoded by it in a temporary folder, in a third of the time.
+`AWS_ALLOW_HTTP=true`) or `obstore+zarrs`. Unset, a local cube takes `zarrs` where that package is installed and everything
+else is `plain`; where it is installed, shards for a bucket are encoded by it in a temporary folder, in a third of the time.
 """
 
 from __future__ import annotations

@@ -49,10 +49,7 @@ INLINE: Final = "floracube_values"
 
 
 def compressors(level: int = 3) -> tuple[BytesBytesCodec, ...]:
-    """zstd at a level and a CRC-32C of its bytes: a flipped byte is an error of whoever reads, whatever reads it.
-
-    Four bytes a chunk; what it costs is in `benchmarks/cube.py --only checksums`.
-    """
+    """zstd at a level and a CRC-32C of its bytes, four a chunk: a flipped byte is an error of whoever reads."""
     return zarr.codecs.ZstdCodec(level=level), zarr.codecs.Crc32cCodec()
 
 

@@ -97,7 +97,7 @@ def test_a_level_never_learned_is_missing_to_the_network(folder: Path):
 
 @pytest.mark.slow
 def test_every_method_finds_the_niches_and_the_table_is_written(folder: Path, tmp_path: Path):
-    methods = ("maxent", "random_forest", "gradient_boosting", "frequency")
+    methods = ("maxent", "random_forest", "gradient_boosting")
     args = Namespace(
         data=folder,
         regions="NSW",
@@ -110,8 +110,7 @@ def test_every_method_finds_the_niches_and_the_table_is_written(folder: Path, tm
     rows = disdat.measure(args, "group").rows
     assert [(row["region"], row["method"], row["species"]) for row in rows] == [("NSW", name, 3) for name in methods]
     auc = {row["method"]: row["AUC"] for row in rows}
-    assert min(auc[m] for m in methods[:3]) > 0.9
-    assert auc["frequency"] < 0.75, "nothing of the predictors lies in space here"
+    assert min(auc.values()) > 0.9
     assert disdat.measure(args, "group").rows == rows, "kept scores give the same table"
 
 
