@@ -25,7 +25,7 @@ from inference.data.samples import Predictors
 from inference.network.batches import gather
 from inference.network.deep_sdm import Part
 from inference.network.ensemble import Ensemble
-from inference.network.tensors import model_errors, write_tensors
+from inference.network.tensors import model_errors, read_tensors, write_tensors
 
 REFERENCES: Final = 500
 AXES: Final = 32  # of the embedding, those along which species' responses vary most
@@ -245,13 +245,11 @@ def save_applicability(folder: Path, area: Applicability) -> None:
 
 def load_applicability(folder: Path) -> Applicability | None:
     """The area of applicability of a model folder; None where it has none. Raises: ModelError for a damaged one."""
-    from safetensors.numpy import load_file
-
     if not (folder / CARD).is_file():
         return None
     with model_errors(folder / CARD):
         document: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        tensors = load_file(folder / TENSORS)
+        tensors = read_tensors(folder / TENSORS)
         spaces: dict[str, dict[int, Space]] = {"inputs": {}, "embedding": {}}
         for row in document["masks"]:
             for key, into in spaces.items():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cube.errors import ModelError
 
@@ -31,6 +32,20 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: dict[str, st
     write: Any = safetensors.numpy.save_file if arrays else safetensors.torch.save_file
     write(dict(tensors), path, metadata)
     path.chmod(mode & 0o7777)
+
+
+def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """The named numpy arrays of the file at `path`, all of 32-bit floats.
+
+    Raises: what reading raises; ValueError for an array of another type, on which every unit would fail.
+    """
+    from safetensors.numpy import load_file
+
+    tensors: dict[str, NDArray[Any]] = load_file(path)
+    for name, values in tensors.items():
+        if values.dtype != np.float32:
+            raise ValueError(f"{name} of the type {values.dtype}, expected float32")
+    return tensors
 
 
 @contextmanager

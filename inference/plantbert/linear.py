@@ -22,7 +22,7 @@ from scipy.sparse import csr_matrix, hstack
 from scipy.special import softmax
 
 from cube.errors import ModelError
-from inference.network.tensors import write_tensors
+from inference.network.tensors import read_tensors, write_tensors
 from inference.plantbert.plots import Plots
 from inference.plantbert.text import binomial
 
@@ -204,14 +204,13 @@ class LinearReader:
     def load(cls, folder: Path) -> LinearReader:
         """Read what `save` wrote. Raises: ModelError where it is absent, damaged or of another version."""
         from safetensors import SafetensorError
-        from safetensors.numpy import load_file
 
         try:
             document = json.loads((folder / CARD).read_text(encoding="utf-8"))
             if document["format"] != FORMAT:
                 raise ModelError(f"{folder / CARD}: is of another version of floracube; run `floracube habitats train` again.")
             species, habitats, share = document["species"], document["habitats"], float(document["transformer_share"])
-            values = load_file(folder / TENSORS)
+            values = read_tensors(folder / TENSORS)
             place = values.pop("place")
             weights = Weights(**values)
             if weights.linear.shape != (2 * len(species), len(habitats)) or place.ndim != 1 or not len(place):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from cube.errors import ModelError
-from inference.network.tensors import write_tensors
+from inference.network.tensors import read_tensors, write_tensors
 from inference.plantbert.baselines import logistic_weights
 
 if TYPE_CHECKING:
@@ -119,13 +119,12 @@ class PlaceReader:
         Raises: ModelError where it is absent, damaged, of another version, or of another deep-SDM.
         """
         from safetensors import SafetensorError
-        from safetensors.numpy import load_file
 
         try:
             document = json.loads((folder / CARD).read_text(encoding="utf-8"))
             if document["format"] != FORMAT:
                 raise ModelError(f"{folder / CARD}: is of another version of floracube; run `floracube habitats train` again.")
-            tensors = load_file(folder / TENSORS)
+            tensors = read_tensors(folder / TENSORS)
             mixture = Mixture(*(float(document[name]) for name in ("list_weight", "place_weight", "strength")))
             reader = cls(tensors["weight"], tensors["bias"], float(document["floor"]), mixture, str(document["networks"]))
             if reader.networks != networks:

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from cube.errors import ModelError
+from inference.network.tensors import write_tensors
 from inference.plantbert import places
 from inference.plantbert.places import LISTS_ALONE, STRENGTHS, Mixture, PlaceReader, best_mixture
 
@@ -121,6 +122,17 @@ def test_damaged_tensors_and_other_lengths_are_refused(tmp_path: Path) -> None:
         PlaceReader.load(tmp_path, HABITATS, 10, "abc")
     (tmp_path / places.TENSORS).write_bytes(b"")
     with pytest.raises(ModelError, match="reader of places is damaged"):
+        PlaceReader.load(tmp_path, HABITATS, 10, "abc")
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+@pytest.mark.parametrize("kind", ["float16", "float64", "int8"])
+def test_tensors_of_another_type_are_refused(tmp_path: Path, name: str, kind: str) -> None:
+    """A worker multiplies them by embeddings in 32 bits, and would fail in every unit."""
+    reader = saved(tmp_path)
+    tensors = {"weight": reader.weight, "bias": np.zeros_like(reader.bias)}
+    write_tensors(tmp_path / places.TENSORS, tensors | {name: tensors[name].astype(kind)})
+    with pytest.raises(ModelError, match=f"{name} of the type {kind}, expected float32.*run `floracube habitats train` again"):
         PlaceReader.load(tmp_path, HABITATS, 10, "abc")
 
 
