@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -37,28 +37,16 @@ from cube.config import Config, load_config
 from cube.storage import releases
 from cube.storage.ledger import checksum
 from cube.storage.store import CubeStore, open_cube
+from inference.evaluation.tables import Table
 from tests.support import tiny_run
 
 ROOT = Path(__file__).resolve().parents[1]
+Row = dict[str, Any]
 ROLES = ("worker", "nanny", "scheduler", "coordinator")
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 PATIENCE = 1800.0  # seconds for a run with its commands; longer is a hang, and a hang is a failure
+PREDICT = (sys.executable, str(ROOT / "floracube.py"), "predict", "--version", "v1")
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-
-
-@dataclass
-class Row:
-    """How one run went."""
-
-    run: int
-    victim: str
-    after_s: float  # of the command in which the kill fell
-    units_done: int  # receipts at the moment of the kill
-    commands: int  # until it was done
-    seconds: float
-    looks: int  # of the reader at whole releases
-    same: bool
-    partial_looks: int  # looks that found something that was not whole
 
 
 @dataclass
@@ -77,19 +65,8 @@ class Cluster:
     def restart_missing(self) -> None:
         """Start whatever is not there."""
         scheduler = ["scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard", "--no-show"]
-        nanny = [
-            "worker",
-            self.address,
-            "--nworkers",
-            "1",
-            "--nthreads",
-            "1",
-            "--no-dashboard",
-            "--local-directory",
-            str(self.folder),
-            "--death-timeout",
-            "60",
-        ]
+        nanny = [*f"worker {self.address} --nworkers 1 --nthreads 1 --no-dashboard --death-timeout 60".split()]
+        nanny += ["--local-directory", str(self.folder)]
         for name, arguments in (("scheduler", scheduler), ("nanny 1", nanny), ("nanny 2", nanny)):
             process = self.processes.get(name)
             if process is None or process.poll() is not None:
@@ -163,16 +140,7 @@ class Reader(threading.Thread):
 
 
 def command(config: Config, cluster: Cluster) -> subprocess.Popen[bytes]:
-    arguments = [
-        sys.executable,
-        str(ROOT / "floracube.py"),
-        "predict",
-        str(config.path),
-        "--scheduler",
-        cluster.address,
-        "--version",
-        "v1",
-    ]
+    arguments = [*PREDICT, str(config.path), "--scheduler", cluster.address]
     return subprocess.Popen(arguments, cwd=ROOT, env=os.environ | ENVIRONMENT, **QUIET)
 
 
@@ -215,17 +183,17 @@ def disturbed(number: int, config: Config, cluster: Cluster, role: str, moment: 
     reader.stop.set()
     reader.join()
     reader.look()  # and once at what is left
-    row = Row(
-        number,
-        role if pid is not None else f"{role} (none there)",
-        round(at, 1),
-        receipts,
-        commands,
-        round(seconds, 1),
-        reader.looks,
-        process.returncode == 0,
-        len(reader.partial_looks),
-    )
+    row = {
+        "run": number,
+        "killed": role if pid is not None else f"{role} (none there)",
+        "after s": round(at, 1),  # of the command in which the kill fell
+        "units": receipts,  # done at the moment of the kill
+        "commands": commands,  # until it was done
+        "seconds": round(seconds, 1),
+        "looks": reader.looks,  # of the reader at whole releases
+        "torn": len(reader.partial_looks),  # looks that found something that was not whole
+        "same": process.returncode == 0,
+    }
     return row, reader
 
 
@@ -243,13 +211,7 @@ def kills(
     """
     rng, wrong, rows = random.Random(seed), [], []
     calm = tiny_run.copy(config, folder / "undisturbed")
-    process = subprocess.run(
-        [sys.executable, str(ROOT / "floracube.py"), "predict", str(calm.path), "--version", "v1"],
-        cwd=ROOT,
-        env=os.environ | ENVIRONMENT,
-        capture_output=True,
-        text=True,
-    )
+    process = subprocess.run([*PREDICT, str(calm.path)], cwd=ROOT, env=os.environ | ENVIRONMENT, capture_output=True, text=True)
     if process.returncode:
         raise SystemExit(f"the undisturbed run failed: {process.stderr[-2000:]}")
     truth = tiny_run.digests(open_cube(calm.cube_url), "v1")
@@ -266,23 +228,13 @@ def kills(
             row, reader = disturbed(number, run_config, cluster, roles[(number - 1) % len(roles)], rng.uniform(0, 1), rng)
             run_digests = tiny_run.digests(_on_disk(run_config), "v1")
             differ = sorted(name for name in truth.keys() | run_digests.keys() if truth.get(name) != run_digests.get(name))
-            row.same = row.same and not differ
-            wrong += [f"run {number}, {row.victim}: {name} differs" for name in differ[:3]]
-            wrong += [f"run {number}, {row.victim}: the reader saw {sentence}" for sentence in reader.partial_looks[:3]]
+            row["same"] = row["same"] and not differ
+            wrong += [f"run {number}, {row['killed']}: {name} differs" for name in differ[:3]]
+            wrong += [f"run {number}, {row['killed']}: the reader saw {sentence}" for sentence in reader.partial_looks[:3]]
             rows.append(row)
-            print(_line(row), flush=True)
+            print(", ".join(f"{key} {value}" for key, value in row.items()), file=sys.stderr, flush=True)
             shutil.rmtree(folder / name)
     return rows, wrong
-
-
-HEAD = f"{'run':>4} {'killed':<24}{'after s':>8}{'units':>7}{'commands':>10}{'seconds':>9}{'looks':>7}{'torn':>6}  same"
-
-
-def _line(row: Row) -> str:
-    return (
-        f"{row.run:>4} {row.victim:<24}{row.after_s:>8.1f}{row.units_done:>7}{row.commands:>10}{row.seconds:>9.1f}"
-        f"{row.looks:>7}{row.partial_looks:>6}  {'yes' if row.same else 'NO'}"
-    )
 
 
 def main() -> int:
@@ -296,12 +248,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="floracube-kills-") as name:
         folder = Path(name)
         config = load_config(args.config) if args.config else tiny_run.make(folder)
-        print(f"seed {seed}, {len(list(config.predict_region().units()))} units\n{HEAD}", flush=True)
+        print(f"seed {seed}, {len(list(config.predict_region().units()))} units", flush=True)
         rows, wrong = kills(config, folder, args.runs, seed, delay=args.delay)
-    records: list[dict[str, Any]] = [asdict(row) for row in rows]
-    write_rows(args.json, records)
-    same, partial_looks = sum(row.same for row in rows), sum(row.partial_looks for row in rows)
-    looks = sum(row.looks for row in rows) + partial_looks
+    write_rows(args.json, rows)
+    print(Table("", rows).text())
+    same, partial_looks = sum(row["same"] for row in rows), sum(row["torn"] for row in rows)
+    looks = sum(row["looks"] for row in rows) + partial_looks
     print(f"{same} of {len(rows)} runs ended in the undisturbed products; {partial_looks} of {looks} looks were partial")
     for sentence in wrong:
         print(sentence)

@@ -32,8 +32,8 @@ from benchmarks import tile_cube
 from benchmarks.command import parser_of, write_rows
 from benchmarks.ports import answering, free_port
 from benchmarks.tile_load import Answer, load
-from benchmarks.tile_tables import show
 from benchmarks.tiles import spots
+from inference.evaluation.tables import Table
 from tests.support.proxy import NGINX, proxied
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -140,11 +140,12 @@ def main() -> int:
                 rates[name].append(rate(url, paths, options.seconds, folder))
         outcome = publish_under_load(front, cube, 3 * options.seconds)
     alone, through_proxy = (statistics.median(values) for values in rates.values())
-    rows = [["server alone", f"{alone:,.0f}", "1.0"], ["behind nginx", f"{through_proxy:,.0f}", f"{through_proxy / alone:.1f}"]]
-    print(show("repeated tiles, one worker of the server, one of nginx, 16 connections", ["way", "tiles/s", "times"], rows))
-    values = [f"{v:.1f}" if isinstance(v, float) else f"{v:,}" for v in outcome.values()]
-    print(show("a release published under load, asked through nginx", list(outcome), [values]))
-    rate_rows = [{"way": "server", "tiles_per_second": alone}, {"way": "nginx", "tiles_per_second": through_proxy}]
+    rate_rows = [
+        {"way": "server alone", "tiles_per_second": alone, "times": 1.0},
+        {"way": "behind nginx", "tiles_per_second": through_proxy, "times": through_proxy / alone},
+    ]
+    print(Table("repeated tiles, one worker of the server, one of nginx, 16 connections", rate_rows).text())
+    print("\n" + Table("a release published under load, asked through nginx", [outcome]).text())
     write_rows(options.json, [*rate_rows, {"way": "publish", **outcome}])
     return int(outcome["stale"] > 0 or outcome["failed"] > 0)
 

@@ -29,7 +29,6 @@ import numpy as np
 from benchmarks.command import parser_of, write_rows
 from benchmarks.ports import free_port, resident_mb, serving
 from benchmarks.tile_load import Answer, Connection, load, percentile
-from benchmarks.tile_tables import show
 from benchmarks.tiles import spots
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -234,8 +233,7 @@ def main() -> int:
         "memory_mb": [round(mb) for mb in memory],
         "broken": wrong,
     }
-    lines = [[k, f"{v:.1f}" if isinstance(v, float) else str(v)] for k, v in row.items() if k != "broken"]
-    print(show("soak", ["what", "value"], lines))
+    print("\n".join(f"{name}: {value}" for name, value in row.items() if name != "broken"))
     for sentence in wrong[:20]:
         print(f"BROKEN: {sentence}")
     print("all promises kept" if not wrong else f"{len(wrong)} promises broken")

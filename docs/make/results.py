@@ -20,7 +20,6 @@ TITLES = {  # file: (title, command), in the order of the page; files that are n
     "geoplant": ("GeoPlant's protocol", "benchmarks/geoplant.py"),
     "habitats": ("Habitats by Pl@ntBERT", "benchmarks/habitats.py"),
     "cascade": ("Speed of the cascade", "benchmarks/cascade.py"),
-    "training_memory": ("Memory of a training with five million records", "benchmarks/training_memory.py"),
     "cube": ("Building the cube", "benchmarks/cube.py"),
     "kills": ("Runs with a kill each", "benchmarks/kills.py"),
     "tiles": ("Tiles", "benchmarks/tiles.py"),

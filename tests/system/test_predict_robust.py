@@ -74,7 +74,7 @@ def test_two_runs_with_a_kill_each_end_in_the_undisturbed_products(tiny: Config,
     roles = tuple(random.Random(seed).sample(kills.ROLES, 2))
     rows, wrong = kills.kills(tiny, tmp_path, 2, seed, roles, delay)
     assert wrong == []
-    assert all(row.same and row.partial_looks == 0 and row.looks > 0 for row in rows), rows
+    assert all(row["same"] and row["torn"] == 0 and row["looks"] > 0 for row in rows), rows
 
 
 def test_what_is_known_of_the_model_travels_with_its_version_and_leaves_with_it(calm: Config, tmp_path: Path) -> None:
