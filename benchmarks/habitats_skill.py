@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cube.grid import EUROPE
 from cube.records.tables import read_table
-from demo.habitats import LEVEL3, PARENTS
+from demo.habitats import SCHEME
 from demo.landscape import LandscapeSpec, make_landscape
 from demo.surveys import vegetation_plots
 from inference.data.blocks import Folds
@@ -83,8 +83,7 @@ def landscape_plots(count: int, seed: int) -> tuple[Plots, NDArray[np.float64], 
 
 def scheme_of(codes: Sequence[str]) -> Scheme:
     """The landscape's scheme with the level 3 classes `codes` and their parents alone."""
-    rows = [{"code": c, "name": n, "level": "level3", "parent": c[:2], "colour": colour} for c, n, colour in LEVEL3]
-    rows += [{"code": c, "name": n, "level": f"level{len(c)}", "parent": p, "colour": colour} for c, n, p, colour in PARENTS]
+    rows = [row | {"level": f"level{row['level']}"} for row in SCHEME.to_dict("records")]
     return restricted(make_scheme(rows, "landscape"), codes)
 
 

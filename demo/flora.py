@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.names import SPECIES
 from demo.noise import stream
 
 HOMES: Final = "FEGDAWPHRS"
 AXES: Final = ("light", "temperature", "moisture", "reaction", "nutrients")
-ENDINGS: Final = [
-    "alpina",
-    "montana",
-    "pratensis",
-    "sylvatica",
-    "minor",
-    "major",
-    "vulgaris",
-    "palustris",
-    "aurea",
-    "repens",
-]
+ENDINGS: Final = ("alpina", "montana", "pratensis", "sylvatica", "minor", "major", "vulgaris", "palustris", "aurea", "repens")
+# Plants of the Alpine foreland. Homes, the first the main one: F forest, E forest edge, G intensive meadow,
+# D unimproved grassland, A arable, W mire and marsh, P alpine grassland, H dwarf shrub heath, R rock and scree, S settlement.
+# Marks: i invasive, p protected, e endemic of the Alps, 1 or 10 the square (km) that maps are blurred to.
+with Path(__file__).with_name("species.csv").open(encoding="utf-8", newline="") as _file:
+    PLANTS: Final = tuple(csv.DictReader(_file, delimiter=";"))
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Species:
     vernacular: str
     family: str
     growth_form: str
-    ellenberg: tuple[int, int, int, int, int]  # light temperature moisture reaction nutrients, 1-9
+    ellenberg: tuple[int, ...]  # light temperature moisture reaction nutrients, 1-9
     homes: str
     invasive: bool
     protected: bool
@@ -47,51 +43,42 @@ class Species:
     plateau: NDArray[np.float64]  # (5 axes), exponent: 2 bell, 4 plateau
 
 
-def _invented(count: int, rng: np.random.Generator) -> list[str]:
-    """Further lines of the table for landscapes of more species than it names: unused binomials of known genera."""
-    rows = [line.split(";") for line in SPECIES.splitlines()]
-    names = {row[0] for row in rows}
-    lines: list[str] = []
+def _invented(count: int, rng: np.random.Generator) -> list[dict[str, str]]:
+    """Further rows of the table for landscapes of more species than it names: unused binomials of known genera."""
+    names = {plant["name"] for plant in PLANTS}
+    out: list[dict[str, str]] = []
     number = 0
-    while len(lines) < count:
-        row = list(rows[int(rng.integers(len(rows)))])
-        genus = row[0].split()[0]
+    while len(out) < count:
+        plant = PLANTS[int(rng.integers(len(PLANTS)))]
         ending = ENDINGS[number % len(ENDINGS)] + ("" if number < 600 else "oides"[: number // 600])
         number += 1
-        name = f"{genus} {ending}"
+        name = f"{plant['name'].split()[0]} {ending}"
         if name in names:
             continue
         names.add(name)
-        values = [str(int(np.clip(int(v) + rng.integers(-1, 2), 1, 9))) for v in row[4:9]]
-        lines.append(";".join([name, f"{row[1]} ({ending})", *row[2:4], *values, row[9], ""]))
-    return lines
+        values = {axis: str(int(np.clip(int(plant[axis]) + rng.integers(-1, 2), 1, 9))) for axis in AXES}
+        out.append(plant | values | {"name": name, "vernacular": f"{plant['vernacular']} ({ending})", "marks": ""})
+    return out
 
 
 def make_flora(n_species: int, seed: int) -> list[Species]:
     """`n_species` species in alphabetical order, with ids that tell nothing of their rank."""
     rng = stream(seed, "flora")
-    table = SPECIES.splitlines()
-    if n_species <= len(table):
-        lines = [table[i] for i in rng.permutation(len(table))[:n_species]]
+    if n_species <= len(PLANTS):
+        plants = [PLANTS[i] for i in rng.permutation(len(PLANTS))[:n_species]]
     else:
-        lines = table + _invented(n_species - len(table), rng)
+        plants = [*PLANTS, *_invented(n_species - len(PLANTS), rng)]
     flora: list[Species] = []
     ids = rng.choice(np.arange(100, 100 + 90 * n_species), n_species, replace=False)
-    for species_id, line in zip(np.sort(ids), sorted(lines), strict=True):
-        name, vernacular, family, growth, *values, homes, marks = line.split(";")
-        numbers = [int(v) for v in values]
-        ellenberg = (numbers[0], numbers[1], numbers[2], numbers[3], numbers[4])
+    for species_id, plant in zip(np.sort(ids), sorted(plants, key=itemgetter("name")), strict=True):
+        ellenberg, marks = tuple(int(plant[axis]) for axis in AXES), plant["marks"]
         middle = np.array([2.8, 1.5, 1.6, 1.85, 2.1]) * np.exp(rng.normal(0, 0.22, 5))
         skew = np.exp(rng.choice([-1, 1], 5) * rng.uniform(0.15, 0.6, 5))
         flora.append(
             Species(
                 species_id=int(species_id),
-                name=name,
-                vernacular=vernacular,
-                family=family,
-                growth_form=growth,
+                **{name: plant[name] for name in ("name", "vernacular", "family", "growth_form", "homes")},
                 ellenberg=ellenberg,
-                homes=homes,
                 invasive="i" in marks,
                 protected="p" in marks,
                 endemic="e" in marks,

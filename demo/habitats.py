@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
@@ -15,54 +17,13 @@ from demo.soil import Soil
 from demo.vegetation import Site
 
 NONE: Final = 255
-# code, name, colour; names and codes of EUNIS 2021 (terrestrial) and EUNIS 2020 (man-made)
-LEVEL3: Final = (
-    ("T11", "Temperate Salix and Populus riparian forest", "#5b8f7b"),
-    ("T17", "Fagus forest on non-acid soils", "#3f8f3a"),
-    ("T18", "Fagus forest on acid soils", "#7a9a3c"),
-    ("T1E", "Carpinus and Quercus mesic deciduous forest", "#62b34f"),
-    ("T31", "Temperate mountain Picea forest", "#1f5a3a"),
-    ("S22", "Alpine and subalpine ericoid heath", "#9a6a8f"),
-    ("R1A", "Semi-dry perennial calcareous grassland (meadow steppe)", "#e3c85a"),
-    ("R22", "Low and medium altitude hay meadow", "#b7dc7a"),
-    ("R23", "Mountain hay meadow", "#8fcf9a"),
-    ("R35", "Moist or wet mesotrophic to eutrophic hay meadow", "#7fc9b8"),
-    ("R43", "Temperate acidophilous alpine grassland", "#c7b27a"),
-    ("R44", "Arctic-alpine calcareous grassland", "#e0d3a0"),
-    ("Q11", "Raised bog", "#8a4f3d"),
-    ("Q22", "Poor fen", "#b57a5e"),
-    ("U27", "Temperate, lowland to montane base-rich scree", "#b5b5b5"),
-    ("V11", "Intensive unmixed crops", "#f2e3b3"),
-)
-PARENTS: Final = (
-    ("T", "Forest and other wooded land", "", "#2f7d3b"),
-    ("T1", "Deciduous broadleaved forest", "T", "#5aa547"),
-    ("T3", "Coniferous forest", "T", "#1f5a3a"),
-    ("S", "Heathland, scrub and tundra", "", "#9a6a8f"),
-    ("S2", "Arctic, alpine and subalpine scrub", "S", "#9a6a8f"),
-    ("R", "Grasslands and lands dominated by forbs, mosses or lichens", "", "#c6d977"),
-    ("R1", "Dry grasslands", "R", "#e3c85a"),
-    ("R2", "Mesic grasslands", "R", "#a5d686"),
-    ("R3", "Seasonally wet and wet grasslands", "R", "#7fc9b8"),
-    ("R4", "Alpine and subalpine grasslands", "R", "#d3c28c"),
-    ("Q", "Wetlands", "", "#9c6048"),
-    ("Q1", "Raised and blanket bogs", "Q", "#8a4f3d"),
-    ("Q2", "Valley mires, poor fens and transition mires", "Q", "#b57a5e"),
-    (
-        "U",
-        "Inland habitats with no or little soil and mostly with sparse vegetation",
-        "",
-        "#b5b5b5",
-    ),
-    ("U2", "Screes", "U", "#b5b5b5"),
-    ("V", "Vegetated man-made habitats", "", "#f2e3b3"),
-    ("V1", "Arable land and market gardens", "V", "#f2e3b3"),
-)
-CODES: Final = tuple(code for code, _, _ in LEVEL3)
+FILE: Final = Path(__file__).with_name("habitats.csv")  # of EUNIS 2021 (terrestrial) and EUNIS 2020 (man-made)
+SCHEME: Final = pd.read_csv(FILE, keep_default_na=False)  # code, name, level, parent, colour
+CODES: Final = tuple(SCHEME.loc[SCHEME["level"] == 3, "code"])
 
 
 def make_habitats(site: Site, climate: Climate, soil: Soil, land: lu.LandUse, seed: int) -> NDArray[np.uint8]:
-    """Index into LEVEL3 for each 50 m cell (y, x), NONE on water and sealed ground.
+    """Index into CODES for each 50 m cell (y, x), NONE on water and sealed ground.
 
     Of the formations in a cell the largest names it; the limits between classes of one formation wander
     with a field that no driver shows, as those of real vegetation do.

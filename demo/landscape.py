@@ -71,7 +71,7 @@ class Landscape:
     site: Site
     flora: list[Species]
     probability: NDArray[np.float16]  # (species, y, x), on 100 m2
-    habitat: NDArray[np.uint8]  # index into habitats.LEVEL3, 255 none
+    habitat: NDArray[np.uint8]  # index into habitats.CODES, 255 none
 
 
 def make_landscape(spec: LandscapeSpec) -> Landscape:

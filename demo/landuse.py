@@ -16,7 +16,7 @@ from demo.noise import Field, fractal, hashed, patches, smoothstep, stream
 from demo.soil import Soil
 from demo.terrain import Terrain
 
-CLASSES: Final = [
+CLASSES: Final = (
     "outside",
     "water",
     "sealed",
@@ -29,7 +29,7 @@ CLASSES: Final = [
     "heath",
     "alpine",
     "rock",
-]
+)
 OUTSIDE, WATER, SEALED, GARDEN, ARABLE, MEADOW, MIRE, BROADLEAF, CONIFER, HEATH, ALPINE, ROCK = range(12)
 RATIO: Final = CELL // FINE
 

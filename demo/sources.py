@@ -21,7 +21,7 @@ from demo.coarse import (
     write_surface,
 )
 from demo.flora import AXES, Species
-from demo.habitats import CODES, LEVEL3, PARENTS
+from demo.habitats import CODES, SCHEME
 from demo.landscape import Landscape
 from demo.noise import stream
 from demo.scenes import write_scenes
@@ -74,10 +74,7 @@ def _write_tables(landscape: Landscape, sources: Path) -> None:
     plots, covers = vegetation_plots(landscape)
     plots.to_csv(sources / "vegetation" / "plots.csv", index=False)
     covers.to_csv(sources / "vegetation" / "plot_species.csv", index=False)
-    rows = [(code, name, len(code), parent, colour) for code, name, parent, colour in PARENTS]
-    rows += [(code, name, 3, code[:2], colour) for code, name, colour in LEVEL3]
-    table = pd.DataFrame(rows, columns=["code", "name", "level", "parent", "colour"])
-    table.to_csv(sources / "vegetation" / "habitats.csv", index=False)
+    SCHEME.to_csv(sources / "vegetation" / "habitats.csv", index=False)
 
 
 def write_sources(landscape: Landscape, folder: Path, progress: Callable[[str], None] | None = None) -> None:

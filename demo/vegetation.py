@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import bisect
 from scipy.special import expit
 
 from demo import landuse as lu
@@ -133,15 +134,8 @@ def logits(flora: list[Species], domain: Domain, site: Site, seed: int) -> Itera
 
 
 def offset_for(logit: NDArray[np.floating], prevalence: float) -> float:
-    """The offset at which the mean of expit(logit + offset) equals `prevalence`, by bisection."""
-    low, high = -25.0, 25.0
-    for _ in range(45):
-        middle = (low + high) / 2
-        if float(expit(logit + middle).mean()) < prevalence:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
+    """The offset at which the mean of expit(logit + offset) equals `prevalence`."""
+    return float(bisect(lambda offset: float(expit(logit + offset).mean()) - prevalence, -25.0, 25.0))
 
 
 def probabilities(flora: list[Species], domain: Domain, site: Site, seed: int) -> NDArray[np.float16]:
