@@ -123,9 +123,6 @@ def _ways(catalog: str, region: Region, threads: int, folder: Path) -> dict[str,
     bands = [*SENTINEL2_BANDS, "scl"]
     box = GeoBox.from_bbox(unit.bounds, crs=f"EPSG:{grid.EUROPE.epsg}", resolution=FINE)
 
-    def our_way() -> Any:
-        return sentinel2.composite(scenes, unit)[0]
-
     def odc_stac() -> Any:
         data = odc.stac.load(items, bands, geobox=box, groupby="id", resampling="nearest", pool=threads, dtype="uint16", nodata=0)
         return _median_of(np.stack([data[b].values for b in SENTINEL2_BANDS], 1), data["scl"].values, threads)
@@ -151,7 +148,7 @@ def _ways(catalog: str, region: Region, threads: int, folder: Path) -> dict[str,
         return _median_of(np.ascontiguousarray(values[:, :-1]), values[:, -1], threads)
 
     ways: dict[str, Callable[[], Any]] = {
-        "floracube": our_way,
+        "floracube": lambda: sentinel2.composite(scenes, unit)[0],
         "odc-stac": odc_stac,
         "stackstac": plain_stackstac,
     }

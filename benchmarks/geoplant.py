@@ -3,7 +3,7 @@
     python -m benchmarks.geoplant --data /data/geoplant --out geoplant-out              # the real download
     python -m benchmarks.geoplant --data DIR/glc24 --out out --baselines frequency,gradient_boosting
     python -m benchmarks.geoplant --data DIR --baselines multimodal --cells 25 --device cuda   # with the published ensemble
-    python -m benchmarks.geoplant --data DIR --limit 2000 --modalities landsat,climate  # a part of it
+    python -m benchmarks.geoplant --data DIR --size geoplant --modalities landsat,climate   # a part of it
 
 DIR is a folder into which GeoPlant or a GeoLifeCLEF of 2023 to 2026 was unpacked, whole or in part; what is missing is
 missing. Predictors are sampled into files in --scratch (a folder in --out), so memory does not grow with
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command import parser_of
+from inference.network.sizes import SIZES
 
 
 def arguments() -> argparse.Namespace:
@@ -40,13 +41,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--modalities", help="of satellite, landsat, climate, table_50m, table_1km; default: all that are there")
     parser.add_argument("--cells", type=int, default=9, help="side of what the network sees of an image, in 50 m cells")
     parser.add_argument("--min-records", type=int, default=1, help="presences in training that make a species a column")
-    parser.add_argument("--limit", type=int, help="surveys kept of each split")
     parser.add_argument("--members", type=int, default=5, help="networks in the ensemble, each without one fold of the blocks")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--least-steps", type=int, default=400)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--width", type=int, default=32, help="channels of the encoders")
-    parser.add_argument("--embedding", type=int, default=64, help="length of a member's embedding")
+    parser.add_argument("--size", choices=list(SIZES), default="small", help="of the network; what it sees is --cells")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="of the baselines, side by side")
@@ -63,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     scratch = options.scratch or options.out / "scratch"
     modalities = options.modalities.split(",") if options.modalities else None
-    bench = read_benchmark(options.data, scratch, options.cells, modalities, options.min_records, options.limit)
+    bench = read_benchmark(options.data, scratch, options.cells, modalities, options.min_records)
     for report in bench.reports:
         if report.totals or report.remarks:
             print("\n".join(report.lines()))
@@ -71,12 +69,11 @@ def run(options: argparse.Namespace) -> None:
         options.block_km,
         options.seed,
         tuple(b for b in options.baselines.split(",") if b),
-        {"d": options.embedding, "width": options.width},
+        {key: value for key, value in SIZES[options.size].items() if key != "dilations"},
         TrainOptions(
             members=options.members,
             epochs=options.epochs,
             least_steps=options.least_steps,
-            batch=options.batch,
             seed=options.seed,
             device=options.device,
         ),

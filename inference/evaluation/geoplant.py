@@ -70,16 +70,15 @@ def read_benchmark(
     cells: int,
     modalities: Sequence[str] | None = None,
     min_records: int = 1,
-    limit: int | None = None,
 ) -> Benchmark:
     """Everything of the PA surveys in `folder`, of whatever year it was published.
 
     `scratch`: folder for the sampled predictors; `cells`: side of the satellite patch in 50 m cells; `modalities` keeps some of
-    the network's; `min_records`: presences in training that make a species a column; `limit`: surveys of each split that are
-    kept, evenly through its table. Raises `TableError` for a folder without surveys or species.
+    the network's; `min_records`: presences in training that make a species a column. Raises `TableError` for a folder without
+    surveys or species.
     """
     source = FileSource(GeoPlant(folder))
-    tables = _tables(folder, limit)
+    tables = _tables(folder)
     heads = pd.concat([t.surveys.assign(split=name) for name, t in tables.items()], ignore_index=True)
     split = heads["split"].to_numpy(dtype="<U10")
     survey, species = _lists(list(tables.values()))
@@ -117,7 +116,7 @@ def read_benchmark(
     return Benchmark(surveys, predictors, split, places.survey, ids.astype(np.int64), other_species, labelled, what, reports)
 
 
-def _tables(folder: Path, limit: int | None) -> dict[str, SurveyTable]:
+def _tables(folder: Path) -> dict[str, SurveyTable]:
     """The surveys of every split that the folder has, none twice."""
     config = Config.model_validate(COMPLETE_DATA)
     tables: dict[str, SurveyTable] = {}
@@ -134,8 +133,6 @@ def _tables(folder: Path, limit: int | None) -> dict[str, SurveyTable]:
         fresh = ~table.surveys["survey"].isin(names).to_numpy()
         names |= set(table.surveys["survey"])
         rows = np.flatnonzero(fresh)
-        if limit is not None and len(rows) > limit:
-            rows = rows[np.linspace(0, len(rows) - 1, limit).astype(int)]
         if len(rows):
             tables[name] = subset_of(table, rows)
     if not tables:
