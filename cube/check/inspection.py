@@ -255,12 +255,6 @@ def read(inspection: Inspection, path: str, unit: Unit, lead: slice | None = Non
     return np.asarray(array[..., rows, cols] if lead is None else array[lead, ..., rows, cols])
 
 
-def read_map(inspection: Inspection, leaf: Leaf, name: str, unit: Unit) -> Array:
-    """Stored values of one unit of a map."""
-    rows, cols = inspection.cube.region.square(unit, leaf.resolution).slices
-    return np.asarray(inspection.cube.array(f"{leaf.path}/{name}")[..., rows, cols])
-
-
 def blocks(inspection: Inspection, leaf: Leaf, name: str, unit: Unit) -> Iterator[Array]:
     """Stored values of a unit in blocks of its first axis: ten thousand species at once would fill any memory."""
     rows, cols = inspection.cube.region.square(unit, leaf.resolution).slices

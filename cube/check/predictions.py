@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.check.completeness import PREDICT
-from cube.check.inspection import Inspection, as_layer, blocks, read, read_map, write_again
+from cube.check.inspection import Inspection, as_layer, blocks, read, write_again
 from cube.check.rules import Finding, rule_of_values, wrong_cells
 from cube.grid import CELL, Unit, Window
 from cube.layers import NO_SPECIES, PROBABILITY_STEPS
@@ -134,7 +134,7 @@ def indicator_bounds(inspection: Inspection) -> Iterator[Finding]:
             assert leaf is not None
             fill = int(as_layer(leaf, name).fill)
             for unit in inspection.cube.region.units():
-                three = read_map(inspection, leaf, name, unit).astype(np.int64)
+                three = read(inspection, f"{leaf.path}/{name}", unit).astype(np.int64)
                 has_estimate, has_lower, has_upper = three != fill
                 estimate, low, high = three
                 beyond = has_estimate & has_lower & has_upper & ((estimate < low) | (estimate > high))
@@ -162,14 +162,14 @@ def habitat_levels(inspection: Inspection) -> Iterator[Finding]:
             continue
         levels = [name for name in dict.fromkeys(table["level"]) if name in leaf.arrays]  # finest first, as in the table
         for unit in inspection.cube.region.units():
-            maps = {name: read_map(inspection, leaf, name, unit).astype(np.int64) for name in levels}
+            maps = {name: read(inspection, f"{leaf.path}/{name}", unit).astype(np.int64) for name in levels}
             fix = _repeat(version, unit)
             for name, values in maps.items():
                 strangers = ~np.isin(values, [i for i, level in enumerate(table["level"]) if level == name]) & (values != 65535)
                 location = f"{group}/{name} in unit {unit.name}"
                 yield from wrong_cells(location, strangers, f"classes of {name}", "cells of another level", fix)
-            best = read_map(inspection, leaf, "top3_class", unit).astype(np.int64)
-            chance = read_map(inspection, leaf, "top3_probability", unit).astype(np.int64)
+            best = read(inspection, f"{leaf.path}/top3_class", unit).astype(np.int64)
+            chance = read(inspection, f"{leaf.path}/top3_probability", unit).astype(np.int64)
             above = np.where((best != 65535) & (best < len(parent)), best, -1)
             for name in levels[1:]:
                 above = np.where(above >= 0, parent[above], -1)

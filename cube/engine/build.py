@@ -107,16 +107,14 @@ def build(config: Config, progress: Progress | None = None, workers: Workers | N
             report.begin(workers.where, workers.dashboard)
             tell("inputs")
             for outcome in run(build_unit, _tasks(cube.url, region, units, stages), workers):
-                task = outcome.task
-                seconds = 0.0
-                if outcome.result is not None:
-                    fingerprints[task.stage][task.unit.name] = outcome.result.fingerprint
-                    add_counts(counts[task.stage], outcome.result.counts)
-                    report.warn(outcome.result.warnings)
-                    seconds = outcome.result.seconds
-                report.unit(task.reader.layers[0].name, task.unit, outcome, seconds, task.unit.cells**2)
+                task, result, name = outcome.task, outcome.result, outcome.task.reader.layers[0].name
+                if result is not None:
+                    fingerprints[task.stage][task.unit.name] = result.fingerprint
+                    add_counts(counts[task.stage], result.counts)
+                    report.warn(result.warnings)
+                report.unit(name, task.unit, outcome, result.seconds if result else 0.0, task.unit.cells**2)
                 retry_transient(partial(blocks[task.stage].finish, task.unit.name), workers.retries, workers.first_wait)
-                tell(f"{task.reader.layers[0].name} {task.unit.name}")
+                tell(f"{name} {task.unit.name}")
             for step in build_overviews(cube.url, region, above, workers):
                 report.square(step)
                 tell(f"overviews {step.square.name}")

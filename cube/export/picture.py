@@ -19,7 +19,7 @@ from cube.export.cog import BBox, covered_region, window_of
 from cube.export.png import coloured
 from cube.export.selection import Selection, find_layer, select
 from cube.grid import CELL, Bounds, Region, bounds_in
-from cube.layers import PROBABILITY_STEPS, display
+from cube.layers import display
 from cube.storage.store import CubeStore
 
 MOST_PIXELS: Final = 25_000_000  # of a window that has no overview: 200 MB as float64
@@ -98,7 +98,7 @@ def draw(cube: CubeStore, release: Mapping[str, Any], name: str, side: int, bbox
     west, north = t.c + window.col * t.a, t.f + window.row * t.e
     bounds = (west, north + window.height * t.e, west + window.width * t.a, north)
     palette = {value: colour for value, _, colour in selection.classes} or display.anchors(selection.layer.palette)
-    low, high = _range(selection, layer_id, values)
+    low, high = display.range_of(selection.layer, layer_id.partition(".")[0], lambda: values[np.isfinite(values)])
     title = (
         selection.layer.long_name
         if selection.bands[0] == selection.layer.long_name
@@ -118,16 +118,6 @@ def _fitting(cube: CubeStore, release: Mapping[str, Any], layer_id: str, side: i
         with suppress(CubeError):  # this level is not built
             return select(cube, versions, layer_id, level)
     return finest
-
-
-def _range(selection: Selection, layer_id: str, values: Values) -> tuple[float, float]:
-    """Low and high of the colours, in units: by the rules of the map page, from the values of the picture."""
-    product = layer_id.partition(".")[0]
-    if product == "species":
-        return display.species_range(selection.layer.scale * PROBABILITY_STEPS)
-    if product == "habitats":
-        return 0.0, 1.0
-    return display.display_range(values[np.isfinite(values)], product, selection.layer.palette)
 
 
 def extent_text(region: Region) -> str:

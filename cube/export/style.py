@@ -12,7 +12,7 @@ from cube.errors import CubeError
 from cube.export import qgis
 from cube.export.selection import Selection, select
 from cube.grid import Window
-from cube.layers import PROBABILITY_STEPS, display
+from cube.layers import display
 from cube.storage.store import CubeStore
 
 COLOURS = ("red", "green", "blue")
@@ -46,15 +46,14 @@ def put_style(style: bytes | None, out: Path) -> str | None:
 def _range(cube: CubeStore, selection: Selection, layer_id: str, bands: list[int]) -> tuple[float, float]:
     """Low and high of the display in units, as `server.reading.snapshot` finds them: from a sample of the coarsest level."""
     product = layer_id.partition(".")[0]
-    if product == "species":
-        return display.species_range(selection.layer.scale * PROBABILITY_STEPS)
-    if product == "habitats":
-        return 0.0, 1.0
     if product == "indicators" and layer_id.count(".") > 1:
         layer_id = layer_id.rpartition(".")[0]  # a bound is drawn in the range of the estimate
-    coarsest = _coarsest(cube, {} if selection.version is None else {product: selection.version}, layer_id)
-    sample = np.concatenate([_values(coarsest, band) for band in bands])
-    return display.display_range(sample, product, selection.layer.palette)
+
+    def sample() -> NDArray[np.float64]:
+        coarsest = _coarsest(cube, {} if selection.version is None else {product: selection.version}, layer_id)
+        return np.concatenate([_values(coarsest, band) for band in bands])
+
+    return display.range_of(selection.layer, product, sample)
 
 
 def _coarsest(cube: CubeStore, versions: Mapping[str, str], layer_id: str) -> Selection:

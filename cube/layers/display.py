@@ -6,10 +6,13 @@ The map page, QGIS and printed legends agree because they all ask here.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cube.layers.layer import PROBABILITY_STEPS, Layer
 
 SAMPLE_CHUNKS: Final = 9  # of the coarsest level, from which a range is found
 
@@ -80,3 +83,10 @@ def display_range(values: NDArray[Any], product: str, palette: str) -> tuple[flo
 def species_range(ceiling: float) -> tuple[float, float]:
     """Of the probability of a species whose largest stored value is `ceiling`: from zero, so that rare ones are seen."""
     return 0.0, min(1.0, nice_ceiling(ceiling)) if ceiling > 0 else 1.0
+
+
+def range_of(layer: Layer, product: str, sample: Callable[[], NDArray[Any]]) -> tuple[float, float]:
+    """Low and high of the colours of a layer of `product` in units; `sample` gives values of it (no gaps) where they decide."""
+    if product == "species":
+        return species_range(layer.scale * PROBABILITY_STEPS)
+    return (0.0, 1.0) if product == "habitats" else display_range(sample(), product, layer.palette)

@@ -33,9 +33,6 @@ RESERVED: Final = frozenset(
     {
         "table_50m",
         "table_1km",
-        # Former names of these, which models of version 0.1 have.
-        "static",
-        "coarse",
         "survey",
         "satellite",
         "table",

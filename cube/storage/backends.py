@@ -58,9 +58,10 @@ def local_path(url: str) -> Path | None:
     return Path(url.removeprefix("file://")) if scheme(url) == "file" else None
 
 
-def writable(url: str) -> bool:
-    """Whether a cube at `url` could be written at all: a web server only gives."""
-    return scheme(url) not in WEB
+def require_writable(url: str) -> None:
+    """Raise `CubeError` for a cube on a web server, which only gives."""
+    if scheme(url) in WEB:
+        raise CubeError(f"{url}: a cube on a web server can only be read; write to the folder or bucket that it serves.")
 
 
 def filesystem(url: str, asynchronous: bool = False) -> tuple[Any, str]:
@@ -131,8 +132,8 @@ def zarr_store(url: str, read_only: bool) -> Store:
     folder = local_path(url)
     if folder is not None:
         return zarr.storage.LocalStore(folder, read_only=read_only)
-    if not read_only and not writable(url):
-        raise CubeError(f"{url}: a cube on a web server can only be read; write to the folder or bucket that it serves.")
+    if not read_only:
+        require_writable(url)
     if "obstore" in io_backend(url):
         return zarr.storage.ObjectStore(object_store(url), read_only=read_only)
     fs, path = filesystem(url, asynchronous=True)

@@ -29,10 +29,6 @@ class Documents:
     def _files(self) -> tuple[Any, str]:
         return backends.filesystem(self.url)
 
-    def _refuse_if_read_only(self) -> None:
-        if not backends.writable(self.url):
-            raise CubeError(f"{self.url}: a cube on a web server can only be read; write to the folder or bucket that it serves.")
-
     def _read(self, name: str) -> bytes | None:
         filesystem, base = self._files
         try:
@@ -54,7 +50,7 @@ class Documents:
 
     def write_json(self, name: str, document: Any) -> None:
         """Write `name` whole or not at all: temporary file and rename locally, a single put elsewhere."""
-        self._refuse_if_read_only()
+        backends.require_writable(self.url)
         data, folder = _bytes(document), backends.local_path(self.url)
         if folder is not None:
             write_file(folder / name, data)
@@ -73,7 +69,7 @@ class Documents:
         The write is conditional on every store (`cube.storage.conditional`), and `change` is asked again where another
         writer was faster.
         """
-        self._refuse_if_read_only()
+        backends.require_writable(self.url)
         new_content = None
         for _ in range(UPDATES):
             content = conditional.read(self.url, name)
@@ -90,7 +86,7 @@ class Documents:
 
     def create_json(self, name: str, document: Any) -> bool:
         """Write `name` only if it is not there; whether it was written. One of two writers at once gets False."""
-        self._refuse_if_read_only()
+        backends.require_writable(self.url)
         data = _bytes(document)
         # A put whose answer got lost is tried again by the library and then meets itself.
         return conditional.replace(self.url, name, conditional.ABSENT, data) or (
@@ -99,14 +95,14 @@ class Documents:
 
     def remove_json(self, name: str) -> None:
         """Remove the document `name` if it is there."""
-        self._refuse_if_read_only()
+        backends.require_writable(self.url)
         filesystem, base = self._files
         with suppress(FileNotFoundError):
             filesystem.rm_file(f"{base}/{name}")
 
     def remove_documents(self, folder: str, names: Sequence[str]) -> None:
         """Remove documents of a folder, a thousand a request where the store can."""
-        self._refuse_if_read_only()
+        backends.require_writable(self.url)
         filesystem, base = self._files
         try:
             filesystem.rm([f"{base}/{folder}/{name}.json" for name in names])
@@ -180,7 +176,7 @@ class Documents:
 
     def remove_tree(self, path: str) -> None:
         """Remove a folder with all that is in it, or one file; nothing where it is not there."""
-        self._refuse_if_read_only()
+        backends.require_writable(self.url)
         filesystem, base = self._files
         with suppress(FileNotFoundError):
             filesystem.rm(f"{base}/{path}", recursive=True)

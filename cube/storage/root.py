@@ -29,8 +29,6 @@ for _message in (
 
 def open_root(url: str, writable: bool = False) -> zarr.Group:
     """The root group of the store at `url`. Raises `CubeError` if there is none."""
-    if writable and not backends.writable(url):
-        raise CubeError(f"{url}: a cube on a web server can only be read; write to the folder or bucket that it serves.")
     folder = backends.local_path(url)
     if folder is not None and folder.is_file():
         raise CubeError(f"{url}: is a file; a cube is a folder or the URL of one, as `floracube build` makes it.")

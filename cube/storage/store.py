@@ -303,8 +303,6 @@ def create_cube(url: str, region: Region, title: str, usage_terms: Mapping[str, 
     `usage_terms` are attributes of the whole (`license`, `attribution`, `note`). They and the title are updated.
     Raises `CubeError` if another region or unit was used, if there is another Zarr store, or the store cannot be written.
     """
-    if not backends.writable(url):
-        raise CubeError(f"{url}: a cube on a web server can only be read; write to the folder or bucket that it serves.")
     with one_sentence(url, "the cube cannot be created here"):
         root = zarr.open_group(zarr_store(url, read_only=False), mode="a", zarr_format=3)
         if "floracube" not in root.attrs:

@@ -111,16 +111,13 @@ def embed_unit(
     for values in kilometres.values():
         kilometre_has_value |= np.isfinite(values).reshape(-1, *kilometre_has_value.shape).any(0)
     on_device = {name: device.put(torch.from_numpy(v)) for name, v in kilometres.items()}
-    kilometre = ensemble.encode_kilometres(on_device)
-    survey = device.put(survey_covariates(year))
-    log_area_ratio = float(np.log(area_m2 / REFERENCE_AREA_M2))
     task = Task(
         ensemble,
         recipe,
-        kilometre,
+        ensemble.encode_kilometres(on_device),
         kilometre_has_value,
-        survey,
-        log_area_ratio,
+        device.put(survey_covariates(year)),
+        float(np.log(area_m2 / REFERENCE_AREA_M2)),
         cells_to_predict,
         area,
         on_device,

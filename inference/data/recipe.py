@@ -12,7 +12,7 @@ from cube.layers.inputs import INPUTS
 from cube.records.raw import PREDICTOR
 from cube.storage.store import CubeStore
 from inference.data.channels import Channel, channels_of
-from inference.data.samples import FORMER_NAMES, PAPER, Input
+from inference.data.samples import PAPER, Input
 from inference.data.samples import TABLES as COLUMNS
 
 TABLES: Final = {"50m": "table_50m", "1km": "table_1km"}  # modality of the layers that are columns of a table
@@ -121,8 +121,7 @@ class Recipe:
             layers.append(
                 Layer.from_metadata(each["path"], each["dtype"], each["fill"], each["dims"], each["attributes"], labels)
             )
-        modalities = tuple(FORMER_NAMES.get(name, name) for name in values["modalities"])
-        return cls(modalities, tuple(layers), tuple(values["table_columns"]))
+        return cls(tuple(values["modalities"]), tuple(layers), tuple(values["table_columns"]))
 
     @property
     def of_layers(self) -> Recipe:

@@ -15,7 +15,6 @@ from inference.data.kilometres import known_mean
 Floats = NDArray[np.float32]
 Metres = NDArray[np.float64]
 TABLES: Final = ("table_50m", "table_1km", "survey")  # modalities that are columns
-FORMER_NAMES: Final = {"static": "table_50m", "coarse": "table_1km"}  # in models that version 0.1 trained
 
 
 @dataclass(frozen=True)

@@ -106,10 +106,8 @@ def run_benchmark(bench: Benchmark, plan: Plan, scratch: Path, tell: Tell = lamb
             check_name(name)
     remarks: list[str] = []
     spec = spec_for(bench.predictors, bench.surveys, **plan.shape)
-    train_rows, test_rows = (
-        np.flatnonzero(~np.isin(bench.split, TESTS)),
-        np.flatnonzero(np.isin(bench.split, TESTS) & bench.labelled),
-    )
+    is_test = np.isin(bench.split, TESTS)
+    train_rows, test_rows = np.flatnonzero(~is_test), np.flatnonzero(is_test & bench.labelled)
     if not len(train_rows):
         raise TableError("The split 'train' is empty: no survey of it has a place and a species; fetch its table.")
     tests = {name: np.flatnonzero((bench.split == name) & bench.labelled) for name in labelled_tests(bench)}
@@ -131,12 +129,8 @@ def run_benchmark(bench: Benchmark, plan: Plan, scratch: Path, tell: Tell = lamb
         bench.predictors.subset(train_rows), train_surveys, spec, plan.train, folds, lambda steps_done, total, text: tell(text)
     )
     assert trained_model.out_of_fold is not None
-    forecasts = {
-        "floracube": Forecast(
-            probabilities(trained_model.ensemble, bench.predictors, bench.surveys, test_rows, scratch / "test.npy"),
-            cross_calibrated(trained_model.out_of_fold, train_surveys, folds),
-        )
-    }
+    p = probabilities(trained_model.ensemble, bench.predictors, bench.surveys, test_rows, scratch / "test.npy")
+    forecasts = {"floracube": Forecast(p, cross_calibrated(trained_model.out_of_fold, train_surveys, folds))}
     for name in plan.baselines:
         tell(f"baseline {name}")
         forecasts[name] = Forecast(_baseline(name, bench, train_rows, test_rows, plan))

@@ -13,7 +13,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from cube.errors import ModelError
-from inference.data.samples import FORMER_NAMES
 from inference.network.checksums import sha256_of
 from inference.network.deep_sdm import ModelSpec
 from inference.network.ensemble import Ensemble
@@ -108,7 +107,7 @@ def read_card(folder: str | Path) -> Card:
         raise ModelError(f"There is no model at {folder}: {CARD} is missing; run `floracube train`.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} is damaged ({error}); train again or copy the model anew.") from error
-    if not isinstance(document, dict) or document.get("format") not in (2, FORMAT):
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ModelError(f"{path} is not a model card of format {FORMAT}; train again with this version.")
     try:
         card = Card(
@@ -131,11 +130,6 @@ def read_card(folder: str | Path) -> Card:
     return card
 
 
-def _key(name: str) -> str:
-    """The key of a tensor whose path may have the former name of a modality."""
-    return ".".join(FORMER_NAMES.get(part, part) for part in name.split("."))
-
-
 def load(folder: str | Path, species: Sequence[str] | None = None) -> tuple[Ensemble, Card]:
     """The ensemble, ready to predict on the CPU, and its card.
 
@@ -156,7 +150,7 @@ def load(folder: str | Path, species: Sequence[str] | None = None) -> tuple[Ense
         raise ModelError(f"{path} is truncated or altered: its checksum is not the card's; copy it anew.")
     ensemble = Ensemble(card.spec, card.members, card.species, None if card.forest is None else Forest(card.forest))
     try:
-        ensemble.load_state_dict({_key(name): values for name, values in load_file(path).items()})
+        ensemble.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
         raise ModelError(f"{path} does not fit its card ({str(error).splitlines()[0]}); train again.") from error
     ensemble.eval()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from cube.errors import ModelError
 from cube.grid import CELL
 from inference.data.kilometres import weights_along
-from inference.data.samples import FORMER_NAMES, PAPER, TABLES, Input, in_order
+from inference.data.samples import PAPER, TABLES, Input, in_order
 from inference.network.encoders import SatelliteEncoder, SeriesEncoder, TableEncoder
 
 SURVEY_COVARIATES: Final = ("year",)  # the area of a survey is in the likelihood alone
@@ -99,11 +99,7 @@ class ModelSpec:
     def from_json(cls, values: Mapping[str, Any]) -> ModelSpec:
         """The inverse of `to_json`. Raises: ModelError for fields of another version."""
         try:
-            fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "waves"}
-            fields |= {
-                f"{new}_names": fields.pop(f"{old}_names") for old, new in FORMER_NAMES.items() if f"{old}_names" in fields
-            }
-            fields["modalities"] = tuple(FORMER_NAMES.get(name, name) for name in fields["modalities"])
+            fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
             inputs = {name: Input(**{**each, "channels": tuple(each["channels"])}) for name, each in values["inputs"].items()}
             return cls(**{**fields, "inputs": inputs})
         except (TypeError, KeyError, AttributeError) as error:

@@ -397,7 +397,7 @@ def test_a_misspelt_preset_is_told_without_the_rest_of_its_source(tmp_path: Path
     assert str(found.value).endswith("did you mean elevation? A layer of your own needs 'units' or 'kind'.")
 
 
-@pytest.mark.parametrize("name", ["Depth", "2depth", "depth-of", "static", "table_1km", "quarter", "weight", "noise"])
+@pytest.mark.parametrize("name", ["Depth", "2depth", "depth-of", "table_50m", "table_1km", "quarter", "weight", "noise"])
 def test_a_name_that_could_not_be_told_from_another_thing_is_refused(tmp_path: Path, name: str) -> None:
     write(tmp_path, "d.tif", noise(1, 50), 50)
     with pytest.raises(ConfigError, match=rf"sources\[0\].*'{name}'"):

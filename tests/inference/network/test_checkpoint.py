@@ -6,12 +6,10 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from cube.errors import ModelError
 from inference.calibration.calibrate import Calibration
 from inference.network import checkpoint
-from inference.network.checksums import sha256_of
 from inference.network.deep_sdm import ModelSpec
 from inference.network.ensemble import Ensemble
 from tests.support.dense import embed_cells
@@ -56,22 +54,6 @@ def test_card_tells_modalities_layers_and_species_without_weights(folder):
     assert document["layers"]["table_50m"] == ["slope", "elevation"]
     assert document["species"] == list(SPECIES)
     assert sorted(p.name for p in folder.iterdir()) == ["card.json", "model.safetensors"]
-
-
-def test_a_model_of_before_its_tables_were_renamed_predicts_the_same(ensemble, folder):
-    def old(text: str) -> str:
-        return text.replace("table_50m", "static").replace("table_1km", "coarse")
-
-    weights = folder / "model.safetensors"
-    checkpoint.write_tensors(weights, {old(key): values for key, values in load_file(weights).items()})
-    document = json.loads(old((folder / "card.json").read_text())) | {"format": 2}
-    document["weights_sha256"] = sha256_of(weights)
-    assert document["spec"]["static_names"] == ["slope", "elevation"]
-    (folder / "card.json").write_text(json.dumps(document))
-    again, card = checkpoint.load(folder, SPECIES)
-    assert card.spec == ensemble.spec
-    window = {"table_50m": torch.randn(2, 6, 6)}
-    assert torch.equal(*[e.probability(embed_cells(e, window, 2015), 50.0) for e in (ensemble, again)])
 
 
 def test_a_block_of_species_equals_the_whole(ensemble):
