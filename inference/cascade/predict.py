@@ -167,7 +167,7 @@ def fix_run(config: Config, cube: CubeStore, model: Model, version: str | None, 
         raise ConfigError(f"{wrong}; it must be a multiple of {SPECIES_PER_SHARD}, the species of a shard.")
     products_to_write = versions.wanted_products(only, model)
     bounds = (region.west_km, region.south_km, region.east_km, region.north_km)
-    base = versions.base_release(cube, products_to_write, model, bounds) if only is not None else {}
+    base = versions.base_release(config, cube, products_to_write, model, bounds) if only is not None else {}
     # Habitats alone are read from the ranked species that are there already.
     base_products = base.get("products", {}) if products_to_write == ("habitats",) else {}
     composition, mask = base_products.get("composition"), versions.of_applicability(cube, base_products)

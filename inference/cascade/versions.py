@@ -64,19 +64,34 @@ def _made_from(cube: CubeStore) -> dict[str, set[str]]:
     return out
 
 
-def base_release(cube: CubeStore, products: Sequence[str], model: Model, region_km: Sequence[int]) -> dict[str, Any]:
+def base_release(
+    config: Config, cube: CubeStore, products: Sequence[str], model: Model, region_km: Sequence[int]
+) -> dict[str, Any]:
     """The release whose other products stand beside the new version of `products`: the one that readers follow.
 
-    Raises `CubeError` where its species or its region are others: one release speaks of one list of species in one place.
+    Raises `CubeError` where its species, region, year or plot area are others, since one release speaks of one list of species
+    in one place and year; and where habitats alone would be read from species lists of other networks than the model's.
     """
     release = releases.current(cube)
     other_products = {product: version for product, version in release["products"].items() if product not in products}
     if not other_products:
         return {}
-    if list(release.get("region_km", region_km)) != list(region_km):
+    origin = {
+        "region_km": ("predict.region", list(region_km), " km"),
+        "reference_year": ("predict.year", config.predict.year, ""),
+        "reference_area_m2": ("predict.area_m2", config.predict.area_m2, " m2"),
+    }
+    for key, (field, value, unit) in origin.items():
+        if release.get(key, value) != value:
+            raise CubeError(
+                f"{cube.url}: release '{release['name']}' is of {field} {release[key]}{unit} and this run of {value}{unit};"
+                f" predict all products together, or set {field} as it was."
+            )
+    networks = release.get("made_from", {}).get("composition", {}).get("networks")
+    if tuple(products) == ("habitats",) and networks not in (None, model.card.weights_sha256):
         raise CubeError(
-            f"{cube.url}: release '{release['name']}' is of the region {release['region_km']} km and this run of"
-            f" {list(region_km)} km; predict all products together, or set predict.region as it was."
+            f"{cube.url}: the species lists of release '{release['name']}' are of another deep-SDM than the one in"
+            f" {config.model_path}, and habitats are read from both; predict all products together."
         )
     path = releases.species_table(release["products"])
     if path is not None:
@@ -122,7 +137,7 @@ def provenance(
 ) -> dict[str, Any]:
     """What a release says of its origin; `made_from` says it product by product, since some may stand from an earlier run."""
     code = _code_version()
-    own_identity = {"model": model.hash, "inputs": inputs, "code": code}
+    own_identity = {"model": model.hash, "networks": model.card.weights_sha256, "inputs": inputs, "code": code}
     base_origin = {name: base.get(name) for name in own_identity}
     made_from = {product: base.get("made_from", {}).get(product, base_origin) for product in base.get("products", {})}
     return {

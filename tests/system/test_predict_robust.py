@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from cube.grid import Region
 from cube.storage import lock, model_card, progress, releases
 from cube.storage.leaves import set_attributes
 from cube.storage.store import CubeStore, open_cube
-from inference.cascade import worker
+from inference.cascade import versions, worker
 from inference.cascade.model import load_model
 from inference.cascade.predict import predict
 from tests.support import tiny_run
@@ -258,6 +259,23 @@ def test_a_product_alone_is_a_new_version_beside_the_others(calm: Config, truth:
     assert predict(config, only=["indicators"]).release == "v3"  # finished is finished: who asks again wants another
     with pytest.raises(CubeError, match="version 'v1' was made from another model, other inputs or of other products"):
         predict(config, only=["species"], version="v1")
+
+
+def test_a_product_alone_is_refused_beside_others_of_another_year_plot_area_or_model(calm: Config, tmp_path: Path) -> None:
+    cube, model = open_cube(calm.cube_url), load_model(calm.model_path)
+    bounds = releases.current(cube)["region_km"]
+    for field, value, words in (
+        ("year", 2031, "predict.year 2020 and this run of 2031"),
+        ("area_m2", 25.0, "predict.area_m2 100.0 m2 and this run of 25.0 m2"),
+    ):
+        config = calm.model_copy(update={"predict": calm.predict.model_copy(update={field: value})})
+        with pytest.raises(CubeError, match=rf"release 'v1' is of {words}; .*, or set predict\.{field} as it was"):
+            versions.base_release(config, cube, ("habitats",), model, bounds)
+    retrained = replace(model, card=replace(model.card, weights_sha256="others"))
+    with pytest.raises(CubeError, match=r"species lists of release 'v1' are of another deep-SDM .*together"):
+        versions.base_release(calm, cube, ("habitats",), retrained, bounds)
+    assert versions.base_release(calm, cube, ("habitats",), model, bounds)["name"] == "v1"
+    assert versions.base_release(calm, cube, ("indicators",), retrained, bounds)["name"] == "v1"  # `made_from` names both models
 
 
 def test_a_worker_refuses_a_model_that_was_changed_meanwhile(tiny: Config, tmp_path: Path) -> None:
