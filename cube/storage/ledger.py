@@ -216,10 +216,25 @@ class Ledger:
 
     def withdraw(self, unit: str) -> None:
         """Take the receipt of a unit (or square) away, before its shards are written anew."""
-        if unit in self._block(block_of(unit)):
+        self._withdraw(unit, unit in self._block(block_of(unit)))
+
+    def _withdraw(self, unit: str, in_block: bool) -> None:
+        if in_block:
             self.leave(unit, {})
         else:
             self.cube.remove_json(f"ledger/{self.stage}/{unit}.json")
+
+    def valid_or_withdrawn(self, unit: str) -> Mapping[str, Any] | None:
+        """As `valid`; a receipt that is not valid is taken away as `withdraw` does. Each document is read once at most."""
+        single = self._single(unit)
+        if is_receipt(single) and single["inputs"] == self.inputs:
+            return single
+        of_block: Mapping[str, Any] | None = self._block(block_of(unit)).get(unit)
+        if single is None and of_block is not None and of_block["inputs"] == self.inputs:
+            return of_block
+        if single is not None or of_block is not None:
+            self._withdraw(unit, of_block is not None)
+        return None
 
     def sign(
         self,
@@ -250,13 +265,17 @@ class Ledger:
 
     def any(self, unit: str) -> Mapping[str, Any] | None:
         """The receipt of a unit or square, whatever it was made from."""
-        try:
-            receipt = self.cube.read_json(f"ledger/{self.stage}/{unit}.json")
-        except CubeError:  # a damaged one counts as missing
-            return None
+        receipt = self._single(unit)
         if receipt is None:
             receipt = self._block(block_of(unit)).get(unit)
         return receipt if is_receipt(receipt) else None  # `{}`: withdrawn
+
+    def _single(self, unit: str) -> Any:
+        """The document that the unit has of its own, None without one; a damaged one is no receipt, as `{}`."""
+        try:
+            return self.cube.read_json(f"ledger/{self.stage}/{unit}.json")
+        except CubeError:
+            return {}
 
     def _block(self, block: str) -> dict[str, Any]:
         try:

@@ -28,9 +28,8 @@ def predict_unit(job: Job, stage: str, unit: Unit) -> dict[str, Any]:
         cube, _ = open_job(job)
         ledger = Ledger(cube, stage, job.inputs)
         with lock.claimed(cube, stage, unit.name):
-            receipt = ledger.valid(unit.name)
+            receipt = ledger.valid_or_withdrawn(unit.name)
             if receipt is None:
-                ledger.withdraw(unit.name)
                 receipt = {**run_unit(_with_threads(job), unit), "stage": stage}
                 ledger.leave(unit.name, receipt)
     small = {name: value for name, value in receipt.items() if name not in ("checksums", "sizes")}

@@ -211,6 +211,41 @@ def test_a_compacted_stage_is_read_from_its_memo_and_changed_documents_alone(mon
     assert requests.count("cat_file") == 2  # one receipt of a block stays a file of its own
 
 
+def test_a_unit_begins_with_one_read_of_each_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    cube = Documents("memory://ledger-begin")
+    signed(cube, UNITS[:40]).compact()
+    later = Ledger(cube, STAGE, "later")
+    requests = counted_requests(monkeypatch)
+    assert later.valid_or_withdrawn(UNITS[0].name) is None
+    assert requests.count("cat_file") == 2  # that there is no receipt of its own, and the block
+    requests.clear()
+    assert later.valid_or_withdrawn(UNITS[300].name) is None
+    assert requests.count("cat_file") == 2
+    receipt = {"inputs": "later", "checksums": {}}
+    later.leave(UNITS[1].name, receipt)
+    requests.clear()
+    assert later.valid_or_withdrawn(UNITS[1].name) == receipt
+    assert requests.count("cat_file") == 1
+    assert UNITS[0].name not in dict(receipts(cube, STAGE))
+    assert len(dict(receipts(cube, STAGE))) == 39
+
+
+@pytest.mark.parametrize("compacted", [True, False])
+@pytest.mark.parametrize("own", [None, "other", "damaged", "withdrawn"])
+def test_what_is_not_valid_is_withdrawn_wherever_it_lies(tmp_path: Path, compacted: bool, own: str | None) -> None:
+    cube = Documents(str(tmp_path))
+    book = signed(cube, UNITS[:20], "later")
+    if compacted:
+        book.compact()
+    path = tmp_path / f"ledger/{STAGE}/{UNITS[0].name}.json"
+    if own is not None:
+        path.write_text({"other": '{"inputs": "x", "checksums": {}}', "damaged": "text", "withdrawn": "{}"}[own])
+    later = Ledger(cube, STAGE, "later" if own is not None else "last")
+    assert later.valid_or_withdrawn(UNITS[0].name) is None
+    assert later.any(UNITS[0].name) is None
+    assert dict(receipts(cube, STAGE)).keys() == {unit.name for unit in UNITS[1:20]}
+
+
 @pytest.mark.parametrize("damage", ["text", "[1]", "[" * 200_000, '{"blocks/10kmE28N17": 3}', "{}"])
 def test_a_damaged_memo_is_none(tmp_path: Path, damage: str) -> None:
     cube = Documents(str(tmp_path))
