@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 import uvicorn
 
 from cube.errors import ServerError
+from cube.storage.local_files import temporary_folder
 from cube.storage.store import open_cube
 from server.operating.settings import Settings, variable
 from server.queries import regions as regions_of_operator
@@ -34,8 +34,8 @@ def _shared_figures(workers: int) -> Iterator[None]:
     if workers == 1 or FIGURES in os.environ:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="floracube-figures-") as folder:
-        os.environ[FIGURES] = folder
+    with temporary_folder() as folder:
+        os.environ[FIGURES] = str(folder)
         try:
             yield
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pyproj import CRS, Transformer
 
 from cube.errors import SourceError
 from cube.grid import CELL, EUROPE, FINE, Grid, Unit
+from cube.storage.local_files import temporary_folder
 
 LONGEST: Final = 0.05  # degrees; a longer edge is cut, since a straight line there is bent here (by 0.3 m at this length)
 MAX_EDGE_M: Final = 1_000.0  # m: the same for edges in projected coordinates
@@ -94,7 +94,7 @@ def _local(path: str) -> Iterator[Path]:
         return
     system, inside = fsspec.core.url_to_fs(path)
     stem, suffix = str(Path(inside).with_suffix("")), Path(inside).suffix
-    with tempfile.TemporaryDirectory(prefix="floracube-") as folder:
+    with temporary_folder() as folder:
         for ending in SHAPEFILE if suffix == ".shp" else (suffix,):
             if ending == suffix or system.exists(stem + ending):
                 system.get_file(stem + ending, f"{folder}/land{ending}")

@@ -1,17 +1,22 @@
-"""Files of a local cube: written whole or not at all, created by one writer only, and locks of the operating system."""
+"""Files on this disk: written whole or not at all, created by one writer only, temporary; and locks of the operating system."""
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 # A filesystem without locks (some network mounts): there whoever asks for one gets it.
 _WITHOUT: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+
+TEMPORARY: Final = "floracube-"  # names of temporary folders and of their locks begin with it
 
 
 def write_file(target: Path, data: bytes) -> None:
@@ -110,3 +115,28 @@ def remove_free_lock(path: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A new folder in the system's folder of temporary files, removed afterwards.
+
+    A killed process leaves its own, which the next process on this machine removes. Raises `OSError` where none can be made.
+    """
+    parent = Path(tempfile.gettempdir())
+    _remove_abandoned(parent)
+    folder = parent / f"{TEMPORARY}{uuid.uuid4().hex}"
+    with file_lock(folder.with_suffix(".lock")):
+        folder.mkdir(0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@cache  # once a process
+def _remove_abandoned(parent: Path) -> None:
+    """Remove temporary folders whose process is gone: nobody has their lock."""
+    for path in parent.glob(f"{TEMPORARY}*.lock"):
+        if remove_free_lock(path):
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)

@@ -6,7 +6,6 @@ Zarr asks for the index of a shard and for each of its chunks.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -24,6 +23,7 @@ from zarr.core.sync import sync
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
 from cube.storage import backends
+from cube.storage.local_files import temporary_folder
 
 if TYPE_CHECKING:
     from zarr.core.buffer import BufferPrototype
@@ -174,7 +174,7 @@ def _put_from_folder(store: Store, array: zarr.Array[Any], selection: tuple[Any,
     """Encode shards in a temporary folder and put them; False, with nothing put, where the folder is read-only or full."""
     with ExitStack() as stack:
         try:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="floracube-", ignore_cleanup_errors=True))
+            folder = str(stack.enter_context(temporary_folder()))
             _encode(array, folder, selection, values)
         except (OSError, RuntimeError):  # that of the Rust codecs; a fault of another kind comes again without the folder
             return False

@@ -5,7 +5,6 @@ Values are written by `cube.export.cog`; here are the limits, the picture, and t
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
@@ -16,6 +15,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from cube.errors import CubeError
 from cube.grid import Window
+from cube.storage.local_files import temporary_folder
 from server import palettes
 from server.dependencies import LayerParameter, RequestedSnapshot, StyleParameters, unchanged, validators
 from server.drawing.resample import steps
@@ -124,12 +124,12 @@ def cog(
         raise WindowTooLargeError(f"The window has {pixels:,} pixels; one file holds {MAX_PIXELS:,}: {hint}.")
     # Zarr would take what the store does not find for no data; the reader asks the receipts.
     snapshot.reader.require_written(layer.paths[level], layer.lead, *window.slices)
-    with tempfile.TemporaryDirectory(prefix="floracube-cog-") as folder, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+    with temporary_folder() as folder, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         if picture:
-            _picture(snapshot, layer, selection, window, style or Style(layer.palette, *snapshot.range_of(layer)), Path(folder))
+            _picture(snapshot, layer, selection, window, style or Style(layer.palette, *snapshot.range_of(layer)), folder)
         else:
-            write_cog(cube, selection, window, layer.id, Path(folder))
-        return (Path(folder) / "cog.tif").read_bytes()
+            write_cog(cube, selection, window, layer.id, folder)
+        return (folder / "cog.tif").read_bytes()
 
 
 def _picture(snapshot: Snapshot, layer: MapLayer, selection: Selection, window: Window, style: Style, folder: Path) -> None:
