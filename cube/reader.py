@@ -237,8 +237,14 @@ class Cube:
         `habitats.<layer>`, all of the release that is read; `x` and `y` are the cell's centre. Of more than 64 species it has
         those that the cube ranks in the cell, most probable first, whose names are read at once: each other one is a chunk
         more to ask for, as in `cube.species.probability.sel(x=x, y=y, method="nearest")`. Raises `CubeError` for a point
-        outside of the cube.
+        outside of the cube, and for several points.
         """
+        if np.ndim(lon) or np.ndim(lat):
+            raise CubeError(
+                "`at` reads one cell. For many points project them and choose cells, layer by layer: x, y ="
+                ' cube.region.grid.project(lon, lat); points = {"x": xr.DataArray(x, dims="place"), "y": xr.DataArray(y,'
+                ' dims="place")}; cube.indicators.sel(points, method="nearest").'
+            )
         x, y = self.region.grid.project(lon, lat)
         row, col = (int(v) for v in self.region.index(x, y))
         rows, cols = self.region.shape()

@@ -6,7 +6,7 @@ import difflib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import zarr
@@ -20,6 +20,8 @@ from cube.layers.ids import slug, species_ids
 from cube.pyramids.pyramid import Pyramid
 from cube.storage import releases
 from cube.storage.store import CubeStore, dims_of, layer_of
+
+MOST_NAMED: Final = 8  # ids in a message
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def find_layer(cube: CubeStore, versions: Mapping[str, str], name: str) -> str:
 
 
 def _hint(name: str, names: Sequence[tuple[str, str]]) -> str:
-    """The end of a sentence on a layer that is not there: names that are close, else where names are listed."""
+    """The end of a sentence on a layer that is not there: names that are close, else ids of its product, or one of each."""
     slug_text = slug(name.partition(".")[2] or name)
     by_slug = {slug(title): layer_id for layer_id, title in reversed(names)} | {slug(i): i for i, _ in names}
     by_slug |= {slug(layer_id.partition(".")[2]): layer_id for layer_id, _ in names}
@@ -121,7 +123,13 @@ def _hint(name: str, names: Sequence[tuple[str, str]]) -> str:
     suggestions = list(dict.fromkeys(near))[:4]
     if suggestions:
         return f"did you mean {' or '.join(suggestions)}?"
-    return "`floracube info` lists the layers, such as indicators.richness, inputs.slope or species.fagus_sylvatica."
+    by_product: dict[str, list[str]] = {}
+    for layer_id in dict.fromkeys(layer_id for layer_id, _ in names):
+        by_product.setdefault(layer_id.partition(".")[0], []).append(layer_id)
+    ids = by_product.get(name.partition(".")[0])
+    if ids is None:
+        return f"layers are named like {', '.join(ids[0] for ids in by_product.values())}."
+    return f"there are {', '.join(ids[:MOST_NAMED])}{f' and {len(ids) - MOST_NAMED} more' if len(ids) > MOST_NAMED else ''}."
 
 
 def _level_words(level: int) -> str:

@@ -122,6 +122,8 @@ def test_at_tells_every_input_and_product_of_the_cell_that_holds_the_point(good_
     np.testing.assert_array_equal(cell["composition.species_id"].values, ranked)
     with pytest.raises(CubeError, match="outside the cube"):
         opened.at(0.0, 0.0)
+    with pytest.raises(CubeError, match=r"`at` reads one cell\. For many points .* cube\.indicators\.sel\(points, "):
+        opened.at([lon, lon], [lat, lat])  # type: ignore[arg-type]
 
 
 def test_all_species_are_one_array_and_the_release_says_what_is_read(good_cube: CubeStore) -> None:

@@ -332,12 +332,13 @@ def test_what_fails_leaves_nothing_and_what_was_there_stays(
 @pytest.mark.parametrize(
     ("layer", "level", "words"),
     [
-        ("nothing", 0, r"there is no layer 'nothing'; `floracube info` lists the layers"),
-        ("species.planta_nova", 0, r"there is no species 'planta_nova'; `floracube info` lists"),
+        ("nothing", 0, r"there is no layer 'nothing'; layers are named like species\.\w+, indicators\.\w+, habitats\."),
+        ("species.planta_nova", 0, r"there is no species 'planta_nova'; there are species\."),
         ("species.fagus_silvatica", 0, r"did you mean species\.fagus_sylvatica\?"),
         ("Fagus silvatica", 0, r"there is no layer 'Fagus silvatica'; did you mean species\.fagus_sylvatica\?"),
         ("fagus", 0, r"did you mean species\.fagus_sylvatica\?"),
         ("indicators.richnes", 0, r"did you mean indicators\.richness\?"),
+        ("habitats.formation", 0, r"there are habitats\.entropy, habitats\.level1, .*habitats\.top3_probability\."),
         ("inputs.slop", 0, r"did you mean inputs\.slope\?"),
         ("probability", 0, r"is the name of 2 layers; name one of composition\.probability, habitats\.probability\."),
         ("", 0, r"there is no layer ''"),
