@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cube.config import Config, HabitatConfig
-from cube.errors import ConfigError, ModelError, TableError
+from cube.errors import ConfigError, TableError
 from cube.records.coordinates import positions
 from cube.records.plots import read_occurrences, survey_ids
 from cube.records.report import Report
@@ -154,6 +154,11 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
         )
     scheme = _scheme(config, plots)
     of_places = _predicted(config, folder.parent, plots, table, options.seed, progress) if options.predicted else None
+    without_place = 0 if of_places is None else int((plots.label >= 0).sum()) - len(of_places)
+    if without_place:
+        reason = "labelled plots without a predicted list (outside the region, on water, without coordinates)"
+        report["remarks"][reason] = {"count": without_place, "first": []}
+    of_places = of_places if of_places is not None and len(of_places) else None
     predicted = None if of_places is None else of_places.plots
     skills, how, fold, share = _held_out(config, spec, plots, predicted, table, scheme, folds, options.seed, progress)
     lines = [f"On held-out {how}:", *(skill.line() for skill in skills)]
@@ -266,7 +271,7 @@ def _predicted(
         seed,
     )
     progress(1, 1, "Pl@ntBERT predicted lists")
-    return lists if len(lists) else None
+    return lists
 
 
 def _held_out(
@@ -325,25 +330,27 @@ def _scheme(config: Config, plots: Plots) -> Scheme:
     habitats = _required(config)
     if habitats.scheme is None:
         return flat_scheme(plots.habitats, habitats.names, habitats.level)
-    scheme = restricted(read_scheme(Path(config.source_path(habitats.scheme))), plots.habitats)
+    path = Path(config.source_path(habitats.scheme))
+    scheme = read_scheme(path)
     if scheme.levels[0] != habitats.level:
         raise ConfigError(
             f"{config.path}: habitats.level is '{habitats.level}', the finest level of the scheme is '{scheme.levels[0]}';"
             " set habitats.level to that."
         )
-    return scheme
+    missing_codes = [code for code in plots.habitats if code not in scheme.codes()]
+    if missing_codes:
+        raise TableError(
+            f"{path}: {habitats.level} has no {', '.join(missing_codes[:5])}{', ...' if len(missing_codes) > 5 else ''},"
+            f" which the plots in {config.source_path(habitats.plots.table)} have; add a row for each code or correct the plots."
+        )
+    return restricted(scheme, plots.habitats)
 
 
 def restricted(scheme: Scheme, codes: Sequence[str]) -> Scheme:
-    """The scheme with the finest classes `codes` and their parents alone. Raises `ModelError` for an unknown code."""
+    """The scheme with the finest classes `codes`, all of which it has, and their parents alone."""
     by_code = {h.code: h for level in scheme.levels for h in scheme.classes[level]}
     best_by_place: dict[str, dict[str, Any]] = {}
     for code in codes:
-        if code not in scheme.codes():
-            raise ModelError(
-                f"the plots have the habitat '{code}', which level {scheme.levels[0]} of the scheme does not know;"
-                " add it to the scheme's table."
-            )
         while code and code not in best_by_place:
             best_by_place[code] = dataclasses.asdict(by_code[code])
             code = by_code[code].parent

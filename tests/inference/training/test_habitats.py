@@ -20,6 +20,7 @@ from inference.cascade import maps
 from inference.cascade.cells import Cells
 from inference.cascade.habitats import HabitatMapper
 from inference.plantbert.evaluation import best_transformer_share
+from inference.training import habitats
 from inference.training.habitats import load_plots, train_habitats
 from inference.training.places import place_reader
 from inference.training.predicted_lists import PredictedPlots
@@ -138,8 +139,19 @@ def test_a_table_of_other_classes_than_the_model_and_a_plot_of_an_unknown_class_
     config = configured(tmp_path)
     table = pd.read_csv(tmp_path / "scheme.csv")
     table[table["code"] != "T17"].to_csv(tmp_path / "scheme.csv", index=False)
-    with pytest.raises(ModelError, match="'T17', which level level3 of the scheme does not know"):
+    with pytest.raises(TableError, match=r"scheme\.csv: level3 has no T17, which the plots in .*plots\.csv have; add a row"):
         train_habitats(config, tmp_path / "habitats", lambda *_: None)
+
+
+def test_labelled_plots_without_a_predicted_list_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configured(tmp_path, "linear", folds=0)
+    plots, _, _ = load_plots(config)
+    none = np.zeros(0, np.int64)
+    nowhere = PredictedPlots(plots.take(none), np.zeros((0, 4), np.float32), 1, none, 2, "")
+    monkeypatch.setattr(habitats, "_predicted", lambda *_: nowhere)
+    metrics, report = train_habitats(config, tmp_path / "habitats", lambda *_: None)
+    (count,) = (remark["count"] for reason, remark in report["remarks"].items() if "without a predicted list" in reason)
+    assert count == metrics["plots_labelled"] > 100
 
 
 def test_a_linear_reader_gives_the_same_layers_without_region_sources_or_transformers(tmp_path: Path) -> None:
