@@ -69,11 +69,6 @@ def find_leaf(cube: CubeStore, path: str) -> xr.Dataset | None:
     )
 
 
-def open_group(cube: CubeStore, path: str) -> xr.Dataset:
-    """A leaf group as dask arrays of whole shards, with decoded values, coordinates and CRS."""
-    return in_blocks(open_leaf(cube, path))
-
-
 def in_blocks(data: Lazy, resolution: int = CELL) -> Lazy:
     """The same with its maps as dask arrays, in blocks that hold `BLOCK_BYTES` at most once they are seen on the 50 m grid."""
     if isinstance(data, xr.Dataset):

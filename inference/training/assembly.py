@@ -102,8 +102,7 @@ class Assembly:
         if self.records is None:
             return f, np.zeros(len(f))
         presences = surveys.surveys.presence[surveys.train].sum(0).astype(np.float64)
-        start = start_from_counts(f, presences, self.records.counts, self._family)
-        return start.f, start.gamma
+        return start_from_counts(f, presences, self.records.counts, self._family)
 
     def objective(self, gamma: NDArray[np.float64], device: str) -> Objective:
         """What a network minimises, from the reporting rates (S,) of `begin`."""

@@ -6,7 +6,6 @@ gamma_s starts from counts, is shrunk towards the species' family, and is pinned
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,14 +15,6 @@ from torch import Tensor, nn
 
 WITHIN: Final = 0.7  # prior standard deviation of log reporting rates within a family
 BETWEEN: Final = 1.0  # and of families
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where training begins: log intensities per 100 m2 and log reporting rates, (S,) each."""
-
-    f: NDArray[np.float64]
-    gamma: NDArray[np.float64]
 
 
 def families(names: Sequence[str] | NDArray[np.generic] | None, species: int) -> NDArray[np.int64]:
@@ -39,8 +30,10 @@ def start_from_counts(
     presences: NDArray[np.float64],
     records: NDArray[np.int64 | np.float64],
     family: NDArray[np.int64],
-) -> Start:
-    """f and gamma from the log intensity of each species in surveys (S,), its presences there, and its number of records.
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(f, gamma), log intensities per 100 m2 and log reporting rates (S,) with which training begins.
+
+    From the log intensity of each species in surveys (S,), its presences there, and its number of records.
 
     What counts say of gamma, log records - f, is as uncertain as they are (variance 1 / records + 1 / presences); its mean
     given the priors of families is taken, and f is then what surveys and records together say. So a species that
@@ -55,7 +48,7 @@ def start_from_counts(
     mean = np.bincount(family, weight * (log_rate - overall)) / (total + 1 / BETWEEN**2) + overall
     trust = WITHIN**2 / (WITHIN**2 + variance)
     gamma = mean[family] + trust * (log_rate - mean[family])
-    return Start(log_records - gamma, gamma - overall)
+    return log_records - gamma, gamma - overall
 
 
 class Reporting(nn.Module):

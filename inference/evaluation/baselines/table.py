@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.impute import SimpleImputer
 
 from inference.data.samples import Predictors, Surveys
 from inference.training.likelihood import clean_areas
@@ -50,16 +51,14 @@ def without_gaps(
     A level that `table` does not hold is a gap of `query`.
     """
     filled_table, filled_query = np.array(table, np.float64), np.array(query, np.float64)
-    for c in range(filled_table.shape[1]):
-        finite = np.isfinite(filled_table[:, c])
-        if c in categorical:
-            levels, counts = np.unique(filled_table[finite, c], return_counts=True)
-            stand_in = levels[counts.argmax()] if len(levels) else 0.0
-            filled_query[~np.isin(filled_query[:, c], levels), c] = stand_in
-        else:
-            stand_in = filled_table[finite, c].mean() if finite.any() else 0.0
-        filled_table[~finite, c] = stand_in
-        filled_query[~np.isfinite(filled_query[:, c]), c] = stand_in
+    for c in categorical:
+        filled_query[~np.isin(filled_query[:, c], filled_table[:, c]), c] = np.nan
+    plain = [c for c in range(table.shape[1]) if c not in categorical]
+    for columns, strategy in ((plain, "mean"), (list(categorical), "most_frequent")):
+        if columns:
+            imputer = SimpleImputer(strategy=strategy, keep_empty_features=True).fit(filled_table[:, columns])
+            for values in (filled_table, filled_query):
+                values[:, columns] = imputer.transform(values[:, columns])
     return filled_table, filled_query
 
 
@@ -70,15 +69,14 @@ def one_hot(
 
     Gaps and levels that `table` does not hold are 0 in all of them.
     """
-    if not categorical:
-        return np.asarray(table, np.float64), np.asarray(query, np.float64)
     plain = [c for c in range(table.shape[1]) if c not in categorical]
-    columns = [(table[:, plain], query[:, plain])]
-    for c in categorical:
-        levels = np.unique(table[np.isfinite(table[:, c]), c])
-        columns.append((table[:, [c]] == levels, query[:, [c]] == levels))
-    table_columns, query_columns = zip(*columns, strict=True)
-    return np.concatenate(table_columns, 1).astype(np.float64), np.concatenate(query_columns, 1).astype(np.float64)
+    levels = [np.unique(table[np.isfinite(table[:, c]), c]) for c in categorical]
+    indicators = [[values[:, [c]] == level for c, level in zip(categorical, levels, strict=True)] for values in (table, query)]
+    coded_table, coded_query = (
+        np.concatenate([values[:, plain], *columns], 1).astype(np.float64)
+        for values, columns in zip((table, query), indicators, strict=True)
+    )
+    return coded_table, coded_query
 
 
 def _mean(values: NDArray[np.floating], axes: tuple[int, ...]) -> NDArray[np.floating]:

@@ -19,7 +19,7 @@ from cube.layers import occurrence
 from cube.layers.conventions import grid_mapping_attributes
 from cube.layers.inputs import INPUTS
 from cube.storage import releases
-from cube.storage.datasets import BLOCK_BYTES, block_shape, in_blocks, on_cells, open_group, open_leaf
+from cube.storage.datasets import BLOCK_BYTES, block_shape, in_blocks, on_cells, open_leaf
 from cube.storage.leaves import ensure_column
 from cube.storage.store import CubeStore, create_cube, resolution_of
 from tests.support.good_cube import SPECIES, STEPS
@@ -147,14 +147,14 @@ def test_some_species_are_chosen_before_they_are_read(good_cube: CubeStore) -> N
 def test_a_group_that_is_absent_or_damaged_is_one_sentence(tmp_path: Path) -> None:
     cube = create_cube(str(tmp_path / "c.zarr"), SMALL, "t")
     with pytest.raises(CubeError, match="there is no group 'inputs/50m'; run the stage"):
-        open_group(cube, "inputs/50m")
+        open_leaf(cube, "inputs/50m")
     cube.ensure_group("inputs/50m", [INPUTS["slope"]])
     document = tmp_path / "c.zarr/inputs/50m/zarr.json"
     whole = document.read_text()
     for key in ("spatial:transform", "spatial:shape"):
         document.write_text(whole.replace(key, "spatial:lost"))
         with pytest.raises(CubeError, match=rf"inputs/50m/zarr\.json: is no metadata .*{key} is missing"):
-            open_group(cube, "inputs/50m")
+            open_leaf(cube, "inputs/50m")
     document.write_text('{"zarr_format": 3, "node_type": "group"')
     with pytest.raises(CubeError, match=r"inputs/50m/zarr\.json: is no metadata of a Zarr array or group"):
-        open_group(cube, "inputs/50m")
+        open_leaf(cube, "inputs/50m")
