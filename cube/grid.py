@@ -33,7 +33,15 @@ Degrees = NDArray[np.float64] | float
 EDGE_POINTS: Final = 99  # projected along each edge of a box: within 30 m of the curve for a box of 40 degrees
 
 
-@lru_cache(maxsize=32)
+# Codes of the EPSG that maps and tables of countries come in: France, Switzerland (old, new), Czechia and Slovakia, Poland, Great
+# Britain, Ireland, Netherlands, Belgium, Austria, Germany, Sweden, Finland, Hungary, Slovenia, Croatia, Romania, Portugal, Italy.
+NATIONAL_SYSTEMS: Final = (
+    *(2154, 21781, 2056, 5514, 2180, 27700, 29903, 28992, 31370, 31287, *range(31466, 31470)),
+    *(3006, 3067, 23700, 3794, 3765, 3844, 3763, 3003),
+)
+
+
+@lru_cache(maxsize=64)
 def transformer(one: Any, other: Any) -> Transformer:
     """Coordinates (x or longitude first) of one CRS to those of another."""
     return Transformer.from_crs(one, other, always_xy=True)

@@ -7,49 +7,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
 from cube.errors import TableError
-from cube.grid import Region
+from cube.grid import NATIONAL_SYSTEMS, Region, transformer
 from cube.records.numbers import clean_number, parse_numbers
 from cube.records.report import MAX_NAMES, Report
 
+DEGREES: Final = "EPSG:4326"
 TURN: Final = 360.0  # degrees of longitude around the globe
 SAMPLE: Final = 1000  # positions of a piece of a table that are tried with the columns exchanged
-SYSTEMS: Final = {
-    3035: "ETRS89-LAEA Europe",
-    **{32600 + zone: f"UTM zone {zone}" for zone in range(28, 39)},
-    2154: "Lambert-93, France",
-    21781: "LV03, Switzerland",
-    2056: "LV95, Switzerland",
-    5514: "S-JTSK, Czechia and Slovakia",
-    2180: "PUWG 1992, Poland",
-    27700: "British National Grid",
-    29903: "Irish Grid",
-    28992: "RD, Netherlands",
-    31370: "Lambert 72, Belgium",
-    31287: "Lambert, Austria",
-    31466: "Gauss-Krüger 2, Germany",
-    31467: "Gauss-Krüger 3, Germany",
-    31468: "Gauss-Krüger 4, Germany",
-    31469: "Gauss-Krüger 5, Germany",
-    3006: "SWEREF99 TM, Sweden",
-    3067: "TM35FIN, Finland",
-    23700: "EOV, Hungary",
-    3794: "D96, Slovenia",
-    3765: "HTRS96, Croatia",
-    3844: "Stereo 70, Romania",
-    3763: "TM06, Portugal",
-    3003: "Monte Mario 1, Italy",
-    3857: "web Mercator",
-}
+SYSTEMS: Final = (3035, *range(32628, 32639), *NATIONAL_SYSTEMS, 3857)  # Europe's, zones of UTM, national ones, web Mercator
 MINUTES: Final = re.compile(
     r"""(?P<before>[NSEW])?\s*(?P<sign>[+-])?(?P<degrees>\d+(?:[.,]\d+)?)\s*(?:[°ºd:]|deg|\s)?\s*
         (?:(?P<minutes>\d+(?:[.,]\d+)?)\s*(?:['`´\u2019\u2032m:]|min|\s)?\s*)?
@@ -84,8 +58,7 @@ def positions(
         _refuse_projected(x, y, where, region, labels)
         x = _within_half_turn(x, report, first)
     if crs is not None:
-        lon, lat = (np.asarray(v) for v in Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y))
-        lon, lat = (np.where(np.isfinite(v), v, np.nan) for v in (lon, lat))
+        lon, lat = (np.where(np.isfinite(v), v, np.nan) for v in transformer(crs, DEGREES).transform(x, y))
     else:
         lon, lat = x, y
     if is_projected:
@@ -226,25 +199,18 @@ def _inside(lon: float, lat: float, region: Region | None) -> bool:
 def _fitting(x: float, y: float, region: Region | None) -> Iterator[str]:
     """Systems in which (x, y) lies in `region`; without one, where the system is used."""
     utm = 100_000 <= x <= 900_000 and 3_700_000 <= y <= 8_000_000
-    for code, name in SYSTEMS.items():
+    for code in SYSTEMS:
         if 32600 < code < 32700 and not utm:
             continue
         if code == 32628 and region is None:
             yield "EPSG:326zz (UTM, zz the zone: 33 between 12 and 18 E)"
         elif not 32600 < code < 32700 or region is not None:
-            transformer, area = _to_degrees(code)
-            lon, lat = transformer.transform(x, y)
-            in_area = area.west <= lon <= area.east and area.south <= lat <= area.north
-            if np.isfinite(lon) and in_area and _inside(lon, lat, region):
-                yield f"EPSG:{code} ({name})"
-
-
-@lru_cache(maxsize=64)
-def _to_degrees(code: int) -> tuple[Transformer, Any]:
-    crs = CRS.from_epsg(code)
-    area = crs.area_of_use
-    assert area is not None
-    return Transformer.from_crs(crs, "EPSG:4326", always_xy=True), area
+            lon, lat = transformer(code, DEGREES).transform(x, y)
+            crs = CRS.from_epsg(code)
+            assert crs.area_of_use is not None
+            west, south, east, north = crs.area_of_use.bounds
+            if west <= lon <= east and south <= lat <= north and _inside(lon, lat, region):
+                yield f"EPSG:{code} ({crs.name})"
 
 
 def _refuse_elsewhere(
@@ -271,11 +237,7 @@ def _refuse_elsewhere(
     if len(lon) == 0 or share(lon, lat) > 0.1:
         return
     columns = f"{where}: columns '{labels[0]}' and '{labels[1]}'"
-
-    def in_degrees(crs: str, a: NDArray[np.float64], b: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-        return [np.asarray(v) for v in Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(a, b)]
-
-    if share(*([y, x] if crs is None else in_degrees(crs, y, x))) > 0.5:
+    if share(*((y, x) if crs is None else transformer(crs, DEGREES).transform(y, x))) > 0.5:
         raise TableError(
             f"{columns} seem swapped: the places lie in the region only when exchanged; exchange the two names in the"
             " configuration."
@@ -284,7 +246,7 @@ def _refuse_elsewhere(
     if crs is None or CRS.from_user_input(crs).is_geographic or not finite.any():
         return
     for system in _fitting(float(np.median(x[finite])), float(np.median(y[finite])), region):
-        if share(*in_degrees(system.split(" ")[0], x, y)) > 0.5:
+        if share(*transformer(system.split(" ")[0], DEGREES).transform(x, y)) > 0.5:
             raise TableError(
                 f"{columns} lie outside the region in {crs}, and within it in {system}; correct 'crs' of the columns."
             )
@@ -301,9 +263,8 @@ def where_they_lie(longitude: pd.Series, latitude: pd.Series, region: Region) ->
     if not len(x):
         return "none has coordinates that are numbers"
     west, south, east, north = (float(f(v)) for f, v in ((np.min, x), (np.min, y), (np.max, x), (np.max, y)))
-    corners = region.bounds
-    lon, lat = region.grid.unproject(np.array([corners[0], corners[2]]), np.array([corners[1], corners[3]]))
+    left, bottom, right, top = region.degrees
     return (
-        f"they lie at {west:.2f} to {east:.2f} E, {south:.2f} to {north:.2f} N, the region at about {lon[0]:.2f} to {lon[1]:.2f}"
-        f" E, {lat[0]:.2f} to {lat[1]:.2f} N; check the key region"
+        f"they lie at {west:.2f} to {east:.2f} E, {south:.2f} to {north:.2f} N, the region at about {left:.2f} to {right:.2f} E,"
+        f" {bottom:.2f} to {top:.2f} N; check the key region"
     )

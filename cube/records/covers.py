@@ -6,10 +6,12 @@ A code stands for the middle of its class. Codes and percents in one column are 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from cube.errors import TableError
 from cube.records.numbers import clean_number, parse_numbers, read_number
@@ -17,59 +19,8 @@ from cube.records.report import Report
 
 PERCENT: Final = "percent"
 ABSENT: Final = frozenset({".", "-", "\u2013", "\u2014"})  # how tables of vegetation write "not there"
-_LONDO: Final[Mapping[str, float]] = {
-    ".1": 0.5,
-    ".2": 2.0,
-    ".4": 4.0,
-    "1-": 7.5,
-    "1": 10.0,
-    "1+": 12.5,
-    "2": 20.0,
-    "3": 30.0,
-    "4": 40.0,
-    "5-": 47.5,
-    "5": 50.0,
-    "5+": 52.5,
-    "6": 60.0,
-    "7": 70.0,
-    "8": 80.0,
-    "9": 90.0,
-    "10": 97.5,
-}
-SCALES: Final[Mapping[str, Mapping[str, float]]] = {
-    # Braun-Blanquet 1964, with 2m, 2a and 2b of Barkman et al. 1964: r one plant, + under 1 %, 1 and 2m under 5 %, 2a 5-15,
-    # 2b 15-25, 2 (undivided) 5-25, then quarters.
-    "braun-blanquet": {
-        "r": 0.1,
-        "+": 0.5,
-        "1": 2.5,
-        "2": 15.0,
-        "2m": 4.0,
-        "2a": 10.0,
-        "2b": 20.0,
-        "3": 37.5,
-        "4": 62.5,
-        "5": 87.5,
-    },
-    # Rodwell 2006: + one plant, 1 to 3 under 4 % by number of plants, 4-10, 11-25, 26-33, 34-50, 51-75, 76-90, 91-100.
-    "domin": {
-        "+": 0.1,
-        "1": 0.5,
-        "2": 1.0,
-        "3": 2.5,
-        "4": 7.0,
-        "5": 18.0,
-        "6": 29.5,
-        "7": 42.0,
-        "8": 63.0,
-        "9": 83.0,
-        "10": 95.5,
-    },
-    # Londo 1976: .1 under 1 %, .2 1-3, .4 3-5, 1 5-15, then tenths; 1- and 1+, 5- and 5+ are halves of a class.
-    "londo": _LONDO,
-    # Van der Maarel 1979: the classes of Braun-Blanquet as 1 to 9.
-    "van-der-maarel": {"1": 0.1, "2": 0.5, "3": 2.5, "4": 4.0, "5": 10.0, "6": 20.0, "7": 37.5, "8": 62.5, "9": 87.5},
-}
+_TABLE: Final = Path(__file__).with_name("cover_scales.yaml").read_text(encoding="utf-8")
+SCALES: Final[Mapping[str, Mapping[str, float]]] = yaml.safe_load(_TABLE)
 
 
 def parse_covers(column: pd.Series, scale: str | None, where: str, report: Report, key: str = "cover_scale") -> pd.Series:

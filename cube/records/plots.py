@@ -93,24 +93,14 @@ def _labels(config: Config, plots: Plots, key: str) -> dict[str, str]:
     """Our names of what a survey has -> the table's columns; positions from the geometry where no column is named."""
     c = plots.columns
     longitude, latitude = c.longitude, c.latitude
-    if (
-        longitude is None
-        and latitude is None
-        and set(formats.GEOMETRY) <= set(header(config.source_path(plots.table), plots.encoding))
-    ):
-        longitude, latitude = formats.GEOMETRY
+    if longitude is None and latitude is None:
+        has_points = set(formats.GEOMETRY) <= set(header(config.source_path(plots.table), plots.encoding))
+        longitude, latitude = formats.GEOMETRY if has_points else (None, None)
     if longitude is None or latitude is None:
         raise TableError(f"{config.path}: {key}.columns: give 'longitude' and 'latitude' (degrees, or with crs:).")
-    column_of = {
-        "survey": c.survey,
-        "longitude": longitude,
-        "latitude": latitude,
-        "year": c.year,
-        "area_m2": c.area_m2,
-        "place": c.place,
-        "habitat": c.habitat,
-    }
-    return {k: v for k, v in column_of.items() if v is not None} | {PREDICTOR + name: name for name in c.predictors}
+    columns = c.model_dump(include={"survey", "year", "area_m2", "place", "habitat"}, exclude_none=True)
+    columns |= {"longitude": longitude, "latitude": latitude} | {PREDICTOR + name: name for name in c.predictors}
+    return columns
 
 
 def _long(config: Config, plots: Plots, path: str, plot_columns: Sequence[str], key: str, report: Report) -> pd.DataFrame:

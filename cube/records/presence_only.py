@@ -82,16 +82,8 @@ class RecordStream:
         assert c is not None
         assert s.table is not None
         path = self.config.source_path(s.table)
-        column_of = {
-            "record": c.record,
-            "longitude": c.longitude,
-            "latitude": c.latitude,
-            "year": c.year,
-            "uncertainty_m": c.uncertainty_m,
-            "name": c.species,
-            "species_id": c.species_id,
-        }
-        column_names = {k: v for k, v in column_of.items() if v is not None}
+        column_names = c.model_dump(exclude={"cells", "crs", "species"}, exclude_none=True)
+        column_names |= {"name": c.species} if c.species is not None else {}
         if self._header is None:
             self._header = header(path, s.encoding)
         present = {word(name): name for name in reversed(self._header)}

@@ -14,34 +14,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
-from cube.records.name_words import AGGREGATES, GROUPS, NO_EPITHETS, NO_NAMES, OPEN, RANKS, SPECIES_WORDS
+from cube.records.name_words import AGGREGATES, GROUPS, LETTERS, NO_EPITHETS, NO_NAMES, OPEN, RANKS, SPECIES_WORDS
 
 Kind = Literal["species", "infraspecific", "aggregate", "group", "formula", "above", "undetermined", "code"]
 
-_LETTERS: Final = str.maketrans(
-    {
-        "ä": "ae",
-        "ö": "oe",
-        "ü": "ue",
-        "å": "ao",
-        "ø": "oe",
-        "æ": "ae",
-        "œ": "oe",
-        "ß": "ss",
-        "Ä": "Ae",
-        "Ö": "Oe",
-        "Ü": "Ue",
-        "Å": "Ao",
-        "Ø": "Oe",
-        "Æ": "Ae",
-        "Œ": "Oe",
-        "ł": "l",
-        "Ł": "L",
-        "ð": "d",
-        "đ": "d",
-        "ı": "i",
-    }
-)
+_LETTERS: Final = str.maketrans(LETTERS)
 _TRANSCRIBED: Final = {**_LETTERS, ord("'"): None, ord("\u2019"): None}
 _PLAIN: Final = re.compile(r"(?!Bare )[A-Z][a-z]+ ((?!x[^aeiouy])[a-z]{3,})", re.ASCII)
 _GENUS: Final = re.compile(r"[A-Z][a-z]+(?:-[a-z]+)*")

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pyproj import Transformer
 
-from cube.grid import EUROPE, Grid
+from cube.grid import EUROPE, Grid, transformer
 from cube.square_names import eea_corner
 
 Floats = NDArray[np.float64]
@@ -32,18 +30,8 @@ _MGRS: Final = re.compile(r"(\d{1,2})([NP-X])([A-HJ-NP-Z])([A-HJ-NP-V])(\d*)")
 _COLUMN_LETTERS: Final = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")  # of 100 km, by zone modulo 3
 _ROW_LETTERS: Final = "ABCDEFGHJKLMNPQRSTUV"  # of 100 km; zones of even numbers begin five letters on
 _CYCLE_M: Final = 2_000_000  # after so many metres the letters of rows begin again
-_BAND_SOUTH_M: Final = {  # southern edges of the northern bands of 8 degrees, rounded down to 100 km
-    "N": 0,
-    "P": 800_000,
-    "Q": 1_700_000,
-    "R": 2_600_000,
-    "S": 3_500_000,
-    "T": 4_400_000,
-    "U": 5_300_000,
-    "V": 6_200_000,
-    "W": 7_000_000,
-    "X": 7_900_000,
-}
+# Southern edges of the northern bands of 8 degrees, rounded down to 100 km.
+_BAND_SOUTH_KM: Final = dict(zip("NPQRSTUVWX", (0, 800, 1_700, 2_600, 3_500, 4_400, 5_300, 6_200, 7_000, 7_900), strict=True))
 
 
 def parse_cell(code: str) -> tuple[str, float, float, float] | None:
@@ -73,7 +61,7 @@ def _of_mgrs(text: str) -> tuple[str, float, float, float] | None:
     if column < 0 or not 1 <= zone <= 60:
         return None
     row = (_ROW_LETTERS.index(match[4]) - (0 if zone % 2 else 5)) % len(_ROW_LETTERS)
-    low = _BAND_SOUTH_M[match[2]]
+    low = 1000 * _BAND_SOUTH_KM[match[2]]
     south = low + (row * 100_000 - low) % _CYCLE_M
     size = 10 ** (5 - half)
     west = (column + 1) * 100_000 + int(match[5][:half] or 0) * size
@@ -118,11 +106,6 @@ class Squares:
         out_x, out_y = np.full(len(self), np.nan), np.full(len(self), np.nan)
         for crs in {str(name) for name in self.crs} - {""}:
             of_crs = self.crs == crs
-            out_x[of_crs], out_y[of_crs] = _transformer(crs, grid.epsg).transform(x[of_crs], y[of_crs])
+            out_x[of_crs], out_y[of_crs] = transformer(crs, grid.epsg).transform(x[of_crs], y[of_crs])
         out_x[~np.isfinite(out_x)], out_y[~np.isfinite(out_y)] = np.nan, np.nan
         return out_x, out_y
-
-
-@lru_cache(maxsize=64)
-def _transformer(crs: str, epsg: int) -> Transformer:
-    return Transformer.from_crs(crs, epsg, always_xy=True)

@@ -55,12 +55,9 @@ def read_table(
     parts = list(stream_table(path, read_columns, numbers, report=report, account=account, encoding=encoding))
     if parts:
         # Column by column, so that no more than one is there twice.
-        return pd.DataFrame({name: _combine([part.pop(name) for part in parts]) for name in [*map(str, parts[0])]})
+        names = [*map(str, parts[0])]
+        return pd.DataFrame({name: pd.concat([part.pop(name) for part in parts], ignore_index=True) for name in names})
     return pd.DataFrame(columns=read_columns if read_columns is not None else header(path, encoding), dtype=object)
-
-
-def _combine(columns: Sequence[pd.Series]) -> pd.Series:
-    return pd.concat(columns, ignore_index=True)
 
 
 def header(path: str, encoding: str | None = None) -> list[str]:

@@ -13,7 +13,7 @@ from rasterio.crs import CRS
 from rasterio.io import DatasetReader
 
 from cube import grid
-from cube.grid import EUROPE, Bounds
+from cube.grid import EUROPE, NATIONAL_SYSTEMS, Bounds
 from cube.sources.raster_grid import RasterGrid
 
 LONLAT: Final = "EPSG:4326"
@@ -119,17 +119,7 @@ def _likely(region: RasterGrid) -> Iterator[str]:
     first, last = (int((value + 180) // 6) + 1 for value in (west, east))
     codes = (32600, 25800) if south >= 0 else (32700,)
     yield from (f"EPSG:{code + zone}" for zone in range(first, last + 1) for code in codes)
-    yield from (
-        "EPSG:3857",
-        "EPSG:2154",
-        "EPSG:27700",
-        "EPSG:5514",
-        "EPSG:2180",
-        "EPSG:31287",
-        "EPSG:2056",
-        "EPSG:28992",
-        "EPSG:3067",
-    )
+    yield from (f"EPSG:{code}" for code in (3857, *NATIONAL_SYSTEMS))
 
 
 def _overlaps(box: Bounds, code: str, region: RasterGrid) -> bool:

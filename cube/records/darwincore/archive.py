@@ -13,7 +13,7 @@ import zipfile
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 from xml.etree.ElementTree import ParseError
 
 from dwca.descriptors import ArchiveDescriptor, DataFileDescriptor
@@ -43,10 +43,8 @@ class Archive:
         if inside.startswith(("../", "/")) or posixpath.isabs(name):
             raise TableError(f"{self.path}: {by} names a file outside the archive ({name}); it is refused.")
         try:
-            if Path(self.path).is_dir():
-                return (Path(self.path) / inside).open("rb")
-            return _ZippedFile(self.path, inside)
-        except (FileNotFoundError, KeyError):
+            return self._within(inside).open("rb")
+        except (FileNotFoundError, IsADirectoryError):
             raise TableError(f"{self.path}: {by} names {name}, which is not in the archive; fetch it again.") from None
 
     def description(self, name: str) -> str:
@@ -62,11 +60,10 @@ class Archive:
 
     def names(self) -> list[str]:
         """Files at the top of the archive, by name."""
-        if Path(self.path).is_dir():
-            return sorted(p.name for p in Path(self.path, self.root).iterdir() if p.is_file())
-        with zipfile.ZipFile(self.path) as archive:
-            inside = [n.removeprefix(self.root) for n in archive.namelist() if n.startswith(self.root)]
-        return sorted(n for n in inside if n and "/" not in n)
+        return sorted(path.name for path in self._within(self.root).iterdir() if path.is_file())
+
+    def _within(self, inside: str) -> Path | zipfile.Path:
+        return Path(self.path, inside) if Path(self.path).is_dir() else zipfile.Path(self.path, inside)
 
     def tables(self) -> tuple[Table, list[Table]]:
         """(the core, its extensions) of meta.xml. Raises `TableError` where that is damaged or names no core."""
@@ -97,25 +94,6 @@ class Archive:
             header_lines=d.lines_to_ignore,
             line_end="\r" if d.lines_terminated_by == "\r" else "\n",
         )
-
-
-class _ZippedFile(AbstractContextManager[IO[bytes]]):
-    """A file inside a zip; both are closed together."""
-
-    def __init__(self, path: str, name: str) -> None:
-        self._zip = zipfile.ZipFile(path)
-        try:
-            self._file = self._zip.open(name)
-        except KeyError:
-            self._zip.close()
-            raise
-
-    def __enter__(self) -> IO[bytes]:
-        return self._file
-
-    def __exit__(self, *_: Any) -> None:
-        self._file.close()
-        self._zip.close()
 
 
 def open_archive(path: str) -> Archive:

@@ -24,32 +24,11 @@ from cube.records.report import Report
 HUMBOLDT_TERMS: Final = ("isTaxonomicScopeFullyReported", "targetTaxonomicScope")
 TARGET_TERMS: Final = ("surveyID", "surveyTargetType", "surveyTargetValue", "includeOrExclude", "isSurveyTargetFullyReported")
 
-EVERY_PLANT: Final = frozenset(
-    (  # scopes that leave out no vascular plant
-        "",
-        "plantae",
-        "plants",
-        "plant",
-        "planta",
-        "viridiplantae",
-        "archaeplastida",
-        "embryophyta",
-        "embryophytes",
-        "landplants",
-        "tracheophyta",
-        "tracheophytes",
-        "vascularplants",
-        "vascularplant",
-        "tracheobionta",
-        "spermatophyta",
-        "higherplants",
-        "flora",
-        "all",
-        "alltaxa",
-        "biota",
-        "vegetation",
-    )
-)
+_SCOPES: Final = """
+    plantae plants plant planta viridiplantae archaeplastida embryophyta embryophytes landplants tracheophyta tracheophytes
+    vascularplants vascularplant tracheobionta spermatophyta higherplants flora all alltaxa biota vegetation
+"""
+EVERY_PLANT: Final = frozenset(("", *_SCOPES.split()))  # scopes that leave out no vascular plant
 PLANTS: Final = frozenset(("plants",))
 
 

@@ -58,10 +58,8 @@ class GeoPlant:
     def patch_files(self, number: int, observations: str = "") -> tuple[Path, ...]:
         """The files of a patch: its GeoTIFF, or RGB and NIR. Raises `AbsentError` where there is none."""
         missing_files: list[Path] = []
-        for tiff in self.layout.folder_of("tiff", observations):
-            path = _existing(tiff, number, missing_files)
-            if path is not None:
-                return (path,)
+        if tiff := self._file("tiff", number, observations, missing_files):
+            return (tiff,)
         rgb = self._file("rgb", number, observations, missing_files)
         nir = self._file("nir", number, observations, missing_files)
         if rgb is None or nir is None:
@@ -88,9 +86,10 @@ class GeoPlant:
 
     def _file(self, what: str, number: int, observations: str, missing_files: list[Path]) -> Path | None:
         for folder in self.layout.folder_of(what, observations):
-            path = _existing(folder, number, missing_files)
-            if path is not None:
-                return path
+            for path in candidates(folder, number):
+                if path.is_file():
+                    return path
+                missing_files.append(path)
         return None
 
     def _absent(self, what: str, number: int, missing_files: list[Path]) -> AbsentError:
@@ -144,14 +143,6 @@ class GeoPlant:
             points = zip(longitude, latitude, strict=True)
             values = [np.ma.filled(v.astype(np.float32), np.nan) for v in source.sample(points, masked=True)]
             return np.asarray(values, np.float32).reshape(-1, source.count)
-
-
-def _existing(folder: DataFolder, number: int, missing_files: list[Path]) -> Path | None:
-    for path in candidates(folder, number):
-        if path.is_file():
-            return path
-        missing_files.append(path)
-    return None
 
 
 def read_rows(path: Path, ids: NDArray[np.int64], columns: Sequence[str]) -> tuple[Floats, NDArray[np.bool_]]:

@@ -75,10 +75,12 @@ def open_image(path: Path, content: bytes | None = None) -> Iterator[Any]:
             raise SourceError(f"{path}: is truncated or no image ({cause}); fetch the file again.") from None
 
 
-def _read(path: Path, content: bytes | None, bands: int, what: str) -> tuple[NDArray[Any], Affine | None]:
+def _read(path: Path, content: bytes | None, what: str, bands: int, dtype: str) -> tuple[NDArray[Any], Affine | None]:
     with open_image(path, content) as source:
         if source.count != bands:
             raise SourceError(f"{path}: has {source.count} bands; {what} has {bands}.")
+        if source.dtypes[0] != dtype:
+            raise SourceError(f"{path}: holds {source.dtypes[0]}; {what} holds {dtype}.")
         is_laea = source.crs is not None and source.crs.is_projected and _is_laea(source.crs)
         return source.read(), source.transform if is_laea else None
 
@@ -93,32 +95,17 @@ def _is_laea(crs: Any) -> bool:
 def read_patch(files: Sequence[Path], contents: Sequence[bytes] | None = None) -> Patch:
     """A patch out of its RGB and its grey NIR file, or of its one GeoTIFF; `contents` are the bytes of the files.
 
-    Raises `SourceError` as `read_jpeg_patch` and `read_tiff_patch`.
+    Raises `SourceError` for damaged files, other bands or numbers than published ones have, and unequal sizes.
     """
+    jpeg = ("an RGB patch", 3, "uint8"), ("an NIR patch", 1, "uint8")
+    forms = jpeg if len(files) == 2 else (("a GeoTIFF patch", 4, "int16"),)
     contents_by_file: Sequence[bytes | None] = contents or [None] * len(files)
-    if len(files) == 1:
-        return read_tiff_patch(files[0], contents_by_file[0])
-    return read_jpeg_patch(files[0], files[1], contents_by_file[0], contents_by_file[1])
-
-
-def read_jpeg_patch(rgb: Path, nir: Path, rgb_content: bytes | None = None, nir_content: bytes | None = None) -> Patch:
-    """A patch out of its RGB and its grey NIR file. Raises `SourceError` for damaged files and unequal sizes."""
-    colours, _ = _read(rgb, rgb_content, 3, "an RGB patch")
-    near, _ = _read(nir, nir_content, 1, "an NIR patch")
-    if colours.shape[1:] != near.shape[1:]:
-        raise SourceError(f"{nir}: is of {near.shape[1:]} pixels, its RGB patch of {colours.shape[1:]}; fetch both again.")
-    values = np.concatenate([colours, near])
-    if values.dtype != np.uint8:
-        raise SourceError(f"{rgb}: holds {values.dtype}; a published JPEG patch holds uint8.")
-    return Patch(values)
-
-
-def read_tiff_patch(path: Path, content: bytes | None = None) -> Patch:
-    """A four-band int16 patch of 2025. Raises `SourceError` for a damaged file or other bands or numbers."""
-    values, transform = _read(path, content, 4, "a GeoTIFF patch")
-    if values.dtype != np.int16:
-        raise SourceError(f"{path}: holds {values.dtype}; a published GeoTIFF patch holds int16.")
-    return Patch(values, transform)
+    read = [_read(*file) for file in zip(files, contents_by_file, *zip(*forms, strict=True), strict=True)]
+    parts = [values for values, _ in read]
+    first_size, last_size = parts[0].shape[1:], parts[-1].shape[1:]
+    if first_size != last_size:
+        raise SourceError(f"{files[-1]}: is of {last_size} pixels, its RGB patch of {first_size}; fetch both again.")
+    return Patch(np.concatenate(parts), read[0][1])
 
 
 def crop_to_cell(patch: Patch, x: float, y: float, pixels: int) -> Floats:

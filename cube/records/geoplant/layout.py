@@ -208,11 +208,8 @@ def candidates(folder: DataFolder, number: int) -> list[Path]:
 
     `candidates` is pure: no file is looked for.
     """
-    texts = dict.fromkeys((str(number), str(number).zfill(4)))
     if not folder.nested:
         return [folder.path / folder.pattern.replace("{id}", str(number))]
-    out: dict[Path, None] = {}
-    for text in texts:
-        for name in texts:
-            out[folder.path / text[-2:] / text[-4:-2] / folder.pattern.replace("{id}", name)] = None
-    return list(out)
+    texts = dict.fromkeys((str(number), str(number).zfill(4)))
+    names = [folder.pattern.replace("{id}", text) for text in texts]
+    return list(dict.fromkeys(folder.path / text[-2:] / text[-4:-2] / name for text in texts for name in names))

@@ -41,15 +41,17 @@ class Published:
     decode: Callable[[Floats], Floats]
 
 
-def _within(layer: str) -> Callable[[Floats], Floats]:
-    """Numbers outside the layer's range are no data: rasters of the footprint hold 127 and 2^31 there, elevation -32768."""
-    low, high = INPUTS[layer].valid_range or (-np.inf, np.inf)
-
+def _between(low: float, high: float) -> Callable[[Floats], Floats]:
     def decode(values: Floats) -> Floats:
         with np.errstate(invalid="ignore"):
             return np.where((values >= low) & (values <= high), values, np.float32(np.nan))
 
     return decode
+
+
+def _within(layer: str) -> Callable[[Floats], Floats]:
+    """Numbers outside the layer's range are no data: rasters of the footprint hold 127 and 2^31 there, elevation -32768."""
+    return _between(*(INPUTS[layer].valid_range or (-np.inf, np.inf)))
 
 
 def bioclim(values: Floats) -> Floats:
@@ -84,16 +86,6 @@ def landsat(cubes: Floats) -> Floats:
     return out
 
 
-def _landcover(values: Floats) -> Floats:
-    with np.errstate(invalid="ignore"):
-        return np.where((values >= 0) & (values < INPUTS["landcover"].fill), values, np.float32(np.nan))
-
-
-def _soil(values: Floats) -> Floats:
-    with np.errstate(invalid="ignore"):
-        return np.where(np.abs(values) < 32767, values, np.float32(np.nan))
-
-
 def _pressure(name: str) -> str:
     """A pressure as published: capital initials, except of croplands."""
     special = {"navwater": "NavWater"}
@@ -110,14 +102,14 @@ PUBLISHED_INPUTS: Final[Mapping[str, Published]] = {
             "soil",
             tuple(f"Soilgrid-{v}" for v in SOIL_VARIABLES),
             tuple(rf"(?:.*[_-])?{v}(?:[_-].*)?" for v in SOIL_VARIABLES),
-            _soil,
+            _between(-32766, 32766),
         ),
         Published(
             "landcover",
             "landcover",
             tuple(f"LandCover-{b}" for b in range(1, LANDCOVER_BANDS + 1)),
             (r"landcover.*",),
-            _landcover,
+            _between(0, INPUTS["landcover"].fill - 1),
         ),
         Published(
             "footprint",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -61,25 +61,11 @@ class FileSource:
             if name == "sentinel2":
                 out[name] = self._patches(places, cells)
             elif name == "landsat":
-                out[name] = self._series(
-                    places,
-                    places.series_id,
-                    LANDSAT_SHAPE,
-                    "Landsat series",
-                    self.geoplant.landsat,
-                    self.geoplant.landsat_rows,
-                    published_inputs.landsat,
-                )
+                readers = self.geoplant.landsat, self.geoplant.landsat_rows, published_inputs.landsat
+                out[name] = self._series(places, places.series_id, LANDSAT_SHAPE, "Landsat series", *readers)
             elif name == "climate":
-                out[name] = self._series(
-                    places,
-                    places.survey,
-                    CLIMATE_SHAPE,
-                    "climate series",
-                    self.geoplant.climate,
-                    self.geoplant.climate_rows,
-                    published_inputs.climate,
-                )
+                readers = self.geoplant.climate, self.geoplant.climate_rows, published_inputs.climate
+                out[name] = self._series(places, places.survey, CLIMATE_SHAPE, "climate series", *readers)
             elif name in PUBLISHED_INPUTS:
                 out[name] = self._values(places, PUBLISHED_INPUTS[name])
             else:
@@ -90,12 +76,8 @@ class FileSource:
 
     def _patches(self, places: Places, cells: int) -> Floats:
         out = np.full((len(places), 4, 5 * cells, 5 * cells), np.nan, np.float32)
-        what, absent = "satellite patch", list[int]()
-        for i, number in enumerate(places.patch_id.tolist()):
-            patch = self._read_or_note(what, i, number, self.geoplant.patch, places.observations, absent)
-            if patch is not None:
-                out[i] = crop_to_cell(patch, float(places.x[i]), float(places.y[i]), 5 * cells)
-        self.report.note(f"places without a {what}", places.patch_id[absent].tolist())
+        for i, patch in self._each_patch(places, self.geoplant.patch):
+            out[i] = crop_to_cell(patch, float(places.x[i]), float(places.y[i]), 5 * cells)
         return out
 
     def packed_patches(self, places: Places) -> list[bytes]:
@@ -103,11 +85,19 @@ class FileSource:
 
         Each is decoded once, so that what is absent or damaged is counted in `report` as by `sample`.
         """
-        what, absent, out = "satellite patch", list[int](), [b""] * len(places)
-        for i, number in enumerate(places.patch_id.tolist()):
-            out[i] = self._read_or_note(what, i, number, self._file_bytes, places.observations, absent) or b""
-        self.report.note(f"places without a {what}", places.patch_id[absent].tolist())
+        out = [b""] * len(places)
+        for i, content in self._each_patch(places, self._file_bytes):
+            out[i] = content
         return out
+
+    def _each_patch(self, places: Places, read_file: Callable[[int, str], T]) -> Iterator[tuple[int, T]]:
+        """(position, what is read) of each place that has a patch; what is missing is noted."""
+        what, absent = "satellite patch", list[int]()
+        for i, number in enumerate(places.patch_id.tolist()):
+            patch = self._read_or_note(what, i, number, read_file, places.observations, absent)
+            if patch is not None:
+                yield i, patch
+        self.report.note(f"places without a {what}", places.patch_id[absent].tolist())
 
     def _file_bytes(self, number: int, observations: str) -> bytes:
         files = self.geoplant.patch_files(number, observations)
@@ -185,12 +175,9 @@ class FileSource:
 
     def _rasters(self, what: Published) -> dict[int, Path]:
         """Variable -> its raster; a single raster of several bands stands for all of them."""
-        by_number: dict[int, Path] = {}
-        for k, pattern in enumerate(what.rasters):
-            hits = [p for p in self.geoplant.layout.rasters if re.fullmatch(pattern, p.stem.lower())]
-            if hits:
-                by_number[k] = hits[0]
-        return by_number
+        rasters = self.geoplant.layout.rasters
+        hits = [[p for p in rasters if re.fullmatch(pattern, p.stem.lower())] for pattern in what.rasters]
+        return {k: paths[0] for k, paths in enumerate(hits) if paths}
 
     def _of_rasters(self, places: Places, index: NDArray[np.int64], what: Published, rasters: dict[int, Path]) -> Floats:
         longitude, latitude = (v[index] for v in places.lonlat)

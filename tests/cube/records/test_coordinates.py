@@ -72,8 +72,8 @@ def test_projected_columns_with_their_crs_are_where_proj_puts_them(epsg: int) ->
 @pytest.mark.parametrize(
     ("epsg", "region", "words"),
     [
-        (32633, MORAVIA, r"are not degrees .*crs: EPSG:32633 \(UTM zone 33\)"),
-        (3035, MORAVIA, r"crs: EPSG:3035 \(ETRS89-LAEA Europe\)"),
+        (32633, MORAVIA, r"are not degrees .*crs: EPSG:32633 \(WGS 84 / UTM zone 33N\)"),
+        (3035, MORAVIA, r"crs: EPSG:3035 \(ETRS89-extended / LAEA Europe\)"),
         (5514, MORAVIA, r"crs: EPSG:5514 \(S-JTSK"),
         (3035, None, r"EPSG:3035"),
         (32633, None, r"EPSG:326zz \(UTM"),
@@ -88,7 +88,7 @@ def test_projected_columns_without_crs_are_refused_with_one_that_fits(epsg: int,
 
 
 def test_swiss_coordinates_are_known_by_their_numbers() -> None:
-    with pytest.raises(TableError, match=r"crs: EPSG:21781 \(LV03, Switzerland\)"):
+    with pytest.raises(TableError, match=r"crs: EPSG:21781 \(CH1903 / LV03\)"):
         read([600_000.0, 610_000.0], [200_000.0, 190_000.0], None, Region(4050, 2600, 4250, 2750, 10))
 
 

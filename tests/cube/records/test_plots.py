@@ -287,7 +287,7 @@ def test_names_of_no_species_are_counted_and_spellings_are_one(tmp_path: Path) -
 def test_projected_and_swapped_positions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="seem swapped"):
         read(tmp_path, "id,lon,lat,name\n1,49.2,16.6,Abies alba\n")
-    with pytest.raises(TableError, match=r"EPSG:32633 \(UTM zone 33\)"):
+    with pytest.raises(TableError, match=r"EPSG:32633 \(WGS 84 / UTM zone 33N\)"):
         read(tmp_path, "id,lon,lat,name\n1,616556,5450921,Abies alba\n")
     table = read(tmp_path, "id,lon,lat,name\n1,616556.553,5450921.33,Abies alba\n", columns={"crs": "EPSG:32633"})
     np.testing.assert_allclose(table.surveys[["longitude", "latitude"]].to_numpy(), [[16.6, 49.2]], atol=1e-6)
