@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
+import yaml
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
@@ -20,48 +22,8 @@ from cube.layers import Layer, legends
 from cube.layers.inputs import INPUTS
 from cube.sources.georeference import edit_command
 
-# Names beside the label itself. Names of none of the labels shadow shorter ones: "red edge" is not red, B8A is not B08.
-_ALIASES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
-    "sentinel2": {
-        "red": ("red", "b4", "665 nm"),
-        "green": ("green", "b3", "560 nm"),
-        "blue": ("blue", "b2", "490 nm"),
-        "nir": ("nir", "b8", "near infrared", "infrared", "842 nm", "nir1"),
-        "": (
-            "red edge",
-            "rededge",
-            "b8a",
-            "narrow nir",
-            "nir narrow",
-            "nir08",
-            "nir8",
-            "nir2",
-            "swir",
-            "shortwave infrared",
-            "short wave infrared",
-            "water vapour",
-            "coastal blue",
-        ),
-    },
-    "terrain": {
-        "mean": ("mean", "average", "avg"),
-        "minimum": ("minimum", "min"),
-        "maximum": ("maximum", "max"),
-        "standard_deviation": ("standard deviation", "sd", "std", "stdev", "stddev"),
-    },
-    "soil": {
-        "phh2o": ("phh2o", "ph", "ph h2o"),
-        "bdod": ("bdod", "bulk density"),
-        "soc": ("soc", "organic carbon"),
-        "cfvo": ("cfvo", "coarse fragments"),
-    },
-    "climate": {
-        "pr": ("pr", "prec", "precipitation"),
-        "tas": ("tas", "tavg", "tmean"),
-        "tasmax": ("tasmax", "tmax"),
-        "tasmin": ("tasmin", "tmin"),
-    },
-}
+_TABLE: Final = Path(__file__).with_name("band_names.yaml").read_text(encoding="utf-8")
+_ALIASES: Final[Mapping[str, Mapping[str, list[str]]]] = yaml.safe_load(_TABLE)  # by layer and label
 _TAGS: Final = ("long_name", "standard_name", "NETCDF_VARNAME", "name", "common_name", "BandName", "Band_Name")
 _NAMELESS: Final = re.compile(r"^(band|layer|lyr|b|channel|ch)?[ _.]*\d*$|^(gr[ae]y|undefined|alpha)$", re.IGNORECASE)
 _PICTURE: Final = {ColorInterp.red, ColorInterp.green, ColorInterp.blue}
@@ -184,7 +146,7 @@ def _aliases(layer: Layer, labels: Sequence[str], title_of_label: Mapping[str, s
     codes = {value: (code, name) for value, code, name, _ in legends.CORINE}
     # All labels of the layer, not only the wanted ones: what is another label's band is not this one's.
     for label in (*first, ""):
-        names = [label, title_of_label.get(label, ""), *own_aliases.get(label, ())]
+        names = [label, title_of_label.get(label, ""), *own_aliases.get(label or "other", ())]
         if label:
             names += [band.long_name for band in preset.bands if band.name == label]
         if layer.name == "corine" and label:

@@ -17,18 +17,20 @@ from cube.errors import SourceError
 from cube.sources import georeference
 from cube.sources.raster_grid import RasterGrid
 
-GDAL: Final[Mapping[str, Any]] = {
-    # A folder of a thousand months would be listed for each of them; sidecar files are still looked for by name.
-    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
+HTTP: Final[Mapping[str, Any]] = {
     # A server that is busy answers a moment later; what lasts longer is tried again with the whole unit.
     "GDAL_HTTP_MAX_RETRY": 3,
     "GDAL_HTTP_RETRY_DELAY": 0.5,
-    "GDAL_HTTP_RETRY_CODES": "408,429,500,502,503,504",  # GDAL's own list leaves out 500
-    "GDAL_HTTP_CONNECTTIMEOUT": 10,  # a connection that died silently must not hold its worker for ever
+    # GDAL's own list leaves out 500, which object stores give for an overloaded part of theirs.
+    "GDAL_HTTP_RETRY_CODES": "408,429,500,502,503,504",
+    # A connection that died silently must not hold its worker for ever: 10 s to be there, then 1 kB a second over 30 s.
+    "GDAL_HTTP_CONNECTTIMEOUT": 10,
     "GDAL_HTTP_LOW_SPEED_TIME": 30,
     "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
 }
-REMOTE: Final = "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/"
+# A folder of a thousand months would be listed for each of them; sidecar files are still looked for by name.
+GDAL: Final[Mapping[str, Any]] = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", **HTTP}
+REMOTE: Final = "/vsicurl/:/vsicurl?:/vsis3/:/vsigs/:/vsiaz/"
 MAX_NAMES: Final = 12  # variables that a sentence lists
 
 

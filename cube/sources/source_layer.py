@@ -29,27 +29,12 @@ from cube.sources.templates import SeriesFiles, series_files
 FINEST_PIXEL: Final = 20.0  # metres: a finer raster is kept at 10 m
 COARSEST_PIXEL: Final = 500.0  # metres: a coarser raster is kept at 1 km
 MEANINGLESS: Final = {"class": ("units", "period", "valid_range"), "series": ("names",), "continuous": ("names", "period")}
-RESERVED: Final = frozenset(
-    {
-        "table_50m",
-        "table_1km",
-        "survey",
-        "satellite",
-        "table",
-        "x",
-        "y",
-        "spatial_ref",
-        # What a batch of training holds beside the layers.
-        "corner",
-        "weight",
-        "species",
-        "certainty",
-        "presence",
-        "row_weight",
-        "log_ratio",
-        "noise",
-    }
-)
+# Names of tables, of axes, and of what a batch of training holds beside the layers.
+_WORDS: Final = """
+    table_50m table_1km survey satellite table x y spatial_ref
+    corner weight species certainty presence row_weight log_ratio noise
+"""
+RESERVED: Final = frozenset(_WORDS.split())
 
 
 def source_layer(config: Config, source: Source, where: str) -> Layer:

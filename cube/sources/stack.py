@@ -22,6 +22,7 @@ from rasterio.enums import Resampling
 
 from cube.errors import SourceError
 from cube.grid import CELL, FINE, Bounds, Unit
+from cube.sources import opening
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.stac import Scene
 
@@ -162,19 +163,10 @@ def _gdal() -> Any:
 
     return stackstac.DEFAULT_GDAL_ENV.updated(
         always={
-            # A server that is busy answers a few seconds later; what lasts longer is tried again with the whole unit.
-            "GDAL_HTTP_MAX_RETRY": 3,
-            "GDAL_HTTP_RETRY_DELAY": 1,
-            # GDAL's own list leaves out 500, which object stores give for an overloaded part of theirs.
-            "GDAL_HTTP_RETRY_CODES": "408,429,500,502,503,504",
-            # Without these a connection that died silently holds its worker for ever: 10 s to be there, then at least
-            # 1 kB a second over any half minute.
-            "GDAL_HTTP_CONNECTTIMEOUT": 10,
-            "GDAL_HTTP_LOW_SPEED_TIME": 30,
-            "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
+            **opening.HTTP,
             # GDAL would remember for the life of the process that a file could not be opened, and no later try would ask.
             # It also forgets the headers that it read, which is one request a file and tile.
-            "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsicurl?:/vsis3/:/vsigs/:/vsiaz/",
+            "CPL_VSIL_CURL_NON_CACHED": opening.REMOTE,
             # The header of a COG fits into 32 kB; with the default of 16 kB it takes two requests.
             "GDAL_INGESTED_BYTES_AT_OPEN": 32768,
             # Of decoded blocks; the default, a twentieth of the machine, is held by every worker process beside others.

@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
-# Spellings by unit, lower case, and what one of it is in the unit of its row: value x scale + offset.
-_UNITS: Final[tuple[dict[str, tuple[tuple[str, ...], float, float]], ...]] = (
-    {
-        "m": (("m", "metre", "metres", "meter", "meters"), 1.0, 0.0),
-        "km": (("km", "kilometre", "kilometres", "kilometer", "kilometers"), 1000.0, 0.0),
-        "dm": (("dm", "decimetre", "decimetres", "decimeter", "decimeters"), 0.1, 0.0),
-        "cm": (("cm", "centimetre", "centimetres", "centimeter", "centimeters"), 0.01, 0.0),
-        "mm": (("mm", "millimetre", "millimetres", "millimeter", "millimeters"), 0.001, 0.0),
-        "ft": (("ft", "foot", "feet", "international foot"), 0.3048, 0.0),
-        "US ft": (("us survey foot", "us_survey_foot", "ftus", "us-ft"), 1200 / 3937, 0.0),
-    },
-    {
-        "K": (("k", "kelvin", "degk", "degrees kelvin"), 1.0, 0.0),
-        "degC": (("degc", "c", "°c", "celsius", "degree_celsius", "degrees celsius", "deg c", "degree celsius"), 1.0, 273.15),
-        "degF": (("degf", "f", "°f", "fahrenheit", "degree_fahrenheit", "degrees fahrenheit"), 5 / 9, 459.67 * 5 / 9),
-    },
-    {
-        "1": (("1", "fraction", "dimensionless", "unitless"), 1.0, 0.0),
-        "%": (("%", "percent", "per cent", "pct"), 0.01, 0.0),
-    },
-    {
-        "degree": (("degree", "degrees", "deg", "°"), 1.0, 0.0),
-        "rad": (("rad", "radian", "radians"), 57.29577951308232, 0.0),
-    },
-)
-_BY_NAME: Final = {
-    spelling: (kind, scale, offset)
-    for kind, units in enumerate(_UNITS)
-    for spellings, scale, offset in units.values()
-    for spelling in spellings
+import yaml
+
+_TABLE: Final = yaml.safe_load(Path(__file__).with_name("units.yaml").read_text(encoding="utf-8"))
+_BY_NAME: Final[dict[str, tuple[str, float, float]]] = {
+    spelling: (kind, unit.get("scale", 1.0), unit.get("offset", 0.0))
+    for kind, units in _TABLE.items()
+    for unit in units
+    for spelling in unit["spellings"]
 }
 
 
