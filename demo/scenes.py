@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from demo.rasters import Target, covering, inside, nearest, positions, sampled, 
 from demo.reflectance import View, greenness, reflectance
 
 PIXEL: Final = 10.0
-ASSETS: Final = ("red", "green", "blue", "nir")
 COMMON: Final = {"red": "B04", "green": "B03", "blue": "B02", "nir": "B08"}
 DAYS: Final = (136, 168, 187, 204, 229, 258)  # mid May to mid September
 YEARS: Final = (2021, 2022)
@@ -47,11 +46,7 @@ def view_on(landscape: Landscape, target: Target) -> tuple[View, NDArray[np.bool
     within = inside(domain, at)
     index = nearest(domain.fine_shape, at, lu.RATIO)
     gy, gx = np.gradient(gaussian_filter(terrain.elevation, 1.0), 50.0)
-    sun_y, sun_x, sun_z = (
-        -0.62 * 0.5,
-        0.35 * 0.5,
-        0.86,
-    )  # from the south-south-east, 59 degrees high
+    sun_y, sun_x, sun_z = -0.62 * 0.5, 0.35 * 0.5, 0.86  # from the south-south-east, 59 degrees high
     light = (sun_z + gy * -sun_y + gx * -sun_x) / np.sqrt(1 + gx**2 + gy**2) / sun_z
     light = 0.35 + 0.65 * np.clip(light, 0.15, 1.5)  # part of the light is diffuse, part is corrected
     cover = land.cover.ravel()[index]
@@ -148,28 +143,20 @@ def _item(name: str, moment: datetime, target: Target, baseline: str, cloud: flo
             "https://stac-extensions.github.io/raster/v1.1.0/schema.json",
         ],
     )
-    for asset in (*ASSETS, "scl"):
+    for asset in (*COMMON, "scl"):
         step = 1 if asset != "scl" else 2
         t = target.transform
         band: dict[str, Any] = {"nodata": 0, "spatial_resolution": PIXEL * step}
+        band |= {"data_type": "uint8"} if asset == "scl" else {"data_type": "uint16", "scale": 0.0001, "offset": offset}
         fields: dict[str, Any] = {
             "proj:shape": [rows // step, cols // step],
             "proj:transform": [t.a * step, 0.0, t.c, 0.0, t.e * step, t.f],
             "gsd": PIXEL * step,
+            **({"eo:bands": [{"name": COMMON[asset], "common_name": asset}]} if asset in COMMON else {}),
+            "raster:bands": [band],
         }
-        if asset == "scl":
-            band |= {"data_type": "uint8"}
-        else:
-            band |= {"data_type": "uint16", "scale": 0.0001, "offset": offset}
-            fields["eo:bands"] = [{"name": COMMON[asset], "common_name": asset}]
         item.add_asset(
-            asset,
-            pystac.Asset(
-                href=f"./{asset}.tif",
-                media_type=pystac.MediaType.COG,
-                roles=["data"],
-                extra_fields={**fields, "raster:bands": [band]},
-            ),
+            asset, pystac.Asset(f"./{asset}.tif", media_type=pystac.MediaType.COG, roles=["data"], extra_fields=fields)
         )
     return item
 
@@ -194,14 +181,7 @@ def write_scenes(landscape: Landscape, folder: Path) -> None:
     texture = 0.6 * texture + 1.6 * gaussian_filter(texture, 1.2)
     wooded = (view.cover == lu.BROADLEAF) | (view.cover == lu.CONIFER)
     texture *= np.where(wooded, np.float32(0.055), np.float32(0.025))
-    lit = View(
-        view.cover,
-        view.parcel,
-        view.intensity,
-        view.height,
-        view.wetness,
-        view.light * (1 + texture),
-    )
+    lit = replace(view, light=view.light * (1 + texture))
     moments = dates(spec.n_scenes, spec.seed)
     shares = [float(v) for v in rng.permutation(np.linspace(0.03, 0.22, len(moments)))]
     catalog = pystac.Catalog("landscape", "Sentinel-2-like scenes of a generated landscape.")
@@ -216,7 +196,7 @@ def write_scenes(landscape: Landscape, folder: Path) -> None:
         name = f"S2A_{utm(landscape.domain)[-2:]}T_{moment:%Y%m%d}_{k}_L2A"
         place = folder / COLLECTION / name
         scene = _Acquisition(lit, texture, green, depth, shadow, 0 if old else 1_000)
-        side_by_side(partial(scene.write, place, target), ASSETS)
+        side_by_side(partial(scene.write, place, target), COMMON)
         write(place / "scl.tif", half, scl[::2, ::2], 0, cog=True, resampling="nearest")
         cloudy = np.isin(scl, (8, 9, 10)).mean() / max(float((view.cover != lu.OUTSIDE).mean()), 1e-9)
         items.append(_item(name, moment, target, baseline, 100 * float(cloudy), offset))

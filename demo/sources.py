@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,14 @@ from demo.noise import stream
 from demo.scenes import write_scenes
 from demo.surveys import presence_absence, presence_only, vegetation_plots
 
+TITLES: Final = {  # of columns, where they are not those of `Species`
+    "species_id": "speciesId",
+    "name": "scientificName",
+    "vernacular": "vernacularName",
+    "growth_form": "growthForm",
+    "sensitive_km": "sensitiveKm",
+}
+
 
 def _red_list(flora: list[Species], prevalence: NDArray[np.floating], seed: int) -> list[str]:
     """IUCN categories: the rarer, the more threatened; a few data deficient; aliens are of least concern."""
@@ -44,23 +53,11 @@ def species_table(landscape: Landscape) -> pd.DataFrame:
     """One row a species: names, status, growth form, indicator values, the km its maps are blurred to."""
     flora, land = landscape.flora, landscape.site.land
     prevalence = np.array([p[land].mean(dtype=np.float64) for p in landscape.probability])
-    table = pd.DataFrame(
-        {
-            "speciesId": [s.species_id for s in flora],
-            "scientificName": [s.name for s in flora],
-            "vernacularName": [s.vernacular for s in flora],
-            "family": [s.family for s in flora],
-            "iucn": _red_list(flora, prevalence, landscape.spec.seed),
-            "invasive": [int(s.invasive) for s in flora],
-            "protected": [int(s.protected) for s in flora],
-            "endemic": [int(s.endemic) for s in flora],
-            "growthForm": [s.growth_form for s in flora],
-        }
-    )
-    for axis, name in enumerate(AXES):
-        table[name] = [s.ellenberg[axis] for s in flora]
-    table["sensitiveKm"] = [s.sensitive_km for s in flora]
-    return table
+    table = pd.DataFrame([vars(s) for s in flora]).astype(dict.fromkeys(("invasive", "protected", "endemic"), int))
+    table["iucn"] = _red_list(flora, prevalence, landscape.spec.seed)
+    table[[*AXES]] = [s.ellenberg for s in flora]
+    names = ["species_id", "name", "vernacular", "family", "iucn", "invasive", "protected", "endemic", "growth_form"]
+    return table[[*names, *AXES, "sensitive_km"]].rename(columns=TITLES)
 
 
 def _write_tables(landscape: Landscape, sources: Path) -> None:

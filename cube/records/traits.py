@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import yaml
 from numpy.typing import NDArray
 
 from cube.config import Config, Trait
@@ -19,23 +21,12 @@ from cube.records.report import Report
 from cube.records.scientific import match_key
 from cube.records.tables import keep_where, read_table
 
-IUCN: Final = ("EX", "RE", "CR", "EN", "VU", "NT", "LC", "DD", "NE")
-IUCN_NAMES: Final = {
-    "REGIONALLY EXTINCT": "RE",
-    "EXTINCT(?! IN THE WILD)": "EX",
-    "CRITICALLY ENDANGERED": "CR",
-    "ENDANGERED": "EN",
-    "VULNERABLE": "VU",
-    "NEAR THREATENED": "NT",
-    "LEAST CONCERN": "LC",
-    "DATA DEFICIENT": "DD",
-    "NOT EVALUATED": "NE",
-}
+_TABLE: Final[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("traits.yaml").read_text(encoding="utf-8"))
+IUCN, IUCN_NAMES = _TABLE["iucn"], _TABLE["iucn_names"]
 THREATENED: Final = ("CR", "EN", "VU")
-TEXT_TRAITS: Final = ("vernacular_name", "family", "iucn", "growth_form", "habitats_directive")
-FLAG_TRAITS: Final = ("invasive", "protected", "endemic")
-INDICATOR_VALUES: Final = ("light", "temperature", "moisture", "reaction", "nutrients")
-NUMBER_TRAITS: Final = ("sensitive_km", *(f"ellenberg_{name}" for name in INDICATOR_VALUES))
+INDICATOR_VALUES: Final[tuple[str, ...]] = tuple(_TABLE["indicator_values"])
+TEXT_TRAITS, FLAG_TRAITS, NUMBER_TRAITS = (tuple(_TABLE[kind]) for kind in ("text", "flag", "number"))
+NUMBER_TRAITS += tuple(f"ellenberg_{name}" for name in INDICATOR_VALUES)
 
 
 def read_traits(config: Config, traits: Sequence[Trait], names: Sequence[str]) -> tuple[dict[str, Any], Report]:
@@ -176,22 +167,7 @@ def _category(status: Any) -> str:
 
 def traits_attributes() -> Mapping[str, Mapping[str, Any]]:
     """CF attributes of the columns of the species table: what each of them means."""
-    return {
-        "vernacular_name": {"long_name": "Vernacular name"},
-        "family": {"long_name": "Family"},
-        "growth_form": {"long_name": "Growth form, in the words of its source"},
-        "iucn": {
-            "long_name": "Red List category",
-            "references": "IUCN Red List Categories and Criteria 3.1",
-            "categories": " ".join(IUCN),
-        },
-        "habitats_directive": {"long_name": "Annexes of the Habitats Directive (92/43/EEC) that list it, such as `II, IV`"},
-        "invasive": {"long_name": "Invasive alien species of Union concern (Regulation (EU) 1143/2014)"},
-        "protected": {"long_name": "Listed by the Habitats Directive (92/43/EEC)"},
-        "endemic": {"long_name": "Endemic, as its source understands the word"},
-        "sensitive_km": {"long_name": "Published no finer than squares of this size", "units": "km"},
-        **{
-            f"ellenberg_{name}": {"long_name": f"Ellenberg-type indicator value of {name}", "units": "1"}
-            for name in INDICATOR_VALUES
-        },
-    }
+    columns = _TABLE["text"] | _TABLE["flag"] | _TABLE["number"]
+    title = "Ellenberg-type indicator value of {}"
+    indicators = {f"ellenberg_{name}": {"long_name": title.format(name), "units": "1"} for name in INDICATOR_VALUES}
+    return {**columns, "iucn": columns["iucn"] | {"categories": " ".join(IUCN)}, **indicators}
