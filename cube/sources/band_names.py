@@ -97,6 +97,15 @@ def value_bands(dataset: DatasetReader) -> list[int]:
     return [band for band in dataset.indexes if dataset.colorinterp[band - 1] != ColorInterp.alpha or name_of_band(dataset, band)]
 
 
+def require_bands(dataset: DatasetReader, where: str, bands: Sequence[int]) -> None:
+    """Raise `SourceError` where a file lacks one of `bands` (from 1), which `bands` of the configuration names."""
+    if max(bands) > dataset.count:
+        raise SourceError(
+            f"{dataset.name}: has {dataset.count} bands, and bands of {where} names band {max(bands)}; name bands that the file"
+            " has, counted from 1."
+        )
+
+
 def refuse_alpha(dataset: DatasetReader, where: str, bands: Sequence[int]) -> None:
     """Raise `SourceError` where a band that holds values is declared as an alpha band: being one of `bands`, named, or no mask.
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from cube.config import Config, Source
@@ -27,18 +29,7 @@ from cube.storage.store import resolution_of
 BLOCK: Final = 2_000  # m: of 128 bands its pixels of 10 m are 20 MB
 STEPS: Final = 127  # of a stored byte, on either side of 0
 TESSERA_BANDS: Final = 128
-TERMS: Final[dict[str, dict[str, str]]] = {
-    "tessera": {
-        "license": "CC0-1.0",
-        "attribution": "TESSERA, University of Cambridge",
-        "references": "https://arxiv.org/abs/2506.20380",
-    },
-    "alphaearth": {
-        "license": "CC-BY-4.0",
-        "references": "https://arxiv.org/abs/2507.22291",
-        "attribution": "The AlphaEarth Foundations Satellite Embedding dataset is produced by Google and Google DeepMind.",
-    },
-}
+TERMS: Final[dict[str, dict[str, str]]] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from cube.errors import ConfigError, SourceError
 from cube.grid import Region
 from cube.layers import Layer
 from cube.layers.inputs import INPUTS, input_layer
-from cube.sources.band_names import find_bands, name_of_band, refuse_alpha, value_bands
+from cube.sources.band_names import find_bands, name_of_band, refuse_alpha, require_bands, value_bands
 from cube.sources.opening import is_remote, open_raster
 from cube.sources.published_rasters import Published
 from cube.sources.raster_grid import RasterGrid
@@ -151,11 +151,7 @@ def bands_of(path: str, where: str, file: RasterFile, layer: Layer, source: Sour
         layer = input_layer("corine_class")
     with open_raster(path, where) as dataset:
         bands = source.band_numbers or _bands_by_name(dataset, where, file, layer, source, row)
-        if max(bands) > dataset.count:
-            raise SourceError(
-                f"{path}: has {dataset.count} bands, and bands of {where} names band {max(bands)};"
-                " name bands that the file has, counted from 1."
-            )
+        require_bands(dataset, where, bands)
         refuse_alpha(dataset, where, bands)
         raw = row is not None or layer.kind == "class"
         check_numbers(dataset, where, bands, raw)

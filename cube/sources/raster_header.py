@@ -17,7 +17,7 @@ from rasterio.io import DatasetReader
 from cube.config import Config, Source
 from cube.errors import SourceError
 from cube.layers import Layer
-from cube.sources.band_names import find_bands, name_of_band, refuse_alpha, value_bands
+from cube.sources.band_names import find_bands, name_of_band, refuse_alpha, require_bands, value_bands
 from cube.sources.class_names import names_in_file
 from cube.sources.georeference import crs_of
 from cube.sources.opening import open_raster, raster_exists
@@ -133,11 +133,7 @@ def _band_numbers(dataset: DatasetReader, source: Source, where: str) -> list[in
     Raises `SourceError` for a band that is not there.
     """
     if source.band_numbers is not None:
-        if max(source.band_numbers) > dataset.count:
-            raise SourceError(
-                f"{dataset.name}: has {dataset.count} bands, and bands of {where} names band {max(source.band_numbers)};"
-                " name bands that the file has, counted from 1."
-            )
+        require_bands(dataset, where, source.band_numbers)
         return list(source.band_numbers)
     names = source.band_names
     if source.period or source.kind == "series":

@@ -21,6 +21,7 @@ from rasterio.io import DatasetReader
 from cube.errors import SourceError
 from cube.layers.inputs import Range
 from cube.sources import areas, georeference, opening, resample
+from cube.sources.band_names import require_bands
 from cube.sources.opening import open_raster
 from cube.sources.pixels import AS_FILED, Account, Bools, Floats, PixelRules, numbers_of
 from cube.sources.raster_grid import RasterGrid
@@ -125,8 +126,7 @@ def read_raster(path: str | Sequence[str], target: RasterGrid, spec: ResampleSpe
     with ExitStack() as stack:
         datasets = [stack.enter_context(open_raster(p, spec.where)) for p in paths]
         for dataset in datasets:
-            if max(spec.bands) > dataset.count:
-                raise SourceError(f"{dataset.name}: has {dataset.count} bands, {spec.where} asks for band {max(spec.bands)}.")
+            require_bands(dataset, spec.where, spec.bands)
         for top, left, block in _blocks(target, datasets, max(len(part.bands) for part in spec.parts())):
             values, is_refused = _block(datasets, block, spec, account)
             out[:, top : top + block.shape[0], left : left + block.shape[1]] = values

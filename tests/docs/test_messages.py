@@ -32,7 +32,6 @@ MISTAKES_OF_A_PROGRAM = (
 )
 TO_BE_REPAIRED = {
     "…: cannot be read as a table (…).",
-    "…: has … bands, … asks for band ….",
     "…: the truth of the landscape cannot be read (…).",
 }
 
