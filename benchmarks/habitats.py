@@ -15,9 +15,7 @@ path; naive Bayes, logistic regression and boosting on the vector of species, `_
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,6 @@ from benchmarks.habitats_cascade import cascade
 from benchmarks.habitats_skill import Methods, denmark, formations, landscape
 from benchmarks.habitats_speed import speed
 from inference.plantbert.baselines import BASELINES
-from inference.plantbert.training import ReaderSpec
 
 READERS = ("plantbert", "transformer", "linear")
 CASES = ("formations", "denmark", "landscape", "cascade", "cells")
@@ -41,20 +38,13 @@ def main() -> None:
     parser.add_argument("--baselines", default=",".join(BASELINES))
     parser.add_argument("--readers", default=",".join(READERS), help="Pl@ntBERT as it ships, and its two parts alone")
     parser.add_argument("--locked", action="store_true", help="score the locked third of the Danish blocks too")
-    parser.add_argument("--plots", type=int, default=12_000, help="of the landscape")
-    parser.add_argument("--labelled", type=int, default=300, help="plots with a habitat in the cascade")
-    parser.add_argument("--spec", default="{}", help='of the reader, as JSON: {"hidden": 128}')
     args = parser.parse_args()
-    spec_fields = json.loads(args.spec)
-    options = {f.name for f in fields(ReaderSpec)} - {"augmentation", "base"}
-    if set(spec_fields) - options:
-        parser.error(f"--spec: {sorted(set(spec_fields) - options)[0]!r} is not known; known are {', '.join(sorted(options))}")
     if {"formations", "denmark"} & set(args.cases) and args.data is None:
         parser.error("formations and denmark need --data or FLORACUBE_DATA")
     if {"cascade", "cells"} & set(args.cases) and args.demo is None:
         parser.error("cascade and cells need --demo")
-    spec, seeds = ReaderSpec(**spec_fields), [int(s) for s in args.seeds.split(",")]
-    methods = Methods(tuple(args.readers.split(",")), spec, tuple(args.baselines.split(",")))
+    seeds = [int(s) for s in args.seeds.split(",")]
+    methods = Methods(tuple(args.readers.split(",")), tuple(args.baselines.split(",")))
     for given_names, available in ((methods.readers, READERS), (methods.baselines, tuple(BASELINES))):
         if set(given_names) - set(available):
             parser.error(f"{','.join(given_names)}: expected any of {', '.join(available)}")
@@ -68,9 +58,9 @@ def main() -> None:
     if "denmark" in args.cases:
         records += denmark(args.data, seeds, methods, say, args.locked)
     if "landscape" in args.cases:
-        records += landscape(args.plots, seeds, methods, say)
+        records += landscape(seeds, methods, say)
     if "cascade" in args.cases:
-        records += cascade(args.demo, args.labelled, seeds, methods, say)
+        records += cascade(args.demo, seeds, methods, say)
     if "cells" in args.cases:
         records += speed(args.demo, say)
     write_rows(args.json, records)

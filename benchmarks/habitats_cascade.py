@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +33,12 @@ from inference.network.batches import embed_surveys
 from inference.plantbert.curation import Columns, make_plots
 from inference.plantbert.evaluation import gain, trained_readers
 from inference.plantbert.plots import Plots
+from inference.plantbert.training import ReaderSpec
 from inference.training.places import place_reader
 from inference.training.predicted_lists import PredictedPlots, predicted_plots
 
-SCORED_CELLS = 4000  # cells
+LABELLED = 300  # plots with a habitat
+SCORED_CELLS = 4000
 FIGURES = ("accuracy", "macro_f1")
 KM = 1000 // CELL  # cells
 Array = NDArray[Any]
@@ -68,10 +69,10 @@ def predictors(demo: Path, row: Array, col: Array) -> Array:
     return np.nan_to_num(np.concatenate(columns, axis=1), nan=-1.0)
 
 
-def few_plots(demo: Path, labelled: int, seed: int) -> tuple[Plots, pd.DataFrame]:
-    """`labelled` plots with covers and habitat, all surveys as lists without either; and the table of the former."""
+def few_plots(demo: Path, seed: int) -> tuple[Plots, pd.DataFrame]:
+    """`LABELLED` plots with covers and habitat, all surveys as lists without either; and the table of the former."""
     sources = demo / "sources"
-    table = pd.read_csv(sources / "vegetation" / "plots.csv").sample(labelled, random_state=seed)
+    table = pd.read_csv(sources / "vegetation" / "plots.csv").sample(LABELLED, random_state=seed)
     covers = pd.read_csv(sources / "vegetation" / "plot_species.csv")
     covers = covers[covers["PlotObservationID"].isin(table["PlotObservationID"])]
     names = pd.read_csv(sources / "species.csv").set_index("speciesId")["scientificName"]
@@ -116,12 +117,12 @@ def true_lists(demo: Path, row: Array, col: Array, names: list[str], facts: dict
     return Assemblages(index[order].astype(np.int32), present.sum(axis=1).astype(np.int64), names)
 
 
-def cascade(demo: Path, labelled: int, seeds: Sequence[int], reader_methods: Methods, say: Say) -> list[dict[str, Any]]:
-    """Train on `labelled` plots, score on cells, a draw of plots for each seed; returns flat records."""
+def cascade(demo: Path, seeds: Sequence[int], reader_methods: Methods, say: Say) -> list[dict[str, Any]]:
+    """Train on `LABELLED` plots, score on cells, a draw of plots for each seed; returns flat records."""
     records: list[dict[str, Any]] = []
     answers: dict[str, list[Array]] = {}  # of each method; `label` and `block` among them
     for seed in seeds:
-        rows, of_seed = seed_rows(demo, labelled, seed, reader_methods, say)
+        rows, of_seed = seed_rows(demo, seed, reader_methods, say)
         records += rows
         for name, values in of_seed.items():
             answers.setdefault(name, []).append(values)
@@ -139,11 +140,9 @@ def cascade(demo: Path, labelled: int, seeds: Sequence[int], reader_methods: Met
     return records
 
 
-def seed_rows(
-    demo: Path, labelled: int, seed: int, reader_methods: Methods, say: Say
-) -> tuple[list[dict[str, Any]], dict[str, Array]]:
+def seed_rows(demo: Path, seed: int, reader_methods: Methods, say: Say) -> tuple[list[dict[str, Any]], dict[str, Array]]:
     """`cascade` for one draw of plots: records, and the habitat of each cell that each method names, `label` and `block`."""
-    plots, table = few_plots(demo, labelled, seed)
+    plots, table = few_plots(demo, seed)
     lists, row, col, facts = cells_of(demo)
     codes = np.array(facts["habitats"])
     habitat = np.load(demo / "truth" / "habitat.npy")[row, col]
@@ -152,7 +151,7 @@ def seed_rows(
     row, col, label, lists = row[has_label], col[has_label], label[has_label], lists.take(np.flatnonzero(has_label))
     scheme = scheme_of(plots.habitats)
     say(
-        f"\ncascade, seed {seed}: {labelled} plots with a habitat, {int((plots.label < 0).sum()):,} lists without;"
+        f"\ncascade, seed {seed}: {LABELLED} plots with a habitat, {int((plots.label < 0).sum()):,} lists without;"
         f" {len(label):,} cells, {len(plots.habitats)} habitats"
     )
     true = true_lists(demo, row, col, lists.names, facts)
@@ -168,7 +167,7 @@ def seed_rows(
     predicted = predicted_plots(
         open_cube(str(demo / "cube.zarr")), demo / "model", plots, at["Longitude"], at["Latitude"], maps.year, maps.area_m2, seed
     )
-    first, spec = reader_methods.readers[0], replace(reader_methods.spec, seed=seed)
+    first, spec = reader_methods.readers[0], ReaderSpec(seed=seed)
     alone = trained_readers((first,), plots, spec, None)
     both = trained_readers(reader_methods.readers, plots, spec, predicted.plots)
     for name, reader in [(f"{first}, plots alone", alone[first]), *both.items()]:

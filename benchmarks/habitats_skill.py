@@ -27,6 +27,7 @@ from inference.training.habitats import restricted
 
 TEST_PROJECT = "CZ_0019_042"  # labelled with EUNIS classes elsewhere: kept for testing, never trained on
 BLOCK_DEGREES = 0.1  # as published
+LANDSCAPE_PLOTS = 12_000
 BLOCK_M = 2500.0  # of a landscape of 20 km
 DANISH_M = 20_000.0
 WOODS = {9998: "91D0", 9999: "91E0"}  # codes of Annex I that the Danish table writes as numbers
@@ -36,10 +37,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Methods:
-    """What is trained and compared: names of `trained_readers`, the size of the transformer, names of `BASELINES`."""
+    """What is trained and compared: names of `trained_readers` and of `BASELINES`."""
 
     readers: tuple[str, ...]
-    spec: ReaderSpec
     baselines: tuple[str, ...]
 
 
@@ -71,39 +71,30 @@ def formations(data: Path, seeds: Sequence[int], methods: Methods, say: Say) -> 
     )
 
 
-def landscape_plots(count: int, seed: int) -> tuple[Plots, NDArray[np.float64], NDArray[np.float64], Scheme]:
-    """Vegetation plots of a generated landscape of 20 km and 100 species, x and y (m) of each, and their EUNIS classes."""
-    landscape = make_landscape(LandscapeSpec(n_plots=count, seed=seed))
-    table, covers = vegetation_plots(landscape)
-    plots, _ = make_plots(table, covers, Columns("PlotObservationID", "Species", "Cover", "Habitat"))
-    plot_table = table.set_index(table["PlotObservationID"].astype(str)).loc[plots.plot_id]
-    x, y = EUROPE.project(plot_table["Longitude"].to_numpy(), plot_table["Latitude"].to_numpy())
-    return plots, np.asarray(x), np.asarray(y), scheme_of(plots.habitats)
-
-
 def scheme_of(codes: Sequence[str]) -> Scheme:
     """The landscape's scheme with the level 3 classes `codes` and their parents alone."""
     rows = [row | {"level": f"level{row['level']}"} for row in SCHEME.to_dict("records")]
     return restricted(make_scheme(rows, "landscape"), codes)
 
 
-def landscape(count: int, seeds: Sequence[int], methods: Methods, say: Say) -> list[dict[str, Any]]:
-    """EUNIS level 3 of a landscape's plots: a fifth of the blocks of 2.5 km is scored, the others train."""
-    plots, x, y, scheme = landscape_plots(count, seed=31)
+def landscape(seeds: Sequence[int], methods: Methods, say: Say) -> list[dict[str, Any]]:
+    """EUNIS level 3 of a landscape's plots (20 km, 100 species): a fifth of the blocks of 2.5 km is scored, the others train."""
+    table, covers = vegetation_plots(make_landscape(LandscapeSpec(n_plots=LANDSCAPE_PLOTS, seed=31)))
+    plots, _ = make_plots(table, covers, Columns("PlotObservationID", "Species", "Cover", "Habitat"))
+    plot_table = table.set_index(table["PlotObservationID"].astype(str)).loc[plots.plot_id]
+    x, y = EUROPE.project(plot_table["Longitude"].to_numpy(), plot_table["Latitude"].to_numpy())
     say(f"\nlandscape: {len(plots):,} plots, {len(plots.species)} species, {len(plots.habitats)} habitats")
     block = np.unique(np.stack([x, y]) // BLOCK_M, axis=1, return_inverse=True)[1].reshape(-1)
-
-    scored_plots = np.ones(len(plots), bool)
     return compare(
         "landscape",
         plots,
-        lambda seed: spatial_folds(x, y, BLOCK_M, 5, seed),
+        lambda seed: spatial_folds(np.asarray(x), np.asarray(y), BLOCK_M, 5, seed),
         block,
         seeds,
         methods,
         say,
-        score=scored_plots,
-        scheme=scheme,
+        score=np.ones(len(plots), bool),
+        scheme=scheme_of(plots.habitats),
         only=0,
     )
 
@@ -171,7 +162,7 @@ def compare(
         skills, probabilities = evaluate_reader(
             plots,
             fold,
-            replace(methods.spec, seed=seed),
+            ReaderSpec(seed=seed),
             score=test_rows,
             never_trained=never_trained,
             baselines=methods.baselines,

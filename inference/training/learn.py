@@ -73,15 +73,11 @@ def _sole_training(model: Path) -> Iterator[None]:
 
 def _learn(config: Config, progress: Progress) -> dict[str, Any]:
     options = config.train
-    cube = open_cube(config.cube_url)
     target = config.model_path
     run = target.with_name(f"{target.name}.run")
-    data = load_dataset(
-        config,
-        cube,
-        lambda steps_done, total: progress(steps_done, total, "sampling the cube"),
-        SampleStore(run / "samples", options.memory_gb * 1e9),
-    )
+    samples = SampleStore(run / "samples", options.memory_gb * 1e9)
+    cube = open_cube(config.cube_url)
+    data = load_dataset(config, cube, lambda steps_done, total: progress(steps_done, total, "sampling the cube"), samples)
     if len(data.surveys) and options.likelihood != "records_only":
         extrapolated_area(config, SurveyAreas.from_surveys(data.surveys.area_m2))  # refused before hours of training
     ranges = read_ranges(config, data.surveys.species)
