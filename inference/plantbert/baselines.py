@@ -80,6 +80,7 @@ def logistic_weights(values: csr_matrix | Floats, label: Labels, classes: int, s
         return weight, bias
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits of a weight change no class
+        warnings.filterwarnings("ignore", "The number of unique classes")  # hundreds of habitats are no regression
         with threadpool_limits(1):  # more threads would wait for each other: every step is short
             model = LogisticRegression(C=strength, max_iter=300).fit(values, label)
     if len(present) == 2:  # scikit-learn then gives the log odds of the second class

@@ -40,10 +40,14 @@ class Skill:
     levels: tuple[tuple[str, float], ...] = ()
 
     def line(self) -> str:
-        """One line for a person."""
+        """One line for a person: the method and its figures."""
+        return f"{self.method}: {self.figures()}"
+
+    def figures(self) -> str:
+        """The figures in words."""
         coarser = "".join(f", {level} {value:.3f}" for level, value in self.levels)
         return (
-            f"{self.method}: accuracy {self.accuracy:.3f}, top 3 {self.top3:.3f}, macro F1 {self.macro_f1:.3f},"
+            f"accuracy {self.accuracy:.3f}, top 3 {self.top3:.3f}, macro F1 {self.macro_f1:.3f},"
             f" log loss {self.log_loss:.3f}{coarser} ({self.plots} plots)"
         )
 

@@ -170,8 +170,8 @@ def train_habitats(config: Config, folder: Path, progress: Progress) -> tuple[di
         metrics = _train_linear(plots, fold, folder, predicted, lines)
     else:
         metrics = _train_plantbert(config, plots, fold, folder, spec, predicted, lines, progress, share)
-    metrics |= {"held_out": how} | {f"held_out_{skill.method}": skill.line() for skill in skills}
-    metrics |= {skill.method: skill.line() for skill in map_skills}
+    metrics |= {"held_out": how} | {f"held_out_{skill.method}": skill.figures() for skill in skills}
+    metrics |= {skill.method: skill.figures() for skill in map_skills}
     for name in (PLACES, PLACE_TENSORS):  # of an earlier training
         (folder / name).unlink(missing_ok=True)
     if places is not None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, log_loss, top_k_accuracy_score
 
-from inference.plantbert.baselines import BASELINES
+from inference.plantbert.baselines import BASELINES, logistic_weights
 from inference.plantbert.evaluation import gain, skill_of
 from tests.support.eunis import eunis_scheme
 from tests.support.plots import landscape
@@ -27,6 +27,7 @@ def test_skill_is_that_of_scikit_learn_and_coarse_levels_take_the_largest_sum() 
     two = np.stack([p[:, :2].sum(axis=1), p[:, 2], p[:, 3]], axis=1)
     assert levels["level2"] == pytest.approx((two.argmax(axis=1) == np.array([0, 0, 1, 2])[label]).mean())
     assert "level1" in skill.line()
+    assert skill.line() == f"{skill.method}: {skill.figures()}"
 
 
 def test_the_interval_of_a_gain_covers_the_true_one_and_is_wider_where_blocks_agree_within() -> None:
@@ -70,3 +71,9 @@ def test_baselines_learn_and_give_classes_without_plots_no_probability(name: str
     assert (p[:, 1] == 0).all()
     asked = np.isin(plots.label, [0, 2])
     assert (p.argmax(axis=1) == plots.label)[asked].mean() > 0.8
+
+
+def test_a_plot_for_each_of_many_habitats_is_learned_without_a_warning() -> None:
+    values = np.eye(40, dtype=np.float32)
+    weight, bias = logistic_weights(values, np.arange(40), 41)
+    assert (np.argmax(values @ weight + bias, axis=1) == np.arange(40)).all()

@@ -93,6 +93,7 @@ def test_skill_on_held_out_blocks_stands_in_metrics_and_card(tmp_path: Path) -> 
     assert report["kept"]["plots"] == 160
     assert metrics["lists_predicted"] == 0  # no deep-SDM stands beside it
     line = metrics["held_out_plantbert"]
+    assert line.startswith("accuracy ")  # the key names the method
     assert float(line.split("accuracy ")[1].split(",")[0]) > 0.5
     assert "level1" in line
     assert line in (out / "README.md").read_text()
