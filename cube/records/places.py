@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cube.grid import CELL, EUROPE, FINE, Region, Unit
+from cube.grid import CELL, EUROPE, FINE, Unit
 from cube.layers import Layer
 from cube.storage.store import CubeStore, resolution_of
 
@@ -146,25 +146,16 @@ class CubeSource:
         row, col = region.index(places.x, places.y)
         height, width = region.shape()
         inside = np.flatnonzero((row >= 0) & (row < height) & (col >= 0) & (col < width))
-        side = region.unit_km * 1000 // CELL
+        side, first = region.unit_km * 1000 // CELL, next(iter(region.units()))
         key = (row // side) * (width // side) + col // side
         order = inside[np.argsort(key[inside], kind="stable")]
         for members in np.split(order, np.flatnonzero(np.diff(key[order])) + 1):
             if len(members):
                 unit_row, unit_col = int(row[members[0]] // side), int(col[members[0]] // side)
-                yield (
-                    _unit_at(region, unit_row, unit_col),
-                    members,
-                    row[members] - unit_row * side,
-                    col[members] - unit_col * side,
-                )
+                unit = region.unit(first.row + unit_row, first.col + unit_col)
+                yield unit, members, row[members] - unit_row * side, col[members] - unit_col * side
 
 
 def _shape(layer: Layer, places: int, cells: int) -> tuple[int, ...]:
     lead = tuple(len(layer.labels[dim]) for dim in layer.dims)
     return (places, *lead, PIXELS * cells, PIXELS * cells) if layer.resolution == "10m" else (places, *lead)
-
-
-def _unit_at(region: Region, row: int, col: int) -> Unit:
-    first = next(iter(region.units()))
-    return region.unit(first.row + row, first.col + col)

@@ -52,12 +52,12 @@ class RecordStream:
         """Chunks of records, never empty. Raises `TableError` as the readers of the source do."""
         self.report = Report("records")
         names = SpeciesNames(self.config, self.config.species.table, self.source.geoplant is not None)
-        self.report.keep("records", 0)
+        self.report.totals["records"] = 0
         for rows in self._rows():
             usable_rows = self._usable(rows, names)
             self.report.use(ACCOUNT, len(usable_rows))
             if len(usable_rows):
-                self.report.keep("records", len(usable_rows))
+                self.report.totals["records"] += len(usable_rows)
                 yield usable_rows
         self.report.check()
 

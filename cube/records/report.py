@@ -50,10 +50,6 @@ class Report:
             count_before, names = self.remarks.get(reason, (0, []))
             self.remarks[reason] = (count_before + count, names + [str(r) for r in rows[: max(MAX_NAMES - len(names), 0)]])
 
-    def keep(self, what: str, count: int) -> None:
-        """Add `count` to what was kept under the name `what`."""
-        self.totals[what] = self.totals.get(what, 0) + count
-
     def count(self, account: str, rows: int) -> None:
         """Add `rows` to those read of `account`."""
         self._tally(account).read += rows

@@ -108,7 +108,7 @@ def _overlap(row: Any, col: Any, height: Any, width: Any, first: Any, pixel: Any
                     area -= (r1 - r0) * (c0 + c1) / 2
                     _add_edge(cover, r0, c0, r1, c1)
                 if area != 0:
-                    entries = _collect(cover, top, left, rows, cols, height, width, area, entries, pixel, share)
+                    entries = _collect(cover, (top, left, rows, cols), (height, width), area, entries, pixel, share)
             first[i * cells + j + 1] = entries
 
 
@@ -135,20 +135,12 @@ def _add_edge(cover: Any, r0: Any, c0: Any, r1: Any, c1: Any) -> None:
 
 
 @_compiled
-def _collect(
-    cover: Any,
-    top: Any,
-    left: Any,
-    rows: Any,
-    cols: Any,
-    height: Any,
-    width: Any,
-    area: Any,
-    entries: Any,
-    pixel: Any,
-    share: Any,
-) -> Any:
-    """Append the pixels that a cell covers, and how much of the cell each is; returns how many entries there are now."""
+def _collect(cover: Any, box: Any, shape: Any, area: Any, entries: Any, pixel: Any, share: Any) -> Any:
+    """Append the pixels that a cell covers, and how much of the cell each is; returns how many entries there are now.
+
+    `cover` is that of a `box` (first row, first column, rows, columns) of a raster of a `shape`.
+    """
+    (top, left, rows, cols), (height, width) = box, shape
     noise = NOISE * min(1.0, 1.0 / abs(area))
     for row in range(max(0, -top), min(rows, height - top)):
         running = 0.0

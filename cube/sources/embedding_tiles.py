@@ -226,6 +226,12 @@ class Cogs:
         return {"files": list(file_identities(self.files).values())}
 
 
+def is_store(path: str) -> bool:
+    """Whether there is a Zarr store at a path."""
+    system, inside = fsspec.core.url_to_fs(path)
+    return bool(system.exists(f"{inside}/zarr.json"))
+
+
 @lru_cache(maxsize=4)
 def _load(path: str) -> NDArray[Any]:
     """An array of a file: of one on this machine only what is asked for is read."""

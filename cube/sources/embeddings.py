@@ -20,10 +20,9 @@ from cube.grid import COARSE, FINE, RESOLUTIONS, Region, Unit
 from cube.layers import Band, Layer
 from cube.layers.inputs import INPUTS
 from cube.sources import areas
-from cube.sources.embedding_tiles import BANDS, Cogs, NumpyTiles, Tiles, ZarrZones
+from cube.sources.embedding_tiles import BANDS, Cogs, NumpyTiles, Tiles, ZarrZones, is_store
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.resample import Floats, Piece
-from cube.storage.backends import zarr_store
 from cube.storage.store import resolution_of
 
 BLOCK: Final = 2_000  # m: of 128 bands its pixels of 10 m are 20 MB
@@ -124,7 +123,7 @@ def open_embedding(config: Config, source: Source, where: str, region: Region) -
     tiles: Tiles
     if source.embedding == "alphaearth":
         tiles = Cogs.find(path, source.year, around, where)
-    elif _is_store(path):
+    elif is_store(path):
         tiles = ZarrZones(path, source.year, where)
     else:
         tiles = NumpyTiles.find(path, source.year, region.degrees, where)
@@ -159,15 +158,3 @@ def embedding_layer(config: Config, source: Source, where: str, largest: float =
         valid_range=(-largest, largest),
         references=source.references,
     )
-
-
-def _is_store(path: str) -> bool:
-    """Whether there is a Zarr group at a path."""
-    import zarr
-    import zarr.errors
-
-    try:
-        zarr.open_group(zarr_store(path, read_only=True), mode="r", zarr_format=3)
-    except (FileNotFoundError, zarr.errors.GroupNotFoundError, KeyError):
-        return False
-    return True

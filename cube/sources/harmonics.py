@@ -7,9 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_EIGENVALUE: Final = (
-    0.01  # smallest eigenvalue of the normal matrix a value: below it gaps leave the year or the trend undetermined
-)
+# Smallest eigenvalue of the normal matrix a value: below it gaps leave the year or the trend undetermined.
+MIN_EIGENVALUE: Final = 0.01
 PIXEL_BLOCK: Final = 2**15  # pixels whose normal matrices lie in memory: 4 MB of 4 x 4 float64
 Floats = NDArray[np.float32]
 

@@ -24,7 +24,7 @@ from cube.layers.periods import SEASONS
 from cube.sources import areas, derivation, stack
 from cube.sources.composite import BRIGHTEST, clear_median
 from cube.sources.harmonics import PIXEL_BLOCK
-from cube.sources.processing import calibration_differs
+from cube.sources.processing import CATALOGUE_NAMES, calibration_differs
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.reader import UnitValues
 from cube.sources.resample import Piece
@@ -40,25 +40,15 @@ PIXEL: Final = 30  # m
 UNCLEAR: Final = 0b11111
 QA_FILL: Final = 1  # QA_PIXEL where there is no scene
 
-_COMMON: Final = {
-    "red": ("red",),
-    "green": ("green",),
-    "blue": ("blue",),
-    "nir": ("nir08", "nir"),
-    "swir1": ("swir16", "swir1"),
-    "swir2": ("swir22", "swir2"),
-    "quality": ("qa_pixel", "QA_PIXEL"),
-}
-# The files' own names: the numbers of the bands moved by one from TM and ETM+ to OLI, which begins with coastal aerosol.
-_TM: Final = {"red": "SR_B3", "green": "SR_B2", "blue": "SR_B1", "nir": "SR_B4", "swir1": "SR_B5", "swir2": "SR_B7"}
-_OLI: Final = {"red": "SR_B4", "green": "SR_B3", "blue": "SR_B2", "nir": "SR_B5", "swir1": "SR_B6", "swir2": "SR_B7"}
-
 
 def asset_names(properties: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Names that the asset of each band may have, by the satellite: the common ones, then those of its files."""
     satellite = str(properties.get("platform", "")).lower().replace("_", "-")
-    files = {"landsat-4": _TM, "landsat-5": _TM, "landsat-7": _TM, "landsat-8": _OLI, "landsat-9": _OLI}.get(satellite, {})
-    return {band: names + ((files[band],) if band in files else ()) for band, names in _COMMON.items()}
+    sensor = CATALOGUE_NAMES["sensors"].get(satellite, "")
+    return {
+        band: (*names["common"], *([names[sensor]] if sensor in names else []))
+        for band, names in CATALOGUE_NAMES["landsat"].items()
+    }
 
 
 def _first_tier(properties: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from cube.errors import SourceError
@@ -207,12 +208,8 @@ def _is_fill(number: float) -> bool:
 
 def as_yaml(number: float) -> str:
     """A number of a file (float32) as a configuration must write it to mean just that number."""
-    if not np.isfinite(number):
-        return ".inf" if number > 0 else "-.inf"
-    if number == int(number) and abs(number) < 1e7:
-        return str(int(number))
-    text = str(np.float32(number))
-    return text if "." in text else text.replace("e", ".0e")  # without a point YAML reads a word
+    is_whole = np.isfinite(number) and number == int(number) and abs(number) < 1e7
+    return str(yaml.safe_dump(int(number) if is_whole else float(str(np.float32(number)))).split()[0])
 
 
 def file_ranges(ranges: Sequence[Range], scale: Sequence[float], offset: Sequence[float]) -> tuple[Range, ...]:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
+
+import yaml
 
 BOA_OFFSET: Final = 1000  # added to all reflectances from processing baseline 04.00 on
 BOA_SINCE: Final = datetime.datetime(2022, 1, 25, tzinfo=datetime.UTC)  # ESA: the first day of baseline 04.00
@@ -17,16 +20,7 @@ REFLECTANCE_STEP: Final = 1e-4  # reflectance of one digital number of Sentinel-
 LARGEST_OFFSET: Final = 20_000
 NOT_ESAS: Final = (99, 99)  # what Sen2Cor writes outside of ESA's own processing, whatever picture it was given
 
-_BASELINES: Final = (
-    "s2:processing_baseline",
-    "sentinel:processing_baseline",
-    "sentinel2:processing_baseline",
-    "processing:version",
-    "processing_baseline",
-    "processing:baseline",
-)
-_PRODUCTS: Final = ("s2:product_uri", "sentinel:product_id", "s2:product_id", "title", "s2:granule_id")
-_PROCESSED: Final = ("s2:generation_time", "processing:datetime", "s2:processing_time", "generation_time")
+CATALOGUE_NAMES: Final[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("scenes.yaml").read_text(encoding="utf-8"))
 # Major and minor; three parts are the version of a program, not a baseline.
 _BASELINE: Final = re.compile(r"^\s*[A-Za-z]*[ _]?(\d{1,2})\.(\d{1,2})(?!\d|\.\d)")
 _COMPACT: Final = re.compile(r"^\s*[A-Za-z]*[ _]?(\d{2})(\d{2})(?!\d)")
@@ -38,7 +32,7 @@ _WRS: Final = re.compile(r"^L[A-Z]\d{2}_\w{4}_(\d{6})_")
 
 def baseline_of(properties: Mapping[str, Any], identifier: str) -> tuple[int, int] | None:
     """(major, minor) of the processing baseline of a Sentinel-2 product, from its properties or its names; None: not said."""
-    for name in _BASELINES:
+    for name in CATALOGUE_NAMES["baseline"]:
         text = str(properties.get(name, "")).strip()
         match = _BASELINE.match(text) or _COMPACT.match(text)
         if match:
@@ -53,7 +47,7 @@ def baseline_of(properties: Mapping[str, Any], identifier: str) -> tuple[int, in
 
 def processed_at(properties: Mapping[str, Any], identifier: str) -> datetime.datetime | None:
     """When a product was made, from its properties or the time at the end of its names; None: not said."""
-    for name in _PROCESSED:
+    for name in CATALOGUE_NAMES["processed"]:
         if moment := moment_of(properties.get(name)):
             return moment
     for text in _names(properties, identifier):
@@ -63,13 +57,13 @@ def processed_at(properties: Mapping[str, Any], identifier: str) -> datetime.dat
 
 
 def _names(properties: Mapping[str, Any], identifier: str) -> list[str]:
-    return [identifier, *(str(properties[name]) for name in _PRODUCTS if name in properties)]
+    return [identifier, *(str(properties[name]) for name in CATALOGUE_NAMES["product"] if name in properties)]
 
 
 def moment_of(text: Any) -> datetime.datetime | None:
     """A time as catalogues write it, in UTC; None for anything else."""
     try:
-        moment = datetime.datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+        moment = datetime.datetime.fromisoformat(str(text))
     except ValueError:
         return None
     return moment.replace(tzinfo=datetime.UTC) if moment.tzinfo is None else moment.astimezone(datetime.UTC)

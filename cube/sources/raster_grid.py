@@ -51,16 +51,10 @@ class RasterGrid:
         return cls.over(place.bounds, size, place.grid.code)
 
     @property
-    def corners(self) -> tuple[tuple[float, float], ...]:
-        """(x, y) of the four corners in `crs`."""
-        rows, cols = self.shape
-        transforms = [self.window(row, col, 1, 1).transform for row in (0, rows) for col in (0, cols)]
-        return tuple((t.c, t.f) for t in transforms)
-
-    @property
     def bounds(self) -> Bounds:
         """(west, south, east, north) in `crs`, whichever way rows and columns run."""
-        x, y = zip(*self.corners, strict=True)
+        corners = [self.window(row, col, 1, 1).transform for row in (0, self.shape[0]) for col in (0, self.shape[1])]
+        x, y = [corner.c for corner in corners], [corner.f for corner in corners]
         return min(x), min(y), max(x), max(y)
 
     @property

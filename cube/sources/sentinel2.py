@@ -23,7 +23,7 @@ from cube.sources import resample, stack
 from cube.sources.composite import BRIGHTEST, clear_median
 from cube.sources.coverage import percent
 from cube.sources.pixels import MAX_REFUSED_SHARE
-from cube.sources.processing import added_offset
+from cube.sources.processing import CATALOGUE_NAMES, added_offset
 from cube.sources.raster_grid import RasterGrid
 from cube.sources.reader import UnitValues
 from cube.sources.resample import Piece
@@ -37,19 +37,10 @@ FILL: Final = 65535  # of the layer
 DARKEST: Final = 1  # what a median of less becomes
 STRIP: Final = 100  # rows resampled at once: what that takes on the way stays in the cache
 
-# Earth Search, the Planetary Computer and the Copernicus Data Space name the same files differently.
-ASSETS: Final = {
-    "red": ("red", "B04", "B04_10m"),
-    "green": ("green", "B03", "B03_10m"),
-    "blue": ("blue", "B02", "B02_10m"),
-    "nir": ("nir", "B08", "B08_10m"),
-    "quality": ("scl", "SCL", "SCL_20m"),
-}
-
 
 def asset_names(properties: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
     """Names that the asset of each band may have."""
-    return ASSETS
+    return {band: tuple(names) for band, names in CATALOGUE_NAMES["sentinel2"].items()}
 
 
 def added(item: ItemMetadata, search: StacSearch) -> int:

@@ -28,7 +28,7 @@ from cube.errors import ConfigError, SourceError
 from cube.grid import Bounds, Grid, Region, Unit
 from cube.sources import derivation
 from cube.sources.opening import is_remote
-from cube.sources.processing import newness, tile_of
+from cube.sources.processing import moment_of, newness, tile_of
 from cube.storage.identity import file_identities
 
 SLACK: Final = 1_000  # m around a unit: footprints are drawn with straight edges, scenes are not
@@ -226,10 +226,9 @@ def _scenes(
     collection, bounds = search.collection or rules.collection, shapely.box(*place.degrees)
     scenes = []
     for item in items:
-        moment = item.datetime or item.common_metadata.start_datetime
+        moment = moment_of(item.datetime or item.common_metadata.start_datetime)
         if moment is None or item.collection_id not in (None, collection):
             continue
-        moment = moment.replace(tzinfo=datetime.UTC) if moment.tzinfo is None else moment.astimezone(datetime.UTC)
         if (
             first <= moment < end
             and moment.month in search.months

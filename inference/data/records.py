@@ -177,7 +177,7 @@ def read_named_records(config: Config, cube: CubeStore, with_ids: bool = False) 
 def _withdraw(report: Report, reason: str, rows: Sequence[str], count: int) -> None:
     """Leave out records that their reader counted as used."""
     report.withdraw(ACCOUNT, reason, rows, count)
-    report.keep("records", -count)
+    report.totals["records"] -= count
 
 
 class DryCells:

@@ -35,10 +35,14 @@ class Published:
     """
 
     layer: str
-    table: str
     columns: tuple[str, ...]
     rasters: tuple[str, ...]
     decode: Callable[[Floats], Floats]
+
+    @property
+    def table(self) -> str:
+        """What tables of its values are called in a `Layout`."""
+        return self.layer.removesuffix("_detail")
 
 
 def _between(low: float, high: float) -> Callable[[Floats], Floats]:
@@ -93,46 +97,20 @@ def _pressure(name: str) -> str:
     return name if word == "croplands" else special.get(word, word.capitalize()) + name[len(word) :]
 
 
-PUBLISHED_INPUTS: Final[Mapping[str, Published]] = {
-    p.layer: p
-    for p in (
-        Published("elevation", "elevation", ("Elevation",), (r".*elevation.*",), _within("elevation")),
-        Published(
-            "soil",
-            "soil",
-            tuple(f"Soilgrid-{v}" for v in SOIL_VARIABLES),
-            tuple(rf"(?:.*[_-])?{v}(?:[_-].*)?" for v in SOIL_VARIABLES),
-            _between(-32766, 32766),
-        ),
-        Published(
-            "landcover",
-            "landcover",
-            tuple(f"LandCover-{b}" for b in range(1, LANDCOVER_BANDS + 1)),
-            (r"landcover.*",),
-            _between(0, INPUTS["landcover"].fill - 1),
-        ),
-        Published(
-            "footprint",
-            "footprint",
-            ("HumanFootprint-HFP1993", "HumanFootprint-HFP2009"),
-            (r"hfp1993.*", r"hfp2009.*"),
-            _within("footprint"),
-        ),
-        Published(
-            "footprint_detail",
-            "footprint",
-            tuple(f"HumanFootprint-{_pressure(p)}" for p in FOOTPRINT_PRESSURES),
-            tuple(rf"{p}.*" for p in FOOTPRINT_PRESSURES),
-            _within("footprint_detail"),
-        ),
-        Published(
-            "bioclim",
-            "bioclim",
-            tuple(f"Bio{i}" for i in range(1, 20)),
-            tuple(rf"(?:.*[_-])?bio_?0?{i}(?:[_-].*)?" for i in range(1, 20)),
-            bioclim,
-        ),
-    )
-}
+_SOIL_RASTERS: Final = tuple(rf"(?:.*[_-])?{v}(?:[_-].*)?" for v in SOIL_VARIABLES)
+_BIOCLIM_RASTERS: Final = tuple(rf"(?:.*[_-])?bio_?0?{i}(?:[_-].*)?" for i in range(1, 20))
+_PRESSURES: Final = tuple(f"HumanFootprint-{_pressure(p)}" for p in FOOTPRINT_PRESSURES)
+_PRESSURE_RASTERS: Final = tuple(rf"{p}.*" for p in FOOTPRINT_PRESSURES)
+_FOOTPRINTS: Final = ("HumanFootprint-HFP1993", "HumanFootprint-HFP2009")
+_LANDCOVERS: Final = tuple(f"LandCover-{b}" for b in range(1, LANDCOVER_BANDS + 1))
+_ROWS: Final = (
+    Published("elevation", ("Elevation",), (r".*elevation.*",), _within("elevation")),
+    Published("soil", tuple(f"Soilgrid-{v}" for v in SOIL_VARIABLES), _SOIL_RASTERS, _between(-32766, 32766)),
+    Published("landcover", _LANDCOVERS, (r"landcover.*",), _between(0, INPUTS["landcover"].fill - 1)),
+    Published("footprint", _FOOTPRINTS, (r"hfp1993.*", r"hfp2009.*"), _within("footprint")),
+    Published("footprint_detail", _PRESSURES, _PRESSURE_RASTERS, _within("footprint_detail")),
+    Published("bioclim", tuple(f"Bio{i}" for i in range(1, 20)), _BIOCLIM_RASTERS, bioclim),
+)
+PUBLISHED_INPUTS: Final[Mapping[str, Published]] = {row.layer: row for row in _ROWS}
 # What 2024 called its one land cover column.
 ALIASES: Final = {"LandCover-1": "LandCover"}

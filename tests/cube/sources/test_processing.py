@@ -173,7 +173,7 @@ def test_a_tile_cut_in_two_by_its_downlinks_is_two_scenes_and_a_flawed_processin
 
 def test_a_scene_that_says_nothing_is_named_when_it_is_read() -> None:
     item = pystac.Item("S2X_mystery", square(10, 50, 1), [10, 50, 11, 51], BEFORE, {})
-    for band, names in sentinel2.ASSETS.items():
+    for band, names in sentinel2.asset_names({}).items():
         item.add_asset(names[0], pystac.Asset(f"{band}.tif"))
     (found,) = _scenes([item], "c.json", search(), sentinel2.SENTINEL2, EUROPE)
     assert found.flaw.startswith("c.json: scene S2X_mystery: neither offset nor processing baseline")
